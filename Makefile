@@ -1,0 +1,50 @@
+# Everything here works on a fresh machine that has Python 3.11 or later, and touches nothing
+# outside this folder (apart from Debian packages, when run as root).
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+JOBS   ?= 2
+
+.PHONY: help demo test quick lint bench docs clean
+.DEFAULT_GOAL := help
+
+help:  ## say what can be made
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "orbitferry needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+	       "Say which one to use: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "setting up $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+demo: $(VENV)/.run  ## run the main job: 24 hours of passes, a job in orbit, results down
+	@$(BIN)/orbitferry loopback examples/sso_day/scenario.toml --report out/demo $(ARGS)
+
+test: $(VENV)/.dev  ## run every check and test (under 10 minutes on 2 cores)
+	@sh scripts/system-packages.sh
+	@$(BIN)/python -m pytest -q -n $(JOBS) $(ARGS)
+
+quick: $(VENV)/.dev  ## run the quick part of the tests (under 2 minutes)
+	@$(BIN)/python -m pytest -q -n $(JOBS) -m 'not slow' $(ARGS)
+
+lint: $(VENV)/.dev  ## formatting, style, types and import layers only
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.run  ## run the benchmarks and print their tables
+	@$(BIN)/orbitferry bench $(ARGS)
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,152 @@
+"""The one driver of every datagram engine: feed what arrives, send what comes out, arm one timer.
+
+The driver works in turns.  Whatever happens (datagrams, a timer, a command to the engine followed
+by `wake`) asks for one turn of the event loop, however often it happens before that turn comes: so
+work is done in batches under load and at once without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from stack.core.clock import SECOND, Clock
+from stack.core.sansio import DatagramEngine
+from stack.core.train import Train
+from stack.ports.datagram import DatagramPort, ignore_received, ignore_writable
+
+
+class Shim(Protocol):
+    """A sans-IO layer between engine and port: coding adds to and takes from each train."""
+
+    def protect(self, trains: list[Train], now: int) -> list[Train]: ...
+
+    def recover(self, train: Train, now: int) -> list[Train]: ...
+
+    def next_deadline(self) -> int | None: ...
+
+    def handle_deadline(self, now: int) -> tuple[list[Train], list[Train]]:
+        """(trains to send, trains received) that became due."""
+        ...
+
+
+class Runner:
+    """Drives one engine over one datagram port.
+
+    `turn` is called in each turn before data is taken from the engine: it takes the engine's
+    events and gives the engine new work.
+    """
+
+    def __init__(
+        self,
+        engine: DatagramEngine[Any],
+        port: DatagramPort,
+        clock: Clock,
+        *,
+        turn: Callable[[int], None],
+        shim: Shim | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._engine = engine
+        self._port = port
+        self._clock = clock
+        self._turn = turn
+        self._shim = shim
+        self._loop = loop or asyncio.get_running_loop()
+        self._writable = True
+        self._closed = False
+        self._soon: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0
+        port.on_receive = self._received
+        port.on_writable = self._on_writable
+
+    @property
+    def writable(self) -> bool:
+        """False while the port asks to be left alone."""
+        return self._writable
+
+    def wake(self) -> None:
+        """Something happened to the engine: take a turn soon."""
+        if self._soon is None and not self._closed:
+            self._soon = self._loop.call_soon(self._run)
+
+    async def close(self) -> None:
+        """Stop driving and close the port."""
+        self._closed = True
+        for handle in (self._soon, self._timer):
+            if handle is not None:
+                handle.cancel()
+        self._port.on_receive = ignore_received
+        self._port.on_writable = ignore_writable
+        await self._port.close()
+
+    def _received(self, trains: list[Train]) -> None:
+        now = self._clock.now()
+        receive = self._engine.receive
+        shim = self._shim
+        for train in trains:
+            if shim is None:
+                receive(train, now)
+            else:
+                for inner in shim.recover(train, now):
+                    receive(inner, now)
+        self.wake()
+
+    def _on_writable(self) -> None:
+        self._writable = True
+        self.wake()
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._run()
+
+    def _run(self) -> None:
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        if self._closed:
+            return
+        # A loop may fire a little early: never tell the engine a time before its own deadline.
+        now = self._clock.now()
+        engine, shim = self._engine, self._shim
+        deadline = engine.next_deadline()
+        if deadline is not None and deadline <= now:
+            engine.handle_deadline(now)
+        repair: list[Train] = []
+        if shim is not None:
+            due = shim.next_deadline()
+            if due is not None and due <= now:
+                repair, recovered = shim.handle_deadline(now)
+                for train in recovered:
+                    engine.receive(train, now)
+        self._turn(now)
+        if self._writable:
+            trains = engine.data_to_send(now)
+            if shim is not None and trains:
+                trains = shim.protect(trains, now)
+            trains = repair + trains
+        else:
+            trains = repair
+        if trains:
+            self._writable = self._port.send(trains) and self._writable
+        self._arm(now)
+
+    def _arm(self, now: int) -> None:
+        deadline = self._engine.next_deadline()
+        if self._shim is not None:
+            due = self._shim.next_deadline()
+            if due is not None and (deadline is None or due < deadline):
+                deadline = due
+        if deadline is None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            return
+        if self._timer is not None:
+            if self._timer_at == deadline:
+                return
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = self._loop.call_later(max(0, deadline - now) / SECOND, self._on_timer)

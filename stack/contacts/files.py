@@ -1,0 +1,99 @@
+"""Contact plans in files: which format it is, read and written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from stack.contacts.hdtn import read_hdtn, write_hdtn
+from stack.contacts.ion import read_ion, write_ion
+from stack.contacts.native import read_json, read_toml, write_json
+from stack.contacts.plan import FILE_BYTES_MAX, Plan
+from stack.core.errors import ConfigError
+
+Format = Literal["json", "toml", "hdtn", "ion"]
+
+_SUFFIXES: tuple[tuple[str, Format], ...] = (
+    (".hdtn.json", "hdtn"),
+    (".json", "json"),
+    (".toml", "toml"),
+    (".ionrc", "ion"),
+    (".rc", "ion"),
+    (".txt", "ion"),
+)
+
+
+def load_plan(path: Path | str, reference_ms: int = 0, format: Format | None = None) -> Plan:
+    """Read a contact plan.
+
+    Without `format`, the name decides (``.toml``, ``.ionrc``, ``.rc``, ``.txt``), and for JSON
+    and unknown names the content: HDTN's JSON or ours when it begins with ``{``, else ION's
+    commands.  `reference_ms` (DTN) is the zero of relative times.  Raises `ConfigError` naming
+    the file, and the line or key that is wrong.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise ConfigError(str(path), f"longer than {FILE_BYTES_MAX} octets")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(str(path), f"cannot be read: {error.strerror}") from None
+    except UnicodeError:
+        raise ConfigError(str(path), "is not UTF-8 text") from None
+    try:
+        match format or _format(path, text):
+            case "toml":
+                return read_toml(text, reference_ms)
+            case "ion":
+                return read_ion(text, reference_ms)
+            case "hdtn":
+                return read_hdtn(text, reference_ms)
+            case _:
+                return read_json(text, reference_ms)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.key}", error.message, error.remedy) from None
+
+
+def dump_plan(
+    plan: Plan, path: Path | str, format: Format | None = None, reference_ms: int | None = None
+) -> None:
+    """Write a contact plan in the format that is named, or that the file's name asks for
+    (``.hdtn.json``, ``.json``, ``.ionrc``, ``.rc``, ``.txt``).
+
+    `reference_ms` is the zero of HDTN's times (required) and of ION's (absolute without it).
+    Raises `ConfigError` when the format cannot hold the plan or the file cannot be written.
+    """
+    path = Path(path)
+    kind = format or _by_suffix(path)
+    match kind:
+        case "json":
+            text = write_json(plan)
+        case "ion":
+            text = write_ion(plan, reference_ms)
+        case "hdtn":
+            if reference_ms is None:
+                raise ConfigError("reference_ms", "HDTN's times need a zero", "give a DTN time")
+            text = write_hdtn(plan, reference_ms)
+        case _:
+            raise ConfigError(
+                str(path), "no format to write", "name it .json, .hdtn.json or .ionrc"
+            )
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(str(path), f"cannot be written: {error.strerror}") from None
+
+
+def _by_suffix(path: Path) -> Format | None:
+    name = path.name.lower()
+    return next((kind for suffix, kind in _SUFFIXES if name.endswith(suffix)), None)
+
+
+def _format(path: Path, text: str) -> Format:
+    kind = _by_suffix(path)
+    if kind in ("toml", "ion", "hdtn"):
+        return kind
+    if kind is None and not text[:4096].lstrip().startswith("{"):
+        return "ion"
+    # HDTN's keys appear in the first entry; a plan without entries is read as ours.
+    return "hdtn" if '"startTime"' in text[:4096] or '"format"' not in text[:4096] else "json"

@@ -1,0 +1,188 @@
+"""Our own contact plan format: nothing is rounded, everything that a `Plan` holds is kept.
+
+JSON or TOML of one shape::
+
+    format = "orbitferry-contact-plan-1"
+    [[contacts]]
+    source = "dtn://gs1/"
+    destination = "dtn://sat1/"
+    start_ms = 825500000000              # DTN time; or start = "2026-02-27T10:26:40Z"
+    end_ms = 825500600000                # or end = ...
+    rate_bps = 256000                    # left out: unlimited
+    confidence = 1.0                     # these three may be left out
+    owner = "station company"
+    jurisdiction = "NO"
+    [[ranges]]
+    source = "dtn://gs1/"
+    destination = "dtn://sat1/"
+    steps = [[825500000000, 825500001000, 3501234]]  # start_ms, end_ms, owlt_ns
+
+``start`` and ``end`` as numbers are seconds after the reference time that the caller gives.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from typing import Any
+
+import msgspec
+
+from stack.contacts.plan import (
+    CONTACTS_MAX,
+    FILE_BYTES_MAX,
+    RANGES_MAX,
+    TIME_MS_MAX,
+    Contact,
+    Plan,
+    Range,
+    check_contact,
+    check_range,
+)
+from stack.core.clock import dtn_from_iso
+from stack.core.errors import ConfigError
+
+FORMAT = "orbitferry-contact-plan-1"
+
+TOML_BYTES_MAX = 16 * 1024 * 1024
+"""Largest TOML plan: it is meant for plans written by hand, and its parser is slow."""
+
+
+class _Contact(msgspec.Struct, forbid_unknown_fields=True):
+    source: str
+    destination: str
+    start_ms: int | None = None
+    end_ms: int | None = None
+    start: str | float | None = None
+    end: str | float | None = None
+    rate_bps: float = math.inf
+    confidence: float = 1.0
+    owner: str = ""
+    jurisdiction: str = ""
+
+
+class _Ranges(msgspec.Struct, forbid_unknown_fields=True):
+    source: str
+    destination: str
+    steps: list[tuple[int, int, int]]
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    format: str
+    contacts: list[_Contact] = []
+    ranges: list[_Ranges] = []
+
+
+def read_json(data: bytes | str, reference_ms: int = 0) -> Plan:
+    """The plan of a JSON document.  Raises `ConfigError` naming the key that is wrong."""
+    if len(data) > FILE_BYTES_MAX:
+        raise ConfigError("contact plan", f"longer than {FILE_BYTES_MAX} octets")
+    try:
+        return _plan(msgspec.json.decode(data, type=_File), reference_ms)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise ConfigError("contact plan", str(error)) from None
+
+
+def read_toml(text: str, reference_ms: int = 0) -> Plan:
+    """The plan of a TOML document.  Raises `ConfigError` naming the key that is wrong."""
+    if len(text) > TOML_BYTES_MAX:
+        raise ConfigError(
+            "contact plan", f"longer than {TOML_BYTES_MAX} octets", "use JSON for large plans"
+        )
+    try:
+        content: dict[str, Any] = tomllib.loads(text)
+        return _plan(msgspec.convert(content, type=_File), reference_ms)
+    except (tomllib.TOMLDecodeError, msgspec.MsgspecError, RecursionError) as error:
+        raise ConfigError("contact plan", str(error)) from None
+
+
+def _plan(file: _File, reference_ms: int) -> Plan:
+    if file.format != FORMAT:
+        raise ConfigError("format", f"{file.format[:40]!r} is not known", f"write {FORMAT!r}")
+    if len(file.contacts) > CONTACTS_MAX:
+        raise ConfigError("contacts", f"more than {CONTACTS_MAX}", "split the plan")
+    if sum(len(entry.steps) for entry in file.ranges) > RANGES_MAX:
+        raise ConfigError("ranges", f"more than {RANGES_MAX}", "use longer steps")
+    contacts = []
+    for place, entry in enumerate(file.contacts):
+        key = f"contacts[{place}]"
+        contact = Contact(
+            entry.source,
+            entry.destination,
+            _time(entry.start_ms, entry.start, reference_ms, f"{key}.start"),
+            _time(entry.end_ms, entry.end, reference_ms, f"{key}.end"),
+            entry.rate_bps,
+            entry.confidence,
+            entry.owner,
+            entry.jurisdiction,
+        )
+        check_contact(contact, key)
+        contacts.append(contact)
+    ranges = []
+    for place, group in enumerate(file.ranges):
+        for step, (start_ms, end_ms, owlt_ns) in enumerate(group.steps):
+            light = Range(group.source, group.destination, start_ms, end_ms, owlt_ns)
+            check_range(light, f"ranges[{place}].steps[{step}]")
+            ranges.append(light)
+    return Plan(contacts, ranges)
+
+
+def _time(exact_ms: int | None, moment: str | float | None, reference_ms: int, key: str) -> int:
+    """The one of the two ways to give a time that is there."""
+    if (exact_ms is None) == (moment is None):
+        raise ConfigError(key, "needs one time", f"give either {key}_ms or {key}")
+    if exact_ms is not None:
+        return exact_ms
+    if isinstance(moment, str):
+        try:
+            return dtn_from_iso(moment)
+        except (ValueError, OverflowError):
+            raise ConfigError(
+                key, f"{moment[:40]!r} is not a time", "write 2026-02-27T10:26:40Z"
+            ) from None
+    assert moment is not None
+    if not abs(moment) <= TIME_MS_MAX:
+        raise ConfigError(key, f"{moment} is not a number of seconds")
+    return reference_ms + round(moment * 1000)
+
+
+def write_json(plan: Plan) -> str:
+    """The plan as JSON; `read_json` gives back an equal one."""
+    contacts: list[dict[str, object]] = []
+    for contact in plan.contacts:
+        entry: dict[str, object] = {
+            "source": contact.source,
+            "destination": contact.destination,
+            "start_ms": contact.start_ms,
+            "end_ms": contact.end_ms,
+        }
+        if not math.isinf(contact.rate_bps):
+            entry["rate_bps"] = contact.rate_bps
+        if contact.confidence != 1:
+            entry["confidence"] = contact.confidence
+        if contact.owner:
+            entry["owner"] = contact.owner
+        if contact.jurisdiction:
+            entry["jurisdiction"] = contact.jurisdiction
+        contacts.append(entry)
+    steps: dict[tuple[str, str], list[tuple[int, int, int]]] = {}
+    for light in plan.ranges:
+        pair = (light.source, light.destination)
+        steps.setdefault(pair, []).append((light.start_ms, light.end_ms, light.owlt_ns))
+    ranges: list[dict[str, object]] = [
+        {"source": source, "destination": destination, "steps": list_}
+        for (source, destination), list_ in steps.items()
+    ]
+    # One entry a line: a plan is compared and kept under version control as text.
+    lines = [f'{{"format": "{FORMAT}",', '"contacts": [']
+    lines += _lines(contacts)
+    lines += ["],", '"ranges": [']
+    lines += _lines(ranges)
+    lines += ["]}", ""]
+    return "\n".join(lines)
+
+
+def _lines(entries: list[dict[str, object]]) -> list[str]:
+    encode = msgspec.json.Encoder().encode
+    last = len(entries) - 1
+    return [encode(e).decode() + ("," if place < last else "") for place, e in enumerate(entries)]

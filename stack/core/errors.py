@@ -1,0 +1,55 @@
+"""The error hierarchy.
+
+    OrbitferryError
+    |- LocalError          we, or the embedding program, misused an interface
+    |- DecodeError         bytes from outside break a rule; names the section that they break
+    |- SecurityError       a security operation failed; the bundle or block must not be used
+    |- ConfigError         a configuration file, plan or flag is wrong; names the key and the remedy
+    |- StoreError          the durable store refused or failed
+
+Bytes from a peer never raise past a protocol engine: engines turn a `DecodeError` into a counted
+drop and an event.  `DecodeError` leaves only the pure codecs in `stack.wire`.
+"""
+
+from __future__ import annotations
+
+
+class OrbitferryError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class LocalError(OrbitferryError):
+    """Misuse of an interface by this process, not by a peer."""
+
+
+class DecodeError(OrbitferryError):
+    """Octets that are not what a specification allows.
+
+    `section` names the rule (for example ``RFC 9171 §4.2.2``); `offset` is the octet, counted
+    from the start of the buffer that was decoded, where the trouble was seen (-1: not known).
+    """
+
+    def __init__(self, message: str, section: str, offset: int = -1) -> None:
+        where = f" at octet {offset}" if offset >= 0 else ""
+        super().__init__(f"{message}{where} [{section}]")
+        self.reason = message
+        self.section = section
+        self.offset = offset
+
+
+class SecurityError(OrbitferryError):
+    """A security operation failed; fail closed."""
+
+
+class ConfigError(OrbitferryError):
+    """Configuration that cannot be used: `key` says where, `remedy` says what to write instead."""
+
+    def __init__(self, key: str, message: str, remedy: str = "") -> None:
+        super().__init__(f"{key}: {message}" + (f" ({remedy})" if remedy else ""))
+        self.key = key
+        self.message = message
+        self.remedy = remedy
+
+
+class StoreError(OrbitferryError):
+    """The store cannot do what was asked; the text says which file and why."""

@@ -1,0 +1,16 @@
+"""The bundle protocol agent (RFC 9171 §5), sans-IO.
+
+`BundleAgent` decides; it never touches the store, a link or the clock.  Its driver (a node) feeds
+it bundles and outcomes, and carries out the store operations that it asks for:
+
+    origin.py     bundles from application data units (§5.2)
+    ingress.py    what arrives: checks, unknown blocks, hop limit, lifetime (§5.6)
+    egress.py     what leaves: previous node, hop count, age, fragmentation (§5.4, §5.8)
+    reports.py    status reports, rate-limited (§5.1, §6)
+    agent.py      the life of each stored bundle: delivery, forwarding, reassembly, expiry
+"""
+
+from stack.engines.bundle_agent.agent import BundleAgent, Entry
+from stack.engines.bundle_agent.config import AgentConfig
+
+__all__ = ["AgentConfig", "BundleAgent", "Entry"]

@@ -1,0 +1,435 @@
+"""The life of each stored bundle: delivered, forwarded, reassembled, or deleted (RFC 9171 §5)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError, LocalError
+from stack.core.sansio import Trace, no_trace
+from stack.core.train import Buffer
+from stack.engines.bundle_agent.config import AgentConfig
+from stack.engines.bundle_agent.egress import depart
+from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, put_for
+from stack.engines.bundle_agent.notes import Note, note_of, parse_note
+from stack.engines.bundle_agent.origin import Origin
+from stack.engines.bundle_agent.reassembly import FragmentLedger
+from stack.engines.bundle_agent.reports import Reporter
+from stack.ports.application import BundleId, Delivery, Outgoing
+from stack.ports.security import Security
+from stack.ports.store import (
+    DUPLICATE,
+    Committed,
+    Op,
+    Place,
+    Put,
+    Release,
+    Stored,
+    Write,
+)
+from stack.routing.forwarder import Forwarder
+from stack.wire.bundle import (
+    IS_ADMIN,
+    IS_FRAGMENT,
+    REPORT_DELETION,
+    REPORT_DELIVERY,
+    REPORT_FORWARDING,
+    REPORT_RECEPTION,
+    Bundle,
+    PrimaryBlock,
+    ReportReason,
+    check_bundle,
+    decode_bundle,
+    encode_bundle,
+    fragment_bundle,
+    reassemble,
+)
+
+SPACE = "agent"
+"""The space of durable state (`Write`) that belongs to the agent."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A stored bundle as the agent knows it; its octets are in the store."""
+
+    ref: int
+    place: Place
+    destination: str
+    source: str
+    priority: int
+    size: int
+    expires_ms: int
+    received_ms: int
+    note: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Deliverable:
+    """Event: a bundle waits for the endpoint `service`."""
+
+    service: str
+    ref: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reassemble:
+    """Event: these stored fragments cover a whole unit; load them and call `reassemble`."""
+
+    refs: tuple[int, ...]
+
+
+Event = Deliverable | Reassemble
+
+
+@functools.lru_cache(maxsize=4096)
+def _node_and_service(destination: str) -> tuple[str, str]:
+    eid = Eid.parse(destination)
+    return str(eid.node), eid.service
+
+
+class BundleAgent:
+    """Decides about bundles; its driver stores, loads, sends and calls back.
+
+    Commands return at once.  Store operations that the agent wants come out of `take_ops`; the
+    driver commits them and hands the outcome to `committed`.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        forwarder: Forwarder,
+        *,
+        security: Security | None = None,
+        sequence_reserved: int = 0,
+        trace: Trace = no_trace,
+    ) -> None:
+        self.config = config
+        self.counters: Counter[str] = Counter()
+        self.entries: dict[int, Entry] = {}
+        self.forwarder = forwarder
+        self._security = security
+        self._origin = Origin(config, security, sequence_reserved)
+        self._ingress = Ingress(config)
+        self._reporter = Reporter(config)
+        self._fragments = FragmentLedger(config.reassembly_adus_max)
+        self._waiting: dict[str, deque[int]] = {}
+        self._ops: list[Op] = []
+        self._events: deque[Event] = deque()
+        self._trace = trace
+        self._node = str(config.node_id)
+
+    # ---- bundles come in -------------------------------------------------------------------
+
+    def send(self, outgoing: Sequence[Outgoing], now_ms: int) -> tuple[list[BundleId], list[Op]]:
+        """Make bundles of our own (§5.2): their ids, and the operations that store them.
+
+        Raises `SecurityError` when policy demands protection that no key gives, `LocalError` for
+        a payload larger than `bundle_bytes_max`.
+        """
+        ops: list[Op] = []
+        reserved = self._origin.reserve(len(outgoing))
+        if reserved is not None:
+            ops.append(Write(SPACE, "sequence", reserved.to_bytes(8, "big")))
+        ids = []
+        for one in outgoing:
+            bundle = self._origin.make(one, now_ms)
+            primary = bundle.primary
+            ops.append(self._own_put(bundle, one, now_ms))
+            ids.append(BundleId(primary.source, primary.creation_ms, primary.sequence))
+        self.counters["bundles_made"] += len(ids)
+        return ids, ops
+
+    def _own_put(self, bundle: Bundle, outgoing: Outgoing, now_ms: int) -> Put:
+        wire = encode_bundle(bundle)
+        if len(wire) > self.config.bundle_bytes_max:
+            raise LocalError(
+                f"a payload of {len(outgoing.payload)} octets makes a bundle over "
+                f"bundle_bytes_max {self.config.bundle_bytes_max}: send it as a file"
+            )
+        lifetime_ms = min(outgoing.lifetime_ms, self.config.lifetime_ms_max)
+        node = self.config.node_id
+        put = put_for(bundle, wire, node, outgoing.priority, now_ms + lifetime_ms, now_ms)
+        return dataclasses.replace(note_of(put, bundle), required=True)
+
+    def receive(self, data: Buffer, now_ms: int, offset: int = 0) -> tuple[Put | None, int]:
+        """Judge the bundle at `offset` of what a link brought (§5.6).
+
+        Gives the operation that stores it, or None if it is dropped, and where it ends.
+        """
+        judged, end = self._ingress.take(data, now_ms, offset)
+        if isinstance(judged, Refused):
+            self._refused(judged, now_ms)
+            return None, end
+        return self._taken(judged, now_ms), end
+
+    def _taken(self, taken: Taken, now_ms: int) -> Put:
+        self.counters["bundles_received"] += 1
+        primary = taken.bundle.primary
+        length = len(taken.bundle.payload.data)
+        if primary.flags & REPORT_RECEPTION:
+            self._report(primary, length, REPORT_RECEPTION, ReportReason.NO_INFORMATION, now_ms)
+        if taken.unprocessed:
+            reason = ReportReason.BLOCK_UNSUPPORTED
+            self._report(primary, length, REPORT_RECEPTION, reason, now_ms)
+        return note_of(taken.put, taken.bundle)
+
+    def _refused(self, refused: Refused, now_ms: int) -> None:
+        self.counters[f"dropped_{refused.counter}"] += 1
+        self._trace("bundle_dropped", {"why": refused.counter, "detail": refused.words})
+        if refused.bundle is not None:
+            primary = refused.bundle.primary
+            length = len(refused.bundle.payload.data)
+            self._report(primary, length, REPORT_DELETION, refused.reason, now_ms)
+
+    # ---- the store answers -----------------------------------------------------------------
+
+    def take_ops(self) -> list[Op]:
+        """The store operations that have come up; the driver commits them."""
+        ops, self._ops = self._ops, []
+        return ops
+
+    def next_event(self) -> Event | None:
+        """The oldest event that nobody has taken yet."""
+        return self._events.popleft() if self._events else None
+
+    def committed(self, ops: Iterable[Op], outcome: Committed, now_ms: int) -> None:
+        """The store has done `ops`: new bundles begin their life here, evicted ones end it."""
+        refs = iter(outcome.refs)
+        for op in ops:
+            if type(op) is Release:
+                self._forget(op.ref)
+            if type(op) is not Put:
+                continue
+            ref = next(refs)
+            if ref > 0:
+                self._arrived(_entry(ref, op), now_ms)
+            elif ref == DUPLICATE:
+                self.counters["duplicates"] += 1
+            else:
+                self.counters["dropped_no_room"] += 1
+        for ref in outcome.evicted:
+            self.counters["evicted"] += 1
+            self._deleted(ref, ReportReason.DEPLETED_STORAGE, now_ms)
+
+    def restore(self, stored: Iterable[Stored], now_ms: int) -> int:
+        """After a restart: take up every stored bundle where it was left."""
+        count = 0
+        for old in stored:
+            self._arrived(
+                Entry(
+                    old.ref,
+                    old.place,
+                    old.destination,
+                    old.source,
+                    old.priority,
+                    old.size,
+                    old.expires_ms,
+                    old.received_ms,
+                    old.tag,
+                ),
+                now_ms,
+            )
+            count += 1
+        return count
+
+    def expired(self, stored: Iterable[Stored], now_ms: int) -> None:
+        """The store has let go of bundles whose lifetime ended (§5.5)."""
+        for old in stored:
+            self.counters["expired"] += 1
+            self._deleted(old.ref, ReportReason.LIFETIME_EXPIRED, now_ms)
+
+    def _arrived(self, entry: Entry, now_ms: int) -> None:
+        ref = entry.ref
+        self.entries[ref] = entry
+        if entry.place is Place.FORWARD:
+            node, _ = _node_and_service(entry.destination)
+            self.forwarder.add(ref, node, entry.size, entry.priority, entry.expires_ms, now_ms)
+        elif entry.place is Place.DELIVER:
+            _, service = _node_and_service(entry.destination)
+            self._waiting.setdefault(service, deque()).append(ref)
+            self._events.append(Deliverable(service, ref))
+        else:
+            note = parse_note(entry.note)
+            refs = self._fragments.add(ref, note.primary, note.payload_length)
+            if refs is not None:
+                self._events.append(Reassemble(tuple(refs)))
+
+    def _deleted(self, ref: int, reason: ReportReason, now_ms: int) -> None:
+        entry = self._forget(ref)
+        if entry is not None and entry.note:
+            note = parse_note(entry.note)
+            self._report(note.primary, note.payload_length, REPORT_DELETION, reason, now_ms)
+
+    def _forget(self, ref: int) -> Entry | None:
+        entry = self.entries.pop(ref, None)
+        if entry is None:
+            return None
+        if entry.place is Place.FORWARD:
+            self.forwarder.remove(ref)
+        elif entry.place is Place.FRAGMENT:
+            self._fragments.forget(ref)
+        return entry
+
+    # ---- forwarding ------------------------------------------------------------------------
+
+    def departing(self, entry: Entry, wire: Buffer, now_ms: int) -> Buffer:
+        """The octets in which a stored bundle goes to the next node (§5.4)."""
+        if _node_and_service(entry.source)[0] == self._node and self.config.trusted_clock:
+            return wire
+        bundle, _ = decode_bundle(wire)
+        return encode_bundle(depart(bundle, self.config.node_id, now_ms - entry.received_ms))
+
+    def forwarded(self, refs: Iterable[int], now_ms: int) -> None:
+        """The next node has these bundles durably: they are done here (§5.4 step 6)."""
+        for ref in refs:
+            entry = self._forget(ref)
+            if entry is None:
+                continue
+            self.counters["forwarded"] += 1
+            self._ops.append(Release(ref))
+            if entry.note:
+                note = parse_note(entry.note)
+                reason = ReportReason.NO_INFORMATION
+                self._report(note.primary, note.payload_length, REPORT_FORWARDING, reason, now_ms)
+
+    def split(self, ref: int, wire: Buffer, bytes_max: int) -> list[Op] | None:
+        """Operations that replace a stored bundle by fragments of at most `bytes_max` octets
+        (§5.8), or None when it must or can not be fragmented: it waits for a larger contact."""
+        entry = self.entries[ref]
+        try:
+            bundle, _ = decode_bundle(wire)
+            fragments = fragment_bundle(bundle, bytes_max)
+        except (LocalError, DecodeError):
+            return None
+        self.counters["fragmented"] += 1
+        ops: list[Op] = [Release(ref)]
+        ops += [
+            self._successor(fragment, entry.priority, entry.expires_ms, entry.received_ms)
+            for fragment in fragments
+        ]
+        return ops
+
+    def reassemble(self, refs: Sequence[int], wires: Sequence[Buffer]) -> list[Op]:
+        """Operations that put one bundle in the place of the fragments that cover it (§5.9)."""
+        ops: list[Op] = [Release(ref) for ref in refs]
+        try:
+            bundle = reassemble([decode_bundle(wire)[0] for wire in wires])
+            check_bundle(bundle)
+        except DecodeError as error:
+            self.counters["reassembly_failed"] += 1
+            self._trace("reassembly_failed", {"detail": str(error)})
+            return ops
+        self.counters["reassembled"] += 1
+        entries = [self.entries[ref] for ref in refs]
+        expires_ms = min(entry.expires_ms for entry in entries)
+        received_ms = min(entry.received_ms for entry in entries)
+        return [*ops, self._successor(bundle, entries[0].priority, expires_ms, received_ms)]
+
+    def _successor(self, bundle: Bundle, priority: int, expires_ms: int, received_ms: int) -> Put:
+        wire = encode_bundle(bundle)
+        put = put_for(bundle, wire, self.config.node_id, priority, expires_ms, received_ms)
+        return dataclasses.replace(note_of(put, bundle), required=True)
+
+    # ---- delivery --------------------------------------------------------------------------
+
+    def waiting(self, service: str, limit: int) -> list[int]:
+        """Take up to `limit` bundles that wait for an endpoint, oldest first."""
+        queue = self._waiting.get(service)
+        taken: list[int] = []
+        while queue and len(taken) < limit:
+            ref = queue.popleft()
+            if ref in self.entries:
+                taken.append(ref)
+        return taken
+
+    def return_waiting(self, service: str, refs: Sequence[int]) -> None:
+        """Bundles that an endpoint took and did not consume wait for the next registration."""
+        queue = self._waiting.setdefault(service, deque())
+        queue.extendleft(ref for ref in reversed(refs) if ref in self.entries)
+
+    def open(self, ref: int, wire: Buffer, now_ms: int) -> Delivery | None:
+        """A delivery with its plain payload, or None when security forbids it (counted)."""
+        entry = self.entries[ref]
+        bundle, _ = decode_bundle(wire)
+        primary = bundle.primary
+        if self._security is not None and not primary.flags & IS_ADMIN:
+            opened = self._security.open(bundle)
+            if not opened.ok or opened.bundle is None:
+                self.counters["dropped_security"] += 1
+                self._trace("security_failed", {"bundle": _name(primary), "why": opened.failure})
+                self._forget(ref)
+                self._ops.append(Release(ref))
+                reason = ReportReason(opened.reason)
+                length = len(bundle.payload.data)
+                self._report(primary, length, REPORT_DELETION, reason, now_ms)
+                return None
+            bundle = opened.bundle
+        return Delivery(
+            ref,
+            BundleId(primary.source, primary.creation_ms, primary.sequence),
+            primary.destination,
+            bundle.payload.data,
+            entry.expires_ms,
+            entry.priority,
+            bool(primary.flags & IS_ADMIN),
+        )
+
+    def consumed(self, refs: Iterable[int], now_ms: int) -> None:
+        """An application has durably taken these deliveries (their Release is committed)."""
+        for ref in refs:
+            entry = self._forget(ref)
+            if entry is None:
+                continue
+            self.counters["delivered"] += 1
+            if entry.note:
+                note = parse_note(entry.note)
+                reason = ReportReason.NO_INFORMATION
+                self._report(note.primary, note.payload_length, REPORT_DELIVERY, reason, now_ms)
+
+    # ---- status reports --------------------------------------------------------------------
+
+    def _report(
+        self,
+        primary: PrimaryBlock,
+        payload_length: int,
+        status: int,
+        reason: ReportReason,
+        now_ms: int,
+    ) -> None:
+        outgoing = self._reporter.report(primary, payload_length, status, reason, now_ms)
+        self.counters["reports_suppressed"] = self._reporter.suppressed
+        if outgoing is None:
+            return
+        self.counters["reports_sent"] += 1
+        reserved = self._origin.reserve(1)
+        if reserved is not None:
+            self._ops.append(Write(SPACE, "sequence", reserved.to_bytes(8, "big")))
+        bundle = self._origin.make(outgoing, now_ms, admin=True)
+        self._ops.append(self._own_put(bundle, outgoing, now_ms))
+
+
+def _entry(ref: int, put: Put) -> Entry:
+    return Entry(
+        ref,
+        put.place,
+        put.destination,
+        put.source,
+        put.priority,
+        len(put.wire),
+        put.expires_ms,
+        put.received_ms,
+        put.tag,
+    )
+
+
+def _name(primary: PrimaryBlock) -> str:
+    fragment = f"+{primary.fragment_offset}" if primary.flags & IS_FRAGMENT else ""
+    return f"{primary.source}@{primary.creation_ms}.{primary.sequence}{fragment}"
+
+
+__all__ = ["BundleAgent", "Deliverable", "Entry", "Event", "Note", "Reassemble"]

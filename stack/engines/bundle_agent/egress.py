@@ -1,0 +1,50 @@
+"""What changes in a bundle as it leaves (RFC 9171 §5.4), and fragmentation (§5.8)."""
+
+from __future__ import annotations
+
+from stack.core.eid import Eid
+from stack.wire.bundle import (
+    BUNDLE_AGE,
+    HOP_COUNT,
+    PREVIOUS_NODE,
+    Bundle,
+    CanonicalBlock,
+    bundle_age,
+    free_number,
+    hop_count,
+    parse_bundle_age,
+    parse_hop_count,
+    previous_node,
+)
+
+
+def depart(bundle: Bundle, node: Eid, waited_ms: int) -> Bundle:
+    """A transit bundle as this node sends it on.
+
+    The previous node block names us (§5.4 step 4), the hop count grows by one (§4.4.3), the age
+    by the time that the bundle waited here (§4.4.2).  Everything else keeps its very octets.
+    """
+    blocks: list[CanonicalBlock] = []
+    named = False
+    for block in bundle.blocks:
+        if block.type == PREVIOUS_NODE:
+            blocks.append(_like(block, previous_node(node)))
+            named = True
+        elif block.type == HOP_COUNT:
+            limit, count = parse_hop_count(block)
+            blocks.append(_like(block, hop_count(limit, min(count + 1, 255))))
+        elif block.type == BUNDLE_AGE:
+            blocks.append(_like(block, bundle_age(parse_bundle_age(block) + max(0, waited_ms))))
+        else:
+            blocks.append(block)
+    if not named:
+        number = free_number(bundle)
+        new = previous_node(node)
+        crc = bundle.primary.crc_type
+        blocks.insert(0, CanonicalBlock(new.type, number, new.flags, new.data, crc))
+    return Bundle(bundle.primary, tuple(blocks))
+
+
+def _like(old: CanonicalBlock, new: CanonicalBlock) -> CanonicalBlock:
+    """A block with new content and the number, flags and CRC type of the one that it replaces."""
+    return CanonicalBlock(old.type, old.number, old.flags, new.data, old.crc_type)

@@ -1,0 +1,41 @@
+"""What the agent must know again of a stored bundle without loading it.
+
+Most bundles need no note.  Fragments do (to know what they cover) and so do bundles that asked
+for status reports (to report their end, RFC 9171 §5.1, when their octets may already be gone).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from typing import NamedTuple
+
+from stack.ports.store import Put
+from stack.wire.bundle import IS_FRAGMENT, REPORT_ANY, Bundle, PrimaryBlock, decode_primary
+
+_LENGTH = struct.Struct(">Q")
+
+
+class Note(NamedTuple):
+    """A bundle's primary block and the length of its payload in octets."""
+
+    primary: PrimaryBlock
+    payload_length: int
+
+
+def note_of(put: Put, bundle: Bundle) -> Put:
+    """The same operation with a note in its tag, if the bundle needs one."""
+    primary = bundle.primary
+    if not primary.flags & (IS_FRAGMENT | REPORT_ANY):
+        return put
+    wire = primary.wire
+    if wire is None:
+        from_wire, _ = decode_primary(put.wire, 1)
+        wire = from_wire.wire or b""
+    return dataclasses.replace(put, tag=_LENGTH.pack(len(bundle.payload.data)) + wire)
+
+
+def parse_note(tag: bytes) -> Note:
+    """Inverse of `note_of`."""
+    primary, _ = decode_primary(tag, _LENGTH.size)
+    return Note(primary, _LENGTH.unpack_from(tag)[0])

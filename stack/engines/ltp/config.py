@@ -1,0 +1,172 @@
+"""What can be set on an LTP engine, with the reason of every default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stack.core.clock import MILLISECOND, SECOND
+from stack.core.errors import ConfigError
+from stack.core.limits import BUNDLE_BYTES_MAX, DATAGRAM_BYTES_MAX
+from stack.wire.sdnv import SDNV_MAX
+
+SEGMENT_BYTES_MIN = 128
+"""A report with a few claims, whose every number takes its longest form, fits in it."""
+
+DAY_NS = 86_400 * SECOND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LtpConfig:
+    """One LTP engine for one peer over one link.  Times are nanoseconds, sizes octets."""
+
+    local_engine_id: int
+    """Engine id under which this node begins sessions (RFC 5326 §3.1; RFC 7116: the node number
+    of an ipn node)."""
+
+    remote_engine_id: int
+    """Engine id of the peer at the other end of the link."""
+
+    accept_unknown_engines: bool = False
+    """Take blocks from engine ids other than `remote_engine_id`.  Off: a stranger on the same
+    UDP port can then open no sessions.  On: for ground stations that serve satellites which are
+    not configured beforehand."""
+
+    segment_bytes: int = 1400
+    """Octets of a full segment.  Every plain data segment has exactly this length, so that UDP
+    segmentation offload and packet erasure codes see equal datagrams.  1400 leaves room for IPv6,
+    UDP and a FEC payload id in 1500; larger is faster where the path carries it (64,000 on a
+    loopback).  Too large: IP fragments, which multiply the loss."""
+
+    train_bytes: int = 64_000
+    """Most octets of one train.  One UDP segmentation offload call carries 65,000 octets and 64
+    datagrams; the rest is left to FEC payload ids."""
+
+    block_bytes: int = 262_144
+    """Service data units are aggregated into blocks of up to this size (CCSDS 734.1-B-1 service
+    data aggregation); a larger unit has a block of its own.  Measured: per-block work is below a
+    tenth of the whole from 128 KiB on, and more only delays the first octet."""
+
+    block_bytes_max: int = BUNDLE_BYTES_MAX + 65_536
+    """Largest block taken from the peer or the client.  Offsets beyond it are a violation."""
+
+    aggregation_ns: int = 2 * MILLISECOND
+    """A unit waits for company at most this long, and only while earlier blocks are on their
+    way: an idle link sends at once.  Too large: latency (ION waits for a second)."""
+
+    checkpoint_every: int = 1024
+    """A discretionary checkpoint after this many red segments of one block, 0 for none: a long
+    block learns early what it lost.  1024 segments never divide an aggregated block."""
+
+    export_sessions_max: int = 1024
+    """Blocks under way to the peer at once.  Paced links need rate x round trip x (rounds of
+    retransmission + 1) / block_bytes of them."""
+
+    import_sessions_max: int = 2048
+    """Blocks arriving at once; more than a peer of the same kind ever starts, so that only an
+    attacker or a dead peer's remains meet it."""
+
+    queue_bytes: int = 64 * 1024 * 1024
+    """Octets taken from the client and not yet acknowledged or failed; `room` tells what is
+    left.  It bounds the memory of the sending side."""
+
+    import_bytes_max: int = 256 * 1024 * 1024
+    """Buffers of unfinished incoming blocks; segments beyond it are dropped and sent again."""
+
+    window_bytes: int = 1024 * 1024
+    """Red octets on their way and not acknowledged, on a link without a rate: the receiver's
+    socket buffer is the only queue there.  Measured on a loopback: 512 KiB idles, 4 MiB overruns
+    an untuned socket.  A link with a rate is paced instead, and this does not apply."""
+
+    overhead_bytes: int = 28
+    """Octets that lower layers add to each datagram, counted against the link's rate: UDP and
+    IPv4 headers."""
+
+    burst_ns: int = 4 * MILLISECOND
+    """How far sending may run ahead of the link's rate.  It covers the lateness of timers; too
+    large overruns the modem's queue."""
+
+    timer_margin_ns: int = 150 * MILLISECOND
+    """Added to the round trip before an answer counts as lost (RFC 5326 §6.2, §6.3): the peer's
+    queues and its durable commit.  Too small: needless repeats; too large: slow recovery."""
+
+    backoff_ns_max: int = 5 * SECOND
+    """Repeats double their interval up to this (never below one round trip and margin)."""
+
+    checkpoint_limit: int = 20
+    """Repeats of one checkpoint before the session is cancelled (RFC 5326 §6.7), counting only
+    those since which the peer was heard: a blackout alone never cancels.  At 20 % loss each way
+    one block in 10^9 fails."""
+
+    report_limit: int = 20
+    """The same for one report segment (RFC 5326 §6.8)."""
+
+    cancel_limit: int = 10
+    """Repeats of a cancel segment before the session is closed without its acknowledgement
+    (RFC 5326 §6.16)."""
+
+    stall_after: int = 8
+    """Timers that expire with nothing heard in between before the link counts as stalled: new
+    data waits, and single checkpoints or reports probe the link."""
+
+    session_lifetime_ns: int = DAY_NS
+    """A session ends after this time whatever happens; it must span the gap between passes."""
+
+    green_idle_ns: int = 10 * SECOND
+    """State of a green-only session is kept this long after its last segment; also the silence
+    after which an unfinished session may be evicted when `import_sessions_max` is reached."""
+
+    report_delay_ns: int = 0
+    """How long a report on an incomplete scope waits for stragglers.  Set it to the decoding
+    time of the FEC underneath, whose repairs arrive after the checkpoint; else 0."""
+
+    async_report_ns: int = 0
+    """Send an asynchronous report (RFC 5326 §6.11) when a hole in the red part has lasted this
+    long before its end arrived; 0 for never.  Useful for large blocks on slow links."""
+
+    claims_max: int = 128
+    """Reception claims in one report segment; fewer when `segment_bytes` holds fewer."""
+
+    gaps_max: int = 16_384
+    """Disjoint received runs of one block: bounds the memory of a hostile or hopeless block."""
+
+    reports_max: int = 4096
+    """Reports and checkpoints remembered for one session: bounds floods of either."""
+
+    closed_max: int = 8192
+    """Closed sessions remembered, so that late segments open no ghosts (RFC 5326 §6.20)."""
+
+    acks_max: int = 8192
+    """Acknowledgements queued at once; those beyond are dropped and asked for again."""
+
+    green_bytes_max: int = 16 * 1024 * 1024
+    """Green data waiting in events that nobody takes; beyond it green segments are dropped."""
+
+    violations_max: int = 64
+    """`PeerViolation` events waiting at once; beyond it they are only counted."""
+
+    def __post_init__(self) -> None:
+        """Check what must hold between fields.  Raises `ConfigError`."""
+        for key in ("local_engine_id", "remote_engine_id"):
+            _within(key, getattr(self, key), 0, SDNV_MAX)
+        _within("segment_bytes", self.segment_bytes, SEGMENT_BYTES_MIN, DATAGRAM_BYTES_MAX)
+        _within("train_bytes", self.train_bytes, self.segment_bytes, 1 << 24)
+        _within("block_bytes", self.block_bytes, 1, self.block_bytes_max)
+        _within("block_bytes_max", self.block_bytes_max, 1, 1 << 34)
+        _within("window_bytes", self.window_bytes, 4 * self.segment_bytes, 1 << 40)
+        for key in ("export_sessions_max", "import_sessions_max", "queue_bytes", "stall_after"):
+            _within(key, getattr(self, key), 1, 1 << 40)
+        for key in ("checkpoint_limit", "report_limit", "cancel_limit", "claims_max"):
+            _within(key, getattr(self, key), 1, 1 << 20)
+        for key in ("gaps_max", "reports_max", "closed_max", "acks_max", "violations_max"):
+            _within(key, getattr(self, key), 1, 1 << 30)
+        for key in ("aggregation_ns", "burst_ns", "report_delay_ns", "async_report_ns"):
+            _within(key, getattr(self, key), 0, DAY_NS)
+        for key in ("timer_margin_ns", "backoff_ns_max", "session_lifetime_ns", "green_idle_ns"):
+            _within(key, getattr(self, key), 1, 3660 * DAY_NS)
+        for key in ("checkpoint_every", "overhead_bytes", "import_bytes_max", "green_bytes_max"):
+            _within(key, getattr(self, key), 0, 1 << 40)
+
+
+def _within(key: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"ltp.{key}", f"{value} is not in {low}..{high}")

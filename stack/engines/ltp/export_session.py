@@ -1,0 +1,357 @@
+"""One block on its way to the peer: what was sent, claimed and must be sent again."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stack.core.ranges import RangeSet
+from stack.engines.ltp.aggregator import Block
+from stack.engines.ltp.trains import Octets, TrainPacker, data_step, sdnv_width
+from stack.wire.ltp import ReportSegment, SegmentType, SessionId, session_octets
+from stack.wire.sdnv import encode_sdnv
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """A checkpoint that was sent and whose scope is not yet accounted for."""
+
+    serial: int
+    kind: SegmentType
+    start: int
+    stop: int
+    """The red octets that the segment itself carries."""
+
+    report_serial: int
+    """The report that it answers, 0 for a primary checkpoint."""
+
+    lower: int
+    """Its scope is [lower, stop): the reports that answer it together cover this."""
+
+    known: tuple[tuple[int, int], ...]
+    """What was claimed before it left; a report that answers it must not take that back."""
+
+    reported: RangeSet = field(default_factory=RangeSet)
+    attempts: int = 0
+    sent_at: int = 0
+
+
+@dataclass(slots=True)
+class _Resend:
+    """Red octets to send again; the last range of a report ends in a checkpoint (§6.13)."""
+
+    start: int
+    stop: int
+    report_serial: int
+    """Serial of the report when this range closes its response, else 0."""
+
+    lower: int
+
+
+class ExportSession:
+    """State of one export session (RFC 5326 §8.1).  It decides what goes out, not when."""
+
+    __slots__ = (
+        "_data",
+        "_green_prefix",
+        "_next_serial",
+        "_plain_prefix",
+        "_resend",
+        "_segment_bytes",
+        "_stretch",
+        "acked",
+        "cancelling",
+        "checkpoints",
+        "first_serial",
+        "length",
+        "recheck",
+        "red_bytes",
+        "refs",
+        "reports_seen",
+        "sent",
+        "session",
+    )
+
+    def __init__(
+        self, session: SessionId, block: Block, first_serial: int, segment_bytes: int
+    ) -> None:
+        self.session = session
+        self.refs = block.refs
+        self.length = len(block.data)
+        self.red_bytes = block.red_bytes
+        self.sent = 0
+        """Octets whose first transmission is done."""
+
+        self.acked = RangeSet()
+        self.checkpoints: dict[int, Checkpoint] = {}
+        self.recheck: deque[Checkpoint] = deque()
+        """Checkpoints whose timer expired, to be sent again as they were."""
+
+        self.reports_seen: set[int] = set()
+        self.first_serial = first_serial
+        self.cancelling = 0
+        """How many times our cancellation was sent; 0 while the session lives."""
+
+        self._data: Octets = np.frombuffer(block.data, np.uint8)
+        # No extensions: the octet after the session id is 0.
+        head = session_octets(session) + b"\x00" + encode_sdnv(block.client_service)
+        self._plain_prefix = bytes((SegmentType.RED,)) + head
+        self._green_prefix = bytes((SegmentType.GREEN,)) + head
+        self._next_serial = first_serial
+        self._segment_bytes = segment_bytes
+        self._stretch = (0, 0)
+        self._resend: deque[_Resend] = deque()
+
+    # ----------------------------------------------------------------------------- queries
+
+    @property
+    def complete(self) -> bool:
+        """All red octets are claimed and all octets were sent (RFC 5326 §6.12)."""
+        return self.sent == self.length and len(self.acked) == self.red_bytes
+
+    @property
+    def resending(self) -> bool:
+        """Whether something waits to be sent again."""
+        return bool(self.recheck or self._resend)
+
+    @property
+    def in_flight(self) -> int:
+        """Red octets sent and not claimed."""
+        return min(self.sent, self.red_bytes) - len(self.acked)
+
+    def issued(self, checkpoint_serial: int) -> bool:
+        """Whether this session ever used the serial number."""
+        return self.first_serial <= checkpoint_serial < self._next_serial
+
+    # ------------------------------------------------------------------------ transmission
+
+    def emit_again(self, packer: TrainPacker, left: list[Checkpoint]) -> int:
+        """Send what must be sent again, as far as the packer's budget goes: the data octets
+        sent.  Checkpoints that left are appended to `left`."""
+        sent = 0
+        while self.recheck:
+            checkpoint = self.recheck[0]
+            if checkpoint.serial in self.checkpoints:  # not answered while it waited
+                if not packer.segment(self._checkpoint_octets(checkpoint)):
+                    return sent
+                sent += checkpoint.stop - checkpoint.start
+                left.append(checkpoint)
+            self.recheck.popleft()
+        while self._resend:
+            item = self._resend[0]
+            before = item.start
+            if item.report_serial:
+                item.start = self._emit_closed(
+                    packer, left, item.start, item.stop, item.report_serial, item.lower
+                )
+            else:
+                item.start = self._emit_plain(
+                    packer, self._plain_prefix, item.start, item.stop
+                )
+            sent += item.start - before
+            if item.start < item.stop:
+                return sent
+            self._resend.popleft()
+        return sent
+
+    def emit_new(
+        self, packer: TrainPacker, left: list[Checkpoint], every: int, window: int
+    ) -> int:
+        """Send octets for the first time: the data octets sent.
+
+        The red part goes out in stretches that each end in a checkpoint, after `every` segments
+        (0: one stretch).  A stretch begins only while `window` is not used up, so that what has
+        been sent is always answered for and the window opens again.
+        """
+        before = self.sent
+        while self.sent < self.red_bytes:
+            if self.sent == self._stretch[1]:
+                if self.sent - before >= window:
+                    return self.sent - before
+                self._stretch = (self.sent, self._stretch_end(every))
+            lower, stop = self._stretch
+            self.sent = self._emit_closed(packer, left, self.sent, stop, 0, lower)
+            if self.sent < stop:
+                return self.sent - before
+        self._emit_green(packer)
+        return self.sent - before
+
+    def _stretch_end(self, every: int) -> int:
+        if not every:
+            return self.red_bytes
+        room = self._checkpoint_room(self.sent, self._next_serial, 0)
+        return min(self.red_bytes, self.sent + (every - 1) * self._step(self.sent) + room)
+
+    def _emit_green(self, packer: TrainPacker) -> None:
+        """The green part; its last segment ends the block (RFC 5326 §6.1)."""
+        while self.sent < self.length:
+            self.sent, _ = packer.run(
+                self._green_prefix, self._data, self.sent, self.length - 1
+            )
+            rest = min(self.length, self.sent + self._step(self.sent))
+            prefix = self._green_prefix
+            if rest == self.length:
+                prefix = bytes((SegmentType.GREEN_END_BLOCK,)) + prefix[1:]
+            if not packer.segment(self._plain_octets(prefix, self.sent, rest)):
+                return
+            self.sent = rest
+
+    def _emit_plain(self, packer: TrainPacker, prefix: bytes, start: int, stop: int) -> int:
+        """Data segments without a checkpoint; the offset reached."""
+        start, _ = packer.run(prefix, self._data, start, stop)
+        rest = stop - start
+        if 0 < rest < self._step(start) and packer.segment(
+            self._plain_octets(prefix, start, stop)
+        ):
+            return stop
+        return start
+
+    def _emit_closed(
+        self,
+        packer: TrainPacker,
+        left: list[Checkpoint],
+        start: int,
+        stop: int,
+        report_serial: int,
+        lower: int,
+    ) -> int:
+        """Data segments of which the last is a checkpoint; the offset reached."""
+        serial = self._next_serial
+        start, _ = packer.run(self._plain_prefix, self._data, start, stop - 1)
+        room = self._checkpoint_room(start, serial, report_serial)
+        if 0 < stop - start - room < self._step(start):
+            short = stop - room
+            if not packer.segment(self._plain_octets(self._plain_prefix, start, short)):
+                return start
+            start = short
+        if stop - start > room:
+            return start  # the budget ended within the run
+        kind = SegmentType.RED_CHECKPOINT
+        if stop == self.red_bytes:
+            ends = self.red_bytes == self.length
+            kind = SegmentType.RED_END_BLOCK if ends else SegmentType.RED_END
+        checkpoint = Checkpoint(
+            serial, kind, start, stop, report_serial, lower, tuple(self.acked)
+        )
+        if not packer.segment(self._checkpoint_octets(checkpoint)):
+            return start
+        self._next_serial += 1
+        self.checkpoints[serial] = checkpoint
+        left.append(checkpoint)
+        return stop
+
+    def _step(self, offset: int) -> int:
+        """Data octets of a full plain segment at `offset`."""
+        return data_step(self._segment_bytes - len(self._plain_prefix) - sdnv_width(offset))
+
+    def _checkpoint_room(self, offset: int, serial: int, report_serial: int) -> int:
+        """Data octets of a full checkpoint at `offset`."""
+        serials = sdnv_width(serial) + sdnv_width(report_serial)
+        head = len(self._plain_prefix) + sdnv_width(offset) + serials
+        return data_step(self._segment_bytes - head)
+
+    def _plain_octets(self, prefix: bytes, start: int, stop: int) -> bytes:
+        return b"".join(
+            (prefix, encode_sdnv(start), encode_sdnv(stop - start), self._data[start:stop].data)
+        )
+
+    def _checkpoint_octets(self, checkpoint: Checkpoint) -> bytes:
+        """A checkpoint segment (RFC 5326 §3.2.1), the same octets each time."""
+        start, stop = checkpoint.start, checkpoint.stop
+        fields = (start, stop - start, checkpoint.serial, checkpoint.report_serial)
+        return b"".join(
+            (
+                bytes((checkpoint.kind,)),
+                self._plain_prefix[1:],
+                *map(encode_sdnv, fields),
+                self._data[start:stop].data,
+            )
+        )
+
+    # ----------------------------------------------------------------------------- reports
+
+    def fault_of(self, report: ReportSegment, reports_max: int) -> str:
+        """Why a new report cannot be believed, or an empty string."""
+        if report.upper > min(self.sent, self.red_bytes):
+            return "report on data never sent"
+        if report.checkpoint_serial and not self.issued(report.checkpoint_serial):
+            return "report answers a checkpoint never sent"
+        if len(self.reports_seen) >= reports_max:
+            return "too many reports"
+        return ""
+
+    def withdraws(self, report: ReportSegment) -> bool:
+        """Whether a report takes back what was claimed before the checkpoint that it answers:
+        the receiver has lost the session's data (it restarted) and can never complete it."""
+        checkpoint = self.checkpoints.get(report.checkpoint_serial)
+        if checkpoint is None or not checkpoint.known:
+            return False
+        claimed = _claimed(report)
+        return any(
+            not claimed.covers(max(start, report.lower), min(stop, report.upper))
+            for start, stop in checkpoint.known
+        )
+
+    def apply(self, report: ReportSegment) -> list[int]:
+        """Take a report's claims and queue what it misses (RFC 5326 §6.13); the serials of
+        checkpoints that are now accounted for.
+
+        A checkpoint may be answered by several reports, each of which can be lost: it stays
+        outstanding until together they cover its scope.
+        """
+        self.reports_seen.add(report.report_serial)
+        for start, stop in _claimed(report):
+            self.acked.add(start, stop)
+        retired = [
+            serial
+            for serial, checkpoint in self.checkpoints.items()
+            if self._accounted(checkpoint, report)
+        ]
+        for serial in retired:
+            del self.checkpoints[serial]
+        self._queue_gaps(report)
+        return retired
+
+    def _accounted(self, checkpoint: Checkpoint, report: ReportSegment) -> bool:
+        if checkpoint.serial == report.checkpoint_serial:
+            checkpoint.reported.add(report.lower, report.upper)
+            return not any(
+                True
+                for start, stop in checkpoint.reported.gaps(checkpoint.lower, checkpoint.stop)
+                if not self.acked.covers(start, stop)
+            )
+        # A later primary report whose scope holds this one's speaks for it too.
+        return (
+            checkpoint.report_serial == 0
+            and report.lower <= checkpoint.lower
+            and checkpoint.stop <= report.upper
+        )
+
+    def _queue_gaps(self, report: ReportSegment) -> None:
+        settled = self.acked
+        if self._resend:
+            settled = RangeSet(self.acked)
+            for item in self._resend:
+                settled.add(item.start, item.stop)
+        gaps = list(settled.gaps(report.lower, report.upper))
+        for index, (start, stop) in enumerate(gaps):
+            closing = report.report_serial if index == len(gaps) - 1 else 0
+            self._resend.append(_Resend(start, stop, closing, report.lower))
+
+    def repeat_checkpoints(self) -> None:
+        """Queue every checkpoint that nobody answered yet."""
+        waiting = {checkpoint.serial for checkpoint in self.recheck}
+        self.recheck += (
+            checkpoint
+            for serial, checkpoint in self.checkpoints.items()
+            if serial not in waiting
+        )
+
+
+def _claimed(report: ReportSegment) -> RangeSet:
+    lower = report.lower
+    return RangeSet(
+        (lower + offset, lower + offset + length) for offset, length in report.claims
+    )

@@ -1,0 +1,346 @@
+"""The sending side of an LTP engine: blocks queued, sessions under way, their recovery."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from stack.core.errors import LocalError
+from stack.core.train import Buffer
+from stack.engines.ltp.aggregator import Aggregator, Block
+from stack.engines.ltp.events import Failed, Sent
+from stack.engines.ltp.export_session import Checkpoint, ExportSession
+from stack.engines.ltp.link import Link
+from stack.engines.ltp.timers import TimerKey, TimerKind
+from stack.engines.ltp.trains import TrainPacker
+from stack.wire.ltp import (
+    CLIENT_BP,
+    CancelAck,
+    CancelReason,
+    CancelSegment,
+    ReportAck,
+    ReportSegment,
+    SegmentType,
+    SessionId,
+)
+
+_SESSION_BITS = 27
+"""First session numbers take four octets as SDNV, and stay there for 10^8 sessions."""
+
+_SERIAL_BITS = 20
+"""First checkpoint serial numbers take three octets as SDNV."""
+
+
+class Sender:
+    """All export sessions of one engine."""
+
+    __slots__ = (
+        "_again",
+        "_aggregator",
+        "_engine",
+        "_held",
+        "_in_flight",
+        "_link",
+        "_next_number",
+        "_ready",
+        "_sending",
+        "_sessions",
+    )
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._engine = link.config.local_engine_id
+        self._aggregator = Aggregator(link.config.block_bytes)
+        self._ready: deque[Block] = deque()
+        self._sessions: dict[SessionId, ExportSession] = {}
+        self._sending: deque[ExportSession] = deque()
+        self._again: dict[SessionId, ExportSession] = {}
+        self._next_number = link.random(_SESSION_BITS)
+        self._held = 0
+        self._in_flight = 0
+
+    # ---------------------------------------------------------------------------- commands
+
+    def room(self) -> int:
+        """Octets that may still be submitted."""
+        return max(0, self._link.config.queue_bytes - self._held)
+
+    def submit(self, sdu: Buffer, ref: int, now: int, green: bool) -> None:
+        """Take one service data unit.  Raises `LocalError`."""
+        self._admit(len(sdu))
+        if green:
+            self._ready.append(Block(sdu, (ref,), 0, CLIENT_BP))
+        else:
+            self._ready += self._aggregator.add(sdu, ref, now)
+
+    def submit_block(
+        self, parts: Sequence[Buffer], refs: tuple[int, ...], red_bytes: int, client_service: int
+    ) -> None:
+        """Take one block as it is (RFC 5326 §4.1).  Raises `LocalError`."""
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        if not 0 <= red_bytes <= len(data):
+            raise LocalError(f"red part of {red_bytes} octets in a block of {len(data)}")
+        self._admit(len(data))
+        self._ready.append(Block(data, refs, red_bytes, client_service))
+
+    def _admit(self, size: int) -> None:
+        if not 0 < size <= self._link.config.block_bytes_max:
+            raise LocalError(f"a block of {size} octets cannot be sent")
+        if not self.room():
+            raise LocalError("no room in the LTP engine; ask `room` before submitting")
+        self._held += size
+
+    def cancel(self, ref: int, now: int) -> bool:
+        """Cancel the session that carries `ref` (RFC 5326 §4.2)."""
+        for session in self._sessions.values():
+            if ref in session.refs and not session.cancelling:
+                self._cancel(session, CancelReason.USR_CNCLD)
+                return True
+        return False
+
+    def withdraw(self) -> tuple[int, ...]:
+        """Give back, and forget, the refs of all blocks that no session has begun."""
+        refs: list[int] = []
+        for block in self._ready:
+            refs += block.refs
+            self._held -= len(block.data)
+        self._ready.clear()
+        self._held -= self._aggregator.bytes
+        refs += self._aggregator.withdraw()
+        return tuple(refs)
+
+    # ------------------------------------------------------------------------ transmission
+
+    @property
+    def wants_to_send(self) -> bool:
+        """Whether data could leave if the link's rate allowed."""
+        if self._again:
+            return True
+        return self._may_begin() and bool(self._sending or self._ready)
+
+    def aggregation_deadline(self) -> int | None:
+        """When collected units may wait no longer, if sending is otherwise possible."""
+        since = self._aggregator.since
+        if since is None or self._sending or self._ready or not self._may_begin():
+            return None
+        return since + self._link.config.aggregation_ns
+
+    def _may_begin(self) -> bool:
+        """Whether octets may leave for the first time."""
+        link = self._link
+        if link.stalled and link.timers.awaiting_peer:
+            return False  # the probes must be answered first
+        return link.bucket.paced or self._in_flight < link.config.window_bytes
+
+    def send(self, packer: TrainPacker, now: int) -> None:
+        """Put data into trains as far as the packer's budget and the window go: first what must
+        be sent again, then new octets, block by block."""
+        left: list[Checkpoint] = []
+        for session in list(self._again.values()):
+            sent = session.emit_again(packer, left)
+            self._link.counters["data_bytes_resent"] += sent
+            self._arm(session, left, now)
+            if session.resending:
+                return
+            del self._again[session.session]
+        while self._may_begin():
+            if not self._sending and not self._begin(now):
+                return
+            session = self._sending[0]
+            before = session.in_flight
+            window = self._link.config.window_bytes
+            paced = self._link.bucket.paced
+            sent = session.emit_new(
+                packer,
+                left,
+                self._stretch_segments(paced),
+                session.length if paced else window - self._in_flight,
+            )
+            self._in_flight += session.in_flight - before
+            self._link.counters["data_bytes_sent"] += sent
+            self._arm(session, left, now)
+            if session.sent < session.length:
+                return
+            self._sending.popleft()
+            if session.complete:
+                self._finish(session)
+
+    def _stretch_segments(self, paced: bool) -> int:
+        config = self._link.config
+        if paced:
+            return config.checkpoint_every
+        half = config.window_bytes // (2 * config.segment_bytes)  # at least 2, see LtpConfig
+        return min(config.checkpoint_every or half, half)
+
+    def _begin(self, now: int) -> bool:
+        """Start the session of the next block; False when there is none or no session free."""
+        config = self._link.config
+        if len(self._sessions) >= config.export_sessions_max:
+            return False
+        if not self._ready:
+            since = self._aggregator.since
+            if since is None:
+                return False
+            # Units wait for company only while earlier blocks keep the link busy.
+            if self._sessions and now < since + config.aggregation_ns:
+                return False
+            self._ready.append(self._aggregator.flush_held())
+        block = self._ready.popleft()
+        session_id = SessionId(self._engine, self._next_number)
+        self._next_number += 1
+        serial = self._link.random(_SERIAL_BITS)
+        session = ExportSession(session_id, block, serial, config.segment_bytes)
+        self._sessions[session_id] = session
+        self._sending.append(session)
+        self._link.counters["export_sessions"] += 1
+        key = TimerKey(TimerKind.EXPORT_LIFETIME, session_id)
+        self._link.timers.arm(key, now, config.session_lifetime_ns)
+        return True
+
+    def _arm(self, session: ExportSession, left: list[Checkpoint], now: int) -> None:
+        """Start the timers of checkpoints that leave now (RFC 5326 §6.2)."""
+        link = self._link
+        for checkpoint in left:
+            checkpoint.sent_at = now
+            key = TimerKey(TimerKind.CHECKPOINT, session.session, checkpoint.serial)
+            link.timers.arm(key, now, link.interval(checkpoint.attempts))
+        left.clear()
+
+    # ------------------------------------------------------------------------- peer's side
+
+    def report(self, report: ReportSegment, now: int) -> None:
+        """A report segment (RFC 5326 §6.13): acknowledge it always, use it once."""
+        link = self._link
+        link.counters["reports_received"] += 1
+        serial = report.report_serial
+        ack = ReportAck(session=report.session, report_serial=serial)
+        link.control(SegmentType.REPORT_ACK, ack, serial)
+        session = self._sessions.get(report.session)
+        if session is None or session.cancelling or serial in session.reports_seen:
+            return
+        fault = session.fault_of(report, link.config.reports_max)
+        if fault:
+            link.violation(fault, "RFC 5326 §3.2.2")
+            return
+        if session.withdraws(report):
+            link.violation("report withdraws earlier claims", "RFC 5326 §3.2.2")
+            self._cancel(session, CancelReason.SYS_CNCLD)
+            return
+        before = session.in_flight
+        for checkpoint_serial in session.apply(report):
+            link.timers.cancel(
+                TimerKey(TimerKind.CHECKPOINT, report.session, checkpoint_serial)
+            )
+        self._in_flight += session.in_flight - before
+        if session.complete:
+            self._finish(session)
+        elif session.resending:
+            self._again[session.session] = session
+
+    def cancelled(self, segment: CancelSegment) -> None:
+        """The receiver cancels a session (RFC 5326 §6.17)."""
+        link = self._link
+        ack = CancelAck(session=segment.session, to_sender=False)
+        link.control(SegmentType.CANCEL_ACK_TO_RECEIVER, ack)
+        session = self._sessions.get(segment.session)
+        if session is None:
+            return
+        if not session.cancelling:
+            self._fail(session, segment.reason)
+        self._close(session)
+
+    def cancel_acked(self, session_id: SessionId) -> None:
+        """The receiver acknowledges our cancellation (RFC 5326 §6.18)."""
+        session = self._sessions.get(session_id)
+        if session is not None and session.cancelling:
+            self._close(session)
+
+    def alive(self) -> None:
+        """A stall is over: everything unanswered is asked again at once."""
+        for session in self._sessions.values():
+            if session.checkpoints:
+                session.repeat_checkpoints()
+                self._again[session.session] = session
+
+    # ------------------------------------------------------------------------------ timers
+
+    def expired(self, key: TimerKey, now: int) -> None:
+        """A timer of an export session ran out."""
+        session = self._sessions[key.session]
+        if key.kind is TimerKind.CHECKPOINT:
+            self._checkpoint_expired(session, key, now)
+        elif key.kind is TimerKind.CANCEL_EXPORT:
+            session.cancelling += 1
+            if session.cancelling > self._link.config.cancel_limit:  # RFC 5326 §6.16
+                self._close(session)
+            else:
+                self._queue_cancel(session, CancelReason.SYS_CNCLD)
+        elif session.cancelling:
+            self._close(session)
+        else:
+            self._cancel(session, CancelReason.SYS_CNCLD)
+
+    def _checkpoint_expired(self, session: ExportSession, key: TimerKey, now: int) -> None:
+        """RFC 5326 §6.7."""
+        link = self._link
+        checkpoint = session.checkpoints[key.serial]
+        again, counts = link.may_repeat(checkpoint.sent_at, now)
+        if not again:
+            link.timers.arm(key, now, link.interval(checkpoint.attempts))
+            return
+        checkpoint.attempts += counts
+        if checkpoint.attempts > link.config.checkpoint_limit:
+            self._cancel(session, CancelReason.RLEXC)
+            return
+        link.counters["checkpoints_repeated"] += 1
+        session.recheck.append(checkpoint)
+        self._again[session.session] = session
+
+    # ----------------------------------------------------------------------- session's end
+
+    def _finish(self, session: ExportSession) -> None:
+        """RFC 5326 §6.12."""
+        self._link.emit(Sent(session.refs))
+        self._forget_data(session)
+        self._close(session)
+
+    def _fail(self, session: ExportSession, reason: int) -> None:
+        self._link.counters["export_failed"] += 1
+        self._link.trace(
+            "ltp.export.failed",
+            {"engine": session.session.engine, "number": session.session.number, "reason": reason},
+        )
+        self._link.emit(Failed(session.refs, reason))
+        self._forget_data(session)
+
+    def _cancel(self, session: ExportSession, reason: CancelReason) -> None:
+        """Cancel as block sender (RFC 5326 §6.19)."""
+        self._fail(session, reason)
+        session.cancelling = 1
+        self._queue_cancel(session, reason)
+
+    def _queue_cancel(self, session: ExportSession, reason: CancelReason) -> None:
+        segment = CancelSegment(session=session.session, by_sender=True, reason=reason)
+        timer = TimerKey(TimerKind.CANCEL_EXPORT, session.session)
+        self._link.control(
+            SegmentType.CANCEL_BY_SENDER, segment, 0, timer, session.cancelling - 1
+        )
+
+    def _forget_data(self, session: ExportSession) -> None:
+        """Nothing more of the block will be sent: stop its timers, give its room back."""
+        timers = self._link.timers
+        for serial in session.checkpoints:
+            timers.cancel(TimerKey(TimerKind.CHECKPOINT, session.session, serial))
+        self._in_flight -= session.in_flight
+        self._held -= session.length
+        self._again.pop(session.session, None)
+        if session in self._sending:
+            self._sending.remove(session)
+
+    def _close(self, session: ExportSession) -> None:
+        """RFC 5326 §6.20."""
+        timers = self._link.timers
+        timers.cancel(TimerKey(TimerKind.EXPORT_LIFETIME, session.session))
+        timers.cancel(TimerKey(TimerKind.CANCEL_EXPORT, session.session))
+        self._link.drop_control(SegmentType.CANCEL_BY_SENDER, session.session)
+        del self._sessions[session.session]

@@ -1,0 +1,162 @@
+"""Runs of plain data segments, written and recognised a whole train at a time.
+
+Consecutive full segments of a block differ only in their offset field.  A run of them is therefore
+one matrix: a row for each segment, header columns that repeat, offset columns computed for all
+rows at once, and the block's octets reshaped into the rest.  The sender fills such matrices, the
+receiver compares a train's header columns with those that it expects; nothing is done per segment.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from stack.core.train import Buffer, Train
+from stack.wire.sdnv import encode_sdnv
+
+Octets = npt.NDArray[np.uint8]
+
+RUN_MIN = 3
+"""Below this many segments the matrix costs more than it saves."""
+
+
+def sdnv_width(value: int) -> int:
+    """Octets of the shortest SDNV of `value`."""
+    return max(1, (value.bit_length() + 6) // 7)
+
+
+def data_step(space: int) -> int:
+    """The most data octets that fit into `space` together with their length field."""
+    step = space - 1
+    while step + sdnv_width(step) > space:
+        step -= 1
+    return step
+
+
+def write_heads(rows: Octets, prefix: bytes, offset: int, step: int) -> int:
+    """Fill in the headers of rows that carry `step` octets each from `offset` on, all of whose
+    offsets have equally long SDNVs; the number of header columns."""
+    width = sdnv_width(offset)
+    at = len(prefix)
+    rows[:, :at] = np.frombuffer(prefix, np.uint8)
+    offsets = np.arange(offset, offset + len(rows) * step, step, dtype=np.int64)
+    for group in range(width - 1, 0, -1):  # RFC 6256 §2: most significant group first
+        rows[:, at] = (offsets >> (7 * group)) | 0x80  # the cast to octets drops higher groups
+        at += 1
+    rows[:, at] = offsets & 0x7F
+    at += 1
+    length = encode_sdnv(step)
+    end = at + len(length)
+    rows[:, at:end] = np.frombuffer(length, np.uint8)
+    return end
+
+
+def count_run(rows: Octets, prefix: bytes, offset: int, step: int, head: int) -> int:
+    """How many of the first rows continue the run that begins at `offset` in steps of `step`;
+    at least 1, as the first row is known to."""
+    count = min(len(rows), _until_wider(offset, step))
+    expected: Octets = np.empty((count, head), np.uint8)
+    if write_heads(expected, prefix, offset, step) != head:
+        return 1  # a length field that is not in its shortest form
+    actual = rows[:count, :head]
+    if actual.tobytes() == expected.tobytes():
+        return count
+    return max(1, int((actual == expected).all(axis=1).argmin()))
+
+
+def _until_wider(offset: int, step: int) -> int:
+    """Rows from `offset` on until the SDNV of the offset grows."""
+    return -(-((1 << 7 * sdnv_width(offset)) - offset) // step)
+
+
+class TrainPacker:
+    """Packs segments into trains: equal sizes, only the last of a train shorter."""
+
+    __slots__ = (
+        "_overhead",
+        "_parts",
+        "_segment_bytes",
+        "_size",
+        "_train_bytes",
+        "_used",
+        "left",
+        "taken",
+        "trains",
+    )
+
+    def __init__(
+        self, segment_bytes: int, train_bytes: int, overhead_bytes: int, budget: int
+    ) -> None:
+        self._segment_bytes = segment_bytes
+        self._train_bytes = train_bytes
+        self._overhead = overhead_bytes
+        self._parts: list[Buffer] = []
+        self._size = 0
+        self._used = 0
+        self.left = budget
+        """Octets that may still leave, with the overhead of each datagram."""
+
+        self.taken = 0
+        """Octets taken from the budget so far."""
+
+        self.trains: list[Train] = []
+
+    def segment(self, octets: bytes) -> bool:
+        """Append one segment; False, with nothing done, when the budget does not hold it."""
+        length = len(octets)
+        if not self._charge(1, length):
+            return False
+        if self._used and (length > self._size or self._used + length > self._train_bytes):
+            self.flush()
+        if not self._used:
+            self._size = length
+        self._parts.append(octets)
+        self._used += length
+        if length < self._size:
+            self.flush()
+        return True
+
+    def run(self, prefix: bytes, data: Octets, start: int, stop: int) -> tuple[int, int]:
+        """Append full segments of data[start:stop] while the budget lasts: the offset reached
+        and the number of segments.  A rest that fills no segment is left to the caller."""
+        count = 0
+        while True:
+            space = self._segment_bytes - len(prefix) - sdnv_width(start)
+            step = data_step(space)
+            size = self._segment_bytes - space + step + sdnv_width(step)
+            if self._used and (size != self._size or self._used + size > self._train_bytes):
+                self.flush()
+            rows = min(
+                (stop - start) // step,
+                self.left // (size + self._overhead),
+                (self._train_bytes - self._used) // size,
+                _until_wider(start, step),
+            )
+            if rows <= 0:
+                return start, count
+            self._charge(rows, size)
+            end = start + rows * step
+            matrix: Octets = np.empty((rows, size), np.uint8)
+            head = write_heads(matrix, prefix, start, step)
+            matrix[:, head:] = data[start:end].reshape(rows, step)
+            self._size = size
+            self._parts.append(matrix.reshape(-1).data)
+            self._used += rows * size
+            start = end
+            count += rows
+
+    def flush(self) -> None:
+        """End the train that is being packed."""
+        if self._used:
+            parts = self._parts
+            data = parts[0] if len(parts) == 1 else b"".join(parts)
+            self.trains.append(Train(data, self._size))
+            self._parts, self._used = [], 0
+
+    def _charge(self, count: int, size: int) -> bool:
+        cost = count * (size + self._overhead)
+        if cost > self.left:
+            return False
+        self.left -= cost
+        self.taken += cost
+        return True

@@ -1,0 +1,207 @@
+"""The application port of a node that runs in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stack.core.clock import Clock
+from stack.core.eid import Eid
+from stack.core.errors import LocalError, StoreError
+from stack.core.sansio import Entropy, Trace
+from stack.node.effects import Effects
+from stack.ports.application import BundleId, Delivery, Endpoint, Outgoing
+from stack.ports.store import BundleStore, Committed, Op, Release, Write
+
+ROOM_SHARE = 0.5
+"""Producers of large objects stop when the store is this full: the rest is for transit traffic
+and for what arrives."""
+
+OUTGOING_BYTES_MAX = 64 * 1024 * 1024
+"""Octets that producers may have waiting in the store for a link: more would only age there."""
+
+ROOM_POLL_S = 0.25
+"""How often a producer that waits for room looks again; room comes as links drain the store."""
+
+
+class LocalEndpoint:
+    """An active registration (RFC 9171 §3.1)."""
+
+    def __init__(self, port: LocalPort, service: str, eid: Eid) -> None:
+        self._port = port
+        self._service = service
+        self._eid = eid
+        self._out: set[int] = set()
+        self._closed = False
+
+    @property
+    def eid(self) -> Eid:
+        """The endpoint's EID."""
+        return self._eid
+
+    async def receive(self) -> Delivery:
+        """The next delivery, waiting for one if need be."""
+        return (await self.receive_many(1))[0]
+
+    async def receive_many(self, limit: int) -> list[Delivery]:
+        """At least one and at most `limit` deliveries, waiting for the first if need be."""
+        event = self._port.effects.endpoint_event(self._service)
+        while True:
+            if self._closed:
+                raise LocalError(f"the endpoint {self._eid} is closed")
+            event.clear()
+            deliveries = self._port.take(self._service, limit)
+            if deliveries:
+                self._out.update(delivery.ref for delivery in deliveries)
+                return deliveries
+            await event.wait()
+
+    def forget(self, refs: Sequence[int]) -> None:
+        """These deliveries are consumed."""
+        self._out.difference_update(refs)
+
+    def close(self) -> None:
+        """End the registration; what was not consumed waits for the next one."""
+        if not self._closed:
+            self._closed = True
+            self._port.unregister(self._service, sorted(self._out))
+
+
+class LocalPort:
+    """Implements `stack.ports.application.AppPort` over a node's effects."""
+
+    def __init__(
+        self,
+        node_id: Eid,
+        effects: Effects,
+        store: BundleStore,
+        clock: Clock,
+        entropy: Entropy,
+        trace: Trace,
+        sleep: Callable[[float], Any],
+    ) -> None:
+        self.effects = effects
+        self._node_id = node_id
+        self._store = store
+        self._clock = clock
+        self._entropy = entropy
+        self._trace = trace
+        self._sleep = sleep
+        self._endpoints: dict[str, LocalEndpoint] = {}
+
+    @property
+    def node_id(self) -> Eid:
+        """The node's administrative endpoint."""
+        return self._node_id
+
+    def register(self, service: str) -> Endpoint:
+        """Register for delivery; raises `LocalError` when the service is registered already."""
+        if service in self._endpoints:
+            raise LocalError(
+                f"{self._node_id.with_service(service)} is registered already: "
+                "close the other registration first"
+            )
+        endpoint = LocalEndpoint(self, service, self._node_id.with_service(service))
+        self._endpoints[service] = endpoint
+        return endpoint
+
+    def unregister(self, service: str, refs: Sequence[int]) -> None:
+        """End a registration; its unconsumed deliveries come again to the next."""
+        self._endpoints.pop(service, None)
+        self.effects.agent.return_waiting(service, refs)
+        self.effects.endpoint_event(service).set()
+
+    def take(self, service: str, limit: int) -> list[Delivery]:
+        """Deliveries that wait for a service, opened; what fails security is dropped, counted."""
+        effects = self.effects
+        agent = effects.agent
+        refs = agent.waiting(service, limit)
+        if not refs:
+            return []
+        now_ms = self._clock.dtn_ms()
+        deliveries = []
+        for ref, wire in zip(refs, effects.load(refs), strict=True):
+            delivery = agent.open(ref, wire, now_ms) if wire is not None else None
+            if delivery is not None:
+                deliveries.append(delivery)
+        if len(deliveries) < len(refs):
+            effects.settle()
+        return deliveries
+
+    async def commit(
+        self,
+        *,
+        consume: Sequence[Delivery] = (),
+        write: Sequence[Write] = (),
+        send: Sequence[Outgoing] = (),
+    ) -> list[BundleId]:
+        """One durable transaction; raises `StoreError`, with nothing done, when it fails."""
+        agent = self.effects.agent
+        ids: list[BundleId] = []
+        puts: list[Op] = []
+        if send:
+            ids, puts = agent.send(send, self._clock.dtn_ms())
+        refs = [delivery.ref for delivery in consume]
+        ops: list[Op] = [*(Release(ref) for ref in refs), *write, *puts]
+        if not ops:
+            return ids
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Committed | StoreError) -> None:
+            if isinstance(outcome, StoreError):
+                if not future.done():
+                    future.set_exception(outcome)
+                return
+            agent.consumed(refs, self._clock.dtn_ms())
+            for delivery in consume:
+                endpoint = self._endpoints.get(delivery.destination.service)
+                if endpoint is not None:
+                    endpoint.forget((delivery.ref,))
+            if not future.done():
+                future.set_result(None)
+
+        self.effects.submit(ops, done)
+        await future
+        return ids
+
+    async def wait_room(self, size: int) -> None:
+        """Return when the store has room for `size` more octets from local producers."""
+        agent = self.effects.agent
+        while True:
+            usage = self._store.usage()
+            outgoing = agent.forwarder.bytes_waiting
+            if (
+                usage.bytes + size <= usage.quota_bytes * ROOM_SHARE
+                and outgoing + size <= OUTGOING_BYTES_MAX
+            ) or not (usage.bytes or outgoing):
+                return
+            await self._sleep(ROOM_POLL_S)
+
+    def read(self, space: str, key: str) -> bytes | None:
+        """One entry of durable state."""
+        return self._store.read(space, key)
+
+    def read_all(self, space: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        """All entries of a space whose keys begin with `prefix`."""
+        return self._store.read_all(space, prefix)
+
+    def now(self) -> int:
+        """Monotonic nanoseconds."""
+        return self._clock.now()
+
+    def dtn_ms(self) -> int:
+        """DTN time in milliseconds."""
+        return self._clock.dtn_ms()
+
+    def entropy(self, count: int) -> bytes:
+        """Unpredictable octets."""
+        return self._entropy(count)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, in this node's time."""
+        await self._sleep(seconds)
+
+    def trace(self, event: str, fields: dict[str, Any]) -> None:
+        """Structured log and event sink."""
+        self._trace(event, fields)

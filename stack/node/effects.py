@@ -1,0 +1,156 @@
+"""Carries out what the bundle agent decides: store operations, loads, and telling who waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from stack.core.clock import Clock
+from stack.core.errors import StoreError
+from stack.core.sansio import Trace
+from stack.core.train import Buffer
+from stack.engines.bundle_agent import BundleAgent, Deliverable
+from stack.ports.store import BundleStore, Committed, Op, Put, Release
+from stack.storage.writer import StoreWriter
+
+CACHE_BYTES_MAX = 64 * 1024 * 1024
+"""Octets of bundles kept in memory between store and link: what flows through quickly is never
+read back.  Bundles that wait longer than this lasts are read from the store when their turn comes."""
+
+CACHE_BUNDLE_BYTES_MAX = 4 * 1024 * 1024
+"""A bundle larger than this would push too many others out of the cache."""
+
+EXPIRE_BATCH = 1000
+"""Bundles expired in one transaction, so that traffic does not wait for a large clean-up."""
+
+Done = Callable[[Committed | StoreError], None]
+
+
+class Effects:
+    """Between the agent, which decides, and the store, which is slow."""
+
+    def __init__(
+        self,
+        agent: BundleAgent,
+        store: BundleStore,
+        writer: StoreWriter,
+        clock: Clock,
+        trace: Trace,
+    ) -> None:
+        self.agent = agent
+        self._store = store
+        self._writer = writer
+        self._clock = clock
+        self._trace = trace
+        self._cache: OrderedDict[int, Buffer] = OrderedDict()
+        self._cache_bytes = 0
+        self._endpoints: dict[str, asyncio.Event] = {}
+        self._progress: list[Callable[[], None]] = []
+        self._room: list[asyncio.Future[None]] = []
+
+    # ---- who waits -------------------------------------------------------------------------
+
+    def on_progress(self, callback: Callable[[], None]) -> None:
+        """Call back whenever bundles may have become ready to leave."""
+        self._progress.append(callback)
+
+    def endpoint_event(self, service: str) -> asyncio.Event:
+        """The event that is set when a bundle waits for `service`."""
+        return self._endpoints.setdefault(service, asyncio.Event())
+
+    # ---- the store -------------------------------------------------------------------------
+
+    def submit(self, ops: Sequence[Op], done: Done | None = None) -> None:
+        """Commit `ops`, tell the agent, then `done`; on failure nothing of `ops` has happened."""
+
+        def finished(outcome: Committed | StoreError) -> None:
+            if isinstance(outcome, StoreError):
+                self.agent.counters["store_errors"] += 1
+                self._trace("store_error", {"why": str(outcome)})
+            else:
+                self._remember(ops, outcome)
+                self.agent.committed(ops, outcome, self._clock.dtn_ms())
+            if done is not None:
+                done(outcome)
+            self.settle()
+
+        self._writer.submit(ops, finished)
+
+    def settle(self) -> None:
+        """Carry out what the agent has decided since, and wake those who can go on."""
+        agent = self.agent
+        while (event := agent.next_event()) is not None:
+            if isinstance(event, Deliverable):
+                waiter = self._endpoints.get(event.service)
+                if waiter is not None:
+                    waiter.set()
+            else:
+                refs = [ref for ref in event.refs if ref in agent.entries]
+                wires = self.load(refs)
+                if len(refs) == len(event.refs) and None not in wires:
+                    whole = [wire for wire in wires if wire is not None]
+                    self.submit(agent.reassemble(refs, whole))
+        ops = agent.take_ops()
+        if ops:
+            self.submit(ops)
+        for callback in self._progress:
+            callback()
+
+    def load(self, refs: Sequence[int]) -> list[Buffer | None]:
+        """The octets of stored bundles: from memory, else from the store, else None (and the
+        bundle is given up: it is damaged or gone)."""
+        cache = self._cache
+        wires: list[Buffer | None] = [cache.get(ref) for ref in refs]
+        missing = [ref for ref, wire in zip(refs, wires, strict=True) if wire is None]
+        if missing:
+            loaded = dict(zip(missing, self._load(missing), strict=True))
+            wires = [
+                loaded[ref] if wire is None else wire for ref, wire in zip(refs, wires, strict=True)
+            ]
+        return wires
+
+    def _load(self, refs: list[int]) -> list[Buffer | None]:
+        try:
+            return self._store.load(refs)
+        except StoreError as error:
+            if len(refs) == 1:
+                self.agent.counters["damaged"] += 1
+                self._trace("bundle_damaged", {"ref": refs[0], "why": str(error)})
+                return [None]
+        return [self._load([ref])[0] for ref in refs]
+
+    def _remember(self, ops: Sequence[Op], outcome: Committed) -> None:
+        refs = iter(outcome.refs)
+        cache = self._cache
+        for op in ops:
+            kind = type(op)
+            if kind is Put:
+                ref = next(refs)
+                if ref > 0 and len(op.wire) <= CACHE_BUNDLE_BYTES_MAX:  # type: ignore[union-attr]
+                    cache[ref] = op.wire  # type: ignore[union-attr]
+                    self._cache_bytes += len(op.wire)  # type: ignore[union-attr]
+            elif kind is Release:
+                self._drop(op.ref)  # type: ignore[union-attr]
+        for ref in outcome.evicted:
+            self._drop(ref)
+        while self._cache_bytes > CACHE_BYTES_MAX:
+            _, wire = cache.popitem(last=False)
+            self._cache_bytes -= len(wire)
+
+    def _drop(self, ref: int) -> None:
+        wire = self._cache.pop(ref, None)
+        if wire is not None:
+            self._cache_bytes -= len(wire)
+
+    async def expire(self) -> None:
+        """Let go of bundles whose lifetime has ended (RFC 9171 §5.5)."""
+        now_ms = self._clock.dtn_ms()
+        while True:
+            gone = await self._writer.expire(now_ms, EXPIRE_BATCH)
+            for old in gone:
+                self._drop(old.ref)
+            self.agent.expired(gone, now_ms)
+            self.settle()
+            if len(gone) < EXPIRE_BATCH:
+                return

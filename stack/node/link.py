@@ -1,0 +1,238 @@
+"""A link at work: bundles from the queue into LTP, blocks from LTP into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stack.adapters.runner import Runner, Shim
+from stack.core.clock import MILLISECOND, Clock
+from stack.core.errors import DecodeError, StoreError
+from stack.core.sansio import Trace
+from stack.engines.ltp import (
+    BlockReceived,
+    Failed,
+    GreenReceived,
+    LinkAlive,
+    LinkStalled,
+    LtpEngine,
+    PeerViolation,
+    ReportHeld,
+    Sent,
+    SessionClosed,
+    capsule_client,
+)
+from stack.engines.ltp.config import CLIENT_BP, CLIENT_SDA
+from stack.node.config import LinkConfig
+from stack.node.effects import Effects
+from stack.ports.datagram import DatagramPort
+from stack.ports.store import NO_ROOM, Committed, Op, Write
+from stack.routing.forwarder import Forwarder
+
+LOAD_BATCH = 64
+"""Bundles loaded from the store in one go when a link has room."""
+
+SPACE = "ltp"
+"""The space of durable state that holds the sessions on which this node has reported."""
+
+
+class Link:
+    """One neighbour, reached by BP over LTP (over FECFRAME) over datagrams."""
+
+    def __init__(
+        self,
+        config: LinkConfig,
+        engine: LtpEngine,
+        port: DatagramPort,
+        effects: Effects,
+        clock: Clock,
+        trace: Trace,
+        *,
+        shim: Shim | None = None,
+    ) -> None:
+        self.config = config
+        self.name = config.name
+        self.peer = config.peer
+        self.engine = engine
+        self.port = port
+        self.shim = shim
+        self.up = False
+        self._effects = effects
+        self._forwarder: Forwarder = effects.agent.forwarder
+        self._clock = clock
+        self._trace = trace
+        self._runner = Runner(engine, port, clock, turn=self._turn, shim=shim)
+        self._contact_bytes: Callable[[], float] | None = None
+        effects.on_progress(self._progress)
+
+    def set_contact(
+        self, now: int, *, tx_up: bool, rx_up: bool, rate_bps: float | None, owlt_ns: int
+    ) -> None:
+        """The contact plan, or the configuration of an unscheduled link, says so."""
+        changed = tx_up != self.up
+        self.up = tx_up
+        self.engine.link(now, tx_up=tx_up, rx_up=rx_up, rate_bps=rate_bps, owlt_ns=owlt_ns)
+        if changed:
+            rate = rate_bps or 0.0
+            fields = {"link": self.name, "rate_bps": rate, "owlt_ms": owlt_ns / MILLISECOND}
+            self._trace("link_up" if tx_up else "link_down", fields)
+        self._runner.wake()
+
+    def counters(self) -> dict[str, int]:
+        """Totals of this link by layer: `ltp.`, `fec.`, `udp.`."""
+        found = {f"ltp.{key}": value for key, value in self.engine.counters().items()}
+        if self.shim is not None:
+            found |= {f"fec.{key}": value for key, value in self.shim.counters().items()}
+        return found | {f"udp.{key}": value for key, value in self.port.counters().items()}
+
+    async def close(self) -> None:
+        """Stop; unfinished sessions are taken up by the next start of the node."""
+        await self._runner.close()
+
+    def _progress(self) -> None:
+        if self.up and self._forwarder.waiting(self.peer):
+            self._runner.wake()
+
+    # ---- one turn --------------------------------------------------------------------------
+
+    def _turn(self, now: int) -> None:
+        """Take what LTP has to say, then give it what waits for this neighbour."""
+        engine, effects = self.engine, self._effects
+        sent: list[int] = []
+        while (event := engine.next_event()) is not None:
+            if isinstance(event, Sent):
+                sent.extend(event.refs)
+            elif isinstance(event, BlockReceived):
+                self._block(event)
+            else:
+                self._other(event)
+        if sent:
+            effects.agent.forwarded(sent, self._clock.dtn_ms())
+            effects.settle()
+        if self.up and self._runner.writable:
+            self._feed(now)
+
+    def _other(self, event: object) -> None:
+        if isinstance(event, Failed):
+            self._trace(
+                "ltp_session_failed",
+                {"link": self.name, "bundles": len(event.refs), "why": str(event.reason)},
+            )
+            self._forwarder.returned(event.refs, self._clock.dtn_ms())
+        elif isinstance(event, ReportHeld):
+            self._note(event)
+        elif isinstance(event, SessionClosed):
+            self._effects.submit([Write(SPACE, self._key(event.session), None)])
+        elif isinstance(event, GreenReceived):
+            self._green(event)
+        elif isinstance(event, PeerViolation):
+            fields = {"link": self.name, "code": event.code, "section": event.section}
+            self._trace("peer_violation", fields)
+        elif isinstance(event, LinkStalled | LinkAlive):
+            name = "link_stalled" if isinstance(event, LinkStalled) else "link_alive"
+            self._trace(name, {"link": self.name})
+
+    def _feed(self, now: int) -> None:
+        engine, effects, forwarder = self.engine, self._effects, self._forwarder
+        agent = effects.agent
+        now_ms = self._clock.dtn_ms()
+        while (room := engine.room(now)) > 0:
+            refs = forwarder.take(self.peer, room, LOAD_BATCH, now_ms)
+            if not refs:
+                return
+            for ref, wire in zip(refs, effects.load(refs), strict=True):
+                entry = agent.entries.get(ref)
+                if entry is None or wire is None:
+                    continue
+                limit = agent.config.fragment_bytes
+                if limit and entry.size > limit and self._split(ref, wire, limit):
+                    continue
+                engine.submit(agent.departing(entry, wire, now_ms), ref, now)
+
+    def _split(self, ref: int, wire: object, limit: int) -> bool:
+        agent = self._effects.agent
+        ops = agent.split(ref, wire, limit)  # type: ignore[arg-type]
+        if ops is None:
+            return False
+
+        def done(outcome: Committed | StoreError) -> None:
+            if isinstance(outcome, StoreError):
+                self._forwarder.returned((ref,), self._clock.dtn_ms())
+
+        self._effects.submit(ops, done)
+        return True
+
+    # ---- blocks ----------------------------------------------------------------------------
+
+    def _block(self, event: BlockReceived) -> None:
+        """Store the bundles of a block; only then does LTP report it as received."""
+        agent = self._effects.agent
+        now_ms = self._clock.dtn_ms()
+        data = event.data
+        puts: list[Op] = []
+        offset = 0
+        aggregated = event.client_service == CLIENT_SDA
+        while offset < len(data):
+            if aggregated:
+                try:
+                    client, offset = capsule_client(data, offset)
+                except DecodeError:
+                    agent.counters["dropped_malformed"] += 1
+                    break
+                if client != CLIENT_BP:
+                    agent.counters["dropped_unknown_client"] += 1
+                    break
+            put, offset = agent.receive(data, now_ms, offset)
+            if put is not None:
+                puts.append(put)
+        session = event.session
+        if not puts:
+            self.engine.accept(session, self._clock.now())
+            self._runner.wake()
+            self._effects.settle()
+            return
+
+        def done(outcome: Committed | StoreError) -> None:
+            now = self._clock.now()
+            if isinstance(outcome, StoreError) or NO_ROOM in outcome.refs:
+                self.engine.refuse(session, now)
+            else:
+                self.engine.accept(session, now)
+            self._runner.wake()
+
+        self._effects.submit(puts, done)
+
+    def _green(self, event: GreenReceived) -> None:
+        """Green data is unreliable: a bundle is taken only if one segment holds all of it."""
+        agent = self._effects.agent
+        if event.offset != 0 or not event.eob:
+            agent.counters["dropped_green"] += 1
+            return
+        put, _ = agent.receive(event.data, self._clock.dtn_ms())
+        if put is not None:
+            self._effects.submit([put])
+
+    # ---- sessions on which we have reported --------------------------------------------------
+
+    def _key(self, session: tuple[int, int]) -> str:
+        return f"{self.name}/{session[0]}.{session[1]}"
+
+    def _note(self, event: ReportHeld) -> None:
+        """A claim may leave only once a restart would remember that it was made."""
+        session = event.session
+
+        def done(outcome: Committed | StoreError) -> None:
+            if not isinstance(outcome, StoreError):
+                self.engine.report_noted(session, self._clock.now())
+                self._runner.wake()
+
+        self._effects.submit([Write(SPACE, self._key(session), b"")], done)
+
+    def recover(self, notes: list[str]) -> None:
+        """After a restart: sessions on which we had reported and which are now lost."""
+        prefix = f"{self.name}/"
+        sessions = []
+        for key in notes:
+            if key.startswith(prefix):
+                origin, number = key[len(prefix) :].split(".")
+                sessions.append((int(origin), int(number)))
+        self.engine.recover(sessions)

@@ -1,0 +1,129 @@
+"""The application port: what services (messages, files, jobs, ping) know of a node.
+
+Everything that must happen together happens in one `commit`: consuming deliveries, changing the
+service's own durable state, and sending bundles.  It is one transaction of the store, so that a
+node killed at any moment has done all of it or none of it, and no effect happens twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from stack.core.eid import Eid
+from stack.core.train import Buffer
+from stack.ports.store import Write
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One application data unit to send as one bundle (RFC 9171 §5.2)."""
+
+    destination: Eid
+    payload: Buffer
+    lifetime_ms: int
+    service: str
+    """The sending endpoint's service: the source EID is this node's with this service."""
+
+    priority: int = 1
+    """0 bulk, 1 normal, 2 expedited; larger goes first.  Local to each node, as RFC 9171 has no
+    priority field: it travels in a private extension block that others may ignore."""
+
+    report_to: Eid | None = None
+    report_flags: int = 0
+    """Status report request flags of RFC 9171 §4.2.3; 0 asks for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleId:
+    """Who made a bundle, and when (RFC 9171 §4.2.7)."""
+
+    source: Eid
+    creation_ms: int
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.source}@{self.creation_ms}.{self.sequence}"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A bundle's payload handed to a local endpoint.  It stays in the store, and comes again
+    after a restart, until it is passed to `AppPort.commit(consume=...)`."""
+
+    ref: int
+    id: BundleId
+    destination: Eid
+    payload: Buffer
+    expires_ms: int
+    priority: int
+    admin: bool = False
+    """The payload is an administrative record (RFC 9171 §6)."""
+
+
+class Endpoint(Protocol):
+    """A registered local endpoint (RFC 9171 §3.1, active registration)."""
+
+    @property
+    def eid(self) -> Eid: ...
+
+    async def receive(self) -> Delivery:
+        """The next delivery, waiting for one if need be."""
+        ...
+
+    async def receive_many(self, limit: int) -> list[Delivery]:
+        """At least one and at most `limit` deliveries, waiting for the first if need be."""
+        ...
+
+    def close(self) -> None:
+        """End the registration; what was not consumed is delivered to the next one."""
+        ...
+
+
+class AppPort(Protocol):
+    """A node, as its services see it."""
+
+    @property
+    def node_id(self) -> Eid: ...
+
+    def register(self, service: str) -> Endpoint:
+        """Register `service` (the demux of a dtn EID, or the decimal service number of an ipn
+        EID) for delivery.  Raises `LocalError` when it is registered already."""
+        ...
+
+    async def commit(
+        self,
+        *,
+        consume: Sequence[Delivery] = (),
+        write: Sequence[Write] = (),
+        send: Sequence[Outgoing] = (),
+    ) -> list[BundleId]:
+        """Do all of it durably in one transaction; the ids of the bundles sent, in order.
+        Raises `StoreError`, with nothing done, when the store has no room."""
+        ...
+
+    async def wait_room(self, size: int) -> None:
+        """Return when the store has room for `size` octets of new bundles without crowding out
+        transit traffic: back-pressure for producers of large objects."""
+        ...
+
+    def read(self, space: str, key: str) -> bytes | None: ...
+
+    def read_all(self, space: str, prefix: str = "") -> list[tuple[str, bytes]]: ...
+
+    def now(self) -> int:
+        """Monotonic nanoseconds."""
+        ...
+
+    def dtn_ms(self) -> int:
+        """DTN time in milliseconds."""
+        ...
+
+    def entropy(self, count: int) -> bytes: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    def trace(self, event: str, fields: dict[str, Any]) -> None:
+        """Structured log and event sink."""
+        ...

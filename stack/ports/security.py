@@ -1,0 +1,36 @@
+"""Security as the bundle agent sees it: two functions over whole bundles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from stack.wire.bundle import Bundle
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The outcome of verifying and decrypting a bundle at its destination or a verifier.
+
+    `bundle` holds the plain payload when `ok`; otherwise it must not be used, `failure` says why
+    in words for an operator and `reason` is the status report reason code (RFC 9172 §7.1:
+    12 missing, 13 unknown, 14 unexpected, 15 failed, 16 conflicting security operation).
+    """
+
+    ok: bool
+    bundle: Bundle | None
+    failure: str = ""
+    reason: int = 0
+
+
+class Security(Protocol):
+    """Applies and removes BPSec according to a node's key file and policy."""
+
+    def protect(self, bundle: Bundle) -> Bundle:
+        """Add the security blocks that policy asks for, as security source.  Raises
+        `SecurityError` when the key that policy names is not there: nothing leaves in clear."""
+        ...
+
+    def open(self, bundle: Bundle) -> Opened:
+        """Verify and decrypt as acceptor.  Never raises for what a peer sent."""
+        ...

@@ -1,0 +1,165 @@
+"""The durable store of a node, seen by everything above the storage backends.
+
+One call, `commit`, applies a batch of operations as one durable transaction: when it returns,
+the batch survives `kill -9`.  A convergence layer acknowledges a bundle only after the commit
+that holds its `Put`.  The store recognises duplicates itself, by `key`, until `expires_ms`, also
+after the bundle has been released.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from stack.core.train import Buffer
+
+
+class Place(enum.IntEnum):
+    """Why the node still holds a bundle (the retention constraints of RFC 9171 §5)."""
+
+    FORWARD = 0
+    """Waits for a contact towards its destination."""
+
+    DELIVER = 1
+    """In custody of a local application: never evicted, only released by it or at its expiry."""
+
+    FRAGMENT = 2
+    """A fragment that waits for its siblings (RFC 9171 §5.9)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the node knows of a stored bundle without reading its octets."""
+
+    ref: int
+    """The store's own name of the bundle: positive, growing, never used again."""
+
+    key: bytes
+    place: Place
+    destination: str
+    source: str
+    priority: int
+    size: int
+    """Octets of the whole encoded bundle."""
+
+    expires_ms: int
+    """DTN time at which the bundle's lifetime ends, by this node's clock."""
+
+    received_ms: int
+    """DTN time at which this node took the bundle (its age starts to grow here)."""
+
+    tag: bytes = b""
+    """Opaque to the store: what the agent needs to know again after a restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Store a bundle, unless a bundle of the same `key` was ever stored and has not expired."""
+
+    key: bytes
+    """Identity of the bundle, at most 64 octets, beginning with its creation time big-endian so
+    that keys which come together lie together in the index."""
+
+    wire: Buffer
+    place: Place
+    destination: str
+    source: str
+    priority: int
+    expires_ms: int
+    received_ms: int
+    tag: bytes = b""
+    required: bool = False
+    """True: when there is no room for it, the whole `commit` raises `StoreError` and does nothing
+    (an application's transaction is all or nothing); False: its ref is then `NO_ROOM`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Forget a bundle's octets; its key stays known as seen until its lifetime ends."""
+
+    ref: int
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Change why a bundle is held (and its tag)."""
+
+    ref: int
+    place: Place
+    tag: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Set (or, with None, delete) one entry of durable application or engine state."""
+
+    space: str
+    key: str
+    value: bytes | None
+
+
+Op = Put | Release | Move | Write
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The outcome of one `commit`."""
+
+    refs: list[int]
+    """One per `Put` of the batch, in order: the new ref (> 0), or `DUPLICATE`, or `NO_ROOM`."""
+
+    evicted: list[int] = field(default_factory=list)
+    """Refs that were dropped to make room (expired first, then lowest priority)."""
+
+
+DUPLICATE = 0
+NO_ROOM = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How full the store is."""
+
+    bundles: int
+    bytes: int
+    quota_bytes: int
+
+
+class BundleStore(Protocol):
+    """A synchronous store; `stack.adapters` decides on which thread it runs."""
+
+    def commit(self, ops: Sequence[Op], now_ms: int) -> Committed:
+        """Apply `ops` in order as one durable transaction.  `now_ms` (DTN) decides what has
+        expired.  Raises `StoreError` when nothing of it was applied (disk full, damage)."""
+        ...
+
+    def load(self, refs: Sequence[int]) -> list[Buffer | None]:
+        """The octets of bundles, None for one that is gone.  Raises `StoreError` on a checksum
+        that does not match (the bundle is then quarantined)."""
+        ...
+
+    def scan(self) -> Iterator[Stored]:
+        """Every stored bundle, in order of ref; used once, when a node starts."""
+        ...
+
+    def expire(self, now_ms: int, limit: int) -> list[Stored]:
+        """Release up to `limit` bundles whose lifetime has ended, and forget their keys."""
+        ...
+
+    def read(self, space: str, key: str) -> bytes | None:
+        """One entry of durable state."""
+        ...
+
+    def read_all(self, space: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        """All entries of a space whose keys begin with `prefix`, in key order."""
+        ...
+
+    def usage(self) -> Usage:
+        """How full the store is."""
+        ...
+
+    def close(self) -> None:
+        """Flush and close; the store can be opened again by a new object."""
+        ...

@@ -1,0 +1,483 @@
+"""Routes for bundles: earliest arrival over the contact plan, with volume.
+
+The order of routes is that of SABR (CCSDS 734.3-B-1 §3.2): earliest arrival, then fewest hops,
+then latest end.  Every bundle that is given a route books its share of each contact on it; a
+bundle sees what was booked at its own priority and above.  Bookings are kept as time: of each
+contact with bookings, and for each priority, the moment from which it is free again.
+
+A search is kept and used again.  Contacts only fill up and time only passes, so an arrival found
+once is the earliest possible one for all later bundles of that size and above; a kept route is
+used while the bundle at hand, reckoned exactly along it, arrives within a tolerance of that
+bound.  With tolerances of 0 every route is the best there is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from stack.contacts.plan import Contact, Plan
+from stack.core.clock import MILLISECOND
+from stack.routing.graph import NEVER_NS, PRIORITY_LEVELS, ContactGraph, Hop, Search, hops_of
+
+Usable = Callable[[Contact], bool]
+"""Policy as a predicate: may this contact be used?  It must not change its mind unannounced."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RouterConfig:
+    """How routes are computed."""
+
+    tolerance_ms: int = 1000
+    """How much later than the earliest possible arrival a kept route may arrive.  One second is
+    little beside the waiting for contacts, and spares a search for every bundle."""
+
+    tolerance_ratio: float = 0.01
+    """The same as a share of the time until arrival, whichever is more: behind a backlog of an
+    hour, half a minute does not matter."""
+
+    margin_ms: int = 0
+    """Added to every hop's arrival, for processing and for clocks that disagree (SABR calls for
+    a light time margin too; ranges here follow the motion, so that needs none)."""
+
+    searches_max: int = 64
+    """Searches kept at a time: one for each size class, priority and set of excluded nodes."""
+
+
+class Route(NamedTuple):
+    """A way for one bundle, as reckoned when it was asked for.  Times are DTN milliseconds."""
+
+    hops: tuple[int, ...]
+    """The places of its contacts in `Plan.contacts`, in order."""
+
+    contacts: tuple[Contact, ...]
+    """The same contacts; the first is the one to send in."""
+
+    next_hop: str
+    """The neighbour to give the bundle to."""
+
+    sent_ms: int
+    """When its last octet leaves this node (rounded down)."""
+
+    arrival_ms: int
+    """When its last octet arrives at the destination (rounded up)."""
+
+    volume_bytes: float
+    """Room on the tightest contact, this bundle's included; `math.inf` when unlimited."""
+
+    until_ms: int
+    """When the first of its contacts ends, and with it the route."""
+
+    plan_version: int
+    """Which of the router's plans `hops` refers to."""
+
+
+class _Path(NamedTuple):
+    """What a search found, without the bundle."""
+
+    bound_ns: int
+    places: tuple[int, ...]
+    contacts: tuple[Contact, ...]
+    next_hop: str
+    until_ms: int
+    hops: tuple[Hop, ...]
+
+
+class _State:
+    """The plan and its bookings, shared by the routers of one node."""
+
+    __slots__ = ("clocks", "failed", "plan", "plan_version", "version")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.plan_version = 0
+        self.version = 0
+        """Grows when a contact may have become better: bounds found before it are void."""
+        self.clocks: dict[int, list[int]] = {}
+        self.failed: dict[int, list[int] | None] = {}
+        """Contacts that were reported as failed, with the clocks to restore."""
+
+
+class _Kept:
+    """A search and the paths read from it."""
+
+    __slots__ = ("at_ns", "coarse", "paths", "search")
+
+    def __init__(self, search: Search, at_ns: int) -> None:
+        self.search = search
+        self.at_ns = at_ns
+        self.paths: dict[str, _Path | None] = {}
+        self.coarse = False
+        """Its size class was too wide for a bundle, whose own size had to be searched for."""
+
+
+class _Stale:
+    """No answer: the search is too old."""
+
+
+_STALE = _Stale()
+
+
+class Router:
+    """Finds routes from `node`, and keeps the books.
+
+    `usable` is the policy.  A router of its own for each policy, made with `restricted`, shares
+    plan and bookings with this one.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        node: str,
+        *,
+        usable: Usable | None = None,
+        config: RouterConfig | None = None,
+    ) -> None:
+        self.node = node
+        self.config = config or RouterConfig()
+        self._usable = usable
+        self._use(_State(plan))
+
+    def _use(self, state: _State) -> None:
+        self._state = state
+        self._version = state.version
+        self._plan_version = state.plan_version
+        self._graph = ContactGraph(state.plan, self._usable)
+        self._kept: dict[tuple[int, int, frozenset[str]], _Kept] = {}
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in force."""
+        return self._state.plan
+
+    def restricted(self, usable: Usable) -> Router:
+        """A router with another policy over the same plan and bookings; make it once."""
+        router = Router(Plan(), self.node, usable=usable, config=self.config)
+        router._use(self._state)
+        return router
+
+    # -- routes ----------------------------------------------------------------------------
+
+    def route(
+        self,
+        destination: str,
+        size_bytes: int,
+        priority: int,
+        now_ms: int,
+        expires_ms: int,
+        exclude: Collection[str] = (),
+    ) -> Route | None:
+        """The best route to a node for a bundle that is here now; None when it would not arrive
+        by `expires_ms` or there is no way (also to this node itself).
+
+        `exclude` names neighbours that must not get the bundle from us, such as the one that it
+        came from.  Nothing is booked.
+        """
+        if destination == self.node:
+            return None
+        self._refresh()
+        level = _level(priority)
+        now_ns = now_ms * MILLISECOND
+        deadline_ns = expires_ms * MILLISECOND
+        route = self._best(destination, size_bytes, level, now_ns, deadline_ns, _NOBODY)
+        if route is not None and exclude and route.next_hop in exclude:
+            # The best way of all would have done, had it not begun with an excluded neighbour.
+            barred = frozenset(exclude)
+            route = self._best(destination, size_bytes, level, now_ns, deadline_ns, barred)
+        return route
+
+    def _best(
+        self,
+        destination: str,
+        size_bytes: int,
+        level: int,
+        now_ns: int,
+        deadline_ns: int,
+        exclude: frozenset[str],
+    ) -> Route | None:
+        # Bundles share a search by size, in classes of a factor of four.  A search for the least
+        # size of the class bounds them all; where that is too crude, size is searched for itself.
+        rank = size_bytes.bit_length() >> 1
+        least = 1 << (2 * rank - 1) if rank else 0
+        for name, size in ((~rank, least), (size_bytes, size_bytes)):
+            key = (name, level, exclude)
+            kept = self._kept.get(key)
+            if kept is not None and kept.at_ns <= now_ns:
+                if kept.coarse and now_ns - kept.at_ns < _COARSE_NS:
+                    continue
+                route = self._along(kept, destination, size_bytes, level, now_ns, deadline_ns)
+                if not isinstance(route, _Stale):
+                    return route
+            kept = self._search(key, size, now_ns)
+            route = self._along(kept, destination, size_bytes, level, now_ns, deadline_ns)
+            if not isinstance(route, _Stale):
+                return route
+            kept.coarse = True
+        return None
+
+    def _search(self, key: tuple[int, int, frozenset[str]], size: int, now_ns: int) -> _Kept:
+        kept = self._kept
+        kept.pop(key, None)
+        while len(kept) >= self.config.searches_max:
+            del kept[next(iter(kept))]
+        search = Search(
+            self._graph,
+            self._state.clocks,
+            self.node,
+            now_ns,
+            size,
+            key[1],
+            exclude=key[2],
+            margin_ns=self.config.margin_ms * MILLISECOND,
+        )
+        kept[key] = fresh = _Kept(search, now_ns)
+        return fresh
+
+    def _along(
+        self,
+        kept: _Kept,
+        destination: str,
+        size_bytes: int,
+        level: int,
+        now_ns: int,
+        deadline_ns: int,
+    ) -> Route | None | _Stale:
+        """The kept path for this very bundle, unless a better one may exist."""
+        try:
+            path = kept.paths[destination]
+        except KeyError:
+            path = self._path(kept, destination)
+        if path is None or path.bound_ns > deadline_ns:
+            return None
+        margin_ns = self.config.margin_ms * MILLISECOND
+        clocks_of = self._state.clocks.get
+        at_ns = now_ns
+        first_sent = 0
+        volume = math.inf
+        for place, begin, end, ns_per_byte, owlt_ns, drift in path.hops:
+            clocks = clocks_of(place)
+            if clocks is not None:
+                begin = clocks[level]
+            if begin < at_ns:
+                begin = at_ns
+            sent = begin + math.ceil(size_bytes * ns_per_byte)
+            if sent > end or begin >= end:
+                return _STALE
+            if ns_per_byte:
+                room = (end - begin) / ns_per_byte
+                if room < volume:
+                    volume = room
+            if not first_sent:
+                first_sent = sent
+            at_ns = (sent + owlt_ns if drift is None else drift.reach(sent)) + margin_ns
+        bound_ns = path.bound_ns
+        if at_ns > bound_ns:
+            late_ns = at_ns - bound_ns
+            config = self.config
+            if at_ns > deadline_ns or (
+                late_ns > config.tolerance_ms * MILLISECOND
+                and late_ns > config.tolerance_ratio * (bound_ns - now_ns)
+            ):
+                return _STALE
+        return Route(
+            path.places,
+            path.contacts,
+            path.next_hop,
+            first_sent // MILLISECOND,
+            -(-at_ns // MILLISECOND),
+            volume,
+            path.until_ms,
+            self._plan_version,
+        )
+
+    def _path(self, kept: _Kept, destination: str) -> _Path | None:
+        label = kept.search.find(destination)
+        path = None
+        if label is not None:
+            hops = hops_of(label)
+            places = tuple(hop[0] for hop in hops)
+            contacts = tuple(self._state.plan.contacts[place] for place in places)
+            until_ms = min(contact.end_ms for contact in contacts)
+            path = _Path(label[0], places, contacts, contacts[0].destination, until_ms, hops)
+        elif len(kept.paths) >= _UNREACHABLE_MAX:
+            return None
+        kept.paths[destination] = path
+        return path
+
+    def latest_departure_ms(self, route: Route, size_bytes: int) -> int:
+        """Until when the bundle's first octet may leave here and still make every contact of
+        the route, were it alone on it (rounded down)."""
+        plan = self._state.plan
+        margin_ns = self.config.margin_ms * MILLISECOND
+        latest_ns = NEVER_NS
+        for contact in reversed(route.contacts):
+            end_ns = contact.end_ms * MILLISECOND
+            owlt_ns = plan.owlt_ns(contact.source, contact.destination, contact.end_ms)
+            sent_ns = min(end_ns, latest_ns - owlt_ns - margin_ns)
+            latest_ns = sent_ns - math.ceil(size_bytes * 8e9 / contact.rate_bps)
+        return latest_ns // MILLISECOND
+
+    # -- bookings --------------------------------------------------------------------------
+
+    def book(self, route: Route, size_bytes: int, priority: int, now_ms: int) -> None:
+        """Take a bundle's share of every contact on its route, at its priority and below.
+
+        Bundles of lower priority that were booked before may no longer fit (`overbooked_bytes`).
+        A route of an earlier plan books what the present plan still has of it.
+        """
+        state = self._state
+        top = _level(priority) + 1
+        at_first = now_ms * MILLISECOND
+        for place in self._places(route):
+            contact = state.plan.contacts[place] if place >= 0 else None
+            if contact is not None and place not in state.failed:
+                clocks = self._clocks(place, contact)
+                taken_ns = math.ceil(size_bytes * (8e9 / contact.rate_bps))
+                for level in range(top):
+                    # Our own contact passes unused while nothing is booked; a later one, to be
+                    # filled by a relay, is reckoned as filled from its start.
+                    clocks[level] = max(clocks[level], at_first) + taken_ns
+            at_first = 0
+
+    def release(self, route: Route, size_bytes: int, priority: int, now_ms: int) -> None:
+        """Give back what `book` took and has not been used: the bundle goes another way.
+
+        Time that has passed is not given back.  The next `route` searches afresh; when many
+        bundles change their way, release them all before asking for the new routes.
+        """
+        state = self._state
+        top = _level(priority) + 1
+        now_ns = now_ms * MILLISECOND
+        first_left_ns = route.sent_ms * MILLISECOND - now_ns
+        for place in self._places(route):
+            clocks = state.clocks.get(place)
+            if clocks is not None and place not in state.failed:
+                contact = state.plan.contacts[place]
+                given_ns = math.ceil(size_bytes * (8e9 / contact.rate_bps))
+                given_ns = min(given_ns, first_left_ns)
+                if given_ns > 0 and contact.end_ms > now_ms:
+                    start_ns = contact.start_ms * MILLISECOND
+                    for level in range(top):
+                        clocks[level] = max(clocks[level] - given_ns, start_ns)
+                    state.version += 1
+            first_left_ns = NEVER_NS
+
+    def align(self, place: int, waiting_bytes: Sequence[int], now_ms: int) -> None:
+        """Set the books of a contact of this node to what truly waits for it.
+
+        `waiting_bytes[p]` is the octets waiting at priority p and above.  For links that run
+        faster or slower than planned.
+        """
+        state = self._state
+        if place in state.failed:
+            return
+        contact = state.plan.contacts[place]
+        clocks = self._clocks(place, contact)
+        begin_ns = max(now_ms, contact.start_ms) * MILLISECOND
+        for level in range(PRIORITY_LEVELS):
+            free_ns = begin_ns + math.ceil(waiting_bytes[level] * (8e9 / contact.rate_bps))
+            if free_ns < clocks[level]:
+                state.version += 1
+            clocks[level] = free_ns
+
+    def residual_bytes(self, place: int, priority: int, now_ms: int) -> float:
+        """Octets that a contact can still take at a priority; 0 when failed or over."""
+        contact = self._state.plan.contacts[place]
+        clocks = self._state.clocks.get(place)
+        begin_ns = max(now_ms, contact.start_ms) * MILLISECOND
+        if clocks is not None:
+            begin_ns = max(begin_ns, clocks[_level(priority)])
+        return max(0, contact.end_ms * MILLISECOND - begin_ns) * contact.rate_bps / 8e9
+
+    def overbooked_bytes(self, place: int, priority: int = 0) -> int:
+        """Octets booked at a priority and above that no longer fit into a contact, because
+        bundles of higher priority came later: that much of the lowest priority must go
+        another way."""
+        clocks = self._state.clocks.get(place)
+        if clocks is None or place in self._state.failed:
+            return 0
+        contact = self._state.plan.contacts[place]
+        over_ns = clocks[_level(priority)] - contact.end_ms * MILLISECOND
+        return math.ceil(over_ns * contact.rate_bps / 8e9) if over_ns > 0 else 0
+
+    # -- changes ---------------------------------------------------------------------------
+
+    def contact_failed(self, place: int) -> None:
+        """No route uses this contact any more, until `contact_restored`."""
+        state = self._state
+        if place not in state.failed:
+            state.failed[place] = state.clocks.get(place)
+            state.clocks[place] = [NEVER_NS] * PRIORITY_LEVELS
+
+    def contact_restored(self, place: int) -> None:
+        """A failed contact can be used again, with the bookings that it had."""
+        state = self._state
+        if place in state.failed:
+            clocks = state.failed.pop(place)
+            if clocks is None:
+                del state.clocks[place]
+            else:
+                state.clocks[place] = clocks
+            state.version += 1
+
+    def update_plan(self, plan: Plan) -> None:
+        """Put another plan in force, for all routers that share it.
+
+        Bookings and failures stay with the contacts that the new plan has unchanged.  Routes of
+        the old plan can still be released.
+        """
+        state = self._state
+        moved = {
+            place: new
+            for place in state.clocks
+            if (new := plan.find(state.plan.contacts[place])) is not None
+        }
+        state.clocks = {new: state.clocks[place] for place, new in moved.items()}
+        state.failed = {
+            moved[place]: clocks for place, clocks in state.failed.items() if place in moved
+        }
+        state.plan = plan
+        state.plan_version += 1
+        state.version += 1
+
+    def policy_changed(self) -> None:
+        """The predicate `usable` would now answer differently."""
+        self._use(self._state)
+
+    def _refresh(self) -> None:
+        state = self._state
+        if self._version != state.version:
+            if self._plan_version != state.plan_version:
+                self._use(state)
+            else:
+                self._version = state.version
+                self._kept.clear()
+
+    def _clocks(self, place: int, contact: Contact) -> list[int]:
+        clocks = self._state.clocks.get(place)
+        if clocks is None:
+            clocks = [contact.start_ms * MILLISECOND] * PRIORITY_LEVELS
+            self._state.clocks[place] = clocks
+        return clocks
+
+    def _places(self, route: Route) -> Sequence[int]:
+        """Where the contacts of a route are in the plan in force; -1 for one that is gone."""
+        if route.plan_version == self._state.plan_version:
+            return route.hops
+        found = (self._state.plan.find(contact) for contact in route.contacts)
+        return [-1 if place is None else place for place in found]
+
+
+_NOBODY: frozenset[str] = frozenset()
+
+_COARSE_NS = 1000 * MILLISECOND
+"""For how long a size class that was too wide is not tried again."""
+
+_UNREACHABLE_MAX = 4096
+"""Destinations remembered as unreachable, which anybody can make up, in one kept search."""
+
+
+def _level(priority: int) -> int:
+    return 0 if priority < 0 else min(priority, PRIORITY_LEVELS - 1)

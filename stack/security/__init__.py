@@ -1,0 +1,14 @@
+"""Bundle Protocol Security (RFC 9172) with the default contexts of RFC 9173.
+
+    contexts.py   the two contexts as pure functions: BIB-HMAC-SHA2 and BCB-AES-GCM
+    keys.py       the key file and which key serves which pair of nodes
+    bpsec.py      what a node does: protect what its applications send, open what is for them
+
+Who may hold which data (domains, jurisdictions, key exchange) builds on `keys.KeyRing`: it is the
+only place that says which key opens what.
+"""
+
+from stack.security.bpsec import BpSec, SecurityPolicy
+from stack.security.keys import Key, KeyRing, load_keys, new_key_file
+
+__all__ = ["BpSec", "Key", "KeyRing", "SecurityPolicy", "load_keys", "new_key_file"]

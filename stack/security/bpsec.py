@@ -1,0 +1,334 @@
+"""What a node does with BPSec: protect what its applications send, open what is for them.
+
+A protected bundle carries a BIB over the payload (whose HMAC also covers the primary block), and
+two BCBs: one encrypts the payload, one the BIB, as RFC 9172 §3.9 asks.  They are two because each
+encryption needs its own IV, and RFC 9173 §4.3.1 gives a BCB one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from stack.core.errors import DecodeError, SecurityError
+from stack.core.sansio import Entropy
+from stack.ports.security import Opened
+from stack.security import contexts
+from stack.security.keys import Key, KeyRing
+from stack.wire.asb import (
+    CONTEXT_BCB_AES_GCM,
+    CONTEXT_BIB_HMAC_SHA2,
+    SecurityBlock,
+    decode_asb,
+    encode_asb,
+)
+from stack.wire.bundle import (
+    BLOCK_CONFIDENTIALITY,
+    BLOCK_INTEGRITY,
+    REPLICATE,
+    Bundle,
+    CanonicalBlock,
+    PrimaryBlock,
+)
+
+PAYLOAD_NUMBER = 1
+CIPHERS_MAX = 1024
+"""Prepared AES-GCM ciphers kept; preparing one costs as much as encrypting a kilobyte."""
+
+PARAMETERS = {
+    CONTEXT_BIB_HMAC_SHA2: {contexts.BIB_SHA_VARIANT, contexts.BIB_WRAPPED_KEY, contexts.BIB_SCOPE},
+    CONTEXT_BCB_AES_GCM: {
+        contexts.BCB_IV,
+        contexts.BCB_AES_VARIANT,
+        contexts.BCB_WRAPPED_KEY,
+        contexts.BCB_SCOPE,
+    },
+}
+"""Those of RFC 9173 §3.3 and §4.3.  What we do not understand may change the meaning of the rest,
+so a block with other parameters is not used."""
+
+# Reasons of RFC 9172 §7.1
+MISSING = 12
+UNKNOWN = 13
+UNEXPECTED = 14
+FAILED = 15
+CONFLICTING = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityPolicy:
+    """What a node demands."""
+
+    require: bool = True
+    """True: a bundle is delivered only if its payload was encrypted and its integrity verified."""
+
+    sha_variant: int = contexts.SHA_DEFAULT
+    """HMAC of what is sent: 5 SHA-256, 6 SHA-384, 7 SHA-512 (RFC 9173 §3.3.1)."""
+
+    scope: int = contexts.SCOPE_ALL
+    """What else is authenticated in what is sent (RFC 9173 §3.3.3, §4.3.4); less than everything
+    lets payloads be moved from one bundle to another."""
+
+    waypoints: tuple[str, ...] = ()
+    """Node ids that may secure bundles of other sources (RFC 9172 §1.3, security waypoints)."""
+
+
+class _Problem(Exception):
+    """Why a bundle may not be used: internal to `BpSec.open`."""
+
+    def __init__(self, reason: int, words: str) -> None:
+        super().__init__(words)
+        self.reason = reason
+
+
+class _Operation(NamedTuple):
+    """A security block, decoded."""
+
+    block: CanonicalBlock
+    asb: SecurityBlock
+
+
+class BpSec:
+    """Implements `stack.ports.security.Security` with shared keys."""
+
+    def __init__(self, keys: KeyRing, entropy: Entropy, policy: SecurityPolicy) -> None:
+        self._keys = keys
+        self._entropy = entropy
+        self._policy = policy
+        self._ciphers: dict[bytes, AESGCM] = {}
+
+    # ---- sending ---------------------------------------------------------------------------
+
+    def protect(self, bundle: Bundle) -> Bundle:
+        """The bundle, its payload signed and encrypted.  Raises `SecurityError` without keys."""
+        primary = bundle.primary
+        peer = str(primary.destination.node)
+        aes = self._keys.sending("aes", peer)
+        mac = self._keys.sending("hmac", peer)
+        policy = self._policy
+        payload = bundle.payload
+        number = max(block.number for block in bundle.blocks) + 1
+        bib = CanonicalBlock(BLOCK_INTEGRITY, number, 0, b"", payload.crc_type)
+        digest = contexts.hmac_sha2(
+            mac.secret, policy.sha_variant, policy.scope, primary, payload, bib
+        )
+        asb = SecurityBlock(
+            (PAYLOAD_NUMBER,),
+            CONTEXT_BIB_HMAC_SHA2,
+            primary.source,
+            ((contexts.BIB_SHA_VARIANT, policy.sha_variant), (contexts.BIB_SCOPE, policy.scope)),
+            (((contexts.BIB_RESULT_HMAC, digest),),),
+        )
+        bib = replace(bib, data=encode_asb(asb))
+        sealed_payload, payload_bcb = self._seal(primary, payload, number + 1, aes)
+        sealed_bib, bib_bcb = self._seal(primary, bib, number + 2, aes)
+        others = bundle.blocks[:-1]
+        return Bundle(primary, (*others, payload_bcb, bib_bcb, sealed_bib, sealed_payload))
+
+    def _seal(
+        self, primary: PrimaryBlock, target: CanonicalBlock, number: int, key: Key
+    ) -> tuple[CanonicalBlock, CanonicalBlock]:
+        """A block's encrypted form, and the BCB that says how."""
+        # RFC 9172 §3.8: replicated in every fragment when the payload is a target
+        flags = REPLICATE if target.number == PAYLOAD_NUMBER else 0
+        bcb = CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, b"", target.crc_type)
+        iv = self._entropy(contexts.IV_BYTES)
+        scope = self._policy.scope
+        cipher = self._cipher(key.secret)
+        sealed = contexts.encrypt(cipher, iv, scope, primary, target, bcb)
+        split = len(sealed) - contexts.TAG_BYTES
+        variant = contexts.A128GCM if len(key.secret) == 16 else contexts.A256GCM
+        asb = SecurityBlock(
+            (target.number,),
+            CONTEXT_BCB_AES_GCM,
+            primary.source,
+            (
+                (contexts.BCB_IV, iv),
+                (contexts.BCB_AES_VARIANT, variant),
+                (contexts.BCB_SCOPE, scope),
+            ),
+            (((contexts.BCB_RESULT_TAG, sealed[split:]),),),
+        )
+        new = CanonicalBlock(
+            target.type, target.number, target.flags, memoryview(sealed)[:split], target.crc_type
+        )
+        return new, replace(bcb, data=encode_asb(asb))
+
+    # ---- receiving -------------------------------------------------------------------------
+
+    def open(self, bundle: Bundle) -> Opened:
+        """Verify and decrypt as acceptor, remove the security blocks; fail closed."""
+        try:
+            opened = self._open(bundle)
+        except _Problem as problem:
+            return Opened(False, None, str(problem), problem.reason)
+        except DecodeError as error:
+            return Opened(False, None, f"security block cannot be read: {error}", UNKNOWN)
+        except SecurityError as error:
+            return Opened(False, None, str(error), FAILED)
+        return Opened(True, opened)
+
+    def _open(self, bundle: Bundle) -> Bundle:
+        blocks = {block.number: block for block in bundle.blocks}
+        encryptions = _operations(bundle.blocks, BLOCK_CONFIDENTIALITY)
+        encrypted = _targets(encryptions)
+        for operation in encryptions:
+            self._decrypt(bundle.primary, blocks, operation)
+        # A BIB may itself have been encrypted: it can be read only now.
+        current = [blocks[block.number] for block in bundle.blocks]
+        integrities = _operations(current, BLOCK_INTEGRITY)
+        signed = _targets(integrities)
+        for operation in integrities:
+            if encrypted & set(operation.asb.targets) and operation.block.number not in encrypted:
+                raise _Problem(
+                    CONFLICTING, "a BIB in clear signs an encrypted block (RFC 9172 §3.9)"
+                )
+            self._verify(bundle.primary, blocks, operation)
+        if self._policy.require and not (PAYLOAD_NUMBER in encrypted and PAYLOAD_NUMBER in signed):
+            raise _Problem(MISSING, "the payload is not both encrypted and signed, as policy asks")
+        removed = {operation.block.number for operation in (*encryptions, *integrities)}
+        kept = tuple(block for number, block in blocks.items() if number not in removed)
+        return Bundle(bundle.primary, kept)
+
+    def _decrypt(
+        self, primary: PrimaryBlock, blocks: dict[int, CanonicalBlock], operation: _Operation
+    ) -> None:
+        asb = operation.asb
+        peer = self._peer(primary, asb, CONTEXT_BCB_AES_GCM)
+        iv = asb.parameter(contexts.BCB_IV)
+        scope = asb.parameter(contexts.BCB_SCOPE)
+        scope = contexts.SCOPE_ALL if scope is None else scope
+        variant = asb.parameter(contexts.BCB_AES_VARIANT)
+        size = contexts.KEY_BYTES.get(
+            contexts.AES_DEFAULT
+            if variant is None
+            else int.from_bytes(variant, "big")
+            if isinstance(variant, bytes)
+            else variant
+        )
+        if not isinstance(iv, bytes) or not isinstance(scope, int) or size is None:
+            raise _Problem(UNKNOWN, "BCB-AES-GCM parameters are not those of RFC 9173 §4.3")
+        secrets = self._secrets("aes", peer, asb.parameter(contexts.BCB_WRAPPED_KEY))
+        secrets = [secret for secret in secrets if len(secret) == size]
+        for index, number in enumerate(asb.targets):
+            target = blocks.get(number)
+            if target is None or target.type == BLOCK_CONFIDENTIALITY:
+                # RFC 9172 §3.8: never the primary block, never another BCB
+                raise _Problem(CONFLICTING, f"a BCB names block {number}, which it may not encrypt")
+            tag = b""
+            for key, value in asb.results[index]:
+                if key == contexts.BCB_RESULT_TAG and isinstance(value, bytes):
+                    tag = value
+            if tag and len(tag) != contexts.TAG_BYTES:
+                raise _Problem(FAILED, "an authentication tag is not 128 bits (RFC 9173 §4.4)")
+            plain = self._try_decrypt(secrets, iv, scope, primary, target, operation.block, tag)
+            blocks[number] = CanonicalBlock(
+                target.type, target.number, target.flags, plain, target.crc_type
+            )
+
+    def _try_decrypt(
+        self,
+        secrets: Sequence[bytes],
+        iv: bytes,
+        scope: int,
+        primary: PrimaryBlock,
+        target: CanonicalBlock,
+        bcb: CanonicalBlock,
+        tag: bytes,
+    ) -> bytes:
+        for secret in secrets:
+            cipher = self._cipher(secret)
+            try:
+                return contexts.decrypt(cipher, iv, scope, primary, target, bcb, tag)
+            except SecurityError:
+                continue
+        raise _Problem(FAILED, f"block {target.number} does not decrypt with any key that fits")
+
+    def _verify(
+        self, primary: PrimaryBlock, blocks: dict[int, CanonicalBlock], operation: _Operation
+    ) -> None:
+        asb = operation.asb
+        peer = self._peer(primary, asb, CONTEXT_BIB_HMAC_SHA2)
+        variant = asb.parameter(contexts.BIB_SHA_VARIANT)
+        variant = contexts.SHA_DEFAULT if variant is None else variant
+        scope = asb.parameter(contexts.BIB_SCOPE)
+        scope = contexts.SCOPE_ALL if scope is None else scope
+        if not isinstance(variant, int) or not isinstance(scope, int):
+            raise _Problem(UNKNOWN, "BIB-HMAC-SHA2 parameters are not those of RFC 9173 §3.3")
+        secrets = self._secrets("hmac", peer, asb.parameter(contexts.BIB_WRAPPED_KEY))
+        for index, number in enumerate(asb.targets):
+            target = primary if number == 0 else blocks.get(number)
+            if target is None:
+                raise _Problem(CONFLICTING, f"a BIB names block {number}, which is not there")
+            if isinstance(target, CanonicalBlock) and target.type in (
+                BLOCK_INTEGRITY,
+                BLOCK_CONFIDENTIALITY,
+            ):
+                # RFC 9172 §3.7: a BIB may sign no security block
+                raise _Problem(CONFLICTING, f"a BIB names block {number}, which it may not sign")
+            expected = b""
+            for key, value in asb.results[index]:
+                if key == contexts.BIB_RESULT_HMAC and isinstance(value, bytes):
+                    expected = value
+            block = operation.block
+            if not any(
+                contexts.hmac_matches(
+                    expected, contexts.hmac_sha2(secret, variant, scope, primary, target, block)
+                )
+                for secret in secrets
+            ):
+                raise _Problem(FAILED, f"the integrity of block {number} is not proven by any key")
+
+    def _peer(self, primary: PrimaryBlock, asb: SecurityBlock, context: int) -> str:
+        """The node whose keys apply: the security source, which must be the bundle's source."""
+        if asb.context != context:
+            raise _Problem(UNKNOWN, f"security context {asb.context} is not known here")
+        unknown = {number for number, _ in asb.parameters} - PARAMETERS[context]
+        if unknown:
+            raise _Problem(UNKNOWN, f"security parameter {min(unknown)} is not known here")
+        node = asb.source.node
+        own = asb.source in (primary.source, primary.source.node)
+        if not own and str(node) not in self._policy.waypoints:
+            raise _Problem(
+                UNEXPECTED, f"secured by {asb.source}, which is not its source {primary.source}"
+            )
+        return str(node)
+
+    def _secrets(self, kind: str, peer: str, wrapped: int | bytes | None) -> list[bytes]:
+        """Keys that may apply, or the one that came wrapped."""
+        if wrapped is None:
+            return [key.secret for key in self._keys.accepting(kind, peer)]
+        if not isinstance(wrapped, bytes):
+            raise _Problem(UNKNOWN, "a wrapped key is no byte string")
+        for kek in self._keys.accepting("kek", peer):
+            try:
+                return [contexts.unwrap_key(kek.secret, wrapped)]
+            except SecurityError:
+                continue
+        raise _Problem(FAILED, f"no key of {peer} opens the wrapped key")
+
+    def _cipher(self, secret: bytes) -> AESGCM:
+        cipher = self._ciphers.get(secret)
+        if cipher is None:
+            if len(self._ciphers) >= CIPHERS_MAX:
+                self._ciphers.clear()
+            cipher = self._ciphers[secret] = AESGCM(secret)
+        return cipher
+
+
+def _operations(blocks: Sequence[CanonicalBlock], kind: int) -> list[_Operation]:
+    return [_Operation(block, decode_asb(block.data)) for block in blocks if block.type == kind]
+
+
+def _targets(operations: Sequence[_Operation]) -> set[int]:
+    """All targets of one security service; each may be named once (RFC 9172 §3.2)."""
+    targets: set[int] = set()
+    for operation in operations:
+        for number in operation.asb.targets:
+            if number in targets:
+                raise _Problem(CONFLICTING, f"block {number} has the same security service twice")
+            targets.add(number)
+    return targets

@@ -1,0 +1,170 @@
+"""The key file, and which key serves which neighbour of trust.
+
+A key file is TOML, readable by nobody else (mode 0600 or stricter):
+
+    [[key]]
+    id = "fleet-2026-aes"        # a name for logs; never travels
+    kind = "aes"                 # "aes" (AES-GCM), "hmac" (HMAC-SHA2) or "kek" (AES key wrap)
+    secret = "6f72...",          # hexadecimal
+    peers = ["dtn://sat*"]       # nodes at the other end, shell patterns; default: all
+    send = true                  # false: still accepted, no longer used to send (key rotation)
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import stat
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stack.core.errors import ConfigError, SecurityError
+from stack.core.sansio import Entropy
+
+KEY_FILE_BYTES_MAX = 1024 * 1024
+KEYS_MAX = 4096
+"""Keys of one file: every accepted bundle may have to try those that match its source."""
+
+SECRET_BYTES = {"aes": (16, 32), "hmac": (16, 128), "kek": (16, 32)}
+"""Shortest and longest secret of each kind, octets; AES and key wrap take 16 or 32 only."""
+
+CHOICES_MAX = 4096
+"""Remembered choices of keys, so that a flow does not match patterns for each bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One shared secret."""
+
+    id: str
+    kind: str
+    secret: bytes
+    peers: tuple[str, ...] = ("*",)
+    send: bool = True
+
+    def __repr__(self) -> str:
+        return f"Key({self.id!r}, {self.kind!r})"  # a secret must not reach a log
+
+
+class KeyRing:
+    """The keys of one node."""
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self.keys = tuple(keys)
+        self._choices: dict[tuple[str, str], tuple[Key, ...]] = {}
+
+    def accepting(self, kind: str, peer: str) -> tuple[Key, ...]:
+        """Keys of a kind that may open what comes from node `peer`, in the order of the file."""
+        found = self._choices.get((kind, peer))
+        if found is None:
+            if len(self._choices) >= CHOICES_MAX:
+                self._choices.clear()
+            found = tuple(
+                key
+                for key in self.keys
+                if key.kind == kind and any(fnmatch.fnmatchcase(peer, p) for p in key.peers)
+            )
+            self._choices[kind, peer] = found
+        return found
+
+    def sending(self, kind: str, peer: str) -> Key:
+        """The key of a kind for what goes to node `peer`.  Raises `SecurityError` without one."""
+        for key in self.accepting(kind, peer):
+            if key.send:
+                return key
+        raise SecurityError(
+            f"no {kind} key in the key file serves {peer}: add one whose peers match it"
+        )
+
+
+def load_keys(path: Path) -> KeyRing:
+    """Read a key file.  Raises `ConfigError` when others may read it or something is wrong."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise ConfigError(
+                    str(path),
+                    f"others may read this key file (mode {stat.S_IMODE(status.st_mode):04o})",
+                    f"chmod 600 {path}",
+                )
+            if status.st_size > KEY_FILE_BYTES_MAX:
+                raise ConfigError(str(path), "too large for a key file")
+            data = tomllib.loads(file.read().decode())
+    except OSError as error:
+        remedy = f"make one with: orbitferry keys new {path}"
+        raise ConfigError(str(path), error.strerror or str(error), remedy) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), f"not TOML: {error}") from None
+    return parse_keys(data, str(path))
+
+
+def parse_keys(data: dict[str, Any], name: str) -> KeyRing:
+    """A key ring from the content of a key file.  Raises `ConfigError`."""
+    entries = data.get("key")
+    if not isinstance(entries, list) or not entries:
+        raise ConfigError(name, "no [[key]] in this file", "see `orbitferry keys new --help`")
+    if len(entries) > KEYS_MAX:
+        raise ConfigError(name, f"more than {KEYS_MAX} keys")
+    unknown = set(data) - {"key"}
+    if unknown:
+        raise ConfigError(name, f"unknown key {min(unknown)!r}", "a key file holds only [[key]]")
+    keys = [_key(entry, f"{name}: key[{index}]") for index, entry in enumerate(entries)]
+    ids = [key.id for key in keys]
+    for one in ids:
+        if ids.count(one) > 1:
+            raise ConfigError(name, f"two keys are called {one!r}", "give each its own id")
+    return KeyRing(keys)
+
+
+def _key(entry: Any, where: str) -> Key:
+    if not isinstance(entry, dict):
+        raise ConfigError(where, "is not a table", "write [[key]]")
+    unknown = set(entry) - {"id", "kind", "secret", "peers", "send"}
+    if unknown:
+        raise ConfigError(where, f"unknown entry {min(unknown)!r}", "id, kind, secret, peers, send")
+    kind = entry.get("kind")
+    if kind not in SECRET_BYTES:
+        raise ConfigError(f"{where}.kind", f"{kind!r} is unknown", "aes, hmac or kek")
+    if not isinstance(entry.get("id"), str) or not isinstance(entry.get("secret"), str):
+        raise ConfigError(where, "id and secret must be given as text")
+    try:
+        secret = bytes.fromhex(entry["secret"])
+    except ValueError:
+        raise ConfigError(f"{where}.secret", "is not hexadecimal") from None
+    least, most = SECRET_BYTES[kind]
+    fits = len(secret) in (least, most) if kind != "hmac" else least <= len(secret) <= most
+    if not fits:
+        between = "to" if kind == "hmac" else "or"
+        raise ConfigError(
+            f"{where}.secret", f"{len(secret)} octets", f"{kind} takes {least} {between} {most}"
+        )
+    peers = entry.get("peers", ["*"])
+    if not isinstance(peers, list) or not all(isinstance(peer, str) for peer in peers):
+        raise ConfigError(f"{where}.peers", "is no list of node patterns", 'peers = ["dtn://*"]')
+    send = entry.get("send", True)
+    if not isinstance(send, bool):
+        raise ConfigError(f"{where}.send", "is neither true nor false")
+    return Key(entry["id"], kind, secret, tuple(peers), send)
+
+
+def new_key_file(path: Path, entropy: Entropy, name: str, peers: Iterable[str] = ("*",)) -> None:
+    """Write a key file with one fresh AES-256 and one fresh HMAC key, mode 0600.
+
+    Raises `ConfigError` when the file exists: keys are never overwritten.
+    """
+    patterns = ", ".join(f'"{peer}"' for peer in peers)
+    text = "".join(
+        f'[[key]]\nid = "{name}-{kind}"\nkind = "{kind}"\n'
+        f'secret = "{entropy(size).hex()}"\npeers = [{patterns}]\n\n'
+        for kind, size in (("aes", 32), ("hmac", 48))
+    )
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise ConfigError(str(path), error.strerror or str(error), "choose a new file") from None
+    with os.fdopen(handle, "w") as file:
+        file.write(text)

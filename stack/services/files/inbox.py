@@ -1,0 +1,86 @@
+"""Inboxes: whole objects on their way to the applications, each handled exactly once.
+
+An object enters its inbox in the transaction that marks it received, and leaves it in the
+transaction of whoever handles it.  Between the two it survives every restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from stack.core.eid import Eid
+from stack.ports.application import AppPort
+from stack.ports.store import Write
+from stack.services.files.messages import Offer
+from stack.services.files.state import SPACE_INBOX, Received
+
+Place = Callable[[Eid, Offer], str | None]
+"""`place(source, offer)`: the relative path under the service's directory at which to put an
+offered object, or None to refuse it.  Must give the same answer each time it is asked."""
+
+
+def place_by_name(source: Eid, offer: Offer) -> str | None:
+    """The place of objects that nobody asked for: the name that the sender gave."""
+    return offer.name
+
+
+class Inbox:
+    """Objects whose tag begins with `prefix`, oldest first.
+
+        async for received in inbox:
+            use(received.path)
+
+    An object counts as handled when the loop comes back for the next one.  To tie it to other
+    durable effects instead, take it with `receive` and put `taken(received)` among the writes of
+    your own transaction.
+    """
+
+    def __init__(self, port: AppPort, prefix: str, place: Place) -> None:
+        self.prefix = prefix
+        self.place = place
+        self._port = port
+        self._waiting: deque[Received] = deque()
+        self._held: dict[tuple[Eid, bytes], Received] = {}
+        self._arrived = asyncio.Event()
+        self._open: Received | None = None
+
+    def put(self, received: Received) -> None:
+        """Called by the file service when an object has arrived."""
+        self._held[received.source.node, received.object_id] = received
+        self._waiting.append(received)
+        self._arrived.set()
+
+    async def receive(self) -> Received:
+        """The next object, waiting for it if need be."""
+        while not self._waiting:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._waiting.popleft()
+
+    def find(self, source: Eid, object_id: bytes) -> Received | None:
+        """An object from the node of `source` that has arrived and is not taken yet."""
+        return self._held.get((source.node, object_id))
+
+    def held(self) -> list[Received]:
+        """Everything that has arrived and is not taken yet."""
+        return list(self._held.values())
+
+    def taken(self, received: Received) -> Write:
+        """The write which makes the object handled; commit it with what handling it caused."""
+        self._held.pop((received.source.node, received.object_id), None)
+        return Write(SPACE_INBOX, received.key, None)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __aiter__(self) -> Inbox:
+        return self
+
+    async def __anext__(self) -> Received:
+        if self._open is not None:
+            await self._port.commit(write=[self.taken(self._open)])
+            self._open = None
+        self._open = await self.receive()
+        return self._open

@@ -1,0 +1,186 @@
+"""Names of objects, and their place in the receiver's directory.
+
+A name is a relative path with ``/`` between its parts.  Names come from peers: whatever could
+leave the directory, or confuse a terminal or a file system, is refused, never repaired, so that
+two names never become one.  Directories are opened one by one without following symbolic links.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+from asyncio import sleep as next_turn
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from stack.core.errors import DecodeError
+
+SECTION: Final = "docs/services.md, Names"
+
+NAME_CHARS_MAX: Final = 1024
+PART_OCTETS_MAX: Final = 255
+"""The usual limit of a directory entry (NAME_MAX of ext4, XFS, F2FS)."""
+
+DEPTH_MAX: Final = 32
+PARTIAL_DIRECTORY: Final = ".partial"
+"""Holds unfinished objects; no object may be named into it."""
+
+PIECE_BYTES: Final = 1024 * 1024
+"""Octets hashed between two turns of the event loop: about 0.6 ms."""
+
+_NUMBERED_TRIES: Final = 99
+_DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def safe_name(name: str) -> tuple[str, ...]:
+    """The parts of an object's name.  Raises `DecodeError` for any name that is not plain."""
+    if not name or len(name) > NAME_CHARS_MAX:
+        raise DecodeError(f"name has {len(name)} characters, not 1..{NAME_CHARS_MAX}", SECTION)
+    parts = tuple(name.split("/"))
+    if len(parts) > DEPTH_MAX:
+        raise DecodeError(f"name has more than {DEPTH_MAX} parts", SECTION)
+    if parts[0] == PARTIAL_DIRECTORY:
+        raise DecodeError(f"{PARTIAL_DIRECTORY} is reserved", SECTION)
+    for part in parts:
+        if part in ("", ".", ".."):
+            raise DecodeError("name has an empty, '.' or '..' part", SECTION)
+        if not part.isprintable() or "\\" in part:
+            raise DecodeError("name has a control character or a backslash", SECTION)
+        if len(part.encode("utf-8", "surrogatepass")) > PART_OCTETS_MAX:
+            raise DecodeError(f"a part is longer than {PART_OCTETS_MAX} octets", SECTION)
+    return parts
+
+
+@contextlib.contextmanager
+def open_directory(root: str, parts: Sequence[str]) -> Iterator[int]:
+    """A descriptor of `root`/`parts`, whose directories are made where they are missing.
+
+    Raises `OSError`, also when one of them is a symbolic link or no directory.
+    """
+    opened = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts:
+            made = False
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, 0o755, dir_fd=opened)
+                made = True
+            child = os.open(part, _DIRECTORY_FLAGS, dir_fd=opened)
+            try:
+                if made:
+                    os.fsync(opened)
+            finally:
+                os.close(opened)
+                opened = child
+        yield opened
+    finally:
+        os.close(opened)
+
+
+async def hash_descriptor(descriptor: int, size: int) -> bytes:
+    """SHA-256 of the first `size` octets of an open file, in pieces."""
+    digest = hashlib.sha256()
+    piece = bytearray(PIECE_BYTES)
+    view = memoryview(piece)
+    offset = 0
+    while offset < size:
+        got = os.preadv(descriptor, [view[: min(PIECE_BYTES, size - offset)]], offset)
+        if got == 0:
+            break  # shorter than it should be: the digest will not match
+        digest.update(view[:got])
+        offset += got
+        await next_turn(0)
+    return digest.digest()
+
+
+async def place(
+    partial: str,
+    root: str,
+    parts: Sequence[str],
+    *,
+    object_id: bytes,
+    size: int,
+    sha256: bytes,
+    replace: bool,
+) -> str:
+    """Give the finished file `partial` its name under `root`; the name taken, relative to it.
+
+    The file appears whole or not at all, and `partial` stays as a second link until the caller
+    has committed: called again after a crash, it finds its own file and takes the same name.
+    Without `replace` a name that another content has gets a number before its suffix; a file
+    of the same name and content is kept as it is.  Raises `OSError`.
+    """
+    with open_directory(root, parts[:-1]) as parent:
+        if replace:
+            name = parts[-1]
+            _link_over(partial, name, parent, object_id)
+        else:
+            name = await _link_beside(partial, parts[-1], parent, object_id, size, sha256)
+        os.fsync(parent)
+    return "/".join((*parts[:-1], name))
+
+
+def _link_over(partial: str, name: str, parent: int, object_id: bytes) -> None:
+    if _same_file(partial, name, parent):
+        return
+    temporary = f".{object_id.hex()}"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary, dir_fd=parent)
+    os.link(partial, temporary, dst_dir_fd=parent)
+    try:
+        os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+    except OSError:
+        os.unlink(temporary, dir_fd=parent)
+        raise
+
+
+async def _link_beside(
+    partial: str, name: str, parent: int, object_id: bytes, size: int, sha256: bytes
+) -> str:
+    for candidate in _candidates(name, object_id):
+        try:
+            os.link(partial, candidate, dst_dir_fd=parent)
+        except FileExistsError:
+            if _same_file(partial, candidate, parent):
+                return candidate
+            if await _same_content(candidate, parent, size, sha256):
+                return candidate
+        else:
+            return candidate
+    raise OSError(errno.EEXIST, "every candidate name is taken", name)
+
+
+def _candidates(name: str, object_id: bytes) -> Iterator[str]:
+    yield name
+    stem, suffix = os.path.splitext(name)
+    room = PART_OCTETS_MAX - len(suffix.encode()) - 34
+    stem = stem.encode()[: max(room, 0)].decode("utf-8", "ignore")
+    for number in range(2, 2 + _NUMBERED_TRIES):
+        yield f"{stem}-{number}{suffix}"
+    yield f"{stem}-{object_id.hex()}{suffix}"
+
+
+def _same_file(partial: str, name: str, parent: int) -> bool:
+    try:
+        there = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.stat(partial), there)
+
+
+async def _same_content(name: str, parent: int, size: int, sha256: bytes) -> bool:
+    try:
+        descriptor = os.open(
+            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=parent
+        )
+    except OSError:
+        return False  # a link, or not ours to read: take another name
+    try:
+        there = os.fstat(descriptor)
+        if not stat.S_ISREG(there.st_mode) or there.st_size != size:
+            return False
+        return await hash_descriptor(descriptor, size) == sha256
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,373 @@
+"""The sending half of the file service.
+
+The sender drives: it hands all chunks to the node, says so with an Offer that names the round,
+and repeats that question, ever more rarely, until the receiver has told the object's fate or the
+object's lifetime has ended.  Chunks live as long as the object does, so that nothing is sent
+twice only because a blackout lasts; the receiver asks for what is missing after each round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from stack.core.clock import MILLISECOND, SECOND
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError, LocalError, StoreError
+from stack.core.ranges import RangeSet
+from stack.core.train import Buffer
+from stack.ports.application import AppPort, Outgoing
+from stack.services.batch import Batch
+from stack.services.files import messages as wire
+from stack.services.files.config import FilesConfig
+from stack.services.files.messages import Cancel, Outcome, Receipt, Repair
+from stack.services.files.source import SPEC_KEY, Prepared, SourceChanged, read_chunks
+from stack.services.files.state import (
+    OUT_OPEN,
+    SPACE_OUT,
+    FileEvent,
+    OutObject,
+    OutSpec,
+    OutState,
+    OutStep,
+    Progress,
+    rate_of,
+)
+from stack.services.names import FILES, service_of
+from stack.services.waiting import RETRY_FIRST_S, RETRY_MOST_S, Timers
+
+_PROGRESS: Final = "prog/"
+_OUTCOME_STEPS: Final = (
+    OutStep.RECEIVED,
+    OutStep.REFUSED,
+    OutStep.BUSY,
+    OutStep.FAILED,
+    OutStep.CANCEL,
+)
+"""By `Outcome`."""
+
+
+class Sender:
+    """All objects on their way out.  Every method that changes state runs under `lock`, which
+    the whole service shares, so that records are committed in the order of their changes."""
+
+    def __init__(
+        self,
+        port: AppPort,
+        config: FilesConfig,
+        lock: asyncio.Lock,
+        emit: Callable[[FileEvent], None],
+    ) -> None:
+        self._port = port
+        self._config = config
+        self._lock = lock
+        self._emit = emit
+        self._service = service_of(port.node_id, FILES)
+        self._objects: dict[bytes, OutObject] = {}
+        self._ready: list[tuple[int, int, int, bytes]] = []
+        self._wake = asyncio.Event()
+        self._timers = Timers()
+        self._closed: dict[bytes, asyncio.Event] = {}
+        self._open = 0
+        self._load()
+
+    # -- what applications call
+
+    def admissible(self) -> bool:
+        """Whether one more object may be under way."""
+        return self._open < self._config.objects_max
+
+    def start(self, prepared: Prepared) -> None:
+        """Begin to send an object whose writes have been committed."""
+        spec = prepared.spec
+        if spec.object_id not in self._objects:
+            pending = [(0, spec.chunks)] if spec.chunks else []
+            self._admit(OutObject(spec, pending=pending))
+
+    async def cancel(self, object_id: bytes) -> bool:
+        """Give an object up, and tell the receiver; whether it was still under way."""
+        async with self._lock:
+            obj = self._objects.get(object_id)
+            batch = Batch()
+            if obj is None or not self._close(obj, OutStep.CANCEL, "cancelled here", batch):
+                return False
+            self._say(obj, Cancel(object_id).encode(), batch)
+            await batch.commit(self._port)
+            return True
+
+    async def wait(self, object_id: bytes) -> Progress:
+        """Wait for an object's final state.  Raises `LocalError` for an unknown object."""
+        obj = self._objects.get(object_id)
+        if obj is None:
+            raise LocalError(f"object {object_id.hex()} is not known")
+        if obj.state in OUT_OPEN:
+            await self._closed.setdefault(object_id, asyncio.Event()).wait()
+        return self._progress(obj)
+
+    def progress(self, object_id: bytes) -> Progress | None:
+        """How far an object is."""
+        obj = self._objects.get(object_id)
+        return None if obj is None else self._progress(obj)
+
+    def all_progress(self) -> Iterator[Progress]:
+        """How far every object is."""
+        return map(self._progress, list(self._objects.values()))
+
+    # -- tasks
+
+    async def pump(self) -> None:
+        """Hand chunks to the node as it has room, the most urgent object first."""
+        delay = RETRY_FIRST_S
+        while True:
+            if self._choose() is None:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            await self._port.wait_room(self._config.batch_bytes)
+            async with self._lock:
+                obj = self._choose()  # again: a more urgent one may have come meanwhile
+                if obj is None:
+                    continue
+                try:
+                    await self._send_batch(obj)
+                except StoreError as error:
+                    self._port.trace("files.store_full", {"error": str(error)})
+                else:
+                    delay = RETRY_FIRST_S
+                    continue
+            # Outside the lock: what is received meanwhile may make room.
+            await self._port.sleep(delay)
+            delay = min(2 * delay, RETRY_MOST_S)
+
+    async def tick(self) -> None:
+        """Ask again for receipts, end lifetimes, forget what is long over."""
+        while True:
+            keys = await self._timers.wait(self._port)
+            async with self._lock:
+                batch = Batch()
+                for key in keys:
+                    kind, _, name = key.partition("/")
+                    obj = self._objects.get(bytes.fromhex(name))
+                    if obj is not None:
+                        self._due(kind, obj, batch)
+                await batch.commit(self._port)
+
+    # -- what the receiver says; the service calls these under the lock
+
+    def on_repair(self, source: Eid, repair: Repair, batch: Batch) -> None:
+        """Send what is missing, unless this round has been sent already."""
+        obj = self._objects.get(repair.object_id)
+        if obj is None:
+            # Not ours any more: without an answer, the receiver would keep its part for long.
+            cancel = Cancel(repair.object_id).encode()
+            lifetime_ms = round(self._config.nudge_lifetime_s * 1000)
+            batch.sends.append(Outgoing(source, cancel, lifetime_ms, self._service))
+            return
+        if source != obj.spec.destination or repair.round <= obj.round:
+            return
+        if obj.state not in OUT_OPEN:
+            if obj.state is not OutState.DELIVERED:
+                self._say(obj, Cancel(repair.object_id).encode(), batch)
+            return
+        if repair.spans[-1][1] > obj.spec.chunks or repair.round > self._config.rounds_max:
+            self._close(obj, OutStep.FAILED, "the receiver asked for too much", batch)
+            self._say(obj, Cancel(repair.object_id).encode(), batch)
+            return
+        obj.pending = list(RangeSet(obj.pending + list(repair.spans)))
+        obj.round = repair.round
+        obj.step(OutStep.REPAIR)
+        obj.nudge_s = self._config.nudge_s
+        self._make_ready(obj)
+        self._keep(obj, batch)
+        batch.after(lambda: self._report("repair", obj))
+
+    def on_receipt(self, source: Eid, receipt: Receipt, batch: Batch) -> None:
+        """Take the receiver's word on the object's fate."""
+        obj = self._objects.get(receipt.object_id)
+        if obj is None or source != obj.spec.destination:
+            return
+        step = _OUTCOME_STEPS[receipt.outcome]
+        if receipt.outcome is Outcome.BUSY:
+            if obj.step(step, receipt.text):
+                self._keep(obj, batch)
+                self._arm(obj)
+        else:
+            self._close(obj, step, receipt.text, batch)
+
+    # -- inner works
+
+    def _load(self) -> None:
+        progress = dict(self._port.read_all(SPACE_OUT, _PROGRESS))
+        for key, value in self._port.read_all(SPACE_OUT, SPEC_KEY):
+            try:
+                spec = OutSpec.decode(value)
+                record = progress.get(_PROGRESS + spec.key)
+                if record is None:
+                    obj = OutObject(spec, pending=[(0, spec.chunks)] if spec.chunks else [])
+                else:
+                    obj = OutObject.decode(spec, record)
+            except DecodeError as error:
+                self._port.trace("files.bad_record", {"key": key, "error": str(error)})
+                continue
+            self._admit(obj)
+
+    def _admit(self, obj: OutObject) -> None:
+        obj.nudge_s = self._config.nudge_s
+        obj.started_ns = self._port.now()
+        obj.order = len(self._objects)
+        self._objects[obj.spec.object_id] = obj
+        key = obj.spec.key
+        if obj.state not in OUT_OPEN:
+            self._timers.set(f"forget/{key}", self._forget_ns(obj))
+            return
+        self._open += 1
+        self._timers.set(f"end/{key}", self._at(obj.spec.expires_ms))
+        if obj.state is OutState.SENDING:
+            self._make_ready(obj)
+        else:
+            self._arm(obj)
+
+    def _at(self, dtn_ms: int) -> int:
+        return self._port.now() + (dtn_ms - self._port.dtn_ms()) * MILLISECOND
+
+    def _forget_ns(self, obj: OutObject) -> int:
+        return self._at(max(obj.spec.expires_ms, self._port.dtn_ms()) + self._config.retain_ms)
+
+    def _make_ready(self, obj: OutObject) -> None:
+        self._timers.clear(f"nudge/{obj.spec.key}")
+        heapq.heappush(
+            self._ready, (-obj.spec.priority, obj.spec.admitted_ms, obj.order, obj.spec.object_id)
+        )
+        self._wake.set()
+
+    def _choose(self) -> OutObject | None:
+        while self._ready:
+            obj = self._objects.get(self._ready[0][3])
+            if obj is not None and obj.state is OutState.SENDING:
+                return obj
+            heapq.heappop(self._ready)
+        return None
+
+    async def _send_batch(self, obj: OutObject) -> None:
+        """Hand over one batch of an object's chunks; raises `StoreError` with nothing changed."""
+        spec = obj.spec
+        batch = Batch()
+        lifetime_ms = spec.expires_ms - self._port.dtn_ms()
+        if lifetime_ms <= 0:
+            self._close(obj, OutStep.DEADLINE, "lifetime over before all was sent", batch)
+            await batch.commit(self._port)
+            return
+        before = (obj.state, obj.offered, list(obj.pending))
+        if not obj.offered:
+            obj.offered = True
+            self._say(obj, spec.offer(0).encode(), batch, lifetime_ms)
+        try:
+            payloads = self._take_chunks(obj)
+        except (OSError, SourceChanged) as error:
+            batch = Batch()
+            self._close(obj, OutStep.FAILED, f"cannot read the file: {error}", batch)
+            self._say(obj, Cancel(spec.object_id).encode(), batch)
+            await batch.commit(self._port)
+            return
+        for payload in payloads:
+            self._say(obj, payload, batch, lifetime_ms)
+        if not obj.pending:
+            obj.step(OutStep.DRAINED)
+            self._say(obj, spec.offer(obj.round).encode(), batch, lifetime_ms)
+        self._keep(obj, batch)
+        try:
+            # Not through `Batch.commit`: chunks must not be lost, so that nothing may be done.
+            await self._port.commit(write=batch.writes, send=batch.sends)
+        except BaseException:
+            obj.state, obj.offered, obj.pending = before
+            raise
+        obj.sent_bytes += sum(map(len, payloads))
+        if obj.state is OutState.WAITING:
+            self._arm(obj)
+        self._report("progress", obj)
+
+    def _take_chunks(self, obj: OutObject) -> list[bytearray]:
+        """Read up to `batch_bytes` of an object's pending chunks, as messages."""
+        if not obj.pending:
+            return []
+        room = max(self._config.batch_bytes // obj.spec.chunk_bytes, 1)
+        chosen: list[int] = []
+        while obj.pending and len(chosen) < room:
+            start, end = obj.pending[0]
+            until = min(end, start + room - len(chosen))
+            chosen.extend(range(start, until))
+            if until == end:
+                obj.pending.pop(0)
+            else:
+                obj.pending[0] = (until, end)
+        return read_chunks(obj.spec, chosen)
+
+    def _due(self, kind: str, obj: OutObject, batch: Batch) -> None:
+        if kind == "forget":
+            batch.write(SPACE_OUT, SPEC_KEY + obj.spec.key, None)
+            batch.write(SPACE_OUT, _PROGRESS + obj.spec.key, None)
+            del self._objects[obj.spec.object_id]
+        elif kind == "end":
+            self._close(obj, OutStep.DEADLINE, "lifetime over without a receipt", batch)
+        elif obj.state is OutState.WAITING:
+            obj.nudge_s = min(2 * obj.nudge_s, self._config.nudge_max_s)
+            lifetime_s = max(2 * obj.nudge_s, self._config.nudge_lifetime_s)
+            self._say(obj, obj.spec.offer(obj.round).encode(), batch, round(lifetime_s * 1000))
+            self._arm(obj)
+
+    def _arm(self, obj: OutObject) -> None:
+        self._timers.set(f"nudge/{obj.spec.key}", self._port.now() + round(obj.nudge_s * SECOND))
+
+    def _say(
+        self, obj: OutObject, payload: Buffer, batch: Batch, lifetime_ms: int | None = None
+    ) -> None:
+        left_ms = max(obj.spec.expires_ms - self._port.dtn_ms(), 1000)
+        wanted_ms = left_ms if lifetime_ms is None else min(lifetime_ms, left_ms)
+        batch.sends.append(
+            Outgoing(
+                obj.spec.destination, payload, wanted_ms, self._service, priority=obj.spec.priority
+            )
+        )
+
+    def _keep(self, obj: OutObject, batch: Batch) -> None:
+        batch.write(SPACE_OUT, _PROGRESS + obj.spec.key, obj.encode())
+
+    def _close(self, obj: OutObject, step: OutStep, text: str, batch: Batch) -> bool:
+        if not obj.step(step, text[: wire.TEXT_CHARS_MAX]):
+            return False
+        self._keep(obj, batch)
+        self._open -= 1
+        key = obj.spec.key
+        self._timers.clear(f"nudge/{key}")
+        self._timers.clear(f"end/{key}")
+        self._timers.set(f"forget/{key}", self._forget_ns(obj))
+
+        def announce() -> None:
+            closed = self._closed.pop(obj.spec.object_id, None)
+            if closed is not None:
+                closed.set()
+            self._report(obj.state.name.lower(), obj)
+
+        batch.after(announce)
+        return True
+
+    def _report(self, kind: str, obj: OutObject) -> None:
+        self._emit(FileEvent(kind, self._progress(obj)))
+
+    def _progress(self, obj: OutObject) -> Progress:
+        spec = obj.spec
+        is_open = obj.state in OUT_OPEN
+        return Progress(
+            spec.object_id,
+            spec.destination,
+            spec.name,
+            "out",
+            obj.state.name.lower(),
+            is_open,
+            spec.size - obj.pending_bytes,
+            spec.size,
+            rate_of(obj.sent_bytes, obj.started_ns, self._port.now()) if is_open else 0.0,
+            obj.text,
+        )

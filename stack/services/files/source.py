@@ -1,0 +1,161 @@
+"""Files as the sender reads them: hashed once, then read chunk by chunk while unchanged."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError, LocalError
+from stack.core.limits import LIFETIME_MS_MAX
+from stack.ports.application import AppPort
+from stack.ports.store import Write
+from stack.services.files import messages as wire
+from stack.services.files.messages import chunk_head
+from stack.services.files.paths import hash_descriptor, safe_name
+from stack.services.files.state import SPACE_OUT, OutSpec
+from stack.services.names import FILES, endpoint_of
+from stack.wire.crc import crc32c
+
+SPEC_KEY: Final = "spec/"
+_OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block us
+
+
+class SourceChanged(Exception):  # noqa: N818 -- a condition, caught by the sender alone
+    """The file is not any more what was offered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An object ready to be sent, once `writes` have been committed (with whatever else belongs
+    to the same transaction) and `FilesService.start` has been told."""
+
+    spec: OutSpec
+    writes: tuple[Write, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sending:
+    """How an object is to be sent.  Raises `LocalError` for values out of range."""
+
+    name: str
+    priority: int
+    lifetime_ms: int
+    tag: str
+    chunk_bytes: int
+
+    def __post_init__(self) -> None:
+        try:
+            safe_name(self.name)
+        except DecodeError as error:
+            raise LocalError(f"{self.name!r} cannot name an object: {error.reason}") from error
+        if not 0 <= self.priority <= wire.PRIORITY_MAX:
+            raise LocalError(f"priority {self.priority} is not in 0..{wire.PRIORITY_MAX}")
+        if not 0 < self.lifetime_ms <= LIFETIME_MS_MAX:
+            raise LocalError(f"lifetime of {self.lifetime_ms} ms is not in 1..{LIFETIME_MS_MAX}")
+        if len(self.tag) > wire.TAG_CHARS_MAX:
+            raise LocalError(f"tag is longer than {wire.TAG_CHARS_MAX} characters")
+
+
+async def prepare(port: AppPort, path: str, destination: Eid, sending: Sending) -> Prepared:
+    """Hash a file and make its spec; nothing is durable yet.  Raises `LocalError`."""
+    try:
+        descriptor = os.open(path, _OPEN_FLAGS)
+    except OSError as error:
+        raise LocalError(f"{path}: {error.strerror}") from error
+    try:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise LocalError(f"{path}: not a regular file")
+        chunks = wire.chunk_count(before.st_size, sending.chunk_bytes)
+        if before.st_size > wire.OBJECT_BYTES_MAX or chunks > wire.CHUNKS_MAX:
+            raise LocalError(f"{path}: {chunks} chunks; use larger ones")
+        sha256 = await hash_descriptor(descriptor, before.st_size)
+        after = os.fstat(descriptor)
+    except OSError as error:
+        raise LocalError(f"{path}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise LocalError(f"{path}: changed while it was read")
+    spec = OutSpec(
+        object_id=port.entropy(wire.ID_BYTES),
+        path=os.path.abspath(path),
+        destination=endpoint_of(destination, FILES),
+        name=sending.name,
+        size=before.st_size,
+        sha256=sha256,
+        modified_ns=before.st_mtime_ns,
+        chunk_bytes=sending.chunk_bytes,
+        priority=sending.priority,
+        tag=sending.tag,
+        expires_ms=port.dtn_ms() + sending.lifetime_ms,
+        admitted_ms=port.dtn_ms(),
+    )
+    return Prepared(spec, (Write(SPACE_OUT, SPEC_KEY + spec.key, spec.encode()),))
+
+
+def read_chunks(spec: OutSpec, indices: Sequence[int]) -> list[bytearray]:
+    """Chunks as encoded messages.  Raises `OSError` or `SourceChanged`."""
+    descriptor = os.open(spec.path, _OPEN_FLAGS)
+    try:
+        there = os.fstat(descriptor)
+        if (there.st_size, there.st_mtime_ns) != (spec.size, spec.modified_ns):
+            raise SourceChanged("it has changed since it was offered")
+        return [_read_chunk(descriptor, spec, index) for index in indices]
+    finally:
+        os.close(descriptor)
+
+
+def _read_chunk(descriptor: int, spec: OutSpec, index: int) -> bytearray:
+    """One chunk, read straight into its message: the content is never copied."""
+    offset = index * spec.chunk_bytes
+    length = min(spec.chunk_bytes, spec.size - offset)
+    shape = (spec.object_id, spec.size, spec.chunk_bytes, offset)
+    # The checksum stands before the data but is known after it; room for the longest head.
+    longest = len(chunk_head(*shape, 0xFFFFFFFF, length))
+    message = bytearray(longest + length)
+    with memoryview(message)[longest:] as view:
+        done = 0
+        while done < length:
+            got = os.preadv(descriptor, [view[done:]], offset + done)
+            if got == 0:
+                raise SourceChanged("it is shorter than it was")
+            done += got
+        crc = crc32c(view)
+    head = chunk_head(*shape, crc, length)
+    message[longest - len(head) : longest] = head
+    if len(head) < longest:
+        del message[: longest - len(head)]
+    return message
+
+
+def walk_folder(root: str, limit: int) -> Iterator[tuple[str, str]]:
+    """Path and relative name of every regular file below `root`, in order of name.
+
+    Symbolic links are not followed and special files are left out.  Raises `LocalError` for more
+    than `limit` files, or a directory that cannot be read.
+    """
+    count = 0
+    waiting = [""]
+    while waiting:
+        inside = waiting.pop()
+        try:
+            with os.scandir(os.path.join(root, inside)) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise LocalError(f"{os.path.join(root, inside)}: {error.strerror}") from error
+        folders = []
+        for entry in found:
+            name = f"{inside}/{entry.name}" if inside else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(name)
+            elif entry.is_file(follow_symlinks=False):
+                count += 1
+                if count > limit:
+                    raise LocalError(f"{root}: more than {limit} files; send it in parts")
+                yield entry.path, name
+        waiting.extend(reversed(folders))

@@ -1,0 +1,449 @@
+"""What the file service keeps of objects: states, their transitions, and durable records.
+
+States are data.  Everything an object can go through is in `OUT_STEPS` and `IN_STEPS`; a step
+that is not there is ignored, which is what makes duplicates and stragglers harmless.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from stack.core.clock import SECOND
+from stack.core.eid import EID_CHARS_MAX, Eid
+from stack.core.ranges import RangeSet
+from stack.services.codec import decode, encode
+from stack.services.files import messages as wire
+from stack.services.files.messages import Offer, chunk_count
+from stack.services.files.paths import NAME_CHARS_MAX
+
+SPACE_OUT: Final = "files.out"
+SPACE_IN: Final = "files.in"
+SPACE_INBOX: Final = "files.inbox"
+
+_SECTION: Final = "durable record of the file service"
+_VERSION: Final = 1
+_PATH_OCTETS_MAX: Final = 4096
+_TIME_MAX: Final = (1 << 63) - 1
+_SPANS_MAX: Final = 16_384
+
+
+class OutState(enum.IntEnum):
+    """An object on its way out."""
+
+    SENDING = 0
+    """Chunks remain to be handed to the node."""
+
+    WAITING = 1
+    """Everything asked for was handed over; the receiver has the word."""
+
+    DELIVERED = 2
+    FAILED = 3
+    REFUSED = 4
+    EXPIRED = 5
+    CANCELLED = 6
+
+
+class OutStep(enum.Enum):
+    """What can happen to an object on its way out."""
+
+    DRAINED = enum.auto()
+    """The last chunk asked for was handed over."""
+
+    REPAIR = enum.auto()
+    """The receiver asked for chunks."""
+
+    RECEIVED = enum.auto()
+    REFUSED = enum.auto()
+    BUSY = enum.auto()
+    FAILED = enum.auto()
+    """The receiver could not verify or store it, or the file here cannot be read any more."""
+
+    DEADLINE = enum.auto()
+    CANCEL = enum.auto()
+
+
+OUT_OPEN: Final = frozenset({OutState.SENDING, OutState.WAITING})
+
+OUT_STEPS: Final[Mapping[tuple[OutState, OutStep], OutState]] = MappingProxyType(
+    {(OutState.SENDING, OutStep.DRAINED): OutState.WAITING}
+    | {
+        (state, step): then
+        for state in (OutState.SENDING, OutState.WAITING)
+        for step, then in (
+            (OutStep.REPAIR, OutState.SENDING),
+            (OutStep.BUSY, OutState.WAITING),
+            (OutStep.RECEIVED, OutState.DELIVERED),
+            (OutStep.REFUSED, OutState.REFUSED),
+            (OutStep.FAILED, OutState.FAILED),
+            (OutStep.DEADLINE, OutState.EXPIRED),
+            (OutStep.CANCEL, OutState.CANCELLED),
+        )
+    }
+)
+
+
+class InState(enum.IntEnum):
+    """An object on its way in."""
+
+    RECEIVING = 0
+    RECEIVED = 1
+    FAILED = 2
+    EXPIRED = 3
+    CANCELLED = 4
+
+
+class InStep(enum.Enum):
+    """What can happen to an object on its way in."""
+
+    VERIFIED = enum.auto()
+    """Complete, matches its digest, in place."""
+
+    FAILED = enum.auto()
+    DEADLINE = enum.auto()
+    CANCEL = enum.auto()
+    """Given up by the sender, or here."""
+
+
+IN_STEPS: Final[Mapping[tuple[InState, InStep], InState]] = MappingProxyType(
+    {
+        (InState.RECEIVING, InStep.VERIFIED): InState.RECEIVED,
+        (InState.RECEIVING, InStep.FAILED): InState.FAILED,
+        (InState.RECEIVING, InStep.DEADLINE): InState.EXPIRED,
+        (InState.RECEIVING, InStep.CANCEL): InState.CANCELLED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OutSpec:
+    """What is sent where; never changes."""
+
+    object_id: bytes
+    path: str
+    destination: Eid
+    name: str
+    size: int
+    sha256: bytes
+    modified_ns: int
+    """Modification time of the file when it was hashed: it must not change until sent."""
+
+    chunk_bytes: int
+    priority: int
+    tag: str
+    expires_ms: int
+    admitted_ms: int
+    """DTN time of admission: first in, first out within a priority, also after a restart."""
+
+    @property
+    def key(self) -> str:
+        """The object's durable key, and its name in logs."""
+        return self.object_id.hex()
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks."""
+        return chunk_count(self.size, self.chunk_bytes)
+
+    def offer(self, sent_round: int) -> Offer:
+        """The object's Offer message."""
+        return Offer(
+            self.object_id,
+            self.name,
+            self.size,
+            self.sha256,
+            self.chunk_bytes,
+            self.priority,
+            self.tag,
+            sent_round,
+        )
+
+    def encode(self) -> bytes:
+        """The durable record."""
+        return encode(
+            (_VERSION, self.object_id, self.path.encode("utf-8", "surrogateescape"))
+            + (str(self.destination), self.name, self.size, self.sha256, self.modified_ns)
+            + (self.chunk_bytes, self.priority, self.tag, self.expires_ms, self.admitted_ms)
+        )
+
+    @staticmethod
+    def decode(data: bytes) -> OutSpec:
+        """Read a durable record.  Raises `DecodeError`."""
+        fields = decode(data, _SECTION)
+        fields.uint(_VERSION, _VERSION)
+        spec = OutSpec(
+            fields.blob(wire.ID_BYTES, wire.ID_BYTES),
+            fields.blob(_PATH_OCTETS_MAX).decode("utf-8", "surrogateescape"),
+            Eid.parse(fields.text(2 * EID_CHARS_MAX)),
+            fields.text(NAME_CHARS_MAX),
+            fields.uint(wire.OBJECT_BYTES_MAX),
+            fields.blob(wire.SHA256_BYTES, wire.SHA256_BYTES),
+            fields.uint(_TIME_MAX),
+            fields.uint(wire.CHUNK_BYTES_MAX, wire.CHUNK_BYTES_MIN),
+            fields.uint(wire.PRIORITY_MAX),
+            fields.text(wire.TAG_CHARS_MAX),
+            fields.uint(_TIME_MAX),
+            fields.uint(_TIME_MAX),
+        )
+        fields.end()
+        return spec
+
+
+@dataclass(slots=True)
+class OutObject:
+    """An object on its way out: its spec, its durable progress, and this run's figures."""
+
+    spec: OutSpec
+    state: OutState = OutState.SENDING
+    round: int = 1
+    offered: bool = False
+    text: str = ""
+    pending: list[tuple[int, int]] = field(default_factory=list)
+    """Chunk numbers still to hand over, ascending."""
+
+    order: int = 0
+    """Settles the order of what was admitted in the same millisecond."""
+
+    nudge_s: float = 0.0
+    started_ns: int = 0
+    sent_bytes: int = 0
+    """Octets handed over in this run, for the rate."""
+
+    @property
+    def pending_bytes(self) -> int:
+        """Octets of the chunks still to hand over, at most the object's size."""
+        chunks = sum(end - start for start, end in self.pending)
+        return min(chunks * self.spec.chunk_bytes, self.spec.size)
+
+    def step(self, step: OutStep, text: str = "") -> bool:
+        """Take a step; whether the state machine has it."""
+        then = OUT_STEPS.get((self.state, step))
+        if then is None:
+            return False
+        self.state = then
+        if then not in OUT_OPEN or step is OutStep.BUSY:
+            self.pending.clear()
+        if text or then not in OUT_OPEN:
+            self.text = text
+        return True
+
+    def encode(self) -> bytes:
+        """The durable progress."""
+        return encode(
+            (_VERSION, int(self.state), self.round, self.offered, self.text, self.pending)
+        )
+
+    @staticmethod
+    def decode(spec: OutSpec, data: bytes) -> OutObject:
+        """Read durable progress.  Raises `DecodeError`."""
+        fields = decode(data, _SECTION)
+        fields.uint(_VERSION, _VERSION)
+        obj = OutObject(
+            spec,
+            OutState(fields.uint(max(OutState))),
+            fields.uint(wire.ROUND_MAX),
+            fields.flag(),
+            fields.text(wire.TEXT_CHARS_MAX),
+            fields.spans(_SPANS_MAX, spec.chunks),
+        )
+        fields.end()
+        return obj
+
+
+@dataclass(slots=True)
+class InObject:
+    """An object on its way in."""
+
+    key: str
+    source: Eid
+    object_id: bytes
+    size: int
+    chunk_bytes: int
+    expires_ms: int
+    offer: Offer | None = None
+    state: InState = InState.RECEIVING
+    round: int = 1
+    settling: bool = False
+    """The sender has said that round `round` is fully sent."""
+
+    failures: int = 0
+    text: str = ""
+    have: RangeSet = field(default_factory=RangeSet)
+    """Chunk numbers on disk."""
+
+    started_ns: int = 0
+    got_bytes: int = 0
+    """Octets received in this run, for the rate."""
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks."""
+        return chunk_count(self.size, self.chunk_bytes)
+
+    @property
+    def have_bytes(self) -> int:
+        """Octets on disk."""
+        return min(len(self.have) * self.chunk_bytes, self.size)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything is here and waits to be verified."""
+        return (
+            self.state is InState.RECEIVING
+            and self.offer is not None
+            and len(self.have) == self.chunks
+        )
+
+    def missing(self, limit: int) -> tuple[tuple[int, int], ...]:
+        """The first `limit` spans of missing chunks."""
+        spans = []
+        for span in self.have.gaps(0, self.chunks):
+            if len(spans) == limit:
+                break
+            spans.append(span)
+        return tuple(spans)
+
+    def step(self, step: InStep, text: str = "") -> bool:
+        """Take a step; whether the state machine has it."""
+        then = IN_STEPS.get((self.state, step))
+        if then is None:
+            return False
+        self.state = then
+        self.text = text
+        self.settling = False
+        self.have = RangeSet()
+        return True
+
+    def encode(self) -> bytes:
+        """The durable record."""
+        offer = () if self.offer is None else (self.offer.encode(),)
+        return encode(
+            (_VERSION, str(self.source), self.object_id, self.size, self.chunk_bytes)
+            + (self.expires_ms, b"".join(offer), int(self.state), self.round, self.settling)
+            + (self.failures, self.text, list(self.have))
+        )
+
+    @staticmethod
+    def decode(key: str, data: bytes) -> InObject:
+        """Read a durable record.  Raises `DecodeError`."""
+        fields = decode(data, _SECTION)
+        fields.uint(_VERSION, _VERSION)
+        obj = InObject(
+            key,
+            Eid.parse(fields.text(2 * EID_CHARS_MAX)),
+            fields.blob(wire.ID_BYTES, wire.ID_BYTES),
+            fields.uint(wire.OBJECT_BYTES_MAX),
+            fields.uint(wire.CHUNK_BYTES_MAX, wire.CHUNK_BYTES_MIN),
+            fields.uint(_TIME_MAX),
+        )
+        offer = fields.view(_PATH_OCTETS_MAX * 2)
+        if offer:
+            message = wire.decode_message(offer)
+            if not isinstance(message, Offer):
+                raise fields.fail("not an Offer")
+            obj.offer = message
+        obj.state = InState(fields.uint(max(InState)))
+        obj.round = fields.uint(wire.ROUND_MAX)
+        obj.settling = fields.flag()
+        obj.failures = fields.uint(_TIME_MAX)
+        obj.text = fields.text(wire.TEXT_CHARS_MAX)
+        obj.have = RangeSet(fields.spans(_SPANS_MAX, obj.chunks))
+        fields.end()
+        return obj
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A whole object in its place, to be handled once by the application that its tag names."""
+
+    key: str
+    source: Eid
+    object_id: bytes
+    name: str
+    path: str
+    """Where the file is."""
+
+    size: int
+    sha256: bytes
+    tag: str
+    priority: int
+    expires_ms: int
+
+    def encode(self) -> bytes:
+        """The durable record."""
+        return encode(
+            (_VERSION, str(self.source), self.object_id, self.name)
+            + (self.path.encode("utf-8", "surrogateescape"), self.size, self.sha256)
+            + (self.tag, self.priority, self.expires_ms)
+        )
+
+    @staticmethod
+    def decode(key: str, data: bytes) -> Received:
+        """Read a durable record.  Raises `DecodeError`."""
+        fields = decode(data, _SECTION)
+        fields.uint(_VERSION, _VERSION)
+        received = Received(
+            key,
+            Eid.parse(fields.text(2 * EID_CHARS_MAX)),
+            fields.blob(wire.ID_BYTES, wire.ID_BYTES),
+            fields.text(NAME_CHARS_MAX),
+            fields.blob(2 * _PATH_OCTETS_MAX).decode("utf-8", "surrogateescape"),
+            fields.uint(wire.OBJECT_BYTES_MAX),
+            fields.blob(wire.SHA256_BYTES, wire.SHA256_BYTES),
+            fields.text(wire.TAG_CHARS_MAX),
+            fields.uint(wire.PRIORITY_MAX),
+            fields.uint(_TIME_MAX),
+        )
+        fields.end()
+        return received
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an object is, for people and programs."""
+
+    object_id: bytes
+    peer: Eid
+    name: str
+    direction: str
+    """``out`` or ``in``."""
+
+    state: str
+    """The name of its `OutState` or `InState`, in lower case."""
+
+    open: bool
+    """Whether it is still under way."""
+
+    bytes_done: int
+    """Octets handed to the node (out), or on disk here (in)."""
+
+    bytes_total: int
+    rate_bytes_s: float
+    """Mean rate since this process took the object up; 0 when not known."""
+
+    text: str
+    """Why, where it failed."""
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until the rest is done at the mean rate; None when not known.  Gaps between
+        passes count into the rate, so that it is right over days and rough over minutes."""
+        left = self.bytes_total - self.bytes_done
+        return left / self.rate_bytes_s if self.rate_bytes_s > 0 else None
+
+
+def rate_of(count: int, since_ns: int, now_ns: int) -> float:
+    """Octets a second."""
+    return count * SECOND / (now_ns - since_ns) if now_ns > since_ns else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FileEvent:
+    """Something happened to an object.  `kind`: ``progress``, ``repair`` (chunks were missing),
+    ``damaged`` (content did not match), or the name of a final state in lower case."""
+
+    kind: str
+    progress: Progress

@@ -1,0 +1,69 @@
+"""The settings of a durable store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stack.core.errors import ConfigError
+
+KEY_BYTES_MAX = 64
+"""Longest duplicate-recognition key (`stack.ports.store.Put.key`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreConfig:
+    """How a `SqliteStore` behaves; every field has a default that suits a ground station."""
+
+    quota_bytes: int = 16 * 1024**3
+    """Octets of encoded bundles held at most.  Files take up to `1 / compact_below` times as
+    much (dead payload waits for compaction) plus about 300 octets a bundle and 100 a key."""
+
+    quota_bundles: int = 10_000_000
+    """Bundles held at most: bounds the memory of the agent's queues, which `quota_bytes` does not
+    when bundles are tiny."""
+
+    keys_max: int = 20_000_000
+    """Keys remembered at most, those of released bundles included.  Beyond it the keys that
+    expire first are forgotten early, so that a peer that sends tiny bundles with lifetimes of
+    years cannot fill the disk with memories of them."""
+
+    synchronous: Literal["full", "normal"] = "full"
+    """`full`: a commit survives power loss; it costs one fdatasync, two when payload goes out of
+    line.  `normal`: a commit survives `kill -9` only; the last seconds before a power loss may be
+    lost, or come back as damaged bundles that are quarantined."""
+
+    log_batch_bytes: int = 64 * 1024
+    """A commit that brings at least this many octets of bundles appends them to the payload log;
+    a smaller one keeps them in the database and saves the second fdatasync.  Measured: below
+    some 64 KiB the fdatasync costs more than writing the octets twice (see docs/store.md)."""
+
+    segment_bytes: int = 64 * 1024**2
+    """Size at which a payload log file is sealed.  Larger files free their space later; smaller
+    ones mean more files (16 GiB are 256 files of 64 MiB)."""
+
+    compact_below: float = 0.5
+    """A sealed log file with less than this part alive is copied together, in small steps.
+    Larger values save disk and cost writes: at 0.5, at most one octet copied for one freed."""
+
+    cache_bytes: int = 64 * 1024**2
+    """Page cache of the writing connection; it should hold the index pages in use."""
+
+    wal_bytes: int = 16 * 1024**2
+    """Size of the write-ahead log at which SQLite copies it into the database file."""
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` for values that contradict one another."""
+        for name in ("quota_bytes", "quota_bundles", "keys_max", "segment_bytes", "wal_bytes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"store.{name}", "must be at least 1")
+        if self.log_batch_bytes < 0 or self.cache_bytes < 0:
+            raise ConfigError("store.log_batch_bytes", "sizes must not be negative")
+        if self.keys_max < self.quota_bundles:
+            raise ConfigError(
+                "store.keys_max", "below quota_bundles", "every stored bundle needs its key"
+            )
+        if not 0.0 <= self.compact_below <= 0.9:
+            raise ConfigError("store.compact_below", "must be between 0 and 0.9")
+        if self.synchronous not in ("full", "normal"):
+            raise ConfigError("store.synchronous", "unknown value", 'write "full" or "normal"')

@@ -1,0 +1,120 @@
+"""Every SQL statement of the store, and how many rows go through one at once.
+
+One statement for many rows costs a third of one statement a row.  The numbers of rows are powers
+of two, so that the connection's cache of prepared statements holds them all.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, Final
+
+ROWS_MAX = 256
+"""Rows of the longest statement: more gains nothing, and SQLite's limit on variables is far."""
+
+Row = tuple[Any, ...]
+Batched = tuple[tuple[int, str], ...]
+
+
+def _insert(head: str, columns: int) -> Batched:
+    marks = "(" + ",".join("?" * columns) + ")"
+    return tuple((n, head + ",".join([marks] * n)) for n in _sizes())
+
+
+def _within(head: str, tail: str = "") -> Batched:
+    return tuple((n, head + "(" + ",".join("?" * n) + ")" + tail) for n in _sizes())
+
+
+def _sizes() -> list[int]:
+    return [ROWS_MAX >> shift for shift in range(ROWS_MAX.bit_length())]
+
+
+BUNDLE_COLUMNS: Final = (
+    "ref, key, place, destination, source, priority, size, expires_ms, received_ms, tag,"
+    " segment, start, wire_check, row_check"
+)
+
+INSERT_SEEN: Final = _insert("INSERT OR REPLACE INTO seen (key, expires_ms, ref) VALUES ", 3)
+INSERT_BUNDLE: Final = _insert("INSERT INTO bundle (" + BUNDLE_COLUMNS + ") VALUES ", 14)
+INSERT_BODY: Final = _insert("INSERT INTO body (ref, wire) VALUES ", 2)
+SELECT_SEEN: Final = _within("SELECT key, ref, expires_ms FROM seen WHERE key IN ")
+DELETE_SEEN: Final = _within("DELETE FROM seen WHERE key IN ")
+SELECT_BUNDLE: Final = _within("SELECT " + BUNDLE_COLUMNS + " FROM bundle WHERE ref IN ")
+SELECT_COUNTED: Final = _within(
+    "SELECT ref, size, priority, place, segment FROM bundle WHERE ref IN "
+)
+SELECT_WIRE: Final = _within(
+    "SELECT bundle.ref, segment, start, size, wire_check, wire FROM bundle"
+    " LEFT JOIN body ON body.ref = bundle.ref WHERE bundle.ref IN "
+)
+DELETE_BUNDLE: Final = _within("DELETE FROM bundle WHERE ref IN ")
+DELETE_BODY: Final = _within("DELETE FROM body WHERE ref IN ")
+
+UPDATE_PLACE: Final = "UPDATE bundle SET place = ?, tag = ?, row_check = ? WHERE ref = ?"
+UPDATE_SEGMENT: Final = "UPDATE bundle SET segment = ?, start = ?, row_check = ? WHERE ref = ?"
+SELECT_PAGE: Final = (
+    "SELECT " + BUNDLE_COLUMNS + " FROM bundle WHERE ref > ? ORDER BY ref LIMIT ?"
+)
+SELECT_IN_SEGMENT: Final = (
+    "SELECT " + BUNDLE_COLUMNS + " FROM bundle WHERE segment = ? AND segment > 0"
+    " ORDER BY ref LIMIT ?"
+)
+SELECT_EXPIRED: Final = (
+    "SELECT key, ref FROM seen WHERE expires_ms <= ? ORDER BY expires_ms, key LIMIT ?"
+)
+SELECT_FORGETTABLE: Final = (
+    "SELECT key FROM seen WHERE NOT EXISTS (SELECT 1 FROM bundle WHERE bundle.ref = seen.ref)"
+    " ORDER BY expires_ms, key LIMIT ?"
+)
+SELECT_EVICTABLE: Final = (
+    "SELECT ref, size, priority FROM bundle WHERE place <> 1 AND priority < ?"
+    " ORDER BY priority, ref LIMIT ?"
+)
+SELECT_TALLY: Final = (
+    "SELECT count(*), sum(size), priority, place, segment FROM bundle"
+    " GROUP BY priority, place, segment"
+)
+COUNT_SEEN: Final = "SELECT count(*) FROM seen"
+INSERT_STATE: Final = (
+    "INSERT OR REPLACE INTO state (space, key, value, row_check) VALUES (?, ?, ?, ?)"
+)
+DELETE_STATE: Final = "DELETE FROM state WHERE space = ? AND key = ?"
+SELECT_STATE: Final = "SELECT value, row_check FROM state WHERE space = ? AND key = ?"
+SELECT_STATE_FROM: Final = (
+    "SELECT key, value, row_check FROM state WHERE space = ? AND key >= ? ORDER BY key"
+)
+SELECT_META: Final = "SELECT value FROM meta WHERE name = ?"
+UPDATE_META: Final = "UPDATE meta SET value = ? WHERE name = ?"
+
+
+def insert(db: sqlite3.Connection, statements: Batched, rows: Sequence[Row]) -> None:
+    """Insert `rows` with as few statements as possible."""
+    start, count = 0, len(rows)
+    for size, text in statements:
+        while count - start >= size:
+            db.execute(text, list(chain.from_iterable(rows[start : start + size])))
+            start += size
+
+
+def select(db: sqlite3.Connection, statements: Batched, values: Sequence[object]) -> list[Row]:
+    """The rows whose key is among `values`, in no order."""
+    found: list[Row] = []
+    start, count = 0, len(values)
+    for size, text in statements:
+        while count - start >= size:
+            found += db.execute(text, values[start : start + size])
+            start += size
+    return found
+
+
+def delete(db: sqlite3.Connection, statements: Batched, values: Sequence[object]) -> int:
+    """Delete the rows whose key is among `values`; how many there were."""
+    deleted = start = 0
+    count = len(values)
+    for size, text in statements:
+        while count - start >= size:
+            deleted += db.execute(text, values[start : start + size]).rowcount
+            start += size
+    return deleted

@@ -1,0 +1,141 @@
+"""The abstract security block of BPSec (RFC 9172 §3.6), the content of BIB and BCB alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError
+from stack.core.train import Buffer
+from stack.wire import cbor
+from stack.wire.bundle import decode_eid, encode_eid
+
+CONTEXT_BIB_HMAC_SHA2 = 1
+"""RFC 9173 §3.1."""
+
+CONTEXT_BCB_AES_GCM = 2
+"""RFC 9173 §4.1."""
+
+HAS_PARAMETERS = 0x01
+"""Security context flag: parameters are present (RFC 9172 §3.6)."""
+
+TARGETS_MAX = 64
+"""Targets of one security block: a bundle has few blocks, and each target costs a computation."""
+
+PARAMETERS_MAX = 16
+RESULTS_MAX = 16
+"""Per block and per target; RFC 9173 defines four parameters and one result."""
+
+_SECTION = "RFC 9172 §3.6"
+
+Value = int | bytes
+Pair = tuple[int, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityBlock:
+    """An abstract security block.
+
+    Values of parameters and results are unsigned integers or byte strings, which is all that the
+    contexts of RFC 9173 use; a block of a context that needs more is not read by this node (and
+    passes through it unharmed, as every block does).
+    """
+
+    targets: tuple[int, ...]
+    context: int
+    source: Eid
+    parameters: tuple[Pair, ...]
+    results: tuple[tuple[Pair, ...], ...]
+    """One tuple for each target, in the order of `targets`."""
+
+    def parameter(self, number: int) -> Value | None:
+        """The value of a parameter, or None."""
+        for key, value in self.parameters:
+            if key == number:
+                return value
+        return None
+
+
+def encode_asb(block: SecurityBlock) -> bytes:
+    """The block-type-specific data of a security block."""
+    parts = [
+        cbor.array(cbor.uint(target) for target in block.targets),
+        _integer(block.context),
+        cbor.uint(HAS_PARAMETERS if block.parameters else 0),
+        encode_eid(block.source),
+    ]
+    if block.parameters:
+        parts.append(cbor.array(_pair(pair) for pair in block.parameters))
+    parts.append(cbor.array(cbor.array(_pair(pair) for pair in pairs) for pairs in block.results))
+    return b"".join(parts)
+
+
+def decode_asb(data: Buffer) -> SecurityBlock:
+    """Read the data of a security block.  Raises `DecodeError`, also for octets left over."""
+    count, offset = cbor.read_array(data, 0)
+    if not 1 <= count <= TARGETS_MAX:
+        raise DecodeError(f"{count} security targets", _SECTION, 0)
+    targets = []
+    for _ in range(count):
+        target, offset = cbor.read_uint(data, offset)
+        targets.append(target)
+    if len(set(targets)) != count:
+        raise DecodeError("a security target is named twice", _SECTION, 0)
+    context, offset = _read_integer(data, offset)
+    flags, offset = cbor.read_uint(data, offset)
+    if flags & ~HAS_PARAMETERS:
+        raise DecodeError("reserved security context flags", _SECTION, offset)
+    source, offset = decode_eid(data, offset)
+    parameters: tuple[Pair, ...] = ()
+    if flags & HAS_PARAMETERS:
+        parameters, offset = _read_pairs(data, offset, PARAMETERS_MAX)
+    sets, offset = cbor.read_array(data, offset)
+    if sets != count:
+        raise DecodeError(f"{sets} sets of results for {count} targets", _SECTION, offset)
+    results = []
+    for _ in range(sets):
+        pairs, offset = _read_pairs(data, offset, RESULTS_MAX)
+        results.append(pairs)
+    if offset != len(data):
+        raise DecodeError("octets after the security results", _SECTION, offset)
+    return SecurityBlock(tuple(targets), context, source, parameters, tuple(results))
+
+
+def _integer(value: int) -> bytes:
+    return cbor.uint(value) if value >= 0 else cbor.head(cbor.NEGATIVE, -1 - value)
+
+
+def _read_integer(data: Buffer, offset: int) -> tuple[int, int]:
+    major, value, end = cbor.read_head(data, offset)
+    if major == cbor.NEGATIVE:
+        return -1 - value, end
+    if major != cbor.UINT:
+        raise DecodeError("the security context id is no integer", _SECTION, offset)
+    return value, end
+
+
+def _pair(pair: Pair) -> bytes:
+    number, value = pair
+    encoded = cbor.uint(value) if isinstance(value, int) else cbor.bstr(value)
+    return cbor.array((cbor.uint(number), encoded))
+
+
+def _read_pairs(data: Buffer, offset: int, most: int) -> tuple[tuple[Pair, ...], int]:
+    count, offset = cbor.read_array(data, offset)
+    if count > most:
+        raise DecodeError(f"{count} security parameters or results", _SECTION, offset)
+    pairs: list[Pair] = []
+    for _ in range(count):
+        size, offset = cbor.read_array(data, offset)
+        if size != 2:
+            raise DecodeError("a parameter or result is a pair", _SECTION, offset)
+        number, offset = cbor.read_uint(data, offset)
+        major, _, _ = cbor.read_head(data, offset)
+        value: Value
+        if major == cbor.UINT:
+            value, offset = cbor.read_uint(data, offset)
+        else:
+            view, offset = cbor.read_bstr(data, offset)
+            value = bytes(view)
+        pairs.append((number, value))
+    return tuple(pairs), offset

@@ -1,0 +1,73 @@
+"""Rules on a whole bundle that are no matter of syntax.
+
+They stand apart from decoding because the examples of RFC 9173 break them on purpose, and because
+a bundle may have to be taken apart to see whom to tell about it.
+"""
+
+from __future__ import annotations
+
+from stack.core.errors import DecodeError
+from stack.wire import cbor
+from stack.wire.bundle.types import (
+    BLOCK_CONFIDENTIALITY,
+    BLOCK_INTEGRITY,
+    BUNDLE_AGE,
+    CRC_NONE,
+    IS_FRAGMENT,
+    NO_FRAGMENT,
+    Bundle,
+    CanonicalBlock,
+)
+
+TARGETS_MAX = 256
+"""Targets of one security block: no more than there can be blocks."""
+
+
+def check_bundle(bundle: Bundle) -> None:
+    """Raise `DecodeError` when the bundle must not be accepted:
+
+    - the primary block has no CRC and no block integrity block protects it (RFC 9171 §4.3.1);
+    - the creation time is zero and there is no bundle age block (§4.2.7, §4.4.2);
+    - it is a fragment of a bundle that must not be fragmented (§4.2.3), or an empty or
+      impossible one (§5.8).
+    """
+    primary = bundle.primary
+    if primary.crc_type == CRC_NONE and not _integrity_possible(bundle):
+        raise DecodeError("primary block with neither CRC nor BIB", "RFC 9171 §4.3.1")
+    if primary.creation_ms == 0 and bundle.block(BUNDLE_AGE) is None:
+        raise DecodeError("creation time zero without a bundle age", "RFC 9171 §4.4.2")
+    if primary.flags & IS_FRAGMENT:
+        if primary.flags & NO_FRAGMENT:
+            raise DecodeError("fragment of what must not be fragmented", "RFC 9171 §4.2.3")
+        if (primary.fragment_offset or 0) >= (primary.total_adu_length or 0):
+            raise DecodeError("fragment beyond the end of its data unit", "RFC 9171 §5.8")
+
+
+def _integrity_possible(bundle: Bundle) -> bool:
+    """Whether a BIB protects the primary block, or may do so unseen.
+
+    A BIB that a BCB encrypts shows its targets only to those who hold the key (RFC 9172 §3.9):
+    nobody on the way may refuse the bundle for it.
+    """
+    encrypted: set[int] = set()
+    for block in bundle.blocks:
+        if block.type == BLOCK_CONFIDENTIALITY:
+            encrypted.update(security_targets(block))
+    return any(
+        block.number in encrypted or 0 in security_targets(block)
+        for block in bundle.blocks
+        if block.type == BLOCK_INTEGRITY
+    )
+
+
+def security_targets(block: CanonicalBlock) -> tuple[int, ...]:
+    """The block numbers that a security block covers: the first item of its abstract security
+    block (RFC 9172 §3.6).  Raises `DecodeError`."""
+    count, offset = cbor.read_array(block.data, 0, strict=False)
+    if count > TARGETS_MAX:
+        raise DecodeError("too many security targets", "RFC 9172 §3.6")
+    targets = []
+    for _ in range(count):
+        number, offset = cbor.read_uint(block.data, offset, strict=False)
+        targets.append(number)
+    return tuple(targets)

@@ -1,0 +1,317 @@
+"""Octets to bundles (RFC 9171 §4), bounded, without a copy of any block's data.
+
+The typical bundle has heads of one octet, so these are taken apart in line; whatever is larger
+goes through `stack.wire.cbor`.  A read past the end of the buffer shows as `IndexError` or
+`struct.error`, which the public functions turn into `DecodeError`.
+"""
+
+from __future__ import annotations
+
+import enum
+from struct import Struct
+from struct import error as StructError
+
+from stack.core.errors import DecodeError, LocalError
+from stack.core.limits import BUNDLE_BYTES_MAX
+from stack.core.train import Buffer
+from stack.wire import cbor
+from stack.wire.bundle.eids import decode_eid
+from stack.wire.bundle.types import (
+    BUNDLE_AGE,
+    CRC_16,
+    CRC_32,
+    HOP_COUNT,
+    IS_ADMIN,
+    IS_FRAGMENT,
+    NO_FRAGMENT,
+    PAYLOAD,
+    PREVIOUS_NODE,
+    REPORT_ANY,
+    REPORT_UNPROCESSED,
+    Bundle,
+    CanonicalBlock,
+    PrimaryBlock,
+)
+from stack.wire.crc import crc16_x25, crc32c
+
+BLOCKS_MAX = 256
+"""Blocks of one bundle beside the primary: a bundle with more is an attack on the agent's time."""
+
+_U16 = Struct(">H").unpack_from
+_U32 = Struct(">I").unpack_from
+_U64 = Struct(">Q").unpack_from
+_ZERO_2 = bytes(2)
+_ZERO_4 = bytes(4)
+
+# A frozen dataclass sets its fields by name through `object.__setattr__`; to set the slots directly
+# halves the cost of a block, and a bundle has several.
+_new = object.__new__
+_set_type, _set_number, _set_flags, _set_data, _set_crc_type, _set_wire = (
+    CanonicalBlock.__dict__[name].__set__
+    for name in ("type", "number", "flags", "data", "crc_type", "wire")
+)
+
+_ONCE = frozenset((PREVIOUS_NODE, BUNDLE_AGE, HOP_COUNT))  # RFC 9171 §4.4.1, §4.4.2, §4.4.3
+
+
+class Mode(enum.Enum):
+    """How much of RFC 9171 §4 a decoder insists on."""
+
+    STRICT = "strict"
+    """Everything."""
+
+    LENIENT = "lenient"
+    """Also take heads that are not in their shortest form, a bundle whose outer array has a
+    definite length, and contradictory processing flags: all that other nodes are known to get
+    wrong and that leaves the meaning clear.  What comes in so goes out with the same octets."""
+
+
+STRICT = Mode.STRICT
+LENIENT = Mode.LENIENT
+
+
+def decode_bundle(data: Buffer, *, offset: int = 0, mode: Mode = Mode.STRICT) -> tuple[Bundle, int]:
+    """Read the bundle at `offset`: (bundle, offset of the octet after it).
+
+    The data and `wire` of the blocks are views into `data`, which must not change while the
+    bundle lives.  Raises `DecodeError` for anything that RFC 9171 §4 does not allow in this mode,
+    a CRC that does not match included (§5.6 step 3 wants the bundle deleted for either).
+    """
+    if offset < 0:
+        raise LocalError("negative offset")
+    strict = mode is Mode.STRICT
+    view = memoryview(data)
+    try:
+        first = data[offset]
+        count: int | None = None
+        if first == 0x9F:
+            opening = cbor.ARRAY_OPEN
+            position = offset + 1
+        elif strict:
+            raise DecodeError("a bundle is an indefinite-length array", "RFC 9171 §4.1", offset)
+        else:
+            items, position = cbor.read_array(data, offset, False)
+            if not 2 <= items <= BLOCKS_MAX + 1:
+                raise DecodeError(f"{items} blocks in a bundle", "RFC 9171 §4.1", offset)
+            count = items - 1
+            opening = bytes(view[offset:position])
+        primary, position = _primary(data, view, position, strict)
+        blocks, position = _blocks(data, view, position, count, strict)
+    except (IndexError, StructError):
+        raise DecodeError("truncated bundle", "RFC 9171 §4.1", len(data)) from None
+    if position - offset > BUNDLE_BYTES_MAX:
+        raise DecodeError("bundle too large", "limits.BUNDLE_BYTES_MAX", offset)
+    if strict:
+        _check_flags(primary, blocks, offset)
+    return Bundle(primary, blocks, opening), position
+
+
+def decode_primary(
+    data: Buffer, offset: int = 0, *, mode: Mode = Mode.STRICT
+) -> tuple[PrimaryBlock, int]:
+    """Read a primary block alone: (block, offset of the octet after it).  Raises `DecodeError`."""
+    if offset < 0:
+        raise LocalError("negative offset")
+    try:
+        return _primary(data, memoryview(data), offset, mode is Mode.STRICT)
+    except (IndexError, StructError):
+        raise DecodeError("truncated primary block", "RFC 9171 §4.3.1", len(data)) from None
+
+
+def decode_block(
+    data: Buffer, offset: int = 0, *, mode: Mode = Mode.STRICT
+) -> tuple[CanonicalBlock, int]:
+    """Read a canonical block alone: (block, offset of the octet after it).  Raises
+    `DecodeError`."""
+    if offset < 0:
+        raise LocalError("negative offset")
+    try:
+        return _block(data, memoryview(data), offset, mode is Mode.STRICT)
+    except (IndexError, StructError):
+        raise DecodeError("truncated block", "RFC 9171 §4.3.2", len(data)) from None
+
+
+def _uint(data: Buffer, position: int, strict: bool) -> tuple[int, int]:
+    """An unsigned integer, quickly for the two forms that times and flags come in."""
+    first = data[position]
+    if first < 24:
+        return first, position + 1
+    if first == 0x1B:
+        value: int = _U64(data, position + 1)[0]
+        if value > 0xFFFF_FFFF or not strict:
+            return value, position + 9
+    elif first == 0x1A:
+        value = _U32(data, position + 1)[0]
+        if value > 0xFFFF or not strict:
+            return value, position + 5
+    return cbor.read_uint(data, position, strict)
+
+
+def _primary(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[PrimaryBlock, int]:
+    """RFC 9171 §4.3.1."""
+    count = data[start] - 0x80
+    position = start + 1
+    if not strict and not 8 <= count <= 11:
+        count, position = cbor.read_array(data, start, False)
+    version, position = _uint(data, position, strict)
+    if not 8 <= count <= 11 or version != 7:
+        raise DecodeError("not a primary block of version 7", "RFC 9171 §4.3.1", start)
+    flags, position = _uint(data, position, strict)
+    crc_type, position = _uint(data, position, strict)
+    if crc_type > CRC_32:
+        raise DecodeError(f"unknown CRC type {crc_type}", "RFC 9171 §4.2.1", start)
+    if count != (10 if flags & IS_FRAGMENT else 8) + (1 if crc_type else 0):
+        raise DecodeError(f"{count} fields in the primary block", "RFC 9171 §4.3.1", start)
+    destination, position = decode_eid(data, position, strict=strict)
+    source, position = decode_eid(data, position, strict=strict)
+    report_to, position = decode_eid(data, position, strict=strict)
+    if data[position] == 0x82:
+        position += 1
+    else:
+        pair, position = cbor.read_array(data, position, strict)
+        if pair != 2:
+            raise DecodeError("a timestamp is a pair of numbers", "RFC 9171 §4.2.7", position)
+    creation_ms, position = _uint(data, position, strict)
+    sequence, position = _uint(data, position, strict)
+    lifetime_ms, position = _uint(data, position, strict)
+    fragment_offset = total_adu_length = None
+    if flags & IS_FRAGMENT:
+        fragment_offset, position = _uint(data, position, strict)
+        total_adu_length, position = _uint(data, position, strict)
+    if crc_type:
+        position = _check_crc(data, view, start, position, crc_type, strict)
+    primary = PrimaryBlock(
+        destination,
+        source,
+        report_to,
+        creation_ms,
+        sequence,
+        lifetime_ms,
+        flags,
+        crc_type,
+        fragment_offset,
+        total_adu_length,
+        7,
+        bytes(view[start:position]),
+    )
+    return primary, position
+
+
+def _blocks(
+    data: Buffer, view: memoryview, position: int, count: int | None, strict: bool
+) -> tuple[tuple[CanonicalBlock, ...], int]:
+    """The canonical blocks, and where the bundle ends (RFC 9171 §4.1).
+
+    There are `count` of them, or with None as many as come before the break.
+    """
+    blocks: list[CanonicalBlock] = []
+    seen: set[int] = set()  # block numbers, and the complements of types that come only once
+    for _ in range(count or BLOCKS_MAX):
+        start = position
+        if data[start] == 0xFF:
+            break
+        block, position = _block(data, view, start, strict)
+        blocks.append(block)
+        number = block.number
+        kind = block.type
+        if kind == PAYLOAD:
+            if number != 1:
+                raise DecodeError("payload block not numbered 1", "RFC 9171 §4.1", start)
+            if count is None and data[position] == 0xFF:
+                return tuple(blocks), position + 1
+            if len(blocks) == count:
+                return tuple(blocks), position
+            raise DecodeError("payload block not last", "RFC 9171 §4.1", start)
+        if number < 2 or number in seen:
+            raise DecodeError(f"block number {number} again or reserved", "RFC 9171 §4.1", start)
+        seen.add(number)
+        if kind in _ONCE:
+            if ~kind in seen:
+                raise DecodeError(f"second block of type {kind}", "RFC 9171 §4.4", start)
+            seen.add(~kind)
+    raise DecodeError("no payload block, or too many blocks", "RFC 9171 §4.1", position)
+
+
+def _block(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[CanonicalBlock, int]:
+    """RFC 9171 §4.3.2."""
+    count = data[start] - 0x80
+    position = start + 1
+    if not strict and not 5 <= count <= 6:
+        count, position = cbor.read_array(data, start, False)
+    kind = data[position]
+    number = data[position + 1]
+    flags = data[position + 2]
+    crc_type = data[position + 3]
+    if kind < 24 and number < 24 and flags < 24 and crc_type < 24:
+        position += 4
+    else:
+        kind, position = _uint(data, position, strict)
+        number, position = _uint(data, position, strict)
+        flags, position = _uint(data, position, strict)
+        crc_type, position = _uint(data, position, strict)
+    if crc_type > CRC_32:
+        raise DecodeError(f"unknown CRC type {crc_type}", "RFC 9171 §4.2.1", start)
+    if count != (6 if crc_type else 5):
+        raise DecodeError(f"not a block, or {count} fields", "RFC 9171 §4.3.2", start)
+    size = data[position] - 0x40
+    if 0 <= size < 24:
+        position += 1
+    elif size == 25 and data[position + 1]:
+        size = _U16(data, position + 1)[0]
+        position += 3
+    else:
+        major, size, position = cbor.read_head(data, position, strict)
+        if major != cbor.BSTR or size == cbor.INDEFINITE:
+            raise DecodeError(
+                "block data is no definite-length byte string", "RFC 9171 §4.3.2", start
+            )
+    begin = position
+    position += size
+    if position > len(data):
+        raise IndexError
+    block_data = view[begin:position]
+    if crc_type:
+        position = _check_crc(data, view, start, position, crc_type, strict)
+    block = _new(CanonicalBlock)
+    _set_type(block, kind)
+    _set_number(block, number)
+    _set_flags(block, flags)
+    _set_data(block, block_data)
+    _set_crc_type(block, crc_type)
+    _set_wire(block, view[start:position])
+    return block, position
+
+
+def _check_crc(
+    data: Buffer, view: memoryview, start: int, position: int, crc_type: int, strict: bool
+) -> int:
+    """Verify the CRC field at `position` over the block from `start`: the offset after it."""
+    first = data[position]
+    position += 1
+    if first != (0x42 if crc_type == CRC_16 else 0x44):
+        major, size, position = cbor.read_head(data, position - 1, strict)
+        if major != cbor.BSTR or size != 2 * crc_type:
+            raise DecodeError("CRC field of the wrong size", "RFC 9171 §4.2.1", position)
+    if crc_type == CRC_16:
+        good = _U16(data, position)[0] == crc16_x25(_ZERO_2, crc16_x25(view[start:position]))
+        end = position + 2
+    else:
+        good = _U32(data, position)[0] == crc32c(_ZERO_4, crc32c(view[start:position]))
+        end = position + 4
+    if not good:
+        raise DecodeError("CRC does not match", "RFC 9171 §4.2.1", start)
+    return end
+
+
+def _check_flags(primary: PrimaryBlock, blocks: tuple[CanonicalBlock, ...], offset: int) -> None:
+    """Flags that contradict each other (RFC 9171 §4.2.3, §4.2.4)."""
+    flags = primary.flags
+    anonymous = primary.source.is_null
+    if not flags & IS_ADMIN and not anonymous:
+        return
+    if flags & REPORT_ANY:
+        raise DecodeError("status reports asked for where forbidden", "RFC 9171 §4.2.3", offset)
+    if anonymous and (not flags & NO_FRAGMENT or flags & IS_FRAGMENT):
+        raise DecodeError("anonymous bundle that may be fragmented", "RFC 9171 §4.2.3", offset)
+    if any(block.flags & REPORT_UNPROCESSED for block in blocks):
+        raise DecodeError("block report asked for where forbidden", "RFC 9171 §4.2.4", offset)

@@ -1,0 +1,157 @@
+"""Bundles to octets (RFC 9171 §4): deterministic, and byte-exact for what came from the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+
+from stack.core.errors import LocalError
+from stack.core.train import Buffer
+from stack.wire import cbor
+from stack.wire.bundle.eids import encode_eid
+from stack.wire.bundle.types import (
+    CRC_16,
+    CRC_32,
+    CRC_NONE,
+    IS_FRAGMENT,
+    PAYLOAD,
+    Bundle,
+    CanonicalBlock,
+    PrimaryBlock,
+)
+from stack.wire.crc import crc16_x25, crc32c
+
+_U16 = Struct(">H").pack
+_U32 = Struct(">I").pack
+_HEAD_U8 = Struct(">BB").pack
+_HEAD_U16 = Struct(">BH").pack
+_HEAD_U64 = Struct(">BQ").pack
+
+_BSTR_2 = b"\x42"  # head of a CRC-16 field
+_BSTR_4 = b"\x44"  # head of a CRC-32C field
+_ZERO_2 = bytes(2)  # RFC 9171 §4.2.1: the CRC field counts as zeros while its CRC is computed
+_ZERO_4 = bytes(4)
+
+
+def encode_bundle(bundle: Bundle) -> bytes:
+    """The octets of a bundle, ready to send.
+
+    Blocks that have `wire` are sent as they came.  Raises `LocalError` when the payload block is
+    not last, block numbers repeat, or a field cannot be encoded.
+    """
+    blocks = bundle.blocks
+    if not blocks or blocks[-1].type != PAYLOAD:
+        raise LocalError("the last block of a bundle is its payload block")
+    if len({block.number for block in blocks}) != len(blocks):
+        raise LocalError("block numbers of a bundle must differ")
+    primary = bundle.primary
+    parts: list[Buffer] = [cbor.ARRAY_OPEN, primary.wire or encode_primary(primary)]
+    append = parts.append
+    for block in blocks:
+        if block.wire is not None:
+            append(block.wire)
+        else:
+            _append_block(block, append)
+    if bundle.opening == cbor.ARRAY_OPEN:
+        append(cbor.BREAK)
+    elif cbor.read_array(bundle.opening, 0, strict=False)[0] == len(blocks) + 1:
+        parts[0] = bundle.opening  # read leniently, and passed on as it came
+    else:
+        append(cbor.BREAK)
+    return b"".join(parts)
+
+
+def encode_primary(primary: PrimaryBlock) -> bytes:
+    """The octets of a primary block (RFC 9171 §4.3.1).  Raises `LocalError`."""
+    if primary.wire is not None:
+        return primary.wire
+    flags = primary.flags
+    crc_type = primary.crc_type
+    count = 8
+    tail = b""
+    if flags & IS_FRAGMENT:
+        if primary.fragment_offset is None or primary.total_adu_length is None:
+            raise LocalError("a fragment needs its offset and total length")
+        count = 10
+        tail = cbor.uint(primary.fragment_offset) + cbor.uint(primary.total_adu_length)
+    if primary.version != 7 or not CRC_NONE <= crc_type <= CRC_32:
+        raise LocalError(f"bundle version {primary.version} with CRC type {crc_type}")
+    creation_ms = primary.creation_ms
+    if 0x1_0000_0000 <= creation_ms <= cbor.UINT_MAX:
+        time = _HEAD_U64(0x1B, creation_ms)
+    else:
+        time = cbor.uint(creation_ms)
+    body = b"".join(
+        (
+            bytes((0x81 + count if crc_type else 0x80 + count, 7)),
+            bytes((flags,)) if 0 <= flags < 24 else cbor.uint(flags),
+            bytes((crc_type,)),
+            encode_eid(primary.destination),
+            encode_eid(primary.source),
+            encode_eid(primary.report_to),
+            b"\x82",
+            time,
+            cbor.uint(primary.sequence),
+            cbor.uint(primary.lifetime_ms),
+            tail,
+        )
+    )
+    if crc_type == CRC_32:
+        body += _BSTR_4
+        return body + _U32(crc32c(_ZERO_4, crc32c(body)))
+    if crc_type == CRC_16:
+        body += _BSTR_2
+        return body + _U16(crc16_x25(_ZERO_2, crc16_x25(body)))
+    return body
+
+
+def encode_block(block: CanonicalBlock) -> bytes:
+    """The octets of a canonical block (RFC 9171 §4.3.2).  Raises `LocalError`."""
+    if block.wire is not None:
+        return bytes(block.wire)
+    parts: list[Buffer] = []
+    _append_block(block, parts.append)
+    return b"".join(parts)
+
+
+def _append_block(block: CanonicalBlock, append: Callable[[Buffer], None]) -> None:
+    """Encode a block in pieces, without a copy of its data."""
+    crc_type = block.crc_type
+    data = block.data
+    head = _block_head(block.type, block.number, block.flags, crc_type, len(data))
+    append(head)
+    append(data)
+    if crc_type == CRC_32:
+        append(_BSTR_4)
+        append(_U32(crc32c(b"\x44\0\0\0\0", crc32c(data, crc32c(head)))))
+    elif crc_type == CRC_16:
+        append(_BSTR_2)
+        append(_U16(crc16_x25(b"\x42\0\0", crc16_x25(data, crc16_x25(head)))))
+
+
+def _block_head(kind: int, number: int, flags: int, crc_type: int, size: int) -> bytes:
+    """Everything of a block before its data."""
+    if not CRC_NONE <= crc_type <= CRC_32:
+        raise LocalError(f"unknown CRC type {crc_type}")
+    first = 0x86 if crc_type else 0x85
+    if 0 <= kind < 24 and 0 <= number < 24 and 0 <= flags < 24:
+        if size < 24:
+            return bytes((first, kind, number, flags, crc_type, 0x40 | size))
+        head = bytes((first, kind, number, flags, crc_type))
+    else:
+        head = b"".join(
+            (
+                bytes((first,)),
+                cbor.uint(kind),
+                cbor.uint(number),
+                cbor.uint(flags),
+                b"%c" % crc_type,
+            )
+        )
+    if size < 24:
+        return head + bytes((0x40 | size,))
+    if size < 0x100:
+        return head + _HEAD_U8(0x58, size)
+    if size < 0x10000:
+        return head + _HEAD_U16(0x59, size)
+    return head + cbor.head(cbor.BSTR, size)

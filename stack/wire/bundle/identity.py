@@ -1,0 +1,45 @@
+"""What tells one bundle from another (RFC 9171 §4.2.7, §4.3.1)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+from struct import Struct
+
+from stack.core.eid import Eid
+from stack.core.errors import LocalError
+from stack.wire.bundle.eids import encode_eid
+from stack.wire.bundle.types import IS_FRAGMENT, PrimaryBlock
+
+_WHOLE = Struct(">QQ").pack
+_FRAGMENT = Struct(">QQQQ").pack
+
+KEY_BYTES_MAX = 48
+"""Octets of the key of a fragment; 32 for a whole bundle."""
+
+
+def bundle_key(primary: PrimaryBlock, payload_length: int | None = None) -> bytes:
+    """The identity of a bundle: 32 octets, or 48 for a fragment.
+
+    Creation time and sequence number, big-endian, so that keys of one time lie together; of a
+    fragment then its offset and payload length; and a digest of the source EID.  Raises
+    `LocalError` for a fragment without `payload_length`.
+    """
+    digest = _source_digest(primary.source)
+    if not primary.flags & IS_FRAGMENT:
+        return _WHOLE(primary.creation_ms, primary.sequence) + digest
+    if payload_length is None:
+        raise LocalError("the identity of a fragment includes its payload length")
+    offset = primary.fragment_offset or 0
+    return _FRAGMENT(primary.creation_ms, primary.sequence, offset, payload_length) + digest
+
+
+def adu_key(primary: PrimaryBlock) -> bytes:
+    """What all fragments of one application data unit share: the key of the whole bundle."""
+    return _WHOLE(primary.creation_ms, primary.sequence) + _source_digest(primary.source)
+
+
+@lru_cache(maxsize=4096)
+def _source_digest(source: Eid) -> bytes:
+    # A digest and not the EID: an EID has up to 1 KiB, and the key stands in every index.
+    return blake2b(encode_eid(source), digest_size=16, person=b"orbitferry.eid").digest()

@@ -1,0 +1,184 @@
+"""What a node with keys does: protect, open, and refuse everything that is not right."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stack.core.eid import Eid
+from stack.core.errors import ConfigError, SecurityError
+from stack.security import BpSec, Key, KeyRing, SecurityPolicy, load_keys, new_key_file
+from stack.security.keys import parse_keys
+from stack.wire.bundle import (
+    BLOCK_CONFIDENTIALITY,
+    BLOCK_INTEGRITY,
+    Bundle,
+    CanonicalBlock,
+    PrimaryBlock,
+    decode_bundle,
+    encode_bundle,
+    fragment_bundle,
+    hop_count,
+    reassemble,
+)
+
+GROUND = Eid.parse("dtn://gs1/files")
+SATELLITE = Eid.parse("dtn://sat1/files")
+KEYS = (Key("aes", "aes", bytes(range(32))), Key("mac", "hmac", bytes(range(48))))
+
+
+def seeded() -> BpSec:
+    counter = itertools.count(1)
+    return BpSec(KeyRing(KEYS), lambda n: next(counter).to_bytes(n, "big"), SecurityPolicy())
+
+
+def plain(payload: bytes, *, crc: int = 2, source: Eid = GROUND) -> Bundle:
+    primary = PrimaryBlock(SATELLITE, source, Eid.NONE, 800_000_000_000, 5, 60_000, crc_type=2)
+    hops = hop_count(30, 1)
+    return Bundle(
+        primary,
+        (
+            CanonicalBlock(hops.type, 2, 0, hops.data, crc),
+            CanonicalBlock(1, 1, 0, payload, crc),
+        ),
+    )
+
+
+def sent(bundle: Bundle) -> Bundle:
+    return decode_bundle(encode_bundle(bundle))[0]
+
+
+@given(st.binary(max_size=3000), st.sampled_from([0, 1, 2]))
+def test_what_is_protected_opens_and_shows_nothing(payload: bytes, crc: int) -> None:
+    protected = seeded().protect(plain(payload, crc=crc))
+    wire = encode_bundle(protected)
+    assert len(payload) < 8 or payload not in wire
+    result = seeded().open(sent(protected))
+    assert result.ok, result.failure
+    assert result.bundle is not None
+    assert bytes(result.bundle.payload.data) == payload
+    assert [block.type for block in result.bundle.blocks] == [10, 1]
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_any_altered_bit_of_the_protected_parts_is_noticed(data: st.DataObject) -> None:
+    protected = sent(seeded().protect(plain(b"x" * 64, crc=0)))
+    index = data.draw(st.integers(1, len(protected.blocks) - 1), label="block")
+    block = protected.blocks[index]
+    octets = bytearray(block.data)
+    bit = data.draw(st.integers(0, len(octets) * 8 - 1), label="bit")
+    octets[bit // 8] ^= 1 << bit % 8
+    blocks = list(protected.blocks)
+    blocks[index] = CanonicalBlock(
+        block.type, block.number, block.flags, bytes(octets), block.crc_type
+    )
+    result = seeded().open(Bundle(protected.primary, tuple(blocks)))
+    assert not result.ok
+    assert result.bundle is None
+    assert 12 <= result.reason <= 16
+
+
+def test_a_payload_does_not_open_under_another_primary_block() -> None:
+    protected = seeded().protect(plain(b"tasking"))
+    other = PrimaryBlock(SATELLITE, GROUND, Eid.NONE, 800_000_000_000, 6, 60_000)
+    result = seeded().open(sent(Bundle(other, protected.blocks)))
+    assert not result.ok
+    assert result.reason == 15
+
+
+@pytest.mark.parametrize("missing", [BLOCK_INTEGRITY, BLOCK_CONFIDENTIALITY])
+def test_a_bundle_without_protection_is_not_accepted(missing: int) -> None:
+    protected = sent(seeded().protect(plain(b"data")))
+    stripped = tuple(block for block in protected.blocks if block.type != missing)
+    assert not seeded().open(Bundle(protected.primary, stripped)).ok
+    in_clear = seeded().open(plain(b"data"))
+    assert not in_clear.ok
+    assert in_clear.reason == 12
+
+
+def test_another_source_cannot_be_claimed() -> None:
+    protected = seeded().protect(plain(b"data"))
+    forged = PrimaryBlock(
+        SATELLITE, Eid.parse("dtn://gs2/files"), Eid.NONE, 800_000_000_000, 5, 60_000
+    )
+    assert seeded().open(sent(Bundle(forged, protected.blocks))).reason == 14
+    service = PrimaryBlock(
+        SATELLITE, Eid.parse("dtn://gs1/jobs"), Eid.NONE, 800_000_000_000, 5, 60_000
+    )
+    assert seeded().open(sent(Bundle(service, protected.blocks))).reason == 14
+
+
+def test_fragments_open_once_they_are_whole_again() -> None:
+    protected = seeded().protect(plain(bytes(range(256)) * 8))
+    fragments = [sent(fragment) for fragment in fragment_bundle(sent(protected), 700)]
+    assert len(fragments) > 3
+    whole = reassemble(fragments[::-1])
+    result = seeded().open(sent(whole))
+    assert result.ok, result.failure
+    assert result.bundle is not None
+    assert bytes(result.bundle.payload.data) == bytes(range(256)) * 8
+    assert not seeded().open(fragments[0]).ok
+
+
+def test_nothing_leaves_without_a_key() -> None:
+    ring = KeyRing([Key("other", "aes", bytes(32), peers=("dtn://elsewhere/",))])
+    with pytest.raises(SecurityError, match="serves dtn://sat1/"):
+        BpSec(ring, lambda n: bytes(n), SecurityPolicy()).protect(plain(b"data"))
+
+
+def test_key_rotation_accepts_the_old_key_and_sends_with_the_new() -> None:
+    old = seeded().protect(plain(b"data"))
+    fresh = (Key("new", "aes", bytes(32)), Key("new-mac", "hmac", bytes(48)))
+    retired = tuple(Key(key.id, key.kind, key.secret, send=False) for key in KEYS)
+    after = BpSec(KeyRing([*retired, *fresh]), lambda n: b"\7" * n, SecurityPolicy())
+    assert after.open(sent(old)).ok
+    assert not seeded().open(sent(after.protect(plain(b"data")))).ok
+    assert after.open(sent(after.protect(plain(b"data")))).ok
+
+
+@given(st.binary(max_size=200), st.sampled_from([BLOCK_INTEGRITY, BLOCK_CONFIDENTIALITY]))
+def test_hostile_security_blocks_fail_closed(content: bytes, kind: int) -> None:
+    bundle = plain(b"data")
+    hostile = Bundle(bundle.primary, (CanonicalBlock(kind, 9, 0, content), *bundle.blocks))
+    result = seeded().open(hostile)
+    assert not result.ok
+    assert result.failure
+
+
+def test_key_files(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    counter = itertools.count(1)
+    new_key_file(path, lambda n: next(counter).to_bytes(n, "big"), "test", ["dtn://sat*"])
+    ring = load_keys(path)
+    assert [key.kind for key in ring.keys] == ["aes", "hmac"]
+    assert ring.sending("aes", "dtn://sat1/").id == "test-aes"
+    assert "secret" not in repr(ring.keys)
+    with pytest.raises(ConfigError, match="exists"):
+        new_key_file(path, lambda n: bytes(n), "again")
+    path.chmod(0o640)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        load_keys(path)
+    with pytest.raises(ConfigError, match="orbitferry keys new"):
+        load_keys(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ({"id": "a", "kind": "des", "secret": "00" * 16}, "kind"),
+        ({"id": "a", "kind": "aes", "secret": "00" * 24}, "24 octets"),
+        ({"id": "a", "kind": "aes", "secret": "xyz"}, "hexadecimal"),
+        ({"id": "a", "kind": "aes", "secret": "00" * 16, "peer": "x"}, "'peer'"),
+        ({"kind": "aes", "secret": "00" * 16}, "id"),
+        ({"id": "a", "kind": "aes", "secret": "00" * 16, "peers": "x"}, "peers"),
+        ({"id": "a", "kind": "aes", "secret": "00" * 16, "send": 1}, "send"),
+    ],
+)
+def test_wrong_key_entries_are_named(entry: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        parse_keys({"key": [entry]}, "keys.toml")
