@@ -24,6 +24,9 @@ Rng = np.random.Generator
 
 HOUR_NS = 3600 * SECOND
 
+FOREVER_NS = 1 << 100
+"""Longer than any run, however long ago it began."""
+
 BLACKOUTS_MAX = 1_000_000
 """Blackouts drawn ahead of a run, about: tens of megabytes."""
 
@@ -124,7 +127,7 @@ class GilbertElliott:
         self._loss = (good_loss, bad_loss)
         self._certain = {good_loss, bad_loss} <= {0.0, 1.0}
         self._bad = False
-        self._until_ns = -math.inf
+        self._until_ns = -FOREVER_NS
 
     @property
     def mean_loss(self) -> float:
@@ -196,7 +199,7 @@ class GilbertElliott:
         start = 0
         while start < n:
             if now_ns + start * spacing_ns >= self._until_ns:
-                self._advance(now_ns + start * spacing_ns)
+                self._advance(int(now_ns + start * spacing_ns))
             end = n
             if last_ns >= self._until_ns:
                 end = min(n, max(start + 1, math.ceil((self._until_ns - now_ns) / spacing_ns)))
@@ -204,18 +207,22 @@ class GilbertElliott:
             start = end
         return thresholds >= 1 if self._certain else self._uniform.many(n) < thresholds
 
-    def _advance(self, now_ns: float) -> None:
+    def _advance(self, now_ns: int) -> None:
         """Move on to the state that holds at `now_ns`."""
         good_ns, bad_ns = self._dwell_ns
-        mean_ns = 1 / (1 / good_ns + 1 / bad_ns)
-        if now_ns - self._until_ns > 50 * mean_ns:
+        memory_ns = 1 / (1 / good_ns + 1 / bad_ns)
+        if now_ns - self._until_ns > 50 * memory_ns:
             # So long after the last question nothing is remembered (to within exp(-50)): draw
             # anew instead of walking through a night of unobserved fades.
             self._bad = bool(self._rng.random() < bad_ns / (good_ns + bad_ns))
-            self._until_ns = now_ns + self._rng.exponential(self._dwell_ns[self._bad])
+            self._until_ns = now_ns + self._draw_dwell_ns()
         while self._until_ns <= now_ns:
             self._bad = not self._bad
-            self._until_ns += self._rng.exponential(self._dwell_ns[self._bad])
+            self._until_ns += self._draw_dwell_ns()
+
+    def _draw_dwell_ns(self) -> int:
+        # At least one, so that time moves on whatever the dwell times are.
+        return 1 + int(self._rng.exponential(self._dwell_ns[self._bad]))
 
 
 class Blackouts:

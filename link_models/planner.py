@@ -15,6 +15,10 @@ from link_models.orbit.passes import find_passes
 from stack.contacts.plan import RANGES_MAX, Contact, Plan, Range
 from stack.core.errors import ConfigError
 
+RATE_STEP_MS = 10_000.0
+"""Sampling of passes for steps of the rate: a faster rate that lasts for less than this about the
+culmination may be left out, and the contact is then planned at the rate below."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassLink:
@@ -157,7 +161,7 @@ def _rate_spans(spans: Spans, table: RateTable, sight: Sight) -> _RateSpans:
     """
     pairs, times, turns = [], [], []
     for elevation, _ in table.steps:
-        spans = cut_spans(spans, _above(elevation), sight)
+        spans = cut_spans(spans, _above(elevation), sight, RATE_STEP_MS)
         pairs += [spans.pair, spans.pair]
         # Rounded so that the satellite stands above the step in all of the period.
         times += [np.ceil(spans.rise), np.floor(spans.down)]

@@ -192,19 +192,21 @@ class Ephemeris:
             error, teme[a:b], rate[a:b] = self._satrecs[index].sgp4_array(day[a:b], fraction[a:b])
             if error.any():
                 teme[a:b][error != 0] = np.nan
-        theta = gmst_rad(times_ms, self._dut1_s)
-        cos, sin = np.cos(theta), np.sin(theta)
-        (x, y, z), (vx, vy, vz) = teme.T, rate.T
-        position = np.stack((cos * x + sin * y, cos * y - sin * x, z))
-        # Seen from the turning Earth: minus omega x r.
-        velocity = np.stack(
-            (
-                cos * vx + sin * vy + EARTH_ROTATION_RAD_S * position[1],
-                cos * vy - sin * vx - EARTH_ROTATION_RAD_S * position[0],
-                vz,
-            )
-        )
-        return position, velocity
+        return teme_to_fixed(teme.T, rate.T, gmst_rad(times_ms, self._dut1_s))
+
+
+def teme_to_fixed(position: Floats, velocity: Floats, theta: Floats) -> tuple[Floats, Floats]:
+    """Turn TEME (km, km/s; shape (3, n)) by the sidereal time, and see it from the turning Earth.
+
+    The result is pseudo Earth-fixed: Earth-fixed but for polar motion.
+    """
+    cos, sin = np.cos(theta), np.sin(theta)
+    (x, y, z), (vx, vy, vz) = position, velocity
+    fixed_x, fixed_y = cos * x + sin * y, cos * y - sin * x
+    # Less omega x r.
+    rate_x = cos * vx + sin * vy + EARTH_ROTATION_RAD_S * fixed_y
+    rate_y = cos * vy - sin * vx - EARTH_ROTATION_RAD_S * fixed_x
+    return np.stack((fixed_x, fixed_y, z)), np.stack((rate_x, rate_y, vz))
 
 
 def _julian(times_ms: Floats) -> tuple[Floats, Floats]:

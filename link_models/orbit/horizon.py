@@ -10,7 +10,7 @@ import numpy as np
 from link_models.orbit.geometry import Bools, Floats, Ints, Look, Sight, Station
 from link_models.orbit.roots import TOLERANCE_MS, bracketed_roots
 
-CUT_STEP_MS = 1000.0
+OBSTACLE_STEP_MS = 1000.0
 """Sampling of a pass against obstacles.  A gap or an obstacle that the satellite crosses in less
 may be overlooked; a low orbit moves by up to 1 deg of azimuth in it, more near the zenith."""
 
@@ -64,12 +64,18 @@ def cut_by_horizon(spans: Spans, station: Station, sight: Sight) -> Spans:
         spans,
         lambda seen: seen.elevation_deg - mask_deg(station, seen.azimuth_deg),
         sight,
+        OBSTACLE_STEP_MS,
     )
 
 
-def cut_spans(spans: Spans, clearance: Callable[[Look], Floats], sight: Sight) -> Spans:
-    """The parts of the spans in which `clearance` is above zero."""
-    samples = np.ceil((spans.down - spans.rise) / CUT_STEP_MS).astype(np.intp) + 1
+def cut_spans(
+    spans: Spans, clearance: Callable[[Look], Floats], sight: Sight, step_ms: float
+) -> Spans:
+    """The parts of the spans in which `clearance` is above zero.
+
+    Looks at least every `step_ms`: what comes and goes in less may be overlooked.
+    """
+    samples = np.ceil((spans.down - spans.rise) / step_ms).astype(np.intp) + 1
     batch = np.cumsum(samples) // CUT_SAMPLES
     parts = [
         _cut_batch(spans.where(mine), samples[mine], clearance, sight)

@@ -30,6 +30,8 @@ class Shim(Protocol):
         """(trains to send, trains received) that became due."""
         ...
 
+    def counters(self) -> dict[str, int]: ...
+
 
 class Runner:
     """Drives one engine over one datagram port.

@@ -6,6 +6,8 @@ older plans say ``rate``, in Mbit/s), ``owlt`` (seconds).  Times count from the 
 HDTN starts, or from 1970 when it runs with Unix time: `reference_ms` is the DTN time of zero
 (`UNIX_REFERENCE_MS` in the second case).  HDTN writes whole seconds; fractions are read too.
 Every contact has its own light time here, so overlapping contacts of a pair must agree on it.
+Contacts that end before they begin are passed over, as HDTN never uses them: its own plans of 10
+and 50 nodes have some.
 """
 
 from __future__ import annotations
@@ -60,6 +62,8 @@ def read_hdtn(data: bytes | str, reference_ms: int = 0) -> Plan:
     contacts: list[Contact] = []
     ranges: list[Range] = []
     for place, entry in enumerate(entries):
+        if entry.start >= entry.end:
+            continue
         contact, light = _contact(entry, reference_ms, f"contacts[{place}]")
         contacts.append(contact)
         ranges.append(light)

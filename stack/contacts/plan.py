@@ -11,7 +11,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, groupby
 from operator import attrgetter
 
 from stack.core.errors import ConfigError
@@ -80,8 +80,18 @@ class Range:
     """One-way light time in nanoseconds, for a signal that leaves within the period."""
 
 
-_CONTACT_ORDER = attrgetter("start_ms", "source", "destination", "end_ms")
+_CONTACT_ORDER = attrgetter(
+    "start_ms",
+    "source",
+    "destination",
+    "end_ms",
+    "rate_bps",
+    "confidence",
+    "owner",
+    "jurisdiction",
+)
 _RANGE_ORDER = attrgetter("source", "destination", "start_ms", "end_ms")
+_PAIR = attrgetter("source", "destination")
 
 
 def check_contact(contact: Contact, key: str) -> None:
@@ -165,10 +175,10 @@ class Plan:
     agree are joined.
     """
 
-    __slots__ = ("_inbound", "_light", "_outbound", "_pairs", "contacts", "ranges")
+    __slots__ = ("_by_pair", "_inbound", "_light", "_outbound", "_pairs", "contacts", "ranges")
 
     contacts: tuple[Contact, ...]
-    """Sorted by start, source, destination, end; routes name contacts by their place here."""
+    """Sorted by start, source, destination, end, and the rest; routes name contacts by their place here."""
 
     ranges: tuple[Range, ...]
     """Sorted by source, destination, start; disjoint within a direction."""
@@ -196,7 +206,8 @@ class Plan:
         self._outbound: dict[str, dict[str, list[int]]] | None = None
         self._inbound: dict[str, list[int]] | None = None
         self._pairs: dict[tuple[str, str], _Pair] = {}
-        self._light: dict[tuple[str, str], LightTime] | None = None
+        self._by_pair: dict[tuple[str, str], list[Range]] | None = None
+        self._light: dict[tuple[str, str], LightTime] = {}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Plan):
@@ -284,27 +295,29 @@ class Plan:
 
     def light_time(self, source: str, destination: str) -> LightTime:
         """The light time of one direction over all time; empty when the plan has no range."""
-        index = self._light
-        if index is None:
-            steps: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
-            for entry in self.ranges:
-                starts, owlts = steps.setdefault((entry.source, entry.destination), ([], []))
+        pair = (source, destination)
+        light = self._light.get(pair)
+        if light is not None:
+            return light
+        if self._by_pair is None:
+            self._by_pair = {pair: list(group) for pair, group in groupby(self.ranges, _PAIR)}
+        entries = self._by_pair.get(pair)
+        if entries is None:
+            return _NO_LIGHT_TIME
+        starts: list[int] = []
+        owlts: list[int] = []
+        for entry in entries:
+            if not owlts or owlts[-1] != entry.owlt_ns:  # each step lasts until the next
                 starts.append(entry.start_ms)
                 owlts.append(entry.owlt_ns)
-            index = {pair: LightTime(tuple(s), tuple(o)) for pair, (s, o) in steps.items()}
-            self._light = index
-        return index.get((source, destination), _NO_LIGHT_TIME)
+        light = self._light[pair] = LightTime(tuple(starts), tuple(owlts))
+        return light
 
     def find(self, contact: Contact) -> int | None:
         """The place of an equal contact in `contacts`, or None."""
         place = bisect_left(self.contacts, _CONTACT_ORDER(contact), key=_CONTACT_ORDER)
-        while place < len(self.contacts):
-            found = self.contacts[place]
-            if found == contact:
-                return place
-            if _CONTACT_ORDER(found) != _CONTACT_ORDER(contact):
-                break
-            place += 1
+        if place < len(self.contacts) and self.contacts[place] == contact:
+            return place
         return None
 
     def _pair(self, source: str, destination: str) -> _Pair:

@@ -11,7 +11,8 @@ class RangeSet:
 
     Adding at the end (data that arrives in order) takes constant time; anything else costs a
     binary search and, at worst, one list shift.  `len(ranges)` is the count of integers held, not
-    of intervals: see `span_count` for that, which is what a caller bounds.
+    of intervals: see `span_count` for that, which is what a caller bounds.  (Python's `len` ends
+    at 2^63 - 1: bound what peers may claim before adding it.)
     """
 
     __slots__ = ("_ends", "_starts", "_total")
@@ -82,7 +83,7 @@ class RangeSet:
         """The intervals held, cut to [start, end), in order."""
         starts, ends = self._starts, self._ends
         for index in range(bisect_right(ends, start), len(starts)):
-            if starts[index] >= end:
+            if starts[index] >= end or start >= end:
                 return
             yield max(start, starts[index]), min(end, ends[index])
 

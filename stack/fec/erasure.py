@@ -142,7 +142,7 @@ class ReedsoloErasureCode:
 
 
 def check_block(k: int, repair_count: int) -> None:
-    """Raise LocalError unless the code has a block of k source and `repair_count` repair symbols."""
+    """Raise LocalError unless the code has blocks of k and `repair_count` symbols."""
     if k < 1 or repair_count < 0 or k + repair_count > SYMBOLS_MAX:
         raise LocalError(f"no Reed-Solomon block of {k}+{repair_count} symbols over GF(2^8)")
 
@@ -192,4 +192,5 @@ def interpolation(have: bytes, want: bytes) -> U8:
     derivative = log[points[:, None] ^ points].sum(axis=1)
     difference = log[points[:, None] ^ targets]
     product = difference.sum(axis=0)
-    return exp[(product - difference - derivative[:, None]) % 255]
+    coefficients: U8 = exp[(product - difference - derivative[:, None]) % 255]
+    return coefficients

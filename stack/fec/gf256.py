@@ -117,6 +117,17 @@ class LinearMap:
             self._tables.append(_product_rows(field, group))
         self.octets_held = sum(table.nbytes for table in self._tables)
 
+    def translate(self, inward: U8, outward: U8) -> None:
+        """Take inputs and give outputs in another representation of the field's elements.
+
+        `inward[v]` is the element that input octet v stands for, `outward[x]` the octet for the
+        element x; both linear over GF(2), so that XOR is addition before and after.
+        """
+        for at, table in enumerate(self._tables):
+            width = table.dtype.itemsize
+            rows = table.view(np.uint8).reshape(self.inputs, 256, width)[:, inward]
+            self._tables[at] = outward[rows].reshape(-1).view(table.dtype)
+
     def apply(self, inputs: U8, outputs: U8, workspace: Workspace) -> None:
         """Map `inputs` of shape (inputs, columns) into `outputs` of shape (outputs, columns).
 

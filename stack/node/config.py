@@ -18,8 +18,8 @@ from stack.core.eid import Eid
 from stack.core.errors import ConfigError, DecodeError
 from stack.engines.bundle_agent import AgentConfig
 from stack.engines.ltp import LtpConfig
-from stack.fec.framework import FecConfig
-from stack.storage.sqlite import StoreConfig
+from stack.fec.config import FecConfig
+from stack.storage.config import StoreConfig
 
 CONFIG_BYTES_MAX = 4 * 1024 * 1024
 """A configuration larger than this is some other file."""
@@ -103,7 +103,7 @@ class ContactsConfig:
     """ISO 8601 time that relative times in the plan count from; empty: when the node starts."""
 
     default: str = ""
-    """Node id of the neighbour that takes what the plan knows no way for; empty: such bundles wait."""
+    """Node id of the neighbour that takes what the plan knows no way for; empty: it waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +135,7 @@ class ServicesConfig:
     """Commands that jobs may run here."""
 
     chunk_bytes: int = 65_536
-    """Octets of a file in one bundle.  Larger is faster; too large for a pass, and it never goes."""
+    """Octets of a file in one bundle.  Larger is faster; too large for a pass never goes."""
 
     object_bytes_max: int = 64 * 1024**3
     """Largest file that this node takes."""

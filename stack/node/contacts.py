@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from stack.contacts.plan import Plan
 from stack.core.clock import Clock
@@ -19,10 +19,17 @@ HORIZON_MS = 3_600_000
 class ContactDriver:
     """Follows the plan for all scheduled links of a node."""
 
-    def __init__(self, node: str, links: Sequence[Link], clock: Clock) -> None:
+    def __init__(
+        self,
+        node: str,
+        links: Sequence[Link],
+        clock: Clock,
+        ended: Callable[[str, int], None],
+    ) -> None:
         self._node = node
         self._links = links
         self._clock = clock
+        self._ended = ended
         self._plan = Plan()
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
@@ -44,6 +51,9 @@ class ContactDriver:
         now_ms = self._clock.dtn_ms()
         sending = plan.active(now_ms, node, peer)
         receiving = plan.active(now_ms, peer, node)
+        if link.up and not sending:
+            # What was meant for this contact and did not leave is routed anew.
+            self._ended(peer, now_ms)
         rate = max((contact.rate_bps for contact in sending), default=0.0)
         link.set_contact(
             self._clock.now(),

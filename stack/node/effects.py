@@ -16,7 +16,7 @@ from stack.storage.writer import StoreWriter
 
 CACHE_BYTES_MAX = 64 * 1024 * 1024
 """Octets of bundles kept in memory between store and link: what flows through quickly is never
-read back.  Bundles that wait longer than this lasts are read from the store when their turn comes."""
+read back.  Bundles that wait longer are read from the store when their turn comes."""
 
 CACHE_BUNDLE_BYTES_MAX = 4 * 1024 * 1024
 """A bundle larger than this would push too many others out of the cache."""

@@ -117,7 +117,7 @@ class Link:
                 "ltp_session_failed",
                 {"link": self.name, "bundles": len(event.refs), "why": str(event.reason)},
             )
-            self._forwarder.returned(event.refs, self._clock.dtn_ms())
+            self._forwarder.returned(event.refs)
         elif isinstance(event, ReportHeld):
             self._note(event)
         elif isinstance(event, SessionClosed):
@@ -156,7 +156,7 @@ class Link:
 
         def done(outcome: Committed | StoreError) -> None:
             if isinstance(outcome, StoreError):
-                self._forwarder.returned((ref,), self._clock.dtn_ms())
+                self._forwarder.returned((ref,))
 
         self._effects.submit(ops, done)
         return True

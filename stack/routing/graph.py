@@ -23,6 +23,12 @@ from stack.core.clock import MILLISECOND
 PRIORITY_LEVELS = 3
 """Bulk, normal, expedited (RFC 5050 §4.2); a larger priority counts as the last."""
 
+
+def priority_level(priority: int) -> int:
+    """The level of any priority, also of one that a peer made up."""
+    return 0 if priority < 0 else min(priority, PRIORITY_LEVELS - 1)
+
+
 NEVER_NS = 1 << 62
 """A time after the end of every contact."""
 
@@ -99,38 +105,45 @@ class ContactGraph:
 
     def ready(self, edge: Edge) -> list[Hop]:
         """Fill in an edge.  An edge without usable contacts stays empty, and costs nothing."""
-        plan, usable = self._plan, self._usable
+        plan, usable, places = self._plan, self._usable, edge.places
+        edge.places = []
         contacts = plan.contacts
-        first = contacts[edge.places[0]] if edge.places else None
-        if first is None:
+        if usable is not None:
+            places = [place for place in places if usable(contacts[place])]
+        if not places:
             return edge.hops
+        first = contacts[places[0]]
         light = plan.light_time(first.source, first.destination)
-        steady = len(light.owlts_ns) < 2
-        owlt_ns = light.owlts_ns[0] if light.owlts_ns else 0
-        hops = edge.hops
-        for place in edge.places:
-            contact = contacts[place]
-            if usable is not None and not usable(contact):
-                continue
-            drift = None
-            if not steady:
-                owlt_ns = light.at(contact.start_ms)
-                drift = Drift(light, contact.start_ms, contact.end_ms)
-                if len(drift.owlts) < 2:
-                    drift = None
-            hops.append(
+        if len(light.owlts_ns) < 2:
+            owlt_ns = light.owlts_ns[0] if light.owlts_ns else 0
+            edge.hops = [
                 (
                     place,
-                    contact.start_ms * MILLISECOND,
+                    (contact := contacts[place]).start_ms * MILLISECOND,
                     contact.end_ms * MILLISECOND,
                     _NS_PER_BYTE_AT_1_BPS / contact.rate_bps,
                     owlt_ns,
-                    drift,
+                    None,
                 )
-            )
-        edge.latest_end = list(accumulate((hop[2] for hop in hops), max))
-        edge.places = []
-        return hops
+                for place in places
+            ]
+        else:
+            edge.hops = [_moving(place, contacts[place], light) for place in places]
+        edge.latest_end = list(accumulate([hop[2] for hop in edge.hops], max))
+        return edge.hops
+
+
+def _moving(place: int, contact: Contact, light: LightTime) -> Hop:
+    """A contact of a direction whose light time changes."""
+    drift = Drift(light, contact.start_ms, contact.end_ms)
+    return (
+        place,
+        contact.start_ms * MILLISECOND,
+        contact.end_ms * MILLISECOND,
+        _NS_PER_BYTE_AT_1_BPS / contact.rate_bps,
+        drift.owlts[0],
+        drift if len(drift.owlts) > 1 else None,
+    )
 
 
 class Search:

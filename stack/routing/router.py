@@ -20,7 +20,15 @@ from typing import NamedTuple
 
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import MILLISECOND
-from stack.routing.graph import NEVER_NS, PRIORITY_LEVELS, ContactGraph, Hop, Search, hops_of
+from stack.routing.graph import (
+    NEVER_NS,
+    PRIORITY_LEVELS,
+    ContactGraph,
+    Hop,
+    Search,
+    hops_of,
+    priority_level,
+)
 
 Usable = Callable[[Contact], bool]
 """Policy as a predicate: may this contact be used?  It must not change its mind unannounced."""
@@ -96,8 +104,17 @@ class _State:
         self.version = 0
         """Grows when a contact may have become better: bounds found before it are void."""
         self.clocks: dict[int, list[int]] = {}
-        self.failed: dict[int, list[int] | None] = {}
-        """Contacts that were reported as failed, with the clocks to restore."""
+        """By contact and priority level, when it is free; contacts without bookings are not in."""
+        self.failed: dict[int, list[int]] = {}
+        """The true clocks of contacts that failed; `clocks` has NEVER_NS for them."""
+
+    def books(self, place: int) -> list[int]:
+        """The clocks of a contact, to be changed, whether it failed or not."""
+        clocks = self.failed.get(place) or self.clocks.get(place)
+        if clocks is None:
+            clocks = [self.plan.contacts[place].start_ms * MILLISECOND] * PRIORITY_LEVELS
+            self.clocks[place] = clocks
+        return clocks
 
 
 class _Kept:
@@ -178,7 +195,7 @@ class Router:
         if destination == self.node:
             return None
         self._refresh()
-        level = _level(priority)
+        level = priority_level(priority)
         now_ns = now_ms * MILLISECOND
         deadline_ns = expires_ms * MILLISECOND
         route = self._best(destination, size_bytes, level, now_ns, deadline_ns, _NOBODY)
@@ -215,7 +232,7 @@ class Router:
             if not isinstance(route, _Stale):
                 return route
             kept.coarse = True
-        return None
+        return None  # not reached: a search for this very size always answers
 
     def _search(self, key: tuple[int, int, frozenset[str]], size: int, now_ns: int) -> _Kept:
         kept = self._kept
@@ -243,7 +260,7 @@ class Router:
         level: int,
         now_ns: int,
         deadline_ns: int,
-    ) -> Route | None | _Stale:
+    ) -> Route | _Stale | None:
         """The kept path for this very bundle, unless a better one may exist."""
         try:
             path = kept.paths[destination]
@@ -254,7 +271,7 @@ class Router:
         margin_ns = self.config.margin_ms * MILLISECOND
         clocks_of = self._state.clocks.get
         at_ns = now_ns
-        first_sent = 0
+        first_sent = -1
         volume = math.inf
         for place, begin, end, ns_per_byte, owlt_ns, drift in path.hops:
             clocks = clocks_of(place)
@@ -269,7 +286,7 @@ class Router:
                 room = (end - begin) / ns_per_byte
                 if room < volume:
                     volume = room
-            if not first_sent:
+            if first_sent < 0:
                 first_sent = sent
             at_ns = (sent + owlt_ns if drift is None else drift.reach(sent)) + margin_ns
         bound_ns = path.bound_ns
@@ -314,7 +331,8 @@ class Router:
         latest_ns = NEVER_NS
         for contact in reversed(route.contacts):
             end_ns = contact.end_ms * MILLISECOND
-            owlt_ns = plan.owlt_ns(contact.source, contact.destination, contact.end_ms)
+            light = plan.light_time(contact.source, contact.destination)
+            owlt_ns = max(light.at(contact.start_ms), light.at(contact.end_ms))
             sent_ns = min(end_ns, latest_ns - owlt_ns - margin_ns)
             latest_ns = sent_ns - math.ceil(size_bytes * 8e9 / contact.rate_bps)
         return latest_ns // MILLISECOND
@@ -328,12 +346,12 @@ class Router:
         A route of an earlier plan books what the present plan still has of it.
         """
         state = self._state
-        top = _level(priority) + 1
+        top = priority_level(priority) + 1
         at_first = now_ms * MILLISECOND
         for place in self._places(route):
-            contact = state.plan.contacts[place] if place >= 0 else None
-            if contact is not None and place not in state.failed:
-                clocks = self._clocks(place, contact)
+            if place >= 0:
+                contact = state.plan.contacts[place]
+                clocks = state.books(place)
                 taken_ns = math.ceil(size_bytes * (8e9 / contact.rate_bps))
                 for level in range(top):
                     # Our own contact passes unused while nothing is booked; a later one, to be
@@ -348,13 +366,13 @@ class Router:
         bundles change their way, release them all before asking for the new routes.
         """
         state = self._state
-        top = _level(priority) + 1
+        top = priority_level(priority) + 1
         now_ns = now_ms * MILLISECOND
         first_left_ns = route.sent_ms * MILLISECOND - now_ns
         for place in self._places(route):
-            clocks = state.clocks.get(place)
-            if clocks is not None and place not in state.failed:
+            if place >= 0:
                 contact = state.plan.contacts[place]
+                clocks = state.books(place)
                 given_ns = math.ceil(size_bytes * (8e9 / contact.rate_bps))
                 given_ns = min(given_ns, first_left_ns)
                 if given_ns > 0 and contact.end_ms > now_ms:
@@ -371,10 +389,8 @@ class Router:
         faster or slower than planned.
         """
         state = self._state
-        if place in state.failed:
-            return
         contact = state.plan.contacts[place]
-        clocks = self._clocks(place, contact)
+        clocks = state.books(place)
         begin_ns = max(now_ms, contact.start_ms) * MILLISECOND
         for level in range(PRIORITY_LEVELS):
             free_ns = begin_ns + math.ceil(waiting_bytes[level] * (8e9 / contact.rate_bps))
@@ -388,19 +404,19 @@ class Router:
         clocks = self._state.clocks.get(place)
         begin_ns = max(now_ms, contact.start_ms) * MILLISECOND
         if clocks is not None:
-            begin_ns = max(begin_ns, clocks[_level(priority)])
-        return max(0, contact.end_ms * MILLISECOND - begin_ns) * contact.rate_bps / 8e9
+            begin_ns = max(begin_ns, clocks[priority_level(priority)])
+        left_ns = contact.end_ms * MILLISECOND - begin_ns
+        return left_ns * contact.rate_bps / 8e9 if left_ns > 0 else 0
 
     def overbooked_bytes(self, place: int, priority: int = 0) -> int:
         """Octets booked at a priority and above that no longer fit into a contact, because
         bundles of higher priority came later: that much of the lowest priority must go
         another way."""
-        clocks = self._state.clocks.get(place)
-        if clocks is None or place in self._state.failed:
-            return 0
         contact = self._state.plan.contacts[place]
-        over_ns = clocks[_level(priority)] - contact.end_ms * MILLISECOND
-        return math.ceil(over_ns * contact.rate_bps / 8e9) if over_ns > 0 else 0
+        over_ns = self._state.books(place)[priority_level(priority)] - contact.end_ms * MILLISECOND
+        if over_ns <= 0 or math.isinf(contact.rate_bps):
+            return 0
+        return math.ceil(over_ns * contact.rate_bps / 8e9)
 
     # -- changes ---------------------------------------------------------------------------
 
@@ -408,18 +424,14 @@ class Router:
         """No route uses this contact any more, until `contact_restored`."""
         state = self._state
         if place not in state.failed:
-            state.failed[place] = state.clocks.get(place)
+            state.failed[place] = state.books(place)
             state.clocks[place] = [NEVER_NS] * PRIORITY_LEVELS
 
     def contact_restored(self, place: int) -> None:
         """A failed contact can be used again, with the bookings that it had."""
         state = self._state
         if place in state.failed:
-            clocks = state.failed.pop(place)
-            if clocks is None:
-                del state.clocks[place]
-            else:
-                state.clocks[place] = clocks
+            state.clocks[place] = state.failed.pop(place)
             state.version += 1
 
     def update_plan(self, plan: Plan) -> None:
@@ -455,13 +467,6 @@ class Router:
                 self._version = state.version
                 self._kept.clear()
 
-    def _clocks(self, place: int, contact: Contact) -> list[int]:
-        clocks = self._state.clocks.get(place)
-        if clocks is None:
-            clocks = [contact.start_ms * MILLISECOND] * PRIORITY_LEVELS
-            self._state.clocks[place] = clocks
-        return clocks
-
     def _places(self, route: Route) -> Sequence[int]:
         """Where the contacts of a route are in the plan in force; -1 for one that is gone."""
         if route.plan_version == self._state.plan_version:
@@ -477,7 +482,3 @@ _COARSE_NS = 1000 * MILLISECOND
 
 _UNREACHABLE_MAX = 4096
 """Destinations remembered as unreachable, which anybody can make up, in one kept search."""
-
-
-def _level(priority: int) -> int:
-    return 0 if priority < 0 else min(priority, PRIORITY_LEVELS - 1)

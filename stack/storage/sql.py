@@ -36,11 +36,12 @@ BUNDLE_COLUMNS: Final = (
     " segment, start, wire_check, row_check"
 )
 
-INSERT_SEEN: Final = _insert("INSERT OR REPLACE INTO seen (key, expires_ms, ref) VALUES ", 3)
+INSERT_SEEN: Final = _insert("INSERT INTO seen (key, expires_ms, ref) VALUES ", 3)
 INSERT_BUNDLE: Final = _insert("INSERT INTO bundle (" + BUNDLE_COLUMNS + ") VALUES ", 14)
 INSERT_BODY: Final = _insert("INSERT INTO body (ref, wire) VALUES ", 2)
 SELECT_SEEN: Final = _within("SELECT key, ref, expires_ms FROM seen WHERE key IN ")
 DELETE_SEEN: Final = _within("DELETE FROM seen WHERE key IN ")
+DELETE_SEEN_REF: Final = _within("DELETE FROM seen WHERE ref IN ")
 SELECT_BUNDLE: Final = _within("SELECT " + BUNDLE_COLUMNS + " FROM bundle WHERE ref IN ")
 SELECT_COUNTED: Final = _within(
     "SELECT ref, size, priority, place, segment FROM bundle WHERE ref IN "
@@ -65,8 +66,8 @@ SELECT_EXPIRED: Final = (
     "SELECT key, ref FROM seen WHERE expires_ms <= ? ORDER BY expires_ms, key LIMIT ?"
 )
 SELECT_FORGETTABLE: Final = (
-    "SELECT key FROM seen WHERE NOT EXISTS (SELECT 1 FROM bundle WHERE bundle.ref = seen.ref)"
-    " ORDER BY expires_ms, key LIMIT ?"
+    "SELECT key, expires_ms, EXISTS (SELECT 1 FROM bundle WHERE bundle.ref = seen.ref)"
+    " FROM seen WHERE (expires_ms, key) > (?, ?) ORDER BY expires_ms, key LIMIT ?"
 )
 SELECT_EVICTABLE: Final = (
     "SELECT ref, size, priority FROM bundle WHERE place <> 1 AND priority < ?"

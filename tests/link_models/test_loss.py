@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,8 +56,8 @@ BOTH = pytest.mark.parametrize("ask", [by_one, by_many])
 Ask = Callable[[LossModel, int, int, int], NDArray[np.bool_]]
 
 
-def within(seen: float, expected: float, deviation: float) -> bool:
-    return abs(seen - expected) <= 5 * deviation
+def within(seen: float | np.floating[Any], expected: float, deviation: float) -> bool:
+    return abs(float(seen) - expected) <= 5 * deviation
 
 
 @BOTH

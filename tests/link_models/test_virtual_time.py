@@ -142,7 +142,7 @@ def test_cancelled_timers_do_not_pile_up() -> None:
         assert last.when() == 1
         return len(loop._heap)
 
-    assert run_virtual(main) <= clock.CANCELLED_TIMERS_MIN + 10
+    assert run_virtual(main) <= 2 * clock.CANCELLED_TIMERS_MIN + 10
 
 
 def test_cancelling_due_timers_from_callbacks() -> None:
@@ -182,7 +182,7 @@ def test_a_loop_that_does_not_let_time_pass_is_found(monkeypatch: pytest.MonkeyP
 
     async def main() -> None:
         await asyncio.sleep(1)
-        while True:
+        while True:  # noqa: ASYNC110  # the mistake that is to be found
             await asyncio.sleep(0)
 
     with pytest.raises(Deadlock, match="stuck at virtual time 1"):

@@ -65,7 +65,9 @@ def opened(name: str) -> Opened:
     return node().open(bundle_of(name))
 
 
-@pytest.mark.parametrize("entry", [e for e in ENTRIES if e["kind"] == "asb-cborseq"], ids=lambda entry: entry["name"])
+@pytest.mark.parametrize(
+    "entry", [e for e in ENTRIES if e["kind"] == "asb-cborseq"], ids=lambda entry: entry["name"]
+)
 def test_abstract_security_blocks(entry: dict[str, Any]) -> None:
     data = bytes.fromhex(entry["hex"])
     if entry["expect"].startswith("valid"):
@@ -75,7 +77,9 @@ def test_abstract_security_blocks(entry: dict[str, Any]) -> None:
             decode_asb(data)
 
 
-@pytest.mark.parametrize("entry", [e for e in ENTRIES if e["kind"] == "bundle"], ids=lambda entry: entry["name"])
+@pytest.mark.parametrize(
+    "entry", [e for e in ENTRIES if e["kind"] == "bundle"], ids=lambda entry: entry["name"]
+)
 def test_bundles_reencode_exactly(entry: dict[str, Any]) -> None:
     data = bytes.fromhex(entry["hex"])
     bundle, _ = decode_bundle(data)
@@ -234,9 +238,7 @@ def test_a4_with_a_flipped_bit_fails_in_the_bib_and_not_in_the_payload() -> None
         tag = results[0][1]
         assert isinstance(tag, bytes)
         try:
-            contexts.decrypt(
-                AESGCM(CEK_256), IV, 7, bundle.primary, by_number[number], bcb, tag
-            )
+            contexts.decrypt(AESGCM(CEK_256), IV, 7, bundle.primary, by_number[number], bcb, tag)
             outcome[number] = True
         except SecurityError:
             outcome[number] = False

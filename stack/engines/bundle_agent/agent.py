@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from stack.contacts.plan import Plan
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.sansio import Trace, no_trace
@@ -202,7 +203,7 @@ class BundleAgent:
         refs = iter(outcome.refs)
         for op in ops:
             if type(op) is Release:
-                self._forget(op.ref)
+                self._forget(op.ref, now_ms)
             if type(op) is not Put:
                 continue
             ref = next(refs)
@@ -260,17 +261,17 @@ class BundleAgent:
                 self._events.append(Reassemble(tuple(refs)))
 
     def _deleted(self, ref: int, reason: ReportReason, now_ms: int) -> None:
-        entry = self._forget(ref)
+        entry = self._forget(ref, now_ms)
         if entry is not None and entry.note:
             note = parse_note(entry.note)
             self._report(note.primary, note.payload_length, REPORT_DELETION, reason, now_ms)
 
-    def _forget(self, ref: int) -> Entry | None:
+    def _forget(self, ref: int, now_ms: int) -> Entry | None:
         entry = self.entries.pop(ref, None)
         if entry is None:
             return None
         if entry.place is Place.FORWARD:
-            self.forwarder.remove(ref)
+            self.forwarder.remove(ref, now_ms)
         elif entry.place is Place.FRAGMENT:
             self._fragments.forget(ref)
         return entry
@@ -287,7 +288,7 @@ class BundleAgent:
     def forwarded(self, refs: Iterable[int], now_ms: int) -> None:
         """The next node has these bundles durably: they are done here (§5.4 step 6)."""
         for ref in refs:
-            entry = self._forget(ref)
+            entry = self._forget(ref, now_ms)
             if entry is None:
                 continue
             self.counters["forwarded"] += 1
@@ -296,6 +297,21 @@ class BundleAgent:
                 note = parse_note(entry.note)
                 reason = ReportReason.NO_INFORMATION
                 self._report(note.primary, note.payload_length, REPORT_FORWARDING, reason, now_ms)
+
+    def contact_ended(self, neighbour: str, now_ms: int) -> None:
+        """What was meant for this contact and did not leave finds another way (or the next)."""
+        self._reroute(self.forwarder.drain(neighbour, now_ms), now_ms)
+
+    def plan_changed(self, plan: Plan, now_ms: int) -> None:
+        """Everything that waits finds its way by another contact plan."""
+        self.forwarder.set_plan(plan)
+        self._reroute(self.forwarder.drain_all(now_ms), now_ms)
+
+    def _reroute(self, refs: Iterable[int], now_ms: int) -> None:
+        for ref in refs:
+            entry = self.entries.get(ref)
+            if entry is not None:
+                self._arrived(entry, now_ms)
 
     def split(self, ref: int, wire: Buffer, bytes_max: int) -> list[Op] | None:
         """Operations that replace a stored bundle by fragments of at most `bytes_max` octets
@@ -362,7 +378,7 @@ class BundleAgent:
             if not opened.ok or opened.bundle is None:
                 self.counters["dropped_security"] += 1
                 self._trace("security_failed", {"bundle": _name(primary), "why": opened.failure})
-                self._forget(ref)
+                self._forget(ref, now_ms)
                 self._ops.append(Release(ref))
                 reason = ReportReason(opened.reason)
                 length = len(bundle.payload.data)
@@ -382,7 +398,7 @@ class BundleAgent:
     def consumed(self, refs: Iterable[int], now_ms: int) -> None:
         """An application has durably taken these deliveries (their Release is committed)."""
         for ref in refs:
-            entry = self._forget(ref)
+            entry = self._forget(ref, now_ms)
             if entry is None:
                 continue
             self.counters["delivered"] += 1

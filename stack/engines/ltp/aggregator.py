@@ -29,6 +29,8 @@ class Block:
     refs: tuple[int, ...]
     red_bytes: int
     client_service: int
+    held: int
+    """Octets of the client's own data in it, which the queue's bound counts."""
 
 
 class Aggregator:
@@ -51,7 +53,7 @@ class Aggregator:
         if self._refs and self._bytes + size > self._block_bytes:
             full.append(self.flush())
         if len(sdu) >= self._block_bytes:
-            full.append(Block(sdu, (ref,), len(sdu), CLIENT_BP))
+            full.append(Block(sdu, (ref,), len(sdu), CLIENT_BP, len(sdu)))
             return full
         if not self._refs:
             self.since = now
@@ -65,10 +67,7 @@ class Aggregator:
         parts, refs = self._parts, tuple(self._refs)
         self._parts, self._refs, self._bytes, self.since = [], [], 0, None
         if len(refs) == 1:
-            return Block(parts[1], refs, len(parts[1]), CLIENT_BP)
+            return Block(parts[1], refs, len(parts[1]), CLIENT_BP, len(parts[1]))
         data = b"".join(parts)
-        return Block(data, refs, len(data), CLIENT_SDA)
+        return Block(data, refs, len(data), CLIENT_SDA, len(data) - len(refs) * len(_CAPSULE_HEAD))
 
-    def withdraw(self) -> tuple[int, ...]:
-        """Give back the refs of all that has been collected, and forget it."""
-        return self.flush().refs if self._refs else ()

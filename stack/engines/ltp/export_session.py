@@ -10,7 +10,7 @@ import numpy as np
 from stack.core.ranges import RangeSet
 from stack.engines.ltp.aggregator import Block
 from stack.engines.ltp.trains import Octets, TrainPacker, data_step, sdnv_width
-from stack.wire.ltp import ReportSegment, SegmentType, SessionId, session_octets
+from stack.wire.ltp import CancelReason, ReportSegment, SegmentType, SessionId, session_octets
 from stack.wire.sdnv import encode_sdnv
 
 
@@ -63,8 +63,10 @@ class ExportSession:
         "_stretch",
         "acked",
         "cancelling",
+        "cancels",
         "checkpoints",
         "first_serial",
+        "held",
         "length",
         "recheck",
         "red_bytes",
@@ -80,19 +82,23 @@ class ExportSession:
         self.session = session
         self.refs = block.refs
         self.length = len(block.data)
+        self.held = block.held
         self.red_bytes = block.red_bytes
         self.sent = 0
         """Octets whose first transmission is done."""
 
         self.acked = RangeSet()
         self.checkpoints: dict[int, Checkpoint] = {}
-        self.recheck: deque[Checkpoint] = deque()
+        self.recheck: dict[int, Checkpoint] = {}
         """Checkpoints whose timer expired, to be sent again as they were."""
 
         self.reports_seen: set[int] = set()
         self.first_serial = first_serial
-        self.cancelling = 0
-        """How many times our cancellation was sent; 0 while the session lives."""
+        self.cancelling: CancelReason | None = None
+        """Why we cancelled it, waiting for the acknowledgement; None while it lives."""
+
+        self.cancels = 0
+        """How often our cancellation was repeated."""
 
         self._data: Octets = np.frombuffer(block.data, np.uint8)
         # No extensions: the octet after the session id is 0.
@@ -131,14 +137,13 @@ class ExportSession:
         """Send what must be sent again, as far as the packer's budget goes: the data octets
         sent.  Checkpoints that left are appended to `left`."""
         sent = 0
-        while self.recheck:
-            checkpoint = self.recheck[0]
-            if checkpoint.serial in self.checkpoints:  # not answered while it waited
+        for serial, checkpoint in list(self.recheck.items()):
+            if serial in self.checkpoints:  # not answered while it waited
                 if not packer.segment(self._checkpoint_octets(checkpoint)):
                     return sent
                 sent += checkpoint.stop - checkpoint.start
                 left.append(checkpoint)
-            self.recheck.popleft()
+            del self.recheck[serial]
         while self._resend:
             item = self._resend[0]
             before = item.start
@@ -181,7 +186,7 @@ class ExportSession:
     def _stretch_end(self, every: int) -> int:
         if not every:
             return self.red_bytes
-        room = self._checkpoint_room(self.sent, self._next_serial, 0)
+        room = self._checkpoint_room(self.red_bytes, self._next_serial, 0)
         return min(self.red_bytes, self.sent + (every - 1) * self._step(self.sent) + room)
 
     def _emit_green(self, packer: TrainPacker) -> None:
@@ -220,7 +225,7 @@ class ExportSession:
         """Data segments of which the last is a checkpoint; the offset reached."""
         serial = self._next_serial
         start, _ = packer.run(self._plain_prefix, self._data, start, stop - 1)
-        room = self._checkpoint_room(start, serial, report_serial)
+        room = self._checkpoint_room(stop, serial, report_serial)
         if 0 < stop - start - room < self._step(start):
             short = stop - room
             if not packer.segment(self._plain_octets(self._plain_prefix, start, short)):
@@ -247,7 +252,7 @@ class ExportSession:
         return data_step(self._segment_bytes - len(self._plain_prefix) - sdnv_width(offset))
 
     def _checkpoint_room(self, offset: int, serial: int, report_serial: int) -> int:
-        """Data octets of a full checkpoint at `offset`."""
+        """Data octets of a full checkpoint that begins no later than `offset`."""
         serials = sdnv_width(serial) + sdnv_width(report_serial)
         head = len(self._plain_prefix) + sdnv_width(offset) + serials
         return data_step(self._segment_bytes - head)
@@ -342,12 +347,7 @@ class ExportSession:
 
     def repeat_checkpoints(self) -> None:
         """Queue every checkpoint that nobody answered yet."""
-        waiting = {checkpoint.serial for checkpoint in self.recheck}
-        self.recheck += (
-            checkpoint
-            for serial, checkpoint in self.checkpoints.items()
-            if serial not in waiting
-        )
+        self.recheck.update(self.checkpoints)
 
 
 def _claimed(report: ReportSegment) -> RangeSet:

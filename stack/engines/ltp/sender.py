@@ -69,7 +69,7 @@ class Sender:
         """Take one service data unit.  Raises `LocalError`."""
         self._admit(len(sdu))
         if green:
-            self._ready.append(Block(sdu, (ref,), 0, CLIENT_BP))
+            self._ready.append(Block(sdu, (ref,), 0, CLIENT_BP, len(sdu)))
         else:
             self._ready += self._aggregator.add(sdu, ref, now)
 
@@ -81,7 +81,7 @@ class Sender:
         if not 0 <= red_bytes <= len(data):
             raise LocalError(f"red part of {red_bytes} octets in a block of {len(data)}")
         self._admit(len(data))
-        self._ready.append(Block(data, refs, red_bytes, client_service))
+        self._ready.append(Block(data, refs, red_bytes, client_service, len(data)))
 
     def _admit(self, size: int) -> None:
         if not 0 < size <= self._link.config.block_bytes_max:
@@ -90,40 +90,43 @@ class Sender:
             raise LocalError("no room in the LTP engine; ask `room` before submitting")
         self._held += size
 
-    def cancel(self, ref: int, now: int) -> bool:
+    def cancel(self, ref: int) -> bool:
         """Cancel the session that carries `ref` (RFC 5326 §4.2)."""
         for session in self._sessions.values():
-            if ref in session.refs and not session.cancelling:
+            if ref in session.refs and session.cancelling is None:
                 self._cancel(session, CancelReason.USR_CNCLD)
                 return True
         return False
 
     def withdraw(self) -> tuple[int, ...]:
         """Give back, and forget, the refs of all blocks that no session has begun."""
-        refs: list[int] = []
-        for block in self._ready:
-            refs += block.refs
-            self._held -= len(block.data)
+        if self._aggregator.since is not None:
+            self._ready.append(self._aggregator.flush())
+        refs = tuple(ref for block in self._ready for ref in block.refs)
+        self._held -= sum(block.held for block in self._ready)
         self._ready.clear()
-        self._held -= self._aggregator.bytes
-        refs += self._aggregator.withdraw()
-        return tuple(refs)
+        return refs
 
     # ------------------------------------------------------------------------ transmission
 
-    @property
-    def wants_to_send(self) -> bool:
-        """Whether data could leave if the link's rate allowed."""
+    def ready_at(self) -> int | None:
+        """When data could leave if the link's rate allowed: 0 for now, None for not before
+        something else happens."""
         if self._again:
-            return True
-        return self._may_begin() and bool(self._sending or self._ready)
-
-    def aggregation_deadline(self) -> int | None:
-        """When collected units may wait no longer, if sending is otherwise possible."""
-        since = self._aggregator.since
-        if since is None or self._sending or self._ready or not self._may_begin():
+            return 0
+        if not self._may_begin():
             return None
-        return since + self._link.config.aggregation_ns
+        if self._sending:
+            return 0
+        if len(self._sessions) >= self._link.config.export_sessions_max:
+            return None
+        if self._ready:
+            return 0
+        since = self._aggregator.since
+        if since is None:
+            return None
+        # Units wait for company only while earlier blocks keep the link busy.
+        return since + self._link.config.aggregation_ns if self._sessions else 0
 
     def _may_begin(self) -> bool:
         """Whether octets may leave for the first time."""
@@ -173,18 +176,13 @@ class Sender:
         return min(config.checkpoint_every or half, half)
 
     def _begin(self, now: int) -> bool:
-        """Start the session of the next block; False when there is none or no session free."""
+        """Start the session of the next block; False when there is none yet."""
         config = self._link.config
-        if len(self._sessions) >= config.export_sessions_max:
+        ready_at = self.ready_at()
+        if ready_at is None or ready_at > now:
             return False
         if not self._ready:
-            since = self._aggregator.since
-            if since is None:
-                return False
-            # Units wait for company only while earlier blocks keep the link busy.
-            if self._sessions and now < since + config.aggregation_ns:
-                return False
-            self._ready.append(self._aggregator.flush_held())
+            self._ready.append(self._aggregator.flush())
         block = self._ready.popleft()
         session_id = SessionId(self._engine, self._next_number)
         self._next_number += 1
@@ -216,7 +214,9 @@ class Sender:
         ack = ReportAck(session=report.session, report_serial=serial)
         link.control(SegmentType.REPORT_ACK, ack, serial)
         session = self._sessions.get(report.session)
-        if session is None or session.cancelling or serial in session.reports_seen:
+        if session is None or session.cancelling is not None:
+            return
+        if serial in session.reports_seen:
             return
         fault = session.fault_of(report, link.config.reports_max)
         if fault:
@@ -245,20 +245,20 @@ class Sender:
         session = self._sessions.get(segment.session)
         if session is None:
             return
-        if not session.cancelling:
+        if session.cancelling is None:
             self._fail(session, segment.reason)
         self._close(session)
 
     def cancel_acked(self, session_id: SessionId) -> None:
         """The receiver acknowledges our cancellation (RFC 5326 §6.18)."""
         session = self._sessions.get(session_id)
-        if session is not None and session.cancelling:
+        if session is not None and session.cancelling is not None:
             self._close(session)
 
     def alive(self) -> None:
         """A stall is over: everything unanswered is asked again at once."""
         for session in self._sessions.values():
-            if session.checkpoints:
+            if session.checkpoints and session.cancelling is None:
                 session.repeat_checkpoints()
                 self._again[session.session] = session
 
@@ -270,12 +270,12 @@ class Sender:
         if key.kind is TimerKind.CHECKPOINT:
             self._checkpoint_expired(session, key, now)
         elif key.kind is TimerKind.CANCEL_EXPORT:
-            session.cancelling += 1
-            if session.cancelling > self._link.config.cancel_limit:  # RFC 5326 §6.16
+            session.cancels += 1
+            if session.cancels > self._link.config.cancel_limit:  # RFC 5326 §6.16
                 self._close(session)
             else:
-                self._queue_cancel(session, CancelReason.SYS_CNCLD)
-        elif session.cancelling:
+                self._queue_cancel(session)
+        elif session.cancelling is not None:
             self._close(session)
         else:
             self._cancel(session, CancelReason.SYS_CNCLD)
@@ -293,7 +293,7 @@ class Sender:
             self._cancel(session, CancelReason.RLEXC)
             return
         link.counters["checkpoints_repeated"] += 1
-        session.recheck.append(checkpoint)
+        session.recheck[checkpoint.serial] = checkpoint
         self._again[session.session] = session
 
     # ----------------------------------------------------------------------- session's end
@@ -316,15 +316,16 @@ class Sender:
     def _cancel(self, session: ExportSession, reason: CancelReason) -> None:
         """Cancel as block sender (RFC 5326 §6.19)."""
         self._fail(session, reason)
-        session.cancelling = 1
-        self._queue_cancel(session, reason)
+        session.cancelling = reason
+        self._queue_cancel(session)
 
-    def _queue_cancel(self, session: ExportSession, reason: CancelReason) -> None:
-        segment = CancelSegment(session=session.session, by_sender=True, reason=reason)
-        timer = TimerKey(TimerKind.CANCEL_EXPORT, session.session)
-        self._link.control(
-            SegmentType.CANCEL_BY_SENDER, segment, 0, timer, session.cancelling - 1
+    def _queue_cancel(self, session: ExportSession) -> None:
+        assert session.cancelling is not None
+        segment = CancelSegment(
+            session=session.session, by_sender=True, reason=session.cancelling
         )
+        timer = TimerKey(TimerKind.CANCEL_EXPORT, session.session)
+        self._link.control(SegmentType.CANCEL_BY_SENDER, segment, 0, timer, session.cancels)
 
     def _forget_data(self, session: ExportSession) -> None:
         """Nothing more of the block will be sent: stop its timers, give its room back."""
@@ -332,7 +333,7 @@ class Sender:
         for serial in session.checkpoints:
             timers.cancel(TimerKey(TimerKind.CHECKPOINT, session.session, serial))
         self._in_flight -= session.in_flight
-        self._held -= session.length
+        self._held -= session.held
         self._again.pop(session.session, None)
         if session in self._sending:
             self._sending.remove(session)

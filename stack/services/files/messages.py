@@ -96,8 +96,18 @@ class Offer:
     def encode(self) -> bytes:
         """The message."""
         return encode(
-            (VERSION, _OFFER, self.object_id, self.name, self.size, self.sha256)
-            + (self.chunk_bytes, self.priority, self.tag, self.sent_round)
+            (
+                VERSION,
+                _OFFER,
+                self.object_id,
+                self.name,
+                self.size,
+                self.sha256,
+                self.chunk_bytes,
+                self.priority,
+                self.tag,
+                self.sent_round,
+            )
         )
 
 

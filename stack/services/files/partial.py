@@ -10,25 +10,33 @@ from __future__ import annotations
 import contextlib
 import os
 from asyncio import sleep as next_turn
+from collections import OrderedDict
+from collections.abc import Set
 from typing import Final
 
 from stack.core.train import Buffer
 from stack.services.files.messages import chunk_count
-from stack.services.files.paths import hash_descriptor
+from stack.services.files.paths import PARTIAL_DIRECTORY, hash_descriptor
+from stack.services.files.state import InObject
 from stack.wire.crc import crc32c
 
 _CRC_BYTES: Final = 4
+_OPEN_FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Partial:
-    """An open partial file.  All methods but `exists` may raise `OSError`."""
+    """An open partial file.  Every method may raise `OSError`."""
 
     def __init__(self, path: str, size: int, chunk_bytes: int) -> None:
         """Opens the file, made anew when it is missing."""
         self.path = path
         self._size = size
         self._chunk_bytes = chunk_bytes
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._descriptor = os.open(path, _OPEN_FLAGS)
+        except FileNotFoundError:
+            self._descriptor = os.open(path, _OPEN_FLAGS | os.O_CREAT | os.O_EXCL, 0o644)
+            _sync_directory(os.path.dirname(path))
 
     def write(self, offset: int, data: Buffer, crc: int) -> None:
         """Write one chunk and its checksum; durable after `sync`."""
@@ -74,8 +82,70 @@ class Partial:
         """Close the descriptor; the file stays."""
         os.close(self._descriptor)
 
-    def discard(self) -> None:
-        """Close and remove the file."""
-        self.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
+
+class Shelf:
+    """The directory of partial files, a bounded number of them open."""
+
+    FILES_OPEN_MAX: Final = 64
+    """More objects than that are seldom interleaved; descriptors are dear."""
+
+    def __init__(self, root: str) -> None:
+        """Makes the directory under `root`.  Raises `OSError`."""
+        self._directory = os.path.join(root, PARTIAL_DIRECTORY)
+        self._files: OrderedDict[str, Partial] = OrderedDict()
+        os.makedirs(self._directory, exist_ok=True)
+
+    def reopen(self, obj: InObject) -> Partial:
+        """The object's partial file, opened for the caller alone, who closes it."""
+        return Partial(os.path.join(self._directory, obj.key), obj.size, obj.chunk_bytes)
+
+    def file(self, obj: InObject) -> Partial:
+        """The object's open partial file; the one unused for longest is closed for it."""
+        partial = self._files.get(obj.key)
+        if partial is None:
+            if len(self._files) >= self.FILES_OPEN_MAX:
+                _, oldest = self._files.popitem(last=False)
+                try:
+                    oldest.sync()  # it may hold chunks whose records are yet to be committed
+                finally:
+                    oldest.close()
+            partial = self._files[obj.key] = self.reopen(obj)
+        self._files.move_to_end(obj.key)
+        return partial
+
+    def sync(self, obj: InObject) -> None:
+        """Make what was written of an object durable."""
+        partial = self._files.get(obj.key)
+        if partial is not None:
+            partial.sync()
+
+    def has(self, obj: InObject) -> bool:
+        """Whether there is a partial file of the object."""
+        return os.path.exists(os.path.join(self._directory, obj.key))
+
+    def remove(self, key: str) -> None:
+        """Remove a partial file, if there is one."""
+        partial = self._files.pop(key, None)
+        if partial is not None:
+            partial.close()
+        with contextlib.suppress(OSError):  # left for `sweep` at the next start
+            os.unlink(os.path.join(self._directory, key))
+
+    def sweep(self, keys: Set[str]) -> None:
+        """Remove every file but those of `keys`."""
+        for name in os.listdir(self._directory):
+            if name not in keys:
+                self.remove(name)
+
+    def close(self) -> None:
+        """Close all files."""
+        while self._files:
+            self._files.popitem()[1].close()
+
+
+def _sync_directory(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

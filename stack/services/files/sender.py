@@ -264,7 +264,8 @@ class Sender:
             obj.offered = True
             self._say(obj, spec.offer(0).encode(), batch, lifetime_ms)
         try:
-            payloads = self._take_chunks(obj)
+            room = self._config.batch_bytes // spec.chunk_bytes
+            payloads = read_chunks(spec, obj.take(max(room, 1)))
         except (OSError, SourceChanged) as error:
             batch = Batch()
             self._close(obj, OutStep.FAILED, f"cannot read the file: {error}", batch)
@@ -287,22 +288,6 @@ class Sender:
         if obj.state is OutState.WAITING:
             self._arm(obj)
         self._report("progress", obj)
-
-    def _take_chunks(self, obj: OutObject) -> list[bytearray]:
-        """Read up to `batch_bytes` of an object's pending chunks, as messages."""
-        if not obj.pending:
-            return []
-        room = max(self._config.batch_bytes // obj.spec.chunk_bytes, 1)
-        chosen: list[int] = []
-        while obj.pending and len(chosen) < room:
-            start, end = obj.pending[0]
-            until = min(end, start + room - len(chosen))
-            chosen.extend(range(start, until))
-            if until == end:
-                obj.pending.pop(0)
-            else:
-                obj.pending[0] = (until, end)
-        return read_chunks(obj.spec, chosen)
 
     def _due(self, kind: str, obj: OutObject, batch: Batch) -> None:
         if kind == "forget":

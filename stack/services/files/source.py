@@ -24,7 +24,7 @@ SPEC_KEY: Final = "spec/"
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block us
 
 
-class SourceChanged(Exception):  # noqa: N818 -- a condition, caught by the sender alone
+class SourceChanged(Exception):
     """The file is not any more what was offered."""
 
 
@@ -61,7 +61,8 @@ class Sending:
 
 
 async def prepare(port: AppPort, path: str, destination: Eid, sending: Sending) -> Prepared:
-    """Hash a file and make its spec; nothing is durable yet.  Raises `LocalError`."""
+    """Hash the file of an absolute path and make its spec; nothing is durable yet.  Raises
+    `LocalError`."""
     try:
         descriptor = os.open(path, _OPEN_FLAGS)
     except OSError as error:
@@ -83,7 +84,7 @@ async def prepare(port: AppPort, path: str, destination: Eid, sending: Sending) 
         raise LocalError(f"{path}: changed while it was read")
     spec = OutSpec(
         object_id=port.entropy(wire.ID_BYTES),
-        path=os.path.abspath(path),
+        path=path,
         destination=endpoint_of(destination, FILES),
         name=sending.name,
         size=before.st_size,
@@ -100,6 +101,8 @@ async def prepare(port: AppPort, path: str, destination: Eid, sending: Sending) 
 
 def read_chunks(spec: OutSpec, indices: Sequence[int]) -> list[bytearray]:
     """Chunks as encoded messages.  Raises `OSError` or `SourceChanged`."""
+    if not indices:
+        return []
     descriptor = os.open(spec.path, _OPEN_FLAGS)
     try:
         there = os.fstat(descriptor)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
 from typing import Final
 
@@ -164,9 +165,21 @@ class OutSpec:
     def encode(self) -> bytes:
         """The durable record."""
         return encode(
-            (_VERSION, self.object_id, self.path.encode("utf-8", "surrogateescape"))
-            + (str(self.destination), self.name, self.size, self.sha256, self.modified_ns)
-            + (self.chunk_bytes, self.priority, self.tag, self.expires_ms, self.admitted_ms)
+            (
+                _VERSION,
+                self.object_id,
+                self.path.encode("utf-8", "surrogateescape"),
+                str(self.destination),
+                self.name,
+                self.size,
+                self.sha256,
+                self.modified_ns,
+                self.chunk_bytes,
+                self.priority,
+                self.tag,
+                self.expires_ms,
+                self.admitted_ms,
+            )
         )
 
     @staticmethod
@@ -229,6 +242,19 @@ class OutObject:
         if text or then not in OUT_OPEN:
             self.text = text
         return True
+
+    def take(self, room: int) -> list[int]:
+        """Take up to `room` chunk numbers from what is still to hand over."""
+        taken: list[int] = []
+        while self.pending and len(taken) < room:
+            start, end = self.pending[0]
+            until = min(end, start + room - len(taken))
+            taken.extend(range(start, until))
+            if until == end:
+                self.pending.pop(0)
+            else:
+                self.pending[0] = (until, end)
+        return taken
 
     def encode(self) -> bytes:
         """The durable progress."""
@@ -299,12 +325,7 @@ class InObject:
 
     def missing(self, limit: int) -> tuple[tuple[int, int], ...]:
         """The first `limit` spans of missing chunks."""
-        spans = []
-        for span in self.have.gaps(0, self.chunks):
-            if len(spans) == limit:
-                break
-            spans.append(span)
-        return tuple(spans)
+        return tuple(islice(self.have.gaps(0, self.chunks), limit))
 
     def step(self, step: InStep, text: str = "") -> bool:
         """Take a step; whether the state machine has it."""
@@ -319,11 +340,23 @@ class InObject:
 
     def encode(self) -> bytes:
         """The durable record."""
-        offer = () if self.offer is None else (self.offer.encode(),)
+        offer = b"" if self.offer is None else self.offer.encode()
         return encode(
-            (_VERSION, str(self.source), self.object_id, self.size, self.chunk_bytes)
-            + (self.expires_ms, b"".join(offer), int(self.state), self.round, self.settling)
-            + (self.failures, self.text, list(self.have))
+            (
+                _VERSION,
+                str(self.source),
+                self.object_id,
+                self.size,
+                self.chunk_bytes,
+                self.expires_ms,
+                offer,
+                int(self.state),
+                self.round,
+                self.settling,
+                self.failures,
+                self.text,
+                list(self.have),
+            )
         )
 
     @staticmethod
@@ -375,9 +408,18 @@ class Received:
     def encode(self) -> bytes:
         """The durable record."""
         return encode(
-            (_VERSION, str(self.source), self.object_id, self.name)
-            + (self.path.encode("utf-8", "surrogateescape"), self.size, self.sha256)
-            + (self.tag, self.priority, self.expires_ms)
+            (
+                _VERSION,
+                str(self.source),
+                self.object_id,
+                self.name,
+                self.path.encode("utf-8", "surrogateescape"),
+                self.size,
+                self.sha256,
+                self.tag,
+                self.priority,
+                self.expires_ms,
+            )
         )
 
     @staticmethod

@@ -14,6 +14,9 @@ EID_BYTES_MAX = EID_CHARS_MAX + 16
 
 _SECTION = "RFC 9171 §4.2.5.1"
 
+# Octets that an unsigned integer takes, by its first octet; 0 for what begins something else.
+_UINT_WIDTH = (*[1] * 24, 2, 3, 5, 9, *[0] * 228)
+
 
 @lru_cache(maxsize=4096)
 def encode_eid(eid: Eid) -> bytes:
@@ -62,21 +65,16 @@ def _eid_end(data: Buffer, offset: int, strict: bool) -> int:
                 if size == 24:
                     size = data[start]
                     start += 1
-                if kind[1] > 0x60 and kind[1] <= 0x78 and start + size <= len(data):
+                if 0x60 < kind[1] <= 0x78 and start + size <= len(data):
                     return start + size
             elif kind[0] == SCHEME_IPN and kind[1] == 0x82:
-                width = _HEAD_WIDTH[data[offset + 3]]
-                width += _HEAD_WIDTH[data[offset + 3 + width]]
-                if offset + 3 + width <= len(data):
-                    return offset + 3 + width
+                node = _UINT_WIDTH[data[offset + 3]]
+                service = _UINT_WIDTH[data[offset + 3 + node]]
+                if node and service and offset + 3 + node + service <= len(data):
+                    return offset + 3 + node + service
     except IndexError:
         raise DecodeError("truncated endpoint identifier", _SECTION, offset) from None
     return cbor.skip_item(data, offset, strict)
-
-
-# Octets of an unsigned integer by its first octet, up to 0x1b; other first octets are an
-# IndexError in `_eid_end`, which then is not the hot path's business.
-_HEAD_WIDTH = (*[1] * 24, 2, 3, 5, 9)
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,223 @@
+"""One block on its way in: its red part, and the reports that were made of it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from stack.engines.ltp.red_part import RedPart
+from stack.wire.ltp import CancelReason, Claim, ReportSegment, SessionId
+
+
+class ImportState(enum.Enum):
+    """Where an import session stands (RFC 5326 §8.2, with the steps of durable acceptance)."""
+
+    OPEN = enum.auto()
+    """Red data is missing, or none has been seen."""
+
+    HELD = enum.auto()
+    """The red part is complete and in the driver's hands; what completes it is not reported."""
+
+    ACCEPTED = enum.auto()
+    """The driver has the block durably; reports are out until they are acknowledged."""
+
+    CANCELLING = enum.auto()
+    """Our cancellation waits for its acknowledgement."""
+
+    CLOSED = enum.auto()
+
+
+class ImportInput(enum.Enum):
+    """What moves an import session."""
+
+    COMPLETE = enum.auto()
+    """The last missing red octet arrived (RFC 5326 §6.9)."""
+
+    ACCEPT = enum.auto()
+    """The driver stored the block."""
+
+    CANCEL = enum.auto()
+    """We cancel: refusal, limits, miscolored data, age (RFC 5326 §6.19)."""
+
+    PEER_CANCEL = enum.auto()
+    """The block sender cancels (RFC 5326 §6.17)."""
+
+    END = enum.auto()
+    """All reports or the cancellation are acknowledged, or given up (RFC 5326 §6.20)."""
+
+
+TRANSITIONS = {
+    (ImportState.OPEN, ImportInput.COMPLETE): ImportState.HELD,
+    (ImportState.OPEN, ImportInput.CANCEL): ImportState.CANCELLING,
+    (ImportState.OPEN, ImportInput.PEER_CANCEL): ImportState.CLOSED,
+    (ImportState.OPEN, ImportInput.END): ImportState.CLOSED,
+    (ImportState.HELD, ImportInput.ACCEPT): ImportState.ACCEPTED,
+    (ImportState.HELD, ImportInput.CANCEL): ImportState.CANCELLING,
+    (ImportState.HELD, ImportInput.PEER_CANCEL): ImportState.CLOSED,
+    (ImportState.ACCEPTED, ImportInput.CANCEL): ImportState.CANCELLING,
+    (ImportState.ACCEPTED, ImportInput.PEER_CANCEL): ImportState.CLOSED,
+    (ImportState.ACCEPTED, ImportInput.END): ImportState.CLOSED,
+    (ImportState.CANCELLING, ImportInput.PEER_CANCEL): ImportState.CLOSED,
+    (ImportState.CANCELLING, ImportInput.END): ImportState.CLOSED,
+}
+"""Every legal move; a pair that is not here is our own bug."""
+
+
+class Note(enum.Enum):
+    """Whether the driver has noted the session durably, so that claims may go out (restarts)."""
+
+    NONE = enum.auto()
+    ASKED = enum.auto()
+    DONE = enum.auto()
+
+
+@dataclass(slots=True)
+class Report:
+    """A report segment that went out, or waits to."""
+
+    segment: ReportSegment
+    acked: bool = False
+    attempts: int = 0
+    sent_at: int = 0
+
+
+class ImportSession:
+    """State of one import session.  It decides what to report, not when."""
+
+    __slots__ = (
+        "_primary_upper",
+        "answers",
+        "block_ends",
+        "cancel_reason",
+        "cancels",
+        "client_service",
+        "green_low",
+        "last_at",
+        "next_serial",
+        "note",
+        "pending",
+        "prefix",
+        "red",
+        "red_bytes",
+        "red_high",
+        "reports",
+        "session",
+        "started_at",
+        "state",
+        "unacked",
+    )
+
+    def __init__(
+        self, session: SessionId, client_service: int, first_serial: int, red: RedPart, now: int
+    ) -> None:
+        self.session = session
+        self.client_service = client_service
+        self.state = ImportState.OPEN
+        self.note = Note.NONE
+        self.prefix = b""
+        """Octets with which its plain red segments begin, once one was seen."""
+
+        self.red = red
+        self.red_bytes: int | None = None
+        """Length of the red part, known once a segment ended it."""
+
+        self.red_high = 0
+        """End of the farthest red octet seen; stays when the buffer is given up."""
+
+        self.green_low: int | None = None
+        """Offset of the lowest green octet seen."""
+
+        self.block_ends = False
+        """Whether the end of the block was seen."""
+
+        self.pending: dict[int, tuple[int, int]] = {}
+        """Checkpoints not yet answered: serial -> (report that each answers, upper bound)."""
+
+        self.answers: dict[int, list[int]] = {}
+        """Checkpoints answered: serial -> serials of the reports."""
+
+        self.reports: dict[int, Report] = {}
+        self.unacked: set[int] = set()
+        self.next_serial = first_serial
+        self.cancel_reason = CancelReason.SYS_CNCLD
+        self.cancels = 0
+        self.started_at = now
+        self.last_at = now
+        self._primary_upper = 0
+
+    def move(self, what: ImportInput) -> None:
+        """Change state as the table says."""
+        self.state = TRANSITIONS[self.state, what]
+
+    @property
+    def complete(self) -> bool:
+        """Every red octet has arrived."""
+        return self.red_bytes is not None and len(self.red.ranges) == self.red_bytes
+
+    def miscolored(self, red: bool, offset: int, end: int) -> bool:
+        """Whether a segment breaks the order red before green (RFC 5326 §6.21)."""
+        if red:
+            return self.green_low is not None and end > self.green_low
+        return offset < self.red_high
+
+    def give_up_buffer(self) -> None:
+        """Free the red octets: the driver has them, or nobody will."""
+        self.red = RedPart(0)
+        self.prefix = b""
+
+    def next_report_serial(self) -> int:
+        """RFC 5326 §3.2.2: each report's serial number is one more than the last."""
+        self.next_serial += 1
+        return self.next_serial - 1
+
+    def report(self, checkpoint_serial: int, claims_max: int) -> list[Report]:
+        """Report on a checkpoint's scope, or, for serial 0, on everything new (§6.11).
+
+        As many segments as the claims need; the scope of each begins where that of the one
+        before ended, so that together they account for all of it.
+        """
+        if checkpoint_serial:
+            answered, upper = self.pending.pop(checkpoint_serial)
+        else:
+            answered, upper = 0, self.red_high
+        lower = self._lower(answered, upper)
+        spans = self._spans(lower, upper)
+        made = []
+        for first in range(0, max(1, len(spans)), claims_max):
+            part = spans[first : first + claims_max]
+            reach = upper if first + claims_max >= len(spans) else part[-1][1]
+            made.append(
+                Report(
+                    ReportSegment(
+                        session=self.session,
+                        report_serial=self.next_report_serial(),
+                        checkpoint_serial=checkpoint_serial,
+                        upper=reach,
+                        lower=lower,
+                        claims=tuple(Claim(start - lower, stop - start) for start, stop in part),
+                    )
+                )
+            )
+            lower = reach
+        for report in made:
+            self.reports[report.segment.report_serial] = report
+            self.unacked.add(report.segment.report_serial)
+        if checkpoint_serial:
+            self.answers[checkpoint_serial] = [each.segment.report_serial for each in made]
+        return made
+
+    def _lower(self, answered: int, upper: int) -> int:
+        """Lower bound of a report (RFC 5326 §6.11)."""
+        if answered:  # secondary: the bound of the report that the checkpoint answers
+            prior = self.reports.get(answered)
+            lower = 0 if prior is None else prior.segment.lower
+            return lower if lower < upper else 0
+        lower = self._primary_upper
+        self._primary_upper = max(lower, upper)
+        # A primary checkpoint that was overtaken by a later one has its scope reported anew.
+        return lower if lower < upper else 0
+
+    def _spans(self, lower: int, upper: int) -> list[tuple[int, int]]:
+        if self.state is ImportState.ACCEPTED:  # complete, and the buffer is gone
+            return [(lower, upper)]
+        return list(self.red.ranges.spans(lower, upper))

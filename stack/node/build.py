@@ -1,0 +1,77 @@
+"""The composition root: which class stands behind which port."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stack.adapters.runner import Shim
+from stack.core.sansio import Trace
+from stack.core.train import Train
+from stack.engines.ltp import LtpEngine
+from stack.fec.config import FecConfig
+from stack.fec.framework import FecReceiver, FecSender
+from stack.node.config import LinkConfig, NodeConfig
+from stack.node.effects import Effects
+from stack.node.environment import Environment
+from stack.node.link import Link
+from stack.ports.store import BundleStore
+from stack.security import BpSec, SecurityPolicy, load_keys
+from stack.storage.memory import MemoryStore
+from stack.storage.sqlite import SqliteStore
+
+
+class FecShim:
+    """FECFRAME (RFC 6363) both ways, as the runner wants it."""
+
+    def __init__(self, config: FecConfig, trace: Trace) -> None:
+        self._sender = FecSender(config, trace)
+        self._receiver = FecReceiver(config, trace)
+
+    def protect(self, trains: list[Train], now: int) -> list[Train]:
+        """Source trains with their payload ids, and the repair trains that became ready."""
+        return self._sender.protect(trains, now)
+
+    def recover(self, train: Train, now: int) -> list[Train]:
+        """What arrived, and what could be repaired with it."""
+        return self._receiver.receive(train, now)
+
+    def next_deadline(self) -> int | None:
+        """The earlier of both directions."""
+        deadlines = (self._sender.next_deadline(), self._receiver.next_deadline())
+        return min((at for at in deadlines if at is not None), default=None)
+
+    def handle_deadline(self, now: int) -> tuple[list[Train], list[Train]]:
+        """(trains to send, trains received) that became due."""
+        return self._sender.handle_deadline(now), self._receiver.handle_deadline(now) or []
+
+    def counters(self) -> dict[str, int]:
+        """Totals of both directions."""
+        return self._sender.counters() | self._receiver.counters()
+
+
+def open_store(config: NodeConfig, trace: Trace) -> BundleStore:
+    """The store that the configuration names.  Raises `StoreError` when it cannot be opened."""
+    Path(config.data_dir).mkdir(parents=True, exist_ok=True)
+    if config.store.kind == "memory":
+        return MemoryStore(config.store.quota_bytes)
+    path = Path(config.data_dir) / "store"
+    return SqliteStore(path, config.store.sqlite, trace)
+
+
+def make_security(config: NodeConfig, environment: Environment, trace: Trace) -> BpSec | None:
+    """BPSec with the keys of the key file, or None when the configuration turns it off."""
+    if config.security.protect == "none":
+        trace("security_off", {"node": config.id})
+        return None
+    keys = load_keys(Path(config.security.key_file))
+    return BpSec(keys, environment.entropy, SecurityPolicy())
+
+
+async def make_link(
+    config: LinkConfig, environment: Environment, effects: Effects, trace: Trace
+) -> Link:
+    """A link with its engine, coding and port."""
+    port = await environment.open_port(config)
+    shim: Shim | None = FecShim(config.fec, trace) if config.fec is not None else None
+    engine = LtpEngine(config.ltp, entropy=environment.entropy, trace=trace)
+    return Link(config, engine, port, effects, environment.clock, trace, shim=shim)

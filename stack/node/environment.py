@@ -1,0 +1,55 @@
+"""What a node takes from the world: time, randomness, datagram ports.  Real by default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from stack.adapters.clock import SystemClock
+from stack.adapters.udp import open_udp
+from stack.core.clock import Clock
+from stack.core.errors import ConfigError
+from stack.core.sansio import Entropy
+from stack.node.config import LinkConfig
+from stack.ports.datagram import DatagramPort
+
+OpenPort = Callable[[LinkConfig], Awaitable[DatagramPort]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """The world of one node.  A simulation gives it virtual time, seeded randomness and simulated
+    ports; nothing in a node looks past this object."""
+
+    clock: Clock
+    entropy: Entropy
+    open_port: OpenPort
+    threads: bool = True
+    """False: the store commits on the event loop, as virtual time needs."""
+
+    @classmethod
+    def real(cls) -> Environment:
+        """The operating system's clock, randomness and UDP sockets."""
+        return cls(clock=SystemClock(), entropy=os.urandom, open_port=open_udp_link)
+
+
+async def open_udp_link(link: LinkConfig) -> DatagramPort:
+    """The UDP port of a link.  Raises `ConfigError` when it cannot be opened."""
+    local = parse_address(f"links.{link.name}.local", link.local)
+    remote = parse_address(f"links.{link.name}.remote", link.remote) if link.remote else None
+    return await open_udp(
+        local,
+        remote,
+        repair_port=link.fec is not None,
+        fast=None if link.fast else False,
+        receive_buffer_bytes=link.receive_buffer_bytes,
+    )
+
+
+def parse_address(key: str, text: str) -> tuple[str, int]:
+    """`host:port` or `[v6]:port`.  Raises `ConfigError`."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise ConfigError(key, f"{text!r} is no address", 'write "127.0.0.1:4556" or "[::1]:4556"')
+    return host.strip("[]"), int(port)

@@ -1,0 +1,227 @@
+"""A node: the stack put together for one configuration, as an async context manager."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from stack.contacts.files import load_plan
+from stack.contacts.plan import Contact, Plan, Range
+from stack.core.clock import MILLISECOND, dtn_from_iso
+from stack.core.errors import ConfigError
+from stack.core.sansio import Trace, no_trace
+from stack.engines.bundle_agent import BundleAgent
+from stack.engines.bundle_agent.agent import SPACE as AGENT_SPACE
+from stack.node import build
+from stack.node.application import LocalPort
+from stack.node.config import NodeConfig, load_config
+from stack.node.contacts import ContactDriver
+from stack.node.effects import Effects
+from stack.node.environment import Environment
+from stack.node.link import SPACE as LTP_SPACE
+from stack.node.link import Link
+from stack.ports.store import BundleStore
+from stack.routing.forwarder import Forwarder
+from stack.services.suite import Handler, Services
+from stack.storage.writer import StoreWriter
+from stack.telemetry.jsonl import JsonLines, fan_out
+
+EXPIRY_PERIOD_S = 1.0
+"""How often the store is asked for bundles whose lifetime has ended."""
+
+FOREVER_MS = 1 << 47
+"""End of the contacts that stand for unscheduled links (the year 6459)."""
+
+
+class Node:
+    """One Orbitferry node.
+
+        async with Node(load_config(Path("gs1.toml"))) as node:
+            await node.services.files.send("dtn://sat1/", Path("tasking.bin"))
+
+    `handlers` are job handlers registered in code.  `environment` replaces the operating system
+    by a simulation.  Several nodes fit in one process: nothing is shared between them.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        *,
+        handlers: Mapping[str, Handler] | None = None,
+        environment: Environment | None = None,
+        plan: Plan | None = None,
+        trace: Trace = no_trace,
+    ) -> None:
+        self.config = config
+        self.node_id = config.node_id
+        self._handlers = dict(handlers or {})
+        self._environment = environment or Environment.real()
+        self._plan = plan
+        self._user_trace = trace
+        self._log: TextIO | None = None
+        self._stack: contextlib.AsyncExitStack | None = None
+        self.links: dict[str, Link] = {}
+        self.port: LocalPort
+        self.services: Services
+        self._agent: BundleAgent
+        self._store: BundleStore
+        self._contacts: ContactDriver
+
+    @classmethod
+    def from_file(cls, path: Path, **options: Any) -> Self:
+        """A node from its TOML file.  Raises `ConfigError` that names key and remedy."""
+        return cls(load_config(path), **options)
+
+    # ---- life ------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._stack is not None:
+            raise ConfigError("node", "is running already", "make a new Node to run another")
+        async with contextlib.AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._stack is not None:
+            stack, self._stack = self._stack, None
+            await stack.aclose()
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        config, environment = self.config, self._environment
+        clock = environment.clock
+        trace = self.trace = self._tracer(stack)
+        self._store = build.open_store(config, trace)
+        stack.callback(self._store.close)
+        writer = StoreWriter(self._store, inline=not environment.threads)
+        stack.push_async_callback(writer.close)
+        now_ms = clock.dtn_ms()
+        plan = self._load_plan(now_ms)
+        forwarder = Forwarder(
+            config.id,
+            plan,
+            direct=[link.peer for link in config.links if not link.scheduled],
+            default=config.contacts.default or None,
+        )
+        reserved = self._store.read(AGENT_SPACE, "sequence")
+        self._agent = agent = BundleAgent(
+            config.agent,
+            forwarder,
+            security=build.make_security(config, environment, trace),
+            sequence_reserved=int.from_bytes(reserved or b"", "big"),
+            trace=trace,
+        )
+        effects = Effects(agent, self._store, writer, clock, trace)
+        restored = agent.restore(self._store.scan(), now_ms)
+        self.port = LocalPort(
+            self.node_id, effects, self._store, clock, environment.entropy, trace, asyncio.sleep
+        )
+        notes = [key for key, _ in self._store.read_all(LTP_SPACE)]
+        for link_config in config.links:
+            link = await build.make_link(link_config, environment, effects, trace)
+            stack.push_async_callback(link.close)
+            link.recover(notes)
+            self.links[link_config.name] = link
+        effects.settle()
+        self._follow(stack, plan)
+        self.services = Services(self.port, config.services, Path(config.data_dir), self._handlers)
+        await self.services.start()
+        stack.push_async_callback(self.services.close)
+        expiry = asyncio.create_task(self._expire(effects))
+        stack.push_async_callback(_cancelled, expiry)
+        trace("node_started", {"bundles": restored, "links": len(self.links)})
+        stack.callback(trace, "node_stopped", {})
+
+    def _follow(self, stack: contextlib.AsyncExitStack, plan: Plan) -> None:
+        now = self._environment.clock.now()
+        scheduled = [link for link in self.links.values() if link.config.scheduled]
+        self._contacts = ContactDriver(
+            self.config.id, scheduled, self._environment.clock, self._agent.contact_ended
+        )
+        stack.callback(self._contacts.close)
+        self._contacts.follow(plan)
+        for link in self.links.values():
+            if not link.config.scheduled:
+                rate = link.config.rate_bps
+                owlt_ns = round(link.config.owlt_ms * MILLISECOND)
+                link.set_contact(
+                    now, tx_up=True, rx_up=True, rate_bps=rate or None, owlt_ns=owlt_ns
+                )
+
+    def _tracer(self, stack: contextlib.AsyncExitStack) -> Trace:
+        log = self.config.log
+        if log.level == "off":
+            return self._user_trace
+        stream: TextIO = sys.stderr
+        if log.file:
+            stream = stack.enter_context(open(log.file, "a", encoding="utf-8"))
+        lines = JsonLines(
+            stream, self._environment.clock, self.config.id, debug=log.level == "debug"
+        )
+        return fan_out(lines, self._user_trace)
+
+    def _load_plan(self, now_ms: int) -> Plan:
+        """The contact plan, with unscheduled links as contacts without end."""
+        plan = self._plan
+        section = self.config.contacts
+        if plan is None and section.plan:
+            reference = dtn_from_iso(section.reference) if section.reference else now_ms
+            plan = load_plan(Path(section.plan), reference)
+        plan = plan or Plan()
+        contacts: list[Contact] = []
+        ranges: list[Range] = []
+        own = self.config.id
+        for link in self.config.links:
+            if link.scheduled:
+                continue
+            rate = link.rate_bps or float("inf")
+            owlt_ns = round(link.owlt_ms * MILLISECOND)
+            for a, b in ((own, link.peer), (link.peer, own)):
+                contacts.append(Contact(a, b, 0, FOREVER_MS, rate))
+                ranges.append(Range(a, b, 0, FOREVER_MS, owlt_ns))
+        return plan.add(contacts, ranges)
+
+    async def _expire(self, effects: Effects) -> None:
+        while True:
+            await asyncio.sleep(EXPIRY_PERIOD_S)
+            await effects.expire()
+
+    # ---- what an operator asks -------------------------------------------------------------
+
+    def set_plan(self, plan: Plan) -> None:
+        """Follow another contact plan from now on; what waits is routed anew."""
+        self._plan = plan
+        now_ms = self._environment.clock.dtn_ms()
+        whole = self._load_plan(now_ms)
+        self._agent.plan_changed(whole, now_ms)
+        self._contacts.follow(whole)
+
+    def counters(self) -> dict[str, int]:
+        """Every counter of the node by name; they only grow while it runs."""
+        usage = self._store.usage()
+        found = {f"bundles.{key}": value for key, value in self._agent.counters.items()}
+        found |= {
+            "store.bundles": usage.bundles,
+            "store.bytes": usage.bytes,
+            "store.quota_bytes": usage.quota_bytes,
+            "queue.bytes": self._agent.forwarder.bytes_waiting,
+            "queue.bundles": self._agent.forwarder.bundles_waiting,
+        }
+        for link in self.links.values():
+            found |= {f"link.{link.name}.{key}": n for key, n in link.counters().items()}
+        return found
+
+    def counters_json(self) -> str:
+        """The same as one JSON object."""
+        return json.dumps(self.counters(), sort_keys=True)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,215 @@
+"""The inbound objects: their records, deadlines and partial files, kept in step."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from stack.core.clock import MILLISECOND, SECOND
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError
+from stack.ports.application import AppPort, Outgoing
+from stack.services.batch import Batch
+from stack.services.files import messages as wire
+from stack.services.files.config import FilesConfig
+from stack.services.files.messages import Outcome, Receipt, Repair
+from stack.services.files.partial import Shelf
+from stack.services.files.policy import Policy, Verdict
+from stack.services.files.state import (
+    SPACE_IN,
+    FileEvent,
+    InObject,
+    InState,
+    InStep,
+    Progress,
+    rate_of,
+)
+from stack.services.names import FILES, service_of
+from stack.services.waiting import Timers
+
+_LIFETIME_STEP_MS: Final = 60_000
+"""Lifetimes that differ by less are the same: clocks and encodings round."""
+
+_RECEIPT_LIFETIME_MS_MIN: Final = 3_600_000
+"""The last word is worth an hour more than the object, so that the sender hears it."""
+
+_OUTCOMES: Final = (
+    Outcome.BUSY,
+    Outcome.RECEIVED,
+    Outcome.FAILED,
+    Outcome.FAILED,
+    Outcome.CANCELLED,
+)
+"""What the sender is told, by `InState`."""
+
+
+def object_key(source: Eid, object_id: bytes) -> str:
+    """The durable key of an object: its id is the sender's word, so the sender is part of it."""
+    return hashlib.sha256(str(source).encode() + b"\0" + object_id).hexdigest()[:32]
+
+
+class Ledger:
+    """Everything known about inbound objects.  Changes go through a `Batch`."""
+
+    def __init__(
+        self,
+        port: AppPort,
+        config: FilesConfig,
+        policy: Policy,
+        shelf: Shelf,
+        emit: Callable[[FileEvent], None],
+    ) -> None:
+        self.timers = Timers()
+        self._port = port
+        self._config = config
+        self._policy = policy
+        self._shelf = shelf
+        self._emit = emit
+        self._service = service_of(port.node_id, FILES)
+        self._objects: dict[str, InObject] = {}
+        self._closed: deque[str] = deque()
+
+    def load(self) -> Iterator[InObject]:
+        """Take up the durable records, and give those of objects under way."""
+        for key, value in self._port.read_all(SPACE_IN):
+            try:
+                obj = InObject.decode(key, value)
+            except DecodeError as error:
+                self._port.trace("files.bad_record", {"key": key, "error": str(error)})
+                continue
+            if obj.have and not self._shelf.has(obj):
+                obj.have = type(obj.have)()  # somebody removed the file: begin anew
+            self.admit(obj)
+            if obj.state is InState.RECEIVING:
+                yield obj
+        self._shelf.sweep(
+            {key for key, obj in self._objects.items() if obj.state is InState.RECEIVING}
+        )
+
+    def find(self, source: Eid, object_id: bytes) -> InObject | None:
+        """The object of that sender, or None."""
+        return self._objects.get(object_key(source, object_id))
+
+    def by_key(self, key: str) -> InObject | None:
+        """The object of a durable key, or None."""
+        return self._objects.get(key)
+
+    def admit(self, obj: InObject) -> None:
+        """Begin to track an object."""
+        obj.started_ns = self._port.now()
+        self._objects[obj.key] = obj
+        if obj.state is InState.RECEIVING:
+            self._policy.open(obj.size)
+            self.timers.set(f"end/{obj.key}", self._at(obj.expires_ms))
+        else:
+            self._retire(obj)
+
+    def extend(self, obj: InObject, expires_ms: int) -> bool:
+        """An object lives as long as the longest-lived bundle about it; whether that changed."""
+        if expires_ms <= obj.expires_ms + _LIFETIME_STEP_MS:
+            return False
+        obj.expires_ms = expires_ms
+        self.timers.set(f"end/{obj.key}", self._at(expires_ms))
+        return True
+
+    def keep(self, obj: InObject, batch: Batch) -> None:
+        """Record an object as it is now."""
+        batch.write(SPACE_IN, obj.key, obj.encode())
+
+    def close(self, obj: InObject, step: InStep, text: str, batch: Batch) -> bool:
+        """Take an object to a final state; whether it was under way."""
+        if not obj.step(step, text[: wire.TEXT_CHARS_MAX]):
+            return False
+        self._policy.close(obj.size)
+        self.keep(obj, batch)
+        for kind in ("end", "settle"):
+            self.timers.clear(f"{kind}/{obj.key}")
+        self._retire(obj)
+        while len(self._closed) > self._config.objects_max:
+            self._forget(self._closed.popleft(), batch)
+        # Only now: a record that claims chunks must not outlive its file.
+        batch.after(lambda: self._shelf.remove(obj.key))
+        batch.after(lambda: self.report(obj.state.name.lower(), obj))
+        return True
+
+    def fail(self, obj: InObject, text: str, batch: Batch) -> None:
+        """An object cannot be received: record it and tell the sender."""
+        if self.close(obj, InStep.FAILED, text, batch):
+            self.answer(obj, batch)
+
+    def forget_due(self, obj: InObject, batch: Batch) -> None:
+        """Forget an object that was over long ago."""
+        self._forget(obj.key, batch)
+
+    def _retire(self, obj: InObject) -> None:
+        over_ms = max(obj.expires_ms, self._port.dtn_ms()) + self._config.retain_ms
+        self.timers.set(f"forget/{obj.key}", self._at(over_ms))
+        self._closed.append(obj.key)
+
+    def _forget(self, key: str, batch: Batch) -> None:
+        if self._objects.pop(key, None) is not None:
+            self.timers.clear(f"forget/{key}")
+            batch.write(SPACE_IN, key, None)
+
+    def _at(self, dtn_ms: int) -> int:
+        return self._port.now() + (dtn_ms - self._port.dtn_ms()) * MILLISECOND
+
+    def settle(self, obj: InObject) -> None:
+        """Wait a little for stragglers before asking for what is missing."""
+        due_ns = self._port.now() + round(self._config.settle_s * SECOND)
+        self.timers.set(f"settle/{obj.key}", due_ns)
+
+    # -- what is said to the sender
+
+    def request(self, obj: InObject, batch: Batch) -> None:
+        """Ask for the first missing chunks, under the number of the object's round."""
+        spans = obj.missing(wire.REPAIR_SPANS_MAX)
+        if spans and 2 <= obj.round <= wire.ROUND_MAX:
+            repair = Repair(obj.object_id, obj.round, spans)
+            self._say(obj.source, repair.encode(), obj.expires_ms, batch)
+
+    def answer(self, obj: InObject, batch: Batch) -> None:
+        """Tell the object's fate."""
+        verdict = Verdict(_OUTCOMES[obj.state], obj.text)
+        self.tell(obj.source, obj.object_id, verdict, obj.expires_ms, batch)
+
+    def tell(
+        self, to: Eid, object_id: bytes, verdict: Verdict, expires_ms: int, batch: Batch
+    ) -> None:
+        """Send a receipt."""
+        receipt = Receipt(object_id, verdict.outcome, verdict.text)
+        self._say(to, receipt.encode(), expires_ms, batch)
+
+    def _say(self, to: Eid, payload: bytes, expires_ms: int, batch: Batch) -> None:
+        if not to.is_null:
+            lifetime_ms = max(expires_ms - self._port.dtn_ms(), _RECEIPT_LIFETIME_MS_MIN)
+            batch.sends.append(Outgoing(to, payload, lifetime_ms, self._service, priority=2))
+
+    # -- what is said to people
+
+    def report(self, kind: str, obj: InObject) -> None:
+        """Emit an event."""
+        self._emit(FileEvent(kind, self.progress(obj)))
+
+    def progress(self, obj: InObject) -> Progress:
+        """How far an object is."""
+        is_open = obj.state is InState.RECEIVING
+        done = obj.have_bytes if is_open else (obj.size if obj.state is InState.RECEIVED else 0)
+        return Progress(
+            obj.object_id,
+            obj.source,
+            "" if obj.offer is None else obj.offer.name,
+            "in",
+            obj.state.name.lower(),
+            is_open,
+            done,
+            obj.size,
+            rate_of(obj.got_bytes, obj.started_ns, self._port.now()) if is_open else 0.0,
+            obj.text,
+        )
+
+    def all_progress(self) -> Iterator[Progress]:
+        """How far every object is."""
+        return map(self.progress, list(self._objects.values()))

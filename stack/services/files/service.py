@@ -1,0 +1,307 @@
+"""The file service of a node: sender, receiver, inboxes, and the loop that feeds them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError, LocalError
+from stack.ports.application import AppPort, Delivery
+from stack.services.batch import Batch
+from stack.services.files import messages as wire
+from stack.services.files.config import FilesConfig
+from stack.services.files.inbox import Inbox, Place, place_by_name
+from stack.services.files.ledger import Ledger
+from stack.services.files.partial import Shelf
+from stack.services.files.policy import Accepts, Policy, accept_all
+from stack.services.files.receiver import Receiver
+from stack.services.files.sender import Sender
+from stack.services.files.source import Prepared, Sending, prepare, walk_folder
+from stack.services.files.state import SPACE_INBOX, FileEvent, InObject, Progress, Received
+from stack.services.files.verifier import Verifier
+from stack.services.names import FILES, service_of
+
+
+def ignore_event(event: FileEvent) -> None:
+    """The listener that does nothing."""
+
+
+def _absolute(path: Path) -> str:
+    return os.path.abspath(path)
+
+
+class FilesService:
+    """Sends and receives files of any size.
+
+        files = FilesService(port, Path("incoming"))
+        async with files:
+            await files.send(Path("scene.tif"), Eid.parse("dtn://sat1/"))
+            async for received in files.inbox:
+                print(received.name, received.path)
+
+    Everything survives the end of the process at any moment.  Received files are put under
+    `directory`, which must lie on one file system that has hard links.  `on_event` is called after
+    each durable change; it must be quick and must not raise.
+    """
+
+    def __init__(
+        self,
+        port: AppPort,
+        directory: Path,
+        config: FilesConfig | None = None,
+        *,
+        accepts: Accepts = accept_all,
+        on_event: Callable[[FileEvent], None] = ignore_event,
+    ) -> None:
+        """Registers the service.  Raises `LocalError` when it is taken, `OSError` when
+        `directory` cannot be made."""
+        self._port = port
+        self._config = config or FilesConfig()
+        self._root = os.path.abspath(directory)
+        os.makedirs(self._root, exist_ok=True)
+        self._lock = asyncio.Lock()
+        self._listeners = [on_event]
+        self.inbox = Inbox(port, "", place_by_name)
+        """Objects that no other inbox asked for."""
+
+        self._inboxes = [self.inbox]
+        policy = Policy(self._config, self._root, accepts, self._unhandled)
+        self._shelf = Shelf(self._root)
+        self._ledger = Ledger(port, self._config, policy, self._shelf, self._emit)
+        queue: asyncio.Queue[InObject] = asyncio.Queue()
+        shared = (self._ledger, self._shelf)
+        self._receiver = Receiver(
+            port, self._config, self._lock, *shared, policy, self._choose_inbox, queue
+        )
+        self._verifier = Verifier(
+            port, self._root, self._config, self._lock, *shared, self._choose_inbox, queue
+        )
+        self._sender = Sender(port, self._config, self._lock, self._emit)
+        self._endpoint = port.register(service_of(port.node_id, FILES))
+        self._task: asyncio.Task[None] | None = None
+        self._started = False
+        self.malformed = 0
+        """Bundles that were no message of this service."""
+
+    @property
+    def directory(self) -> Path:
+        """Where received files are put."""
+        return Path(self._root)
+
+    # -- sending
+
+    async def send(
+        self,
+        path: Path,
+        destination: Eid,
+        *,
+        name: str | None = None,
+        priority: int = 1,
+        lifetime_ms: int | None = None,
+        tag: str = "",
+        chunk_bytes: int | None = None,
+    ) -> bytes:
+        """Send a file to the node of `destination`; returns its object id once that is durable.
+
+        The file must stay as it is until the object is closed (see `wait`).  `name` is what the
+        receiver calls it, its base name by default.  Raises `LocalError`, `StoreError`.
+        """
+        prepared = await self.prepare(
+            path,
+            destination,
+            name=name,
+            priority=priority,
+            lifetime_ms=lifetime_ms,
+            tag=tag,
+            chunk_bytes=chunk_bytes,
+        )
+        await self._port.commit(write=prepared.writes)
+        self.start(prepared)
+        return prepared.spec.object_id
+
+    async def send_folder(
+        self,
+        path: Path,
+        destination: Eid,
+        *,
+        name: str | None = None,
+        priority: int = 1,
+        lifetime_ms: int | None = None,
+    ) -> list[bytes]:
+        """Send every regular file below a folder, each as an object named
+        ``name/relative/path``; their ids.  Symbolic links and empty folders are left out.
+        Raises `LocalError`, `StoreError`; what was begun before the error continues."""
+        base = path.name if name is None else name
+        ids = []
+        for file, relative in walk_folder(str(path), self._config.folder_files_max):
+            ids.append(
+                await self.send(
+                    Path(file),
+                    destination,
+                    name=f"{base}/{relative}" if base else relative,
+                    priority=priority,
+                    lifetime_ms=lifetime_ms,
+                )
+            )
+        return ids
+
+    async def prepare(
+        self,
+        path: Path,
+        destination: Eid,
+        *,
+        name: str | None = None,
+        priority: int = 1,
+        lifetime_ms: int | None = None,
+        tag: str = "",
+        chunk_bytes: int | None = None,
+    ) -> Prepared:
+        """Hash a file, so that sending it can be part of the caller's transaction: commit
+        `writes` of the result, then call `start` with it."""
+        if not self._sender.admissible():
+            raise LocalError(f"{self._config.objects_max} objects are under way already")
+        sending = Sending(
+            name=path.name if name is None else name,
+            priority=priority,
+            lifetime_ms=self._config.lifetime_ms if lifetime_ms is None else lifetime_ms,
+            tag=tag,
+            chunk_bytes=self._config.chunk_bytes if chunk_bytes is None else chunk_bytes,
+        )
+        if sending.chunk_bytes not in range(wire.CHUNK_BYTES_MIN, self._config.batch_bytes + 1):
+            raise LocalError(f"chunks of {chunk_bytes} octets: too small, or above batch_bytes")
+        return await prepare(self._port, _absolute(path), destination, sending)
+
+    def start(self, prepared: Prepared) -> None:
+        """Begin to send what was prepared and committed."""
+        self._sender.start(prepared)
+
+    async def cancel(self, object_id: bytes) -> bool:
+        """Give up sending an object, and tell the receiver; whether it was under way."""
+        return await self._sender.cancel(object_id)
+
+    async def abandon(self, source: Eid, object_id: bytes) -> bool:
+        """Give up receiving an object, and tell its sender; whether it was under way."""
+        return await self._receiver.abandon(source, object_id)
+
+    async def wait(self, object_id: bytes) -> Progress:
+        """Wait until an object that is sent from here has been delivered or has failed.  Raises
+        `LocalError` when it is not known (any more)."""
+        return await self._sender.wait(object_id)
+
+    # -- looking
+
+    def progress(self, object_id: bytes) -> Progress | None:
+        """How far an object sent from here is, or None when it is not known (any more)."""
+        return self._sender.progress(object_id)
+
+    def all_progress(self) -> Iterator[Progress]:
+        """How far every known object is, both ways."""
+        yield from self._sender.all_progress()
+        yield from self._ledger.all_progress()
+
+    def listen(self, listener: Callable[[FileEvent], None]) -> None:
+        """Call `listener` for each event, beside `on_event`."""
+        self._listeners.append(listener)
+
+    def subscribe(self, prefix: str, place: Place) -> Inbox:
+        """An inbox for objects whose tag begins with `prefix` (the longest one that fits); before
+        the service runs.  Raises `LocalError` later, or when the prefix is taken."""
+        if self._started or any(inbox.prefix == prefix for inbox in self._inboxes):
+            raise LocalError(f"inbox {prefix!r} is taken, or the service runs already")
+        inbox = Inbox(self._port, prefix, place)
+        self._inboxes.append(inbox)
+        return inbox
+
+    # -- running
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        self._load()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for loop in (self._sender.pump, self._sender.tick, self._receiver.tick):
+                    group.create_task(loop())
+                group.create_task(self._verifier.run())
+                group.create_task(self._receive())
+        finally:
+            self._endpoint.close()
+            self._shelf.close()
+
+    async def __aenter__(self) -> FilesService:
+        self._load()
+        self._task = asyncio.get_running_loop().create_task(self.run())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def _load(self) -> None:
+        if self._started:
+            return
+        self._started = True
+        self._receiver.load()
+        for key, value in self._port.read_all(SPACE_INBOX):
+            try:
+                received = Received.decode(key, value)
+            except DecodeError as error:
+                self._port.trace("files.bad_record", {"key": key, "error": str(error)})
+                continue
+            self._choose_inbox(received.tag).put(received)
+
+    async def _receive(self) -> None:
+        while True:
+            deliveries = await self._endpoint.receive_many(self._config.receive_batch)
+            async with self._lock:
+                batch = Batch()
+                batch.consumed = deliveries
+                for delivery in deliveries:
+                    self._handle(delivery, batch)
+                self._receiver.finish_batch(batch)
+                await batch.commit(self._port)
+
+    def _handle(self, delivery: Delivery, batch: Batch) -> None:
+        if delivery.admin:
+            return
+        source = delivery.id.source
+        try:
+            message = wire.decode_message(delivery.payload)
+        except DecodeError as error:
+            self.malformed += 1
+            self._port.trace("files.malformed", {"source": str(source), "error": str(error)})
+            return
+        match message:
+            case wire.Chunk():
+                self._receiver.on_chunk(delivery, message, batch)
+            case wire.Offer():
+                self._receiver.on_offer(delivery, message, batch)
+            case wire.Cancel():
+                self._receiver.on_cancel(source, message, batch)
+            case wire.Repair():
+                self._sender.on_repair(source, message, batch)
+            case wire.Receipt():
+                self._sender.on_receipt(source, message, batch)
+
+    def _choose_inbox(self, tag: str) -> Inbox:
+        fitting = (inbox for inbox in self._inboxes if tag.startswith(inbox.prefix))
+        return max(fitting, key=lambda inbox: len(inbox.prefix))
+
+    def _unhandled(self) -> int:
+        return sum(map(len, self._inboxes))
+
+    def _emit(self, event: FileEvent) -> None:
+        for listener in self._listeners:
+            listener(event)

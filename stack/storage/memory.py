@@ -1,0 +1,236 @@
+"""The store of nodes that need not survive a restart, and of simulations: dicts and heaps."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from stack.core.errors import LocalError
+from stack.core.train import Buffer
+from stack.ports.store import (
+    DUPLICATE,
+    NO_ROOM,
+    Committed,
+    Move,
+    Op,
+    Place,
+    Put,
+    Release,
+    Stored,
+    Usage,
+    Write,
+)
+from stack.storage.config import KEY_BYTES_MAX, StoreConfig
+from stack.storage.staged import Staged
+from stack.storage.staging import EXPIRED_MAX
+
+
+class MemoryStore:
+    """A `BundleStore` and `StagingStore` without a disk; it treats ops, room and duplicates
+    exactly as `SqliteStore` does.  Wires are kept as they are given: do not change them."""
+
+    def __init__(
+        self, quota_bytes: int, quota_bundles: int = StoreConfig().quota_bundles
+    ) -> None:
+        self._quota_bytes = quota_bytes
+        self._quota_bundles = quota_bundles
+        self._next_ref = 1
+        self._octets = 0
+        self._held: dict[int, tuple[Stored, Buffer]] = {}
+        self._seen: dict[bytes, tuple[int, int]] = {}
+        """Ref and expiry by key."""
+        self._expiry: list[tuple[int, bytes, int]] = []
+        """Heap of (expiry, key, ref); entries whose key was taken over are skipped."""
+        self._evictable: list[tuple[int, int]] = []
+        """Heap of (priority, ref); entries that are gone or not evictable are skipped."""
+        self._state: dict[str, dict[str, bytes]] = {}
+
+    def commit(self, ops: Sequence[Op], now_ms: int) -> Committed:
+        """See `BundleStore.commit`."""
+        puts: list[Put] = []
+        releases: list[int] = []
+        moves: dict[int, Move] = {}
+        writes: list[Write] = []
+        for op in ops:
+            if isinstance(op, Put):
+                puts.append(op)
+            elif isinstance(op, Release):
+                releases.append(op.ref)
+            elif isinstance(op, Move):
+                moves[op.ref] = op
+            elif isinstance(op, Write):
+                writes.append(op)
+            else:
+                raise LocalError(f"not a store operation: {op!r}")
+        for put in puts:
+            if len(put.key) > KEY_BYTES_MAX:
+                raise LocalError(f"a key of {len(put.key)} octets, where {KEY_BYTES_MAX} fit")
+        for move in moves.values():
+            self._move(move)
+        for ref in releases:
+            self._drop(ref)
+        committed = self._put(puts, now_ms)
+        for write in writes:
+            space = self._state.setdefault(write.space, {})
+            if write.value is None:
+                space.pop(write.key, None)
+            else:
+                space[write.key] = bytes(write.value)
+        return committed
+
+    def stage(self, ops: Sequence[Op], now_ms: int) -> Staged[Committed]:
+        """`commit`: there is no disk to wait for."""
+        return Staged(self.commit(ops, now_ms), _nothing)
+
+    def load(self, refs: Sequence[int]) -> list[Buffer | None]:
+        """See `BundleStore.load`."""
+        held = self._held
+        return [held[ref][1] if ref in held else None for ref in refs]
+
+    def scan(self) -> Iterator[Stored]:
+        """See `BundleStore.scan`."""
+        for ref in sorted(self._held):
+            if ref in self._held:
+                yield self._held[ref][0]
+
+    def expire(self, now_ms: int, limit: int) -> list[Stored]:
+        """See `BundleStore.expire`."""
+        expired: list[Stored] = []
+        heap = self._expiry
+        while heap and heap[0][0] <= now_ms:
+            _, key, ref = heap[0]
+            entry = self._held.get(ref)
+            if entry is not None:
+                if len(expired) >= limit:
+                    break
+                expired.append(entry[0])
+                self._drop(ref)
+            heapq.heappop(heap)
+            if self._seen.get(key, (0, 0))[0] == ref:
+                del self._seen[key]
+        return expired
+
+    def stage_expire(self, now_ms: int, limit: int) -> Staged[list[Stored]]:
+        """`expire`: there is no disk to wait for."""
+        return Staged(self.expire(now_ms, limit), _nothing)
+
+    def read(self, space: str, key: str) -> bytes | None:
+        """See `BundleStore.read`."""
+        return self._state.get(space, {}).get(key)
+
+    def read_all(self, space: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        """See `BundleStore.read_all`."""
+        entries = self._state.get(space, {})
+        return sorted(item for item in entries.items() if item[0].startswith(prefix))
+
+    def usage(self) -> Usage:
+        """See `BundleStore.usage`."""
+        return Usage(len(self._held), self._octets, self._quota_bytes)
+
+    def tidy(self) -> bool:
+        """There is nothing to tidy up."""
+        return False
+
+    def close(self) -> None:
+        """Nothing to close; the contents stay with the object."""
+
+    def _put(self, puts: Sequence[Put], now_ms: int) -> Committed:
+        refs = [0] * len(puts)
+        evicted: list[int] = []
+        fresh: set[bytes] = set()
+        oldest_fresh = self._next_ref
+        for index in sorted(range(len(puts)), key=lambda i: -puts[i].priority):
+            put = puts[index]
+            old = self._seen.get(put.key)
+            if old is not None and (old[1] > now_ms or put.key in fresh):
+                refs[index] = DUPLICATE
+                continue
+            size = len(put.wire)
+            if not self._fits(size) and not self._make_room(
+                size, put.priority, oldest_fresh, now_ms, evicted
+            ):
+                refs[index] = NO_ROOM
+                continue
+            if old is not None and self._drop(old[0]):
+                evicted.append(old[0])
+            fresh.add(put.key)
+            refs[index] = self._insert(put, size)
+        return Committed(refs, evicted)
+
+    def _insert(self, put: Put, size: int) -> int:
+        ref = self._next_ref
+        self._next_ref += 1
+        stored = Stored(
+            ref,
+            put.key,
+            put.place,
+            put.destination,
+            put.source,
+            put.priority,
+            size,
+            put.expires_ms,
+            put.received_ms,
+            put.tag,
+        )
+        self._held[ref] = (stored, put.wire)
+        self._octets += size
+        self._seen[put.key] = (ref, put.expires_ms)
+        heapq.heappush(self._expiry, (put.expires_ms, put.key, ref))
+        if put.place is not Place.DELIVER:
+            heapq.heappush(self._evictable, (put.priority, ref))
+        return ref
+
+    def _fits(self, size: int) -> bool:
+        return (
+            self._octets + size <= self._quota_bytes and len(self._held) < self._quota_bundles
+        )
+
+    def _make_room(
+        self, size: int, priority: int, before: int, now_ms: int, evicted: list[int]
+    ) -> bool:
+        """Evict until `size` octets fit: expired bundles, then those of lower priority that are
+        older than ref `before`; none of the latter unless that is enough."""
+        evicted += [each.ref for each in self.expire(now_ms, EXPIRED_MAX)]
+        chosen: list[tuple[int, int]] = []
+        octets = self._octets
+        count = len(self._held)
+        heap = self._evictable
+        while octets + size > self._quota_bytes or count >= self._quota_bundles:
+            if not heap or heap[0][0] >= priority:
+                break
+            level, ref = heapq.heappop(heap)
+            entry = self._held.get(ref)
+            if ref >= before or entry is None or entry[0].place is Place.DELIVER:
+                continue
+            chosen.append((level, ref))
+            octets -= entry[0].size
+            count -= 1
+        else:
+            for _, ref in chosen:
+                self._drop(ref)
+                evicted.append(ref)
+            return True
+        for entry_ in chosen:
+            heapq.heappush(heap, entry_)
+        return False
+
+    def _drop(self, ref: int) -> bool:
+        entry = self._held.pop(ref, None)
+        if entry is None:
+            return False
+        self._octets -= entry[0].size
+        return True
+
+    def _move(self, move: Move) -> None:
+        entry = self._held.get(move.ref)
+        if entry is None:
+            return
+        stored, wire = entry
+        self._held[move.ref] = (replace(stored, place=move.place, tag=move.tag), wire)
+        if stored.place is Place.DELIVER and move.place is not Place.DELIVER:
+            heapq.heappush(self._evictable, (stored.priority, move.ref))
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,146 @@
+"""The reading half of the SQLite store: a connection of its own, so that no read waits for a
+commit, and one lock, under which payload files are neither closed nor removed."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from stack.core.errors import StoreError
+from stack.core.train import Buffer
+from stack.storage import files, sql
+from stack.storage.config import StoreConfig
+from stack.storage.payload_log import PayloadLog
+from stack.storage.rows import BundleRow, checksum, state_check
+
+RUN_BYTES_MAX: Final = 1 << 20
+"""Neighbouring bundles are read from the log in one go up to this size: the views handed out
+share one buffer, which lives as long as the last of them."""
+
+Damaged = list[tuple[int, Buffer]]
+"""Refs of damaged bundles, with what was found in place of their octets."""
+
+
+class Reader:
+    """Reads that change nothing.  Every method raises `StoreError` when the database fails."""
+
+    def __init__(self, directory: Path, config: StoreConfig, log: PayloadLog) -> None:
+        self._directory = directory
+        self._log = log
+        self.lock = threading.Lock()
+        self._db = files.connect(directory, config, reader=True)
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self.lock:
+            self._db.close()
+
+    def wires(self, refs: Sequence[int]) -> tuple[dict[int, Buffer], Damaged]:
+        """The octets of bundles by ref, and the bundles that are damaged."""
+        wires: dict[int, Buffer] = {}
+        damaged: Damaged = []
+        placed: list[tuple[int, int, int, int, int]] = []
+        with self.lock:
+            try:
+                rows = sql.select(self._db, sql.SELECT_WIRE, refs)
+            except sqlite3.Error as error:
+                raise files.explained(error, self._directory) from error
+            for ref, segment, start, size, check, wire in rows:
+                if segment:
+                    placed.append((segment, start, size, check, ref))
+                elif wire is not None and len(wire) == size and checksum(wire) == check:
+                    wires[ref] = wire
+                else:
+                    damaged.append((ref, wire or b""))
+            placed.sort()
+            first = 0
+            while first < len(placed):
+                last = _run_end(placed, first)
+                self._read_run(placed[first:last], wires, damaged)
+                first = last
+        return wires, damaged
+
+    def payload(self, segment: int, start: int, size: int) -> bytes:
+        """Octets from the log: fewer, or none, when they are not there."""
+        with self.lock:
+            return self._payload(segment, start, size)
+
+    def page(self, after: int, limit: int) -> list[BundleRow]:
+        """The next `limit` rows behind ref `after`, which may be damaged."""
+        with self.lock:
+            try:
+                found = self._db.execute(sql.SELECT_PAGE, (after, limit)).fetchall()
+            except sqlite3.Error as error:
+                raise files.explained(error, self._directory) from error
+        return [BundleRow(*row) for row in found]
+
+    def state(self, space: str, key: str) -> bytes | None:
+        """One entry of durable state."""
+        with self.lock:
+            try:
+                row = self._db.execute(sql.SELECT_STATE, (space, key)).fetchone()
+            except (sqlite3.Error, UnicodeError) as error:
+                raise files.explained(error, self._directory) from error
+        return None if row is None else self._intact(space, key, *row)
+
+    def states(self, space: str, prefix: str) -> list[tuple[str, bytes]]:
+        """The entries of a space whose keys begin with `prefix`, in key order."""
+        entries = []
+        with self.lock:
+            try:
+                cursor = self._db.execute(sql.SELECT_STATE_FROM, (space, prefix))
+                for key, value, check in cursor:
+                    if not key.startswith(prefix):
+                        break
+                    entries.append((key, self._intact(space, key, value, check)))
+                cursor.close()
+            except (sqlite3.Error, UnicodeError) as error:
+                raise files.explained(error, self._directory) from error
+        return entries
+
+    def _read_run(
+        self,
+        run: list[tuple[int, int, int, int, int]],
+        wires: dict[int, Buffer],
+        damaged: Damaged,
+    ) -> None:
+        segment, origin = run[0][:2]
+        octets = self._payload(segment, origin, run[-1][1] + run[-1][2] - origin)
+        view = memoryview(octets)
+        for _, start, size, check, ref in run:
+            wire = view[start - origin : start - origin + size]
+            if len(wire) == size and checksum(wire) == check:
+                wires[ref] = wire
+            else:
+                damaged.append((ref, wire))
+
+    def _payload(self, segment: int, start: int, size: int) -> bytes:
+        try:
+            return self._log.read(segment, start, size)
+        except (OSError, ValueError, OverflowError):  # a damaged row may name any place
+            return b""
+
+    def _intact(self, space: str, key: str, value: bytes, check: int) -> bytes:
+        if not isinstance(value, bytes) or state_check(space, key, value) != check:
+            raise StoreError(
+                f"{self._directory}: state {space}/{key} is damaged: its checksum does not match;"
+                " check the disk"
+            )
+        return value
+
+
+def _run_end(placed: list[tuple[int, int, int, int, int]], first: int) -> int:
+    """Where the bundles that follow one another in the log, from `first` on, end."""
+    segment, origin, size = placed[first][:3]
+    end = origin + size
+    index = first + 1
+    while index < len(placed):
+        other, start, size = placed[index][:3]
+        if other != segment or start != end or end + size - origin > RUN_BYTES_MAX:
+            break
+        end += size
+        index += 1
+    return index

@@ -1,0 +1,275 @@
+"""The durable store: a SQLite database for what is known of bundles, and a payload log.
+
+One object owns a directory.  All writing goes through one connection, one transaction at a time;
+reading has a connection of its own and waits for no commit.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from stack.core.errors import LocalError, StoreError
+from stack.core.sansio import Trace, no_trace
+from stack.core.train import Buffer
+from stack.ports.store import Committed, Op, Stored, Usage
+from stack.storage import files, sql
+from stack.storage.config import StoreConfig
+from stack.storage.migrations import migrate
+from stack.storage.payload_log import PayloadLog, sync_directory
+from stack.storage.reading import Damaged, Reader
+from stack.storage.rows import BundleRow, checksum
+from stack.storage.staged import Staged
+from stack.storage.staging import FIRST_KEY, Staging
+from stack.storage.tally import Tally
+
+T = TypeVar("T")
+
+REFS_RESERVED: Final = 1 << 16
+"""Refs put aside by one write to the database; a restart skips what is left of them."""
+
+PAGE_ROWS: Final = 1024
+"""Bundles that `scan` reads at once, so that it never holds a snapshot open while others work."""
+
+COMPACT_BYTES: Final = 1 << 20
+"""Octets copied by one step of compaction: some milliseconds."""
+
+
+class SqliteStore:
+    """A `BundleStore` and `StagingStore` in the directory `path` (created if it is not there).
+
+    Safe to use from several threads.  Octets given to `stage` must not change before `finish`.
+    Raises `StoreError` when the directory is in use, damaged, or of a newer program.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], config: StoreConfig | None = None, trace: Trace = no_trace
+    ) -> None:
+        self._path = Path(path)
+        self._config = config or StoreConfig()
+        self._trace = trace
+        self._damaged = 0
+        self._tally = Tally()
+        self._sparse: set[int] = set()
+        self._forget_after = FIRST_KEY
+        self._writing = threading.Lock()
+        self._closed = False
+        self._log = PayloadLog(
+            self._path, self._config.segment_bytes, self._config.synchronous == "full"
+        )
+        self._lock_fd = files.lock(self._path)
+        try:
+            self._open()
+        except (sqlite3.Error, OSError, StoreError) as error:
+            os.close(self._lock_fd)
+            raise files.explained(error, self._path) from error
+
+    def _open(self) -> None:
+        self._db = files.connect(self._path, self._config, reader=False)
+        try:
+            migrate(self._db, self._path / files.DATABASE_NAME)
+            self._reserved = self._next_ref = int(
+                self._db.execute(sql.SELECT_META, ("next_ref",)).fetchone()[0]
+            )
+            for count, octets, priority, place, segment in self._db.execute(sql.SELECT_TALLY):
+                self._tally.count(count, octets, priority, place, segment)
+            self._tally.keys = int(self._db.execute(sql.COUNT_SEEN).fetchone()[0])
+            self._reader = Reader(self._path, self._config, self._log)
+            self._log.adopt([each for each in self._tally.segments if each > 0])
+            self._active = self._log.place()[0]
+            self._retire(self._tally.segments)
+            sync_directory(self._path)
+            sync_directory(self._path.parent)
+        except BaseException:
+            self._db.close()
+            raise
+
+    # Writing
+
+    def commit(self, ops: Sequence[Op], now_ms: int) -> Committed:
+        """See `BundleStore.commit`.  Within one commit moves come first, then releases, then
+        puts, the urgent before others, then writes."""
+        committed = self.stage(ops, now_ms).finish()
+        self.tidy()
+        return committed
+
+    def stage(self, ops: Sequence[Op], now_ms: int) -> Staged[Committed]:
+        """The first half of `commit`: no waiting for the disk.  Until it is finished, other
+        threads that want to write wait."""
+        return self._stage(lambda staging: staging.apply(ops, now_ms))
+
+    def expire(self, now_ms: int, limit: int) -> list[Stored]:
+        """See `BundleStore.expire`.  Looks at a bounded number of forgotten keys, so that fewer
+        than `limit` does not mean that there are none left: call it again from time to time."""
+        expired = self.stage_expire(now_ms, limit).finish()
+        self.tidy()
+        return expired
+
+    def stage_expire(self, now_ms: int, limit: int) -> Staged[list[Stored]]:
+        """The first half of `expire`."""
+        return self._stage(lambda staging: staging.expire(now_ms, limit))
+
+    def tidy(self) -> bool:
+        """Copy a bounded part of a log file in which little is alive to the end of the log."""
+        if not self._sparse:
+            return False
+        self._report(self._stage(self._compact).finish())
+        return True
+
+    def close(self) -> None:
+        """Close every file; closing twice is harmless."""
+        with self._writing:
+            if self._closed:
+                return
+            self._closed = True
+            self._reader.close()
+            self._db.close()  # the last connection copies the write-ahead log into the database
+            self._log.close()
+            os.close(self._lock_fd)
+
+    def _stage(self, work: Callable[[Staging], T]) -> Staged[T]:
+        self._writing.acquire()
+        try:
+            self._check_open()
+            staging = Staging(self._db, self._log, self._tally, self._config, self._next_ref)
+            self._db.execute("BEGIN IMMEDIATE")
+            result = work(staging)
+            forget_after = staging.forget_surplus(self._forget_after)
+            reserved = self._reserved
+            if staging.next_ref > reserved:
+                reserved = staging.next_ref + REFS_RESERVED
+                self._db.execute(sql.UPDATE_META, (reserved, "next_ref"))
+        except BaseException as error:
+            if not self._closed:
+                files.roll_back(self._db)
+            self._writing.release()
+            if isinstance(error, Exception):
+                raise files.explained(error, self._path) from error
+            raise
+        return Staged(result, lambda: self._finish(staging, reserved, forget_after))
+
+    def _finish(self, staging: Staging, reserved: int, forget_after: tuple[int, bytes]) -> None:
+        try:
+            if staging.buffers:
+                self._log.append(staging.buffers, staging.octets)
+            self._db.execute("COMMIT")
+        except (sqlite3.Error, OSError, ValueError, TypeError) as error:
+            files.roll_back(self._db)
+            self._log.abandon()
+            raise files.explained(error, self._path) from error
+        else:
+            if staging.buffers:
+                self._log.keep(staging.octets)
+            self._next_ref = staging.next_ref
+            self._reserved = reserved
+            self._forget_after = forget_after
+            self._tally.merge(staging.change)
+            self._retire(staging.change.segments)
+        finally:
+            self._writing.release()
+
+    def _retire(self, changed: Iterable[int]) -> None:
+        """Remove log files in which nothing is alive any more; note those with little."""
+        active = self._log.place()[0]
+        for segment in {*changed, self._active}:
+            size = self._log.sealed_size(segment)
+            if not size:
+                continue
+            alive = self._tally.segments.get(segment)
+            if alive is None:
+                self._sparse.discard(segment)
+                with self._reader.lock:  # nobody is reading from it now, and nobody will
+                    self._log.remove(segment)
+            elif alive[1] < size * self._config.compact_below:
+                self._sparse.add(segment)
+        self._active = active
+
+    def _compact(self, staging: Staging) -> Damaged:
+        segment = min(self._sparse)
+        rows: list[BundleRow] = []
+        wires: list[bytes] = []
+        damaged: Damaged = []
+        budget = COMPACT_BYTES
+        for found in self._db.execute(sql.SELECT_IN_SEGMENT, (segment, sql.ROWS_MAX)).fetchall():
+            row = BundleRow(*found)
+            intact = row.intact()
+            wire = self._reader.payload(segment, row.start, row.size) if intact else b""
+            if intact and checksum(wire) == row.wire_check:
+                rows.append(row)
+                wires.append(wire)
+            else:
+                damaged.append((row.ref, wire))
+            budget -= len(wire)
+            if budget <= 0:
+                break
+        staging.drop_damaged([ref for ref, _ in damaged])
+        if rows:
+            staging.relocate(rows, wires)
+        elif not damaged:
+            self._sparse.discard(segment)  # the tally of a damaged database was wrong
+        return damaged
+
+    # Reading
+
+    def load(self, refs: Sequence[int]) -> list[Buffer | None]:
+        """See `BundleStore.load`.  Raises `DamagedError` with the refs that are damaged; the
+        others are there when asked for again."""
+        self._check_open()
+        wires, damaged = self._reader.wires(refs)
+        if damaged:
+            self._quarantine(damaged)
+            raise files.DamagedError(self._path, [ref for ref, _ in damaged])
+        return [wires.get(ref) for ref in refs]
+
+    def scan(self) -> Iterator[Stored]:
+        """See `BundleStore.scan`.  Rows that are damaged are put in quarantine and left out."""
+        after = 0
+        while True:
+            self._check_open()
+            rows = self._reader.page(after, PAGE_ROWS)
+            damaged: Damaged = [(row.ref, b"") for row in rows if not row.intact()]
+            if damaged:
+                self._quarantine(damaged)
+            gone = {ref for ref, _ in damaged}
+            yield from (row.stored() for row in rows if row.ref not in gone)
+            if len(rows) < PAGE_ROWS:
+                return
+            after = rows[-1].ref
+
+    def read(self, space: str, key: str) -> bytes | None:
+        """See `BundleStore.read`.  Raises `StoreError` when the entry is damaged."""
+        self._check_open()
+        return self._reader.state(space, key)
+
+    def read_all(self, space: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        """See `BundleStore.read_all`.  Raises `StoreError` when an entry is damaged."""
+        self._check_open()
+        return self._reader.states(space, prefix)
+
+    def usage(self) -> Usage:
+        """See `BundleStore.usage`."""
+        return Usage(self._tally.bundles, self._tally.octets, self._config.quota_bytes)
+
+    @property
+    def damaged(self) -> int:
+        """Bundles put in quarantine since the store was opened."""
+        return self._damaged
+
+    def _quarantine(self, damaged: Damaged) -> None:
+        refs = [ref for ref, _ in damaged]
+        self._stage(lambda staging: staging.drop_damaged(refs)).finish()
+        self._report(damaged)
+
+    def _report(self, damaged: Damaged) -> None:
+        for ref, wire in damaged:
+            self._damaged += 1
+            files.save_damaged(self._path, ref, wire)
+            self._trace("store.damaged", {"ref": ref, "bytes": len(wire)})
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LocalError(f"the store {self._path} is closed")

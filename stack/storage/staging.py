@@ -1,0 +1,305 @@
+"""One transaction of the SQLite store in the making.
+
+A commit is a set, applied in this order: moves, releases, puts, writes.  Among puts, the urgent
+ones come first, so that none of them is refused in favour of a lesser one of the same commit.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Sequence
+
+from stack.core.errors import LocalError
+from stack.core.train import Buffer
+from stack.ports.store import DUPLICATE, NO_ROOM, Committed, Move, Op, Put, Release, Stored, Write
+from stack.storage import sql
+from stack.storage.config import KEY_BYTES_MAX, StoreConfig
+from stack.storage.payload_log import PayloadLog
+from stack.storage.rows import BundleRow, new_row, state_check
+from stack.storage.tally import Tally
+
+EXPIRED_MAX = 4096
+"""Expired bundles dropped at most by one commit that needs room: bounds its time."""
+
+POOL_ROWS = 64
+"""Candidates for eviction fetched at once."""
+
+FORGET_ROWS = 1024
+"""Keys looked at by one commit while more than `keys_max` are remembered."""
+
+FIRST_KEY = (-(1 << 63), b"")
+"""Below every (expiry, key)."""
+
+_NEVER = (1 << 63) - 1
+
+
+class Staging:
+    """Statements run inside an open transaction, and what they change in memory once it holds."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        log: PayloadLog,
+        tally: Tally,
+        config: StoreConfig,
+        next_ref: int,
+    ) -> None:
+        self._db = db
+        self._log = log
+        self._tally = tally
+        self._config = config
+        self.next_ref = next_ref
+        self.change = Tally()
+        self.buffers: list[Buffer] = []
+        """What the payload log must hold before the transaction may be committed."""
+        self.octets = 0
+        """Octets of `buffers`."""
+        self._evicted: list[int] = []
+        self._pool: deque[tuple[int, int, int]] = deque()
+        self._purged = False
+
+    def apply(self, ops: Sequence[Op], now_ms: int) -> Committed:
+        """Run all of `ops`."""
+        puts: list[Put] = []
+        releases: list[int] = []
+        moves: dict[int, Move] = {}
+        writes: dict[tuple[str, str], bytes | None] = {}
+        for op in ops:
+            kind = type(op)
+            if kind is Put:
+                puts.append(op)  # type: ignore[arg-type]
+            elif kind is Release:
+                releases.append(op.ref)  # type: ignore[union-attr]
+            elif isinstance(op, Move):
+                moves[op.ref] = op
+            elif isinstance(op, Write):
+                writes[op.space, op.key] = op.value
+            else:
+                raise LocalError(f"not a store operation: {op!r}")
+        if moves:
+            self._move(moves)
+        if releases:
+            self.drop(releases)
+        refs = self._put(puts, now_ms) if puts else []
+        if writes:
+            self._write(writes)
+        return Committed(refs, self._evicted)
+
+    def expire(self, now_ms: int, limit: int) -> list[Stored]:
+        """Drop up to `limit` bundles whose lifetime has ended, forgetting keys on the way."""
+        expired: list[Stored] = []
+        examined = 0
+        while len(expired) < limit and examined < limit + EXPIRED_MAX:
+            seen = self._db.execute(sql.SELECT_EXPIRED, (now_ms, sql.ROWS_MAX)).fetchall()
+            if not seen:
+                break
+            refs = [ref for _, ref in seen]
+            rows = {row[0]: row for row in sql.select(self._db, sql.SELECT_BUNDLE, refs)}
+            gone: list[int] = []
+            keys: list[bytes] = []
+            for key, ref in seen:
+                if ref in rows:
+                    if len(expired) == limit:
+                        break
+                    gone.append(ref)
+                    row = BundleRow(*rows[ref])
+                    if row.intact():
+                        expired.append(row.stored())
+                keys.append(key)
+            self.drop(gone)
+            self.change.keys -= sql.delete(self._db, sql.DELETE_SEEN, keys)
+            examined += len(keys)
+        return expired
+
+    def forget(self, keys: Sequence[bytes]) -> None:
+        """No longer recognise `keys` as duplicates."""
+        self.change.keys -= sql.delete(self._db, sql.DELETE_SEEN, keys)
+
+    def forget_surplus(self, after: tuple[int, bytes]) -> tuple[int, bytes]:
+        """While there are more keys than `keys_max`, forget some of released bundles, those that
+        expire first, going on behind `after`; returns where to go on next time."""
+        surplus = self._tally.keys + self.change.keys - self._config.keys_max
+        if surplus <= 0:
+            return after
+        rows = self._db.execute(sql.SELECT_FORGETTABLE, (*after, FORGET_ROWS)).fetchall()
+        self.forget([key for key, _, held in rows if not held][:surplus])
+        return (rows[-1][1], rows[-1][0]) if len(rows) == FORGET_ROWS else FIRST_KEY
+
+    def drop_damaged(self, refs: Sequence[int]) -> None:
+        """Remove bundles and forget their keys, so that copies are taken when they come."""
+        if not refs:
+            return
+        keys = [row[1] for row in sql.select(self._db, sql.SELECT_BUNDLE, refs)]
+        self.drop(refs)
+        self.forget(keys)
+        # Where the key itself is what was damaged, only a search through all of them finds it.
+        self.change.keys -= sql.delete(self._db, sql.DELETE_SEEN_REF, refs)
+
+    def relocate(self, rows: Sequence[BundleRow], wires: Sequence[bytes]) -> None:
+        """Append the octets of `rows` to the log again, at its end."""
+        segment, start = self._log.place()
+        updates = []
+        for row, wire in zip(rows, wires, strict=True):
+            new = row.moved(segment, start + self.octets)
+            updates.append((new.segment, new.start, new.row_check, new.ref))
+            self.change.count(-1, -row.size, row.priority, row.place, row.segment)
+            self.change.count(1, row.size, row.priority, row.place, segment)
+            self.buffers.append(wire)
+            self.octets += row.size
+        self._db.executemany(sql.UPDATE_SEGMENT, updates)
+
+    def _move(self, moves: dict[int, Move]) -> None:
+        updates = []
+        for found in sql.select(self._db, sql.SELECT_BUNDLE, list(moves)):
+            row = BundleRow(*found)
+            if not row.intact():
+                continue  # a new checksum would hide the damage: leave it to scan and load
+            move = moves[row.ref]
+            new = row.placed(move.place, move.tag)
+            updates.append((new.place, new.tag, new.row_check, new.ref))
+            self.change.move(row.size, row.priority, row.place, new.place)
+        self._db.executemany(sql.UPDATE_PLACE, updates)
+
+    def drop(self, refs: Sequence[int]) -> None:
+        """Remove bundles, leaving their keys."""
+        found = sql.select(self._db, sql.SELECT_COUNTED, refs)
+        if not found:
+            return
+        inline = []
+        alike: dict[tuple[int, int, int], list[int]] = {}
+        for ref, size, priority, place, segment in set(found):  # a ref may be named twice
+            if not segment:
+                inline.append(ref)
+            entry = alike.setdefault((priority, place, segment), [0, 0])
+            entry[0] -= 1
+            entry[1] -= size
+        for (priority, place, segment), (bundles, octets) in alike.items():
+            self.change.count(bundles, octets, priority, place, segment)
+        sql.delete(self._db, sql.DELETE_BUNDLE, refs)
+        if inline:
+            sql.delete(self._db, sql.DELETE_BODY, inline)
+
+    def _put(self, puts: Sequence[Put], now_ms: int) -> list[int]:
+        seen = {
+            key: (ref, expires_ms)
+            for key, ref, expires_ms in sql.select(
+                self._db, sql.SELECT_SEEN, [put.key for put in puts]
+            )
+        }
+        refs = [0] * len(puts)
+        accepted: list[tuple[int, Put, int]] = []
+        stale: dict[bytes, int] = {}
+        octets = 0
+        room = self._config.quota_bytes - self._tally.octets - self.change.octets
+        free = self._config.quota_bundles - self._tally.bundles - self.change.bundles
+        for index in sorted(range(len(puts)), key=lambda i: -puts[i].priority):
+            put = puts[index]
+            key = put.key
+            old = seen.get(key)
+            if old is not None and old[1] > now_ms:
+                refs[index] = DUPLICATE
+                continue
+            size = len(put.wire)
+            if size > room or not free:
+                before = (self.change.octets, self.change.bundles)
+                fits = self._make_room(size - room, 1 - free, put.priority, now_ms)
+                room += before[0] - self.change.octets
+                free += before[1] - self.change.bundles
+                if not fits:
+                    refs[index] = NO_ROOM
+                    continue
+            if old is not None:
+                stale[key] = old[0]
+            ref = self.next_ref
+            self.next_ref = ref + 1
+            refs[index] = ref
+            seen[key] = (ref, _NEVER)
+            accepted.append((ref, put, size))
+            octets += size
+            room -= size
+            free -= 1
+        if stale:
+            self._drop_stale(stale)
+        if accepted:
+            self._insert(accepted, octets)
+        return refs
+
+    def _insert(self, accepted: list[tuple[int, Put, int]], octets: int) -> None:
+        segment = start = 0
+        out_of_line = octets >= self._config.log_batch_bytes
+        if out_of_line:
+            segment, start = self._log.place()
+            self.buffers += [put.wire for _, put, _ in accepted]
+            self.octets += octets
+        rows = []
+        seen = []
+        alike: dict[tuple[int, int], list[int]] = {}
+        for ref, put, size in accepted:
+            if len(put.key) > KEY_BYTES_MAX:
+                raise LocalError(f"a key of {len(put.key)} octets, where {KEY_BYTES_MAX} fit")
+            rows.append(new_row(put, ref, size, segment, start))
+            seen.append((put.key, put.expires_ms, ref))
+            if out_of_line:
+                start += size
+            entry = alike.setdefault((put.priority, put.place), [0, 0])
+            entry[0] += 1
+            entry[1] += size
+        sql.insert(self._db, sql.INSERT_SEEN, seen)
+        self.change.keys += len(seen)
+        sql.insert(self._db, sql.INSERT_BUNDLE, rows)
+        if not out_of_line:
+            sql.insert(self._db, sql.INSERT_BODY, [(ref, put.wire) for ref, put, _ in accepted])
+        for (priority, place), (bundles, size) in alike.items():
+            self.change.count(bundles, size, priority, place, segment)
+
+    def _drop_stale(self, stale: dict[bytes, int]) -> None:
+        """Keys came again after their lifetimes: what is still held under them goes."""
+        self._evict([row[0] for row in sql.select(self._db, sql.SELECT_COUNTED, [*stale.values()])])
+        self.forget([*stale])
+
+    def _make_room(self, octets: int, bundles: int, priority: int, now_ms: int) -> bool:
+        """Evict until `octets` and `bundles` fit, or say that they cannot; the caller reads from
+        `self.change` what went.  Expired bundles first, then the lowest priority, oldest first."""
+        if not self._purged:
+            self._purged = True  # once is enough: nothing is left, or plenty was dropped
+            before = (self.change.octets, self.change.bundles)
+            self._evicted += [each.ref for each in self.expire(now_ms, EXPIRED_MAX)]
+            octets -= before[0] - self.change.octets
+            bundles -= before[1] - self.change.bundles
+        if octets <= 0 and bundles <= 0:
+            return True
+        mine = self._tally.evictable_below(priority)
+        changed = self.change.evictable_below(priority)
+        if mine[0] + changed[0] < bundles or mine[1] + changed[1] < octets:
+            return False
+        chosen: list[int] = []
+        while octets > 0 or bundles > 0:
+            if not self._pool:
+                self._evict(chosen)
+                chosen = []
+                self._pool.extend(self._db.execute(sql.SELECT_EVICTABLE, (priority, POOL_ROWS)))
+            if not self._pool or self._pool[0][2] >= priority:
+                break  # only when a damaged database disagrees with the tally
+            ref, size, _ = self._pool.popleft()
+            chosen.append(ref)
+            octets -= size
+            bundles -= 1
+        self._evict(chosen)
+        return octets <= 0 and bundles <= 0
+
+    def _evict(self, refs: Sequence[int]) -> None:
+        self.drop(refs)
+        self._evicted += refs
+
+    def _write(self, writes: dict[tuple[str, str], bytes | None]) -> None:
+        gone = [name for name, value in writes.items() if value is None]
+        kept = [
+            (space, key, value, state_check(space, key, value))
+            for (space, key), value in writes.items()
+            if value is not None
+        ]
+        if gone:
+            self._db.executemany(sql.DELETE_STATE, gone)
+        if kept:
+            self._db.executemany(sql.INSERT_STATE, kept)

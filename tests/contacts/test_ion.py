@@ -1,0 +1,254 @@
+"""ION's contact plan commands, by the words of ionrc(5)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stack.contacts.ion import read_ion, write_ion
+from stack.contacts.plan import Contact, Plan, Range
+from stack.core.clock import dtn_from_iso
+from stack.core.errors import ConfigError
+from tests.strategies import plan as plans
+
+ONE, TWO, THREE = "ipn:1.0", "ipn:2.0", "ipn:3.0"
+REFERENCE = 1_000_000
+
+
+def test_relative_contact_in_bytes_per_second() -> None:
+    plan = read_ion("a contact +0 +3600 1 2 100000\n", REFERENCE)
+    assert plan.contacts == (Contact(ONE, TWO, REFERENCE, REFERENCE + 3_600_000, 800_000),)
+
+
+def test_absolute_time_and_confidence() -> None:
+    plan = read_ion("a contact 2026/03/01-10:00:05 2026/03/01-11:00:00 1 2 125 0.5")
+    start_ms = dtn_from_iso("2026-03-01T10:00:05Z")
+    end_ms = dtn_from_iso("2026-03-01T11:00:00Z")
+    assert plan.contacts == (Contact(ONE, TWO, start_ms, end_ms, 1000, 0.5),)
+
+
+def test_reference_time_can_be_moved_also_relatively() -> None:
+    plan = read_ion("@ 2026/03/01-10:00:00\na contact +1 +2 1 2 1\n@ +100\na contact +1 +2 1 2 1\n")
+    zero_ms = dtn_from_iso("2026-03-01T10:00:00Z")
+    assert [c.start_ms - zero_ms for c in plan.contacts] == [1000, 101_000]
+
+
+def test_range_from_lower_to_higher_node_holds_both_ways() -> None:
+    plan = read_ion("a range +0 +10 1 2 3\n")
+    assert plan.ranges == (
+        Range(ONE, TWO, 0, 10_000, 3_000_000_000),
+        Range(TWO, ONE, 0, 10_000, 3_000_000_000),
+    )
+
+
+def test_range_from_higher_to_lower_node_implies_nothing() -> None:
+    assert read_ion("a range +0 +10 10 9 3").ranges == (
+        Range("ipn:10.0", "ipn:9.0", 0, 10_000, 3_000_000_000),
+    )
+
+
+def test_explicit_range_overrides_the_implied_one_for_its_time() -> None:
+    plan = read_ion("a range +0 +10 1 2 3\na range +4 +6 2 1 5\n")
+    back = [(r.start_ms, r.end_ms, r.owlt_ns // 10**9) for r in plan.ranges if r.source == TWO]
+    assert back == [(0, 4000, 3), (4000, 6000, 5), (6000, 10_000, 3)]
+
+
+def test_allocator_makes_a_node_number_higher() -> None:
+    plan = read_ion("a range +0 +10 977000.1 2 3\n")
+    assert plan.ranges == (Range("ipn:977000.1.0", TWO, 0, 10_000, 3_000_000_000),)
+
+
+def test_fractions_of_seconds() -> None:
+    plan = read_ion("a range +0.5 +10.25 2 1 0.003456789\n")
+    assert plan.ranges == (Range(TWO, ONE, 500, 10_250, 3_456_789),)
+
+
+def test_delete_and_change() -> None:
+    plan = read_ion(
+        """
+        a contact +0 +10 1 2 100
+        a contact +20 +30 1 2 100
+        a contact +0 +10 2 1 100
+        a contact +0 +10 2 3 100
+        a range +0 +10 1 3 1
+        c contact +20 1 2 200 0.9
+        d contact * 2 1
+        d contact +0 2 3
+        d range +0 1 3
+        """
+    )
+    assert plan == Plan(
+        [Contact(ONE, TWO, 0, 10_000, 800), Contact(ONE, TWO, 20_000, 30_000, 1600, 0.9)]
+    )
+
+
+def test_whole_ionrc_with_other_programs() -> None:
+    plan = read_ion(
+        """## begin ionadmin
+1 1 ''
+s
+# a comment
+m horizon +0
+a contact +0 +10 1 2 100   # trailing
+a contact -1 -1 1 1 0 1
+a contact +0 0 1 2 0
+d contact -1 1 1
+## end ionadmin
+## begin ltpadmin
+a span 1 10 10 1400 10000 1 'udplso localhost:1113'
+## end ltpadmin
+a contact +20 +30 1 2 100
+"""
+    )
+    assert [c.start_ms for c in plan.contacts] == [0, 20_000]
+
+
+def test_repeated_contact_counts_once() -> None:
+    assert len(read_ion("a contact +0 +10 1 2 100\n" * 3).contacts) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a contact +0 +10 1 2",
+        "a contact +0 +10 1 2 100 1 1",
+        "a contact +0 +10 1 two 100",
+        "a contact +0 +10 1 1 100",
+        "a contact +10 +10 1 2 100",
+        "a contact +0 +10 1 2 0",
+        "a contact +0 +10 1 2 nan",
+        "a contact +0 +10 1 2 1e9",
+        "a contact 0 +10 1 2 100",
+        "a contact + +10 1 2 100",
+        "a contact 2026/13/01-00:00:00 +10 1 2 100",
+        "a contact +5 +10 3 4 100",
+        "a contact +0 +9 3 4 100",
+        "a contatc +0 +10 1 2 100",
+        "a",
+        "@",
+        "c contact +7 1 2 100",
+        "c range +0 1 2 3",
+        "d contact +7 1 2",
+        "a range +0 +10 1 2 -1",
+        "a range +0 +10 1 2 1000000",
+        "contact +0 +10 1 2 100",
+    ],
+)
+def test_errors_name_the_line(line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_ion(f"# head\na contact +0 +10 3 4 100\n{line}\n")
+    assert caught.value.key == "line 3"
+
+
+@given(st.text(max_size=200) | st.binary(max_size=200).map(lambda b: b.decode("latin-1")))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        read_ion(text)
+    except ConfigError:
+        pass
+
+
+WORDS = st.sampled_from(
+    [
+        "a",
+        "c",
+        "d",
+        "@",
+        "#",
+        "##",
+        "begin",
+        "ionadmin",
+        "end",
+        "contact",
+        "range",
+        "+",
+        "+0",
+        "+10",
+        "*",
+        "-1",
+        "0",
+        "1",
+        "2",
+        "977000.3",
+        "1.5",
+        "2026/01/01-00:00:00",
+        "9999/12/31-23:59:59.999999999",
+        "+999999999999999999",
+        "²",
+    ]
+)
+
+
+@given(st.lists(st.lists(WORDS, max_size=9).map(" ".join), max_size=6).map("\n".join))
+def test_any_commands_are_read_or_refused(text: str) -> None:
+    try:
+        read_ion(text)
+    except ConfigError:
+        pass
+
+
+def _writable(plan: Plan) -> Plan:
+    """The plan without what ION cannot have: overlaps within a direction."""
+    for _, contact in plan.overlaps():
+        plan = plan.remove(contact)
+    return plan
+
+
+limited = st.sampled_from([8e3, 12345.678, 1e6, 2.5e9])
+
+
+@given(plans.plans(rates=limited), st.none() | st.integers(0, 0))
+def test_fractional_text_keeps_the_plan(plan: Plan, reference_ms: int | None) -> None:
+    plan = _writable(plan)
+    again = read_ion(write_ion(plan, reference_ms, fractions=True), reference_ms or 0)
+    assert [(c.source, c.destination, c.start_ms, c.end_ms) for c in again.contacts] == [
+        (c.source, c.destination, c.start_ms, c.end_ms) for c in plan.contacts
+    ]
+    assert [c.rate_bps for c in again.contacts] == pytest.approx(
+        [c.rate_bps for c in plan.contacts], rel=1e-9
+    )
+    # ION's rule may add the way back, but never changes what the plan said.
+    kept = {(r.source, r.destination) for r in plan.ranges}
+    for entry in plan.ranges:
+        for t in (entry.start_ms, entry.end_ms - 1):
+            assert again.owlt_ns(entry.source, entry.destination, t) == entry.owlt_ns
+    for entry in again.ranges:
+        pair = entry.source, entry.destination
+        assert pair in kept or pair[::-1] in kept
+
+
+@given(plans.plans(rates=limited))
+def test_whole_second_text_promises_no_more_than_the_plan(plan: Plan) -> None:
+    plan = _writable(plan)
+    text = write_ion(plan, 0)
+    assert "." not in "".join(line for line in text.splitlines() if not line.startswith("#"))
+    again = read_ion(text)
+    for contact in again.contacts:
+        inside = [
+            c
+            for c in plan.between(contact.source, contact.destination)
+            if c.start_ms <= contact.start_ms and contact.end_ms <= c.end_ms
+        ]
+        assert inside
+        assert contact.rate_bps <= inside[0].rate_bps
+    for entry in again.ranges:
+        assert entry.owlt_ns % 10**9 == 0
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan([Contact("dtn://a/", ONE, 0, 10_000, 1e3)]),
+        Plan([Contact("ipn:1.1", TWO, 0, 10_000, 1e3)]),
+        Plan([Contact(ONE, TWO, 0, 10_000, float("inf"))]),
+    ],
+)
+def test_what_ion_cannot_say_is_refused(plan: Plan) -> None:
+    with pytest.raises(ConfigError):
+        write_ion(plan)
+
+
+def test_reference_after_a_contact_is_refused() -> None:
+    with pytest.raises(ConfigError, match="earlier reference"):
+        write_ion(Plan([Contact(ONE, THREE, 0, 10_000, 1e3)]), 1)

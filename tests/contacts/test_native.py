@@ -1,0 +1,123 @@
+"""Our own format keeps everything, and says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stack.contacts.native import FORMAT, read_json, read_toml, write_json
+from stack.contacts.plan import Contact, Plan, Range
+from stack.core.clock import dtn_from_iso
+from stack.core.errors import ConfigError
+from tests.strategies import plan as plans
+
+HEAD = f'format = "{FORMAT}"\n'
+
+
+@given(st.lists(plans.named_contacts(), max_size=6), plans.plans())
+def test_round_trip(contacts: list[Contact], plan: Plan) -> None:
+    plan = plan.add(contacts)
+    assert read_json(write_json(plan)) == plan
+    assert read_json(write_json(plan).encode()) == plan
+
+
+def test_toml_with_the_three_ways_to_give_a_time() -> None:
+    plan = read_toml(
+        HEAD
+        + """
+        [[contacts]]
+        source = "dtn://gs1/"
+        destination = "dtn://sat1/"
+        start = "2026-03-01T10:00:00Z"
+        end = "2026-03-01T10:08:00.250+00:00"
+        rate_bps = 256_000
+        jurisdiction = "NO"
+        [[contacts]]
+        source = "dtn://gs1/"
+        destination = "dtn://sat1/"
+        start = 1.5
+        end_ms = 10_000
+        [[ranges]]
+        source = "dtn://gs1/"
+        destination = "dtn://sat1/"
+        steps = [[0, 1000, 3_000_000], [1000, 2000, 3_100_000]]
+        """,
+        1000,
+    )
+    start_ms = dtn_from_iso("2026-03-01T10:00:00Z")
+    a, b = "dtn://gs1/", "dtn://sat1/"
+    assert plan == Plan(
+        [
+            Contact(a, b, start_ms, start_ms + 480_250, 256e3, jurisdiction="NO"),
+            Contact(a, b, 2500, 10_000, math.inf),
+        ],
+        [Range(a, b, 0, 1000, 3_000_000), Range(a, b, 1000, 2000, 3_100_000)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "format"),
+        ('format = "other"', "format"),
+        ("x = [", "contact plan"),
+        (HEAD + "extra = 1", "extra"),
+        (HEAD + '[[contacts]]\nsource="a"\n', "destination"),
+        (HEAD + '[[contacts]]\nsource="a"\ndestination="b"\nend_ms=1', "contacts[0].start"),
+        (
+            HEAD + '[[contacts]]\nsource="a"\ndestination="b"\nstart=0\nstart_ms=0\nend_ms=1',
+            "contacts[0].start",
+        ),
+        (
+            HEAD + '[[contacts]]\nsource="a"\ndestination="b"\nstart="soon"\nend_ms=1',
+            "contacts[0].start",
+        ),
+        (HEAD + '[[contacts]]\nsource="a"\ndestination="b"\nstart=nan\nend_ms=1', "contacts[0]"),
+        (HEAD + '[[ranges]]\nsource="a"\ndestination="b"\nsteps=[[0,1,-1]]', "ranges[0].steps[0]"),
+    ],
+)
+def test_errors_name_the_key(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_toml(text)
+    assert said in str(caught.value)
+
+
+def test_deep_nesting_is_refused() -> None:
+    with pytest.raises(ConfigError):
+        read_json('{"format":' + "[" * 100_000)
+    with pytest.raises(ConfigError):
+        read_toml("x = " + "[" * 100_000)
+
+
+@given(plans.plans(), st.data())
+def test_damaged_text_is_read_or_refused(plan: Plan, data: st.DataObject) -> None:
+    text = bytearray(write_json(plan).encode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(text) - 1))
+        text[place] = data.draw(st.sampled_from(list(b'0123456789-.e"[]{},\x00\xff')))
+    try:
+        read_json(bytes(text))
+    except ConfigError:
+        pass
+
+
+numbers = st.integers(-(10**20), 10**20) | st.floats()
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["source", "destination", "start", "end", "start_ms", "end_ms", "rate_bps", "owner"]
+        ),
+        numbers | st.text(max_size=8) | st.none(),
+    )
+)
+def test_any_values_are_read_or_refused(values: dict[str, object]) -> None:
+    try:
+        read_json(json.dumps({"format": FORMAT, "contacts": [values]}))
+    except ConfigError:
+        pass

@@ -1,0 +1,143 @@
+"""An agent with the least store that keeps the contract of `stack.ports.store`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stack.contacts.plan import Contact, Plan
+from stack.core.eid import Eid
+from stack.core.train import Buffer
+from stack.engines.bundle_agent import AgentConfig, BundleAgent
+from stack.engines.bundle_agent.agent import Reassemble
+from stack.ports.application import Outgoing
+from stack.ports.security import Security
+from stack.ports.store import DUPLICATE, Committed, Op, Put, Release, Stored
+from stack.routing.forwarder import Forwarder
+from stack.wire.bundle import (
+    Bundle,
+    CanonicalBlock,
+    PrimaryBlock,
+    decode_bundle,
+    encode_bundle,
+)
+
+NOW = 800_000_000_000
+HERE = "dtn://sat1/"
+NEXT = "dtn://gs2/"
+FAR = "dtn://far/"
+
+
+def plan() -> Plan:
+    """Here to the next node and on, for an hour from now."""
+    end = NOW + 3_600_000
+    return Plan([Contact(HERE, NEXT, NOW, end, 1e6), Contact(NEXT, FAR, NOW, end, 1e6)])
+
+
+def bundle_for(
+    destination: str,
+    payload: bytes = b"data",
+    *,
+    blocks: Sequence[CanonicalBlock] = (),
+    flags: int = 0,
+    creation_ms: int = NOW - 1000,
+    lifetime_ms: int = 60_000,
+    sequence: int = 1,
+    source: str = "dtn://gs1/app",
+    report_to: str = "dtn://gs1/",
+) -> Bundle:
+    """A bundle as a neighbour would send it."""
+    primary = PrimaryBlock(
+        Eid.parse(destination),
+        Eid.parse(source),
+        Eid.parse(report_to),
+        creation_ms,
+        sequence,
+        lifetime_ms,
+        flags,
+    )
+    return Bundle(primary, (*blocks, CanonicalBlock(1, 1, 0, payload, 2)))
+
+
+class Harness:
+    """Feeds an agent and carries out what it asks for."""
+
+    def __init__(
+        self,
+        *,
+        config: AgentConfig | None = None,
+        security: Security | None = None,
+        direct: Sequence[str] = (),
+        contacts: Plan | None = None,
+    ) -> None:
+        self.config = config or AgentConfig(node_id=Eid.parse(HERE))
+        forwarder = Forwarder(HERE, contacts or plan(), direct=direct)
+        self.agent = BundleAgent(self.config, forwarder, security=security)
+        self.wires: dict[int, Buffer] = {}
+        self.keys: dict[bytes, int] = {}
+        self.puts: dict[int, Put] = {}
+        self.log: list[Op] = []
+
+    def commit(self, ops: Sequence[Op], now: int = NOW) -> list[int]:
+        """Apply operations and all that follow from them; the refs of the first ones."""
+        refs = []
+        for op in ops:
+            self.log.append(op)
+            if isinstance(op, Put):
+                ref = DUPLICATE
+                if op.key not in self.keys:
+                    ref = len(self.keys) + 1
+                    self.keys[op.key] = ref
+                    self.wires[ref] = op.wire
+                    self.puts[ref] = op
+                refs.append(ref)
+            elif isinstance(op, Release):
+                self.wires.pop(op.ref, None)
+        self.agent.committed(ops, Committed(refs), now)
+        self.settle(now)
+        return refs
+
+    def settle(self, now: int = NOW) -> None:
+        """Carry out what the agent has asked for since."""
+        while (event := self.agent.next_event()) is not None:
+            if isinstance(event, Reassemble):
+                wires = [self.wires[ref] for ref in event.refs]
+                self.commit(self.agent.reassemble(event.refs, wires), now)
+        ops = self.agent.take_ops()
+        if ops:
+            self.commit(ops, now)
+
+    def arrive(self, bundle: Bundle | bytes, now: int = NOW) -> int | None:
+        """A bundle comes in over a link; its ref, 0 for a duplicate, None when dropped."""
+        wire = bundle if isinstance(bundle, bytes) else encode_bundle(bundle)
+        put, end = self.agent.receive(wire, now)
+        assert end == len(wire)
+        if put is None:
+            self.settle(now)
+            return None
+        return self.commit([put], now)[0]
+
+    def send(self, destination: str, payload: bytes = b"data", *, priority: int = 1) -> int:
+        """A local application sends; the ref of its bundle."""
+        outgoing = Outgoing(Eid.parse(destination), payload, 60_000, "app", priority)
+        _, ops = self.agent.send([outgoing], NOW)
+        return self.commit(ops)[0]
+
+    def stored(self, ref: int) -> Stored:
+        """What a restart would find."""
+        put = self.puts[ref]
+        return Stored(
+            ref,
+            put.key,
+            put.place,
+            put.destination,
+            put.source,
+            put.priority,
+            len(put.wire),
+            put.expires_ms,
+            put.received_ms,
+            put.tag,
+        )
+
+    def held(self) -> list[Bundle]:
+        """The bundles now in the store, oldest first."""
+        return [decode_bundle(self.wires[ref])[0] for ref in sorted(self.wires)]

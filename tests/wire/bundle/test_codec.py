@@ -1,0 +1,398 @@
+"""Encoding and decoding of whole bundles: an independent encoder, round trips, damage, bounds."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stack.core import limits
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError, LocalError
+from stack.wire.bundle import (
+    BLOCKS_MAX,
+    CRC_16,
+    CRC_32,
+    IS_ADMIN,
+    IS_FRAGMENT,
+    LENIENT,
+    NO_FRAGMENT,
+    REPORT_DELIVERY,
+    REPORT_UNPROCESSED,
+    STRICT,
+    Bundle,
+    CanonicalBlock,
+    Mode,
+    PrimaryBlock,
+    bundle_age,
+    decode_block,
+    decode_bundle,
+    decode_primary,
+    encode_block,
+    encode_bundle,
+    encode_primary,
+    hop_count,
+    previous_node,
+)
+from stack.wire.bundle import decode as decode_module
+from tests.strategies.bundle import bundles, damaged
+from tests.wire.bundle import reference
+
+GS1 = Eid.parse("dtn://gs1/files")
+SAT = Eid.parse("ipn:977000.3.7")
+PRIMARY = PrimaryBlock(GS1, SAT, SAT.node, 850_000_000_000, 17, 86_400_000)
+PAYLOAD_BLOCK = CanonicalBlock(1, 1, 0, b"pictures", CRC_32)
+BUNDLE = Bundle(PRIMARY, (hop_count(30, 1, crc_type=CRC_16), PAYLOAD_BLOCK))
+
+
+def _with(blocks: tuple[CanonicalBlock, ...], primary: PrimaryBlock = PRIMARY) -> bytes:
+    """Encoded without the checks of our encoder."""
+    return reference.encode(Bundle(primary, blocks))
+
+
+def _refused(data: bytes, why: str, section: str, mode: Mode = STRICT) -> None:
+    with pytest.raises(DecodeError, match=why) as caught:
+        decode_bundle(data, mode=mode)
+    assert caught.value.section == section
+
+
+@given(bundles())
+def test_encodes_as_the_reference_does(bundle: Bundle) -> None:
+    wire = encode_bundle(bundle)
+    assert wire == reference.encode(bundle)
+    assert encode_primary(bundle.primary) == reference.encode_primary(bundle.primary)
+    for block in bundle.blocks:
+        assert encode_block(block) == reference.encode_block(block)
+
+
+@given(bundles(), st.binary(max_size=5), st.binary(max_size=5), st.sampled_from(Mode))
+def test_round_trip_anywhere_in_a_buffer(
+    bundle: Bundle, before: bytes, after: bytes, mode: Mode
+) -> None:
+    wire = encode_bundle(bundle)
+    decoded, end = decode_bundle(before + wire + after, offset=len(before), mode=mode)
+    assert end == len(before) + len(wire)
+    assert decoded == bundle
+    assert encode_bundle(decoded) == wire
+    assert decoded.primary.wire == encode_primary(bundle.primary)
+    for block, original in zip(decoded.blocks, bundle.blocks, strict=True):
+        assert block.wire == encode_block(original)
+        assert encode_block(block) == encode_block(original)
+        assert decode_block(encode_block(original), mode=mode)[0] == original
+
+
+@given(bundles(), st.booleans())
+def test_unusual_forms_are_refused_strictly_and_passed_on_leniently(
+    bundle: Bundle, definite: bool
+) -> None:
+    encode = reference.encode_definite if definite else reference.encode
+    wire = encode(bundle, reference.wide)
+    with pytest.raises(DecodeError):
+        decode_bundle(wire)
+    decoded, end = decode_bundle(wire + b"\x00", mode=LENIENT)
+    assert (decoded, end) == (bundle, len(wire))
+    assert encode_bundle(decoded) == wire
+
+
+@given(bundles())
+def test_definite_outer_array_alone(bundle: Bundle) -> None:
+    wire = reference.encode_definite(bundle)
+    _refused(wire, "indefinite", "RFC 9171 §4.1")
+    decoded, _ = decode_bundle(wire, mode=LENIENT)
+    assert encode_bundle(decoded) == wire
+    grown = dataclasses.replace(
+        decoded, blocks=(CanonicalBlock(222, 1 << 20, 0, b""), *decoded.blocks)
+    )
+    assert decode_bundle(encode_bundle(grown))[0] == grown  # the declared count no longer holds
+
+
+@given(bundles(crc_types=(1, 2), payload=st.binary(max_size=40)), st.data())
+def test_any_single_bit_flip_is_noticed(bundle: Bundle, data: st.DataObject) -> None:
+    wire = bytearray(encode_bundle(bundle))
+    bit = data.draw(st.integers(0, 8 * len(wire) - 1))
+    wire[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(DecodeError):
+        decode_bundle(wire)
+
+
+@given(bundles(payload=st.binary(max_size=40)))
+def test_every_prefix_is_refused(bundle: Bundle) -> None:
+    wire = encode_bundle(bundle)
+    for cut in range(len(wire)):
+        for mode in Mode:
+            with pytest.raises(DecodeError):
+                decode_bundle(wire[:cut], mode=mode)
+
+
+@given(
+    damaged(bundles(payload=st.binary(max_size=40), crc_types=(0,)).map(encode_bundle))
+    | st.binary(max_size=80).map(lambda tail: b"\x9f\x89\x07" + tail)
+    | st.binary(max_size=80),
+    st.sampled_from(Mode),
+)
+def test_damage_raises_only_decode_errors(data: bytes, mode: Mode) -> None:
+    try:
+        bundle, end = decode_bundle(data, mode=mode)
+    except DecodeError as error:
+        section = error.section
+        assert section.startswith(("RFC ", "limits."))
+        return
+    assert end <= len(data)
+    assert encode_bundle(bundle) == data[:end]
+    fresh = Bundle(
+        dataclasses.replace(bundle.primary, wire=None),
+        tuple(dataclasses.replace(block, wire=None) for block in bundle.blocks),
+    )
+    assert decode_bundle(encode_bundle(fresh), mode=mode)[0] == bundle
+
+
+@given(st.binary(max_size=60), st.sampled_from(Mode))
+def test_blocks_from_noise(data: bytes, mode: Mode) -> None:
+    for decode in (decode_primary, decode_block):
+        try:
+            _, end = decode(data, mode=mode)
+        except DecodeError:
+            continue
+        assert end <= len(data)
+
+
+@given(st.lists(bundles(payload=st.binary(max_size=30)), min_size=1, max_size=4))
+def test_bundles_that_follow_one_another(several: list[Bundle]) -> None:
+    wire = b"".join(encode_bundle(bundle) for bundle in several)
+    offset = 0
+    found = []
+    while offset < len(wire):
+        bundle, offset = decode_bundle(wire, offset=offset)
+        found.append(bundle)
+    assert found == several
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_payload_is_a_view_and_not_a_copy(
+    kind: type[bytes] | type[bytearray] | type[memoryview],
+) -> None:
+    buffer = kind(encode_bundle(BUNDLE))
+    bundle, _ = decode_bundle(buffer)
+    for block in bundle.blocks:
+        assert isinstance(block.data, memoryview)
+        assert isinstance(block.wire, memoryview)
+        assert block.data.obj is memoryview(buffer).obj
+    if isinstance(buffer, bytearray):
+        buffer[buffer.index(b"pictures")] = ord("P")
+        assert bundle.payload.data == b"Pictures"
+        assert bundle.primary.wire == encode_primary(PRIMARY)  # the primary is ours to keep
+
+
+def test_changed_blocks_are_encoded_afresh_and_others_kept() -> None:
+    wire = reference.encode(BUNDLE, reference.wide)
+    bundle, _ = decode_bundle(wire, mode=LENIENT)
+    hops = hop_count(30, 2, number=bundle.blocks[0].number)
+    changed = Bundle(bundle.primary, (hops, *bundle.blocks[1:]))
+    again, _ = decode_bundle(encode_bundle(changed), mode=LENIENT)
+    assert again == changed
+    assert again.primary.wire == bundle.primary.wire
+    assert again.payload.wire == bundle.payload.wire
+    assert again.blocks[0].wire == encode_block(hops)
+
+
+def test_primary_block() -> None:
+    wire = encode_primary(PRIMARY)
+    assert decode_primary(b"\x9f" + wire, 1) == (PRIMARY, 1 + len(wire))
+    for cut in range(len(wire)):
+        with pytest.raises(DecodeError):
+            decode_primary(wire[:cut])
+    version_6 = bytes((wire[0], 6)) + wire[2:]
+    with pytest.raises(DecodeError, match="version 7"):
+        decode_primary(version_6)
+
+
+def test_crc_must_match_and_have_its_size() -> None:
+    wire = encode_bundle(BUNDLE)
+    at = wire.index(b"pictures")
+    _refused(wire[:at] + b"P" + wire[at + 1 :], "CRC", "RFC 9171 §4.2.1")
+    _refused(wire[:at] + b"P" + wire[at + 1 :], "CRC", "RFC 9171 §4.2.1", LENIENT)
+    block = encode_block(PAYLOAD_BLOCK)
+    short = block[:-5] + b"\x42" + block[-2:]
+    with pytest.raises(DecodeError, match="wrong size"):
+        decode_block(short)
+    unknown = bytes((0x86, 1, 1, 0, 3)) + block[5:]
+    with pytest.raises(DecodeError, match="CRC type 3"):
+        decode_block(unknown, mode=LENIENT)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_structure_of_a_bundle(mode: Mode) -> None:
+    section = "RFC 9171 §4.1"
+    other = dataclasses.replace(PAYLOAD_BLOCK, type=222, number=9)
+    _refused(_with(()), "no payload", section, mode)
+    _refused(_with((other,)), "no payload", section, mode)
+    _refused(_with((PAYLOAD_BLOCK, other)), "not last", section, mode)
+    _refused(_with((PAYLOAD_BLOCK, PAYLOAD_BLOCK)), "not last", section, mode)
+    _refused(_with((other, other, PAYLOAD_BLOCK)), "again", section, mode)
+    for number in (0, 1):
+        reserved = dataclasses.replace(other, number=number)
+        _refused(_with((reserved, PAYLOAD_BLOCK)), "reserved", section, mode)
+    _refused(_with((dataclasses.replace(PAYLOAD_BLOCK, number=2),)), "numbered 1", section, mode)
+    _refused(b"\x9f\xff", "array|version", "RFC 9171 §4.3.1" if mode is STRICT else "RFC 8949 §3")
+    for empty in (b"", b"\x9f", b"\x80", b"\x81\x00"):
+        with pytest.raises(DecodeError):
+            decode_bundle(empty, mode=mode)
+
+
+@pytest.mark.parametrize("maker", [previous_node, bundle_age, hop_count])
+def test_blocks_that_come_only_once(maker: object) -> None:
+    block = {
+        previous_node: previous_node(GS1),
+        bundle_age: bundle_age(1),
+        hop_count: hop_count(2, 1),
+    }[maker]  # type: ignore[index]  # one of the three
+    twice = (block, dataclasses.replace(block, number=40), PAYLOAD_BLOCK)
+    _refused(_with(twice), "second block", "RFC 9171 §4.4")
+
+
+def test_field_counts() -> None:
+    fragment = dataclasses.replace(
+        PRIMARY, flags=IS_FRAGMENT, fragment_offset=0, total_adu_length=99
+    )
+    wire = bytearray(encode_primary(fragment))
+    wire[2] = 0  # no longer says that it is a fragment
+    with pytest.raises(DecodeError, match="11 fields"):
+        decode_primary(wire)
+    block = bytearray(encode_block(PAYLOAD_BLOCK))
+    block[4] = 0  # no longer says that it has a CRC
+    with pytest.raises(DecodeError, match="6 fields"):
+        decode_block(block)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ("8501010000" + "6161", "byte string"),
+        ("8501010000" + "5f4161ff", "byte string"),
+        ("8501010000" + "00", "byte string"),
+        ("8501010000" + "5bffffffffffffffff", "truncated"),
+        ("8501010000" + "590001" + "61", "shortest"),
+        ("8501010000" + "5801" + "61", "shortest"),
+        ("9f01010000" + "40" + "ff", "not a block"),
+        ("a1010100004041", "not a block"),
+        ("8520010000" + "40", "unsigned"),
+    ],
+)
+def test_malformed_blocks(data: str, why: str) -> None:
+    with pytest.raises(DecodeError, match=why):
+        decode_block(bytes.fromhex(data))
+
+
+def test_timestamp_is_a_pair() -> None:
+    wire = encode_primary(dataclasses.replace(PRIMARY, crc_type=0))
+    at = wire.index(b"\x82\x1b\x00\x00\x00\xc5")
+    with pytest.raises(DecodeError, match="pair"):
+        decode_primary(wire[:at] + b"\x83" + wire[at + 1 :])
+
+
+def test_number_of_blocks_is_bounded() -> None:
+    many = tuple(CanonicalBlock(222, number, 0, b"") for number in range(2, BLOCKS_MAX + 1))
+    assert len(decode_bundle(_with((*many, PAYLOAD_BLOCK)))[0].blocks) == BLOCKS_MAX
+    one_more = CanonicalBlock(222, BLOCKS_MAX + 1, 0, b"")
+    too_many = Bundle(PRIMARY, (*many, one_more, PAYLOAD_BLOCK))
+    _refused(reference.encode(too_many), "too many", "RFC 9171 §4.1")
+    _refused(reference.encode_definite(too_many), "258 blocks", "RFC 9171 §4.1", LENIENT)
+
+
+def test_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = encode_bundle(BUNDLE)
+    assert limits.BUNDLE_BYTES_MAX == decode_module.BUNDLE_BYTES_MAX
+    monkeypatch.setattr(decode_module, "BUNDLE_BYTES_MAX", len(wire))
+    assert decode_bundle(b"\x00" + wire, offset=1)[1] == len(wire) + 1
+    monkeypatch.setattr(decode_module, "BUNDLE_BYTES_MAX", len(wire) - 1)
+    _refused(wire, "too large", "limits.BUNDLE_BYTES_MAX")
+
+
+ANONYMOUS = dataclasses.replace(PRIMARY, source=Eid.NONE, flags=NO_FRAGMENT)
+ADMIN = dataclasses.replace(PRIMARY, flags=IS_ADMIN)
+ASKING = dataclasses.replace(PAYLOAD_BLOCK, flags=REPORT_UNPROCESSED)
+
+
+@pytest.mark.parametrize(
+    ("primary", "payload", "section"),
+    [
+        (dataclasses.replace(ADMIN, flags=IS_ADMIN | REPORT_DELIVERY), PAYLOAD_BLOCK, "§4.2.3"),
+        (dataclasses.replace(ANONYMOUS, flags=0), PAYLOAD_BLOCK, "§4.2.3"),
+        (
+            dataclasses.replace(ANONYMOUS, flags=NO_FRAGMENT | REPORT_DELIVERY),
+            PAYLOAD_BLOCK,
+            "§4.2.3",
+        ),
+        (
+            dataclasses.replace(
+                ANONYMOUS,
+                flags=NO_FRAGMENT | IS_FRAGMENT,
+                fragment_offset=0,
+                total_adu_length=9,
+            ),
+            PAYLOAD_BLOCK,
+            "§4.2.3",
+        ),
+        (dataclasses.replace(ANONYMOUS, source=Eid.parse("ipn:0.0"), flags=0), ASKING, "§4.2.3"),
+        (ADMIN, ASKING, "§4.2.4"),
+        (ANONYMOUS, ASKING, "§4.2.4"),
+    ],
+)
+def test_contradictory_flags(primary: PrimaryBlock, payload: CanonicalBlock, section: str) -> None:
+    wire = _with((payload,), primary)
+    with pytest.raises(DecodeError) as caught:
+        decode_bundle(wire)
+    assert caught.value.section == f"RFC 9171 {section}"
+    assert encode_bundle(decode_bundle(wire, mode=LENIENT)[0]) == wire
+
+
+def test_flags_that_go_together_are_taken() -> None:
+    for primary in (ANONYMOUS, ADMIN, dataclasses.replace(PRIMARY, flags=REPORT_DELIVERY)):
+        assert decode_bundle(_with((PAYLOAD_BLOCK,), primary))[0].primary == primary
+    # RFC 9171 §4.2.3, §4.2.4: reserved flags are to be ignored
+    reserved = dataclasses.replace(PRIMARY, flags=0x1FFF18)
+    odd = dataclasses.replace(PAYLOAD_BLOCK, flags=0xE8)
+    assert decode_bundle(_with((odd,), dataclasses.replace(reserved, flags=0x18)))[0]
+
+
+@pytest.mark.parametrize(
+    "bundle",
+    [
+        Bundle(PRIMARY, ()),
+        Bundle(PRIMARY, (PAYLOAD_BLOCK, bundle_age(1))),
+        Bundle(PRIMARY, (bundle_age(1, number=1), PAYLOAD_BLOCK)),
+        Bundle(PRIMARY, (dataclasses.replace(PAYLOAD_BLOCK, crc_type=3),)),
+        Bundle(PRIMARY, (dataclasses.replace(PAYLOAD_BLOCK, flags=-1),)),
+        Bundle(PRIMARY, (dataclasses.replace(PAYLOAD_BLOCK, flags=1 << 64),)),
+        Bundle(dataclasses.replace(PRIMARY, crc_type=3), (PAYLOAD_BLOCK,)),
+        Bundle(dataclasses.replace(PRIMARY, version=6), (PAYLOAD_BLOCK,)),
+        Bundle(dataclasses.replace(PRIMARY, flags=-1), (PAYLOAD_BLOCK,)),
+        Bundle(dataclasses.replace(PRIMARY, creation_ms=-1), (PAYLOAD_BLOCK,)),
+        Bundle(dataclasses.replace(PRIMARY, creation_ms=1 << 64), (PAYLOAD_BLOCK,)),
+        Bundle(dataclasses.replace(PRIMARY, flags=IS_FRAGMENT), (PAYLOAD_BLOCK,)),
+    ],
+)
+def test_what_cannot_be_encoded_is_a_local_error(bundle: Bundle) -> None:
+    with pytest.raises(LocalError):
+        encode_bundle(bundle)
+
+
+def test_negative_offsets_are_a_local_error() -> None:
+    wire = encode_bundle(BUNDLE)
+    for misuse in (
+        lambda: decode_bundle(wire, offset=-1),
+        lambda: decode_primary(wire, -1),
+        lambda: decode_block(wire, -1),
+    ):
+        with pytest.raises(LocalError):
+            misuse()
+
+
+@pytest.mark.parametrize("size", [0, 23, 24, 255, 256, 65_535, 65_536])
+def test_payload_sizes_at_the_edges_of_each_head(size: int) -> None:
+    bundle = Bundle(PRIMARY, (CanonicalBlock(1, 1, 0, bytes(size)),))
+    wire = encode_bundle(bundle)
+    assert wire == reference.encode(bundle)
+    assert decode_bundle(wire) == (bundle, len(wire))

@@ -1,0 +1,257 @@
+"""Fragmentation and reassembly: nothing lost, nothing too large, nothing unbounded."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError, LocalError
+from stack.core.limits import BUNDLE_BYTES_MAX
+from stack.wire.bundle import (
+    BLOCK_INTEGRITY,
+    CRC_32,
+    CRC_NONE,
+    IS_FRAGMENT,
+    NO_FRAGMENT,
+    REPLICATE,
+    Bundle,
+    CanonicalBlock,
+    PrimaryBlock,
+    Reassembler,
+    adu_key,
+    bundle_age,
+    decode_bundle,
+    encode_bundle,
+    encode_primary,
+    fragment_bundle,
+    previous_node,
+    reassemble,
+)
+from stack.wire.bundle import fragment as fragment_module
+from tests.strategies.bundle import bundles
+
+SOURCE = Eid.parse("dtn://sat1/camera")
+PRIMARY = PrimaryBlock(Eid.parse("dtn://gs1/files"), SOURCE, SOURCE, 850_000_000_000, 1, 1000)
+
+
+def _bundle(payload: bytes, *blocks: CanonicalBlock, sequence: int = 1) -> Bundle:
+    primary = dataclasses.replace(PRIMARY, sequence=sequence)
+    return Bundle(primary, (*blocks, CanonicalBlock(1, 1, 0, payload, CRC_32)))
+
+
+def _overhead(bundle: Bundle) -> int:
+    """Enough octets for any fragment of this bundle that holds one octet."""
+    return len(encode_bundle(bundle)) - len(bundle.payload.data) + 2 * 9 + 1 + 5
+
+
+WHOLE = bundles(whole=True, payload=st.binary(min_size=1, max_size=900))
+
+
+@given(WHOLE, st.integers(0, 300), st.randoms(use_true_random=False))
+def test_fragments_fit_and_make_up_the_bundle(bundle: Bundle, slack: int, random: object) -> None:
+    limit = _overhead(bundle) + slack
+    fragments = fragment_bundle(bundle, limit)
+    wires = [encode_bundle(fragment) for fragment in fragments]
+    assert all(len(wire) <= limit for wire in wires)
+    if len(fragments) == 1:
+        assert fragments == [bundle]
+        return
+    for wire in wires[:-1]:
+        assert len(wire) >= limit - 2  # a longer head for one more octet may waste some
+    received = [decode_bundle(wire)[0] for wire in wires]
+    assert received == fragments
+    random.shuffle(received)  # type: ignore[attr-defined]  # a random.Random
+    reassembler = Reassembler()
+    results = [reassembler.add(fragment) for fragment in received]
+    assert results[:-1] == [None] * (len(results) - 1)
+    assert results[-1] == bundle
+    assert (len(reassembler), reassembler.held_bytes) == (0, 0)
+    assert reassemble(received) == bundle
+
+
+@given(WHOLE, st.data())
+def test_overlapping_duplicate_and_nested_fragments(bundle: Bundle, data: st.DataObject) -> None:
+    overhead = _overhead(bundle)
+    coarse = fragment_bundle(bundle, overhead + data.draw(st.integers(0, 300)))
+    fine = fragment_bundle(bundle, overhead + data.draw(st.integers(0, 100)))
+    nested = [
+        part
+        for fragment in coarse
+        for part in fragment_bundle(fragment, overhead + data.draw(st.integers(0, 100)))
+    ]
+    pool = [part for part in (*coarse, *fine, *nested) if part.primary.flags & IS_FRAGMENT]
+    if not pool:
+        return
+    wires = [encode_bundle(part) for part in data.draw(st.permutations(pool + pool))]
+    # The blocks come from whichever fragment with offset 0 arrives first: all have them all.
+    assert reassemble([decode_bundle(wire)[0] for wire in wires]) == bundle
+
+
+def test_a_bundle_that_fits_is_left_alone() -> None:
+    bundle = _bundle(bytes(100))
+    size = len(encode_bundle(bundle))
+    assert fragment_bundle(bundle, size) == [bundle]
+    assert len(fragment_bundle(bundle, size - 1)) == 2
+
+
+def test_blocks_are_replicated_as_they_ask() -> None:
+    everywhere = bundle_age(5)
+    first_only = previous_node(Eid.parse("dtn://relay/"))
+    bundle = _bundle(bytes(500), first_only, everywhere)
+    fragments = fragment_bundle(bundle, 200)
+    assert len(fragments) > 2
+    assert fragments[0].blocks[:-1] == (first_only, everywhere)
+    for fragment in fragments[1:]:
+        assert fragment.blocks[:-1] == (everywhere,)
+    offsets = [fragment.primary.fragment_offset for fragment in fragments]
+    ends = [0]
+    for fragment in fragments:
+        ends.append(ends[-1] + len(fragment.payload.data))
+    assert offsets == ends[:-1]
+    assert {fragment.primary.total_adu_length for fragment in fragments} == {500}
+    # A fragment that is not the first keeps its own unreplicated blocks in its first part.
+    late = dataclasses.replace(fragments[1], blocks=(first_only, *fragments[1].blocks))
+    parts = fragment_bundle(late, 160)
+    assert len(parts) > 1
+    assert [len(part.blocks) for part in parts] == [3] + [2] * (len(parts) - 1)
+
+
+def test_every_fragment_can_stand_without_its_integrity_block() -> None:
+    bib = CanonicalBlock(BLOCK_INTEGRITY, 2, 0, b"\x81\x00\x01\x00\x82\x02\x82\x01\x00\x80")
+    bundle = dataclasses.replace(
+        _bundle(bytes(400), bib), primary=dataclasses.replace(PRIMARY, crc_type=CRC_NONE)
+    )
+    fragments = fragment_bundle(bundle, 200)
+    assert [part.primary.crc_type for part in fragments[1:]] == [CRC_32] * (len(fragments) - 1)
+    whole = reassemble([decode_bundle(encode_bundle(part))[0] for part in reversed(fragments)])
+    assert encode_primary(whole.primary) == encode_primary(bundle.primary)
+    assert encode_bundle(whole) == encode_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "limit", "why"),
+    [
+        (
+            Bundle(dataclasses.replace(PRIMARY, flags=NO_FRAGMENT), _bundle(bytes(500)).blocks),
+            200,
+            "must not",
+        ),
+        (
+            Bundle(dataclasses.replace(PRIMARY, source=Eid.NONE), _bundle(bytes(500)).blocks),
+            200,
+            "anonymous",
+        ),
+        (_bundle(bytes(500)), 60, "too few"),
+        (_bundle(bytes(500)), 0, "too few"),
+        (_bundle(b""), 60, "no payload"),
+        (_bundle(bytes(500), CanonicalBlock(222, 9, REPLICATE, bytes(300))), 200, "too few"),
+    ],
+)
+def test_what_cannot_be_fragmented(bundle: Bundle, limit: int, why: str) -> None:
+    with pytest.raises(LocalError, match=why):
+        fragment_bundle(bundle, limit)
+
+
+def test_number_of_fragments_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = _bundle(bytes(500))
+    count = len(fragment_bundle(bundle, 150))
+    monkeypatch.setattr(fragment_module, "FRAGMENTS_MAX", count)
+    assert len(fragment_bundle(bundle, 150)) == count
+    monkeypatch.setattr(fragment_module, "FRAGMENTS_MAX", count - 1)
+    with pytest.raises(LocalError, match="fragments"):
+        fragment_bundle(bundle, 150)
+
+
+def _part(start: int, data: bytes, total: int, sequence: int = 1) -> Bundle:
+    primary = dataclasses.replace(
+        PRIMARY,
+        flags=IS_FRAGMENT,
+        sequence=sequence,
+        fragment_offset=start,
+        total_adu_length=total,
+    )
+    return Bundle(primary, (CanonicalBlock(1, 1, 0, data),))
+
+
+def test_contradictions_are_refused_and_change_nothing() -> None:
+    reassembler = Reassembler()
+    assert reassembler.add(_part(0, b"abcd", 10)) is None
+    held = reassembler.held_bytes
+    for bad in (
+        _part(4, b"ef", 11),
+        _part(8, b"abc", 10),
+        _part(4, b"", 10),
+        _part(0, b"a", BUNDLE_BYTES_MAX + 1, sequence=2),
+        _part(0, b"", 0, sequence=3),
+    ):
+        with pytest.raises(DecodeError):
+            reassembler.add(bad)
+    assert (len(reassembler), reassembler.held_bytes) == (1, held)
+    with pytest.raises(LocalError, match="not a fragment"):
+        reassembler.add(_bundle(b"whole"))
+    whole = reassembler.add(_part(4, b"efghij", 10))
+    assert whole is not None
+    assert bytes(whole.payload.data) == b"abcdefghij"
+
+
+def test_of_octets_that_come_twice_the_first_are_kept() -> None:
+    reassembler = Reassembler()
+    reassembler.add(_part(2, b"CD", 6))
+    reassembler.add(_part(1, b"xxxx", 6))
+    whole = reassembler.add(_part(0, b"yyyyyy", 6))
+    assert whole is not None
+    assert bytes(whole.payload.data) == b"yxCDxy"
+
+
+def test_number_of_data_units_is_bounded_and_dropping_makes_room() -> None:
+    reassembler = Reassembler(adus_max=2)
+    for sequence in (1, 2):
+        reassembler.add(_part(0, b"ab", 4, sequence))
+    with pytest.raises(LocalError, match="2 data units"):
+        reassembler.add(_part(0, b"ab", 4, 3))
+    assert reassembler.add(_part(2, b"cd", 4, 2)) is not None
+    assert reassembler.add(_part(0, b"ab", 4, 3)) is None
+    reassembler.drop(adu_key(_part(0, b"ab", 4, 1).primary))
+    reassembler.drop(adu_key(_part(0, b"ab", 4, 1).primary))
+    assert len(reassembler) == 1
+
+
+def test_memory_is_bounded_and_given_back() -> None:
+    reassembler = Reassembler(bytes_max=1000)
+    taken = 0
+    with pytest.raises(LocalError, match="no room"):
+        for taken in range(1000):
+            reassembler.add(_part(2 * taken, b"a", 100_000))
+    assert taken < 1000 // fragment_module.PIECE_OVERHEAD_BYTES + 1
+    assert reassembler.held_bytes <= 1000
+    blocks = tuple(CanonicalBlock(222, number, 0, bytes(400)) for number in (2, 3, 4))
+    heavy = _part(0, b"a", 10, sequence=9)
+    with pytest.raises(LocalError, match="no room"):
+        reassembler.add(Bundle(heavy.primary, (*blocks, *heavy.blocks)))
+    reassembler.drop(adu_key(PRIMARY))
+    assert (len(reassembler), reassembler.held_bytes) == (0, 0)
+    with pytest.raises(LocalError, match="no room"):
+        reassembler.add(_part(0, bytes(1001), 2000))
+    assert len(reassembler) == 0
+
+
+def test_what_is_held_does_not_look_into_the_buffer_it_came_from() -> None:
+    buffer = bytearray(encode_bundle(fragment_bundle(_bundle(bytes(range(200))), 170)[0]))
+    second = fragment_bundle(_bundle(bytes(range(200))), 170)[1:]
+    reassembler = Reassembler()
+    reassembler.add(decode_bundle(buffer)[0])
+    buffer[:] = bytes(len(buffer))
+    whole = [reassembler.add(part) for part in second][-1]
+    assert whole == _bundle(bytes(range(200)))
+
+
+def test_fragments_that_leave_a_hole_make_no_bundle() -> None:
+    parts = fragment_bundle(_bundle(bytes(500)), 150)
+    with pytest.raises(LocalError, match="cover"):
+        reassemble(parts[:1] + parts[2:])
+    with pytest.raises(LocalError, match="cover"):
+        reassemble([])
