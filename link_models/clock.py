@@ -122,39 +122,47 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self.call_soon(callback, *args, context=context)
 
     def _run_once(self) -> None:
-        """Run everything that is ready, or first let time jump (called by `run_forever`)."""
-        ready, heap = self._ready, self._heap
-        if not ready and not self._stopping:
-            while heap and heap[0][2]._cancelled:
-                heapq.heappop(heap)
-                self._cancelled_timers -= 1
-            if not heap or heap[0][0] >= FOREVER_S * SECOND:
+        """Run until the loop is stopped (called by `run_forever`, which is content with less)."""
+        ready, heap, pop = self._ready, self._heap, heapq.heappop
+        while True:
+            if not ready and not self._stopping:
+                self._jump()
+            now_ns = self._now_ns
+            while heap and heap[0][0] <= now_ns:
+                timer = pop(heap)[2]
+                timer._scheduled = False  # type: ignore[attr-defined]
+                if timer._cancelled:
+                    self._cancelled_timers -= 1
+                else:
+                    ready.append(timer)
+            due = len(ready)
+            for _ in range(due):
+                handle = ready.popleft()
+                if not handle._cancelled:
+                    handle._run()
+            if self._stopping:
+                return
+            self._instant_callbacks += due
+            if self._instant_callbacks > INSTANT_CALLBACKS_MAX:
                 raise Deadlock(
-                    f"deadlock at virtual time {self.time():.9f} s: every task waits for something"
-                    " that nothing scheduled will do"
+                    f"stuck at virtual time {self.time():.9f} s: {INSTANT_CALLBACKS_MAX} callbacks"
+                    " have run and the clock has not moved"
                 )
-            if heap[0][0] > self._now_ns:
-                self._now_ns = heap[0][0]
-                self._instant_callbacks = 0
-        now_ns = self._now_ns
-        while heap and heap[0][0] <= now_ns:
-            timer = heapq.heappop(heap)[2]
-            timer._scheduled = False  # type: ignore[attr-defined]
-            if timer._cancelled:
-                self._cancelled_timers -= 1
-            else:
-                ready.append(timer)
-        due = len(ready)
-        for _ in range(due):
-            handle = ready.popleft()
-            if not handle._cancelled:
-                handle._run()
-        self._instant_callbacks += due
-        if self._instant_callbacks > INSTANT_CALLBACKS_MAX:
+
+    def _jump(self) -> None:
+        """Move the clock to the next timer."""
+        heap = self._heap
+        while heap and heap[0][2]._cancelled:
+            heapq.heappop(heap)
+            self._cancelled_timers -= 1
+        if not heap or heap[0][0] >= FOREVER_S * SECOND:
             raise Deadlock(
-                f"stuck at virtual time {self.time():.9f} s: {INSTANT_CALLBACKS_MAX} callbacks"
-                " have run and the clock has not moved"
+                f"deadlock at virtual time {self.time():.9f} s: every task waits for something"
+                " that nothing scheduled will do"
             )
+        if heap[0][0] > self._now_ns:
+            self._now_ns = heap[0][0]
+            self._instant_callbacks = 0
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """Sweep the heap when most of it is cancelled (called by `TimerHandle.cancel`)."""

@@ -64,6 +64,10 @@ class VirtualPort:
         """Stop; what is under way to the other end still arrives there."""
         self._closed = True
 
+    def reopen(self) -> None:
+        """Take part again after `close`: a restarted node finds its link where it was."""
+        self._closed = False
+
     def _writable(self, now_ns: int, high_bytes: int) -> bool:
         if self._waiting:
             return False

@@ -43,7 +43,8 @@ class Pass:
 class Passes:
     """Passes as arrays of equal length, sorted by satellite, station and time.
 
-    `satellite` and `station` are places in the sequences that were searched.
+    `satellite` and `station` are places in the sequences that were searched.  Rise and set are
+    exact to 0.02 ms, culmination to about 1 ms (more where the elevation hardly changes).
     """
 
     satellite: Ints

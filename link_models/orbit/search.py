@@ -38,6 +38,13 @@ STEP_MS_MAX = 900_000
 STEP_MS_UNIT = 30_000
 """Grid steps are multiples of this, so that satellites share grids."""
 
+EXTREMUM_MS = 50.0
+"""Width of the bracket at which an extremum is near enough for a parabola."""
+
+VERTEX_STEP = 1.0 / 400.0
+"""Half width of that parabola in grid steps: about 0.5 s for low orbits, where an overhead pass
+peaks within a minute."""
+
 BLOCK_LOOKS = 4_000_000
 """Looks sampled at a time: some 150 MB of working memory."""
 
@@ -234,9 +241,12 @@ class Search:
             return self._sight.sine(satellite_turns[index], station_turns[index], times)[1]
 
         time[turns] = bracketed_roots(
-            rate, left[turns], right[turns], at_left[turns], at_right[turns], TOLERANCE_MS
+            rate, left[turns], right[turns], at_left[turns], at_right[turns], EXTREMUM_MS
         )
-        sine, _ = self._sight.sine(satellite, station, time)
+        sine = grid.sine[row, column, place]
+        time[turns], sine[turns] = self._vertex(
+            satellite_turns, station_turns, time[turns], grid.times[1] - grid.times[0]
+        )
         return _Knots(
             pair,
             time,
@@ -247,6 +257,27 @@ class Search:
             grid.sine[row, column, place - 1],
             grid.sine[row, column, place + 1],
         )
+
+    def _vertex(
+        self, satellite: Ints, station: Ints, time: Floats, step: float
+    ) -> tuple[Floats, Floats]:
+        """Times and values of extrema that are known roughly, by positions alone.
+
+        SGP4's velocity is not quite the derivative of its position: where it says that the
+        elevation stands still is off by up to a millisecond for low orbits and by seconds for
+        long slow ones.  A parabola through three positions is not.
+        """
+        half = step * VERTEX_STEP
+        before, _ = self._sight.sine(satellite, station, time - half)
+        middle, _ = self._sight.sine(satellite, station, time)
+        after, _ = self._sight.sine(satellite, station, time + half)
+        slope, bend = (after - before) / 2.0, after - 2.0 * middle + before
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shift = -slope / bend
+        # Next to a place where SGP4 fails, three points make no parabola.
+        usable = np.abs(shift) * half < step / 10.0
+        shift = np.where(usable, shift, 0.0)
+        return time + shift * half, middle + shift * slope / 2.0
 
     # -- crossings -----------------------------------------------------------------------------
 
@@ -341,8 +372,8 @@ class Search:
         knot = order[is_knot[order]] - count
         owner = owner[is_knot[order]]
         # A maximum before the first rise has no owner; one after a set is of no pass.
-        inside = owner >= 0
-        inside &= maxima.pair[knot] == passes.pair[owner]
+        knot, owner = knot[owner >= 0], owner[owner >= 0]
+        inside = maxima.pair[knot] == passes.pair[owner]
         inside &= maxima.time[knot] <= passes.down[owner]
         knot, owner = knot[inside], owner[inside]
         satellite, station = self._split(passes.pair)

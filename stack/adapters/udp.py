@@ -174,7 +174,7 @@ class PortableUdpPort:
                 return
             except OSError:
                 # The stream tells of an earlier datagram's error (ICMP refused, no route) before
-                # it sends this one; each error is told once.
+                # it sends this one, or when it is read; each error is told once.
                 self._counts["send_errors"] += 1
                 continue
             self._counts["sent_datagrams"] += 1
@@ -189,7 +189,7 @@ class PortableUdpPort:
             except asyncio_dgram.TransportClosed:
                 return
             except OSError:
-                counts["receive_errors"] += 1
+                counts["send_errors"] += 1
                 continue
             if not (isinstance(address, tuple) and self._peer.accepts(address, flow)):
                 counts["dropped_foreign"] += 1

@@ -23,6 +23,8 @@ UDP_SEGMENT = 103  # linux/udp.h
 UDP_GRO = 104
 SO_RXQ_OVFL = 40  # asm-generic/socket.h
 
+MSG_TRUNC = int(socket.MSG_TRUNC)  # as a plain number: the flag type is slow
+
 GSO_SEGMENTS_MAX = 64
 """UDP_MAX_SEGMENTS of every kernel that has GSO (newer ones allow 128)."""
 
@@ -228,12 +230,12 @@ class LinuxUdpPort:
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
-                counts["receive_errors"] += 1  # an ICMP error for something that was sent
+                counts["send_errors"] += 1  # an ICMP error for something that was sent
                 continue
             if address != peer.addresses[flow.flow] and not peer.accepts(address, flow.flow):
                 counts["dropped_foreign"] += 1
                 continue
-            if octets == 0 or flags & socket.MSG_TRUNC:
+            if octets == 0 or flags & MSG_TRUNC:
                 counts["dropped_truncated" if octets else "dropped_empty"] += 1
                 continue
             segment = _segment_size(control, flow) if control else 0

@@ -26,13 +26,13 @@ COUNTERS = (
     "received_bytes",
     "send_errors",
     "send_dropped",
-    "receive_errors",
     "dropped_foreign",
     "dropped_empty",
     "dropped_truncated",
     "dropped_kernel",
 )
-"""The names that the counters of every UDP port have; all but `_bytes` count datagrams."""
+"""The names of the counters of every UDP port.  All but `_bytes` count datagrams, except that
+`dropped_kernel`, what the full receive buffer refused, counts a GRO train as one."""
 
 
 async def resolve(key: str, address: Address, family: int = 0) -> tuple[int, SocketAddress]:

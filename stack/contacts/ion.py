@@ -155,7 +155,11 @@ class _Reader:
         owlt_ns = round(_number(words[4], "a light time in seconds", line) * SECOND)
         entry = Range(source, destination, start_ms, end_ms, owlt_ns)
         check_range(entry, line)
-        self._ranges[start_ms, source, destination] = (entry, line)
+        key = (start_ms, source, destination)
+        before = self._ranges.get(key)
+        if before is not None and before[0] != entry:
+            raise ConfigError(line, f"differs from the same range at {before[1]}", "remove one")
+        self._ranges[key] = (entry, line)
         if len(self._ranges) > RANGES_MAX:
             raise ConfigError(line, f"more than {RANGES_MAX} ranges", "use longer steps")
 

@@ -29,7 +29,7 @@ _IPN_SSP = re.compile(rf"(?:({_NUMBER})\.)?({_NUMBER}|!)\.({_NUMBER})")
 _OPAQUE = re.compile(rf"({_NUMBER})\.([0-9a-f]{{2,2048}})")
 
 _SECTION_DTN = "RFC 9171 §4.2.5.1.1"
-_SECTION_IPN = "RFC 9758 §3.2"
+_SECTION_IPN = "RFC 9758 §4"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -60,11 +60,11 @@ class Eid:
                 raise DecodeError("ipn EID is no triple of numbers", _SECTION_IPN)
             allocator, node, service = ssp
             if not (0 <= allocator <= _U32_MAX and 0 <= node <= _U32_MAX):
-                raise DecodeError("ipn allocator or node number over 32 bits", _SECTION_IPN)
+                raise DecodeError("ipn allocator or node over 32 bits", "RFC 9758 §3.2, §3.3")
             if not 0 <= service <= _U64_MAX:
-                raise DecodeError("ipn service number over 64 bits", _SECTION_IPN)
+                raise DecodeError("ipn service number over 64 bits", "RFC 9758 §3.5")
             if service and not (allocator or node):
-                # RFC 9758 §3.4.1: not to be composed, and to be read as the null ipn URI
+                # RFC 9758 §3.1: not to be composed, and to be read as the null ipn URI
                 object.__setattr__(self, "ssp", (0, 0, 0))
         elif not isinstance(ssp, bytes) or not 0 < len(ssp) <= EID_CHARS_MAX:
             raise DecodeError("EID of an unknown scheme is empty or too long", "RFC 9171 §4.2.5.1")
@@ -88,7 +88,7 @@ class Eid:
 
     @property
     def is_singleton(self) -> bool:
-        """Whether at most one node can be a member (RFC 9171 §4.2.5.1.1, RFC 9758 §4)."""
+        """Whether at most one node can be a member (RFC 9171 §4.2.5.1.1, §4.2.5.1.2)."""
         return not (isinstance(self.ssp, str) and self.service.startswith("~"))
 
     @property

@@ -146,8 +146,11 @@ class BlockTable:
                 segment.users += 1
         if segment.users:
             self.held_bytes += segment.data.size
-            while self.held_bytes > self._config.memory_bytes_max:
-                self.fail(next(iter(self.open.values())), "blocks_evicted")
+
+    def trim(self) -> None:
+        """Give up the oldest blocks until their packets fit the memory allowed."""
+        while self.held_bytes > self._config.memory_bytes_max:
+            self.fail(next(iter(self.open.values())), "blocks_evicted")
 
     def symbols(self, block: Block) -> tuple[U8, list[int]] | None:
         """k symbols of a block that has as many, and their ids; None if an ADU is longer than the
@@ -184,7 +187,7 @@ class BlockTable:
         target[:, 0] = self._config.flow_id
         target[:, 1] = lengths >> 8
         target[:, 2] = lengths & 0xFF
-        if width:
+        if whole.any():
             packets = segment.data[: full * width].reshape(full, width)
             target[whole, ADUI_HEADER_BYTES : ADUI_HEADER_BYTES + width] = packets[rows[whole]]
         target[~whole, ADUI_HEADER_BYTES : ADUI_HEADER_BYTES + tail.size] = tail
@@ -206,7 +209,10 @@ class BlockTable:
             block = next(iter(self.open.values()))
             if now < block.deadline:
                 return
-            self.fail(block, "blocks_failed")
+            # Without a repair packet the end of a short block is not known: nothing may be missing.
+            gap = block.handed_on & (block.handed_on + 1)
+            unsure = not block.repair_k and not gap
+            self.fail(block, "blocks_unfinished" if unsure else "blocks_failed")
 
     def _release(self, block: Block) -> None:
         del self.open[block.sbn]

@@ -47,7 +47,7 @@ class NumpyErasureCode:
 
     def __init__(self, cache_bytes: int = CACHE_BYTES) -> None:
         self._cache_bytes = cache_bytes
-        self._held_bytes = 0
+        self.cached_bytes = 0
         self._maps: OrderedDict[tuple[bytes, bytes], LinearMap] = OrderedDict()
         self._workspace = Workspace()
 
@@ -90,9 +90,9 @@ class NumpyErasureCode:
             return found
         made = LinearMap(RFC5510, interpolation(have, want))
         self._maps[key] = made
-        self._held_bytes += made.octets_held
-        while self._held_bytes > self._cache_bytes and len(self._maps) > 1:
-            self._held_bytes -= self._maps.popitem(last=False)[1].octets_held
+        self.cached_bytes += made.octets_held
+        while self.cached_bytes > self._cache_bytes and len(self._maps) > 1:
+            self.cached_bytes -= self._maps.popitem(last=False)[1].octets_held
         return made
 
 

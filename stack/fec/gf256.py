@@ -24,6 +24,9 @@ LANE_BYTES_MAX: Final = 32
 GATHER_BYTES: Final = 1 << 21
 """Working memory for gathered rows; smaller spends more on calls, larger leaves the cache."""
 
+INDICES_MAX: Final = 4
+"""Shapes of input whose row numbers are kept: decoding a link code takes three in turn."""
+
 _INDEX_BYTES: Final = np.dtype(np.intp).itemsize
 _LOW_OCTET: Final = 0 if sys.byteorder == "little" else _INDEX_BYTES - 1
 
@@ -32,8 +35,9 @@ class Field:
     """GF(2^8) modulo `polynomial` (bit 8 set, primitive: 2 generates the field).
 
     `exp[i]` is 2^i for 0 <= i < 510, `log[x]` its inverse with `log[0]` = 0 (so that a sum of
-    logarithms over differences may leave the zero difference in), `mul[a, b]` the product, and
-    `nibbles[a]` the products of a with 0, 1, ... 15 and with 0, 16, ... 240.
+    logarithms over differences may leave the zero difference in), `mul[a, b]` the product,
+    `inverse[a]` 1 / a (and 1 for a = 0, which nobody may ask), and `nibbles[a]` the products of a
+    with 0, 1, ... 15 and with 0, 16, ... 240.
     The arrays are read-only.
     """
 
@@ -52,17 +56,15 @@ class Field:
         mul = exp[log[:, None] + log[None, :]]
         mul[0, :] = mul[:, 0] = 0
         nibbles = np.concatenate([mul[:, :16], mul[:, ::16]], axis=1)
-        for table in (exp, log, mul, nibbles):
+        inverse = exp[255 - log]
+        for table in (exp, log, mul, nibbles, inverse):
             table.flags.writeable = False
         self.polynomial = polynomial
         self.exp: U8 = exp
         self.log: npt.NDArray[np.int64] = log
         self.mul: U8 = mul
         self.nibbles: U8 = nibbles
-
-    def inverse(self, value: U8) -> U8:
-        """1 / value, element by element; `value` holds no zero."""
-        return self.exp[255 - self.log[value]]
+        self.inverse: U8 = inverse
 
 
 RFC5510: Final = Field(0x11D)
@@ -80,14 +82,18 @@ class Workspace:
 
     def __init__(self) -> None:
         self._gathered: U8 = np.empty(GATHER_BYTES, np.uint8)
-        self._index: npt.NDArray[np.intp] = np.empty((0, 0), np.intp)
+        self._indices: dict[tuple[int, int], npt.NDArray[np.intp]] = {}
 
     def index(self, inputs: int, columns: int) -> npt.NDArray[np.intp]:
         """Row numbers `256 * i + v` with the octet `v` still to be written (see `octets`)."""
-        if self._index.shape != (inputs, columns):
-            self._index = np.empty((inputs, columns), np.intp)
-            self._index[:] = np.arange(inputs, dtype=np.intp)[:, None] * 256
-        return self._index
+        found = self._indices.get((inputs, columns))
+        if found is None:
+            if len(self._indices) == INDICES_MAX:
+                self._indices.clear()
+            found = np.empty((inputs, columns), np.intp)
+            found[:] = np.arange(inputs, dtype=np.intp)[:, None] * 256
+            self._indices[inputs, columns] = found
+        return found
 
     def gathered(self, shape: tuple[int, int], row: np.dtype[Any]) -> npt.NDArray[Any]:
         """An uninitialised array of rows."""

@@ -40,6 +40,7 @@ COUNTERS: Final = (
     "blocks_complete",
     "blocks_decoded",
     "blocks_failed",
+    "blocks_unfinished",
     "blocks_evicted",
 )
 
@@ -163,6 +164,7 @@ class FecReceiver:
         for block, _ in taken:
             if block.is_open:
                 out += self._settle(block)
+        self._table.trim()
         return out
 
     def _settle(self, block: Block) -> list[Train]:

@@ -26,8 +26,11 @@ GENERATOR_POWER: Final = 11
 INTERLEAVE_MAX: Final = 8
 """Depths 1, 2, 3, 4, 5 and 8 are allowed (CCSDS 131.0-B §4.3.5); 6 and 7 work as well."""
 
-BATCH_CODEWORDS: Final = 2_048
-"""Codewords decoded together: enough to hide the cost of calls, few enough for the cache."""
+BATCH_BLOCKS: Final = 1_024
+"""Code blocks checked together: enough to hide the cost of calls, few enough for the cache."""
+
+BATCH_CORRECTIONS: Final = 512
+"""Bad codewords corrected together, for the same reasons."""
 
 # Row k is the dual-basis octet of the element 2^k (CCSDS 131.0-B annex F, matrix T).
 _DUAL_OF_BIT: Final = (0x7B, 0xAF, 0x99, 0xFA, 0x86, 0xEC, 0xEF, 0x8D)
@@ -165,13 +168,10 @@ class NumpyLinkCode:
         _check(frames, config.data_bytes)
         blocks = np.empty((len(frames), config.block_bytes), np.uint8)
         blocks[:, : config.data_bytes] = frames
-        for start, end in _batches(len(frames), config.interleave):
-            columns = self._columns(frames[start:end])
-            parity = np.empty((config.parity_bytes, columns.shape[1]), np.uint8)
-            self._parity.apply(columns, parity, self._workspace)
-            target = blocks[start:end, config.data_bytes :]
-            shape = (end - start, config.parity_bytes, config.interleave)
-            target.reshape(shape)[:] = parity.reshape(shape[1], shape[0], shape[2]).swapaxes(0, 1)
+        for column in range(config.interleave):  # CCSDS 131.0-B §4.4.1: codewords take turns
+            data = frames[:, column :: config.interleave]
+            parity = blocks[:, config.data_bytes + column :: config.interleave]
+            self._parity.apply(data.T, parity.T, self._workspace)
         return blocks
 
     def decode_many(self, blocks: U8) -> Decoded:
@@ -181,40 +181,36 @@ class NumpyLinkCode:
         """
         config = self.config
         _check(blocks, config.block_bytes)
-        count, depth = len(blocks), config.interleave
+        depth = config.interleave
         data = blocks[:, : config.data_bytes].copy()
-        corrected = np.zeros((count, depth), np.int16)
-        for start, end in _batches(count, depth):
-            columns = self._columns(blocks[start:end, : config.data_bytes])
-            difference = np.empty((config.parity_bytes, columns.shape[1]), np.uint8)
-            self._parity.apply(columns, difference, self._workspace)
-            difference ^= self._columns(blocks[start:end, config.data_bytes :])
-            bad = np.flatnonzero(difference.any(axis=0))
-            if bad.size:
-                self._correct(
-                    self._inward[difference[:, bad]],
-                    bad,
-                    data[start:end].reshape(end - start, config.symbols, depth),
-                    corrected[start:end],
-                )
-        return Decoded(data, corrected, (corrected >= 0).all(axis=1))
-
-    def _columns(self, part: U8) -> U8:
-        """Octets of shape (symbols of a codeword, codewords), codewords of a block in turn
-        (CCSDS 131.0-B §4.4.1)."""
-        depth = self.config.interleave
-        if depth == 1:
-            return part.T
-        spread = part.reshape(len(part), part.shape[1] // depth, depth)
-        return spread.swapaxes(0, 1).reshape(part.shape[1] // depth, len(part) * depth)
+        corrected = np.zeros((len(blocks), depth), np.int16)
+        bad: list[npt.NDArray[np.int64]] = []
+        remainders: list[U8] = []
+        for start in range(0, len(blocks), BATCH_BLOCKS):
+            batch = blocks[start : start + BATCH_BLOCKS]
+            difference = np.empty((len(batch), config.parity_bytes), np.uint8)
+            for column in range(depth):
+                symbols = batch[:, column : config.data_bytes : depth]
+                self._parity.apply(symbols.T, difference.T, self._workspace)
+                difference ^= batch[:, config.data_bytes + column :: depth]
+                wrong = np.flatnonzero(difference.any(axis=1))
+                if wrong.size:
+                    bad.append((wrong + start) * depth + column)
+                    remainders.append(self._inward[difference[wrong]].T)
+        if bad:
+            words, remainder = np.concatenate(bad), np.concatenate(remainders, axis=1)
+            for first in range(0, words.size, BATCH_CORRECTIONS):
+                some = slice(first, first + BATCH_CORRECTIONS)
+                self._correct(remainder[:, some], words[some], data, corrected)
+        return Decoded(data, corrected, np.min(corrected, axis=1, initial=0) >= 0)
 
     def _correct(
         self, remainder: U8, bad: npt.NDArray[np.int64], data: U8, corrected: npt.NDArray[np.int16]
     ) -> None:
-        """Decode the codewords with non-zero remainders (of shape (2E, len(bad))); codeword i is
-        number `bad[i]` of the batch, and octet j of it is `data[bad // depth, j, bad % depth]`."""
+        """Decode the codewords with non-zero remainders (of shape (2E, len(bad))): `bad[i]` counts
+        the codewords of all blocks."""
         config = self.config
-        syndromes = np.empty_like(remainder)
+        syndromes = np.empty(remainder.shape, np.uint8)
         self._syndromes.apply(remainder, syndromes, self._workspace)
         locator, length = _berlekamp_massey(syndromes, config.correctable)
         values = np.empty((CODEWORD_BYTES, bad.size), np.uint8)
@@ -222,16 +218,17 @@ class NumpyLinkCode:
         is_root = values == 0
         # A codeword can be corrected if its locator has as many roots as its degree says; a root
         # in the virtual fill, which cannot be wrong, means that there were more errors than that.
-        good = (length <= config.correctable) & (is_root.sum(axis=0) == length)
+        good = is_root.view(np.uint8).sum(axis=0, dtype=np.uint8) == length
         good &= ~is_root[: config.fill_bytes].any(axis=0)
         is_root &= good
-        place, word = np.nonzero(is_root)
+        place, word = np.divmod(np.flatnonzero(is_root), bad.size)
         magnitude = self._magnitudes(syndromes, locator, place, word)
         at = place - config.fill_bytes
         inside = at < config.symbols
-        frame, column = np.divmod(bad[word[inside]], config.interleave)
-        data[frame, at[inside], column] ^= self._outward[magnitude[inside]]
         frame, column = np.divmod(bad, config.interleave)
+        word = word[inside]
+        octet = at[inside] * config.interleave + column[word]  # CCSDS 131.0-B §4.4.1
+        data[frame[word], octet] ^= self._outward[magnitude[inside]]
         corrected[frame, column] = np.where(good, length, FAILED)
 
     def _magnitudes(
@@ -242,7 +239,7 @@ class NumpyLinkCode:
         word: npt.NDArray[np.int64],
     ) -> U8:
         """Forney's formula: the error at each root found."""
-        limit = self.config.correctable
+        limit = max(1, int(np.flatnonzero(locator.any(axis=1))[-1]))  # the highest degree there is
         evaluator = np.zeros((limit, syndromes.shape[1]), np.uint8)
         for shift in range(limit):
             evaluator[shift:] ^= _multiply(locator[shift], syndromes[: limit - shift])
@@ -253,10 +250,10 @@ class NumpyLinkCode:
         for coefficient in evaluator[::-1]:
             above = _multiply(above, inverse) ^ coefficient[word]
         below = np.zeros(place.size, np.uint8)  # the derivative keeps the odd coefficients
-        for coefficient in locator[limit - 1 :: -2]:
+        for coefficient in locator[1 : limit + 1 : 2][::-1]:
             below = _multiply(below, square) ^ coefficient[word]
         scale = _powers(power * (1 - self._first_root))
-        return _multiply(_multiply(above, scale), _FIELD.inverse(below))
+        return _multiply(_multiply(above, scale), _FIELD.inverse[below])
 
 
 class ReedsoloLinkCode:
@@ -322,17 +319,12 @@ class ReedsoloLinkCode:
                 corrected[number, column] = wrong
                 symbols = np.frombuffer(bytes(message), np.uint8)[config.fill_bytes :]
                 data[number, column :: config.interleave] = self._outward[symbols]
-        return Decoded(data, corrected, (corrected >= 0).all(axis=1))
+        return Decoded(data, corrected, np.min(corrected, axis=1, initial=0) >= 0)
 
 
 def _check(rows: U8, length: int) -> None:
     if rows.ndim != 2 or rows.shape[1] != length:
         raise LocalError(f"expected rows of {length} octets, not shape {rows.shape}")
-
-
-def _batches(count: int, depth: int) -> list[tuple[int, int]]:
-    step = max(1, BATCH_CODEWORDS // depth)
-    return [(start, min(start + step, count)) for start in range(0, count, step)]
 
 
 def _powers(exponent: npt.NDArray[np.int64]) -> U8:
@@ -343,7 +335,9 @@ def _powers(exponent: npt.NDArray[np.int64]) -> U8:
 
 def _multiply(left: U8, right: U8) -> U8:
     """Products, element by element."""
-    return _MUL.take(left.astype(np.intp) << 8 | right)
+    index = left.astype(np.uint16)
+    index <<= 8
+    return _MUL.take(index | right, mode="clip")  # never out of range: spares the checking pass
 
 
 def _dual_basis() -> U8:
@@ -374,26 +368,42 @@ def _berlekamp_massey(syndromes: U8, limit: int) -> tuple[U8, npt.NDArray[np.int
     All codewords take each step together.  Where the degree exceeds `limit` the locator is cut
     off, and useless.
     """
-    count = syndromes.shape[1]
+    steps, count = syndromes.shape
     locator = np.zeros((limit + 1, count), np.uint8)
     locator[0] = 1
-    previous = locator.copy()  # the locator before its degree last rose, times x^steps since
-    scale = np.ones(count, np.uint8)  # one over the discrepancy of that step
+    # The locator before its degree last rose, times x for every step since: a window that moves
+    # up in an array of zeros.
+    store = np.zeros((steps + limit + 1, count), np.uint8)
+    store[steps] = 1
+    scale = np.ones(count, np.uint8)  # one over the discrepancy of the step when it rose
     length = np.zeros(count, np.int64)
-    for step in range(len(syndromes)):
-        previous[1:] = previous[:-1].copy()
-        previous[0] = 0
-        terms = min(step, limit) + 1
-        window = syndromes[step - terms + 1 : step + 1][::-1]
-        discrepancy = np.bitwise_xor.reduce(_multiply(locator[:terms], window), axis=0)
-        change = _multiply(_multiply(discrepancy, scale), previous)
-        rises = (discrepancy != 0) & (2 * length <= step)
-        if rises.any():
-            before = locator[:, rises]
-            locator ^= change
-            previous[:, rises] = before
-            scale[rises] = _FIELD.inverse(discrepancy[rises])
-            length[rises] = step + 1 - length[rises]
-        else:
-            locator ^= change
+    top = 0  # the highest degree that any locator has
+    for step in range(steps):
+        previous = store[steps - 1 - step :][: limit + 1]
+        window = syndromes[step - min(step, top) : step + 1][::-1]
+        discrepancy = np.bitwise_xor.reduce(_multiply(locator[: len(window)], window), axis=0)
+        wrong = discrepancy != 0
+        if not wrong.any():
+            # Usually all are done after twice as many steps as there are errors.
+            if step == 2 * top and _predicts(locator[: top + 1], syndromes, step):
+                break
+            continue
+        rises = wrong & (2 * length <= step)
+        grown = np.where(rises, step + 1 - length, length)
+        top = min(limit, int(grown.max()))
+        change = _multiply(_multiply(discrepancy, scale), previous[: top + 1])
+        before = locator[:, rises]
+        locator[: top + 1] ^= change
+        previous[:, rises] = before
+        scale[rises] = _FIELD.inverse[discrepancy[rises]]
+        length = grown
     return locator, length
+
+
+def _predicts(locator: U8, syndromes: U8, start: int) -> bool:
+    """Whether the syndromes from `start` on follow from the earlier ones, in every column."""
+    rest = syndromes[start:].copy()
+    for degree in range(1, len(locator)):
+        known = syndromes[start - degree : len(syndromes) - degree]
+        rest ^= _multiply(locator[degree], known)
+    return not rest.any()

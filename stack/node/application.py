@@ -122,7 +122,9 @@ class LocalPort:
         now_ms = self._clock.dtn_ms()
         deliveries = []
         for ref, wire in zip(refs, effects.load(refs), strict=True):
-            delivery = agent.open(ref, wire, now_ms) if wire is not None else None
+            if wire is None:
+                continue
+            delivery = agent.open(ref, wire, now_ms, effects.memo(ref))
             if delivery is not None:
                 deliveries.append(delivery)
         if len(deliveries) < len(refs):
@@ -153,7 +155,6 @@ class LocalPort:
                 if not future.done():
                     future.set_exception(outcome)
                 return
-            agent.consumed(refs, self._clock.dtn_ms())
             for delivery in consume:
                 endpoint = self._endpoints.get(delivery.destination.service)
                 if endpoint is not None:

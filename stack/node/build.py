@@ -14,10 +14,10 @@ from stack.node.config import LinkConfig, NodeConfig
 from stack.node.effects import Effects
 from stack.node.environment import Environment
 from stack.node.link import Link
-from stack.ports.store import BundleStore
 from stack.security import BpSec, SecurityPolicy, load_keys
 from stack.storage.memory import MemoryStore
 from stack.storage.sqlite import SqliteStore
+from stack.storage.staged import StagingStore
 
 
 class FecShim:
@@ -46,16 +46,18 @@ class FecShim:
 
     def counters(self) -> dict[str, int]:
         """Totals of both directions."""
-        return self._sender.counters() | self._receiver.counters()
+        found = {f"tx_{key}": value for key, value in self._sender.counters().items()}
+        return found | {f"rx_{key}": value for key, value in self._receiver.counters().items()}
 
 
-def open_store(config: NodeConfig, trace: Trace) -> BundleStore:
+def open_store(config: NodeConfig, trace: Trace) -> StagingStore:
     """The store that the configuration names.  Raises `StoreError` when it cannot be opened."""
     Path(config.data_dir).mkdir(parents=True, exist_ok=True)
     if config.store.kind == "memory":
-        return MemoryStore(config.store.quota_bytes)
+        store = config.store
+        return MemoryStore(store.quota_bytes, store.quota_bundles, store.keys_max)
     path = Path(config.data_dir) / "store"
-    return SqliteStore(path, config.store.sqlite, trace)
+    return SqliteStore(path, config.store, trace)
 
 
 def make_security(config: NodeConfig, environment: Environment, trace: Trace) -> BpSec | None:

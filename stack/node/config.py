@@ -19,6 +19,7 @@ from stack.core.errors import ConfigError, DecodeError
 from stack.engines.bundle_agent import AgentConfig
 from stack.engines.ltp import LtpConfig
 from stack.fec.config import FecConfig
+from stack.services.suite import ServicesConfig
 from stack.storage.config import StoreConfig
 
 CONFIG_BYTES_MAX = 4 * 1024 * 1024
@@ -79,17 +80,12 @@ class SecurityConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoreSection:
-    """Where bundles wait."""
+class StoreSection(StoreConfig):
+    """Where bundles wait, and how many of them."""
 
     kind: str = "sqlite"
-    """"sqlite" (durable: acknowledged means on disk) or "memory" (lost with the process)."""
-
-    quota_bytes: int = 10 * 1024**3
-    """Octets of bundles at most; past it, bulk makes room for what matters more."""
-
-    sqlite: StoreConfig = field(default_factory=StoreConfig)
-    """Tuning of the SQLite store."""
+    """"sqlite" (durable: acknowledged means on disk) or "memory" (lost with the process; of the
+    other settings only the quotas apply)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,44 +100,6 @@ class ContactsConfig:
 
     default: str = ""
     """Node id of the neighbour that takes what the plan knows no way for; empty: it waits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandlerConfig:
-    """A job handler that is a command."""
-
-    name: str
-    """The name under which jobs ask for it."""
-
-    command: tuple[str, ...]
-    """Program and arguments; `{input}` (all input paths), `{output}` (a folder) and `{arg:NAME}`
-    are filled in.  It runs in an empty working folder under the job's limits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServicesConfig:
-    """What this node does for applications."""
-
-    files: bool = True
-    """Send and receive files."""
-
-    jobs: bool = False
-    """Run jobs for others, with the handlers below and those registered in code."""
-
-    echo: bool = True
-    """Answer pings."""
-
-    handlers: tuple[HandlerConfig, ...] = ()
-    """Commands that jobs may run here."""
-
-    chunk_bytes: int = 65_536
-    """Octets of a file in one bundle.  Larger is faster; too large for a pass never goes."""
-
-    object_bytes_max: int = 64 * 1024**3
-    """Largest file that this node takes."""
-
-    parallel_jobs: int = 1
-    """Jobs that run at the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

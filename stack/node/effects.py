@@ -43,7 +43,7 @@ class Effects:
         self._writer = writer
         self._clock = clock
         self._trace = trace
-        self._cache: OrderedDict[int, Buffer] = OrderedDict()
+        self._cache: OrderedDict[int, Put] = OrderedDict()
         self._cache_bytes = 0
         self._endpoints: dict[str, asyncio.Event] = {}
         self._progress: list[Callable[[], None]] = []
@@ -64,18 +64,22 @@ class Effects:
     def submit(self, ops: Sequence[Op], done: Done | None = None) -> None:
         """Commit `ops`, tell the agent, then `done`; on failure nothing of `ops` has happened."""
 
-        def finished(outcome: Committed | StoreError) -> None:
-            if isinstance(outcome, StoreError):
-                self.agent.counters["store_errors"] += 1
-                self._trace("store_error", {"why": str(outcome)})
-            else:
-                self._remember(ops, outcome)
-                self.agent.committed(ops, outcome, self._clock.dtn_ms())
+        def stored(refs: list[int], evicted: list[int]) -> None:
+            outcome = Committed(refs, evicted)
+            self._remember(ops, outcome)
+            self.agent.committed(ops, outcome, self._clock.dtn_ms())
             if done is not None:
                 done(outcome)
             self.settle()
 
-        self._writer.submit(ops, finished)
+        def failed(error: Exception) -> None:
+            self.agent.counters["store_errors"] += 1
+            self._trace("store_error", {"why": str(error)})
+            if done is not None:
+                done(error if isinstance(error, StoreError) else StoreError(str(error)))
+            self.settle()
+
+        self._writer.submit(ops, stored, failed)
 
     def settle(self) -> None:
         """Carry out what the agent has decided since, and wake those who can go on."""
@@ -101,7 +105,9 @@ class Effects:
         """The octets of stored bundles: from memory, else from the store, else None (and the
         bundle is given up: it is damaged or gone)."""
         cache = self._cache
-        wires: list[Buffer | None] = [cache.get(ref) for ref in refs]
+        wires: list[Buffer | None] = [
+            put.wire if (put := cache.get(ref)) is not None else None for ref in refs
+        ]
         missing = [ref for ref, wire in zip(refs, wires, strict=True) if wire is None]
         if missing:
             loaded = dict(zip(missing, self._load(missing), strict=True))
@@ -109,6 +115,11 @@ class Effects:
                 loaded[ref] if wire is None else wire for ref, wire in zip(refs, wires, strict=True)
             ]
         return wires
+
+    def memo(self, ref: int) -> object:
+        """What was known of a bundle when it was stored, if it is still in memory."""
+        put = self._cache.get(ref)
+        return None if put is None else put.memo
 
     def _load(self, refs: list[int]) -> list[Buffer | None]:
         try:
@@ -124,30 +135,29 @@ class Effects:
         refs = iter(outcome.refs)
         cache = self._cache
         for op in ops:
-            kind = type(op)
-            if kind is Put:
+            if isinstance(op, Put):
                 ref = next(refs)
-                if ref > 0 and len(op.wire) <= CACHE_BUNDLE_BYTES_MAX:  # type: ignore[union-attr]
-                    cache[ref] = op.wire  # type: ignore[union-attr]
-                    self._cache_bytes += len(op.wire)  # type: ignore[union-attr]
-            elif kind is Release:
-                self._drop(op.ref)  # type: ignore[union-attr]
+                if ref > 0 and len(op.wire) <= CACHE_BUNDLE_BYTES_MAX:
+                    cache[ref] = op
+                    self._cache_bytes += len(op.wire)
+            elif isinstance(op, Release):
+                self._drop(op.ref)
         for ref in outcome.evicted:
             self._drop(ref)
         while self._cache_bytes > CACHE_BYTES_MAX:
-            _, wire = cache.popitem(last=False)
-            self._cache_bytes -= len(wire)
+            _, oldest = cache.popitem(last=False)
+            self._cache_bytes -= len(oldest.wire)
 
     def _drop(self, ref: int) -> None:
-        wire = self._cache.pop(ref, None)
-        if wire is not None:
-            self._cache_bytes -= len(wire)
+        put = self._cache.pop(ref, None)
+        if put is not None:
+            self._cache_bytes -= len(put.wire)
 
     async def expire(self) -> None:
         """Let go of bundles whose lifetime has ended (RFC 9171 §5.5)."""
         now_ms = self._clock.dtn_ms()
         while True:
-            gone = await self._writer.expire(now_ms, EXPIRE_BATCH)
+            gone = await self._writer.expire(EXPIRE_BATCH)
             for old in gone:
                 self._drop(old.ref)
             self.agent.expired(gone, now_ms)

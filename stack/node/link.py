@@ -21,12 +21,12 @@ from stack.engines.ltp import (
     SessionClosed,
     capsule_client,
 )
-from stack.engines.ltp.config import CLIENT_BP, CLIENT_SDA
 from stack.node.config import LinkConfig
 from stack.node.effects import Effects
 from stack.ports.datagram import DatagramPort
 from stack.ports.store import NO_ROOM, Committed, Op, Write
 from stack.routing.forwarder import Forwarder
+from stack.wire.ltp import CLIENT_BP, CLIENT_SDA, SessionId
 
 LOAD_BATCH = 64
 """Bundles loaded from the store in one go when a link has room."""
@@ -213,8 +213,8 @@ class Link:
 
     # ---- sessions on which we have reported --------------------------------------------------
 
-    def _key(self, session: tuple[int, int]) -> str:
-        return f"{self.name}/{session[0]}.{session[1]}"
+    def _key(self, session: SessionId) -> str:
+        return f"{self.name}/{session}"
 
     def _note(self, event: ReportHeld) -> None:
         """A claim may leave only once a restart would remember that it was made."""
@@ -227,12 +227,12 @@ class Link:
 
         self._effects.submit([Write(SPACE, self._key(session), b"")], done)
 
-    def recover(self, notes: list[str]) -> None:
+    def recover(self, notes: list[str], now: int) -> None:
         """After a restart: sessions on which we had reported and which are now lost."""
         prefix = f"{self.name}/"
         sessions = []
         for key in notes:
             if key.startswith(prefix):
                 origin, number = key[len(prefix) :].split(".")
-                sessions.append((int(origin), int(number)))
-        self.engine.recover(sessions)
+                sessions.append(SessionId(int(origin), int(number)))
+        self.engine.recover(sessions, now)

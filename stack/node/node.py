@@ -25,9 +25,9 @@ from stack.node.effects import Effects
 from stack.node.environment import Environment
 from stack.node.link import SPACE as LTP_SPACE
 from stack.node.link import Link
-from stack.ports.store import BundleStore
 from stack.routing.forwarder import Forwarder
-from stack.services.suite import Handler, Services
+from stack.services.suite import Services
+from stack.storage.staged import StagingStore
 from stack.storage.writer import StoreWriter
 from stack.telemetry.jsonl import JsonLines, fan_out
 
@@ -52,14 +52,12 @@ class Node:
         self,
         config: NodeConfig,
         *,
-        handlers: Mapping[str, Handler] | None = None,
         environment: Environment | None = None,
         plan: Plan | None = None,
         trace: Trace = no_trace,
     ) -> None:
         self.config = config
         self.node_id = config.node_id
-        self._handlers = dict(handlers or {})
         self._environment = environment or Environment.real()
         self._plan = plan
         self._user_trace = trace
@@ -69,7 +67,7 @@ class Node:
         self.port: LocalPort
         self.services: Services
         self._agent: BundleAgent
-        self._store: BundleStore
+        self._store: StagingStore
         self._contacts: ContactDriver
 
     @classmethod
@@ -98,7 +96,9 @@ class Node:
         trace = self.trace = self._tracer(stack)
         self._store = build.open_store(config, trace)
         stack.callback(self._store.close)
-        writer = StoreWriter(self._store, inline=not environment.threads)
+        # A store in memory has nothing to wait for, so it needs no thread to wait in.
+        inline = not environment.threads or config.store.kind == "memory"
+        writer = StoreWriter(self._store, clock.dtn_ms, inline=inline, trace=trace)
         stack.push_async_callback(writer.close)
         now_ms = clock.dtn_ms()
         plan = self._load_plan(now_ms)
@@ -125,11 +125,11 @@ class Node:
         for link_config in config.links:
             link = await build.make_link(link_config, environment, effects, trace)
             stack.push_async_callback(link.close)
-            link.recover(notes)
+            link.recover(notes, clock.now())
             self.links[link_config.name] = link
         effects.settle()
         self._follow(stack, plan)
-        self.services = Services(self.port, config.services, Path(config.data_dir), self._handlers)
+        self.services = Services(self.port, config.services, Path(config.data_dir))
         await self.services.start()
         stack.push_async_callback(self.services.close)
         expiry = asyncio.create_task(self._expire(effects))
@@ -200,6 +200,11 @@ class Node:
         whole = self._load_plan(now_ms)
         self._agent.plan_changed(whole, now_ms)
         self._contacts.follow(whole)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Octets that wait in this node to be forwarded, those under way included."""
+        return self._agent.forwarder.bytes_waiting
 
     def counters(self) -> dict[str, int]:
         """Every counter of the node by name; they only grow while it runs."""

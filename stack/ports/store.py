@@ -74,6 +74,9 @@ class Put:
     """True: when there is no room for it, the whole `commit` raises `StoreError` and does nothing
     (an application's transaction is all or nothing); False: its ref is then `NO_ROOM`."""
 
+    memo: object = field(default=None, compare=False, repr=False)
+    """Not stored: what the caller knows of these octets already and need not work out again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Release:

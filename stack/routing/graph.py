@@ -233,7 +233,7 @@ class Search:
             soonest, lasting, chosen = NEVER_NS, 0, None
             for hop in islice(contacts, bisect_right(edge.latest_end, at_ns), None):
                 place, begin, end, ns_per_byte, owlt_ns, drift = hop
-                if begin >= soonest:
+                if begin > soonest:
                     break
                 clocks = clocks_of(place)
                 if clocks is not None:

@@ -24,6 +24,10 @@ class Batch:
         """Set or delete one durable record."""
         self._writes[space, key] = value
 
+    def add(self, write: Write) -> None:
+        """Include a write that somebody else has made."""
+        self._writes[write.space, write.key] = write.value
+
     def after(self, call: Callable[[], None]) -> None:
         """Run `call` when the transaction is durable: events never announce what may vanish."""
         self._after.append(call)

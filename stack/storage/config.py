@@ -33,10 +33,10 @@ class StoreConfig:
     line.  `normal`: a commit survives `kill -9` only; the last seconds before a power loss may be
     lost, or come back as damaged bundles that are quarantined."""
 
-    log_batch_bytes: int = 64 * 1024
+    log_batch_bytes: int = 32 * 1024
     """A commit that brings at least this many octets of bundles appends them to the payload log;
     a smaller one keeps them in the database and saves the second fdatasync.  Measured: below
-    some 64 KiB the fdatasync costs more than writing the octets twice (see docs/store.md)."""
+    some 32 KiB the fdatasync costs more than writing the octets twice (see docs/store.md)."""
 
     segment_bytes: int = 64 * 1024**2
     """Size at which a payload log file is sealed.  Larger files free their space later; smaller

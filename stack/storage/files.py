@@ -9,6 +9,7 @@ import fcntl
 import os
 import sqlite3
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -90,6 +91,8 @@ def connect(directory: Path, config: StoreConfig, *, reader: bool) -> sqlite3.Co
             db.execute("PRAGMA temp_store = MEMORY")
             db.execute(f"PRAGMA cache_size = {-max(1, config.cache_bytes // 1024)}")
         db.execute("PRAGMA cell_size_check = ON")
+        # Text that is no longer UTF-8 must be read to be found damaged.
+        db.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
     except sqlite3.Error:
         db.close()
         raise

@@ -21,7 +21,7 @@ from stack.ports.store import (
     Usage,
     Write,
 )
-from stack.storage.config import KEY_BYTES_MAX, StoreConfig
+from stack.storage.config import KEY_BYTES_MAX
 from stack.storage.staged import Staged
 from stack.storage.staging import EXPIRED_MAX
 
@@ -31,10 +31,11 @@ class MemoryStore:
     exactly as `SqliteStore` does.  Wires are kept as they are given: do not change them."""
 
     def __init__(
-        self, quota_bytes: int, quota_bundles: int = StoreConfig().quota_bundles
+        self, quota_bytes: int, quota_bundles: int = 10_000_000, keys_max: int = 20_000_000
     ) -> None:
         self._quota_bytes = quota_bytes
         self._quota_bundles = quota_bundles
+        self._keys_max = max(keys_max, quota_bundles)
         self._next_ref = 1
         self._octets = 0
         self._held: dict[int, tuple[Stored, Buffer]] = {}
@@ -132,35 +133,48 @@ class MemoryStore:
         """There is nothing to tidy up."""
         return False
 
+    @property
+    def untidy(self) -> bool:
+        """There is nothing to tidy up."""
+        return False
+
     def close(self) -> None:
         """Nothing to close; the contents stay with the object."""
 
     def _put(self, puts: Sequence[Put], now_ms: int) -> Committed:
         refs = [0] * len(puts)
         evicted: list[int] = []
-        fresh: set[bytes] = set()
-        oldest_fresh = self._next_ref
+        accepted: dict[bytes, tuple[int, Put]] = {}
+        octets = 0
+        purged = False
         for index in sorted(range(len(puts)), key=lambda i: -puts[i].priority):
             put = puts[index]
             old = self._seen.get(put.key)
-            if old is not None and (old[1] > now_ms or put.key in fresh):
+            if put.key in accepted or (old is not None and old[1] > now_ms):
                 refs[index] = DUPLICATE
                 continue
             size = len(put.wire)
-            if not self._fits(size) and not self._make_room(
-                size, put.priority, oldest_fresh, now_ms, evicted
-            ):
-                refs[index] = NO_ROOM
-                continue
+            if self._lacks(octets + size, len(accepted) + 1):
+                if not purged:
+                    purged = True
+                    evicted += [each.ref for each in self.expire(now_ms, EXPIRED_MAX)]
+                if not self._evict(octets + size, len(accepted) + 1, put.priority, evicted):
+                    refs[index] = NO_ROOM
+                    continue
+            refs[index] = self._next_ref
+            accepted[put.key] = (self._next_ref, put)
+            self._next_ref += 1
+            octets += size
+        for ref, put in accepted.values():
+            old = self._seen.get(put.key)
             if old is not None and self._drop(old[0]):
                 evicted.append(old[0])
-            fresh.add(put.key)
-            refs[index] = self._insert(put, size)
+            self._insert(ref, put)
+        self._bound()
         return Committed(refs, evicted)
 
-    def _insert(self, put: Put, size: int) -> int:
-        ref = self._next_ref
-        self._next_ref += 1
+    def _insert(self, ref: int, put: Put) -> None:
+        size = len(put.wire)
         stored = Stored(
             ref,
             put.key,
@@ -179,41 +193,53 @@ class MemoryStore:
         heapq.heappush(self._expiry, (put.expires_ms, put.key, ref))
         if put.place is not Place.DELIVER:
             heapq.heappush(self._evictable, (put.priority, ref))
-        return ref
 
-    def _fits(self, size: int) -> bool:
+    def _lacks(self, octets: int, bundles: int) -> bool:
         return (
-            self._octets + size <= self._quota_bytes and len(self._held) < self._quota_bundles
+            self._octets + octets > self._quota_bytes
+            or len(self._held) + bundles > self._quota_bundles
         )
 
-    def _make_room(
-        self, size: int, priority: int, before: int, now_ms: int, evicted: list[int]
-    ) -> bool:
-        """Evict until `size` octets fit: expired bundles, then those of lower priority that are
-        older than ref `before`; none of the latter unless that is enough."""
-        evicted += [each.ref for each in self.expire(now_ms, EXPIRED_MAX)]
-        chosen: list[tuple[int, int]] = []
-        octets = self._octets
-        count = len(self._held)
+    def _evict(self, octets: int, bundles: int, priority: int, evicted: list[int]) -> bool:
+        """Evict what is of lower priority, the lowest and oldest first, until so much fits;
+        nothing at all when that cannot be enough."""
+        chosen: dict[int, int] = {}
         heap = self._evictable
-        while octets + size > self._quota_bytes or count >= self._quota_bundles:
+        while self._lacks(octets, bundles - len(chosen)):
             if not heap or heap[0][0] >= priority:
-                break
+                for ref, level in chosen.items():
+                    heapq.heappush(heap, (level, ref))
+                return False
             level, ref = heapq.heappop(heap)
             entry = self._held.get(ref)
-            if ref >= before or entry is None or entry[0].place is Place.DELIVER:
+            if entry is None or entry[0].place is Place.DELIVER or ref in chosen:
                 continue
-            chosen.append((level, ref))
+            chosen[ref] = level
             octets -= entry[0].size
-            count -= 1
-        else:
-            for _, ref in chosen:
-                self._drop(ref)
-                evicted.append(ref)
-            return True
-        for entry_ in chosen:
-            heapq.heappush(heap, entry_)
-        return False
+        for ref in chosen:
+            self._drop(ref)
+        evicted += chosen
+        return True
+
+    def _bound(self) -> None:
+        """Keep what is only remembered in proportion to what is held; amortised O(1) a put."""
+        if len(self._evictable) > 2 * len(self._held) + 64:
+            self._evictable = [
+                (stored.priority, ref)
+                for ref, (stored, _) in self._held.items()
+                if stored.place is not Place.DELIVER
+            ]
+            heapq.heapify(self._evictable)
+        if len(self._seen) > self._keys_max:
+            released = sorted(
+                (expires_ms, key)
+                for key, (ref, expires_ms) in self._seen.items()
+                if ref not in self._held
+            )
+            for _, key in released[: len(self._seen) - self._keys_max * 7 // 8]:
+                del self._seen[key]
+            self._expiry = [(expires_ms, key, ref) for key, (ref, expires_ms) in self._seen.items()]
+            heapq.heapify(self._expiry)
 
     def _drop(self, ref: int) -> bool:
         entry = self._held.pop(ref, None)

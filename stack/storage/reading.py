@@ -51,10 +51,10 @@ class Reader:
             for ref, segment, start, size, check, wire in rows:
                 if segment:
                     placed.append((segment, start, size, check, ref))
-                elif wire is not None and len(wire) == size and checksum(wire) == check:
+                elif isinstance(wire, bytes) and len(wire) == size and checksum(wire) == check:
                     wires[ref] = wire
                 else:
-                    damaged.append((ref, wire or b""))
+                    damaged.append((ref, wire if isinstance(wire, bytes) else b""))
             placed.sort()
             first = 0
             while first < len(placed):
@@ -123,7 +123,7 @@ class Reader:
         except (OSError, ValueError, OverflowError):  # a damaged row may name any place
             return b""
 
-    def _intact(self, space: str, key: str, value: bytes, check: int) -> bytes:
+    def _intact(self, space: str, key: str, value: object, check: object) -> bytes:
         if not isinstance(value, bytes) or state_check(space, key, value) != check:
             raise StoreError(
                 f"{self._directory}: state {space}/{key} is damaged: its checksum does not match;"

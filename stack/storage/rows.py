@@ -23,7 +23,7 @@ def checksum(octets: Buffer) -> int:
 
 
 class BundleRow(NamedTuple):
-    """One row of table `bundle`, columns in the order of `sql.BUNDLE_COLUMNS`."""
+    """One row of table `bundle`, all columns in their order."""
 
     ref: int
     key: bytes
@@ -102,9 +102,7 @@ def new_row(put: Put, ref: int, size: int, segment: int, start: int) -> tuple[ob
     expires_ms, received_ms = put.expires_ms, put.received_ms
     wire_check = int(crc32.iscsi(put.wire))
     row_check = crc32.iscsi(
-        _FIXED.pack(
-            ref, place, priority, size, expires_ms, received_ms, segment, start, wire_check
-        )
+        _FIXED.pack(ref, place, priority, size, expires_ms, received_ms, segment, start, wire_check)
         + key
         + tag
         + (destination + "\0" + source).encode()

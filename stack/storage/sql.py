@@ -31,23 +31,23 @@ def _sizes() -> list[int]:
     return [ROWS_MAX >> shift for shift in range(ROWS_MAX.bit_length())]
 
 
-BUNDLE_COLUMNS: Final = (
-    "ref, key, place, destination, source, priority, size, expires_ms, received_ms, tag,"
-    " segment, start, wire_check, row_check"
-)
-
 INSERT_SEEN: Final = _insert("INSERT INTO seen (key, expires_ms, ref) VALUES ", 3)
-INSERT_BUNDLE: Final = _insert("INSERT INTO bundle (" + BUNDLE_COLUMNS + ") VALUES ", 14)
+INSERT_BUNDLE: Final = _insert("INSERT INTO bundle VALUES ", 14)
 INSERT_BODY: Final = _insert("INSERT INTO body (ref, wire) VALUES ", 2)
 SELECT_SEEN: Final = _within("SELECT key, ref, expires_ms FROM seen WHERE key IN ")
 DELETE_SEEN: Final = _within("DELETE FROM seen WHERE key IN ")
 DELETE_SEEN_REF: Final = _within("DELETE FROM seen WHERE ref IN ")
-SELECT_BUNDLE: Final = _within("SELECT " + BUNDLE_COLUMNS + " FROM bundle WHERE ref IN ")
-SELECT_COUNTED: Final = _within(
-    "SELECT ref, size, priority, place, segment FROM bundle WHERE ref IN "
+# A damaged row may hold anything anywhere; what is only counted becomes a number.
+_COUNTED: Final = (
+    "SELECT ref, coalesce(CAST(size AS INTEGER), 0), coalesce(CAST(priority AS INTEGER), 0),"
+    " coalesce(CAST(place AS INTEGER), 0), coalesce(CAST(segment AS INTEGER), 0) FROM bundle"
 )
+# All columns, in the order of `rows.BundleRow`.
+SELECT_BUNDLE: Final = _within("SELECT * FROM bundle WHERE ref IN ")
+SELECT_COUNTED: Final = _within(_COUNTED + " WHERE ref IN ")
 SELECT_WIRE: Final = _within(
-    "SELECT bundle.ref, segment, start, size, wire_check, wire FROM bundle"
+    "SELECT bundle.ref, coalesce(CAST(segment AS INTEGER), 0), coalesce(CAST(start AS INTEGER), 0),"
+    " coalesce(CAST(size AS INTEGER), 0), wire_check, wire FROM bundle"
     " LEFT JOIN body ON body.ref = bundle.ref WHERE bundle.ref IN "
 )
 DELETE_BUNDLE: Final = _within("DELETE FROM bundle WHERE ref IN ")
@@ -55,12 +55,9 @@ DELETE_BODY: Final = _within("DELETE FROM body WHERE ref IN ")
 
 UPDATE_PLACE: Final = "UPDATE bundle SET place = ?, tag = ?, row_check = ? WHERE ref = ?"
 UPDATE_SEGMENT: Final = "UPDATE bundle SET segment = ?, start = ?, row_check = ? WHERE ref = ?"
-SELECT_PAGE: Final = (
-    "SELECT " + BUNDLE_COLUMNS + " FROM bundle WHERE ref > ? ORDER BY ref LIMIT ?"
-)
+SELECT_PAGE: Final = "SELECT * FROM bundle WHERE ref > ? ORDER BY ref LIMIT ?"
 SELECT_IN_SEGMENT: Final = (
-    "SELECT " + BUNDLE_COLUMNS + " FROM bundle WHERE segment = ? AND segment > 0"
-    " ORDER BY ref LIMIT ?"
+    "SELECT * FROM bundle WHERE segment = ? AND segment > 0 ORDER BY ref LIMIT ?"
 )
 SELECT_EXPIRED: Final = (
     "SELECT key, ref FROM seen WHERE expires_ms <= ? ORDER BY expires_ms, key LIMIT ?"
@@ -70,12 +67,12 @@ SELECT_FORGETTABLE: Final = (
     " FROM seen WHERE (expires_ms, key) > (?, ?) ORDER BY expires_ms, key LIMIT ?"
 )
 SELECT_EVICTABLE: Final = (
-    "SELECT ref, size, priority FROM bundle WHERE place <> 1 AND priority < ?"
-    " ORDER BY priority, ref LIMIT ?"
+    _COUNTED + " WHERE place <> 1 AND priority < ? ORDER BY priority, ref LIMIT ?"
 )
 SELECT_TALLY: Final = (
-    "SELECT count(*), sum(size), priority, place, segment FROM bundle"
-    " GROUP BY priority, place, segment"
+    "SELECT count(*), coalesce(CAST(sum(size) AS INTEGER), 0),"
+    " coalesce(CAST(priority AS INTEGER), 0) AS level, coalesce(CAST(place AS INTEGER), 0) AS why,"
+    " coalesce(CAST(segment AS INTEGER), 0) AS part FROM bundle GROUP BY level, why, part"
 )
 COUNT_SEEN: Final = "SELECT count(*) FROM seen"
 INSERT_STATE: Final = (

@@ -47,7 +47,10 @@ class SqliteStore:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], config: StoreConfig | None = None, trace: Trace = no_trace
+        self,
+        path: str | os.PathLike[str],
+        config: StoreConfig | None = None,
+        trace: Trace = no_trace,
     ) -> None:
         self._path = Path(path)
         self._config = config or StoreConfig()
@@ -78,12 +81,12 @@ class SqliteStore:
             for count, octets, priority, place, segment in self._db.execute(sql.SELECT_TALLY):
                 self._tally.count(count, octets, priority, place, segment)
             self._tally.keys = int(self._db.execute(sql.COUNT_SEEN).fetchone()[0])
-            self._reader = Reader(self._path, self._config, self._log)
             self._log.adopt([each for each in self._tally.segments if each > 0])
             self._active = self._log.place()[0]
-            self._retire(self._tally.segments)
             sync_directory(self._path)
             sync_directory(self._path.parent)
+            self._reader = Reader(self._path, self._config, self._log)
+            self._retire(self._tally.segments)
         except BaseException:
             self._db.close()
             raise
@@ -117,8 +120,18 @@ class SqliteStore:
         """Copy a bounded part of a log file in which little is alive to the end of the log."""
         if not self._sparse:
             return False
-        self._report(self._stage(self._compact).finish())
+        try:
+            self._report(self._stage(self._compact).finish())
+        except StoreError as error:  # nobody asked for it, and what was committed stays so
+            self._sparse.clear()
+            self._trace("store.tidy_failed", {"error": str(error)})
+            return False
         return True
+
+    @property
+    def untidy(self) -> bool:
+        """Whether `tidy` would do something."""
+        return bool(self._sparse)
 
     def close(self) -> None:
         """Close every file; closing twice is harmless."""
@@ -159,7 +172,8 @@ class SqliteStore:
             self._db.execute("COMMIT")
         except (sqlite3.Error, OSError, ValueError, TypeError) as error:
             files.roll_back(self._db)
-            self._log.abandon()
+            if staging.buffers:
+                self._log.abandon()
             raise files.explained(error, self._path) from error
         else:
             if staging.buffers:

@@ -43,6 +43,12 @@ class StagingStore(BundleStore, Protocol):
         """The first half of `expire`."""
         ...
 
+    @property
+    def untidy(self) -> bool:
+        """Whether `tidy` would do something."""
+        ...
+
     def tidy(self) -> bool:
-        """One bounded step of housekeeping that nobody waits for; True when it did something."""
+        """One bounded step of housekeeping that nobody waits for; True when it did something.
+        Never raises `StoreError`."""
         ...

@@ -56,7 +56,7 @@ class Staging:
         self.octets = 0
         """Octets of `buffers`."""
         self._evicted: list[int] = []
-        self._pool: deque[tuple[int, int, int]] = deque()
+        self._pool: deque[sql.Row] = deque()
         self._purged = False
 
     def apply(self, ops: Sequence[Op], now_ms: int) -> Committed:
@@ -281,7 +281,7 @@ class Staging:
                 self._pool.extend(self._db.execute(sql.SELECT_EVICTABLE, (priority, POOL_ROWS)))
             if not self._pool or self._pool[0][2] >= priority:
                 break  # only when a damaged database disagrees with the tally
-            ref, size, _ = self._pool.popleft()
+            ref, size, *_ = self._pool.popleft()
             chosen.append(ref)
             octets -= size
             bundles -= 1

@@ -23,9 +23,7 @@ class Tally:
         self.segments: dict[int, list[int]] = {}
         """By payload log segment (0: in the database): bundles and octets alive."""
 
-    def count(
-        self, bundles: int, octets: int, priority: int, place: int, segment: int
-    ) -> None:
+    def count(self, bundles: int, octets: int, priority: int, place: int, segment: int) -> None:
         """Add `bundles` (negative to take away) of equal kind, `octets` together."""
         self.bundles += bundles
         self.octets += octets

@@ -24,10 +24,10 @@ EXTENSIONS_MAX = 15
 """Extensions in a header or trailer: their count is a 4-bit field (RFC 5326 §3.1.4)."""
 
 CLIENT_BP = 1
-"""Client service id of the Bundle Protocol (RFC 7116 §3, registry of client service ids)."""
+"""Client service id of the Bundle Protocol (RFC 7116, LTP client service identifiers)."""
 
 CLIENT_SDA = 2
-"""Client service id of LTP service data aggregation (CCSDS 734.1-B-1 §7)."""
+"""Client service id of LTP service data aggregation (CCSDS 734.1-B-1; RFC 7116)."""
 
 
 class SegmentType(enum.IntEnum):

@@ -59,7 +59,10 @@ async def measure(rate: int, seconds: float) -> str:
     own = probe.getsockname()
     probe.close()
     channel = ChannelConfig(
-        windows=always_up(10e9), delay=Delay.constant(DELAY_NS), queue_bytes=64 << 20, coalesce_ns=500_000
+        windows=always_up(10e9),
+        delay=Delay.constant(DELAY_NS),
+        queue_bytes=64 << 20,
+        coalesce_ns=500_000,
     )
     emulator = Emulator(
         EmulatorConfig(
@@ -73,13 +76,12 @@ async def measure(rate: int, seconds: float) -> str:
     )
     child.start()
     cpu = time.process_time()
-    while True:
+    message: object = None
+    while not isinstance(message, tuple):
         await asyncio.sleep(0.05)
         if ours.poll():
             message = ours.recv()
-            if message != "ready":
-                break
-            cpu = time.process_time()
+            cpu = time.process_time() if message == "ready" else cpu
     busy = (time.process_time() - cpu) / (seconds + DELAY_NS / 1e9)
     child.join()
     statistics = emulator.statistics()["forward"]

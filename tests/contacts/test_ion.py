@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -132,60 +134,35 @@ def test_repeated_contact_counts_once() -> None:
         "d contact +7 1 2",
         "a range +0 +10 1 2 -1",
         "a range +0 +10 1 2 1000000",
+        "a range +0 +10 3 4 2",
         "contact +0 +10 1 2 100",
     ],
 )
 def test_errors_name_the_line(line: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        read_ion(f"# head\na contact +0 +10 3 4 100\n{line}\n")
-    assert caught.value.key == "line 3"
+        read_ion(f"a range +0 +20 3 4 1\na contact +0 +10 3 4 100\n{line}\n")
+    assert caught.value.key.partition(".")[0] == "line 3"
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda b: b.decode("latin-1")))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(ConfigError):
         read_ion(text)
-    except ConfigError:
-        pass
 
 
 WORDS = st.sampled_from(
     [
-        "a",
-        "c",
-        "d",
-        "@",
-        "#",
-        "##",
-        "begin",
-        "ionadmin",
-        "end",
-        "contact",
-        "range",
-        "+",
-        "+0",
-        "+10",
-        "*",
-        "-1",
-        "0",
-        "1",
-        "2",
-        "977000.3",
-        "1.5",
-        "2026/01/01-00:00:00",
-        "9999/12/31-23:59:59.999999999",
-        "+999999999999999999",
-        "²",
+        *("a", "c", "d", "@", "^", "#", "##", "begin", "ionadmin", "end", "contact", "range"),
+        *("+", "+0", "+10", "+999999999999999999", "*", "-1", "0", "1", "2", "977000.3", "1.5"),
+        *("2026/01/01-00:00:00", "9999/12/31-23:59:59.999999999", "\u00b2"),
     ]
 )
 
 
 @given(st.lists(st.lists(WORDS, max_size=9).map(" ".join), max_size=6).map("\n".join))
 def test_any_commands_are_read_or_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(ConfigError):
         read_ion(text)
-    except ConfigError:
-        pass
 
 
 def _writable(plan: Plan) -> Plan:

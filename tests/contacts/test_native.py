@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 
@@ -99,10 +100,8 @@ def test_damaged_text_is_read_or_refused(plan: Plan, data: st.DataObject) -> Non
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, len(text) - 1))
         text[place] = data.draw(st.sampled_from(list(b'0123456789-.e"[]{},\x00\xff')))
-    try:
+    with contextlib.suppress(ConfigError):
         read_json(bytes(text))
-    except ConfigError:
-        pass
 
 
 numbers = st.integers(-(10**20), 10**20) | st.floats()
@@ -117,7 +116,5 @@ numbers = st.integers(-(10**20), 10**20) | st.floats()
     )
 )
 def test_any_values_are_read_or_refused(values: dict[str, object]) -> None:
-    try:
+    with contextlib.suppress(ConfigError):
         read_json(json.dumps({"format": FORMAT, "contacts": [values]}))
-    except ConfigError:
-        pass

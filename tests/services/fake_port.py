@@ -157,9 +157,7 @@ class FakeNode:
     ) -> None:
         """Store a bundle for a local endpoint."""
         self.refs += 1
-        delivery = Delivery(
-            self.refs, bundle_id, destination, payload, expires_ms, priority, admin
-        )
+        delivery = Delivery(self.refs, bundle_id, destination, payload, expires_ms, priority, admin)
         self.inbound[delivery.ref] = delivery
         self.port.notify(delivery)
 

@@ -12,9 +12,13 @@ from stack.contacts.plan import Contact, Plan, Range
 IPN_NODES = [f"ipn:{n}.0" for n in range(1, 7)]
 DTN_NODES = ["dtn://gs1/", "dtn://gs2/", "dtn://sat-α/", "dtn://sat2/"]
 
-pairs = st.tuples(st.sampled_from(IPN_NODES), st.sampled_from(IPN_NODES)).filter(
-    lambda pair: pair[0] != pair[1]
-)
+
+def pairs_of(nodes: int) -> st.SearchStrategy[tuple[str, str]]:
+    """One direction between two of the first `nodes` nodes."""
+    return st.sampled_from(list(itertools.permutations(IPN_NODES[:nodes], 2)))
+
+
+pairs = pairs_of(len(IPN_NODES))
 
 # Rates that make whole nanoseconds of whole octets, so that reckoning is exact.
 exact_rates = st.sampled_from([1e3, 8e3, 64e3, 1e6, 8e9, math.inf])
@@ -34,9 +38,10 @@ def contacts(
     most_ms: int = 20_000,
     grain_ms: int = 1,
     rates: st.SearchStrategy[float] = exact_rates,
+    nodes: int = 6,
 ) -> Contact:
-    """One contact between two of six nodes."""
-    source, destination = draw(pairs)
+    """One contact between two of the nodes."""
+    source, destination = draw(pairs_of(nodes))
     start_ms, end_ms = draw(periods(most_ms, grain_ms))
     return Contact(source, destination, start_ms, end_ms, draw(rates))
 
@@ -59,9 +64,9 @@ def named_contacts(draw: st.DrawFn) -> Contact:
 
 
 @st.composite
-def light(draw: st.DrawFn, most_ms: int = 20_000, grain_ms: int = 1) -> list[Range]:
+def light(draw: st.DrawFn, most_ms: int = 20_000, grain_ms: int = 1, nodes: int = 6) -> list[Range]:
     """The ranges of one direction: disjoint, touching or with gaps."""
-    source, destination = draw(pairs)
+    source, destination = draw(pairs_of(nodes))
     times = draw(st.lists(st.integers(0, 2 * most_ms // grain_ms), unique=True, max_size=8))
     times.sort()
     ranges = []
@@ -79,13 +84,19 @@ def plans(
     most_ms: int = 20_000,
     grain_ms: int = 1,
     rates: st.SearchStrategy[float] = exact_rates,
+    nodes: int = 6,
+    least_contacts: int = 0,
 ) -> Plan:
     """A small plan: overlapping, repeated and touching contacts, light times that change."""
     entries = draw(
-        st.lists(contacts(most_ms=most_ms, grain_ms=grain_ms, rates=rates), max_size=most_contacts)
+        st.lists(
+            contacts(most_ms, grain_ms, rates, nodes=nodes),
+            min_size=least_contacts,
+            max_size=most_contacts,
+        )
     )
     ranges: dict[tuple[str, str], list[Range]] = {}
-    for group in draw(st.lists(light(most_ms=most_ms, grain_ms=grain_ms), max_size=6)):
+    for group in draw(st.lists(light(most_ms, grain_ms, nodes), max_size=6)):
         if group:
             ranges[group[0].source, group[0].destination] = group
     return Plan(entries, [entry for group in ranges.values() for entry in group])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,7 @@ from stack.core.train import Buffer
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.egress import depart
 from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, put_for
-from stack.engines.bundle_agent.notes import Note, note_of, parse_note
+from stack.engines.bundle_agent.notes import parse_note
 from stack.engines.bundle_agent.origin import Origin
 from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.bundle_agent.reports import Reporter
@@ -154,8 +153,8 @@ class BundleAgent:
             )
         lifetime_ms = min(outgoing.lifetime_ms, self.config.lifetime_ms_max)
         node = self.config.node_id
-        put = put_for(bundle, wire, node, outgoing.priority, now_ms + lifetime_ms, now_ms)
-        return dataclasses.replace(note_of(put, bundle), required=True)
+        expires_ms = now_ms + lifetime_ms
+        return put_for(bundle, wire, node, outgoing.priority, expires_ms, now_ms, required=True)
 
     def receive(self, data: Buffer, now_ms: int, offset: int = 0) -> tuple[Put | None, int]:
         """Judge the bundle at `offset` of what a link brought (§5.6).
@@ -177,7 +176,7 @@ class BundleAgent:
         if taken.unprocessed:
             reason = ReportReason.BLOCK_UNSUPPORTED
             self._report(primary, length, REPORT_RECEPTION, reason, now_ms)
-        return note_of(taken.put, taken.bundle)
+        return taken.put
 
     def _refused(self, refused: Refused, now_ms: int) -> None:
         self.counters[f"dropped_{refused.counter}"] += 1
@@ -203,7 +202,7 @@ class BundleAgent:
         refs = iter(outcome.refs)
         for op in ops:
             if type(op) is Release:
-                self._forget(op.ref, now_ms)
+                self._released(op.ref, now_ms)
             if type(op) is not Put:
                 continue
             ref = next(refs)
@@ -259,6 +258,17 @@ class BundleAgent:
             refs = self._fragments.add(ref, note.primary, note.payload_length)
             if refs is not None:
                 self._events.append(Reassemble(tuple(refs)))
+
+    def _released(self, ref: int, now_ms: int) -> None:
+        """A bundle has left the store as we asked; an application's is thereby delivered."""
+        entry = self._forget(ref, now_ms)
+        if entry is None or entry.place is not Place.DELIVER:
+            return
+        self.counters["delivered"] += 1
+        if entry.note:
+            note = parse_note(entry.note)
+            reason = ReportReason.NO_INFORMATION
+            self._report(note.primary, note.payload_length, REPORT_DELIVERY, reason, now_ms)
 
     def _deleted(self, ref: int, reason: ReportReason, now_ms: int) -> None:
         entry = self._forget(ref, now_ms)
@@ -348,8 +358,8 @@ class BundleAgent:
 
     def _successor(self, bundle: Bundle, priority: int, expires_ms: int, received_ms: int) -> Put:
         wire = encode_bundle(bundle)
-        put = put_for(bundle, wire, self.config.node_id, priority, expires_ms, received_ms)
-        return dataclasses.replace(note_of(put, bundle), required=True)
+        node = self.config.node_id
+        return put_for(bundle, wire, node, priority, expires_ms, received_ms, required=True)
 
     # ---- delivery --------------------------------------------------------------------------
 
@@ -368,10 +378,13 @@ class BundleAgent:
         queue = self._waiting.setdefault(service, deque())
         queue.extendleft(ref for ref in reversed(refs) if ref in self.entries)
 
-    def open(self, ref: int, wire: Buffer, now_ms: int) -> Delivery | None:
-        """A delivery with its plain payload, or None when security forbids it (counted)."""
+    def open(self, ref: int, wire: Buffer, now_ms: int, memo: object = None) -> Delivery | None:
+        """A delivery with its plain payload, or None when security forbids it (counted).
+
+        `memo` is that of the bundle's `Put`, where it is still at hand.
+        """
         entry = self.entries[ref]
-        bundle, _ = decode_bundle(wire)
+        bundle = memo if isinstance(memo, Bundle) else decode_bundle(wire)[0]
         primary = bundle.primary
         if self._security is not None and not primary.flags & IS_ADMIN:
             opened = self._security.open(bundle)
@@ -394,18 +407,6 @@ class BundleAgent:
             entry.priority,
             bool(primary.flags & IS_ADMIN),
         )
-
-    def consumed(self, refs: Iterable[int], now_ms: int) -> None:
-        """An application has durably taken these deliveries (their Release is committed)."""
-        for ref in refs:
-            entry = self._forget(ref, now_ms)
-            if entry is None:
-                continue
-            self.counters["delivered"] += 1
-            if entry.note:
-                note = parse_note(entry.note)
-                reason = ReportReason.NO_INFORMATION
-                self._report(note.primary, note.payload_length, REPORT_DELIVERY, reason, now_ms)
 
     # ---- status reports --------------------------------------------------------------------
 
@@ -446,6 +447,3 @@ def _entry(ref: int, put: Put) -> Entry:
 def _name(primary: PrimaryBlock) -> str:
     fragment = f"+{primary.fragment_offset}" if primary.flags & IS_FRAGMENT else ""
     return f"{primary.source}@{primary.creation_ms}.{primary.sequence}{fragment}"
-
-
-__all__ = ["BundleAgent", "Deliverable", "Entry", "Event", "Note", "Reassemble"]

@@ -8,6 +8,7 @@ from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.config import AgentConfig
+from stack.engines.bundle_agent.notes import note_of
 from stack.ports.store import Place, Put
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
@@ -163,9 +164,19 @@ class Ingress:
 
 
 def put_for(
-    bundle: Bundle, wire: Buffer, node: Eid, priority: int, expires_ms: int, now_ms: int
+    bundle: Bundle,
+    wire: Buffer,
+    node: Eid,
+    priority: int,
+    expires_ms: int,
+    now_ms: int,
+    *,
+    required: bool = False,
 ) -> Put:
-    """The store operation for a bundle: where it has to go decides why it is held."""
+    """The store operation for a bundle: where it has to go decides why it is held.
+
+    Its memo is the bundle itself, where a delivery will want it.
+    """
     primary = bundle.primary
     if primary.destination.node != node:
         place = Place.FORWARD
@@ -182,4 +193,7 @@ def put_for(
         priority=priority,
         expires_ms=expires_ms,
         received_ms=now_ms,
+        tag=note_of(bundle, wire),
+        required=required,
+        memo=bundle if place is Place.DELIVER else None,
     )

@@ -6,11 +6,10 @@ for status reports (to report their end, RFC 9171 §5.1, when their octets may a
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 from typing import NamedTuple
 
-from stack.ports.store import Put
+from stack.core.train import Buffer
 from stack.wire.bundle import IS_FRAGMENT, REPORT_ANY, Bundle, PrimaryBlock, decode_primary
 
 _LENGTH = struct.Struct(">Q")
@@ -23,16 +22,15 @@ class Note(NamedTuple):
     payload_length: int
 
 
-def note_of(put: Put, bundle: Bundle) -> Put:
-    """The same operation with a note in its tag, if the bundle needs one."""
+def note_of(bundle: Bundle, wire: Buffer) -> bytes:
+    """The note that a bundle (whose octets are `wire`) needs, or nothing."""
     primary = bundle.primary
     if not primary.flags & (IS_FRAGMENT | REPORT_ANY):
-        return put
-    wire = primary.wire
-    if wire is None:
-        from_wire, _ = decode_primary(put.wire, 1)
-        wire = from_wire.wire or b""
-    return dataclasses.replace(put, tag=_LENGTH.pack(len(bundle.payload.data)) + wire)
+        return b""
+    encoded = primary.wire
+    if encoded is None:
+        encoded = decode_primary(wire, 1)[0].wire or b""
+    return _LENGTH.pack(len(bundle.payload.data)) + encoded
 
 
 def parse_note(tag: bytes) -> Note:

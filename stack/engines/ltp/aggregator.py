@@ -70,4 +70,3 @@ class Aggregator:
             return Block(parts[1], refs, len(parts[1]), CLIENT_BP, len(parts[1]))
         data = b"".join(parts)
         return Block(data, refs, len(data), CLIENT_SDA, len(data) - len(refs) * len(_CAPSULE_HEAD))
-

@@ -35,7 +35,8 @@ class Bucket:
         """Octets that may leave now, datagram overhead included; meaningless without a rate."""
         assert self._rate is not None
         ahead = max(self._free_at - now, 0)
-        return int((self._depth_ns() - ahead) * self._rate / _NS_BITS)
+        # One octet more, so that rounding never denies what `ready_at` promised.
+        return int((self._depth_ns() - ahead) * self._rate / _NS_BITS) + 1
 
     def take(self, octets: int, now: int) -> None:
         """These octets leave now."""

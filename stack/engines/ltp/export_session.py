@@ -35,7 +35,6 @@ class Checkpoint:
 
     reported: RangeSet = field(default_factory=RangeSet)
     attempts: int = 0
-    sent_at: int = 0
 
 
 @dataclass(slots=True)
@@ -152,18 +151,14 @@ class ExportSession:
                     packer, left, item.start, item.stop, item.report_serial, item.lower
                 )
             else:
-                item.start = self._emit_plain(
-                    packer, self._plain_prefix, item.start, item.stop
-                )
+                item.start = self._emit_plain(packer, self._plain_prefix, item.start, item.stop)
             sent += item.start - before
             if item.start < item.stop:
                 return sent
             self._resend.popleft()
         return sent
 
-    def emit_new(
-        self, packer: TrainPacker, left: list[Checkpoint], every: int, window: int
-    ) -> int:
+    def emit_new(self, packer: TrainPacker, left: list[Checkpoint], every: int, window: int) -> int:
         """Send octets for the first time: the data octets sent.
 
         The red part goes out in stretches that each end in a checkpoint, after `every` segments
@@ -192,9 +187,7 @@ class ExportSession:
     def _emit_green(self, packer: TrainPacker) -> None:
         """The green part; its last segment ends the block (RFC 5326 §6.1)."""
         while self.sent < self.length:
-            self.sent, _ = packer.run(
-                self._green_prefix, self._data, self.sent, self.length - 1
-            )
+            self.sent, _ = packer.run(self._green_prefix, self._data, self.sent, self.length - 1)
             rest = min(self.length, self.sent + self._step(self.sent))
             prefix = self._green_prefix
             if rest == self.length:
@@ -207,9 +200,7 @@ class ExportSession:
         """Data segments without a checkpoint; the offset reached."""
         start, _ = packer.run(prefix, self._data, start, stop)
         rest = stop - start
-        if 0 < rest < self._step(start) and packer.segment(
-            self._plain_octets(prefix, start, stop)
-        ):
+        if 0 < rest < self._step(start) and packer.segment(self._plain_octets(prefix, start, stop)):
             return stop
         return start
 
@@ -237,9 +228,7 @@ class ExportSession:
         if stop == self.red_bytes:
             ends = self.red_bytes == self.length
             kind = SegmentType.RED_END_BLOCK if ends else SegmentType.RED_END
-        checkpoint = Checkpoint(
-            serial, kind, start, stop, report_serial, lower, tuple(self.acked)
-        )
+        checkpoint = Checkpoint(serial, kind, start, stop, report_serial, lower, tuple(self.acked))
         if not packer.segment(self._checkpoint_octets(checkpoint)):
             return start
         self._next_serial += 1
@@ -352,6 +341,4 @@ class ExportSession:
 
 def _claimed(report: ReportSegment) -> RangeSet:
     lower = report.lower
-    return RangeSet(
-        (lower + offset, lower + offset + length) for offset, length in report.claims
-    )
+    return RangeSet((lower + offset, lower + offset + length) for offset, length in report.claims)

@@ -76,9 +76,7 @@ class Report:
     """A report segment that went out, or waits to."""
 
     segment: ReportSegment
-    acked: bool = False
     attempts: int = 0
-    sent_at: int = 0
 
 
 class ImportSession:
@@ -133,8 +131,8 @@ class ImportSession:
         self.pending: dict[int, tuple[int, int]] = {}
         """Checkpoints not yet answered: serial -> (report that each answers, upper bound)."""
 
-        self.answers: dict[int, list[int]] = {}
-        """Checkpoints answered: serial -> serials of the reports."""
+        self.answers: dict[int, tuple[int, list[Report]]] = {}
+        """Checkpoints answered: serial -> (upper bound, reports)."""
 
         self.reports: dict[int, Report] = {}
         self.unacked: set[int] = set()
@@ -165,46 +163,56 @@ class ImportSession:
         self.red = RedPart(0)
         self.prefix = b""
 
-    def next_report_serial(self) -> int:
-        """RFC 5326 §3.2.2: each report's serial number is one more than the last."""
-        self.next_serial += 1
-        return self.next_serial - 1
-
     def report(self, checkpoint_serial: int, claims_max: int) -> list[Report]:
-        """Report on a checkpoint's scope, or, for serial 0, on everything new (§6.11).
+        """Report on the scope of a pending checkpoint, or, for serial 0, on everything new
+        (RFC 5326 §6.11).
 
         As many segments as the claims need; the scope of each begins where that of the one
         before ended, so that together they account for all of it.
         """
-        if checkpoint_serial:
-            answered, upper = self.pending.pop(checkpoint_serial)
-        else:
-            answered, upper = 0, self.red_high
+        answered, upper = self.pending.pop(checkpoint_serial)
         lower = self._lower(answered, upper)
-        spans = self._spans(lower, upper)
+        spans = list(self.red.ranges.spans(lower, upper))
         made = []
         for first in range(0, max(1, len(spans)), claims_max):
             part = spans[first : first + claims_max]
             reach = upper if first + claims_max >= len(spans) else part[-1][1]
-            made.append(
-                Report(
-                    ReportSegment(
-                        session=self.session,
-                        report_serial=self.next_report_serial(),
-                        checkpoint_serial=checkpoint_serial,
-                        upper=reach,
-                        lower=lower,
-                        claims=tuple(Claim(start - lower, stop - start) for start, stop in part),
-                    )
-                )
-            )
+            claims = tuple(Claim(start - lower, stop - start) for start, stop in part)
+            made.append(self._new_report(checkpoint_serial, lower, reach, claims))
             lower = reach
-        for report in made:
-            self.reports[report.segment.report_serial] = report
-            self.unacked.add(report.segment.report_serial)
         if checkpoint_serial:
-            self.answers[checkpoint_serial] = [each.segment.report_serial for each in made]
+            self.answers[checkpoint_serial] = (upper, made)
         return made
+
+    def final_report(self) -> Report:
+        """One report that claims the whole red part, and answers all pending checkpoints."""
+        assert self.red_bytes is not None
+        serials = [serial for serial in self.pending if serial]
+        claim = Claim(0, self.red_bytes)
+        report = self._new_report(serials[-1] if serials else 0, 0, self.red_bytes, (claim,))
+        for serial in serials:
+            self.answers[serial] = (self.pending[serial][1], [report])
+        self.pending.clear()
+        return report
+
+    def _new_report(
+        self, checkpoint_serial: int, lower: int, upper: int, claims: tuple[Claim, ...]
+    ) -> Report:
+        serial = self.next_serial
+        self.next_serial += 1  # RFC 5326 §3.2.2: one more than the last
+        report = Report(
+            ReportSegment(
+                session=self.session,
+                report_serial=serial,
+                checkpoint_serial=checkpoint_serial,
+                upper=upper,
+                lower=lower,
+                claims=claims,
+            )
+        )
+        self.reports[serial] = report
+        self.unacked.add(serial)
+        return report
 
     def _lower(self, answered: int, upper: int) -> int:
         """Lower bound of a report (RFC 5326 §6.11)."""
@@ -216,8 +224,3 @@ class ImportSession:
         self._primary_upper = max(lower, upper)
         # A primary checkpoint that was overtaken by a later one has its scope reported anew.
         return lower if lower < upper else 0
-
-    def _spans(self, lower: int, upper: int) -> list[tuple[int, int]]:
-        if self.state is ImportState.ACCEPTED:  # complete, and the buffer is gone
-            return [(lower, upper)]
-        return list(self.red.ranges.spans(lower, upper))

@@ -18,7 +18,7 @@ from stack.engines.ltp.events import (
     PeerViolation,
 )
 from stack.engines.ltp.timers import TimerKey, Timers
-from stack.engines.ltp.trains import TrainPacker
+from stack.engines.ltp.trains import RunHeads, TrainPacker
 from stack.wire.ltp import Segment, SegmentType, SessionId, encode_segment
 
 _DOUBLINGS_MAX = 20
@@ -79,6 +79,7 @@ class Link:
         "config",
         "counters",
         "entropy",
+        "heads",
         "heard_at",
         "rx_up",
         "stalled",
@@ -92,6 +93,7 @@ class Link:
         self.entropy = entropy
         self.trace = trace
         self.timers = Timers()
+        self.heads = RunHeads()
         self.bucket = Bucket(config.burst_ns, config.segment_bytes + config.overhead_bytes)
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.tx_up = True
@@ -108,18 +110,17 @@ class Link:
 
     # ------------------------------------------------------------------------- link state
 
-    def cue(
-        self, now: int, tx_up: bool, rx_up: bool, rate_bps: float | None, owlt_ns: int
-    ) -> None:
-        """Link state cue (RFC 5326 §6.5, §6.6)."""
-        if (tx_up and not self.tx_up) or (rx_up and not self.rx_up):
-            self._alive()  # a new contact starts with no prejudice
+    def cue(self, now: int, tx_up: bool, rx_up: bool, rate_bps: float | None, owlt_ns: int) -> bool:
+        """Link state cue (RFC 5326 §6.5, §6.6); True when it ends a stall."""
+        begins = (tx_up and not self.tx_up) or (rx_up and not self.rx_up)
+        stalled = begins and self._alive()  # a new contact starts with no prejudice
         self.tx_up, self.rx_up, self._owlt_ns = tx_up, rx_up, owlt_ns
         self.bucket.set_rate(rate_bps, now)
         if rx_up:
             self.timers.resume(now)
         else:
             self.timers.suspend(now)
+        return stalled
 
     def interval(self, attempt: int) -> int:
         """Time until an answer is overdue: the round trip, a margin and our own pacing queue
@@ -143,14 +144,14 @@ class Link:
         self.trace("ltp.alive", {"peer": self.config.remote_engine_id})
         return True
 
-    def may_repeat(self, sent_at: int, now: int) -> tuple[bool, bool]:
-        """A timer expired for something sent at `sent_at`: (send it again, count the attempt).
+    def may_repeat(self, armed_at: int, now: int) -> tuple[bool, bool]:
+        """A timer armed at `armed_at` expired: (send again, count the attempt).
 
         An attempt counts towards its limit only when the peer was heard since: then this segment
         or its answer was lost.  Otherwise the peer is away, and after `stall_after` such
         expiries only one segment at a time is repeated, as a probe.
         """
-        if self.heard_at >= sent_at:
+        if self.heard_at > armed_at:
             return True, True
         self._silent += 1
         if not self.stalled and self._silent >= self.config.stall_after:

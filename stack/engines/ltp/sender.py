@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from stack.core.errors import LocalError
 from stack.core.train import Buffer
 from stack.engines.ltp.aggregator import Aggregator, Block
-from stack.engines.ltp.events import Failed, Sent
 from stack.engines.ltp.export_session import Checkpoint, ExportSession
+from stack.engines.ltp.export_table import ExportTable
 from stack.engines.ltp.link import Link
 from stack.engines.ltp.timers import TimerKey, TimerKind
 from stack.engines.ltp.trains import TrainPacker
@@ -35,16 +35,12 @@ class Sender:
     """All export sessions of one engine."""
 
     __slots__ = (
-        "_again",
         "_aggregator",
         "_engine",
-        "_held",
-        "_in_flight",
         "_link",
         "_next_number",
         "_ready",
-        "_sending",
-        "_sessions",
+        "_table",
     )
 
     def __init__(self, link: Link) -> None:
@@ -52,18 +48,14 @@ class Sender:
         self._engine = link.config.local_engine_id
         self._aggregator = Aggregator(link.config.block_bytes)
         self._ready: deque[Block] = deque()
-        self._sessions: dict[SessionId, ExportSession] = {}
-        self._sending: deque[ExportSession] = deque()
-        self._again: dict[SessionId, ExportSession] = {}
+        self._table = ExportTable(link)
         self._next_number = link.random(_SESSION_BITS)
-        self._held = 0
-        self._in_flight = 0
 
     # ---------------------------------------------------------------------------- commands
 
     def room(self) -> int:
         """Octets that may still be submitted."""
-        return max(0, self._link.config.queue_bytes - self._held)
+        return max(0, self._link.config.queue_bytes - self._table.held)
 
     def submit(self, sdu: Buffer, ref: int, now: int, green: bool) -> None:
         """Take one service data unit.  Raises `LocalError`."""
@@ -88,13 +80,13 @@ class Sender:
             raise LocalError(f"a block of {size} octets cannot be sent")
         if not self.room():
             raise LocalError("no room in the LTP engine; ask `room` before submitting")
-        self._held += size
+        self._table.held += size
 
     def cancel(self, ref: int) -> bool:
         """Cancel the session that carries `ref` (RFC 5326 §4.2)."""
-        for session in self._sessions.values():
+        for session in self._table.sessions.values():
             if ref in session.refs and session.cancelling is None:
-                self._cancel(session, CancelReason.USR_CNCLD)
+                self._table.cancel(session, CancelReason.USR_CNCLD)
                 return True
         return False
 
@@ -103,7 +95,7 @@ class Sender:
         if self._aggregator.since is not None:
             self._ready.append(self._aggregator.flush())
         refs = tuple(ref for block in self._ready for ref in block.refs)
-        self._held -= sum(block.held for block in self._ready)
+        self._table.held -= sum(block.held for block in self._ready)
         self._ready.clear()
         return refs
 
@@ -112,13 +104,13 @@ class Sender:
     def ready_at(self) -> int | None:
         """When data could leave if the link's rate allowed: 0 for now, None for not before
         something else happens."""
-        if self._again:
+        if self._table.again:
             return 0
         if not self._may_begin():
             return None
-        if self._sending:
+        if self._table.sending:
             return 0
-        if len(self._sessions) >= self._link.config.export_sessions_max:
+        if len(self._table.sessions) >= self._link.config.export_sessions_max:
             return None
         if self._ready:
             return 0
@@ -126,30 +118,30 @@ class Sender:
         if since is None:
             return None
         # Units wait for company only while earlier blocks keep the link busy.
-        return since + self._link.config.aggregation_ns if self._sessions else 0
+        return since + self._link.config.aggregation_ns if self._table.sessions else 0
 
     def _may_begin(self) -> bool:
         """Whether octets may leave for the first time."""
         link = self._link
         if link.stalled and link.timers.awaiting_peer:
             return False  # the probes must be answered first
-        return link.bucket.paced or self._in_flight < link.config.window_bytes
+        return link.bucket.paced or self._table.in_flight < link.config.window_bytes
 
     def send(self, packer: TrainPacker, now: int) -> None:
         """Put data into trains as far as the packer's budget and the window go: first what must
         be sent again, then new octets, block by block."""
         left: list[Checkpoint] = []
-        for session in list(self._again.values()):
+        for session in list(self._table.again.values()):
             sent = session.emit_again(packer, left)
             self._link.counters["data_bytes_resent"] += sent
             self._arm(session, left, now)
             if session.resending:
                 return
-            del self._again[session.session]
+            del self._table.again[session.session]
         while self._may_begin():
-            if not self._sending and not self._begin(now):
+            if not self._table.sending and not self._begin(now):
                 return
-            session = self._sending[0]
+            session = self._table.sending[0]
             before = session.in_flight
             window = self._link.config.window_bytes
             paced = self._link.bucket.paced
@@ -157,16 +149,16 @@ class Sender:
                 packer,
                 left,
                 self._stretch_segments(paced),
-                session.length if paced else window - self._in_flight,
+                session.length if paced else window - self._table.in_flight,
             )
-            self._in_flight += session.in_flight - before
+            self._table.in_flight += session.in_flight - before
             self._link.counters["data_bytes_sent"] += sent
             self._arm(session, left, now)
             if session.sent < session.length:
                 return
-            self._sending.popleft()
+            self._table.sending.popleft()
             if session.complete:
-                self._finish(session)
+                self._table.finish(session)
 
     def _stretch_segments(self, paced: bool) -> int:
         config = self._link.config
@@ -188,8 +180,8 @@ class Sender:
         self._next_number += 1
         serial = self._link.random(_SERIAL_BITS)
         session = ExportSession(session_id, block, serial, config.segment_bytes)
-        self._sessions[session_id] = session
-        self._sending.append(session)
+        self._table.sessions[session_id] = session
+        self._table.sending.append(session)
         self._link.counters["export_sessions"] += 1
         key = TimerKey(TimerKind.EXPORT_LIFETIME, session_id)
         self._link.timers.arm(key, now, config.session_lifetime_ns)
@@ -199,7 +191,6 @@ class Sender:
         """Start the timers of checkpoints that leave now (RFC 5326 §6.2)."""
         link = self._link
         for checkpoint in left:
-            checkpoint.sent_at = now
             key = TimerKey(TimerKind.CHECKPOINT, session.session, checkpoint.serial)
             link.timers.arm(key, now, link.interval(checkpoint.attempts))
         left.clear()
@@ -213,7 +204,7 @@ class Sender:
         serial = report.report_serial
         ack = ReportAck(session=report.session, report_serial=serial)
         link.control(SegmentType.REPORT_ACK, ack, serial)
-        session = self._sessions.get(report.session)
+        session = self._table.sessions.get(report.session)
         if session is None or session.cancelling is not None:
             return
         if serial in session.reports_seen:
@@ -224,124 +215,74 @@ class Sender:
             return
         if session.withdraws(report):
             link.violation("report withdraws earlier claims", "RFC 5326 §3.2.2")
-            self._cancel(session, CancelReason.SYS_CNCLD)
+            self._table.cancel(session, CancelReason.SYS_CNCLD)
             return
         before = session.in_flight
         for checkpoint_serial in session.apply(report):
-            link.timers.cancel(
-                TimerKey(TimerKind.CHECKPOINT, report.session, checkpoint_serial)
-            )
-        self._in_flight += session.in_flight - before
+            link.timers.cancel(TimerKey(TimerKind.CHECKPOINT, report.session, checkpoint_serial))
+        self._table.in_flight += session.in_flight - before
         if session.complete:
-            self._finish(session)
+            self._table.finish(session)
         elif session.resending:
-            self._again[session.session] = session
+            self._table.again[session.session] = session
 
     def cancelled(self, segment: CancelSegment) -> None:
         """The receiver cancels a session (RFC 5326 §6.17)."""
         link = self._link
         ack = CancelAck(session=segment.session, to_sender=False)
         link.control(SegmentType.CANCEL_ACK_TO_RECEIVER, ack)
-        session = self._sessions.get(segment.session)
+        session = self._table.sessions.get(segment.session)
         if session is None:
             return
         if session.cancelling is None:
-            self._fail(session, segment.reason)
-        self._close(session)
+            self._table.fail(session, segment.reason)
+        self._table.close(session)
 
     def cancel_acked(self, session_id: SessionId) -> None:
         """The receiver acknowledges our cancellation (RFC 5326 §6.18)."""
-        session = self._sessions.get(session_id)
+        session = self._table.sessions.get(session_id)
         if session is not None and session.cancelling is not None:
-            self._close(session)
+            self._table.close(session)
 
     def alive(self) -> None:
         """A stall is over: everything unanswered is asked again at once."""
-        for session in self._sessions.values():
+        for session in self._table.sessions.values():
             if session.checkpoints and session.cancelling is None:
                 session.repeat_checkpoints()
-                self._again[session.session] = session
+                self._table.again[session.session] = session
 
     # ------------------------------------------------------------------------------ timers
 
-    def expired(self, key: TimerKey, now: int) -> None:
+    def expired(self, key: TimerKey, armed_at: int, now: int) -> None:
         """A timer of an export session ran out."""
-        session = self._sessions[key.session]
+        session = self._table.sessions[key.session]
         if key.kind is TimerKind.CHECKPOINT:
-            self._checkpoint_expired(session, key, now)
+            self._checkpoint_expired(session, key, armed_at, now)
         elif key.kind is TimerKind.CANCEL_EXPORT:
             session.cancels += 1
             if session.cancels > self._link.config.cancel_limit:  # RFC 5326 §6.16
-                self._close(session)
+                self._table.close(session)
             else:
-                self._queue_cancel(session)
+                self._table.queue_cancel(session)
         elif session.cancelling is not None:
-            self._close(session)
+            self._table.close(session)
         else:
-            self._cancel(session, CancelReason.SYS_CNCLD)
+            self._table.cancel(session, CancelReason.SYS_CNCLD)
 
-    def _checkpoint_expired(self, session: ExportSession, key: TimerKey, now: int) -> None:
+    def _checkpoint_expired(
+        self, session: ExportSession, key: TimerKey, armed_at: int, now: int
+    ) -> None:
         """RFC 5326 §6.7."""
         link = self._link
         checkpoint = session.checkpoints[key.serial]
-        again, counts = link.may_repeat(checkpoint.sent_at, now)
+        again, counts = link.may_repeat(armed_at, now)
         if not again:
             link.timers.arm(key, now, link.interval(checkpoint.attempts))
             return
         checkpoint.attempts += counts
         if checkpoint.attempts > link.config.checkpoint_limit:
-            self._cancel(session, CancelReason.RLEXC)
+            self._table.cancel(session, CancelReason.RLEXC)
             return
         link.counters["checkpoints_repeated"] += 1
         session.recheck[checkpoint.serial] = checkpoint
-        self._again[session.session] = session
-
-    # ----------------------------------------------------------------------- session's end
-
-    def _finish(self, session: ExportSession) -> None:
-        """RFC 5326 §6.12."""
-        self._link.emit(Sent(session.refs))
-        self._forget_data(session)
-        self._close(session)
-
-    def _fail(self, session: ExportSession, reason: int) -> None:
-        self._link.counters["export_failed"] += 1
-        self._link.trace(
-            "ltp.export.failed",
-            {"engine": session.session.engine, "number": session.session.number, "reason": reason},
-        )
-        self._link.emit(Failed(session.refs, reason))
-        self._forget_data(session)
-
-    def _cancel(self, session: ExportSession, reason: CancelReason) -> None:
-        """Cancel as block sender (RFC 5326 §6.19)."""
-        self._fail(session, reason)
-        session.cancelling = reason
-        self._queue_cancel(session)
-
-    def _queue_cancel(self, session: ExportSession) -> None:
-        assert session.cancelling is not None
-        segment = CancelSegment(
-            session=session.session, by_sender=True, reason=session.cancelling
-        )
-        timer = TimerKey(TimerKind.CANCEL_EXPORT, session.session)
-        self._link.control(SegmentType.CANCEL_BY_SENDER, segment, 0, timer, session.cancels)
-
-    def _forget_data(self, session: ExportSession) -> None:
-        """Nothing more of the block will be sent: stop its timers, give its room back."""
-        timers = self._link.timers
-        for serial in session.checkpoints:
-            timers.cancel(TimerKey(TimerKind.CHECKPOINT, session.session, serial))
-        self._in_flight -= session.in_flight
-        self._held -= session.held
-        self._again.pop(session.session, None)
-        if session in self._sending:
-            self._sending.remove(session)
-
-    def _close(self, session: ExportSession) -> None:
-        """RFC 5326 §6.20."""
-        timers = self._link.timers
-        timers.cancel(TimerKey(TimerKind.EXPORT_LIFETIME, session.session))
-        timers.cancel(TimerKey(TimerKind.CANCEL_EXPORT, session.session))
-        self._link.drop_control(SegmentType.CANCEL_BY_SENDER, session.session)
-        del self._sessions[session.session]
+        self._table.again[session.session] = session

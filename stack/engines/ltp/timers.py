@@ -63,14 +63,17 @@ class _Table:
     __slots__ = ("_deadlines", "_heap")
 
     def __init__(self) -> None:
-        self._deadlines: dict[TimerKey, int] = {}
+        self._deadlines: dict[TimerKey, tuple[int, int]] = {}  # with the time of arming
         self._heap: list[tuple[int, TimerKey]] = []
 
     def __len__(self) -> int:
         return len(self._deadlines)
 
-    def arm(self, key: TimerKey, deadline: int) -> None:
-        self._deadlines[key] = deadline
+    def __contains__(self, key: TimerKey) -> bool:
+        return key in self._deadlines
+
+    def arm(self, key: TimerKey, deadline: int, now: int) -> None:
+        self._deadlines[key] = (deadline, now)
         heap = self._heap
         heappush(heap, (deadline, key))
         if len(heap) > _COMPACT_MIN and len(heap) > 2 * len(self._deadlines):
@@ -83,22 +86,23 @@ class _Table:
         """The earliest deadline, or an earlier stale one (an idle wake-up, never a late one)."""
         return self._heap[0][0] if self._deadlines else None
 
-    def pop_due(self, now: int) -> TimerKey | None:
+    def pop_due(self, now: int) -> tuple[TimerKey, int] | None:
         heap, deadlines = self._heap, self._deadlines
         while heap and heap[0][0] <= now:
             deadline, key = heappop(heap)
-            if deadlines.get(key) == deadline:
+            entry = deadlines.get(key)
+            if entry is not None and entry[0] == deadline:
                 del deadlines[key]
-                return key
+                return key, entry[1]
         return None
 
     def shift(self, delay: int) -> None:
-        for key in self._deadlines:
-            self._deadlines[key] += delay
+        for key, (deadline, armed_at) in self._deadlines.items():
+            self._deadlines[key] = (deadline + delay, armed_at)
         self._rebuild()
 
     def _rebuild(self) -> None:
-        self._heap = [(deadline, key) for key, deadline in self._deadlines.items()]
+        self._heap = [(entry[0], key) for key, entry in self._deadlines.items()]
         heapify(self._heap)
 
 
@@ -121,10 +125,14 @@ class Timers:
         """Start or restart a timer; one that waits for the peer starts suspended when the peer
         cannot transmit (RFC 5326 §6.2)."""
         if key.kind not in _SUSPENDED:
-            self._wall.arm(key, now + delay)
+            self._wall.arm(key, now + delay, now)
             return
         since = self._suspended_at
-        self._peer.arm(key, (now if since is None else since) + delay)
+        self._peer.arm(key, (now if since is None else since) + delay, now)
+
+    def running(self, key: TimerKey) -> bool:
+        """Whether the timer is armed."""
+        return key in (self._peer if key.kind in _SUSPENDED else self._wall)
 
     def cancel(self, key: TimerKey) -> None:
         """Stop a timer; one that does not run is no error."""
@@ -149,7 +157,7 @@ class Timers:
             return wall if peer is None else peer
         return min(wall, peer)
 
-    def pop_due(self, now: int) -> TimerKey | None:
-        """Take one timer that is due at `now`, or None."""
-        key = self._peer.pop_due(now) if self._suspended_at is None else None
-        return key if key is not None else self._wall.pop_due(now)
+    def pop_due(self, now: int) -> tuple[TimerKey, int] | None:
+        """Take one timer that is due at `now`, with the time at which it was armed, or None."""
+        due = self._peer.pop_due(now) if self._suspended_at is None else None
+        return due if due is not None else self._wall.pop_due(now)

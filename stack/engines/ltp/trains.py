@@ -19,6 +19,12 @@ Octets = npt.NDArray[np.uint8]
 RUN_MIN = 3
 """Below this many segments the matrix costs more than it saves."""
 
+RUN_MAX = 64
+"""Segments of one matrix; one UDP segmentation offload call carries no more datagrams."""
+
+_HEADS_MAX = 1024
+"""Runs remembered: a block of 1024 segments begins no more, and they take 500 kB at most."""
+
 
 def sdnv_width(value: int) -> int:
     """Octets of the shortest SDNV of `value`."""
@@ -33,35 +39,57 @@ def data_step(space: int) -> int:
     return step
 
 
-def write_heads(rows: Octets, prefix: bytes, offset: int, step: int) -> int:
-    """Fill in the headers of rows that carry `step` octets each from `offset` on, all of whose
-    offsets have equally long SDNVs; the number of header columns."""
+class RunHeads:
+    """The offset and length columns of runs, kept for the next block: blocks are cut alike.
+
+    `tails(offset, step)` depends on nothing but its arguments; an engine has one such store.
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, int], Octets] = {}
+
+    def tails(self, offset: int, step: int) -> Octets:
+        """A row (offset, length) for each segment of `step` octets from `offset` on, until the
+        SDNV of the offset grows or after `RUN_MAX` rows; their lengths are in shortest form."""
+        found = self._kept.get((offset, step))
+        if found is None:
+            if len(self._kept) >= _HEADS_MAX:
+                self._kept.clear()
+            found = self._kept[offset, step] = _tails(offset, step)
+        return found
+
+    def count_run(self, rows: Octets, prefix: bytes, offset: int, step: int, head: int) -> int:
+        """How many of the first rows continue the run that begins at `offset` in steps of
+        `step` with headers of `head` octets; at least 1, as the first row is known to."""
+        tails = self.tails(offset, step)
+        count = min(len(rows), len(tails))
+        at = len(prefix)
+        if at + tails.shape[1] != head:
+            return 1  # a number that is not in its shortest form
+        actual = rows[:count, :head]
+        if actual[:, at:].tobytes() == tails[:count].tobytes() and (
+            actual[:, :at].tobytes() == prefix * count
+        ):
+            return count
+        expected: Octets = np.empty((count, head), np.uint8)
+        expected[:, :at] = np.frombuffer(prefix, np.uint8)
+        expected[:, at:] = tails[:count]
+        return max(1, int((actual == expected).all(axis=1).argmin()))
+
+
+def _tails(offset: int, step: int) -> Octets:
     width = sdnv_width(offset)
-    at = len(prefix)
-    rows[:, :at] = np.frombuffer(prefix, np.uint8)
-    offsets = np.arange(offset, offset + len(rows) * step, step, dtype=np.int64)
-    for group in range(width - 1, 0, -1):  # RFC 6256 §2: most significant group first
-        rows[:, at] = (offsets >> (7 * group)) | 0x80  # the cast to octets drops higher groups
-        at += 1
-    rows[:, at] = offsets & 0x7F
-    at += 1
+    count = min(_until_wider(offset, step), RUN_MAX)
     length = encode_sdnv(step)
-    end = at + len(length)
-    rows[:, at:end] = np.frombuffer(length, np.uint8)
-    return end
-
-
-def count_run(rows: Octets, prefix: bytes, offset: int, step: int, head: int) -> int:
-    """How many of the first rows continue the run that begins at `offset` in steps of `step`;
-    at least 1, as the first row is known to."""
-    count = min(len(rows), _until_wider(offset, step))
-    expected: Octets = np.empty((count, head), np.uint8)
-    if write_heads(expected, prefix, offset, step) != head:
-        return 1  # a length field that is not in its shortest form
-    actual = rows[:count, :head]
-    if actual.tobytes() == expected.tobytes():
-        return count
-    return max(1, int((actual == expected).all(axis=1).argmin()))
+    rows: Octets = np.empty((count, width + len(length)), np.uint8)
+    offsets = np.arange(offset, offset + count * step, step, dtype=np.int64)
+    for column in range(width - 1):  # RFC 6256 §2: most significant group first
+        rows[:, column] = (offsets >> (7 * (width - 1 - column))) & 0x7F | 0x80
+    rows[:, width - 1] = offsets & 0x7F
+    rows[:, width:] = np.frombuffer(length, np.uint8)
+    return rows
 
 
 def _until_wider(offset: int, step: int) -> int:
@@ -73,6 +101,7 @@ class TrainPacker:
     """Packs segments into trains: equal sizes, only the last of a train shorter."""
 
     __slots__ = (
+        "_heads",
         "_overhead",
         "_parts",
         "_segment_bytes",
@@ -85,8 +114,14 @@ class TrainPacker:
     )
 
     def __init__(
-        self, segment_bytes: int, train_bytes: int, overhead_bytes: int, budget: int
+        self,
+        heads: RunHeads,
+        segment_bytes: int,
+        train_bytes: int,
+        overhead_bytes: int,
+        budget: int,
     ) -> None:
+        self._heads = heads
         self._segment_bytes = segment_bytes
         self._train_bytes = train_bytes
         self._overhead = overhead_bytes
@@ -131,16 +166,23 @@ class TrainPacker:
                 self.left // (size + self._overhead),
                 (self._train_bytes - self._used) // size,
                 _until_wider(start, step),
+                RUN_MAX,
             )
             if rows <= 0:
                 return start, count
             self._charge(rows, size)
             end = start + rows * step
-            matrix: Octets = np.empty((rows, size), np.uint8)
-            head = write_heads(matrix, prefix, start, step)
-            matrix[:, head:] = data[start:end].reshape(rows, step)
+            if rows < RUN_MIN:
+                length = encode_sdnv(step)
+                for at in range(start, end, step):
+                    self._parts += (prefix, encode_sdnv(at), length, data[at : at + step].data)
+            else:
+                matrix: Octets = np.empty((rows, size), np.uint8)
+                matrix[:, : len(prefix)] = np.frombuffer(prefix, np.uint8)
+                matrix[:, len(prefix) : size - step] = self._heads.tails(start, step)[:rows]
+                matrix[:, size - step :] = data[start:end].reshape(rows, step)
+                self._parts.append(matrix.reshape(-1).data)
             self._size = size
-            self._parts.append(matrix.reshape(-1).data)
             self._used += rows * size
             start = end
             count += rows

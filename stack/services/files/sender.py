@@ -33,7 +33,6 @@ from stack.services.files.state import (
     OutState,
     OutStep,
     Progress,
-    rate_of,
 )
 from stack.services.names import FILES, service_of
 from stack.services.waiting import RETRY_FIRST_S, RETRY_MOST_S, Timers
@@ -104,16 +103,17 @@ class Sender:
             raise LocalError(f"object {object_id.hex()} is not known")
         if obj.state in OUT_OPEN:
             await self._closed.setdefault(object_id, asyncio.Event()).wait()
-        return self._progress(obj)
+        return obj.progress(self._port.now())
 
     def progress(self, object_id: bytes) -> Progress | None:
         """How far an object is."""
         obj = self._objects.get(object_id)
-        return None if obj is None else self._progress(obj)
+        return None if obj is None else obj.progress(self._port.now())
 
     def all_progress(self) -> Iterator[Progress]:
         """How far every object is."""
-        return map(self._progress, list(self._objects.values()))
+        now_ns = self._port.now()
+        return (obj.progress(now_ns) for obj in list(self._objects.values()))
 
     # -- tasks
 
@@ -161,12 +161,15 @@ class Sender:
         obj = self._objects.get(repair.object_id)
         if obj is None:
             # Not ours any more: without an answer, the receiver would keep its part for long.
-            cancel = Cancel(repair.object_id).encode()
-            lifetime_ms = round(self._config.nudge_lifetime_s * 1000)
-            batch.sends.append(Outgoing(source, cancel, lifetime_ms, self._service))
+            if not source.is_null:
+                cancel = Cancel(repair.object_id).encode()
+                lifetime_ms = round(self._config.nudge_lifetime_s * 1000)
+                batch.sends.append(Outgoing(source, cancel, lifetime_ms, self._service))
             return
         if source != obj.spec.destination or repair.round <= obj.round:
             return
+        if len(obj.pending) > self._config.spans_max:
+            return  # it asks faster than we can send; it will ask again
         if obj.state not in OUT_OPEN:
             if obj.state is not OutState.DELIVERED:
                 self._say(obj, Cancel(repair.object_id).encode(), batch)
@@ -339,20 +342,4 @@ class Sender:
         return True
 
     def _report(self, kind: str, obj: OutObject) -> None:
-        self._emit(FileEvent(kind, self._progress(obj)))
-
-    def _progress(self, obj: OutObject) -> Progress:
-        spec = obj.spec
-        is_open = obj.state in OUT_OPEN
-        return Progress(
-            spec.object_id,
-            spec.destination,
-            spec.name,
-            "out",
-            obj.state.name.lower(),
-            is_open,
-            spec.size - obj.pending_bytes,
-            spec.size,
-            rate_of(obj.sent_bytes, obj.started_ns, self._port.now()) if is_open else 0.0,
-            obj.text,
-        )
+        self._emit(FileEvent(kind, obj.progress(self._port.now())))

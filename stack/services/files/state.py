@@ -256,6 +256,22 @@ class OutObject:
                 self.pending[0] = (until, end)
         return taken
 
+    def progress(self, now_ns: int) -> Progress:
+        """How far the object is."""
+        is_open = self.state in OUT_OPEN
+        return Progress(
+            self.spec.object_id,
+            self.spec.destination,
+            self.spec.name,
+            "out",
+            self.state.name.lower(),
+            is_open,
+            self.spec.size - self.pending_bytes,
+            self.spec.size,
+            rate_of(self.sent_bytes, self.started_ns, now_ns) if is_open else 0.0,
+            self.text,
+        )
+
     def encode(self) -> bytes:
         """The durable progress."""
         return encode(

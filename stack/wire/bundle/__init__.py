@@ -129,7 +129,6 @@ __all__ = [
     "fragment_bundle",
     "free_number",
     "hop_count",
-    "security_targets",
     "parse_bundle_age",
     "parse_hop_count",
     "parse_previous_node",
@@ -138,4 +137,5 @@ __all__ = [
     "priority_block",
     "reason_words",
     "reassemble",
+    "security_targets",
 ]

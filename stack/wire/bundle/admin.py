@@ -12,7 +12,7 @@ from stack.wire import cbor
 from stack.wire.bundle.eids import decode_eid, encode_eid
 
 STATUS_REPORT = 1
-"""Administrative record type (RFC 9171 §9.2)."""
+"""Administrative record type (RFC 9171 §6.1)."""
 
 _SECTION = "RFC 9171 §6.1.1"
 _STATUS_ITEMS = 4

@@ -291,7 +291,7 @@ def _check_crc(
     if first != (0x42 if crc_type == CRC_16 else 0x44):
         major, size, position = cbor.read_head(data, position - 1, strict)
         if major != cbor.BSTR or size != 2 * crc_type:
-            raise DecodeError("CRC field of the wrong size", "RFC 9171 §4.2.1", position)
+            raise DecodeError("CRC field of the wrong size", "RFC 9171 §4.2.2", position)
     if crc_type == CRC_16:
         good = _U16(data, position)[0] == crc16_x25(_ZERO_2, crc16_x25(view[start:position]))
         end = position + 2
@@ -299,7 +299,7 @@ def _check_crc(
         good = _U32(data, position)[0] == crc32c(_ZERO_4, crc32c(view[start:position]))
         end = position + 4
     if not good:
-        raise DecodeError("CRC does not match", "RFC 9171 §4.2.1", start)
+        raise DecodeError("CRC does not match", "RFC 9171 §4.2.2", start)
     return end
 
 

@@ -29,7 +29,9 @@ _HEAD_U64 = Struct(">BQ").pack
 
 _BSTR_2 = b"\x42"  # head of a CRC-16 field
 _BSTR_4 = b"\x44"  # head of a CRC-32C field
-_ZERO_2 = bytes(2)  # RFC 9171 §4.2.1: the CRC field counts as zeros while its CRC is computed
+# RFC 9171 §4.3.1, §4.3.2 with erratum 8043: the CRC is computed with zeros in its own field, whose
+# head counts as it is.
+_ZERO_2 = bytes(2)
 _ZERO_4 = bytes(4)
 
 

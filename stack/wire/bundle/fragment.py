@@ -98,12 +98,13 @@ def _data_room(payload: CanonicalBlock, room: int) -> int:
     room -= 2 + _CRC_FIELD_BYTES[payload.crc_type]  # array head and CRC type
     room -= cbor.head_size(payload.type) + cbor.head_size(payload.number)
     room -= cbor.head_size(payload.flags)
-    for head_size in (1, 2, 3, 5, 9):
+    room = min(room, BUNDLE_BYTES_MAX)  # a fragment is a bundle, and a head of 5 octets enough
+    for head_size in (1, 2, 3):
         # The size that fills the room may need a longer head than a smaller one would leave.
         size = room - head_size
         if size < 1 or cbor.head_size(size) <= head_size:
             return size
-    return room - 9
+    return room - 5
 
 
 @dataclass(slots=True)

@@ -36,7 +36,8 @@ def test_roots_are_found_within_the_tolerance(problems: list[tuple[str, float, b
         rounds += 1
         assert (np.diff(index) > 0).all()
         values = [shapes[i](x[k] - roots[i]) for k, i in enumerate(index.tolist())]
-        return np.array(values, dtype=float) * signs[index]
+        value: Floats = np.array(values, dtype=float) * signs[index]
+        return value
 
     everything = np.arange(len(problems))
     low, high = np.full(len(problems), -1.0), np.full(len(problems), 1.0)
@@ -52,7 +53,8 @@ def test_smooth_functions_need_few_rounds() -> None:
     def function(index: Ints, x: Floats) -> Floats:
         nonlocal rounds
         rounds += 1
-        return np.sin(x) - index / 200.0
+        value: Floats = np.sin(x) - index / 200.0
+        return value
 
     index = np.arange(100)
     low, high = np.zeros(100), np.full(100, 1.5)

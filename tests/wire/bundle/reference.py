@@ -1,11 +1,12 @@
 """A second, slow encoder of bundles, written another way, to compare with.
 
-CBOR comes from cbor2 or, to make legal but unusual forms, from `wide`; CRCs are computed bit by
-bit from their polynomials.
+CBOR comes from cbor2 or, to make legal but unusual forms, from `wide`; CRCs are computed from
+their polynomials.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import cbor2
@@ -17,14 +18,25 @@ Item = int | bytes | str | list["Item"]
 Dump = Callable[[Item], bytes]
 
 
+@functools.cache
+def _table(reflected_polynomial: int) -> list[int]:
+    """The register after shifting out each octet, bit by bit."""
+    table = []
+    for octet in range(256):
+        register = octet
+        for _ in range(8):
+            register = register >> 1 ^ (reflected_polynomial if register & 1 else 0)
+        table.append(register)
+    return table
+
+
 def crc_bits(data: bytes, width: int, reflected_polynomial: int) -> int:
     """A reflected CRC with all ones before and after."""
+    table = _table(reflected_polynomial)
     ones = (1 << width) - 1
     register = ones
     for octet in data:
-        register ^= octet
-        for _ in range(8):
-            register = register >> 1 ^ (reflected_polynomial if register & 1 else 0)
+        register = register >> 8 ^ table[(register ^ octet) & 0xFF]
     return register ^ ones
 
 

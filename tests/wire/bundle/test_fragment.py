@@ -98,6 +98,17 @@ def test_a_bundle_that_fits_is_left_alone() -> None:
     assert len(fragment_bundle(bundle, size - 1)) == 2
 
 
+@pytest.mark.parametrize("size", [23, 24, 255, 256, 65_535, 65_536, 70_000])
+def test_fragments_at_the_edges_of_each_head(size: int) -> None:
+    bundle = _bundle(bytes(size + 500))
+    aimed = _part(0, bytes(size), size + 500)
+    limit = len(encode_bundle(aimed)) + 5  # ours have a CRC on the payload block too
+    fragments = fragment_bundle(bundle, limit)
+    assert len(encode_bundle(fragments[0])) <= limit
+    assert size - 2 <= len(fragments[0].payload.data) <= size
+    assert reassemble(fragments) == bundle
+
+
 def test_blocks_are_replicated_as_they_ask() -> None:
     everywhere = bundle_age(5)
     first_only = previous_node(Eid.parse("dtn://relay/"))
@@ -222,12 +233,12 @@ def test_number_of_data_units_is_bounded_and_dropping_makes_room() -> None:
 
 def test_memory_is_bounded_and_given_back() -> None:
     reassembler = Reassembler(bytes_max=1000)
-    taken = 0
+    fit = 1000 // (fragment_module.PIECE_OVERHEAD_BYTES + 1)
+    for index in range(fit):
+        reassembler.add(_part(2 * index, b"a", 100_000))
     with pytest.raises(LocalError, match="no room"):
-        for taken in range(1000):
-            reassembler.add(_part(2 * taken, b"a", 100_000))
-    assert taken < 1000 // fragment_module.PIECE_OVERHEAD_BYTES + 1
-    assert reassembler.held_bytes <= 1000
+        reassembler.add(_part(2 * fit, b"a", 100_000))
+    assert reassembler.held_bytes == fit * (fragment_module.PIECE_OVERHEAD_BYTES + 1)
     blocks = tuple(CanonicalBlock(222, number, 0, bytes(400)) for number in (2, 3, 4))
     heavy = _part(0, b"a", 10, sequence=9)
     with pytest.raises(LocalError, match="no room"):

@@ -1,0 +1,163 @@
+"""The server's jobs: records, deadlines and reports, kept in step."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from stack.core.clock import MILLISECOND, SECOND
+from stack.core.errors import DecodeError
+from stack.ports.application import AppPort, Outgoing
+from stack.services.batch import Batch
+from stack.services.jobs.config import JobsConfig
+from stack.services.jobs.messages import JobState
+from stack.services.jobs.state import SPACE_SERVER, JobStep, ServerJob
+from stack.services.names import JOBS, service_of
+from stack.services.waiting import Timers
+
+REPORT_PRIORITY: Final = 2
+"""Reports are small and awaited: they go before the results."""
+
+
+class JobTable:
+    """Everything known about the jobs of this server.  Changes go through a `Batch`."""
+
+    def __init__(
+        self, port: AppPort, config: JobsConfig, ended: Callable[[ServerJob, Batch], None]
+    ) -> None:
+        """`ended` is called when a job reaches its final state, within the same batch."""
+        self.timers = Timers()
+        self._port = port
+        self._config = config
+        self._ended = ended
+        self._service = service_of(port.node_id, JOBS)
+        self._jobs: dict[str, ServerJob] = {}
+        self._open = 0
+        self._closed: deque[str] = deque()
+        self._queue: list[tuple[int, int, str]] = []
+
+    def load(self) -> None:
+        """Take up the durable records."""
+        for key, value in self._port.read_all(SPACE_SERVER):
+            try:
+                job = ServerJob.decode(key, value)
+            except DecodeError as error:
+                self._port.trace("jobs.bad_record", {"key": key, "error": str(error)})
+                continue
+            self.admit(job)
+
+    def get(self, key: str) -> ServerJob | None:
+        """A job by its key."""
+        return self._jobs.get(key)
+
+    def __iter__(self) -> Iterator[ServerJob]:
+        return iter(list(self._jobs.values()))
+
+    def room(self) -> bool:
+        """Whether one more job may come."""
+        return self._open < self._config.jobs_max
+
+    def admit(self, job: ServerJob) -> None:
+        """Begin to track a job."""
+        self._jobs[job.key] = job
+        job.repeat_s = self._config.repeat_s
+        if job.state.final:
+            self._retire(job)
+        else:
+            self._open += 1
+            self.timers.set(f"end/{job.key}", self._at(job.expires_ms))
+            if job.state is JobState.QUEUED:
+                self._enqueue(job)
+
+    def next_queued(self) -> ServerJob | None:
+        """The most urgent job that waits for its turn; then the oldest."""
+        while self._queue:
+            job = self._jobs.get(self._queue[0][2])
+            if job is not None and job.state is JobState.QUEUED:
+                return job
+            heapq.heappop(self._queue)
+        return None
+
+    def step(self, job: ServerJob, step: JobStep, batch: Batch, text: str = "") -> bool:
+        """Take a step and record it; whether the state machine has it."""
+        if not job.step(step, text):
+            return False
+        if job.state is JobState.QUEUED:
+            self._enqueue(job)
+        if job.state.final:
+            job.finished_ms = self._port.dtn_ms()
+            self._open -= 1
+            self.timers.clear(f"end/{job.key}")
+            self._retire(job)
+            self._ended(job, batch)
+            self.report(job, batch)
+        self.keep(job, batch)
+        self._trim(batch)
+        return True
+
+    def keep(self, job: ServerJob, batch: Batch) -> None:
+        """Record a job as it is now."""
+        batch.write(SPACE_SERVER, job.key, job.encode())
+
+    def acknowledge(self, job: ServerJob, batch: Batch) -> None:
+        """The client has the final report."""
+        if job.state.final and not job.acknowledged:
+            job.acknowledged = True
+            self.timers.clear(f"report/{job.key}")
+            self.keep(job, batch)
+
+    def forget(self, key: str, batch: Batch) -> None:
+        """Drop a job that is over."""
+        if self._jobs.pop(key, None) is not None:
+            self.timers.clear(f"report/{key}")
+            self.timers.clear(f"forget/{key}")
+            batch.write(SPACE_SERVER, key, None)
+
+    def report(self, job: ServerJob, batch: Batch) -> None:
+        """Tell the client; a final report again and again until it is acknowledged."""
+        batch.sends.append(self.report_bundle(job))
+        if job.state.final:
+            due_ns = self._port.now() + round(job.repeat_s * SECOND)
+            self.timers.set(f"report/{job.key}", due_ns)
+
+    def report_bundle(self, job: ServerJob) -> Outgoing:
+        """The job's next report."""
+        now_ms = self._port.dtn_ms()
+        config = self._config
+        lifetime_ms = round(config.progress_lifetime_s * 1000)
+        if job.state.final:
+            lifetime_ms = max(job.expires_ms - now_ms, config.report_lifetime_ms)
+        elif job.state is not JobState.RUNNING or not job.permille:
+            lifetime_ms = max(job.expires_ms - now_ms, lifetime_ms)
+        payload = job.report(now_ms).encode()
+        return Outgoing(
+            job.client, payload, lifetime_ms, self._service, priority=REPORT_PRIORITY
+        )
+
+    def repeat_report(self, job: ServerJob, batch: Batch) -> None:
+        """The final report was not acknowledged in time."""
+        if not job.acknowledged:
+            job.repeat_s = min(2 * job.repeat_s, self._config.repeat_max_s)
+            self.report(job, batch)
+
+    def _enqueue(self, job: ServerJob) -> None:
+        priority = 0 if job.request is None else job.request.priority
+        heapq.heappush(self._queue, (-priority, job.arrived_ms, job.key))
+
+    def _retire(self, job: ServerJob) -> None:
+        over_ms = max(job.expires_ms, self._port.dtn_ms()) + self._config.retain_ms
+        self.timers.set(f"forget/{job.key}", self._at(over_ms))
+        self._closed.append(job.key)
+        if not job.acknowledged:
+            self.timers.set(
+                f"report/{job.key}", self._port.now() + round(job.repeat_s * SECOND)
+            )
+
+    def _trim(self, batch: Batch) -> None:
+        while self._closed and len(self._jobs) > self._config.records_max:
+            self.forget(self._closed.popleft(), batch)
+
+    def _at(self, dtn_ms: int) -> int:
+        return self._port.now() + (dtn_ms - self._port.dtn_ms()) * MILLISECOND

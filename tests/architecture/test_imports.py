@@ -1,0 +1,38 @@
+"""Each module can be imported alone, in any order: nobody depends on who came first."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+SCRIPT = """
+import os, sys
+import asyncio, numpy, cryptography.hazmat.primitives.ciphers.aead, matplotlib, typer, rich  # warm
+failed = 0
+for name in sys.argv[1:]:
+    child = os.fork()
+    if child == 0:
+        try:
+            __import__(name)
+        except BaseException as error:
+            print(f"{name}: {type(error).__name__}: {error}", flush=True)
+            os._exit(1)
+        os._exit(0)
+    failed |= os.waitpid(child, 0)[1]
+sys.exit(1 if failed else 0)
+"""
+
+
+def test_every_module_imports_alone() -> None:
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for package in ("stack", "link_models", "interop")
+        for path in sorted((ROOT / package).rglob("*.py"))
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *names], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

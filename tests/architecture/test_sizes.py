@@ -1,0 +1,50 @@
+"""Modules, classes and functions stay small enough to be read in one go."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("stack", "link_models", "interop")
+
+MODULE_LINES_MAX = 600
+CLASS_LINES_MAX = 300
+FUNCTION_LINES_MAX = 70
+
+EXCEPTIONS: dict[str, str] = {
+}
+"""What may be longer, and why it reads better whole."""
+
+
+def _sources() -> Iterator[Path]:
+    for package in PACKAGES:
+        yield from sorted((ROOT / package).rglob("*.py"))
+
+
+def _too_long() -> Iterator[str]:
+    for path in _sources():
+        name = path.relative_to(ROOT).as_posix()
+        text = path.read_text()
+        lines = text.count("\n")
+        if lines > MODULE_LINES_MAX:
+            yield f"{name}: {lines} lines"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef):
+                most = CLASS_LINES_MAX
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                most = FUNCTION_LINES_MAX
+            else:
+                continue
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > most:
+                yield f"{name}:{node.name}: {length} lines"
+
+
+def test_nothing_is_too_long() -> None:
+    found = {entry.rsplit(": ", 1)[0]: entry for entry in _too_long()}
+    unknown = [entry for key, entry in found.items() if key not in EXCEPTIONS]
+    assert not unknown, "\n".join(["too long to read:", *unknown])
+    stale = [key for key in EXCEPTIONS if key not in found]
+    assert not stale, f"exceptions that are needed no more: {stale}"

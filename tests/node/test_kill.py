@@ -1,0 +1,114 @@
+"""SIGKILL at random moments: nothing acknowledged is lost, nothing is delivered twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stack.security import new_key_file
+from stack.storage.sqlite import SqliteStore
+from tests.node.kill_worker import NEXT, SPACE
+
+ROOT = Path(__file__).parents[2]
+KILLS = int(os.environ.get("ORBITFERRY_KILLS", "60"))
+CONVERGE_S = 60.0
+
+
+def free_ports() -> str:
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = " ".join(str(one.getsockname()[1]) for one in sockets)
+    for one in sockets:
+        one.close()
+    return ports
+
+
+class Processes:
+    """The two nodes, and what happened to them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.running: dict[str, subprocess.Popen[str]] = {}
+
+    def start(self, role: str) -> None:
+        self.running[role] = subprocess.Popen(
+            [sys.executable, "-m", "tests.node.kill_worker", role, str(self.root)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_ready(self, role: str) -> None:
+        process = self.running[role]
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line == "ready\n", f"{role} did not start after a kill: {line!r}"
+
+    def kill(self, role: str) -> None:
+        process = self.running.pop(role)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_sigkill_at_random_moments(tmp_path: Path) -> None:
+    (tmp_path / "ports").write_text(free_ports())
+    new_key_file(tmp_path / "keys.toml", os.urandom, "kill")
+    seed = random.SystemRandom().getrandbits(32)
+    print(f"seed {seed}")  # shown when the test fails
+    rng = random.Random(seed)
+    nodes = Processes(tmp_path)
+    try:
+        for role in ("source", "sink"):
+            nodes.start(role)
+        for role in ("source", "sink"):
+            nodes.wait_ready(role)
+        for _ in range(KILLS):
+            time.sleep(rng.uniform(0.0, 0.4))  # the random moment itself, not a wait for anything
+            victims = rng.choice([["source"], ["sink"], ["sink"], ["source", "sink"]])
+            for role in victims:
+                nodes.kill(role)
+            for role in victims:
+                nodes.start(role)
+            if rng.random() < 0.7:  # otherwise it may be killed again while it starts
+                for role in victims:
+                    nodes.wait_ready(role)
+        (tmp_path / "enough").touch()
+        deadline = time.monotonic() + CONVERGE_S
+        while not (tmp_path / "complete").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        for role in list(nodes.running):
+            nodes.kill(role)
+    check(tmp_path)
+
+
+def check(root: Path) -> None:
+    """Every number that the source durably sent was counted exactly once."""
+    source = SqliteStore(root / "source" / "store")
+    sent = int(source.read(SPACE, NEXT) or b"0")
+    left = source.usage().bundles
+    source.close()
+    sink = SqliteStore(root / "sink" / "store")
+    counts = {int(key): int(value) for key, value in sink.read_all(SPACE)}
+    sink.close()
+    assert sent > KILLS, "the test sent next to nothing"
+    lost = [number for number in range(sent) if number not in counts]
+    twice = {number: count for number, count in counts.items() if count != 1}
+    assert not lost, f"{len(lost)} of {sent} lost, such as {lost[:5]}; {left} left at the source"
+    assert not twice, f"delivered more than once: {twice}"
+    with sqlite3.connect(f"file:{next((root / 'sink').rglob('*.db'))}?mode=ro", uri=True) as db:
+        assert db.execute("pragma integrity_check").fetchone() == ("ok",)

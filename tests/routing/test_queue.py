@@ -1,0 +1,125 @@
+"""The forwarding queue against a list."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from stack.core.errors import LocalError
+from stack.routing.graph import PRIORITY_LEVELS
+from stack.routing.queue import ForwardQueue, Queued
+
+NEIGHBOURS = ["dtn://sat1/", "dtn://sat2/"]
+refs = st.integers(1, 12)
+neighbours = st.sampled_from(NEIGHBOURS)
+
+
+def queued(ref: int, neighbour: str = NEIGHBOURS[0], priority: int = 1, size: int = 10) -> Queued:
+    return Queued(ref, size, priority, 10**9, neighbour)
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """The model is one list in the order of service within each lane."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = ForwardQueue()
+        self.model: list[Queued] = []
+        self.gone: list[Queued] = []
+
+    def lane(self, neighbour: str, priority: int) -> list[Queued]:
+        return [e for e in self.model if (e.neighbour, e.priority) == (neighbour, priority)]
+
+    @rule(
+        ref=refs,
+        neighbour=neighbours,
+        priority=st.integers(0, PRIORITY_LEVELS - 1),
+        size=st.integers(0, 50),
+        front=st.booleans(),
+    )
+    def put(self, ref: int, neighbour: str, priority: int, size: int, front: bool) -> None:
+        self.insert(queued(ref, neighbour, priority, size), front)
+
+    @rule(front=st.booleans(), data=st.data())
+    def put_back(self, front: bool, data: st.DataObject) -> None:
+        if self.gone:
+            self.insert(data.draw(st.sampled_from(self.gone)), front)
+
+    def insert(self, entry: Queued, front: bool) -> None:
+        put = self.queue.requeue if front else self.queue.push
+        if any(e.ref == entry.ref for e in self.model):
+            with pytest.raises(LocalError):
+                put(entry)
+            return
+        put(entry)
+        self.model.insert(0 if front else len(self.model), entry)
+
+    @rule(neighbour=neighbours, most=st.just(math.inf) | st.integers(0, 50))
+    def pop(self, neighbour: str, most: float) -> None:
+        heads = [lane[0] for p in (2, 1, 0) if (lane := self.lane(neighbour, p))]
+        expected = next((head for head in heads if head.size <= most), None)
+        assert self.queue.pop_next(neighbour, most) == expected
+        if expected is not None:
+            self.model.remove(expected)
+            self.gone.append(expected)
+
+    @rule(ref=refs)
+    def remove(self, ref: int) -> None:
+        expected = next((e for e in self.model if e.ref == ref), None)
+        assert self.queue.remove(ref) == expected
+        if expected is not None:
+            self.model.remove(expected)
+            self.gone.append(expected)
+
+    @rule(neighbour=neighbours)
+    def drain(self, neighbour: str) -> None:
+        expected = [e for p in (2, 1, 0) for e in self.lane(neighbour, p)]
+        assert self.queue.drain(neighbour) == expected
+        self.model = [e for e in self.model if e.neighbour != neighbour]
+        self.gone += expected
+
+    @invariant()
+    def agrees(self) -> None:
+        assert len(self.queue) == len(self.model)
+        assert set(self.queue.neighbours()) == {e.neighbour for e in self.model}
+        for ref in range(1, 13):
+            expected = next((e for e in self.model if e.ref == ref), None)
+            assert self.queue.get(ref) == expected
+            assert (ref in self.queue) == (expected is not None)
+        for neighbour in NEIGHBOURS:
+            lanes = [self.lane(neighbour, p) for p in range(PRIORITY_LEVELS)]
+            octets = tuple(sum(e.size for e in lane) for lane in lanes)
+            assert list(self.queue.waiting(neighbour)) == [e for x in lanes[::-1] for e in x]
+            assert self.queue.count(neighbour) == sum(map(len, lanes))
+            assert self.queue.bytes_by_priority(neighbour) == octets
+            for p in range(PRIORITY_LEVELS):
+                assert self.queue.bytes_waiting(neighbour, p) == sum(octets[p:])
+
+
+QueueMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+TestQueue: Any = QueueMachine.TestCase
+
+
+def test_priority_beyond_the_levels_counts_as_the_nearest() -> None:
+    queue = ForwardQueue()
+    for ref, priority in enumerate((-5, 99, 2, 0), 1):
+        queue.push(queued(ref, priority=priority))
+    order = [queue.pop_next(NEIGHBOURS[0]) for _ in range(4)]
+    assert [entry and entry.ref for entry in order] == [2, 3, 1, 4]
+
+
+def test_what_was_removed_does_not_pile_up() -> None:
+    queue = ForwardQueue()
+    queue.push(queued(0))
+    for ref in range(1, 10_000):
+        queue.push(queued(ref))
+        queue.remove(ref)
+    (lane,) = (lane for lane in queue._lanes[NEIGHBOURS[0]] if lane.count)
+    assert len(lane.entries) < 200
+    assert queue.pop_next(NEIGHBOURS[0]) == queued(0)
+    assert not queue._lanes

@@ -1,0 +1,127 @@
+"""What a bundle store must do, written down as plainly as possible; nothing here is fast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from stack.ports.store import (
+    DUPLICATE,
+    NO_ROOM,
+    Committed,
+    Move,
+    Op,
+    Place,
+    Put,
+    Release,
+    Stored,
+    Write,
+)
+
+
+class Model:
+    """A bundle store as plain dicts.  New refs are taken from the store under test."""
+
+    def __init__(self, quota_bytes: int, quota_bundles: int) -> None:
+        self.quota_bytes = quota_bytes
+        self.quota_bundles = quota_bundles
+        self.held: dict[int, tuple[Stored, bytes]] = {}
+        self.seen: dict[bytes, tuple[int, int]] = {}
+        self.state: dict[tuple[str, str], bytes] = {}
+        self.last_ref = 0
+
+    def octets(self) -> int:
+        """Octets held."""
+        return sum(stored.size for stored, _ in self.held.values())
+
+    def commit(self, ops: Sequence[Op], now_ms: int, committed: Committed) -> None:
+        """Do what `ops` say, and check that `committed` says the same."""
+        for op in ops:
+            if isinstance(op, Move) and op.ref in self.held:
+                stored, wire = self.held[op.ref]
+                self.held[op.ref] = (replace(stored, place=op.place, tag=op.tag), wire)
+        for op in ops:
+            if isinstance(op, Release):
+                self.held.pop(op.ref, None)
+        puts = [op for op in ops if isinstance(op, Put)]
+        assert len(committed.refs) == len(puts)
+        evicted = self._put(puts, now_ms, committed.refs)
+        assert sorted(committed.evicted) == sorted(evicted)
+        for op in ops:
+            if isinstance(op, Write):
+                self.state.pop((op.space, op.key), None)
+                if op.value is not None:
+                    self.state[op.space, op.key] = op.value
+
+    def expire(self, now_ms: int, limit: int) -> list[Stored]:
+        """The earliest `limit` of what has expired."""
+        expired = sorted(
+            (stored for stored, _ in self.held.values() if stored.expires_ms <= now_ms),
+            key=lambda stored: (stored.expires_ms, stored.key),
+        )[:limit]
+        for stored in expired:
+            del self.held[stored.ref]
+        return expired
+
+    def _put(self, puts: Sequence[Put], now_ms: int, refs: Sequence[int]) -> list[int]:
+        evicted: list[int] = []
+        fresh: dict[int, tuple[Stored, bytes]] = {}
+        purged = False
+        for index in sorted(range(len(puts)), key=lambda i: -puts[i].priority):
+            put, ref = puts[index], refs[index]
+            old = self.seen.get(put.key)
+            if any(stored.key == put.key for stored, _ in fresh.values()) or (
+                old is not None and old[1] > now_ms
+            ):
+                assert ref == DUPLICATE
+                continue
+            size = len(put.wire)
+            if not self._fits(fresh, size) and not purged:
+                purged = True
+                evicted += [stored.ref for stored in self.expire(now_ms, 1 << 30)]
+            lesser = sorted(
+                (stored.priority, stored.ref)
+                for stored, _ in self.held.values()
+                if stored.priority < put.priority and stored.place is not Place.DELIVER
+            )
+            kept = dict(self.held)
+            gone: list[int] = []
+            while not self._fits(fresh, size) and lesser:
+                gone.append(lesser.pop(0)[1])
+                del self.held[gone[-1]]
+            if not self._fits(fresh, size):
+                self.held = kept
+                assert ref == NO_ROOM
+                continue
+            evicted += gone
+            assert ref > self.last_ref, "refs grow and are never used again"
+            self.last_ref = ref
+            fresh[ref] = (
+                Stored(
+                    ref,
+                    put.key,
+                    put.place,
+                    put.destination,
+                    put.source,
+                    put.priority,
+                    size,
+                    put.expires_ms,
+                    put.received_ms,
+                    put.tag,
+                ),
+                bytes(put.wire),
+            )
+        for ref, (stored, wire) in fresh.items():
+            old = self.seen.get(stored.key)
+            if old is not None and old[0] in self.held:
+                evicted.append(old[0])
+                del self.held[old[0]]
+            self.held[ref] = (stored, wire)
+            self.seen[stored.key] = (ref, stored.expires_ms)
+        return evicted
+
+    def _fits(self, fresh: dict[int, tuple[Stored, bytes]], size: int) -> bool:
+        octets = self.octets() + sum(stored.size for stored, _ in fresh.values())
+        return (
+            octets + size <= self.quota_bytes and len(self.held) + len(fresh) < self.quota_bundles
+        )
