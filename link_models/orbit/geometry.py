@@ -174,7 +174,8 @@ class Ephemeris:
         fixed[:, 0] = cos * x + sin * y
         fixed[:, 1] = cos * y - sin * x
         fixed[:, 2] = teme[..., 2]
-        return fixed, error == 0
+        # SGP4 has divisions by zero of its own that it does not report.
+        return fixed, (error == 0) & np.isfinite(fixed.sum(axis=1))
 
     def pairs(self, satellite: Ints, times_ms: Floats) -> tuple[Floats, Floats]:
         """Positions (km) and velocities (km/s) of one satellite at one time each.

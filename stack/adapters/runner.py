@@ -74,6 +74,10 @@ class Runner:
         if self._soon is None and not self._closed:
             self._soon = self._loop.call_soon(self._run)
 
+    def wake_after(self, delay_ns: int) -> None:
+        """Take a turn after a time, if none comes before."""
+        self._loop.call_later(delay_ns / SECOND, self.wake)
+
     async def close(self) -> None:
         """Stop driving and close the port."""
         self._closed = True

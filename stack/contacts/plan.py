@@ -178,7 +178,7 @@ class Plan:
     __slots__ = ("_by_pair", "_inbound", "_light", "_outbound", "_pairs", "contacts", "ranges")
 
     contacts: tuple[Contact, ...]
-    """Sorted by start, source, destination, end, and the rest; routes name contacts by their place here."""
+    """Sorted by start, source, destination, end, and the rest; routes name them by place."""
 
     ranges: tuple[Range, ...]
     """Sorted by source, destination, start; disjoint within a direction."""

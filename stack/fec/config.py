@@ -23,7 +23,7 @@ class FecConfig:
     """
 
     k: int = 64
-    """Source packets of a block (RFC 6865 §4.2).  With r = 16 a block of 64 costs 25 % and
+    """Source packets of a block (RFC 6865 §4.1).  With r = 16 a block of 64 costs 25 % and
     survives the loss of a fifth; larger blocks ride out longer bursts but are complete later."""
 
     r: int = 16
@@ -101,5 +101,5 @@ class FecConfig:
 
     @property
     def fssi(self) -> Fssi:
-        """What a peer must be told (RFC 6865 §4.1.1.2)."""
+        """What a peer must be told (RFC 6865 §5.1.1.2)."""
         return Fssi(self.adu_bytes_max + ADUI_HEADER_BYTES)

@@ -60,6 +60,9 @@ class FecReceiver:
         self._table.expire(now)
         data = np.frombuffer(train.data, np.uint8)
         size = min(train.size, data.size)
+        if size < 1:  # an empty datagram, which a link may let through
+            self._counters["malformed"] += 1
+            return []
         if train.flow != FLOW_REPAIR:
             return self._source(data, size, now)
         full, tail = divmod(data.size, size)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from stack.adapters.runner import Runner, Shim
-from stack.core.clock import MILLISECOND, Clock
+from stack.core.clock import MILLISECOND, SECOND, Clock
 from stack.core.errors import DecodeError, StoreError
 from stack.core.sansio import Trace
 from stack.engines.ltp import (
@@ -30,6 +28,11 @@ from stack.wire.ltp import CLIENT_BP, CLIENT_SDA, SessionId
 
 LOAD_BATCH = 64
 """Bundles loaded from the store in one go when a link has room."""
+
+HOLD_FIRST_NS = 250 * MILLISECOND
+HOLD_MAX_NS = 30 * SECOND
+"""After a failed block, new bundles wait this long, doubled at each failure in a row: a neighbour
+that has no room is not helped by being offered the same again at once."""
 
 SPACE = "ltp"
 """The space of durable state that holds the sessions on which this node has reported."""
@@ -61,7 +64,8 @@ class Link:
         self._clock = clock
         self._trace = trace
         self._runner = Runner(engine, port, clock, turn=self._turn, shim=shim)
-        self._contact_bytes: Callable[[], float] | None = None
+        self._hold_ns = 0
+        self._held_until = 0
         effects.on_progress(self._progress)
 
     def set_contact(
@@ -106,9 +110,10 @@ class Link:
             else:
                 self._other(event)
         if sent:
+            self._hold_ns = 0
             effects.agent.forwarded(sent, self._clock.dtn_ms())
             effects.settle()
-        if self.up and self._runner.writable:
+        if self.up and self._runner.writable and now >= self._held_until:
             self._feed(now)
 
     def _other(self, event: object) -> None:
@@ -118,6 +123,7 @@ class Link:
                 {"link": self.name, "bundles": len(event.refs), "why": str(event.reason)},
             )
             self._forwarder.returned(event.refs)
+            self._hold()
         elif isinstance(event, ReportHeld):
             self._note(event)
         elif isinstance(event, SessionClosed):
@@ -130,6 +136,11 @@ class Link:
         elif isinstance(event, LinkStalled | LinkAlive):
             name = "link_stalled" if isinstance(event, LinkStalled) else "link_alive"
             self._trace(name, {"link": self.name})
+
+    def _hold(self) -> None:
+        self._hold_ns = min(HOLD_MAX_NS, max(HOLD_FIRST_NS, 2 * self._hold_ns))
+        self._held_until = self._clock.now() + self._hold_ns
+        self._runner.wake_after(self._hold_ns)
 
     def _feed(self, now: int) -> None:
         engine, effects, forwarder = self.engine, self._effects, self._forwarder
@@ -146,7 +157,12 @@ class Link:
                 limit = agent.config.fragment_bytes
                 if limit and entry.size > limit and self._split(ref, wire, limit):
                     continue
-                engine.submit(agent.departing(entry, wire, now_ms), ref, now)
+                departing = agent.departing(entry, wire, now_ms)
+                if forwarder.failures(ref):
+                    # What failed before goes alone, so that it takes no others down with it.
+                    engine.submit_block([departing], [ref], len(departing), CLIENT_BP, now)
+                else:
+                    engine.submit(departing, ref, now)
 
     def _split(self, ref: int, wire: object, limit: int) -> bool:
         agent = self._effects.agent
@@ -170,6 +186,7 @@ class Link:
         data = event.data
         puts: list[Op] = []
         offset = 0
+        intact = True
         aggregated = event.client_service == CLIENT_SDA
         while offset < len(data):
             if aggregated:
@@ -177,29 +194,30 @@ class Link:
                     client, offset = capsule_client(data, offset)
                 except DecodeError:
                     agent.counters["dropped_malformed"] += 1
+                    intact = False
                     break
                 if client != CLIENT_BP:
                     agent.counters["dropped_unknown_client"] += 1
                     break
-            put, offset = agent.receive(data, now_ms, offset)
+            put, offset, readable = agent.receive(data, now_ms, offset)
+            intact = intact and readable
             if put is not None:
                 puts.append(put)
-        session = event.session
-        if not puts:
-            self.engine.accept(session, self._clock.now())
-            self._runner.wake()
+        if puts:
+            self._effects.submit(puts, lambda outcome: self._answer(event, outcome, intact))
+        else:
+            self._answer(event, Committed([]), intact)
             self._effects.settle()
-            return
 
-        def done(outcome: Committed | StoreError) -> None:
-            now = self._clock.now()
-            if isinstance(outcome, StoreError) or NO_ROOM in outcome.refs:
-                self.engine.refuse(session, now)
-            else:
-                self.engine.accept(session, now)
-            self._runner.wake()
-
-        self._effects.submit(puts, done)
+    def _answer(self, event: BlockReceived, outcome: Committed | StoreError, intact: bool) -> None:
+        """Acknowledge a block, unless something of it could not be kept: then its sender tries
+        again, and what we have of it already is recognised as a duplicate."""
+        now = self._clock.now()
+        if not intact or isinstance(outcome, StoreError) or NO_ROOM in outcome.refs:
+            self.engine.refuse(event.session, now)
+        else:
+            self.engine.accept(event.session, now)
+        self._runner.wake()
 
     def _green(self, event: GreenReceived) -> None:
         """Green data is unreliable: a bundle is taken only if one segment holds all of it."""
@@ -207,9 +225,9 @@ class Link:
         if event.offset != 0 or not event.eob:
             agent.counters["dropped_green"] += 1
             return
-        put, _ = agent.receive(event.data, self._clock.dtn_ms())
-        if put is not None:
-            self._effects.submit([put])
+        received = agent.receive(event.data, self._clock.dtn_ms())
+        if received.put is not None:
+            self._effects.submit([received.put])
 
     # ---- sessions on which we have reported --------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import sys
 from collections.abc import Mapping
@@ -33,6 +34,9 @@ from stack.telemetry.jsonl import JsonLines, fan_out
 
 EXPIRY_PERIOD_S = 1.0
 """How often the store is asked for bundles whose lifetime has ended."""
+
+RETRY_PERIODS = 30
+"""Every so many expiry periods, what has no way is looked at again."""
 
 FOREVER_MS = 1 << 47
 """End of the contacts that stand for unscheduled links (the year 6459)."""
@@ -187,9 +191,12 @@ class Node:
         return plan.add(contacts, ranges)
 
     async def _expire(self, effects: Effects) -> None:
-        while True:
+        for count in itertools.count(1):
             await asyncio.sleep(EXPIRY_PERIOD_S)
             await effects.expire()
+            if count % RETRY_PERIODS == 0:
+                self._agent.retry(self._environment.clock.dtn_ms())
+                effects.settle()
 
     # ---- what an operator asks -------------------------------------------------------------
 

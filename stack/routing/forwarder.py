@@ -9,6 +9,11 @@ from stack.routing.queue import ForwardQueue, Queued
 from stack.routing.router import Router
 
 
+FAILURES_MAX = 5
+"""Failed transmissions in a row before a bundle steps aside.  A refusal is rare (a full store, a
+damaged block), and mostly over at once."""
+
+
 class Forwarder:
     """Every bundle that this node must forward is in one of three places: waiting for a neighbour,
     given to a link (`take`) until it is `remove`d or `returned`, or unrouted.
@@ -31,6 +36,7 @@ class Forwarder:
         self._queue = ForwardQueue()
         self._given: dict[int, Queued] = {}
         self._unrouted: dict[int, int] = {}
+        self._failures: dict[int, int] = {}
         self.bytes_waiting = 0
         """Octets of all bundles here, those given to links and not yet acknowledged included."""
 
@@ -64,6 +70,7 @@ class Forwarder:
 
     def remove(self, ref: int, now_ms: int) -> None:
         """A bundle is done here: acknowledged by the next node, expired or evicted."""
+        self._failures.pop(ref, None)
         entry = self._given.pop(ref, None)
         if entry is not None:  # what a link has sent has used its booking
             self.bytes_waiting -= entry.size
@@ -103,11 +110,24 @@ class Forwarder:
         return taken
 
     def returned(self, refs: Iterable[int]) -> None:
-        """A link could not deliver these: they wait again, in front, in their old order."""
+        """A link could not deliver these: they wait again, in front, in their old order.
+
+        What has failed `FAILURES_MAX` times waits without a way until something changes, so that
+        a bundle which the neighbour will not have does not hold up the rest.
+        """
         for ref in reversed(tuple(refs)):
             entry = self._given.pop(ref, None)
-            if entry is not None:
+            if entry is None:
+                continue
+            failures = self._failures[ref] = self._failures.get(ref, 0) + 1
+            if failures % FAILURES_MAX:
                 self._queue.requeue(entry)
+            else:
+                self._unrouted[ref] = entry.size
+
+    def failures(self, ref: int) -> int:
+        """How often links have failed to deliver a bundle."""
+        return self._failures.get(ref, 0)
 
     def drain(self, neighbour: str, now_ms: int) -> list[int]:
         """Take out all that waits for a neighbour, and its bookings: its contact is over.

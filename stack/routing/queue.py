@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from stack.core.errors import LocalError
 from stack.routing.graph import PRIORITY_LEVELS, priority_level
-from stack.routing.router import Route
+from stack.routing.route import Route
 
 _SWEEP_MIN = 64
 """Fewer dead entries than this in a lane are left lying."""

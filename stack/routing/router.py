@@ -1,9 +1,7 @@
 """Routes for bundles: earliest arrival over the contact plan, with volume.
 
 The order of routes is that of SABR (CCSDS 734.3-B-1 §3.2): earliest arrival, then fewest hops,
-then latest end.  Every bundle that is given a route books its share of each contact on it; a
-bundle sees what was booked at its own priority and above.  Bookings are kept as time: of each
-contact with bookings, and for each priority, the moment from which it is free again.
+then latest end.
 
 A search is kept and used again.  Contacts only fill up and time only passes, so an arrival found
 once is the earliest possible one for all later bundles of that size and above; a kept route is
@@ -14,21 +12,22 @@ bound.  With tolerances of 0 every route is the best there is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import MILLISECOND
+from stack.routing.books import Books
 from stack.routing.graph import (
     NEVER_NS,
-    PRIORITY_LEVELS,
     ContactGraph,
     Hop,
     Search,
     hops_of,
     priority_level,
 )
+from stack.routing.route import Route
 
 Usable = Callable[[Contact], bool]
 """Policy as a predicate: may this contact be used?  It must not change its mind unannounced."""
@@ -54,34 +53,6 @@ class RouterConfig:
     """Searches kept at a time: one for each size class, priority and set of excluded nodes."""
 
 
-class Route(NamedTuple):
-    """A way for one bundle, as reckoned when it was asked for.  Times are DTN milliseconds."""
-
-    hops: tuple[int, ...]
-    """The places of its contacts in `Plan.contacts`, in order."""
-
-    contacts: tuple[Contact, ...]
-    """The same contacts; the first is the one to send in."""
-
-    next_hop: str
-    """The neighbour to give the bundle to."""
-
-    sent_ms: int
-    """When its last octet leaves this node (rounded down)."""
-
-    arrival_ms: int
-    """When its last octet arrives at the destination (rounded up)."""
-
-    volume_bytes: float
-    """Room on the tightest contact, this bundle's included; `math.inf` when unlimited."""
-
-    until_ms: int
-    """When the first of its contacts ends, and with it the route."""
-
-    plan_version: int
-    """Which of the router's plans `hops` refers to."""
-
-
 class _Path(NamedTuple):
     """What a search found, without the bundle."""
 
@@ -91,30 +62,6 @@ class _Path(NamedTuple):
     next_hop: str
     until_ms: int
     hops: tuple[Hop, ...]
-
-
-class _State:
-    """The plan and its bookings, shared by the routers of one node."""
-
-    __slots__ = ("clocks", "failed", "plan", "plan_version", "version")
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.plan_version = 0
-        self.version = 0
-        """Grows when a contact may have become better: bounds found before it are void."""
-        self.clocks: dict[int, list[int]] = {}
-        """By contact and priority level, when it is free; contacts without bookings are not in."""
-        self.failed: dict[int, list[int]] = {}
-        """The true clocks of contacts that failed; `clocks` has NEVER_NS for them."""
-
-    def books(self, place: int) -> list[int]:
-        """The clocks of a contact, to be changed, whether it failed or not."""
-        clocks = self.failed.get(place) or self.clocks.get(place)
-        if clocks is None:
-            clocks = [self.plan.contacts[place].start_ms * MILLISECOND] * PRIORITY_LEVELS
-            self.clocks[place] = clocks
-        return clocks
 
 
 class _Kept:
@@ -155,24 +102,24 @@ class Router:
         self.node = node
         self.config = config or RouterConfig()
         self._usable = usable
-        self._use(_State(plan))
+        self._use(Books(plan))
 
-    def _use(self, state: _State) -> None:
-        self._state = state
-        self._version = state.version
-        self._plan_version = state.plan_version
-        self._graph = ContactGraph(state.plan, self._usable)
+    def _use(self, books: Books) -> None:
+        self.books = books
+        self._version = books.version
+        self._plan_version = books.plan_version
+        self._graph = ContactGraph(books.plan, self._usable)
         self._kept: dict[tuple[int, int, frozenset[str]], _Kept] = {}
 
     @property
     def plan(self) -> Plan:
         """The plan in force."""
-        return self._state.plan
+        return self.books.plan
 
     def restricted(self, usable: Usable) -> Router:
         """A router with another policy over the same plan and bookings; make it once."""
         router = Router(Plan(), self.node, usable=usable, config=self.config)
-        router._use(self._state)
+        router._use(self.books)
         return router
 
     # -- routes ----------------------------------------------------------------------------
@@ -241,7 +188,7 @@ class Router:
             del kept[next(iter(kept))]
         search = Search(
             self._graph,
-            self._state.clocks,
+            self.books.clocks,
             self.node,
             now_ns,
             size,
@@ -269,7 +216,7 @@ class Router:
         if path is None or path.bound_ns > deadline_ns:
             return None
         margin_ns = self.config.margin_ms * MILLISECOND
-        clocks_of = self._state.clocks.get
+        clocks_of = self.books.clocks.get
         at_ns = now_ns
         first_sent = -1
         volume = math.inf
@@ -315,7 +262,7 @@ class Router:
         if label is not None:
             hops = hops_of(label)
             places = tuple(hop[0] for hop in hops)
-            contacts = tuple(self._state.plan.contacts[place] for place in places)
+            contacts = tuple(self.books.plan.contacts[place] for place in places)
             until_ms = min(contact.end_ms for contact in contacts)
             path = _Path(label[0], places, contacts, contacts[0].destination, until_ms, hops)
         elif len(kept.paths) >= _UNREACHABLE_MAX:
@@ -326,7 +273,7 @@ class Router:
     def latest_departure_ms(self, route: Route, size_bytes: int) -> int:
         """Until when the bundle's first octet may leave here and still make every contact of
         the route, were it alone on it (rounded down)."""
-        plan = self._state.plan
+        plan = self.books.plan
         margin_ns = self.config.margin_ms * MILLISECOND
         latest_ns = NEVER_NS
         for contact in reversed(route.contacts):
@@ -337,142 +284,41 @@ class Router:
             latest_ns = sent_ns - math.ceil(size_bytes * 8e9 / contact.rate_bps)
         return latest_ns // MILLISECOND
 
-    # -- bookings --------------------------------------------------------------------------
+    # -- bookings and changes --------------------------------------------------------------
 
     def book(self, route: Route, size_bytes: int, priority: int, now_ms: int) -> None:
-        """Take a bundle's share of every contact on its route, at its priority and below.
-
-        Bundles of lower priority that were booked before may no longer fit (`overbooked_bytes`).
-        A route of an earlier plan books what the present plan still has of it.
-        """
-        state = self._state
-        top = priority_level(priority) + 1
-        at_first = now_ms * MILLISECOND
-        for place in self._places(route):
-            if place >= 0:
-                contact = state.plan.contacts[place]
-                clocks = state.books(place)
-                taken_ns = math.ceil(size_bytes * (8e9 / contact.rate_bps))
-                for level in range(top):
-                    # Our own contact passes unused while nothing is booked; a later one, to be
-                    # filled by a relay, is reckoned as filled from its start.
-                    clocks[level] = max(clocks[level], at_first) + taken_ns
-            at_first = 0
+        """Take a bundle's share of every contact on its route; see `Books.book`."""
+        self.books.book(route, size_bytes, priority, now_ms)
 
     def release(self, route: Route, size_bytes: int, priority: int, now_ms: int) -> None:
-        """Give back what `book` took and has not been used: the bundle goes another way.
-
-        Time that has passed is not given back.  The next `route` searches afresh; when many
-        bundles change their way, release them all before asking for the new routes.
-        """
-        state = self._state
-        top = priority_level(priority) + 1
-        now_ns = now_ms * MILLISECOND
-        first_left_ns = route.sent_ms * MILLISECOND - now_ns
-        for place in self._places(route):
-            if place >= 0:
-                contact = state.plan.contacts[place]
-                clocks = state.books(place)
-                given_ns = math.ceil(size_bytes * (8e9 / contact.rate_bps))
-                given_ns = min(given_ns, first_left_ns)
-                if given_ns > 0 and contact.end_ms > now_ms:
-                    start_ns = contact.start_ms * MILLISECOND
-                    for level in range(top):
-                        clocks[level] = max(clocks[level] - given_ns, start_ns)
-                    state.version += 1
-            first_left_ns = NEVER_NS
-
-    def align(self, place: int, waiting_bytes: Sequence[int], now_ms: int) -> None:
-        """Set the books of a contact of this node to what truly waits for it.
-
-        `waiting_bytes[p]` is the octets waiting at priority p and above.  For links that run
-        faster or slower than planned.
-        """
-        state = self._state
-        contact = state.plan.contacts[place]
-        clocks = state.books(place)
-        begin_ns = max(now_ms, contact.start_ms) * MILLISECOND
-        for level in range(PRIORITY_LEVELS):
-            free_ns = begin_ns + math.ceil(waiting_bytes[level] * (8e9 / contact.rate_bps))
-            if free_ns < clocks[level]:
-                state.version += 1
-            clocks[level] = free_ns
-
-    def residual_bytes(self, place: int, priority: int, now_ms: int) -> float:
-        """Octets that a contact can still take at a priority; 0 when failed or over."""
-        contact = self._state.plan.contacts[place]
-        clocks = self._state.clocks.get(place)
-        begin_ns = max(now_ms, contact.start_ms) * MILLISECOND
-        if clocks is not None:
-            begin_ns = max(begin_ns, clocks[priority_level(priority)])
-        left_ns = contact.end_ms * MILLISECOND - begin_ns
-        return left_ns * contact.rate_bps / 8e9 if left_ns > 0 else 0
-
-    def overbooked_bytes(self, place: int, priority: int = 0) -> int:
-        """Octets booked at a priority and above that no longer fit into a contact, because
-        bundles of higher priority came later: that much of the lowest priority must go
-        another way."""
-        contact = self._state.plan.contacts[place]
-        over_ns = self._state.books(place)[priority_level(priority)] - contact.end_ms * MILLISECOND
-        if over_ns <= 0 or math.isinf(contact.rate_bps):
-            return 0
-        return math.ceil(over_ns * contact.rate_bps / 8e9)
-
-    # -- changes ---------------------------------------------------------------------------
+        """Give it back, for the bundle goes another way; see `Books.release`."""
+        self.books.release(route, size_bytes, priority, now_ms)
 
     def contact_failed(self, place: int) -> None:
         """No route uses this contact any more, until `contact_restored`."""
-        state = self._state
-        if place not in state.failed:
-            state.failed[place] = state.books(place)
-            state.clocks[place] = [NEVER_NS] * PRIORITY_LEVELS
+        self.books.contact_failed(place)
 
     def contact_restored(self, place: int) -> None:
         """A failed contact can be used again, with the bookings that it had."""
-        state = self._state
-        if place in state.failed:
-            state.clocks[place] = state.failed.pop(place)
-            state.version += 1
+        self.books.contact_restored(place)
 
     def update_plan(self, plan: Plan) -> None:
-        """Put another plan in force, for all routers that share it.
-
-        Bookings and failures stay with the contacts that the new plan has unchanged.  Routes of
-        the old plan can still be released.
-        """
-        state = self._state
-        moved = {
-            place: new
-            for place in state.clocks
-            if (new := plan.find(state.plan.contacts[place])) is not None
-        }
-        state.clocks = {new: state.clocks[place] for place, new in moved.items()}
-        state.failed = {
-            moved[place]: clocks for place, clocks in state.failed.items() if place in moved
-        }
-        state.plan = plan
-        state.plan_version += 1
-        state.version += 1
+        """Put another plan in force, for all routers that share the books; see
+        `Books.update_plan`."""
+        self.books.update_plan(plan)
 
     def policy_changed(self) -> None:
         """The predicate `usable` would now answer differently."""
-        self._use(self._state)
+        self._use(self.books)
 
     def _refresh(self) -> None:
-        state = self._state
-        if self._version != state.version:
-            if self._plan_version != state.plan_version:
-                self._use(state)
+        books = self.books
+        if self._version != books.version:
+            if self._plan_version != books.plan_version:
+                self._use(books)
             else:
-                self._version = state.version
+                self._version = books.version
                 self._kept.clear()
-
-    def _places(self, route: Route) -> Sequence[int]:
-        """Where the contacts of a route are in the plan in force; -1 for one that is gone."""
-        if route.plan_version == self._state.plan_version:
-            return route.hops
-        found = (self._state.plan.find(contact) for contact in route.contacts)
-        return [-1 if place is None else place for place in found]
 
 
 _NOBODY: frozenset[str] = frozenset()

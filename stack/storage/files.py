@@ -119,16 +119,23 @@ def explained(error: Exception, directory: Path) -> OrbitferryError:
     """The error to raise for `error`: what failed where, and what to do about it."""
     if isinstance(error, OrbitferryError):
         return error
+    if isinstance(error, (UnicodeDecodeError, sqlite3.IntegrityError)):
+        return damaged(error, directory)  # names in the schema, or rows that contradict others
     if isinstance(error, (ValueError, OverflowError, TypeError, struct.error, sqlite3.DataError)):
         return LocalError(f"a store operation carries a value that cannot be stored: {error}")
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) in _NO_SPACE:
         advice = "no space left: free some on that disk, or lower store.quota_bytes"
     elif code in _DAMAGE:
-        advice = (
-            "the database is damaged: stop the node, move the directory away and start with an"
-            " empty one; what was not acknowledged yet is sent again"
-        )
+        return damaged(error, directory)
     else:
         advice = "nothing of the operation was applied; check the disk and its permissions"
     return StoreError(f"{directory}: {error} ({advice})")
+
+
+def damaged(error: Exception, directory: Path) -> StoreError:
+    """The error to raise when the database contradicts itself."""
+    return StoreError(
+        f"{directory}: {error} (the database is damaged: stop the node, move the directory away"
+        " and start with an empty one; what was not acknowledged yet is sent again)"
+    )

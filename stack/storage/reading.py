@@ -14,7 +14,7 @@ from stack.core.train import Buffer
 from stack.storage import files, sql
 from stack.storage.config import StoreConfig
 from stack.storage.payload_log import PayloadLog
-from stack.storage.rows import BundleRow, checksum, state_check
+from stack.storage.rows import BundleRow, state_check, wire_checksum
 
 RUN_BYTES_MAX: Final = 1 << 20
 """Neighbouring bundles are read from the log in one go up to this size: the views handed out
@@ -46,12 +46,16 @@ class Reader:
         with self.lock:
             try:
                 rows = sql.select(self._db, sql.SELECT_WIRE, refs)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, ValueError) as error:
                 raise files.explained(error, self._directory) from error
             for ref, segment, start, size, check, wire in rows:
                 if segment:
                     placed.append((segment, start, size, check, ref))
-                elif isinstance(wire, bytes) and len(wire) == size and checksum(wire) == check:
+                elif (
+                    isinstance(wire, bytes)
+                    and len(wire) == size
+                    and wire_checksum(ref, wire) == check
+                ):
                     wires[ref] = wire
                 else:
                     damaged.append((ref, wire if isinstance(wire, bytes) else b""))
@@ -73,7 +77,7 @@ class Reader:
         with self.lock:
             try:
                 found = self._db.execute(sql.SELECT_PAGE, (after, limit)).fetchall()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, ValueError) as error:
                 raise files.explained(error, self._directory) from error
         return [BundleRow(*row) for row in found]
 
@@ -82,7 +86,7 @@ class Reader:
         with self.lock:
             try:
                 row = self._db.execute(sql.SELECT_STATE, (space, key)).fetchone()
-            except (sqlite3.Error, UnicodeError) as error:
+            except (sqlite3.Error, ValueError) as error:
                 raise files.explained(error, self._directory) from error
         return None if row is None else self._intact(space, key, *row)
 
@@ -97,7 +101,7 @@ class Reader:
                         break
                     entries.append((key, self._intact(space, key, value, check)))
                 cursor.close()
-            except (sqlite3.Error, UnicodeError) as error:
+            except (sqlite3.Error, ValueError) as error:
                 raise files.explained(error, self._directory) from error
         return entries
 
@@ -112,7 +116,7 @@ class Reader:
         view = memoryview(octets)
         for _, start, size, check, ref in run:
             wire = view[start - origin : start - origin + size]
-            if len(wire) == size and checksum(wire) == check:
+            if len(wire) == size and wire_checksum(ref, wire) == check:
                 wires[ref] = wire
             else:
                 damaged.append((ref, wire))

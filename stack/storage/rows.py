@@ -1,7 +1,8 @@
 """Rows of the bundle table and their checksums.
 
-A row carries two CRC-32C: one over the bundle's octets, and one over everything else in the row,
-the first included.  So a scan can trust what it reads without reading the octets.
+A row carries two CRC-32C: one of the bundle's octets with its ref (so that one bundle is never
+taken for another), and one over everything else in the row, the first included.  So a scan can
+trust what it reads without reading the octets.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from stack.ports.store import Place, Put, Stored
 _FIXED: Final = struct.Struct(">9q")
 
 
-def checksum(octets: Buffer) -> int:
-    """CRC-32C (Castagnoli; RFC 9171 §4.2.1 names the same polynomial)."""
-    return int(crc32.iscsi(octets))
+def wire_checksum(ref: int, wire: Buffer) -> int:
+    """CRC-32C (Castagnoli, the one of RFC 9171 §4.2.1) of a bundle's octets, bound to its ref."""
+    return int(crc32.iscsi(wire)) ^ (ref & 0xFFFFFFFF)
 
 
 class BundleRow(NamedTuple):
@@ -100,7 +101,7 @@ def new_row(put: Put, ref: int, size: int, segment: int, start: int) -> tuple[ob
     key, tag, destination, source = put.key, put.tag, put.destination, put.source
     place, priority = int(put.place), put.priority
     expires_ms, received_ms = put.expires_ms, put.received_ms
-    wire_check = int(crc32.iscsi(put.wire))
+    wire_check = crc32.iscsi(put.wire) ^ (ref & 0xFFFFFFFF)
     row_check = crc32.iscsi(
         _FIXED.pack(ref, place, priority, size, expires_ms, received_ms, segment, start, wire_check)
         + key
@@ -127,4 +128,4 @@ def new_row(put: Put, ref: int, size: int, segment: int, start: int) -> tuple[ob
 
 def state_check(space: str, key: str, value: bytes) -> int:
     """Checksum of one entry of durable state."""
-    return checksum(f"{space}\0{key}\0".encode() + value)
+    return int(crc32.iscsi(f"{space}\0{key}\0".encode() + value))

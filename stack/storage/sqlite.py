@@ -22,7 +22,7 @@ from stack.storage.config import StoreConfig
 from stack.storage.migrations import migrate
 from stack.storage.payload_log import PayloadLog, sync_directory
 from stack.storage.reading import Damaged, Reader
-from stack.storage.rows import BundleRow, checksum
+from stack.storage.rows import BundleRow, wire_checksum
 from stack.storage.staged import Staged
 from stack.storage.staging import FIRST_KEY, Staging
 from stack.storage.tally import Tally
@@ -70,6 +70,9 @@ class SqliteStore:
         except (sqlite3.Error, OSError, StoreError) as error:
             os.close(self._lock_fd)
             raise files.explained(error, self._path) from error
+        except (ValueError, TypeError, AttributeError) as error:  # what should be numbers is not
+            os.close(self._lock_fd)
+            raise files.damaged(error, self._path) from error
 
     def _open(self) -> None:
         self._db = files.connect(self._path, self._config, reader=False)
@@ -212,7 +215,7 @@ class SqliteStore:
             row = BundleRow(*found)
             intact = row.intact()
             wire = self._reader.payload(segment, row.start, row.size) if intact else b""
-            if intact and checksum(wire) == row.wire_check:
+            if intact and wire_checksum(row.ref, wire) == row.wire_check:
                 rows.append(row)
                 wires.append(wire)
             else:

@@ -24,16 +24,16 @@ from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 
 FEC_ENCODING_ID: Final = 8
-"""Simple Reed-Solomon codes over GF(2^m) for arbitrary packet flows (RFC 6865 §8)."""
+"""Simple Reed-Solomon codes over GF(2^m) for arbitrary packet flows (RFC 6865 §5.1.1.1)."""
 
 M: Final = 8
 """Bits of a code symbol; other values of m need other arithmetic and are refused."""
 
 SBN_MODULUS: Final = 1 << (32 - M)
-"""Source block numbers have 32 - m bits and wrap around (RFC 6865 §4.1.2)."""
+"""Source block numbers have 32 - m bits and wrap around (RFC 6865 §5.1.2)."""
 
 ENCODING_SYMBOLS_MAX: Final = (1 << M) - 1
-"""n <= 2^m - 1 (RFC 6865 §4.2)."""
+"""n <= 2^m - 1 (RFC 6865 §4.1)."""
 
 PAYLOAD_ID_BYTES: Final = 6
 ADUI_HEADER_BYTES: Final = 3
@@ -47,7 +47,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class PayloadId(NamedTuple):
-    """A source or repair FEC payload id (RFC 6865 §4.1.2, §4.1.3): block number, encoding symbol
+    """A source or repair FEC payload id (RFC 6865 §5.1.2, §5.1.3): block number, encoding symbol
     id (below k: source; from k on: repair), source block length."""
 
     sbn: int
@@ -56,7 +56,7 @@ class PayloadId(NamedTuple):
 
 
 class Fssi(NamedTuple):
-    """FEC scheme-specific information (RFC 6865 §4.1.1.2), given out of band.
+    """FEC scheme-specific information (RFC 6865 §5.1.1.2), given out of band.
 
     `symbol_bytes` (E) is the length of every encoding symbol when `strict`, else the largest.
     """
@@ -78,7 +78,7 @@ def encode_payload_id(value: PayloadId) -> bytes:
 
 def decode_payload_id(data: Buffer, *, repair: bool) -> tuple[PayloadId, int]:
     """The id at the start of `data`, and the octets consumed.  Raises DecodeError."""
-    section = "RFC 6865 §4.1.3" if repair else "RFC 6865 §4.1.2"
+    section = "RFC 6865 §5.1.3" if repair else "RFC 6865 §5.1.2"
     if len(data) < PAYLOAD_ID_BYTES:
         raise DecodeError("FEC payload id cut short", section, len(data))
     k = int.from_bytes(data[4:6], "big")
@@ -193,7 +193,7 @@ def encode_fssi(value: Fssi) -> bytes:
 
 def decode_fssi(data: Buffer) -> tuple[Fssi, int]:
     """The information at the start of `data`, and the octets consumed.  Raises DecodeError."""
-    section = "RFC 6865 §4.1.1.2"
+    section = "RFC 6865 §5.1.1.2"
     if len(data) < FSSI_BYTES:
         raise DecodeError("FSSI cut short", section, len(data))
     value = Fssi(int.from_bytes(data[:2], "big"), bool(data[2] & 0x80), data[2] & 0x7F)

@@ -40,12 +40,12 @@ def main() -> None:
         )
         for i in range(10)
     ]
-    best = float("inf")
+    best, count = float("inf"), 0
     for _ in range(3):
         begin = time.perf_counter()
-        found = find_passes(satellites, stations, EPOCH_MS, EPOCH_MS + DAY_MS)
+        count = len(find_passes(satellites, stations, EPOCH_MS, EPOCH_MS + DAY_MS))
         best = min(best, time.perf_counter() - begin)
-    print(f"{len(found)} passes of 1000 satellites over 10 stations in 24 h: {best:.2f} s")
+    print(f"{count} passes of 1000 satellites over 10 stations in 24 h: {best:.2f} s")
 
     timescale = load.timescale(builtin=True)
     epoch = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
@@ -58,7 +58,8 @@ def main() -> None:
             site, first, last, altitude_degrees=5.0
         )
     pair_s = (time.perf_counter() - begin) / SKYFIELD_PAIRS
-    print(f"a pair of satellite and station: {best * 100:.3f} ms; Skyfield {pair_s * 1000:.1f} ms")
+    ours_ms = best / (len(satellites) * len(stations)) * 1000
+    print(f"a pair of satellite and station: {ours_ms:.2f} ms; Skyfield {pair_s * 1000:.1f} ms")
 
 
 if __name__ == "__main__":

@@ -294,7 +294,7 @@ def test_absurd_packets_are_counted(octets: bytes, flow: int, counter: str) -> N
     config = FecConfig(k=4, r=2, adu_bytes_max=20)
     receiver = FecReceiver(config)
     receiver.receive(single(b"adu" + encode_payload_id(PayloadId(1, 3, 4))), 0)
-    out = receiver.receive(single(octets or b"\0", flow), 0)
+    out = receiver.receive(Train(octets, len(octets), flow), 0)
     assert receiver.counters()[counter] == 1
     # Only a source packet whose id contradicts others is handed on, without being protected.
     assert datagrams(out) == ([b"adu"] if counter == "inconsistent" and not flow else [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ class World:
         self.network = VirtualNetwork(self.loop, Streams(self.seed))
         self.ports: dict[tuple[str, str], VirtualPort] = {}
         self.keys = self.root / "keys.toml"
+        self.root.mkdir(parents=True, exist_ok=True)
         if not self.keys.exists():
             new_key_file(self.keys, SeededEntropy("keys"), "test")
         self.starts = 0
@@ -98,6 +100,7 @@ class World:
         *,
         plan: Plan | None = None,
         agent: dict[str, Any] | None = None,
+        port: Callable[[LinkConfig], DatagramPort] | None = None,
         **sections: Any,
     ) -> Node:
         """A node that can be entered; made anew for each start."""
@@ -117,9 +120,11 @@ class World:
         self.starts += 1
 
         async def open_port(link: LinkConfig) -> DatagramPort:
-            port = self.ports[name, link.name]
-            port.reopen()
-            return port
+            if port is not None:
+                return port(link)
+            real = self.ports[name, link.name]
+            real.reopen()
+            return real
 
         environment = Environment(
             clock=VirtualClock(self.loop),

@@ -113,6 +113,21 @@ def test_priority_beyond_the_levels_counts_as_the_nearest() -> None:
     assert [entry and entry.ref for entry in order] == [2, 3, 1, 4]
 
 
+@pytest.mark.parametrize("front", [False, True])
+def test_what_was_taken_out_of_the_middle_comes_back_once(front: bool) -> None:
+    queue = ForwardQueue()
+    entries = [queued(ref) for ref in (1, 2, 3)]
+    for entry in entries:
+        queue.push(entry)
+    removed = queue.remove(2)
+    assert removed is not None
+    for back in (removed, entries[1]):
+        (queue.requeue if front else queue.push)(back)
+        order = [2, 1, 3] if front else [1, 3, 2]
+        assert [entry.ref for entry in queue.waiting(NEIGHBOURS[0])] == order
+        queue.remove(2)
+
+
 def test_what_was_removed_does_not_pile_up() -> None:
     queue = ForwardQueue()
     queue.push(queued(0))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from stack.contacts.files import load_plan
 from stack.contacts.plan import Contact, Plan, Range
-from stack.routing.router import Route, Router, RouterConfig
+from stack.routing.route import Route
+from stack.routing.router import Router, RouterConfig
 from tests.routing import brute
 from tests.strategies import plan as plans
 
@@ -236,12 +237,14 @@ def test_books_are_kept(plan: Plan, bundles: list[tuple[str, int, int, int, bool
             contact = plan.contacts[place]
             # What is booked at this priority and above fits between start and end.
             assert booked[priority][place] <= (contact.end_ms - contact.start_ms) * MS
-            assert router.overbooked_bytes(place, priority) == 0
+            assert router.books.overbooked_bytes(place, priority) == 0
             if not math.isinf(contact.rate_bps):
                 over_ns = max(0, free[0][place] - contact.end_ms * MS)
-                assert router.overbooked_bytes(place) == math.ceil(over_ns * contact.rate_bps / 8e9)
+                assert router.books.overbooked_bytes(place) == math.ceil(
+                    over_ns * contact.rate_bps / 8e9
+                )
                 left_ns = contact.end_ms * MS - max(free[2][place], now_ms * MS)
-                assert router.residual_bytes(place, 2, now_ms) == pytest.approx(
+                assert router.books.residual_bytes(place, 2, now_ms) == pytest.approx(
                     max(0, left_ns) * contact.rate_bps / 8e9
                 )
 
@@ -268,10 +271,10 @@ def test_higher_priority_goes_in_front_and_displaces() -> None:
     assert high is not None
     assert high.arrival_ms == 300
     router.book(high, 300, 2, 0)
-    assert router.overbooked_bytes(0) == 100
-    assert router.overbooked_bytes(0, 2) == 0
+    assert router.books.overbooked_bytes(0) == 100
+    assert router.books.overbooked_bytes(0, 2) == 0
     router.release(low, 800, 0, 0)
-    assert router.overbooked_bytes(0) == 0
+    assert router.books.overbooked_bytes(0) == 0
     again = router.route(B, 700, 0, 0, FOREVER)
     assert again is not None
     assert again.arrival_ms == 1000
@@ -284,10 +287,10 @@ def test_time_that_has_passed_is_not_given_back() -> None:
     router.book(route, 600, 1, 0)
     router.release(route, 600, 1, 500)
     # Of the booked [0, 600] only the last 100 ms were still to come.
-    assert router.residual_bytes(0, 1, 500) == 500
+    assert router.books.residual_bytes(0, 1, 500) == 500
     router.book(route, 600, 1, 0)
     router.release(route, 600, 1, 2000)
-    assert router.residual_bytes(0, 1, 0) == 0
+    assert router.books.residual_bytes(0, 1, 0) == 0
 
 
 def test_relay_contact_is_booked_too() -> None:
@@ -304,10 +307,10 @@ def test_relay_contact_is_booked_too() -> None:
 
 def test_books_follow_the_queue() -> None:
     router = Router(chain((A, B, 0, 10_000)), A, config=EXACT)
-    router.align(0, [3000, 2000, 0], 1000)
+    router.books.align(0, [3000, 2000, 0], 1000)
     arrivals = [router.route(B, 100, p, 1000, FOREVER) for p in range(3)]
     assert [r and r.arrival_ms for r in arrivals] == [4100, 3100, 1100]
-    router.align(0, [0, 0, 0], 1000)
+    router.books.align(0, [0, 0, 0], 1000)
     route = router.route(B, 100, 0, 1000, FOREVER)
     assert route is not None
     assert route.arrival_ms == 1100
@@ -329,6 +332,22 @@ def test_fewer_hops_win_a_tie() -> None:
     route = Router(plan, A).route(C, 0, 0, 0, FOREVER)
     assert route is not None
     assert [c.start_ms for c in route.contacts] == [5000, 8000]
+
+
+def test_fewer_hops_win_also_when_they_come_later() -> None:
+    plan = Plan(
+        [
+            Contact(A, "ipn:8.0", 0, 1000, math.inf),
+            Contact("ipn:8.0", "ipn:9.0", 0, 1000, math.inf),
+            Contact("ipn:9.0", B, 0, 1000, math.inf),
+            Contact(A, D, 1000, 2000, math.inf),
+            Contact(D, B, 3000, 4000, math.inf),
+            Contact(B, C, 8000, 9000, math.inf),
+        ]
+    )
+    route = Router(plan, A).route(C, 0, 0, 0, FOREVER)
+    assert route is not None
+    assert [c.start_ms for c in route.contacts] == [1000, 3000, 8000]
 
 
 def test_later_end_wins_the_next_tie() -> None:

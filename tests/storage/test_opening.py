@@ -55,7 +55,7 @@ def crc32c(octets: bytes) -> int:
 def version_1(path: Path) -> None:
     """Write a store of version 1."""
     path.mkdir(exist_ok=True)
-    fixed = [1, 0, 1, 100, 800003600000, 800000000000, 0, 0, crc32c(wire(1))]
+    fixed = [1, 0, 1, 100, 800003600000, 800000000000, 0, 0, crc32c(wire(1)) ^ 1]
     row = b"".join(value.to_bytes(8, "big") for value in fixed)
     row += bytes.fromhex("000000ba43b740000000000000000001") + b"tag"
     row += b"dtn://gs1/files\0dtn://sat1/files"

@@ -6,6 +6,7 @@ import functools
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from stack.contacts.plan import Plan
 from stack.core.eid import Eid
@@ -35,10 +36,12 @@ from stack.routing.forwarder import Forwarder
 from stack.wire.bundle import (
     IS_ADMIN,
     IS_FRAGMENT,
+    LENIENT,
     REPORT_DELETION,
     REPORT_DELIVERY,
     REPORT_FORWARDING,
     REPORT_RECEPTION,
+    STRICT,
     Bundle,
     PrimaryBlock,
     ReportReason,
@@ -84,6 +87,20 @@ class Reassemble:
 
 
 Event = Deliverable | Reassemble
+
+
+class Received(NamedTuple):
+    """What became of a bundle that a link brought."""
+
+    put: Put | None
+    """The operation that stores it; None when it is dropped."""
+
+    end: int
+    """Where it ends in the data."""
+
+    intact: bool
+    """False: it cannot be read, so that it was damaged on its way, or never was a bundle.  The
+    link must not acknowledge it as if it had been taken."""
 
 
 @functools.lru_cache(maxsize=4096)
@@ -156,16 +173,13 @@ class BundleAgent:
         expires_ms = now_ms + lifetime_ms
         return put_for(bundle, wire, node, outgoing.priority, expires_ms, now_ms, required=True)
 
-    def receive(self, data: Buffer, now_ms: int, offset: int = 0) -> tuple[Put | None, int]:
-        """Judge the bundle at `offset` of what a link brought (§5.6).
-
-        Gives the operation that stores it, or None if it is dropped, and where it ends.
-        """
+    def receive(self, data: Buffer, now_ms: int, offset: int = 0) -> Received:
+        """Judge the bundle at `offset` of what a link brought (§5.6)."""
         judged, end = self._ingress.take(data, now_ms, offset)
         if isinstance(judged, Refused):
             self._refused(judged, now_ms)
-            return None, end
-        return self._taken(judged, now_ms), end
+            return Received(None, end, judged.intact)
+        return Received(self._taken(judged, now_ms), end, True)
 
     def _taken(self, taken: Taken, now_ms: int) -> Put:
         self.counters["bundles_received"] += 1
@@ -292,7 +306,7 @@ class BundleAgent:
         """The octets in which a stored bundle goes to the next node (§5.4)."""
         if _node_and_service(entry.source)[0] == self._node and self.config.trusted_clock:
             return wire
-        bundle, _ = decode_bundle(wire)
+        bundle = self._decode(wire)
         return encode_bundle(depart(bundle, self.config.node_id, now_ms - entry.received_ms))
 
     def forwarded(self, refs: Iterable[int], now_ms: int) -> None:
@@ -317,6 +331,10 @@ class BundleAgent:
         self.forwarder.set_plan(plan)
         self._reroute(self.forwarder.drain_all(now_ms), now_ms)
 
+    def retry(self, now_ms: int) -> None:
+        """Look for a way again for what has none."""
+        self._reroute(self.forwarder.drain("", now_ms), now_ms)
+
     def _reroute(self, refs: Iterable[int], now_ms: int) -> None:
         for ref in refs:
             entry = self.entries.get(ref)
@@ -328,8 +346,7 @@ class BundleAgent:
         (§5.8), or None when it must or can not be fragmented: it waits for a larger contact."""
         entry = self.entries[ref]
         try:
-            bundle, _ = decode_bundle(wire)
-            fragments = fragment_bundle(bundle, bytes_max)
+            fragments = fragment_bundle(self._decode(wire), bytes_max)
         except (LocalError, DecodeError):
             return None
         self.counters["fragmented"] += 1
@@ -344,7 +361,7 @@ class BundleAgent:
         """Operations that put one bundle in the place of the fragments that cover it (§5.9)."""
         ops: list[Op] = [Release(ref) for ref in refs]
         try:
-            bundle = reassemble([decode_bundle(wire)[0] for wire in wires])
+            bundle = reassemble([self._decode(wire) for wire in wires])
             check_bundle(bundle)
         except DecodeError as error:
             self.counters["reassembly_failed"] += 1
@@ -360,6 +377,10 @@ class BundleAgent:
         wire = encode_bundle(bundle)
         node = self.config.node_id
         return put_for(bundle, wire, node, priority, expires_ms, received_ms, required=True)
+
+    def _decode(self, wire: Buffer) -> Bundle:
+        """A bundle out of the store, as it was read when it came."""
+        return decode_bundle(wire, mode=LENIENT if self.config.lenient else STRICT)[0]
 
     # ---- delivery --------------------------------------------------------------------------
 
@@ -384,7 +405,7 @@ class BundleAgent:
         `memo` is that of the bundle's `Put`, where it is still at hand.
         """
         entry = self.entries[ref]
-        bundle = memo if isinstance(memo, Bundle) else decode_bundle(wire)[0]
+        bundle = memo if isinstance(memo, Bundle) else self._decode(wire)
         primary = bundle.primary
         if self._security is not None and not primary.flags & IS_ADMIN:
             opened = self._security.open(bundle)

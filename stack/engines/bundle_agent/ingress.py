@@ -69,6 +69,8 @@ class Refused:
     reason: ReportReason
     counter: str
     words: str
+    intact: bool = True
+    """Whether it is a bundle at all, if one that we do not take."""
 
 
 class Ingress:
@@ -93,7 +95,7 @@ class Ingress:
             bundle, end = decode_bundle(data, offset=offset, mode=self._mode)
         except DecodeError as error:
             reason = ReportReason.BLOCK_UNINTELLIGIBLE
-            return Refused(None, reason, "malformed", str(error)), len(data)
+            return Refused(None, reason, "malformed", str(error), False), len(data)
         try:
             check_bundle(bundle)
         except DecodeError as error:

@@ -10,7 +10,7 @@ import struct
 from typing import NamedTuple
 
 from stack.core.train import Buffer
-from stack.wire.bundle import IS_FRAGMENT, REPORT_ANY, Bundle, PrimaryBlock, decode_primary
+from stack.wire.bundle import IS_FRAGMENT, LENIENT, REPORT_ANY, Bundle, PrimaryBlock, decode_primary
 
 _LENGTH = struct.Struct(">Q")
 
@@ -29,11 +29,11 @@ def note_of(bundle: Bundle, wire: Buffer) -> bytes:
         return b""
     encoded = primary.wire
     if encoded is None:
-        encoded = decode_primary(wire, 1)[0].wire or b""
+        encoded = decode_primary(wire, 1, mode=LENIENT)[0].wire or b""
     return _LENGTH.pack(len(bundle.payload.data)) + encoded
 
 
 def parse_note(tag: bytes) -> Note:
     """Inverse of `note_of`."""
-    primary, _ = decode_primary(tag, _LENGTH.size)
+    primary, _ = decode_primary(tag, _LENGTH.size, mode=LENIENT)
     return Note(primary, _LENGTH.unpack_from(tag)[0])

@@ -100,7 +100,7 @@ class ImportTable:
         if closed is not None:
             self._late(segment, closed)
             return None
-        if not self._make_room(now):
+        if not self.make_room(now, 1, 1):
             link.counters["import_refused"] += 1
             return None
         lost = session_id in self._lost
@@ -154,19 +154,24 @@ class ImportTable:
             closed.next_serial += 1
             self._link.control(SegmentType.REPORT, report, report.report_serial)
 
-    def _make_room(self, now: int) -> bool:
-        """Room for one more session, if need be by ending the one heard of least recently."""
+    def make_room(self, now: int, sessions: int, octets: int) -> bool:
+        """Room for so many more sessions and octets, if need be by ending those heard of least
+        recently: half blocks of a sender that restarted must not lock out its new ones."""
         config = self._link.config
-        if self.allocated >= config.import_bytes_max:
-            return False
-        if len(self._sessions) < config.import_sessions_max:
-            return True
-        oldest = next(iter(self._sessions.values()))
-        if oldest.state is ImportState.HELD or now - oldest.last_at < config.green_idle_ns:
-            return False
-        if oldest.state is ImportState.OPEN:
-            self.cancel(oldest, CancelReason.SYS_CNCLD)
-        self.close(oldest, ImportInput.END)
+        while (
+            len(self._sessions) + sessions > config.import_sessions_max
+            or self.allocated + octets > config.import_bytes_max
+        ):
+            oldest = next(iter(self._sessions.values()), None)
+            if (
+                oldest is None
+                or oldest.state is ImportState.HELD
+                or now - oldest.last_at < config.green_idle_ns
+            ):
+                return False
+            if oldest.state is ImportState.OPEN:
+                self.cancel(oldest, CancelReason.SYS_CNCLD)
+            self.close(oldest, ImportInput.END)
         return True
 
     # --------------------------------------------------------------------------------- end

@@ -86,14 +86,7 @@ class Receiver:
             end <= config.block_bytes_max
             and (session.red_bytes is None or end <= session.red_bytes)
             and session.green_low is None
-            and self._fits(session, length)
-        )
-
-    def _fits(self, session: ImportSession, length: int) -> bool:
-        """Whether memory allows `length` more red octets in one more run."""
-        config = self._link.config
-        return (
-            self.table.allocated + length <= config.import_bytes_max
+            and self.table.allocated + length <= config.import_bytes_max
             and session.red.ranges.span_count < config.gaps_max
         )
 
@@ -157,7 +150,10 @@ class Receiver:
 
     def _store(self, session: ImportSession, segment: DataSegment, end: int, now: int) -> bool:
         """Write red octets into an open session; False when there is no memory for them."""
-        if not self._fits(session, len(segment.data)):
+        self.table.touch(session, now)
+        if session.red.ranges.span_count >= self._link.config.gaps_max or (
+            not self.table.make_room(now, 0, len(segment.data))
+        ):
             self._link.counters["import_refused"] += 1
             return False
         if session.red_high == 0 and session.green_low is not None:

@@ -82,9 +82,7 @@ class Attempt:
         clock = asyncio.ensure_future(self._port.sleep(limits.time_s))
         watch = asyncio.ensure_future(self._watch())
         try:
-            await asyncio.wait(
-                (work, stop, clock, watch), return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait((work, stop, clock, watch), return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 work.result()
             elif stop.done():

@@ -7,34 +7,22 @@ request arrives, and whenever the node restarts, its results are sent exactly on
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-from stack.core.clock import MILLISECOND
 from stack.core.eid import Eid
-from stack.core.errors import DecodeError, LocalError, StoreError
+from stack.core.errors import DecodeError
 from stack.ports.application import AppPort, Delivery
 from stack.services.batch import Batch
-from stack.services.files import FileEvent, FilesService, Offer, Prepared, Received
+from stack.services.files import FilesService
 from stack.services.jobs import messages as wire
-from stack.services.jobs.attempt import Attempt, Output, remove_tree
 from stack.services.jobs.config import JobsConfig
-from stack.services.jobs.context import Handler, JobFailed
-from stack.services.jobs.messages import FileRef, JobState, Request
-from stack.services.jobs.state import (
-    TAG_IN,
-    TAG_OUT,
-    JobStep,
-    ServerJob,
-    base_name,
-    job_key,
-    job_of_tag,
-    tag_of,
-)
+from stack.services.jobs.context import Handler
+from stack.services.jobs.executor import Executor
+from stack.services.jobs.inputs import InputDesk
+from stack.services.jobs.messages import JobState, Request
+from stack.services.jobs.state import JobStep, ServerJob, job_key
 from stack.services.jobs.table import JobTable
 from stack.services.names import JOBS, service_of
-from stack.services.waiting import cancel_all
 
 AcceptsJob = Callable[[Eid, Request], bool]
 """`accepts(source, request)`: whether a job may run here.  The place for rules about whose data
@@ -75,16 +63,14 @@ class JobServer:
         self._handlers = dict(handlers)
         self._config = config or JobsConfig()
         self._accepts = accepts
-        self._directory = files.directory / "jobs"
         self._lock = asyncio.Lock()
-        self._wake = asyncio.Event()
-        self._attempts: dict[str, Attempt] = {}
-        self._results: dict[bytes, str] = {}
-        self._orphans: dict[str, Received] = {}
-        self._table = JobTable(port, self._config, self._release_inputs)
-        self._inbox = files.subscribe(TAG_IN, self._place)
+        directory = files.directory / "jobs"
+        self._table = JobTable(port, self._config, self._on_final)
+        self._inputs = InputDesk(port, files, self._table, directory)
+        self._executor = Executor(
+            port, self._config, files, self._lock, self._table, self._handlers, directory
+        )
         self._endpoint = port.register(service_of(port.node_id, JOBS))
-        files.listen(self._on_file)
         self.malformed = 0
         """Bundles that were no message of this service."""
 
@@ -95,7 +81,7 @@ class JobServer:
             async with asyncio.TaskGroup() as group:
                 for loop in (self._receive, self._take_inputs, self._tick):
                     group.create_task(loop())
-                group.create_task(self._schedule(group))
+                group.create_task(self._executor.schedule(group, self._inputs.paths))
         finally:
             self._endpoint.close()
 
@@ -108,31 +94,15 @@ class JobServer:
             batch = Batch()
             for job in self._table:
                 if job.state is JobState.RUNNING:
-                    self._cut_off(job, batch)
-                keep = f"run-{job.attempt}" if job.state is JobState.FINISHED else ""
-                self._remove_runs(job, keep)
-                for ref in job.outputs:
-                    progress = self._files.progress(ref.object_id)
-                    if progress is not None and progress.open:
-                        self._results[ref.object_id] = job.key
+                    self._executor.cut_off(job, batch)
+                self._executor.recover(job)
+                if job.state.final:
+                    self._inputs.release(job, batch)  # what a crash after its end has left
             await batch.commit(self._port)
 
-    def _cut_off(self, job: ServerJob, batch: Batch) -> None:
-        request = job.request
-        assert request is not None
-        text = f"run {job.attempt} was cut off by the end of the node's process"
-        if request.retry.after_crash == "repeat" and job.attempt < request.retry.attempts:
-            self._table.step(job, JobStep.REPEAT, batch, text)
-        else:
-            self._table.step(job, JobStep.FAIL, batch, text)
-
-    def _remove_runs(self, job: ServerJob, keep: str) -> None:
-        home = self._directory / job.key
-        if not home.is_dir():
-            return
-        for name in os.listdir(home):
-            if name.startswith("run-") and name != keep:
-                remove_tree(home / name)
+    def _on_final(self, job: ServerJob, batch: Batch) -> None:
+        self._inputs.release(job, batch)
+        batch.after(lambda: self._executor.stop(job.key))
 
     # -- messages
 
@@ -145,7 +115,7 @@ class JobServer:
                 for delivery in deliveries:
                     self._handle(delivery, batch)
                 await batch.commit(self._port)
-            self._wake.set()
+            self._executor.wake.set()
 
     def _handle(self, delivery: Delivery, batch: Batch) -> None:
         source = delivery.id.source
@@ -181,7 +151,7 @@ class JobServer:
                 self._table.step(job, JobStep.FAIL, batch, refusal)
                 return
             self._table.keep(job, batch)
-            self._check_inputs(job, batch)
+            self._inputs.check(job, batch)
         self._table.report(job, batch)
 
     def _begin(
@@ -222,70 +192,17 @@ class JobServer:
         """End a job from outside, in whatever state it is."""
         if not self._table.step(job, step, batch, text):
             self._table.report(job, batch)  # over already: say how
-            return
-        attempt = self._attempts.get(job.key)
-        if attempt is not None:
-            batch.after(attempt.stop)
 
-    # -- inputs
-
-    def _place(self, source: Eid, offer: Offer) -> str | None:
-        """Where an input goes; asked before its job's request may have come."""
-        parsed = job_of_tag(offer.tag)
-        if parsed is None:
-            return None
-        job_id, index = parsed
-        return f"jobs/{job_key(source, job_id)}/in/{index}/{base_name(offer)}"
+    # -- inputs and time
 
     async def _take_inputs(self) -> None:
         while True:
-            received = await self._inbox.receive()
+            received = await self._inputs.inbox.receive()
             async with self._lock:
                 batch = Batch()
-                self._on_input(received, batch)
+                self._inputs.on_input(received, batch)
                 await batch.commit(self._port)
-            self._wake.set()
-
-    def _on_input(self, received: Received, batch: Batch) -> None:
-        parsed = job_of_tag(received.tag)
-        job = None if parsed is None else self._table.get(job_key(received.source, parsed[0]))
-        if job is None:
-            # Its request is still on its way; but not for ever.
-            self._orphans[received.key] = received
-            left_ms = received.expires_ms - self._port.dtn_ms()
-            due_ns = self._port.now() + left_ms * MILLISECOND
-            self._table.timers.set(f"orphan/{received.key}", due_ns)
-        elif job.state.final or job.request is None:
-            self._drop_input(received, batch)
-        else:
-            self._check_inputs(job, batch)
-
-    def _drop_input(self, received: Received, batch: Batch) -> None:
-        batch.add(self._inbox.taken(received))
-        batch.after(lambda: remove_tree(Path(received.path).parent))
-
-    def _check_inputs(self, job: ServerJob, batch: Batch) -> None:
-        """Queue a job whose inputs are all here."""
-        if job.state is not JobState.WAITING or job.request is None:
-            return
-        for ref in job.request.inputs:
-            received = self._inbox.find(job.client, ref.object_id)
-            if received is None:
-                return
-            if received.sha256 != ref.sha256:
-                self._table.step(job, JobStep.FAIL, batch, f"input {ref.name} is another file")
-                return
-        self._table.step(job, JobStep.INPUTS, batch)
-
-    def _release_inputs(self, job: ServerJob, batch: Batch) -> None:
-        """A job is over: nobody needs its inputs any more."""
-        for ref in () if job.request is None else job.request.inputs:
-            received = self._inbox.find(job.client, ref.object_id)
-            if received is not None:
-                batch.add(self._inbox.taken(received))
-        batch.after(lambda: remove_tree(self._directory / job.key / "in"))
-
-    # -- time
+            self._executor.wake.set()
 
     async def _tick(self) -> None:
         while True:
@@ -298,18 +215,15 @@ class JobServer:
                 await batch.commit(self._port)
 
     def _due(self, kind: str, key: str, batch: Batch) -> None:
-        if kind == "orphan":
-            orphan = self._orphans.pop(key, None)
-            if orphan is not None and self._inbox.find(orphan.source, orphan.object_id):
-                self._drop_input(orphan, batch)
-            return
         job = self._table.get(key)
-        if job is None:
+        if kind == "orphan":
+            self._inputs.on_orphan_due(key, batch)
+        elif job is None:
             return
-        if kind == "end":
+        elif kind == "end":
             self._end(job, JobStep.DEADLINE, "the deadline has passed", batch)
         elif kind == "report":
             self._table.repeat_report(job, batch)
         else:
+            self._executor.remove(job)
             self._table.forget(key, batch)
-            batch.after(lambda: remove_tree(self._directory / key))

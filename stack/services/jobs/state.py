@@ -58,6 +58,7 @@ JOB_STEPS: Final[Mapping[tuple[JobState, JobStep], JobState]] = MappingProxyType
         (JobState.WAITING, JobStep.INPUTS): JobState.QUEUED,
         (JobState.WAITING, JobStep.FAIL): JobState.FAILED,
         (JobState.QUEUED, JobStep.START): JobState.RUNNING,
+        (JobState.QUEUED, JobStep.FAIL): JobState.FAILED,
         (JobState.RUNNING, JobStep.SUCCEED): JobState.FINISHED,
         (JobState.RUNNING, JobStep.FAIL): JobState.FAILED,
         (JobState.RUNNING, JobStep.REPEAT): JobState.QUEUED,

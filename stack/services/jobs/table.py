@@ -132,9 +132,7 @@ class JobTable:
         elif job.state is not JobState.RUNNING or not job.permille:
             lifetime_ms = max(job.expires_ms - now_ms, lifetime_ms)
         payload = job.report(now_ms).encode()
-        return Outgoing(
-            job.client, payload, lifetime_ms, self._service, priority=REPORT_PRIORITY
-        )
+        return Outgoing(job.client, payload, lifetime_ms, self._service, priority=REPORT_PRIORITY)
 
     def repeat_report(self, job: ServerJob, batch: Batch) -> None:
         """The final report was not acknowledged in time."""
@@ -151,9 +149,7 @@ class JobTable:
         self.timers.set(f"forget/{job.key}", self._at(over_ms))
         self._closed.append(job.key)
         if not job.acknowledged:
-            self.timers.set(
-                f"report/{job.key}", self._port.now() + round(job.repeat_s * SECOND)
-            )
+            self.timers.set(f"report/{job.key}", self._port.now() + round(job.repeat_s * SECOND))
 
     def _trim(self, batch: Batch) -> None:
         while self._closed and len(self._jobs) > self._config.records_max:

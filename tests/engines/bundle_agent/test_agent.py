@@ -371,7 +371,7 @@ def test_mutated_bundles_never_raise(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         wire[data.draw(st.integers(0, len(wire) - 1))] = data.draw(st.integers(0, 255))
     harness = Harness()
-    put, end = harness.agent.receive(bytes(wire), NOW)
+    put, end, _ = harness.agent.receive(bytes(wire), NOW)
     assert end <= len(wire)
     if put is not None:
         harness.commit([put])

