@@ -42,9 +42,11 @@ EXTREMUM_MS = 50.0
 """Width of the bracket at which an extremum is near enough for a parabola."""
 
 VERTEX_STEP = 1.0 / 60.0
-"""Half width of that parabola in grid steps.  For low orbits, whose overhead passes peak within a
-minute, it is 3 s and errs by 0.3 ms; for high orbits it stands well out of the centimetres by
-which SGP4's positions jitter."""
+"""Half width of that parabola in grid steps: 3 s for low orbits, whose overhead passes peak within
+a minute, and wide enough that the centimetres by which SGP4's positions jitter do not show."""
+
+VERTEX_ROUNDS = 4
+"""Parabolas tried; all but the strangest orbits need one."""
 
 BLOCK_LOOKS = 4_000_000
 """Looks sampled at a time: some 150 MB of working memory."""
@@ -266,19 +268,29 @@ class Search:
 
         SGP4's velocity is not quite the derivative of its position: where it says that the
         elevation stands still is off by up to a millisecond for low orbits and by seconds for
-        long slow ones.  A parabola through three positions is not.
+        long slow ones.  The vertex of a parabola through three positions is not.  Of the
+        velocities only the change of curvature is used, by which that parabola leans.
         """
         half = step * VERTEX_STEP
-        before, _ = self._sight.sine(satellite, station, time - half)
-        middle, _ = self._sight.sine(satellite, station, time)
-        after, _ = self._sight.sine(satellite, station, time + half)
-        slope, bend = (after - before) / 2.0, after - 2.0 * middle + before
-        with np.errstate(divide="ignore", invalid="ignore"):
-            shift = -slope / bend
-        # Next to a place where SGP4 fails, three points make no parabola.
-        usable = np.abs(shift) * half < step / 10.0
-        shift = np.where(usable, shift, 0.0)
-        return time + shift * half, middle + shift * slope / 2.0
+        time = time.copy()
+        todo = np.arange(len(time))
+        for _ in range(VERTEX_ROUNDS):
+            who, where, at = satellite[todo], station[todo], time[todo]
+            before, rate_before = self._sight.sine(who, where, at - half)
+            middle, rate_middle = self._sight.sine(who, where, at)
+            after, rate_after = self._sight.sine(who, where, at + half)
+            lean = (rate_after - 2.0 * rate_middle + rate_before) * (half / 1000.0) / 6.0
+            slope, bend = (after - before) / 2.0 - lean, after - 2.0 * middle + before
+            with np.errstate(divide="ignore", invalid="ignore"):
+                shift = -slope / bend
+            # Next to a place where SGP4 fails, three points make no parabola.
+            shift = np.where(np.abs(shift) * half < step / 10.0, shift, 0.0)
+            time[todo] = at + shift * half
+            # The parabola is good near its middle only: follow those that went away from it.
+            todo = todo[np.abs(shift) > 0.2]
+            if not len(todo):
+                break
+        return time, self._sight.sine(satellite, station, time)[0]
 
     # -- crossings -----------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stack.adapters.runner import Shim
-from stack.core.sansio import Trace
+from stack.core.sansio import Entropy, Trace
 from stack.core.train import Train
 from stack.engines.ltp import LtpEngine
 from stack.fec.config import FecConfig
@@ -23,8 +23,11 @@ from stack.storage.staged import StagingStore
 class FecShim:
     """FECFRAME (RFC 6363) both ways, as the runner wants it."""
 
-    def __init__(self, config: FecConfig, trace: Trace) -> None:
-        self._sender = FecSender(config, trace)
+    def __init__(self, config: FecConfig, entropy: Entropy, trace: Trace) -> None:
+        # A random first block number: a receiver that outlives a restart of ours must not take
+        # the new blocks for old ones.
+        first = int.from_bytes(entropy(4), "big")
+        self._sender = FecSender(config, trace, first)
         self._receiver = FecReceiver(config, trace)
 
     def protect(self, trains: list[Train], now: int) -> list[Train]:
@@ -74,6 +77,8 @@ async def make_link(
 ) -> Link:
     """A link with its engine, coding and port."""
     port = await environment.open_port(config)
-    shim: Shim | None = FecShim(config.fec, trace) if config.fec is not None else None
+    shim: Shim | None = (
+        FecShim(config.fec, environment.entropy, trace) if config.fec is not None else None
+    )
     engine = LtpEngine(config.ltp, entropy=environment.entropy, trace=trace)
     return Link(config, engine, port, effects, environment.clock, trace, shim=shim)

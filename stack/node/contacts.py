@@ -33,6 +33,11 @@ class ContactDriver:
         self._plan = Plan()
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
+    @property
+    def plan(self) -> Plan:
+        """The plan that is followed."""
+        return self._plan
+
     def follow(self, plan: Plan) -> None:
         """Begin to follow `plan`, at once."""
         self._plan = plan

@@ -27,6 +27,7 @@ from stack.node.environment import Environment
 from stack.node.link import SPACE as LTP_SPACE
 from stack.node.link import Link
 from stack.routing.forwarder import Forwarder
+from stack.services.jobs import Handler
 from stack.services.suite import Services
 from stack.storage.staged import StagingStore
 from stack.storage.writer import StoreWriter
@@ -56,12 +57,14 @@ class Node:
         self,
         config: NodeConfig,
         *,
+        handlers: Mapping[str, Handler] | None = None,
         environment: Environment | None = None,
         plan: Plan | None = None,
         trace: Trace = no_trace,
     ) -> None:
         self.config = config
         self.node_id = config.node_id
+        self._handlers = dict(handlers or {})
         self._environment = environment or Environment.real()
         self._plan = plan
         self._user_trace = trace
@@ -133,7 +136,7 @@ class Node:
             self.links[link_config.name] = link
         effects.settle()
         self._follow(stack, plan)
-        self.services = Services(self.port, config.services, Path(config.data_dir))
+        self.services = Services(self.port, config.services, Path(config.data_dir), self._handlers)
         await self.services.start()
         stack.push_async_callback(self.services.close)
         expiry = asyncio.create_task(self._expire(effects))
@@ -207,6 +210,11 @@ class Node:
         whole = self._load_plan(now_ms)
         self._agent.plan_changed(whole, now_ms)
         self._contacts.follow(whole)
+
+    @property
+    def plan(self) -> Plan:
+        """The contact plan in force, with unscheduled links as contacts without end."""
+        return self._contacts.plan
 
     @property
     def waiting_bytes(self) -> int:

@@ -4,14 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from stack.core.errors import DecodeError
+from stack.core.errors import ConfigError, DecodeError, LocalError
 from stack.ports.application import AppPort
 from stack.services.echo import EchoService
 from stack.services.files import FilesConfig, FilesService
+from stack.services.jobs import CommandHandler, Handler, JobClient, JobsConfig, JobServer
 from stack.wire.bundle import StatusReport, decode_admin, reason_words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerConfig:
+    """A job handler that is a command."""
+
+    name: str
+    """The name under which jobs ask for it."""
+
+    command: tuple[str, ...]
+    """Program and arguments, with placeholders such as `{input:0}`, `{inputs}`, `{output}`,
+    `{work}` and `{arg:NAME}` (see `CommandHandler`).  No shell sees it."""
+
+    arguments: dict[str, str] = field(default_factory=dict)
+    """Arguments that a job may give, each with a regular expression that its whole value must
+    match.  Others are refused: values come from the network."""
+
+    environment: dict[str, str] = field(default_factory=dict)
+    """Added to a minimal environment; nothing of the node's own is inherited."""
+
+    priorities: dict[str, int] = field(default_factory=dict)
+    """Priorities of results by name (0 to 2); others have that of their job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,31 +49,68 @@ class ServicesConfig:
     files: FilesConfig = field(default_factory=FilesConfig)
     """Sending and receiving of files."""
 
+    jobs: JobsConfig = field(default_factory=JobsConfig)
+    """Jobs, both submitted here and run here."""
+
+    handlers: tuple[HandlerConfig, ...] = ()
+    """Commands that jobs of others may run here, beside handlers registered in code.  Without any
+    handler, this node runs no jobs."""
+
 
 class Services:
     """The services of one node over its application port."""
 
-    def __init__(self, port: AppPort, config: ServicesConfig, data_dir: Path) -> None:
+    def __init__(
+        self,
+        port: AppPort,
+        config: ServicesConfig,
+        data_dir: Path,
+        handlers: Mapping[str, Handler],
+    ) -> None:
         self._port = port
         self._config = config
         self._tasks: list[asyncio.Task[None]] = []
         self.files = FilesService(port, data_dir / "files", config.files)
+        self.jobs = JobClient(port, self.files, config.jobs)
+        commands = {one.name: _command(one) for one in config.handlers}
+        both = commands.keys() & handlers.keys()
+        if both:
+            raise ConfigError(
+                "services.handlers", f"{min(both)!r} is registered in code too", "rename one"
+            )
+        self.handlers: dict[str, Handler] = {**commands, **handlers}
+        self._server = (
+            JobServer(port, self.files, self.handlers, config.jobs) if self.handlers else None
+        )
 
     async def start(self) -> None:
         """Begin to serve."""
-        loop = asyncio.get_running_loop()
         if self._config.echo:
-            self._tasks.append(loop.create_task(EchoService(self._port).run()))
-        self._tasks.append(loop.create_task(self._records()))
-        self._tasks.append(loop.create_task(self.files.run()))
+            self._begin("echo", EchoService(self._port).run())
+        self._begin("records", self._records())
+        self._begin("files", self.files.run())
+        self._begin("jobs", self.jobs.run())
+        if self._server is not None:
+            self._begin("job server", self._server.run())
 
     async def close(self) -> None:
-        """Stop; what was under way is taken up by the next start."""
+        """Stop; what was under way is taken up by the next start.  Raises what a service that
+        has failed raised."""
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A service that ends by itself has failed: that must not go unnoticed."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._port.trace("service_failed", {"service": task.get_name(), "why": repr(error)})
 
     async def _records(self) -> None:
         """Administrative records for this node: status reports go to the log (RFC 9171 §6)."""
@@ -83,3 +145,15 @@ class Services:
         self._port.trace(
             "status_report", {"bundle": bundle, "status": ",".join(asserted), "why": why}
         )
+
+
+def _command(config: HandlerConfig) -> CommandHandler:
+    try:
+        return CommandHandler(
+            argv=config.command,
+            arguments=config.arguments,
+            environment=config.environment,
+            priorities=config.priorities,
+        )
+    except LocalError as error:
+        raise ConfigError(f"services.handlers.{config.name}", str(error)) from None

@@ -47,7 +47,7 @@ class BundleRow(NamedTuple):
         return Stored(
             self.ref,
             self.key,
-            Place(self.place),
+            _PLACES[self.place],
             self.destination,
             self.source,
             self.priority,
@@ -89,7 +89,7 @@ class BundleRow(NamedTuple):
         )
 
 
-_PLACES: Final = frozenset(int(place) for place in Place)
+_PLACES: Final = {int(place): place for place in Place}
 
 
 def _row_check(text: bytes, *fixed: int) -> int:

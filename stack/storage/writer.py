@@ -21,9 +21,10 @@ from stack.core.sansio import Trace, no_trace
 from stack.ports.store import Committed, Op, Put, Stored
 from stack.storage.staged import Staged, StagingStore
 
-BUSY_REQUESTS: Final = 4
-"""A transaction of at least this many requests means that several of them are on their way at
-once: then the next one waits for company (`WriterConfig.spacing_ns`)."""
+CROWD: Final = 4
+"""So many requests that came while a transaction was running mean that they come by themselves,
+and not only in answer to the last one: then the next transaction waits for more of them
+(`WriterConfig.spacing_ns`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +41,8 @@ class WriterConfig:
     spacing_ns: int = 4_000_000
     """While requests come in bulk, the least time from the start of one transaction to the next.
     Each costs some 0.3 ms of CPU however small it is; without this, a fast disk means many small
-    transactions.  Larger values delay acknowledgements.  A lone request never waits."""
+    transactions.  Larger values delay acknowledgements.  Callers that wait for one answer before
+    they go on never wait for this."""
 
     backlog_bytes: int = 64 * 1024**2
     """Octets waiting at which `StoreWriter.full` says so, and `commit` waits for room."""
@@ -114,7 +116,7 @@ class StoreWriter:
         self._wakeup: asyncio.Handle | None = None
         self._wakeup_at_once = False
         self._started = -1.0
-        self._last_requests = 0
+        self._crowded = False
         self._idle: list[asyncio.Future[None]] = []
         self._worker = None if inline else _Worker(self._loop)
 
@@ -198,7 +200,7 @@ class StoreWriter:
             return
         wait_until = self._started + self._config.spacing_ns / 1e9
         at_once = (
-            self._last_requests < BUSY_REQUESTS
+            not self._crowded
             or self._worker is None
             or self._waiting_ops >= self._config.batch_ops
             or self._backlog >= self._config.batch_bytes
@@ -275,7 +277,7 @@ class StoreWriter:
         outcome: Any,
         error: Exception | None,
     ) -> None:
-        self._last_requests = len(batch)
+        self._crowded = len(self._waiting) >= CROWD
         if expiry is not None:
             if not expiry.future.done():
                 if error is None:

@@ -13,8 +13,7 @@ MODULE_LINES_MAX = 600
 CLASS_LINES_MAX = 300
 FUNCTION_LINES_MAX = 70
 
-EXCEPTIONS: dict[str, str] = {
-}
+EXCEPTIONS: dict[str, str] = {}
 """What may be longer, and why it reads better whole."""
 
 

@@ -7,7 +7,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stack.contacts.hdtn import UNIX_REFERENCE_MS, read_hdtn, write_hdtn
@@ -103,6 +103,7 @@ def test_deep_nesting_is_refused() -> None:
         read_hdtn('{"x":' + "[" * 100_000 + "]" * 100_000 + "}")
 
 
+@settings(max_examples=50)
 @given(plans.plans(grain_ms=1000, rates=st.sampled_from([1e3, 256e3, 1e9, math.inf])))
 def test_whole_seconds_come_back(plan: Plan) -> None:
     again = read_hdtn(write_hdtn(plan, 0))
@@ -114,6 +115,7 @@ def test_whole_seconds_come_back(plan: Plan) -> None:
             assert light_s == round(plan.owlt_ns(*pair, contact.start_ms) / 1e9)
 
 
+@settings(max_examples=50)
 @given(plans.plans(rates=st.sampled_from([1e3, 1234.5])))
 def test_nothing_is_promised_beyond_the_plan(plan: Plan) -> None:
     for contact in json.loads(write_hdtn(plan, 0))["contacts"]:

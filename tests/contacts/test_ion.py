@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stack.contacts.ion import read_ion, write_ion
@@ -175,6 +175,7 @@ def _writable(plan: Plan) -> Plan:
 limited = st.sampled_from([8e3, 12345.678, 1e6, 2.5e9])
 
 
+@settings(max_examples=50)
 @given(plans.plans(rates=limited), st.none() | st.integers(0, 0))
 def test_fractional_text_keeps_the_plan(plan: Plan, reference_ms: int | None) -> None:
     plan = _writable(plan)
@@ -195,6 +196,7 @@ def test_fractional_text_keeps_the_plan(plan: Plan, reference_ms: int | None) ->
         assert pair in kept or pair[::-1] in kept
 
 
+@settings(max_examples=50)
 @given(plans.plans(rates=limited))
 def test_whole_second_text_promises_no_more_than_the_plan(plan: Plan) -> None:
     plan = _writable(plan)

@@ -7,7 +7,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stack.contacts.native import FORMAT, read_json, read_toml, write_json
@@ -19,6 +19,7 @@ from tests.strategies import plan as plans
 HEAD = f'format = "{FORMAT}"\n'
 
 
+@settings(max_examples=50)
 @given(st.lists(plans.named_contacts(), max_size=6), plans.plans())
 def test_round_trip(contacts: list[Contact], plan: Plan) -> None:
     plan = plan.add(contacts)
@@ -94,6 +95,7 @@ def test_deep_nesting_is_refused() -> None:
         read_toml("x = " + "[" * 100_000)
 
 
+@settings(max_examples=50)
 @given(plans.plans(), st.data())
 def test_damaged_text_is_read_or_refused(plan: Plan, data: st.DataObject) -> None:
     text = bytearray(write_json(plan).encode())

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stack.contacts.plan import TIME_MS_MAX, Contact, Plan, Range
@@ -126,6 +126,7 @@ def test_nothing_changes_before_the_next_change(
         assert all(t <= at_ms or t >= change for t in edges)
 
 
+@settings(max_examples=50)
 @given(plans.plans(), st.lists(plans.contacts(), max_size=3))
 def test_add_and_remove_are_inverse(plan: Plan, more: list[Contact]) -> None:
     grown = plan.add(more)
@@ -142,6 +143,7 @@ def test_remove_what_is_not_there() -> None:
         Plan([CONTACT]).remove(replace(CONTACT, end_ms=1999))
 
 
+@settings(max_examples=50)
 @given(plans.plans(), times)
 def test_after_forgets_only_the_past(plan: Plan, at_ms: int) -> None:
     later = plan.after(at_ms)
@@ -155,6 +157,7 @@ def test_after_forgets_only_the_past(plan: Plan, at_ms: int) -> None:
                 assert later.owlt_ns(*pair, t) == plan.owlt_ns(*pair, t)
 
 
+@settings(max_examples=50)
 @given(plans.plans(rates=st.sampled_from([1e3, 2e3])))
 def test_merged_covers_the_same_time(plan: Plan) -> None:
     merged = plan.merged()

@@ -76,6 +76,19 @@ def test_a_burst_of_16_at_every_place_is_corrected() -> None:
     assert (decoded.data == words[:, :223]).all()
 
 
+def test_lone_words_whose_first_syndromes_vanish_are_corrected_too() -> None:
+    # Among all values of a second error there is one that makes any chosen syndrome zero.
+    words = codewords("conv")[:1]
+    code = NumpyLinkCode(LinkCodeConfig(dual_basis=False))
+    for value in range(1, 256):
+        wrong = words.copy()
+        wrong[0, 3] ^= 0x47
+        wrong[0, 90] ^= value
+        decoded = code.decode_many(wrong)
+        assert decoded.corrected.tolist() == [[2]]
+        assert (decoded.data == words[:, :223]).all()
+
+
 def test_dual_basis_is_the_published_one() -> None:
     with np.load(VECTORS / "ccsds_dual_basis.npz") as arrays:
         to_dual, from_dual = arrays["tal"], arrays["tal1"]

@@ -13,6 +13,7 @@ from stack.core.clock import MILLISECOND
 from stack.core.eid import Eid
 from stack.fec.config import FecConfig
 from stack.services.echo import ping
+from stack.services.jobs import JobContext, JobState
 from stack.services.names import ECHO, endpoint_of
 from stack.services.messages import Mailbox, send_message
 from tests.node.world import World
@@ -65,5 +66,34 @@ def test_messages_pings_and_files_cross_a_lossy_link(tmp_path: Path) -> None:
             assert Path(received.path).read_bytes() == content
             progress = await ground.services.files.wait(sent)
             assert progress.bytes_done == len(content)
+
+    run_virtual(main)
+
+
+async def shout(context: JobContext) -> None:
+    """A handler that returns its input in capitals, and how long it was."""
+    text = context.inputs[0].read_text()
+    context.output("length.txt", priority=2).write_text(str(len(text)))
+    context.output("shouted.txt").write_text(text.upper() + context.args["end"])
+
+
+def test_a_job_runs_in_orbit_and_its_results_come_down(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World(loop(), tmp_path)
+        world.connect("gs1", "sat1", channel(0.02))
+        options: dict[str, Any] = {"rate_bps": 10e6, "owlt_ms": 5.0}
+        ground = world.node("gs1", [world.link("gs1", "sat1", **options)])
+        satellite = world.node(
+            "sat1", [world.link("sat1", "gs1", **options)], handlers={"shout": shout}
+        )
+        source = tmp_path / "words.txt"
+        source.write_text("quiet " * 1000)
+        async with ground, satellite:
+            jobs = ground.services.jobs
+            job = await jobs.submit(SAT, "shout", {"end": "!"}, [source])
+            status = await jobs.wait(job)
+            assert status.state is JobState.FINISHED, status
+            results = {name: path.read_text() for name, path in status.files.items()}
+            assert results == {"length.txt": "6000", "shouted.txt": "QUIET " * 1000 + "!"}
 
     run_virtual(main)

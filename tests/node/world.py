@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from stack.node.environment import Environment
 from stack.node.node import Node
 from stack.ports.datagram import DatagramPort
 from stack.security import new_key_file
+from stack.services.jobs import Handler
 
 EPOCH_MS = 830_000_000_000
 """DTN time at the start of every simulation."""
@@ -101,6 +102,7 @@ class World:
         plan: Plan | None = None,
         agent: dict[str, Any] | None = None,
         port: Callable[[LinkConfig], DatagramPort] | None = None,
+        handlers: Mapping[str, Handler] | None = None,
         **sections: Any,
     ) -> Node:
         """A node that can be entered; made anew for each start."""
@@ -136,4 +138,6 @@ class World:
         def trace(event: str, fields: dict[str, Any]) -> None:
             self.events.append((name, event, fields))
 
-        return Node(config, environment=environment, plan=plan, trace=trace)
+        return Node(
+            config, handlers=handlers, environment=environment, plan=plan, trace=trace
+        )

@@ -97,6 +97,10 @@ class FakeNode:
         self.port = FakePort(self)
         return self.port
 
+    def restart_view(self) -> FakePort:
+        """A port to look at the disk with, beside the process that runs."""
+        return FakePort(self)
+
     def apply(
         self, consume: Sequence[Delivery], write: Sequence[Write], send: Sequence[Outgoing]
     ) -> list[BundleId]:

@@ -284,27 +284,34 @@ def test_housekeeping_runs_between_transactions(inline: bool) -> None:
     run(main)
 
 
-def test_busy_callers_are_put_together_and_lone_ones_do_not_wait() -> None:
+def test_crowds_are_put_together_and_others_do_not_wait() -> None:
     async def main() -> None:
         store = Watched()
         config = WriterConfig(spacing_ns=3_600_000_000_000)
         writer = StoreWriter(store, lambda: NOW_MS, config=config)
         for number in range(3):
             await writer.commit([put(number)])
-        await asyncio.gather(*(writer.commit([put(n)]) for n in range(10, 20)))
-        assert store.batches == [1, 1, 1, 10]
+        for start in (10, 20):
+            await asyncio.gather(*(writer.commit([put(start + n)]) for n in range(10)))
+        assert store.batches == [1, 1, 1, 10, 10]
+        store.gate.clear()
         done: list[int] = []
-        writer.submit([put(30)], lambda refs, evicted: done.extend(refs))
+        first = asyncio.ensure_future(writer.commit([put(30)]))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for number in range(31, 35):
+            writer.submit([put(number)], lambda refs, evicted: done.extend(refs))
+        store.gate.set()
+        await first
         for _ in range(20):
             await asyncio.sleep(0)
-        writer.submit([put(31)], lambda refs, evicted: done.extend(refs))
-        assert store.batches == [1, 1, 1, 10], "it waits for company"
+        writer.submit([put(35)], lambda refs, evicted: done.extend(refs))
+        assert store.batches[5:] == [1], "they wait for company"
         full: list[Op] = [put(number) for number in range(100, 400)]
         assert len((await writer.commit(full)).refs) == 300
-        assert store.batches == [1, 1, 1, 10, 2, 300], "a full transaction does not wait"
-        writer.submit([put(32)], lambda refs, evicted: done.extend(refs))
+        assert store.batches[5:] == [1, 5, 300], "a full transaction does not wait"
         await writer.close()
-        assert len(done) == 3
+        assert len(done) == 5
 
     run(main)
 

@@ -151,9 +151,11 @@ class Receiver:
     def _store(self, session: ImportSession, segment: DataSegment, end: int, now: int) -> bool:
         """Write red octets into an open session; False when there is no memory for them."""
         self.table.touch(session, now)
-        if session.red.ranges.span_count >= self._link.config.gaps_max or (
-            not self.table.make_room(now, 0, len(segment.data))
-        ):
+        ranges = session.red.ranges
+        one_too_many = ranges.span_count >= self._link.config.gaps_max and (
+            not any(True for _ in ranges.spans(segment.offset - 1, end + 1))
+        )
+        if one_too_many or not self.table.make_room(now, 0, len(segment.data)):
             self._link.counters["import_refused"] += 1
             return False
         if session.red_high == 0 and session.green_low is not None:

@@ -78,9 +78,7 @@ class JobClient:
         self._service = service_of(port.node_id, JOB_REPLIES)
         self._inbox = files.subscribe(TAG_OUT, self._place)
         self._endpoint = port.register(self._service)
-        self.malformed = 0
-        """Bundles that were no report of a job of ours."""
-
+        self.malformed = 0  # bundles that were no report of a job of ours
         self._load()
 
     # -- what applications call

@@ -1,0 +1,126 @@
+"""Jobs that run on other nodes for this one."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from stack.node.control.protocol import ControlError
+from stack.node.control.request import DECADE_S, Request, Session
+from stack.node.control.transfers import Changes
+from stack.node.node import Node
+from stack.services.files.messages import OBJECT_BYTES_MAX, PRIORITY_MAX
+from stack.services.jobs.messages import ATTEMPTS_MAX, JobLimits, RetryPolicy
+from stack.services.jobs.status import JobStatus
+
+EVENT_PERIOD_S: Final = 0.25
+"""How often a job that is followed is looked at."""
+
+_DEFAULT_LIMITS: Final = JobLimits()
+_DEFAULT_RETRY: Final = RetryPolicy()
+
+
+class JobOperations:
+    """Operations on jobs that were submitted from here."""
+
+    def __init__(self, node: Node, changes: Changes) -> None:
+        self._node = node
+        self._jobs = node.services.jobs
+        self._changes = changes
+
+    async def submit(self, request: Request, session: Session) -> dict[str, Any]:
+        """Submit a job; its id comes once everything is durable."""
+        destination = request.eid("destination").node
+        handler = request.text("handler")
+        args = request.pairs("args")
+        inputs = request.paths("inputs")
+        priority = request.integer("priority", 1, 0, PRIORITY_MAX)
+        deadline_s = request.number("deadline_s", 0.0, 0.0, DECADE_S)
+        limits = JobLimits(
+            time_s=request.number("time_s", _DEFAULT_LIMITS.time_s, 0.001, DECADE_S),
+            memory_bytes=request.integer(
+                "memory_bytes", _DEFAULT_LIMITS.memory_bytes, 1, OBJECT_BYTES_MAX
+            ),
+            output_bytes=request.integer(
+                "output_bytes", _DEFAULT_LIMITS.output_bytes, 1, OBJECT_BYTES_MAX
+            ),
+        )
+        retry = RetryPolicy(
+            attempts=request.integer("attempts", _DEFAULT_RETRY.attempts, 1, ATTEMPTS_MAX)
+        )
+        request.finish()
+        job_id = await self._jobs.submit(
+            destination,
+            handler,
+            args,
+            inputs,
+            limits=limits,
+            retry=retry,
+            deadline_ms=round(deadline_s * 1000) or None,
+            priority=priority,
+        )
+        return {"id": job_id.hex()} | {"job": as_dict(self._jobs.status(job_id))}
+
+    async def jobs(self, request: Request, session: Session) -> dict[str, Any]:
+        """What is known of every job, or of those in `ids`."""
+        ids = request.object_ids("ids")
+        request.finish()
+        found = [self._status(one) for one in ids] if ids else self._jobs.all_status()
+        return {"jobs": [as_dict(one) for one in found]}
+
+    async def watch(self, request: Request, session: Session) -> dict[str, Any]:
+        """Follow a job until it is over and its results are here: events `progress`."""
+        job_id = request.object_id("id")
+        request.finish()
+        told: dict[str, Any] = {}
+        while True:
+            status = self._status(job_id)
+            known = as_dict(status)
+            if status.closed:
+                return {"job": known}
+            if known != told:
+                await session.event("progress", job=known)
+                told = known
+            await self._node.port.sleep(EVENT_PERIOD_S)
+
+    async def cancel(self, request: Request, session: Session) -> dict[str, Any]:
+        """Ask the server to stop a job."""
+        job_id = request.object_id("id")
+        request.finish()
+        status = self._status(job_id)
+        if status.state.final:
+            raise ControlError("refused", f"job {job_id.hex()} is {status.state.name.lower()}")
+        await self._jobs.cancel(job_id)
+        return {"job": as_dict(self._status(job_id))}
+
+    def _status(self, job_id: bytes) -> JobStatus:
+        for status in self._jobs.all_status():
+            if status.job_id == job_id:
+                return status
+        raise ControlError(
+            "unknown",
+            f"no job {job_id.hex()} was submitted from here, or it was over long ago",
+            "list them with `orbitferry job list`",
+        )
+
+
+def as_dict(status: JobStatus) -> dict[str, Any]:
+    """A job, as it travels."""
+    return {
+        "id": status.job_id.hex(),
+        "server": str(status.server.node),
+        "handler": status.handler,
+        "state": status.state.name.lower(),
+        "progress": status.progress,
+        "text": status.text,
+        "attempts": status.attempts,
+        "exit_code": status.exit_code,
+        "queued_s": status.queued_s,
+        "run_s": status.run_s,
+        "outputs": [
+            {"name": ref.name, "bytes": ref.size, "sha256": ref.sha256.hex()}
+            for ref in status.outputs
+        ],
+        "files": {name: str(path) for name, path in status.files.items()},
+        "complete": status.complete,
+        "closed": status.closed,
+    }

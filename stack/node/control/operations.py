@@ -1,0 +1,208 @@
+"""What can be asked of a running node: the table of operations, and the simple ones."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+from stack.contacts.files import load_plan
+from stack.contacts.plan import Contact
+from stack.core.clock import MILLISECOND, SECOND, dtn_from_iso, dtn_to_iso
+from stack.core.errors import ConfigError
+from stack.node.control.jobs import JobOperations
+from stack.node.control.receiving import ReceiveOperation, received_as_dict
+from stack.node.control.request import WEEK_S, Operation, Request, Session
+from stack.node.control.transfers import TransferOperations
+from stack.node.link import Link
+from stack.node.node import FOREVER_MS, Node
+from stack.services.echo import ECHO_BYTES_MAX, PING_BYTES_MIN, PING_COUNT_MAX, PingStats, ping
+from stack.services.messages import PRIORITY_MAX
+from stack.services.names import ECHO, endpoint_of
+
+CONTACTS_SHOWN_MAX: Final = 10_000
+"""Contacts of one answer: an operator looks at some dozens, and the plan's file has them all."""
+
+
+def make_operations(node: Node, stop: Callable[[], None]) -> Mapping[str, Operation]:
+    """Every operation of a node by name; `stop` is called when a client wants the node to end."""
+    simple = NodeOperations(node, stop)
+    transfers = TransferOperations(node)
+    jobs = JobOperations(node, transfers.changes)
+    return {
+        "status": simple.status,
+        "counters": simple.counters,
+        "ping": simple.ping,
+        "plan": simple.plan,
+        "set_plan": simple.set_plan,
+        "received_files": simple.received_files,
+        "stop": simple.stop,
+        "receive": ReceiveOperation(node),
+        "send_message": transfers.send_message,
+        "send_file": transfers.send_file,
+        "transfers": transfers.transfers,
+        "watch": transfers.watch,
+        "cancel": transfers.cancel,
+        "submit_job": jobs.submit,
+        "jobs": jobs.jobs,
+        "watch_job": jobs.watch,
+        "cancel_job": jobs.cancel,
+    }
+
+
+def program_version() -> str:
+    """The version of the installed distribution."""
+    try:
+        return version("orbitferry")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "unknown"
+
+
+class NodeOperations:
+    """Looking at a node, pinging others, its contact plan, its end."""
+
+    def __init__(self, node: Node, stop: Callable[[], None]) -> None:
+        self._node = node
+        self._stop = stop
+        self._begun_ns = node.port.now()
+
+    async def status(self, request: Request, session: Session) -> dict[str, Any]:
+        """What an operator wants to know at a glance."""
+        request.finish()
+        node = self._node
+        counters = node.counters()
+        open_transfers = [one for one in node.services.files.all_progress() if one.open]
+        return {
+            "node": str(node.node_id),
+            "version": program_version(),
+            "pid": os.getpid(),
+            "uptime_s": (node.port.now() - self._begun_ns) / SECOND,
+            "time": dtn_to_iso(node.port.dtn_ms()),
+            "store": {key: counters[f"store.{key}"] for key in ("bundles", "bytes", "quota_bytes")},
+            "queue": {key: counters[f"queue.{key}"] for key in ("bundles", "bytes")},
+            "links": [self._link(link) for link in node.links.values()],
+            "transfers_open": len(open_transfers),
+            "files_waiting": len(node.services.files.inbox),
+            "contacts": len(node.plan.contacts),
+        }
+
+    def _link(self, link: Link) -> dict[str, Any]:
+        node = self._node
+        now_ms = node.port.dtn_ms()
+        config = link.config
+        coming = [
+            contact
+            for contact in node.plan.between(node.config.id, link.peer)
+            if contact.end_ms > now_ms
+        ]
+        return {
+            "name": link.name,
+            "peer": link.peer,
+            "up": link.up,
+            "scheduled": config.scheduled,
+            "local": config.local,
+            "remote": config.remote,
+            "waiting_bytes": node.port.effects.agent.forwarder.bytes_for(link.peer),
+            "contact": _contact(coming[0]) if coming and config.scheduled else None,
+        }
+
+    async def counters(self, request: Request, session: Session) -> dict[str, Any]:
+        """Every counter by name."""
+        request.finish()
+        return {"counters": self._node.counters()}
+
+    async def ping(self, request: Request, session: Session) -> dict[str, Any]:
+        """Pings; an event `reply` for each, `rtt_ns` null for one that was lost."""
+        destination = request.eid("destination")
+        count = request.integer("count", 4, 1, PING_COUNT_MAX)
+        interval_s = request.number("interval_s", 1.0, 0.0, WEEK_S)
+        timeout_s = request.number("timeout_s", 60.0, 0.001, WEEK_S)
+        size = request.integer("size", 64, PING_BYTES_MIN, ECHO_BYTES_MAX)
+        priority = request.integer("priority", 2, 0, PRIORITY_MAX)
+        request.finish()
+        if destination == destination.node:
+            destination = endpoint_of(destination, ECHO)
+        stats = PingStats()
+        async for result in ping(
+            self._node.port,
+            destination,
+            count=count,
+            interval_s=interval_s,
+            timeout_s=timeout_s,
+            size=size,
+            priority=priority,
+        ):
+            stats.add(result)
+            await session.event("reply", sequence=result.sequence, rtt_ns=result.rtt_ns)
+        return {
+            "destination": str(destination),
+            "sent": stats.sent,
+            "received": stats.received,
+            "min_ns": stats.min_ns,
+            "mean_ns": stats.mean_ns,
+            "max_ns": stats.max_ns,
+            "deviation_ns": stats.deviation_ns,
+        }
+
+    async def plan(self, request: Request, session: Session) -> dict[str, Any]:
+        """The contacts that are not over, soonest first."""
+        limit = request.integer("limit", 1000, 1, CONTACTS_SHOWN_MAX)
+        request.finish()
+        plan, now_ms = self._node.plan, self._node.port.dtn_ms()
+        coming = [contact for contact in plan.contacts if contact.end_ms > now_ms]
+        return {
+            "contacts": [
+                _contact(contact)
+                | {
+                    "owlt_ms": plan.owlt_ns(
+                        contact.source, contact.destination, max(contact.start_ms, now_ms)
+                    )
+                    / MILLISECOND
+                }
+                for contact in coming[:limit]
+            ],
+            "contacts_total": len(coming),
+        }
+
+    async def set_plan(self, request: Request, session: Session) -> dict[str, Any]:
+        """Follow the plan in a file until the node ends; its configuration stays as it is."""
+        path = request.path("path")
+        reference = request.text("reference", "")
+        request.finish()
+        try:
+            reference_ms = dtn_from_iso(reference) if reference else self._node.port.dtn_ms()
+        except ValueError:
+            raise ConfigError(
+                "reference", f"{reference!r} is no time", 'write "2026-10-01T12:00:00Z"'
+            ) from None
+        # In a thread, as a large plan takes seconds to read and links must go on meanwhile.
+        plan = await asyncio.to_thread(load_plan, path, reference_ms)
+        self._node.set_plan(plan)
+        self._node.port.trace("plan_set", {"path": str(path), "contacts": len(plan.contacts)})
+        return {"contacts": len(plan.contacts), "ranges": len(plan.ranges)}
+
+    async def received_files(self, request: Request, session: Session) -> dict[str, Any]:
+        """Files that have arrived and that nobody has taken yet."""
+        request.finish()
+        files = self._node.services.files
+        return {"files": [received_as_dict(one, files) for one in files.inbox.held()]}
+
+    async def stop(self, request: Request, session: Session) -> dict[str, Any]:
+        """End the node; the answer comes first."""
+        request.finish()
+        self._stop()
+        return {"pid": os.getpid(), "node": str(self._node.node_id)}
+
+
+def _contact(contact: Contact) -> dict[str, Any]:
+    rate = contact.rate_bps
+    return {
+        "source": contact.source,
+        "destination": contact.destination,
+        "start": dtn_to_iso(contact.start_ms),
+        "end": dtn_to_iso(contact.end_ms) if contact.end_ms < FOREVER_MS else None,
+        "rate_bps": rate if rate != float("inf") else None,
+        "confidence": contact.confidence,
+    }

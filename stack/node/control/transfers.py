@@ -1,0 +1,179 @@
+"""Sending messages and files, and following files under way."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Final
+
+from stack.core.limits import BUNDLE_BYTES_MAX
+from stack.node.control.protocol import ControlError
+from stack.node.control.request import DECADE_S, Request, Session, wrong
+from stack.node.node import Node
+from stack.services.files import FileEvent, Progress
+from stack.services.messages import LIFETIME_MS, PRIORITY_MAX, send_message
+from stack.services.names import MESSAGES, endpoint_of
+
+EVENT_PERIOD_S: Final = 0.1
+"""Progress is told this often at most: more than eyes can follow, little beside the work."""
+
+
+class Changes:
+    """Wakes those who follow something, whenever anything has changed."""
+
+    def __init__(self) -> None:
+        self._events: set[asyncio.Event] = set()
+
+    def announce(self) -> None:
+        """Something has changed."""
+        for event in self._events:
+            event.set()
+
+    @contextlib.contextmanager
+    def following(self) -> Iterator[asyncio.Event]:
+        """An event that is set after every change."""
+        event = asyncio.Event()
+        self._events.add(event)
+        try:
+            yield event
+        finally:
+            self._events.discard(event)
+
+
+class TransferOperations:
+    """Operations on messages and files."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._files = node.services.files
+        self.changes = Changes()
+        self._files.listen(self._on_file)
+
+    def _on_file(self, event: FileEvent) -> None:
+        self.changes.announce()
+
+    async def send_message(self, request: Request, session: Session) -> dict[str, Any]:
+        """Send one message, given in Base64 or by the path of a file that holds it."""
+        destination = request.eid("destination")
+        service = request.text("service", MESSAGES)
+        lifetime_s = request.number("lifetime_s", LIFETIME_MS / 1000, 0.001, DECADE_S)
+        priority = request.integer("priority", 1, 0, PRIORITY_MAX)
+        if request.has("path"):
+            path = request.path("path")
+            request.finish()
+            if path.stat().st_size > BUNDLE_BYTES_MAX:
+                raise ControlError(
+                    "refused",
+                    f"{path}: {path.stat().st_size} octets do not fit one bundle",
+                    "send it as a file, which is segmented",
+                )
+            payload = path.read_bytes()
+        else:
+            text = request.text("payload")
+            request.finish()
+            try:
+                payload = base64.b64decode(text, validate=True)
+            except (binascii.Error, ValueError):
+                raise wrong("payload", "is not Base64") from None
+        if destination == destination.node:
+            destination = endpoint_of(destination, service)
+        bundle = await send_message(
+            self._node.port,
+            destination,
+            payload,
+            service=service,
+            lifetime_ms=round(lifetime_s * 1000),
+            priority=priority,
+        )
+        return {"bundle": str(bundle), "bytes": len(payload), "destination": str(destination)}
+
+    async def send_file(self, request: Request, session: Session) -> dict[str, Any]:
+        """Send a file, or every file of a folder."""
+        path = request.path("path")
+        destination = request.eid("destination").node
+        name = request.text("name", "") or None
+        priority = request.integer("priority", 1, 0, PRIORITY_MAX)
+        lifetime_s = request.number("lifetime_s", 0.0, 0.0, DECADE_S)
+        lifetime_ms = round(lifetime_s * 1000) or None
+        request.finish()
+        if path.is_dir():
+            ids = await self._files.send_folder(
+                path, destination, name=name, priority=priority, lifetime_ms=lifetime_ms
+            )
+        else:
+            ids = [
+                await self._files.send(
+                    path, destination, name=name, priority=priority, lifetime_ms=lifetime_ms
+                )
+            ]
+        return {"ids": [one.hex() for one in ids], "transfers": self._states(ids)}
+
+    async def transfers(self, request: Request, session: Session) -> dict[str, Any]:
+        """How far every known object is, both ways."""
+        request.finish()
+        return {"transfers": [as_dict(one) for one in self._files.all_progress()]}
+
+    async def watch(self, request: Request, session: Session) -> dict[str, Any]:
+        """Follow objects that are sent from here until all are closed: events `progress`."""
+        ids = request.object_ids("ids")
+        request.finish()
+        if not ids:
+            raise wrong("ids", "is empty", "name at least one transfer")
+        with self.changes.following() as changed:
+            while True:
+                changed.clear()
+                states = self._states(ids)
+                if not any(state["open"] for state in states):
+                    return {"transfers": states}
+                await session.event("progress", transfers=states)
+                await changed.wait()
+                await self._node.port.sleep(EVENT_PERIOD_S)
+
+    async def cancel(self, request: Request, session: Session) -> dict[str, Any]:
+        """Give up objects that are sent from here."""
+        ids = request.object_ids("ids")
+        request.finish()
+        cancelled = []
+        for one in ids:
+            if await self._files.cancel(one):
+                cancelled.append(one.hex())
+        if len(ids) == 1 and not cancelled:
+            raise _unknown(ids[0], "it is over, or was never sent from here")
+        return {"cancelled": cancelled}
+
+    def _states(self, ids: list[bytes]) -> list[dict[str, Any]]:
+        states = []
+        for one in ids:
+            progress = self._files.progress(one)
+            if progress is None:
+                raise _unknown(one, "it was never sent from here, or was over long ago")
+            states.append(as_dict(progress))
+        return states
+
+
+def _unknown(object_id: bytes, why: str) -> ControlError:
+    return ControlError(
+        "unknown",
+        f"no transfer {object_id.hex()} is under way: {why}",
+        "list them with `orbitferry transfers list`",
+    )
+
+
+def as_dict(progress: Progress) -> dict[str, Any]:
+    """How far an object is, as it travels."""
+    return {
+        "id": progress.object_id.hex(),
+        "peer": str(progress.peer.node),
+        "name": progress.name,
+        "direction": progress.direction,
+        "state": progress.state,
+        "open": progress.open,
+        "bytes_done": progress.bytes_done,
+        "bytes_total": progress.bytes_total,
+        "rate_bytes_s": progress.rate_bytes_s,
+        "eta_s": progress.eta_s,
+        "text": progress.text,
+    }

@@ -1,0 +1,612 @@
+"""The receiving side: blocks, reports, cancellations and their bounds."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from stack.core.clock import MILLISECOND, SECOND
+from stack.core.train import Train
+from stack.engines.ltp import (
+    BlockReceived,
+    GreenReceived,
+    LinkStalled,
+    PeerViolation,
+    ReportHeld,
+    SessionClosed,
+)
+from stack.engines.ltp.config import DAY_NS
+from stack.wire.ltp import (
+    CancelAck,
+    CancelReason,
+    CancelSegment,
+    DataSegment,
+    Extension,
+    ReportSegment,
+    SegmentType,
+    SessionId,
+    encode_segment,
+)
+from tests.engines.ltp.lone import (
+    INTERVAL,
+    REMOTE,
+    THEIRS,
+    Lone,
+    ack,
+    cancel,
+    cancel_ack,
+    claimed,
+    green,
+    red,
+)
+
+
+def held_block(lone: Lone) -> BlockReceived:
+    """The one event, a complete red part."""
+    (event,) = lone.events()
+    assert isinstance(event, BlockReceived)
+    return event
+
+
+def one_report(lone: Lone) -> ReportSegment:
+    (segment,) = lone.said()
+    assert isinstance(segment, ReportSegment)
+    return segment
+
+
+def violations(lone: Lone) -> list[str]:
+    return [event.code for event in lone.events() if isinstance(event, PeerViolation)]
+
+
+def note_all(lone: Lone) -> None:
+    for event in lone.events():
+        if isinstance(event, ReportHeld):
+            lone.engine.report_noted(event.session, lone.now)
+
+
+# ------------------------------------------------------------------------------- acceptance
+
+
+def test_a_complete_block_is_acknowledged_only_after_it_is_accepted() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc"), red(3, b"def", checkpoint=7, end=True))
+    block = held_block(lone)
+    assert (block.session, block.client_service, bytes(block.data)) == (THEIRS, 1, b"abcdef")
+    lone.wait(DAY_NS // 2)
+    assert lone.said() == []
+    lone.engine.accept(THEIRS, lone.now)
+    segment = one_report(lone)
+    assert (segment.checkpoint_serial, segment.lower, segment.upper) == (7, 0, 6)
+    assert claimed(segment) == [(0, 6)]
+    lone.feed(ack(segment))
+    assert lone.events() == []
+    assert lone.engine.next_deadline() is None
+
+
+def test_a_refused_block_is_cancelled_with_the_reason_given() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc", checkpoint=7, end=True))
+    lone.engine.refuse(held_block(lone).session, lone.now, CancelReason.UNREACH)
+    assert lone.said() == [cancel(THEIRS, by_sender=False, reason=CancelReason.UNREACH)]
+    lone.feed(cancel_ack(THEIRS, to_sender=False))
+    # A late segment opens no ghost: it is told again that the session is over.
+    lone.feed(red(0, b"abc", checkpoint=7, end=True))
+    assert lone.said() == [cancel(THEIRS, by_sender=False, reason=CancelReason.UNREACH)]
+    assert lone.events() == []
+
+
+def test_accept_and_refuse_of_a_session_that_is_gone_do_nothing() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc", checkpoint=7, end=True))
+    lone.feed(cancel(THEIRS, by_sender=True))
+    lone.engine.accept(THEIRS, lone.now)
+    lone.engine.refuse(THEIRS, lone.now)
+    lone.engine.report_noted(THEIRS, lone.now)
+    assert lone.said() == [cancel_ack(THEIRS, to_sender=True)]
+
+
+def test_an_incomplete_block_is_reported_only_after_it_is_noted() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc"), red(6, b"ghi", checkpoint=7, end=True))
+    assert lone.events() == [ReportHeld(THEIRS)]
+    assert lone.said() == []
+    lone.engine.report_noted(THEIRS, lone.now)
+    segment = one_report(lone)
+    assert claimed(segment) == [(0, 3), (6, 9)]
+    lone.feed(ack(segment))
+    lone.feed(red(3, b"def", checkpoint=8, report=segment.report_serial))
+    assert bytes(held_block(lone).data) == b"abcdefghi"
+    lone.engine.accept(THEIRS, lone.now)
+    last = one_report(lone)
+    assert claimed(last) == [(0, 9)]
+    assert last.report_serial == segment.report_serial + 1
+    lone.feed(ack(last))
+    assert lone.events() == [SessionClosed(THEIRS)]
+
+
+def test_a_block_that_is_whole_before_its_note_needs_none() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc"), red(6, b"ghi", checkpoint=7, end=True), red(3, b"def"))
+    kinds = [type(event) for event in lone.events()]
+    assert kinds == [ReportHeld, BlockReceived]
+    lone.engine.report_noted(THEIRS, lone.now)
+    assert lone.said() == []
+    lone.engine.accept(THEIRS, lone.now)
+    segment = one_report(lone)
+    assert (segment.checkpoint_serial, claimed(segment)) == (7, [(0, 9)])
+
+
+# ---------------------------------------------------------------------------------- reports
+
+
+def test_scopes_of_primary_and_secondary_reports() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"aaaa"), red(8, b"cccc", checkpoint=1))
+    note_all(lone)
+    first = one_report(lone)
+    assert (first.lower, first.upper) == (0, 12)
+    lone.feed(red(16, b"eeee", checkpoint=2))
+    second = one_report(lone)
+    assert (second.lower, second.upper, claimed(second)) == (12, 20, [(16, 20)])
+    # A checkpoint that answers a report is answered in that report's scope, up to itself.
+    lone.feed(red(12, b"dddd", checkpoint=3, report=second.report_serial))
+    third = one_report(lone)
+    assert (third.lower, third.upper, claimed(third)) == (12, 16, [(12, 16)])
+    # An unknown report cannot be answered more narrowly than from the start.
+    lone.feed(red(24, b"ffff", checkpoint=4, report=999))
+    fourth = one_report(lone)
+    assert (fourth.lower, fourth.upper) == (0, 28)
+    assert claimed(fourth) == [(0, 4), (8, 20), (24, 28)]
+    serials = [each.report_serial for each in (first, second, third, fourth)]
+    assert all(after == before + 1 for before, after in pairwise(serials))
+
+
+def test_claims_beyond_a_segment_make_several_reports_without_a_hole_between() -> None:
+    lone = Lone(claims_max=2)
+    lone.feed(*(red(at, b"x") for at in range(0, 10, 2)))
+    lone.feed(red(12, b"x", checkpoint=5, end=True))
+    note_all(lone)
+    reports = lone.said()
+    assert [claimed(each) for each in reports] == [
+        [(0, 1), (2, 3)],
+        [(4, 5), (6, 7)],
+        [(8, 9), (12, 13)],
+    ]
+    assert [(each.lower, each.upper) for each in reports] == [(0, 3), (3, 7), (7, 13)]
+    assert {each.checkpoint_serial for each in reports} == {5}
+
+
+def test_reports_never_exceed_a_segment() -> None:
+    lone = Lone(segment_bytes=200)
+    base = 1 << 24
+    lone.feed(*(red(base + at, b"x") for at in range(0, 400, 2)))
+    lone.feed(red(base + 400, b"x", checkpoint=5))
+    note_all(lone)
+    trains = lone.trains()
+    assert sum(train.datagram_count for train in trains) > 5
+    assert max(train.size for train in trains) <= 200
+
+
+def test_an_unacknowledged_report_is_repeated_with_growing_intervals() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc", checkpoint=7, end=True))
+    lone.engine.accept(held_block(lone).session, lone.now)
+    first = one_report(lone)
+    lone.wait(INTERVAL - 1)
+    assert lone.said() == []
+    lone.wait(1)
+    assert lone.said() == [first]
+    lone.feed(ack(first))
+    lone.wait(DAY_NS)
+    assert lone.said() == []
+
+
+def test_a_repeated_checkpoint_has_all_its_reports_repeated() -> None:
+    lone = Lone(claims_max=1)
+    checkpoint = red(4, b"c", checkpoint=5, end=True)
+    lone.feed(red(0, b"a"), red(2, b"b"), checkpoint)
+    note_all(lone)
+    reports = lone.said()
+    assert len(reports) == 3
+    lone.feed(ack(reports[0]), ack(reports[2]))
+    lone.feed(checkpoint)
+    assert lone.said() == reports
+
+
+def test_report_repeats_are_limited_when_the_peer_is_alive() -> None:
+    lone = Lone(report_limit=3)
+    lone.feed(red(0, b"abc", checkpoint=7))
+    note_all(lone)
+    repeats = 0
+    other = 600
+    while True:
+        said = lone.said()
+        if any(isinstance(segment, CancelSegment) for segment in said):
+            break
+        repeats += len(said)
+        assert repeats < 50
+        lone.wait(MILLISECOND)
+        lone.feed(red(0, b"z", session=SessionId(REMOTE, other)))  # it lives, on another session
+        lone.wait(10 * SECOND)
+    assert repeats == 1 + 3
+    assert said == [cancel(THEIRS, by_sender=False, reason=CancelReason.RLEXC)]
+
+
+def test_silence_alone_never_cancels_and_is_only_probed() -> None:
+    lone = Lone(report_limit=3, stall_after=4)
+    for number in range(10):
+        session = SessionId(REMOTE, number)
+        lone.feed(red(0, b"abc", checkpoint=7, end=True, session=session))
+        lone.engine.accept(session, lone.now)
+    lone.events()
+    assert len(lone.said()) == 10
+    said = []
+    for _ in range(1000):
+        lone.wait(SECOND)
+        said += lone.said()
+    assert lone.events() == [LinkStalled()]
+    assert all(isinstance(segment, ReportSegment) for segment in said)
+    assert 1000 / 6 < len(said) < 1000 / 4  # one every 5 s, the largest backoff
+    # When the peer is heard, everything goes out at once.
+    lone.feed(cancel(SessionId(REMOTE, 99), by_sender=True))
+    assert len([each for each in lone.said() if isinstance(each, ReportSegment)]) == 10
+
+
+def test_an_accepted_session_is_closed_quietly_when_its_report_is_never_acknowledged() -> None:
+    lone = Lone(report_limit=2)
+    lone.feed(red(0, b"abc", checkpoint=7, end=True))
+    lone.engine.accept(held_block(lone).session, lone.now)
+    for _ in range(5):
+        lone.said()
+        lone.wait(MILLISECOND)
+        lone.feed(cancel(SessionId(REMOTE, 99), by_sender=True))
+        lone.wait(10 * SECOND)
+    lone.said()
+    assert lone.engine.next_deadline() is None
+    # The sender still does not know: it asks again, and is answered.
+    lone.feed(red(0, b"abc", checkpoint=7, end=True))
+    assert claimed(one_report(lone)) == [(0, 3)]
+    lone.feed(red(0, b"abc"))
+    assert lone.said() == []
+
+
+def test_a_report_on_gaps_waits_for_stragglers() -> None:
+    lone = Lone(report_delay_ns=5 * MILLISECOND)
+    lone.feed(red(0, b"abc"), red(6, b"ghi", checkpoint=7, end=True))
+    lone.wait(4 * MILLISECOND)
+    assert lone.events() == []
+    lone.feed(red(3, b"def"))
+    assert bytes(held_block(lone).data) == b"abcdefghi"
+    lone.feed(red(0, b"abc", checkpoint=1, session=SessionId(REMOTE, 501)))
+    assert lone.events() == []
+    lone.wait(5 * MILLISECOND)
+    assert lone.events() == [ReportHeld(SessionId(REMOTE, 501))]
+
+
+def test_a_lasting_hole_is_reported_unasked() -> None:
+    lone = Lone(async_report_ns=5 * MILLISECOND)
+    lone.feed(red(0, b"abc"), red(6, b"ghi"))
+    assert lone.events() == []
+    lone.wait(5 * MILLISECOND)
+    note_all(lone)
+    segment = one_report(lone)
+    assert (segment.checkpoint_serial, segment.lower, segment.upper) == (0, 0, 9)
+    assert claimed(segment) == [(0, 3), (6, 9)]
+    # A hole that closes in time is not worth a word.
+    other = SessionId(REMOTE, 501)
+    lone.feed(red(0, b"abc", session=other), red(6, b"ghi", session=other))
+    lone.feed(red(3, b"def", session=other))
+    lone.wait(5 * MILLISECOND)
+    assert lone.events() == []
+
+
+# ------------------------------------------------------------------------ green and coloured
+
+
+def test_green_data_is_handed_on_as_it_comes() -> None:
+    lone = Lone()
+    lone.feed(green(0, b"abc"), green(6, b"ghi", end=True))
+    assert lone.events() == [
+        GreenReceived(THEIRS, 1, 0, b"abc", False),
+        GreenReceived(THEIRS, 1, 6, b"ghi", True),
+    ]
+    lone.feed(green(3, b"def"))
+    assert lone.events() == [GreenReceived(THEIRS, 1, 3, b"def", False)]
+    assert lone.said() == []
+    lone.wait(20 * SECOND)
+    assert lone.engine.next_deadline() is None
+
+
+def test_green_data_that_nobody_takes_is_bounded() -> None:
+    lone = Lone(green_bytes_max=10)
+    lone.feed(green(0, b"12345678"), green(8, b"12345678"))
+    assert len(lone.events()) == 1
+    assert lone.engine.counters()["green_bytes_dropped"] == 8
+    lone.feed(green(16, b"12345678"))
+    assert len(lone.events()) == 1
+
+
+def test_a_block_of_both_colours() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc", checkpoint=7, end=True, block_end=False))
+    lone.engine.accept(held_block(lone).session, lone.now)
+    lone.feed(ack(one_report(lone)))
+    lone.feed(green(3, b"def", end=True))
+    assert lone.events() == [GreenReceived(THEIRS, 1, 3, b"def", True)]
+    assert lone.engine.next_deadline() is None
+
+
+def test_the_lost_end_of_a_green_part_does_not_keep_the_session() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc", checkpoint=7, end=True, block_end=False))
+    lone.engine.accept(held_block(lone).session, lone.now)
+    lone.feed(ack(one_report(lone)))
+    lone.wait(11 * SECOND)
+    assert lone.engine.next_deadline() is None
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        [green(3, b"def"), red(3, b"abc")],
+        [green(3, b"def"), red(2, b"xy")],
+        [red(3, b"abc"), green(2, b"x")],
+    ],
+)
+def test_miscoloured_segments_cancel_the_session(segments: list[DataSegment]) -> None:
+    lone = Lone()
+    lone.feed(*segments)
+    assert lone.said() == [cancel(THEIRS, by_sender=False, reason=CancelReason.MISCOLORED)]
+    assert violations(lone) == ["miscolored segment"]
+
+
+# ----------------------------------------------------------------------------- cancellation
+
+
+def test_a_cancellation_by_the_sender_is_always_acknowledged() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc"), cancel(THEIRS, by_sender=True))
+    assert lone.said() == [cancel_ack(THEIRS, to_sender=True)]
+    lone.feed(cancel(SessionId(REMOTE, 77), by_sender=True))
+    assert lone.said() == [cancel_ack(SessionId(REMOTE, 77), to_sender=True)]
+    lone.feed(red(3, b"def", checkpoint=1))  # overtaken by the cancellation
+    assert lone.said() == []
+    assert lone.engine.next_deadline() is None
+
+
+def test_our_cancellation_is_repeated_until_acknowledged_or_given_up() -> None:
+    lone = Lone(cancel_limit=3)
+    lone.feed(red(0, b"abc", checkpoint=7, end=True))
+    lone.engine.refuse(held_block(lone).session, lone.now)
+    said = []
+    for _ in range(20):
+        said += lone.said()
+        lone.wait(10 * SECOND)
+    assert said == [cancel(THEIRS, by_sender=False, reason=CancelReason.SYS_CNCLD)] * 4
+    assert lone.engine.next_deadline() is None
+
+
+def test_after_a_restart_noted_sessions_begin_anew() -> None:
+    lone = Lone()
+    lone.engine.recover([THEIRS], lone.now)
+    assert lone.said() == []
+    told = [cancel(THEIRS, by_sender=False, reason=CancelReason.SYS_CNCLD)]
+    lone.feed(red(3, b"def", checkpoint=4, end=True))
+    assert lone.said() == told
+    assert lone.events() == []
+    for _ in range(100):  # given up, not closed: the peer may be away for hours
+        lone.wait(10 * SECOND)
+        lone.said()
+    lone.feed(red(3, b"def", checkpoint=4, end=True))
+    assert lone.said() == told
+    lone.feed(cancel_ack(THEIRS, to_sender=False))
+    assert lone.events() == [SessionClosed(THEIRS)]
+    assert lone.engine.next_deadline() is None
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_a_lost_session_whose_sender_gave_up_is_closed(cancelled: bool) -> None:
+    lone = Lone()
+    lone.engine.recover([THEIRS], lone.now)
+    if cancelled:
+        lone.feed(cancel(THEIRS, by_sender=True))
+        assert lone.said() == [cancel_ack(THEIRS, to_sender=True)]
+    else:
+        lone.wait(DAY_NS)
+    assert lone.events() == [SessionClosed(THEIRS)]
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_sessions_always_end(complete: bool) -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc", checkpoint=7, end=complete))
+    lone.wait(DAY_NS)
+    said = lone.said()
+    assert said == [cancel(THEIRS, by_sender=False, reason=CancelReason.SYS_CNCLD)]
+    for _ in range(30):
+        lone.wait(10 * SECOND)
+        lone.said()
+    assert lone.engine.next_deadline() is None
+
+
+# ------------------------------------------------------------------------------ hostile input
+
+
+@pytest.mark.parametrize(
+    ("code", "segments"),
+    [
+        ("data beyond the largest block", [red((1 << 30), b"x")]),
+        ("red data beyond the end of the red part", [red(0, b"ab", checkpoint=1, end=True),
+                                                     red(2, b"c")]),
+        ("the red part cannot end here", [red(4, b"ab"), red(0, b"ab", checkpoint=1, end=True)]),
+        ("the red part cannot end here", [red(4, b"ab", checkpoint=1, end=True),
+                                          red(3, b"ab", checkpoint=2, end=True)]),
+        ("the red part cannot end here", [red(0, b"", checkpoint=1, end=True)]),
+        ("client service changes within a session", [red(0, b"a"), red(1, b"b",
+                                                                       client_service=2)]),
+        ("data differs from what came before", [red(0, b"abc"), red(1, b"XY")]),
+        ("checkpoint serial number used twice", [red(0, b"ab", checkpoint=1),
+                                                 red(4, b"ab", checkpoint=1)]),
+    ],
+)  # fmt: skip
+def test_violations_are_named(code: str, segments: list[DataSegment]) -> None:
+    lone = Lone()
+    for segment in segments:
+        lone.feed(segment)
+        found = lone.events()
+        for event in found:
+            if isinstance(event, ReportHeld):
+                lone.engine.report_noted(event.session, lone.now)
+    assert [event.code for event in found if isinstance(event, PeerViolation)] == [code]
+
+
+def test_the_first_octets_win() -> None:
+    lone = Lone()
+    lone.feed(red(2, b"cd"), red(0, b"xxxxxx"), red(6, b"g", checkpoint=1, end=True))
+    blocks = [event for event in lone.events() if isinstance(event, BlockReceived)]
+    assert bytes(blocks[0].data) == b"xxcdxxg"
+
+
+def test_absurd_offsets_take_no_memory() -> None:
+    lone = Lone()
+    for number in range(100):
+        lone.feed(red(60_000_000 + number, b"x", session=SessionId(REMOTE, number)))
+    assert lone.engine._receiver.table.allocated < 100 * 70_000
+
+
+def test_the_number_of_gaps_is_bounded_and_they_can_still_be_filled() -> None:
+    lone = Lone(gaps_max=3)
+    lone.feed(*(red(at, b"x") for at in range(0, 20, 2)))
+    (session,) = lone.engine._receiver.table
+    assert list(session.red.ranges) == [(0, 1), (2, 3), (4, 5)]
+    lone.feed(*(red(at, b"x") for at in range(1, 20, 2)))
+    lone.feed(*(red(at, b"x") for at in range(0, 20, 2)))
+    assert session.red.ranges.covers(0, 11)
+
+
+def test_too_many_sessions_are_refused_until_old_ones_are_idle() -> None:
+    lone = Lone(import_sessions_max=3)
+    for number in range(5):
+        lone.feed(red(0, b"abc", session=SessionId(REMOTE, number)))
+    assert len(lone.engine._receiver.table) == 3
+    assert lone.engine.counters()["import_refused"] == 2
+    lone.wait(11 * SECOND)
+    lone.feed(red(0, b"abc", session=SessionId(REMOTE, 4)))
+    numbers = [session.session.number for session in lone.engine._receiver.table]
+    assert numbers == [1, 2, 4]
+    # The evicted session is told so when it comes back.
+    lone.feed(red(0, b"abc", session=SessionId(REMOTE, 0)))
+    assert (
+        cancel(SessionId(REMOTE, 0), by_sender=False, reason=CancelReason.SYS_CNCLD) in lone.said()
+    )
+
+
+def test_the_memory_of_half_blocks_is_bounded() -> None:
+    lone = Lone(import_bytes_max=200_000)
+    for number in range(400):
+        session = SessionId(REMOTE, number)
+        lone.feed(*(red(at, bytes(1000), session=session) for at in range(0, 5000, 1000)))
+    assert lone.engine._receiver.table.allocated <= 200_000
+
+
+def test_floods_of_checkpoints_are_bounded() -> None:
+    lone = Lone(reports_max=5)
+    for serial in range(1, 20):
+        lone.feed(red(0, b"abc", checkpoint=serial))
+        note_all(lone)
+    assert lone.engine.counters()["violations"] == 14
+    assert len(lone.said()) == 5
+
+
+def test_floods_of_violations_are_counted_but_not_repeated() -> None:
+    lone = Lone(violations_max=3)
+    for _ in range(100):
+        lone.feed_octets(b"\xff")
+    assert lone.events() == [PeerViolation("LTP version 15", "RFC 5326 §3.1")] * 3
+    assert lone.engine.counters()["segments_malformed"] == 100
+    lone.feed_octets(b"\xff")
+    assert len(lone.events()) == 1
+
+
+def test_closed_sessions_are_forgotten_in_time() -> None:
+    lone = Lone(closed_max=3)
+    for number in range(10):
+        session = SessionId(REMOTE, number)
+        lone.feed(red(0, b"abc", checkpoint=7, end=True, session=session))
+        lone.engine.accept(session, lone.now)
+        lone.feed(*(ack(segment) for segment in lone.said()))
+    assert len(lone.engine._receiver.table._closed) == 3
+
+
+def test_acknowledgements_queue_up_only_so_far() -> None:
+    lone = Lone(acks_max=4)
+    lone.link(tx_up=False)
+    for number in range(10):
+        lone.feed(cancel(SessionId(REMOTE, number), by_sender=True))
+    lone.link()
+    assert len(lone.said()) == 4
+    assert lone.engine.counters()["acks_dropped"] == 6
+
+
+@pytest.mark.parametrize("accept", [True, False])
+def test_strangers(accept: bool) -> None:
+    lone = Lone(accept_unknown_engines=accept)
+    stranger = SessionId(99, 1)
+    lone.feed(red(0, b"abc", checkpoint=7, end=True, session=stranger))
+    assert len(lone.events()) == accept
+    lone.feed(cancel(stranger, by_sender=True), cancel(stranger, by_sender=False))
+    said = lone.said()
+    assert (cancel_ack(stranger, to_sender=True) in said) is accept
+    assert cancel_ack(stranger, to_sender=False) not in said
+
+
+# --------------------------------------------------------------------------------- datagrams
+
+
+def test_several_segments_in_one_datagram() -> None:
+    lone = Lone()
+    octets = encode_segment(red(0, b"abc")) + encode_segment(red(3, b"d", checkpoint=1, end=True))
+    lone.feed_octets(octets)
+    assert bytes(held_block(lone).data) == b"abcd"
+
+
+def test_extensions_are_skipped() -> None:
+    lone = Lone()
+    for offset, header in ((0, ()), (3, (Extension(0, b"\x01\x02"),)), (6, ())):
+        segment = DataSegment(
+            session=THEIRS,
+            kind=SegmentType.RED,
+            client_service=1,
+            offset=offset,
+            data=b"abc",
+            header=header,
+            trailer=header,
+        )
+        lone.feed(segment)
+    lone.feed(red(9, b"z", checkpoint=1, end=True))
+    assert bytes(held_block(lone).data) == b"abcabcabcz"
+
+
+def test_octets_after_a_segment_are_a_violation_but_do_not_undo_it() -> None:
+    lone = Lone()
+    lone.feed_octets(encode_segment(red(0, b"abc", checkpoint=1, end=True)) + b"\xff\xff")
+    events = lone.events()
+    assert [type(event) for event in events] == [BlockReceived, PeerViolation]
+
+
+def test_a_train_of_wrong_size_is_no_danger() -> None:
+    lone = Lone()
+    lone.engine.receive(Train(b"", 5), lone.now)
+    lone.engine.receive(Train(encode_segment(red(0, b"abc")), 0), lone.now)
+    lone.feed_octets(encode_segment(red(0, b"abc")), size=1000)
+    assert lone.engine.counters()["data_bytes_duplicate"] == 0
+
+
+def test_nothing_is_said_of_a_cancel_ack_for_nothing() -> None:
+    lone = Lone()
+    lone.feed(
+        CancelAck(session=SessionId(1, 5), to_sender=True),
+        CancelAck(session=THEIRS, to_sender=False),
+    )
+    assert (lone.said(), lone.events()) == ([], [])

@@ -1,0 +1,146 @@
+"""Jobs while both nodes are killed at any commit: run as their policy says, counted once."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stack.services.files import FilesService
+from stack.services.files.state import SPACE_OUT, OutSpec
+from stack.services.jobs import JobClient, JobContext, JobState, JobStatus, RetryPolicy
+from stack.services.jobs.state import SPACE_CLIENT, ClientJob
+from tests.services.fake_port import Faults, run_through_crashes
+from tests.services.helpers import SAT_EID, SMALL, make_file, running, until, virtual
+from tests.services.job_nodes import JobNodes
+
+Crashes = list[tuple[int, bool]]
+crashes = st.lists(st.tuples(st.integers(1, 15), st.booleans()), max_size=5)
+
+
+def run_job(
+    tmp: Path,
+    seed: int,
+    at_gs: Crashes,
+    at_sat: Crashes,
+    faults: Faults,
+    retry: RetryPolicy,
+) -> tuple[JobStatus, list[int], bytes]:
+    """One job through the given crashes: its last status, the attempts begun, and its input."""
+    content = make_file(tmp / "in.bin", 700)
+    begun: list[int] = []
+
+    async def handler(context: JobContext) -> None:
+        begun.append(context.attempt)
+        context.output(f"attempt-{context.attempt}.txt").write_text("partial")
+        await asyncio.sleep(3)
+        context.output("copy.bin").write_bytes(context.inputs[0].read_bytes())
+
+    async def main() -> JobStatus:
+        nodes = JobNodes(tmp, {"h": handler}, faults, seed=seed)
+        # What `submit` has promised before the crash holds after it.
+        job = await nodes.client.submit(SAT_EID, "h", {}, [tmp / "in.bin"], retry=retry)
+
+        def closed() -> bool:
+            record = nodes.gs.state[SPACE_CLIENT, job.hex()]
+            return ClientJob.decode(record).closed
+
+        async with running(
+            run_through_crashes(nodes.gs, nodes.run_client, at_gs),
+            run_through_crashes(nodes.sat, nodes.run_server, at_sat),
+        ):
+            await until(closed)
+            await asyncio.sleep(1000)
+        # Results were made part of the store once: one object for each announced output.
+        sent = [
+            OutSpec.decode(value)
+            for (space, key), value in nodes.sat.state.items()
+            if space == SPACE_OUT and key.startswith("spec/")
+        ]
+        view = nodes.gs.restart_view()
+        status = JobClient(view, FilesService(view, tmp / "gs", SMALL)).status(job)
+        assert {spec.object_id for spec in sent} == {ref.object_id for ref in status.outputs}
+        assert nodes.leftovers() == []
+        return status
+
+    return virtual(main), begun, content
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32), at_gs=crashes, at_sat=crashes)
+def test_crashes_anywhere(seed: int, at_gs: Crashes, at_sat: Crashes) -> None:
+    with tempfile.TemporaryDirectory() as tmp:
+        status, begun, content = run_job(
+            Path(tmp),
+            seed,
+            at_gs,
+            at_sat,
+            Faults(jitter_s=0.5, loss=0.1, duplicate=0.2),
+            RetryPolicy(attempts=50),
+        )
+        assert status.state is JobState.FINISHED
+        assert status.complete
+        # Only the last run's output counts; an attempt may be cut off before its handler began.
+        assert sorted(status.files) == [f"attempt-{status.attempts}.txt", "copy.bin"]
+        assert status.files["copy.bin"].read_bytes() == content
+        assert begun == sorted(set(begun))
+        assert begun[-1] == status.attempts
+        assert len(begun) <= 1 + len(at_sat)
+
+
+@pytest.mark.parametrize("applies", [False, True])
+@pytest.mark.parametrize("commit", range(1, 13))
+def test_each_commit_of_the_server(tmp_path: Path, commit: int, applies: bool) -> None:
+    status, begun, _ = run_job(
+        tmp_path, 1, [], [(commit, applies)], Faults(), RetryPolicy(attempts=3)
+    )
+    assert status.state is JobState.FINISHED
+    assert status.complete
+    assert 1 <= len(begun) <= 2
+
+
+@pytest.mark.parametrize(
+    ("retry", "runs"),
+    [
+        (RetryPolicy(after_crash="report"), 1),
+        (RetryPolicy(attempts=2, after_crash="repeat"), 2),
+        (RetryPolicy(attempts=1, after_crash="repeat"), 1),
+    ],
+)
+def test_a_run_cut_off_is_reported_or_repeated(
+    tmp_path: Path, retry: RetryPolicy, runs: int
+) -> None:
+    """A handler that brings its node down each time: its policy bounds how often."""
+    begun: list[int] = []
+
+    async def main() -> JobStatus:
+        nodes = JobNodes(tmp_path)
+
+        async def deadly(context: JobContext) -> None:
+            begun.append(context.attempt)
+            context.output("partial.txt").write_text("partial")
+            nodes.sat.port.dead = True
+            nodes.sat.crashed.set()
+            await asyncio.sleep(1e6)
+
+        nodes.handlers["deadly"] = deadly
+        job = await nodes.client.submit(SAT_EID, "deadly", retry=retry)
+        async with running(
+            nodes.client_files.run(),
+            nodes.client.run(),
+            run_through_crashes(nodes.sat, nodes.run_server, [(0, False)] * 6),
+        ):
+            status = await nodes.client.wait(job)
+        assert nodes.leftovers() == []
+        return status
+
+    status = virtual(main)
+    assert status.state is JobState.FAILED
+    assert "cut off" in status.text
+    assert status.attempts == runs
+    assert begun == list(range(1, runs + 1))
+    assert status.outputs == ()
