@@ -123,7 +123,9 @@ class NodeConfig:
     data_dir: str
     """Folder of the store, received files and job state; made if absent."""
 
-    agent: AgentConfig
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    """Rules of the bundle protocol."""
+
     store: StoreSection = field(default_factory=StoreSection)
     security: SecurityConfig = field(default_factory=SecurityConfig)
     contacts: ContactsConfig = field(default_factory=ContactsConfig)
@@ -194,13 +196,9 @@ def parse_config(data: Mapping[str, Any], base: Path) -> NodeConfig:
     if not isinstance(node, str):
         raise ConfigError("id", "the node id is missing", 'write id = "dtn://name/"')
     _node_id("id", node)
-    agent = dict(data.get("agent", {}))
-    if "node_id" in agent:
-        raise ConfigError("agent.node_id", "is taken from id", "remove this line")
-    data["agent"] = {**agent, "node_id": node}
     reject_unknown(data, NodeConfig, "")
     try:
-        config = msgspec.convert(data, NodeConfig, dec_hook=_decode, strict=True)
+        config = msgspec.convert(data, NodeConfig, strict=True)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at `$")
         key = where.rstrip("`").lstrip(".") or "configuration"
@@ -225,12 +223,6 @@ def _node_id(key: str, text: str) -> Eid:
             key, f"{text!r} is an endpoint, not a node", f'did you mean "{eid.node}"?'
         )
     return eid
-
-
-def _decode(kind: type, value: Any) -> Any:
-    if kind is Eid:
-        return Eid.parse(value)
-    raise TypeError(f"no way to read a {kind.__name__} from TOML")
 
 
 def _resolve(config: NodeConfig, base: Path) -> NodeConfig:

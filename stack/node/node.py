@@ -117,6 +117,7 @@ class Node:
         )
         reserved = self._store.read(AGENT_SPACE, "sequence")
         self._agent = agent = BundleAgent(
+            self.node_id,
             config.agent,
             forwarder,
             security=build.make_security(config, environment, trace),

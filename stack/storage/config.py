@@ -17,7 +17,8 @@ class StoreConfig:
 
     quota_bytes: int = 16 * 1024**3
     """Octets of encoded bundles held at most.  Files take up to `1 / compact_below` times as
-    much (dead payload waits for compaction) plus about 300 octets a bundle and 100 a key."""
+    much (dead payload waits for compaction) and two log files, and about 300 octets a bundle and
+    100 a key."""
 
     quota_bundles: int = 10_000_000
     """Bundles held at most: bounds the memory of the agent's queues, which `quota_bytes` does not
@@ -43,8 +44,9 @@ class StoreConfig:
     ones mean more files (16 GiB are 256 files of 64 MiB)."""
 
     compact_below: float = 0.5
-    """A sealed log file with less than this part alive is copied together, in small steps.
-    Larger values save disk and cost writes: at 0.5, at most one octet copied for one freed."""
+    """When less than this part of the sealed log files is alive, and more than one file's worth
+    is dead, the file with least alive is copied to the end of the log, in small steps.  Larger
+    values save disk and cost writes: at 0.5, at most one octet is copied for one freed."""
 
     cache_bytes: int = 64 * 1024**2
     """Page cache of the writing connection; it should hold the index pages in use."""

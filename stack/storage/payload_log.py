@@ -40,6 +40,8 @@ class PayloadLog:
         self._segment = 0
         self._tail = 0
         self._fd = -1
+        self.octets = 0
+        """Octets in all files, dead ones included."""
         self._readers: OrderedDict[int, int] = OrderedDict()
 
     def adopt(self, alive: Collection[int]) -> None:
@@ -52,6 +54,7 @@ class PayloadLog:
             segment = int(match[1])
             if segment in alive:
                 self._sizes[segment] = path.stat().st_size
+                self.octets += self._sizes[segment]
             else:
                 path.unlink()
             self._segment = max(self._segment, segment)
@@ -86,6 +89,7 @@ class PayloadLog:
     def keep(self, octets: int) -> None:
         """The last append is referred to: the next one goes behind it."""
         self._tail += octets
+        self.octets += octets
         self._sizes[self._segment] = self._tail
 
     def abandon(self) -> None:
@@ -109,6 +113,11 @@ class PayloadLog:
             self._readers.move_to_end(segment)
         return os.pread(fd, size, start)
 
+    @property
+    def active_octets(self) -> int:
+        """Octets in the file that still takes more."""
+        return self._tail
+
     def sealed_size(self, segment: int) -> int:
         """Octets in a file that takes no more, or 0 for the one that does."""
         return 0 if segment == self._segment else self._sizes.get(segment, 0)
@@ -118,7 +127,7 @@ class PayloadLog:
         fd = self._readers.pop(segment, -1)
         if fd >= 0:
             os.close(fd)
-        self._sizes.pop(segment, None)
+        self.octets -= self._sizes.pop(segment, 0)
         # A file that cannot be deleted now is deleted when the store is opened next.
         with contextlib.suppress(OSError):
             self._path(segment).unlink()

@@ -67,11 +67,6 @@ class Reader:
                 first = last
         return wires, damaged
 
-    def payload(self, segment: int, start: int, size: int) -> bytes:
-        """Octets from the log: fewer, or none, when they are not there."""
-        with self.lock:
-            return self._payload(segment, start, size)
-
     def page(self, after: int, limit: int) -> list[BundleRow]:
         """The next `limit` rows behind ref `after`, which may be damaged."""
         with self.lock:

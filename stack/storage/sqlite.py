@@ -22,7 +22,7 @@ from stack.storage.config import StoreConfig
 from stack.storage.migrations import migrate
 from stack.storage.payload_log import PayloadLog, sync_directory
 from stack.storage.reading import Damaged, Reader
-from stack.storage.rows import BundleRow, wire_checksum
+from stack.storage.rows import BundleRow
 from stack.storage.staged import Staged
 from stack.storage.staging import FIRST_KEY, Staging
 from stack.storage.tally import Tally
@@ -57,7 +57,6 @@ class SqliteStore:
         self._trace = trace
         self._damaged = 0
         self._tally = Tally()
-        self._sparse: set[int] = set()
         self._forget_after = FIRST_KEY
         self._writing = threading.Lock()
         self._closed = False
@@ -120,21 +119,30 @@ class SqliteStore:
         return self._stage(lambda staging: staging.expire(now_ms, limit))
 
     def tidy(self) -> bool:
-        """Copy a bounded part of a log file in which little is alive to the end of the log."""
-        if not self._sparse:
+        """Copy a bounded part of the log file in which least is alive to the end of the log."""
+        if not self.untidy:
             return False
         try:
             self._report(self._stage(self._compact).finish())
         except StoreError as error:  # nobody asked for it, and what was committed stays so
-            self._sparse.clear()
             self._trace("store.tidy_failed", {"error": str(error)})
             return False
         return True
 
     @property
     def untidy(self) -> bool:
-        """Whether `tidy` would do something."""
-        return bool(self._sparse)
+        """Whether so much in the sealed log files is dead that `tidy` has something to do."""
+        log = self._log
+        sealed = log.octets - log.active_octets
+        if sealed <= self._config.segment_bytes:
+            return False
+        segments = self._tally.segments
+        alive = self._tally.octets
+        for segment in (0, self._active):
+            if segment in segments:
+                alive -= segments[segment][1]
+        surplus = sealed - self._config.segment_bytes
+        return surplus * self._config.compact_below > alive
 
     def close(self) -> None:
         """Close every file; closing twice is harmless."""
@@ -190,44 +198,36 @@ class SqliteStore:
             self._writing.release()
 
     def _retire(self, changed: Iterable[int]) -> None:
-        """Remove log files in which nothing is alive any more; note those with little."""
+        """Remove log files in which nothing is alive any more."""
         active = self._log.place()[0]
         for segment in {*changed, self._active}:
-            size = self._log.sealed_size(segment)
-            if not size:
-                continue
-            alive = self._tally.segments.get(segment)
-            if alive is None:
-                self._sparse.discard(segment)
+            if segment not in self._tally.segments and self._log.sealed_size(segment):
                 with self._reader.lock:  # nobody is reading from it now, and nobody will
                     self._log.remove(segment)
-            elif alive[1] < size * self._config.compact_below:
-                self._sparse.add(segment)
         self._active = active
 
     def _compact(self, staging: Staging) -> Damaged:
-        segment = min(self._sparse)
+        segments = self._tally.segments
+        sealed = [segment for segment in segments if self._log.sealed_size(segment)]
+        if not sealed:
+            return []
+        emptiest = min(sealed, key=lambda each: segments[each][1] / self._log.sealed_size(each))
         rows: list[BundleRow] = []
-        wires: list[bytes] = []
         damaged: Damaged = []
         budget = COMPACT_BYTES
-        for found in self._db.execute(sql.SELECT_IN_SEGMENT, (segment, sql.ROWS_MAX)).fetchall():
+        for found in self._db.execute(sql.SELECT_IN_SEGMENT, (emptiest, sql.ROWS_MAX)).fetchall():
             row = BundleRow(*found)
-            intact = row.intact()
-            wire = self._reader.payload(segment, row.start, row.size) if intact else b""
-            if intact and wire_checksum(row.ref, wire) == row.wire_check:
+            if row.intact():
                 rows.append(row)
-                wires.append(wire)
+                budget -= row.size
             else:
-                damaged.append((row.ref, wire))
-            budget -= len(wire)
+                damaged.append((row.ref, b""))
             if budget <= 0:
                 break
+        wires, bad = self._reader.wires([row.ref for row in rows])
+        damaged += bad
         staging.drop_damaged([ref for ref, _ in damaged])
-        if rows:
-            staging.relocate(rows, wires)
-        elif not damaged:
-            self._sparse.discard(segment)  # the tally of a damaged database was wrong
+        staging.relocate([row for row in rows if row.ref in wires], wires)
         return damaged
 
     # Reading

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stack.core.errors import LocalError
 from stack.core.train import Buffer
@@ -136,16 +136,16 @@ class Staging:
         # Where the key itself is what was damaged, only a search through all of them finds it.
         self.change.keys -= sql.delete(self._db, sql.DELETE_SEEN_REF, refs)
 
-    def relocate(self, rows: Sequence[BundleRow], wires: Sequence[bytes]) -> None:
+    def relocate(self, rows: Sequence[BundleRow], wires: Mapping[int, Buffer]) -> None:
         """Append the octets of `rows` to the log again, at its end."""
         segment, start = self._log.place()
         updates = []
-        for row, wire in zip(rows, wires, strict=True):
+        for row in rows:
             new = row.moved(segment, start + self.octets)
             updates.append((new.segment, new.start, new.row_check, new.ref))
             self.change.count(-1, -row.size, row.priority, row.place, row.segment)
             self.change.count(1, row.size, row.priority, row.place, segment)
-            self.buffers.append(wire)
+            self.buffers.append(wires[row.ref])
             self.octets += row.size
         self._db.executemany(sql.UPDATE_SEGMENT, updates)
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from stack.core.errors import LocalError
 from stack.core.sansio import Trace, no_trace
-from stack.ports.store import Committed, Op, Put, Stored
+from stack.ports.store import Committed, Op, Put, Release, Stored
 from stack.storage.staged import Staged, StagingStore
 
 CROWD: Final = 4
@@ -42,7 +42,7 @@ class WriterConfig:
     """While requests come in bulk, the least time from the start of one transaction to the next.
     Each costs some 0.3 ms of CPU however small it is; without this, a fast disk means many small
     transactions.  Larger values delay acknowledgements.  Callers that wait for one answer before
-    they go on never wait for this."""
+    they go on never wait for this; requests of nothing but releases always do."""
 
     backlog_bytes: int = 64 * 1024**2
     """Octets waiting at which `StoreWriter.full` says so, and `commit` waits for room."""
@@ -51,7 +51,7 @@ class WriterConfig:
 class _Request:
     """One caller's operations, which are committed together."""
 
-    __slots__ = ("done", "failed", "octets", "ops", "puts")
+    __slots__ = ("done", "failed", "octets", "ops", "puts", "urgent")
 
     def __init__(
         self,
@@ -64,10 +64,15 @@ class _Request:
         self.failed = failed
         self.puts = 0
         self.octets = 0
+        self.urgent = False
+        """Somebody waits for it: all but releases, which free room and nothing else."""
         for op in ops:
-            if type(op) is Put:
+            kind = type(op)
+            if kind is Put:
                 self.puts += 1
-                self.octets += len(op.wire)
+                self.octets += len(op.wire)  # type: ignore[union-attr]
+            if kind is not Release:
+                self.urgent = True
 
 
 class _Expiry:
@@ -110,6 +115,7 @@ class StoreWriter:
         self._alone: deque[_Request] = deque()
         """Requests of a transaction that failed: each is tried again by itself."""
         self._waiting_ops = 0
+        self._urgent = 0
         self._backlog = 0
         self._busy = False
         self._closing = False
@@ -135,6 +141,7 @@ class StoreWriter:
         request = _Request(ops, done, failed)
         self._waiting.append(request)
         self._waiting_ops += len(ops)
+        self._urgent += request.urgent
         self._backlog += request.octets
         self._schedule()
 
@@ -161,6 +168,7 @@ class StoreWriter:
             raise LocalError("the store writer is closed")
         future: asyncio.Future[list[Stored]] = self._loop.create_future()
         self._waiting.append(_Expiry(limit, future))
+        self._urgent += 1
         self._schedule()
         return await future
 
@@ -182,6 +190,7 @@ class StoreWriter:
     async def close(self) -> None:
         """Commit what was submitted, take no more, end the thread.  The store stays open."""
         self._closing = True
+        self._schedule()
         await self.flush()
         if self._worker is not None:
             self._worker.close()
@@ -198,15 +207,17 @@ class StoreWriter:
     def _schedule(self) -> None:
         if self._busy or not (self._waiting or self._alone):
             return
-        wait_until = self._started + self._config.spacing_ns / 1e9
+        now = self._loop.time()
+        since = self._started if self._urgent else now
+        wait_until = since + self._config.spacing_ns / 1e9
         at_once = (
-            not self._crowded
+            (not self._crowded and self._urgent > 0)
             or self._worker is None
             or self._waiting_ops >= self._config.batch_ops
             or self._backlog >= self._config.batch_bytes
             or self._closing
             or bool(self._alone)
-            or self._loop.time() >= wait_until
+            or now >= wait_until
         )
         if self._wakeup is not None:
             if self._wakeup_at_once or not at_once:
@@ -232,6 +243,7 @@ class StoreWriter:
                 staged = self._store.stage(batch[0].ops, self._now_ms())
             elif isinstance(self._waiting[0], _Expiry):
                 expiry = self._waiting.popleft()  # type: ignore[assignment]
+                self._urgent -= 1
                 assert expiry is not None
                 staged = self._store.stage_expire(self._now_ms(), expiry.limit)
             else:
@@ -268,6 +280,7 @@ class StoreWriter:
             batch.append(request)
             waiting.popleft()
         self._waiting_ops -= sum(len(request.ops) for request in batch)
+        self._urgent -= sum(request.urgent for request in batch)
         return batch
 
     def _finish(

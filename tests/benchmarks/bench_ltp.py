@@ -24,7 +24,6 @@ from pathlib import Path
 
 from stack.adapters.loop import run
 from stack.core.eid import Eid
-from stack.engines.bundle_agent import AgentConfig
 from stack.engines.ltp import LtpConfig
 from stack.node.config import LinkConfig, LogConfig, NodeConfig, SecurityConfig, StoreSection
 from stack.node.node import Node
@@ -61,7 +60,6 @@ def node_config(
     return NodeConfig(
         id=f"dtn://{name}/",
         data_dir=str(root / name),
-        agent=AgentConfig(node_id=Eid.parse(f"dtn://{name}/")),
         store=StoreSection(kind=kind),
         security=SecurityConfig(
             key_file=str(root / "keys.toml") if secure else "",

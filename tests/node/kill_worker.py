@@ -14,7 +14,6 @@ from pathlib import Path
 from stack.adapters.loop import run
 from stack.core.clock import MILLISECOND
 from stack.core.eid import Eid
-from stack.engines.bundle_agent import AgentConfig
 from stack.engines.ltp import LtpConfig
 from stack.node.config import LinkConfig, LogConfig, NodeConfig, SecurityConfig
 from stack.node.node import Node
@@ -37,7 +36,6 @@ def config(role: str, root: Path) -> NodeConfig:
     return NodeConfig(
         id=f"dtn://{role}/",
         data_dir=str(root / role),
-        agent=AgentConfig(node_id=Eid.parse(f"dtn://{role}/")),
         security=SecurityConfig(key_file=str(root / "keys.toml")),
         log=LogConfig(level="off"),
         links=(

@@ -13,7 +13,6 @@ from link_models.clock import VirtualLoop
 from link_models.network import VirtualNetwork, VirtualPort
 from link_models.rng import Streams
 from stack.contacts.plan import Plan
-from stack.core.eid import Eid
 from stack.engines.bundle_agent import AgentConfig
 from stack.engines.ltp import LtpConfig
 from stack.fec.config import FecConfig
@@ -109,7 +108,7 @@ class World:
         config = NodeConfig(
             id=f"dtn://{name}/",
             data_dir=str(self.root / name),
-            agent=AgentConfig(node_id=Eid.parse(f"dtn://{name}/"), **(agent or {})),
+            agent=AgentConfig(**(agent or {})),
             security=SecurityConfig(
                 key_file=str(self.keys) if self.protect else "",
                 protect="all" if self.protect else "none",
@@ -138,6 +137,4 @@ class World:
         def trace(event: str, fields: dict[str, Any]) -> None:
             self.events.append((name, event, fields))
 
-        return Node(
-            config, handlers=handlers, environment=environment, plan=plan, trace=trace
-        )
+        return Node(config, handlers=handlers, environment=environment, plan=plan, trace=trace)

@@ -42,6 +42,7 @@ class FakeNet:
         self.nodes: dict[Eid, FakeNode] = {}
         self.up = True
         self.lose: Callable[[Eid, Eid, bytes], bool] = lambda source, destination, payload: False
+        self.logging = True
         self.log: list[tuple[Eid, Eid, bytes]] = []
         """Every bundle sent: source, destination, payload."""
 
@@ -121,7 +122,8 @@ class FakeNode:
             ids.append(BundleId(source, now_ms, self.sequence))
             expires_ms = now_ms + outgoing.lifetime_ms
             self.outbound.append(_Bundle(ids[-1], outgoing, expires_ms))
-            self.net.log.append((source, outgoing.destination, bytes(outgoing.payload)))
+            if self.net.logging:
+                self.net.log.append((source, outgoing.destination, bytes(outgoing.payload)))
         if self.net.up:
             asyncio.get_running_loop().call_soon(self.drain)
         return ids

@@ -66,11 +66,13 @@ def files_on(port: FakePort, directory: Path, config: FilesConfig = SMALL) -> Fi
     return FilesService(port, directory, config)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 1e6) -> None:
-    """Wait, in virtual time and ever more patiently, until `condition` holds."""
+async def until(
+    condition: Callable[[], bool], seconds: float = 1e6, *, step_s: float = 0.25
+) -> None:
+    """Wait, in the loop's time and ever more patiently, until `condition` holds."""
     waited = 0.0
     while not condition():
         assert waited < seconds, "it never came true"
-        step = max(0.25, waited / 20)
+        step = max(step_s, waited / 20)
         await asyncio.sleep(step)
         waited += step

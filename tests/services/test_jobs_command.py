@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ from stack.services.jobs import (
     run_command,
 )
 from stack.services.jobs.runner import CAPTURE_BYTES
-from tests.services.helpers import SAT_EID, make_file
-from tests.services.job_nodes import JobNodes
+from tests.services.helpers import SAT_EID, make_file, until
+from tests.services.job_nodes import QUICK, JobNodes
 
 PYTHON = sys.executable
 ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
@@ -87,7 +88,7 @@ def test_memory_limit(tmp_path: Path) -> None:
 
 
 def test_file_size_limit(tmp_path: Path) -> None:
-    code = "open('big', 'wb').write(bytes(5000))"
+    code = "f = open('big', 'wb'); f.write(bytes(5000)); f.close()"
     assert python(tmp_path, code, output_bytes=5000).exit_code == 0
     result = python(tmp_path, code, output_bytes=4999)
     assert result.exit_code != 0
@@ -108,7 +109,7 @@ def test_a_child_left_behind_is_killed_too(tmp_path: Path) -> None:
     )
     result = python(tmp_path, code)  # returns although the child holds our pipes
     assert result.exit_code == 0
-    assert not alive(int(result.stdout))
+    asyncio.run(until(lambda: not alive(int(result.stdout)), 10.0, step_s=0.01))
 
 
 def alive(pid: int) -> bool:
@@ -121,19 +122,21 @@ def alive(pid: int) -> bool:
 
 
 def test_cancelling_kills_the_group(tmp_path: Path) -> None:
-    code = "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(600)"
+    code = (
+        "import os, pathlib, time;pathlib.Path('pid').write_text(str(os.getpid()));time.sleep(600)"
+    )
     command = Command([PYTHON, "-c", code], str(tmp_path), ENVIRONMENT, JobLimits())
 
     async def main() -> None:
         task = asyncio.ensure_future(run_command(command))
-        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-            await asyncio.sleep(0.01)
+        file = tmp_path / "pid"
+        await until(lambda: file.exists() and file.read_text() != "", step_s=0.01)
         pid = int((tmp_path / "pid").read_text())
         assert alive(pid)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert not alive(pid)
+        await until(lambda: not alive(pid), 10.0, step_s=0.01)
 
     asyncio.run(main())
 
@@ -232,10 +235,6 @@ def test_jobs_of_commands(tmp_path: Path) -> None:
     }
 
     async def main() -> dict[str, tuple[JobState, str, int | None]]:
-        from dataclasses import replace
-
-        from tests.services.job_nodes import QUICK
-
         config = replace(QUICK, watch_s=0.02, concurrency=6)
         nodes = JobNodes(tmp_path, handlers, config=config)
         nodes.net.faults.delay_s = 0.001
@@ -255,8 +254,8 @@ def test_jobs_of_commands(tmp_path: Path) -> None:
             short = JobLimits(time_s=0.3)
             jobs["timeout"] = await client.submit(SAT_EID, "sleeps", limits=short)
             jobs["cancelled"] = await client.submit(SAT_EID, "sleeps", limits=long)
-            while client.status(jobs["cancelled"]).state is not JobState.RUNNING:
-                await asyncio.sleep(0.01)
+            cancelled = jobs["cancelled"]
+            await until(lambda: client.status(cancelled).state is JobState.RUNNING, step_s=0.01)
             await client.cancel(jobs["cancelled"])
             statuses = {name: await client.wait(job) for name, job in jobs.items()}
         copied = statuses["copy"].files

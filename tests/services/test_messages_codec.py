@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.services.codec import DEPTH_MAX, ITEMS_MAX, Item, decode, encode
 from stack.services.files import messages as files
@@ -88,7 +89,7 @@ def test_what_is_refused(data: bytes, words: str) -> None:
 
 
 def test_depth_at_the_bound() -> None:
-    assert decode(b"\x81" * DEPTH_MAX + b"\x01", "test")
+    assert decode(b"\x81" * DEPTH_MAX + b"\x01", "test").section == "test"
 
 
 @given(some.offers | some.repairs | some.receipts | some.file_cancels)
@@ -150,15 +151,9 @@ def test_damaged_records_raise_only_decode_errors(data: bytes) -> None:
         return
 
 
-def _spec() -> bytes:
-    from stack.core.eid import Eid
-
-    return OutSpec(
-        bytes(16), "/x", Eid.parse("dtn://a/files"), "x", 10, bytes(32), 0, 256, 1, "", 5, 0
-    ).encode()
-
-
-_SPEC = _spec()
+_SPEC = OutSpec(
+    bytes(16), "/x", Eid.parse("dtn://a/files"), "x", 10, bytes(32), 0, 256, 1, "", 5, 0
+).encode()
 
 
 @given(some.names)

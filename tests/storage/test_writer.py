@@ -316,6 +316,33 @@ def test_crowds_are_put_together_and_others_do_not_wait() -> None:
     run(main)
 
 
+def test_releases_alone_wait_for_company() -> None:
+    async def main() -> None:
+        store = Watched()
+        config = WriterConfig(spacing_ns=3_600_000_000_000)
+        writer = StoreWriter(store, lambda: NOW_MS, config=config)
+        refs = (await writer.commit([put(1), put(2), put(3)])).refs
+        done: list[int] = []
+        for ref in refs[:2]:
+            writer.submit([Release(ref)], lambda refs, evicted: done.append(len(refs)))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert store.batches == [3]
+        await writer.commit([put(4)])
+        assert store.batches == [3, 3]
+        assert done == [0, 0]
+        writer.submit([Release(refs[2])], lambda refs, evicted: done.append(len(refs)))
+        await writer.expire(10)
+        assert store.batches == [3, 3, 1]
+        writer.submit([Release(4)], lambda refs, evicted: done.append(len(refs)))
+        await writer.close()
+        assert store.batches == [3, 3, 1, 1]
+        assert len(done) == 4
+        assert store.usage().bundles == 0
+
+    run(main)
+
+
 def hammer(store: StagingStore, inline: bool) -> list[tuple[list[int], list[int]]]:
     """200 tasks that put, load and release through one writer; what each of them was told."""
     told: list[tuple[list[int], list[int]]] = []

@@ -118,6 +118,7 @@ class BundleAgent:
 
     def __init__(
         self,
+        node_id: Eid,
         config: AgentConfig,
         forwarder: Forwarder,
         *,
@@ -130,15 +131,16 @@ class BundleAgent:
         self.entries: dict[int, Entry] = {}
         self.forwarder = forwarder
         self._security = security
-        self._origin = Origin(config, security, sequence_reserved)
-        self._ingress = Ingress(config)
+        self._origin = Origin(node_id, config, security, sequence_reserved)
+        self._ingress = Ingress(node_id, config)
         self._reporter = Reporter(config)
         self._fragments = FragmentLedger(config.reassembly_adus_max)
         self._waiting: dict[str, deque[int]] = {}
         self._ops: list[Op] = []
         self._events: deque[Event] = deque()
         self._trace = trace
-        self._node = str(config.node_id)
+        self.node_id = node_id
+        self._node = str(node_id)
 
     # ---- bundles come in -------------------------------------------------------------------
 
@@ -169,7 +171,7 @@ class BundleAgent:
                 f"bundle_bytes_max {self.config.bundle_bytes_max}: send it as a file"
             )
         lifetime_ms = min(outgoing.lifetime_ms, self.config.lifetime_ms_max)
-        node = self.config.node_id
+        node = self.node_id
         expires_ms = now_ms + lifetime_ms
         return put_for(bundle, wire, node, outgoing.priority, expires_ms, now_ms, required=True)
 
@@ -307,7 +309,7 @@ class BundleAgent:
         if _node_and_service(entry.source)[0] == self._node and self.config.trusted_clock:
             return wire
         bundle = self._decode(wire)
-        return encode_bundle(depart(bundle, self.config.node_id, now_ms - entry.received_ms))
+        return encode_bundle(depart(bundle, self.node_id, now_ms - entry.received_ms))
 
     def forwarded(self, refs: Iterable[int], now_ms: int) -> None:
         """The next node has these bundles durably: they are done here (§5.4 step 6)."""
@@ -375,7 +377,7 @@ class BundleAgent:
 
     def _successor(self, bundle: Bundle, priority: int, expires_ms: int, received_ms: int) -> Put:
         wire = encode_bundle(bundle)
-        node = self.config.node_id
+        node = self.node_id
         return put_for(bundle, wire, node, priority, expires_ms, received_ms, required=True)
 
     def _decode(self, wire: Buffer) -> Bundle:

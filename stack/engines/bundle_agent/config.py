@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stack.core.eid import Eid
 from stack.core.errors import ConfigError
 from stack.core.limits import BUNDLE_BYTES_MAX, LIFETIME_MS_MAX
 
@@ -15,9 +14,6 @@ FRAGMENT_BYTES_MIN = 256
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
     """RFC 9171 §5 leaves these open; each default is the cautious choice."""
-
-    node_id: Eid
-    """The node's own administrative endpoint: `dtn://node/` or `ipn:N.0`."""
 
     trusted_clock: bool = True
     """False: this node does not know the time.  Its bundles carry creation time zero and an age

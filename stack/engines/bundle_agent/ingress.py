@@ -76,7 +76,8 @@ class Refused:
 class Ingress:
     """Checks bundles from outside, whoever sent them."""
 
-    def __init__(self, config: AgentConfig) -> None:
+    def __init__(self, node_id: Eid, config: AgentConfig) -> None:
+        self._node_id = node_id
         self._config = config
         self._mode = LENIENT if config.lenient else STRICT
 
@@ -118,7 +119,7 @@ class Ingress:
             return Refused(bundle, ReportReason.LIFETIME_EXPIRED, "expired_on_arrival", words)
         if changed:
             wire = encode_bundle(bundle)
-        put = put_for(bundle, wire, self._config.node_id, priority, expires_ms, now_ms)
+        put = put_for(bundle, wire, self._node_id, priority, expires_ms, now_ms)
         return Taken(bundle, wire, put, unprocessed)
 
     def _extensions(self, bundle: Bundle) -> tuple[Bundle, bool, bool, int | None, int] | Refused:

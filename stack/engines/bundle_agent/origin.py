@@ -33,13 +33,16 @@ class Origin:
     reservation is written to the store together with the first bundle that uses it.
     """
 
-    def __init__(self, config: AgentConfig, security: Security | None, reserved: int) -> None:
+    def __init__(
+        self, node_id: Eid, config: AgentConfig, security: Security | None, reserved: int
+    ) -> None:
+        self._node_id = node_id
         self._config = config
         self._security = security
         self._sequence = reserved
         self._reserved = reserved
         self._number_crc = config.crc_type
-        self._previous = previous_node(config.node_id)
+        self._previous = previous_node(node_id)
         self._hops = hop_count(config.hop_limit, 1)
 
     def reserve(self, count: int) -> int | None:
@@ -52,7 +55,8 @@ class Origin:
     def make(self, outgoing: Outgoing, now_ms: int, *, admin: bool = False) -> Bundle:
         """One bundle, secured as policy asks.  Raises `SecurityError` when that cannot be done."""
         config = self._config
-        source = config.node_id if admin else config.node_id.with_service(outgoing.service)
+        node_id = self._node_id
+        source = node_id if admin else node_id.with_service(outgoing.service)
         flags = outgoing.report_flags
         if admin:
             flags = IS_ADMIN
@@ -61,7 +65,7 @@ class Origin:
         primary = PrimaryBlock(
             destination=outgoing.destination,
             source=source,
-            report_to=outgoing.report_to or (config.node_id if flags and not admin else Eid.NONE),
+            report_to=outgoing.report_to or (node_id if flags and not admin else Eid.NONE),
             creation_ms=now_ms if config.trusted_clock else 0,
             sequence=self._sequence,
             lifetime_ms=outgoing.lifetime_ms,

@@ -182,7 +182,8 @@ class ExportSession:
         if not every:
             return self.red_bytes
         room = self._checkpoint_room(self.red_bytes, self._next_serial, 0)
-        return min(self.red_bytes, self.sent + (every - 1) * self._step(self.sent) + room)
+        step = self._step(self.red_bytes)  # the shortest of the block
+        return min(self.red_bytes, self.sent + (every - 1) * step + room)
 
     def _emit_green(self, packer: TrainPacker) -> None:
         """The green part; its last segment ends the block (RFC 5326 §6.1)."""

@@ -73,6 +73,7 @@ class Link:
         "_green_bytes",
         "_owlt_ns",
         "_probe_at",
+        "_probes",
         "_silent",
         "_violations",
         "bucket",
@@ -103,6 +104,7 @@ class Link:
         self._owlt_ns = 0
         self._silent = 0
         self._probe_at = 0
+        self._probes = 0
         self._control: dict[ControlKey, _Control] = {}
         self._events: deque[LtpEvent] = deque()
         self._green_bytes = 0
@@ -153,18 +155,25 @@ class Link:
         """
         if self.heard_at > armed_at:
             return True, True
-        self._silent += 1
-        if not self.stalled and self._silent >= self.config.stall_after:
+        if not self.stalled:
+            self._silent += 1
+            if self._silent < self.config.stall_after:
+                return True, False
             self.stalled = True
+            self._probes = 0
+            self._probe_at = now
             self.counters["stalls"] += 1
             self._events.append(LinkStalled())
             self.trace("ltp.stalled", {"peer": self.config.remote_engine_id})
-        if not self.stalled:
-            return True, False
         if now < self._probe_at:
             return False, False
-        self._probe_at = now + self.interval(self._silent // self.config.stall_after)
+        self._probes += 1
+        self._probe_at = now + self.interval(self._probes)
         return True, False
+
+    def probe_wait(self, now: int) -> int:
+        """How long to wait before asking `may_repeat` again after it denied."""
+        return max(self._probe_at - now, 1)
 
     # -------------------------------------------------------------------- control segments
 

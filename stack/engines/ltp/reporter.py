@@ -107,7 +107,7 @@ class Reporter:
         report = session.reports[key.serial]
         again, counts = link.may_repeat(armed_at, now)
         if not again:
-            link.timers.arm(key, now, link.interval(report.attempts))
+            link.timers.arm(key, now, link.probe_wait(now))
             return
         report.attempts += counts
         if report.attempts <= link.config.report_limit:

@@ -277,7 +277,7 @@ class Sender:
         checkpoint = session.checkpoints[key.serial]
         again, counts = link.may_repeat(armed_at, now)
         if not again:
-            link.timers.arm(key, now, link.interval(checkpoint.attempts))
+            link.timers.arm(key, now, link.probe_wait(now))
             return
         checkpoint.attempts += counts
         if checkpoint.attempts > link.config.checkpoint_limit:

@@ -25,17 +25,17 @@ class Exchange:
     """One request under way: iterate over its events, then look at `result`.
 
     Raises `ControlError` in place of a result when the request fails, and with kind `timeout`
-    when `timeout_s` is given and nothing comes for so long.
+    when nothing comes for `patience_s`.
     """
 
-    def __init__(self, path: Path, request: dict[str, Any], timeout_s: float | None) -> None:
+    def __init__(self, path: Path, request: dict[str, Any], patience_s: float | None) -> None:
         self.result: dict[str, Any] = {}
         self._path = path
         self._socket = _connect(path)
         self._lines = self._socket.makefile("rb")
         try:
             self._socket.sendall(encode_line(request))
-            self._socket.settimeout(timeout_s)
+            self._socket.settimeout(patience_s)
         except OSError:
             # It has answered already, most likely with why it does not listen.
             self._socket.settimeout(CONNECT_TIMEOUT_S)
@@ -103,18 +103,18 @@ class ControlClient:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def call(self, op: str, *, timeout_s: float | None = 60.0, **fields: Any) -> dict[str, Any]:
+    def call(self, op: str, *, patience_s: float | None = 60.0, **fields: Any) -> dict[str, Any]:
         """The result of a request, events dropped.  Raises `ControlError`."""
-        with self.open(op, timeout_s=timeout_s, **fields) as exchange:
+        with self.open(op, patience_s=patience_s, **fields) as exchange:
             for _ in exchange:
                 pass
             return exchange.result
 
-    def open(self, op: str, *, timeout_s: float | None = None, **fields: Any) -> Exchange:
+    def open(self, op: str, *, patience_s: float | None = None, **fields: Any) -> Exchange:
         """A request whose events are wanted; use it as a context manager.  Fields that are None
         are left out.  Raises `ControlError`."""
         request = {"op": op} | {key: value for key, value in fields.items() if value is not None}
-        return Exchange(self.path, request, timeout_s)
+        return Exchange(self.path, request, patience_s)
 
 
 def _connect(path: Path) -> socket.socket:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any, Final
 
 from stack.node.control.protocol import ControlError
@@ -68,19 +70,21 @@ class JobOperations:
         return {"jobs": [as_dict(one) for one in found]}
 
     async def watch(self, request: Request, session: Session) -> dict[str, Any]:
-        """Follow a job until it is over and its results are here: events `progress`."""
+        """Follow a job until it is over and its results are here, or for `timeout_s`: events
+        `progress`."""
         job_id = request.object_id("id")
+        timeout_s = request.number("timeout_s", DECADE_S, 0.0, DECADE_S)
         request.finish()
         told: dict[str, Any] = {}
-        while True:
-            status = self._status(job_id)
-            known = as_dict(status)
-            if status.closed:
-                return {"job": known}
-            if known != told:
-                await session.event("progress", job=known)
-                told = known
-            await self._node.port.sleep(EVENT_PERIOD_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not (status := self._status(job_id)).closed:
+                    known = as_dict(status)
+                    if known != told:
+                        await session.event("progress", job=known)
+                        told = known
+                    await self._node.port.sleep(EVENT_PERIOD_S)
+        return {"job": as_dict(self._status(job_id))}
 
     async def cancel(self, request: Request, session: Session) -> dict[str, Any]:
         """Ask the server to stop a job."""

@@ -117,20 +117,24 @@ class TransferOperations:
         return {"transfers": [as_dict(one) for one in self._files.all_progress()]}
 
     async def watch(self, request: Request, session: Session) -> dict[str, Any]:
-        """Follow objects that are sent from here until all are closed: events `progress`."""
+        """Follow objects that are sent from here until all are closed, or for `timeout_s`:
+        events `progress`."""
         ids = request.object_ids("ids")
+        timeout_s = request.number("timeout_s", DECADE_S, 0.0, DECADE_S)
         request.finish()
         if not ids:
             raise wrong("ids", "is empty", "name at least one transfer")
-        with self.changes.following() as changed:
-            while True:
-                changed.clear()
-                states = self._states(ids)
-                if not any(state["open"] for state in states):
-                    return {"transfers": states}
-                await session.event("progress", transfers=states)
-                await changed.wait()
-                await self._node.port.sleep(EVENT_PERIOD_S)
+        with contextlib.suppress(TimeoutError), self.changes.following() as changed:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    changed.clear()
+                    states = self._states(ids)
+                    if not any(state["open"] for state in states):
+                        break
+                    await session.event("progress", transfers=states)
+                    await changed.wait()
+                    await self._node.port.sleep(EVENT_PERIOD_S)
+        return {"transfers": self._states(ids)}
 
     async def cancel(self, request: Request, session: Session) -> dict[str, Any]:
         """Give up objects that are sent from here."""

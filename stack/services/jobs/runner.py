@@ -24,6 +24,9 @@ CAPTURE_BYTES: Final = 64 * 1024
 dropped, so that a talkative command neither blocks nor fills the memory."""
 
 OPEN_FILES_MAX: Final = 256
+_DRAIN_S: Final = 1.0
+"""What a killed command had printed is read within this time, or not at all."""
+
 _ERROR_TAIL_CHARS: Final = 1500
 _PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
 _SLOT: Final = re.compile(r"\{(inputs|output|work|input:\d{1,3}|arg:[A-Za-z0-9._-]+)\}")
@@ -60,7 +63,9 @@ async def run_command(command: Command) -> CommandResult:
     On Linux the kernel also kills the command when this process dies.  Raises `OSError` when
     the program cannot be started.
     """
-    process = await asyncio.create_subprocess_exec(
+    loop = asyncio.get_running_loop()
+    transport, process = await loop.subprocess_exec(
+        _Process,
         *command.argv,
         cwd=command.directory,
         env=dict(command.environment),
@@ -70,26 +75,39 @@ async def run_command(command: Command) -> CommandResult:
         start_new_session=True,
         preexec_fn=_limiter(command.limits),
     )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    readers = [
-        asyncio.ensure_future(_capture(stream)) for stream in (process.stdout, process.stderr)
-    ]
     try:
-        exit_code = await process.wait()
+        await process.exited.wait()
     finally:
         # Also after its own end: children that it left behind hold our pipes open.
-        _kill_group(process.pid)
-        await process.wait()
-        stdout, stderr = await asyncio.gather(*readers)
-    return CommandResult(exit_code, stdout, stderr)
+        _kill_group(transport.get_pid())
+        with contextlib.suppress(TimeoutError):  # one of them may have left the group
+            async with asyncio.timeout(_DRAIN_S):
+                await process.exited.wait()
+                await process.drained.wait()
+        transport.close()
+    exit_code = transport.get_returncode()
+    assert exit_code is not None
+    return CommandResult(exit_code, bytes(process.kept[1]), bytes(process.kept[2]))
 
 
-async def _capture(stream: asyncio.StreamReader) -> bytes:
-    kept = bytearray()
-    while piece := await stream.read(CAPTURE_BYTES):
-        kept += piece[: CAPTURE_BYTES - len(kept)]
-    return bytes(kept)
+class _Process(asyncio.SubprocessProtocol):
+    """Keeps the first octets of both outputs, and tells the end of the process from that of
+    its pipes (which `asyncio.subprocess.Process.wait` does not)."""
+
+    def __init__(self) -> None:
+        self.kept = {1: bytearray(), 2: bytearray()}
+        self.exited = asyncio.Event()
+        self.drained = asyncio.Event()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        kept = self.kept[fd]
+        kept += data[: CAPTURE_BYTES - len(kept)]
+
+    def process_exited(self) -> None:
+        self.exited.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.drained.set()
 
 
 def _kill_group(pid: int) -> None:

@@ -69,9 +69,9 @@ class Harness:
         direct: Sequence[str] = (),
         contacts: Plan | None = None,
     ) -> None:
-        self.config = config or AgentConfig(node_id=Eid.parse(HERE))
+        self.config = config or AgentConfig()
         forwarder = Forwarder(HERE, contacts or plan(), direct=direct)
-        self.agent = BundleAgent(self.config, forwarder, security=security)
+        self.agent = BundleAgent(Eid.parse(HERE), self.config, forwarder, security=security)
         self.wires: dict[int, Buffer] = {}
         self.keys: dict[bytes, int] = {}
         self.puts: dict[int, Put] = {}

@@ -43,7 +43,7 @@ from stack.wire.bundle import (
 )
 from tests.engines.bundle_agent.harness import FAR, HERE, NEXT, NOW, Harness, bundle_for
 
-REPORTING = AgentConfig(node_id=Eid.parse(HERE), status_reports=True)
+REPORTING = AgentConfig(status_reports=True)
 
 
 def numbered(block: CanonicalBlock, number: int, flags: int = 0) -> CanonicalBlock:
@@ -201,7 +201,7 @@ def test_expired_bundles_are_forgotten_and_reported() -> None:
 
 
 def test_a_node_without_a_clock_sends_creation_time_zero_with_an_age() -> None:
-    config = AgentConfig(node_id=Eid.parse(HERE), trusted_clock=False)
+    config = AgentConfig(trusted_clock=False)
     harness = Harness(config=config, direct=[NEXT])
     ref = harness.send(NEXT + "app")
     entry = harness.agent.entries[ref]
@@ -328,7 +328,7 @@ def test_reports_are_off_by_default_and_limited_in_rate() -> None:
     quiet = Harness()
     quiet.arrive(bundle_for(FAR + "app", flags=REPORT_ANY))
     assert reports(quiet) == []
-    config = AgentConfig(node_id=Eid.parse(HERE), status_reports=True, status_reports_per_s=5)
+    config = AgentConfig(status_reports=True, status_reports_per_s=5)
     harness = Harness(config=config)
     for sequence in range(50):
         harness.arrive(bundle_for(FAR + "app", flags=REPORT_RECEPTION, sequence=sequence))
@@ -380,4 +380,4 @@ def test_mutated_bundles_never_raise(data: st.DataObject) -> None:
 def test_configurations_that_cannot_work_are_refused() -> None:
     for wrong in ({"hop_limit": 0}, {"crc_type": 3}, {"fragment_bytes": 10}):
         with pytest.raises(ConfigError):
-            AgentConfig(node_id=Eid.parse(HERE), **wrong)  # type: ignore[arg-type]
+            AgentConfig(**wrong)  # type: ignore[arg-type]

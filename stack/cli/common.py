@@ -1,0 +1,160 @@
+"""What several commands share: options, exit codes, errors, and how a node is found."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final, Never
+
+import typer
+
+from stack.cli.units import parse_duration, parse_rate, parse_share, parse_size
+from stack.core.errors import ConfigError, OrbitferryError
+from stack.node.control.client import ControlClient
+from stack.node.control.protocol import Kind
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+NO_ANSWER: Final = 3
+NOT_RUNNING: Final = 4
+INTERRUPTED: Final = 130
+
+EXIT_CODES: Final = (
+    "Exit codes: 0 done; 1 failed or refused; 2 wrong usage or configuration; 3 no answer in "
+    "time; 4 no node is running; 130 interrupted with Ctrl-C."
+)
+"""Shown by every command's help."""
+
+DEFAULT_CONFIG: Final = "node.toml"
+"""Looked for in the current folder when no node is named."""
+
+CONFIG_BYTES_MAX: Final = 4 * 1024 * 1024
+
+
+class CommandError(OrbitferryError):
+    """A command cannot go on: what happened, what to do, and with which code it ends."""
+
+    def __init__(self, message: str, remedy: str = "", code: int = FAILED) -> None:
+        super().__init__(message + (f" ({remedy})" if remedy else ""))
+        self.message = message
+        self.remedy = remedy
+        self.code = code
+
+
+def code_of(kind: Kind) -> int:
+    """The exit code for an error that a node reports."""
+    match kind:
+        case "usage" | "config":
+            return USAGE
+        case "timeout":
+            return NO_ANSWER
+        case "not_running":
+            return NOT_RUNNING
+    return FAILED
+
+
+def ends_with(code: int) -> Never:
+    """End the command with an exit code."""
+    raise typer.Exit(code)
+
+
+class Priority(StrEnum):
+    """Which bundles go first where they compete."""
+
+    BULK = "bulk"
+    NORMAL = "normal"
+    EXPEDITED = "expedited"
+
+    @property
+    def level(self) -> int:
+        """As it travels."""
+        return list(Priority).index(self)
+
+
+def _parser(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """A parser as typer wants it; it is given defaults too."""
+
+    def parsed(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return parse(value)
+        except ConfigError as error:
+            raise typer.BadParameter(f"{error.message} ({error.remedy})") from None
+
+    return parsed
+
+
+duration = _parser(parse_duration)
+rate = _parser(parse_rate)
+size = _parser(parse_size)
+share = _parser(parse_share)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+NodePath = Annotated[
+    Path | None,
+    typer.Option(
+        "--node",
+        "-n",
+        envvar="ORBITFERRY_NODE",
+        metavar="PATH",
+        help="The running node: its configuration file, data folder or control socket. "
+        f"Default: {DEFAULT_CONFIG} in this folder.",
+    ),
+]
+PriorityOption = Annotated[
+    Priority,
+    typer.Option("--priority", "-p", help="What goes first where traffic competes."),
+]
+
+
+def control_path(node: Path | None) -> Path:
+    """The control socket of the node that the user means.  Raises `ConfigError`.
+
+    The rule is that of `NodeConfig.control_path`, without reading the whole configuration.
+    """
+    if node is None:
+        node = Path(DEFAULT_CONFIG)
+        if not node.exists():
+            raise ConfigError(
+                "--node",
+                f"there is no {DEFAULT_CONFIG} in this folder, and no node is named",
+                "give --node CONFIG, or set ORBITFERRY_NODE",
+            )
+    try:
+        mode = os.stat(node).st_mode
+    except OSError as error:
+        if node.suffix == ".sock":
+            return node
+        raise ConfigError(str(node), error.strerror or str(error), "check --node") from None
+    if stat.S_ISDIR(mode):
+        return node / "control.sock"
+    return node if stat.S_ISSOCK(mode) else _configured(node)
+
+
+def _configured(path: Path) -> Path:
+    try:
+        if path.stat().st_size > CONFIG_BYTES_MAX:
+            raise ConfigError(str(path), "too large for a configuration", "is it the right file?")
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(str(path), f"no configuration: {error}", "check --node") from None
+    base = path.resolve().parent
+    control, data_dir = data.get("control", ""), data.get("data_dir")
+    if isinstance(control, str) and control:
+        return base / control
+    if not isinstance(data_dir, str):
+        raise ConfigError(
+            str(path), "does not say where the node's data is", f"orbitferry config check {path}"
+        )
+    return base / data_dir / "control.sock"
+
+
+def client_of(node: Path | None) -> ControlClient:
+    """A client of the node that the user means.  Raises `ConfigError`."""
+    return ControlClient(control_path(node))

@@ -1,0 +1,106 @@
+"""`orbitferry keys`: key files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stack.cli.common import Json
+from stack.cli.output import emit, say, table
+
+HELP = "Key files: the shared secrets that protect bundles between nodes."
+
+
+def new(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Made with mode 0600.")],
+    name: Annotated[
+        str | None,
+        typer.Option(help="Begins the ids of the keys in logs. Default: the file's name."),
+    ] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help='Nodes that share these keys, such as "dtn://sat*".'),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key file with fresh secrets: one for encryption, one for integrity.
+
+    Every node that shall read the same bundles needs a copy: carry it over a trusted way, not
+    through the network that it protects. An existing file is never overwritten.
+
+    \b
+    Examples:
+      orbitferry keys new keys.toml
+      orbitferry keys new keys.toml --name fleet-2026 --peer "dtn://sat*" --peer "dtn://gs*"
+    """
+    from stack.core.errors import ConfigError
+    from stack.security.keys import load_keys, new_key_file
+
+    label = path.stem if name is None else name
+    patterns = peer or ["*"]
+    for text in (label, *patterns):
+        if not text.isprintable() or '"' in text or "\\" in text:
+            raise ConfigError("--name, --peer", f"{text!r} has quotes or the like", "plain names")
+    import os
+
+    new_key_file(path, os.urandom, label, patterns)
+    ids = [key.id for key in load_keys(path).keys]
+    if as_json:
+        emit({"path": str(path), "keys": ids})
+    else:
+        say(f"{path}: made, mode 0600, with {' and '.join(ids)}; copy it to every node")
+
+
+def show(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A key file.")],
+    as_json: Json = False,
+) -> None:
+    """Show which keys a file holds, never the secrets.
+
+    Two files with the same fingerprint have the same secret.
+
+    \b
+    Examples:
+      orbitferry keys show keys.toml
+    """
+    from stack.security.keys import load_keys
+
+    keys = load_keys(path).keys
+    rows = [
+        {
+            "id": key.id,
+            "kind": key.kind,
+            "bits": 8 * len(key.secret),
+            "peers": list(key.peers),
+            "send": key.send,
+            "fingerprint": fingerprint(key.secret),
+        }
+        for key in keys
+    ]
+    if as_json:
+        for row in rows:
+            emit(row)
+        return
+    table(
+        ("id", "kind", "bits", "nodes", "used to send", "fingerprint"),
+        [
+            (
+                row["id"],
+                row["kind"],
+                row["bits"],
+                ", ".join(key.peers),
+                "yes" if key.send else "no",
+                row["fingerprint"],
+            )
+            for row, key in zip(rows, keys, strict=True)
+        ],
+    )
+
+
+def fingerprint(secret: bytes) -> str:
+    """32 bits of a digest: enough to see that two secrets differ, nothing to find one with."""
+    import hashlib
+
+    return hashlib.sha256(b"orbitferry key fingerprint\0" + secret).hexdigest()[:8]

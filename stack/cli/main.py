@@ -1,0 +1,186 @@
+"""The `orbitferry` program: its commands, and what becomes of errors.
+
+Command modules import only what they need to describe themselves; the work is imported when a
+command runs, so that ``orbitferry --help`` and shell completion answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from stack.cli import (
+    bench,
+    config,
+    emulate,
+    inspection,
+    job,
+    keys,
+    node,
+    passes,
+    ping,
+    plan,
+    receive,
+    send,
+    simulate,
+    status,
+    transfers,
+)
+from stack.cli.common import (
+    EXIT_CODES,
+    FAILED,
+    INTERRUPTED,
+    OK,
+    USAGE,
+    CommandError,
+    code_of,
+)
+from stack.cli.output import emit, note
+from stack.core.errors import ConfigError, OrbitferryError
+from stack.node.control.protocol import ControlError
+
+PROGRAM = "orbitferry"
+
+COMMANDS = (
+    ("node", node.node),
+    ("send", send.send),
+    ("receive", receive.receive),
+    ("ping", ping.ping),
+    ("status", status.status),
+    ("stop", status.stop),
+    ("loopback", simulate.loopback),
+    ("emulate", emulate.emulate),
+    ("passes", passes.passes),
+    ("inspect", inspection.inspect),
+    ("bench", bench.bench),
+)
+
+GROUPS = (
+    ("job", job.HELP, (job.submit, job.status, job.list_, job.wait, job.cancel)),
+    ("transfers", transfers.HELP, (transfers.list_, transfers.wait, transfers.cancel)),
+    ("plan", plan.HELP, (plan.show, plan.convert, plan.route, plan.set_)),
+    ("keys", keys.HELP, (keys.new, keys.show)),
+    ("config", config.HELP, (config.check, config.example, config.reference)),
+)
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def make_app() -> typer.Typer:
+    """The program with all of its commands."""
+    # Plain help: typer's rich help takes half a second to import.
+    app = typer.Typer(
+        name=PROGRAM,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings=CONTEXT,
+        epilog=EXIT_CODES,
+    )
+    app.callback()(program)
+    for name, function in COMMANDS:
+        app.command(name, epilog=EXIT_CODES, context_settings=CONTEXT)(function)
+    for name, help_text, functions in GROUPS:
+        group = typer.Typer(
+            name=name,
+            help=help_text,
+            no_args_is_help=True,
+            rich_markup_mode=None,
+            context_settings=CONTEXT,
+            epilog=EXIT_CODES,
+        )
+        for function in functions:
+            command = function.__name__.rstrip("_")
+            group.command(command, epilog=EXIT_CODES, context_settings=CONTEXT)(function)
+        app.add_typer(group)
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"{PROGRAM} {version(PROGRAM)}")
+        raise typer.Exit(OK)
+
+
+def program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Delay-tolerant transport between ground stations and compute satellites.
+
+    \b
+    Start with:
+      orbitferry config example > node.toml
+      orbitferry keys new keys.toml
+      orbitferry node node.toml
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors end as one line on standard error."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = typer.main.get_command(make_app())
+    try:
+        code = command.main(args=given, prog_name=PROGRAM, standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except Exception as error:
+        return _report(error, as_json="--json" in given)
+    code = code if isinstance(code, int) else OK
+    if code == INTERRUPTED:
+        note(f"{PROGRAM}: interrupted")
+    return code
+
+
+def _report(error: Exception, *, as_json: bool) -> int:
+    """Say what went wrong, and choose the exit code."""
+    kind, message, remedy, code = _described(error)
+    if as_json:
+        emit({"error": {"kind": kind, "message": message, "remedy": remedy}})
+    note(f"{PROGRAM}: {message}" + (f"; {remedy}" if remedy else ""))
+    return code
+
+
+def _described(error: Exception) -> tuple[str, str, str, int]:
+    """Kind, message, remedy and exit code of an error."""
+    match error:
+        case ControlError():
+            return error.kind, error.message, error.remedy, code_of(error.kind)
+        case CommandError():
+            return "failed", error.message, error.remedy, error.code
+        case ConfigError():
+            return "config", f"{error.key}: {error.message}", error.remedy, USAGE
+        case OrbitferryError():
+            return "failed", str(error), "", FAILED
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            return "system", f"{where}{error.strerror or error}", "", FAILED
+    words = getattr(error, "format_message", None)
+    if words is not None:  # typer's own errors, whichever class they have in this version of it
+        context = getattr(error, "ctx", None)
+        path = PROGRAM if context is None else context.command_path
+        message = words().replace("\n", " ").rstrip(".")
+        return "usage", message, f"see `{path} --help`", getattr(error, "exit_code", USAGE)
+    if os.environ.get("ORBITFERRY_DEBUG"):
+        traceback.print_exception(error)
+    return (
+        "internal",
+        f"internal error: {type(error).__name__}: {error}",
+        "this is a bug; set ORBITFERRY_DEBUG=1 to see where, and report it",
+        FAILED,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""What commands print: results on standard output, progress and errors on standard error.
+
+On a terminal there are tables and bars; in a pipe or a log there are plain lines; with ``--json``
+standard output holds one JSON object a line and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from stack.cli.units import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+PLAIN_LINES_MAX: Final = 20
+"""Lines of progress for one object in a log: one for each twentieth."""
+
+
+def emit(value: Mapping[str, Any]) -> None:
+    """One JSON object on one line."""
+    print(json.dumps(value), flush=True)
+
+
+def say(text: str) -> None:
+    """A line of result."""
+    print(text, flush=True)
+
+
+def note(text: str) -> None:
+    """A line for people, beside the results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
+    """A table; columns of numbers are set to the right."""
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    right = [
+        bool(rows) and all(isinstance(row[place], int | float) for row in rows)
+        for place in range(len(headers))
+    ]
+    if sys.stdout.isatty():
+        _rich_table(headers, cells, right, title)
+        return
+    if title:
+        print(title)
+    widths = [
+        max(len(header), *(len(row[place]) for row in cells), 0)
+        for place, header in enumerate(headers)
+    ]
+    for row in (list(headers), *cells):
+        line = "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        )
+        print(line.rstrip())
+    sys.stdout.flush()
+
+
+def _rich_table(
+    headers: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool], title: str
+) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left")
+    for header, to_right in zip(headers, right, strict=True):
+        shown.add_column(header, justify="right" if to_right else "left", overflow="fold")
+    for row in cells:
+        shown.add_row(*(Text(cell) for cell in row))
+    Console().print(shown)
+
+
+class ProgressView:
+    """Bars with rate and time left on a terminal; now and then a line elsewhere; nothing when
+    `quiet`."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._said: dict[str, tuple[str, int]] = {}
+
+    def __enter__(self) -> Self:
+        if not self._quiet and sys.stderr.isatty():
+            self._bars = _bars()
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def update(self, key: str, name: str, state: str, share: float, detail: str = "") -> None:
+        """How far one thing is: a share from 0 to 1, and in words."""
+        if self._quiet:
+            return
+        if self._bars is not None:
+            task = self._tasks.get(key)
+            if task is None:
+                task = self._tasks[key] = self._bars.add_task("", total=1.0, state="", detail="")
+            name = printable(name)
+            self._bars.update(task, completed=share, description=name, state=state, detail=detail)
+            return
+        step = (state, int(share * PLAIN_LINES_MAX))
+        if self._said.get(key) != step:
+            self._said[key] = step
+            shown = f", {detail}" if detail else ""
+            note(f"{printable(name)}: {state}, {share:.0%}{shown}")
+
+
+def _bars() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f} %", markup=False),
+        TextColumn("{task.fields[state]}", markup=False),
+        TextColumn("{task.fields[detail]}", markup=False),
+        console=Console(stderr=True),
+    )

@@ -1,0 +1,74 @@
+"""`orbitferry ping`: is a node there, and how long does a round trip take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stack.cli.common import NO_ANSWER, OK, Json, NodePath, client_of, duration, ends_with, size
+from stack.cli.output import emit, say
+from stack.cli.units import duration_text
+
+
+def ping(
+    destination: Annotated[
+        str, typer.Argument(metavar="DESTINATION", help="Node id, or the endpoint of an echo service.")
+    ],
+    count: Annotated[int, typer.Option("--count", "-c", min=1, help="How many pings.")] = 4,
+    interval: Annotated[
+        float,
+        typer.Option("--interval", "-i", parser=duration, metavar="DURATION", help="Between two."),
+    ] = 1.0,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout",
+            "-t",
+            parser=duration,
+            metavar="DURATION",
+            help="How long an answer may take, blackouts included; also the bundle's lifetime.",
+        ),
+    ] = 60.0,
+    octets: Annotated[
+        int, typer.Option("--size", "-s", parser=size, metavar="SIZE", help="Payload of each.")
+    ] = 64,
+    node: NodePath = None,
+    as_json: Json = False,
+) -> None:
+    """Send pings to a node and show how long the answers take.
+
+    Exit code 0 when any answer came, 3 when none did.
+
+    \b
+    Examples:
+      orbitferry ping dtn://sat1/
+      orbitferry ping ipn:5.0 --count 1 --timeout 2h
+      orbitferry ping dtn://gs2/ --size 100k --interval 100ms --json
+    """
+    with client_of(node).open(
+        "ping",
+        destination=destination,
+        count=count,
+        interval_s=interval,
+        timeout_s=timeout,
+        size=octets,
+    ) as exchange:
+        for event in exchange:
+            rtt_ns = event["rtt_ns"]
+            if as_json:
+                emit({"sequence": event["sequence"], "rtt_ns": rtt_ns})
+            elif rtt_ns is None:
+                say(f"ping {event['sequence']}: no answer within {duration_text(timeout)}")
+            else:
+                say(f"ping {event['sequence']}: {duration_text(rtt_ns / 1e9)}")
+        result = exchange.result
+    if as_json:
+        emit(result)
+    else:
+        line = f"{result['destination']}: {result['received']} of {result['sent']} answered"
+        if result["received"]:
+            figures = (result[key] / 1e9 for key in ("min_ns", "mean_ns", "max_ns"))
+            line += ", min / mean / max " + " / ".join(map(duration_text, figures))
+        say(line)
+    ends_with(OK if result["received"] else NO_ANSWER)

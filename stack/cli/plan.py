@@ -1,0 +1,254 @@
+"""`orbitferry plan`: contact plans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+
+from stack.cli.common import (
+    FAILED,
+    CommandError,
+    Json,
+    NodePath,
+    Priority,
+    PriorityOption,
+    client_of,
+    duration,
+    size,
+)
+from stack.cli.output import emit, say, table
+from stack.cli.units import duration_text, rate_text, size_text
+from stack.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stack.contacts.plan import Contact, Plan
+
+HELP = "Contact plans: who can send to whom, when and how fast."
+
+SHOWN: Final = 50
+
+Format = Literal["json", "toml", "hdtn", "ion"]
+
+Reference = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="ISO 8601 time that relative times in the file count from. Default: now.",
+    ),
+]
+Kind = Annotated[
+    Format | None,
+    typer.Option("--format", "-f", help="Format of the file, when its name does not tell."),
+]
+
+
+def _time(text: str | None, key: str) -> int:
+    """DTN milliseconds of an ISO time, by default now."""
+    from stack.adapters.clock import SystemClock
+    from stack.core.clock import dtn_from_iso
+
+    if text is None:
+        return SystemClock().dtn_ms()
+    try:
+        return dtn_from_iso(text)
+    except ValueError:
+        raise ConfigError(
+            key, f"{text!r} is no time", "write it like 2026-10-01T12:00:00Z"
+        ) from None
+
+
+def _load(path: Path, reference: str | None, kind: Format | None) -> Plan:
+    from stack.contacts.files import load_plan
+
+    return load_plan(path, _time(reference, "--reference"), kind)
+
+
+def show(
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="A plan. Without it: that of the running node."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most contacts shown.")] = SHOWN,
+    reference: Reference = None,
+    kind: Kind = None,
+    node: NodePath = None,
+    as_json: Json = False,
+) -> None:
+    """Show the contacts of a plan, soonest first.
+
+    Of a running node's plan only what is not over is shown.
+
+    \b
+    Examples:
+      orbitferry plan show plan.json
+      orbitferry plan show contacts.ionrc --reference 2026-10-01T00:00:00Z
+      orbitferry plan show --node node.toml --json
+    """
+    if path is None:
+        result = client_of(node).call("plan", limit=min(limit, 10_000))
+        contacts, total = result["contacts"], result["contacts_total"]
+    else:
+        plan = _load(path, reference, kind)
+        contacts = [_as_dict(plan, contact) for contact in plan.contacts[:limit]]
+        total = len(plan.contacts)
+    if as_json:
+        for one in contacts:
+            emit(one)
+        return
+    rows = [
+        (
+            one["source"],
+            one["destination"],
+            one["start"],
+            one["end"] or "always",
+            rate_text(one["rate_bps"]),
+            f"{one['owlt_ms']:.3f} ms",
+        )
+        for one in contacts
+    ]
+    table(("from", "to", "start", "end", "rate", "light time"), rows)
+    if total > len(contacts):
+        say(f"... and {total - len(contacts)} more; see --limit")
+
+
+def _as_dict(plan: Plan, contact: Contact) -> dict[str, Any]:
+    from stack.core.clock import dtn_to_iso
+
+    owlt_ns = plan.owlt_ns(contact.source, contact.destination, contact.start_ms)
+    return {
+        "source": contact.source,
+        "destination": contact.destination,
+        "start": dtn_to_iso(contact.start_ms),
+        "end": dtn_to_iso(contact.end_ms),
+        "rate_bps": contact.rate_bps if contact.rate_bps != float("inf") else None,
+        "confidence": contact.confidence,
+        "owlt_ms": owlt_ns / 1e6,
+    }
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="The plan to read.")],
+    target: Annotated[
+        Path,
+        typer.Argument(metavar="TO", help="What to write: .json, .hdtn.json, .ionrc or .txt."),
+    ],
+    reference: Reference = None,
+    source_format: Annotated[
+        Format | None, typer.Option("--from", help="Format of FROM, when its name does not tell.")
+    ] = None,
+    target_format: Annotated[
+        Literal["json", "hdtn", "ion"] | None,
+        typer.Option("--to", help="Format of TO, when its name does not tell."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Convert a contact plan between our JSON and TOML, ION's commands and HDTN's JSON.
+
+    Units are converted: ION counts bytes a second, the others bits.
+
+    \b
+    Examples:
+      orbitferry plan convert contacts.ionrc plan.json --reference 2026-10-01T00:00:00Z
+      orbitferry plan convert plan.json plan.hdtn.json --reference 2026-10-01T00:00:00Z
+    """
+    from stack.contacts.files import dump_plan
+
+    plan = _load(source, reference, source_format)
+    zero = None if reference is None else _time(reference, "--reference")
+    dump_plan(plan, target, target_format, zero)
+    counts = {"contacts": len(plan.contacts), "ranges": len(plan.ranges)}
+    if as_json:
+        emit({"path": str(target)} | counts)
+    else:
+        say(f"{target}: {counts['contacts']} contacts, {counts['ranges']} ranges")
+
+
+def route(
+    path: Annotated[Path, typer.Argument(metavar="PLAN", help="A contact plan.")],
+    origin: Annotated[str, typer.Argument(metavar="FROM", help="Node id.")],
+    destination: Annotated[str, typer.Argument(metavar="TO", help="Node id.")],
+    octets: Annotated[
+        int, typer.Option("--size", "-s", parser=size, metavar="SIZE", help="Of the bundle.")
+    ] = 1000,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="ISO 8601 time of departure. Default: now.")
+    ] = None,
+    lifetime: Annotated[
+        float, typer.Option(parser=duration, metavar="DURATION", help="Of the bundle.")
+    ] = 7 * 86_400.0,
+    priority: PriorityOption = Priority.NORMAL,
+    reference: Reference = None,
+    kind: Kind = None,
+    as_json: Json = False,
+) -> None:
+    """Find the way of a bundle through a contact plan: contacts, and when it arrives.
+
+    Exit code 1 when there is no way within the lifetime.
+
+    \b
+    Examples:
+      orbitferry plan route plan.json dtn://gs1/ dtn://sat1/ --size 10MB
+      orbitferry plan route plan.json ipn:1.0 ipn:5.0 --at 2026-10-01T00:00:00Z --json
+    """
+    from stack.core.clock import dtn_to_iso
+    from stack.routing.router import Router
+
+    plan = _load(path, reference, kind)
+    now_ms = _time(at, "--at")
+    for key, name in (("FROM", origin), ("TO", destination)):
+        if name not in plan.nodes:
+            some = ", ".join(plan.nodes[:8]) or "none"
+            raise ConfigError(key, f"{name!r} is not in {path}", f"its nodes: {some}")
+    expires_ms = now_ms + round(lifetime * 1000)
+    found = Router(plan, origin).route(destination, octets, priority.level, now_ms, expires_ms)
+    if found is None:
+        raise CommandError(
+            f"{origin} to {destination}: no way for {size_text(octets)} within "
+            f"{duration_text(lifetime)} of {dtn_to_iso(now_ms)}",
+            "try a later --at, a longer --lifetime or a smaller --size",
+            FAILED,
+        )
+    hops = [_as_dict(plan, contact) for contact in found.contacts]
+    after_s = (found.arrival_ms - now_ms) / 1000
+    if as_json:
+        emit(
+            {
+                "departure": dtn_to_iso(now_ms),
+                "arrival": dtn_to_iso(found.arrival_ms),
+                "after_s": after_s,
+                "volume_bytes": found.volume_bytes if found.volume_bytes != float("inf") else None,
+                "hops": hops,
+            }
+        )
+        return
+    rows = [
+        (hop["source"], hop["destination"], hop["start"], hop["end"], rate_text(hop["rate_bps"]))
+        for hop in hops
+    ]
+    table(("from", "to", "start", "end", "rate"), rows)
+    say(f"arrives {dtn_to_iso(found.arrival_ms)}, {duration_text(after_s)} after departure")
+
+
+def set_(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The plan to follow from now on.")],
+    reference: Reference = None,
+    node: NodePath = None,
+    as_json: Json = False,
+) -> None:
+    """Make a running node follow another contact plan; what waits is routed anew.
+
+    It holds until the node ends: change the configuration too if it shall stay.
+
+    \b
+    Examples:
+      orbitferry plan set tomorrow.json
+    """
+    result = client_of(node).call(
+        "set_plan", patience_s=None, path=str(path.absolute()), reference=reference
+    )
+    if as_json:
+        emit(result)
+    else:
+        say(f"{path}: followed from now on, {result['contacts']} contacts")

@@ -1,0 +1,194 @@
+"""`orbitferry receive`: take what has arrived."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from stack.cli.common import NO_ANSWER, OK, CommandError, Json, NodePath, client_of, duration
+from stack.cli.common import ends_with
+from stack.cli.output import emit, say, table
+from stack.cli.units import payload_text, printable, size_text
+from stack.core.errors import ConfigError
+
+NUMBERED_TRIES: Final = 10_000
+
+
+def receive(
+    messages: Annotated[bool, typer.Option("--messages", help="Only messages.")] = False,
+    files: Annotated[bool, typer.Option("--files", help="Only files.")] = False,
+    listing: Annotated[
+        bool, typer.Option("--list", help="List files that wait to be taken, and take none.")
+    ] = False,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Move files into this folder, and put each message into a file there. Without "
+            "it files stay where the node has put them, and messages are printed.",
+        ),
+    ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="Write the octets of messages to standard output, as they are."),
+    ] = False,
+    service: Annotated[
+        str | None, typer.Option(help="Service whose messages are wanted. Default: messages.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-c", min=0, help="End after so many.")] = 0,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            parser=duration,
+            metavar="DURATION",
+            help="End when nothing has come for so long: exit code 3 when that is fewer than "
+            "--count, or nothing at all.",
+        ),
+    ] = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Take what is there and end, like --timeout 0.")
+    ] = False,
+    node: NodePath = None,
+    as_json: Json = False,
+) -> None:
+    """Take messages and files that have arrived, until Ctrl-C.
+
+    Each is taken once: it leaves the node's store when it has been printed or moved, and not
+    before. Results of jobs do not come here; see `orbitferry job`.
+
+    \b
+    Examples:
+      orbitferry receive
+      orbitferry receive --files --into downloads --no-wait
+      orbitferry receive --messages --count 1 --timeout 30s --json
+      orbitferry receive --list
+    """
+    if raw and (files or as_json or into is not None):
+        raise ConfigError("--raw", "is for messages on standard output", "leave out the others")
+    if listing:
+        _list(node, as_json)
+        return
+    if into is not None:
+        into.mkdir(parents=True, exist_ok=True)
+    kinds = [name for name, wanted in (("messages", messages or raw), ("files", files)) if wanted]
+    client = client_of(node)
+    with client.open(
+        "receive",
+        kinds=kinds or None,
+        service=service,
+        count=count,
+        timeout_s=0.0 if no_wait else timeout,
+    ) as exchange:
+        for event in exchange:
+            left_over = _take(event, into, raw, as_json)
+            exchange.acknowledge()
+            if left_over is not None:
+                with contextlib.suppress(OSError):
+                    left_over.unlink()
+        taken = exchange.result["count"]
+    ends_with(OK if taken and taken >= count else NO_ANSWER)
+
+
+def _list(node: Path | None, as_json: bool) -> None:
+    found = client_of(node).call("received_files")["files"]
+    if as_json:
+        for one in found:
+            emit(one)
+    elif found:
+        rows = [(one["source"], one["name"], size_text(one["bytes"]), one["path"]) for one in found]
+        table(("from", "name", "size", "path"), rows)
+    else:
+        say("no files wait to be taken")
+
+
+def _take(event: dict[str, Any], into: Path | None, raw: bool, as_json: bool) -> Path | None:
+    """Print or store one thing; what is left to remove once it was acknowledged."""
+    if event["event"] == "file":
+        return _take_file(event, into, as_json)
+    payload = base64.b64decode(event["payload"])
+    stored = None
+    if into is not None:
+        stored = into / _message_name(event)
+        stored.write_bytes(payload)
+        _sync(stored)
+    if raw:
+        sys.stdout.buffer.write(payload)
+        sys.stdout.buffer.flush()
+    elif as_json:
+        emit(_plain(event) | ({} if stored is None else {"path": str(stored)}))
+    elif stored is not None:
+        say(f"{event['source']}: message of {size_text(len(payload))} in {stored}")
+    else:
+        say(f"{event['source']}: {payload_text(payload)}")
+    return None
+
+
+def _take_file(event: dict[str, Any], into: Path | None, as_json: bool) -> Path | None:
+    left_over = None
+    if into is not None:
+        origin = Path(event["path"])
+        event["path"] = str(_second_link(origin, into, event["place"]))
+        left_over = origin
+    if as_json:
+        emit(_plain(event))
+    else:
+        name = printable(event["name"])
+        where = printable(event["path"])
+        say(f"{event['source']}: file {name}, {size_text(event['bytes'])}, in {where}")
+    return left_over
+
+
+def _plain(event: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in event.items() if key != "ack"}
+
+
+def _message_name(event: dict[str, Any]) -> str:
+    """A file name from a bundle's id, which is unique: written again, it is the same file."""
+    return "message-" + re.sub(r"[^A-Za-z0-9.@_-]+", "-", event["bundle"]).strip("-")
+
+
+def _second_link(origin: Path, into: Path, place: str) -> Path:
+    """Put a file into a folder, numbered if its name is taken; the original stays for now, so
+    that no moment exists at which the file is nowhere."""
+    wanted = into / place
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    for number in range(NUMBERED_TRIES):
+        target = wanted.with_stem(f"{wanted.stem}-{number}") if number else wanted
+        try:
+            _link_or_copy(origin, target)
+        except FileExistsError:
+            continue
+        _sync(target.parent)
+        return target
+    raise CommandError(f"{wanted}: this name and its numbers are taken", "clear the folder")
+
+
+def _link_or_copy(origin: Path, target: Path) -> None:
+    try:
+        os.link(origin, target)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+            raise
+        if os.path.lexists(target):
+            raise FileExistsError(target) from None
+        partial = target.with_name(f".{target.name}.partial")
+        shutil.copyfile(origin, partial)
+        _sync(partial)
+        os.rename(partial, target)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,167 @@
+"""`orbitferry send`: a file, a folder or a message to another node."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stack.cli.common import (
+    Json,
+    NodePath,
+    Priority,
+    PriorityOption,
+    client_of,
+    duration,
+    ends_with,
+)
+from stack.cli.output import emit, say
+from stack.cli.transfers import follow
+from stack.cli.units import size_text
+from stack.core.errors import ConfigError
+
+MESSAGE_BYTES_MAX = 700_000
+"""A message on standard input travels inside one line of the control socket."""
+
+
+def send(
+    destination: Annotated[
+        str, typer.Argument(metavar="DESTINATION", help="Node id, or endpoint for a message.")
+    ],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]...", help="Files and folders; - for a message on standard input."
+        ),
+    ] = None,
+    message: Annotated[
+        str | None, typer.Option("--message", "-m", help="Send this text as a message.")
+    ] = None,
+    as_message: Annotated[
+        bool,
+        typer.Option("--as-message", help="Send each file as one message: one bundle, as it is."),
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option(help="What the receiver calls the file or folder.")
+    ] = None,
+    service: Annotated[
+        str | None,
+        typer.Option(help="Service that a message is for, and that answers go to."),
+    ] = None,
+    lifetime: Annotated[
+        float | None,
+        typer.Option(
+            parser=duration,
+            metavar="DURATION",
+            help="How long it may take: 90s, 2h, 7d. Default: the node's own (files), 1d "
+            "(messages).",
+        ),
+    ] = None,
+    priority: PriorityOption = Priority.NORMAL,
+    wait: Annotated[
+        bool, typer.Option("--wait", "-w", help="Wait until files are delivered, with progress.")
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            parser=duration,
+            metavar="DURATION",
+            help="With --wait: give up waiting (exit code 3); the transfer goes on.",
+        ),
+    ] = None,
+    node: NodePath = None,
+    as_json: Json = False,
+) -> None:
+    """Hand files, folders or a message to the node, for another node.
+
+    The command ends when the node has stored durably what is to be sent; the node delivers it
+    over whatever contacts come, across blackouts and restarts. Files must stay as they are until
+    they are delivered. With --wait it ends when the receiver has confirmed every file.
+
+    \b
+    Examples:
+      orbitferry send dtn://sat1/ tasking.bin
+      orbitferry send dtn://sat1/ tiles/ --wait --priority bulk --lifetime 2d
+      orbitferry send dtn://sat1/ -m "begin imaging"
+      date | orbitferry send dtn://gs1/ - --node /etc/orbitferry/gs1.toml
+    """
+    given = list(paths or ())
+    if (message is None) == (not given):
+        raise ConfigError("PATH", "give files and folders, or --message TEXT", "not both")
+    if name is not None and len(given) != 1:
+        raise ConfigError("--name", "names one file or folder", "send them one by one")
+    common: dict[str, Any] = {
+        "destination": destination,
+        "priority": priority.level,
+        "lifetime_s": lifetime,
+    }
+    if message is not None:
+        _message(node, {"payload": _encoded(message.encode())}, service, common, as_json)
+        return
+    ids: list[str] = []
+    for path in given:
+        if str(path) == "-":
+            _message(node, {"payload": _encoded(_standard_input())}, service, common, as_json)
+        elif as_message:
+            _message(node, {"path": str(path.absolute())}, service, common, as_json)
+        else:
+            ids += _file(node, path, name, common, as_json)
+    if wait and ids:
+        ends_with(follow(client_of(node), ids, timeout_s=timeout, as_json=as_json))
+
+
+def _encoded(payload: bytes) -> str:
+    return base64.b64encode(payload).decode()
+
+
+def _standard_input() -> bytes:
+    payload = sys.stdin.buffer.read(MESSAGE_BYTES_MAX + 1)
+    if len(payload) > MESSAGE_BYTES_MAX:
+        raise ConfigError(
+            "standard input",
+            f"more than {MESSAGE_BYTES_MAX} octets",
+            "put it into a file and send that",
+        )
+    return payload
+
+
+def _message(
+    node: Path | None,
+    payload: dict[str, str],
+    service: str | None,
+    common: dict[str, Any],
+    as_json: bool,
+) -> None:
+    result = client_of(node).call("send_message", service=service, **payload, **common)
+    if as_json:
+        emit(result)
+    else:
+        say(f"message of {size_text(result['bytes'])} to {result['destination']}: stored")
+
+
+def _file(
+    node: Path | None, path: Path, name: str | None, common: dict[str, Any], as_json: bool
+) -> list[str]:
+    if not path.exists():
+        raise ConfigError(str(path), "no such file or folder", "check the path")
+    absolute = os.path.abspath(path)  # without resolving links, whose own names are meant
+    wanted = name if name is not None else os.path.basename(absolute)
+    result = client_of(node).call(
+        "send_file", patience_s=None, path=absolute, name=wanted, **common
+    )
+    transfers = result["transfers"]
+    if not transfers:
+        raise ConfigError(str(path), "holds no files", "there is nothing to send")
+    if as_json:
+        for one in transfers:
+            emit(one)
+    else:
+        for one in transfers[:10]:
+            say(f"{one['name']}: {size_text(one['bytes_total'])} to {one['peer']}, id {one['id']}")
+        if len(transfers) > 10:
+            say(f"... and {len(transfers) - 10} more; see `orbitferry transfers list`")
+    return [str(one) for one in result["ids"]]

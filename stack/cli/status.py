@@ -1,0 +1,125 @@
+"""`orbitferry status` and `orbitferry stop`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from typing import Annotated, Any, Final
+
+import typer
+
+from stack.cli.common import NO_ANSWER, CommandError, Json, NodePath, client_of, duration
+from stack.cli.output import emit, say, table
+from stack.cli.units import duration_text, rate_text, size_text
+
+POLL_S: Final = 0.05
+"""How often a process is looked at where the system cannot tell when it ends."""
+
+
+def status(
+    counters: Annotated[
+        bool, typer.Option("--counters", help="Every counter, by name, instead.")
+    ] = False,
+    node: NodePath = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a running node is doing: store, queue, links and contacts.
+
+    \b
+    Examples:
+      orbitferry status
+      orbitferry status --counters --json
+      orbitferry status --node /var/lib/orbitferry/gs1
+    """
+    client = client_of(node)
+    if counters:
+        found = client.call("counters")["counters"]
+        if as_json:
+            emit(found)
+        else:
+            table(("counter", "value"), sorted(found.items()))
+        return
+    result = client.call("status")
+    if as_json:
+        emit(result)
+        return
+    store, queue = result["store"], result["queue"]
+    say(f"{result['node']}: up {duration_text(result['uptime_s'])}, process {result['pid']}")
+    say(
+        f"store: {store['bundles']} bundles, {size_text(store['bytes'])} of "
+        f"{size_text(store['quota_bytes'])}; to forward: {queue['bundles']} bundles, "
+        f"{size_text(queue['bytes'])}"
+    )
+    say(
+        f"transfers under way: {result['transfers_open']}; files to take: "
+        f"{result['files_waiting']}; contacts in the plan: {result['contacts']}"
+    )
+    if result["links"]:
+        rows = [
+            (
+                link["name"],
+                link["peer"],
+                "up" if link["up"] else "down",
+                f"{link['local']} -> {link['remote'] or 'whoever calls'}",
+                size_text(link["waiting_bytes"]),
+                _contact(link),
+            )
+            for link in result["links"]
+        ]
+        table(("link", "node", "is", "addresses", "waiting", "contact"), rows)
+
+
+def _contact(link: dict[str, Any]) -> str:
+    if not link["scheduled"]:
+        return "always"
+    contact = link["contact"]
+    if contact is None:
+        return "none planned"
+    return f"{contact['start']} to {contact['end']}, {rate_text(contact['rate_bps'])}"
+
+
+def stop(
+    timeout: Annotated[
+        float,
+        typer.Option(parser=duration, metavar="DURATION", help="How long to wait for its end."),
+    ] = 30.0,
+    node: NodePath = None,
+    as_json: Json = False,
+) -> None:
+    """Stop a running node cleanly, and wait until its process has ended.
+
+    \b
+    Examples:
+      orbitferry stop
+      orbitferry stop --node gs1.toml --timeout 5s
+    """
+    result = client_of(node).call("stop")
+    if not _wait_for_end(int(result["pid"]), timeout):
+        raise CommandError(
+            f"{result['node']}: process {result['pid']} has not ended after "
+            f"{duration_text(timeout)}",
+            "see its log, or wait longer",
+            NO_ANSWER,
+        )
+    if as_json:
+        emit(result | {"stopped": True})
+    else:
+        say(f"{result['node']}: stopped")
+
+
+def _wait_for_end(pid: int, timeout_s: float) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        if hasattr(os, "pidfd_open"):
+            handle = os.pidfd_open(pid)
+            try:
+                return bool(select.select([handle], [], [], timeout_s)[0])
+            finally:
+                os.close(handle)
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            os.kill(pid, 0)
+            time.sleep(POLL_S)
+        return False
+    return True

@@ -1,0 +1,679 @@
+"""The sending side: blocks cut into segments, recovery, pacing and bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stack.core.clock import MILLISECOND, SECOND
+from stack.core.errors import ConfigError, LocalError
+from stack.engines.ltp import (
+    Failed,
+    LinkAlive,
+    LinkStalled,
+    LtpConfig,
+    PeerViolation,
+    Sent,
+    capsule_client,
+)
+from stack.engines.ltp.config import DAY_NS
+from stack.wire.ltp import (
+    CancelReason,
+    CancelSegment,
+    DataSegment,
+    ReportAck,
+    SegmentType,
+    SessionId,
+)
+from tests.engines.ltp.lone import (
+    BURST,
+    INTERVAL,
+    LOCAL,
+    OWLT,
+    REMOTE,
+    Lone,
+    cancel,
+    cancel_ack,
+    red,
+    report,
+)
+
+
+def data_said(lone: Lone) -> list[DataSegment]:
+    return [segment for segment in lone.said() if isinstance(segment, DataSegment)]
+
+
+def block_of(segments: list[DataSegment]) -> bytes:
+    """The octets of the one block that these segments carry, which must be in order."""
+    at = 0
+    for segment in segments:
+        assert segment.offset == at
+        at += len(segment.data)
+    return b"".join(bytes(segment.data) for segment in segments)
+
+
+def last_checkpoint(segments: list[DataSegment]) -> DataSegment:
+    return [segment for segment in segments if segment.is_checkpoint][-1]
+
+
+def whole(segments: list[DataSegment], serial: int = 1) -> Any:
+    """The report that claims all of a block."""
+    last = last_checkpoint(segments)
+    upper = last.offset + len(last.data)
+    return report(last.session, serial, last.checkpoint_serial, 0, upper, (0, upper))
+
+
+# --------------------------------------------------------------------------------- segments
+
+
+@pytest.mark.parametrize("segment_bytes", [128, 200, 1400, 16_390, 65_507])
+@pytest.mark.parametrize("size", [1, 5000, 100_000, 262_000])
+def test_a_block_becomes_equal_segments_that_end_in_a_checkpoint(
+    segment_bytes: int, size: int
+) -> None:
+    config = {"train_bytes": max(64_000, segment_bytes), "checkpoint_every": 0}
+    lone = Lone(segment_bytes=segment_bytes, **config)
+    sdu = lone.submit(size)
+    trains = lone.trains()
+    sizes = [len(datagram) for train in trains for datagram in train.datagrams()]
+    # Equal but for the checkpoint, one short segment before it when the rest of the block does
+    # not fit both, and one octet where the length field of 16,384 octets would need one more.
+    assert all(segment_bytes - 1 <= each <= segment_bytes for each in sizes[:-2])
+    assert max(sizes) <= segment_bytes
+    lone = Lone(segment_bytes=segment_bytes, **config)
+    lone.submit(size)
+    segments = data_said(lone)
+    assert block_of(segments) == sdu
+    assert [segment.kind for segment in segments[:-1]] == [SegmentType.RED] * (len(segments) - 1)
+    assert segments[-1].kind == SegmentType.RED_END_BLOCK
+    assert segments[-1].report_serial == 0
+    assert {segment.client_service for segment in segments} == {1}
+    assert {segment.session.engine for segment in segments} == {LOCAL}
+
+
+def test_trains_fit_one_offload_call() -> None:
+    lone = Lone()
+    lone.submit(600_000)
+    for train in lone.trains():
+        assert len(train.data) <= 64_000
+        assert train.datagram_count <= 64
+
+
+def test_session_and_serial_numbers_are_not_predictable() -> None:
+    seen = set()
+    for _ in range(2):
+        lone = Lone()
+        for ref in range(3):
+            lone.submit(300_000, ref)
+        for segment in data_said(lone):
+            if segment.is_checkpoint:
+                seen.add((segment.session.number, segment.checkpoint_serial))
+    assert len(seen) == 3  # the same entropy gives the same numbers, and nothing else does
+    assert len({serial for _, serial in seen}) == 3
+
+
+def test_small_units_share_a_block() -> None:
+    lone = Lone()
+    units = [lone.submit(100 + ref, ref) for ref in range(5)]
+    segments = data_said(lone)
+    assert {segment.client_service for segment in segments} == {2}
+    block = block_of(segments)
+    at = 0
+    for unit in units:
+        client, at = capsule_client(block, at)
+        assert client == 1
+        assert block[at : at + len(unit)] == unit
+        at += len(unit)
+    assert at == len(block)
+    lone.feed(whole(segments))
+    assert lone.events() == [Sent((0, 1, 2, 3, 4))]
+
+
+def test_a_block_is_sent_when_full_and_a_large_unit_has_its_own() -> None:
+    lone = Lone(block_bytes=1000)
+    for ref, size in enumerate([400, 400, 400, 5000, 10]):
+        lone.submit(size, ref)
+    blocks: dict[int, list[DataSegment]] = {}
+    for segment in data_said(lone):
+        blocks.setdefault(segment.session.number, []).append(segment)
+    lone.wait(2 * MILLISECOND)
+    for segment in data_said(lone):
+        blocks.setdefault(segment.session.number, []).append(segment)
+    sizes = [(len(block_of(each)), each[0].client_service) for each in blocks.values()]
+    assert sizes == [(802, 2), (400, 1), (5000, 1), (10, 1)]
+
+
+def test_an_idle_link_sends_at_once_and_a_busy_one_lets_units_gather() -> None:
+    lone = Lone(aggregation_ns=3 * MILLISECOND)
+    lone.submit(10, 1)
+    assert len(lone.said()) == 1
+    lone.submit(10, 2)
+    lone.wait(MILLISECOND)
+    lone.submit(10, 3)
+    assert lone.said() == []
+    assert lone.engine.next_deadline() == 3 * MILLISECOND
+    lone.wait(2 * MILLISECOND)
+    (segment,) = data_said(lone)
+    assert len(segment.data) == 22
+
+
+def test_discretionary_checkpoints() -> None:
+    lone = Lone(checkpoint_every=10)
+    sdu = lone.submit(100_000)
+    segments = data_said(lone)
+    assert block_of(segments) == sdu
+    kinds = "".join(str(int(segment.kind)) for segment in segments)
+    assert kinds.startswith("0000000001" * 7)
+    assert kinds[70:] in ("3", "03", "003")  # a rest that does not fit its checkpoint
+    serials = [each.checkpoint_serial for each in segments if each.is_checkpoint]
+    assert serials == list(range(serials[0], serials[0] + len(serials)))
+
+
+def test_green_units_need_no_answer() -> None:
+    lone = Lone()
+    sdu = lone.submit(5000, 4, green=True)
+    segments = data_said(lone)
+    assert block_of(segments) == sdu
+    assert [int(segment.kind) for segment in segments] == [4, 4, 4, 7]
+    assert lone.events() == [Sent((4,))]
+    assert lone.engine.next_deadline() is None
+    assert lone.engine.room(lone.now) == lone.config.queue_bytes
+
+
+def test_a_block_of_both_colours() -> None:
+    lone = Lone()
+    lone.engine.submit_block([b"r" * 2000, b"g" * 2000], [1, 2], 2000, 7, lone.now)
+    segments = data_said(lone)
+    assert block_of(segments) == b"r" * 2000 + b"g" * 2000
+    assert [int(segment.kind) for segment in segments] == [0, 2, 4, 7]
+    assert {segment.client_service for segment in segments} == {7}
+    assert lone.events() == []
+    lone.feed(whole(segments))
+    assert lone.events() == [Sent((1, 2))]
+
+
+def test_red_acknowledged_before_the_green_part_has_left() -> None:
+    lone = Lone()
+    lone.link(rate_bps=1e6)
+    lone.engine.submit_block([b"r" * 400, b"g" * 100_000], [1], 400, 7, lone.now)
+    first = data_said(lone)
+    lone.feed(whole([segment for segment in first if segment.kind < 4]))
+    assert lone.events() == []
+    for _ in range(1000):
+        lone.wait(MILLISECOND)
+        lone.said()
+    assert lone.events() == [Sent((1,))]
+
+
+# --------------------------------------------------------------------------------- recovery
+
+
+def test_only_the_gaps_of_a_report_are_sent_again_and_end_in_a_checkpoint() -> None:
+    lone = Lone()
+    sdu = lone.submit(20_000)
+    segments = data_said(lone)
+    last = segments[-1]
+    gaps = [2, 3, 7]
+    spans = [
+        (segment.offset, segment.offset + len(segment.data))
+        for index, segment in enumerate(segments)
+        if index not in gaps
+    ]
+    lone.feed(report(last.session, 40, last.checkpoint_serial, 0, 20_000, *spans))
+    answer, *again = lone.said()
+    assert answer == ReportAck(session=last.session, report_serial=40)
+    missing = [segments[index] for index in gaps]
+    assert sum(len(segment.data) for segment in again) == sum(len(gap.data) for gap in missing)
+    for segment in again:
+        stop = segment.offset + len(segment.data)
+        assert bytes(segment.data) == sdu[segment.offset : stop]
+        assert any(gap.offset <= segment.offset < gap.offset + len(gap.data) for gap in missing)
+    assert [segment.is_checkpoint for segment in again] == [False] * (len(again) - 1) + [True]
+    assert again[-1].kind == SegmentType.RED_CHECKPOINT  # not the end of the red part
+    assert again[-1].report_serial == 40
+    assert again[-1].checkpoint_serial == last.checkpoint_serial + 1
+    secondary = report(
+        last.session, 41, again[-1].checkpoint_serial, 0, again[-1].offset + len(again[-1].data),
+        (0, again[-1].offset + len(again[-1].data)),
+    )  # fmt: skip
+    lone.feed(secondary)
+    assert lone.said() == [ReportAck(session=last.session, report_serial=41)]
+    assert lone.events() == [Sent((1,))]
+    assert lone.engine.next_deadline() is None
+
+
+def test_the_lost_end_is_sent_again_as_the_end() -> None:
+    lone = Lone(checkpoint_every=3)
+    lone.submit(5000)
+    segments = data_said(lone)
+    first = next(segment for segment in segments if segment.is_checkpoint)
+    last = segments[-1]
+    stop = first.offset + len(first.data)
+    lone.feed(report(last.session, 9, first.checkpoint_serial, 0, stop, (0, stop)))
+    lone.wait(INTERVAL)
+    repeated = data_said(lone)
+    assert repeated == [last]
+    lone.feed(report(last.session, 10, last.checkpoint_serial, stop, 5000))
+    again = data_said(lone)
+    assert again[-1].kind == SegmentType.RED_END_BLOCK
+    assert again[0].offset == stop
+    lone.feed(whole(again, 11))
+    assert lone.events() == [Sent((1,))]
+
+
+def test_a_redundant_report_is_acknowledged_and_not_acted_on() -> None:
+    lone = Lone()
+    lone.submit(20_000)
+    segments = data_said(lone)
+    last = segments[-1]
+    lost = report(last.session, 40, last.checkpoint_serial, 0, 20_000, (0, 10_000))
+    lone.feed(lost)
+    assert len(lone.said()) > 2
+    lone.feed(lost)
+    assert lone.said() == [ReportAck(session=last.session, report_serial=40)]
+    lone.feed(whole(segments, 41))
+    lone.said()
+    lone.feed(whole(segments, 42))
+    assert lone.said() == [ReportAck(session=last.session, report_serial=42)]
+    unknown = SessionId(LOCAL, 5)
+    lone.feed(report(unknown, 3, 1, 0, 10, (0, 10)))
+    assert lone.said() == [ReportAck(session=unknown, report_serial=3)]
+
+
+def test_gaps_that_wait_already_are_not_queued_twice() -> None:
+    lone = Lone()
+    lone.submit(20_000)
+    last = data_said(lone)[-1]
+    lone.link(tx_up=False)
+    lone.feed(report(last.session, 40, last.checkpoint_serial, 0, 20_000, (0, 10_000)))
+    lone.feed(report(last.session, 41, 0, 0, 20_000, (0, 10_000)))
+    lone.link()
+    assert sum(len(segment.data) for segment in data_said(lone)) == 10_000
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_one_of_several_reports_lost_does_not_hang_the_session(lost: int) -> None:
+    lone = Lone()
+    lone.submit(20_000)
+    segments = data_said(lone)
+    last = segments[-1]
+    reports = [
+        report(last.session, 40 + index, last.checkpoint_serial, lower, upper, (lower, upper))
+        for index, (lower, upper) in enumerate([(0, 5000), (5000, 12_000), (12_000, 20_000)])
+    ]
+    lone.feed(*(each for index, each in enumerate(reports) if index != lost))
+    assert len(lone.said()) == 2
+    # The checkpoint is not accounted for: it asks again, and the receiver repeats its reports.
+    lone.wait(INTERVAL)
+    assert lone.said() == [last]
+    lone.feed(*reports)
+    assert lone.events() == [Sent((1,))]
+
+
+def test_a_later_report_speaks_for_an_earlier_checkpoint() -> None:
+    lone = Lone(checkpoint_every=3)
+    lone.submit(8000)
+    segments = data_said(lone)
+    lone.feed(report(segments[0].session, 9, segments[-1].checkpoint_serial, 0, 8000, (100, 8000)))
+    again = data_said(lone)
+    assert sum(len(segment.data) for segment in again) == 100
+    lone.wait(INTERVAL)
+    assert [each.checkpoint_serial for each in data_said(lone)] == [again[-1].checkpoint_serial]
+
+
+def test_checkpoints_are_repeated_as_they_were_with_growing_intervals() -> None:
+    lone = Lone(backoff_ns_max=SECOND)
+    lone.submit(3000)
+    last = data_said(lone)[-1]
+    times = []
+    for _ in range(3000):
+        lone.wait(2 * MILLISECOND)
+        if lone.engine.next_deadline() == 0:
+            assert lone.said() == [last]
+            times.append(lone.now)
+    assert INTERVAL <= times[0] <= INTERVAL + 2 * MILLISECOND
+    assert len(times) > 5
+
+
+def test_a_peer_that_lives_but_never_reports_exhausts_the_limit() -> None:
+    lone = Lone(checkpoint_limit=3)
+    lone.submit(3000)
+    repeats = 0
+    said = lone.said()
+    while lone.events() == []:
+        lone.wait(MILLISECOND)
+        lone.feed(cancel(SessionId(REMOTE, 9), by_sender=True))
+        lone.said()
+        lone.wait(10 * SECOND)
+        said = lone.said()
+        repeats += sum(isinstance(segment, DataSegment) for segment in said)
+        assert repeats < 20
+    assert repeats == 3
+    (cancelled,) = [segment for segment in said if isinstance(segment, CancelSegment)]
+    assert (cancelled.by_sender, cancelled.reason) == (True, CancelReason.RLEXC)
+    lone.feed(cancel_ack(cancelled.session, to_sender=True))
+    assert lone.engine.next_deadline() is None
+
+
+# -------------------------------------------------------------------------------- link state
+
+
+def test_timers_are_suspended_while_the_peer_is_away() -> None:
+    lone = Lone()
+    lone.submit(3000)
+    last = data_said(lone)[-1]
+    lone.wait(INTERVAL // 2)
+    lone.link(rx_up=False)
+    lone.wait(3600 * SECOND)
+    assert lone.said() == []
+    lone.link()
+    lone.wait(INTERVAL - INTERVAL // 2 - 1)
+    assert lone.said() == []
+    lone.wait(1)
+    assert lone.said() == [last]
+
+
+def test_a_timer_that_starts_while_the_peer_is_away_starts_when_it_returns() -> None:
+    lone = Lone()
+    lone.link(rx_up=False)
+    lone.submit(3000)
+    last = data_said(lone)[-1]
+    lone.wait(3600 * SECOND)
+    lone.link()
+    lone.wait(INTERVAL - 1)
+    assert lone.said() == []
+    lone.wait(1)
+    assert lone.said() == [last]
+
+
+def test_nothing_leaves_while_we_cannot_transmit_and_no_timer_counts() -> None:
+    lone = Lone()
+    lone.link(tx_up=False)
+    lone.submit(3000)
+    assert lone.said() == []
+    lone.wait(3600 * SECOND)
+    assert lone.engine.next_deadline() is None
+    lone.link()
+    assert len(data_said(lone)) == 3
+
+
+def test_a_stall_holds_new_data_back_until_the_peer_is_heard_or_a_contact_begins() -> None:
+    lone = Lone(stall_after=3)
+    lone.submit(3000, 1)
+    lone.said()
+    for _ in range(20):
+        lone.wait(6 * SECOND)
+        lone.said()
+    assert lone.events() == [LinkStalled()]
+    lone.submit(3000, 2)
+    assert lone.said() == []
+    lone.feed(red(0, b"abc"))
+    assert lone.events() == [LinkAlive()]
+    assert len(data_said(lone)) == 1  # the checkpoint, before the new block
+    lone.wait(lone.config.aggregation_ns)
+    assert len(data_said(lone)) == 3
+    for _ in range(20):
+        lone.wait(6 * SECOND)
+        lone.said()
+    assert lone.events() == [LinkStalled()]
+    lone.link(rx_up=False)
+    lone.link()
+    assert lone.events() == [LinkAlive()]
+    assert len(data_said(lone)) == 2
+
+
+def test_a_stall_with_nothing_left_to_ask_lets_new_data_probe() -> None:
+    lone = Lone(stall_after=1, session_lifetime_ns=60 * SECOND, cancel_limit=1)
+    lone.submit(3000, 1)
+    lone.said()
+    for _ in range(20):
+        lone.wait(6 * SECOND)
+        lone.said()
+    assert lone.events() == [LinkStalled(), Failed((1,), CancelReason.SYS_CNCLD)]
+    lone.submit(3000, 2)
+    assert len(data_said(lone)) == 3
+
+
+def test_the_rate_counts_datagram_overhead() -> None:
+    lone = Lone(overhead_bytes=100, train_bytes=2800)
+    lone.link(rate_bps=8e6)  # one octet a microsecond
+    lone.submit(262_000)
+    octets = 0
+    while lone.now < 100 * MILLISECOND:
+        for train in lone.trains():
+            octets += len(train.data) + 100 * train.datagram_count
+        assert octets <= (lone.now + BURST) / 1000 + 2
+        deadline = lone.engine.next_deadline()
+        assert deadline is not None
+        assert deadline > lone.now
+        lone.now = deadline
+        lone.engine.handle_deadline(lone.now)
+    assert octets >= 100_000
+
+
+def test_a_very_slow_link_still_sends_whole_segments() -> None:
+    lone = Lone()
+    lone.link(rate_bps=1000)
+    lone.submit(3000)
+    count = 0
+    for _ in range(100):
+        count += len(lone.said())
+        deadline = lone.engine.next_deadline()
+        assert deadline is not None
+        lone.now = max(lone.now, deadline)
+        lone.engine.handle_deadline(lone.now)
+        if count == 3:
+            break
+    # Two more segments at 11.4 s each after the first.
+    assert 2 * 11 * SECOND < lone.now < 3 * 12 * SECOND
+
+
+def test_an_unpaced_link_has_a_window_that_reports_open() -> None:
+    lone = Lone(window_bytes=100_000)
+    lone.submit(1_000_000)
+    first = data_said(lone)
+    sent = sum(len(segment.data) for segment in first)
+    assert 100_000 <= sent <= 150_000
+    assert first[-1].is_checkpoint  # or the window would never open again
+    assert lone.said() == []
+    one = next(segment for segment in first if segment.is_checkpoint)
+    upper = one.offset + len(one.data)
+    lone.feed(report(one.session, 5, one.checkpoint_serial, 0, upper, (0, upper)))
+    assert sum(len(segment.data) for segment in data_said(lone)) <= upper + 50_000
+
+
+# ------------------------------------------------------------------------------ cancellation
+
+
+def test_the_receiver_cancels() -> None:
+    lone = Lone()
+    lone.submit(3000)
+    session = data_said(lone)[0].session
+    lone.feed(cancel(session, by_sender=False, reason=CancelReason.UNREACH))
+    assert lone.events() == [Failed((1,), CancelReason.UNREACH)]
+    assert lone.said() == [cancel_ack(session, to_sender=False)]
+    lone.feed(cancel(session, by_sender=False, reason=CancelReason.UNREACH))
+    assert lone.said() == [cancel_ack(session, to_sender=False)]
+    assert lone.events() == []
+    assert lone.engine.next_deadline() is None
+
+
+def test_the_client_cancels() -> None:
+    lone = Lone(cancel_limit=2)
+    lone.submit(3000)
+    session = data_said(lone)[0].session
+    assert not lone.engine.cancel(2, lone.now)
+    assert lone.engine.cancel(1, lone.now)
+    assert not lone.engine.cancel(1, lone.now)
+    assert lone.events() == [Failed((1,), CancelReason.USR_CNCLD)]
+    ours = cancel(session, by_sender=True, reason=CancelReason.USR_CNCLD)
+    assert lone.said() == [ours]
+    # A report on it is acknowledged and changes nothing.
+    lone.feed(report(session, 5, 0, 0, 100, (0, 100)))
+    assert lone.said() == [ReportAck(session=session, report_serial=5)]
+    lone.wait(10 * SECOND)
+    assert lone.said() == [ours]
+    lone.wait(10 * SECOND)
+    assert lone.said() == [ours]
+    lone.wait(10 * SECOND)
+    assert lone.said() == []
+    assert lone.engine.next_deadline() is None
+
+
+def test_both_sides_cancel_at_once() -> None:
+    lone = Lone()
+    lone.submit(3000)
+    session = data_said(lone)[0].session
+    lone.engine.cancel(1, lone.now)
+    lone.feed(cancel(session, by_sender=False))
+    assert len(lone.events()) == 1
+    assert lone.said() == [cancel_ack(session, to_sender=False)]
+    assert lone.engine.next_deadline() is None
+
+
+def test_sessions_always_end() -> None:
+    lone = Lone(session_lifetime_ns=60 * SECOND)
+    lone.submit(3000, 1)
+    lone.said()
+    lone.link(tx_up=False, rx_up=False)
+    lone.wait(60 * SECOND)
+    assert lone.events() == [Failed((1,), CancelReason.SYS_CNCLD)]
+    assert lone.engine.room(lone.now) == lone.config.queue_bytes
+
+
+# --------------------------------------------------------------------------- hostile reports
+
+
+def test_reports_that_cannot_be_true_change_nothing() -> None:
+    lone = Lone()
+    lone.submit(20_000)
+    segments = data_said(lone)
+    last = segments[-1]
+    cases = [
+        (report(last.session, 5, last.checkpoint_serial, 0, 20_001, (0, 20_001)),
+         "report on data never sent"),
+        (report(last.session, 6, last.checkpoint_serial + 1, 0, 20_000, (0, 20_000)),
+         "report answers a checkpoint never sent"),
+        (report(last.session, 7, last.checkpoint_serial - 1, 0, 20_000, (0, 20_000)),
+         "report answers a checkpoint never sent"),
+    ]  # fmt: skip
+    for each, code in cases:
+        lone.feed(each)
+        assert lone.events() == [PeerViolation(code, "RFC 5326 §3.2.2")]
+    assert all(isinstance(segment, ReportAck) for segment in lone.said())
+    lone.feed(whole(segments, 8))
+    assert lone.events() == [Sent((1,))]
+
+
+def test_claims_on_data_that_has_not_left_yet_are_not_believed() -> None:
+    lone = Lone()
+    lone.link(rate_bps=1e6)
+    lone.submit(20_000)
+    session = data_said(lone)[0].session
+    lone.feed(report(session, 5, 0, 0, 20_000, (0, 20_000)))
+    assert [type(event) for event in lone.events()] == [PeerViolation]
+
+
+def test_a_receiver_that_takes_claims_back_has_lost_the_block() -> None:
+    lone = Lone()
+    lone.submit(20_000)
+    last = data_said(lone)[-1]
+    lone.feed(report(last.session, 5, last.checkpoint_serial, 0, 20_000, (0, 10_000)))
+    second = last_checkpoint(data_said(lone))
+    lone.feed(report(last.session, 99, second.checkpoint_serial, 0, 20_000, (15_000, 20_000)))
+    events = lone.events()
+    assert [type(event) for event in events] == [PeerViolation, Failed]
+    assert events[1] == Failed((1,), CancelReason.SYS_CNCLD)
+
+
+def test_floods_of_reports_are_bounded() -> None:
+    lone = Lone(reports_max=5)
+    lone.submit(20_000)
+    last = data_said(lone)[-1]
+    for serial in range(1, 100):
+        lone.feed(report(last.session, serial, 0, 0, 20_000, (serial, serial + 1)))
+    (session,) = lone.engine._sender._table.sessions.values()
+    assert len(session.reports_seen) == 5
+    assert lone.engine.counters()["violations"] == 94
+
+
+# ------------------------------------------------------------------------------------ bounds
+
+
+def test_room_is_given_back_by_success_failure_and_withdrawal() -> None:
+    lone = Lone(queue_bytes=10_000, block_bytes=4000)
+    assert lone.engine.room(lone.now) == 10_000
+    lone.submit(3000, 1)
+    segments = data_said(lone)
+    assert lone.engine.room(lone.now) == 7000
+    lone.submit(50_000, 2)  # one unit of any size while there is room
+    assert lone.engine.room(lone.now) == 0
+    with pytest.raises(LocalError):
+        lone.submit(1, 3)
+    lone.feed(whole(segments))
+    assert lone.engine.room(lone.now) == 0
+    assert lone.engine.withdraw(lone.now) == (2,)
+    assert lone.engine.room(lone.now) == 10_000
+    lone.submit(10, 4)
+    lone.submit(10, 5)
+    assert lone.engine.withdraw(lone.now) == (4, 5)
+    assert lone.engine.withdraw(lone.now) == ()
+    assert lone.engine.room(lone.now) == 10_000
+    lone.submit(10, 6)
+    lone.submit(10, 7)
+    session = data_said(lone)[0].session
+    lone.feed(cancel(session, by_sender=False))
+    assert lone.engine.room(lone.now) == 10_000
+
+
+@pytest.mark.parametrize("size", [0, 70_000_000])
+def test_units_that_cannot_be_sent_are_refused(size: int) -> None:
+    lone = Lone()
+    with pytest.raises(LocalError):
+        lone.engine.submit(bytes(size), 1, lone.now)
+    with pytest.raises(LocalError):
+        lone.engine.submit_block([bytes(10)], [1], 11, 1, lone.now)
+
+
+def test_sessions_at_once_are_bounded() -> None:
+    lone = Lone(export_sessions_max=2, block_bytes=100)
+    for ref in range(5):
+        lone.submit(100, ref)
+    segments = data_said(lone)
+    assert len(segments) == 2
+    assert lone.said() == []
+    lone.feed(whole(segments[:1]))
+    assert len(data_said(lone)) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"segment_bytes": 127},
+        {"segment_bytes": 65_508},
+        {"train_bytes": 1399},
+        {"block_bytes": 0},
+        {"window_bytes": 1400},
+        {"remote_engine_id": 1 << 64},
+        {"checkpoint_limit": 0},
+        {"timer_margin_ns": 0},
+        {"burst_ns": -1},
+        {"session_lifetime_ns": 3661 * DAY_NS},
+    ],
+)
+def test_configurations_that_cannot_work_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        LtpConfig(**{"local_engine_id": 1, "remote_engine_id": 2, **fields})
+
+
+def test_timers_know_the_light_time() -> None:
+    lone = Lone()
+    lone.engine.link(0, tx_up=True, rx_up=True, rate_bps=None, owlt_ns=240 * SECOND)
+    lone.submit(3000)
+    lone.said()
+    assert lone.engine.next_deadline() is not None
+    lone.wait(480 * SECOND)
+    assert lone.said() == []
+    lone.wait(INTERVAL - 2 * OWLT)
+    assert len(lone.said()) == 1
