@@ -83,6 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
                 process.terminate()
             for process in running:
                 process.wait(10)
+                if process.stdout is not None:
+                    process.stdout.close()
 
 
 if __name__ == "__main__":

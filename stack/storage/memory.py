@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from stack.core.errors import LocalError
+from stack.core.errors import LocalError, StoreError
 from stack.core.train import Buffer
 from stack.ports.store import (
     DUPLICATE,
@@ -67,6 +67,8 @@ class MemoryStore:
         for put in puts:
             if len(put.key) > KEY_BYTES_MAX:
                 raise LocalError(f"a key of {len(put.key)} octets, where {KEY_BYTES_MAX} fit")
+        if any(put.required for put in puts):
+            self._check_room(puts, releases, now_ms)
         for move in moves.values():
             self._move(move)
         for ref in releases:
@@ -140,6 +142,23 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to close; the contents stay with the object."""
+
+    def _check_room(self, puts: Sequence[Put], releases: Sequence[int], now_ms: int) -> None:
+        """Raise `StoreError` before anything has happened, if what is required may not fit."""
+        need = sum(len(put.wire) for put in puts)
+        room = self._quota_bytes - self._octets
+        count = self._quota_bundles - len(self._held)
+        if need <= room and len(puts) <= count:
+            return
+        priority = max(put.priority for put in puts if put.required)
+        going = set(releases)
+        for ref, (stored, _) in self._held.items():
+            evictable = stored.place is not Place.DELIVER and stored.priority < priority
+            if ref in going or evictable or stored.expires_ms <= now_ms:
+                room += stored.size
+                count += 1
+        if need > room or len(puts) > count:
+            raise StoreError(f"no room for {need} octets of priority {priority}")
 
     def _put(self, puts: Sequence[Put], now_ms: int) -> Committed:
         refs = [0] * len(puts)

@@ -10,7 +10,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from stack.core.errors import LocalError
+from stack.core.errors import LocalError, StoreError
 from stack.core.train import Buffer
 from stack.ports.store import DUPLICATE, NO_ROOM, Committed, Move, Op, Put, Release, Stored, Write
 from stack.storage import sql
@@ -206,6 +206,8 @@ class Staging:
                 fits = self._make_room(size - room, 1 - free, put.priority, now_ms)
                 room += before[0] - self.change.octets
                 free += before[1] - self.change.bundles
+                if not fits and put.required:
+                    raise StoreError(f"no room for {size} octets of priority {put.priority}")
                 if not fits:
                     refs[index] = NO_ROOM
                     continue

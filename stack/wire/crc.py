@@ -21,7 +21,7 @@ def crc32c(data: Buffer, crc: int = 0) -> int:
 
 
 def crc16_ccitt(data: Buffer) -> int:
-    """The CRC-16 of CFDP PDUs (CCSDS 727.0-B-5 §4.1.3) and transfer frames (132.0-B-3 §4.1.6):
+    """The CRC-16 of CFDP PDUs (CCSDS 727.0-B-5 §4.1) and transfer frames (132.0-B-3 §4.1.6):
     polynomial 0x1021, preset to all ones."""
     value: int = fastcrc.crc16.ibm_3740(data)
     return value

@@ -158,11 +158,6 @@ class ImportSession:
             return self.green_low is not None and end > self.green_low
         return offset < self.red_high
 
-    def give_up_buffer(self) -> None:
-        """Free the red octets: the driver has them, or nobody will."""
-        self.red = RedPart(0)
-        self.prefix = b""
-
     def report(self, checkpoint_serial: int, claims_max: int) -> list[Report]:
         """Report on the scope of a pending checkpoint, or, for serial 0, on everything new
         (RFC 5326 §6.11).

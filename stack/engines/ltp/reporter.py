@@ -53,6 +53,8 @@ class Reporter:
             self._link.violation("checkpoint serial number used twice", "RFC 5326 §3.2.1")
         if session.state is ImportState.HELD:
             return
+        if session.state is ImportState.ACCEPTED:  # the latest report says it all
+            reports = [session.reports[session.next_serial - 1]]
         for report in reports:
             session.unacked.add(report.segment.report_serial)
             self.queue(report)

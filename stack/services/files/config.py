@@ -66,7 +66,12 @@ class FilesConfig:
     """How often content may fail its digest before the object has failed."""
 
     retain_ms: int = 86_400_000
-    """How long a finished object is remembered after its lifetime, to answer stragglers."""
+    """How long an object that is over is remembered: a sent one after its end, a received one
+    after its lifetime, when no bundle about it can come any more."""
+
+    closed_max: int = 50_000
+    """Most objects that are over and remembered, each way; the oldest go first.  A received one
+    that is forgotten early would be taken for new if its bundles came again."""
 
     folder_files_max: int = 10_000
     """Most files that `send_folder` takes."""
@@ -82,7 +87,14 @@ class FilesConfig:
             raise ConfigError("object_bytes_max", f"not in 1..{OBJECT_BYTES_MAX}")
         if not 0 < self.nudge_s <= self.nudge_max_s:
             raise ConfigError("nudge_s", "not in (0, nudge_max_s]")
-        for name in ("receive_batch", "objects_max", "spans_max", "rounds_max", "verify_tries"):
+        for name in (
+            "receive_batch",
+            "objects_max",
+            "closed_max",
+            "spans_max",
+            "rounds_max",
+            "verify_tries",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(name, "must be at least 1")
         if self.collision not in ("suffix", "replace"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -69,7 +68,7 @@ class Ledger:
         self._emit = emit
         self._service = service_of(port.node_id, FILES)
         self._objects: dict[str, InObject] = {}
-        self._closed: deque[str] = deque()
+        self._closed: dict[str, None] = {}  # in the order in which they ended
 
     def load(self) -> Iterator[InObject]:
         """Take up the durable records, and give those of objects under way."""
@@ -127,8 +126,8 @@ class Ledger:
         for kind in ("end", "settle"):
             self.timers.clear(f"{kind}/{obj.key}")
         self._retire(obj)
-        while len(self._closed) > self._config.objects_max:
-            self._forget(self._closed.popleft(), batch)
+        while len(self._closed) > self._config.closed_max:
+            self._forget(next(iter(self._closed)), batch)
         # Only now: a record that claims chunks must not outlive its file.
         batch.after(lambda: self._shelf.remove(obj.key))
         batch.after(lambda: self.report(obj.state.name.lower(), obj))
@@ -146,9 +145,10 @@ class Ledger:
     def _retire(self, obj: InObject) -> None:
         over_ms = max(obj.expires_ms, self._port.dtn_ms()) + self._config.retain_ms
         self.timers.set(f"forget/{obj.key}", self._at(over_ms))
-        self._closed.append(obj.key)
+        self._closed[obj.key] = None
 
     def _forget(self, key: str, batch: Batch) -> None:
+        self._closed.pop(key, None)
         if self._objects.pop(key, None) is not None:
             self.timers.clear(f"forget/{key}")
             batch.write(SPACE_IN, key, None)

@@ -48,6 +48,24 @@ _OUTCOME_STEPS: Final = (
 """By `Outcome`."""
 
 
+class _Ready:
+    """Objects with chunks to hand over: the most urgent first, then the oldest."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, int, OutObject]] = []
+
+    def push(self, obj: OutObject) -> None:
+        """Add an object, which may be there already."""
+        spec = obj.spec
+        heapq.heappush(self._heap, (-spec.priority, spec.admitted_ms, obj.order, obj))
+
+    def first(self) -> OutObject | None:
+        """The object whose turn it is, or None."""
+        while self._heap and self._heap[0][3].state is not OutState.SENDING:
+            heapq.heappop(self._heap)
+        return self._heap[0][3] if self._heap else None
+
+
 class Sender:
     """All objects on their way out.  Every method that changes state runs under `lock`, which
     the whole service shares, so that records are committed in the order of their changes."""
@@ -65,11 +83,13 @@ class Sender:
         self._emit = emit
         self._service = service_of(port.node_id, FILES)
         self._objects: dict[bytes, OutObject] = {}
-        self._ready: list[tuple[int, int, int, bytes]] = []
+        self._ready = _Ready()
         self._wake = asyncio.Event()
         self._timers = Timers()
         self._closed: dict[bytes, asyncio.Event] = {}
+        self._over: dict[str, None] = {}  # keys, in the order in which they ended
         self._open = 0
+        self._admitted = 0
         self._load()
 
     # -- what applications call
@@ -121,13 +141,13 @@ class Sender:
         """Hand chunks to the node as it has room, the most urgent object first."""
         delay = RETRY_FIRST_S
         while True:
-            if self._choose() is None:
+            if self._ready.first() is None:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             await self._port.wait_room(self._config.batch_bytes)
             async with self._lock:
-                obj = self._choose()  # again: a more urgent one may have come meanwhile
+                obj = self._ready.first()  # again: a more urgent one may have come meanwhile
                 if obj is None:
                     continue
                 try:
@@ -219,11 +239,12 @@ class Sender:
     def _admit(self, obj: OutObject) -> None:
         obj.nudge_s = self._config.nudge_s
         obj.started_ns = self._port.now()
-        obj.order = len(self._objects)
+        self._admitted += 1
+        obj.order = self._admitted
         self._objects[obj.spec.object_id] = obj
         key = obj.spec.key
         if obj.state not in OUT_OPEN:
-            self._timers.set(f"forget/{key}", self._forget_ns(obj))
+            self._retire(key)
             return
         self._open += 1
         self._timers.set(f"end/{key}", self._at(obj.spec.expires_ms))
@@ -235,23 +256,10 @@ class Sender:
     def _at(self, dtn_ms: int) -> int:
         return self._port.now() + (dtn_ms - self._port.dtn_ms()) * MILLISECOND
 
-    def _forget_ns(self, obj: OutObject) -> int:
-        return self._at(max(obj.spec.expires_ms, self._port.dtn_ms()) + self._config.retain_ms)
-
     def _make_ready(self, obj: OutObject) -> None:
         self._timers.clear(f"nudge/{obj.spec.key}")
-        heapq.heappush(
-            self._ready, (-obj.spec.priority, obj.spec.admitted_ms, obj.order, obj.spec.object_id)
-        )
+        self._ready.push(obj)
         self._wake.set()
-
-    def _choose(self) -> OutObject | None:
-        while self._ready:
-            obj = self._objects.get(self._ready[0][3])
-            if obj is not None and obj.state is OutState.SENDING:
-                return obj
-            heapq.heappop(self._ready)
-        return None
 
     async def _send_batch(self, obj: OutObject) -> None:
         """Hand over one batch of an object's chunks; raises `StoreError` with nothing changed."""
@@ -294,9 +302,7 @@ class Sender:
 
     def _due(self, kind: str, obj: OutObject, batch: Batch) -> None:
         if kind == "forget":
-            batch.write(SPACE_OUT, SPEC_KEY + obj.spec.key, None)
-            batch.write(SPACE_OUT, _PROGRESS + obj.spec.key, None)
-            del self._objects[obj.spec.object_id]
+            self._forget(obj, batch)
         elif kind == "end":
             self._close(obj, OutStep.DEADLINE, "lifetime over without a receipt", batch)
         elif obj.state is OutState.WAITING:
@@ -330,7 +336,9 @@ class Sender:
         key = obj.spec.key
         self._timers.clear(f"nudge/{key}")
         self._timers.clear(f"end/{key}")
-        self._timers.set(f"forget/{key}", self._forget_ns(obj))
+        self._retire(key)
+        while len(self._over) > self._config.closed_max:
+            self._forget(self._objects[bytes.fromhex(next(iter(self._over)))], batch)
 
         def announce() -> None:
             closed = self._closed.pop(obj.spec.object_id, None)
@@ -340,6 +348,18 @@ class Sender:
 
         batch.after(announce)
         return True
+
+    def _retire(self, key: str) -> None:
+        self._over[key] = None
+        due_ns = self._port.now() + self._config.retain_ms * MILLISECOND
+        self._timers.set(f"forget/{key}", due_ns)
+
+    def _forget(self, obj: OutObject, batch: Batch) -> None:
+        key = obj.spec.key
+        del self._objects[obj.spec.object_id], self._over[key]
+        self._timers.clear(f"forget/{key}")
+        batch.write(SPACE_OUT, SPEC_KEY + key, None)
+        batch.write(SPACE_OUT, _PROGRESS + key, None)
 
     def _report(self, kind: str, obj: OutObject) -> None:
         self._emit(FileEvent(kind, obj.progress(self._port.now())))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -35,7 +34,7 @@ class JobTable:
         self._service = service_of(port.node_id, JOBS)
         self._jobs: dict[str, ServerJob] = {}
         self._open = 0
-        self._closed: deque[str] = deque()
+        self._closed: dict[str, None] = {}  # in the order in which they ended
         self._queue: list[tuple[int, int, str]] = []
 
     def load(self) -> None:
@@ -110,6 +109,7 @@ class JobTable:
 
     def forget(self, key: str, batch: Batch) -> None:
         """Drop a job that is over."""
+        self._closed.pop(key, None)
         if self._jobs.pop(key, None) is not None:
             self.timers.clear(f"report/{key}")
             self.timers.clear(f"forget/{key}")
@@ -147,13 +147,13 @@ class JobTable:
     def _retire(self, job: ServerJob) -> None:
         over_ms = max(job.expires_ms, self._port.dtn_ms()) + self._config.retain_ms
         self.timers.set(f"forget/{job.key}", self._at(over_ms))
-        self._closed.append(job.key)
+        self._closed[job.key] = None
         if not job.acknowledged:
             self.timers.set(f"report/{job.key}", self._port.now() + round(job.repeat_s * SECOND))
 
     def _trim(self, batch: Batch) -> None:
         while self._closed and len(self._jobs) > self._config.records_max:
-            self.forget(self._closed.popleft(), batch)
+            self.forget(next(iter(self._closed)), batch)
 
     def _at(self, dtn_ms: int) -> int:
         return self._port.now() + (dtn_ms - self._port.dtn_ms()) * MILLISECOND

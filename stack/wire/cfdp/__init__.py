@@ -16,8 +16,8 @@ from stack.wire.cfdp.fields import (
     ChecksumType,
     ConditionCode,
     DirectiveCode,
-    FilestoreAction,
     FileStatus,
+    FilestoreAction,
     TlvType,
     TransactionStatus,
 )

@@ -17,7 +17,7 @@ DATA_FIELD_BYTES_MAX: Final = 0xFFFF
 """The PDU data field length has 16 bits (§5.1)."""
 
 VALUE_BYTES_MAX: Final = 0xFF
-"""The length of an LV or TLV has 8 bits (§5.1.8, §5.1.9)."""
+"""The length of an LV or TLV has 8 bits (§5.1)."""
 
 
 class ConditionCode(enum.IntEnum):
@@ -94,7 +94,7 @@ class TlvType(enum.IntEnum):
 
 
 class FilestoreAction(enum.IntEnum):
-    """Actions of a filestore request (§5.4.1, table 5-15)."""
+    """Actions of a filestore request (§5.4.1)."""
 
     CREATE_FILE = 0
     DELETE_FILE = 1
@@ -133,14 +133,14 @@ def read_uint(view: memoryview, at: int, size: int, section: str) -> tuple[int, 
 
 
 def file_size_octets(size: int, large: bool) -> bytes:
-    """A file-size-sensitive field: 64 bits when the large file flag is set, else 32 (§5.1.10)."""
+    """A file-size-sensitive field: 64 bits when the large file flag is set, else 32 (§5.1)."""
     if not 0 <= size <= (U64_MAX if large else U32_MAX):
         raise LocalError(f"CFDP PDU: {size} does not fit its file-size-sensitive field")
     return size.to_bytes(8 if large else 4, "big")
 
 
 def lv(value: bytes) -> bytes:
-    """A length and value field (§5.1.8)."""
+    """A length and value field (§5.1)."""
     require(len(value) <= VALUE_BYTES_MAX, "LV of more than 255 octets")
     return bytes((len(value),)) + value
 

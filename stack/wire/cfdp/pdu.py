@@ -51,9 +51,9 @@ def decode_pdu(data: Buffer, offset: int = 0) -> tuple[Pdu, int]:
     if header.crc:
         field_end = end - CRC_BYTES
         if field_end < at:
-            raise DecodeError("no room for the CRC", "CCSDS 727.0-B-5 §4.1.3", at)
+            raise DecodeError("no room for the CRC", "CCSDS 727.0-B-5 §4.1", at)
         if crc16_ccitt(view[offset:field_end]) != int.from_bytes(view[field_end:end], "big"):
-            raise DecodeError("CRC does not match", "CCSDS 727.0-B-5 §4.1.3", field_end)
+            raise DecodeError("CRC does not match", "CCSDS 727.0-B-5 §4.1", field_end)
     field = view[:field_end]
     body: Directive | FileData
     if head.file_data:

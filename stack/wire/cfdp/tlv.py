@@ -1,4 +1,4 @@
-"""Type, length and value fields of CFDP (CCSDS 727.0-B-5 §5.1.9, §5.4).
+"""Type, length and value fields of CFDP (CCSDS 727.0-B-5 §5.1, §5.4).
 
 A PDU carries `Tlv` objects as they came; `parse_*` reads the value of one type, and the
 constructor functions make one.
@@ -20,7 +20,7 @@ from stack.wire.cfdp.fields import (
     take,
 )
 
-_SECTION = "CCSDS 727.0-B-5 §5.1.9"
+_SECTION = "CCSDS 727.0-B-5 §5.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class FilestoreResponse:
 
     action: int
     status: int
-    """0: done; 15: not performed; else by action (table 5-18)."""
+    """0: done; 15: not performed; the rest by action."""
 
     first_name: bytes
     second_name: bytes = b""

@@ -1,0 +1,264 @@
+"""`orbitferry passes`: when satellites are in view of stations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from stack.cli.common import CommandError, Json, duration
+from stack.cli.output import emit, note, say, table
+from stack.cli.units import duration_text, parse_rate
+from stack.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from link_models.budget import RateTable
+    from link_models.orbit.geometry import Station
+    from link_models.orbit.mean_elements import Satellite
+    from link_models.orbit.passes import PassRow
+
+STATIONS_MAX: Final = 10_000
+
+STATIONS_BYTES_MAX: Final = 16 * 1024 * 1024
+
+
+def passes(
+    elements: Annotated[
+        Path, typer.Argument(metavar="ELEMENTS", help="TLE, or OMM as CSV, JSON or XML.")
+    ],
+    station: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--station",
+            "-s",
+            metavar="NAME,LAT,LON[,ALT]",
+            help="A station: degrees north and east, metres above the ellipsoid; repeat it.",
+        ),
+    ] = None,
+    stations: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML with [[station]] tables, for masks and horizons."),
+    ] = None,
+    satellite: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this satellite, by name or catalogue number."),
+    ] = None,
+    begin: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TIME", help="ISO 8601 time to begin at. Default: now."),
+    ] = None,
+    length: Annotated[
+        float, typer.Option("--for", parser=duration, metavar="DURATION", help="How long to look.")
+    ] = 86_400.0,
+    mask: Annotated[
+        float, typer.Option(metavar="DEG", help="Lowest usable elevation of each --station.")
+    ] = 5.0,
+    plan: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a contact plan too (.json, .ionrc, .hdtn.json)."),
+    ] = None,
+    up: Annotated[
+        str, typer.Option(metavar="RATE", help="Uplink of the plan: a rate, or s-band-up.")
+    ] = "s-band-up",
+    down: Annotated[
+        str, typer.Option(metavar="RATE", help="Downlink of the plan: a rate, or x-band-down.")
+    ] = "x-band-down",
+    as_json: Json = False,
+) -> None:
+    """Predict passes of satellites over ground stations, and make contact plans of them.
+
+    Nodes of the plan are named after stations and satellites: SENTINEL-2A is dtn://sentinel-2a/.
+    Exit code 1 when there is no pass.
+
+    \b
+    Examples:
+      orbitferry passes satellites.tle -s svalbard,78.2298,15.4078,458
+      orbitferry passes satellites.tle --stations net.toml --satellite 40697 --for 7d --json
+      orbitferry passes omm.json -s kiruna,67.8571,20.9643 --plan plan.json --up 256k --down 100M
+    """
+    from link_models.orbit.elements import load_elements
+    from link_models.orbit.passes import pass_table
+    from stack.core.clock import dtn_to_iso
+
+    sites = [_station(text, mask) for text in station or ()]
+    if stations is not None:
+        sites += _stations(stations)
+    if not sites:
+        raise ConfigError("--station", "there is no station", "add --station NAME,LAT,LON")
+    chosen = _chosen(load_elements(elements), satellite or (), elements)
+    start_ms = _start(begin)
+    end_ms = start_ms + round(length * 1000)
+    rows = pass_table(chosen, sites, start_ms, end_ms)
+    if as_json:
+        for row in rows:
+            emit(_as_dict(row))
+    elif rows:
+        _print(rows)
+    if plan is not None:
+        _write_plan(plan, chosen, sites, (start_ms, end_ms), (up, down), as_json)
+    if not rows:
+        raise CommandError(
+            f"no passes within {duration_text(length)} of {dtn_to_iso(start_ms)}",
+            "look longer with --for, or lower --mask",
+        )
+
+
+def _start(text: str | None) -> int:
+    from stack.adapters.clock import SystemClock
+    from stack.core.clock import dtn_from_iso
+
+    if text is None:
+        return SystemClock().dtn_ms()
+    try:
+        return dtn_from_iso(text)
+    except ValueError:
+        raise ConfigError(
+            "--from", f"{text!r} is no time", "write it like 2026-10-01T12:00:00Z"
+        ) from None
+
+
+def _station(text: str, mask_deg: float) -> Station:
+    from link_models.orbit.geometry import Station
+
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        numbers = [float(part) for part in parts[1:]]
+    except ValueError:
+        numbers = []
+    if not parts[0] or len(numbers) not in (2, 3):
+        raise ConfigError(
+            "--station", f"{text!r} is none", "write NAME,LATITUDE,LONGITUDE[,ALTITUDE]"
+        )
+    return Station(
+        name=parts[0],
+        latitude_deg=numbers[0],
+        longitude_deg=numbers[1],
+        altitude_m=numbers[2] if len(numbers) == 3 else 0.0,
+        mask_deg=mask_deg,
+    )
+
+
+def _stations(path: Path) -> list[Station]:
+    import tomllib
+
+    import msgspec
+
+    from link_models.orbit.geometry import Station
+
+    try:
+        if path.stat().st_size > STATIONS_BYTES_MAX:
+            raise ConfigError(str(path), "too large for a list of stations")
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = msgspec.convert(data.get("station"), list[Station], strict=False)
+    except OSError as error:
+        raise ConfigError(str(path), error.strerror or str(error), "check the path") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(str(path), f"not TOML: {error}") from None
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"{path}: station",
+            str(error),
+            "each [[station]] has name, latitude_deg, longitude_deg; and may have altitude_m, "
+            "mask_deg, horizon",
+        ) from None
+    if not 0 < len(found) <= STATIONS_MAX:
+        raise ConfigError(str(path), f"{len(found)} stations, not 1..{STATIONS_MAX}")
+    return found
+
+
+def _chosen(known: Sequence[Satellite], wanted: Sequence[str], path: Path) -> list[Satellite]:
+    if not wanted:
+        return list(known)
+    chosen = []
+    for name in wanted:
+        found = [
+            one
+            for one in known
+            if one.name.lower() == name.lower() or str(one.catalogue_id) == name
+        ]
+        if not found:
+            some = ", ".join(one.name for one in known[:6])
+            raise ConfigError("--satellite", f"{name!r} is not in {path}", f"it has {some}")
+        chosen += found
+    return chosen
+
+
+def _as_dict(row: PassRow) -> dict[str, Any]:
+    from stack.core.clock import dtn_to_iso
+
+    return {
+        "station": row.station,
+        "satellite": row.satellite,
+        "rise": dtn_to_iso(row.rise_ms),
+        "rise_azimuth_deg": row.rise_azimuth_deg,
+        "culmination": dtn_to_iso(row.culmination_ms),
+        "culmination_azimuth_deg": row.culmination_azimuth_deg,
+        "max_elevation_deg": row.max_elevation_deg,
+        "min_range_km": row.min_range_km,
+        "set": dtn_to_iso(row.set_ms),
+        "set_azimuth_deg": row.set_azimuth_deg,
+        "duration_s": row.duration_s,
+    }
+
+
+def _print(rows: Sequence[PassRow]) -> None:
+    from stack.core.clock import dtn_to_iso
+
+    shown = [
+        (
+            row.station,
+            row.satellite,
+            f"{dtn_to_iso(row.rise_ms)[:19]}Z",
+            f"{dtn_to_iso(row.set_ms)[11:19]}Z",
+            duration_text(row.duration_s),
+            f"{row.max_elevation_deg:.1f}°",
+            f"{row.rise_azimuth_deg:.0f}° {row.culmination_azimuth_deg:.0f}° "
+            f"{row.set_azimuth_deg:.0f}°",
+            f"{row.min_range_km:.0f} km",
+        )
+        for row in rows
+    ]
+    heads = ("station", "satellite", "rise", "set", "length", "highest", "azimuths", "range")
+    table(heads, shown)
+    total_s = sum(row.duration_s for row in rows)
+    say(f"{len(rows)} passes, {duration_text(total_s)} in all")
+
+
+def _write_plan(
+    path: Path,
+    satellites: Sequence[Satellite],
+    stations: Sequence[Station],
+    window_ms: tuple[int, int],
+    rates: tuple[str, str],
+    as_json: bool,
+) -> None:
+    from link_models.planner import PassLink, plan_passes
+    from stack.contacts.files import dump_plan
+
+    up, down = (_rate_table(text) for text in rates)
+    nodes = {_node_id(one.name): one for one in satellites}
+    sites = {_node_id(one.name): one for one in stations}
+    if len(nodes) < len(satellites) or len(sites) < len(stations):
+        raise ConfigError("--plan", "two satellites or two stations have one name", "rename one")
+    link = PassLink(uplink=up, downlink=down)
+    made = plan_passes(nodes, sites, link, *window_ms)
+    dump_plan(made, path, reference_ms=window_ms[0])
+    if not as_json:
+        note(f"{path}: {len(made.contacts)} contacts, {len(made.ranges)} ranges")
+
+
+def _rate_table(text: str) -> RateTable:
+    from link_models.budget import RateTable, preset
+
+    if re.fullmatch(r"[a-z]+-band-[a-z]+", text):
+        return preset(text)
+    return RateTable(((-10.0, parse_rate(text)),))
+
+
+def _node_id(name: str) -> str:
+    """The node that is named after a station or satellite."""
+    label = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-")
+    return f"dtn://{label}/"
