@@ -19,6 +19,7 @@ async def main(configuration: Path, content: Path) -> int:
     """Send, wait, compare; 0 when everything is right."""
     with content.open("rb") as file:
         expected = hashlib.file_digest(file, "sha256").hexdigest()
+        size = file.tell()
     started = time.monotonic()
     async with Node.from_file(configuration) as node:
         print("ready", flush=True)
@@ -31,7 +32,6 @@ async def main(configuration: Path, content: Path) -> int:
         if status.complete and "digests.txt" in status.files:
             answer = status.files["digests.txt"].read_text().split()[0]
         counters = node.counters()
-    size = content.stat().st_size
     link = "link.satellite."
     result = {
         "file": progress.state,

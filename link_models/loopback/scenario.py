@@ -313,6 +313,9 @@ class MessageTask:
         _check("text", 0 < len(self.text) <= 65_536, "1 to 65 536 characters")
 
 
+Task = JobTask | FileTask | MessageTask
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """Everything that a run is made of; with the seed and the input it determines every octet."""
@@ -361,10 +364,9 @@ class Scenario:
         _check("duration_h", 0 < self.duration_h <= DURATION_H_MAX, "above 0, at most 744")
         _check("sample_s", 0.1 <= self.sample_s <= 3600, "0.1 to 3600")
         _check("code", not self.jobs or bool(self.code), "jobs need handlers: name a Python file")
-        places = self.stations + self.satellites
-        _check("stations", 2 <= len(places) <= NODES_MAX, f"at most {NODES_MAX} nodes, at least 2")
+        ids = self.node_ids
+        _check("stations", len(ids) <= NODES_MAX, f"at most {NODES_MAX} nodes")
         _check("satellites", bool(self.satellites) and bool(self.stations), "one of each at least")
-        ids = [place.id for place in places]
         for one in ids:
             _node_id(one)
             _check("id", ids.count(one) == 1, f"{one} is used twice")
@@ -389,7 +391,7 @@ class Scenario:
         stations = {one.id for one in self.stations}
         satellites = {one.id for one in self.satellites}
         for kind in ("jobs", "files", "messages"):
-            tasks: tuple[JobTask | FileTask | MessageTask, ...] = getattr(self, kind)
+            tasks: tuple[Task, ...] = getattr(self, kind)
             _check(kind, len(tasks) <= TASKS_MAX, f"at most {TASKS_MAX}")
             for task in tasks:
                 in_time = 0 <= task.at_s < self.duration_h * 3600
@@ -401,9 +403,19 @@ class Scenario:
         for job in self.jobs:
             goes_up = job.source in stations and job.destination in satellites
             _check("jobs.source", goes_up, "jobs go from a station to a satellite")
-        names = [task.name for task in (*self.jobs, *self.files, *self.messages)]
+        names = [task.name for task in self.tasks]
         for name in names:
             _check("name", names.count(name) == 1, f"{name!r} is used twice")
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """All work."""
+        return self.jobs + self.files + self.messages
+
+    @property
+    def node_ids(self) -> list[str]:
+        """All nodes: stations first."""
+        return [one.id for one in self.stations] + [one.id for one in self.satellites]
 
     @property
     def start_ms(self) -> int:

@@ -284,7 +284,7 @@ class Search:
             with np.errstate(divide="ignore", invalid="ignore"):
                 shift = -slope / bend
             # Next to a place where SGP4 fails, three points make no parabola.
-            shift = np.where(np.abs(shift) * half < step / 10.0, shift, 0.0)
+            shift = np.where(np.abs(shift) * half < step, shift, 0.0)
             time[todo] = at + shift * half
             # The parabola is good near its middle only: follow those that went away from it.
             todo = todo[np.abs(shift) > 0.2]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+SWITCH_INTERVAL_S = 0.0005
+"""How long a thread may keep the interpreter from another that wants it."""
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -20,6 +24,8 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
-    """`asyncio.run` on the loop of `new_event_loop`."""
+    """`asyncio.run` on the loop of `new_event_loop`; for the main program of a process."""
+    # The store's worker thread must not wait 5 ms for the interpreter beside a busy loop.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
         return runner.run(main)

@@ -23,12 +23,12 @@ LONGEST_S: Final = 900.0
 
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which ones; all by default.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Which ones; all by default.")
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="Say which there are.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run benchmarks and print what each measures.
+    """Run the benchmarks.
 
     They come with the repository, not with an installed package. Absolute figures move by a
     factor of two from run to run on a busy machine: compare within one run.
@@ -43,7 +43,8 @@ def bench(
     known = benchmarks(root)
     if not known:
         raise CommandError(
-            f"there are no benchmarks in {root / FOLDER}", "run this in a checkout of the repository"
+            f"there are no benchmarks in {root / FOLDER}",
+            "run this in a checkout of the repository",
         )
     unknown = [name for name in names or () if name not in known]
     if unknown:
@@ -81,7 +82,9 @@ def _run(root: Path, name: str, as_json: bool) -> bool:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise CommandError(f"{name}: did not end within {LONGEST_S:.0f} s", "run it alone") from None
+        raise CommandError(
+            f"{name}: did not end within {LONGEST_S:.0f} s", "run it alone"
+        ) from None
     seconds = time.monotonic() - begun
     if as_json:
         lines = done.stdout.splitlines()

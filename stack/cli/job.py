@@ -27,11 +27,9 @@ from stack.cli.units import duration_text, printable, size_text
 from stack.core.errors import ConfigError
 from stack.node.control.client import ControlClient
 
-HELP = "Jobs on other nodes: submit them, follow them, get their results."
+HELP = "Compute on other nodes."
 
-Id = Annotated[
-    str, typer.Argument(metavar="ID", help="The job; the beginning of its id will do.")
-]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The job; the beginning of its id will do.")]
 
 
 def submit(
@@ -40,7 +38,7 @@ def submit(
         str, typer.Argument(metavar="HANDLER", help="What runs, as that node calls it.")
     ],
     inputs: Annotated[
-        list[Path] | None, typer.Argument(metavar="[INPUT]...", help="Files that it works on.")
+        list[Path] | None, typer.Argument(metavar="INPUT", help="Files that it works on.")
     ] = None,
     arg: Annotated[
         list[str] | None, typer.Option("--arg", metavar="NAME=VALUE", help="Argument; repeat it.")

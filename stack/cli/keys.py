@@ -10,7 +10,7 @@ import typer
 from stack.cli.common import Json
 from stack.cli.output import emit, say, table
 
-HELP = "Key files: the shared secrets that protect bundles between nodes."
+HELP = "Make and show key files."
 
 
 def new(

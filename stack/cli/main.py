@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -46,7 +46,9 @@ from stack.node.control.protocol import ControlError
 
 PROGRAM = "orbitferry"
 
-COMMANDS = (
+Command = Callable[..., None]
+
+COMMANDS: tuple[tuple[str, Command], ...] = (
     ("node", node.node),
     ("send", send.send),
     ("receive", receive.receive),
@@ -60,7 +62,7 @@ COMMANDS = (
     ("bench", bench.bench),
 )
 
-GROUPS = (
+GROUPS: tuple[tuple[str, str, tuple[Command, ...]], ...] = (
     ("job", job.HELP, (job.submit, job.status, job.list_, job.wait, job.cancel)),
     ("transfers", transfers.HELP, (transfers.list_, transfers.wait, transfers.cancel)),
     ("plan", plan.HELP, (plan.show, plan.convert, plan.route, plan.set_)),
@@ -148,7 +150,8 @@ def _report(error: Exception, *, as_json: bool) -> int:
     kind, message, remedy, code = _described(error)
     if as_json:
         emit({"error": {"kind": kind, "message": message, "remedy": remedy}})
-    note(f"{PROGRAM}: {message}" + (f"; {remedy}" if remedy else ""))
+    help_text = "\n" in message  # a group without a command shows its help
+    note(message if help_text else f"{PROGRAM}: {message}" + (f"; {remedy}" if remedy else ""))
     return code
 
 
@@ -166,6 +169,8 @@ def _described(error: Exception) -> tuple[str, str, str, int]:
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             return "system", f"{where}{error.strerror or error}", "", FAILED
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return "usage", str(getattr(error, "message", "")), "", USAGE
     words = getattr(error, "format_message", None)
     if words is not None:  # typer's own errors, whichever class they have in this version of it
         context = getattr(error, "ctx", None)

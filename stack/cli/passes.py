@@ -68,7 +68,7 @@ def passes(
     ] = "x-band-down",
     as_json: Json = False,
 ) -> None:
-    """Predict passes of satellites over ground stations, and make contact plans of them.
+    """Predict passes, and make contact plans of them.
 
     Nodes of the plan are named after stations and satellites: SENTINEL-2A is dtn://sentinel-2a/.
     Exit code 1 when there is no pass.

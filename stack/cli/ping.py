@@ -13,7 +13,8 @@ from stack.cli.units import duration_text
 
 def ping(
     destination: Annotated[
-        str, typer.Argument(metavar="DESTINATION", help="Node id, or the endpoint of an echo service.")
+        str,
+        typer.Argument(metavar="DESTINATION", help="Node id, or the endpoint of an echo service."),
     ],
     count: Annotated[int, typer.Option("--count", "-c", min=1, help="How many pings.")] = 4,
     interval: Annotated[
@@ -36,7 +37,7 @@ def ping(
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:
-    """Send pings to a node and show how long the answers take.
+    """Ping a node: is it there, and how far away.
 
     Exit code 0 when any answer came, 3 when none did.
 

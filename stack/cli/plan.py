@@ -25,7 +25,7 @@ from stack.core.errors import ConfigError
 if TYPE_CHECKING:
     from stack.contacts.plan import Contact, Plan
 
-HELP = "Contact plans: who can send to whom, when and how fast."
+HELP = "Show, convert and set contact plans."
 
 SHOWN: Final = 50
 
@@ -68,7 +68,7 @@ def _load(path: Path, reference: str | None, kind: Format | None) -> Plan:
 def show(
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help="A plan. Without it: that of the running node."),
+        typer.Argument(metavar="FILE", help="A plan. Without it: that of the running node."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most contacts shown.")] = SHOWN,
     reference: Reference = None,

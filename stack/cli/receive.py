@@ -14,8 +14,16 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from stack.cli.common import NO_ANSWER, OK, CommandError, Json, NodePath, client_of, duration
-from stack.cli.common import ends_with
+from stack.cli.common import (
+    NO_ANSWER,
+    OK,
+    CommandError,
+    Json,
+    NodePath,
+    client_of,
+    duration,
+    ends_with,
+)
 from stack.cli.output import emit, say, table
 from stack.cli.units import payload_text, printable, size_text
 from stack.core.errors import ConfigError
@@ -60,10 +68,11 @@ def receive(
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:
-    """Take messages and files that have arrived, until Ctrl-C.
+    """Take messages and files that have arrived.
 
-    Each is taken once: it leaves the node's store when it has been printed or moved, and not
-    before. Results of jobs do not come here; see `orbitferry job`.
+    It goes on until Ctrl-C, or as the options say. Each thing is taken once: it leaves the node's
+    store when it has been printed or moved, and not before. Results of jobs do not come here; see
+    `orbitferry job`.
 
     \b
     Examples:

@@ -35,7 +35,7 @@ def send(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PATH]...", help="Files and folders; - for a message on standard input."
+            metavar="PATH", help="Files and folders; - for a message on standard input."
         ),
     ] = None,
     message: Annotated[
@@ -76,10 +76,10 @@ def send(
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:
-    """Hand files, folders or a message to the node, for another node.
+    """Send files, folders or a message to another node.
 
-    The command ends when the node has stored durably what is to be sent; the node delivers it
-    over whatever contacts come, across blackouts and restarts. Files must stay as they are until
+    The command ends when this node has stored durably what is to be sent; it delivers it over
+     whatever contacts come, across blackouts and restarts. Files must stay as they are until
     they are delivered. With --wait it ends when the receiver has confirmed every file.
 
     \b
@@ -131,7 +131,7 @@ def _standard_input() -> bytes:
 
 def _message(
     node: Path | None,
-    payload: dict[str, str],
+    payload: dict[str, Any],
     service: str | None,
     common: dict[str, Any],
     as_json: bool,

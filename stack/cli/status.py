@@ -25,7 +25,9 @@ def status(
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a running node is doing: store, queue, links and contacts.
+    """Show what a running node is doing.
+
+    Its store, its queue, its links and their contacts; or every counter.
 
     \b
     Examples:
@@ -88,7 +90,9 @@ def stop(
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:
-    """Stop a running node cleanly, and wait until its process has ended.
+    """Stop a running node cleanly.
+
+    The command ends when the node's process has ended.
 
     \b
     Examples:

@@ -23,13 +23,13 @@ from stack.cli.output import ProgressView, emit, note, say, table
 from stack.cli.units import duration_text, printable, size_text
 from stack.node.control.client import ControlClient
 
-HELP = "Files under way: list them, wait for them, give them up."
+HELP = "Follow files under way."
 
 ID_CHARS = 32
 
 Ids = Annotated[
     list[str],
-    typer.Argument(metavar="ID...", help="Ids of transfers; the beginning will do if it is clear."),
+    typer.Argument(metavar="ID", help="Ids of transfers; the beginning will do if it is clear."),
 ]
 
 
@@ -123,7 +123,9 @@ def match_id(wanted: str, known: Sequence[str], what: str) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise CommandError(f"{len(found)} {what}s begin with {wanted!r}", "give more of the id", USAGE)
+        raise CommandError(
+            f"{len(found)} {what}s begin with {wanted!r}", "give more of the id", USAGE
+        )
     raise CommandError(f"no {what} begins with {wanted!r}", "list them first", FAILED)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
@@ -111,14 +110,12 @@ def duration_text(seconds: float | None) -> str:
 
 
 def printable(text: str) -> str:
-    """Text that does nothing to a terminal: control and format characters are escaped."""
+    """Text that does nothing to a terminal: control and format characters are escaped, and every
+    space but the plain one."""
     if text.isprintable():
         return text
     return "".join(
-        char
-        if char.isprintable() or unicodedata.category(char) == "Zs"
-        else char.encode("unicode_escape").decode()
-        for char in text
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
 
 

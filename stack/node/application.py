@@ -109,14 +109,14 @@ class LocalPort:
     def unregister(self, service: str, refs: Sequence[int]) -> None:
         """End a registration; its unconsumed deliveries come again to the next."""
         self._endpoints.pop(service, None)
-        self.effects.agent.return_waiting(service, refs)
+        self.effects.agent.waiting.put_back(service, refs)
         self.effects.endpoint_event(service).set()
 
     def take(self, service: str, limit: int) -> list[Delivery]:
         """Deliveries that wait for a service, opened; what fails security is dropped, counted."""
         effects = self.effects
         agent = effects.agent
-        refs = agent.waiting(service, limit)
+        refs = agent.waiting.take(service, limit)
         if not refs:
             return []
         now_ms = self._clock.dtn_ms()

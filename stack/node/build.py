@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from stack.adapters.runner import Shim
 from stack.core.sansio import Entropy, Trace
 from stack.core.train import Train
-from stack.engines.ltp import LtpEngine
+from stack.engines.ltp import LtpConfig, LtpEngine
 from stack.fec.config import FecConfig
 from stack.fec.framework import FecReceiver, FecSender
 from stack.node.config import LinkConfig, NodeConfig
@@ -18,6 +19,7 @@ from stack.security import BpSec, SecurityPolicy, load_keys
 from stack.storage.memory import MemoryStore
 from stack.storage.sqlite import SqliteStore
 from stack.storage.staged import StagingStore
+from stack.wire.fecframe import ADUI_HEADER_BYTES, PAYLOAD_ID_BYTES
 
 
 class FecShim:
@@ -72,13 +74,32 @@ def make_security(config: NodeConfig, environment: Environment, trace: Trace) ->
     return BpSec(keys, environment.entropy, SecurityPolicy())
 
 
+def under_fec(config: LinkConfig) -> tuple[LtpConfig, float]:
+    """LTP's parameters over the link's coding, and LTP's share of the link's rate.
+
+    Every source datagram carries a payload id, and repair datagrams take their part of the rate.
+    A report on a block waits until the coding has had its chance, which is when the block of
+    packets closes: else LTP would ask again for what the next datagrams repair.
+    """
+    fec, ltp = config.fec, config.ltp
+    if fec is None:
+        return ltp, 1.0
+    overhead = ltp.overhead_bytes + PAYLOAD_ID_BYTES
+    source = ltp.segment_bytes + overhead
+    repair = source + ADUI_HEADER_BYTES
+    share = fec.k * source / (fec.k * source + fec.r * repair)
+    delay_ns = ltp.report_delay_ns or fec.block_time_ns
+    return dataclasses.replace(ltp, overhead_bytes=overhead, report_delay_ns=delay_ns), share
+
+
 async def make_link(
     config: LinkConfig, environment: Environment, effects: Effects, trace: Trace
 ) -> Link:
     """A link with its engine, coding and port."""
     port = await environment.open_port(config)
+    ltp, share = under_fec(config)
     shim: Shim | None = (
         FecShim(config.fec, environment.entropy, trace) if config.fec is not None else None
     )
-    engine = LtpEngine(config.ltp, entropy=environment.entropy, trace=trace)
-    return Link(config, engine, port, effects, environment.clock, trace, shim=shim)
+    engine = LtpEngine(ltp, entropy=environment.entropy, trace=trace)
+    return Link(config, engine, port, effects, environment.clock, trace, shim=shim, share=share)

@@ -51,13 +51,16 @@ class Link:
         trace: Trace,
         *,
         shim: Shim | None = None,
+        share: float = 1.0,
     ) -> None:
+        """`share` is the part of the link's rate that LTP may use; coding takes the rest."""
         self.config = config
         self.name = config.name
         self.peer = config.peer
         self.engine = engine
         self.port = port
         self.shim = shim
+        self._share = share
         self.up = False
         self._effects = effects
         self._forwarder: Forwarder = effects.agent.forwarder
@@ -74,6 +77,8 @@ class Link:
         """The contact plan, or the configuration of an unscheduled link, says so."""
         changed = tx_up != self.up
         self.up = tx_up
+        if rate_bps is not None:
+            rate_bps *= self._share
         self.engine.link(now, tx_up=tx_up, rx_up=rx_up, rate_bps=rate_bps, owlt_ns=owlt_ns)
         if changed:
             rate = rate_bps or 0.0

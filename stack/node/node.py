@@ -167,7 +167,7 @@ class Node:
             return self._user_trace
         stream: TextIO = sys.stderr
         if log.file:
-            stream = stack.enter_context(open(log.file, "a", encoding="utf-8"))
+            stream = stack.enter_context(open(log.file, "a", encoding="utf-8"))  # noqa: SIM115
         lines = JsonLines(
             stream, self._environment.clock, self.config.id, debug=log.level == "debug"
         )

@@ -8,7 +8,6 @@ from stack.contacts.plan import Plan
 from stack.routing.queue import ForwardQueue, Queued
 from stack.routing.router import Router
 
-
 FAILURES_MAX = 5
 """Failed transmissions in a row before a bundle steps aside.  A refusal is rare (a full store, a
 damaged block), and mostly over at once."""

@@ -21,8 +21,8 @@ class StoreConfig:
     100 a key."""
 
     quota_bundles: int = 10_000_000
-    """Bundles held at most: bounds the memory of the agent's queues, which `quota_bytes` does not
-    when bundles are tiny."""
+    """Bundles held at most: bounds the memory of the bundle agent's queues, which `quota_bytes`
+    does not when bundles are tiny."""
 
     keys_max: int = 20_000_000
     """Keys remembered at most, those of released bundles included.  Beyond it the keys that

@@ -271,9 +271,9 @@ def _content(segment: Segment) -> tuple[SegmentType, bytes]:
             return SegmentType.CANCEL_BY_SENDER, bytes((segment.reason,))
         case CancelSegment():
             return SegmentType.CANCEL_BY_RECEIVER, bytes((segment.reason,))
-        case CancelAck(to_sender=True):
+        case _ if segment.to_sender:
             return SegmentType.CANCEL_ACK_TO_SENDER, b""
-        case CancelAck():
+        case _:
             return SegmentType.CANCEL_ACK_TO_RECEIVER, b""
 
 

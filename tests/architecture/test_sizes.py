@@ -13,7 +13,9 @@ MODULE_LINES_MAX = 600
 CLASS_LINES_MAX = 300
 FUNCTION_LINES_MAX = 70
 
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = {
+    "stack/engines/bundle_agent/agent.py:BundleAgent": "the life of a bundle, told in one place",
+}
 """What may be longer, and why it reads better whole."""
 
 

@@ -122,7 +122,7 @@ def send(config: NodeConfig, size: int, pipe: Connection) -> None:
             async def produce() -> None:
                 while True:
                     await node.port.commit(send=batch)
-                    while node.waiting_bytes > WAITING_BYTES_MAX:
+                    while node.waiting_bytes > WAITING_BYTES_MAX:  # noqa: ASYNC110
                         await asyncio.sleep(0.002)
 
             tasks = [asyncio.create_task(produce()) for _ in range(PRODUCERS)]
@@ -190,9 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows = []
     if not options.json:
         print("LTP, 1400-octet segments, loopback, two processes")
-        print(
-            f"{'bundle':>10} {'store':>8} {'bundles/s':>10} {'Gbit/s':>8} {'rx CPU':>7} {'resent':>7}"
-        )
+        print("    bundle    store  bundles/s   Gbit/s  rx CPU  resent")
     for size in map(int, options.sizes.split(",")):
         for kind in options.kinds.split(","):
             store = "sqlite" if kind == "durable" else "memory"

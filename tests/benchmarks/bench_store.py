@@ -71,13 +71,15 @@ def plain_sqlite(directory: Path, count: int) -> None:
     db.close()
 
 
-def through(store: SqliteStore, wire: bytes, batch: int, batches: int, first: int) -> None:
+def through(
+    store: SqliteStore, wire: bytes, batch: int, batches: int, first: int, note: str = ""
+) -> None:
     """Put a batch and release the one before, as a forwarding node does."""
     work: list[list[Op]] = [
         [put(first + turn * batch + n, wire) for n in range(batch)] for turn in range(batches)
     ]
     last: list[int] = []
-    name = f"put + release, {len(wire) // 1024} KB, {batch} a commit"
+    name = f"put + release, {len(wire) // 1024} KB, {batch} a commit{note}"
     with timed(name, batch * batches, batch * batches * len(wire)):
         for ops in work:
             ops += [Release(ref) for ref in last]
@@ -98,8 +100,8 @@ def backlog(store: SqliteStore, directory: Path, count: int) -> SqliteStore:
             for ops in work:
                 store.commit(ops, NOW_MS)
     stored = store.usage().bundles
-    through(store, KB, 256, 40, 10 * count)
-    through(store, KB, 32, 100, 11 * count)
+    through(store, KB, 256, 40, 10 * count, ", with backlog")
+    through(store, KB, 32, 100, 11 * count, ", with backlog")
     store.close()
     with timed(f"open with {stored:,} stored", stored, 0):
         store = SqliteStore(directory / "backlog")
@@ -162,7 +164,7 @@ def main() -> None:
             through(store, LARGE, batch, batches, 0)
             store.close()
         store = SqliteStore(directory / "normal", StoreConfig(synchronous="normal"))
-        through(store, KB, 32, 100, 0)
+        through(store, KB, 32, 100, 0, ", normal")
         store.close()
         store = SqliteStore(directory / "backlog")
         store = backlog(store, directory, 100_000 if options.quick else 1_000_000)

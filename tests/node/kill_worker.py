@@ -66,7 +66,7 @@ async def produce(node: Node, root: Path) -> None:
         ]
         number += BATCH
         await node.port.commit(send=outgoing, write=[Write(SPACE, NEXT, b"%d" % number)])
-        while node.waiting_bytes > 200_000:
+        while node.waiting_bytes > 200_000:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     (root / "total").write_text(str(number))
     await asyncio.Event().wait()

@@ -14,8 +14,8 @@ from stack.core.eid import Eid
 from stack.fec.config import FecConfig
 from stack.services.echo import ping
 from stack.services.jobs import JobContext, JobState
-from stack.services.names import ECHO, endpoint_of
 from stack.services.messages import Mailbox, send_message
+from stack.services.names import ECHO, endpoint_of
 from tests.node.world import World
 
 SAT = Eid.parse("dtn://sat1/")
@@ -63,7 +63,7 @@ def test_messages_pings_and_files_cross_a_lossy_link(tmp_path: Path) -> None:
             assert all(result.rtt_ns is not None for result in replies)
             sent = await ground.services.files.send(source, SAT)
             received = await anext(aiter(satellite.services.files.inbox))
-            assert Path(received.path).read_bytes() == content
+            assert Path(received.path).read_bytes() == content  # noqa: ASYNC240
             progress = await ground.services.files.wait(sent)
             assert progress.bytes_done == len(content)
 

@@ -162,8 +162,12 @@ def test_a_lost_partial_file_is_fetched_again(tmp_path: Path) -> None:
                 await until(lambda: any(space == SPACE_IN for space, _ in sat.state))
             for partial in (tmp_path / "sat/.partial").iterdir():
                 partial.unlink()
-            async with running(files_on(sat.restart(), tmp_path / "sat").run()):
+            events: list[str] = []
+            again = files_on(sat.restart(), tmp_path / "sat")
+            again.listen(lambda event: events.append(event.kind))
+            async with running(again.run()):
                 assert (await sender.wait(one)).state == "delivered"
+            assert "damaged" not in events  # the loss was seen at the start, not at the end
         assert (tmp_path / "sat/a.bin").read_bytes() == content
 
     virtual(main)

@@ -148,6 +148,23 @@ def test_lost_chunks_are_asked_for_once_and_alone(tmp_path: Path) -> None:
     virtual(main)
 
 
+def test_a_request_that_comes_again_is_not_answered_again(tmp_path: Path) -> None:
+    make_file(tmp_path / "a.bin", 256 * 8)
+
+    async def main() -> None:
+        pair = Pair(tmp_path)
+        async with running(pair.sender.run()):  # the receiver's words are ours here
+            object_id = await pair.sender.send(tmp_path / "a.bin", SAT_EID)
+            for number in (2, 2, 2, 3, 2, 3):
+                await asyncio.sleep(1)
+                repair = Repair(object_id, number, ((1, 3),))
+                pair.gs.inject(SAT + "files", "files", repair.encode())
+            await asyncio.sleep(1)
+        assert len(pair.sent(Chunk)) == 8 + 2 + 2
+
+    virtual(main)
+
+
 def test_a_blackout_costs_no_octet_twice(tmp_path: Path) -> None:
     """Ten hours without a pass: the questions stay few, and no chunk goes twice."""
     make_file(tmp_path / "a.bin", 256 * 20)
@@ -507,5 +524,25 @@ def test_misuse_is_told_at_once(tmp_path: Path) -> None:
             await pair.sender.wait(bytes(16))
         with pytest.raises(LocalError):
             pair.receiver.subscribe("", lambda source, offer: None)
+
+    virtual(main)
+
+
+def test_no_more_than_so_many_ended_objects_are_remembered(tmp_path: Path) -> None:
+    config = replace(SMALL, closed_max=3)
+
+    async def main() -> None:
+        pair = Pair(tmp_path, config=config)
+        async with running(pair.sender.run(), pair.receiver.run()):
+            for number in range(6):
+                make_file(tmp_path / f"{number}.bin", 300, seed=number)
+                one = await pair.sender.send(tmp_path / f"{number}.bin", SAT_EID)
+                assert (await pair.sender.wait(one)).state == "delivered"
+            kept = ["3.bin", "4.bin", "5.bin"]
+            assert [item.name for item in pair.sender.all_progress()] == kept
+            assert [item.name for item in pair.receiver.all_progress()] == kept
+        assert len([key for space, key in pair.gs.state if space == "files.out"]) == 6
+        assert len([key for space, key in pair.sat.state if space == "files.in"]) == 3
+        assert len(pair.receiver.inbox.held()) == 6  # unhandled objects are never dropped
 
     virtual(main)

@@ -202,6 +202,8 @@ def test_others_cannot_speak_for_the_receiver_or_the_sender(tmp_path: Path) -> N
             net.set_up(True)
             assert (await sender.wait(one)).state == "delivered"
         assert (tmp_path / "sat/a.bin").read_bytes() == content
+        sent = [decode_message(payload) for _, _, payload in net.log]
+        assert sum(isinstance(message, files.Chunk) for message in sent) == 8
 
     virtual(main)
 

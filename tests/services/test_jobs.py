@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stack.core.errors import LocalError
+from stack.services.files import Prepared
+from stack.services.files.state import SPACE_OUT
 from stack.services.jobs import (
     JobContext,
     JobFailed,
@@ -88,16 +91,21 @@ def test_progress_comes_at_a_bounded_rate(tmp_path: Path) -> None:
             await asyncio.sleep(0.1)
 
     async def main() -> None:
-        nodes = JobNodes(tmp_path, {"busy": busy})
+        nodes = JobNodes(tmp_path, {"busy": busy}, Faults(jitter_s=12.0, duplicate=0.3))
         seen: list[float] = []
         async with nodes.all_running():
             job = await nodes.client.submit(SAT_EID, "busy")
             while not (status := nodes.client.status(job)).closed:
                 seen.append(status.progress)
                 await asyncio.sleep(2.5)
+            # The last word was the last: a later one of the same server changes nothing.
+            late = Report(job, 1 << 60, JobState.FAILED, text="late")
+            nodes.gs.inject("dtn://sat1/jobs", "job-replies", late.encode())
+            await asyncio.sleep(1)
+            status = nodes.client.status(job)
         assert status.state is JobState.FINISHED
         assert seen == sorted(seen)
-        assert len(set(seen)) > 10
+        assert len(set(seen)) > 5
         # 100 s of work at one report in 5 s, and three for the states.
         assert 18 <= len(nodes.messages(Report)) <= 24
 
@@ -278,6 +286,33 @@ def test_cancel_in_every_state(tmp_path: Path, when: str) -> None:
                 await client.cancel(blocker)
                 await client.wait(blocker)
             await until(lambda: nodes.leftovers() == [])
+
+    virtual(main)
+
+
+def test_cancel_between_the_end_of_a_run_and_its_record(tmp_path: Path) -> None:
+    """The handler is done, its results are being hashed: they must not be sent any more."""
+
+    async def quick(context: JobContext) -> None:
+        context.output("result.bin").write_bytes(bytes(500))
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path, {"quick": quick})
+        prepare = nodes.server_files.prepare
+
+        async def slowly(*args: Any, **options: Any) -> Prepared:
+            await asyncio.sleep(10)
+            return await prepare(*args, **options)
+
+        nodes.server_files.prepare = slowly  # type: ignore[method-assign]
+        async with nodes.all_running():
+            job = await nodes.client.submit(SAT_EID, "quick")
+            await asyncio.sleep(5)
+            await nodes.client.cancel(job)
+            assert (await nodes.client.wait(job)).state is JobState.CANCELLED
+            await asyncio.sleep(100)
+        assert not [key for space, key in nodes.sat.state if space == SPACE_OUT]
+        assert nodes.leftovers() == []
 
     virtual(main)
 

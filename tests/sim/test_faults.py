@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import os
 import random
 from pathlib import Path
@@ -64,7 +65,7 @@ class Simulation:
         self.fragment_bytes = self.rng.choice([0, 0, 2000])
         self.world = World(loop, root, seed=seed)
         channel = ChannelConfig(windows=always_up(2e6), delay=Delay.constant(20 * MILLISECOND))
-        for a, b in zip(LINE, LINE[1:], strict=False):
+        for a, b in itertools.pairwise(LINE):
             self.world.connect(a, b, channel)
         self.wrong: list[str] = []
         self.nodes: dict[str, tuple[Node, asyncio.Task[None]]] = {}
@@ -170,7 +171,7 @@ class Simulation:
         await asyncio.sleep(max(0.0, FAULTY_S - now))
         self.faults.on = False
         deadline = self.loop.time() + CONVERGE_S
-        while not self.complete() and self.loop.time() < deadline:
+        while not self.complete() and self.loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(1.0)
         self.check()
         for name in LINE:

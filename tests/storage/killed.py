@@ -9,7 +9,7 @@ import sys
 
 from stack.ports.store import Op, Release, Write
 from stack.storage import SqliteStore, StoreConfig
-from tests.storage.helpers import NOW_MS, put
+from tests.storage.bundles import NOW_MS, put
 
 BATCHES = (1, 30, 3, 200, 12)
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from stack.ports.store import Move, Place, Release
 from stack.storage import SqliteStore, StoreConfig
 from stack.storage.sqlite import COMPACT_BYTES
+from tests.storage.bundles import NOW_MS, put, wire
 from tests.storage.conftest import scratch
-from tests.storage.helpers import NOW_MS, put, wire
 
 CONFIG = StoreConfig(log_batch_bytes=0, segment_bytes=1000)
 

@@ -18,8 +18,8 @@ from stack.core.errors import StoreError
 from stack.ports.store import DUPLICATE, Place, Release, Write
 from stack.storage import DamagedError, SqliteStore, StoreConfig
 from stack.storage.files import QUARANTINE_FILES_MAX
+from tests.storage.bundles import LIFETIME_MS, NOW_MS, both_kinds, fill, put, wire
 from tests.storage.conftest import scratch
-from tests.storage.helpers import LIFETIME_MS, NOW_MS, both_kinds, fill, put, wire
 
 
 def flip(path: Path, position: int, mask: int = 1) -> None:

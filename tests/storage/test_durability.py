@@ -13,7 +13,7 @@ import pytest
 
 from stack.core.train import Buffer
 from stack.storage import SqliteStore, StoreConfig, files, payload_log
-from tests.storage.helpers import NOW_MS, number_of, put, wire
+from tests.storage.bundles import NOW_MS, number_of, put, wire
 
 ROOT = Path(__file__).parents[2]
 

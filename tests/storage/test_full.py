@@ -12,7 +12,7 @@ import pytest
 from stack.core.errors import ConfigError, LocalError, StoreError
 from stack.ports.store import DUPLICATE, NO_ROOM, Op, Place, Put, Release, Write
 from stack.storage import MemoryStore, SqliteStore, StagingStore, StoreConfig
-from tests.storage.helpers import LIFETIME_MS, NOW_MS, put, wire
+from tests.storage.bundles import LIFETIME_MS, NOW_MS, put, wire
 
 
 @contextmanager

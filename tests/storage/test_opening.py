@@ -12,7 +12,7 @@ import pytest
 from stack.core.errors import StoreError
 from stack.storage import SqliteStore
 from stack.storage.migrations import MIGRATIONS, migrate
-from tests.storage.helpers import NOW_MS, put, wire
+from tests.storage.bundles import NOW_MS, put, wire
 
 VERSION_1 = """
 PRAGMA journal_mode = WAL;

@@ -21,7 +21,7 @@ from stack.storage import (
     StoreWriter,
     WriterConfig,
 )
-from tests.storage.helpers import LIFETIME_MS, NOW_MS, put, wire
+from tests.storage.bundles import LIFETIME_MS, NOW_MS, put, wire
 
 
 class Watched(MemoryStore):

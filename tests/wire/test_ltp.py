@@ -141,6 +141,10 @@ def test_broken_segments_are_refused(octets: str) -> None:
         decode_segment(bytes.fromhex(octets))
 
 
+def test_a_session_id_in_words() -> None:
+    assert str(SESSION) == "1000.77"
+
+
 @given(segments, st.binary(max_size=5), st.binary(max_size=5))
 def test_round_trip(segment: Segment, before: bytes, after: bytes) -> None:
     wire = encode_segment(segment)

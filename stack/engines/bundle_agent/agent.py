@@ -15,6 +15,7 @@ from stack.core.sansio import Trace, no_trace
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.egress import depart
+from stack.engines.bundle_agent.entry import Entry, Waiting, entered, restored
 from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, put_for
 from stack.engines.bundle_agent.notes import parse_note
 from stack.engines.bundle_agent.origin import Origin
@@ -54,21 +55,6 @@ from stack.wire.bundle import (
 
 SPACE = "agent"
 """The space of durable state (`Write`) that belongs to the agent."""
-
-
-@dataclass(slots=True)
-class Entry:
-    """A stored bundle as the agent knows it; its octets are in the store."""
-
-    ref: int
-    place: Place
-    destination: str
-    source: str
-    priority: int
-    size: int
-    expires_ms: int
-    received_ms: int
-    note: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +121,7 @@ class BundleAgent:
         self._ingress = Ingress(node_id, config)
         self._reporter = Reporter(config)
         self._fragments = FragmentLedger(config.reassembly_adus_max)
-        self._waiting: dict[str, deque[int]] = {}
+        self.waiting = Waiting(self.entries)
         self._ops: list[Op] = []
         self._events: deque[Event] = deque()
         self._trace = trace
@@ -223,7 +209,7 @@ class BundleAgent:
                 continue
             ref = next(refs)
             if ref > 0:
-                self._arrived(_entry(ref, op), now_ms)
+                self._arrived(entered(ref, op), now_ms)
             elif ref == DUPLICATE:
                 self.counters["duplicates"] += 1
             else:
@@ -235,22 +221,8 @@ class BundleAgent:
     def restore(self, stored: Iterable[Stored], now_ms: int) -> int:
         """After a restart: take up every stored bundle where it was left."""
         count = 0
-        for old in stored:
-            self._arrived(
-                Entry(
-                    old.ref,
-                    old.place,
-                    old.destination,
-                    old.source,
-                    old.priority,
-                    old.size,
-                    old.expires_ms,
-                    old.received_ms,
-                    old.tag,
-                ),
-                now_ms,
-            )
-            count += 1
+        for count, old in enumerate(stored, 1):  # noqa: B007 - the count is the result
+            self._arrived(restored(old), now_ms)
         return count
 
     def expired(self, stored: Iterable[Stored], now_ms: int) -> None:
@@ -267,7 +239,7 @@ class BundleAgent:
             self.forwarder.add(ref, node, entry.size, entry.priority, entry.expires_ms, now_ms)
         elif entry.place is Place.DELIVER:
             _, service = _node_and_service(entry.destination)
-            self._waiting.setdefault(service, deque()).append(ref)
+            self.waiting.add(service, ref)
             self._events.append(Deliverable(service, ref))
         else:
             note = parse_note(entry.note)
@@ -281,16 +253,12 @@ class BundleAgent:
         if entry is None or entry.place is not Place.DELIVER:
             return
         self.counters["delivered"] += 1
-        if entry.note:
-            note = parse_note(entry.note)
-            reason = ReportReason.NO_INFORMATION
-            self._report(note.primary, note.payload_length, REPORT_DELIVERY, reason, now_ms)
+        self._report_end(entry, REPORT_DELIVERY, ReportReason.NO_INFORMATION, now_ms)
 
     def _deleted(self, ref: int, reason: ReportReason, now_ms: int) -> None:
         entry = self._forget(ref, now_ms)
-        if entry is not None and entry.note:
-            note = parse_note(entry.note)
-            self._report(note.primary, note.payload_length, REPORT_DELETION, reason, now_ms)
+        if entry is not None:
+            self._report_end(entry, REPORT_DELETION, reason, now_ms)
 
     def _forget(self, ref: int, now_ms: int) -> Entry | None:
         entry = self.entries.pop(ref, None)
@@ -319,10 +287,7 @@ class BundleAgent:
                 continue
             self.counters["forwarded"] += 1
             self._ops.append(Release(ref))
-            if entry.note:
-                note = parse_note(entry.note)
-                reason = ReportReason.NO_INFORMATION
-                self._report(note.primary, note.payload_length, REPORT_FORWARDING, reason, now_ms)
+            self._report_end(entry, REPORT_FORWARDING, ReportReason.NO_INFORMATION, now_ms)
 
     def contact_ended(self, neighbour: str, now_ms: int) -> None:
         """What was meant for this contact and did not leave finds another way (or the next)."""
@@ -352,12 +317,7 @@ class BundleAgent:
         except (LocalError, DecodeError):
             return None
         self.counters["fragmented"] += 1
-        ops: list[Op] = [Release(ref)]
-        ops += [
-            self._successor(fragment, entry.priority, entry.expires_ms, entry.received_ms)
-            for fragment in fragments
-        ]
-        return ops
+        return [Release(ref), *(self._successor(fragment, [entry]) for fragment in fragments)]
 
     def reassemble(self, refs: Sequence[int], wires: Sequence[Buffer]) -> list[Op]:
         """Operations that put one bundle in the place of the fragments that cover it (§5.9)."""
@@ -370,36 +330,25 @@ class BundleAgent:
             self._trace("reassembly_failed", {"detail": str(error)})
             return ops
         self.counters["reassembled"] += 1
-        entries = [self.entries[ref] for ref in refs]
-        expires_ms = min(entry.expires_ms for entry in entries)
-        received_ms = min(entry.received_ms for entry in entries)
-        return [*ops, self._successor(bundle, entries[0].priority, expires_ms, received_ms)]
+        return [*ops, self._successor(bundle, [self.entries[ref] for ref in refs])]
 
-    def _successor(self, bundle: Bundle, priority: int, expires_ms: int, received_ms: int) -> Put:
-        wire = encode_bundle(bundle)
-        node = self.node_id
-        return put_for(bundle, wire, node, priority, expires_ms, received_ms, required=True)
+    def _successor(self, bundle: Bundle, entries: Sequence[Entry]) -> Put:
+        """Store a bundle in the place of others, for what is left of their time."""
+        return put_for(
+            bundle,
+            encode_bundle(bundle),
+            self.node_id,
+            entries[0].priority,
+            min(entry.expires_ms for entry in entries),
+            min(entry.received_ms for entry in entries),
+            required=True,
+        )
 
     def _decode(self, wire: Buffer) -> Bundle:
         """A bundle out of the store, as it was read when it came."""
         return decode_bundle(wire, mode=LENIENT if self.config.lenient else STRICT)[0]
 
     # ---- delivery --------------------------------------------------------------------------
-
-    def waiting(self, service: str, limit: int) -> list[int]:
-        """Take up to `limit` bundles that wait for an endpoint, oldest first."""
-        queue = self._waiting.get(service)
-        taken: list[int] = []
-        while queue and len(taken) < limit:
-            ref = queue.popleft()
-            if ref in self.entries:
-                taken.append(ref)
-        return taken
-
-    def return_waiting(self, service: str, refs: Sequence[int]) -> None:
-        """Bundles that an endpoint took and did not consume wait for the next registration."""
-        queue = self._waiting.setdefault(service, deque())
-        queue.extendleft(ref for ref in reversed(refs) if ref in self.entries)
 
     def open(self, ref: int, wire: Buffer, now_ms: int, memo: object = None) -> Delivery | None:
         """A delivery with its plain payload, or None when security forbids it (counted).
@@ -433,6 +382,12 @@ class BundleAgent:
 
     # ---- status reports --------------------------------------------------------------------
 
+    def _report_end(self, entry: Entry, status: int, reason: ReportReason, now_ms: int) -> None:
+        """Report about a bundle whose octets are gone, if it asked for that."""
+        if entry.note:
+            note = parse_note(entry.note)
+            self._report(note.primary, note.payload_length, status, reason, now_ms)
+
     def _report(
         self,
         primary: PrimaryBlock,
@@ -451,20 +406,6 @@ class BundleAgent:
             self._ops.append(Write(SPACE, "sequence", reserved.to_bytes(8, "big")))
         bundle = self._origin.make(outgoing, now_ms, admin=True)
         self._ops.append(self._own_put(bundle, outgoing, now_ms))
-
-
-def _entry(ref: int, put: Put) -> Entry:
-    return Entry(
-        ref,
-        put.place,
-        put.destination,
-        put.source,
-        put.priority,
-        len(put.wire),
-        put.expires_ms,
-        put.received_ms,
-        put.tag,
-    )
 
 
 def _name(primary: PrimaryBlock) -> str:

@@ -1,4 +1,4 @@
-"""Which fragments of which application data units are here (RFC 9171 §5.9), without their octets."""
+"""Which fragments of which data units are here (RFC 9171 §5.9), without their octets."""
 
 from __future__ import annotations
 

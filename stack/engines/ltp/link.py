@@ -126,7 +126,7 @@ class Link:
 
     def interval(self, attempt: int) -> int:
         """Time until an answer is overdue: the round trip, a margin and our own pacing queue
-        (RFC 5326 §6.2, RFC 5325 §3.1.3), doubled for each earlier attempt up to a bound."""
+        (RFC 5326 §6.2, §6.3), doubled for each earlier attempt up to a bound."""
         config = self.config
         base = 2 * self._owlt_ns + config.timer_margin_ns + config.burst_ns
         return max(base, min(base << min(attempt, _DOUBLINGS_MAX), config.backoff_ns_max))

@@ -153,11 +153,11 @@ class Session:
         self._writer = writer
         self._acknowledged: asyncio.Queue[None] = asyncio.Queue()
 
-    async def event(self, name: str, **fields: Any) -> None:
+    async def event(self, name: str, /, **fields: Any) -> None:
         """Tell the client; waits while it is slow to read."""
         await self.reply({"event": name} | fields)
 
-    async def hand_over(self, name: str, **fields: Any) -> None:
+    async def hand_over(self, name: str, /, **fields: Any) -> None:
         """Tell the client, and wait until it has acknowledged."""
         while not self._acknowledged.empty():
             self._acknowledged.get_nowait()

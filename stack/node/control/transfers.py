@@ -140,10 +140,7 @@ class TransferOperations:
         """Give up objects that are sent from here."""
         ids = request.object_ids("ids")
         request.finish()
-        cancelled = []
-        for one in ids:
-            if await self._files.cancel(one):
-                cancelled.append(one.hex())
+        cancelled = [one.hex() for one in ids if await self._files.cancel(one)]
         if len(ids) == 1 and not cancelled:
             raise _unknown(ids[0], "it is over, or was never sent from here")
         return {"cancelled": cancelled}

@@ -45,7 +45,7 @@ class Attempt:
         directory: Path,
         inputs: tuple[Path, ...],
     ) -> None:
-        """Makes the directories, empty.  Raises `OSError`."""
+        """Makes `directory`, which must not be there yet.  Raises `OSError`."""
         request = job.request
         assert request is not None
         self._port = port
@@ -55,7 +55,6 @@ class Attempt:
         self._priority = request.priority
         self._stop = asyncio.Event()
         self.directory = directory
-        remove_tree(directory)
         work, out = directory / "work", directory / "out"
         for path in (work, out):
             path.mkdir(parents=True)

@@ -30,6 +30,9 @@ class JobStatus:
     exit_code: int | None
     queued_s: float
     run_s: float
+    inputs: tuple[FileRef, ...]
+    """Files that were submitted with it."""
+
     outputs: tuple[FileRef, ...]
     """Results that the final report announces."""
 
@@ -57,6 +60,7 @@ def status_of(job: ClientJob, root: str) -> JobStatus:
         report.exit_code,
         report.queued_ms / 1000,
         report.run_ms / 1000,
+        job.request.inputs,
         report.outputs,
         {os.path.relpath(path, root): Path(path) for path in job.files.values()},
         job.complete,

@@ -65,23 +65,23 @@ def test_a_bundle_for_here_is_delivered_once() -> None:
     ref = harness.arrive(bundle_for(HERE + "app", b"hello"))
     assert ref
     assert harness.puts[ref].place is Place.DELIVER
-    assert harness.agent.waiting("app", 10) == [ref]
+    assert harness.agent.waiting.take("app", 10) == [ref]
     delivery = harness.agent.open(ref, harness.wires[ref], NOW)
     assert delivery is not None
     assert bytes(delivery.payload) == b"hello"
     assert str(delivery.id) == f"dtn://gs1/app@{NOW - 1000}.1"
     harness.commit([Release(ref)])
     assert harness.arrive(bundle_for(HERE + "app", b"hello")) == 0
-    assert harness.agent.waiting("app", 10) == []
+    assert harness.agent.waiting.take("app", 10) == []
     assert harness.agent.counters["duplicates"] == 1
 
 
 def test_what_an_endpoint_did_not_consume_comes_again_in_order() -> None:
     harness = Harness()
     refs = [harness.arrive(bundle_for(HERE + "app", sequence=n)) for n in range(4)]
-    taken = harness.agent.waiting("app", 3)
-    harness.agent.return_waiting("app", taken)
-    assert harness.agent.waiting("app", 10) == refs
+    taken = harness.agent.waiting.take("app", 3)
+    harness.agent.waiting.put_back("app", taken)
+    assert harness.agent.waiting.take("app", 10) == refs
 
 
 def test_a_bundle_for_elsewhere_is_forwarded_with_its_blocks_brought_up_to_date() -> None:
@@ -245,11 +245,11 @@ def test_restart_takes_everything_up_where_it_was() -> None:
     stored = [before.stored(ref) for ref in sorted(before.wires)]
     assert after.agent.restore(stored, NOW) == len(kept)
     assert after.agent.forwarder.waiting(NEXT)
-    assert len(after.agent.waiting("app", 10)) == 1
+    assert len(after.agent.waiting.take("app", 10)) == 1
     last = fragment_bundle(bundle_for(HERE + "app", bytes(2000), sequence=3), 700)[-1]
     assert after.arrive(last)
     assert after.agent.counters["reassembled"] == 1
-    (ref,) = after.agent.waiting("app", 10)
+    (ref,) = after.agent.waiting.take("app", 10)
     delivery = after.agent.open(ref, after.wires[ref], NOW)
     assert delivery is not None
     assert bytes(delivery.payload) == bytes(2000)
@@ -267,7 +267,7 @@ def test_fragments_in_any_order_and_number_make_one_delivery(
     for piece in pieces:
         assert harness.arrive(piece) is not None
     assert harness.agent.counters["reassembled"] >= 1
-    refs = harness.agent.waiting("app", 10)
+    refs = harness.agent.waiting.take("app", 10)
     assert len(refs) == 1
     delivery = harness.agent.open(refs[0], harness.wires[refs[0]], NOW)
     assert delivery is not None

@@ -137,6 +137,17 @@ def test_a_block_that_is_whole_before_its_note_needs_none() -> None:
     assert (segment.checkpoint_serial, claimed(segment)) == (7, [(0, 9)])
 
 
+def test_the_note_may_come_after_the_acceptance_and_for_several_checkpoints() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc", checkpoint=6), red(6, b"ghi", checkpoint=7, end=True))
+    assert lone.events() == [ReportHeld(THEIRS)]
+    lone.feed(red(3, b"def"))
+    lone.engine.accept(THEIRS, lone.now)
+    assert lone.said()[0].checkpoint_serial == 7
+    lone.engine.report_noted(THEIRS, lone.now)
+    assert lone.said() == []
+
+
 # ---------------------------------------------------------------------------------- reports
 
 
@@ -301,6 +312,41 @@ def test_a_lasting_hole_is_reported_unasked() -> None:
     assert lone.events() == []
 
 
+def test_an_accepted_block_answers_every_checkpoint_with_all_of_it() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc", checkpoint=6))
+    note_all(lone)
+    lone.feed(ack(one_report(lone)))
+    last = red(3, b"def", checkpoint=7, end=True)
+    lone.feed(last, last, red(0, b"abc", checkpoint=6))
+    assert lone.said() == []  # held
+    lone.engine.accept(THEIRS, lone.now)
+    final = one_report(lone)
+    assert claimed(final) == [(0, 6)]
+    lone.feed(red(0, b"abc", checkpoint=6))
+    assert lone.said() == [final]
+    lone.feed(red(0, b"abc", checkpoint=8))
+    again = one_report(lone)
+    assert (again.checkpoint_serial, claimed(again)) == (8, [(0, 6)])
+
+
+def test_a_report_lost_before_the_block_was_whole_is_not_missed() -> None:
+    lone = Lone(report_limit=1)
+    lone.feed(red(0, b"abc"), red(6, b"ghi", checkpoint=7, end=True))
+    note_all(lone)
+    partial = one_report(lone)
+    lone.feed(red(3, b"def"))
+    for _ in range(5):  # held for long, with the partial report never acknowledged
+        lone.wait(MILLISECOND)
+        lone.feed(cancel(SessionId(REMOTE, 99), by_sender=True))
+        lone.wait(10 * SECOND)
+        assert [each for each in lone.said() if isinstance(each, CancelSegment)] == []
+    lone.engine.accept(THEIRS, lone.now)
+    final = one_report(lone)
+    assert claimed(final) == [(0, 9)]
+    assert final.report_serial == partial.report_serial + 1
+
+
 # ------------------------------------------------------------------------ green and coloured
 
 
@@ -343,6 +389,20 @@ def test_the_lost_end_of_a_green_part_does_not_keep_the_session() -> None:
     lone.engine.accept(held_block(lone).session, lone.now)
     lone.feed(ack(one_report(lone)))
     lone.wait(11 * SECOND)
+    assert lone.engine.next_deadline() is None
+
+
+def test_the_green_part_may_come_first_and_the_red_part_late() -> None:
+    lone = Lone()
+    lone.feed(green(3, b"def", end=True))
+    lone.wait(9 * SECOND)
+    lone.feed(green(3, b"def"))
+    lone.wait(9 * SECOND)
+    lone.events()
+    lone.feed(red(0, b"abc", checkpoint=7, end=True, block_end=False))
+    lone.wait(60 * SECOND)
+    lone.engine.accept(held_block(lone).session, lone.now)
+    lone.feed(ack(one_report(lone)))
     assert lone.engine.next_deadline() is None
 
 
@@ -502,6 +562,21 @@ def test_too_many_sessions_are_refused_until_old_ones_are_idle() -> None:
     assert (
         cancel(SessionId(REMOTE, 0), by_sender=False, reason=CancelReason.SYS_CNCLD) in lone.said()
     )
+
+
+def test_an_accepted_session_may_be_evicted_and_still_answers() -> None:
+    lone = Lone(import_sessions_max=1)
+    lone.feed(red(0, b"abc", checkpoint=7, end=True))
+    lone.feed(red(0, b"abc", session=SessionId(REMOTE, 1)))
+    lone.wait(11 * SECOND)
+    lone.feed(red(0, b"abc", session=SessionId(REMOTE, 1)))
+    assert lone.engine.counters()["import_refused"] == 2  # a held block is never evicted
+    lone.engine.accept(THEIRS, lone.now)
+    lone.said()
+    lone.feed(red(0, b"abc", session=SessionId(REMOTE, 1)))
+    assert lone.engine.counters()["import_refused"] == 2
+    lone.feed(red(0, b"abc", checkpoint=7, end=True))
+    assert claimed(one_report(lone)) == [(0, 3)]
 
 
 def test_the_memory_of_half_blocks_is_bounded() -> None:

@@ -311,6 +311,19 @@ def test_one_of_several_reports_lost_does_not_hang_the_session(lost: int) -> Non
     assert lone.events() == [Sent((1,))]
 
 
+def test_a_checkpoint_answered_while_its_repeat_waits_is_not_repeated() -> None:
+    lone = Lone()
+    lone.submit(3000)
+    segments = data_said(lone)
+    last = segments[-1]
+    lone.link(tx_up=False)
+    lone.wait(INTERVAL)
+    lone.feed(report(last.session, 5, last.checkpoint_serial, 0, 3000, (10, 3000)))
+    lone.link()
+    again = data_said(lone)
+    assert [(segment.offset, len(segment.data)) for segment in again] == [(0, 10)]
+
+
 def test_a_later_report_speaks_for_an_earlier_checkpoint() -> None:
     lone = Lone(checkpoint_every=3)
     lone.submit(8000)
@@ -481,6 +494,42 @@ def test_an_unpaced_link_has_a_window_that_reports_open() -> None:
     upper = one.offset + len(one.data)
     lone.feed(report(one.session, 5, one.checkpoint_serial, 0, upper, (0, upper)))
     assert sum(len(segment.data) for segment in data_said(lone)) <= upper + 50_000
+
+
+def test_repeats_keep_to_the_rate_too() -> None:
+    lone = Lone(checkpoint_every=2)
+    lone.submit(50_000)
+    segments = data_said(lone)
+    last = segments[-1]
+    lone.link(rate_bps=1e6)  # 4 ms of it hold less than one full datagram
+    spans = [(at, at + 100) for at in range(0, 49_000, 1000)]
+    lone.feed(report(last.session, 5, last.checkpoint_serial, 0, 50_000, *spans))
+    octets = 0
+    for _ in range(2000):
+        trains = lone.trains()
+        assert sum(len(train.data) + 28 * train.datagram_count for train in trains) <= 1429
+        octets += sum(len(train.data) for train in trains)
+        lone.wait(MILLISECOND)
+    # Every gap again, and every checkpoint some times, at 125 octets a millisecond.
+    assert 45_000 < octets < 2000 * 125 + 1429
+
+
+def test_a_block_cancelled_while_it_is_being_sent() -> None:
+    lone = Lone(session_lifetime_ns=60 * SECOND)
+    lone.link(rate_bps=1e6)
+    lone.engine.submit_block([bytes(50_000)], [1], 50_000, 1, lone.now)
+    lone.engine.submit_block([bytes(50_000)], [2], 50_000, 1, lone.now)
+    session = data_said(lone)[0].session
+    lone.engine.cancel(1, lone.now)
+    lone.now += 20 * MILLISECOND
+    assert lone.said()[0] == cancel(session, by_sender=True, reason=CancelReason.USR_CNCLD)
+    lone.link(tx_up=False, rx_up=False)
+    assert lone.events() == [Failed((1,), CancelReason.USR_CNCLD)]
+    lone.wait(120 * SECOND)  # both are too old now, and the second is cancelled
+    assert lone.events() == [Failed((2,), CancelReason.SYS_CNCLD)]
+    (other,) = lone.engine._sender._table.sessions.values()
+    assert other.refs == (2,)
+    assert lone.engine.room(lone.now) == lone.config.queue_bytes
 
 
 # ------------------------------------------------------------------------------ cancellation

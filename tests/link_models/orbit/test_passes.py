@@ -184,7 +184,7 @@ def test_obstacles_by_interpolation_round_north() -> None:
 @given(
     orbits.low_orbits,
     orbits.stations,
-    st.sampled_from([1e-6, 1e-5, 1e-4, 1e-2]),
+    st.sampled_from([1e-5, 1e-4, 1e-3, 1e-2]),
     st.integers(0, 20),
 )
 @settings(deadline=None, max_examples=60)
@@ -197,7 +197,8 @@ def test_grazing_passes_are_found(
     assume(len(inside))
     i = inside[which % len(inside)]
     top, height = found.culmination_ms[i], found.max_elevation_deg[i]
-    assume(height < 89.9)
+    # Closer to the zenith a pass of so little height lasts less than a millisecond.
+    assume(height < 89.0)
     below = replace(station, mask_deg=height - by_deg)
     grazing = find_passes([satellite], [below], start, end)
     hit = np.flatnonzero((grazing.rise_ms < top) & (grazing.set_ms > top))

@@ -1,0 +1,291 @@
+"""What came of a run: plain rows that the report, the command line and tests read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRow:
+    """Something that was to arrive: an input, a result, a file or a message."""
+
+    task: str
+    kind: str
+    """``input``, ``result``, ``file`` or ``message``."""
+
+    name: str
+    source: str
+    destination: str
+    bytes: int
+    priority: int
+    sent_s: float
+    arrived_s: float | None
+    """When it was whole and verified at its destination, seconds after the start; None: never."""
+
+    sha256_expected: str
+    """Of what was sent; for results, of what the same handler computes on the ground."""
+
+    sha256_arrived: str
+    """Of the file as it lies at the destination; empty when it did not arrive."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it arrived as it should."""
+        return self.arrived_s is not None and self.sha256_expected == self.sha256_arrived
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job from end to end; times are seconds after the start, None for what never came."""
+
+    name: str
+    handler: str
+    source: str
+    destination: str
+    priority: int
+    submitted_s: float
+    inputs: int
+    input_bytes: int
+    inputs_there_s: float | None
+    """The last input was verified on the satellite."""
+
+    started_s: float | None
+    finished_s: float | None
+    """The handler's run."""
+
+    first_result_s: float | None
+    done_s: float | None
+    """The last result was verified on the ground."""
+
+    results: int
+    result_bytes: int
+    state: str
+    text: str
+
+    @property
+    def latency_s(self) -> float | None:
+        """From submission to the last result."""
+        return None if self.done_s is None else self.done_s - self.submitted_s
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Octets of one direction in a time."""
+
+    capacity: float
+    """What the contact plan holds."""
+
+    on_air: int
+    """Octets of datagrams that arrived, UDP and IP headers excluded."""
+
+    data: int
+    """Octets of LTP blocks that became complete: bundles, without repetition, parity, headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassRow:
+    """A pass and what went through it."""
+
+    station: str
+    satellite: str
+    rise_s: float
+    set_s: float
+    max_elevation_deg: float
+    blackouts: int
+    blackout_s: float
+    up: Volume
+    down: Volume
+
+    @property
+    def used(self) -> bool:
+        """Whether anything arrived in it, either way."""
+        return bool(self.up.on_air or self.down.on_air)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectionRow:
+    """Totals of one direction of a pair.  Octets, unless the name says otherwise."""
+
+    source: str
+    destination: str
+    up: bool
+    passes: int
+    passes_used: int
+    capacity: float
+    capacity_used: float
+    """Of the passes in which something arrived in this direction."""
+
+    offered: int
+    delivered: int
+    lost: int
+    dropped: int
+    """Dropped by the transmitter's queue, or because the contact was over."""
+
+    data_sent: int
+    data_resent: int
+    data_received: int
+    data_duplicate: int
+    fec_source_packets: int
+    fec_repair_packets: int
+    fec_recovered_packets: int
+    fec_blocks_decoded: int
+    fec_blocks_lost: int
+    sessions: int
+    sessions_failed: int
+    checkpoints_repeated: int
+
+    @property
+    def efficiency(self) -> float:
+        """Bundles received as a share of the capacity of the passes used."""
+        return self.data_received / self.capacity_used if self.capacity_used else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Samples in virtual time: more within passes, fewer between."""
+
+    time_s: Floats
+    on_air: dict[tuple[str, str], Floats]
+    """Octets that have arrived so far, by (from, to)."""
+
+    data: dict[tuple[str, str], Floats]
+    """Octets of complete LTP blocks so far, by (from, to)."""
+
+    queue: dict[str, Floats]
+    """Octets that wait in each node to be forwarded, those under way included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A run.  Everything in it follows from scenario, seed and input, but for `wall_s`."""
+
+    title: str
+    seed: int
+    start: str
+    """ISO 8601."""
+
+    duration_s: float
+    """Length that the scenario gives."""
+
+    ended_s: float
+    """When there was nothing more to do, or the end."""
+
+    objects: tuple[ObjectRow, ...]
+    jobs: tuple[JobRow, ...]
+    passes: tuple[PassRow, ...]
+    directions: tuple[DirectionRow, ...]
+    counters: dict[str, dict[str, int]]
+    """Counters of each node."""
+
+    events: dict[str, dict[str, int]]
+    """How often each kind of trace event happened, by node."""
+
+    problems: tuple[str, ...]
+    """What did not arrive or was wrong, and why; empty when all is well."""
+
+    series: Series
+    wall_s: float = field(default=0.0, compare=False)
+    """Seconds of computing; never written to a file."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything arrived as it should."""
+        return not self.problems
+
+    @property
+    def speed(self) -> float:
+        """Simulated seconds per second of computing."""
+        return self.ended_s / self.wall_s if self.wall_s else 0.0
+
+    def totals(self) -> dict[str, Any]:
+        """The summary figures."""
+        ups = [row for row in self.directions if row.up]
+        downs = [row for row in self.directions if not row.up]
+        return {
+            "objects": len(self.objects),
+            "objects_ok": sum(row.ok for row in self.objects),
+            "passes": len(self.passes),
+            "passes_used": sum(row.used for row in self.passes),
+            "up": self._way(ups),
+            "down": self._way(downs),
+        }
+
+    def _way(self, rows: list[DirectionRow]) -> dict[str, Any]:
+        ways = {(row.source, row.destination) for row in rows}
+        sources = {source for source, _ in ways}
+        moved = [one for one in self.objects if one.source in sources]
+        capacity_used = sum(row.capacity_used for row in rows)
+        data = sum(row.data_received for row in rows)
+        return {
+            "offered_bytes": sum(one.bytes for one in moved),
+            "delivered_bytes": sum(one.bytes for one in moved if one.ok),
+            "capacity_bytes": round(sum(row.capacity for row in rows)),
+            "capacity_used_bytes": round(capacity_used),
+            "on_air_bytes": sum(row.delivered for row in rows),
+            "lost_bytes": sum(row.lost for row in rows),
+            "bundle_bytes": data,
+            "efficiency": round(data / capacity_used, 4) if capacity_used else 0.0,
+            "resent_bytes": sum(row.data_resent for row in rows),
+            "fec_recovered_packets": sum(row.fec_recovered_packets for row in rows),
+        }
+
+    def to_json(self) -> str:
+        """Everything but the series, deterministic to the octet."""
+        rows = {
+            "title": self.title,
+            "ok": self.ok,
+            "problems": list(self.problems),
+            "seed": self.seed,
+            "start": self.start,
+            "duration_s": self.duration_s,
+            "ended_s": round(self.ended_s, 6),
+            "totals": self.totals(),
+            "jobs": [_plain(row) | {"latency_s": _short(row.latency_s)} for row in self.jobs],
+            "objects": [_plain(row) | {"ok": row.ok} for row in self.objects],
+            "passes": [_plain(row) | {"used": row.used} for row in self.passes],
+            "directions": [
+                _plain(row) | {"efficiency": round(row.efficiency, 4)} for row in self.directions
+            ],
+            "counters": self.counters,
+            "events": self.events,
+        }
+        return json.dumps(rows, indent=1, sort_keys=True) + "\n"
+
+    def to_csv(self) -> str:
+        """The series as a table."""
+        series = self.series
+        columns = {"time_s": series.time_s}
+        for kind, found in (("on_air", series.on_air), ("bundles", series.data)):
+            for (source, destination), values in found.items():
+                columns[f"{kind}_bytes {source} {destination}"] = values
+        for node, values in series.queue.items():
+            columns[f"queue_bytes {node}"] = values
+        lines = [",".join(columns)]
+        lines += [
+            ",".join(
+                f"{value:.3f}" if place == 0 else f"{value:.0f}" for place, value in enumerate(row)
+            )
+            for row in zip(*(values.tolist() for values in columns.values()), strict=True)
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def _short(value: Any) -> Any:
+    """Floats to the microsecond, which is beyond what any figure here means."""
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in dataclasses.asdict(row).items():
+        nested = isinstance(value, dict)
+        found[key] = {k: _short(v) for k, v in value.items()} if nested else _short(value)
+    return found

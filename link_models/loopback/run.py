@@ -1,0 +1,197 @@
+"""Runs a scenario: the sky first, then whole nodes in virtual time, then the judgement."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from link_models.clock import VirtualLoop, run_virtual
+from link_models.loopback.code import Code, InputFile, collect_input, load_code
+from link_models.loopback.observe import AFTER_PASS_S, Observer, Watch
+from link_models.loopback.results import JobRow, ObjectRow, Result
+from link_models.loopback.scenario import JobTask, Scenario
+from link_models.loopback.sky import Sky, make_sky
+from link_models.loopback.workload import HandlerLog, Workload, sha256_of
+from link_models.loopback.world import World
+from link_models.rng import Streams
+from stack.services.files.source import walk_folder
+from stack.services.jobs import JobContext, JobFailed, JobLimits
+from stack.services.jobs.messages import OUTPUTS_MAX
+
+PROBLEMS_MAX = 50
+"""Problems listed one by one; more is a number."""
+
+
+def run_scenario(
+    scenario: Scenario,
+    *,
+    seed: int | None = None,
+    input: Path | None = None,  # what the option of the command is called
+    report_dir: Path | None = None,
+    progress: Watch | None = None,
+) -> Result:
+    """Run a scenario to its end; with `report_dir`, write report.html, results.json, series.csv.
+
+    `seed` and `input` replace those of the scenario.  The same scenario, seed and input give the
+    same files to the octet.  Raises `ConfigError` for what cannot be run, `OSError` when files
+    cannot be read or written; what does not arrive is told by `Result.problems`.
+    """
+    started_s = time.perf_counter()
+    seed = scenario.seed if seed is None else seed
+    streams = Streams(seed)
+    code = load_code(scenario)
+    sky = make_sky(scenario, streams)
+    with tempfile.TemporaryDirectory(prefix="orbitferry-") as folder:
+        root = Path(folder)
+        files = collect_input(scenario, code, input, root / "input")
+        whole = _Whole(scenario, seed, streams, sky, code, files, root, progress)
+        result = run_virtual(whole.main)
+    if report_dir is not None:
+        from link_models.loopback.report import write_report  # matplotlib takes half a second
+
+        write_report(result, scenario, sky, report_dir)
+    return dataclasses.replace(result, wall_s=time.perf_counter() - started_s)
+
+
+class _Whole:
+    """One run, from the start of the nodes to the result."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        streams: Streams,
+        sky: Sky,
+        code: Code,
+        files: Sequence[InputFile],
+        root: Path,
+        watch: Watch | None,
+    ) -> None:
+        self._scenario = scenario
+        self._seed = seed
+        self._streams = streams
+        self._sky = sky
+        self._code = code
+        self._files = files
+        self._root = root
+        self._watch = watch
+
+    async def main(self) -> Result:
+        """The coroutine that virtual time runs."""
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        log = HandlerLog(self._code.handlers)
+        world = World(
+            self._scenario, self._sky, self._streams, loop, self._root / "nodes", log.handlers
+        )
+        workload = Workload(world, self._files, log)
+        observer = Observer(world, self._watch, workload.progress)
+        duration_s = self._scenario.duration_h * 3600
+        async with contextlib.AsyncExitStack() as stack:
+            for node in world.nodes.values():
+                await stack.enter_async_context(node)
+            workload.listen()
+            watching = loop.create_task(observer.run())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(duration_s - world.now_s()):
+                    await workload.run()
+                    await asyncio.sleep(AFTER_PASS_S)
+            await _cancelled(watching)
+            observer.sample()
+            ended_s = world.now_s()
+            passes = observer.pass_rows()
+            directions = observer.direction_rows(passes)
+            counters = {name: node.counters() for name, node in world.nodes.items()}
+            events = {name: dict(counter) for name, counter in world.events.items()}
+            # Handlers may wait in virtual time: everything else is counted before.
+            references = await self._references(workload)
+            objects, jobs = workload.rows(references)
+            return Result(
+                title=self._scenario.title,
+                seed=self._seed,
+                start=self._scenario.start,
+                duration_s=duration_s,
+                ended_s=ended_s,
+                objects=objects,
+                jobs=jobs,
+                passes=passes,
+                directions=directions,
+                counters=counters,
+                events=events,
+                problems=_problems(workload, objects, jobs, references),
+                series=observer.series(),
+            )
+
+    async def _references(self, workload: Workload) -> dict[str, dict[str, str]]:
+        """Digests of the results of each job, computed on the ground by the same handlers."""
+        found: dict[str, dict[str, str]] = {}
+        for number, (task, files) in enumerate(workload.finished_jobs()):
+            folder = self._root / "reference" / str(number)
+            found[task.name] = await _reference(self._code, task, files, folder)
+        return found
+
+
+async def _reference(
+    code: Code, task: JobTask, files: Sequence[InputFile], folder: Path
+) -> dict[str, str]:
+    work, out = folder / "run" / "work", folder / "run" / "out"
+    for path in (work, out):
+        path.mkdir(parents=True)
+    context = JobContext(
+        args=dict(task.args),
+        inputs=tuple(one.path for one in files),
+        limits=JobLimits(),
+        attempt=1,
+        work_directory=work,
+        output_directory=out,
+        trace=lambda event, fields: None,
+    )
+    with contextlib.suppress(JobFailed):
+        await code.handlers[task.handler](context)
+    return {name: sha256_of(Path(path)) for path, name in walk_folder(str(out), OUTPUTS_MAX)}
+
+
+def _problems(
+    workload: Workload,
+    objects: Sequence[ObjectRow],
+    jobs: Sequence[JobRow],
+    references: dict[str, dict[str, str]],
+) -> tuple[str, ...]:
+    """What is not as it should be, and why."""
+    found: list[str] = []
+    if not objects:
+        found.append("nothing was sent: the scenario has no work, or its jobs have no input")
+    for job in jobs:
+        if job.state != "finished":
+            found.append(f"job {job.name}: {job.state} {job.text}".rstrip())
+            continue
+        got = {row.name for row in objects if row.task == job.name and row.kind == "result"}
+        found += [
+            f"job {job.name}: result {name} is missing: the satellite did not make it"
+            for name in sorted(references[job.name].keys() - got)
+        ]
+    for row in objects:
+        what = f"{row.kind} {row.name} of {row.task} ({row.bytes} octets)"
+        if row.arrived_s is None:
+            state = workload.sending_state(row)
+            found.append(f"{what} did not arrive at {row.destination}: {state} at {row.source}")
+        elif not row.ok:
+            found.append(
+                f"{what} is wrong: expected SHA-256 {row.sha256_expected or 'nothing'}, "
+                f"got {row.sha256_arrived or 'nothing'}"
+            )
+    found += [f"task {name} had not ended when the run did" for name in workload.unfinished()]
+    if len(found) > PROBLEMS_MAX:
+        found[PROBLEMS_MAX:] = [f"and {len(found) - PROBLEMS_MAX} more"]
+    return tuple(found)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,321 @@
+"""The nodes of a run and the channels between them, on one virtual loop."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from link_models.channel import ChannelConfig, Delay, always_up
+from link_models.clock import VirtualClock, VirtualLoop
+from link_models.loopback.scenario import DirectionConfig, LossConfig, Scenario
+from link_models.loopback.sky import Pair, Sky
+from link_models.loss import (
+    AnyOf,
+    BitErrors,
+    Blackouts,
+    GilbertElliott,
+    LossFactory,
+    LossModel,
+    NoLoss,
+    Rng,
+)
+from link_models.network import VirtualNetwork, VirtualPort
+from link_models.rng import Streams
+from stack.contacts.plan import Plan
+from stack.core.clock import MILLISECOND, SECOND
+from stack.engines.ltp import LtpConfig
+from stack.fec.config import FecConfig
+from stack.node.config import LinkConfig, LogConfig, NodeConfig, SecurityConfig, StoreSection
+from stack.node.environment import Environment
+from stack.node.link import Link
+from stack.node.node import Node
+from stack.ports.datagram import DatagramPort
+from stack.security import new_key_file
+from stack.services.jobs import Handler
+
+IP_UDP_BYTES = 28
+"""IPv4 and UDP headers, which each datagram has on the link."""
+
+BURST_DATAGRAMS = 8
+"""Datagrams that leave an engine together on a slow link: fewer turns, and still a small part of
+a second at 256 kbit/s."""
+
+QUEUE_BYTES_MIN = 64 * 1024
+"""A transmitter's queue holds at least a burst and the repair packets of a block."""
+
+ENGINE_BYTES_MIN = 1024 * 1024
+"""Octets handed to LTP ahead of the link: half a minute at 256 kbit/s.  More only keeps urgent
+bundles waiting behind what LTP has taken already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What follows from the rates of one direction."""
+
+    queue_bytes: int
+    queue_ns: int
+    """Time to drain a full queue at the lowest rate."""
+
+    burst_ns: int
+    coalesce_ns: int
+    block_time_ns: int
+    """Longest life of a FEC block: it fills in less when there is data."""
+
+    repair_ns: int
+    """Time from the first packet of a block to its last repair packet, at most."""
+
+    engine_bytes: int
+
+
+def tune(direction: DirectionConfig, segment_bytes: int) -> Tuning:
+    """Times and sizes for the rates of a direction."""
+    steps = direction.table().steps
+    slow_bps, fast_bps = steps[0][1], steps[-1][1]
+    bits = 8 * (segment_bytes + IP_UDP_BYTES)
+    slow_ns, fast_ns = bits * SECOND / slow_bps, bits * SECOND / fast_bps
+    queue_bytes = direction.queue_bytes or max(QUEUE_BYTES_MIN, round(fast_bps * 0.1 / 8))
+    block_ns = repair_ns = 0.0
+    if direction.fec is not None:
+        fec = direction.fec
+        # A quarter more than a block needs while the link is full, so that only what is left
+        # at the end of a burst of data is closed by the clock.
+        block_ns = max(100 * MILLISECOND, 1.25 * fec.k * fec.interleave * slow_ns)
+        repair_ns = block_ns + fec.r * fec.interleave * slow_ns
+    coalesce_ns = direction.coalesce_ms * MILLISECOND or max(5 * MILLISECOND, 4 * fast_ns)
+    return Tuning(
+        queue_bytes=queue_bytes,
+        queue_ns=round(queue_bytes * 8 * SECOND / slow_bps),
+        burst_ns=round(max(20 * MILLISECOND, BURST_DATAGRAMS * slow_ns)),
+        coalesce_ns=round(coalesce_ns),
+        block_time_ns=round(block_ns),
+        repair_ns=round(repair_ns),
+        engine_bytes=max(ENGINE_BYTES_MIN, round(fast_bps * 0.25 / 8)),
+    )
+
+
+def short_name(node_id: str) -> str:
+    """A node id as a word: `dtn://gs1/` is `gs1`, `ipn:5.0` is `ipn-5`."""
+    text = node_id.removeprefix("dtn://").removesuffix(".0").strip("/")
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text)
+
+
+class World:
+    """Everything of a run that exists while the virtual loop runs.
+
+    `handlers` are for the satellites.  Nodes are made, not started.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        sky: Sky,
+        streams: Streams,
+        loop: VirtualLoop,
+        root: Path,
+        handlers: Mapping[str, Handler],
+    ) -> None:
+        self.scenario = scenario
+        self.sky = sky
+        self.loop = loop
+        self.root = root
+        self.nodes: dict[str, Node] = {}
+        self.channels: dict[tuple[str, str], VirtualPort] = {}
+        """What sends from one node to another, by (from, to)."""
+        self.events: dict[str, Counter[str]] = {}
+        self._streams = streams
+        self._network = VirtualNetwork(loop, streams)
+        self._links: dict[str, list[LinkConfig]] = {}
+        places = scenario.node_ids
+        self._engine_ids = {one: number for number, one in enumerate(places, 1)}
+        self._keys = root / "keys.toml"
+        if scenario.protect:
+            new_key_file(self._keys, streams.entropy("keys"), "loopback")
+        for pair in sky.pairs:
+            self._join(pair)
+        for link in scenario.terrestrial:
+            self._join_on_ground(*link.between, link.rate_bps, link.delay_ms)
+        flying = {one.id for one in scenario.satellites}
+        for one in places:
+            self.nodes[one] = self._node(one, handlers if one in flying else {})
+
+    def now_s(self) -> float:
+        """Seconds since the start."""
+        return self.loop.now_ns / SECOND
+
+    def link(self, node_id: str, peer: str) -> Link:
+        """The link of a node towards another; its node must be running."""
+        return self.nodes[node_id].links[short_name(peer)]
+
+    # ---- links -----------------------------------------------------------------------------
+
+    def _join(self, pair: Pair) -> None:
+        station, satellite, radio = pair.station, pair.satellite, pair.radio
+        up, down = (tune(one, radio.segment_bytes) for one in (radio.up, radio.down))
+        forward = _channel(pair, radio.up, up, down=False)
+        backward = _channel(pair, radio.down, down, down=True)
+        self._connect(station, satellite, forward, backward)
+        for own, peer, sends, receives, direction in (
+            (station, satellite, up, down, radio.up),
+            (satellite, station, down, up, radio.down),
+        ):
+            ltp, fec = self._engines(own, peer, radio.segment_bytes, sends, receives, direction)
+            self._links.setdefault(own, []).append(
+                LinkConfig(name=short_name(peer), peer=peer, scheduled=True, ltp=ltp, fec=fec)
+            )
+
+    def _engines(
+        self,
+        own: str,
+        peer: str,
+        segment_bytes: int,
+        sends: Tuning,
+        receives: Tuning,
+        direction: DirectionConfig,
+    ) -> tuple[LtpConfig, FecConfig | None]:
+        """LTP and FEC of one end; each knows how long the other may take."""
+        # A report waits for repairs of what the checkpoint covers; it may itself need repair.
+        answer_ns = sends.repair_ns + sends.queue_ns + receives.repair_ns + receives.queue_ns
+        ltp = LtpConfig(
+            local_engine_id=self._engine_ids[own],
+            remote_engine_id=self._engine_ids[peer],
+            segment_bytes=segment_bytes,
+            burst_ns=sends.burst_ns,
+            queue_bytes=sends.engine_bytes,
+            report_delay_ns=receives.repair_ns,
+            timer_margin_ns=150 * MILLISECOND + answer_ns + sends.coalesce_ns,
+        )
+        if direction.fec is None:
+            return ltp, None
+        wait_ns = max(sends.repair_ns, receives.repair_ns + receives.queue_ns) + SECOND
+        fec = FecConfig(
+            k=direction.fec.k,
+            r=direction.fec.r,
+            interleave=direction.fec.interleave,
+            adu_bytes_max=segment_bytes,
+            block_time_ns=sends.block_time_ns,
+            decode_timeout_ns=wait_ns,
+        )
+        return ltp, fec
+
+    def _join_on_ground(self, a: str, b: str, rate_bps: float, delay_ms: float) -> None:
+        config = ChannelConfig(
+            windows=always_up(rate_bps),
+            delay=Delay.constant(delay_ms * MILLISECOND),
+            queue_bytes=max(QUEUE_BYTES_MIN, round(rate_bps * 0.1 / 8)),
+            overhead_bytes=IP_UDP_BYTES,
+            coalesce_ns=5 * MILLISECOND,
+        )
+        self._connect(a, b, config, config)
+        for own, peer in ((a, b), (b, a)):
+            ltp = LtpConfig(
+                local_engine_id=self._engine_ids[own], remote_engine_id=self._engine_ids[peer]
+            )
+            self._links.setdefault(own, []).append(
+                LinkConfig(
+                    name=short_name(peer), peer=peer, rate_bps=rate_bps, owlt_ms=delay_ms, ltp=ltp
+                )
+            )
+
+    def _connect(self, a: str, b: str, forward: ChannelConfig, backward: ChannelConfig) -> None:
+        name = f"{short_name(a)}-{short_name(b)}"
+        self.channels[a, b], self.channels[b, a] = self._network.connect(name, forward, backward)
+
+    # ---- nodes -----------------------------------------------------------------------------
+
+    def _node(self, node_id: str, handlers: Mapping[str, Handler]) -> Node:
+        scenario = self.scenario
+        name = short_name(node_id)
+        links = self._links.get(node_id, [])
+        config = NodeConfig(
+            id=node_id,
+            data_dir=str(self.root / name),
+            security=SecurityConfig(
+                key_file=str(self._keys) if scenario.protect else "",
+                protect="all" if scenario.protect else "none",
+            ),
+            store=StoreSection(kind="memory"),
+            log=LogConfig(level="off"),
+            links=tuple(links),
+        )
+        ports = {link.name: self.channels[node_id, link.peer] for link in links}
+
+        async def open_port(link: LinkConfig) -> DatagramPort:
+            return ports[link.name]
+
+        environment = Environment(
+            clock=VirtualClock(self.loop, dtn_start_ms=self.sky.start_ms),
+            entropy=self._streams.entropy(f"node/{node_id}"),
+            open_port=open_port,
+            threads=False,
+        )
+        counter = self.events.setdefault(node_id, Counter())
+
+        def trace(event: str, fields: dict[str, Any]) -> None:
+            counter[event] += 1
+
+        return Node(
+            config,
+            handlers=handlers,
+            environment=environment,
+            plan=self._plan_for(node_id),
+            trace=trace,
+        )
+
+    def _plan_for(self, node_id: str) -> Plan:
+        """The plan without the node's own unscheduled links, which it knows from its links."""
+        always = {link.peer for link in self._links.get(node_id, []) if not link.scheduled}
+        if not always:
+            return self.sky.plan
+
+        def known(a: str, b: str) -> bool:
+            return (a == node_id and b in always) or (b == node_id and a in always)
+
+        plan = self.sky.plan
+        return Plan(
+            [one for one in plan.contacts if not known(one.source, one.destination)],
+            [one for one in plan.ranges if not known(one.source, one.destination)],
+        )
+
+
+def _channel(
+    pair: Pair, direction: DirectionConfig, tuning: Tuning, *, down: bool
+) -> ChannelConfig:
+    windows = pair.down if down else pair.up
+    return ChannelConfig(
+        windows=windows,
+        delay=pair.delay,
+        queue_bytes=tuning.queue_bytes,
+        overhead_bytes=IP_UDP_BYTES,
+        loss=_loss(direction.loss, pair.blackouts),
+        coalesce_ns=tuning.coalesce_ns,
+    )
+
+
+def _loss(config: LossConfig, blackouts: Blackouts) -> LossFactory:
+    """The losses of one direction; blackouts are common to both."""
+
+    def make(rng: Rng) -> LossModel:
+        models: list[LossModel] = []
+        if blackouts.intervals_ns:
+            models.append(blackouts)
+        if config.good_s:
+            models.append(
+                GilbertElliott(
+                    rng,
+                    good_s=config.good_s,
+                    bad_s=config.bad_s,
+                    good_loss=config.good_loss,
+                    bad_loss=config.bad_loss,
+                )
+            )
+        if config.bit_error_rate:
+            models.append(BitErrors(rng, config.bit_error_rate, IP_UDP_BYTES))
+        if not models:
+            return NoLoss()
+        return models[0] if len(models) == 1 else AnyOf(*models)
+
+    return make

@@ -1,0 +1,33 @@
+"""Fixtures of the command line's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.helpers import Cli, free_ports, running_node, write_config
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Runs commands in this process, with no node named by the environment."""
+    monkeypatch.delenv("ORBITFERRY_NODE", raising=False)
+    return Cli(capsys)
+
+
+Pair = tuple[Path, Path]
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two nodes, joined by UDP over the loopback interface: their configurations."""
+    folder = tmp_path_factory.mktemp("pair")
+    ports = free_ports(2)
+    handlers = """
+"""
+    ground = write_config(folder, "gs", peer="sat", ports=ports)
+    satellite = write_config(folder, "sat", peer="gs", ports=ports[::-1], extra=handlers)
+    with running_node(ground), running_node(satellite):
+        yield ground, satellite

@@ -1,0 +1,129 @@
+"""Running commands in this process, and nodes in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stack.cli.main import main
+from stack.security import new_key_file
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> list[Any]:
+        """Standard output as JSON lines."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+class Cli:
+    """Runs commands in this process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: object) -> Ran:
+        self._capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = self._capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return Ran(code, captured.out, captured.err)
+
+
+def free_ports(count: int) -> list[int]:
+    """UDP ports of the loopback interface that were free a moment ago."""
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [int(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def write_config(
+    folder: Path, name: str, *, peer: str = "", ports: Sequence[int] = (), extra: str = ""
+) -> Path:
+    """The configuration of a node with at most one link, and the key file that all share."""
+    keys = folder / "keys.toml"
+    if not keys.exists():
+        new_key_file(keys, os.urandom, "test")
+    text = f"""
+id = "dtn://{name}/"
+data_dir = "{name}"
+control = "{name}.sock"
+[security]
+key_file = "keys.toml"
+[store]
+synchronous = "normal"
+{extra}
+"""
+    if peer:
+        local, remote = sorted((name, peer)).index(name) + 1, sorted((name, peer)).index(peer) + 1
+        text += f"""
+[[links]]
+name = "{peer}"
+peer = "dtn://{peer}/"
+local = "127.0.0.1:{ports[0]}"
+remote = "127.0.0.1:{ports[1]}"
+[links.ltp]
+local_engine_id = {local}
+remote_engine_id = {remote}
+"""
+    path = folder / f"{name}.toml"
+    path.write_text(text)
+    return path
+
+
+def start(*arguments: object, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    """`orbitferry` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "stack.cli.main", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        # A shell starts background jobs with SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+@contextmanager
+def running_node(config: Path) -> Iterator[subprocess.Popen[str]]:
+    """A node that is ready."""
+    process = start("node", config, stderr=subprocess.DEVNULL)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "is running" in line, f"{config} did not start: {line!r}"
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def finish(process: subprocess.Popen[str]) -> Ran:
+    """Wait for the end of a process."""
+    out, err = process.communicate(timeout=60)
+    return Ran(process.returncode, out, err or "")
