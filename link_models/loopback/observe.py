@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from link_models.channel import Window
 from link_models.loopback.results import DirectionRow, PassRow, Series, Volume
 from link_models.loopback.sky import SkyPass
 from link_models.loopback.world import World
@@ -155,16 +157,26 @@ class Observer:
         return tuple(rows)
 
     def _volume(self, one: SkyPass, way: Pair) -> Volume:
-        windows = self._world.channels[way].channel.config.windows
-        capacity = sum(
-            (window.end_ns - window.start_ns) * window.rate_bps / (8 * SECOND)
-            for window in windows
+        windows = [
+            window
+            for window in self._world.channels[way].channel.config.windows
             if one.rise_ns <= window.start_ns < one.set_ns
-        )
+        ]
         first = self._place(one.rise_ns / SECOND)
         last = self._place(one.set_ns / SECOND + AFTER_PASS_S)
+        queue, times = self._queue[way[0]], self._times
+        wanted = sum(
+            _capacity(windows, times[place], times[place + 1])
+            for place in range(first, last)
+            if queue[place]
+        )
         on_air, data = self._on_air[way], self._data[way]
-        return Volume(capacity, on_air[last] - on_air[first], data[last] - data[first])
+        return Volume(
+            capacity=_capacity(windows, 0.0, math.inf),
+            wanted=wanted,
+            on_air=on_air[last] - on_air[first],
+            data=data[last] - data[first],
+        )
 
     def _place(self, at_s: float) -> int:
         return min(bisect_left(self._times, at_s - 1e-6), len(self._times) - 1)
@@ -192,7 +204,7 @@ class Observer:
             passes=len(own),
             passes_used=sum(volume.on_air > 0 for volume in own),
             capacity=sum(volume.capacity for volume in own),
-            capacity_used=sum(volume.capacity for volume in own if volume.on_air),
+            capacity_wanted=sum(volume.wanted for volume in own),
             offered=air["offered_bytes"],
             delivered=air["delivered_bytes"],
             lost=air["lost_bytes"],
@@ -213,6 +225,16 @@ class Observer:
             sessions_failed=sent["ltp.export_failed"],
             checkpoints_repeated=sent["ltp.checkpoints_repeated"],
         )
+
+
+def _capacity(windows: Sequence[Window], start_s: float, end_s: float) -> float:
+    """Octets that fit into windows between two times."""
+    found = 0.0
+    for window in windows:
+        first_s = max(start_s, window.start_ns / SECOND)
+        last_s = min(end_s, window.end_ns / SECOND)
+        found += max(0.0, last_s - first_s) * window.rate_bps / 8
+    return found
 
 
 def sample_times(passes: tuple[SkyPass, ...], duration_s: float, step_s: float) -> list[float]:

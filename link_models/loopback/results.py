@@ -83,6 +83,9 @@ class Volume:
     capacity: float
     """What the contact plan holds."""
 
+    wanted: float
+    """The part of it in which something waited at the sender, to the nearest samples."""
+
     on_air: int
     """Octets of datagrams that arrived, UDP and IP headers excluded."""
 
@@ -120,8 +123,8 @@ class DirectionRow:
     passes: int
     passes_used: int
     capacity: float
-    capacity_used: float
-    """Of the passes in which something arrived in this direction."""
+    capacity_wanted: float
+    """The part of it in which something waited at the sender, to the nearest samples."""
 
     offered: int
     delivered: int
@@ -143,9 +146,15 @@ class DirectionRow:
     checkpoints_repeated: int
 
     @property
-    def efficiency(self) -> float:
-        """Bundles received as a share of the capacity of the passes used."""
-        return self.data_received / self.capacity_used if self.capacity_used else 0.0
+    def efficiency(self) -> float | None:
+        """Bundles received as a share of the capacity while something waited; None where
+        transfers are too short for the samples to tell."""
+        return share_of(self.data_received, self.capacity_wanted)
+
+
+def share_of(data: int, wanted: float) -> float | None:
+    """A share of capacity, or None where it would mean nothing."""
+    return data / wanted if data <= wanted and wanted else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,17 +231,17 @@ class Result:
         ways = {(row.source, row.destination) for row in rows}
         sources = {source for source, _ in ways}
         moved = [one for one in self.objects if one.source in sources]
-        capacity_used = sum(row.capacity_used for row in rows)
+        wanted = sum(row.capacity_wanted for row in rows)
         data = sum(row.data_received for row in rows)
         return {
             "offered_bytes": sum(one.bytes for one in moved),
             "delivered_bytes": sum(one.bytes for one in moved if one.ok),
             "capacity_bytes": round(sum(row.capacity for row in rows)),
-            "capacity_used_bytes": round(capacity_used),
+            "capacity_wanted_bytes": round(wanted),
             "on_air_bytes": sum(row.delivered for row in rows),
             "lost_bytes": sum(row.lost for row in rows),
             "bundle_bytes": data,
-            "efficiency": round(data / capacity_used, 4) if capacity_used else 0.0,
+            "efficiency": rounded(share_of(data, wanted)),
             "resent_bytes": sum(row.data_resent for row in rows),
             "fec_recovered_packets": sum(row.fec_recovered_packets for row in rows),
         }
@@ -252,7 +261,7 @@ class Result:
             "objects": [_plain(row) | {"ok": row.ok} for row in self.objects],
             "passes": [_plain(row) | {"used": row.used} for row in self.passes],
             "directions": [
-                _plain(row) | {"efficiency": round(row.efficiency, 4)} for row in self.directions
+                _plain(row) | {"efficiency": rounded(row.efficiency)} for row in self.directions
             ],
             "counters": self.counters,
             "events": self.events,
@@ -276,6 +285,11 @@ class Result:
             for row in zip(*(values.tolist() for values in columns.values()), strict=True)
         ]
         return "\n".join(lines) + "\n"
+
+
+def rounded(share: float | None) -> float | None:
+    """A share to a hundredth of a percent."""
+    return None if share is None else round(share, 4)
 
 
 def _short(value: Any) -> Any:

@@ -131,6 +131,7 @@ class World:
         self._links: dict[str, list[LinkConfig]] = {}
         places = scenario.node_ids
         self._engine_ids = {one: number for number, one in enumerate(places, 1)}
+        root.mkdir(parents=True, exist_ok=True)
         self._keys = root / "keys.toml"
         if scenario.protect:
             new_key_file(self._keys, streams.entropy("keys"), "loopback")

@@ -11,10 +11,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from stack.core.clock import SECOND, Clock
+from stack.core.clock import MILLISECOND, SECOND, Clock
 from stack.core.sansio import DatagramEngine
 from stack.core.train import Train
 from stack.ports.datagram import DatagramPort, ignore_received, ignore_writable
+
+BLOCKED_NS = 10 * MILLISECOND
+"""While the port takes nothing, an engine that has data says "now" for ever; its timers are then
+looked at this often."""
 
 
 class Shim(Protocol):
@@ -145,6 +149,8 @@ class Runner:
             due = self._shim.next_deadline()
             if due is not None and (deadline is None or due < deadline):
                 deadline = due
+        if deadline is not None and not self._writable:
+            deadline = max(deadline, now + BLOCKED_NS)
         if deadline is None:
             if self._timer is not None:
                 self._timer.cancel()

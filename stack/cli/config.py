@@ -26,7 +26,7 @@ class Subject(StrEnum):
 
 SubjectArgument = Annotated[Subject, typer.Argument(metavar="SUBJECT", help="node or emulator.")]
 
-ARRAYS: Final = frozenset({"links"})
+ARRAYS: Final = frozenset({"links", "services.handlers"})
 
 
 def check(

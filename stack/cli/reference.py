@@ -11,10 +11,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-HIDDEN: Final = frozenset({"agent.node_id"})
-"""Fields that are no keys of a file."""
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +38,6 @@ def keys_of(kind: type[Any], table: str = "") -> Iterator[Key | tuple[str, str]]
     nested = []
     for field in dataclasses.fields(kind):
         path = f"{table}.{field.name}" if table else field.name
-        if path in HIDDEN:
-            continue
         inner = _inner(hints[field.name])
         if inner is not None:
             nested.append((inner, path))

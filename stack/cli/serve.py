@@ -1,14 +1,12 @@
-"""Running a node in this process, and what ends it."""
+"""Running a node in this process."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
-from collections.abc import Iterator
 
 from stack.cli.output import emit, say
+from stack.cli.signals import stopped_by_signals
 from stack.node.config import NodeConfig
 from stack.node.control.operations import make_operations
 from stack.node.control.server import ControlServer, refuse_if_running
@@ -25,26 +23,6 @@ async def serve_node(config: NodeConfig, as_json: bool) -> None:
             async with ControlServer(config.control_path, operations, running.trace):
                 _announce(config, as_json)
                 await stop.wait()
-
-
-@contextlib.contextmanager
-def stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM set `stop`; a second one ends the program at once."""
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
-
-    def stopping() -> None:
-        stop.set()
-        for number in signals:
-            loop.remove_signal_handler(number)
-
-    for number in signals:
-        loop.add_signal_handler(number, stopping)
-    try:
-        yield
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
 
 
 def _announce(config: NodeConfig, as_json: bool) -> None:

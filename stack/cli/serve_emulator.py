@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from link_models.emulator import Emulator
 from stack.cli.emulate_config import EmulateConfig
 from stack.cli.output import emit, note, say
-from stack.cli.serve import stopped_by_signals
+from stack.cli.signals import stopped_by_signals
 from stack.cli.units import size_text
 
 if TYPE_CHECKING:

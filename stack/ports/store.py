@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from stack.core.train import Buffer
 
@@ -54,8 +54,7 @@ class Stored:
     """Opaque to the store: what the agent needs to know again after a restart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(NamedTuple):
     """Store a bundle, unless a bundle of the same `key` was ever stored and has not expired."""
 
     key: bytes
@@ -74,7 +73,7 @@ class Put:
     """True: when there is no room for it, the whole `commit` raises `StoreError` and does nothing
     (an application's transaction is all or nothing); False: its ref is then `NO_ROOM`."""
 
-    memo: object = field(default=None, compare=False, repr=False)
+    memo: object = None
     """Not stored: what the caller knows of these octets already and need not work out again."""
 
 

@@ -31,9 +31,9 @@ and not only in answer to the last one: then the next transaction waits for more
 class WriterConfig:
     """How requests are put together."""
 
-    batch_ops: int = 256
-    """Operations of one transaction at most: some 3 ms of the loop's time.  Larger batches gain
-    little and hold the loop up."""
+    batch_ops: int = 1024
+    """Operations of one transaction at most: some 12 ms of the loop's time.  On a disk that syncs
+    in 10 ms, 256 bound the rate to half of what 1024 allow; larger batches hold the loop up."""
 
     batch_bytes: int = 8 * 1024**2
     """Octets of bundles in one transaction at most: bounds how long the disk needs for it."""

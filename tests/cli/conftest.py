@@ -26,6 +26,15 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("pair")
     ports = free_ports(2)
     handlers = """
+[[services.handlers]]
+name = "count"
+command = ["/bin/sh", "-c", "wc -c < '{input:0}' > '{output}'/count.txt"]
+[[services.handlers]]
+name = "fail"
+command = ["/bin/sh", "-c", "echo no luck >&2; exit 7"]
+[[services.handlers]]
+name = "sleep"
+command = ["/bin/sleep", "1000"]
 """
     ground = write_config(folder, "gs", peer="sat", ports=ports)
     satellite = write_config(folder, "sat", peer="gs", ports=ports[::-1], extra=handlers)

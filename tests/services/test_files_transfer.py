@@ -480,6 +480,8 @@ def test_a_full_store_delays_and_loses_nothing(tmp_path: Path) -> None:
             pair.sat.refuse_sends = 2
             assert (await pair.sender.wait(one)).state == "delivered"
             await until(lambda: len(pair.received) == 1)
+            await asyncio.sleep(1)
+            assert pair.gs.inbound == pair.sat.inbound == {}
         assert (pair.root / "a.bin").read_bytes() == content
 
     virtual(main)
@@ -497,7 +499,10 @@ def test_inbox_keeps_what_is_not_handled(tmp_path: Path) -> None:
         async with running(again.run()):
             second = await again.inbox.receive()
             assert second == first
+            assert again.inbox.find(second.source, second.object_id) == second
             await pair.sat.port.commit(write=[again.inbox.taken(second)])
+            assert again.inbox.find(second.source, second.object_id) is None
+            assert len(again.inbox) == 0
         assert not [key for space, key in pair.sat.state if space == SPACE_INBOX]
 
     virtual(main)

@@ -287,7 +287,7 @@ def test_housekeeping_runs_between_transactions(inline: bool) -> None:
 def test_crowds_are_put_together_and_others_do_not_wait() -> None:
     async def main() -> None:
         store = Watched()
-        config = WriterConfig(spacing_ns=3_600_000_000_000)
+        config = WriterConfig(spacing_ns=3_600_000_000_000, batch_ops=256)
         writer = StoreWriter(store, lambda: NOW_MS, config=config)
         for number in range(3):
             await writer.commit([put(number)])

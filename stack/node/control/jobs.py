@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any, Final
 
+from stack.core.errors import LocalError
 from stack.node.control.protocol import ControlError
 from stack.node.control.request import DECADE_S, Request, Session
-from stack.node.control.transfers import Changes
 from stack.node.node import Node
 from stack.services.files.messages import OBJECT_BYTES_MAX, PRIORITY_MAX
 from stack.services.jobs.messages import ATTEMPTS_MAX, JobLimits, RetryPolicy
@@ -24,10 +23,8 @@ _DEFAULT_RETRY: Final = RetryPolicy()
 class JobOperations:
     """Operations on jobs that were submitted from here."""
 
-    def __init__(self, node: Node, changes: Changes) -> None:
-        self._node = node
-        self._jobs = getattr(node.services, "jobs", None)  # XXX
-        self._changes = changes
+    def __init__(self, node: Node) -> None:
+        self._jobs = node.services.jobs
 
     async def submit(self, request: Request, session: Session) -> dict[str, Any]:
         """Submit a job; its id comes once everything is durable."""
@@ -75,15 +72,20 @@ class JobOperations:
         job_id = request.object_id("id")
         timeout_s = request.number("timeout_s", DECADE_S, 0.0, DECADE_S)
         request.finish()
+        over = asyncio.ensure_future(self._jobs.wait(self._status(job_id).job_id))
         told: dict[str, Any] = {}
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(timeout_s):
-                while not (status := self._status(job_id)).closed:
-                    known = as_dict(status)
+                while not over.done():
+                    known = as_dict(self._status(job_id))
                     if known != told:
                         await session.event("progress", job=known)
                         told = known
-                    await self._node.port.sleep(EVENT_PERIOD_S)
+                    await asyncio.wait((over,), timeout=EVENT_PERIOD_S)
+        except TimeoutError:
+            pass
+        finally:
+            over.cancel()
         return {"job": as_dict(self._status(job_id))}
 
     async def cancel(self, request: Request, session: Session) -> dict[str, Any]:
@@ -97,14 +99,14 @@ class JobOperations:
         return {"job": as_dict(self._status(job_id))}
 
     def _status(self, job_id: bytes) -> JobStatus:
-        for status in self._jobs.all_status():
-            if status.job_id == job_id:
-                return status
-        raise ControlError(
-            "unknown",
-            f"no job {job_id.hex()} was submitted from here, or it was over long ago",
-            "list them with `orbitferry job list`",
-        )
+        try:
+            return self._jobs.status(job_id)
+        except LocalError:
+            raise ControlError(
+                "unknown",
+                f"no job {job_id.hex()} was submitted from here, or it was over long ago",
+                "list them with `orbitferry job list`",
+            ) from None
 
 
 def as_dict(status: JobStatus) -> dict[str, Any]:

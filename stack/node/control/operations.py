@@ -30,7 +30,7 @@ def make_operations(node: Node, stop: Callable[[], None]) -> Mapping[str, Operat
     """Every operation of a node by name; `stop` is called when a client wants the node to end."""
     simple = NodeOperations(node, stop)
     transfers = TransferOperations(node)
-    jobs = JobOperations(node, transfers.changes)
+    jobs = JobOperations(node)
     return {
         "status": simple.status,
         "counters": simple.counters,

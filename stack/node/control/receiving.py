@@ -15,9 +15,13 @@ from stack.node.node import Node
 from stack.ports.application import Delivery
 from stack.services.files import FilesService, Received
 from stack.services.messages import Mailbox
-from stack.services.names import MESSAGES
+from stack.services.names import MESSAGES, service_of
 
 COUNT_MAX: Final = 1_000_000_000
+
+BUSY_TRIES: Final = 10
+BUSY_WAIT_S: Final = 0.03
+"""A client that has gone just now is noticed well within these."""
 
 PATIENCE_S_MIN: Final = 0.05
 """Shortest wait for the next thing: what is here already is handed over well within it."""
@@ -42,7 +46,7 @@ class ReceiveOperation:
         unknown = set(kinds) - {"messages", "files"}
         if unknown:
             raise wrong("kinds", f"{min(unknown)!r} is unknown", "messages, files")
-        mailbox = self._mailbox(service) if "messages" in kinds else None
+        mailbox = await self._mailbox(service) if "messages" in kinds else None
         try:
             run = _Run(self._node, session, mailbox, "files" in kinds)
             return {"count": await run.run(count or COUNT_MAX, max(timeout_s, PATIENCE_S_MIN))}
@@ -50,13 +54,18 @@ class ReceiveOperation:
             if mailbox is not None:
                 mailbox.close()
 
-    def _mailbox(self, service: str) -> Mailbox:
-        try:
-            return Mailbox(self._node.port, service)
-        except LocalError as error:
-            raise ControlError(
-                "busy", f"{service}: {error}", "is another `orbitferry receive` running?"
-            ) from None
+    async def _mailbox(self, service: str) -> Mailbox:
+        service_of(self._node.node_id, service)  # raises for a service that cannot be
+        for left in reversed(range(BUSY_TRIES)):
+            try:
+                return Mailbox(self._node.port, service)
+            except LocalError as error:
+                if not left:
+                    raise ControlError(
+                        "busy", str(error), "is another `orbitferry receive` running?"
+                    ) from None
+            await self._node.port.sleep(BUSY_WAIT_S)
+        raise AssertionError("unreachable: the last try returns or raises")
 
 
 class _Run:

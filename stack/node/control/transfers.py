@@ -49,11 +49,11 @@ class TransferOperations:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._files = node.services.files
-        self.changes = Changes()
+        self._changes = Changes()
         self._files.listen(self._on_file)
 
     def _on_file(self, event: FileEvent) -> None:
-        self.changes.announce()
+        self._changes.announce()
 
     async def send_message(self, request: Request, session: Session) -> dict[str, Any]:
         """Send one message, given in Base64 or by the path of a file that holds it."""
@@ -124,7 +124,7 @@ class TransferOperations:
         request.finish()
         if not ids:
             raise wrong("ids", "is empty", "name at least one transfer")
-        with contextlib.suppress(TimeoutError), self.changes.following() as changed:
+        with contextlib.suppress(TimeoutError), self._changes.following() as changed:
             async with asyncio.timeout(timeout_s):
                 while True:
                     changed.clear()
