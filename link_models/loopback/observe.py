@@ -13,7 +13,7 @@ import numpy as np
 from link_models.channel import Window
 from link_models.loopback.results import DirectionRow, PassRow, Series, Volume
 from link_models.loopback.sky import SkyPass
-from link_models.loopback.world import World
+from link_models.loopback.world import World, short_name
 from stack.core.clock import SECOND
 
 IDLE_STEP_S = 300.0
@@ -73,6 +73,7 @@ class Observer:
         self._on_air: dict[Pair, list[int]] = {way: [] for way in self._pairs}
         self._data: dict[Pair, list[int]] = {way: [] for way in self._pairs}
         self._queue: dict[str, list[int]] = {node: [] for node in world.nodes}
+        self._held: dict[Pair, list[int]] = {way: [] for way in self._pairs}
 
     async def run(self) -> None:
         """Sample until the end of the scenario."""
@@ -92,10 +93,13 @@ class Observer:
             return
         self._times.append(now_s)
         for source, destination in self._pairs:
-            delivered = world.channels[source, destination].channel.counters()["delivered_bytes"]
-            self._on_air[source, destination].append(delivered)
-            link = world.link(destination, source)
-            self._data[source, destination].append(link.engine.counters()["data_bytes_received"])
+            arrived = world.channels[destination, source].counters()["received_bytes"]
+            self._on_air[source, destination].append(arrived)
+            receiver = world.link(destination, source).engine.counters()
+            self._data[source, destination].append(receiver["data_bytes_received"])
+            sender = world.link(source, destination)
+            room = sender.engine.room(world.loop.now_ns)
+            self._held[source, destination].append(sender.config.ltp.queue_bytes - room)
         for node_id, node in world.nodes.items():
             self._queue[node_id].append(node.waiting_bytes)
         if self._watch is not None:
@@ -114,7 +118,7 @@ class Observer:
             now_s=now_s,
             duration_s=self._world.scenario.duration_h * 3600,
             contacts=tuple(
-                f"{one.station} - {one.satellite}"
+                f"{short_name(one.station)} - {short_name(one.satellite)}"
                 for one in self._passes
                 if one.rise_ns <= now_ns < one.set_ns
             ),
@@ -164,16 +168,17 @@ class Observer:
         ]
         first = self._place(one.rise_ns / SECOND)
         last = self._place(one.set_ns / SECOND + AFTER_PASS_S)
-        queue, times = self._queue[way[0]], self._times
-        wanted = sum(
-            _capacity(windows, times[place], times[place + 1])
-            for place in range(first, last)
-            if queue[place]
-        )
+        held, times = self._held[way], self._times
+        wanted = wanted_s = 0.0
+        for place in range(first, last):
+            part = _capacity(windows, times[place], times[place + 1]) if held[place] > 0 else 0.0
+            wanted += part
+            wanted_s += times[place + 1] - times[place] if part else 0.0
         on_air, data = self._on_air[way], self._data[way]
         return Volume(
             capacity=_capacity(windows, 0.0, math.inf),
             wanted=wanted,
+            wanted_s=wanted_s,
             on_air=on_air[last] - on_air[first],
             data=data[last] - data[first],
         )
@@ -205,6 +210,7 @@ class Observer:
             passes_used=sum(volume.on_air > 0 for volume in own),
             capacity=sum(volume.capacity for volume in own),
             capacity_wanted=sum(volume.wanted for volume in own),
+            wanted_s=sum(volume.wanted_s for volume in own),
             offered=air["offered_bytes"],
             delivered=air["delivered_bytes"],
             lost=air["lost_bytes"],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from link_models.loopback.closeup import CloseUp, busiest
 from link_models.loopback.plots import Figures, hours_text
 from link_models.loopback.results import (
     DirectionRow,
@@ -124,7 +125,7 @@ class _Page:
             ("sent again by LTP", _mb(up["resent_bytes"]), _mb(down["resent_bytes"])),
             ("capacity of all contacts", _mb(up["capacity_bytes"]), _mb(down["capacity_bytes"])),
             (
-                "capacity while something waited",
+                "capacity while there was something to send",
                 _mb(up["capacity_wanted_bytes"]),
                 _mb(down["capacity_wanted_bytes"]),
             ),
@@ -137,10 +138,10 @@ class _Page:
             f"work was over after {hours_text(result.ended_s)}; seed {result.seed}.</p>"
         )
         note = (
-            '<p class="note">Capacity "while something waited" counts the contact at its rate '
-            "whenever a sample found octets waiting at the sender, blackouts included; what did "
-            "not become bundles is parity, headers, losses and repetition. A downlink of this "
-            "speed is done between two samples, and then has no share.</p>"
+            '<p class="note">Capacity "while there was something to send" counts contacts at '
+            "their rate whenever a sample found data in the hands of the sender's link, blackouts "
+            "included; what did not become bundles is parity, headers, losses and repetition. "
+            "Transfers that are over between two samples have no share.</p>"
         )
         return lead + _table(("", "up", "down"), rows, numbers=(1, 2)) + note
 
@@ -254,10 +255,11 @@ class _Page:
         )
 
     def _close_up(self) -> str:
-        found = self._figures.busiest()
-        if found is None:
+        place = busiest(self._result.passes)
+        if place is None:
             return ""
-        row, figure = found
+        row = self._result.passes[place]
+        figure = CloseUp(self._result, self._sky, place).svg()
         heading = (
             f"The busiest pass: {short_name(row.satellite)} over {short_name(row.station)}, "
             f"{self._clock(row.rise_s)} to {self._clock(row.set_s)} UTC"
@@ -295,7 +297,7 @@ class _Page:
             f"{row.max_elevation_deg:.0f}°",
             f"{row.blackouts} ({row.blackout_s:.0f} s)" if row.blackouts else "",
             *_volume(row.up),
-            _percent(share_of(row.up.data, row.up.wanted)) if row.up.data else "",
+            _percent(share_of(row.up.data, row.up.wanted, row.up.wanted_s)) if row.up.data else "",
             *_volume(row.down),
         )
 

@@ -84,7 +84,10 @@ class Volume:
     """What the contact plan holds."""
 
     wanted: float
-    """The part of it in which something waited at the sender, to the nearest samples."""
+    """The part of it in which the sender's link had data in hand, to the nearest samples."""
+
+    wanted_s: float
+    """Seconds of that."""
 
     on_air: int
     """Octets of datagrams that arrived, UDP and IP headers excluded."""
@@ -124,7 +127,10 @@ class DirectionRow:
     passes_used: int
     capacity: float
     capacity_wanted: float
-    """The part of it in which something waited at the sender, to the nearest samples."""
+    """The part of it in which the sender's link had data in hand, to the nearest samples."""
+
+    wanted_s: float
+    """Seconds of that."""
 
     offered: int
     delivered: int
@@ -147,14 +153,18 @@ class DirectionRow:
 
     @property
     def efficiency(self) -> float | None:
-        """Bundles received as a share of the capacity while something waited; None where
-        transfers are too short for the samples to tell."""
-        return share_of(self.data_received, self.capacity_wanted)
+        """Bundles received as a share of the capacity while there was something to send; None
+        where transfers are too short for the samples to tell."""
+        return share_of(self.data_received, self.capacity_wanted, self.wanted_s)
 
 
-def share_of(data: int, wanted: float) -> float | None:
+MEASURED_S_MIN = 60.0
+"""Shares over less than this say more about the samples than about the link."""
+
+
+def share_of(data: int, wanted: float, wanted_s: float) -> float | None:
     """A share of capacity, or None where it would mean nothing."""
-    return data / wanted if data <= wanted and wanted else None
+    return data / wanted if wanted_s >= MEASURED_S_MIN else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +242,7 @@ class Result:
         sources = {source for source, _ in ways}
         moved = [one for one in self.objects if one.source in sources]
         wanted = sum(row.capacity_wanted for row in rows)
+        wanted_s = sum(row.wanted_s for row in rows)
         data = sum(row.data_received for row in rows)
         return {
             "offered_bytes": sum(one.bytes for one in moved),
@@ -241,7 +252,7 @@ class Result:
             "on_air_bytes": sum(row.delivered for row in rows),
             "lost_bytes": sum(row.lost for row in rows),
             "bundle_bytes": data,
-            "efficiency": rounded(share_of(data, wanted)),
+            "efficiency": rounded(share_of(data, wanted, wanted_s)),
             "resent_bytes": sum(row.data_resent for row in rows),
             "fec_recovered_packets": sum(row.fec_recovered_packets for row in rows),
         }

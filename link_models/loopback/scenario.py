@@ -138,7 +138,7 @@ class DirectionConfig:
 
     coalesce_ms: float = 0.0
     """Datagrams that arrive within this time of each other are delivered together; 0: 5 ms, or
-    four datagrams at the highest rate.  Larger is faster to run and less exact."""
+    two datagrams at the highest rate.  Larger is faster to run and less exact."""
 
     def __post_init__(self) -> None:
         if bool(self.preset) == bool(self.rates):

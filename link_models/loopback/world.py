@@ -85,7 +85,7 @@ def tune(direction: DirectionConfig, segment_bytes: int) -> Tuning:
         # at the end of a burst of data is closed by the clock.
         block_ns = max(100 * MILLISECOND, 1.25 * fec.k * fec.interleave * slow_ns)
         repair_ns = block_ns + fec.r * fec.interleave * slow_ns
-    coalesce_ns = direction.coalesce_ms * MILLISECOND or max(5 * MILLISECOND, 4 * fast_ns)
+    coalesce_ns = direction.coalesce_ms * MILLISECOND or max(5 * MILLISECOND, 2 * fast_ns)
     return Tuning(
         queue_bytes=queue_bytes,
         queue_ns=round(queue_bytes * 8 * SECOND / slow_bps),

@@ -11,12 +11,55 @@ from stack.cli.common import Json, duration, rate, share, size
 from stack.cli.emulate_config import DirectionConfig, EmulateConfig, load_emulate_config
 from stack.core.errors import ConfigError
 
+Config = Annotated[
+    Path | None,
+    typer.Argument(metavar="CONFIG", help="TOML; see `orbitferry config example emulator`."),
+]
+Rate = Annotated[
+    float | None, typer.Option("--rate", parser=rate, metavar="RATE", help="256k, 10M, 1.5G.")
+]
+Delay = Annotated[
+    float | None,
+    typer.Option(parser=duration, metavar="DURATION", help="One way: 5ms, 1.3s."),
+]
+Jitter = Annotated[
+    float | None,
+    typer.Option(parser=duration, metavar="DURATION", help="More delay, at random."),
+]
+Loss = Annotated[float | None, typer.Option(parser=share, metavar="SHARE", help="2% or 0.02.")]
+Burst = Annotated[
+    float | None,
+    typer.Option(parser=duration, metavar="DURATION", help="Mean length of a fade; with --loss."),
+]
+Reorder = Annotated[
+    float | None, typer.Option(parser=share, metavar="SHARE", help="Overtaken by others.")
+]
+Duplicate = Annotated[
+    float | None, typer.Option(parser=share, metavar="SHARE", help="Delivered twice.")
+]
+Corrupt = Annotated[
+    float | None, typer.Option(parser=share, metavar="SHARE", help="Delivered with wrong bits.")
+]
+Queue = Annotated[
+    int | None, typer.Option(parser=size, metavar="SIZE", help="May wait for the transmitter.")
+]
+Seed = Annotated[int | None, typer.Option(min=0, help="Of all random decisions.")]
+Length = Annotated[
+    float | None,
+    typer.Option("--for", parser=duration, metavar="DURATION", help="End by itself."),
+]
+Interval = Annotated[
+    float | None,
+    typer.Option(
+        parser=duration,
+        metavar="DURATION",
+        help="Between two statistics. Default: 1s; in a log 10s.",
+    ),
+]
+
 
 def emulate(
-    config: Annotated[
-        Path | None,
-        typer.Argument(metavar="CONFIG", help="TOML; see `orbitferry config example emulator`."),
-    ] = None,
+    config: Config = None,
     listen_a: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Where program A sends to.")
     ] = None,
@@ -29,51 +72,18 @@ def emulate(
     peer_b: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Where B listens. Default: it is learnt.")
     ] = None,
-    bits: Annotated[
-        float | None, typer.Option("--rate", parser=rate, metavar="RATE", help="256k, 10M, 1.5G.")
-    ] = None,
-    delay: Annotated[
-        float | None,
-        typer.Option(parser=duration, metavar="DURATION", help="One way: 5ms, 1.3s."),
-    ] = None,
-    jitter: Annotated[
-        float | None,
-        typer.Option(parser=duration, metavar="DURATION", help="More delay, at random."),
-    ] = None,
-    loss: Annotated[
-        float | None, typer.Option(parser=share, metavar="SHARE", help="2% or 0.02.")
-    ] = None,
-    burst: Annotated[
-        float | None,
-        typer.Option(
-            parser=duration, metavar="DURATION", help="Mean length of a fade; with --loss."
-        ),
-    ] = None,
-    reorder: Annotated[
-        float | None, typer.Option(parser=share, metavar="SHARE", help="Overtaken by others.")
-    ] = None,
-    duplicate: Annotated[
-        float | None, typer.Option(parser=share, metavar="SHARE", help="Delivered twice.")
-    ] = None,
-    corrupt: Annotated[
-        float | None, typer.Option(parser=share, metavar="SHARE", help="Delivered with wrong bits.")
-    ] = None,
-    queue: Annotated[
-        int | None, typer.Option(parser=size, metavar="SIZE", help="May wait for the transmitter.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of all random decisions.")] = None,
-    length: Annotated[
-        float | None,
-        typer.Option("--for", parser=duration, metavar="DURATION", help="End by itself."),
-    ] = None,
-    interval: Annotated[
-        float | None,
-        typer.Option(
-            parser=duration,
-            metavar="DURATION",
-            help="Between two statistics. Default: 1s; in a log 10s.",
-        ),
-    ] = None,
+    bits: Rate = None,
+    delay: Delay = None,
+    jitter: Jitter = None,
+    loss: Loss = None,
+    burst: Burst = None,
+    reorder: Reorder = None,
+    duplicate: Duplicate = None,
+    corrupt: Corrupt = None,
+    queue: Queue = None,
+    seed: Seed = None,
+    length: Length = None,
+    interval: Interval = None,
     as_json: Json = False,
 ) -> None:
     """Run a link in a box between two real programs.
@@ -123,7 +133,10 @@ def _configuration(
     if path is None:
         return EmulateConfig(**ends, forward=DirectionConfig(**link), seed=seed or 0)
     if ends or link:
-        name = "--" + min([*ends, *link]).split("_ms")[0].replace("_", "-")
+        flag = min([*ends, *link])
+        for unit in ("_ms", "_bps", "_bytes"):
+            flag = flag.removesuffix(unit)
+        name = "--" + flag.replace("_", "-")
         raise ConfigError(name, "cannot be given beside a file", f"set it in {path}")
     config = load_emulate_config(path)
     return config if seed is None else dataclasses.replace(config, seed=seed)

@@ -188,13 +188,17 @@ def parse_emulate_config(data: dict[str, Any]) -> EmulateConfig:
     from stack.node.config import reject_unknown
 
     reject_unknown(data, EmulateConfig, "")
+    where = ""
     try:
+        for name in ("forward", "backward"):
+            if name in data:
+                where = f"{name}."
+                msgspec.convert(data[name], DirectionConfig, strict=True)
+        where = ""
         return msgspec.convert(data, EmulateConfig, strict=True)
     except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `$")
-        key = where.rstrip("`").lstrip(".")
-        cause = error.__cause__
-        if isinstance(cause, ConfigError):
-            key = f"{key}.{cause.key}" if key else cause.key
-            raise ConfigError(key, cause.message, cause.remedy) from None
-        raise ConfigError(key or "configuration", message) from None
+        message, _, place = str(error).partition(" - at `$")
+        key = where + place.rstrip("`").lstrip(".")
+        raise ConfigError(key.rstrip(".") or "configuration", message) from None
+    except ConfigError as error:  # what the values mean together
+        raise ConfigError(where + error.key, error.message, error.remedy) from None

@@ -32,48 +32,60 @@ HELP = "Compute on other nodes."
 Id = Annotated[str, typer.Argument(metavar="ID", help="The job; the beginning of its id will do.")]
 
 
+Where = Annotated[str, typer.Argument(metavar="NODE", help="Where the job runs.")]
+HandlerName = Annotated[
+    str, typer.Argument(metavar="HANDLER", help="What runs, as that node calls it.")
+]
+Inputs = Annotated[
+    list[Path] | None, typer.Argument(metavar="INPUT", help="Files that it works on.")
+]
+Arguments = Annotated[
+    list[str] | None, typer.Option("--arg", metavar="NAME=VALUE", help="Argument; repeat it.")
+]
+Deadline = Annotated[
+    float | None,
+    typer.Option(
+        parser=duration, metavar="DURATION", help="The job must be over by then. Default: 1d."
+    ),
+]
+TimeLimit = Annotated[
+    float | None,
+    typer.Option(parser=duration, metavar="DURATION", help="How long one run may take."),
+]
+Memory = Annotated[
+    int | None, typer.Option(parser=size, metavar="SIZE", help="Memory of a command.")
+]
+Output = Annotated[
+    int | None, typer.Option(parser=size, metavar="SIZE", help="All result files together.")
+]
+Attempts = Annotated[
+    int | None, typer.Option(min=1, help="Most runs, should its node restart meanwhile.")
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        parser=duration,
+        metavar="DURATION",
+        help="With --wait: give up waiting (exit code 3); the job goes on.",
+    ),
+]
+
+
 def submit(
-    destination: Annotated[str, typer.Argument(metavar="NODE", help="Where the job runs.")],
-    handler: Annotated[
-        str, typer.Argument(metavar="HANDLER", help="What runs, as that node calls it.")
-    ],
-    inputs: Annotated[
-        list[Path] | None, typer.Argument(metavar="INPUT", help="Files that it works on.")
-    ] = None,
-    arg: Annotated[
-        list[str] | None, typer.Option("--arg", metavar="NAME=VALUE", help="Argument; repeat it.")
-    ] = None,
-    deadline: Annotated[
-        float | None,
-        typer.Option(
-            parser=duration, metavar="DURATION", help="The job must be over by then. Default: 1d."
-        ),
-    ] = None,
-    time_limit: Annotated[
-        float | None,
-        typer.Option(parser=duration, metavar="DURATION", help="How long one run may take."),
-    ] = None,
-    memory: Annotated[
-        int | None, typer.Option(parser=size, metavar="SIZE", help="Memory of a command.")
-    ] = None,
-    output: Annotated[
-        int | None, typer.Option(parser=size, metavar="SIZE", help="All result files together.")
-    ] = None,
-    attempts: Annotated[
-        int | None, typer.Option(min=1, help="Most runs, should its node restart meanwhile.")
-    ] = None,
+    destination: Where,
+    handler: HandlerName,
+    inputs: Inputs = None,
+    arg: Arguments = None,
+    deadline: Deadline = None,
+    time_limit: TimeLimit = None,
+    memory: Memory = None,
+    output: Output = None,
+    attempts: Attempts = None,
     priority: PriorityOption = Priority.NORMAL,
     wait: Annotated[
         bool, typer.Option("--wait", "-w", help="Wait until the results are here.")
     ] = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            parser=duration,
-            metavar="DURATION",
-            help="With --wait: give up waiting (exit code 3); the job goes on.",
-        ),
-    ] = None,
+    timeout: Timeout = None,
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:

@@ -25,47 +25,57 @@ STATIONS_MAX: Final = 10_000
 STATIONS_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
+Elements = Annotated[
+    Path, typer.Argument(metavar="ELEMENTS", help="TLE, or OMM as CSV, JSON or XML.")
+]
+StationTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--station",
+        "-s",
+        metavar="NAME,LAT,LON[,ALT]",
+        help="A station: degrees north and east, metres above the ellipsoid; repeat it.",
+    ),
+]
+StationsFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="TOML with [[station]] tables, for masks and horizons."),
+]
+SatelliteNames = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Only this satellite, by name or catalogue number."),
+]
+Begin = Annotated[
+    str | None,
+    typer.Option("--from", metavar="TIME", help="ISO 8601 time to begin at. Default: now."),
+]
+Length = Annotated[
+    float, typer.Option("--for", parser=duration, metavar="DURATION", help="How long to look.")
+]
+Mask = Annotated[
+    float, typer.Option(metavar="DEG", help="Lowest usable elevation of each --station.")
+]
+PlanFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write a contact plan too (.json, .ionrc, .hdtn.json)."),
+]
+Up = Annotated[str, typer.Option(metavar="RATE", help="Uplink of the plan: a rate, or s-band-up.")]
+Down = Annotated[
+    str, typer.Option(metavar="RATE", help="Downlink of the plan: a rate, or x-band-down.")
+]
+
+
 def passes(
-    elements: Annotated[
-        Path, typer.Argument(metavar="ELEMENTS", help="TLE, or OMM as CSV, JSON or XML.")
-    ],
-    station: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--station",
-            "-s",
-            metavar="NAME,LAT,LON[,ALT]",
-            help="A station: degrees north and east, metres above the ellipsoid; repeat it.",
-        ),
-    ] = None,
-    stations: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="TOML with [[station]] tables, for masks and horizons."),
-    ] = None,
-    satellite: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Only this satellite, by name or catalogue number."),
-    ] = None,
-    begin: Annotated[
-        str | None,
-        typer.Option("--from", metavar="TIME", help="ISO 8601 time to begin at. Default: now."),
-    ] = None,
-    length: Annotated[
-        float, typer.Option("--for", parser=duration, metavar="DURATION", help="How long to look.")
-    ] = 86_400.0,
-    mask: Annotated[
-        float, typer.Option(metavar="DEG", help="Lowest usable elevation of each --station.")
-    ] = 5.0,
-    plan: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write a contact plan too (.json, .ionrc, .hdtn.json)."),
-    ] = None,
-    up: Annotated[
-        str, typer.Option(metavar="RATE", help="Uplink of the plan: a rate, or s-band-up.")
-    ] = "s-band-up",
-    down: Annotated[
-        str, typer.Option(metavar="RATE", help="Downlink of the plan: a rate, or x-band-down.")
-    ] = "x-band-down",
+    elements: Elements,
+    station: StationTexts = None,
+    stations: StationsFile = None,
+    satellite: SatelliteNames = None,
+    begin: Begin = None,
+    length: Length = 86_400.0,
+    mask: Mask = 5.0,
+    plan: PlanFile = None,
+    up: Up = "s-band-up",
+    down: Down = "x-band-down",
     as_json: Json = False,
 ) -> None:
     """Predict passes, and make contact plans of them.

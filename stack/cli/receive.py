@@ -31,40 +31,48 @@ from stack.core.errors import ConfigError
 NUMBERED_TRIES: Final = 10_000
 
 
+Listing = Annotated[
+    bool, typer.Option("--list", help="List files that wait to be taken, and take none.")
+]
+Into = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Move files into this folder, and put each message into a file there. Without "
+        "it files stay where the node has put them, and messages are printed.",
+    ),
+]
+Raw = Annotated[
+    bool,
+    typer.Option("--raw", help="Write the octets of messages to standard output, as they are."),
+]
+Service = Annotated[
+    str | None, typer.Option(help="Service whose messages are wanted. Default: messages.")
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        parser=duration,
+        metavar="DURATION",
+        help="End when nothing has come for so long: exit code 3 when that is fewer than "
+        "--count, or nothing at all.",
+    ),
+]
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Take what is there and end, like --timeout 0.")
+]
+
+
 def receive(
     messages: Annotated[bool, typer.Option("--messages", help="Only messages.")] = False,
     files: Annotated[bool, typer.Option("--files", help="Only files.")] = False,
-    listing: Annotated[
-        bool, typer.Option("--list", help="List files that wait to be taken, and take none.")
-    ] = False,
-    into: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Move files into this folder, and put each message into a file there. Without "
-            "it files stay where the node has put them, and messages are printed.",
-        ),
-    ] = None,
-    raw: Annotated[
-        bool,
-        typer.Option("--raw", help="Write the octets of messages to standard output, as they are."),
-    ] = False,
-    service: Annotated[
-        str | None, typer.Option(help="Service whose messages are wanted. Default: messages.")
-    ] = None,
+    listing: Listing = False,
+    into: Into = None,
+    raw: Raw = False,
+    service: Service = None,
     count: Annotated[int, typer.Option("--count", "-c", min=0, help="End after so many.")] = 0,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            parser=duration,
-            metavar="DURATION",
-            help="End when nothing has come for so long: exit code 3 when that is fewer than "
-            "--count, or nothing at all.",
-        ),
-    ] = None,
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Take what is there and end, like --timeout 0.")
-    ] = False,
+    timeout: Timeout = None,
+    no_wait: NoWait = False,
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:

@@ -28,51 +28,56 @@ MESSAGE_BYTES_MAX = 700_000
 """A message on standard input travels inside one line of the control socket."""
 
 
+Destination = Annotated[
+    str, typer.Argument(metavar="DESTINATION", help="Node id, or endpoint for a message.")
+]
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="PATH", help="Files and folders; - for a message on standard input."),
+]
+Message = Annotated[
+    str | None, typer.Option("--message", "-m", help="Send this text as a message.")
+]
+AsMessage = Annotated[
+    bool,
+    typer.Option("--as-message", help="Send each file as one message: one bundle, as it is."),
+]
+Name = Annotated[str | None, typer.Option(help="What the receiver calls the file or folder.")]
+Service = Annotated[
+    str | None,
+    typer.Option(help="Service that a message is for, and that answers go to."),
+]
+Lifetime = Annotated[
+    float | None,
+    typer.Option(
+        parser=duration,
+        metavar="DURATION",
+        help="How long it may take: 90s, 2h, 7d. Default: the node's own (files), 1d (messages).",
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        parser=duration,
+        metavar="DURATION",
+        help="With --wait: give up waiting (exit code 3); the transfer goes on.",
+    ),
+]
+
+
 def send(
-    destination: Annotated[
-        str, typer.Argument(metavar="DESTINATION", help="Node id, or endpoint for a message.")
-    ],
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="PATH", help="Files and folders; - for a message on standard input."
-        ),
-    ] = None,
-    message: Annotated[
-        str | None, typer.Option("--message", "-m", help="Send this text as a message.")
-    ] = None,
-    as_message: Annotated[
-        bool,
-        typer.Option("--as-message", help="Send each file as one message: one bundle, as it is."),
-    ] = False,
-    name: Annotated[
-        str | None, typer.Option(help="What the receiver calls the file or folder.")
-    ] = None,
-    service: Annotated[
-        str | None,
-        typer.Option(help="Service that a message is for, and that answers go to."),
-    ] = None,
-    lifetime: Annotated[
-        float | None,
-        typer.Option(
-            parser=duration,
-            metavar="DURATION",
-            help="How long it may take: 90s, 2h, 7d. Default: the node's own (files), 1d "
-            "(messages).",
-        ),
-    ] = None,
+    destination: Destination,
+    paths: Paths = None,
+    message: Message = None,
+    as_message: AsMessage = False,
+    name: Name = None,
+    service: Service = None,
+    lifetime: Lifetime = None,
     priority: PriorityOption = Priority.NORMAL,
     wait: Annotated[
         bool, typer.Option("--wait", "-w", help="Wait until files are delivered, with progress.")
     ] = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            parser=duration,
-            metavar="DURATION",
-            help="With --wait: give up waiting (exit code 3); the transfer goes on.",
-        ),
-    ] = None,
+    timeout: Timeout = None,
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:

@@ -313,10 +313,8 @@ def test_a_node_that_was_killed_starts_again(cli: Cli, tmp_path: Path) -> None:
         assert ran.out == "dtn://solo/messages: kept\n"
 
 
-def test_a_second_node_is_refused(tmp_path: Path) -> None:
-    config = write_config(tmp_path, "solo")
-    with running_node(config):
-        ran = finish(start("node", config))
+def test_a_second_node_is_refused(cli: Cli, pair: Pair) -> None:
+    ran = cli("node", pair[0])
     assert ran.code == 2
     assert "a node is running here already" in ran.err
     assert ran.err.count("\n") == 1
@@ -331,12 +329,14 @@ def test_a_second_node_is_refused(tmp_path: Path) -> None:
         ('control = "solo.sock"', 'control = "gone/x.sock"', "control"),
     ],
 )
-def test_errors_of_a_start_are_one_line(tmp_path: Path, line: str, instead: str, part: str) -> None:
+def test_errors_of_a_start_are_one_line(
+    cli: Cli, tmp_path: Path, line: str, instead: str, part: str
+) -> None:
     config = write_config(tmp_path, "solo", peer="sat", ports=free_ports(2))
     text = config.read_text()
     assert line in text
     config.write_text(text.replace(line, instead) + '[log]\nlevel = "off"\n')
-    ran = finish(start("node", config))
+    ran = cli("node", config)
     assert ran.code == 2, ran.err
     assert part in ran.err
     assert ran.err.count("\n") == 1

@@ -1,0 +1,236 @@
+"""`orbitferry loopback`: whole nodes over simulated links, a day in seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+
+import typer
+
+from stack.cli.common import FAILED, Json, ends_with
+from stack.cli.output import emit, note, say, table
+from stack.cli.units import duration_text, size_text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from link_models.loopback import Result
+    from link_models.loopback.observe import Moment
+    from link_models.loopback.results import JobRow
+
+REDRAW_S: Final = 0.1
+"""Time between two drawings on a terminal: what eyes follow."""
+
+PLAIN_LINES: Final = 10
+"""Lines of progress in a log: one for each tenth of the run."""
+
+PROBLEMS_SHOWN: Final = 20
+
+
+def loopback(
+    scenario: Annotated[
+        Path, typer.Argument(metavar="SCENARIO", help="Stations, satellites, links, work; TOML.")
+    ],
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Write report.html, results.json and series.csv there."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of everything random. Default: the scenario's.")
+    ] = None,
+    input: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="File or folder to send, instead of the scenario's."),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show nothing while it runs.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run whole nodes over simulated links, a day in seconds.
+
+    Ground stations and satellites run in this process, in virtual time, over links with the
+    passes, rates, light times and losses of a scenario. The same scenario, seed and input give
+    the same report to the octet. Exit code 1 when anything did not arrive, or arrived wrong.
+
+    \b
+    Examples:
+      orbitferry loopback examples/sso_day/scenario.toml
+      orbitferry loopback examples/sso_day/scenario.toml --report out/day --seed 7
+      orbitferry loopback examples/sso_day/scenario.toml --input images/ --json
+    """
+    from link_models.loopback import load_scenario, run_scenario
+
+    loaded = load_scenario(scenario)
+    with _View(hidden=quiet or as_json) as view:
+        result = run_scenario(
+            loaded, seed=seed, input=input, report_dir=report, progress=view.update
+        )
+    if as_json:
+        emit(_summary(result, report))
+    else:
+        _show(result, report)
+    if not result.ok:
+        ends_with(FAILED)
+
+
+def _summary(result: Result, report: Path | None) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "ok": result.ok,
+        "problems": list(result.problems),
+        "seed": result.seed,
+        "simulated_s": round(result.ended_s, 3),
+        "wall_s": round(result.wall_s, 3),
+        "simulated_s_per_s": round(result.speed, 1),
+        "totals": result.totals(),
+        "jobs": [
+            {"name": job.name, "state": job.state, "latency_s": job.latency_s}
+            for job in result.jobs
+        ],
+    }
+    if report is not None:
+        found["report"] = str(report / "report.html")
+    return found
+
+
+def _show(result: Result, report: Path | None) -> None:
+    totals = result.totals()
+    up, down = totals["up"], totals["down"]
+    rows = [
+        ("offered", size_text(up["offered_bytes"]), size_text(down["offered_bytes"])),
+        ("delivered", size_text(up["delivered_bytes"]), size_text(down["delivered_bytes"])),
+        (
+            "bundles, of capacity while there was something to send",
+            _share(up["efficiency"]),
+            _share(down["efficiency"]),
+        ),
+        ("datagrams lost", size_text(up["lost_bytes"]), size_text(down["lost_bytes"])),
+        (
+            "packets repaired by FEC",
+            f"{up['fec_recovered_packets']:,}",
+            f"{down['fec_recovered_packets']:,}",
+        ),
+        ("sent again by LTP", size_text(up["resent_bytes"]), size_text(down["resent_bytes"])),
+    ]
+    table(("", "up", "down"), rows, result.title)
+    if result.jobs:
+        say("")
+        table(("job", "inputs", "up", "results", "down", "latency", "state"), _jobs(result.jobs))
+    say("")
+    say(f"passes used: {totals['passes_used']} of {totals['passes']}")
+    say(f"SHA-256: {totals['objects_ok']} of {totals['objects']} objects as expected")
+    say(
+        f"simulated {duration_text(result.ended_s)} in {duration_text(result.wall_s)}: "
+        f"{result.speed:,.0f} times as fast as time"
+    )
+    if report is not None:
+        say(f"report: {report / 'report.html'}")
+    for problem in result.problems[:PROBLEMS_SHOWN]:
+        note(f"problem: {problem}")
+    if len(result.problems) > PROBLEMS_SHOWN:
+        note(f"problem: and {len(result.problems) - PROBLEMS_SHOWN} more")
+
+
+def _jobs(jobs: tuple[JobRow, ...]) -> list[tuple[object, ...]]:
+    return [
+        (
+            job.name,
+            job.inputs,
+            size_text(job.input_bytes),
+            job.results,
+            size_text(job.result_bytes),
+            duration_text(job.latency_s) if job.latency_s is not None else "-",
+            job.state,
+        )
+        for job in jobs
+    ]
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+class _View:
+    """How far the run is: a bar on a terminal, lines elsewhere, nothing when `hidden`."""
+
+    def __init__(self, *, hidden: bool) -> None:
+        self._hidden = hidden
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._drawn_s = 0.0
+        self._line = 0
+
+    def __enter__(self) -> Self:
+        if not self._hidden and sys.stderr.isatty():
+            self._bar = _bar()
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, moment: Moment) -> None:
+        """Called at each sample of the run."""
+        if self._hidden:
+            return
+        if self._bar is None:
+            line = int(moment.now_s * PLAIN_LINES / moment.duration_s)
+            if line != self._line:
+                self._line = line
+                note(f"{_clock(moment)}  {_figures(moment)}")
+            return
+        now_s = time.monotonic()
+        if now_s - self._drawn_s < REDRAW_S:
+            return
+        self._drawn_s = now_s
+        if self._task is None:
+            total = moment.duration_s
+            self._task = self._bar.add_task("", total=total, clock="", contact="", figures="")
+        contacts = ", ".join(moment.contacts) or "no contact"
+        self._bar.update(
+            self._task,
+            completed=moment.now_s,
+            clock=_clock(moment),
+            contact=contacts,
+            figures=_figures(moment),
+            refresh=True,
+        )
+
+
+def _clock(moment: Moment) -> str:
+    """Hours, minutes and seconds of the run."""
+    whole = int(moment.now_s)
+    return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def _figures(moment: Moment) -> str:
+    return (
+        f"up {size_text(moment.up_bytes)}, down {size_text(moment.down_bytes)}, "
+        f"waiting {size_text(moment.queue_bytes)}, {moment.arrived} of {moment.expected} objects"
+    )
+
+
+def _bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    return Progress(
+        TextColumn("{task.fields[clock]}", markup=False),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[contact]}", markup=False),
+        TextColumn("{task.fields[figures]}", markup=False),
+        console=Console(stderr=True),
+        auto_refresh=False,
+        transient=True,
+    )

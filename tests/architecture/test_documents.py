@@ -1,0 +1,61 @@
+"""What the documents show is true: snippets run, and files that they name exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SNIPPETS = [
+    pytest.param(match[1], id=f"{path.stem}-{number}")
+    for path in DOCUMENTS
+    if path.exists()
+    for number, match in enumerate(re.finditer(r"```python\n(.*?)```", path.read_text(), re.S), 1)
+]
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_python_snippets_run(snippet: str, tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", snippet],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_files_that_are_named_exist(path: Path) -> None:
+    named = re.findall(
+        r"`((?:stack|link_models|interop|tests|examples|docs)/[\w/.-]+)", path.read_text()
+    )
+    missing = [
+        name
+        for name in named
+        if not (ROOT / name.rstrip(".")).exists() and not list(ROOT.glob(name.rstrip(".") + "*"))
+    ]
+    assert not missing
+
+
+def test_conformance_tables_name_tests_that_exist() -> None:
+    defined = {
+        match[1]
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for match in re.finditer(r"def (test_\w+)", path.read_text())
+    }
+    files = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    for path in (ROOT / "docs").glob("conformance-*.md"):
+        text = path.read_text()
+        for name in re.findall(r"\b(test_\w+)\b(?!\.py|\*)", text):
+            if name.endswith("_"):
+                continue  # a pattern of file names
+            assert name in defined or f"{name}.py" in files, f"{path.name} names {name}"
