@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from stack.services.jobs import Handler, JobContext
 
 Floats = NDArray[np.float32]
+Grey = NDArray[np.uint8]
 
 TILES: Final = 48
 TILE_POSTS: Final = 512
@@ -43,10 +44,11 @@ def make_input(folder: Path) -> None:
     344 x 403 posts, so the tiles overlap: they are 6 x 8 windows of 171 posts each way,
     interpolated bilinearly to a third of the spacing.
     """
-    from matplotlib.cbook import get_sample_data
+    import matplotlib
 
-    with get_sample_data("jacksboro_fault_dem.npz") as source:
-        elevation = source["elevation"].astype(np.float32)
+    source = Path(matplotlib.get_data_path()) / "sample_data" / "jacksboro_fault_dem.npz"
+    with np.load(source) as arrays:
+        elevation: Floats = arrays["elevation"].astype(np.float32)
     side = -(-TILE_POSTS // FACTOR) + 1
     tops = np.linspace(0, elevation.shape[0] - side, 6).astype(int)
     lefts = np.linspace(0, elevation.shape[1] - side, 8).astype(int)
@@ -68,20 +70,21 @@ def _finer(window: Floats) -> Floats:
 
 def slopes(elevation: Floats, north_m: float, east_m: float) -> tuple[Floats, Floats]:
     """Rise per metre towards north and east, by central differences."""
-    down, right = np.gradient(elevation, np.float32(north_m), np.float32(east_m))
-    return -down, right
+    down: Floats
+    east: Floats
+    down, east = np.gradient(elevation, np.float32(north_m), np.float32(east_m))
+    return -down, east
 
 
-def hillshade(
-    north: Floats, east: Floats, azimuth_deg: float, altitude_deg: float
-) -> NDArray[np.uint8]:
+def hillshade(north: Floats, east: Floats, azimuth_deg: float, altitude_deg: float) -> Grey:
     """Lambertian shading of 8 bits under a sun at an azimuth (from north) and an altitude."""
     azimuth, altitude = np.radians(azimuth_deg), np.radians(altitude_deg)
     sun_east, sun_north = np.sin(azimuth) * np.cos(altitude), np.cos(azimuth) * np.cos(altitude)
     # The surface normal is (-east, -north, 1), not yet of length one.
     towards = np.sin(altitude) - east * sun_east - north * sun_north
     light = towards / np.sqrt(1.0 + east * east + north * north)
-    return np.rint(255.0 * np.clip(light, 0.0, 1.0)).astype(np.uint8)
+    shade: Grey = np.rint(255.0 * np.clip(light, 0.0, 1.0)).astype(np.uint8)
+    return shade
 
 
 def statistics(elevation: Floats, north: Floats, east: Floats) -> dict[str, float]:
@@ -143,7 +146,7 @@ def read_tile(path: Path) -> Floats | None:
     return tile.astype(np.float32) if fits else None
 
 
-def write_pgm(path: Path, image: NDArray[np.uint8]) -> None:
+def write_pgm(path: Path, image: Grey) -> None:
     """A grey image that every viewer reads (Netpbm P5)."""
     height, width = image.shape
     path.write_bytes(b"P5\n%d %d\n255\n" % (width, height) + image.tobytes())

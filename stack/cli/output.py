@@ -37,44 +37,40 @@ def note(text: str) -> None:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
-    """A table; columns of numbers are set to the right."""
+    """A table; columns of numbers are set to the right.
+
+    Lines are never folded into cells: a terminal that is too narrow wraps them, and what is
+    copied from it stays whole.
+    """
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     right = [
         bool(rows) and all(isinstance(row[place], int | float) for row in rows)
         for place in range(len(headers))
     ]
-    if sys.stdout.isatty():
-        _rich_table(headers, cells, right, title)
-        return
-    if title:
-        print(title)
     widths = [
         max(len(header), *(len(row[place]) for row in cells), 0)
         for place, header in enumerate(headers)
     ]
-    for row in (list(headers), *cells):
-        line = "  ".join(
+    lines = [
+        "  ".join(
             cell.rjust(width) if to_right else cell.ljust(width)
             for cell, width, to_right in zip(row, widths, right, strict=True)
-        )
-        print(line.rstrip())
+        ).rstrip()
+        for row in (headers, *cells)
+    ]
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(soft_wrap=True)
+        if title:
+            console.print(Text(title, style="bold"))
+        for place, line in enumerate(lines):
+            console.print(Text(line, style="" if place else "bold underline"))
+        return
+    for line in (title, *lines) if title else lines:
+        print(line)
     sys.stdout.flush()
-
-
-def _rich_table(
-    headers: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool], title: str
-) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left")
-    for header, to_right in zip(headers, right, strict=True):
-        shown.add_column(header, justify="right" if to_right else "left", overflow="fold")
-    for row in cells:
-        shown.add_row(*(Text(cell) for cell in row))
-    Console().print(shown)
 
 
 class ProgressView:

@@ -11,7 +11,6 @@ from link_models.emulator import Emulator
 from stack.cli.emulate_config import EmulateConfig
 from stack.cli.output import emit, note, say
 from stack.cli.signals import stopped_by_signals
-from stack.cli.units import size_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,9 +24,9 @@ COLUMNS: Final = (
     ("offered", "offered_datagrams"),
     ("delivered", "delivered_datagrams"),
     ("lost", "lost_datagrams"),
-    ("queue full", "dropped_queue_datagrams"),
-    ("no contact", "dropped_window_datagrams"),
-    ("corrupted", "corrupted_datagrams"),
+    ("queue", "dropped_queue_datagrams"),
+    ("closed", "dropped_window_datagrams"),
+    ("damaged", "corrupted_datagrams"),
 )
 
 
@@ -123,22 +122,17 @@ class _Screen:
 
 
 def _table(statistics: Statistics) -> Table:
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    shown = Table(box=SIMPLE_HEAD)
+    shown = Table(box=None, pad_edge=False, header_style="bold underline")
     shown.add_column("")
-    for word, _ in COLUMNS:
-        shown.add_column(word, justify="right")
-    for word in ("delivered", "under way", "delay error p50 / p99"):
-        shown.add_column(word, justify="right")
+    for word in (*(word for word, _ in COLUMNS), "late p50", "p99"):
+        shown.add_column(word, justify="right", no_wrap=True)
     for name, counts in statistics.items():
-        late = f"{counts['delay_error_p50_ms']:.2f} / {counts['delay_error_p99_ms']:.2f} ms"
         shown.add_row(
             "A to B" if name == "forward" else "B to A",
             *(f"{counts[key]:,}" for _, key in COLUMNS),
-            size_text(counts["delivered_bytes"]),
-            str(counts["under_way"]),
-            late,
+            f"{counts['delay_error_p50_ms']:.2f} ms",
+            f"{counts['delay_error_p99_ms']:.2f} ms",
         )
     return shown

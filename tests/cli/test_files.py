@@ -426,3 +426,23 @@ def test_plans_of_running_and_written_nodes_look_alike(cli: Cli, tmp_path: Path)
     assert row["rate_bps"] is None
     assert row["owlt_ms"] == 5
     assert "unlimited" in cli("plan", "show", path).out
+
+
+# ---- what is printed where -------------------------------------------------------------------
+
+
+def test_tables_on_a_terminal_are_never_folded(
+    cli: Cli, plan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    plain = cli("plan", "show", plan, "--reference", BEGIN).out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    shown = cli("plan", "show", plan, "--reference", BEGIN).out
+    assert shown.splitlines()[1:] == plain.splitlines()[1:]
+
+
+def test_a_scenario_that_is_not_there(cli: Cli, tmp_path: Path) -> None:
+    ran = cli("loopback", tmp_path / "gone.toml")
+    assert ran.code == 2
+    assert ran.err.count("\n") == 1
+    assert "gone.toml" in ran.err

@@ -70,7 +70,7 @@ def dissect_capture(capture: bytes, home: Path, *options: str) -> list[Dissectio
         env={"HOME": str(home), "PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
         check=False,
     )
-    assert done.returncode == 0, done.stderr.decode()
+    assert done.returncode == 0, f"tshark ended with {done.returncode}: {done.stderr.decode()}"
     return [_dissection(packet) for packet in ElementTree.fromstring(done.stdout).iter("packet")]
 
 
