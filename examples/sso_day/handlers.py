@@ -70,9 +70,8 @@ def _finer(window: Floats) -> Floats:
 
 def slopes(elevation: Floats, north_m: float, east_m: float) -> tuple[Floats, Floats]:
     """Rise per metre towards north and east, by central differences."""
-    down: Floats
-    east: Floats
-    down, east = np.gradient(elevation, np.float32(north_m), np.float32(east_m))
+    down: Floats = np.asarray(np.gradient(elevation, np.float32(north_m), axis=0))
+    east: Floats = np.asarray(np.gradient(elevation, np.float32(east_m), axis=1))
     return -down, east
 
 

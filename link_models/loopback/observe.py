@@ -50,7 +50,8 @@ class Moment:
 
 
 Watch = Callable[[Moment], None]
-"""Called at each sample; must be quick.  It sees the run and cannot change it."""
+"""Called at each sample; must be quick.  It sees the run and cannot change it, but end it by
+raising something."""
 
 
 class Observer:

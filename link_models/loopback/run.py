@@ -7,8 +7,9 @@ import contextlib
 import dataclasses
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 from link_models.clock import VirtualLoop, run_virtual
 from link_models.loopback.code import Code, InputFile, collect_input, load_code
@@ -22,6 +23,7 @@ from link_models.rng import Streams
 from stack.services.files.source import walk_folder
 from stack.services.jobs import JobContext, JobFailed, JobLimits
 from stack.services.jobs.messages import OUTPUTS_MAX
+from stack.services.waiting import cancel_all
 
 PROBLEMS_MAX = 50
 """Problems listed one by one; more is a number."""
@@ -37,11 +39,14 @@ def run_scenario(
 ) -> Result:
     """Run a scenario to its end; with `report_dir`, write report.html, results.json, series.csv.
 
-    `seed` and `input` replace those of the scenario.  The same scenario, seed and input give the
+    `seed` and `input` replace those of the scenario.  What `progress` raises ends the run, and
+    comes out here.  The same scenario, seed and input give the
     same files to the octet.  Raises `ConfigError` for what cannot be run, `OSError` when files
     cannot be read or written; what does not arrive is told by `Result.problems`.
     """
     started_s = time.perf_counter()
+    if report_dir is not None:
+        report_dir.mkdir(parents=True, exist_ok=True)  # now, if it cannot be made
     seed = scenario.seed if seed is None else seed
     streams = Streams(seed)
     code = load_code(scenario)
@@ -91,17 +96,11 @@ class _Whole:
         )
         workload = Workload(world, self._files, log)
         observer = Observer(world, self._watch, workload.progress)
-        duration_s = self._scenario.duration_h * 3600
         async with contextlib.AsyncExitStack() as stack:
             for node in world.nodes.values():
                 await stack.enter_async_context(node)
             workload.listen()
-            watching = loop.create_task(observer.run())
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(duration_s - world.now_s()):
-                    await workload.run()
-                    await asyncio.sleep(AFTER_PASS_S)
-            await _cancelled(watching)
+            await _either(workload.run(), observer.run())
             observer.sample()
             ended_s = world.now_s()
             passes = observer.pass_rows()
@@ -115,7 +114,7 @@ class _Whole:
                 title=self._scenario.title,
                 seed=self._seed,
                 start=self._scenario.start,
-                duration_s=duration_s,
+                duration_s=self._scenario.duration_h * 3600,
                 ended_s=ended_s,
                 objects=objects,
                 jobs=jobs,
@@ -191,7 +190,17 @@ def _problems(
     return tuple(found)
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+async def _either(work: Coroutine[Any, Any, None], time: Coroutine[Any, Any, None]) -> None:
+    """Until the work is over (and what it left on the links has arrived), or the time.  Raises
+    what either raised."""
+
+    async def worked() -> None:
+        await work
+        await asyncio.sleep(AFTER_PASS_S)
+
+    tasks = [asyncio.create_task(worked()), asyncio.create_task(time)]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    await cancel_all([task for task in tasks if not task.done()])
+    for task in tasks:
+        if not task.cancelled():
+            task.result()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 import typer
@@ -13,6 +16,7 @@ import typer
 from stack.cli.common import FAILED, Json, ends_with
 from stack.cli.output import emit, note, say, table
 from stack.cli.units import duration_text, size_text
+from stack.core.errors import OrbitferryError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -67,7 +71,7 @@ def loopback(
     from link_models.loopback import load_scenario, run_scenario
 
     loaded = load_scenario(scenario)
-    with _View(hidden=quiet or as_json) as view:
+    with _View(hidden=quiet or as_json) as view, _stopped_by_signal(view):
         result = run_scenario(
             loaded, seed=seed, input=input, report_dir=report, progress=view.update
         )
@@ -155,10 +159,35 @@ def _share(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
 
 
+class Stopped(OrbitferryError):
+    """The user wants the run to end."""
+
+
+@contextlib.contextmanager
+def _stopped_by_signal(view: _View) -> Iterator[None]:
+    """Ctrl-C ends the run at its next sample, outside of any protocol code; a second one at
+    once."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        view.stopped = True
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    except Stopped:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if view.stopped:
+        raise KeyboardInterrupt
+
+
 class _View:
     """How far the run is: a bar on a terminal, lines elsewhere, nothing when `hidden`."""
 
     def __init__(self, *, hidden: bool) -> None:
+        self.stopped = False
         self._hidden = hidden
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -181,7 +210,9 @@ class _View:
             self._bar.stop()
 
     def update(self, moment: Moment) -> None:
-        """Called at each sample of the run."""
+        """Called at each sample of the run.  Raises `Stopped` after a Ctrl-C."""
+        if self.stopped:
+            raise Stopped
         if self._hidden:
             return
         if self._bar is None:

@@ -9,6 +9,7 @@ from stack.adapters.runner import Shim
 from stack.core.sansio import Entropy, Trace
 from stack.core.train import Train
 from stack.engines.ltp import LtpConfig, LtpEngine
+from stack.engines.ltp.config import SEGMENT_BYTES_MIN
 from stack.fec.config import FecConfig
 from stack.fec.framework import FecReceiver, FecSender
 from stack.node.config import LinkConfig, NodeConfig
@@ -20,6 +21,10 @@ from stack.storage.memory import MemoryStore
 from stack.storage.sqlite import SqliteStore
 from stack.storage.staged import StagingStore
 from stack.wire.fecframe import ADUI_HEADER_BYTES, PAYLOAD_ID_BYTES
+
+
+IPV6_UDP_BYTES = 48
+"""Octets of IPv6 and UDP headers (IPv4's are 20 fewer)."""
 
 
 class FecShim:
@@ -74,14 +79,19 @@ def make_security(config: NodeConfig, environment: Environment, trace: Trace) ->
     return BpSec(keys, environment.entropy, SecurityPolicy())
 
 
-def under_fec(config: LinkConfig) -> tuple[LtpConfig, float]:
-    """LTP's parameters over the link's coding, and LTP's share of the link's rate.
+def under_fec(config: LinkConfig, mtu_bytes: int | None) -> tuple[LtpConfig, float]:
+    """LTP's parameters over the link's path and coding, and LTP's share of the link's rate.
 
+    Segments are made no larger than fit the path in one IP packet, repair datagrams included.
     Every source datagram carries a payload id, and repair datagrams take their part of the rate.
     A report on a block waits until the coding has had its chance, which is when the block of
     packets closes: else LTP would ask again for what the next datagrams repair.
     """
     fec, ltp = config.fec, config.ltp
+    if mtu_bytes is not None:
+        headers = IPV6_UDP_BYTES + (PAYLOAD_ID_BYTES + ADUI_HEADER_BYTES if fec else 0)
+        fits = max(SEGMENT_BYTES_MIN, mtu_bytes - headers)
+        ltp = dataclasses.replace(ltp, segment_bytes=min(ltp.segment_bytes, fits))
     if fec is None:
         return ltp, 1.0
     overhead = ltp.overhead_bytes + PAYLOAD_ID_BYTES
@@ -97,7 +107,7 @@ async def make_link(
 ) -> Link:
     """A link with its engine, coding and port."""
     port = await environment.open_port(config)
-    ltp, share = under_fec(config)
+    ltp, share = under_fec(config, environment.path_mtu(config))
     shim: Shim | None = (
         FecShim(config.fec, environment.entropy, trace) if config.fec is not None else None
     )

@@ -55,7 +55,8 @@ class LinkConfig:
     """One-way light time of an unscheduled link, milliseconds."""
 
     ltp: LtpConfig
-    """LTP parameters (RFC 5326); the engine ids must be given."""
+    """LTP parameters (RFC 5326); the engine ids must be given.  `segment_bytes` is what is asked
+    for: where the path's MTU is smaller, segments are made to fit it."""
 
     fec: FecConfig | None = None
     """Erasure coding under LTP (RFC 6363, RFC 6865); absent means none.  Both ends must agree."""

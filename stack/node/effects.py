@@ -10,7 +10,7 @@ from stack.core.clock import Clock
 from stack.core.errors import StoreError
 from stack.core.sansio import Trace
 from stack.core.train import Buffer
-from stack.engines.bundle_agent import BundleAgent, Deliverable
+from stack.engines.bundle_agent import BundleAgent, Deliverable, TooLarge
 from stack.ports.store import BundleStore, Committed, Op, Put, Release
 from stack.storage.writer import StoreWriter
 
@@ -89,6 +89,8 @@ class Effects:
                 waiter = self._endpoints.get(event.service)
                 if waiter is not None:
                     waiter.set()
+            elif isinstance(event, TooLarge):
+                self._split(event)
             else:
                 refs = [ref for ref in event.refs if ref in agent.entries]
                 wires = self.load(refs)
@@ -100,6 +102,15 @@ class Effects:
             self.submit(ops)
         for callback in self._progress:
             callback()
+
+    def _split(self, event: TooLarge) -> None:
+        """Put parts in the place of a bundle that no contact can carry whole (RFC 9171 §5.8)."""
+        if event.ref not in self.agent.entries:
+            return
+        (wire,) = self.load([event.ref])
+        ops = None if wire is None else self.agent.split(event.ref, wire, event.bytes_max)
+        if ops is not None:
+            self.submit(ops)
 
     def load(self, refs: Sequence[int]) -> list[Buffer | None]:
         """The octets of stored bundles: from memory, else from the store, else None (and the
@@ -126,7 +137,7 @@ class Effects:
             return self._store.load(refs)
         except StoreError as error:
             if len(refs) == 1:
-                self.agent.counters["damaged"] += 1
+                self.agent.lost(refs[0], self._clock.dtn_ms())
                 self._trace("bundle_damaged", {"ref": refs[0], "why": str(error)})
                 return [None]
         return [self._load([ref])[0] for ref in refs]

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from stack.adapters.clock import SystemClock
+from stack.adapters.mtu import path_mtu_bytes
 from stack.adapters.udp import open_udp
 from stack.core.clock import Clock
 from stack.core.errors import ConfigError
@@ -17,6 +18,11 @@ from stack.ports.datagram import DatagramPort
 OpenPort = Callable[[LinkConfig], Awaitable[DatagramPort]]
 
 
+def no_mtu(link: LinkConfig) -> int | None:
+    """Where there is no path to ask about."""
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """The world of one node.  A simulation gives it virtual time, seeded randomness and simulated
@@ -25,13 +31,18 @@ class Environment:
     clock: Clock
     entropy: Entropy
     open_port: OpenPort
+    path_mtu: Callable[[LinkConfig], int | None] = no_mtu
+    """Octets of the largest IP packet that a link's path takes, or None: not known."""
+
     threads: bool = True
     """False: the store commits on the event loop, as virtual time needs."""
 
     @classmethod
     def real(cls) -> Environment:
         """The operating system's clock, randomness and UDP sockets."""
-        return cls(clock=SystemClock(), entropy=os.urandom, open_port=open_udp_link)
+        return cls(
+            clock=SystemClock(), entropy=os.urandom, open_port=open_udp_link, path_mtu=udp_mtu
+        )
 
 
 async def open_udp_link(link: LinkConfig) -> DatagramPort:
@@ -45,6 +56,13 @@ async def open_udp_link(link: LinkConfig) -> DatagramPort:
         fast=None if link.fast else False,
         receive_buffer_bytes=link.receive_buffer_bytes,
     )
+
+
+def udp_mtu(link: LinkConfig) -> int | None:
+    """The path MTU towards the peer of a link."""
+    if not link.remote:
+        return None
+    return path_mtu_bytes(*parse_address(f"links.{link.name}.remote", link.remote))
 
 
 def parse_address(key: str, text: str) -> tuple[str, int]:

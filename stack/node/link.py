@@ -139,8 +139,20 @@ class Link:
             fields = {"link": self.name, "code": event.code, "section": event.section}
             self._trace("peer_violation", fields)
         elif isinstance(event, LinkStalled | LinkAlive):
-            name = "link_stalled" if isinstance(event, LinkStalled) else "link_alive"
-            self._trace(name, {"link": self.name})
+            stalled = isinstance(event, LinkStalled)
+            self._trace("link_stalled" if stalled else "link_alive", {"link": self.name})
+            if self.config.scheduled:
+                self._answering(not stalled)
+
+    def _answering(self, heard: bool) -> None:
+        """The neighbour of a scheduled link fell silent in its contact, or is heard again."""
+        agent, now_ms = self._effects.agent, self._clock.dtn_ms()
+        if heard:
+            agent.contact_restored(self.peer, now_ms)
+        else:
+            self._forwarder.withdrawn(self.engine.withdraw(self._clock.now()))
+            agent.contact_failed(self.peer, now_ms)
+        self._effects.settle()
 
     def _hold(self) -> None:
         self._hold_ns = min(HOLD_MAX_NS, max(HOLD_FIRST_NS, 2 * self._hold_ns))

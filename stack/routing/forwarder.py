@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from stack.contacts.plan import Plan
+from stack.contacts.plan import Contact, Plan
 from stack.routing.queue import ForwardQueue, Queued
 from stack.routing.router import Router
 
 FAILURES_MAX = 5
 """Failed transmissions in a row before a bundle steps aside.  A refusal is rare (a full store, a
 damaged block), and mostly over at once."""
+
+
+PART_BYTES_MIN = 4096
+PART_SHARE = 0.9
+"""A bundle too large for every contact may go in parts, each of at most this share of what the
+best contact has left (lower layers need the rest), but not in crumbs."""
 
 
 class Forwarder:
@@ -36,6 +42,7 @@ class Forwarder:
         self._given: dict[int, Queued] = {}
         self._unrouted: dict[int, int] = {}
         self._failures: dict[int, int] = {}
+        self._failed: dict[str, list[Contact]] = {}
         self.bytes_waiting = 0
         """Octets of all bundles here, those given to links and not yet acknowledged included."""
 
@@ -51,12 +58,16 @@ class Forwarder:
 
     def add(
         self, ref: int, node: str, size: int, priority: int, expires_ms: int, now_ms: int
-    ) -> None:
-        """Find a way to `node` for a bundle, book it, and queue it."""
+    ) -> int:
+        """Find a way to `node` for a bundle, book it, and queue it.
+
+        Gives 0, or, when it has no way because it is too large for every contact, the octets of
+        a part that would fit.
+        """
         self.bytes_waiting += size
         if node in self._direct:
             self._queue.push(Queued(ref, size, priority, expires_ms, node))
-            return
+            return 0
         router = self._router
         route = router.route(node, size, priority, now_ms, expires_ms)
         if route is not None:
@@ -66,6 +77,11 @@ class Forwarder:
             self._queue.push(Queued(ref, size, priority, expires_ms, self._default))
         else:
             self._unrouted[ref] = size
+            if size > PART_BYTES_MIN:
+                part = router.route(node, PART_BYTES_MIN, priority, now_ms, expires_ms)
+                if part is not None and part.volume_bytes < size:
+                    return max(PART_BYTES_MIN, int(part.volume_bytes * PART_SHARE))
+        return 0
 
     def remove(self, ref: int, now_ms: int) -> None:
         """A bundle is done here: acknowledged by the next node, expired or evicted."""
@@ -124,9 +140,37 @@ class Forwarder:
             else:
                 self._unrouted[ref] = entry.size
 
+    def withdrawn(self, refs: Iterable[int]) -> None:
+        """A link gives these back, of which it had sent nothing."""
+        for ref in reversed(tuple(refs)):
+            entry = self._given.pop(ref, None)
+            if entry is not None:
+                self._queue.requeue(entry)
+
     def failures(self, ref: int) -> int:
         """How often links have failed to deliver a bundle."""
         return self._failures.get(ref, 0)
+
+    def contact_failed(self, neighbour: str, now_ms: int) -> None:
+        """The contacts under way to a neighbour are of no use; call `drain`, and add again."""
+        router = self._router
+        plan = router.plan
+        for contact in plan.active(now_ms, router.node, neighbour):
+            place = plan.find(contact)
+            if place is not None:
+                router.contact_failed(place)
+                self._failed.setdefault(neighbour, []).append(contact)
+
+    def contact_restored(self, neighbour: str) -> bool:
+        """A neighbour is heard again: its failed contacts count again.  Whether there were any;
+        then what waits for it, or for others, may find a better way."""
+        plan = self._router.plan
+        failed = self._failed.pop(neighbour, [])
+        for contact in failed:
+            place = plan.find(contact)
+            if place is not None:
+                self._router.contact_restored(place)
+        return bool(failed)
 
     def drain(self, neighbour: str, now_ms: int) -> list[int]:
         """Take out all that waits for a neighbour, and its bookings: its contact is over.

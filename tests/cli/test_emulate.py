@@ -118,6 +118,22 @@ def test_it_ends_by_itself(cli: Cli) -> None:
     assert ran.out.startswith(f"A sends to 127.0.0.1:{ports[0]}")
 
 
+def test_a_file_says_what_the_link_is(cli: Cli, tmp_path: Path) -> None:
+    ports = free_ports(2)
+    path = tmp_path / "link.toml"
+    path.write_text(
+        f'listen_a = "127.0.0.1:{ports[0]}"\nlisten_b = "127.0.0.1:{ports[1]}"\n'
+        "[forward]\ndelay_ms = 5\n"
+    )
+    ran = cli("emulate", path, "--seed", 7, "--for", "10ms", "--json")
+    assert ran.code == 0
+    assert ran.json[0]["listen_b"] == f"127.0.0.1:{ports[1]}"
+    path.write_text("[forward]\nloss = 5\n")
+    ran = cli("emulate", path)
+    assert ran.code == 2
+    assert f"{path}: forward.loss" in ran.err
+
+
 @pytest.fixture
 def programs() -> Iterator[tuple[socket.socket, socket.socket]]:
     """Programs A and B."""

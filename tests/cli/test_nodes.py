@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -106,6 +107,24 @@ def test_a_file_there_with_progress(cli: Cli, pair: Pair, tmp_path: Path) -> Non
     assert (into / "scene.tif").read_bytes() == b"something else"
     assert not (pair[1].parent / "sat" / "files" / "scene.tif").exists(), "it was moved"
     assert cli("receive", "--list", "-n", pair[1]).out == "no files wait to be taken\n"
+
+
+def test_a_file_is_moved_to_another_file_system(
+    cli: Cli, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_file_system(source: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr("os.link", other_file_system)
+    source = tmp_path / "far.tif"
+    into = tmp_path / "in"
+    for content in (b"one", b"two"):
+        source.write_bytes(content)
+        assert cli("send", SATELLITE, source, "--wait", "-n", pair[0]).code == 0
+        ran = cli("receive", "--files", "--into", into, "-c", 1, "-n", pair[1])
+        assert ran.code == 0, ran.err
+    found = {path.name: path.read_bytes() for path in into.iterdir()}
+    assert found == {"far.tif": b"one", "far-1.tif": b"two"}
 
 
 def test_a_file_on_a_terminal_has_a_bar(
@@ -213,8 +232,12 @@ def test_job_usage(cli: Cli, pair: Pair, tmp_path: Path) -> None:
 
 
 def test_the_plan_of_a_running_node(cli: Cli, pair: Pair, tmp_path: Path) -> None:
-    path = tmp_path / "plan.toml"
+    path = tmp_path / "plan.ionrc"
+    path.write_text("a contact +0 +3600 1 2 1000\n")
+    ran = cli("plan", "set", path, "-n", pair[0])
+    assert (ran.code, ran.out) == (0, f"{path}: followed from now on, 1 contacts\n")
     path.write_text("")
+    assert cli("plan", "set", path, "-n", pair[0], "--json").json[0]["contacts"] == 0
     shown = cli("plan", "show", "-n", pair[0], "--json").json
     assert {(one["source"], one["end"]) for one in shown} == {(GROUND, None), (SATELLITE, None)}
     ran = cli("plan", "set", tmp_path / "missing.json", "-n", pair[0])

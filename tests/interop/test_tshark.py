@@ -222,8 +222,13 @@ def test_a_status_report(home: Path) -> None:
     assert found.remarks == [UNKNOWN]
 
 
+def _subject(report: StatusReport) -> object:
+    """tshark 4.0 follows reports to their bundles, and crashes on too many about one bundle."""
+    return report.source, report.creation_ms, report.sequence
+
+
 @RUNS
-@given(reports=st.lists(status_reports(), min_size=20, max_size=40))
+@given(reports=st.lists(status_reports(), min_size=20, max_size=40, unique_by=_subject))
 def test_any_status_reports(home: Path, reports: list[StatusReport]) -> None:
     wires = [
         encode_bundle(sample(encode_status_report(report), flags=IS_ADMIN)) for report in reports

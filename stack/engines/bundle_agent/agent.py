@@ -72,7 +72,15 @@ class Reassemble:
     refs: tuple[int, ...]
 
 
-Event = Deliverable | Reassemble
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """Event: no contact can carry this bundle whole; load it and call `split`."""
+
+    ref: int
+    bytes_max: int
+
+
+Event = Deliverable | Reassemble | TooLarge
 
 
 class Received(NamedTuple):
@@ -236,7 +244,11 @@ class BundleAgent:
         self.entries[ref] = entry
         if entry.place is Place.FORWARD:
             node, _ = _node_and_service(entry.destination)
-            self.forwarder.add(ref, node, entry.size, entry.priority, entry.expires_ms, now_ms)
+            part = self.forwarder.add(
+                ref, node, entry.size, entry.priority, entry.expires_ms, now_ms
+            )
+            if part:
+                self._events.append(TooLarge(ref, part))
         elif entry.place is Place.DELIVER:
             _, service = _node_and_service(entry.destination)
             self.waiting.add(service, ref)
@@ -292,6 +304,21 @@ class BundleAgent:
     def contact_ended(self, neighbour: str, now_ms: int) -> None:
         """What was meant for this contact and did not leave finds another way (or the next)."""
         self._reroute(self.forwarder.drain(neighbour, now_ms), now_ms)
+
+    def contact_failed(self, neighbour: str, now_ms: int) -> None:
+        """A neighbour does not answer in its contact: what waits for it looks for another way."""
+        self.forwarder.contact_failed(neighbour, now_ms)
+        self._reroute(self.forwarder.drain(neighbour, now_ms), now_ms)
+
+    def contact_restored(self, neighbour: str, now_ms: int) -> None:
+        """A neighbour is heard again."""
+        if self.forwarder.contact_restored(neighbour):
+            self._reroute(self.forwarder.drain_all(now_ms), now_ms)
+
+    def lost(self, ref: int, now_ms: int) -> None:
+        """The store has not got the octets any more: they were damaged at rest."""
+        self.counters["damaged"] += 1
+        self._deleted(ref, ReportReason.BLOCK_UNINTELLIGIBLE, now_ms)
 
     def plan_changed(self, plan: Plan, now_ms: int) -> None:
         """Everything that waits finds its way by another contact plan."""

@@ -8,7 +8,7 @@ from stack.contacts.plan import Contact, Plan
 from stack.core.eid import Eid
 from stack.core.train import Buffer
 from stack.engines.bundle_agent import AgentConfig, BundleAgent
-from stack.engines.bundle_agent.agent import Reassemble
+from stack.engines.bundle_agent.agent import Reassemble, TooLarge
 from stack.ports.application import Outgoing
 from stack.ports.security import Security
 from stack.ports.store import DUPLICATE, Committed, Op, Put, Release, Stored
@@ -99,7 +99,11 @@ class Harness:
     def settle(self, now: int = NOW) -> None:
         """Carry out what the agent has asked for since."""
         while (event := self.agent.next_event()) is not None:
-            if isinstance(event, Reassemble):
+            if isinstance(event, TooLarge):
+                ops = self.agent.split(event.ref, self.wires[event.ref], event.bytes_max)
+                if ops is not None:
+                    self.commit(ops, now)
+            elif isinstance(event, Reassemble):
                 wires = [self.wires[ref] for ref in event.refs]
                 self.commit(self.agent.reassemble(event.refs, wires), now)
         ops = self.agent.take_ops()

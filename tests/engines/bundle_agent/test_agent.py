@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stack.contacts.plan import Contact, Plan
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError
 from stack.engines.bundle_agent import AgentConfig
@@ -381,3 +382,62 @@ def test_configurations_that_cannot_work_are_refused() -> None:
     for wrong in ({"hop_limit": 0}, {"crc_type": 3}, {"fragment_bytes": 10}):
         with pytest.raises(ConfigError):
             AgentConfig(**wrong)  # type: ignore[arg-type]
+
+
+def small_contacts(*volumes: int) -> Plan:
+    """Contacts to the next node, one after the other, that carry so many octets each."""
+    return Plan(
+        [
+            Contact(HERE, NEXT, NOW + 2000 * n, NOW + 2000 * n + 1000, volume * 8)
+            for n, volume in enumerate(volumes)
+        ]
+    )
+
+
+def test_a_bundle_too_large_for_every_contact_goes_in_parts_over_several() -> None:
+    harness = Harness(contacts=small_contacts(30_000, 30_000, 30_000, 30_000))
+    ref = harness.send(NEXT + "app", bytes(60_000))
+    assert ref not in harness.agent.entries
+    assert harness.agent.counters["fragmented"] >= 1
+    assert harness.agent.forwarder.unrouted == []
+    parts = harness.held()
+    assert sum(len(part.payload.data) for part in parts) == 60_000
+    assert max(len(wire) for wire in harness.wires.values()) <= 27_000
+
+
+def test_what_must_not_be_divided_waits_for_a_larger_contact() -> None:
+    harness = Harness(contacts=small_contacts(30_000))
+    ref = harness.arrive(bundle_for(NEXT + "app", bytes(60_000), flags=NO_FRAGMENT))
+    assert ref
+    assert harness.agent.forwarder.unrouted == [ref]
+    harness.agent.plan_changed(small_contacts(90_000), NOW)
+    assert harness.agent.forwarder.waiting(NEXT)
+
+
+def test_a_contact_that_fails_is_left_for_another_and_taken_up_again() -> None:
+    other = "dtn://gs3/"
+    end = NOW + 3_600_000
+    contacts = [Contact(HERE, NEXT, NOW, end, 1e6), Contact(NEXT, FAR, NOW, end, 1e6)]
+    contacts += [
+        Contact(HERE, other, NOW, end, 1e5),
+        Contact(other, FAR, NOW, end, 1e5),
+    ]
+    harness = Harness(contacts=Plan(contacts))
+    ref = harness.send(FAR + "app")
+    forwarder = harness.agent.forwarder
+    assert forwarder.waiting(NEXT)
+    harness.agent.contact_failed(NEXT, NOW)
+    assert not forwarder.waiting(NEXT)
+    assert forwarder.waiting(other)
+    harness.agent.contact_restored(NEXT, NOW)
+    assert forwarder.take(NEXT, 10_000, 10, NOW) == [ref]
+
+
+def test_a_bundle_damaged_at_rest_is_given_up_and_reported() -> None:
+    harness = Harness(config=REPORTING)
+    ref = harness.arrive(bundle_for(FAR + "app", flags=REPORT_DELETION))
+    assert ref
+    harness.agent.lost(ref, NOW)
+    harness.settle()
+    assert ref not in harness.agent.entries
+    assert [report.deleted for report in reports(harness)] == [True]
