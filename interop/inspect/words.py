@@ -148,7 +148,7 @@ def extension_tag(value: int) -> str:
 
 
 def segment_type(value: int) -> str:
-    """What an LTP segment type code means (RFC 5326 §3.1.1)."""
+    """What an LTP segment type code means (RFC 5326 §3.1.2)."""
     return _SEGMENT_WORDS[value]
 
 

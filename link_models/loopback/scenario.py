@@ -346,6 +346,11 @@ class Scenario:
     protect: bool = True
     """Encrypt and authenticate every bundle (BPSec)."""
 
+    settle_s: float = 5.0
+    """How long receivers of files wait for chunks that took another way before they ask for what
+    is missing (see `FilesConfig`).  With terrestrial links, chunks of one file may wait at
+    different stations: give it the order of a gap between passes."""
+
     sample_s: float = 5.0
     """Time between samples of counters within passes, seconds."""
 
@@ -363,6 +368,7 @@ class Scenario:
         _start_ms(self.start)
         _check("duration_h", 0 < self.duration_h <= DURATION_H_MAX, "above 0, at most 744")
         _check("sample_s", 0.1 <= self.sample_s <= 3600, "0.1 to 3600")
+        _check("settle_s", 0 <= self.settle_s <= 86_400, "0 to 86 400 seconds")
         _check("code", not self.jobs or bool(self.code), "jobs need handlers: name a Python file")
         ids = self.node_ids
         _check("stations", len(ids) <= NODES_MAX, f"at most {NODES_MAX} nodes")

@@ -35,7 +35,9 @@ from stack.node.link import Link
 from stack.node.node import Node
 from stack.ports.datagram import DatagramPort
 from stack.security import new_key_file
+from stack.services.files import FilesConfig
 from stack.services.jobs import Handler
+from stack.services.suite import ServicesConfig
 
 IP_UDP_BYTES = 28
 """IPv4 and UDP headers, which each datagram has on the link."""
@@ -239,6 +241,7 @@ class World:
                 protect="all" if scenario.protect else "none",
             ),
             store=StoreSection(kind="memory"),
+            services=ServicesConfig(files=FilesConfig(settle_s=scenario.settle_s)),
             log=LogConfig(level="off"),
             links=tuple(links),
         )

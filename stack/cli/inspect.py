@@ -72,7 +72,8 @@ def load_inputs(source: str, *, format: str = "auto") -> list[Frame]:
     if format == "raw":
         return [Frame(content, title=source)]
     if format == "hex":
-        return [Frame(_from_hex(content, source), title=_short(source))]
+        given = content == source.encode("utf-8", "replace")
+        return [Frame(_from_hex(content, source), title=_short(source) if given else source)]
     return _from_capture(content, source)
 
 
@@ -116,7 +117,8 @@ def _from_hex(content: bytes, source: str) -> bytes:
 
 
 def _short(source: str) -> str:
-    return source if len(source) <= 40 else source[:37] + "..."
+    """A path whole; octets that were given themselves only in part."""
+    return source if len(source) <= 120 else source[:40] + "..."
 
 
 def _from_capture(content: bytes, source: str) -> list[Frame]:
