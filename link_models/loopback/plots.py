@@ -217,7 +217,9 @@ class Figures:
 
 
 def hours_text(seconds: float) -> str:
-    """``2 h 05 min``, or ``3 min 20 s`` below an hour."""
+    """``2 h 05 min``, ``3 min 20 s`` below an hour, ``0.52 s`` below a minute."""
+    if seconds < 59.5:
+        return f"{seconds:.2g} s"
     whole = round(seconds)
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"

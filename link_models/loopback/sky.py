@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from link_models.loopback.scenario import RadioConfig, Scenario
 from link_models.loss import Blackouts
 from link_models.orbit.elements import Satellite, load_elements
 from link_models.orbit.geometry import Floats, Station, look
-from link_models.orbit.passes import list_passes
+from link_models.orbit.passes import Pass, list_passes
 from link_models.planner import PassLink, plan_passes
 from link_models.rng import Streams
 from stack.contacts.plan import Contact, Plan, Range
@@ -114,32 +115,18 @@ def make_sky(scenario: Scenario, streams: Streams) -> Sky:
         raise ConfigError("duration_h", f"more than {PASSES_MAX} passes", "a shorter run")
     passes: list[SkyPass] = []
     pairs: list[Pair] = []
-    for (station_id, satellite_id), (radio, _) in radios.items():
-        own = [p for p in found if p.station == station_id and p.satellite == satellite_id]
-        spans = [(_ns(p.rise_ms, start_ms), _ns(p.set_ms, start_ms)) for p in own]
-        blackouts = Blackouts.random(
-            streams.stream(f"{station_id}/{satellite_id}/blackouts"),
-            inside_ns=spans,
-            per_hour=radio.blackouts.per_hour,
-            mean_s=radio.blackouts.mean_s,
-            shape=radio.blackouts.shape,
-        )
-        for p, (rise_ns, set_ns) in zip(own, spans, strict=True):
-            within = tuple(b for b in blackouts.intervals_ns if rise_ns <= b[0] < set_ns)
-            top_ns = _ns(p.culmination_ms, start_ms)
-            passes.append(
-                SkyPass(
-                    station_id, satellite_id, rise_ns, top_ns, set_ns, p.max_elevation_deg, within
-                )
-            )
+    for (station, satellite), (radio, _) in radios.items():
+        own = [p for p in found if p.station == station and p.satellite == satellite]
+        blackouts = _blackouts(own, radio, streams, start_ms)
+        passes += _sky_passes(own, blackouts, start_ms)
         pairs.append(
             Pair(
-                station_id,
-                satellite_id,
+                station,
+                satellite,
                 radio,
-                _windows(plan.between(station_id, satellite_id), start_ms),
-                _windows(plan.between(satellite_id, station_id), start_ms),
-                _delay(satellites[satellite_id], stations[station_id], spans, start_ms),
+                _windows(plan.between(station, satellite), start_ms),
+                _windows(plan.between(satellite, station), start_ms),
+                _delay(satellites[satellite], stations[station], own, start_ms),
                 blackouts,
             )
         )
@@ -166,14 +153,40 @@ def _windows(contacts: list[Contact], start_ms: int) -> tuple[Window, ...]:
     )
 
 
-def _delay(
-    satellite: Satellite, station: Station, spans: list[tuple[int, int]], start_ms: int
-) -> Delay:
+def _blackouts(own: list[Pass], radio: RadioConfig, streams: Streams, start_ms: int) -> Blackouts:
+    """The blackouts of a pair, drawn from a substream of its own."""
+    if not own:
+        return Blackouts([])
+    return Blackouts.random(
+        streams.stream(f"{own[0].station}/{own[0].satellite}/blackouts"),
+        inside_ns=[(_ns(one.rise_ms, start_ms), _ns(one.set_ms, start_ms)) for one in own],
+        per_hour=radio.blackouts.per_hour,
+        mean_s=radio.blackouts.mean_s,
+        shape=radio.blackouts.shape,
+    )
+
+
+def _sky_passes(own: list[Pass], blackouts: Blackouts, start_ms: int) -> Iterator[SkyPass]:
+    for one in own:
+        rise_ns, set_ns = _ns(one.rise_ms, start_ms), _ns(one.set_ms, start_ms)
+        yield SkyPass(
+            one.station,
+            one.satellite,
+            rise_ns,
+            _ns(one.culmination_ms, start_ms),
+            set_ns,
+            one.max_elevation_deg,
+            tuple(b for b in blackouts.intervals_ns if rise_ns <= b[0] < set_ns),
+        )
+
+
+def _delay(satellite: Satellite, station: Station, own: list[Pass], start_ms: int) -> Delay:
     """Light time over the passes of a pair."""
-    if not spans:
+    if not own:
         return Delay.constant(0)
     parts = []
-    for rise_ns, set_ns in spans:
+    for one in own:
+        rise_ns, set_ns = _ns(one.rise_ms, start_ms), _ns(one.set_ms, start_ms)
         count = max(2, math.ceil((set_ns - rise_ns) / (LIGHT_STEP_S * 1e9)) + 1)
         parts.append(np.linspace(rise_ns, set_ns, count))
     times_ns = np.concatenate(parts)

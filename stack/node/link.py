@@ -216,7 +216,7 @@ class Link:
                 if client != CLIENT_BP:
                     agent.counters["dropped_unknown_client"] += 1
                     break
-            put, offset, readable = agent.receive(data, now_ms, offset)
+            put, offset, readable = agent.receive(data, now_ms, offset, self.peer)
             intact = intact and readable
             if put is not None:
                 puts.append(put)
@@ -242,7 +242,7 @@ class Link:
         if event.offset != 0 or not event.eob:
             agent.counters["dropped_green"] += 1
             return
-        received = agent.receive(event.data, self._clock.dtn_ms())
+        received = agent.receive(event.data, self._clock.dtn_ms(), 0, self.peer)
         if received.put is not None:
             self._effects.submit([received.put])
 

@@ -2,8 +2,8 @@
 
 One call, `commit`, applies a batch of operations as one durable transaction: when it returns,
 the batch survives `kill -9`.  A convergence layer acknowledges a bundle only after the commit
-that holds its `Put`.  The store recognises duplicates itself, by `key`, until `expires_ms`, also
-after the bundle has been released.
+that holds its `Put`.  The store recognises duplicates itself, by `key`, until `expires_ms`; those for
+local applications also after they have been released.
 """
 
 from __future__ import annotations
@@ -55,7 +55,12 @@ class Stored:
 
 
 class Put(NamedTuple):
-    """Store a bundle, unless a bundle of the same `key` was ever stored and has not expired."""
+    """Store a bundle, unless it is a duplicate: a bundle of the same `key` is held, or, for a
+    local application (any `place` but FORWARD), was ever stored and has not expired.
+
+    A bundle in transit that comes back after it was released is stored again: the node that has
+    given it back has forgotten it, and dropping it would lose it.
+    """
 
     key: bytes
     """Identity of the bundle, at most 64 octets, beginning with its creation time big-endian so

@@ -57,9 +57,18 @@ class Forwarder:
         return list(self._unrouted)
 
     def add(
-        self, ref: int, node: str, size: int, priority: int, expires_ms: int, now_ms: int
+        self,
+        ref: int,
+        node: str,
+        size: int,
+        priority: int,
+        expires_ms: int,
+        now_ms: int,
+        *,
+        exclude: Collection[str] = (),
     ) -> int:
-        """Find a way to `node` for a bundle, book it, and queue it.
+        """Find a way to `node` for a bundle, book it, and queue it; not by way of the neighbours
+        in `exclude`.
 
         Gives 0, or, when it has no way because it is too large for every contact, the octets of
         a part that would fit.
@@ -69,16 +78,16 @@ class Forwarder:
             self._queue.push(Queued(ref, size, priority, expires_ms, node))
             return 0
         router = self._router
-        route = router.route(node, size, priority, now_ms, expires_ms)
+        route = router.route(node, size, priority, now_ms, expires_ms, exclude)
         if route is not None:
             router.book(route, size, priority, now_ms)
             self._queue.push(Queued(ref, size, priority, expires_ms, route.next_hop, route))
-        elif self._default is not None:
+        elif self._default is not None and self._default not in exclude:
             self._queue.push(Queued(ref, size, priority, expires_ms, self._default))
         else:
             self._unrouted[ref] = size
             if size > PART_BYTES_MIN:
-                part = router.route(node, PART_BYTES_MIN, priority, now_ms, expires_ms)
+                part = router.route(node, PART_BYTES_MIN, priority, now_ms, expires_ms, exclude)
                 if part is not None and part.volume_bytes < size:
                     return max(PART_BYTES_MIN, int(part.volume_bytes * PART_SHARE))
         return 0

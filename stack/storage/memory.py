@@ -169,7 +169,7 @@ class MemoryStore:
         for index in sorted(range(len(puts)), key=lambda i: -puts[i].priority):
             put = puts[index]
             old = self._seen.get(put.key)
-            if put.key in accepted or (old is not None and old[1] > now_ms):
+            if put.key in accepted or (old is not None and self._duplicate(put, old, now_ms)):
                 refs[index] = DUPLICATE
                 continue
             size = len(put.wire)
@@ -191,6 +191,11 @@ class MemoryStore:
             self._insert(ref, put)
         self._bound()
         return Committed(refs, evicted)
+
+    def _duplicate(self, put: Put, old: tuple[int, int], now_ms: int) -> bool:
+        """Whether a bundle whose key was seen as `old` (ref, expiry) is not to be taken again."""
+        ref, expires_ms = old
+        return expires_ms > now_ms and (ref in self._held or put.place is not Place.FORWARD)
 
     def _insert(self, ref: int, put: Put) -> None:
         size = len(put.wire)

@@ -12,7 +12,18 @@ from collections.abc import Mapping, Sequence
 
 from stack.core.errors import LocalError, StoreError
 from stack.core.train import Buffer
-from stack.ports.store import DUPLICATE, NO_ROOM, Committed, Move, Op, Put, Release, Stored, Write
+from stack.ports.store import (
+    DUPLICATE,
+    NO_ROOM,
+    Committed,
+    Move,
+    Op,
+    Place,
+    Put,
+    Release,
+    Stored,
+    Write,
+)
 from stack.storage import sql
 from stack.storage.config import KEY_BYTES_MAX, StoreConfig
 from stack.storage.payload_log import PayloadLog
@@ -197,7 +208,7 @@ class Staging:
             put = puts[index]
             key = put.key
             old = seen.get(key)
-            if old is not None and old[1] > now_ms:
+            if old is not None and old[1] > now_ms and not self._came_back(put, *old):
                 refs[index] = DUPLICATE
                 continue
             size = len(put.wire)
@@ -226,6 +237,12 @@ class Staging:
         if accepted:
             self._insert(accepted, octets)
         return refs
+
+    def _came_back(self, put: Put, ref: int, expires_ms: int) -> bool:
+        """Whether a bundle that was seen as `ref` is in transit and no longer held here."""
+        if put.place is not Place.FORWARD or expires_ms == _NEVER:  # _NEVER: in this transaction
+            return False
+        return not sql.select(self._db, sql.SELECT_COUNTED, [ref])
 
     def _insert(self, accepted: list[tuple[int, Put, int]], octets: int) -> None:
         segment = start = 0

@@ -71,7 +71,9 @@ class Model:
             put, ref = puts[index], refs[index]
             old = self.seen.get(put.key)
             if any(stored.key == put.key for stored, _ in fresh.values()) or (
-                old is not None and old[1] > now_ms
+                old is not None
+                and old[1] > now_ms
+                and (old[0] in self.held or put.place is not Place.FORWARD)
             ):
                 assert ref == DUPLICATE
                 continue

@@ -103,9 +103,9 @@ def test_count_quota_and_urgent_first(directory: Path) -> None:
 
 def test_no_room_does_not_make_a_duplicate(directory: Path) -> None:
     for store in stores(directory, 100, 10):
-        (first,) = store.commit([put(1)], NOW_MS).refs
+        (first,) = store.commit([put(1, place=Place.DELIVER)], NOW_MS).refs
         assert store.commit([put(2)], NOW_MS).refs == [NO_ROOM]
-        refs = store.commit([Release(first), put(2), put(1)], NOW_MS).refs
+        refs = store.commit([Release(first), put(2), put(1, place=Place.DELIVER)], NOW_MS).refs
         assert refs[0] > first
         assert refs[1] == DUPLICATE
         store.close()
@@ -114,14 +114,14 @@ def test_no_room_does_not_make_a_duplicate(directory: Path) -> None:
 def test_memories_of_released_bundles_are_bounded(directory: Path) -> None:
     sqlite = SqliteStore(directory, StoreConfig(quota_bundles=10, keys_max=100))
     for store in (sqlite, MemoryStore(1 << 20, 10, keys_max=100)):
-        (kept,) = store.commit([put(0)], NOW_MS).refs
+        (kept,) = store.commit([put(0, place=Place.DELIVER)], NOW_MS).refs
         for number in range(1, 400):
-            refs = store.commit([put(number)], NOW_MS).refs
+            refs = store.commit([put(number, place=Place.DELIVER)], NOW_MS).refs
             store.commit([Release(ref) for ref in refs], NOW_MS)
         known = [
             number
             for number in reversed(range(400))
-            if store.commit([put(number)], NOW_MS).refs == [DUPLICATE]
+            if store.commit([put(number, place=Place.DELIVER)], NOW_MS).refs == [DUPLICATE]
         ]
         assert 87 <= len(known) <= 100
         assert 0 in known, "the key of a bundle that is held is never forgotten"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stack.core.errors import StoreError
-from stack.ports.store import NO_ROOM, BundleStore, Place, Put, Release, Write
+from stack.ports.store import DUPLICATE, NO_ROOM, BundleStore, Place, Put, Release, Write
 from stack.storage.config import StoreConfig
 from stack.storage.memory import MemoryStore
 from stack.storage.sqlite import SqliteStore
@@ -58,4 +58,23 @@ def test_a_required_bundle_without_room_undoes_everything(
     assert second > 0
     outcome = store.commit([put(5, 8000, required=True, priority=2)], NOW)
     assert outcome.evicted == [second]
+    store.close()
+
+
+@pytest.mark.parametrize("make", [sqlite, memory])
+def test_what_comes_back_in_transit_is_taken_again_and_what_was_delivered_is_not(
+    make: Callable[[Path], BundleStore], tmp_path: Path
+) -> None:
+    store = make(tmp_path)
+    passing = put(1, 100, required=False)
+    (first,) = store.commit([passing], NOW).refs
+    assert store.commit([passing], NOW).refs == [DUPLICATE]
+    store.commit([Release(first)], NOW)
+    refs = store.commit([passing, passing], NOW).refs
+    assert refs[0] > first
+    assert refs[1] == DUPLICATE
+    own = put(2, 100, required=False)._replace(place=Place.DELIVER)
+    (delivered,) = store.commit([own], NOW).refs
+    store.commit([Release(delivered)], NOW)
+    assert store.commit([own], NOW).refs == [DUPLICATE]
     store.close()

@@ -169,13 +169,16 @@ class BundleAgent:
         expires_ms = now_ms + lifetime_ms
         return put_for(bundle, wire, node, outgoing.priority, expires_ms, now_ms, required=True)
 
-    def receive(self, data: Buffer, now_ms: int, offset: int = 0) -> Received:
-        """Judge the bundle at `offset` of what a link brought (§5.6)."""
+    def receive(self, data: Buffer, now_ms: int, offset: int = 0, previous: str = "") -> Received:
+        """Judge the bundle at `offset` of what a link from node `previous` brought (§5.6)."""
         judged, end = self._ingress.take(data, now_ms, offset)
         if isinstance(judged, Refused):
             self._refused(judged, now_ms)
             return Received(None, end, judged.intact)
-        return Received(self._taken(judged, now_ms), end, True)
+        put = self._taken(judged, now_ms)
+        if put.place is Place.FORWARD:
+            put = put._replace(memo=previous)
+        return Received(put, end, True)
 
     def _taken(self, taken: Taken, now_ms: int) -> Put:
         self.counters["bundles_received"] += 1
@@ -245,7 +248,13 @@ class BundleAgent:
         if entry.place is Place.FORWARD:
             node, _ = _node_and_service(entry.destination)
             part = self.forwarder.add(
-                ref, node, entry.size, entry.priority, entry.expires_ms, now_ms
+                ref,
+                node,
+                entry.size,
+                entry.priority,
+                entry.expires_ms,
+                now_ms,
+                exclude=(entry.previous,) if entry.previous else (),
             )
             if part:
                 self._events.append(TooLarge(ref, part))

@@ -22,6 +22,8 @@ class Entry:
     expires_ms: int
     received_ms: int
     note: bytes
+    previous: str = ""
+    """The neighbour that it came from, as far as this process knows: it does not get it back."""
 
 
 def entered(ref: int, put: Put) -> Entry:
@@ -36,6 +38,7 @@ def entered(ref: int, put: Put) -> Entry:
         put.expires_ms,
         put.received_ms,
         put.tag,
+        put.memo if isinstance(put.memo, str) else "",
     )
 
 

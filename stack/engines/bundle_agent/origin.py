@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stack.core.eid import Eid
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.ports.application import Outgoing
 from stack.ports.security import Security
 from stack.wire.bundle import (
     CRC_32,
-    CRC_NONE,
     IS_ADMIN,
     PAYLOAD,
     STATUS_TIME,
@@ -16,6 +17,7 @@ from stack.wire.bundle import (
     CanonicalBlock,
     PrimaryBlock,
     bundle_age,
+    encode_block,
     hop_count,
     previous_node,
     priority_block,
@@ -24,6 +26,10 @@ from stack.wire.bundle import (
 PRIORITY_DEFAULT = 1
 SEQUENCE_RESERVE = 65_536
 """Sequence numbers reserved in the store at a time: a crash skips at most so many."""
+
+
+PRIORITIES_MAX = 16
+"""Priorities whose extension blocks are kept; there are three that mean something."""
 
 
 class Origin:
@@ -41,9 +47,7 @@ class Origin:
         self._security = security
         self._sequence = reserved
         self._reserved = reserved
-        self._number_crc = config.crc_type
-        self._previous = previous_node(node_id)
-        self._hops = hop_count(config.hop_limit, 1)
+        self._made: dict[int, tuple[CanonicalBlock, ...]] = {}
 
     def reserve(self, count: int) -> int | None:
         """The new reservation to write to the store before `count` more bundles, or None."""
@@ -73,31 +77,32 @@ class Origin:
             crc_type=config.crc_type or CRC_32,
         )
         self._sequence += 1
-        bundle = Bundle(primary, self._blocks(outgoing))
+        payload = CanonicalBlock(PAYLOAD, 1, 0, outgoing.payload, config.crc_type)
+        bundle = Bundle(primary, (*self._extensions(outgoing.priority), payload))
         if self._security is not None and not admin:
             bundle = self._security.protect(bundle)
         return bundle
 
-    def _blocks(self, outgoing: Outgoing) -> tuple[CanonicalBlock, ...]:
-        """Extension blocks as a first forwarding would leave them (§5.4), then the payload.
+    def _extensions(self, priority: int) -> tuple[CanonicalBlock, ...]:
+        """Extension blocks as a first forwarding would leave them (§5.4).
 
         A bundle of our own goes out exactly as it is stored, so the previous node and the first
-        hop are filled in here once.
+        hop are filled in here.  They are the same for every bundle, and are encoded once.
         """
-        crc = self._number_crc
-        kinds: list[tuple[int, int, bytes]] = [
-            (self._previous.type, self._previous.flags, bytes(self._previous.data)),
-            (self._hops.type, self._hops.flags, bytes(self._hops.data)),
+        found = self._made.get(priority)
+        if found is not None:
+            return found
+        crc = self._config.crc_type
+        blocks = [
+            previous_node(self._node_id, number=2, crc_type=crc),
+            hop_count(self._config.hop_limit, 1, number=3, crc_type=crc),
         ]
         if not self._config.trusted_clock:
-            age = bundle_age(0)
-            kinds.append((age.type, age.flags, bytes(age.data)))
-        if outgoing.priority != PRIORITY_DEFAULT:
-            block = priority_block(outgoing.priority)
-            kinds.append((block.type, block.flags, bytes(block.data)))
-        blocks = [
-            CanonicalBlock(kind, number, flags, data, crc)
-            for number, (kind, flags, data) in enumerate(kinds, start=2)
-        ]
-        blocks.append(CanonicalBlock(PAYLOAD, 1, 0, outgoing.payload, crc or CRC_NONE))
-        return tuple(blocks)
+            blocks.append(bundle_age(0, number=4, crc_type=crc))
+        if priority != PRIORITY_DEFAULT:
+            blocks.append(priority_block(priority, number=5, crc_type=crc))
+        if len(self._made) >= PRIORITIES_MAX:
+            self._made.clear()
+        found = tuple(replace(block, wire=encode_block(block)) for block in blocks)
+        self._made[priority] = found
+        return found

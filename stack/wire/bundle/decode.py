@@ -8,6 +8,7 @@ goes through `stack.wire.cbor`.  A read past the end of the buffer shows as `Ind
 from __future__ import annotations
 
 import enum
+from functools import lru_cache
 from struct import Struct
 from struct import error as StructError
 
@@ -40,6 +41,9 @@ BLOCKS_MAX = 256
 _U16 = Struct(">H").unpack_from
 _U32 = Struct(">I").unpack_from
 _U64 = Struct(">Q").unpack_from
+_CRC_FIELD_BYTES = (0, 3, 5)
+"""Octets of the CRC field, its head included, by CRC type (RFC 9171 §4.2.1)."""
+
 _ZERO_2 = bytes(2)
 _ZERO_4 = bytes(4)
 
@@ -210,7 +214,17 @@ def _blocks(
         start = position
         if data[start] == 0xFF:
             break
-        block, position = _block(data, view, start, strict)
+        size = data[start + 5] - 0x40
+        if 0 <= size < 24 and data[start + 1] != PAYLOAD and data[start + 4] <= CRC_32:
+            # Most likely an extension block that came just so in the bundle before this one.
+            position = start + 6 + size + _CRC_FIELD_BYTES[data[start + 4]]
+            known = _known_block(bytes(view[start:position]), strict)
+            if known is None:
+                block, position = _block(data, view, start, strict)
+            else:
+                block = known
+        else:
+            block, position = _block(data, view, start, strict)
         blocks.append(block)
         number = block.number
         kind = block.type
@@ -280,6 +294,19 @@ def _block(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[Ca
     _set_crc_type(block, crc_type)
     _set_wire(block, view[start:position])
     return block, position
+
+
+@lru_cache(maxsize=4096)
+def _known_block(encoded: bytes, strict: bool) -> CanonicalBlock | None:
+    """A small block, or None unless it is just these octets and all is well with it.
+
+    Blocks are immutable, so that the bundles of a flow can share those that are alike.
+    """
+    try:
+        block, end = _block(encoded, memoryview(encoded), 0, strict)
+    except (DecodeError, IndexError, StructError):
+        return None
+    return block if end == len(encoded) else None
 
 
 def _check_crc(

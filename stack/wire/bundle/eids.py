@@ -60,6 +60,8 @@ def _eid_end(data: Buffer, offset: int, strict: bool) -> int:
         if data[offset] == 0x82:
             kind = data[offset + 1 : offset + 3]
             if kind[0] == SCHEME_DTN:
+                if not kind[1]:
+                    return offset + 3  # dtn:none
                 start = offset + 3
                 size = kind[1] - 0x60
                 if size == 24:

@@ -441,3 +441,18 @@ def test_a_bundle_damaged_at_rest_is_given_up_and_reported() -> None:
     harness.settle()
     assert ref not in harness.agent.entries
     assert [report.deleted for report in reports(harness)] == [True]
+
+
+def test_a_bundle_does_not_go_back_to_where_it_came_from() -> None:
+    harness = Harness()
+    wire = encode_bundle(bundle_for(FAR + "app"))
+    put, _, _ = harness.agent.receive(wire, NOW, 0, NEXT)
+    assert put is not None
+    (ref,) = harness.commit([put])
+    assert harness.agent.forwarder.unrouted == [ref]  # the only way leads back
+    elsewhere, _, _ = harness.agent.receive(
+        encode_bundle(bundle_for(FAR + "app", sequence=2)), NOW, 0, "dtn://gs1/"
+    )
+    assert elsewhere is not None
+    harness.commit([elsewhere])
+    assert harness.agent.forwarder.waiting(NEXT)

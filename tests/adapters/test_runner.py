@@ -1,0 +1,74 @@
+"""The driver of datagram engines, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from link_models.clock import VirtualClock, VirtualLoop, run_virtual
+from stack.adapters.runner import BLOCKED_NS, Runner
+from stack.core.clock import SECOND
+from stack.core.train import Train
+from stack.ports.datagram import Received, Writable, ignore_received, ignore_writable
+
+
+class EagerEngine:
+    """Has data at all times, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.handled: list[int] = []
+
+    def receive(self, train: Train, now: int) -> None:
+        """Nothing comes."""
+
+    def data_to_send(self, now: int) -> list[Train]:
+        self.asked += 1
+        return [Train(bytes(100), 100)]
+
+    def next_event(self) -> None:
+        return None
+
+    def next_deadline(self) -> int | None:
+        return 0
+
+    def handle_deadline(self, now: int) -> None:
+        self.handled.append(now)
+
+
+class BlockedPort:
+    """Takes one train and then no more, until told otherwise."""
+
+    def __init__(self) -> None:
+        self.on_receive: Received = ignore_received
+        self.on_writable: Writable = ignore_writable
+        self.sent = 0
+
+    def send(self, trains: Sequence[Train]) -> bool:
+        self.sent += len(trains)
+        return False
+
+    def counters(self) -> dict[str, int]:
+        return {}
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+def test_a_port_that_takes_nothing_is_not_asked_in_a_circle() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        engine, port = EagerEngine(), BlockedPort()
+        runner = Runner(engine, port, VirtualClock(loop), turn=lambda now: None)
+        runner.wake()
+        await asyncio.sleep(1.0)
+        assert engine.asked == port.sent == 1
+        # Its timers are still looked at.
+        assert 0.9 <= len(engine.handled) * BLOCKED_NS / SECOND <= 1.1
+        port.on_writable()
+        await asyncio.sleep(0.001)
+        assert engine.asked == port.sent == 2
+        await runner.close()
+
+    run_virtual(main)
