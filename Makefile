@@ -6,6 +6,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 2
 
+# What pip has to say is in a file, and shown when it fails.
+install = $(BIN)/python -m pip install --disable-pip-version-check --no-warn-script-location \
+  -e '$(1)' >$(VENV)/setup.log 2>&1 || { cat $(VENV)/setup.log >&2; exit 1; }
+
 .PHONY: help demo test quick lint bench docs clean
 .DEFAULT_GOAL := help
 
@@ -20,11 +24,11 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: pyproject.toml | $(BIN)/python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location -e .
+	@$(call install,.)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location -e '.[dev]'
+	@$(call install,.[dev])
 	@touch $@ $(VENV)/.run
 
 demo: $(VENV)/.run  ## run the main job: 24 hours of passes, a job in orbit, results down
