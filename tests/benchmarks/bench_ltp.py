@@ -32,8 +32,9 @@ from stack.security import new_key_file
 
 SIZES = (1024, 10_240, 65_536, 1_048_576)
 SEND_BATCH_BYTES = 256 * 1024
-WAITING_BYTES_MAX = 24 * 1024 * 1024
+WAITING_BYTES_MAX = 16 * 1024 * 1024
 PRODUCERS = 4
+RECEIVE_BATCH = 2048
 
 
 def free_port() -> int:
@@ -93,7 +94,7 @@ def receive(config: NodeConfig, pipe: Connection) -> None:
             async def consume() -> None:
                 nonlocal count
                 while True:
-                    deliveries = await endpoint.receive_many(256)
+                    deliveries = await endpoint.receive_many(RECEIVE_BATCH)
                     await node.port.commit(consume=deliveries)
                     count += len(deliveries)
 
@@ -136,7 +137,7 @@ def send(config: NodeConfig, size: int, pipe: Connection) -> None:
 
 
 def measure(
-    size: int, kind: str, secure: bool, seconds: float, settle: float = 1.0
+    size: int, kind: str, secure: bool, seconds: float, settle: float = 2.0
 ) -> dict[str, float]:
     """One row."""
     context = multiprocessing.get_context("spawn")

@@ -7,6 +7,8 @@ Makers give a block with a number of its own among these; use `dataclasses.repla
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.wire import cbor
@@ -61,15 +63,28 @@ def hop_count(
     return CanonicalBlock(HOP_COUNT, number, REPLICATE, data, crc_type)
 
 
+_HOPS_BYTES_MAX = 19
+"""An array of two integers of 64 bits; nothing longer is worth remembering."""
+
+
 def parse_hop_count(block: CanonicalBlock) -> tuple[int, int]:
     """(limit, count) of a hop count block.  The count may be over the limit: it then says that
     the bundle is to be deleted."""
-    pair, offset = cbor.read_array(block.data, 0)
+    # Most bundles of a flow have come equally far.
+    if len(block.data) > _HOPS_BYTES_MAX:
+        raise DecodeError("a hop count is a pair of numbers", "RFC 9171 §4.4.3")
+    return _hops(bytes(block.data))
+
+
+@lru_cache(maxsize=1024)
+def _hops(data: bytes) -> tuple[int, int]:
+    pair, offset = cbor.read_array(data, 0)
     if pair != 2:
         raise DecodeError("a hop count is a pair of numbers", "RFC 9171 §4.4.3")
-    limit, offset = cbor.read_uint(block.data, offset)
-    count, end = cbor.read_uint(block.data, offset)
-    _whole(block, end, "RFC 9171 §4.4.3")
+    limit, offset = cbor.read_uint(data, offset)
+    count, end = cbor.read_uint(data, offset)
+    if end != len(data):
+        raise DecodeError("octets after the block's content", "RFC 9171 §4.4.3", end)
     if not 1 <= limit <= HOP_LIMIT_MAX:
         raise DecodeError(f"hop limit {limit} outside 1..{HOP_LIMIT_MAX}", "RFC 9171 §4.4.3")
     return limit, count
