@@ -22,7 +22,6 @@ from stack.storage.sqlite import SqliteStore
 from stack.storage.staged import StagingStore
 from stack.wire.fecframe import ADUI_HEADER_BYTES, PAYLOAD_ID_BYTES
 
-
 IPV6_UDP_BYTES = 48
 """Octets of IPv6 and UDP headers (IPv4's are 20 fewer)."""
 

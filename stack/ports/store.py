@@ -2,8 +2,8 @@
 
 One call, `commit`, applies a batch of operations as one durable transaction: when it returns,
 the batch survives `kill -9`.  A convergence layer acknowledges a bundle only after the commit
-that holds its `Put`.  The store recognises duplicates itself, by `key`, until `expires_ms`; those for
-local applications also after they have been released.
+that holds its `Put`.  The store recognises duplicates itself, by `key`, until `expires_ms`;
+those for local applications also after they have been released.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Simulated seconds per second of wall time: the scenario of `make demo`, whole.
 
-    python -m tests.benchmarks.bench_loopback
+python -m tests.benchmarks.bench_loopback
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> int:
     wall_s = time.perf_counter() - started
     cpu_s = time.process_time() - cpu
     simulated_s = result.ended_s
-    print(f"{'scenario':<24} {'simulated':>11} {'wall':>8} {'CPU':>8} {'simulated s per wall s':>23}")
+    print("scenario                   simulated     wall      CPU  simulated s per wall s")
     print(
         f"{SCENARIO.parent.name:<24} {simulated_s:>9,.0f} s {wall_s:>6.1f} s {cpu_s:>6.1f} s "
         f"{simulated_s / wall_s:>23,.0f}"
