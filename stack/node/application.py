@@ -103,6 +103,7 @@ class LocalPort:
                 "close the other registration first"
             )
         endpoint = LocalEndpoint(self, service, self._node_id.with_service(service))
+        self.effects.agent.services.add(service)
         self._endpoints[service] = endpoint
         return endpoint
 

@@ -28,6 +28,10 @@ class Place(enum.IntEnum):
     FRAGMENT = 2
     """A fragment that waits for its siblings (RFC 9171 §5.9)."""
 
+    DEFER = 3
+    """For a local endpoint at which nobody is registered (RFC 9171 §5.7).  Peers can name any
+    endpoint, so that this must not fill the store for good: it may be evicted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:

@@ -130,6 +130,9 @@ class BundleAgent:
         self._reporter = Reporter(config)
         self._fragments = FragmentLedger(config.reassembly_adus_max)
         self.waiting = Waiting(self.entries)
+        self.services: set[str] = set()
+        """Services that applications have registered since the start."""
+
         self._ops: list[Op] = []
         self._events: deque[Event] = deque()
         self._trace = trace
@@ -178,7 +181,12 @@ class BundleAgent:
         put = self._taken(judged, now_ms)
         if put.place is Place.FORWARD:
             put = put._replace(memo=previous)
+        elif put.place is Place.DELIVER and not self._registered(put.destination):
+            put = put._replace(place=Place.DEFER)
         return Received(put, end, True)
+
+    def _registered(self, destination: str) -> bool:
+        return _node_and_service(destination)[1] in self.services
 
     def _taken(self, taken: Taken, now_ms: int) -> Put:
         self.counters["bundles_received"] += 1
@@ -258,7 +266,7 @@ class BundleAgent:
             )
             if part:
                 self._events.append(TooLarge(ref, part))
-        elif entry.place is Place.DELIVER:
+        elif entry.place in (Place.DELIVER, Place.DEFER):
             _, service = _node_and_service(entry.destination)
             self.waiting.add(service, ref)
             self._events.append(Deliverable(service, ref))
@@ -271,7 +279,7 @@ class BundleAgent:
     def _released(self, ref: int, now_ms: int) -> None:
         """A bundle has left the store as we asked; an application's is thereby delivered."""
         entry = self._forget(ref, now_ms)
-        if entry is None or entry.place is not Place.DELIVER:
+        if entry is None or entry.place not in (Place.DELIVER, Place.DEFER):
             return
         self.counters["delivered"] += 1
         self._report_end(entry, REPORT_DELIVERY, ReportReason.NO_INFORMATION, now_ms)
@@ -335,8 +343,9 @@ class BundleAgent:
         self._reroute(self.forwarder.drain_all(now_ms), now_ms)
 
     def retry(self, now_ms: int) -> None:
-        """Look for a way again for what has none."""
+        """Look for a way again for what has none, and for room for fragments that had none."""
         self._reroute(self.forwarder.drain("", now_ms), now_ms)
+        self._events += [Reassemble(tuple(refs)) for refs in self._fragments.retry()]
 
     def _reroute(self, refs: Iterable[int], now_ms: int) -> None:
         for ref in refs:

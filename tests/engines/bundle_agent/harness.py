@@ -72,6 +72,7 @@ class Harness:
         self.config = config or AgentConfig()
         forwarder = Forwarder(HERE, contacts or plan(), direct=direct)
         self.agent = BundleAgent(Eid.parse(HERE), self.config, forwarder, security=security)
+        self.agent.services.add("app")
         self.wires: dict[int, Buffer] = {}
         self.keys: dict[bytes, int] = {}
         self.puts: dict[int, Put] = {}
@@ -85,7 +86,7 @@ class Harness:
             if isinstance(op, Put):
                 ref = DUPLICATE
                 if op.key not in self.keys:
-                    ref = len(self.keys) + 1
+                    ref = len(self.puts) + 1
                     self.keys[op.key] = ref
                     self.wires[ref] = op.wire
                     self.puts[ref] = op

@@ -456,3 +456,43 @@ def test_a_bundle_does_not_go_back_to_where_it_came_from() -> None:
     assert elsewhere is not None
     harness.commit([elsewhere])
     assert harness.agent.forwarder.waiting(NEXT)
+
+
+def test_what_nobody_is_registered_for_waits_but_is_in_nobodys_custody() -> None:
+    harness = Harness()
+    ref = harness.arrive(bundle_for(HERE + "unheard-of"))
+    assert ref
+    assert harness.puts[ref].place is Place.DEFER
+    assert harness.agent.waiting.take("unheard-of", 10) == [ref]
+    delivery = harness.agent.open(ref, harness.wires[ref], NOW)
+    assert delivery is not None
+    harness.commit([Release(ref)])
+    assert harness.agent.counters["delivered"] == 1
+
+
+def test_fragments_of_more_units_than_may_be_open_wait_for_their_turn() -> None:
+    harness = Harness(config=AgentConfig(reassembly_adus_max=1))
+    first, second = (
+        fragment_bundle(bundle_for(HERE + "app", bytes([n]) * 1500, sequence=n), 700)
+        for n in (1, 2)
+    )
+    for fragment in (first[0], *second, *first[1:]):
+        assert harness.arrive(fragment)
+    assert harness.agent.counters["reassembled"] == 1
+    harness.agent.retry(NOW)
+    harness.settle()
+    assert harness.agent.counters["reassembled"] == 2
+    assert len(harness.agent.waiting.take("app", 10)) == 2
+
+
+def test_losing_one_fragment_does_not_lose_its_siblings() -> None:
+    harness = Harness()
+    parts = fragment_bundle(bundle_for(HERE + "app", bytes(3000)), 700)
+    refs = [harness.arrive(part) for part in parts[:-1]]
+    assert refs[0]
+    harness.commit([Release(refs[0])])
+    del harness.keys[harness.puts[refs[0]].key]  # evicted and forgotten: it may come again
+    assert harness.arrive(parts[-1])
+    assert harness.agent.counters["reassembled"] == 0
+    assert harness.arrive(parts[0])
+    assert harness.agent.counters["reassembled"] == 1
