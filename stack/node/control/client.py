@@ -15,6 +15,7 @@ from stack.node.control.protocol import (
     decode_line,
     encode_line,
     error_from,
+    socket_name,
 )
 
 CONNECT_TIMEOUT_S = 10.0
@@ -122,7 +123,8 @@ def _connect(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(CONNECT_TIMEOUT_S)
-        sock.connect(str(path))
+        with socket_name(path) as name:
+            sock.connect(name)
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         sock.close()
         raise ControlError(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from stack.core.errors import OrbitferryError
@@ -12,6 +16,9 @@ REQUEST_BYTES_MAX: Final = 1024 * 1024
 
 REPLY_BYTES_MAX: Final = 96 * 1024 * 1024
 """Longest line that a client reads: the largest bundle's payload in Base64, and its names."""
+
+SOCKET_NAME_BYTES_MAX: Final = 107
+"""Octets of a name in a UNIX socket address of Linux, its closing zero not counted."""
 
 Kind = Literal[
     "usage",
@@ -74,3 +81,21 @@ def decode_line(line: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ControlError("usage", "not a JSON object", "send one object on one line")
     return value
+
+
+@contextlib.contextmanager
+def socket_name(path: Path) -> Iterator[str]:
+    """A name for the socket at `path` that fits into a socket address.
+
+    Those hold 107 octets (unix(7)), and data folders can lie deeper: then the name goes by way of
+    a handle of the folder, which Linux has under /proc.  Raises `OSError`.
+    """
+    text = str(path)
+    if len(os.fsencode(text)) <= SOCKET_NAME_BYTES_MAX:
+        yield text
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

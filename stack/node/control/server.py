@@ -21,7 +21,12 @@ from stack.core.errors import (
 )
 from stack.core.sansio import Trace
 from stack.node.control.client import is_running
-from stack.node.control.protocol import REQUEST_BYTES_MAX, ControlError, decode_line
+from stack.node.control.protocol import (
+    REQUEST_BYTES_MAX,
+    ControlError,
+    decode_line,
+    socket_name,
+)
 from stack.node.control.request import Operation, Request, Session
 
 CONNECTIONS_MAX = 64
@@ -183,7 +188,8 @@ def _listening(path: Path) -> socket.socket:
         raise ConfigError(str(path), error.strerror or str(error)) from None
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.bind(str(path))
+        with socket_name(path) as name:
+            sock.bind(name)
         # Nobody can connect before `listen`, so that the mode is never wider than it looks.
         os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
         sock.listen(BACKLOG)
