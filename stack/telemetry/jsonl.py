@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -30,18 +29,6 @@ class JsonLines:
         line = {"time": time, "node": self._node, "event": event} | fields
         self._stream.write(json.dumps(line, default=str) + "\n")
         self._stream.flush()
-
-
-class Recorder:
-    """A trace sink that counts events by name and keeps the latest for whoever asks."""
-
-    def __init__(self, keep: int = 256) -> None:
-        self.counts: Counter[str] = Counter()
-        self.recent: deque[tuple[str, dict[str, Any]]] = deque(maxlen=keep)
-
-    def __call__(self, event: str, fields: dict[str, Any]) -> None:
-        self.counts[event] += 1
-        self.recent.append((event, fields))
 
 
 def fan_out(*sinks: Trace) -> Callable[[str, dict[str, Any]], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,9 @@ def test_messages_pings_and_files_cross_a_lossy_link(tmp_path: Path) -> None:
             assert Path(received.path).read_bytes() == content  # noqa: ASYNC240
             progress = await ground.services.files.wait(sent)
             assert progress.bytes_done == len(content)
+            counters = ground.counters()
+            assert counters["link.sat1.udp.lost_datagrams"] > 0
+            assert json.loads(ground.counters_json()) == counters
 
     run_virtual(main)
 

@@ -131,7 +131,7 @@ def test_vectors_are_consistent_with_the_library() -> None:
     _mac("A.4 BIB target 1 HMAC-SHA-384(scope 7)", 6)
 
 
-def _plain(name: str, *, keep: int | None = None) -> Bundle:
+def _plain(name: str) -> Bundle:
     """The unsecured bundle of an example: its primary, its other blocks, the plain payload."""
     bundle = bundle_of(name)
     blocks = [

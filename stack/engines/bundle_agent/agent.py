@@ -273,6 +273,7 @@ class BundleAgent:
         else:
             note = parse_note(entry.note)
             refs = self._fragments.add(ref, note.primary, note.payload_length)
+            self.counters["fragments_inconsistent"] = self._fragments.inconsistent
             if refs is not None:
                 self._events.append(Reassemble(tuple(refs)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -496,3 +498,14 @@ def test_losing_one_fragment_does_not_lose_its_siblings() -> None:
     assert harness.agent.counters["reassembled"] == 0
     assert harness.arrive(parts[0])
     assert harness.agent.counters["reassembled"] == 1
+
+
+def test_fragments_that_contradict_each_other_are_counted_and_never_joined() -> None:
+    harness = Harness()
+    parts = fragment_bundle(bundle_for(HERE + "app", bytes(1500)), 700)
+    liar = parts[1].primary
+    wrong = Bundle(replace(liar, total_adu_length=1400, wire=None), parts[1].blocks)
+    for part in (parts[0], wrong, *parts[2:]):
+        assert harness.arrive(part)
+    assert harness.agent.counters["fragments_inconsistent"] == 1
+    assert harness.agent.counters["reassembled"] == 0
