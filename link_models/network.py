@@ -35,7 +35,8 @@ class VirtualPort:
         self._closed = False
         self._waiting = False
         self._high_bytes = channel.config.queue_bytes // 2 if back_pressure else None
-        self._received = dict.fromkeys(("received_datagrams", "received_bytes"), 0)
+        self.received_datagrams = 0
+        self.received_bytes = 0
 
     def send(self, trains: Sequence[Train]) -> bool:
         """See `DatagramPort.send`.  With back pressure it gives False while the queue of the
@@ -58,7 +59,10 @@ class VirtualPort:
 
     def counters(self) -> dict[str, int]:
         """The counters of the channel that this end sends into, and what it received."""
-        return self.channel.counters() | self._received
+        return self.channel.counters() | {
+            "received_datagrams": self.received_datagrams,
+            "received_bytes": self.received_bytes,
+        }
 
     async def close(self) -> None:
         """Stop; what is under way to the other end still arrives there."""
@@ -90,10 +94,9 @@ class VirtualPort:
                 self._tap(self._loop.now_ns, self.name, train)
         if peer is None or peer._closed:
             return
-        received = peer._received
         for train in trains:
-            received["received_datagrams"] += -(-len(train.data) // train.size)
-            received["received_bytes"] += len(train.data)
+            peer.received_datagrams += -(-len(train.data) // train.size)
+            peer.received_bytes += len(train.data)
         peer.on_receive(trains)
 
 

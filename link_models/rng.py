@@ -36,6 +36,12 @@ class Streams:
         digest = hashlib.sha256(f"{self.seed}\0{full}".encode()).digest()
         return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))
 
+    def key(self, name: str) -> int:
+        """A key of 128 bits for something that is a function of the key and of time.  Any number of
+        users may have it: that is how the two directions of a link see the same outage."""
+        digest = hashlib.sha256(f"{self.seed}\0key\0{self._prefix}{name}".encode()).digest()
+        return int.from_bytes(digest[:16], "big")
+
     def entropy(self, name: str) -> Callable[[int], bytes]:
         """A deterministic `stack.core.sansio.Entropy` for an engine: octets from a substream."""
         return self.stream(name).bytes

@@ -10,7 +10,8 @@ import numpy as np
 
 from link_models.channel import ChannelConfig, Delay
 from link_models.emulator import Emulator, EmulatorConfig
-from link_models.loss import LossModel
+from link_models.loss import LossModel, Mask, Times
+from stack.adapters.udp import open_udp
 from stack.core.clock import MILLISECOND, SECOND
 
 DELAY_NS = 5 * MILLISECOND
@@ -31,12 +32,11 @@ class Blackout:
 
     def lost(self, size: int, now_ns: int) -> bool:
         """Whether a datagram of `size` octets is lost."""
-        return bool(self.lost_many(1, size, now_ns, 0)[0])
+        return bool(self.lost_many(np.array([float(now_ns)]), size, size)[0])
 
-    def lost_many(
-        self, n: int, size: int, now_ns: int, spacing_ns: float
-    ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """The same for `n` datagrams in a row."""
+    def lost_many(self, times_ns: Times, size: int, tail_bytes: int) -> Mask:
+        """The same for a train."""
+        n, now_ns = len(times_ns), int(times_ns[0])
         self._left -= n * size
         if self._left <= 0 and self._dark_until_ns is None:
             self._dark_until_ns = now_ns + self._length_ns
@@ -59,7 +59,8 @@ async def main(options: argparse.Namespace) -> None:
             peer_a=("127.0.0.1", ground),
             peer_b=("127.0.0.1", satellite),
             forward=channel,
-        )
+        ),
+        open_udp,
     )
     await emulator.start()
     print("ready", flush=True)

@@ -8,6 +8,6 @@ assert result.ok, result.problems
 
 from link_models.loopback.results import Result
 from link_models.loopback.run import run_scenario
-from link_models.loopback.scenario import Scenario, load_scenario, parse_scenario
+from link_models.scenario import Scenario, load_scenario, parse_scenario
 
 __all__ = ["Result", "Scenario", "load_scenario", "parse_scenario", "run_scenario"]

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from link_models.channel import Window
-from link_models.loopback.plotting import (
+from link_models.loopback.results import PassRow, Result
+from link_models.report.plotting import (
     COLOURS,
     DARK,
     RED,
@@ -21,8 +22,7 @@ from link_models.loopback.plotting import (
     style,
     svg,
 )
-from link_models.loopback.results import PassRow, Result
-from link_models.loopback.sky import Pair, Sky, SkyPass
+from link_models.sky import Sky, SkyLink, SkyPass
 from stack.core.clock import MILLISECOND, SECOND
 
 MARGIN_S = 15.0
@@ -45,11 +45,7 @@ class CloseUp:
         self._sky = sky
         self._pass: SkyPass = sky.passes[place]
         one = self._pass
-        self._pair: Pair = next(
-            pair
-            for pair in sky.pairs
-            if (pair.station, pair.satellite) == (one.station, one.satellite)
-        )
+        self._link: SkyLink = sky.link(one.station, one.satellite)
         self._time = TimeAxis(sky.start_ms)
         self._from_s = one.rise_ns / SECOND - MARGIN_S
         self._to_s = one.set_ns / SECOND + MARGIN_S
@@ -79,7 +75,7 @@ class CloseUp:
             return svg(figure)
 
     def _geometry(self, axes: Axes) -> None:
-        one, pair = self._pass, self._pair
+        one, link = self._pass, self._link
         times_ns = np.linspace(one.rise_ns, one.set_ns, 300)
         x = self._time.days(times_ns / SECOND)
         elevation = self._sky.elevations(one.station, one.satellite, times_ns)
@@ -87,7 +83,7 @@ class CloseUp:
         axes.set_ylabel("elevation, deg", color=COLOURS[0])
         axes.set_ylim(bottom=0)
         other = axes.twinx()
-        light_ms = np.broadcast_to(pair.delay.at(times_ns), times_ns.shape) / MILLISECOND
+        light_ms = np.broadcast_to(link.delay.at(times_ns), times_ns.shape) / MILLISECOND
         other.plot(x, light_ms, color=COLOURS[1], ls="--")
         other.set_ylabel("one-way light time, ms", color=COLOURS[1])
         other.grid(visible=False)
@@ -128,12 +124,12 @@ class CloseUp:
         axes.set_title("Uplink so far in this pass" if is_up else "Downlink so far in this pass")
 
     def _windows(self, *, is_up: bool) -> list[Window]:
-        windows = self._pair.up if is_up else self._pair.down
-        return [w for w in windows if self._pass.rise_ns <= w.start_ns < self._pass.set_ns]
+        way = self._link.forward if is_up else self._link.backward
+        return [w for w in way.windows if self._pass.rise_ns <= w.start_ns < self._pass.set_ns]
 
     def _way(self, *, is_up: bool) -> tuple[str, str]:
-        pair = self._pair
-        return (pair.station, pair.satellite) if is_up else (pair.satellite, pair.station)
+        way = self._link.forward if is_up else self._link.backward
+        return way.source, way.destination
 
 
 def _capacity_so_far(windows: list[Window], times_s: Floats) -> Floats:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from link_models.loopback.scenario import Scenario
+from link_models.scenario import Scenario
 from stack.core.errors import ConfigError
 from stack.services.files.source import walk_folder
 from stack.services.jobs import Handler

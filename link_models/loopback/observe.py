@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from link_models.channel import Window
-from link_models.loopback.results import DirectionRow, PassRow, Series, Volume
-from link_models.loopback.sky import SkyPass
+from link_models.loopback.results import Direction, DirectionRow, PassRow, Series, Volume
+from link_models.loopback.series import Floats, Looks, Sampled
 from link_models.loopback.world import World, short_name
+from link_models.network import VirtualPort
+from link_models.sky import SkyPass
 from stack.core.clock import SECOND
+from stack.node.link import Link
 
 IDLE_STEP_S = 300.0
-"""Time between samples while no satellite is in view."""
+"""Time between samples while no satellite is in view, and between looks at every node."""
 
 AFTER_PASS_S = 3.0
 """A pass is looked at this long after its end: what left in time has then arrived."""
 
-SAMPLES_MAX = 2_000_000
-"""Most samples of a run; each costs some 50 microseconds and 100 octets."""
+LOOKS_MAX = 400_000
+"""Most looks at a pair in view, which cost some 10 microseconds and 100 octets each: in large
+scenarios samples are farther apart than asked for."""
 
 Pair = tuple[str, str]
 
@@ -39,14 +42,14 @@ class Moment:
 
     up_bytes: int
     down_bytes: int
-    """Octets that have arrived on the links of satellites."""
+    """Octets that have arrived on the links of satellites and stations."""
 
     queue_bytes: int
     """Octets that wait in all nodes."""
 
     arrived: int
     expected: int
-    """Objects."""
+    """Objects and bundles of generated traffic."""
 
 
 Watch = Callable[[Moment], None]
@@ -54,8 +57,39 @@ Watch = Callable[[Moment], None]
 raising something."""
 
 
+class _Way:
+    """One direction of a pair, and what was seen of it."""
+
+    __slots__ = ("air", "data", "held", "kind", "port", "receiver", "repaired", "sender")
+
+    def __init__(self, world: World, source: str, destination: str) -> None:
+        self.port: VirtualPort = world.channels[destination, source]
+        self.sender: Link = world.link(source, destination)
+        self.receiver: Link = world.link(destination, source)
+        flying = [node in world.sky.satellites for node in (source, destination)]
+        self.kind: Direction = "across" if all(flying) else "up" if flying[1] else "down"
+        self.air = Looks()
+        self.data = Looks()
+        self.held = Looks()
+        self.repaired = Looks()
+
+    def look(self, place: int, now_ns: int) -> int:
+        """Note the state of this moment; octets that have arrived since the last."""
+        sender = self.sender
+        arrived = self.port.received_bytes
+        new = arrived - self.air.last
+        self.air.note(place, arrived)
+        self.data.note(place, self.receiver.engine.count("data_bytes_received"))
+        self.held.note(place, sender.config.ltp.queue_bytes - sender.engine.room(now_ns))
+        coder = self.receiver.shim
+        if coder is not None:
+            self.repaired.note(place, coder.counters()["rx_recovered"])
+        return new
+
+
 class Observer:
-    """Samples counters of a world."""
+    """Samples counters of a world: pairs while they are in view, nodes with them, and every node
+    now and then."""
 
     def __init__(
         self, world: World, watch: Watch | None, objects: Callable[[], tuple[int, int]]
@@ -65,87 +99,114 @@ class Observer:
         self._watch = watch
         self._objects = objects
         self._passes = world.sky.passes
+        self._served = [one for one in world.sky.passes if one.planned]
+        self._coming = 0
+        self._in_view: list[SkyPass] = []
         self._pairs: list[Pair] = [
-            way
-            for pair in world.sky.pairs
-            for way in ((pair.station, pair.satellite), (pair.satellite, pair.station))
+            way for link in world.sky.links for way in ((link.a, link.b), (link.b, link.a))
         ]
+        self._across = [pair for pair in self._pairs if set(pair) <= world.sky.satellites.keys()]
+        self._ways: dict[Pair, _Way] = {}
+        self._queue: dict[str, Looks] = {node: Looks() for node in world.nodes}
         self._times: list[float] = []
-        self._on_air: dict[Pair, list[int]] = {way: [] for way in self._pairs}
-        self._data: dict[Pair, list[int]] = {way: [] for way in self._pairs}
-        self._queue: dict[str, list[int]] = {node: [] for node in world.nodes}
-        self._held: dict[Pair, list[int]] = {way: [] for way in self._pairs}
+        self._all_nodes_s = 0.0
+        self._arrived: Counter[Direction] = Counter()
+        """Octets on all links so far."""
 
     async def run(self) -> None:
         """Sample until the end of the scenario."""
         world = self._world
         for at_s in sample_times(
-            self._passes, world.scenario.duration_h * 3600, world.scenario.sample_s
+            self._served, world.scenario.duration_h * 3600, world.scenario.sample_s
         ):
             if at_s > world.now_s():
                 await asyncio.sleep(at_s - world.now_s())
             self.sample()
 
-    def sample(self) -> None:
-        """Note the state of this moment."""
+    def sample(self, *, everything: bool = False) -> None:
+        """Note the state of this moment, of what may have changed or of `everything`."""
         world = self._world
         now_s = world.now_s()
         if self._times and self._times[-1] == now_s:
-            return
-        self._times.append(now_s)
-        for source, destination in self._pairs:
-            arrived = world.channels[destination, source].counters()["received_bytes"]
-            self._on_air[source, destination].append(arrived)
-            receiver = world.link(destination, source).engine.counters()
-            self._data[source, destination].append(receiver["data_bytes_received"])
-            sender = world.link(source, destination)
-            room = sender.engine.room(world.loop.now_ns)
-            self._held[source, destination].append(sender.config.ltp.queue_bytes - room)
-        for node_id, node in world.nodes.items():
-            self._queue[node_id].append(node.waiting_bytes)
+            if not everything:
+                return
+        else:
+            self._times.append(now_s)
+        place = len(self._times) - 1
+        if everything:
+            pairs: dict[Pair, None] = dict.fromkeys(self._pairs)
+        else:
+            pairs = self._seen(now_s)
+            if now_s >= self._all_nodes_s:
+                pairs |= dict.fromkeys(self._across)
+        for source, destination in pairs:
+            way = self._ways.get((source, destination))
+            if way is None:
+                way = self._ways[source, destination] = _Way(world, source, destination)
+            self._arrived[way.kind] += way.look(place, world.loop.now_ns)
+        if everything or now_s >= self._all_nodes_s:
+            self._all_nodes_s = now_s + IDLE_STEP_S
+            nodes = list(world.nodes)
+        else:
+            nodes = list(dict.fromkeys(source for source, _ in pairs))
+        for node_id in nodes:
+            self._queue[node_id].note(place, world.nodes[node_id].waiting_bytes)
         if self._watch is not None:
             self._watch(self._moment(now_s))
 
+    def _seen(self, now_s: float) -> dict[Pair, None]:
+        """Directions whose pass is under way, or has just ended."""
+        passes, now_ns = self._served, now_s * SECOND + 1
+        while self._coming < len(passes) and passes[self._coming].rise_ns <= now_ns:
+            self._in_view.append(passes[self._coming])
+            self._coming += 1
+        # Of a pass that has ended, the first look after its end is the last.
+        found: dict[Pair, None] = {}
+        for one in self._in_view:
+            found[one.station, one.satellite] = None
+            found[one.satellite, one.station] = None
+        end_ns = now_ns - AFTER_PASS_S * SECOND
+        self._in_view = [one for one in self._in_view if one.set_ns > end_ns]
+        return found
+
     def _moment(self, now_s: float) -> Moment:
         now_ns = now_s * SECOND
-        up = down = 0
-        for way, values in self._on_air.items():
-            if way[1] in self._world.sky.satellites:
-                up += values[-1]
-            else:
-                down += values[-1]
         arrived, expected = self._objects()
         return Moment(
             now_s=now_s,
             duration_s=self._world.scenario.duration_h * 3600,
             contacts=tuple(
                 f"{short_name(one.station)} - {short_name(one.satellite)}"
-                for one in self._passes
-                if one.rise_ns <= now_ns < one.set_ns
+                for one in self._in_view
+                if now_ns < one.set_ns
             ),
-            up_bytes=up,
-            down_bytes=down,
-            queue_bytes=sum(values[-1] for values in self._queue.values()),
+            up_bytes=self._arrived["up"],
+            down_bytes=self._arrived["down"],
+            queue_bytes=sum(looks.last for looks in self._queue.values()),
             arrived=arrived,
             expected=expected,
         )
 
-    # ---- afterwards ------------------------------------------------------------------------
+    # ---- afterwards; `sample(everything=True)` goes before -----------------------------------
 
     def series(self) -> Series:
         """All samples."""
+        times = len(self._times)
         return Series(
             np.array(self._times),
-            {way: np.array(values, np.float64) for way, values in self._on_air.items()},
-            {way: np.array(values, np.float64) for way, values in self._data.items()},
-            {node: np.array(values, np.float64) for node, values in self._queue.items()},
+            Sampled({pair: way.air for pair, way in self._ways.items()}, times),
+            Sampled({pair: way.data for pair, way in self._ways.items()}, times),
+            Sampled(self._queue, times),
+            Sampled({pair: way.repaired for pair, way in self._ways.items()}, times),
         )
 
     def pass_rows(self) -> tuple[PassRow, ...]:
         """Each pass with what went through it."""
+        seen = {pair: _Seen(way, self._times) for pair, way in self._ways.items()}
+        windows = {pair: self._world.channels[pair].channel.config.windows for pair in seen}
         rows = []
         for one in self._passes:
-            ways = (one.station, one.satellite), (one.satellite, one.station)
+            up, down = (one.station, one.satellite), (one.satellite, one.station)
             rows.append(
                 PassRow(
                     station=one.station,
@@ -153,60 +214,34 @@ class Observer:
                     rise_s=one.rise_ns / SECOND,
                     set_s=one.set_ns / SECOND,
                     max_elevation_deg=round(one.max_elevation_deg, 3),
+                    planned=one.planned,
                     blackouts=len(one.blackouts_ns),
                     blackout_s=sum(end - start for start, end in one.blackouts_ns) / SECOND,
-                    up=self._volume(one, ways[0]),
-                    down=self._volume(one, ways[1]),
+                    up=seen[up].volume(one, windows[up]),
+                    down=seen[down].volume(one, windows[down]),
                 )
             )
         return tuple(rows)
 
-    def _volume(self, one: SkyPass, way: Pair) -> Volume:
-        windows = [
-            window
-            for window in self._world.channels[way].channel.config.windows
-            if one.rise_ns <= window.start_ns < one.set_ns
-        ]
-        first = self._place(one.rise_ns / SECOND)
-        last = self._place(one.set_ns / SECOND + AFTER_PASS_S)
-        held, times = self._held[way], self._times
-        wanted = wanted_s = 0.0
-        for place in range(first, last):
-            part = _capacity(windows, times[place], times[place + 1]) if held[place] > 0 else 0.0
-            wanted += part
-            wanted_s += times[place + 1] - times[place] if part else 0.0
-        on_air, data = self._on_air[way], self._data[way]
-        return Volume(
-            capacity=_capacity(windows, 0.0, math.inf),
-            wanted=wanted,
-            wanted_s=wanted_s,
-            on_air=on_air[last] - on_air[first],
-            data=data[last] - data[first],
-        )
-
-    def _place(self, at_s: float) -> int:
-        return min(bisect_left(self._times, at_s - 1e-6), len(self._times) - 1)
-
     def direction_rows(self, passes: tuple[PassRow, ...]) -> tuple[DirectionRow, ...]:
         """Totals of each direction."""
-        return tuple(self._direction(way, passes) for way in self._pairs)
+        own: dict[Pair, list[Volume]] = {pair: [] for pair in self._pairs}
+        for one in passes:
+            own[one.station, one.satellite].append(one.up)
+            own[one.satellite, one.station].append(one.down)
+        for pair in self._across:
+            windows = self._world.channels[pair].channel.config.windows
+            own[pair] = [_Seen(self._ways[pair], self._times).total(windows)]
+        return tuple(self._direction(pair, own[pair]) for pair in self._pairs)
 
-    def _direction(self, way: Pair, passes: tuple[PassRow, ...]) -> DirectionRow:
-        source, destination = way
-        world = self._world
-        is_up = destination in world.sky.satellites
-        own = [
-            one.up if is_up else one.down
-            for one in passes
-            if {one.station, one.satellite} == {source, destination}
-        ]
-        sender, receiver = world.link(source, destination), world.link(destination, source)
-        sent, received = sender.counters(), receiver.counters()
-        air = world.channels[way].channel.counters()
+    def _direction(self, pair: Pair, own: list[Volume]) -> DirectionRow:
+        way = self._ways[pair]
+        sent, received = way.sender.counters(), way.receiver.counters()
+        air = self._world.channels[pair].channel.counters()
         return DirectionRow(
-            source=source,
-            destination=destination,
-            up=is_up,
+            source=pair[0],
+            destination=pair[1],
+            kind=way.kind,
             passes=len(own),
             passes_used=sum(volume.on_air > 0 for volume in own),
             capacity=sum(volume.capacity for volume in own),
@@ -234,25 +269,66 @@ class Observer:
         )
 
 
-def _capacity(windows: Sequence[Window], start_s: float, end_s: float) -> float:
-    """Octets that fit into windows between two times."""
-    found = 0.0
+class _Seen:
+    """The samples of one direction as arrays."""
+
+    def __init__(self, way: _Way, times: list[float]) -> None:
+        self._times = np.array(times)[way.air.places()]
+        self._air = way.air.values()
+        self._data = way.data.values()
+        self._held = way.held.values()
+
+    def volume(self, one: SkyPass, windows: Sequence[Window]) -> Volume:
+        """What went through a pass."""
+        own = [window for window in windows if one.rise_ns <= window.start_ns < one.set_ns]
+        first = self._place(one.rise_ns / SECOND)
+        last = self._place(one.set_ns / SECOND + AFTER_PASS_S)
+        return self._volume(own, first, last)
+
+    def total(self, windows: Sequence[Window]) -> Volume:
+        """What went through a link in the whole run."""
+        return self._volume(windows, 0, len(self._times) - 1)
+
+    def _volume(self, windows: Sequence[Window], first: int, last: int) -> Volume:
+        edges, so_far = _capacity(windows)
+        times = self._times[first : last + 1]
+        parts = np.diff(np.interp(times, edges, so_far))
+        parts[self._held[first:last] <= 0] = 0.0
+        return Volume(
+            capacity=float(so_far[-1]),
+            wanted=float(parts.sum()),
+            wanted_s=float(np.diff(times)[parts > 0].sum()),
+            on_air=round(self._air[last] - self._air[first]),
+            data=round(self._data[last] - self._data[first]),
+        )
+
+    def _place(self, at_s: float) -> int:
+        place = int(np.searchsorted(self._times, at_s - 1e-6))
+        return min(place, len(self._times) - 1)
+
+
+def _capacity(windows: Sequence[Window]) -> tuple[Floats, Floats]:
+    """Times, in seconds, and the octets that fit into the windows until then."""
+    times, octets = [0.0], [0.0]
     for window in windows:
-        first_s = max(start_s, window.start_ns / SECOND)
-        last_s = min(end_s, window.end_ns / SECOND)
-        found += max(0.0, last_s - first_s) * window.rate_bps / 8
-    return found
+        start_s, end_s = window.start_ns / SECOND, window.end_ns / SECOND
+        times += (start_s, end_s)
+        octets += (octets[-1], octets[-1] + (end_s - start_s) * window.rate_bps / 8)
+    return np.array(times), np.array(octets)
 
 
-def sample_times(passes: tuple[SkyPass, ...], duration_s: float, step_s: float) -> list[float]:
-    """When to look: at the edges of passes, often within, seldom between.  The step
-    grows where there would be too many samples."""
-    in_view_s = sum((one.set_ns - one.rise_ns) / SECOND for one in passes)
-    step_s = max(step_s, in_view_s / SAMPLES_MAX)
-    times = {0.0, duration_s}
-    times.update(np.arange(0.0, duration_s, max(IDLE_STEP_S, duration_s / SAMPLES_MAX)).tolist())
-    for one in passes:
-        rise_s, set_s = one.rise_ns / SECOND, one.set_ns / SECOND
-        times.update(np.arange(rise_s, set_s, step_s).tolist())
-        times.update((set_s, set_s + AFTER_PASS_S))
-    return sorted(time for time in times if time <= duration_s)
+def sample_times(passes: Sequence[SkyPass], duration_s: float, step_s: float) -> list[float]:
+    """When to look: at the edges of passes, often within, seldom between.  The step grows where
+    there would be too many looks."""
+    rises = np.array([one.rise_ns for one in passes]) / SECOND
+    sets = np.array([one.set_ns for one in passes]) / SECOND
+    step_s = max(step_s, float((sets - rises).sum()) / LOOKS_MAX)
+    idle_s = max(IDLE_STEP_S, duration_s * 100 / LOOKS_MAX)
+    # Within passes at multiples of the step, so that one look serves all that are in view.
+    steps = np.zeros(int(duration_s / step_s) + 3, np.int64)
+    np.add.at(steps, np.ceil(np.clip(rises, 0, duration_s) / step_s).astype(np.int64), 1)
+    np.add.at(steps, np.floor(np.clip(sets, 0, duration_s) / step_s).astype(np.int64) + 1, -1)
+    within = np.flatnonzero(np.cumsum(steps) > 0) * step_s
+    idle = np.arange(0.0, duration_s, idle_s)
+    times = np.concatenate((within, idle, rises, sets, sets + AFTER_PASS_S, [duration_s]))
+    return np.unique(times[(times >= 0) & (times <= duration_s)]).tolist()  # type: ignore[no-any-return]

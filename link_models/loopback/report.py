@@ -6,30 +6,17 @@ from html import escape
 from pathlib import Path
 
 from link_models.loopback.closeup import CloseUp, busiest
+from link_models.loopback.delivery import Delivery
+from link_models.loopback.flows import Flows
 from link_models.loopback.plots import Figures, hours_text
 from link_models.loopback.results import Result
-from link_models.loopback.scenario import Scenario
-from link_models.loopback.sky import Sky
-from link_models.loopback.tables import Tables, mb, percent, table
+from link_models.loopback.setup import Setup
+from link_models.loopback.tables import Tables
 from link_models.loopback.world import short_name
+from link_models.report.page import mb, page, percent, table
+from link_models.scenario import Scenario
+from link_models.sky import Sky
 from stack.core.clock import dtn_to_iso
-
-CSS = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1d2530; max-width: 1140px; margin: 2em auto;
-  padding: 0 1em; }
-h1 { font-size: 1.7em; margin-bottom: 0.2em; }
-h2 { font-size: 1.25em; margin-top: 2em; border-bottom: 1px solid #d5dae1; }
-table { border-collapse: collapse; font-size: 13px; margin: 0.8em 0; }
-th, td { padding: 3px 10px; text-align: left; border-bottom: 1px solid #e8ebef; }
-th { background: #f4f6f8; font-weight: 600; vertical-align: bottom; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-code { font-size: 12px; }
-svg { width: 100%; height: auto; }
-p.note { color: #5b6675; font-size: 13px; }
-.good { color: #14713d; font-weight: 600; } .bad { color: #b3261e; font-weight: 600; }
-.unused td { color: #8b95a3; }
-summary { cursor: pointer; }
-"""
 
 
 def write_report(result: Result, scenario: Scenario, sky: Sky, folder: Path) -> None:
@@ -49,36 +36,35 @@ class _Page:
         self._scenario = scenario
         self._sky = sky
         self._figures = Figures(result, sky)
-        self._tables = Tables(result, scenario, sky)
+        self._tables = Tables(result, sky)
 
     def html(self) -> str:
         """The whole page."""
-        title = escape(self._result.title)
         parts = [
-            "<!DOCTYPE html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            f"<title>{title}</title><style>{CSS}</style></head><body>",
-            f"<h1>{title}</h1>",
             f"<p>{escape(' '.join(self._scenario.description.split()))}</p>",
             self._verdict(),
             self._summary(),
-            "<h2>Contacts and jobs</h2>",
+            "<h2>Contacts and work</h2>",
             self._figures.timeline(),
             self._tables.jobs(),
             self._tables.messages(),
-            "<h2>Links over the day</h2>",
-            self._figures.links(),
+            self._tables.traffic(),
+            "<h2>Delivery</h2>",
+            Delivery(self._result).svg(),
+            "<h2>Links over the run</h2>",
+            Flows(self._result, self._sky).svg(),
             self._tables.directions(),
             self._close_up(),
             "<h2>Passes</h2>",
             self._tables.passes(),
+            "<h2>Events</h2>",
+            self._tables.events(),
             "<h2>What was simulated</h2>",
-            self._tables.setup(),
+            Setup(self._scenario, self._sky).html(),
             "<h2>Every object</h2>",
             self._tables.objects(),
-            "</body></html>\n",
         ]
-        return "\n".join(part for part in parts if part)
+        return page(self._result.title, parts)
 
     # ---- summary ---------------------------------------------------------------------------
 
@@ -86,10 +72,15 @@ class _Page:
         result = self._result
         count = len(result.objects)
         if result.ok:
-            return (
-                f'<p class="good">All {count} objects arrived, and each has the SHA-256 that the '
-                "ground expects.</p>"
+            what = (
+                f"All {count:,} objects arrived, and each has the SHA-256 that the ground expects."
             )
+            if result.traffic:
+                arrived = sum(row.arrived for row in result.traffic)
+                sent = sum(row.count for row in result.traffic)
+                bundles = f"{arrived:,} of {sent:,} bundles of generated traffic arrived unaltered."
+                what = f"{what} {bundles}" if count else bundles
+            return f'<p class="good">{what}</p>'
         items = "".join(f"<li>{escape(problem)}</li>" for problem in result.problems)
         return f'<p class="bad">Not everything arrived as it should:</p><ul>{items}</ul>'
 
@@ -123,7 +114,8 @@ class _Page:
         ]
         lead = (
             f"<p>{totals['objects_ok']} of {totals['objects']} objects; "
-            f"{totals['passes_used']} of {totals['passes']} passes used; from "
+            f"{totals['passes']} passes, {totals['passes_planned']} planned, "
+            f"{totals['passes_used']} used; from "
             f"{escape(dtn_to_iso(self._sky.start_ms))} for {self._scenario.duration_h:g} h; the "
             f"work was over after {hours_text(result.ended_s)}; seed {result.seed}.</p>"
         )

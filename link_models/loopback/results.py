@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+Direction = Literal["up", "down", "across"]
+"""Of a link: from a station, to a station, or between satellites."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,38 @@ class JobRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficRow:
+    """A traffic task from end to end."""
+
+    task: str
+    count: int
+    share_min: float
+    """The share that had to arrive."""
+
+    handed_over: int
+    refused: int
+    """Not taken: the sender's store was full."""
+
+    arrived: int
+    wrong: int
+    """Bundles that arrived twice, altered or at the wrong node."""
+
+    bytes_sent: int
+    bytes_arrived: int
+    p50_s: float | None
+    """Half of what arrived took no longer than this from handing over to delivery, seconds."""
+
+    p90_s: float | None
+    p99_s: float | None
+    max_s: float | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether enough arrived, and nothing that should not have."""
+        return not self.wrong and self.arrived >= self.share_min * self.count
+
+
+@dataclass(frozen=True, slots=True)
 class Volume:
     """Octets of one direction in a time."""
 
@@ -105,6 +141,9 @@ class PassRow:
     rise_s: float
     set_s: float
     max_elevation_deg: float
+    planned: bool
+    """Whether an antenna was given to it."""
+
     blackouts: int
     blackout_s: float
     up: Volume
@@ -122,8 +161,10 @@ class DirectionRow:
 
     source: str
     destination: str
-    up: bool
+    kind: Direction
     passes: int
+    """Passes; for a link between satellites 1, the whole run."""
+
     passes_used: int
     capacity: float
     capacity_wanted: float
@@ -172,14 +213,20 @@ class Series:
     """Samples in virtual time: more within passes, fewer between."""
 
     time_s: Floats
-    on_air: dict[tuple[str, str], Floats]
+    on_air: Mapping[tuple[str, str], Floats]
     """Octets that have arrived so far, by (from, to)."""
 
-    data: dict[tuple[str, str], Floats]
+    data: Mapping[tuple[str, str], Floats]
     """Octets of complete LTP blocks so far, by (from, to)."""
 
-    queue: dict[str, Floats]
+    queue: Mapping[str, Floats]
     """Octets that wait in each node to be forwarded, those under way included."""
+
+    repaired: Mapping[tuple[str, str], Floats]
+    """Packets that erasure coding has repaired so far, by (from, to)."""
+
+    latency_s: dict[str, Floats] = field(default_factory=dict)
+    """Seconds from handing over to delivery of each bundle that arrived, by traffic task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +258,7 @@ class Result:
     """What did not arrive or was wrong, and why; empty when all is well."""
 
     series: Series
+    traffic: tuple[TrafficRow, ...] = ()
     wall_s: float = field(default=0.0, compare=False)
     """Seconds of computing; never written to a file."""
 
@@ -226,20 +274,22 @@ class Result:
 
     def totals(self) -> dict[str, Any]:
         """The summary figures."""
-        ups = [row for row in self.directions if row.up]
-        downs = [row for row in self.directions if not row.up]
+        ways: dict[Direction, list[DirectionRow]] = {"up": [], "down": [], "across": []}
+        for row in self.directions:
+            ways[row.kind].append(row)
         return {
             "objects": len(self.objects),
             "objects_ok": sum(row.ok for row in self.objects),
             "passes": len(self.passes),
+            "passes_planned": sum(row.planned for row in self.passes),
             "passes_used": sum(row.used for row in self.passes),
-            "up": self._way(ups),
-            "down": self._way(downs),
-        }
+            "bundles": sum(row.count for row in self.traffic),
+            "bundles_arrived": sum(row.arrived for row in self.traffic),
+        } | {kind: self._way(rows, kind) for kind, rows in ways.items()}
 
-    def _way(self, rows: list[DirectionRow]) -> dict[str, Any]:
-        ways = {(row.source, row.destination) for row in rows}
-        sources = {source for source, _ in ways}
+    def _way(self, rows: list[DirectionRow], kind: Direction) -> dict[str, Any]:
+        # What a satellite sends goes down in the end, over however many others.
+        sources = {row.source for row in rows} if kind != "across" else set()
         moved = [one for one in self.objects if one.source in sources]
         wanted = sum(row.capacity_wanted for row in rows)
         wanted_s = sum(row.wanted_s for row in rows)
@@ -270,6 +320,7 @@ class Result:
             "totals": self.totals(),
             "jobs": [_plain(row) | {"latency_s": _short(row.latency_s)} for row in self.jobs],
             "objects": [_plain(row) | {"ok": row.ok} for row in self.objects],
+            "traffic": [_plain(row) | {"ok": row.ok} for row in self.traffic],
             "passes": [_plain(row) | {"used": row.used} for row in self.passes],
             "directions": [
                 _plain(row) | {"efficiency": rounded(row.efficiency)} for row in self.directions

@@ -14,12 +14,12 @@ from typing import Any
 from link_models.clock import VirtualLoop, run_virtual
 from link_models.loopback.code import Code, InputFile, collect_input, load_code
 from link_models.loopback.observe import AFTER_PASS_S, Observer, Watch
-from link_models.loopback.results import JobRow, ObjectRow, Result
-from link_models.loopback.scenario import JobTask, Scenario
-from link_models.loopback.sky import Sky, make_sky
+from link_models.loopback.results import JobRow, ObjectRow, Result, TrafficRow
 from link_models.loopback.workload import HandlerLog, Workload, sha256_of
 from link_models.loopback.world import World
 from link_models.rng import Streams
+from link_models.scenario import JobTask, Scenario
+from link_models.sky import Sky, make_sky
 from stack.services.files.source import walk_folder
 from stack.services.jobs import JobContext, JobFailed, JobLimits
 from stack.services.jobs.messages import OUTPUTS_MAX
@@ -101,7 +101,7 @@ class _Whole:
                 await stack.enter_async_context(node)
             workload.listen()
             await _either(workload.run(), observer.run())
-            observer.sample()
+            observer.sample(everything=True)
             ended_s = world.now_s()
             passes = observer.pass_rows()
             directions = observer.direction_rows(passes)
@@ -110,6 +110,9 @@ class _Whole:
             # Handlers may wait in virtual time: everything else is counted before.
             references = await self._references(workload)
             objects, jobs = workload.rows(references)
+            traffic = workload.traffic.rows()
+            series = observer.series()
+            series.latency_s.update(workload.traffic.latencies())
             return Result(
                 title=self._scenario.title,
                 seed=self._seed,
@@ -122,8 +125,9 @@ class _Whole:
                 directions=directions,
                 counters=counters,
                 events=events,
-                problems=_problems(workload, objects, jobs, references),
-                series=observer.series(),
+                problems=_problems(workload, objects, jobs, traffic, references),
+                series=series,
+                traffic=traffic,
             )
 
     async def _references(self, workload: Workload) -> dict[str, dict[str, str]]:
@@ -159,11 +163,12 @@ def _problems(
     workload: Workload,
     objects: Sequence[ObjectRow],
     jobs: Sequence[JobRow],
+    traffic: Sequence[TrafficRow],
     references: dict[str, dict[str, str]],
 ) -> tuple[str, ...]:
     """What is not as it should be, and why."""
     found: list[str] = []
-    if not objects:
+    if not objects and not traffic:
         found.append("nothing was sent: the scenario has no work, or its jobs have no input")
     for job in jobs:
         if job.state != "finished":
@@ -183,6 +188,12 @@ def _problems(
             found.append(
                 f"{what} is wrong: expected SHA-256 {row.sha256_expected or 'nothing'}, "
                 f"got {row.sha256_arrived or 'nothing'}"
+            )
+    for flow in traffic:
+        if not flow.ok:
+            found.append(
+                f"traffic {flow.task}: {flow.arrived} of {flow.count} bundles arrived, {flow.wrong}"
+                f" wrong ones, {flow.refused} were refused for want of room"
             )
     found += [f"task {name} had not ended when the run did" for name in workload.unfinished()]
     if len(found) > PROBLEMS_MAX:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
-from pathlib import Path
 
 from link_models.loopback.plots import hours_text
 from link_models.loopback.results import (
@@ -16,10 +14,16 @@ from link_models.loopback.results import (
     Volume,
     share_of,
 )
-from link_models.loopback.scenario import DirectionConfig, Scenario
-from link_models.loopback.sky import Sky
 from link_models.loopback.world import short_name
+from link_models.report.page import percent, table
+from link_models.sky import Sky
 from stack.core.clock import dtn_to_iso
+
+ROWS_MAX = 400
+"""Directions and passes listed in the report."""
+
+NODES_MAX = 12
+"""Nodes that have a column of their own."""
 
 OBJECTS_MAX = 2000
 """Objects listed in the report; results.json has them all."""
@@ -28,9 +32,8 @@ OBJECTS_MAX = 2000
 class Tables:
     """Tables of one result."""
 
-    def __init__(self, result: Result, scenario: Scenario, sky: Sky) -> None:
+    def __init__(self, result: Result, sky: Sky) -> None:
         self._result = result
-        self._scenario = scenario
         self._sky = sky
 
     def jobs(self) -> str:
@@ -122,8 +125,12 @@ class Tables:
             "FEC repaired",
             "FEC blocks given up",
         )
-        rows = [self._direction(row) for row in self._result.directions]
-        return table(head, rows, numbers=tuple(range(2, len(head))))
+        listed = self._result.directions
+        if len(listed) > ROWS_MAX:
+            listed = tuple(sorted(listed, key=lambda row: -row.data_received)[:ROWS_MAX])
+        rows = [self._direction(row) for row in listed]
+        more = _more(len(self._result.directions) - len(listed), "directions with less traffic")
+        return table(head, rows, numbers=tuple(range(2, len(head)))) + more
 
     def _direction(self, row: DirectionRow) -> Sequence[str]:
         return (
@@ -163,9 +170,13 @@ class Tables:
             "down datagrams MB",
             "down bundles MB",
         )
-        rows = [self._pass(row) for row in self._result.passes]
-        classes = ["" if row.used else "unused" for row in self._result.passes]
-        return table(head, rows, numbers=tuple(range(2, len(head))), classes=classes)
+        listed = self._result.passes
+        if len(listed) > ROWS_MAX:
+            listed = tuple(row for row in listed if row.used)[:ROWS_MAX]
+        rows = [self._pass(row) for row in listed]
+        classes = ["" if row.used else "unused" for row in listed]
+        more = _more(len(self._result.passes) - len(listed), "passes")
+        return table(head, rows, numbers=tuple(range(2, len(head))), classes=classes) + more
 
     def _pass(self, row: PassRow) -> Sequence[str]:
         return (
@@ -183,67 +194,57 @@ class Tables:
 
     # ---- the rest --------------------------------------------------------------------------
 
-    def setup(self) -> str:
-        """What the scenario says."""
-        places = [
+    def traffic(self) -> str:
+        """Generated traffic by task."""
+        rows = [
             (
-                short_name(one.id),
-                f"{one.latitude_deg:.4f}, {one.longitude_deg:.4f}, {one.altitude_m:.0f} m",
-                f"above {one.mask_deg:g}°",
-                one.owner,
-                one.jurisdiction,
+                row.task,
+                f"{row.count:,}",
+                f"{row.bytes_sent / 1e6:,.2f}",
+                f"{row.handed_over:,}",
+                f"{row.refused:,}",
+                f"{row.arrived:,}",
+                f"{row.wrong:,}",
+                *(
+                    "–" if value is None else hours_text(value)
+                    for value in (row.p50_s, row.p90_s, row.p99_s, row.max_s)
+                ),
             )
-            for one in self._scenario.stations
+            for row in self._result.traffic
         ]
-        flying = [
-            (
-                short_name(one.id),
-                one.name,
-                Path(one.elements).name,
-                dtn_to_iso(self._sky.satellites[one.id].epoch_ms),
-            )
-            for one in self._scenario.satellites
-        ]
-        radios = [
-            (
-                ", ".join(map(short_name, radio.stations)) or "all stations",
-                way,
-                _rates(direction),
-                _losses(direction),
-                _coding(direction),
-                f"{radio.blackouts.per_hour:g} an hour, {radio.blackouts.mean_s:g} s "
-                f"({radio.blackouts.shape})"
-                if radio.blackouts.per_hour
-                else "none",
-            )
-            for radio in self._scenario.radios
-            for way, direction in (("up", radio.up), ("down", radio.down))
-        ]
-        ground = [
-            (
-                *map(short_name, link.between),
-                f"{link.rate_bps / 1e6:g} Mbit/s",
-                f"{link.delay_ms:g} ms",
-            )
-            for link in self._scenario.terrestrial
-        ]
-        protect = (
-            "Every bundle is encrypted (AES-256-GCM) and authenticated (HMAC-SHA2) by BPSec."
-            if self._scenario.protect
-            else "Bundles are not encrypted in this run."
+        head = (
+            "traffic",
+            "bundles",
+            "MB",
+            "taken",
+            "refused",
+            "arrived",
+            "wrong",
+            "half within",
+            "90 %",
+            "99 %",
+            "all",
         )
-        return "\n".join(
-            (
-                f"<p>{protect} The nodes are whole Orbitferry nodes: bundle protocol 7, LTP, "
-                "FECFRAME, contact-graph routing, file and job services; only clock, randomness, "
-                "sockets and disks of stores are simulated. Nodes know the contact plan, and "
-                "nothing of blackouts.</p>",
-                table(("station", "place", "mask", "owner", "law"), places),
-                table(("satellite", "orbit of", "elements", "epoch"), flying),
-                table(("radio", "way", "rate by elevation", "loss", "FEC", "blackouts"), radios),
-                table(("ground link", "", "rate", "delay"), ground) if ground else "",
-            )
-        )
+        return table(head, rows, numbers=tuple(range(1, len(head)))) if rows else ""
+
+    def events(self) -> str:
+        """How often what happened, by node; folded away where that is much."""
+        nodes = [node for node, events in self._result.events.items() if events]
+        names = sorted({name for node in nodes for name in self._result.events[node]})
+        if not names:
+            return ""
+        events = self._result.events
+        head: tuple[str, ...]
+        rows: list[tuple[str, ...]]
+        if len(nodes) > NODES_MAX:
+            head = ("event", "all nodes")
+            rows = [
+                (name, f"{sum(events[node].get(name, 0) for node in nodes):,}") for name in names
+            ]
+        else:
+            head = ("event", *map(short_name, nodes))
+            rows = [(name, *(f"{events[node].get(name, 0):,}" for node in nodes)) for name in names]
+        return table(head, rows, numbers=tuple(range(1, len(head))))
 
     def objects(self) -> str:
         """Every object with its digests, folded away."""
@@ -290,62 +291,5 @@ def _volume(volume: Volume) -> tuple[str, str, str]:
     )
 
 
-def _rates(direction: DirectionConfig) -> str:
-    steps = ", ".join(
-        f"{rate / 1e3:,.0f} kbit/s from {elevation:.1f}°"
-        if rate < 1e6
-        else f"{rate / 1e6:,.1f} Mbit/s from {elevation:.1f}°"
-        for elevation, rate in direction.table().steps
-    )
-    return (f"{direction.preset}: " if direction.preset else "") + steps
-
-
-def _losses(direction: DirectionConfig) -> str:
-    loss = direction.loss
-    parts = []
-    if loss.good_s:
-        parts.append(
-            f"Gilbert-Elliott: {loss.good_loss:.2%} for {loss.good_s:g} s, "
-            f"{loss.bad_loss:.0%} for {loss.bad_s * 1e3:g} ms"
-        )
-    if loss.bit_error_rate:
-        parts.append(f"bit errors {loss.bit_error_rate:g}")
-    return "; ".join(parts) or "none"
-
-
-def _coding(direction: DirectionConfig) -> str:
-    fec = direction.fec
-    if fec is None:
-        return "none"
-    between = f", interleaved {fec.interleave}" if fec.interleave > 1 else ""
-    return f"Reed-Solomon {fec.k}+{fec.r}{between}"
-
-
-def mb(octets: float) -> str:
-    """Octets in megabytes."""
-    return f"{octets / 1e6:,.2f} MB"
-
-
-def percent(share: float | None) -> str:
-    """A share, or a dash for none."""
-    return "–" if share is None else f"{share:.1%}"
-
-
-def table(
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    *,
-    numbers: Sequence[int] = (),
-    classes: Sequence[str] = (),
-) -> str:
-    """A table; columns `numbers` are set to the right."""
-    mark = [' class="n"' if place in numbers else "" for place in range(len(head))]
-    lines = ["<table><tr>"]
-    lines += [f"<th{mark[place]}>{escape(text)}</th>" for place, text in enumerate(head)]
-    lines.append("</tr>")
-    for number, row in enumerate(rows):
-        kind = f' class="{classes[number]}"' if classes and classes[number] else ""
-        cells = "".join(f"<td{mark[place]}>{escape(text)}</td>" for place, text in enumerate(row))
-        lines.append(f"<tr{kind}>{cells}</tr>")
-    lines.append("</table>")
-    return "\n".join(lines)
+def _more(count: int, what: str) -> str:
+    return f'<p class="note">{count:,} more {what} in results.json.</p>' if count else ""

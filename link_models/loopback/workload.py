@@ -11,8 +11,9 @@ from pathlib import Path
 
 from link_models.loopback.code import InputFile, list_files
 from link_models.loopback.results import JobRow, ObjectRow
-from link_models.loopback.scenario import FileTask, JobTask, MessageTask, Scenario
+from link_models.loopback.traffic import Traffic
 from link_models.loopback.world import World
+from link_models.scenario import FileTask, JobTask, MessageTask, Scenario
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError
 from stack.ports.application import BundleId
@@ -102,11 +103,13 @@ class Workload:
         self._finished: set[str] = set()
         self._changed = asyncio.Event()
         self._digests: dict[Path, str] = {}
+        self.traffic = Traffic(world)
 
     # ---- while it runs ---------------------------------------------------------------------
 
     def listen(self) -> None:
         """Note what arrives; once the nodes run."""
+        self.traffic.listen()
         for node_id, node in self._world.nodes.items():
 
             def arrived(event: FileEvent, node_id: str = node_id) -> None:
@@ -118,12 +121,15 @@ class Workload:
             node.services.files.listen(arrived)
 
     def progress(self) -> tuple[int, int]:
-        """Objects that have arrived, and those known to be under way or there."""
+        """Objects and generated bundles that have arrived, and those known to be under way, still
+        to be sent, or there."""
         known = [one for one in self._objects if one.row.kind != "message"]
         arrived = len(self._arrivals)
         messages = len(self._objects) - len(known)
         waiting = sum(one.row.arrived_s is None for one in self._messages.values())
-        return arrived + messages - waiting, max(arrived, len(known)) + messages
+        there, all_traffic = self.traffic.progress()
+        expected = max(arrived, len(known)) + messages + all_traffic
+        return arrived + messages - waiting + there, expected
 
     async def run(self) -> None:
         """Do all tasks; returns when each has come to its end."""
@@ -134,6 +140,7 @@ class Workload:
                 for collect in (self._collect_files(node_id), self._collect_messages(node_id))
             ]
             tasks = [group.create_task(self._task(task)) for task in self._scenario.tasks]
+            tasks.append(group.create_task(self.traffic.run()))
             for task in tasks:
                 await task
             for collector in collectors:

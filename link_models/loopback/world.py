@@ -11,21 +11,10 @@ from typing import Any
 
 from link_models.channel import ChannelConfig, Delay, always_up
 from link_models.clock import VirtualClock, VirtualLoop
-from link_models.loopback.scenario import DirectionConfig, LossConfig, Scenario
-from link_models.loopback.sky import Pair, Sky
-from link_models.loss import (
-    AnyOf,
-    BitErrors,
-    Blackouts,
-    GilbertElliott,
-    LossFactory,
-    LossModel,
-    NoLoss,
-    Rng,
-)
 from link_models.network import VirtualNetwork, VirtualPort
 from link_models.rng import Streams
-from stack.contacts.plan import Plan
+from link_models.scenario import DirectionConfig, Scenario
+from link_models.sky import Sky, SkyLink, Way
 from stack.core.clock import MILLISECOND, SECOND
 from stack.engines.ltp import LtpConfig
 from stack.fec.config import FecConfig
@@ -75,8 +64,7 @@ class Tuning:
 
 def tune(direction: DirectionConfig, segment_bytes: int) -> Tuning:
     """Times and sizes for the rates of a direction."""
-    steps = direction.table().steps
-    slow_bps, fast_bps = steps[0][1], steps[-1][1]
+    slow_bps, fast_bps = direction.rate_min_bps, direction.rate_max_bps
     bits = 8 * (segment_bytes + IP_UDP_BYTES)
     slow_ns, fast_ns = bits * SECOND / slow_bps, bits * SECOND / fast_bps
     queue_bytes = direction.queue_bytes or max(QUEUE_BYTES_MIN, round(fast_bps * 0.1 / 8))
@@ -128,7 +116,7 @@ class World:
         self.channels: dict[tuple[str, str], VirtualPort] = {}
         """What sends from one node to another, by (from, to)."""
         self.events: dict[str, Counter[str]] = {}
-        self._streams = streams
+        self.streams = streams
         self._network = VirtualNetwork(loop, streams)
         self._links: dict[str, list[LinkConfig]] = {}
         places = scenario.node_ids
@@ -137,11 +125,11 @@ class World:
         self._keys = root / "keys.toml"
         if scenario.protect:
             new_key_file(self._keys, streams.entropy("keys"), "loopback")
-        for pair in sky.pairs:
-            self._join(pair)
-        for link in scenario.terrestrial:
-            self._join_on_ground(*link.between, link.rate_bps, link.delay_ms)
-        flying = {one.id for one in scenario.satellites}
+        for link in sky.links:
+            self._join(link)
+        for wire in scenario.terrestrial:
+            self._join_on_ground(*wire.between, wire.rate_bps, wire.delay_ms)
+        flying = sky.satellites
         for one in places:
             self.nodes[one] = self._node(one, handlers if one in flying else {})
 
@@ -155,17 +143,13 @@ class World:
 
     # ---- links -----------------------------------------------------------------------------
 
-    def _join(self, pair: Pair) -> None:
-        station, satellite, radio = pair.station, pair.satellite, pair.radio
-        up, down = (tune(one, radio.segment_bytes) for one in (radio.up, radio.down))
-        forward = _channel(pair, radio.up, up, down=False)
-        backward = _channel(pair, radio.down, down, down=True)
-        self._connect(station, satellite, forward, backward)
-        for own, peer, sends, receives, direction in (
-            (station, satellite, up, down, radio.up),
-            (satellite, station, down, up, radio.down),
-        ):
-            ltp, fec = self._engines(own, peer, radio.segment_bytes, sends, receives, direction)
+    def _join(self, link: SkyLink) -> None:
+        ways = link.forward, link.backward
+        there, back = (tune(way.config, link.segment_bytes) for way in ways)
+        self._connect(link.a, link.b, _channel(link, ways[0], there), _channel(link, ways[1], back))
+        for way, sends, receives in ((ways[0], there, back), (ways[1], back, there)):
+            own, peer = way.source, way.destination
+            ltp, fec = self._engines(own, peer, link.segment_bytes, sends, receives, way.config)
             self._links.setdefault(own, []).append(
                 LinkConfig(name=short_name(peer), peer=peer, scheduled=True, ltp=ltp, fec=fec)
             )
@@ -252,7 +236,7 @@ class World:
 
         environment = Environment(
             clock=VirtualClock(self.loop, dtn_start_ms=self.sky.start_ms),
-            entropy=self._streams.entropy(f"node/{node_id}"),
+            entropy=self.streams.entropy(f"node/{node_id}"),
             open_port=open_port,
             threads=False,
         )
@@ -265,61 +249,17 @@ class World:
             config,
             handlers=handlers,
             environment=environment,
-            plan=self._plan_for(node_id),
+            plan=self.sky.plan,
             trace=trace,
         )
 
-    def _plan_for(self, node_id: str) -> Plan:
-        """The plan without the node's own unscheduled links, which it knows from its links."""
-        always = {link.peer for link in self._links.get(node_id, []) if not link.scheduled}
-        if not always:
-            return self.sky.plan
 
-        def known(a: str, b: str) -> bool:
-            return (a == node_id and b in always) or (b == node_id and a in always)
-
-        plan = self.sky.plan
-        return Plan(
-            [one for one in plan.contacts if not known(one.source, one.destination)],
-            [one for one in plan.ranges if not known(one.source, one.destination)],
-        )
-
-
-def _channel(
-    pair: Pair, direction: DirectionConfig, tuning: Tuning, *, down: bool
-) -> ChannelConfig:
-    windows = pair.down if down else pair.up
+def _channel(link: SkyLink, way: Way, tuning: Tuning) -> ChannelConfig:
     return ChannelConfig(
-        windows=windows,
-        delay=pair.delay,
+        windows=way.windows,
+        delay=link.delay,
         queue_bytes=tuning.queue_bytes,
         overhead_bytes=IP_UDP_BYTES,
-        loss=_loss(direction.loss, pair.blackouts),
+        rules=way.rules,
         coalesce_ns=tuning.coalesce_ns,
     )
-
-
-def _loss(config: LossConfig, blackouts: Blackouts) -> LossFactory:
-    """The losses of one direction; blackouts are common to both."""
-
-    def make(rng: Rng) -> LossModel:
-        models: list[LossModel] = []
-        if blackouts.intervals_ns:
-            models.append(blackouts)
-        if config.good_s:
-            models.append(
-                GilbertElliott(
-                    rng,
-                    good_s=config.good_s,
-                    bad_s=config.bad_s,
-                    good_loss=config.good_loss,
-                    bad_loss=config.bad_loss,
-                )
-            )
-        if config.bit_error_rate:
-            models.append(BitErrors(rng, config.bit_error_rate, IP_UDP_BYTES))
-        if not models:
-            return NoLoss()
-        return models[0] if len(models) == 1 else AnyOf(*models)
-
-    return make

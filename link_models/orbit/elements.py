@@ -32,7 +32,8 @@ def parse_elements(text: str, *, origin: str = "elements") -> list[Satellite]:
         return parse_omm_xml(body, origin=origin)
     if body.startswith(("[", "{")):
         return parse_omm_json(body, origin=origin)
-    if "MEAN_MOTION" in body[:4096].partition("\n")[0]:
+    header = {key.strip('" \r') for key in body[:4096].partition("\n")[0].split(",")}
+    if {"EPOCH", "MEAN_MOTION"} <= header:
         return parse_omm_csv(body, origin=origin)
     return parse_tle(text.removeprefix("\ufeff"), origin=origin)
 

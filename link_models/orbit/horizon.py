@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 
-from link_models.orbit.geometry import Bools, Floats, Ints, Look, Sight, Station
-from link_models.orbit.roots import TOLERANCE_MS, bracketed_roots
+from link_models.orbit.geometry import Floats, Ints, Look, Sight, Station
+from link_models.orbit.spans import Spans, cut_where
+
+__all__ = ["Spans", "cut_by_horizon", "cut_spans", "mask_deg"]
 
 OBSTACLE_STEP_MS = 1000.0
 """Sampling of a pass against obstacles.  A gap or an obstacle that the satellite crosses in less
 may be overlooked; a low orbit moves by up to 1 deg of azimuth in it, more near the zenith."""
-
-CUT_SAMPLES = 500_000
-"""Samples worked on at a time: some 100 MB."""
-
-SPAN_MS_MIN = 1.0
-"""Shorter passes cannot be told in DTN time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spans:
-    """Periods of visibility, sorted by `pair` (satellite * stations + station)."""
-
-    pair: Ints
-    rise: Floats
-    down: Floats
-
-    def where(self, chosen: Bools | Ints) -> Spans:
-        """Some of the spans, chosen by a mask or by places."""
-        return Spans(self.pair[chosen], self.rise[chosen], self.down[chosen])
-
-    def long_enough(self) -> Spans:
-        """Those that DTN time can tell."""
-        return self.where(self.down - self.rise >= SPAN_MS_MIN)
-
-
-def spans_joined(parts: Sequence[Spans]) -> Spans:
-    """All spans of several sets, sorted."""
-    joined = Spans(
-        np.concatenate([part.pair for part in parts]),
-        np.concatenate([part.rise for part in parts]),
-        np.concatenate([part.down for part in parts]),
-    )
-    return joined.where(np.lexsort((joined.rise, joined.pair)))
 
 
 def mask_deg(station: Station, azimuth_deg: Floats) -> Floats:
@@ -73,57 +41,12 @@ def cut_spans(
 ) -> Spans:
     """The parts of the spans in which `clearance` is above zero.
 
-    Looks at least every `step_ms`: what comes and goes in less may be overlooked.
+    Looks at least every `step_ms`.  What comes and goes between two looks is found where the
+    clearance is smooth, and may be overlooked where it has corners.
     """
-    samples = np.ceil((spans.down - spans.rise) / step_ms).astype(np.intp) + 1
-    batch = np.cumsum(samples) // CUT_SAMPLES
-    parts = [
-        _cut_batch(spans.where(mine), samples[mine], clearance, sight)
-        for mine in (batch == number for number in np.unique(batch))
-    ]
-    return spans_joined([spans.where(batch < 0), *parts])
 
+    def clear(pair: Ints, times_ms: Floats) -> Floats:
+        satellite, station = np.divmod(pair, sight.stations)
+        return clearance(sight.look(satellite, station, times_ms))
 
-def _cut_batch(
-    spans: Spans,
-    samples: Ints,
-    clearance: Callable[[Look], Floats],
-    sight: Sight,
-) -> Spans:
-    first = np.cumsum(samples) - samples
-    owner = np.repeat(np.arange(len(samples)), samples)
-    place = np.arange(len(owner)) - first[owner]
-    length = (spans.down - spans.rise)[owner]
-    times = spans.rise[owner] + length * place / (samples[owner] - 1)
-    satellite, where = np.divmod(spans.pair, sight.stations)
-
-    def excess(owners: Ints, times_ms: Floats) -> Floats:
-        value = clearance(sight.look(satellite[owners], where[owners], times_ms))
-        # Where SGP4 fails nothing is seen.
-        return np.nan_to_num(value, nan=-180.0)
-
-    value = excess(owner, times)
-    free = value > 0.0
-    change = np.flatnonzero((free[1:] != free[:-1]) & (owner[1:] == owner[:-1]))
-    crossed = owner[change]
-    root = bracketed_roots(
-        lambda index, x: excess(crossed[index], x),
-        times[change],
-        times[change + 1],
-        value[change],
-        value[change + 1],
-        TOLERANCE_MS,
-    )
-    at_start, at_end = free[first], free[first + samples - 1]
-    edge_owner = np.concatenate((crossed, np.flatnonzero(at_start), np.flatnonzero(at_end)))
-    edge_time = np.concatenate((root, spans.rise[at_start], spans.down[at_end]))
-    up = np.concatenate(
-        (
-            free[change + 1],
-            np.ones(int(at_start.sum()), dtype=bool),
-            np.zeros(int(at_end.sum()), dtype=bool),
-        )
-    )
-    order = np.lexsort((edge_time, edge_owner))
-    edge_owner, edge_time, up = edge_owner[order], edge_time[order], up[order]
-    return Spans(spans.pair[edge_owner[up]], edge_time[up], edge_time[~up])
+    return cut_where(spans, clear, step_ms)

@@ -35,7 +35,9 @@ MOTION_REV_DAY_MAX = 20.0
 SGP4_EPOCH_DAY = datetime.date(1949, 12, 31).toordinal()
 """Day number (proleptic Gregorian) of the origin of SGP4's epochs."""
 
-_DTN_EPOCH_DAY = datetime.date(2000, 1, 1).toordinal()
+DTN_EPOCH_DAY = datetime.date(2000, 1, 1).toordinal()
+"""Day number of the origin of DTN time."""
+
 _EPOCH_DAYS_MIN = datetime.date(1957, 1, 1).toordinal() - SGP4_EPOCH_DAY
 _EPOCH_DAYS_MAX = datetime.date(2100, 1, 1).toordinal() - SGP4_EPOCH_DAY
 _RAD_PER_MIN = 2.0 * math.pi / 1440.0  # of one revolution per day
@@ -96,7 +98,7 @@ class MeanElements:
             self.motion_rev_day * _RAD_PER_MIN,
             math.radians(self.node_deg),
         )
-        days = self.epoch_days - (_DTN_EPOCH_DAY - SGP4_EPOCH_DAY)
+        days = self.epoch_days - (DTN_EPOCH_DAY - SGP4_EPOCH_DAY)
         return Satellite(self.name, self.catalogue_id, round(days * _DAY_MS), satrec)
 
     def _check(self, where: str) -> None:

@@ -74,3 +74,52 @@ def _next_step(a: Floats, fa: Floats, b: Floats, fb: Floats, c: Floats, fc: Floa
         )
     step: Floats = np.where(smooth & np.isfinite(quadratic), quadratic, 0.5)
     return step
+
+
+def bracketed_peaks(
+    function: Callable[[Ints, Floats], Floats],
+    points: tuple[Floats, Floats, Floats],
+    values: tuple[Floats, Floats, Floats],
+    tolerance: float,
+) -> tuple[Floats, Floats]:
+    """Where each of many functions is highest between three points, and how high.
+
+    `points` are the left, middle and right ones and `values` theirs, the middle one the highest.
+    The search for one peak ends as soon as a value above zero is found, since callers want to
+    know whether there is one; or else when the bracket is narrower than `tolerance`.
+
+    Each round looks at the vertex of the parabola through the three points, close on both sides
+    of it, and in the middle of the wider half, so that the bracket shrinks for any function.
+    """
+    x, y = np.stack(points), np.stack(values)
+    time, best = points[1].copy(), values[1].copy()
+    index = np.arange(len(time))
+    for _ in range(ROUNDS_MAX):
+        going = (best[index] <= 0.0) & (x[2] - x[0] > tolerance)
+        if not going.any():
+            break
+        index, x, y = index[going], x[:, going], y[:, going]
+        looks = _peak_looks(x, y)
+        found = function(np.repeat(index, len(looks)), looks.T.ravel()).reshape(-1, len(looks)).T
+        x, y = np.concatenate((x, looks)), np.concatenate((y, found))
+        place = np.arange(len(index))
+        top = y.argmax(axis=0)
+        at_top = x[top, place]
+        left = np.where(x < at_top, x, -np.inf).argmax(axis=0)
+        right = np.where(x > at_top, x, np.inf).argmin(axis=0)
+        chosen = np.stack((left, top, right))
+        x, y = x[chosen, place], y[chosen, place]
+        time[index], best[index] = x[1], y[1]
+    return time, best
+
+
+def _peak_looks(x: Floats, y: Floats) -> Floats:
+    """Four places in each bracket to look at, shape (4, n)."""
+    (a, b, c), (fa, fb, fc) = x, y
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        p, q = (b - a) * (fb - fc), (b - c) * (fb - fa)
+        vertex = b - 0.5 * ((b - a) * p - (b - c) * q) / (p - q)
+    edge = (c - a) / 20.0
+    vertex = np.clip(np.where(np.isfinite(vertex), vertex, b), a + 2.0 * edge, c - 2.0 * edge)
+    wider = np.where(b - a > c - b, a + b, b + c) / 2.0
+    return np.stack((vertex - edge, vertex, vertex + edge, wider))

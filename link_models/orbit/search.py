@@ -23,10 +23,13 @@ from link_models.orbit.geometry import (
     Ints,
     Sight,
     Station,
+    perigee_rate_rad_s,
+    step_grid,
 )
-from link_models.orbit.horizon import Spans, cut_by_horizon, spans_joined
+from link_models.orbit.horizon import cut_by_horizon
 from link_models.orbit.mean_elements import Satellite
 from link_models.orbit.roots import TOLERANCE_MS, bracketed_roots
+from link_models.orbit.spans import Spans, spans_joined
 
 SAMPLES_PER_REVOLUTION = 30
 """Grid samples in one revolution at perigee speed: each maximum of the elevation, one in a
@@ -140,9 +143,8 @@ class Search:
             groups.setdefault(step, []).append(index)
         parts: list[RawPasses] = []
         for step, members in sorted(groups.items()):
-            # One more sample on either side, so that every extremum in the window has neighbours.
-            samples = math.ceil((self._end - self._start) / step) + 3
-            times = self._start + step * np.arange(-1.0, samples - 1.0)
+            times = step_grid(self._start, self._end, step)
+            samples = len(times)
             width = max(1, min(self._count, BLOCK_LOOKS // samples))
             height = max(1, BLOCK_LOOKS // (samples * width))
             for top in range(0, len(members), height):
@@ -406,11 +408,7 @@ class Search:
 
 def _rate_max_rad_ms(satellite: Satellite) -> float:
     """Fastest turn of the satellite as seen from the centre of the turning Earth."""
-    satrec = satellite.satrec
-    e: float = min(satrec.ecco, 0.99)
-    perigee: float = satrec.no_kozai * (1.0 + e) ** 2 / (1.0 - e * e) ** 1.5 / 60_000.0
-    # 5 % for what SGP4 adds to the two-body motion.
-    return 1.05 * perigee + EARTH_ROTATION_RAD_S / 1000.0
+    return (perigee_rate_rad_s(satellite) + EARTH_ROTATION_RAD_S) / 1000.0
 
 
 def _merged(*parts: _Edges) -> _Edges:

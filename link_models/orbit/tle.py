@@ -38,8 +38,10 @@ _LINE_2 = re.compile(
     r"(?P<motion>[ \d]{2}\.\d{8})[ \d]{5}\d",
     re.ASCII,
 )
-# Alpha-5: the letters but I and O stand for 10 to 33 in the leading column.
-_ALPHA5 = {letter: value for value, letter in enumerate("ABCDEFGHJKLMNPQRSTUVWXYZ", start=10)}
+ALPHA5_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
+"""All but I and O: they stand for 10 to 33 in the leading column of a catalogue number."""
+
+_ALPHA5 = {letter: value for value, letter in enumerate(ALPHA5_LETTERS, start=10)}
 
 
 def tle_checksum(line: str) -> int:

@@ -17,6 +17,7 @@ from asyncio_dgram.aio import DatagramServer
 
 from stack.adapters.udp_linux import LinuxUdpPort
 from stack.adapters.udp_sockets import (
+    CALLS_MAX,
     COUNTERS,
     Address,
     Peer,
@@ -26,7 +27,14 @@ from stack.adapters.udp_sockets import (
 )
 from stack.core.errors import ConfigError
 from stack.core.train import FLOW_SOURCE, Train, single
-from stack.ports.datagram import DatagramPort, Received, Writable, ignore_received, ignore_writable
+from stack.ports.datagram import (
+    Empty,
+    Received,
+    RelayPort,
+    Writable,
+    ignore_received,
+    ignore_writable,
+)
 
 SOCKET_BUFFER_BYTES = 8 * 1024 * 1024
 """Asked of the kernel for each socket: 64 ms of 1 Gbit/s, so that a busy moment of the process
@@ -49,7 +57,7 @@ async def open_udp(
     match_port: bool = True,
     receive_buffer_bytes: int = SOCKET_BUFFER_BYTES,
     send_buffer_bytes: int = SOCKET_BUFFER_BYTES,
-) -> DatagramPort:
+) -> RelayPort:
     """Open a UDP port bound to `local` for datagrams to and from `remote`.
 
     Without `remote` the peer is whoever sends first, when `learn_peer` (an open door: use it
@@ -89,7 +97,7 @@ async def open_udp(
 
 
 class PortableUdpPort:
-    """A `stack.ports.datagram.DatagramPort` that works on every platform and event loop."""
+    """A `stack.ports.datagram.RelayPort` that works on every platform and event loop."""
 
     def __init__(
         self,
@@ -100,11 +108,12 @@ class PortableUdpPort:
         """Takes the streams (source flow first) and closes them in the end."""
         self.on_receive: Received = ignore_received
         self.on_writable: Writable = ignore_writable
+        self.on_empty: Empty | None = None
         self.local_address = local_address
         self._streams = streams
         self._peer = peer
         self._counts = dict.fromkeys(COUNTERS, 0)
-        self._queue: deque[Train] = deque()
+        self._queue: deque[Train | int] = deque()
         self._queue_bytes = 0
         self._congested = False
         self._filled = asyncio.Event()
@@ -126,6 +135,19 @@ class PortableUdpPort:
         self._filled.set()
         self._congested = self._congested or self._queue_bytes > QUEUE_BYTES_HIGH
         return not self._congested
+
+    @property
+    def remote_address(self) -> SocketAddress | None:
+        """See `RelayPort`."""
+        return self._peer.addresses[0]
+
+    def send_empty(self, flow: int) -> None:
+        """See `RelayPort.send_empty`."""
+        if len(self._queue) > CALLS_MAX:
+            self._counts["send_dropped"] += 1
+        elif not self._closed:
+            self._queue.append(flow)
+            self._filled.set()
 
     def counters(self) -> dict[str, int]:
         """Totals by the names in `stack.adapters.udp_sockets.COUNTERS`."""
@@ -149,6 +171,9 @@ class PortableUdpPort:
             await self._filled.wait()
             while self._queue:
                 train = self._queue.popleft()
+                if isinstance(train, int):
+                    await self._send_one(memoryview(b""), train)
+                    continue
                 flow = train.flow if train.flow < len(self._streams) else FLOW_SOURCE
                 for datagram in train.datagrams():
                     await self._send_one(datagram, flow)
@@ -194,7 +219,10 @@ class PortableUdpPort:
             if not (isinstance(address, tuple) and self._peer.accepts(address, flow)):
                 counts["dropped_foreign"] += 1
             elif not datagram:
-                counts["dropped_empty"] += 1
+                if self.on_empty is not None:
+                    self.on_empty(flow)
+                else:
+                    counts["dropped_empty"] += 1
             else:
                 counts["received_datagrams"] += 1
                 counts["received_bytes"] += len(datagram)

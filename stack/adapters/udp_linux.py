@@ -15,9 +15,9 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 
-from stack.adapters.udp_sockets import COUNTERS, Peer, SocketAddress
+from stack.adapters.udp_sockets import CALLS_MAX, COUNTERS, Peer, SocketAddress
 from stack.core.train import FLOW_SOURCE, Buffer, Train
-from stack.ports.datagram import Received, Writable, ignore_received, ignore_writable
+from stack.ports.datagram import Empty, Received, Writable, ignore_received, ignore_writable
 
 UDP_SEGMENT = 103  # linux/udp.h
 UDP_GRO = 104
@@ -73,13 +73,14 @@ class _Flow:
 
 
 class LinuxUdpPort:
-    """A `stack.ports.datagram.DatagramPort` over one or two UDP sockets of its own."""
+    """A `stack.ports.datagram.RelayPort` over one or two UDP sockets of its own."""
 
     def __init__(self, sockets: Sequence[socket.socket], peer: Peer) -> None:
         """Takes the sockets (non-blocking, bound; source flow first) and closes them in the end.
         Raises `NotImplementedError` on a loop without `add_reader`."""
         self.on_receive: Received = ignore_received
         self.on_writable: Writable = ignore_writable
+        self.on_empty: Empty | None = None
         self._loop = asyncio.get_running_loop()
         self._flows = [_Flow(sock, flow) for flow, sock in enumerate(sockets)]
         self._peer = peer
@@ -103,6 +104,23 @@ class LinuxUdpPort:
         if self._blocked is None:
             self._flush()
         return not self._calls
+
+    @property
+    def remote_address(self) -> SocketAddress | None:
+        """See `RelayPort`."""
+        return self._peer.addresses[0]
+
+    def send_empty(self, flow: int) -> None:
+        """See `RelayPort.send_empty`."""
+        if self._closed:
+            return
+        if len(self._calls) > CALLS_MAX:
+            self._counts["send_dropped"] += 1
+            return
+        # As any other call of one piece; `b""` is what the kernel makes an empty datagram of.
+        self._calls.append((self._flows[flow], [b""], 1, 0))
+        if self._blocked is None:
+            self._flush()
 
     def counters(self) -> dict[str, int]:
         """Totals by the names in `stack.adapters.udp_sockets.COUNTERS`."""
@@ -186,7 +204,7 @@ class LinuxUdpPort:
                 continue
             calls.popleft()
             self._pending_bytes -= octets
-            counts["sent_datagrams"] += -(-octets // size)
+            counts["sent_datagrams"] += -(-octets // size) or 1
             counts["sent_bytes"] += octets
 
     def _writable(self) -> None:
@@ -203,7 +221,7 @@ class LinuxUdpPort:
     def _drop(self, call: _Call, counter: str) -> None:
         _, _, size, octets = call
         self._pending_bytes -= octets
-        self._counts[counter] += -(-octets // size)
+        self._counts[counter] += -(-octets // size) or 1
 
     def _without_gso(self, call: _Call) -> None:
         """Queue the datagrams of a refused GSO call one by one, and ask no more for this size."""
@@ -236,7 +254,18 @@ class LinuxUdpPort:
                 counts["dropped_foreign"] += 1
                 continue
             if octets == 0 or flags & MSG_TRUNC:
-                counts["dropped_truncated" if octets else "dropped_empty"] += 1
+                if octets:
+                    counts["dropped_truncated"] += 1
+                elif self.on_empty is None:
+                    counts["dropped_empty"] += 1
+                else:
+                    if used > start:
+                        trains.append(Train(arena[start:used], size, flow.flow))
+                        start = used
+                    if trains:  # what came before it goes first
+                        self.on_receive(trains)
+                        trains = []
+                    self.on_empty(flow.flow)
                 continue
             segment = _segment_size(control, flow) if control else 0
             if not 0 < segment < octets:

@@ -19,6 +19,9 @@ SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 PAIR_ATTEMPTS = 16
 """Tries to find two neighbouring free ports when any port will do."""
 
+CALLS_MAX = 100_000
+"""Datagrams without octets that wait at most for a socket: they do not count in octets."""
+
 COUNTERS = (
     "sent_datagrams",
     "sent_bytes",

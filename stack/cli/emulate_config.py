@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeVar, get_args, get_type_hints
 
+import msgspec
+import numpy as np
+
+from link_models.channel import ChannelConfig, Delay, Window, always_up
+from link_models.emulator import (
+    Address,
+    DirectionName,
+    EmulatorConfig,
+    Link,
+    Schedule,
+    StreamFaults,
+    TcpConfig,
+    link_between,
+)
+from link_models.loss import Bernoulli, GilbertElliott, LossModel, no_loss
+from link_models.loss.config import Disturbance, Place, build
+from link_models.loss.rules import RuleFactory
+from stack.contacts.files import load_plan
+from stack.contacts.plan import Plan
+from stack.core.clock import MILLISECOND, SECOND, dtn_from_iso
 from stack.core.errors import ConfigError
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from link_models.channel import ChannelConfig, Window
-    from link_models.emulator import Address, EmulatorConfig
-    from link_models.loss import LossModel
+from stack.node.config import reject_unknown
 
 CONFIG_BYTES_MAX: Final = 4 * 1024 * 1024
 
-MILLISECOND_NS: Final = 1e6
-
 UDP_IP_BYTES: Final = 28
+
+TIMES_MS: Final = ("delay_ms", "jitter_ms", "burst_ms", "reorder_ms", "queue_ms", "coalesce_ms")
+
+TIME_MS_MAX: Final = 86_400_000.0
+"""A day: four times the light time to the farthest spacecraft."""
+
+SCENARIO_S_MAX: Final = 1e9
+"""Scenario time at most, some 30 years."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,16 +51,18 @@ class DirectionConfig:
     """One direction of the emulated link."""
 
     rate_bps: float = 0.0
-    """Bits a second, `overhead_bytes` of each datagram included; 0 means no limit."""
+    """Bits a second, `overhead_bytes` of each datagram included; 0 means no limit, or what the
+    contact plan says."""
 
     delay_ms: float = 0.0
-    """One-way delay: light time and equipment."""
+    """One-way delay: light time and equipment.  With a contact plan it is added to the plan's
+    light time."""
 
     jitter_ms: float = 0.0
     """Each datagram is delayed by a further 0 to this, in order."""
 
     loss: float = 0.0
-    """Share of datagrams lost, 0 to 1."""
+    """Share of datagrams lost, 0 to 1.  On TCP a loss is a stall."""
 
     burst_ms: float = 0.0
     """Mean length of a fade in which everything is lost; 0 loses each datagram by itself."""
@@ -55,59 +80,93 @@ class DirectionConfig:
     """Share of datagrams that arrive with wrong bits."""
 
     queue_bytes: int = 1_000_000
-    """Octets that may wait for the transmitter; what comes on top of it is dropped."""
+    """Octets that may wait for the transmitter; what comes on top of it is dropped.  TCP is not
+    read from instead."""
+
+    queue_ms: float = 0.0
+    """Longest wait for the transmitter; what would wait longer is dropped.  0: no limit but
+    `queue_bytes`."""
 
     overhead_bytes: int = UDP_IP_BYTES
     """Octets of lower layers counted with each datagram: UDP and IPv4 headers."""
 
+    cell_bytes: int = 0
+    """The link carries whole cells with so many octets of payload each (ATM: 48); 0: octets."""
+
+    cell_overhead_bytes: int = 0
+    """Octets of overhead of each cell (ATM: 5)."""
+
+    coalesce_ms: float = 0.5
+    """Datagrams that arrive within this time of each other are handed over together, when the last
+    of them arrives.  The default is below what a busy machine delays them anyway and makes fast
+    links three times cheaper; 0 gives each datagram its own time."""
+
     windows_s: tuple[tuple[float, float], ...] = ()
-    """Contacts, as seconds from the start of the emulator: [[begin, end], ...]; none means that
-    the link is always up.  What is sent outside of them is lost."""
+    """Contacts, as seconds of scenario time: [[begin, end], ...]; none means that the link is
+    always up.  Datagrams that are sent outside of them are lost, TCP waits."""
+
+    disturbances: tuple[Disturbance, ...] = ()
+    """Everything else that happens to datagrams (`[[forward.disturbances]]`), by `kind`: see
+    `docs/link-channel.md`.  Their times are scenario time."""
+
+    tcp: StreamFaults | None = None
+    """What befalls TCP connections in this direction."""
 
     def __post_init__(self) -> None:
         for name in ("loss", "reorder", "duplicate", "corrupt"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(name, f"{getattr(self, name)} is no share", "from 0 to 1")
-        for name in ("rate_bps", "delay_ms", "jitter_ms", "burst_ms", "reorder_ms"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(name, f"{getattr(self, name)} is out of range", "0 or more")
+        for name in TIMES_MS:
+            if not 0 <= getattr(self, name) <= TIME_MS_MAX:
+                value = getattr(self, name)
+                raise ConfigError(name, f"{value:g} is out of range", f"0..{TIME_MS_MAX:g}")
+        if not 0 <= self.rate_bps < math.inf:
+            raise ConfigError("rate_bps", f"{self.rate_bps} is out of range", "0 or more")
         if self.burst_ms and not 0 < self.loss < 1:
             raise ConfigError("burst_ms", "needs a loss between 0 and 1", "set loss too")
         for begin, end in self.windows_s:
             if not begin < end:
                 raise ConfigError("windows_s", f"[{begin:g}, {end:g}] is empty", "[begin, end]")
+            if not -SCENARIO_S_MAX <= begin <= end <= SCENARIO_S_MAX:
+                raise ConfigError("windows_s", f"[{begin:g}, {end:g}] is out of range")
 
-    def channel(self) -> ChannelConfig:
-        """The same for the channel.  Raises `ConfigError`."""
-        from link_models.channel import ChannelConfig, Delay
-        from link_models.loss import no_loss
-
+    def channel(
+        self, planned: Link | None = None, rules: tuple[RuleFactory, ...] = ()
+    ) -> ChannelConfig:
+        """The same for the channel; `planned` is what a contact plan says, `rules` are those of
+        its disturbances.  Raises `ConfigError`."""
         return ChannelConfig(
-            windows=self._windows(),
-            delay=Delay.constant(self.delay_ms * MILLISECOND_NS),
+            windows=self._windows(planned),
+            delay=Delay.constant(self.delay_ms * MILLISECOND) if planned is None else planned.delay,
             queue_bytes=self.queue_bytes,
+            queue_ns=round(self.queue_ms * MILLISECOND) if self.queue_ms else None,
             overhead_bytes=self.overhead_bytes,
+            cell_bytes=self.cell_bytes,
+            cell_overhead_bytes=self.cell_overhead_bytes,
             loss=self._loss_model if self.loss else no_loss,
-            jitter_ns=round(self.jitter_ms * MILLISECOND_NS),
+            jitter_ns=round(self.jitter_ms * MILLISECOND),
             reorder_probability=self.reorder,
-            reorder_ns_max=round(self.reorder_ms * MILLISECOND_NS),
+            reorder_ns_max=round(self.reorder_ms * MILLISECOND),
             duplicate_probability=self.duplicate,
             corrupt_probability=self.corrupt,
+            rules=rules,
+            coalesce_ns=round(self.coalesce_ms * MILLISECOND),
         )
 
-    def _windows(self) -> tuple[Window, ...]:
-        from link_models.channel import Window, always_up
-
-        rate = self.rate_bps or float("inf")
+    def _windows(self, planned: Link | None) -> tuple[Window, ...]:
+        rate = self.rate_bps or math.inf
+        if planned is not None:
+            if not self.rate_bps:
+                return planned.windows
+            return tuple(window._replace(rate_bps=rate) for window in planned.windows)
         if not self.windows_s:
             return always_up(rate)
         return tuple(
-            Window(round(begin * 1e9), round(end * 1e9), rate) for begin, end in self.windows_s
+            Window(round(begin * SECOND), round(end * SECOND), rate)
+            for begin, end in self.windows_s
         )
 
     def _loss_model(self, rng: np.random.Generator) -> LossModel:
-        from link_models.loss import Bernoulli, GilbertElliott
-
         if not self.burst_ms:
             return Bernoulli(rng, self.loss)
         bad_s = self.burst_ms / 1e3
@@ -115,8 +174,93 @@ class DirectionConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimeConfig:
+    """Where in its schedule the link is: scenario time, in seconds from `start`."""
+
+    plan: str = ""
+    """A contact plan in any format that `orbitferry plan` reads: the contacts and light times
+    between `a` and `b`.  Empty: the link is up as `windows_s` says."""
+
+    a: str = ""
+    """The plan's node on A's side, such as `dtn://gs1/`."""
+
+    b: str = ""
+    """The plan's node on B's side."""
+
+    start: str = ""
+    """UTC at which the emulator starts, such as `2026-10-01T12:00:00Z`: second 0 of scenario time.
+    Empty: the begin of the plan's first contact between `a` and `b`."""
+
+    offset_s: float = 0.0
+    """Scenario time when the emulator starts, if that is not 0."""
+
+    factor: float = 1.0
+    """Scenario seconds in a second: 60 shows an hour of passes in a minute, 0.1 is slow motion.
+    What gets faster is the schedule: contacts, the course of the light time, whatever has a time in
+    a disturbance.  Rates, queues and light times stay as they are."""
+
+    loop_s: float = 0.0
+    """Begin again at `offset_s` after so many seconds of scenario time; 0 never does."""
+
+    scale_delay: bool = False
+    """Divide light times by `factor` too."""
+
+    def __post_init__(self) -> None:
+        if self.plan and not (self.a and self.b):
+            raise ConfigError("a, b", "are needed with a plan", "name the nodes at both ends")
+        for name in ("offset_s", "loop_s"):
+            if not 0 <= getattr(self, name) <= SCENARIO_S_MAX:
+                raise ConfigError(name, f"{getattr(self, name)} is out of range", "0 or more")
+        if self.start:
+            _time("start", self.start)
+        self.schedule()
+
+    def schedule(self) -> Schedule:
+        """The same for the emulator.  Raises `ConfigError`."""
+        return Schedule(
+            start_ns=round(self.offset_s * SECOND),
+            factor=self.factor,
+            loop_ns=round(self.loop_s * SECOND),
+            scale_delay=self.scale_delay,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationConfig:
+    """Where a station stands."""
+
+    latitude_deg: float
+    """North of the equator."""
+
+    longitude_deg: float
+    """East of Greenwich."""
+
+    def __post_init__(self) -> None:
+        if not (-90 <= self.latitude_deg <= 90 and -180 <= self.longitude_deg <= 360):
+            raise ConfigError("latitude_deg, longitude_deg", "are no place on Earth")
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a contact plan says of both directions."""
+
+    plan: Plan
+    ends: tuple[str, str]
+    """The nodes at A and B."""
+
+    zero_ms: int
+    """DTN time of second 0 of scenario time."""
+
+    def link(self, name: DirectionName, more_ms: float) -> Link:
+        """One direction, with the delay of its equipment.  Raises `ConfigError`."""
+        source, destination = self.ends if name == "forward" else self.ends[::-1]
+        more_ns = more_ms * MILLISECOND
+        return link_between(self.plan, source, destination, self.zero_ms, more_ns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmulateConfig:
-    """A link in a box between two programs, A and B, that speak UDP."""
+    """A link in a box between two programs, A and B, that speak UDP or TCP."""
 
     listen_a: str = "127.0.0.1:5001"
     """`address:port` of the box on A's side: where A sends to."""
@@ -125,16 +269,27 @@ class EmulateConfig:
     """`address:port` of the box on B's side."""
 
     peer_a: str = ""
-    """`address:port` at which A listens; empty learns it from A's first datagram."""
+    """`address:port` at which A listens; empty learns it from A's first datagram.  TCP connections
+    to `listen_b` go here; without it there are none."""
 
     peer_b: str = ""
-    """`address:port` at which B listens, likewise."""
+    """`address:port` at which B listens, likewise; TCP connections to `listen_a` go here."""
+
+    udp: bool = True
+    """Carry datagrams."""
 
     repair_port: bool = True
-    """Carry the port above each of these too: the repair flow of FECFRAME (RFC 6363 §5.2)."""
+    """Carry the UDP port above each of these too: the repair flow of FECFRAME (RFC 6363 §5.2)."""
 
     seed: int = 0
     """Of all random decisions."""
+
+    control: str = ""
+    """Path of a control socket for `orbitferry link`, relative to this file; empty: none."""
+
+    capture: str = ""
+    """Path of a pcapng file of everything that crosses the link, relative to this file; empty:
+    none.  Costs speed: datagrams then cross the link one by one."""
 
     forward: DirectionConfig = field(default_factory=DirectionConfig)
     """From A to B."""
@@ -142,20 +297,79 @@ class EmulateConfig:
     backward: DirectionConfig | None = None
     """From B to A; absent means like `forward`, with its own luck."""
 
-    def emulator(self) -> EmulatorConfig:
-        """The same for the emulator.  Raises `ConfigError`."""
-        from link_models.emulator import EmulatorConfig
+    tcp: TcpConfig | None = None
+    """Carry TCP connections between the same addresses; absent takes none."""
 
+    time: TimeConfig = field(default_factory=TimeConfig)
+    """Scenario time."""
+
+    disturbances: tuple[Disturbance, ...] = ()
+    """What happens to datagrams in both directions (`[[disturbances]]`): those of each direction
+    come on top of it.  Outages, slots and weather are the same for both."""
+
+    station: StationConfig | None = None
+    """Where the station stands, for disturbances that are weather."""
+
+    folder: str = ""
+    """Where files of disturbances are looked for, relative to this file.  Empty: where it is."""
+
+    def emulator(self, planned: Planned | None = None) -> EmulatorConfig:
+        """The same for the emulator; `planned` is what `plan` has read.  Raises `ConfigError`."""
+        backward = self.direction("backward")
         return EmulatorConfig(
             listen_a=_address("listen_a", self.listen_a),
             listen_b=_address("listen_b", self.listen_b),
             peer_a=_address("peer_a", self.peer_a) if self.peer_a else None,
             peer_b=_address("peer_b", self.peer_b) if self.peer_b else None,
-            forward=self.forward.channel(),
-            backward=None if self.backward is None else self.backward.channel(),
+            forward=self.channel("forward", planned),
+            backward=self.channel("backward", planned),
+            udp=self.udp,
             repair_port=self.repair_port,
+            tcp=self.tcp,
+            forward_faults=self.forward.tcp,
+            backward_faults=backward.tcp,
+            schedule=self.time.schedule(),
             seed=self.seed,
         )
+
+    def direction(self, name: DirectionName) -> DirectionConfig:
+        """One direction; B to A is like A to B unless it says otherwise."""
+        return self.forward if name == "forward" else self.backward or self.forward
+
+    def channel(self, name: DirectionName, planned: Planned | None) -> ChannelConfig:
+        """The channel of one direction.  Raises `ConfigError`."""
+        direction = self.direction(name)
+        link = None if planned is None else planned.link(name, direction.delay_ms)
+        place = None
+        if self.station is not None:
+            place = Place(self.station.latitude_deg, self.station.longitude_deg)
+        rules = build(
+            self.disturbances + direction.disturbances,
+            scope="link",
+            place=place,
+            folder=Path(self.folder),
+        )
+        return direction.channel(link, rules)
+
+    def plan(self) -> Planned | None:
+        """Read the contact plan, if there is one.  Raises `ConfigError`."""
+        time = self.time
+        if not time.plan:
+            return None
+        start_ms = _time("start", time.start) if time.start else 0
+        plan = load_plan(Path(time.plan), start_ms)
+        zero_ms = start_ms
+        if not time.start:
+            contacts = plan.between(time.a, time.b) + plan.between(time.b, time.a)
+            zero_ms = min((one.start_ms for one in contacts), default=0)
+        return Planned(plan, (time.a, time.b), zero_ms)
+
+
+def _time(key: str, text: str) -> int:
+    try:
+        return dtn_from_iso(text)
+    except ValueError:
+        raise ConfigError(key, f"{text!r} is no time", "2026-10-01T12:00:00Z") from None
 
 
 def _address(key: str, text: str) -> Address:
@@ -166,7 +380,8 @@ def _address(key: str, text: str) -> Address:
 
 
 def load_emulate_config(path: Path) -> EmulateConfig:
-    """Read and check a file.  Raises `ConfigError` that names file and key."""
+    """Read and check a file; relative paths in it count from where it is.  Raises `ConfigError`
+    that names file and key."""
     try:
         if path.stat().st_size > CONFIG_BYTES_MAX:
             raise ConfigError(str(path), "too large for a configuration", "is it the right file?")
@@ -176,29 +391,50 @@ def load_emulate_config(path: Path) -> EmulateConfig:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(str(path), f"not TOML: {error}") from None
     try:
-        return parse_emulate_config(data)
+        config = parse_emulate_config(data)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.key}", error.message, error.remedy) from None
+    base = path.resolve().parent
+    return replace(
+        config,
+        folder=str(base / config.folder),
+        control=str(base / config.control) if config.control else "",
+        capture=str(base / config.capture) if config.capture else "",
+        time=replace(config.time, plan=str(base / config.time.plan) if config.time.plan else ""),
+    )
 
 
 def parse_emulate_config(data: dict[str, Any]) -> EmulateConfig:
     """A configuration from a mapping.  Raises `ConfigError` that names the key."""
-    import msgspec
-
-    from stack.node.config import reject_unknown
-
     reject_unknown(data, EmulateConfig, "")
-    where = ""
+    return _converted(data, EmulateConfig)
+
+
+def changed(config: DirectionConfig, changes: dict[str, Any]) -> DirectionConfig:
+    """A direction with some keys set anew.  Raises `ConfigError` that names the key."""
+    reject_unknown(changes, DirectionConfig, "")
+    return _converted(msgspec.to_builtins(config) | changes, DirectionConfig)
+
+
+def _converted(data: dict[str, Any], kind: type[T]) -> T:
     try:
-        for name in ("forward", "backward"):
-            if name in data:
-                where = f"{name}."
-                msgspec.convert(data[name], DirectionConfig, strict=True)
-        where = ""
-        return msgspec.convert(data, EmulateConfig, strict=True)
+        return msgspec.convert(data, kind, strict=True)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$")
-        key = where + place.rstrip("`").lstrip(".")
-        raise ConfigError(key.rstrip(".") or "configuration", message) from None
-    except ConfigError as error:  # what the values mean together
+        raise ConfigError(place.rstrip("`").lstrip(".") or "configuration", message) from None
+    except ConfigError as error:  # what values mean together; msgspec does not say in which table
+        where = _wrong_table(data, kind)
         raise ConfigError(where + error.key, error.message, error.remedy) from None
+
+
+def _wrong_table(data: dict[str, Any], kind: type[Any]) -> str:
+    """The path of the innermost table that is refused, with a dot at its end."""
+    for name, hint in get_type_hints(kind).items():
+        inner = next((one for one in get_args(hint) or (hint,) if is_dataclass(one)), None)
+        table = data.get(name)
+        if isinstance(inner, type) and isinstance(table, dict):
+            try:
+                msgspec.convert(table, inner, strict=True)
+            except ConfigError:
+                return f"{name}." + _wrong_table(table, inner)
+    return ""

@@ -24,6 +24,9 @@ STATIONS_MAX: Final = 10_000
 
 STATIONS_BYTES_MAX: Final = 16 * 1024 * 1024
 
+CARRIER_HZ_MAX: Final = 1e16
+"""Beyond the light of optical terminals (2e14 Hz)."""
+
 
 Elements = Annotated[
     Path, typer.Argument(metavar="ELEMENTS", help="TLE, or OMM as CSV, JSON or XML.")
@@ -59,6 +62,13 @@ PlanFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write a contact plan too (.json, .ionrc, .hdtn.json)."),
 ]
+Carrier = Annotated[
+    float | None,
+    typer.Option(metavar="HZ", help="Show the largest Doppler shift of this carrier, as 8.2e9."),
+]
+Dut1 = Annotated[
+    float, typer.Option(metavar="S", help="UT1-UTC in seconds; 0.1 s moves a pass by 6 ms.")
+]
 Up = Annotated[str, typer.Option(metavar="RATE", help="Uplink of the plan: a rate, or s-band-up.")]
 Down = Annotated[
     str, typer.Option(metavar="RATE", help="Downlink of the plan: a rate, or x-band-down.")
@@ -73,6 +83,8 @@ def passes(
     begin: Begin = None,
     length: Length = 86_400.0,
     mask: Mask = 5.0,
+    carrier_hz: Carrier = None,
+    dut1_s: Dut1 = 0.0,
     plan: PlanFile = None,
     up: Up = "s-band-up",
     down: Down = "x-band-down",
@@ -101,14 +113,16 @@ def passes(
     chosen = _chosen(load_elements(elements), satellite or (), elements)
     start_ms = _start(begin)
     end_ms = start_ms + round(length * 1000)
-    rows = pass_table(chosen, sites, start_ms, end_ms)
+    if carrier_hz is not None and not 0.0 < carrier_hz < CARRIER_HZ_MAX:
+        raise ConfigError("--carrier-hz", "no frequency of a carrier", "write hertz, like 8.2e9")
+    rows = pass_table(chosen, sites, start_ms, end_ms, dut1_s=dut1_s)
     if as_json:
         for row in rows:
-            emit(_as_dict(row))
+            emit(_as_dict(row, carrier_hz))
     elif rows:
-        _print(rows)
+        _print(rows, carrier_hz)
     if plan is not None:
-        _write_plan(plan, chosen, sites, (start_ms, end_ms), (up, down), as_json)
+        _write_plan(plan, chosen, sites, (start_ms, end_ms), (up, down), dut1_s, as_json)
     if not rows:
         raise CommandError(
             f"no passes within {duration_text(length)} of {dtn_to_iso(start_ms)}",
@@ -196,10 +210,10 @@ def _chosen(known: Sequence[Satellite], wanted: Sequence[str], path: Path) -> li
     return chosen
 
 
-def _as_dict(row: PassRow) -> dict[str, Any]:
+def _as_dict(row: PassRow, carrier_hz: float | None) -> dict[str, Any]:
     from stack.core.clock import dtn_to_iso
 
-    return {
+    shown: dict[str, Any] = {
         "station": row.station,
         "satellite": row.satellite,
         "rise": dtn_to_iso(row.rise_ms),
@@ -211,10 +225,14 @@ def _as_dict(row: PassRow) -> dict[str, Any]:
         "set": dtn_to_iso(row.set_ms),
         "set_azimuth_deg": row.set_azimuth_deg,
         "duration_s": row.duration_s,
+        "max_range_rate_m_s": row.max_range_rate_m_s,
     }
+    if carrier_hz is not None:
+        shown["max_doppler_hz"] = row.max_doppler_hz(carrier_hz)
+    return shown
 
 
-def _print(rows: Sequence[PassRow]) -> None:
+def _print(rows: Sequence[PassRow], carrier_hz: float | None) -> None:
     from stack.core.clock import dtn_to_iso
 
     shown = [
@@ -228,13 +246,21 @@ def _print(rows: Sequence[PassRow]) -> None:
             f"{row.rise_azimuth_deg:.0f}° {row.culmination_azimuth_deg:.0f}° "
             f"{row.set_azimuth_deg:.0f}°",
             f"{row.min_range_km:.0f} km",
+            *(() if carrier_hz is None else (_frequency_text(row.max_doppler_hz(carrier_hz)),)),
         )
         for row in rows
     ]
     heads = ("station", "satellite", "rise", "set", "length", "highest", "azimuths", "range")
-    table(heads, shown)
+    table(heads if carrier_hz is None else (*heads, "doppler"), shown)
     total_s = sum(row.duration_s for row in rows)
     say(f"{len(rows)} passes, {duration_text(total_s)} in all")
+
+
+def _frequency_text(hertz: float) -> str:
+    for unit, size in (("GHz", 1e9), ("MHz", 1e6), ("kHz", 1e3)):
+        if hertz >= size:
+            return f"±{hertz / size:.1f} {unit}"
+    return f"±{hertz:.0f} Hz"
 
 
 def _write_plan(
@@ -243,6 +269,7 @@ def _write_plan(
     stations: Sequence[Station],
     window_ms: tuple[int, int],
     rates: tuple[str, str],
+    dut1_s: float,
     as_json: bool,
 ) -> None:
     from link_models.planner import PassLink, plan_passes
@@ -254,7 +281,7 @@ def _write_plan(
     if len(nodes) < len(satellites) or len(sites) < len(stations):
         raise ConfigError("--plan", "two satellites or two stations have one name", "rename one")
     link = PassLink(uplink=up, downlink=down)
-    made = plan_passes(nodes, sites, link, *window_ms)
+    made = plan_passes(nodes, sites, link, *window_ms, dut1_s=dut1_s)
     dump_plan(made, path, reference_ms=window_ms[0])
     if not as_json:
         note(f"{path}: {len(made.contacts)} contacts, {len(made.ranges)} ranges")

@@ -19,6 +19,7 @@ from stack.cli.common import (
     size,
 )
 from stack.cli.output import emit, say, table
+from stack.cli.plan_source import Format, Kind, Reference, load_plan_file, time_of
 from stack.cli.units import duration_text, rate_text, size_text
 from stack.core.errors import ConfigError
 
@@ -28,41 +29,6 @@ if TYPE_CHECKING:
 HELP = "Show, convert and set contact plans."
 
 SHOWN: Final = 50
-
-Format = Literal["json", "toml", "hdtn", "ion"]
-
-Reference = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIME",
-        help="ISO 8601 time that relative times in the file count from. Default: now.",
-    ),
-]
-Kind = Annotated[
-    Format | None,
-    typer.Option("--format", "-f", help="Format of the file, when its name does not tell."),
-]
-
-
-def _time(text: str | None, key: str) -> int:
-    """DTN milliseconds of an ISO time, by default now."""
-    from stack.adapters.clock import SystemClock
-    from stack.core.clock import dtn_from_iso
-
-    if text is None:
-        return SystemClock().dtn_ms()
-    try:
-        return dtn_from_iso(text)
-    except ValueError:
-        raise ConfigError(
-            key, f"{text!r} is no time", "write it like 2026-10-01T12:00:00Z"
-        ) from None
-
-
-def _load(path: Path, reference: str | None, kind: Format | None) -> Plan:
-    from stack.contacts.files import load_plan
-
-    return load_plan(path, _time(reference, "--reference"), kind)
 
 
 def show(
@@ -90,7 +56,7 @@ def show(
         result = client_of(node).call("plan", limit=min(limit, 10_000))
         contacts, total = result["contacts"], result["contacts_total"]
     else:
-        plan = _load(path, reference, kind)
+        plan = load_plan_file(path, reference, kind)
         contacts = [_as_dict(plan, contact) for contact in plan.contacts[:limit]]
         total = len(plan.contacts)
     if as_json:
@@ -155,8 +121,8 @@ def convert(
     """
     from stack.contacts.files import dump_plan
 
-    plan = _load(source, reference, source_format)
-    zero = None if reference is None else _time(reference, "--reference")
+    plan = load_plan_file(source, reference, source_format)
+    zero = None if reference is None else time_of(reference, "--reference")
     dump_plan(plan, target, target_format, zero)
     counts = {"contacts": len(plan.contacts), "ranges": len(plan.ranges)}
     if as_json:
@@ -195,8 +161,8 @@ def route(
     from stack.core.clock import dtn_to_iso
     from stack.routing.router import Router
 
-    plan = _load(path, reference, kind)
-    now_ms = _time(at, "--at")
+    plan = load_plan_file(path, reference, kind)
+    now_ms = time_of(at, "--at")
     for key, name in (("FROM", origin), ("TO", destination)):
         if name not in plan.nodes:
             some = ", ".join(plan.nodes[:8]) or "none"

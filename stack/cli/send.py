@@ -23,6 +23,7 @@ from stack.cli.output import emit, say
 from stack.cli.transfers import follow
 from stack.cli.units import size_text
 from stack.core.errors import ConfigError
+from stack.ports.application import CRITICAL_PRIORITY
 
 MESSAGE_BYTES_MAX = 700_000
 """A message on standard input travels inside one line of the control socket."""
@@ -55,6 +56,14 @@ Lifetime = Annotated[
         help="How long it may take: 90s, 2h, 7d. Default: the node's own (files), 1d (messages).",
     ),
 ]
+Critical = Annotated[
+    bool,
+    typer.Option(
+        "--critical",
+        help="Send a copy over every neighbour that has a way, before all else; "
+        "the receiver gets one. Costs volume everywhere.",
+    ),
+]
 Timeout = Annotated[
     float | None,
     typer.Option(
@@ -74,6 +83,7 @@ def send(
     service: Service = None,
     lifetime: Lifetime = None,
     priority: PriorityOption = Priority.NORMAL,
+    critical: Critical = False,
     wait: Annotated[
         bool, typer.Option("--wait", "-w", help="Wait until files are delivered, with progress.")
     ] = False,
@@ -101,7 +111,7 @@ def send(
         raise ConfigError("--name", "names one file or folder", "send them one by one")
     common: dict[str, Any] = {
         "destination": destination,
-        "priority": priority.level,
+        "priority": CRITICAL_PRIORITY if critical else priority.level,
         "lifetime_s": lifetime,
     }
     if message is not None:

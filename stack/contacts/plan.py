@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, groupby
+from itertools import accumulate
 from operator import attrgetter
+from typing import Any, NamedTuple
 
 from stack.core.errors import ConfigError
 
@@ -91,7 +93,8 @@ _CONTACT_ORDER = attrgetter(
     "jurisdiction",
 )
 _RANGE_ORDER = attrgetter("source", "destination", "start_ms", "end_ms")
-_PAIR = attrgetter("source", "destination")
+_SOURCE = attrgetter("source")
+_DESTINATION = attrgetter("destination")
 
 
 def check_contact(contact: Contact, key: str) -> None:
@@ -149,8 +152,7 @@ class _Pair:
                 yield self.contacts[i]
 
 
-@dataclass(frozen=True, slots=True)
-class LightTime:
+class LightTime(NamedTuple):
     """The light time of one direction over time, as steps that each last until the next."""
 
     starts_ms: tuple[int, ...]
@@ -175,13 +177,27 @@ class Plan:
     agree are joined.
     """
 
-    __slots__ = ("_by_pair", "_inbound", "_light", "_outbound", "_pairs", "contacts", "ranges")
+    __slots__ = (
+        "_by_source",
+        "_inbound",
+        "_light",
+        "_outbound",
+        "_pairs",
+        "_spans",
+        "contacts",
+        "derived",
+        "ranges",
+    )
 
     contacts: tuple[Contact, ...]
     """Sorted by start, source, destination, end, and the rest; routes name them by place."""
 
     ranges: tuple[Range, ...]
     """Sorted by source, destination, start; disjoint within a direction."""
+
+    derived: dict[object, Any]
+    """What others have worked out of this plan, each under a key of its own, so that all who
+    share a plan share that too: a plan never changes."""
 
     def __init__(self, contacts: Iterable[Contact] = (), ranges: Iterable[Range] = ()) -> None:
         taken: list[Contact] = []
@@ -203,11 +219,13 @@ class Plan:
         self.contacts = contacts
         self.ranges = ranges
         # Indexes are built when first asked for: reading, converting and merging need none.
-        self._outbound: dict[str, dict[str, list[int]]] | None = None
+        self._by_source: dict[str, list[int]] | None = None
         self._inbound: dict[str, list[int]] | None = None
+        self._outbound: dict[str, dict[str, list[int]]] = {}
         self._pairs: dict[tuple[str, str], _Pair] = {}
-        self._by_pair: dict[tuple[str, str], list[Range]] | None = None
         self._light: dict[tuple[str, str], LightTime] = {}
+        self._spans: dict[str, dict[str, tuple[int, int]]] = {}
+        self.derived = {}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Plan):
@@ -216,6 +234,9 @@ class Plan:
 
     def __hash__(self) -> int:
         return hash((self.contacts, self.ranges))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _plan, (self.contacts, self.ranges)
 
     def __repr__(self) -> str:
         return f"Plan({len(self.contacts)} contacts, {len(self.ranges)} ranges)"
@@ -232,18 +253,34 @@ class Plan:
     def outbound(self, source: str) -> dict[str, list[int]]:
         """For each neighbour that `source` can send to, the places of those contacts in
         `contacts`, by start.  Read only."""
-        index = self._outbound
+        index = self._outbound.get(source)
         if index is None:
             index = {}
-            for i, contact in enumerate(self.contacts):
-                index.setdefault(contact.source, {}).setdefault(contact.destination, []).append(i)
-            self._outbound = index
-        return index.get(source, {})
+            contacts = self.contacts
+            for place in self.places_from(source):
+                neighbour = contacts[place].destination
+                places = index.get(neighbour)
+                if places is None:
+                    index[neighbour] = [place]
+                else:
+                    places.append(place)
+            if index:  # sources that are not in the plan must not use up memory
+                self._outbound[source] = index
+        return index
+
+    def places_from(self, source: str) -> Sequence[int]:
+        """The places in `contacts` of those in which `source` sends, by start.  Read only."""
+        index = self._by_source
+        if index is None:
+            index = defaultdict(list)
+            for place, contact in enumerate(self.contacts):
+                index[contact.source].append(place)
+            self._by_source = index = dict(index)
+        return index.get(source, ())
 
     def contacts_from(self, source: str) -> list[Contact]:
         """The contacts in which `source` sends, by start."""
-        places = sorted(i for places in self.outbound(source).values() for i in places)
-        return [self.contacts[i] for i in places]
+        return [self.contacts[i] for i in self.places_from(source)]
 
     def contacts_to(self, destination: str) -> list[Contact]:
         """The contacts in which `destination` receives, by start."""
@@ -289,6 +326,12 @@ class Plan:
                 coming.append(times[place])
         return min(coming, default=None)
 
+    def next_edge_ms(self, source: str, destination: str, at_ms: int) -> int | None:
+        """The first time after `at_ms` at which a contact of this direction begins or ends."""
+        times = self._pair(source, destination).changes
+        place = bisect_right(times, at_ms)
+        return times[place] if place < len(times) else None
+
     def owlt_ns(self, source: str, destination: str, at_ms: int) -> int:
         """One-way light time for a signal that leaves `source` at a time; see `LightTime.at`."""
         return self.light_time(source, destination).at(at_ms)
@@ -299,19 +342,37 @@ class Plan:
         light = self._light.get(pair)
         if light is not None:
             return light
-        if self._by_pair is None:
-            self._by_pair = {pair: list(group) for pair, group in groupby(self.ranges, _PAIR)}
-        entries = self._by_pair.get(pair)
-        if entries is None:
+        span = self.range_spans(source).get(destination)
+        if span is None:
             return _NO_LIGHT_TIME
         starts: list[int] = []
         owlts: list[int] = []
-        for entry in entries:
+        for entry in self.ranges[span[0] : span[1]]:
             if not owlts or owlts[-1] != entry.owlt_ns:  # each step lasts until the next
                 starts.append(entry.start_ms)
                 owlts.append(entry.owlt_ns)
         light = self._light[pair] = LightTime(tuple(starts), tuple(owlts))
         return light
+
+    def range_spans(self, source: str) -> dict[str, tuple[int, int]]:
+        """Where the ranges from `source` are in `ranges`, by destination: the first, and the one
+        after the last.  Read only."""
+        found = self._spans.get(source)
+        if found is None:
+            ranges = self.ranges
+            at = bisect_left(ranges, source, key=_SOURCE)
+            end = bisect_right(ranges, source, lo=at, key=_SOURCE)
+            found = {}
+            while at < end:
+                destination = ranges[at].destination
+                last = at + 1
+                if last < end and ranges[last].destination == destination:
+                    last = bisect_right(ranges, destination, last, end, key=_DESTINATION)
+                found[destination] = at, last
+                at = last
+            if found:  # sources that are not in the plan must not use up memory
+                self._spans[source] = found
+        return found
 
     def find(self, contact: Contact) -> int | None:
         """The place of an equal contact in `contacts`, or None."""
@@ -356,8 +417,11 @@ class Plan:
     # -- new plans -------------------------------------------------------------------------
 
     def add(self, contacts: Iterable[Contact] = (), ranges: Iterable[Range] = ()) -> Plan:
-        """A plan with more entries.  Raises `ConfigError` as the constructor does."""
+        """A plan with more entries; this one, when there are none.  Raises `ConfigError` as the
+        constructor does."""
         more = Plan(contacts, ranges)
+        if not (more.contacts or more.ranges):
+            return self
         if len(self.contacts) + len(more.contacts) > CONTACTS_MAX:
             raise ConfigError("contacts", f"more than {CONTACTS_MAX}", "split the plan")
         if len(self.ranges) + len(more.ranges) > RANGES_MAX:

@@ -8,8 +8,9 @@ from typing import Any
 
 from stack.core.clock import Clock
 from stack.core.eid import Eid
-from stack.core.errors import LocalError, StoreError
+from stack.core.errors import DecodeError, LocalError, StoreError
 from stack.core.sansio import Entropy, Trace
+from stack.core.train import Buffer
 from stack.node.effects import Effects
 from stack.ports.application import BundleId, Delivery, Endpoint, Outgoing
 from stack.ports.store import BundleStore, Committed, Op, Release, Write
@@ -21,8 +22,8 @@ and for what arrives."""
 OUTGOING_BYTES_MAX = 64 * 1024 * 1024
 """Octets that producers may have waiting in the store for a link: more would only age there."""
 
-ROOM_POLL_S = 0.25
-"""How often a producer that waits for room looks again; room comes as links drain the store."""
+ROOM_SPACING_S = 0.25
+"""A producer that waits for room looks again when something has changed, but no more often."""
 
 
 class LocalEndpoint:
@@ -125,12 +126,20 @@ class LocalPort:
         for ref, wire in zip(refs, effects.load(refs), strict=True):
             if wire is None:
                 continue
-            delivery = agent.open(ref, wire, now_ms, effects.memo(ref))
+            delivery = self._open(ref, wire, now_ms)
             if delivery is not None:
                 deliveries.append(delivery)
         if len(deliveries) < len(refs):
             effects.settle()
         return deliveries
+
+    def _open(self, ref: int, wire: Buffer, now_ms: int) -> Delivery | None:
+        effects, agent = self.effects, self.effects.agent
+        checked = not effects.remembers(ref)
+        try:
+            return agent.open(ref, wire, now_ms, effects.memo(ref), checked=checked)
+        except DecodeError:
+            return effects.again(ref, lambda octets: agent.open(ref, octets, now_ms))
 
     async def commit(
         self,
@@ -178,7 +187,8 @@ class LocalPort:
                 and outgoing + size <= OUTGOING_BYTES_MAX
             ) or not (usage.bytes or outgoing):
                 return
-            await self._sleep(ROOM_POLL_S)
+            await self.effects.change()
+            await self._sleep(ROOM_SPACING_S)
 
     def read(self, space: str, key: str) -> bytes | None:
         """One entry of durable state."""

@@ -102,6 +102,19 @@ class ContactsConfig:
     default: str = ""
     """Node id of the neighbour that takes what the plan knows no way for; empty: it waits."""
 
+    confidence_min: float = 0.0
+    """Ways that come about with less likelihood (the product of the confidence of their contacts)
+    are not used; 0 to 1.  Too high a limit leaves bundles waiting."""
+
+    confidence_wanted: float = 0.0
+    """Below this likelihood a bundle goes over several neighbours at once, as many as make it
+    likely enough that one copy arrives; 0 to 1, 0: never.  Every copy costs its volume."""
+
+    def __post_init__(self) -> None:
+        for key in ("confidence_min", "confidence_wanted"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ConfigError(f"contacts.{key}", f"{getattr(self, key)} is not in 0..1")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from stack.core.clock import Clock
-from stack.core.errors import StoreError
+from stack.core.errors import DecodeError, StoreError
 from stack.core.sansio import Trace
 from stack.core.train import Buffer
 from stack.engines.bundle_agent import BundleAgent, Deliverable, TooLarge
@@ -25,6 +26,7 @@ EXPIRE_BATCH = 1000
 """Bundles expired in one transaction, so that traffic does not wait for a large clean-up."""
 
 Done = Callable[[Committed | StoreError], None]
+T = TypeVar("T")
 
 
 class Effects:
@@ -39,21 +41,41 @@ class Effects:
         trace: Trace,
     ) -> None:
         self.agent = agent
-        self._store = store
+        self.store = store
+        self.clock = clock
+        self.on_expiry: Callable[[int], None] | None = None
+        """Called with the DTN time at which something expires that has just been stored."""
         self._writer = writer
-        self._clock = clock
         self._trace = trace
         self._cache: OrderedDict[int, Put] = OrderedDict()
         self._cache_bytes = 0
+        self._owed: list[Op] = []
+        """What the store is to forget, but could not when it was told to."""
         self._endpoints: dict[str, asyncio.Event] = {}
-        self._progress: list[Callable[[], None]] = []
-        self._room: list[asyncio.Future[None]] = []
+        self._settled: list[Callable[[], None]] = []
+        self._links: dict[Callable[[], None], None] = {}
+        """Those of the links that are up: of a thousand links few are at a time."""
+        self._waiters: list[asyncio.Future[None]] = []
 
     # ---- who waits -------------------------------------------------------------------------
 
-    def on_progress(self, callback: Callable[[], None]) -> None:
-        """Call back whenever bundles may have become ready to leave."""
-        self._progress.append(callback)
+    def on_settled(self, callback: Callable[[], None]) -> None:
+        """Call back whenever something has changed."""
+        self._settled.append(callback)
+
+    def feed(self, callback: Callable[[], None]) -> None:
+        """Call back whenever bundles may have become ready to leave, until `starve`."""
+        self._links[callback] = None
+
+    def starve(self, callback: Callable[[], None]) -> None:
+        """A link that is down wants nothing."""
+        self._links.pop(callback, None)
+
+    async def change(self) -> None:
+        """Return when something has been stored, sent or let go of."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
 
     def endpoint_event(self, service: str) -> asyncio.Event:
         """The event that is set when a bundle waits for `service`."""
@@ -66,8 +88,9 @@ class Effects:
 
         def stored(refs: list[int], evicted: list[int]) -> None:
             outcome = Committed(refs, evicted)
+            self._pay()
             self._remember(ops, outcome)
-            self.agent.committed(ops, outcome, self._clock.dtn_ms())
+            self.agent.committed(ops, outcome, self.clock.dtn_ms())
             if done is not None:
                 done(outcome)
             self.settle()
@@ -75,11 +98,18 @@ class Effects:
         def failed(error: Exception) -> None:
             self.agent.counters["store_errors"] += 1
             self._trace("store_error", {"why": str(error)})
+            self._owed += self.agent.refused(ops)
             if done is not None:
                 done(error if isinstance(error, StoreError) else StoreError(str(error)))
             self.settle()
 
         self._writer.submit(ops, stored, failed)
+
+    def _pay(self) -> None:
+        """The disk works: let it forget what it could not forget before."""
+        if self._owed:
+            ops, self._owed = self._owed, []
+            self.submit(ops)
 
     def settle(self) -> None:
         """Carry out what the agent has decided since, and wake those who can go on."""
@@ -92,25 +122,42 @@ class Effects:
             elif isinstance(event, TooLarge):
                 self._split(event)
             else:
-                refs = [ref for ref in event.refs if ref in agent.entries]
-                wires = self.load(refs)
-                if len(refs) == len(event.refs) and None not in wires:
-                    whole = [wire for wire in wires if wire is not None]
-                    self.submit(agent.reassemble(refs, whole))
+                self._reassemble(event.refs)
         ops = agent.take_ops()
         if ops:
             self.submit(ops)
-        for callback in self._progress:
+        for callback in self._links:
             callback()
+        for callback in self._settled:
+            callback()
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for future in waiters:
+                if not future.done():
+                    future.set_result(None)
 
     def _split(self, event: TooLarge) -> None:
         """Put parts in the place of a bundle that no contact can carry whole (RFC 9171 §5.8)."""
         if event.ref not in self.agent.entries:
             return
-        (wire,) = self.load([event.ref])
-        ops = None if wire is None else self.agent.split(event.ref, wire, event.bytes_max)
+        ops = self.again(event.ref, lambda wire: self.agent.split(event.ref, wire, event.bytes_max))
         if ops is not None:
             self.submit(ops)
+
+    def _reassemble(self, refs: Sequence[int]) -> None:
+        """Put a unit in the place of its fragments: those of the store, which are checked."""
+        agent = self.agent
+        if any(ref not in agent.entries for ref in refs):
+            return
+        whole = [wire for wire in self._load_all(refs) if wire is not None]
+        if len(whole) < len(refs):
+            return
+
+        def done(outcome: Committed | StoreError) -> None:
+            if isinstance(outcome, StoreError):
+                agent.not_reassembled(refs)
+
+        self.submit(agent.reassemble(refs, whole), done)
 
     def load(self, refs: Sequence[int]) -> list[Buffer | None]:
         """The octets of stored bundles: from memory, else from the store, else None (and the
@@ -121,34 +168,74 @@ class Effects:
         ]
         missing = [ref for ref, wire in zip(refs, wires, strict=True) if wire is None]
         if missing:
-            loaded = dict(zip(missing, self._load(missing), strict=True))
+            loaded = dict(zip(missing, self._load_all(missing), strict=True))
             wires = [
                 loaded[ref] if wire is None else wire for ref, wire in zip(refs, wires, strict=True)
             ]
+            if None in loaded.values():
+                self.settle()
         return wires
+
+    def remembers(self, ref: int) -> bool:
+        """Whether a bundle's octets are in memory."""
+        return ref in self._cache
 
     def memo(self, ref: int) -> object:
         """What was known of a bundle when it was stored, if it is still in memory."""
         put = self._cache.get(ref)
         return None if put is None else put.memo
 
-    def _load(self, refs: list[int]) -> list[Buffer | None]:
+    def again(self, ref: int, work: Callable[[Buffer], T]) -> T | None:
+        """`work` on the octets that the store has, after those in memory could not be read.  When
+        it raises `DecodeError` on these too, the bundle is given up."""
+        self._drop(ref)
+        (wire,) = self._load_all([ref])
+        if wire is None:
+            return None
         try:
-            return self._store.load(refs)
+            return work(wire)
+        except DecodeError as error:
+            self._lost(ref, str(error))
+            return None
+
+    def forget(self, refs: Iterable[int]) -> None:
+        """Load these from the store when they are asked for next."""
+        for ref in refs:
+            self._drop(ref)
+
+    def _load_all(self, refs: Sequence[int]) -> list[Buffer | None]:
+        try:
+            wires = self.store.load(refs)
+        except StoreError:  # one is damaged, and gone now: the others are asked for one by one
+            wires = [self._load(ref) for ref in refs]
+        for ref, wire in zip(refs, wires, strict=True):
+            if wire is None and ref in self.agent.entries:
+                self._lost(ref, "it is not in the store any more")
+        return wires
+
+    def _load(self, ref: int) -> Buffer | None:
+        try:
+            return self.store.load([ref])[0]
         except StoreError as error:
-            if len(refs) == 1:
-                self.agent.lost(refs[0], self._clock.dtn_ms())
-                self._trace("bundle_damaged", {"ref": refs[0], "why": str(error)})
-                return [None]
-        return [self._load([ref])[0] for ref in refs]
+            self._lost(ref, str(error))
+            return None
+
+    def _lost(self, ref: int, why: str) -> None:
+        self.agent.lost(ref, self.clock.dtn_ms())
+        self._trace("bundle_damaged", {"ref": ref, "why": why})
 
     def _remember(self, ops: Sequence[Op], outcome: Committed) -> None:
         refs = iter(outcome.refs)
         cache = self._cache
+        expires_ms = 0
         for op in ops:
             if isinstance(op, Put):
                 ref = next(refs)
-                if ref > 0 and len(op.wire) <= CACHE_BUNDLE_BYTES_MAX:
+                if ref <= 0:
+                    continue
+                if not 0 < expires_ms <= op.expires_ms:
+                    expires_ms = op.expires_ms
+                if len(op.wire) <= CACHE_BUNDLE_BYTES_MAX:
                     cache[ref] = op
                     self._cache_bytes += len(op.wire)
             elif isinstance(op, Release):
@@ -158,6 +245,8 @@ class Effects:
         while self._cache_bytes > CACHE_BYTES_MAX:
             _, oldest = cache.popitem(last=False)
             self._cache_bytes -= len(oldest.wire)
+        if expires_ms and self.on_expiry is not None:
+            self.on_expiry(expires_ms)
 
     def _drop(self, ref: int) -> None:
         put = self._cache.pop(ref, None)
@@ -166,7 +255,7 @@ class Effects:
 
     async def expire(self) -> None:
         """Let go of bundles whose lifetime has ended (RFC 9171 §5.5)."""
-        now_ms = self._clock.dtn_ms()
+        now_ms = self.clock.dtn_ms()
         while True:
             gone = await self._writer.expire(EXPIRE_BATCH)
             for old in gone:

@@ -11,11 +11,14 @@ from stack.adapters.mtu import path_mtu_bytes
 from stack.adapters.udp import open_udp
 from stack.core.clock import Clock
 from stack.core.errors import ConfigError
-from stack.core.sansio import Entropy
-from stack.node.config import LinkConfig
+from stack.core.sansio import Entropy, Trace
+from stack.node.config import LinkConfig, NodeConfig
 from stack.ports.datagram import DatagramPort
+from stack.storage.staged import StagingStore
+from stack.storage.writer import Disk
 
 OpenPort = Callable[[LinkConfig], Awaitable[DatagramPort]]
+OpenStore = Callable[[NodeConfig, Trace], StagingStore]
 
 
 def no_mtu(link: LinkConfig) -> int | None:
@@ -36,6 +39,13 @@ class Environment:
 
     threads: bool = True
     """False: the store commits on the event loop, as virtual time needs."""
+
+    open_store: OpenStore | None = None
+    """Opens the node's store; None opens the one that the configuration names."""
+
+    disk: Callable[[], Disk] | None = None
+    """Makes what waits for the disk in the place of a thread: a disk that is slow in virtual
+    time; None where there is nothing to wait for, or a thread to do it."""
 
     @classmethod
     def real(cls) -> Environment:

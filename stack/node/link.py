@@ -6,6 +6,8 @@ from stack.adapters.runner import Runner, Shim
 from stack.core.clock import MILLISECOND, SECOND, Clock
 from stack.core.errors import DecodeError, StoreError
 from stack.core.sansio import Trace
+from stack.core.train import Buffer
+from stack.engines.bundle_agent import Entry
 from stack.engines.ltp import (
     BlockReceived,
     Failed,
@@ -62,6 +64,7 @@ class Link:
         self.shim = shim
         self._share = share
         self.up = False
+        self._state: tuple[bool, bool, float | None] | None = None
         self._effects = effects
         self._forwarder: Forwarder = effects.agent.forwarder
         self._clock = clock
@@ -69,7 +72,6 @@ class Link:
         self._runner = Runner(engine, port, clock, turn=self._turn, shim=shim)
         self._hold_ns = 0
         self._held_until = 0
-        effects.on_progress(self._progress)
 
     def set_contact(
         self, now: int, *, tx_up: bool, rx_up: bool, rate_bps: float | None, owlt_ns: int
@@ -80,7 +82,12 @@ class Link:
         if rate_bps is not None:
             rate_bps *= self._share
         self.engine.link(now, tx_up=tx_up, rx_up=rx_up, rate_bps=rate_bps, owlt_ns=owlt_ns)
+        state = (tx_up, rx_up, rate_bps)
+        if state == self._state:
+            return  # a new light time alone gives the engine nothing to do
+        self._state = state
         if changed:
+            (self._effects.feed if tx_up else self._effects.starve)(self._progress)
             rate = rate_bps or 0.0
             fields = {"link": self.name, "rate_bps": rate, "owlt_ms": owlt_ns / MILLISECOND}
             self._trace("link_up" if tx_up else "link_down", fields)
@@ -116,7 +123,7 @@ class Link:
                 self._other(event)
         if sent:
             self._hold_ns = 0
-            effects.agent.forwarded(sent, self._clock.dtn_ms())
+            effects.agent.forwarded(sent, self._clock.dtn_ms(), self.peer)
             effects.settle()
         if self.up and self._runner.writable and now >= self._held_until:
             self._feed(now)
@@ -127,8 +134,11 @@ class Link:
                 "ltp_session_failed",
                 {"link": self.name, "bundles": len(event.refs), "why": str(event.reason)},
             )
-            self._forwarder.returned(event.refs)
+            # What was refused may have been damaged in memory: next time it comes from the store.
+            self._effects.forget(event.refs)
+            self._forwarder.returned(event.refs, self.peer)
             self._hold()
+            self._effects.settle()
         elif isinstance(event, ReportHeld):
             self._note(event)
         elif isinstance(event, SessionClosed):
@@ -150,7 +160,7 @@ class Link:
         if heard:
             agent.contact_restored(self.peer, now_ms)
         else:
-            self._forwarder.withdrawn(self.engine.withdraw(self._clock.now()))
+            self._forwarder.withdrawn(self.engine.withdraw(self._clock.now()), self.peer)
             agent.contact_failed(self.peer, now_ms)
         self._effects.settle()
 
@@ -174,22 +184,36 @@ class Link:
                 limit = agent.config.fragment_bytes
                 if limit and entry.size > limit and self._split(ref, wire, limit):
                     continue
-                departing = agent.departing(entry, wire, now_ms)
+                departing = self._departing(entry, wire, now_ms)
+                if departing is None:
+                    continue
                 if forwarder.failures(ref):
                     # What failed before goes alone, so that it takes no others down with it.
                     engine.submit_block([departing], [ref], len(departing), CLIENT_BP, now)
                 else:
                     engine.submit(departing, ref, now)
 
-    def _split(self, ref: int, wire: object, limit: int) -> bool:
+    def _departing(self, entry: Entry, wire: Buffer, now_ms: int) -> Buffer | None:
         agent = self._effects.agent
-        ops = agent.split(ref, wire, limit)  # type: ignore[arg-type]
+        try:
+            return agent.departing(entry, wire, now_ms)
+        except DecodeError:  # a bit has flipped in memory
+            return self._effects.again(
+                entry.ref, lambda octets: agent.departing(entry, octets, now_ms)
+            )
+
+    def _split(self, ref: int, wire: Buffer, limit: int) -> bool:
+        agent = self._effects.agent
+        try:
+            ops = agent.split(ref, wire, limit)
+        except DecodeError:
+            ops = self._effects.again(ref, lambda octets: agent.split(ref, octets, limit))
         if ops is None:
             return False
 
         def done(outcome: Committed | StoreError) -> None:
             if isinstance(outcome, StoreError):
-                self._forwarder.returned((ref,))
+                self._forwarder.returned((ref,), self.peer)
 
         self._effects.submit(ops, done)
         return True
@@ -214,7 +238,9 @@ class Link:
                     intact = False
                     break
                 if client != CLIENT_BP:
+                    # Nobody here takes it, or a bit has flipped: in neither case it was received.
                     agent.counters["dropped_unknown_client"] += 1
+                    intact = False
                     break
             put, offset, readable = agent.receive(data, now_ms, offset, self.peer)
             intact = intact and readable
@@ -245,6 +271,8 @@ class Link:
         received = agent.receive(event.data, self._clock.dtn_ms(), 0, self.peer)
         if received.put is not None:
             self._effects.submit([received.put])
+        else:
+            self._effects.settle()
 
     # ---- sessions on which we have reported --------------------------------------------------
 
@@ -256,9 +284,11 @@ class Link:
         session = event.session
 
         def done(outcome: Committed | StoreError) -> None:
-            if not isinstance(outcome, StoreError):
+            if isinstance(outcome, StoreError):
+                self.engine.refuse(session, self._clock.now())
+            else:
                 self.engine.report_noted(session, self._clock.now())
-                self._runner.wake()
+            self._runner.wake()
 
         self._effects.submit([Write(SPACE, self._key(session), b"")], done)
 

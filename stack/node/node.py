@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import sys
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from stack.contacts.files import load_plan
-from stack.contacts.plan import Contact, Plan, Range
+from stack.contacts.plan import Contact, Plan, Range, check_contact
 from stack.core.clock import MILLISECOND, dtn_from_iso
 from stack.core.errors import ConfigError
 from stack.core.sansio import Trace, no_trace
@@ -26,18 +25,14 @@ from stack.node.effects import Effects
 from stack.node.environment import Environment
 from stack.node.link import SPACE as LTP_SPACE
 from stack.node.link import Link
+from stack.node.upkeep import Upkeep
+from stack.routing.config import RouterConfig
 from stack.routing.forwarder import Forwarder
 from stack.services.jobs import Handler
 from stack.services.suite import Services
 from stack.storage.staged import StagingStore
 from stack.storage.writer import StoreWriter
 from stack.telemetry.jsonl import JsonLines, fan_out
-
-EXPIRY_PERIOD_S = 1.0
-"""How often the store is asked for bundles whose lifetime has ended."""
-
-RETRY_PERIODS = 30
-"""Every so many expiry periods, what has no way is looked at again."""
 
 FOREVER_MS = 1 << 47
 """End of the contacts that stand for unscheduled links (the year 6459)."""
@@ -74,6 +69,7 @@ class Node:
         self.port: LocalPort
         self.services: Services
         self._agent: BundleAgent
+        self._effects: Effects
         self._store: StagingStore
         self._contacts: ContactDriver
 
@@ -101,11 +97,12 @@ class Node:
         config, environment = self.config, self._environment
         clock = environment.clock
         trace = self.trace = self._tracer(stack)
-        self._store = build.open_store(config, trace)
+        self._store = (environment.open_store or build.open_store)(config, trace)
         stack.callback(self._store.close)
         # A store in memory has nothing to wait for, so it needs no thread to wait in.
         inline = not environment.threads or config.store.kind == "memory"
-        writer = StoreWriter(self._store, clock.dtn_ms, inline=inline, trace=trace)
+        disk = None if environment.disk is None else environment.disk()
+        writer = StoreWriter(self._store, clock.dtn_ms, inline=inline, disk=disk, trace=trace)
         stack.push_async_callback(writer.close)
         now_ms = clock.dtn_ms()
         plan = self._load_plan(now_ms)
@@ -114,6 +111,10 @@ class Node:
             plan,
             direct=[link.peer for link in config.links if not link.scheduled],
             default=config.contacts.default or None,
+            config=RouterConfig(
+                confidence_min=config.contacts.confidence_min,
+                confidence_wanted=config.contacts.confidence_wanted,
+            ),
         )
         reserved = self._store.read(AGENT_SPACE, "sequence")
         self._agent = agent = BundleAgent(
@@ -124,7 +125,7 @@ class Node:
             sequence_reserved=int.from_bytes(reserved or b"", "big"),
             trace=trace,
         )
-        effects = Effects(agent, self._store, writer, clock, trace)
+        self._effects = effects = Effects(agent, self._store, writer, clock, trace)
         restored = agent.restore(self._store.scan(), now_ms)
         self.port = LocalPort(
             self.node_id, effects, self._store, clock, environment.entropy, trace, asyncio.sleep
@@ -140,8 +141,9 @@ class Node:
         self.services = Services(self.port, config.services, Path(config.data_dir), self._handlers)
         await self.services.start()
         stack.push_async_callback(self.services.close)
-        expiry = asyncio.create_task(self._expire(effects))
-        stack.push_async_callback(_cancelled, expiry)
+        upkeep = Upkeep(effects, trace)
+        stack.push_async_callback(upkeep.close)
+        upkeep.start()
         trace("node_started", {"bundles": restored, "links": len(self.links)})
         stack.callback(trace, "node_stopped", {})
 
@@ -149,7 +151,7 @@ class Node:
         now = self._environment.clock.now()
         scheduled = [link for link in self.links.values() if link.config.scheduled]
         self._contacts = ContactDriver(
-            self.config.id, scheduled, self._environment.clock, self._agent.contact_ended
+            self.config.id, scheduled, self._environment.clock, self._contact_ended
         )
         stack.callback(self._contacts.close)
         self._contacts.follow(plan)
@@ -160,6 +162,10 @@ class Node:
                 link.set_contact(
                     now, tx_up=True, rx_up=True, rate_bps=rate or None, owlt_ns=owlt_ns
                 )
+
+    def _contact_ended(self, peer: str, now_ms: int) -> None:
+        self._agent.contact_ended(peer, now_ms)
+        self._effects.settle()
 
     def _tracer(self, stack: contextlib.AsyncExitStack) -> Trace:
         log = self.config.log
@@ -174,7 +180,7 @@ class Node:
         return fan_out(lines, self._user_trace)
 
     def _load_plan(self, now_ms: int) -> Plan:
-        """The contact plan, with unscheduled links as contacts without end."""
+        """The contact plan, with unscheduled links as contacts without end unless it has them."""
         plan = self._plan
         section = self.config.contacts
         if plan is None and section.plan:
@@ -184,23 +190,17 @@ class Node:
         contacts: list[Contact] = []
         ranges: list[Range] = []
         own = self.config.id
+        last_ms = max((contact.end_ms for contact in plan.contacts), default=0)
         for link in self.config.links:
-            if link.scheduled:
+            if link.scheduled or _always_up(plan, own, link.peer, now_ms, last_ms):
                 continue
             rate = link.rate_bps or float("inf")
             owlt_ns = round(link.owlt_ms * MILLISECOND)
             for a, b in ((own, link.peer), (link.peer, own)):
                 contacts.append(Contact(a, b, 0, FOREVER_MS, rate))
                 ranges.append(Range(a, b, 0, FOREVER_MS, owlt_ns))
-        return plan.add(contacts, ranges)
-
-    async def _expire(self, effects: Effects) -> None:
-        for count in itertools.count(1):
-            await asyncio.sleep(EXPIRY_PERIOD_S)
-            await effects.expire()
-            if count % RETRY_PERIODS == 0:
-                self._agent.retry(self._environment.clock.dtn_ms())
-                effects.settle()
+        # Nodes that add nothing share the plan, and all that is derived from it.
+        return plan.add(contacts, ranges) if contacts else plan
 
     # ---- what an operator asks -------------------------------------------------------------
 
@@ -211,6 +211,39 @@ class Node:
         whole = self._load_plan(now_ms)
         self._agent.plan_changed(whole, now_ms)
         self._contacts.follow(whole)
+        self._effects.settle()
+
+    def contact_discovered(
+        self,
+        neighbour: str,
+        until_ms: int,
+        *,
+        rate_bps: float = float("inf"),
+        owlt_ns: int = 0,
+    ) -> None:
+        """A contact with a neighbour that no plan foresaw has begun: its scheduled link comes up,
+        and bundles are routed over it, until `until_ms` (DTN) or `contact_lost`.
+
+        `rate_bps` is how fast this node may send (as it pleases, if unlimited), `owlt_ns` the
+        light time.  Raises `ConfigError` for a neighbour without a scheduled link, or a time that
+        has passed.
+        """
+        now_ms = self._environment.clock.dtn_ms()
+        check_contact(Contact(self.config.id, neighbour, now_ms, until_ms, rate_bps), "contact")
+        self._contacts.discovered(neighbour, rate_bps, until_ms, owlt_ns)
+        self._agent.contact_discovered(neighbour, rate_bps, now_ms, until_ms, owlt_ns)
+        self.trace("contact_discovered", {"neighbour": neighbour, "until_ms": until_ms})
+        self._effects.settle()
+
+    def contact_lost(self, neighbour: str) -> bool:
+        """A discovered contact is over before its time; whether there was one.  Raises
+        `ConfigError` for a neighbour without a scheduled link."""
+        found = self._agent.contact_lost(neighbour, self._environment.clock.dtn_ms())
+        self._contacts.lost(neighbour)
+        if found:
+            self.trace("contact_lost", {"neighbour": neighbour})
+            self._effects.settle()
+        return found
 
     @property
     def plan(self) -> Plan:
@@ -242,7 +275,9 @@ class Node:
         return json.dumps(self.counters(), sort_keys=True)
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+def _always_up(plan: Plan, a: str, b: str, now_ms: int, last_ms: int) -> bool:
+    """Whether a plan has a link, both ways, for as long as it goes."""
+    return all(
+        any(contact.end_ms >= last_ms for contact in plan.active(now_ms, *way))
+        for way in ((a, b), (b, a))
+    )

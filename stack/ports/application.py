@@ -15,6 +15,10 @@ from stack.core.eid import Eid
 from stack.core.train import Buffer
 from stack.ports.store import Write
 
+CRITICAL_PRIORITY = 3
+"""A critical bundle: expedited, and a copy of it goes over every neighbour that has a way to its
+destination (SABR, CCSDS 734.3-B-1 §3.2.8.1.4 b)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -27,8 +31,9 @@ class Outgoing:
     """The sending endpoint's service: the source EID is this node's with this service."""
 
     priority: int = 1
-    """0 bulk, 1 normal, 2 expedited; larger goes first.  Local to each node, as RFC 9171 has no
-    priority field: it travels in a private extension block that others may ignore."""
+    """0 bulk, 1 normal, 2 expedited, `CRITICAL_PRIORITY`; larger goes first.  Local to each node,
+    as RFC 9171 has no priority field: it travels in a private extension block that others may
+    ignore."""
 
     report_to: Eid | None = None
     report_flags: int = 0

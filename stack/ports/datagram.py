@@ -14,6 +14,9 @@ the port never writes into them again, so they may be kept, sliced and passed on
 Writable = Callable[[], None]
 """Called once after `send` has returned False, when the port takes trains again."""
 
+Empty = Callable[[int], None]
+"""Called with the flow of a datagram without any octets, in its turn among the trains."""
+
 
 class DatagramPort(Protocol):
     """An unreliable link to one peer: datagrams may be lost, doubled, reordered or damaged.
@@ -40,6 +43,30 @@ class DatagramPort(Protocol):
 
     async def close(self) -> None:
         """Stop, release the socket, drop what is queued; no callback follows.  May be repeated."""
+        ...
+
+
+class RelayPort(DatagramPort, Protocol):
+    """A datagram port that keeps apart what trains cannot: datagrams without any octets.
+
+    Protocols have no use for them; who passes on the traffic of others must not lose them.
+    """
+
+    on_empty: Empty | None
+    """Set by the user of the port; with None such datagrams are dropped and counted."""
+
+    @property
+    def local_address(self) -> tuple[str, int] | tuple[str, int, int, int]:
+        """Where the port is bound."""
+        ...
+
+    @property
+    def remote_address(self) -> tuple[str, int] | tuple[str, int, int, int] | None:
+        """Who is at the other end, None as long as nobody is."""
+        ...
+
+    def send_empty(self, flow: int) -> None:
+        """Send a datagram without octets after everything that was sent before it."""
         ...
 
 

@@ -10,28 +10,44 @@ fits, and takes the backlog of this node's own contacts into account as it drain
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from stack.contacts.plan import Plan
+from stack.contacts.plan import Contact, Plan, check_contact
 from stack.core.clock import MILLISECOND
-from stack.routing.graph import NEVER_NS, PRIORITY_LEVELS, priority_level
+from stack.routing.graph import (
+    NEVER_NS,
+    PRIORITY_LEVELS,
+    Fan,
+    Hop,
+    hop_of,
+    priority_level,
+)
 from stack.routing.route import Route
 
 
 class Books:
     """The plan in force and its bookings, shared by the routers of one node."""
 
-    __slots__ = ("clocks", "failed", "plan", "plan_version", "version")
+    __slots__ = ("clocks", "discovered", "failed", "met", "plan", "plan_version", "version")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.plan_version = 0
+        """Grows when the contacts are others: with a new plan, and when one is met or lost."""
+        self.discovered: dict[int, tuple[Contact, Hop]] = {}
+        """Contacts that no plan foresaw, by place: below 0, growing downwards, never used again."""
+        self.met = 0
+        """How many contacts were ever discovered."""
         self.version = 0
         """Grows when a contact may have become better: bounds found before it are void."""
         self.clocks: dict[int, list[int]] = {}
         """By contact and priority level, when it is free; contacts without bookings are not in."""
         self.failed: dict[int, list[int]] = {}
         """The true clocks of contacts that failed; `clocks` has NEVER_NS for them."""
+
+    def contact(self, place: int) -> Contact:
+        """The contact at a place, of the plan or discovered.  Raises `LookupError`."""
+        return self.plan.contacts[place] if place >= 0 else self.discovered[place][0]
 
     def book(self, route: Route, size_bytes: int, priority: int, now_ms: int) -> None:
         """Take a bundle's share of every contact on its route, at its priority and below.
@@ -42,8 +58,8 @@ class Books:
         top = priority_level(priority) + 1
         at_first = now_ms * MILLISECOND
         for place in self._places(route):
-            if place >= 0:
-                contact = self.plan.contacts[place]
+            if place is not None:
+                contact = self.contact(place)
                 clocks = self._of(place)
                 taken_ns = math.ceil(size_bytes * (8e9 / contact.rate_bps))
                 for level in range(top):
@@ -62,8 +78,8 @@ class Books:
         now_ns = now_ms * MILLISECOND
         first_left_ns = route.sent_ms * MILLISECOND - now_ns
         for place in self._places(route):
-            if place >= 0:
-                contact = self.plan.contacts[place]
+            if place is not None:
+                contact = self.contact(place)
                 clocks = self._of(place)
                 given_ns = math.ceil(size_bytes * (8e9 / contact.rate_bps))
                 given_ns = min(given_ns, first_left_ns)
@@ -80,7 +96,7 @@ class Books:
         `waiting_bytes[p]` is the octets waiting at priority p and above.  For links that run
         faster or slower than planned.
         """
-        contact = self.plan.contacts[place]
+        contact = self.contact(place)
         clocks = self._of(place)
         begin_ns = max(now_ms, contact.start_ms) * MILLISECOND
         for level in range(PRIORITY_LEVELS):
@@ -91,7 +107,7 @@ class Books:
 
     def residual_bytes(self, place: int, priority: int, now_ms: int) -> float:
         """Octets that a contact can still take at a priority; 0 when failed or over."""
-        contact = self.plan.contacts[place]
+        contact = self.contact(place)
         clocks = self.clocks.get(place)
         begin_ns = max(now_ms, contact.start_ms) * MILLISECOND
         if clocks is not None:
@@ -103,7 +119,7 @@ class Books:
         """Octets booked at a priority and above that no longer fit into a contact, because
         bundles of higher priority came later: that much of the lowest priority must go
         another way."""
-        contact = self.plan.contacts[place]
+        contact = self.contact(place)
         over_ns = self._of(place)[priority_level(priority)] - contact.end_ms * MILLISECOND
         if over_ns <= 0 or math.isinf(contact.rate_bps):
             return 0
@@ -121,6 +137,68 @@ class Books:
             self.clocks[place] = self.failed.pop(place)
             self.version += 1
 
+    def discover(self, contact: Contact, owlt_ns: int) -> int:
+        """A contact that no plan foresaw has begun: its place.  It takes the place of an earlier
+        one of the same direction.  Raises `ConfigError` when its fields make no sense."""
+        check_contact(contact, "contact")
+        self.lose(contact.source, contact.destination, contact.start_ms)
+        self.met += 1
+        place = -self.met
+        self.discovered[place] = contact, hop_of(place, contact, owlt_ns)
+        self.plan_version += 1
+        self.version += 1
+        return place
+
+    def lose(self, source: str, destination: str, now_ms: int) -> bool:
+        """A discovered contact of this direction is over; whether there was one.  So are others
+        whose time has come."""
+        gone = [
+            place
+            for place, (contact, _) in self.discovered.items()
+            if (contact.source, contact.destination) == (source, destination)
+            or contact.end_ms <= now_ms
+        ]
+        found = False
+        for place in gone:
+            contact, _ = self.discovered.pop(place)
+            found = found or contact.destination == destination
+            self.clocks.pop(place, None)
+            self.failed.pop(place, None)
+        if gone:
+            self.plan_version += 1
+            self.version += 1
+        return found
+
+    def under_way(self, source: str, destination: str, now_ms: int) -> list[tuple[int, Contact]]:
+        """The contacts of a direction that are under way, with their places."""
+        found = []
+        for contact in self.plan.active(now_ms, source, destination):
+            place = self.plan.find(contact)
+            assert place is not None  # it came out of this very plan
+            found.append((place, contact))
+        for place, (contact, _) in self.discovered.items():
+            pair = contact.source, contact.destination
+            if pair == (source, destination) and contact.start_ms <= now_ms < contact.end_ms:
+                found.append((place, contact))
+        return found
+
+    def place_of(self, old: int, contact: Contact) -> int | None:
+        """Where a contact is now that was at a place before; None when it is gone."""
+        if old < 0:
+            return old if old in self.discovered else None
+        return self.plan.find(contact)
+
+    def fans(self, usable: Callable[[Contact], bool] | None) -> dict[str, Fan]:
+        """The discovered contacts that a policy allows, by sending node."""
+        by_source: dict[str, list[int]] = {}
+        for place, (contact, _) in self.discovered.items():
+            if usable is None or usable(contact):
+                by_source.setdefault(contact.source, []).append(place)
+        return {
+            source: Fan(places, self.contact, lambda place: self.discovered[place][1])
+            for source, places in by_source.items()
+        }
+
     def update_plan(self, plan: Plan) -> None:
         """Put another plan in force, for all routers that share it.
 
@@ -130,7 +208,7 @@ class Books:
         moved = {
             place: new
             for place in self.clocks
-            if (new := plan.find(self.plan.contacts[place])) is not None
+            if (new := place if place < 0 else plan.find(self.plan.contacts[place])) is not None
         }
         self.clocks = {new: self.clocks[place] for place, new in moved.items()}
         self.failed = {
@@ -144,13 +222,15 @@ class Books:
         """The clocks of a contact, to be changed, whether it failed or not."""
         clocks = self.failed.get(place) or self.clocks.get(place)
         if clocks is None:
-            clocks = [self.plan.contacts[place].start_ms * MILLISECOND] * PRIORITY_LEVELS
+            clocks = [self.contact(place).start_ms * MILLISECOND] * PRIORITY_LEVELS
             self.clocks[place] = clocks
         return clocks
 
-    def _places(self, route: Route) -> Sequence[int]:
-        """Where the contacts of a route are in the plan in force; -1 for one that is gone."""
+    def _places(self, route: Route) -> Sequence[int | None]:
+        """Where the contacts of a route are now; None for one that is gone."""
         if route.plan_version == self.plan_version:
             return route.hops
-        found = (self.plan.find(contact) for contact in route.contacts)
-        return [-1 if place is None else place for place in found]
+        return [
+            self.place_of(place, contact)
+            for place, contact in zip(route.hops, route.contacts, strict=True)
+        ]

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from stack.contacts.plan import Contact, Plan
+from stack.ports.application import CRITICAL_PRIORITY
+from stack.routing.config import RouterConfig
+from stack.routing.copies import CopyTable
 from stack.routing.queue import ForwardQueue, Queued
+from stack.routing.route import Route
 from stack.routing.router import Router
 
 FAILURES_MAX = 5
@@ -18,10 +22,17 @@ PART_SHARE = 0.9
 """A bundle too large for every contact may go in parts, each of at most this share of what the
 best contact has left (lower layers need the rest), but not in crumbs."""
 
+DONE = -1
+"""`Forwarder.add` gives this for a bundle of which copies have left, and no more can."""
+
 
 class Forwarder:
     """Every bundle that this node must forward is in one of three places: waiting for a neighbour,
-    given to a link (`take`) until it is `remove`d or `returned`, or unrouted.
+    given to a link (`take`) until it is `forwarded` or `returned`, or unrouted.
+
+    A critical bundle is there once for every neighbour over which there is a way (SABR,
+    CCSDS 734.3-B-1 §3.2.8.1.4 b); so is one whose way is not likely enough to come about
+    (`RouterConfig.confidence_wanted`).
 
     `direct` are neighbours that can always be reached: what is for them needs no search.
     `default` is the neighbour that takes what the plan knows no way for.
@@ -34,27 +45,40 @@ class Forwarder:
         *,
         direct: Collection[str] = (),
         default: str | None = None,
+        config: RouterConfig | None = None,
     ) -> None:
-        self._router = Router(plan, node)
+        self._router = Router(plan, node, config=config)
         self._direct = frozenset(direct)
         self._default = default
         self._queue = ForwardQueue()
         self._given: dict[int, Queued] = {}
         self._unrouted: dict[int, int] = {}
         self._failures: dict[int, int] = {}
-        self._failed: dict[str, list[Contact]] = {}
+        self._failed: dict[str, list[tuple[int, Contact]]] = {}
+        self._copies = CopyTable()
+        self.displaced: list[int] = []
+        """Bundles that have lost their room to others of higher priority, to be taken out of here
+        and added again."""
         self.bytes_waiting = 0
-        """Octets of all bundles here, those given to links and not yet acknowledged included."""
+        """Octets of all bundles here, those given to links and not yet acknowledged included;
+        every copy counts."""
 
     @property
     def bundles_waiting(self) -> int:
-        """Number of all bundles here."""
+        """Number of all bundles here; every copy counts."""
         return len(self._queue) + len(self._given) + len(self._unrouted)
 
     @property
     def unrouted(self) -> list[int]:
         """Bundles without a way, oldest first."""
         return list(self._unrouted)
+
+    @property
+    def stranded(self) -> int:
+        """How many those are."""
+        return len(self._unrouted)
+
+    # -- bundles come ----------------------------------------------------------------------
 
     def add(
         self,
@@ -70,40 +94,112 @@ class Forwarder:
         """Find a way to `node` for a bundle, book it, and queue it; not by way of the neighbours
         in `exclude`.
 
-        Gives 0, or, when it has no way because it is too large for every contact, the octets of
-        a part that would fit.
+        Gives 0; or, when it has no way because it is too large for every contact, the octets of
+        a part that would fit; or `DONE`.  Bundles of lower priority may have lost their room to
+        this one: then they are in `displaced`.
         """
-        self.bytes_waiting += size
         if node in self._direct:
-            self._queue.push(Queued(ref, size, priority, expires_ms, node))
+            self._push(Queued(ref, size, priority, expires_ms, node))
             return 0
         router = self._router
-        route = router.route(node, size, priority, now_ms, expires_ms, exclude)
-        if route is not None:
-            router.book(route, size, priority, now_ms)
-            self._queue.push(Queued(ref, size, priority, expires_ms, route.next_hop, route))
-        elif self._default is not None and self._default not in exclude:
-            self._queue.push(Queued(ref, size, priority, expires_ms, self._default))
-        else:
-            self._unrouted[ref] = size
-            if size > PART_BYTES_MIN:
-                part = router.route(node, PART_BYTES_MIN, priority, now_ms, expires_ms, exclude)
-                if part is not None and part.volume_bytes < size:
-                    return max(PART_BYTES_MIN, int(part.volume_bytes * PART_SHARE))
+        volume = router.consumption(size)
+        wanted = router.config.confidence_wanted
+        several = priority >= CRITICAL_PRIORITY or ref in self._copies
+        if not several:
+            route = router.route(node, volume, priority, now_ms, expires_ms, exclude)
+            if route is not None and (not wanted or route.confidence >= wanted):
+                self._book(Queued(ref, size, priority, expires_ms, route.next_hop, route), now_ms)
+                return 0
+            several = route is not None
+        entry = Queued(ref, size, priority, expires_ms, node)
+        if several:
+            routes = router.by_neighbour(node, volume, priority, now_ms, expires_ms, exclude)
+            if priority < CRITICAL_PRIORITY:
+                routes = _enough(routes, wanted)
+            if self._copy(entry, routes, now_ms):
+                return 0
+            if self._copies.forget(ref):
+                return DONE
+        if self._default is not None and self._default not in exclude:
+            self._push(entry._replace(neighbour=self._default))
+            return 0
+        self.bytes_waiting += size
+        self._unrouted[ref] = size
+        if size > PART_BYTES_MIN:
+            part = router.route(node, PART_BYTES_MIN, priority, now_ms, expires_ms, exclude)
+            if part is not None and part.volume_bytes < volume:
+                return max(PART_BYTES_MIN, int(part.volume_bytes * PART_SHARE))
         return 0
+
+    def _copy(self, entry: Queued, routes: Iterable[Route], now_ms: int) -> bool:
+        """Queue a copy for each route whose neighbour has not got one, nor will; whether any is
+        on its way."""
+        copies, ref = self._copies, entry.ref
+        for route in routes:
+            neighbour = route.next_hop
+            if not copies.knows(ref, neighbour):
+                ticket = copies.add(ref, neighbour)
+                self._book(entry._replace(ref=ticket, neighbour=neighbour, route=route), now_ms)
+        return bool(copies.tickets(ref))
+
+    def _book(self, entry: Queued, now_ms: int) -> None:
+        """Queue a bundle for its route, and make room for it."""
+        route, priority, router = entry.route, entry.priority, self._router
+        assert route is not None
+        router.book(route, router.consumption(entry.size), priority, now_ms)
+        self._push(entry)
+        if priority > 0:
+            self._displace(route, priority, now_ms)
+
+    def _displace(self, route: Route, priority: int, now_ms: int) -> None:
+        """What was booked at a lower priority and no longer fits into the contact in which a
+        bundle leaves here goes another way.  Contacts of others are theirs to give away."""
+        router = self._router
+        place = route.hops[0]
+        over = router.books.overbooked_bytes(place)
+        if not over:
+            return
+        displaced: list[Queued] = []
+        for entry in self._queue.least(route.next_hop, priority):
+            if entry.route is not None and entry.route.contacts[0] == route.contacts[0]:
+                displaced.append(entry)
+                over -= router.consumption(entry.size)
+                if over <= 0:
+                    break
+        for entry in displaced:
+            self._queue.remove(entry.ref)
+            self.displaced.append(self._left(entry, now_ms))
+
+    def _push(self, entry: Queued) -> None:
+        self.bytes_waiting += entry.size
+        self._queue.push(entry)
+
+    # -- bundles go ------------------------------------------------------------------------
+
+    def forwarded(self, ref: int, neighbour: str) -> bool:
+        """A neighbour has acknowledged a bundle; whether that was the last copy of it.  Then it
+        has to be `remove`d."""
+        ticket = self._copies.ticket(ref, neighbour)
+        if ticket == ref:
+            return True
+        entry = self._given.pop(ticket, None)
+        if entry is not None:
+            self.bytes_waiting -= entry.size
+        return self._copies.served(ref, neighbour)
 
     def remove(self, ref: int, now_ms: int) -> None:
         """A bundle is done here: acknowledged by the next node, expired or evicted."""
         self._failures.pop(ref, None)
-        entry = self._given.pop(ref, None)
-        if entry is not None:  # what a link has sent has used its booking
-            self.bytes_waiting -= entry.size
-            return
-        entry = self._queue.remove(ref)
-        if entry is not None:
-            self.bytes_waiting -= entry.size
-            self._release(entry, now_ms)
-            return
+        for ticket in (ref, *self._copies.tickets(ref)):
+            entry = self._given.pop(ticket, None)
+            if entry is not None:  # what a link has sent has used its booking
+                self.bytes_waiting -= entry.size
+                continue
+            entry = self._queue.remove(ticket)
+            if entry is not None:
+                self.bytes_waiting -= entry.size
+                self._release(entry, now_ms)
+        self._copies.forget(ref)
         self.bytes_waiting -= self._unrouted.pop(ref, 0)
 
     def waiting(self, neighbour: str) -> bool:
@@ -121,38 +217,45 @@ class Forwarder:
         expired is left to the store's clean-up.
         """
         taken: list[int] = []
-        pop = self._queue.pop_next
+        pop, ref_of = self._queue.pop_next, self._copies.ref
         while room_bytes > 0 and len(taken) < limit:
             entry = pop(neighbour)
             if entry is None:
                 break
-            self._given[entry.ref] = entry
+            ticket = entry.ref
+            self._given[ticket] = entry
             if entry.expires_ms <= now_ms:
                 continue
             room_bytes -= entry.size
-            taken.append(entry.ref)
+            taken.append(ticket if ticket > 0 else ref_of(ticket))
         return taken
 
-    def returned(self, refs: Iterable[int]) -> None:
+    def returned(self, refs: Iterable[int], neighbour: str = "") -> None:
         """A link could not deliver these: they wait again, in front, in their old order.
 
         What has failed `FAILURES_MAX` times waits without a way until something changes, so that
         a bundle which the neighbour will not have does not hold up the rest.
         """
         for ref in reversed(tuple(refs)):
-            entry = self._given.pop(ref, None)
+            ticket = self._copies.ticket(ref, neighbour)
+            entry = self._given.pop(ticket, None)
             if entry is None:
                 continue
             failures = self._failures[ref] = self._failures.get(ref, 0) + 1
             if failures % FAILURES_MAX:
                 self._queue.requeue(entry)
-            else:
-                self._unrouted[ref] = entry.size
+                continue
+            if ticket != ref:
+                self._copies.drop(ticket)
+                if self._copies.tickets(ref):  # its other copies go on
+                    self.bytes_waiting -= entry.size
+                    continue
+            self._unrouted[ref] = entry.size
 
-    def withdrawn(self, refs: Iterable[int]) -> None:
+    def withdrawn(self, refs: Iterable[int], neighbour: str = "") -> None:
         """A link gives these back, of which it had sent nothing."""
         for ref in reversed(tuple(refs)):
-            entry = self._given.pop(ref, None)
+            entry = self._given.pop(self._copies.ticket(ref, neighbour), None)
             if entry is not None:
                 self._queue.requeue(entry)
 
@@ -160,56 +263,81 @@ class Forwarder:
         """How often links have failed to deliver a bundle."""
         return self._failures.get(ref, 0)
 
+    # -- contacts change -------------------------------------------------------------------
+
     def contact_failed(self, neighbour: str, now_ms: int) -> None:
         """The contacts under way to a neighbour are of no use; call `drain`, and add again."""
         router = self._router
-        plan = router.plan
-        for contact in plan.active(now_ms, router.node, neighbour):
-            place = plan.find(contact)
-            if place is not None:
-                router.contact_failed(place)
-                self._failed.setdefault(neighbour, []).append(contact)
+        for place, contact in router.books.under_way(router.node, neighbour, now_ms):
+            router.contact_failed(place)
+            self._failed.setdefault(neighbour, []).append((place, contact))
 
     def contact_restored(self, neighbour: str) -> bool:
         """A neighbour is heard again: its failed contacts count again.  Whether there were any;
         then what waits for it, or for others, may find a better way."""
-        plan = self._router.plan
         failed = self._failed.pop(neighbour, [])
-        for contact in failed:
-            place = plan.find(contact)
+        for old, contact in failed:
+            place = self._router.books.place_of(old, contact)
             if place is not None:
                 self._router.contact_restored(place)
         return bool(failed)
+
+    def contact_discovered(
+        self, neighbour: str, rate_bps: float, now_ms: int, until_ms: int, owlt_ns: int
+    ) -> None:
+        """A contact that no plan foresaw has begun; call `drain_all`, and add again.  Raises
+        `ConfigError` when that makes no sense."""
+        self._router.contact_discovered(neighbour, rate_bps, now_ms, until_ms, owlt_ns)
+
+    def contact_lost(self, neighbour: str, now_ms: int) -> bool:
+        """Such a contact is over; whether there was one.  Call `drain`, and add again."""
+        return self._router.contact_lost(neighbour, now_ms)
+
+    def set_plan(self, plan: Plan) -> None:
+        """Route by another plan from now on; call `drain_all` and add everything again."""
+        self._router.update_plan(plan)
 
     def drain(self, neighbour: str, now_ms: int) -> list[int]:
         """Take out all that waits for a neighbour, and its bookings: its contact is over.
 
         Each has to be `add`ed again.  What has no way is among it: it may now find room.
         """
-        refs = self._drain(neighbour, now_ms)
+        refs = [self._left(entry, now_ms) for entry in self._queue.drain(neighbour)]
+        return self._with_unrouted(refs)
+
+    def drain_all(self, now_ms: int) -> list[int]:
+        """The same for everything that waits, whatever for; also what has no way."""
+        drain = self._queue.drain
+        refs = [
+            self._left(entry, now_ms)
+            for neighbour in self._queue.neighbours()
+            for entry in drain(neighbour)
+        ]
+        return self._with_unrouted(list(dict.fromkeys(refs)))
+
+    def _with_unrouted(self, refs: list[int]) -> list[int]:
         refs += self._unrouted
         self.bytes_waiting -= sum(self._unrouted.values())
         self._unrouted.clear()
         return refs
 
-    def drain_all(self, now_ms: int) -> list[int]:
-        """The same for everything that waits, whatever for; also what has no way."""
-        refs = [
-            ref for neighbour in self._queue.neighbours() for ref in self._drain(neighbour, now_ms)
-        ]
-        return refs + self.drain("", now_ms)
-
-    def set_plan(self, plan: Plan) -> None:
-        """Route by another plan from now on; call `drain_all` and add everything again."""
-        self._router.update_plan(plan)
-
-    def _drain(self, neighbour: str, now_ms: int) -> list[int]:
-        entries = self._queue.drain(neighbour)
-        for entry in entries:
-            self.bytes_waiting -= entry.size
-            self._release(entry, now_ms)
-        return [entry.ref for entry in entries]
+    def _left(self, entry: Queued, now_ms: int) -> int:
+        """An entry has been taken out of the queue, to find another way: its bundle."""
+        self.bytes_waiting -= entry.size
+        self._release(entry, now_ms)
+        return entry.ref if entry.ref > 0 else self._copies.drop(entry.ref)
 
     def _release(self, entry: Queued, now_ms: int) -> None:
         if entry.route is not None:
-            self._router.release(entry.route, entry.size, entry.priority, now_ms)
+            router = self._router
+            router.release(entry.route, router.consumption(entry.size), entry.priority, now_ms)
+
+
+def _enough(routes: list[Route], wanted: float) -> list[Route]:
+    """The first routes of which one comes about with a likelihood, or all."""
+    missing = 1.0
+    for count, route in enumerate(routes, 1):
+        missing *= 1 - route.confidence
+        if 1 - missing >= wanted:
+            return routes[:count]
+    return routes

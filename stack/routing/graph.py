@@ -1,10 +1,11 @@
 """Earliest arrival over a contact plan: the contact graph and the search through it.
 
-SABR (CCSDS 734.3-B-1 §3.2) searches a graph whose vertices are contacts.  Two facts make a search
+SABR (CCSDS 734.3-B-1 §3.2.1) searches a graph whose vertices are contacts.  Two facts make a search
 over nodes give the same answers faster.  A node stores without limit, so of two ways to reach it
 at the same number of hops the earlier is never worse.  And within a contact nothing overtakes, so
 entering it later never means leaving it earlier.  Labels are therefore kept per node, and the one
-contact of a pair that arrives first is found by bisection.
+contact of a pair that arrives first is found by bisection.  The third and fourth of SABR's keys
+need more than one label per node: `stack.routing.ways` settles them.
 
 Times in here are nanoseconds of DTN time.
 """
@@ -14,10 +15,11 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Mapping
-from itertools import accumulate, islice
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import accumulate, groupby
+from operator import attrgetter
 
-from stack.contacts.plan import Contact, LightTime, Plan
+from stack.contacts.plan import Contact, Plan, Range
 from stack.core.clock import MILLISECOND
 
 PRIORITY_LEVELS = 3
@@ -33,6 +35,7 @@ NEVER_NS = 1 << 62
 """A time after the end of every contact."""
 
 _NS_PER_BYTE_AT_1_BPS = 8e9
+_START = attrgetter("start_ms")
 
 
 class Drift:
@@ -40,11 +43,10 @@ class Drift:
 
     __slots__ = ("floors", "owlts", "starts")
 
-    def __init__(self, light: LightTime, start_ms: int, end_ms: int) -> None:
-        first = max(0, bisect_right(light.starts_ms, start_ms) - 1)
-        last = max(first + 1, bisect_right(light.starts_ms, end_ms))
-        self.starts = [at_ms * MILLISECOND for at_ms in light.starts_ms[first:last]]
-        self.owlts = light.owlts_ns[first:last]
+    def __init__(self, ranges: Sequence[Range]) -> None:
+        """`ranges` are those of the contact, in order."""
+        self.starts = [entry.start_ms * MILLISECOND for entry in ranges]
+        self.owlts = [entry.owlt_ns for entry in ranges]
         # Light time falls in steps, real light does not: what leaves after a step must not
         # arrive before what left in front of it.
         reached = (
@@ -63,133 +65,191 @@ class Drift:
 
 
 Hop = tuple[int, int, int, float, int, Drift | None]
-"""A contact made ready for arithmetic: its place in the plan, start and end, nanoseconds per
-octet, light time, and, when that is not one number all along, how it changes."""
+"""A contact made ready for arithmetic: its place, start and end, nanoseconds per octet, light time,
+and, when that is not one number all along, how it changes.
+
+The place is that in the plan; contacts that were discovered have places below 0."""
 
 Label = tuple[int, int, int, str, Hop | None, "Label | None"]
 """A way to a node: arrival, hops, minus the end of the contact on it that ends first, the node,
-the last hop, and the label from which it came.  The smaller is the better (SABR §3.2.8.1.4)."""
+the last hop, and the label from which it came.  The smaller is the better (§3.2.8.1.4 a)."""
 
 
-class Edge:
-    """All contacts of one direction, made ready when a search first looks at them."""
-
-    __slots__ = ("hops", "latest_end", "places")
-
-    def __init__(self, places: list[int]) -> None:
-        self.places = places
-        self.hops: list[Hop] = []
-        self.latest_end: list[int] = []
-        """Running maximum of the ends: sorted even when contacts overlap."""
-
-
-class ContactGraph:
-    """The contacts of a plan that `usable` accepts, by node; built as searches reach it."""
-
-    __slots__ = ("_edges", "_plan", "_usable")
-
-    def __init__(self, plan: Plan, usable: Callable[[Contact], bool] | None = None) -> None:
-        self._plan = plan
-        self._usable = usable
-        self._edges: dict[str, dict[str, Edge]] = {}
-
-    def edges(self, node: str) -> dict[str, Edge]:
-        """For each neighbour of `node` the contacts towards it; `ready` them before use."""
-        edges = self._edges.get(node)
-        if edges is None:
-            outbound = self._plan.outbound(node)
-            edges = {neighbour: Edge(places) for neighbour, places in outbound.items()}
-            if edges:
-                self._edges[node] = edges
-        return edges
-
-    def ready(self, edge: Edge) -> list[Hop]:
-        """Fill in an edge.  An edge without usable contacts stays empty, and costs nothing."""
-        plan, usable, places = self._plan, self._usable, edge.places
-        edge.places = []
-        contacts = plan.contacts
-        if usable is not None:
-            places = [place for place in places if usable(contacts[place])]
-        if not places:
-            return edge.hops
-        first = contacts[places[0]]
-        light = plan.light_time(first.source, first.destination)
-        if len(light.owlts_ns) < 2:
-            owlt_ns = light.owlts_ns[0] if light.owlts_ns else 0
-            edge.hops = [
-                (
-                    place,
-                    (contact := contacts[place]).start_ms * MILLISECOND,
-                    contact.end_ms * MILLISECOND,
-                    _NS_PER_BYTE_AT_1_BPS / contact.rate_bps,
-                    owlt_ns,
-                    None,
-                )
-                for place in places
-            ]
-        else:
-            edge.hops = [_moving(place, contacts[place], light) for place in places]
-        edge.latest_end = list(accumulate([hop[2] for hop in edge.hops], max))
-        return edge.hops
-
-
-def _moving(place: int, contact: Contact, light: LightTime) -> Hop:
-    """A contact of a direction whose light time changes."""
-    drift = Drift(light, contact.start_ms, contact.end_ms)
+def hop_of(place: int, contact: Contact, owlt_ns: int, drift: Drift | None = None) -> Hop:
+    """A contact made ready."""
     return (
         place,
         contact.start_ms * MILLISECOND,
         contact.end_ms * MILLISECOND,
         _NS_PER_BYTE_AT_1_BPS / contact.rate_bps,
-        drift.owlts[0],
-        drift if len(drift.owlts) > 1 else None,
+        owlt_ns,
+        drift,
     )
 
 
+class Fan:
+    """The contacts in which one node sends, by neighbour.
+
+    A large plan has many more contacts than one search ever looks at, so each is made ready when
+    it is first looked at.
+    """
+
+    __slots__ = ("_make", "_places", "hops", "latest_end", "spans")
+
+    def __init__(
+        self, places: Sequence[int], contact: Callable[[int], Contact], make: Callable[[int], Hop]
+    ) -> None:
+        """`places` are those of the contacts, by start; `make` makes the one at a place ready."""
+        receivers = [contact(place).destination for place in places]
+        order = sorted(range(len(places)), key=receivers.__getitem__)
+        self._places = [places[at] for at in order]
+        self._make = make
+        self.hops: list[Hop | None] = [None] * len(places)
+        self.spans: list[tuple[str, int, int]] = []
+        """For each neighbour, where its contacts are in `hops`: first, and after the last."""
+        self.latest_end: list[int] = []
+        """For each neighbour the running maximum of the ends: sorted even when they overlap."""
+        first = 0
+        for neighbour, group in groupby(order, receivers.__getitem__):
+            ends = [contact(places[at]).end_ms * MILLISECOND for at in group]
+            self.latest_end += accumulate(ends, max)
+            self.spans.append((neighbour, first, first + len(ends)))
+            first += len(ends)
+
+    def ready(self, at: int) -> Hop:
+        """The contact at an index of `hops`, made ready."""
+        hop = self.hops[at]
+        if hop is None:
+            hop = self.hops[at] = self._make(self._places[at])
+        return hop
+
+    def lasting(self, until_ns: int, ends_after: int) -> set[str]:
+        """The neighbours with a contact that begins by one time and ends after another."""
+        found = set()
+        for neighbour, first, last in self.spans:
+            for at in range(bisect_right(self.latest_end, ends_after, first, last), last):
+                _, begin, end, *_ = self.ready(at)
+                if begin > until_ns:
+                    break
+                if end > ends_after:
+                    found.add(neighbour)
+                    break
+        return found
+
+
+class ContactGraph:
+    """The contacts of a plan by node, made ready as searches reach them.
+
+    `whole` gives the graph that all routers over one plan share.  `usable` leaves out what a
+    policy forbids.
+    """
+
+    __slots__ = ("_fans", "_plan", "_usable")
+
+    def __init__(self, plan: Plan, usable: Callable[[Contact], bool] | None = None) -> None:
+        self._plan = plan
+        self._usable = usable
+        self._fans: dict[str, Fan] = {}
+
+    @staticmethod
+    def whole(plan: Plan) -> ContactGraph:
+        """The one graph of a plan without a policy; it lives as long as the plan."""
+        graph = plan.derived.get(ContactGraph)
+        if not isinstance(graph, ContactGraph):
+            graph = plan.derived[ContactGraph] = ContactGraph(plan)
+        return graph
+
+    def fan(self, node: str) -> Fan:
+        """The contacts in which `node` sends."""
+        fan = self._fans.get(node)
+        if fan is None:
+            contact, usable = self._plan.contacts.__getitem__, self._usable
+            places = self._plan.places_from(node)
+            if usable is not None:
+                places = [place for place in places if usable(contact(place))]
+            fan = Fan(places, contact, self._made)
+            if places:  # nodes that are not in the plan must not use up memory
+                self._fans[node] = fan
+        return fan
+
+    def _made(self, place: int) -> Hop:
+        plan = self._plan
+        contact = plan.contacts[place]
+        span = plan.range_spans(contact.source).get(contact.destination)
+        if span is None:
+            return hop_of(place, contact, 0)
+        ranges = plan.ranges
+        first = bisect_right(ranges, contact.start_ms, *span, key=_START) - 1
+        first = max(first, span[0])
+        last = bisect_right(ranges, contact.end_ms, first + 1, span[1], key=_START)
+        owlt_ns = ranges[first].owlt_ns
+        drift = Drift(ranges[first:last]) if last - first > 1 else None
+        return hop_of(place, contact, owlt_ns, drift)
+
+
 class Search:
-    """One search from a node at a time, which goes on as far as answers are asked for.
+    """One search from a label, which goes on as far as answers are asked for.
 
     `clocks` gives for each contact that has bookings, by priority level, when it is free again;
     it is read while the search goes on and may only grow meanwhile: then every arrival found is
     the earliest possible one or earlier, which is what a bound must be.
+
+    `exclude` are neighbours and `without` places of contacts that must not come first, `only`
+    neighbours of which one must; `barred` nodes come nowhere.  `ends_after` leaves out contacts
+    that end by then, `until_ns` ways that take longer, `hops_max` those with more hops.
     """
 
     __slots__ = (
         "_best",
         "_clocks",
+        "_ends_after",
         "_exclude",
         "_fewest",
-        "_graph",
         "_heap",
+        "_hops_max",
         "_level",
         "_margin_ns",
+        "_network",
+        "_only",
         "_size",
         "_tentative",
-        "origin",
+        "_until",
+        "_without",
+        "start",
     )
 
     def __init__(
         self,
-        graph: ContactGraph,
+        network: Network,
         clocks: Mapping[int, list[int]],
-        origin: str,
-        at_ns: int,
+        start: Label,
         size_bytes: int,
         level: int,
+        margin_ns: int = 0,
         *,
         exclude: Collection[str] = (),
-        margin_ns: int = 0,
+        only: Collection[str] | None = None,
+        without: Collection[int] = (),
+        barred: Collection[str] = (),
+        ends_after: int = -1,
+        until_ns: int = NEVER_NS,
+        hops_max: int = NEVER_NS,
     ) -> None:
-        self.origin = origin
-        self._graph = graph
+        self.start = start
+        self._network = network
         self._clocks = clocks
         self._size = size_bytes
         self._level = level
-        self._exclude = exclude
         self._margin_ns = margin_ns
-        self._heap: list[Label] = [(at_ns, 0, -NEVER_NS, origin, None, None)]
+        self._exclude = exclude
+        self._only = only
+        self._without = without
+        self._ends_after = ends_after
+        self._until = until_ns - margin_ns
+        self._hops_max = hops_max
+        self._heap: list[Label] = [start]
         self._best: dict[str, Label] = {}
-        self._fewest: dict[str, int] = {}
+        self._fewest: dict[str, int] = dict.fromkeys(barred, -1)
         """Hops of the last label of a node that was taken from the heap: later ones arrive
         later, and are of use only if they have fewer hops."""
         self._tentative: dict[str, Label] = {}
@@ -219,22 +279,34 @@ class Search:
         """Push the way on from a label to each neighbour that has no better one."""
         at_ns, hops, urgent, node, _, _ = label
         hops += 1
+        if hops > self._hops_max:
+            return
         size, level, clocks_of = self._size, self._level, self._clocks.get
-        fewest, tentative, ready = self._fewest.get, self._tentative, self._graph.ready
-        exclude = self._exclude if hops == 1 else ()
+        fewest, tentative = self._fewest.get, self._tentative
+        exclude, without, only = self._exclude, self._without, self._only
+        if label is not self.start:
+            exclude, without, only = (), (), None
+        over_ns = max(at_ns, self._ends_after)
+        until_ns = self._until + 1
+        ends_after = self._ends_after
         ceil = math.ceil
-        for neighbour, edge in self._graph.edges(node).items():
+        heap, push = self._heap, heapq.heappush
+        for fan, (neighbour, first, last) in self._network.leaving(node):
             if fewest(neighbour, NEVER_NS) <= hops or neighbour in exclude:
                 continue
             known = tentative.get(neighbour)
             if known is not None and known[0] <= at_ns and known[1] <= hops:
                 continue
-            contacts = ready(edge) if edge.places else edge.hops
-            soonest, lasting, chosen = NEVER_NS, 0, None
-            for hop in islice(contacts, bisect_right(edge.latest_end, at_ns), None):
+            if only is not None and neighbour not in only:
+                continue
+            soonest, lasting, chosen = until_ns, NEVER_NS, None
+            for at in range(bisect_right(fan.latest_end, over_ns, first, last), last):
+                hop = fan.hops[at] or fan.ready(at)
                 place, begin, end, ns_per_byte, owlt_ns, drift = hop
                 if begin > soonest:
                     break
+                if end <= ends_after or place in without:
+                    continue
                 clocks = clocks_of(place)
                 if clocks is not None:
                     begin = clocks[level]
@@ -262,15 +334,49 @@ class Search:
                 tentative[neighbour] = found
             elif hops >= known[1]:
                 continue
-            heapq.heappush(self._heap, found)
+            push(heap, found)
+
+
+class Network:
+    """What a search walks over: the graph of a plan, and contacts that no plan foresaw."""
+
+    __slots__ = ("_extra", "_graph")
+
+    def __init__(self, graph: ContactGraph, extra: Mapping[str, Fan]) -> None:
+        self._graph = graph
+        self._extra = extra
+
+    def fans(self, node: str) -> Sequence[Fan]:
+        """The contacts in which `node` sends."""
+        fan = self._graph.fan(node)
+        extra = self._extra.get(node)
+        return (fan,) if extra is None else (fan, extra)
+
+    def leaving(self, node: str) -> Iterator[tuple[Fan, tuple[str, int, int]]]:
+        """The same by neighbour: see `Fan.spans`."""
+        for fan in self.fans(node):
+            for span in fan.spans:
+                yield fan, span
+
+    def neighbours(self, node: str) -> set[str]:
+        """Those to whom `node` ever sends."""
+        return {span[0] for fan in self.fans(node) for span in fan.spans}
+
+
+def start_at(node: str, at_ns: int) -> Label:
+    """The label of a bundle that is at a node."""
+    return (at_ns, 0, -NEVER_NS, node, None, None)
+
+
+def labels_of(label: Label) -> list[Label]:
+    """The labels of a way, from that where it starts to its last."""
+    labels = [label]
+    while (before := labels[-1][5]) is not None:
+        labels.append(before)
+    labels.reverse()
+    return labels
 
 
 def hops_of(label: Label) -> tuple[Hop, ...]:
     """The hops of a way, in order."""
-    hops: list[Hop] = []
-    at: Label | None = label
-    while at is not None and at[4] is not None:
-        hops.append(at[4])
-        at = at[5]
-    hops.reverse()
-    return tuple(hops)
+    return tuple(hop for each in labels_of(label) if (hop := each[4]) is not None)

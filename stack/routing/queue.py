@@ -134,6 +134,16 @@ class ForwardQueue:
                 if alive.get(entry.ref) is entry:
                     yield entry
 
+    def least(self, neighbour: str, priority: int) -> Iterator[Queued]:
+        """What waits for a neighbour at less than a priority, in the order in which it would be
+        given up: the lowest priority first, and of each the newest.  The queue must not change
+        meanwhile."""
+        alive = self._alive
+        for lane in self._lanes.get(neighbour, ())[: priority_level(priority)]:
+            for entry in reversed(lane.entries):
+                if alive.get(entry.ref) is entry:
+                    yield entry
+
     def count(self, neighbour: str) -> int:
         """Bundles that wait for a neighbour."""
         return sum(lane.count for lane in self._lanes.get(neighbour, ()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from stack.contacts.plan import Contact
@@ -11,7 +12,8 @@ class Route(NamedTuple):
     """A way for one bundle, as reckoned when it was asked for.  Times are DTN milliseconds."""
 
     hops: tuple[int, ...]
-    """The places of its contacts in `Plan.contacts`, in order."""
+    """The places of its contacts in `Plan.contacts`, in order; below 0 where a contact is in no
+    plan, but was discovered."""
 
     contacts: tuple[Contact, ...]
     """The same contacts; the first is the one to send in."""
@@ -26,10 +28,16 @@ class Route(NamedTuple):
     """When its last octet arrives at the destination (rounded up)."""
 
     volume_bytes: float
-    """Room on the tightest contact, this bundle's included; `math.inf` when unlimited."""
+    """Octets that can still take this way, this bundle's included; `math.inf` when nothing
+    limits it (the route volume limit of SABR §3.2.6.8.10)."""
 
     until_ms: int
     """When the first of its contacts ends, and with it the route."""
 
     plan_version: int
     """Which of the router's plans `hops` refers to."""
+
+    @property
+    def confidence(self) -> float:
+        """Likelihood that all its contacts take place, from 0 to 1."""
+        return math.prod(contact.confidence for contact in self.contacts)

@@ -1,7 +1,9 @@
 """Routes for bundles: earliest arrival over the contact plan, with volume.
 
-The order of routes is that of SABR (CCSDS 734.3-B-1 §3.2): earliest arrival, then fewest hops,
-then latest end.
+The order of routes is that of SABR (CCSDS 734.3-B-1 §3.2.8.1.4 a): earliest arrival, then fewest
+hops, then latest termination, then smallest entry node; among equals up to the termination, one
+whose contacts are likelier to take place comes before the smaller entry node, which SABR calls
+arbitrary.
 
 A search is kept and used again.  Contacts only fill up and time only passes, so an arrival found
 once is the earliest possible one for all later bundles of that size and above; a kept route is
@@ -12,45 +14,34 @@ bound.  With tolerances of 0 every route is the best there is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import MILLISECOND
 from stack.routing.books import Books
+from stack.routing.config import RouterConfig, consumption
 from stack.routing.graph import (
     NEVER_NS,
     ContactGraph,
     Hop,
-    Search,
+    Label,
+    Network,
     hops_of,
     priority_level,
+    start_at,
 )
 from stack.routing.route import Route
+from stack.routing.ways import Bounds, Question, next_ways, node_order, search_from, settled
+
+__all__ = ["Router", "RouterConfig", "Usable"]
 
 Usable = Callable[[Contact], bool]
 """Policy as a predicate: may this contact be used?  It must not change its mind unannounced."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RouterConfig:
-    """How routes are computed."""
-
-    tolerance_ms: int = 1000
-    """How much later than the earliest possible arrival a kept route may arrive.  One second is
-    little beside the waiting for contacts, and spares a search for every bundle."""
-
-    tolerance_ratio: float = 0.01
-    """The same as a share of the time until arrival, whichever is more: behind a backlog of an
-    hour, half a minute does not matter."""
-
-    margin_ms: int = 0
-    """Added to every hop's arrival, for processing and for clocks that disagree (SABR calls for
-    a light time margin too; ranges here follow the motion, so that needs none)."""
-
-    searches_max: int = 64
-    """Searches kept at a time: one for each size class, priority and set of excluded nodes."""
+ALTERNATIVES_MAX = 64
+"""Ways looked at for one that is likely enough: each costs some searches."""
 
 
 class _Path(NamedTuple):
@@ -62,15 +53,20 @@ class _Path(NamedTuple):
     next_hop: str
     until_ms: int
     hops: tuple[Hop, ...]
+    stops: tuple[int, ...]
+    """By when a bundle must have left on each contact to make those after it (ns): the
+    effective stop times of SABR §3.2.6.8.6, and the light time besides."""
 
 
 class _Kept:
     """A search and the paths read from it."""
 
-    __slots__ = ("at_ns", "coarse", "paths", "search")
+    __slots__ = ("at_ns", "bounds", "coarse", "paths", "question", "search")
 
-    def __init__(self, search: Search, at_ns: int) -> None:
-        self.search = search
+    def __init__(self, question: Question, node: str, at_ns: int, bounds: Bounds) -> None:
+        self.question = question
+        self.bounds = bounds
+        self.search = search_from(question, start_at(node, at_ns), bounds)
         self.at_ns = at_ns
         self.paths: dict[str, _Path | None] = {}
         self.coarse = False
@@ -108,7 +104,10 @@ class Router:
         self.books = books
         self._version = books.version
         self._plan_version = books.plan_version
-        self._graph = ContactGraph(books.plan, self._usable)
+        plan, usable = books.plan, self._usable
+        whole = ContactGraph.whole(plan)
+        graph = whole if usable is None else ContactGraph(plan, usable)
+        self._network = Network(graph, books.fans(usable))
         self._kept: dict[tuple[int, int, frozenset[str]], _Kept] = {}
 
     @property
@@ -152,6 +151,82 @@ class Router:
             route = self._best(destination, size_bytes, level, now_ns, deadline_ns, barred)
         return route
 
+    def routes(
+        self,
+        destinations: Iterable[str],
+        size_bytes: int,
+        priority: int,
+        now_ms: int,
+        expires_ms: int,
+        exclude: Collection[str] = (),
+    ) -> dict[str, Route | None]:
+        """The best route to each of several nodes; one search serves them all."""
+        return {
+            destination: self.route(destination, size_bytes, priority, now_ms, expires_ms, exclude)
+            for destination in destinations
+        }
+
+    def alternatives(
+        self,
+        destination: str,
+        size_bytes: int,
+        priority: int,
+        now_ms: int,
+        expires_ms: int,
+        exclude: Collection[str] = (),
+    ) -> Iterator[Route]:
+        """All loop-free routes in SABR's order, the best first, each worked out when it is asked
+        for (§3.2.6.10).  Book and change nothing before the last one that is wanted.
+
+        They may have contacts in common.  Likelihood plays no part in their order.
+        """
+        self._refresh()
+        question = self._question(size_bytes, priority_level(priority))
+        now_ns, deadline_ns = now_ms * MILLISECOND, expires_ms * MILLISECOND
+        for label in next_ways(question, self.node, now_ns, destination, exclude):
+            if label[0] > deadline_ns:
+                return
+            yield self._route_of(label, question, now_ns)
+
+    def by_neighbour(
+        self,
+        destination: str,
+        size_bytes: int,
+        priority: int,
+        now_ms: int,
+        expires_ms: int,
+        exclude: Collection[str] = (),
+    ) -> list[Route]:
+        """The best route over each neighbour that has one, the best first: the ways of a critical
+        bundle (§3.2.8.1.4 b).  Nothing is booked."""
+        if destination == self.node:
+            return []
+        self._refresh()
+        question = self._question(size_bytes, priority_level(priority))
+        now_ns, deadline_ns = now_ms * MILLISECOND, expires_ms * MILLISECOND
+        start = start_at(self.node, now_ns)
+        found = []
+        neighbours = self._network.neighbours(self.node)
+        for neighbour in neighbours.difference(exclude):
+            bounds = Bounds(exclude=neighbours - {neighbour})
+            label = search_from(question, start, bounds).find(destination)
+            if label is not None and label[0] <= deadline_ns:
+                label = settled(question, start, label, bounds)
+                if self._likelihood(label) >= self.config.confidence_min:
+                    found.append((*label[:3], node_order(neighbour), label))
+        found.sort(key=lambda each: each[:4])
+        return [self._route_of(each[4], question, now_ns) for each in found]
+
+    def _route_of(self, label: Label, question: Question, now_ns: int) -> Route:
+        path = self._path_of(label)
+        route = self._reckoned(path, question.size_bytes, question.level, now_ns, NEVER_NS)
+        assert not isinstance(route, _Stale)  # it was reckoned by these very clocks
+        return route
+
+    def consumption(self, size_bytes: int) -> int:
+        """Octets that a bundle takes of a contact; see `stack.routing.config.consumption`."""
+        return consumption(self.config, size_bytes)
+
     def _best(
         self,
         destination: str,
@@ -186,18 +261,13 @@ class Router:
         kept.pop(key, None)
         while len(kept) >= self.config.searches_max:
             del kept[next(iter(kept))]
-        search = Search(
-            self._graph,
-            self.books.clocks,
-            self.node,
-            now_ns,
-            size,
-            key[1],
-            exclude=key[2],
-            margin_ns=self.config.margin_ms * MILLISECOND,
-        )
-        kept[key] = fresh = _Kept(search, now_ns)
+        question = self._question(size, key[1])
+        kept[key] = fresh = _Kept(question, self.node, now_ns, Bounds(key[2]))
         return fresh
+
+    def _question(self, size: int, level: int) -> Question:
+        margin_ns = self.config.margin_ms * MILLISECOND
+        return Question(self._network, self.books.clocks, size, level, margin_ns)
 
     def _along(
         self,
@@ -215,12 +285,20 @@ class Router:
             path = self._path(kept, destination)
         if path is None or path.bound_ns > deadline_ns:
             return None
+        return self._reckoned(path, size_bytes, level, now_ns, deadline_ns)
+
+    def _reckoned(
+        self, path: _Path, size_bytes: int, level: int, now_ns: int, deadline_ns: int
+    ) -> Route | _Stale:
+        """The route of a bundle along a path, unless it arrives later than it might."""
         margin_ns = self.config.margin_ms * MILLISECOND
         clocks_of = self.books.clocks.get
         at_ns = now_ns
         first_sent = -1
         volume = math.inf
-        for place, begin, end, ns_per_byte, owlt_ns, drift in path.hops:
+        for (place, begin, end, ns_per_byte, owlt_ns, drift), stop in zip(
+            path.hops, path.stops, strict=True
+        ):
             clocks = clocks_of(place)
             if clocks is not None:
                 begin = clocks[level]
@@ -230,7 +308,7 @@ class Router:
             if sent > end or begin >= end:
                 return _STALE
             if ns_per_byte:
-                room = (end - begin) / ns_per_byte
+                room = (stop - begin) / ns_per_byte
                 if room < volume:
                     volume = room
             if first_sent < 0:
@@ -260,15 +338,50 @@ class Router:
         label = kept.search.find(destination)
         path = None
         if label is not None:
-            hops = hops_of(label)
-            places = tuple(hop[0] for hop in hops)
-            contacts = tuple(self.books.plan.contacts[place] for place in places)
-            until_ms = min(contact.end_ms for contact in contacts)
-            path = _Path(label[0], places, contacts, contacts[0].destination, until_ms, hops)
+            chosen = self._chosen(kept, label)
+            path = None if chosen is None else self._path_of(chosen)
         elif len(kept.paths) >= _UNREACHABLE_MAX:
             return None
         kept.paths[destination] = path
         return path
+
+    def _chosen(self, kept: _Kept, label: Label) -> Label | None:
+        """Of the ways as good as the best the one to take, or a later one that is likely enough."""
+        question, bounds = kept.question, kept.bounds
+        best = settled(question, kept.search.start, label, bounds)
+        likelihood = self._likelihood(best)
+        if likelihood == 1:
+            return best
+        least = self.config.confidence_min
+        found = best if likelihood >= least else None
+        ways = next_ways(question, self.node, kept.at_ns, label[3], bounds.exclude)
+        for way in islice(ways, ALTERNATIVES_MAX):
+            if found is not None and way[:3] != found[:3]:
+                break
+            likely = self._likelihood(way)
+            if likely >= least and (found is None or likely > likelihood):
+                found, likelihood = way, likely
+        return found
+
+    def _likelihood(self, label: Label) -> float:
+        contact = self.books.contact
+        return math.prod(contact(hop[0]).confidence for hop in hops_of(label))
+
+    def _path_of(self, label: Label) -> _Path:
+        hops = hops_of(label)
+        places = tuple(hop[0] for hop in hops)
+        contacts = tuple(self.books.contact(place) for place in places)
+        until_ms = min(contact.end_ms for contact in contacts)
+        margin_ns = self.config.margin_ms * MILLISECOND
+        stops: list[int] = []
+        stop = NEVER_NS
+        for _, _, end, _, owlt_ns, drift in reversed(hops):
+            light_ns = owlt_ns if drift is None else min(drift.owlts)
+            stop = min(end, stop - light_ns - margin_ns)
+            stops.append(stop)
+        stops.reverse()
+        next_hop = contacts[0].destination
+        return _Path(label[0], places, contacts, next_hop, until_ms, hops, tuple(stops))
 
     def latest_departure_ms(self, route: Route, size_bytes: int) -> int:
         """Until when the bundle's first octet may leave here and still make every contact of
@@ -301,6 +414,18 @@ class Router:
     def contact_restored(self, place: int) -> None:
         """A failed contact can be used again, with the bookings that it had."""
         self.books.contact_restored(place)
+
+    def contact_discovered(
+        self, neighbour: str, rate_bps: float, now_ms: int, until_ms: int, owlt_ns: int = 0
+    ) -> int:
+        """A contact with a neighbour that no plan foresaw has begun; routes use it at once, and
+        until `until_ms`.  Gives its place.  Raises `ConfigError` when that makes no sense."""
+        contact = Contact(self.node, neighbour, now_ms, until_ms, rate_bps)
+        return self.books.discover(contact, owlt_ns)
+
+    def contact_lost(self, neighbour: str, now_ms: int) -> bool:
+        """A discovered contact is over before its time; whether there was one."""
+        return self.books.lose(self.node, neighbour, now_ms)
 
     def update_plan(self, plan: Plan) -> None:
         """Put another plan in force, for all routers that share the books; see

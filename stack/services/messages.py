@@ -14,14 +14,14 @@ from stack.core.eid import Eid
 from stack.core.errors import LocalError
 from stack.core.limits import BUNDLE_BYTES_MAX, LIFETIME_MS_MAX
 from stack.core.train import Buffer
-from stack.ports.application import AppPort, BundleId, Delivery, Outgoing
+from stack.ports.application import CRITICAL_PRIORITY, AppPort, BundleId, Delivery, Outgoing
 from stack.ports.store import Write
 from stack.services.names import MESSAGES, service_of
 
 LIFETIME_MS: Final = 86_400_000
 """One day: a handful of passes, so that one missed pass loses nothing."""
 
-PRIORITY_MAX: Final = 2
+PRIORITY_MAX: Final = CRITICAL_PRIORITY
 
 HEADERS_BYTES_MAX: Final = 64 * 1024
 """What a bundle's blocks, security and CRCs may take beside the payload."""

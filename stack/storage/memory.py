@@ -118,6 +118,10 @@ class MemoryStore:
         """`expire`: there is no disk to wait for."""
         return Staged(self.expire(now_ms, limit), _nothing)
 
+    def next_expiry(self) -> int | None:
+        """See `BundleStore.next_expiry`."""
+        return self._expiry[0][0] if self._expiry else None
+
     def read(self, space: str, key: str) -> bytes | None:
         """See `BundleStore.read`."""
         return self._state.get(space, {}).get(key)

@@ -76,6 +76,15 @@ class Reader:
                 raise files.explained(error, self._directory) from error
         return [BundleRow(*row) for row in found]
 
+    def first_expiry(self) -> int | None:
+        """The earliest time at which a key is forgotten."""
+        with self.lock:
+            try:
+                (found,) = self._db.execute(sql.FIRST_EXPIRY).fetchone()
+            except (sqlite3.Error, ValueError) as error:
+                raise files.explained(error, self._directory) from error
+        return found if isinstance(found, int) else None  # a damaged row may hold anything
+
     def state(self, space: str, key: str) -> bytes | None:
         """One entry of durable state."""
         with self.lock:

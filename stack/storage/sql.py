@@ -62,6 +62,7 @@ SELECT_IN_SEGMENT: Final = (
 SELECT_EXPIRED: Final = (
     "SELECT key, ref FROM seen WHERE expires_ms <= ? ORDER BY expires_ms, key LIMIT ?"
 )
+FIRST_EXPIRY: Final = "SELECT min(expires_ms) FROM seen"
 SELECT_FORGETTABLE: Final = (
     "SELECT key, expires_ms, EXISTS (SELECT 1 FROM bundle WHERE bundle.ref = seen.ref)"
     " FROM seen WHERE (expires_ms, key) > (?, ?) ORDER BY expires_ms, key LIMIT ?"

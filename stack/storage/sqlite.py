@@ -257,6 +257,11 @@ class SqliteStore:
                 return
             after = rows[-1].ref
 
+    def next_expiry(self) -> int | None:
+        """See `BundleStore.next_expiry`."""
+        self._check_open()
+        return self._reader.first_expiry()
+
     def read(self, space: str, key: str) -> bytes | None:
         """See `BundleStore.read`.  Raises `StoreError` when the entry is damaged."""
         self._check_open()

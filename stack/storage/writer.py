@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from stack.core.errors import LocalError
 from stack.core.sansio import Trace, no_trace
@@ -46,6 +46,18 @@ class WriterConfig:
 
     backlog_bytes: int = 64 * 1024**2
     """Octets waiting at which `StoreWriter.full` says so, and `commit` waits for room."""
+
+
+class Disk(Protocol):
+    """What waits for the disk while the loop goes on: a thread, or a disk in virtual time."""
+
+    def run(self, job: Callable[[], Any], done: Callable[[Any, Exception | None], None]) -> None:
+        """Call `job()`, now or later, and then on the loop `done(outcome, error)`, once."""
+        ...
+
+    def close(self) -> None:
+        """No more is asked for."""
+        ...
 
 
 class _Request:
@@ -92,7 +104,7 @@ class StoreWriter:
     evicted, once, before its requests hear of their outcome; without it the evicted refs are in
     the outcome of the transaction's first request.  With `inline=True` there is no thread: each
     transaction is completed on the loop, one at the end of the loop's current iteration
-    (simulations, and stores in memory).
+    (simulations, and stores in memory).  `disk` waits in the place of both.
     """
 
     def __init__(
@@ -102,6 +114,7 @@ class StoreWriter:
         *,
         config: WriterConfig | None = None,
         inline: bool = False,
+        disk: Disk | None = None,
         on_evicted: Callable[[list[int]], object] | None = None,
         trace: Trace = no_trace,
     ) -> None:
@@ -124,7 +137,9 @@ class StoreWriter:
         self._started = -1.0
         self._crowded = False
         self._idle: list[asyncio.Future[None]] = []
-        self._worker = None if inline else _Worker(self._loop)
+        self._worker: Disk | None = disk
+        if disk is None and not inline:
+            self._worker = _Worker(self._loop)
 
     # What callers use
 

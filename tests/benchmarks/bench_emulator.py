@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from link_models.channel import ChannelConfig, Delay, always_up
 from link_models.emulator import Emulator, EmulatorConfig
 from stack.adapters.loop import run
+from stack.adapters.udp import open_udp
 
 DATAGRAM_BYTES = 1200
 DELAY_NS = 250_000_000
@@ -67,7 +68,8 @@ async def measure(rate: int, seconds: float) -> str:
     emulator = Emulator(
         EmulatorConfig(
             listen_a=("127.0.0.1", 0), listen_b=("127.0.0.1", 0), peer_b=own, forward=channel
-        )
+        ),
+        open_udp,
     )
     await emulator.start()
     ours, theirs = multiprocessing.get_context("spawn").Pipe()

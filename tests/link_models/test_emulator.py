@@ -17,6 +17,7 @@ from link_models import emulator
 from link_models.channel import ChannelConfig, Delay, Window, always_up
 from link_models.emulator import Emulator, EmulatorConfig
 from link_models.loss import Replay
+from stack.adapters.udp import open_udp
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.errors import ConfigError
 
@@ -81,7 +82,8 @@ async def box(
     a, b = Program(), Program()
     options = {"peer_a": a.address, "peer_b": b.address} | options
     link = Emulator(
-        EmulatorConfig(listen_a=ANY, listen_b=ANY, forward=forward, backward=backward, **options)
+        EmulatorConfig(listen_a=ANY, listen_b=ANY, forward=forward, backward=backward, **options),
+        open_udp,
     )
     await link.start()
     try:
@@ -298,7 +300,7 @@ def test_a_thousand_datagrams_pass_a_fast_link_whole_and_in_order() -> None:
 def test_run_serves_until_cancelled_and_frees_its_ports() -> None:
     async def main() -> None:
         a = Program()
-        link = Emulator(EmulatorConfig(listen_a=ANY, listen_b=ANY, peer_a=a.address))
+        link = Emulator(EmulatorConfig(listen_a=ANY, listen_b=ANY, peer_a=a.address), open_udp)
         serving = asyncio.create_task(link.run())
         await until(lambda: bool(link._directions))
         taken = link.address_a
@@ -308,10 +310,12 @@ def test_run_serves_until_cancelled_and_frees_its_ports() -> None:
         serving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await serving
-        again = Emulator(EmulatorConfig(listen_a=(taken[0], taken[1]), listen_b=ANY))
+        again = Emulator(EmulatorConfig(listen_a=(taken[0], taken[1]), listen_b=ANY), open_udp)
         await again.start()
         with pytest.raises(ConfigError, match="listen_b: cannot bind"):
-            await Emulator(EmulatorConfig(listen_a=ANY, listen_b=(taken[0], taken[1]))).start()
+            await Emulator(
+                EmulatorConfig(listen_a=ANY, listen_b=(taken[0], taken[1])), open_udp
+            ).start()
         await again.close()
         a.close()
         b.close()
@@ -323,10 +327,13 @@ def test_bad_addresses_are_clear_errors() -> None:
     async def main() -> None:
         with pytest.raises(ConfigError, match="peer_a: cannot resolve"):
             await Emulator(
-                EmulatorConfig(listen_a=ANY, listen_b=ANY, peer_a=("host.invalid", 1))
+                EmulatorConfig(listen_a=ANY, listen_b=ANY, peer_a=("host.invalid", 1)),
+                open_udp,
             ).start()
         with pytest.raises(ConfigError, match="listen_a"):
-            await Emulator(EmulatorConfig(listen_a=("127.0.0.1", 65_535), listen_b=ANY)).start()
+            await Emulator(
+                EmulatorConfig(listen_a=("127.0.0.1", 65_535), listen_b=ANY), open_udp
+            ).start()
 
     asyncio.run(main())
 

@@ -85,6 +85,23 @@ def ways(
     return walk(origin, at_ns, (origin,), ())
 
 
+def key(plan: Plan, way: tuple[int, tuple[int, ...]]) -> tuple[int, int, int, tuple[int, str]]:
+    """SABR's order (CCSDS 734.3-B-1 §3.2.8.1.4 a): arrival, hops, latest termination, smallest
+    entry node; for nodes named ``ipn:N.0`` with few digits."""
+    arrival, used = way
+    entry = plan.contacts[used[0]].destination
+    end = min(plan.contacts[place].end_ms for place in used)
+    return arrival, len(used), -end * MS, (len(entry), entry)
+
+
+def ordered(
+    plan: Plan, origin: str, target: str, size: int, at_ns: int, free: dict[int, int] | None = None
+) -> list[tuple[int, tuple[int, ...]]]:
+    """All ways in SABR's order."""
+    found = ways(plan, origin, target, size, at_ns, free)
+    return sorted(found, key=lambda way: key(plan, way))
+
+
 def best(
     plan: Plan,
     origin: str,

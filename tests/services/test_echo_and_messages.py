@@ -181,7 +181,7 @@ def test_handling_is_one_transaction() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"lifetime_ms": 0}, {"lifetime_ms": 1 << 50}, {"priority": 3}, {"priority": -1}]
+    "options", [{"lifetime_ms": 0}, {"lifetime_ms": 1 << 50}, {"priority": 4}, {"priority": -1}]
 )
 def test_message_values_are_checked(options: dict[str, int]) -> None:
     async def main() -> None:

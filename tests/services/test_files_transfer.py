@@ -518,7 +518,7 @@ def test_misuse_is_told_at_once(tmp_path: Path) -> None:
             ("missing", {}),
             ("", {"name": "d"}),
             ("a.bin", {"name": "../a"}),
-            ("a.bin", {"priority": 3}),
+            ("a.bin", {"priority": 4}),
             ("a.bin", {"lifetime_ms": 0}),
             ("a.bin", {"chunk_bytes": 2048}),
             ("a.bin", {"tag": "x" * 200}),

@@ -105,6 +105,20 @@ class StoreMachine(RuleBasedStateMachine):
         """What has expired goes, the earliest first."""
         assert self.store.expire(self.now_ms, limit) == self.model.expire(self.now_ms, limit)
 
+    @invariant()
+    def next_expiry(self) -> None:
+        """Nothing expires before it, and nothing is overdue that it does not name."""
+        expected = min((stored.expires_ms for stored, _ in self.model.held.values()), default=None)
+        found = self.store.next_expiry()
+        assert expected is None or (found is not None and found <= expected)
+
+    @rule()
+    def tidy_up(self) -> None:
+        """To follow `next_expiry` is enough: after it nothing that has expired is left."""
+        while (due := self.store.next_expiry()) is not None and due <= self.now_ms:
+            assert self.store.expire(self.now_ms, 2) == self.model.expire(self.now_ms, 2)
+        assert not self.model.expire(self.now_ms, 1)
+
     @rule(space=st.sampled_from(["jobs", "ltp"]), prefix=st.sampled_from(["", "a", "ab", "é", "z"]))
     def read(self, space: str, prefix: str) -> None:
         """Durable state, one entry and all of a prefix."""

@@ -21,7 +21,7 @@ from stack.engines.bundle_agent.notes import parse_note
 from stack.engines.bundle_agent.origin import Origin
 from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.bundle_agent.reports import Reporter
-from stack.ports.application import BundleId, Delivery, Outgoing
+from stack.ports.application import CRITICAL_PRIORITY, BundleId, Delivery, Outgoing
 from stack.ports.security import Security
 from stack.ports.store import (
     DUPLICATE,
@@ -33,7 +33,7 @@ from stack.ports.store import (
     Stored,
     Write,
 )
-from stack.routing.forwarder import Forwarder
+from stack.routing.forwarder import DONE, Forwarder
 from stack.wire.bundle import (
     IS_ADMIN,
     IS_FRAGMENT,
@@ -52,6 +52,9 @@ from stack.wire.bundle import (
     fragment_bundle,
     reassemble,
 )
+
+CRITICAL_KEPT = 65_536
+"""Critical bundles that are known again when they come back: far more than ever are under way."""
 
 SPACE = "agent"
 """The space of durable state (`Write`) that belongs to the agent."""
@@ -133,6 +136,8 @@ class BundleAgent:
         self.services: set[str] = set()
         """Services that applications have registered since the start."""
 
+        self._critical: dict[bytes, None] = {}
+        """Keys of the critical bundles that were forwarded here, oldest first."""
         self._ops: list[Op] = []
         self._events: deque[Event] = deque()
         self._trace = trace
@@ -180,6 +185,10 @@ class BundleAgent:
             return Received(None, end, judged.intact)
         put = self._taken(judged, now_ms)
         if put.place is Place.FORWARD:
+            if put.key in self._critical:
+                # It has gone, or goes, every way that there is from here.
+                self.counters["duplicates"] += 1
+                return Received(None, end, True)
             put = put._replace(memo=previous)
         elif put.place is Place.DELIVER and not self._registered(put.destination):
             put = put._replace(place=Place.DEFER)
@@ -228,6 +237,7 @@ class BundleAgent:
                 continue
             ref = next(refs)
             if ref > 0:
+                self._remember(op.priority, op.key, op.place)
                 self._arrived(entered(ref, op), now_ms)
             elif ref == DUPLICATE:
                 self.counters["duplicates"] += 1
@@ -237,12 +247,40 @@ class BundleAgent:
             self.counters["evicted"] += 1
             self._deleted(ref, ReportReason.DEPLETED_STORAGE, now_ms)
 
+    def refused(self, ops: Iterable[Op]) -> list[Op]:
+        """The store has done nothing of `ops`: those of them that are still to be done, when it
+        works again (bundles that have left the agent must leave the store)."""
+        owed: list[Op] = []
+        for op in ops:
+            if type(op) is Release:
+                if op.ref not in self.entries:
+                    owed.append(op)
+            elif type(op) is Write and op.space == SPACE:
+                self._origin.unreserve()
+        return owed
+
+    def not_reassembled(self, refs: Iterable[int]) -> None:
+        """The store did not take what `reassemble` made: `retry` tries again."""
+        for ref in refs:
+            entry = self.entries.get(ref)
+            if entry is not None:
+                note = parse_note(entry.note)
+                self._fragments.wait(ref, note.primary, note.payload_length)
+
     def restore(self, stored: Iterable[Stored], now_ms: int) -> int:
         """After a restart: take up every stored bundle where it was left."""
         count = 0
         for count, old in enumerate(stored, 1):  # noqa: B007 - the count is the result
+            self._remember(old.priority, old.key, old.place)
             self._arrived(restored(old), now_ms)
         return count
+
+    def _remember(self, priority: int, key: bytes, place: Place) -> None:
+        """A critical bundle that came back would go every way again, and so without end."""
+        if priority >= CRITICAL_PRIORITY and place is Place.FORWARD:
+            self._critical[key] = None
+            if len(self._critical) > CRITICAL_KEPT:
+                del self._critical[next(iter(self._critical))]
 
     def expired(self, stored: Iterable[Stored], now_ms: int) -> None:
         """The store has let go of bundles whose lifetime ended (§5.5)."""
@@ -264,8 +302,12 @@ class BundleAgent:
                 now_ms,
                 exclude=(entry.previous,) if entry.previous else (),
             )
-            if part:
+            if part == DONE:
+                self._forwarded(ref, now_ms)
+            elif part:
                 self._events.append(TooLarge(ref, part))
+            if self.forwarder.displaced:
+                self._displaced(now_ms)
         elif entry.place in (Place.DELIVER, Place.DEFER):
             _, service = _node_and_service(entry.destination)
             self.waiting.add(service, ref)
@@ -303,19 +345,26 @@ class BundleAgent:
     # ---- forwarding ------------------------------------------------------------------------
 
     def departing(self, entry: Entry, wire: Buffer, now_ms: int) -> Buffer:
-        """The octets in which a stored bundle goes to the next node (§5.4)."""
+        """The octets in which a stored bundle goes to the next node (§5.4).  Raises `DecodeError`
+        when they are damaged, as far as that shows here."""
         if _node_and_service(entry.source)[0] == self._node and self.config.trusted_clock:
             return wire
         bundle = self._decode(wire)
         return encode_bundle(depart(bundle, self.node_id, now_ms - entry.received_ms))
 
-    def forwarded(self, refs: Iterable[int], now_ms: int) -> None:
-        """The next node has these bundles durably: they are done here (§5.4 step 6)."""
+    def forwarded(self, refs: Iterable[int], now_ms: int, neighbour: str = "") -> None:
+        """A neighbour has these bundles durably: they are done here (§5.4 step 6), but for those
+        that go to others too."""
         for ref in refs:
-            entry = self._forget(ref, now_ms)
-            if entry is None:
+            if ref not in self.entries:
                 continue
             self.counters["forwarded"] += 1
+            if self.forwarder.forwarded(ref, neighbour):
+                self._forwarded(ref, now_ms)
+
+    def _forwarded(self, ref: int, now_ms: int) -> None:
+        entry = self._forget(ref, now_ms)
+        if entry is not None:
             self._ops.append(Release(ref))
             self._report_end(entry, REPORT_FORWARDING, ReportReason.NO_INFORMATION, now_ms)
 
@@ -333,6 +382,21 @@ class BundleAgent:
         if self.forwarder.contact_restored(neighbour):
             self._reroute(self.forwarder.drain_all(now_ms), now_ms)
 
+    def contact_discovered(
+        self, neighbour: str, rate_bps: float, now_ms: int, until_ms: int, owlt_ns: int = 0
+    ) -> None:
+        """A contact that no plan foresaw has begun; what waits may find a better way by it.
+        Raises `ConfigError` when it makes no sense."""
+        self.forwarder.contact_discovered(neighbour, rate_bps, now_ms, until_ms, owlt_ns)
+        self._reroute(self.forwarder.drain_all(now_ms), now_ms)
+
+    def contact_lost(self, neighbour: str, now_ms: int) -> bool:
+        """Such a contact is over; whether there was one."""
+        found = self.forwarder.contact_lost(neighbour, now_ms)
+        if found:
+            self._reroute(self.forwarder.drain(neighbour, now_ms), now_ms)
+        return found
+
     def lost(self, ref: int, now_ms: int) -> None:
         """The store has not got the octets any more: they were damaged at rest."""
         self.counters["damaged"] += 1
@@ -343,10 +407,21 @@ class BundleAgent:
         self.forwarder.set_plan(plan)
         self._reroute(self.forwarder.drain_all(now_ms), now_ms)
 
+    @property
+    def stranded(self) -> int:
+        """Bundles for which `retry` looks again."""
+        return self.forwarder.stranded + self._fragments.aside
+
     def retry(self, now_ms: int) -> None:
         """Look for a way again for what has none, and for room for fragments that had none."""
         self._reroute(self.forwarder.drain("", now_ms), now_ms)
         self._events += [Reassemble(tuple(refs)) for refs in self._fragments.retry()]
+
+    def _displaced(self, now_ms: int) -> None:
+        """Bundles that have lost their room to one of higher priority go another way."""
+        displaced, self.forwarder.displaced = self.forwarder.displaced, []
+        self.counters["displaced"] += len(displaced)
+        self._reroute(displaced, now_ms)
 
     def _reroute(self, refs: Iterable[int], now_ms: int) -> None:
         for ref in refs:
@@ -356,11 +431,13 @@ class BundleAgent:
 
     def split(self, ref: int, wire: Buffer, bytes_max: int) -> list[Op] | None:
         """Operations that replace a stored bundle by fragments of at most `bytes_max` octets
-        (§5.8), or None when it must or can not be fragmented: it waits for a larger contact."""
+        (§5.8), or None when it must or can not be fragmented: it waits for a larger contact.
+        Raises `DecodeError` for damaged octets."""
         entry = self.entries[ref]
+        bundle = self._decode(wire)
         try:
-            fragments = fragment_bundle(self._decode(wire), bytes_max)
-        except (LocalError, DecodeError):
+            fragments = fragment_bundle(bundle, bytes_max)
+        except LocalError:
             return None
         self.counters["fragmented"] += 1
         return [Release(ref), *(self._successor(fragment, [entry]) for fragment in fragments)]
@@ -396,10 +473,14 @@ class BundleAgent:
 
     # ---- delivery --------------------------------------------------------------------------
 
-    def open(self, ref: int, wire: Buffer, now_ms: int, memo: object = None) -> Delivery | None:
+    def open(
+        self, ref: int, wire: Buffer, now_ms: int, memo: object = None, *, checked: bool = True
+    ) -> Delivery | None:
         """A delivery with its plain payload, or None when security forbids it (counted).
 
-        `memo` is that of the bundle's `Put`, where it is still at hand.
+        `memo` is that of the bundle's `Put`, where it is still at hand.  Raises `DecodeError` for
+        octets that cannot be read and, when they come from memory and are not `checked`, also for
+        those that fail security: a bit may have flipped.
         """
         entry = self.entries[ref]
         bundle = memo if isinstance(memo, Bundle) else self._decode(wire)
@@ -407,6 +488,8 @@ class BundleAgent:
         if self._security is not None and not primary.flags & IS_ADMIN:
             opened = self._security.open(bundle)
             if not opened.ok or opened.bundle is None:
+                if not checked:
+                    raise DecodeError(opened.failure, "RFC 9172 §5.1.1")
                 self.counters["dropped_security"] += 1
                 self._trace("security_failed", {"bundle": _name(primary), "why": opened.failure})
                 self._forget(ref, now_ms)

@@ -47,6 +47,10 @@ class AgentConfig:
     status_reports_per_s: float = 10.0
     """Reports a second at most, all kinds together; the rest is counted and not sent."""
 
+    critical: bool = True
+    """False treats critical bundles of others as expedited ones.  A critical bundle goes over every
+    neighbour that has a way (CCSDS 734.3-B-1 §3.2.8.1.4 b), which multiplies what it costs."""
+
     reassembly_adus_max: int = 1024
     """Application data units in reassembly at once; fragments of more are kept in the store and
     wait."""

@@ -9,6 +9,7 @@ from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.notes import note_of
+from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.store import Place, Put
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
@@ -47,7 +48,6 @@ KNOWN = frozenset(
         PRIORITY,
     }
 )
-PRIORITY_MAX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ class Ingress:
         self._node_id = node_id
         self._config = config
         self._mode = LENIENT if config.lenient else STRICT
+        self._priority_max = CRITICAL_PRIORITY if config.critical else CRITICAL_PRIORITY - 1
 
     def take(self, data: Buffer, now_ms: int, offset: int = 0) -> tuple[Taken | Refused, int]:
         """Judge the bundle that begins at `offset`, and say where it ends.
@@ -140,7 +141,7 @@ class Ingress:
             elif kind == BUNDLE_AGE:
                 age_ms = parse_bundle_age(block)
             elif kind == PRIORITY:
-                priority = min(parse_priority(block), PRIORITY_MAX)
+                priority = min(parse_priority(block), self._priority_max)
             elif kind not in KNOWN:
                 unprocessed = unprocessed or bool(block.flags & REPORT_UNPROCESSED)
                 if block.flags & DELETE_UNPROCESSED:

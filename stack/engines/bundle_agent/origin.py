@@ -56,6 +56,10 @@ class Origin:
         self._reserved = self._sequence + max(count, SEQUENCE_RESERVE)
         return self._reserved
 
+    def unreserve(self) -> None:
+        """A reservation was not written: ask for it again with the next bundle."""
+        self._reserved = 0
+
     def make(self, outgoing: Outgoing, now_ms: int, *, admin: bool = False) -> Bundle:
         """One bundle, secured as policy asks.  Raises `SecurityError` when that cannot be done."""
         config = self._config

@@ -68,11 +68,21 @@ class FragmentLedger:
         if not unit.pieces:
             del self._units[unit_key]
 
+    def wait(self, ref: int, primary: PrimaryBlock, payload_length: int) -> None:
+        """Put a fragment aside until `retry`."""
+        self.forget(ref)
+        self._aside[ref] = (primary, payload_length)
+
     def retry(self) -> list[list[int]]:
         """Note what had to wait, as far as there is room now; the units that are complete."""
         waiting, self._aside = self._aside, {}
         found = (self.add(ref, primary, length) for ref, (primary, length) in waiting.items())
         return [refs for refs in found if refs is not None]
+
+    @property
+    def aside(self) -> int:
+        """Fragments that wait for `retry`."""
+        return len(self._aside)
 
     def __len__(self) -> int:
         return len(self._units)

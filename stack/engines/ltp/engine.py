@@ -90,9 +90,10 @@ class LtpEngine:
     def refuse(
         self, session: SessionId, now: int, reason: CancelReason = CancelReason.SYS_CNCLD
     ) -> None:
-        """The block of `BlockReceived` is not taken: cancel the session as receiver, so that the
-        sender frees it at once and decides itself when to try again.  (To drop it silently
-        would have its checkpoints repeated and the whole block sent again.)"""
+        """The block of `BlockReceived` is not taken, or the session of `ReportHeld` cannot be
+        noted: cancel the session as receiver, so that the sender frees it at once and decides
+        itself when to try again.  (To drop it silently would have its checkpoints repeated and
+        the whole block sent again.)"""
         self._receiver.refuse(session, reason)
 
     def report_noted(self, session: SessionId, now: int) -> None:
@@ -115,6 +116,10 @@ class LtpEngine:
     def counters(self) -> dict[str, int]:
         """What has been counted since the start."""
         return dict(self._link.counters)
+
+    def count(self, name: str) -> int:
+        """One of `counters`."""
+        return self._link.counters[name]
 
     # ------------------------------------------------------------------------------- verbs
 

@@ -209,9 +209,12 @@ class Receiver:
         self.reporter.queue(session.final_report())
 
     def refuse(self, session_id: SessionId, reason: CancelReason) -> None:
-        """The driver does not take the block."""
+        """The driver does not take the block, or cannot note the session."""
         session = self.table.get(session_id)
-        if session is not None and session.state is ImportState.HELD:
+        if session is not None and (
+            session.state is ImportState.HELD
+            or (session.state is ImportState.OPEN and session.note is Note.ASKED)
+        ):
             self.table.cancel(session, reason)
 
     def noted(self, session_id: SessionId) -> None:

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from stack.contacts.files import load_plan
-from stack.contacts.plan import Contact
+from stack.contacts.plan import OWLT_NS_MAX, RATE_BPS_MAX, Contact
 from stack.core.clock import MILLISECOND, SECOND, dtn_from_iso, dtn_to_iso
 from stack.core.errors import ConfigError
 from stack.node.control.jobs import JobOperations
@@ -37,6 +37,8 @@ def make_operations(node: Node, stop: Callable[[], None]) -> Mapping[str, Operat
         "ping": simple.ping,
         "plan": simple.plan,
         "set_plan": simple.set_plan,
+        "contact_discovered": simple.contact_discovered,
+        "contact_lost": simple.contact_lost,
         "received_files": simple.received_files,
         "stop": simple.stop,
         "receive": ReceiveOperation(node),
@@ -182,6 +184,28 @@ class NodeOperations:
         self._node.set_plan(plan)
         self._node.port.trace("plan_set", {"path": str(path), "contacts": len(plan.contacts)})
         return {"contacts": len(plan.contacts), "ranges": len(plan.ranges)}
+
+    async def contact_discovered(self, request: Request, session: Session) -> dict[str, Any]:
+        """A contact that no plan foresaw has begun, and lasts for `duration_s`."""
+        neighbour = str(request.eid("neighbour").node)
+        duration_s = request.number("duration_s", 600.0, 0.001, WEEK_S)
+        rate_bps = request.number("rate_bps", 0.0, 0.0, RATE_BPS_MAX)
+        owlt_ms = request.number("owlt_ms", 0.0, 0.0, OWLT_NS_MAX / MILLISECOND)
+        request.finish()
+        until_ms = self._node.port.dtn_ms() + round(duration_s * 1000)
+        self._node.contact_discovered(
+            neighbour,
+            until_ms,
+            rate_bps=rate_bps or float("inf"),
+            owlt_ns=round(owlt_ms * MILLISECOND),
+        )
+        return {"neighbour": neighbour, "until": dtn_to_iso(until_ms)}
+
+    async def contact_lost(self, request: Request, session: Session) -> dict[str, Any]:
+        """A discovered contact is over before its time."""
+        neighbour = str(request.eid("neighbour").node)
+        request.finish()
+        return {"neighbour": neighbour, "found": self._node.contact_lost(neighbour)}
 
     async def received_files(self, request: Request, session: Session) -> dict[str, Any]:
         """Files that have arrived and that nobody has taken yet."""

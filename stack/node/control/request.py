@@ -93,6 +93,13 @@ class Request:
             raise wrong(name, "is no object of texts")
         return value
 
+    def table(self, name: str) -> dict[str, Any]:
+        """Values of any kind by name, at least one."""
+        value = self._get(name)
+        if not isinstance(value, dict) or not 0 < len(value) <= LIST_MAX:
+            raise wrong(name, "is no object of values")
+        return value
+
     def path(self, name: str) -> Path:
         """A path; absolute, since the client may be in another folder than the node."""
         return self._path(name, self.text(name))

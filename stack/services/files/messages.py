@@ -18,6 +18,7 @@ from typing import Final
 
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer
+from stack.ports.application import CRITICAL_PRIORITY
 from stack.services.codec import Fields, decode, encode, head
 from stack.services.files.paths import NAME_CHARS_MAX, safe_name
 
@@ -42,7 +43,7 @@ REPAIR_SPANS_MAX: Final = 128
 
 TAG_CHARS_MAX: Final = 128
 TEXT_CHARS_MAX: Final = 256
-PRIORITY_MAX: Final = 2
+PRIORITY_MAX: Final = CRITICAL_PRIORITY
 
 _OFFER, _CHUNK, _REPAIR, _RECEIPT, _CANCEL = range(5)
 _CRC_MAX: Final = (1 << 32) - 1

@@ -65,8 +65,8 @@ class JobContext:
     def output(self, name: str, priority: int | None = None) -> Path:
         """Where to write the result `name` (a relative path; its folder is made).
 
-        Results of higher `priority` (0 to 2) go down first; None is the job's own.  Raises
-        `LocalError` for an unsafe name or too many results.
+        Results of higher `priority` (0 to 2, or 3: critical) go down first; None is the job's own.
+        Raises `LocalError` for an unsafe name or too many results.
         """
         try:
             parts = safe_name(name)

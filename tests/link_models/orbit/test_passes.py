@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from skyfield.api import EarthSatellite, load, wgs84
 
-from link_models.orbit import horizon, search
+from link_models.orbit import search, spans
 from link_models.orbit.elements import MeanElements, Satellite, parse_tle
-from link_models.orbit.geometry import Sight, Station
+from link_models.orbit.geometry import Sight, Station, look
 from link_models.orbit.horizon import mask_deg
 from link_models.orbit.passes import (
     WINDOW_MS_MAX,
@@ -44,9 +44,9 @@ SITES = [SVALBARD, MATERA, Station(name="Quito", latitude_deg=-0.2, longitude_de
 class Skyfield:
     """Altitude of one satellite at one station, as Skyfield has it."""
 
-    def __init__(self, text: str, station: Station) -> None:
+    def __init__(self, satellite: Satellite, station: Station) -> None:
         self.timescale = load.timescale(builtin=True)
-        self._satellite = EarthSatellite(*text.splitlines()[1:], ts=self.timescale)
+        self._satellite = EarthSatellite.from_satrec(satellite.satrec, self.timescale)
         self._site = wgs84.latlon(
             station.latitude_deg, station.longitude_deg, elevation_m=station.altitude_m
         )
@@ -78,7 +78,7 @@ def test_ends_of_passes_equal_skyfield_to_a_millisecond(
 ) -> None:
     station = replace(station, mask_deg=mask)
     (satellite,) = parse_tle(text)
-    reference = Skyfield(text, station)
+    reference = Skyfield(satellite, station)
     start = satellite.epoch_ms
     dut1_s = float(reference.time(start + DAY_MS / 2).dut1)
     found = find_passes([satellite], [station], start, start + DAY_MS, dut1_s=dut1_s)
@@ -98,6 +98,33 @@ def test_ends_of_passes_equal_skyfield_to_a_millisecond(
     assert len([kind for kind, _ in theirs if kind == 1]) >= len(whole)
     rises = [unix_from_dtn(round(t)) * 1000.0 for t in found.rise_ms[found.rise_ms > start]]
     assert rises == pytest.approx([when for kind, when in theirs if kind == 0], abs=1000.0)
+
+
+@pytest.mark.parametrize(
+    "satellite",
+    [
+        orbits.circular(20_200.0, inclination=55.0, node=40.0),
+        orbits.elliptic(600.0, 0.72, inclination=63.4, perigee=270.0),
+        orbits.elliptic(250.0, 0.73, inclination=7.0, node=100.0),
+    ],
+    ids=["middle", "molniya", "transfer"],
+)
+@pytest.mark.parametrize("station", SITES, ids=lambda s: s.name)
+def test_ends_of_long_passes_equal_skyfield_to_a_millisecond(
+    satellite: Satellite, station: Station
+) -> None:
+    start, end = orbits.EPOCH_MS, orbits.EPOCH_MS + 2 * DAY_MS
+    reference = Skyfield(satellite, station)
+    rough = find_passes([satellite], [station], start, end)
+    for rise in rough.rise_ms[rough.rise_ms > start]:
+        # UT1-UTC moves by a millisecond in a day: take that of the hour.
+        dut1_s = float(reference.time(rise).dut1)
+        near = find_passes(
+            [satellite], [station], round(rise) - HOUR_MS // 2, round(rise) + 60_000, dut1_s=dut1_s
+        )
+        exact = near.rise_ms[-1]
+        assert reference.altitude_deg(exact - 1.0) < station.mask_deg
+        assert reference.altitude_deg(exact + 1.0) > station.mask_deg
 
 
 # ---- against an exhaustive search
@@ -167,6 +194,42 @@ def test_obstacles_cut_passes(
     for step in (-1, 0, 1, 2):
         steady[np.clip(change + step, 0, len(times) - 1)] = False
     assert (covered == free)[steady].all()
+
+
+MIX = [
+    *[orbits.circular(350.0 + 300.0 * n, inclination=20.0 * n, node=70.0 * n) for n in range(5)],
+    orbits.circular(20_200.0, inclination=55.0),
+    orbits.circular(8_063.0, inclination=0.1, anomaly=200.0),
+    orbits.elliptic(600.0, 0.72, inclination=63.4, perigee=270.0),
+    orbits.elliptic(250.0, 0.73, inclination=7.0, anomaly=100.0),
+    orbits.circular(35_786.0, inclination=0.1, anomaly=30.0),
+    orbits.circular(35_786.0, inclination=60.0, node=30.0),
+]
+HILLS = ((0.0, 25.0), (40.0, 2.0), (100.0, 31.0), (170.0, 3.0), (260.0, 12.0), (300.0, 4.0))
+
+
+def test_no_pass_of_a_mixed_fleet_over_a_hilly_network_is_lost() -> None:
+    sites = [replace(site, horizon=HILLS) for site in SITES]
+    sites.append(Station(name="pole", latitude_deg=-89.9, longitude_deg=0.0, mask_deg=0.0))
+    start, end = orbits.EPOCH_MS, orbits.EPOCH_MS + 10 * HOUR_MS
+    found = find_passes(MIX, sites, start, end)
+    hilly = 0
+    for place, satellite in enumerate(MIX):
+        for number, site in enumerate(sites):
+            mine = (found.satellite == place) & (found.station == number)
+            own = Passes(
+                found.satellite[mine],
+                found.station[mine],
+                found.rise_ms[mine],
+                found.culmination_ms[mine],
+                found.set_ms[mine],
+                found.max_elevation_deg[mine],
+            )
+            check_against_every_second(satellite, site, start, end, own)
+            flat = find_passes([satellite], [replace(site, horizon=())], start, end)
+            hilly += len(own) > len(flat)
+    # Hills do cut some passes in two.
+    assert hilly
 
 
 def test_obstacles_by_interpolation_round_north() -> None:
@@ -271,7 +334,7 @@ def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
     whole = find_passes(satellites, sites, *window)
     for looks, samples in ((1, 1), (1500, 700)):
         monkeypatch.setattr(search, "BLOCK_LOOKS", looks)
-        monkeypatch.setattr(horizon, "CUT_SAMPLES", samples)
+        monkeypatch.setattr(spans, "CUT_SAMPLES", samples)
         parts = find_passes(satellites, sites, *window)
         for name in ("satellite", "station"):
             assert (getattr(parts, name) == getattr(whole, name)).all()
@@ -368,6 +431,27 @@ def test_lists_and_tables_tell_the_same() -> None:
     assert len([row for row in table if row.station == "Svalbard"]) >= 13
     assert 4 <= len([row for row in table if row.station == "Matera"]) <= 7
     for row in table:
+        times = np.linspace(row.rise_ms, row.set_ms, 2000)
+        (site,) = [one for one in SITES if one.name == row.station]
+        seen = look(satellite, site, times)
+        fastest = np.abs(seen.range_rate_km_s).max() * 1000.0
+        assert row.max_range_rate_m_s == pytest.approx(fastest, rel=1e-3)
+        # 8.2 GHz: 27.35 Hz for each metre in a second.
+        assert row.max_doppler_hz(8.2e9) == pytest.approx(fastest * 27.352, rel=2e-3)
+        assert np.abs(seen.doppler_hz(8.2e9)).max() == pytest.approx(fastest * 27.352, rel=1e-3)
         assert row.duration_s == (row.set_ms - row.rise_ms) / 1000
         assert 780.0 < row.min_range_km < 2800.0
         assert 0.0 <= row.rise_azimuth_deg < 360.0
+
+
+def test_the_fastest_moment_of_an_eccentric_pass_is_within_it() -> None:
+    satellite = orbits.elliptic(600.0, 0.72, inclination=63.4, perigee=270.0)
+    rows = pass_table([satellite], SITES, orbits.EPOCH_MS, orbits.EPOCH_MS + 2 * DAY_MS)
+    inside = 0
+    for row in rows:
+        times = np.linspace(row.rise_ms, row.set_ms, 20_000)
+        (site,) = [one for one in SITES if one.name == row.station]
+        rates = np.abs(look(satellite, site, times).range_rate_km_s) * 1000.0
+        assert row.max_range_rate_m_s == pytest.approx(rates.max(), rel=2e-3)
+        inside += rates.max() > 1.001 * max(rates[0], rates[-1])
+    assert inside

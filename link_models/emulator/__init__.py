@@ -1,0 +1,35 @@
+"""A link in a box: a proxy that puts real programs at the two ends of a simulated channel.
+
+Real time, no root and no kernel modules.
+
+    program A  <->  listen_a | forward, backward | listen_b  <->  program B
+
+A program sends to the box's address on its side and receives from it.  UDP datagrams cross each
+direction's `Channel` in the trains that the kernel hands out and takes, where it knows them; with
+`repair_port` the port above is carried too (the repair flow of FECFRAME, RFC 6363 §5.2).  TCP
+connections are taken on one side and made anew on the other, and share the channel with them.
+"""
+
+from link_models.emulator.config import (
+    Address,
+    EmulatorConfig,
+    OpenPort,
+    StreamFaults,
+    TcpConfig,
+)
+from link_models.emulator.emulator import DirectionName, Emulator
+from link_models.emulator.plan import Link, link_between
+from link_models.emulator.world import Schedule
+
+__all__ = [
+    "Address",
+    "DirectionName",
+    "Emulator",
+    "EmulatorConfig",
+    "Link",
+    "OpenPort",
+    "Schedule",
+    "StreamFaults",
+    "TcpConfig",
+    "link_between",
+]

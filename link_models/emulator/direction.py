@@ -1,0 +1,232 @@
+"""One direction of an emulated link: a channel that can be changed while it is in use."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import replace
+from operator import attrgetter
+from typing import Protocol
+
+from link_models.channel import FOREVER_NS, Channel, ChannelConfig, Delay, Delivery, Times, Window
+from link_models.emulator.world import Stretch, World
+from link_models.loss.rules import Rule, RuleFactory, retimed
+from link_models.rng import Streams
+from stack.core.clock import MILLISECOND
+from stack.core.train import Buffer, Train
+
+POLL_NS = MILLISECOND
+"""Shortest wait for room in a queue whose emptying is known only roughly."""
+
+
+class DropTap(Protocol):
+    """Told of each datagram that does not come out of the channel."""
+
+    def dropped(self, direction: str, datagram: Buffer, flow: int, reason: str) -> None:
+        """`reason` in words."""
+        ...
+
+
+UNITS = ("datagrams", "bytes")
+
+REASONS = (
+    ("dropped_queue_datagrams", "the transmitter's queue is full"),
+    ("dropped_window_datagrams", "no contact"),
+    ("lost_datagrams", "lost"),
+)
+"""Counters of the channel, and what they mean in a capture."""
+
+
+class Direction:
+    """A channel on a schedule, the switch in front of it, and its totals.
+
+    Calls must be in order of time.  A change of the configuration, of the schedule, or a new turn
+    of the loop makes a new channel, which goes on with the transmitter of the one before.
+    """
+
+    def __init__(self, name: str, config: ChannelConfig, streams: Streams, world: World) -> None:
+        """Takes the substreams `name`/1/..., `name`/2/... for its channels."""
+        self.name = name
+        self.tap: DropTap | None = None
+        self._streams = streams
+        self._world = world
+        self._changes = 0
+        self._totals: dict[str, int] = dict.fromkeys(
+            (
+                f"{what}_{unit}"
+                for what in ("offered", "delivered", "dropped_down")
+                for unit in UNITS
+            ),
+            0,
+        )
+        self._dark_until_ns = -FOREVER_NS
+        self._config = config
+        self._stretch = world.at(world.now())
+        self._channel = self._make()
+
+    @property
+    def config(self) -> ChannelConfig:
+        """As it is now, in scenario time."""
+        return self._config
+
+    def configure(self, config: ChannelConfig) -> None:
+        """From now on the link is like this.  What is under way keeps the time that it was given,
+        and nothing overtakes it."""
+        self._config = config
+        self._renew()
+
+    def dark(self, until_ns: int) -> None:
+        """Nothing is let in until link time `until_ns`; a time that is past ends a blackout."""
+        self._dark_until_ns = until_ns
+
+    def take_back(self, datagrams: int, octets: int) -> None:
+        """Count as `dropped_down` what the channel had counted as delivered."""
+        for unit, count in zip(UNITS, (datagrams, octets), strict=True):
+            self._totals[f"dropped_down_{unit}"] += count
+            self._totals[f"delivered_{unit}"] -= count
+
+    def send(self, train: Train, now_ns: int) -> list[Delivery]:
+        """Offer a train at link time `now_ns`; what arrives of it, in order of arrival."""
+        if now_ns < self._dark_until_ns:
+            totals = self._totals
+            for unit, count in zip(UNITS, (train.datagram_count, len(train.data)), strict=True):
+                totals[f"offered_{unit}"] += count
+                totals[f"dropped_down_{unit}"] += count
+            if self.tap is not None:
+                for datagram in train.datagrams():
+                    self.tap.dropped(self.name, datagram, train.flow, "the link is down")
+            return []
+        if self._world.at(now_ns) is not self._stretch:
+            self._renew()
+        if self.tap is not None:
+            return self._send_tapped(self.tap, train, now_ns)
+        return self._channel.send(train, now_ns)
+
+    def admits_ns(self, octets: int, now_ns: int) -> int:
+        """The earliest link time, from `now_ns` on, at which the link seems to have room for a
+        datagram of `octets`; for senders that wait rather than lose."""
+        if now_ns < self._dark_until_ns:
+            return self._dark_until_ns
+        if self._world.at(now_ns) is not self._stretch:
+            self._renew()
+        channel = self._channel
+        config = channel.config
+        if channel.window_at(now_ns) is None:
+            return self._next_window_ns(now_ns)
+        if config.queue_ns is not None:
+            idle_ns = channel.drained_ns(0, now_ns)
+            if idle_ns - now_ns > config.queue_ns:
+                return max(idle_ns - config.queue_ns, now_ns + POLL_NS)
+        wire_bytes = config.wire_bytes(octets)
+        backlog_bytes = channel.backlog_bytes(now_ns)
+        if not backlog_bytes or backlog_bytes + wire_bytes <= config.queue_bytes:
+            return now_ns
+        room_ns = channel.drained_ns(max(0, config.queue_bytes - wire_bytes), now_ns)
+        return max(room_ns, now_ns + POLL_NS)
+
+    def delay_ns(self, now_ns: int) -> int:
+        """Light time and equipment for what is sent now."""
+        return round(self._channel.config.delay.at_one(now_ns))
+
+    def counters(self) -> dict[str, int]:
+        """Totals of all channels so far, and `dropped_down` for what came while the link was
+        switched off; see `Channel.counters`."""
+        totals = dict(self._totals)
+        for name, count in self._channel.counters().items():
+            totals[name] = totals.get(name, 0) + count
+        return totals
+
+    def state(self, now_ns: int) -> dict[str, float | bool | None]:
+        """What the link is like now: `up`, `rate_bps` (None without limit), `delay_ms`, and the
+        octets that wait for the transmitter."""
+        if self._world.at(now_ns) is not self._stretch:
+            self._renew()
+        window = self._channel.window_at(now_ns)
+        up = window is not None and now_ns >= self._dark_until_ns
+        rate = window.rate_bps if window is not None and up else 0.0
+        return {
+            "up": up,
+            "rate_bps": None if rate == float("inf") else rate,
+            "delay_ms": self.delay_ns(now_ns) / MILLISECOND,
+            "backlog_bytes": self._channel.backlog_bytes(now_ns),
+        }
+
+    def _send_tapped(self, tap: DropTap, train: Train, now_ns: int) -> list[Delivery]:
+        """`send` one by one, so that it can be told what became of each."""
+        found: list[Delivery] = []
+        channel = self._channel
+        for datagram in train.datagrams():
+            before = channel.counters()
+            arriving = channel.send(Train(datagram, len(datagram), train.flow), now_ns)
+            if not arriving:
+                after = channel.counters()
+                reason = next((text for key, text in REASONS if after[key] > before[key]), "lost")
+                tap.dropped(self.name, datagram, train.flow, reason)
+            found += arriving
+        found.sort(key=_arrival)
+        return found
+
+    def _next_window_ns(self, now_ns: int) -> int:
+        windows = self._channel.config.windows
+        place = bisect_right(windows, now_ns, key=attrgetter("start_ns"))
+        coming_ns = windows[place].start_ns if place < len(windows) else FOREVER_NS
+        return min(coming_ns, self._stretch.end_ns)
+
+    def _renew(self) -> None:
+        self._totals = self.counters()
+        before = self._channel
+        self._stretch = self._world.at(self._world.now())
+        self._channel = self._make()
+        self._channel.follow(before)
+
+    def _make(self) -> Channel:
+        self._changes += 1
+        config = on_stretch(self._config, self._stretch, self._world.schedule.scale_delay)
+        return Channel(config, self._streams, f"{self.name}/{self._changes}")
+
+
+def on_stretch(config: ChannelConfig, stretch: Stretch, scale_delay: bool) -> ChannelConfig:
+    """The same channel in link time.  Its loss model and jitter live in link time anyway: a fade of
+    80 ms is one at any pace."""
+    if stretch.plain:
+        return config
+    windows = []
+    for window in config.windows:
+        start_ns, end_ns = stretch.link(window.start_ns), stretch.link(window.end_ns)
+        if start_ns < end_ns:
+            windows.append(Window(start_ns, end_ns, window.rate_bps))
+    return replace(
+        config,
+        windows=tuple(windows),
+        delay=_StretchedDelay(config.delay, stretch, stretch.factor if scale_delay else 1.0),
+        rules=tuple(_retimed(rule, stretch) for rule in config.rules),
+    )
+
+
+class _StretchedDelay(Delay):
+    """A delay over scenario time, asked in link time."""
+
+    def __init__(self, delay: Delay, stretch: Stretch, divisor: float) -> None:
+        self._delay = delay
+        self._stretch = stretch
+        self._divisor = divisor
+        constant_ns = delay.constant_ns
+        self.constant_ns = None if constant_ns is None else constant_ns / divisor
+
+    def at(self, sent_ns: Times) -> Times | float:
+        start = self._stretch
+        scenario_ns = start.scenario_ns + (sent_ns - start.link_ns) * start.factor
+        return self._delay.at(scenario_ns) / self._divisor
+
+    def at_one(self, sent_ns: float) -> float:
+        return self._delay.at_one(self._stretch.scenario(sent_ns)) / self._divisor
+
+
+def _retimed(factory: RuleFactory, stretch: Stretch) -> RuleFactory:
+    def make(streams: Streams, name: str) -> Rule:
+        return retimed(factory(streams, name), stretch.scenario)
+
+    return make
+
+
+def _arrival(delivery: Delivery) -> int:
+    return delivery.at_ns

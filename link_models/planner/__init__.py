@@ -1,0 +1,27 @@
+"""Contact plans: from orbits, from budgets, over plans that exist, and who serves whom."""
+
+from link_models.planner.crosslinks import plan_crosslinks
+from link_models.planner.draws import possible_day
+from link_models.planner.edit import Probability, confident, tidy, with_weather, without
+from link_models.planner.light import LIGHT_ERROR_NS
+from link_models.planner.passes import PassLink, plan_passes
+from link_models.planner.rates import rate_contacts
+from link_models.planner.schedule import Schedule, ScheduleConfig, Service, schedule
+
+__all__ = [
+    "LIGHT_ERROR_NS",
+    "PassLink",
+    "Probability",
+    "Schedule",
+    "ScheduleConfig",
+    "Service",
+    "confident",
+    "plan_crosslinks",
+    "plan_passes",
+    "possible_day",
+    "rate_contacts",
+    "schedule",
+    "tidy",
+    "with_weather",
+    "without",
+]

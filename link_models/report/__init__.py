@@ -1,0 +1,1 @@
+"""What the reports of runs and of plans share: figures, tables and the page."""

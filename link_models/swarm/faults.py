@@ -1,0 +1,98 @@
+"""What can go wrong in a run of the swarm, as data: one table of kinds, one record a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from stack.core.errors import ConfigError
+
+RESTART: Final = "restart"
+COMMIT: Final = "commit"
+ZOMBIE: Final = "zombie"
+FULL: Final = "full"
+SLOW: Final = "slow"
+FLIP_DISK: Final = "flip-disk"
+FLIP_MEMORY: Final = "flip-memory"
+DRIFT: Final = "drift"
+STEP: Final = "step"
+PLAN: Final = "plan"
+KEYS: Final = "keys"
+CUT: Final = "cut"
+MUTE: Final = "mute"
+LOSS: Final = "loss"
+DUPLICATE: Final = "duplicate"
+REORDER: Final = "reorder"
+CORRUPT: Final = "corrupt"
+DELAY: Final = "delay"
+
+KINDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        RESTART: "the process ends without warning, between any two steps, and starts again",
+        COMMIT: "the same in the middle of a commit: before it, torn, or before anybody hears",
+        ZOMBIE: "the old process goes on sending, without its disk, beside the new one",
+        FULL: "the disk has no space: every commit fails",
+        SLOW: "a commit takes seconds",
+        FLIP_DISK: "a bit of a stored bundle or of an unfinished file flips at rest",
+        FLIP_MEMORY: "a bit of a bundle that waits in memory flips",
+        DRIFT: "a node's clock runs fast or slow",
+        STEP: "a node's wall clock is wrong for a while",
+        PLAN: "a node's contact plan is wrong for a while",
+        KEYS: "a node sends with the next key, while bundles under the old one are under way",
+        CUT: "a link is cut, both ways",
+        MUTE: "a link is cut, one way",
+        LOSS: "datagrams are lost",
+        DUPLICATE: "datagrams arrive twice",
+        REORDER: "datagrams overtake each other",
+        CORRUPT: "datagrams arrive damaged",
+        DELAY: "datagrams arrive seconds late",
+    }
+)
+"""Every kind of fault, and what it does."""
+
+ON_LINKS: Final = frozenset({CUT, MUTE, LOSS, DUPLICATE, REORDER, CORRUPT, DELAY})
+"""Kinds that strike a link: from `node` towards `peer`, the cut both ways."""
+
+COMMIT_MODES: Final = ("before", "torn", "after")
+PLAN_MODES: Final = ("missing", "shifted", "ghost", "rate")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault, injected at its time."""
+
+    kind: str
+    """One of `KINDS`."""
+
+    node: str
+    """The node that it strikes."""
+
+    peer: str = ""
+    """The other end, for a fault of a link."""
+
+    at_s: float
+    """Virtual seconds from the start of the run."""
+
+    for_s: float = 0.0
+    """How long it lasts; of a restart, how long the node is down."""
+
+    amount: float = 0.0
+    """Depends on the kind: a probability (loss, duplicate, reorder, corrupt), seconds (delay, step,
+    slow, plan shifted), parts in a million (drift), a factor (plan rate), turns of the event loop
+    after the next datagram (restart; 0 is at once)."""
+
+    mode: str = ""
+    """Of a commit or plan fault, which way: see `COMMIT_MODES` and `PLAN_MODES`."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError("faults.kind", f"{self.kind!r} is unknown", ", ".join(KINDS))
+        modes = {COMMIT: COMMIT_MODES, PLAN: PLAN_MODES}.get(self.kind, ("",))
+        if self.mode not in modes:
+            raise ConfigError("faults.mode", f"{self.mode!r} of {self.kind}", ", ".join(modes))
+        if (self.kind in ON_LINKS) != bool(self.peer):
+            raise ConfigError("faults.peer", "is for faults of links, and needed there")
+        if self.at_s < 0 or self.for_s < 0:
+            raise ConfigError("faults.at_s", "neither time may be negative")

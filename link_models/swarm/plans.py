@@ -1,0 +1,90 @@
+"""Contact plans: what the contacts really are, and what a misled node takes them for."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from typing import Final
+
+from link_models.swarm.faults import Fault
+from link_models.swarm.options import Options
+from stack.contacts.plan import Contact, Plan, Range
+from stack.core.clock import MILLISECOND
+
+EPOCH_MS: Final = 830_000_000_000
+"""DTN time at the start of every run."""
+
+
+def own_plan(name: str, plan: Plan, options: Options) -> Plan:
+    """The plan without a node's own unscheduled links, which it knows from its configuration."""
+    node = f"dtn://{name}/"
+    always = {
+        f"dtn://{end}/"
+        for link in options.links
+        if link.always and name in (link.a, link.b)
+        for end in (link.a, link.b)
+    } - {node}
+    if not always:
+        return plan
+
+    def known(a: str, b: str) -> bool:
+        return (a == node and b in always) or (b == node and a in always)
+
+    return Plan(
+        [one for one in plan.contacts if not known(one.source, one.destination)],
+        [one for one in plan.ranges if not known(one.source, one.destination)],
+    )
+
+
+def make_plan(options: Options) -> Plan:
+    """What the contacts really are."""
+    links = {(link.a, link.b): link for link in options.links}
+    end_ms = EPOCH_MS + round(options.day_s * 1000)
+    spans = [
+        (links[one.a, one.b], round(one.start_s * 1000), round(one.end_s * 1000))
+        for one in options.passes
+    ]
+    spans += [(link, 0, 2 * round(options.day_s * 1000)) for link in options.links if link.always]
+    contacts = []
+    ranges = []
+    for link, first_ms, last_ms in spans:
+        for a, b, rate_bps in (
+            (link.a, link.b, link.rate_bps),
+            (link.b, link.a, link.back_bps),
+        ):
+            contacts.append(
+                Contact(
+                    f"dtn://{a}/", f"dtn://{b}/", EPOCH_MS + first_ms, EPOCH_MS + last_ms, rate_bps
+                )
+            )
+    for link in options.links:
+        for a, b in ((link.a, link.b), (link.b, link.a)):
+            owlt_ns = round(link.owlt_ms * MILLISECOND)
+            ranges.append(Range(f"dtn://{a}/", f"dtn://{b}/", EPOCH_MS, end_ms, owlt_ns))
+    return Plan(contacts, ranges)
+
+
+def misled(plan: Plan, fault: Fault, rng: random.Random) -> Plan:
+    """A plan that is wrong in the way of `fault`."""
+    contacts = list(plan.contacts)
+    if not contacts:
+        return plan
+    wrong: list[Contact] = []
+    for one in contacts:
+        strikes = rng.random() < 0.5
+        if not strikes:
+            wrong.append(one)
+        elif fault.mode == "shifted":
+            wrong.append(_moved(one, fault.amount))
+        elif fault.mode == "rate":
+            wrong.append(dataclasses.replace(one, rate_bps=one.rate_bps * fault.amount))
+        elif fault.mode == "ghost":
+            wrong += [one, _moved(one, fault.amount + (one.end_ms - one.start_ms) / 1000)]
+    return Plan(wrong, plan.ranges)
+
+
+def _moved(contact: Contact, seconds: float) -> Contact:
+    by_ms = round(seconds * 1000)
+    return dataclasses.replace(
+        contact, start_ms=contact.start_ms + by_ms, end_ms=contact.end_ms + by_ms
+    )

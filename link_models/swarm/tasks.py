@@ -1,0 +1,122 @@
+"""What a sweep runs for each seed: functions that another process or machine can import."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from link_models.swarm.engines import run_pair
+from link_models.swarm.ledger import Problem
+from link_models.swarm.options import NODES_MIN, Options, draw
+from link_models.swarm.run import Outcome, run
+from stack.core.errors import ConfigError
+
+
+def nodes(seed: int, count: int | None = NODES_MIN, kinds: tuple[str, ...] = ()) -> Outcome:
+    """A day of whole nodes; `kinds` are the faults that may strike, all of them if empty."""
+    return run(draw_day(seed, count, kinds))
+
+
+def draw_day(seed: int, count: int | None, kinds: tuple[str, ...]) -> Options:
+    """The options of `nodes`."""
+    return draw(seed, nodes=count, kinds=kinds) if kinds else draw(seed, nodes=count)
+
+
+def options(seed: int, text: str) -> Outcome:
+    """Given options, with another seed."""
+    return run(parse(text, seed))
+
+
+def parse(text: str, seed: int) -> Options:
+    """Options from their JSON text, with the seed of the run."""
+    return dataclasses.replace(msgspec.json.decode(text, type=Options), seed=seed)
+
+
+def pair(seed: int) -> Outcome:
+    """Two LTP engines."""
+    return run_pair(seed)
+
+
+def failed(seed: int, why: str) -> Outcome:
+    """The outcome of a seed that has none."""
+    return Outcome(
+        seed=seed,
+        problems=(Problem("error", 0.0, why),),
+        trace="",
+        simulated_s=0.0,
+        converged_s=None,
+        faults={},
+        checks={},
+        events=0,
+        datagrams=0,
+        bundles=0,
+        delivered=0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioOutcome:
+    """What one seed of a scenario has shown."""
+
+    seed: int
+    problems: tuple[str, ...]
+    objects: int
+    arrived: int
+    latencies_s: tuple[tuple[str, float], ...]
+    """Kind and virtual time under way of each object that arrived, and of each job."""
+
+    simulated_s: float
+    cpu_s: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything arrived as it was sent."""
+        return not self.problems
+
+
+def scenario(seed: int, path: str) -> ScenarioOutcome:
+    """A scenario file with the luck of `seed`."""
+    from link_models.loopback import load_scenario, run_scenario
+
+    started_s = time.process_time()
+    result = run_scenario(load_scenario(Path(path)), seed=seed)
+    latencies = [
+        (row.kind, row.arrived_s - row.sent_s)
+        for row in result.objects
+        if row.arrived_s is not None
+    ]
+    latencies += [("job", job.latency_s) for job in result.jobs if job.latency_s is not None]
+    return ScenarioOutcome(
+        seed=seed,
+        problems=tuple(result.problems),
+        objects=len(result.objects),
+        arrived=sum(row.arrived_s is not None for row in result.objects),
+        latencies_s=tuple(latencies),
+        simulated_s=result.ended_s,
+        cpu_s=time.process_time() - started_s,
+    )
+
+
+def scenario_failed(seed: int, why: str) -> ScenarioOutcome:
+    """The outcome of a seed that has none."""
+    return ScenarioOutcome(
+        seed=seed,
+        problems=(why,),
+        objects=0,
+        arrived=0,
+        latencies_s=(),
+        simulated_s=0.0,
+        cpu_s=0.0,
+    )
+
+
+def check_scenario(path: Path) -> None:
+    """Find out before a sweep whether a scenario can be run.  Raises `ConfigError`."""
+    from link_models.loopback import load_scenario
+
+    if not load_scenario(path).tasks:
+        raise ConfigError(str(path), "has no work", "add a [[jobs]], [[files]] or [[messages]]")

@@ -1,0 +1,65 @@
+"""`orbitferry contact`: contacts that no plan foresaw."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stack.cli.common import Json, NodePath, client_of, duration, rate
+from stack.cli.output import emit, say
+
+HELP = "Tell a running node of contacts that no plan foresaw."
+
+Neighbour = Annotated[str, typer.Argument(metavar="NEIGHBOUR", help="Node id of a scheduled link.")]
+
+
+def begin(
+    neighbour: Neighbour,
+    lasts: Annotated[
+        float,
+        typer.Option("--for", parser=duration, metavar="DURATION", help="How long: 90s, 10m."),
+    ] = 600.0,
+    rate_bps: Annotated[
+        float | None,
+        typer.Option("--rate", parser=rate, metavar="RATE", help="How fast this node may send."),
+    ] = None,
+    light_ms: Annotated[
+        float, typer.Option("--light-ms", metavar="MS", help="One-way light time.")
+    ] = 0.0,
+    node: NodePath = None,
+    as_json: Json = False,
+) -> None:
+    """A contact with a neighbour has begun: the link comes up, and bundles go over it at once.
+
+    It ends by itself, or with `orbitferry contact end`.
+
+    \b
+    Examples:
+      orbitferry contact begin dtn://sat1/ --for 8m --rate 256k --light-ms 5
+    """
+    result = client_of(node).call(
+        "contact_discovered",
+        neighbour=neighbour,
+        duration_s=lasts,
+        rate_bps=rate_bps,
+        owlt_ms=light_ms,
+    )
+    if as_json:
+        emit(result)
+    else:
+        say(f"{result['neighbour']}: in contact until {result['until']}")
+
+
+def end(neighbour: Neighbour, node: NodePath = None, as_json: Json = False) -> None:
+    """A contact that was begun by hand is over; what still waits for it goes another way.
+
+    \b
+    Examples:
+      orbitferry contact end dtn://sat1/
+    """
+    result = client_of(node).call("contact_lost", neighbour=neighbour)
+    if as_json:
+        emit(result)
+    else:
+        say(f"{result['neighbour']}: {'over' if result['found'] else 'was not begun by hand'}")

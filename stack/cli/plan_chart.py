@@ -1,0 +1,120 @@
+"""The way of an object as a time chart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from stack.cli.units import duration_text, size_text
+from stack.core.clock import dtn_to_iso
+
+if TYPE_CHECKING:
+    from link_models.report.gantt import Chart
+    from stack.contacts.plan import Plan
+    from stack.routing.delivery import Delivery
+
+MARGIN: Final = 0.04
+"""Share of the time axis that is left free after the last arrival."""
+
+CONTACT: Final = "#D5DAE1"
+WAIT: Final = "#F3C969"
+
+
+def write_ways(
+    path: Path,
+    plan: Plan,
+    whole: Delivery,
+    changed: Plan,
+    other: Delivery | None,
+    changes: str,
+) -> None:
+    """Draw one delivery, or two to compare.  Raises `ConfigError` and `OSError`."""
+    from link_models.report.gantt import write_gantt
+
+    found = [(plan, whole, "" if other is None else "as planned")]
+    if other is not None:
+        found.append((changed, other, changes))
+    lasts = [one.last_ms for _, one, _ in found if one.last_ms is not None]
+    span = max(lasts, default=whole.start_ms + 3_600_000) - whole.start_ms
+    until_ms = whole.start_ms + round(max(span, 1000) * (1 + MARGIN))
+    charts = [_chart(p, one, words, whole.start_ms, until_ms) for p, one, words in found]
+    write_gantt(charts, whole.start_ms, until_ms, path, _parts([one for _, one, _ in found]))
+
+
+def _name(node: str) -> str:
+    return node.removeprefix("dtn://").rstrip("/")
+
+
+def _chart(plan: Plan, found: Delivery, words: str, from_ms: int, until_ms: int) -> Chart:
+    from link_models.report.gantt import Bar, Chart, Mark
+    from link_models.report.plotting import COLOURS
+
+    ways: dict[tuple[str, str], int] = {}
+    for flow in found.flows:
+        for stage in flow.stages:
+            ways.setdefault((stage.contact.source, stage.contact.destination), len(ways))
+    bars = []
+    for way, row in ways.items():
+        for contact in plan.between(*way):
+            first, last = max(contact.start_ms, from_ms), min(contact.end_ms, until_ms)
+            if first < last:
+                bars.append(Bar(row, first, last, CONTACT, 0.8))
+    waits, sends = [], []
+    for flow in found.flows:
+        for stage in flow.stages:
+            row = ways[stage.contact.source, stage.contact.destination]
+            if stage.wait_ms > 0:
+                waits.append(Bar(row, stage.ready_ms, stage.begin_ms, WAIT, 0.16))
+            colour = COLOURS[0]
+            sends.append(Bar(row, stage.begin_ms, stage.end_ms, colour, 0.62, edge=colour))
+    marks = [Mark(found.start_ms, "ready")] if found.start_ms >= from_ms else []
+    if found.last_ms is not None:
+        after = duration_text((found.last_ms - found.start_ms) / 1000)
+        text = f"all there {dtn_to_iso(found.last_ms)[11:19]} UTC, after {after}"
+        if not found.complete:
+            text = f"{size_text(found.delivered_bytes)} there, no more contacts in time"
+        late = found.last_ms - from_ms > (until_ms - from_ms) / 2
+        marks.append(Mark(found.last_ms, text, "#00553B" if found.complete else "#C0392B", late))
+    title = (
+        f"{size_text(found.size_bytes)} from {_name(found.source)} to {_name(found.destination)}"
+    )
+    rows = tuple(f"{_name(a)} to {_name(b)}" for a, b in ways)
+    return Chart(
+        title + (f", {words}" if words else ""),
+        rows or ("no way",),
+        (*bars, *waits, *sends),
+        tuple(marks),
+        (
+            (COLOURS[0], "", "sends"),
+            (WAIT, "", "waits"),
+            (CONTACT, "", "contact"),
+        ),
+    )
+
+
+def _parts(found: list[Delivery]) -> list[str]:
+    """The hops as tables of a page."""
+    from link_models.report.gantt import heading
+    from link_models.report.page import table
+
+    heads = ("way", "from", "to", "begins", "ends", "waits", "sends", "light ms", "MB", "bundles")
+    parts = []
+    for one in found:
+        rows = [
+            (
+                str(number),
+                _name(stage.contact.source),
+                _name(stage.contact.destination),
+                f"{dtn_to_iso(stage.begin_ms)[:19]}Z",
+                f"{dtn_to_iso(stage.end_ms)[:19]}Z",
+                duration_text(stage.wait_ms / 1000),
+                duration_text(stage.transmit_ms / 1000),
+                f"{stage.light_ns / 1e6:.3f}",
+                f"{stage.octets / 1e6:,.3f}",
+                str(flow.bundles),
+            )
+            for number, flow in enumerate(one.flows, 1)
+            for stage in flow.stages
+        ]
+        parts += [heading("Hops"), table(heads, rows, numbers=(0, 5, 6, 7, 8, 9))]
+    return parts

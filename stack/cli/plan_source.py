@@ -1,0 +1,122 @@
+"""Where the commands about plans get their plan: a plan in any format, or a scenario."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from stack.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from link_models.sky import Prediction
+    from stack.contacts.plan import Contact, Plan
+
+Format = Literal["json", "toml", "hdtn", "ion"]
+
+Reference = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="ISO 8601 time that relative times in the file count from. Default: now.",
+    ),
+]
+Kind = Annotated[
+    Format | None,
+    typer.Option("--format", "-f", help="Format of the file, when its name does not tell."),
+]
+SourcePath = Annotated[
+    Path, typer.Argument(metavar="PLAN", help="A contact plan in any format, or a scenario.")
+]
+
+PERIOD_MS_MAX = 400 * 86_400_000
+"""A contact that lasts longer is a wire, and says nothing about the period of a plan."""
+
+
+def time_of(text: str | None, key: str) -> int:
+    """DTN milliseconds of an ISO time, by default now.  Raises `ConfigError`."""
+    from stack.adapters.clock import SystemClock
+    from stack.core.clock import dtn_from_iso
+
+    if text is None:
+        return SystemClock().dtn_ms()
+    try:
+        return dtn_from_iso(text)
+    except ValueError:
+        raise ConfigError(
+            key, f"{text!r} is no time", "write it like 2026-10-01T12:00:00Z"
+        ) from None
+
+
+def load_plan_file(path: Path, reference: str | None, kind: Format | None) -> Plan:
+    """A contact plan.  Raises `ConfigError`."""
+    from stack.contacts.files import load_plan
+
+    return load_plan(path, time_of(reference, "--reference"), kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A plan, and what a scenario knows beside it."""
+
+    title: str
+    plan: Plan
+    start_ms: int
+    end_ms: int
+    antennas: Mapping[str, int] = field(default_factory=dict)
+    """Of the stations; empty for a plan file, which does not say who is one."""
+
+    prediction: Prediction | None = None
+    """What a scenario's plan was made of."""
+
+    @property
+    def stations(self) -> tuple[str, ...]:
+        """Node ids of the stations, if they are known."""
+        return tuple(self.antennas)
+
+    def check_node(self, key: str, name: str) -> None:
+        """Raise `ConfigError` at `key` unless the plan has the node."""
+        if name not in self.plan.nodes:
+            some = ", ".join(self.plan.nodes[:8]) or "none"
+            raise ConfigError(key, f"{name!r} is not in the plan", f"its nodes: {some}")
+
+
+def load_source(path: Path, reference: str | None = None, kind: Format | None = None) -> Source:
+    """A plan file, or a scenario whose plan is made.  Raises `ConfigError`."""
+    if kind is None and _is_scenario(path):
+        return _from_scenario(path)
+    plan = load_plan_file(path, reference, kind)
+    if not plan.contacts:
+        raise ConfigError(str(path), "has no contacts", "is it the right file?")
+    start_ms = plan.contacts[0].start_ms
+    return Source(path.name, plan, start_ms, _end_ms(plan.contacts, start_ms))
+
+
+def _end_ms(contacts: tuple[Contact, ...], start_ms: int) -> int:
+    ends = [one.end_ms for one in contacts if one.end_ms - start_ms <= PERIOD_MS_MAX]
+    return max(ends, default=max(one.start_ms for one in contacts) + 86_400_000)
+
+
+def _is_scenario(path: Path) -> bool:
+    """Whether a file is TOML with stations; what is wrong in it is found by who reads it."""
+    if path.suffix.lower() != ".toml":
+        return False
+    try:
+        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return False
+    return "stations" in data
+
+
+def _from_scenario(path: Path) -> Source:
+    from link_models.scenario import load_scenario
+    from link_models.sky import predict
+
+    scenario = load_scenario(path)
+    found = predict(scenario)
+    antennas = {one.id: one.antennas for one in scenario.stations}
+    return Source(scenario.title, found.plan, scenario.start_ms, scenario.end_ms, antennas, found)

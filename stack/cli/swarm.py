@@ -1,0 +1,361 @@
+"""`orbitferry loopback --swarm N`: many seeds, on every core, and what they found."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
+
+import typer
+
+from stack.cli.common import FAILED, ends_with
+from stack.cli.output import emit, note, say, table
+from stack.cli.units import duration_text
+from stack.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from link_models.swarm.run import Outcome
+    from link_models.swarm.summary import ScenarioSummary, Summary
+
+R = TypeVar("R")
+
+FAILURES_SHOWN: Final = 10
+PROBLEMS_SHOWN: Final = 5
+PLAIN_LINES: Final = 10
+"""Lines of progress in a log: one for each tenth of the runs."""
+
+PANEL: Final = "Many seeds"
+
+Swarm = Annotated[
+    int | None,
+    typer.Option(
+        "--swarm",
+        metavar="N",
+        min=1,
+        rich_help_panel=PANEL,
+        help="Run N seeds, from --seed (0) on: of the scenario, or, without one, of a drawn day "
+        "of nodes with faults.",
+    ),
+]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        min=0, rich_help_panel=PANEL, help="Processes of a swarm; 0 is one for each core."
+    ),
+]
+Dask = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS", rich_help_panel=PANEL, help="Run a swarm on this Dask cluster."
+    ),
+]
+Nodes = Annotated[
+    int,
+    typer.Option(rich_help_panel=PANEL, help="Nodes of a drawn day, 3 to 8; 0 draws that too."),
+]
+Faults = Annotated[
+    str,
+    typer.Option(
+        metavar="KINDS",
+        rich_help_panel=PANEL,
+        help='Faults that may strike, separated by commas; "none"; default: all kinds.',
+    ),
+]
+OptionsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--options",
+        metavar="FILE",
+        rich_help_panel=PANEL,
+        help="Run what this file says (.json, .toml), not a drawn day.",
+    ),
+]
+Shrink = Annotated[
+    bool,
+    typer.Option(
+        "--shrink", rich_help_panel=PANEL, help="Make the first failing day as small as it goes."
+    ),
+]
+Engines = Annotated[
+    bool,
+    typer.Option(
+        "--engines", rich_help_panel=PANEL, help="Pairs of LTP engines alone, not whole nodes."
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwarmArguments:
+    """What was asked for."""
+
+    count: int
+    first: int
+    scenario: Path | None
+    jobs: int
+    dask: str
+    nodes: int
+    faults: str
+    options: Path | None
+    shrink: bool
+    engines: bool
+    quiet: bool
+    as_json: bool
+
+    def __post_init__(self) -> None:
+        if sum((self.scenario is not None, self.options is not None, self.engines)) > 1:
+            raise ConfigError("--swarm", "SCENARIO, --options and --engines exclude one another")
+        if self.shrink and (self.scenario is not None or self.engines):
+            raise ConfigError("--shrink", "is for drawn days, and for those of --options")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The faults that may strike."""
+        from link_models.swarm import KINDS
+
+        if not self.faults:
+            return tuple(KINDS)
+        return tuple(one for one in self.faults.split(",") if one != "none")
+
+
+def run_swarm(wanted: SwarmArguments) -> None:
+    """Run it, show what it found, and end with exit code 1 when it found something."""
+    if wanted.scenario is not None:
+        _scenario(wanted, wanted.scenario)
+        return
+    from link_models.swarm import tasks
+    from link_models.swarm.summary import summarise
+
+    started_s = time.perf_counter()
+    outcomes = _sweep(wanted, _task(wanted), tasks.failed)
+    wall_s = time.perf_counter() - started_s
+    summary = summarise(outcomes)
+    small = _shrink(wanted, summary) if wanted.shrink and summary.failed else None
+    if wanted.as_json:
+        emit({**summary.to_json(), "wall_s": round(wall_s, 3), "smallest": small})
+    else:
+        _show(wanted, summary, wall_s)
+        if small is not None:
+            say(f"the smallest run that fails so, for --options:\n{small}")
+    if summary.failed:
+        ends_with(FAILED)
+
+
+def _task(wanted: SwarmArguments) -> Callable[[int], Outcome]:
+    from link_models.swarm import draw, load_options, tasks
+
+    if wanted.engines:
+        return tasks.pair
+    if wanted.options is not None:
+        return functools.partial(tasks.options, text=load_options(wanted.options).dumps())
+    nodes = wanted.nodes or None
+    draw(wanted.first, nodes=nodes, kinds=wanted.kinds)  # what is wrong shows here, and once
+    return functools.partial(tasks.nodes, count=nodes, kinds=wanted.kinds)
+
+
+def _seeds(wanted: SwarmArguments) -> range:
+    return range(wanted.first, wanted.first + wanted.count)
+
+
+def _sweep(
+    wanted: SwarmArguments, task: Callable[[int], R], failed: Callable[[int, str], R]
+) -> list[R]:
+    from link_models.swarm.sweep import sweep, sweep_cluster
+
+    with _View(wanted.count, hidden=wanted.quiet or wanted.as_json) as view:
+        if wanted.dask:
+            return sweep_cluster(
+                task, _seeds(wanted), failed, address=wanted.dask, done=view.update
+            )
+        jobs = min(wanted.jobs, wanted.count) if wanted.jobs else int(wanted.count == 1)
+        return sweep(task, _seeds(wanted), failed, jobs=jobs, done=view.update)
+
+
+def replay_command(wanted: SwarmArguments, seed: int) -> str:
+    """The one command that runs a seed again."""
+    words = ["orbitferry loopback --swarm 1 --seed", str(seed)]
+    if wanted.scenario is not None:
+        words.append(str(wanted.scenario))
+    elif wanted.engines:
+        words.append("--engines")
+    elif wanted.options is not None:
+        words.append(f"--options {wanted.options}")
+    else:
+        if wanted.nodes != NODES_DEFAULT:
+            words.append(f"--nodes {wanted.nodes}")
+        if wanted.faults:
+            words.append(f"--faults {wanted.faults}")
+    return " ".join(words)
+
+
+NODES_DEFAULT: Final = 3
+
+
+def _line(wanted: SwarmArguments, seed: int) -> str:
+    """What a seed consists of."""
+    from link_models.swarm import load_options, tasks
+    from link_models.swarm.engines import draw_pair
+
+    if wanted.engines:
+        return draw_pair(seed).line()
+    if wanted.options is not None:
+        return tasks.parse(load_options(wanted.options).dumps(), seed).line()
+    return tasks.draw_day(seed, wanted.nodes or None, wanted.kinds).line()
+
+
+def _shrink(wanted: SwarmArguments, summary: Summary) -> str | None:
+    from link_models.swarm import load_options, same_failure, shrink, tasks
+
+    seed = summary.failed[0].seed
+    if wanted.options is not None:
+        options = tasks.parse(load_options(wanted.options).dumps(), seed)
+    else:
+        options = tasks.draw_day(seed, wanted.nodes or None, wanted.kinds)
+    fails = same_failure(options)
+    if fails is None:
+        note(f"seed {seed} does not fail here: it is the machine, or the time that it took")
+        return None
+    small = shrink(options, fails)
+    state = "nothing more can go" if small.finished else "there was no time for more"
+    note(f"made smaller in {small.runs} runs; {state}")
+    note(small.options.line())
+    return small.options.dumps()
+
+
+def _show(wanted: SwarmArguments, summary: Summary, wall_s: float) -> None:
+    if summary.faults:
+        table(("faults injected", "times"), sorted(summary.faults.items()))
+        say("")
+    if summary.checks:
+        table(("invariant", "looked at"), sorted(summary.checks.items()))
+        say("")
+    totals = summary.totals
+    say(
+        f"{totals['datagrams']:,} datagrams, {totals['bundles']:,} bundles stored, "
+        f"{totals['delivered']:,} things delivered"
+    )
+    if summary.converged_s:
+        found = ", ".join(
+            f"{duration_text(value)} (p{key})" for key, value in summary.converged_s.items()
+        )
+        say(f"after the faults everything had arrived in {found}")
+    _show_speed(summary, wall_s)
+    for outcome in summary.failed[:FAILURES_SHOWN]:
+        note(f"FAILED: {_line(wanted, outcome.seed)}")
+        for problem in outcome.problems[:PROBLEMS_SHOWN]:
+            note(f"  {problem.invariant} at {problem.at_s:,.3f} s: {problem.text}")
+        note(f"  replay: {replay_command(wanted, outcome.seed)}")
+    _show_end(len(summary.failed), summary.runs)
+
+
+def _show_speed(summary: Summary | ScenarioSummary, wall_s: float) -> None:
+    say(
+        f"slowest seed: {summary.slowest_seed}, {summary.slowest_s:.2f} s of CPU; "
+        f"{summary.cpu_s / summary.runs * 1000:.0f} ms a seed"
+    )
+    say(
+        f"{summary.runs:,} runs in {duration_text(wall_s)}, "
+        f"{summary.runs / wall_s:,.1f} a second; simulated {summary.simulated_s / 86_400:,.1f} days"
+    )
+
+
+def _show_end(failed: int, runs: int) -> None:
+    if failed > FAILURES_SHOWN:
+        note(f"FAILED: and {failed - FAILURES_SHOWN} more")
+    say(f"{failed} of {runs} runs failed" if failed else f"all {runs} runs passed")
+
+
+def _scenario(wanted: SwarmArguments, path: Path) -> None:
+    from link_models.swarm import tasks
+    from link_models.swarm.summary import summarise_scenario
+
+    tasks.check_scenario(path)
+    started_s = time.perf_counter()
+    task = functools.partial(tasks.scenario, path=str(path.resolve()))
+    outcomes = _sweep(wanted, task, tasks.scenario_failed)
+    wall_s = time.perf_counter() - started_s
+    summary = summarise_scenario(outcomes)
+    if wanted.as_json:
+        emit({**summary.to_json(), "wall_s": round(wall_s, 3)})
+    else:
+        rows = [
+            (kind, summary.counts[kind], *(duration_text(value) for value in found.values()))
+            for kind, found in summary.latencies_s.items()
+        ]
+        if rows:
+            table(("latency of", "arrived", "p50", "p90", "p99", "worst"), rows)
+            say("")
+        say(f"{summary.arrived:,} of {summary.objects:,} objects arrived")
+        _show_speed(summary, wall_s)
+        for outcome in summary.failed[:FAILURES_SHOWN]:
+            note(f"FAILED: seed {outcome.seed}")
+            for problem in outcome.problems[:PROBLEMS_SHOWN]:
+                note(f"  {problem}")
+            note(f"  replay: {replay_command(wanted, outcome.seed)}")
+        _show_end(len(summary.failed), summary.runs)
+    if summary.failed:
+        ends_with(FAILED)
+
+
+class _View:
+    """How many seeds are done: a bar on a terminal, lines elsewhere, nothing when `hidden`."""
+
+    def __init__(self, count: int, *, hidden: bool) -> None:
+        self._count = count
+        self._hidden = hidden
+        self._done = 0
+        self._failed = 0
+        self._line = 0
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        if not self._hidden and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeRemainingColumn,
+            )
+
+            self._bar = Progress(
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.description}", markup=False),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=self._count)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, outcome: Any) -> None:
+        """A seed is done."""
+        self._done += 1
+        self._failed += not outcome.ok
+        words = f"{self._failed} failed" if self._failed else ""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._done, description=words)
+        elif not self._hidden:
+            line = self._done * PLAIN_LINES // self._count
+            if line != self._line:
+                self._line = line
+                note(f"{self._done:,} of {self._count:,} seeds {words}".rstrip())

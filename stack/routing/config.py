@@ -1,0 +1,62 @@
+"""How routes are computed, and what a bundle takes of a contact."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from stack.core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RouterConfig:
+    """How routes are computed."""
+
+    tolerance_ms: int = 1000
+    """How much later than the earliest possible arrival a kept route may arrive.  One second is
+    little beside the waiting for contacts, and spares a search for every bundle."""
+
+    tolerance_ratio: float = 0.01
+    """The same as a share of the time until arrival, whichever is more: behind a backlog of an
+    hour, half a minute does not matter."""
+
+    margin_ms: int = 0
+    """Added to every hop's arrival, for processing and for clocks that disagree (SABR calls for
+    a light time margin too; ranges here follow the motion, so that needs none)."""
+
+    searches_max: int = 64
+    """Searches kept at a time: one for each size class, priority and set of excluded nodes."""
+
+    overhead_ratio: float = 0.03
+    """Octets that the layers below add, as a share of a bundle (SABR §2.4.3: 3 %, or
+    `overhead_bytes` if that is more).  LTP over UDP adds 2.7 % at 1,400 octets a datagram."""
+
+    overhead_bytes: int = 100
+    """Octets that the layers below add at least (SABR §2.4.3)."""
+
+    confidence_min: float = 0.0
+    """Ways that take place with less likelihood are not used, from 0 to 1.  SABR has no such
+    limit; too high a one leaves bundles without a way."""
+
+    confidence_wanted: float = 0.0
+    """Below this likelihood, from 0 to 1, a bundle goes over several neighbours at once, until
+    one of its copies arrives with at least this likelihood (as ways that share nothing would).
+    0: never.  Copies cost volume."""
+
+    def __post_init__(self) -> None:
+        for key in ("tolerance_ms", "tolerance_ratio", "margin_ms", "overhead_ratio"):
+            if not getattr(self, key) >= 0:
+                raise ConfigError(key, f"{getattr(self, key)} is below 0")
+        for key in ("confidence_min", "confidence_wanted"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ConfigError(key, f"{getattr(self, key)} is not in 0..1")
+        if self.searches_max < 1 or self.overhead_bytes < 0:
+            raise ConfigError(
+                "searches_max", "at least one search is kept, overhead is not below 0"
+            )
+
+
+def consumption(config: RouterConfig, size_bytes: int) -> int:
+    """Octets that a bundle takes of a contact, with what the layers below add: its estimated
+    volume consumption (SABR §2.4.3)."""
+    return size_bytes + max(config.overhead_bytes, math.ceil(size_bytes * config.overhead_ratio))

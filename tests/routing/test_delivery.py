@@ -1,0 +1,167 @@
+"""An object's way through a plan: by hand, and bundle by bundle through the router."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stack.contacts.files import load_plan
+from stack.contacts.plan import Contact, Plan, Range
+from stack.core.errors import LocalError
+from stack.routing.delivery import BUNDLES_MAX, Delivery, expected_delivery
+from stack.routing.router import RouterConfig
+from tests.routing import brute
+from tests.strategies import plan as plans
+
+A, B, C = (f"ipn:{n}.0" for n in range(1, 4))
+MS = brute.MS
+BARE = RouterConfig(tolerance_ms=0, tolerance_ratio=0, overhead_bytes=0, overhead_ratio=0)
+OWN = Path(__file__).parent / "data" / "eight_ways.toml"
+
+
+def megabytes(*contacts: tuple[str, str, int, int]) -> Plan:
+    """Contacts of 1 MB a second, in seconds."""
+    return Plan([Contact(a, b, start * 1000, end * 1000, 8e6) for a, b, start, end in contacts])
+
+
+def deliver(plan: Plan, size: int, bundle: int, expires_ms: int | None = None) -> Delivery:
+    return expected_delivery(
+        plan, A, C, size, 0, bundle_bytes=bundle, expires_ms=expires_ms, config=BARE
+    )
+
+
+def test_one_pass_after_another() -> None:
+    plan = megabytes((A, C, 0, 10), (A, C, 100, 110), (A, C, 200, 210))
+    found = deliver(plan, 25_000_000, 1_000_000)
+    assert found.complete
+    assert (found.bundles, found.first_ms, found.last_ms) == (25, 1000, 205_000)
+    assert [(flow.bundles, flow.first_ms, flow.last_ms) for flow in found.flows] == [
+        (10, 1000, 10_000),
+        (10, 101_000, 110_000),
+        (5, 201_000, 205_000),
+    ]
+    assert [(use.octets, use.share) for use in found.use] == [
+        (10_000_000, 1.0),
+        (10_000_000, 1.0),
+        (5_000_000, 0.5),
+    ]
+    second = found.flows[1].stages[0]
+    assert (second.ready_ms, second.wait_ms, second.transmit_ms) == (0, 100_000, 10_000)
+
+
+def test_a_relay_is_filled_while_it_empties() -> None:
+    # The uplink takes 10 s, the downlink at half the speed 20 s, and begins 1 s behind.
+    plan = Plan(
+        [Contact(A, B, 0, 100_000, 8e6), Contact(B, C, 0, 100_000, 4e6)],
+        [Range(A, B, 0, 100_000, 250 * MS), Range(B, C, 0, 100_000, 5 * MS)],
+    )
+    found = deliver(plan, 10_000_000, 1_000_000)
+    (flow,) = found.flows
+    up, down = flow.stages
+    assert (up.begin_ms, up.end_ms, up.arrival_ms) == (0, 10_000, 10_250)
+    assert (down.ready_ms, down.begin_ms, down.end_ms) == (1250, 1250, 21_250)
+    assert (down.light_ns, found.first_ms, found.last_ms) == (5 * MS, 3255, 21_255)
+
+
+def test_the_rest_of_an_object_is_a_smaller_bundle() -> None:
+    found = deliver(megabytes((A, C, 0, 10)), 2_500_000, 1_000_000)
+    assert (found.bundles, found.last_ms, found.delivered_bytes) == (3, 2500, 2_500_000)
+
+
+def test_an_empty_object_is_one_bundle() -> None:
+    found = expected_delivery(megabytes((A, C, 5, 10)), A, C, 0, 0)
+    assert found.complete
+    assert (found.bundles, found.first_ms, found.use[0].octets) == (1, 5001, 100)
+
+
+def test_overhead_is_added_to_every_bundle() -> None:
+    plan = megabytes((A, C, 0, 1000))
+    found = expected_delivery(plan, A, C, 10_000_000, 0, bundle_bytes=1_000_000)
+    assert found.last_ms == 10_300  # 3 %, SABR §2.4.3
+    found = expected_delivery(plan, A, C, 10_000, 0, bundle_bytes=1000)
+    assert found.last_ms == 11  # or 100 octets
+
+
+def test_two_ways_at_once() -> None:
+    plan = megabytes((A, B, 0, 100), (B, C, 0, 100), (A, C, 0, 100))
+    found = deliver(plan, 20_000_000, 1_000_000)
+    assert sum(flow.bundles for flow in found.flows if len(flow.stages) == 1) == 11
+    assert found.last_ms == 11_000  # the way over the relay is a hop behind
+
+
+def test_what_does_not_fit() -> None:
+    plan = megabytes((A, C, 0, 10))
+    found = deliver(plan, 15_000_000, 2_000_000)
+    assert not found.complete
+    assert (found.delivered_bytes, found.last_ms) == (10_000_000, 10_000)
+    found = deliver(plan, 15_000_000, 2_000_000, expires_ms=4500)
+    assert (found.delivered_bytes, found.last_ms) == (4_000_000, 4000)
+    nothing = deliver(Plan(), 1, 1)
+    assert not nothing.complete
+    assert (nothing.first_ms, nothing.last_ms, nothing.bundles, nothing.use) == (None, None, 0, ())
+
+
+def test_policy_and_bounds() -> None:
+    plan = megabytes((A, C, 0, 10), (A, C, 100, 110))
+    found = expected_delivery(plan, A, C, 1000, 0, usable=lambda c: c.start_ms > 0, config=BARE)
+    assert found.first_ms == 100_001
+    for wrong in ((A, C, -1, 1), (A, A, 1, 1), (A, C, 1, 0), (A, C, BUNDLES_MAX + 1, 1)):
+        with pytest.raises(LocalError):
+            expected_delivery(plan, *wrong[:3], 0, bundle_bytes=wrong[3])
+
+
+def test_a_hundred_thousand_bundles_share_the_work() -> None:
+    plan = load_plan(OWN)
+    found = expected_delivery(
+        plan, "dtn://gs1/", "dtn://gs2/", 100_000_000, 0, bundle_bytes=1000, config=BARE
+    )
+    # From sat2, gs2 has 40 s, less the 11 ms until the first octets have come from sat1; from sat1
+    # it has 60 s.  What is left waits for sat2 until 900 s.
+    assert found.complete
+    assert (found.bundles, found.first_ms, found.last_ms) == (100_000, 60_022, 900_021)
+    assert [use.octets for use in found.use if use.contact.destination == "dtn://gs2/"] == [
+        39_989_000,
+        60_000_000,
+        11_000,
+    ]
+    assert all(use.share <= 1 for use in found.use)
+
+
+rates = st.sampled_from([1e3, 8e3, 64e3])
+
+
+@given(
+    plans.plans(nodes=3, least_contacts=3, most_contacts=7, rates=rates),
+    st.integers(1, 12),
+    st.sampled_from([100, 400, 1000]),
+    st.integers(0, 10_000),
+)
+def test_bundle_by_bundle(plan: Plan, count: int, size: int, start_ms: int) -> None:
+    """Each bundle in turn takes the best way behind those before it, as brute force finds it: so
+    many arrive, and the last of them when it says."""
+    found = expected_delivery(plan, A, C, count * size, start_ms, bundle_bytes=size, config=BARE)
+    free: dict[int, int] = {}
+    arrivals = []
+    for _ in range(count):
+        way = next(iter(brute.ordered(plan, A, C, size, start_ms * MS, free)), None)
+        if way is None:
+            break
+        arrivals.append(-(-way[0] // MS))
+        at_ns = start_ms * MS
+        for place in way[1]:
+            contact = plan.contacts[place]
+            begin_ns = max(at_ns, contact.start_ms * MS, free.get(place, 0))
+            free[place] = begin_ns + brute.duration_ns(contact, size)
+            at_ns = brute.reach_ns(plan, contact, free[place])
+    assert found.bundles == len(arrivals)
+    assert found.complete == (len(arrivals) == count)
+    assert found.first_ms == min(arrivals, default=None)
+    assert found.last_ms == max(arrivals, default=None)
+    for use in found.use:
+        assert math.isclose(use.share, use.octets / use.contact.volume_bytes)
+        assert use.contact.start_ms <= use.begin_ms < use.end_ms <= use.contact.end_ms
+    assert found.delivered_bytes == sum(flow.payload_bytes for flow in found.flows)

@@ -1,0 +1,285 @@
+"""Bundles that wait: copies of critical ones, room taken by others, contacts that come and go."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from stack.contacts.plan import Contact, Plan
+from stack.core.errors import ConfigError
+from stack.ports.application import CRITICAL_PRIORITY
+from stack.routing.config import RouterConfig
+from stack.routing.forwarder import DONE, FAILURES_MAX, Forwarder
+
+A, B, C, D = (f"ipn:{n}.0" for n in range(1, 5))
+FOREVER = 10**12
+BULK, NORMAL, EXPEDITED = range(3)
+BARE = RouterConfig(overhead_bytes=0, overhead_ratio=0)
+ROOM = 10**9
+
+
+def chain(*contacts: tuple[str, str, int, int], rate: float = 8e3, sure: float = 1.0) -> Plan:
+    """Contacts that carry an octet a millisecond."""
+    return Plan([Contact(a, b, start, end, rate, sure) for a, b, start, end in contacts])
+
+
+def forwarder(plan: Plan, **options: float) -> Forwarder:
+    config = RouterConfig(overhead_bytes=0, overhead_ratio=0, **options)  # type: ignore[arg-type]
+    return Forwarder(A, plan, config=config)
+
+
+TWO_WAYS = chain((A, B, 0, 10_000), (B, D, 0, 10_000), (A, C, 5000, 10_000), (C, D, 0, 20_000))
+
+
+def add(to: Forwarder, ref: int, size: int, priority: int = NORMAL, now_ms: int = 0) -> int:
+    return to.add(ref, D, size, priority, FOREVER, now_ms)
+
+
+# -- critical bundles ----------------------------------------------------------------------
+
+
+def test_a_critical_bundle_goes_over_every_neighbour() -> None:
+    waiting = forwarder(TWO_WAYS)
+    assert add(waiting, 1, 500, CRITICAL_PRIORITY) == 0
+    assert (waiting.bundles_waiting, waiting.bytes_waiting) == (2, 1000)
+    assert waiting.take(B, ROOM, 10, 0) == [1]
+    assert waiting.take(C, ROOM, 10, 0) == [1]
+    assert not waiting.forwarded(1, B)
+    assert waiting.bytes_waiting == 500
+    assert waiting.forwarded(1, C)
+    waiting.remove(1, 0)
+    assert (waiting.bundles_waiting, waiting.bytes_waiting) == (0, 0)
+
+
+def test_both_copies_are_booked() -> None:
+    waiting = forwarder(TWO_WAYS)
+    add(waiting, 1, 4000, CRITICAL_PRIORITY)
+    books = waiting._router.books
+    taken = [
+        c.volume_bytes - books.residual_bytes(p, 2, 0) for p, c in enumerate(books.plan.contacts)
+    ]
+    assert taken == [4000] * 4
+
+
+def test_it_does_not_go_to_those_it_must_not() -> None:
+    waiting = forwarder(TWO_WAYS)
+    waiting.add(1, D, 500, CRITICAL_PRIORITY, FOREVER, 0, exclude=(C,))
+    assert waiting.waiting(B)
+    assert not waiting.waiting(C)
+
+
+def test_who_has_a_copy_gets_no_other() -> None:
+    waiting = forwarder(TWO_WAYS)
+    add(waiting, 1, 500, CRITICAL_PRIORITY)
+    assert waiting.take(B, ROOM, 10, 0) == [1]
+    assert not waiting.forwarded(1, B)
+    assert waiting.drain_all(0) == [1]
+    assert add(waiting, 1, 500, CRITICAL_PRIORITY) == 0
+    assert not waiting.waiting(B)
+    assert waiting.take(C, ROOM, 10, 0) == [1]
+    # On its way to C it is not taken back, and goes nowhere else.
+    assert waiting.drain_all(0) == []
+    assert waiting.forwarded(1, C)
+
+
+def test_it_is_over_when_copies_have_left_and_no_more_can() -> None:
+    waiting = forwarder(TWO_WAYS)
+    add(waiting, 1, 500, CRITICAL_PRIORITY)
+    assert waiting.take(B, ROOM, 10, 0) == [1]
+    waiting.forwarded(1, B)
+    assert waiting.drain(C, 10_000) == [1]
+    assert add(waiting, 1, 500, CRITICAL_PRIORITY, now_ms=10_000) == DONE
+    assert (waiting.bundles_waiting, waiting.bytes_waiting) == (0, 0)
+    add(waiting, 2, 500, CRITICAL_PRIORITY, now_ms=10_000)  # of this one none has
+    assert waiting.unrouted == [2]
+
+
+def test_a_returned_copy_waits_for_its_neighbour_and_in_the_end_gives_up() -> None:
+    waiting = forwarder(TWO_WAYS)
+    add(waiting, 1, 500, CRITICAL_PRIORITY)
+    for _ in range(FAILURES_MAX):
+        assert waiting.take(B, ROOM, 10, 0) == [1]
+        waiting.returned([1], B)
+    assert not waiting.waiting(B)
+    assert waiting.bytes_waiting == 500
+    assert waiting.take(C, ROOM, 10, 0) == [1]
+    waiting.withdrawn([1], C)
+    for _ in range(FAILURES_MAX):
+        assert waiting.take(C, ROOM, 10, 0) == [1]
+        waiting.returned([1], C)
+    assert waiting.unrouted == [1]
+    assert waiting.bytes_waiting == 500
+    waiting.remove(1, 0)
+    assert waiting.bytes_waiting == 0
+
+
+def test_an_expired_critical_bundle_leaves_nothing() -> None:
+    waiting = forwarder(TWO_WAYS)
+    add(waiting, 1, 500, CRITICAL_PRIORITY)
+    waiting.take(B, ROOM, 10, 0)
+    waiting.remove(1, 0)
+    assert (waiting.bundles_waiting, waiting.bytes_waiting) == (0, 0)
+    assert waiting.take(C, ROOM, 10, 0) == []
+
+
+def test_a_direct_neighbour_gets_it_once() -> None:
+    waiting = Forwarder(A, TWO_WAYS, direct=(D,), config=BARE)
+    add(waiting, 1, 500, CRITICAL_PRIORITY)
+    assert waiting.bundles_waiting == 1
+    assert waiting.take(D, ROOM, 10, 0) == [1]
+
+
+def test_unlikely_ways_are_taken_together_until_they_are_likely_enough() -> None:
+    contacts = [(A, n, 0, 9000) for n in (B, C, "ipn:5.0")]
+    contacts += [(n, D, 0, 9000) for n in (B, C, "ipn:5.0")]
+    plan = chain(*contacts, sure=0.9)  # each way 0.81; two of them 0.96; three 0.993
+    for wanted, copies in ((0.8, 1), (0.9, 2), (0.96, 2), (0.99, 3), (1.0, 3)):
+        waiting = forwarder(plan, confidence_wanted=wanted)
+        add(waiting, 1, 100)
+        assert waiting.bundles_waiting == copies
+        assert waiting.drain_all(0) == [1]
+        add(waiting, 1, 100)
+        assert waiting.bundles_waiting == copies
+
+
+# -- overbooking ---------------------------------------------------------------------------
+
+
+def test_higher_priority_displaces_the_newest_of_the_lowest() -> None:
+    waiting = forwarder(chain((A, D, 0, 1000), (A, D, 5000, 9000)))
+    for ref, priority in ((1, BULK), (2, BULK), (3, NORMAL), (4, BULK)):
+        add(waiting, ref, 250, priority)
+    assert waiting.displaced == []
+    add(waiting, 5, 300, EXPEDITED)
+    assert waiting.displaced == [4, 2]
+    waiting.displaced = []
+    for ref in (4, 2):
+        add(waiting, ref, 250, BULK)
+    assert waiting.bytes_waiting == 1300
+    assert waiting.take(D, ROOM, 10, 0) == [5, 3, 1, 4, 2]
+
+
+def test_only_what_was_booked_on_that_contact_is_displaced() -> None:
+    waiting = forwarder(chain((A, D, 0, 1000), (A, D, 5000, 9000)))
+    add(waiting, 1, 900, BULK)
+    add(waiting, 2, 900, BULK)  # the second contact
+    add(waiting, 3, 900, NORMAL)
+    assert waiting.displaced == [1]
+
+
+def test_what_a_link_has_is_not_displaced() -> None:
+    waiting = forwarder(chain((A, D, 0, 1000)))
+    add(waiting, 1, 900, BULK)
+    waiting.take(D, ROOM, 10, 0)
+    add(waiting, 2, 900, EXPEDITED)
+    assert waiting.displaced == []
+
+
+def test_a_copy_can_be_displaced() -> None:
+    plan = chain((A, B, 0, 1000), (B, D, 0, 2000), (A, C, 0, 1000), (C, D, 0, 2000), sure=0.9)
+    waiting = forwarder(plan, confidence_wanted=0.9)
+    add(waiting, 1, 600, NORMAL)
+    assert waiting.bundles_waiting == 2
+    waiting.add(2, B, 600, EXPEDITED, FOREVER, 0)
+    assert waiting.displaced == [1]
+    assert waiting.take(C, ROOM, 10, 0) == [1]
+
+
+# -- contacts that no plan foresaw ---------------------------------------------------------
+
+
+def test_a_discovered_contact_is_used_until_it_ends() -> None:
+    waiting = forwarder(chain((A, D, 50_000, 60_000)))
+    add(waiting, 1, 500)
+    waiting.contact_discovered(B, math.inf, 0, 10_000, 0)
+    assert waiting.drain_all(0) == [1]  # B has no way to D: nothing changes
+    add(waiting, 1, 500)
+    assert waiting.waiting(D)
+    waiting.contact_discovered(D, 8e3, 1000, 3000, 0)
+    assert waiting.drain_all(1000) == [1]
+    add(waiting, 1, 500, now_ms=1000)
+    add(waiting, 2, 1500, now_ms=1000)
+    add(waiting, 3, 500, now_ms=1000)  # does not fit any more
+    router = waiting._router
+    route = router.route(D, 500, NORMAL, 1000, FOREVER)
+    assert route is not None
+    assert route.arrival_ms == 51_000  # behind the third
+    assert waiting.contact_lost(D, 1500)
+    assert not waiting.contact_lost(D, 1500)
+    assert waiting.drain(D, 1500) == [1, 2, 3]
+    for ref, size in ((1, 500), (2, 1500), (3, 500)):
+        add(waiting, ref, size, now_ms=1500)
+    assert waiting.bytes_waiting == 2500
+    route = router.route(D, 500, NORMAL, 1500, FOREVER)
+    assert route is not None
+    assert route.arrival_ms == 53_000
+
+
+def test_a_discovered_contact_leads_on_by_the_plan() -> None:
+    waiting = forwarder(chain((B, D, 2000, 3000)))
+    waiting.contact_discovered(B, 8e3, 0, 1500, 250_000_000)
+    route = waiting._router.route(D, 100, NORMAL, 0, FOREVER)
+    assert route is not None
+    assert (route.next_hop, route.sent_ms, route.arrival_ms) == (B, 100, 2100)
+    assert route.hops[0] < 0
+    assert route.contacts[0].destination == B
+
+
+def test_discovered_contacts_outlive_a_plan_and_keep_their_bookings() -> None:
+    waiting = forwarder(Plan())
+    waiting.contact_discovered(D, 8e3, 0, 1000, 0)
+    add(waiting, 1, 600)
+    waiting.set_plan(chain((A, D, 9000, 9900)))
+    route = waiting._router.route(D, 500, NORMAL, 0, FOREVER)
+    assert route is not None
+    assert route.arrival_ms == 9500
+    assert waiting.drain_all(0) == [1]
+    route = waiting._router.route(D, 500, NORMAL, 0, FOREVER)
+    assert route is not None
+    assert route.arrival_ms == 500
+
+
+def test_a_neighbour_met_again_is_met_once() -> None:
+    waiting = forwarder(Plan())
+    waiting.contact_discovered(D, 8e3, 0, 1000, 0)
+    waiting.contact_discovered(D, 16e3, 500, 2000, 0)
+    assert len(waiting._router.books.discovered) == 1
+    waiting.contact_discovered(C, 16e3, 5000, 6000, 0)  # by now the other is over
+    assert len(waiting._router.books.discovered) == 1
+    with pytest.raises(ConfigError):
+        waiting.contact_discovered(D, 8e3, 1000, 1000, 0)
+
+
+def test_a_discovered_contact_can_fail_and_come_back() -> None:
+    waiting = forwarder(chain((A, D, 50_000, 60_000)))
+    waiting.contact_discovered(D, 8e3, 0, 10_000, 0)
+    waiting.contact_failed(D, 100)
+    route = waiting._router.route(D, 500, NORMAL, 100, FOREVER)
+    assert route is not None
+    assert route.arrival_ms == 50_500
+    assert waiting.contact_restored(D)
+    route = waiting._router.route(D, 500, NORMAL, 100, FOREVER)
+    assert route is not None
+    assert route.arrival_ms == 600
+
+
+def test_policy_holds_for_discovered_contacts_too() -> None:
+    waiting = forwarder(Plan())
+    waiting.contact_discovered(D, 8e3, 0, 10_000, 0)
+    router = waiting._router.restricted(lambda contact: contact.rate_bps > 9e3)
+    assert router.route(D, 500, NORMAL, 0, FOREVER) is None
+    waiting.contact_discovered(D, 16e3, 0, 10_000, 0)
+    assert router.route(D, 500, NORMAL, 0, FOREVER) is not None
+
+
+# -- overhead ------------------------------------------------------------------------------
+
+
+def test_overhead_is_booked_with_every_bundle() -> None:
+    waiting = Forwarder(A, chain((A, D, 0, 1000), (A, D, 5000, 9000)))
+    for ref in range(1, 6):
+        add(waiting, ref, 100)  # 200 octets each, SABR §2.4.3
+    add(waiting, 6, 100)
+    arrivals = [entry.route.arrival_ms for entry in waiting._queue.waiting(D) if entry.route]
+    assert arrivals == [200, 400, 600, 800, 1000, 5200]

@@ -1,0 +1,190 @@
+"""Whatever happens in whatever order, no contact is promised beyond its volume."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from stack.contacts.plan import Plan
+from stack.core.errors import ConfigError
+from stack.routing.config import RouterConfig
+from stack.routing.forwarder import DONE, Forwarder
+from stack.routing.graph import priority_level
+from tests.strategies import plan as plans
+
+A, B, C, D = (f"ipn:{n}.0" for n in range(1, 5))
+NODES = (B, C, D)
+FOREVER = 10**12
+
+small = plans.plans(
+    nodes=4, least_contacts=4, most_contacts=9, rates=st.sampled_from([1e3, 8e3, math.inf])
+)
+sizes = st.sampled_from([1, 100, 700, 3000])
+neighbours = st.sampled_from(NODES)
+
+
+class Forwarding(RuleBasedStateMachine):
+    """A forwarder, driven as an agent and its links would."""
+
+    @initialize(plan=small, wanted=st.sampled_from([0.0, 1.0]))
+    def begin(self, plan: Plan, wanted: float) -> None:
+        config = RouterConfig(overhead_bytes=10, confidence_wanted=wanted)
+        self.forwarder = Forwarder(A, plan, config=config)
+        self.now_ms = 0
+        self.bundles: dict[int, tuple[str, int, int]] = {}
+        """By ref: destination, size, priority."""
+        self.given: dict[str, list[int]] = {}
+        """By neighbour, what its link has."""
+        self.served: dict[int, set[str]] = {}
+        self.last = 0
+
+    # -- what the agent does ---------------------------------------------------------------
+
+    def add(self, ref: int) -> None:
+        node, size, priority = self.bundles[ref]
+        result = self.forwarder.add(ref, node, size, priority, FOREVER, self.now_ms)
+        if result == DONE:
+            assert self.served[ref]
+            self.done(ref)
+        displaced, self.forwarder.displaced = self.forwarder.displaced, []
+        for each in displaced:
+            assert self.bundles[each][2] < priority
+            self.add(each)
+
+    def done(self, ref: int) -> None:
+        self.forwarder.remove(ref, self.now_ms)
+        del self.bundles[ref]
+        for refs in self.given.values():
+            if ref in refs:
+                refs.remove(ref)
+
+    def reroute(self, refs: list[int]) -> None:
+        assert len(set(refs)) == len(refs)
+        for ref in refs:
+            if ref in self.bundles:
+                self.add(ref)
+
+    @rule(node=neighbours, size=sizes, priority=st.integers(0, 3))
+    def arrives(self, node: str, size: int, priority: int) -> None:
+        self.last += 1
+        self.bundles[self.last] = (node, size, priority)
+        self.served[self.last] = set()
+        self.add(self.last)
+
+    @rule(neighbour=neighbours, count=st.integers(1, 3))
+    def take(self, neighbour: str, count: int) -> None:
+        taken = self.forwarder.take(neighbour, 10**9, count, self.now_ms)
+        held = self.given.setdefault(neighbour, [])
+        assert not set(taken) & set(held)
+        held += taken
+
+    @precondition(lambda self: any(self.given.values()))
+    @rule(data=st.data(), fate=st.sampled_from(["sent", "returned", "withdrawn"]))
+    def link(self, data: st.DataObject, fate: str) -> None:
+        neighbour = data.draw(st.sampled_from([n for n, refs in self.given.items() if refs]))
+        refs = self.given[neighbour]
+        ref = refs.pop(0)
+        if fate == "returned":
+            self.forwarder.returned([ref], neighbour)
+        elif fate == "withdrawn":
+            self.forwarder.withdrawn([ref], neighbour)
+        else:
+            assert neighbour not in self.served[ref]
+            self.served[ref].add(neighbour)
+            if self.forwarder.forwarded(ref, neighbour):
+                self.done(ref)
+
+    @precondition(lambda self: self.bundles)
+    @rule(data=st.data())
+    def expire(self, data: st.DataObject) -> None:
+        self.done(data.draw(st.sampled_from(sorted(self.bundles))))
+
+    # -- what happens to contacts ----------------------------------------------------------
+
+    @rule(ms=st.integers(1, 5000))
+    def pause(self, ms: int) -> None:
+        self.now_ms += ms
+
+    @rule(neighbour=neighbours)
+    def ended(self, neighbour: str) -> None:
+        self.reroute(self.forwarder.drain(neighbour, self.now_ms))
+
+    @rule(neighbour=neighbours)
+    def failed(self, neighbour: str) -> None:
+        self.forwarder.contact_failed(neighbour, self.now_ms)
+        self.ended(neighbour)
+
+    @rule(neighbour=neighbours)
+    def restored(self, neighbour: str) -> None:
+        if self.forwarder.contact_restored(neighbour):
+            self.reroute(self.forwarder.drain_all(self.now_ms))
+
+    @rule(
+        neighbour=neighbours, rate=st.sampled_from([8e3, math.inf]), lasts_ms=st.integers(0, 5000)
+    )
+    def discovered(self, neighbour: str, rate: float, lasts_ms: int) -> None:
+        now_ms = self.now_ms
+        try:
+            self.forwarder.contact_discovered(neighbour, rate, now_ms, now_ms + lasts_ms, 0)
+        except ConfigError:
+            assert lasts_ms == 0
+        self.reroute(self.forwarder.drain_all(now_ms))
+
+    @rule(neighbour=neighbours)
+    def lost(self, neighbour: str) -> None:
+        if self.forwarder.contact_lost(neighbour, self.now_ms):
+            self.ended(neighbour)
+
+    @rule(plan=small, keep=st.booleans())
+    def planned(self, plan: Plan, keep: bool) -> None:
+        old = self.forwarder._router.plan
+        self.forwarder.set_plan(old.add(plan.contacts[:2]) if keep else plan)
+        self.reroute(self.forwarder.drain_all(self.now_ms))
+
+    # -- what must hold --------------------------------------------------------------------
+
+    @invariant()
+    def every_bundle_is_somewhere(self) -> None:
+        forwarder = self.forwarder
+        queued = {
+            entry.ref if entry.ref > 0 else forwarder._copies.ref(entry.ref)
+            for neighbour in forwarder._queue.neighbours()
+            for entry in forwarder._queue.waiting(neighbour)
+        }
+        given = {ref for refs in self.given.values() for ref in refs}
+        assert queued | given | set(forwarder.unrouted) == set(self.bundles)
+        copies = forwarder.bundles_waiting
+        assert copies >= len(self.bundles)
+        if not self.bundles:
+            assert (copies, forwarder.bytes_waiting) == (0, 0)
+            assert not forwarder._copies._of
+            assert not forwarder._copies._owner
+
+    @invariant()
+    def nothing_is_promised_twice(self) -> None:
+        """What waits with a booking on a contact of ours fits into it; on a contact of others,
+        at the highest priority, which nothing takes room from."""
+        forwarder = self.forwarder
+        books = forwarder._router.books
+        promised: dict[tuple[int, int], int] = {}
+        for neighbour in forwarder._queue.neighbours():
+            for entry in forwarder._queue.waiting(neighbour):
+                assert entry.route is not None
+                assert entry.route.next_hop == neighbour
+                octets = forwarder._router.consumption(entry.size)
+                for place in books._places(entry.route):
+                    if place is not None:
+                        key = (place, priority_level(entry.priority))
+                        promised[key] = promised.get(key, 0) + octets
+        for place in {place for place, _ in promised}:
+            contact = books.contact(place)
+            least = 0 if contact.source == A else 2
+            octets = sum(promised.get((place, level), 0) for level in range(least, 3))
+            assert octets <= contact.volume_bytes + 1e-6
+
+
+TestForwarding = Forwarding.TestCase
+TestForwarding.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
