@@ -1,8 +1,8 @@
 """What the weather of a site takes from a radio link, and how often.
 
-A site's file (`link_models/budget/site_data/*.toml`) lists the attenuation that is exceeded for a share
-of an average year, by band and elevation.  Forward it says which fade to plan for; backward, how
-probable it is that a link closes.  `link_models.budget.make_table` makes such files.
+A site's file (in `link_models/budget/site_data`) lists the attenuation that is exceeded for a
+share of an average year, by band and elevation.  Forward it says which fade to plan for; backward,
+how probable it is that a link closes.  `link_models.budget.make_table` makes such files.
 """
 
 from __future__ import annotations

@@ -63,10 +63,11 @@ class Channel:
         + dropped_window; corrupted and reordered ones are delivered."""
         return dict(self._counts)
 
-    def follow(self, earlier: Channel) -> None:
-        """Go on where another channel of the same link ends, whose configuration is no longer
-        true: its transmitter is busy as long as it was, and nothing overtakes what it has sent."""
-        self._transmitter.busy_ns = earlier._transmitter.busy_ns
+    def follow(self, earlier: Channel, now_ns: int) -> None:
+        """Go on at `now_ns` where another channel of the same link ends, whose configuration is no
+        longer true: what waits for its transmitter takes room and time in this one, and nothing
+        overtakes what it has sent."""
+        self._transmitter.take_over(earlier.backlog_bytes(now_ns), now_ns)
         self._arrived_ns = earlier._arrived_ns
 
     def window_at(self, now_ns: float) -> Window | None:

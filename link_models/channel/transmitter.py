@@ -37,6 +37,12 @@ class Transmitter:
         self._last = index
         return windows[index]
 
+    def take_over(self, waiting_bytes: int, now_ns: int) -> None:
+        """Be busy with octets, overhead included, that wait for another transmitter."""
+        if waiting_bytes:
+            sent = self._walk(now_ns, waiting_bytes, 1, waiting_bytes)
+            self.busy_ns = sent[0] if sent else now_ns
+
     def backlog_bytes(self, now_ns: int) -> int:
         """Octets that wait for the transmitter at `now_ns`, overhead included."""
         return math.ceil(sum(bits for _, bits in self._pending(now_ns)) / 8 - 1e-6)

@@ -10,7 +10,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from link_models.channel import FOREVER_NS
 from link_models.emulator.agenda import Agenda, Job
@@ -150,6 +150,9 @@ class _Half:
         self.source = source
         self.sink = sink
         self.waiting = False
+        self.answered = True
+        """Whether the program may write: not before the answer to its request is back."""
+
         self._job = Job(self.deliver)
 
     def sent(self) -> None:
@@ -178,7 +181,7 @@ class _Half:
         now_ns = box.world.now()
         if connection.over:
             return
-        if sink.full and stream.broken_ns() > now_ns:
+        if sink.full and not stream.opening and stream.broken_ns() > now_ns:
             box.agenda.at(stream.broken_ns(), self._job)
             return
         pieces, end = stream.take(now_ns)
@@ -189,7 +192,7 @@ class _Half:
             connection.ended(self, end)
         if connection.over:
             return
-        if stream.wants_more:
+        if self.answered and stream.wants_more:
             self.source.read(True)
         self.schedule()
 
@@ -208,10 +211,9 @@ class _Side(asyncio.Protocol):
         self._reading = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
         self.full = False
-        transport.set_write_buffer_limits(high=WRITE_BYTES_HIGH)
+        self.transport.set_write_buffer_limits(high=WRITE_BYTES_HIGH)
         self._reading = True
         if self.ready is not None:
             self.ready()
@@ -311,6 +313,7 @@ class Connection:
         if transport is not None:
             self.ends = (transport.get_extra_info("peername") or ("", 0))[:2]
         if self.box.config.handshake:
+            self._forth.answered = False
             self._near.read(False)
             self._mark(self._forth, "in", "SYN")
             self._forth.stream.open()
@@ -358,6 +361,7 @@ class Connection:
             if half is self._forth:
                 self._connect()
             else:
+                self._forth.answered = True
                 self._near.read(self._forth.stream.wants_more)
             return
         if end is End.FINISHED:

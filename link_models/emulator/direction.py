@@ -11,7 +11,7 @@ from link_models.channel import FOREVER_NS, Channel, ChannelConfig, Delay, Deliv
 from link_models.emulator.world import Stretch, World
 from link_models.loss.rules import Rule, RuleFactory, retimed
 from link_models.rng import Streams
-from stack.core.clock import MILLISECOND
+from stack.core.clock import MILLISECOND, SECOND
 from stack.core.train import Buffer, Train
 
 POLL_NS = MILLISECOND
@@ -103,7 +103,8 @@ class Direction:
 
     def admits_ns(self, octets: int, now_ns: int) -> int:
         """The earliest link time, from `now_ns` on, at which the link seems to have room for a
-        datagram of `octets`; for senders that wait rather than lose."""
+        datagram of `octets`; for senders that wait rather than lose.  They leave half of the queue
+        to those who do not: a queue that was always full would lose every datagram."""
         if now_ns < self._dark_until_ns:
             return self._dark_until_ns
         if self._world.at(now_ns) is not self._stretch:
@@ -112,15 +113,17 @@ class Direction:
         config = channel.config
         if channel.window_at(now_ns) is None:
             return self._next_window_ns(now_ns)
-        if config.queue_ns is not None:
-            idle_ns = channel.drained_ns(0, now_ns)
-            if idle_ns - now_ns > config.queue_ns:
-                return max(idle_ns - config.queue_ns, now_ns + POLL_NS)
         wire_bytes = config.wire_bytes(octets)
+        idle_ns = channel.drained_ns(0, now_ns)
+        if not self._fits(wire_bytes, idle_ns):
+            return self._next_window_ns(idle_ns)
+        if config.queue_ns is not None and idle_ns - now_ns > config.queue_ns:
+            return max(idle_ns - config.queue_ns, now_ns + POLL_NS)
         backlog_bytes = channel.backlog_bytes(now_ns)
-        if not backlog_bytes or backlog_bytes + wire_bytes <= config.queue_bytes:
+        share_bytes = config.queue_bytes // 2
+        if not backlog_bytes or backlog_bytes + wire_bytes <= share_bytes:
             return now_ns
-        room_ns = channel.drained_ns(max(0, config.queue_bytes - wire_bytes), now_ns)
+        room_ns = channel.drained_ns(max(0, share_bytes - wire_bytes), now_ns)
         return max(room_ns, now_ns + POLL_NS)
 
     def delay_ns(self, now_ns: int) -> int:
@@ -150,6 +153,14 @@ class Direction:
             "backlog_bytes": self._channel.backlog_bytes(now_ns),
         }
 
+    def _fits(self, wire_bytes: int, idle_ns: int) -> bool:
+        """Whether what the transmitter begins with at `idle_ns` is done before the contact ends."""
+        window = self._channel.window_at(idle_ns)
+        if window is None:
+            return False
+        done_ns = idle_ns + wire_bytes * 8 * SECOND / window.rate_bps
+        return done_ns <= window.end_ns or self._channel.window_at(window.end_ns) is not None
+
     def _send_tapped(self, tap: DropTap, train: Train, now_ns: int) -> list[Delivery]:
         """`send` one by one, so that it can be told what became of each."""
         found: list[Delivery] = []
@@ -174,9 +185,10 @@ class Direction:
     def _renew(self) -> None:
         self._totals = self.counters()
         before = self._channel
-        self._stretch = self._world.at(self._world.now())
+        now_ns = self._world.now()
+        self._stretch = self._world.at(now_ns)
         self._channel = self._make()
-        self._channel.follow(before)
+        self._channel.follow(before, now_ns)
 
     def _make(self) -> Channel:
         self._changes += 1

@@ -118,6 +118,11 @@ class Stream:
         return self._faults.slice_bytes > 0
 
     @property
+    def opening(self) -> bool:
+        """Whether the request for the connection, or its answer, comes out next."""
+        return bool(self._segments) and self._segments[0].kind is Kind.SYN
+
+    @property
     def wants_more(self) -> bool:
         """Whether there is room for what the program writes."""
         return self.held_bytes < self._config.buffer_bytes and not self._ending

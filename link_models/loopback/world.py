@@ -43,6 +43,13 @@ ENGINE_BYTES_MIN = 1024 * 1024
 bundles waiting behind what LTP has taken already."""
 
 
+ENGINE_NS = 250 * MILLISECOND
+"""The same for fast links, beside what is under way in bursts."""
+
+TRAIN_BYTES_MIN, TRAIN_BYTES_MAX = 64_000, 1 << 20
+"""Octets of a train: on a fast link what arrives together also leaves together."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tuning:
     """What follows from the rates of one direction."""
@@ -59,15 +66,21 @@ class Tuning:
     repair_ns: int
     """Time from the first packet of a block to its last repair packet, at most."""
 
+    train_bytes: int
     engine_bytes: int
 
 
-def tune(direction: DirectionConfig, segment_bytes: int) -> Tuning:
-    """Times and sizes for the rates of a direction."""
+def tune(direction: DirectionConfig, segment_bytes: int, least_ns: int = 0) -> Tuning:
+    """Times and sizes for the rates of a direction, with bursts of `least_ns` at least."""
     slow_bps, fast_bps = direction.rate_min_bps, direction.rate_max_bps
     bits = 8 * (segment_bytes + IP_UDP_BYTES)
     slow_ns, fast_ns = bits * SECOND / slow_bps, bits * SECOND / fast_bps
-    queue_bytes = direction.queue_bytes or max(QUEUE_BYTES_MIN, round(fast_bps * 0.1 / 8))
+    burst_ns = max(least_ns, 20 * MILLISECOND, BURST_DATAGRAMS * slow_ns)
+    # A full burst takes less than half of the queue: above that the port asks for a rest.
+    queue_ns = max(100 * MILLISECOND, 2.5 * burst_ns)
+    queue_bytes = direction.queue_bytes or max(
+        QUEUE_BYTES_MIN, round(fast_bps * queue_ns / (8 * SECOND))
+    )
     block_ns = repair_ns = 0.0
     if direction.fec is not None:
         fec = direction.fec
@@ -75,15 +88,20 @@ def tune(direction: DirectionConfig, segment_bytes: int) -> Tuning:
         # at the end of a burst of data is closed by the clock.
         block_ns = max(100 * MILLISECOND, 1.25 * fec.k * fec.interleave * slow_ns)
         repair_ns = block_ns + fec.r * fec.interleave * slow_ns
-    coalesce_ns = direction.coalesce_ms * MILLISECOND or max(5 * MILLISECOND, 2 * fast_ns)
+    coalesce_ns = direction.coalesce_ms * MILLISECOND or max(
+        least_ns, 5 * MILLISECOND, 2 * fast_ns
+    )
+    together_bytes = round(fast_bps * coalesce_ns / (8 * SECOND))
+    under_way_ns = ENGINE_NS + 2 * (least_ns + coalesce_ns)
     return Tuning(
         queue_bytes=queue_bytes,
         queue_ns=round(queue_bytes * 8 * SECOND / slow_bps),
-        burst_ns=round(max(20 * MILLISECOND, BURST_DATAGRAMS * slow_ns)),
+        burst_ns=round(burst_ns),
         coalesce_ns=round(coalesce_ns),
         block_time_ns=round(block_ns),
         repair_ns=round(repair_ns),
-        engine_bytes=max(ENGINE_BYTES_MIN, round(fast_bps * 0.25 / 8)),
+        train_bytes=min(max(TRAIN_BYTES_MIN, together_bytes), TRAIN_BYTES_MAX),
+        engine_bytes=max(ENGINE_BYTES_MIN, round(fast_bps * under_way_ns / (8 * SECOND))),
     )
 
 
@@ -145,7 +163,8 @@ class World:
 
     def _join(self, link: SkyLink) -> None:
         ways = link.forward, link.backward
-        there, back = (tune(way.config, link.segment_bytes) for way in ways)
+        burst_ns = round(self.scenario.burst_ms * MILLISECOND)
+        there, back = (tune(way.config, link.segment_bytes, burst_ns) for way in ways)
         self._connect(link.a, link.b, _channel(link, ways[0], there), _channel(link, ways[1], back))
         for way, sends, receives in ((ways[0], there, back), (ways[1], back, there)):
             own, peer = way.source, way.destination
@@ -171,9 +190,10 @@ class World:
             remote_engine_id=self._engine_ids[peer],
             segment_bytes=segment_bytes,
             burst_ns=sends.burst_ns,
+            train_bytes=sends.train_bytes,
             queue_bytes=sends.engine_bytes,
             report_delay_ns=receives.repair_ns,
-            timer_margin_ns=150 * MILLISECOND + answer_ns + sends.coalesce_ns,
+            timer_margin_ns=150 * MILLISECOND + answer_ns + sends.coalesce_ns + receives.burst_ns,
         )
         if direction.fec is None:
             return ltp, None

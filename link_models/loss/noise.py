@@ -36,9 +36,10 @@ class Keyed:
         """`key` is any integer up to 128 bits; see `link_models.rng.Streams.key`."""
         self._key = key
 
-    def block(self, index: int) -> Rng:
-        """A fresh generator for block `index`, which may be negative."""
-        counter = (index % (1 << 64)) << 128
+    def block(self, index: int, part: int = 0) -> Rng:
+        """A fresh generator for block `index`, which may be negative, and a part of it, which may
+        not."""
+        counter = (part << 192) + ((index % (1 << 64)) << 128)
         return np.random.Generator(np.random.Philox(key=self._key, counter=counter))
 
 

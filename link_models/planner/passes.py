@@ -21,6 +21,10 @@ RATE_STEP_MS = 10_000.0
 culmination may be left out, and the contact is then planned at the rate below."""
 
 
+Confidence = float | Callable[[float, float], float]
+"""A number, or a function of the lowest elevation (degrees) and the rate (bit/s) of a contact."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassLink:
     """The link between a station and a satellite; None where a direction does not exist."""
@@ -31,8 +35,9 @@ class PassLink:
     downlink: RateTable | None
     """Satellite to station."""
 
-    confidence: float = 1.0
-    """Likelihood that a contact takes place, 0 to 1.  Default: it is booked."""
+    confidence: Confidence = 1.0
+    """Likelihood that a contact takes place, 0 to 1, or a function that gives it.  Default: it is
+    booked."""
 
     owner: str = ""
     """Who operates the station; copied into the contacts."""
@@ -82,7 +87,7 @@ def plan_passes(
     contacts: list[Contact] = []
     for table, pairs, up in names.tables():
         chosen = spans.where(np.isin(spans.pair, pairs))
-        contacts.extend(names.contacts(_rate_spans(chosen, table, sight), up=up))
+        contacts.extend(names.contacts(_rate_spans(chosen, table, sight), sight, up=up))
     return Plan(contacts, _ranges(spans, names, sight, light_error_ns))
 
 
@@ -129,26 +134,38 @@ class _Names:
             for table, pairs in users.items():
                 yield table, pairs, up
 
-    def contacts(self, spans: _RateSpans, *, up: bool) -> Iterator[Contact]:
-        for pair, start_ms, end_ms, rate_bps in zip(
+    def contacts(self, spans: _RateSpans, sight: Sight, *, up: bool) -> Iterator[Contact]:
+        lowest = self._lowest_deg(spans, sight)
+        for pair, start_ms, end_ms, rate_bps, elevation in zip(
             spans.pair.tolist(),
             spans.start_ms.tolist(),
             spans.end_ms.tolist(),
             spans.rate_bps.tolist(),
+            lowest.tolist(),
             strict=True,
         ):
             station, satellite = self.ends(pair)
             link = self._links[pair]
+            sure = link.confidence
             yield Contact(
                 station if up else satellite,
                 satellite if up else station,
                 start_ms,
                 end_ms,
                 rate_bps,
-                link.confidence,
+                sure(elevation, rate_bps) if callable(sure) else sure,
                 link.owner,
                 link.jurisdiction,
             )
+
+    def _lowest_deg(self, spans: _RateSpans, sight: Sight) -> Floats:
+        """The elevation at the lower end of each period, where somebody asks for it."""
+        if not any(callable(link.confidence) for link in self._links.values()):
+            return np.full(len(spans.pair), np.nan)
+        satellite, station = np.divmod(spans.pair, sight.stations)
+        start = sight.look(satellite, station, spans.start_ms.astype(np.float64))
+        end = sight.look(satellite, station, spans.end_ms.astype(np.float64))
+        return np.minimum(start.elevation_deg, end.elevation_deg)
 
 
 def _rate_spans(spans: Spans, table: RateTable, sight: Sight) -> _RateSpans:

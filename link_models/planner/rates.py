@@ -87,10 +87,8 @@ def _steps(
     """
     if rates.min() == rates.max() or times[-1] - times[0] < 2 * least_ms:
         return [int(times[0]), int(times[-1])], [float(rates.min())]
-    changes = times[:-1][np.diff(rates, prepend=-1.0) != 0]
-    points = np.unique(
-        np.concatenate((changes, changes - least_ms, changes + least_ms, times[-1:]))
-    )
+    changes = np.append(times[:-1][np.diff(rates, prepend=-1.0) != 0], times[-1])
+    points = np.unique(np.concatenate((changes, changes - least_ms, changes + least_ms)))
     points = points[(points >= times[0]) & (points <= times[-1])]
     rates = rates[np.searchsorted(times, points[:-1], side="right") - 1]
     count = len(rates)

@@ -8,14 +8,14 @@ much better any schedule could be at most, and what plain rules would have given
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from link_models.planner.edit import clipped, joined
-from link_models.planner.problem import Floats, Problem, make_problem
+from link_models.planner.edit import clipped
+from link_models.planner.problem import Floats, Problem, Span, Visit, make_problem
 from link_models.planner.rules import first_come, longest_first, snapped, value_of
 from link_models.planner.search import Found, Search
 from stack.contacts.plan import Contact, Plan
@@ -156,9 +156,10 @@ def schedule(
     if config.fairness != "total":
         found = _fair(search, found, weights, config)
     last = problem.first[1:] - 1
+    services = _services(problem, found)
     return Schedule(
-        plan=_planned(plan, problem, found),
-        services=_services(problem, found),
+        plan=_planned(plan, problem, services),
+        services=services,
         passes=len(problem.visits),
         value=found.value,
         bound=bound,
@@ -248,36 +249,49 @@ def _utility(
 
 
 def _services(problem: Problem, found: Found) -> tuple[Service, ...]:
+    """Services by antenna.  What two antennas of a station did one after the other for one pass
+    becomes one service: that takes them no more time, so there is always an antenna for it."""
     services = []
-    number: dict[int, int] = {}
-    for station, day in found.days:
-        number[station] = number.get(station, 0) + 1
-        for p, start, end in day:
-            visit = problem.visits[p]
+    for station, count in enumerate(problem.antennas):
+        spans = sorted(span for s, day in found.days if s == station for span in day)
+        whole: list[Span] = []
+        for p, start, end in spans:
+            if whole and whole[-1][0] == p and whole[-1][2] == start:
+                whole[-1] = (p, whole[-1][1], end)
+            else:
+                whole.append((p, start, end))
+        whole.sort(key=lambda span: (problem.moments_ms[span[1]], span[0]))
+        ready_ms = [-(1 << 62)] * count
+        for p, start, end in whole:
             start_ms, end_ms = int(problem.moments_ms[start]), int(problem.moments_ms[end])
-            services.append(
-                Service(
-                    visit.station,
-                    number[station],
-                    visit.satellite,
-                    start_ms,
-                    end_ms,
-                    (start_ms, end_ms) == (visit.start_ms, visit.end_ms),
-                    sum(one.volume_bytes for one in clipped(visit.contacts, start_ms, end_ms)),
-                )
-            )
+            antenna = next(i for i, free_ms in enumerate(ready_ms) if free_ms <= start_ms)
+            ready_ms[antenna] = end_ms + problem.guard_ms
+            services.append(_service(problem.visits[p], antenna + 1, start_ms, end_ms))
     services.sort(key=lambda one: (one.start_ms, one.station, one.antenna))
     return tuple(services)
 
 
-def _planned(plan: Plan, problem: Problem, found: Found) -> Plan:
+def _service(visit: Visit, antenna: int, start_ms: int, end_ms: int) -> Service:
+    return Service(
+        visit.station,
+        antenna,
+        visit.satellite,
+        start_ms,
+        end_ms,
+        (start_ms, end_ms) == (visit.start_ms, visit.end_ms),
+        sum(one.volume_bytes for one in clipped(visit.contacts, start_ms, end_ms)),
+    )
+
+
+def _planned(plan: Plan, problem: Problem, services: Sequence[Service]) -> Plan:
+    visits: dict[tuple[str, str], list[Visit]] = {}
+    for visit in problem.visits:
+        visits.setdefault((visit.station, visit.satellite), []).append(visit)
     served: list[Contact] = []
-    for _, day in found.days:
-        for p, start, end in day:
-            start_ms, end_ms = int(problem.moments_ms[start]), int(problem.moments_ms[end])
-            served.extend(clipped(problem.visits[p].contacts, start_ms, end_ms))
-    # Two antennas that hand a satellite over without a break make one contact.
-    served.sort(key=lambda one: one.start_ms)
+    for one in services:
+        for visit in visits[one.station, one.satellite]:
+            if visit.start_ms <= one.start_ms and one.end_ms <= visit.end_ms:
+                served.extend(clipped(visit.contacts, one.start_ms, one.end_ms))
     scheduled = {contact for visit in problem.visits for contact in visit.contacts}
     others = [contact for contact in plan.contacts if contact not in scheduled]
-    return Plan([*others, *joined(served, 0)], plan.ranges)
+    return Plan([*others, *served], plan.ranges)

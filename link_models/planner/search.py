@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from link_models.planner.antenna import Desk
-from link_models.planner.problem import Bools, Floats, Ints, Problem, Span
+from link_models.planner.problem import Floats, Ints, Problem, Span
 
 Day = list[Span]
 
@@ -54,21 +54,23 @@ class Search:
         terminals = np.array(problem.terminals, np.intp)
         self._room = terminals[problem.tick_satellite] if len(terminals) else np.zeros(0, np.intp)
         """Terminals from each tick to the next."""
+        # However many antennas a station has, it serves a pass once.
+        self._sold = np.minimum(self._room, self._seen(np.ones(len(problem.antennas), np.intp)))
         length = np.diff(problem.ticks_ms, append=0)
         same = np.diff(problem.tick_satellite, append=-1) == 0
         self._length_ms = np.where(same, length, 0).astype(np.float64)
-        self._coupled = self._competing()
+        # Where more antennas see a satellite than can serve it.
+        self._coupled = self._seen(np.array(problem.antennas, np.intp)) > self._sold
 
     # -- prices ----------------------------------------------------------------------------
 
-    def _competing(self) -> Bools:
-        """Ticks at which more antennas see a satellite than it has terminals."""
+    def _seen(self, many: Ints) -> Ints:
+        """How many see each satellite from each tick to the next, `many` at each station."""
         problem = self.problem
-        many = np.array(problem.antennas, np.intp)[problem.station]
         seen = np.zeros(len(problem.ticks_ms) + 1, np.intp)
-        np.add.at(seen, problem.tick[problem.first[:-1]], many)
-        np.add.at(seen, problem.tick[problem.first[1:] - 1], -many)
-        return np.cumsum(seen)[:-1] > self._room
+        np.add.at(seen, problem.tick[problem.first[:-1]], many[problem.station])
+        np.add.at(seen, problem.tick[problem.first[1:] - 1], -many[problem.station])
+        return np.cumsum(seen)[:-1]
 
     def bounded(
         self, rounds: int, gap: float, seeds: Sequence[Sequence[Day]]
@@ -83,7 +85,7 @@ class Search:
         starts = [self.ascended(days, problem.worth) for days in (empty, *seeds)]
         best = max(starts, key=lambda one: one.value)
         price = np.zeros(len(problem.ticks_ms))
-        bound = np.inf
+        bound = float(problem.worth[problem.first[1:] - 1].sum())
         step = 1.0
         stale = 0
         for number in range(rounds):
@@ -94,7 +96,7 @@ class Search:
                 stale += 1
                 if stale >= _PATIENCE:
                     step, stale = step / 2, 0
-            excess = np.where(self._coupled, wanted - self._room, 0)
+            excess = np.where(self._coupled, wanted - self._sold, 0)
             # Where nothing is wanted and nothing is paid, there is nothing to learn.
             excess[(price == 0) & (excess < 0)] = 0
             norm = float((excess * excess * self._length_ms).sum())
@@ -136,7 +138,7 @@ class Search:
         """What the antennas would earn with satellites for sale, and what they would buy."""
         problem = self.problem
         priced = self._priced(price)
-        total = float((price * self._length_ms * self._room).sum())
+        total = float((price * self._length_ms * self._sold).sum())
         use = np.zeros(len(problem.ticks_ms) + 1, np.intp)
         for desk, many in zip(self._desks, problem.antennas, strict=True):
             value, day = desk.best(priced)

@@ -88,6 +88,9 @@ class PlanFigures:
     passes: tuple[PlannedPass, ...]
     """By start."""
 
+    wires: tuple[PlannedPass, ...]
+    """Links that last all the time, and those between stations.  They are in no other figure."""
+
     days: tuple[tuple[int, Mapping[str, tuple[float, float]]], ...]
     """For each UTC day its beginning (DTN ms) and what each node sends and receives in it."""
 
@@ -98,28 +101,44 @@ def plan_figures(
     end_ms: int,
     antennas: Mapping[str, int] | None = None,
 ) -> PlanFigures:
-    """Figures of a plan between two DTN times.  Raises `ConfigError` for a period that is none."""
+    """Figures of a plan between two DTN times.
+
+    `antennas` names the stations and says how many antennas each has.  Raises `ConfigError` for a
+    period that is none.
+    """
     if not 0 <= start_ms < end_ms:
         raise ConfigError("end_ms", "a period ends after its start")
+    known = antennas or {}
+    passes, wires = [], []
+    kept: list[Contact] = []
     contacts = [cut for one in plan.contacts if (cut := _cut(one, start_ms, end_ms)) is not None]
-    groups = passes_of(contacts)
-    passes = tuple(_pass(group) for group in groups)
+    for group in passes_of(contacts):
+        one = _pass(group)
+        always = one.start_ms <= start_ms and one.end_ms >= end_ms
+        if always or (one.one in known and one.other in known):
+            wires.append(one)
+        else:
+            passes.append(one)
+            kept += group
     by_node: dict[str, list[PlannedPass]] = {node: [] for node in plan.nodes}
     for one in passes:
         by_node[one.one].append(one)
         by_node[one.other].append(one)
     volumes: dict[str, list[float]] = {node: [0.0, 0.0, 0.0] for node in plan.nodes}
-    for contact in contacts:
+    for contact in kept:
         octets = contact.volume_bytes
         volumes[contact.source][0] += octets
         volumes[contact.destination][1] += octets
         for node in (contact.source, contact.destination):
             volumes[node][2] += octets * contact.confidence if contact.confidence else 0.0
-    nodes = tuple(
-        _node(node, by_node[node], volumes[node], (antennas or {}).get(node, 0))
-        for node in plan.nodes
+    return PlanFigures(
+        start_ms,
+        end_ms,
+        tuple(_node(node, by_node[node], volumes[node], known.get(node, 0)) for node in plan.nodes),
+        tuple(passes),
+        tuple(wires),
+        _days(kept, start_ms, end_ms),
     )
-    return PlanFigures(start_ms, end_ms, nodes, passes, _days(contacts, start_ms, end_ms))
 
 
 def _cut(contact: Contact, start_ms: int, end_ms: int) -> Contact | None:

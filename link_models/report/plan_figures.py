@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from link_models.planner.statistics import DAY_MS, PlanFigures, PlannedPass
+from link_models.planner.statistics import DAY_MS, PlanFigures
 from link_models.report.gantt import Bar, Chart, draw_gantt
 from link_models.report.plotting import (
     COLOURS,
@@ -38,6 +38,9 @@ CURVES_MS = DAY_MS
 """Elevations and rates are drawn for this long: more days would be a solid block."""
 
 OFFERED = "#E3E6EA"
+
+FLOOR_BPS = 1e-3
+"""Where no link is on a logarithmic axis: below everything."""
 
 Elevations = Callable[[str, str, Floats], Floats]
 """Degrees for a station, a satellite and DTN times."""
@@ -91,32 +94,28 @@ class PlanCharts:
             for node in (station, satellite):
                 if node in row:
                     bars += [Bar(row[node], a, b, OFFERED, 0.82) for a, b in spans]
-        wires = False
         for one in self._figures.passes:
             for node, peer in ((one.one, one.other), (one.other, one.one)):
-                if node not in row:
-                    continue
-                if self._is_wire(one):
-                    wires = True
-                    bars.append(Bar(row[node], one.start_ms, one.end_ms, GREY, 0.10))
-                    continue
-                colour = colours.get(peer, COLOURS[0])
-                bars.append(Bar(row[node], one.start_ms, one.end_ms, colour, 0.5))
+                if node in row:
+                    colour = colours.get(peer, COLOURS[0])
+                    bars.append(Bar(row[node], one.start_ms, one.end_ms, colour, 0.5))
+        wires = [
+            Bar(row[node], one.start_ms, one.end_ms, GREY, 0.10)
+            for one in self._figures.wires
+            for node in (one.one, one.other)
+            if node in row
+        ]
         key = [(colour, "", label(peer)) for peer, colour in colours.items()]
         if not key:
             key = [(COLOURS[0], "", "contact")]
         if self._offered:
             key.append((OFFERED, "", "in view"))
         if wires:
-            key.append((GREY, "", "always"))
+            key.append((GREY, "", "wire"))
         note = f"the first {len(shown)} of {len(nodes)}" if len(nodes) > len(shown) else ""
-        chart = Chart(title, tuple(map(label, shown)), tuple(bars), key=tuple(key), note=note)
+        chart = Chart(title, tuple(map(label, shown)), (*wires, *bars), key=tuple(key), note=note)
         with style():
             return svg(draw_gantt([chart], self._figures.start_ms, self._figures.end_ms))
-
-    def _is_wire(self, one: PlannedPass) -> bool:
-        """Whether a contact lasts all the time."""
-        return one.start_ms <= self._figures.start_ms and one.end_ms >= self._figures.end_ms
 
     # ---- elevations and rates ------------------------------------------------------------------
 
@@ -146,11 +145,9 @@ class PlanCharts:
     ) -> None:
         assert self._elevations is not None
         named: set[str] = set()
-        for (site, satellite), spans in self._offered.items():
-            if site != station:
-                continue
+        for satellite in self._others:
             colour = self._colour_of_other.get(satellite, COLOURS[0])
-            for a, b in spans:
+            for a, b in self._offered.get((station, satellite), ()):
                 if a >= end_ms:
                     continue
                 times = np.linspace(a, b, max(8, int((b - a) / CURVE_MS)))
@@ -195,11 +192,11 @@ class PlanCharts:
             if not len(times):
                 continue
             most = max(most, float(rates.max()))
-            drawn = np.where(rates > 0, rates, np.nan)
-            days = time.days((times - self._figures.start_ms) / 1000)
-            axes.fill_between(
-                days, drawn, 1e-3, step="post", color=colour, alpha=0.85, lw=0, label=text
-            )
+            # As a staircase: each time twice, with the rate before and after it.
+            days = np.repeat(time.days((times - self._figures.start_ms) / 1000), 2)[1:-1]
+            heights = np.maximum(np.repeat(rates[:-1], 2), FLOOR_BPS)
+            axes.fill_between(days, heights, FLOOR_BPS, color=colour, alpha=0.3, lw=0)
+            axes.plot(days, heights, color=colour, lw=0.9, label=text)
         scale, unit = scale_of(most, "bit/s")
         axes.set_yscale("log")
         axes.set_ylim(most / 3e4, most * 2)

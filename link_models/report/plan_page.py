@@ -76,6 +76,15 @@ def figures_dict(report: PlanReport, figures: PlanFigures) -> dict[str, Any]:
         "end": dtn_to_iso(figures.end_ms),
         "contacts": len(report.plan.contacts),
         "passes": len(figures.passes),
+        "wires": [
+            {
+                "one": one.one,
+                "other": one.other,
+                "forward_bytes": finite(one.forward_bytes),
+                "backward_bytes": finite(one.backward_bytes),
+            }
+            for one in figures.wires
+        ],
         "nodes": [
             {
                 "node": one.node,
@@ -198,6 +207,7 @@ class _Page:
             "<h2>Volumes</h2>",
             volumes,
             self._days(),
+            self._wires(),
             self._confidence(),
             "<h2>Elevations and rates, the first day</h2>" if curves else "",
             curves,
@@ -208,16 +218,18 @@ class _Page:
 
     def _lead(self) -> str:
         figures, report = self._figures, self._report
-        hours = (figures.end_ms - figures.start_ms) / 3_600_000
+        length_s = (figures.end_ms - figures.start_ms) / 1000
         octets = sum(
-            one.forward_bytes + one.backward_bytes
+            volume
             for one in figures.passes
-            if not self._always(one) and finite(one.forward_bytes + one.backward_bytes) is not None
+            if (volume := finite(one.forward_bytes + one.backward_bytes)) is not None
         )
+        wires = f" and {len(figures.wires)} wires" if figures.wires else ""
         text = (
             f"{escape(dtn_to_iso(figures.start_ms))} to {escape(dtn_to_iso(figures.end_ms))} "
-            f"({hours:.1f} h): {len(figures.nodes)} nodes, {len(report.plan.contacts):,} contacts "
-            f"in {len(figures.passes):,} passes, {octets / 1e9:,.1f} GB over links that come and go."
+            f"({hours(length_s)} h): {len(figures.nodes)} nodes, {len(figures.passes):,} passes"
+            f"{wires} in {len(report.plan.contacts):,} contacts; the passes can carry "
+            f"{octets / 1e9:,.1f} GB."
         )
         who = report.schedule
         if who is None or not who.passes:
@@ -228,9 +240,6 @@ class _Page:
             f"and carry {percent(who.value / who.offered)} of what is in view: {more:+.1%} against "
             f"first come first served, and at most {who.gap:.2%} below the best possible.</p>"
         )
-
-    def _always(self, one: PlannedPass) -> bool:
-        return one.start_ms <= self._figures.start_ms and one.end_ms >= self._figures.end_ms
 
     def _ordered(self) -> list[NodeFigures]:
         """Stations first."""
@@ -296,6 +305,25 @@ class _Page:
         head = ("node", "gaps", "mean min", "median min", "longest min", "longest begins")
         note = '<p class="note">Gaps: without any contact, between the first and the last.</p>'
         return table(head, rows, numbers=(1, 2, 3, 4)) + note
+
+    def _wires(self) -> str:
+        rows = [
+            (
+                label(one.one),
+                label(one.other),
+                _volume(one.forward_bytes),
+                _volume(one.backward_bytes),
+            )
+            for one in self._figures.wires
+        ]
+        if not rows:
+            return ""
+        head = ("one", "other", "one to other MB", "back MB")
+        note = (
+            '<p class="note">Wires: links that last all the time, and those between stations. '
+            "They are in no other figure.</p>"
+        )
+        return table(head, rows, numbers=(2, 3)) + note
 
     def _days(self) -> str:
         rows = [

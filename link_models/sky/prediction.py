@@ -181,7 +181,7 @@ class _Foreseen:
         fade: Fade = 0.0
         if table is not None and planning.availability:
             fade = table.fade_db(seen.elevation_deg, 100.0 * planning.availability)
-        rates = link.series(range_m, seen.elevation_deg, fade, expected_fade_db=fade).rate_bps
+        rates = link.series(range_m, seen.elevation_deg, fade).rate_bps
         for contact in rate_contacts(
             source,
             destination,
@@ -375,7 +375,7 @@ class _RateByRange:
         self._link = link
 
     def __call__(self, range_m: Floats) -> Floats:
-        return self._link.series(range_m, expected_fade_db=0.0).rate_bps
+        return self._link.series(range_m).rate_bps
 
 
 def _rate_by_range(direction: DirectionConfig) -> float | _RateByRange:

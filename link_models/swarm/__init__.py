@@ -8,8 +8,8 @@ assert outcome.ok, outcome.problems
 
 from link_models.swarm.faults import KINDS, Fault
 from link_models.swarm.options import Options, draw, load_options
-from link_models.swarm.run import Outcome, run
-from link_models.swarm.shrink import same_failure, shrink
+from link_models.swarm.day import Outcome, run
+from link_models.swarm.smaller import same_failure, shrink
 
 __all__ = [
     "KINDS",

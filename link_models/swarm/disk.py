@@ -372,6 +372,11 @@ class DiskStore:
         """See `BundleStore.scan`."""
         return self._inner.scan()
 
+    def held(self, key: bytes) -> int | None:
+        """See `BundleStore.held`."""
+        self._check()
+        return self._inner.held(key)
+
     def next_expiry(self) -> int | None:
         """See `BundleStore.next_expiry`."""
         return self._inner.next_expiry()

@@ -17,7 +17,7 @@ from typing import Final
 from link_models.clock import Simulator
 from link_models.network import TraceHash
 from link_models.swarm.ledger import PROBLEMS_MAX, Problem
-from link_models.swarm.run import Outcome
+from link_models.swarm.day import Outcome
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.train import Train, single
 from stack.engines.ltp import (

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from link_models.swarm.run import Outcome
+from link_models.swarm.day import Outcome
 from link_models.swarm.tasks import ScenarioOutcome
 
 PERCENTILES: Final = (50, 90, 99, 100)

@@ -16,6 +16,7 @@ that is added changes nothing for the others.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -36,15 +37,15 @@ EFOLD_M: Final = 300_000.0
 """Hundreds of kilometres, the size of frontal systems.  An assumption likewise; stations for site
 diversity are usually put further apart than that."""
 
-FREQUENCIES: Final = 64
-"""Waves of which a field is made: the correlation of two places is met to 0.1 in one draw and
-exactly in the mean."""
+FREQUENCIES: Final = 32
+"""Waves of which a draw is made: it is exactly normal at each place, and the correlation of two
+places is met exactly in the mean over the draws."""
 
 CHANGE_S: Final = 60.0
 """Mean time between two draws of the field; each place follows a share of them."""
 
 EVENTS_TOGETHER: Final = 384
-"""Draws of the field in one block, in the mean: six hours and a half, a megabyte."""
+"""Draws of the field in one block, in the mean: six hours and a half."""
 
 DISPLACEMENT: Final = 0.25
 """By how much of the correlation time a place may change later than another: distant stations do
@@ -55,10 +56,8 @@ CORRELATION_S_MAX: Final = EVENTS_TOGETHER * CHANGE_S / DISPLACEMENT
 
 BLOCK_NS: Final = round(EVENTS_TOGETHER * CHANGE_S * SECOND)
 
-FIELD_BLOCKS_KEPT: Final = 2
-
 BLOCKS_KEPT: Final = 16
-"""Blocks of a place that are kept, of a few kilobytes."""
+"""Blocks that are kept, of a few kilobytes each."""
 
 WALK_MAX: Final = 1000
 """Blocks to look back for the last draw; with 15 in each in the mean at least, that is never."""
@@ -88,18 +87,24 @@ KNOWN_SITES: Final = {
 
 
 class _Block(NamedTuple):
-    """Draws of the sky, in order of time."""
+    """Draws of the field, in order of time."""
 
     times_ns: Times
+    keep: Values
+    """Uniform, one a draw: a place follows the draws below its pace."""
+
+
+class _Draw(NamedTuple):
+    """One draw of the field: waves over space."""
+
     frequencies: Values
-    """(draw, wave, axis), radians a metre."""
+    """(wave, axis), radians a metre."""
 
     sky: Values
-    """(draw, cosine and sine, wave)."""
+    """(cosine and sine, wave) of what says whether it is cloudy."""
 
     shift: Values
-    keep: Values
-    """Uniform, one a draw: a slow place follows only some of the draws."""
+    """The same of what says how late it takes effect."""
 
 
 class CloudField:
@@ -133,18 +138,24 @@ class CloudField:
         """The draws from `index` times `BLOCK_NS` on."""
         found = self._blocks.get(index)
         if found is None:
-            if len(self._blocks) >= FIELD_BLOCKS_KEPT:
+            if len(self._blocks) >= BLOCKS_KEPT:
                 del self._blocks[max(self._blocks, key=lambda one: abs(one - index))]
             rng = self._keyed.block(index)
             n = int(rng.poisson(EVENTS_TOGETHER))
             times_ns = np.sort(np.rint((index + rng.random(n)) * BLOCK_NS))
-            # The spectrum of exp(-d/L) in space is that of a Cauchy vector of scale 1/L.
-            waves = rng.standard_normal((n, FREQUENCIES, 3))
-            waves /= self._efold_m * np.abs(rng.standard_normal((n, FREQUENCIES, 1)))
-            sky, shift = rng.standard_normal((2, n, 2, FREQUENCIES))
-            found = _Block(times_ns, waves, sky, shift, rng.random(n))
+            found = _Block(times_ns, rng.random(n))
             self._blocks[index] = found
         return found
+
+    def draw(self, index: int, number: int) -> _Draw:
+        """Draw `number` of a block.  Each has a generator of its own, so that slow places need not
+        make those that they do not follow."""
+        rng = self._keyed.block(index, 1 + number)
+        # The spectrum of exp(-d/L) in space is that of a Cauchy vector of scale 1/L.
+        waves = rng.standard_normal((FREQUENCIES, 3))
+        waves /= self._efold_m * np.abs(rng.standard_normal((FREQUENCIES, 1)))
+        sky, shift = rng.standard_normal((2, 2, FREQUENCIES))
+        return _Draw(waves, sky, shift)
 
 
 class CloudSite:
@@ -161,6 +172,7 @@ class CloudSite:
         check_probability("cloud_fraction", cloud_fraction)
         latitude, longitude = math.radians(latitude_deg), math.radians(longitude_deg)
         self.cloud_fraction = cloud_fraction
+        self._level = float(normal_quantile(np.array([cloud_fraction]))[0])
         self._field = field
         self._pace = CHANGE_S / correlation_s
         self._displacement_ns = DISPLACEMENT * correlation_s * SECOND
@@ -190,7 +202,7 @@ class CloudSite:
         for block in range(math.floor(start_ns / BLOCK_NS), math.floor(end_ns / BLOCK_NS) + 1):
             starts, states = self._timeline(block)
             edges = [*starts.tolist(), (block + 1) * BLOCK_NS]
-            for begin, end, cloudy in zip(edges, edges[1:], states.tolist(), strict=True):
+            for (begin, end), cloudy in zip(pairwise(edges), states.tolist(), strict=True):
                 begin_ns, until_ns = max(start_ns, round(begin)), min(end_ns, round(end))
                 if not cloudy or begin_ns >= until_ns:
                     continue
@@ -250,14 +262,17 @@ class CloudSite:
             if len(self._drawn) >= BLOCKS_KEPT:
                 del self._drawn[max(self._drawn, key=lambda one: abs(one - index))]
             block = self._field.block(index)
-            phases = block.frequencies @ self._point
-            waves = np.stack((np.cos(phases), np.sin(phases)), axis=1) / math.sqrt(FREQUENCIES)
-            level = (waves * block.sky).sum(axis=(1, 2))
-            shift = normal_share((waves * block.shift).sum(axis=(1, 2)))
-            times_ns = block.times_ns + np.rint(shift * self._displacement_ns)
-            cloudy = level < normal_quantile(np.array([self.cloud_fraction]))[0]
-            follows = block.keep < self._pace
-            kept = (times_ns[follows], cloudy[follows])
+            follows = np.flatnonzero(block.keep < self._pace)
+            level, shift = np.empty(len(follows)), np.empty(len(follows))
+            for place, number in enumerate(follows.tolist()):
+                draw = self._field.draw(index, number)
+                phases = draw.frequencies @ self._point
+                waves = np.array((np.cos(phases), np.sin(phases)))
+                level[place] = np.vdot(waves, draw.sky)
+                shift[place] = np.vdot(waves, draw.shift)
+            scale = math.sqrt(1 / FREQUENCIES)
+            late_ns = np.rint(normal_share(shift * scale) * self._displacement_ns)
+            kept = (block.times_ns[follows] + late_ns, level * scale < self._level)
             self._drawn[index] = kept
         return kept
 

@@ -22,6 +22,9 @@ ALTITUDE_KM: Final = (100.0, 400_000.0)
 
 FILE_BYTES_MAX: Final = 1024 * 1024
 
+AVAILABILITY_PERCENT: Final = 99.0
+"""Share of the year that a site's weather is counted for; three and a half days are worse."""
+
 
 def budget(
     name: Annotated[
@@ -68,33 +71,21 @@ def budget(
       orbitferry budget ka-down --site svalbard --availability 99.5
       orbitferry budget isl-optical --range-km 3000 --json
     """
-    from link_models.budget import RadioLink, load_site
-
     if name is None:
         _list(as_json)
         return
     link, title, sources, preset_range_m = _found(name)
     _check("--altitude-km", altitude_km, *ALTITUDE_KM)
     _check("--elevation", elevation, 0.0, 90.0)
-    weather: AttenuationTable | None = None
-    if site is not None:
-        if not isinstance(link, RadioLink) or link.path == "space":
-            raise ConfigError("--site", "only radio links through the air have a site's weather")
-        weather = load_site(site).table(link.frequency_hz)
-        link = link.with_gas(weather.zenith_gas_db)
-        availability = 99.0 if availability is None else availability
-    elif availability is not None:
-        raise ConfigError("--availability", "depends on the weather", "add --site svalbard")
+    link, weather, share = _under(link, site, availability)
     if link.path == "space":
         distance_m = preset_range_m if range_km is None else range_km * 1e3
-        if not distance_m:
-            raise ConfigError("--range-km", "a link between spacecraft has a distance", "add it")
         _check("--range-km", distance_m / 1e3, 0.001, 1e9)
         result = _between(link, distance_m)
     elif range_km is not None:
         raise ConfigError("--range-km", "follows from --altitude-km and --elevation here")
     else:
-        result = _through_air(link, altitude_km, elevation, weather, availability)
+        result = _through_air(link, altitude_km, elevation, weather, share)
     result = {"link": name, "description": title} | result | {"sources": list(sources)}
     if as_json:
         emit(result)
@@ -159,6 +150,23 @@ def _read(path: Path) -> RadioLink | OpticalLink:
         raise ConfigError(str(path), str(error), "see docs/link-budget.md") from None
 
 
+def _under(
+    link: RadioLink | OpticalLink, site: str | None, availability: float | None
+) -> tuple[RadioLink | OpticalLink, AttenuationTable | None, float]:
+    """The link under a site's air, the site's weather, and the share of the year to count."""
+    from link_models.budget import RadioLink, load_site
+
+    if site is None:
+        if availability is not None:
+            raise ConfigError("--availability", "depends on the weather", "add --site svalbard")
+        return link, None, 0.0
+    if not isinstance(link, RadioLink) or link.path == "space":
+        raise ConfigError("--site", "only radio links through the air have a site's weather")
+    weather = load_site(site).table(link.frequency_hz)
+    share = AVAILABILITY_PERCENT if availability is None else availability
+    return link.with_gas(weather.zenith_gas_db), weather, share
+
+
 def _check(key: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
         raise ConfigError(key, f"{value:g} is not from {least:g} to {most:g}")
@@ -184,7 +192,7 @@ def _through_air(
     altitude_km: float,
     elevation_deg: float,
     weather: AttenuationTable | None,
-    availability: float | None,
+    availability: float,
 ) -> dict[str, Any]:
     """A link through the air: its terms at an elevation, and the rates by elevation."""
     import numpy as np
@@ -194,7 +202,7 @@ def _through_air(
     elevations = np.array(ELEVATIONS_DEG)
     fades, fade_db = np.zeros(len(elevations)), 0.0
     about: dict[str, Any] = {}
-    if weather is not None and availability is not None:
+    if weather is not None:
         fades = weather.fade_db(elevations, availability)
         fade_db = float(weather.fade_db(elevation_deg, availability))
         about = {

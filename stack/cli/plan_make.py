@@ -153,23 +153,7 @@ def schedule_(
         for row in rows:
             emit(row)
     else:
-        heads = ("station", "antenna", "satellite", "from", "to", "length", "volume", "")
-        shown = [
-            (
-                row["station"],
-                row["antenna"],
-                row["satellite"],
-                f"{row['start'][:19]}Z",
-                f"{row['end'][11:19]}Z",
-                duration_text(row["duration_s"]),
-                size_text(row["volume_bytes"]),
-                "" if row["whole"] else "part",
-            )
-            for row in rows[:limit]
-        ]
-        table(heads, shown)
-        if len(rows) > limit:
-            say(f"... and {len(rows) - limit} more; see --limit")
+        _show_services(rows, limit)
         say(schedule_text(found))
     _write(found.plan, out or (), out_format, source.start_ms, as_json=as_json)
 
@@ -293,6 +277,26 @@ def _plan_text(plan: Plan) -> str:
     return (
         f"{len(plan.contacts)} contacts, {len(plan.ranges)} light times, {size_text(octets)} in all"
     )
+
+
+def _show_services(rows: Sequence[Mapping[str, Any]], limit: int) -> None:
+    shown = [
+        (
+            row["station"],
+            row["antenna"],
+            row["satellite"],
+            f"{row['start'][:19]}Z",
+            f"{row['end'][11:19]}Z",
+            duration_text(row["duration_s"]),
+            size_text(row["volume_bytes"]),
+            "" if row["whole"] else "part",
+        )
+        for row in rows[:limit]
+    ]
+    if shown:
+        table(("station", "antenna", "satellite", "from", "to", "length", "volume", ""), shown)
+    if len(rows) > limit:
+        say(f"... and {len(rows) - limit} more; see --limit")
 
 
 def _services(found: Schedule) -> list[dict[str, Any]]:

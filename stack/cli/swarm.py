@@ -21,7 +21,7 @@ from stack.core.errors import ConfigError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from link_models.swarm.run import Outcome
+    from link_models.swarm.day import Outcome
     from link_models.swarm.summary import ScenarioSummary, Summary
 
 R = TypeVar("R")

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from stack.contacts.hdtn import read_hdtn, write_hdtn
 from stack.contacts.ion import read_ion, write_ion
 from stack.contacts.native import read_json, read_toml, write_json
+from stack.contacts.numbers import node_numbers, numbered
 from stack.contacts.plan import FILE_BYTES_MAX, Plan
 from stack.core.errors import ConfigError
 
 Format = Literal["json", "toml", "hdtn", "ion"]
+
+NAMES_SUFFIX = ".nodes.json"
+"""What the file is called that holds the numbers of nodes beside an HDTN plan: its name, and this
+after it."""
 
 _SUFFIXES: tuple[tuple[str, Format], ...] = (
     (".hdtn.json", "hdtn"),
@@ -55,21 +65,34 @@ def load_plan(path: Path | str, reference_ms: int = 0, format: Format | None = N
 
 
 def dump_plan(
-    plan: Plan, path: Path | str, format: Format | None = None, reference_ms: int | None = None
-) -> None:
+    plan: Plan,
+    path: Path | str,
+    format: Format | None = None,
+    reference_ms: int | None = None,
+    numbers: Mapping[str, int] | None = None,
+) -> dict[str, int]:
     """Write a contact plan in the format that is named, or that the file's name asks for
-    (``.hdtn.json``, ``.json``, ``.ionrc``, ``.rc``, ``.txt``).
+    (``.hdtn.json``, ``.json``, ``.ionrc``, ``.rc``, ``.txt``).  The file is there whole, or as it
+    was before.
 
     `reference_ms` is the zero of HDTN's times (required) and of ION's (absolute without it).
-    Raises `ConfigError` when the format cannot hold the plan or the file cannot be written.
+    For these two, nodes that have names get numbers: those in `numbers`, else the smallest that
+    are free.  The numbers are given back, and stand in the file as comments (ION) or in a file of
+    the same name with ``.nodes.json`` after it (HDTN, whose format has none).  Raises
+    `ConfigError` when the format cannot hold the plan or the file cannot be written.
     """
     path = Path(path)
     kind = format or _by_suffix(path)
+    used: dict[str, int] = {}
+    if kind in ("ion", "hdtn"):
+        used = node_numbers(plan, numbers)
+        plan = numbered(plan, used) if used else plan
     match kind:
         case "json":
             text = write_json(plan)
         case "ion":
-            text = write_ion(plan, reference_ms)
+            text = "".join(f"# node {number} is {node}\n" for node, number in used.items())
+            text += write_ion(plan, reference_ms)
         case "hdtn":
             if reference_ms is None:
                 raise ConfigError("reference_ms", "HDTN's times need a zero", "give a DTN time")
@@ -78,9 +101,27 @@ def dump_plan(
             raise ConfigError(
                 str(path), "no format to write", "name it .json, .hdtn.json or .ionrc"
             )
+    if used and kind == "hdtn":
+        names = msgspec.json.format(msgspec.json.encode(used), indent=2).decode()
+        _write(path.with_name(path.name + NAMES_SUFFIX), names + "\n")
+    _write(path, text)
+    return used
+
+
+def _write(path: Path, text: str) -> None:
+    """Put a file in place at once: whoever reads it meanwhile has the old one or the new one."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.write_text(text, encoding="utf-8")
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            part.chmod(path.stat().st_mode & 0o777)
+        part.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise ConfigError(str(path), f"cannot be written: {error.strerror}") from None
 
 

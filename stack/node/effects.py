@@ -11,7 +11,7 @@ from stack.core.clock import Clock
 from stack.core.errors import DecodeError, StoreError
 from stack.core.sansio import Trace
 from stack.core.train import Buffer
-from stack.engines.bundle_agent import BundleAgent, Deliverable, TooLarge
+from stack.engines.bundle_agent import BundleAgent, Deliverable, Echo, TooLarge
 from stack.ports.store import BundleStore, Committed, Op, Put, Release
 from stack.storage.writer import StoreWriter
 
@@ -88,7 +88,7 @@ class Effects:
 
         def stored(refs: list[int], evicted: list[int]) -> None:
             outcome = Committed(refs, evicted)
-            self._pay()
+            self.pay()
             self._remember(ops, outcome)
             self.agent.committed(ops, outcome, self.clock.dtn_ms())
             if done is not None:
@@ -105,8 +105,13 @@ class Effects:
 
         self._writer.submit(ops, stored, failed)
 
-    def _pay(self) -> None:
-        """The disk works: let it forget what it could not forget before."""
+    @property
+    def owes(self) -> bool:
+        """Whether the store is still to forget something."""
+        return bool(self._owed)
+
+    def pay(self) -> None:
+        """Let the store forget what it could not forget before, if it works again."""
         if self._owed:
             ops, self._owed = self._owed, []
             self.submit(ops)
@@ -121,6 +126,10 @@ class Effects:
                     waiter.set()
             elif isinstance(event, TooLarge):
                 self._split(event)
+            elif isinstance(event, Echo):
+                held = self.store.held(event.key)
+                if held is not None:
+                    agent.echoed(held, event.neighbour)
             else:
                 self._reassemble(event.refs)
         ops = agent.take_ops()

@@ -105,7 +105,7 @@ class Upkeep:
     # ---- without a way ---------------------------------------------------------------------
 
     def _settled(self) -> None:
-        if self._retry is None and self._effects.agent.stranded:
+        if self._retry is None and (self._effects.agent.stranded or self._effects.owes):
             self._retry = self._loop.call_later(self._retry_s, self._try_again)
 
     def _try_again(self) -> None:
@@ -113,6 +113,7 @@ class Upkeep:
         effects = self._effects
         before = effects.agent.stranded
         effects.agent.retry(effects.clock.dtn_ms())
+        effects.pay()
         helped = effects.agent.stranded < before
         self._retry_s = RETRY_FIRST_S if helped else min(RETRY_MOST_S, 2 * self._retry_s)
         effects.settle()

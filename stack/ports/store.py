@@ -159,6 +159,11 @@ class BundleStore(Protocol):
         """Release up to `limit` bundles whose lifetime has ended, and forget their keys."""
         ...
 
+    def held(self, key: bytes) -> int | None:
+        """The ref of the bundle that is held under `key`, or None when it is only remembered, or
+        unknown."""
+        ...
+
     def next_expiry(self) -> int | None:
         """The DTN time from which on `expire` has something to do, or None.  It may be that of a
         key which is only remembered."""

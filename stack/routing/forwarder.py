@@ -75,7 +75,7 @@ class Forwarder:
 
     @property
     def stranded(self) -> int:
-        """How many those are."""
+        """Number of bundles without a way."""
         return len(self._unrouted)
 
     # -- bundles come ----------------------------------------------------------------------
@@ -154,21 +154,22 @@ class Forwarder:
     def _displace(self, route: Route, priority: int, now_ms: int) -> None:
         """What was booked at a lower priority and no longer fits into the contact in which a
         bundle leaves here goes another way.  Contacts of others are theirs to give away."""
-        router = self._router
-        place = route.hops[0]
-        over = router.books.overbooked_bytes(place)
-        if not over:
-            return
-        displaced: list[Queued] = []
+        over = self._router.books.overbooked_bytes(route.hops[0])
+        if over:
+            for entry in self._over(route, priority, over):
+                self._queue.remove(entry.ref)
+                self.displaced.append(self._left(entry, now_ms))
+
+    def _over(self, route: Route, priority: int, octets: int) -> list[Queued]:
+        """So much of what waits for a contact, the least first."""
+        found: list[Queued] = []
         for entry in self._queue.least(route.next_hop, priority):
+            if octets <= 0:
+                break
             if entry.route is not None and entry.route.contacts[0] == route.contacts[0]:
-                displaced.append(entry)
-                over -= router.consumption(entry.size)
-                if over <= 0:
-                    break
-        for entry in displaced:
-            self._queue.remove(entry.ref)
-            self.displaced.append(self._left(entry, now_ms))
+                found.append(entry)
+                octets -= self._router.consumption(entry.size)
+        return found
 
     def _push(self, entry: Queued) -> None:
         self.bytes_waiting += entry.size
@@ -186,6 +187,11 @@ class Forwarder:
         if entry is not None:
             self.bytes_waiting -= entry.size
         return self._copies.served(ref, neighbour)
+
+    def given_to(self, ref: int) -> list[str]:
+        """The neighbours whose links have been given a bundle and have not answered."""
+        given = (self._given.get(ticket) for ticket in (ref, *self._copies.tickets(ref)))
+        return [entry.neighbour for entry in given if entry is not None]
 
     def remove(self, ref: int, now_ms: int) -> None:
         """A bundle is done here: acknowledged by the next node, expired or evicted."""
@@ -255,8 +261,7 @@ class Forwarder:
     def withdrawn(self, refs: Iterable[int], neighbour: str = "") -> None:
         """A link gives these back, of which it had sent nothing."""
         for ref in reversed(tuple(refs)):
-            entry = self._given.pop(self._copies.ticket(ref, neighbour), None)
-            if entry is not None:
+            if entry := self._given.pop(self._copies.ticket(ref, neighbour), None):
                 self._queue.requeue(entry)
 
     def failures(self, ref: int) -> int:
@@ -268,9 +273,10 @@ class Forwarder:
     def contact_failed(self, neighbour: str, now_ms: int) -> None:
         """The contacts under way to a neighbour are of no use; call `drain`, and add again."""
         router = self._router
-        for place, contact in router.books.under_way(router.node, neighbour, now_ms):
+        found = router.books.under_way(router.node, neighbour, now_ms)
+        for place, _ in found:
             router.contact_failed(place)
-            self._failed.setdefault(neighbour, []).append((place, contact))
+        self._failed[neighbour] = self._failed.get(neighbour, []) + found
 
     def contact_restored(self, neighbour: str) -> bool:
         """A neighbour is heard again: its failed contacts count again.  Whether there were any;
@@ -294,7 +300,7 @@ class Forwarder:
         return self._router.contact_lost(neighbour, now_ms)
 
     def set_plan(self, plan: Plan) -> None:
-        """Route by another plan from now on; call `drain_all` and add everything again."""
+        """Route by another plan from now on; call `drain_all`, and add again."""
         self._router.update_plan(plan)
 
     def drain(self, neighbour: str, now_ms: int) -> list[int]:
@@ -308,12 +314,9 @@ class Forwarder:
     def drain_all(self, now_ms: int) -> list[int]:
         """The same for everything that waits, whatever for; also what has no way."""
         drain = self._queue.drain
-        refs = [
-            self._left(entry, now_ms)
-            for neighbour in self._queue.neighbours()
-            for entry in drain(neighbour)
-        ]
-        return self._with_unrouted(list(dict.fromkeys(refs)))
+        waiting = (entry for each in self._queue.neighbours() for entry in drain(each))
+        refs = dict.fromkeys(self._left(entry, now_ms) for entry in waiting)
+        return self._with_unrouted(list(refs))
 
     def _with_unrouted(self, refs: list[int]) -> list[int]:
         refs += self._unrouted
@@ -329,8 +332,8 @@ class Forwarder:
 
     def _release(self, entry: Queued, now_ms: int) -> None:
         if entry.route is not None:
-            router = self._router
-            router.release(entry.route, router.consumption(entry.size), entry.priority, now_ms)
+            volume = self._router.consumption(entry.size)
+            self._router.release(entry.route, volume, entry.priority, now_ms)
 
 
 def _enough(routes: list[Route], wanted: float) -> list[Route]:

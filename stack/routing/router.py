@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple
 
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import MILLISECOND
@@ -25,13 +24,12 @@ from stack.routing.config import RouterConfig, consumption
 from stack.routing.graph import (
     NEVER_NS,
     ContactGraph,
-    Hop,
     Label,
     Network,
-    hops_of,
     priority_level,
     start_at,
 )
+from stack.routing.paths import Path, likelihood, path_of, reckoned
 from stack.routing.route import Route
 from stack.routing.ways import Bounds, Question, next_ways, node_order, search_from, settled
 
@@ -44,20 +42,6 @@ ALTERNATIVES_MAX = 64
 """Ways looked at for one that is likely enough: each costs some searches."""
 
 
-class _Path(NamedTuple):
-    """What a search found, without the bundle."""
-
-    bound_ns: int
-    places: tuple[int, ...]
-    contacts: tuple[Contact, ...]
-    next_hop: str
-    until_ms: int
-    hops: tuple[Hop, ...]
-    stops: tuple[int, ...]
-    """By when a bundle must have left on each contact to make those after it (ns): the
-    effective stop times of SABR §3.2.6.8.6, and the light time besides."""
-
-
 class _Kept:
     """A search and the paths read from it."""
 
@@ -68,7 +52,7 @@ class _Kept:
         self.bounds = bounds
         self.search = search_from(question, start_at(node, at_ns), bounds)
         self.at_ns = at_ns
-        self.paths: dict[str, _Path | None] = {}
+        self.paths: dict[str, Path | None] = {}
         self.coarse = False
         """Its size class was too wide for a bundle, whose own size had to be searched for."""
 
@@ -212,15 +196,16 @@ class Router:
             label = search_from(question, start, bounds).find(destination)
             if label is not None and label[0] <= deadline_ns:
                 label = settled(question, start, label, bounds)
-                if self._likelihood(label) >= self.config.confidence_min:
+                if likelihood(label, self.books) >= self.config.confidence_min:
                     found.append((*label[:3], node_order(neighbour), label))
         found.sort(key=lambda each: each[:4])
         return [self._route_of(each[4], question, now_ns) for each in found]
 
     def _route_of(self, label: Label, question: Question, now_ns: int) -> Route:
-        path = self._path_of(label)
-        route = self._reckoned(path, question.size_bytes, question.level, now_ns, NEVER_NS)
-        assert not isinstance(route, _Stale)  # it was reckoned by these very clocks
+        path = path_of(label, self.books, question.margin_ns)
+        size, level, clocks = question.size_bytes, question.level, question.clocks
+        route = reckoned(path, clocks, self.config, size, level, now_ns, NEVER_NS)
+        assert route is not None  # it was found by these very clocks
         return route
 
     def consumption(self, size_bytes: int) -> int:
@@ -285,61 +270,17 @@ class Router:
             path = self._path(kept, destination)
         if path is None or path.bound_ns > deadline_ns:
             return None
-        return self._reckoned(path, size_bytes, level, now_ns, deadline_ns)
+        clocks, config = self.books.clocks, self.config
+        found = reckoned(path, clocks, config, size_bytes, level, now_ns, deadline_ns)
+        return _STALE if found is None else found
 
-    def _reckoned(
-        self, path: _Path, size_bytes: int, level: int, now_ns: int, deadline_ns: int
-    ) -> Route | _Stale:
-        """The route of a bundle along a path, unless it arrives later than it might."""
-        margin_ns = self.config.margin_ms * MILLISECOND
-        clocks_of = self.books.clocks.get
-        at_ns = now_ns
-        first_sent = -1
-        volume = math.inf
-        for (place, begin, end, ns_per_byte, owlt_ns, drift), stop in zip(
-            path.hops, path.stops, strict=True
-        ):
-            clocks = clocks_of(place)
-            if clocks is not None:
-                begin = clocks[level]
-            if begin < at_ns:
-                begin = at_ns
-            sent = begin + math.ceil(size_bytes * ns_per_byte)
-            if sent > end or begin >= end:
-                return _STALE
-            if ns_per_byte:
-                room = (stop - begin) / ns_per_byte
-                if room < volume:
-                    volume = room
-            if first_sent < 0:
-                first_sent = sent
-            at_ns = (sent + owlt_ns if drift is None else drift.reach(sent)) + margin_ns
-        bound_ns = path.bound_ns
-        if at_ns > bound_ns:
-            late_ns = at_ns - bound_ns
-            config = self.config
-            if at_ns > deadline_ns or (
-                late_ns > config.tolerance_ms * MILLISECOND
-                and late_ns > config.tolerance_ratio * (bound_ns - now_ns)
-            ):
-                return _STALE
-        return Route(
-            path.places,
-            path.contacts,
-            path.next_hop,
-            first_sent // MILLISECOND,
-            -(-at_ns // MILLISECOND),
-            volume,
-            path.until_ms,
-            self._plan_version,
-        )
-
-    def _path(self, kept: _Kept, destination: str) -> _Path | None:
+    def _path(self, kept: _Kept, destination: str) -> Path | None:
         label = kept.search.find(destination)
         path = None
         if label is not None:
             chosen = self._chosen(kept, label)
-            path = None if chosen is None else self._path_of(chosen)
+            if chosen is not None:
+                path = path_of(chosen, self.books, kept.question.margin_ns)
         elif len(kept.paths) >= _UNREACHABLE_MAX:
             return None
         kept.paths[destination] = path
@@ -349,39 +290,19 @@ class Router:
         """Of the ways as good as the best the one to take, or a later one that is likely enough."""
         question, bounds = kept.question, kept.bounds
         best = settled(question, kept.search.start, label, bounds)
-        likelihood = self._likelihood(best)
-        if likelihood == 1:
+        most = likelihood(best, self.books)
+        if most == 1:
             return best
         least = self.config.confidence_min
-        found = best if likelihood >= least else None
+        found = best if most >= least else None
         ways = next_ways(question, self.node, kept.at_ns, label[3], bounds.exclude)
         for way in islice(ways, ALTERNATIVES_MAX):
             if found is not None and way[:3] != found[:3]:
                 break
-            likely = self._likelihood(way)
-            if likely >= least and (found is None or likely > likelihood):
-                found, likelihood = way, likely
+            likely = likelihood(way, self.books)
+            if likely >= least and (found is None or likely > most):
+                found, most = way, likely
         return found
-
-    def _likelihood(self, label: Label) -> float:
-        contact = self.books.contact
-        return math.prod(contact(hop[0]).confidence for hop in hops_of(label))
-
-    def _path_of(self, label: Label) -> _Path:
-        hops = hops_of(label)
-        places = tuple(hop[0] for hop in hops)
-        contacts = tuple(self.books.contact(place) for place in places)
-        until_ms = min(contact.end_ms for contact in contacts)
-        margin_ns = self.config.margin_ms * MILLISECOND
-        stops: list[int] = []
-        stop = NEVER_NS
-        for _, _, end, _, owlt_ns, drift in reversed(hops):
-            light_ns = owlt_ns if drift is None else min(drift.owlts)
-            stop = min(end, stop - light_ns - margin_ns)
-            stops.append(stop)
-        stops.reverse()
-        next_hop = contacts[0].destination
-        return _Path(label[0], places, contacts, next_hop, until_ms, hops, tuple(stops))
 
     def latest_departure_ms(self, route: Route, size_bytes: int) -> int:
         """Until when the bundle's first octet may leave here and still make every contact of

@@ -118,6 +118,11 @@ class MemoryStore:
         """`expire`: there is no disk to wait for."""
         return Staged(self.expire(now_ms, limit), _nothing)
 
+    def held(self, key: bytes) -> int | None:
+        """See `BundleStore.held`."""
+        ref, _ = self._seen.get(key, (0, 0))
+        return ref if ref in self._held else None
+
     def next_expiry(self) -> int | None:
         """See `BundleStore.next_expiry`."""
         return self._expiry[0][0] if self._expiry else None

@@ -85,6 +85,15 @@ class Reader:
                 raise files.explained(error, self._directory) from error
         return found if isinstance(found, int) else None  # a damaged row may hold anything
 
+    def held(self, key: bytes) -> int | None:
+        """The ref of the bundle that is held under a key."""
+        with self.lock:
+            try:
+                row = self._db.execute(sql.SELECT_HELD, (key,)).fetchone()
+            except (sqlite3.Error, ValueError) as error:
+                raise files.explained(error, self._directory) from error
+        return None if row is None else int(row[0])
+
     def state(self, space: str, key: str) -> bytes | None:
         """One entry of durable state."""
         with self.lock:

@@ -59,6 +59,9 @@ SELECT_PAGE: Final = "SELECT * FROM bundle WHERE ref > ? ORDER BY ref LIMIT ?"
 SELECT_IN_SEGMENT: Final = (
     "SELECT * FROM bundle WHERE segment = ? AND segment > 0 ORDER BY ref LIMIT ?"
 )
+SELECT_HELD: Final = (
+    "SELECT bundle.ref FROM seen JOIN bundle ON bundle.ref = seen.ref WHERE seen.key = ?"
+)
 SELECT_EXPIRED: Final = (
     "SELECT key, ref FROM seen WHERE expires_ms <= ? ORDER BY expires_ms, key LIMIT ?"
 )

@@ -257,6 +257,11 @@ class SqliteStore:
                 return
             after = rows[-1].ref
 
+    def held(self, key: bytes) -> int | None:
+        """See `BundleStore.held`."""
+        self._check_open()
+        return self._reader.held(key)
+
     def next_expiry(self) -> int | None:
         """See `BundleStore.next_expiry`."""
         self._check_open()

@@ -1,4 +1,4 @@
-"""Virtual time and channels: events and datagrams a second.
+"""Virtual time and channels: events and datagrams a second, packet by packet and in bursts.
 
 python -m tests.benchmarks.bench_channel
 """
@@ -12,13 +12,17 @@ from typing import Any
 
 from link_models.channel import Channel, ChannelConfig, always_up
 from link_models.clock import Simulator, VirtualLoop, run_virtual
-from link_models.loss import Bernoulli, GilbertElliott
+from link_models.loss import Bernoulli
+from link_models.loss.config import build, parse_disturbances
+from link_models.loss.rules import RuleFactory
 from link_models.network import VirtualNetwork
 from link_models.rng import Streams
 from stack.core.train import Train
+from tests.strategies.disturbances import ALL, disturbance
 
 RATE_BPS = 400e6
 DATAGRAM_BYTES = 1400
+COALESCE_NS = 10_000_000
 
 
 def sleeping_tasks(events: int) -> int:
@@ -75,18 +79,6 @@ def bare_heap(events: int) -> int:
     return simulator.run(events_max=events)
 
 
-def channel(datagrams: int, per_train: int, **options: Any) -> int:
-    """Trains at the rate of the link."""
-    link = Channel(
-        ChannelConfig(windows=always_up(RATE_BPS), queue_bytes=10_000_000, **options), Streams(1)
-    )
-    train = Train(bytes(per_train * DATAGRAM_BYTES), DATAGRAM_BYTES)
-    step_ns = int(len(train.data) * 8e9 / RATE_BPS) + 1
-    for turn in range(datagrams // per_train):
-        link.send(train, turn * step_ns)
-    return datagrams
-
-
 def network(datagrams: int, per_train: int, **options: Any) -> int:
     """The same through two virtual ports."""
 
@@ -115,33 +107,66 @@ def network(datagrams: int, per_train: int, **options: Any) -> int:
     return datagrams
 
 
+def simulated(datagrams: int, per_train: int, rules: tuple[RuleFactory, ...] = ()) -> int:
+    """A sender, a channel and a receiver on the event heap: trains of one are packet mode, long
+    trains with coalescing are burst mode."""
+    simulator = Simulator()
+    link = Channel(
+        ChannelConfig(
+            windows=always_up(RATE_BPS),
+            queue_bytes=10_000_000,
+            rules=rules,
+            coalesce_ns=0 if per_train == 1 else COALESCE_NS,
+        ),
+        Streams(1),
+    )
+    train = Train(bytes(per_train * DATAGRAM_BYTES), DATAGRAM_BYTES)
+    step_ns = int(len(train.data) * 8e9 / RATE_BPS) + 1
+    left = datagrams // per_train
+
+    def arrive() -> None:
+        """A receiver that does nothing."""
+
+    def offer() -> None:
+        nonlocal left
+        for delivery in link.send(train, simulator.now_ns):
+            simulator.at(delivery.at_ns, arrive)
+        left -= 1
+        if left:
+            simulator.at(simulator.now_ns + step_ns, offer)
+
+    simulator.at(0, offer)
+    simulator.run()
+    return datagrams
+
+
+def timed(run: Callable[..., int], *arguments: Any, **options: Any) -> float:
+    """Events or datagrams a second of processor time."""
+    begun = time.process_time()
+    count = run(*arguments, **options)
+    return count / (time.process_time() - begun)
+
+
+def modes() -> None:
+    """Packet mode and burst mode, by disturbance, beside the heap by itself."""
+    limit = timed(bare_heap, 500_000)
+    print(f"{'the event heap by itself':45s} {limit:14,.0f} events/s")
+    print(f"{'datagrams a second':45s} {'packet mode':>14s} {'burst mode':>14s}")
+    for kind in ("", *sorted(ALL)):
+        rules = build(parse_disturbances([disturbance(kind)])) if kind else ()
+        packets = timed(simulated, 30_000, 1, rules)
+        bursts = timed(simulated, 2_000_000, 1000, rules)
+        print(f"{kind or 'no disturbance':45s} {packets:14,.0f} {bursts:14,.0f}", flush=True)
+
+
 def main() -> None:
     def random_loss(rng: Any) -> Bernoulli:
         return Bernoulli(rng, 0.01)
 
-    def bursts(rng: Any) -> GilbertElliott:
-        return GilbertElliott(rng, good_s=1.0, bad_s=0.05)
-
-    coarse: dict[str, Any] = {"coalesce_ns": 10_000_000}
+    coarse: dict[str, Any] = {"coalesce_ns": COALESCE_NS}
     cases: list[tuple[str, Callable[..., int], tuple[int, ...], dict[str, Any]]] = [
         ("loop: sleeping tasks, events", sleeping_tasks, (100_000,), {}),
         ("loop: timers, events", loop_timers, (200_000,), {}),
-        ("heap: events", bare_heap, (500_000,), {}),
-        ("channel, singles, no loss", channel, (50_000, 1), {}),
-        ("channel, singles, bursts", channel, (50_000, 1), {"loss": bursts}),
-        ("channel, trains of 46, 1 %", channel, (100_000, 46), {"loss": random_loss}),
-        (
-            "channel, trains of 46, 1 %, coalesced",
-            channel,
-            (200_000, 46),
-            {"loss": random_loss} | coarse,
-        ),
-        (
-            "channel, trains of 1000, bursts, coalesced",
-            channel,
-            (5_000_000, 1000),
-            {"loss": bursts} | coarse,
-        ),
         ("network, singles, 1 %", network, (50_000, 1), {"loss": random_loss}),
         (
             "network, trains of 46, 1 %, coalesced",
@@ -151,9 +176,8 @@ def main() -> None:
         ),
     ]
     for name, run, arguments, options in cases:
-        begun = time.perf_counter()
-        count = run(*arguments, **options)
-        print(f"{name:45s} {count / (time.perf_counter() - begun):14,.0f} /s", flush=True)
+        print(f"{name:45s} {timed(run, *arguments, **options):14,.0f} /s", flush=True)
+    modes()
 
 
 if __name__ == "__main__":

@@ -268,6 +268,23 @@ def test_passes(cli: Cli, elements: Path) -> None:
     assert len(high) < len(rows)
 
 
+def test_doppler_of_passes(cli: Cli, elements: Path) -> None:
+    options = ("-s", SVALBARD, "--from", BEGIN, "--for", "4h")
+    rows = cli("passes", elements, *options, "--carrier-hz", "8.2e9", "--json").json
+    for row in rows:
+        # A low orbit comes and goes with up to 7 km/s.
+        assert 1000 < row["max_range_rate_m_s"] < 7200
+        ratio = row["max_doppler_hz"] / 8.2e9
+        assert ratio == pytest.approx(row["max_range_rate_m_s"] / 299_792_458)
+    plain = cli("passes", elements, *options, "--json").json
+    assert "max_doppler_hz" not in plain[0]
+    shown = cli("passes", elements, *options, "--carrier-hz", "8.2e9").out
+    assert "doppler" in shown
+    assert "kHz" in shown
+    turned = cli("passes", elements, *options, "--dut1-s", "0.5", "--json").json
+    assert [row["rise"] for row in turned] != [row["rise"] for row in plain]
+
+
 def test_passes_become_a_plan(cli: Cli, elements: Path, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     rates = ("--up", "256k", "--down", "100M")
@@ -311,6 +328,8 @@ def test_stations_from_a_file(cli: Cli, elements: Path, tmp_path: Path) -> None:
         (["-s", SVALBARD, "--satellite", "ISS"], 2, "it has SENTINEL-2A"),
         (["-s", SVALBARD, "--from", "noon"], 2, "'noon' is no time"),
         (["-s", SVALBARD, "--from", BEGIN, "--for", "1m"], 1, "no passes within 1 min 00 s"),
+        (["-s", SVALBARD, "--carrier-hz", "0"], 2, "no frequency"),
+        (["-s", SVALBARD, "--dut1-s", "1"], 2, "dut1_s"),
         (["-s", SVALBARD, "--plan", "x.json", "--up", "fast"], 2, "fast"),
         (["-s", SVALBARD, "--plan", "x.json", "--up", "q-band-up"], 2, "q-band-up"),
     ],

@@ -236,6 +236,46 @@ def test_loss_share_reaches_the_counters() -> None:
     assert abs(counts["lost_datagrams"] - 1000) < 5 * math.sqrt(20_000 * 0.05 * 0.95)
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_the_queue_is_limited_in_time_too(together: bool) -> None:
+    """100 us a datagram, 250 us of waiting at most: those that begin at 0, 100 and 200 us."""
+    link = channel(windows=always_up(8 * MBIT), queue_ns=250 * US)
+    train = numbered(6, 100)
+    parts = [train] if together else [single(part) for part in train.datagrams()]
+    assert numbers([d for part in parts for d in link.send(part, 0)]) == [0, 1, 2]
+    assert link.counters()["dropped_queue_datagrams"] == 3
+    assert len(link.send(single(bytes(100)), 49 * US)) == 0  # waits 251 us
+    assert len(link.send(single(bytes(100)), 50 * US)) == 1
+    none = channel(windows=always_up(8 * MBIT), queue_ns=0)
+    assert numbers(none.send(numbered(3, 100), 0)) == [0]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_whole_cells(together: bool) -> None:
+    """100 octets and 8 of overhead are three cells of 48 and 5: 159 us."""
+    link = channel(
+        windows=always_up(8 * MBIT), overhead_bytes=8, cell_bytes=48, cell_overhead_bytes=5
+    )
+    train = Train(bytes(140), 100)
+    parts = [train] if together else [single(part) for part in train.datagrams()]
+    got = [d for part in parts for d in link.send(part, 0)]
+    assert [d.at_ns for d in got] == [159 * US, 212 * US]
+    assert link.backlog_bytes(0) == 212
+
+
+def test_a_queue_drains_through_changes_of_rate() -> None:
+    link = channel(windows=(Window(0, 100 * US, 8 * MBIT), Window(100 * US, SECOND, 80 * MBIT)))
+    link.send(Train(bytes(1100), 100), 0)  # 100 octets in 100 us, the rest ten times as fast
+    assert [link.drained_ns(left, 0) for left in (1100, 1050, 1000, 500, 0)] == [
+        0,
+        50 * US,
+        100 * US,
+        150 * US,
+        200 * US,
+    ]
+    assert link.drained_ns(0, 300 * US) == 300 * US
+
+
 # Properties.
 
 
@@ -296,9 +336,7 @@ def test_a_train_fares_like_its_datagrams(config: ChannelConfig, train: Train, n
     whole, parts = Channel(config, Streams(1)), Channel(config, Streams(1))
     got = arrivals(whole.send(train, now))
     expected = arrivals([d for part in train.datagrams() for d in parts.send(single(part), now)])
-    # A shorter last datagram alone may fit in a queue that has just refused a longer one.
-    if len(train.data) % train.size and len(expected) == len(got) + 1:
-        expected.pop()
+    assert whole.counters() == parts.counters()
     assert [datagram for _, datagram in got] == [datagram for _, datagram in expected]
     for (left_ns, _), (right_ns, _) in zip(got, expected, strict=True):
         assert abs(left_ns - right_ns) <= 1  # rounding of sums
@@ -318,6 +356,9 @@ def test_a_train_fares_like_its_datagrams(config: ChannelConfig, train: Train, n
         {"coalesce_ns": -1},
         {"queue_bytes": -1},
         {"corrupt_bits_max": 0},
+        {"queue_ns": -1},
+        {"cell_bytes": -1},
+        {"cell_overhead_bytes": -1},
     ],
 )
 def test_nonsense_is_refused(options: dict[str, Any]) -> None:

@@ -10,8 +10,8 @@ it bundles and outcomes, and carries out the store operations that it asks for:
     agent.py      the life of each stored bundle: delivery, forwarding, reassembly, expiry
 """
 
-from stack.engines.bundle_agent.agent import BundleAgent, Deliverable, Reassemble, TooLarge
+from stack.engines.bundle_agent.agent import BundleAgent, Deliverable, Echo, Reassemble, TooLarge
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.entry import Entry
 
-__all__ = ["AgentConfig", "BundleAgent", "Deliverable", "Entry", "Reassemble", "TooLarge"]
+__all__ = ["AgentConfig", "BundleAgent", "Deliverable", "Echo", "Entry", "Reassemble", "TooLarge"]

@@ -76,6 +76,15 @@ class Reassemble:
 
 
 @dataclass(frozen=True, slots=True)
+class Echo:
+    """Event: a neighbour has sent a bundle in transit that is held here already; find it in the
+    store, and call `echoed`."""
+
+    key: bytes
+    neighbour: str
+
+
+@dataclass(frozen=True, slots=True)
 class TooLarge:
     """Event: no contact can carry this bundle whole; load it and call `split`."""
 
@@ -83,7 +92,7 @@ class TooLarge:
     bytes_max: int
 
 
-Event = Deliverable | Reassemble | TooLarge
+Event = Deliverable | Echo | Reassemble | TooLarge
 
 
 class Received(NamedTuple):
@@ -138,6 +147,9 @@ class BundleAgent:
 
         self._critical: dict[bytes, None] = {}
         """Keys of the critical bundles that were forwarded here, oldest first."""
+        self._void: dict[int, set[str]] = {}
+        """Neighbours whose acknowledgement of a bundle means nothing (see `echoed`)."""
+
         self._ops: list[Op] = []
         self._events: deque[Event] = deque()
         self._trace = trace
@@ -241,6 +253,8 @@ class BundleAgent:
                 self._arrived(entered(ref, op), now_ms)
             elif ref == DUPLICATE:
                 self.counters["duplicates"] += 1
+                if op.place is Place.FORWARD and isinstance(op.memo, str):
+                    self._events.append(Echo(op.key, op.memo))
             else:
                 self.counters["dropped_no_room"] += 1
         for ref in outcome.evicted:
@@ -337,6 +351,7 @@ class BundleAgent:
         if entry is None:
             return None
         if entry.place is Place.FORWARD:
+            self._void.pop(ref, None)
             self.forwarder.remove(ref, now_ms)
         elif entry.place is Place.FRAGMENT:
             self._fragments.forget(ref)
@@ -356,7 +371,7 @@ class BundleAgent:
         """A neighbour has these bundles durably: they are done here (§5.4 step 6), but for those
         that go to others too."""
         for ref in refs:
-            if ref not in self.entries:
+            if ref not in self.entries or self._is_void(ref, neighbour, now_ms):
                 continue
             self.counters["forwarded"] += 1
             if self.forwarder.forwarded(ref, neighbour):
@@ -367,6 +382,34 @@ class BundleAgent:
         if entry is not None:
             self._ops.append(Release(ref))
             self._report_end(entry, REPORT_FORWARDING, ReportReason.NO_INFORMATION, now_ms)
+
+    def echoed(self, ref: int, neighbour: str) -> None:
+        """A neighbour has given us a bundle that we hold already, and may rely on our copy now.
+
+        What is under way of it began before: the next node may have been given it by that very
+        neighbour, so that both would rely on us.  Its acknowledgement is no reason to let go of
+        the bundle; it is sent once more, another way if there is one.
+        """
+        entry = self.entries.get(ref)
+        if entry is not None:
+            entry.previous = neighbour
+            given_to = self.forwarder.given_to(ref)
+            if given_to:
+                self._void.setdefault(ref, set()).update(given_to)
+
+    def _is_void(self, ref: int, neighbour: str, now_ms: int) -> bool:
+        """Whether an acknowledgement means nothing (see `echoed`); the bundle then goes again."""
+        void = self._void.get(ref)
+        if void is None or neighbour not in void:
+            return False
+        void.discard(neighbour)
+        if not void:
+            del self._void[ref]
+        if neighbour in self.forwarder.given_to(ref):
+            self.counters["sent_again"] += 1
+            self.forwarder.remove(ref, now_ms)
+            self._reroute((ref,), now_ms)
+        return True
 
     def contact_ended(self, neighbour: str, now_ms: int) -> None:
         """What was meant for this contact and did not leave finds another way (or the next)."""

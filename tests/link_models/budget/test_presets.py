@@ -67,3 +67,28 @@ def test_signals_fit_their_bands() -> None:
         half = getattr(link, "bandwidth_hz", 0.0) / 2
         carrier = getattr(link, "frequency_hz", 0.0)
         assert low <= carrier - half < carrier + half <= high
+
+
+def test_the_worked_example_of_the_documents() -> None:
+    # docs/link-budget.md adds these up by hand.
+    shown = (
+        3.01,
+        -1.0,
+        12.0,
+        -0.16,
+        -175.32,
+        -0.26,
+        -0.5,
+        -0.13,
+        51.13,
+        -21.76,
+        -0.45,
+        228.6,
+        -1.5,
+    )
+    link = preset("x-band-acm").link
+    range_m = slant_range_m(500e3, 10.0)
+    values = [one.value for one in link.terms(range_m, 10.0) if one.adds and one.value]
+    assert sorted(values) == pytest.approx(sorted(shown), abs=0.006)
+    assert sum(shown) == pytest.approx(93.65, abs=0.02)
+    assert float(link.c_n0_db_hz(range_m, 10.0)) == pytest.approx(93.65, abs=0.006)

@@ -183,7 +183,7 @@ def test_flapping() -> None:
     model = Flapping(period_s=10, down_s=3, phase_s=2)
     down = [second for second in range(-10, 30) if model.lost(1, second * SECOND)]
     assert down == [-8, -7, -6, 2, 3, 4, 12, 13, 14, 22, 23, 24]
-    at_ns = np.arange(-10, 30) * float(SECOND)
+    at_ns = np.arange(-10, 30, dtype=np.float64) * SECOND
     assert (np.flatnonzero(model.lost_many(at_ns, 1, 1)) - 10).tolist() == down
 
 

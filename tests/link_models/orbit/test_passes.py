@@ -227,9 +227,10 @@ def test_no_pass_of_a_mixed_fleet_over_a_hilly_network_is_lost() -> None:
             )
             check_against_every_second(satellite, site, start, end, own)
             flat = find_passes([satellite], [replace(site, horizon=())], start, end)
-            hilly += len(own) > len(flat)
-    # Hills do cut some passes in two.
-    assert hilly
+            hidden_ms = (flat.set_ms - flat.rise_ms).sum() - (own.set_ms - own.rise_ms).sum()
+            hilly += hidden_ms > 1000.0
+    # Hills hide a part of most.
+    assert hilly > 15
 
 
 def test_obstacles_by_interpolation_round_north() -> None:

@@ -102,3 +102,184 @@ def best_of_all(case: Case) -> float | None:
     problem = problem_of(case)
     values = [problem.value(c) for c in choices(problem) if feasible(problem, c)]
     return max(values) if values else None
+
+
+@given(small_problems())
+@settings(max_examples=150, deadline=None)
+def test_as_good_as_brute_force(case: Case) -> None:
+    best = best_of_all(case)
+    if best is None:
+        return
+    found = run(case)
+    assert found.value <= best * (1 + 1e-9)
+    assert found.bound >= best * (1 - 1e-9), "the bound holds"
+    assert found.value == pytest.approx(best), "and the search finds the best of small problems"
+
+
+@given(small_problems(antennas_max=1, terminals_max=1))
+@settings(max_examples=60, deadline=None)
+def test_one_station_is_proved_to_be_best(case: Case) -> None:
+    """Where satellites do not couple stations, the walk through the moments is exact."""
+    (station, *_) = case.antennas
+    plan = Plan(one for one in case.plan.contacts if one.destination == station)
+    found = schedule(plan, {station: 1}, weights=case.weights, config=case.config)
+    assert found.gap == pytest.approx(0.0, abs=1e-9)
+
+
+# -- what a schedule promises ------------------------------------------------------------------
+
+
+def check_promises(case: Case, found: Schedule) -> None:
+    config = case.config
+    by_antenna: dict[tuple[str, int], list[Service]] = {}
+    by_satellite: dict[str, list[Service]] = {}
+    for one in found.services:
+        assert 1 <= one.antenna <= case.antennas[one.station]
+        assert one.end_ms - one.start_ms >= max(1, config.minimum_ms)
+        assert config.cut or one.whole
+        by_antenna.setdefault((one.station, one.antenna), []).append(one)
+        by_satellite.setdefault(one.satellite, []).append(one)
+    for mine in by_antenna.values():
+        for before, after in itertools.pairwise(mine):
+            assert before.end_ms + config.guard_ms <= after.start_ms
+    for mine in by_satellite.values():
+        times = [(one.start_ms, one.end_ms, hash(one.station)) for one in mine]
+        assert fits(times, case.terminals, config.handover_ms, turns=False)
+    volume = sum(one.volume_bytes for one in found.plan.contacts)
+    assert volume == pytest.approx(sum(one.volume_bytes for one in found.services))
+    for contact in found.plan.contacts:
+        (whole,) = [
+            one
+            for one in case.plan.contacts
+            if one.start_ms <= contact.start_ms
+            and contact.end_ms <= one.end_ms
+            and (one.source, one.destination) == (contact.source, contact.destination)
+        ]
+        assert whole.rate_bps == contact.rate_bps
+
+
+@given(small_problems(passes_max=12))
+@settings(max_examples=100, deadline=None)
+def test_no_antenna_and_no_terminal_is_used_twice(case: Case) -> None:
+    found = run(case)
+    check_promises(case, found)
+    assert found.first_come <= found.value * (1 + 1e-9)
+    assert found.longest_first <= found.value * (1 + 1e-9)
+    assert found.value <= found.bound * (1 + 1e-9) <= found.offered * (1 + 1e-6)
+    assert run(case) == found, "the same problem has the same schedule"
+
+
+@given(small_problems(passes_max=10))
+@settings(max_examples=40, deadline=None)
+def test_fair_schedules_keep_the_same_promises(case: Case) -> None:
+    def least(found: Schedule) -> float:
+        got = dict.fromkeys({one.source for one in case.plan.contacts}, 0.0)
+        for one in found.services:
+            got[one.satellite] += one.volume_bytes
+        return min(got[name] / case.weights[name] for name in got)
+
+    total = run(case)
+    fair = run(case, fairness="max-min")
+    shared = run(case, fairness="proportional")
+    for found in (fair, shared):
+        check_promises(case, found)
+        assert found.value <= total.value * (1 + 1e-9)
+    assert least(fair) >= least(total) * (1 - 1e-9)
+
+
+# -- by hand -----------------------------------------------------------------------------------
+
+GS, S1, S2 = "dtn://gs/", "dtn://s1/", "dtn://s2/"
+
+
+def down(satellite: str, start_s: int, end_s: int, kbit_s: float, station: str = GS) -> Contact:
+    return Contact(satellite, station, start_s * 1000, end_s * 1000, kbit_s * 1000)
+
+
+def test_a_pass_is_handed_over_where_the_other_becomes_faster() -> None:
+    plan = Plan(
+        [down(S1, 0, 60, 8), down(S1, 60, 100, 2), down(S2, 50, 80, 4), down(S2, 80, 150, 9)]
+    )
+    found = schedule(plan, {GS: 1}, config=ScheduleConfig(guard_ms=10_000))
+    # To change at 60 s, ready at 70 s, gains over waiting for the end of the first pass.
+    assert [(s.satellite, s.start_ms, s.end_ms, s.whole) for s in found.services] == [
+        (S1, 0, 60_000, False),
+        (S2, 70_000, 150_000, False),
+    ]
+    assert found.value == 60 * 1000 + 10 * 500 + 70 * 1125
+    assert found.first_come == 60 * 1000 + 40 * 250 + 40 * 1125
+    assert found.longest_first == 60 * 1000 + 40 * 250
+    assert found.gap == 0.0
+
+
+def test_two_antennas_serve_both() -> None:
+    plan = Plan([down(S1, 0, 100, 8), down(S2, 50, 150, 8)])
+    found = schedule(plan, {GS: 2}, config=ScheduleConfig(guard_ms=10_000))
+    assert [(one.satellite, one.antenna) for one in found.services] == [(S1, 1), (S2, 2)]
+    assert found.plan == plan
+    assert found.value == found.offered
+
+
+def test_one_terminal_talks_to_one_station_at_a_time() -> None:
+    plan = Plan([down(S1, 0, 100, 8), down(S1, 0, 100, 9, "dtn://gs2/")])
+    stations = {GS: 1, "dtn://gs2/": 1}
+    assert [s.station for s in schedule(plan, stations).services] == ["dtn://gs2/"]
+    assert len(schedule(plan, stations, terminals=2).services) == 2
+    assert len(schedule(plan, stations, terminals={S1: 2}).services) == 2
+
+
+def test_weights_and_confidence_decide() -> None:
+    plan = Plan([down(S1, 0, 100, 8), down(S2, 0, 100, 9)])
+    assert [s.satellite for s in schedule(plan, {GS: 1}).services] == [S2]
+    assert [s.satellite for s in schedule(plan, {GS: 1}, weights={S1: 2.0}).services] == [S1]
+    unsure = Plan([down(S1, 0, 100, 8), replace(down(S2, 0, 100, 9), confidence=0.5)])
+    assert [s.satellite for s in schedule(unsure, {GS: 1}).services] == [S1]
+
+
+def test_nobody_goes_without_when_shares_are_fair() -> None:
+    plan = Plan([down(S1, 0, 100, 80), down(S2, 10, 90, 1)])
+    assert {s.satellite for s in schedule(plan, {GS: 1}).services} == {S1}
+    for fairness in ("proportional", "max-min"):
+        config = ScheduleConfig(fairness=fairness)  # type: ignore[arg-type]
+        assert {s.satellite for s in schedule(plan, {GS: 1}, config=config).services} == {S1, S2}
+
+
+def test_what_is_not_between_stations_and_others_stays() -> None:
+    wire = Contact(GS, "dtn://gs2/", 0, 1_000_000, 1e6)
+    cross = Contact(S1, S2, 0, 1_000_000, 1e6)
+    plan = Plan([wire, cross, down(S1, 0, 100, 8), down(S2, 0, 100, 9)])
+    found = schedule(plan, {GS: 1, "dtn://gs2/": 3})
+    assert wire in found.plan.contacts
+    assert cross in found.plan.contacts
+    assert len(found.plan.contacts) == 3
+    assert found.passes == 2
+
+
+def test_both_directions_of_a_pass_are_served_together() -> None:
+    up = Contact(GS, S1, 10_000, 90_000, 64_000)
+    plan = Plan([down(S1, 0, 100, 8), up])
+    found = schedule(plan, {GS: 1})
+    assert found.plan == plan
+    (service,) = found.services
+    assert service.volume_bytes == 100 * 1000 + 80 * 8000
+
+
+def test_nothing_to_do() -> None:
+    assert schedule(Plan(), {GS: 1}).services == ()
+    plan = Plan([Contact(S1, S2, 0, 1, 1.0)])
+    found = schedule(plan, {GS: 1})
+    assert (found.plan, found.gap, found.passes) == (plan, 0.0, 0)
+
+
+def test_what_makes_no_sense() -> None:
+    plan = Plan([Contact(S1, GS, 0, 1000, float("inf"))])
+    with pytest.raises(ConfigError, match="no limit"):
+        schedule(plan, {GS: 1})
+    fine = Plan([down(S1, 0, 100, 8)])
+    for wrong in ({"antennas": {GS: 0}}, {"terminals": 0}, {"weights": {S1: 0.0}}):
+        arguments = {"antennas": {GS: 1}} | wrong
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            schedule(fine, **arguments)  # type: ignore[arg-type]
+    for key, value in (("guard_ms", -1), ("minimum_ms", 86_400_001), ("gap", 1.0), ("rounds", 0)):
+        with pytest.raises(ConfigError, match=key):
+            ScheduleConfig(**{key: value})  # type: ignore[arg-type]

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from link_models.loopback import load_scenario, parse_scenario
+from link_models.scenario import load_scenario, parse_scenario
 from stack.core.errors import ConfigError
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "loopback"
 ROOT = HERE.parents[2]
 SMALL = HERE / "small.toml"
 DATA: dict[str, Any] = tomllib.loads(SMALL.read_text())
@@ -29,9 +29,11 @@ WRONG = [
     ('id = "dtn://south/"', 'id = "dtn://north/"', "used twice", ""),
     ("fec = { k = 32, r = 8 }", "", "one direction has it", "give both"),
     ("k = 32", "k = 300", "k", "64 is usual"),
-    ("good_s = 2.0, ", "", "one without the other", "give both"),
+    ("good_s = 2.0, ", "", "good_s", ""),
+    ("gilbert-elliott", "gilbert", "Invalid value 'gilbert'", ""),
+    ("bad_s = 0.05", "bad_s = 0.05, worse = 1", "unknown field `worse`", ""),
     ("rates = [[5.0, 4_000_000.0]]", 'preset = "z-band"', "unknown", "s-band-up"),
-    ("rates = [[5.0, 4_000_000.0]]", "", "preset or rates", "s-band-up"),
+    ("rates = [[5.0, 4_000_000.0]]", "", "one of preset", "s-band-up"),
     ("at_s = 10", "at_s = 10_800", "outside of the run", ""),
     ("part = 1", "part = 3", "1 <= part <= parts", ""),
     ('code = "handlers.py"', "", "jobs need handlers", ""),
@@ -67,6 +69,69 @@ def test_the_examples_are_fine() -> None:
     assert found
     for path in found:
         load_scenario(path)
+
+
+NETWORK = """
+title = "Network"
+start = "2026-10-01T00:00:00Z"
+[[stations]]
+id = "dtn://north/"
+latitude_deg = 78.0
+longitude_deg = 15.0
+[[constellations]]
+id = "dtn://r{}/"
+count = 6
+planes = 2
+[[crosslinks]]
+topology = "grid"
+among = ["dtn://r{}/"]
+link = { rates = [[0, 1e9]] }
+[[radios]]
+satellites = ["dtn://r{}/"]
+[radios.up]
+rates = [[5, 1e6]]
+[radios.down]
+radio = { frequency_hz = 8.2e9, symbol_rate_hz = 5e6, modes = ["dvb-s2 qpsk 1/2"], \
+transmit = { power_w = 2, gain_dbi = 6 }, receive = { diameter_m = 5, noise_k = 150 } }
+[[disturbances]]
+kind = "jamming"
+from_s = 100
+until_s = 200
+satellites = ["dtn://r3/"]
+""".replace("\\\n", "")
+
+WRONG_NETWORK = [
+    ("count = 6", "count = 7", "must divide", ""),
+    ("r{}/", "r/", "needs one {}", "dtn://relay{}/"),
+    ('among = ["dtn://r{}/"]', "", "of one constellation", ""),
+    ('among = ["dtn://r{}/"]', 'among = ["dtn://s{}/"]', "none of the satellites", ""),
+    ('topology = "grid"', 'topology = "pairs"', 'go with topology "pairs"', ""),
+    ('topology = "grid"', 'topology = "star"', "Invalid enum value 'star'", ""),
+    ('satellites = ["dtn://r3/"]', 'satellites = ["dtn://r7/"]', "none of the satellites", ""),
+    ("until_s = 200", "until_s = 20", "until_s", ""),
+    ("dvb-s2 qpsk 1/2", "dvb-s2 qpsk 1/7", "is unknown", "families"),
+    ("noise_k = 150", "noise_k = -1", "noise_k", ""),
+    ("[[5, 1e6]]", "[[5, 1e6], [4, 2e6]]", "elevations must rise", ""),
+]
+
+
+def test_constellations_and_budgets_are_read() -> None:
+    scenario = parse_scenario(tomllib.loads(NETWORK), HERE)
+    assert [one.id for one in scenario.spacecraft()] == [f"dtn://r{n}/" for n in range(1, 7)]
+    assert scenario.group("dtn://r{}/") == scenario.group("satellites")
+    radios = scenario.radios_by_pair()
+    assert set(radios) == {("dtn://north/", f"dtn://r{n}/") for n in range(1, 7)}
+    assert radios["dtn://north/", "dtn://r1/"].down.rate_max_bps == pytest.approx(5e6, rel=0.05)
+
+
+@pytest.mark.parametrize(("old", "new", "says", "remedy"), WRONG_NETWORK)
+def test_what_is_wrong_in_a_network_is_named(old: str, new: str, says: str, remedy: str) -> None:
+    assert old in NETWORK
+    text = NETWORK.replace(old, new) if old == "r{}/" else NETWORK.replace(old, new, 1)
+    with pytest.raises(ConfigError) as caught:
+        parse_scenario(tomllib.loads(text), HERE)
+    assert says in str(caught.value)
+    assert remedy in str(caught.value)
 
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
+import os
 import socket
+import struct
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,11 +15,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import uvloop
 
-from link_models import emulator
-from link_models.channel import ChannelConfig, Delay, Window, always_up
-from link_models.emulator import Emulator, EmulatorConfig
-from link_models.loss import Replay
+from link_models.channel import ChannelConfig, Delay, always_up
+from link_models.emulator import Emulator, EmulatorConfig, TcpConfig
 from stack.adapters.udp import open_udp
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.errors import ConfigError
@@ -77,13 +79,16 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def box(
-    forward: ChannelConfig, backward: ChannelConfig | None = None, **options: Any
+    forward: ChannelConfig,
+    backward: ChannelConfig | None = None,
+    open_port: Any = open_udp,
+    **options: Any,
 ) -> AsyncIterator[tuple[Program, Program, Emulator]]:
     a, b = Program(), Program()
     options = {"peer_a": a.address, "peer_b": b.address} | options
     link = Emulator(
         EmulatorConfig(listen_a=ANY, listen_b=ANY, forward=forward, backward=backward, **options),
-        open_udp,
+        open_port,
     )
     await link.start()
     try:
@@ -137,19 +142,6 @@ def test_the_peers_are_learned() -> None:
     asyncio.run(main())
 
 
-def test_losses_are_those_of_the_model() -> None:
-    async def main() -> None:
-        trace = [False, True, False]
-        async with box(ChannelConfig(loss=lambda rng: Replay(trace))) as (a, b, link):
-            for number in range(30):
-                a.send(bytes([number]), link.address_a)
-            await until(lambda: len(b.heard) == 20)
-            assert [data[0] for _, data in b.heard] == [n for n in range(30) if n % 3 != 1]
-            assert link.statistics()["forward"]["lost_datagrams"] == 10
-
-    asyncio.run(main())
-
-
 @pytest.mark.parametrize("coalesce_ns", [0, SECOND // 100])
 def test_whole_trains_come_out_as_their_datagrams(coalesce_ns: int) -> None:
     async def main() -> None:
@@ -177,72 +169,6 @@ def test_trains_longer_than_one_call_are_cut() -> None:
     asyncio.run(main())
 
 
-class Stubborn:
-    """A socket whose first calls to send fail."""
-
-    def __init__(self, sock: socket.socket, *codes: int) -> None:
-        self._sock = sock
-        self._codes = list(codes)
-        self.calls: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def _call(self, name: str, *arguments: Any) -> Any:
-        self.calls.append(name)
-        if self._codes:
-            raise OSError(self._codes.pop(0), "refused")
-        return getattr(self._sock, name)(*arguments)
-
-    def sendmsg(self, *arguments: Any) -> Any:
-        return self._call("sendmsg", *arguments)
-
-    def sendto(self, *arguments: Any) -> Any:
-        return self._call("sendto", *arguments)
-
-
-def stubborn(link: Emulator, *codes: int) -> Stubborn:
-    sock = Stubborn(link._sides[1].sockets[0], *codes)
-    link._sides[1].sockets[0] = sock  # type: ignore[call-overload]
-    return sock
-
-
-def test_without_gso_datagrams_go_one_by_one() -> None:
-    async def main() -> None:
-        async with box(ChannelConfig()) as (a, b, link):
-            sock = stubborn(link, errno.EINVAL)
-            a.send_train(bytes(950), 100, link.address_a)
-            await until(lambda: len(b.heard) == 10)
-            assert sock.calls == ["sendmsg"] + ["sendto"] * 10
-            assert link.statistics()["forward"]["socket_drops"] == 0
-
-    asyncio.run(main())
-
-
-def test_a_full_socket_delays_and_loses_nothing() -> None:
-    async def main() -> None:
-        async with box(ChannelConfig()) as (a, b, link):
-            stubborn(link, errno.EAGAIN, errno.EAGAIN)
-            a.send(b"one", link.address_a)
-            a.send(b"two", link.address_a)
-            await until(lambda: len(b.heard) == 2)
-            assert [data for _, data in b.heard] == [b"one", b"two"]
-
-    asyncio.run(main())
-
-
-def test_an_unreachable_program_is_counted() -> None:
-    async def main() -> None:
-        async with box(ChannelConfig()) as (a, b, link):
-            stubborn(link, errno.ENETUNREACH)
-            a.send(b"one", link.address_a)
-            await until(lambda: link.statistics()["forward"]["socket_drops"] == 1)
-            a.send(b"two", link.address_a)
-            await until(lambda: b.heard == [(0, b"two")])
-
-    asyncio.run(main())
-
-
 def test_reordered_datagrams_overtake() -> None:
     async def main() -> None:
         config = ChannelConfig(
@@ -261,25 +187,27 @@ def test_reordered_datagrams_overtake() -> None:
     asyncio.run(main())
 
 
-def test_windows_count_from_the_start() -> None:
+def test_strangers_do_not_pass() -> None:
     async def main() -> None:
-        closed = ChannelConfig(windows=(Window(3600 * SECOND, 7200 * SECOND, 1e6),))
-        async with box(closed) as (a, b, link):
-            a.send(b"early", link.address_a)
-            await until(lambda: link.statistics()["forward"]["dropped_window_datagrams"] == 1)
+        async with box(ChannelConfig(), peer_a=("127.0.0.9", 9)) as (a, b, link):
+            a.send(b"from 127.0.0.1", link.address_a)
+            await until(lambda: link.statistics()["forward"]["foreign"] == 1)
             assert b.heard == []
 
     asyncio.run(main())
 
 
-def test_strangers_and_empty_datagrams_do_not_pass() -> None:
+@pytest.mark.parametrize("fast", [True, False])
+def test_empty_datagrams_pass_in_their_turn(fast: bool) -> None:
     async def main() -> None:
-        async with box(ChannelConfig(), peer_a=("127.0.0.9", 9)) as (a, b, link):
-            a.send(b"from 127.0.0.1", link.address_a)
-            b.send(b"", link.address_b)
-            await until(lambda: link.statistics()["forward"]["foreign"] == 1)
-            await until(lambda: link.statistics()["backward"]["foreign"] == 1)
-            assert (a.heard, b.heard) == ([], [])
+        open_port = functools.partial(open_udp, fast=fast)
+        async with box(ChannelConfig(), open_port=open_port) as (a, b, link):
+            for data in (b"one", b"", b"three", b"", b""):
+                a.send(data, link.address_a)
+            await until(lambda: len(b.heard) == 5)
+            assert [data for _, data in b.heard] == [b"one", b"", b"three", b"", b""]
+            b.send(b"", link.address_b, flow=1)
+            await until(lambda: a.heard == [(1, b"")])
 
     asyncio.run(main())
 
@@ -302,7 +230,7 @@ def test_run_serves_until_cancelled_and_frees_its_ports() -> None:
         a = Program()
         link = Emulator(EmulatorConfig(listen_a=ANY, listen_b=ANY, peer_a=a.address), open_udp)
         serving = asyncio.create_task(link.run())
-        await until(lambda: bool(link._directions))
+        await until(lambda: bool(link._locals[1:]))
         taken = link.address_a
         b = Program()
         b.send(b"hello", link.address_b)
@@ -330,7 +258,7 @@ def test_bad_addresses_are_clear_errors() -> None:
                 EmulatorConfig(listen_a=ANY, listen_b=ANY, peer_a=("host.invalid", 1)),
                 open_udp,
             ).start()
-        with pytest.raises(ConfigError, match="listen_a"):
+        with pytest.raises(ConfigError, match=r"listen_a"):
             await Emulator(
                 EmulatorConfig(listen_a=("127.0.0.1", 65_535), listen_b=ANY), open_udp
             ).start()
@@ -338,5 +266,185 @@ def test_bad_addresses_are_clear_errors() -> None:
     asyncio.run(main())
 
 
-def test_the_delay_histogram_has_a_last_bin() -> None:
-    assert emulator.DELAY_BINS * emulator.DELAY_BIN_NS == SECOND
+@asynccontextmanager
+async def stream_box(
+    serve: Any, *, host: str = "127.0.0.1", delay_ns: int = MILLISECOND, **options: Any
+) -> AsyncIterator[Emulator]:
+    """A box in front of a TCP server."""
+    server = await asyncio.start_server(serve, host, 0)
+    address = server.sockets[0].getsockname()[:2]
+    light = ChannelConfig(delay=Delay.constant(delay_ns))
+    config = EmulatorConfig(
+        listen_a=(host, 0),
+        listen_b=(host, 0),
+        peer_b=address,
+        forward=light,
+        tcp=TcpConfig(),
+        **options,
+    )
+    link = Emulator(config, open_udp)
+    await link.start()
+    try:
+        yield link
+    finally:
+        await link.close()
+        server.close()
+        await server.wait_closed()
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()
+        await reader.read()
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+
+
+LOOPS = pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+HOSTS = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+
+
+@LOOPS
+@HOSTS
+def test_a_stream_there_and_back_with_its_end(new_loop: Any, host: str) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(30), stream_box(echo, host=host) as link:
+            begun_ns = time.monotonic_ns()
+            reader, writer = await asyncio.open_connection(*link.address_a[:2])
+            content = bytes(range(256)) * 4000
+            writer.write(content)
+            writer.write_eof()
+            assert await reader.read(-1) == content
+            assert time.monotonic_ns() - begun_ns >= 4 * MILLISECOND
+            writer.close()
+            await until(lambda: link.statistics()["tcp"]["open"] == 0)
+            counts = link.statistics()["tcp"]
+            assert counts["finished"] == 1
+            assert counts["forward_bytes"] == counts["backward_bytes"] == len(content)
+            assert link.statistics()["forward"]["dropped_queue_datagrams"] == 0
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+
+
+@LOOPS
+def test_resets_are_resets_at_the_other_end(new_loop: Any) -> None:
+    async def main() -> None:
+        errors: list[BaseException] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await reader.read()
+            except ConnectionResetError as error:
+                errors.append(error)
+            writer.close()
+
+        async with asyncio.timeout(30), stream_box(serve) as link:
+            reader, writer = await asyncio.open_connection(*link.address_a[:2])
+            writer.write(b"x")
+            await until(lambda: link.statistics()["tcp"]["forward_bytes"] == 1)
+            sock = writer.get_extra_info("socket")
+            with socket.socket(fileno=os.dup(sock.fileno())) as own:
+                own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+            await until(lambda: len(errors) == 1)
+            reader, writer = await asyncio.open_connection(*link.address_a[:2])
+            await until(lambda: link.statistics()["tcp"]["open"] == 1)
+            assert link.reset_connections() == 1
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+            writer.close()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+
+
+@LOOPS
+def test_a_refusing_box_and_a_box_in_front_of_nobody(new_loop: Any) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(30), stream_box(echo) as link:
+            await link.refuse(True)
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(*link.address_a[:2])
+            await link.refuse(False)
+            reader, writer = await asyncio.open_connection(*link.address_a[:2])
+            writer.write(b"again")
+            assert await reader.readexactly(5) == b"again"
+            writer.close()
+        with socket.socket() as nobody:
+            nobody.bind(ANY)
+            config = EmulatorConfig(
+                listen_a=ANY, listen_b=ANY, peer_b=nobody.getsockname(), tcp=TcpConfig(), udp=False
+            )
+            link = Emulator(config)
+            await link.start()
+            reader, writer = await asyncio.open_connection(*link.address_a[:2])
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+            writer.close()
+            await link.close()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+
+
+def test_a_hundred_connections_at_a_time() -> None:
+    async def main() -> None:
+        async with asyncio.timeout(60), stream_box(echo) as link:
+
+            async def call(number: int) -> bytes:
+                reader, writer = await asyncio.open_connection(*link.address_a[:2])
+                writer.write(number.to_bytes(2, "big") * 5000)
+                writer.write_eof()
+                data = await reader.read(-1)
+                writer.close()
+                return data
+
+            found = await asyncio.gather(*map(call, range(100)))
+            assert found == [number.to_bytes(2, "big") * 5000 for number in range(100)]
+            await until(lambda: link.statistics()["tcp"]["open"] == 0)
+            assert link.statistics()["tcp"]["finished"] == 100
+
+    asyncio.run(main())
+
+
+def test_udp_and_tcp_are_on_the_same_port_and_a_taken_one_is_a_clear_error() -> None:
+    async def main() -> None:
+        async with stream_box(echo) as link:
+            udp, tcp = (
+                Emulator(
+                    EmulatorConfig(
+                        listen_a=(str(link.address_a[0]), link.address_a[1]),
+                        listen_b=ANY,
+                        peer_b=ANY,
+                        udp=carry_udp,
+                        tcp=TcpConfig(),
+                    ),
+                    open_udp,
+                )
+                for carry_udp in (True, False)
+            )
+            with pytest.raises(ConfigError, match=r"listen_a: cannot bind UDP .*another program"):
+                await udp.start()
+            with pytest.raises(ConfigError, match=r"listen_a: cannot bind TCP .*another program"):
+                await tcp.start()
+
+    asyncio.run(main())
+
+
+def test_a_port_without_the_right_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*arguments: Any, **options: Any) -> Any:
+        cause = PermissionError(errno.EACCES, "Permission denied")
+        raise ConfigError("local", f"cannot bind UDP: {cause}") from cause
+
+    async def main() -> None:
+        link = Emulator(EmulatorConfig(listen_a=("127.0.0.1", 53), listen_b=ANY), refuse)
+        with pytest.raises(ConfigError, match=r"listen_a.*ports below 1024 need privileges"):
+            await link.start()
+
+    asyncio.run(main())

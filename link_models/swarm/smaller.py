@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from link_models.swarm.options import NODES_MIN, Options
-from link_models.swarm.run import run
+from link_models.swarm.day import run
 
 RUNS_MAX: Final = 500
 SECONDS_MAX: Final = 300.0
