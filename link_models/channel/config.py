@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from link_models.loss.model import LossFactory, Times, no_loss
-from link_models.loss.rules import RuleFactory
+from link_models.loss.rules import BITS_MAX, RuleFactory
 from stack.core.errors import ConfigError
 
 FOREVER_NS = 1 << 62
@@ -148,8 +148,8 @@ class ChannelConfig:
                 raise ConfigError(key, "must not be negative")
         if self.queue_ns is not None and self.queue_ns < 0:
             raise ConfigError("queue_ns", "must not be negative")
-        if self.corrupt_bits_max < 1:
-            raise ConfigError("corrupt_bits_max", "must be at least 1")
+        if not 1 <= self.corrupt_bits_max <= BITS_MAX:
+            raise ConfigError("corrupt_bits_max", f"must be 1 to {BITS_MAX}")
 
     def wire_bytes(self, octets: int) -> int:
         """What a datagram of `octets` takes on the link."""

@@ -72,10 +72,12 @@ def _pack(train: Train, indices: NDArray[np.intp]) -> Train:
         return (
             train if len(view) == len(train.data) else Train(view, min(size, len(view)), train.flow)
         )
-    whole = len(view) // size
-    rows = np.frombuffer(view, np.uint8, whole * size).reshape(whole, size)
-    picked = rows[indices[indices < first + whole] - first].tobytes()
-    return Train(picked + bytes(view[whole * size :]), size, train.flow)
+    # Run by run: a copy, and only one, of what survives.
+    breaks = np.flatnonzero(np.diff(indices) != 1)
+    starts = (indices[np.append(0, breaks + 1)] - first) * size
+    ends = (indices[np.append(breaks, n - 1)] - first + 1) * size
+    runs = [view[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+    return Train(b"".join(runs), size, train.flow)
 
 
 def _groups(times: NDArray[np.int64], coalesce_ns: int) -> list[int]:

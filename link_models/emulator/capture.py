@@ -33,7 +33,7 @@ LINKTYPE_RAW: Final = 101
 UDP, TCP = 17, 6
 HOP_LIMIT: Final = 64
 
-FLAGS: Final = {"": 0x18, "SYN": 0x02, "FIN": 0x11, "RST": 0x14}
+FLAGS: Final = {"": 0x18, "SYN": 0x02, "SYN ACK": 0x12, "FIN": 0x11, "RST": 0x14}
 """TCP flags (RFC 9293 §3.1): data is sent with PSH and ACK."""
 
 INTERFACES: Final = (
@@ -115,12 +115,14 @@ class Capture:
         back = which._replace(direction=_other(which.direction))
         answered = self._sequences.get((back, "out" if stage == "in" else "in"), 0)
         key = which, stage
+        if mark == "SYN" and which.direction != which.opened:
+            mark = "SYN ACK"
         at = 0
         while at < len(view) or mark:
             piece = view[at : at + PACKET_BYTES_MAX]
             sequence = self._sequences.pop(key, 0)
             if stage != "dropped":
-                step = len(piece) + (1 if mark in ("SYN", "FIN") else 0)
+                step = len(piece) + (mark in ("SYN", "SYN ACK", "FIN"))
                 self._sequences[key] = sequence + step
             while len(self._sequences) > STREAMS_MAX:
                 del self._sequences[next(iter(self._sequences))]

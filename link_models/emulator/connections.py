@@ -408,6 +408,7 @@ class Connection:
             self._far.reset()
             return
         if self.box.config.handshake:
+            self._mark(self._back, "in", "SYN")
             self._back.stream.open()
             self._back.sent()
         self._far.read(self._back.stream.wants_more)

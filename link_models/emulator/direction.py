@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import replace
 from operator import attrgetter
-from typing import Protocol
+from typing import Any, Protocol
 
 from link_models.channel import FOREVER_NS, Channel, ChannelConfig, Delay, Delivery, Times, Window
 from link_models.emulator.world import Stretch, World
@@ -138,7 +138,7 @@ class Direction:
             totals[name] = totals.get(name, 0) + count
         return totals
 
-    def state(self, now_ns: int) -> dict[str, float | bool | None]:
+    def state(self, now_ns: int) -> dict[str, Any]:
         """What the link is like now: `up`, `rate_bps` (None without limit), `delay_ms`, and the
         octets that wait for the transmitter."""
         if self._world.at(now_ns) is not self._stretch:

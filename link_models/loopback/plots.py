@@ -20,6 +20,8 @@ from link_models.report.plotting import (
 from link_models.sky import Sky, SkyLink, SkyPass
 from stack.core.clock import SECOND
 
+FADED = "#7B3294"
+
 ROWS_MAX = 30
 """Rows of a chart that can still be read; with more pairs there is one row for each station."""
 
@@ -39,7 +41,7 @@ class Figures:
     def timeline(self) -> str:
         """Passes with blackouts, links between satellites, and below them the life of each job."""
         rows = self._rows()
-        across = [link for link in self._sky.links if link.kind == "crosslink"][:ROWS_MAX]
+        across = self._sky.crosslinks[:ROWS_MAX]
         jobs = self._result.jobs
         parts = [max(1.2, 0.45 * len(rows) + 0.5)]
         parts += [max(1.0, 0.22 * len(across))] if across else []
@@ -72,7 +74,13 @@ class Figures:
     def _contacts(self, axes: Axes, rows: dict[str, list[SkyPass]]) -> None:
         used = {(row.station, row.satellite, row.rise_s): row.used for row in self._result.passes}
         labelled = len(self._sky.passes) <= PASSES_LABELLED_MAX
-        for line, passes in enumerate(rows.values()):
+        faded = False
+        for line, (name, passes) in enumerate(rows.items()):
+            for link in self._sky.links:
+                if name in (link_name(link), short_name(link.a)) and link.kind == "pass":
+                    for start, end in link.backward.closed():
+                        faded = True
+                        self._bar(axes, line + 0.36, start, end, 0.18, FADED)
             for one in passes:
                 carried = used[one.station, one.satellite, one.rise_ns / SECOND]
                 colour = self._colour[one.station] if carried else GREY
@@ -96,6 +104,8 @@ class Figures:
             entries = [(self._colour[name], f"used, {short_name(name)}") for name in stations]
         else:
             entries = [(COLOURS[0], "used")]
+        if faded:
+            entries.append((FADED, "planned, but faded away"))
         key(axes, [*entries, (GREY, "not used"), (RED, "blackout")])
 
     def _across(self, axes: Axes, links: list[SkyLink]) -> None:

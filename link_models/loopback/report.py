@@ -85,37 +85,39 @@ class _Page:
         return f'<p class="bad">Not everything arrived as it should:</p><ul>{items}</ul>'
 
     def _summary(self) -> str:
-        result = self._result
-        totals = result.totals()
-        up, down = totals["up"], totals["down"]
-        rows = [
-            ("content handed over", mb(up["offered_bytes"]), mb(down["offered_bytes"])),
-            (
-                "content delivered and right",
-                mb(up["delivered_bytes"]),
-                mb(down["delivered_bytes"]),
-            ),
-            ("bundles received", mb(up["bundle_bytes"]), mb(down["bundle_bytes"])),
-            ("datagrams received", mb(up["on_air_bytes"]), mb(down["on_air_bytes"])),
-            ("datagrams lost", mb(up["lost_bytes"]), mb(down["lost_bytes"])),
+        result, totals = self._result, self._result.totals()
+        ways = ["up", "down", *(["across"] if self._sky.crosslinks else [])]
+        columns = [totals[way] for way in ways]
+        rows: list[tuple[str, ...]] = []
+        if result.objects:
+            rows += [
+                ("content handed over", *(mb(one["offered_bytes"]) for one in columns)),
+                ("content delivered and right", *(mb(one["delivered_bytes"]) for one in columns)),
+            ]
+        for text, name in (
+            ("bundles received", "bundle_bytes"),
+            ("datagrams received", "on_air_bytes"),
+            ("datagrams lost", "lost_bytes"),
+            ("sent again by LTP", "resent_bytes"),
+            ("capacity of all contacts", "capacity_bytes"),
+            ("capacity while there was something to send", "capacity_wanted_bytes"),
+        ):
+            rows.append((text, *(mb(one[name]) for one in columns)))
+        rows += [
+            ("of which became bundles", *(percent(one["efficiency"]) for one in columns)),
             (
                 "repaired by FEC, packets",
-                f"{up['fec_recovered_packets']:,}",
-                f"{down['fec_recovered_packets']:,}",
+                *(f"{one['fec_recovered_packets']:,}" for one in columns),
             ),
-            ("sent again by LTP", mb(up["resent_bytes"]), mb(down["resent_bytes"])),
-            ("capacity of all contacts", mb(up["capacity_bytes"]), mb(down["capacity_bytes"])),
-            (
-                "capacity while there was something to send",
-                mb(up["capacity_wanted_bytes"]),
-                mb(down["capacity_wanted_bytes"]),
-            ),
-            ("of which became bundles", percent(up["efficiency"]), percent(down["efficiency"])),
         ]
+        parts = []
+        if result.objects:
+            parts.append(f"{totals['objects_ok']} of {totals['objects']} objects")
+        if result.traffic:
+            parts.append(f"{totals['bundles_arrived']:,} of {totals['bundles']:,} bundles")
         lead = (
-            f"<p>{totals['objects_ok']} of {totals['objects']} objects; "
-            f"{totals['passes']} passes, {totals['passes_planned']} planned, "
-            f"{totals['passes_used']} used; from "
+            f"<p>{'; '.join(parts)}; {totals['passes']} passes, {totals['passes_planned']} "
+            f"planned, {totals['passes_used']} used; from "
             f"{escape(dtn_to_iso(self._sky.start_ms))} for {self._scenario.duration_h:g} h; the "
             f"work was over after {hours_text(result.ended_s)}; seed {result.seed}.</p>"
         )
@@ -125,7 +127,9 @@ class _Page:
             "included; what did not become bundles is parity, headers, losses and repetition. "
             "Transfers that are over between two samples have no share.</p>"
         )
-        return lead + table(("", "up", "down"), rows, numbers=(1, 2)) + note
+        names = ["between satellites" if way == "across" else way for way in ways]
+        numbers = tuple(range(1, 1 + len(ways)))
+        return lead + table(("", *names), rows, numbers=numbers) + note
 
     def _close_up(self) -> str:
         place = busiest(self._result.passes)

@@ -88,9 +88,7 @@ def tune(direction: DirectionConfig, segment_bytes: int, least_ns: int = 0) -> T
         # at the end of a burst of data is closed by the clock.
         block_ns = max(100 * MILLISECOND, 1.25 * fec.k * fec.interleave * slow_ns)
         repair_ns = block_ns + fec.r * fec.interleave * slow_ns
-    coalesce_ns = direction.coalesce_ms * MILLISECOND or max(
-        least_ns, 5 * MILLISECOND, 2 * fast_ns
-    )
+    coalesce_ns = direction.coalesce_ms * MILLISECOND or max(least_ns, 5 * MILLISECOND, 2 * fast_ns)
     together_bytes = round(fast_bps * coalesce_ns / (8 * SECOND))
     under_way_ns = ENGINE_NS + 2 * (least_ns + coalesce_ns)
     return Tuning(

@@ -29,6 +29,9 @@ from stack.core.errors import ConfigError
 from stack.core.train import Buffer
 
 
+_WORD = (1 << 64) - 1
+
+
 class HoldModel(Protocol):
     """Delays datagrams on top of the light time; never a negative delay, so never below it."""
 
@@ -85,6 +88,9 @@ RuleFactory = Callable[[Streams, str], Rule]
 
 FADE_STEP_NS = 10 * MILLISECOND
 """How often a fade of the weather is looked at: much more often than it changes."""
+
+BITS_MAX = 1000
+"""Wrong bits of one datagram."""
 
 JitterShape = Literal["uniform", "normal", "pareto", "paretonormal"]
 
@@ -224,8 +230,8 @@ class Corrupt:
         """1 to `bits_max` bits of a chosen datagram are wrong, uniformly; `correlation` of the
         choice with that of the datagram before."""
         check_probability("probability", probability)
-        if bits_max < 1:
-            raise ConfigError("bits_max", "must be at least 1")
+        if not 1 <= bits_max <= BITS_MAX:
+            raise ConfigError("bits_max", f"must be 1 to {BITS_MAX}")
         _check_correlation(correlation)
         choose, how = rng.spawn(2)
         self._choose = Ahead(Correlated(choose, correlation).many)
@@ -242,11 +248,16 @@ class Corrupt:
         return self._choose.many(n) < self._probability, self._how.many(n)
 
     def damage(self, datagram: Buffer, how: float) -> bytes:
-        rng = np.random.Generator(np.random.PCG64(int(how * (1 << 53))))
         damaged = bytearray(datagram)
         bits = 8 * len(damaged)
-        flips = min(int(rng.integers(1, self._bits_max, endpoint=True)), bits)
-        for bit in rng.choice(bits, flips, replace=False).tolist():
+        state = int(how * (1 << 53))
+        state, drawn = _mix(state)
+        flips = min(1 + drawn % self._bits_max, bits)
+        chosen: set[int] = set()
+        while len(chosen) < flips:
+            state, drawn = _mix(state)
+            chosen.add(drawn % bits)
+        for bit in chosen:
             damaged[bit >> 3] ^= 1 << (bit & 7)
         return bytes(damaged)
 
@@ -422,6 +433,15 @@ class _Damage(NamedTuple):
 
     def damage(self, datagram: Buffer, how: float) -> bytes:
         return self.model.damage(datagram, how)
+
+
+def _mix(state: int) -> tuple[int, int]:
+    """The next state and number of SplitMix64 (G. Steele, D. Lea, C. Flood, OOPSLA 2014): a whole
+    generator for one datagram would cost more than the datagram."""
+    state = (state + 0x9E3779B97F4A7C15) & _WORD
+    mixed = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
+    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _WORD
+    return state, mixed ^ (mixed >> 31)
 
 
 def _check_correlation(value: float) -> None:

@@ -53,6 +53,21 @@ class Way:
     rules: tuple[RuleFactory, ...]
     """What happens to datagrams on the way."""
 
+    def closed(self) -> Spans:
+        """Periods in which there should be a link and there is none: fades."""
+        found: list[tuple[int, int]] = []
+        for planned in self.planned:
+            at_ns = planned.start_ns
+            for window in self.windows:
+                if window.end_ns <= at_ns or window.start_ns >= planned.end_ns:
+                    continue
+                if window.start_ns > at_ns:
+                    found.append((at_ns, window.start_ns))
+                at_ns = window.end_ns
+            if at_ns < planned.end_ns:
+                found.append((at_ns, planned.end_ns))
+        return tuple(found)
+
 
 @dataclass(frozen=True, slots=True)
 class SkyLink:
@@ -96,6 +111,11 @@ class Sky:
     stations: dict[str, Station]
     start_ms: int
     dut1_s: float
+
+    @property
+    def crosslinks(self) -> list[SkyLink]:
+        """Links between satellites."""
+        return [link for link in self.links if link.kind == "crosslink"]
 
     def elevations(self, station: str, satellite: str, times_ns: Floats) -> Floats:
         """Elevations in degrees at times of the run."""

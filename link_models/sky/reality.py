@@ -253,7 +253,11 @@ class _Weather:
             rule
             for disturbances, scope in ((self.common, self.station), (self.own, self.pair))
             for rule in build(
-                disturbances, scope=scope, place=self.place, folder=folder, weather=self.place is None
+                disturbances,
+                scope=scope,
+                place=self.place,
+                folder=folder,
+                weather=self.place is None,
             )
         )
 

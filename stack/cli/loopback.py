@@ -72,10 +72,9 @@ def loopback(
     passes, rates, light times and losses of a scenario. The same scenario, seed and input give
     the same report to the octet. Exit code 1 when anything did not arrive, or arrived wrong.
 
-    With --swarm, many seeds run on every core: of a scenario, with percentiles of its latencies, or
-    of days drawn from the seed, in which nodes crash, disks fill up, links are cut and clocks and
-    plans are wrong. Whatever strikes, nothing may be lost, doubled, altered or shown in clear; a
-    run that fails is named with the command that replays it.
+    With --swarm, many seeds run on every core: of a scenario, or of days drawn from the seed, in
+    which nodes crash, disks fill up, links are cut, and clocks and plans are wrong. Whatever
+    strikes, nothing may be lost, doubled, altered or shown in clear.
 
     \b
     Examples:
@@ -84,7 +83,6 @@ def loopback(
       orbitferry loopback examples/sso_day/scenario.toml --input images/ --json
       orbitferry loopback --swarm 1000
       orbitferry loopback --swarm 1 --seed 17 --shrink
-      orbitferry loopback examples/sso_day/scenario.toml --swarm 20
     """
     if swarm is not None:
         options.run_swarm(

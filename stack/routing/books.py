@@ -186,6 +186,9 @@ class Books:
         """Where a contact is now that was at a place before; None when it is gone."""
         if old < 0:
             return old if old in self.discovered else None
+        contacts = self.plan.contacts
+        if old < len(contacts) and contacts[old] == contact:
+            return old
         return self.plan.find(contact)
 
     def fans(self, usable: Callable[[Contact], bool] | None) -> dict[str, Fan]:
@@ -208,7 +211,7 @@ class Books:
         moved = {
             place: new
             for place in self.clocks
-            if (new := place if place < 0 else plan.find(self.plan.contacts[place])) is not None
+            if (new := place if place < 0 else _moved(self.plan, place, plan)) is not None
         }
         self.clocks = {new: self.clocks[place] for place, new in moved.items()}
         self.failed = {
@@ -234,3 +237,13 @@ class Books:
             self.place_of(place, contact)
             for place, contact in zip(route.hops, route.contacts, strict=True)
         ]
+
+
+def _moved(old: Plan, place: int, new: Plan) -> int | None:
+    """Where a contact of one plan is in another: of equal ones the second stays the second."""
+    contact = old.contacts[place]
+    first, found = old.find(contact), new.find(contact)
+    if first is None or found is None:
+        return None
+    found += place - first
+    return found if found < len(new.contacts) and new.contacts[found] == contact else None

@@ -27,8 +27,8 @@ DONE = -1
 
 
 class Forwarder:
-    """Every bundle that this node must forward is in one of three places: waiting for a neighbour,
-    given to a link (`take`) until it is `forwarded` or `returned`, or unrouted.
+    """Every bundle to forward waits for a neighbour, is with a link (`take`) until `forwarded` or
+    `returned`, or is unrouted.
 
     A critical bundle is there once for every neighbour over which there is a way (SABR,
     CCSDS 734.3-B-1 §3.2.8.1.4 b); so is one whose way is not likely enough to come about
@@ -57,8 +57,7 @@ class Forwarder:
         self._failed: dict[str, list[tuple[int, Contact]]] = {}
         self._copies = CopyTable()
         self.displaced: list[int] = []
-        """Bundles that have lost their room to others of higher priority, to be taken out of here
-        and added again."""
+        """Bundles that have lost their room to others, to be taken out of here and added again."""
         self.bytes_waiting = 0
         """Octets of all bundles here, those given to links and not yet acknowledged included;
         every copy counts."""
@@ -217,11 +216,9 @@ class Forwarder:
         return self._queue.bytes_waiting(neighbour)
 
     def take(self, neighbour: str, room_bytes: int, limit: int, now_ms: int) -> list[int]:
-        """Take bundles for a neighbour, most urgent first, until `room_bytes` is used up.
-
-        The last may exceed the room (a link always takes one bundle, however large).  What has
-        expired is left to the store's clean-up.
-        """
+        """Take bundles for a neighbour, most urgent first, until `room_bytes` is used up; the last
+        may exceed it (a link always takes one bundle, however large).  What has expired is left
+        to the store's clean-up."""
         taken: list[int] = []
         pop, ref_of = self._queue.pop_next, self._copies.ref
         while room_bytes > 0 and len(taken) < limit:
@@ -237,11 +234,9 @@ class Forwarder:
         return taken
 
     def returned(self, refs: Iterable[int], neighbour: str = "") -> None:
-        """A link could not deliver these: they wait again, in front, in their old order.
-
-        What has failed `FAILURES_MAX` times waits without a way until something changes, so that
-        a bundle which the neighbour will not have does not hold up the rest.
-        """
+        """A link could not deliver these: they wait again, in front, in their old order; after
+        `FAILURES_MAX` times without a way, until something changes, so that a bundle which the
+        neighbour will not have does not hold up the rest."""
         for ref in reversed(tuple(refs)):
             ticket = self._copies.ticket(ref, neighbour)
             entry = self._given.pop(ticket, None)
@@ -291,8 +286,7 @@ class Forwarder:
     def contact_discovered(
         self, neighbour: str, rate_bps: float, now_ms: int, until_ms: int, owlt_ns: int
     ) -> None:
-        """A contact that no plan foresaw has begun; call `drain_all`, and add again.  Raises
-        `ConfigError` when that makes no sense."""
+        """A contact that no plan foresaw has begun; `drain_all`.  Raises `ConfigError`."""
         self._router.contact_discovered(neighbour, rate_bps, now_ms, until_ms, owlt_ns)
 
     def contact_lost(self, neighbour: str, now_ms: int) -> bool:
@@ -300,14 +294,12 @@ class Forwarder:
         return self._router.contact_lost(neighbour, now_ms)
 
     def set_plan(self, plan: Plan) -> None:
-        """Route by another plan from now on; call `drain_all`, and add again."""
+        """Route by another plan from now on; call `drain_all` before it, and add again."""
         self._router.update_plan(plan)
 
     def drain(self, neighbour: str, now_ms: int) -> list[int]:
-        """Take out all that waits for a neighbour, and its bookings: its contact is over.
-
-        Each has to be `add`ed again.  What has no way is among it: it may now find room.
-        """
+        """Take out all that waits for a neighbour, and its bookings: its contact is over.  Each has
+        to be `add`ed again.  What has no way is among it: it may now find room."""
         refs = [self._left(entry, now_ms) for entry in self._queue.drain(neighbour)]
         return self._with_unrouted(refs)
 

@@ -159,11 +159,8 @@ class Router:
         expires_ms: int,
         exclude: Collection[str] = (),
     ) -> Iterator[Route]:
-        """All loop-free routes in SABR's order, the best first, each worked out when it is asked
-        for (§3.2.6.10).  Book and change nothing before the last one that is wanted.
-
-        They may have contacts in common.  Likelihood plays no part in their order.
-        """
+        """All loop-free routes in SABR's order, each worked out when it is asked for (§3.2.6.10);
+        likelihood plays no part.  Book and change nothing before the last that is wanted."""
         self._refresh()
         question = self._question(size_bytes, priority_level(priority))
         now_ns, deadline_ns = now_ms * MILLISECOND, expires_ms * MILLISECOND

@@ -21,13 +21,16 @@ FOREVER = 10**12
 # Contacts of 1 to 3 KB, and bundles of which a few fill them.
 small = st.lists(
     st.builds(
-        lambda pair, start_ms, lasts_ms: Contact(*pair, start_ms, start_ms + lasts_ms, 8e3),
+        lambda pair, start_ms, lasts_ms: Contact(
+            pair[0], pair[1], start_ms, start_ms + lasts_ms, 8e3
+        ),
         st.sampled_from([(A, B), (A, C), (A, D), (B, D), (C, D), (B, C)]),
         st.sampled_from([0, 1000, 4000, 9000]),
         st.sampled_from([1000, 3000]),
     ),
     min_size=3,
     max_size=9,
+    unique=True,
 ).map(Plan)
 sizes = st.sampled_from([1, 100, 700, 1500])
 neighbours = st.sampled_from(NODES)
@@ -148,8 +151,10 @@ class Forwarding(RuleBasedStateMachine):
     @rule(plan=small, keep=st.booleans())
     def planned(self, plan: Plan, keep: bool) -> None:
         old = self.forwarder._router.plan
-        self.forwarder.set_plan(old.add(plan.contacts[:2]) if keep else plan)
-        self.reroute(self.forwarder.drain_all(self.now_ms))
+        more = [contact for contact in plan.contacts[:2] if old.find(contact) is None]
+        refs = self.forwarder.drain_all(self.now_ms)
+        self.forwarder.set_plan(old.add(more) if keep else plan)
+        self.reroute(refs)
 
     # -- what must hold --------------------------------------------------------------------
 

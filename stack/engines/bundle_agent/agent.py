@@ -447,8 +447,9 @@ class BundleAgent:
 
     def plan_changed(self, plan: Plan, now_ms: int) -> None:
         """Everything that waits finds its way by another contact plan."""
+        refs = self.forwarder.drain_all(now_ms)
         self.forwarder.set_plan(plan)
-        self._reroute(self.forwarder.drain_all(now_ms), now_ms)
+        self._reroute(refs, now_ms)
 
     @property
     def stranded(self) -> int:

@@ -193,13 +193,17 @@ class MemoryLoop(VirtualLoop):
         self.ports.append(port)
         return port
 
-    async def create_server(self, factory: Any, host: Any, port: Any, **options: Any) -> Any:
+    async def create_server(  # type: ignore[override]
+        self, factory: Any, host: Any, port: Any, **options: Any
+    ) -> Any:
         if (host, port) in self.servers:
             raise OSError(98, "Address already in use")
         self.servers[host, port] = factory
         return MemoryServer(self, (host, port))
 
-    async def create_connection(self, factory: Any, host: Any, port: Any, **options: Any) -> Any:
+    async def create_connection(  # type: ignore[override]
+        self, factory: Any, host: Any, port: Any, **options: Any
+    ) -> Any:
         protocol = factory()
         return self._join(protocol, (host, port), ("192.0.2.9", 40_000)), protocol
 

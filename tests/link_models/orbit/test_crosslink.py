@@ -271,7 +271,7 @@ all_limits = st.builds(
 
 
 @given(two_orbits, all_limits)
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=40)
 @example(
     (orbits.circular(550.0, inclination=53.0), orbits.circular(550.0, inclination=127.0)),
     CrosslinkLimits(pointing_rate_max_deg_s=1.0, sun_exclusion_deg=10.0),

@@ -1,0 +1,88 @@
+"""Bugs that the swarm has found in the product, to be planted again: each is how it was before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from stack.core.errors import StoreError
+from stack.core.train import Buffer
+from stack.engines.bundle_agent import BundleAgent, Entry
+from stack.engines.ltp.import_session import ImportState
+from stack.engines.ltp.receiver import Receiver
+from stack.node.effects import Effects
+from stack.node.link import Link
+from stack.ports.store import Op
+from stack.wire.ltp import CancelReason, SessionId
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def note_refused(patch: pytest.MonkeyPatch) -> None:
+    """A session that could not be noted, for want of disk space, was never reported on: its
+    sender waited until the session's lifetime ended."""
+
+    def refuse(self: Receiver, session_id: SessionId, reason: CancelReason) -> None:
+        session = self.table.get(session_id)
+        if session is not None and session.state is ImportState.HELD:
+            self.table.cancel(session, reason)
+
+    patch.setattr(Receiver, "refuse", refuse)
+
+
+def echo(patch: pytest.MonkeyPatch) -> None:
+    """Two nodes held one bundle, each sent it to the other, each was told that the other had it
+    already, and both let go of it."""
+
+    def echoed(self: BundleAgent, ref: int, neighbour: str) -> None:
+        """Nothing."""
+
+    patch.setattr(BundleAgent, "echoed", echoed)
+
+
+def flip(patch: pytest.MonkeyPatch) -> None:
+    """A bit that flipped in memory stopped the link that was to send the bundle."""
+
+    def departing(self: Link, entry: Entry, wire: Buffer, now_ms: int) -> Buffer:
+        return self._effects.agent.departing(entry, wire, now_ms)
+
+    patch.setattr(Link, "_departing", departing)
+
+
+def damaged(patch: pytest.MonkeyPatch) -> None:
+    """One of several bundles that were loaded together was damaged on disk: the node went on
+    counting on it."""
+
+    def load_all(self: Effects, refs: Sequence[int]) -> list[Buffer | None]:
+        try:
+            return self.store.load(refs)
+        except StoreError:
+            return [self._load(ref) for ref in refs]
+
+    patch.setattr(Effects, "_load_all", load_all)
+
+
+def owed(patch: pytest.MonkeyPatch) -> None:
+    """What was sent while the disk was full stayed in the store until its lifetime ended."""
+
+    def refused(self: BundleAgent, ops: Iterable[Op]) -> list[Op]:
+        return []
+
+    patch.setattr(BundleAgent, "refused", refused)
+
+
+FOUND: dict[str, tuple[Plant, str]] = {
+    "note-refused": (note_refused, "lost"),
+    "echo": (echo, "lost"),
+    "flip": (flip, "error"),
+    "damaged": (damaged, "unaccounted"),
+    "owed": (owed, "unaccounted"),
+}
+"""Each by the name of the options in `tests/sim/found` that show it, and the invariant that it
+breaks."""
+
+
+def anything(*args: Any) -> None:
+    """Takes everything and does nothing."""
