@@ -187,8 +187,8 @@ class RadioLink(Link):
     receive: Receiver
 
     modes: tuple[str | Mode, ...]
-    """What the modem can do: names or patterns of `link_models.budget.modcod`, or rates with the
-    C/N0 that they need.  The fastest that closes is used."""
+    """What the modem can do: names or patterns (docs/link-budget.md has the families), or rates
+    with the C/N0 that they need.  The fastest that closes is used."""
 
     symbol_rate_hz: float = 0.0
     """Symbols a second; needed for modes that are named."""

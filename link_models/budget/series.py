@@ -78,8 +78,13 @@ class Mode:
     `c_n0_db_hz`."""
 
     rate_bps: float
+    """User data."""
+
     c_n0_db_hz: float
+    """Carrier to noise density that it needs, dBHz."""
+
     name: str = ""
+    """In reports; default: the rate."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.rate_bps < math.inf or not math.isfinite(self.c_n0_db_hz):

@@ -68,11 +68,11 @@ class Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_u
     """When it begins, in seconds from the start of the run."""
 
     until_s: float = FOREVER_S
-    """When it ends."""
+    """When it ends; by default never."""
 
     stations: tuple[str, ...] = ()
-    """Only for links of these stations; empty: of all.  For whoever chooses links; a channel by
-    itself does not look at it."""
+    """Only for links of these stations; empty: of all.  Scenarios heed this; a channel by itself
+    does not."""
 
     satellites: tuple[str, ...] = ()
     """Only for links of these satellites; empty: of all."""

@@ -28,7 +28,6 @@ from stack.core.clock import MILLISECOND
 from stack.core.errors import ConfigError
 from stack.core.train import Buffer
 
-
 _WORD = (1 << 64) - 1
 
 

@@ -109,7 +109,7 @@ class Search:
                 best = max(best, found, key=lambda one: one.value)
         small = len(problem.moments_ms) * len(self.antennas) <= _EXCHANGE_MAX
         if small and bound - best.value > gap * bound:
-            best = self._exchanged(best, gap * bound + (1 - gap) * best.value)
+            best = self._exchanged(best, (1 - gap) * bound)
         return max(bound, best.value), best
 
     def _exchanged(self, best: Found, enough: float) -> Found:

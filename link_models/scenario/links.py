@@ -20,7 +20,7 @@ DISTURBANCES_MAX = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FecSection:
-    """Erasure coding of one direction (RFC 6363, RFC 6865); see `stack.fec.config`."""
+    """Erasure coding of one direction (RFC 6363, RFC 6865): `r` of `k` + `r` may be lost."""
 
     k: int = 64
     """Source packets of a block."""
@@ -44,10 +44,10 @@ class DirectionConfig:
     """A ready link budget; `orbitferry budget` lists them with their sources."""
 
     radio: RadioLink | None = None
-    """A radio's own budget; see `link_models.budget.RadioLink`."""
+    """A radio's own budget; see docs/link-budget.md."""
 
     optical: OpticalLink | None = None
-    """An optical link's own budget; see `link_models.budget.OpticalLink`."""
+    """An optical link's own budget; see docs/link-budget.md."""
 
     rates: tuple[tuple[float, float], ...] = ()
     """Bits per second as (elevation_deg, rate_bps), each from its elevation upward; links between
@@ -146,7 +146,7 @@ class RadioConfig:
     """Unannounced interruptions."""
 
     segment_bytes: int = 1400
-    """Octets of an LTP segment; see `LtpConfig`."""
+    """Octets of an LTP segment; at most 1400 with FEC."""
 
     band: str = ""
     """A name that jamming may be limited to."""
@@ -174,7 +174,7 @@ class CrosslinkConfig:
     """What it carries, each way."""
 
     grazing_km: float = 80.0
-    """Least height of the line of sight above the Earth; see `CrosslinkLimits`."""
+    """Least height of the line of sight above the Earth: 80 km keeps it out of the air."""
 
     range_max_km: float = 0.0
     """Greatest distance; 0: as far as the Earth and the budget let."""
@@ -186,7 +186,7 @@ class CrosslinkConfig:
     """Least angle between the line of sight and the Sun, either way; for optical terminals."""
 
     segment_bytes: int = 1400
-    """Octets of an LTP segment."""
+    """Octets of an LTP segment; at most 1400 with FEC."""
 
     band: str = ""
     """A name that jamming may be limited to."""

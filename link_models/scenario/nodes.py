@@ -28,7 +28,7 @@ class StationConfig:
     """Height above the ellipsoid."""
 
     mask_deg: float = 5.0
-    """Lowest usable elevation; see `link_models.orbit.geometry.Station`."""
+    """Lowest usable elevation."""
 
     horizon: tuple[tuple[float, float], ...] = ()
     """Obstacles as (azimuth_deg, elevation_deg) with rising azimuths; counts where it is above
@@ -43,8 +43,8 @@ class StationConfig:
     Foreseen by the plan.  `link_models.orbit.sun.outage_half_angle_deg` gives it for a dish."""
 
     site: str = ""
-    """Attenuation table of the place, one of `orbitferry budget --sites`; empty: no rain in the
-    plan's rates and confidence."""
+    """Attenuation table of the place: a site that `orbitferry budget` lists; empty: no rain in
+    the plan's rates and confidence."""
 
     owner: str = ""
     """Who operates the station; goes into the contact plan."""

@@ -19,7 +19,9 @@ class PlanningConfig:
     lets every station serve every satellite in view, whatever antennas it has."""
 
     fairness: Literal["total", "proportional", "max-min"] = "total"
-    """What "worth most" means; see `link_models.planner.ScheduleConfig`."""
+    """What "worth most" means.  `total`: most octets in all; `proportional`: the largest sum of
+    the logarithms of what each satellite gets; `max-min`: the satellite that gets least for its
+    weight gets as much as it can."""
 
     whole_passes: bool = False
     """Whether a pass is served from end to end or not at all."""

@@ -68,7 +68,7 @@ class Scenario:
 
     settle_s: float = 5.0
     """How long receivers of files wait for chunks that took another way before they ask for what
-    is missing (see `FilesConfig`).  With terrestrial links, chunks of one file may wait at
+    is missing (`services.files` of a node).  With terrestrial links, chunks of one file may wait at
     different stations: give it the order of a gap between passes."""
 
     sample_s: float = 5.0

@@ -6,9 +6,9 @@ outcome = run(draw(17))
 assert outcome.ok, outcome.problems
 """
 
+from link_models.swarm.day import Outcome, run
 from link_models.swarm.faults import KINDS, Fault
 from link_models.swarm.options import Options, draw, load_options
-from link_models.swarm.day import Outcome, run
 from link_models.swarm.smaller import same_failure, shrink
 
 __all__ = [

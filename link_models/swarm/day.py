@@ -15,7 +15,7 @@ from link_models.clock import Deadlock, VirtualLoop, run_virtual
 from link_models.swarm import invariants
 from link_models.swarm.inject import Injector
 from link_models.swarm.ledger import Problem
-from link_models.swarm.options import LONG_S, Options
+from link_models.swarm.options import Options
 from link_models.swarm.work import Applications, Expected
 from link_models.swarm.world import World
 
@@ -94,6 +94,7 @@ class _Run:
         self._root = root
         self._make_world = make_world
         self._expected = Expected(options)
+        self._due = self._expected.due(options)
         self._world: World
         self._injector: Injector
         self._converged_s: float | None = None
@@ -104,7 +105,6 @@ class _Run:
         assert isinstance(loop, VirtualLoop)
         options = self._options
         world = self._world = self._make_world(options, self._root, loop)
-        loop.set_exception_handler(world.failed)
         Applications(world, self._expected)
         self._injector = Injector(world)
         for name in options.nodes:
@@ -116,7 +116,7 @@ class _Run:
         watch.cancel()
         invariants.check_timers(world)
         invariants.check_books(world)
-        invariants.check_end(world, self._expected, self._injector)
+        invariants.check_end(world, self._expected, self._due, self._injector)
         for name in options.nodes:
             await world.stop(name)
         await asyncio.sleep(SETTLE_S)
@@ -142,9 +142,8 @@ class _Run:
             timer.cancel()
 
     def _complete(self) -> bool:
-        got, expected = self._world.ledger.got, self._expected
-        due = [thing for thing, one in expected.messages.items() if one.lifetime_s >= LONG_S]
-        return all(got.get(thing) for thing in (*due, *expected.files, *expected.jobs))
+        got = self._world.ledger.got
+        return all(got.get(thing) for thing in self._due)
 
     def stuck(self, error: Deadlock) -> None:
         """Virtual time cannot go on."""

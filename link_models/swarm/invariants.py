@@ -7,13 +7,14 @@ Some are looked at while it runs: `custody`, `clear` and `quota` at each commit 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
 from link_models.swarm.inject import Injector
-from link_models.swarm.ledger import MARKER
-from link_models.swarm.options import LONG_S
+from link_models.swarm.ledger import MARKER, unit_of
+from link_models.swarm.options import MessageOptions
+from link_models.swarm.plans import EPOCH_MS
 from link_models.swarm.work import Expected
 from link_models.swarm.world import World
 from stack.ports.store import Place
@@ -89,13 +90,13 @@ def check_books(world: World) -> None:
             )
 
 
-def check_end(world: World, expected: Expected, injector: Injector) -> None:
-    """What became of everything that was promised."""
+def check_end(world: World, expected: Expected, due: Collection[str], injector: Injector) -> None:
+    """What became of everything that was promised; `due` is what must have arrived."""
     ledger = world.ledger
     for thing, count in sorted(ledger.got.items()):
         ledger.checks["twice"] += 1
         message = expected.messages.get(thing)
-        if count > 1 and not (message and _outlived(world, message.destination, thing, expected)):
+        if count > 1 and not (message and _outlived(world, message.destination, message)):
             world.problem("twice", f"{thing} was delivered {count} times")
     units = {thing: unit for unit, thing in ledger.units.items()}
     for thing in sorted(ledger.accepted):
@@ -104,39 +105,34 @@ def check_end(world: World, expected: Expected, injector: Injector) -> None:
             continue
         message = expected.messages.get(thing)
         if message is None:
-            world.problem("lost", f"{thing} was accepted, and never arrived")
+            if thing in due:
+                world.problem("lost", f"{thing} was accepted, and never arrived")
             continue
         unit = units.get(thing, b"")
-        gone = ledger.gone.get(unit, [])
-        if message.lifetime_s >= LONG_S and not gone and unit not in injector.hit:
-            where = [
-                name
-                for name, disk in world.disks.items()
-                if any(unit == key[:16] + key[-16:] for key, _ in disk.held.bundles.values())
-            ]
-            text = f"{thing} was accepted, and never arrived; "
-            text += f"it is still at {', '.join(where)}" if where else "nobody has it any more"
-            world.problem("lost", text)
-        elif (
-            not gone and unit not in injector.hit and not _outlived_anywhere(world, thing, expected)
-        ):
+        if ledger.gone.get(unit) or unit in injector.hit:
+            continue
+        where = _holders(world, unit)
+        if thing in due:
+            text = f"it is still at {', '.join(where)}" if where else "nobody has it any more"
+            world.problem("lost", f"{thing} was accepted, and never arrived; {text}")
+        elif not where and not any(_outlived(world, name, message) for name in world.disks):
             world.problem("unaccounted", f"{thing} did not arrive, for no reason that was recorded")
 
 
-def _outlived(world: World, name: str, thing: str, expected: Expected) -> bool:
+def _holders(world: World, unit: bytes) -> list[str]:
+    """The nodes whose disks have a part of a unit."""
+    return [
+        name
+        for name, disk in world.disks.items()
+        if any(unit_of(key) == unit for key, _ in disk.held.bundles.values())
+    ]
+
+
+def _outlived(world: World, name: str, message: MessageOptions) -> bool:
     """Whether a node's clock has ever been past the end of a message's lifetime: then it has
     forgotten that it had it."""
-    message = expected.messages[thing]
-    sent_ms = round((message.at_s + message.lifetime_s) * 1000)
-    return world.clocks[name].latest_ms - world.clocks[name].dtn_ms() + _now_ms(world) > sent_ms
-
-
-def _outlived_anywhere(world: World, thing: str, expected: Expected) -> bool:
-    return any(_outlived(world, name, thing, expected) for name in world.options.nodes)
-
-
-def _now_ms(world: World) -> int:
-    return world.loop.now_ns // 1_000_000
+    end_ms = EPOCH_MS + round((message.at_s + message.lifetime_s) * 1000)
+    return world.clocks[name].latest_ms > end_ms
 
 
 def check_links(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from typing import Final
 
@@ -62,6 +63,58 @@ def make_plan(options: Options) -> Plan:
             owlt_ns = round(link.owlt_ms * MILLISECOND)
             ranges.append(Range(f"dtn://{a}/", f"dtn://{b}/", EPOCH_MS, end_ms, owlt_ns))
     return Plan(contacts, ranges)
+
+
+USABLE_S: Final = 30.0
+"""What is left of a pass, or begins of it, that can carry something."""
+
+JOURNEYS_WANTED: Final = 3
+"""A thing must arrive when there are so many ways for it, one after the other: one may fail for
+reasons that need no fault (loss, a full transmitter), and another find out about it."""
+
+
+def journeys(options: Options, ways: tuple[tuple[str, str], ...], start_s: float) -> int:
+    """How many times one after the other something can go all of `ways`, from `start_s` to the
+    end of the day, by what the contacts really are."""
+    count = 0
+    at_s = start_s
+    while count < JOURNEYS_WANTED:
+        for source, destination in ways:
+            at_s = _arrival_s(options, source, destination, at_s)
+            if at_s == math.inf:
+                return count
+        count += 1
+        at_s += USABLE_S
+    return count
+
+
+def _arrival_s(options: Options, source: str, destination: str, start_s: float) -> float:
+    """When something is at `destination` at the earliest that is at `source` at `start_s`."""
+    reached = {source: start_s}
+    pending = {source}
+    while pending:
+        node = min(pending, key=lambda name: (reached[name], name))
+        pending.discard(node)
+        for peer, at_s in _hops(options, node, reached[node]):
+            if at_s < reached.get(peer, math.inf):
+                reached[peer] = at_s
+                pending.add(peer)
+    return reached.get(destination, math.inf)
+
+
+def _hops(options: Options, node: str, from_s: float) -> list[tuple[str, float]]:
+    found = [
+        (link.b if node == link.a else link.a, from_s)
+        for link in options.links
+        if node in (link.a, link.b) and link.always and from_s < options.day_s - USABLE_S
+    ]
+    found += [
+        (one.b if node == one.a else one.a, max(from_s, one.start_s) + USABLE_S)
+        for one in options.passes
+        if node in (one.a, one.b)
+        and max(from_s, one.start_s) + USABLE_S <= min(one.end_s, options.day_s)
+    ]
+    return found
 
 
 def misled(plan: Plan, fault: Fault, rng: random.Random) -> Plan:

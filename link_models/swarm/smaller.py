@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
-from link_models.swarm.options import NODES_MIN, Options
 from link_models.swarm.day import run
+from link_models.swarm.options import NODES_MIN, Options
 
 RUNS_MAX: Final = 500
 SECONDS_MAX: Final = 300.0

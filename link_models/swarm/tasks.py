@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 
+from link_models.swarm.day import Outcome, run
 from link_models.swarm.engines import run_pair
 from link_models.swarm.ledger import Problem
 from link_models.swarm.options import NODES_MIN, Options, draw
-from link_models.swarm.day import Outcome, run
 from stack.core.errors import ConfigError
 
 

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from link_models.swarm.ledger import GOT, MARKER, SENT, SPACE, Ledger
-from link_models.swarm.options import FileOptions, JobOptions, MessageOptions, Options
+from link_models.swarm.options import (
+    LONG_S,
+    FileOptions,
+    JobOptions,
+    MessageOptions,
+    Options,
+)
+from link_models.swarm.plans import JOURNEYS_WANTED, journeys
 from link_models.swarm.world import Life, World
 from stack.core.eid import Eid
 from stack.core.errors import StoreError
@@ -66,6 +73,21 @@ class Expected:
             for table in (self.messages, self.files, self.jobs)
             for thing, one in table.items()
         }
+
+    def due(self, options: Options) -> list[str]:
+        """What must arrive after the faults: there are ways enough for it (and for what its
+        services have to say to each other), and its lifetime is long."""
+        found = []
+        tables: tuple[dict[str, Any], ...] = (self.messages, self.files, self.jobs)
+        for table in tables:
+            for thing, one in table.items():
+                way = (one.source, one.destination)
+                ways = (way,) if thing in self.messages else (way, way[::-1])
+                lasts = not isinstance(one, MessageOptions) or one.lifetime_s >= LONG_S
+                enough = journeys(options, ways, options.faults_s) >= JOURNEYS_WANTED
+                if lasts and enough:
+                    found.append(thing)
+        return found
 
 
 class Applications:

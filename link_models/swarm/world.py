@@ -41,6 +41,9 @@ HOP_LIMIT: Final = 255
 """With wrong plans bundles go in circles for a while, and that must not lose them."""
 
 IP_UDP_BYTES: Final = 28
+FILE_BATCH_BYTES: Final = 32_768
+"""Less than half of the smallest store that is drawn: more waits until the store is empty."""
+
 REPAIR_S: Final = 1800.0
 """Longest wait of the services before they ask again: less than a gap between passes, so that the
 end of the faults is followed by questions soon."""
@@ -60,6 +63,22 @@ class Trace(TraceHash):
     def note(self, at_ns: int, node: str, event: str) -> None:
         """A node says something."""
         self._hash.update(f"{at_ns} {node} {event}\n".encode())
+
+
+class LifeTask(asyncio.Task[Any]):
+    """A task that knows which process it belongs to."""
+
+    life: Life | None = None
+
+
+def _make_task(
+    loop: asyncio.AbstractEventLoop,
+    work: Any,
+    context: contextvars.Context | None = None,
+) -> LifeTask:
+    task = LifeTask(work, loop=loop, context=context)
+    task.life = _LIFE.get(None) if context is None else context.get(_LIFE)
+    return task
 
 
 class Entropy:
@@ -125,6 +144,8 @@ class World:
         self.options = options
         self.root = root
         self.loop = loop
+        loop.set_exception_handler(self._failed)
+        loop.set_task_factory(_make_task)
         self.lives: dict[str, Life] = {}
         self.trace = Trace()
         self.events: Counter[str] = Counter()
@@ -304,14 +325,15 @@ class World:
             if not life.work.cancelled() and not life.dead and life.work.exception() is not None:
                 self.problem("error", f"the application of {life.name}: {life.work.exception()!r}")
 
-    def failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """The loop's exception handler."""
         life = _LIFE.get(None)
         for key in ("handle", "task", "future"):
             holder = context.get(key)
-            if life is None and holder is not None:
-                inner = holder.get_context() if key == "task" else getattr(holder, "_context", None)
-                life = None if inner is None else inner.get(_LIFE)
+            if life is None and isinstance(holder, LifeTask):
+                life = holder.life
+            elif life is None and isinstance(holder, asyncio.Handle):
+                life = holder._context.get(_LIFE)  # type: ignore[attr-defined]
         if life is not None and life.dead:
             return
         error = context.get("exception")
@@ -344,7 +366,9 @@ class World:
             store=self.section,
             security=SecurityConfig(key_file=str(self.root / f"{name}.keys"), protect=protect),
             services=ServicesConfig(
-                files=FilesConfig(chunk_bytes=8192, nudge_max_s=REPAIR_S),
+                files=FilesConfig(
+                    chunk_bytes=8192, batch_bytes=FILE_BATCH_BYTES, nudge_max_s=REPAIR_S
+                ),
                 jobs=JobsConfig(repeat_max_s=REPAIR_S, watch_s=60.0, deadline_ms=6 * 86_400_000),
             ),
             log=LogConfig(level="off"),

@@ -22,11 +22,12 @@ class Subject(StrEnum):
 
     NODE = "node"
     EMULATOR = "emulator"
+    SCENARIO = "scenario"
 
 
-SubjectArgument = Annotated[Subject, typer.Argument(metavar="SUBJECT", help="node or emulator.")]
+SUBJECTS: Final = "node, emulator or scenario."
 
-ARRAYS: Final = frozenset({"links", "services.handlers"})
+SubjectArgument = Annotated[Subject, typer.Argument(metavar="SUBJECT", help=SUBJECTS)]
 
 
 def check(
@@ -89,6 +90,7 @@ def example(subject: SubjectArgument = Subject.NODE) -> None:
     Examples:
       orbitferry config example > node.toml
       orbitferry config example emulator > link.toml
+      orbitferry config example scenario > scenario.toml
     """
     say(example_text(subject).rstrip("\n"))
 
@@ -102,9 +104,7 @@ def example_text(subject: Subject) -> str:
 
 
 def reference(
-    subject: Annotated[
-        Subject | None, typer.Argument(metavar="SUBJECT", help="node or emulator.")
-    ] = None,
+    subject: Annotated[Subject | None, typer.Argument(metavar="SUBJECT", help=SUBJECTS)] = None,
 ) -> None:
     """Print every key with its type, default and reason.
 
@@ -122,6 +122,10 @@ def reference_text(subject: Subject) -> str:
     """The reference of a subject."""
     from stack.cli.reference import reference_markdown
 
+    if subject is Subject.SCENARIO:
+        from stack.cli.scenario_reference import scenario_reference
+
+        return scenario_reference()
     if subject is Subject.EMULATOR:
         from stack.cli.emulate_config import EmulateConfig
 
@@ -130,7 +134,6 @@ def reference_text(subject: Subject) -> str:
             "For `orbitferry emulate CONFIG`, in TOML; begin with "
             "`orbitferry config example emulator`.",
             EmulateConfig,
-            ARRAYS,
         )
     from stack.node.config import NodeConfig
 
@@ -139,5 +142,4 @@ def reference_text(subject: Subject) -> str:
         "One TOML file, read by `orbitferry node`; begin with `orbitferry config example`, and "
         "check it with\n`orbitferry config check`.  Relative paths count from the file.",
         NodeConfig,
-        ARRAYS,
     )

@@ -20,7 +20,12 @@ WIDTH: Final = 96
 
 def configuration_document() -> str:
     """All of ``configuration.md``."""
-    return MARK + "\n" + "\n".join(reference_text(subject) for subject in Subject)
+    return MARK + "\n" + "\n".join(map(reference_text, (Subject.NODE, Subject.EMULATOR)))
+
+
+def scenario_document() -> str:
+    """All of ``scenario.md``."""
+    return MARK + "\n" + reference_text(Subject.SCENARIO)
 
 
 def command_reference() -> str:
@@ -53,6 +58,7 @@ def _below(path: tuple[str, ...], command: Any, context: Any) -> Iterator[tuple[
 def main(folder: Path) -> None:
     """Bring the documents in `folder` up to date."""
     (folder / "configuration.md").write_text(configuration_document(), encoding="utf-8")
+    (folder / "scenario.md").write_text(scenario_document(), encoding="utf-8")
     document = folder / "command-line.md"
     written = document.read_text(encoding="utf-8").partition(MARK)[0]
     document.write_text(written + MARK + "\n" + command_reference(), encoding="utf-8")

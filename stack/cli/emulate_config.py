@@ -25,7 +25,7 @@ from link_models.emulator import (
 from link_models.loss import Bernoulli, GilbertElliott, LossModel, no_loss
 from link_models.loss.config import Disturbance, Place, build
 from link_models.loss.rules import RuleFactory
-from stack.contacts.files import load_plan
+from stack.cli.plan_source import load_source
 from stack.contacts.plan import Plan
 from stack.core.clock import MILLISECOND, SECOND, dtn_from_iso
 from stack.core.errors import ConfigError
@@ -178,8 +178,8 @@ class TimeConfig:
     """Where in its schedule the link is: scenario time, in seconds from `start`."""
 
     plan: str = ""
-    """A contact plan in any format that `orbitferry plan` reads: the contacts and light times
-    between `a` and `b`.  Empty: the link is up as `windows_s` says."""
+    """A contact plan in any format that `orbitferry plan` reads, or a scenario: the contacts and
+    light times between `a` and `b`.  Empty: the link is up as `windows_s` says."""
 
     a: str = ""
     """The plan's node on A's side, such as `dtn://gs1/`."""
@@ -356,10 +356,10 @@ class EmulateConfig:
         time = self.time
         if not time.plan:
             return None
-        start_ms = _time("start", time.start) if time.start else 0
-        plan = load_plan(Path(time.plan), start_ms)
-        zero_ms = start_ms
-        if not time.start:
+        plan = load_source(Path(time.plan), time.start or None).plan
+        if time.start:
+            zero_ms = _time("start", time.start)
+        else:
             contacts = plan.between(time.a, time.b) + plan.between(time.b, time.a)
             zero_ms = min((one.start_ms for one in contacts), default=0)
         return Planned(plan, (time.a, time.b), zero_ms)

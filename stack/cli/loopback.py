@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from link_models.loopback import Result
     from link_models.loopback.observe import Moment
-    from link_models.loopback.results import JobRow
+    from link_models.loopback.results import JobRow, TrafficRow
 
 REDRAW_S: Final = 0.1
 """Time between two drawings on a terminal: what eyes follow."""
@@ -144,6 +144,16 @@ def _summary(result: Result, report: Path | None) -> dict[str, Any]:
             {"name": job.name, "state": job.state, "latency_s": job.latency_s}
             for job in result.jobs
         ],
+        "traffic": [
+            {
+                "name": row.task,
+                "bundles": row.count,
+                "arrived": row.arrived,
+                "p50_s": row.p50_s,
+                "p99_s": row.p99_s,
+            }
+            for row in result.traffic
+        ],
     }
     if report is not None:
         found["report"] = str(report / "report.html")
@@ -152,30 +162,21 @@ def _summary(result: Result, report: Path | None) -> dict[str, Any]:
 
 def _show(result: Result, report: Path | None) -> None:
     totals = result.totals()
-    up, down = totals["up"], totals["down"]
-    rows = [
-        ("offered", size_text(up["offered_bytes"]), size_text(down["offered_bytes"])),
-        ("delivered", size_text(up["delivered_bytes"]), size_text(down["delivered_bytes"])),
-        (
-            "bundles, of capacity while there was something to send",
-            _share(up["efficiency"]),
-            _share(down["efficiency"]),
-        ),
-        ("datagrams lost", size_text(up["lost_bytes"]), size_text(down["lost_bytes"])),
-        (
-            "packets repaired by FEC",
-            f"{up['fec_recovered_packets']:,}",
-            f"{down['fec_recovered_packets']:,}",
-        ),
-        ("sent again by LTP", size_text(up["resent_bytes"]), size_text(down["resent_bytes"])),
-    ]
-    table(("", "up", "down"), rows, result.title)
+    table(*_volumes(result), result.title)
     if result.jobs:
         say("")
         table(("job", "inputs", "up", "results", "down", "latency", "state"), _jobs(result.jobs))
+    if result.traffic:
+        say("")
+        head = ("traffic", "bundles", "volume", "arrived", "half within", "99 % within", "all")
+        table(head, _traffic(result.traffic))
     say("")
-    say(f"passes used: {totals['passes_used']} of {totals['passes']}")
-    say(f"SHA-256: {totals['objects_ok']} of {totals['objects']} objects as expected")
+    say(
+        f"passes: {totals['passes_used']} used of {totals['passes_planned']} planned, "
+        f"{totals['passes']} in view"
+    )
+    if result.objects:
+        say(f"SHA-256: {totals['objects_ok']} of {totals['objects']} objects as expected")
     say(
         f"simulated {duration_text(result.ended_s)} in {duration_text(result.wall_s)}: "
         f"{result.speed:,.0f} times as fast as time"
@@ -186,6 +187,43 @@ def _show(result: Result, report: Path | None) -> None:
         note(f"problem: {problem}")
     if len(result.problems) > PROBLEMS_SHOWN:
         note(f"problem: and {len(result.problems) - PROBLEMS_SHOWN} more")
+
+
+def _volumes(result: Result) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and rows of what went up, down, and across if there are such links."""
+    totals = result.totals()
+    across = any(row.kind == "across" for row in result.directions)
+    ways = [totals[way] for way in ("up", "down", *(("across",) if across else ()))]
+    rows: list[tuple[str, ...]] = []
+    if result.objects:
+        rows += [
+            ("offered", *(size_text(way["offered_bytes"]) for way in ways)),
+            ("delivered", *(size_text(way["delivered_bytes"]) for way in ways)),
+        ]
+    rows += [
+        ("bundles received", *(size_text(way["bundle_bytes"]) for way in ways)),
+        (
+            "bundles, of capacity while there was something to send",
+            *(_share(way["efficiency"]) for way in ways),
+        ),
+        ("datagrams lost", *(size_text(way["lost_bytes"]) for way in ways)),
+        ("packets repaired by FEC", *(f"{way['fec_recovered_packets']:,}" for way in ways)),
+        ("sent again by LTP", *(size_text(way["resent_bytes"]) for way in ways)),
+    ]
+    return ("", "up", "down", *(("between satellites",) if across else ())), rows
+
+
+def _traffic(rows: tuple[TrafficRow, ...]) -> list[tuple[object, ...]]:
+    return [
+        (
+            row.task,
+            f"{row.count:,}",
+            size_text(row.bytes_sent),
+            f"{row.arrived:,}" + (f", {row.wrong} wrong" if row.wrong else ""),
+            *("-" if at is None else duration_text(at) for at in (row.p50_s, row.p99_s, row.max_s)),
+        )
+        for row in rows
+    ]
 
 
 def _jobs(jobs: tuple[JobRow, ...]) -> list[tuple[object, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -19,14 +20,22 @@ from stack.cli.common import (
     size,
 )
 from stack.cli.output import emit, say, table
-from stack.cli.plan_source import Format, Kind, Reference, load_plan_file, time_of
+from stack.cli.plan_source import (
+    Format,
+    Kind,
+    Reference,
+    SourcePath,
+    load_source,
+    numbers_text,
+    time_of,
+)
 from stack.cli.units import duration_text, rate_text, size_text
 from stack.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from stack.contacts.plan import Contact, Plan
 
-HELP = "Show, convert and set contact plans."
+HELP = "Make, show, convert, schedule, try out and set contact plans."
 
 SHOWN: Final = 50
 
@@ -34,7 +43,9 @@ SHOWN: Final = 50
 def show(
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE", help="A plan. Without it: that of the running node."),
+        typer.Argument(
+            metavar="FILE", help="A plan or a scenario. Without it: the plan of the running node."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most contacts shown.")] = SHOWN,
     reference: Reference = None,
@@ -56,7 +67,7 @@ def show(
         result = client_of(node).call("plan", limit=min(limit, 10_000))
         contacts, total = result["contacts"], result["contacts_total"]
     else:
-        plan = load_plan_file(path, reference, kind)
+        plan = load_source(path, reference, kind).plan
         contacts = [_as_dict(plan, contact) for contact in plan.contacts[:limit]]
         total = len(plan.contacts)
     if as_json:
@@ -95,7 +106,7 @@ def _as_dict(plan: Plan, contact: Contact) -> dict[str, Any]:
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="FROM", help="The plan to read.")],
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="The plan, or a scenario.")],
     target: Annotated[
         Path,
         typer.Argument(metavar="TO", help="What to write: .json, .hdtn.json, .ionrc or .txt."),
@@ -108,38 +119,65 @@ def convert(
         Literal["json", "hdtn", "ion"] | None,
         typer.Option("--to", help="Format of TO, when its name does not tell."),
     ] = None,
+    number: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NODE=N", help="Number of a node that has a name, for ION and HDTN; repeat it."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Convert a contact plan between our JSON and TOML, ION's commands and HDTN's JSON.
 
-    Units are converted: ION counts bytes a second, the others bits.
+    Units are converted: ION counts bytes a second, the others bits. ION and HDTN know nodes by
+    number: those that have names get the smallest free ones unless --number says otherwise.
 
     \b
     Examples:
       orbitferry plan convert contacts.ionrc plan.json --reference 2026-10-01T00:00:00Z
       orbitferry plan convert plan.json plan.hdtn.json --reference 2026-10-01T00:00:00Z
+      orbitferry plan convert scenario.toml plan.ionrc --number dtn://gs1/=101
     """
     from stack.contacts.files import dump_plan
 
-    plan = load_plan_file(source, reference, source_format)
+    known = load_source(source, reference, source_format)
     zero = None if reference is None else time_of(reference, "--reference")
-    dump_plan(plan, target, target_format, zero)
-    counts = {"contacts": len(plan.contacts), "ranges": len(plan.ranges)}
+    if zero is None and known.prediction is not None:
+        zero = known.start_ms
+    numbers = dump_plan(known.plan, target, target_format, zero, _numbers(number or ()))
+    counts = {"contacts": len(known.plan.contacts), "ranges": len(known.plan.ranges)}
     if as_json:
-        emit({"path": str(target)} | counts)
+        emit({"path": str(target)} | counts | ({"numbers": numbers} if numbers else {}))
     else:
         say(f"{target}: {counts['contacts']} contacts, {counts['ranges']} ranges")
+        if numbers:
+            say(numbers_text(numbers).removeprefix("; "))
+
+
+def _numbers(texts: Sequence[str]) -> dict[str, int]:
+    """Node numbers of ``dtn://gs1/=101``.  Raises `ConfigError`."""
+    found = {}
+    for text in texts:
+        node, _, digits = text.rpartition("=")
+        if not node or not digits.isascii() or not digits.isdigit():
+            raise ConfigError("--number", f"{text!r} is none", "write dtn://gs1/=101")
+        found[node] = int(digits)
+    return found
 
 
 def route(
-    path: Annotated[Path, typer.Argument(metavar="PLAN", help="A contact plan.")],
+    path: SourcePath,
     origin: Annotated[str, typer.Argument(metavar="FROM", help="Node id.")],
     destination: Annotated[str, typer.Argument(metavar="TO", help="Node id.")],
     octets: Annotated[
         int, typer.Option("--size", "-s", parser=size, metavar="SIZE", help="Of the bundle.")
     ] = 1000,
     at: Annotated[
-        str | None, typer.Option(metavar="TIME", help="ISO 8601 time of departure. Default: now.")
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="ISO 8601 time of departure. Default: now, or the start of the scenario.",
+        ),
     ] = None,
     lifetime: Annotated[
         float, typer.Option(parser=duration, metavar="DURATION", help="Of the bundle.")
@@ -161,12 +199,11 @@ def route(
     from stack.core.clock import dtn_to_iso
     from stack.routing.router import Router
 
-    plan = load_plan_file(path, reference, kind)
-    now_ms = time_of(at, "--at")
-    for key, name in (("FROM", origin), ("TO", destination)):
-        if name not in plan.nodes:
-            some = ", ".join(plan.nodes[:8]) or "none"
-            raise ConfigError(key, f"{name!r} is not in {path}", f"its nodes: {some}")
+    source = load_source(path, reference, kind)
+    plan = source.plan
+    now_ms = source.start_ms if at is None and source.prediction else time_of(at, "--at")
+    source.check_node("FROM", origin)
+    source.check_node("TO", destination)
     expires_ms = now_ms + round(lifetime * 1000)
     found = Router(plan, origin).route(destination, octets, priority.level, now_ms, expires_ms)
     if found is None:

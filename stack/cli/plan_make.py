@@ -12,7 +12,14 @@ import typer
 
 from stack.cli.common import Json, duration
 from stack.cli.output import emit, note, say, table
-from stack.cli.plan_source import Kind, Reference, Source, SourcePath, load_source
+from stack.cli.plan_source import (
+    Kind,
+    Reference,
+    Source,
+    SourcePath,
+    load_source,
+    numbers_text,
+)
 from stack.cli.units import duration_text, size_text
 from stack.core.errors import ConfigError
 
@@ -328,6 +335,6 @@ def _write(
     from stack.contacts.files import dump_plan
 
     for path in paths:
-        dump_plan(plan, path, out_format, start_ms)
+        numbers = dump_plan(plan, path, out_format, start_ms)
         if not as_json:
-            note(f"{path}: written")
+            note(f"{path}: written{numbers_text(numbers)}")

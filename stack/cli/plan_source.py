@@ -59,6 +59,12 @@ def load_plan_file(path: Path, reference: str | None, kind: Format | None) -> Pl
     return load_plan(path, time_of(reference, "--reference"), kind)
 
 
+def numbers_text(numbers: Mapping[str, int]) -> str:
+    """The node numbers that a file for ION or HDTN was written with, for a line about it."""
+    listed = ", ".join(f"{node} is {number}" for node, number in numbers.items())
+    return f"; node numbers: {listed}" if listed else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A plan, and what a scenario knows beside it."""

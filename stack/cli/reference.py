@@ -10,16 +10,17 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+WIDTH: Final = 99
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
     """One key of a configuration file."""
-
-    table: str
-    """The table that it is in, such as ``links.ltp``; empty at the top."""
 
     name: str
     kind: str
@@ -29,43 +30,118 @@ class Key:
     text: str
 
 
-def keys_of(kind: type[Any], table: str = "") -> Iterator[Key | tuple[str, str]]:
-    """Every key of a configuration class; before those of a table, (its header, its purpose)."""
-    purpose = _paragraph(inspect.getdoc(kind) or "")
-    yield table, purpose
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A table of a configuration file."""
+
+    purpose: str
+    keys: tuple[Key, ...]
+    tables: list[str] = field(default_factory=list)
+    """Where it may stand, with brackets: ``[[links]]``; ``[]`` at the top."""
+
+
+def sections_of(kind: type[Any], but: frozenset[str] = frozenset()) -> list[Section]:
+    """The tables of a configuration class, each class once, in the order of the fields; keys of
+    the first that are named in `but` are left out."""
+    found = {kind: section_of(kind, but)}
+    _collect(kind, "", "[]", found)
+    return list(found.values())
+
+
+def reference_markdown(
+    title: str,
+    intro: str,
+    kind: type[Any],
+    examples: str = "",
+    but: frozenset[str] = frozenset(),
+) -> str:
+    """The reference of one kind of file as Markdown.
+
+    `examples` is a TOML document; each section shows the first of its tables there.  Keys at the
+    top that are named in `but` are left out.
+    """
+    parts = [f"# {title}", intro]
+    for section in sections_of(kind, but):
+        first, *others = section.tables
+        parts.append("## At the top" if first == "[]" else f"## `{first}`")
+        parts.append(paragraph(section.purpose))
+        if others:
+            places = ", ".join(f"`{one}`" for one in others)
+            parts.append(paragraph(f"The same keys in {places}."))
+        parts += map(key_markdown, section.keys)
+        shown = [example for table in section.tables if (example := toml_table(examples, table))]
+        if shown:
+            parts.append(fenced(shown[0]))
+    return "\n\n".join(parts) + "\n"
+
+
+def key_markdown(key: Key) -> str:
+    """One key as an item of a list."""
+    default = f"`{key.default}`" if key.default not in ("", "required") else key.default
+    return paragraph(f"- **`{key.name}`** ({key.kind}{', ' * bool(default)}{default}): {key.text}")
+
+
+def section_of(kind: type[Any], but: frozenset[str] = frozenset()) -> Section:
+    """The keys of a class, less those named in `but`; tables without a text are no keys."""
     texts = _field_texts(kind)
     hints = typing.get_type_hints(kind)
-    nested = []
-    for field in dataclasses.fields(kind):
-        path = f"{table}.{field.name}" if table else field.name
-        inner = _inner(hints[field.name])
+    keys = tuple(
+        Key(name, _kind(hints[name]), default, texts[name])
+        for name, default in _fields(kind)
+        if name not in but and (texts[name] or _inner(hints[name]) is None)
+    )
+    return Section(_words(inspect.getdoc(kind) or ""), keys)
+
+
+def toml_table(document: str, header: str, containing: str = "") -> str:
+    """The first table with a header and some text, as it is written; ``[]`` is what comes before
+    the first header; empty where there is none."""
+    for block in re.split(r"^(?=\[)", document, flags=re.MULTILINE):
+        found = block.partition("\n")[0] if block.startswith("[") else "[]"
+        if found == header and containing in block:
+            return block.strip()
+    return ""
+
+
+def fenced(example: str) -> str:
+    """A piece of TOML in Markdown."""
+    return f"```toml\n{example}\n```"
+
+
+def paragraph(text: str) -> str:
+    """A paragraph or an item of a list in lines of `WIDTH`."""
+    indent = "  " if text.startswith("- ") else ""
+    return textwrap.fill(_words(text), WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def _collect(kind: type[Any], path: str, table: str, found: dict[type[Any], Section]) -> None:
+    if kind not in found:
+        found[kind] = section_of(kind)
+    found[kind].tables.append(table)
+    hints = typing.get_type_hints(kind)
+    for name, _ in _fields(kind):
+        inner = _inner(hints[name])
         if inner is not None:
-            nested.append((inner, path))
-            continue
-        yield Key(table, field.name, _kind(hints[field.name]), _default(field), texts[field.name])
-    for inner, path in nested:
-        yield from keys_of(inner, path)
+            below = f"{path}.{name}" if path else name
+            many = typing.get_origin(hints[name]) is tuple
+            _collect(inner, below, f"[[{below}]]" if many else f"[{below}]", found)
 
 
-def reference_markdown(title: str, intro: str, kind: type[Any], arrays: frozenset[str]) -> str:
-    """The reference of one kind of file as Markdown; `arrays` are tables that may be repeated."""
-    parts = [f"# {title}", intro]
-    for entry in keys_of(kind):
-        if isinstance(entry, Key):
-            default = (
-                f"`{entry.default}`" if entry.default not in ("", "required") else entry.default
-            )
-            head = f"- **`{entry.name}`** ({entry.kind}{', ' if default else ''}{default}): "
-            parts.append(textwrap.fill(head + entry.text, 99, subsequent_indent="  "))
+def _fields(kind: type[Any]) -> Iterator[tuple[str, str]]:
+    """The name and the default of each field."""
+    entries: tuple[Any, ...]
+    missing: Any
+    if issubclass(kind, msgspec.Struct):
+        entries, missing = msgspec.structs.fields(kind), msgspec.NODEFAULT
+    else:
+        entries, missing = dataclasses.fields(kind), dataclasses.MISSING
+    for one in entries:
+        if one.default is not missing:
+            yield one.name, _toml(one.default)
+        elif one.default_factory is not missing:
+            yield one.name, _toml(one.default_factory())
         else:
-            table, purpose = entry
-            if table:
-                brackets = f"[[{table}]]" if table in arrays else f"[{table}]"
-                parts.append(f"## `{brackets}`")
-            else:
-                parts.append("## At the top")
-            parts.append(textwrap.fill(purpose, 99))
-    return "\n\n".join(parts) + "\n"
+            yield one.name, "required"
 
 
 def _inner(hint: Any) -> type[Any] | None:
@@ -85,34 +161,38 @@ def _kind(hint: Any) -> str:
     if hint is type(None):
         return "nothing"
     if isinstance(hint, type) and not typing.get_args(hint):
+        if issubclass(hint, msgspec.Struct):
+            return "table with a `kind`"
+        if _inner(hint) is not None:
+            return "table"
         names = {"str": "text", "int": "integer", "float": "number", "bool": "true or false"}
         return names.get(hint.__name__, hint.__name__)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return " or ".join(f'"{one}"' for one in arguments)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_kind(one) for one in arguments if one is not type(None))
+        kinds = dict.fromkeys(_kind(one) for one in arguments if one is not type(None))
+        return " or ".join(kinds)
     if origin is dict or (isinstance(origin, type) and issubclass(origin, Mapping)):
         return f"table of {_kind(arguments[-1])}"
-    return f"list of {_kind(arguments[0])}" if arguments else "list"
+    return _list(arguments) if arguments else "list"
 
 
-def _default(field: dataclasses.Field[Any]) -> str:
-    if field.default is not dataclasses.MISSING:
-        return _toml(field.default)
-    if field.default_factory is not dataclasses.MISSING:
-        return _toml(field.default_factory())
-    return "required"
+def _list(arguments: tuple[Any, ...]) -> str:
+    """A list of any length, or of as many as there are arguments."""
+    if arguments[-1] is not Ellipsis and len(arguments) > 1:
+        return f"[{', '.join(map(_kind, arguments))}]"
+    return f"list of {_kind(arguments[0])}".replace("table", "tables")
 
 
 def _toml(value: Any) -> str:
-    if value is None:
+    if value is None or dataclasses.is_dataclass(value):
         return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
         return f'"{value}"'
-    if isinstance(value, int):
+    if isinstance(value, int | float):
         return f"{value:_}" if abs(value) >= 10_000 else str(value)
     if isinstance(value, tuple | list):
         return "[" + ", ".join(map(_toml, value)) + "]"
@@ -125,7 +205,7 @@ def _field_texts(kind: type[Any]) -> dict[str, str]:
     """The string under each field, base classes included."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):
-        if not dataclasses.is_dataclass(base):
+        if not dataclasses.is_dataclass(base) and not _is_struct(base):
             continue
         tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
         body = tree.body[0].body  # type: ignore[attr-defined]
@@ -135,9 +215,13 @@ def _field_texts(kind: type[Any]) -> dict[str, str]:
                 text = ""
                 if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
                     text = str(after.value.value)
-                found[statement.target.id] = _paragraph(text)
+                found[statement.target.id] = _words(text)
     return found
 
 
-def _paragraph(text: str) -> str:
+def _is_struct(base: type[Any]) -> bool:
+    return issubclass(base, msgspec.Struct) and base is not msgspec.Struct
+
+
+def _words(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()

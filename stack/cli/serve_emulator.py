@@ -161,7 +161,10 @@ def screen(picture: Statistics, last: Statistics) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    lines: list[Text | Table] = [Text(time_line(picture["link"]), style="dim"), _table(picture, last)]
+    lines: list[Text | Table] = [
+        Text(time_line(picture["link"]), style="dim"),
+        _table(picture, last),
+    ]
     if "tcp" in picture:
         lines.append(Text(_tcp_line(picture["tcp"])))
     if picture["link"]["capture"]:

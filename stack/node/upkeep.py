@@ -36,6 +36,7 @@ class Upkeep:
         self._cleaned_s = -SPACING_S
         self._retry: asyncio.TimerHandle | None = None
         self._retry_s = RETRY_FIRST_S
+        self._closed = False
         effects.on_expiry = self._expires
         effects.on_settled(self._settled)
 
@@ -47,6 +48,7 @@ class Upkeep:
 
     async def close(self) -> None:
         """Stop."""
+        self._closed = True
         for timer in (self._expiry, self._retry):
             if timer is not None:
                 timer.cancel()
@@ -105,7 +107,11 @@ class Upkeep:
     # ---- without a way ---------------------------------------------------------------------
 
     def _settled(self) -> None:
-        if self._retry is None and (self._effects.agent.stranded or self._effects.owes):
+        if (
+            self._retry is None
+            and not self._closed
+            and (self._effects.agent.stranded or self._effects.owes)
+        ):
             self._retry = self._loop.call_later(self._retry_s, self._try_again)
 
     def _try_again(self) -> None:

@@ -193,13 +193,19 @@ class Books:
 
     def fans(self, usable: Callable[[Contact], bool] | None) -> dict[str, Fan]:
         """The discovered contacts that a policy allows, by sending node."""
-        by_source: dict[str, list[int]] = {}
+        found: dict[str, dict[str, list[int]]] = {}
         for place, (contact, _) in self.discovered.items():
             if usable is None or usable(contact):
-                by_source.setdefault(contact.source, []).append(place)
+                groups = found.setdefault(contact.source, {})
+                groups.setdefault(contact.destination, []).append(place)
         return {
-            source: Fan(places, self.contact, lambda place: self.discovered[place][1])
-            for source, places in by_source.items()
+            source: Fan(
+                groups,
+                lambda place: self.discovered[place][0].start_ms,
+                lambda place: self.discovered[place][0].end_ms,
+                lambda place: self.discovered[place][1],
+            )
+            for source, groups in found.items()
         }
 
     def update_plan(self, plan: Plan) -> None:

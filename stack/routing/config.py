@@ -12,9 +12,11 @@ from stack.core.errors import ConfigError
 class RouterConfig:
     """How routes are computed."""
 
-    tolerance_ms: int = 1000
-    """How much later than the earliest possible arrival a kept route may arrive.  One second is
-    little beside the waiting for contacts, and spares a search for every bundle."""
+    tolerance_ms: int = 300
+    """How much later than the earliest possible arrival a kept route may arrive.  It is little
+    beside the waiting for contacts, and spares a search for every bundle.  Where very many ways
+    are equally good, bundles arrive 2 % later on average for it, at a thirtieth of the work;
+    where one way is the best, nothing is later (`bench_routing`)."""
 
     tolerance_ratio: float = 0.01
     """The same as a share of the time until arrival, whichever is more: behind a backlog of an

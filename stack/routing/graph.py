@@ -15,8 +15,9 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import accumulate, groupby
+from itertools import accumulate
 from operator import attrgetter
 
 from stack.contacts.plan import Contact, Plan, Range
@@ -45,14 +46,21 @@ class Drift:
 
     def __init__(self, ranges: Sequence[Range]) -> None:
         """`ranges` are those of the contact, in order."""
-        self.starts = [entry.start_ms * MILLISECOND for entry in ranges]
-        self.owlts = [entry.owlt_ns for entry in ranges]
+        self.starts: list[int] = []
+        self.owlts: list[int] = []
         # Light time falls in steps, real light does not: what leaves after a step must not
         # arrive before what left in front of it.
-        reached = (
-            until + owlt for until, owlt in zip(self.starts[1:], self.owlts[:-1], strict=True)
-        )
-        self.floors = [0, *accumulate(reached, max)]
+        self.floors: list[int] = []
+        floor = reached = owlt_ns = 0
+        for entry in ranges:
+            start = entry.start_ms * MILLISECOND
+            if self.starts:
+                reached = start + owlt_ns
+            floor = max(floor, reached)
+            owlt_ns = entry.owlt_ns
+            self.starts.append(start)
+            self.owlts.append(owlt_ns)
+            self.floors.append(floor)
 
     def reach(self, sent_ns: int) -> int:
         """When what leaves at `sent_ns` arrives."""
@@ -94,40 +102,45 @@ class Fan:
     it is first looked at.
     """
 
-    __slots__ = ("_make", "_places", "hops", "latest_end", "spans")
+    __slots__ = ("_make", "begin_ms", "hops", "latest_end", "places", "spans")
 
     def __init__(
-        self, places: Sequence[int], contact: Callable[[int], Contact], make: Callable[[int], Hop]
+        self,
+        groups: Mapping[str, Sequence[int]],
+        begin_ms: Callable[[int], int],
+        end_ms: Callable[[int], int],
+        make: Callable[[int], Hop],
     ) -> None:
-        """`places` are those of the contacts, by start; `make` makes the one at a place ready."""
-        receivers = [contact(place).destination for place in places]
-        order = sorted(range(len(places)), key=receivers.__getitem__)
-        self._places = [places[at] for at in order]
+        """`groups` has the places of the contacts for each neighbour, by start; `begin_ms` and
+        `end_ms` tell when the one at a place begins and ends, and `make` makes it ready."""
+        self.places: list[int] = []
+        self.begin_ms = begin_ms
         self._make = make
-        self.hops: list[Hop | None] = [None] * len(places)
         self.spans: list[tuple[str, int, int]] = []
         """For each neighbour, where its contacts are in `hops`: first, and after the last."""
         self.latest_end: list[int] = []
-        """For each neighbour the running maximum of the ends: sorted even when they overlap."""
+        """For each neighbour the running maximum of the ends (ms): sorted though they overlap."""
         first = 0
-        for neighbour, group in groupby(order, receivers.__getitem__):
-            ends = [contact(places[at]).end_ms * MILLISECOND for at in group]
-            self.latest_end += accumulate(ends, max)
-            self.spans.append((neighbour, first, first + len(ends)))
-            first += len(ends)
+        for neighbour, places in groups.items():
+            self.places += places
+            self.latest_end += accumulate(map(end_ms, places), max)
+            self.spans.append((neighbour, first, len(self.places)))
+            first = len(self.places)
+        self.hops: list[Hop | None] = [None] * first
 
     def ready(self, at: int) -> Hop:
         """The contact at an index of `hops`, made ready."""
         hop = self.hops[at]
         if hop is None:
-            hop = self.hops[at] = self._make(self._places[at])
+            hop = self.hops[at] = self._make(self.places[at])
         return hop
 
     def lasting(self, until_ns: int, ends_after: int) -> set[str]:
         """The neighbours with a contact that begins by one time and ends after another."""
         found = set()
         for neighbour, first, last in self.spans:
-            for at in range(bisect_right(self.latest_end, ends_after, first, last), last):
+            after = bisect_right(self.latest_end, ends_after // MILLISECOND, first, last)
+            for at in range(after, last):
                 _, begin, end, *_ = self.ready(at)
                 if begin > until_ns:
                     break
@@ -137,6 +150,31 @@ class Fan:
         return found
 
 
+class _Index:
+    """The contacts of a plan by sender and receiver, worked out once for all graphs over it."""
+
+    __slots__ = ("begins_ms", "ends_ms", "groups")
+
+    def __init__(self, plan: Plan) -> None:
+        self.begins_ms = [contact.start_ms for contact in plan.contacts]
+        self.ends_ms: list[int] = []
+        self.groups: dict[str, dict[str, list[int]]] = {}
+        groups: defaultdict[str, defaultdict[str, list[int]]]
+        groups = defaultdict(lambda: defaultdict(list))
+        for place, contact in enumerate(plan.contacts):
+            self.ends_ms.append(contact.end_ms)
+            groups[contact.source][contact.destination].append(place)
+        self.groups.update(groups)
+
+    @staticmethod
+    def of(plan: Plan) -> _Index:
+        """That of a plan, which lives as long as the plan."""
+        index = plan.derived.get(_Index)
+        if not isinstance(index, _Index):
+            index = plan.derived[_Index] = _Index(plan)
+        return index
+
+
 class ContactGraph:
     """The contacts of a plan by node, made ready as searches reach them.
 
@@ -144,12 +182,13 @@ class ContactGraph:
     policy forbids.
     """
 
-    __slots__ = ("_fans", "_plan", "_usable")
+    __slots__ = ("_fans", "_plan", "_usable", "_whole")
 
     def __init__(self, plan: Plan, usable: Callable[[Contact], bool] | None = None) -> None:
         self._plan = plan
         self._usable = usable
         self._fans: dict[str, Fan] = {}
+        self._whole = _Index.of(plan)
 
     @staticmethod
     def whole(plan: Plan) -> ContactGraph:
@@ -163,14 +202,25 @@ class ContactGraph:
         """The contacts in which `node` sends."""
         fan = self._fans.get(node)
         if fan is None:
-            contact, usable = self._plan.contacts.__getitem__, self._usable
-            places = self._plan.places_from(node)
-            if usable is not None:
-                places = [place for place in places if usable(contact(place))]
-            fan = Fan(places, contact, self._made)
-            if places:  # nodes that are not in the plan must not use up memory
+            whole = self._whole
+            begin_ms, end_ms = whole.begins_ms.__getitem__, whole.ends_ms.__getitem__
+            fan = Fan(self._groups(node), begin_ms, end_ms, self._made)
+            if fan.hops:  # nodes that are not in the plan must not use up memory
                 self._fans[node] = fan
         return fan
+
+    def _groups(self, node: str) -> Mapping[str, Sequence[int]]:
+        """The places of the contacts in which `node` sends, by neighbour."""
+        groups = self._whole.groups.get(node, {})
+        usable = self._usable
+        if usable is None:
+            return groups
+        contacts = self._plan.contacts
+        allowed = {
+            neighbour: [place for place in places if usable(contacts[place])]
+            for neighbour, places in groups.items()
+        }
+        return {neighbour: places for neighbour, places in allowed.items() if places}
 
     def _made(self, place: int) -> Hop:
         plan = self._plan
@@ -286,9 +336,9 @@ class Search:
         exclude, without, only = self._exclude, self._without, self._only
         if label is not self.start:
             exclude, without, only = (), (), None
-        over_ns = max(at_ns, self._ends_after)
+        over_ms = max(at_ns, self._ends_after) // MILLISECOND
         until_ns = self._until + 1
-        ends_after = self._ends_after
+        margin_ns, ends_after = self._margin_ns, self._ends_after
         ceil = math.ceil
         heap, push = self._heap, heapq.heappush
         for fan, (neighbour, first, last) in self._network.leaving(node):
@@ -300,8 +350,14 @@ class Search:
             if only is not None and neighbour not in only:
                 continue
             soonest, lasting, chosen = until_ns, NEVER_NS, None
-            for at in range(bisect_right(fan.latest_end, over_ns, first, last), last):
-                hop = fan.hops[at] or fan.ready(at)
+            if known is not None and known[1] <= hops and known[0] - margin_ns < soonest:
+                soonest = known[0] - margin_ns  # what is not earlier would be of no use
+            for at in range(bisect_right(fan.latest_end, over_ms, first, last), last):
+                hop = fan.hops[at]
+                if hop is None:
+                    if fan.begin_ms(fan.places[at]) * MILLISECOND > soonest:
+                        break
+                    hop = fan.ready(at)
                 place, begin, end, ns_per_byte, owlt_ns, drift = hop
                 if begin > soonest:
                     break
@@ -320,7 +376,7 @@ class Search:
                     soonest, lasting, chosen = reached, end, hop
             if chosen is None:
                 continue
-            soonest += self._margin_ns
+            soonest += margin_ns
             lasting = -lasting
             found = (
                 soonest,

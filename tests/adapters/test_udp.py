@@ -233,6 +233,48 @@ def test_an_empty_datagram_of_the_peer_is_a_counted_drop(on_loop: Loops, fast: b
 
 
 @both_paths
+def test_empty_datagrams_cross_in_their_turn_when_somebody_wants_them(
+    on_loop: Loops, fast: bool
+) -> None:
+    async def main() -> None:
+        far = await open_udp(LOCAL, fast=fast, repair_port=True)
+        near = await open_udp(LOCAL, address(far), fast=fast, repair_port=True)
+        assert far.remote_address is None
+        heard: list[Any] = []
+        full = asyncio.Event()
+
+        def hear(what: Any) -> None:
+            heard.append(what)
+            if len(heard) == 5:
+                full.set()
+
+        far.on_empty = hear
+        far.on_receive = lambda trains: [  # type: ignore[assignment, return-value]
+            hear(bytes(one)) for train in trains for one in train.datagrams()
+        ]
+        far.send_empty(0)  # to nobody yet
+        near.send([single(b"one")])
+        near.send_empty(0)
+        near.send([single(b"three")])
+        near.send_empty(0)
+        near.send_empty(1)
+        async with asyncio.timeout(10):
+            await full.wait()
+        assert [one for one in heard if one != 1] == [b"one", 0, b"three", 0]
+        assert 1 in heard, "the other socket has an order of its own"
+        assert near.counters()["sent_datagrams"] == 5
+        assert near.counters()["sent_bytes"] == 8
+        assert far.counters()["dropped_empty"] == 0
+        assert far.counters()["send_dropped"] == 1
+        assert far.remote_address is not None
+        await near.close()
+        near.send_empty(0)
+        await far.close()
+
+    on_loop(main())
+
+
+@both_paths
 def test_the_first_sender_becomes_the_peer_and_stays_it(on_loop: Loops, fast: bool) -> None:
     async def main() -> None:
         near = await open_udp(LOCAL, fast=fast)

@@ -262,7 +262,12 @@ def test_operations_change_the_link_and_refuse_what_makes_no_sense(tmp_path: Pat
             await ask(box.set, values={"los": 1})
         with pytest.raises(ConfigError, match=r"loss: 3.0 is no share"):
             await ask(box.set, values={"loss": 3.0})
-        for fields in ({"values": {}}, {"values": 5}, {"values": {"loss": 0}, "direction": "up"}):
+        refused: tuple[dict[str, Any], ...] = (
+            {"values": {}},
+            {"values": 5},
+            {"values": {"loss": 0}, "direction": "up"},
+        )
+        for fields in refused:
             with pytest.raises(ControlError):
                 await ask(box.set, **fields)
         assert not (await ask(box.up, on=False))["link"]["forward"]["up"]
@@ -274,7 +279,8 @@ def test_operations_change_the_link_and_refuse_what_makes_no_sense(tmp_path: Pat
         assert (seen["scenario_s"], seen["factor"]) == (3600, 1)
         assert seen["time_ms"] == dtn_from_iso("2026-10-01T13:00:00Z")
         assert (await ask(box.clock, scenario_s=5))["link"]["scenario_s"] == 5
-        for fields in ({"time": "noon"}, {"scenario_s": -1}, {"factor": "x"}):
+        refused = ({"time": "noon"}, {"scenario_s": -1}, {"factor": "x"})
+        for fields in refused:
             with pytest.raises(ControlError):
                 await ask(box.clock, **fields)
         await ask(box.capture, path=str(tmp_path / "x"))
@@ -328,7 +334,7 @@ def test_a_contact_plan_says_when_the_link_is_up(tmp_path: Path) -> None:
     assert planned is not None
     assert planned.link("forward", 0).windows[0].start_ns == 10 * SECOND
     wrong = dataclasses.replace(config, time=dataclasses.replace(config.time, b="ipn:3.0"))
-    with pytest.raises(ConfigError, match="no contact from ipn:1.0 to ipn:3.0"):
+    with pytest.raises(ConfigError, match=r"no contact from ipn:1.0 to ipn:3.0"):
         wrong.emulator(wrong.plan())
 
 

@@ -14,7 +14,13 @@ import pytest
 import typer
 
 from stack.cli import main as main_module
-from stack.cli.documents import MARK, command_reference, commands, configuration_document
+from stack.cli.documents import (
+    MARK,
+    command_reference,
+    commands,
+    configuration_document,
+    scenario_document,
+)
 from stack.cli.main import PROGRAM, make_app
 from stack.node.control.protocol import ControlError
 from tests.cli.helpers import ROOT, Cli
@@ -85,6 +91,7 @@ def test_help_fits_a_terminal(cli: Cli, name: str) -> None:
 def test_documents_are_up_to_date() -> None:
     remedy = "run: python -m stack.cli.documents docs"
     assert (DOCS / "configuration.md").read_text() == configuration_document(), remedy
+    assert (DOCS / "scenario.md").read_text() == scenario_document(), remedy
     generated = (DOCS / "command-line.md").read_text().partition(MARK)[2]
     assert generated == "\n" + command_reference(), remedy
 

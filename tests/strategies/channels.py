@@ -62,6 +62,7 @@ def channel_configs(draw: st.DrawFn, *, disturbed: bool = True) -> ChannelConfig
         windows=up,
         delay=draw(delays()),
         queue_bytes=draw(st.integers(0, 20_000)),
+        queue_ns=draw(st.sampled_from([None, None, 0, 1_000_000])),
         overhead_bytes=draw(st.sampled_from([0, 28])),
         loss=draw(losses()),
         jitter_ns=draw(st.sampled_from([0, 1000, 100_000])) if disturbed else 0,

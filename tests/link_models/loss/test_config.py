@@ -229,3 +229,18 @@ def test_clouds_are_one_field_for_all_stations() -> None:
     rule = build(items, place=ZURICH)[0](Streams(1), "up")
     assert rule.loss is not None
     assert rule.loss.lost_many(at_ns, 1, 1).tolist() == (one > 3).tolist()
+
+
+def test_the_document_names_every_kind_and_key() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "link-channel.md").read_text()
+    table = text.split("## Disturbances")[1].split("### From netem")[0]
+    rows = {line.split("`")[1]: line for line in table.splitlines() if line.startswith("| `")}
+    common = {"name", "from_s", "until_s", "stations", "satellites", "direction"}
+    weather = {"margin_db", "latitude_deg", "longitude_deg"}
+    for kind in get_args(Disturbance):
+        row = rows[str(kind.__struct_config__.tag)]
+        keys = set(kind.__struct_fields__) - common - weather
+        missing = [key for key in keys if f"`{key}`" not in row]
+        assert not missing, f"{row}: {missing}"
+    for key in common | weather:
+        assert f"`{key}`" in text

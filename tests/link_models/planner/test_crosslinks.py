@@ -55,8 +55,7 @@ def test_rates_by_distance_never_promise_too_much() -> None:
 
     plan = plan_crosslinks(SATELLITES, PAIRS, LIMITS, rate, START, START + 24 * HOUR_MS)
     for contact in plan.contacts:
-        edges = np.array([contact.start_ms, contact.end_ms], dtype=float)
-        inside = np.linspace(*edges, 50)
+        inside = np.linspace(contact.start_ms, contact.end_ms, 50)
         seen = look_across(SATELLITES[contact.source], SATELLITES[contact.destination], inside)
         assert (rate(seen.range_m) >= contact.rate_bps).all()
 

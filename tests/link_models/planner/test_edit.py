@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from link_models.planner import confident, tidy, with_weather, without
@@ -74,6 +74,7 @@ spans = st.tuples(st.integers(0, 60), st.integers(1, 30))
     st.integers(0, 20),
     st.integers(0, 5),
 )
+@settings(deadline=None)
 def test_tidy_takes_away_and_closes_gaps(
     entries: list[tuple[tuple[str, str], tuple[int, int]]], gap: int, least: int, guard: int
 ) -> None:

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from link_models.planner.light import Floats, Ints, as_ranges, light_steps
@@ -47,6 +47,7 @@ def steps_of(
     st.integers(1, 300),
     st.sampled_from([1_000, 20_000, 100_000, 1_000_000]),
 )
+@settings(deadline=None)
 def test_no_step_is_farther_off_than_allowed(
     closest_km: float, speed_km_s: float, before_s: int, after_s: int, error_ns: int
 ) -> None:

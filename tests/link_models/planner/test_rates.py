@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from link_models.planner import rate_contacts
@@ -31,6 +31,7 @@ def octets(contacts: list[Contact]) -> float:
 
 
 @given(series, st.sampled_from([1, 2000, 4000, 7000]))
+@settings(deadline=None)
 def test_never_more_than_the_link_carries(parts: list[tuple[int, float]], least_ms: int) -> None:
     times, rates = laid_out(parts)
     contacts = rate_contacts("a", "b", times, rates, step_min_ms=least_ms)
@@ -56,6 +57,7 @@ def test_never_more_than_the_link_carries(parts: list[tuple[int, float]], least_
 
 
 @given(series, st.sampled_from([1000, 3000, 5000]))
+@settings(deadline=None)
 def test_the_best_cut(parts: list[tuple[int, float]], least_ms: int) -> None:
     """Against all ways to cut at changes of the rate, or a least step from there."""
     times, rates = laid_out(parts)

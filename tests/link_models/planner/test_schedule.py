@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
-from link_models.planner import Schedule, ScheduleConfig, Service, schedule
+from link_models.planner import Fairness, Schedule, ScheduleConfig, Service, schedule
 from link_models.planner.problem import Problem, Span, make_problem
 from stack.contacts.plan import Contact, Plan
 from stack.core.errors import ConfigError
@@ -51,14 +51,22 @@ def fits(services: list[tuple[int, int, int]], room: int, gap_ms: int, *, turns:
 
     They pause between two: always if it `turns`, else only between two stations.
     """
-    for servers in itertools.product(range(room), repeat=len(services)):
-        for (x, one), (y, two) in itertools.combinations(zip(servers, services, strict=True), 2):
-            gap = gap_ms if turns or one[2] != two[2] else 0
-            if x == y and one[0] < two[1] + gap and two[0] < one[1] + gap:
-                break
-        else:
+    ordered = sorted(services)
+
+    def given(number: int, busy: tuple[tuple[int, int], ...]) -> bool:
+        if number == len(ordered):
             return True
-    return False
+        start, end, station = ordered[number]
+        for until, where in set(busy):
+            gap = gap_ms if turns or where != station else 0
+            if until + gap <= start:
+                rest = list(busy)
+                rest.remove((until, where))
+                if given(number + 1, (*rest, (end, station))):
+                    return True
+        return False
+
+    return given(0, ((-(1 << 40), -1),) * room)
 
 
 def feasible(problem: Problem, chosen: tuple[Span, ...]) -> bool:
@@ -239,8 +247,9 @@ def test_weights_and_confidence_decide() -> None:
 def test_nobody_goes_without_when_shares_are_fair() -> None:
     plan = Plan([down(S1, 0, 100, 80), down(S2, 10, 90, 1)])
     assert {s.satellite for s in schedule(plan, {GS: 1}).services} == {S1}
-    for fairness in ("proportional", "max-min"):
-        config = ScheduleConfig(fairness=fairness)  # type: ignore[arg-type]
+    ways: tuple[Fairness, ...] = ("proportional", "max-min")
+    for fairness in ways:
+        config = ScheduleConfig(fairness=fairness)
         assert {s.satellite for s in schedule(plan, {GS: 1}, config=config).services} == {S1, S2}
 
 
@@ -276,10 +285,20 @@ def test_what_makes_no_sense() -> None:
     with pytest.raises(ConfigError, match="no limit"):
         schedule(plan, {GS: 1})
     fine = Plan([down(S1, 0, 100, 8)])
-    for wrong in ({"antennas": {GS: 0}}, {"terminals": 0}, {"weights": {S1: 0.0}}):
-        arguments = {"antennas": {GS: 1}} | wrong
-        with pytest.raises(ConfigError, match=next(iter(wrong))):
-            schedule(fine, **arguments)  # type: ignore[arg-type]
-    for key, value in (("guard_ms", -1), ("minimum_ms", 86_400_001), ("gap", 1.0), ("rounds", 0)):
-        with pytest.raises(ConfigError, match=key):
-            ScheduleConfig(**{key: value})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="antennas"):
+        schedule(fine, {GS: 0})
+    with pytest.raises(ConfigError, match="terminals"):
+        schedule(fine, {GS: 1}, terminals=0)
+    with pytest.raises(ConfigError, match="weights"):
+        schedule(fine, {GS: 1}, weights={S1: 0.0})
+
+
+def test_settings_that_make_no_sense() -> None:
+    with pytest.raises(ConfigError, match="guard_ms"):
+        ScheduleConfig(guard_ms=-1)
+    with pytest.raises(ConfigError, match="minimum_ms"):
+        ScheduleConfig(minimum_ms=86_400_001)
+    with pytest.raises(ConfigError, match="gap"):
+        ScheduleConfig(gap=1.0)
+    with pytest.raises(ConfigError, match="rounds"):
+        ScheduleConfig(rounds=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from link_models.planner.statistics import DAY_MS, NodeFigures, levels_of, plan_figures
@@ -87,6 +87,7 @@ def test_days_begin_at_midnight() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 20)), max_size=8))
+@settings(deadline=None)
 def test_levels_count_spans(spans: list[tuple[int, int]]) -> None:
     periods = [(start, start + length) for start, length in spans]
     levels = list(levels_of(periods))

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from link_models.scenario import load_scenario, parse_scenario
+from stack.cli.scenario_reference import examples
 from stack.core.errors import ConfigError
 
 HERE = Path(__file__).parents[1] / "loopback"
@@ -64,11 +65,19 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
         load_scenario(tmp_path / "none.toml")
 
 
-def test_the_examples_are_fine() -> None:
-    found = sorted((ROOT / "examples").glob("*/scenario.toml"))
-    assert found
-    for path in found:
-        load_scenario(path)
+EXAMPLES = sorted((ROOT / "examples").glob("*/scenario.toml"))
+
+
+def test_the_examples_are_there() -> None:
+    names = {path.parent.name for path in EXAMPLES}
+    assert {"one_station", "relay_ring", "sso_day", "weather_day"} <= names
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
+def test_the_examples_are_fine(path: Path) -> None:
+    scenario = load_scenario(path)
+    assert scenario.radios_by_pair()
+    assert scenario.tasks or scenario.traffic
 
 
 NETWORK = """
@@ -155,17 +164,30 @@ VALUES = st.one_of(
     st.integers(),
     st.floats(),
     st.text(max_size=8),
-    st.sampled_from(["dtn://north/", "dtn://sat1/", "ipn:5.0", "dtn:none", "2026-01-01"]),
+    st.sampled_from([0, 1, -1, 1e-300, 1e300, float("inf"), float("nan"), 10**30]),
+    st.sampled_from(
+        ["dtn://north/", "dtn://sat1/", "ipn:5.0", "dtn:none", "2026-01-01", "{}{}", "{0.x}"]
+    ),
     st.lists(st.integers(), max_size=3),
     st.dictionaries(st.text(max_size=4), st.integers(), max_size=2),
 )
 
 
-@given(st.lists(st.tuples(st.sampled_from(paths(DATA)), VALUES), min_size=1, max_size=3))
-def test_whatever_is_written_only_config_errors_come(
-    changes: list[tuple[tuple[Any, ...], Any]],
-) -> None:
-    data = copy.deepcopy(DATA)
+EVERYTHING: dict[str, Any] = tomllib.loads(examples())
+"""Every section, own budgets of radio and optics, and every kind of disturbance."""
+
+
+def changed(data: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """A scenario with one to three places changed into something."""
+    places = st.tuples(st.sampled_from(paths(data)), VALUES)
+    return st.lists(places, min_size=1, max_size=3).map(lambda found: with_changes(data, found))
+
+
+def with_changes(
+    original: dict[str, Any], changes: list[tuple[tuple[Any, ...], Any]]
+) -> dict[str, Any]:
+    """A copy with other values at some places."""
+    data = copy.deepcopy(original)
     for path, value in changes:
         table: Any = data
         try:
@@ -174,5 +196,10 @@ def test_whatever_is_written_only_config_errors_come(
             table[path[-1]] = value
         except (KeyError, IndexError, TypeError):
             continue  # an earlier change took that place away
+    return data
+
+
+@given(st.one_of(changed(DATA), changed(EVERYTHING)))
+def test_whatever_is_written_only_config_errors_come(data: dict[str, Any]) -> None:
     with contextlib.suppress(ConfigError):
         parse_scenario(data, HERE)

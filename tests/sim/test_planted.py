@@ -1,0 +1,276 @@
+"""Every invariant catches a bug that is planted for it: an alarm that never rings is no alarm."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from link_models.channel import Channel
+from link_models.swarm import Fault, Options, Outcome, draw, faults, run
+from link_models.swarm.engines import PairRun, draw_pair
+from link_models.swarm.invariants import INVARIANTS
+from stack.adapters.runner import Runner
+from stack.core.train import Train
+from stack.engines.bundle_agent import BundleAgent, ingress
+from stack.engines.ltp import BlockReceived, LtpEngine
+from stack.node.application import LocalPort
+from stack.node.effects import Effects
+from stack.node.link import Link
+from stack.ports.application import Delivery
+from stack.ports.store import Op, Place, Put
+from stack.security.bpsec import BpSec
+from stack.storage.memory import MemoryStore
+from stack.wire.bundle import Bundle
+from tests.sim.days import small
+
+
+def broken(outcome: Outcome) -> set[str]:
+    return {problem.invariant for problem in outcome.problems}
+
+
+def acknowledges_without_storing(patch: pytest.MonkeyPatch) -> None:
+    def block(self: Link, event: BlockReceived) -> None:
+        self.engine.accept(event.session, self._clock.now())
+        self._runner.wake()
+
+    patch.setattr(Link, "_block", block)
+
+
+def forgets_what_was_acknowledged(patch: pytest.MonkeyPatch) -> None:
+    real = MemoryStore.commit
+
+    def commit(self: MemoryStore, ops: list[Op], now_ms: int) -> Any:
+        outcome = real(self, ops, now_ms)
+        for ref in outcome.refs:
+            self._drop(ref)
+        return outcome
+
+    patch.setattr(MemoryStore, "commit", commit)
+
+
+def delivers_twice(patch: pytest.MonkeyPatch) -> None:
+    real = LocalPort.take
+
+    def take(self: LocalPort, service: str, limit: int) -> list[Delivery]:
+        found = real(self, service, limit)
+        return found + found if service == "swarm" else found
+
+    patch.setattr(LocalPort, "take", take)
+
+
+def alters_what_it_delivers(patch: pytest.MonkeyPatch) -> None:
+    real = BundleAgent.open
+
+    def opened(self: BundleAgent, *args: Any, **options: Any) -> Delivery | None:
+        delivery = real(self, *args, **options)
+        if delivery is None or delivery.destination.service != "swarm":
+            return delivery
+        return dataclasses.replace(delivery, payload=bytes(delivery.payload)[:-1] + b"?")
+
+    patch.setattr(BundleAgent, "open", opened)
+
+
+def delivers_on_the_way(patch: pytest.MonkeyPatch) -> None:
+    real = ingress.put_for
+
+    def put_for(bundle: Bundle, *args: Any, **options: Any) -> Put:
+        put = real(bundle, *args, **options)
+        if put.destination.endswith("/swarm"):
+            put = put._replace(place=Place.DELIVER, memo=bundle)
+        return put
+
+    patch.setattr(ingress, "put_for", put_for)
+
+
+def does_not_encrypt(patch: pytest.MonkeyPatch) -> None:
+    def protect(self: BpSec, bundle: Bundle) -> Bundle:
+        return bundle
+
+    patch.setattr(BpSec, "protect", protect)
+
+
+def minds_no_quota(patch: pytest.MonkeyPatch) -> None:
+    def lacks(self: MemoryStore, octets: int, bundles: int) -> bool:
+        return False
+
+    def check_room(self: MemoryStore, *args: Any) -> None:
+        """There is always room."""
+
+    patch.setattr(MemoryStore, "_lacks", lacks)
+    patch.setattr(MemoryStore, "_check_room", check_room)
+
+
+def loses_count_of_datagrams(patch: pytest.MonkeyPatch) -> None:
+    real = Channel.send
+
+    def send(self: Channel, train: Train, now_ns: int) -> Any:
+        return real(self, train, now_ns)[1:]
+
+    patch.setattr(Channel, "send", send)
+
+
+def keeps_what_it_has_sent(patch: pytest.MonkeyPatch) -> None:
+    def take_ops(self: BundleAgent) -> list[Op]:
+        self._ops.clear()
+        return []
+
+    patch.setattr(BundleAgent, "take_ops", take_ops)
+
+
+def raises_now_and_then(patch: pytest.MonkeyPatch) -> None:
+    real = Link._feed
+
+    def feed(self: Link, now: int) -> None:
+        real(self, now)
+        raise RuntimeError("planted")
+
+    patch.setattr(Link, "_feed", feed)
+
+
+def leaks_timers(patch: pytest.MonkeyPatch) -> None:
+    real = Runner._arm
+
+    def arm(self: Runner, now: int) -> None:
+        for _ in range(20):
+            self._loop.call_later(1e6, print)
+        real(self, now)
+
+    patch.setattr(Runner, "_arm", arm)
+
+
+def does_not_stop(patch: pytest.MonkeyPatch) -> None:
+    async def close(self: Link) -> None:
+        await asyncio.Event().wait()
+
+    patch.setattr(Link, "close", close)
+
+
+RESTART = Fault(kind=faults.RESTART, node="gs1", at_s=500.0)
+
+PLANTED: list[tuple[Callable[[pytest.MonkeyPatch], None], str, Options]] = [
+    (acknowledges_without_storing, "custody", small()),
+    (acknowledges_without_storing, "lost", small()),
+    (forgets_what_was_acknowledged, "lost", small(RESTART)),
+    (delivers_twice, "twice", small()),
+    (alters_what_it_delivers, "altered", small()),
+    (delivers_on_the_way, "misdelivered", small()),
+    (does_not_encrypt, "clear", small()),
+    (minds_no_quota, "quota", small(quota_bytes=3000)),
+    (loses_count_of_datagrams, "unaccounted", small()),
+    (keeps_what_it_has_sent, "unaccounted", small()),
+    (raises_now_and_then, "error", small()),
+    (leaks_timers, "timers", small()),
+    (does_not_stop, "stuck", small()),
+]
+
+
+@pytest.mark.parametrize(
+    ("plant", "invariant", "options"), PLANTED, ids=[f"{p[0].__name__}-{p[1]}" for p in PLANTED]
+)
+def test_a_planted_bug_is_caught(
+    plant: Callable[[pytest.MonkeyPatch], None],
+    invariant: str,
+    options: Options,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant(monkeypatch)
+    assert invariant in broken(run(options))
+
+
+def test_every_invariant_has_a_planted_bug() -> None:
+    assert {invariant for _, invariant, _ in PLANTED} == set(INVARIANTS)
+
+
+def test_without_it_the_same_days_are_quiet() -> None:
+    for options in {options.dumps(): options for _, _, options in PLANTED}.values():
+        assert not broken(run(options)) - {"lost"}, "a store of 3000 octets refuses the file"
+
+
+# ---- engines -----------------------------------------------------------------------------------
+
+
+class Hasty(LtpEngine):
+    """Lets the peer believe that everything has arrived."""
+
+    __slots__ = ()
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, BlockReceived):
+            self.accept(event.session, 0)
+            return super().next_event()
+        return event
+
+
+class Careless(LtpEngine):
+    """Hands over what is damaged."""
+
+    __slots__ = ()
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, BlockReceived):
+            wrong = bytearray(event.data)
+            wrong[-1] ^= 1
+            return dataclasses.replace(event, data=memoryview(wrong))
+        return event
+
+
+class Repeating(LtpEngine):
+    """Hands over each block twice."""
+
+    __slots__ = ("_again",)
+
+    def next_event(self) -> Any:
+        again, self._again = getattr(self, "_again", None), None
+        event = again if again is not None else super().next_event()
+        if again is None and isinstance(event, BlockReceived):
+            self._again = event
+        return event
+
+
+class Sluggish(LtpEngine):
+    """Forgets its timers."""
+
+    __slots__ = ()
+
+    def handle_deadline(self, now: int) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize(
+    ("engine", "invariant"),
+    [(Hasty, "custody"), (Careless, "altered"), (Repeating, "twice"), (Sluggish, "stuck")],
+)
+def test_a_planted_bug_of_an_engine_is_caught(engine: type[LtpEngine], invariant: str) -> None:
+    for seed in range(40):
+        if invariant in broken(PairRun(draw_pair(seed), make_engine=engine).run()):
+            return
+    pytest.fail("40 seeds have not shown it")
+
+
+def test_a_bug_is_found_in_drawn_days_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that does not recognise duplicates, which only faults bring about."""
+
+    def duplicate(self: MemoryStore, *args: Any) -> bool:
+        return False
+
+    monkeypatch.setattr(MemoryStore, "_duplicate", duplicate)
+    kinds = (faults.RESTART, faults.COMMIT, faults.ZOMBIE, faults.MUTE)
+    found = set()
+    for seed in range(40):
+        found |= broken(run(dataclasses.replace(draw(seed, kinds=kinds), store="memory")))
+        if "twice" in found:
+            return
+    pytest.fail(f"40 days with restarts have only shown {found}")
+
+
+def test_effects_hold_a_cache_that_can_be_struck() -> None:
+    """`inject` reaches into it, so it must be noticed when it goes."""
+    assert "_cache" in Effects.__init__.__code__.co_names
+    fault = Fault(kind=faults.FLIP_MEMORY, node="gs1", at_s=500.0)
+    assert run(small(fault)).faults == {faults.FLIP_MEMORY: 1}
