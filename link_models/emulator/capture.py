@@ -66,6 +66,9 @@ class Capture:
         self.path = path
         self.packets = 0
         self.left_out = 0
+        self.trouble = ""
+        """Why nothing more is written: the disk is full, most likely."""
+
         self._addresses = addresses
         self._wall_ns = wall_ns
         self._bytes = 0
@@ -87,11 +90,15 @@ class Capture:
             "packets": self.packets,
             "bytes": self._bytes,
             "left_out": self.left_out,
+            "trouble": self.trouble,
         }
 
     def close(self) -> None:
-        """Finish the file.  May be repeated.  Raises `OSError` when the disk is full."""
-        self._file.close()
+        """Finish the file.  May be repeated."""
+        try:
+            self._file.close()
+        except OSError as error:
+            self.trouble = error.strerror or str(error)
 
     def entered(self, direction: str, train: Train) -> None:
         """Datagrams that a program has sent."""
@@ -163,7 +170,7 @@ class Capture:
         return ends if forth else (ends[1], ends[0])
 
     def _packet(self, interface: int, packet: bytes, comment: str) -> None:
-        if self._bytes > CAPTURE_BYTES_MAX:
+        if self._bytes > CAPTURE_BYTES_MAX or self.trouble:
             self.left_out += 1
             return
         time_ns = self._wall_ns()
@@ -176,7 +183,10 @@ class Capture:
     def _block(self, kind: int, body: bytes) -> None:
         size = 12 + len(body)
         self._bytes += size
-        self._file.write(_BLOCK.pack(kind, size) + body + _LENGTH.pack(size))
+        try:
+            self._file.write(_BLOCK.pack(kind, size) + body + _LENGTH.pack(size))
+        except OSError as error:  # the link goes on all the same
+            self.trouble = error.strerror or str(error)
 
 
 def _other(direction: str) -> str:

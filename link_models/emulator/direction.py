@@ -43,11 +43,11 @@ class Direction:
     of the loop makes a new channel, which goes on with the transmitter of the one before.
     """
 
-    def __init__(self, name: str, config: ChannelConfig, streams: Streams, world: World) -> None:
-        """Takes the substreams `name`/1/..., `name`/2/... for its channels."""
+    def __init__(self, name: str, config: ChannelConfig, seed: int, world: World) -> None:
+        """Its channels draw from the substreams `name`/1/..., `name`/2/... of the seed."""
         self.name = name
         self.tap: DropTap | None = None
-        self._streams = streams
+        self._seed = seed
         self._world = world
         self._changes = 0
         self._totals: dict[str, int] = dict.fromkeys(
@@ -193,7 +193,8 @@ class Direction:
     def _make(self) -> Channel:
         self._changes += 1
         config = on_stretch(self._config, self._stretch, self._world.schedule.scale_delay)
-        return Channel(config, self._streams, f"{self.name}/{self._changes}")
+        # A record of its own for each channel's names: a loop makes channels without end.
+        return Channel(config, Streams(self._seed), f"{self.name}/{self._changes}")
 
 
 def on_stretch(config: ChannelConfig, stretch: Stretch, scale_delay: bool) -> ChannelConfig:

@@ -77,7 +77,7 @@ class Emulator:
         for name, channel, faults in zip(
             NAMES, channels, (config.forward_faults, config.backward_faults), strict=True
         ):
-            direction = Direction(name, channel, streams, world)
+            direction = Direction(name, channel, config.seed, world)
             transmitter = Transmitter(direction, self._agenda, world)
             uniform = streams.stream(f"{name}/connections").random
             self._ways.append(Way(direction, faults, uniform, transmitter))

@@ -24,9 +24,12 @@ IDLE_STEP_S = 300.0
 AFTER_PASS_S = 3.0
 """A pass is looked at this long after its end: what left in time has then arrived."""
 
-LOOKS_MAX = 400_000
-"""Most looks at a pair in view, which cost some 10 microseconds and 100 octets each: in large
-scenarios samples are farther apart than asked for."""
+LOOKS_MAX = 20_000
+"""Most looks at pairs in view, beside those at the edges of passes.  Each costs some 20 microseconds
+and 200 octets: in large scenarios samples are farther apart than asked for."""
+
+EDGE_NS = 1000.0
+"""Times of samples are seconds in floating point: this close is the same moment."""
 
 Pair = tuple[str, str]
 
@@ -100,12 +103,17 @@ class Observer:
         self._objects = objects
         self._passes = world.sky.passes
         self._served = [one for one in world.sky.passes if one.planned]
+        duration_s, step_s = world.scenario.duration_h * 3600, world.scenario.sample_s
+        self._step_s = step_of(self._served, step_s)
+        self._planned_s = sample_times(self._served, duration_s, self._step_s)
+        self._all_in_view_s = 0.0
         self._coming = 0
         self._in_view: list[SkyPass] = []
         self._pairs: list[Pair] = [
             way for link in world.sky.links for way in ((link.a, link.b), (link.b, link.a))
         ]
         self._across = [pair for pair in self._pairs if set(pair) <= world.sky.satellites.keys()]
+        self._names = {node: short_name(node) for node in world.nodes}
         self._ways: dict[Pair, _Way] = {}
         self._queue: dict[str, Looks] = {node: Looks() for node in world.nodes}
         self._times: list[float] = []
@@ -116,9 +124,7 @@ class Observer:
     async def run(self) -> None:
         """Sample until the end of the scenario."""
         world = self._world
-        for at_s in sample_times(
-            self._served, world.scenario.duration_h * 3600, world.scenario.sample_s
-        ):
+        for at_s in self._planned_s:
             if at_s > world.now_s():
                 await asyncio.sleep(at_s - world.now_s())
             self.sample()
@@ -155,17 +161,23 @@ class Observer:
             self._watch(self._moment(now_s))
 
     def _seen(self, now_s: float) -> dict[Pair, None]:
-        """Directions whose pass is under way, or has just ended."""
+        """Directions to look at: once in a step all whose pass is under way, and at the edges of
+        a pass its own."""
         passes, now_ns = self._served, now_s * SECOND + 1
         while self._coming < len(passes) and passes[self._coming].rise_ns <= now_ns:
             self._in_view.append(passes[self._coming])
             self._coming += 1
-        # Of a pass that has ended, the first look after its end is the last.
+        whole = now_s >= self._all_in_view_s
+        if whole:
+            self._all_in_view_s = now_s - now_s % self._step_s + self._step_s - 1e-6
+        end_ns = now_ns - AFTER_PASS_S * SECOND
         found: dict[Pair, None] = {}
         for one in self._in_view:
-            found[one.station, one.satellite] = None
-            found[one.satellite, one.station] = None
-        end_ns = now_ns - AFTER_PASS_S * SECOND
+            # Of a pass that has ended, the first look after its end is the last.
+            edges = (one.rise_ns - now_ns, one.set_ns - now_ns, one.set_ns - end_ns)
+            if whole or any(-EDGE_NS <= edge <= 0 for edge in edges):
+                found[one.station, one.satellite] = None
+                found[one.satellite, one.station] = None
         self._in_view = [one for one in self._in_view if one.set_ns > end_ns]
         return found
 
@@ -176,7 +188,7 @@ class Observer:
             now_s=now_s,
             duration_s=self._world.scenario.duration_h * 3600,
             contacts=tuple(
-                f"{short_name(one.station)} - {short_name(one.satellite)}"
+                f"{self._names[one.station]} - {self._names[one.satellite]}"
                 for one in self._in_view
                 if now_ns < one.set_ns
             ),
@@ -317,18 +329,21 @@ def _capacity(windows: Sequence[Window]) -> tuple[Floats, Floats]:
     return np.array(times), np.array(octets)
 
 
+def step_of(passes: Sequence[SkyPass], step_s: float) -> float:
+    """Seconds between looks within passes: as asked, or more where there would be too many."""
+    in_view_s = sum(one.set_ns - one.rise_ns for one in passes) / SECOND
+    return max(step_s, in_view_s / LOOKS_MAX)
+
+
 def sample_times(passes: Sequence[SkyPass], duration_s: float, step_s: float) -> list[float]:
-    """When to look: at the edges of passes, often within, seldom between.  The step grows where
-    there would be too many looks."""
+    """When to look: at the edges of passes, every `step_s` within, seldom between."""
     rises = np.array([one.rise_ns for one in passes]) / SECOND
     sets = np.array([one.set_ns for one in passes]) / SECOND
-    step_s = max(step_s, float((sets - rises).sum()) / LOOKS_MAX)
-    idle_s = max(IDLE_STEP_S, duration_s * 100 / LOOKS_MAX)
     # Within passes at multiples of the step, so that one look serves all that are in view.
     steps = np.zeros(int(duration_s / step_s) + 3, np.int64)
     np.add.at(steps, np.ceil(np.clip(rises, 0, duration_s) / step_s).astype(np.int64), 1)
     np.add.at(steps, np.floor(np.clip(sets, 0, duration_s) / step_s).astype(np.int64) + 1, -1)
     within = np.flatnonzero(np.cumsum(steps) > 0) * step_s
-    idle = np.arange(0.0, duration_s, idle_s)
+    idle = np.arange(0.0, duration_s, IDLE_STEP_S)
     times = np.concatenate((within, idle, rises, sets, sets + AFTER_PASS_S, [duration_s]))
     return np.unique(times[(times >= 0) & (times <= duration_s)]).tolist()  # type: ignore[no-any-return]

@@ -19,7 +19,7 @@ from stack.core.clock import MILLISECOND, SECOND
 from stack.engines.ltp import LtpConfig
 from stack.fec.config import FecConfig
 from stack.node.config import LinkConfig, LogConfig, NodeConfig, SecurityConfig, StoreSection
-from stack.node.environment import Environment
+from stack.node.environment import Environment, Tables
 from stack.node.link import Link
 from stack.node.node import Node
 from stack.ports.datagram import DatagramPort
@@ -135,6 +135,7 @@ class World:
         self.streams = streams
         self._network = VirtualNetwork(loop, streams)
         self._links: dict[str, list[LinkConfig]] = {}
+        self._tables = Tables()
         places = scenario.node_ids
         self._engine_ids = {one: number for number, one in enumerate(places, 1)}
         root.mkdir(parents=True, exist_ok=True)
@@ -257,6 +258,7 @@ class World:
             entropy=self.streams.entropy(f"node/{node_id}"),
             open_port=open_port,
             threads=False,
+            tables=self._tables,
         )
         counter = self.events.setdefault(node_id, Counter())
 

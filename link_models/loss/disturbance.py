@@ -16,6 +16,9 @@ from stack.core.errors import ConfigError
 FOREVER_S = 4e9
 """The end of a rule that has none: 126 years, in the range of nanoseconds as 64-bit integers."""
 
+NUMBER_MAX = 1e18
+"""Larger numbers are mistakes, and overflow what is computed from them."""
+
 
 class Place(NamedTuple):
     """Where a station stands: what weather needs to know of a link."""
@@ -83,10 +86,16 @@ class Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_u
     def __post_init__(self) -> None:
         if not (-FOREVER_S <= self.from_s < self.until_s <= FOREVER_S):
             raise _Invalid("from_s, until_s", "must be finite, and end after it begins")
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, int | float) and abs(value) > NUMBER_MAX:
+                raise _Invalid(name, f"must be finite, and at most {NUMBER_MAX:g}")
         try:
             self._check()
         except ConfigError as error:
             raise _Invalid(error.key, error.message, error.remedy) from None
+        except ArithmeticError:
+            raise _Invalid("kind", "the numbers are too large or too small together") from None
 
     def _check(self) -> None:
         """Raise `ConfigError` for values that do not fit.  Making the models checks most."""

@@ -44,4 +44,4 @@ def possible_day(
         if drawn is None:
             drawn = luck[key] = float(random.random())
         taken += [contact for contact in group if drawn < contact.confidence]
-    return Plan(taken, plan.ranges)
+    return plan.with_contacts(taken)

@@ -38,7 +38,7 @@ def tidy(plan: Plan, *, merge_gap_ms: int = 0, minimum_ms: int = 0, guard_ms: in
         end_ms = max(contact.end_ms for contact in group) - guard_ms
         if end_ms - start_ms >= max(1, minimum_ms):
             kept.extend(clipped(group, start_ms, end_ms))
-    return Plan(kept, plan.ranges)
+    return plan.with_contacts(kept)
 
 
 def joined(contacts: Collection[Contact], gap_ms: int) -> list[Contact]:
@@ -104,7 +104,7 @@ def without(plan: Plan, *nodes: str) -> Plan:
 def with_weather(plan: Plan, probability: Probability) -> Plan:
     """The plan with the confidence of each contact multiplied by the probability that the weather
     lets it through.  Raises `ConfigError` for a probability that is not in 0..1."""
-    return Plan((_derated(contact, probability) for contact in plan.contacts), plan.ranges)
+    return plan.with_contacts(_derated(contact, probability) for contact in plan.contacts)
 
 
 def _derated(contact: Contact, probability: Probability) -> Contact:
@@ -125,4 +125,4 @@ def _derated(contact: Contact, probability: Probability) -> Contact:
 
 def confident(plan: Plan, least: float) -> Plan:
     """The contacts that take place with a probability of at least `least`."""
-    return Plan((one for one in plan.contacts if one.confidence >= least), plan.ranges)
+    return plan.with_contacts(one for one in plan.contacts if one.confidence >= least)

@@ -28,9 +28,10 @@ Fairness = Literal["total", "proportional", "max-min"]
 class ScheduleConfig:
     """How antennas are given to satellites."""
 
-    guard_ms: int = 0
-    """An antenna needs this long between two satellites, to slew and to lock.  Default: 0, what
-    nothing is known about; a dish that turns by 10 degrees a second needs some 20 s."""
+    guard_ms: int = 30_000
+    """An antenna needs this long between two satellites, to slew and to lock.  Default: half a
+    turn at 5 to 10 degrees a second, which drives of antennas for low orbits reach, is 18 to 36 s.
+    With 0 antennas change at every step of a rate, for seconds."""
 
     handover_ms: int = 0
     """A terminal needs this long between two stations.  Default: 0, an antenna that sees all
@@ -45,8 +46,8 @@ class ScheduleConfig:
     fairness: Fairness = "total"
     """`total`: most octets in all.  `proportional`: the largest sum of the logarithms of what
     each satellite gets (twice as much for one is worth half as much for another).  `max-min`: the
-    satellite that gets least for its weight gets as much as it can.  With the last two no
-    satellite goes without, if that can be."""
+    satellite that gets least for its weight gets as much as it can.  The last two are approached
+    by weights in some rounds, not proved; hardly anybody goes without."""
 
     gap: float = 0.002
     """The search ends when the schedule is within this share of what is possible at most."""
@@ -294,4 +295,4 @@ def _planned(plan: Plan, problem: Problem, services: Sequence[Service]) -> Plan:
                 served.extend(clipped(visit.contacts, one.start_ms, one.end_ms))
     scheduled = {contact for visit in problem.visits for contact in visit.contacts}
     others = [contact for contact in plan.contacts if contact not in scheduled]
-    return Plan([*others, *served], plan.ranges)
+    return plan.with_contacts([*others, *served])

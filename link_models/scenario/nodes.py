@@ -147,7 +147,7 @@ class ConstellationConfig:
 
     def node_ids(self) -> list[str]:
         """The node ids of the satellites."""
-        return [self.id.format(number) for number in range(1, self.count + 1)]
+        return [self.id.replace("{}", str(number)) for number in range(1, self.count + 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ from link_models.swarm.world import World
 SAMPLE_S: Final = 1800.0
 """How often the cheap invariants of time are looked at."""
 
+LOOK_AGAIN_S: Final = 1.0
+"""An engine that is overdue at the very begin of a contact has had its turn after this time."""
+
 SETTLE_S: Final = 10.0
 """What is under way on a link has arrived after this time."""
 
@@ -124,9 +127,15 @@ class _Run:
         invariants.check_files(world, self._expected)
 
     async def _watch(self) -> None:
+        world = self._world
         while True:
             await asyncio.sleep(SAMPLE_S)
-            invariants.check_timers(self._world)
+            invariants.check_timers(world)
+            suspects = invariants.overdue(world)
+            if suspects:
+                await asyncio.sleep(LOOK_AGAIN_S)
+                for name, link, due in sorted(suspects & invariants.overdue(world)):
+                    world.problem("timers", f"{name}: link {link} is overdue since {due} ns")
 
     async def _converge(self) -> None:
         """Wait until everything has arrived that must; then until the end of the day, for what

@@ -38,6 +38,9 @@ INVARIANTS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Every invariant, and what it says."""
 
+OVERDUE_NS: Final = 60 * 10**9
+"""An engine that has been ready for so long is not being driven."""
+
 TIMERS_MAX: Final = 200
 """Timers of a node at once: two or three for each link, and those of things under way."""
 
@@ -45,21 +48,23 @@ TIMERS_MAX: Final = 200
 def check_timers(world: World) -> None:
     """Cheap enough for now and then."""
     world.ledger.checks["timers"] += 1
-    loop = world.loop
-    waiting = sum(not entry[2].cancelled() for entry in loop._heap)
+    waiting = sum(not entry[2].cancelled() for entry in world.loop._heap)
     most = TIMERS_MAX * len(world.options.nodes)
     if waiting > most:
         world.problem("timers", f"{waiting} timers wait, more than {most}")
+
+
+def overdue(world: World) -> set[tuple[str, str, int]]:
+    """(node, link, deadline) of engines that could do something and have not been driven.  Right
+    at the beginning of a contact that is as it should be: look again a little later."""
+    found = set()
     for name, life in world.lives.items():
         now = world.clocks[name].now()
         for link in life.node.links.values():
             due = link.engine.next_deadline()
             if due is not None and link.up and due < now - OVERDUE_NS:
-                world.problem("timers", f"{name}: link {link.name} is overdue since {now - due} ns")
-
-
-OVERDUE_NS: Final = 60 * 10**9
-"""An engine that has been ready for so long is not being driven."""
+                found.add((name, link.name, due))
+    return found
 
 
 def check_books(world: World) -> None:

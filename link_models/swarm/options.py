@@ -18,6 +18,7 @@ import msgspec
 from link_models.swarm import faults as kinds
 from link_models.swarm.faults import KINDS, Fault
 from stack.core.errors import ConfigError
+from stack.node.config import reject_unknown
 
 DAY_S = 86_400.0
 NODES_MIN = 3
@@ -186,13 +187,17 @@ def load_options(path: Path) -> Options:
     """Read options from a .json or .toml file.  Raises `ConfigError`."""
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
-            raise ConfigError(str(path), "too large for options", "is it the right file?")
+            raise ConfigError("size", "too large for options", "is it the right file?")
         text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text) if path.suffix == ".toml" else msgspec.json.decode(text)
+        reject_unknown(data, Options, "")
         return msgspec.convert(data, Options)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.MsgspecError) as error:
-        cause = error.__cause__
-        raise ConfigError(str(path), str(cause if cause is not None else error)) from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.key}", error.message, error.remedy) from None
+    except OSError as error:
+        raise ConfigError(str(path), error.strerror or str(error), "check the path") from None
+    except (ValueError, msgspec.MsgspecError) as error:  # not UTF-8, not TOML, not JSON, or wrong
+        raise ConfigError(str(path), str(error)) from None
 
 
 # ---- drawing ---------------------------------------------------------------------------------

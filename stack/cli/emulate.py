@@ -17,6 +17,15 @@ Config = Annotated[
     Path | None,
     typer.Argument(metavar="CONFIG", help="TOML; see `orbitferry config example emulator`."),
 ]
+ListenA = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where program A sends to.")]
+ListenB = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where program B sends to.")]
+PeerA = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Where A listens. Default: it is learnt.")
+]
+PeerB = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Where B listens. Default: it is learnt.")
+]
+Tcp = Annotated[bool, typer.Option("--tcp", help="Carry TCP too, to --peer-a and --peer-b.")]
 Rate = Annotated[
     float | None, typer.Option("--rate", parser=rate, metavar="RATE", help="256k, 10M, 1.5G.")
 ]
@@ -45,6 +54,27 @@ Corrupt = Annotated[
 Queue = Annotated[
     int | None, typer.Option(parser=size, metavar="SIZE", help="May wait for the transmitter.")
 ]
+PlanPath = Annotated[
+    Path | None,
+    typer.Option(metavar="PLAN", help="A plan or scenario with contacts; with --between."),
+]
+Between = Annotated[
+    tuple[str, str] | None,
+    typer.Option(metavar="A B", help="The plan's nodes at A and at B."),
+]
+Begin = Annotated[
+    str | None,
+    typer.Option("--start", metavar="TIME", help="UTC to begin at. Default: the first contact."),
+]
+Factor = Annotated[
+    float | None, typer.Option(metavar="N", help="Schedule N times as fast; 60: 1 h in 1 min.")
+]
+Control = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="Control socket for `orbitferry link`.")
+]
+CapturePath = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write what crosses the link, in pcapng.")
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="Of all random decisions.")]
 Length = Annotated[
     float | None,
@@ -62,21 +92,11 @@ Interval = Annotated[
 
 def emulate(
     config: Config = None,
-    listen_a: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Where program A sends to.")
-    ] = None,
-    listen_b: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Where program B sends to.")
-    ] = None,
-    peer_a: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Where A listens. Default: it is learnt.")
-    ] = None,
-    peer_b: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Where B listens. Default: it is learnt.")
-    ] = None,
-    tcp: Annotated[
-        bool, typer.Option("--tcp", help="Carry TCP too, to --peer-a and --peer-b.")
-    ] = False,
+    listen_a: ListenA = None,
+    listen_b: ListenB = None,
+    peer_a: PeerA = None,
+    peer_b: PeerB = None,
+    tcp: Tcp = False,
     bits: Rate = None,
     delay: Delay = None,
     jitter: Jitter = None,
@@ -86,27 +106,12 @@ def emulate(
     duplicate: Duplicate = None,
     corrupt: Corrupt = None,
     queue: Queue = None,
-    plan: Annotated[
-        Path | None,
-        typer.Option(metavar="PLAN", help="Contacts and light times; with --between."),
-    ] = None,
-    between: Annotated[
-        tuple[str, str] | None,
-        typer.Option(metavar="A B", help="The plan's nodes at A and at B."),
-    ] = None,
-    begin: Annotated[
-        str | None,
-        typer.Option("--start", metavar="TIME", help="UTC to begin at. Default: first contact."),
-    ] = None,
-    factor: Annotated[
-        float | None, typer.Option(metavar="N", help="Schedule N times as fast; 60: 1 h in 1 min.")
-    ] = None,
-    control: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Control socket for `orbitferry link`.")
-    ] = None,
-    capture: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write what crosses the link, pcapng.")
-    ] = None,
+    plan: PlanPath = None,
+    between: Between = None,
+    begin: Begin = None,
+    factor: Factor = None,
+    control: Control = None,
+    capture: CapturePath = None,
     seed: Seed = None,
     length: Length = None,
     interval: Interval = None,
@@ -125,42 +130,33 @@ def emulate(
       orbitferry emulate --plan day.json --between dtn://gs1/ dtn://sat1/ --factor 60
       orbitferry emulate link.toml --seed 7 --for 10m --json
     """
-    ends = {"listen_a": listen_a, "listen_b": listen_b, "peer_a": peer_a, "peer_b": peer_b}
-    link = {
-        "rate_bps": None if bits is None else (0.0 if bits == float("inf") else bits),
-        "delay_ms": _ms(delay),
-        "jitter_ms": _ms(jitter),
-        "loss": loss,
-        "burst_ms": _ms(burst),
-        "reorder": reorder,
-        "duplicate": duplicate,
-        "corrupt": corrupt,
-        "queue_bytes": queue,
-    }
-    course = {
-        "plan": None if plan is None else str(plan),
-        "a": between and between[0],
-        "b": between and between[1],
-        "start": begin,
-        "factor": factor,
-    }
-    box = {
-        "control": None if control is None else str(control),
-        "capture": None if capture is None else str(capture),
-        "seed": seed,
-    }
-    chosen = _configuration(config, _given(ends), _given(link), _given(course), _given(box), tcp)
+    ends = _given(listen_a=listen_a, listen_b=listen_b, peer_a=peer_a, peer_b=peer_b)
+    link = _given(rate_bps=_bps(bits), delay_ms=_ms(delay), jitter_ms=_ms(jitter), loss=loss)
+    link |= _given(burst_ms=_ms(burst), reorder=reorder, duplicate=duplicate, corrupt=corrupt)
+    link |= _given(queue_bytes=queue)
+    a, b = between or (None, None)
+    course = _given(plan=_text(plan), a=a, b=b, start=begin, factor=factor)
+    box = _given(control=_text(control), capture=_text(capture), seed=seed)
+    chosen = _configuration(config, ends, link, course, box, tcp)
     from stack.adapters.loop import run
     from stack.cli.serve_emulator import serve_emulator
 
     run(serve_emulator(chosen, length, interval, as_json))
 
 
+def _bps(rate_bps: float | None) -> float | None:
+    return 0.0 if rate_bps == float("inf") else rate_bps
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
 def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else seconds * 1e3
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
+def _given(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -339,6 +339,8 @@ class EmulateConfig:
     def channel(self, name: DirectionName, planned: Planned | None) -> ChannelConfig:
         """The channel of one direction.  Raises `ConfigError`."""
         direction = self.direction(name)
+        if planned is not None and direction.windows_s:
+            raise ConfigError(f"{name}.windows_s", "stands beside a plan", "leave one of them out")
         link = None if planned is None else planned.link(name, direction.delay_ms)
         place = None
         if self.station is not None:

@@ -203,7 +203,9 @@ def capture(
     elif result["capture"] is None:
         say("there was no capture")
     else:
-        say(f"{result['capture']['packets']:,} packets in {result['capture']['path']}")
+        found = result["capture"]
+        trouble = f"; not complete: {found['trouble']}" if found["trouble"] else ""
+        say(f"{found['packets']:,} packets in {found['path']}{trouble}")
 
 
 def refuse(

@@ -115,7 +115,7 @@ def schedule_(
         int, typer.Option(min=1, max=1000, help="Stations that a satellite can serve at a time.")
     ] = 1,
     weight: Weights = None,
-    guard: Guard = 0.0,
+    guard: Guard = 30.0,
     minimum: Minimum = 0.0,
     whole: Annotated[bool, typer.Option(help="Whole passes only.")] = False,
     fairness: Fairness = "total",

@@ -129,16 +129,16 @@ def _collect(kind: type[Any], path: str, table: str, found: dict[type[Any], Sect
 
 def _fields(kind: type[Any]) -> Iterator[tuple[str, str]]:
     """The name and the default of each field."""
-    entries: tuple[Any, ...]
-    missing: Any
-    if issubclass(kind, msgspec.Struct):
-        entries, missing = msgspec.structs.fields(kind), msgspec.NODEFAULT
-    else:
-        entries, missing = dataclasses.fields(kind), dataclasses.MISSING
+    missing = (dataclasses.MISSING, msgspec.NODEFAULT)
+    entries: tuple[Any, ...] = (
+        msgspec.structs.fields(kind)
+        if issubclass(kind, msgspec.Struct)
+        else dataclasses.fields(kind)
+    )
     for one in entries:
-        if one.default is not missing:
+        if one.default not in missing:
             yield one.name, _toml(one.default)
-        elif one.default_factory is not missing:
+        elif one.default_factory not in missing:
             yield one.name, _toml(one.default_factory())
         else:
             yield one.name, "required"

@@ -437,6 +437,11 @@ class Plan:
             raise ConfigError("contacts", f"{contact} is not in the plan")
         return _plan(self.contacts[:place] + self.contacts[place + 1 :], self.ranges)
 
+    def with_contacts(self, contacts: Iterable[Contact]) -> Plan:
+        """A plan with other contacts and the same ranges, which are not checked again.  Raises
+        `ConfigError` as the constructor does."""
+        return _plan(Plan(contacts).contacts, self.ranges)
+
     def after(self, at_ms: int) -> Plan:
         """A plan without what has ended at `at_ms`; a running node forgets the past with it.
         The last light time of each direction stays, since it holds until the next."""

@@ -42,6 +42,21 @@ def erasure_code(engine: Engine) -> ErasureCode:
     return NumpyErasureCode() if engine == "numpy" else ReedsoloErasureCode()
 
 
+class SharedCodes:
+    """One code of each engine, for all links of a thread: its tables and scratch memory take
+    megabytes, and hold nothing of a link between two calls."""
+
+    def __init__(self) -> None:
+        self._codes: dict[Engine, ErasureCode] = {}
+
+    def code(self, engine: Engine) -> ErasureCode:
+        """The code with an engine."""
+        found = self._codes.get(engine)
+        if found is None:
+            found = self._codes[engine] = erasure_code(engine)
+        return found
+
+
 class NumpyErasureCode:
     """The default engine: one look-up per octet for up to 32 repair symbols."""
 

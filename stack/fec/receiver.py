@@ -17,7 +17,7 @@ from stack.core.sansio import Trace, no_trace
 from stack.core.train import FLOW_REPAIR, Train
 from stack.fec.blocks import Block, BlockTable, Segment
 from stack.fec.config import FecConfig
-from stack.fec.erasure import erasure_code
+from stack.fec.erasure import SharedCodes
 from stack.fec.gf256 import U8
 from stack.wire.fecframe import (
     ADUI_HEADER_BYTES,
@@ -48,10 +48,12 @@ COUNTERS: Final = (
 class FecReceiver:
     """Takes both flows of a FECFRAME instance, and gives the datagrams of the source flow."""
 
-    def __init__(self, config: FecConfig, trace: Trace = no_trace) -> None:
+    def __init__(
+        self, config: FecConfig, trace: Trace = no_trace, codes: SharedCodes | None = None
+    ) -> None:
         self._config = config
         self._trace = trace
-        self._code = erasure_code(config.engine)
+        self._code = (codes or SharedCodes()).code(config.engine)
         self._counters = dict.fromkeys(COUNTERS, 0)
         self._table = BlockTable(config, self._lost)
 

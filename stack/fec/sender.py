@@ -17,7 +17,7 @@ from stack.core.errors import LocalError
 from stack.core.sansio import Trace, no_trace
 from stack.core.train import FLOW_REPAIR, Train
 from stack.fec.config import FecConfig
-from stack.fec.erasure import erasure_code
+from stack.fec.erasure import SharedCodes
 from stack.wire.fecframe import (
     ADUI_HEADER_BYTES,
     PAYLOAD_ID_BYTES,
@@ -35,10 +35,16 @@ class FecSender:
     restart of this sender would otherwise take its new packets for duplicates of the old.
     """
 
-    def __init__(self, config: FecConfig, trace: Trace = no_trace, first_sbn: int = 0) -> None:
+    def __init__(
+        self,
+        config: FecConfig,
+        trace: Trace = no_trace,
+        first_sbn: int = 0,
+        codes: SharedCodes | None = None,
+    ) -> None:
         self._config = config
         self._trace = trace
-        self._code = erasure_code(config.engine)
+        self._code = (codes or SharedCodes()).code(config.engine)
         self._capacity = config.k * config.interleave
         self._sbn = first_sbn % SBN_MODULUS
         self._symbols: U8 = np.empty((0, 0), np.uint8)
@@ -95,7 +101,9 @@ class FecSender:
         """Repair trains of the open blocks, if their time is up."""
         if self._deadline is None or now < self._deadline:
             return []
-        return self.flush(now)
+        out = self.flush(now)
+        self._symbols = np.empty((0, 0), np.uint8)  # the link is idle, maybe until the next pass
+        return out
 
     def counters(self) -> dict[str, int]:
         """Totals since the start."""

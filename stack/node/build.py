@@ -11,6 +11,7 @@ from stack.core.train import Train
 from stack.engines.ltp import LtpConfig, LtpEngine
 from stack.engines.ltp.config import SEGMENT_BYTES_MIN
 from stack.fec.config import FecConfig
+from stack.fec.erasure import SharedCodes
 from stack.fec.framework import FecReceiver, FecSender
 from stack.node.config import LinkConfig, NodeConfig
 from stack.node.effects import Effects
@@ -29,12 +30,14 @@ IPV6_UDP_BYTES = 48
 class FecShim:
     """FECFRAME (RFC 6363) both ways, as the runner wants it."""
 
-    def __init__(self, config: FecConfig, entropy: Entropy, trace: Trace) -> None:
+    def __init__(
+        self, config: FecConfig, entropy: Entropy, trace: Trace, codes: SharedCodes
+    ) -> None:
         # A random first block number: a receiver that outlives a restart of ours must not take
         # the new blocks for old ones.
         first = int.from_bytes(entropy(4), "big")
-        self._sender = FecSender(config, trace, first)
-        self._receiver = FecReceiver(config, trace)
+        self._sender = FecSender(config, trace, first, codes)
+        self._receiver = FecReceiver(config, trace, codes)
 
     def protect(self, trains: list[Train], now: int) -> list[Train]:
         """Source trains with their payload ids, and the repair trains that became ready."""
@@ -107,8 +110,10 @@ async def make_link(
     """A link with its engine, coding and port."""
     port = await environment.open_port(config)
     ltp, share = under_fec(config, environment.path_mtu(config))
-    shim: Shim | None = (
-        FecShim(config.fec, environment.entropy, trace) if config.fec is not None else None
+    shim: Shim | None = None
+    if config.fec is not None:
+        shim = FecShim(config.fec, environment.entropy, trace, environment.tables.codes)
+    engine = LtpEngine(
+        ltp, entropy=environment.entropy, trace=trace, heads=environment.tables.heads
     )
-    engine = LtpEngine(ltp, entropy=environment.entropy, trace=trace)
     return Link(config, engine, port, effects, environment.clock, trace, shim=shim, share=share)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stack.adapters.clock import SystemClock
 from stack.adapters.mtu import path_mtu_bytes
@@ -12,6 +12,8 @@ from stack.adapters.udp import open_udp
 from stack.core.clock import Clock
 from stack.core.errors import ConfigError
 from stack.core.sansio import Entropy, Trace
+from stack.engines.ltp.trains import RunHeads
+from stack.fec.erasure import SharedCodes
 from stack.node.config import LinkConfig, NodeConfig
 from stack.ports.datagram import DatagramPort
 from stack.storage.staged import StagingStore
@@ -24,6 +26,14 @@ OpenStore = Callable[[NodeConfig, Trace], StagingStore]
 def no_mtu(link: LinkConfig) -> int | None:
     """Where there is no path to ask about."""
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What can be worked out again, and is kept once for any number of links."""
+
+    heads: RunHeads = field(default_factory=RunHeads)
+    codes: SharedCodes = field(default_factory=SharedCodes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +56,9 @@ class Environment:
     disk: Callable[[], Disk] | None = None
     """Makes what waits for the disk in the place of a thread: a disk that is slow in virtual
     time; None where there is nothing to wait for, or a thread to do it."""
+
+    tables: Tables = field(default_factory=Tables)
+    """Nodes of one thread may share them."""
 
     @classmethod
     def real(cls) -> Environment:

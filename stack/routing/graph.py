@@ -351,7 +351,9 @@ class Search:
                 continue
             soonest, lasting, chosen = until_ns, NEVER_NS, None
             if known is not None and known[1] <= hops and known[0] - margin_ns < soonest:
-                soonest = known[0] - margin_ns  # what is not earlier would be of no use
+                # What is not better would be of no use.
+                soonest = known[0] - margin_ns
+                lasting = -known[2] if known[1] == hops else NEVER_NS
             for at in range(bisect_right(fan.latest_end, over_ms, first, last), last):
                 hop = fan.hops[at]
                 if hop is None:

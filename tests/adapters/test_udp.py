@@ -248,10 +248,13 @@ def test_empty_datagrams_cross_in_their_turn_when_somebody_wants_them(
             if len(heard) == 5:
                 full.set()
 
+        def hear_all(trains: list[Train]) -> None:
+            for train in trains:
+                for one in train.datagrams():
+                    hear(bytes(one))
+
         far.on_empty = hear
-        far.on_receive = lambda trains: [  # type: ignore[assignment, return-value]
-            hear(bytes(one)) for train in trains for one in train.datagrams()
-        ]
+        far.on_receive = hear_all
         far.send_empty(0)  # to nobody yet
         near.send([single(b"one")])
         near.send_empty(0)

@@ -329,6 +329,9 @@ def test_a_contact_plan_says_when_the_link_is_up(tmp_path: Path) -> None:
     assert channels.backward.windows == (Window(0, 60 * SECOND, 500_000),)
     assert channels.forward.delay.at_one(0) == 10e6
     assert channels.schedule.factor == 60
+    both = dataclasses.replace(config, forward=DirectionConfig(windows_s=((0, 1),)))
+    with pytest.raises(ConfigError, match=r"forward.windows_s: stands beside a plan"):
+        both.emulator(planned)
     later = dataclasses.replace(config.time, start="2000-01-01T00:00:05Z")
     planned = dataclasses.replace(config, time=later).plan()
     assert planned is not None

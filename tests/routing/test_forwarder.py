@@ -240,6 +240,15 @@ def test_discovered_contacts_outlive_a_plan_and_keep_their_bookings() -> None:
     assert route.arrival_ms == 500
 
 
+def test_of_a_planned_and_a_discovered_contact_that_which_lasts_is_taken() -> None:
+    for until_ms in (1000, 3000):
+        waiting = forwarder(chain((A, D, 0, 2000)))
+        waiting.contact_discovered(D, 8e3, 0, until_ms, 0)
+        route = waiting._router.route(D, 100, NORMAL, 0, FOREVER)
+        assert route is not None
+        assert route.until_ms == max(2000, until_ms)
+
+
 def test_a_neighbour_met_again_is_met_once() -> None:
     waiting = forwarder(Plan())
     waiting.contact_discovered(D, 8e3, 0, 1000, 0)

@@ -90,7 +90,8 @@ def test_each_fault_strikes_and_is_survived(fault: Fault, store: str) -> None:
     outcome = run(small(fault, store=store))
     assert outcome.faults == {fault.kind: 1}
     assert outcome.ok, outcome.problems
-    assert outcome.trace != plain.trace, "the fault has changed nothing"
+    if fault.kind not in (faults.PLAN, faults.FLIP_DISK):  # which may strike what is not used
+        assert outcome.trace != plain.trace, "the fault has changed nothing"
 
 
 def test_every_kind_is_among_them() -> None:

@@ -142,6 +142,13 @@ def leaks_timers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Runner, "_arm", arm)
 
 
+def sets_no_timer(patch: pytest.MonkeyPatch) -> None:
+    def arm(self: Runner, now: int) -> None:
+        """Nothing."""
+
+    patch.setattr(Runner, "_arm", arm)
+
+
 def does_not_stop(patch: pytest.MonkeyPatch) -> None:
     async def close(self: Link) -> None:
         await asyncio.Event().wait()
@@ -149,6 +156,8 @@ def does_not_stop(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Link, "close", close)
 
 
+ALWAYS = tuple(dataclasses.replace(link, always=True) for link in small().links)
+LOSS = Fault(kind=faults.LOSS, node="gs1", peer="sat1", at_s=0.0, for_s=3600.0, amount=0.7)
 RESTART = Fault(kind=faults.RESTART, node="gs1", at_s=500.0)
 
 PLANTED: list[tuple[Callable[[pytest.MonkeyPatch], None], str, Options]] = [
@@ -164,6 +173,7 @@ PLANTED: list[tuple[Callable[[pytest.MonkeyPatch], None], str, Options]] = [
     (keeps_what_it_has_sent, "unaccounted", small()),
     (raises_now_and_then, "error", small()),
     (leaks_timers, "timers", small()),
+    (sets_no_timer, "timers", small(LOSS, links=ALWAYS)),
     (does_not_stop, "stuck", small()),
 ]
 
@@ -262,7 +272,7 @@ def test_a_bug_is_found_in_drawn_days_too(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(MemoryStore, "_duplicate", duplicate)
     kinds = (faults.RESTART, faults.COMMIT, faults.ZOMBIE, faults.MUTE)
     found = set()
-    for seed in range(40):
+    for seed in (20, *range(40)):
         found |= broken(run(dataclasses.replace(draw(seed, kinds=kinds), store="memory")))
         if "twice" in found:
             return

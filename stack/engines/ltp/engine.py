@@ -13,7 +13,7 @@ from stack.engines.ltp.link import Link
 from stack.engines.ltp.receiver import Receiver
 from stack.engines.ltp.sender import Sender
 from stack.engines.ltp.timers import TimerKind
-from stack.engines.ltp.trains import TrainPacker
+from stack.engines.ltp.trains import RunHeads, TrainPacker
 from stack.wire.ltp import (
     CancelReason,
     CancelSegment,
@@ -41,8 +41,16 @@ class LtpEngine:
 
     __slots__ = ("_link", "_receiver", "_sender")
 
-    def __init__(self, config: LtpConfig, *, entropy: Entropy, trace: Trace = no_trace) -> None:
-        self._link = Link(config, entropy, trace)
+    def __init__(
+        self,
+        config: LtpConfig,
+        *,
+        entropy: Entropy,
+        trace: Trace = no_trace,
+        heads: RunHeads | None = None,
+    ) -> None:
+        """`heads`, a table of its own by default, may be shared by all engines of a thread."""
+        self._link = Link(config, entropy, trace, heads)
         self._sender = Sender(self._link)
         self._receiver = Receiver(self._link)
 

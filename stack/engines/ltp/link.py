@@ -89,12 +89,14 @@ class Link:
         "tx_up",
     )
 
-    def __init__(self, config: LtpConfig, entropy: Entropy, trace: Trace) -> None:
+    def __init__(
+        self, config: LtpConfig, entropy: Entropy, trace: Trace, heads: RunHeads | None = None
+    ) -> None:
         self.config = config
         self.entropy = entropy
         self.trace = trace
         self.timers = Timers()
-        self.heads = RunHeads()
+        self.heads = heads or RunHeads()
         self.bucket = Bucket(config.burst_ns, config.segment_bytes + config.overhead_bytes)
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.tx_up = True

@@ -22,8 +22,8 @@ RUN_MIN = 3
 RUN_MAX = 64
 """Segments of one matrix; one UDP segmentation offload call carries no more datagrams."""
 
-_HEADS_MAX = 1024
-"""Runs remembered: a block of 1024 segments begins no more, and they take 500 kB at most."""
+_HEADS_MAX = 4096
+"""Runs remembered: a block of 1024 segments begins no more, and they take 2 MB at most."""
 
 
 def sdnv_width(value: int) -> int:
@@ -42,7 +42,7 @@ def data_step(space: int) -> int:
 class RunHeads:
     """The offset and length columns of runs, kept for the next block: blocks are cut alike.
 
-    `tails(offset, step)` depends on nothing but its arguments; an engine has one such store.
+    `tails(offset, step)` depends on nothing but its arguments, so that engines may share a store.
     """
 
     __slots__ = ("_kept",)

@@ -165,6 +165,23 @@ def test_a_file_that_cannot_be_written_leaves_the_one_under_way(tmp_path: Path) 
     assert len(list(read_capture((tmp_path / "good").read_bytes()))) == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full disk")
+def test_a_full_disk_ends_the_capture_and_not_the_link() -> None:
+    async def main(loop: MemoryLoop) -> dict[str, Any] | None:
+        link = await start(loop, ChannelConfig())
+        link.start_capture(Path("/dev/full"))
+        for _ in range(100):
+            loop.ports[0].hears(bytes(1000))
+        await asyncio.sleep(1)
+        assert len(loop.ports[1].sent) == 100
+        return link.stop_capture()
+
+    result = in_memory(main)
+    assert result is not None
+    assert result["trouble"] == "No space left on device"
+    assert result["left_out"] > 0
+
+
 def test_the_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture, "CAPTURE_BYTES_MAX", 2000)
 

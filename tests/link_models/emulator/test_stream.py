@@ -17,7 +17,6 @@ from link_models.emulator.direction import Direction
 from link_models.emulator.stream import End, Stream
 from link_models.emulator.world import World
 from link_models.loss import Bernoulli, Replay
-from link_models.rng import Streams
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.errors import ConfigError
 
@@ -32,9 +31,8 @@ class Bench:
     ) -> None:
         self.now_ns = 0
         world = World(lambda: self.now_ns, Schedule())
-        streams = Streams(7)
-        self.direction = Direction("forward", channel, streams, world)
-        back = Direction("backward", ChannelConfig(delay=channel.delay), streams, world)
+        self.direction = Direction("forward", channel, 7, world)
+        back = Direction("backward", ChannelConfig(delay=channel.delay), 7, world)
         self.lost: list[bytes] = []
         self.stream = Stream(
             self.direction,

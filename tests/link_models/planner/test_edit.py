@@ -121,3 +121,12 @@ def test_weather_as_number_by_node_and_as_function() -> None:
         with pytest.raises(ConfigError, match="no probability"):
             with_weather(plan, wrong)
     assert sure(confident(with_weather(plan, 0.8), 0.5)) == [0.8]
+
+
+def test_other_contacts_keep_the_light_times() -> None:
+    plan = Plan([contact(A, B, 0, 9)], [Range(A, B, 0, 9, 1)])
+    other = plan.with_contacts([contact(B, C, 5, 9), contact(A, B, 1, 2)])
+    assert other == Plan([contact(A, B, 1, 2), contact(B, C, 5, 9)], plan.ranges)
+    assert other.owlt_ns(A, B, 5) == 1
+    with pytest.raises(ConfigError, match="end_ms"):
+        plan.with_contacts([contact(A, B, 2, 2)])

@@ -249,7 +249,7 @@ def test_nobody_goes_without_when_shares_are_fair() -> None:
     assert {s.satellite for s in schedule(plan, {GS: 1}).services} == {S1}
     ways: tuple[Fairness, ...] = ("proportional", "max-min")
     for fairness in ways:
-        config = ScheduleConfig(fairness=fairness)
+        config = ScheduleConfig(guard_ms=0, fairness=fairness)
         assert {s.satellite for s in schedule(plan, {GS: 1}, config=config).services} == {S1, S2}
 
 

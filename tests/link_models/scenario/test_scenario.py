@@ -112,12 +112,25 @@ satellites = ["dtn://r3/"]
 WRONG_NETWORK = [
     ("count = 6", "count = 7", "must divide", ""),
     ("r{}/", "r/", "needs one {}", "dtn://relay{}/"),
+    ("r{}/", "r{}/{x}", "no node id", 'did you mean "dtn://r1/"'),
     ('among = ["dtn://r{}/"]', "", "of one constellation", ""),
     ('among = ["dtn://r{}/"]', 'among = ["dtn://s{}/"]', "none of the satellites", ""),
     ('topology = "grid"', 'topology = "pairs"', 'go with topology "pairs"', ""),
     ('topology = "grid"', 'topology = "star"', "Invalid enum value 'star'", ""),
     ('satellites = ["dtn://r3/"]', 'satellites = ["dtn://r7/"]', "none of the satellites", ""),
     ("until_s = 200", "until_s = 20", "until_s", ""),
+    (
+        '"jamming"',
+        '"outage"\nmtbf_s = 1e308\nmttr_s = 1',
+        "mtbf_s: must be finite, and at most",
+        "",
+    ),
+    (
+        '"jamming"',
+        '"netem-gemodel"\np = 1e-300\nr = 1e-300\npackets_per_s = 1e-18',
+        "too small together",
+        "",
+    ),
     ("dvb-s2 qpsk 1/2", "dvb-s2 qpsk 1/7", "is unknown", "families"),
     ("noise_k = 150", "noise_k = -1", "noise_k", ""),
     ("[[5, 1e6]]", "[[5, 1e6], [4, 2e6]]", "elevations must rise", ""),
@@ -164,9 +177,9 @@ VALUES = st.one_of(
     st.integers(),
     st.floats(),
     st.text(max_size=8),
-    st.sampled_from([0, 1, -1, 1e-300, 1e300, float("inf"), float("nan"), 10**30]),
+    st.sampled_from([0, 1, -1, 1e-300, 1e308, float("inf"), float("nan"), 10**30]),
     st.sampled_from(
-        ["dtn://north/", "dtn://sat1/", "ipn:5.0", "dtn:none", "2026-01-01", "{}{}", "{0.x}"]
+        ["dtn://north/", "dtn://sat1/", "ipn:5.0", "dtn:none", "2026-01-01", "{}{}", "dtn://{}/{x}"]
     ),
     st.lists(st.integers(), max_size=3),
     st.dictionaries(st.text(max_size=4), st.integers(), max_size=2),
