@@ -25,8 +25,8 @@ AFTER_PASS_S = 3.0
 """A pass is looked at this long after its end: what left in time has then arrived."""
 
 LOOKS_MAX = 20_000
-"""Most looks at pairs in view, beside those at the edges of passes.  Each costs some 20 microseconds
-and 200 octets: in large scenarios samples are farther apart than asked for."""
+"""Most looks at pairs in view, beside those at the edges of passes.  Each costs 20 microseconds and
+200 octets: in large scenarios samples are farther apart than asked for."""
 
 EDGE_NS = 1000.0
 """Times of samples are seconds in floating point: this close is the same moment."""

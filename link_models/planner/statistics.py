@@ -88,8 +88,8 @@ class PlanFigures:
     passes: tuple[PlannedPass, ...]
     """By start."""
 
-    wires: tuple[PlannedPass, ...]
-    """Links that last all the time, and those between stations.  They are in no other figure."""
+    always: tuple[PlannedPass, ...]
+    """Links that are always up, and those between stations.  They are in no other figure."""
 
     days: tuple[tuple[int, Mapping[str, tuple[float, float]]], ...]
     """For each UTC day its beginning (DTN ms) and what each node sends and receives in it."""
@@ -109,14 +109,14 @@ def plan_figures(
     if not 0 <= start_ms < end_ms:
         raise ConfigError("end_ms", "a period ends after its start")
     known = antennas or {}
-    passes, wires = [], []
+    passes, lasting = [], []
     kept: list[Contact] = []
     contacts = [cut for one in plan.contacts if (cut := _cut(one, start_ms, end_ms)) is not None]
     for group in passes_of(contacts):
         one = _pass(group)
         always = one.start_ms <= start_ms and one.end_ms >= end_ms
         if always or (one.one in known and one.other in known):
-            wires.append(one)
+            lasting.append(one)
         else:
             passes.append(one)
             kept += group
@@ -136,7 +136,7 @@ def plan_figures(
         end_ms,
         tuple(_node(node, by_node[node], volumes[node], known.get(node, 0)) for node in plan.nodes),
         tuple(passes),
-        tuple(wires),
+        tuple(lasting),
         _days(kept, start_ms, end_ms),
     )
 

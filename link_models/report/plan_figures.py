@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -34,6 +35,9 @@ STATIONS_SHOWN = 6
 CURVE_MS = 10_000.0
 """Sampling of elevations: 60 points for a low pass."""
 
+CURVES_MAX = 200
+"""Most passes of a station whose elevations are drawn; more would be a solid block."""
+
 CURVES_MS = DAY_MS
 """Elevations and rates are drawn for this long: more days would be a solid block."""
 
@@ -47,6 +51,13 @@ Elevations = Callable[[str, str, Floats], Floats]
 
 Offered = Mapping[tuple[str, str], Sequence[tuple[int, int]]]
 """All passes by station and satellite, planned or not."""
+
+
+def natural(node: str) -> list[tuple[int, str]]:
+    """A key that sorts names with numbers as people do: sat2 before sat10."""
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", node)
+    ]
 
 
 def label(node: str) -> str:
@@ -68,13 +79,12 @@ class PlanCharts:
         self._plan = plan
         self._figures = figures
         self._stations = [one for one in stations if one in plan.nodes]
-        others = [node for node in plan.nodes if node not in set(stations)]
+        others = sorted(set(plan.nodes) - set(stations), key=natural)
         self._others = others
         self._offered = offered
         self._elevations = elevations
-        peers = self._stations or list(plan.nodes)
         # More colours than six cannot be told apart: then all contacts look alike.
-        self._colour_of_station = _colours(peers)
+        self._colour_of_station = _colours(self._stations)
         self._colour_of_other = _colours(others)
 
     def timelines(self) -> list[str]:
@@ -99,9 +109,9 @@ class PlanCharts:
                 if node in row:
                     colour = colours.get(peer, COLOURS[0])
                     bars.append(Bar(row[node], one.start_ms, one.end_ms, colour, 0.5))
-        wires = [
+        lasting = [
             Bar(row[node], one.start_ms, one.end_ms, GREY, 0.10)
-            for one in self._figures.wires
+            for one in self._figures.always
             for node in (one.one, one.other)
             if node in row
         ]
@@ -110,10 +120,10 @@ class PlanCharts:
             key = [(COLOURS[0], "", "contact")]
         if self._offered:
             key.append((OFFERED, "", "in view"))
-        if wires:
-            key.append((GREY, "", "wire"))
+        if lasting:
+            key.append((GREY, "", "always up"))
         note = f"the first {len(shown)} of {len(nodes)}" if len(nodes) > len(shown) else ""
-        chart = Chart(title, tuple(map(label, shown)), (*wires, *bars), key=tuple(key), note=note)
+        chart = Chart(title, tuple(map(label, shown)), (*lasting, *bars), key=tuple(key), note=note)
         with style():
             return svg(draw_gantt([chart], self._figures.start_ms, self._figures.end_ms))
 
@@ -126,7 +136,7 @@ class PlanCharts:
             return ""
         start_ms = self._figures.start_ms
         end_ms = min(self._figures.end_ms, start_ms + CURVES_MS)
-        panels = 2 if self._elevations is not None else 1
+        panels = 2 if self._elevations is not None and self._few_passes(shown, end_ms) else 1
         with style():
             figure = Figure(figsize=(WIDTH_IN, 1.75 * panels * len(shown) + 0.4))
             figure.set_layout_engine("constrained")
@@ -134,11 +144,20 @@ class PlanCharts:
             time = TimeAxis(start_ms)
             for place, station in enumerate(shown):
                 own = axes[place * panels : (place + 1) * panels]
-                if self._elevations is not None:
+                if panels == 2:
                     self._draw_elevations(own[0], station, time, start_ms, end_ms)
                 self._draw_rates(own[-1], station, time, end_ms)
+                own[0].set_title(label(station))
             time.show(axes[-1], 0.0, (end_ms - start_ms) / 1000)
             return svg(figure)
+
+    def _few_passes(self, stations: Sequence[str], end_ms: int) -> bool:
+        """Whether the elevations of no station would be a block."""
+        counts = dict.fromkeys(stations, 0)
+        for (station, _), spans in self._offered.items():
+            if station in counts:
+                counts[station] += sum(start < end_ms for start, _ in spans)
+        return max(counts.values(), default=0) <= CURVES_MAX
 
     def _draw_elevations(
         self, axes: Axes, station: str, time: TimeAxis, start_ms: int, end_ms: int
@@ -164,7 +183,6 @@ class PlanCharts:
         axes.set_ylim(0, 92)
         axes.set_yticks((0, 30, 60, 90))
         axes.set_ylabel("elevation (°)")
-        axes.set_title(label(station))
         if named:
             legend(axes)
 
@@ -202,8 +220,6 @@ class PlanCharts:
         axes.set_ylim(most / 3e4, most * 2)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value / scale:g}")
         axes.set_ylabel(unit)
-        if self._elevations is None:
-            axes.set_title(label(station))
         legend(axes)
 
     # ---- volumes -------------------------------------------------------------------------------

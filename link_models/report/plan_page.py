@@ -20,7 +20,7 @@ from link_models.planner.statistics import (
     plan_figures,
 )
 from link_models.report.page import page, percent, table
-from link_models.report.plan_figures import Elevations, Offered, PlanCharts, label
+from link_models.report.plan_figures import Elevations, Offered, PlanCharts, label, natural
 from stack.contacts.plan import Plan
 from stack.core.clock import dtn_to_iso
 
@@ -76,14 +76,14 @@ def figures_dict(report: PlanReport, figures: PlanFigures) -> dict[str, Any]:
         "end": dtn_to_iso(figures.end_ms),
         "contacts": len(report.plan.contacts),
         "passes": len(figures.passes),
-        "wires": [
+        "always": [
             {
                 "one": one.one,
                 "other": one.other,
                 "forward_bytes": finite(one.forward_bytes),
                 "backward_bytes": finite(one.backward_bytes),
             }
-            for one in figures.wires
+            for one in figures.always
         ],
         "nodes": [
             {
@@ -207,7 +207,7 @@ class _Page:
             "<h2>Volumes</h2>",
             volumes,
             self._days(),
-            self._wires(),
+            self._lasting(),
             self._confidence(),
             "<h2>Elevations and rates, the first day</h2>" if curves else "",
             curves,
@@ -224,11 +224,11 @@ class _Page:
             for one in figures.passes
             if (volume := finite(one.forward_bytes + one.backward_bytes)) is not None
         )
-        wires = f" and {len(figures.wires)} wires" if figures.wires else ""
+        lasting = f" and {len(figures.always)} lasting links" if figures.always else ""
         text = (
             f"{escape(dtn_to_iso(figures.start_ms))} to {escape(dtn_to_iso(figures.end_ms))} "
             f"({hours(length_s)} h): {len(figures.nodes)} nodes, {len(figures.passes):,} passes"
-            f"{wires} in {len(report.plan.contacts):,} contacts; the passes can carry "
+            f"{lasting} in {len(report.plan.contacts):,} contacts; the passes can carry "
             f"{octets / 1e9:,.1f} GB."
         )
         who = report.schedule
@@ -243,7 +243,7 @@ class _Page:
 
     def _ordered(self) -> list[NodeFigures]:
         """Stations first."""
-        return sorted(self._figures.nodes, key=lambda one: (not one.antennas, one.node))
+        return sorted(self._figures.nodes, key=lambda one: (not one.antennas, natural(one.node)))
 
     def _in_view(self, node: str) -> tuple[float, int]:
         """Seconds in view, and most at a time, before antennas were given."""
@@ -306,7 +306,7 @@ class _Page:
         note = '<p class="note">Gaps: without any contact, between the first and the last.</p>'
         return table(head, rows, numbers=(1, 2, 3, 4)) + note
 
-    def _wires(self) -> str:
+    def _lasting(self) -> str:
         rows = [
             (
                 label(one.one),
@@ -314,13 +314,13 @@ class _Page:
                 _volume(one.forward_bytes),
                 _volume(one.backward_bytes),
             )
-            for one in self._figures.wires
+            for one in self._figures.always
         ]
         if not rows:
             return ""
         head = ("one", "other", "one to other MB", "back MB")
         note = (
-            '<p class="note">Wires: links that last all the time, and those between stations. '
+            '<p class="note">Lasting links: those that are always up, and those between stations. '
             "They are in no other figure.</p>"
         )
         return table(head, rows, numbers=(2, 3)) + note

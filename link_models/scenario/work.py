@@ -124,7 +124,8 @@ class TrafficTask:
     """Least and largest payload; between them, each factor of two is as likely as the others."""
 
     source: str
-    """Who sends: `stations`, `satellites`, `all`, or one node id; drawn anew for each bundle."""
+    """Who sends: `stations`, `satellites`, `all`, the id of a constellation or of a node; drawn
+    anew for each bundle."""
 
     destination: str
     """Who receives, likewise, and never the sender itself."""

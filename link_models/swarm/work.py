@@ -79,13 +79,15 @@ class Expected:
         services have to say to each other), and its lifetime is long."""
         found = []
         tables: tuple[dict[str, Any], ...] = (self.messages, self.files, self.jobs)
+        counts: dict[tuple[tuple[str, str], ...], int] = {}
         for table in tables:
             for thing, one in table.items():
                 way = (one.source, one.destination)
                 ways = (way,) if thing in self.messages else (way, way[::-1])
+                if ways not in counts:
+                    counts[ways] = journeys(options, ways, options.faults_s)
                 lasts = not isinstance(one, MessageOptions) or one.lifetime_s >= LONG_S
-                enough = journeys(options, ways, options.faults_s) >= JOURNEYS_WANTED
-                if lasts and enough:
+                if lasts and counts[ways] >= JOURNEYS_WANTED:
                     found.append(thing)
         return found
 

@@ -13,9 +13,10 @@ from stack.core.clock import MILLISECOND, Clock
 from stack.core.errors import ConfigError
 from stack.node.link import Link
 
-LIGHT_STEP_MS = 30_000
+LIGHT_STEP_MS = 120_000
 """While a link is up, a new light time of the plan is taken over no more often than this.  Timers
-are all that it is for, and a low pass changes it by 25 microseconds a second."""
+are all that it is for, and a low pass changes it by 25 microseconds a second: by 3 ms, where the
+least margin of a timer is 150."""
 
 HORIZON_MS = 3_600_000
 """Look again after an hour at the latest, so that a stepped wall clock is noticed."""

@@ -327,14 +327,14 @@ def test_report_of_a_scenario(cli: Cli, scenario: Path, tmp_path: Path) -> None:
     assert ran.code == 0
     assert "longest gap" in ran.out
     page = read_page(folder / "report.html")
-    for words in ("Two stations, two satellites", "Antennas and gaps", "svalbard", "wires"):
+    for words in ("Two stations, two satellites", "Antennas and gaps", "svalbard", "lasting links"):
         assert words in page
     assert "<script" not in (folder / "report.html").read_text()
     figures = json.loads((folder / "report.json").read_text())
     assert figures["schedule"]["passes"] >= figures["schedule"]["services"] / 2
     station = next(one for one in figures["nodes"] if one["node"] == "dtn://troll/")
     assert (station["antennas"], station["conflict_s"]) == (1, 0)
-    assert [wire["one"] for wire in figures["wires"]] == ["dtn://svalbard/"]
+    assert [link["one"] for link in figures["always"]] == ["dtn://svalbard/"]
     with (folder / "contacts.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == figures["contacts"]

@@ -70,6 +70,11 @@ def test_the_best_cut(parts: list[tuple[int, float]], least_ms: int) -> None:
 
 
 def best_by_hand(parts: list[tuple[int, float]], least_ms: int) -> float:
+    # Neighbours of one rate are one: between them nothing changes.
+    parts = [
+        (sum(seconds for seconds, _ in group), rate)
+        for rate, group in itertools.groupby(parts, key=lambda part: part[1])
+    ]
     edges = [0, *itertools.accumulate(1000 * seconds for seconds, _ in parts)]
     end = edges[-1]
     points = sorted({p for e in edges for p in (e, e - least_ms, e + least_ms) if 0 <= p <= end})

@@ -63,13 +63,13 @@ def test_gaps() -> None:
     assert (none.count, none.longest_start_ms) == (0, 0)
 
 
-def test_wires_are_told_apart() -> None:
+def test_lasting_links_are_told_apart() -> None:
     figures = plan_figures(PLAN, 0, 90 * MINUTE, {G: 1, H: 1})
-    assert [(one.one, one.other) for one in figures.wires] == [(G, H)]
-    assert plan_figures(PLAN, 0, 90 * MINUTE).wires == figures.wires, "it lasts all the time"
+    assert [(one.one, one.other) for one in figures.always] == [(G, H)]
+    assert plan_figures(PLAN, 0, 90 * MINUTE).always == figures.always, "it lasts all the time"
     longer = plan_figures(PLAN, 0, 91 * MINUTE)
-    assert longer.wires == ()
-    assert plan_figures(PLAN, 0, 91 * MINUTE, {G: 1, H: 1}).wires != (), "both are stations"
+    assert longer.always == ()
+    assert plan_figures(PLAN, 0, 91 * MINUTE, {G: 1, H: 1}).always != (), "both are stations"
     first = figures.passes[0]
     assert (first.one, first.other, first.contacts) == (S, G, 2)
     assert (first.forward_bytes, first.backward_bytes) == (600_000, 360_000)
