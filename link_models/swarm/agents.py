@@ -62,6 +62,9 @@ class AgentsOptions:
     """Share of bundles, and of answers, that are lost on a hop while there are faults."""
 
     duplicate: float
+    crash: float
+    """Share of bundles after whose storing the node crashes, before it answers."""
+
     owlt_s: float
     fragment_bytes: int
     restarts: tuple[tuple[float, int], ...]
@@ -102,6 +105,7 @@ def draw_agents(seed: int) -> AgentsOptions:
         day_s=day_s,
         loss=rng.choice([0.0, rng.uniform(0, 0.5)]),
         duplicate=rng.choice([0.0, rng.uniform(0, 0.3)]),
+        crash=rng.choice([0.0, rng.uniform(0, 0.3)]),
         owlt_s=rng.choice([0.005, 1.0]),
         fragment_bytes=rng.choice([0, 0, FRAGMENT_BYTES]),
         restarts=tuple(
@@ -389,7 +393,10 @@ class AgentsRun:
             receiver = self.agents[peer.removeprefix("dtn://").rstrip("/")]
             self.trace(self.sim.now_ns, receiver.name, single(wire))
             taken = receiver.receive(wire, sender.node_id)
-            if not self._lost():
+            if self._faulty and self._rng.random() < self.options.crash:
+                self.faults["crash"] += 1
+                receiver.start()
+            elif not self._lost():
                 self.sim.after(owlt_ns, lambda: answer(taken))
 
         def attempt() -> None:

@@ -114,7 +114,9 @@ def down(way: Way = "both", socket: Socket = Path(DEFAULT_SOCKET), as_json: Json
 
 
 def blackout(
-    length: Annotated[float, typer.Argument(parser=duration, metavar="DURATION")],
+    length: Annotated[
+        float, typer.Argument(parser=duration, metavar="DURATION", help="For how long: 30s, 2min.")
+    ],
     way: Way = "both",
     socket: Socket = Path(DEFAULT_SOCKET),
     as_json: Json = False,

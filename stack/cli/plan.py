@@ -19,7 +19,7 @@ from stack.cli.common import (
     duration,
     size,
 )
-from stack.cli.output import emit, say, table
+from stack.cli.output import emit, note, say, table
 from stack.cli.plan_source import (
     Format,
     Kind,
@@ -70,6 +70,7 @@ def show(
         plan = load_source(path, reference, kind).plan
         contacts = [_as_dict(plan, contact) for contact in plan.contacts[:limit]]
         total = len(plan.contacts)
+        _tell_doubts(plan)
     if as_json:
         for one in contacts:
             emit(one)
@@ -88,6 +89,19 @@ def show(
     table(("from", "to", "start", "end", "rate", "light time"), rows)
     if total > len(contacts):
         say(f"... and {total - len(contacts)} more; see --limit")
+
+
+def _tell_doubts(plan: Plan) -> None:
+    """Say what in a plan may be a mistake."""
+    from stack.contacts.checks import overlaps, without_range
+
+    dark, double = without_range(plan), overlaps(plan)
+    if dark:
+        first = f"{dark[0].source} to {dark[0].destination}"
+        note(f"{len(dark)} contacts have no light time, as {first}: it counts as 0")
+    if double:
+        first = f"{double[0][1].source} to {double[0][1].destination}"
+        note(f"{len(double)} contacts overlap another of their direction, as {first}: both count")
 
 
 def _as_dict(plan: Plan, contact: Contact) -> dict[str, Any]:

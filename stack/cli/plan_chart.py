@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from stack.cli.plan_hops import hops_of
 from stack.cli.units import duration_text, size_text
 from stack.core.clock import dtn_to_iso
 
@@ -60,13 +61,12 @@ def _chart(plan: Plan, found: Delivery, words: str, from_ms: int, until_ms: int)
             if first < last:
                 bars.append(Bar(row, first, last, CONTACT, 0.8))
     waits, sends = [], []
-    for flow in found.flows:
-        for stage in flow.stages:
-            row = ways[stage.contact.source, stage.contact.destination]
-            if stage.wait_ms > 0:
-                waits.append(Bar(row, stage.ready_ms, stage.begin_ms, WAIT, 0.16))
-            colour = COLOURS[0]
-            sends.append(Bar(row, stage.begin_ms, stage.end_ms, colour, 0.62, edge=colour))
+    for hop in hops_of(found):
+        row = ways[hop.source, hop.destination]
+        if hop.wait_ms > 0:
+            waits.append(Bar(row, hop.begin_ms - hop.wait_ms, hop.begin_ms, WAIT, 0.16))
+        colour = COLOURS[0]
+        sends.append(Bar(row, hop.begin_ms, hop.end_ms, colour, 0.62, edge=colour))
     marks = [Mark(found.start_ms, "ready")] if found.start_ms >= from_ms else []
     if found.last_ms is not None:
         after = duration_text((found.last_ms - found.start_ms) / 1000)
@@ -95,26 +95,24 @@ def _chart(plan: Plan, found: Delivery, words: str, from_ms: int, until_ms: int)
 def _parts(found: list[Delivery]) -> list[str]:
     """The hops as tables of a page."""
     from link_models.report.gantt import heading
-    from link_models.report.page import table
+    from link_models.report.page import percent, table
 
-    heads = ("way", "from", "to", "begins", "ends", "waits", "sends", "light ms", "MB", "bundles")
+    heads = ("from", "to", "begins", "ends", "waits", "sends", "light ms", "MB", "full")
     parts = []
     for one in found:
         rows = [
             (
-                str(number),
-                _name(stage.contact.source),
-                _name(stage.contact.destination),
-                f"{dtn_to_iso(stage.begin_ms)[:19]}Z",
-                f"{dtn_to_iso(stage.end_ms)[:19]}Z",
-                duration_text(stage.wait_ms / 1000),
-                duration_text(stage.transmit_ms / 1000),
-                f"{stage.light_ns / 1e6:.3f}",
-                f"{stage.octets / 1e6:,.3f}",
-                str(flow.bundles),
+                _name(hop.source),
+                _name(hop.destination),
+                f"{dtn_to_iso(hop.begin_ms)[:19]}Z",
+                f"{dtn_to_iso(hop.end_ms)[:19]}Z",
+                duration_text(hop.wait_ms / 1000) if hop.wait_ms else "–",
+                duration_text((hop.end_ms - hop.begin_ms) / 1000),
+                f"{hop.light_ns / 1e6:.3f}",
+                f"{hop.octets / 1e6:,.3f}",
+                percent(hop.share),
             )
-            for number, flow in enumerate(one.flows, 1)
-            for stage in flow.stages
+            for hop in hops_of(one)
         ]
-        parts += [heading("Hops"), table(heads, rows, numbers=(0, 5, 6, 7, 8, 9))]
+        parts += [heading("Hops"), table(heads, rows, numbers=(4, 5, 6, 7, 8))]
     return parts

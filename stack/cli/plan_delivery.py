@@ -12,6 +12,7 @@ import typer
 
 from stack.cli.common import FAILED, Json, duration, ends_with, size
 from stack.cli.output import emit, note, say, table
+from stack.cli.plan_hops import hops_of
 from stack.cli.plan_source import Kind, Reference, Source, SourcePath, load_source, time_of
 from stack.cli.units import duration_text, parse_share, rate_text, size_text
 from stack.core.errors import ConfigError
@@ -398,27 +399,25 @@ def _show_hops(found: Delivery) -> None:
     from stack.core.clock import dtn_to_iso
 
     rows: list[tuple[object, ...]] = []
-    for number, flow in enumerate(found.flows, 1):
-        for stage in flow.stages:
-            contact = stage.contact
-            volume = contact.volume_bytes
-            rows.append(
-                (
-                    number,
-                    contact.source,
-                    contact.destination,
-                    f"{dtn_to_iso(stage.begin_ms)[:19]}Z",
-                    f"{dtn_to_iso(stage.end_ms)[11:19]}Z",
-                    duration_text(stage.wait_ms / 1000),
-                    duration_text(stage.transmit_ms / 1000),
-                    f"{stage.light_ns / 1e6:.2f} ms",
-                    rate_text(contact.rate_bps),
-                    size_text(stage.octets),
-                    f"{stage.octets / volume:.0%}" if math.isfinite(volume) else "",
-                )
+    for hop in hops_of(found):
+        least, most = hop.rates_bps
+        share = hop.share
+        rows.append(
+            (
+                hop.source,
+                hop.destination,
+                f"{dtn_to_iso(hop.begin_ms)[:19]}Z",
+                f"{dtn_to_iso(hop.end_ms)[11:19]}Z",
+                duration_text(hop.wait_ms / 1000) if hop.wait_ms else "-",
+                duration_text((hop.end_ms - hop.begin_ms) / 1000),
+                f"{hop.light_ns / 1e6:.2f} ms",
+                rate_text(most) if least == most else f"{rate_text(least)} to {rate_text(most)}",
+                size_text(hop.octets),
+                "" if share is None else f"{share:.0%}",
             )
+        )
     heads = (
-        "way", "from", "to", "begins", "ends", "waits", "sends", "light", "rate", "carries", "full",
+        "from", "to", "begins", "ends", "waits", "sends", "light", "rate", "carries", "full",
     )  # fmt: skip
     if rows:
         table(heads, rows[:SHOWN])

@@ -20,7 +20,7 @@ WINDOW_TRAINS = 32
 async def measure(fast: bool, datagrams: int, per_train: int) -> float:
     """Datagrams a second with a window of trains under way."""
     near = await open_udp(("127.0.0.1", 0), fast=fast)
-    far = await open_udp(("127.0.0.1", 0), near.local_address[:2], fast=fast)  # type: ignore[attr-defined]
+    far = await open_udp(("127.0.0.1", 0), near.local_address[:2], fast=fast)
     train = Train(bytes(per_train * DATAGRAM_BYTES), DATAGRAM_BYTES)
     received = sent = 0
     done = asyncio.Event()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stack.contacts.checks import overlaps
 from stack.contacts.ion import read_ion, write_ion
 from stack.contacts.plan import Contact, Plan, Range
 from stack.core.clock import dtn_from_iso
@@ -167,7 +168,7 @@ def test_any_commands_are_read_or_refused(text: str) -> None:
 
 def _writable(plan: Plan) -> Plan:
     """The plan without what ION cannot have: overlaps within a direction."""
-    for _, contact in plan.overlaps():
+    for _, contact in overlaps(plan):
         plan = plan.remove(contact)
     return plan
 

@@ -18,6 +18,7 @@ from link_models.orbit.passes import list_passes
 from link_models.planner import PassLink, plan_passes
 from link_models.planner import passes as passes_module
 from link_models.planner.passes import RATE_STEP_MS
+from stack.contacts.checks import overlaps, without_range
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import dtn_from_iso
 from stack.core.errors import ConfigError
@@ -82,8 +83,8 @@ def test_contacts_have_the_rate_of_the_elevation() -> None:
             check_contacts(up, satellite, station, LINK.uplink)
             check_contacts(down, satellite, station, LINK.downlink)
     assert set(plan.nodes) == {*SATELLITES, *STATIONS}
-    assert plan.overlaps() == []
-    assert plan.without_range() == []
+    assert overlaps(plan) == []
+    assert without_range(plan) == []
 
 
 @given(

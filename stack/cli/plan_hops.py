@@ -1,0 +1,67 @@
+"""The hops of a delivery as people read them: one line for each pass that carries something."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stack.contacts.plan import Contact
+    from stack.routing.delivery import Delivery
+
+
+@dataclass(slots=True)
+class Hop:
+    """What one pass, or one lasting link, carries of an object in one direction."""
+
+    source: str
+    destination: str
+    begin_ms: int
+    end_ms: int
+    wait_ms: int
+    """How long the first bundle waited for it."""
+
+    light_ns: int
+    """Of the first octets."""
+
+    octets: int
+    contacts: list[Contact]
+    """Steps of the rate, in the order of their use."""
+
+    @property
+    def rates_bps(self) -> tuple[float, float]:
+        """Least and greatest."""
+        rates = [contact.rate_bps for contact in self.contacts]
+        return min(rates), max(rates)
+
+    @property
+    def share(self) -> float | None:
+        """The part of its contacts' volume that is used; None when they have no limit."""
+        volume = sum(contact.volume_bytes for contact in self.contacts)
+        return self.octets / volume if math.isfinite(volume) else None
+
+
+def hops_of(found: Delivery) -> list[Hop]:
+    """The hops of all ways, by their beginning.
+
+    Contacts of one direction that touch are one pass: only their rates differ.
+    """
+    hops: list[Hop] = []
+    latest: dict[tuple[str, str], tuple[Hop, int]] = {}
+    stages = [stage for flow in found.flows for stage in flow.stages]
+    stages.sort(key=lambda stage: (stage.contact.start_ms, stage.begin_ms))
+    for stage in stages:
+        contact = stage.contact
+        way = (contact.source, contact.destination)
+        hop, until_ms = latest.get(way, (None, -1))
+        if hop is None or contact.start_ms > until_ms:
+            hop = Hop(*way, stage.begin_ms, stage.end_ms, stage.wait_ms, stage.light_ns, 0, [])
+            hops.append(hop)
+        hop.end_ms = max(hop.end_ms, stage.end_ms)
+        hop.octets += stage.octets
+        if contact not in hop.contacts:
+            hop.contacts.append(contact)
+        latest[way] = (hop, max(until_ms, contact.end_ms))
+    hops.sort(key=lambda hop: (hop.begin_ms, hop.end_ms))
+    return hops
