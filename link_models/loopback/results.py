@@ -17,6 +17,10 @@ Direction = Literal["up", "down", "across"]
 """Of a link: from a station, to a station, or between satellites."""
 
 
+CSV_CELLS_MAX = 2_000_000
+"""Most numbers of the table of a run: some 20 MB, which spreadsheets still open."""
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectRow:
     """Something that was to arrive: an input, a result, a file or a message."""
@@ -331,14 +335,17 @@ class Result:
         return json.dumps(rows, indent=1, sort_keys=True) + "\n"
 
     def to_csv(self) -> str:
-        """The series as a table."""
+        """The series as a table; in large runs every so many samples, and the last."""
         series = self.series
-        columns = {"time_s": series.time_s}
+        count = 1 + len(series.on_air) + len(series.data) + len(series.queue)
+        step = -(-count * len(series.time_s) // CSV_CELLS_MAX)
+        rows = np.unique(np.r_[0 : len(series.time_s) : step, len(series.time_s) - 1])
+        columns = {"time_s": series.time_s[rows]}
         for kind, found in (("on_air", series.on_air), ("bundles", series.data)):
             for (source, destination), values in found.items():
-                columns[f"{kind}_bytes {source} {destination}"] = values
+                columns[f"{kind}_bytes {source} {destination}"] = values[rows]
         for node, values in series.queue.items():
-            columns[f"queue_bytes {node}"] = values
+            columns[f"queue_bytes {node}"] = values[rows]
         lines = [",".join(columns)]
         lines += [
             ",".join(

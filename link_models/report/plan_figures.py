@@ -294,7 +294,14 @@ def _draw_volumes(
             bottom += heights
         for place, height in zip(places + offset, bottom, strict=True):
             if len(nodes) <= 24 and height > 0:
-                axes.text(place, height, f"{height:.3g}", ha="center", va="bottom", fontsize=7)
+                axes.text(
+                    place,
+                    height,
+                    f"{height:,.0f}" if height >= 100 else f"{height:.3g}",
+                    ha="center",
+                    va="bottom",
+                    fontsize=7,
+                )
     axes.set_xticks(places, [label(node) for node in nodes], rotation=90 if len(nodes) > 12 else 0)
     axes.grid(visible=False, axis="x")
     axes.set_ylabel(unit)

@@ -234,7 +234,7 @@ class _Page:
         who = report.schedule
         if who is None or not who.passes:
             return f"<p>{text}</p>"
-        more = who.value / who.first_come - 1 if who.first_come else 0.0
+        more = round(who.value / who.first_come - 1, 4) + 0.0 if who.first_come else 0.0
         return (
             f"<p>{text}</p><p>Antennas serve {len(who.services):,} times in {who.passes:,} passes "
             f"and carry {percent(who.value / who.offered)} of what is in view: {more:+.1%} against "

@@ -26,9 +26,9 @@ class PlanningConfig:
     whole_passes: bool = False
     """Whether a pass is served from end to end or not at all."""
 
-    guard_s: float = 0.0
+    guard_s: float = 30.0
     """An antenna needs this long from the end of one pass to the beginning of the next, to slew
-    and to lock."""
+    and to lock.  Default: see `link_models.planner.ScheduleConfig.guard_ms`."""
 
     edge_s: float = 0.0
     """Left out at either end of each pass."""

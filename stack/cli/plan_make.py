@@ -274,7 +274,7 @@ def schedule_text(found: Schedule) -> str:
     if found.offered > 0:
         text += f": {found.value / found.offered:.1%} of what is in view"
     if found.first_come > 0:
-        more = found.value / found.first_come - 1
+        more = round(found.value / found.first_come - 1, 4) + 0.0  # no minus before a zero
         text += f", {more:+.1%} against first come first served"
     return f"{text}; at most {found.gap:.2%} below the best possible"
 

@@ -110,9 +110,9 @@ def test_numbers_in_a_longer_form_are_left_to_the_general_decoder() -> None:
 
 def test_the_store_of_heads_is_bounded() -> None:
     heads = RunHeads()
-    for offset in range(3000):
+    for offset in range(10_000):
         heads.tails(offset, 1000)
-    assert len(heads._kept) <= 1024
+    assert len(heads._kept) <= 4096
 
 
 def test_a_train_ends_with_its_first_shorter_segment() -> None:

@@ -172,3 +172,13 @@ def test_what_cannot_be_is_refused(key: str, change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
         busy(UP | change, DOWN)
     assert key in caught.value.key
+
+
+def test_the_table_of_a_large_run_is_thinned(both: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = both.to_csv().splitlines()
+    assert len(whole) == 1 + len(both.series.time_s)
+    monkeypatch.setattr("link_models.loopback.results.CSV_CELLS_MAX", 500)
+    thin = both.to_csv().splitlines()
+    assert (thin[0], thin[1], thin[-1]) == (whole[0], whole[1], whole[-1])
+    assert set(thin) < set(whole)
+    assert (len(thin) - 2) * len(thin[0].split(",")) <= 500
