@@ -21,8 +21,11 @@ from stack.core.clock import SECOND, unix_from_dtn
 
 Floats = NDArray[np.float64]
 
-# Okabe and Ito's palette, which readers with any colour vision can tell apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Okabe and Ito's palette, which readers with any colour vision can tell apart, and four of Tol's.
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    *("#332288", "#882255", "#117733", "#999933"),
+)
 GREY, RED, DARK = "#B8BEC6", "#C0392B", "#555555"
 
 WIDTH_IN = 11.0
@@ -103,9 +106,13 @@ def steps(windows: Sequence[Window]) -> tuple[Floats, Floats]:
 
 
 def rate_of(times_s: Floats, octets: Floats) -> tuple[Floats, Floats]:
-    """Bits per second between samples, at the middles of the times."""
+    """Bits per second between samples, at the middles of the times.  Samples that follow each
+    other quickly count as one: what comes in bursts has no rate in a hundredth of a second."""
     if len(times_s) < 2:
         return np.zeros(0), np.zeros(0)
+    step_s = 0.5 * float(np.median(np.diff(times_s)))
+    kept = np.unique(np.floor(times_s / step_s), return_index=True)[1] if step_s else slice(None)
+    times_s, octets = times_s[kept], octets[kept]
     middle: Floats = (times_s[1:] + times_s[:-1]) / 2
     return middle, (octets[1:] - octets[:-1]) * 8 / (times_s[1:] - times_s[:-1])
 

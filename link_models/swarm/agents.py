@@ -38,6 +38,9 @@ EVENTS_MAX: Final = 60_000
 
 BATCH: Final = 16
 RETRY_NS: Final = 30 * SECOND
+DOWN_NS: Final = 120 * SECOND
+"""How long a node is away at most after a crash."""
+
 LIFETIME_MS: Final = 86_400_000
 FRAGMENT_BYTES: Final = 512
 SIZES: Final = (20, 300, 3000)
@@ -82,11 +85,14 @@ def draw_agents(seed: int) -> AgentsOptions:
     nodes = rng.randint(2, 6)
     pairs = list(itertools.combinations(range(nodes), 2))
     linked = [(number, rng.randrange(number)) for number in range(1, nodes)]  # all are connected
-    linked += [pair for pair in pairs if rng.random() < 0.3]
+    linked += [pair for pair in pairs if rng.random() < 0.5]
     faults_s, day_s = rng.uniform(200, 1500), 7200.0
     contacts = []
     for a, b in sorted({tuple(sorted(pair)) for pair in linked}):
         at_s = rng.uniform(0, 300)
+        if rng.random() < 0.3:  # a line on the ground
+            contacts.append((a, b, 0.0, day_s))
+            continue
         while at_s < day_s:
             end_s = at_s + rng.uniform(20, 300)
             contacts.append((a, b, round(at_s, 3), round(end_s, 3)))
@@ -136,6 +142,7 @@ class _Agent:
         self.held = Held()
         self.up: set[str] = set()
         self.deaf = 0
+        self.down = False
         self.life = 0
         self._run = run
         self.agent: BundleAgent
@@ -145,6 +152,7 @@ class _Agent:
         """Begin, or begin again from what the store holds."""
         run = self._run
         self.life += 1
+        self.down = False
         forwarder = Forwarder(self.node_id, run.plan)
         reserved = int.from_bytes(self.store.read("agent", "sequence") or b"", "big")
         self.agent = BundleAgent(
@@ -246,8 +254,20 @@ class _Agent:
             self.up.add(peer)
         else:
             self.up.discard(peer)
-            self.agent.contact_ended(peer, self._run.now_ms)
-        self.settle()
+            if not self.down:
+                self.agent.contact_ended(peer, self._run.now_ms)
+        if not self.down:
+            self.settle()
+
+    def crash(self) -> None:
+        """End, and begin again a little later."""
+        self.life += 1
+        self.down = True
+        self._run.sim.after(self._run.down_ns(), self._up_again)
+
+    def _up_again(self) -> None:
+        if self.down:
+            self.start()
 
 
 class AgentsRun:
@@ -348,6 +368,9 @@ class AgentsRun:
     def _send(self, number: int, source: int) -> None:
         _, destination, _, octets, priority = self.options.messages[number]
         one = self.agents[name_of(source)]
+        if one.down:
+            self.sim.after(DOWN_NS, partial(self._send, number, source))
+            return
         outgoing = Outgoing(
             Eid.parse(f"dtn://{name_of(destination)}/{SERVICE}"),
             content(number, octets),
@@ -371,8 +394,9 @@ class AgentsRun:
     def _retry(self) -> None:
         """What `stack.node.upkeep` does."""
         for one in self.agents.values():
-            one.agent.retry(self.now_ms)
-            one.settle()
+            if not one.down:
+                one.agent.retry(self.now_ms)
+                one.settle()
         self.sim.after(RETRY_NS, self._retry)
 
     # ---- hops ----------------------------------------------------------------------------
@@ -392,10 +416,12 @@ class AgentsRun:
         def arrive() -> None:
             receiver = self.agents[peer.removeprefix("dtn://").rstrip("/")]
             self.trace(self.sim.now_ns, receiver.name, single(wire))
+            if receiver.down:
+                return
             taken = receiver.receive(wire, sender.node_id)
             if self._faulty and self._rng.random() < self.options.crash:
                 self.faults["crash"] += 1
-                receiver.start()
+                receiver.crash()
             elif not self._lost():
                 self.sim.after(owlt_ns, lambda: answer(taken))
 
@@ -412,6 +438,10 @@ class AgentsRun:
             self.sim.after(4 * owlt_ns + SECOND, attempt)
 
         attempt()
+
+    def down_ns(self) -> int:
+        """How long a crash keeps a node away."""
+        return self._rng.randrange(SECOND, DOWN_NS)
 
     def _lost(self) -> bool:
         lost = self._faulty and self._rng.random() < self.options.loss

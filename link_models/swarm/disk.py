@@ -120,7 +120,7 @@ class Disk:
         else:
             inner = SqliteStore(self.directory / STORE_NAME, self._section, trace)
         self.held.reopened(list(inner.scan()))
-        self.ledger.durable[self.node].update(key for key, _ in self.held.bundles.values())
+        self.ledger.durable[self.node].update(key for key, *_ in self.held.bundles.values())
         self._store = DiskStore(self, process, inner)
         return self._store
 

@@ -129,7 +129,7 @@ def _holders(world: World, unit: bytes) -> list[str]:
     return [
         name
         for name, disk in world.disks.items()
-        if any(unit_of(key) == unit for key, _ in disk.held.bundles.values())
+        if any(unit_of(key) == unit for key, *_ in disk.held.bundles.values())
     ]
 
 

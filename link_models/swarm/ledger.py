@@ -7,6 +7,7 @@ dropped and why.  It never asks the nodes for what they believe themselves.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from stack.ports.store import Committed, Move, Op, Place, Put, Release, Stored, Write
@@ -42,21 +43,34 @@ def unit_of(key: Key) -> bytes:
     return key[:16] + key[-16:]
 
 
+def _never(node: str) -> int:
+    """The clock of a node that has none."""
+    return 0
+
+
 class Held:
     """What one node's disk holds, by ref."""
 
     def __init__(self) -> None:
-        self.bundles: dict[int, tuple[Key, Place]] = {}
+        self.bundles: dict[int, tuple[Key, Place, int]] = {}
+        """Key, place and end of the lifetime (DTN ms by the node's own clock)."""
 
     def reopened(self, stored: list[Stored]) -> None:
         """After a restart."""
-        self.bundles = {one.ref: (one.key, one.place) for one in stored}
+        self.bundles = {one.ref: (one.key, one.place, one.expires_ms) for one in stored}
 
 
 class Ledger:
     """The book of one run."""
 
-    def __init__(self, neighbours: dict[str, tuple[str, ...]], *, protect: bool) -> None:
+    def __init__(
+        self,
+        neighbours: dict[str, tuple[str, ...]],
+        *,
+        protect: bool,
+        latest_ms: Callable[[str], int] = _never,
+    ) -> None:
+        """`latest_ms` is the latest DTN time that a node's clock has ever shown."""
         self.problems: list[Problem] = []
         self.checks: Counter[str] = Counter()
         """How often each invariant was looked at."""
@@ -80,6 +94,7 @@ class Ledger:
         self.now_s = 0.0
         self._neighbours = neighbours
         self._protect = protect
+        self._latest_ms = latest_ms
 
     def problem(self, invariant: str, text: str, at_s: float) -> None:
         """Note that an invariant does not hold."""
@@ -104,7 +119,7 @@ class Ledger:
                     message = ""
                 if ref > 0:
                     self.stored += 1
-                    bundles[ref] = (op.key, op.place)
+                    bundles[ref] = (op.key, op.place, op.expires_ms)
                     durable.add(op.key)
                     if self._protect:
                         self.look(bytes(op.wire), f"the store of {node}", at_s)
@@ -114,10 +129,11 @@ class Ledger:
                     if replaced is None:
                         replaced = {unit_of(put.key) for put in ops if type(put) is Put}
                     if unit_of(entry[0]) not in replaced:
-                        self._handed_on(node, entry[0], at_s)
+                        self._handed_on(node, entry[0], entry[2], at_s)
             elif type(op) is Move:
                 if op.ref in bundles:
-                    bundles[op.ref] = (bundles[op.ref][0], op.place)
+                    key, _, expires_ms = bundles[op.ref]
+                    bundles[op.ref] = (key, op.place, expires_ms)
             elif type(op) is Write and op.space == SPACE and op.key.startswith(SENT + "message/"):
                 message = op.key.removeprefix(SENT)
         for ref in outcome.evicted:
@@ -129,10 +145,14 @@ class Ledger:
         if entry is not None:
             self.gone.setdefault(unit_of(entry[0]), []).append(f"{why} at {node}")
 
-    def _handed_on(self, node: str, key: Key, at_s: float) -> None:
-        """A node forgets a bundle in transit: a neighbour must have it on its disk, or have had."""
+    def _handed_on(self, node: str, key: Key, expires_ms: int, at_s: float) -> None:
+        """A node forgets a bundle in transit: a neighbour must have it on its disk, or have had,
+        unless it had expired when it came, by that neighbour's clock."""
         self.checks["custody"] += 1
-        if not any(key in self.durable[one] for one in self._neighbours[node]):
+        if not any(
+            key in self.durable[one] or self._latest_ms(one) >= expires_ms
+            for one in self._neighbours[node]
+        ):
             what = self.units.get(unit_of(key), "a bundle")
             self.problem(
                 "custody", f"{node} forgot {what}, which no neighbour has ever stored", at_s

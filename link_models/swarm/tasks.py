@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from link_models.swarm.agents import draw_agents, run_agents
 from link_models.swarm.day import Outcome, run
-from link_models.swarm.engines import run_pair
+from link_models.swarm.engines import draw_pair, run_pair
 from link_models.swarm.ledger import Problem
 from link_models.swarm.options import NODES_MIN, Options, draw
 from stack.core.errors import ConfigError
@@ -36,9 +37,14 @@ def parse(text: str, seed: int) -> Options:
     return dataclasses.replace(msgspec.json.decode(text, type=Options), seed=seed)
 
 
-def pair(seed: int) -> Outcome:
-    """Two LTP engines."""
-    return run_pair(seed)
+def engines(seed: int) -> Outcome:
+    """Engines alone: two LTP engines, or, for an odd seed, some bundle agents."""
+    return run_agents(seed) if seed % 2 else run_pair(seed)
+
+
+def line_of_engines(seed: int) -> str:
+    """What `engines` runs, in one line."""
+    return draw_agents(seed).line() if seed % 2 else draw_pair(seed).line()
 
 
 def failed(seed: int, why: str) -> Outcome:

@@ -164,6 +164,7 @@ class World:
         self.ledger = Ledger(
             {name: tuple(sorted(near)) for name, near in neighbours.items()},
             protect=options.protect,
+            latest_ms=lambda name: self.clocks[name].latest_ms,
         )
         plan = make_plan(options)
         self.true_plans = {name: own_plan(name, plan, options) for name in options.nodes}

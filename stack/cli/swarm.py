@@ -85,9 +85,7 @@ Shrink = Annotated[
 ]
 Engines = Annotated[
     bool,
-    typer.Option(
-        "--engines", rich_help_panel=PANEL, help="Pairs of LTP engines alone, not whole nodes."
-    ),
+    typer.Option("--engines", rich_help_panel=PANEL, help="LTP engines and bundle agents alone."),
 ]
 
 
@@ -151,7 +149,7 @@ def _task(wanted: SwarmArguments) -> Callable[[int], Outcome]:
     from link_models.swarm import draw, load_options, tasks
 
     if wanted.engines:
-        return tasks.pair
+        return tasks.engines
     if wanted.options is not None:
         return functools.partial(tasks.options, text=load_options(wanted.options).dumps())
     nodes = wanted.nodes or None
@@ -200,10 +198,9 @@ NODES_DEFAULT: Final = 3
 def _line(wanted: SwarmArguments, seed: int) -> str:
     """What a seed consists of."""
     from link_models.swarm import load_options, tasks
-    from link_models.swarm.engines import draw_pair
 
     if wanted.engines:
-        return draw_pair(seed).line()
+        return tasks.line_of_engines(seed)
     if wanted.options is not None:
         return tasks.parse(load_options(wanted.options).dumps(), seed).line()
     return tasks.draw_day(seed, wanted.nodes or None, wanted.kinds).line()

@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from link_models.swarm import Fault, Options, draw, faults, load_options, run
+from link_models.swarm.agents import run_agents
 from link_models.swarm.engines import draw_pair, run_pair
-from link_models.swarm.tasks import nodes, pair
+from link_models.swarm.tasks import engines, line_of_engines, nodes
 from tests.sim.bugs import FOUND
 from tests.sim.days import small
 
@@ -116,8 +117,8 @@ def test_what_was_found_stays_mended(name: str, monkeypatch: pytest.MonkeyPatch)
 
 TRACES = """
 from link_models.swarm import draw, run
-from link_models.swarm.engines import run_pair
-print([run(draw(seed, nodes=None)).trace for seed in (3, 7)], [run_pair(7).trace])
+from link_models.swarm.tasks import engines
+print([run(draw(seed, nodes=None)).trace for seed in (3, 7)], engines(6).trace, engines(7).trace)
 """
 
 
@@ -134,14 +135,16 @@ def test_one_seed_gives_one_trace_whatever_the_hash_seed() -> None:
         )
         return done.stdout
 
-    mine = [run(draw(seed, nodes=None)).trace for seed in (3, 7)], [run_pair(7).trace]
-    assert traces("1") == traces("2") == f"{mine[0]} {mine[1]}\n"
+    mine = [run(draw(seed, nodes=None)).trace for seed in (3, 7)]
+    words = f"{mine} {engines(6).trace} {engines(7).trace}\n"
+    assert traces("1") == traces("2") == words
 
 
 def test_two_runs_are_equal_and_two_seeds_are_not() -> None:
     assert nodes(11) == nodes(11)
     assert nodes(11).trace != nodes(12).trace
-    assert pair(11) == run_pair(11)
+    assert engines(10) == run_pair(10)
+    assert engines(11) == run_agents(11)
     assert draw_pair(11) != draw_pair(12)
 
 
@@ -149,7 +152,7 @@ def test_two_runs_are_equal_and_two_seeds_are_not() -> None:
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_pairs_of_engines(part: int) -> None:
+def test_engines_alone(part: int) -> None:
     for seed in range(part, 400, 4):
-        outcome = pair(seed)
-        assert outcome.ok, f"{draw_pair(seed).line()}\n{outcome.problems}"
+        outcome = engines(seed)
+        assert outcome.ok, f"{line_of_engines(seed)}\n{outcome.problems}"

@@ -11,6 +11,7 @@ import pytest
 
 from link_models.channel import Channel
 from link_models.swarm import Fault, Options, Outcome, draw, faults, run
+from link_models.swarm.agents import run_agents
 from link_models.swarm.engines import PairRun, draw_pair
 from link_models.swarm.invariants import INVARIANTS
 from stack.adapters.runner import Runner
@@ -22,6 +23,7 @@ from stack.node.effects import Effects
 from stack.node.link import Link
 from stack.ports.application import Delivery
 from stack.ports.store import Op, Place, Put
+from stack.routing.forwarder import Forwarder
 from stack.security.bpsec import BpSec
 from stack.storage.memory import MemoryStore
 from stack.wire.bundle import Bundle
@@ -263,13 +265,52 @@ def test_a_planted_bug_of_an_engine_is_caught(engine: type[LtpEngine], invariant
     pytest.fail("40 seeds have not shown it")
 
 
-def test_a_bug_is_found_in_drawn_days_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that does not recognise duplicates, which only faults bring about."""
+def forgets_echoes(patch: pytest.MonkeyPatch) -> None:
+    def echoed(self: BundleAgent, ref: int, neighbour: str) -> None:
+        """Nothing."""
 
+    patch.setattr(BundleAgent, "echoed", echoed)
+
+
+def knows_no_duplicates(patch: pytest.MonkeyPatch) -> None:
     def duplicate(self: MemoryStore, *args: Any) -> bool:
         return False
 
-    monkeypatch.setattr(MemoryStore, "_duplicate", duplicate)
+    patch.setattr(MemoryStore, "_duplicate", duplicate)
+
+
+def forgets_what_failed(patch: pytest.MonkeyPatch) -> None:
+    def returned(self: Forwarder, refs: Any, neighbour: str = "") -> None:
+        """Nothing."""
+
+    patch.setattr(Forwarder, "returned", returned)
+
+
+@pytest.mark.parametrize(
+    ("plant", "invariant", "first"),
+    [
+        (forgets_echoes, "lost", 474),
+        (knows_no_duplicates, "twice", 0),
+        (forgets_what_failed, "lost", 0),
+        (alters_what_it_delivers, "altered", 0),
+    ],
+)
+def test_a_planted_bug_of_agents_is_caught(
+    plant: Callable[[pytest.MonkeyPatch], None],
+    invariant: str,
+    first: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant(monkeypatch)
+    for seed in range(first, first + 60):
+        if invariant in broken(run_agents(seed)):
+            return
+    pytest.fail("60 seeds have not shown it")
+
+
+def test_a_bug_is_found_in_drawn_days_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that does not recognise duplicates, which only faults bring about."""
+    knows_no_duplicates(monkeypatch)
     kinds = (faults.RESTART, faults.COMMIT, faults.ZOMBIE, faults.MUTE)
     found = set()
     for seed in (20, *range(40)):

@@ -11,7 +11,7 @@ import pytest
 
 from link_models.swarm.summary import percentiles, summarise, summarise_scenario
 from link_models.swarm.sweep import sweep, sweep_cluster
-from link_models.swarm.tasks import ScenarioOutcome, failed, nodes, pair, scenario_failed
+from link_models.swarm.tasks import ScenarioOutcome, engines, failed, nodes, scenario_failed
 from stack.core.errors import ConfigError
 from tests.sim import workers
 
@@ -52,7 +52,7 @@ def test_a_seed_that_gives_nothing_is_named(
 
 
 def test_processes_change_nothing() -> None:
-    assert sweep(pair, range(6), failed, jobs=2) == [pair(seed) for seed in range(6)]
+    assert sweep(engines, range(6), failed, jobs=2) == [engines(seed) for seed in range(6)]
     assert sweep(nodes, range(2), failed, jobs=2) == [nodes(seed) for seed in range(2)]
 
 
@@ -63,14 +63,16 @@ def test_a_cluster_changes_nothing() -> None:
     program = """
 import distributed
 from link_models.swarm.sweep import sweep, sweep_cluster
-from link_models.swarm.tasks import failed, pair
+from link_models.swarm.tasks import engines, failed
 from tests.sim import workers
 with distributed.LocalCluster(
     n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
 ) as cluster:
     address = cluster.scheduler_address
-    seeds = range(200)
-    assert sweep_cluster(pair, seeds, failed, address=address) == sweep(pair, seeds, failed, jobs=1)
+    seeds = range(100)
+    assert sweep_cluster(engines, seeds, failed, address=address) == sweep(
+        engines, seeds, failed, jobs=1
+    )
     found = sweep_cluster(workers.raises_at_five, range(10), workers.failed, address=address)
     assert "ValueError: five" in found[5][1], found
     print("equal")
@@ -88,7 +90,7 @@ def test_no_cluster_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_summary_adds_up() -> None:
-    outcomes = [pair(seed) for seed in range(5)] + [failed(5, "its worker died")]
+    outcomes = [engines(seed) for seed in range(5)] + [failed(5, "its worker died")]
     found = summarise(outcomes)
     assert found.runs == 6
     assert [one.seed for one in found.failed] == [5]
