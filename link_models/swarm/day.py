@@ -143,7 +143,7 @@ class _Run:
         world, options = self._world, self._options
         while world.loop.time() < options.day_s:
             if self._converged_s is None and self._complete():
-                self._converged_s = round(world.loop.time() - options.faults_s, 3)
+                self._converged_s = max(0.0, round(world.loop.time() - options.faults_s, 3))
             world.changed.clear()
             left_s = options.day_s - world.loop.time()
             timer = world.loop.call_later(left_s, world.changed.set)

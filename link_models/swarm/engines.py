@@ -228,7 +228,8 @@ class PairRun:
             owlt_ns=self.options.owlt_ns,
         )
 
-    def _problem(self, invariant: str, text: str) -> None:
+    def problem(self, invariant: str, text: str) -> None:
+        """An invariant does not hold."""
         if len(self.problems) < PROBLEMS_MAX:
             self.problems.append(Problem(invariant, round(self.sim.now_ns / SECOND, 6), text))
 
@@ -251,9 +252,9 @@ class PairRun:
         if self._run_until(round(options.faults_s * SECOND)):
             self._heal()
             if self._run_until(sim.now_ns + CONVERGE_NS):
-                self._check_arrived()
+                _check_arrived(self)
                 if self._run_until(sim.now_ns + ENDS_NS):
-                    self._check_ended()
+                    _check_ended(self)
         return Outcome(
             seed=options.seed,
             problems=tuple(self.problems),
@@ -273,7 +274,7 @@ class PairRun:
         """Whether that time was reached."""
         if self.sim.run(time_ns, EVENTS_MAX) < EVENTS_MAX:
             return True
-        self._problem("stuck", f"{EVENTS_MAX} events have run, and it goes on")
+        self.problem("stuck", f"{EVENTS_MAX} events have run, and it goes on")
         return False
 
     def _heal(self) -> None:
@@ -369,9 +370,9 @@ class PairRun:
             if ref in side.green:
                 side.sent.add(ref)
             elif peer.stored.get(ref) != side.outgoing[ref]:
-                self._problem("custody", f"unit {ref} is acknowledged, and {peer.name} has it not")
+                self.problem("custody", f"unit {ref} is acknowledged, and {peer.name} has it not")
             elif ref in side.sent:
-                self._problem("twice", f"unit {ref} is acknowledged twice")
+                self.problem("twice", f"unit {ref} is acknowledged twice")
             else:
                 side.sent.add(ref)
 
@@ -390,7 +391,7 @@ class PairRun:
         self.blocks += 1
         self.checks["twice"] += 1
         if event.session in side.blocks:
-            self._problem("twice", f"the block of session {event.session} is given twice")
+            self.problem("twice", f"the block of session {event.session} is given twice")
         side.blocks.add(event.session)
         if self._faulty and self._rng.random() < self.options.refuse:
             self.faults["refuse"] += 1
@@ -406,7 +407,7 @@ class PairRun:
         ref = int.from_bytes(unit[:8], "big")
         if self.sides[1 - side.number].outgoing.get(ref) == unit:
             return True
-        self._problem("altered", f"{side.name} got {unit[:40]!r}, which nobody sent")
+        self.problem("altered", f"{side.name} got {unit[:40]!r}, which nobody sent")
         return False
 
     def _green(self, side: Side, event: GreenReceived) -> None:
@@ -452,31 +453,29 @@ class PairRun:
         side.engine.receive(train, self.sim.now_ns)
         self._wake(side)
 
-    # ---- the end -------------------------------------------------------------------------
 
-    def _check_arrived(self) -> None:
-        for side in self.sides:
-            peer = self.sides[1 - side.number]
-            for ref in side.outgoing.keys() - side.green:
-                self.checks["lost"] += 1
-                if ref not in peer.stored:
-                    self._problem("lost", f"unit {ref} never arrived at {peer.name}")
-                elif ref not in side.sent:
-                    self._problem("lost", f"unit {ref} arrived, and {side.name} never heard so")
+def _check_arrived(run: PairRun) -> None:
+    for side in run.sides:
+        peer = run.sides[1 - side.number]
+        for ref in sorted(side.outgoing.keys() - side.green):
+            run.checks["lost"] += 1
+            if ref not in peer.stored:
+                run.problem("lost", f"unit {ref} never arrived at {peer.name}")
+            elif ref not in side.sent:
+                run.problem("lost", f"unit {ref} arrived, and {side.name} never heard so")
 
-    def _check_ended(self) -> None:
-        for side in self.sides:
-            self.checks["timers"] += 1
-            room = side.engine.room(self.sim.now_ns)
-            if room != side.config.queue_bytes:
-                self._problem("timers", f"{side.name} still holds data: room for {room} octets")
-            deadline = side.engine.next_deadline()
-            if deadline is not None:
-                self._problem("timers", f"{side.name} still waits for {deadline} ns")
-            if side.notes:
-                self._problem(
-                    "timers", f"{side.name} still has notes of {len(side.notes)} sessions"
-                )
+
+def _check_ended(run: PairRun) -> None:
+    for side in run.sides:
+        run.checks["timers"] += 1
+        room = side.engine.room(run.sim.now_ns)
+        if room != side.config.queue_bytes:
+            run.problem("timers", f"{side.name} still holds data: room for {room} octets")
+        deadline = side.engine.next_deadline()
+        if deadline is not None:
+            run.problem("timers", f"{side.name} still waits for {deadline} ns")
+        if side.notes:
+            run.problem("timers", f"{side.name} still has notes of {len(side.notes)} sessions")
 
 
 def _units(event: BlockReceived) -> list[bytes]:

@@ -232,7 +232,7 @@ def draw(
         nodes=(*stations, *satellites),
         links=tuple(links),
         passes=tuple(one for link in links if not link.always for one in _passes(rng, link)),
-        store="sqlite" if rng.random() < 0.2 else "memory",
+        store="sqlite" if rng.random() < 0.12 else "memory",
         quota_bytes=rng.choice([64 << 20] * 3 + [200_000, 400_000]),
         protect=rng.random() < 0.9,
         fec=fec,

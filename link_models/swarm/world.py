@@ -373,7 +373,7 @@ class World:
                 jobs=JobsConfig(repeat_max_s=REPAIR_S, watch_s=60.0, deadline_ms=6 * 86_400_000),
             ),
             log=LogConfig(level="off"),
-            links=tuple(self._links(name)),
+            links=tuple(_links(options, name)),
         )
 
         async def open_port(link: LinkConfig) -> DatagramPort:
@@ -413,33 +413,34 @@ class World:
             trace=trace,
         )
 
-    def _links(self, name: str) -> list[LinkConfig]:
-        options = self.options
-        found = []
-        for link in options.links:
-            if name not in (link.a, link.b):
-                continue
-            peer = link.b if name == link.a else link.a
-            slow_bps = min(link.rate_bps, link.back_bps)
-            # A segment and a report in the queue of the slower direction, and a block of packets.
-            margin_s = 0.15 + 2 * 8 * 1500 / slow_bps + (2 * FEC.block_time_ns / SECOND)
-            found.append(
-                LinkConfig(
-                    name=peer,
-                    peer=f"dtn://{peer}/",
-                    scheduled=not link.always,
-                    rate_bps=link.rate_bps if name == link.a else link.back_bps,
-                    owlt_ms=link.owlt_ms,
-                    ltp=LtpConfig(
-                        local_engine_id=options.nodes.index(name) + 1,
-                        remote_engine_id=options.nodes.index(peer) + 1,
-                        block_bytes=options.block_bytes,
-                        timer_margin_ns=round(margin_s * SECOND),
-                    ),
-                    fec=FEC if options.fec else None,
-                )
+
+def _links(options: Options, name: str) -> list[LinkConfig]:
+    """The links of a node."""
+    found = []
+    for link in options.links:
+        if name not in (link.a, link.b):
+            continue
+        peer = link.b if name == link.a else link.a
+        slow_bps = min(link.rate_bps, link.back_bps)
+        # A segment and a report in the queue of the slower direction, and a block of packets.
+        margin_s = 0.15 + 2 * 8 * 1500 / slow_bps + (2 * FEC.block_time_ns / SECOND)
+        found.append(
+            LinkConfig(
+                name=peer,
+                peer=f"dtn://{peer}/",
+                scheduled=not link.always,
+                rate_bps=link.rate_bps if name == link.a else link.back_bps,
+                owlt_ms=link.owlt_ms,
+                ltp=LtpConfig(
+                    local_engine_id=options.nodes.index(name) + 1,
+                    remote_engine_id=options.nodes.index(peer) + 1,
+                    block_bytes=options.block_bytes,
+                    timer_margin_ns=round(margin_s * SECOND),
+                ),
+                fec=FEC if options.fec else None,
             )
-        return found
+        )
+    return found
 
 
 def _bernoulli(share: float) -> LossFactory:

@@ -88,7 +88,7 @@ def loopback(
         options.run_swarm(
             options.SwarmArguments(
                 count=swarm,
-                first=seed or 0,
+                seed=seed,
                 scenario=scenario,
                 jobs=jobs,
                 dask=dask,

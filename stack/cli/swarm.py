@@ -94,7 +94,7 @@ class SwarmArguments:
     """What was asked for."""
 
     count: int
-    first: int
+    seed: int | None
     scenario: Path | None
     jobs: int
     dask: str
@@ -111,6 +111,15 @@ class SwarmArguments:
             raise ConfigError("--swarm", "SCENARIO, --options and --engines exclude one another")
         if self.shrink and (self.scenario is not None or self.engines):
             raise ConfigError("--shrink", "is for drawn days, and for those of --options")
+
+    @property
+    def first(self) -> int:
+        """The first seed: as asked for, else that of the options, else 0."""
+        if self.seed is None and self.options is not None:
+            from link_models.swarm import load_options
+
+            return load_options(self.options).seed
+        return self.seed or 0
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -158,7 +167,8 @@ def _task(wanted: SwarmArguments) -> Callable[[int], Outcome]:
 
 
 def _seeds(wanted: SwarmArguments) -> range:
-    return range(wanted.first, wanted.first + wanted.count)
+    first = wanted.first
+    return range(first, first + wanted.count)
 
 
 def _sweep(

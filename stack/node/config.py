@@ -45,7 +45,8 @@ class LinkConfig:
 
     scheduled: bool = False
     """True: the link is up only during its contacts in the plan, with their rate and light time.
-    False: it is always up, with `rate_bps` and `owlt_ms` as given here."""
+    False: it is always up, with `rate_bps` and `owlt_ms` as given here.  Routes then count on it
+    for ever, unless the plan has the link too, both ways and until the plan's end."""
 
     rate_bps: float = 0.0
     """Transmission rate of an unscheduled link in bit/s, UDP and IP headers included; 0 means as

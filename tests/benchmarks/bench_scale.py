@@ -1,6 +1,6 @@
 """What a node, a contact and a bundle cost in `orbitferry loopback`.
 
-    python -m tests.benchmarks.bench_scale [--whole] [--json docs/scale.json]
+    python -m tests.benchmarks.bench_scale [--whole] [--repeat 3] [--json docs/scale.json]
     python -m tests.benchmarks.bench_scale --draw docs/scale.json docs/img/scale.png
 
 A small design of experiments: one thing is varied at a time around a scenario of 20 satellites
@@ -105,7 +105,14 @@ def in_a_process(row: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def experiments(whole: bool) -> list[dict[str, Any]]:
+def best_of(repeat: int, row: dict[str, Any]) -> dict[str, Any]:
+    """The least of each time: what other programs took of the machine is in the others."""
+    found = [in_a_process(row) for _ in range(repeat)]
+    times = ("before_s", "run_s")
+    return found[0] | {key: min(each[key] for each in found) for key in times}
+
+
+def experiments(whole: bool, repeat: int) -> list[dict[str, Any]]:
     """Measure every row, and print it."""
     print(
         "varied            nodes  links  passes  served  bundles     MB  plan s   run s  memory MB"
@@ -119,7 +126,7 @@ def experiments(whole: bool) -> list[dict[str, Any]]:
     if whole:
         plan.append(("examples/scale", BASE | {"varied": "whole", "whole": 1}))
     for label, row in plan:
-        found = in_a_process(row)
+        found = best_of(repeat, row)
         rows.append(found)
         print(
             f"{label:<17} {found['nodes']:>5} {found['links']:>6} {found['passes']:>7} "
@@ -165,6 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and print, or draw."""
     parser = argparse.ArgumentParser(description=__doc__, prog="bench_scale")
     parser.add_argument("--whole", action="store_true", help="examples/scale too: some minutes")
+    parser.add_argument("--repeat", type=int, default=1, help="runs of each row; the best counts")
     parser.add_argument("--json", type=Path, help="write the numbers")
     parser.add_argument("--draw", type=Path, nargs=2, metavar=("NUMBERS", "PNG"))
     parser.add_argument("--row", help=argparse.SUPPRESS)
@@ -175,7 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
         numbers, picture = options.draw
         draw(json.loads(numbers.read_text(encoding="utf-8")), picture)
     else:
-        rows = experiments(options.whole)
+        rows = experiments(options.whole, options.repeat)
         if options.json:
             options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return 0

@@ -54,8 +54,9 @@ def test_a_failure_is_named_replayed_and_made_small(
     assert "1 of 1 runs failed" in ran.out
     smallest = tmp_path / "small.json"
     smallest.write_text(ran.out[ran.out.index("\n{") :])
-    again = cli("loopback", "--swarm", "1", "--seed", "4", "--options", smallest)
+    again = cli("loopback", "--swarm", "1", "--options", smallest)
     assert again.code == 1
+    assert "FAILED: seed=4" in again.err
     monkeypatch.undo()
     assert cli("loopback", "--swarm", "1", "--seed", "4", "--options", smallest).code == 0
 

@@ -125,6 +125,7 @@ def test_nothing_changes_before_the_next_change(
         assert change > at_ms
         assert state(at_ms) == state(change - 1)
         assert all(t <= at_ms or t >= change for t in edges)
+    assert plan.next_edge_ms(*pair, at_ms) == min((t for t in edges if t > at_ms), default=None)
 
 
 @settings(max_examples=50)

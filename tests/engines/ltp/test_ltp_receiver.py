@@ -687,3 +687,22 @@ def test_nothing_is_said_of_a_cancel_ack_for_nothing() -> None:
         CancelAck(session=THEIRS, to_sender=False),
     )
     assert (lone.said(), lone.events()) == ([], [])
+
+
+def test_a_session_that_cannot_be_noted_is_cancelled() -> None:
+    """Its report could never leave, and its sender would wait for the session's lifetime."""
+    lone = Lone()
+    lone.feed(red(0, b"a" * 100), red(200, b"c" * 100, checkpoint=7, end=True))
+    assert lone.events() == [ReportHeld(THEIRS)]
+    lone.engine.refuse(THEIRS, lone.now)
+    (segment,) = lone.said()
+    assert isinstance(segment, CancelSegment)
+    assert not segment.by_sender
+    assert segment.reason == CancelReason.SYS_CNCLD
+
+
+def test_an_open_session_that_nobody_asked_about_is_not_refused() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"a" * 100))
+    lone.engine.refuse(THEIRS, lone.now)
+    assert not lone.said()
