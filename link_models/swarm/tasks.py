@@ -73,7 +73,8 @@ class ScenarioOutcome:
     objects: int
     arrived: int
     latencies_s: tuple[tuple[str, float], ...]
-    """Kind and virtual time under way of each object that arrived, and of each job."""
+    """Kind (or traffic task) and virtual time under way of each object and bundle that arrived,
+    and of each job."""
 
     simulated_s: float
     cpu_s: float
@@ -96,11 +97,15 @@ def scenario(seed: int, path: str) -> ScenarioOutcome:
         if row.arrived_s is not None
     ]
     latencies += [("job", job.latency_s) for job in result.jobs if job.latency_s is not None]
+    for task, values in result.series.latency_s.items():
+        latencies += [(task, latency_s) for latency_s in values.tolist()]
+    totals = result.totals()
     return ScenarioOutcome(
         seed=seed,
         problems=tuple(result.problems),
-        objects=len(result.objects),
-        arrived=sum(row.arrived_s is not None for row in result.objects),
+        objects=totals["objects"] + totals["bundles"],
+        arrived=sum(row.arrived_s is not None for row in result.objects)
+        + totals["bundles_arrived"],
         latencies_s=tuple(latencies),
         simulated_s=result.ended_s,
         cpu_s=time.process_time() - started_s,
@@ -124,5 +129,8 @@ def check_scenario(path: Path) -> None:
     """Find out before a sweep whether a scenario can be run.  Raises `ConfigError`."""
     from link_models.loopback import load_scenario
 
-    if not load_scenario(path).tasks:
-        raise ConfigError(str(path), "has no work", "add a [[jobs]], [[files]] or [[messages]]")
+    scenario = load_scenario(path)
+    if not (scenario.tasks or scenario.traffic):
+        raise ConfigError(
+            str(path), "has no work", "add a [[jobs]], [[files]], [[messages]] or [[traffic]]"
+        )
