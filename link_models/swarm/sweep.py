@@ -30,7 +30,8 @@ PRELOAD: Final = ("link_models.swarm.tasks",)
 """What the fork server imports once for all workers."""
 
 COLLECT_AFTER: Final = (20_000, 20, 20)
-"""Thresholds of the garbage collector in workers: with Python's own it takes a tenth of the time."""
+"""Thresholds of the garbage collector in workers: Python's own make it look too often at worlds
+that live on."""
 
 AHEAD: Final = 64
 """Seeds that a cluster has at once, for each of its threads at least."""
