@@ -10,7 +10,7 @@ fits, and takes the backlog of this node's own contacts into account as it drain
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from stack.contacts.plan import Contact, Plan, check_contact
 from stack.core.clock import MILLISECOND
@@ -49,15 +49,23 @@ class Books:
         """The contact at a place, of the plan or discovered.  Raises `LookupError`."""
         return self.plan.contacts[place] if place >= 0 else self.discovered[place][0]
 
-    def book(self, route: Route, size_bytes: int, priority: int, now_ms: int) -> None:
-        """Take a bundle's share of every contact on its route, at its priority and below.
+    def book(
+        self,
+        route: Route,
+        size_bytes: int,
+        priority: int,
+        now_ms: int,
+        shared: Collection[Contact] = (),
+    ) -> None:
+        """Take a bundle's share of every contact on its route, at its priority and below; not of
+        those in `shared`, which another copy of it has booked.
 
         Bundles of lower priority that were booked before may no longer fit (`overbooked_bytes`).
         A route of an earlier plan books what the present plan still has of it.
         """
         top = priority_level(priority) + 1
         at_first = now_ms * MILLISECOND
-        for place in self._places(route):
+        for place in self._places(route, shared):
             if place is not None:
                 contact = self.contact(place)
                 clocks = self._of(place)
@@ -68,8 +76,16 @@ class Books:
                     clocks[level] = max(clocks[level], at_first) + taken_ns
             at_first = 0
 
-    def release(self, route: Route, size_bytes: int, priority: int, now_ms: int) -> None:
-        """Give back what `book` took and has not been used: the bundle goes another way.
+    def release(
+        self,
+        route: Route,
+        size_bytes: int,
+        priority: int,
+        now_ms: int,
+        shared: Collection[Contact] = (),
+    ) -> None:
+        """Give back what `book` took and has not been used: the bundle goes another way.  What is
+        in `shared` another copy of it still needs.
 
         Time that has passed is not given back.  The next `route` searches afresh; when many
         bundles change their way, release them all before asking for the new routes.
@@ -77,7 +93,7 @@ class Books:
         top = priority_level(priority) + 1
         now_ns = now_ms * MILLISECOND
         first_left_ns = route.sent_ms * MILLISECOND - now_ns
-        for place in self._places(route):
+        for place in self._places(route, shared):
             if place is not None:
                 contact = self.contact(place)
                 clocks = self._of(place)
@@ -235,12 +251,13 @@ class Books:
             self.clocks[place] = clocks
         return clocks
 
-    def _places(self, route: Route) -> Sequence[int | None]:
-        """Where the contacts of a route are now; None for one that is gone."""
-        if route.plan_version == self.plan_version:
+    def _places(self, route: Route, shared: Collection[Contact] = ()) -> Sequence[int | None]:
+        """Where the contacts of a route are now; None for one that is gone, or in `shared`."""
+        same = route.plan_version == self.plan_version
+        if same and not shared:
             return route.hops
         return [
-            self.place_of(place, contact)
+            None if contact in shared else place if same else self.place_of(place, contact)
             for place, contact in zip(route.hops, route.contacts, strict=True)
         ]
 

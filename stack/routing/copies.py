@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from stack.contacts.plan import Contact
 
 
 class _Copies:
-    __slots__ = ("served", "tickets")
+    __slots__ = ("booked", "served", "tickets")
 
     def __init__(self) -> None:
         self.tickets: dict[str, int] = {}
         self.served: set[str] = set()
+        self.booked: Counter[Contact] = Counter()
+        """On how many ways of copies, those that have left included, a contact lies."""
 
 
 class CopyTable:
     """The copies of bundles, each under a ticket of its own: a number below 0.
 
     A bundle that is not in here has one copy, and its ref is its ticket.
+
+    Copies of a critical bundle whose ways meet are one bundle from there on: the node at which they
+    meet knows the second again, and sends it no further.  So a contact that lies on several of their
+    ways is booked once, and given back when the last of these is given up.
     """
 
     __slots__ = ("_last", "_of", "_owner")
@@ -62,6 +71,23 @@ class CopyTable:
         self._owner.pop(ticket, None)
         copies.served.add(neighbour)
         return not copies.tickets
+
+    def booked(self, ticket: int, contacts: Sequence[Contact]) -> Collection[Contact]:
+        """A copy goes this way: the contacts of it that another copy has booked already."""
+        booked = self._of[self._owner[ticket][0]].booked
+        shared = [contact for contact in contacts if contact in booked]
+        booked.update(contacts)
+        return shared
+
+    def released(self, ticket: int, contacts: Sequence[Contact]) -> Collection[Contact]:
+        """A copy does not go this way after all: the contacts of it that another still needs."""
+        booked = self._of[self._owner[ticket][0]].booked
+        booked.subtract(contacts)
+        shared = [contact for contact in contacts if booked[contact]]
+        for contact in contacts:
+            if not booked[contact]:
+                del booked[contact]
+        return shared
 
     def drop(self, ticket: int) -> int:
         """A copy does not go its way any more; its bundle."""

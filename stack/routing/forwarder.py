@@ -131,12 +131,16 @@ class Forwarder:
         return 0
 
     def _copy(self, entry: Queued, routes: Iterable[Route], now_ms: int) -> bool:
-        """Queue a copy for each route whose neighbour has not got one, nor will; whether any is
-        on its way."""
-        copies, ref = self._copies, entry.ref
+        """Queue a copy for each route whose neighbour has not got one, nor will, and which still
+        has room with the copies before it booked; whether any is on its way."""
+        copies, ref, books = self._copies, entry.ref, self._router.books
+        volume, priority = self._router.consumption(entry.size), entry.priority
         for route in routes:
             neighbour = route.next_hop
-            if not copies.knows(ref, neighbour):
+            room = priority >= CRITICAL_PRIORITY or all(
+                books.residual_bytes(place, priority, now_ms) >= volume for place in route.hops
+            )
+            if room and not copies.knows(ref, neighbour):
                 ticket = copies.add(ref, neighbour)
                 self._book(entry._replace(ref=ticket, neighbour=neighbour, route=route), now_ms)
         return bool(copies.tickets(ref))
@@ -145,7 +149,8 @@ class Forwarder:
         """Queue a bundle for its route, and make room for it."""
         route, priority, router = entry.route, entry.priority, self._router
         assert route is not None
-        router.book(route, router.consumption(entry.size), priority, now_ms)
+        shared = self._copies.booked(entry.ref, route.contacts) if _meets(entry) else ()
+        router.book(route, router.consumption(entry.size), priority, now_ms, shared)
         self._push(entry)
         if priority > 0:
             self._displace(route, priority, now_ms)
@@ -323,9 +328,17 @@ class Forwarder:
         return entry.ref if entry.ref > 0 else self._copies.drop(entry.ref)
 
     def _release(self, entry: Queued, now_ms: int) -> None:
-        if entry.route is not None:
+        route = entry.route
+        if route is not None:
+            shared = self._copies.released(entry.ref, route.contacts) if _meets(entry) else ()
             volume = self._router.consumption(entry.size)
-            self._router.release(entry.route, volume, entry.priority, now_ms)
+            self._router.release(route, volume, entry.priority, now_ms, shared)
+
+
+def _meets(entry: Queued) -> bool:
+    """Whether it is a copy that is known again, and goes on as one, where it meets another: nodes
+    remember critical bundles also after they have forwarded them."""
+    return entry.ref < 0 and entry.priority >= CRITICAL_PRIORITY
 
 
 def _enough(routes: list[Route], wanted: float) -> list[Route]:

@@ -62,6 +62,53 @@ def test_both_copies_are_booked() -> None:
     assert taken == [4000] * 4
 
 
+def test_copies_that_meet_are_booked_once_from_there_on() -> None:
+    """Found by a random run of `test_machine.py`: both were booked on a contact for one."""
+    waiting = forwarder(chain((A, B, 0, 1000), (A, B, 0, 3000), (A, B, 1000, 2000)))
+    assert add(waiting, 1, 700, CRITICAL_PRIORITY) == 0
+    assert waiting.unrouted == [1]
+    assert waiting.drain_all(0) == [1]
+    waiting.set_plan(chain((A, B, 0, 1000), (A, C, 0, 1000), (C, D, 4000, 5000), (B, C, 0, 3000)))
+    add(waiting, 1, 700, CRITICAL_PRIORITY)
+    assert waiting.waiting(B)
+    assert waiting.waiting(C)
+    last = waiting._router.plan.contacts.index(Contact(C, D, 4000, 5000, 8e3))
+    assert residual(waiting, last) == 300
+    # While one of them is on its way the room is kept for it; with the last it is given back.
+    assert waiting.take(C, ROOM, 10, 0) == [1]
+    assert not waiting.forwarded(1, C)
+    waiting.drain(B, 0)
+    assert residual(waiting, last) == 300
+
+
+def test_what_is_given_up_is_given_back_once() -> None:
+    waiting = forwarder(
+        chain((A, B, 0, 1000), (A, C, 0, 1000), (C, D, 4000, 5000), (B, C, 0, 3000))
+    )
+    add(waiting, 1, 700, CRITICAL_PRIORITY)
+    last = waiting._router.plan.contacts.index(Contact(C, D, 4000, 5000, 8e3))
+    waiting.drain(B, 0)
+    assert residual(waiting, last) == 300
+    waiting.drain(C, 0)
+    assert residual(waiting, last) == 1000
+
+
+def test_unlikely_copies_take_only_the_room_that_there_is() -> None:
+    plan = chain((A, B, 0, 2000), (A, C, 0, 2000), (C, D, 4000, 5000), (B, C, 0, 3000), sure=0.5)
+    waiting = forwarder(plan, confidence_wanted=1.0)
+    add(waiting, 1, 700)
+    assert (waiting.waiting(B), waiting.waiting(C)) == (False, True)
+    waiting.remove(1, 0)
+    add(waiting, 2, 400)
+    assert (waiting.waiting(B), waiting.waiting(C)) == (True, True)
+    last = plan.contacts.index(Contact(C, D, 4000, 5000, 8e3, 0.5))
+    assert residual(waiting, last, NORMAL) == 200
+
+
+def residual(of: Forwarder, place: int, priority: int = EXPEDITED) -> float:
+    return of._router.books.residual_bytes(place, priority, 0)
+
+
 def test_it_does_not_go_to_those_it_must_not() -> None:
     waiting = forwarder(TWO_WAYS)
     waiting.add(1, D, 500, CRITICAL_PRIORITY, FOREVER, 0, exclude=(C,))

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stack.contacts.plan import Contact, Plan
 from stack.core.errors import ConfigError
+from stack.ports.application import CRITICAL_PRIORITY
 from stack.routing.config import RouterConfig
 from stack.routing.forwarder import DONE, Forwarder
 from stack.routing.graph import priority_level
@@ -178,23 +179,28 @@ class Forwarding(RuleBasedStateMachine):
     @invariant()
     def nothing_is_promised_twice(self) -> None:
         """What waits with a booking on a contact of ours fits into it; on a contact of others,
-        at the highest priority, which nothing takes room from."""
+        at the highest priority, which nothing takes room from.  Copies of a critical bundle that
+        meet at a node go on as one."""
         forwarder = self.forwarder
         books = forwarder._router.books
-        promised: dict[tuple[int, int], int] = {}
+        promised: dict[tuple[int, int], dict[int, int]] = {}
         for neighbour in forwarder._queue.neighbours():
             for entry in forwarder._queue.waiting(neighbour):
                 assert entry.route is not None
                 assert entry.route.next_hop == neighbour
                 octets = forwarder._router.consumption(entry.size)
+                one = entry.ref < 0 and entry.priority >= CRITICAL_PRIORITY
+                ref = forwarder._copies.ref(entry.ref) if one else entry.ref
                 for place in books._places(entry.route):
                     if place is not None:
                         key = (place, priority_level(entry.priority))
-                        promised[key] = promised.get(key, 0) + octets
+                        promised.setdefault(key, {})[ref] = octets
         for place in {place for place, _ in promised}:
             contact = books.contact(place)
             least = 0 if contact.source == A else 2
-            octets = sum(promised.get((place, level), 0) for level in range(least, 3))
+            octets = sum(
+                sum(promised.get((place, level), {}).values()) for level in range(least, 3)
+            )
             assert octets <= contact.volume_bytes + 1e-6
 
 
