@@ -132,8 +132,9 @@ def _angle(radians: float) -> str:
 def _implied(value: float) -> str:
     """0.28098e-4 as `` 28098-4``: five digits after the point, and a power of ten."""
     mantissa, exponent = f"{value:+.4e}".split("e")
-    power = int(exponent) + 1
-    if value == 0.0 or power < -9:
+    digits, power = mantissa[1] + mantissa[3:], int(exponent) + 1
+    if power < -9:  # one digit is all there is for the power: fewer are left for the rest
+        digits, power = f"{round(abs(value) * 1e14):05}", -9
+    if digits == "00000":
         return " 00000+0"
-    digits = mantissa[1] + mantissa[3:]
     return f"{mantissa[0].replace('+', ' ')}{digits}{power:+d}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from link_models.orbit.constellation import (
@@ -204,8 +204,10 @@ names = st.text(
     st.floats(0.0, 0.9),
     st.floats(0.1, 17.0),
     st.floats(-0.5, 0.5),
-    st.floats(-0.9, 0.9) | st.floats(-1e-5, 1e-5),
+    st.floats(-0.9, 0.9) | st.floats(-1e-5, 1e-5) | st.floats(-1e-9, 1e-9),
 )
+@example("x", 0, 2561.0, 0.0, (0.0, 0.0, 0.0), 0.0, 1.0, 0.0, 1.5e-11)
+@example("x", 0, 2561.0, 0.0, (0.0, 0.0, 0.0), 0.0, 1.0, 0.0, -9.99996e-11)
 def test_elements_survive_writing_and_reading(
     name: str,
     number: int,

@@ -1,0 +1,30 @@
+"""How random tests run: the same examples at every run of a commit, fresh ones in `make soak`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from hypothesis import HealthCheck, settings
+
+# Nothing may depend on how busy the machine is, nor on what an earlier run has left behind.
+settings.register_profile(
+    "commit",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "soak", settings.get_profile("commit"), derandomize=False, print_blob=True
+)
+settings.load_profile("commit")
+
+
+def pytest_collection_finish() -> None:
+    """Load all our modules: Hypothesis also tries the constants of whatever is loaded, and which
+    modules that is would otherwise depend on which tests a worker has run before."""
+    for root in ("stack", "link_models", "interop"):
+        package = importlib.import_module(root)
+        for module in pkgutil.walk_packages(package.__path__, f"{root}."):
+            importlib.import_module(module.name)
