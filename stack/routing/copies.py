@@ -23,9 +23,9 @@ class CopyTable:
 
     A bundle that is not in here has one copy, and its ref is its ticket.
 
-    Copies of a critical bundle whose ways meet are one bundle from there on: the node at which they
-    meet knows the second again, and sends it no further.  So a contact that lies on several of their
-    ways is booked once, and given back when the last of these is given up.
+    Copies of a critical bundle whose ways meet are one bundle from there on: the node at which
+    they meet knows the second again, and sends it no further.  So a contact that lies on several
+    of their ways is booked once, and given back when the last of these is given up.
     """
 
     __slots__ = ("_last", "_of", "_owner")
