@@ -90,12 +90,10 @@ class Forwarder:
         *,
         exclude: Collection[str] = (),
     ) -> int:
-        """Find a way to `node` for a bundle, book it, and queue it; not by way of the neighbours
-        in `exclude`.
+        """Find a way to `node` for a bundle, not by a neighbour in `exclude`; book and queue it.
 
         Gives 0; or, when it has no way because it is too large for every contact, the octets of
-        a part that would fit; or `DONE`.  Bundles of lower priority may have lost their room to
-        this one: then they are in `displaced`.
+        a part that would fit; or `DONE`.  Those that have lost their room to it are `displaced`.
         """
         if node in self._direct:
             self._push(Queued(ref, size, priority, expires_ms, node))
@@ -133,24 +131,27 @@ class Forwarder:
     def _copy(self, entry: Queued, routes: Iterable[Route], now_ms: int) -> bool:
         """Queue a copy for each route whose neighbour has not got one, nor will, and which still
         has room with the copies before it booked; whether any is on its way."""
-        copies, ref, books = self._copies, entry.ref, self._router.books
-        volume, priority = self._router.consumption(entry.size), entry.priority
+        copies, ref = self._copies, entry.ref
         for route in routes:
             neighbour = route.next_hop
-            room = priority >= CRITICAL_PRIORITY or all(
-                books.residual_bytes(place, priority, now_ms) >= volume for place in route.hops
-            )
-            if room and not copies.knows(ref, neighbour):
+            if not copies.knows(ref, neighbour) and self._room(entry, route, now_ms):
                 ticket = copies.add(ref, neighbour)
                 self._book(entry._replace(ref=ticket, neighbour=neighbour, route=route), now_ms)
         return bool(copies.tickets(ref))
+
+    def _room(self, entry: Queued, route: Route, now_ms: int) -> bool:
+        left, priority = self._router.books.residual_bytes, entry.priority
+        volume = self._router.consumption(entry.size)
+        return priority >= CRITICAL_PRIORITY or all(
+            left(place, priority, now_ms) >= volume for place in route.hops
+        )
 
     def _book(self, entry: Queued, now_ms: int) -> None:
         """Queue a bundle for its route, and make room for it."""
         route, priority, router = entry.route, entry.priority, self._router
         assert route is not None
         shared = self._copies.booked(entry.ref, route.contacts) if _meets(entry) else ()
-        router.book(route, router.consumption(entry.size), priority, now_ms, shared)
+        router.books.book(route, router.consumption(entry.size), priority, now_ms, shared)
         self._push(entry)
         if priority > 0:
             self._displace(route, priority, now_ms)
@@ -240,8 +241,7 @@ class Forwarder:
 
     def returned(self, refs: Iterable[int], neighbour: str = "") -> None:
         """A link could not deliver these: they wait again, in front, in their old order; after
-        `FAILURES_MAX` times without a way, until something changes, so that a bundle which the
-        neighbour will not have does not hold up the rest."""
+        `FAILURES_MAX` times without a way, so that they do not hold up the rest."""
         for ref in reversed(tuple(refs)):
             ticket = self._copies.ticket(ref, neighbour)
             entry = self._given.pop(ticket, None)
@@ -332,7 +332,7 @@ class Forwarder:
         if route is not None:
             shared = self._copies.released(entry.ref, route.contacts) if _meets(entry) else ()
             volume = self._router.consumption(entry.size)
-            self._router.release(route, volume, entry.priority, now_ms, shared)
+            self._router.books.release(route, volume, entry.priority, now_ms, shared)
 
 
 def _meets(entry: Queued) -> bool:

@@ -317,27 +317,13 @@ class Router:
 
     # -- bookings and changes --------------------------------------------------------------
 
-    def book(
-        self,
-        route: Route,
-        size_bytes: int,
-        priority: int,
-        now_ms: int,
-        shared: Collection[Contact] = (),
-    ) -> None:
+    def book(self, route: Route, size_bytes: int, priority: int, now_ms: int) -> None:
         """Take a bundle's share of every contact on its route; see `Books.book`."""
-        self.books.book(route, size_bytes, priority, now_ms, shared)
+        self.books.book(route, size_bytes, priority, now_ms)
 
-    def release(
-        self,
-        route: Route,
-        size_bytes: int,
-        priority: int,
-        now_ms: int,
-        shared: Collection[Contact] = (),
-    ) -> None:
+    def release(self, route: Route, size_bytes: int, priority: int, now_ms: int) -> None:
         """Give it back, for the bundle goes another way; see `Books.release`."""
-        self.books.release(route, size_bytes, priority, now_ms, shared)
+        self.books.release(route, size_bytes, priority, now_ms)
 
     def contact_failed(self, place: int) -> None:
         """No route uses this contact any more, until `contact_restored`."""
