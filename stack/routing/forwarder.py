@@ -134,17 +134,10 @@ class Forwarder:
         copies, ref = self._copies, entry.ref
         for route in routes:
             neighbour = route.next_hop
-            if not copies.knows(ref, neighbour) and self._room(entry, route, now_ms):
+            if not copies.knows(ref, neighbour) and _room(self._router, entry, route, now_ms):
                 ticket = copies.add(ref, neighbour)
                 self._book(entry._replace(ref=ticket, neighbour=neighbour, route=route), now_ms)
         return bool(copies.tickets(ref))
-
-    def _room(self, entry: Queued, route: Route, now_ms: int) -> bool:
-        left, priority = self._router.books.residual_bytes, entry.priority
-        volume = self._router.consumption(entry.size)
-        return priority >= CRITICAL_PRIORITY or all(
-            left(place, priority, now_ms) >= volume for place in route.hops
-        )
 
     def _book(self, entry: Queued, now_ms: int) -> None:
         """Queue a bundle for its route, and make room for it."""
@@ -339,6 +332,15 @@ def _meets(entry: Queued) -> bool:
     """Whether it is a copy that is known again, and goes on as one, where it meets another: nodes
     remember critical bundles also after they have forwarded them."""
     return entry.ref < 0 and entry.priority >= CRITICAL_PRIORITY
+
+
+def _room(router: Router, entry: Queued, route: Route, now_ms: int) -> bool:
+    """Whether a copy still fits, with those before it booked."""
+    left, volume = router.books.residual_bytes, router.consumption(entry.size)
+    priority = entry.priority
+    return priority >= CRITICAL_PRIORITY or all(
+        left(place, priority, now_ms) >= volume for place in route.hops
+    )
 
 
 def _enough(routes: list[Route], wanted: float) -> list[Route]:
