@@ -5,12 +5,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 2
+MINUTES ?= 30
 
 # What pip has to say is in a file, and shown when it fails.
 install = $(BIN)/python -m pip install --disable-pip-version-check --no-warn-script-location \
   -e '$(1)' >$(VENV)/setup.log 2>&1 || { cat $(VENV)/setup.log >&2; exit 1; }
 
-.PHONY: help demo test quick lint bench docs clean
+.PHONY: help demo test quick soak lint bench clean
 .DEFAULT_GOAL := help
 
 help:  ## say what can be made
@@ -40,6 +41,9 @@ test: $(VENV)/.dev  ## run every check and test (under 10 minutes on 2 cores)
 
 quick: $(VENV)/.dev  ## run the quick part of the tests (under 2 minutes)
 	@$(BIN)/python -m pytest -q -n $(JOBS) -m 'not slow' $(ARGS)
+
+soak: $(VENV)/.dev  ## run everything that has a seed with fresh ones (MINUTES=30)
+	@$(BIN)/python -m tests.fuzz.soak --minutes $(MINUTES) --jobs $(JOBS) $(ARGS)
 
 lint: $(VENV)/.dev  ## formatting, style, types and import layers only
 	@$(BIN)/ruff format --check .

@@ -1,0 +1,162 @@
+"""`make soak`: everything that has a seed, with fresh ones, until the time is over.
+
+    python -m tests.fuzz.soak --minutes 30
+
+Takes in turn mutated inputs for decoders and engines, swarms of all kinds, and all tests of
+Hypothesis.  Says which seeds were run and how fast, and gives what was found as something to run
+again: octets, a command, or a falsifying example.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from tests.fuzz.run import Tally, run
+
+ROOT = Path(__file__).parents[2]
+ORBITFERRY = str(Path(sys.executable).with_name("orbitferry"))
+EACH = 2_000
+"""Inputs of a target before the next one has its turn."""
+
+SHOWN = 20
+"""Findings of a kind that are shown."""
+
+
+@dataclass(slots=True)
+class Kind:
+    """What was run of one kind."""
+
+    name: str
+    unit: str
+    count: int = 0
+    seconds: float = 0.0
+    seeds: list[str] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
+
+
+Step = Callable[[Kind, int, float, int], None]
+"""`step(kind, seed, seconds, jobs)`: run about so long, from this seed on."""
+
+
+def _inputs(seed: str, seconds: float) -> list[Tally]:
+    end = time.monotonic() + seconds
+    return run(seed, EACH, lambda: time.monotonic() < end)
+
+
+def mutated(kind: Kind, seed: int, seconds: float, jobs: int) -> None:
+    """Mutated inputs for every decoder, reader and engine that listens."""
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        done = [pool.submit(_inputs, f"{seed}/{job}", seconds) for job in range(jobs)]
+        for tally in (each for one in done for each in one.result()):
+            kind.count += tally.inputs
+            kind.found += tally.faults
+    kind.seeds.append(f"{seed}/0..{jobs - 1}")
+
+
+def swarm(extra: list[str], chunk: int, kind: Kind, seed: int, seconds: float, jobs: int) -> None:
+    """Seeds of one kind of swarm."""
+    end = time.monotonic() + seconds
+    first = seed
+    while time.monotonic() < end:
+        command = ["loopback", *extra, "--swarm", str(chunk), "--seed", str(seed)]
+        command += ["--jobs", str(jobs), "--json"]
+        done = subprocess.run([ORBITFERRY, *command], capture_output=True, text=True, check=False)
+        kind.count += chunk
+        seed += chunk
+        try:
+            result: dict[str, Any] = json.loads(done.stdout)
+        except ValueError:
+            kind.found.append(f"orbitferry {' '.join(command)}\n{done.stderr[-2000:]}")
+            break
+        kind.found += [json.dumps(one) for one in result.get("failed", [])]
+        if done.returncode and not result.get("failed"):
+            kind.found.append(f"orbitferry {' '.join(command)}: exit {done.returncode}")
+    kind.seeds.append(f"{first}..{seed - 1}")
+
+
+def properties(kind: Kind, seed: int, seconds: float, jobs: int) -> None:
+    """Every test of Hypothesis once, with a seed of its own."""
+    command = [sys.executable, "-m", "pytest", "-q", "-n", str(jobs), "-m", "hypothesis"]
+    command += ["--hypothesis-profile=soak", f"--hypothesis-seed={seed}", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    passed = [word for word in done.stdout.split("\n") if " passed" in word]
+    kind.count += int(passed[-1].split(" passed")[0].split()[-1]) if passed else 0
+    kind.seeds.append(str(seed))
+    if done.returncode:
+        kind.found.append(f"--hypothesis-seed={seed}\n{done.stdout[-20_000:]}")
+
+
+SCENARIO = "examples/one_station/scenario.toml"
+STEPS: tuple[tuple[str, str, float, Step], ...] = (
+    ("mutated inputs", "inputs", 0.3, mutated),
+    ("days of three nodes", "seeds", 0.2, partial(swarm, [], 200)),
+    ("days of three to eight nodes", "seeds", 0.15, partial(swarm, ["--nodes", "0"], 50)),
+    ("engines alone", "seeds", 0.1, partial(swarm, ["--engines"], 1000)),
+    ("a scenario", "seeds", 0.05, partial(swarm, [SCENARIO], 10)),
+    ("properties and state machines", "tests", 0.2, properties),
+)
+"""Name, what is counted, share of the time, and how."""
+
+
+def show(kind: Kind) -> None:
+    """One kind's result, and what it found."""
+    rate = kind.count / kind.seconds if kind.seconds else 0.0
+    print(
+        f"{kind.name}: {kind.count:,} {kind.unit} in {kind.seconds:,.0f} s ({rate:,.1f}/s), "
+        f"seeds {', '.join(kind.seeds)}: "
+        + (f"FOUND {len(kind.found)}" if kind.found else "nothing found"),
+        flush=True,
+    )
+    for one in kind.found[:SHOWN]:
+        print(f"  {one}", flush=True)
+
+
+def main() -> int:
+    """Run until the time is over; 1 when something was found."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--minutes", type=float, default=30, help="how long (default %(default)s)")
+    parser.add_argument("--seed", type=int, help="first seed (drawn, and printed)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--only", default="", help="only the kinds with this in their name")
+    options = parser.parse_args()
+    seed = secrets.randbelow(10**9) if options.seed is None else options.seed
+    print(f"soak: {options.minutes:g} minutes from seed {seed}", flush=True)
+    steps = [step for step in STEPS if options.only in step[0]]
+    whole = sum(share for _, _, share, _ in steps)
+    end = time.monotonic() + 60 * options.minutes
+    kinds = [Kind(name, unit) for name, unit, _, _ in steps]
+    rounds = max(1, round(options.minutes / 10))
+    try:
+        for turn in range(rounds):
+            for kind, (_, _, share, step) in zip(kinds, steps, strict=True):
+                left = end - time.monotonic()
+                if left <= 0:
+                    break
+                begin = time.monotonic()
+                budget = 60 * options.minutes / rounds * share / whole
+                step(kind, seed + turn * 10_000_000, min(left, budget), options.jobs)
+                kind.seconds += time.monotonic() - begin
+                show(Kind(kind.name, kind.unit, kind.count, kind.seconds, kind.seeds))
+    except KeyboardInterrupt:
+        print("stopped; so far:", flush=True)
+    print("\nin all:", flush=True)
+    for kind in kinds:
+        show(kind)
+    return 1 if any(kind.found for kind in kinds) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

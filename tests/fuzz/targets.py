@@ -1,0 +1,432 @@
+"""What is fed with mutated inputs: every decoder and reader, and engines that hear a whole stream.
+
+A target is a corpus of good inputs and a check.  The check returns whether the input was taken; it
+may raise what its kind of reader is allowed to raise, and anything else is a fault of ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import ipaddress
+import random
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from interop.inspect.dissect import KINDS, dissect
+from interop.pcap.capture import LINKTYPE_RAW, capture, read_capture
+from interop.pcap.packet import UdpPacket, parse_udp, udp_packet
+from interop.vectors import load
+from link_models.orbit.elements import parse_elements
+from link_models.scenario.reading import parse_scenario
+from stack.contacts.hdtn import read_hdtn, write_hdtn
+from stack.contacts.ion import read_ion, write_ion
+from stack.contacts.native import read_json, read_toml, write_json
+from stack.core.clock import MILLISECOND
+from stack.core.errors import ConfigError, DecodeError
+from stack.core.train import FLOW_REPAIR, FLOW_SOURCE, Train
+from stack.engines.ltp import BlockReceived, ReportHeld
+from stack.fec.framework import FecConfig, FecReceiver, FecSender
+from stack.node.config import parse_config
+from stack.services import codec
+from stack.services.files import messages as files
+from stack.services.jobs import messages as jobs
+from stack.wire.asb import decode_asb
+from stack.wire.bundle import (
+    LENIENT,
+    STRICT,
+    Bundle,
+    decode_admin,
+    decode_bundle,
+    decode_eid,
+    encode_bundle,
+    encode_eid,
+    encode_status_report,
+)
+from stack.wire.ccsds.tm import decode_tm
+from stack.wire.cfdp import decode_pdu, encode_pdu
+from stack.wire.crc import crc16_ccitt
+from stack.wire.fecframe import decode_adui, decode_fssi, decode_payload_id, encode_adui
+from stack.wire.ltp import decode_segment, encode_segment
+from stack.wire.sdnv import decode_sdnv
+from stack.wire.tcpcl import decode_contact, decode_message, encode_message
+from tests.engines.bundle_agent.harness import HERE, NEXT, NOW, Harness, bundle_for
+from tests.engines.ltp.lone import Lone, red
+from tests.fuzz.mutate import as_octets, mutate
+from tests.link_models.orbit import real
+from tests.strategies import bundle as some_bundles
+from tests.strategies import cfdp as some_cfdp
+from tests.strategies import ltp as some_ltp
+from tests.strategies import plan as some_plans
+from tests.strategies import services as some_services
+from tests.strategies import tcpcl as some_tcpcl
+
+T = TypeVar("T")
+ROOT = Path(__file__).parents[2]
+GOOD = 150
+"""Good inputs of each kind."""
+
+ENGINE_LIFE = 300
+"""Inputs that one engine hears before a new one takes its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing to feed: `check(data, rng)` says whether it took the input."""
+
+    name: str
+    corpus: Sequence[bytes]
+    check: Callable[[Any, random.Random], bool]
+    allowed: tuple[type[Exception], ...] = (DecodeError,)
+    make: Callable[[random.Random], bytes] | None = None
+    """Makes inputs that are damaged inside, with lengths and checksums right, for every other
+    input."""
+
+    def draw(self, rng: random.Random) -> bytes:
+        """An input."""
+        if self.make is not None and rng.random() < 0.5:
+            return self.make(rng)
+        return mutate(rng.choice(self.corpus), self.corpus, rng)
+
+    def take(self, data: bytes, rng: random.Random) -> bool:
+        """Feed one input; whether it was taken.  Raises what must not be raised."""
+        try:
+            return self.check(as_octets(data, rng), rng)
+        except self.allowed:
+            return False
+
+
+def examples(strategy: st.SearchStrategy[T], count: int = GOOD) -> list[T]:
+    """The same examples of a strategy at every run."""
+    found: list[T] = []
+
+    @settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def gather(one: T) -> None:
+        found.append(one)
+
+    gather()
+    return found
+
+
+def vectors(*names: str) -> list[bytes]:
+    """The octets of vector files."""
+    return [vector.data for name in names for vector in load(name)]
+
+
+@functools.cache
+def bundles() -> tuple[Bundle, ...]:
+    """Bundles, every other of them for the agent that is fed."""
+    made = examples(some_bundles.bundles())
+    near = [
+        bundle_for(f"{node}app", b"x" * size, creation_ms=NOW - 50, sequence=size + 1)
+        for node in (HERE, NEXT)
+        for size in range(10)
+    ]
+    return *made, *near
+
+
+@functools.cache
+def bundle_corpus() -> list[bytes]:
+    """Their octets, and those of others."""
+    found = [encode_bundle(one) for one in bundles()]
+    for vector in (*load("bpv7_misc"), *load("bpsec_rfc9173")):
+        with contextlib.suppress(DecodeError):
+            decode_bundle(vector.data, mode=LENIENT)
+            found.append(vector.data)
+    return found
+
+
+ODD = (*range(24), 192, 255, *(1 << bit for bit in range(64)), (1 << 64) - 1)
+"""Flags, numbers and types of blocks."""
+
+
+def bundle_inside(rng: random.Random) -> bytes:
+    """A bundle with damage within its blocks, and CRCs that are right."""
+    bundle = rng.choice(bundles())
+    blocks = list(bundle.blocks)
+    at = rng.randrange(len(blocks))
+    old = blocks[at]
+    others = [bytes(block.data) for block in rng.choice(bundles()).blocks]
+    name = rng.choice(("data", "data", "flags", "number", "type"))
+    value = mutate(bytes(old.data), others, rng) if name == "data" else rng.choice(ODD)
+    change: dict[str, Any] = {name: value}
+    blocks[at] = replace(old, wire=None, **change)
+    if rng.random() < 0.2:
+        rng.shuffle(blocks)
+    if blocks[-1].type != 1 or len({block.number for block in blocks}) != len(blocks):
+        return mutate(encode_bundle(bundle), [encode_bundle(bundle)], rng)
+    return encode_bundle(Bundle(bundle.primary, tuple(blocks)))
+
+
+# ---- checks
+
+
+def _bundle(data: Any, rng: random.Random) -> bool:
+    bundle, end = decode_bundle(data, mode=rng.choice((STRICT, LENIENT)))
+    assert 0 < end <= len(data)
+    assert encode_bundle(bundle) == bytes(data[:end]), "a bundle does not leave as it came"
+    return True
+
+
+def _reads(decode: Callable[..., Any]) -> Callable[[Any, random.Random], bool]:
+    def check(data: Any, rng: random.Random) -> bool:
+        decoded = decode(data)
+        if isinstance(decoded, tuple) and len(decoded) == 2 and type(decoded[1]) is int:
+            assert 0 <= decoded[1] <= len(data), "more read than there is"
+        return True
+
+    return check
+
+
+def _text(read: Callable[[str], Any]) -> Callable[[Any, random.Random], bool]:
+    def check(data: Any, rng: random.Random) -> bool:
+        read(bytes(data).decode("utf-8", "replace"))
+        return True
+
+    return check
+
+
+def _toml(parse: Callable[[Any, Path], Any]) -> Callable[[Any, random.Random], bool]:
+    def check(data: Any, rng: random.Random) -> bool:
+        try:
+            read = tomllib.loads(bytes(data).decode("utf-8", "replace"))
+        except tomllib.TOMLDecodeError:
+            return False
+        parse(read, ROOT / "examples")
+        return True
+
+    return check
+
+
+def _packets(data: Any, rng: random.Random) -> bool:
+    for record in read_capture(data):
+        parse_udp(record.data, record.linktype)
+    return True
+
+
+class _Engine:
+    """Something that hears many inputs; a new one takes over now and then."""
+
+    def __init__(self, make: Callable[[], Callable[[Any, random.Random], bool]]) -> None:
+        self._make = make
+        self._left = 0
+        self._hear: Callable[[Any, random.Random], bool] = make()
+
+    def __call__(self, data: Any, rng: random.Random) -> bool:
+        if self._left <= 0:
+            self._left = ENGINE_LIFE
+            self._hear = self._make()
+        self._left -= 1
+        try:
+            return self._hear(data, rng)
+        except BaseException:
+            self._left = 0
+            raise
+
+
+def _agent() -> Callable[[Any, random.Random], bool]:
+    harness = Harness()
+
+    def hear(data: Any, rng: random.Random) -> bool:
+        put = harness.agent.receive(bytes(data), NOW, 0, "dtn://gs1/")[0]
+        if put is None:
+            harness.settle()
+            return False
+        refs = harness.commit([put])
+        for ref in refs:
+            entry = harness.agent.entries.get(ref)
+            if entry is None:
+                continue
+            if entry.destination.startswith(HERE):
+                with contextlib.suppress(DecodeError):
+                    harness.agent.open(ref, harness.wires[ref], NOW)
+            else:
+                harness.agent.departing(entry, harness.wires[ref], NOW + rng.randrange(1 << 40))
+        return True
+
+    return hear
+
+
+def _ltp() -> Callable[[Any, random.Random], bool]:
+    lone = Lone()
+    lone.submit(5000)
+
+    def hear(data: Any, rng: random.Random) -> bool:
+        octets = bytes(data) or b"\0"
+        lone.feed_octets(octets, rng.choice((len(octets), max(1, len(octets) // 2))))
+        events = lone.events()
+        for event in events:
+            if isinstance(event, BlockReceived):
+                verb = rng.choice((lone.engine.accept, lone.engine.refuse))
+                verb(event.session, lone.now)
+            elif isinstance(event, ReportHeld):
+                lone.engine.report_noted(event.session, lone.now)
+        lone.now += rng.choice((0, 0, MILLISECOND, 1000 * MILLISECOND))
+        lone.engine.handle_deadline(lone.now)
+        sent = sum(len(train.data) for train in lone.trains())
+        assert sent <= 20_000 + 100 * len(octets), f"{len(octets)} octets brought forth {sent}"
+        return bool(events)
+
+    return hear
+
+
+def _fec() -> Callable[[Any, random.Random], bool]:
+    receiver = FecReceiver(FecConfig(k=8, r=4, adu_bytes_max=200))
+    now = 0
+
+    def hear(data: Any, rng: random.Random) -> bool:
+        nonlocal now
+        flow = rng.choice((FLOW_SOURCE, FLOW_REPAIR))
+        octets = bytes(data) or b"\0"
+        out = receiver.receive(Train(octets, max(1, len(octets)), flow), now)
+        now += rng.choice((0, MILLISECOND, 300 * MILLISECOND))
+        return bool(out)
+
+    return hear
+
+
+def fec_corpus() -> list[bytes]:
+    """Both flows of a sender."""
+    sender = FecSender(FecConfig(k=8, r=4, adu_bytes_max=200))
+    trains = [Train(bytes([n]) * (20 + n) * 5, 20 + n) for n in range(60)]
+    packets = sender.protect(trains, 0) + sender.flush(0)
+    return [bytes(one) for train in packets for one in train.datagrams()]
+
+
+def ltp_corpus() -> list[bytes]:
+    """Segments of all kinds, and those of sessions that belong together."""
+    some = [encode_segment(segment) for segment in examples(some_ltp.segments)]
+    whole = [
+        encode_segment(red(at, b"abc" * 10, checkpoint=at // 30 + 1)) for at in range(0, 90, 30)
+    ]
+    last = encode_segment(red(90, b"end", checkpoint=9, end=True))
+    own = Lone()
+    own.submit(4000)
+    ours = [bytes(one) for train in own.trains() for one in train.datagrams()]
+    return [*some, *whole, last, *ours]
+
+
+HOSTS = ipaddress.ip_address("10.0.0.1"), ipaddress.ip_address("10.0.0.2")
+
+
+def captures() -> list[bytes]:
+    """Capture files."""
+    packets = [
+        udp_packet(UdpPacket(HOSTS[0], 1113, HOSTS[1], 1113, payload))
+        for payload in ltp_corpus()[:20]
+    ]
+    return [capture(packets[n : n + 3], LINKTYPE_RAW) for n in range(18)]
+
+
+def plans(write: Callable[[Any], str]) -> list[bytes]:
+    """Contact plans as text."""
+    found = []
+    for plan in examples(some_plans.plans(), 60):
+        with contextlib.suppress(ConfigError):
+            found.append(write(plan).encode())
+    return found
+
+
+ELEMENTS = [
+    text.encode()
+    for text in (real.ISS, real.HUBBLE, real.LANDSAT_8, real.ISS_JSON, real.STARLINK_ALPHA5)
+]
+
+
+PLAN_TOML = b"""
+format = "orbitferry-contact-plan-1"
+[[contacts]]
+source = "dtn://gs1/"
+destination = "dtn://sat1/"
+start = "2026-10-01T10:00:00Z"
+end = "2026-10-01T10:08:00Z"
+rate_bps = 256e3
+confidence = 0.9
+jurisdiction = "NO"
+[[contacts]]
+source = "dtn://sat1/"
+destination = "dtn://gs1/"
+start_ms = 844077600000
+end_ms = 844078080000
+[[ranges]]
+source = "dtn://gs1/"
+destination = "dtn://sat1/"
+steps = [[844077600000, 844077700000, 4500000], [844077700000, 844077900000, 4600000]]
+"""
+
+
+def tm_inside(rng: random.Random) -> bytes:
+    """A TM frame with damage before its frame error control field, which is right."""
+    frames = vectors("ccsds_frames")
+    frame = mutate(rng.choice(frames), frames, rng)[: len(frames[0]) - 2]
+    return frame + crc16_ccitt(frame).to_bytes(2, "big")
+
+
+def tomls(pattern: str) -> list[bytes]:
+    """Files of the examples."""
+    return [path.read_bytes() for path in sorted((ROOT / "examples").glob(pattern))]
+
+
+def targets() -> list[Target]:
+    """All of them."""
+    configs = (ConfigError,)
+    octets = bundle_corpus()
+    blocks = [bytes(block.data) for bundle in bundles() for block in bundle.blocks]
+    admin = [encode_status_report(one) for one in examples(some_bundles.status_reports())]
+    eids = [encode_eid(one) for one in examples(some_bundles.nullable_eids())]
+    messages = examples(some_services.file_payloads)
+    requests = [one.encode() for one in examples(some_services.job_messages)]
+    tcpcl = [encode_message(one) for one in examples(some_tcpcl.messages)]
+    contact = [v.data for v in load("tcpclv4") if v.kind == "tcpclv4-contact"]
+    cfdp = [encode_pdu(one) for one in examples(some_cfdp.pdus())]
+    asbs = [v.data for v in load("bpsec_rfc9173") if v.kind == "asb-cborseq"]
+    frames = vectors("ccsds_frames")
+    fec, ltp = fec_corpus(), ltp_corpus()
+    size = len(frames[0])
+    return [
+        Target("bundle", octets, _bundle, make=bundle_inside),
+        Target("bundle agent", octets, _Engine(_agent), (), bundle_inside),
+        Target("eid", eids, _reads(decode_eid)),
+        Target("admin record", admin, _reads(decode_admin)),
+        Target("security block", asbs + blocks, _reads(decode_asb)),
+        Target("ltp segment", ltp, _reads(decode_segment)),
+        Target("ltp engine", ltp, _Engine(_ltp), ()),
+        Target("fec ids", fec, lambda data, rng: bool(
+            decode_payload_id(data, repair=rng.random() < 0.5))),
+        Target("fec adui", [encode_adui(0, b"x" * n, 50) for n in range(40)], _reads(decode_adui)),
+        Target("fec fssi", fec, _reads(decode_fssi)),
+        Target("fec receiver", fec, _Engine(_fec), ()),
+        Target("sdnv", vectors("sdnv"), _reads(decode_sdnv)),
+        Target("tcpcl contact", contact, _reads(decode_contact)),
+        Target("tcpcl message", tcpcl, _reads(decode_message)),
+        Target("cfdp pdu", cfdp, _reads(decode_pdu)),
+        Target("tm frame", frames, _reads(functools.partial(decode_tm, frame_bytes=size)),
+               make=tm_inside),
+        Target("file message", messages, _reads(files.decode_message)),
+        Target("job message", requests, _reads(jobs.decode_message)),
+        Target("service item", messages + requests, _reads(lambda d: codec.decode(d, "fuzz"))),
+        Target("capture", captures(), _packets),
+        Target("inspect", octets + ltp + fec, lambda data, rng: bool(
+            dissect(data, rng.choice(list(KINDS)))), ()),
+        Target("ion plan", plans(lambda p: write_ion(p, 0)), _text(read_ion), configs),
+        Target("hdtn plan", plans(lambda p: write_hdtn(p, 0)), _text(read_hdtn), configs),
+        Target("plan json", plans(write_json), _text(read_json), configs),
+        Target("plan toml", [PLAN_TOML], _text(read_toml), configs),
+        Target("elements", ELEMENTS, _text(parse_elements), configs),
+        Target("node file", tomls("hello/*.toml"), _toml(parse_config), configs),
+        Target("scenario file", tomls("*/scenario.toml"), _toml(parse_scenario), configs),
+    ]  # fmt: skip
