@@ -16,8 +16,8 @@ from stack.core.train import Buffer
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.egress import depart
 from stack.engines.bundle_agent.entry import Entry, Waiting, entered, restored
-from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, put_for
-from stack.engines.bundle_agent.notes import parse_note
+from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, ended, put_for
+from stack.engines.bundle_agent.notes import is_returned, parse_note
 from stack.engines.bundle_agent.origin import Origin
 from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.bundle_agent.reports import Reporter
@@ -212,21 +212,20 @@ class BundleAgent:
     def _taken(self, taken: Taken, now_ms: int) -> Put:
         self.counters["bundles_received"] += 1
         primary = taken.bundle.primary
-        length = len(taken.bundle.payload.data)
-        if primary.flags & REPORT_RECEPTION:
-            self._report(primary, length, REPORT_RECEPTION, ReportReason.NO_INFORMATION, now_ms)
-        if taken.unprocessed:
-            reason = ReportReason.BLOCK_UNSUPPORTED
-            self._report(primary, length, REPORT_RECEPTION, reason, now_ms)
+        if taken.unprocessed or primary.flags & REPORT_RECEPTION:
+            length = len(taken.bundle.payload.data)
+            reports = self._reporter.reception(primary, length, taken.unprocessed, now_ms)
+            self._tell(reports, now_ms)
         return taken.put
 
     def _refused(self, refused: Refused, now_ms: int) -> None:
         self.counters[f"dropped_{refused.counter}"] += 1
         self._trace("bundle_dropped", {"why": refused.counter, "detail": refused.words})
-        if refused.bundle is not None:
-            primary = refused.bundle.primary
-            length = len(refused.bundle.payload.data)
-            self._report(primary, length, REPORT_DELETION, refused.reason, now_ms)
+        primary, length = refused.primary, refused.payload_length
+        if primary is not None:
+            reporter, status, reason = self._reporter, REPORT_DELETION, refused.reason
+            self._tell(reporter.reception(primary, length, refused.unprocessed, now_ms), now_ms)
+            self._tell(reporter.report(primary, length, status, reason, now_ms), now_ms)
 
     # ---- the store answers -----------------------------------------------------------------
 
@@ -300,7 +299,10 @@ class BundleAgent:
         """The store has let go of bundles whose lifetime ended (§5.5)."""
         for old in stored:
             self.counters["expired"] += 1
-            self._deleted(old.ref, ReportReason.LIFETIME_EXPIRED, now_ms)
+            reason = ReportReason.LIFETIME_EXPIRED
+            if old.tag:
+                reason = ended(parse_note(old.tag).primary, self.config, old.expires_ms, now_ms)
+            self._deleted(old.ref, reason, now_ms)
 
     def _arrived(self, entry: Entry, now_ms: int) -> None:
         ref = entry.ref
@@ -362,10 +364,11 @@ class BundleAgent:
     def departing(self, entry: Entry, wire: Buffer, now_ms: int) -> Buffer:
         """The octets in which a stored bundle goes to the next node (§5.4).  Raises `DecodeError`
         when they are damaged, as far as that shows here."""
-        if _node_and_service(entry.source)[0] == self._node and self.config.trusted_clock:
+        own = _node_and_service(entry.source)[0] == self._node and not is_returned(entry.note)
+        if own and self.config.trusted_clock:
             return wire
         bundle = self._decode(wire)
-        return encode_bundle(depart(bundle, self.node_id, now_ms - entry.received_ms))
+        return encode_bundle(depart(bundle, self.node_id, now_ms - entry.received_ms, own=own))
 
     def forwarded(self, refs: Iterable[int], now_ms: int, neighbour: str = "") -> None:
         """A neighbour has these bundles durably: they are done here (§5.4 step 6), but for those
@@ -509,6 +512,7 @@ class BundleAgent:
             min(entry.expires_ms for entry in entries),
             min(entry.received_ms for entry in entries),
             required=True,
+            outside=any(is_returned(entry.note) for entry in entries),
         )
 
     def _decode(self, wire: Buffer) -> Bundle:
@@ -540,7 +544,8 @@ class BundleAgent:
                 self._ops.append(Release(ref))
                 reason = ReportReason(opened.reason)
                 length = len(bundle.payload.data)
-                self._report(primary, length, REPORT_DELETION, reason, now_ms)
+                reports = self._reporter.report(primary, length, REPORT_DELETION, reason, now_ms)
+                self._tell(reports, now_ms)
                 return None
             bundle = opened.bundle
         return Delivery(
@@ -558,27 +563,18 @@ class BundleAgent:
     def _report_end(self, entry: Entry, status: int, reason: ReportReason, now_ms: int) -> None:
         """Report about a bundle whose octets are gone, if it asked for that."""
         if entry.note:
-            note = parse_note(entry.note)
-            self._report(note.primary, note.payload_length, status, reason, now_ms)
+            primary, length = parse_note(entry.note)
+            self._tell(self._reporter.report(primary, length, status, reason, now_ms), now_ms)
 
-    def _report(
-        self,
-        primary: PrimaryBlock,
-        payload_length: int,
-        status: int,
-        reason: ReportReason,
-        now_ms: int,
-    ) -> None:
-        outgoing = self._reporter.report(primary, payload_length, status, reason, now_ms)
+    def _tell(self, reports: Iterable[Outgoing], now_ms: int) -> None:
         self.counters["reports_suppressed"] = self._reporter.suppressed
-        if outgoing is None:
-            return
-        self.counters["reports_sent"] += 1
-        reserved = self._origin.reserve(1)
-        if reserved is not None:
-            self._ops.append(Write(SPACE, "sequence", reserved.to_bytes(8, "big")))
-        bundle = self._origin.make(outgoing, now_ms, admin=True)
-        self._ops.append(self._own_put(bundle, outgoing, now_ms))
+        for outgoing in reports:
+            self.counters["reports_sent"] += 1
+            reserved = self._origin.reserve(1)
+            if reserved is not None:
+                self._ops.append(Write(SPACE, "sequence", reserved.to_bytes(8, "big")))
+            bundle = self._origin.make(outgoing, now_ms, admin=True)
+            self._ops.append(self._own_put(bundle, outgoing, now_ms))
 
 
 def _name(primary: PrimaryBlock) -> str:

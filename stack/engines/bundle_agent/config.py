@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from stack.core.errors import ConfigError
 from stack.core.limits import BUNDLE_BYTES_MAX, LIFETIME_MS_MAX
+from stack.wire.bundle import PRIORITY
 
 FRAGMENT_BYTES_MIN = 256
 """A fragment below this is mostly headers."""
@@ -22,6 +23,11 @@ class AgentConfig:
     hop_limit: int = 32
     """Hop limit of bundles made here (RFC 9171 §4.4.3); 1 to 255.  Too small strands bundles, too
     large lets a routing loop live longer."""
+
+    priority_block: int = PRIORITY
+    """Block type in which priority travels (RFC 9171 §9.1: 192 to 255 are for private use).  Ours
+    is 192; choose another where a neighbour uses that for something else.  All nodes that honour
+    each other's priorities must agree."""
 
     crc_type: int = 2
     """CRC of the blocks made here (RFC 9171 §4.2.1): 0 none (only the primary block keeps one),
@@ -58,6 +64,10 @@ class AgentConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.hop_limit <= 255:
             raise ConfigError("hop_limit", f"{self.hop_limit} is not 1 to 255 (RFC 9171 §4.4.3)")
+        if not PRIORITY <= self.priority_block <= 255:
+            raise ConfigError(
+                "priority_block", f"{self.priority_block} is not 192 to 255 (RFC 9171 §9.1)"
+            )
         if self.crc_type not in (0, 1, 2):
             raise ConfigError("crc_type", f"{self.crc_type} is not 0, 1 or 2 (RFC 9171 §4.2.1)")
         if self.fragment_bytes and self.fragment_bytes < FRAGMENT_BYTES_MIN:

@@ -10,6 +10,7 @@ from stack.wire.bundle import (
     Bundle,
     CanonicalBlock,
     bundle_age,
+    encrypted_blocks,
     free_number,
     hop_count,
     parse_bundle_age,
@@ -18,23 +19,31 @@ from stack.wire.bundle import (
 )
 
 
-def depart(bundle: Bundle, node: Eid, waited_ms: int) -> Bundle:
-    """A transit bundle as this node sends it on.
+def depart(bundle: Bundle, node: Eid, waited_ms: int, *, own: bool = False) -> Bundle:
+    """A bundle as this node sends it on.
 
     The previous node block names us (§5.4 step 4), the hop count grows by one (§4.4.3), the age
-    by the time that the bundle waited here (§4.4.2).  Everything else keeps its very octets.
+    by the time that the bundle waited here (§4.4.2).  Everything else keeps its very octets, and
+    so does what a BCB has encrypted: only who holds the key can change that.  A bundle of our
+    `own` making names us and counts this hop already.
     """
     blocks: list[CanonicalBlock] = []
-    named = False
+    encrypted = encrypted_blocks(bundle.blocks)
+    named = own
     for block in bundle.blocks:
-        if block.type == PREVIOUS_NODE:
+        if block.number in encrypted:
+            blocks.append(block)
+            named = named or block.type == PREVIOUS_NODE  # there must be but one (§4.4.1)
+        elif block.type == BUNDLE_AGE:
+            blocks.append(_like(block, bundle_age(parse_bundle_age(block) + max(0, waited_ms))))
+        elif own:
+            blocks.append(block)
+        elif block.type == PREVIOUS_NODE:
             blocks.append(_like(block, previous_node(node)))
             named = True
         elif block.type == HOP_COUNT:
             limit, count = parse_hop_count(block)
-            blocks.append(_like(block, hop_count(limit, min(count + 1, 255))))
-        elif block.type == BUNDLE_AGE:
-            blocks.append(_like(block, bundle_age(parse_bundle_age(block) + max(0, waited_ms))))
+            blocks.append(_like(block, hop_count(limit, count + 1)))
         else:
             blocks.append(block)
     if not named:

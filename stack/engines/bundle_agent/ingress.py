@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
@@ -22,16 +22,18 @@ from stack.wire.bundle import (
     LENIENT,
     PAYLOAD,
     PREVIOUS_NODE,
-    PRIORITY,
     REPORT_UNPROCESSED,
     STRICT,
     Bundle,
     CanonicalBlock,
+    PrimaryBlock,
     ReportReason,
     bundle_key,
     check_bundle,
     decode_bundle,
+    decode_primary,
     encode_bundle,
+    encrypted_blocks,
     parse_bundle_age,
     parse_hop_count,
     parse_priority,
@@ -45,9 +47,9 @@ KNOWN = frozenset(
         HOP_COUNT,
         BLOCK_INTEGRITY,
         BLOCK_CONFIDENTIALITY,
-        PRIORITY,
     }
 )
+"""Types of block that need nobody's leave; that of the priority block is configured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +59,38 @@ class Taken:
     bundle: Bundle
     wire: Buffer
     put: Put
-    unprocessed: bool
-    """A block asked for a report because it could not be processed (§5.6 step 4)."""
+    unprocessed: int
+    """Blocks that asked for a report because they could not be processed (§5.6 step 4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A bundle that must not be stored; `bundle` is None when it could not even be read."""
+    """A bundle that must not be stored."""
 
-    bundle: Bundle | None
     reason: ReportReason
     counter: str
     words: str
+    primary: PrimaryBlock | None = None
+    """None when not even that could be read."""
+
+    payload_length: int = 0
+    unprocessed: int = 0
+    """As of `Taken`."""
+
     intact: bool = True
     """Whether it is a bundle at all, if one that we do not take."""
+
+
+@dataclass(slots=True)
+class _Extensions:
+    """What the extension blocks of a bundle say."""
+
+    kept: list[CanonicalBlock] = field(default_factory=list)
+    unprocessed: int = 0
+    age_ms: int | None = None
+    priority: int = 1
+    hops: tuple[int, int] | None = None
+    """(limit, count)"""
 
 
 class Ingress:
@@ -80,6 +100,7 @@ class Ingress:
         self._node_id = node_id
         self._config = config
         self._mode = LENIENT if config.lenient else STRICT
+        self._known = KNOWN | {config.priority_block}
         self._priority_max = CRITICAL_PRIORITY if config.critical else CRITICAL_PRIORITY - 1
 
     def take(self, data: Buffer, now_ms: int, offset: int = 0) -> tuple[Taken | Refused, int]:
@@ -92,79 +113,136 @@ class Ingress:
         size = len(data) - offset
         if size > config.bundle_bytes_max:
             words = f"{size} octets, more than bundle_bytes_max {config.bundle_bytes_max}"
-            return Refused(None, ReportReason.DEPLETED_STORAGE, "too_large", words), len(data)
+            reason = ReportReason.DEPLETED_STORAGE
+            return Refused(reason, "too_large", words, self._primary(data, offset)), len(data)
         try:
             bundle, end = decode_bundle(data, offset=offset, mode=self._mode)
         except DecodeError as error:
-            reason = ReportReason.BLOCK_UNINTELLIGIBLE
-            return Refused(None, reason, "malformed", str(error), False), len(data)
+            reason, primary = ReportReason.BLOCK_UNINTELLIGIBLE, self._primary(data, offset)
+            return Refused(reason, "malformed", str(error), primary, intact=False), len(data)
         try:
             check_bundle(bundle)
         except DecodeError as error:
-            reason = ReportReason.BLOCK_UNINTELLIGIBLE
-            return Refused(bundle, reason, "malformed", str(error)), end
+            return _malformed(bundle, error), end
         return self.judge(bundle, memoryview(data)[offset:end], now_ms), end
+
+    def _primary(self, data: Buffer, offset: int) -> PrimaryBlock | None:
+        """Whom to tell about a bundle that cannot be read as a whole, if that much is certain.
+
+        A report about a fragment would have to say how long it is, which nobody knows.
+        """
+        try:
+            primary, _ = decode_primary(data, offset + 1, mode=self._mode)
+        except DecodeError:
+            return None
+        return primary if primary.crc_type and not primary.flags & IS_FRAGMENT else None
 
     def judge(self, bundle: Bundle, wire: Buffer, now_ms: int) -> Taken | Refused:
         """Judge a bundle that has been decoded and checked already."""
-        try:
-            judged = self._extensions(bundle)
-        except DecodeError as error:
-            return Refused(bundle, ReportReason.BLOCK_UNINTELLIGIBLE, "malformed", str(error))
-        if isinstance(judged, Refused):
-            return judged
-        bundle, changed, unprocessed, age_ms, priority = judged
-        expires_ms = self._expiry(bundle, age_ms, now_ms)
+        found = _Extensions()
+        refused = self._extensions(bundle, found) or self._hops(bundle, found)
+        if refused is not None:
+            return refused
+        expires_ms = self._expiry(bundle, found.age_ms, now_ms)
         if expires_ms <= now_ms:
             words = f"lifetime ended {now_ms - expires_ms} ms ago"
-            return Refused(bundle, ReportReason.LIFETIME_EXPIRED, "expired_on_arrival", words)
-        if changed:
+            reason = ended(bundle.primary, self._config, expires_ms, now_ms)
+            return _refused(bundle, reason, "expired_on_arrival", words, found.unprocessed)
+        if len(found.kept) != len(bundle.blocks):
+            bundle = Bundle(bundle.primary, tuple(found.kept))
             wire = encode_bundle(bundle)
-        put = put_for(bundle, wire, self._node_id, priority, expires_ms, now_ms)
-        return Taken(bundle, wire, put, unprocessed)
+        node = self._node_id
+        put = put_for(bundle, wire, node, found.priority, expires_ms, now_ms, outside=True)
+        return Taken(bundle, wire, put, found.unprocessed)
 
-    def _extensions(self, bundle: Bundle) -> tuple[Bundle, bool, bool, int | None, int] | Refused:
-        """Hop limit, age, priority, and blocks that we do not know (§5.6 step 4)."""
-        kept: list[CanonicalBlock] = []
-        unprocessed = False
-        age_ms: int | None = None
-        priority = 1
-        for block in bundle.blocks:
-            kind = block.type
-            if kind == HOP_COUNT:
-                limit, count = parse_hop_count(block)
-                if count > limit:
-                    words = f"hop count {count} over its limit {limit}"
-                    return Refused(
-                        bundle, ReportReason.HOP_LIMIT_EXCEEDED, "hop_limit_exceeded", words
-                    )
-            elif kind == BUNDLE_AGE:
-                age_ms = parse_bundle_age(block)
-            elif kind == PRIORITY:
-                priority = min(parse_priority(block), self._priority_max)
-            elif kind not in KNOWN:
-                unprocessed = unprocessed or bool(block.flags & REPORT_UNPROCESSED)
-                if block.flags & DELETE_UNPROCESSED:
-                    words = f"block {block.number} of unknown type {kind} demands deletion"
-                    return Refused(
-                        bundle, ReportReason.BLOCK_UNSUPPORTED, "unsupported_block", words
-                    )
-                if block.flags & DISCARD_UNPROCESSED:
-                    continue
-            kept.append(block)
-        changed = len(kept) != len(bundle.blocks)
-        if changed:
-            bundle = Bundle(bundle.primary, tuple(kept))
-        return bundle, changed, unprocessed, age_ms, priority
+    def _extensions(self, bundle: Bundle, found: _Extensions) -> Refused | None:
+        """Read the blocks that we know, and deal with others as they ask (§5.6 step 4).
+
+        What a BCB has encrypted is kept as it is.
+        """
+        kept = found.kept
+        try:
+            encrypted = encrypted_blocks(bundle.blocks)
+            for block in bundle.blocks:
+                kind = block.type
+                if block.number in encrypted and kind in self._known:
+                    pass
+                elif kind == HOP_COUNT:
+                    found.hops = parse_hop_count(block)
+                elif kind == BUNDLE_AGE:
+                    found.age_ms = parse_bundle_age(block)
+                elif kind not in KNOWN and not self._priority(block, found):
+                    flags = block.flags
+                    if flags & REPORT_UNPROCESSED:
+                        found.unprocessed += 1
+                    if flags & DELETE_UNPROCESSED:
+                        words = f"block {block.number} of unknown type {kind} demands deletion"
+                        return _refused(
+                            bundle,
+                            ReportReason.BLOCK_UNSUPPORTED,
+                            "unsupported_block",
+                            words,
+                            found.unprocessed,
+                        )
+                    if flags & DISCARD_UNPROCESSED:
+                        continue
+                kept.append(block)
+        except DecodeError as error:
+            return _malformed(bundle, error, found.unprocessed)
+        return None
+
+    def _priority(self, block: CanonicalBlock, found: _Extensions) -> bool:
+        """Whether a block is our priority block, and not somebody else's of the same type."""
+        if block.type != self._config.priority_block:
+            return False
+        try:
+            found.priority = min(parse_priority(block), self._priority_max)
+        except DecodeError:
+            return False
+        return True
+
+    def _hops(self, bundle: Bundle, found: _Extensions) -> Refused | None:
+        """Refuse what has come too far already, or would with the next hop (§4.4.3)."""
+        if found.hops is None:
+            return None
+        limit, count = found.hops
+        here = bundle.primary.destination.node == self._node_id
+        if count < limit or (count == limit and here):
+            return None
+        words = f"hop count {count} " + ("at" if count == limit else "over") + f" its limit {limit}"
+        reason = ReportReason.HOP_LIMIT_EXCEEDED
+        return _refused(bundle, reason, "hop_limit_exceeded", words, found.unprocessed)
 
     def _expiry(self, bundle: Bundle, age_ms: int | None, now_ms: int) -> int:
         """When the bundle's lifetime ends on this node's clock (§4.2.6, §4.4.2, §5.5)."""
         primary = bundle.primary
         lifetime_ms = min(primary.lifetime_ms, self._config.lifetime_ms_max)
-        by_age = age_ms is not None and (primary.creation_ms == 0 or not self._config.trusted_clock)
-        if by_age and age_ms is not None:
+        if primary.creation_ms == 0:  # then there is an age block, if one that we may not be able
+            return now_ms + lifetime_ms - (age_ms or 0)  # to read: lifetime starts anew here
+        if age_ms is not None and not self._config.trusted_clock:
             return now_ms + lifetime_ms - age_ms
         return min(primary.creation_ms, now_ms) + lifetime_ms
+
+
+def _refused(
+    bundle: Bundle, reason: ReportReason, counter: str, words: str, unprocessed: int = 0
+) -> Refused:
+    length = len(bundle.payload.data)
+    return Refused(reason, counter, words, bundle.primary, length, unprocessed)
+
+
+def _malformed(bundle: Bundle, error: DecodeError, unprocessed: int = 0) -> Refused:
+    reason = ReportReason.BLOCK_UNINTELLIGIBLE
+    return _refused(bundle, reason, "malformed", str(error), unprocessed)
+
+
+def ended(primary: PrimaryBlock, config: AgentConfig, expires_ms: int, now_ms: int) -> ReportReason:
+    """Why a bundle that had until `expires_ms` here is deleted: its own lifetime has ended, or
+    that which we have cut it to (§5.5)."""
+    cut_ms = primary.lifetime_ms - config.lifetime_ms_max
+    if cut_ms > 0 and expires_ms + cut_ms > now_ms:
+        return ReportReason.TRAFFIC_PARED
+    return ReportReason.LIFETIME_EXPIRED
 
 
 def put_for(
@@ -176,10 +254,11 @@ def put_for(
     now_ms: int,
     *,
     required: bool = False,
+    outside: bool = False,
 ) -> Put:
     """The store operation for a bundle: where it has to go decides why it is held.
 
-    Its memo is the bundle itself, where a delivery will want it.
+    `outside`: a link brought it.  Its memo is the bundle itself, where a delivery will want it.
     """
     primary = bundle.primary
     if primary.destination.node != node:
@@ -197,7 +276,7 @@ def put_for(
         priority=priority,
         expires_ms=expires_ms,
         received_ms=now_ms,
-        tag=note_of(bundle, wire),
+        tag=note_of(bundle, wire, returned=outside and primary.source.node == node),
         required=required,
         memo=bundle if place is Place.DELIVER else None,
     )

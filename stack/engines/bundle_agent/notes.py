@@ -1,7 +1,8 @@
 """What the agent must know again of a stored bundle without loading it.
 
-Most bundles need no note.  Fragments do (to know what they cover) and so do bundles that asked
-for status reports (to report their end, RFC 9171 §5.1, when their octets may already be gone).
+Most bundles need no note.  Fragments do (to know what they cover), and so do bundles that asked
+for status reports (to report their end, RFC 9171 §5.1, when their octets may already be gone), and
+those that came from outside although they name us as their source.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from stack.core.train import Buffer
 from stack.wire.bundle import IS_FRAGMENT, LENIENT, REPORT_ANY, Bundle, PrimaryBlock, decode_primary
 
 _LENGTH = struct.Struct(">Q")
+_RETURNED = 1 << 63
+"""Set in the length of a bundle with our node as its source that a link brought."""
 
 
 class Note(NamedTuple):
@@ -22,18 +25,26 @@ class Note(NamedTuple):
     payload_length: int
 
 
-def note_of(bundle: Bundle, wire: Buffer) -> bytes:
-    """The note that a bundle (whose octets are `wire`) needs, or nothing."""
+def note_of(bundle: Bundle, wire: Buffer, *, returned: bool = False) -> bytes:
+    """The note that a bundle (whose octets are `wire`) needs, or nothing.
+
+    `returned` marks one from outside that names this node as its source.
+    """
     primary = bundle.primary
-    if not primary.flags & (IS_FRAGMENT | REPORT_ANY):
+    if not (primary.flags & (IS_FRAGMENT | REPORT_ANY) or returned):
         return b""
     encoded = primary.wire
     if encoded is None:
         encoded = decode_primary(wire, 1, mode=LENIENT)[0].wire or b""
-    return _LENGTH.pack(len(bundle.payload.data)) + encoded
+    return _LENGTH.pack(len(bundle.payload.data) | (_RETURNED if returned else 0)) + encoded
 
 
 def parse_note(tag: bytes) -> Note:
     """Inverse of `note_of`."""
     primary, _ = decode_primary(tag, _LENGTH.size, mode=LENIENT)
-    return Note(primary, _LENGTH.unpack_from(tag)[0])
+    return Note(primary, _LENGTH.unpack_from(tag)[0] & ~_RETURNED)
+
+
+def is_returned(tag: bytes) -> bool:
+    """Whether a bundle came from outside although it names this node as its source."""
+    return tag[:1] >= b"\x80"

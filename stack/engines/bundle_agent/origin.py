@@ -104,7 +104,8 @@ class Origin:
         if not self._config.trusted_clock:
             blocks.append(bundle_age(0, number=4, crc_type=crc))
         if priority != PRIORITY_DEFAULT:
-            blocks.append(priority_block(priority, number=5, crc_type=crc))
+            kind = self._config.priority_block
+            blocks.append(priority_block(priority, kind=kind, number=5, crc_type=crc))
         if len(self._made) >= PRIORITIES_MAX:
             self._made.clear()
         found = tuple(replace(block, wire=encode_block(block)) for block in blocks)

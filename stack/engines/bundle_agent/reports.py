@@ -34,6 +34,18 @@ class Reporter:
         self.sent = 0
         self.suppressed = 0
 
+    def reception(
+        self, primary: PrimaryBlock, payload_length: int, unprocessed: int, now_ms: int
+    ) -> list[Outgoing]:
+        """The reports about a bundle that has come (§5.6 step 2), and about `unprocessed` blocks
+        that want one because nobody here knows them, whatever the bundle asks for (step 4)."""
+        status, reason = REPORT_RECEPTION, ReportReason.NO_INFORMATION
+        found = self.report(primary, payload_length, status, reason, now_ms)
+        reason = ReportReason.BLOCK_UNSUPPORTED
+        for _ in range(unprocessed):
+            found += self.report(primary, payload_length, status, reason, now_ms, asked=True)
+        return found
+
     def report(
         self,
         primary: PrimaryBlock,
@@ -41,19 +53,22 @@ class Reporter:
         status: int,
         reason: ReportReason,
         now_ms: int,
-    ) -> Outgoing | None:
-        """The administrative record for one status of one bundle, or None when none is due.
+        *,
+        asked: bool = False,
+    ) -> list[Outgoing]:
+        """The administrative record for one status of one bundle, if one is due: the bundle, or
+        with `asked` one of its blocks, wants it.
 
         `status` is one of the REPORT_ flags of RFC 9171 §4.2.3.
         """
-        wanted = primary.flags & status
-        if not wanted or primary.flags & IS_ADMIN or primary.report_to.is_null:
-            return None  # RFC 9171 §4.2.3: never reports about administrative records
-        if not self._config.status_reports:
-            return None
+        if not (asked or primary.flags & status) or not self._config.status_reports:
+            return []
+        if primary.flags & IS_ADMIN or primary.source.is_null or primary.report_to.is_null:
+            # RFC 9171 §4.2.3: never about administrative records or bundles of nobody
+            return []
         if not self._take(now_ms):
             self.suppressed += 1
-            return None
+            return []
         self.sent += 1
         time_ms = now_ms if primary.flags & STATUS_TIME and self._config.trusted_clock else None
         record = StatusReport(
@@ -69,7 +84,7 @@ class Reporter:
             fragment_offset=primary.fragment_offset,
             fragment_length=payload_length if primary.fragment_offset is not None else None,
         )
-        return Outgoing(primary.report_to, encode_status_report(record), REPORT_LIFETIME_MS, "")
+        return [Outgoing(primary.report_to, encode_status_report(record), REPORT_LIFETIME_MS, "")]
 
     def _take(self, now_ms: int) -> bool:
         rate = self._config.status_reports_per_s

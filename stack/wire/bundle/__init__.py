@@ -11,7 +11,7 @@ from stack.wire.bundle.admin import (
     encode_status_report,
     reason_words,
 )
-from stack.wire.bundle.check import check_bundle, security_targets
+from stack.wire.bundle.check import check_bundle, encrypted_blocks, security_targets
 from stack.wire.bundle.decode import (
     BLOCKS_MAX,
     LENIENT,
@@ -126,6 +126,7 @@ __all__ = [
     "encode_eid",
     "encode_primary",
     "encode_status_report",
+    "encrypted_blocks",
     "fragment_bundle",
     "free_number",
     "hop_count",

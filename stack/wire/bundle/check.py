@@ -6,6 +6,8 @@ a bundle may have to be taken apart to see whom to tell about it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
+
 from stack.core.errors import DecodeError
 from stack.wire import cbor
 from stack.wire.bundle.types import (
@@ -49,15 +51,26 @@ def _integrity_possible(bundle: Bundle) -> bool:
     A BIB that a BCB encrypts shows its targets only to those who hold the key (RFC 9172 §3.9):
     nobody on the way may refuse the bundle for it.
     """
-    encrypted: set[int] = set()
-    for block in bundle.blocks:
-        if block.type == BLOCK_CONFIDENTIALITY:
-            encrypted.update(security_targets(block))
+    encrypted = encrypted_blocks(bundle.blocks)
     return any(
         block.number in encrypted or 0 in security_targets(block)
         for block in bundle.blocks
         if block.type == BLOCK_INTEGRITY
     )
+
+
+def encrypted_blocks(blocks: Sequence[CanonicalBlock]) -> Set[int]:
+    """The numbers of the blocks that a BCB has encrypted (RFC 9172 §3.8): what they hold is for
+    the acceptor alone to parse.  Raises `DecodeError` for a BCB that cannot be read."""
+    encrypted: set[int] = set()
+    for block in blocks:
+        if block.type == BLOCK_CONFIDENTIALITY:
+            data = block.data
+            if len(data) > 1 and data[0] == 0x81 and data[1] < 24:  # by far the most: one target
+                encrypted.add(data[1])
+            else:
+                encrypted.update(security_targets(block))
+    return encrypted
 
 
 def security_targets(block: CanonicalBlock) -> tuple[int, ...]:

@@ -90,10 +90,12 @@ def _hops(data: bytes) -> tuple[int, int]:
     return limit, count
 
 
-def priority_block(priority: int, *, number: int = 5, crc_type: int = CRC_NONE) -> CanonicalBlock:
-    """The local priority, larger goes first (private block type, `PRIORITY`); goes with every
-    fragment."""
-    return CanonicalBlock(PRIORITY, number, REPLICATE, cbor.uint(priority), crc_type)
+def priority_block(
+    priority: int, *, kind: int = PRIORITY, number: int = 5, crc_type: int = CRC_NONE
+) -> CanonicalBlock:
+    """The local priority, larger goes first, in a block of the private type `kind`; goes with
+    every fragment."""
+    return CanonicalBlock(kind, number, REPLICATE, cbor.uint(priority), crc_type)
 
 
 def parse_priority(block: CanonicalBlock) -> int:

@@ -38,7 +38,8 @@ HOP_COUNT = 10
 BLOCK_INTEGRITY = 11
 BLOCK_CONFIDENTIALITY = 12
 PRIORITY = 192
-"""Private use (RFC 9171 §9.1: 192-255): one unsigned integer, larger goes first."""
+"""Our priority block unless a node is configured otherwise (RFC 9171 §9.1: 192-255 are for private
+use): one unsigned integer, larger goes first."""
 
 # CRC types, RFC 9171 §4.2.1
 CRC_NONE = 0

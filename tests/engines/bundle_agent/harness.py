@@ -14,9 +14,12 @@ from stack.ports.security import Security
 from stack.ports.store import DUPLICATE, Committed, Op, Put, Release, Stored
 from stack.routing.forwarder import Forwarder
 from stack.wire.bundle import (
+    IS_ADMIN,
     Bundle,
     CanonicalBlock,
     PrimaryBlock,
+    StatusReport,
+    decode_admin,
     decode_bundle,
     encode_bundle,
 )
@@ -146,3 +149,14 @@ class Harness:
     def held(self) -> list[Bundle]:
         """The bundles now in the store, oldest first."""
         return [decode_bundle(self.wires[ref])[0] for ref in sorted(self.wires)]
+
+
+def reports(harness: Harness) -> list[StatusReport]:
+    """The status reports that wait in the store, oldest first."""
+    found = []
+    for bundle in harness.held():
+        if bundle.primary.flags & IS_ADMIN:
+            record = decode_admin(bundle.payload.data)
+            assert isinstance(record, StatusReport)
+            found.append(record)
+    return found

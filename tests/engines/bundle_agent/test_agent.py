@@ -33,7 +33,6 @@ from stack.wire.bundle import (
     ReportReason,
     StatusReport,
     bundle_age,
-    decode_admin,
     decode_bundle,
     encode_bundle,
     encode_status_report,
@@ -44,23 +43,13 @@ from stack.wire.bundle import (
     parse_previous_node,
     previous_node,
 )
-from tests.engines.bundle_agent.harness import FAR, HERE, NEXT, NOW, Harness, bundle_for
+from tests.engines.bundle_agent.harness import FAR, HERE, NEXT, NOW, Harness, bundle_for, reports
 
 REPORTING = AgentConfig(status_reports=True)
 
 
 def numbered(block: CanonicalBlock, number: int, flags: int = 0) -> CanonicalBlock:
     return CanonicalBlock(block.type, number, flags, block.data, 2)
-
-
-def reports(harness: Harness) -> list[StatusReport]:
-    found = []
-    for bundle in harness.held():
-        if bundle.primary.flags & IS_ADMIN:
-            record = decode_admin(bundle.payload.data)
-            assert isinstance(record, StatusReport)
-            found.append(record)
-    return found
 
 
 def test_a_bundle_for_here_is_delivered_once() -> None:
