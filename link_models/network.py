@@ -13,6 +13,7 @@ from link_models.channel import Channel, ChannelConfig
 from link_models.clock import VirtualLoop
 from link_models.rng import Streams
 from stack.core.train import Train
+from stack.ports.datagram import ignore_stranger
 
 Tap = Callable[[int, str, Train], None]
 """`tap(at_ns, direction, train)` sees each train when it arrives; for traces and captures."""
@@ -29,6 +30,7 @@ class VirtualPort:
         self.channel = channel
         self.on_receive: Callable[[list[Train]], None] = _ignore_received
         self.on_writable: Callable[[], None] = _ignore_writable
+        self.on_stranger: Callable[[str], None] = ignore_stranger
         self._loop = loop
         self._tap = tap
         self._peer: VirtualPort | None = None

@@ -13,7 +13,14 @@ from link_models.network import VirtualPort
 from link_models.swarm import faults as kinds
 from link_models.swarm.faults import Fault
 from stack.core.train import Train, single
-from stack.ports.datagram import Received, Writable, ignore_received, ignore_writable
+from stack.ports.datagram import (
+    Received,
+    Stranger,
+    Writable,
+    ignore_received,
+    ignore_stranger,
+    ignore_writable,
+)
 
 SPARED_BYTES: Final = 48
 """Corruption spares the first octets of a datagram: damage to headers is what checksums of the
@@ -169,6 +176,7 @@ class LinkPort:
         """`heard` is called before each arrival."""
         self.on_receive: Received = ignore_received
         self.on_writable: Writable = ignore_writable
+        self.on_stranger: Stranger = ignore_stranger
         self.context = context
         self.silent = False
         """The process is gone: whatever its remains do, nothing leaves and nothing is heard."""

@@ -33,6 +33,7 @@ from stack.ports.datagram import (
     Empty,
     Received,
     RelayPort,
+    Stranger,
     Writable,
     ignore_received,
     ignore_writable,
@@ -56,17 +57,18 @@ async def open_udp(
     repair_port: bool = False,
     fast: bool | None = None,
     learn_peer: bool = True,
-    match_port: bool = True,
+    match_port: bool = False,
     receive_buffer_bytes: int = SOCKET_BUFFER_BYTES,
     send_buffer_bytes: int = SOCKET_BUFFER_BYTES,
 ) -> RelayPort:
     """Open a UDP port bound to `local` for datagrams to and from `remote`.
 
     Without `remote` the peer is whoever sends first, when `learn_peer` (an open door: use it
-    where the layer above authenticates); until then nothing can be sent.  Datagrams from anybody
-    else are dropped and counted; with `match_port` False only the peer's host has to match, for
-    peers that do not send from the port on which they listen.  `fast` None takes the fast path
-    where there is one, False the portable path, True insists.  Raises `ConfigError`.
+    where the layer above authenticates); until then nothing can be sent.  Datagrams from another
+    host are dropped and counted, and with `match_port` those from another port of it too: not all
+    peers send from the port on which they listen.  Datagrams go to `remote` in any case.
+    `fast` None takes the fast path where there is one, False the portable path, True insists.
+    Raises `ConfigError`.
     """
     family, local_address = await resolve("local", local)
     remote_address = None
@@ -137,6 +139,15 @@ class PortableUdpPort:
         self._filled.set()
         self._congested = self._congested or self._queue_bytes > QUEUE_BYTES_HIGH
         return not self._congested
+
+    @property
+    def on_stranger(self) -> Stranger:
+        """See `DatagramPort`."""
+        return self._peer.on_stranger
+
+    @on_stranger.setter
+    def on_stranger(self, tell: Stranger) -> None:
+        self._peer.on_stranger = tell
 
     @property
     def remote_address(self) -> SocketAddress | None:
@@ -235,6 +246,8 @@ class PortableUdpPort:
                 continue
             if not (isinstance(address, tuple) and self._peer.accepts(address, flow)):
                 counts["dropped_foreign"] += 1
+                if isinstance(address, tuple):
+                    self._peer.refuse(address)
             elif not datagram:
                 if self.on_empty is not None:
                     self.on_empty(flow)

@@ -17,7 +17,14 @@ from collections.abc import Sequence
 
 from stack.adapters.udp_sockets import CALLS_MAX, COUNTERS, Peer, SocketAddress
 from stack.core.train import FLOW_SOURCE, Buffer, Train
-from stack.ports.datagram import Empty, Received, Writable, ignore_received, ignore_writable
+from stack.ports.datagram import (
+    Empty,
+    Received,
+    Stranger,
+    Writable,
+    ignore_received,
+    ignore_writable,
+)
 
 UDP_SEGMENT = 103  # linux/udp.h
 UDP_GRO = 104
@@ -104,6 +111,15 @@ class LinuxUdpPort:
         if self._blocked is None:
             self._flush()
         return not self._calls
+
+    @property
+    def on_stranger(self) -> Stranger:
+        """See `DatagramPort`."""
+        return self._peer.on_stranger
+
+    @on_stranger.setter
+    def on_stranger(self, tell: Stranger) -> None:
+        self._peer.on_stranger = tell
 
     @property
     def remote_address(self) -> SocketAddress | None:
@@ -252,6 +268,7 @@ class LinuxUdpPort:
                 continue
             if address != peer.addresses[flow.flow] and not peer.accepts(address, flow.flow):
                 counts["dropped_foreign"] += 1
+                peer.refuse(address)
                 continue
             if octets == 0 or flags & MSG_TRUNC:
                 if octets:

@@ -9,6 +9,7 @@ import sys
 
 from stack.core.errors import ConfigError
 from stack.core.train import FLOW_REPAIR
+from stack.ports.datagram import Stranger, ignore_stranger
 
 Address = tuple[str, int]
 """Host name or numeric address, and UDP port."""
@@ -18,6 +19,9 @@ SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 PAIR_ATTEMPTS = 16
 """Tries to find two neighbouring free ports when any port will do."""
+
+STRANGERS_MAX = 16
+"""Addresses of strangers that are told of at most; the others are only counted."""
 
 CALLS_MAX = 100_000
 """Datagrams without octets that wait at most for a socket: they do not count in octets."""
@@ -118,6 +122,8 @@ class Peer:
     def __init__(self, remote: SocketAddress | None, learn: bool, match_port: bool) -> None:
         self._learn = learn
         self._match_port = match_port
+        self._strangers: set[tuple[object, ...]] = set()
+        self.on_stranger: Stranger = ignore_stranger
         self.addresses: list[SocketAddress | None] = [None, None]
         if remote is not None:
             self._set(remote)
@@ -136,6 +142,14 @@ class Peer:
         if address[0] != expected[0]:
             return False
         return address[1] == expected[1] or not self._match_port
+
+    def refuse(self, address: tuple[object, ...]) -> None:
+        """Tell of a stranger, once."""
+        known = address[:2]
+        if known not in self._strangers and len(self._strangers) < STRANGERS_MAX:
+            self._strangers.add(known)
+            host, port = known
+            self.on_stranger(f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}")
 
     def _set(self, remote: SocketAddress) -> None:
         repair = (remote[0], remote[1] + 1, *remote[2:])

@@ -17,6 +17,14 @@ from stack.cli.units import duration_text, rate_text, size_text
 POLL_S: Final = 0.05
 """How often a process is looked at where the system cannot tell when it ends."""
 
+STATES: Final = {
+    "down": "down",
+    "open": "open, nothing heard yet",
+    "up": "up",
+    "silent": "open, peer is silent",
+}
+"""How the state of a link is told."""
+
 
 def status(
     counters: Annotated[
@@ -27,7 +35,9 @@ def status(
 ) -> None:
     """Show what a running node is doing.
 
-    Its store, its queue, its links and their contacts; or every counter.
+    Its store, its queue, its links and their contacts; or every counter. A link is up when its
+    peer was heard since it opened. What came in and was dropped, since the link does not know
+    its address or engine number, is told with what to change.
 
     \b
     Examples:
@@ -63,7 +73,7 @@ def status(
             (
                 link["name"],
                 link["peer"],
-                "up" if link["up"] else "down",
+                STATES[link["state"]],
                 f"{link['local']} -> {link['remote'] or 'whoever calls'}",
                 size_text(link["waiting_bytes"]),
                 _contact(link),
@@ -71,6 +81,9 @@ def status(
             for link in result["links"]
         ]
         table(("link", "node", "is", "addresses", "waiting", "contact"), rows)
+        for link in result["links"]:
+            for hint in link["hints"]:
+                say(f"{link['name']}: {hint}")
 
 
 def _contact(link: dict[str, Any]) -> str:

@@ -40,8 +40,14 @@ class LinkConfig:
     """`address:port` to bind. With FEC, the repair flow uses the port after it (RFC 6363 §5.2)."""
 
     remote: str = ""
-    """`address:port` of the peer (or of the emulator or modem in between).  Empty: the first peer
-    that sends valid datagrams is answered; only for closed networks."""
+    """`address:port` where the peer (or the emulator or modem in between) listens.  Empty: the
+    first that sends datagrams is the peer, with just that address; only for closed networks."""
+
+    match_port: bool = False
+    """True: only datagrams from exactly `remote` are taken.  False: those from any port of its
+    host, since many peers (ION, HDTN) send from another port than they listen on.  Answers go to
+    `remote` either way.  Who is at the other end is proven by authentication alone: addresses can
+    be forged."""
 
     scheduled: bool = False
     """True: the link is up only during its contacts in the plan, with their rate and light time.

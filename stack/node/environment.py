@@ -76,6 +76,8 @@ async def open_udp_link(link: LinkConfig) -> DatagramPort:
         local,
         remote,
         repair_port=link.fec is not None,
+        # Who was learned is known by no more than its address: all of it counts.
+        match_port=link.match_port or remote is None,
         fast=None if link.fast else False,
         receive_buffer_bytes=link.receive_buffer_bytes,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from stack.adapters.runner import Runner, Shim
 from stack.core.clock import MILLISECOND, SECOND, Clock
 from stack.core.errors import DecodeError, StoreError
@@ -10,6 +12,7 @@ from stack.core.train import Buffer
 from stack.engines.bundle_agent import Entry
 from stack.engines.ltp import (
     BlockReceived,
+    EngineUnknown,
     Failed,
     GreenReceived,
     LinkAlive,
@@ -23,6 +26,7 @@ from stack.engines.ltp import (
 )
 from stack.node.config import LinkConfig
 from stack.node.effects import Effects
+from stack.node.neighbour import Neighbour
 from stack.ports.datagram import DatagramPort
 from stack.ports.store import NO_ROOM, Committed, Op, Write
 from stack.routing.forwarder import Forwarder
@@ -64,6 +68,9 @@ class Link:
         self.shim = shim
         self._share = share
         self.up = False
+        self._opened_at = 0
+        self.neighbour = Neighbour(config, trace)
+        port.on_stranger = self.neighbour.stranger
         self._state: tuple[bool, bool, float | None] | None = None
         self._effects = effects
         self._forwarder: Forwarder = effects.agent.forwarder
@@ -87,11 +94,22 @@ class Link:
             return  # a new light time alone gives the engine nothing to do
         self._state = state
         if changed:
+            self._opened_at = now
             (self._effects.feed if tx_up else self._effects.starve)(self._progress)
             rate = rate_bps or 0.0
             fields = {"link": self.name, "rate_bps": rate, "owlt_ms": owlt_ns / MILLISECOND}
             self._trace("link_up" if tx_up else "link_down", fields)
         self._runner.wake()
+
+    @property
+    def state(self) -> Literal["down", "open", "up", "silent"]:
+        """Down; open with nothing heard from the peer since it opened; up; silent, when the peer
+        has stopped answering."""
+        if not self.up:
+            return "down"
+        if self.engine.stalled:
+            return "silent"
+        return "up" if self.engine.heard_at >= self._opened_at else "open"
 
     def counters(self) -> dict[str, int]:
         """Totals of this link by layer: `ltp.`, `fec.`, `udp.`."""
@@ -148,6 +166,8 @@ class Link:
         elif isinstance(event, PeerViolation):
             fields = {"link": self.name, "code": event.code, "section": event.section}
             self._trace("peer_violation", fields)
+        elif isinstance(event, EngineUnknown):
+            self.neighbour.engine(event)
         elif isinstance(event, LinkStalled | LinkAlive):
             stalled = isinstance(event, LinkStalled)
             self._trace("link_stalled" if stalled else "link_alive", {"link": self.name})

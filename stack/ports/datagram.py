@@ -18,15 +18,21 @@ Empty = Callable[[int], None]
 """Called with the flow of a datagram without any octets, in its turn among the trains."""
 
 
+Stranger = Callable[[str], None]
+"""Called with an address (`host:port`) that is not the peer's, once for each and for the first few:
+what comes from it is dropped and counted."""
+
+
 class DatagramPort(Protocol):
     """An unreliable link to one peer: datagrams may be lost, doubled, reordered or damaged.
 
-    `on_receive` and `on_writable` are set by the user of the port and are called from its event
-    loop, never from inside `send`.
+    `on_receive`, `on_writable` and `on_stranger` are set by the user of the port and are called
+    from its event loop, never from inside `send`.
     """
 
     on_receive: Received
     on_writable: Writable
+    on_stranger: Stranger
 
     def send(self, trains: Sequence[Train]) -> bool:
         """Send every datagram of `trains` in order; never blocks and never raises for the network.
@@ -76,3 +82,7 @@ def ignore_received(trains: list[Train]) -> None:
 
 def ignore_writable() -> None:
     """The `on_writable` of a port that nobody uses yet."""
+
+
+def ignore_stranger(address: str) -> None:
+    """The `on_stranger` of a port whose user does not care."""

@@ -9,7 +9,14 @@ from link_models.clock import VirtualClock, VirtualLoop, run_virtual
 from stack.adapters.runner import BLOCKED_NS, Runner
 from stack.core.clock import SECOND
 from stack.core.train import Train
-from stack.ports.datagram import Received, Writable, ignore_received, ignore_writable
+from stack.ports.datagram import (
+    Received,
+    Stranger,
+    Writable,
+    ignore_received,
+    ignore_stranger,
+    ignore_writable,
+)
 
 
 class EagerEngine:
@@ -42,6 +49,7 @@ class BlockedPort:
     def __init__(self) -> None:
         self.on_receive: Received = ignore_received
         self.on_writable: Writable = ignore_writable
+        self.on_stranger: Stranger = ignore_stranger
         self.sent = 0
 
     def send(self, trains: Sequence[Train]) -> bool:

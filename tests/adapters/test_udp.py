@@ -199,8 +199,10 @@ def test_without_a_repair_port_both_flows_share_the_socket(on_loop: Loops, fast:
 @both_paths
 def test_strangers_and_empty_datagrams_are_counted_drops(on_loop: Loops, fast: bool) -> None:
     async def main() -> None:
-        async with pair(fast) as (near, far):
+        async with pair(fast, match_port=True) as (near, far):
             inbox = Inbox(far)  # knows whom it talks to
+            told: list[str] = []
+            far.on_stranger = told.append
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
                 stranger.bind(LOCAL)
                 for _ in range(5):
@@ -212,6 +214,8 @@ def test_strangers_and_empty_datagrams_are_counted_drops(on_loop: Loops, fast: b
             assert await inbox.wait(1) == [b"good"]
             counts = far.counters()
             assert (counts["dropped_foreign"], counts["received_datagrams"]) == (6, 1)
+            assert len(told) == 1, "each stranger is told of once"
+            assert told[0].startswith("127.0.0.1:")
 
     on_loop(main())
 
@@ -280,7 +284,7 @@ def test_empty_datagrams_cross_in_their_turn_when_somebody_wants_them(
 @both_paths
 def test_the_first_sender_becomes_the_peer_and_stays_it(on_loop: Loops, fast: bool) -> None:
     async def main() -> None:
-        near = await open_udp(LOCAL, fast=fast)
+        near = await open_udp(LOCAL, fast=fast, match_port=True)
         near.send([Train(b"abc", 1)])  # to nobody
         inbox = Inbox(near)
         first = await open_udp(LOCAL, address(near), fast=fast)
@@ -317,12 +321,35 @@ def test_a_peer_that_sends_from_another_port(on_loop: Loops, fast: bool) -> None
     async def main() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
             peer.bind(LOCAL)
-            port = await open_udp(LOCAL, peer.getsockname(), fast=fast, match_port=False)
+            peer.settimeout(10)
+            port = await open_udp(LOCAL, peer.getsockname(), fast=fast)
             inbox = Inbox(port)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
                 other.sendto(b"mine too", address(port))
             assert await inbox.wait(1) == [b"mine too"]
+            port.send([single(b"answer")])
+            answer = await asyncio.get_running_loop().run_in_executor(None, peer.recv, 100)
+            assert answer == b"answer", "it goes where the peer listens"
             await port.close()
+
+    on_loop(main())
+
+
+@both_paths
+def test_few_of_many_strangers_are_told_of(on_loop: Loops, fast: bool) -> None:
+    async def main() -> None:
+        port = await open_udp(LOCAL, ("127.0.0.1", 9), fast=fast, match_port=True)
+        told: list[str] = []
+        port.on_stranger = told.append
+        strangers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(40)]
+        for _ in range(2):
+            for one in strangers:
+                one.sendto(b"knock", address(port))
+        await until(lambda: port.counters()["dropped_foreign"] == 80)
+        assert len(told) == len(set(told)) == 16
+        for one in strangers:
+            one.close()
+        await port.close()
 
     on_loop(main())
 

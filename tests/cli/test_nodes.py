@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from stack.cli.common import control_path
 from stack.core.errors import ConfigError
 from stack.node.config import load_config
+from stack.wire.ltp import DataSegment, SegmentType, SessionId, encode_segment
 from tests.cli.conftest import Pair
 from tests.cli.helpers import ROOT, Cli, finish, free_ports, running_node, start, write_config
 
@@ -48,6 +50,28 @@ def test_status(cli: Cli, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     (counters,) = cli("status", "--counters", "--json").json
     assert counters["link.sat.udp.sent_datagrams"] >= 0
     assert "store.bytes" in cli("status", "--counters").out
+
+
+def test_status_of_a_link_on_which_nothing_was_heard(cli: Cli, tmp_path: Path) -> None:
+    ports = free_ports(2)
+    config = write_config(tmp_path, "lone", peer="sat", ports=ports)
+    with running_node(config):
+        assert "open, nothing heard yet" in cli("status", "-n", config).out
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.bind(("127.0.0.1", ports[1]))
+            segment = DataSegment(
+                session=SessionId(7, 1), kind=SegmentType.RED, client_service=1, offset=0, data=b"x"
+            )
+            shown = ""
+            told = "sat: segments for engine 7 from 127.0.0.1, this link expects 2"
+            for _ in range(200):
+                peer.sendto(encode_segment(segment), ("127.0.0.1", ports[0]))
+                if told in (shown := cli("status", "-n", config).out):
+                    break
+        assert told in shown
+        assert "set ltp.remote_engine_id = 7" in shown
+        (status,) = cli("status", "--json", "-n", config).json
+        assert (status["links"][0]["up"], status["links"][0]["state"]) == (False, "open")
 
 
 def test_a_message_there(cli: Cli, pair: Pair) -> None:

@@ -10,6 +10,7 @@ from stack.engines.ltp.config import LtpConfig
 from stack.engines.ltp.engine import LtpEngine
 from stack.engines.ltp.events import (
     BlockReceived,
+    EngineUnknown,
     Failed,
     GreenReceived,
     LinkAlive,
@@ -23,6 +24,7 @@ from stack.engines.ltp.events import (
 
 __all__ = [
     "BlockReceived",
+    "EngineUnknown",
     "Failed",
     "GreenReceived",
     "LinkAlive",

@@ -121,6 +121,16 @@ class LtpEngine:
         if self._link.cue(now, tx_up, rx_up, rate_bps, owlt_ns):
             self._ask_again()
 
+    @property
+    def heard_at(self) -> int:
+        """When something valid last came from the peer; -1 before that."""
+        return self._link.heard_at
+
+    @property
+    def stalled(self) -> bool:
+        """Between `LinkStalled` and `LinkAlive`."""
+        return self._link.stalled
+
     def counters(self) -> dict[str, int]:
         """What has been counted since the start."""
         return dict(self._link.counters)
@@ -220,16 +230,18 @@ class LtpEngine:
     def _segment(self, segment: Segment, now: int) -> bool:
         """Hand a segment to the side that it is for; False when it is from a stranger."""
         config = self._link.config
+        engine = segment.session.engine
+        answer = False
         match segment:
             case DataSegment() | ReportAck() | CancelSegment(by_sender=True):
-                ours = segment.session.engine == config.remote_engine_id
-                known = ours or config.accept_unknown_engines
+                known = engine == config.remote_engine_id or config.accept_unknown_engines
             case _ if getattr(segment, "to_sender", None) is False:
                 known = True  # acknowledges our own cancellation as receiver, or nothing
             case _:
-                known = segment.session.engine == config.local_engine_id
+                answer = True
+                known = engine == config.local_engine_id
         if not known:
-            self._link.counters["segments_refused"] += 1
+            self._link.refuse(engine, ours=answer)
             return False
         match segment:
             case DataSegment():

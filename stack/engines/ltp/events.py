@@ -71,6 +71,22 @@ class PeerViolation:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineUnknown:
+    """Segments of sessions that are not between the two engines of this link were dropped; told
+    once for each engine id, and for the first few of them."""
+
+    engine: int
+    """The engine id that they carry."""
+
+    expected: int
+    """The id that this link has in that place."""
+
+    ours: bool
+    """They answer sessions of ours: the peer takes this node for `engine`.  Else they are of the
+    peer's own sessions."""
+
+
+@dataclass(frozen=True, slots=True)
 class LinkStalled:
     """Timers expired with nothing heard in between: only probes are sent now."""
 
@@ -88,6 +104,7 @@ LtpEvent = (
     | ReportHeld
     | SessionClosed
     | PeerViolation
+    | EngineUnknown
     | LinkStalled
     | LinkAlive
 )

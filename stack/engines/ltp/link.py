@@ -11,6 +11,7 @@ from stack.core.sansio import Entropy, Trace
 from stack.engines.ltp.bucket import Bucket
 from stack.engines.ltp.config import LtpConfig
 from stack.engines.ltp.events import (
+    EngineUnknown,
     GreenReceived,
     LinkAlive,
     LinkStalled,
@@ -20,6 +21,9 @@ from stack.engines.ltp.events import (
 from stack.engines.ltp.timers import TimerKey, Timers
 from stack.engines.ltp.trains import RunHeads, TrainPacker
 from stack.wire.ltp import Segment, SegmentType, SessionId, encode_segment
+
+_STRANGERS_MAX = 16
+"""Foreign engine ids that the driver hears of; the others are only counted."""
 
 _DOUBLINGS_MAX = 20
 """Enough doublings to pass any `backoff_ns_max`; it keeps the shift small."""
@@ -75,6 +79,7 @@ class Link:
         "_probe_at",
         "_probes",
         "_silent",
+        "_strangers",
         "_violations",
         "bucket",
         "config",
@@ -111,6 +116,7 @@ class Link:
         self._events: deque[LtpEvent] = deque()
         self._green_bytes = 0
         self._violations = 0
+        self._strangers: set[EngineUnknown] = set()
 
     # ------------------------------------------------------------------------- link state
 
@@ -238,6 +244,17 @@ class Link:
         if self._violations < self.config.violations_max:
             self._violations += 1
             self._events.append(PeerViolation(code, section))
+
+    def refuse(self, engine: int, *, ours: bool) -> None:
+        """A segment carries the id of an engine that is not at that end of the link."""
+        self.counters["segments_refused"] += 1
+        if len(self._strangers) < _STRANGERS_MAX:
+            config = self.config
+            expected = config.local_engine_id if ours else config.remote_engine_id
+            stranger = EngineUnknown(engine, expected, ours)
+            if stranger not in self._strangers:
+                self._strangers.add(stranger)
+                self._events.append(stranger)
 
     def next_event(self) -> LtpEvent | None:
         """Take the oldest event."""

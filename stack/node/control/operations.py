@@ -102,7 +102,9 @@ class NodeOperations:
         return {
             "name": link.name,
             "peer": link.peer,
-            "up": link.up,
+            "up": link.state == "up",
+            "state": link.state,
+            "hints": link.neighbour.hints,
             "scheduled": config.scheduled,
             "local": config.local,
             "remote": config.remote,

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.train import Train
-from stack.engines.ltp import BlockReceived, LtpEvent, ReportHeld
+from stack.engines.ltp import BlockReceived, EngineUnknown, LtpEvent, ReportHeld
 from stack.wire.ltp import (
     CancelAck,
+    CancelReason,
     CancelSegment,
     Claim,
     DataSegment,
@@ -199,5 +200,19 @@ def test_both_sides_of_the_same_engine_id_are_kept_apart() -> None:
     (segment,) = lone.said()
     assert segment.session.engine == LOCAL
     lone.feed(segment)  # our own segment, reflected
-    assert lone.events() == []
+    assert lone.events() == [EngineUnknown(LOCAL, expected=REMOTE, ours=False)]
     assert lone.engine.counters()["segments_refused"] == 1
+
+
+def test_foreign_engine_ids_are_told_once_each_and_bounded() -> None:
+    lone = Lone()
+    reason = CancelReason.USR_CNCLD
+    for engine in [*range(10, 60), *range(10, 60)]:
+        lone.feed(CancelSegment(session=SessionId(engine, 1), reason=reason, by_sender=True))
+        lone.feed(CancelSegment(session=SessionId(engine, 1), reason=reason, by_sender=False))
+    events = lone.events()
+    assert EngineUnknown(10, expected=REMOTE, ours=False) in events
+    assert EngineUnknown(10, expected=LOCAL, ours=True) in events
+    assert len(events) == len(set(events)) == 16
+    assert lone.engine.counters()["segments_refused"] == 200
+    assert lone.engine.heard_at == -1, "a stranger does not make a link heard"

@@ -23,6 +23,7 @@ class MemoryPort:
     def __init__(self, local: Any, remote: Any) -> None:
         self.on_receive: Callable[[list[Train]], None] = lambda trains: None
         self.on_writable: Callable[[], None] = lambda: None
+        self.on_stranger: Callable[[str], None] = lambda address: None
         self.on_empty: Callable[[int], None] | None = None
         self.local_address = local
         self.remote_address = remote

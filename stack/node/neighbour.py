@@ -1,0 +1,52 @@
+"""What a link knows of whoever is at its other end: heard or not, and who else called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stack.core.sansio import Trace
+from stack.engines.ltp import EngineUnknown
+from stack.node.config import LinkConfig
+
+
+class Neighbour:
+    """Tells, once for each, of datagrams that are dropped since the configuration does not know
+    their sender, and keeps what was told for `orbitferry status`.  Port and engine bound both."""
+
+    def __init__(self, config: LinkConfig, trace: Trace) -> None:
+        self._config = config
+        self._trace = trace
+        self.hints: list[str] = []
+        """What was dropped and what to change, in the order in which it came up."""
+
+    def stranger(self, address: str) -> None:
+        """Datagrams came from an address that is not the peer's."""
+        config = self._config
+        wanted = config.remote or "whoever called first"
+        if config.remote and not config.match_port:
+            wanted = "the host of " + wanted
+        remedy = f'if it is the peer, set remote = "{address}" (where it listens)'
+        if config.match_port and address.rpartition(":")[0] == config.remote.rpartition(":")[0]:
+            remedy = (
+                "if the peer sends from a port that it does not listen on, as ION and HDTN do, "
+            )
+            remedy += "set match_port = false"
+        why = f"datagrams from {address} are dropped: this link expects {wanted}"
+        self._tell("link_stranger", why, remedy, {"from": address})
+
+    def engine(self, event: EngineUnknown) -> None:
+        """Segments carried an engine id that this link does not have in that place."""
+        host = self._config.remote.rpartition(":")[0].strip("[]") or "the peer"
+        if event.ours:
+            why = f"reports for engine {event.engine} from {host}: on this link we are engine "
+            why += str(event.expected)
+            remedy = f"set ltp.local_engine_id = {event.engine}, or the peer's number for this node"
+        else:
+            why = f"segments for engine {event.engine} from {host}, this link expects "
+            why += str(event.expected)
+            remedy = f"set ltp.remote_engine_id = {event.engine}, or the peer's own engine number"
+        self._tell("link_engine_unknown", why, remedy, {"engine": event.engine})
+
+    def _tell(self, event: str, why: str, remedy: str, fields: dict[str, Any]) -> None:
+        self.hints.append(f"{why} ({remedy})")
+        self._trace(event, {"link": self._config.name, **fields, "why": why, "remedy": remedy})
