@@ -26,7 +26,14 @@ from stack.contacts.plan import Contact, Plan
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.eid import Eid
 from stack.core.train import Buffer, single
-from stack.engines.bundle_agent import AgentConfig, BundleAgent, Deliverable, Echo, TooLarge
+from stack.engines.bundle_agent import (
+    AgentConfig,
+    BundleAgent,
+    Deliverable,
+    Echo,
+    TooLarge,
+    begin,
+)
 from stack.node.config import StoreSection
 from stack.ports.application import Delivery, Outgoing
 from stack.ports.store import NO_ROOM, Op, Place, Release
@@ -154,12 +161,11 @@ class _Agent:
         self.life += 1
         self.down = False
         forwarder = Forwarder(self.node_id, run.plan)
-        reserved = int.from_bytes(self.store.read("agent", "sequence") or b"", "big")
         self.agent = BundleAgent(
             Eid.parse(self.node_id),
             AgentConfig(fragment_bytes=run.options.fragment_bytes, hop_limit=255),
             forwarder,
-            sequence_reserved=reserved,
+            begin(self.store.read, run.entropy),
         )
         self.agent.services.add(SERVICE)
         self.agent.restore(self.store.scan(), run.now_ms)
@@ -280,6 +286,7 @@ class AgentsRun:
         self.faults: Counter[str] = Counter()
         self.datagrams = 0
         self._rng = random.Random(f"{options.seed}/agents/run")
+        self.entropy = random.Random(f"{options.seed}/agents/entropy").randbytes
         self._faulty = True
         contacts = [
             Contact(

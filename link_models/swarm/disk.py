@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from link_models.swarm.ledger import Held, Key, Ledger
+from link_models.swarm.ledger import Held, Key, Ledger, identity_of
 from stack.core.errors import StoreError
 from stack.core.sansio import Trace
 from stack.core.train import Buffer
@@ -120,7 +120,9 @@ class Disk:
         else:
             inner = SqliteStore(self.directory / STORE_NAME, self._section, trace)
         self.held.reopened(list(inner.scan()))
-        self.ledger.durable[self.node].update(key for key, *_ in self.held.bundles.values())
+        self.ledger.durable[self.node].update(
+            identity_of(key) for key, *_ in self.held.bundles.values()
+        )
         self._store = DiskStore(self, process, inner)
         return self._store
 

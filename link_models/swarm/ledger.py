@@ -37,10 +37,17 @@ class Problem:
     text: str
 
 
+def identity_of(key: Key) -> bytes:
+    """The identity of a bundle or fragment (`stack.wire.bundle.bundle_key`): its key without the
+    digest of its content, which every node makes in its own way."""
+    return key[:48] if len(key) == 64 else key[:32]
+
+
 def unit_of(key: Key) -> bytes:
-    """The identity of the application data unit of a bundle or fragment: its key without offset
-    and length (see `stack.wire.bundle.bundle_key`)."""
-    return key[:16] + key[-16:]
+    """The identity of the application data unit of a bundle or fragment: without offset and
+    length."""
+    identity = identity_of(key)
+    return identity[:16] + identity[-16:]
 
 
 def _never(node: str) -> int:
@@ -120,7 +127,7 @@ class Ledger:
                 if ref > 0:
                     self.stored += 1
                     bundles[ref] = (op.key, op.place, op.expires_ms)
-                    durable.add(op.key)
+                    durable.add(identity_of(op.key))
                     if self._protect:
                         self.look(bytes(op.wire), f"the store of {node}", at_s)
             elif type(op) is Release:
@@ -150,7 +157,7 @@ class Ledger:
         unless it had expired when it came, by that neighbour's clock."""
         self.checks["custody"] += 1
         if not any(
-            key in self.durable[one] or self._latest_ms(one) >= expires_ms
+            identity_of(key) in self.durable[one] or self._latest_ms(one) >= expires_ms
             for one in self._neighbours[node]
         ):
             what = self.units.get(unit_of(key), "a bundle")

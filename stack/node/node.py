@@ -15,8 +15,7 @@ from stack.contacts.plan import Contact, Plan, Range, check_contact
 from stack.core.clock import MILLISECOND, dtn_from_iso
 from stack.core.errors import ConfigError
 from stack.core.sansio import Trace, no_trace
-from stack.engines.bundle_agent import BundleAgent
-from stack.engines.bundle_agent.agent import SPACE as AGENT_SPACE
+from stack.engines.bundle_agent import BundleAgent, begin
 from stack.node import build
 from stack.node.application import LocalPort
 from stack.node.config import NodeConfig, load_config
@@ -116,13 +115,12 @@ class Node:
                 confidence_wanted=config.contacts.confidence_wanted,
             ),
         )
-        reserved = self._store.read(AGENT_SPACE, "sequence")
         self._agent = agent = BundleAgent(
             self.node_id,
             config.agent,
             forwarder,
+            begin(self._store.read, environment.entropy),
             security=build.make_security(config, environment, trace),
-            sequence_reserved=int.from_bytes(reserved or b"", "big"),
             trace=trace,
         )
         self._effects = effects = Effects(agent, self._store, writer, clock, trace)

@@ -67,8 +67,9 @@ class Put(NamedTuple):
     """
 
     key: bytes
-    """Identity of the bundle, at most 64 octets, beginning with its creation time big-endian so
-    that keys which come together lie together in the index."""
+    """What makes another bundle the same (see `stack.engines.bundle_agent.admission`), at most 64
+    octets, beginning with its creation time big-endian so that keys which come together lie
+    together in the index."""
 
     wire: Buffer
     place: Place
@@ -88,9 +89,12 @@ class Put(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Forget a bundle's octets; its key stays known as seen until its lifetime ends."""
+    """Forget a bundle's octets; its key stays known as seen, mostly until its lifetime ends."""
 
     ref: int
+    known_until_ms: int | None = None
+    """DTN time until which the key stays known instead; one that has passed forgets it at once,
+    so that a bundle of the same key is taken when it comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,8 @@ class Committed:
     """One per `Put` of the batch, in order: the new ref (> 0), or `DUPLICATE`, or `NO_ROOM`."""
 
     evicted: list[int] = field(default_factory=list)
-    """Refs that were dropped to make room (expired first, then lowest priority)."""
+    """Refs that were dropped to make room (expired first, then lowest priority).  Their keys are
+    forgotten with them: what was not kept may come again."""
 
 
 DUPLICATE = 0

@@ -51,6 +51,7 @@ class MemoryStore:
         """See `BundleStore.commit`."""
         puts: list[Put] = []
         releases: list[int] = []
+        known: dict[int, int] = {}
         moves: dict[int, Move] = {}
         writes: list[Write] = []
         for op in ops:
@@ -58,6 +59,8 @@ class MemoryStore:
                 puts.append(op)
             elif isinstance(op, Release):
                 releases.append(op.ref)
+                if op.known_until_ms is not None:
+                    known[op.ref] = op.known_until_ms
             elif isinstance(op, Move):
                 moves[op.ref] = op
             elif isinstance(op, Write):
@@ -71,6 +74,8 @@ class MemoryStore:
             self._check_room(puts, releases, now_ms)
         for move in moves.values():
             self._move(move)
+        for ref, until_ms in known.items():
+            self._know(ref, until_ms, now_ms)
         for ref in releases:
             self._drop(ref)
         committed = self._put(puts, now_ms)
@@ -102,7 +107,7 @@ class MemoryStore:
         expired: list[Stored] = []
         heap = self._expiry
         while heap and heap[0][0] <= now_ms:
-            _, key, ref = heap[0]
+            at_ms, key, ref = heap[0]
             entry = self._held.get(ref)
             if entry is not None:
                 if len(expired) >= limit:
@@ -110,7 +115,7 @@ class MemoryStore:
                 expired.append(entry[0])
                 self._drop(ref)
             heapq.heappop(heap)
-            if self._seen.get(key, (0, 0))[0] == ref:
+            if self._seen.get(key) == (ref, at_ms):
                 del self._seen[key]
         return expired
 
@@ -250,6 +255,7 @@ class MemoryStore:
             chosen[ref] = level
             octets -= entry[0].size
         for ref in chosen:
+            self._seen.pop(self._held[ref][0].key, None)
             self._drop(ref)
         evicted += chosen
         return True
@@ -280,6 +286,18 @@ class MemoryStore:
             return False
         self._octets -= entry[0].size
         return True
+
+    def _know(self, ref: int, until_ms: int, now_ms: int) -> None:
+        """Recognise the key of a bundle that is still held until the time given."""
+        entry = self._held.get(ref)
+        if entry is None:
+            return
+        key = entry[0].key
+        if until_ms > now_ms:
+            self._seen[key] = (ref, until_ms)
+            heapq.heappush(self._expiry, (until_ms, key, ref))
+        else:
+            self._seen.pop(key, None)
 
     def _move(self, move: Move) -> None:
         entry = self._held.get(move.ref)

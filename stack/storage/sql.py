@@ -65,6 +65,7 @@ SELECT_HELD: Final = (
 SELECT_EXPIRED: Final = (
     "SELECT key, ref FROM seen WHERE expires_ms <= ? ORDER BY expires_ms, key LIMIT ?"
 )
+UPDATE_SEEN: Final = "UPDATE seen SET expires_ms = ? WHERE key = ?"
 FIRST_EXPIRY: Final = "SELECT min(expires_ms) FROM seen"
 SELECT_FORGETTABLE: Final = (
     "SELECT key, expires_ms, EXISTS (SELECT 1 FROM bundle WHERE bundle.ref = seen.ref)"

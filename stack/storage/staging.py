@@ -67,6 +67,8 @@ class Staging:
         self.octets = 0
         """Octets of `buffers`."""
         self._evicted: list[int] = []
+        self._forgotten: set[bytes] = set()
+        """Keys of what was evicted."""
         self._pool: deque[sql.Row] = deque()
         self._purged = False
 
@@ -74,6 +76,7 @@ class Staging:
         """Run all of `ops`."""
         puts: list[Put] = []
         releases: list[int] = []
+        known: dict[int, int] = {}
         moves: dict[int, Move] = {}
         writes: dict[tuple[str, str], bytes | None] = {}
         for op in ops:
@@ -82,6 +85,8 @@ class Staging:
                 puts.append(op)  # type: ignore[arg-type]
             elif kind is Release:
                 releases.append(op.ref)  # type: ignore[union-attr]
+                if op.known_until_ms is not None:  # type: ignore[union-attr]
+                    known[op.ref] = op.known_until_ms  # type: ignore[union-attr]
             elif isinstance(op, Move):
                 moves[op.ref] = op
             elif isinstance(op, Write):
@@ -90,6 +95,8 @@ class Staging:
                 raise LocalError(f"not a store operation: {op!r}")
         if moves:
             self._move(moves)
+        if known:
+            self._know(known, now_ms)
         if releases:
             self.drop(releases)
         refs = self._put(puts, now_ms) if puts else []
@@ -122,6 +129,14 @@ class Staging:
             self.change.keys -= sql.delete(self._db, sql.DELETE_SEEN, keys)
             examined += len(keys)
         return expired
+
+    def _know(self, until: Mapping[int, int], now_ms: int) -> None:
+        """Recognise the keys of bundles that are still held until the times given."""
+        held = [
+            (until[row[0]], row[1]) for row in sql.select(self._db, sql.SELECT_BUNDLE, list(until))
+        ]
+        self.forget([key for until_ms, key in held if until_ms <= now_ms])
+        self._db.executemany(sql.UPDATE_SEEN, [each for each in held if each[0] > now_ms])
 
     def forget(self, keys: Sequence[bytes]) -> None:
         """No longer recognise `keys` as duplicates."""
@@ -207,7 +222,7 @@ class Staging:
         for index in sorted(range(len(puts)), key=lambda i: -puts[i].priority):
             put = puts[index]
             key = put.key
-            old = seen.get(key)
+            old = None if key in self._forgotten else seen.get(key)
             if old is not None and old[1] > now_ms and not self._came_back(put, *old):
                 refs[index] = DUPLICATE
                 continue
@@ -228,6 +243,7 @@ class Staging:
             self.next_ref = ref + 1
             refs[index] = ref
             seen[key] = (ref, _NEVER)
+            self._forgotten.discard(key)
             accepted.append((ref, put, size))
             octets += size
             room -= size
@@ -308,7 +324,10 @@ class Staging:
         return octets <= 0 and bundles <= 0
 
     def _evict(self, refs: Sequence[int]) -> None:
+        keys = [row[1] for row in sql.select(self._db, sql.SELECT_BUNDLE, refs)]
         self.drop(refs)
+        self.forget(keys)
+        self._forgotten.update(keys)
         self._evicted += refs
 
     def _write(self, writes: dict[tuple[str, str], bytes | None]) -> None:

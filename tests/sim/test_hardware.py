@@ -247,7 +247,7 @@ def test_the_ledger_lets_parts_take_the_place_of_a_whole() -> None:
     held = Held()
     ledger.committed("gs1", held, [put(1)], Committed([1]), 0.0)
     key = put(1).key
-    part = put(1)._replace(key=key[:16] + bytes(16) + key[16:])
+    part = put(1)._replace(key=key[:16] + bytes(16) + key[16:32] + bytes(16))
     ledger.committed("gs1", held, [Release(1), part], Committed([2]), 0.0)
     assert not ledger.problems
 

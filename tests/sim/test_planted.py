@@ -16,7 +16,8 @@ from link_models.swarm.engines import PairRun, draw_pair
 from link_models.swarm.invariants import INVARIANTS
 from stack.adapters.runner import Runner
 from stack.core.train import Train
-from stack.engines.bundle_agent import BundleAgent, ingress
+from stack.engines.bundle_agent import BundleAgent
+from stack.engines.bundle_agent.admission import Admission
 from stack.engines.ltp import BlockReceived, LtpEngine
 from stack.node.application import LocalPort
 from stack.node.effects import Effects
@@ -77,15 +78,15 @@ def alters_what_it_delivers(patch: pytest.MonkeyPatch) -> None:
 
 
 def delivers_on_the_way(patch: pytest.MonkeyPatch) -> None:
-    real = ingress.put_for
+    real = Admission.put
 
-    def put_for(bundle: Bundle, *args: Any, **options: Any) -> Put:
-        put = real(bundle, *args, **options)
+    def admitted(self: Admission, bundle: Bundle, *args: Any, **options: Any) -> Put:
+        put = real(self, bundle, *args, **options)
         if put.destination.endswith("/swarm"):
             put = put._replace(place=Place.DELIVER, memo=bundle)
         return put
 
-    patch.setattr(ingress, "put_for", put_for)
+    patch.setattr(Admission, "put", admitted)
 
 
 def does_not_encrypt(patch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,14 @@ class Model:
             if isinstance(op, Move) and op.ref in self.held:
                 stored, wire = self.held[op.ref]
                 self.held[op.ref] = (replace(stored, place=op.place, tag=op.tag), wire)
+        known = {
+            op.ref: op.known_until_ms
+            for op in ops
+            if isinstance(op, Release) and op.known_until_ms is not None
+        }
+        for ref, until_ms in known.items():
+            if ref in self.held:
+                self.seen[self.held[ref][0].key] = (ref, until_ms)
         for op in ops:
             if isinstance(op, Release):
                 self.held.pop(op.ref, None)
@@ -96,6 +104,8 @@ class Model:
                 assert ref == NO_ROOM
                 continue
             evicted += gone
+            for each in gone:
+                self.seen.pop(kept[each][0].key)
             assert ref > self.last_ref, "refs grow and are never used again"
             self.last_ref = ref
             fresh[ref] = (

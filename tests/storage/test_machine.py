@@ -51,7 +51,8 @@ class StoreMachine(RuleBasedStateMachine):
             if kind == "put":
                 ops.append(data.draw(puts(self.now_ms)))
             elif kind == "release":
-                ops.append(Release(self._ref(data)))
+                until_ms = data.draw(st.sampled_from([None, None, 0, self.now_ms + 40]))
+                ops.append(Release(self._ref(data), until_ms))
             elif kind == "move":
                 ops.append(Move(self._ref(data), data.draw(places), data.draw(tags)))
             else:

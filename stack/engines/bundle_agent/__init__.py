@@ -3,6 +3,9 @@
 `BundleAgent` decides; it never touches the store, a link or the clock.  Its driver (a node) feeds
 it bundles and outcomes, and carries out the store operations that it asks for:
 
+    begin.py      what a start draws at random, and what the store remembers of it
+    content.py    a digest of what stays the same in a bundle on its way
+    admission.py  as what a bundle is stored, and what makes another one the same
     origin.py     bundles from application data units (§5.2)
     ingress.py    what arrives: checks, unknown blocks, hop limit, lifetime (§5.6)
     egress.py     what leaves: previous node, hop count, age, fragmentation (§5.4, §5.8)
@@ -11,7 +14,18 @@ it bundles and outcomes, and carries out the store operations that it asks for:
 """
 
 from stack.engines.bundle_agent.agent import BundleAgent, Deliverable, Echo, Reassemble, TooLarge
+from stack.engines.bundle_agent.begin import Beginning, begin
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.entry import Entry
 
-__all__ = ["AgentConfig", "BundleAgent", "Deliverable", "Echo", "Entry", "Reassemble", "TooLarge"]
+__all__ = [
+    "AgentConfig",
+    "Beginning",
+    "BundleAgent",
+    "Deliverable",
+    "Echo",
+    "Entry",
+    "Reassemble",
+    "TooLarge",
+    "begin",
+]

@@ -13,16 +13,18 @@ from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.sansio import Trace, no_trace
 from stack.core.train import Buffer
+from stack.engines.bundle_agent.admission import Admission
+from stack.engines.bundle_agent.begin import SEQUENCE, SPACE, Beginning
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.egress import depart
 from stack.engines.bundle_agent.entry import Entry, Waiting, entered, restored
-from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, ended, put_for
+from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, ended, unproven
 from stack.engines.bundle_agent.notes import is_returned, parse_note
 from stack.engines.bundle_agent.origin import Origin
 from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.bundle_agent.reports import Reporter
 from stack.ports.application import CRITICAL_PRIORITY, BundleId, Delivery, Outgoing
-from stack.ports.security import Security
+from stack.ports.security import Opened, Security
 from stack.ports.store import (
     DUPLICATE,
     Committed,
@@ -55,9 +57,6 @@ from stack.wire.bundle import (
 
 CRITICAL_KEPT = 65_536
 """Critical bundles that are known again when they come back: far more than ever are under way."""
-
-SPACE = "agent"
-"""The space of durable state (`Write`) that belongs to the agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +126,18 @@ class BundleAgent:
         node_id: Eid,
         config: AgentConfig,
         forwarder: Forwarder,
+        beginning: Beginning,
         *,
         security: Security | None = None,
-        sequence_reserved: int = 0,
         trace: Trace = no_trace,
     ) -> None:
         self.config = config
         self.counters: Counter[str] = Counter()
         self.entries: dict[int, Entry] = {}
         self.forwarder = forwarder
-        self._security = security
-        self._origin = Origin(node_id, config, security, sequence_reserved)
-        self._ingress = Ingress(node_id, config)
+        self._origin = Origin(node_id, config, security, beginning.count)
+        self._admission = Admission(node_id, config, security, beginning.secret)
+        self._ingress = Ingress(config, self._admission)
         self._reporter = Reporter(config)
         self._fragments = FragmentLedger(config.reassembly_adus_max)
         self.waiting = Waiting(self.entries)
@@ -150,7 +149,7 @@ class BundleAgent:
         self._void: dict[int, set[str]] = {}
         """Neighbours whose acknowledgement of a bundle means nothing (see `echoed`)."""
 
-        self._ops: list[Op] = []
+        self._ops: list[Op] = list(beginning.writes)
         self._events: deque[Event] = deque()
         self._trace = trace
         self.node_id = node_id
@@ -167,7 +166,7 @@ class BundleAgent:
         ops: list[Op] = []
         reserved = self._origin.reserve(len(outgoing))
         if reserved is not None:
-            ops.append(Write(SPACE, "sequence", reserved.to_bytes(8, "big")))
+            ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8, "big")))
         ids = []
         for one in outgoing:
             bundle = self._origin.make(one, now_ms)
@@ -184,10 +183,9 @@ class BundleAgent:
                 f"a payload of {len(outgoing.payload)} octets makes a bundle over "
                 f"bundle_bytes_max {self.config.bundle_bytes_max}: send it as a file"
             )
-        lifetime_ms = min(outgoing.lifetime_ms, self.config.lifetime_ms_max)
-        node = self.node_id
-        expires_ms = now_ms + lifetime_ms
-        return put_for(bundle, wire, node, outgoing.priority, expires_ms, now_ms, required=True)
+        expires_ms = now_ms + min(outgoing.lifetime_ms, self.config.lifetime_ms_max)
+        put = self._admission.put
+        return put(bundle, wire, outgoing.priority, expires_ms, now_ms, required=True)
 
     def receive(self, data: Buffer, now_ms: int, offset: int = 0, previous: str = "") -> Received:
         """Judge the bundle at `offset` of what a link from node `previous` brought (§5.6)."""
@@ -220,8 +218,10 @@ class BundleAgent:
 
     def _refused(self, refused: Refused, now_ms: int) -> None:
         self.counters[f"dropped_{refused.counter}"] += 1
-        self._trace("bundle_dropped", {"why": refused.counter, "detail": refused.words})
         primary, length = refused.primary, refused.payload_length
+        name = "" if primary is None else _name(primary)
+        fields = {"why": refused.counter, "detail": refused.words, "bundle": name}
+        self._trace("bundle_dropped", fields)
         if primary is not None:
             reporter, status, reason = self._reporter, REPORT_DELETION, refused.reason
             self._tell(reporter.reception(primary, length, refused.unprocessed, now_ms), now_ms)
@@ -269,7 +269,10 @@ class BundleAgent:
                 if op.ref not in self.entries:
                     owed.append(op)
             elif type(op) is Write and op.space == SPACE:
-                self._origin.unreserve()
+                if op.key == SEQUENCE:
+                    self._origin.unreserve()
+                else:
+                    owed.append(op)
         return owed
 
     def not_reassembled(self, refs: Iterable[int]) -> None:
@@ -504,10 +507,9 @@ class BundleAgent:
 
     def _successor(self, bundle: Bundle, entries: Sequence[Entry]) -> Put:
         """Store a bundle in the place of others, for what is left of their time."""
-        return put_for(
+        return self._admission.put(
             bundle,
             encode_bundle(bundle),
-            self.node_id,
             entries[0].priority,
             min(entry.expires_ms for entry in entries),
             min(entry.received_ms for entry in entries),
@@ -526,37 +528,37 @@ class BundleAgent:
     ) -> Delivery | None:
         """A delivery with its plain payload, or None when security forbids it (counted).
 
-        `memo` is that of the bundle's `Put`, where it is still at hand.  Raises `DecodeError` for
-        octets that cannot be read and, when they come from memory and are not `checked`, also for
-        those that fail security: a bit may have flipped.
+        `memo` is that of the bundle's `Put`, where it is still at hand: most have been opened as
+        they came.  Raises `DecodeError` for octets that cannot be read and, when they come from
+        memory and are not `checked`, also for those that fail security: a bit may have flipped.
         """
         entry = self.entries[ref]
-        bundle = memo if isinstance(memo, Bundle) else self._decode(wire)
-        primary = bundle.primary
-        if self._security is not None and not primary.flags & IS_ADMIN:
-            opened = self._security.open(bundle)
-            if not opened.ok or opened.bundle is None:
+        opened = memo if isinstance(memo, Opened) else None
+        if opened is None:
+            bundle = memo if isinstance(memo, Bundle) else self._decode(wire)
+            opened = self._admission.open(bundle) or Opened(True, bundle)
+            if not opened.ok:
                 if not checked:
                     raise DecodeError(opened.failure, "RFC 9172 §5.1.1")
-                self.counters["dropped_security"] += 1
-                self._trace("security_failed", {"bundle": _name(primary), "why": opened.failure})
-                self._forget(ref, now_ms)
-                self._ops.append(Release(ref))
-                reason = ReportReason(opened.reason)
-                length = len(bundle.payload.data)
-                reports = self._reporter.report(primary, length, REPORT_DELETION, reason, now_ms)
-                self._tell(reports, now_ms)
+                self._unproven(ref, bundle, opened, now_ms)
                 return None
-            bundle = opened.bundle
+        assert opened.bundle is not None
+        primary = opened.bundle.primary
         return Delivery(
             ref,
             BundleId(primary.source, primary.creation_ms, primary.sequence),
             primary.destination,
-            bundle.payload.data,
+            opened.bundle.payload.data,
             entry.expires_ms,
             entry.priority,
             bool(primary.flags & IS_ADMIN),
         )
+
+    def _unproven(self, ref: int, bundle: Bundle, opened: Opened, now_ms: int) -> None:
+        """A stored bundle does not pass security any more: it goes, and was never received."""
+        self._forget(ref, now_ms)
+        self._ops.append(Release(ref, known_until_ms=0))
+        self._refused(unproven(bundle, opened), now_ms)
 
     # ---- status reports --------------------------------------------------------------------
 
@@ -572,7 +574,7 @@ class BundleAgent:
             self.counters["reports_sent"] += 1
             reserved = self._origin.reserve(1)
             if reserved is not None:
-                self._ops.append(Write(SPACE, "sequence", reserved.to_bytes(8, "big")))
+                self._ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8, "big")))
             bundle = self._origin.make(outgoing, now_ms, admin=True)
             self._ops.append(self._own_put(bundle, outgoing, now_ms))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer
+from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.config import AgentConfig
-from stack.engines.bundle_agent.notes import note_of
 from stack.ports.application import CRITICAL_PRIORITY
+from stack.ports.security import Opened
 from stack.ports.store import Place, Put
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
@@ -28,7 +28,6 @@ from stack.wire.bundle import (
     CanonicalBlock,
     PrimaryBlock,
     ReportReason,
-    bundle_key,
     check_bundle,
     decode_bundle,
     decode_primary,
@@ -96,9 +95,9 @@ class _Extensions:
 class Ingress:
     """Checks bundles from outside, whoever sent them."""
 
-    def __init__(self, node_id: Eid, config: AgentConfig) -> None:
-        self._node_id = node_id
+    def __init__(self, config: AgentConfig, admission: Admission) -> None:
         self._config = config
+        self._admission = admission
         self._mode = LENIENT if config.lenient else STRICT
         self._known = KNOWN | {config.priority_block}
         self._priority_max = CRITICAL_PRIORITY if config.critical else CRITICAL_PRIORITY - 1
@@ -151,8 +150,15 @@ class Ingress:
         if len(found.kept) != len(bundle.blocks):
             bundle = Bundle(bundle.primary, tuple(found.kept))
             wire = encode_bundle(bundle)
-        node = self._node_id
-        put = put_for(bundle, wire, node, found.priority, expires_ms, now_ms, outside=True)
+        admission = self._admission
+        opened = None
+        if admission.place_of(bundle) is Place.DELIVER:
+            opened = admission.open(bundle)
+            if opened is not None and not opened.ok:
+                # Neither kept nor known: it must not stand in anybody's place.
+                return unproven(bundle, opened, found.unprocessed)
+        priority = found.priority
+        put = admission.put(bundle, wire, priority, expires_ms, now_ms, opened=opened, outside=True)
         return Taken(bundle, wire, put, found.unprocessed)
 
     def _extensions(self, bundle: Bundle, found: _Extensions) -> Refused | None:
@@ -206,7 +212,7 @@ class Ingress:
         if found.hops is None:
             return None
         limit, count = found.hops
-        here = bundle.primary.destination.node == self._node_id
+        here = self._admission.place_of(bundle) is not Place.FORWARD
         if count < limit or (count == limit and here):
             return None
         words = f"hop count {count} " + ("at" if count == limit else "over") + f" its limit {limit}"
@@ -236,6 +242,12 @@ def _malformed(bundle: Bundle, error: DecodeError, unprocessed: int = 0) -> Refu
     return _refused(bundle, reason, "malformed", str(error), unprocessed)
 
 
+def unproven(bundle: Bundle, opened: Opened, unprocessed: int = 0) -> Refused:
+    """A bundle for here that does not pass security."""
+    reason = ReportReason(opened.reason)
+    return _refused(bundle, reason, "security", opened.failure, unprocessed)
+
+
 def ended(primary: PrimaryBlock, config: AgentConfig, expires_ms: int, now_ms: int) -> ReportReason:
     """Why a bundle that had until `expires_ms` here is deleted: its own lifetime has ended, or
     that which we have cut it to (§5.5)."""
@@ -243,40 +255,3 @@ def ended(primary: PrimaryBlock, config: AgentConfig, expires_ms: int, now_ms: i
     if cut_ms > 0 and expires_ms + cut_ms > now_ms:
         return ReportReason.TRAFFIC_PARED
     return ReportReason.LIFETIME_EXPIRED
-
-
-def put_for(
-    bundle: Bundle,
-    wire: Buffer,
-    node: Eid,
-    priority: int,
-    expires_ms: int,
-    now_ms: int,
-    *,
-    required: bool = False,
-    outside: bool = False,
-) -> Put:
-    """The store operation for a bundle: where it has to go decides why it is held.
-
-    `outside`: a link brought it.  Its memo is the bundle itself, where a delivery will want it.
-    """
-    primary = bundle.primary
-    if primary.destination.node != node:
-        place = Place.FORWARD
-    elif primary.flags & IS_FRAGMENT:
-        place = Place.FRAGMENT
-    else:
-        place = Place.DELIVER
-    return Put(
-        key=bundle_key(primary, len(bundle.payload.data)),
-        wire=wire,
-        place=place,
-        destination=str(primary.destination),
-        source=str(primary.source),
-        priority=priority,
-        expires_ms=expires_ms,
-        received_ms=now_ms,
-        tag=note_of(bundle, wire, returned=outside and primary.source.node == node),
-        required=required,
-        memo=bundle if place is Place.DELIVER else None,
-    )

@@ -25,8 +25,11 @@ from stack.wire.bundle import (
 
 PRIORITY_DEFAULT = 1
 SEQUENCE_RESERVE = 65_536
-"""Sequence numbers reserved in the store at a time: a crash skips at most so many."""
+"""Sequence counts reserved in the store at a time: a crash skips at most so many."""
 
+SEQUENCE_MAX = (1 << 32) - 1
+"""Largest sequence number beside a creation time: ION keeps 32 bits of it.  Without a creation
+time it is all that tells bundles apart, and the whole count goes out."""
 
 PRIORITIES_MAX = 16
 """Priorities whose extension blocks are kept; there are three that mean something."""
@@ -35,25 +38,26 @@ PRIORITIES_MAX = 16
 class Origin:
     """Makes the bundles of this node.
 
-    Sequence numbers never repeat, whatever the clock does: they come from a counter whose
-    reservation is written to the store together with the first bundle that uses it.
+    Sequence counts never repeat, whatever the clock does: they come from a counter whose
+    reservation is written to the store together with the first bundle that uses it, and which
+    leaps ahead by a random distance at every start (see `begin`).
     """
 
     def __init__(
-        self, node_id: Eid, config: AgentConfig, security: Security | None, reserved: int
+        self, node_id: Eid, config: AgentConfig, security: Security | None, first: int
     ) -> None:
         self._node_id = node_id
         self._config = config
         self._security = security
-        self._sequence = reserved
-        self._reserved = reserved
+        self._count = first
+        self._reserved = first
         self._made: dict[int, tuple[CanonicalBlock, ...]] = {}
 
     def reserve(self, count: int) -> int | None:
         """The new reservation to write to the store before `count` more bundles, or None."""
-        if self._sequence + count <= self._reserved:
+        if self._count + count <= self._reserved:
             return None
-        self._reserved = self._sequence + max(count, SEQUENCE_RESERVE)
+        self._reserved = self._count + max(count, SEQUENCE_RESERVE)
         return self._reserved
 
     def unreserve(self) -> None:
@@ -75,17 +79,22 @@ class Origin:
             source=source,
             report_to=outgoing.report_to or (node_id if flags and not admin else Eid.NONE),
             creation_ms=now_ms if config.trusted_clock else 0,
-            sequence=self._sequence,
+            sequence=self._sequence(),
             lifetime_ms=outgoing.lifetime_ms,
             flags=flags,
             crc_type=config.crc_type or CRC_32,
         )
-        self._sequence += 1
         payload = CanonicalBlock(PAYLOAD, 1, 0, outgoing.payload, config.crc_type)
         bundle = Bundle(primary, (*self._extensions(outgoing.priority), payload))
         if self._security is not None and not admin:
             bundle = self._security.protect(bundle)
         return bundle
+
+    def _sequence(self) -> int:
+        """The next sequence number: positive (§4.2.7)."""
+        count = self._count
+        self._count = count + 1
+        return count % SEQUENCE_MAX + 1 if self._config.trusted_clock else count
 
     def _extensions(self, priority: int) -> tuple[CanonicalBlock, ...]:
         """Extension blocks as a first forwarding would leave them (§5.4).

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from stack.contacts.plan import Contact, Plan
 from stack.core.eid import Eid
 from stack.core.train import Buffer
-from stack.engines.bundle_agent import AgentConfig, BundleAgent
+from stack.engines.bundle_agent import AgentConfig, Beginning, BundleAgent
 from stack.engines.bundle_agent.agent import Reassemble, TooLarge
 from stack.ports.application import Outgoing
 from stack.ports.security import Security
@@ -74,7 +74,9 @@ class Harness:
     ) -> None:
         self.config = config or AgentConfig()
         forwarder = Forwarder(HERE, contacts or plan(), direct=direct)
-        self.agent = BundleAgent(Eid.parse(HERE), self.config, forwarder, security=security)
+        self.agent = BundleAgent(
+            Eid.parse(HERE), self.config, forwarder, Beginning(bytes(32), 1), security=security
+        )
         self.agent.services.add("app")
         self.wires: dict[int, Buffer] = {}
         self.keys: dict[bytes, int] = {}
@@ -96,6 +98,8 @@ class Harness:
                 refs.append(ref)
             elif isinstance(op, Release):
                 self.wires.pop(op.ref, None)
+                if op.known_until_ms == 0 and op.ref in self.puts:
+                    self.keys.pop(self.puts[op.ref].key, None)
         self.agent.committed(ops, Committed(refs), now)
         self.settle(now)
         return refs

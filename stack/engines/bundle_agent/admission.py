@@ -1,0 +1,118 @@
+"""As what a bundle is stored: why it is held, and what makes another one the same.
+
+An identity (RFC 9171 §4.2.7) proves nothing: whoever has seen one, or guesses it, can put it on
+something else.  So a bundle is known by its identity alone only where security has proven it; where
+nobody here can tell, by its identity and a digest of its content, and whatever contradicts it is
+a bundle of its own beside it.
+"""
+
+from __future__ import annotations
+
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError
+from stack.core.train import Buffer
+from stack.engines.bundle_agent.config import AgentConfig
+from stack.engines.bundle_agent.content import ContentDigest
+from stack.engines.bundle_agent.notes import note_of
+from stack.ports.security import Opened, Security
+from stack.ports.store import Place, Put
+from stack.wire.bundle import (
+    BUNDLE_AGE,
+    HOP_COUNT,
+    IS_ADMIN,
+    IS_FRAGMENT,
+    Bundle,
+    bundle_key,
+    parse_bundle_age,
+    parse_hop_count,
+)
+
+HOPS_AMPLE = 16
+"""More hops than any way that we know of.  Copies of a bundle that may still make so many are the
+same to us; one that may make fewer is not the same as one that may make more, or a copy with its
+hop count raised would take the place of the bundle and end before its destination."""
+
+AGE_BITS = 3
+"""Of what is left of a lifetime that is told by age, the leading bits that count, likewise."""
+
+
+class Admission:
+    """Makes the store operation for each bundle."""
+
+    def __init__(
+        self, node_id: Eid, config: AgentConfig, security: Security | None, secret: bytes
+    ) -> None:
+        self._node_id = node_id
+        self._trusted_clock = config.trusted_clock
+        self._security = security
+        self._digest = ContentDigest(secret)
+
+    def place_of(self, bundle: Bundle) -> Place:
+        """Why a bundle is held: where it has to go decides."""
+        primary = bundle.primary
+        if primary.destination.node != self._node_id:
+            return Place.FORWARD
+        return Place.FRAGMENT if primary.flags & IS_FRAGMENT else Place.DELIVER
+
+    def open(self, bundle: Bundle) -> Opened | None:
+        """What security says of a whole bundle for here; None where it has no say."""
+        if self._security is None or bundle.primary.flags & IS_ADMIN:
+            return None
+        return self._security.open(bundle)
+
+    def put(
+        self,
+        bundle: Bundle,
+        wire: Buffer,
+        priority: int,
+        expires_ms: int,
+        received_ms: int,
+        *,
+        opened: Opened | None = None,
+        required: bool = False,
+        outside: bool = False,
+    ) -> Put:
+        """Store a bundle.  `outside`: a link brought it.  `opened` is what security has made of
+        it, where it has: it goes along as the memo, for the delivery."""
+        primary = bundle.primary
+        place = self.place_of(bundle)
+        key = bundle_key(primary, len(bundle.payload.data))
+        memo: object = None
+        if place is Place.DELIVER:
+            memo = opened or bundle
+            if opened is None or primary.source.is_null:
+                key += self._digest.payload(bundle)
+        else:
+            key += self._digest.whole(bundle, self._variant(bundle))
+        return Put(
+            key=key,
+            wire=wire,
+            place=place,
+            destination=str(primary.destination),
+            source=str(primary.source),
+            priority=priority,
+            expires_ms=expires_ms,
+            received_ms=received_ms,
+            tag=note_of(bundle, wire, returned=outside and primary.source.node == self._node_id),
+            required=required,
+            memo=memo,
+        )
+
+    def _variant(self, bundle: Bundle) -> int:
+        """How far a copy can still go, roughly: 0 for as far as anybody may want."""
+        primary = bundle.primary
+        by_age = not primary.creation_ms or not self._trusted_clock
+        hops = HOPS_AMPLE
+        left = 0
+        for block in bundle.blocks:
+            try:
+                if block.type == HOP_COUNT:
+                    limit, count = parse_hop_count(block)
+                    hops = min(hops, max(0, limit - count))
+                elif block.type == BUNDLE_AGE and by_age:
+                    left_ms = max(0, primary.lifetime_ms - parse_bundle_age(block))
+                    shift = max(0, left_ms.bit_length() - AGE_BITS)
+                    left = left_ms >> shift | shift + 1 << AGE_BITS
+            except DecodeError:  # encrypted: it is in the digest as it is
+                continue
+        return left * (HOPS_AMPLE + 1) + HOPS_AMPLE - hops

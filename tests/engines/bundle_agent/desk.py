@@ -1,0 +1,116 @@
+"""An agent at the end of a link and over a store in memory, with one application that listens."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from stack.core.eid import Eid
+from stack.engines.bundle_agent import (
+    AgentConfig,
+    Beginning,
+    BundleAgent,
+    Echo,
+    Reassemble,
+    TooLarge,
+)
+from stack.ports.application import Outgoing
+from stack.ports.store import Op, Release
+from stack.routing.forwarder import Forwarder
+from stack.security import BpSec, Key, KeyRing, SecurityPolicy
+from stack.storage.memory import MemoryStore
+from stack.wire.bundle import Bundle, encode_bundle
+from tests.engines.bundle_agent.harness import HERE, NOW, plan
+
+KEYS = (Key("aes", "aes", bytes(range(32))), Key("mac", "hmac", bytes(range(48))))
+
+
+def keyed() -> BpSec:
+    """What every node with the keys does."""
+    counter = itertools.count(1)
+    return BpSec(KeyRing(KEYS), lambda n: next(counter).to_bytes(n, "big"), SecurityPolicy())
+
+
+class Desk:
+    """Takes bundles, and keeps what its application got, in order."""
+
+    def __init__(
+        self,
+        config: AgentConfig | None = None,
+        *,
+        security: BpSec | None = None,
+        store: MemoryStore | None = None,
+        node: str = HERE,
+        listens: bool = True,
+        beginning: Beginning | None = None,
+    ) -> None:
+        self.store = store or MemoryStore(1 << 26)
+        self.agent = BundleAgent(
+            Eid.parse(node),
+            config or AgentConfig(),
+            Forwarder(node, plan()),
+            beginning or Beginning(bytes(32), 1),
+            security=security,
+        )
+        self.listens = listens
+        if listens:
+            self.agent.services.add("app")
+        self.got: list[bytes] = []
+        self.agent.restore(self.store.scan(), NOW)
+        self.settle(NOW)
+
+    def commit(self, ops: Sequence[Op], now: int) -> list[int]:
+        """Apply operations, and tell the agent."""
+        outcome = self.store.commit(ops, now)
+        self.agent.committed(ops, outcome, now)
+        return outcome.refs
+
+    def arrive(self, bundle: Bundle | bytes, now: int = NOW, neighbour: str = "") -> int | None:
+        """A bundle comes over a link: its ref, 0 for a duplicate, None when it is dropped."""
+        wire = bundle if isinstance(bundle, bytes) else encode_bundle(bundle)
+        put = self.agent.receive(wire, now, 0, neighbour).put
+        ref = None if put is None else self.commit([put], now)[0]
+        self.settle(now)
+        return ref
+
+    def send(self, destination: str, payload: bytes = b"data") -> bytes:
+        """The octets of a bundle that the application sends."""
+        outgoing = Outgoing(Eid.parse(destination), payload, 60_000, "app")
+        _, ops = self.agent.send([outgoing], NOW)
+        (ref,) = self.commit(ops, NOW)
+        (wire,) = self.store.load([ref])
+        assert wire is not None
+        return bytes(wire)
+
+    def settle(self, now: int) -> None:
+        """Carry out what the agent wants; the application consumes what it gets."""
+        agent = self.agent
+        while True:
+            event = agent.next_event()
+            if isinstance(event, Reassemble):
+                if all(ref in agent.entries for ref in event.refs):
+                    wires = [wire for wire in self.store.load(event.refs) if wire is not None]
+                    self.commit(agent.reassemble(event.refs, wires), now)
+            elif isinstance(event, TooLarge):
+                (wire,) = self.store.load([event.ref])
+                assert wire is not None
+                self.commit(agent.split(event.ref, wire, event.bytes_max) or [], now)
+            elif isinstance(event, Echo):
+                held = self.store.held(event.key)
+                if held is not None:
+                    agent.echoed(held, event.neighbour)
+            elif event is None and not self._consume(now):
+                break
+
+    def _consume(self, now: int) -> bool:
+        agent = self.agent
+        for ref in agent.waiting.take("app", 100) if self.listens else []:
+            (wire,) = self.store.load([ref])
+            assert wire is not None
+            delivery = agent.open(ref, wire, now)
+            if delivery is not None:
+                self.got.append(bytes(delivery.payload))
+                self.commit([Release(ref)], now)
+        ops = agent.take_ops()
+        self.commit(ops, now)
+        return bool(ops)

@@ -1,0 +1,300 @@
+"""An identity is no proof: what a forger sends never stands in the place of the genuine."""
+
+from __future__ import annotations
+
+import copy
+import operator
+import random
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stack.core.eid import Eid
+from stack.engines.bundle_agent import AgentConfig, begin
+from stack.engines.bundle_agent.content import ContentDigest
+from stack.storage.memory import MemoryStore
+from stack.wire.bundle import (
+    BLOCK_CONFIDENTIALITY,
+    BUNDLE_AGE,
+    HOP_COUNT,
+    IS_ADMIN,
+    NO_FRAGMENT,
+    PREVIOUS_NODE,
+    Bundle,
+    CanonicalBlock,
+    bundle_age,
+    bundle_key,
+    decode_bundle,
+    encode_bundle,
+    hop_count,
+    previous_node,
+)
+from tests.engines.bundle_agent.desk import Desk, keyed
+from tests.engines.bundle_agent.harness import FAR, HERE, bundle_for
+
+APP = HERE + "app"
+
+
+def secured(payload: bytes = b"genuine", destination: str = APP) -> Bundle:
+    """A bundle as it comes from a node with the keys."""
+    blocks = [
+        replace(previous_node(Eid.parse("dtn://gs1/")), crc_type=2),
+        replace(hop_count(32, 1, number=3), crc_type=2),
+    ]
+    return sent(keyed().protect(bundle_for(destination, payload, blocks=blocks)))
+
+
+def sent(bundle: Bundle) -> Bundle:
+    return decode_bundle(encode_bundle(bundle))[0]
+
+
+def garbled(bundle: Bundle, kind: int) -> Bundle:
+    """A copy with one bit wrong in the last octet of the blocks of a kind."""
+    blocks = tuple(
+        replace(block, data=bytes(block.data)[:-1] + bytes([block.data[-1] ^ 1]), wire=None)
+        if block.type == kind
+        else block
+        for block in bundle.blocks
+    )
+    return sent(Bundle(bundle.primary, blocks))
+
+
+def test_a_forged_bundle_that_comes_first_does_not_cost_the_genuine_one() -> None:
+    desk = Desk(security=keyed())
+    genuine = secured()
+    forged = sent(bundle_for(APP, b"forged"))
+    assert bundle_key(forged.primary) == bundle_key(genuine.primary)
+    assert desk.arrive(forged) is None
+    assert desk.store.usage().bundles == 0, "nothing is kept of it"
+    assert desk.arrive(genuine)
+    assert desk.got == [b"genuine"]
+    assert desk.agent.counters["dropped_security"] == 1
+    assert desk.arrive(genuine) == 0
+    assert desk.got == [b"genuine"]
+
+
+@pytest.mark.parametrize("kind", [BLOCK_CONFIDENTIALITY, 1, 11])
+def test_a_copy_in_which_one_bit_is_wrong_is_no_duplicate(kind: int) -> None:
+    desk = Desk(security=keyed())
+    genuine = secured()
+    assert desk.arrive(garbled(genuine, kind)) is None
+    desk.arrive(genuine)
+    assert desk.got == [b"genuine"]
+
+
+def test_a_copy_with_another_block_is_the_same_to_the_acceptor() -> None:
+    desk = Desk(security=keyed())
+    genuine = secured()
+    more = Bundle(genuine.primary, (CanonicalBlock(200, 99, 0, b"?", 2), *genuine.blocks))
+    desk.arrive(genuine)
+    assert desk.arrive(sent(more)) == 0
+    assert desk.got == [b"genuine"]
+
+
+def test_where_nobody_listens_the_forged_one_does_not_wait_in_the_way() -> None:
+    desk = Desk(security=keyed(), listens=False)
+    assert desk.arrive(sent(bundle_for(APP, b"forged"))) is None
+    assert desk.arrive(secured())
+    later = Desk(security=keyed(), store=desk.store)
+    assert later.got == [b"genuine"]
+
+
+def test_a_forged_report_does_not_take_the_identity_of_a_bundle() -> None:
+    desk = Desk(security=keyed())
+    genuine = secured()
+    primary = genuine.primary
+    admin = replace(
+        primary, flags=IS_ADMIN, destination=Eid.parse(HERE), report_to=Eid.NONE, wire=None
+    )
+    assert desk.arrive(sent(Bundle(admin, (CanonicalBlock(1, 1, 0, b"record", 2),))))
+    desk.arrive(genuine)
+    assert desk.got == [b"genuine"]
+
+
+def test_a_relay_forwards_the_genuine_one_beside_what_contradicts_it() -> None:
+    desk = Desk()
+    genuine = secured(destination=FAR + "app")
+    forgeries = [
+        sent(bundle_for(FAR + "app", b"forged")),
+        *(garbled(genuine, kind) for kind in (BLOCK_CONFIDENTIALITY, 1, 11)),
+        changed(genuine, hop_count(32, 31)),
+    ]
+    for forged in forgeries:
+        assert desk.arrive(forged)
+    ref = desk.arrive(genuine)
+    assert ref
+    (wire,) = desk.store.load([ref])
+    assert wire == encode_bundle(genuine)
+    assert desk.arrive(genuine) == 0
+    assert desk.arrive(changed(genuine, hop_count(32, 5))) == 0, "the same, another way"
+    assert desk.arrive(changed(genuine, previous_node(Eid.parse("dtn://x/")))) == 0
+
+
+def changed(bundle: Bundle, new: CanonicalBlock) -> Bundle:
+    """A copy in which a block has another content."""
+    blocks = tuple(
+        replace(block, data=new.data, wire=None) if block.type == new.type else block
+        for block in bundle.blocks
+    )
+    assert any(block.type == new.type for block in blocks)
+    return sent(Bundle(bundle.primary, blocks))
+
+
+def test_a_copy_made_old_does_not_take_the_place_of_a_bundle_without_creation_time() -> None:
+    desk = Desk()
+    blocks = [replace(bundle_age(1000, number=4), crc_type=2)]
+    genuine = sent(bundle_for(FAR + "app", creation_ms=0, blocks=blocks))
+    assert desk.arrive(changed(genuine, bundle_age(59_999)))
+    assert desk.arrive(genuine)
+    assert desk.arrive(changed(genuine, bundle_age(1100))) == 0, "the same, sent again"
+
+
+def test_without_security_both_are_delivered_and_copies_are_not() -> None:
+    desk = Desk()
+    for payload in (b"one", b"other", b"one", b"other"):
+        desk.arrive(bundle_for(APP, payload))
+    assert desk.got == [b"one", b"other"]
+
+
+@pytest.mark.parametrize("destination", [APP, FAR + "app"])
+def test_anonymous_bundles_are_told_apart(destination: str) -> None:
+    """RFC 9171 §4.2.3: an anonymous bundle has no identity."""
+    desk = Desk()
+    one, other = (
+        sent(
+            bundle_for(
+                destination, payload, source="dtn:none", report_to="dtn:none", flags=NO_FRAGMENT
+            )
+        )
+        for payload in (b"one", b"other")
+    )
+    assert bundle_key(one.primary) == bundle_key(other.primary)
+    assert desk.arrive(one)
+    assert desk.arrive(other)
+    assert desk.arrive(one) == 0, "sent again"
+    if destination == APP:
+        assert desk.got == [b"one", b"other"]
+
+
+def test_what_does_not_pass_security_after_a_restart_was_never_received() -> None:
+    desk = Desk(security=keyed(), listens=False)
+    genuine = secured()
+    desk.arrive(genuine)
+    stranger = keyed()
+    stranger._keys = type(stranger._keys)([])
+    later = Desk(security=stranger, store=desk.store)
+    assert later.got == []
+    assert later.store.usage().bundles == 0
+    last = Desk(security=keyed(), store=desk.store)
+    assert last.arrive(genuine)
+    assert last.got == [b"genuine"]
+
+
+# ---- the digest --------------------------------------------------------------------------------
+
+DIGEST = ContentDigest(bytes(32))
+
+
+def whole() -> Bundle:
+    return sent(
+        bundle_for(
+            FAR,
+            b"payload",
+            blocks=[
+                replace(previous_node(Eid.parse("dtn://a/")), crc_type=2),
+                replace(hop_count(32, 1, number=3), crc_type=2),
+                replace(bundle_age(5, number=4), crc_type=2),
+                CanonicalBlock(199, 5, 1, b"abc", 2),
+                CanonicalBlock(198, 6, 0, b"", 2),
+            ],
+        )
+    )
+
+
+@given(st.data())
+def test_the_digest_is_of_everything_that_stays_and_of_nothing_else(data: st.DataObject) -> None:
+    bundle = whole()
+    index = data.draw(st.integers(0, len(bundle.blocks) - 1))
+    block = bundle.blocks[index]
+    content = data.draw(st.binary(max_size=20).filter(lambda new: new != block.data))
+    changed_block = data.draw(
+        st.sampled_from([replace(block, data=content), replace(block, flags=block.flags ^ 16)])
+    )
+    other = Bundle(
+        bundle.primary, (*bundle.blocks[:index], changed_block, *bundle.blocks[index + 1 :])
+    )
+    stays = block.type not in (PREVIOUS_NODE, HOP_COUNT, BUNDLE_AGE)
+    assert (DIGEST.whole(other) != DIGEST.whole(bundle)) is stays
+    turned = Bundle(bundle.primary, (*bundle.blocks[:-1][::-1], bundle.payload))
+    assert DIGEST.whole(turned) == DIGEST.whole(bundle)
+    assert ContentDigest(bytes(31) + b"\1").whole(bundle) != DIGEST.whole(bundle)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 4097, 100_000])
+def test_the_digest_is_of_the_whole_payload_and_the_primary_block(size: int) -> None:
+    one = sent(bundle_for(FAR, bytes(size)))
+    seen = {DIGEST.whole(one), DIGEST.payload(one)}
+    others = [
+        sent(bundle_for(FAR, bytes(size + 1))),
+        sent(bundle_for(FAR, bytes(size), sequence=2)),
+    ]
+    if size:
+        others.append(sent(bundle_for(FAR, bytes(size - 1) + b"\1")))
+    for other in others:
+        assert not seen & {DIGEST.whole(other), DIGEST.payload(other)}
+
+
+# ---- sequence numbers --------------------------------------------------------------------------
+
+
+def numbers(desk: Desk, count: int = 3) -> list[int]:
+    """The sequence numbers of some bundles made."""
+    return [decode_bundle(desk.send(FAR + "x"))[0].primary.sequence for _ in range(count)]
+
+
+def started(store: MemoryStore, seed: int, *, trusted_clock: bool) -> Desk:
+    """A node that starts with a store."""
+    beginning = begin(store.read, random.Random(seed).randbytes)
+    config = AgentConfig(trusted_clock=trusted_clock)
+    return Desk(config, store=store, beginning=beginning)
+
+
+@pytest.mark.parametrize("trusted_clock", [True, False])
+@given(seeds=st.lists(st.integers(0, 1 << 64), min_size=4, max_size=4, unique=True))
+def test_a_new_disk_and_a_backup_begin_where_nobody_was(
+    trusted_clock: bool, seeds: list[int]
+) -> None:
+    store = MemoryStore(1 << 26)
+    used = numbers(started(store, seeds[0], trusted_clock=trusted_clock))
+    backup = copy.deepcopy(store)
+    used += numbers(started(store, seeds[1], trusted_clock=trusted_clock))
+    used += numbers(started(backup, seeds[2], trusted_clock=trusted_clock))
+    used += numbers(started(MemoryStore(1 << 26), seeds[3], trusted_clock=trusted_clock))
+    assert len(set(used)) == len(used)
+    assert min(used) > 0
+
+
+def test_a_count_is_monotonic_over_the_starts_of_a_clockless_node() -> None:
+    store = MemoryStore(1 << 26)
+    used = [
+        number for seed in range(5) for number in numbers(started(store, seed, trusted_clock=False))
+    ]
+    assert used == sorted(used)
+    assert used[-1] < 1 << 63
+
+
+def test_the_least_that_may_be_drawn_is_positive_and_what_ion_reads_is_the_most() -> None:
+    for draw in (b"\0", b"\xff"):
+        for trusted_clock, most in ((True, (1 << 32) - 1), (False, (1 << 63) - 1)):
+            beginning = begin(MemoryStore(1 << 20).read, partial(operator.mul, draw))
+            desk = Desk(AgentConfig(trusted_clock=trusted_clock), beginning=beginning)
+            assert all(0 < number <= most for number in numbers(desk))
+
+
+def test_the_secret_of_a_store_stays() -> None:
+    store = MemoryStore(1 << 26)
+    started(store, 1, trusted_clock=True).arrive(secured(destination=FAR + "app"))
+    assert started(store, 2, trusted_clock=True).arrive(secured(destination=FAR + "app")) == 0
