@@ -263,6 +263,9 @@ class Result:
 
     series: Series
     traffic: tuple[TrafficRow, ...] = ()
+    doubts: tuple[str, ...] = field(default=(), compare=False)
+    """What is to be said of the satellites' elements; not in the files."""
+
     wall_s: float = field(default=0.0, compare=False)
     """Seconds of computing; never written to a file."""
 

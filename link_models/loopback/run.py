@@ -19,7 +19,7 @@ from link_models.loopback.workload import HandlerLog, Workload, sha256_of
 from link_models.loopback.world import World
 from link_models.rng import Streams
 from link_models.scenario import JobTask, Scenario
-from link_models.sky import Sky, make_sky
+from link_models.sky import Sky, make_sky, predict
 from stack.services.files.source import walk_folder
 from stack.services.jobs import JobContext, JobFailed, JobLimits
 from stack.services.jobs.messages import OUTPUTS_MAX
@@ -50,7 +50,8 @@ def run_scenario(
     seed = scenario.seed if seed is None else seed
     streams = Streams(seed)
     code = load_code(scenario)
-    sky = make_sky(scenario, streams)
+    known = predict(scenario)
+    sky = make_sky(scenario, streams, prediction=known)
     with tempfile.TemporaryDirectory(prefix="orbitferry-") as folder:
         root = Path(folder)
         files = collect_input(scenario, code, input, root / "input")
@@ -60,7 +61,8 @@ def run_scenario(
         from link_models.loopback.report import write_report  # matplotlib takes half a second
 
         write_report(result, scenario, sky, report_dir)
-    return dataclasses.replace(result, wall_s=time.perf_counter() - started_s)
+    wall_s = time.perf_counter() - started_s
+    return dataclasses.replace(result, wall_s=wall_s, doubts=known.doubts)
 
 
 class _Whole:

@@ -1,11 +1,17 @@
-"""Elements of satellites in any notation: TLE, or OMM as CSV, JSON or XML."""
+"""Elements of satellites in any notation: TLE, or OMM as key = value, CSV, JSON or XML."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from link_models.orbit.mean_elements import MeanElements, Satellite, bound_bytes
-from link_models.orbit.omm import parse_omm_csv, parse_omm_json, parse_omm_xml
+from link_models.orbit.omm import (
+    KVN_VERSION,
+    parse_omm_csv,
+    parse_omm_json,
+    parse_omm_kvn,
+    parse_omm_xml,
+)
 from link_models.orbit.tle import parse_tle
 from stack.core.errors import ConfigError
 
@@ -16,6 +22,7 @@ __all__ = [
     "parse_elements",
     "parse_omm_csv",
     "parse_omm_json",
+    "parse_omm_kvn",
     "parse_omm_xml",
     "parse_tle",
 ]
@@ -32,10 +39,18 @@ def parse_elements(text: str, *, origin: str = "elements") -> list[Satellite]:
         return parse_omm_xml(body, origin=origin)
     if body.startswith(("[", "{")):
         return parse_omm_json(body, origin=origin)
+    if KVN_VERSION.match(_without_comments(body)):
+        return parse_omm_kvn(text.removeprefix("\ufeff"), origin=origin)
     header = {key.strip('" \r') for key in body[:4096].partition("\n")[0].split(",")}
     if {"EPOCH", "MEAN_MOTION"} <= header:
         return parse_omm_csv(body, origin=origin)
     return parse_tle(text.removeprefix("\ufeff"), origin=origin)
+
+
+def _without_comments(body: str) -> str:
+    """What follows the comments that somebody has put before the first line."""
+    lines = body[:4096].splitlines()
+    return next((line for line in lines if line and not line.startswith(("COMMENT", "#"))), "")
 
 
 def load_elements(path: str | Path) -> list[Satellite]:

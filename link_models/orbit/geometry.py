@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sgp4.api import SatrecArray
 
-from link_models.orbit.mean_elements import Satellite
+from link_models.orbit.decay import decay_ms
+from link_models.orbit.mean_elements import DAY_MS, JD_DTN_EPOCH, Satellite
 from stack.core.errors import ConfigError
 
 Floats = NDArray[np.float64]
@@ -44,10 +45,8 @@ EARTH_ROTATION_RAD_S = 7.29211514670698e-5
 LIGHT_KM_S = 299_792.458
 """Speed of light in vacuum, exact (SI)."""
 
-DAY_MS = 86_400_000.0
-
-JD_DTN_EPOCH = 2_451_544.5
-"""Julian date of 2000-01-01T00:00Z, the origin of DTN time."""
+DECAY_AHEAD_MS = 10 * DAY_MS
+"""Decay is looked for so much further than asked: then later looks need no search of their own."""
 
 ALTITUDE_M_MAX = 100_000.0
 """Stations above this are not on Earth."""
@@ -169,13 +168,25 @@ def gmst_rad(times_ms: Floats, dut1_s: float = 0.0) -> Floats:
 
 
 class Ephemeris:
-    """Earth-fixed positions of satellites, by SGP4, many at once."""
+    """Earth-fixed positions of satellites, by SGP4, many at once; none of what has decayed."""
 
     def __init__(self, satellites: Sequence[Satellite], dut1_s: float = 0.0) -> None:
         if not abs(dut1_s) <= 0.9:
             raise ConfigError("dut1_s", "UTC is never more than 0.9 s from UT1")
+        self._satellites = satellites
         self._satrecs = [satellite.satrec for satellite in satellites]
         self._dut1_s = dut1_s
+        self._decay_ms: Floats = np.full(len(satellites), np.inf)
+        self._decay_known_ms = -math.inf
+
+    def decay_ms(self, times_ms: Floats) -> Floats:
+        """When each satellite decays, as far as that matters for looks at these times."""
+        latest_ms = float(times_ms.max(initial=-math.inf))
+        if latest_ms > self._decay_known_ms:
+            self._decay_known_ms = latest_ms + DECAY_AHEAD_MS
+            for place in np.flatnonzero(np.isinf(self._decay_ms)).tolist():
+                self._decay_ms[place] = decay_ms(self._satellites[place], self._decay_known_ms)
+        return self._decay_ms
 
     def grid(self, satellites: Sequence[int], times_ms: Floats) -> tuple[Floats, Bools]:
         """Positions in km, shape (satellites, 3, times), and which of them are valid."""
@@ -190,7 +201,8 @@ class Ephemeris:
         fixed[:, 1] = cos * y - sin * x
         fixed[:, 2] = teme[..., 2]
         # SGP4 has divisions by zero of its own that it does not report.
-        return fixed, (error == 0) & np.isfinite(fixed.sum(axis=1))
+        valid = (error == 0) & np.isfinite(fixed.sum(axis=1))
+        return fixed, valid & (times_ms < self.decay_ms(times_ms)[list(satellites), None])
 
     def pairs(self, satellite: Ints, times_ms: Floats) -> tuple[Floats, Floats]:
         """Positions (km) and velocities (km/s) of one satellite at one time each.
@@ -218,6 +230,7 @@ class Ephemeris:
             error, teme[a:b], rate[a:b] = self._satrecs[index].sgp4_array(day[a:b], fraction[a:b])
             if error.any():
                 teme[a:b][error != 0] = np.nan
+        teme[times_ms >= self.decay_ms(times_ms)[satellite]] = np.nan
         if order is None:
             return teme.T, rate.T
         position, velocity = np.empty((3, len(order))), np.empty((3, len(order)))
@@ -231,6 +244,7 @@ class Ephemeris:
         array = SatrecArray([self._satrecs[index] for index in satellites])
         error, teme, rate = array.sgp4(day, fraction)
         teme[error != 0] = np.nan
+        teme[times_ms >= self.decay_ms(times_ms)[list(satellites), None]] = np.nan
         return np.ascontiguousarray(teme.transpose(2, 0, 1)), rate.transpose(2, 0, 1).copy()
 
 

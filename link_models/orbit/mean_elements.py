@@ -41,7 +41,10 @@ DTN_EPOCH_DAY = datetime.date(2000, 1, 1).toordinal()
 _EPOCH_DAYS_MIN = datetime.date(1957, 1, 1).toordinal() - SGP4_EPOCH_DAY
 _EPOCH_DAYS_MAX = datetime.date(2100, 1, 1).toordinal() - SGP4_EPOCH_DAY
 _RAD_PER_MIN = 2.0 * math.pi / 1440.0  # of one revolution per day
-_DAY_MS = 86_400_000
+DAY_MS = 86_400_000.0
+
+JD_DTN_EPOCH = 2_451_544.5
+"""Julian date of 2000-01-01T00:00Z, the origin of DTN time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ class MeanElements:
             math.radians(self.node_deg),
         )
         days = self.epoch_days - (DTN_EPOCH_DAY - SGP4_EPOCH_DAY)
-        return Satellite(self.name, self.catalogue_id, round(days * _DAY_MS), satrec)
+        return Satellite(self.name, self.catalogue_id, round(days * DAY_MS), satrec)
 
     def _check(self, where: str) -> None:
         in_range = (

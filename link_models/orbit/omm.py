@@ -1,4 +1,4 @@
-"""Orbit mean-elements messages (CCSDS 502.0-B-3 §4) as CSV, JSON and XML.
+"""Orbit mean-elements messages (CCSDS 502.0-B-3 §4) as key = value, CSV, JSON and XML.
 
 They carry catalogue numbers above 339,999, which no TLE can.  Whatever breaks a rule is a
 `ConfigError` that names the line, or in JSON the record.
@@ -33,6 +33,16 @@ XML_TEXT_CHARS_MAX = 4096
 
 XML_FIELDS_MAX = 256
 """Most different keywords in one OMM; the standard defines about 80."""
+
+KVN_VERSION = re.compile(r"CCSDS_([A-Z]{3})_VERS\s*=", re.ASCII)
+"""How a message in keyword = value notation begins (CCSDS 502.0-B-3 §7.4); the letters say which
+message it is."""
+
+KVN_FIELDS_MAX = 256
+"""Most keywords in one OMM; the standard defines about 80."""
+
+_KVN_LINE = re.compile(r"(?P<key>[A-Z][A-Z0-9_]*)\s*=\s*(?P<value>.*?)(?:\s*\[[^\]]*\])?")
+"""A unit in brackets may follow a value (§7.7.2)."""
 
 _EPOCH = re.compile(
     r"(?P<year>\d{4})-(?:(?P<month>\d\d)-(?P<day>\d\d)|(?P<year_day>\d{3}))"
@@ -80,6 +90,46 @@ def parse_omm_json(text: str, *, origin: str = "omm.json") -> list[Satellite]:
             raise ConfigError(where, "an OMM is a JSON object")
         found.append(_satellite({k: _json_text(v, where) for k, v in record.items()}, where))
         bound_count(found, where)
+    return found
+
+
+def parse_omm_kvn(text: str, *, origin: str = "omm.kvn") -> list[Satellite]:
+    """Read OMMs one after the other in keyword = value notation (CCSDS 502.0-B-3 §7).
+
+    Raises `ConfigError` with the line.
+    """
+    bound_bytes(len(text), origin)
+    found: list[Satellite] = []
+    fields: dict[str, str] = {}
+    begun = ""
+
+    def end() -> None:
+        if fields:
+            found.append(_satellite(fields, begun))
+            bound_count(found, begun)
+            fields.clear()
+
+    for count, raw in enumerate(text.splitlines(), start=1):
+        line, where = raw.strip(), f"{origin}:{count}"
+        if not line or line.split(maxsplit=1)[0] == "COMMENT":
+            continue
+        match = _KVN_LINE.fullmatch(line)
+        if match is None:
+            raise ConfigError(where, f"{line[:40]!r} is not KEYWORD = value")
+        version = KVN_VERSION.match(line)
+        if version is not None:
+            end()
+            begun = where
+            if version[1] != "OMM":
+                raise ConfigError(
+                    where, f"this is an {version[1]}, and has no mean elements", "use an OMM"
+                )
+        if match["key"] in fields:
+            raise ConfigError(where, f"{match['key']} again in one OMM")
+        fields[match["key"]] = match["value"]
+        if len(fields) > KVN_FIELDS_MAX:
+            raise ConfigError(where, f"more than {KVN_FIELDS_MAX} keywords in an OMM")
+    end()
     return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from link_models.orbit.fitness import LOW_REV_DAY, age_days, expected_error_s
 from link_models.orbit.geometry import (
     LIGHT_KM_S,
     Floats,
@@ -26,9 +27,6 @@ them 0.1 % is missing."""
 
 CIRCLE_ECCENTRICITY = 0.01
 """Up to this the range rate of a low pass is largest at one of its ends."""
-
-LOW_REV_DAY = 10.0
-"""So many revolutions a day make a low orbit."""
 
 WINDOW_MS_MAX = 400 * 86_400_000
 """Longest search: elements mean nothing a year later."""
@@ -65,8 +63,8 @@ class Passes:
     set_ms: Floats
     max_elevation_deg: Floats
     lost: tuple[int, ...] = ()
-    """Satellites for which SGP4 failed at some time in the window (decayed, mostly); their passes
-    after that are missing."""
+    """Satellites for which SGP4 failed at some time in the window, or that had decayed by then;
+    after that they have no passes."""
 
     def __len__(self) -> int:
         return len(self.rise_ms)
@@ -152,6 +150,12 @@ class PassRow:
     max_range_rate_m_s: float
     """Fastest change of the range, in either direction: what the Doppler shift follows."""
 
+    elements_age_days: float
+    """From the epoch of the elements to the rise, or from that to the epoch."""
+
+    expected_error_s: float
+    """By which the pass may come earlier or later, at least (`fitness.expected_error_s`)."""
+
     @property
     def duration_s(self) -> float:
         """Seconds above the mask."""
@@ -193,6 +197,8 @@ def pass_table(
             set_ms=int(found.set_ms[i]),
             set_azimuth_deg=float(down.azimuth_deg[i]),
             max_range_rate_m_s=float(fastest_km_s[i]) * 1000.0,
+            elements_age_days=age_days(satellites[found.satellite[i]], found.rise_ms[i]),
+            expected_error_s=expected_error_s(satellites[found.satellite[i]], found.rise_ms[i]),
         )
         for i in range(len(found))
     ]

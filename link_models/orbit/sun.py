@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from link_models.orbit.geometry import (
-    DAY_MS,
     EARTH_FLATTENING,
     EARTH_RADIUS_KM,
     LIGHT_KM_S,
@@ -29,7 +28,7 @@ from link_models.orbit.geometry import (
     step_grid,
     turned,
 )
-from link_models.orbit.mean_elements import Satellite
+from link_models.orbit.mean_elements import DAY_MS, Satellite
 from link_models.orbit.passes import Passes, check_window, find_passes
 from link_models.orbit.spans import Spans, cut_where, positive_spans, spans_shared
 from stack.core.errors import ConfigError

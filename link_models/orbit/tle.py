@@ -6,6 +6,7 @@ would propagate it into a wrong orbit.
 
 from __future__ import annotations
 
+import calendar
 import datetime
 import re
 
@@ -38,6 +39,12 @@ _LINE_2 = re.compile(
     r"(?P<motion>[ \d]{2}\.\d{8})[ \d]{5}\d",
     re.ASCII,
 )
+_ALMOST = re.compile(r"[12] [ \dA-Z][ \d]{3}\d[A-Z ]? .{28,}", re.ASCII)
+"""Long enough, and begun as a line of elements: no name, but a line that lost or won a column."""
+
+_HEADING = re.compile(r"SB KEPS\b|2Line\b|HR AMSAT\b", re.ASCII)
+"""A bulletin of AMSAT begins with lines of its own, up to one that ends in BT; its end is /EX."""
+
 ALPHA5_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
 """All but I and O: they stand for 10 to 33 in the leading column of a catalogue number."""
 
@@ -51,13 +58,15 @@ def tle_checksum(line: str) -> int:
 
 
 def parse_tle(text: str, *, origin: str = "tle") -> list[Satellite]:
-    """Read two- and three-line sets; blank lines and lines that begin with ``#`` are skipped.
+    """Read two- and three-line sets; blank lines, lines that begin with ``#``, and the heading and
+    end mark of AMSAT's bulletins are passed over.
 
     Raises `ConfigError`, whose key is ``origin:line``, for a wrong checksum, column or value.
     """
     bound_bytes(len(text), origin)
     found: list[Satellite] = []
-    name = ""
+    name, named_at = "", ""
+    heading = False
     first: re.Match[str] | None = None
     for count, raw in enumerate(text.splitlines(), start=1):
         where = f"{origin}:{count}"
@@ -68,19 +77,42 @@ def parse_tle(text: str, *, origin: str = "tle") -> list[Satellite]:
             found.append(_satellite(name, first, _columns(line, _LINE_2, where), where))
             bound_count(found, where)
             name, first = "", None
-        elif line.startswith("1 "):
-            first = _columns(line, _LINE_1, where)
-        elif line.startswith("2 "):
+        elif _is_elements(line, "1"):
+            first, heading = _columns(line, _LINE_1, where), False
+        elif _is_elements(line, "2"):
             raise ConfigError(where, "line 2 of a TLE without a line 1 before it")
+        elif not name and _HEADING.match(line):
+            heading = True
+        elif line.strip().upper() == "/EX":
+            _refuse_lone(name, named_at)
+            heading = False
+        elif heading and line.endswith(" BT"):
+            name, heading = "", False
         else:
-            name = line.removeprefix("0 ").strip()
+            if not heading:
+                _refuse_lone(name, named_at)
+            name, named_at = line.removeprefix("0 ").strip(), where
             if len(name) > NAME_CHARS_MAX:
                 raise ConfigError(where, "this is neither a line of a TLE nor a satellite's name")
     if first is not None:
         raise ConfigError(origin, "the last TLE has no line 2")
-    if name:
-        raise ConfigError(origin, f"the name {name!r} is not followed by a TLE")
+    _refuse_lone(name, named_at)
     return found
+
+
+def _is_elements(line: str, which: str) -> bool:
+    """Whether a line is one of elements, or almost one; other lines are names, also those that
+    begin with a digit and a space."""
+    return line.startswith(f"{which} ") and (
+        len(line) == TLE_COLUMNS or _ALMOST.fullmatch(line) is not None
+    )
+
+
+def _refuse_lone(name: str, where: str) -> None:
+    if name:
+        raise ConfigError(
+            where, f"the name {name!r} is not followed by a TLE", "add its two lines, or remove it"
+        )
 
 
 def _columns(line: str, pattern: re.Pattern[str], where: str) -> re.Match[str]:
@@ -101,8 +133,9 @@ def _satellite(name: str, first: re.Match[str], second: re.Match[str], where: st
     year = int(first["year"])
     year += 2000 if year < 57 else 1900  # the first satellite flew in 1957
     day = number(first["day"], where)
-    if not 1.0 <= day < 367.0:
-        raise ConfigError(where, "day of the year out of range")
+    days = 365 + calendar.isleap(year)
+    if not 1.0 <= day < days + 1:
+        raise ConfigError(where, f"day of the year out of range: {year} has {days}, not {day:g}")
     elements = MeanElements(
         name=name or first["id"].strip(),
         catalogue_id=_catalogue_id(first["id"], where),

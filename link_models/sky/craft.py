@@ -6,6 +6,7 @@ import dataclasses
 
 from link_models.orbit.constellation import walker
 from link_models.orbit.elements import Satellite, load_elements
+from link_models.orbit.fitness import nearest_epochs
 from link_models.scenario import ConstellationConfig, Scenario
 from stack.core.errors import ConfigError
 
@@ -13,10 +14,11 @@ from stack.core.errors import ConfigError
 def load_satellites(scenario: Scenario) -> dict[str, Satellite]:
     """All satellites by node id.  Raises `ConfigError` for elements that are wrong or missing."""
     files: dict[str, list[Satellite]] = {}
+    middle_ms = (scenario.start_ms + scenario.end_ms) / 2
 
     def listed(file: str) -> list[Satellite]:
         if file not in files:
-            files[file] = load_elements(scenario.path(file))
+            files[file] = nearest_epochs(load_elements(scenario.path(file)), middle_ms)
         return files[file]
 
     found: dict[str, Satellite] = {}

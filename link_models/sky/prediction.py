@@ -12,6 +12,7 @@ from link_models.budget.series import Fade
 from link_models.loss.config import Disturbance, applies
 from link_models.orbit.crosslink import all_pairs, plus_grid, ring
 from link_models.orbit.elements import Satellite
+from link_models.orbit.fitness import doubts
 from link_models.orbit.geometry import Floats, Look, Station, look
 from link_models.orbit.passes import Pass, list_passes
 from link_models.orbit.sun import eclipses, sun_outages
@@ -66,6 +67,8 @@ class Prediction:
     crosslinks: dict[Pair, CrosslinkConfig]
     satellites: dict[str, Satellite]
     stations: dict[str, Station]
+    doubts: tuple[str, ...] = ()
+    """What is to be said of the satellites' elements: decay, and age."""
 
 
 def predict(scenario: Scenario) -> Prediction:
@@ -108,7 +111,8 @@ def predict(scenario: Scenario) -> Prediction:
         (contact for plan in plans for contact in plan.contacts),
         (entry for plan in plans for entry in plan.ranges),
     )
-    return Prediction(whole, offered, who, passes, radios, crosslinks, satellites, stations)
+    said = tuple(doubts(list(satellites.values()), start_ms, end_ms))
+    return Prediction(whole, offered, who, passes, radios, crosslinks, satellites, stations, said)
 
 
 class _Foreseen:

@@ -15,7 +15,7 @@ import typer
 
 from stack.cli import swarm as options
 from stack.cli.common import FAILED, Json, ends_with
-from stack.cli.output import emit, note, say, table
+from stack.cli.output import emit, note, say, table, tell_doubts
 from stack.cli.units import duration_text, size_text
 from stack.core.errors import ConfigError, OrbitferryError
 
@@ -135,6 +135,7 @@ def _summary(result: Result, report: Path | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "ok": result.ok,
         "problems": list(result.problems),
+        "doubts": list(result.doubts),
         "seed": result.seed,
         "simulated_s": round(result.ended_s, 3),
         "wall_s": round(result.wall_s, 3),
@@ -183,6 +184,7 @@ def _show(result: Result, report: Path | None) -> None:
     )
     if report is not None:
         say(f"report: {report / 'report.html'}")
+    tell_doubts(result.doubts)
     for problem in result.problems[:PROBLEMS_SHOWN]:
         note(f"problem: {problem}")
     if len(result.problems) > PROBLEMS_SHOWN:

@@ -31,6 +31,17 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+DOUBTS_SHOWN: Final = 5
+
+
+def tell_doubts(doubts: Sequence[str]) -> None:
+    """What makes a result doubtful, as notes; of many the first."""
+    for doubt in doubts[:DOUBTS_SHOWN]:
+        note(f"note: {doubt}")
+    if len(doubts) > DOUBTS_SHOWN:
+        note(f"note: and {len(doubts) - DOUBTS_SHOWN} more")
+
+
 def note(text: str) -> None:
     """A line for people, beside the results."""
     print(text, file=sys.stderr, flush=True)

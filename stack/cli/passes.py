@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from stack.cli.common import CommandError, Json, duration
-from stack.cli.output import emit, note, say, table
+from stack.cli.output import emit, note, say, table, tell_doubts
 from stack.cli.units import duration_text, parse_rate
 from stack.core.errors import ConfigError
 
@@ -29,7 +29,7 @@ CARRIER_HZ_MAX: Final = 1e16
 
 
 Elements = Annotated[
-    Path, typer.Argument(metavar="ELEMENTS", help="TLE, or OMM as CSV, JSON or XML.")
+    Path, typer.Argument(metavar="ELEMENTS", help="TLE, or OMM as KVN, CSV, JSON or XML.")
 ]
 StationTexts = Annotated[
     list[str] | None,
@@ -93,7 +93,8 @@ def passes(
     """Predict passes, and make contact plans of them.
 
     Nodes of the plan are named after stations and satellites: SENTINEL-2A is dtn://sentinel-2a/.
-    Exit code 1 when there is no pass.
+    Of several sets of one satellite the one of the nearest epoch counts. What is doubtful (old
+    elements, decay) is told on standard error. Exit code 1 when there is no pass.
 
     \b
     Examples:
@@ -101,7 +102,9 @@ def passes(
       orbitferry passes satellites.tle --stations net.toml --satellite 40697 --for 7d --json
       orbitferry passes omm.json -s kiruna,67.8571,20.9643 --plan plan.json --up 256k --down 100M
     """
+    from link_models.orbit.decay import decay_ms
     from link_models.orbit.elements import load_elements
+    from link_models.orbit.fitness import doubts, nearest_epochs
     from link_models.orbit.passes import pass_table
     from stack.core.clock import dtn_to_iso
 
@@ -110,9 +113,10 @@ def passes(
         sites += _stations(stations)
     if not sites:
         raise ConfigError("--station", "there is no station", "add --station NAME,LAT,LON")
-    chosen = _chosen(load_elements(elements), satellite or (), elements)
     start_ms = _start(begin)
     end_ms = start_ms + round(length * 1000)
+    sets = _chosen(load_elements(elements), satellite or (), elements)
+    chosen = nearest_epochs(sets, (start_ms + end_ms) / 2)
     if carrier_hz is not None and not 0.0 < carrier_hz < CARRIER_HZ_MAX:
         raise ConfigError("--carrier-hz", "no frequency of a carrier", "write hertz, like 8.2e9")
     rows = pass_table(chosen, sites, start_ms, end_ms, dut1_s=dut1_s)
@@ -121,12 +125,18 @@ def passes(
             emit(_as_dict(row, carrier_hz))
     elif rows:
         _print(rows, carrier_hz)
+    if len(chosen) < len(sets):
+        note(f"{len(sets)} sets of {len(chosen)} satellites: those of the nearest epochs are used")
+    tell_doubts(doubts(chosen, start_ms, end_ms))
     if plan is not None:
         _write_plan(plan, chosen, sites, (start_ms, end_ms), (up, down), dut1_s, as_json)
     if not rows:
+        all_down = all(decay_ms(one, start_ms) < start_ms for one in chosen)
         raise CommandError(
             f"no passes within {duration_text(length)} of {dtn_to_iso(start_ms)}",
-            "look longer with --for, or lower --mask",
+            "all satellites have decayed by then, as these elements have it; get newer ones"
+            if all_down
+            else "look longer with --for, or lower --mask",
         )
 
 
@@ -226,6 +236,8 @@ def _as_dict(row: PassRow, carrier_hz: float | None) -> dict[str, Any]:
         "set_azimuth_deg": row.set_azimuth_deg,
         "duration_s": row.duration_s,
         "max_range_rate_m_s": row.max_range_rate_m_s,
+        "elements_age_days": row.elements_age_days,
+        "expected_error_s": row.expected_error_s,
     }
     if carrier_hz is not None:
         shown["max_doppler_hz"] = row.max_doppler_hz(carrier_hz)
@@ -246,11 +258,12 @@ def _print(rows: Sequence[PassRow], carrier_hz: float | None) -> None:
             f"{row.rise_azimuth_deg:.0f}° {row.culmination_azimuth_deg:.0f}° "
             f"{row.set_azimuth_deg:.0f}°",
             f"{row.min_range_km:.0f} km",
+            f"{row.elements_age_days:.1f} d",
             *(() if carrier_hz is None else (_frequency_text(row.max_doppler_hz(carrier_hz)),)),
         )
         for row in rows
     ]
-    heads = ("station", "satellite", "rise", "set", "length", "highest", "azimuths", "range")
+    heads = ("station", "satellite", "rise", "set", "length", "highest", "azimuths", "range", "age")
     table(heads if carrier_hz is None else (*heads, "doppler"), shown)
     total_s = sum(row.duration_s for row in rows)
     say(f"{len(rows)} passes, {duration_text(total_s)} in all")

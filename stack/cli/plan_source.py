@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from stack.cli.output import tell_doubts
 from stack.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -124,5 +125,6 @@ def _from_scenario(path: Path) -> Source:
 
     scenario = load_scenario(path)
     found = predict(scenario)
+    tell_doubts(found.doubts)
     antennas = {one.id: one.antennas for one in scenario.stations}
     return Source(scenario.title, found.plan, scenario.start_ms, scenario.end_ms, antennas, found)

@@ -283,6 +283,37 @@ def test_doppler_of_passes(cli: Cli, elements: Path) -> None:
     assert [row["rise"] for row in turned] != [row["rise"] for row in plain]
 
 
+CASES = Path(__file__).parents[1] / "link_models/orbit/cases"
+AT_SVALBARD = ("-s", "svalbard,78.2298,15.4078,458", "--from", "2026-10-02T00:00:00Z")
+
+
+def test_passes_say_how_old_the_elements_are_and_who_has_decayed(cli: Cli) -> None:
+    both = cli("passes", CASES / "decayed-beside-good.tle", *AT_SVALBARD, "--json")
+    assert {row["satellite"] for row in both.json} == {"POL-A"}
+    assert "DEC-A decays by 2026-10-01T12" in both.err
+    assert all(0 < row["elements_age_days"] < 2 for row in both.json)
+    assert all(1 / 8 < row["expected_error_s"] < 1 for row in both.json)
+    shown = cli("passes", CASES / "omm.kvn", *AT_SVALBARD)
+    assert "0.7 d" in shown.out
+    assert "note:" not in shown.err
+    old = cli("passes", CASES / "omm.kvn", "-s", "x,0,0", "--from", "2027-10-02T00:00:00Z")
+    assert "days old: passes may be off" in old.err
+
+
+def test_passes_of_what_is_down_say_so(cli: Cli) -> None:
+    gone = cli("passes", CASES / "decayed.tle", *AT_SVALBARD)
+    assert gone.code == 1
+    assert "decays by" in gone.err
+    assert "get newer ones" in gone.err
+
+
+def test_each_pass_of_a_satellite_with_many_sets_comes_once(cli: Cli) -> None:
+    twice = cli("passes", CASES / "dup.tle", *AT_SVALBARD, "--json")
+    once = cli("passes", CASES / "name-begins-2.tle", *AT_SVALBARD, "--json")
+    assert [row["rise"] for row in twice.json] == [row["rise"] for row in once.json]
+    assert "2 sets of 1 satellites" in twice.err
+
+
 def test_passes_become_a_plan(cli: Cli, elements: Path, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     rates = ("--up", "256k", "--down", "100M")

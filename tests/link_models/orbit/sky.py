@@ -5,7 +5,8 @@ from __future__ import annotations
 import erfa
 import numpy as np
 
-from link_models.orbit.geometry import DAY_MS, JD_DTN_EPOCH, Floats
+from link_models.orbit.geometry import Floats
+from link_models.orbit.mean_elements import DAY_MS, JD_DTN_EPOCH
 
 TT_AHEAD_DAYS = 69.184 / 86_400.0
 LIGHT_TIME_DAYS = 499.005 / 86_400.0

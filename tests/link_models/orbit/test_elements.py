@@ -25,7 +25,7 @@ from link_models.orbit.elements import (
     parse_tle,
 )
 from link_models.orbit.tle import tle_checksum
-from stack.core.clock import dtn_to_iso
+from stack.core.clock import dtn_from_iso, dtn_to_iso
 from stack.core.errors import ConfigError
 from tests.link_models.orbit import real
 
@@ -395,3 +395,85 @@ def test_mutated_elements_give_elements_or_a_config_error(
         return
     for satellite in found:
         assert satellite.satrec.sgp4_tsince(0.0)[0] in range(7)
+
+
+# ---- what other people's files hold beside elements
+
+
+CASES = Path(__file__).parent / "cases"
+FIELD = ("FIELD 1", 90001, dtn_from_iso("2026-10-01T12:00:00Z"))
+
+
+def named(file: str) -> list[tuple[str, int, int]]:
+    return [(one.name, one.catalogue_id, one.epoch_ms) for one in load_elements(CASES / file)]
+
+
+def test_a_name_may_begin_like_a_line_of_elements() -> None:
+    assert named("name-begins-2.tle") == [("2 WAYFINDER", *FIELD[1:])]
+    for name in ("1 LAUNCHED", "2 25544U is no line of elements", "1"):
+        (one,) = parse_tle(real.ISS.replace("ISS (ZARYA)", name))
+        assert one.name == name
+
+
+def test_a_line_that_lost_a_column_is_still_told_as_that() -> None:
+    lines = real.ISS.splitlines()
+    for place in (1, 2):
+        short = [*lines]
+        short[place] = short[place][:30] + short[place][31:]
+        with pytest.raises(ConfigError, match="69 ASCII columns") as caught:
+            parse_tle("\n".join(short))
+        assert f":{place + 1}" in caught.value.key
+
+
+def test_the_heading_and_the_end_of_a_bulletin_are_passed_over() -> None:
+    assert named("amsat.txt") == [FIELD]
+    text = (CASES / "amsat.txt").read_text()
+    without_bt = text.replace("TO ALL RADIO AMATEURS BT\n", "")
+    for other in (without_bt, text + text, text.replace("/EX", "/ex")):
+        assert {one.name for one in parse_tle(other)} == {"FIELD 1"}
+
+
+def test_a_name_without_its_lines_is_an_error_that_says_so() -> None:
+    with pytest.raises(ConfigError, match="'LOST SAT' is not followed") as caught:
+        load_elements(CASES / "lost-set.tle")
+    assert caught.value.key.endswith(":1")
+    with pytest.raises(ConfigError, match="'LAST' is not followed"):
+        parse_tle((CASES / "amsat.txt").read_text().replace("/EX", "LAST\n/EX"))
+
+
+def test_a_day_that_the_year_has_not_is_refused() -> None:
+    with pytest.raises(ConfigError, match="2026 has 365"):
+        load_elements(CASES / "day366.tle")
+    leap = (CASES / "day366.tle").read_text().replace("26366.5", "28366.5")
+    (one,) = parse_tle(with_checksums(leap))
+    assert one.epoch_ms == dtn_from_iso("2028-12-31T12:00:00Z")
+
+
+def test_omm_as_keyword_and_value() -> None:
+    assert named("omm.kvn") == [FIELD]
+    text = (CASES / "omm.kvn").read_text()
+    (plain,) = parse_elements(text)
+    odd = text.replace("= 97.6", "=97.6 [deg]").replace(
+        "CREATION", "COMMENT made = by hand\n\nCREATION"
+    )
+    two = parse_elements("COMMENT first\n" + odd + text.replace("FIELD 1", "FIELD 2"))
+    assert [one.name for one in two] == ["FIELD 1", "FIELD 2"]
+    assert two[0].satrec.inclo == plain.satrec.inclo
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ("CCSDS_OMM_VERS", "CCSDS_OEM_VERS", "OEM"),
+        ("BSTAR = 0.45678E-4", "BSTAR 0.45678E-4", "KEYWORD = value"),
+        ("BSTAR = 0.45678E-4", "BSTAR = x", "not a number"),
+        ("ELEMENT_SET_NO = 999", "BSTAR = 1", "again"),
+        ("EPOCH = 2026-10-01T12:00:00.000000", "", "EPOCH"),
+        ("TEME", "GCRF", "REF_FRAME"),
+    ],
+)
+def test_a_bad_omm_in_keywords_is_refused(old: str, new: str, match: str) -> None:
+    text = (CASES / "omm.kvn").read_text()
+    assert old in text
+    with pytest.raises(ConfigError, match=match):
+        parse_elements(text.replace(old, new))
