@@ -27,6 +27,7 @@ from stack.engines.ltp import (
 from stack.node.config import LinkConfig
 from stack.node.effects import Effects
 from stack.node.neighbour import Neighbour
+from stack.node.refusals import Refusals
 from stack.ports.datagram import DatagramPort
 from stack.ports.store import NO_ROOM, Committed, Op, Write
 from stack.routing.forwarder import Forwarder
@@ -79,6 +80,7 @@ class Link:
         self._runner = Runner(engine, port, clock, turn=self._turn, shim=shim)
         self._hold_ns = 0
         self._held_until = 0
+        self._refusals = Refusals()
 
     def set_contact(
         self, now: int, *, tx_up: bool, rx_up: bool, rate_bps: float | None, owlt_ns: int
@@ -277,7 +279,7 @@ class Link:
         again, and what we have of it already is recognised as a duplicate."""
         now = self._clock.now()
         if not intact or isinstance(outcome, StoreError) or NO_ROOM in outcome.refs:
-            self.engine.refuse(event.session, now)
+            self.engine.refuse(event.session, now, hold_ns=self._refusals.hold(now))
         else:
             self.engine.accept(event.session, now)
         self._runner.wake()
@@ -305,7 +307,8 @@ class Link:
 
         def done(outcome: Committed | StoreError) -> None:
             if isinstance(outcome, StoreError):
-                self.engine.refuse(session, self._clock.now())
+                now = self._clock.now()
+                self.engine.refuse(session, now, hold_ns=self._refusals.hold(now))
             else:
                 self.engine.report_noted(session, self._clock.now())
             self._runner.wake()

@@ -147,7 +147,8 @@ class Ingress:
             words = f"lifetime ended {now_ms - expires_ms} ms ago"
             reason = ended(bundle.primary, self._config, expires_ms, now_ms)
             return _refused(bundle, reason, "expired_on_arrival", words, found.unprocessed)
-        if len(found.kept) != len(bundle.blocks):
+        renumbered = self._mode is LENIENT and any(block.wire is None for block in bundle.blocks)
+        if renumbered or len(found.kept) != len(bundle.blocks):
             bundle = Bundle(bundle.primary, tuple(found.kept))
             wire = encode_bundle(bundle)
         admission = self._admission

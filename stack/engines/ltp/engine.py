@@ -96,13 +96,18 @@ class LtpEngine:
         self._receiver.accept(session)
 
     def refuse(
-        self, session: SessionId, now: int, reason: CancelReason = CancelReason.SYS_CNCLD
+        self,
+        session: SessionId,
+        now: int,
+        reason: CancelReason = CancelReason.SYS_CNCLD,
+        hold_ns: int = 0,
     ) -> None:
         """The block of `BlockReceived` is not taken, or the session of `ReportHeld` cannot be
         noted: cancel the session as receiver, so that the sender frees it at once and decides
         itself when to try again.  (To drop it silently would have its checkpoints repeated and
-        the whole block sent again.)"""
-        self._receiver.refuse(session, reason)
+        the whole block sent again.)  With `hold_ns` the sender hears of it only that much later,
+        and nothing until then: many send what was refused again at once."""
+        self._receiver.refuse(session, reason, now, hold_ns)
 
     def report_noted(self, session: SessionId, now: int) -> None:
         """The session id of `ReportHeld` is durable."""

@@ -204,6 +204,17 @@ class ImportTable:
 
     def cancel(self, session: ImportSession, reason: CancelReason) -> None:
         """Cancel as block receiver (RFC 5326 §6.19)."""
+        self._abandon(session, reason)
+        self.queue_cancel(session)
+
+    def cancel_later(
+        self, session: ImportSession, reason: CancelReason, now: int, hold_ns: int
+    ) -> None:
+        """The same, but the sender hears of it only after `hold_ns`."""
+        self._abandon(session, reason)
+        self._link.timers.arm(TimerKey(TimerKind.REFUSAL, session.session), now, hold_ns)
+
+    def _abandon(self, session: ImportSession, reason: CancelReason) -> None:
         link = self._link
         session.move(ImportInput.CANCEL)
         session.cancel_reason = reason
@@ -215,10 +226,11 @@ class ImportTable:
             "ltp.import.cancelled",
             {"engine": session.session.engine, "number": session.session.number, "reason": reason},
         )
-        self.queue_cancel(session)
 
     def queue_cancel(self, session: ImportSession) -> None:
-        """Send our cancellation, or send it again (RFC 5326 §6.16)."""
+        """Send our cancellation, or send it again (RFC 5326 §6.16), unless it is held back."""
+        if self._link.timers.running(TimerKey(TimerKind.REFUSAL, session.session)):
+            return
         segment = CancelSegment(
             session=session.session, by_sender=False, reason=session.cancel_reason
         )
@@ -281,7 +293,8 @@ class ImportTable:
         self._stop_waiting(session)
         self.drop_reports(session)
         self.give_up_buffer(session)
-        self._link.timers.cancel(TimerKey(TimerKind.CANCEL_IMPORT, session.session))
+        for kind in (TimerKind.CANCEL_IMPORT, TimerKind.REFUSAL):
+            self._link.timers.cancel(TimerKey(kind, session.session))
         self._link.drop_control(SegmentType.CANCEL_BY_RECEIVER, session.session)
         del self._sessions[session.session]
 

@@ -208,14 +208,19 @@ class Receiver:
         self.table.drop_reports(session)  # the final one says all that they said
         self.reporter.queue(session.final_report())
 
-    def refuse(self, session_id: SessionId, reason: CancelReason) -> None:
+    def refuse(
+        self, session_id: SessionId, reason: CancelReason, now: int, hold_ns: int = 0
+    ) -> None:
         """The driver does not take the block, or cannot note the session."""
         session = self.table.get(session_id)
         if session is not None and (
             session.state is ImportState.HELD
             or (session.state is ImportState.OPEN and session.note is Note.ASKED)
         ):
-            self.table.cancel(session, reason)
+            if hold_ns > 0:
+                self.table.cancel_later(session, reason, now, hold_ns)
+            else:
+                self.table.cancel(session, reason)
 
     def noted(self, session_id: SessionId) -> None:
         """The session's id is durable: reports may go out."""
@@ -235,6 +240,8 @@ class Receiver:
             self.reporter.expired(session, key, armed_at, now)
         elif key.kind is TimerKind.CANCEL_IMPORT:
             self.table.cancel_expired(session)
+        elif key.kind is TimerKind.REFUSAL:
+            self.table.queue_cancel(session)
         elif key.kind is TimerKind.REPORT_DELAY:
             self.reporter.answer(session)
         elif key.kind is TimerKind.ASYNC_REPORT:

@@ -43,6 +43,9 @@ class TimerKind(enum.IntEnum):
     ASYNC_REPORT = 7
     """A hole in the red part has lasted: report it without being asked (§6.11)."""
 
+    REFUSAL = 8
+    """A refused block waited for its turn: cancel its session as block receiver (§6.19)."""
+
 
 _SUSPENDED = frozenset(
     (TimerKind.CHECKPOINT, TimerKind.REPORT, TimerKind.CANCEL_EXPORT, TimerKind.CANCEL_IMPORT)

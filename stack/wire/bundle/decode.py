@@ -67,7 +67,10 @@ class Mode(enum.Enum):
     LENIENT = "lenient"
     """Also take heads that are not in their shortest form, a bundle whose outer array has a
     definite length, and contradictory processing flags: all that other nodes are known to get
-    wrong and that leaves the meaning clear.  What comes in so goes out with the same octets."""
+    wrong and that leaves the meaning clear.  What comes in so goes out with the same octets.
+
+    And extension blocks that are all numbered 0, as ION 4.1 writes them when it fragments or
+    copies a bundle: they get free numbers here, and go out with these."""
 
 
 STRICT = Mode.STRICT
@@ -107,6 +110,8 @@ def decode_bundle(data: Buffer, *, offset: int = 0, mode: Mode = Mode.STRICT) ->
         raise DecodeError("bundle too large", "limits.BUNDLE_BYTES_MAX", offset)
     if strict:
         _check_flags(primary, blocks, offset)
+    else:
+        blocks = _numbered(blocks)
     return Bundle(primary, blocks, opening), position
 
 
@@ -236,7 +241,7 @@ def _blocks(
             if len(blocks) == count:
                 return tuple(blocks), position
             raise DecodeError("payload block not last", "RFC 9171 §4.1", start)
-        if number < 2 or number in seen:
+        if (number < 2 or number in seen) and (number or strict):
             raise DecodeError(f"block number {number} again or reserved", "RFC 9171 §4.1", start)
         seen.add(number)
         if kind in _ONCE:
@@ -244,6 +249,21 @@ def _blocks(
                 raise DecodeError(f"second block of type {kind}", "RFC 9171 §4.4", start)
             seen.add(~kind)
     raise DecodeError("no payload block, or too many blocks", "RFC 9171 §4.1", position)
+
+
+def _numbered(blocks: tuple[CanonicalBlock, ...]) -> tuple[CanonicalBlock, ...]:
+    """The blocks of a bundle, those numbered 0 with free numbers instead.  No security block can
+    have meant one of them: its target 0 is the primary block (RFC 9172 §3.6)."""
+    if all(block.number for block in blocks):
+        return blocks
+    taken = {block.number for block in blocks}
+    free = (number for number in range(2, 2 * BLOCKS_MAX + 2) if number not in taken)
+    return tuple(
+        block
+        if block.number
+        else CanonicalBlock(block.type, next(free), block.flags, block.data, block.crc_type)
+        for block in blocks
+    )
 
 
 def _block(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[CanonicalBlock, int]:

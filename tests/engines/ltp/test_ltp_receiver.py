@@ -10,6 +10,7 @@ from stack.core.clock import MILLISECOND, SECOND
 from stack.core.train import Train
 from stack.engines.ltp import (
     BlockReceived,
+    EngineUnknown,
     GreenReceived,
     LinkStalled,
     PeerViolation,
@@ -94,6 +95,33 @@ def test_a_refused_block_is_cancelled_with_the_reason_given() -> None:
     lone.feed(red(0, b"abc", checkpoint=7, end=True))
     assert lone.said() == [cancel(THEIRS, by_sender=False, reason=CancelReason.UNREACH)]
     assert lone.events() == []
+
+
+def test_a_refusal_that_is_held_back_is_told_once_and_late() -> None:
+    lone = Lone()
+    block = red(0, b"abc", checkpoint=7, end=True)
+    lone.feed(block)
+    lone.engine.refuse(held_block(lone).session, lone.now, hold_ns=5 * SECOND)
+    assert lone.said() == []
+    for _ in range(4):
+        lone.wait(SECOND)
+        lone.feed(block)  # the sender asks again
+        assert lone.said() == []
+    lone.wait(SECOND)
+    assert lone.said() == [cancel(THEIRS, by_sender=False, reason=CancelReason.SYS_CNCLD)]
+    lone.feed(CancelAck(session=THEIRS, to_sender=False))
+    assert lone.engine.next_deadline() is None
+
+
+def test_a_sender_may_cancel_before_the_refusal_is_told() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc", checkpoint=7, end=True))
+    lone.engine.refuse(held_block(lone).session, lone.now, hold_ns=5 * SECOND)
+    lone.feed(cancel(THEIRS, by_sender=True))
+    assert [type(segment) for segment in lone.said()] == [CancelAck]
+    lone.wait(60 * SECOND)
+    assert lone.said() == []
+    assert lone.engine.next_deadline() is None
 
 
 def test_accept_and_refuse_of_a_session_that_is_gone_do_nothing() -> None:
@@ -631,7 +659,7 @@ def test_strangers(accept: bool) -> None:
     lone = Lone(accept_unknown_engines=accept)
     stranger = SessionId(99, 1)
     lone.feed(red(0, b"abc", checkpoint=7, end=True, session=stranger))
-    assert len(lone.events()) == accept
+    assert [type(event) for event in lone.events()] == [BlockReceived if accept else EngineUnknown]
     lone.feed(cancel(stranger, by_sender=True), cancel(stranger, by_sender=False))
     said = lone.said()
     assert (cancel_ack(stranger, to_sender=True) in said) is accept

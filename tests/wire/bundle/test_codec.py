@@ -231,7 +231,7 @@ def test_structure_of_a_bundle(mode: Mode) -> None:
     _refused(_with((PAYLOAD_BLOCK, other)), "not last", section, mode)
     _refused(_with((PAYLOAD_BLOCK, PAYLOAD_BLOCK)), "not last", section, mode)
     _refused(_with((other, other, PAYLOAD_BLOCK)), "again", section, mode)
-    for number in (0, 1):
+    for number in (0, 1) if mode is STRICT else (1,):
         reserved = dataclasses.replace(other, number=number)
         _refused(_with((reserved, PAYLOAD_BLOCK)), "reserved", section, mode)
     _refused(_with((dataclasses.replace(PAYLOAD_BLOCK, number=2),)), "numbered 1", section, mode)
@@ -405,3 +405,57 @@ def test_payload_sizes_at_the_edges_of_each_head(size: int) -> None:
     wire = encode_bundle(bundle)
     assert wire == reference.encode(bundle)
     assert decode_bundle(wire) == (bundle, len(wire))
+
+
+ION_FRAGMENT = Bundle(
+    PrimaryBlock(
+        Eid.parse("ipn:3.1"),
+        Eid.parse("ipn:2.1"),
+        Eid.parse("dtn:none"),
+        850_000_000_000,
+        5,
+        86_400_000,
+        IS_FRAGMENT,
+        fragment_offset=20_000,
+        total_adu_length=100_000,
+    ),
+    (
+        CanonicalBlock(193, 0, 0, b"\x01"),
+        CanonicalBlock(6, 0, 0, bytes.fromhex("82028202 00")),
+        CanonicalBlock(7, 0, 0, b"\x05"),
+        CanonicalBlock(1, 1, 0, b"pictures", CRC_16),
+    ),
+)
+"""As ION 4.1 fragments: it copies extension blocks without their numbers."""
+
+
+def test_fragments_of_ion_are_read_leniently_and_leave_with_block_numbers() -> None:
+    wire = reference.encode(ION_FRAGMENT)
+    _refused(wire, "block number 0 again or reserved", "RFC 9171 §4.1")
+    decoded, end = decode_bundle(wire, mode=LENIENT)
+    assert end == len(wire)
+    assert [(block.type, block.number) for block in decoded.blocks] == [
+        (193, 2),
+        (6, 3),
+        (7, 4),
+        (1, 1),
+    ]
+    assert [block.data for block in decoded.blocks] == [b.data for b in ION_FRAGMENT.blocks]
+    again, _ = decode_bundle(encode_bundle(decoded))
+    assert again == decoded, "what leaves is a legal bundle"
+
+
+@pytest.mark.parametrize("numbers", [(0, 2), (2, 0)])
+def test_free_numbers_do_not_meet_those_that_are_there(numbers: tuple[int, int]) -> None:
+    first, second = numbers
+    blocks = (CanonicalBlock(193, first, 0, b""), CanonicalBlock(194, second, 0, b""))
+    decoded, _ = decode_bundle(_with((*blocks, PAYLOAD_BLOCK)), mode=LENIENT)
+    assert sorted(block.number for block in decoded.blocks) == [1, 2, 3]
+    assert decoded.blocks[numbers.index(2)].number == 2
+
+
+def test_leniently_too_numbers_other_than_0_come_once_and_types_that_come_once_do() -> None:
+    twice = (CanonicalBlock(193, 3, 0, b""), CanonicalBlock(194, 3, 0, b""), PAYLOAD_BLOCK)
+    _refused(_with(twice), "block number 3 again", "RFC 9171 §4.1", LENIENT)
+    ages = (CanonicalBlock(7, 0, 0, b"\x05"), CanonicalBlock(7, 0, 0, b"\x06"), PAYLOAD_BLOCK)
+    _refused(_with(ages), "second block of type 7", "RFC 9171 §4.4", LENIENT)
