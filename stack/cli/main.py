@@ -17,6 +17,7 @@ import typer
 from stack.cli import (
     bench,
     budget,
+    cancel,
     config,
     contact,
     emulate,
@@ -57,6 +58,7 @@ Command = Callable[..., None]
 COMMANDS: tuple[tuple[str, Command], ...] = (
     ("node", node.node),
     ("send", send.send),
+    ("cancel", cancel.cancel),
     ("receive", receive.receive),
     ("ping", ping.ping),
     ("status", status.status),

@@ -155,7 +155,8 @@ def _message(
     if as_json:
         emit(result)
     else:
-        say(f"message of {size_text(result['bytes'])} to {result['destination']}: stored")
+        where = f"{size_text(result['bytes'])} to {result['destination']}"
+        say(f"message of {where}: stored, id {result['bundle']}")
 
 
 def _file(

@@ -30,19 +30,25 @@ def status(
     counters: Annotated[
         bool, typer.Option("--counters", help="Every counter, by name, instead.")
     ] = False,
+    bundles: Annotated[
+        bool,
+        typer.Option("--bundles", help="The bundles sent from here that have not left, instead."),
+    ] = False,
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:
     """Show what a running node is doing.
 
-    Its store, its queue, its links and their contacts; or every counter. A link is up when its
-    peer was heard since it opened. What came in and was dropped, since the link does not know
-    its address or engine number, is told with what to change.
+    Its store, its queue, its links and their contacts; or every counter; or the bundles that were
+    sent from here and wait, by the ids that `orbitferry cancel` takes. A link is up when its peer
+    was heard since it opened. What came in and was dropped, since the link does not know its
+    address or engine number, is told with what to change.
 
     \b
     Examples:
       orbitferry status
       orbitferry status --counters --json
+      orbitferry status --bundles
       orbitferry status --node /var/lib/orbitferry/gs1
     """
     client = client_of(node)
@@ -52,6 +58,9 @@ def status(
             emit(found)
         else:
             table(("counter", "value"), sorted(found.items()))
+        return
+    if bundles:
+        _bundles(client.call("bundles"), as_json)
         return
     result = client.call("status")
     if as_json:
@@ -93,6 +102,22 @@ def _contact(link: dict[str, Any]) -> str:
     if contact is None:
         return "none planned"
     return f"{contact['start']} to {contact['end']}, {rate_text(contact['rate_bps'])}"
+
+
+def _bundles(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        for one in result["bundles"]:
+            emit(one)
+        return
+    rows = [
+        (one["bundle"], one["destination"], size_text(one["bytes"]), one["expires"])
+        for one in result["bundles"]
+    ]
+    if rows:
+        table(("bundle", "for", "size", "lives until"), rows)
+    more = result["bundles_total"] - len(rows)
+    if more or not rows:
+        say(f"... and {more} more" if more else "no bundle that was sent from here waits")
 
 
 def stop(

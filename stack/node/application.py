@@ -12,7 +12,7 @@ from stack.core.errors import DecodeError, LocalError, StoreError
 from stack.core.sansio import Entropy, Trace
 from stack.core.train import Buffer
 from stack.node.effects import Effects
-from stack.ports.application import BundleId, Delivery, Endpoint, Outgoing
+from stack.ports.application import BundleId, Cancelled, Delivery, Endpoint, Outgoing
 from stack.ports.store import BundleStore, Committed, Op, Release, Write
 
 ROOM_SHARE = 0.5
@@ -156,8 +156,25 @@ class LocalPort:
             ids, puts = agent.send(send, self._clock.dtn_ms())
         refs = [delivery.ref for delivery in consume]
         ops: list[Op] = [*(Release(ref) for ref in refs), *write, *puts]
-        if not ops:
-            return ids
+
+        def consumed() -> None:
+            for delivery in consume:
+                endpoint = self._endpoints.get(delivery.destination.service)
+                if endpoint is not None:
+                    endpoint.forget((delivery.ref,))
+
+        if ops:
+            await self._durably(ops, consumed)
+        return ids
+
+    async def cancel(self, bundle: BundleId) -> Cancelled:
+        """Give up a bundle that was sent from here and has not left yet (RFC 9171 §5.12)."""
+        cancelled, ops = self.effects.agent.cancel(bundle, self._clock.dtn_ms())
+        if ops:
+            await self._durably(ops)
+        return cancelled
+
+    async def _durably(self, ops: Sequence[Op], then: Callable[[], None] = lambda: None) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def done(outcome: Committed | StoreError) -> None:
@@ -165,16 +182,12 @@ class LocalPort:
                 if not future.done():
                     future.set_exception(outcome)
                 return
-            for delivery in consume:
-                endpoint = self._endpoints.get(delivery.destination.service)
-                if endpoint is not None:
-                    endpoint.forget((delivery.ref,))
+            then()
             if not future.done():
                 future.set_result(None)
 
         self.effects.submit(ops, done)
         await future
-        return ids
 
     async def wait_room(self, size: int) -> None:
         """Return when the store has room for `size` more octets from local producers."""

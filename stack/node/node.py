@@ -15,7 +15,7 @@ from stack.contacts.plan import Contact, Plan, Range, check_contact
 from stack.core.clock import MILLISECOND, dtn_from_iso
 from stack.core.errors import ConfigError
 from stack.core.sansio import Trace, no_trace
-from stack.engines.bundle_agent import BundleAgent, begin
+from stack.engines.bundle_agent import BundleAgent, Entry, begin
 from stack.node import build
 from stack.node.application import LocalPort
 from stack.node.config import NodeConfig, load_config
@@ -25,6 +25,8 @@ from stack.node.environment import Environment
 from stack.node.link import SPACE as LTP_SPACE
 from stack.node.link import Link
 from stack.node.upkeep import Upkeep
+from stack.ports.application import BundleId, Cancelled
+from stack.ports.store import Place
 from stack.routing.config import RouterConfig
 from stack.routing.forwarder import Forwarder
 from stack.services.jobs import Handler
@@ -242,6 +244,17 @@ class Node:
             self.trace("contact_lost", {"neighbour": neighbour})
             self._effects.settle()
         return found
+
+    async def cancel(self, bundle: str) -> Cancelled:
+        """Give up a bundle that was sent from here and has not left yet (RFC 9171 §5.12), by its
+        id as `send_message` returns it.  Raises `DecodeError` for what is no id, `StoreError` when
+        the store cannot forget it (it is not sent in any case)."""
+        return await self.port.cancel(BundleId.parse(bundle))
+
+    def transmissions(self) -> list[Entry]:
+        """The bundles that were sent from here and have not left yet, oldest first."""
+        entries = self._agent.entries.values()
+        return [one for one in entries if one.stamp and one.place is Place.FORWARD]
 
     @property
     def plan(self) -> Plan:

@@ -7,11 +7,13 @@ node killed at any moment has done all of it or none of it, and no effect happen
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from stack.core.eid import Eid
+from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 from stack.ports.store import Write
 
@@ -50,6 +52,26 @@ class BundleId:
 
     def __str__(self) -> str:
         return f"{self.source}@{self.creation_ms}.{self.sequence}"
+
+    @staticmethod
+    def parse(text: str) -> BundleId:
+        """Inverse of `str`.  Raises `DecodeError`."""
+        source, _, stamp = text.rpartition("@")
+        match = re.fullmatch(r"([0-9]{1,20})\.([0-9]{1,20})", stamp)
+        if match is None or max(int(match[1]), int(match[2])) >= 1 << 64:
+            raise DecodeError(f"{text[:200]!r} is no bundle id", "RFC 9171 §4.2.7")
+        return BundleId(Eid.parse(source), int(match[1]), int(match[2]))
+
+
+class Cancelled(NamedTuple):
+    """What became of the cancellation of a transmission."""
+
+    bundles: int
+    """Bundles that were deleted: the whole, or as many parts as it had been divided into; 0 when
+    there was none left."""
+
+    under_way: int
+    """So many of these had been given to a link: they may arrive all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +128,11 @@ class AppPort(Protocol):
     ) -> list[BundleId]:
         """Do all of it durably in one transaction; the ids of the bundles sent, in order.
         Raises `StoreError`, with nothing done, when the store has no room."""
+        ...
+
+    async def cancel(self, bundle: BundleId) -> Cancelled:
+        """Give up a bundle that was sent from here and has not left yet (RFC 9171 §5.12); it is
+        gone durably when this returns.  Raises `StoreError`."""
         ...
 
     async def wait_room(self, size: int) -> None:

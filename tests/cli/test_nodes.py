@@ -83,6 +83,29 @@ def test_a_message_there(cli: Cli, pair: Pair) -> None:
     assert (ran.code, ran.out) == (3, ""), "it was taken"
 
 
+def test_a_message_is_cancelled_while_it_waits(cli: Cli, pair: Pair) -> None:
+    node = ("-n", pair[0])
+    ids = []
+    for text in ("one", "two"):
+        ran = cli("send", "dtn://nobody/", "-m", text, *node)
+        ids.append(ran.out.rpartition("id ")[2].strip())
+    shown = cli("status", "--bundles", *node).out
+    assert all(one in shown for one in ids)
+    ran = cli("cancel", ids[0], *node)
+    assert (ran.code, ran.out) == (0, f"{ids[0]}: cancelled\n")
+    ran = cli("cancel", "--json", *ids, *node)
+    assert ran.code == 1  # the first does not wait any more
+    assert [(one["bundle"], one["bundles"]) for one in ran.json] == [(ids[0], 0), (ids[1], 1)]
+    ran = cli("cancel", ids[0], *node)
+    assert ran.code == 1
+    assert "does not wait here" in ran.out
+    assert "no bundle that was sent from here waits" in cli("status", "--bundles", *node).out
+    assert cli("status", "--bundles", "--json", *node).out == ""
+    ran = cli("cancel", "nonsense", *node)
+    assert ran.code == 2
+    assert "is no bundle id" in ran.err
+
+
 def test_messages_from_standard_input_and_in_full(pair: Pair, tmp_path: Path) -> None:
     payload = bytes(range(256))
     sending = [sys.executable, "-m", "stack.cli.main", "send", SATELLITE, "-", "-n", str(pair[0])]

@@ -485,6 +485,27 @@ def test_a_transfer_that_cannot_go_is_cancelled(node: Background, tmp_path: Path
     assert exchange.result["transfers"][0]["state"] == "cancelled"
 
 
+def test_a_message_that_cannot_go_is_cancelled(node: Background) -> None:
+    before = node.client.call("bundles")["bundles_total"]
+    held = node.client.call("counters")["counters"]["store.bundles"]
+    sent = [
+        node.client.call("send_message", destination=STRANGE, payload="aGk=")["bundle"]
+        for _ in range(2)
+    ]
+    listed = node.client.call("bundles")["bundles"][before:]
+    assert [one["bundle"] for one in listed] == sent
+    assert listed[0]["destination"] == STRANGE + "messages"
+    assert len(node.client.call("bundles", limit=1)["bundles"]) == 1
+    done = node.client.call("cancel_bundle", bundle=sent[0])
+    assert done == {"bundle": sent[0], "bundles": 1, "under_way": 0}
+    assert node.client.call("cancel_bundle", bundle=sent[0])["bundles"] == 0
+    assert [one["bundle"] for one in node.client.call("bundles")["bundles"]][before:] == sent[1:]
+    assert node.client.call("counters")["counters"]["store.bundles"] == held + 1
+    with pytest.raises(ControlError, match="is no bundle id") as caught:
+        node.client.call("cancel_bundle", bundle="nonsense")
+    assert caught.value.kind == "usage"
+
+
 def test_what_is_not_there(node: Background, tmp_path: Path) -> None:
     missing = str(tmp_path / "missing")
     error = failure(lambda: node.client.call("send_file", destination=HERE, path=missing))

@@ -16,7 +16,7 @@ from typing import Any
 
 from stack.core.eid import Eid
 from stack.core.errors import LocalError, StoreError
-from stack.ports.application import BundleId, Delivery, Outgoing
+from stack.ports.application import BundleId, Cancelled, Delivery, Outgoing
 from stack.ports.store import Write
 
 EPOCH_MS = 800_000_000_000
@@ -264,6 +264,13 @@ class FakePort:
     async def _alive(self) -> None:
         if self.dead:
             await asyncio.Event().wait()  # nobody is there to go on
+
+    async def cancel(self, bundle: BundleId) -> Cancelled:
+        """Give up what has not left yet."""
+        waiting = self._node.outbound
+        kept = [one for one in waiting if one.id != bundle]
+        self._node.outbound = kept
+        return Cancelled(len(waiting) - len(kept), 0)
 
     async def wait_room(self, size: int) -> None:
         while self._node.waiting_bytes and self._node.waiting_bytes + size > self._node.quota:

@@ -13,10 +13,11 @@ it bundles and outcomes, and carries out the store operations that it asks for:
     agent.py      the life of each stored bundle: delivery, forwarding, reassembly, expiry
 """
 
-from stack.engines.bundle_agent.agent import BundleAgent, Deliverable, Echo, Reassemble, TooLarge
+from stack.engines.bundle_agent.agent import BundleAgent
 from stack.engines.bundle_agent.begin import Beginning, begin
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.entry import Entry
+from stack.engines.bundle_agent.events import Deliverable, Echo, Reassemble, TooLarge
 
 __all__ = [
     "AgentConfig",

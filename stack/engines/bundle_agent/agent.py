@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from stack.contacts.plan import Plan
 from stack.core.eid import Eid
@@ -17,13 +14,27 @@ from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.begin import SEQUENCE, SPACE, Beginning
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.egress import depart
-from stack.engines.bundle_agent.entry import Entry, Waiting, entered, restored
+from stack.engines.bundle_agent.entry import (
+    Entry,
+    Waiting,
+    entered,
+    node_and_service,
+    restored,
+)
+from stack.engines.bundle_agent.events import (
+    Deliverable,
+    Echo,
+    Event,
+    Reassemble,
+    Received,
+    TooLarge,
+)
 from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, ended, unproven
 from stack.engines.bundle_agent.notes import is_returned, parse_note
 from stack.engines.bundle_agent.origin import Origin
 from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.bundle_agent.reports import Reporter
-from stack.ports.application import CRITICAL_PRIORITY, BundleId, Delivery, Outgoing
+from stack.ports.application import CRITICAL_PRIORITY, BundleId, Cancelled, Delivery, Outgoing
 from stack.ports.security import Opened, Security
 from stack.ports.store import (
     DUPLICATE,
@@ -53,65 +64,11 @@ from stack.wire.bundle import (
     encode_bundle,
     fragment_bundle,
     reassemble,
+    stamp,
 )
 
 CRITICAL_KEPT = 65_536
 """Critical bundles that are known again when they come back: far more than ever are under way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deliverable:
-    """Event: a bundle waits for the endpoint `service`."""
-
-    service: str
-    ref: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reassemble:
-    """Event: these stored fragments cover a whole unit; load them and call `reassemble`."""
-
-    refs: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Echo:
-    """Event: a neighbour has sent a bundle in transit that is held here already; find it in the
-    store, and call `echoed`."""
-
-    key: bytes
-    neighbour: str
-
-
-@dataclass(frozen=True, slots=True)
-class TooLarge:
-    """Event: no contact can carry this bundle whole; load it and call `split`."""
-
-    ref: int
-    bytes_max: int
-
-
-Event = Deliverable | Echo | Reassemble | TooLarge
-
-
-class Received(NamedTuple):
-    """What became of a bundle that a link brought."""
-
-    put: Put | None
-    """The operation that stores it; None when it is dropped."""
-
-    end: int
-    """Where it ends in the data."""
-
-    intact: bool
-    """False: it cannot be read, so that it was damaged on its way, or never was a bundle.  The
-    link must not acknowledge it as if it had been taken."""
-
-
-@functools.lru_cache(maxsize=4096)
-def _node_and_service(destination: str) -> tuple[str, str]:
-    eid = Eid.parse(destination)
-    return str(eid.node), eid.service
 
 
 class BundleAgent:
@@ -205,7 +162,7 @@ class BundleAgent:
         return Received(put, end, True)
 
     def _registered(self, destination: str) -> bool:
-        return _node_and_service(destination)[1] in self.services
+        return node_and_service(destination)[1] in self.services
 
     def _taken(self, taken: Taken, now_ms: int) -> Put:
         self.counters["bundles_received"] += 1
@@ -249,7 +206,7 @@ class BundleAgent:
             ref = next(refs)
             if ref > 0:
                 self._remember(op.priority, op.key, op.place)
-                self._arrived(entered(ref, op), now_ms)
+                self._arrived(entered(ref, op, self._node), now_ms)
             elif ref == DUPLICATE:
                 self.counters["duplicates"] += 1
                 if op.place is Place.FORWARD and isinstance(op.memo, str):
@@ -288,7 +245,7 @@ class BundleAgent:
         count = 0
         for count, old in enumerate(stored, 1):  # noqa: B007 - the count is the result
             self._remember(old.priority, old.key, old.place)
-            self._arrived(restored(old), now_ms)
+            self._arrived(restored(old, self._node), now_ms)
         return count
 
     def _remember(self, priority: int, key: bytes, place: Place) -> None:
@@ -311,7 +268,7 @@ class BundleAgent:
         ref = entry.ref
         self.entries[ref] = entry
         if entry.place is Place.FORWARD:
-            node, _ = _node_and_service(entry.destination)
+            node, _ = node_and_service(entry.destination)
             part = self.forwarder.add(
                 ref,
                 node,
@@ -328,7 +285,7 @@ class BundleAgent:
             if self.forwarder.displaced:
                 self._displaced(now_ms)
         elif entry.place in (Place.DELIVER, Place.DEFER):
-            _, service = _node_and_service(entry.destination)
+            _, service = node_and_service(entry.destination)
             self.waiting.add(service, ref)
             self._events.append(Deliverable(service, ref))
         else:
@@ -367,7 +324,7 @@ class BundleAgent:
     def departing(self, entry: Entry, wire: Buffer, now_ms: int) -> Buffer:
         """The octets in which a stored bundle goes to the next node (§5.4).  Raises `DecodeError`
         when they are damaged, as far as that shows here."""
-        own = _node_and_service(entry.source)[0] == self._node and not is_returned(entry.note)
+        own = bool(entry.stamp)
         if own and self.config.trusted_clock:
             return wire
         bundle = self._decode(wire)
@@ -445,6 +402,21 @@ class BundleAgent:
         if found:
             self._reroute(self.forwarder.drain(neighbour, now_ms), now_ms)
         return found
+
+    def cancel(self, bundle: BundleId, now_ms: int) -> tuple[Cancelled, list[Op]]:
+        """Give up a bundle that was made here and has not left yet, or what is left of its parts
+        (§5.12), and the operations that let the store forget them."""
+        wanted, source = stamp(bundle.creation_ms, bundle.sequence), str(bundle.source)
+        refs = [
+            entry.ref
+            for entry in self.entries.values()
+            if entry.stamp == wanted and entry.source == source and entry.place is Place.FORWARD
+        ]
+        under_way = sum(bool(self.forwarder.given_to(ref)) for ref in refs)
+        self.counters["cancelled"] += len(refs)
+        for ref in refs:
+            self._deleted(ref, ReportReason.TRANSMISSION_CANCELED, now_ms)
+        return Cancelled(len(refs), under_way), [Release(ref) for ref in refs]
 
     def lost(self, ref: int, now_ms: int) -> None:
         """The store has not got the octets any more: they were damaged at rest."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
+from stack.core.eid import Eid
+from stack.engines.bundle_agent.notes import is_returned
+from stack.ports.application import BundleId
 from stack.ports.store import Place, Put, Stored
+from stack.wire.bundle import STAMP_BYTES, parse_stamp
 
 
 @dataclass(slots=True)
@@ -22,12 +27,22 @@ class Entry:
     expires_ms: int
     received_ms: int
     note: bytes
+    stamp: bytes = b""
+    """Creation time and sequence number of a bundle that was made here, as its key begins; empty
+    for all others."""
+
     previous: str = ""
     """The neighbour that it came from, as far as this process knows: it does not get it back."""
 
+    @property
+    def id(self) -> BundleId:
+        """The id of a bundle that was made here."""
+        creation_ms, sequence = parse_stamp(self.stamp)
+        return BundleId(Eid.parse(self.source), creation_ms, sequence)
 
-def entered(ref: int, put: Put) -> Entry:
-    """The entry of a bundle that has just been stored."""
+
+def entered(ref: int, put: Put, node: str) -> Entry:
+    """The entry of a bundle that has just been stored at `node`."""
     return Entry(
         ref,
         put.place,
@@ -38,12 +53,13 @@ def entered(ref: int, put: Put) -> Entry:
         put.expires_ms,
         put.received_ms,
         put.tag,
+        _stamp(put, node),
         put.memo if isinstance(put.memo, str) else "",
     )
 
 
-def restored(old: Stored) -> Entry:
-    """The entry of a bundle that a restart found in the store."""
+def restored(old: Stored, node: str) -> Entry:
+    """The entry of a bundle that a restart found in the store of `node`."""
     return Entry(
         old.ref,
         old.place,
@@ -54,7 +70,20 @@ def restored(old: Stored) -> Entry:
         old.expires_ms,
         old.received_ms,
         old.tag,
+        _stamp(old, node),
     )
+
+
+def _stamp(bundle: Put | Stored, node: str) -> bytes:
+    own = node_and_service(bundle.source)[0] == node and not is_returned(bundle.tag)
+    return bundle.key[:STAMP_BYTES] if own else b""
+
+
+@functools.lru_cache(maxsize=4096)
+def node_and_service(endpoint: str) -> tuple[str, str]:
+    """The node id and the service of an endpoint id."""
+    eid = Eid.parse(endpoint)
+    return str(eid.node), eid.service
 
 
 class Waiting:

@@ -43,6 +43,8 @@ def make_operations(node: Node, stop: Callable[[], None]) -> Mapping[str, Operat
         "stop": simple.stop,
         "receive": ReceiveOperation(node),
         "send_message": transfers.send_message,
+        "bundles": transfers.bundles,
+        "cancel_bundle": transfers.cancel_bundle,
         "send_file": transfers.send_file,
         "transfers": transfers.transfers,
         "watch": transfers.watch,

@@ -9,7 +9,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, Final
 
+from stack.core.clock import dtn_to_iso
+from stack.core.errors import DecodeError
 from stack.core.limits import BUNDLE_BYTES_MAX
+from stack.engines.bundle_agent import Entry
 from stack.node.control.protocol import ControlError
 from stack.node.control.request import DECADE_S, Request, Session, wrong
 from stack.node.node import Node
@@ -19,6 +22,10 @@ from stack.services.names import MESSAGES, endpoint_of
 
 EVENT_PERIOD_S: Final = 0.1
 """Progress is told this often at most: more than eyes can follow, little beside the work."""
+
+
+BUNDLES_SHOWN_MAX: Final = 10_000
+"""Bundles of one answer; more than that nobody reads."""
 
 
 class Changes:
@@ -89,6 +96,24 @@ class TransferOperations:
             priority=priority,
         )
         return {"bundle": str(bundle), "bytes": len(payload), "destination": str(destination)}
+
+    async def bundles(self, request: Request, session: Session) -> dict[str, Any]:
+        """The bundles that were sent from here and have not left yet, oldest first."""
+        limit = request.integer("limit", 1000, 1, BUNDLES_SHOWN_MAX)
+        request.finish()
+        waiting = self._node.transmissions()
+        return {"bundles": [_bundle(one) for one in waiting[:limit]], "bundles_total": len(waiting)}
+
+    async def cancel_bundle(self, request: Request, session: Session) -> dict[str, Any]:
+        """Give up a bundle that was sent from here and has not left yet (RFC 9171 §5.12)."""
+        text = request.text("bundle")
+        request.finish()
+        try:
+            cancelled = await self._node.cancel(text)
+        except DecodeError:
+            remedy = "write it as `orbitferry send` or `orbitferry status --bundles` prints it"
+            raise wrong("bundle", f"{text[:200]!r} is no bundle id", remedy) from None
+        return {"bundle": text, "bundles": cancelled.bundles, "under_way": cancelled.under_way}
 
     async def send_file(self, request: Request, session: Session) -> dict[str, Any]:
         """Send a file, or every file of a folder."""
@@ -161,6 +186,16 @@ def _unknown(object_id: bytes, why: str) -> ControlError:
         f"no transfer {object_id.hex()} is under way: {why}",
         "list them with `orbitferry transfers list`",
     )
+
+
+def _bundle(entry: Entry) -> dict[str, Any]:
+    return {
+        "bundle": str(entry.id),
+        "destination": entry.destination,
+        "bytes": entry.size,
+        "priority": entry.priority,
+        "expires": dtn_to_iso(entry.expires_ms),
+    }
 
 
 def as_dict(progress: Progress) -> dict[str, Any]:

@@ -41,7 +41,14 @@ from stack.wire.bundle.fragment import (
     fragment_bundle,
     reassemble,
 )
-from stack.wire.bundle.identity import KEY_BYTES_MAX, adu_key, bundle_key
+from stack.wire.bundle.identity import (
+    KEY_BYTES_MAX,
+    STAMP_BYTES,
+    adu_key,
+    bundle_key,
+    parse_stamp,
+    stamp,
+)
 from stack.wire.bundle.types import (
     ACK_REQUESTED,
     BLOCK_CONFIDENTIALITY,
@@ -101,6 +108,7 @@ __all__ = [
     "REPORT_FORWARDING",
     "REPORT_RECEPTION",
     "REPORT_UNPROCESSED",
+    "STAMP_BYTES",
     "STATUS_REPORT",
     "STATUS_TIME",
     "STRICT",
@@ -134,9 +142,11 @@ __all__ = [
     "parse_hop_count",
     "parse_previous_node",
     "parse_priority",
+    "parse_stamp",
     "previous_node",
     "priority_block",
     "reason_words",
     "reassemble",
     "security_targets",
+    "stamp",
 ]

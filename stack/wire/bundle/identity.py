@@ -11,8 +11,12 @@ from stack.core.errors import LocalError
 from stack.wire.bundle.eids import encode_eid
 from stack.wire.bundle.types import IS_FRAGMENT, PrimaryBlock
 
-_WHOLE = Struct(">QQ").pack
+_STAMP = Struct(">QQ")
+_WHOLE = _STAMP.pack
 _FRAGMENT = Struct(">QQQQ").pack
+
+STAMP_BYTES = 16
+"""Octets of the creation timestamp with which each key begins."""
 
 KEY_BYTES_MAX = 48
 """Octets of the key of a fragment; 32 for a whole bundle."""
@@ -32,6 +36,17 @@ def bundle_key(primary: PrimaryBlock, payload_length: int | None = None) -> byte
         raise LocalError("the identity of a fragment includes its payload length")
     offset = primary.fragment_offset or 0
     return _FRAGMENT(primary.creation_ms, primary.sequence, offset, payload_length) + digest
+
+
+def stamp(creation_ms: int, sequence: int) -> bytes:
+    """What the keys of a bundle and of all its fragments begin with."""
+    return _WHOLE(creation_ms, sequence)
+
+
+def parse_stamp(octets: bytes) -> tuple[int, int]:
+    """Inverse of `stamp`."""
+    creation_ms, sequence = _STAMP.unpack(octets)
+    return creation_ms, sequence
 
 
 def adu_key(primary: PrimaryBlock) -> bytes:

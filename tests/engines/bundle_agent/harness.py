@@ -8,7 +8,7 @@ from stack.contacts.plan import Contact, Plan
 from stack.core.eid import Eid
 from stack.core.train import Buffer
 from stack.engines.bundle_agent import AgentConfig, Beginning, BundleAgent
-from stack.engines.bundle_agent.agent import Reassemble, TooLarge
+from stack.engines.bundle_agent.events import Reassemble, TooLarge
 from stack.ports.application import Outgoing
 from stack.ports.security import Security
 from stack.ports.store import DUPLICATE, Committed, Op, Put, Release, Stored

@@ -1,0 +1,57 @@
+"""What a bundle agent tells its driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from stack.ports.store import Put
+
+
+@dataclass(frozen=True, slots=True)
+class Deliverable:
+    """Event: a bundle waits for the endpoint `service`."""
+
+    service: str
+    ref: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reassemble:
+    """Event: these stored fragments cover a whole unit; load them and call `reassemble`."""
+
+    refs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Event: a neighbour has sent a bundle in transit that is held here already; find it in the
+    store, and call `echoed`."""
+
+    key: bytes
+    neighbour: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """Event: no contact can carry this bundle whole; load it and call `split`."""
+
+    ref: int
+    bytes_max: int
+
+
+Event = Deliverable | Echo | Reassemble | TooLarge
+
+
+class Received(NamedTuple):
+    """What became of a bundle that a link brought."""
+
+    put: Put | None
+    """The operation that stores it; None when it is dropped."""
+
+    end: int
+    """Where it ends in the data."""
+
+    intact: bool
+    """False: it cannot be read, so that it was damaged on its way, or never was a bundle.  The
+    link must not acknowledge it as if it had been taken."""
