@@ -12,6 +12,7 @@ from stack.core.errors import DecodeError, StoreError
 from stack.core.sansio import Trace
 from stack.core.train import Buffer
 from stack.engines.bundle_agent import BundleAgent, Deliverable, Echo, TooLarge
+from stack.ports.security import Opened
 from stack.ports.store import BundleStore, Committed, Op, Put, Release
 from stack.storage.writer import StoreWriter
 
@@ -246,21 +247,21 @@ class Effects:
                     expires_ms = op.expires_ms
                 if len(op.wire) <= CACHE_BUNDLE_BYTES_MAX:
                     cache[ref] = op
-                    self._cache_bytes += len(op.wire)
+                    self._cache_bytes += _weight(op)
             elif isinstance(op, Release):
                 self._drop(op.ref)
         for ref in outcome.evicted:
             self._drop(ref)
         while self._cache_bytes > CACHE_BYTES_MAX:
             _, oldest = cache.popitem(last=False)
-            self._cache_bytes -= len(oldest.wire)
+            self._cache_bytes -= _weight(oldest)
         if expires_ms and self.on_expiry is not None:
             self.on_expiry(expires_ms)
 
     def _drop(self, ref: int) -> None:
         put = self._cache.pop(ref, None)
         if put is not None:
-            self._cache_bytes -= len(put.wire)
+            self._cache_bytes -= _weight(put)
 
     async def expire(self) -> None:
         """Let go of bundles whose lifetime has ended (RFC 9171 §5.5)."""
@@ -273,3 +274,8 @@ class Effects:
             self.settle()
             if len(gone) < EXPIRE_BATCH:
                 return
+
+
+def _weight(put: Put) -> int:
+    """Octets of a bundle in memory: what has been opened is there a second time, in plain."""
+    return len(put.wire) * (2 if isinstance(put.memo, Opened) else 1)

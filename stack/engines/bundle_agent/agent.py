@@ -59,11 +59,9 @@ from stack.wire.bundle import (
     Bundle,
     PrimaryBlock,
     ReportReason,
-    check_bundle,
     decode_bundle,
     encode_bundle,
     fragment_bundle,
-    reassemble,
     stamp,
 )
 
@@ -96,7 +94,7 @@ class BundleAgent:
         self._admission = Admission(node_id, config, security, beginning.secret)
         self._ingress = Ingress(config, self._admission)
         self._reporter = Reporter(config)
-        self._fragments = FragmentLedger(config.reassembly_adus_max)
+        self._fragments = FragmentLedger()
         self.waiting = Waiting(self.entries)
         self.services: set[str] = set()
         """Services that applications have registered since the start."""
@@ -237,8 +235,7 @@ class BundleAgent:
         for ref in refs:
             entry = self.entries.get(ref)
             if entry is not None:
-                note = parse_note(entry.note)
-                self._fragments.wait(ref, note.primary, note.payload_length)
+                self._fragments.wait(ref, parse_note(entry.note))
 
     def restore(self, stored: Iterable[Stored], now_ms: int) -> int:
         """After a restart: take up every stored bundle where it was left."""
@@ -289,9 +286,7 @@ class BundleAgent:
             self.waiting.add(service, ref)
             self._events.append(Deliverable(service, ref))
         else:
-            note = parse_note(entry.note)
-            refs = self._fragments.add(ref, note.primary, note.payload_length)
-            self.counters["fragments_inconsistent"] = self._fragments.inconsistent
+            refs = self._fragments.add(ref, parse_note(entry.note))
             if refs is not None:
                 self._events.append(Reassemble(tuple(refs)))
 
@@ -465,19 +460,25 @@ class BundleAgent:
         return [Release(ref), *(self._successor(fragment, [entry]) for fragment in fragments)]
 
     def reassemble(self, refs: Sequence[int], wires: Sequence[Buffer]) -> list[Op]:
-        """Operations that put one bundle in the place of the fragments that cover it (§5.9)."""
-        ops: list[Op] = [Release(ref) for ref in refs]
-        try:
-            bundle = reassemble([self._decode(wire) for wire in wires])
-            check_bundle(bundle)
-        except DecodeError as error:
+        """Operations that put one bundle in the place of the fragments that make it up (§5.9), if
+        that can be proven; of the others only those go that are proven wrong."""
+        fragments = {ref: self._decode(wire) for ref, wire in zip(refs, wires, strict=True)}
+        joined = self._fragments.join(fragments, self._admission.open)
+        self.counters["fragments_contradicted"] += len(joined.culprits)
+        ops: list[Op] = [Release(ref) for ref in joined.parts]
+        ops += [Release(ref, known_until_ms=0) for ref in joined.culprits]
+        if joined.bundle is None:
             self.counters["reassembly_failed"] += 1
-            self._trace("reassembly_failed", {"detail": str(error)})
+            bundle = _name(next(iter(fragments.values())).primary)
+            self._trace("reassembly_failed", {"bundle": bundle, "detail": joined.why})
             return ops
         self.counters["reassembled"] += 1
-        return [*ops, self._successor(bundle, [self.entries[ref] for ref in refs])]
+        used = [self.entries[ref] for ref in joined.used]
+        return [*ops, self._successor(joined.bundle, used, joined.opened)]
 
-    def _successor(self, bundle: Bundle, entries: Sequence[Entry]) -> Put:
+    def _successor(
+        self, bundle: Bundle, entries: Sequence[Entry], opened: Opened | None = None
+    ) -> Put:
         """Store a bundle in the place of others, for what is left of their time."""
         return self._admission.put(
             bundle,
@@ -485,6 +486,7 @@ class BundleAgent:
             entries[0].priority,
             min(entry.expires_ms for entry in entries),
             min(entry.received_ms for entry in entries),
+            opened=opened,
             required=True,
             outside=any(is_returned(entry.note) for entry in entries),
         )

@@ -57,10 +57,6 @@ class AgentConfig:
     """False treats critical bundles of others as expedited ones.  A critical bundle goes over every
     neighbour that has a way (CCSDS 734.3-B-1 §3.2.8.1.4 b), which multiplies what it costs."""
 
-    reassembly_adus_max: int = 1024
-    """Application data units in reassembly at once; fragments of more are kept in the store and
-    wait."""
-
     def __post_init__(self) -> None:
         if not 1 <= self.hop_limit <= 255:
             raise ConfigError("hop_limit", f"{self.hop_limit} is not 1 to 255 (RFC 9171 §4.4.3)")

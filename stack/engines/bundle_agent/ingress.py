@@ -123,6 +123,10 @@ class Ingress:
             check_bundle(bundle)
         except DecodeError as error:
             return _malformed(bundle, error), end
+        total = bundle.primary.total_adu_length or 0
+        if total > config.bundle_bytes_max:
+            words = f"part of {total} octets, more than bundle_bytes_max {config.bundle_bytes_max}"
+            return _refused(bundle, ReportReason.DEPLETED_STORAGE, "too_large", words), end
         return self.judge(bundle, memoryview(data)[offset:end], now_ms), end
 
     def _primary(self, data: Buffer, offset: int) -> PrimaryBlock | None:

@@ -41,8 +41,9 @@ def check_bundle(bundle: Bundle) -> None:
     if primary.flags & IS_FRAGMENT:
         if primary.flags & NO_FRAGMENT:
             raise DecodeError("fragment of what must not be fragmented", "RFC 9171 §4.2.3")
-        if (primary.fragment_offset or 0) >= (primary.total_adu_length or 0):
-            raise DecodeError("fragment beyond the end of its data unit", "RFC 9171 §5.8")
+        size = len(bundle.payload.data)
+        if not 0 < size <= (primary.total_adu_length or 0) - (primary.fragment_offset or 0):
+            raise DecodeError("empty fragment, or one beyond its data unit's end", "RFC 9171 §5.8")
 
 
 def _integrity_possible(bundle: Bundle) -> bool:

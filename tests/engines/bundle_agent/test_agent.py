@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -461,21 +459,6 @@ def test_what_nobody_is_registered_for_waits_but_is_in_nobodys_custody() -> None
     assert harness.agent.counters["delivered"] == 1
 
 
-def test_fragments_of_more_units_than_may_be_open_wait_for_their_turn() -> None:
-    harness = Harness(config=AgentConfig(reassembly_adus_max=1))
-    first, second = (
-        fragment_bundle(bundle_for(HERE + "app", bytes([n]) * 1500, sequence=n), 700)
-        for n in (1, 2)
-    )
-    for fragment in (first[0], *second, *first[1:]):
-        assert harness.arrive(fragment)
-    assert harness.agent.counters["reassembled"] == 1
-    harness.agent.retry(NOW)
-    harness.settle()
-    assert harness.agent.counters["reassembled"] == 2
-    assert len(harness.agent.waiting.take("app", 10)) == 2
-
-
 def test_losing_one_fragment_does_not_lose_its_siblings() -> None:
     harness = Harness()
     parts = fragment_bundle(bundle_for(HERE + "app", bytes(3000)), 700)
@@ -487,14 +470,3 @@ def test_losing_one_fragment_does_not_lose_its_siblings() -> None:
     assert harness.agent.counters["reassembled"] == 0
     assert harness.arrive(parts[0])
     assert harness.agent.counters["reassembled"] == 1
-
-
-def test_fragments_that_contradict_each_other_are_counted_and_never_joined() -> None:
-    harness = Harness()
-    parts = fragment_bundle(bundle_for(HERE + "app", bytes(1500)), 700)
-    liar = parts[1].primary
-    wrong = Bundle(replace(liar, total_adu_length=1400, wire=None), parts[1].blocks)
-    for part in (parts[0], wrong, *parts[2:]):
-        assert harness.arrive(part)
-    assert harness.agent.counters["fragments_inconsistent"] == 1
-    assert harness.agent.counters["reassembled"] == 0
