@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
 from stack.core.ranges import RangeSet
 from stack.engines.ltp.aggregator import Block
+from stack.engines.ltp.resend import Resend
 from stack.engines.ltp.trains import Octets, TrainPacker, data_step, sdnv_width
 from stack.wire.ltp import CancelReason, ReportSegment, SegmentType, SessionId, session_octets
 from stack.wire.sdnv import encode_sdnv
+
+SPANS_PER_SEGMENT = 4
+"""Disjoint claims that one segment may give rise to, when octets are sent again in other pieces."""
+
+SLACK = 64
+"""Claims, reports and segments beyond what the size of a block explains."""
+
+RESENT_MAX = 8
+"""How often its own size a session sends again: nine segments of ten are lost then."""
+
+_KNOWN = 8
 
 
 @dataclass(slots=True)
@@ -31,22 +43,11 @@ class Checkpoint:
     """Its scope is [lower, stop): the reports that answer it together cover this."""
 
     known: tuple[tuple[int, int], ...]
-    """What was claimed before it left; a report that answers it must not take that back."""
+    """Some of what was claimed before it left: a receiver that answers it and claims nothing of
+    this has lost the session."""
 
     reported: RangeSet = field(default_factory=RangeSet)
     attempts: int = 0
-
-
-@dataclass(slots=True)
-class _Resend:
-    """Red octets to send again; the last range of a report ends in a checkpoint (§6.13)."""
-
-    start: int
-    stop: int
-    report_serial: int
-    """Serial of the report when this range closes its response, else 0."""
-
-    lower: int
 
 
 class ExportSession:
@@ -59,6 +60,7 @@ class ExportSession:
         "_plain_prefix",
         "_resend",
         "_segment_bytes",
+        "_segments",
         "_stretch",
         "acked",
         "cancelling",
@@ -107,7 +109,8 @@ class ExportSession:
         self._next_serial = first_serial
         self._segment_bytes = segment_bytes
         self._stretch = (0, 0)
-        self._resend: deque[_Resend] = deque()
+        self._segments = 1 + self.red_bytes // self._step(self.red_bytes)
+        self._resend = Resend()
 
     # ----------------------------------------------------------------------------- queries
 
@@ -118,8 +121,20 @@ class ExportSession:
 
     @property
     def resending(self) -> bool:
-        """Whether something waits to be sent again."""
-        return bool(self.recheck or self._resend)
+        """Whether something can be sent again now."""
+        return bool(self.recheck) or self._resend.ready(self._step(self.red_bytes))
+
+    @property
+    def combed(self) -> bool:
+        """Whether the reports on this session make no sense any more: claims in finer pieces
+        than segments were sent in, more reports than could be asked for, or more sent again
+        than any loss explains."""
+        spans = self.acked.span_count + self._resend.unasked.span_count
+        return (
+            spans > SPANS_PER_SEGMENT * self._segments + SLACK
+            or len(self.reports_seen) > self._segments + SLACK
+            or self._resend.octets > RESENT_MAX * (self.red_bytes + SLACK * self._segment_bytes)
+        )
 
     @property
     def in_flight(self) -> int:
@@ -144,18 +159,14 @@ class ExportSession:
                 left.append(checkpoint)
             del self.recheck[serial]
         while self._resend:
-            item = self._resend[0]
-            before = item.start
-            if item.report_serial:
-                item.start = self._emit_closed(
-                    packer, left, item.start, item.stop, item.report_serial, item.lower
-                )
+            start, stop, last = self._resend.first()
+            if last:
+                reached = self._emit_closed(packer, left, start, stop, *self._resend.answers)
             else:
-                item.start = self._emit_plain(packer, self._plain_prefix, item.start, item.stop)
-            sent += item.start - before
-            if item.start < item.stop:
-                return sent
-            self._resend.popleft()
+                reached = self._emit_plain(packer, self._plain_prefix, start, stop)
+            sent += reached - start
+            if not self._resend.advance(reached):
+                break
         return sent
 
     def emit_new(self, packer: TrainPacker, left: list[Checkpoint], every: int, window: int) -> int:
@@ -183,7 +194,9 @@ class ExportSession:
             return self.red_bytes
         room = self._checkpoint_room(self.red_bytes, self._next_serial, 0)
         step = self._step(self.red_bytes)  # the shortest of the block
-        return min(self.red_bytes, self.sent + (every - 1) * step + room)
+        end = self.sent + (every - 1) * step + room
+        # No checkpoint shortly before the one that ends the red part.
+        return self.red_bytes if self.red_bytes - end < (end - self.sent) // 2 else end
 
     def _emit_green(self, packer: TrainPacker) -> None:
         """The green part; its last segment ends the block (RFC 5326 §6.1)."""
@@ -217,6 +230,8 @@ class ExportSession:
         """Data segments of which the last is a checkpoint; the offset reached."""
         serial = self._next_serial
         start, _ = packer.run(self._plain_prefix, self._data, start, stop - 1)
+        if report_serial and self._resend.waits:
+            return start
         room = self._checkpoint_room(stop, serial, report_serial)
         if 0 < stop - start - room < self._step(start):
             short = stop - room
@@ -229,7 +244,8 @@ class ExportSession:
         if stop == self.red_bytes:
             ends = self.red_bytes == self.length
             kind = SegmentType.RED_END_BLOCK if ends else SegmentType.RED_END
-        checkpoint = Checkpoint(serial, kind, start, stop, report_serial, lower, tuple(self.acked))
+        known = tuple(islice(self.acked.spans(lower, stop), _KNOWN))
+        checkpoint = Checkpoint(serial, kind, start, stop, report_serial, lower, known)
         if not packer.segment(self._checkpoint_octets(checkpoint)):
             return start
         self._next_serial += 1
@@ -267,26 +283,25 @@ class ExportSession:
 
     # ----------------------------------------------------------------------------- reports
 
-    def fault_of(self, report: ReportSegment, reports_max: int) -> str:
+    def fault_of(self, report: ReportSegment) -> str:
         """Why a new report cannot be believed, or an empty string."""
         if report.upper > min(self.sent, self.red_bytes):
             return "report on data never sent"
         if report.checkpoint_serial and not self.issued(report.checkpoint_serial):
             return "report answers a checkpoint never sent"
-        if len(self.reports_seen) >= reports_max:
-            return "too many reports"
         return ""
 
     def withdraws(self, report: ReportSegment) -> bool:
-        """Whether a report takes back what was claimed before the checkpoint that it answers:
-        the receiver has lost the session's data (it restarted) and can never complete it."""
+        """Whether a report claims nothing of what was claimed before the checkpoint that it
+        answers: the receiver has lost the session's data (it restarted) and can never complete
+        it."""
         checkpoint = self.checkpoints.get(report.checkpoint_serial)
-        if checkpoint is None or not checkpoint.known:
+        if checkpoint is None:
             return False
-        claimed = _claimed(report)
-        return any(
-            not claimed.covers(max(start, report.lower), min(stop, report.upper))
-            for start, stop in checkpoint.known
+        known = RangeSet(checkpoint.known)
+        before = any(True for _ in known.spans(report.lower, report.upper))
+        return before and not any(
+            True for start, stop in _claimed(report) for _ in known.spans(start, stop)
         )
 
     def apply(self, report: ReportSegment) -> list[int]:
@@ -294,19 +309,25 @@ class ExportSession:
         checkpoints that are now accounted for.
 
         A checkpoint may be answered by several reports, each of which can be lost: it stays
-        outstanding until together they cover its scope.
+        outstanding until together they cover its scope.  A report that no checkpoint asked for
+        accounts for none, and nothing that it alone claims counts as received: such reports are
+        for what has arrived before the end of the red part did (§6.11), and whoever knows the
+        session id can write them.
         """
         self.reports_seen.add(report.report_serial)
+        asked = bool(report.checkpoint_serial)
+        claims = self.acked if asked else self._resend.unasked
         for start, stop in _claimed(report):
-            self.acked.add(start, stop)
-        retired = [
-            serial
-            for serial, checkpoint in self.checkpoints.items()
-            if self._accounted(checkpoint, report)
-        ]
-        for serial in retired:
-            del self.checkpoints[serial]
-        self._queue_gaps(report)
+            claims.add(start, stop)
+        retired = []
+        if asked:
+            for serial, checkpoint in self.checkpoints.items():
+                if self._accounted(checkpoint, report):
+                    retired.append(serial)
+            for serial in retired:
+                del self.checkpoints[serial]
+            self._resend.waits = any(each.reported for each in self.checkpoints.values())
+        self._resend.take(report, self.acked, self._step(self.red_bytes))
         return retired
 
     def _accounted(self, checkpoint: Checkpoint, report: ReportSegment) -> bool:
@@ -323,17 +344,6 @@ class ExportSession:
             and report.lower <= checkpoint.lower
             and checkpoint.stop <= report.upper
         )
-
-    def _queue_gaps(self, report: ReportSegment) -> None:
-        settled = self.acked
-        if self._resend:
-            settled = RangeSet(self.acked)
-            for item in self._resend:
-                settled.add(item.start, item.stop)
-        gaps = list(settled.gaps(report.lower, report.upper))
-        for index, (start, stop) in enumerate(gaps):
-            closing = report.report_serial if index == len(gaps) - 1 else 0
-            self._resend.append(_Resend(start, stop, closing, report.lower))
 
     def repeat_checkpoints(self) -> None:
         """Queue every checkpoint that nobody answered yet."""

@@ -209,7 +209,7 @@ class Sender:
             return
         if serial in session.reports_seen:
             return
-        fault = session.fault_of(report, link.config.reports_max)
+        fault = session.fault_of(report)
         if fault:
             link.violation(fault, "RFC 5326 §3.2.2")
             return
@@ -223,6 +223,9 @@ class Sender:
         self._table.in_flight += session.in_flight - before
         if session.complete:
             self._table.finish(session)
+        elif session.combed:
+            link.violation("reports beyond what the block explains", "RFC 5326 §6.13")
+            self._table.cancel(session, CancelReason.RXMTCYCEXC)
         elif session.resending:
             self._table.again[session.session] = session
 
