@@ -130,11 +130,12 @@ class LtpConfig:
     claims_max: int = 128
     """Reception claims in one report segment; fewer when `segment_bytes` holds fewer."""
 
-    gaps_max: int = 16_384
+    gaps_max: int = 4096
     """Disjoint received runs of one block: bounds the memory of a hostile or hopeless block."""
 
-    reports_max: int = 4096
-    """Reports and checkpoints remembered for one session: bounds floods of either."""
+    reports_max: int = 64
+    """Reports of one session under way at once, and checkpoints of it that wait for an answer;
+    more are answered when these are acknowledged.  It bounds floods of either."""
 
     closed_max: int = 8192
     """Closed sessions remembered, so that late segments open no ghosts (RFC 5326 §6.20)."""

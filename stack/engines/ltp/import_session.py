@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from itertools import islice
 
 from stack.engines.ltp.red_part import RedPart
-from stack.wire.ltp import CancelReason, Claim, ReportSegment, SessionId
+from stack.wire.ltp import CancelReason, Claim, ReportSegment, SessionId, encode_segment
+
+SEGMENTS_PER_ANSWER = 8
+"""Report segments that answer one checkpoint at most: they bound the work that it causes."""
+
+ANSWERS_KEPT = 128
+"""Answered checkpoints and reports remembered for one session."""
+
+CLAIMS_FREE = 2048
+"""Claims that any session may be told, and one more for every `OCTETS_PER_CLAIM` that came."""
+
+OCTETS_PER_CLAIM = 32
 
 
 class ImportState(enum.Enum):
@@ -75,7 +87,9 @@ class Note(enum.Enum):
 class Report:
     """A report segment that went out, or waits to."""
 
-    segment: ReportSegment
+    serial: int
+    octets: bytes
+    claims: int
     attempts: int = 0
 
 
@@ -83,11 +97,14 @@ class ImportSession:
     """State of one import session.  It decides what to report, not when."""
 
     __slots__ = (
+        "_lowers",
         "_primary_upper",
         "answers",
+        "asked",
         "block_ends",
         "cancel_reason",
         "cancels",
+        "claims",
         "client_service",
         "green_low",
         "last_at",
@@ -102,7 +119,6 @@ class ImportSession:
         "session",
         "started_at",
         "state",
-        "unacked",
     )
 
     def __init__(
@@ -132,16 +148,25 @@ class ImportSession:
         """Checkpoints not yet answered: serial -> (report that each answers, upper bound)."""
 
         self.answers: dict[int, tuple[int, list[Report]]] = {}
-        """Checkpoints answered: serial -> (upper bound, reports)."""
+        """The latest checkpoints that were answered: serial -> (upper bound, reports)."""
+
+        self.asked = 0
+        """Serial number of the latest checkpoint."""
 
         self.reports: dict[int, Report] = {}
-        self.unacked: set[int] = set()
+        """Reports that are not acknowledged, by serial number."""
+
+        self.claims = 0
+        """Claims made so far; a report without any counts as one."""
+
         self.next_serial = first_serial
         self.cancel_reason = CancelReason.SYS_CNCLD
         self.cancels = 0
         self.started_at = now
         self.last_at = now
         self._primary_upper = 0
+        self._lowers: dict[int, int] = {}
+        """Lower bounds of the latest reports, acknowledged ones too."""
 
     def move(self, what: ImportInput) -> None:
         """Change state as the table says."""
@@ -151,6 +176,13 @@ class ImportSession:
     def complete(self) -> bool:
         """Every red octet has arrived."""
         return self.red_bytes is not None and len(self.red.ranges) == self.red_bytes
+
+    @property
+    def combed(self) -> bool:
+        """Whether the block is asked about, or comes in pieces, as no honest sender does:
+        reports may not cost more than the octets that came (RFC 5326 §6.11: a limit on reception
+        problems)."""
+        return self.claims > CLAIMS_FREE + len(self.red.ranges) // OCTETS_PER_CLAIM
 
     def miscolored(self, red: bool, offset: int, end: int) -> bool:
         """Whether a segment breaks the order red before green (RFC 5326 §6.21)."""
@@ -162,12 +194,13 @@ class ImportSession:
         """Report on the scope of a pending checkpoint, or, for serial 0, on everything new
         (RFC 5326 §6.11).
 
-        As many segments as the claims need; the scope of each begins where that of the one
-        before ended, so that together they account for all of it.
+        As many segments as the claims need, up to `SEGMENTS_PER_ANSWER`; the scope of each begins
+        where that of the one before ended, so that together they account for all of it.  Runs
+        beyond that many are not claimed: they come again, behind smaller gaps.
         """
         answered, upper = self.pending.pop(checkpoint_serial)
         lower = self._lower(answered, upper)
-        spans = list(self.red.ranges.spans(lower, upper))
+        spans = list(islice(self.red.ranges.spans(lower, upper), claims_max * SEGMENTS_PER_ANSWER))
         made = []
         for first in range(0, max(1, len(spans)), claims_max):
             part = spans[first : first + claims_max]
@@ -176,44 +209,49 @@ class ImportSession:
             made.append(self._new_report(checkpoint_serial, lower, reach, claims))
             lower = reach
         if checkpoint_serial:
-            self.answers[checkpoint_serial] = (upper, made)
+            self._answered(checkpoint_serial, upper, made)
         return made
 
     def final_report(self) -> Report:
-        """One report that claims the whole red part, and answers all pending checkpoints."""
+        """One report that claims the whole red part; it answers the latest checkpoint, and says
+        all that was asked by the others."""
         assert self.red_bytes is not None
-        serials = [serial for serial in self.pending if serial]
-        claim = Claim(0, self.red_bytes)
-        report = self._new_report(serials[-1] if serials else 0, 0, self.red_bytes, (claim,))
-        for serial in serials:
-            self.answers[serial] = (self.pending[serial][1], [report])
         self.pending.clear()
+        self.answers.clear()
+        claim = Claim(0, self.red_bytes)
+        report = self._new_report(self.asked, 0, self.red_bytes, (claim,))
+        self._answered(self.asked, self.red_bytes, [report])
         return report
+
+    def _answered(self, checkpoint_serial: int, upper: int, made: list[Report]) -> None:
+        self.answers[checkpoint_serial] = (upper, made)
+        if len(self.answers) > ANSWERS_KEPT:
+            del self.answers[next(iter(self.answers))]
 
     def _new_report(
         self, checkpoint_serial: int, lower: int, upper: int, claims: tuple[Claim, ...]
     ) -> Report:
         serial = self.next_serial
         self.next_serial += 1  # RFC 5326 §3.2.2: one more than the last
-        report = Report(
-            ReportSegment(
-                session=self.session,
-                report_serial=serial,
-                checkpoint_serial=checkpoint_serial,
-                upper=upper,
-                lower=lower,
-                claims=claims,
-            )
+        segment = ReportSegment(
+            session=self.session,
+            report_serial=serial,
+            checkpoint_serial=checkpoint_serial,
+            upper=upper,
+            lower=lower,
+            claims=claims,
         )
-        self.reports[serial] = report
-        self.unacked.add(serial)
+        self.claims += max(1, len(claims))
+        report = self.reports[serial] = Report(serial, encode_segment(segment), len(claims))
+        self._lowers[serial] = lower
+        if len(self._lowers) > ANSWERS_KEPT:
+            del self._lowers[next(iter(self._lowers))]
         return report
 
     def _lower(self, answered: int, upper: int) -> int:
         """Lower bound of a report (RFC 5326 §6.11)."""
         if answered:  # secondary: the bound of the report that the checkpoint answers
-            prior = self.reports.get(answered)
-            lower = 0 if prior is None else prior.segment.lower
+            lower = self._lowers.get(answered, 0)
             return lower if lower < upper else 0
         lower = self._primary_upper
         self._primary_upper = max(lower, upper)

@@ -196,11 +196,11 @@ class ImportTable:
 
     def drop_reports(self, session: ImportSession) -> None:
         """No report of this session need be acknowledged any more."""
-        for serial in session.unacked:
+        for serial in session.reports:
             key = TimerKey(TimerKind.REPORT, session.session, serial)
             self._link.timers.cancel(key)
             self._link.drop_control(SegmentType.REPORT, session.session, serial)
-        session.unacked.clear()
+        session.reports.clear()
 
     def cancel(self, session: ImportSession, reason: CancelReason) -> None:
         """Cancel as block receiver (RFC 5326 §6.19)."""

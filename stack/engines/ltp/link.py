@@ -198,9 +198,13 @@ class Link:
         key = ControlKey(kind, segment.session, serial)
         if timer is None and len(self._control) >= self.config.acks_max:
             self.counters["acks_dropped"] += 1
-            return
+        elif key not in self._control:
+            self.queue(key, encode_segment(segment), timer, attempt)
+
+    def queue(self, key: ControlKey, octets: bytes, timer: TimerKey | None, attempt: int) -> None:
+        """Queue a control segment that is encoded already, if it is not queued yet."""
         if key not in self._control:
-            self._control[key] = _Control(encode_segment(segment), timer, attempt)
+            self._control[key] = _Control(octets, timer, attempt)
 
     def drop_control(self, kind: SegmentType, session: SessionId, serial: int = 0) -> None:
         """Take a segment out of the queue, if it is still there."""

@@ -16,6 +16,10 @@ from stack.wire.ltp import CancelReason, DataSegment, SegmentType, SessionId
 _HEAD_BYTES = 48
 """At least as long as the header of any plain segment that the fast path takes."""
 
+OCTETS_PER_RUN = 64
+"""A block whose runs have fewer octets than this on average, when there are too many of them,
+is no honest one."""
+
 _FIELD_BYTES_MAX = 5
 """Octets of an offset or length that the fast path reads; longer ones take the general way."""
 
@@ -155,6 +159,9 @@ class Receiver:
         one_too_many = ranges.span_count >= self._link.config.gaps_max and (
             not any(True for _ in ranges.spans(segment.offset - 1, end + 1))
         )
+        if one_too_many and len(ranges) < OCTETS_PER_RUN * ranges.span_count:
+            self._link.violation("the block comes in crumbs", "RFC 5326 §6.11")
+            self.table.cancel(session, CancelReason.RLEXC)
         if one_too_many or not self.table.make_room(now, 0, len(segment.data)):
             self._link.counters["import_refused"] += 1
             return False
@@ -205,8 +212,7 @@ class Receiver:
             return  # the peer cancelled, or it grew too old, while the driver was storing it
         session.move(ImportInput.ACCEPT)
         self.table.give_up_buffer(session)
-        self.table.drop_reports(session)  # the final one says all that they said
-        self.reporter.queue(session.final_report())
+        self.reporter.finish(session)
 
     def refuse(
         self, session_id: SessionId, reason: CancelReason, now: int, hold_ns: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from stack.engines.ltp.events import ReportHeld
 from stack.engines.ltp.import_session import ImportInput, ImportSession, ImportState, Note, Report
 from stack.engines.ltp.import_table import ImportTable
-from stack.engines.ltp.link import Link
+from stack.engines.ltp.link import ControlKey, Link
 from stack.engines.ltp.timers import TimerKey, TimerKind
 from stack.wire.ltp import CancelReason, DataSegment, ReportAck, SegmentType
 
@@ -31,14 +31,12 @@ class Reporter:
         """A checkpoint asks for a report (RFC 5326 §6.11), maybe not for the first time."""
         serial = segment.checkpoint_serial
         link = self._link
-        if serial in session.answers:
-            self._repeat_answers(session, serial, end)
+        if serial in session.pending or self._repeat_answers(session, serial, end):
             return
-        if serial in session.pending:
-            return
-        if len(session.answers) + len(session.pending) >= link.config.reports_max:
+        if len(session.pending) >= link.config.reports_max:
             link.violation("too many checkpoints", "RFC 5326 §6.11")
             return
+        session.asked = serial
         session.pending[serial] = (segment.report_serial, end)
         if session.state is ImportState.OPEN and link.config.report_delay_ns:
             timer = TimerKey(TimerKind.REPORT_DELAY, session.session)
@@ -46,57 +44,80 @@ class Reporter:
             return
         self.answer(session)
 
-    def _repeat_answers(self, session: ImportSession, serial: int, end: int) -> None:
-        """A repeated checkpoint: its reports, or their acknowledgements, were lost (§6.8)."""
+    def _repeat_answers(self, session: ImportSession, serial: int, end: int) -> bool:
+        """A repeated checkpoint: its reports, or their acknowledgements, were lost (§6.8).  False
+        when it was never answered, or too long ago."""
+        if serial not in session.answers:
+            return False
         upper, reports = session.answers[serial]
-        if upper != end:
+        if upper != end and session.state is not ImportState.ACCEPTED:
             self._link.violation("checkpoint serial number used twice", "RFC 5326 §3.2.1")
-        if session.state is ImportState.HELD:
-            return
-        if session.state is ImportState.ACCEPTED:  # the latest report says it all
-            reports = [session.reports[session.next_serial - 1]]
+        if session.state is ImportState.HELD or self._cancel_if_combed(session):
+            return True
         for report in reports:
-            session.unacked.add(report.segment.report_serial)
-            self.queue(report)
+            session.reports[report.serial] = report
+            session.claims += max(1, report.claims)
+            self.queue(session, report)
+        return True
+
+    def _cancel_if_combed(self, session: ImportSession) -> bool:
+        if session.state is not ImportState.OPEN or not session.combed:
+            return False
+        self._link.violation("more is asked than was sent", "RFC 5326 §6.11")
+        self._table.cancel(session, CancelReason.RLEXC)
+        return True
 
     def answer(self, session: ImportSession) -> None:
         """Report on the pending checkpoints, if reports may go out now."""
         if not session.pending:
             return
         if session.state is ImportState.ACCEPTED:
-            self.queue(session.final_report())
+            self.finish(session)
         elif session.state is ImportState.OPEN:
             if session.note is Note.DONE:
-                for serial in list(session.pending):
-                    for report in session.report(serial, self._claims_max):
-                        self.queue(report)
+                self._report(session)
             elif session.note is Note.NONE:
                 session.note = Note.ASKED
                 self._link.emit(ReportHeld(session.session))
 
-    def queue(self, report: Report) -> None:
-        segment = report.segment
-        timer = TimerKey(TimerKind.REPORT, segment.session, segment.report_serial)
+    def _report(self, session: ImportSession) -> None:
+        """Answer pending checkpoints while few enough reports are under way; the rest when these
+        are acknowledged."""
+        for serial in list(session.pending):
+            if len(session.reports) >= self._link.config.reports_max or (
+                self._cancel_if_combed(session)
+            ):
+                return
+            for report in session.report(serial, self._claims_max):
+                self.queue(session, report)
+
+    def finish(self, session: ImportSession) -> None:
+        """Say that the block is durable, in place of all earlier reports."""
+        self._table.drop_reports(session)
+        self.queue(session, session.final_report())
+
+    def queue(self, session: ImportSession, report: Report) -> None:
+        timer = TimerKey(TimerKind.REPORT, session.session, report.serial)
         self._link.counters["reports_sent"] += 1
-        self._link.control(
-            SegmentType.REPORT, segment, segment.report_serial, timer, report.attempts
-        )
+        key = ControlKey(SegmentType.REPORT, session.session, report.serial)
+        self._link.queue(key, report.octets, timer, report.attempts)
 
     def acked(self, ack: ReportAck, now: int) -> None:
         """The block sender has a report (RFC 5326 §6.14)."""
         session = self._table.get(ack.session)
-        if session is None or ack.report_serial not in session.unacked:
+        if session is None or session.reports.pop(ack.report_serial, None) is None:
             return
-        session.unacked.discard(ack.report_serial)
         key = TimerKey(TimerKind.REPORT, ack.session, ack.report_serial)
         self._link.timers.cancel(key)
         self._link.drop_control(SegmentType.REPORT, ack.session, ack.report_serial)
         if session.state is ImportState.ACCEPTED:
             self.end_if_done(session, now)
+        else:
+            self.answer(session)
 
     def end_if_done(self, session: ImportSession, now: int) -> None:
         """Close an accepted session whose reports are acknowledged, after its green part."""
-        if session.unacked or session.pending:
+        if session.reports or session.pending:
             return
         if session.block_ends:
             self._table.close(session, ImportInput.END)
@@ -114,7 +135,7 @@ class Reporter:
         report.attempts += counts
         if report.attempts <= link.config.report_limit:
             link.counters["reports_repeated"] += 1
-            self.queue(report)
+            self.queue(session, report)
         elif session.state is ImportState.ACCEPTED:
             # RFC 5326 §6.8 cancels here too; but the data is safe, and a sender that still
             # wants to know asks with a checkpoint, which the closed session answers.
@@ -142,5 +163,5 @@ class Reporter:
     def alive(self) -> None:
         """A stall is over: unacknowledged reports go out again at once."""
         for session in self._table:
-            for serial in session.unacked:
-                self.queue(session.reports[serial])
+            for report in session.reports.values():
+                self.queue(session, report)

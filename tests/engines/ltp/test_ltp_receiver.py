@@ -18,6 +18,7 @@ from stack.engines.ltp import (
     SessionClosed,
 )
 from stack.engines.ltp.config import DAY_NS
+from stack.engines.ltp.import_session import ImportState
 from stack.wire.ltp import (
     CancelAck,
     CancelReason,
@@ -351,11 +352,25 @@ def test_an_accepted_block_answers_every_checkpoint_with_all_of_it() -> None:
     lone.engine.accept(THEIRS, lone.now)
     final = one_report(lone)
     assert claimed(final) == [(0, 6)]
-    lone.feed(red(0, b"abc", checkpoint=6))
+    assert final.checkpoint_serial == 7
+    lone.feed(last)
     assert lone.said() == [final]
-    lone.feed(red(0, b"abc", checkpoint=8))
-    again = one_report(lone)
-    assert (again.checkpoint_serial, claimed(again)) == (8, [(0, 6)])
+    for serial in (6, 8):
+        lone.feed(red(0, b"abc", checkpoint=serial))
+        again = one_report(lone)
+        assert (again.checkpoint_serial, claimed(again)) == (serial, [(0, 6)])
+
+
+def test_a_block_that_a_plain_segment_completes_is_reported_to_the_last_checkpoint() -> None:
+    """A report without one would complete nothing at the sender."""
+    lone = Lone()
+    lone.feed(red(0, b"abc", checkpoint=6), red(6, b"ghi", checkpoint=7, end=True))
+    note_all(lone)
+    assert [segment.checkpoint_serial for segment in lone.said()] == [6, 7]
+    lone.feed(red(3, b"def"))
+    lone.engine.accept(THEIRS, lone.now)
+    final = one_report(lone)
+    assert (final.checkpoint_serial, claimed(final)) == (7, [(0, 9)])
 
 
 def test_a_report_lost_before_the_block_was_whole_is_not_missed() -> None:
@@ -567,12 +582,67 @@ def test_absurd_offsets_take_no_memory() -> None:
 
 def test_the_number_of_gaps_is_bounded_and_they_can_still_be_filled() -> None:
     lone = Lone(gaps_max=3)
-    lone.feed(*(red(at, b"x") for at in range(0, 20, 2)))
+    x = b"x" * 100
+    lone.feed(*(red(at, x) for at in range(0, 2000, 200)))
     (session,) = lone.engine._receiver.table
-    assert list(session.red.ranges) == [(0, 1), (2, 3), (4, 5)]
-    lone.feed(*(red(at, b"x") for at in range(1, 20, 2)))
-    lone.feed(*(red(at, b"x") for at in range(0, 20, 2)))
-    assert session.red.ranges.covers(0, 11)
+    assert list(session.red.ranges) == [(0, 100), (200, 300), (400, 500)]
+    lone.feed(*(red(at, x) for at in range(100, 2000, 200)))
+    lone.feed(*(red(at, x) for at in range(0, 2000, 200)))
+    assert session.red.ranges.covers(0, 1100)
+
+
+def test_a_block_that_comes_in_crumbs_is_cancelled() -> None:
+    lone = Lone()
+    lone.feed(*(red(at, b"x") for at in range(0, 20_000, 2)))
+    assert lone.said() == [cancel(THEIRS, by_sender=False, reason=CancelReason.RLEXC)]
+    assert lone.engine._receiver.table.allocated == 0
+
+
+def test_what_is_said_of_a_block_is_bounded_by_what_came_of_it() -> None:
+    """4,000 gaps of one octet, then checkpoints of one octet: neither reports nor memory grow."""
+    lone = Lone(segment_bytes=64_000)
+    lone.feed(*(red(at, b"x") for at in range(0, 8000, 2)))
+    came, said, claims = 80_000, 0, 0
+    for serial in range(1, 200):
+        lone.feed(red(8001, b"y", checkpoint=serial))
+        note_all(lone)
+        for segment in lone.said():
+            if isinstance(segment, CancelSegment):
+                assert segment.reason == CancelReason.RLEXC
+                break
+            octets = len(encode_segment(segment))
+            said, claims = said + octets, claims + len(segment.claims)
+            lone.feed(ack(segment))
+    assert claims < 2048 + 128 + 1024 + 8
+    assert said < came / 4
+    (session,) = lone.engine._receiver.table
+    assert session.state is ImportState.CANCELLING
+
+
+def test_one_checkpoint_costs_few_report_segments_whatever_came() -> None:
+    lone = Lone(claims_max=10)
+    lone.feed(*(red(at, b"x" * 60) for at in range(0, 60_000, 100)))
+    lone.feed(red(60_000, b"x", checkpoint=7, end=True))
+    note_all(lone)
+    reports = lone.said()
+    assert len(reports) == 8
+    # The first gaps are told, and the scope is the whole of it: what is not claimed comes again.
+    assert [each.lower for each in reports[1:]] == [each.upper for each in reports[:-1]]
+    assert (reports[0].lower, reports[-1].upper) == (0, 60_001)
+    assert claimed(reports[-1])[-1] == (7900, 7960)
+
+
+def test_a_checkpoint_that_is_repeated_for_ever_is_not_answered_for_ever() -> None:
+    lone = Lone()
+    lone.feed(*(red(at, b"x") for at in range(0, 500, 2)))
+    checkpoint = red(500, b"x", checkpoint=7)
+    lone.feed(checkpoint)
+    note_all(lone)
+    said = 0
+    while not isinstance((segments := lone.said())[-1], CancelSegment):
+        said += sum(len(encode_segment(segment)) for segment in segments)
+        assert said < 20_000
+        lone.feed(checkpoint)
 
 
 def test_too_many_sessions_are_refused_until_old_ones_are_idle() -> None:
@@ -620,7 +690,11 @@ def test_floods_of_checkpoints_are_bounded() -> None:
     for serial in range(1, 20):
         lone.feed(red(0, b"abc", checkpoint=serial))
         note_all(lone)
-    assert lone.engine.counters()["violations"] == 14
+    # Five answers are under way, five more checkpoints wait for their acknowledgement.
+    assert lone.engine.counters()["violations"] == 9
+    reports = lone.said()
+    assert len(reports) == 5
+    lone.feed(*map(ack, reports))
     assert len(lone.said()) == 5
 
 
