@@ -23,6 +23,10 @@ VERSION = 0
 EXTENSIONS_MAX = 15
 """Extensions in a header or trailer: their count is a 4-bit field (RFC 5326 §3.1.4)."""
 
+CLAIMS_MAX = 4096
+"""Reception claims read in one report segment: more than fit into a datagram of the usual size, and
+than gaps that any sender could fill one by one."""
+
 CLIENT_BP = 1
 """Client service id of the Bundle Protocol (RFC 7116, LTP client service identifiers)."""
 
@@ -409,6 +413,8 @@ def _decode_report(
         raise DecodeError("report serial number is 0", "RFC 5326 §3.2.2", start)
     if count > (len(view) - at) // 2:  # a claim takes two octets or more
         raise DecodeError("reception claims truncated", "RFC 5326 §3.2.2", at)
+    if count > CLAIMS_MAX:
+        raise DecodeError(f"more than {CLAIMS_MAX} reception claims", "RFC 5326 §3.2.2", at)
     claims = []
     for _ in range(count):
         offset, at = decode_sdnv(view, at)

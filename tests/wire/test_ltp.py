@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from interop.vectors import Vector, load
 from stack.core.errors import DecodeError, LocalError
 from stack.wire.ltp import (
+    CLAIMS_MAX,
     CancelAck,
     CancelReason,
     CancelSegment,
@@ -139,6 +141,15 @@ def test_undefined_types_are_refused(kind: int) -> None:
 def test_broken_segments_are_refused(octets: str) -> None:
     with pytest.raises(DecodeError):
         decode_segment(bytes.fromhex(octets))
+
+
+def test_a_report_of_too_many_claims_is_not_read() -> None:
+    """Each claim is two octets on the wire and much more of work."""
+    claims = tuple(Claim(2 * at, 1) for at in range(CLAIMS_MAX + 1))
+    report = _report(lower=0, upper=2 * len(claims), claims=claims[:-1])
+    assert decode_segment(encode_segment(report))[0] == report
+    with pytest.raises(DecodeError, match="more than 4096"):
+        decode_segment(encode_segment(replace(report, claims=claims)))
 
 
 def test_a_session_id_in_words() -> None:
