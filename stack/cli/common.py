@@ -13,9 +13,10 @@ from typing import Annotated, Any, Final, Never
 import typer
 
 from stack.cli.units import parse_duration, parse_rate, parse_share, parse_size
-from stack.core.errors import ConfigError, OrbitferryError
+from stack.core.errors import ConfigError, LocalError, OrbitferryError
 from stack.node.control.client import ControlClient
 from stack.node.control.protocol import Kind
+from stack.services.reports import report_flags
 
 OK: Final = 0
 FAILED: Final = 1
@@ -106,6 +107,34 @@ NodePath = Annotated[
         help="The running node: its configuration file, data folder or control socket. "
         f"Default: {DEFAULT_CONFIG} in this folder.",
     ),
+]
+
+
+def _statuses(value: Any) -> Any:
+    """Names of statuses in one text, as typer wants it."""
+    if not isinstance(value, str):
+        return value
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    try:
+        report_flags(names)
+    except LocalError as error:
+        raise typer.BadParameter(str(error)) from None
+    return names
+
+
+Reports = Annotated[
+    Any,
+    typer.Option(
+        "--report",
+        parser=_statuses,
+        metavar="STATUS,...",
+        help="Ask every node on the way for status reports: received, forwarded, delivered, "
+        "deleted. Many nodes send none unless they are configured to.",
+    ),
+]
+ReportTo = Annotated[
+    str | None,
+    typer.Option("--report-to", metavar="EID", help="Where reports go instead of to this node."),
 ]
 PriorityOption = Annotated[
     Priority,

@@ -31,6 +31,21 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def show_report(report: Mapping[str, Any], subject: str, as_json: bool) -> None:
+    """One status report on `subject`, as a node passes it on."""
+    if as_json:
+        emit(report)
+        return
+    line = f"{subject}: {' and '.join(report['status']) or 'nothing told'} by {report['from']}"
+    if report["time"] is not None:
+        line += f" at {report['time']}"
+    if report["fragment_offset"] is not None:
+        line += f", the fragment at {report['fragment_offset']}"
+    if report["reason"]:
+        line += f" ({report['why']})"
+    say(printable(line))
+
+
 DOUBTS_SHOWN: Final = 5
 
 

@@ -6,8 +6,19 @@ from typing import Annotated
 
 import typer
 
-from stack.cli.common import NO_ANSWER, OK, Json, NodePath, client_of, duration, ends_with, size
-from stack.cli.output import emit, say
+from stack.cli.common import (
+    NO_ANSWER,
+    OK,
+    Json,
+    NodePath,
+    Reports,
+    ReportTo,
+    client_of,
+    duration,
+    ends_with,
+    size,
+)
+from stack.cli.output import emit, say, show_report
 from stack.cli.units import duration_text
 
 
@@ -34,17 +45,22 @@ def ping(
     octets: Annotated[
         int, typer.Option("--size", "-s", parser=size, metavar="SIZE", help="Payload of each.")
     ] = 64,
+    report: Reports = None,
+    report_to: ReportTo = None,
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:
     """Ping a node: is it there, and how far away.
 
-    Exit code 0 when any answer came, 3 when none did.
+    A node id means its echo service (dtn://x/echo, ipn:5.2047), which Orbitferry and HDTN nodes
+    have. ION nodes answer where bpecho runs: name that endpoint, such as ipn:2.2. Exit code 0
+    when any answer came, 3 when none did.
 
     \b
     Examples:
       orbitferry ping dtn://sat1/
       orbitferry ping ipn:5.0 --count 1 --timeout 2h
+      orbitferry ping ipn:2.2 --report received,delivered
       orbitferry ping dtn://gs2/ --size 100k --interval 100ms --json
     """
     with client_of(node).open(
@@ -54,8 +70,13 @@ def ping(
         interval_s=interval,
         timeout_s=timeout,
         size=octets,
+        report=report,
+        report_to=report_to,
     ) as exchange:
         for event in exchange:
+            if event["event"] == "report":
+                show_report(event, f"ping {event['sequence']}", as_json)
+                continue
             rtt_ns = event["rtt_ns"]
             if as_json:
                 emit({"sequence": event["sequence"], "rtt_ns": rtt_ns})
@@ -72,4 +93,14 @@ def ping(
             figures = (result[key] / 1e9 for key in ("min_ns", "mean_ns", "max_ns"))
             line += ", min / mean / max " + " / ".join(map(duration_text, figures))
         say(line)
+        if not result["received"] and destination != result["destination"]:
+            say(
+                f"{destination} was asked at {result['destination']}, where Orbitferry nodes "
+                "answer; an ION node answers where its bpecho runs: name that endpoint, such as "
+                + (
+                    f"{destination.removesuffix('.0')}.2"
+                    if destination.endswith(".0")
+                    else "ipn:2.2"
+                )
+            )
     ends_with(OK if result["received"] else NO_ANSWER)

@@ -11,19 +11,26 @@ from typing import Annotated, Any
 import typer
 
 from stack.cli.common import (
+    NO_ANSWER,
+    OK,
     Json,
     NodePath,
     Priority,
     PriorityOption,
+    Reports,
+    ReportTo,
     client_of,
     duration,
     ends_with,
 )
-from stack.cli.output import emit, say
+from stack.cli.output import emit, note, say, show_report
 from stack.cli.transfers import follow
-from stack.cli.units import size_text
+from stack.cli.units import duration_text, size_text
 from stack.core.errors import ConfigError
 from stack.ports.application import CRITICAL_PRIORITY
+
+REPORT_S = 60.0
+"""How long status reports are waited for."""
 
 MESSAGE_BYTES_MAX = 700_000
 """A message on standard input travels inside one line of the control socket."""
@@ -69,7 +76,7 @@ Timeout = Annotated[
     typer.Option(
         parser=duration,
         metavar="DURATION",
-        help="With --wait: give up waiting (exit code 3); the transfer goes on.",
+        help="With --wait or --report: give up waiting (exit code 3); the transfer goes on.",
     ),
 ]
 
@@ -88,6 +95,8 @@ def send(
         bool, typer.Option("--wait", "-w", help="Wait until files are delivered, with progress.")
     ] = False,
     timeout: Timeout = None,
+    report: Reports = None,
+    report_to: ReportTo = None,
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:
@@ -95,13 +104,16 @@ def send(
 
     The command ends when this node has stored durably what is to be sent; it delivers it over
      whatever contacts come, across blackouts and restarts. Files must stay as they are until
-    they are delivered. With --wait it ends when the receiver has confirmed every file.
+    they are delivered. With --wait it ends when the receiver has confirmed every file. With
+    --report it shows the status reports on a message as they come, until it was delivered or
+    deleted or --timeout is over (default 60s), and ends with 3 when none came.
 
     \b
     Examples:
       orbitferry send dtn://sat1/ tasking.bin
       orbitferry send dtn://sat1/ tiles/ --wait --priority bulk --lifetime 2d
       orbitferry send dtn://sat1/ -m "begin imaging"
+      orbitferry send ipn:2.1 -m hello --report forwarded,delivered --timeout 10m
       date | orbitferry send dtn://gs1/ - --node /etc/orbitferry/gs1.toml
     """
     given = list(paths or ())
@@ -114,19 +126,31 @@ def send(
         "priority": CRITICAL_PRIORITY if critical else priority.level,
         "lifetime_s": lifetime,
     }
+    messages = [path for path in given if as_message or str(path) == "-"]
+    if report and len(messages) < len(given):
+        raise ConfigError(
+            "--report",
+            "is for messages; the receiver of a file confirms it by itself",
+            "use --wait, or --as-message",
+        )
+    common_message = common | {"report": report, "report_to": report_to, "report_s": timeout}
     if message is not None:
-        _message(node, {"payload": _encoded(message.encode())}, service, common, as_json)
-        return
+        payload = {"payload": _encoded(message.encode())}
+        ends_with(OK if _message(node, payload, service, common_message, as_json) else NO_ANSWER)
+    told = True
     ids: list[str] = []
     for path in given:
         if str(path) == "-":
-            _message(node, {"payload": _encoded(_standard_input())}, service, common, as_json)
+            payload = {"payload": _encoded(_standard_input())}
+            told &= _message(node, payload, service, common_message, as_json)
         elif as_message:
-            _message(node, {"path": str(path.absolute())}, service, common, as_json)
+            payload = {"path": str(path.absolute())}
+            told &= _message(node, payload, service, common_message, as_json)
         else:
             ids += _file(node, path, name, common, as_json)
     if wait and ids:
         ends_with(follow(client_of(node), ids, timeout_s=timeout, as_json=as_json))
+    ends_with(OK if told else NO_ANSWER)
 
 
 def _encoded(payload: bytes) -> str:
@@ -150,8 +174,25 @@ def _message(
     service: str | None,
     common: dict[str, Any],
     as_json: bool,
-) -> None:
-    result = client_of(node).call("send_message", service=service, **payload, **common)
+) -> bool:
+    """Send one; whether any status report came that was asked for."""
+    with client_of(node).open("send_message", service=service, **payload, **common) as exchange:
+        for event in exchange:
+            if event["event"] == "report":
+                show_report(event, "message", as_json)
+            else:
+                _stored(event, as_json)
+        result = exchange.result
+    here = result.pop("reports")
+    if here is None:
+        _stored(result, as_json)
+    elif not here:
+        note(f"no status report came within {duration_text(common['report_s'] or REPORT_S)}")
+        return False
+    return True
+
+
+def _stored(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         emit(result)
     else:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from stack.core.clock import SECOND
 from stack.core.eid import Eid
 from stack.core.errors import LocalError
-from stack.ports.application import AppPort, Delivery, Endpoint, Outgoing
+from stack.ports.application import AppPort, BundleId, Delivery, Endpoint, Outgoing
 from stack.services.batch import Batch
 from stack.services.names import ECHO, endpoint_of, register_passing, service_of
 from stack.services.waiting import cancel_all
@@ -135,12 +135,17 @@ async def ping(
     timeout_s: float = 60.0,
     size: int = 64,
     priority: int = 2,
+    report_flags: int = 0,
+    report_to: Eid | None = None,
+    on_sent: Callable[[int, BundleId], None] | None = None,
 ) -> AsyncGenerator[PingResult, None]:
     """Send `count` pings of `size` octets and yield one result for each, as they come in.
 
     `destination` is an endpoint; give `endpoint_of(node, ECHO)` to ping a node.  A ping is lost
     when no answer came within `timeout_s`, which is also its bundle's lifetime.  Answers that
-    come twice or late are ignored.  Raises `LocalError` for values out of range.
+    come twice or late are ignored.  `report_flags` and `report_to` ask for status reports on the
+    pings, and `on_sent` is told the bundle of each (sequence, id).  Raises `LocalError` for values
+    out of range.
     """
     if not 1 <= count <= PING_COUNT_MAX:
         raise LocalError(f"count {count} is not in 1..{PING_COUNT_MAX}")
@@ -149,7 +154,16 @@ async def ping(
     if timeout_s <= 0 or interval_s < 0:
         raise LocalError("timeout must be positive, interval not negative")
     endpoint = register_passing(port, "ping")
-    run = _Ping(port, endpoint, destination, timeout_s, size, priority)
+    template = Outgoing(
+        destination,
+        b"",
+        math.ceil(timeout_s * 1000),
+        endpoint.eid.service,
+        priority=priority,
+        report_to=report_to,
+        report_flags=report_flags,
+    )
+    run = _Ping(port, endpoint, template, timeout_s, size, on_sent)
     tasks = [
         asyncio.ensure_future(run.send(count, interval_s)),
         asyncio.ensure_future(run.receive()),
@@ -173,16 +187,16 @@ class _Ping:
         self,
         port: AppPort,
         endpoint: Endpoint,
-        destination: Eid,
+        template: Outgoing,
         timeout_s: float,
         size: int,
-        priority: int,
+        on_sent: Callable[[int, BundleId], None] | None,
     ) -> None:
         self.port = port
         self.endpoint = endpoint
-        self.destination = destination
+        self.template = template
         self.timeout_s = timeout_s
-        self.priority = priority
+        self.on_sent = on_sent
         self.token = port.entropy(TOKEN_BYTES)
         self.padding = bytes(size - PING_BYTES_MIN)
         self.sent_ns: dict[int, int] = {}
@@ -195,17 +209,9 @@ class _Ping:
             for sequence in range(count):
                 payload = self.token + sequence.to_bytes(SEQUENCE_BYTES, "big") + self.padding
                 self.sent_ns[sequence] = self.port.now()
-                await self.port.commit(
-                    send=[
-                        Outgoing(
-                            self.destination,
-                            payload,
-                            math.ceil(self.timeout_s * 1000),
-                            self.endpoint.eid.service,
-                            priority=self.priority,
-                        )
-                    ]
-                )
+                (sent,) = await self.port.commit(send=[replace(self.template, payload=payload)])
+                if self.on_sent is not None:
+                    self.on_sent(sequence, sent)
                 self.sent.put_nowait(sequence)
                 await self.port.sleep(interval_s)
         except Exception as error:

@@ -35,11 +35,16 @@ async def send_message(
     service: str = MESSAGES,
     lifetime_ms: int = LIFETIME_MS,
     priority: int = 1,
+    report_flags: int = 0,
+    report_to: Eid | None = None,
 ) -> BundleId:
     """Send `payload` to the endpoint `destination`; returns once it is stored durably.
 
-    `service` is the sending endpoint (answers go there).  Raises `LocalError` for a payload that
-    no bundle can carry or a value out of range, `StoreError` when the store has no room.
+    `service` is the sending endpoint (answers go there).  `report_flags` ask for status reports,
+    which go to `report_to` or else to this node (`stack.services.reports`).
+
+    Raises `LocalError` for a payload that no bundle can carry or a value out of range,
+    `StoreError` when the store has no room.
     """
     if len(payload) > BUNDLE_BYTES_MAX - HEADERS_BYTES_MAX:
         raise LocalError(
@@ -51,7 +56,17 @@ async def send_message(
         raise LocalError(f"priority {priority} is not in 0..{PRIORITY_MAX}")
     source = service_of(port.node_id, service)
     sent = await port.commit(
-        send=[Outgoing(destination, payload, lifetime_ms, source, priority=priority)]
+        send=[
+            Outgoing(
+                destination,
+                payload,
+                lifetime_ms,
+                source,
+                priority=priority,
+                report_to=report_to,
+                report_flags=report_flags,
+            )
+        ]
     )
     return sent[0]
 

@@ -21,7 +21,8 @@ MESSAGES: Final = "messages"
 
 NUMBERS: Final = MappingProxyType({ECHO: 2047, FILES: 64, JOBS: 65, MESSAGES: 66, JOB_REPLIES: 67})
 """Service numbers of ipn nodes.  The numbers are ours, agreed between Orbitferry nodes; 2047 is
-the one that ION's tools conventionally use for echo."""
+also where HDTN answers pings by default.  ION has no number of its own for echo: `bpecho` is given
+an endpoint, which has to be named then (`orbitferry ping ipn:2.2`)."""
 
 PASSING_FIRST: Final = 0x4000
 PASSING_COUNT: Final = 0x4000

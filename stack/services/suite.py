@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stack.core.errors import ConfigError, DecodeError, LocalError
+from stack.core.errors import ConfigError, LocalError
 from stack.ports.application import AppPort
 from stack.services.echo import EchoService
 from stack.services.files import FilesConfig, FilesService
 from stack.services.jobs import CommandHandler, Handler, JobClient, JobsConfig, JobServer
-from stack.wire.bundle import StatusReport, decode_admin, reason_words
+from stack.services.reports import StatusReports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,7 @@ class Services:
         self._port = port
         self._config = config
         self._tasks: list[asyncio.Task[None]] = []
+        self.reports = StatusReports(port)
         self.files = FilesService(port, data_dir / "files", config.files)
         self.jobs = JobClient(port, self.files, config.jobs)
         commands = {one.name: _command(one) for one in config.handlers}
@@ -87,7 +88,7 @@ class Services:
         """Begin to serve."""
         if self._config.echo:
             self._begin("echo", EchoService(self._port).run())
-        self._begin("records", self._records())
+        self._begin("records", self.reports.run())
         self._begin("files", self.files.run())
         self._begin("jobs", self.jobs.run())
         if self._server is not None:
@@ -111,40 +112,6 @@ class Services:
         """A service that ends by itself has failed: that must not go unnoticed."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._port.trace("service_failed", {"service": task.get_name(), "why": repr(error)})
-
-    async def _records(self) -> None:
-        """Administrative records for this node: status reports go to the log (RFC 9171 §6)."""
-        endpoint = self._port.register(self._port.node_id.service)
-        try:
-            while True:
-                deliveries = await endpoint.receive_many(64)
-                for delivery in deliveries:
-                    self._record(delivery.payload)
-                await self._port.commit(consume=deliveries)
-        finally:
-            endpoint.close()
-
-    def _record(self, payload: bytes | bytearray | memoryview) -> None:
-        try:
-            record = decode_admin(payload)
-        except DecodeError as error:
-            self._port.trace("admin_record_malformed", {"why": str(error)})
-            return
-        if not isinstance(record, StatusReport):
-            self._port.trace("admin_record_unknown", {"type": record.type})
-            return
-        bundle = f"{record.source}@{record.creation_ms}.{record.sequence}"
-        flags = {
-            "received": record.received,
-            "forwarded": record.forwarded,
-            "delivered": record.delivered,
-            "deleted": record.deleted,
-        }
-        asserted = [name for name, value in flags.items() if value]
-        why = reason_words(record.reason)
-        self._port.trace(
-            "status_report", {"bundle": bundle, "status": ",".join(asserted), "why": why}
-        )
 
 
 def _command(config: HandlerConfig) -> CommandHandler:

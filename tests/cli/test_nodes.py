@@ -33,6 +33,70 @@ def test_ping_the_peer(cli: Cli, pair: Pair) -> None:
     assert reply["rtt_ns"] == summary["min_ns"] > 0
 
 
+def test_ping_that_nobody_answers_where_ion_has_no_echo(cli: Cli, pair: Pair) -> None:
+    ran = cli("ping", "ipn:2.0", "-c", 1, "--timeout", "10ms", "-n", pair[0])
+    assert ran.code == 3
+    assert "ipn:2.0 was asked at ipn:2.2047" in ran.out
+    assert "bpecho" in ran.out
+    assert "such as ipn:2.2" in ran.out
+    ran = cli("ping", "ipn:2.2", "-c", 1, "--timeout", "10ms", "-n", pair[0])
+    assert "ipn:2.2: 0 of 1 answered\n" in ran.out
+    assert "bpecho" not in ran.out
+
+
+def test_status_reports_are_shown_as_they_come(cli: Cli, tmp_path: Path) -> None:
+    ports = free_ports(2)
+    extra = "[agent]\nstatus_reports = true"
+    ground = write_config(tmp_path, "gs", peer="sat", ports=ports)
+    satellite = write_config(tmp_path, "sat", peer="gs", ports=ports[::-1], extra=extra)
+    with running_node(ground), running_node(satellite):
+        ran = cli(
+            "send",
+            SATELLITE,
+            "-m",
+            "hi",
+            "--report",
+            "received,deleted",
+            "--timeout",
+            "2s",
+            "--lifetime",
+            "30s",
+            "--json",
+            "-n",
+            ground,
+        )
+        stored, report = ran.json
+        assert stored["destination"] == "dtn://sat/messages"
+        assert (report["from"], report["status"]) == (SATELLITE, ["received"])
+        assert report["time"].startswith("20")
+        ran = cli("ping", f"{SATELLITE}echo", "-c", 1, "--report", "delivered", "-n", ground)
+        assert ran.code == 0
+        assert f"ping 0: delivered by {SATELLITE} at 20" in ran.out
+        elsewhere = ("--report", "delivered", "--report-to", "dtn://other/")
+        ran = cli("send", SATELLITE, "-m", "hi", *elsewhere, "-n", ground)
+        assert (ran.code, ran.out.count("stored")) == (0, 1)
+        # Nobody but this node could report, and it does not: nothing comes.
+        options = ("--report", "forwarded", "--timeout", "100ms", "-n", ground)
+        ran = cli("send", SATELLITE, "-m", "hi", *options)
+        assert (ran.code, "no status report came within 100 ms" in ran.err) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("-m", "x", "--report", "read"), "'read' is no status"),
+        (("-m", "x", "--report-to", "dtn://a/"), "report_to: goes with report"),
+        ((__file__, "--report", "delivered"), "the receiver of a file confirms it by itself"),
+    ],
+)
+def test_status_reports_that_cannot_be_asked_for(
+    cli: Cli, pair: Pair, options: tuple[str, ...], why: str
+) -> None:
+    ran = cli("send", SATELLITE, *options, "-n", pair[0])
+    assert ran.code == 2
+    assert why in ran.err
+
+
 def test_ping_that_nobody_answers(cli: Cli, pair: Pair) -> None:
     ran = cli("ping", "dtn://nobody/", "-c", 1, "--timeout", "10ms", "-n", pair[0])
     assert ran.code == 3

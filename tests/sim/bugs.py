@@ -24,7 +24,9 @@ def note_refused(patch: pytest.MonkeyPatch) -> None:
     """A session that could not be noted, for want of disk space, was never reported on: its
     sender waited until the session's lifetime ended."""
 
-    def refuse(self: Receiver, session_id: SessionId, reason: CancelReason) -> None:
+    def refuse(
+        self: Receiver, session_id: SessionId, reason: CancelReason, now: int, hold_ns: int = 0
+    ) -> None:
         session = self.table.get(session_id)
         if session is not None and session.state is ImportState.HELD:
             self.table.cancel(session, reason)

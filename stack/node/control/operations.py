@@ -14,6 +14,7 @@ from stack.core.clock import MILLISECOND, SECOND, dtn_from_iso, dtn_to_iso
 from stack.core.errors import ConfigError
 from stack.node.control.jobs import JobOperations
 from stack.node.control.receiving import ReceiveOperation, received_as_dict
+from stack.node.control.reports import Asked, Follower
 from stack.node.control.request import WEEK_S, Operation, Request, Session
 from stack.node.control.transfers import TransferOperations
 from stack.node.link import Link
@@ -127,21 +128,28 @@ class NodeOperations:
         timeout_s = request.number("timeout_s", 60.0, 0.001, WEEK_S)
         size = request.integer("size", 64, PING_BYTES_MIN, ECHO_BYTES_MAX)
         priority = request.integer("priority", 2, 0, PRIORITY_MAX)
+        node = self._node
+        asked = Asked(request, node.node_id)
         request.finish()
         if destination == destination.node:
             destination = endpoint_of(destination, ECHO)
         stats = PingStats()
-        async for result in ping(
-            self._node.port,
-            destination,
-            count=count,
-            interval_s=interval_s,
-            timeout_s=timeout_s,
-            size=size,
-            priority=priority,
-        ):
-            stats.add(result)
-            await session.event("reply", sequence=result.sequence, rtt_ns=result.rtt_ns)
+        follower = Follower(node.services.reports, session, active=asked.here)
+        async with follower.following():
+            async for result in ping(
+                node.port,
+                destination,
+                count=count,
+                interval_s=interval_s,
+                timeout_s=timeout_s,
+                size=size,
+                priority=priority,
+                report_flags=asked.flags,
+                report_to=asked.to,
+                on_sent=follower.sent,
+            ):
+                stats.add(result)
+                await session.event("reply", sequence=result.sequence, rtt_ns=result.rtt_ns)
         return {
             "destination": str(destination),
             "sent": stats.sent,

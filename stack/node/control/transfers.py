@@ -14,7 +14,8 @@ from stack.core.errors import DecodeError
 from stack.core.limits import BUNDLE_BYTES_MAX
 from stack.engines.bundle_agent import Entry
 from stack.node.control.protocol import ControlError
-from stack.node.control.request import DECADE_S, Request, Session, wrong
+from stack.node.control.reports import Asked, Follower
+from stack.node.control.request import DECADE_S, WEEK_S, Request, Session, wrong
 from stack.node.node import Node
 from stack.services.files import FileEvent, Progress
 from stack.services.messages import LIFETIME_MS, PRIORITY_MAX, send_message
@@ -63,11 +64,17 @@ class TransferOperations:
         self._changes.announce()
 
     async def send_message(self, request: Request, session: Session) -> dict[str, Any]:
-        """Send one message, given in Base64 or by the path of a file that holds it."""
+        """Send one message, given in Base64 or by the path of a file that holds it.
+
+        Where status reports are asked for, an event `stored` and then an event `report` for each
+        that comes, until the message was delivered or deleted, or `report_s` is over.
+        """
         destination = request.eid("destination")
         service = request.text("service", MESSAGES)
         lifetime_s = request.number("lifetime_s", LIFETIME_MS / 1000, 0.001, DECADE_S)
         priority = request.integer("priority", 1, 0, PRIORITY_MAX)
+        asked = Asked(request, self._node.node_id)
+        report_s = request.number("report_s", 60.0, 0.0, WEEK_S)
         if request.has("path"):
             path = request.path("path")
             request.finish()
@@ -87,15 +94,25 @@ class TransferOperations:
                 raise wrong("payload", "is not Base64") from None
         if destination == destination.node:
             destination = endpoint_of(destination, service)
-        bundle = await send_message(
-            self._node.port,
-            destination,
-            payload,
-            service=service,
-            lifetime_ms=round(lifetime_s * 1000),
-            priority=priority,
-        )
-        return {"bundle": str(bundle), "bytes": len(payload), "destination": str(destination)}
+        follower = Follower(self._node.services.reports, session, active=asked.here)
+        async with follower.following():
+            bundle = await send_message(
+                self._node.port,
+                destination,
+                payload,
+                service=service,
+                lifetime_ms=round(lifetime_s * 1000),
+                priority=priority,
+                report_flags=asked.flags,
+                report_to=asked.to,
+            )
+            follower.sent(0, bundle)
+            found = {"bundle": str(bundle), "bytes": len(payload), "destination": str(destination)}
+            if asked.here:
+                await session.event("stored", **found)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(follower.final.wait(), report_s)
+        return found | {"reports": follower.count if asked.here else None}
 
     async def bundles(self, request: Request, session: Session) -> dict[str, Any]:
         """The bundles that were sent from here and have not left yet, oldest first."""

@@ -1,0 +1,121 @@
+"""Status reports (RFC 9171 §6.1): asking for them, and who is told when they come back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError, LocalError
+from stack.ports.application import AppPort, BundleId, Delivery
+from stack.wire.bundle import (
+    REPORT_DELETION,
+    REPORT_DELIVERY,
+    REPORT_FORWARDING,
+    REPORT_RECEPTION,
+    StatusReport,
+    decode_admin,
+    reason_words,
+)
+
+STATUS_FLAGS: Final = MappingProxyType(
+    {
+        "received": REPORT_RECEPTION,
+        "forwarded": REPORT_FORWARDING,
+        "delivered": REPORT_DELIVERY,
+        "deleted": REPORT_DELETION,
+    }
+)
+"""What a node may report of a bundle, and the flag that asks for it (RFC 9171 §4.2.3)."""
+
+RECORDS_BATCH: Final = 64
+"""Administrative records taken in one transaction."""
+
+
+def report_flags(names: Iterable[str]) -> int:
+    """The flags that ask for these reports.  Raises `LocalError` for a name that is none."""
+    flags = 0
+    for name in names:
+        if name not in STATUS_FLAGS:
+            raise LocalError(f"{name!r} is no status; there are {', '.join(STATUS_FLAGS)}")
+        flags |= STATUS_FLAGS[name]
+    return flags
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What a node reported of a bundle.  Nobody vouches for it: reports are not secured."""
+
+    reporter: Eid
+    bundle: BundleId
+    status: tuple[str, ...]
+    """Names out of `STATUS_FLAGS`."""
+
+    time_ms: int | None
+    """DTN milliseconds of when it happened; None: not told."""
+
+    reason: int
+    """A reason code (RFC 9171 §6.1.1); 0: no information."""
+
+    fragment_offset: int | None = None
+
+
+class StatusReports:
+    """Takes the administrative records for this node; `run` it as a task."""
+
+    def __init__(self, port: AppPort) -> None:
+        self._port = port
+        self._listeners: list[Callable[[Reported], None]] = []
+
+    @contextlib.contextmanager
+    def following(self, listener: Callable[[Reported], None]) -> Iterator[None]:
+        """`listener` is called for every report that comes, whatever bundle it is about."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    async def run(self) -> None:
+        """Take records until cancelled; status reports go to the log too."""
+        endpoint = self._port.register(self._port.node_id.service)
+        try:
+            while True:
+                deliveries = await endpoint.receive_many(RECORDS_BATCH)
+                for delivery in deliveries:
+                    self._record(delivery)
+                await self._port.commit(consume=deliveries)
+        finally:
+            endpoint.close()
+
+    def _record(self, delivery: Delivery) -> None:
+        try:
+            record = decode_admin(delivery.payload)
+        except DecodeError as error:
+            self._port.trace("admin_record_malformed", {"why": str(error)})
+            return
+        if not isinstance(record, StatusReport):
+            self._port.trace("admin_record_unknown", {"type": record.type})
+            return
+        reported = Reported(
+            delivery.id.source,
+            BundleId(record.source, record.creation_ms, record.sequence),
+            tuple(name for name in STATUS_FLAGS if getattr(record, name)),
+            record.time_ms,
+            record.reason,
+            record.fragment_offset,
+        )
+        self._port.trace(
+            "status_report",
+            {
+                "bundle": str(reported.bundle),
+                "from": str(reported.reporter),
+                "status": ",".join(reported.status),
+                "why": reason_words(record.reason),
+            },
+        )
+        for listener in tuple(self._listeners):
+            listener(reported)
