@@ -303,18 +303,23 @@ class Connection:
         self._near = near
         self._far = _Side(self._gone)
         self._task: asyncio.Task[None] | None = None
+        self._early: list[bytes | None] = []
+        """What the near program wrote before it was answered (None: its end), as loops may read
+        some of it whatever they are told."""
+
         self._forth = _Half(self, forth, back, near, self._far)
         self._back = _Half(self, back, forth, self._far, near)
 
     def begin(self) -> None:
-        """The near socket is there."""
+        """The near socket is there; nothing was read from it yet."""
         self._near.half = self._forth
         transport = self._near.transport
         if transport is not None:
             self.ends = (transport.get_extra_info("peername") or ("", 0))[:2]
         if self.box.config.handshake:
             self._forth.answered = False
-            self._near.read(False)
+            # Only the next round of the loop may stop reading: some begin with it regardless.
+            asyncio.get_running_loop().call_soon(self._read_later)
             self._mark(self._forth, "in", "SYN")
             self._forth.stream.open()
             self._forth.sent()
@@ -322,6 +327,10 @@ class Connection:
             self._connect()
             self._forth.schedule()
         self._back.schedule()
+
+    def _read_later(self) -> None:
+        if not self._forth.answered:
+            self._near.read(False)
 
     def about(self, name: str) -> StreamId:
         """Which stream of this connection a tap sees."""
@@ -333,6 +342,9 @@ class Connection:
 
     def read(self, half: _Half, data: bytes) -> None:
         """A program has written."""
+        if not half.answered:
+            self._early.append(data)
+            return
         tap = self.box.tap
         if tap is not None:
             tap.stream(self.about(half.way.direction.name), "in", data, "")
@@ -341,6 +353,9 @@ class Connection:
 
     def finish(self, half: _Half) -> None:
         """A program will write no more."""
+        if not half.answered:
+            self._early.append(None)
+            return
         self._mark(half, "in", "FIN")
         half.stream.finish()
         half.sent()
@@ -361,8 +376,7 @@ class Connection:
             if half is self._forth:
                 self._connect()
             else:
-                self._forth.answered = True
-                self._near.read(self._forth.stream.wants_more)
+                self._answered()
             return
         if end is End.FINISHED:
             self._mark(half, "out", "FIN")
@@ -390,29 +404,45 @@ class Connection:
         """The socket that was accepted is closed."""
         self._gone(self._near)
 
+    def _answered(self) -> None:
+        """The near program may write, and what it wrote before leaves."""
+        self._forth.answered = True
+        early, self._early = self._early, []
+        for data in early:
+            if data is None:
+                self.finish(self._forth)
+            else:
+                self.read(self._forth, data)
+        self._near.read(self._forth.stream.wants_more)
+
     def _connect(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._open())
 
     async def _open(self) -> None:
         host, port = self._to
-        self._far.half = self._back
+        self._far.ready = self._reached
         loop = asyncio.get_running_loop()
         try:
             await loop.create_connection(lambda: self._far, host, port)
         except OSError:
-            self.box.counts["unreachable"] += 1
+            if self._far.half is None:
+                self.box.counts["unreachable"] += 1
             self._back.stream.reset()
             self._back.sent()
             return
         if self.over:
             self._far.reset()
             return
+        self._far.read(self._back.stream.wants_more)
+        self._forth.deliver()
+
+    def _reached(self) -> None:
+        """The far socket is there; nothing was read from it yet."""
+        self._far.half = self._back
         if self.box.config.handshake:
             self._mark(self._back, "in", "SYN")
             self._back.stream.open()
             self._back.sent()
-        self._far.read(self._back.stream.wants_more)
-        self._forth.deliver()
 
     def _gone(self, side: _Side) -> None:
         """A program has reset its side, or the network has."""
@@ -544,8 +574,7 @@ class Connections:
             self.counts["accepted"] += 1
             connection = Connection(self, side, forth, back, to)
             self._open[connection] = None
-            # Only the next round of the loop may stop reading: some begin with it regardless.
-            asyncio.get_running_loop().call_soon(connection.begin)
+            connection.begin()
 
         def gone(_: _Side) -> None:
             if connection is not None:

@@ -101,6 +101,7 @@ class Stream:
         self._sequence = 0
         self._last_ns = -FOREVER_NS
         self._over = False
+        self._finished = False
         self._ending = False
         self.held_bytes = 0
         self.read_bytes = 0
@@ -109,8 +110,8 @@ class Stream:
 
     @property
     def over(self) -> bool:
-        """Whether its end has come out."""
-        return self._over
+        """Whether its end has come out.  A program that has finished may still be reset."""
+        return self._over or self._finished
 
     @property
     def sliced(self) -> bool:
@@ -254,9 +255,11 @@ class Stream:
                     return self._ended(pieces, end)
             elif segment.kind is Kind.SYN:
                 return Output(pieces, End.OPENED)
+            elif segment.kind is Kind.FIN:
+                self._finished = True
+                return Output(pieces, End.FINISHED)
             else:
-                end = End.FINISHED if segment.kind is Kind.FIN else End.RESET
-                return self._ended(pieces, end)
+                return self._ended(pieces, End.RESET)
         return Output(pieces, None)
 
     def _carry(self, data: memoryview, pieces: list[Buffer]) -> End | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -85,6 +85,11 @@ def ping(
             else:
                 say(f"ping {event['sequence']}: {duration_text(rtt_ns / 1e9)}")
         result = exchange.result
+    _summary(destination, result, as_json)
+    ends_with(OK if result["received"] else NO_ANSWER)
+
+
+def _summary(destination: str, result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         emit(result)
     else:
@@ -97,10 +102,5 @@ def ping(
             say(
                 f"{destination} was asked at {result['destination']}, where Orbitferry nodes "
                 "answer; an ION node answers where its bpecho runs: name that endpoint, such as "
-                + (
-                    f"{destination.removesuffix('.0')}.2"
-                    if destination.endswith(".0")
-                    else "ipn:2.2"
-                )
+                "ipn:2.2"
             )
-    ends_with(OK if result["received"] else NO_ANSWER)

@@ -88,6 +88,42 @@ def test_a_reset_crosses_the_link() -> None:
     in_memory(main)
 
 
+def test_a_reset_after_the_end_still_crosses() -> None:
+    """A server that closes without having read everything: first its end comes, then RST."""
+
+    async def main(loop: MemoryLoop) -> None:
+        link = await start(loop, LIGHT, tcp=TCP)
+        served = loop.listen(B)
+        client = loop.connect(BOX_A)
+        await asyncio.sleep(0.1)
+        served[0].transport.write_eof()
+        await asyncio.sleep(0.1)
+        assert client.ended_ns is not None
+        served[0].transport.abort()
+        await asyncio.sleep(1)
+        assert client.reset_ns == 200 * MILLISECOND + LIGHT_NS
+        assert link.statistics()["tcp"]["open"] == 0
+
+    in_memory(main)
+
+
+def test_a_reset_overtakes_no_end() -> None:
+    async def main(loop: MemoryLoop) -> None:
+        link = await start(loop, LIGHT, tcp=TCP)
+        served = loop.listen(B)
+        client = loop.connect(BOX_A)
+        await asyncio.sleep(0.1)
+        served[0].transport.write(b"last words")
+        served[0].transport.write_eof()
+        await asyncio.sleep(0.001)
+        served[0].transport.abort()
+        await asyncio.sleep(1)
+        assert (client.data, client.reset_ns is not None) == (b"last words", True)
+        assert link.statistics()["tcp"]["open"] == 0
+
+    in_memory(main)
+
+
 def test_a_reset_reaches_a_program_that_does_not_read() -> None:
     async def main(loop: MemoryLoop) -> None:
         await start(loop, LIGHT, tcp=TcpConfig(buffer_bytes=1_000_000))

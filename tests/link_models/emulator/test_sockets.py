@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import functools
 import os
 import socket
 import struct
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -77,7 +78,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def box(
     forward: ChannelConfig,
     backward: ChannelConfig | None = None,
@@ -266,7 +267,7 @@ def test_bad_addresses_are_clear_errors() -> None:
     asyncio.run(main())
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def stream_box(
     serve: Any, *, host: str = "127.0.0.1", delay_ns: int = MILLISECOND, **options: Any
 ) -> AsyncIterator[Emulator]:
@@ -327,6 +328,83 @@ def test_a_stream_there_and_back_with_its_end(new_loop: Any, host: str) -> None:
             assert counts["finished"] == 1
             assert counts["forward_bytes"] == counts["backward_bytes"] == len(content)
             assert link.statistics()["forward"]["dropped_queue_datagrams"] == 0
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+
+
+@LOOPS
+def test_what_is_written_right_after_connecting_arrives(new_loop: Any) -> None:
+    async def main() -> None:
+        heard: list[int] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heard.append(len(await reader.read(-1)))
+            writer.close()
+
+        def call(address: tuple[str, int]) -> bytes:
+            with socket.create_connection(address, timeout=20) as client:
+                client.sendall(bytes(1000))
+                client.shutdown(socket.SHUT_WR)
+                return client.recv(1)
+
+        async with asyncio.timeout(60), stream_box(serve) as link:
+            address = link.address_a[:2]
+            for _ in range(12):
+                assert await asyncio.to_thread(call, address) == b""
+            assert heard == [1000] * 12
+            await until(lambda: link.statistics()["tcp"]["open"] == 0)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+
+
+@LOOPS
+@pytest.mark.parametrize("greeting", [b"", b"hello"])
+def test_a_server_that_hangs_up_at_once_leaves_nobody_hanging(
+    new_loop: Any, greeting: bytes
+) -> None:
+    """It closes with what came unread, so that its system resets the connection."""
+
+    def serve(server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                client.sendall(greeting)
+                client.close()
+
+    def call(address: tuple[str, int]) -> bytes:
+        found = b""
+        with socket.create_connection(address, timeout=20) as client:
+            with contextlib.suppress(ConnectionError):
+                client.sendall(bytes(1000))
+                while data := client.recv(100):
+                    found += data
+            with contextlib.suppress(ConnectionError):
+                while True:  # until the reset is here
+                    client.sendall(bytes(1000))
+        return found
+
+    async def main() -> None:
+        server = socket.create_server(ANY)
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        config = EmulatorConfig(
+            listen_a=ANY, listen_b=ANY, peer_b=server.getsockname(), tcp=TcpConfig(), udp=False
+        )
+        link = Emulator(config)
+        await link.start()
+        try:
+            async with asyncio.timeout(60):
+                for _ in range(12):
+                    found = await asyncio.to_thread(call, link.address_a[:2])
+                    assert greeting.startswith(found)
+                await until(lambda: link.statistics()["tcp"]["open"] == 0)
+        finally:
+            await link.close()
+            server.shutdown(socket.SHUT_RDWR)
+            server.close()
+            thread.join()
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(main())
