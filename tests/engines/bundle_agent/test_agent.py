@@ -16,7 +16,6 @@ from stack.wire.bundle import (
     DELETE_UNPROCESSED,
     DISCARD_UNPROCESSED,
     HOP_COUNT,
-    IS_ADMIN,
     NO_FRAGMENT,
     PREVIOUS_NODE,
     REPORT_ANY,
@@ -29,11 +28,9 @@ from stack.wire.bundle import (
     Bundle,
     CanonicalBlock,
     ReportReason,
-    StatusReport,
     bundle_age,
     decode_bundle,
     encode_bundle,
-    encode_status_report,
     fragment_bundle,
     hop_count,
     parse_bundle_age,
@@ -211,7 +208,7 @@ def test_sequence_numbers_are_reserved_before_they_are_used() -> None:
     for _ in range(10):
         harness.send(NEXT + "app")
     sequences = [bundle.primary.sequence for bundle in harness.held()]
-    assert len(set(sequences)) == len(sequences)
+    assert len(set(sequences)) == len(sequences) == 11
     assert max(sequences) < reserved
     assert len([op for op in harness.log if isinstance(op, Write)]) == 1
 
@@ -328,24 +325,24 @@ def test_reports_are_off_by_default_and_limited_in_rate() -> None:
     assert len(reports(harness)) == 6
 
 
-def test_administrative_records_are_never_reported_about() -> None:
-    harness = Harness(config=REPORTING)
-    report = StatusReport(Eid.parse("dtn://x/a"), NOW, 1, received=True)
-    record = bundle_for(HERE, encode_status_report(report), flags=IS_ADMIN)
-    ref = harness.arrive(record)
-    assert ref
-    harness.commit([Release(ref)])
-    harness.settle()
-    assert harness.held() == []  # no report about the record
-
-
 @given(st.binary(max_size=400))
 def test_octets_that_are_no_bundle_are_dropped_and_counted(junk: bytes) -> None:
     harness = Harness()
-    if harness.arrive(junk) is None:
-        dropped = [key for key in harness.agent.counters if key.startswith("dropped_")]
-        assert dropped
-    assert len(harness.wires) <= 1
+    received = harness.agent.receive(junk, NOW)
+    if received.put is None:
+        assert sum(harness.agent.counters.values()) == 1
+        assert received.intact or harness.agent.counters["dropped_malformed"] == 1
+    assert received.end <= len(junk)
+
+
+@pytest.mark.parametrize("at", [0, 1, 20, -8, -1])
+def test_what_cannot_be_read_is_not_acknowledged_to_the_link(at: int) -> None:
+    wire = bytearray(encode_bundle(bundle_for(HERE + "app", b"payload")))
+    assert Harness().agent.receive(bytes(wire), NOW).intact
+    wire[at] ^= 1
+    assert Harness().agent.receive(bytes(wire), NOW) == (None, len(wire), False)
+    refused = encode_bundle(bundle_for(HERE + "app", creation_ms=NOW - 60_000))
+    assert Harness().agent.receive(refused, NOW) == (None, len(refused), True)
 
 
 @given(st.data())

@@ -249,6 +249,15 @@ def test_what_comes_from_outside_with_our_name_on_it_is_a_transit_bundle() -> No
     assert parse_hop_count(block_of(left(after, ref), HOP_COUNT)) == (5, 2)
 
 
+def test_who_forwards_is_named_where_nobody_was() -> None:
+    harness = Harness()
+    ref = harness.arrive(bundle_for(FAR + "app", blocks=[hop_count(5, 1, number=2)])) or 0
+    gone = left(harness, ref)
+    named = block_of(gone, PREVIOUS_NODE)
+    assert str(parse_previous_node(named)) == HERE
+    assert len({block.number for block in gone.blocks}) == len(gone.blocks) == 3
+
+
 def test_parts_of_what_came_from_outside_with_our_name_on_it_are_transit_bundles_too() -> None:
     harness = Harness(
         contacts=Plan([Contact(HERE, NEXT, NOW + 2000 * n, NOW + 2000 * n + 1000, 8 * 30_000)
