@@ -169,7 +169,14 @@ class World:
             own, peer = way.source, way.destination
             ltp, fec = self._engines(own, peer, link.segment_bytes, sends, receives, way.config)
             self._links.setdefault(own, []).append(
-                LinkConfig(name=short_name(peer), peer=peer, scheduled=True, ltp=ltp, fec=fec)
+                LinkConfig(
+                    name=short_name(peer),
+                    peer=peer,
+                    trusted=True,
+                    scheduled=True,
+                    ltp=ltp,
+                    fec=fec,
+                )
             )
 
     def _engines(
@@ -222,7 +229,12 @@ class World:
             )
             self._links.setdefault(own, []).append(
                 LinkConfig(
-                    name=short_name(peer), peer=peer, rate_bps=rate_bps, owlt_ms=delay_ms, ltp=ltp
+                    name=short_name(peer),
+                    peer=peer,
+                    trusted=True,
+                    rate_bps=rate_bps,
+                    owlt_ms=delay_ms,
+                    ltp=ltp,
                 )
             )
 

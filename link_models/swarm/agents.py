@@ -36,7 +36,7 @@ from stack.engines.bundle_agent import (
 )
 from stack.node.config import StoreSection
 from stack.ports.application import Delivery, Outgoing
-from stack.ports.store import NO_ROOM, Op, Place, Release
+from stack.ports.store import NO_ROOM, Op, Place
 from stack.routing.forwarder import Forwarder
 
 SERVICE: Final = "swarm"
@@ -222,7 +222,7 @@ class _Agent:
             delivery = agent.open(ref, self._load([ref])[0], run.now_ms)
             if delivery is not None:
                 run.delivered(self.name, delivery)
-                self.commit([Release(ref)])
+                self.commit([agent.consumed(ref, run.now_ms)])
 
     # ---- hops ----------------------------------------------------------------------------
 
@@ -241,7 +241,7 @@ class _Agent:
         """A bundle comes; whether it was taken."""
         if self.deaf:
             return False
-        put, _, intact = self.agent.receive(wire, self._run.now_ms, 0, sender)
+        put, _, intact = self.agent.receive(wire, self._run.now_ms, 0, sender, trusted=True)
         refs = self.commit([put]) if put is not None else []
         self.settle()
         return intact and NO_ROOM not in refs

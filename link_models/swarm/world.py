@@ -428,6 +428,7 @@ def _links(options: Options, name: str) -> list[LinkConfig]:
             LinkConfig(
                 name=peer,
                 peer=f"dtn://{peer}/",
+                trusted=True,
                 scheduled=not link.always,
                 rate_bps=link.rate_bps if name == link.a else link.back_bps,
                 owlt_ms=link.owlt_ms,

@@ -13,7 +13,7 @@ from stack.core.sansio import Entropy, Trace
 from stack.core.train import Buffer
 from stack.node.effects import Effects
 from stack.ports.application import BundleId, Cancelled, Delivery, Endpoint, Outgoing
-from stack.ports.store import BundleStore, Committed, Op, Release, Write
+from stack.ports.store import BundleStore, Committed, Op, Write
 
 ROOM_SHARE = 0.5
 """Producers of large objects stop when the store is this full: the rest is for transit traffic
@@ -149,13 +149,13 @@ class LocalPort:
         send: Sequence[Outgoing] = (),
     ) -> list[BundleId]:
         """One durable transaction; raises `StoreError`, with nothing done, when it fails."""
-        agent = self.effects.agent
+        agent, now_ms = self.effects.agent, self._clock.dtn_ms()
         ids: list[BundleId] = []
         puts: list[Op] = []
         if send:
-            ids, puts = agent.send(send, self._clock.dtn_ms())
-        refs = [delivery.ref for delivery in consume]
-        ops: list[Op] = [*(Release(ref) for ref in refs), *write, *puts]
+            ids, puts = agent.send(send, now_ms)
+        released = [agent.consumed(delivery.ref, now_ms) for delivery in consume]
+        ops: list[Op] = [*released, *write, *puts]
 
         def consumed() -> None:
             for delivery in consume:

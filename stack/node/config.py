@@ -49,6 +49,11 @@ class LinkConfig:
     `remote` either way.  Who is at the other end is proven by authentication alone: addresses can
     be forged."""
 
+    trusted: bool = False
+    """True: nobody but our own nodes can send on this link, and the priority of what it brings is
+    believed.  False: such bundles have normal priority at most here, and never make a full store
+    let go of another; who has access to the link could else do so with one octet."""
+
     scheduled: bool = False
     """True: the link is up only during its contacts in the plan, with their rate and light time.
     False: it is always up, with `rate_bps` and `owlt_ms` as given here.  Routes then count on it

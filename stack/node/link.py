@@ -264,7 +264,9 @@ class Link:
                     agent.counters["dropped_unknown_client"] += 1
                     intact = False
                     break
-            put, offset, readable = agent.receive(data, now_ms, offset, self.peer)
+            put, offset, readable = agent.receive(
+                data, now_ms, offset, self.peer, trusted=self.config.trusted
+            )
             intact = intact and readable
             if put is not None:
                 puts.append(put)
@@ -290,7 +292,9 @@ class Link:
         if event.offset != 0 or not event.eob:
             agent.counters["dropped_green"] += 1
             return
-        received = agent.receive(event.data, self._clock.dtn_ms(), 0, self.peer)
+        received = agent.receive(
+            event.data, self._clock.dtn_ms(), 0, self.peer, trusted=self.config.trusted
+        )
         if received.put is not None:
             self._effects.submit([received.put])
         else:

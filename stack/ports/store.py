@@ -83,6 +83,9 @@ class Put(NamedTuple):
     """True: when there is no room for it, the whole `commit` raises `StoreError` and does nothing
     (an application's transaction is all or nothing); False: its ref is then `NO_ROOM`."""
 
+    evicts: bool = True
+    """False: nothing that is held goes to make room for it, however low its priority."""
+
     memo: object = None
     """Not stored: what the caller knows of these octets already and need not work out again."""
 

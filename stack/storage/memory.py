@@ -23,7 +23,7 @@ from stack.ports.store import (
 )
 from stack.storage.config import KEY_BYTES_MAX
 from stack.storage.staged import Staged
-from stack.storage.staging import EXPIRED_MAX
+from stack.storage.staging import EXPIRED_MAX, LOWEST
 
 
 class MemoryStore:
@@ -191,7 +191,8 @@ class MemoryStore:
                 if not purged:
                     purged = True
                     evicted += [each.ref for each in self.expire(now_ms, EXPIRED_MAX)]
-                if not self._evict(octets + size, len(accepted) + 1, put.priority, evicted):
+                level = put.priority if put.evicts else LOWEST
+                if not self._evict(octets + size, len(accepted) + 1, level, evicted):
                     refs[index] = NO_ROOM
                     continue
             refs[index] = self._next_ref

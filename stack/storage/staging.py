@@ -42,6 +42,9 @@ FORGET_ROWS = 1024
 FIRST_KEY = (-(1 << 63), b"")
 """Below every (expiry, key)."""
 
+LOWEST = -(1 << 63)
+"""Below every priority."""
+
 _NEVER = (1 << 63) - 1
 
 
@@ -229,7 +232,8 @@ class Staging:
             size = len(put.wire)
             if size > room or not free:
                 before = (self.change.octets, self.change.bundles)
-                fits = self._make_room(size - room, 1 - free, put.priority, now_ms)
+                level = put.priority if put.evicts else LOWEST
+                fits = self._make_room(size - room, 1 - free, level, now_ms)
                 room += before[0] - self.change.octets
                 free += before[1] - self.change.bundles
                 if not fits and put.required:

@@ -21,8 +21,8 @@ from tests.node.world import EPOCH_MS, World
 
 SAT = Eid.parse("dtn://sat1/")
 MESSAGES = SAT.with_service("messages")
-GROUND: dict[str, Any] = {"rate_bps": 100e6, "owlt_ms": 5.0}
-SPACE: dict[str, Any] = {"scheduled": True}
+GROUND: dict[str, Any] = {"trusted": True, "rate_bps": 100e6, "owlt_ms": 5.0}
+SPACE: dict[str, Any] = {"trusted": True, "scheduled": True}
 BULK, EXPEDITED = 0, 2
 
 

@@ -92,7 +92,9 @@ class Model:
             lesser = sorted(
                 (stored.priority, stored.ref)
                 for stored, _ in self.held.values()
-                if stored.priority < put.priority and stored.place is not Place.DELIVER
+                if put.evicts
+                and stored.priority < put.priority
+                and stored.place is not Place.DELIVER
             )
             kept = dict(self.held)
             gone: list[int] = []

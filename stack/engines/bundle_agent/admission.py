@@ -70,6 +70,7 @@ class Admission:
         *,
         opened: Opened | None = None,
         required: bool = False,
+        evicts: bool = True,
         outside: bool = False,
     ) -> Put:
         """Store a bundle.  `outside`: a link brought it.  `opened` is what security has made of
@@ -95,6 +96,7 @@ class Admission:
             received_ms=received_ms,
             tag=note_of(bundle, wire, returned=outside and primary.source.node == self._node_id),
             required=required,
+            evicts=evicts,
             memo=memo,
         )
 

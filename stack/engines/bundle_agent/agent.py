@@ -142,9 +142,19 @@ class BundleAgent:
         put = self._admission.put
         return put(bundle, wire, outgoing.priority, expires_ms, now_ms, required=True)
 
-    def receive(self, data: Buffer, now_ms: int, offset: int = 0, previous: str = "") -> Received:
-        """Judge the bundle at `offset` of what a link from node `previous` brought (§5.6)."""
-        judged, end = self._ingress.take(data, now_ms, offset)
+    def receive(
+        self,
+        data: Buffer,
+        now_ms: int,
+        offset: int = 0,
+        previous: str = "",
+        *,
+        trusted: bool = False,
+    ) -> Received:
+        """Judge the bundle at `offset` of what a link from node `previous` brought (§5.6).  From a
+        `trusted` link the priority that it claims is believed; from others it is not raised, and
+        nothing makes room for it."""
+        judged, end = self._ingress.take(data, now_ms, offset, trusted=trusted)
         if isinstance(judged, Refused):
             self._refused(judged, now_ms)
             return Received(None, end, judged.intact)
@@ -527,6 +537,17 @@ class BundleAgent:
             entry.priority,
             bool(primary.flags & IS_ADMIN),
         )
+
+    def consumed(self, ref: int, now_ms: int) -> Release:
+        """The operation by which an application lets go of a delivery.
+
+        With a creation time a bundle that comes again has expired as soon as it is not known any
+        more.  Without one it looks as young as it did, and is remembered for longer.
+        """
+        entry = self.entries.get(ref)
+        if entry is None or (self.config.trusted_clock and not entry.timeless):
+            return Release(ref)
+        return Release(ref, max(entry.expires_ms, now_ms + self.config.replay_memory_ms))
 
     def _unproven(self, ref: int, bundle: Bundle, opened: Opened, now_ms: int) -> None:
         """A stored bundle does not pass security any more: it goes, and was never received."""

@@ -39,6 +39,16 @@ class AgentConfig:
     lifetime_ms_max: int = LIFETIME_MS_MAX
     """Milliseconds: longer lifetimes are cut to this in this node's store (never on the wire)."""
 
+    creation_ahead_ms_max: int = 300_000
+    """Milliseconds: bundles made further ahead of this node's clock are refused, where the clock
+    is trusted.  It is for clocks that differ a little; who could date bundles ahead could have
+    them delivered again for as much longer.  Five minutes is what Kerberos allows (RFC 4120)."""
+
+    replay_memory_ms: int = 30 * 86_400_000
+    """Milliseconds for which a delivered bundle without creation time (or any, where this node's
+    clock is not trusted) stays known: nothing else tells a recorded one from the first.  The store
+    needs some 100 octets for each."""
+
     fragment_bytes: int = 0
     """Bundles larger than this are fragmented before they are sent (RFC 9171 §5.8, proactive);
     0 fragments only on demand, when a contact cannot carry the whole."""
@@ -72,5 +82,8 @@ class AgentConfig:
                 f"{self.fragment_bytes} is too small",
                 f"use 0 for never, or at least {FRAGMENT_BYTES_MIN}",
             )
+        for key in ("creation_ahead_ms_max", "replay_memory_ms"):
+            if getattr(self, key) < 0:
+                raise ConfigError(key, "must not be negative")
         if self.status_reports_per_s <= 0:
             raise ConfigError("status_reports_per_s", "must be more than 0")

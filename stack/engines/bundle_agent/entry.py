@@ -31,6 +31,9 @@ class Entry:
     """Creation time and sequence number of a bundle that was made here, as its key begins; empty
     for all others."""
 
+    timeless: bool = False
+    """It has no creation time (RFC 9171 §4.2.7)."""
+
     previous: str = ""
     """The neighbour that it came from, as far as this process knows: it does not get it back."""
 
@@ -54,6 +57,7 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         put.received_ms,
         put.tag,
         _stamp(put, node),
+        _timeless(put),
         put.memo if isinstance(put.memo, str) else "",
     )
 
@@ -71,12 +75,17 @@ def restored(old: Stored, node: str) -> Entry:
         old.received_ms,
         old.tag,
         _stamp(old, node),
+        _timeless(old),
     )
 
 
 def _stamp(bundle: Put | Stored, node: str) -> bytes:
     own = node_and_service(bundle.source)[0] == node and not is_returned(bundle.tag)
     return bundle.key[:STAMP_BYTES] if own else b""
+
+
+def _timeless(bundle: Put | Stored) -> bool:
+    return bundle.key.startswith(bytes(8))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -8,6 +8,7 @@ from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.config import AgentConfig
+from stack.engines.bundle_agent.origin import PRIORITY_DEFAULT
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened
 from stack.ports.store import Place, Put
@@ -87,7 +88,7 @@ class _Extensions:
     kept: list[CanonicalBlock] = field(default_factory=list)
     unprocessed: int = 0
     age_ms: int | None = None
-    priority: int = 1
+    priority: int = PRIORITY_DEFAULT
     hops: tuple[int, int] | None = None
     """(limit, count)"""
 
@@ -102,8 +103,11 @@ class Ingress:
         self._known = KNOWN | {config.priority_block}
         self._priority_max = CRITICAL_PRIORITY if config.critical else CRITICAL_PRIORITY - 1
 
-    def take(self, data: Buffer, now_ms: int, offset: int = 0) -> tuple[Taken | Refused, int]:
-        """Judge the bundle that begins at `offset`, and say where it ends.
+    def take(
+        self, data: Buffer, now_ms: int, offset: int = 0, *, trusted: bool = False
+    ) -> tuple[Taken | Refused, int]:
+        """Judge the bundle that begins at `offset`, and say where it ends.  `trusted`: the
+        priority that it claims is believed.
 
         Never raises for what it contains.  Where a bundle cannot be read nobody can tell where it
         ends: then the end is that of `data`.
@@ -127,7 +131,7 @@ class Ingress:
         if total > config.bundle_bytes_max:
             words = f"part of {total} octets, more than bundle_bytes_max {config.bundle_bytes_max}"
             return _refused(bundle, ReportReason.DEPLETED_STORAGE, "too_large", words), end
-        return self.judge(bundle, memoryview(data)[offset:end], now_ms), end
+        return self.judge(bundle, memoryview(data)[offset:end], now_ms, trusted), end
 
     def _primary(self, data: Buffer, offset: int) -> PrimaryBlock | None:
         """Whom to tell about a bundle that cannot be read as a whole, if that much is certain.
@@ -140,10 +144,14 @@ class Ingress:
             return None
         return primary if primary.crc_type and not primary.flags & IS_FRAGMENT else None
 
-    def judge(self, bundle: Bundle, wire: Buffer, now_ms: int) -> Taken | Refused:
+    def judge(self, bundle: Bundle, wire: Buffer, now_ms: int, trusted: bool) -> Taken | Refused:
         """Judge a bundle that has been decoded and checked already."""
         found = _Extensions()
-        refused = self._extensions(bundle, found) or self._hops(bundle, found)
+        refused = (
+            self._extensions(bundle, found)
+            or self._hops(bundle, found)
+            or self._ahead(bundle, found, now_ms)
+        )
         if refused is not None:
             return refused
         expires_ms = self._expiry(bundle, found.age_ms, now_ms)
@@ -162,8 +170,16 @@ class Ingress:
             if opened is not None and not opened.ok:
                 # Neither kept nor known: it must not stand in anybody's place.
                 return unproven(bundle, opened, found.unprocessed)
-        priority = found.priority
-        put = admission.put(bundle, wire, priority, expires_ms, now_ms, opened=opened, outside=True)
+        put = admission.put(
+            bundle,
+            wire,
+            found.priority if trusted else min(found.priority, PRIORITY_DEFAULT),
+            expires_ms,
+            now_ms,
+            opened=opened,
+            evicts=trusted,
+            outside=True,
+        )
         return Taken(bundle, wire, put, found.unprocessed)
 
     def _extensions(self, bundle: Bundle, found: _Extensions) -> Refused | None:
@@ -224,6 +240,16 @@ class Ingress:
         reason = ReportReason.HOP_LIMIT_EXCEEDED
         return _refused(bundle, reason, "hop_limit_exceeded", words, found.unprocessed)
 
+    def _ahead(self, bundle: Bundle, found: _Extensions, now_ms: int) -> Refused | None:
+        """Refuse what was made in the future: it would outlive what is known of it (§4.2.7)."""
+        ahead_ms = bundle.primary.creation_ms - now_ms
+        config = self._config
+        if ahead_ms <= config.creation_ahead_ms_max or not config.trusted_clock:
+            return None
+        words = f"made {ahead_ms} ms ahead of this node's clock: check the clocks of both"
+        reason = ReportReason.NO_INFORMATION
+        return _refused(bundle, reason, "from_the_future", words, found.unprocessed)
+
     def _expiry(self, bundle: Bundle, age_ms: int | None, now_ms: int) -> int:
         """When the bundle's lifetime ends on this node's clock (§4.2.6, §4.4.2, §5.5)."""
         primary = bundle.primary
@@ -232,6 +258,8 @@ class Ingress:
             return now_ms + lifetime_ms - (age_ms or 0)  # to read: lifetime starts anew here
         if age_ms is not None and not self._config.trusted_clock:
             return now_ms + lifetime_ms - age_ms
+        if self._config.trusted_clock:
+            return primary.creation_ms + lifetime_ms
         return min(primary.creation_ms, now_ms) + lifetime_ms
 
 

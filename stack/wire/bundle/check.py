@@ -30,8 +30,8 @@ def check_bundle(bundle: Bundle) -> None:
 
     - the primary block has no CRC and no block integrity block protects it (RFC 9171 §4.3.1);
     - the creation time is zero and there is no bundle age block (§4.2.7, §4.4.2);
-    - it is a fragment of a bundle that must not be fragmented (§4.2.3), or an empty or
-      impossible one (§5.8).
+    - it is a fragment of a bundle that must not be fragmented or is anonymous (§4.2.3), or an
+      empty or impossible one (§5.8).
     """
     primary = bundle.primary
     if primary.crc_type == CRC_NONE and not _integrity_possible(bundle):
@@ -41,6 +41,8 @@ def check_bundle(bundle: Bundle) -> None:
     if primary.flags & IS_FRAGMENT:
         if primary.flags & NO_FRAGMENT:
             raise DecodeError("fragment of what must not be fragmented", "RFC 9171 §4.2.3")
+        if primary.source.is_null:
+            raise DecodeError("fragment of an anonymous bundle", "RFC 9171 §4.2.3")
         size = len(bundle.payload.data)
         if not 0 < size <= (primary.total_adu_length or 0) - (primary.fragment_offset or 0):
             raise DecodeError("empty fragment, or one beyond its data unit's end", "RFC 9171 §5.8")

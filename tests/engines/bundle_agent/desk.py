@@ -15,7 +15,7 @@ from stack.engines.bundle_agent import (
     TooLarge,
 )
 from stack.ports.application import Outgoing
-from stack.ports.store import Op, Release
+from stack.ports.store import Op
 from stack.routing.forwarder import Forwarder
 from stack.security import BpSec, Key, KeyRing, SecurityPolicy
 from stack.storage.memory import MemoryStore
@@ -65,13 +65,20 @@ class Desk:
         self.agent.committed(ops, outcome, now)
         return outcome.refs
 
-    def arrive(self, bundle: Bundle | bytes, now: int = NOW, neighbour: str = "") -> int | None:
+    def arrive(
+        self, bundle: Bundle | bytes, now: int = NOW, neighbour: str = "", trusted: bool = False
+    ) -> int | None:
         """A bundle comes over a link: its ref, 0 for a duplicate, None when it is dropped."""
         wire = bundle if isinstance(bundle, bytes) else encode_bundle(bundle)
-        put = self.agent.receive(wire, now, 0, neighbour).put
+        put = self.agent.receive(wire, now, 0, neighbour, trusted=trusted).put
         ref = None if put is None else self.commit([put], now)[0]
         self.settle(now)
         return ref
+
+    def expire(self, now: int) -> None:
+        """What has had its time goes, and what was remembered of it."""
+        self.agent.expired(self.store.expire(now, 1000), now)
+        self.settle(now)
 
     def send(self, destination: str, payload: bytes = b"data") -> bytes:
         """The octets of a bundle that the application sends."""
@@ -110,7 +117,7 @@ class Desk:
             delivery = agent.open(ref, wire, now)
             if delivery is not None:
                 self.got.append(bytes(delivery.payload))
-                self.commit([Release(ref)], now)
+                self.commit([agent.consumed(ref, now)], now)
         ops = agent.take_ops()
         self.commit(ops, now)
         return bool(ops)

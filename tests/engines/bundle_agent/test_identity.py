@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from stack.core.eid import Eid
 from stack.engines.bundle_agent import AgentConfig, begin
 from stack.engines.bundle_agent.content import ContentDigest
+from stack.ports.store import NO_ROOM
 from stack.storage.memory import MemoryStore
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
@@ -31,9 +32,10 @@ from stack.wire.bundle import (
     encode_bundle,
     hop_count,
     previous_node,
+    priority_block,
 )
 from tests.engines.bundle_agent.desk import Desk, keyed
-from tests.engines.bundle_agent.harness import FAR, HERE, bundle_for
+from tests.engines.bundle_agent.harness import FAR, HERE, NOW, bundle_for
 
 APP = HERE + "app"
 
@@ -298,3 +300,105 @@ def test_the_secret_of_a_store_stays() -> None:
     store = MemoryStore(1 << 26)
     started(store, 1, trusted_clock=True).arrive(secured(destination=FAR + "app"))
     assert started(store, 2, trusted_clock=True).arrive(secured(destination=FAR + "app")) == 0
+
+
+# ---- replay ------------------------------------------------------------------------------------
+
+HOUR_MS = 3_600_000
+LIFETIME_MS = 60_000
+
+
+def replayed(
+    desk: Desk, bundle: Bundle, *, end: int = NOW + 30 * HOUR_MS, step: int = 20_000
+) -> None:
+    """The same octets come again and again, and what expires is forgotten."""
+    for now in range(NOW, end, step):
+        desk.expire(now)
+        desk.arrive(bundle, now)
+
+
+def test_a_bundle_made_ahead_is_refused_beyond_a_bound_and_delivered_once_within() -> None:
+    desk = Desk(security=keyed())
+    far, near = (
+        sent(keyed().protect(bundle_for(APP, payload, creation_ms=NOW + ahead_ms)))
+        for payload, ahead_ms in ((b"far", HOUR_MS), (b"near", 300_000))
+    )
+    assert desk.arrive(far) is None
+    assert desk.agent.counters["dropped_from_the_future"] == 1
+    replayed(desk, near, end=NOW + HOUR_MS)
+    assert desk.got == [b"near"]
+
+
+@given(
+    ahead_ms=st.integers(-LIFETIME_MS + 1, 2 * HOUR_MS),
+    waits_ms=st.lists(st.integers(1, HOUR_MS), max_size=12),
+)
+def test_no_creation_time_lets_a_bundle_be_delivered_twice(
+    ahead_ms: int, waits_ms: list[int]
+) -> None:
+    desk = Desk(AgentConfig(lifetime_ms_max=40_000), security=keyed())
+    bundle = sent(keyed().protect(bundle_for(APP, creation_ms=NOW + ahead_ms)))
+    now = NOW
+    for wait_ms in waits_ms:
+        desk.arrive(bundle, now)
+        now += wait_ms
+        desk.expire(now)
+    assert len(desk.got) <= 1
+
+
+@pytest.mark.parametrize("trusted_clock", [True, False])
+@pytest.mark.parametrize("creation_ms", [0, NOW - 5000])
+def test_without_a_time_a_recording_is_known_for_the_time_that_is_configured(
+    trusted_clock: bool, creation_ms: int
+) -> None:
+    config = AgentConfig(trusted_clock=trusted_clock, replay_memory_ms=3 * HOUR_MS)
+    desk = Desk(config, security=keyed())
+    blocks = [replace(bundle_age(5000, number=4), crc_type=2)]
+    bundle = sent(keyed().protect(bundle_for(APP, creation_ms=creation_ms, blocks=blocks)))
+    replayed(desk, bundle, end=NOW + 3 * HOUR_MS)
+    assert desk.got == [b"data"]
+    assert desk.agent.counters[
+        "dropped_expired_on_arrival" if creation_ms and trusted_clock else "duplicates"
+    ]
+
+
+def test_a_clock_that_nobody_trusts_refuses_nothing_as_too_early() -> None:
+    desk = Desk(AgentConfig(trusted_clock=False))
+    desk.arrive(bundle_for(APP, creation_ms=NOW + HOUR_MS))
+    assert desk.got == [b"data"]
+
+
+# ---- priority ----------------------------------------------------------------------------------
+
+
+def urgent(number: int, priority: int) -> Bundle:
+    blocks = [replace(priority_block(priority, number=4), crc_type=2)]
+    return sent(bundle_for(FAR + "app", bytes(600), sequence=number, blocks=blocks))
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize("held", [0, 1, 2])
+def test_only_whom_policy_trusts_makes_a_full_store_let_go(trusted: bool, held: int) -> None:
+    desk = Desk(store=MemoryStore(3000))
+    mine: list[int | None] = []
+    while (ref := desk.arrive(urgent(len(mine), held), trusted=True)) != NO_ROOM:
+        mine.append(ref)
+    assert len(mine) > 2
+    came = desk.arrive(urgent(100, 2), trusted=trusted)
+    gone = [ref for ref in mine if ref not in desk.agent.entries]
+    if trusted and held < 2:
+        assert (bool(came), len(gone)) == (True, 1)
+    else:
+        assert (came, gone) == (NO_ROOM, [])
+
+
+def test_a_priority_that_nobody_vouches_for_is_normal_at_most_and_travels_on() -> None:
+    desk = Desk()
+    for number, (priority, trusted, given_to) in enumerate(
+        [(2, False, 1), (3, False, 1), (1 << 40, False, 1), (0, False, 0), (2, True, 2)]
+    ):
+        ref = desk.arrive(urgent(number, priority), trusted=trusted)
+        assert ref
+        assert desk.agent.entries[ref].priority == given_to
+        (wire,) = desk.store.load([ref])
+        assert wire == encode_bundle(urgent(number, priority))

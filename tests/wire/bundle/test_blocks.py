@@ -289,6 +289,32 @@ def test_fragments_must_be_possible(flags: int, offset: int, total: int, accepte
             _checked(primary=primary)
 
 
+@pytest.mark.parametrize(
+    ("payload", "offset", "total", "accepted"),
+    [(b"", 0, 10, False), (b"abc", 7, 10, True), (b"abc", 8, 10, False), (b"abc", 0, 2, False)],
+)
+def test_fragments_must_lie_within_their_data_unit(
+    payload: bytes, offset: int, total: int, accepted: bool
+) -> None:
+    primary = dataclasses.replace(
+        PRIMARY, flags=IS_FRAGMENT, fragment_offset=offset, total_adu_length=total
+    )
+    bundle = Bundle(primary, (dataclasses.replace(LAST, data=payload),))
+    if accepted:
+        check_bundle(bundle)
+    else:
+        with pytest.raises(DecodeError, match="empty fragment"):
+            check_bundle(bundle)
+
+
+def test_an_anonymous_bundle_has_no_fragments() -> None:
+    primary = dataclasses.replace(
+        PRIMARY, source=Eid.NONE, flags=IS_FRAGMENT, fragment_offset=0, total_adu_length=1
+    )
+    with pytest.raises(DecodeError, match="anonymous"):
+        _checked(primary=primary)
+
+
 def test_security_targets_are_bounded() -> None:
     with pytest.raises(DecodeError, match="too many"):
         security_targets(CanonicalBlock(11, 2, 0, cbor2.dumps([0] * 257)))
