@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import ClassVar
 
@@ -21,9 +21,9 @@ IPN_LOCAL_NODE = (1 << 32) - 1
 _U32_MAX = (1 << 32) - 1
 _U64_MAX = (1 << 64) - 1
 
-# RFC 9171 §4.2.5.1.1: "//" node-name "/" demux, node-name = 1*(ALPHA/DIGIT/"-"/"."/"_"),
-# demux = *VCHAR
-_DTN_SSP = re.compile(r"//([A-Za-z0-9._-]+)/([!-~]*)")
+# RFC 9171 §4.2.5.1.1: "//" node-name "/" demux, demux = *VCHAR, node-name = reg-name, which is
+# *(unreserved / pct-encoded / sub-delims) (RFC 3986 §3.2.2)
+_DTN_SSP = re.compile(r"//(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+/[!-~]*")
 _NUMBER = r"0|[1-9][0-9]{0,19}"
 _IPN_SSP = re.compile(rf"(?:({_NUMBER})\.)?({_NUMBER}|!)\.({_NUMBER})")
 _OPAQUE = re.compile(rf"({_NUMBER})\.([0-9a-f]{{2,2048}})")
@@ -38,8 +38,9 @@ class Eid:
 
     `ssp` of a dtn EID is the text after ``dtn:`` (``none`` or ``//node/demux``); of an ipn EID it
     is (allocator, node, service); of any other scheme it is the encoded CBOR item, kept as it came
-    so that bundles of unknown schemes can pass through.  Raises `DecodeError` for what RFC 9171
-    §4.2.5.1 or RFC 9758 does not allow.
+    so that bundles of unknown schemes can pass through.  `wire` has the octets of an EID that came
+    in another legal encoding than ours: it is the same endpoint, and goes out as it came.  Raises
+    `DecodeError` for what RFC 9171 §4.2.5.1 or RFC 9758 does not allow.
     """
 
     NONE: ClassVar[Eid]
@@ -47,6 +48,7 @@ class Eid:
 
     scheme: int
     ssp: str | tuple[int, int, int] | bytes
+    wire: bytes | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         ssp = self.ssp
@@ -180,7 +182,7 @@ def _node(eid: Eid) -> Eid:
     if isinstance(ssp, tuple):
         return Eid(SCHEME_IPN, (ssp[0], ssp[1], 0))
     if isinstance(ssp, bytes) or ssp == "none":
-        return eid
+        return Eid(eid.scheme, ssp)
     return Eid(SCHEME_DTN, ssp[: ssp.index("/", 2) + 1])
 
 

@@ -72,6 +72,13 @@ def encode_asb(block: SecurityBlock) -> bytes:
 
 def decode_asb(data: Buffer) -> SecurityBlock:
     """Read the data of a security block.  Raises `DecodeError`, also for octets left over."""
+    try:
+        return _read_asb(data)
+    except cbor.IndefiniteLength:
+        return _read_asb(cbor.deterministic(data))
+
+
+def _read_asb(data: Buffer) -> SecurityBlock:
     count, offset = cbor.read_array(data, 0)
     if not 1 <= count <= TARGETS_MAX:
         raise DecodeError(f"{count} security targets", _SECTION, 0)

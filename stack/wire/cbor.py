@@ -4,6 +4,10 @@ Everything that BPv7 puts around a payload is a few octets of small heads, for w
 library costs more than the parsing itself, hides non-shortest forms and copies payloads.  Readers
 take (buffer, offset) and give (value, offset after it); they raise only `DecodeError`.  `strict`
 asks for the shortest form of every head (RFC 8949 §4.2.1), as RFC 9171 §4.1 does.
+
+RFC 9171 does not prohibit items of indefinite length.  They are rare, so readers know definite
+lengths only and raise `IndefiniteLength` for the others: whoever can meet them reads again what
+`deterministic` makes of the octets.
 """
 
 from __future__ import annotations
@@ -41,6 +45,18 @@ ITEMS_MAX = 4096
 
 _SHORTEST = "RFC 8949 §4.2.1"
 _WELL_FORMED = "RFC 8949 §3"
+
+# What an open item of indefinite length waits for, in `skip_item`; an array's is `INDEFINITE`.
+_KEY = -5
+_VALUE = -6
+_CHUNKS = {BSTR: -2, TSTR: -3}
+
+
+class IndefiniteLength(DecodeError):
+    """A well-formed item of indefinite length, where a reader knows definite ones only."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__("an item of indefinite length", "RFC 8949 §3.2", offset)
 
 
 def head(major: int, value: int) -> bytes:
@@ -145,8 +161,10 @@ def read_bool(data: Buffer, offset: int) -> tuple[bool, int]:
 def read_bstr(data: Buffer, offset: int, strict: bool = True) -> tuple[memoryview, int]:
     """Read a definite-length byte string, as a view into `data`."""
     major, size, start = read_head(data, offset, strict)
-    if major != BSTR or size == INDEFINITE:
-        _wrong("a definite-length byte string", offset)
+    if major != BSTR:
+        _wrong("a byte string", offset)
+    if size == INDEFINITE:
+        raise IndefiniteLength(offset)
     if size > len(data) - start:
         raise DecodeError("truncated byte string", _WELL_FORMED, offset)
     return memoryview(data)[start : start + size], start + size
@@ -155,21 +173,22 @@ def read_bstr(data: Buffer, offset: int, strict: bool = True) -> tuple[memoryvie
 def read_tstr(data: Buffer, offset: int, strict: bool = True) -> tuple[str, int]:
     """Read a definite-length text string of UTF-8."""
     major, size, start = read_head(data, offset, strict)
-    if major != TSTR or size == INDEFINITE:
-        _wrong("a definite-length text string", offset)
+    if major != TSTR:
+        _wrong("a text string", offset)
+    if size == INDEFINITE:
+        raise IndefiniteLength(offset)
     if size > len(data) - start:
         raise DecodeError("truncated text string", _WELL_FORMED, offset)
-    try:
-        return bytes(data[start : start + size]).decode(), start + size
-    except UnicodeDecodeError:
-        raise DecodeError("text that is no UTF-8", "RFC 8949 §3.1", offset) from None
+    return _utf8(bytes(data[start : start + size]), offset), start + size
 
 
 def read_array(data: Buffer, offset: int, strict: bool = True) -> tuple[int, int]:
     """Read the head of a definite-length array: (number of items, offset of the first)."""
     major, count, end = read_head(data, offset, strict)
-    if major != ARRAY or count == INDEFINITE:
-        _wrong("a definite-length array", offset)
+    if major != ARRAY:
+        _wrong("an array", offset)
+    if count == INDEFINITE:
+        raise IndefiniteLength(offset)
     return count, end
 
 
@@ -178,36 +197,105 @@ def skip_item(data: Buffer, offset: int, strict: bool = True) -> int:
 
     Never recurses.  At most `DEPTH_MAX` levels and `ITEMS_MAX` items (RFC 8949 §10).
     """
-    open_counts: list[int] = []  # items still to come at each open level, INDEFINITE: until break
-    for _ in range(ITEMS_MAX):
+    return _skip(data, offset, strict, ITEMS_MAX)[0]
+
+
+def _skip(data: Buffer, offset: int, strict: bool, items: int) -> tuple[int, int]:
+    """`skip_item` with its own bound: the offset after the item, and what is left of `items`."""
+    waiting: list[int] = []  # for each open level items still to come, or what is below zero
+    while items:
+        items -= 1
         start = offset
         major, value, offset = read_head(data, start, strict)
+        chunk = bool(waiting) and waiting[-1] in _CHUNKS.values()
         if major == SIMPLE and value == INDEFINITE:
-            if not open_counts or open_counts.pop() != INDEFINITE:
+            if not waiting or waiting[-1] >= 0 or waiting.pop() == _VALUE:
                 raise DecodeError("break outside an indefinite item", _WELL_FORMED, start)
-        elif major in (BSTR, TSTR) and value != INDEFINITE:
+        elif chunk and (value == INDEFINITE or _CHUNKS.get(major) != waiting[-1]):
+            raise DecodeError("a chunk of another kind than its string", "RFC 8949 §3.2.3", start)
+        elif major in _CHUNKS and value != INDEFINITE:
             if value > len(data) - offset:
                 raise DecodeError("truncated string", _WELL_FORMED, start)
             offset += value
-        elif major in (BSTR, TSTR):
-            # Chunked strings would need a check of each chunk's type; nothing here sends them.
-            raise DecodeError("indefinite-length string", "RFC 9171 §4.1", start)
-        elif major in (ARRAY, MAP, TAG):
-            if value == INDEFINITE and major == MAP:
-                raise DecodeError("indefinite-length map", "RFC 9171 §4.1", start)
-            open_counts.append(1 if major == TAG else value * 2 if major == MAP else value)
-            if len(open_counts) > DEPTH_MAX:
+        elif major in (BSTR, TSTR, ARRAY, MAP, TAG):
+            if len(waiting) == DEPTH_MAX:
                 raise DecodeError("CBOR nested too deeply", "RFC 8949 §10", start)
-            if open_counts[-1]:
+            if value == INDEFINITE:
+                waiting.append(_KEY if major == MAP else _CHUNKS.get(major, INDEFINITE))
                 continue
-            open_counts.pop()
-        while open_counts:
-            if open_counts[-1] == INDEFINITE:
+            value = 1 if major == TAG else value * 2 if major == MAP else value
+            if value:
+                waiting.append(value)
+                continue
+        while waiting:
+            if waiting[-1] < 0:
+                if waiting[-1] in (_KEY, _VALUE):
+                    waiting[-1] = _KEY + _VALUE - waiting[-1]
                 break
-            open_counts[-1] -= 1
-            if open_counts[-1]:
+            waiting[-1] -= 1
+            if waiting[-1]:
                 break
-            open_counts.pop()
+            waiting.pop()
         else:
-            return offset
+            return offset, items
     raise DecodeError("too many CBOR items", "RFC 8949 §10", offset)
+
+
+def deterministic(data: Buffer, strict: bool = True) -> bytes:
+    """A sequence of items in core deterministic encoding (RFC 8949 §4.2.1): definite lengths in
+    their shortest form, maps in the order of their keys.
+
+    Bounded as `skip_item` is.  Floating-point numbers stay as they are: BPv7 has none.
+    """
+    parts = []
+    offset = 0
+    items = ITEMS_MAX
+    while offset < len(data):
+        end, items = _skip(data, offset, strict, items)
+        parts.append(_rewritten(data, offset)[0])
+        offset = end
+    return b"".join(parts)
+
+
+def _rewritten(data: Buffer, offset: int) -> tuple[bytes, int]:
+    """The deterministic form of one item that `_skip` has passed, and the offset after it."""
+    major, value, start = read_head(data, offset, False)
+    if major in _CHUNKS:
+        content, start = _string(data, start, value)
+        if major == TSTR:
+            _utf8(content, offset)
+        return head(major, len(content)) + content, start
+    if major not in (ARRAY, MAP, TAG):
+        return (bytes(data[offset:start]) if major == SIMPLE else head(major, value)), start
+    parts: list[bytes] = []
+    count = 1 if major == TAG else value * 2 if major == MAP else value
+    while len(parts) != count if value != INDEFINITE else data[start] != BREAK[0]:
+        part, start = _rewritten(data, start)
+        parts.append(part)
+    if value == INDEFINITE:
+        start += 1
+    if major == MAP:
+        pairs = sorted(zip(parts[::2], parts[1::2], strict=True))
+        return head(MAP, len(pairs)) + b"".join(key + item for key, item in pairs), start
+    return head(major, value if major == TAG else len(parts)) + b"".join(parts), start
+
+
+def _string(data: Buffer, start: int, size: int) -> tuple[bytes, int]:
+    """The content of a string that begins at `start`, its chunks put together."""
+    if size != INDEFINITE:
+        return bytes(data[start : start + size]), start + size
+    chunks = []
+    while data[start] != BREAK[0]:
+        major, size, begin = read_head(data, start, False)
+        start = begin + size
+        chunks.append(bytes(data[begin:start]))
+        if major == TSTR:
+            _utf8(chunks[-1], begin)  # RFC 8949 §3.2.3: no character is divided
+    return b"".join(chunks), start + 1
+
+
+def _utf8(text: bytes, offset: int) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        raise DecodeError("text that is no UTF-8", "RFC 8949 §3.1", offset) from None

@@ -35,7 +35,7 @@ U64 = (1 << 64) - 1
 
 # Strategies are costly to build and cheap to draw from: each is built once.
 
-_NODE_CHARS = string.ascii_letters + string.digits + "-._"
+_NODE_CHARS = string.ascii_letters + string.digits + "-._~!$&'()*+,;="
 _DEMUX_CHARS = "".join(chr(code) for code in range(0x21, 0x7F))
 
 
@@ -51,16 +51,18 @@ def uints(bits: int = 64, least: int = 0) -> st.SearchStrategy[int]:
 @functools.cache
 def dtn_eids() -> st.SearchStrategy[Eid]:
     """``dtn://node/demux`` of every shape that RFC 9171 §4.2.5.1.1 allows."""
-    node = st.text(_NODE_CHARS, min_size=1, max_size=40)
+    percent = st.integers(0, 255).map("%{:02x}".format)
+    node = st.lists(st.sampled_from(_NODE_CHARS) | percent, min_size=1, max_size=40).map("".join)
     demux = st.text(_DEMUX_CHARS, max_size=40)
     return st.builds(lambda node, demux: Eid.parse(f"dtn://{node}/{demux}"), node, demux)
 
 
 @functools.cache
 def ipn_eids() -> st.SearchStrategy[Eid]:
-    """ipn EIDs over the whole range of RFC 9758, null excepted."""
+    """ipn EIDs over the whole range of RFC 9758, null and local ones excepted."""
     parts = st.tuples(st.just(0) | uints(32), uints(32, 1), uints(64))
-    return parts.map(lambda ssp: Eid(SCHEME_IPN, ssp))
+    endpoints = parts.map(lambda ssp: Eid(SCHEME_IPN, ssp))
+    return endpoints.filter(lambda eid: not eid.is_local_node)
 
 
 @functools.cache

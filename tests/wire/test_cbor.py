@@ -107,6 +107,66 @@ def test_skip_finds_the_end_of_any_item(tree: object, rest: bytes) -> None:
             cbor.skip_item(data[:cut], 0)
 
 
+@st.composite
+def _any_form(draw: st.DrawFn, tree: Any) -> bytes:
+    """An item in any well-formed encoding, shortest or not, of definite length or not."""
+
+    def head(major: int, value: int) -> bytes:
+        size = draw(st.sampled_from([s for s in (1, 2, 4, 8) if value < 1 << 8 * s]))
+        wide = bytes((major << 5 | 23 + size.bit_length(),)) + value.to_bytes(size, "big")
+        return draw(st.sampled_from([wide, cbor.head(major, value)]))
+
+    definite = draw(st.booleans())
+    if isinstance(tree, bool) or tree is None:
+        return cbor2.dumps(tree)
+    if isinstance(tree, int):
+        return head(cbor.UINT, tree)
+    if isinstance(tree, bytes | str):
+        major = cbor.BSTR if isinstance(tree, bytes) else cbor.TSTR
+        cut = draw(st.integers(0, len(tree)))
+        chunks = [tree] if definite else [tree[:cut], tree[cut:]]
+        octets = [chunk if isinstance(chunk, bytes) else chunk.encode() for chunk in chunks]
+        text = b"".join(head(major, len(chunk)) + chunk for chunk in octets)
+        return text if definite else bytes((major << 5 | 31,)) + text + b"\xff"
+    major, size = (cbor.ARRAY, len(tree)) if isinstance(tree, list) else (cbor.MAP, len(tree))
+    items = tree if isinstance(tree, list) else [item for pair in tree.items() for item in pair]
+    body = b"".join(draw(_any_form(item)) for item in items)
+    return head(major, size) + body if definite else bytes((major << 5 | 31,)) + body + b"\xff"
+
+
+@given(TREES.flatmap(lambda tree: st.tuples(st.just(tree), _any_form(tree))), st.binary(max_size=3))
+def test_any_form_of_an_item_becomes_the_deterministic_one(
+    drawn: tuple[object, bytes], rest: bytes
+) -> None:
+    tree, encoded = drawn
+    assert cbor2.loads(encoded) == tree
+    assert cbor.skip_item(encoded + rest, 0, strict=False) == len(encoded)
+    assert cbor.deterministic(encoded * 2, strict=False) == cbor2.dumps(tree, canonical=True) * 2
+    for cut in range(len(encoded)):
+        with pytest.raises(DecodeError):
+            cbor.skip_item(encoded[:cut], 0, strict=False)
+
+
+@given(st.binary(max_size=60), st.booleans())
+def test_what_is_made_deterministic_is_so(data: bytes, strict: bool) -> None:
+    try:
+        made = cbor.deterministic(data, strict)
+    except DecodeError:
+        return
+    assert cbor.deterministic(made) == made
+
+
+def test_characters_are_not_divided_between_chunks() -> None:
+    assert cbor.deterministic(bytes.fromhex("7f62c3bc61 78ff")) == cbor.tstr("\u00fcx")
+    with pytest.raises(DecodeError, match="UTF-8"):
+        cbor.deterministic(bytes.fromhex("7f61c361bcff"))
+
+
+def test_what_is_made_deterministic_is_bounded() -> None:
+    with pytest.raises(DecodeError, match="too many"):
+        cbor.deterministic(b"\x9f\xff" * cbor.ITEMS_MAX)
+
+
 @given(st.binary(max_size=60), st.integers(0, 70), st.booleans())
 def test_noise_raises_only_decode_errors_and_never_reads_past_the_end(
     data: bytes, offset: int, strict: bool
@@ -129,8 +189,12 @@ def test_noise_raises_only_decode_errors_and_never_reads_past_the_end(
         ("f81f", "simple"),
         ("ff", "break"),
         ("82ff", "break"),
-        ("5f4100ff", "indefinite"),
-        ("bf0000ff", "indefinite"),
+        ("5f6100ff", "chunk"),
+        ("5f5f4100ffff", "chunk"),
+        ("7f00ff", "chunk"),
+        ("bf00ff", "break"),
+        ("a1ff", "break"),
+        ("c1ff", "break"),
         ("5bffffffffffffffff", "truncated"),
         ("9bffffffffffffffff00", "truncated"),
     ],

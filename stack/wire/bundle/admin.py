@@ -113,6 +113,13 @@ def encode_status_report(report: StatusReport) -> bytes:
 
 def decode_admin(data: Buffer) -> StatusReport | AdminRecord:
     """Read the payload of a bundle that has IS_ADMIN (RFC 9171 §6.1).  Raises `DecodeError`."""
+    try:
+        return _read_record(data)
+    except cbor.IndefiniteLength:
+        return _read_record(cbor.deterministic(data))
+
+
+def _read_record(data: Buffer) -> StatusReport | AdminRecord:
     count, offset = cbor.read_array(data, 0)
     if count != 2:
         raise DecodeError("a record is a pair of type and content", "RFC 9171 §6.1")

@@ -79,11 +79,16 @@ def encrypted_blocks(blocks: Sequence[CanonicalBlock]) -> Set[int]:
 def security_targets(block: CanonicalBlock) -> tuple[int, ...]:
     """The block numbers that a security block covers: the first item of its abstract security
     block (RFC 9172 §3.6).  Raises `DecodeError`."""
-    count, offset = cbor.read_array(block.data, 0, strict=False)
+    data = block.data
+    try:
+        count, offset = cbor.read_array(data, 0, strict=False)
+    except cbor.IndefiniteLength:
+        data = cbor.deterministic(data, strict=False)
+        count, offset = cbor.read_array(data, 0)
     if count > TARGETS_MAX:
         raise DecodeError("too many security targets", "RFC 9172 §3.6")
     targets = []
     for _ in range(count):
-        number, offset = cbor.read_uint(block.data, offset, strict=False)
+        number, offset = cbor.read_uint(data, offset, strict=False)
         targets.append(number)
     return tuple(targets)

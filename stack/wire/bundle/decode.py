@@ -46,6 +46,10 @@ _CRC_FIELD_BYTES = (0, 3, 5)
 
 _ZERO_2 = bytes(2)
 _ZERO_4 = bytes(4)
+_ZERO_2_BREAK = _ZERO_2 + cbor.BREAK
+_ZERO_4_BREAK = _ZERO_4 + cbor.BREAK
+_OPEN = 0x1F
+"""What the head of an array of indefinite length gives as its number of items."""
 
 # A frozen dataclass sets its fields by name through `object.__setattr__`; to set the slots directly
 # halves the cost of a block, and a bundle has several.
@@ -160,28 +164,30 @@ def _primary(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[
     """RFC 9171 §4.3.1."""
     count = data[start] - 0x80
     position = start + 1
-    if not strict and not 8 <= count <= 11:
+    if not strict and not 8 <= count <= 11 and count != _OPEN:
         count, position = cbor.read_array(data, start, False)
     version, position = _uint(data, position, strict)
-    if not 8 <= count <= 11 or version != 7:
+    if not (8 <= count <= 11 or count == _OPEN) or version != 7:
         raise DecodeError("not a primary block of version 7", "RFC 9171 §4.3.1", start)
     flags, position = _uint(data, position, strict)
     crc_type, position = _uint(data, position, strict)
     if crc_type > CRC_32:
         raise DecodeError(f"unknown CRC type {crc_type}", "RFC 9171 §4.2.1", start)
-    if count != (10 if flags & IS_FRAGMENT else 8) + (1 if crc_type else 0):
+    if count != (10 if flags & IS_FRAGMENT else 8) + (1 if crc_type else 0) and count != _OPEN:
         raise DecodeError(f"{count} fields in the primary block", "RFC 9171 §4.3.1", start)
     destination, position = decode_eid(data, position, strict=strict)
     source, position = decode_eid(data, position, strict=strict)
     report_to, position = decode_eid(data, position, strict=strict)
-    if data[position] == 0x82:
-        position += 1
-    else:
-        pair, position = cbor.read_array(data, position, strict)
-        if pair != 2:
+    pair = data[position]
+    position += 1
+    if pair not in (0x82, 0x9F):
+        items, position = cbor.read_array(data, position - 1, strict)
+        if items != 2:
             raise DecodeError("a timestamp is a pair of numbers", "RFC 9171 §4.2.7", position)
     creation_ms, position = _uint(data, position, strict)
     sequence, position = _uint(data, position, strict)
+    if pair == 0x9F:
+        position = _break(data, position)
     lifetime_ms, position = _uint(data, position, strict)
     fragment_offset = total_adu_length = None
     if flags & IS_FRAGMENT:
@@ -189,6 +195,8 @@ def _primary(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[
         total_adu_length, position = _uint(data, position, strict)
     if crc_type:
         position = _check_crc(data, view, start, position, crc_type, strict)
+    if count == _OPEN:
+        position = _break(data, position)
     primary = PrimaryBlock(
         destination,
         source,
@@ -270,7 +278,7 @@ def _block(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[Ca
     """RFC 9171 §4.3.2."""
     count = data[start] - 0x80
     position = start + 1
-    if not strict and not 5 <= count <= 6:
+    if not strict and not 5 <= count <= 6 and count != _OPEN:
         count, position = cbor.read_array(data, start, False)
     kind = data[position]
     number = data[position + 1]
@@ -285,7 +293,7 @@ def _block(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[Ca
         crc_type, position = _uint(data, position, strict)
     if crc_type > CRC_32:
         raise DecodeError(f"unknown CRC type {crc_type}", "RFC 9171 §4.2.1", start)
-    if count != (6 if crc_type else 5):
+    if count != (6 if crc_type else 5) and count != _OPEN:
         raise DecodeError(f"not a block, or {count} fields", "RFC 9171 §4.3.2", start)
     size = data[position] - 0x40
     if 0 <= size < 24:
@@ -306,6 +314,8 @@ def _block(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[Ca
     block_data = view[begin:position]
     if crc_type:
         position = _check_crc(data, view, start, position, crc_type, strict)
+    if count == _OPEN:
+        position = _break(data, position)
     block = _new(CanonicalBlock)
     _set_type(block, kind)
     _set_number(block, number)
@@ -329,10 +339,20 @@ def _known_block(encoded: bytes, strict: bool) -> CanonicalBlock | None:
     return block if end == len(encoded) else None
 
 
+def _break(data: Buffer, position: int) -> int:
+    """Pass by the end of an array of indefinite length."""
+    if data[position] != 0xFF:
+        raise DecodeError("more items than the array can have", "RFC 9171 §4.1", position)
+    return position + 1
+
+
 def _check_crc(
     data: Buffer, view: memoryview, start: int, position: int, crc_type: int, strict: bool
 ) -> int:
-    """Verify the CRC field at `position` over the block from `start`: the offset after it."""
+    """Verify the CRC field at `position` over the block from `start`: the offset after it.
+
+    The break of a block of indefinite length counts (RFC 9171 §4.3.1, §4.3.2).
+    """
     first = data[position]
     position += 1
     if first != (0x42 if crc_type == CRC_16 else 0x44):
@@ -340,10 +360,12 @@ def _check_crc(
         if major != cbor.BSTR or size != 2 * crc_type:
             raise DecodeError("CRC field of the wrong size", "RFC 9171 §4.2.2", position)
     if crc_type == CRC_16:
-        good = _U16(data, position)[0] == crc16_x25(_ZERO_2, crc16_x25(view[start:position]))
+        zeros = _ZERO_2 if data[start] != 0x9F else _ZERO_2_BREAK
+        good = _U16(data, position)[0] == crc16_x25(zeros, crc16_x25(view[start:position]))
         end = position + 2
     else:
-        good = _U32(data, position)[0] == crc32c(_ZERO_4, crc32c(view[start:position]))
+        zeros = _ZERO_4 if data[start] != 0x9F else _ZERO_4_BREAK
+        good = _U32(data, position)[0] == crc32c(zeros, crc32c(view[start:position]))
         end = position + 4
     if not good:
         raise DecodeError("CRC does not match", "RFC 9171 §4.2.2", start)

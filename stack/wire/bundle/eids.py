@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from stack.core.eid import EID_CHARS_MAX, SCHEME_DTN, SCHEME_IPN, Eid
@@ -18,14 +19,25 @@ _SECTION = "RFC 9171 §4.2.5.1"
 _UINT_WIDTH = (*[1] * 24, 2, 3, 5, 9, *[0] * 228)
 
 
-@lru_cache(maxsize=4096)
 def encode_eid(eid: Eid) -> bytes:
-    """The encoding of an EID; of an ipn EID the two-element form, which every BPv7 node reads
-    (RFC 9758 §6.1.1).  Raises `LocalError` when an opaque EID is not well-formed CBOR."""
+    """The encoding of an EID: as it came, or else ours (`canonical_eid`).  Raises `LocalError`."""
+    return eid.wire or canonical_eid(eid)
+
+
+@lru_cache(maxsize=4096)
+def canonical_eid(eid: Eid) -> bytes:
+    """The one encoding that all EIDs of an endpoint share; of an ipn EID the two-element form,
+    which every BPv7 node reads (RFC 9758 §6.1.1).
+
+    Raises `LocalError` when an opaque EID is not well-formed CBOR, and for ``ipn:!.service``,
+    which must not leave the node (RFC 9758 §3.4.2).
+    """
     ssp = eid.ssp
     if isinstance(ssp, str):
         encoded = cbor.uint(0) if ssp == "none" else cbor.tstr(ssp)  # RFC 9171 §4.2.5.1.1
     elif isinstance(ssp, tuple):
+        if eid.is_local_node:
+            raise LocalError(f"{eid} has a meaning on its own node only (RFC 9758 §3.4.2)")
         encoded = cbor.array((cbor.uint(ssp[0] << 32 | ssp[1]), cbor.uint(ssp[2])))
     else:
         try:
@@ -81,15 +93,33 @@ def _eid_end(data: Buffer, offset: int, strict: bool) -> int:
 
 @lru_cache(maxsize=4096)
 def _known_eid(encoded: bytes, strict: bool) -> Eid:
-    count, offset = cbor.read_array(encoded, 0, strict)
-    if count != 2:
-        raise DecodeError("an EID is an array of two items", _SECTION)
+    if not strict:
+        try:
+            return _known_eid(encoded, True)
+        except DecodeError:
+            return _read_eid(encoded, False)  # whoever sends this EID on writes it as is legal
+    eid = _read_eid(encoded, True)
+    return eid if encoded == canonical_eid(eid) else replace(eid, wire=encoded)
+
+
+def _read_eid(encoded: bytes, strict: bool) -> Eid:
+    if encoded[:1] == cbor.ARRAY_OPEN:
+        count, offset = cbor.INDEFINITE, 1
+    else:
+        count, offset = cbor.read_array(encoded, 0, strict)
     scheme, offset = cbor.read_uint(encoded, offset, strict)
-    if scheme == SCHEME_DTN:
-        return _read_dtn(encoded, offset, strict)
-    if scheme == SCHEME_IPN:
-        return _read_ipn(encoded, offset, strict)
-    return Eid(scheme, encoded[offset:])
+    end = cbor.skip_item(encoded, offset, strict)
+    after = cbor.BREAK if count == cbor.INDEFINITE else b""
+    if count not in (2, cbor.INDEFINITE) or encoded[end:] != after:
+        raise DecodeError("an EID is an array of two items", _SECTION)
+    ssp = encoded[offset:end]
+    if scheme not in (SCHEME_DTN, SCHEME_IPN):
+        return Eid(scheme, ssp)
+    read = _read_dtn if scheme == SCHEME_DTN else _read_ipn
+    try:
+        return read(ssp, 0, strict)
+    except cbor.IndefiniteLength:
+        return read(cbor.deterministic(ssp, strict), 0, strict)
 
 
 def _read_dtn(encoded: bytes, offset: int, strict: bool) -> Eid:
@@ -115,4 +145,7 @@ def _read_ipn(encoded: bytes, offset: int, strict: bool) -> Eid:
     if count == 2:  # RFC 9758 §6.1.1: allocator and node packed into one number
         numbers[:1] = numbers[0] >> 32, numbers[0] & 0xFFFF_FFFF
     allocator, node, service = numbers
-    return Eid(SCHEME_IPN, (allocator, node, service))
+    eid = Eid(SCHEME_IPN, (allocator, node, service))
+    if eid.is_local_node:
+        raise DecodeError("the local node of another node", "RFC 9758 §3.4.2")
+    return eid

@@ -27,8 +27,10 @@ _HEAD_U8 = Struct(">BB").pack
 _HEAD_U16 = Struct(">BH").pack
 _HEAD_U64 = Struct(">BQ").pack
 
-_BSTR_2 = b"\x42"  # head of a CRC-16 field
-_BSTR_4 = b"\x44"  # head of a CRC-32C field
+CRC_HEADS = (b"", b"\x42", b"\x44")
+"""Head of the CRC field by CRC type (RFC 9171 §4.2.1)."""
+
+_, _BSTR_2, _BSTR_4 = CRC_HEADS
 # RFC 9171 §4.3.1, §4.3.2 with erratum 8043: the CRC is computed with zeros in its own field, whose
 # head counts as it is.
 _ZERO_2 = bytes(2)
@@ -98,13 +100,18 @@ def encode_primary(primary: PrimaryBlock) -> bytes:
             tail,
         )
     )
+    if not crc_type:
+        return body
+    body += CRC_HEADS[crc_type]
+    return body + checksum(body, crc_type)
+
+
+def checksum(octets: bytes, crc_type: int, closing: bytes = b"") -> bytes:
+    """The CRC of a block: over the octets before it, zeros in its own place, and the break that
+    closes a block of indefinite length."""
     if crc_type == CRC_32:
-        body += _BSTR_4
-        return body + _U32(crc32c(_ZERO_4, crc32c(body)))
-    if crc_type == CRC_16:
-        body += _BSTR_2
-        return body + _U16(crc16_x25(_ZERO_2, crc16_x25(body)))
-    return body
+        return _U32(crc32c(_ZERO_4 + closing, crc32c(octets)))
+    return _U16(crc16_x25(_ZERO_2 + closing, crc16_x25(octets)))
 
 
 def encode_block(block: CanonicalBlock) -> bytes:

@@ -63,8 +63,8 @@ def hop_count(
     return CanonicalBlock(HOP_COUNT, number, REPLICATE, data, crc_type)
 
 
-_HOPS_BYTES_MAX = 19
-"""An array of two integers of 64 bits; nothing longer is worth remembering."""
+_HOPS_BYTES_MAX = 20
+"""An array of two integers of 64 bits and its break; nothing longer is worth remembering."""
 
 
 def parse_hop_count(block: CanonicalBlock) -> tuple[int, int]:
@@ -78,6 +78,13 @@ def parse_hop_count(block: CanonicalBlock) -> tuple[int, int]:
 
 @lru_cache(maxsize=1024)
 def _hops(data: bytes) -> tuple[int, int]:
+    try:
+        return _read_hops(data)
+    except cbor.IndefiniteLength:
+        return _read_hops(cbor.deterministic(data))
+
+
+def _read_hops(data: bytes) -> tuple[int, int]:
     pair, offset = cbor.read_array(data, 0)
     if pair != 2:
         raise DecodeError("a hop count is a pair of numbers", "RFC 9171 §4.4.3")

@@ -9,8 +9,9 @@ from stack.core.errors import DecodeError, LocalError
 from stack.core.limits import BUNDLE_BYTES_MAX
 from stack.core.ranges import RangeSet
 from stack.wire import cbor
-from stack.wire.bundle.encode import encode_block, encode_bundle, encode_primary
+from stack.wire.bundle.encode import encode_block, encode_bundle
 from stack.wire.bundle.identity import adu_key
+from stack.wire.bundle.primary import PrimaryForm
 from stack.wire.bundle.types import (
     BLOCK_INTEGRITY,
     CRC_16,
@@ -53,18 +54,11 @@ def fragment_bundle(bundle: Bundle, max_bytes: int) -> list[Bundle]:
     base = primary.fragment_offset or 0
     total = len(data) if primary.total_adu_length is None else primary.total_adu_length
     extension = tuple(replace(block, wire=encode_block(block)) for block in bundle.blocks[:-1])
+    form = PrimaryForm(primary)
     fragments: list[Bundle] = []
     start = 0
     while start < len(data):
-        head = replace(
-            primary,
-            flags=primary.flags | IS_FRAGMENT,
-            crc_type=_fragment_crc(primary, extension),
-            fragment_offset=base + start,
-            total_adu_length=total,
-            wire=None,
-        )
-        head = replace(head, wire=encode_primary(head))
+        head = form.fragment(base + start, total, _fragment_crc(primary, extension))
         room = max_bytes - _FRAMING_BYTES - len(head.wire or b"")
         room -= sum(len(block.wire or b"") for block in extension)
         size = _data_room(payload, room)
@@ -219,12 +213,5 @@ def _own(fragment: Bundle) -> Bundle:
 def _whole(unit: _Unit, first: Bundle) -> Bundle:
     """The bundle whose primary and extension blocks the first fragment brought (§5.9)."""
     unit.pieces.sort()
-    primary = replace(
-        first.primary,
-        flags=first.primary.flags & ~IS_FRAGMENT,
-        fragment_offset=None,
-        total_adu_length=None,
-        wire=None,
-    )
     payload = replace(first.payload, data=b"".join(piece for _, piece in unit.pieces))
-    return Bundle(primary, (*first.blocks[:-1], payload))
+    return Bundle(PrimaryForm(first.primary).whole(), (*first.blocks[:-1], payload))

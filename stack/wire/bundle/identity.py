@@ -8,7 +8,7 @@ from struct import Struct
 
 from stack.core.eid import Eid
 from stack.core.errors import LocalError
-from stack.wire.bundle.eids import encode_eid
+from stack.wire.bundle.eids import canonical_eid
 from stack.wire.bundle.types import IS_FRAGMENT, PrimaryBlock
 
 _STAMP = Struct(">QQ")
@@ -57,4 +57,4 @@ def adu_key(primary: PrimaryBlock) -> bytes:
 @lru_cache(maxsize=4096)
 def _source_digest(source: Eid) -> bytes:
     # A digest and not the EID: an EID has up to 1 KiB, and the key stands in every index.
-    return blake2b(encode_eid(source), digest_size=16, person=b"orbitferry.eid").digest()
+    return blake2b(canonical_eid(source), digest_size=16, person=b"orbitferry.eid").digest()

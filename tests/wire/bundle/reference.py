@@ -78,7 +78,8 @@ def with_crc(fields: list[Item], crc_type: int, dump: Dump) -> bytes:
         return dump(fields)
     size = 2 * crc_type
     zeroed = dump([*fields, bytes(size)])
-    return zeroed[:-size] + crc(zeroed, crc_type)
+    closing = b"\xff" if zeroed[0] == 0x9F else b""  # counts too (RFC 9171 §4.3.1, §4.3.2)
+    return zeroed[: -size - len(closing)] + crc(zeroed, crc_type) + closing
 
 
 def encode_primary(primary: PrimaryBlock, dump: Dump = canonical) -> bytes:

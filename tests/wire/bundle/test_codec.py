@@ -274,7 +274,7 @@ def test_field_counts() -> None:
         ("8501010000" + "5bffffffffffffffff", "truncated"),
         ("8501010000" + "590001" + "61", "shortest"),
         ("8501010000" + "5801" + "61", "shortest"),
-        ("9f01010000" + "40" + "ff", "not a block"),
+        ("9f01010000" + "40" + "00ff", "more items"),
         ("a1010100004041", "not a block"),
         ("8520010000" + "40", "unsigned"),
     ],
