@@ -36,23 +36,23 @@ class Block:
 class Aggregator:
     """Collects units until a block is full; whoever sends decides when it may wait no longer."""
 
-    __slots__ = ("_block_bytes", "_bytes", "_parts", "_refs", "since")
+    __slots__ = ("_bytes", "_parts", "_refs", "since")
 
-    def __init__(self, block_bytes: int) -> None:
-        self._block_bytes = block_bytes
+    def __init__(self) -> None:
         self._parts: list[Buffer] = []
         self._refs: list[int] = []
         self._bytes = 0
         self.since: int | None = None
         """When the oldest unit came; None while there is none."""
 
-    def add(self, sdu: Buffer, ref: int, now: int) -> list[Block]:
-        """Take one unit; the blocks that are full now, in order."""
+    def add(self, sdu: Buffer, ref: int, now: int, block_bytes: int) -> list[Block]:
+        """Take one unit; the blocks that are full now, in order, of up to `block_bytes` unless a
+        unit alone is larger."""
         size = len(sdu) + len(_CAPSULE_HEAD)
         full = []
-        if self._refs and self._bytes + size > self._block_bytes:
+        if self._refs and self._bytes + size > block_bytes:
             full.append(self.flush())
-        if len(sdu) >= self._block_bytes:
+        if len(sdu) >= block_bytes:
             full.append(Block(sdu, (ref,), len(sdu), CLIENT_BP, len(sdu)))
             return full
         if not self._refs:

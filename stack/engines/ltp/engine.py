@@ -29,7 +29,13 @@ _UNPACED_BUDGET = 1 << 62
 """No limit by rate; the window limits what is new."""
 
 _EXPORT_TIMERS = frozenset(
-    (TimerKind.CHECKPOINT, TimerKind.CANCEL_EXPORT, TimerKind.EXPORT_LIFETIME)
+    (
+        TimerKind.CHECKPOINT,
+        TimerKind.CANCEL_EXPORT,
+        TimerKind.EXPORT_LIFETIME,
+        TimerKind.FAILED,
+        TimerKind.HOLD,
+    )
 )
 
 
@@ -79,13 +85,20 @@ class LtpEngine:
         self._sender.submit_block(parts, tuple(refs), red_bytes, client_service)
 
     def room(self, now: int) -> int:
-        """Octets that the engine takes now."""
+        """Octets that the engine takes now: none for a while after blocks have failed, and then no
+        more than one block until one arrives."""
         return self._sender.room()
+
+    @property
+    def unit_bytes(self) -> int:
+        """Units larger than this should be submitted in parts, if they can be divided: larger ones
+        have failed at this peer.  0 for any size."""
+        return self._sender.unit_bytes
 
     def cancel(self, ref: int, now: int) -> bool:
         """Cancel the session that carries `ref` (RFC 5326 §4.2): `Failed` follows for all of its
         block.  False when no session carries it."""
-        return self._sender.cancel(ref)
+        return self._sender.cancel(ref, now)
 
     def withdraw(self, now: int) -> tuple[int, ...]:
         """Take back everything of which nothing was sent yet, to send it another way: its refs."""
@@ -125,6 +138,8 @@ class LtpEngine:
         (None: unpaced), and the one-way light time.  Sessions live on while the link is away."""
         if self._link.cue(now, tx_up, rx_up, rate_bps, owlt_ns):
             self._ask_again()
+        if not tx_up:
+            self._sender.away()
 
     @property
     def heard_at(self) -> int:
@@ -258,7 +273,7 @@ class LtpEngine:
             case CancelSegment(by_sender=True):
                 self._receiver.table.cancelled(segment)
             case CancelSegment():
-                self._sender.cancelled(segment)
+                self._sender.cancelled(segment, now)
             case _ if segment.to_sender:
                 self._sender.cancel_acked(segment.session)
             case _:

@@ -18,7 +18,8 @@ class Sent:
 @dataclass(frozen=True, slots=True)
 class Failed:
     """The block's session was cancelled, by either side (RFC 5326 §7.5); the peer may or may not
-    have the data, and the driver sends it again in a new session."""
+    have the data, and the driver sends it again in a new session.  It comes some time after the
+    cancellation, longer at each failure of the same data, so that it may be sent again at once."""
 
     refs: tuple[int, ...]
     reason: int

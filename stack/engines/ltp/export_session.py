@@ -63,9 +63,11 @@ class ExportSession:
         "_segments",
         "_stretch",
         "acked",
+        "begun_at",
         "cancelling",
         "cancels",
         "checkpoints",
+        "client_service",
         "first_serial",
         "held",
         "length",
@@ -78,13 +80,15 @@ class ExportSession:
     )
 
     def __init__(
-        self, session: SessionId, block: Block, first_serial: int, segment_bytes: int
+        self, session: SessionId, block: Block, first_serial: int, segment_bytes: int, now: int
     ) -> None:
         self.session = session
         self.refs = block.refs
         self.length = len(block.data)
         self.held = block.held
         self.red_bytes = block.red_bytes
+        self.client_service = block.client_service
+        self.begun_at = now
         self.sent = 0
         """Octets whose first transmission is done."""
 
@@ -140,10 +144,6 @@ class ExportSession:
     def in_flight(self) -> int:
         """Red octets sent and not claimed."""
         return min(self.sent, self.red_bytes) - len(self.acked)
-
-    def issued(self, checkpoint_serial: int) -> bool:
-        """Whether this session ever used the serial number."""
-        return self.first_serial <= checkpoint_serial < self._next_serial
 
     # ------------------------------------------------------------------------ transmission
 
@@ -287,7 +287,8 @@ class ExportSession:
         """Why a new report cannot be believed, or an empty string."""
         if report.upper > min(self.sent, self.red_bytes):
             return "report on data never sent"
-        if report.checkpoint_serial and not self.issued(report.checkpoint_serial):
+        asked = report.checkpoint_serial
+        if asked and not self.first_serial <= asked < self._next_serial:
             return "report answers a checkpoint never sent"
         return ""
 

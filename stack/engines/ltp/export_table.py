@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections import deque
 
+from stack.core.clock import MILLISECOND as MS
 from stack.engines.ltp.events import Failed, Sent
 from stack.engines.ltp.export_session import ExportSession
 from stack.engines.ltp.link import Link
+from stack.engines.ltp.retreat import Retreat
 from stack.engines.ltp.timers import TimerKey, TimerKind
 from stack.wire.ltp import CancelReason, CancelSegment, SegmentType, SessionId
 
+HOLD = SessionId(0, 0)
+"""In place of a session, for the one timer that belongs to none."""
+
 
 class ExportTable:
-    """The export sessions of one engine, and the sums over them that bound it."""
+    """The export sessions of one engine, the sums over them that bound it, and what failures have
+    taught."""
 
-    __slots__ = ("_link", "again", "held", "in_flight", "sending", "sessions")
+    __slots__ = ("_failed", "_link", "again", "held", "in_flight", "retreat", "sending", "sessions")
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -25,6 +31,10 @@ class ExportTable:
         self.again: dict[SessionId, ExportSession] = {}
         """Sessions that have something to send again, in order."""
 
+        self.retreat = Retreat()
+        self._failed: dict[SessionId, tuple[Failed, int]] = {}
+        """Blocks that are given back later, with the octets held."""
+
         self.held = 0
         """Octets taken from the client and not yet acknowledged or failed."""
 
@@ -33,22 +43,50 @@ class ExportTable:
 
     def finish(self, session: ExportSession) -> None:
         """RFC 5326 §6.12."""
+        self.retreat.sent(session.refs, session.length)
         self._link.emit(Sent(session.refs))
         self._forget_data(session)
+        self.held -= session.held
         self.close(session)
 
-    def fail(self, session: ExportSession, reason: int) -> None:
-        self._link.counters["export_failed"] += 1
-        self._link.trace(
-            "ltp.export.failed",
-            {"engine": session.session.engine, "number": session.session.number, "reason": reason},
+    def fail(self, session: ExportSession, reason: int, now: int) -> None:
+        """The block did not arrive: the client has it back after a while."""
+        link, retreat = self._link, self.retreat
+        link.counters["export_failed"] += 1
+        limit = retreat.block_bytes
+        keep_ns = retreat.failed(
+            session.refs, session.length, session.client_service, reason, session.begun_at, now
         )
-        self._link.emit(Failed(session.refs, reason))
+        fields = {"engine": session.session.engine, "number": session.session.number}
+        link.trace("ltp.export.failed", {**fields, "reason": reason, "keep_ms": keep_ns // MS})
+        if retreat.block_bytes != limit:
+            link.counters["export_smaller"] += 1
+            link.trace("ltp.export.smaller", {**fields, "block_bytes": retreat.block_bytes})
         self._forget_data(session)
+        self._failed[session.session] = (Failed(session.refs, reason), session.held)
+        if keep_ns and link.tx_up:
+            link.timers.arm(TimerKey(TimerKind.FAILED, session.session), now, keep_ns)
+        else:
+            self.give_back(session.session)
+        if hold_ns := retreat.hold_ns:
+            retreat.held = True
+            link.timers.arm(TimerKey(TimerKind.HOLD, HOLD), now, hold_ns)
 
-    def cancel(self, session: ExportSession, reason: CancelReason) -> None:
+    def give_back(self, session_id: SessionId) -> None:
+        """A failed block has waited for long enough."""
+        event, held = self._failed.pop(session_id)
+        self._link.timers.cancel(TimerKey(TimerKind.FAILED, session_id))
+        self.held -= held
+        self._link.emit(event)
+
+    def give_all_back(self) -> None:
+        """The link is away: no need to wait."""
+        for session_id in list(self._failed):
+            self.give_back(session_id)
+
+    def cancel(self, session: ExportSession, reason: CancelReason, now: int) -> None:
         """Cancel as block sender (RFC 5326 §6.19)."""
-        self.fail(session, reason)
+        self.fail(session, reason, now)
         session.cancelling = reason
         self.queue_cancel(session)
 
@@ -59,12 +97,11 @@ class ExportTable:
         self._link.control(SegmentType.CANCEL_BY_SENDER, segment, 0, timer, session.cancels)
 
     def _forget_data(self, session: ExportSession) -> None:
-        """Nothing more of the block will be sent: stop its timers, give its room back."""
+        """Nothing more of the block will be sent: stop its timers."""
         timers = self._link.timers
         for serial in session.checkpoints:
             timers.cancel(TimerKey(TimerKind.CHECKPOINT, session.session, serial))
         self.in_flight -= session.in_flight
-        self.held -= session.held
         self.again.pop(session.session, None)
         if session in self.sending:
             self.sending.remove(session)

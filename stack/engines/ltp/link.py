@@ -44,6 +44,7 @@ COUNTERS = (
     "acks_dropped",
     "export_sessions",
     "export_failed",
+    "export_smaller",
     "import_sessions",
     "import_failed",
     "import_refused",

@@ -46,7 +46,7 @@ class Sender:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._engine = link.config.local_engine_id
-        self._aggregator = Aggregator(link.config.block_bytes)
+        self._aggregator = Aggregator()
         self._ready: deque[Block] = deque()
         self._table = ExportTable(link)
         self._next_number = link.random(_SESSION_BITS)
@@ -54,7 +54,21 @@ class Sender:
     # ---------------------------------------------------------------------------- commands
 
     def room(self) -> int:
-        """Octets that may still be submitted."""
+        """Octets that should be submitted now."""
+        retreat = self._table.retreat
+        if retreat.held:
+            return 0
+        if retreat.probing:
+            most = retreat.block_bytes or self._link.config.block_bytes
+            return max(0, min(most, self._link.config.queue_bytes) - self._table.held)
+        return self._free()
+
+    @property
+    def unit_bytes(self) -> int:
+        """Largest unit that should be submitted in one piece; 0 for any."""
+        return self._table.retreat.block_bytes
+
+    def _free(self) -> int:
         return max(0, self._link.config.queue_bytes - self._table.held)
 
     def submit(self, sdu: Buffer, ref: int, now: int, green: bool) -> None:
@@ -63,7 +77,7 @@ class Sender:
         if green:
             self._ready.append(Block(sdu, (ref,), 0, CLIENT_BP, len(sdu)))
         else:
-            self._ready += self._aggregator.add(sdu, ref, now)
+            self._ready += self._aggregator.add(sdu, ref, now, self._block_bytes())
 
     def submit_block(
         self, parts: Sequence[Buffer], refs: tuple[int, ...], red_bytes: int, client_service: int
@@ -78,15 +92,20 @@ class Sender:
     def _admit(self, size: int) -> None:
         if not 0 < size <= self._link.config.block_bytes_max:
             raise LocalError(f"a block of {size} octets cannot be sent")
-        if not self.room():
+        if not self._free():
             raise LocalError("no room in the LTP engine; ask `room` before submitting")
         self._table.held += size
 
-    def cancel(self, ref: int) -> bool:
+    def _block_bytes(self) -> int:
+        """Largest block that units are put together in; 0 for none."""
+        retreat, most = self._table.retreat, self._link.config.block_bytes
+        return 0 if retreat.plain else min(most, retreat.block_bytes or most)
+
+    def cancel(self, ref: int, now: int) -> bool:
         """Cancel the session that carries `ref` (RFC 5326 §4.2)."""
         for session in self._table.sessions.values():
             if ref in session.refs and session.cancelling is None:
-                self._table.cancel(session, CancelReason.USR_CNCLD)
+                self._table.cancel(session, CancelReason.USR_CNCLD, now)
                 return True
         return False
 
@@ -97,7 +116,12 @@ class Sender:
         refs = tuple(ref for block in self._ready for ref in block.refs)
         self._table.held -= sum(block.held for block in self._ready)
         self._ready.clear()
+        self.away()
         return refs
+
+    def away(self) -> None:
+        """The link is down, or its peer does not answer: what failed may go another way at once."""
+        self._table.give_all_back()
 
     # ------------------------------------------------------------------------ transmission
 
@@ -122,10 +146,17 @@ class Sender:
 
     def _may_begin(self) -> bool:
         """Whether octets may leave for the first time."""
-        link = self._link
+        link, table = self._link, self._table
         if link.stalled and link.timers.awaiting_peer:
             return False  # the probes must be answered first
-        return link.bucket.paced or self._table.in_flight < link.config.window_bytes
+        if table.retreat.probing and not table.sending and (table.retreat.held or table.in_flight):
+            return False
+        return link.bucket.paced or table.in_flight < self._window()
+
+    def _window(self) -> int:
+        """Octets that may be under way on a link without a rate."""
+        window = self._link.config.window_bytes
+        return min(window, self._table.retreat.block_bytes or window)
 
     def send(self, packer: TrainPacker, now: int) -> None:
         """Put data into trains as far as the packer's budget and the window go: first what must
@@ -143,13 +174,12 @@ class Sender:
                 return
             session = self._table.sending[0]
             before = session.in_flight
-            window = self._link.config.window_bytes
             paced = self._link.bucket.paced
             sent = session.emit_new(
                 packer,
                 left,
                 self._stretch_segments(paced),
-                session.length if paced else window - self._table.in_flight,
+                session.length if paced else self._window() - self._table.in_flight,
             )
             self._table.in_flight += session.in_flight - before
             self._link.counters["data_bytes_sent"] += sent
@@ -162,6 +192,8 @@ class Sender:
 
     def _stretch_segments(self, paced: bool) -> int:
         config = self._link.config
+        if self._table.retreat.few_reports:
+            return 0
         if paced:
             return config.checkpoint_every
         half = config.window_bytes // (2 * config.segment_bytes)  # at least 2, see LtpConfig
@@ -179,7 +211,7 @@ class Sender:
         session_id = SessionId(self._engine, self._next_number)
         self._next_number += 1
         serial = self._link.random(_SERIAL_BITS)
-        session = ExportSession(session_id, block, serial, config.segment_bytes)
+        session = ExportSession(session_id, block, serial, config.segment_bytes, now)
         self._table.sessions[session_id] = session
         self._table.sending.append(session)
         self._link.counters["export_sessions"] += 1
@@ -215,7 +247,7 @@ class Sender:
             return
         if session.withdraws(report):
             link.violation("report withdraws earlier claims", "RFC 5326 §3.2.2")
-            self._table.cancel(session, CancelReason.SYS_CNCLD)
+            self._table.cancel(session, CancelReason.SYS_CNCLD, now)
             return
         before = session.in_flight
         for checkpoint_serial in session.apply(report):
@@ -225,11 +257,11 @@ class Sender:
             self._table.finish(session)
         elif session.combed:
             link.violation("reports beyond what the block explains", "RFC 5326 §6.13")
-            self._table.cancel(session, CancelReason.RXMTCYCEXC)
+            self._table.cancel(session, CancelReason.RXMTCYCEXC, now)
         elif session.resending:
             self._table.again[session.session] = session
 
-    def cancelled(self, segment: CancelSegment) -> None:
+    def cancelled(self, segment: CancelSegment, now: int) -> None:
         """The receiver cancels a session (RFC 5326 §6.17)."""
         link = self._link
         ack = CancelAck(session=segment.session, to_sender=False)
@@ -238,7 +270,7 @@ class Sender:
         if session is None:
             return
         if session.cancelling is None:
-            self._table.fail(session, segment.reason)
+            self._table.fail(session, segment.reason, now)
         self._table.close(session)
 
     def cancel_acked(self, session_id: SessionId) -> None:
@@ -258,6 +290,12 @@ class Sender:
 
     def expired(self, key: TimerKey, armed_at: int, now: int) -> None:
         """A timer of an export session ran out."""
+        if key.kind is TimerKind.FAILED:
+            self._table.give_back(key.session)
+            return
+        if key.kind is TimerKind.HOLD:
+            self._table.retreat.held = False
+            return
         session = self._table.sessions[key.session]
         if key.kind is TimerKind.CHECKPOINT:
             self._checkpoint_expired(session, key, armed_at, now)
@@ -270,7 +308,7 @@ class Sender:
         elif session.cancelling is not None:
             self._table.close(session)
         else:
-            self._table.cancel(session, CancelReason.SYS_CNCLD)
+            self._table.cancel(session, CancelReason.SYS_CNCLD, now)
 
     def _checkpoint_expired(
         self, session: ExportSession, key: TimerKey, armed_at: int, now: int
@@ -284,7 +322,7 @@ class Sender:
             return
         checkpoint.attempts += counts
         if checkpoint.attempts > link.config.checkpoint_limit:
-            self._table.cancel(session, CancelReason.RLEXC)
+            self._table.cancel(session, CancelReason.RLEXC, now)
             return
         link.counters["checkpoints_repeated"] += 1
         session.recheck[checkpoint.serial] = checkpoint

@@ -46,6 +46,12 @@ class TimerKind(enum.IntEnum):
     REFUSAL = 8
     """A refused block waited for its turn: cancel its session as block receiver (§6.19)."""
 
+    FAILED = 9
+    """A failed block was kept long enough: give it back."""
+
+    HOLD = 10
+    """Nothing began for a while after failures: begin again."""
+
 
 _SUSPENDED = frozenset(
     (TimerKind.CHECKPOINT, TimerKind.REPORT, TimerKind.CANCEL_EXPORT, TimerKind.CANCEL_IMPORT)
