@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from stack.adapters.runner import Runner, Shim
-from stack.core.clock import MILLISECOND, SECOND, Clock
+from stack.core.clock import MILLISECOND, Clock
 from stack.core.errors import DecodeError, StoreError
 from stack.core.sansio import Trace
 from stack.core.train import Buffer
@@ -35,11 +35,6 @@ from stack.wire.ltp import CLIENT_BP, CLIENT_SDA, SessionId
 
 LOAD_BATCH = 64
 """Bundles loaded from the store in one go when a link has room."""
-
-HOLD_FIRST_NS = 250 * MILLISECOND
-HOLD_MAX_NS = 30 * SECOND
-"""After a failed block, new bundles wait this long, doubled at each failure in a row: a neighbour
-that has no room is not helped by being offered the same again at once."""
 
 SPACE = "ltp"
 """The space of durable state that holds the sessions on which this node has reported."""
@@ -78,9 +73,8 @@ class Link:
         self._clock = clock
         self._trace = trace
         self._runner = Runner(engine, port, clock, turn=self._turn, shim=shim)
-        self._hold_ns = 0
-        self._held_until = 0
         self._refusals = Refusals()
+        self._aside = False
 
     def set_contact(
         self, now: int, *, tx_up: bool, rx_up: bool, rate_bps: float | None, owlt_ns: int
@@ -142,10 +136,12 @@ class Link:
             else:
                 self._other(event)
         if sent:
-            self._hold_ns = 0
             effects.agent.forwarded(sent, self._clock.dtn_ms(), self.peer)
+            if self._aside:
+                self._aside = False
+                effects.agent.contact_ended(self.peer, self._clock.dtn_ms())
             effects.settle()
-        if self.up and self._runner.writable and now >= self._held_until:
+        if self.up and self._runner.writable:
             self._feed(now)
 
     def _other(self, event: object) -> None:
@@ -156,8 +152,7 @@ class Link:
             )
             # What was refused may have been damaged in memory: next time it comes from the store.
             self._effects.forget(event.refs)
-            self._forwarder.returned(event.refs, self.peer)
-            self._hold()
+            self._set_aside(self._forwarder.returned(event.refs, self.peer), event.reason)
             self._effects.settle()
         elif isinstance(event, ReportHeld):
             self._note(event)
@@ -186,10 +181,15 @@ class Link:
             agent.contact_failed(self.peer, now_ms)
         self._effects.settle()
 
-    def _hold(self) -> None:
-        self._hold_ns = min(HOLD_MAX_NS, max(HOLD_FIRST_NS, 2 * self._hold_ns))
-        self._held_until = self._clock.now() + self._hold_ns
-        self._runner.wake_after(self._hold_ns)
+    def _set_aside(self, refs: list[int], reason: int) -> None:
+        """This neighbour has refused these too often: they go another way, or wait until it
+        takes something."""
+        if refs:
+            agent = self._effects.agent
+            agent.set_aside(refs, self.peer, self._clock.dtn_ms())
+            self._aside = True
+            fields = {"link": self.name, "bundles": len(refs), "why": str(reason)}
+            self._trace("bundles_set_aside", fields)
 
     def _feed(self, now: int) -> None:
         engine, effects, forwarder = self.engine, self._effects, self._forwarder
@@ -203,7 +203,9 @@ class Link:
                 entry = agent.entries.get(ref)
                 if entry is None or wire is None:
                     continue
-                limit = agent.config.fragment_bytes
+                limit = min(
+                    filter(None, (engine.unit_bytes, agent.config.fragment_bytes)), default=0
+                )
                 if limit and entry.size > limit and self._split(ref, wire, limit):
                     continue
                 departing = self._departing(entry, wire, now_ms)

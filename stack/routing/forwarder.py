@@ -232,9 +232,11 @@ class Forwarder:
             taken.append(ticket if ticket > 0 else ref_of(ticket))
         return taken
 
-    def returned(self, refs: Iterable[int], neighbour: str = "") -> None:
+    def returned(self, refs: Iterable[int], neighbour: str = "") -> list[int]:
         """A link could not deliver these: they wait again, in front, in their old order; after
-        `FAILURES_MAX` times without a way, so that they do not hold up the rest."""
+        `FAILURES_MAX` times without a way, so that they do not hold up the rest.  Those of which
+        there are no copies are given."""
+        aside = []
         for ref in reversed(tuple(refs)):
             ticket = self._copies.ticket(ref, neighbour)
             entry = self._given.pop(ticket, None)
@@ -249,7 +251,10 @@ class Forwarder:
                 if self._copies.tickets(ref):  # its other copies go on
                     self.bytes_waiting -= entry.size
                     continue
+            else:
+                aside.append(ref)
             self._unrouted[ref] = entry.size
+        return aside
 
     def withdrawn(self, refs: Iterable[int], neighbour: str = "") -> None:
         """A link gives these back, of which it had sent nothing."""

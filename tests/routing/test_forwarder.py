@@ -154,11 +154,24 @@ def test_a_returned_copy_waits_for_its_neighbour_and_in_the_end_gives_up() -> No
     waiting.withdrawn([1], C)
     for _ in range(FAILURES_MAX):
         assert waiting.take(C, ROOM, 10, 0) == [1]
-        waiting.returned([1], C)
+        assert waiting.unrouted == []
+        aside = waiting.returned([1], C)
     assert waiting.unrouted == [1]
+    assert aside == []  # a critical bundle is for every neighbour, and has been with all
     assert waiting.bytes_waiting == 500
     waiting.remove(1, 0)
     assert waiting.bytes_waiting == 0
+
+
+def test_what_is_returned_too_often_steps_aside() -> None:
+    waiting = forwarder(TWO_WAYS)
+    add(waiting, 1, 500, 0)
+    add(waiting, 2, 500, 0)
+    (neighbour,) = (each for each in (B, C) if waiting.waiting(each))
+    for count in range(1, FAILURES_MAX + 1):
+        assert waiting.take(neighbour, 1, 1, 0) == [1]
+        assert waiting.returned([1], neighbour) == ([1] if count == FAILURES_MAX else [])
+    assert waiting.take(neighbour, ROOM, 10, 0) == [2]
 
 
 def test_an_expired_critical_bundle_leaves_nothing() -> None:

@@ -271,7 +271,7 @@ class BundleAgent:
                 reason = ended(parse_note(old.tag).primary, self.config, old.expires_ms, now_ms)
             self._deleted(old.ref, reason, now_ms)
 
-    def _arrived(self, entry: Entry, now_ms: int) -> None:
+    def _arrived(self, entry: Entry, now_ms: int, avoid: tuple[str, ...] = ()) -> None:
         ref = entry.ref
         self.entries[ref] = entry
         if entry.place is Place.FORWARD:
@@ -283,7 +283,7 @@ class BundleAgent:
                 entry.priority,
                 entry.expires_ms,
                 now_ms,
-                exclude=(entry.previous,) if entry.previous else (),
+                exclude=(*avoid, entry.previous) if entry.previous else avoid,
             )
             if part == DONE:
                 self._forwarded(ref, now_ms)
@@ -378,6 +378,16 @@ class BundleAgent:
             self.forwarder.remove(ref, now_ms)
             self._reroute((ref,), now_ms)
         return True
+
+    def set_aside(self, refs: Iterable[int], neighbour: str, now_ms: int) -> None:
+        """A neighbour has refused these again and again, and the forwarder has put them aside: they
+        go by another neighbour, if there is one and they are not for this one."""
+        for ref in refs:
+            self.counters["set_aside"] += 1
+            entry = self.entries.get(ref)
+            if entry is not None and node_and_service(entry.destination)[0] != neighbour:
+                self.forwarder.remove(ref, now_ms)
+                self._arrived(entry, now_ms, avoid=(neighbour,))
 
     def contact_ended(self, neighbour: str, now_ms: int) -> None:
         """What was meant for this contact and did not leave finds another way (or the next)."""

@@ -102,8 +102,8 @@ class Retreat:
         return _delay(times - 1)
 
     def _shrink(self, size: int) -> None:
-        if self.block_bytes and size > self.block_bytes:
-            return  # it was cut before the limit
+        if self.block_bytes and size > self.block_bytes * 3 // 2:
+            return  # it was cut before the limit, or cannot be divided
         self.block_bytes = max(LEAST_BYTES, size // 2)
         self._patience = min(GROW_AFTER_MAX, 2 * self._patience)
         self._good = 0

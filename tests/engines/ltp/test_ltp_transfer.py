@@ -119,7 +119,7 @@ def test_a_restart_loses_nothing_acknowledged(side: str) -> None:
     assert not pair.b.notes
 
 
-def test_refused_blocks_come_again_at_once() -> None:
+def test_refused_blocks_come_again_and_others_do_not_wait_for_them() -> None:
     pair = Pair(seed=8, block_bytes=2000)
     pair.b.refuse_every = 3
     for _ in range(30):
