@@ -11,6 +11,7 @@ from stack.core.eid import Eid
 from stack.core.errors import ConfigError
 from stack.engines.bundle_agent import AgentConfig
 from stack.ports.store import Place, Release, Write
+from stack.routing.forwarder import FAILURES_MAX
 from stack.wire.bundle import (
     BUNDLE_AGE,
     DELETE_UNPROCESSED,
@@ -106,6 +107,25 @@ def test_a_failed_transmission_goes_again_before_what_came_later() -> None:
     assert first == refs[:2]
     forwarder.returned(first)
     assert forwarder.take(NEXT, 10_000, 10, NOW) == refs
+
+
+def test_what_a_neighbour_never_takes_goes_by_another_one_if_it_may() -> None:
+    end, other = NOW + 3_600_000, "dtn://gs3/"
+    ways = [(HERE, NEXT), (NEXT, FAR), (HERE, other), (other, FAR)]
+    harness = Harness(contacts=Plan([Contact(a, b, NOW, end, 1e6) for a, b in ways]))
+    agent, forwarder = harness.agent, harness.agent.forwarder
+    through = harness.send(FAR + "app")
+    (first,) = (each for each in (NEXT, other) if forwarder.waiting(each))
+    for_it = harness.send(first + "app")
+    aside: list[int] = []
+    for _ in range(FAILURES_MAX):
+        aside = forwarder.returned(forwarder.take(first, 10_000, 10, NOW), first)
+    assert sorted(aside) == sorted((through, for_it))
+    agent.set_aside(aside, first, NOW)
+    assert agent.counters["set_aside"] == 2
+    assert forwarder.unrouted == [for_it]
+    (second,) = {NEXT, other} - {first}
+    assert forwarder.take(second, 10_000, 10, NOW) == [through]
 
 
 def test_urgent_bundles_leave_first() -> None:
