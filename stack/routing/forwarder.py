@@ -59,8 +59,7 @@ class Forwarder:
         self.displaced: list[int] = []
         """Bundles that have lost their room to others, to be taken out of here and added again."""
         self.bytes_waiting = 0
-        """Octets of all bundles here, those given to links and not yet acknowledged included;
-        every copy counts."""
+        """Octets of all bundles here, also of those with links; every copy counts."""
 
     @property
     def bundles_waiting(self) -> int:
@@ -234,26 +233,24 @@ class Forwarder:
 
     def returned(self, refs: Iterable[int], neighbour: str = "") -> list[int]:
         """A link could not deliver these: they wait again, in front, in their old order; after
-        `FAILURES_MAX` times without a way, so that they do not hold up the rest.  Those of which
-        there are no copies are given."""
+        `FAILURES_MAX` times without a way.  Those are given, if there are no copies of them."""
         aside = []
         for ref in reversed(tuple(refs)):
             ticket = self._copies.ticket(ref, neighbour)
-            entry = self._given.pop(ticket, None)
-            if entry is None:
+            if (entry := self._given.pop(ticket, None)) is None:
                 continue
-            failures = self._failures[ref] = self._failures.get(ref, 0) + 1
-            if failures % FAILURES_MAX:
+            self._failures[ref] = self._failures.get(ref, 0) + 1
+            if self._failures[ref] % FAILURES_MAX:
                 self._queue.requeue(entry)
                 continue
-            if ticket != ref:
-                self._copies.drop(ticket)
-                if self._copies.tickets(ref):  # its other copies go on
-                    self.bytes_waiting -= entry.size
-                    continue
-            else:
+            if ticket == ref:
                 aside.append(ref)
-            self._unrouted[ref] = entry.size
+            else:
+                self._copies.drop(ticket)
+            if self._copies.tickets(ref):  # its other copies go on
+                self.bytes_waiting -= entry.size
+            else:
+                self._unrouted[ref] = entry.size
         return aside
 
     def withdrawn(self, refs: Iterable[int], neighbour: str = "") -> None:
@@ -271,14 +268,12 @@ class Forwarder:
     def contact_failed(self, neighbour: str, now_ms: int) -> None:
         """The contacts under way to a neighbour are of no use; call `drain`, and add again."""
         router = self._router
-        found = router.books.under_way(router.node, neighbour, now_ms)
-        for place, _ in found:
+        for place, _ in (found := router.books.under_way(router.node, neighbour, now_ms)):
             router.contact_failed(place)
         self._failed[neighbour] = self._failed.get(neighbour, []) + found
 
     def contact_restored(self, neighbour: str) -> bool:
-        """A neighbour is heard again: its failed contacts count again.  Whether there were any;
-        then what waits for it, or for others, may find a better way."""
+        """A neighbour is heard again: whether that brings contacts back; then find better ways."""
         failed = self._failed.pop(neighbour, [])
         for old, contact in failed:
             place = self._router.books.place_of(old, contact)
@@ -301,8 +296,8 @@ class Forwarder:
         self._router.update_plan(plan)
 
     def drain(self, neighbour: str, now_ms: int) -> list[int]:
-        """Take out all that waits for a neighbour, and its bookings: its contact is over.  Each has
-        to be `add`ed again.  What has no way is among it: it may now find room."""
+        """Take out all that waits for a neighbour, whose contact is over, with its bookings, and
+        what has no way: each has to be `add`ed again."""
         refs = [self._left(entry, now_ms) for entry in self._queue.drain(neighbour)]
         return self._with_unrouted(refs)
 
