@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from interop.inspect.dissect import KINDS, dissect
+from interop.inspect.tcpcl import transfers
 from interop.inspect.tree import Tree
 
-__all__ = ["KINDS", "Tree", "dissect"]
+__all__ = ["KINDS", "Tree", "dissect", "transfers"]

@@ -7,6 +7,7 @@ from typing import Final
 
 from interop.inspect.bundle import walk_bundle
 from interop.inspect.ltp import walk_segment
+from interop.inspect.tcpcl import walk_tcpcl
 from interop.inspect.tree import Tree, Walk
 from stack.core.errors import DecodeError, LocalError
 from stack.core.train import Buffer
@@ -21,7 +22,8 @@ def dissect(data: Buffer, kind: str = "auto") -> Tree:
     """What the octets say, as far as they can be read; never raises for what they are.
 
     `kind` is one of `KINDS`: "auto" tells bundles from LTP segments by themselves, "fec-source"
-    and "fec-repair" are FECFRAME packets (RFC 6865).  Offsets count from the start of `data`.
+    and "fec-repair" are FECFRAME packets (RFC 6865), "tcpcl" is one direction of a TCPCL stream
+    (RFC 9174), and "octets" are shown as they are.  Offsets count from the start of `data`.
     Raises `LocalError` for another kind.
     """
     if kind not in KINDS:
@@ -57,6 +59,12 @@ def _auto(walk: Walk) -> None:
     else:
         walk.data("octets", walk.left)
         raise DecodeError("neither a bundle nor an LTP segment", "", 0)
+
+
+def _octets(walk: Walk) -> None:
+    """Nobody knows what they are."""
+    if walk.left:
+        walk.data("octets", walk.left)
 
 
 def _is_segment(view: memoryview, at: int) -> bool:
@@ -113,4 +121,6 @@ KINDS: Final[dict[str, Callable[[Walk], None]]] = {
     "ltp": walk_segment,
     "fec-source": _fec_source,
     "fec-repair": _fec_repair,
+    "tcpcl": walk_tcpcl,
+    "octets": _octets,
 }

@@ -14,21 +14,28 @@ from interop.pcap.capture import (
     read_capture,
 )
 from interop.pcap.exported import exported_pdu, parse_exported_pdu
-from interop.pcap.packet import UdpPacket, parse_udp, udp_between, udp_packet
+from interop.pcap.link import PassedOver
+from interop.pcap.packet import UdpPacket, udp_between, udp_packet
+from interop.pcap.parse import TcpSegment, parse_packet
+from interop.pcap.streams import StreamOctets, Streams
 
 __all__ = [
     "LINKTYPE_ETHERNET",
     "LINKTYPE_RAW",
     "LINKTYPE_UPPER_PDU",
     "SNAPLEN",
+    "PassedOver",
     "PcapWriter",
     "Record",
+    "StreamOctets",
+    "Streams",
+    "TcpSegment",
     "UdpPacket",
     "capture",
     "exported_pdu",
     "is_capture",
     "parse_exported_pdu",
-    "parse_udp",
+    "parse_packet",
     "read_capture",
     "udp_between",
     "udp_packet",

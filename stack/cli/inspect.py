@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,14 +12,18 @@ from typing import Any, Final
 from rich.text import Text
 from rich.tree import Tree as RichTree
 
-from interop.inspect import Tree
+from interop.inspect import Tree, transfers
 from interop.pcap import (
     LINKTYPE_UPPER_PDU,
+    PassedOver,
     Record,
+    StreamOctets,
+    Streams,
+    TcpSegment,
     UdpPacket,
     is_capture,
     parse_exported_pdu,
-    parse_udp,
+    parse_packet,
     read_capture,
 )
 from stack.core.clock import DTN_EPOCH_UNIX_S, dtn_to_iso
@@ -57,12 +63,16 @@ class Frame:
     """What is wrong with the surroundings: the packet or capture file that held them."""
 
 
-def load_inputs(source: str, *, format: str = "auto") -> list[Frame]:
+def load_inputs(
+    source: str, *, format: str = "auto", passed_over: Counter[str] | None = None
+) -> list[Frame]:
     """The octets that `source` stands for.
 
     `source` is the path of a file, "-" for standard input, or the octets themselves in
     hexadecimal.  `format` is one of `FORMATS`; "auto" takes a file for a capture if it begins like
-    one, for hexadecimal text if it is nothing else, and otherwise as it is.  Raises `ConfigError`.
+    one, for hexadecimal text if it is nothing else, and otherwise as it is.  `passed_over`
+    counts the packets of a capture that hold nothing for us, by what they are.  Raises
+    `ConfigError`.
     """
     if format not in FORMATS:
         raise ConfigError("format", f"no format {format!r}", f"one of {', '.join(FORMATS)}")
@@ -74,7 +84,7 @@ def load_inputs(source: str, *, format: str = "auto") -> list[Frame]:
     if format == "hex":
         given = content == source.encode("utf-8", "replace")
         return [Frame(_from_hex(content, source), title=_short(source) if given else source)]
-    return _from_capture(content, source)
+    return _from_capture(content, source, Counter() if passed_over is None else passed_over)
 
 
 def _read(source: str, format: str) -> bytes:
@@ -121,38 +131,60 @@ def _short(source: str) -> str:
     return source if len(source) <= 120 else source[:40] + "..."
 
 
-def _from_capture(content: bytes, source: str) -> list[Frame]:
-    """The packets of a capture that may hold something for us."""
+def _from_capture(content: bytes, source: str, passed_over: Counter[str]) -> list[Frame]:
+    """The packets of a capture that may hold something for us, then its TCPCL streams."""
     frames: list[Frame] = []
+    streams = Streams()
     try:
         for number, record in enumerate(read_capture(content), 1):
-            if number > FRAMES_MAX:
+            if len(frames) >= FRAMES_MAX:
                 frames.append(Frame(b"", fault=f"{source}: only {FRAMES_MAX} packets are shown"))
                 break
-            frame = _from_record(record, f"packet {number}, {_time(record.time_ns)}")
-            if frame is not None:
-                frames.append(frame)
+            try:
+                found = _from_record(record, f"packet {number}, {_time(record.time_ns)}")
+            except PassedOver as other:
+                passed_over[other.words] += 1
+                continue
+            if isinstance(found, TcpSegment):
+                streams.add(found, number)
+            else:
+                frames.append(found)
     except DecodeError as error:
-        if not frames:
+        if not frames and not passed_over:
             raise ConfigError(_short(source), str(error), "it must be pcap or pcapng") from None
         frames.append(Frame(b"", title=source, fault=str(error)))
+    for stream in streams.finish():
+        frames += _from_stream(stream)
+    passed_over.update(streams.passed_over)
     return frames
 
 
-def _from_record(record: Record, title: str) -> Frame | None:
-    cut = "" if len(record.data) >= record.original_bytes else "cut short by the capture"
+def _from_record(record: Record, title: str) -> Frame | TcpSegment:
+    """Raises `PassedOver`."""
+    missing = record.original_bytes > len(record.data)
+    cut = "cut short by the capture" if missing else ""
     try:
         if record.linktype == LINKTYPE_UPPER_PDU:
             name, data = parse_exported_pdu(record.data)
             kind = {"bpv7": "bundle", "ltp": "ltp"}.get(name, "auto")
             return Frame(data, kind, f"{title}, exported for {name or 'nobody'}", cut)
-        packet = parse_udp(record.data, record.linktype)
+        packet = parse_packet(record.data, record.linktype, cut=missing)
     except DecodeError as error:
-        return Frame(record.data, title=title, fault=cut or str(error))
-    if packet is None:
-        return None
+        return Frame(record.data, "octets", title, cut or str(error))
+    if isinstance(packet, TcpSegment):
+        return packet
     wrong = "UDP checksum is wrong" if packet.checksum == "wrong" else ""
     return Frame(packet.data, _kind(packet), f"{title}, {_path(packet)}", cut or wrong)
+
+
+def _from_stream(stream: StreamOctets) -> Iterator[Frame]:
+    """One direction of a TCPCL session, and its transfers of several segments."""
+    title = f"TCPCL in packets {stream.first} to {stream.last}, {_path(stream)}"
+    fault = "octets after these are missing in the capture" if stream.missing else ""
+    data = bytes(stream.data)
+    yield Frame(data, "tcpcl", title, fault)
+    for number, bundle in transfers(data):
+        yield Frame(bundle, "bundle", f"transfer {number} of {title}")
 
 
 def _kind(packet: UdpPacket) -> str:
@@ -162,7 +194,7 @@ def _kind(packet: UdpPacket) -> str:
     return "bundle" if PORT_UDPCL in ports else "auto"
 
 
-def _path(packet: UdpPacket) -> str:
+def _path(packet: UdpPacket | StreamOctets) -> str:
     left, right = (
         f"[{address}]" if address.version == 6 else str(address)
         for address in (packet.source, packet.destination)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 PLAIN_WIDTH: Final = 1000
 """Columns outside of a terminal: wide enough that no line breaks."""
 
-Kind = Literal["auto", "bundle", "ltp", "fec-source", "fec-repair"]
+Kind = Literal["auto", "bundle", "ltp", "fec-source", "fec-repair", "tcpcl"]
 
 
 def inspect(
@@ -36,11 +37,13 @@ def inspect(
     ] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Show what is in a bundle, an LTP segment or a capture.
+    """Show what is in a bundle, an LTP segment, a TCPCL stream or a capture.
 
     Every field is shown with its octet offset and length, what it means, and whether checksums
     are right. Broken input is shown up to where it breaks, with the rule that it breaks; exit
-    code 1 then.
+    code 1 then. Captures (pcap, pcapng) may come from Ethernet, Linux "any", loopback or raw IP;
+    TCP streams that begin with TCPCL are put together. Packets that hold nothing for us are
+    counted at the end; a capture with nothing else ends with 1.
 
     \b
     Examples:
@@ -52,15 +55,30 @@ def inspect(
     from stack.cli.inspect import load_inputs, to_json
 
     broken = False
-    for frame in load_inputs(source, format=file_format):
-        tree = dissect(frame.data, kind or frame.kind)
+    passed_over: Counter[str] = Counter()
+    frames = load_inputs(source, format=file_format, passed_over=passed_over)
+    for frame in frames:
+        tree = dissect(frame.data, kind if kind and frame.kind != "octets" else frame.kind)
         broken = broken or bool(frame.fault or tree.errors)
         if as_json:
             about = {"title": frame.title, "fault": frame.fault}
             emit({key: text for key, text in about.items() if text} | to_json(tree))
         else:
             _print(frame, tree)
-    ends_with(FAILED if broken else OK)
+    if passed_over or not frames:
+        _tell(passed_over, as_json)
+    ends_with(FAILED if broken or not frames else OK)
+
+
+def _tell(passed_over: Counter[str], as_json: bool) -> None:
+    """What was in the capture and not shown."""
+    if as_json:
+        emit({"passed_over": dict(passed_over.most_common())})
+        return
+    kinds = ", ".join(f"{words} ({count})" for words, count in passed_over.most_common(20))
+    total = passed_over.total()
+    packets = "packet" if total == 1 else "packets"
+    say(f"{total} {packets} passed over: {kinds}" if total else "no packets in this capture")
 
 
 def _print(frame: Any, tree: Tree) -> None:

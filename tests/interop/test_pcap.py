@@ -19,6 +19,7 @@ from interop.pcap import (
     LINKTYPE_RAW,
     LINKTYPE_UPPER_PDU,
     SNAPLEN,
+    PassedOver,
     PcapWriter,
     Record,
     UdpPacket,
@@ -26,7 +27,7 @@ from interop.pcap import (
     exported_pdu,
     is_capture,
     parse_exported_pdu,
-    parse_udp,
+    parse_packet,
     read_capture,
     udp_between,
     udp_packet,
@@ -209,7 +210,7 @@ packets6 = st.builds(UdpPacket, v6, ports, v6, ports, payloads)
 
 @given(packets4 | packets6, linktypes)
 def test_packets_round_trip(packet: UdpPacket, linktype: int) -> None:
-    assert parse_udp(udp_packet(packet, linktype=linktype), linktype) == packet
+    assert parse_packet(udp_packet(packet, linktype=linktype), linktype) == packet
 
 
 def test_the_layout_of_a_packet() -> None:
@@ -238,8 +239,8 @@ def test_an_altered_octet_of_the_data_is_a_wrong_checksum(
     if not packet.data:
         return
     octets[-1 - data.draw(st.integers(0, len(packet.data) - 1))] ^= data.draw(st.integers(1, 255))
-    found = parse_udp(octets, LINKTYPE_RAW)
-    assert found is not None
+    found = parse_packet(octets, LINKTYPE_RAW)
+    assert isinstance(found, UdpPacket)
     assert found.checksum == "wrong"
 
 
@@ -247,8 +248,8 @@ def test_a_checksum_of_zero_is_none_in_ipv4_only() -> None:
     for source, verdict in ((IPv4Address("192.0.2.1"), "none"), (IPv6Address("::1"), "wrong")):
         octets = bytearray(udp_packet(UdpPacket(source, 1, source, 2, b"abc")))
         octets[-5:-3] = bytes(2)
-        found = parse_udp(octets, LINKTYPE_RAW)
-        assert found is not None
+        found = parse_packet(octets, LINKTYPE_RAW)
+        assert isinstance(found, UdpPacket)
         assert found.checksum == verdict
 
 
@@ -256,16 +257,15 @@ def test_other_protocols_and_a_vlan_tag() -> None:
     udp = UdpPacket(IPv4Address("192.0.2.1"), 1, IPv4Address("192.0.2.2"), 2, b"abc")
     frame = udp_packet(udp, linktype=LINKTYPE_ETHERNET)
     tagged = frame[:12] + bytes.fromhex("8100 0005") + frame[12:]
-    assert parse_udp(tagged, LINKTYPE_ETHERNET) == udp
+    assert parse_packet(tagged, LINKTYPE_ETHERNET) == udp
     arp = frame[:12] + bytes.fromhex("0806") + bytes(28)
-    assert parse_udp(arp, LINKTYPE_ETHERNET) is None
+    with pytest.raises(PassedOver, match="ARP"):
+        parse_packet(arp, LINKTYPE_ETHERNET)
     raw = bytearray(udp_packet(udp))
-    raw[9] = 6  # TCP, and the header's checksum made right again
-    raw[10:12] = (int.from_bytes(raw[10:12], "big") + 11).to_bytes(2, "big")
-    assert parse_udp(raw, LINKTYPE_RAW) is None
-    six = bytearray(udp_packet(UdpPacket(IPv6Address(1), 1, IPv6Address(2), 2, b"")))
-    six[6] = 0  # hop-by-hop options follow
-    assert parse_udp(six, LINKTYPE_RAW) is None
+    raw[9] = 1  # ICMP, and the header's checksum made right again
+    raw[10:12] = (int.from_bytes(raw[10:12], "big") + 16).to_bytes(2, "big")
+    with pytest.raises(PassedOver, match="ICMP"):
+        parse_packet(raw, LINKTYPE_RAW)
 
 
 def test_a_fragment_is_refused() -> None:
@@ -273,17 +273,17 @@ def test_a_fragment_is_refused() -> None:
     octets[6] = 0x20  # more fragments, instead of "don't fragment"
     octets[10:12] = (int.from_bytes(octets[10:12], "big") + 0x2000).to_bytes(2, "big")
     with pytest.raises(DecodeError, match="fragment"):
-        parse_udp(octets, LINKTYPE_RAW)
+        parse_packet(octets, LINKTYPE_RAW)
 
 
 @given(
     st.binary(max_size=80) | damaged((packets4 | packets6).map(udp_packet)),
-    st.sampled_from([LINKTYPE_RAW, LINKTYPE_ETHERNET, 113]),
+    st.sampled_from([LINKTYPE_RAW, LINKTYPE_ETHERNET, 0, 108, 113, 276, 147]),
+    st.booleans(),
 )
-def test_any_octets_parse_or_raise_the_one_error(octets: bytes, linktype: int) -> None:
-    with contextlib.suppress(DecodeError):
-        found = parse_udp(octets, linktype)
-        assert found is None or found.data in octets
+def test_any_octets_parse_or_raise_the_one_error(octets: bytes, linktype: int, cut: bool) -> None:
+    with contextlib.suppress(DecodeError, PassedOver):
+        assert parse_packet(octets, linktype, cut=cut).data in octets
 
 
 @pytest.mark.parametrize(
@@ -304,8 +304,8 @@ def test_packets_that_do_not_exist(make: Any) -> None:
 
 def test_the_largest_packets() -> None:
     for source, size in (("192.0.2.1", 65_507), ("::1", 65_527)):
-        found = parse_udp(_udp(source, source, size=size), LINKTYPE_RAW)
-        assert found is not None
+        found = parse_packet(_udp(source, source, size=size), LINKTYPE_RAW)
+        assert isinstance(found, UdpPacket)
         assert (len(found.data), found.checksum) == (size, "ok")
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from interop.pcap.capture import read_capture
-from interop.pcap.packet import parse_udp
+from interop.pcap.packet import UdpPacket
+from interop.pcap.parse import parse_packet
 from link_models.channel import ChannelConfig, Delay, always_up
 from link_models.emulator import TcpConfig, capture
 from link_models.loss import Replay
@@ -65,11 +66,11 @@ def test_datagrams_before_and_after_the_link_and_the_lost_one(tmp_path: Path) ->
     records = list(read_capture(path.read_bytes()))
     assert result["packets"] == len(records)
     assert result["bytes"] == path.stat().st_size
-    found = [parse_udp(one.data, one.linktype) for one in records if one.data[9] == 17]
+    found = [parse_packet(one.data, one.linktype) for one in records if one.data[9] == 17]
     ends = [
         (str(one.source), one.source_port, str(one.destination), one.destination_port, one.data)
         for one in found
-        if one is not None
+        if isinstance(one, UdpPacket)
     ]
     assert all(one.checksum == "ok" for one in found if one is not None)
     there = ("192.0.2.1", 1000, "192.0.2.9", 5001)
@@ -128,11 +129,12 @@ def test_ipv6_and_unknown_ends(tmp_path: Path) -> None:
 
     in_memory(main)
     packets = [
-        parse_udp(one.data, one.linktype) for one in read_capture((tmp_path / "six").read_bytes())
+        parse_packet(one.data, one.linktype)
+        for one in read_capture((tmp_path / "six").read_bytes())
     ]
-    sources = [str(one.source) for one in packets if one is not None]
+    sources = [str(one.source) for one in packets if isinstance(one, UdpPacket)]
     assert sources == ["2001:db8::1", "192.0.2.9"]
-    assert all(one is not None and one.checksum == "ok" for one in packets)
+    assert all(isinstance(one, UdpPacket) and one.checksum == "ok" for one in packets)
 
 
 def test_large_writes_are_cut_into_packets(tmp_path: Path) -> None:

@@ -1,0 +1,112 @@
+"""One direction of a TCPCL session as a tree (RFC 9174), and the transfers in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from interop.inspect.bundle import walk_bundle
+from interop.inspect.tree import Walk
+from stack.core.errors import DecodeError
+from stack.core.train import Buffer
+from stack.wire.tcpcl import (
+    CAN_TLS,
+    SEGMENT_END,
+    SEGMENT_START,
+    Incomplete,
+    MessageType,
+    RefuseReason,
+    SessionInit,
+    SessionTerm,
+    TermReason,
+    TransferAck,
+    TransferRefuse,
+    TransferSegment,
+    decode_contact,
+    decode_message,
+)
+
+TRANSFERS_MAX: Final = 10_000
+"""Transfers of one direction that are put together."""
+
+
+def walk_tcpcl(walk: Walk) -> None:
+    """A contact header and the messages after it, as far as they were captured."""
+    start = walk.at
+    header, walk.at = decode_contact(walk.view, start)
+    with_tls = "capable of TLS" if header.flags & CAN_TLS else ""
+    walk.leaf("contact header", "TCPCL version 4", start, note=with_tls, section="RFC 9174 §4.2")
+    while walk.left:
+        _message(walk)
+
+
+def _message(walk: Walk) -> None:
+    start = walk.at
+    message, end = decode_message(walk.view, start, strict=False)
+    name = message.type.name
+    if isinstance(message, TransferSegment):
+        _segment(walk, message, end)
+        return
+    walk.at = end
+    note = ""
+    if isinstance(message, SessionInit):
+        note = (
+            f"{message.node_id or 'no node id'}, keepalive {message.keepalive_s} s, segments to "
+            f"{message.segment_mru}, transfers to {message.transfer_mru} octets"
+        )
+    elif isinstance(message, TransferAck):
+        note = f"transfer {message.transfer}: {message.acked_bytes} octets"
+    elif isinstance(message, TransferRefuse):
+        note = f"transfer {message.transfer}: {_words(RefuseReason, message.reason)}"
+    elif isinstance(message, SessionTerm):
+        note = _words(TermReason, message.reason)
+    walk.leaf(name, "", start, note=note, section="RFC 9174 §4.5")
+
+
+def _words(kind: type[RefuseReason] | type[TermReason], reason: int) -> str:
+    try:
+        return kind(reason).name.lower().replace("_", " ")
+    except ValueError:
+        return f"reason {reason}"
+
+
+def _segment(walk: Walk, message: TransferSegment, end: int) -> None:
+    size = len(message.data)
+    whole = message.flags & SEGMENT_START and message.flags & SEGMENT_END
+    with walk.branch(MessageType.XFER_SEGMENT.name, section="RFC 9174 §5.2.2") as segment:
+        segment.value = f"transfer {message.transfer}"
+        head = walk.at
+        walk.at = end - size
+        walk.leaf("head", f"flags {message.flags}", head)
+        if whole:
+            with walk.inside("data", size):
+                walk_bundle(walk)
+        elif size:
+            walk.data("part of a transfer", size)
+
+
+def transfers(data: Buffer) -> Iterator[tuple[int, bytes]]:
+    """Number and octets of each transfer that came in several segments and is whole.
+
+    Ends, without an error, where the octets cannot be read.
+    """
+    view = memoryview(data)
+    parts: dict[int, list[Buffer]] = {}
+    try:
+        _, at = decode_contact(view)
+        while at < len(view):
+            message, at = decode_message(view, at, strict=False)
+            if not isinstance(message, TransferSegment):
+                continue
+            if message.flags & SEGMENT_START:
+                parts[message.transfer] = []
+                if len(parts) > TRANSFERS_MAX:
+                    return
+            if message.transfer in parts:
+                parts[message.transfer].append(message.data)
+                if message.flags & SEGMENT_END:
+                    whole = parts.pop(message.transfer)
+                    if len(whole) > 1:
+                        yield message.transfer, b"".join(whole)
+    except (DecodeError, Incomplete):
+        return
