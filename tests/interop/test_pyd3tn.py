@@ -147,6 +147,7 @@ def test_we_read_what_pyd3tn_makes(
     primary_crc: int,
     fragment: bool,
 ) -> None:
+    payload = payload or bytes(fragment)  # an empty fragment is none
     wire: bytes = bundle7.serialize_bundle7(
         source,
         destination,
