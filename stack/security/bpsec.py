@@ -28,6 +28,7 @@ from stack.wire.asb import (
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
+    IS_FRAGMENT,
     REPLICATE,
     Bundle,
     CanonicalBlock,
@@ -103,8 +104,11 @@ class BpSec:
     # ---- sending ---------------------------------------------------------------------------
 
     def protect(self, bundle: Bundle) -> Bundle:
-        """The bundle, its payload signed and encrypted.  Raises `SecurityError` without keys."""
+        """The bundle, its payload signed and encrypted.  Raises `SecurityError` without keys, and
+        for a fragment."""
         primary = bundle.primary
+        if primary.flags & IS_FRAGMENT:
+            raise SecurityError("a fragment takes no new security blocks (RFC 9172 §5.2)")
         peer = str(primary.destination.node)
         aes = self._keys.sending("aes", peer)
         mac = self._keys.sending("hmac", peer)
@@ -175,19 +179,22 @@ class BpSec:
         blocks = {block.number: block for block in bundle.blocks}
         encryptions = _operations(bundle.blocks, BLOCK_CONFIDENTIALITY)
         encrypted = _targets(encryptions)
+        lost: set[int] = set()
         for operation in encryptions:
-            self._decrypt(bundle.primary, blocks, operation)
+            lost |= self._decrypt(bundle.primary, blocks, operation)
+        unsigned = BLOCK_INTEGRITY in [blocks.pop(number).type for number in lost]
         # A BIB may itself have been encrypted: it can be read only now.
-        current = [blocks[block.number] for block in bundle.blocks]
-        integrities = _operations(current, BLOCK_INTEGRITY)
+        integrities = _operations(list(blocks.values()), BLOCK_INTEGRITY)
         signed = _targets(integrities)
         for operation in integrities:
             if encrypted & set(operation.asb.targets) and operation.block.number not in encrypted:
                 raise _Problem(
                     CONFLICTING, "a BIB in clear signs an encrypted block (RFC 9172 §3.9)"
                 )
-            self._verify(bundle.primary, blocks, operation)
+            self._verify(bundle.primary, blocks, operation, lost)
         if self._policy.require and not (PAYLOAD_NUMBER in encrypted and PAYLOAD_NUMBER in signed):
+            if unsigned:
+                raise _Problem(FAILED, "the BIB of the payload does not decrypt with any key")
             raise _Problem(MISSING, "the payload is not both encrypted and signed, as policy asks")
         removed = {operation.block.number for operation in (*encryptions, *integrities)}
         kept = tuple(block for number, block in blocks.items() if number not in removed)
@@ -195,7 +202,12 @@ class BpSec:
 
     def _decrypt(
         self, primary: PrimaryBlock, blocks: dict[int, CanonicalBlock], operation: _Operation
-    ) -> None:
+    ) -> set[int]:
+        """Decrypt the targets of a BCB in `blocks`; the numbers of those that do not decrypt.
+
+        They go, and the security operations on them, but not the bundle, unless the payload is
+        one of them (RFC 9172 §5.1.1).
+        """
         asb = operation.asb
         peer = self._peer(primary, asb, CONTEXT_BCB_AES_GCM)
         iv = asb.parameter(contexts.BCB_IV)
@@ -213,6 +225,7 @@ class BpSec:
             raise _Problem(UNKNOWN, "BCB-AES-GCM parameters are not those of RFC 9173 §4.3")
         secrets = self._secrets("aes", peer, asb.parameter(contexts.BCB_WRAPPED_KEY))
         secrets = [secret for secret in secrets if len(secret) == size]
+        lost = set()
         for index, number in enumerate(asb.targets):
             target = blocks.get(number)
             if target is None or target.type == BLOCK_CONFIDENTIALITY:
@@ -222,12 +235,18 @@ class BpSec:
             for key, value in asb.results[index]:
                 if key == contexts.BCB_RESULT_TAG and isinstance(value, bytes):
                     tag = value
-            if tag and len(tag) != contexts.TAG_BYTES:
-                raise _Problem(FAILED, "an authentication tag is not 128 bits (RFC 9173 §4.4)")
-            plain = self._try_decrypt(secrets, iv, scope, primary, target, operation.block, tag)
+            # An authentication tag is always of 128 bits (RFC 9173 §4.4).
+            usable = secrets if len(tag) in (0, contexts.TAG_BYTES) else []
+            plain = self._try_decrypt(usable, iv, scope, primary, target, operation.block, tag)
+            if plain is None:
+                if number == PAYLOAD_NUMBER:
+                    raise _Problem(FAILED, "the payload does not decrypt with any key that fits")
+                lost.add(number)
+                continue
             blocks[number] = CanonicalBlock(
                 target.type, target.number, target.flags, plain, target.crc_type
             )
+        return lost
 
     def _try_decrypt(
         self,
@@ -238,17 +257,21 @@ class BpSec:
         target: CanonicalBlock,
         bcb: CanonicalBlock,
         tag: bytes,
-    ) -> bytes:
+    ) -> bytes | None:
         for secret in secrets:
             cipher = self._cipher(secret)
             try:
                 return contexts.decrypt(cipher, iv, scope, primary, target, bcb, tag)
             except SecurityError:
                 continue
-        raise _Problem(FAILED, f"block {target.number} does not decrypt with any key that fits")
+        return None
 
     def _verify(
-        self, primary: PrimaryBlock, blocks: dict[int, CanonicalBlock], operation: _Operation
+        self,
+        primary: PrimaryBlock,
+        blocks: dict[int, CanonicalBlock],
+        operation: _Operation,
+        lost: set[int],
     ) -> None:
         asb = operation.asb
         peer = self._peer(primary, asb, CONTEXT_BIB_HMAC_SHA2)
@@ -260,6 +283,8 @@ class BpSec:
             raise _Problem(UNKNOWN, "BIB-HMAC-SHA2 parameters are not those of RFC 9173 §3.3")
         secrets = self._secrets("hmac", peer, asb.parameter(contexts.BIB_WRAPPED_KEY))
         for index, number in enumerate(asb.targets):
+            if number in lost:
+                continue
             target = primary if number == 0 else blocks.get(number)
             if target is None:
                 raise _Problem(CONFLICTING, f"a BIB names block {number}, which is not there")
@@ -308,7 +333,7 @@ class BpSec:
                 return [contexts.unwrap_key(kek.secret, wrapped)]
             except SecurityError:
                 continue
-        raise _Problem(FAILED, f"no key of {peer} opens the wrapped key")
+        return []  # as a key that is not there: nothing verifies, nothing decrypts
 
     def _cipher(self, secret: bytes) -> AESGCM:
         cipher = self._ciphers.get(secret)

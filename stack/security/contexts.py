@@ -5,7 +5,9 @@ Nothing here chooses keys or policy, and nothing here is random: the caller give
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import constant_time, hashes, hmac, keywrap
@@ -14,7 +16,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from stack.core.errors import SecurityError
 from stack.core.train import Buffer
 from stack.wire import cbor
-from stack.wire.bundle import CanonicalBlock, PrimaryBlock, encode_primary
+from stack.wire.bundle import (
+    DELETE_UNPROCESSED,
+    DISCARD_UNPROCESSED,
+    REPLICATE,
+    REPORT_UNPROCESSED,
+    CanonicalBlock,
+    PrimaryBlock,
+    encode_primary,
+)
 
 # RFC 9173 §3.3: parameters of BIB-HMAC-SHA2
 BIB_SHA_VARIANT = 1
@@ -58,6 +68,11 @@ _HASHES: dict[int, Callable[[], hashes.HashAlgorithm]] = {
     HMAC_512: hashes.SHA512,
 }
 
+_MAYBE_INDEFINITE = re.compile(rb"[\x7f\x9f\xbf]|\x5f[\x40-\x5b\xff]")
+"""Heads of such items: text, arrays and maps, and byte strings with a chunk or the break after."""
+
+_ASSIGNED = REPLICATE | REPORT_UNPROCESSED | DELETE_UNPROCESSED | DISCARD_UNPROCESSED
+
 Target = PrimaryBlock | CanonicalBlock
 
 
@@ -78,7 +93,7 @@ def hmac_sha2(
     if isinstance(target, PrimaryBlock):
         # The primary block has no block-type-specific data: it enters as a byte string, as the
         # computation of RFC 9173 §A.3 shows.
-        mac.update(cbor.bstr(encode_primary(target)))
+        mac.update(cbor.bstr(_canonical(target)))
     else:
         mac.update(cbor.head(cbor.BSTR, len(target.data)))
         mac.update(target.data)
@@ -143,7 +158,7 @@ def _associated(
     """What RFC 9173 §3.7 and §4.7.2 put before, or beside, the target's data."""
     parts = [cbor.uint(scope)]
     if scope & SCOPE_PRIMARY and target is not primary:
-        parts.append(encode_primary(primary))
+        parts.append(_canonical(primary))
     if scope & SCOPE_TARGET_HEADER and isinstance(target, CanonicalBlock):
         parts.append(_header(target))
     if scope & SCOPE_SECURITY_HEADER:
@@ -152,4 +167,18 @@ def _associated(
 
 
 def _header(block: CanonicalBlock) -> bytes:
-    return cbor.uint(block.type) + cbor.uint(block.number) + cbor.uint(block.flags)
+    # Reserved and unassigned flags count as 0: they may change in transit (RFC 9172 §4).
+    flags = block.flags & _ASSIGNED
+    return cbor.uint(block.type) + cbor.uint(block.number) + cbor.uint(flags)
+
+
+def _canonical(primary: PrimaryBlock) -> bytes:
+    """The primary block in deterministic encoding (RFC 9172 §4), which on the wire it has but for
+    items of indefinite length."""
+    wire = encode_primary(primary)
+    return _deterministic(wire) if _MAYBE_INDEFINITE.search(wire) else wire
+
+
+@lru_cache(maxsize=64)
+def _deterministic(primary: bytes) -> bytes:
+    return cbor.deterministic(primary, strict=False)

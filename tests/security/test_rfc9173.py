@@ -39,6 +39,8 @@ PAYLOAD = b"Ready to generate a 32-byte payload"
 SOURCE = Eid.parse("ipn:2.1")
 A3_BIB_SOURCE = Eid.parse("ipn:3.0")
 
+_REQUIRE = SecurityPolicy(require=True)
+
 BY_NAME = {entry["name"]: bytes.fromhex(entry["hex"]) for entry in ENTRIES}
 
 
@@ -243,7 +245,14 @@ def test_a4_with_a_flipped_bit_fails_in_the_bib_and_not_in_the_payload() -> None
         except SecurityError:
             outcome[number] = False
     assert outcome == {3: False, 1: True}
-    result = opened(name)  # and as a whole it is not delivered
+    # RFC 9172 §5.1.1: what does not decrypt goes, the bundle stays where policy lets it
+    result = opened(name)
+    assert result.ok
+    assert result.bundle is not None
+    assert [block.type for block in result.bundle.blocks] == [1]
+    assert bytes(result.bundle.payload.data) == PAYLOAD
+    strict = BpSec(KeyRing([Key("cek", "aes", CEK_256)]), lambda count: bytes(count), _REQUIRE)
+    result = strict.open(bundle)
     assert not result.ok
     assert result.reason == 15
     assert result.bundle is None

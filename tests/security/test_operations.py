@@ -1,0 +1,281 @@
+"""Security operations one by one: who may cover what, and what becomes of what fails (RFC 9172)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stack.core.eid import Eid
+from stack.core.errors import SecurityError
+from stack.security import BpSec, Key, KeyRing, SecurityPolicy, contexts
+from stack.wire.asb import SecurityBlock, encode_asb
+from stack.wire.bundle import (
+    BLOCK_CONFIDENTIALITY,
+    BLOCK_INTEGRITY,
+    CRC_NONE,
+    DELETE_UNPROCESSED,
+    DISCARD_UNPROCESSED,
+    IS_FRAGMENT,
+    REPLICATE,
+    REPORT_UNPROCESSED,
+    Bundle,
+    CanonicalBlock,
+    PrimaryBlock,
+    decode_bundle,
+    decode_eid,
+    encode_bundle,
+    fragment_bundle,
+    hop_count,
+    reassemble,
+)
+from tests.strategies.forms import loose_bundles
+from tests.wire.bundle import reference
+
+AES, MAC, OTHER = bytes(range(32)), bytes(range(48)), b"o" * 32
+SOURCE, DESTINATION = Eid.parse("dtn://gs1/files"), Eid.parse("dtn://sat1/files")
+PRIMARY = PrimaryBlock(DESTINATION, SOURCE, Eid.NONE, 800_000_000_000, 5, 60_000)
+PAYLOAD = CanonicalBlock(1, 1, 0, b"tasking")
+EXTRA = CanonicalBlock(222, 7, 0, b"extra")
+RING = KeyRing([Key("a", "aes", AES), Key("m", "hmac", MAC)])
+ASSIGNED = REPLICATE | REPORT_UNPROCESSED | DELETE_UNPROCESSED | DISCARD_UNPROCESSED
+
+
+def node(*, require: bool = True) -> BpSec:
+    return BpSec(RING, lambda count: b"\7" * count, SecurityPolicy(require=require))
+
+
+def bib(
+    number: int, targets: Sequence[int], blocks: Sequence[CanonicalBlock], source: Eid = SOURCE
+) -> CanonicalBlock:
+    """A block integrity block that verifies."""
+    shell = CanonicalBlock(BLOCK_INTEGRITY, number, 0, b"")
+    there = {block.number: block for block in blocks}
+    results = tuple(
+        ((1, contexts.hmac_sha2(MAC, 5, 7, PRIMARY, there.get(target, PRIMARY), shell)),)
+        for target in targets
+    )
+    asb = SecurityBlock(tuple(targets), 1, source, ((1, 5), (3, 7)), results)
+    return dataclasses.replace(shell, data=encode_asb(asb))
+
+
+def bcb(
+    number: int, target: CanonicalBlock, key: bytes = AES, named: int | None = None
+) -> tuple[CanonicalBlock, CanonicalBlock]:
+    """A block confidentiality block, and its target encrypted; it may name another one."""
+    shell = CanonicalBlock(BLOCK_CONFIDENTIALITY, number, 1, b"")
+    iv = bytes((number,)) * 12
+    sealed = contexts.encrypt(AESGCM(key), iv, 7, PRIMARY, target, shell)
+    asb = SecurityBlock(
+        (target.number if named is None else named,),
+        2,
+        SOURCE,
+        ((1, iv), (2, 3), (4, 7)),
+        (((1, sealed[-16:]),),),
+    )
+    return dataclasses.replace(shell, data=encode_asb(asb)), dataclasses.replace(
+        target, data=sealed[:-16]
+    )
+
+
+def bundle(*blocks: CanonicalBlock) -> Bundle:
+    return Bundle(PRIMARY, blocks)
+
+
+def test_the_helpers_make_what_opens() -> None:
+    signature = bib(2, (1,), (PAYLOAD,))
+    (first, payload), (second, sealed) = bcb(3, PAYLOAD), bcb(4, signature)
+    result = node().open(bundle(first, second, sealed, payload))
+    assert result.ok, result.failure
+
+
+# ---- what policy asks for ------------------------------------------------------------------
+
+
+def test_a_signature_alone_is_not_enough_and_neither_is_encryption() -> None:
+    signed = bundle(bib(2, (1,), (PAYLOAD,)), PAYLOAD)
+    first, payload = bcb(3, PAYLOAD)
+    sealed = bundle(first, payload)
+    for one in (signed, sealed):
+        assert node(require=False).open(one).ok
+        result = node().open(one)
+        assert (result.ok, result.bundle, result.reason) == (False, None, 12)
+
+
+# ---- RFC 9172 §3.2, §3.7, §3.8 -------------------------------------------------------------
+
+
+def test_a_service_covers_a_block_once() -> None:
+    twice = bundle(bib(2, (1,), (PAYLOAD,)), bib(3, (1,), (PAYLOAD,)), PAYLOAD)
+    result = node(require=False).open(twice)
+    assert (result.ok, result.reason) == (False, 16)
+    first, once = bcb(2, PAYLOAD)
+    second, again = bcb(3, once)
+    for order in ((first, second), (second, first)):
+        result = node(require=False).open(bundle(*order, again))
+        assert (result.ok, result.reason) == (False, 16)
+
+
+def test_a_bib_signs_no_security_block() -> None:
+    inner = bib(2, (1,), (PAYLOAD,))
+    result = node(require=False).open(bundle(inner, bib(3, (2,), (inner,)), PAYLOAD))
+    assert (result.ok, result.reason) == (False, 16)
+    cover, payload = bcb(2, PAYLOAD)
+    result = node(require=False).open(bundle(cover, bib(3, (2,), (cover,)), payload))
+    assert (result.ok, result.reason) == (False, 16)
+
+
+def test_a_bcb_encrypts_no_bcb_and_not_the_primary_block() -> None:
+    inner, payload = bcb(2, PAYLOAD)
+    outer, _ = bcb(3, inner)
+    result = node(require=False).open(bundle(inner, outer, payload))
+    assert (result.ok, result.reason) == (False, 16)
+    primary, _ = bcb(2, PAYLOAD, named=0)
+    result = node(require=False).open(bundle(primary, PAYLOAD))
+    assert (result.ok, result.reason) == (False, 16)
+
+
+def test_what_is_protected_has_its_bcb_in_every_fragment_and_keeps_it() -> None:
+    whole = bundle(hop_count(9, 1, number=2), dataclasses.replace(PAYLOAD, data=bytes(900)))
+    protected = node().protect(whole)
+    covers = [block for block in protected.blocks if block.type == BLOCK_CONFIDENTIALITY]
+    assert [bool(block.flags & REPLICATE) for block in covers] == [True, False]
+    assert not any(block.flags & DISCARD_UNPROCESSED for block in covers)
+    fragments = fragment_bundle(protected, 600)
+    assert len(fragments) > 1
+    for fragment in fragments:
+        assert covers[0].number in {block.number for block in fragment.blocks}
+
+
+# ---- RFC 9172 §4 ---------------------------------------------------------------------------
+
+
+@given(st.integers(0, (1 << 20) - 1), st.integers(0, 3))
+def test_reserved_flags_count_as_zero_and_assigned_ones_do_not(flags: int, index: int) -> None:
+    protected = node().protect(bundle(PAYLOAD))
+    block = protected.blocks[index]
+    changed = dataclasses.replace(block, flags=block.flags ^ flags)
+    blocks = (*protected.blocks[:index], changed, *protected.blocks[index + 1 :])
+    result = node().open(Bundle(PRIMARY, blocks))
+    assert result.ok == (not flags & ASSIGNED)
+
+
+@given(loose_bundles(whole=True))
+def test_the_primary_block_counts_in_deterministic_encoding(drawn: tuple[Bundle, bytes]) -> None:
+    # Without a CRC, so that the two encodings differ by their form alone.
+    plain = dataclasses.replace(drawn[0].primary, crc_type=CRC_NONE, wire=None)
+    protected = node().protect(Bundle(plain, (PAYLOAD,)))
+    open_arrays = Bundle(dataclasses.replace(plain, wire=_open(plain)), protected.blocks)
+    result = node().open(decode_bundle(encode_bundle(open_arrays))[0])
+    assert result.ok, result.failure
+
+
+def _open(primary: PrimaryBlock) -> bytes:
+    def dump(item: reference.Item) -> bytes:
+        if isinstance(item, list):
+            return b"\x9f" + b"".join(dump(part) for part in item) + b"\xff"
+        if isinstance(item, str):
+            return b"\x7f" + reference.canonical(item) + b"\xff"
+        return reference.canonical(item)
+
+    return reference.encode_primary(primary, dump)
+
+
+def test_a_source_of_three_elements_is_signed_as_it_came_and_survives_fragments() -> None:
+    three, _ = decode_eid(bytes.fromhex("820283000501"))
+    primary = dataclasses.replace(PRIMARY, source=three, report_to=three)
+    protected = node().protect(Bundle(primary, (dataclasses.replace(PAYLOAD, data=bytes(900)),)))
+    pieces = [decode_bundle(encode_bundle(f))[0] for f in fragment_bundle(protected, 600)]
+    assert len(pieces) > 1
+    result = node().open(decode_bundle(encode_bundle(reassemble(pieces)))[0])
+    assert result.ok, result.failure
+    two = dataclasses.replace(primary, source=Eid.parse("ipn:5.1"))
+    assert not node().open(Bundle(two, protected.blocks)).ok
+
+
+# ---- RFC 9172 §5 ---------------------------------------------------------------------------
+
+
+def test_an_extension_block_that_does_not_decrypt_goes_without_the_bundle() -> None:
+    protected = node().protect(bundle(PAYLOAD))
+    also_signed = bib(30, (7,), (EXTRA,))
+    cover, extra = bcb(31, EXTRA, OTHER)
+    signed_cover, signature = bcb(32, also_signed)
+    blocks = (cover, signed_cover, signature, extra, *protected.blocks)
+    result = node().open(Bundle(PRIMARY, blocks))
+    assert result.ok, result.failure
+    assert result.bundle is not None
+    assert [block.type for block in result.bundle.blocks] == [1]
+    readable, extra = bcb(31, EXTRA)
+    result = node().open(Bundle(PRIMARY, (readable, extra, *protected.blocks)))
+    assert result.bundle is not None
+    assert [bytes(block.data) for block in result.bundle.blocks] == [b"extra", b"tasking"]
+
+
+def test_several_blocks_that_do_not_decrypt_all_go() -> None:
+    protected = node().protect(bundle(PAYLOAD))
+    blocks: list[CanonicalBlock] = []
+    for number in (40, 41, 42):
+        blocks += bcb(number + 10, dataclasses.replace(EXTRA, number=number), OTHER)
+    blocks += bcb(60, bib(43, (40,), [dataclasses.replace(EXTRA, number=40)]), OTHER)
+    result = node().open(Bundle(PRIMARY, (*blocks, *protected.blocks)))
+    assert result.bundle is not None
+    assert [block.type for block in result.bundle.blocks] == [1]
+
+
+def test_a_payload_that_does_not_decrypt_takes_the_bundle_with_it() -> None:
+    cover, payload = bcb(3, PAYLOAD, OTHER)
+    result = node(require=False).open(bundle(cover, payload))
+    assert (result.ok, result.bundle, result.reason) == (False, None, 15)
+
+
+def test_a_signature_that_does_not_decrypt_proves_nothing() -> None:
+    cover, payload = bcb(3, PAYLOAD)
+    second, signature = bcb(4, bib(2, (1,), (PAYLOAD,)), OTHER)
+    one = bundle(cover, second, signature, payload)
+    result = node().open(one)
+    assert (result.ok, result.bundle, result.reason) == (False, None, 15)
+
+
+def test_fragments_take_no_new_security_blocks() -> None:
+    fragment = dataclasses.replace(
+        PRIMARY, flags=IS_FRAGMENT, fragment_offset=0, total_adu_length=99
+    )
+    with pytest.raises(SecurityError, match=r"§5\.2"):
+        node().protect(Bundle(fragment, (PAYLOAD,)))
+
+
+# ---- RFC 9172 §7.1 -------------------------------------------------------------------------
+
+
+def _unknown_context() -> CanonicalBlock:
+    asb = SecurityBlock((1,), 77, SOURCE, (), (((1, b"x"),),))
+    return CanonicalBlock(BLOCK_INTEGRITY, 2, 0, encode_asb(asb))
+
+
+def _unknown_parameter() -> CanonicalBlock:
+    asb = SecurityBlock((1,), 1, SOURCE, ((9, 1),), (((1, b"x"),),))
+    return CanonicalBlock(BLOCK_INTEGRITY, 2, 0, encode_asb(asb))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "reason"),
+    [
+        ((PAYLOAD,), 12),
+        ((_unknown_context(), PAYLOAD), 13),
+        ((_unknown_parameter(), PAYLOAD), 13),
+        ((CanonicalBlock(BLOCK_INTEGRITY, 2, 0, b"\x00"), PAYLOAD), 13),
+        ((bib(2, (1,), (PAYLOAD,), Eid.parse("dtn://other/")), PAYLOAD), 14),
+        ((bib(2, (1,), (PAYLOAD,)), dataclasses.replace(PAYLOAD, data=b"Tasking")), 15),
+        ((bib(2, (9,), (dataclasses.replace(EXTRA, number=9),)), PAYLOAD), 16),
+    ],
+    ids=["missing", "context", "parameter", "unreadable", "unexpected", "failed", "conflicting"],
+)
+def test_reason_codes(blocks: tuple[CanonicalBlock, ...], reason: int) -> None:
+    result = node().open(bundle(*blocks))
+    assert (result.ok, result.bundle, result.reason) == (False, None, reason)
+    assert result.failure
