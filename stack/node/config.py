@@ -51,8 +51,8 @@ class LinkConfig:
 
     trusted: bool = False
     """True: nobody but our own nodes can send on this link, and the priority of what it brings is
-    believed.  False: such bundles have normal priority at most here, and never make a full store
-    let go of another; who has access to the link could else do so with one octet."""
+    believed.  False: bundles in transit have normal priority at most here, and none makes a full
+    store let go of another; who has access to the link could else do so with one octet."""
 
     scheduled: bool = False
     """True: the link is up only during its contacts in the plan, with their rate and light time.

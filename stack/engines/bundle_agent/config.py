@@ -40,9 +40,10 @@ class AgentConfig:
     """Milliseconds: longer lifetimes are cut to this in this node's store (never on the wire)."""
 
     creation_ahead_ms_max: int = 300_000
-    """Milliseconds: bundles made further ahead of this node's clock are refused, where the clock
-    is trusted.  It is for clocks that differ a little; who could date bundles ahead could have
-    them delivered again for as much longer.  Five minutes is what Kerberos allows (RFC 4120)."""
+    """Milliseconds: bundles made further ahead of this node's clock are refused (and not
+    acknowledged), where the clock is trusted.  It is for clocks that differ a little; what is made
+    further ahead would have to be remembered for as much longer.  Five minutes is what Kerberos
+    allows (RFC 4120)."""
 
     replay_memory_ms: int = 30 * 86_400_000
     """Milliseconds for which a delivered bundle without creation time (or any, where this node's

@@ -53,5 +53,6 @@ class Received(NamedTuple):
     """Where it ends in the data."""
 
     intact: bool
-    """False: it cannot be read, so that it was damaged on its way, or never was a bundle.  The
-    link must not acknowledge it as if it had been taken."""
+    """False: it cannot be read, so that it was damaged on its way, or never was a bundle; or its
+    time has not come by this node's clock.  The link must not acknowledge it as if it had been
+    taken."""

@@ -78,7 +78,7 @@ class Refused:
     """As of `Taken`."""
 
     intact: bool = True
-    """Whether it is a bundle at all, if one that we do not take."""
+    """Whether it is a bundle at all, if one that we do not take.  False: its sender keeps it."""
 
 
 @dataclass(slots=True)
@@ -150,7 +150,7 @@ class Ingress:
         refused = (
             self._extensions(bundle, found)
             or self._hops(bundle, found)
-            or self._ahead(bundle, found, now_ms)
+            or self._ahead(bundle, now_ms)
         )
         if refused is not None:
             return refused
@@ -173,7 +173,7 @@ class Ingress:
         put = admission.put(
             bundle,
             wire,
-            found.priority if trusted else min(found.priority, PRIORITY_DEFAULT),
+            found.priority if trusted or opened else min(found.priority, PRIORITY_DEFAULT),
             expires_ms,
             now_ms,
             opened=opened,
@@ -240,15 +240,17 @@ class Ingress:
         reason = ReportReason.HOP_LIMIT_EXCEEDED
         return _refused(bundle, reason, "hop_limit_exceeded", words, found.unprocessed)
 
-    def _ahead(self, bundle: Bundle, found: _Extensions, now_ms: int) -> Refused | None:
-        """Refuse what was made in the future: it would outlive what is known of it (§4.2.7)."""
-        ahead_ms = bundle.primary.creation_ms - now_ms
-        config = self._config
+    def _ahead(self, bundle: Bundle, now_ms: int) -> Refused | None:
+        """Refuse what was made in the future: it would outlive what is known of it (§4.2.7).
+
+        It may be this node's clock that is wrong: so it is not deleted, and its sender keeps it.
+        """
+        primary, config = bundle.primary, self._config
+        ahead_ms = primary.creation_ms - now_ms
         if ahead_ms <= config.creation_ahead_ms_max or not config.trusted_clock:
             return None
-        words = f"made {ahead_ms} ms ahead of this node's clock: check the clocks of both"
-        reason = ReportReason.NO_INFORMATION
-        return _refused(bundle, reason, "from_the_future", words, found.unprocessed)
+        words = f"{primary.source} made it {ahead_ms} ms ahead of the clock here: check both clocks"
+        return Refused(ReportReason.NO_INFORMATION, "from_the_future", words, intact=False)
 
     def _expiry(self, bundle: Bundle, age_ms: int | None, now_ms: int) -> int:
         """When the bundle's lifetime ends on this node's clock (§4.2.6, §4.4.2, §5.5)."""
