@@ -107,6 +107,12 @@ class Link:
             return "silent"
         return "up" if self.engine.heard_at >= self._opened_at else "open"
 
+    @property
+    def hints(self) -> list[str]:
+        """What was dropped or not answered, and what to change."""
+        answered = self.engine.count("reports_received") > 0
+        return [*self.neighbour.hints, *([] if answered else self.neighbour.silence)]
+
     def counters(self) -> dict[str, int]:
         """Totals of this link by layer: `ltp.`, `fec.`, `udp.`."""
         found = {f"ltp.{key}": value for key, value in self.engine.counters().items()}
@@ -168,6 +174,8 @@ class Link:
         elif isinstance(event, LinkStalled | LinkAlive):
             stalled = isinstance(event, LinkStalled)
             self._trace("link_stalled" if stalled else "link_alive", {"link": self.name})
+            if stalled and not self.engine.count("reports_received"):
+                self.neighbour.unanswered()
             if self.config.scheduled:
                 self._answering(not stalled)
 

@@ -19,6 +19,9 @@ class Neighbour:
         self.hints: list[str] = []
         """What was dropped and what to change, in the order in which it came up."""
 
+        self.silence: list[str] = []
+        """What to look at when nothing that was sent has ever been reported on."""
+
     def stranger(self, address: str) -> None:
         """Datagrams came from an address that is not the peer's."""
         config = self._config
@@ -47,6 +50,24 @@ class Neighbour:
             remedy = f"set ltp.remote_engine_id = {event.engine}, or the peer's own engine number"
         self._tell("link_engine_unknown", why, remedy, {"engine": event.engine})
 
-    def _tell(self, event: str, why: str, remedy: str, fields: dict[str, Any]) -> None:
-        self.hints.append(f"{why} ({remedy})")
+    def unanswered(self) -> None:
+        """Timers expired, and no report has come since the start: a peer that does not know this
+        node's number or address says nothing."""
+        if self.silence:
+            return
+        config = self._config
+        why = f"nothing that was sent to {config.remote or 'the peer'} has ever been reported on"
+        remedy = f"does it listen there, and know engine {config.ltp.local_engine_id} at the "
+        remedy += f"address of this node, port {config.local.rpartition(':')[2]}?"
+        self._tell("link_unanswered", why, remedy, {}, self.silence)
+
+    def _tell(
+        self,
+        event: str,
+        why: str,
+        remedy: str,
+        fields: dict[str, Any],
+        hints: list[str] | None = None,
+    ) -> None:
+        (self.hints if hints is None else hints).append(f"{why} ({remedy})")
         self._trace(event, {"link": self._config.name, **fields, "why": why, "remedy": remedy})

@@ -9,14 +9,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from stack.core.eid import Eid
 from stack.engines.ltp import LtpConfig
 from stack.node.config import LinkConfig, LogConfig, NodeConfig, SecurityConfig, StoreSection
 from stack.node.node import Node
+from stack.services.messages import send_message
 from stack.wire.ltp import (
     CancelAck,
     CancelReason,
     CancelSegment,
+    Claim,
     DataSegment,
+    ReportSegment,
     Segment,
     SegmentType,
     SessionId,
@@ -63,7 +67,8 @@ async def beside(folder: Path, **link: Any) -> AsyncIterator[tuple[Node, Peer, E
     peer = Peer()
     remote = f"127.0.0.1:{peer.listening.getsockname()[1]}"
     events: Events = []
-    options: dict[str, Any] = {"remote": remote} | link
+    ltp = LtpConfig(local_engine_id=HERE, remote_engine_id=PEER)
+    options: dict[str, Any] = {"remote": remote, "ltp": ltp} | link
     config = NodeConfig(
         id="ipn:1.0",
         data_dir=str(folder),
@@ -75,7 +80,6 @@ async def beside(folder: Path, **link: Any) -> AsyncIterator[tuple[Node, Peer, E
                 name="peer",
                 peer="ipn:2.0",
                 local=f"127.0.0.1:{peer.node_port}",
-                ltp=LtpConfig(local_engine_id=HERE, remote_engine_id=PEER),
                 **options,
             ),
         ),
@@ -186,5 +190,41 @@ def test_another_number_of_this_node_is_told(tmp_path: Path) -> None:
                 "reports for engine 9 from 127.0.0.1: on this link we are engine 1" in told["why"]
             )
             assert "ltp.local_engine_id = 9" in told["remedy"]
+
+    asyncio.run(main())
+
+
+def test_a_peer_that_never_reports_is_told_until_it_does(tmp_path: Path) -> None:
+    """ION drops the segments of an engine for which it has no span, and says nothing."""
+
+    async def main() -> None:
+        ltp = LtpConfig(
+            local_engine_id=HERE, remote_engine_id=PEER, timer_margin_ns=1_000_000, stall_after=2
+        )
+        async with beside(tmp_path, ltp=ltp) as (node, peer, events):
+            link = node.links["peer"]
+            await send_message(node.port, Eid.parse("ipn:2.1"), b"is anybody there?")
+            segment = await peer.hears()
+            assert isinstance(segment, DataSegment)
+            told = await traced(events, "link_unanswered")
+            port = peer.listening.getsockname()[1]
+            assert f"127.0.0.1:{port} has ever been reported on" in told["why"]
+            assert "know engine 1 at the address of this node" in told["remedy"]
+            assert state(node) == "silent"
+            assert len(link.hints) == 1
+            size = len(segment.data)
+            peer.says(
+                ReportSegment(
+                    session=segment.session,
+                    report_serial=5,
+                    checkpoint_serial=segment.checkpoint_serial,
+                    upper=size,
+                    lower=0,
+                    claims=(Claim(0, size),),
+                )
+            )
+            await traced(events, "link_alive")
+            assert link.hints == []
+            assert [event for event, _ in events].count("link_unanswered") == 1
 
     asyncio.run(main())

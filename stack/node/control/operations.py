@@ -107,7 +107,7 @@ class NodeOperations:
             "peer": link.peer,
             "up": link.state == "up",
             "state": link.state,
-            "hints": link.neighbour.hints,
+            "hints": link.hints,
             "scheduled": config.scheduled,
             "local": config.local,
             "remote": config.remote,
