@@ -32,6 +32,14 @@ class Place(enum.IntEnum):
     """For a local endpoint at which nobody is registered (RFC 9171 §5.7).  Peers can name any
     endpoint, so that this must not fill the store for good: it may be evicted."""
 
+    QUARANTINE = 4
+    """Work on it has failed, and it holds up no other: kept for the operator, and the first to be
+    evicted."""
+
+
+QUARANTINE_PRIORITY = -1
+"""Priority of what is in quarantine: below that of every bundle, so that any may take its room."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -102,11 +110,16 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Change why a bundle is held (and its tag)."""
+    """Change why a bundle is held (and its tag).  In `Place.QUARANTINE` its priority becomes
+    `QUARANTINE_PRIORITY`."""
 
     ref: int
     place: Place
     tag: bytes = b""
+
+    def priority(self, before: int) -> int:
+        """The bundle's priority from then on."""
+        return QUARANTINE_PRIORITY if self.place is Place.QUARANTINE else before
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,6 +253,8 @@ class MemoryStore:
             entry = self._held.get(ref)
             if entry is None or entry[0].place is Place.DELIVER or ref in chosen:
                 continue
+            if entry[0].priority != level:
+                continue  # it stands there again, by its priority of now
             chosen[ref] = level
             octets -= entry[0].size
         for ref in chosen:
@@ -305,9 +307,11 @@ class MemoryStore:
         if entry is None:
             return
         stored, wire = entry
-        self._held[move.ref] = (replace(stored, place=move.place, tag=move.tag), wire)
-        if stored.place is Place.DELIVER and move.place is not Place.DELIVER:
-            heapq.heappush(self._evictable, (stored.priority, move.ref))
+        priority = move.priority(stored.priority)
+        moved = replace(stored, place=move.place, tag=move.tag, priority=priority)
+        self._held[move.ref] = (moved, wire)
+        if move.place is not Place.DELIVER:
+            heapq.heappush(self._evictable, (priority, move.ref))
 
 
 def _nothing() -> None:

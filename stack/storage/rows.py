@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from fastcrc import crc32
 
 from stack.core.train import Buffer
-from stack.ports.store import Place, Put, Stored
+from stack.ports.store import Move, Place, Put, Stored
 
 _FIXED: Final = struct.Struct(">9q")
 
@@ -69,9 +69,10 @@ class BundleRow(NamedTuple):
         row = self._replace(segment=segment, start=start)
         return row._replace(row_check=row._check())
 
-    def placed(self, place: int, tag: bytes) -> BundleRow:
+    def placed(self, move: Move) -> BundleRow:
         """The same bundle held for another reason."""
-        row = self._replace(place=int(place), tag=bytes(tag))
+        priority = move.priority(self.priority)
+        row = self._replace(place=int(move.place), tag=bytes(move.tag), priority=priority)
         return row._replace(row_check=row._check())
 
     def _check(self) -> int:

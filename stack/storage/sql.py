@@ -53,7 +53,9 @@ SELECT_WIRE: Final = _within(
 DELETE_BUNDLE: Final = _within("DELETE FROM bundle WHERE ref IN ")
 DELETE_BODY: Final = _within("DELETE FROM body WHERE ref IN ")
 
-UPDATE_PLACE: Final = "UPDATE bundle SET place = ?, tag = ?, row_check = ? WHERE ref = ?"
+UPDATE_PLACE: Final = (
+    "UPDATE bundle SET place = ?, tag = ?, priority = ?, row_check = ? WHERE ref = ?"
+)
 UPDATE_SEGMENT: Final = "UPDATE bundle SET segment = ?, start = ?, row_check = ? WHERE ref = ?"
 SELECT_PAGE: Final = "SELECT * FROM bundle WHERE ref > ? ORDER BY ref LIMIT ?"
 SELECT_IN_SEGMENT: Final = (

@@ -185,9 +185,10 @@ class Staging:
             if not row.intact():
                 continue  # a new checksum would hide the damage: leave it to scan and load
             move = moves[row.ref]
-            new = row.placed(move.place, move.tag)
-            updates.append((new.place, new.tag, new.row_check, new.ref))
-            self.change.move(row.size, row.priority, row.place, new.place)
+            new = row.placed(move)
+            updates.append((new.place, new.tag, new.priority, new.row_check, new.ref))
+            self.change.count(-1, -row.size, row.priority, row.place, row.segment)
+            self.change.count(1, row.size, new.priority, new.place, row.segment)
         self._db.executemany(sql.UPDATE_PLACE, updates)
 
     def drop(self, refs: Sequence[int]) -> None:

@@ -31,12 +31,6 @@ class Tally:
             _add(self.evictable, priority, bundles, octets)
         _add(self.segments, segment, bundles, octets)
 
-    def move(self, octets: int, priority: int, old: int, new: int) -> None:
-        """One bundle changed its place."""
-        sign = (new != Place.DELIVER) - (old != Place.DELIVER)
-        if sign:
-            _add(self.evictable, priority, sign, sign * octets)
-
     def merge(self, change: Tally) -> None:
         """Take over the changes of a transaction."""
         self.bundles += change.bundles

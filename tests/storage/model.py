@@ -39,7 +39,9 @@ class Model:
         for op in ops:
             if isinstance(op, Move) and op.ref in self.held:
                 stored, wire = self.held[op.ref]
-                self.held[op.ref] = (replace(stored, place=op.place, tag=op.tag), wire)
+                priority = -1 if op.place is Place.QUARANTINE else stored.priority
+                moved = replace(stored, place=op.place, tag=op.tag, priority=priority)
+                self.held[op.ref] = (moved, wire)
         known = {
             op.ref: op.known_until_ms
             for op in ops
