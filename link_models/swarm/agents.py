@@ -2,7 +2,7 @@
 
 A hop here is what LTP makes of it: a block of one bundle arrives or not, the answer arrives or
 not, and what was not answered goes again.  The driver does what a node does with an agent
-(`stack.node.effects`, `stack.node.link`), at once and in memory.
+(`stack.node.driver`, `stack.node.link`), at once and in memory.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class Injector:
 
     def _flip_memory(self, life: Life) -> bool:
         """A bit of a bundle between disk and link: radiation asks for no interface."""
-        cache = life.node.port.effects._cache
+        cache = life.node.port.driver.octets.cache
         if not cache:
             return False
         ref = self._rng.choice(sorted(cache))

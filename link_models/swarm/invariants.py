@@ -72,9 +72,9 @@ def check_books(world: World) -> None:
     for name, life in world.lives.items():
         world.ledger.checks["unaccounted"] += 1
         node = life.node
-        effects = node.port.effects
+        driver = node.port.driver
         stored = {one.ref for one in world.disks[name].scan()}
-        known = set(effects.agent.entries)
+        known = set(driver.agent.entries)
         if known - stored:
             refs = sorted(known - stored)[:5]
             world.problem("unaccounted", f"{name} counts on bundles {refs} that its store lacks")
@@ -86,7 +86,7 @@ def check_books(world: World) -> None:
             refs = sorted(booked ^ stored)[:5]
             world.problem("unaccounted", f"the store of {name} and its operations differ in {refs}")
         forward = sum(
-            entry.size for entry in effects.agent.entries.values() if entry.place is Place.FORWARD
+            entry.size for entry in driver.agent.entries.values() if entry.place is Place.FORWARD
         )
         world.ledger.checks["quota"] += 1
         if node.waiting_bytes > forward:

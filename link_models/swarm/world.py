@@ -51,7 +51,9 @@ end of the faults is followed by questions soon."""
 BURIAL_S: Final = 60.0
 """A node that is told to stop must have stopped in this time."""
 
-ERRORS: Final = frozenset({"service_failed", "jobs.handler_stuck", "files.bad_record"})
+ERRORS: Final = frozenset(
+    {"bundle_failed", "service_failed", "jobs.handler_stuck", "files.bad_record"}
+)
 """Events of a node that a run must not see."""
 
 _LIFE: contextvars.ContextVar[Life] = contextvars.ContextVar("life")

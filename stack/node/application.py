@@ -8,10 +8,10 @@ from typing import Any
 
 from stack.core.clock import Clock
 from stack.core.eid import Eid
-from stack.core.errors import DecodeError, LocalError, StoreError
+from stack.core.errors import LocalError, StoreError
 from stack.core.sansio import Entropy, Trace
 from stack.core.train import Buffer
-from stack.node.effects import Effects
+from stack.node.driver import BundleDriver, ignore
 from stack.ports.application import BundleId, Cancelled, Delivery, Endpoint, Outgoing
 from stack.ports.store import BundleStore, Committed, Op, Write
 
@@ -47,7 +47,7 @@ class LocalEndpoint:
 
     async def receive_many(self, limit: int) -> list[Delivery]:
         """At least one and at most `limit` deliveries, waiting for the first if need be."""
-        event = self._port.effects.endpoint_event(self._service)
+        event = self._port.event(self._service)
         while True:
             if self._closed:
                 raise LocalError(f"the endpoint {self._eid} is closed")
@@ -70,19 +70,19 @@ class LocalEndpoint:
 
 
 class LocalPort:
-    """Implements `stack.ports.application.AppPort` over a node's effects."""
+    """Implements `stack.ports.application.AppPort` over a node's driver."""
 
     def __init__(
         self,
         node_id: Eid,
-        effects: Effects,
+        driver: BundleDriver,
         store: BundleStore,
         clock: Clock,
         entropy: Entropy,
         trace: Trace,
         sleep: Callable[[float], Any],
     ) -> None:
-        self.effects = effects
+        self.driver = driver
         self._node_id = node_id
         self._store = store
         self._clock = clock
@@ -90,6 +90,11 @@ class LocalPort:
         self._trace = trace
         self._sleep = sleep
         self._endpoints: dict[str, LocalEndpoint] = {}
+        self._events: dict[str, asyncio.Event] = {}
+        """Of each service at which somebody has been registered: a bundle waits for it."""
+        self._waiters: list[asyncio.Future[None]] = []
+        driver.on_deliverable = self._deliverable
+        driver.on_settled(self._changed)
 
     @property
     def node_id(self) -> Eid:
@@ -104,42 +109,56 @@ class LocalPort:
                 "close the other registration first"
             )
         endpoint = LocalEndpoint(self, service, self._node_id.with_service(service))
-        self.effects.agent.services.add(service)
+        self.driver.agent.services.add(service)
         self._endpoints[service] = endpoint
         return endpoint
 
     def unregister(self, service: str, refs: Sequence[int]) -> None:
         """End a registration; its unconsumed deliveries come again to the next."""
         self._endpoints.pop(service, None)
-        self.effects.agent.waiting.put_back(service, refs)
-        self.effects.endpoint_event(service).set()
+        self.driver.agent.waiting.put_back(service, refs)
+        self.event(service).set()
+
+    def event(self, service: str) -> asyncio.Event:
+        """The event that is set when a bundle waits for `service`."""
+        return self._events.setdefault(service, asyncio.Event())
+
+    def _deliverable(self, service: str) -> None:
+        if event := self._events.get(service):
+            event.set()
+
+    def _changed(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for future in waiters:
+            if not future.done():
+                future.set_result(None)
+
+    async def _change(self) -> None:
+        """Return when something has been stored, sent or let go of."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
 
     def take(self, service: str, limit: int) -> list[Delivery]:
         """Deliveries that wait for a service, opened; what fails security is dropped, counted."""
-        effects = self.effects
-        agent = effects.agent
-        refs = agent.waiting.take(service, limit)
-        if not refs:
-            return []
+        driver = self.driver
+        agent = driver.agent
         now_ms = self._clock.dtn_ms()
-        deliveries = []
-        for ref, wire in zip(refs, effects.load(refs), strict=True):
-            if wire is None:
-                continue
-            delivery = self._open(ref, wire, now_ms)
+        deliveries: list[Delivery] = []
+
+        def deliver(ref: int, wire: Buffer) -> bool:
+            put = driver.octets.cache.get(ref)
+            memo = None if put is None else put.memo
+            delivery = agent.open(ref, wire, now_ms, memo, checked=put is None)
             if delivery is not None:
                 deliveries.append(delivery)
-        if len(deliveries) < len(refs):
-            effects.settle()
-        return deliveries
+            return True
 
-    def _open(self, ref: int, wire: Buffer, now_ms: int) -> Delivery | None:
-        effects, agent = self.effects, self.effects.agent
-        checked = not effects.remembers(ref)
-        try:
-            return agent.open(ref, wire, now_ms, effects.memo(ref), checked=checked)
-        except DecodeError:
-            return effects.again(ref, lambda octets: agent.open(ref, octets, now_ms))
+        while not deliveries and (refs := agent.waiting.take(service, limit)):
+            driver.each(refs, deliver, ignore)
+            if len(deliveries) < len(refs):
+                driver.settle()
+        return deliveries
 
     async def commit(
         self,
@@ -149,7 +168,7 @@ class LocalPort:
         send: Sequence[Outgoing] = (),
     ) -> list[BundleId]:
         """One durable transaction; raises `StoreError`, with nothing done, when it fails."""
-        agent, now_ms = self.effects.agent, self._clock.dtn_ms()
+        agent, now_ms = self.driver.agent, self._clock.dtn_ms()
         ids: list[BundleId] = []
         puts: list[Op] = []
         if send:
@@ -169,7 +188,7 @@ class LocalPort:
 
     async def cancel(self, bundle: BundleId) -> Cancelled:
         """Give up a bundle that was sent from here and has not left yet (RFC 9171 §5.12)."""
-        cancelled, ops = self.effects.agent.cancel(bundle, self._clock.dtn_ms())
+        cancelled, ops = self.driver.agent.cancel(bundle, self._clock.dtn_ms())
         if ops:
             await self._durably(ops)
         return cancelled
@@ -186,12 +205,12 @@ class LocalPort:
             if not future.done():
                 future.set_result(None)
 
-        self.effects.submit(ops, done)
+        self.driver.submit(ops, done)
         await future
 
     async def wait_room(self, size: int) -> None:
         """Return when the store has room for `size` more octets from local producers."""
-        agent = self.effects.agent
+        agent = self.driver.agent
         while True:
             usage = self._store.usage()
             outgoing = agent.forwarder.bytes_waiting
@@ -200,7 +219,7 @@ class LocalPort:
                 and outgoing + size <= OUTGOING_BYTES_MAX
             ) or not (usage.bytes or outgoing):
                 return
-            await self.effects.change()
+            await self._change()
             await self._sleep(ROOM_SPACING_S)
 
     def read(self, space: str, key: str) -> bytes | None:

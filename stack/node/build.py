@@ -14,7 +14,7 @@ from stack.fec.config import FecConfig
 from stack.fec.erasure import SharedCodes
 from stack.fec.framework import FecReceiver, FecSender
 from stack.node.config import LinkConfig, NodeConfig
-from stack.node.effects import Effects
+from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
 from stack.node.link import Link
 from stack.security import BpSec, SecurityPolicy, load_keys
@@ -105,7 +105,7 @@ def under_fec(config: LinkConfig, mtu_bytes: int | None) -> tuple[LtpConfig, flo
 
 
 async def make_link(
-    config: LinkConfig, environment: Environment, effects: Effects, trace: Trace
+    config: LinkConfig, environment: Environment, driver: BundleDriver, trace: Trace
 ) -> Link:
     """A link with its engine, coding and port."""
     port = await environment.open_port(config)
@@ -116,4 +116,4 @@ async def make_link(
     engine = LtpEngine(
         ltp, entropy=environment.entropy, trace=trace, heads=environment.tables.heads
     )
-    return Link(config, engine, port, effects, environment.clock, trace, shim=shim, share=share)
+    return Link(config, engine, port, driver, environment.clock, trace, shim=shim, share=share)

@@ -9,7 +9,6 @@ from stack.core.clock import MILLISECOND, Clock
 from stack.core.errors import DecodeError, StoreError
 from stack.core.sansio import Trace
 from stack.core.train import Buffer
-from stack.engines.bundle_agent import Entry
 from stack.engines.ltp import (
     BlockReceived,
     EngineUnknown,
@@ -25,16 +24,13 @@ from stack.engines.ltp import (
     capsule_client,
 )
 from stack.node.config import LinkConfig
-from stack.node.effects import Effects
+from stack.node.driver import BundleDriver
 from stack.node.neighbour import Neighbour
 from stack.node.refusals import Refusals
 from stack.ports.datagram import DatagramPort
 from stack.ports.store import NO_ROOM, Committed, Op, Write
 from stack.routing.forwarder import Forwarder
 from stack.wire.ltp import CLIENT_BP, CLIENT_SDA, SessionId
-
-LOAD_BATCH = 64
-"""Bundles loaded from the store in one go when a link has room."""
 
 SPACE = "ltp"
 """The space of durable state that holds the sessions on which this node has reported."""
@@ -48,7 +44,7 @@ class Link:
         config: LinkConfig,
         engine: LtpEngine,
         port: DatagramPort,
-        effects: Effects,
+        driver: BundleDriver,
         clock: Clock,
         trace: Trace,
         *,
@@ -68,8 +64,8 @@ class Link:
         self.neighbour = Neighbour(config, trace)
         port.on_stranger = self.neighbour.stranger
         self._state: tuple[bool, bool, float | None] | None = None
-        self._effects = effects
-        self._forwarder: Forwarder = effects.agent.forwarder
+        self._driver = driver
+        self._forwarder: Forwarder = driver.agent.forwarder
         self._clock = clock
         self._trace = trace
         self._runner = Runner(engine, port, clock, turn=self._turn, shim=shim)
@@ -91,7 +87,7 @@ class Link:
         self._state = state
         if changed:
             self._opened_at = now
-            (self._effects.feed if tx_up else self._effects.starve)(self._progress)
+            (self._driver.feed if tx_up else self._driver.starve)(self._progress)
             rate = rate_bps or 0.0
             fields = {"link": self.name, "rate_bps": rate, "owlt_ms": owlt_ns / MILLISECOND}
             self._trace("link_up" if tx_up else "link_down", fields)
@@ -128,11 +124,34 @@ class Link:
         if self.up and self._forwarder.waiting(self.peer):
             self._runner.wake()
 
+    # ---- what the bundle driver sees of a link ---------------------------------------------
+
+    @property
+    def unit_bytes(self) -> int:
+        """Bundles larger than this should go in parts; 0 for any size."""
+        return self.engine.unit_bytes
+
+    @property
+    def unit_bytes_max(self) -> int:
+        """Octets of the largest bundle that it can carry."""
+        return self.engine.block_bytes_max
+
+    def room(self, now: int) -> int:
+        """Octets that it takes now."""
+        return self.engine.room(now)
+
+    def submit(self, wire: Buffer, ref: int, now: int, *, alone: bool) -> None:
+        """Carry a bundle reliably, in the company of others unless it is to go `alone`."""
+        if alone:
+            self.engine.submit_block([wire], [ref], len(wire), CLIENT_BP, now)
+        else:
+            self.engine.submit(wire, ref, now)
+
     # ---- one turn --------------------------------------------------------------------------
 
     def _turn(self, now: int) -> None:
         """Take what LTP has to say, then give it what waits for this neighbour."""
-        engine, effects = self.engine, self._effects
+        engine, driver = self.engine, self._driver
         sent: list[int] = []
         while (event := engine.next_event()) is not None:
             if isinstance(event, Sent):
@@ -142,13 +161,13 @@ class Link:
             else:
                 self._other(event)
         if sent:
-            effects.agent.forwarded(sent, self._clock.dtn_ms(), self.peer)
+            driver.agent.forwarded(sent, self._clock.dtn_ms(), self.peer)
             if self._aside:
                 self._aside = False
-                effects.agent.contact_ended(self.peer, self._clock.dtn_ms())
-            effects.settle()
+                driver.agent.contact_ended(self.peer, self._clock.dtn_ms())
+            driver.settle()
         if self.up and self._runner.writable:
-            self._feed(now)
+            self._driver.send(self.peer, self, now)
 
     def _other(self, event: object) -> None:
         if isinstance(event, Failed):
@@ -157,13 +176,14 @@ class Link:
                 {"link": self.name, "bundles": len(event.refs), "why": str(event.reason)},
             )
             # What was refused may have been damaged in memory: next time it comes from the store.
-            self._effects.forget(event.refs)
+            for ref in event.refs:
+                self._driver.octets.forget(ref)
             self._set_aside(self._forwarder.returned(event.refs, self.peer), event.reason)
-            self._effects.settle()
+            self._driver.settle()
         elif isinstance(event, ReportHeld):
             self._note(event)
         elif isinstance(event, SessionClosed):
-            self._effects.submit([Write(SPACE, self._key(event.session), None)])
+            self._driver.submit([Write(SPACE, self._key(event.session), None)])
         elif isinstance(event, GreenReceived):
             self._green(event)
         elif isinstance(event, PeerViolation):
@@ -181,80 +201,29 @@ class Link:
 
     def _answering(self, heard: bool) -> None:
         """The neighbour of a scheduled link fell silent in its contact, or is heard again."""
-        agent, now_ms = self._effects.agent, self._clock.dtn_ms()
+        agent, now_ms = self._driver.agent, self._clock.dtn_ms()
         if heard:
             agent.contact_restored(self.peer, now_ms)
         else:
             self._forwarder.withdrawn(self.engine.withdraw(self._clock.now()), self.peer)
             agent.contact_failed(self.peer, now_ms)
-        self._effects.settle()
+        self._driver.settle()
 
     def _set_aside(self, refs: list[int], reason: int) -> None:
         """This neighbour has refused these too often: they go another way, or wait until it
         takes something."""
         if refs:
-            agent = self._effects.agent
+            agent = self._driver.agent
             agent.set_aside(refs, self.peer, self._clock.dtn_ms())
             self._aside = True
             fields = {"link": self.name, "bundles": len(refs), "why": str(reason)}
             self._trace("bundles_set_aside", fields)
 
-    def _feed(self, now: int) -> None:
-        engine, effects, forwarder = self.engine, self._effects, self._forwarder
-        agent = effects.agent
-        now_ms = self._clock.dtn_ms()
-        while (room := engine.room(now)) > 0:
-            refs = forwarder.take(self.peer, room, LOAD_BATCH, now_ms)
-            if not refs:
-                return
-            for ref, wire in zip(refs, effects.load(refs), strict=True):
-                entry = agent.entries.get(ref)
-                if entry is None or wire is None:
-                    continue
-                limit = min(
-                    filter(None, (engine.unit_bytes, agent.config.fragment_bytes)), default=0
-                )
-                if limit and entry.size > limit and self._split(ref, wire, limit):
-                    continue
-                departing = self._departing(entry, wire, now_ms)
-                if departing is None:
-                    continue
-                if forwarder.failures(ref):
-                    # What failed before goes alone, so that it takes no others down with it.
-                    engine.submit_block([departing], [ref], len(departing), CLIENT_BP, now)
-                else:
-                    engine.submit(departing, ref, now)
-
-    def _departing(self, entry: Entry, wire: Buffer, now_ms: int) -> Buffer | None:
-        agent = self._effects.agent
-        try:
-            return agent.departing(entry, wire, now_ms)
-        except DecodeError:  # a bit has flipped in memory
-            return self._effects.again(
-                entry.ref, lambda octets: agent.departing(entry, octets, now_ms)
-            )
-
-    def _split(self, ref: int, wire: Buffer, limit: int) -> bool:
-        agent = self._effects.agent
-        try:
-            ops = agent.split(ref, wire, limit)
-        except DecodeError:
-            ops = self._effects.again(ref, lambda octets: agent.split(ref, octets, limit))
-        if ops is None:
-            return False
-
-        def done(outcome: Committed | StoreError) -> None:
-            if isinstance(outcome, StoreError):
-                self._forwarder.returned((ref,), self.peer)
-
-        self._effects.submit(ops, done)
-        return True
-
     # ---- blocks ----------------------------------------------------------------------------
 
     def _block(self, event: BlockReceived) -> None:
         """Store the bundles of a block; only then does LTP report it as received."""
-        agent = self._effects.agent
+        agent = self._driver.agent
         now_ms = self._clock.dtn_ms()
         data = event.data
         puts: list[Op] = []
@@ -281,10 +250,10 @@ class Link:
             if put is not None:
                 puts.append(put)
         if puts:
-            self._effects.submit(puts, lambda outcome: self._answer(event, outcome, intact))
+            self._driver.submit(puts, lambda outcome: self._answer(event, outcome, intact))
         else:
             self._answer(event, Committed([]), intact)
-            self._effects.settle()
+            self._driver.settle()
 
     def _answer(self, event: BlockReceived, outcome: Committed | StoreError, intact: bool) -> None:
         """Acknowledge a block, unless something of it could not be kept: then its sender tries
@@ -298,7 +267,7 @@ class Link:
 
     def _green(self, event: GreenReceived) -> None:
         """Green data is unreliable: a bundle is taken only if one segment holds all of it."""
-        agent = self._effects.agent
+        agent = self._driver.agent
         if event.offset != 0 or not event.eob:
             agent.counters["dropped_green"] += 1
             return
@@ -306,9 +275,9 @@ class Link:
             event.data, self._clock.dtn_ms(), 0, self.peer, trusted=self.config.trusted
         )
         if received.put is not None:
-            self._effects.submit([received.put])
+            self._driver.submit([received.put])
         else:
-            self._effects.settle()
+            self._driver.settle()
 
     # ---- sessions on which we have reported --------------------------------------------------
 
@@ -327,7 +296,7 @@ class Link:
                 self.engine.report_noted(session, self._clock.now())
             self._runner.wake()
 
-        self._effects.submit([Write(SPACE, self._key(session), b"")], done)
+        self._driver.submit([Write(SPACE, self._key(session), b"")], done)
 
     def recover(self, notes: list[str], now: int) -> None:
         """After a restart: sessions on which we had reported and which are now lost."""

@@ -20,7 +20,7 @@ from stack.node import build
 from stack.node.application import LocalPort
 from stack.node.config import NodeConfig, load_config
 from stack.node.contacts import ContactDriver
-from stack.node.effects import Effects
+from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
 from stack.node.link import SPACE as LTP_SPACE
 from stack.node.link import Link
@@ -70,7 +70,7 @@ class Node:
         self.port: LocalPort
         self.services: Services
         self._agent: BundleAgent
-        self._effects: Effects
+        self._driver: BundleDriver
         self._store: StagingStore
         self._contacts: ContactDriver
 
@@ -125,23 +125,23 @@ class Node:
             security=build.make_security(config, environment, trace),
             trace=trace,
         )
-        self._effects = effects = Effects(agent, self._store, writer, clock, trace)
+        self._driver = driver = BundleDriver(agent, self._store, writer, clock, trace)
         restored = agent.restore(self._store.scan(), now_ms)
         self.port = LocalPort(
-            self.node_id, effects, self._store, clock, environment.entropy, trace, asyncio.sleep
+            self.node_id, driver, self._store, clock, environment.entropy, trace, asyncio.sleep
         )
         notes = [key for key, _ in self._store.read_all(LTP_SPACE)]
         for link_config in config.links:
-            link = await build.make_link(link_config, environment, effects, trace)
+            link = await build.make_link(link_config, environment, driver, trace)
             stack.push_async_callback(link.close)
             link.recover(notes, clock.now())
             self.links[link_config.name] = link
-        effects.settle()
+        driver.settle()
         self._follow(stack, plan)
         self.services = Services(self.port, config.services, Path(config.data_dir), self._handlers)
         await self.services.start()
         stack.push_async_callback(self.services.close)
-        upkeep = Upkeep(effects, trace)
+        upkeep = Upkeep(driver, trace)
         stack.push_async_callback(upkeep.close)
         upkeep.start()
         trace("node_started", {"bundles": restored, "links": len(self.links)})
@@ -165,7 +165,7 @@ class Node:
 
     def _contact_ended(self, peer: str, now_ms: int) -> None:
         self._agent.contact_ended(peer, now_ms)
-        self._effects.settle()
+        self._driver.settle()
 
     def _tracer(self, stack: contextlib.AsyncExitStack) -> Trace:
         log = self.config.log
@@ -211,7 +211,7 @@ class Node:
         whole = self._load_plan(now_ms)
         self._agent.plan_changed(whole, now_ms)
         self._contacts.follow(whole)
-        self._effects.settle()
+        self._driver.settle()
 
     def contact_discovered(
         self,
@@ -233,7 +233,7 @@ class Node:
         self._contacts.discovered(neighbour, rate_bps, until_ms, owlt_ns)
         self._agent.contact_discovered(neighbour, rate_bps, now_ms, until_ms, owlt_ns)
         self.trace("contact_discovered", {"neighbour": neighbour, "until_ms": until_ms})
-        self._effects.settle()
+        self._driver.settle()
 
     def contact_lost(self, neighbour: str) -> bool:
         """A discovered contact is over before its time; whether there was one.  Raises
@@ -242,7 +242,7 @@ class Node:
         self._contacts.lost(neighbour)
         if found:
             self.trace("contact_lost", {"neighbour": neighbour})
-            self._effects.settle()
+            self._driver.settle()
         return found
 
     async def cancel(self, bundle: str) -> Cancelled:

@@ -8,7 +8,7 @@ from typing import Final
 
 from stack.core.errors import StoreError
 from stack.core.sansio import Trace
-from stack.node.effects import Effects
+from stack.node.driver import BundleDriver
 
 SPACING_S: Final = 1.0
 """The store is cleaned up no more often than this: many expiries then share one transaction."""
@@ -24,10 +24,10 @@ time that it did not help: mostly it waits for something that will call by itsel
 
 
 class Upkeep:
-    """Two timers over a node's effects."""
+    """Two timers over a node's driver."""
 
-    def __init__(self, effects: Effects, trace: Trace) -> None:
-        self._effects = effects
+    def __init__(self, driver: BundleDriver, trace: Trace) -> None:
+        self._driver = driver
         self._trace = trace
         self._loop = asyncio.get_running_loop()
         self._due_ms: int | None = None
@@ -37,12 +37,12 @@ class Upkeep:
         self._retry: asyncio.TimerHandle | None = None
         self._retry_s = RETRY_FIRST_S
         self._closed = False
-        effects.on_expiry = self._expires
-        effects.on_settled(self._settled)
+        driver.on_expiry = self._expires
+        driver.on_settled(self._settled)
 
     def start(self) -> None:
         """Begin with what the store holds from before."""
-        self._due_ms = self._effects.store.next_expiry()
+        self._due_ms = self._driver.store.next_expiry()
         self._arm()
         self._settled()
 
@@ -52,7 +52,7 @@ class Upkeep:
         for timer in (self._expiry, self._retry):
             if timer is not None:
                 timer.cancel()
-        self._effects.on_expiry = None
+        self._driver.on_expiry = None
         if self._work is not None:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
@@ -72,7 +72,7 @@ class Upkeep:
             self._expiry = None
         if self._due_ms is None:
             return
-        wait_s = max(0.0, (self._due_ms - self._effects.clock.dtn_ms()) / 1000)
+        wait_s = max(0.0, (self._due_ms - self._driver.clock.dtn_ms()) / 1000)
         earliest_s = self._cleaned_s + SPACING_S - self._loop.time()
         self._expiry = self._loop.call_later(
             max(min(wait_s, HORIZON_S), earliest_s, 0.0), self._look
@@ -81,7 +81,7 @@ class Upkeep:
     def _look(self) -> None:
         self._expiry = None
         assert self._due_ms is not None
-        if self._due_ms > self._effects.clock.dtn_ms():
+        if self._due_ms > self._driver.clock.dtn_ms():
             self._arm()
         else:
             self._work = self._loop.create_task(self._clean_up(), name="expiry")
@@ -90,12 +90,12 @@ class Upkeep:
         self._cleaned_s = self._loop.time()
         self._due_ms = None  # what is stored meanwhile may be the next
         try:
-            await self._effects.expire()
-            self._expires_next(self._effects.store.next_expiry())
+            await self._driver.expire()
+            self._expires_next(self._driver.store.next_expiry())
         except StoreError as error:
             # A disk that fails now may work later; what has expired is not sent in any case.
             self._trace("store_error", {"why": str(error)})
-            self._expires_next(self._effects.clock.dtn_ms())
+            self._expires_next(self._driver.clock.dtn_ms())
         finally:
             self._work = None
         self._arm()
@@ -110,16 +110,16 @@ class Upkeep:
         if (
             self._retry is None
             and not self._closed
-            and (self._effects.agent.stranded or self._effects.owes)
+            and (self._driver.agent.stranded or self._driver.owes)
         ):
             self._retry = self._loop.call_later(self._retry_s, self._try_again)
 
     def _try_again(self) -> None:
         self._retry = None
-        effects = self._effects
-        before = effects.agent.stranded
-        effects.agent.retry(effects.clock.dtn_ms())
-        effects.pay()
-        helped = effects.agent.stranded < before
+        driver = self._driver
+        before = driver.agent.stranded
+        driver.agent.retry(driver.clock.dtn_ms())
+        driver.pay()
+        helped = driver.agent.stranded < before
         self._retry_s = RETRY_FIRST_S if helped else min(RETRY_MOST_S, 2 * self._retry_s)
-        effects.settle()
+        driver.settle()

@@ -153,20 +153,9 @@ class Forwarder:
         bundle leaves here goes another way.  Contacts of others are theirs to give away."""
         over = self._router.books.overbooked_bytes(route.hops[0])
         if over:
-            for entry in self._over(route, priority, over):
+            for entry in _over(self._queue, self._router, route, priority, over):
                 self._queue.remove(entry.ref)
                 self.displaced.append(self._left(entry, now_ms))
-
-    def _over(self, route: Route, priority: int, octets: int) -> list[Queued]:
-        """So much of what waits for a contact, the least first."""
-        found: list[Queued] = []
-        for entry in self._queue.least(route.next_hop, priority):
-            if octets <= 0:
-                break
-            if entry.route is not None and entry.route.contacts[0] == route.contacts[0]:
-                found.append(entry)
-                octets -= self._router.consumption(entry.size)
-        return found
 
     def _push(self, entry: Queued) -> None:
         self.bytes_waiting += entry.size
@@ -215,8 +204,8 @@ class Forwarder:
 
     def take(self, neighbour: str, room_bytes: int, limit: int, now_ms: int) -> list[int]:
         """Take bundles for a neighbour, most urgent first, until `room_bytes` is used up; the last
-        may exceed it (a link always takes one bundle, however large).  What has expired is left
-        to the store's clean-up."""
+        may exceed it (a link always takes one bundle, however large).  What has expired steps
+        aside: the store's clean-up lets go of it, or the clock is set back."""
         taken: list[int] = []
         pop, ref_of = self._queue.pop_next, self._copies.ref
         while room_bytes > 0 and len(taken) < limit:
@@ -224,11 +213,13 @@ class Forwarder:
             if entry is None:
                 break
             ticket = entry.ref
-            self._given[ticket] = entry
+            ref = ticket if ticket > 0 else ref_of(ticket)
             if entry.expires_ms <= now_ms:
+                self._step_aside(ref, entry)
                 continue
+            self._given[ticket] = entry
             room_bytes -= entry.size
-            taken.append(ticket if ticket > 0 else ref_of(ticket))
+            taken.append(ref)
         return taken
 
     def returned(self, refs: Iterable[int], neighbour: str = "") -> list[int]:
@@ -242,16 +233,20 @@ class Forwarder:
             self._failures[ref] = self._failures.get(ref, 0) + 1
             if self._failures[ref] % FAILURES_MAX:
                 self._queue.requeue(entry)
-                continue
-            if ticket == ref:
+            elif self._step_aside(ref, entry) and ticket == ref:
                 aside.append(ref)
-            else:
-                self._copies.drop(ticket)
-            if self._copies.tickets(ref):  # its other copies go on
-                self.bytes_waiting -= entry.size
-            else:
-                self._unrouted[ref] = entry.size
         return aside
+
+    def _step_aside(self, ref: int, entry: Queued) -> bool:
+        """A bundle that was taken waits without a way; one of several copies ends, and the others
+        go on.  Whether it waits."""
+        if entry.ref != ref:
+            self._copies.drop(entry.ref)
+        if self._copies.tickets(ref):
+            self.bytes_waiting -= entry.size
+            return False
+        self._unrouted[ref] = entry.size
+        return True
 
     def withdrawn(self, refs: Iterable[int], neighbour: str = "") -> None:
         """A link gives these back, of which it had sent nothing."""
@@ -326,6 +321,20 @@ class Forwarder:
             shared = self._copies.released(entry.ref, route.contacts) if _meets(entry) else ()
             volume = self._router.consumption(entry.size)
             self._router.books.release(route, volume, entry.priority, now_ms, shared)
+
+
+def _over(
+    queue: ForwardQueue, router: Router, route: Route, priority: int, octets: int
+) -> list[Queued]:
+    """So much of what waits for a contact, the least first."""
+    found: list[Queued] = []
+    for entry in queue.least(route.next_hop, priority):
+        if octets <= 0:
+            break
+        if entry.route is not None and entry.route.contacts[0] == route.contacts[0]:
+            found.append(entry)
+            octets -= router.consumption(entry.size)
+    return found
 
 
 def _meets(entry: Queued) -> bool:

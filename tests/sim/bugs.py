@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
 from stack.core.errors import StoreError
 from stack.core.train import Buffer
-from stack.engines.bundle_agent import BundleAgent, Entry
+from stack.engines.bundle_agent import BundleAgent
 from stack.engines.ltp.import_session import ImportState
 from stack.engines.ltp.receiver import Receiver
-from stack.node.effects import Effects
-from stack.node.link import Link
+from stack.node.driver import BundleDriver
+from stack.node.octets import Octets
 from stack.ports.store import Op
 from stack.wire.ltp import CancelReason, SessionId
 
@@ -47,23 +47,25 @@ def echo(patch: pytest.MonkeyPatch) -> None:
 def flip(patch: pytest.MonkeyPatch) -> None:
     """A bit that flipped in memory stopped the link that was to send the bundle."""
 
-    def departing(self: Link, entry: Entry, wire: Buffer, now_ms: int) -> Buffer:
-        return self._effects.agent.departing(entry, wire, now_ms)
+    def again(self: BundleDriver, ref: int, work: object, error: Exception) -> bool:
+        raise error
 
-    patch.setattr(Link, "_departing", departing)
+    patch.setattr(BundleDriver, "_again", again)
 
 
 def damaged(patch: pytest.MonkeyPatch) -> None:
     """One of several bundles that were loaded together was damaged on disk: the node went on
     counting on it."""
 
-    def load_all(self: Effects, refs: Sequence[int]) -> list[Buffer | None]:
-        try:
-            return self.store.load(refs)
-        except StoreError:
-            return [self._load(ref) for ref in refs]
+    def load(self: Octets, ref: int, why: Exception) -> Buffer | None:
+        for _ in range(2):
+            try:
+                return self._store.load([ref])[0]
+            except StoreError:
+                continue
+        return None
 
-    patch.setattr(Effects, "_load_all", load_all)
+    patch.setattr(Octets, "_load", load)
 
 
 def owed(patch: pytest.MonkeyPatch) -> None:

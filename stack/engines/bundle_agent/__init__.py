@@ -10,6 +10,7 @@ it bundles and outcomes, and carries out the store operations that it asks for:
     ingress.py    what arrives: checks, unknown blocks, hop limit, lifetime (§5.6)
     egress.py     what leaves: previous node, hop count, age, fragmentation (§5.4, §5.8)
     reports.py    status reports, rate-limited (§5.1, §6)
+    custody.py    how stored bundles are let go of, and what becomes of one on which work fails
     agent.py      the life of each stored bundle: delivery, forwarding, reassembly, expiry
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from stack.contacts.plan import Plan
@@ -10,13 +10,12 @@ from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.sansio import Trace, no_trace
 from stack.core.train import Buffer
-from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.begin import SEQUENCE, SPACE, Beginning
 from stack.engines.bundle_agent.config import AgentConfig
+from stack.engines.bundle_agent.custody import Custody
 from stack.engines.bundle_agent.egress import depart
 from stack.engines.bundle_agent.entry import (
     Entry,
-    Waiting,
     entered,
     node_and_service,
     restored,
@@ -31,14 +30,13 @@ from stack.engines.bundle_agent.events import (
 )
 from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, ended, unproven
 from stack.engines.bundle_agent.notes import is_returned, parse_note
-from stack.engines.bundle_agent.origin import Origin
-from stack.engines.bundle_agent.reassembly import FragmentLedger
-from stack.engines.bundle_agent.reports import Reporter
+from stack.engines.bundle_agent.quarantine import set_aside
 from stack.ports.application import CRITICAL_PRIORITY, BundleId, Cancelled, Delivery, Outgoing
 from stack.ports.security import Opened, Security
 from stack.ports.store import (
     DUPLICATE,
     Committed,
+    Move,
     Op,
     Place,
     Put,
@@ -69,7 +67,7 @@ CRITICAL_KEPT = 65_536
 """Critical bundles that are known again when they come back: far more than ever are under way."""
 
 
-class BundleAgent:
+class BundleAgent(Custody):
     """Decides about bundles; its driver stores, loads, sends and calls back.
 
     Commands return at once.  Store operations that the agent wants come out of `take_ops`; the
@@ -86,29 +84,16 @@ class BundleAgent:
         security: Security | None = None,
         trace: Trace = no_trace,
     ) -> None:
-        self.config = config
-        self.counters: Counter[str] = Counter()
-        self.entries: dict[int, Entry] = {}
-        self.forwarder = forwarder
-        self._origin = Origin(node_id, config, security, beginning.count)
-        self._admission = Admission(node_id, config, security, beginning.secret)
+        super().__init__(node_id, config, forwarder, beginning, security, trace)
         self._ingress = Ingress(config, self._admission)
-        self._reporter = Reporter(config)
-        self._fragments = FragmentLedger()
-        self.waiting = Waiting(self.entries)
         self.services: set[str] = set()
         """Services that applications have registered since the start."""
 
         self._critical: dict[bytes, None] = {}
         """Keys of the critical bundles that were forwarded here, oldest first."""
-        self._void: dict[int, set[str]] = {}
-        """Neighbours whose acknowledgement of a bundle means nothing (see `echoed`)."""
-
-        self._ops: list[Op] = list(beginning.writes)
         self._events: deque[Event] = deque()
-        self._trace = trace
-        self.node_id = node_id
         self._node = str(node_id)
+        self._mode = LENIENT if config.lenient else STRICT
 
     # ---- bundles come in -------------------------------------------------------------------
 
@@ -131,17 +116,6 @@ class BundleAgent:
         self.counters["bundles_made"] += len(ids)
         return ids, ops
 
-    def _own_put(self, bundle: Bundle, outgoing: Outgoing, now_ms: int) -> Put:
-        wire = encode_bundle(bundle)
-        if len(wire) > self.config.bundle_bytes_max:
-            raise LocalError(
-                f"a payload of {len(outgoing.payload)} octets makes a bundle over "
-                f"bundle_bytes_max {self.config.bundle_bytes_max}: send it as a file"
-            )
-        expires_ms = now_ms + min(outgoing.lifetime_ms, self.config.lifetime_ms_max)
-        put = self._admission.put
-        return put(bundle, wire, outgoing.priority, expires_ms, now_ms, required=True)
-
     def receive(
         self,
         data: Buffer,
@@ -153,7 +127,19 @@ class BundleAgent:
     ) -> Received:
         """Judge the bundle at `offset` of what a link from node `previous` brought (§5.6).  From a
         `trusted` link the priority that it claims is believed; from others it is not raised, and
-        nothing makes room for it."""
+        nothing makes room for it.
+
+        One that can be read, and on which something fails all the same, goes to quarantine.
+        """
+        try:
+            return self._received(data, now_ms, offset, previous, trusted)
+        except Exception as error:  # whatever it is, it concerns this bundle alone
+            self._failed("", error)
+            return set_aside(data, offset, self._mode, now_ms, error)
+
+    def _received(
+        self, data: Buffer, now_ms: int, offset: int, previous: str, trusted: bool
+    ) -> Received:
         judged, end = self._ingress.take(data, now_ms, offset, trusted=trusted)
         if isinstance(judged, Refused):
             self._refused(judged, now_ms)
@@ -194,11 +180,6 @@ class BundleAgent:
 
     # ---- the store answers -----------------------------------------------------------------
 
-    def take_ops(self) -> list[Op]:
-        """The store operations that have come up; the driver commits them."""
-        ops, self._ops = self._ops, []
-        return ops
-
     def next_event(self) -> Event | None:
         """The oldest event that nobody has taken yet."""
         return self._events.popleft() if self._events else None
@@ -208,13 +189,12 @@ class BundleAgent:
         refs = iter(outcome.refs)
         for op in ops:
             if type(op) is Release:
-                self._released(op.ref, now_ms)
+                self._try(op.ref, now_ms, self._released, op.ref, now_ms)
             if type(op) is not Put:
                 continue
             ref = next(refs)
             if ref > 0:
-                self._remember(op.priority, op.key, op.place)
-                self._arrived(entered(ref, op, self._node), now_ms)
+                self._try(ref, now_ms, self._entered, ref, op, now_ms)
             elif ref == DUPLICATE:
                 self.counters["duplicates"] += 1
                 if op.place is Place.FORWARD and isinstance(op.memo, str):
@@ -223,7 +203,7 @@ class BundleAgent:
                 self.counters["dropped_no_room"] += 1
         for ref in outcome.evicted:
             self.counters["evicted"] += 1
-            self._deleted(ref, ReportReason.DEPLETED_STORAGE, now_ms)
+            self._try(ref, now_ms, self._deleted, ref, ReportReason.DEPLETED_STORAGE, now_ms)
 
     def refused(self, ops: Iterable[Op]) -> list[Op]:
         """The store has done nothing of `ops`: those of them that are still to be done, when it
@@ -233,6 +213,8 @@ class BundleAgent:
             if type(op) is Release:
                 if op.ref not in self.entries:
                     owed.append(op)
+            elif type(op) is Move:
+                owed.append(op)
             elif type(op) is Write and op.space == SPACE:
                 if op.key == SEQUENCE:
                     self._origin.unreserve()
@@ -251,9 +233,16 @@ class BundleAgent:
         """After a restart: take up every stored bundle where it was left."""
         count = 0
         for count, old in enumerate(stored, 1):  # noqa: B007 - the count is the result
-            self._remember(old.priority, old.key, old.place)
-            self._arrived(restored(old, self._node), now_ms)
+            self._try(old.ref, now_ms, self._restored, old, now_ms)
         return count
+
+    def _entered(self, ref: int, put: Put, now_ms: int) -> None:
+        self._remember(put.priority, put.key, put.place)
+        self._arrived(entered(ref, put, self._node), now_ms)
+
+    def _restored(self, old: Stored, now_ms: int) -> None:
+        self._remember(old.priority, old.key, old.place)
+        self._arrived(restored(old, self._node), now_ms)
 
     def _remember(self, priority: int, key: bytes, place: Place) -> None:
         """A critical bundle that came back would go every way again, and so without end."""
@@ -266,10 +255,13 @@ class BundleAgent:
         """The store has let go of bundles whose lifetime ended (§5.5)."""
         for old in stored:
             self.counters["expired"] += 1
-            reason = ReportReason.LIFETIME_EXPIRED
-            if old.tag:
-                reason = ended(parse_note(old.tag).primary, self.config, old.expires_ms, now_ms)
-            self._deleted(old.ref, reason, now_ms)
+            self._try(old.ref, now_ms, self._expired, old, now_ms)
+
+    def _expired(self, old: Stored, now_ms: int) -> None:
+        reason = ReportReason.LIFETIME_EXPIRED
+        if old.tag and old.place is not Place.QUARANTINE:
+            reason = ended(parse_note(old.tag).primary, self.config, old.expires_ms, now_ms)
+        self._deleted(old.ref, reason, now_ms)
 
     def _arrived(self, entry: Entry, now_ms: int, avoid: tuple[str, ...] = ()) -> None:
         ref = entry.ref
@@ -295,7 +287,7 @@ class BundleAgent:
             _, service = node_and_service(entry.destination)
             self.waiting.add(service, ref)
             self._events.append(Deliverable(service, ref))
-        else:
+        elif entry.place is Place.FRAGMENT:
             refs = self._fragments.add(ref, parse_note(entry.note))
             if refs is not None:
                 self._events.append(Reassemble(tuple(refs)))
@@ -307,22 +299,6 @@ class BundleAgent:
             return
         self.counters["delivered"] += 1
         self._report_end(entry, REPORT_DELIVERY, ReportReason.NO_INFORMATION, now_ms)
-
-    def _deleted(self, ref: int, reason: ReportReason, now_ms: int) -> None:
-        entry = self._forget(ref, now_ms)
-        if entry is not None:
-            self._report_end(entry, REPORT_DELETION, reason, now_ms)
-
-    def _forget(self, ref: int, now_ms: int) -> Entry | None:
-        entry = self.entries.pop(ref, None)
-        if entry is None:
-            return None
-        if entry.place is Place.FORWARD:
-            self._void.pop(ref, None)
-            self.forwarder.remove(ref, now_ms)
-        elif entry.place is Place.FRAGMENT:
-            self._fragments.forget(ref)
-        return entry
 
     # ---- forwarding ------------------------------------------------------------------------
 
@@ -339,11 +315,14 @@ class BundleAgent:
         """A neighbour has these bundles durably: they are done here (§5.4 step 6), but for those
         that go to others too."""
         for ref in refs:
-            if ref not in self.entries or self._is_void(ref, neighbour, now_ms):
-                continue
-            self.counters["forwarded"] += 1
-            if self.forwarder.forwarded(ref, neighbour):
-                self._forwarded(ref, now_ms)
+            self._try(ref, now_ms, self._acknowledged, ref, now_ms, neighbour)
+
+    def _acknowledged(self, ref: int, now_ms: int, neighbour: str) -> None:
+        if ref not in self.entries or self._is_void(ref, neighbour, now_ms):
+            return
+        self.counters["forwarded"] += 1
+        if self.forwarder.forwarded(ref, neighbour):
+            self._forwarded(ref, now_ms)
 
     def _forwarded(self, ref: int, now_ms: int) -> None:
         entry = self._forget(ref, now_ms)
@@ -433,11 +412,6 @@ class BundleAgent:
             self._deleted(ref, ReportReason.TRANSMISSION_CANCELED, now_ms)
         return Cancelled(len(refs), under_way), [Release(ref) for ref in refs]
 
-    def lost(self, ref: int, now_ms: int) -> None:
-        """The store has not got the octets any more: they were damaged at rest."""
-        self.counters["damaged"] += 1
-        self._deleted(ref, ReportReason.BLOCK_UNINTELLIGIBLE, now_ms)
-
     def plan_changed(self, plan: Plan, now_ms: int) -> None:
         """Everything that waits finds its way by another contact plan."""
         refs = self.forwarder.drain_all(now_ms)
@@ -447,11 +421,12 @@ class BundleAgent:
     @property
     def stranded(self) -> int:
         """Bundles for which `retry` looks again."""
-        return self.forwarder.stranded + self._fragments.aside
+        return self.forwarder.stranded + self._fragments.aside + len(self._postponed)
 
     def retry(self, now_ms: int) -> None:
         """Look for a way again for what has none, and for room for fragments that had none."""
-        self._reroute(self.forwarder.drain("", now_ms), now_ms)
+        postponed, self._postponed = self._postponed, []
+        self._reroute([*self.forwarder.drain("", now_ms), *postponed], now_ms)
         self._events += [Reassemble(tuple(refs)) for refs in self._fragments.retry()]
 
     def _displaced(self, now_ms: int) -> None:
@@ -464,7 +439,7 @@ class BundleAgent:
         for ref in refs:
             entry = self.entries.get(ref)
             if entry is not None:
-                self._arrived(entry, now_ms)
+                self._try(ref, now_ms, self._arrived, entry, now_ms)
 
     def split(self, ref: int, wire: Buffer, bytes_max: int) -> list[Op] | None:
         """Operations that replace a stored bundle by fragments of at most `bytes_max` octets
@@ -513,7 +488,7 @@ class BundleAgent:
 
     def _decode(self, wire: Buffer) -> Bundle:
         """A bundle out of the store, as it was read when it came."""
-        return decode_bundle(wire, mode=LENIENT if self.config.lenient else STRICT)[0]
+        return decode_bundle(wire, mode=self._mode)[0]
 
     # ---- delivery --------------------------------------------------------------------------
 
@@ -564,24 +539,6 @@ class BundleAgent:
         self._forget(ref, now_ms)
         self._ops.append(Release(ref, known_until_ms=0))
         self._refused(unproven(bundle, opened), now_ms)
-
-    # ---- status reports --------------------------------------------------------------------
-
-    def _report_end(self, entry: Entry, status: int, reason: ReportReason, now_ms: int) -> None:
-        """Report about a bundle whose octets are gone, if it asked for that."""
-        if entry.note:
-            primary, length = parse_note(entry.note)
-            self._tell(self._reporter.report(primary, length, status, reason, now_ms), now_ms)
-
-    def _tell(self, reports: Iterable[Outgoing], now_ms: int) -> None:
-        self.counters["reports_suppressed"] = self._reporter.suppressed
-        for outgoing in reports:
-            self.counters["reports_sent"] += 1
-            reserved = self._origin.reserve(1)
-            if reserved is not None:
-                self._ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8, "big")))
-            bundle = self._origin.make(outgoing, now_ms, admin=True)
-            self._ops.append(self._own_put(bundle, outgoing, now_ms))
 
 
 def _name(primary: PrimaryBlock) -> str:

@@ -255,6 +255,8 @@ class Ingress:
     def _expiry(self, bundle: Bundle, age_ms: int | None, now_ms: int) -> int:
         """When the bundle's lifetime ends on this node's clock (§4.2.6, §4.4.2, §5.5)."""
         primary = bundle.primary
+        if age_ms is not None and age_ms >= primary.lifetime_ms:
+            return now_ms + primary.lifetime_ms - age_ms  # whatever its creation time says
         lifetime_ms = min(primary.lifetime_ms, self._config.lifetime_ms_max)
         if primary.creation_ms == 0:  # then there is an age block, if one that we may not be able
             return now_ms + lifetime_ms - (age_ms or 0)  # to read: lifetime starts anew here

@@ -95,6 +95,11 @@ class LtpEngine:
         have failed at this peer.  0 for any size."""
         return self._sender.unit_bytes
 
+    @property
+    def block_bytes_max(self) -> int:
+        """Octets of the largest block, and so of the largest unit, that it sends."""
+        return self._link.config.block_bytes_max
+
     def cancel(self, ref: int, now: int) -> bool:
         """Cancel the session that carries `ref` (RFC 5326 §4.2): `Failed` follows for all of its
         block.  False when no session carries it."""

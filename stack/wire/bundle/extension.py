@@ -27,6 +27,9 @@ from stack.wire.bundle.types import (
 HOP_LIMIT_MAX = 255
 """RFC 9171 §4.4.3: the hop limit is 1 to 255."""
 
+AGE_MS_MAX = (1 << 64) - 1
+"""The largest age that there is a form for."""
+
 
 def previous_node(node: Eid, *, number: int = 2, crc_type: int = CRC_NONE) -> CanonicalBlock:
     """The node that forwarded the bundle here (RFC 9171 §4.4.1)."""
@@ -41,7 +44,9 @@ def parse_previous_node(block: CanonicalBlock) -> Eid:
 
 
 def bundle_age(age_ms: int, *, number: int = 3, crc_type: int = CRC_NONE) -> CanonicalBlock:
-    """Milliseconds since the bundle was made (RFC 9171 §4.4.2); goes with every fragment."""
+    """Milliseconds since the bundle was made (RFC 9171 §4.4.2); goes with every fragment.  An age
+    beyond what 64 bits hold stays at their end: such a bundle has expired in any case."""
+    age_ms = min(age_ms, AGE_MS_MAX)
     return CanonicalBlock(BUNDLE_AGE, number, REPLICATE, cbor.uint(age_ms), crc_type)
 
 

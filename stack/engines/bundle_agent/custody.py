@@ -1,0 +1,159 @@
+"""The bundles that an agent holds: how it lets go of them, and what becomes of one on which work
+fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from stack.core.eid import Eid
+from stack.core.errors import LocalError
+from stack.core.sansio import Trace
+from stack.engines.bundle_agent.admission import Admission
+from stack.engines.bundle_agent.begin import SEQUENCE, SPACE, Beginning
+from stack.engines.bundle_agent.config import AgentConfig
+from stack.engines.bundle_agent.entry import Entry, Waiting
+from stack.engines.bundle_agent.notes import parse_note
+from stack.engines.bundle_agent.origin import Origin
+from stack.engines.bundle_agent.quarantine import quarantined, reason_of
+from stack.engines.bundle_agent.reassembly import FragmentLedger
+from stack.engines.bundle_agent.reports import Reporter
+from stack.ports.application import Outgoing
+from stack.ports.security import Security
+from stack.ports.store import Move, Op, Place, Put, Write
+from stack.routing.forwarder import Forwarder
+from stack.wire.bundle import (
+    REPORT_DELETION,
+    Bundle,
+    ReportReason,
+    encode_bundle,
+)
+
+
+class Custody:
+    """What an agent keeps of each stored bundle.  Work on one of many goes through `_try`: when it
+    fails, that bundle goes to quarantine, and the others do not suffer."""
+
+    def __init__(
+        self,
+        node_id: Eid,
+        config: AgentConfig,
+        forwarder: Forwarder,
+        beginning: Beginning,
+        security: Security | None,
+        trace: Trace,
+    ) -> None:
+        self.node_id = node_id
+        self.config = config
+        self.forwarder = forwarder
+        self.counters: Counter[str] = Counter()
+        self.entries: dict[int, Entry] = {}
+        self.waiting = Waiting(self.entries)
+        self._origin = Origin(node_id, config, security, beginning.count)
+        self._admission = Admission(node_id, config, security, beginning.secret)
+        self._reporter = Reporter(config)
+        self._fragments = FragmentLedger()
+        self._void: dict[int, set[str]] = {}
+        """Neighbours whose acknowledgement of a bundle means nothing (see `echoed`)."""
+        self._postponed: list[int] = []
+        self._ops: list[Op] = list(beginning.writes)
+        self._trace = trace
+
+    def take_ops(self) -> list[Op]:
+        """The store operations that have come up; the driver commits them."""
+        ops, self._ops = self._ops, []
+        return ops
+
+    def _forget(self, ref: int, now_ms: int) -> Entry | None:
+        entry = self.entries.pop(ref, None)
+        if entry is None:
+            return None
+        if entry.place is Place.FORWARD:
+            self._void.pop(ref, None)
+            self.forwarder.remove(ref, now_ms)
+        elif entry.place is Place.FRAGMENT:
+            self._fragments.forget(ref)
+        return entry
+
+    def _deleted(self, ref: int, reason: ReportReason, now_ms: int) -> None:
+        entry = self._forget(ref, now_ms)
+        if entry is not None:
+            self._report_end(entry, REPORT_DELETION, reason, now_ms)
+
+    def lost(self, ref: int, now_ms: int) -> None:
+        """The store has not got the octets any more: they were damaged at rest."""
+        self.counters["damaged"] += 1
+        self._deleted(ref, ReportReason.BLOCK_UNINTELLIGIBLE, now_ms)
+
+    def quarantine(self, ref: int, error: Exception, now_ms: int) -> None:
+        """Work on this bundle has failed, and would fail again: it is out of everybody's way, and
+        its octets stay in the store for the operator.  Who asked for reports is told."""
+        self._failed(ref, error)
+        entry = self._gone(ref, now_ms)
+        if entry is not None:
+            self.counters["quarantined"] += 1
+            self._report_end(entry, REPORT_DELETION, ReportReason.BLOCK_UNINTELLIGIBLE, now_ms)
+            self.entries[ref] = quarantined(entry, error)
+        self._ops.append(Move(ref, Place.QUARANTINE, reason_of(error)))
+
+    def postpone(self, ref: int, now_ms: int) -> None:
+        """The store cannot give this bundle now, or a resource is used up: `retry` tries again."""
+        self.counters["postponed"] += 1
+        entry = self._gone(ref, now_ms)
+        if entry is not None:
+            self.entries[ref] = entry
+            self._postponed.append(ref)
+
+    def _gone(self, ref: int, now_ms: int) -> Entry | None:
+        entry = self.entries.get(ref)
+        try:
+            self._forget(ref, now_ms)
+        except Exception as error:  # what failed may be the very forgetting
+            self._failed(ref, error)
+        return entry
+
+    def _failed(self, ref: int | str, error: Exception) -> None:
+        self.counters["failures"] += 1
+        entry = self.entries.get(ref) if isinstance(ref, int) else None
+        fields = {"ref": ref, "why": f"{type(error).__name__}: {error}"}
+        if entry is not None:
+            fields |= {"source": entry.source, "destination": entry.destination}
+        self._trace("bundle_failed", fields)
+
+    def _try(self, ref: int, now_ms: int, work: Callable[..., object], *args: Any) -> None:
+        """Do one bundle's share of work on many: the others do not suffer when it fails."""
+        try:
+            work(*args)
+        except Exception as error:  # whatever it is, it concerns this bundle alone
+            self.quarantine(ref, error, now_ms)
+
+    def _own_put(self, bundle: Bundle, outgoing: Outgoing, now_ms: int) -> Put:
+        wire = encode_bundle(bundle)
+        if len(wire) > self.config.bundle_bytes_max:
+            raise LocalError(
+                f"a payload of {len(outgoing.payload)} octets makes a bundle over "
+                f"bundle_bytes_max {self.config.bundle_bytes_max}: send it as a file"
+            )
+        expires_ms = now_ms + min(outgoing.lifetime_ms, self.config.lifetime_ms_max)
+        put = self._admission.put
+        return put(bundle, wire, outgoing.priority, expires_ms, now_ms, required=True)
+
+    def _report_end(self, entry: Entry, status: int, reason: ReportReason, now_ms: int) -> None:
+        """Report about a bundle whose octets are gone, if it asked for that."""
+        if entry.note and entry.place is not Place.QUARANTINE:
+            try:
+                primary, length = parse_note(entry.note)
+                self._tell(self._reporter.report(primary, length, status, reason, now_ms), now_ms)
+            except Exception as error:  # a bundle's fate does not hang on the report of it
+                self._failed(entry.ref, error)
+
+    def _tell(self, reports: Iterable[Outgoing], now_ms: int) -> None:
+        self.counters["reports_suppressed"] = self._reporter.suppressed
+        for outgoing in reports:
+            self.counters["reports_sent"] += 1
+            reserved = self._origin.reserve(1)
+            if reserved is not None:
+                self._ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8, "big")))
+            bundle = self._origin.make(outgoing, now_ms, admin=True)
+            self._ops.append(self._own_put(bundle, outgoing, now_ms))

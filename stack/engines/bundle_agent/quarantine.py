@@ -1,0 +1,56 @@
+"""Bundles on which work has failed: out of the way, and kept for the operator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import blake2b
+
+from stack.core.train import Buffer
+from stack.engines.bundle_agent.entry import Entry
+from stack.engines.bundle_agent.events import Received
+from stack.ports.store import QUARANTINE_PRIORITY, Place, Put
+from stack.wire.bundle import Mode, bundle_key, decode_bundle
+
+REASON_BYTES_MAX = 400
+"""Octets of the reason that are kept with a bundle."""
+
+DIGEST_BYTES = 16
+
+KEPT_MS = 7 * 86_400_000
+"""How long a bundle is kept at most that failed before anybody knew its lifetime's end."""
+
+
+def reason_of(error: Exception) -> bytes:
+    """Why a bundle is in quarantine: the tag of its row in the store."""
+    return f"{type(error).__name__}: {error}".encode(errors="replace")[:REASON_BYTES_MAX]
+
+
+def quarantined(entry: Entry, error: Exception) -> Entry:
+    """A stored bundle's entry in quarantine."""
+    return replace(
+        entry, place=Place.QUARANTINE, priority=QUARANTINE_PRIORITY, note=reason_of(error)
+    )
+
+
+def set_aside(data: Buffer, offset: int, mode: Mode, now_ms: int, error: Exception) -> Received:
+    """Keep a bundle that arrived and could not be judged; what cannot even be read was never
+    received, nor what comes behind it."""
+    try:
+        bundle, end = decode_bundle(data, offset=offset, mode=mode)
+        primary, wire = bundle.primary, memoryview(data)[offset:end]
+        put = Put(
+            # What stands in quarantine must not pass for the genuine bundle of this identity.
+            key=bundle_key(primary, len(bundle.payload.data))
+            + blake2b(wire, digest_size=DIGEST_BYTES).digest(),
+            wire=wire,
+            place=Place.QUARANTINE,
+            destination=str(primary.destination),
+            source=str(primary.source),
+            priority=QUARANTINE_PRIORITY,
+            expires_ms=now_ms + min(primary.lifetime_ms, KEPT_MS),
+            received_ms=now_ms,
+            tag=reason_of(error),
+        )
+    except Exception:  # as before: it concerns this bundle alone
+        return Received(None, len(data), False)
+    return Received(put, end, True)

@@ -1,0 +1,341 @@
+"""Carries out what the bundle agent decides: store operations, loads, and telling who waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from stack.core.clock import Clock
+from stack.core.errors import StoreError
+from stack.core.sansio import Trace
+from stack.core.train import Buffer
+from stack.engines.bundle_agent import BundleAgent, Deliverable, Echo, TooLarge
+from stack.node.octets import Octets
+from stack.ports.store import BundleStore, Committed, Op, Put, Stored
+
+EXPIRE_BATCH = 1000
+"""Bundles expired in one transaction, so that traffic does not wait for a large clean-up."""
+
+LOAD_BATCH = 64
+"""Bundles loaded from the store in one go when a link has room."""
+
+PASSING = (StoreError, OSError, MemoryError)
+"""Errors that say nothing against the bundle that was being worked on."""
+
+Done = Callable[[Committed | StoreError], None]
+
+
+class Writer(Protocol):
+    """Commits to the store, now or later: see `stack.storage.writer.StoreWriter`."""
+
+    def submit(
+        self,
+        ops: Sequence[Op],
+        done: Callable[[list[int], list[int]], object],
+        failed: Callable[[Exception], object] | None = None,
+    ) -> None:
+        """Commit `ops` as one, then call `done(refs, evicted)` or `failed(error)`."""
+        ...
+
+    async def expire(self, limit: int) -> list[Stored]:
+        """`BundleStore.expire`, in its turn."""
+        ...
+
+
+class Outlet(Protocol):
+    """What takes bundles towards one neighbour: a link."""
+
+    @property
+    def unit_bytes(self) -> int:
+        """Bundles larger than this should go in parts, if they can be divided; 0 for any size."""
+        ...
+
+    @property
+    def unit_bytes_max(self) -> int:
+        """Octets of the largest bundle that it can carry."""
+        ...
+
+    def room(self, now: int) -> int:
+        """Octets that it takes now; any one bundle while this is above 0."""
+        ...
+
+    def submit(self, wire: Buffer, ref: int, now: int, *, alone: bool) -> None:
+        """Carry a bundle, in the company of others unless it is to go `alone`."""
+        ...
+
+
+def ignore(refs: Sequence[int]) -> None:
+    """Give back nothing."""
+
+
+def unheard(service: str) -> None:
+    """Nobody is registered."""
+
+
+class BundleDriver:
+    """Between the agent, which decides, and the store, which is slow.
+
+    Knows no event loop: whoever waits is called back.  So the same driver serves a node, a swarm
+    of agents on a bare event heap, and tests.
+    """
+
+    def __init__(
+        self,
+        agent: BundleAgent,
+        store: BundleStore,
+        writer: Writer,
+        clock: Clock,
+        trace: Trace,
+    ) -> None:
+        self.agent = agent
+        self.store = store
+        self.clock = clock
+        self.on_expiry: Callable[[int], None] | None = None
+        """Called with the DTN time at which something expires that has just been stored."""
+        self._writer = writer
+        self._trace = trace
+        self.octets = Octets(store, self._lost, self._failed)
+        self._owed: list[Op] = []
+        """What the store is to forget, but could not when it was told to."""
+        self.on_deliverable: Callable[[str], None] = unheard
+        """Called with a service for which a bundle waits."""
+        self._settled: list[Callable[[], None]] = []
+        self._links: dict[Callable[[], None], None] = {}
+        """Those of the links that are up: of a thousand links few are at a time."""
+
+    # ---- who waits -------------------------------------------------------------------------
+
+    def on_settled(self, callback: Callable[[], None]) -> None:
+        """Call back whenever something has changed."""
+        self._settled.append(callback)
+
+    def feed(self, callback: Callable[[], None]) -> None:
+        """Call back whenever bundles may have become ready to leave, until `starve`."""
+        self._links[callback] = None
+
+    def starve(self, callback: Callable[[], None]) -> None:
+        """A link that is down wants nothing."""
+        self._links.pop(callback, None)
+
+    # ---- the store -------------------------------------------------------------------------
+
+    def submit(self, ops: Sequence[Op], done: Done | None = None) -> None:
+        """Commit `ops`, tell the agent, then `done`; on failure nothing of `ops` has happened."""
+
+        def stored(refs: list[int], evicted: list[int]) -> None:
+            outcome = Committed(refs, evicted)
+            self.pay()
+            self.octets.remember(ops, outcome)
+            self._note_expiry(ops)
+            self.agent.committed(ops, outcome, self.clock.dtn_ms())
+            if done is not None:
+                done(outcome)
+            self.settle()
+
+        def failed(error: Exception) -> None:
+            self.agent.counters["store_errors"] += 1
+            self._trace("store_error", {"why": str(error)})
+            self._owed += self.agent.refused(ops)
+            if done is not None:
+                done(error if isinstance(error, StoreError) else StoreError(str(error)))
+            self.settle()
+
+        self._writer.submit(ops, stored, failed)
+
+    @property
+    def owes(self) -> bool:
+        """Whether the store is still to forget something."""
+        return bool(self._owed)
+
+    def pay(self) -> None:
+        """Let the store forget what it could not forget before, if it works again."""
+        if self._owed:
+            ops, self._owed = self._owed, []
+            self.submit(ops)
+
+    def settle(self) -> None:
+        """Carry out what the agent has decided since, and wake those who can go on."""
+        agent = self.agent
+        while (event := agent.next_event()) is not None:
+            if isinstance(event, Deliverable):
+                self.on_deliverable(event.service)
+            elif isinstance(event, TooLarge):
+                self._too_large(event)
+            elif isinstance(event, Echo):
+                self._echo(event)
+            else:
+                self._reassemble(event.refs)
+        ops = agent.take_ops()
+        if ops:
+            self.submit(ops)
+        for callback in self._links:
+            callback()
+        for callback in self._settled:
+            callback()
+
+    def _note_expiry(self, ops: Iterable[Op]) -> None:
+        earliest_ms = min((op.expires_ms for op in ops if isinstance(op, Put)), default=0)
+        if earliest_ms and self.on_expiry is not None:
+            self.on_expiry(earliest_ms)
+
+    def _echo(self, event: Echo) -> None:
+        try:
+            held = self.store.held(event.key)
+        except StoreError as error:  # then nobody knows which of ours it is
+            self._trace("store_error", {"why": str(error)})
+            return
+        if held is not None:
+            self.agent.echoed(held, event.neighbour)
+
+    # ---- one of many -----------------------------------------------------------------------
+
+    def each(
+        self,
+        refs: Sequence[int],
+        work: Callable[[int, Buffer], bool],
+        give_back: Callable[[Sequence[int]], None],
+    ) -> None:
+        """Take, try, give back: all work on one of many bundles goes through here.
+
+        Calls `work(ref, octets)` for each of `refs`, which were taken from some queue, in order.
+        One on which it fails holds up no other (see `_failed`).  When it returns False it takes no
+        more for now: that one and those behind it are given back as they were.
+        """
+        troubled = False
+        for index, (ref, wire) in enumerate(zip(refs, self.octets.load(refs), strict=True)):
+            if wire is None:
+                troubled = True
+                continue
+            try:
+                more = work(ref, wire)
+            except Exception as error:  # whatever it is, it concerns this bundle alone
+                troubled = True
+                more = self._again(ref, work, error)
+            if not more:
+                give_back(refs[index:])
+                break
+        if troubled:
+            self.settle()
+
+    def _again(self, ref: int, work: Callable[[int, Buffer], bool], error: Exception) -> bool:
+        """Work on a bundle has failed: a bit may have flipped in memory, so that it is tried again
+        with the octets that the store has."""
+        if ref in self.octets.cache:
+            self.octets.forget(ref)
+            (wire,) = self.octets.load_stored([ref])
+            if wire is None:
+                return True
+            try:
+                return work(ref, wire)
+            except Exception as again:  # as before
+                error = again
+        self._failed(ref, error)
+        return True
+
+    def _failed(self, ref: int, error: Exception) -> None:
+        """A bundle is tried again later if it is no fault of its own, else it goes to quarantine:
+        in neither case is it left with whoever has taken it."""
+        now_ms = self.clock.dtn_ms()
+        if isinstance(error, PASSING):
+            self.agent.postpone(ref, now_ms)
+        else:
+            self.agent.quarantine(ref, error, now_ms)
+
+    def _lost(self, ref: int, why: str) -> None:
+        if ref in self.agent.entries:
+            self.agent.lost(ref, self.clock.dtn_ms())
+            self._trace("bundle_damaged", {"ref": ref, "why": why})
+
+    def send(self, neighbour: str, outlet: Outlet, now: int) -> None:
+        """Give a link what waits for its neighbour, as much as it has room for."""
+        agent = self.agent
+        forwarder, entries = agent.forwarder, agent.entries
+        now_ms = self.clock.dtn_ms()
+        fragment_bytes = agent.config.fragment_bytes
+        full = False
+
+        def offer(ref: int, wire: Buffer) -> bool:
+            nonlocal full
+            if outlet.room(now) <= 0:  # what departs is longer than what was stored
+                full = True
+                return False
+            entry = entries.get(ref)
+            if entry is None:
+                return True
+            limit = min(filter(None, (outlet.unit_bytes, fragment_bytes)), default=0)
+            if limit and entry.size > limit and self._split(ref, wire, limit, neighbour):
+                return True
+            departing = agent.departing(entry, wire, now_ms)
+            if len(departing) > outlet.unit_bytes_max:
+                if not self._split(ref, wire, outlet.unit_bytes_max, neighbour):
+                    agent.postpone(ref, now_ms)
+                return True
+            # What failed before goes alone, so that it takes no others down with it.
+            outlet.submit(departing, ref, now, alone=forwarder.failures(ref) > 0)
+            return True
+
+        def give_back(refs: Sequence[int]) -> None:
+            forwarder.withdrawn(refs, neighbour)
+
+        while not full and (room := outlet.room(now)) > 0:
+            refs = forwarder.take(neighbour, room, LOAD_BATCH, now_ms)
+            if not refs:
+                return
+            self.each(refs, offer, give_back)
+
+    def _split(self, ref: int, wire: Buffer, bytes_max: int, neighbour: str = "") -> bool:
+        """Put parts in the place of a bundle (RFC 9171 §5.8), if it may be divided."""
+        ops = self.agent.split(ref, wire, bytes_max)
+        if ops is None:
+            return False
+
+        def done(outcome: Committed | StoreError) -> None:
+            if isinstance(outcome, StoreError):
+                self.agent.forwarder.returned((ref,), neighbour)
+
+        self.submit(ops, done)
+        return True
+
+    def _too_large(self, event: TooLarge) -> None:
+        """A bundle goes in parts, as no contact can carry it whole."""
+        if event.ref not in self.agent.entries:
+            return
+
+        def split(ref: int, wire: Buffer) -> bool:
+            self._split(ref, wire, event.bytes_max)
+            return True
+
+        self.each([event.ref], split, ignore)
+
+    def _reassemble(self, refs: Sequence[int]) -> None:
+        """Put a unit in the place of its fragments: those of the store, which are checked."""
+        agent = self.agent
+        if any(ref not in agent.entries for ref in refs):
+            return
+        whole = [wire for wire in self.octets.load_stored(refs) if wire is not None]
+        if len(whole) < len(refs):
+            return
+
+        def done(outcome: Committed | StoreError) -> None:
+            if isinstance(outcome, StoreError):
+                agent.not_reassembled(refs)
+
+        try:
+            ops = agent.reassemble(refs, whole)
+        except Exception as error:  # whatever it is, it concerns this unit alone
+            for ref in refs:
+                self._failed(ref, error)
+            return
+        self.submit(ops, done)
+
+    async def expire(self) -> None:
+        """Let go of bundles whose lifetime has ended (RFC 9171 §5.5)."""
+        now_ms = self.clock.dtn_ms()
+        while True:
+            gone = await self._writer.expire(EXPIRE_BATCH)
+            for old in gone:
+                self.octets.forget(old.ref)
+            self.agent.expired(gone, now_ms)
+            self.settle()
+            if len(gone) < EXPIRE_BATCH:
+                return

@@ -1,0 +1,101 @@
+"""The octets of stored bundles: in memory while they flow through, else in the store."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+
+from stack.core.train import Buffer
+from stack.ports.security import Opened
+from stack.ports.store import BundleStore, Committed, Op, Put, Release
+
+CACHE_BYTES_MAX = 64 * 1024 * 1024
+"""Octets of bundles kept in memory between store and link: what flows through quickly is never
+read back.  Bundles that wait longer are read from the store when their turn comes."""
+
+CACHE_BUNDLE_BYTES_MAX = 4 * 1024 * 1024
+"""A bundle larger than this would push too many others out of the cache."""
+
+
+class Octets:
+    """Loads bundles.  One that cannot be had is given as None, and `lost(ref, why)` is called when
+    it is damaged or gone, `failed(ref, error)` when it is there and cannot be read."""
+
+    def __init__(
+        self,
+        store: BundleStore,
+        lost: Callable[[int, str], None],
+        failed: Callable[[int, Exception], None],
+    ) -> None:
+        self._store = store
+        self._lost = lost
+        self._failed = failed
+        self.cache: OrderedDict[int, Put] = OrderedDict()
+        self._cache_bytes = 0
+
+    def load(self, refs: Sequence[int]) -> list[Buffer | None]:
+        """From memory, else from the store."""
+        cache = self.cache
+        wires: list[Buffer | None] = [
+            put.wire if (put := cache.get(ref)) is not None else None for ref in refs
+        ]
+        missing = [ref for ref, wire in zip(refs, wires, strict=True) if wire is None]
+        if missing:
+            loaded = dict(zip(missing, self.load_stored(missing), strict=True))
+            wires = [
+                loaded[ref] if wire is None else wire for ref, wire in zip(refs, wires, strict=True)
+            ]
+        return wires
+
+    def load_stored(self, refs: Sequence[int]) -> list[Buffer | None]:
+        """From the store, which checks them."""
+        try:
+            wires = self._store.load(refs)
+        except Exception as error:  # one is damaged, and gone now: all are asked for one by one
+            return [self._load(ref, error) for ref in refs]
+        for ref, wire in zip(refs, wires, strict=True):
+            if wire is None:
+                self._lost(ref, "it is not in the store any more")
+        return wires
+
+    def _load(self, ref: int, why: Exception) -> Buffer | None:
+        for _ in range(2):  # a damaged one is gone the second time
+            try:
+                (wire,) = self._store.load([ref])
+            except Exception as error:  # whatever it is, it concerns this bundle alone
+                why = error
+                continue
+            if wire is None:
+                self._lost(ref, str(why))
+            return wire
+        self._failed(ref, why)
+        return None
+
+    def remember(self, ops: Iterable[Op], outcome: Committed) -> None:
+        """Keep what has just been stored, and forget what has left the store."""
+        refs = iter(outcome.refs)
+        cache = self.cache
+        for op in ops:
+            if isinstance(op, Put):
+                ref = next(refs)
+                if ref > 0 and len(op.wire) <= CACHE_BUNDLE_BYTES_MAX:
+                    cache[ref] = op
+                    self._cache_bytes += _weight(op)
+            elif isinstance(op, Release):
+                self.forget(op.ref)
+        for ref in outcome.evicted:
+            self.forget(ref)
+        while self._cache_bytes > CACHE_BYTES_MAX:
+            _, oldest = cache.popitem(last=False)
+            self._cache_bytes -= _weight(oldest)
+
+    def forget(self, ref: int) -> None:
+        """Load it from the store when it is asked for next."""
+        put = self.cache.pop(ref, None)
+        if put is not None:
+            self._cache_bytes -= _weight(put)
+
+
+def _weight(put: Put) -> int:
+    """Octets of a bundle in memory: what has been opened is there a second time, in plain."""
+    return len(put.wire) * (2 if isinstance(put.memo, Opened) else 1)

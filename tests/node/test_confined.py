@@ -1,0 +1,349 @@
+"""One bundle never stops another: what fails for one of many is confined to that one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from link_models.channel import ChannelConfig, Delay, always_up
+from link_models.clock import VirtualLoop, run_virtual
+from stack.contacts.plan import Contact, Plan
+from stack.core.clock import MILLISECOND
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError, LocalError, StoreError
+from stack.engines.bundle_agent import BundleAgent, Entry, agent, custody, entry
+from stack.engines.bundle_agent.custody import Custody
+from stack.engines.bundle_agent.ingress import Ingress
+from stack.engines.bundle_agent.reassembly import FragmentLedger
+from stack.node.driver import BundleDriver
+from stack.node.link import Link
+from stack.node.node import Node
+from stack.ports.application import Outgoing
+from stack.ports.store import Put, Release, Stored
+from stack.routing.forwarder import Forwarder
+from stack.services.messages import Mailbox
+from stack.storage.memory import MemoryStore
+from stack.wire.bundle import (
+    REPORT_ANY,
+    Bundle,
+    CanonicalBlock,
+    PrimaryBlock,
+    bundle_age,
+    decode_bundle,
+    encode_bundle,
+)
+from tests.node.world import EPOCH_MS, World
+
+NAMES = ("gs1", "sat1", "gs2")
+FAR = Eid.parse("dtn://gs2/messages")
+MARK = b"the chosen one "
+AGE_MAX = (1 << 64) - 1
+
+
+def loop() -> VirtualLoop:
+    running = asyncio.get_running_loop()
+    assert isinstance(running, VirtualLoop)
+    return running
+
+
+def relay(
+    root: Path,
+    *,
+    rate_bps: float = 2e6,
+    store: str = "memory",
+    reports: bool = False,
+    **ltp: Any,
+) -> list[Node]:
+    """gs1 -> sat1 -> gs2, all links up for ever; the relay makes fragments of what is large."""
+    world = World(loop(), root, protect=False, store=store)
+    end_ms = EPOCH_MS + 10**9
+    hops = (("gs1", "sat1"), ("sat1", "gs2"))
+    plan = Plan(
+        [
+            Contact(f"dtn://{one}/", f"dtn://{other}/", 0, end_ms, rate_bps)
+            for a, b in hops
+            for one, other in ((a, b), (b, a))
+        ]
+    )
+    for a, b in hops:
+        world.connect(
+            a, b, ChannelConfig(windows=always_up(10e6), delay=Delay.constant(5 * MILLISECOND))
+        )
+    nodes = []
+    for number, name in enumerate(NAMES):
+        links = [
+            world.link(one, other, rate_bps=rate_bps, owlt_ms=5.0, ltp=dict(ltp))
+            for a, b in hops
+            for one, other in ((a, b), (b, a))
+            if one == name
+        ]
+        options = {"fragment_bytes": 700 if name == "sat1" else 0, "status_reports": reports}
+        node = world.node(name, links, plan=plan, agent=options)
+        nodes.append(node)
+        if store == "memory":
+            start_refs(node, 1000 * number + 1)
+    return nodes
+
+
+def start_refs(node: Node, first: int) -> None:
+    """Refs that no other node has, so that a bundle's ref tells whose it is."""
+
+    def open_store(*_: object) -> MemoryStore:
+        store = MemoryStore(1 << 26)
+        store._next_ref = first
+        return store
+
+    object.__setattr__(node._environment, "open_store", open_store)
+
+
+async def send(node: Node, payloads: list[bytes]) -> None:
+    """Acknowledged to the application when this returns."""
+    await node.port.commit(
+        send=[
+            Outgoing(FAR, payload, 3_600_000, "messages", report_flags=REPORT_ANY)
+            for payload in payloads
+        ]
+    )
+
+
+async def gather(mailbox: Mailbox, wanted: set[bytes], within_s: float) -> set[bytes]:
+    """What arrives until all that is wanted has, or no more does."""
+    got: set[bytes] = set()
+
+    async def collect() -> None:
+        while not wanted <= got:
+            delivery = await mailbox.receive()
+            got.add(bytes(delivery.payload))
+            await mailbox.done(delivery)
+
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(collect(), within_s)
+    return got
+
+
+# ---- what attackers and traffic do -------------------------------------------------------------
+
+
+def old(age_ms: int, lifetime_ms: int, payload: bytes = MARK) -> bytes:
+    """A bundle from nowhere that claims an age."""
+    primary = PrimaryBlock(FAR, Eid.parse("dtn://evil/x"), Eid.NONE, EPOCH_MS, 1, lifetime_ms, 0, 2)
+    return encode_bundle(Bundle(primary, (bundle_age(age_ms), CanonicalBlock(1, 1, 0, payload, 2))))
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+@pytest.mark.parametrize("slack", [0, 1, 10_000])
+def test_an_age_without_end_stops_nobody(tmp_path: Path, store: str, slack: int) -> None:
+    """The age that a bundle claims is near 2^64, and its lifetime beyond."""
+
+    async def main() -> None:
+        ground, satellite, far = relay(tmp_path, store=store)
+        honest = {b"honest %d" % number for number in range(20)}
+        async with ground, satellite, far, Mailbox(far.port) as mailbox:
+            for lifetime_ms in (AGE_MAX, 3_600_000):
+                data = old(AGE_MAX - slack, lifetime_ms)
+                put = satellite._agent.receive(data, satellite.port.dtn_ms(), 0, "dtn://gs1/").put
+                if put is not None:
+                    satellite._driver.submit([put])
+            await send(ground, sorted(honest))
+            got = await gather(mailbox, honest, 60)
+            assert honest <= got
+            assert satellite.counters()["bundles.dropped_expired_on_arrival"] >= 1
+
+    run_virtual(main)
+
+
+def test_all_that_is_acknowledged_arrives_through_a_small_queue(tmp_path: Path) -> None:
+    """What departs is longer than what was stored, and LTP has room for less than was taken."""
+
+    async def main() -> None:
+        ground, satellite, far = relay(tmp_path, queue_bytes=100_000)
+        wanted = {b"%d" % number + bytes(1 + 97 * number % 300) for number in range(3000)}
+        async with ground, satellite, far, Mailbox(far.port) as mailbox:
+            for start in range(0, 3000, 500):
+                await send(ground, sorted(wanted)[start : start + 500])
+            assert await gather(mailbox, wanted, 600) == wanted
+            await asyncio.sleep(5)  # the last acknowledgements
+            for node in (ground, satellite):
+                assert not node._agent.forwarder._given
+                assert node._agent.forwarder.bytes_waiting == 0
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("queue_bytes", [1, 300, 1500, 6000])
+def test_a_queue_of_any_size_serves(tmp_path: Path, queue_bytes: int) -> None:
+    async def main() -> None:
+        ground, satellite, far = relay(tmp_path, queue_bytes=queue_bytes)
+        wanted = {b"%d" % number + bytes(200) for number in range(60)}
+        async with ground, satellite, far, Mailbox(far.port) as mailbox:
+            await send(ground, sorted(wanted))
+            assert await gather(mailbox, wanted, 600) == wanted
+
+    run_virtual(main)
+
+
+def test_what_a_link_cannot_carry_goes_in_parts(tmp_path: Path) -> None:
+    async def main() -> None:
+        ground, satellite, far = relay(tmp_path, block_bytes_max=5000, block_bytes=4000)
+        wanted = {b"%d" % number + bytes(6000) for number in range(3)} | {b"small"}
+        async with ground, satellite, far, Mailbox(far.port) as mailbox:
+            await send(ground, sorted(wanted))
+            assert await gather(mailbox, wanted, 60) == wanted
+
+    run_virtual(main)
+
+
+# ---- an exception planted at every call that handles one bundle of many -------------------------
+
+ERRORS = (DecodeError("planted", "nowhere"), LocalError("planted"), ValueError("planted"))
+PASSING = (StoreError("planted"), MemoryError("planted"))
+
+
+def calls() -> Iterator[tuple[str, Any, str]]:
+    """Every function of the agent and its driver that is given one bundle, in whatever form."""
+    one = {"ref", "old", "entry", "op", "put", "outgoing", "wire", "bundle", "data", "primary"}
+    one |= {"tag", "judged", "taken", "refused", "payload_length", "event"}
+    left_out = {
+        "send", "_own_put", "consumed",  # an application's own transaction: it is told
+        "receive", "quarantine", "postpone", "_gone", "_failed", "_try", "_again",  # these confine
+        "_drop", "_lost", "__init__",  # book-keeping
+    }  # fmt: skip
+    owners = (
+        BundleAgent,
+        Custody,
+        Ingress,
+        Forwarder,
+        FragmentLedger,
+        entry.Waiting,
+        BundleDriver,
+        Link,
+    )
+    for owner in (*owners, agent, custody, entry):
+        for name, member in sorted(vars(owner).items()):
+            if not inspect.isfunction(member) or name in left_out:
+                continue
+            if one & set(inspect.signature(member).parameters):
+                yield f"{owner.__name__.rsplit('.')[-1]}.{name}", owner, name
+
+
+CALLS = {label: (owner, name) for label, owner, name in calls()}
+
+
+class Planted:
+    """Raises wherever the chosen bundle, and no other, is handed to a call."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, owner: Any, name: str, error: Exception) -> None:
+        self.refs: set[int] = set()
+        self.notes: set[tuple[int, int, Eid]] = set()
+        self.struck = 0
+        self._error = error
+        insert = MemoryStore._insert
+
+        def note(store: MemoryStore, ref: int, put: Put) -> None:
+            if MARK in bytes(put.wire):
+                self.refs.add(ref)
+                primary = decode_bundle(put.wire)[0].primary
+                self.notes.add((primary.creation_ms, primary.sequence, primary.source))
+            insert(store, ref, put)
+
+        patch.setattr(MemoryStore, "_insert", note)
+        patch.setattr(owner, name, self._wrapped(getattr(owner, name)))
+
+    def _wrapped(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(real)
+        def call(*args: Any, **options: Any) -> Any:
+            given = inspect.signature(real).bind(*args, **options).arguments
+            if "offset" in given:  # one of the bundles of a block
+                given = {"bundle": at(given["data"], given["offset"])}
+            if any(self._chosen(each) for each in given.values()):
+                self.struck += 1
+                raise self._error
+            return real(*args, **options)
+
+        return call
+
+    def _chosen(self, what: Any) -> bool:
+        match what:
+            case bool():
+                return False
+            case int():
+                return what in self.refs
+            case Entry() | Release() | Stored():
+                return what.ref in self.refs
+            case PrimaryBlock():
+                return (what.creation_ms, what.sequence, what.source) in self.notes
+            case Put():
+                return MARK in bytes(what.wire)
+            case Bundle():
+                return MARK in bytes(what.payload.data)
+            case Outgoing():
+                return MARK in bytes(what.payload)
+            case bytes() | memoryview():
+                return MARK in bytes(what)
+        return False
+
+
+def at(data: Any, offset: int) -> Bundle | None:
+    """The bundle there, if there is one."""
+    try:
+        return decode_bundle(data, offset=offset)[0]
+    except DecodeError:
+        return None
+
+
+def held_of(node: Node) -> list[Stored]:
+    """What a node holds of the chosen bundle."""
+    found = []
+    for stored in node._store.scan():
+        (wire,) = node._store.load([stored.ref])
+        if wire is not None and MARK in bytes(wire):
+            found.append(stored)
+    return found
+
+
+@pytest.mark.parametrize("error", [*ERRORS, *PASSING], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("label", CALLS)
+def test_what_fails_for_one_bundle_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str, error: Exception
+) -> None:
+    problems: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        loop().set_exception_handler(lambda _, context: problems.append(context))
+        nodes = relay(tmp_path, reports=True)
+        ground, satellite, far = nodes
+        planted = Planted(monkeypatch, *CALLS[label], error)
+        sizes = (40, 1500)
+        others = {b"other %d " % number * (size // 8) for number in range(4) for size in sizes}
+        chosen = {MARK * (size // len(MARK)) for size in sizes}
+        async with ground, satellite, far, Mailbox(far.port) as mailbox:
+            unsent = set()
+            for payload in [*sorted(others)[:4], *sorted(chosen), *sorted(others)[4:]]:
+                try:
+                    await send(ground, [payload])
+                except type(error):
+                    unsent.add(payload)
+            assert unsent <= chosen
+            got = await gather(mailbox, others, 120)
+            assert others <= got
+            if not planted.struck:
+                pytest.skip("nothing comes this way here")
+            got |= await gather(mailbox, chosen, 1)
+            for payload in chosen - got - unsent:
+                assert any(held_of(node) for node in nodes) or told(nodes), payload[:20]
+        assert not problems
+
+    run_virtual(main)
+
+
+def told(nodes: list[Node]) -> int:
+    """How often a node has said that it could not do its work on a bundle."""
+    names = ("failures", "postponed", "dropped_malformed", "reassembly_failed")
+    return sum(node.counters().get(f"bundles.{name}", 0) for node in nodes for name in names)
