@@ -242,6 +242,38 @@ def test_an_unacknowledged_report_is_repeated_with_growing_intervals() -> None:
     assert lone.said() == []
 
 
+def test_an_acknowledged_report_is_not_repeated() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc", checkpoint=7))
+    note_all(lone)
+    lone.feed(ack(one_report(lone)))
+    lone.wait(60 * SECOND)
+    assert lone.said() == []
+    # Nor one that waits to be repeated when its acknowledgement comes.
+    lone.feed(red(0, b"abc", checkpoint=8))
+    segment = one_report(lone)
+    lone.wait(INTERVAL)
+    lone.feed(ack(segment))
+    assert lone.said() == []
+
+
+def test_report_serial_numbers_begin_at_random_and_count_up() -> None:
+    lone = Lone()
+    first = []
+    for number in range(5):
+        session = SessionId(REMOTE, number)
+        serials = []
+        for checkpoint in (5, 6, 7):
+            lone.feed(red(checkpoint, b"a", checkpoint=checkpoint, session=session))
+            note_all(lone)
+            serials.append(one_report(lone).report_serial)
+        assert [serial - serials[0] for serial in serials] == [0, 1, 2]
+        assert serials[0] < 1 << 20
+        first.append(serials[0])
+    assert len(set(first)) == 5
+    assert max(first) - min(first) > 1000
+
+
 def test_a_repeated_checkpoint_has_all_its_reports_repeated() -> None:
     lone = Lone(claims_max=1)
     checkpoint = red(4, b"c", checkpoint=5, end=True)
@@ -475,6 +507,23 @@ def test_a_cancellation_by_the_sender_is_always_acknowledged() -> None:
     assert lone.said() == [cancel_ack(SessionId(REMOTE, 77), to_sender=True)]
     lone.feed(red(3, b"def", checkpoint=1))  # overtaken by the cancellation
     assert lone.said() == []
+    assert lone.engine.next_deadline() is None
+
+
+def test_a_cancelled_session_keeps_nothing() -> None:
+    """Neither buffer nor reports nor their timers (§6.19)."""
+    lone = Lone()
+    lone.feed(red(0, b"abc", checkpoint=6), red(100_000, b"x", checkpoint=7))
+    note_all(lone)
+    assert len(lone.said()) == 2
+    lone.feed(green(0, b"zzz"))  # miscoloured
+    table = lone.engine._receiver.table
+    assert table.allocated == 0
+    (session,) = table
+    assert session.reports == {}
+    lone.said()
+    lone.feed(cancel_ack(THEIRS, to_sender=False))
+    assert len(table) == 0
     assert lone.engine.next_deadline() is None
 
 
