@@ -1,4 +1,4 @@
-"""One direction of a TCPCL session as a tree (RFC 9174), and the transfers in it."""
+"""One direction of a TCPCL session as a tree (RFC 9174, RFC 7242), and the transfers in it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from interop.inspect.bundle import walk_bundle
+from interop.inspect.tcpcl_v3 import VERSION as VERSION_3
+from interop.inspect.tcpcl_v3 import segments_v3, walk_v3
 from interop.inspect.tree import Walk
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 from stack.wire.tcpcl import (
     CAN_TLS,
+    MAGIC,
     SEGMENT_END,
     SEGMENT_START,
-    Incomplete,
     MessageType,
     RefuseReason,
     SessionInit,
@@ -33,11 +35,19 @@ TRANSFERS_MAX: Final = 10_000
 def walk_tcpcl(walk: Walk) -> None:
     """A contact header and the messages after it, as far as they were captured."""
     start = walk.at
+    if _version(walk.view, start) == VERSION_3:
+        walk_v3(walk, walk_bundle)
+        return
     header, walk.at = decode_contact(walk.view, start)
     with_tls = "capable of TLS" if header.flags & CAN_TLS else ""
     walk.leaf("contact header", "TCPCL version 4", start, note=with_tls, section="RFC 9174 §4.2")
     while walk.left:
         _message(walk)
+
+
+def _version(view: memoryview, start: int) -> int:
+    at = start + len(MAGIC)
+    return view[at] if view[start:at] == MAGIC and at < len(view) else 0
 
 
 def _message(walk: Walk) -> None:
@@ -90,23 +100,30 @@ def transfers(data: Buffer) -> Iterator[tuple[int, bytes]]:
 
     Ends, without an error, where the octets cannot be read.
     """
-    view = memoryview(data)
     parts: dict[int, list[Buffer]] = {}
     try:
-        _, at = decode_contact(view)
-        while at < len(view):
-            message, at = decode_message(view, at, strict=False)
-            if not isinstance(message, TransferSegment):
-                continue
-            if message.flags & SEGMENT_START:
-                parts[message.transfer] = []
+        for number, flags, octets in _segments(memoryview(data)):
+            if flags & SEGMENT_START:
+                parts[number] = []
                 if len(parts) > TRANSFERS_MAX:
                     return
-            if message.transfer in parts:
-                parts[message.transfer].append(message.data)
-                if message.flags & SEGMENT_END:
-                    whole = parts.pop(message.transfer)
+            if number in parts:
+                parts[number].append(octets)
+                if flags & SEGMENT_END:
+                    whole = parts.pop(number)
                     if len(whole) > 1:
-                        yield message.transfer, b"".join(whole)
-    except (DecodeError, Incomplete):
+                        yield number, b"".join(whole)
+    except DecodeError:
         return
+
+
+def _segments(view: memoryview) -> Iterator[tuple[int, int, Buffer]]:
+    """(transfer, flags, octets) of every segment.  Raises `DecodeError`."""
+    if _version(view, 0) == VERSION_3:
+        yield from segments_v3(view)
+        return
+    _, at = decode_contact(view)
+    while at < len(view):
+        message, at = decode_message(view, at, strict=False)
+        if isinstance(message, TransferSegment):
+            yield message.transfer, message.flags, message.data

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interop.inspect import dissect
+from interop.inspect import dissect, transfers
 from interop.pcap import (
     LINKTYPE_ETHERNET,
     LINKTYPE_RAW,
@@ -280,6 +280,51 @@ def test_bundles_in_a_tcpcl_session(tmp_path: Path) -> None:
     bundle = tree.find("XFER_SEGMENT", "bundle")
     assert bundle is not None
     assert bundle.value == "ipn:2.1 to ipn:1.2"
+
+
+def test_bundles_in_a_session_of_version_3(tmp_path: Path) -> None:
+    """RFC 7242, written by hand; the lengths are SDNVs of two octets."""
+
+    def segment(flags: int, data: bytes) -> bytes:
+        return bytes((0x10 | flags, 0x80 | len(data) >> 7, len(data) & 0x7F)) + data
+
+    half = len(BUNDLE) // 2
+    stream = (
+        b"dtn!\x03\x00\x00\x3c\x07ipn:2.0"
+        + bytes.fromhex("60 8100 40")
+        + segment(3, BUNDLE)
+        + bytes.fromhex("20 8100 31")
+        + segment(2, BUNDLE[:half])
+        + segment(1, BUNDLE[half:])
+        + bytes.fromhex("53 01 000a")
+    )
+    packets = [tcp(0, b"", syn=True), tcp(1, stream)]
+    (whole, joined), _ = shown(tmp_path / "x.pcap", packets)
+    tree = dissect(whole.data, whole.kind)
+    assert not tree.errors
+    assert [child.label for child in tree.children] == [
+        "contact header",
+        "LENGTH",
+        "KEEPALIVE",
+        "DATA_SEGMENT",
+        "ACK_SEGMENT",
+        "REFUSE_BUNDLE",
+        "DATA_SEGMENT",
+        "DATA_SEGMENT",
+        "SHUTDOWN",
+    ]
+    assert tree.children[0].note == "ipn:2.0, keepalive 60 s"
+    bundle = tree.find("DATA_SEGMENT", "bundle")
+    assert bundle is not None
+    assert bundle.value == "ipn:2.1 to ipn:1.2"
+    assert (joined.data, joined.kind) == (BUNDLE, "bundle")
+
+
+@given(st.sampled_from([3, 4, 5]), st.binary(max_size=60))
+def test_any_octets_of_a_session_are_shown_as_far_as_they_go(version: int, octets: bytes) -> None:
+    data = b"dtn!" + bytes((version,)) + octets
+    assert dissect(data, "tcpcl").length == len(data)
+    assert all(len(whole) <= len(data) for _, whole in transfers(data))
 
 
 @given(st.integers(0, 2**32 - 1), st.randoms(use_true_random=False), st.booleans())

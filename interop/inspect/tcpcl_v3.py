@@ -1,0 +1,95 @@
+"""One direction of a TCPCL version 3 session (RFC 7242) as a tree: ION and HDTN still speak it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from interop.inspect.tree import Walk
+from stack.core.errors import DecodeError
+from stack.core.train import Buffer
+from stack.wire.sdnv import decode_sdnv
+
+VERSION = 3
+_DATA_SEGMENT, _ACK_SEGMENT, _REFUSE_BUNDLE, _KEEPALIVE, _SHUTDOWN, _LENGTH = range(1, 7)
+_START, _END = 2, 1
+_REASON, _DELAY = 2, 1
+_NAMES = {
+    _DATA_SEGMENT: "DATA_SEGMENT",
+    _ACK_SEGMENT: "ACK_SEGMENT",
+    _REFUSE_BUNDLE: "REFUSE_BUNDLE",
+    _KEEPALIVE: "KEEPALIVE",
+    _SHUTDOWN: "SHUTDOWN",
+    _LENGTH: "LENGTH",
+}
+_HEADER_BYTES = 8
+
+
+def walk_v3(walk: Walk, bundle: Callable[[Walk], None]) -> None:
+    """A contact header and the messages after it; `bundle` reads a whole bundle."""
+    start = walk.at
+    size, begin = _contact(walk.view, start)
+    keepalive_s = int.from_bytes(walk.view[start + 6 : start + 8], "big")
+    walk.at = begin + size
+    eid = bytes(walk.view[begin : walk.at]).decode("utf-8", "replace")
+    note = f"{eid or 'no EID'}, keepalive {keepalive_s} s"
+    walk.leaf("contact header", "TCPCL version 3", start, note=note, section="RFC 7242 §4.1")
+    while walk.left:
+        _message(walk, bundle)
+
+
+def _contact(view: memoryview, start: int) -> tuple[int, int]:
+    """Length of the EID and where it begins."""
+    if len(view) - start < _HEADER_BYTES:
+        raise DecodeError("contact header cut short", "RFC 7242 §4.1", len(view))
+    size, begin = decode_sdnv(view, start + _HEADER_BYTES)
+    if size > len(view) - begin:
+        raise DecodeError("contact header cut short", "RFC 7242 §4.1", len(view))
+    return size, begin
+
+
+def _message(walk: Walk, bundle: Callable[[Walk], None]) -> None:
+    start = walk.at
+    kind, flags, size, begin = _head(walk.view, start)
+    with walk.branch(_NAMES[kind], section="RFC 7242 §5.1") as message:
+        walk.at = begin
+        if kind != _DATA_SEGMENT:
+            if kind in (_ACK_SEGMENT, _LENGTH):
+                message.value = f"{size} octets"
+            elif kind == _REFUSE_BUNDLE:
+                message.value = f"reason {flags}"
+            return
+        walk.leaf("head", f"{size} octets", start)
+        if flags & _START and flags & _END:
+            with walk.inside("data", size):
+                bundle(walk)
+        elif size:
+            walk.data("part of a bundle", size)
+
+
+def _head(view: memoryview, at: int) -> tuple[int, int, int, int]:
+    """(type, flags, number in it, offset after it) of the message at `at`, without its data."""
+    kind, flags = view[at] >> 4, view[at] & 15
+    end, size = at + 1, 0
+    if kind not in _NAMES:
+        raise DecodeError(f"message of unknown type {kind}", "RFC 7242 §5.1", at)
+    if kind in (_DATA_SEGMENT, _ACK_SEGMENT, _LENGTH):
+        size, end = decode_sdnv(view, end)
+    elif kind == _SHUTDOWN:
+        end += bool(flags & _REASON) + 2 * bool(flags & _DELAY)
+    if end > len(view) or (kind == _DATA_SEGMENT and size > len(view) - end):
+        raise DecodeError("message cut short", "RFC 7242 §5.1", len(view))
+    return kind, flags, size, end
+
+
+def segments_v3(data: Buffer) -> Iterator[tuple[int, int, memoryview]]:
+    """(number of the bundle, flags, octets) of every data segment; start is 2 and end 1, as in
+    version 4.  Raises `DecodeError` where the octets cannot be read."""
+    view = memoryview(data)
+    size, begin = _contact(view, 0)
+    at, number = begin + size, -1
+    while at < len(view):
+        kind, flags, size, at = _head(view, at)
+        if kind == _DATA_SEGMENT:
+            number += bool(flags & _START)
+            yield number, flags, view[at : at + size]
+            at += size
