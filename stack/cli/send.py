@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +27,7 @@ from stack.cli.common import (
 from stack.cli.output import emit, note, say, show_report
 from stack.cli.transfers import follow
 from stack.cli.units import duration_text, size_text
-from stack.core.errors import ConfigError
+from stack.core.errors import ConfigError, LocalError
 from stack.ports.application import CRITICAL_PRIORITY
 
 REPORT_S = 60.0
@@ -137,8 +138,8 @@ def send(
     if message is not None:
         payload = {"payload": _encoded(message.encode())}
         ends_with(OK if _message(node, payload, service, common_message, as_json) else NO_ANSWER)
-    told = True
-    ids: list[str] = []
+    _judge([] if as_message else given, name)  # all before any is sent
+    told, ids = True, list[str]()
     for path in given:
         if str(path) == "-":
             payload = {"payload": _encoded(_standard_input())}
@@ -200,13 +201,39 @@ def _stored(result: dict[str, Any], as_json: bool) -> None:
         say(f"message of {where}: stored, id {result['bundle']}")
 
 
+def _named(path: Path, name: str | None) -> tuple[str, str]:
+    """The absolute path, and what the receiver is to call it."""
+    absolute = os.path.abspath(path)  # without resolving links, whose own names are meant
+    return absolute, name if name is not None else os.path.basename(absolute)
+
+
+def _judge(paths: Sequence[Path], name: str | None) -> None:
+    """Raise `ConfigError` for a path that is not there, or that holds what cannot be named."""
+    for path in paths:
+        if str(path) != "-":
+            _judge_one(path, name)
+
+
+def _judge_one(path: Path, name: str | None) -> None:
+    from stack.services.files.source import check_name, walk_folder
+
+    if not path.exists():
+        raise ConfigError(str(path), "no such file or folder", "check the path")
+    absolute, wanted = _named(path, name)
+    try:
+        if not path.is_dir():
+            check_name(wanted)
+            return
+        for _, relative in walk_folder(absolute, sys.maxsize):
+            check_name(f"{wanted}/{relative}" if wanted else relative)
+    except LocalError as error:
+        raise ConfigError(str(path), str(error), "nothing was sent") from None
+
+
 def _file(
     node: Path | None, path: Path, name: str | None, common: dict[str, Any], as_json: bool
 ) -> list[str]:
-    if not path.exists():
-        raise ConfigError(str(path), "no such file or folder", "check the path")
-    absolute = os.path.abspath(path)  # without resolving links, whose own names are meant
-    wanted = name if name is not None else os.path.basename(absolute)
+    absolute, wanted = _named(path, name)
     result = client_of(node).call(
         "send_file", patience_s=None, path=absolute, name=wanted, **common
     )

@@ -358,9 +358,17 @@ def test_the_plan_of_a_running_node(cli: Cli, pair: Pair, tmp_path: Path) -> Non
 
 def test_usage_of_send_and_receive(cli: Cli, pair: Pair, tmp_path: Path) -> None:
     node = ("-n", pair[0])
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    fine, odd = outside / "fine.txt", outside / "folder"
+    odd.mkdir(parents=True)
+    for path in (fine, odd / "a.txt", odd / "b\u202e.txt"):
+        path.write_text("x")
+    before = cli("transfers", "list", "--json", *node).out
     for arguments, code, part in (
         (["send", SATELLITE, *node], 2, "--message"),
         (["send", SATELLITE, "x", "-m", "y", *node], 2, "not both"),
+        (["send", SATELLITE, fine, odd, *node], 2, "U+202E"),
+        (["send", SATELLITE, fine, tmp_path / "missing", *node], 2, "no such file"),
         (["send", SATELLITE, tmp_path / "missing", *node], 2, "no such file"),
         (["send", SATELLITE, tmp_path, *node], 2, "holds no files"),
         (["send", "sat", "-m", "x", *node], 2, "is no node"),
@@ -371,6 +379,7 @@ def test_usage_of_send_and_receive(cli: Cli, pair: Pair, tmp_path: Path) -> None
         ran = cli(*arguments)
         assert ran.code == code, ran.err
         assert part in ran.err
+    assert cli("transfers", "list", "--json", *node).out == before  # nothing was sent
 
 
 # ---- finding a node --------------------------------------------------------------------------

@@ -307,6 +307,31 @@ def test_folder_keeps_its_shape(tmp_path: Path) -> None:
     virtual(main)
 
 
+@pytest.mark.parametrize("trouble", ["name", "too large", "too many"])
+def test_of_a_folder_all_is_sent_or_nothing(tmp_path: Path, trouble: str) -> None:
+    for name in ("a.txt", "z\u202f1.png") if trouble != "too many" else ("a", "b", "z\u202f1.png"):
+        make_file(tmp_path / "data" / name, 20)
+    bad = tmp_path / "data" / ("x\u202e.txt" if trouble == "name" else "y.txt")
+    make_file(bad, 20)
+
+    async def main() -> None:
+        pair = Pair(tmp_path, config=replace(SMALL, objects_max=3))
+        if trouble == "too large":
+            os.truncate(bad, 1 << 40)  # without content, but more chunks than there may be
+        async with running(pair.sender.run(), pair.receiver.run()):
+            why = {"name": r"U\+202E", "too large": "chunks", "too many": "3 objects"}[trouble]
+            with pytest.raises(LocalError, match=why):
+                await pair.sender.send_folder(tmp_path / "data", SAT_EID)
+            assert not list(pair.sender.all_progress())
+            bad.unlink()
+            ids = await pair.sender.send_folder(tmp_path / "data", SAT_EID)
+            for one in ids:
+                assert (await pair.sender.wait(one)).state == "delivered"
+        assert (pair.root / "data" / "z\u202f1.png").exists()
+
+    virtual(main)
+
+
 def test_urgent_objects_overtake(tmp_path: Path) -> None:
     make_file(tmp_path / "bulk.bin", 256 * 200)
     make_file(tmp_path / "urgent.bin", 256 * 4)

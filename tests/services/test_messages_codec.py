@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import cbor2
 import pytest
 from hypothesis import given
@@ -159,6 +161,40 @@ _SPEC = OutSpec(
 @given(some.names)
 def test_plain_names_pass(name: str) -> None:
     assert "/".join(safe_name(name)) == name
+
+
+@pytest.mark.parametrize("name", ["9.41\u202fAM.png", "a\u00a0b", "\u3000", "a b/c\u2003d"])
+def test_spaces_of_every_kind_may_stand_in_names(name: str) -> None:
+    assert "/".join(safe_name(name)) == name
+
+
+@pytest.mark.parametrize(
+    ("char", "why"),
+    [
+        ("\x07", r"a control character \(U\+0007\)"),
+        ("\x9b", r"a control character \(U\+009B\)"),
+        ("\u202e", r"an invisible format character \(U\+202E\)"),
+        ("\u2028", r"a line separator \(U\+2028\)"),
+        ("\u2029", r"a paragraph separator \(U\+2029\)"),
+        ("\udc80", r"octets that are no UTF-8 \(U\+DC80\)"),
+        ("\ue000", r"a private-use character \(U\+E000\)"),
+        ("\U000e0fff", r"does not know \(U\+E0FFF\)"),
+        ("\\", r"a backslash \(U\+005C\)"),
+    ],
+)
+def test_the_reason_is_the_true_one(char: str, why: str) -> None:
+    with pytest.raises(DecodeError, match=why):
+        safe_name(f"folder/a\u00a0{char}b")
+
+
+@given(st.characters(exclude_characters="/"))
+def test_every_character_passes_or_has_a_reason_that_names_it(char: str) -> None:
+    name = f"a{char}b"
+    if char != "\\" and (char.isprintable() or unicodedata.category(char) == "Zs"):
+        assert safe_name(name) == (name,)
+    else:
+        with pytest.raises(DecodeError, match=rf"U\+{ord(char):04X}"):
+            safe_name(name)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ import errno
 import hashlib
 import os
 import stat
+import unicodedata
 from asyncio import sleep as next_turn
 from collections.abc import Iterator, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from stack.core.errors import DecodeError
@@ -35,8 +37,23 @@ _NUMBERED_TRIES: Final = 99
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+_REFUSED: Final = MappingProxyType(
+    {
+        "Cc": "a control character",
+        "Cf": "an invisible format character",
+        "Cs": "octets that are no UTF-8",
+        "Co": "a private-use character",
+        "Cn": f"a character that Unicode {unicodedata.unidata_version} does not know",
+        "Zl": "a line separator",
+        "Zp": "a paragraph separator",
+    }
+)
+"""What may not stand in a name, by its general category in Unicode.  Spaces of all kinds may: a
+desktop puts U+202F or U+3000 into names of its own accord."""
+
+
 def safe_name(name: str) -> tuple[str, ...]:
-    """The parts of an object's name.  Raises `DecodeError` for any name that is not plain."""
+    """The parts of an object's name.  Raises `DecodeError`, which says what in it is not plain."""
     if not name or len(name) > NAME_CHARS_MAX:
         raise DecodeError(f"name has {len(name)} characters, not 1..{NAME_CHARS_MAX}", SECTION)
     parts = tuple(name.split("/"))
@@ -45,10 +62,14 @@ def safe_name(name: str) -> tuple[str, ...]:
     if parts[0] == PARTIAL_DIRECTORY:
         raise DecodeError(f"{PARTIAL_DIRECTORY} is reserved", SECTION)
     for part in parts:
-        if part in ("", ".", ".."):
-            raise DecodeError("name has an empty, '.' or '..' part", SECTION)
-        if not part.isprintable() or "\\" in part:
-            raise DecodeError("name has a control character or a backslash", SECTION)
+        if not part:
+            raise DecodeError("name begins or ends with '/', or has '//'", SECTION)
+        if part in (".", ".."):
+            raise DecodeError(f"name has the part {part!r}", SECTION)
+        for char in part if not part.isprintable() or "\\" in part else "":
+            kind = "a backslash" if char == "\\" else _REFUSED.get(unicodedata.category(char))
+            if kind:
+                raise DecodeError(f"name has {kind} (U+{ord(char):04X})", SECTION)
         if len(part.encode("utf-8", "surrogatepass")) > PART_OCTETS_MAX:
             raise DecodeError(f"a part is longer than {PART_OCTETS_MAX} octets", SECTION)
     return parts

@@ -94,9 +94,9 @@ class Sender:
 
     # -- what applications call
 
-    def admissible(self) -> bool:
-        """Whether one more object may be under way."""
-        return self._open < self._config.objects_max
+    def admissible(self, count: int = 1) -> bool:
+        """Whether `count` more objects may be under way."""
+        return self._open + count <= self._config.objects_max
 
     def start(self, prepared: Prepared) -> None:
         """Begin to send an object whose writes have been committed."""

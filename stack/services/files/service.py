@@ -21,7 +21,7 @@ from stack.services.files.partial import Shelf
 from stack.services.files.policy import Accepts, Policy, accept_all
 from stack.services.files.receiver import Receiver
 from stack.services.files.sender import Sender
-from stack.services.files.source import Prepared, Sending, prepare, walk_folder
+from stack.services.files.source import Prepared, Sending, check_name, prepare, walk_folder
 from stack.services.files.state import SPACE_INBOX, FileEvent, InObject, Progress, Received
 from stack.services.files.verifier import Verifier
 from stack.services.names import FILES, service_of
@@ -135,20 +135,29 @@ class FilesService:
     ) -> list[bytes]:
         """Send every regular file below a folder, each as an object named
         ``name/relative/path``; their ids.  Symbolic links and empty folders are left out.
-        Raises `LocalError`, `StoreError`; what was begun before the error continues."""
+
+        All names are judged before any file is read, and all files are read before any is sent.
+        Raises `LocalError`, `StoreError`, and then nothing is sent.
+        """
         base = path.name if name is None else name
-        ids = []
-        for file, relative in walk_folder(str(path), self._config.folder_files_max):
-            ids.append(
-                await self.send(
-                    Path(file),
-                    destination,
-                    name=f"{base}/{relative}" if base else relative,
-                    priority=priority,
-                    lifetime_ms=lifetime_ms,
-                )
+        found = {
+            f"{base}/{relative}" if base else relative: Path(file)
+            for file, relative in walk_folder(str(path), self._config.folder_files_max)
+        }
+        for wanted in found:
+            check_name(wanted)
+        if not self._sender.admissible(len(found)):
+            raise LocalError(f"more than {self._config.objects_max} objects would be under way")
+        prepared = [
+            await self.prepare(
+                file, destination, name=wanted, priority=priority, lifetime_ms=lifetime_ms
             )
-        return ids
+            for wanted, file in found.items()
+        ]
+        await self._port.commit(write=[write for one in prepared for write in one.writes])
+        for one in prepared:
+            self.start(one)
+        return [one.spec.object_id for one in prepared]
 
     async def prepare(
         self,

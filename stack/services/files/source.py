@@ -48,16 +48,22 @@ class Sending:
     chunk_bytes: int
 
     def __post_init__(self) -> None:
-        try:
-            safe_name(self.name)
-        except DecodeError as error:
-            raise LocalError(f"{self.name!r} cannot name an object: {error.reason}") from error
+        check_name(self.name)
         if not 0 <= self.priority <= wire.PRIORITY_MAX:
             raise LocalError(f"priority {self.priority} is not in 0..{wire.PRIORITY_MAX}")
         if not 0 < self.lifetime_ms <= LIFETIME_MS_MAX:
             raise LocalError(f"lifetime of {self.lifetime_ms} ms is not in 1..{LIFETIME_MS_MAX}")
         if len(self.tag) > wire.TAG_CHARS_MAX:
             raise LocalError(f"tag is longer than {wire.TAG_CHARS_MAX} characters")
+
+
+def check_name(name: str) -> None:
+    """Raise `LocalError`, with the true reason, when no object can be called so."""
+    try:
+        safe_name(name)
+    except DecodeError as error:
+        remedy = "rename the file, or give another name"
+        raise LocalError(f"{name!r} cannot name an object: {error.reason} ({remedy})") from error
 
 
 async def prepare(port: AppPort, path: str, destination: Eid, sending: Sending) -> Prepared:
