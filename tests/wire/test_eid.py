@@ -222,6 +222,7 @@ def test_null_endpoints() -> None:
 
 def test_local_node() -> None:
     eid = Eid.parse("ipn:!.7")
+    assert IPN_LOCAL_NODE == 4_294_967_295  # RFC 9758 §3.4.2: 2^32-1
     assert eid == Eid(SCHEME_IPN, (0, IPN_LOCAL_NODE, 7))
     assert eid.is_local_node
     assert str(eid) == "ipn:!.7"

@@ -235,6 +235,8 @@ def test_structure_of_a_bundle(mode: Mode) -> None:
         reserved = dataclasses.replace(other, number=number)
         _refused(_with((reserved, PAYLOAD_BLOCK)), "reserved", section, mode)
     _refused(_with((dataclasses.replace(PAYLOAD_BLOCK, number=2),)), "numbered 1", section, mode)
+    payload_first = b"\x9f" + encode_block(PAYLOAD_BLOCK) + encode_primary(PRIMARY) + b"\xff"
+    _refused(payload_first, "not a primary block", "RFC 9171 §4.3.1", mode)
     for empty in (b"", b"\x9f", b"\x9f\xff", b"\x80", b"\x81\x00"):
         with pytest.raises(DecodeError):
             decode_bundle(empty, mode=mode)
