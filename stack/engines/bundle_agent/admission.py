@@ -14,6 +14,7 @@ from stack.core.train import Buffer
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.content import ContentDigest
 from stack.engines.bundle_agent.notes import note_of
+from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened, Security
 from stack.ports.store import Place, Put
 from stack.wire.bundle import (
@@ -79,12 +80,15 @@ class Admission:
         place = self.place_of(bundle)
         key = bundle_key(primary, len(bundle.payload.data))
         memo: object = None
+        ours = primary.source.node == self._node_id
         if place is Place.DELIVER:
             memo = opened or bundle
             if opened is None or primary.source.is_null:
                 key += self._digest.payload(bundle)
-        else:
+        elif outside or not ours or priority >= CRITICAL_PRIORITY or primary.flags & IS_FRAGMENT:
             key += self._digest.whole(bundle, self._variant(bundle))
+        # Else we have made it ourselves, and nobody else can make one that is known so here: if it
+        # comes back, it is one more to us.  Only a critical one must not go every way again.
         return Put(
             key=key,
             wire=wire,
@@ -94,7 +98,7 @@ class Admission:
             priority=priority,
             expires_ms=expires_ms,
             received_ms=received_ms,
-            tag=note_of(bundle, wire, returned=outside and primary.source.node == self._node_id),
+            tag=note_of(bundle, wire, returned=outside and ours),
             required=required,
             evicts=evicts,
             memo=memo,

@@ -119,7 +119,7 @@ class FragmentLedger:
         self._unit_of: dict[int, _Unit] = {}
         self._aside: dict[int, Note] = {}
         self._due: dict[tuple[bytes, _Kind], _Unit] = {}
-        """Units that are to be tried when there is something in the purse, the longest first."""
+        """Units that are to be tried, those first that have waited longest."""
         self._purse = PURSE_BYTES
 
     def add(self, ref: int, note: Note) -> list[int] | None:
@@ -145,8 +145,7 @@ class FragmentLedger:
     def _attempt(self, unit: _Unit) -> list[int]:
         refs = unit.chosen()
         unit.attempts += 1
-        if len(refs) < len(unit.pieces):
-            self._due[unit.key] = unit
+        self._due[unit.key] = unit  # until it is joined: one of them may be gone by then
         return refs
 
     def join(
@@ -155,6 +154,10 @@ class FragmentLedger:
         """Make one bundle of some of these fragments (by ref), which an attempt has named: the
         first candidate that `verify` does not refuse (None: it has no say)."""
         refs = list(fragments)
+        unit = self._unit_of.get(refs[0])
+        if unit is None:
+            return Joined(None, None, [], [], [], "they have been put aside")
+        self._due.pop(unit.key, None)
         joining = Joining(list(fragments.values()))
         total = next(iter(fragments.values())).primary.total_adu_length or 0
         limit = tries(total)
@@ -168,7 +171,9 @@ class FragmentLedger:
             except DecodeError as error:
                 opened = Opened(False, None, str(error))
             if opened is None or opened.ok:
-                others = set(self._siblings(refs[0]))
+                others = {
+                    each for kind in self._units[unit.key[0]].values() for each in kind.pieces
+                }
                 parts = [
                     ref for index, ref in enumerate(refs) if joining.agrees(index, candidate.bundle)
                 ]
@@ -181,16 +186,9 @@ class FragmentLedger:
                 break
         self._purse -= sum(len(each.payload.data) + TRY_COST_BYTES for each in fragments.values())
         self._purse -= tried * (total + TRY_COST_BYTES)
-        unit = self._unit_of.get(refs[0])
-        if unit is not None and (tried == limit or joining.exhausted):
+        if tried == limit or joining.exhausted or len(refs) < len(unit.pieces):
             self._due[unit.key] = unit
         return Joined(None, None, [], [], culprits, why)
-
-    def _siblings(self, ref: int) -> list[int]:
-        """All fragments that claim to be of the data unit of this one, whatever they say of it."""
-        unit = self._unit_of.get(ref)
-        kinds = {} if unit is None else self._units[unit.key[0]]
-        return [each for kind in kinds.values() for each in kind.pieces]
 
     def forget(self, ref: int) -> None:
         """A fragment has left the store."""

@@ -75,6 +75,12 @@ class Desk:
         self.settle(now)
         return ref
 
+    def arrive_at_once(self, bundles: Sequence[Bundle], now: int = NOW) -> None:
+        """Bundles come in one block, and are stored in one transaction."""
+        received = [self.agent.receive(encode_bundle(bundle), now) for bundle in bundles]
+        self.commit([each.put for each in received if each.put is not None], now)
+        self.settle(now)
+
     def expire(self, now: int) -> None:
         """What has had its time goes, and what was remembered of it."""
         self.agent.expired(self.store.expire(now, 1000), now)

@@ -118,6 +118,16 @@ def test_forgeries_among_the_genuine_ones_change_nothing(data: st.DataObject) ->
     assert desk.got == [PAYLOAD]
 
 
+def test_a_culprit_that_goes_meanwhile_does_not_hold_up_the_others() -> None:
+    desk = Desk(security=keyed())
+    desk.arrive_at_once([FORGED["all of it"], *PARTS])
+    assert desk.agent.stranded or desk.got
+    desk.agent.retry(NOW)
+    desk.settle(NOW)
+    assert desk.got == [PAYLOAD]
+    assert not desk.agent.stranded
+
+
 def test_overlong_and_overlapping_fragments_destroy_nothing() -> None:
     desk = Desk()
     whole = bundle_for(HERE + "app", PAYLOAD[:100])
