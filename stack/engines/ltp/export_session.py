@@ -126,7 +126,7 @@ class ExportSession:
     @property
     def resending(self) -> bool:
         """Whether something can be sent again now."""
-        return bool(self.recheck) or self._resend.ready(self._step(self.red_bytes))
+        return bool(self.recheck) or self._resend.ready(self._step(0))
 
     @property
     def combed(self) -> bool:

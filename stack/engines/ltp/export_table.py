@@ -20,7 +20,17 @@ class ExportTable:
     """The export sessions of one engine, the sums over them that bound it, and what failures have
     taught."""
 
-    __slots__ = ("_failed", "_link", "again", "held", "in_flight", "retreat", "sending", "sessions")
+    __slots__ = (
+        "_failed",
+        "_link",
+        "again",
+        "held",
+        "in_flight",
+        "kept",
+        "retreat",
+        "sending",
+        "sessions",
+    )
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -35,8 +45,11 @@ class ExportTable:
         self._failed: dict[SessionId, tuple[Failed, int]] = {}
         """Blocks that are given back later, with the octets held."""
 
+        self.kept = 0
+        """Octets of these."""
+
         self.held = 0
-        """Octets taken from the client and not yet acknowledged or failed."""
+        """Octets taken from the client and not yet acknowledged or given back."""
 
         self.in_flight = 0
         """Red octets sent and not claimed."""
@@ -64,6 +77,7 @@ class ExportTable:
             link.trace("ltp.export.smaller", {**fields, "block_bytes": retreat.block_bytes})
         self._forget_data(session)
         self._failed[session.session] = (Failed(session.refs, reason), session.held)
+        self.kept += session.held
         if keep_ns and link.tx_up:
             link.timers.arm(TimerKey(TimerKind.FAILED, session.session), now, keep_ns)
         else:
@@ -77,6 +91,7 @@ class ExportTable:
         event, held = self._failed.pop(session_id)
         self._link.timers.cancel(TimerKey(TimerKind.FAILED, session_id))
         self.held -= held
+        self.kept -= held
         self._link.emit(event)
 
     def give_all_back(self) -> None:

@@ -42,8 +42,8 @@ class Resend:
         return bool(self._queue)
 
     def ready(self, step: int) -> bool:
-        """Whether anything can leave now: while reports are to come, one segment of up to `step`
-        octets is kept back for the checkpoint."""
+        """Whether anything can leave now: while reports are to come, the last octets, up to the
+        `step` of a full segment, are kept back for the checkpoint."""
         queue = self._queue
         return len(queue) > 1 or any(not self.waits or b - a > step for a, b in queue)
 

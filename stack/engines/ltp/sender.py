@@ -60,7 +60,8 @@ class Sender:
             return 0
         if retreat.probing:
             most = retreat.block_bytes or self._link.config.block_bytes
-            return max(0, min(most, self._link.config.queue_bytes) - self._table.held)
+            under_way = self._table.held - self._table.kept
+            return min(self._free(), max(0, most - under_way))
         return self._free()
 
     @property

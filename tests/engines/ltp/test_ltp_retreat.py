@@ -290,6 +290,20 @@ def test_when_all_fails_one_block_at_a_time_is_tried_until_one_arrives() -> None
     assert lone.engine.room(lone.now) > 1_000_000
 
 
+def test_a_block_that_is_kept_leaves_room_for_others_to_be_tried() -> None:
+    lone = Lone(block_bytes=3000)
+    for times in range(4):  # one large block, again and again
+        lone.submit(500_000, 1)
+        assert refuse(lone) == 1
+        if times < 3:
+            lone.wait(DELAY_MAX_NS)
+            assert lone.events() == [Failed((1,), SYS_CNCLD)]
+    lone.now += MILLISECOND
+    lone.wait(DELAY_FIRST_NS << 2)  # nothing arrived at all, so everything waits, but not so long
+    assert lone.events() == []
+    assert lone.engine.room(lone.now) == lone.engine.unit_bytes == 250_000
+
+
 def test_a_link_that_goes_down_gives_back_what_failed_at_once() -> None:
     lone = Lone()
     lone.submit(3000)

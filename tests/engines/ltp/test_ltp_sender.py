@@ -741,6 +741,22 @@ def test_reports_that_come_together_are_answered_by_one_checkpoint() -> None:
 # ------------------------------------------------------------------------------------ bounds
 
 
+@pytest.mark.parametrize("gap", [*range(1378, 1390), 1, 5000])
+def test_what_is_kept_back_for_the_checkpoint_holds_up_nothing(gap: int) -> None:
+    lone = Lone()
+    lone.submit(200_000, 1)
+    last = data_said(lone)[-1]
+    ask, stop = last.checkpoint_serial, 100 + gap
+    lone.feed(report(last.session, 50, ask, 0, 1 << 16, (0, 100), (stop, 1 << 16)))
+    lone.said()
+    deadline = lone.engine.next_deadline()
+    assert deadline is not None
+    assert deadline > lone.now, "nothing can leave, and it would be asked for ever"
+    lone.submit(100, 2)
+    lone.wait(2 * MILLISECOND)
+    assert [segment.session for segment in data_said(lone)] != [last.session]
+
+
 def test_room_is_given_back_by_success_failure_and_withdrawal() -> None:
     lone = Lone(queue_bytes=10_000, block_bytes=4000)
     assert lone.engine.room(lone.now) == 10_000
