@@ -27,6 +27,7 @@ from stack.cli.common import (
 from stack.cli.output import emit, say, table
 from stack.cli.units import payload_text, printable, size_text
 from stack.core.errors import ConfigError
+from stack.core.private import FILE_MODE, make_folder, opener
 
 NUMBERED_TRIES: Final = 10_000
 
@@ -95,7 +96,7 @@ def receive(
         _list(node, as_json)
         return
     if into is not None:
-        into.mkdir(parents=True, exist_ok=True)
+        make_folder(into)
     kinds = [name for name, wanted in (("messages", messages or raw), ("files", files)) if wanted]
     client = client_of(node)
     with client.open(
@@ -135,7 +136,8 @@ def _take(event: dict[str, Any], into: Path | None, raw: bool, as_json: bool) ->
     stored = None
     if into is not None:
         stored = into / _message_name(event)
-        stored.write_bytes(payload)
+        with open(stored, "wb", opener=opener) as file:
+            file.write(payload)
         _sync(stored)
     if raw:
         sys.stdout.buffer.write(payload)
@@ -177,7 +179,7 @@ def _second_link(origin: Path, into: Path, place: str) -> Path:
     """Put a file into a folder, numbered if its name is taken; the original stays for now, so
     that no moment exists at which the file is nowhere."""
     wanted = into / place
-    wanted.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(wanted.parent)
     for number in range(NUMBERED_TRIES):
         target = wanted.with_stem(f"{wanted.stem}-{number}") if number else wanted
         try:
@@ -199,6 +201,7 @@ def _link_or_copy(origin: Path, target: Path) -> None:
             raise FileExistsError(target) from None
         partial = target.with_name(f".{target.name}.partial")
         shutil.copyfile(origin, partial)
+        partial.chmod(FILE_MODE)
         _sync(partial)
         os.rename(partial, target)
 

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from stack.adapters.runner import Shim
+from stack.core.private import make_folder
 from stack.core.sansio import Entropy, Trace
 from stack.core.train import Train
 from stack.engines.ltp import LtpConfig, LtpEngine
@@ -64,7 +65,7 @@ class FecShim:
 
 def open_store(config: NodeConfig, trace: Trace) -> StagingStore:
     """The store that the configuration names.  Raises `StoreError` when it cannot be opened."""
-    Path(config.data_dir).mkdir(parents=True, exist_ok=True)
+    make_folder(Path(config.data_dir))
     if config.store.kind == "memory":
         store = config.store
         return MemoryStore(store.quota_bytes, store.quota_bundles, store.keys_max)

@@ -14,6 +14,7 @@ from stack.contacts.files import load_plan
 from stack.contacts.plan import Contact, Plan, Range, check_contact
 from stack.core.clock import MILLISECOND, dtn_from_iso
 from stack.core.errors import ConfigError
+from stack.core.private import opener
 from stack.core.sansio import Trace, no_trace
 from stack.engines.bundle_agent import BundleAgent, Entry, begin
 from stack.node import build
@@ -173,7 +174,7 @@ class Node:
             return self._user_trace
         stream: TextIO = sys.stderr
         if log.file:
-            stream = stack.enter_context(open(log.file, "a", encoding="utf-8"))  # noqa: SIM115
+            stream = stack.enter_context(open(log.file, "a", encoding="utf-8", opener=opener))  # noqa: SIM115
         lines = JsonLines(
             stream, self._environment.clock, self.config.id, debug=log.level == "debug"
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from stack.core.errors import LocalError, OrbitferryError, StoreError
+from stack.core.private import FILE_MODE, make_folder, opener
 from stack.core.train import Buffer
 from stack.storage.config import StoreConfig
 
@@ -47,7 +48,7 @@ def lock(directory: Path) -> int:
     """Create the directory if need be, and claim it for this object.  Returns the descriptor that
     holds the lock.  Raises `StoreError` when another process or object holds it."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(directory)
         fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise explained(error, directory) from error
@@ -69,7 +70,11 @@ def lock(directory: Path) -> int:
 
 
 def connect(directory: Path, config: StoreConfig, *, reader: bool) -> sqlite3.Connection:
-    """A connection to the database in `directory`.  Raises `sqlite3.Error`."""
+    """A connection to the database in `directory`.  Raises `sqlite3.Error`, `OSError`."""
+    if not reader:
+        # SQLite would make it by the umask; its other files take the mode of this one.
+        fd = os.open(directory / DATABASE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        os.close(fd)
     db = sqlite3.connect(
         directory / DATABASE_NAME,
         isolation_level=None,
@@ -112,7 +117,8 @@ def save_damaged(directory: Path, ref: int, wire: Buffer) -> None:
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
         if len(os.listdir(folder)) < QUARANTINE_FILES_MAX:
-            (folder / f"{ref}.bundle").write_bytes(wire)
+            with open(folder / f"{ref}.bundle", "wb", opener=opener) as file:
+                file.write(wire)
 
 
 def explained(error: Exception, directory: Path) -> OrbitferryError:

@@ -12,8 +12,10 @@ import os
 from asyncio import sleep as next_turn
 from collections import OrderedDict
 from collections.abc import Set
+from pathlib import Path
 from typing import Final
 
+from stack.core.private import make_folder
 from stack.core.train import Buffer
 from stack.services.files.messages import chunk_count
 from stack.services.files.paths import PARTIAL_DIRECTORY, hash_descriptor
@@ -35,7 +37,7 @@ class Partial:
         try:
             self._descriptor = os.open(path, _OPEN_FLAGS)
         except FileNotFoundError:
-            self._descriptor = os.open(path, _OPEN_FLAGS | os.O_CREAT | os.O_EXCL, 0o644)
+            self._descriptor = os.open(path, _OPEN_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
             _sync_directory(os.path.dirname(path))
 
     def write(self, offset: int, data: Buffer, crc: int) -> None:
@@ -93,7 +95,7 @@ class Shelf:
         """Makes the directory under `root`.  Raises `OSError`."""
         self._directory = os.path.join(root, PARTIAL_DIRECTORY)
         self._files: OrderedDict[str, Partial] = OrderedDict()
-        os.makedirs(self._directory, exist_ok=True)
+        make_folder(Path(self._directory))
 
     def reopen(self, obj: InObject) -> Partial:
         """The object's partial file, opened for the caller alone, who closes it."""

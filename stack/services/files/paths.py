@@ -86,7 +86,7 @@ def open_directory(root: str, parts: Sequence[str]) -> Iterator[int]:
         for part in parts:
             made = False
             with contextlib.suppress(FileExistsError):
-                os.mkdir(part, 0o755, dir_fd=opened)
+                os.mkdir(part, 0o700, dir_fd=opened)
                 made = True
             child = os.open(part, _DIRECTORY_FLAGS, dir_fd=opened)
             try:

@@ -11,6 +11,7 @@ from types import TracebackType
 
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
+from stack.core.private import make_folder
 from stack.ports.application import AppPort, Delivery
 from stack.services.batch import Batch
 from stack.services.files import messages as wire
@@ -63,7 +64,7 @@ class FilesService:
         self._port = port
         self._config = config or FilesConfig()
         self._root = os.path.abspath(directory)
-        os.makedirs(self._root, exist_ok=True)
+        make_folder(Path(self._root))
         self._lock = asyncio.Lock()
         self._listeners = [on_event]
         self.inbox = Inbox(port, "", place_by_name)

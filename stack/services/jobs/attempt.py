@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from stack.core.errors import DecodeError, LocalError
+from stack.core.private import make_folder
 from stack.ports.application import AppPort
 from stack.services.files.paths import safe_name
 from stack.services.files.source import walk_folder
@@ -57,7 +58,7 @@ class Attempt:
         self.directory = directory
         work, out = directory / "work", directory / "out"
         for path in (work, out):
-            path.mkdir(parents=True)
+            make_folder(path)
         self.context = JobContext(
             args=dict(request.args),
             inputs=inputs,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stack.core.errors import DecodeError, LocalError
+from stack.core.private import make_folder
 from stack.services.files.messages import PRIORITY_MAX
 from stack.services.files.paths import safe_name
 from stack.services.jobs.messages import (
@@ -79,7 +80,7 @@ class JobContext:
         if len(self.priorities) > OUTPUTS_MAX:
             raise LocalError(f"more than {OUTPUTS_MAX} results; put them into an archive")
         path = self.output_directory.joinpath(*parts)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         return path
 
     def progress(self, fraction: float, text: str = "") -> None:

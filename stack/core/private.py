@@ -1,0 +1,26 @@
+"""Files and folders that only their owner may read: what a node keeps belongs to its operator,
+whatever umask it was started with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, for its owner alone.  What is there
+    already keeps its mode.  Raises `OSError`."""
+    missing = []
+    while not path.exists():
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+
+
+def opener(path: str, flags: int) -> int:
+    """For `open(..., opener=...)`: what is made is for its owner alone.  Raises `OSError`."""
+    return os.open(path, flags, FILE_MODE)
