@@ -179,7 +179,10 @@ class World:
         self._streams = Streams(options.seed)
         self._connect()
         section = StoreSection(
-            kind=options.store, quota_bytes=options.quota_bytes, synchronous="normal"
+            kind=options.store,
+            quota_bytes=options.quota_bytes,
+            synchronous="normal",
+            reserve_bytes=0,  # full disks are played by `DiskStore`
         )
         self.section = section
         self.disks = {

@@ -73,6 +73,8 @@ def status(
         f"{size_text(store['quota_bytes'])}; to forward: {queue['bundles']} bundles, "
         f"{size_text(queue['bytes'])}"
     )
+    if store["full"]:
+        say("store: the disk is full; nothing new is stored until it has room")
     say(
         f"transfers under way: {result['transfers_open']}; files to take: "
         f"{result['files_waiting']}; contacts in the plan: {result['contacts']}"

@@ -6,6 +6,7 @@
     |- SecurityError       a security operation failed; the bundle or block must not be used
     |- ConfigError         a configuration file, plan or flag is wrong; names the key and the remedy
     |- StoreError          the durable store refused or failed
+       |- StoreFullError   it has no room, or its disk has none
 
 Bytes from a peer never raise past a protocol engine: engines turn a `DecodeError` into a counted
 drop and an event.  `DecodeError` leaves only the pure codecs in `stack.wire`.
@@ -53,3 +54,7 @@ class ConfigError(OrbitferryError):
 
 class StoreError(OrbitferryError):
     """The store cannot do what was asked; the text says which file and why."""
+
+
+class StoreFullError(StoreError):
+    """There is no room, in the store's quota or on its disk; what is held can still be let go."""

@@ -275,6 +275,8 @@ class Node:
             "store.bundles": usage.bundles,
             "store.bytes": usage.bytes,
             "store.quota_bytes": usage.quota_bytes,
+            "store.full": int(usage.full),
+            "store.reserve_bytes": usage.reserve_bytes,
             "queue.bytes": self._agent.forwarder.bytes_waiting,
             "queue.bundles": self._agent.forwarder.bundles_waiting,
         }

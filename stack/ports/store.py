@@ -88,7 +88,7 @@ class Put(NamedTuple):
     received_ms: int
     tag: bytes = b""
     required: bool = False
-    """True: when there is no room for it, the whole `commit` raises `StoreError` and does nothing
+    """True: when there is no room for it, the whole `commit` raises `StoreFullError`, doing nothing
     (an application's transaction is all or nothing); False: its ref is then `NO_ROOM`."""
 
     evicts: bool = True
@@ -157,6 +157,11 @@ class Usage:
     bundles: int
     bytes: int
     quota_bytes: int
+    full: bool = False
+    """Whether the disk has no room: bundles are let go of, and next to none are taken."""
+
+    reserve_bytes: int = 0
+    """Octets of disk put aside for that."""
 
 
 class BundleStore(Protocol):

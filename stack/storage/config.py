@@ -54,13 +54,19 @@ class StoreConfig:
     wal_bytes: int = 16 * 1024**2
     """Size of the write-ahead log at which SQLite copies it into the database file."""
 
+    reserve_bytes: int = 32 * 1024**2
+    """Octets of disk put aside so that bundles can be let go of when the disk is full; a small
+    disk puts an eighth of itself aside.  It should be twice `wal_bytes`; 0: nothing is put aside,
+    and a full disk may keep the store from forgetting."""
+
     def __post_init__(self) -> None:
         """Raise `ConfigError` for values that contradict one another."""
         for name in ("quota_bytes", "quota_bundles", "keys_max", "segment_bytes", "wal_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"store.{name}", "must be at least 1")
-        if self.log_batch_bytes < 0 or self.cache_bytes < 0:
-            raise ConfigError("store.log_batch_bytes", "sizes must not be negative")
+        for name in ("log_batch_bytes", "cache_bytes", "reserve_bytes"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"store.{name}", "must not be negative")
         if self.keys_max < self.quota_bundles:
             raise ConfigError(
                 "store.keys_max", "below quota_bundles", "every stored bundle needs its key"

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from stack.core.errors import LocalError, OrbitferryError, StoreError
+from stack.core.errors import LocalError, OrbitferryError, StoreError, StoreFullError
 from stack.core.private import FILE_MODE, make_folder, opener
 from stack.core.train import Buffer
 from stack.storage.config import StoreConfig
@@ -89,7 +89,7 @@ def connect(directory: Path, config: StoreConfig, *, reader: bool) -> sqlite3.Co
             db.execute("PRAGMA journal_mode = WAL")
             db.execute(f"PRAGMA synchronous = {config.synchronous.upper()}")
             db.execute(f"PRAGMA wal_autocheckpoint = {max(1, config.wal_bytes // PAGE_BYTES)}")
-            db.execute(f"PRAGMA journal_size_limit = {4 * config.wal_bytes}")
+            db.execute(f"PRAGMA journal_size_limit = {2 * config.wal_bytes}")
             # Overwriting what is deleted would write every page of a released bundle once more;
             # who must not read payload from a lost disk encrypts it (BPSec).
             db.execute("PRAGMA secure_delete = OFF")
@@ -131,12 +131,16 @@ def explained(error: Exception, directory: Path) -> OrbitferryError:
         return LocalError(f"a store operation carries a value that cannot be stored: {error}")
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) in _NO_SPACE:
-        advice = "no space left: free some on that disk, or lower store.quota_bytes"
-    elif code in _DAMAGE:
+        return StoreFullError(
+            f"{directory}: {error} (no space left: free some on that disk, or lower"
+            " store.quota_bytes; until then nothing new is stored)"
+        )
+    if code in _DAMAGE:
         return damaged(error, directory)
-    else:
-        advice = "nothing of the operation was applied; check the disk and its permissions"
-    return StoreError(f"{directory}: {error} ({advice})")
+    return StoreError(
+        f"{directory}: {error} (nothing of the operation was applied; check the disk and its"
+        " permissions)"
+    )
 
 
 def damaged(error: Exception, directory: Path) -> StoreError:

@@ -92,6 +92,11 @@ class PayloadLog:
         self.octets += octets
         self._sizes[self._segment] = self._tail
 
+    def seal(self) -> None:
+        """Go on in another file, so that this one can be removed once nothing in it is alive."""
+        if self._fd >= 0:
+            self._seal()
+
     def abandon(self) -> None:
         """Something failed while appending: what the file holds behind its tail is unknown, so go
         on in another file.  Its name stays with the bundles in it."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from stack.core.errors import LocalError, StoreError
+from stack.core.errors import LocalError, StoreError, StoreFullError
 from stack.core.sansio import Trace, no_trace
 from stack.core.train import Buffer
 from stack.ports.store import Committed, Op, Stored, Usage
@@ -22,6 +22,7 @@ from stack.storage.config import StoreConfig
 from stack.storage.migrations import migrate
 from stack.storage.payload_log import PayloadLog, sync_directory
 from stack.storage.reading import Damaged, Reader
+from stack.storage.reserve import Reserve, fitted
 from stack.storage.rows import BundleRow
 from stack.storage.staged import Staged
 from stack.storage.staging import FIRST_KEY, Staging
@@ -60,11 +61,13 @@ class SqliteStore:
         self._forget_after = FIRST_KEY
         self._writing = threading.Lock()
         self._closed = False
-        self._log = PayloadLog(
-            self._path, self._config.segment_bytes, self._config.synchronous == "full"
-        )
         self._lock_fd = files.lock(self._path)
         try:
+            self._config = fitted(self._config, self._path)
+            self._log = PayloadLog(
+                self._path, self._config.segment_bytes, self._config.synchronous == "full"
+            )
+            self._reserve = Reserve(self._path, self._config)
             self._open()
         except (sqlite3.Error, OSError, StoreError) as error:
             os.close(self._lock_fd)
@@ -74,6 +77,7 @@ class SqliteStore:
             raise files.damaged(error, self._path) from error
 
     def _open(self) -> None:
+        short = not self._reserve.before_opening()
         self._db = files.connect(self._path, self._config, reader=False)
         try:
             migrate(self._db, self._path / files.DATABASE_NAME)
@@ -89,6 +93,8 @@ class SqliteStore:
             sync_directory(self._path.parent)
             self._reader = Reader(self._path, self._config, self._log)
             self._retire(self._tally.segments)
+            if short:
+                self._squeeze("there was next to none when the store was opened")
         except BaseException:
             self._db.close()
             raise
@@ -98,7 +104,7 @@ class SqliteStore:
     def commit(self, ops: Sequence[Op], now_ms: int) -> Committed:
         """See `BundleStore.commit`.  Within one commit moves come first, then releases, then
         puts, the urgent before others, then writes."""
-        committed = self.stage(ops, now_ms).finish()
+        committed = self._finished(lambda: self.stage(ops, now_ms))
         self.tidy()
         return committed
 
@@ -110,7 +116,7 @@ class SqliteStore:
     def expire(self, now_ms: int, limit: int) -> list[Stored]:
         """See `BundleStore.expire`.  Looks at a bounded number of forgotten keys, so that fewer
         than `limit` does not mean that there are none left: call it again from time to time."""
-        expired = self.stage_expire(now_ms, limit).finish()
+        expired = self._finished(lambda: self.stage_expire(now_ms, limit))
         self.tidy()
         return expired
 
@@ -132,6 +138,8 @@ class SqliteStore:
     @property
     def untidy(self) -> bool:
         """Whether so much in the sealed log files is dead that `tidy` has something to do."""
+        if self._reserve.full:
+            return False  # copying needs room first
         log = self._log
         sealed = log.octets - log.active_octets
         if sealed <= self._config.segment_bytes:
@@ -153,13 +161,17 @@ class SqliteStore:
             self._reader.close()
             self._db.close()  # the last connection copies the write-ahead log into the database
             self._log.close()
+            self._reserve.closed()
             os.close(self._lock_fd)
 
     def _stage(self, work: Callable[[Staging], T]) -> Staged[T]:
         self._writing.acquire()
         try:
             self._check_open()
-            staging = Staging(self._db, self._log, self._tally, self._config, self._next_ref)
+            room: int | None = None
+            if self._reserve.full and not self._eased():
+                room = self._reserve.room(self._db)
+            staging = Staging(self._db, self._log, self._tally, self._config, self._next_ref, room)
             self._db.execute("BEGIN IMMEDIATE")
             result = work(staging)
             forget_after = staging.forget_surplus(self._forget_after)
@@ -170,10 +182,12 @@ class SqliteStore:
         except BaseException as error:
             if not self._closed:
                 files.roll_back(self._db)
-            self._writing.release()
-            if isinstance(error, Exception):
-                raise files.explained(error, self._path) from error
-            raise
+            try:
+                if isinstance(error, Exception):
+                    raise self._explained(error) from error
+                raise
+            finally:
+                self._writing.release()
         return Staged(result, lambda: self._finish(staging, reserved, forget_after))
 
     def _finish(self, staging: Staging, reserved: int, forget_after: tuple[int, bytes]) -> None:
@@ -185,7 +199,7 @@ class SqliteStore:
             files.roll_back(self._db)
             if staging.buffers:
                 self._log.abandon()
-            raise files.explained(error, self._path) from error
+            raise self._explained(error) from error
         else:
             if staging.buffers:
                 self._log.keep(staging.octets)
@@ -196,6 +210,36 @@ class SqliteStore:
             self._retire(staging.change.segments)
         finally:
             self._writing.release()
+
+    def _finished(self, stage: Callable[[], Staged[T]]) -> T:
+        """Stage and finish; once more when that has found the disk full, and the reserve helps."""
+        before = self._reserve.full
+        try:
+            return stage().finish()
+        except StoreFullError:
+            if before or not self._reserve.full:
+                raise
+            return stage().finish()
+
+    def _explained(self, error: Exception) -> Exception:
+        """The error to raise for `error`, which has ended a transaction."""
+        explained = files.explained(error, self._path)
+        if isinstance(explained, StoreFullError) and explained is not error:
+            self._squeeze(str(error))
+        return explained
+
+    def _squeeze(self, why: str) -> None:
+        told = self._reserve.full
+        self._log.seal()
+        self._reserve.squeeze(self._db)
+        if not told:
+            self._trace("store.full", {"path": str(self._path), "why": why})
+
+    def _eased(self) -> bool:
+        if not self._reserve.ease(self._db):
+            return False
+        self._trace("store.room", {"path": str(self._path)})
+        return True
 
     def _retire(self, changed: Iterable[int]) -> None:
         """Remove log files in which nothing is alive any more."""
@@ -279,7 +323,13 @@ class SqliteStore:
 
     def usage(self) -> Usage:
         """See `BundleStore.usage`."""
-        return Usage(self._tally.bundles, self._tally.octets, self._config.quota_bytes)
+        return Usage(
+            self._tally.bundles,
+            self._tally.octets,
+            self._config.quota_bytes,
+            self._reserve.full,
+            self._reserve.octets,
+        )
 
     @property
     def damaged(self) -> int:

@@ -10,7 +10,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from stack.core.errors import LocalError, StoreError
+from stack.core.errors import LocalError, StoreFullError
 from stack.core.train import Buffer
 from stack.ports.store import (
     DUPLICATE,
@@ -39,6 +39,9 @@ POOL_ROWS = 64
 FORGET_ROWS = 1024
 """Keys looked at by one commit while more than `keys_max` are remembered."""
 
+ROW_OCTETS = 512
+"""What a bundle takes in the database beside its octets, at most by rule."""
+
 FIRST_KEY = (-(1 << 63), b"")
 """Below every (expiry, key)."""
 
@@ -58,7 +61,10 @@ class Staging:
         tally: Tally,
         config: StoreConfig,
         next_ref: int,
+        room: int | None = None,
     ) -> None:
+        """`room`: octets of bundles that may be stored, and only in the database, because the
+        disk is full; None: it is not."""
         self._db = db
         self._log = log
         self._tally = tally
@@ -74,6 +80,7 @@ class Staging:
         """Keys of what was evicted."""
         self._pool: deque[sql.Row] = deque()
         self._purged = False
+        self._room = room
 
     def apply(self, ops: Sequence[Op], now_ms: int) -> Committed:
         """Run all of `ops`."""
@@ -231,6 +238,13 @@ class Staging:
                 refs[index] = DUPLICATE
                 continue
             size = len(put.wire)
+            if self._room is not None:
+                if size > self._room:
+                    if put.required:
+                        raise StoreFullError(f"the store's disk is full: no room for {size} octets")
+                    refs[index] = NO_ROOM
+                    continue
+                self._room -= size + ROW_OCTETS
             if size > room or not free:
                 before = (self.change.octets, self.change.bundles)
                 level = put.priority if put.evicts else LOWEST
@@ -238,7 +252,7 @@ class Staging:
                 room += before[0] - self.change.octets
                 free += before[1] - self.change.bundles
                 if not fits and put.required:
-                    raise StoreError(f"no room for {size} octets of priority {put.priority}")
+                    raise StoreFullError(f"no room for {size} octets of priority {put.priority}")
                 if not fits:
                     refs[index] = NO_ROOM
                     continue
@@ -267,7 +281,7 @@ class Staging:
 
     def _insert(self, accepted: list[tuple[int, Put, int]], octets: int) -> None:
         segment = start = 0
-        out_of_line = octets >= self._config.log_batch_bytes
+        out_of_line = self._room is None and octets >= self._config.log_batch_bytes
         if out_of_line:
             segment, start = self._log.place()
             self.buffers += [put.wire for _, put, _ in accepted]

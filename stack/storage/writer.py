@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 
-from stack.core.errors import LocalError
+from stack.core.errors import LocalError, StoreFullError
 from stack.core.sansio import Trace, no_trace
 from stack.ports.store import Committed, Op, Put, Release, Stored
 from stack.storage.staged import Staged, StagingStore
@@ -63,7 +63,7 @@ class Disk(Protocol):
 class _Request:
     """One caller's operations, which are committed together."""
 
-    __slots__ = ("done", "failed", "octets", "ops", "puts", "urgent")
+    __slots__ = ("again", "done", "failed", "octets", "ops", "puts", "urgent")
 
     def __init__(
         self,
@@ -74,6 +74,8 @@ class _Request:
         self.ops = ops
         self.done = done
         self.failed = failed
+        self.again = True
+        """Whether to try again when the disk is full: the store then has its reserve."""
         self.puts = 0
         self.octets = 0
         self.urgent = False
@@ -90,11 +92,12 @@ class _Request:
 class _Expiry:
     """A call of `StagingStore.expire`, between transactions."""
 
-    __slots__ = ("future", "limit")
+    __slots__ = ("again", "future", "limit")
 
     def __init__(self, limit: int, future: asyncio.Future[list[Stored]]) -> None:
         self.limit = limit
         self.future = future
+        self.again = True
 
 
 class StoreWriter:
@@ -306,7 +309,12 @@ class StoreWriter:
         error: Exception | None,
     ) -> None:
         self._crowded = len(self._waiting) >= CROWD
-        if expiry is not None:
+        full = isinstance(error, StoreFullError)
+        if expiry is not None and full and expiry.again:
+            expiry.again = False
+            self._waiting.appendleft(expiry)
+            self._urgent += 1
+        elif expiry is not None:
             if not expiry.future.done():
                 if error is None:
                     expiry.future.set_result(outcome)
@@ -318,6 +326,9 @@ class StoreWriter:
             # One bad request must not fail the others: each is tried by itself.
             self._trace("store.retry", {"requests": len(batch), "error": str(error)})
             self._alone.extend(batch)
+        elif full and batch[0].again:
+            batch[0].again = False
+            self._alone.appendleft(batch[0])
         else:
             self._refuse(batch[0], error)
         self._busy = False

@@ -85,7 +85,9 @@ class NodeOperations:
             "pid": os.getpid(),
             "uptime_s": (node.port.now() - self._begun_ns) / SECOND,
             "time": dtn_to_iso(node.port.dtn_ms()),
-            "store": {key: counters[f"store.{key}"] for key in ("bundles", "bytes", "quota_bytes")},
+            "store": {
+                key: counters[f"store.{key}"] for key in ("bundles", "bytes", "quota_bytes", "full")
+            },
             "queue": {key: counters[f"queue.{key}"] for key in ("bundles", "bytes")},
             "links": [self._link(link) for link in node.links.values()],
             "transfers_open": len(open_transfers),
