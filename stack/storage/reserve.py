@@ -20,12 +20,18 @@ import contextlib
 import dataclasses
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
+from stack.core.errors import StoreFullError
 from stack.core.private import FILE_MODE
+from stack.core.sansio import Trace
 from stack.storage.config import StoreConfig
 from stack.storage.files import DATABASE_NAME, PAGE_BYTES
+from stack.storage.staged import Staged
+
+T = TypeVar("T")
 
 NAME: Final = "reserve"
 
@@ -64,10 +70,11 @@ def fitted(config: StoreConfig, directory: Path) -> StoreConfig:
 class Reserve:
     """The reserve of one store, and whether it is in use: then the disk is `full`."""
 
-    def __init__(self, directory: Path, config: StoreConfig) -> None:
+    def __init__(self, directory: Path, config: StoreConfig, trace: Trace) -> None:
         """`config` is `fitted`.  Changes nothing on the disk."""
         self._directory = directory
         self._path = directory / NAME
+        self._trace = trace
         self._octets = config.reserve_bytes
         self._wal_octets = config.wal_bytes + min(config.wal_bytes // 2, 1 << 20)
         self.full = False
@@ -101,8 +108,10 @@ class Reserve:
             return False
         return True
 
-    def squeeze(self, db: sqlite3.Connection) -> None:
+    def squeeze(self, db: sqlite3.Connection, why: str) -> None:
         """The disk is full: make the store work within the space that was put aside."""
+        if not self.full:
+            self._trace("store.full", {"path": str(self._directory), "why": why})
         self.full = True
         self._give()
         with contextlib.suppress(sqlite3.Error):
@@ -120,6 +129,7 @@ class Reserve:
         if not self.refill() and not (self._shrink(db) and self.refill()):
             return False
         self.full = False
+        self._trace("store.room", {"path": str(self._directory)})
         with contextlib.suppress(sqlite3.Error):
             db.execute(f"PRAGMA max_page_count = {_UNLIMITED_PAGES}")
         return True
@@ -145,10 +155,22 @@ class Reserve:
         disk = os.statvfs(self._directory)
         return disk.f_bavail * disk.f_frsize
 
-    def room(self, db: sqlite3.Connection) -> int:
-        """Octets of bundles that may be stored while the disk is full.  Raises `sqlite3.Error`."""
+    def room(self, db: sqlite3.Connection) -> int | None:
+        """Octets of bundles that may be stored, if the disk is full.  Raises `sqlite3.Error`."""
+        if not self.full or self.ease(db):
+            return None
         (free,) = db.execute("PRAGMA freelist_count").fetchone()
         return max(0, int(free) - FLOOR_PAGES) * PAGE_OCTETS
+
+    def tried(self, stage: Callable[[], Staged[T]]) -> T:
+        """The outcome of a transaction; tried again when it was the first to find the disk full."""
+        before = self.full
+        try:
+            return stage().finish()
+        except StoreFullError:
+            if before or not self.full:
+                raise
+            return stage().finish()
 
     def closed(self) -> None:
         """The database is closed, and its write-ahead log gone: keep that space for next time."""

@@ -67,7 +67,7 @@ class SqliteStore:
             self._log = PayloadLog(
                 self._path, self._config.segment_bytes, self._config.synchronous == "full"
             )
-            self._reserve = Reserve(self._path, self._config)
+            self._reserve = Reserve(self._path, self._config, trace)
             self._open()
         except (sqlite3.Error, OSError, StoreError) as error:
             os.close(self._lock_fd)
@@ -94,7 +94,7 @@ class SqliteStore:
             self._reader = Reader(self._path, self._config, self._log)
             self._retire(self._tally.segments)
             if short:
-                self._squeeze("there was next to none when the store was opened")
+                self._reserve.squeeze(self._db, "found so when the store was opened")
         except BaseException:
             self._db.close()
             raise
@@ -104,7 +104,7 @@ class SqliteStore:
     def commit(self, ops: Sequence[Op], now_ms: int) -> Committed:
         """See `BundleStore.commit`.  Within one commit moves come first, then releases, then
         puts, the urgent before others, then writes."""
-        committed = self._finished(lambda: self.stage(ops, now_ms))
+        committed = self._reserve.tried(lambda: self.stage(ops, now_ms))
         self.tidy()
         return committed
 
@@ -116,7 +116,7 @@ class SqliteStore:
     def expire(self, now_ms: int, limit: int) -> list[Stored]:
         """See `BundleStore.expire`.  Looks at a bounded number of forgotten keys, so that fewer
         than `limit` does not mean that there are none left: call it again from time to time."""
-        expired = self._finished(lambda: self.stage_expire(now_ms, limit))
+        expired = self._reserve.tried(lambda: self.stage_expire(now_ms, limit))
         self.tidy()
         return expired
 
@@ -168,9 +168,7 @@ class SqliteStore:
         self._writing.acquire()
         try:
             self._check_open()
-            room: int | None = None
-            if self._reserve.full and not self._eased():
-                room = self._reserve.room(self._db)
+            room = self._reserve.room(self._db)
             staging = Staging(self._db, self._log, self._tally, self._config, self._next_ref, room)
             self._db.execute("BEGIN IMMEDIATE")
             result = work(staging)
@@ -211,35 +209,13 @@ class SqliteStore:
         finally:
             self._writing.release()
 
-    def _finished(self, stage: Callable[[], Staged[T]]) -> T:
-        """Stage and finish; once more when that has found the disk full, and the reserve helps."""
-        before = self._reserve.full
-        try:
-            return stage().finish()
-        except StoreFullError:
-            if before or not self._reserve.full:
-                raise
-            return stage().finish()
-
     def _explained(self, error: Exception) -> Exception:
         """The error to raise for `error`, which has ended a transaction."""
         explained = files.explained(error, self._path)
         if isinstance(explained, StoreFullError) and explained is not error:
-            self._squeeze(str(error))
+            self._log.seal()
+            self._reserve.squeeze(self._db, str(error))
         return explained
-
-    def _squeeze(self, why: str) -> None:
-        told = self._reserve.full
-        self._log.seal()
-        self._reserve.squeeze(self._db)
-        if not told:
-            self._trace("store.full", {"path": str(self._path), "why": why})
-
-    def _eased(self) -> bool:
-        if not self._reserve.ease(self._db):
-            return False
-        self._trace("store.room", {"path": str(self._path)})
-        return True
 
     def _retire(self, changed: Iterable[int]) -> None:
         """Remove log files in which nothing is alive any more."""

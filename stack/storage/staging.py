@@ -111,7 +111,7 @@ class Staging:
             self.drop(releases)
         refs = self._put(puts, now_ms) if puts else []
         if writes:
-            self._write(writes)
+            write_state(self._db, writes)
         return Committed(refs, self._evicted)
 
     def expire(self, now_ms: int, limit: int) -> list[Stored]:
@@ -349,14 +349,16 @@ class Staging:
         self._forgotten.update(keys)
         self._evicted += refs
 
-    def _write(self, writes: dict[tuple[str, str], bytes | None]) -> None:
-        gone = [name for name, value in writes.items() if value is None]
-        kept = [
-            (space, key, value, state_check(space, key, value))
-            for (space, key), value in writes.items()
-            if value is not None
-        ]
-        if gone:
-            self._db.executemany(sql.DELETE_STATE, gone)
-        if kept:
-            self._db.executemany(sql.INSERT_STATE, kept)
+
+def write_state(db: sqlite3.Connection, writes: Mapping[tuple[str, str], bytes | None]) -> None:
+    """Set and delete entries of durable state."""
+    gone = [name for name, value in writes.items() if value is None]
+    kept = [
+        (space, key, value, state_check(space, key, value))
+        for (space, key), value in writes.items()
+        if value is not None
+    ]
+    if gone:
+        db.executemany(sql.DELETE_STATE, gone)
+    if kept:
+        db.executemany(sql.INSERT_STATE, kept)
