@@ -81,6 +81,18 @@ class Desk:
         self.commit([each.put for each in received if each.put is not None], now)
         self.settle(now)
 
+    def pass_on(self, to: Desk, now: int = NOW) -> None:
+        """Everything that waits for a neighbour goes there."""
+        agent = self.agent
+        neighbour = str(to.agent.node_id)
+        while refs := agent.forwarder.take(neighbour, 1 << 20, 100, now):
+            for ref in refs:
+                (wire,) = self.store.load([ref])
+                assert wire is not None
+                to.arrive(bytes(agent.departing(agent.entries[ref], wire, now)), now)
+            agent.forwarded(refs, now, neighbour)
+            self.settle(now)
+
     def expire(self, now: int) -> None:
         """What has had its time goes, and what was remembered of it."""
         self.agent.expired(self.store.expire(now, 1000), now)

@@ -35,7 +35,7 @@ from stack.wire.bundle import (
     priority_block,
 )
 from tests.engines.bundle_agent.desk import Desk, keyed
-from tests.engines.bundle_agent.harness import FAR, HERE, NOW, bundle_for
+from tests.engines.bundle_agent.harness import FAR, HERE, NEXT, NOW, bundle_for
 
 APP = HERE + "app"
 
@@ -133,6 +133,47 @@ def test_a_relay_forwards_the_genuine_one_beside_what_contradicts_it() -> None:
     assert desk.arrive(genuine) == 0
     assert desk.arrive(changed(genuine, hop_count(32, 5))) == 0, "the same, another way"
     assert desk.arrive(changed(genuine, previous_node(Eid.parse("dtn://x/")))) == 0
+
+
+def timeless() -> Bundle:
+    """A bundle of a node without a clock."""
+    blocks = [replace(hop_count(32, 1, number=3), crc_type=2), replace(bundle_age(1000), number=4)]
+    bare = bundle_for(FAR + "app", b"genuine", creation_ms=0, blocks=blocks)
+    return sent(keyed().protect(bare))
+
+
+@given(st.data())
+def test_whatever_is_forged_the_genuine_bundle_arrives_once(data: st.DataObject) -> None:
+    """Over two relays without keys, beside copies of which anything but the content is true."""
+    genuine = data.draw(st.sampled_from([secured(destination=FAR + "app"), timeless()]))
+    others = st.one_of(
+        st.builds(
+            lambda index, new: Bundle(
+                genuine.primary,
+                tuple(
+                    replace(block, data=new, wire=None) if number == index else block
+                    for number, block in enumerate(genuine.blocks)
+                ),
+            ),
+            st.integers(0, len(genuine.blocks) - 1),
+            st.binary(max_size=9),
+        ),
+        st.builds(partial(changed, genuine), st.builds(hop_count, st.just(32), st.integers(0, 32))),
+        st.just(genuine),
+    )
+    if genuine.primary.creation_ms == 0:
+        ages = st.builds(bundle_age, st.integers(0, 1 << 64 - 1))
+        others |= st.builds(partial(changed, genuine), ages)
+    forged = data.draw(st.lists(others, max_size=6))
+    first, second = Desk(), Desk(node=NEXT)
+    acceptor = Desk(node=FAR, security=keyed())
+    for bundle in data.draw(st.permutations([*forged, genuine])):
+        first.arrive(bundle)
+        if data.draw(st.booleans()):
+            first.pass_on(second)
+    first.pass_on(second)
+    second.pass_on(acceptor)
+    assert acceptor.got == [b"genuine"]
 
 
 def changed(bundle: Bundle, new: CanonicalBlock) -> Bundle:
