@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from stack.cli.common import Json
-from stack.cli.output import emit, say
+from stack.cli.output import emit, note, say
 
 if TYPE_CHECKING:
     from stack.node.config import NodeConfig
@@ -58,6 +58,7 @@ def _look(config: NodeConfig) -> dict[str, int]:
     """Read what the configuration names.  Raises `ConfigError`."""
     from stack.adapters.clock import SystemClock
     from stack.contacts.files import load_plan
+    from stack.contacts.passed import PassedOver
     from stack.core.clock import dtn_from_iso
     from stack.core.errors import ConfigError
     from stack.node.environment import parse_address
@@ -75,7 +76,10 @@ def _look(config: NodeConfig) -> dict[str, int]:
             raise ConfigError(
                 "contacts.reference", f"{section.reference!r} is no time", "2026-10-01T12:00:00Z"
             ) from None
-        contacts = len(load_plan(Path(section.plan), zero).contacts)
+        passed = PassedOver()
+        contacts = len(load_plan(Path(section.plan), zero, passed=passed).contacts)
+        if passed.counts:
+            note(f"{section.plan}: passed over: {passed}")
     for link in config.links:
         parse_address(f"links.{link.name}.local", link.local)
         if link.remote:

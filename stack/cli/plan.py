@@ -269,3 +269,5 @@ def set_(
         emit(result)
     else:
         say(f"{path}: followed from now on, {result['contacts']} contacts")
+        if result["passed_over"]:
+            note(f"{path}: passed over: {result['passed_over']}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from stack.cli.output import tell_doubts
+from stack.cli.output import note, tell_doubts
 from stack.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,8 +56,13 @@ def time_of(text: str | None, key: str) -> int:
 def load_plan_file(path: Path, reference: str | None, kind: Format | None) -> Plan:
     """A contact plan.  Raises `ConfigError`."""
     from stack.contacts.files import load_plan
+    from stack.contacts.passed import PassedOver
 
-    return load_plan(path, time_of(reference, "--reference"), kind)
+    passed = PassedOver()
+    plan = load_plan(path, time_of(reference, "--reference"), kind, passed)
+    if passed.counts:
+        note(f"{path}: passed over: {passed}")
+    return plan
 
 
 def numbers_text(numbers: Mapping[str, int]) -> str:

@@ -14,6 +14,7 @@ from stack.contacts.hdtn import read_hdtn, write_hdtn
 from stack.contacts.ion import read_ion, write_ion
 from stack.contacts.native import read_json, read_toml, write_json
 from stack.contacts.numbers import node_numbers, numbered
+from stack.contacts.passed import PassedOver
 from stack.contacts.plan import FILE_BYTES_MAX, Plan
 from stack.core.errors import ConfigError
 
@@ -33,13 +34,19 @@ _SUFFIXES: tuple[tuple[str, Format], ...] = (
 )
 
 
-def load_plan(path: Path | str, reference_ms: int = 0, format: Format | None = None) -> Plan:
+def load_plan(
+    path: Path | str,
+    reference_ms: int = 0,
+    format: Format | None = None,
+    passed: PassedOver | None = None,
+) -> Plan:
     """Read a contact plan.
 
     Without `format`, the name decides (``.toml``, ``.ionrc``, ``.rc``, ``.txt``), and for JSON
     and unknown names the content: HDTN's JSON or ours when it begins with ``{``, else ION's
-    commands.  `reference_ms` (DTN) is the zero of relative times.  Raises `ConfigError` naming
-    the file, and the line or key that is wrong.
+    commands.  `reference_ms` (DTN) is the zero of relative times.  What of ION's and HDTN's
+    plans was passed over is counted in `passed`.  Raises `ConfigError` naming the file, and the
+    line or key that is wrong.
     """
     path = Path(path)
     try:
@@ -55,9 +62,9 @@ def load_plan(path: Path | str, reference_ms: int = 0, format: Format | None = N
             case "toml":
                 return read_toml(text, reference_ms)
             case "ion":
-                return read_ion(text, reference_ms)
+                return read_ion(text, reference_ms, passed)
             case "hdtn":
-                return read_hdtn(text, reference_ms)
+                return read_hdtn(text, reference_ms, passed)
             case _:
                 return read_json(text, reference_ms)
     except ConfigError as error:

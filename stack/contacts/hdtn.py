@@ -6,8 +6,9 @@ older plans say ``rate``, in Mbit/s), ``owlt`` (seconds).  Times count from the 
 HDTN starts, or from 1970 when it runs with Unix time: `reference_ms` is the DTN time of zero
 (`UNIX_REFERENCE_MS` in the second case).  HDTN writes whole seconds; fractions are read too.
 Every contact has its own light time here, so overlapping contacts of a pair must agree on it.
-Contacts that end before they begin are passed over, as HDTN never uses them: its own plans of 10
-and 50 nodes have some.
+Numbers may stand in quotes, as in some of HDTN's own plans.  Contacts that end before they begin
+are passed over, as HDTN never uses them (its own plans of 10 and 50 nodes have some), and so are
+those of a node with itself.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import math
 
 import msgspec
 
+from stack.contacts.passed import PassedOver
 from stack.contacts.plan import (
     CONTACTS_MAX,
     FILE_BYTES_MAX,
@@ -49,12 +51,14 @@ class _File(msgspec.Struct):
     contacts: list[_Entry]
 
 
-def read_hdtn(data: bytes | str, reference_ms: int = 0) -> Plan:
-    """The plan of an HDTN contact plan.  Raises `ConfigError` naming the key that is wrong."""
+def read_hdtn(data: bytes | str, reference_ms: int = 0, passed: PassedOver | None = None) -> Plan:
+    """The plan of an HDTN contact plan; what was passed over is counted in `passed`.  Raises
+    `ConfigError` naming the key that is wrong."""
+    passed = PassedOver() if passed is None else passed
     if len(data) > FILE_BYTES_MAX:
         raise ConfigError("contact plan", f"longer than {FILE_BYTES_MAX} octets")
     try:
-        entries = msgspec.json.decode(data, type=_File).contacts
+        entries = msgspec.json.decode(data, type=_File, strict=False).contacts
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ConfigError("HDTN contact plan", str(error)) from None
     if len(entries) > CONTACTS_MAX:
@@ -62,7 +66,11 @@ def read_hdtn(data: bytes | str, reference_ms: int = 0) -> Plan:
     contacts: list[Contact] = []
     ranges: list[Range] = []
     for place, entry in enumerate(entries):
+        if entry.source == entry.dest:
+            passed.add("contact of a node with itself", f"contacts[{place}]")
+            continue
         if entry.start >= entry.end:
+            passed.add("contact that ends before it begins", f"contacts[{place}]")
             continue
         contact, light = _contact(entry, reference_ms, f"contacts[{place}]")
         contacts.append(contact)

@@ -2,10 +2,15 @@
 
 Read: ``a``, ``c`` and ``d`` of ``contact`` and ``range``, ``@`` (reference time).  Rates are bytes
 per second, ranges are light seconds; a range from a lower to a higher node number also holds in
-the other direction wherever no range of that direction says otherwise.  Other ionadmin commands
-(``1``, ``s``, ``m``, ``^`` ...) and, in a file with ``## begin`` markers, the sections of other
-programs are passed over; so are registrations (start -1) and hypothetical contacts (stop 0),
-which carry no volume.  ION itself reads whole seconds only; fractions are accepted here.
+the other direction wherever no range of that direction says otherwise.  ION itself reads whole
+seconds only; fractions are accepted here.
+
+What does no harm never makes a plan unreadable; it is passed over and counted: other commands of
+ionadmin (``1``, ``s``, ``m``, ``^`` ...) and of other programs, with ``## begin`` markers or
+without; contacts and ranges of a node with itself, which ION wants and nobody else needs; contacts
+that carry no volume (registrations, start -1; hypothetical ones, stop 0; no rate; an end that is
+not after the start); deletions of what is not there.  A line that looks like a misspelt contact or
+range is an error, as it would be missed.
 
 Node N is ``ipn:N.0``, node A.N (with an allocator) is ``ipn:A.N.0``.
 """
@@ -13,11 +18,13 @@ Node N is ``ipn:N.0``, node A.N (with an allocator) is ``ipn:A.N.0``.
 from __future__ import annotations
 
 import datetime
+import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
+from stack.contacts.passed import PassedOver
 from stack.contacts.plan import (
     CONTACTS_MAX,
     FILE_BYTES_MAX,
@@ -36,34 +43,41 @@ _NODE = re.compile(r"([0-9]{1,10}\.)?[0-9]{1,20}", re.ASCII)
 _NODE_ID = re.compile(r"ipn:((?:[0-9]+\.)?[0-9]+)\.0", re.ASCII)
 _ABSOLUTE = "%Y/%m/%d-%H:%M:%S"
 _ANY = "*"
+_OBJECTS = ("contact", "range")
 
 _Key = tuple[int, str, str]
 
 
-def read_ion(text: str, reference_ms: int = 0) -> Plan:
+def read_ion(text: str, reference_ms: int = 0, passed: PassedOver | None = None) -> Plan:
     """The plan of an ionrc text; relative times count from `reference_ms` until an ``@`` line.
 
-    Raises `ConfigError` naming the line.  Contacts of one direction that overlap are refused, as
-    ION refuses them; one that is given twice counts once.
+    What was passed over is counted in `passed`.  Raises `ConfigError` naming the line.  Contacts of
+    one direction that overlap are refused, as ION refuses them; one that is given twice counts
+    once.
     """
     if len(text) > FILE_BYTES_MAX:
         raise ConfigError("contact plan", f"longer than {FILE_BYTES_MAX} octets")
-    reader = _Reader(reference_ms)
-    for number, words in _commands(text):
+    passed = PassedOver() if passed is None else passed
+    reader = _Reader(reference_ms, passed)
+    for number, words in _commands(text, passed):
         reader.command(words, f"line {number}")
     return reader.plan()
 
 
-def _commands(text: str) -> Iterator[tuple[int, list[str]]]:
+def _commands(text: str, passed: PassedOver) -> Iterator[tuple[int, list[str]]]:
     """The ionadmin commands of a text, each with its line number."""
     ours = True
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.split(None, 8)
+        words = line.split(None, 9)
         if not words:
             continue
         if words[0] == "##" and len(words) > 2 and words[1] in ("begin", "end"):
             ours = words[1] == "end" or words[2] == "ionadmin"
-        elif ours and not words[0].startswith("#"):
+        elif words[0].startswith("#"):
+            continue
+        elif not ours:
+            passed.add("command of another program", f"line {number}")
+        else:
             for place, word in enumerate(words):
                 if word.startswith("#"):
                     del words[place:]
@@ -74,8 +88,9 @@ def _commands(text: str) -> Iterator[tuple[int, list[str]]]:
 class _Reader:
     """Applies commands in order, since deletions and changes refer to what came before."""
 
-    def __init__(self, reference_ms: int) -> None:
+    def __init__(self, reference_ms: int, passed: PassedOver) -> None:
         self._reference_ms = reference_ms
+        self._passed = passed
         self._contacts: dict[_Key, tuple[Contact, str]] = {}
         self._ranges: dict[_Key, tuple[Range, str]] = {}
 
@@ -85,8 +100,9 @@ class _Reader:
             self._reference_ms = self._time(_word(words, 1, "a time", line), line)
             return
         if verb not in ("a", "c", "d"):
-            if len(verb) > 1:
-                raise ConfigError(line, f"{verb[:40]!r} is no ionadmin command")
+            if difflib.get_close_matches(verb, _OBJECTS):
+                raise ConfigError(line, f"{verb[:40]!r} is no command", "write `a contact ...`")
+            self._passed.add("command that is not of the plan", line)
             return
         match verb, _word(words, 1, "contact or range", line):
             case "a", "contact":
@@ -99,10 +115,12 @@ class _Reader:
                 self._delete(self._contacts, words[2:], line)
             case "d", "range":
                 self._delete(self._ranges, words[2:], line)
-            case _:
+            case _ if difflib.get_close_matches(words[1], _OBJECTS):
                 raise ConfigError(
                     line, f"`{verb} {words[1][:40]}` is not known", f"write `{verb} contact`"
                 )
+            case _:
+                self._passed.add("command that is not of the plan", line)
 
     def plan(self) -> Plan:
         latest: dict[tuple[str, str], Contact] = {}
@@ -119,11 +137,21 @@ class _Reader:
         return Plan(contacts, _with_reverse([entry for entry, _ in self._ranges.values()]))
 
     def _add_contact(self, words: list[str], line: str) -> None:
-        _count(words, 5, 6, "start stop source destination bytes/s [confidence]", line)
-        if words[0] == "-1" or words[1] == "0":  # registration, hypothetical
+        # ION 4.1 has one more value, whether the contact is announced to others.
+        _count(words, 5, 7, "start stop source destination bytes/s [confidence]", line)
+        if words[0] == "-1":
+            self._passed.add("registration", line)
+            return
+        if words[1] == "0":
+            self._passed.add("hypothetical contact", line)
             return
         start_ms, end_ms, source, destination = self._period(words, line)
         rate_bps = 8 * _number(words[4], "a rate", line)
+        if self._needless("contact", start_ms, end_ms, source, destination, line):
+            return
+        if not rate_bps:
+            self._passed.add("contact without a rate", line)
+            return
         confidence = _number(words[5], "a confidence", line) if len(words) > 5 else 1.0
         contact = Contact(source, destination, start_ms, end_ms, rate_bps, confidence)
         check_contact(contact, line)
@@ -138,6 +166,9 @@ class _Reader:
     def _change_contact(self, words: list[str], line: str) -> None:
         _count(words, 4, 5, "start source destination bytes/s [confidence]", line)
         key = (self._time(words[0], line), _node(words[1], line), _node(words[2], line))
+        if key[1] == key[2]:
+            self._passed.add("contact of a node with itself", line)
+            return
         if key not in self._contacts:
             raise ConfigError(line, "no such contact", "add it before it is changed")
         old = self._contacts[key][0]
@@ -150,9 +181,11 @@ class _Reader:
         self._contacts[key] = (contact, line)
 
     def _add_range(self, words: list[str], line: str) -> None:
-        _count(words, 5, 5, "start stop node node light-seconds", line)
+        _count(words, 5, 6, "start stop node node light-seconds", line)
         start_ms, end_ms, source, destination = self._period(words, line)
         owlt_ns = round(_number(words[4], "a light time in seconds", line) * SECOND)
+        if self._needless("range", start_ms, end_ms, source, destination, line):
+            return
         entry = Range(source, destination, start_ms, end_ms, owlt_ns)
         check_range(entry, line)
         key = (start_ms, source, destination)
@@ -170,14 +203,27 @@ class _Reader:
         line: str,
     ) -> None:
         _count(words, 3, 3, "start source destination", line)
-        if words[0] in ("-1", "0"):  # registration, hypothetical
+        if words[0] in ("-1", "0"):
+            self._passed.add("deletion of a registration or hypothetical contact", line)
             return
         pair = (_node(words[1], line), _node(words[2], line))
         if words[0] == _ANY:
             for key in [key for key in entries if key[1:] == pair]:
                 del entries[key]
         elif entries.pop((self._time(words[0], line), *pair), None) is None:
-            raise ConfigError(line, "nothing to delete begins at that time", "give its start time")
+            self._passed.add("deletion of what is not there", line)
+
+    def _needless(
+        self, what: str, start_ms: int, end_ms: int, source: str, destination: str, line: str
+    ) -> bool:
+        """Whether a contact or range is passed over, since nobody needs it or it never is."""
+        if source == destination:
+            self._passed.add(f"{what} of a node with itself", line)
+        elif start_ms >= end_ms:
+            self._passed.add(f"{what} that ends before it begins", line)
+        else:
+            return False
+        return True
 
     def _period(self, words: list[str], line: str) -> tuple[int, int, str, str]:
         return (

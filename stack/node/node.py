@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from stack.contacts.files import load_plan
+from stack.contacts.passed import PassedOver
 from stack.contacts.plan import Contact, Plan, Range, check_contact
 from stack.core.clock import MILLISECOND, dtn_from_iso
 from stack.core.errors import ConfigError
@@ -186,7 +187,10 @@ class Node:
         section = self.config.contacts
         if plan is None and section.plan:
             reference = dtn_from_iso(section.reference) if section.reference else now_ms
-            plan = load_plan(Path(section.plan), reference)
+            passed = PassedOver()
+            plan = load_plan(Path(section.plan), reference, passed=passed)
+            if passed.counts:
+                self.trace("plan_passed_over", {"path": section.plan, "what": str(passed)})
         plan = plan or Plan()
         contacts: list[Contact] = []
         ranges: list[Range] = []

@@ -351,6 +351,13 @@ def test_the_plan_of_a_running_node(cli: Cli, pair: Pair, tmp_path: Path) -> Non
     assert cli("plan", "set", path, "-n", pair[0], "--json").json[0]["contacts"] == 0
     shown = cli("plan", "show", "-n", pair[0], "--json").json
     assert {(one["source"], one["end"]) for one in shown} == {(GROUND, None), (SATELLITE, None)}
+    ionrc = tmp_path / "own.ionrc"
+    ionrc.write_text("a contact +0 +60 1 1 1000\na range +0 +60 1 1 0\n")
+    ran = cli("plan", "set", ionrc, "-n", pair[0])
+    assert "1 x contact of a node with itself (first: line 1)" in ran.err
+    assert (
+        "with itself" in cli("plan", "set", ionrc, "-n", pair[0], "--json").json[0]["passed_over"]
+    )
     ran = cli("plan", "set", tmp_path / "missing.json", "-n", pair[0])
     assert ran.code == 2
     assert "missing.json" in ran.err

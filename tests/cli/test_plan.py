@@ -113,6 +113,17 @@ def test_make_a_plan_of_a_scenario(cli: Cli, scenario: Path, tmp_path: Path) -> 
     assert any(row["planned_s"] < row["duration_s"] for row in rows), "antennas are shared"
 
 
+def test_what_of_a_foreign_plan_is_passed_over_is_told(cli: Cli, tmp_path: Path) -> None:
+    ionrc, out = tmp_path / "a.ionrc", tmp_path / "b.json"
+    ionrc.write_text("a contact +0 +60 1 1 10\na contact +0 +60 1 2 10\na plan 2 ltp/2\n")
+    for arguments in (["show", ionrc], ["convert", ionrc, out]):
+        ran = cli("plan", *arguments, "--json")
+        assert ran.code == 0
+        assert "1 x contact of a node with itself (first: line 1)" in ran.err
+        assert "1 x command that is not of the plan (first: line 3)" in ran.err
+    assert "passed over" not in cli("plan", "show", out).err
+
+
 def test_make_wants_a_scenario(cli: Cli, plan: Path, tmp_path: Path) -> None:
     ran = cli("plan", "make", plan)
     assert ran.code == 2

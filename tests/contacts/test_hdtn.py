@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stack.contacts.hdtn import UNIX_REFERENCE_MS, read_hdtn, write_hdtn
+from stack.contacts.passed import PassedOver
 from stack.contacts.plan import Contact, Plan, Range
 from stack.core.clock import dtn_from_iso
 from stack.core.errors import ConfigError
@@ -56,6 +58,26 @@ def test_rates() -> None:
     assert rate(rateBitsPerSec=7, rate=25) == 7
 
 
+def test_numbers_in_quotes() -> None:
+    text = (Path(__file__).parent / "data" / "string-rate.hdtn.json").read_text()
+    assert read_hdtn(text).contacts == (Contact("ipn:1.0", "ipn:3.0", 10_000, 20_000, 1e6),)
+    quoted = {key: str(value) for key, value in ENTRY.items()}
+    assert read_hdtn(document(**quoted)) == read_hdtn(document())
+    assert read_hdtn(document(rateBitsPerSec=None, rate="2.5")).contacts[0].rate_bps == 2.5e6
+
+
+def test_contacts_that_nobody_needs_are_counted() -> None:
+    passed = PassedOver()
+    entries = [{**ENTRY, "dest": 102}, {**ENTRY, "startTime": 3000}, ENTRY]
+    plan = read_hdtn(json.dumps({"contacts": entries}), passed=passed)
+    assert plan == read_hdtn(document())
+    assert passed.counts == {
+        "contact of a node with itself": 1,
+        "contact that ends before it begins": 1,
+    }
+    assert "contacts[1]" in str(passed)
+
+
 def test_fractions_and_contacts_that_never_are() -> None:
     assert read_hdtn(document(owlt=0.0025)).ranges[0].owlt_ns == 2_500_000
     assert read_hdtn(document(startTime=2000)) == Plan()
@@ -65,7 +87,6 @@ def test_fractions_and_contacts_that_never_are() -> None:
     ("changes", "key"),
     [
         ({"source": -1}, "contacts[0].source or dest"),
-        ({"dest": 102}, "contacts[0].destination"),
         ({"rateBitsPerSec": -1}, "contacts[0].rate_bps"),
         ({"owlt": -1}, "contacts[0].owlt_ns"),
         ({"owlt": 1e300}, "contacts[0]"),

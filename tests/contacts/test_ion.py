@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from stack.contacts.checks import overlaps
 from stack.contacts.ion import read_ion, write_ion
+from stack.contacts.passed import PassedOver
 from stack.contacts.plan import Contact, Plan, Range
 from stack.core.clock import dtn_from_iso
 from stack.core.errors import ConfigError
@@ -107,6 +110,84 @@ a contact +20 +30 1 2 100
     assert [c.start_ms for c in plan.contacts] == [0, 20_000]
 
 
+DATA = Path(__file__).parent / "data"
+
+
+def test_a_node_in_contact_with_itself() -> None:
+    passed = PassedOver()
+    plan = read_ion((DATA / "loopback.ionrc").read_text(), passed=passed)
+    assert [(c.source, c.destination) for c in plan.contacts] == [(ONE, TWO), (TWO, ONE)]
+    assert plan.owlt_ns(ONE, TWO, 10_000) == plan.owlt_ns(TWO, ONE, 10_000) == 10**9
+    assert passed.counts == {"contact of a node with itself": 1, "range of a node with itself": 1}
+    assert "line 1" in str(passed)
+    assert "line 2" in str(passed)
+
+
+HARMLESS = {
+    "a contact +0 +10 1 1 100": "contact of a node with itself",
+    "a contact +0 +10 977000.1 977000.1 100 1": "contact of a node with itself",
+    "a contact +10 +0 1 1 0": "contact of a node with itself",
+    "c contact +0 1 1 200": "contact of a node with itself",
+    "a range +0 +10 1 1 0": "range of a node with itself",
+    "a contact +10 +10 1 2 100": "contact that ends before it begins",
+    "a contact 2026/01/02-00:00:00 2026/01/01-00:00:00 1 2 1": "contact that ends before it begins",
+    "a range +10 +5 1 2 1": "range that ends before it begins",
+    "a contact +0 +10 1 2 0": "contact without a rate",
+    "a contact -1 -1 1 2 0 1": "registration",
+    "a contact +0 0 1 2 100": "hypothetical contact",
+    "d contact -1 1 1": "deletion of a registration or hypothetical contact",
+    "d contact +7 1 2": "deletion of what is not there",
+    "d range +7 1 2": "deletion of what is not there",
+    "1 1 ''": "command that is not of the plan",
+    "s": "command that is not of the plan",
+    "e 1": "command that is not of the plan",
+    "v": "command that is not of the plan",
+    "^ 2": "command that is not of the plan",
+    "m horizon +0": "command that is not of the plan",
+    "m production 1000000": "command that is not of the plan",
+    "i": "command that is not of the plan",
+    "run 'bpadmin x'": "command that is not of the plan",
+    "a plan 2 ltp/2": "command that is not of the plan",
+    "a scheme ipn 'ipnfw' 'ipnadminep'": "command that is not of the plan",
+    "a outduct ltp 2 ltpclo": "command that is not of the plan",
+    "a span 2 10 10 1400 10000 1 'udplso localhost:1113'": "command that is not of the plan",
+    "d endpoint ipn:1.1": "command that is not of the plan",
+}
+
+
+@pytest.mark.parametrize(("line", "kind"), HARMLESS.items())
+def test_a_harmless_line_changes_nothing_and_is_counted(line: str, kind: str) -> None:
+    rest = "a contact +20 +30 3 4 100\na range +20 +30 3 4 1\n"
+    passed = PassedOver()
+    assert read_ion(f"{line}\n{rest}", passed=passed) == read_ion(rest)
+    assert passed.counts == {kind: 1}
+    assert str(passed) == f"1 x {kind} (first: line 1)"
+
+
+def test_comments_and_empty_lines_are_not_worth_a_word() -> None:
+    passed = PassedOver()
+    text = "# a\n\n   \n#b\n## c\n\ta contact +0 +10 1 2 100 # d\r\n"
+    assert len(read_ion(text, passed=passed).contacts) == 1
+    assert not passed.counts
+    assert not str(passed)
+
+
+def test_whether_a_contact_is_announced_does_not_matter() -> None:
+    assert read_ion("a contact +0 +10 1 2 100 0.5 1\na range +0 +10 1 2 1 0") == read_ion(
+        "a contact +0 +10 1 2 100 0.5\na range +0 +10 1 2 1"
+    )
+
+
+@given(st.lists(st.sampled_from(sorted(HARMLESS)), max_size=8), st.randoms())
+def test_harmless_lines_anywhere_leave_the_plan_as_it_is(lines: list[str], random: Random) -> None:
+    ours = ["a contact +20 +30 3 4 100", "a range +0 +50 3 4 1", "a contact +40 +50 4 3 8 0.5"]
+    mixed = [*ours, *lines]
+    random.shuffle(mixed)
+    passed = PassedOver()
+    assert read_ion("\n".join(mixed), passed=passed) == read_ion("\n".join(ours))
+    assert sum(passed.counts.values()) == len(lines)
+
+
 def test_repeated_contact_counts_once() -> None:
     assert len(read_ion("a contact +0 +10 1 2 100\n" * 3).contacts) == 1
 
@@ -115,11 +196,9 @@ def test_repeated_contact_counts_once() -> None:
     "line",
     [
         "a contact +0 +10 1 2",
-        "a contact +0 +10 1 2 100 1 1",
+        "a contact +0 +10 1 2 100 1 1 1",
+        "a range +0 +10 1 2 1 1 1",
         "a contact +0 +10 1 two 100",
-        "a contact +0 +10 1 1 100",
-        "a contact +10 +10 1 2 100",
-        "a contact +0 +10 1 2 0",
         "a contact +0 +10 1 2 nan",
         "a contact +0 +10 1 2 1e9",
         "a contact 0 +10 1 2 100",
@@ -132,7 +211,9 @@ def test_repeated_contact_counts_once() -> None:
         "@",
         "c contact +7 1 2 100",
         "c range +0 1 2 3",
-        "d contact +7 1 2",
+        "a rnage +0 +10 1 2 1",
+        "Contact +0 +10 1 2 100",
+        "a contact +0 +10 1 x 0",
         "a range +0 +10 1 2 -1",
         "a range +0 +10 1 2 1000000",
         "a range +0 +10 3 4 2",

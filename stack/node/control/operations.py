@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from stack.contacts.files import load_plan
+from stack.contacts.passed import PassedOver
 from stack.contacts.plan import OWLT_NS_MAX, RATE_BPS_MAX, Contact
 from stack.core.clock import MILLISECOND, SECOND, dtn_from_iso, dtn_to_iso
 from stack.core.errors import ConfigError
@@ -194,10 +195,12 @@ class NodeOperations:
                 "reference", f"{reference!r} is no time", 'write "2026-10-01T12:00:00Z"'
             ) from None
         # In a thread, as a large plan takes seconds to read and links must go on meanwhile.
-        plan = await asyncio.to_thread(load_plan, path, reference_ms)
+        passed = PassedOver()
+        plan = await asyncio.to_thread(load_plan, path, reference_ms, None, passed)
         self._node.set_plan(plan)
-        self._node.port.trace("plan_set", {"path": str(path), "contacts": len(plan.contacts)})
-        return {"contacts": len(plan.contacts), "ranges": len(plan.ranges)}
+        told = {"contacts": len(plan.contacts), "passed_over": str(passed)}
+        self._node.port.trace("plan_set", {"path": str(path), **told})
+        return {"ranges": len(plan.ranges), **told}
 
     async def contact_discovered(self, request: Request, session: Session) -> dict[str, Any]:
         """A contact that no plan foresaw has begun, and lasts for `duration_s`."""
