@@ -1,8 +1,8 @@
 """Bundle agents alone on the bare event heap: routing, custody and fragments without links.
 
 A hop here is what LTP makes of it: a block of one bundle arrives or not, the answer arrives or
-not, and what was not answered goes again.  The driver does what a node does with an agent
-(`stack.node.driver`, `stack.node.link`), at once and in memory.
+not, and what was not answered goes again.  The agents are driven as in a node, by
+`stack.node.driver`, at once and in memory.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from link_models.clock import Simulator
 from link_models.network import TraceHash
 from link_models.swarm.day import Outcome
 from link_models.swarm.disk import MemoryImage
+from link_models.swarm.immediate import ImmediateWriter
 from link_models.swarm.ledger import PROBLEMS_MAX, Held, Ledger
 from link_models.swarm.plans import EPOCH_MS
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.eid import Eid
+from stack.core.errors import StoreError
 from stack.core.train import Buffer, single
 from stack.engines.bundle_agent import (
     AgentConfig,
     BundleAgent,
-    Deliverable,
-    Echo,
-    TooLarge,
     begin,
 )
 from stack.node.config import StoreSection
+from stack.node.driver import BundleDriver, ignore
 from stack.ports.application import Delivery, Outgoing
-from stack.ports.store import NO_ROOM, Op, Place
+from stack.ports.store import NO_ROOM, Committed, Op, Place
 from stack.routing.forwarder import Forwarder
 
 SERVICE: Final = "swarm"
@@ -139,20 +139,57 @@ def name_of(number: int) -> str:
     return f"n{number}"
 
 
+class _Clock:
+    """The time of a run, right at every node."""
+
+    def __init__(self, sim: Simulator) -> None:
+        self._sim = sim
+
+    def now(self) -> int:
+        """Monotonic nanoseconds."""
+        return self._sim.now_ns
+
+    def dtn_ms(self) -> int:
+        """DTN time."""
+        return EPOCH_MS + self._sim.now_ns // MILLISECOND
+
+
+class _Hop:
+    """The way to one neighbour, as the driver sees it: it takes whatever comes."""
+
+    unit_bytes = 0
+    unit_bytes_max = 1 << 62
+
+    def __init__(self, sender: _Agent, peer: str) -> None:
+        self._sender = sender
+        self._peer = peer
+
+    def room(self, now: int) -> int:
+        """Always the same."""
+        return 1 << 20
+
+    def submit(self, wire: Buffer, ref: int, now: int, *, alone: bool) -> None:
+        """Off it goes."""
+        self._sender.hop(self._peer, ref, wire)
+
+
 class _Agent:
-    """One node: an agent, its store, and what it has under way."""
+    """One node: an agent, its driver, its store, and what it has under way."""
 
     def __init__(self, run: AgentsRun, number: int) -> None:
         self.name = name_of(number)
         self.node_id = f"dtn://{self.name}/"
         self.store = MemoryImage(StoreSection(kind="memory", quota_bytes=1 << 24))
         self.held = Held()
-        self.up: set[str] = set()
+        self.up: dict[str, Callable[[], None]] = {}
+        """By neighbour in contact, what makes bundles leave for it."""
         self.deaf = 0
         self.down = False
         self.life = 0
         self._run = run
+        self._due: set[str] = set()
         self.agent: BundleAgent
+        self.driver: BundleDriver
         self.start()
 
     def start(self) -> None:
@@ -160,90 +197,81 @@ class _Agent:
         run = self._run
         self.life += 1
         self.down = False
+        self._due.clear()
         forwarder = Forwarder(self.node_id, run.plan)
         self.agent = BundleAgent(
             Eid.parse(self.node_id),
             AgentConfig(fragment_bytes=run.options.fragment_bytes, hop_limit=255),
             forwarder,
             begin(self.store.read, run.entropy),
+            trace=self._trace,
         )
         self.agent.services.add(SERVICE)
+        writer = ImmediateWriter(
+            self._commit, lambda limit: self.store.expire(run.clock.dtn_ms(), limit)
+        )
+        self.driver = BundleDriver(self.agent, self.store, writer, run.clock, self._trace)
+        self.driver.on_deliverable = self._deliver
+        for wake in self.up.values():
+            self.driver.feed(wake)
         self.agent.restore(self.store.scan(), run.now_ms)
-        self.settle()
+        self.driver.settle()
 
-    # ---- the store -----------------------------------------------------------------------
+    def _trace(self, event: str, fields: dict[str, Any]) -> None:
+        if event == "bundle_failed":
+            self._run.problem("error", f"{self.name}: {fields}")
 
-    def commit(self, ops: Sequence[Op]) -> list[int]:
-        """Apply operations, and tell the agent."""
+    def _commit(self, ops: Sequence[Op]) -> Committed:
         run = self._run
         outcome = self.store.commit(ops, run.now_ms)
         run.ledger.committed(self.name, self.held, list(ops), outcome, run.now_s)
-        self.agent.committed(ops, outcome, run.now_ms)
-        return outcome.refs
-
-    def settle(self) -> None:
-        """Carry out what the agent has decided, and send what may be sent."""
-        agent = self.agent
-        while True:
-            event = agent.next_event()
-            if event is None:
-                ops = agent.take_ops()
-                if not ops:
-                    break
-                self.commit(ops)
-            elif isinstance(event, Deliverable):
-                self._deliver(event.service)
-            elif isinstance(event, Echo):
-                held = self.store.held(event.key)
-                if held is not None:
-                    agent.echoed(held, event.neighbour)
-            elif isinstance(event, TooLarge):
-                self._split(event.ref, event.bytes_max)
-            elif all(ref in agent.entries for ref in event.refs):
-                self.commit(agent.reassemble(event.refs, self._load(event.refs)))
-        for peer in sorted(self.up):
-            self._feed(peer)
-
-    def _load(self, refs: Sequence[int]) -> list[Buffer]:
-        return [wire for wire in self.store.load(refs) if wire is not None]
-
-    def _split(self, ref: int, bytes_max: int) -> bool:
-        if ref not in self.agent.entries:
-            return True
-        ops = self.agent.split(ref, self._load([ref])[0], bytes_max)
-        if ops is None:
-            return False
-        self.commit(ops)
-        return True
+        return outcome
 
     def _deliver(self, service: str) -> None:
         agent, run = self.agent, self._run
-        for ref in agent.waiting.take(service, BATCH):
-            delivery = agent.open(ref, self._load([ref])[0], run.now_ms)
+
+        def deliver(ref: int, wire: Buffer) -> bool:
+            delivery = agent.open(ref, wire, run.now_ms)
             if delivery is not None:
                 run.delivered(self.name, delivery)
-                self.commit([agent.consumed(ref, run.now_ms)])
+                self.driver.submit([agent.consumed(ref, run.now_ms)])
+            return True
+
+        self.driver.each(agent.waiting.take(service, BATCH), deliver, ignore)
 
     # ---- hops ----------------------------------------------------------------------------
 
-    def _feed(self, peer: str) -> None:
-        agent, run = self.agent, self._run
-        limit = agent.config.fragment_bytes
-        while refs := agent.forwarder.take(peer, 1 << 20, BATCH, run.now_ms):
-            for ref in refs:
-                entry = agent.entries.get(ref)
-                if entry is None or (limit and entry.size > limit and self._split(ref, limit)):
-                    continue
-                wire = agent.departing(entry, self._load([ref])[0], run.now_ms)
-                run.hop(self, peer, ref, wire)
+    def _wake(self, peer: str) -> None:
+        """Send what waits for a neighbour, in a turn of its own as a link does."""
+        if peer not in self._due:
+            self._due.add(peer)
+            life = self.life
+            self._run.sim.after(0, lambda: self._turn(peer, life))
+
+    def _turn(self, peer: str, life: int) -> None:
+        if life == self.life and not self.down:
+            self._due.discard(peer)
+            if peer in self.up:
+                self.driver.send(peer, _Hop(self, peer), self._run.sim.now_ns)
+
+    def hop(self, peer: str, ref: int, wire: Buffer) -> None:
+        """A bundle leaves."""
+        self._run.hop(self, peer, ref, wire)
 
     def receive(self, wire: Buffer, sender: str) -> bool:
         """A bundle comes; whether it was taken."""
         if self.deaf:
             return False
         put, _, intact = self.agent.receive(wire, self._run.now_ms, 0, sender, trusted=True)
-        refs = self.commit([put]) if put is not None else []
-        self.settle()
+        refs: list[int] = []
+
+        def done(outcome: Committed | StoreError) -> None:
+            refs.extend([NO_ROOM] if isinstance(outcome, StoreError) else outcome.refs)
+
+        if put is not None:
+            self.driver.submit([put], done)
+        else:
+            self.driver.settle()
         return intact and NO_ROOM not in refs
 
     def answered(self, peer: str, ref: int, taken: bool) -> None:
@@ -252,18 +280,20 @@ class _Agent:
             self.agent.forwarded([ref], self._run.now_ms, peer)
         else:
             self.agent.forwarder.returned([ref], peer)
-        self.settle()
+        self.driver.settle()
 
     def set_up(self, peer: str, up: bool) -> None:
         """A contact begins or ends."""
         if up:
-            self.up.add(peer)
+            self.up[peer] = lambda: self._wake(peer)
+            self.driver.feed(self.up[peer])
         else:
-            self.up.discard(peer)
+            if (wake := self.up.pop(peer, None)) is not None:
+                self.driver.starve(wake)
             if not self.down:
                 self.agent.contact_ended(peer, self._run.now_ms)
         if not self.down:
-            self.settle()
+            self.driver.settle()
 
     def crash(self) -> None:
         """End, and begin again a little later."""
@@ -282,6 +312,7 @@ class AgentsRun:
     def __init__(self, options: AgentsOptions) -> None:
         self.options = options
         self.sim = Simulator()
+        self.clock = _Clock(self.sim)
         self.trace = TraceHash()
         self.faults: Counter[str] = Counter()
         self.datagrams = 0
@@ -314,7 +345,7 @@ class AgentsRun:
     @property
     def now_ms(self) -> int:
         """DTN time, right at every node."""
-        return EPOCH_MS + self.sim.now_ns // MILLISECOND
+        return self.clock.dtn_ms()
 
     @property
     def now_s(self) -> float:
@@ -386,9 +417,8 @@ class AgentsRun:
             priority,
         )
         _, ops = one.agent.send([outgoing], self.now_ms)
-        one.commit(ops)
         self._sent.add(number)
-        one.settle()
+        one.driver.submit(ops)
 
     def _restart(self, number: int) -> None:
         self.faults["restart"] += 1
@@ -403,7 +433,7 @@ class AgentsRun:
         for one in self.agents.values():
             if not one.down:
                 one.agent.retry(self.now_ms)
-                one.settle()
+                one.driver.settle()
         self.sim.after(RETRY_NS, self._retry)
 
     # ---- hops ----------------------------------------------------------------------------
