@@ -290,7 +290,7 @@ def forgets_what_failed(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("plant", "invariant", "first"),
     [
-        (forgets_echoes, "lost", 474),
+        (forgets_echoes, "lost", 410),
         (knows_no_duplicates, "twice", 0),
         (forgets_what_failed, "lost", 0),
         (alters_what_it_delivers, "altered", 0),

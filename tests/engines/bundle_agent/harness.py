@@ -1,18 +1,22 @@
-"""An agent with the least store that keeps the contract of `stack.ports.store`."""
+"""An agent, driven as in a node, over a store that hides nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from link_models.swarm.immediate import ImmediateWriter
 from stack.contacts.plan import Contact, Plan
 from stack.core.eid import Eid
+from stack.core.errors import StoreError
+from stack.core.sansio import no_trace
 from stack.core.train import Buffer
 from stack.engines.bundle_agent import AgentConfig, Beginning, BundleAgent
-from stack.engines.bundle_agent.events import Reassemble, TooLarge
+from stack.node.driver import BundleDriver
 from stack.ports.application import Outgoing
 from stack.ports.security import Security
 from stack.ports.store import DUPLICATE, Committed, Op, Put, Release, Stored
 from stack.routing.forwarder import Forwarder
+from stack.storage.memory import MemoryStore
 from stack.wire.bundle import (
     IS_ADMIN,
     Bundle,
@@ -61,30 +65,31 @@ def bundle_for(
     return Bundle(primary, (*blocks, CanonicalBlock(1, 1, 0, payload, 2)))
 
 
-class Harness:
-    """Feeds an agent and carries out what it asks for."""
+class ManualClock:
+    """A clock that stands still."""
 
-    def __init__(
-        self,
-        *,
-        config: AgentConfig | None = None,
-        security: Security | None = None,
-        direct: Sequence[str] = (),
-        contacts: Plan | None = None,
-    ) -> None:
-        self.config = config or AgentConfig()
-        forwarder = Forwarder(HERE, contacts or plan(), direct=direct)
-        self.agent = BundleAgent(
-            Eid.parse(HERE), self.config, forwarder, Beginning(bytes(32), 1), security=security
-        )
-        self.agent.services.add("app")
+    def __init__(self, at_ms: int) -> None:
+        self.at_ms = at_ms
+
+    def now(self) -> int:
+        return self.at_ms * 1_000_000
+
+    def dtn_ms(self) -> int:
+        return self.at_ms
+
+
+class Store(MemoryStore):
+    """The least store that keeps the contract of `stack.ports.store`, all in the open."""
+
+    def __init__(self) -> None:
+        super().__init__(1 << 40)
         self.wires: dict[int, Buffer] = {}
         self.keys: dict[bytes, int] = {}
         self.puts: dict[int, Put] = {}
         self.log: list[Op] = []
 
-    def commit(self, ops: Sequence[Op], now: int = NOW) -> list[int]:
-        """Apply operations and all that follow from them; the refs of the first ones."""
+    def commit(self, ops: Sequence[Op], now_ms: int) -> Committed:
+        """Apply operations."""
         refs = []
         for op in ops:
             self.log.append(op)
@@ -100,23 +105,60 @@ class Harness:
                 self.wires.pop(op.ref, None)
                 if op.known_until_ms == 0 and op.ref in self.puts:
                     self.keys.pop(self.puts[op.ref].key, None)
-        self.agent.committed(ops, Committed(refs), now)
-        self.settle(now)
+        return Committed(refs)
+
+    def load(self, refs: Sequence[int]) -> list[Buffer | None]:
+        """The octets of bundles."""
+        return [self.wires.get(ref) for ref in refs]
+
+    def held(self, key: bytes) -> int | None:
+        """The bundle of a key."""
+        ref = self.keys.get(key)
+        return ref if ref in self.wires else None
+
+
+class Harness:
+    """An agent and its driver, with a store that waits for nothing."""
+
+    def __init__(
+        self,
+        *,
+        config: AgentConfig | None = None,
+        security: Security | None = None,
+        direct: Sequence[str] = (),
+        contacts: Plan | None = None,
+    ) -> None:
+        self.config = config or AgentConfig()
+        self.clock = ManualClock(NOW)
+        forwarder = Forwarder(HERE, contacts or plan(), direct=direct)
+        self.agent = BundleAgent(
+            Eid.parse(HERE), self.config, forwarder, Beginning(bytes(32), 1), security=security
+        )
+        self.agent.services.add("app")
+        self.store = Store()
+        self.wires, self.keys = self.store.wires, self.store.keys
+        self.puts, self.log = self.store.puts, self.store.log
+        writer = ImmediateWriter(
+            lambda ops: self.store.commit(ops, self.clock.dtn_ms()), lambda limit: []
+        )
+        self.driver = BundleDriver(self.agent, self.store, writer, self.clock, no_trace)
+
+    def commit(self, ops: Sequence[Op], now: int = NOW) -> list[int]:
+        """Apply operations and all that follow from them; the refs of the first ones."""
+        self.clock.at_ms = now
+        refs: list[int] = []
+
+        def done(outcome: Committed | StoreError) -> None:
+            assert isinstance(outcome, Committed)
+            refs.extend(outcome.refs)
+
+        self.driver.submit(ops, done)
         return refs
 
     def settle(self, now: int = NOW) -> None:
         """Carry out what the agent has asked for since."""
-        while (event := self.agent.next_event()) is not None:
-            if isinstance(event, TooLarge):
-                ops = self.agent.split(event.ref, self.wires[event.ref], event.bytes_max)
-                if ops is not None:
-                    self.commit(ops, now)
-            elif isinstance(event, Reassemble):
-                wires = [self.wires[ref] for ref in event.refs]
-                self.commit(self.agent.reassemble(event.refs, wires), now)
-        ops = self.agent.take_ops()
-        if ops:
-            self.commit(ops, now)
+        self.clock.at_ms = now
+        self.driver.settle()
 
     def arrive(self, bundle: Bundle | bytes, now: int = NOW) -> int | None:
         """A bundle comes in over a link; its ref, 0 for a duplicate, None when dropped."""

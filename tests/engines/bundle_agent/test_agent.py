@@ -249,8 +249,8 @@ def test_restart_takes_everything_up_where_it_was() -> None:
     ]
     assert None not in kept
     after = Harness()
-    after.wires = dict(before.wires)
-    after.keys = dict(before.keys)
+    after.wires.update(before.wires)
+    after.keys.update(before.keys)
     stored = [before.stored(ref) for ref in sorted(before.wires)]
     assert after.agent.restore(stored, NOW) == len(kept)
     assert after.agent.forwarder.waiting(NEXT)

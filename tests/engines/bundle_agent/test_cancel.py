@@ -100,7 +100,8 @@ def test_after_a_restart_too() -> None:
     before = Harness(config=REPORTING)
     made = send(before, FAR + "app")
     after = Harness(config=REPORTING)
-    after.wires, after.puts = dict(before.wires), dict(before.puts)
+    after.wires.update(before.wires)
+    after.puts.update(before.puts)
     after.agent.restore([before.stored(ref) for ref in before.wires], NOW)
     assert [entry.id for entry in after.agent.entries.values()] == [made]
     cancelled, ops = after.agent.cancel(made, NOW)
