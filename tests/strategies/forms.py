@@ -50,10 +50,12 @@ def loose_eids(draw: st.DrawFn) -> tuple[Eid, bytes]:
 
 
 @st.composite
-def loose_bundles(draw: st.DrawFn, *, whole: bool = False) -> tuple[Bundle, bytes]:
+def loose_bundles(
+    draw: st.DrawFn, *, whole: bool = False, payload_min: int = 1
+) -> tuple[Bundle, bytes]:
     """A bundle, and its octets with whatever forms RFC 9171 allows in every block and in the data
     of those blocks that have arrays."""
-    bundle = draw(bundles(whole=whole, payload=st.binary(min_size=1, max_size=200)))
+    bundle = draw(bundles(whole=whole, payload=st.binary(min_size=payload_min, max_size=200)))
     bundle = Bundle(bundle.primary, tuple(_loose_data(draw, block) for block in bundle.blocks))
     return bundle, reference.encode(bundle, lambda item: draw(loose(item)))
 

@@ -16,6 +16,7 @@ from stack.core.eid import Eid
 from stack.engines.bundle_agent import AgentConfig, begin
 from stack.engines.bundle_agent.content import ContentDigest
 from stack.ports.store import NO_ROOM
+from stack.security import BpSec, KeyRing, SecurityPolicy
 from stack.storage.memory import MemoryStore
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
@@ -202,10 +203,13 @@ def test_without_security_both_are_delivered_and_copies_are_not() -> None:
     assert desk.got == [b"one", b"other"]
 
 
+@pytest.mark.parametrize(
+    "security", [None, BpSec(KeyRing(()), bytes, SecurityPolicy(require=False))]
+)
 @pytest.mark.parametrize("destination", [APP, FAR + "app"])
-def test_anonymous_bundles_are_told_apart(destination: str) -> None:
+def test_anonymous_bundles_are_told_apart(destination: str, security: BpSec | None) -> None:
     """RFC 9171 §4.2.3: an anonymous bundle has no identity."""
-    desk = Desk()
+    desk = Desk(security=security)
     one, other = (
         sent(
             bundle_for(
