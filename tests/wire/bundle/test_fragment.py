@@ -91,6 +91,19 @@ def test_overlapping_duplicate_and_nested_fragments(bundle: Bundle, data: st.Dat
     assert reassemble([decode_bundle(wire)[0] for wire in wires]) == bundle
 
 
+@given(bundles(whole=True, payload=st.binary(min_size=300, max_size=400)))
+def test_fragments_of_fragments_make_up_the_bundle(bundle: Bundle) -> None:
+    overhead = _overhead(bundle)
+    coarse = fragment_bundle(bundle, overhead + 100)
+    nested = [part for one in coarse for part in fragment_bundle(one, overhead + 20)]
+    assert len(nested) > len(coarse) > 2
+    ends = [(part.primary.fragment_offset or 0) + len(part.payload.data) for part in nested]
+    assert [part.primary.fragment_offset for part in nested] == [0, *ends[:-1]]
+    total = len(bundle.payload.data)
+    assert {part.primary.total_adu_length for part in nested} == {total} == {ends[-1]}
+    assert reassemble(nested[::-1]) == bundle
+
+
 def test_a_bundle_that_fits_is_left_alone() -> None:
     bundle = _bundle(bytes(100))
     size = len(encode_bundle(bundle))
