@@ -25,7 +25,7 @@ def new(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a key file with fresh secrets: one for encryption, one for integrity.
+    """Make a key file with fresh secrets: for encryption, for integrity and for LTP links.
 
     Every node that shall read the same bundles needs a copy: carry it over a trusted way, not
     through the network that it protects. An existing file is never overwritten.

@@ -10,6 +10,7 @@ from stack.core.private import make_folder
 from stack.core.sansio import Entropy, Trace
 from stack.core.train import Train
 from stack.engines.ltp import LtpConfig, LtpEngine
+from stack.engines.ltp.authentication import Authenticator
 from stack.engines.ltp.config import SEGMENT_BYTES_MIN
 from stack.fec.config import FecConfig
 from stack.fec.erasure import SharedCodes
@@ -17,8 +18,9 @@ from stack.fec.framework import FecReceiver, FecSender
 from stack.node.config import LinkConfig, NodeConfig
 from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
+from stack.node.guard import make_authenticator, under_guard
 from stack.node.link import Link
-from stack.security import BpSec, SecurityPolicy, load_keys
+from stack.security import BpSec, KeyRing, SecurityPolicy, load_keys
 from stack.storage.memory import MemoryStore
 from stack.storage.sqlite import SqliteStore
 from stack.storage.staged import StagingStore
@@ -73,17 +75,26 @@ def open_store(config: NodeConfig, trace: Trace) -> StagingStore:
     return SqliteStore(path, config.store, trace)
 
 
-def make_security(config: NodeConfig, environment: Environment, trace: Trace) -> BpSec | None:
+def read_keys(config: NodeConfig) -> KeyRing:
+    """The keys of the key file; none without one.  Raises `ConfigError`."""
+    return load_keys(Path(config.security.key_file)) if config.security.key_file else KeyRing(())
+
+
+def make_security(
+    config: NodeConfig, keys: KeyRing, environment: Environment, trace: Trace
+) -> BpSec | None:
     """BPSec with the keys of the key file, or None when the configuration turns it off."""
     if config.security.protect == "none":
         trace("security_off", {"node": config.id})
         return None
-    keys = load_keys(Path(config.security.key_file))
     return BpSec(keys, environment.entropy, SecurityPolicy())
 
 
-def under_fec(config: LinkConfig, mtu_bytes: int | None) -> tuple[LtpConfig, float]:
-    """LTP's parameters over the link's path and coding, and LTP's share of the link's rate.
+def under_fec(
+    config: LinkConfig, mtu_bytes: int | None, authenticator: Authenticator | None = None
+) -> tuple[LtpConfig, float]:
+    """LTP's parameters over the link's path, authentication and coding, and LTP's share of the
+    link's rate.
 
     Segments are made no larger than fit the path in one IP packet, repair datagrams included.
     Every source datagram carries a payload id, and repair datagrams take their part of the rate.
@@ -95,6 +106,7 @@ def under_fec(config: LinkConfig, mtu_bytes: int | None) -> tuple[LtpConfig, flo
         headers = IPV6_UDP_BYTES + (PAYLOAD_ID_BYTES + ADUI_HEADER_BYTES if fec else 0)
         fits = max(SEGMENT_BYTES_MIN, mtu_bytes - headers)
         ltp = dataclasses.replace(ltp, segment_bytes=min(ltp.segment_bytes, fits))
+    ltp = under_guard(ltp, authenticator)
     if fec is None:
         return ltp, 1.0
     overhead = ltp.overhead_bytes + PAYLOAD_ID_BYTES
@@ -106,15 +118,26 @@ def under_fec(config: LinkConfig, mtu_bytes: int | None) -> tuple[LtpConfig, flo
 
 
 async def make_link(
-    config: LinkConfig, environment: Environment, driver: BundleDriver, trace: Trace
+    config: LinkConfig, keys: KeyRing, environment: Environment, driver: BundleDriver, trace: Trace
 ) -> Link:
-    """A link with its engine, coding and port."""
+    """A link with its engine, authentication, coding and port.  Raises `ConfigError`."""
+    authenticator = make_authenticator(config, str(driver.agent.node_id), keys)
     port = await environment.open_port(config)
-    ltp, share = under_fec(config, environment.path_mtu(config))
+    ltp, share = under_fec(config, environment.path_mtu(config), authenticator)
     shim: Shim | None = None
     if config.fec is not None:
         shim = FecShim(config.fec, environment.entropy, trace, environment.tables.codes)
     engine = LtpEngine(
         ltp, entropy=environment.entropy, trace=trace, heads=environment.tables.heads
     )
-    return Link(config, engine, port, driver, environment.clock, trace, shim=shim, share=share)
+    return Link(
+        config,
+        engine,
+        port,
+        driver,
+        environment.clock,
+        trace,
+        shim=shim,
+        authenticator=authenticator,
+        share=share,
+    )

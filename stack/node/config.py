@@ -54,6 +54,12 @@ class LinkConfig:
     believed.  False: bundles in transit have normal priority at most here, and none makes a full
     store let go of another; who has access to the link could else do so with one octet."""
 
+    authentication: str = "auto"
+    """LTP authentication (RFC 5327): "auto" (on when an `ltp` key of the key file serves the peer),
+    "on" (the same, and an error without such a key), "off" (for peers that do not know it) or
+    "null" (everybody's key: damage is found, forgery is not).  Both ends must agree.  Where
+    it is on, segments without a valid authentication value are dropped, whatever they are."""
+
     scheduled: bool = False
     """True: the link is up only during its contacts in the plan, with their rate and light time.
     False: it is always up, with `rate_bps` and `owlt_ms` as given here.  Routes then count on it
@@ -166,6 +172,13 @@ class NodeConfig:
         for name in names:
             if names.count(name) > 1:
                 raise ConfigError("links.name", f"{name!r} is used twice", "give each its own name")
+        for link in self.links:
+            if link.authentication not in ("auto", "on", "off", "null"):
+                raise ConfigError(
+                    f"links.{link.name}.authentication",
+                    f"{link.authentication!r} is unknown",
+                    "auto, on, off or null",
+                )
         if self.store.kind not in ("sqlite", "memory"):
             raise ConfigError("store.kind", f"{self.store.kind!r} is unknown", "sqlite or memory")
         if self.security.protect not in ("all", "none"):

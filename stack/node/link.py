@@ -23,8 +23,10 @@ from stack.engines.ltp import (
     SessionClosed,
     capsule_client,
 )
+from stack.engines.ltp.authentication import Authenticator
 from stack.node.config import LinkConfig
 from stack.node.driver import BundleDriver
+from stack.node.guard import Guard
 from stack.node.neighbour import Neighbour
 from stack.node.refusals import Refusals
 from stack.ports.datagram import DatagramPort
@@ -49,6 +51,7 @@ class Link:
         trace: Trace,
         *,
         shim: Shim | None = None,
+        authenticator: Authenticator | None = None,
         share: float = 1.0,
     ) -> None:
         """`share` is the part of the link's rate that LTP may use; coding takes the rest."""
@@ -68,7 +71,10 @@ class Link:
         self._forwarder: Forwarder = driver.agent.forwarder
         self._clock = clock
         self._trace = trace
-        self._runner = Runner(engine, port, clock, turn=self._turn, shim=shim)
+        self.guard: Guard | None = None
+        if authenticator is not None:
+            self.guard = Guard(authenticator, shim, self.neighbour.unsigned)
+        self._runner = Runner(engine, port, clock, turn=self._turn, shim=self.guard or shim)
         self._refusals = Refusals()
         self._aside = False
 
@@ -110,8 +116,10 @@ class Link:
         return [*self.neighbour.hints, *([] if answered else self.neighbour.silence)]
 
     def counters(self) -> dict[str, int]:
-        """Totals of this link by layer: `ltp.`, `fec.`, `udp.`."""
+        """Totals of this link by layer: `ltp.`, `auth.`, `fec.`, `udp.`."""
         found = {f"ltp.{key}": value for key, value in self.engine.counters().items()}
+        if self.guard is not None:
+            found |= {f"auth.{key}": value for key, value in self.guard.counters().items()}
         if self.shim is not None:
             found |= {f"fec.{key}": value for key, value in self.shim.counters().items()}
         return found | {f"udp.{key}": value for key, value in self.port.counters().items()}

@@ -16,6 +16,7 @@ class Neighbour:
     def __init__(self, config: LinkConfig, trace: Trace) -> None:
         self._config = config
         self._trace = trace
+        self._unsigned = False
         self.hints: list[str] = []
         """What was dropped and what to change, in the order in which it came up."""
 
@@ -36,6 +37,16 @@ class Neighbour:
             remedy += "set match_port = false"
         why = f"datagrams from {address} are dropped: this link expects {wanted}"
         self._tell("link_stranger", why, remedy, {"from": address})
+
+    def unsigned(self) -> None:
+        """Segments came without LTP authentication, and this link takes none such."""
+        if self._unsigned:
+            return
+        self._unsigned = True
+        why = "segments without LTP authentication are dropped: this link has a key"
+        remedy = f"give {self._config.peer} the same ltp key, or, if it does not know RFC 5327, "
+        remedy += 'set authentication = "off"'
+        self._tell("link_unauthenticated", why, remedy, {})
 
     def engine(self, event: EngineUnknown) -> None:
         """Segments carried an engine id that this link does not have in that place."""

@@ -119,12 +119,13 @@ class Node:
                 confidence_wanted=config.contacts.confidence_wanted,
             ),
         )
+        keys = build.read_keys(config)
         self._agent = agent = BundleAgent(
             self.node_id,
             config.agent,
             forwarder,
             begin(self._store.read, environment.entropy),
-            security=build.make_security(config, environment, trace),
+            security=build.make_security(config, keys, environment, trace),
             trace=trace,
         )
         self._driver = driver = BundleDriver(agent, self._store, writer, clock, trace)
@@ -134,7 +135,7 @@ class Node:
         )
         notes = [key for key, _ in self._store.read_all(LTP_SPACE)]
         for link_config in config.links:
-            link = await build.make_link(link_config, environment, driver, trace)
+            link = await build.make_link(link_config, keys, environment, driver, trace)
             stack.push_async_callback(link.close)
             link.recover(notes, clock.now())
             self.links[link_config.name] = link

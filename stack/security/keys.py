@@ -4,7 +4,8 @@ A key file is TOML, readable by nobody else (mode 0600 or stricter):
 
     [[key]]
     id = "fleet-2026-aes"        # a name for logs; never travels
-    kind = "aes"                 # "aes" (AES-GCM), "hmac" (HMAC-SHA2) or "kek" (AES key wrap)
+    kind = "aes"                 # "aes" (AES-GCM), "hmac" (HMAC-SHA2), "kek" (AES key wrap)
+                                 # or "ltp" (LTP authentication, RFC 5327)
     secret = "6f72...",          # hexadecimal
     peers = ["dtn://sat*"]       # nodes at the other end, shell patterns; default: all
     send = true                  # false: still accepted, no longer used to send (key rotation)
@@ -21,6 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 from stack.core.errors import ConfigError, SecurityError
 from stack.core.sansio import Entropy
 
@@ -28,7 +32,7 @@ KEY_FILE_BYTES_MAX = 1024 * 1024
 KEYS_MAX = 4096
 """Keys of one file: every accepted bundle may have to try those that match its source."""
 
-SECRET_BYTES = {"aes": (16, 32), "hmac": (16, 128), "kek": (16, 32)}
+SECRET_BYTES = {"aes": (16, 32), "hmac": (16, 128), "kek": (16, 32), "ltp": (16, 128)}
 """Shortest and longest secret of each kind, octets; AES and key wrap take 16 or 32 only."""
 
 CHOICES_MAX = 4096
@@ -80,6 +84,15 @@ class KeyRing:
         )
 
 
+def link_key(secret: bytes, sender: str, receiver: str) -> tuple[bytes, bytes]:
+    """(key id, HMAC-SHA1 key) of LTP from node `sender` to node `receiver`: HKDF-SHA256 of a key
+    of kind "ltp".  Each direction has its own, so that nobody's segments can be sent back to him,
+    nor to another node that has the same file."""
+    info = f"Orbitferry LTP authentication\0{sender}\0{receiver}".encode()
+    derived = HKDF(hashes.SHA256(), 24, None, info).derive(secret)
+    return derived[:4], derived[4:]
+
+
 def load_keys(path: Path) -> KeyRing:
     """Read a key file.  Raises `ConfigError` when others may read it or something is wrong."""
     try:
@@ -128,7 +141,7 @@ def _key(entry: Any, where: str) -> Key:
         raise ConfigError(where, f"unknown entry {min(unknown)!r}", "id, kind, secret, peers, send")
     kind = entry.get("kind")
     if kind not in SECRET_BYTES:
-        raise ConfigError(f"{where}.kind", f"{kind!r} is unknown", "aes, hmac or kek")
+        raise ConfigError(f"{where}.kind", f"{kind!r} is unknown", "aes, hmac, kek or ltp")
     if not isinstance(entry.get("id"), str) or not isinstance(entry.get("secret"), str):
         raise ConfigError(where, "id and secret must be given as text")
     try:
@@ -136,9 +149,10 @@ def _key(entry: Any, where: str) -> Key:
     except ValueError:
         raise ConfigError(f"{where}.secret", "is not hexadecimal") from None
     least, most = SECRET_BYTES[kind]
-    fits = len(secret) in (least, most) if kind != "hmac" else least <= len(secret) <= most
+    any_length = kind in ("hmac", "ltp")
+    fits = least <= len(secret) <= most if any_length else len(secret) in (least, most)
     if not fits:
-        between = "to" if kind == "hmac" else "or"
+        between = "to" if any_length else "or"
         raise ConfigError(
             f"{where}.secret", f"{len(secret)} octets", f"{kind} takes {least} {between} {most}"
         )
@@ -152,7 +166,7 @@ def _key(entry: Any, where: str) -> Key:
 
 
 def new_key_file(path: Path, entropy: Entropy, name: str, peers: Iterable[str] = ("*",)) -> None:
-    """Write a key file with one fresh AES-256 and one fresh HMAC key, mode 0600.
+    """Write a key file with a fresh AES-256, a fresh HMAC and a fresh LTP key, mode 0600.
 
     Raises `ConfigError` when the file exists: keys are never overwritten.
     """
@@ -160,7 +174,7 @@ def new_key_file(path: Path, entropy: Entropy, name: str, peers: Iterable[str] =
     text = "".join(
         f'[[key]]\nid = "{name}-{kind}"\nkind = "{kind}"\n'
         f'secret = "{entropy(size).hex()}"\npeers = [{patterns}]\n\n'
-        for kind, size in (("aes", 32), ("hmac", 48))
+        for kind, size in (("aes", 32), ("hmac", 48), ("ltp", 32))
     )
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

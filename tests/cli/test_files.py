@@ -47,7 +47,7 @@ def test_keys_are_made_and_shown_without_their_secrets(cli: Cli, tmp_path: Path)
     assert ran.code == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     keys = load_keys(path).keys
-    assert [key.id for key in keys] == ["fleet-aes", "fleet-hmac"]
+    assert [key.id for key in keys] == ["fleet-aes", "fleet-hmac", "fleet-ltp"]
     assert keys[0].peers == ("dtn://sat*",)
     shown = cli("keys", "show", path)
     lines = cli("keys", "show", path, "--json")
@@ -57,7 +57,7 @@ def test_keys_are_made_and_shown_without_their_secrets(cli: Cli, tmp_path: Path)
             assert key.id in ran.out
             assert key.secret.hex() not in ran.out
             assert key.secret.hex()[:8] not in ran.out
-    assert [row["bits"] for row in lines.json] == [256, 384]
+    assert [row["bits"] for row in lines.json] == [256, 384, 256]
 
 
 def test_fingerprints_tell_secrets_apart(cli: Cli, tmp_path: Path) -> None:
@@ -68,8 +68,8 @@ def test_fingerprints_tell_secrets_apart(cli: Cli, tmp_path: Path) -> None:
             row["fingerprint"] for row in cli("keys", "show", tmp_path / name, "--json").json
         ]
     again = [row["fingerprint"] for row in cli("keys", "show", tmp_path / "a", "--json").json]
-    assert len(set(prints)) == 4
-    assert again == prints[:2]
+    assert len(set(prints)) == 6
+    assert again == prints[:3]
 
 
 def test_keys_are_never_overwritten(cli: Cli, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_the_example_is_a_configuration(cli: Cli, tmp_path: Path) -> None:
     cli("keys", "new", tmp_path / "keys.toml")
     ran = cli("config", "check", path)
     assert ran.code == 0
-    assert "fine; dtn://gs1/, sat1 to dtn://sat1/, 2 keys, 0 contacts" in ran.out
+    assert "fine; dtn://gs1/, sat1 to dtn://sat1/, 3 keys, 0 contacts" in ran.out
     (checked,) = cli("config", "check", path, "--json").json
     assert checked["control"] == str(config.control_path)
 

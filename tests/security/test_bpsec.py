@@ -155,7 +155,7 @@ def test_key_files(tmp_path: Path) -> None:
     counter = itertools.count(1)
     new_key_file(path, lambda n: next(counter).to_bytes(n, "big"), "test", ["dtn://sat*"])
     ring = load_keys(path)
-    assert [key.kind for key in ring.keys] == ["aes", "hmac"]
+    assert [key.kind for key in ring.keys] == ["aes", "hmac", "ltp"]
     assert ring.sending("aes", "dtn://sat1/").id == "test-aes"
     assert "secret" not in repr(ring.keys)
     with pytest.raises(ConfigError, match="exists"):

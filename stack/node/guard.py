@@ -1,0 +1,103 @@
+"""LTP authentication (RFC 5327) on a link: which keys, and the layer that the runner drives."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from stack.adapters.runner import Shim
+from stack.core.eid import Eid
+from stack.core.errors import ConfigError
+from stack.core.train import FLOW_SOURCE, Train
+from stack.engines.ltp import LtpConfig
+from stack.engines.ltp.authentication import Authenticator, hmac_key, null_key
+from stack.engines.ltp.config import SEGMENT_BYTES_MIN
+from stack.node.config import LinkConfig
+from stack.security.keys import KeyRing, link_key
+
+
+def make_authenticator(config: LinkConfig, node: str, keys: KeyRing) -> Authenticator | None:
+    """What signs and verifies on this link, or None where nothing does.
+
+    Configuration alone decides, never what arrives: an attacker can switch nothing off.  Raises
+    `ConfigError` when authentication is "on" without a key.
+    """
+    wanted, peer = config.authentication, str(Eid.parse(config.peer))
+    if wanted == "off":
+        return None
+    if wanted == "null":
+        return Authenticator(null_key(), [null_key()])
+    shared = keys.accepting("ltp", peer)
+    sending = next((key for key in shared if key.send), None)
+    if sending is None:
+        if wanted == "auto":
+            return None
+        raise ConfigError(
+            f"links.{config.name}.authentication",
+            f'"on", and no ltp key in the key file serves {peer}',
+            'make one with `orbitferry keys new`, or say authentication = "off"',
+        )
+
+    def derived(secret: bytes, sender: str, receiver: str) -> tuple[bytes, bytes]:
+        key_id, key = link_key(secret, sender, receiver)
+        return key, key_id
+
+    ours = hmac_key(*derived(sending.secret, node, peer))
+    theirs = [hmac_key(*derived(key.secret, peer, node)) for key in shared]
+    return Authenticator(ours, theirs)
+
+
+def under_guard(ltp: LtpConfig, guard: Authenticator | None) -> LtpConfig:
+    """LTP's parameters with room for both extensions: `segment_bytes` holds them too, unless it is
+    so small that nothing else would fit."""
+    if guard is None:
+        return ltp
+    segment = max(SEGMENT_BYTES_MIN, ltp.segment_bytes - guard.overhead_bytes)
+    overhead = ltp.overhead_bytes + guard.overhead_bytes
+    return dataclasses.replace(ltp, segment_bytes=segment, overhead_bytes=overhead)
+
+
+class Guard:
+    """Authentication above whatever else (erasure coding) is between engine and port."""
+
+    def __init__(
+        self, authenticator: Authenticator, inner: Shim | None, on_unsigned: Callable[[], None]
+    ) -> None:
+        """`on_unsigned` is called after a train in which segments had no authentication."""
+        self._authenticator = authenticator
+        self._inner = inner
+        self._on_unsigned = on_unsigned
+
+    def protect(self, trains: list[Train], now: int) -> list[Train]:
+        """Signed trains, coded by the layer below."""
+        signed = [self._authenticator.sign(train) for train in trains]
+        return signed if self._inner is None else self._inner.protect(signed, now)
+
+    def recover(self, train: Train, now: int) -> list[Train]:
+        """What arrived and is authentic."""
+        if self._inner is not None:
+            return self._verified(self._inner.recover(train, now))
+        return self._verified([train]) if train.flow == FLOW_SOURCE else []
+
+    def next_deadline(self) -> int | None:
+        """That of the layer below."""
+        return None if self._inner is None else self._inner.next_deadline()
+
+    def handle_deadline(self, now: int) -> tuple[list[Train], list[Train]]:
+        """(trains to send, authentic trains received) that became due."""
+        if self._inner is None:
+            return [], []
+        sent, received = self._inner.handle_deadline(now)
+        return sent, self._verified(received)
+
+    def counters(self) -> dict[str, int]:
+        """Segments signed, verified and dropped."""
+        return dict(self._authenticator.counters)
+
+    def _verified(self, trains: list[Train]) -> list[Train]:
+        verify, counters = self._authenticator.verify, self._authenticator.counters
+        unsigned = counters["unsigned"]
+        out = [inner for train in trains for inner in verify(train)]
+        if counters["unsigned"] > unsigned:
+            self._on_unsigned()
+        return out

@@ -1,0 +1,280 @@
+"""LTP authentication (RFC 5327): recomputed from the RFC, forged, replayed and mixed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import random
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stack.core.train import Train, single
+from stack.engines.ltp import LtpConfig, LtpEngine, Sent
+from stack.engines.ltp.authentication import (
+    Authenticator,
+    AuthKey,
+    hmac_key,
+    null_key,
+    overhead_bytes,
+    rsa_key,
+)
+from stack.wire.ltp import (
+    CancelAck,
+    CancelSegment,
+    Claim,
+    DataSegment,
+    Extension,
+    ReportAck,
+    ReportSegment,
+    Segment,
+    SegmentType,
+    SessionId,
+    decode_segment,
+    encode_segment,
+)
+from tests.engines.ltp.lone import LOCAL, REMOTE, THEIRS, Lone
+
+OURS = SessionId(LOCAL, 77)
+SECRET = b"twenty octets or so.."
+KEY = hmac_key(SECRET, b"id-1")
+RSA_PRIVATE = rsa.generate_private_key(65537, 2048)
+
+SEGMENTS: list[Segment] = [
+    DataSegment(session=THEIRS, kind=SegmentType.RED, client_service=1, offset=0, data=b"red"),
+    DataSegment(
+        session=THEIRS,
+        kind=SegmentType.RED_END_BLOCK,
+        client_service=1,
+        offset=3,
+        data=b"end",
+        checkpoint_serial=5,
+    ),
+    DataSegment(session=THEIRS, kind=SegmentType.GREEN, client_service=1, offset=0, data=b"gr"),
+    ReportSegment(
+        session=OURS, report_serial=1, checkpoint_serial=0, upper=9, lower=0, claims=(Claim(0, 9),)
+    ),
+    ReportAck(session=THEIRS, report_serial=1),
+    CancelSegment(session=THEIRS, by_sender=True, reason=4),
+    CancelSegment(session=OURS, by_sender=False, reason=4),
+    CancelAck(session=OURS, to_sender=True),
+    CancelAck(session=THEIRS, to_sender=False),
+]
+
+
+def layer(key: AuthKey = KEY, *accepting: AuthKey) -> Authenticator:
+    return Authenticator(key, accepting or (key,))
+
+
+def octets(trains: list[Train]) -> list[bytes]:
+    return [bytes(datagram) for train in trains for datagram in train.datagrams()]
+
+
+# ---- octets ------------------------------------------------------------------------------------
+
+
+def test_hmac_sha1_80_is_what_the_rfc_says() -> None:
+    for segment in SEGMENTS:
+        plain = encode_segment(segment)
+        signed = bytes(layer().sign(single(plain)).data)
+        read, end = decode_segment(signed)
+        assert end == len(signed)
+        assert read.header == (Extension(0x00, b"\x00id-1"),)
+        covered = signed[:-10]  # everything before the authentication value itself
+        expected = hmac.new(SECRET, covered, hashlib.sha1).digest()[:10]
+        assert read.trailer == (Extension(0x00, expected),)
+        assert len(signed) - len(plain) == overhead_bytes(KEY)
+
+
+def test_long_keys_are_hashed_first_as_hmac_has_it() -> None:
+    key = hmac_key(bytes(range(100)))
+    assert key.sign is not None
+    assert key.sign(b"x") == hmac.new(bytes(range(100)), b"x", hashlib.sha1).digest()[:10]
+
+
+def test_null_is_hmac_with_the_published_key() -> None:
+    plain = encode_segment(SEGMENTS[0])
+    signed = bytes(layer(null_key()).sign(single(plain)).data)
+    read, _ = decode_segment(signed)
+    published = bytes.fromhex("c37b7e64 92584340 bed12207 80894115 5068f738")
+    assert read.header == (Extension(0x00, b"\xff"),)
+    assert read.trailer[0].value == hmac.new(published, signed[:-10], "sha1").digest()[:10]
+
+
+def test_rsa_sha256_verifies_with_the_public_key_alone() -> None:
+    plain = encode_segment(SEGMENTS[3])
+    public = RSA_PRIVATE.public_key()
+    signed = bytes(layer(rsa_key(public, RSA_PRIVATE)).sign(single(plain)).data)
+    read, _ = decode_segment(signed)
+    assert read.header == (Extension(0x00, b"\x01"),)
+    value = read.trailer[0].value
+    public.verify(value, signed[: -len(value)], padding.PKCS1v15(), hashes.SHA256())
+    reader = Authenticator(KEY, [rsa_key(public)])
+    assert octets(reader.verify(single(signed))) == [plain]
+    broken = signed[:-1] + bytes((signed[-1] ^ 1,))
+    assert reader.verify(single(broken)) == []
+    with pytest.raises(ValueError, match="private"):
+        Authenticator(rsa_key(public), [])
+
+
+# ---- trains ------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, len(SEGMENTS) - 1), max_size=9), st.integers(1, 3))
+def test_what_is_signed_comes_out_as_it_was(picks: list[int], copies: int) -> None:
+    ours = layer()
+    for pick in picks:
+        plain = encode_segment(SEGMENTS[pick])
+        train = Train(plain * copies, len(plain))
+        assert octets(ours.verify(ours.sign(train))) == [plain] * copies
+
+
+def test_a_forged_datagram_in_a_train_takes_no_other_with_it() -> None:
+    plain = encode_segment(SEGMENTS[0])
+    ours = layer()
+    signed = bytearray(ours.sign(Train(plain * 5, len(plain))).data)
+    size = len(signed) // 5
+    signed[2 * size + 9] ^= 1
+    assert octets(ours.verify(Train(signed, size))) == [plain] * 4
+    assert ours.counters == {"signed": 5, "verified": 4, "unsigned": 0, "forged": 1}
+
+
+def test_several_segments_in_one_datagram_are_verified_one_by_one() -> None:
+    ours = layer()
+    plains = [encode_segment(segment) for segment in SEGMENTS]
+    signed = [bytes(ours.sign(single(plain)).data) for plain in plains]
+    bad = bytes((*signed[3][:-1], signed[3][-1] ^ 1))
+    datagram = b"".join([*signed[:3], bad, *signed[4:]])
+    assert octets(ours.verify(single(datagram))) == [*plains[:3], *plains[4:]]
+
+
+def test_other_extensions_are_kept_and_covered() -> None:
+    segment = ReportAck(
+        session=THEIRS,
+        report_serial=3,
+        header=(Extension(0x01, b"cookie"),),
+        trailer=(Extension(0xC0, b"ours"),),
+    )
+    ours = layer()
+    signed = bytes(ours.sign(single(encode_segment(segment))).data)
+    assert octets(ours.verify(single(signed))) == [encode_segment(segment)]
+    changed = signed.replace(b"cookie", b"biscuit"[:6])
+    assert ours.verify(single(changed)) == []
+
+
+def test_what_follows_the_authentication_value_would_not_be_covered() -> None:
+    ours = layer()
+    signed, _ = decode_segment(bytes(ours.sign(single(encode_segment(SEGMENTS[4]))).data))
+    assert isinstance(signed, ReportAck)
+    longer = ReportAck(
+        session=signed.session,
+        report_serial=signed.report_serial,
+        header=signed.header,
+        trailer=(*signed.trailer, Extension(0xC0, b"added")),
+    )
+    assert ours.verify(single(encode_segment(longer))) == []
+
+
+def test_a_key_without_id_is_found_by_its_ciphersuite() -> None:
+    anonymous = hmac_key(SECRET)
+    plain = encode_segment(SEGMENTS[0])
+    signed = layer(anonymous).sign(single(plain))
+    assert octets(layer(KEY).verify(signed)) == [plain]
+    assert layer(hmac_key(b"another secret..", b"id-1")).verify(signed) == []
+
+
+def test_old_and_new_keys_are_accepted_while_they_are_exchanged() -> None:
+    new, old = hmac_key(b"n" * 20, b"new"), hmac_key(b"o" * 20, b"old")
+    plain = encode_segment(SEGMENTS[0])
+    for key in (new, old):
+        assert octets(layer(new, new, old).verify(layer(key).sign(single(plain)))) == [plain]
+    assert layer(new, new).verify(layer(old).sign(single(plain))) == []
+
+
+# ---- forgers -----------------------------------------------------------------------------------
+
+
+def forgeries(segment: Segment) -> list[bytes]:
+    """What somebody without the key can send."""
+    plain = encode_segment(segment)
+    null = bytes(layer(null_key()).sign(single(plain)).data)
+    wrong = bytes(layer(hmac_key(b"not the key.....", b"id-1")).sign(single(plain)).data)
+    empty, _ = decode_segment(plain)
+    fields = {name: getattr(empty, name) for name in empty.__dataclass_fields__}
+    fields |= {"header": (Extension(0, b"\x00"),), "trailer": (Extension(0, b""),)}
+    return [plain, null, wrong, wrong[:-1], encode_segment(type(empty)(**fields))]
+
+
+def test_forged_segments_of_every_type_are_dropped_and_counted() -> None:
+    for segment in SEGMENTS:
+        for forged in forgeries(segment):
+            ours = layer()
+            assert ours.verify(single(forged)) == []
+            assert ours.counters["unsigned"] + ours.counters["forged"] >= 1
+            assert ours.counters["verified"] == 0
+
+
+@given(st.binary(min_size=1, max_size=80), st.integers(1, 20))
+def test_any_octets_are_survived_and_nothing_passes(data: bytes, size: int) -> None:
+    assert layer().verify(Train(data, size)) == []
+
+
+@given(st.integers(0, len(SEGMENTS) - 1), st.data())
+def test_no_flipped_bit_passes(pick: int, data: st.DataObject) -> None:
+    ours = layer()
+    signed = bytearray(ours.sign(single(encode_segment(SEGMENTS[pick]))).data)
+    bit = data.draw(st.integers(0, 8 * len(signed) - 1))
+    signed[bit // 8] ^= 1 << bit % 8
+    assert ours.verify(single(signed)) == []
+
+
+def sender() -> tuple[LtpEngine, Authenticator, list[Segment]]:
+    """An engine that has sent a bundle which nobody has, its layer, and what left."""
+    config = LtpConfig(local_engine_id=LOCAL, remote_engine_id=REMOTE)
+    engine = LtpEngine(config, entropy=random.Random(1).randbytes)
+    engine.link(0, tx_up=True, rx_up=True, rate_bps=None, owlt_ns=0)
+    engine.submit(b"b" * 5000, 9, 0)
+    left = [decode_segment(one)[0] for one in octets(engine.data_to_send(0))]
+    return engine, layer(), left
+
+
+def one_report_over_all(left: list[Segment]) -> ReportSegment:
+    return ReportSegment(
+        session=left[0].session,
+        report_serial=1,
+        checkpoint_serial=next(
+            one.checkpoint_serial
+            for one in left
+            if isinstance(one, DataSegment) and one.checkpoint_serial
+        ),
+        upper=5000,
+        lower=0,
+        claims=(Claim(0, 5000),),
+    )
+
+
+def test_a_forged_report_makes_a_sender_forget_nothing() -> None:
+    engine, guard, left = sender()
+    for forged in forgeries(one_report_over_all(left)):
+        for train in guard.verify(single(forged)):
+            engine.receive(train, 1)
+    assert not [event for event in iter(engine.next_event, None) if isinstance(event, Sent)]
+    genuine = guard.sign(single(encode_segment(one_report_over_all(left))))
+    for train in guard.verify(genuine):
+        engine.receive(train, 1)
+    assert [event for event in iter(engine.next_event, None) if isinstance(event, Sent)]
+
+
+def test_an_authentic_report_of_another_session_is_nothing_to_this_one() -> None:
+    """A replayed report names a session number of its time; numbers begin at random."""
+    lone = Lone()
+    lone.engine.submit(b"b" * 500, 9, 0)
+    lone.engine.data_to_send(0)
+    old = SEGMENTS[3]
+    guard = layer()
+    for train in guard.verify(guard.sign(single(encode_segment(old)))):
+        lone.engine.receive(train, 1)
+    assert not [event for event in lone.events() if isinstance(event, Sent)]

@@ -1,0 +1,101 @@
+"""Which links are authenticated, with which keys, and what it does to the size of segments."""
+
+from __future__ import annotations
+
+import pytest
+
+from stack.core.errors import ConfigError
+from stack.core.train import FLOW_REPAIR, Train, single
+from stack.engines.ltp import LtpConfig
+from stack.fec.config import FecConfig
+from stack.node.build import under_fec
+from stack.node.config import LinkConfig, NodeConfig, SecurityConfig
+from stack.node.guard import Guard, make_authenticator
+from stack.security.keys import Key, KeyRing
+from stack.wire.ltp import ReportAck, SessionId, encode_segment
+
+LTP = LtpConfig(local_engine_id=1, remote_engine_id=2)
+A, B = "dtn://a/", "dtn://b/"
+RING = KeyRing([Key("k", "ltp", b"s" * 32)])
+SEGMENT = encode_segment(ReportAck(session=SessionId(1, 5), report_serial=7))
+
+
+def link(peer: str, authentication: str = "auto", fec: FecConfig | None = None) -> LinkConfig:
+    return LinkConfig(name="l", peer=peer, ltp=LTP, fec=fec, authentication=authentication)
+
+
+def test_two_nodes_with_one_key_file_understand_each_other() -> None:
+    ours = make_authenticator(link(B), A, RING)
+    theirs = make_authenticator(link(A), B, RING)
+    assert ours is not None
+    assert theirs is not None
+    [train] = theirs.verify(ours.sign(single(SEGMENT)))
+    assert bytes(train.data) == SEGMENT
+
+
+def test_nobody_takes_his_own_segments_or_those_for_another() -> None:
+    ours = make_authenticator(link(B), A, RING)
+    other = make_authenticator(link(A), "dtn://c/", RING)
+    assert ours is not None
+    assert other is not None
+    signed = ours.sign(single(SEGMENT))
+    assert ours.verify(signed) == []
+    assert other.verify(signed) == []
+
+
+def test_configuration_alone_decides() -> None:
+    elsewhere = KeyRing([Key("k", "ltp", b"s" * 32, peers=("dtn://x*",))])
+    retired = KeyRing([Key("k", "ltp", b"s" * 32, send=False)])
+    hmac_only = KeyRing([Key("k", "hmac", b"s" * 32)])
+    for ring in (elsewhere, retired, hmac_only, KeyRing(())):
+        assert make_authenticator(link(B), A, ring) is None
+        with pytest.raises(ConfigError, match="no ltp key"):
+            make_authenticator(link(B, "on"), A, ring)
+    assert make_authenticator(link(B, "on"), A, RING) is not None
+    assert make_authenticator(link(B, "off"), A, RING) is None
+    assert make_authenticator(link(B, "null"), A, KeyRing(())) is not None
+
+
+def test_a_retired_key_is_accepted_and_not_used() -> None:
+    both = KeyRing([Key("old", "ltp", b"o" * 32, send=False), Key("new", "ltp", b"n" * 32)])
+    before = make_authenticator(link(A), B, KeyRing([Key("old", "ltp", b"o" * 32)]))
+    after = make_authenticator(link(A), B, KeyRing([Key("new", "ltp", b"n" * 32)]))
+    ours = make_authenticator(link(B), A, both)
+    assert before is not None
+    assert after is not None
+    assert ours is not None
+    assert ours.verify(before.sign(single(SEGMENT)))
+    assert after.verify(ours.sign(single(SEGMENT)))
+
+
+def test_segments_leave_room_for_the_extensions() -> None:
+    guard = make_authenticator(link(B), A, RING)
+    assert guard is not None
+    for fec in (None, FecConfig()):
+        bare, _ = under_fec(link(B, fec=fec), 1280)
+        ltp, _ = under_fec(link(B, fec=fec), 1280, guard)
+        signed = guard.sign(single(bytes(ltp.segment_bytes)))
+        assert signed.size == bare.segment_bytes
+        assert ltp.overhead_bytes - bare.overhead_bytes == signed.size - ltp.segment_bytes
+
+
+def test_the_operator_is_told_of_unsigned_segments() -> None:
+    guard = make_authenticator(link(B), A, RING)
+    assert guard is not None
+    told: list[int] = []
+    layer = Guard(guard, None, lambda: told.append(1))
+    assert layer.recover(single(SEGMENT), 0) == []
+    assert told == [1]
+    assert layer.recover(Train(SEGMENT, len(SEGMENT), FLOW_REPAIR), 0) == []
+    assert told == [1]
+    assert layer.counters()["unsigned"] == 1
+
+
+def test_an_unknown_word_names_its_key() -> None:
+    with pytest.raises(ConfigError, match="sometimes"):
+        NodeConfig(
+            id=A,
+            data_dir="x",
+            security=SecurityConfig(protect="none"),
+            links=(link(B, "sometimes"),),
+        )
