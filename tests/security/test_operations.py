@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stack.core.eid import Eid
-from stack.core.errors import SecurityError
+from stack.core.errors import DecodeError, SecurityError
 from stack.security import BpSec, Key, KeyRing, SecurityPolicy, contexts
-from stack.wire.asb import SecurityBlock, encode_asb
+from stack.wire.asb import SecurityBlock, decode_asb, encode_asb
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
@@ -80,6 +80,28 @@ def bcb(
     return dataclasses.replace(shell, data=encode_asb(asb)), dataclasses.replace(
         target, data=sealed[:-16]
     )
+
+
+ASB = SecurityBlock((1, 2), 1, SOURCE, ((1, 5),), (((1, b"x"),), ((1, b"y"),)))
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (encode_asb(dataclasses.replace(ASB, targets=(2, 2))), "named twice"),
+        (encode_asb(dataclasses.replace(ASB, targets=())), "0 security targets"),
+        (encode_asb(dataclasses.replace(ASB, results=ASB.results[:1])), "1 sets of results for 2"),
+        (encode_asb(dataclasses.replace(ASB, results=ASB.results * 2)), "4 sets of results for 2"),
+        (encode_asb(ASB) + b"\x00", "octets after"),
+        (encode_asb(ASB).replace(b"\x82\x01\x02\x01\x01", b"\x82\x01\x02\x01\x03"), "reserved"),
+        (encode_asb(ASB)[:-1], "truncated"),
+    ],
+    ids=["twice", "none", "too few", "too many", "more", "flags", "cut"],
+)
+def test_what_is_no_abstract_security_block(data: bytes, why: str) -> None:
+    assert decode_asb(encode_asb(ASB)) == ASB
+    with pytest.raises(DecodeError, match=why):
+        decode_asb(data)
 
 
 def bundle(*blocks: CanonicalBlock) -> Bundle:
@@ -279,3 +301,96 @@ def test_reason_codes(blocks: tuple[CanonicalBlock, ...], reason: int) -> None:
     result = node().open(bundle(*blocks))
     assert (result.ok, result.bundle, result.reason) == (False, None, reason)
     assert result.failure
+
+
+# ---- RFC 9173: parameters and results ------------------------------------------------------
+
+KEK = b"k" * 32
+
+
+def _sealed(
+    *,
+    key: bytes = AES,
+    iv: bytes = b"i" * 12,
+    scope: int = 7,
+    parameters: tuple[tuple[int, int | bytes], ...] = (),
+    tag: int = 16,
+) -> Bundle:
+    """A bundle with an encrypted payload, the last `tag` octets of which are a result."""
+    shell = CanonicalBlock(BLOCK_CONFIDENTIALITY, 2, 1, b"")
+    sealed = contexts.encrypt(AESGCM(key), iv, scope, PRIMARY, PAYLOAD, shell)
+    split = len(sealed) - tag
+    results = ((1, sealed[split:]),) if tag else ()
+    asb = SecurityBlock((1,), 2, SOURCE, ((1, iv), *parameters), (results,))
+    return bundle(
+        dataclasses.replace(shell, data=encode_asb(asb)),
+        dataclasses.replace(PAYLOAD, data=sealed[:split]),
+    )
+
+
+def _signed(
+    *,
+    key: bytes = MAC,
+    variant: int = 6,
+    scope: int = 7,
+    parameters: tuple[tuple[int, int | bytes], ...] = (),
+    octets: int | None = None,
+) -> Bundle:
+    """A bundle with a signed payload, and only the first `octets` of its HMAC."""
+    shell = CanonicalBlock(BLOCK_INTEGRITY, 2, 0, b"")
+    digest = contexts.hmac_sha2(key, variant, scope, PRIMARY, PAYLOAD, shell)[:octets]
+    asb = SecurityBlock((1,), 1, SOURCE, parameters, (((1, digest),),))
+    return bundle(dataclasses.replace(shell, data=encode_asb(asb)), PAYLOAD)
+
+
+def _reads(one: Bundle) -> bool:
+    ring = KeyRing([*RING.keys, Key("a128", "aes", AES[:16]), Key("k", "kek", KEK)])
+    security = BpSec(ring, lambda count: bytes(count), SecurityPolicy(require=False))
+    result = security.open(one)
+    assert result.ok or result.reason == 15
+    return result.ok
+
+
+def test_parameters_that_are_left_out_have_their_defaults() -> None:
+    # RFC 9173 §3.3.1, §3.3.3: SHA-384 and every flag; §4.3.2, §4.3.4: A256GCM and every flag
+    assert _reads(_signed())
+    assert _reads(_sealed())
+    assert not _reads(_signed(variant=5))
+    assert not _reads(_signed(scope=0))
+    assert not _reads(_sealed(key=AES[:16]))
+    assert not _reads(_sealed(scope=0))
+
+
+def test_the_variant_says_how_long_the_key_is() -> None:
+    assert _reads(_sealed(key=AES[:16], parameters=((2, 1),)))
+    assert _reads(_sealed(parameters=((2, 3),)))
+    assert not _reads(_sealed(parameters=((2, 1),)))
+    assert not _reads(_sealed(key=AES[:16], parameters=((2, 3),)))
+
+
+def test_wrapped_keys() -> None:
+    fresh_mac, fresh_aes = b"m" * 48, b"f" * 32
+    for kek, good in ((KEK, True), (OTHER, False)):
+        mac = contexts.wrap_key(kek, fresh_mac)
+        assert _reads(_signed(key=fresh_mac, parameters=((2, mac),))) == good
+        aes = contexts.wrap_key(kek, fresh_aes)
+        assert _reads(_sealed(key=fresh_aes, parameters=((3, aes),))) == good
+
+
+def test_tags_ivs_and_hmacs_have_their_sizes() -> None:
+    for tag in (16, 0):  # as a result, or at the end of the ciphertext (RFC 9173 §4.4)
+        assert _reads(_sealed(tag=tag))
+    for tag in (1, 12, 15):
+        assert not _reads(_sealed(tag=tag))
+    for size, good in ((8, True), (12, True), (16, True), (17, False), (64, False)):
+        assert _reads(_sealed(iv=b"i" * size)) == good
+    for octets in (0, 16, 47):
+        assert not _reads(_signed(octets=octets))
+
+
+@pytest.mark.parametrize("variant", [5, 6, 7])
+@pytest.mark.parametrize("scope", range(8))
+def test_what_is_made_with_any_policy_is_read_with_any(variant: int, scope: int) -> None:
+    policy = SecurityPolicy(sha_variant=variant, scope=scope)
+    made = BpSec(RING, lambda count: b"\7" * count, policy).protect(bundle(PAYLOAD))
+    assert node().open(made).ok
