@@ -73,8 +73,7 @@ def status(
         f"{size_text(store['quota_bytes'])}; to forward: {queue['bundles']} bundles, "
         f"{size_text(queue['bytes'])}"
     )
-    if store["full"]:
-        say("store: the disk is full; nothing new is stored until it has room")
+    _store_troubles(store)
     say(
         f"transfers under way: {result['transfers_open']}; files to take: "
         f"{result['files_waiting']}; contacts in the plan: {result['contacts']}"
@@ -167,3 +166,13 @@ def _wait_for_end(pid: int, timeout_s: float) -> bool:
             time.sleep(POLL_S)
         return False
     return True
+
+
+def _store_troubles(store: dict[str, Any]) -> None:
+    if store["full"]:
+        say("store: the disk is full; nothing new is stored until it has room")
+    if store["missing"]:
+        say(
+            f"store: {store['missing']} bundles that it held were not found when it was opened;"
+            " see `store.behind` in the log, and check the disk"
+        )

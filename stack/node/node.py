@@ -282,6 +282,7 @@ class Node:
             "store.quota_bytes": usage.quota_bytes,
             "store.full": int(usage.full),
             "store.reserve_bytes": usage.reserve_bytes,
+            "store.missing": usage.missing,
             "queue.bytes": self._agent.forwarder.bytes_waiting,
             "queue.bundles": self._agent.forwarder.bundles_waiting,
         }

@@ -163,6 +163,9 @@ class Usage:
     reserve_bytes: int = 0
     """Octets of disk put aside for that."""
 
+    missing: int = 0
+    """Bundles that the store had, and did not find when it was opened."""
+
 
 class BundleStore(Protocol):
     """A synchronous store; `stack.adapters` decides on which thread it runs."""

@@ -44,9 +44,10 @@ class PayloadLog:
         """Octets in all files, dead ones included."""
         self._readers: OrderedDict[int, int] = OrderedDict()
 
-    def adopt(self, alive: Collection[int]) -> None:
-        """Take over the files of an earlier run: remove those that nothing refers to, and make
-        sure never to write to one of them again.  Raises `OSError`."""
+    def adopt(self, alive: Collection[int], keep: bool) -> None:
+        """Take over the files of an earlier run: remove those that nothing refers to (with `keep`,
+        set them aside as `.lost`), and make sure never to write to one of them again.  Raises
+        `OSError`."""
         for path in sorted(self._directory.iterdir()):
             match = _NAME.fullmatch(path.name)
             if match is None:
@@ -55,6 +56,8 @@ class PayloadLog:
             if segment in alive:
                 self._sizes[segment] = path.stat().st_size
                 self.octets += self._sizes[segment]
+            elif keep:
+                path.rename(path.with_suffix(".lost"))
             else:
                 path.unlink()
             self._segment = max(self._segment, segment)

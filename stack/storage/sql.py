@@ -91,6 +91,7 @@ SELECT_STATE_FROM: Final = (
     "SELECT key, value, row_check FROM state WHERE space = ? AND key >= ? ORDER BY key"
 )
 SELECT_META: Final = "SELECT value FROM meta WHERE name = ?"
+SET_META: Final = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)"
 UPDATE_META: Final = "UPDATE meta SET value = ? WHERE name = ?"
 
 

@@ -17,13 +17,14 @@ from stack.core.errors import LocalError, StoreError, StoreFullError
 from stack.core.sansio import Trace, no_trace
 from stack.core.train import Buffer
 from stack.ports.store import Committed, Op, Stored, Usage
-from stack.storage import files, sql
+from stack.storage import files, sql, wal
+from stack.storage.compaction import compact
 from stack.storage.config import StoreConfig
+from stack.storage.mark import Level, Mark
 from stack.storage.migrations import migrate
 from stack.storage.payload_log import PayloadLog, sync_directory
 from stack.storage.reading import Damaged, Reader
 from stack.storage.reserve import Reserve, fitted
-from stack.storage.rows import BundleRow
 from stack.storage.staged import Staged
 from stack.storage.staging import FIRST_KEY, Staging
 from stack.storage.tally import Tally
@@ -35,9 +36,6 @@ REFS_RESERVED: Final = 1 << 16
 
 PAGE_ROWS: Final = 1024
 """Bundles that `scan` reads at once, so that it never holds a snapshot open while others work."""
-
-COMPACT_BYTES: Final = 1 << 20
-"""Octets copied by one step of compaction: some milliseconds."""
 
 
 class SqliteStore:
@@ -56,7 +54,7 @@ class SqliteStore:
         self._path = Path(path)
         self._config = config or StoreConfig()
         self._trace = trace
-        self._damaged = 0
+        self._damaged = self._missing = 0
         self._tally = Tally()
         self._forget_after = FIRST_KEY
         self._writing = threading.Lock()
@@ -78,7 +76,18 @@ class SqliteStore:
 
     def _open(self) -> None:
         short = not self._reserve.before_opening()
-        self._db = files.connect(self._path, self._config, reader=False)
+        mended = wal.mend(self._path)
+        if mended is not None:
+            self._trace("store.wal_mended", mended._asdict())
+        self._mark = Mark(self._path)
+        try:
+            self._db = files.connect(self._path, self._config, reader=False)
+            self._open_database(short)
+        except BaseException:
+            self._mark.close()
+            raise
+
+    def _open_database(self, short: bool) -> None:
         try:
             migrate(self._db, self._path / files.DATABASE_NAME)
             self._reserved = self._next_ref = int(
@@ -87,7 +96,8 @@ class SqliteStore:
             for count, octets, priority, place, segment in self._db.execute(sql.SELECT_TALLY):
                 self._tally.count(count, octets, priority, place, segment)
             self._tally.keys = int(self._db.execute(sql.COUNT_SEEN).fetchone()[0])
-            self._log.adopt([each for each in self._tally.segments if each > 0])
+            alive = [each for each in self._tally.segments if each > 0]
+            self._log.adopt(alive, keep=self._behind())
             self._active = self._log.place()[0]
             sync_directory(self._path)
             sync_directory(self._path.parent)
@@ -98,6 +108,24 @@ class SqliteStore:
         except BaseException:
             self._db.close()
             raise
+
+    def _behind(self) -> bool:
+        """Hold the database against the high-water mark, and tell what it has lost."""
+        row = self._db.execute(sql.SELECT_META, ("commits",)).fetchone()
+        self._commits = 0 if row is None else int(row[0])
+        level = self._mark.read()
+        if level is None or level.commits <= self._commits:
+            return False
+        self._missing = max(0, level.bundles - self._tally.bundles)
+        lost = {
+            "commits_lost": level.commits - self._commits,
+            "bundles_expected": level.bundles,
+            "bundles_found": self._tally.bundles,
+        }
+        self._trace("store.behind", lost)
+        self._commits = level.commits
+        self._reserved = self._next_ref = max(self._next_ref, level.next_ref + REFS_RESERVED)
+        return True
 
     # Writing
 
@@ -129,7 +157,11 @@ class SqliteStore:
         if not self.untidy:
             return False
         try:
-            self._report(self._stage(self._compact).finish())
+            self._report(
+                self._stage(
+                    lambda staging: compact(staging, self._db, self._tally, self._log, self._reader)
+                ).finish()
+            )
         except StoreError as error:  # nobody asked for it, and what was committed stays so
             self._trace("store.tidy_failed", {"error": str(error)})
             return False
@@ -162,6 +194,7 @@ class SqliteStore:
             self._db.close()  # the last connection copies the write-ahead log into the database
             self._log.close()
             self._reserve.closed()
+            self._mark.close()
             os.close(self._lock_fd)
 
     def _stage(self, work: Callable[[Staging], T]) -> Staged[T]:
@@ -174,6 +207,7 @@ class SqliteStore:
             result = work(staging)
             forget_after = staging.forget_surplus(self._forget_after)
             reserved = self._reserved
+            self._db.execute(sql.SET_META, ("commits", self._commits + 1))
             if staging.next_ref > reserved:
                 reserved = staging.next_ref + REFS_RESERVED
                 self._db.execute(sql.UPDATE_META, (reserved, "next_ref"))
@@ -205,6 +239,9 @@ class SqliteStore:
             self._reserved = reserved
             self._forget_after = forget_after
             self._tally.merge(staging.change)
+            self._commits += 1
+            tally = self._tally
+            self._mark.write(Level(self._commits, tally.bundles, tally.octets, self._next_ref))
             self._retire(staging.change.segments)
         finally:
             self._writing.release()
@@ -225,30 +262,6 @@ class SqliteStore:
                 with self._reader.lock:  # nobody is reading from it now, and nobody will
                     self._log.remove(segment)
         self._active = active
-
-    def _compact(self, staging: Staging) -> Damaged:
-        segments = self._tally.segments
-        sealed = [segment for segment in segments if self._log.sealed_size(segment)]
-        if not sealed:
-            return []
-        emptiest = min(sealed, key=lambda each: segments[each][1] / self._log.sealed_size(each))
-        rows: list[BundleRow] = []
-        damaged: Damaged = []
-        budget = COMPACT_BYTES
-        for found in self._db.execute(sql.SELECT_IN_SEGMENT, (emptiest, sql.ROWS_MAX)).fetchall():
-            row = BundleRow(*found)
-            if row.intact():
-                rows.append(row)
-                budget -= row.size
-            else:
-                damaged.append((row.ref, b""))
-            if budget <= 0:
-                break
-        wires, bad = self._reader.wires([row.ref for row in rows])
-        damaged += bad
-        staging.drop_damaged([ref for ref, _ in damaged])
-        staging.relocate([row for row in rows if row.ref in wires], wires)
-        return damaged
 
     # Reading
 
@@ -305,6 +318,7 @@ class SqliteStore:
             self._config.quota_bytes,
             self._reserve.full,
             self._reserve.octets,
+            self._missing,
         )
 
     @property

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stack.ports.store import Move, Place, Release
 from stack.storage import SqliteStore, StoreConfig
-from stack.storage.sqlite import COMPACT_BYTES
+from stack.storage.compaction import COMPACT_BYTES
 from tests.storage.bundles import NOW_MS, put, wire
 from tests.storage.conftest import scratch
 

@@ -87,7 +87,8 @@ class NodeOperations:
             "uptime_s": (node.port.now() - self._begun_ns) / SECOND,
             "time": dtn_to_iso(node.port.dtn_ms()),
             "store": {
-                key: counters[f"store.{key}"] for key in ("bundles", "bytes", "quota_bytes", "full")
+                key: counters[f"store.{key}"]
+                for key in ("bundles", "bytes", "quota_bytes", "full", "missing")
             },
             "queue": {key: counters[f"queue.{key}"] for key in ("bundles", "bytes")},
             "links": [self._link(link) for link in node.links.values()],

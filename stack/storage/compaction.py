@@ -1,0 +1,45 @@
+"""Frees the space of dead bundles in the payload log, in small steps."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from stack.storage import sql
+from stack.storage.payload_log import PayloadLog
+from stack.storage.reading import Damaged, Reader
+from stack.storage.rows import BundleRow
+from stack.storage.staging import Staging
+from stack.storage.tally import Tally
+
+COMPACT_BYTES: Final = 1 << 20
+"""Octets copied by one step of compaction: some milliseconds."""
+
+
+def compact(
+    staging: Staging, db: sqlite3.Connection, tally: Tally, log: PayloadLog, reader: Reader
+) -> Damaged:
+    """Copy up to about `COMPACT_BYTES` of the file with least alive to the end of the log; the
+    bundles that were found damaged on the way.  Raises `sqlite3.Error`, `StoreError`."""
+    segments = tally.segments
+    sealed = [segment for segment in segments if log.sealed_size(segment)]
+    if not sealed:
+        return []
+    emptiest = min(sealed, key=lambda each: segments[each][1] / log.sealed_size(each))
+    rows: list[BundleRow] = []
+    damaged: Damaged = []
+    budget = COMPACT_BYTES
+    for found in db.execute(sql.SELECT_IN_SEGMENT, (emptiest, sql.ROWS_MAX)).fetchall():
+        row = BundleRow(*found)
+        if row.intact():
+            rows.append(row)
+            budget -= row.size
+        else:
+            damaged.append((row.ref, b""))
+        if budget <= 0:
+            break
+    wires, bad = reader.wires([row.ref for row in rows])
+    damaged += bad
+    staging.drop_damaged([ref for ref, _ in damaged])
+    staging.relocate([row for row in rows if row.ref in wires], wires)
+    return damaged

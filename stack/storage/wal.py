@@ -1,0 +1,230 @@
+"""Mends SQLite's write-ahead log after a process was killed, before the database is opened.
+
+SQLite reads the log up to the first frame whose checksum does not fit, and takes it for the end:
+one flipped bit there, and every commit behind it is gone without a word.  But each frame carries
+the checksum of all before it, so that every frame can be checked alone, with the one that the
+frame before it carries; and 64 bits of checksum over 4 KiB tell which single bit has flipped.  (The
+format is in https://www.sqlite.org/fileformat2.html#the_write_ahead_log.)
+
+What a crash leaves unfinished at the end stays as it is: nothing in it was ever committed.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from stack.storage.files import DATABASE_NAME, PAGE_BYTES
+
+WAL_NAME: Final = DATABASE_NAME + "-wal"
+
+_HEADER_BYTES: Final = 32
+_FRAME_BYTES: Final = 24 + PAGE_BYTES
+_MAGIC: Final = 0x377F0682
+"""Its last bit says that checksums are of big-endian words."""
+
+_COMMITS_BEHIND: Final = 2
+"""A page that cannot be mended is taken as it is when so many commits follow it: then its own was
+on the disk before the last one began.  The checksums of rows and bundles find what is wrong."""
+
+U32 = npt.NDArray[np.uint32]
+
+
+class Mended(NamedTuple):
+    """What was found wrong, and done."""
+
+    bits: int
+    """Flipped bits that were put right."""
+
+    pages: int
+    """Pages that were taken as they are."""
+
+    frames: int
+    """Frames behind the first damage, which SQLite would have passed over."""
+
+    lost: int
+    """Frames of committed or unfinished transactions that cannot be used."""
+
+
+def mend(directory: Path) -> Mended | None:
+    """Mend the log in `directory`; None when there was nothing to mend.  Raises `OSError`."""
+    path = directory / WAL_NAME
+    if not path.exists() or path.stat().st_size < _HEADER_BYTES + _FRAME_BYTES:
+        return None
+    with path.open("r+b", buffering=0) as file:
+        octets = bytearray(file.read())
+        log = _Log(octets)
+        mended = log.mend()
+        if mended is not None and (mended.bits or mended.pages):
+            file.seek(0)
+            file.write(log.octets)
+            os.fsync(file.fileno())
+        return mended
+
+
+class _Log:
+    def __init__(self, octets: bytearray) -> None:
+        self.octets = octets
+        count = (len(octets) - _HEADER_BYTES) // _FRAME_BYTES
+        self._frames = np.frombuffer(octets, np.uint8, count * _FRAME_BYTES, _HEADER_BYTES).reshape(
+            count, _FRAME_BYTES
+        )
+        self._bits = self._pages = 0
+        self._step = _power((8 + PAGE_BYTES) // 8)
+
+    def mend(self) -> Mended | None:
+        header_bits = self._mend_header()
+        if header_bits is None:
+            used = bool(np.any(np.frombuffer(self.octets, np.uint8, _HEADER_BYTES)))
+            return Mended(0, 0, 0, len(self._frames)) if used else None
+        self._bits = header_bits
+        order = "<u4" if struct.unpack_from(">I", self.octets)[0] == _MAGIC else ">u4"
+        self._order = np.dtype(order)
+        self._coefficients = _coefficients((8 + PAGE_BYTES) // 4)
+        salts = np.frombuffer(self.octets, np.uint8, 8, 16)
+        # A flipped bit in a salt: of its 64 bits, all others still say that it is of this log.
+        distance = np.unpackbits(self._frames[:, 8:16] ^ salts, axis=1).sum(axis=1)
+        alike = np.flatnonzero(distance > 1)
+        count = int(alike[0]) if len(alike) else len(self._frames)
+        seed = np.frombuffer(self.octets, ">u4", 2, 24).astype(np.uint32)
+        bad = self._bad(count, seed)
+        first = int(bad[0]) if len(bad) else count
+        salted = np.flatnonzero(distance[:count] == 1)
+        first = min(first, int(salted[0])) if len(salted) else first
+        if first == count:
+            return Mended(self._bits, 0, count, 0) if self._bits else None
+        for index in salted:
+            self._frames[index, 8:16] = salts
+            self._bits += 1
+        end = self._mend_frames(first, count, seed)
+        if end <= first and not self._bits:
+            # What an unfinished transaction leaves behind looks like this too.
+            return None
+        return Mended(self._bits, self._pages, max(0, end - first), count - end)
+
+    def _mend_header(self) -> int | None:
+        """Bits put right in the header, or None when it cannot be read."""
+        for position in range(-1, 8 * _HEADER_BYTES):
+            trial = bytearray(self.octets[:_HEADER_BYTES])
+            if position >= 0:
+                trial[position // 8] ^= 1 << position % 8
+            magic, version, page = struct.unpack_from(">3I", trial)
+            if magic & ~1 != _MAGIC or version != 3007000 or page != PAGE_BYTES:
+                continue
+            words = np.frombuffer(trial, ">u4" if magic & 1 else "<u4", 6).astype(np.uint32)
+            found = _coefficients(6) @ words
+            if np.array_equal(found, np.frombuffer(trial, ">u4", 2, 24)):
+                self.octets[:_HEADER_BYTES] = trial
+                return int(position >= 0)
+        return None
+
+    def _words(self, index: int) -> U32:
+        frame = self._frames[index]
+        octets = np.concatenate((frame[:8], frame[24:]))
+        return octets.view(self._order).astype(np.uint32)
+
+    def _stored(self, index: int) -> U32:
+        return self._frames[index, 16:24].copy().view(">u4").astype(np.uint32)
+
+    def _expected(self, index: int, before: U32) -> U32:
+        """The checksum of a frame behind one that has the checksum `before`."""
+        result: U32 = self._step @ before + self._coefficients @ self._words(index)
+        return result
+
+    def _bad(self, count: int, seed: U32) -> npt.NDArray[np.int64]:
+        """The frames, of the first `count`, that do not follow from the one before."""
+        step = self._step
+        bad = []
+        before = seed
+        for index in range(count):
+            stored = self._stored(index)
+            if not np.array_equal(step @ before + self._coefficients @ self._words(index), stored):
+                bad.append(index)
+            before = stored
+        return np.array(bad, dtype=np.int64)
+
+    def _mend_frames(self, first: int, count: int, seed: U32) -> int:
+        """Mend from `first` on; the number of frames that SQLite will read now."""
+        before = self._stored(first - 1) if first else seed
+        carried = before
+        """What the next frame was written behind; `before` is what it will stand behind."""
+        commits = [index for index in range(first, count) if self._commits(index)]
+        for index in range(first, count):
+            stored = self._stored(index)
+            expected = self._expected(index, carried)
+            if not np.array_equal(stored, expected):
+                if self._mend_bit(index, expected, stored):
+                    pass
+                elif _one_bit(stored, expected) and self._follows(index + 1, count, expected):
+                    stored = expected
+                    self._bits += 1
+                elif (
+                    self._follows(index + 1, count, stored)
+                    and sum(commit >= index for commit in commits) >= _COMMITS_BEHIND
+                ):
+                    self._pages += 1
+                else:
+                    return index
+            carried = stored
+            before = self._expected(index, before)
+            self._frames[index, 16:24] = before.astype(">u4").view(np.uint8)
+        return count
+
+    def _commits(self, index: int) -> bool:
+        return bool(self._frames[index, 4:8].any())
+
+    def _follows(self, index: int, count: int, before: U32) -> bool:
+        """Whether the frame `index`, if there is one, was written behind `before`."""
+        return index < count and np.array_equal(self._expected(index, before), self._stored(index))
+
+    def _mend_bit(self, index: int, expected: U32, stored: U32) -> bool:
+        """Put the one bit right that makes the checksum of a frame fit, if there is one."""
+        delta = stored - expected
+        words = self._words(index)
+        for bit in range(32):
+            value = np.uint32(1 << bit)
+            change = self._coefficients * value
+            up = np.flatnonzero((change == delta[:, None]).all(axis=0) & (words & value == 0))
+            down = np.flatnonzero(
+                (change == (np.uint32(0) - delta)[:, None]).all(axis=0) & (words & value != 0)
+            )
+            for word in (*up, *down):
+                offset = int(word) * 4
+                place = offset if offset < 8 else offset + 16
+                octet = bit // 8 if self._order.str[0] == "<" else 3 - bit // 8
+                self._frames[index, place + octet] ^= 1 << bit % 8
+                self._bits += 1
+                return True
+        return False
+
+
+def _one_bit(left: U32, right: U32) -> bool:
+    return sum(int(word).bit_count() for word in left ^ right) == 1
+
+
+def _power(pairs: int) -> U32:
+    """What `pairs` steps of the checksum do to its state."""
+    result = np.identity(2, dtype=np.uint32)
+    for _ in range(pairs):
+        result = _STEP @ result
+    return result
+
+
+def _coefficients(words: int) -> U32:
+    """What each of `words` words adds to the checksum, per unit: (2, words), modulo 2^32."""
+    found = np.empty((2, words), dtype=np.uint32)
+    state = np.identity(2, dtype=np.uint32)
+    for pair in reversed(range(words // 2)):
+        found[:, 2 * pair] = state @ np.array([1, 1], dtype=np.uint32)
+        found[:, 2 * pair + 1] = state @ np.array([0, 1], dtype=np.uint32)
+        state = _STEP @ state
+    return found
+
+
+_STEP: Final = np.array([[1, 1], [1, 2]], dtype=np.uint32)
+"""s0 += a + s1; s1 += b + s0, as a matrix on (s0, s1); a adds (1, 1), b adds (0, 1)."""
