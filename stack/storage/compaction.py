@@ -6,6 +6,7 @@ import sqlite3
 from typing import Final
 
 from stack.storage import sql
+from stack.storage.config import StoreConfig
 from stack.storage.payload_log import PayloadLog
 from stack.storage.reading import Damaged, Reader
 from stack.storage.rows import BundleRow
@@ -43,3 +44,15 @@ def compact(
     staging.drop_damaged([ref for ref, _ in damaged])
     staging.relocate([row for row in rows if row.ref in wires], wires)
     return damaged
+
+
+def surplus(tally: Tally, log: PayloadLog, config: StoreConfig, active: int) -> bool:
+    """Whether so much in the sealed files is dead that copying the rest is worth it."""
+    sealed = log.octets - log.active_octets
+    if sealed <= config.segment_bytes:
+        return False
+    alive = tally.octets
+    for segment in (0, active):
+        if segment in tally.segments:
+            alive -= tally.segments[segment][1]
+    return (sealed - config.segment_bytes) * config.compact_below > alive

@@ -18,7 +18,7 @@ from stack.core.sansio import Trace, no_trace
 from stack.core.train import Buffer
 from stack.ports.store import Committed, Op, Stored, Usage
 from stack.storage import files, sql, wal
-from stack.storage.compaction import compact
+from stack.storage.compaction import compact, surplus
 from stack.storage.config import StoreConfig
 from stack.storage.mark import Level, Mark
 from stack.storage.migrations import migrate
@@ -172,17 +172,7 @@ class SqliteStore:
         """Whether so much in the sealed log files is dead that `tidy` has something to do."""
         if self._reserve.full:
             return False  # copying needs room first
-        log = self._log
-        sealed = log.octets - log.active_octets
-        if sealed <= self._config.segment_bytes:
-            return False
-        segments = self._tally.segments
-        alive = self._tally.octets
-        for segment in (0, self._active):
-            if segment in segments:
-                alive -= segments[segment][1]
-        surplus = sealed - self._config.segment_bytes
-        return surplus * self._config.compact_below > alive
+        return surplus(self._tally, self._log, self._config, self._active)
 
     def close(self) -> None:
         """Close every file; closing twice is harmless."""
