@@ -32,6 +32,7 @@ def _sizes() -> list[int]:
 
 
 INSERT_SEEN: Final = _insert("INSERT INTO seen (key, expires_ms, ref) VALUES ", 3)
+MEND_SEEN: Final = "INSERT OR IGNORE INTO seen (key, expires_ms, ref) VALUES (?, ?, ?)"
 INSERT_BUNDLE: Final = _insert("INSERT INTO bundle VALUES ", 14)
 INSERT_BODY: Final = _insert("INSERT INTO body (ref, wire) VALUES ", 2)
 SELECT_SEEN: Final = _within("SELECT key, ref, expires_ms FROM seen WHERE key IN ")

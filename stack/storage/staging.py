@@ -126,17 +126,26 @@ class Staging:
             rows = {row[0]: row for row in sql.select(self._db, sql.SELECT_BUNDLE, refs)}
             gone: list[int] = []
             keys: list[bytes] = []
+            mended: list[sql.Row] = []
             for key, ref in seen:
                 if ref in rows:
                     if len(expired) == limit:
                         break
-                    gone.append(ref)
                     row = BundleRow(*rows[ref])
-                    if row.intact():
-                        expired.append(row.stored())
+                    intact = row.intact()
+                    if intact and (row.key != key or row.expires_ms > now_ms):
+                        # What is remembered has no checksum; the bundle's own row has.
+                        mended.append((row.key, row.expires_ms, ref))
+                    else:
+                        gone.append(ref)
+                        if intact:
+                            expired.append(row.stored())
                 keys.append(key)
             self.drop(gone)
-            self.change.keys -= sql.delete(self._db, sql.DELETE_SEEN, keys)
+            self.forget(keys)
+            self.change.keys += sum(
+                self._db.execute(sql.MEND_SEEN, each).rowcount for each in mended
+            )
             examined += len(keys)
         return expired
 
@@ -309,7 +318,8 @@ class Staging:
 
     def _drop_stale(self, stale: dict[bytes, int]) -> None:
         """Keys came again after their lifetimes: what is still held under them goes."""
-        self._evict([row[0] for row in sql.select(self._db, sql.SELECT_COUNTED, [*stale.values()])])
+        rows = sql.select(self._db, sql.SELECT_BUNDLE, [*stale.values()])
+        self._evict([row[0] for row in rows if row[1] in stale])
         self.forget([*stale])
 
     def _make_room(self, octets: int, bundles: int, priority: int, now_ms: int) -> bool:

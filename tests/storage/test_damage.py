@@ -107,6 +107,38 @@ def test_damaged_row_is_left_out_of_the_scan(directory: Path, column: str, value
     store.close()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param("UPDATE seen SET expires_ms = 1 WHERE key = ?", id="expiry"),
+        pytest.param("UPDATE seen SET expires_ms = 1, ref = 2 WHERE key = ?", id="ref of another"),
+        pytest.param("UPDATE seen SET expires_ms = 1, key = x'00' WHERE key = ?", id="key"),
+    ],
+)
+def test_damage_in_what_is_remembered_costs_no_bundle(directory: Path, damage: str) -> None:
+    store = SqliteStore(directory)
+    store.commit([put(1), put(2), put(3)], NOW_MS)
+    store.close()
+    edit(directory, damage, put(1).key)
+    store = SqliteStore(directory)
+    assert store.expire(NOW_MS, 100) == []
+    assert [each.ref for each in store.scan()] == [1, 2, 3]
+    assert store.commit([put(2), put(3)], NOW_MS).refs == [DUPLICATE, DUPLICATE]
+    assert len(store.expire(NOW_MS + LIFETIME_MS, 100)) >= 2
+    store.close()
+
+
+def test_a_damaged_ref_evicts_no_other_bundle(directory: Path) -> None:
+    store = SqliteStore(directory)
+    store.commit([put(1), put(2)], NOW_MS)
+    store.close()
+    edit(directory, "UPDATE seen SET expires_ms = 1, ref = 2 WHERE key = ?", put(1).key)
+    store = SqliteStore(directory)
+    assert store.commit([put(1)], NOW_MS).evicted == []
+    assert {each.key for each in store.scan()} == {put(1).key, put(2).key}
+    store.close()
+
+
 def test_compaction_does_not_copy_damage(directory: Path) -> None:
     store = SqliteStore(directory, StoreConfig(log_batch_bytes=0, segment_bytes=1))
     refs = store.commit([put(number) for number in range(10)], NOW_MS).refs
