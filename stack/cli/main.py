@@ -6,6 +6,7 @@ command runs, so that ``orbitferry --help`` and shell completion answer at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -190,6 +191,10 @@ def _described(error: Exception) -> tuple[str, str, str, int]:
             return "config", f"{error.key}: {error.message}", error.remedy, USAGE
         case OrbitferryError():
             return "failed", str(error), "", FAILED
+        case MemoryError():
+            return "system", "out of memory", "give this process more (see `ulimit -v`)", FAILED
+        case OSError(errno=errno.EMFILE):
+            return "system", str(error), "allow more open files (`ulimit -n 1024`)", FAILED
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             return "system", f"{where}{error.strerror or error}", "", FAILED

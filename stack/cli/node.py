@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stack.cli.common import Json
+from stack.cli.limits import check_limits
 
 
 def node(
@@ -25,8 +26,11 @@ def node(
       orbitferry node node.toml
       orbitferry node /etc/orbitferry/gs1.toml --json
     """
+    check_limits()  # before libraries are loaded that end in tracebacks of their own
     from stack.adapters.loop import run
     from stack.cli.serve import serve_node
     from stack.node.config import load_config
 
-    run(serve_node(load_config(config), as_json))
+    loaded = load_config(config)
+    check_limits(len(loaded.links))
+    run(serve_node(loaded, as_json))

@@ -137,6 +137,8 @@ def explained(error: Exception, directory: Path) -> OrbitferryError:
         )
     if code in _DAMAGE:
         return damaged(error, directory)
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        return StoreError(f"{directory}: {error} (allow more open files: `ulimit -n 1024`)")
     return StoreError(
         f"{directory}: {error} (nothing of the operation was applied; check the disk and its"
         " permissions)"

@@ -124,23 +124,8 @@ class Staging:
                 break
             refs = [ref for _, ref in seen]
             rows = {row[0]: row for row in sql.select(self._db, sql.SELECT_BUNDLE, refs)}
-            gone: list[int] = []
-            keys: list[bytes] = []
-            mended: list[sql.Row] = []
-            for key, ref in seen:
-                if ref in rows:
-                    if len(expired) == limit:
-                        break
-                    row = BundleRow(*rows[ref])
-                    intact = row.intact()
-                    if intact and (row.key != key or row.expires_ms > now_ms):
-                        # What is remembered has no checksum; the bundle's own row has.
-                        mended.append((row.key, row.expires_ms, ref))
-                    else:
-                        gone.append(ref)
-                        if intact:
-                            expired.append(row.stored())
-                keys.append(key)
+            gone, keys, mended, stored = _judged(seen, rows, now_ms, limit - len(expired))
+            expired += stored
             self.drop(gone)
             self.forget(keys)
             self.change.keys += sum(
@@ -372,3 +357,28 @@ def write_state(db: sqlite3.Connection, writes: Mapping[tuple[str, str], bytes |
         db.executemany(sql.DELETE_STATE, gone)
     if kept:
         db.executemany(sql.INSERT_STATE, kept)
+
+
+def _judged(
+    seen: Sequence[sql.Row], rows: Mapping[int, sql.Row], now_ms: int, limit: int
+) -> tuple[list[int], list[bytes], list[sql.Row], list[Stored]]:
+    """Of keys that have expired: refs to drop, keys to forget, what to remember in their place, and
+    up to `limit` bundles that have expired.  What is remembered has no checksum; the rows have."""
+    gone: list[int] = []
+    keys: list[bytes] = []
+    mended: list[sql.Row] = []
+    expired: list[Stored] = []
+    for key, ref in seen:
+        if ref in rows:
+            if len(expired) == limit:
+                break
+            row = BundleRow(*rows[ref])
+            intact = row.intact()
+            if intact and (row.key != key or row.expires_ms > now_ms):
+                mended.append((row.key, row.expires_ms, ref))
+            else:
+                gone.append(ref)
+                if intact:
+                    expired.append(row.stored())
+        keys.append(key)
+    return gone, keys, mended, expired
