@@ -86,6 +86,14 @@ def test_a_complete_block_is_acknowledged_only_after_it_is_accepted() -> None:
     assert lone.engine.next_deadline() is None
 
 
+def test_a_block_is_handed_over_with_its_client_service() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc", checkpoint=7, end=True, client_service=2))
+    (event,) = lone.events()
+    assert isinstance(event, BlockReceived)
+    assert (event.session, event.client_service, bytes(event.data)) == (THEIRS, 2, b"abc")
+
+
 def test_a_refused_block_is_cancelled_with_the_reason_given() -> None:
     lone = Lone()
     lone.feed(red(0, b"abc", checkpoint=7, end=True))

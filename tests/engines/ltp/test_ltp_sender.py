@@ -254,6 +254,17 @@ def test_only_the_gaps_of_a_report_are_sent_again_and_end_in_a_checkpoint() -> N
     assert lone.engine.next_deadline() is None
 
 
+def test_a_report_says_nothing_of_what_lies_outside_its_scope() -> None:
+    lone = Lone()
+    lone.submit(20_000)
+    last = data_said(lone)[-1]
+    ask = last.checkpoint_serial
+    lone.feed(report(last.session, 9, ask, 10_000, 20_000, (10_000, 12_000), (19_000, 20_000)))
+    again = data_said(lone)
+    assert min(segment.offset for segment in again) == 12_000
+    assert max(segment.offset + len(segment.data) for segment in again) <= 19_000
+
+
 def test_the_lost_end_is_sent_again_as_the_end() -> None:
     lone = Lone(checkpoint_every=2)
     lone.submit(5000)
