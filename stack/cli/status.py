@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import select
 import time
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -13,6 +15,7 @@ import typer
 from stack.cli.common import NO_ANSWER, CommandError, Json, NodePath, client_of, duration
 from stack.cli.output import emit, say, table
 from stack.cli.units import duration_text, rate_text, size_text
+from stack.node.control.client import ControlClient
 
 POLL_S: Final = 0.05
 """How often a process is looked at where the system cannot tell when it ends."""
@@ -34,13 +37,28 @@ def status(
         bool,
         typer.Option("--bundles", help="The bundles sent from here that have not left, instead."),
     ] = False,
+    quarantine: Annotated[
+        bool,
+        typer.Option(
+            "--quarantine", help="The bundles on which this node could not work, instead."
+        ),
+    ] = False,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save",
+            metavar="DIRECTORY",
+            help="With --quarantine: write the octets of each to REF.bundle there.",
+        ),
+    ] = None,
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:
     """Show what a running node is doing.
 
     Its store, its queue, its links and their contacts; or every counter; or the bundles that were
-    sent from here and wait, by the ids that `orbitferry cancel` takes. A link is up when its peer
+    sent from here and wait, by the ids that `orbitferry cancel` takes; or those on which work has
+    failed, which are kept until their lifetime ends or room is needed. A link is up when its peer
     was heard since it opened. What came in and was dropped, since the link does not know its
     address or engine number, is told with what to change.
 
@@ -49,6 +67,7 @@ def status(
       orbitferry status
       orbitferry status --counters --json
       orbitferry status --bundles
+      orbitferry status --quarantine --save /tmp/looked-at
       orbitferry status --node /var/lib/orbitferry/gs1
     """
     client = client_of(node)
@@ -61,6 +80,9 @@ def status(
         return
     if bundles:
         _bundles(client.call("bundles"), as_json)
+        return
+    if quarantine or save is not None:
+        _quarantine(client, save, as_json)
         return
     result = client.call("status")
     if as_json:
@@ -78,6 +100,11 @@ def status(
         f"transfers under way: {result['transfers_open']}; files to take: "
         f"{result['files_waiting']}; contacts in the plan: {result['contacts']}"
     )
+    if result["quarantine"]:
+        say(
+            f"in quarantine: {result['quarantine']} bundles on which this node could not work; "
+            "see `orbitferry status --quarantine`"
+        )
     if result["links"]:
         rows = [
             (
@@ -103,6 +130,29 @@ def _contact(link: dict[str, Any]) -> str:
     if contact is None:
         return "none planned"
     return f"{contact['start']} to {contact['end']}, {rate_text(contact['rate_bps'])}"
+
+
+def _quarantine(client: ControlClient, save: Path | None, as_json: bool) -> None:
+    result = client.call("quarantine")
+    held = result["quarantine"]
+    if save is not None:
+        save.mkdir(parents=True, exist_ok=True)
+        for one in held:
+            octets = client.call("quarantine", ref=one["ref"])["octets"]
+            (save / f"{one['ref']}.bundle").write_bytes(base64.b64decode(octets))
+    if as_json:
+        for one in held:
+            emit(one)
+        return
+    rows = [
+        (one["ref"], one["source"], one["destination"], size_text(one["bytes"]), one["why"])
+        for one in held
+    ]
+    if rows:
+        table(("ref", "from", "for", "size", "why"), rows)
+    more = result["quarantine_total"] - len(rows)
+    if more or not rows:
+        say(f"... and {more} more" if more else "no bundle is in quarantine")
 
 
 def _bundles(result: dict[str, Any], as_json: bool) -> None:

@@ -267,6 +267,16 @@ class Node:
         """The contact plan in force, with unscheduled links as contacts without end."""
         return self._contacts.plan
 
+    def quarantined(self) -> list[Entry]:
+        """The bundles on which work has failed; the note of each says why."""
+        entries = self._agent.entries.values()
+        return [entry for entry in entries if entry.place is Place.QUARANTINE]
+
+    def octets(self, ref: int) -> bytes | None:
+        """The octets of a stored bundle."""
+        (wire,) = self._driver.octets.load([ref])
+        return None if wire is None else bytes(wire)
+
     @property
     def waiting_bytes(self) -> int:
         """Octets that wait in this node to be forwarded, those under way included."""

@@ -165,6 +165,7 @@ def test_a_message_is_cancelled_while_it_waits(cli: Cli, pair: Pair) -> None:
     assert "does not wait here" in ran.out
     assert "no bundle that was sent from here waits" in cli("status", "--bundles", *node).out
     assert cli("status", "--bundles", "--json", *node).out == ""
+    assert cli("status", "--quarantine", *node).out == "no bundle is in quarantine\n"
     ran = cli("cancel", "nonsense", *node)
     assert ran.code == 2
     assert "is no bundle id" in ran.err

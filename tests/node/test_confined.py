@@ -26,16 +26,22 @@ from stack.node.driver import BundleDriver
 from stack.node.link import Link
 from stack.node.node import Node
 from stack.ports.application import Outgoing
-from stack.ports.store import Put, Release, Stored
+from stack.ports.store import Move, Place, Put, Release, Stored
 from stack.routing.forwarder import Forwarder
 from stack.services.messages import Mailbox
+from stack.storage.config import StoreConfig
 from stack.storage.memory import MemoryStore
+from stack.storage.sqlite import SqliteStore
 from stack.wire.bundle import (
     REPORT_ANY,
+    REPORT_DELETION,
     Bundle,
     CanonicalBlock,
     PrimaryBlock,
+    ReportReason,
+    StatusReport,
     bundle_age,
+    decode_admin,
     decode_bundle,
     encode_bundle,
 )
@@ -198,6 +204,85 @@ def test_what_a_link_cannot_carry_goes_in_parts(tmp_path: Path) -> None:
             assert await gather(mailbox, wanted, 60) == wanted
 
     run_virtual(main)
+
+
+# ---- quarantine --------------------------------------------------------------------------------
+
+
+def fails_for_the_chosen(patch: pytest.MonkeyPatch) -> None:
+    real = BundleAgent.departing
+
+    def departing(self: BundleAgent, held: Entry, wire: Any, now_ms: int) -> Any:
+        if MARK in bytes(wire) and held.destination == str(FAR):
+            raise ValueError("planted")
+        return real(self, held, wire, now_ms)
+
+    patch.setattr(BundleAgent, "departing", departing)
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_what_cannot_be_worked_on_is_kept_for_the_operator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    fails_for_the_chosen(monkeypatch)
+
+    async def main() -> None:
+        ground, satellite, far = relay(tmp_path, store=store, reports=True)
+        async with ground, satellite, far:
+            reports = ground.port.register("inbox")
+            outgoing = Outgoing(
+                FAR,
+                MARK,
+                60_000,
+                "inbox",
+                report_to=Eid.parse("dtn://gs1/inbox"),
+                report_flags=REPORT_DELETION,
+            )
+            monkeypatch.setattr(ground._agent, "departing", lambda held, wire, now_ms: wire)
+            await ground.port.commit(send=[outgoing])
+            await asyncio.sleep(5)
+            (held,) = satellite.quarantined()
+            assert held.note == b"ValueError: planted"
+            assert (held.source, held.destination) == ("dtn://gs1/inbox", str(FAR))
+            assert MARK in (satellite.octets(held.ref) or b"")
+            record = decode_admin(bytes((await reports.receive()).payload))
+            assert isinstance(record, StatusReport)
+            assert (record.deleted, record.reason) == (True, ReportReason.BLOCK_UNINTELLIGIBLE)
+            assert satellite.counters()["bundles.quarantined"] == 1
+        if store == "sqlite":
+            *_, satellite, far = relay(tmp_path, store=store)[-2:]
+        async with satellite:
+            if store == "sqlite":
+                (again,) = satellite.quarantined()
+                assert (again.note, again.ref) == (held.note, held.ref)
+                assert not satellite._agent.forwarder.bundles_waiting
+            await asyncio.sleep(70)
+            assert not satellite.quarantined()
+            assert satellite.counters()["store.bundles"] == 0
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("kind", [MemoryStore, SqliteStore])
+def test_quarantine_is_the_first_to_make_room(tmp_path: Path, kind: Any) -> None:
+    store = MemoryStore(1000) if kind is MemoryStore else SqliteStore(tmp_path, small())
+    puts = [
+        Put(b"%016d" % n, bytes(400), Place.FORWARD, "dtn://a/", "dtn://b/", n, 1 << 40, 0)
+        for n in (0, 2)
+    ]
+    low, high = store.commit(puts, 0).refs
+    store.commit([Move(high, Place.QUARANTINE, b"why")], 0)
+    bulk = puts[0]._replace(key=b"another" + bytes(9))
+    outcome = store.commit([bulk], 0)
+    assert outcome.refs[0] > 0
+    assert outcome.evicted == [high], "though its priority was the highest"
+    assert store.load([low]) != [None]
+    store.close()
+
+
+def small() -> StoreConfig:
+    """Room for two bundles of the test above."""
+    return StoreConfig(quota_bytes=1000)
 
 
 # ---- an exception planted at every call that handles one bundle of many -------------------------

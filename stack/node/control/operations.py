@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +14,9 @@ from stack.contacts.passed import PassedOver
 from stack.contacts.plan import OWLT_NS_MAX, RATE_BPS_MAX, Contact
 from stack.core.clock import MILLISECOND, SECOND, dtn_from_iso, dtn_to_iso
 from stack.core.errors import ConfigError
+from stack.engines.bundle_agent import Entry
 from stack.node.control.jobs import JobOperations
+from stack.node.control.protocol import ControlError
 from stack.node.control.receiving import ReceiveOperation, received_as_dict
 from stack.node.control.reports import Asked, Follower
 from stack.node.control.request import WEEK_S, Operation, Request, Session
@@ -46,6 +49,7 @@ def make_operations(node: Node, stop: Callable[[], None]) -> Mapping[str, Operat
         "receive": ReceiveOperation(node),
         "send_message": transfers.send_message,
         "bundles": transfers.bundles,
+        "quarantine": simple.quarantine,
         "cancel_bundle": transfers.cancel_bundle,
         "send_file": transfers.send_file,
         "transfers": transfers.transfers,
@@ -91,6 +95,7 @@ class NodeOperations:
                 for key in ("bundles", "bytes", "quota_bytes", "full", "missing")
             },
             "queue": {key: counters[f"queue.{key}"] for key in ("bundles", "bytes")},
+            "quarantine": len(node.quarantined()),
             "links": [self._link(link) for link in node.links.values()],
             "transfers_open": len(open_transfers),
             "files_waiting": len(node.services.files.inbox),
@@ -118,6 +123,20 @@ class NodeOperations:
             "waiting_bytes": node.port.driver.agent.forwarder.bytes_for(link.peer),
             "contact": _contact(coming[0]) if coming and config.scheduled else None,
         }
+
+    async def quarantine(self, request: Request, session: Session) -> dict[str, Any]:
+        """The bundles on which work has failed, or with `ref` one of them with its octets."""
+        limit = request.integer("limit", 1000, 1, CONTACTS_SHOWN_MAX)
+        ref = request.integer("ref", 0, 0, 1 << 62)
+        request.finish()
+        found = self._node.quarantined()
+        if not ref:
+            shown = [_held(entry) for entry in found[:limit]]
+            return {"quarantine": shown, "quarantine_total": len(found)}
+        for entry in found:
+            if entry.ref == ref and (octets := self._node.octets(ref)) is not None:
+                return _held(entry) | {"octets": base64.b64encode(octets).decode()}
+        raise ControlError("unknown", f"no bundle {ref} is in quarantine")
 
     async def counters(self, request: Request, session: Session) -> dict[str, Any]:
         """Every counter by name."""
@@ -236,6 +255,17 @@ class NodeOperations:
         request.finish()
         self._stop()
         return {"pid": os.getpid(), "node": str(self._node.node_id)}
+
+
+def _held(entry: Entry) -> dict[str, Any]:
+    return {
+        "ref": entry.ref,
+        "source": entry.source,
+        "destination": entry.destination,
+        "bytes": entry.size,
+        "expires": dtn_to_iso(entry.expires_ms),
+        "why": entry.note.decode(errors="replace"),
+    }
 
 
 def _contact(contact: Contact) -> dict[str, Any]:
