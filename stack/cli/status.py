@@ -88,6 +88,10 @@ def status(
     if as_json:
         emit(result)
         return
+    _summary(result)
+
+
+def _summary(result: dict[str, Any]) -> None:
     store, queue = result["store"], result["queue"]
     say(f"{result['node']}: up {duration_text(result['uptime_s'])}, process {result['pid']}")
     say(
