@@ -9,7 +9,7 @@ stay open only for `decode_timeout_ns`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -56,6 +56,9 @@ class Block:
 
     usable: int = 0
     """Source and repair packets that are kept for decoding."""
+
+    attempts: int = 0
+    """How often it was decoded in vain."""
 
     pieces: list[tuple[Segment, Run]] = field(default_factory=list)
 
@@ -152,15 +155,17 @@ class BlockTable:
         while self.held_bytes > self._config.memory_bytes_max:
             self.fail(next(iter(self.open.values())), "blocks_evicted")
 
-    def symbols(self, block: Block) -> tuple[U8, list[int]] | None:
+    def symbols(self, block: Block, without: int = 0) -> tuple[U8, list[int]] | None:
         """k symbols of a block that has as many, and their ids; None if an ADU is longer than the
-        repair symbols allow.  Repair symbols stand in for the source symbols that are not there.
+        repair symbols allow.  Repair symbols stand in for the source symbols that are not there,
+        or are in the set `without`.
         """
         k = block.repair_k
         symbols = np.zeros((k, block.symbol_bytes), np.uint8)
         ids = list(range(k))
-        free = iter([esi for esi in ids if not block.usable >> esi & 1])
-        for segment, run in block.pieces:
+        usable = block.usable & ~without
+        free = iter([esi for esi in ids if not usable >> esi & 1])
+        for segment, run in sorted(block.pieces, key=lambda piece: piece[1].esi >= k):
             if run.esi < k:
                 target = symbols[run.esi : run.esi + run.rows.size]
                 if not self._place(target, segment, run.rows):
@@ -168,12 +173,22 @@ class BlockTable:
                 continue
             packets = segment.data.reshape(-1, segment.width)
             for esi, row in enumerate(run.rows.tolist(), run.esi):
+                if without >> esi & 1:
+                    continue
                 at = next(free, None)
                 if at is None:
                     break
                 symbols[at] = packets[row]
                 ids[at] = esi
         return symbols, ids
+
+    def sources(self, block: Block) -> Iterator[tuple[int, memoryview]]:
+        """The source packets kept for a block, by their symbol ids."""
+        for segment, run in block.pieces:
+            if run.esi < block.k:
+                view = segment.data.data
+                for esi, row in enumerate(run.rows.tolist(), run.esi):
+                    yield esi, view[row * segment.width : (row + 1) * segment.width]
 
     def _place(self, target: U8, segment: Segment, rows: Ints) -> bool:
         """Write the ADU information (RFC 6865 §4.3) of a segment's rows."""

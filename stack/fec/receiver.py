@@ -9,6 +9,7 @@ that cannot be followed is handed on unprotected.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -39,18 +40,30 @@ COUNTERS: Final = (
     "late_repairs",
     "blocks_complete",
     "blocks_decoded",
+    "blocks_poisoned",
     "blocks_failed",
     "blocks_unfinished",
     "blocks_evicted",
 )
 
 
+ATTEMPTS_MAX: Final = 64
+"""Decodings in vain of one block: bounds the work that wrong symbols cause."""
+
+
 class FecReceiver:
     """Takes both flows of a FECFRAME instance, and gives the datagrams of the source flow."""
 
     def __init__(
-        self, config: FecConfig, trace: Trace = no_trace, codes: SharedCodes | None = None
+        self,
+        config: FecConfig,
+        trace: Trace = no_trace,
+        codes: SharedCodes | None = None,
+        genuine: Callable[[memoryview], bool] | None = None,
     ) -> None:
+        """`genuine` says whether a datagram is authentic, where the layer above can tell; without
+        it, a recovered one is judged by its ADU information alone."""
+        self._genuine = genuine
         self._config = config
         self._trace = trace
         self._code = (codes or SharedCodes()).code(config.engine)
@@ -180,7 +193,7 @@ class FecReceiver:
             self._counters["blocks_complete"] += 1
             self._table.finish(block)
             return []
-        if not block.repair_k or block.usable.bit_count() < k:
+        if not block.repair_k or block.usable.bit_count() < k or block.attempts >= ATTEMPTS_MAX:
             return []
         missing = [esi for esi in range(k) if not block.handed_on >> esi & 1]
         symbols = self._table.symbols(block)
@@ -188,30 +201,68 @@ class FecReceiver:
             self._counters["inconsistent"] += 1
             self._table.fail(block, "blocks_failed")
             return []
-        recovered = self._code.recover(*symbols, missing)
+        adus = self._adus(self._code.recover(*symbols, missing))
+        if adus is None:
+            self._counters["blocks_poisoned"] += not block.attempts
+            adus = self._without_culprits(block, missing)
+            if adus is None:
+                return []  # what still comes may help; nothing wrong is handed on
         self._counters["blocks_decoded"] += 1
         fields: dict[str, Any] = {"sbn": block.sbn, "k": k, "missing": len(missing)}
         self._trace("fec.decoded", fields)
         self._table.finish(block)
-        return self._adus(recovered)
+        return adus
 
-    def _adus(self, recovered: U8) -> list[Train]:
-        """Trains of the ADUs in recovered symbols; those that make no sense are only counted."""
+    def _without_culprits(self, block: Block, missing: list[int]) -> list[Train] | None:
+        """The ADUs of a block in which a symbol is wrong, as long as leaving out the source packets
+        that are not genuine, and one repair symbol, helps; None if not."""
+        k, genuine = block.k, self._genuine
+        bad = 0
+        if genuine is not None:
+            for esi, adu in self._table.sources(block):
+                bad |= (len(adu) > 0 and not genuine(adu)) << esi
+        repairs = [
+            1 << esi for esi in range(k, block.usable.bit_length()) if block.usable >> esi & 1
+        ]
+        for without in (bad, *(bad | repair for repair in repairs)):
+            if block.attempts >= ATTEMPTS_MAX:
+                return None
+            if not without or (block.usable & ~without).bit_count() < k:
+                continue
+            block.attempts += 1
+            symbols = self._table.symbols(block, without)
+            if symbols is None:
+                return None
+            adus = self._adus(self._code.recover(*symbols, missing))
+            if adus is not None:
+                return adus
+        block.attempts += 1
+        return None
+
+    def _adus(self, recovered: U8) -> list[Train] | None:
+        """Trains of the ADUs in recovered symbols; None if any of them is wrong, since then all of
+        them may be: one wrong symbol spoils every one that is recovered with it."""
         lengths = recovered[:, 1].astype(np.int64) << 8 | recovered[:, 2]
         body = recovered[:, ADUI_HEADER_BYTES:]
         padding = np.arange(body.shape[1]) >= lengths[:, None]
         sound = (recovered[:, 0] == self._config.flow_id) & (lengths <= body.shape[1])
         sound &= ~((body != 0) & padding).any(axis=1)
-        self._counters["malformed"] += int((~sound).sum())
-        sound &= lengths > 0
+        if not sound.all():
+            return None
+        sound = lengths > 0
         body, lengths = body[sound], lengths[sound]
-        self._counters["recovered"] += len(body)
         edges = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(body)]
         out: list[Train] = []
         for start, end in itertools.pairwise(edges):
             if end > start:
                 size = int(lengths[start])
                 out.append(Train(body[start:end, :size].reshape(-1).data, size))
+        genuine = self._genuine
+        if genuine is not None and not all(
+            genuine(adu) for train in out for adu in train.datagrams()
+        ):
+            return None
+        self._counters["recovered"] += len(body)
         return out
 
     def _lost(self, block: Block, counter: str) -> None:

@@ -34,13 +34,19 @@ class FecShim:
     """FECFRAME (RFC 6363) both ways, as the runner wants it."""
 
     def __init__(
-        self, config: FecConfig, entropy: Entropy, trace: Trace, codes: SharedCodes
+        self,
+        config: FecConfig,
+        entropy: Entropy,
+        trace: Trace,
+        codes: SharedCodes,
+        authenticator: Authenticator | None = None,
     ) -> None:
         # A random first block number: a receiver that outlives a restart of ours must not take
         # the new blocks for old ones.
         first = int.from_bytes(entropy(4), "big")
         self._sender = FecSender(config, trace, first, codes)
-        self._receiver = FecReceiver(config, trace, codes)
+        genuine = authenticator.genuine if authenticator is not None else None
+        self._receiver = FecReceiver(config, trace, codes, genuine)
 
     def protect(self, trains: list[Train], now: int) -> list[Train]:
         """Source trains with their payload ids, and the repair trains that became ready."""
@@ -126,7 +132,8 @@ async def make_link(
     ltp, share = under_fec(config, environment.path_mtu(config), authenticator)
     shim: Shim | None = None
     if config.fec is not None:
-        shim = FecShim(config.fec, environment.entropy, trace, environment.tables.codes)
+        codes = environment.tables.codes
+        shim = FecShim(config.fec, environment.entropy, trace, codes, authenticator)
     engine = LtpEngine(
         ltp, entropy=environment.entropy, trace=trace, heads=environment.tables.heads
     )

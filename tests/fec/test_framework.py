@@ -329,7 +329,7 @@ def test_recovered_nonsense_is_not_delivered(symbol: bytes) -> None:
     receiver = FecReceiver(FecConfig(k=1, r=1, adu_bytes_max=20))
     repair = encode_payload_id(PayloadId(0, 1, 1)) + symbol  # with k = 1 all symbols are alike
     assert receiver.receive(single(repair, FLOW_REPAIR), 0) == []
-    assert receiver.counters()["malformed"] == 1
+    assert receiver.counters()["blocks_poisoned"] == 1
 
 
 def test_a_sender_that_restarts_is_heard_again() -> None:

@@ -165,6 +165,10 @@ class Authenticator:
                 self.counters["verified"] += 1
         return _pack(parts, train.flow)
 
+    def genuine(self, datagram: memoryview) -> bool:
+        """Whether a datagram is one segment just as `sign` makes them; counts nothing."""
+        return self._plain(datagram) is not None
+
     def _plain(self, datagram: memoryview) -> tuple[bytes] | None:
         """The segment of a datagram that is just as `sign` makes them, or None."""
         try:
