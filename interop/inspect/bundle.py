@@ -168,8 +168,9 @@ def _crc(walk: Walk, crc_type: int, start: int) -> None:
     field, end = cbor.read_bstr(walk.view, head, False)
     if len(field) != _CRC_BYTES[crc_type]:
         raise DecodeError("CRC field of the wrong size", "RFC 9171 §4.2.2", head)
-    # The CRC is computed with zeros in its own field.
+    # Computed with zeros in its own field, and over the break of the block if it has one.
     covered = bytes(walk.view[start : end - len(field)]) + bytes(len(field))
+    covered += cbor.BREAK if walk.view[start] == cbor.ARRAY_OPEN[0] else b""
     value = crc16_x25(covered) if crc_type == CRC_16 else crc32c(covered)
     expected = value.to_bytes(len(field), "big")
     walk.at = end
@@ -194,7 +195,7 @@ def _encrypted(view: memoryview, at: int) -> dict[int, int]:
         _, _, at = cbor.read_head(view, at, False)
         at = cbor.skip_item(view, at, False)
         for _ in range(BLOCKS_MAX + 1):
-            _, after = cbor.read_array(view, at, False)
+            _, _, after = cbor.read_head(view, at, False)
             kind, after = cbor.read_uint(view, after, False)
             number, after = cbor.read_uint(view, after, False)
             if kind == BLOCK_CONFIDENTIALITY:

@@ -115,6 +115,7 @@ class Walk:
     def __init__(self, view: memoryview, label: str) -> None:
         self.view = view
         self.at = 0
+        self._breaks: set[int] = set()
         self.root = Branch(label, 0)
         self._open = [self.root]
         self._nodes = 0
@@ -156,6 +157,7 @@ class Walk:
         branch.value, branch.section = value, section
         with self._within(branch):
             yield branch
+            self._settle()
             branch.length = self.at - branch.offset
 
     @contextmanager
@@ -167,6 +169,7 @@ class Walk:
         outer, self.view = self.view, self.view[:end]
         with suppress(DecodeError), self._within(branch):
             yield branch
+            self._settle()
             if self.at < end:
                 raise DecodeError(f"{end - self.at} octets left over", "", self.at)
         self.view, self.at = outer, end
@@ -240,14 +243,28 @@ class Walk:
     # ---- CBOR ------------------------------------------------------------------------------
 
     def array(self, label: str) -> int:
-        """The head of a definite-length array: number of items."""
+        """The head of an array: number of items."""
+        self._settle()
         start = self.at
-        count, self.at = cbor.read_array(self.view, start, False)
-        self.leaf(label, count, start, note=self._form(start, count))
+        try:
+            count, self.at = cbor.read_array(self.view, start, False)
+        except cbor.IndefiniteLength:
+            count, self.at = 0, start + 1
+            end = self.at
+            while self.view[end : end + 1] != cbor.BREAK:
+                end = cbor.skip_item(self.view, end, False)
+                count += 1
+                if count > cbor.ITEMS_MAX:
+                    raise DecodeError("too many CBOR items", "RFC 8949 §10", end) from None
+            self._breaks.add(end)
+            self.leaf(label, count, start, note="indefinite length")
+        else:
+            self.leaf(label, count, start, note=self._form(start, count))
         return count
 
     def uint(self, label: str, words: Words | None = None) -> int:
         """An unsigned integer."""
+        self._settle()
         start = self.at
         value, self.at = cbor.read_uint(self.view, start, False)
         note = "; ".join(filter(None, (words(value) if words else "", self._form(start, value))))
@@ -256,6 +273,7 @@ class Walk:
 
     def eid(self, label: str) -> Eid:
         """An endpoint identifier."""
+        self._settle()
         start = self.at
         value, self.at = decode_eid(self.view, start, strict=False)
         self.leaf(label, str(value), start)
@@ -263,6 +281,7 @@ class Walk:
 
     def item(self, label: str, note: str = "") -> None:
         """A CBOR item of any kind, shown as number, octets or encoding."""
+        self._settle()
         start = self.at
         major, value, end = cbor.read_head(self.view, start, False)
         if major == cbor.UINT:
@@ -274,6 +293,11 @@ class Walk:
         else:
             self.at = cbor.skip_item(self.view, start, False)
             self.leaf(label, preview(self.view[start : self.at]), start, note=note or "CBOR")
+
+    def _settle(self) -> None:
+        """Pass by the ends of arrays of indefinite length that lie here."""
+        while self.at in self._breaks:
+            self.at += 1
 
     def _form(self, start: int, value: int) -> str:
         return "" if cbor.head_size(value) == self.at - start else "not in its shortest form"

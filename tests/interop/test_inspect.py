@@ -16,6 +16,7 @@ from stack.core.errors import DecodeError, LocalError
 from stack.wire.bundle import (
     CRC_16,
     CRC_32,
+    HOP_COUNT,
     IS_ADMIN,
     Bundle,
     CanonicalBlock,
@@ -28,6 +29,7 @@ from stack.wire.bundle import (
     encode_bundle,
     encode_status_report,
     hop_count,
+    parse_hop_count,
     previous_node,
     priority_block,
 )
@@ -43,6 +45,7 @@ from stack.wire.ltp import (
     encode_segment,
 )
 from tests.strategies.bundle import bundles, damaged, status_reports
+from tests.strategies.forms import loose_bundles
 from tests.strategies.ltp import segments
 
 GROUND = Eid.parse("dtn://gs1/files")
@@ -204,6 +207,22 @@ def test_any_bundle(bundle: Bundle) -> None:
         broken = error.section
     assert verdict.section == broken
     assert verdict.status == ("wrong" if broken else "ok")
+
+
+@given(loose_bundles())
+def test_any_bundle_in_any_legal_form(drawn: tuple[Bundle, bytes]) -> None:
+    bundle, wire = drawn
+    tree = dissect(wire, "bundle")
+    check_shape(tree, len(wire))
+    assert "wrong" not in crcs(tree)
+    primary = tree.find("primary block")
+    assert primary is not None
+    assert not primary.errors
+    found = [each for each in tree.walk() if each.label == "block" and each.find("CRC type")]
+    assert [said(each, "number") for each in found] == [each.number for each in bundle.blocks]
+    for each, block in zip(found, bundle.blocks, strict=True):
+        if block.type == HOP_COUNT and "encrypted" not in str(each):
+            assert said(each, "limit") == parse_hop_count(block)[0]
 
 
 @given(st.data())
