@@ -51,8 +51,9 @@ class LinkConfig:
 
     trusted: bool = False
     """True: nobody but our own nodes can send on this link, and the priority of what it brings is
-    believed.  False: bundles in transit have normal priority at most here, and none makes a full
-    store let go of another; who has access to the link could else do so with one octet."""
+    believed, as on any link with LTP authentication.  False: bundles in transit have normal
+    priority at most from here on, and none makes a full store let go of another; who has access to
+    the link could else do so with one octet."""
 
     authentication: str = "auto"
     """LTP authentication (RFC 5327): "auto" (on when an `ltp` key of the key file serves the peer),

@@ -71,6 +71,9 @@ class Link:
         self._forwarder: Forwarder = driver.agent.forwarder
         self._clock = clock
         self._trace = trace
+        # A key that everybody knows says nothing of who sends.
+        signed = authenticator is not None and config.authentication != "null"
+        self._trusted = config.trusted or signed
         self.guard: Guard | None = None
         if authenticator is not None:
             self.guard = Guard(authenticator, shim, self.neighbour.unsigned)
@@ -252,7 +255,7 @@ class Link:
                     intact = False
                     break
             put, offset, readable = agent.receive(
-                data, now_ms, offset, self.peer, trusted=self.config.trusted
+                data, now_ms, offset, self.peer, trusted=self._trusted
             )
             intact = intact and readable
             if put is not None:
@@ -280,7 +283,7 @@ class Link:
             agent.counters["dropped_green"] += 1
             return
         received = agent.receive(
-            event.data, self._clock.dtn_ms(), 0, self.peer, trusted=self.config.trusted
+            event.data, self._clock.dtn_ms(), 0, self.peer, trusted=self._trusted
         )
         if received.put is not None:
             self._driver.submit([received.put])

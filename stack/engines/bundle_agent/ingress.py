@@ -159,13 +159,18 @@ class Ingress:
             words = f"lifetime ended {now_ms - expires_ms} ms ago"
             reason = ended(bundle.primary, self._config, expires_ms, now_ms)
             return _refused(bundle, reason, "expired_on_arrival", words, found.unprocessed)
+        admission = self._admission
+        place = admission.place_of(bundle)
+        if place is Place.FORWARD and not trusted and found.priority > PRIORITY_DEFAULT:
+            # The next node may trust us: what is not believed is not passed on.
+            kept, kind = found.kept, self._config.priority_block
+            found.kept = [block for block in kept if block.type != kind]
         renumbered = self._mode is LENIENT and any(block.wire is None for block in bundle.blocks)
         if renumbered or len(found.kept) != len(bundle.blocks):
             bundle = Bundle(bundle.primary, tuple(found.kept))
             wire = encode_bundle(bundle)
-        admission = self._admission
         opened = None
-        if admission.place_of(bundle) is Place.DELIVER:
+        if place is Place.DELIVER:
             opened = admission.open(bundle)
             if opened is not None and not opened.ok:
                 # Neither kept nor known: it must not stand in anybody's place.
