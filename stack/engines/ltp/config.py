@@ -56,7 +56,8 @@ class LtpConfig:
 
     checkpoint_every: int = 1024
     """A discretionary checkpoint after this many red segments of one block, 0 for none: a long
-    block learns early what it lost.  1024 segments never divide an aggregated block."""
+    block learns early what it lost.  1024 segments never divide an aggregated block.  None any more
+    towards a peer that has cancelled a block with RLEXC: it grants few reports (ION)."""
 
     export_sessions_max: int = 1024
     """Blocks under way to the peer at once.  Paced links need rate x round trip x (rounds of
