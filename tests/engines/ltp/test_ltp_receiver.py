@@ -86,6 +86,18 @@ def test_a_complete_block_is_acknowledged_only_after_it_is_accepted() -> None:
     assert lone.engine.next_deadline() is None
 
 
+def test_accept_of_a_block_that_is_not_whole_or_accepted_already_does_nothing() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc"))
+    lone.engine.accept(THEIRS, lone.now)
+    assert lone.said() == []
+    lone.feed(red(3, b"def", checkpoint=7, end=True))
+    lone.engine.accept(THEIRS, lone.now)
+    assert len(lone.said()) == 1
+    lone.engine.accept(THEIRS, lone.now)
+    assert lone.said() == []
+
+
 def test_a_block_is_handed_over_with_its_client_service() -> None:
     lone = Lone()
     lone.feed(red(0, b"abc", checkpoint=7, end=True, client_service=2))
