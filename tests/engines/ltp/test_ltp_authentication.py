@@ -165,6 +165,24 @@ def test_other_extensions_are_kept_and_covered() -> None:
     assert ours.verify(single(changed)) == []
 
 
+def test_a_peer_may_put_other_extensions_first() -> None:
+    cookie, mark, private = (
+        Extension(0x01, b"cookie"),
+        Extension(0, b"\0id-1"),
+        Extension(0xC0, b"x"),
+    )
+    blank = ReportAck(
+        session=THEIRS,
+        report_serial=3,
+        header=(cookie, mark),
+        trailer=(private, Extension(0, bytes(10))),
+    )
+    covered = encode_segment(blank)[:-10]
+    signed = covered + hmac.new(SECRET, covered, hashlib.sha1).digest()[:10]
+    bare = ReportAck(session=THEIRS, report_serial=3, header=(cookie,), trailer=(private,))
+    assert octets(layer().verify(single(signed))) == [encode_segment(bare)]
+
+
 def test_what_follows_the_authentication_value_would_not_be_covered() -> None:
     ours = layer()
     signed, _ = decode_segment(bytes(ours.sign(single(encode_segment(SEGMENTS[4]))).data))
