@@ -28,6 +28,7 @@ from stack.wire.bundle import (
     Mode,
     PrimaryBlock,
     StatusReport,
+    adu_key,
     bundle_key,
     check_bundle,
     decode_admin,
@@ -40,6 +41,7 @@ from stack.wire.bundle import (
     encode_primary,
     encode_status_report,
     fragment_bundle,
+    identity,
     parse_hop_count,
     parse_previous_node,
     reassemble,
@@ -153,6 +155,11 @@ def test_an_eid_is_the_same_whatever_its_form(
     assert {eid: 1}[expected] == 1
     assert encode_eid(eid) == octets
     assert encode_eid(expected) == reference.canonical(reference.eid_item(expected))
+    keys = set()
+    for source in (eid, expected):
+        identity._source_digest.cache_clear()  # what is remembered must not hide a difference
+        keys.add(adu_key(PrimaryBlock(GS1, source, GS1, 1, 1, 1)))
+    assert len(keys) == 1
     assert encode_eid(eid.node) == encode_eid(expected.node)  # what is derived is in our form
     for cut in range(len(octets)):
         with pytest.raises(DecodeError):
