@@ -92,6 +92,7 @@ def test_one_forged_fragment_costs_nothing(name: str, after: int) -> None:
     for part in PARTS:
         assert desk.arrive(part) == 0, "sent again"
     assert desk.got == [PAYLOAD]
+    assert desk.arrive(sent(FORGED[name])) != 0, "it was never received"
 
 
 @given(st.data())
