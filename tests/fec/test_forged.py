@@ -86,6 +86,9 @@ def test_a_forged_source_packet_does_not_spoil_what_is_recovered_beside_it() -> 
     got = feed(receiver, [flipped(source[0]), *source[2:], *repairs])
     assert adus()[1] in got
     assert [one for one in got if not genuine(memoryview(one))] == [flipped(source[0])[0][:-6]]
+    receiver = FecReceiver(CONFIG, genuine=genuine)
+    got = feed(receiver, [*repairs, flipped(source[0]), *source[2:]])
+    assert set(adus()[1:]) <= set(got)
 
 
 def test_when_nothing_helps_nothing_comes_out() -> None:
