@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from stack.core.train import Buffer
 from stack.storage import sql
 from stack.storage.config import StoreConfig
 from stack.storage.payload_log import PayloadLog
@@ -42,7 +44,7 @@ def compact(
     wires, bad = reader.wires([row.ref for row in rows])
     damaged += bad
     staging.drop_damaged([ref for ref, _ in damaged])
-    staging.relocate([row for row in rows if row.ref in wires], wires)
+    _relocate(staging, db, log, [row for row in rows if row.ref in wires], wires)
     return damaged
 
 
@@ -56,3 +58,27 @@ def surplus(tally: Tally, log: PayloadLog, config: StoreConfig, active: int) -> 
         if segment in tally.segments:
             alive -= tally.segments[segment][1]
     return (sealed - config.segment_bytes) * config.compact_below > alive
+
+
+def _relocate(
+    staging: Staging,
+    db: sqlite3.Connection,
+    log: PayloadLog,
+    rows: Sequence[BundleRow],
+    wires: Mapping[int, Buffer],
+) -> None:
+    """Append the octets of `rows` to the log again, at its end."""
+    segment, start = log.place()
+    updates = []
+    moved = []
+    for row in rows:
+        new = row.moved(segment, start + staging.octets)
+        updates.append((new.segment, new.start, new.row_check, new.ref))
+        staging.change.count(-1, -row.size, row.priority, row.place, row.segment)
+        staging.change.count(1, row.size, row.priority, row.place, segment)
+        staging.buffers.append(wires[row.ref])
+        staging.octets += row.size
+        moved.append(new)
+    if moved:
+        staging.record(moved)
+    db.executemany(sql.UPDATE_SEGMENT, updates)

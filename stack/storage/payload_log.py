@@ -89,10 +89,11 @@ class PayloadLog:
             if fresh:
                 sync_directory(self._directory)
 
-    def keep(self, octets: int) -> None:
-        """The last append is referred to: the next one goes behind it."""
+    def keep(self, octets: int, recorded: int = 0) -> None:
+        """The last append is referred to: the next one goes behind it.  `recorded` octets of it
+        are of no bundle, and do not count as dead."""
         self._tail += octets
-        self.octets += octets
+        self.octets += octets - recorded
         self._sizes[self._segment] = self._tail
 
     def seal(self) -> None:

@@ -17,7 +17,7 @@ from stack.core.errors import LocalError, StoreError, StoreFullError
 from stack.core.sansio import Trace, no_trace
 from stack.core.train import Buffer
 from stack.ports.store import Committed, Op, Stored, Usage
-from stack.storage import files, sql, wal
+from stack.storage import files, rescue, sql, wal
 from stack.storage.compaction import compact, surplus
 from stack.storage.config import StoreConfig
 from stack.storage.mark import Level, Mark
@@ -96,8 +96,8 @@ class SqliteStore:
             for count, octets, priority, place, segment in self._db.execute(sql.SELECT_TALLY):
                 self._tally.count(count, octets, priority, place, segment)
             self._tally.keys = int(self._db.execute(sql.COUNT_SEEN).fetchone()[0])
-            alive = [each for each in self._tally.segments if each > 0]
-            self._log.adopt(alive, keep=self._behind())
+            behind = self._behind()  # may take bundles back, and with them files of the log
+            self._log.adopt([each for each in self._tally.segments if each > 0], behind)
             self._active = self._log.place()[0]
             sync_directory(self._path)
             sync_directory(self._path.parent)
@@ -116,11 +116,14 @@ class SqliteStore:
         level = self._mark.read()
         if level is None or level.commits <= self._commits:
             return False
+        found = self._tally.bundles
+        rescued, _ = rescue.readopt(self._db, self._path, self._commits, self._tally)
         self._missing = max(0, level.bundles - self._tally.bundles)
         lost = {
             "commits_lost": level.commits - self._commits,
             "bundles_expected": level.bundles,
-            "bundles_found": self._tally.bundles,
+            "bundles_found": found,
+            "bundles_rescued": rescued,
         }
         self._trace("store.behind", lost)
         self._commits = level.commits
@@ -192,7 +195,9 @@ class SqliteStore:
         try:
             self._check_open()
             room = self._reserve.room(self._db)
-            staging = Staging(self._db, self._log, self._tally, self._config, self._next_ref, room)
+            staging = Staging(
+                self._db, self._log, self._tally, self._config, self._next_ref, room, self._commits
+            )
             self._db.execute("BEGIN IMMEDIATE")
             result = work(staging)
             forget_after = staging.forget_surplus(self._forget_after)
@@ -224,7 +229,7 @@ class SqliteStore:
             raise self._explained(error) from error
         else:
             if staging.buffers:
-                self._log.keep(staging.octets)
+                self._log.keep(staging.octets, staging.recorded)
             self._next_ref = staging.next_ref
             self._reserved = reserved
             self._forget_after = forget_after

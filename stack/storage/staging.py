@@ -24,7 +24,7 @@ from stack.ports.store import (
     Stored,
     Write,
 )
-from stack.storage import sql
+from stack.storage import rescue, sql
 from stack.storage.config import KEY_BYTES_MAX, StoreConfig
 from stack.storage.payload_log import PayloadLog
 from stack.storage.rows import BundleRow, new_row, state_check
@@ -62,9 +62,10 @@ class Staging:
         config: StoreConfig,
         next_ref: int,
         room: int | None = None,
+        commits: int = 0,
     ) -> None:
-        """`room`: octets of bundles that may be stored, and only in the database, because the
-        disk is full; None: it is not."""
+        """`commits` is how many came before.  `room`: octets of bundles that may be stored, in
+        the database alone, because the disk is full; None: it is not."""
         self._db = db
         self._log = log
         self._tally = tally
@@ -75,12 +76,15 @@ class Staging:
         """What the payload log must hold before the transaction may be committed."""
         self.octets = 0
         """Octets of `buffers`."""
+        self.recorded = 0
+        """Those among them that are of no bundle."""
         self._evicted: list[int] = []
         self._forgotten: set[bytes] = set()
         """Keys of what was evicted."""
         self._pool: deque[sql.Row] = deque()
         self._purged = False
         self._room = room
+        self._commits = commits
 
     def apply(self, ops: Sequence[Op], now_ms: int) -> Committed:
         """Run all of `ops`."""
@@ -165,19 +169,6 @@ class Staging:
         self.forget(keys)
         # Where the key itself is what was damaged, only a search through all of them finds it.
         self.change.keys -= sql.delete(self._db, sql.DELETE_SEEN_REF, refs)
-
-    def relocate(self, rows: Sequence[BundleRow], wires: Mapping[int, Buffer]) -> None:
-        """Append the octets of `rows` to the log again, at its end."""
-        segment, start = self._log.place()
-        updates = []
-        for row in rows:
-            new = row.moved(segment, start + self.octets)
-            updates.append((new.segment, new.start, new.row_check, new.ref))
-            self.change.count(-1, -row.size, row.priority, row.place, row.segment)
-            self.change.count(1, row.size, row.priority, row.place, segment)
-            self.buffers.append(wires[row.ref])
-            self.octets += row.size
-        self._db.executemany(sql.UPDATE_SEGMENT, updates)
 
     def _move(self, moves: dict[int, Move]) -> None:
         updates = []
@@ -293,6 +284,8 @@ class Staging:
             entry = alike.setdefault((put.priority, put.place), [0, 0])
             entry[0] += 1
             entry[1] += size
+        if out_of_line:
+            self.record(rows)
         sql.insert(self._db, sql.INSERT_SEEN, seen)
         self.change.keys += len(seen)
         sql.insert(self._db, sql.INSERT_BUNDLE, rows)
@@ -300,6 +293,13 @@ class Staging:
             sql.insert(self._db, sql.INSERT_BODY, [(ref, put.wire) for ref, put, _ in accepted])
         for (priority, place), (bundles, size) in alike.items():
             self.change.count(bundles, size, priority, place, segment)
+
+    def record(self, rows: Sequence[Sequence[object]]) -> None:
+        """Say in the log whose octets these are, should the database be lost."""
+        record = rescue.record(self._commits, rows)
+        self.buffers.append(record)
+        self.octets += len(record)
+        self.recorded += len(record)
 
     def _drop_stale(self, stale: dict[bytes, int]) -> None:
         """Keys came again after their lifetimes: what is still held under them goes."""

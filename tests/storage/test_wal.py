@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from stack.ports.store import Release
+from stack.ports.store import DUPLICATE, Place, Release
 from stack.storage import SqliteStore, StoreConfig
-from tests.storage.bundles import NOW_MS, put
+from tests.storage.bundles import NOW_MS, put, wire
 from tests.storage.conftest import scratch
 from tests.storage.test_damage import flip
 
@@ -149,6 +149,35 @@ def test_what_is_gone_is_told(
     assert ref > COUNT, "refs are never used again"
     store.close()
     assert opened(killed, path)[1] == [], "told until the next commit, not for ever"
+
+
+@pytest.mark.parametrize("damage", [cut, without_log, without_database])
+def test_what_the_payload_log_has_is_taken_back(
+    directory: Path, damage: Callable[[Path], None]
+) -> None:
+    store = SqliteStore(directory / "running", StoreConfig(log_batch_bytes=0, segment_bytes=9000))
+    (gone,) = store.commit([put(999)], NOW_MS).refs
+    store.commit([Release(gone)], NOW_MS)
+    numbers = {}
+    for first in range(0, COUNT, 2):
+        refs = store.commit([put(first), put(first + 1)], NOW_MS).refs
+        numbers.update(zip(refs, (first, first + 1), strict=True))
+    path = directory / "store"
+    shutil.copytree(directory / "running", path, ignore=shutil.ignore_patterns("*-shm"))
+    store.close()
+    damage(path)
+    told: list[tuple[str, dict[str, Any]]] = []
+    store = SqliteStore(path, StoreConfig(), lambda event, fields: told.append((event, fields)))
+    fields = dict(told)["store.behind"]
+    assert fields["bundles_rescued"] + fields["bundles_found"] >= COUNT
+    assert fields["bundles_rescued"] > 0
+    assert store.usage().missing == 0
+    found = {each.ref: each.key for each in store.scan()}
+    assert {ref: put(number).key for ref, number in numbers.items()}.items() <= found.items()
+    assert store.load(list(numbers)) == [wire(number) for number in numbers.values()]
+    assert store.commit([put(5, place=Place.DELIVER)], NOW_MS).refs == [DUPLICATE]
+    store.close()
+    assert opened(path, path)[0] >= COUNT
 
 
 def test_a_store_that_was_closed_is_where_its_mark_is(directory: Path) -> None:

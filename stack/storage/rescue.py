@@ -1,0 +1,78 @@
+"""Takes bundles back from the payload log when the database has lost them.
+
+Behind the octets of each commit the log has a record of their rows, so that a bundle can be
+found again without the database.  What the database let go of after that is not recorded: of a
+database that is behind its mark, bundles may come back that had been sent or delivered already.
+Their receivers know them as duplicates; losing one would be worse.
+"""
+
+from __future__ import annotations
+
+import mmap
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from fastcrc import crc32
+
+from stack.storage import sql
+from stack.storage.rows import BundleRow, wire_checksum
+from stack.storage.tally import Tally
+
+_MAGIC: Final = b"\xf0OFrows\n"
+_HEAD_BYTES: Final = len(_MAGIC) + 8
+
+
+def record(commits: int, rows: Sequence[Sequence[object]]) -> bytes:
+    """What goes behind the octets of `rows` in the log: rows, and how many commits came before."""
+    body = msgspec.msgpack.encode((commits, rows))
+    return b"".join(
+        (_MAGIC, len(body).to_bytes(4, "big"), crc32.iscsi(body).to_bytes(4, "big"), body)
+    )
+
+
+def readopt(db: sqlite3.Connection, directory: Path, commits: int, tally: Tally) -> tuple[int, int]:
+    """Store again what the log has of commits behind the first `commits`; how many bundles and
+    octets.  Raises `sqlite3.Error`, `OSError`."""
+    bundles = octets = 0
+    db.execute("BEGIN IMMEDIATE")
+    for path in sorted(directory.glob("payload-*.log")):
+        if not path.stat().st_size:
+            continue
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as log:
+            for row in _rows(log, commits):
+                wire = log[row.start : row.start + row.size]
+                if not row.intact() or wire_checksum(row.ref, wire) != row.wire_check:
+                    continue
+                if not db.execute(sql.MEND_SEEN, (row.key, row.expires_ms, row.ref)).rowcount:
+                    continue  # it is there, or was let go of before
+                tally.keys += 1
+                db.execute(sql.INSERT_BUNDLE[-1][1], row)
+                tally.count(1, row.size, row.priority, row.place, row.segment)
+                bundles += 1
+                octets += row.size
+    db.execute("COMMIT")
+    return bundles, octets
+
+
+def _rows(log: mmap.mmap, commits: int) -> Iterator[BundleRow]:
+    """The rows of commits behind the first `commits`, the newest record of a bundle last."""
+    found: dict[int, BundleRow] = {}
+    at = log.find(_MAGIC)
+    while at >= 0:
+        size, check = (
+            int.from_bytes(log[at + len(_MAGIC) + part : at + len(_MAGIC) + part + 4], "big")
+            for part in (0, 4)
+        )
+        body = log[at + _HEAD_BYTES : at + _HEAD_BYTES + size]
+        if len(body) == size and crc32.iscsi(body) == check:
+            try:
+                number, rows = msgspec.msgpack.decode(body, type=tuple[int, list[list[object]]])
+                if number >= commits:
+                    found.update((row[0], BundleRow(*row)) for row in rows)  # type: ignore[arg-type, misc]
+            except (msgspec.MsgspecError, TypeError, IndexError):
+                pass  # octets of a bundle that look like a record
+        at = log.find(_MAGIC, at + 1)
+    yield from found.values()
