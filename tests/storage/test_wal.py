@@ -158,7 +158,7 @@ def test_what_the_payload_log_has_is_taken_back(
     store = SqliteStore(directory / "running", StoreConfig(log_batch_bytes=0, segment_bytes=9000))
     (gone,) = store.commit([put(999)], NOW_MS).refs
     store.commit([Release(gone)], NOW_MS)
-    numbers = {}
+    numbers: dict[int, int] = {}
     for first in range(0, COUNT, 2):
         refs = store.commit([put(first), put(first + 1)], NOW_MS).refs
         numbers.update(zip(refs, (first, first + 1), strict=True))
