@@ -39,6 +39,7 @@ class PayloadLog:
         self._sizes: dict[int, int] = {}
         self._segment = 0
         self._tail = 0
+        self._recorded = 0
         self._fd = -1
         self.octets = 0
         """Octets in all files, dead ones included."""
@@ -93,8 +94,9 @@ class PayloadLog:
         """The last append is referred to: the next one goes behind it.  `recorded` octets of it
         are of no bundle, and do not count as dead."""
         self._tail += octets
+        self._recorded += recorded
         self.octets += octets - recorded
-        self._sizes[self._segment] = self._tail
+        self._sizes[self._segment] = self._tail - self._recorded
 
     def seal(self) -> None:
         """Go on in another file, so that this one can be removed once nothing in it is alive."""
@@ -124,8 +126,8 @@ class PayloadLog:
 
     @property
     def active_octets(self) -> int:
-        """Octets in the file that still takes more."""
-        return self._tail
+        """Octets of bundles in the file that still takes more."""
+        return self._tail - self._recorded
 
     def sealed_size(self, segment: int) -> int:
         """Octets in a file that takes no more, or 0 for the one that does."""
@@ -156,7 +158,7 @@ class PayloadLog:
             os.close(self._fd)
         self._fd = -1
         self._segment += 1
-        self._tail = 0
+        self._tail = self._recorded = 0
 
     def _append_rest(self, buffers: Sequence[Buffer], written: int) -> None:
         """The kernel took a part only: a large batch, or a disk that is getting full."""

@@ -14,7 +14,7 @@ from stack.storage.compaction import COMPACT_BYTES
 from tests.storage.bundles import NOW_MS, put, wire
 from tests.storage.conftest import scratch
 
-RECORD_BYTES = 200
+RECORD_BYTES = 250
 """What the log says of a bundle beside its octets, at most."""
 
 CONFIG = StoreConfig(log_batch_bytes=0, segment_bytes=1000)
