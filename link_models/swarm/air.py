@@ -12,6 +12,7 @@ from link_models.clock import VirtualLoop
 from link_models.network import VirtualPort
 from link_models.swarm import faults as kinds
 from link_models.swarm.faults import Fault
+from link_models.swarm.hostile import Intruder
 from stack.core.train import Train, single
 from stack.ports.datagram import (
     Received,
@@ -39,8 +40,11 @@ class AirEnd:
     def __init__(self, port: VirtualPort, loop: VirtualLoop, seed: str) -> None:
         self.port = port
         self.counts: Counter[str] = Counter()
-        """Datagrams: `sent` by processes, `cut`, `lost`, `duplicated`, `reordered`, `corrupted`,
-        `delayed`, `late` (not yet handed on), `passed` into the channel."""
+        """Datagrams: `sent` by processes, `forged`, `cut`, `lost`, `duplicated`, `reordered`,
+        `corrupted`, `delayed`, `late` (not yet handed on), `passed` into the channel."""
+
+        self.intruders: list[Intruder] = []
+        """Those who hear what goes by, and send beside it."""
 
         self._loop = loop
         self._rng = random.Random(seed)
@@ -88,6 +92,9 @@ class AirEnd:
             count += train.datagram_count
         counts = self.counts
         counts["sent"] += count
+        for intruder in self.intruders:
+            for train in trains:
+                intruder.hear(train)
         if not self._faults:
             counts["passed"] += count
             return self.port.send(trains)
@@ -100,6 +107,12 @@ class AirEnd:
                 self._one(datagram, train.flow, kept)
         counts["passed"] += len(kept)
         return self.port.send(kept)
+
+    def forge(self, trains: Sequence[Train]) -> None:
+        """Somebody else sends these, as if they were this end's."""
+        self.counts["forged"] += len(trains)
+        self.counts["passed"] += len(trains)
+        self.port.send(trains)
 
     def _one(self, datagram: memoryview, flow: int, kept: list[Train]) -> None:
         counts, rng, chances = self.counts, self._rng, self._chances
@@ -151,7 +164,7 @@ class AirEnd:
         """Datagrams that nobody can account for; once nothing is under way."""
         mine, channel = self.counts, self.port.counters()
         lines = []
-        if mine["sent"] + mine["duplicated"] != sum(
+        if mine["sent"] + mine["duplicated"] + mine["forged"] != sum(
             mine[key] for key in ("cut", "lost", "late", "passed")
         ):
             lines.append(f"the faulty end: {dict(mine)}")

@@ -27,6 +27,7 @@ DUPLICATE: Final = "duplicate"
 REORDER: Final = "reorder"
 CORRUPT: Final = "corrupt"
 DELAY: Final = "delay"
+HOSTILE: Final = "hostile"
 
 KINDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -48,15 +49,28 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
         REORDER: "datagrams overtake each other",
         CORRUPT: "datagrams arrive damaged",
         DELAY: "datagrams arrive seconds late",
+        HOSTILE: "somebody without keys replays, forges, damages, contradicts and floods",
     }
 )
 """Every kind of fault, and what it does."""
 
-ON_LINKS: Final = frozenset({CUT, MUTE, LOSS, DUPLICATE, REORDER, CORRUPT, DELAY})
+ON_LINKS: Final = frozenset({CUT, MUTE, LOSS, DUPLICATE, REORDER, CORRUPT, DELAY, HOSTILE})
 """Kinds that strike a link: from `node` towards `peer`, the cut both ways."""
 
 COMMIT_MODES: Final = ("before", "torn", "after")
 PLAN_MODES: Final = ("missing", "shifted", "ghost", "rate")
+HOSTILE_MODES: Final = (
+    "replay",
+    "mutate",
+    "truncate",
+    "bundles",
+    "fragments",
+    "strange",
+    "flood",
+)
+MODES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {COMMIT: COMMIT_MODES, PLAN: PLAN_MODES, HOSTILE: HOSTILE_MODES}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +98,13 @@ class Fault:
     after the next datagram (restart; 0 is at once)."""
 
     mode: str = ""
-    """Of a commit or plan fault, which way: see `COMMIT_MODES` and `PLAN_MODES`."""
+    """Of a commit, plan or hostile fault, which way: see `COMMIT_MODES`, `PLAN_MODES`,
+    `HOSTILE_MODES`."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ConfigError("faults.kind", f"{self.kind!r} is unknown", ", ".join(KINDS))
-        modes = {COMMIT: COMMIT_MODES, PLAN: PLAN_MODES}.get(self.kind, ("",))
+        modes = MODES.get(self.kind, ("",))
         if self.mode not in modes:
             raise ConfigError("faults.mode", f"{self.mode!r} of {self.kind}", ", ".join(modes))
         if (self.kind in ON_LINKS) != bool(self.peer):

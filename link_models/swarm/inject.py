@@ -11,6 +11,7 @@ from typing import Any, Final
 from link_models.swarm import faults as kinds
 from link_models.swarm.disk import flipped
 from link_models.swarm.faults import Fault
+from link_models.swarm.hostile import PERIOD_S, Hearsay, Intruder
 from link_models.swarm.ledger import unit_of
 from link_models.swarm.plans import misled
 from link_models.swarm.world import Life, World
@@ -36,12 +37,15 @@ class Injector:
         self._over: list[tuple[Fault, object]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._zombies: list[Life] = []
+        self._hearsay = Hearsay(f"{world.options.seed}/hearsay")
         for fault in world.options.faults:
             world.loop.call_later(fault.at_s, self._begin, fault)
 
     def _begin(self, fault: Fault) -> None:
         world, kind = self._world, fault.kind
-        if kind in kinds.ON_LINKS:
+        if kind == kinds.HOSTILE:
+            self._task(self._intrude(fault))
+        elif kind in kinds.ON_LINKS:
             ways = [(fault.node, fault.peer)]
             if kind == kinds.CUT:
                 ways.append((fault.peer, fault.node))
@@ -119,6 +123,25 @@ class Injector:
             life = world.lives[name]
             life.context.run(life.node.set_plan, wrong)
         self._until(fault, name)
+
+    async def _intrude(self, fault: Fault) -> None:
+        """Somebody listens, and sends now and then, until the fault is over."""
+        world = self._world
+        end = world.ends[fault.node, fault.peer]
+        intruder = Intruder(
+            world.engine_of(fault.node),
+            world.options.nodes,
+            fault.mode,
+            self._hearsay,
+            f"{world.options.seed}/hostile/{fault.node}/{fault.peer}/{fault.at_s}",
+        )
+        end.intruders.append(intruder)
+        until_s = min(fault.at_s + fault.for_s, world.options.faults_s)
+        while world.loop.time() + PERIOD_S < until_s:
+            await asyncio.sleep(PERIOD_S)
+            if world.is_up(fault.node, fault.peer):
+                end.forge(intruder.strike(world.loop.time()))
+        end.intruders.remove(intruder)
 
     async def _rotate(self, name: str) -> None:
         self._world.write_keys(name, 1)

@@ -6,11 +6,14 @@ dropped and why.  It never asks the nodes for what they believe themselves.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from stack.core.train import Buffer
 from stack.ports.store import Committed, Move, Op, Place, Put, Release, Stored, Write
+from stack.wire.bundle import BUNDLE_AGE, HOP_COUNT, LENIENT, PREVIOUS_NODE, decode_bundle
 
 SPACE = "swarm"
 """Durable state of the test applications."""
@@ -50,6 +53,17 @@ def unit_of(key: Key) -> bytes:
     return identity[:16] + identity[-16:]
 
 
+def _content(wire: Buffer) -> bytes:
+    """A digest of what no honest node changes on the way."""
+    bundle, _ = decode_bundle(wire, mode=LENIENT)
+    digest = hashlib.blake2b(bundle.primary.wire or b"", digest_size=16)
+    for block in bundle.blocks:
+        if block.type not in (PREVIOUS_NODE, BUNDLE_AGE, HOP_COUNT):
+            digest.update(b"%d %d %d " % (block.type, block.flags, len(block.data)))
+            digest.update(block.data)
+    return digest.digest()
+
+
 def _never(node: str) -> int:
     """The clock of a node that has none."""
     return 0
@@ -75,9 +89,11 @@ class Ledger:
         neighbours: dict[str, tuple[str, ...]],
         *,
         protect: bool,
+        hostile: bool = False,
         latest_ms: Callable[[str], int] = _never,
     ) -> None:
-        """`latest_ms` is the latest DTN time that a node's clock has ever shown."""
+        """`latest_ms` is the latest DTN time that a node's clock has ever shown.  With `hostile`
+        neighbours, forgeries are told from what they forge."""
         self.problems: list[Problem] = []
         self.checks: Counter[str] = Counter()
         """How often each invariant was looked at."""
@@ -94,9 +110,14 @@ class Ledger:
         self.durable: dict[str, set[Key]] = {name: set() for name in neighbours}
         """Bundles that each node's disk has ever held."""
 
+        self._made: dict[Key, set[bytes]] = {}
+        """Among hostile neighbours: what the sources of bundles have made, by identity."""
+
+        self._contents: dict[str, dict[Key, bytes]] = {name: {} for name in neighbours}
         self.gone: dict[bytes, list[str]] = {}
         """Why copies of a unit were dropped: `evicted at sat1`."""
 
+        self._hostile = hostile
         self.stored = 0
         self.now_s = 0.0
         self._neighbours = neighbours
@@ -128,6 +149,8 @@ class Ledger:
                     self.stored += 1
                     bundles[ref] = (op.key, op.place, op.expires_ms)
                     durable.add(identity_of(op.key))
+                    if self._hostile:
+                        self._compare(node, op)
                     if self._protect:
                         self.look(bytes(op.wire), f"the store of {node}", at_s)
             elif type(op) is Release:
@@ -146,6 +169,12 @@ class Ledger:
         for ref in outcome.evicted:
             self.drop(node, held, ref, "evicted")
 
+    def _compare(self, node: str, put: Put) -> None:
+        content = _content(put.wire)
+        self._contents[node][put.key] = content
+        if put.source.startswith(f"dtn://{node}/"):
+            self._made.setdefault(identity_of(put.key), set()).add(content)
+
     def drop(self, node: str, held: Held, ref: int, why: str) -> None:
         """A node's store has let go of a bundle for a reason."""
         entry = held.bundles.pop(ref, None)
@@ -156,7 +185,9 @@ class Ledger:
         """A node forgets a bundle in transit: a neighbour must have it on its disk, or have had,
         unless it had expired when it came, by that neighbour's clock."""
         self.checks["custody"] += 1
-        if not any(
+        content = self._contents[node].get(key, b"")
+        forged = self._hostile and content not in self._made.get(identity_of(key), ())
+        if not forged and not any(
             identity_of(key) in self.durable[one] or self._latest_ms(one) >= expires_ms
             for one in self._neighbours[node]
         ):

@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from link_models.swarm import faults as kinds
-from link_models.swarm.faults import KINDS, Fault
+from link_models.swarm.faults import HOSTILE, HOSTILE_MODES, KINDS, Fault
 from stack.core.errors import ConfigError
 from stack.node.config import reject_unknown
 
@@ -134,6 +134,12 @@ class Options:
     block_bytes: int = 16_384
     """LTP's aggregation (see `LtpConfig`)."""
 
+    queue_bytes: int = 64 * 1024 * 1024
+    """Of each LTP engine; the least is some blocks."""
+
+    clockless: tuple[str, ...] = ()
+    """Nodes that do not trust their clocks: creation time 0, and bundle age."""
+
     messages: tuple[MessageOptions, ...] = ()
     files: tuple[FileOptions, ...] = ()
     jobs: tuple[JobOptions, ...] = ()
@@ -155,6 +161,8 @@ class Options:
             for a, b in ends:
                 if a not in known or b not in known or a == b:
                     raise ConfigError(key, f"{a!r} and {b!r} are not two of the nodes")
+        if stranger := set(self.clockless) - known:
+            raise ConfigError("clockless", f"{min(stranger)!r} is none of the nodes")
         for one in self.passes:
             if (one.a, one.b) not in pairs or not 0 <= one.start_s < one.end_s:
                 raise ConfigError("passes", f"{one} is of no link, or never")
@@ -169,6 +177,8 @@ class Options:
         """What it is, in one line."""
         struck = Counter(fault.kind for fault in self.faults)
         marks = [self.store] + [name for name in ("protect", "fec") if getattr(self, name)]
+        if self.clockless:
+            marks.append(f"clockless={','.join(self.clockless)}")
         if self.fragment_bytes:
             marks.append(f"fragments<={self.fragment_bytes}")
         return (
@@ -240,7 +250,16 @@ def draw(
         block_bytes=rng.choice([4096, 16_384, 65_536]),
     )
     options = _work(rng, options, satellites)
-    return replace(options, faults=_faults(rng, options, frozenset(kinds)))
+    struck = _faults(rng, options, frozenset(kinds))
+    hostile = _hostile(random.Random(f"{seed}/hostile"), options) if HOSTILE in kinds else ()
+    faults = sorted((*struck, *hostile), key=lambda fault: fault.at_s)
+    if rng.random() < 0.2:
+        options = replace(options, queue_bytes=4 * options.block_bytes)
+    if rng.random() < 0.25:
+        many = rng.choice([1, 1, len(options.nodes)])
+        options = replace(options, clockless=tuple(sorted(rng.sample(options.nodes, many))))
+    # Without security nobody can tell a forgery from what it forges.
+    return replace(options, faults=tuple(faults), protect=options.protect or bool(hostile))
 
 
 def _links(rng: random.Random, stations: list[str], satellites: list[str]) -> list[LinkOptions]:
@@ -331,13 +350,36 @@ def _work(rng: random.Random, options: Options, satellites: list[str]) -> Option
 def _faults(rng: random.Random, options: Options, wanted: frozenset[str]) -> tuple[Fault, ...]:
     """Each seed has a few kinds of faults, and often several of one kind."""
     found = []
-    chosen = rng.sample(list(KINDS), rng.choice([0, 1, 2, 3, 4, 5, 6]))
+    drawn = [kind for kind in KINDS if kind != HOSTILE]
+    chosen = rng.sample(drawn, rng.choice([0, 1, 2, 3, 4, 5, 6]))
     for kind in sorted(chosen):
         for _ in range(rng.choice([1, 1, 2, 3, 5])):
             fault = _fault(rng, options, kind)
             if kind in wanted and not (kind == kinds.CORRUPT and options.fec):
                 found.append(fault)
     return tuple(sorted(found, key=lambda fault: fault.at_s))
+
+
+def _hostile(rng: random.Random, options: Options) -> tuple[Fault, ...]:
+    """In one day of three somebody is on a link or two, for hours."""
+    if rng.random() < 0.67:
+        return ()
+    found = []
+    for _ in range(rng.choice([1, 1, 2, 4])):
+        link = rng.choice(options.links)
+        node, peer = rng.sample([link.a, link.b], 2)
+        at_s = rng.uniform(0, options.faults_s * 0.5)
+        found.append(
+            Fault(
+                kind=HOSTILE,
+                node=node,
+                peer=peer,
+                at_s=round(at_s, 6),
+                for_s=round(rng.uniform(0.3, 1.0) * (options.faults_s - at_s), 6),
+                mode=rng.choice(HOSTILE_MODES),
+            )
+        )
+    return tuple(found)
 
 
 def _fault(rng: random.Random, options: Options, kind: str) -> Fault:

@@ -120,6 +120,8 @@ def _simpler(options: Options) -> Iterator[Step]:
         {"store": "memory"},
         {"quota_bytes": Options.__dataclass_fields__["quota_bytes"].default},
         {"block_bytes": Options.__dataclass_fields__["block_bytes"].default},
+        {"queue_bytes": Options.__dataclass_fields__["queue_bytes"].default},
+        {"clockless": ()},
         {"protect": False},
     ]
     for change in plain:
@@ -144,6 +146,7 @@ def _without(node: str) -> Step:
         return replace(
             old,
             nodes=tuple(name for name in old.nodes if name != node),
+            clockless=tuple(name for name in old.clockless if name != node),
             links=tuple(one for one in old.links if stays(one.a, one.b)),
             passes=tuple(one for one in old.passes if stays(one.a, one.b)),
             messages=tuple(one for one in old.messages if stays(one.source, one.destination)),

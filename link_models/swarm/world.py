@@ -19,6 +19,7 @@ from link_models.rng import Streams
 from link_models.swarm.air import AirEnd, LinkPort
 from link_models.swarm.clocks import NodeClock
 from link_models.swarm.disk import Disk, DiskStore, Spindle
+from link_models.swarm.faults import HOSTILE
 from link_models.swarm.ledger import MARKER, Ledger
 from link_models.swarm.options import LinkOptions, Options
 from link_models.swarm.plans import EPOCH_MS, make_plan, own_plan
@@ -166,6 +167,7 @@ class World:
         self.ledger = Ledger(
             {name: tuple(sorted(near)) for name, near in neighbours.items()},
             protect=options.protect,
+            hostile=any(fault.kind == HOSTILE for fault in options.faults),
             latest_ms=lambda name: self.clocks[name].latest_ms,
         )
         plan = make_plan(options)
@@ -204,6 +206,19 @@ class World:
         self.ledger.problem(invariant, text, self.loop.time())
 
     # ---- links ---------------------------------------------------------------------------
+
+    def engine_of(self, name: str) -> int:
+        """The LTP engine number of a node."""
+        return self.options.nodes.index(name) + 1
+
+    def is_up(self, a: str, b: str) -> bool:
+        """Whether the link between two nodes is up now."""
+        now_s = self.loop.time()
+        return any(link.always for link in self.options.links if {link.a, link.b} == {a, b}) or any(
+            one.start_s <= now_s < one.end_s
+            for one in self.options.passes
+            if {one.a, one.b} == {a, b}
+        )
 
     def _connect(self) -> None:
         network = VirtualNetwork(self.loop, self._streams, self._tap)
@@ -368,7 +383,11 @@ class World:
         config = NodeConfig(
             id=f"dtn://{name}/",
             data_dir=str(disk.directory),
-            agent=AgentConfig(fragment_bytes=options.fragment_bytes, hop_limit=HOP_LIMIT),
+            agent=AgentConfig(
+                fragment_bytes=options.fragment_bytes,
+                hop_limit=HOP_LIMIT,
+                trusted_clock=name not in options.clockless,
+            ),
             store=self.section,
             security=SecurityConfig(key_file=str(self.root / f"{name}.keys"), protect=protect),
             services=ServicesConfig(
@@ -441,6 +460,7 @@ def _links(options: Options, name: str) -> list[LinkConfig]:
                     local_engine_id=options.nodes.index(name) + 1,
                     remote_engine_id=options.nodes.index(peer) + 1,
                     block_bytes=options.block_bytes,
+                    queue_bytes=options.queue_bytes,
                     timer_margin_ns=round(margin_s * SECOND),
                 ),
                 fec=FEC if options.fec else None,
