@@ -172,7 +172,7 @@ class Ledger:
     def _compare(self, node: str, put: Put) -> None:
         content = _content(put.wire)
         self._contents[node][put.key] = content
-        if put.source.startswith(f"dtn://{node}/"):
+        if put.required and put.source.startswith(f"dtn://{node}/"):  # not one that came in
             self._made.setdefault(identity_of(put.key), set()).add(content)
 
     def drop(self, node: str, held: Held, ref: int, why: str) -> None:
