@@ -7,6 +7,7 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -86,6 +87,16 @@ def flipped(wire: Buffer, rng: random.Random) -> bytes:
     return bytes(octets)
 
 
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What a disk held once."""
+
+    folder: Path
+    image: MemoryImage | None
+    durable: frozenset[Key]
+    """Identities of the bundles that it had ever held by then."""
+
+
 class Disk:
     """The disk of one node."""
 
@@ -143,6 +154,27 @@ class Disk:
             shutil.rmtree(self.directory, ignore_errors=True)
             self._next.rename(self.directory)
             self._next = None
+
+    def back_up(self) -> Backup:
+        """Copy what is on the disk now."""
+        folder = self.directory.with_name(self.directory.name + ".backup")
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(
+            self.directory, folder, ignore=shutil.ignore_patterns(SHM_NAME, "lock", "*.sock")
+        )
+        image = None if self._store is None else self._image
+        if image is not None:
+            assert self._store is not None
+            image = self._store.committed_image().copy()
+        return Backup(folder, image, frozenset(self.ledger.durable[self.node]))
+
+    def set_back(self, backup: Backup) -> None:
+        """After `photograph`: the next process finds the backup, and not what there was."""
+        assert self._next is not None
+        shutil.rmtree(self._next)
+        backup.folder.rename(self._next)
+        if backup.image is not None:
+            self._image = backup.image
 
     def tear(self, finish: Callable[[], Any]) -> None:
         """A power cut in the middle of a commit of SQLite: of what it appends to the payload log

@@ -28,6 +28,7 @@ REORDER: Final = "reorder"
 CORRUPT: Final = "corrupt"
 DELAY: Final = "delay"
 HOSTILE: Final = "hostile"
+BACKUP: Final = "backup"
 
 KINDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -49,10 +50,14 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
         REORDER: "datagrams overtake each other",
         CORRUPT: "datagrams arrive damaged",
         DELAY: "datagrams arrive seconds late",
+        BACKUP: "a node is set back to a backup of its disk",
         HOSTILE: "somebody without keys replays, forges, damages, contradicts and floods",
     }
 )
 """Every kind of fault, and what it does."""
+
+LATER: Final = frozenset({HOSTILE, BACKUP})
+"""Kinds that came later: they are drawn by themselves, so that older seeds stay what they are."""
 
 ON_LINKS: Final = frozenset({CUT, MUTE, LOSS, DUPLICATE, REORDER, CORRUPT, DELAY, HOSTILE})
 """Kinds that strike a link: from `node` towards `peer`, the cut both ways."""

@@ -12,7 +12,7 @@ from link_models.swarm import faults as kinds
 from link_models.swarm.disk import flipped
 from link_models.swarm.faults import Fault
 from link_models.swarm.hostile import PERIOD_S, Hearsay, Intruder
-from link_models.swarm.ledger import unit_of
+from link_models.swarm.ledger import unit_of, unit_of_identity
 from link_models.swarm.plans import misled
 from link_models.swarm.world import Life, World
 
@@ -30,7 +30,11 @@ class Injector:
         """Faults that were injected, by kind: some find nothing to strike."""
 
         self.hit: set[bytes] = set()
-        """Units of which a copy was damaged: they need not arrive."""
+        """Units of which a copy was damaged, or gone with the disk: they need not arrive."""
+
+        self.set_back: set[str] = set()
+        """Things of which a node that was set back has forgotten what it knew: they may be lost,
+        or come again."""
 
         self._world = world
         self._rng = random.Random(f"{world.options.seed}/faults")
@@ -96,6 +100,8 @@ class Injector:
                 life.crash()
         elif fault.kind == kinds.COMMIT:
             disk.armed = fault.mode
+        elif fault.kind == kinds.BACKUP:
+            self._task(self._set_back(fault))
         elif fault.kind == kinds.ZOMBIE:
             self._task(self._zombie(fault))
         elif fault.kind == kinds.KEYS:
@@ -142,6 +148,30 @@ class Injector:
             if world.is_up(fault.node, fault.peer):
                 end.forge(intruder.strike(world.loop.time()))
         end.intruders.remove(intruder)
+
+    async def _set_back(self, fault: Fault) -> None:
+        """A backup is made, and after a while the node has to live with it."""
+        world, name = self._world, fault.node
+        ledger, disk = world.ledger, world.disks[name]
+        backup, accepted = disk.back_up(), set(ledger.accepted)
+        got = dict(ledger.got)
+        await asyncio.sleep(min(fault.for_s, max(0.0, world.options.faults_s - fault.at_s - 1)))
+        life = world.lives.get(name)
+        if life is None:
+            return
+        options = world.options
+        for identity in ledger.durable[name] - backup.durable:
+            self.hit.add(unit_of_identity(identity))
+        since = (ledger.accepted - accepted) | {
+            thing for thing, count in ledger.got.items() if count != got.get(thing)
+        }
+        for kind, table in (("file", options.files), ("job", options.jobs)):
+            since |= {
+                f"{kind}/{one.number}" for one in table if name in (one.source, one.destination)
+            }
+        self.set_back |= since
+        ledger.accepted -= since
+        world.crash(life, backup)
 
     async def _rotate(self, name: str) -> None:
         self._world.write_keys(name, 1)

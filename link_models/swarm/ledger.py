@@ -49,7 +49,11 @@ def identity_of(key: Key) -> bytes:
 def unit_of(key: Key) -> bytes:
     """The identity of the application data unit of a bundle or fragment: without offset and
     length."""
-    identity = identity_of(key)
+    return unit_of_identity(identity_of(key))
+
+
+def unit_of_identity(identity: Key) -> bytes:
+    """The same of `identity_of`."""
     return identity[:16] + identity[-16:]
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from link_models.swarm import faults as kinds
-from link_models.swarm.faults import HOSTILE, HOSTILE_MODES, KINDS, Fault
+from link_models.swarm.faults import BACKUP, HOSTILE, HOSTILE_MODES, KINDS, LATER, Fault
 from stack.core.errors import ConfigError
 from stack.node.config import reject_unknown
 
@@ -252,7 +252,8 @@ def draw(
     options = _work(rng, options, satellites)
     struck = _faults(rng, options, frozenset(kinds))
     hostile = _hostile(random.Random(f"{seed}/hostile"), options) if HOSTILE in kinds else ()
-    faults = sorted((*struck, *hostile), key=lambda fault: fault.at_s)
+    again = _backups(random.Random(f"{seed}/backup"), options) if BACKUP in kinds else ()
+    faults = sorted((*struck, *hostile, *again), key=lambda fault: fault.at_s)
     if rng.random() < 0.2:
         options = replace(options, queue_bytes=4 * options.block_bytes)
     if rng.random() < 0.25:
@@ -350,7 +351,7 @@ def _work(rng: random.Random, options: Options, satellites: list[str]) -> Option
 def _faults(rng: random.Random, options: Options, wanted: frozenset[str]) -> tuple[Fault, ...]:
     """Each seed has a few kinds of faults, and often several of one kind."""
     found = []
-    drawn = [kind for kind in KINDS if kind != HOSTILE]
+    drawn = [kind for kind in KINDS if kind not in LATER]
     chosen = rng.sample(drawn, rng.choice([0, 1, 2, 3, 4, 5, 6]))
     for kind in sorted(chosen):
         for _ in range(rng.choice([1, 1, 2, 3, 5])):
@@ -358,6 +359,16 @@ def _faults(rng: random.Random, options: Options, wanted: frozenset[str]) -> tup
             if kind in wanted and not (kind == kinds.CORRUPT and options.fec):
                 found.append(fault)
     return tuple(sorted(found, key=lambda fault: fault.at_s))
+
+
+def _backups(rng: random.Random, options: Options) -> tuple[Fault, ...]:
+    """In one day of eight a node is set back by minutes or hours."""
+    if rng.random() < 0.88:
+        return ()
+    at_s = rng.uniform(0, options.faults_s * 0.6)
+    for_s = rng.choice([rng.uniform(10, 600), rng.uniform(600, options.faults_s * 0.35)])
+    node = rng.choice(options.nodes)
+    return (Fault(kind=BACKUP, node=node, at_s=round(at_s, 6), for_s=round(for_s, 6)),)
 
 
 def _hostile(rng: random.Random, options: Options) -> tuple[Fault, ...]:

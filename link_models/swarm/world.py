@@ -18,7 +18,7 @@ from link_models.network import TraceHash, VirtualNetwork
 from link_models.rng import Streams
 from link_models.swarm.air import AirEnd, LinkPort
 from link_models.swarm.clocks import NodeClock
-from link_models.swarm.disk import Disk, DiskStore, Spindle
+from link_models.swarm.disk import Backup, Disk, DiskStore, Spindle
 from link_models.swarm.faults import HOSTILE
 from link_models.swarm.ledger import MARKER, Ledger
 from link_models.swarm.options import LinkOptions, Options
@@ -280,13 +280,16 @@ class World:
             if life is not None:
                 await self._bury(life)
 
-    def crash(self, life: Life) -> None:
-        """A process ends without warning, and the node comes up again after `down_s`."""
+    def crash(self, life: Life, backup: Backup | None = None) -> None:
+        """A process ends without warning, and the node comes up again after `down_s`, with what
+        was on its disk, or with `backup`."""
         if life.dead:
             return
         disk = self.disks[life.name]
         disk.armed = ""
         disk.photograph()
+        if backup is not None:
+            disk.set_back(backup)
         life.die()
         self.lives.pop(life.name, None)
         self.loop.create_task(self._again(life), context=contextvars.Context())

@@ -1,0 +1,85 @@
+"""Somebody without keys on a link: honest flows arrive, and what he sends is held within bounds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from link_models.swarm import Fault, draw, run
+from link_models.swarm.faults import HOSTILE, HOSTILE_MODES
+from link_models.swarm.hostile import Hearsay, Intruder
+from stack.core.train import single
+from stack.wire.bundle import LENIENT, Bundle, CanonicalBlock, decode_bundle, encode_bundle
+from stack.wire.ltp import DataSegment, decode_segment
+from tests.engines.bundle_agent.harness import bundle_for
+from tests.sim.days import small
+
+EACH = 4
+"""Days of each kind; `make soak` runs more."""
+
+
+def intruder(mode: str) -> Intruder:
+    return Intruder(3, ("gs1", "sat1"), mode, Hearsay("test"), "test")
+
+
+def heard() -> bytes:
+    bundle = bundle_for("dtn://sat1/swarm", b"genuine payload")
+    return encode_bundle(Bundle(bundle.primary, (CanonicalBlock(12, 2, 0, b"sec"), *bundle.blocks)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", HOSTILE_MODES)
+def test_honest_flows_arrive(mode: str) -> None:
+    struck = 0
+    for seed in range(EACH):
+        options = draw(1000 + seed, kinds=(HOSTILE,))
+        way = options.links[seed % len(options.links)]
+        for node, peer in ((way.a, way.b), (way.b, way.a)):
+            fault = Fault(
+                kind=HOSTILE, node=node, peer=peer, at_s=0, for_s=options.faults_s, mode=mode
+            )
+            outcome = run(replace(options, protect=True, faults=(fault,)))
+            words = "\n".join(f"{one.invariant}: {one.text}" for one in outcome.problems)
+            assert outcome.ok, f"{options.line()} {node}-{peer} {mode}\n{words}"
+            struck += outcome.faults[HOSTILE]
+    assert struck == 2 * EACH
+
+
+def test_he_sends_when_the_link_is_up_and_is_counted() -> None:
+    quiet = run(small())
+    fault = Fault(kind=HOSTILE, node="gs1", peer="sat1", at_s=0, for_s=3000, mode="strange")
+    loud = run(small(fault))
+    assert loud.ok, loud.problems
+    assert loud.datagrams > quiet.datagrams + 50
+
+
+@pytest.mark.parametrize("mode", HOSTILE_MODES)
+def test_what_he_sends_is_made_of_what_he_has_heard(mode: str) -> None:
+    one = intruder(mode)
+    octets = one._block(heard())
+    for each in octets:
+        one.hear(single(each))
+    sent = [train for _ in range(20) for train in one.strike(1000.0)]
+    assert sent
+    if mode == "replay":
+        assert {bytes(train.data) for train in sent} == set(octets)
+    if mode in ("bundles", "fragments"):
+        genuine = bundle_for("dtn://sat1/swarm").primary
+        for train in sent:
+            segment, _ = decode_segment(train.data)
+            assert isinstance(segment, DataSegment)
+            assert segment.session.engine == 3
+            forged, _ = decode_bundle(segment.data, mode=LENIENT)
+            assert forged.primary.source == genuine.source
+            assert forged.primary.creation_ms == genuine.creation_ms
+
+
+def test_what_one_hears_another_can_forge() -> None:
+    hearsay = Hearsay("test")
+    ears = Intruder(1, ("gs1",), "replay", hearsay, "ears")
+    mouth = Intruder(2, ("gs1",), "bundles", hearsay, "mouth")
+    assert not mouth.strike(0.0)
+    for each in ears._block(heard()):
+        ears.hear(single(each))
+    assert mouth.strike(0.0)
