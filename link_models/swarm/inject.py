@@ -30,7 +30,7 @@ class Injector:
         """Faults that were injected, by kind: some find nothing to strike."""
 
         self.hit: set[bytes] = set()
-        """Units of which a copy was damaged, or gone with the disk: they need not arrive."""
+        """Units of which a copy was damaged: they need not arrive."""
 
         self.set_back: set[str] = set()
         """Things of which a node that was set back has forgotten what it knew: they may be lost,
@@ -160,8 +160,7 @@ class Injector:
         if life is None:
             return
         options = world.options
-        for identity in ledger.durable[name] - backup.durable:
-            self.hit.add(unit_of_identity(identity))
+        units = {unit_of_identity(identity) for identity in ledger.durable[name] - backup.durable}
         since = (ledger.accepted - accepted) | {
             thing for thing, count in ledger.got.items() if count != got.get(thing)
         }
@@ -169,6 +168,7 @@ class Injector:
             since |= {
                 f"{kind}/{one.number}" for one in table if name in (one.source, one.destination)
             }
+        since |= {thing for unit, thing in ledger.units.items() if unit in units}
         self.set_back |= since
         ledger.accepted -= since
         world.crash(life, backup)

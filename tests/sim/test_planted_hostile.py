@@ -1,0 +1,86 @@
+"""Old faults, planted again: the hostile neighbour and the backup find each of them."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from link_models.swarm import Fault, Options, draw, faults, run
+from link_models.swarm.hostile import Intruder
+from stack.engines.bundle_agent.content import ContentDigest
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+SEEDS = 40
+
+
+def knows_bundles_by_their_identity(patch: pytest.MonkeyPatch) -> None:
+    """Who came first under an identity was the bundle: a forgery, and the genuine one was
+    acknowledged as a duplicate."""
+    patch.setattr(ContentDigest, "whole", lambda self, *args: bytes(16))
+    patch.setattr(ContentDigest, "payload", lambda self, *args: bytes(16))
+
+
+def repeats_sequence_numbers(patch: pytest.MonkeyPatch) -> None:
+    """A node without a clock that was set back began again with numbers that it had used."""
+    knows_bundles_by_their_identity(patch)
+    # By name: the package has a function that is called like the module.
+    patch.setattr(
+        sys.modules["stack.engines.bundle_agent.begin"], "_random", lambda entropy, size: 1
+    )
+
+
+def hostile(options: Options, mode: str) -> Options:
+    """Somebody of one mode on every link, both ways, from the beginning."""
+    struck = tuple(
+        Fault(kind=faults.HOSTILE, node=a, peer=b, at_s=0, for_s=options.faults_s, mode=mode)
+        for link in options.links
+        for a, b in ((link.a, link.b), (link.b, link.a))
+    )
+    return replace(options, protect=True, faults=struck)
+
+
+def set_back(options: Options) -> Options:
+    """Every node without a clock, and the one that sends most set back to when it had sent nothing:
+    the others remember what it sent since."""
+    (most, _), *_ = Counter(one.source for one in options.messages).most_common(1)
+    fault = Fault(kind=faults.BACKUP, node=most, at_s=1.0, for_s=options.faults_s / 2)
+    return replace(options, clockless=options.nodes, faults=(fault,))
+
+
+PLANTED: list[tuple[Plant, str, Callable[[Options], Options]]] = [
+    (knows_bundles_by_their_identity, "lost", lambda options: hostile(options, "bundles")),
+    (repeats_sequence_numbers, "lost", set_back),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("plant", "invariant", "struck"), PLANTED, ids=[one[0].__name__ for one in PLANTED]
+)
+def test_it_is_found(
+    plant: Plant,
+    invariant: str,
+    struck: Callable[[Options], Options],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant(monkeypatch)
+    found: set[Any] = set()
+    for seed in range(SEEDS):
+        found |= {one.invariant for one in run(struck(draw(seed, kinds=()))).problems}
+        if invariant in found:
+            return
+    pytest.fail(f"{SEEDS} days have only shown {found}")
+
+
+def test_the_intruder_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same days without what he sends show nothing."""
+    knows_bundles_by_their_identity(monkeypatch)
+    monkeypatch.setattr(Intruder, "strike", lambda self, now_s: [])
+    for seed in range(3):
+        outcome = run(hostile(draw(seed, kinds=()), "bundles"))
+        assert outcome.ok, outcome.problems
