@@ -173,6 +173,11 @@ class Options:
         if not 0 < self.faults_s <= self.day_s < math.inf:
             raise ConfigError("faults_s", "must end within the day")
 
+    @property
+    def hostile(self) -> bool:
+        """Whether somebody is on a link who has no keys."""
+        return any(fault.kind == HOSTILE for fault in self.faults)
+
     def line(self) -> str:
         """What it is, in one line."""
         struck = Counter(fault.kind for fault in self.faults)
@@ -251,9 +256,10 @@ def draw(
     )
     options = _work(rng, options, satellites)
     struck = _faults(rng, options, frozenset(kinds))
-    hostile = _hostile(random.Random(f"{seed}/hostile"), options) if HOSTILE in kinds else ()
-    again = _backups(random.Random(f"{seed}/backup"), options) if BACKUP in kinds else ()
-    faults = sorted((*struck, *hostile, *again), key=lambda fault: fault.at_s)
+    hostile = _hostile(random.Random(f"{seed}/hostile"), options)
+    again = _backups(random.Random(f"{seed}/backup"), options)
+    later = (fault for fault in (*hostile, *again) if fault.kind in kinds)
+    faults = sorted((*struck, *later), key=lambda fault: fault.at_s)
     if rng.random() < 0.2:
         options = replace(options, queue_bytes=4 * options.block_bytes)
     if rng.random() < 0.25:

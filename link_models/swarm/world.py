@@ -19,7 +19,6 @@ from link_models.rng import Streams
 from link_models.swarm.air import AirEnd, LinkPort
 from link_models.swarm.clocks import NodeClock
 from link_models.swarm.disk import Backup, Disk, DiskStore, Spindle
-from link_models.swarm.faults import HOSTILE
 from link_models.swarm.ledger import MARKER, Ledger
 from link_models.swarm.options import LinkOptions, Options
 from link_models.swarm.plans import EPOCH_MS, make_plan, own_plan
@@ -167,7 +166,7 @@ class World:
         self.ledger = Ledger(
             {name: tuple(sorted(near)) for name, near in neighbours.items()},
             protect=options.protect,
-            hostile=any(fault.kind == HOSTILE for fault in options.faults),
+            hostile=options.hostile,
             latest_ms=lambda name: self.clocks[name].latest_ms,
         )
         plan = make_plan(options)
@@ -455,7 +454,7 @@ def _links(options: Options, name: str) -> list[LinkConfig]:
             LinkConfig(
                 name=peer,
                 peer=f"dtn://{peer}/",
-                trusted=True,
+                trusted=not options.hostile,
                 scheduled=not link.always,
                 rate_bps=link.rate_bps if name == link.a else link.back_bps,
                 owlt_ms=link.owlt_ms,
