@@ -65,7 +65,7 @@ def _look(config: NodeConfig) -> dict[str, int]:
     from stack.security.keys import load_keys
 
     keys = contacts = 0
-    if config.security.protect != "none":
+    if config.security.key_file:
         keys = len(load_keys(Path(config.security.key_file)).keys)
     section = config.contacts
     if section.plan:

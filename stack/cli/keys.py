@@ -75,6 +75,8 @@ def show(
             "bits": 8 * len(key.secret),
             "peers": list(key.peers),
             "send": key.send,
+            "raw": key.raw,
+            "key_id": key.key_id.hex(),
             "fingerprint": fingerprint(key.secret),
         }
         for key in keys
@@ -88,7 +90,7 @@ def show(
         [
             (
                 row["id"],
-                row["kind"],
+                f"{key.kind}, raw" if key.raw else key.kind,
                 row["bits"],
                 ", ".join(key.peers),
                 "yes" if key.send else "no",

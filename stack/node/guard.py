@@ -10,10 +10,10 @@ from stack.core.eid import Eid
 from stack.core.errors import ConfigError
 from stack.core.train import FLOW_SOURCE, Train
 from stack.engines.ltp import LtpConfig
-from stack.engines.ltp.authentication import Authenticator, hmac_key, null_key
+from stack.engines.ltp.authentication import Authenticator, AuthKey, hmac_key, null_key
 from stack.engines.ltp.config import SEGMENT_BYTES_MIN
 from stack.node.config import LinkConfig
-from stack.security.keys import KeyRing, link_key
+from stack.security.keys import Key, KeyRing, link_key
 
 
 def make_authenticator(config: LinkConfig, node: str, keys: KeyRing) -> Authenticator | None:
@@ -38,13 +38,16 @@ def make_authenticator(config: LinkConfig, node: str, keys: KeyRing) -> Authenti
             'make one with `orbitferry keys new`, or say authentication = "off"',
         )
 
-    def derived(secret: bytes, sender: str, receiver: str) -> tuple[bytes, bytes]:
-        key_id, key = link_key(secret, sender, receiver)
-        return key, key_id
+    ours = _directed(sending, node, peer)
+    return Authenticator(ours, [_directed(key, peer, node) for key in shared])
 
-    ours = hmac_key(*derived(sending.secret, node, peer))
-    theirs = [hmac_key(*derived(key.secret, peer, node)) for key in shared]
-    return Authenticator(ours, theirs)
+
+def _directed(key: Key, sender: str, receiver: str) -> AuthKey:
+    """What a key of the file is from one node to another."""
+    if key.raw:
+        return hmac_key(key.secret, key.key_id)
+    key_id, secret = link_key(key.secret, sender, receiver)
+    return hmac_key(secret, key_id)
 
 
 def under_guard(ltp: LtpConfig, guard: Authenticator | None) -> LtpConfig:

@@ -9,6 +9,11 @@ A key file is TOML, readable by nobody else (mode 0600 or stricter):
     secret = "6f72...",          # hexadecimal
     peers = ["dtn://sat*"]       # nodes at the other end, shell patterns; default: all
     send = true                  # false: still accepted, no longer used to send (key rotation)
+
+Of kind "ltp" alone, for peers that are none of our nodes, such as ION:
+
+    raw = true                   # the secret itself is the HMAC-SHA1 key, both ways
+    key_id = "6b31"              # KeyID (RFC 5327 §2.1), hexadecimal; it travels; default: none
 """
 
 from __future__ import annotations
@@ -35,19 +40,27 @@ KEYS_MAX = 4096
 SECRET_BYTES = {"aes": (16, 32), "hmac": (16, 128), "kek": (16, 32), "ltp": (16, 128)}
 """Shortest and longest secret of each kind, octets; AES and key wrap take 16 or 32 only."""
 
+KEY_ID_BYTES_MAX = 32
+"""Longest KeyID of a raw key: it travels in every segment."""
+
+ENTRIES = ("id", "kind", "secret", "peers", "send", "raw", "key_id")
+
 CHOICES_MAX = 4096
 """Remembered choices of keys, so that a flow does not match patterns for each bundle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One shared secret."""
+    """One shared secret.  `raw` and `key_id` are of LTP keys alone: used as they are, not derived
+    for each pair of nodes, and the KeyID of their segments."""
 
     id: str
     kind: str
     secret: bytes
     peers: tuple[str, ...] = ("*",)
     send: bool = True
+    raw: bool = False
+    key_id: bytes = b""
 
     def __repr__(self) -> str:
         return f"Key({self.id!r}, {self.kind!r})"  # a secret must not reach a log
@@ -136,18 +149,15 @@ def parse_keys(data: dict[str, Any], name: str) -> KeyRing:
 def _key(entry: Any, where: str) -> Key:
     if not isinstance(entry, dict):
         raise ConfigError(where, "is not a table", "write [[key]]")
-    unknown = set(entry) - {"id", "kind", "secret", "peers", "send"}
+    unknown = set(entry) - set(ENTRIES)
     if unknown:
-        raise ConfigError(where, f"unknown entry {min(unknown)!r}", "id, kind, secret, peers, send")
+        raise ConfigError(where, f"unknown entry {min(unknown)!r}", ", ".join(ENTRIES))
     kind = entry.get("kind")
     if kind not in SECRET_BYTES:
         raise ConfigError(f"{where}.kind", f"{kind!r} is unknown", "aes, hmac, kek or ltp")
     if not isinstance(entry.get("id"), str) or not isinstance(entry.get("secret"), str):
         raise ConfigError(where, "id and secret must be given as text")
-    try:
-        secret = bytes.fromhex(entry["secret"])
-    except ValueError:
-        raise ConfigError(f"{where}.secret", "is not hexadecimal") from None
+    secret = _hexadecimal(entry["secret"], f"{where}.secret")
     least, most = SECRET_BYTES[kind]
     any_length = kind in ("hmac", "ltp")
     fits = least <= len(secret) <= most if any_length else len(secret) in (least, most)
@@ -159,10 +169,25 @@ def _key(entry: Any, where: str) -> Key:
     peers = entry.get("peers", ["*"])
     if not isinstance(peers, list) or not all(isinstance(peer, str) for peer in peers):
         raise ConfigError(f"{where}.peers", "is no list of node patterns", 'peers = ["dtn://*"]')
-    send = entry.get("send", True)
-    if not isinstance(send, bool):
-        raise ConfigError(f"{where}.send", "is neither true nor false")
-    return Key(entry["id"], kind, secret, tuple(peers), send)
+    send, raw = entry.get("send", True), entry.get("raw", False)
+    for name, value in (("send", send), ("raw", raw)):
+        if not isinstance(value, bool):
+            raise ConfigError(f"{where}.{name}", "is neither true nor false")
+    key_id = _hexadecimal(entry.get("key_id", ""), f"{where}.key_id")
+    if raw and kind != "ltp":
+        raise ConfigError(f"{where}.raw", f"{kind} keys are always used as they are", "remove it")
+    if key_id and not raw:
+        raise ConfigError(f"{where}.key_id", "only a raw key of kind ltp has one", "raw = true")
+    if len(key_id) > KEY_ID_BYTES_MAX:
+        raise ConfigError(f"{where}.key_id", f"{len(key_id)} octets", f"{KEY_ID_BYTES_MAX} at most")
+    return Key(entry["id"], kind, secret, tuple(peers), send, raw, key_id)
+
+
+def _hexadecimal(text: Any, where: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except (TypeError, ValueError):
+        raise ConfigError(where, "is not hexadecimal") from None
 
 
 def new_key_file(path: Path, entropy: Entropy, name: str, peers: Iterable[str] = ("*",)) -> None:

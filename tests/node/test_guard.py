@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+
 import pytest
 
 from stack.core.errors import ConfigError
@@ -11,7 +13,7 @@ from stack.fec.config import FecConfig
 from stack.node.build import under_fec
 from stack.node.config import LinkConfig, NodeConfig, SecurityConfig
 from stack.node.guard import Guard, make_authenticator
-from stack.security.keys import Key, KeyRing
+from stack.security.keys import Key, KeyRing, parse_keys
 from stack.wire.ltp import ReportAck, SessionId, encode_segment
 
 LTP = LtpConfig(local_engine_id=1, remote_engine_id=2)
@@ -66,6 +68,42 @@ def test_a_retired_key_is_accepted_and_not_used() -> None:
     assert ours is not None
     assert ours.verify(before.sign(single(SEGMENT)))
     assert after.verify(ours.sign(single(SEGMENT)))
+
+
+def raw(secret: bytes, key_id: str = "", **entries: object) -> Key:
+    entry = {"id": secret.hex(), "kind": "ltp", "secret": secret.hex(), "raw": True}
+    (key,) = parse_keys({"key": [entry | {"key_id": key_id} | entries]}, "keys.toml").keys
+    return key
+
+
+@pytest.mark.parametrize("key_id", ["", "6b31"])
+def test_a_raw_key_is_what_a_foreign_peer_computes(key_id: str) -> None:
+    secret = bytes(range(20))
+    guard = make_authenticator(link("ipn:2.0"), "ipn:1.0", KeyRing([raw(secret, key_id)]))
+    assert guard is not None
+    signed = bytes(guard.sign(single(SEGMENT)).data)
+    named = bytes((0, len(key_id) // 2 + 1, 0)) + bytes.fromhex(key_id)
+    covered = SEGMENT[:3] + b"\x11" + named + SEGMENT[4:] + b"\0\x0a"
+    assert signed == covered + hmac.new(secret, covered, "sha1").digest()[:10]
+    # ION names no key in what it sends.
+    theirs = SEGMENT[:3] + b"\x11" + b"\0\x01\0" + SEGMENT[4:] + b"\0\x0a"
+    value = hmac.new(secret, theirs, "sha1").digest()[:10]
+    [train] = guard.verify(single(theirs + value))
+    assert bytes(train.data) == SEGMENT
+    assert guard.verify(single(theirs + value[:-1] + bytes((value[-1] ^ 1,)))) == []
+
+
+def test_raw_keys_without_a_key_id_can_be_exchanged() -> None:
+    old, new = raw(b"o" * 20, send=False), raw(b"n" * 20)
+    before = make_authenticator(link(A), B, KeyRing([raw(b"o" * 20)]))
+    after = make_authenticator(link(A), B, KeyRing([new]))
+    assert before is not None
+    assert after is not None
+    for order in ([old, new], [new, old]):
+        ours = make_authenticator(link(B), A, KeyRing(order))
+        assert ours is not None
+        assert ours.genuine(memoryview(before.sign(single(SEGMENT)).data))
+        assert after.genuine(memoryview(ours.sign(single(SEGMENT)).data))
 
 
 def test_segments_leave_room_for_the_extensions() -> None:

@@ -177,6 +177,14 @@ def test_key_files(tmp_path: Path) -> None:
         ({"kind": "aes", "secret": "00" * 16}, "id"),
         ({"id": "a", "kind": "aes", "secret": "00" * 16, "peers": "x"}, "peers"),
         ({"id": "a", "kind": "aes", "secret": "00" * 16, "send": 1}, "send"),
+        ({"id": "a", "kind": "ltp", "secret": "00" * 16, "raw": 1}, "raw"),
+        ({"id": "a", "kind": "hmac", "secret": "00" * 16, "raw": True}, "raw"),
+        ({"id": "a", "kind": "ltp", "secret": "00" * 16, "key_id": "01"}, "raw = true"),
+        ({"id": "a", "kind": "ltp", "secret": "00" * 16, "raw": True, "key_id": 1}, "key_id"),
+        (
+            {"id": "a", "kind": "ltp", "secret": "00" * 16, "raw": True, "key_id": "00" * 33},
+            "33 octets",
+        ),
     ],
 )
 def test_wrong_key_entries_are_named(entry: dict[str, object], complaint: str) -> None:

@@ -123,7 +123,9 @@ class Authenticator:
         """Octets that signing adds to a segment."""
 
         self._accepting = tuple(accepting)
-        self._by_header = {_header(key): (key, _trailer(key)) for key in accepting}
+        self._by_header: dict[bytes, list[tuple[AuthKey, bytes]]] = {}
+        for key in accepting:  # an old and a new one may have the same KeyID, or none
+            self._by_header.setdefault(_header(key), []).append((key, _trailer(key)))
         self.counters = dict.fromkeys(("signed", "verified", "unsigned", "forged"), 0)
         """Segments; `unsigned` and `forged` ones were dropped."""
 
@@ -180,15 +182,15 @@ class Authenticator:
         found = self._by_header.get(bytes(datagram[at:body]))
         if found is None or not counts & 15:
             return None
-        key, trailer = found
-        value = len(datagram) - key.value_bytes
-        tail = value - len(trailer)
-        if tail < body or datagram[tail:value] != trailer:
-            return None
-        if not key.check(datagram[:value], datagram[value:]):
-            return None
-        head = (datagram[: at - 1], bytes((counts - 0x11,)), datagram[body:tail])
-        return (b"".join(head),)
+        for key, trailer in found:
+            value = len(datagram) - key.value_bytes
+            tail = value - len(trailer)
+            if tail < body or datagram[tail:value] != trailer:
+                continue
+            if key.check(datagram[:value], datagram[value:]):
+                head = (datagram[: at - 1], bytes((counts - 0x11,)), datagram[body:tail])
+                return (b"".join(head),)
+        return None
 
     def _segments(self, datagram: memoryview) -> list[bytes]:
         """The authentic segments of any other datagram, however it is put together."""
