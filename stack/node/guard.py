@@ -64,12 +64,16 @@ class Guard:
     """Authentication above whatever else (erasure coding) is between engine and port."""
 
     def __init__(
-        self, authenticator: Authenticator, inner: Shim | None, on_unsigned: Callable[[], None]
+        self,
+        authenticator: Authenticator,
+        inner: Shim | None,
+        on_dropped: Callable[[dict[str, int]], None],
     ) -> None:
-        """`on_unsigned` is called after a train in which segments had no authentication."""
+        """`on_dropped` is called with the counters after a train in which segments had no
+        authentication, or a wrong one."""
         self._authenticator = authenticator
         self._inner = inner
-        self._on_unsigned = on_unsigned
+        self._on_dropped = on_dropped
 
     def protect(self, trains: list[Train], now: int) -> list[Train]:
         """Signed trains, coded by the layer below."""
@@ -99,8 +103,8 @@ class Guard:
 
     def _verified(self, trains: list[Train]) -> list[Train]:
         verify, counters = self._authenticator.verify, self._authenticator.counters
-        unsigned = counters["unsigned"]
+        dropped = counters["unsigned"] + counters["forged"]
         out = [inner for train in trains for inner in verify(train)]
-        if counters["unsigned"] > unsigned:
-            self._on_unsigned()
+        if counters["unsigned"] + counters["forged"] > dropped:
+            self._on_dropped(counters)
         return out

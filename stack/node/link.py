@@ -76,7 +76,7 @@ class Link:
         self._trusted = config.trusted or signed
         self.guard: Guard | None = None
         if authenticator is not None:
-            self.guard = Guard(authenticator, shim, self.neighbour.unsigned)
+            self.guard = Guard(authenticator, shim, self.neighbour.unauthentic)
         self._runner = Runner(engine, port, clock, turn=self._turn, shim=self.guard or shim)
         self._refusals = Refusals()
         self._aside = False
@@ -116,7 +116,9 @@ class Link:
     def hints(self) -> list[str]:
         """What was dropped or not answered, and what to change."""
         answered = self.engine.count("reports_received") > 0
-        return [*self.neighbour.hints, *([] if answered else self.neighbour.silence)]
+        neighbour = self.neighbour
+        told = neighbour.authentication(self.guard.counters()) if self.guard is not None else []
+        return [*neighbour.hints, *told, *([] if answered else neighbour.silence)]
 
     def counters(self) -> dict[str, int]:
         """Totals of this link by layer: `ltp.`, `auth.`, `fec.`, `udp.`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from stack.core.sansio import Trace
@@ -16,7 +17,7 @@ class Neighbour:
     def __init__(self, config: LinkConfig, trace: Trace) -> None:
         self._config = config
         self._trace = trace
-        self._unsigned = False
+        self._unauthentic: set[str] = set()
         self.hints: list[str] = []
         """What was dropped and what to change, in the order in which it came up."""
 
@@ -38,15 +39,38 @@ class Neighbour:
         why = f"datagrams from {address} are dropped: this link expects {wanted}"
         self._tell("link_stranger", why, remedy, {"from": address})
 
-    def unsigned(self) -> None:
-        """Segments came without LTP authentication, and this link takes none such."""
-        if self._unsigned:
-            return
-        self._unsigned = True
-        why = "segments without LTP authentication are dropped: this link has a key"
-        remedy = f"give {self._config.peer} the same ltp key, or, if it does not know RFC 5327, "
-        remedy += 'set authentication = "off"'
-        self._tell("link_unauthenticated", why, remedy, {})
+    def unauthentic(self, counters: Mapping[str, int]) -> None:
+        """Segments without LTP authentication, or with a wrong one, were dropped; the guard's
+        counters."""
+        for kind in ("unsigned", "forged"):
+            if counters[kind] and kind not in self._unauthentic:
+                self._unauthentic.add(kind)
+                why, remedy = self._judged(kind, counters)
+                self._trace(
+                    f"link_{kind}", {"link": self._config.name, "why": why, "remedy": remedy}
+                )
+
+    def authentication(self, counters: Mapping[str, int]) -> list[str]:
+        """What to say of the segments that were not authentic, by the guard's counters."""
+        kinds = [kind for kind in ("unsigned", "forged") if counters[kind]]
+        return [f"{why} ({remedy})" for why, remedy in (self._judged(k, counters) for k in kinds)]
+
+    def _judged(self, kind: str, counters: Mapping[str, int]) -> tuple[str, str]:
+        peer, verified, count = self._config.peer, counters["verified"], counters[kind]
+        what = "without LTP authentication"
+        if kind == "forged":
+            what = "whose LTP authentication is wrong"
+        if verified:
+            # Whoever injects a segment must not make the operator turn authentication off.
+            why = f"{count} segments {what} were dropped beside {verified} authentic ones"
+            return why, f"somebody who does not have the key of {peer} sends to this link, too"
+        if kind == "forged":
+            why = f"all segments have an LTP authentication that is wrong; {count} were dropped"
+            remedy = f"compare `orbitferry keys show` here and at {peer}, and the node ids that "
+            return why, remedy + "each has for the other; a peer of another make needs raw = true"
+        why = f"no segment has LTP authentication; {count} were dropped, as this link has a key"
+        remedy = f"give {peer} the same ltp key, or, if it does not know RFC 5327, "
+        return why, remedy + 'set authentication = "off"'
 
     def engine(self, event: EngineUnknown) -> None:
         """Segments carried an engine id that this link does not have in that place."""

@@ -16,7 +16,7 @@ import pytest
 from stack.cli.common import control_path
 from stack.core.errors import ConfigError
 from stack.node.config import load_config
-from stack.wire.ltp import DataSegment, SegmentType, SessionId, encode_segment
+from stack.wire.ltp import DataSegment, ReportAck, SegmentType, SessionId, encode_segment
 from tests.cli.conftest import Pair
 from tests.cli.helpers import ROOT, Cli, finish, free_ports, running_node, start, write_config
 
@@ -119,6 +119,8 @@ def test_status(cli: Cli, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_status_of_a_link_on_which_nothing_was_heard(cli: Cli, tmp_path: Path) -> None:
     ports = free_ports(2)
     config = write_config(tmp_path, "lone", peer="sat", ports=ports)
+    signed = config.read_text()
+    config.write_text(signed.replace("[links.ltp]", 'authentication = "off"\n[links.ltp]'))
     with running_node(config):
         assert "open, nothing heard yet" in cli("status", "-n", config).out
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
@@ -136,6 +138,23 @@ def test_status_of_a_link_on_which_nothing_was_heard(cli: Cli, tmp_path: Path) -
         assert "set ltp.remote_engine_id = 7" in shown
         (status,) = cli("status", "--json", "-n", config).json
         assert (status["links"][0]["up"], status["links"][0]["state"]) == (False, "open")
+
+
+def test_status_of_a_link_on_which_all_is_unsigned(cli: Cli, tmp_path: Path) -> None:
+    ports = free_ports(2)
+    config = write_config(tmp_path, "lone", peer="sat", ports=ports)
+    segment = encode_segment(ReportAck(session=SessionId(2, 1), report_serial=1))
+    told = "sat: no segment has LTP authentication; "
+    with running_node(config), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", ports[1]))
+        for _ in range(200):
+            peer.sendto(segment, ("127.0.0.1", ports[0]))
+            if told in (shown := cli("status", "-n", config).out):
+                break
+        assert told in shown
+        assert "open, nothing heard yet" in shown
+        assert "give dtn://sat/ the same ltp key" in shown
+        assert 'set authentication = "off"' in shown
 
 
 def test_a_message_there(cli: Cli, pair: Pair) -> None:

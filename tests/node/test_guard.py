@@ -13,6 +13,7 @@ from stack.fec.config import FecConfig
 from stack.node.build import under_fec
 from stack.node.config import LinkConfig, NodeConfig, SecurityConfig
 from stack.node.guard import Guard, make_authenticator
+from stack.node.neighbour import Neighbour
 from stack.security.keys import Key, KeyRing, parse_keys
 from stack.wire.ltp import ReportAck, SessionId, encode_segment
 
@@ -119,14 +120,34 @@ def test_segments_leave_room_for_the_extensions() -> None:
 
 def test_the_operator_is_told_of_unsigned_segments() -> None:
     guard = make_authenticator(link(B), A, RING)
+    theirs = make_authenticator(link(A), B, RING)
+    stranger = make_authenticator(link(A), B, KeyRing([Key("x", "ltp", b"x" * 32)]))
     assert guard is not None
-    told: list[int] = []
-    layer = Guard(guard, None, lambda: told.append(1))
-    assert layer.recover(single(SEGMENT), 0) == []
-    assert told == [1]
-    assert layer.recover(Train(SEGMENT, len(SEGMENT), FLOW_REPAIR), 0) == []
-    assert told == [1]
-    assert layer.counters()["unsigned"] == 1
+    assert theirs is not None
+    assert stranger is not None
+    traced: list[str] = []
+    neighbour = Neighbour(link(B), lambda event, _: traced.append(event))
+    layer = Guard(guard, None, neighbour.unauthentic)
+
+    def arrive(train: Train) -> list[str]:
+        layer.recover(train, 0)
+        return neighbour.authentication(layer.counters())
+
+    assert neighbour.authentication(layer.counters()) == []
+    arrive(single(SEGMENT))
+    [told] = arrive(single(SEGMENT))
+    assert "no segment has LTP authentication; 2 were dropped" in told
+    assert 'authentication = "off"' in told
+    assert traced == ["link_unsigned"]
+    assert arrive(Train(SEGMENT, len(SEGMENT), FLOW_REPAIR)) == [told]
+    _, told = arrive(stranger.sign(single(SEGMENT)))
+    assert "all segments have an LTP authentication that is wrong; 1 were dropped" in told
+    assert traced == ["link_unsigned", "link_forged"]
+    # What a forger sends beside the peer must not talk the operator into turning it off.
+    first, second = arrive(theirs.sign(single(SEGMENT)))
+    assert "2 segments without LTP authentication were dropped beside 1 authentic" in first
+    assert "1 segments whose LTP authentication is wrong were dropped beside 1" in second
+    assert "off" not in first + second
 
 
 def test_an_unknown_word_names_its_key() -> None:
