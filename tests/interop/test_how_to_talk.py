@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import json
 import re
 import socket
@@ -20,7 +21,9 @@ from stack.contacts.files import load_plan
 from stack.core.clock import DTN_EPOCH_UNIX_S
 from stack.core.eid import Eid
 from stack.node.config import NodeConfig, parse_config
+from stack.node.guard import make_authenticator
 from stack.node.node import Node
+from stack.security import load_keys, new_key_file
 from stack.services.echo import ping
 from stack.services.messages import Mailbox, send_message
 from stack.wire.bundle import (
@@ -115,11 +118,36 @@ def test_the_files_for_hdtn_fit_together(tmp_path: Path) -> None:
 # ---- with a stand-in -------------------------------------------------------------------------
 
 
+def _body(segment: bytes) -> int:
+    """Where the extension counts of a segment end (RFC 5326 §3.1)."""
+    at = 1
+    for _ in range(2):
+        while segment[at] >= 128:
+            at += 1
+        at += 1
+    return at + 1
+
+
+def sign(segment: bytes, secret: bytes) -> bytes:
+    """As ION's LTPAUTH does: ciphersuite 0, no KeyID (RFC 5327 §2.1)."""
+    at = _body(segment)
+    assert segment[at - 1] == 0
+    covered = segment[: at - 1] + b"\x11" + b"\x00\x01\x00" + segment[at:] + b"\x00\x0a"
+    return covered + hmac.new(secret, covered, "sha1").digest()[:10]
+
+
+def verify(signed: bytes, secret: bytes) -> bytes:
+    at = _body(signed)
+    assert signed[at - 1 : at + 3] == b"\x11\x00\x01\x00"
+    assert hmac.new(secret, signed[:-10], "sha1").digest()[:10] == signed[-10:]
+    return signed[: at - 1] + b"\0" + signed[at + 3 : -12]
+
+
 class Peer:
     """A stand-in on UDP: it sends from a port that the system chooses, echoes at one endpoint,
     adds a private block, and fragments as ION 4.1 does."""
 
-    def __init__(self, config: NodeConfig, habits: Habits, echo: str) -> None:
+    def __init__(self, config: NodeConfig, habits: Habits, echo: str, secret: bytes) -> None:
         (link,) = config.links
         self.node = Eid.parse(link.peer)
         self._echo = Eid.parse(echo)
@@ -132,6 +160,7 @@ class Peer:
         self.came: list[Bundle] = []
         self.changed = asyncio.Event()
         self._sequence = 0
+        self._secret = secret
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -140,13 +169,17 @@ class Peer:
             now = time.monotonic_ns()
             with contextlib.suppress(BlockingIOError):
                 while True:
-                    self._engine.feed(self._in.recv(65_536), now)
+                    datagram = self._in.recv(65_536)
+                    if self._secret:
+                        datagram = verify(datagram, self._secret)
+                    self._engine.feed(datagram, now)
             self._engine.handle(now)
             for _, block in self._engine.blocks[taken:]:
                 self._take(block)
             taken = len(self._engine.blocks)
             for datagram in self._engine.datagrams():
-                self._out.sendto(datagram, self.to)
+                signed = sign(datagram, self._secret) if self._secret else datagram
+                self._out.sendto(signed, self.to)
             await asyncio.sleep(TICK_S)
 
     def _take(self, block: bytes) -> None:
@@ -192,10 +225,10 @@ class Peer:
 
 @contextlib.asynccontextmanager
 async def beside(
-    files: dict[str, str], habits: Habits, echo: str, folder: Path
+    files: dict[str, str], habits: Habits, echo: str, folder: Path, secret: bytes = b""
 ) -> AsyncIterator[tuple[Node, Peer]]:
     """Our side as documented, at other addresses and without light time, and the stand-in."""
-    peer = Peer(ours(files), habits, echo)
+    peer = Peer(ours(files), habits, echo, secret)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         peer.to = free.getsockname()
@@ -252,6 +285,48 @@ def test_pings_and_messages_with_the_documented_side(
             assert sorted(came) == sorted(sent)
 
     asyncio.run(main())
+
+
+def test_with_authentication_as_documented(tmp_path: Path) -> None:
+    ground = ION_FILES["ground.toml"]
+    ground = ground.replace('authentication = "off"', 'authentication = "on"')
+    ground = ground.replace("[security]\n", '[security]\nkey_file = "keys.toml"\n')
+    keys = tmp_path / "keys.toml"
+    keys.write_text(ION_FILES["keys.toml"])
+    keys.chmod(0o600)
+    (entry,) = tomllib.loads(ION_FILES["keys.toml"])["key"]
+    secret = bytes.fromhex(entry["secret"])
+    rules = ION_FILES["node2.ltpsecrc"].split()
+    assert rules == [
+        "a",
+        "ltpxmitauthrule",
+        "1",
+        "0",
+        "ground",
+        "a",
+        "ltprecvauthrule",
+        *rules[-3:],
+    ]
+
+    async def main() -> None:
+        files = ION_FILES | {"ground.toml": ground}
+        async with beside(files, QUICK_ION, "ipn:2.2", tmp_path, secret) as (node, _):
+            (link,) = node.links.values()
+            to = Eid.parse("ipn:2.2")
+            replies = [one async for one in ping(node.port, to, count=2, interval_s=0)]
+            assert all(one.rtt_ns is not None for one in replies)
+            assert link.counters()["auth.verified"] > 0
+            assert link.hints == []
+
+    asyncio.run(main())
+
+
+def test_a_key_for_everybody_does_not_reach_these_links(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.toml"
+    new_key_file(keys, bytes, "all")
+    for files in (ION_FILES, HDTN_FILES):
+        (link,) = ours(files).links
+        assert make_authenticator(link, "ipn:1.0", load_keys(keys)) is None
 
 
 def test_fragments_that_ion_made_become_messages(tmp_path: Path) -> None:
