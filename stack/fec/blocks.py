@@ -17,7 +17,7 @@ import numpy as np
 
 from stack.fec.config import FecConfig
 from stack.fec.gf256 import U8
-from stack.wire.fecframe import ADUI_HEADER_BYTES, SBN_MODULUS, Ints, Run, fits
+from stack.wire.fecframe import ADUI_HEADER_BYTES, SBN_MODULUS, Ints, Run, fits, split_run
 
 FORGET_TIMEOUTS: Final = 8
 """After this many decode timeouts without a packet, a block number is used again: the sender has
@@ -34,6 +34,25 @@ class Segment:
     users: int = 0
 
 
+CLAIMS_MAX: Final = 4
+"""Block and symbol lengths that a receiver tries for one block, where it can tell which is true."""
+
+
+@dataclass(slots=True)
+class Claim:
+    """What repair packets say of their block, and those that say the same."""
+
+    k: int
+    symbol_bytes: int
+    """Length of the repair symbols, which every symbol of the block has when padded."""
+
+    repairs: int = 0
+    """Repair packets that are kept for decoding."""
+
+    attempts: int = 0
+    """How often it was decoded in vain."""
+
+
 @dataclass(slots=True)
 class Block:
     """What is known of a block.  Sets of symbols have bit `esi` set."""
@@ -45,34 +64,47 @@ class Block:
     source_k: int = 0
     """Block length in the source packets; 0 until one comes."""
 
-    repair_k: int = 0
-    """Block length in the repair packets, which decides; 0 until one comes."""
-
-    symbol_bytes: int = 0
-    """Length of the repair symbols, which every symbol of the block has when padded."""
+    claims: list[Claim] = field(default_factory=list)
+    """What repair packets say, the first one's claim first."""
 
     handed_on: int = 0
     """Source packets that must not be handed on again."""
 
-    usable: int = 0
-    """Source and repair packets that are kept for decoding."""
+    sources: int = 0
+    """Source packets that are kept for decoding."""
 
-    attempts: int = 0
-    """How often it was decoded in vain."""
+    settled: int = 0
+    """Source packets of which an authentic one has been handed on."""
 
     pieces: list[tuple[Segment, Run]] = field(default_factory=list)
 
     @property
     def k(self) -> int:
-        """The block length, as far as it is known."""
-        return self.repair_k or self.source_k
+        """The block length, as far as it is known: the repair packets decide."""
+        return self.claims[0].k if self.claims else self.source_k
+
+    def usable(self, claim: Claim) -> int:
+        """Source and repair packets from which the block can be decoded if `claim` is true."""
+        return self.sources & (1 << claim.k) - 1 | claim.repairs
+
+    def packets(self) -> int:
+        """Packets that are kept for decoding."""
+        return self.sources.bit_count() + sum(claim.repairs.bit_count() for claim in self.claims)
 
 
 class BlockTable:
-    """The memory of a receiver.  `lost(block, counter)` is called for every block given up."""
+    """The memory of a receiver.  `lost(block, counter)` is called for every block whose
+    time or room is over.
 
-    def __init__(self, config: FecConfig, lost: Callable[[Block, str], None]) -> None:
+    `judged`: what is decoded will be proven authentic or not.  Then no id is believed for being
+    first: source packets are kept whatever block length they name, and up to `CLAIMS_MAX` claims
+    of the repair packets beside each other."""
+
+    def __init__(
+        self, config: FecConfig, lost: Callable[[Block, str], None], judged: bool = False
+    ) -> None:
         self._config = config
+        self._judged = judged
         self._lost = lost
         self._slots: list[Block | None] = [None] * config.blocks_max
         self._forget_ns = FORGET_TIMEOUTS * config.decode_timeout_ns
@@ -117,11 +149,24 @@ class BlockTable:
         if block.handed_on & symbols:
             return ("split" if many else "duplicates"), None
         block.handed_on |= symbols
-        if not block.source_k:
+        if not block.source_k or (self._judged and run.k > block.source_k):
             block.source_k = run.k
-        if run.k != block.source_k or run.esi + run.rows.size > block.k:
+        known = run.k == block.source_k and run.esi + run.rows.size <= block.k
+        if not (known or self._judged):
             return "inconsistent", None
-        block.usable |= symbols
+        block.sources |= symbols
+        return "kept", block
+
+    def take_again(self, run: Run, now: int) -> tuple[str, Block | None]:
+        """Note a source packet (a run of one) that has the id of one handed on before, but is
+        authentic, which the other may not have been.  The verdicts are those of `take_source`;
+        "duplicates" if the block has seen an authentic one."""
+        block = self.find(run.sbn, now)
+        symbol = _bits(run)
+        if block is None or block.settled & symbol:
+            return "duplicates", None
+        block.settled |= symbol
+        block.sources |= symbol
         return "kept", block
 
     def take_repair(self, run: Run, symbol_bytes: int, now: int) -> tuple[str, Block | None]:
@@ -133,43 +178,80 @@ class BlockTable:
         block = self.find(run.sbn, now)
         if block is None or not block.is_open:
             return "late_repairs", None
-        if not _agree(block, run.k, symbol_bytes):
+        claim = self._claim(block, run.k, symbol_bytes)
+        if claim is None:
             return "inconsistent", None
         symbols = _bits(run)
-        if block.usable & symbols:
+        if claim.repairs & symbols:
             return ("split" if many else "duplicates"), None
-        block.usable |= symbols
+        claim.repairs |= symbols
         return "kept", block
+
+    def _claim(self, block: Block, k: int, symbol_bytes: int) -> Claim | None:
+        """The claim of a repair packet, if it can be true as far as is known.
+
+        Its k may be below that of the source packets, because the sender closed the block before
+        it was full; but not below a symbol that was there.  Unless the outcome is judged, the first
+        repair packet decides.
+        """
+        for claim in block.claims:
+            if (claim.k, claim.symbol_bytes) == (k, symbol_bytes):
+                return claim
+        wrong = (block.source_k and k > block.source_k) or block.handed_on >> k
+        if (len(block.claims) >= CLAIMS_MAX) if self._judged else (block.claims or wrong):
+            return None
+        block.claims.append(Claim(k, symbol_bytes))
+        return block.claims[-1]
 
     def keep(self, segment: Segment, taken: list[tuple[Block, Run]]) -> None:
         """Keep the packets of a train for the open blocks that they serve."""
         for block, run in taken:
             if block.is_open:
-                block.pieces.append((segment, run))
                 segment.users += 1
+                if not _is_repair(run) and block.settled & _bits(run):
+                    self._displace(block, run.esi)
+                block.pieces.append((segment, run))
         if segment.users:
             self.held_bytes += segment.data.size
+
+    def _displace(self, block: Block, esi: int) -> None:
+        """Let go of the packet that is kept as symbol `esi`, for an authentic one."""
+        pieces = block.pieces
+        block.pieces = []
+        for segment, run in pieces:
+            at = esi - run.esi
+            if _is_repair(run) or not 0 <= at < run.rows.size:
+                block.pieces.append((segment, run))
+                continue
+            before, after = run._replace(rows=run.rows[:at]), run.rows[at + 1 :]
+            left = [before, run._replace(esi=esi + 1, rows=after)]
+            block.pieces += [(segment, part) for part in left if part.rows.size]
+            self._unuse(segment, 1 - sum(part.rows.size > 0 for part in left))
 
     def trim(self) -> None:
         """Give up the oldest blocks until their packets fit the memory allowed."""
         while self.held_bytes > self._config.memory_bytes_max:
             self.fail(next(iter(self.open.values())), "blocks_evicted")
 
-    def symbols(self, block: Block, without: int = 0) -> tuple[U8, list[int]] | None:
-        """k symbols of a block that has as many, and their ids; None if an ADU is longer than the
-        repair symbols allow.  Repair symbols stand in for the source symbols that are not there,
-        or are in the set `without`.
+    def symbols(self, block: Block, claim: Claim, without: int = 0) -> tuple[U8, list[int]] | None:
+        """k symbols of a block that has as many, and their ids, if `claim` is true; None if an ADU
+        is longer than the repair symbols allow.  Repair symbols stand in for the source symbols
+        that are not there, or are in the set `without`.
         """
-        k = block.repair_k
-        symbols = np.zeros((k, block.symbol_bytes), np.uint8)
+        k = claim.k
+        symbols = np.zeros((k, claim.symbol_bytes), np.uint8)
         ids = list(range(k))
-        usable = block.usable & ~without
+        usable = block.usable(claim) & ~without
         free = iter([esi for esi in ids if not usable >> esi & 1])
-        for segment, run in sorted(block.pieces, key=lambda piece: piece[1].esi >= k):
-            if run.esi < k:
-                target = symbols[run.esi : run.esi + run.rows.size]
-                if not self._place(target, segment, run.rows):
-                    return None
+        left_out = without | -1 << k
+        for segment, run in sorted(block.pieces, key=lambda piece: _is_repair(piece[1])):
+            if not _is_repair(run):
+                for part in split_run(run) if left_out & _bits(run) else [run]:
+                    target = symbols[part.esi : part.esi + part.rows.size]
+                    if not (left_out & _bits(part) or self._place(target, segment, part.rows)):
+                        return None
+                continue
+            if (run.k, segment.width) != (k, claim.symbol_bytes):
                 continue
             packets = segment.data.reshape(-1, segment.width)
             for esi, row in enumerate(run.rows.tolist(), run.esi):
@@ -182,10 +264,10 @@ class BlockTable:
                 ids[at] = esi
         return symbols, ids
 
-    def sources(self, block: Block) -> Iterator[tuple[int, memoryview]]:
+    def source_packets(self, block: Block) -> Iterator[tuple[int, memoryview]]:
         """The source packets kept for a block, by their symbol ids."""
         for segment, run in block.pieces:
-            if run.esi < block.k:
+            if not _is_repair(run):
                 view = segment.data.data
                 for esi, row in enumerate(run.rows.tolist(), run.esi):
                     yield esi, view[row * segment.width : (row + 1) * segment.width]
@@ -208,9 +290,14 @@ class BlockTable:
         target[~whole, ADUI_HEADER_BYTES : ADUI_HEADER_BYTES + tail.size] = tail
         return True
 
-    def finish(self, block: Block) -> None:
-        """All source packets have been handed on; later copies of them are duplicates."""
-        block.handed_on |= (1 << block.k) - 1
+    def is_complete(self, block: Block) -> bool:
+        """Whether all source packets have been handed on, whoever is right about their number."""
+        k = max(block.k, block.source_k) if self._judged else block.k
+        return not ~block.handed_on & (1 << k) - 1
+
+    def finish(self, block: Block, k: int) -> None:
+        """All k source packets have been handed on; later copies of them are duplicates."""
+        block.handed_on |= (1 << k) - 1
         self._release(block)
 
     def fail(self, block: Block, counter: str) -> None:
@@ -226,32 +313,26 @@ class BlockTable:
                 return
             # Without a repair packet the end of a short block is not known: nothing may be missing.
             gap = block.handed_on & (block.handed_on + 1)
-            unsure = not block.repair_k and not gap
-            self.fail(block, "blocks_unfinished" if unsure else "blocks_failed")
+            missing = gap or (block.claims and ~block.handed_on & (1 << block.k) - 1)
+            whole = "blocks_complete" if block.claims else "blocks_unfinished"
+            self.fail(block, "blocks_failed" if missing else whole)
 
     def _release(self, block: Block) -> None:
         del self.open[block.sbn]
         block.is_open = False
         for segment, _ in block.pieces:
-            segment.users -= 1
-            if not segment.users:
-                self.held_bytes -= segment.data.size
+            self._unuse(segment, 1)
         block.pieces = []
+
+    def _unuse(self, segment: Segment, users: int) -> None:
+        segment.users -= users
+        if not segment.users:
+            self.held_bytes -= segment.data.size
 
 
 def _bits(run: Run) -> int:
     return ((1 << run.rows.size) - 1) << run.esi
 
 
-def _agree(block: Block, k: int, symbol_bytes: int) -> bool:
-    """Whether repair packets' block and symbol length fit what is known of the block.
-
-    The first repair packet decides.  Its k may be below that of the source packets, because the
-    sender closed the block before it was full; but not below a symbol that was there.
-    """
-    if not block.repair_k:
-        if (block.source_k and k > block.source_k) or block.handed_on >> k:
-            return False
-        block.repair_k = k
-        block.symbol_bytes = symbol_bytes
-    return block.repair_k == k and block.symbol_bytes == symbol_bytes
+def _is_repair(run: Run) -> bool:
+    return run.esi >= run.k

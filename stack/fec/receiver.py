@@ -16,7 +16,7 @@ import numpy as np
 
 from stack.core.sansio import Trace, no_trace
 from stack.core.train import FLOW_REPAIR, Train
-from stack.fec.blocks import Block, BlockTable, Segment
+from stack.fec.blocks import Block, BlockTable, Claim, Segment
 from stack.fec.config import FecConfig
 from stack.fec.erasure import SharedCodes
 from stack.fec.gf256 import U8
@@ -68,7 +68,7 @@ class FecReceiver:
         self._trace = trace
         self._code = (codes or SharedCodes()).code(config.engine)
         self._counters = dict.fromkeys(COUNTERS, 0)
-        self._table = BlockTable(config, self._lost)
+        self._table = BlockTable(config, self._lost, judged=genuine is not None)
 
     def receive(self, train: Train, now: int) -> list[Train]:
         """Datagrams that this train brings: its own, and those that can be recovered now."""
@@ -116,7 +116,13 @@ class FecReceiver:
             ids = np.concatenate([ids, last[-PAYLOAD_ID_BYTES:].reshape(1, -1)])
         runs = decode_runs(ids)
         self._counters["source_packets"] += len(ids)
-        dropped, taken = self._sift(runs, now)
+        view = data.data
+
+        def adu(row: int) -> memoryview:
+            end = min((row + 1) * size, data.size)
+            return view[row * size : end - PAYLOAD_ID_BYTES]
+
+        dropped, taken = self._sift(runs, adu, now)
         if dropped:
             deliver = np.ones(len(ids), np.bool_)
             deliver[dropped] = False
@@ -134,17 +140,21 @@ class FecReceiver:
         out = [Train(adus.data, width)] if adus.size else []
         return out + self._track(Segment(adus, width), taken)
 
-    def _sift(self, runs: list[Run], now: int) -> tuple[list[int], list[tuple[Block, Run]]]:
+    def _sift(
+        self, runs: list[Run], adu: Callable[[int], memoryview], now: int
+    ) -> tuple[list[int], list[tuple[Block, Run]]]:
         """Decide about source packets by their ids: which packets of the train to drop, and which
         runs to keep for decoding their blocks."""
         dropped: list[int] = []
         taken: list[tuple[Block, Run]] = []
         for run in runs:
             verdict, block = self._table.take_source(run, now)
+            if verdict == "duplicates" and self._genuine and self._genuine(adu(int(run.rows[0]))):
+                verdict, block = self._table.take_again(run, now)
             if block is not None:
                 taken.append((block, run))
             elif verdict == "split":
-                more_dropped, more_taken = self._sift(split_run(run), now)
+                more_dropped, more_taken = self._sift(split_run(run), adu, now)
                 dropped += more_dropped
                 taken += more_taken
             else:
@@ -187,57 +197,70 @@ class FecReceiver:
 
     def _settle(self, block: Block) -> list[Train]:
         """Close a block if all its source packets came, or decode it if that is possible now."""
-        k = block.k
-        everything = (1 << k) - 1
-        if block.handed_on & everything == everything:
+        if self._table.is_complete(block):
             self._counters["blocks_complete"] += 1
-            self._table.finish(block)
+            self._table.finish(block, block.k)
             return []
-        if not block.repair_k or block.usable.bit_count() < k or block.attempts >= ATTEMPTS_MAX:
-            return []
-        missing = [esi for esi in range(k) if not block.handed_on >> esi & 1]
-        symbols = self._table.symbols(block)
-        if symbols is None:
+        for claim in block.claims:
+            missing = ~block.handed_on & (1 << claim.k) - 1
+            enough = block.usable(claim).bit_count() >= claim.k
+            if not missing or not enough or claim.attempts >= ATTEMPTS_MAX:
+                continue
+            adus = self._decode(block, claim)
+            if adus is not None:
+                self._counters["blocks_decoded"] += 1
+                fields = {"sbn": block.sbn, "k": claim.k, "missing": missing.bit_count()}
+                self._trace("fec.decoded", fields)
+                self._table.finish(block, claim.k)
+                return adus
+            if not block.is_open:
+                break
+        return []  # what still comes may help; nothing wrong is handed on
+
+    def _decode(self, block: Block, claim: Claim) -> list[Train] | None:
+        """The ADUs of a block that were not handed on, or were not genuine, if `claim` is true;
+        None if they cannot be had.
+
+        If a symbol is wrong, the block is decoded again without the source packets that are not
+        genuine, and without one repair symbol after the other.
+        """
+        genuine = self._genuine
+        adus = self._attempt(block, claim, 0)
+        if adus is not None:
+            return adus
+        if genuine is None and self._table.symbols(block, claim) is None:
             self._counters["inconsistent"] += 1
             self._table.fail(block, "blocks_failed")
-            return []
-        adus = self._adus(self._code.recover(*symbols, missing))
-        if adus is None:
-            self._counters["blocks_poisoned"] += not block.attempts
-            adus = self._without_culprits(block, missing)
-            if adus is None:
-                return []  # what still comes may help; nothing wrong is handed on
-        self._counters["blocks_decoded"] += 1
-        fields: dict[str, Any] = {"sbn": block.sbn, "k": k, "missing": len(missing)}
-        self._trace("fec.decoded", fields)
-        self._table.finish(block)
-        return adus
-
-    def _without_culprits(self, block: Block, missing: list[int]) -> list[Train] | None:
-        """The ADUs of a block in which a symbol is wrong, as long as leaving out the source packets
-        that are not genuine, and one repair symbol, helps; None if not."""
-        k, genuine = block.k, self._genuine
+            return None
+        self._counters["blocks_poisoned"] += not any(other.attempts for other in block.claims)
         bad = 0
         if genuine is not None:
-            for esi, adu in self._table.sources(block):
+            for esi, adu in self._table.source_packets(block):
                 bad |= (len(adu) > 0 and not genuine(adu)) << esi
-        repairs = [
-            1 << esi for esi in range(k, block.usable.bit_length()) if block.usable >> esi & 1
-        ]
+        repairs = [1 << esi for esi in range(claim.k, 255) if claim.repairs >> esi & 1]
         for without in (bad, *(bad | repair for repair in repairs)):
-            if block.attempts >= ATTEMPTS_MAX:
+            if claim.attempts >= ATTEMPTS_MAX:
                 return None
-            if not without or (block.usable & ~without).bit_count() < k:
+            if not without or (block.usable(claim) & ~without).bit_count() < claim.k:
                 continue
-            block.attempts += 1
-            symbols = self._table.symbols(block, without)
-            if symbols is None:
-                return None
-            adus = self._adus(self._code.recover(*symbols, missing))
+            claim.attempts += 1
+            adus = self._attempt(block, claim, without)
             if adus is not None:
                 return adus
-        block.attempts += 1
+        claim.attempts += 1
         return None
+
+    def _attempt(self, block: Block, claim: Claim, without: int) -> list[Train] | None:
+        """Decode without some of the symbols; None if what comes out cannot be right."""
+        symbols = self._table.symbols(block, claim, without)
+        if symbols is None:
+            return None
+        fine = block.handed_on & ~without
+        missing = [esi for esi in range(claim.k) if not fine >> esi & 1]
+        adus = self._adus(self._code.recover(*symbols, missing))
+        if adus is not None and self._genuine is not None:
+            block.settled |= (1 << claim.k) - 1  # one wrong symbol would have spoilt what came out
+        return adus
 
     def _adus(self, recovered: U8) -> list[Train] | None:
         """Trains of the ADUs in recovered symbols; None if any of them is wrong, since then all of
@@ -267,9 +290,11 @@ class FecReceiver:
 
     def _lost(self, block: Block, counter: str) -> None:
         self._counters[counter] += 1
+        if counter == "blocks_complete":
+            return
         fields: dict[str, Any] = {
             "sbn": block.sbn,
-            "packets": block.usable.bit_count(),
+            "packets": block.packets(),
             "why": counter,
         }
         self._trace("fec.block_lost", fields)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stack.core.train import FLOW_REPAIR, FLOW_SOURCE, Train, single
+from stack.fec.blocks import CLAIMS_MAX
 from stack.fec.framework import FecConfig, FecReceiver, FecSender
 from stack.wire.fecframe import SBN_MODULUS, PayloadId, encode_payload_id
 
@@ -158,3 +159,106 @@ def test_a_flood_of_new_block_numbers_is_bounded() -> None:
     counters = receiver.counters()
     assert counters["open_blocks"] <= CONFIG.blocks_max
     assert counters["held_bytes"] <= CONFIG.memory_bytes_max
+
+
+# Forged packets that are faster than the genuine ones, where the layer above can tell.
+
+
+def forged_source(esi: int, k: int = 8, octets: bytes = b"forged" * 6) -> Packet:
+    return octets + encode_payload_id(PayloadId(5, esi, k)), FLOW_SOURCE
+
+
+@pytest.mark.parametrize("at", [0, 4, 7])
+@pytest.mark.parametrize("octets", [b"f" * 34, b"forged", b"f" * 40], ids=["same", "short", "long"])
+def test_a_forged_source_packet_does_not_keep_out_the_genuine_one(at: int, octets: bytes) -> None:
+    source, repairs = packets()
+    receiver = FecReceiver(CONFIG, genuine=genuine)
+    got = feed(receiver, [forged_source(at, octets=octets), *source, *repairs])
+    assert sorted(one for one in got if one != octets) == sorted(adus())
+    assert receiver.counters()["open_blocks"] == receiver.counters()["held_bytes"] == 0
+
+
+def test_a_forged_source_packet_in_the_same_train_does_not_keep_out_the_genuine_one() -> None:
+    source, _ = packets()
+    for first in (source[3:4], source[2:5], []):
+        receiver = FecReceiver(CONFIG, genuine=genuine)
+        flow = [*first, forged_source(3, octets=b"f" * 34), *source[3:6]]
+        train = Train(b"".join(octets for octets, _ in flow), len(flow[0][0]))
+        got = [bytes(one) for out in receiver.receive(train, 0) for one in out.datagrams()]
+        assert set(adus()[3:6]) <= set(got)
+        receiver.handle_deadline(CONFIG.decode_timeout_ns)
+        assert receiver.counters()["held_bytes"] == 0
+
+
+def test_the_genuine_source_packet_of_a_block_that_seemed_complete_is_handed_on() -> None:
+    source, _ = packets()
+    receiver = FecReceiver(CONFIG, genuine=genuine)
+    feed(receiver, [forged_source(0), *source[1:]])
+    assert receiver.counters()["open_blocks"] == 0
+    assert feed(receiver, source[:1]) == adus()[:1]
+    # A second chance, no more: replays go no further, authentic or not.
+    assert feed(receiver, [source[0], forged_source(0), source[0]]) == []
+    assert receiver.counters()["duplicates"] == 3
+
+
+@given(late=st.sets(st.integers(0, 7), min_size=1, max_size=3), culprit=st.integers(0, 7))
+def test_an_authentic_copy_serves_for_decoding_in_place_of_the_forged_one(
+    late: set[int], culprit: int
+) -> None:
+    source, repairs = packets()
+    receiver = FecReceiver(CONFIG, genuine=genuine)
+    got = feed(receiver, [forged_source(culprit, octets=b"f" * 34)])
+    got += feed(receiver, [one for i, one in enumerate(source) if i not in late - {culprit}])
+    got += feed(receiver, repairs[: len(late - {culprit})])  # enough only if none is wrong
+    assert sorted(one for one in got if one != b"f" * 34) == sorted(adus())
+
+
+def test_what_a_forged_source_packet_kept_out_is_recovered() -> None:
+    source, repairs = packets()
+    receiver = FecReceiver(CONFIG, genuine=genuine)
+    got = feed(receiver, [forged_source(0), *source[2:], *repairs[:2]])
+    assert sorted(one for one in got if not one.startswith(b"forged")) == sorted(adus())
+
+
+@pytest.mark.parametrize("before", [0, 2, 5])
+@pytest.mark.parametrize(
+    "claims",
+    [[(1, 37)], [(2, 37)], [(5, 37)], [(254, 37)], [(8, 36)], [(8, 43)], [(8, 3), (2, 9), (9, 37)]],
+    ids=str,
+)
+def test_a_forged_repair_header_does_not_decide(claims: list[tuple[int, int]], before: int) -> None:
+    source, repairs = packets()
+    receiver = FecReceiver(CONFIG, genuine=genuine)
+    wrong = [repair(k, k, b"\x55" * symbol_bytes) for k, symbol_bytes in claims]
+    got = feed(receiver, [*source[:before], *wrong, *source[before:6], *repairs[:2]])
+    assert sorted(got) == sorted(adus())
+    assert receiver.counters()["held_bytes"] == 0
+
+
+@pytest.mark.parametrize("k", [7, 9, 255])
+def test_a_forged_block_length_in_a_source_packet_does_not_decide(k: int) -> None:
+    source, repairs = packets()
+    receiver = FecReceiver(CONFIG, genuine=genuine)
+    got = feed(receiver, [forged_source(0, k), *source[2:], *repairs])
+    assert set(adus()) <= set(got)
+
+
+def test_claims_about_one_block_are_bounded() -> None:
+    _, repairs = packets()
+    receiver = FecReceiver(CONFIG, genuine=genuine)
+    feed(receiver, repairs[:1])
+    feed(receiver, [repair(200, k, bytes(37)) for k in range(10, 200)])
+    counters = receiver.counters()
+    assert counters["inconsistent"] == 190 - (CLAIMS_MAX - 1)
+    assert counters["held_bytes"] <= CLAIMS_MAX * 37
+
+
+def test_a_short_block_is_complete_when_its_time_is_over() -> None:
+    sender = FecSender(CONFIG)
+    receiver = FecReceiver(CONFIG, genuine=genuine)
+    for train in sender.protect([Train(adus()[0], 34)], 0) + sender.flush(0):
+        receiver.receive(train, 0)
+    receiver.handle_deadline(CONFIG.decode_timeout_ns)
+    counters = receiver.counters()
+    assert (counters["blocks_complete"], counters["blocks_failed"]) == (1, 0)
+    assert counters["blocks_unfinished"] == counters["held_bytes"] == 0
