@@ -59,7 +59,7 @@ def show(
 ) -> None:
     """Show which keys a file holds, never the secrets.
 
-    Two files with the same fingerprint have the same secret.
+    Two files with the same fingerprint have the same secret, or halves of one RSA key.
 
     \b
     Examples:
@@ -72,7 +72,7 @@ def show(
         {
             "id": key.id,
             "kind": key.kind,
-            "bits": 8 * len(key.secret),
+            "bits": key.bits,
             "peers": list(key.peers),
             "send": key.send,
             "raw": key.raw,

@@ -56,7 +56,8 @@ class LinkConfig:
     the link could else do so with one octet."""
 
     authentication: str = "auto"
-    """LTP authentication (RFC 5327): "auto" (on when an `ltp` key of the key file serves the peer),
+    """LTP authentication (RFC 5327): "auto" (on when an `ltp` key of the key file serves the
+    peer, or a pair of RSA keys: `docs/trust.md`),
     "on" (the same, and an error without such a key), "off" (for peers that do not know it) or
     "null" (everybody's key: damage is found, forgery is not).  Both ends must agree.  Where
     it is on, segments without a valid authentication value are dropped, whatever they are."""

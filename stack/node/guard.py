@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
 from stack.adapters.runner import Shim
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError
 from stack.core.train import FLOW_SOURCE, Train
 from stack.engines.ltp import LtpConfig
-from stack.engines.ltp.authentication import Authenticator, AuthKey, hmac_key, null_key
+from stack.engines.ltp.authentication import Authenticator, AuthKey, hmac_key, null_key, rsa_key
 from stack.engines.ltp.config import SEGMENT_BYTES_MIN
 from stack.node.config import LinkConfig
 from stack.security.keys import Key, KeyRing, link_key
@@ -27,23 +29,29 @@ def make_authenticator(config: LinkConfig, node: str, keys: KeyRing) -> Authenti
         return None
     if wanted == "null":
         return Authenticator(null_key(), [null_key()])
-    shared = keys.accepting("ltp", peer)
-    sending = next((key for key in shared if key.send), None)
+    shared, public = keys.accepting("ltp", peer), keys.accepting("ltp-rsa-public", peer)
+    # Our own RSA key serves those alone whose public key is known: both ends see it alike.
+    private = keys.accepting("ltp-rsa-private", peer) if public else ()
+    signing = sorted((*shared, *private), key=keys.keys.index)
+    sending = next((key for key in signing if key.send), None)
     if sending is None:
         if wanted == "auto":
             return None
         raise ConfigError(
             f"links.{config.name}.authentication",
-            f'"on", and no ltp key in the key file serves {peer}',
+            f'"on", and no ltp key in the key file serves {peer}, nor a pair of RSA keys',
             'make one with `orbitferry keys new`, or say authentication = "off"',
         )
-
-    ours = _directed(sending, node, peer)
-    return Authenticator(ours, [_directed(key, peer, node) for key in shared])
+    theirs = [_directed(key, peer, node) for key in (*shared, *public)]
+    return Authenticator(_directed(sending, node, peer), theirs)
 
 
 def _directed(key: Key, sender: str, receiver: str) -> AuthKey:
     """What a key of the file is from one node to another."""
+    if isinstance(key.rsa, RSAPrivateKey):
+        return rsa_key(key.rsa.public_key(), key.rsa, key.key_id)
+    if key.rsa is not None:
+        return rsa_key(key.rsa, None, key.key_id)
     if key.raw:
         return hmac_key(key.secret, key.key_id)
     key_id, secret = link_key(key.secret, sender, receiver)

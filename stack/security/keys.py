@@ -14,6 +14,13 @@ Of kind "ltp" alone, for peers that are none of our nodes, such as ION:
 
     raw = true                   # the secret itself is the HMAC-SHA1 key, both ways
     key_id = "6b31"              # KeyID (RFC 5327 §2.1), hexadecimal; it travels; default: none
+
+RSA keys for LTP (ciphersuite 1 of RFC 5327) are in PEM files beside the key file, with `file` in
+place of `secret`, and may have a `key_id`, too:
+
+    kind = "ltp-rsa-private"     # this node's own, mode 0600, without a passphrase
+    kind = "ltp-rsa-public"      # of the nodes that `peers` names
+    file = "ground.pem"
 """
 
 from __future__ import annotations
@@ -27,8 +34,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 
 from stack.core.errors import ConfigError, SecurityError
 from stack.core.sansio import Entropy
@@ -43,7 +58,11 @@ SECRET_BYTES = {"aes": (16, 32), "hmac": (16, 128), "kek": (16, 32), "ltp": (16,
 KEY_ID_BYTES_MAX = 32
 """Longest KeyID of a raw key: it travels in every segment."""
 
-ENTRIES = ("id", "kind", "secret", "peers", "send", "raw", "key_id")
+RSA_BITS = (2048, 4096)
+"""Smallest and largest modulus of an RSA key, bits: its octets are added to every segment."""
+
+RSA_KINDS = ("ltp-rsa-private", "ltp-rsa-public")
+ENTRIES = ("id", "kind", "secret", "file", "peers", "send", "raw", "key_id")
 
 CHOICES_MAX = 4096
 """Remembered choices of keys, so that a flow does not match patterns for each bundle."""
@@ -52,7 +71,8 @@ CHOICES_MAX = 4096
 @dataclass(frozen=True, slots=True)
 class Key:
     """One shared secret.  `raw` and `key_id` are of LTP keys alone: used as they are, not derived
-    for each pair of nodes, and the KeyID of their segments."""
+    for each pair of nodes, and the KeyID of their segments.  With `rsa`, `secret` is the public
+    half (SubjectPublicKeyInfo in DER)."""
 
     id: str
     kind: str
@@ -61,6 +81,12 @@ class Key:
     send: bool = True
     raw: bool = False
     key_id: bytes = b""
+    rsa: RSAPrivateKey | RSAPublicKey | None = None
+
+    @property
+    def bits(self) -> int:
+        """Bits of the secret, or of an RSA modulus."""
+        return 8 * len(self.secret) if self.rsa is None else self.rsa.key_size
 
     def __repr__(self) -> str:
         return f"Key({self.id!r}, {self.kind!r})"  # a secret must not reach a log
@@ -108,10 +134,19 @@ def link_key(secret: bytes, sender: str, receiver: str) -> tuple[bytes, bytes]:
 
 def load_keys(path: Path) -> KeyRing:
     """Read a key file.  Raises `ConfigError` when others may read it or something is wrong."""
+    octets = _read(path, f"make one with: orbitferry keys new {path}", secret=True)
+    try:
+        data = tomllib.loads(octets.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), f"not TOML: {error}") from None
+    return parse_keys(data, str(path))
+
+
+def _read(path: Path, remedy: str, *, secret: bool) -> bytes:
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            if secret and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
                 raise ConfigError(
                     str(path),
                     f"others may read this key file (mode {stat.S_IMODE(status.st_mode):04o})",
@@ -119,17 +154,13 @@ def load_keys(path: Path) -> KeyRing:
                 )
             if status.st_size > KEY_FILE_BYTES_MAX:
                 raise ConfigError(str(path), "too large for a key file")
-            data = tomllib.loads(file.read().decode())
+            return file.read(KEY_FILE_BYTES_MAX)
     except OSError as error:
-        remedy = f"make one with: orbitferry keys new {path}"
         raise ConfigError(str(path), error.strerror or str(error), remedy) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), f"not TOML: {error}") from None
-    return parse_keys(data, str(path))
 
 
 def parse_keys(data: dict[str, Any], name: str) -> KeyRing:
-    """A key ring from the content of a key file.  Raises `ConfigError`."""
+    """A key ring from the content of the key file `name`.  Raises `ConfigError`."""
     entries = data.get("key")
     if not isinstance(entries, list) or not entries:
         raise ConfigError(name, "no [[key]] in this file", "see `orbitferry keys new --help`")
@@ -138,7 +169,8 @@ def parse_keys(data: dict[str, Any], name: str) -> KeyRing:
     unknown = set(data) - {"key"}
     if unknown:
         raise ConfigError(name, f"unknown key {min(unknown)!r}", "a key file holds only [[key]]")
-    keys = [_key(entry, f"{name}: key[{index}]") for index, entry in enumerate(entries)]
+    folder = Path(name).parent
+    keys = [_key(entry, f"{name}: key[{index}]", folder) for index, entry in enumerate(entries)]
     ids = [key.id for key in keys]
     for one in ids:
         if ids.count(one) > 1:
@@ -146,26 +178,28 @@ def parse_keys(data: dict[str, Any], name: str) -> KeyRing:
     return KeyRing(keys)
 
 
-def _key(entry: Any, where: str) -> Key:
+def _key(entry: Any, where: str, folder: Path) -> Key:
     if not isinstance(entry, dict):
         raise ConfigError(where, "is not a table", "write [[key]]")
     unknown = set(entry) - set(ENTRIES)
     if unknown:
         raise ConfigError(where, f"unknown entry {min(unknown)!r}", ", ".join(ENTRIES))
     kind = entry.get("kind")
-    if kind not in SECRET_BYTES:
-        raise ConfigError(f"{where}.kind", f"{kind!r} is unknown", "aes, hmac, kek or ltp")
-    if not isinstance(entry.get("id"), str) or not isinstance(entry.get("secret"), str):
-        raise ConfigError(where, "id and secret must be given as text")
-    secret = _hexadecimal(entry["secret"], f"{where}.secret")
-    least, most = SECRET_BYTES[kind]
-    any_length = kind in ("hmac", "ltp")
-    fits = least <= len(secret) <= most if any_length else len(secret) in (least, most)
-    if not fits:
-        between = "to" if any_length else "or"
-        raise ConfigError(
-            f"{where}.secret", f"{len(secret)} octets", f"{kind} takes {least} {between} {most}"
-        )
+    if kind not in SECRET_BYTES and kind not in RSA_KINDS:
+        known = ", ".join((*SECRET_BYTES, *RSA_KINDS))
+        raise ConfigError(f"{where}.kind", f"{kind!r} is unknown", known)
+    wanted, other = ("file", "secret") if kind in RSA_KINDS else ("secret", "file")
+    if not isinstance(entry.get("id"), str) or not isinstance(entry.get(wanted), str):
+        raise ConfigError(where, f"id and {wanted} must be given as text")
+    if other in entry:
+        raise ConfigError(f"{where}.{other}", f"{kind} takes {wanted} instead", "remove it")
+    rsa = None
+    if kind in RSA_KINDS:
+        rsa = _rsa(folder / entry["file"], private=kind == "ltp-rsa-private")
+        public = rsa.public_key() if isinstance(rsa, RSAPrivateKey) else rsa
+        secret = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    else:
+        secret = _secret(entry["secret"], kind, f"{where}.secret")
     peers = entry.get("peers", ["*"])
     if not isinstance(peers, list) or not all(isinstance(peer, str) for peer in peers):
         raise ConfigError(f"{where}.peers", "is no list of node patterns", 'peers = ["dtn://*"]')
@@ -176,11 +210,41 @@ def _key(entry: Any, where: str) -> Key:
     key_id = _hexadecimal(entry.get("key_id", ""), f"{where}.key_id")
     if raw and kind != "ltp":
         raise ConfigError(f"{where}.raw", f"{kind} keys are always used as they are", "remove it")
-    if key_id and not raw:
-        raise ConfigError(f"{where}.key_id", "only a raw key of kind ltp has one", "raw = true")
+    if key_id and not raw and rsa is None:
+        why = "only raw keys of kind ltp and RSA keys have one"
+        raise ConfigError(f"{where}.key_id", why, "raw = true")
     if len(key_id) > KEY_ID_BYTES_MAX:
         raise ConfigError(f"{where}.key_id", f"{len(key_id)} octets", f"{KEY_ID_BYTES_MAX} at most")
-    return Key(entry["id"], kind, secret, tuple(peers), send, raw, key_id)
+    return Key(entry["id"], kind, secret, tuple(peers), send, raw, key_id, rsa)
+
+
+def _secret(text: str, kind: str, where: str) -> bytes:
+    secret = _hexadecimal(text, where)
+    least, most = SECRET_BYTES[kind]
+    any_length = kind in ("hmac", "ltp")
+    fits = least <= len(secret) <= most if any_length else len(secret) in (least, most)
+    if not fits:
+        between = "to" if any_length else "or"
+        raise ConfigError(where, f"{len(secret)} octets", f"{kind} takes {least} {between} {most}")
+    return secret
+
+
+def _rsa(path: Path, *, private: bool) -> RSAPrivateKey | RSAPublicKey:
+    """An RSA key from a PEM file."""
+    what = "private" if private else "public"
+    octets = _read(path, f"a PEM file with an RSA {what} key", secret=private)
+    key: object
+    try:
+        key = load_pem_private_key(octets, None) if private else load_pem_public_key(octets)
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        why = f"no RSA {what} key in PEM without a passphrase"
+        raise ConfigError(str(path), f"{why}: {type(error).__name__}", "openssl rsa") from None
+    if not isinstance(key, RSAPrivateKey if private else RSAPublicKey):
+        raise ConfigError(str(path), "a key of another kind", f"an RSA {what} key")
+    if not RSA_BITS[0] <= key.key_size <= RSA_BITS[1]:
+        limits = f"{RSA_BITS[0]} to {RSA_BITS[1]}"
+        raise ConfigError(str(path), f"an RSA key of {key.key_size} bits", limits)
+    return key
 
 
 def _hexadecimal(text: Any, where: str) -> bytes:

@@ -178,6 +178,8 @@ def test_key_files(tmp_path: Path) -> None:
         ({"id": "a", "kind": "aes", "secret": "00" * 16, "peers": "x"}, "peers"),
         ({"id": "a", "kind": "aes", "secret": "00" * 16, "send": 1}, "send"),
         ({"id": "a", "kind": "ltp", "secret": "00" * 16, "raw": 1}, "raw"),
+        ({"id": "a", "kind": "ltp", "secret": "00" * 16, "file": "a.pem"}, "file"),
+        ({"id": "a", "kind": "ltp-rsa-public", "secret": "00" * 16}, "id and file"),
         ({"id": "a", "kind": "hmac", "secret": "00" * 16, "raw": True}, "raw"),
         ({"id": "a", "kind": "ltp", "secret": "00" * 16, "key_id": "01"}, "raw = true"),
         ({"id": "a", "kind": "ltp", "secret": "00" * 16, "raw": True, "key_id": 1}, "key_id"),

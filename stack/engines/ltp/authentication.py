@@ -102,7 +102,7 @@ def rsa_key(
         def sign(data: Buffer) -> bytes:
             return owner.sign(bytes(data), scheme, digest)
 
-    return AuthKey(RSA_SHA256, key_id, public.key_size // 8, check, sign)
+    return AuthKey(RSA_SHA256, key_id, (public.key_size + 7) // 8, check, sign)
 
 
 def overhead_bytes(key: AuthKey) -> int:
