@@ -98,8 +98,7 @@ class Put(NamedTuple):
     """Not stored: what the caller knows of these octets already and need not work out again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(NamedTuple):
     """Forget a bundle's octets; its key stays known as seen, mostly until its lifetime ends."""
 
     ref: int

@@ -1,9 +1,10 @@
 """The high-water mark: how far the store has come, kept beside the database.
 
-Each transaction counts itself in the database, and when it is durable the count goes to this file
-too, with what the store then held.  It costs one write that nobody waits for.  So the mark is
-never ahead of a sound database; a database that is behind it has lost what it had: its log was
-cut off or deleted, or it is another file altogether.
+A transaction counts those before it in the database, and when it is durable the count goes to this
+file too, with what the store then held.  So the mark is never ahead of a sound database; a database
+that is behind it has lost what it had: its log was cut off or deleted, or it is another file
+altogether.  Counting costs a page of the database and a write to the file, so that in bulk only one
+transaction of `SPACING` does it; the last of a burst may be lost without being missed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ from fastcrc import crc32
 from stack.core.private import FILE_MODE
 
 NAME: Final = "mark"
+
+SPACING: Final = 16
+"""Of transactions that come in bulk, one of so many is counted."""
+
+SPACING_MS: Final = 20
+"""One that comes so long after the last that was counted is not in bulk."""
 
 _FIELDS: Final = struct.Struct(">8s4Q")
 _MAGIC: Final = b"OFmark1\n"
@@ -40,14 +47,24 @@ class Mark:
 
     def __init__(self, directory: Path) -> None:
         self._fd = os.open(directory / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        self._commits = 0
+        self._now_ms = 0
 
     def read(self) -> Level | None:
         """The highest level that is whole, or None: it was never written, or is damaged."""
         levels = [_unpacked(os.pread(self._fd, _SLOT_BYTES, slot * _SLOT_BYTES)) for slot in (0, 1)]
         return max((level for level in levels if level is not None), default=None)
 
-    def write(self, level: Level) -> None:
+    def due(self, commits: int, now_ms: int) -> bool:
+        """Whether the transaction that makes them `commits` is to be counted."""
+        return (
+            commits - self._commits >= SPACING
+            or not 0 <= now_ms - self._now_ms < SPACING_MS  # a clock that was set back counts too
+        )
+
+    def write(self, level: Level, now_ms: int) -> None:
         """Remember a level.  A full or failing disk leaves an older one."""
+        self._commits, self._now_ms = level.commits, now_ms
         fields = _FIELDS.pack(_MAGIC, *level)
         record = fields + crc32.iscsi(fields).to_bytes(4, "big")
         with contextlib.suppress(OSError):

@@ -6,6 +6,7 @@ reading has a connection of its own and waits for no commit.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -142,7 +143,7 @@ class SqliteStore:
     def stage(self, ops: Sequence[Op], now_ms: int) -> Staged[Committed]:
         """The first half of `commit`: no waiting for the disk.  Until it is finished, other
         threads that want to write wait."""
-        return self._stage(lambda staging: staging.apply(ops, now_ms))
+        return self._stage(lambda staging: staging.apply(ops, now_ms), now_ms)
 
     def expire(self, now_ms: int, limit: int) -> list[Stored]:
         """See `BundleStore.expire`.  Looks at a bounded number of forgotten keys, so that fewer
@@ -153,7 +154,7 @@ class SqliteStore:
 
     def stage_expire(self, now_ms: int, limit: int) -> Staged[list[Stored]]:
         """The first half of `expire`."""
-        return self._stage(lambda staging: staging.expire(now_ms, limit))
+        return self._stage(lambda staging: staging.expire(now_ms, limit), now_ms)
 
     def tidy(self) -> bool:
         """Copy a bounded part of the log file in which least is alive to the end of the log."""
@@ -183,6 +184,7 @@ class SqliteStore:
             if self._closed:
                 return
             self._closed = True
+            self._count_last()
             self._reader.close()
             self._db.close()  # the last connection copies the write-ahead log into the database
             self._log.close()
@@ -190,7 +192,7 @@ class SqliteStore:
             self._mark.close()
             os.close(self._lock_fd)
 
-    def _stage(self, work: Callable[[Staging], T]) -> Staged[T]:
+    def _stage(self, work: Callable[[Staging], T], now_ms: int = 0) -> Staged[T]:
         self._writing.acquire()
         try:
             self._check_open()
@@ -202,7 +204,9 @@ class SqliteStore:
             result = work(staging)
             forget_after = staging.forget_surplus(self._forget_after)
             reserved = self._reserved
-            self._db.execute(sql.SET_META, ("commits", self._commits + 1))
+            counted = self._mark.due(self._commits + 1, now_ms)
+            if counted:
+                self._db.execute(sql.SET_META, ("commits", self._commits + 1))
             if staging.next_ref > reserved:
                 reserved = staging.next_ref + REFS_RESERVED
                 self._db.execute(sql.UPDATE_META, (reserved, "next_ref"))
@@ -215,9 +219,16 @@ class SqliteStore:
                 raise
             finally:
                 self._writing.release()
-        return Staged(result, lambda: self._finish(staging, reserved, forget_after))
+        marked_ms = now_ms if counted else None
+        return Staged(result, lambda: self._finish(staging, reserved, forget_after, marked_ms))
 
-    def _finish(self, staging: Staging, reserved: int, forget_after: tuple[int, bytes]) -> None:
+    def _finish(
+        self,
+        staging: Staging,
+        reserved: int,
+        forget_after: tuple[int, bytes],
+        marked_ms: int | None,
+    ) -> None:
         try:
             if staging.buffers:
                 self._log.append(staging.buffers, staging.octets)
@@ -235,11 +246,20 @@ class SqliteStore:
             self._forget_after = forget_after
             self._tally.merge(staging.change)
             self._commits += 1
-            tally = self._tally
-            self._mark.write(Level(self._commits, tally.bundles, tally.octets, self._next_ref))
+            if marked_ms is not None:
+                tally = self._tally
+                level = Level(self._commits, tally.bundles, tally.octets, self._next_ref)
+                self._mark.write(level, marked_ms)
             self._retire(staging.change.segments)
         finally:
             self._writing.release()
+
+    def _count_last(self) -> None:
+        """The mark of a store that is closed is not behind it."""
+        with contextlib.suppress(sqlite3.Error):  # a disk that is full, or went away
+            self._db.execute(sql.SET_META, ("commits", self._commits))
+            tally = self._tally
+            self._mark.write(Level(self._commits, tally.bundles, tally.octets, self._next_ref), 0)
 
     def _explained(self, error: Exception) -> Exception:
         """The error to raise for `error`, which has ended a transaction."""

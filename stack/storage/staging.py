@@ -7,7 +7,7 @@ ones come first, so that none of them is refused in favour of a lesser one of th
 from __future__ import annotations
 
 import sqlite3
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 
 from stack.core.errors import LocalError, StoreFullError
@@ -79,8 +79,8 @@ class Staging:
         self.recorded = 0
         """Those among them that are of no bundle."""
         self._evicted: list[int] = []
-        self._forgotten: set[bytes] = set()
-        """Keys of what was evicted."""
+        self._seen: dict[bytes, tuple[int, int]] = {}
+        """Of keys that are being put: the ref and expiry under which they are known."""
         self._pool: deque[sql.Row] = deque()
         self._purged = False
         self._room = room
@@ -189,21 +189,19 @@ class Staging:
         if not found:
             return
         inline = []
-        alike: dict[tuple[int, int, int], list[int]] = {}
+        alike: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
         for ref, size, priority, place, segment in set(found):  # a ref may be named twice
             if not segment:
                 inline.append(ref)
-            entry = alike.setdefault((priority, place, segment), [0, 0])
-            entry[0] -= 1
-            entry[1] -= size
-        for (priority, place, segment), (bundles, octets) in alike.items():
-            self.change.count(bundles, octets, priority, place, segment)
+            alike[priority, place, segment].append(size)
+        for kind, sizes in alike.items():
+            self.change.count(-len(sizes), -sum(sizes), *kind)
         sql.delete(self._db, sql.DELETE_BUNDLE, refs)
         if inline:
             sql.delete(self._db, sql.DELETE_BODY, inline)
 
     def _put(self, puts: Sequence[Put], now_ms: int) -> list[int]:
-        seen = {
+        seen = self._seen = {
             key: (ref, expires_ms)
             for key, ref, expires_ms in sql.select(
                 self._db, sql.SELECT_SEEN, [put.key for put in puts]
@@ -215,10 +213,11 @@ class Staging:
         octets = 0
         room = self._config.quota_bytes - self._tally.octets - self.change.octets
         free = self._config.quota_bundles - self._tally.bundles - self.change.bundles
-        for index in sorted(range(len(puts)), key=lambda i: -puts[i].priority):
+        lesser = [-put.priority for put in puts]
+        for index in sorted(range(len(puts)), key=lesser.__getitem__):
             put = puts[index]
             key = put.key
-            old = None if key in self._forgotten else seen.get(key)
+            old = seen.get(key)
             if old is not None and old[1] > now_ms and not self._came_back(put, *old):
                 refs[index] = DUPLICATE
                 continue
@@ -247,7 +246,6 @@ class Staging:
             self.next_ref = ref + 1
             refs[index] = ref
             seen[key] = (ref, _NEVER)
-            self._forgotten.discard(key)
             accepted.append((ref, put, size))
             octets += size
             room -= size
@@ -273,7 +271,7 @@ class Staging:
             self.octets += octets
         rows = []
         seen = []
-        alike: dict[tuple[int, int], list[int]] = {}
+        alike: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
         for ref, put, size in accepted:
             if len(put.key) > KEY_BYTES_MAX:
                 raise LocalError(f"a key of {len(put.key)} octets, where {KEY_BYTES_MAX} fit")
@@ -281,9 +279,7 @@ class Staging:
             seen.append((put.key, put.expires_ms, ref))
             if out_of_line:
                 start += size
-            entry = alike.setdefault((put.priority, put.place), [0, 0])
-            entry[0] += 1
-            entry[1] += size
+            alike[put.priority, put.place].append(size)
         if out_of_line:
             self.record(rows)
         sql.insert(self._db, sql.INSERT_SEEN, seen)
@@ -291,8 +287,8 @@ class Staging:
         sql.insert(self._db, sql.INSERT_BUNDLE, rows)
         if not out_of_line:
             sql.insert(self._db, sql.INSERT_BODY, [(ref, put.wire) for ref, put, _ in accepted])
-        for (priority, place), (bundles, size) in alike.items():
-            self.change.count(bundles, size, priority, place, segment)
+        for (priority, place), sizes in alike.items():
+            self.change.count(len(sizes), sum(sizes), priority, place, segment)
 
     def record(self, rows: Sequence[Sequence[object]]) -> None:
         """Say in the log whose octets these are, should the database be lost."""
@@ -338,10 +334,12 @@ class Staging:
         return octets <= 0 and bundles <= 0
 
     def _evict(self, refs: Sequence[int]) -> None:
-        keys = [row[1] for row in sql.select(self._db, sql.SELECT_BUNDLE, refs)]
+        keys = {row[1]: row[0] for row in sql.select(self._db, sql.SELECT_BUNDLE, refs)}
         self.drop(refs)
-        self.forget(keys)
-        self._forgotten.update(keys)
+        self.forget(list(keys))
+        for key, ref in keys.items():
+            if self._seen.get(key, (0, 0))[0] == ref:
+                del self._seen[key]
         self._evicted += refs
 
 
