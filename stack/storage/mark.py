@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import struct
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,6 +19,8 @@ from typing import Final, NamedTuple
 from fastcrc import crc32
 
 from stack.core.private import FILE_MODE
+from stack.storage import sql
+from stack.storage.tally import Tally
 
 NAME: Final = "mark"
 
@@ -47,34 +50,64 @@ class Mark:
 
     def __init__(self, directory: Path) -> None:
         self._fd = os.open(directory / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-        self._commits = 0
-        self._now_ms = 0
+        self.commits = 0
+        """Transactions so far."""
+        self._counted = 0
+        self._counted_ms = 0
+        self._due = False
+        self._due_ms = 0
+        self._slot = 0
 
-    def read(self) -> Level | None:
-        """The highest level that is whole, or None: it was never written, or is damaged."""
+    def ahead_of(self, db: sqlite3.Connection) -> Level | None:
+        """The level that a store with this database had, if the database is behind it.  A mark that
+        was never written, or is damaged, says nothing.  Raises `sqlite3.Error`."""
+        row = db.execute(sql.SELECT_META, ("commits",)).fetchone()
+        self.commits = self._counted = 0 if row is None else int(row[0])
         levels = [_unpacked(os.pread(self._fd, _SLOT_BYTES, slot * _SLOT_BYTES)) for slot in (0, 1)]
-        return max((level for level in levels if level is not None), default=None)
+        level = max((level for level in levels if level is not None), default=None)
+        return None if level is None or level.commits <= self.commits else level
 
-    def due(self, commits: int, now_ms: int) -> bool:
-        """Whether the transaction that makes them `commits` is to be counted."""
-        return (
-            commits - self._commits >= SPACING
-            or not 0 <= now_ms - self._now_ms < SPACING_MS  # a clock that was set back counts too
+    def resume(self, level: Level) -> None:
+        """Go on from there, whatever the database says."""
+        self.commits = self._counted = level.commits
+
+    def count(self, db: sqlite3.Connection, now_ms: int) -> None:
+        """Count the transaction that is open, if it is one to be counted."""
+        self._due = (
+            self.commits + 1 - self._counted >= SPACING
+            or not 0 <= now_ms - self._counted_ms < SPACING_MS  # also when the clock was set back
         )
+        self._due_ms = now_ms
+        if self._due:
+            db.execute(sql.SET_META, ("commits", self.commits + 1))
 
-    def write(self, level: Level, now_ms: int) -> None:
+    def reached(self, tally: Tally, next_ref: int) -> None:
+        """The transaction is durable; what the store now holds."""
+        self.commits += 1
+        if self._due:
+            self._write(Level(self.commits, tally.bundles, tally.octets, next_ref))
+
+    def close(self, db: sqlite3.Connection, tally: Tally, next_ref: int) -> None:
+        """Count what was not counted yet, make it durable, and close the file."""
+        with contextlib.suppress(sqlite3.Error, OSError):  # a disk that is full, or went away
+            if self.commits > self._counted:
+                db.execute(sql.SET_META, ("commits", self.commits))
+                self._write(Level(self.commits, tally.bundles, tally.octets, next_ref))
+            os.fdatasync(self._fd)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close the file as it is."""
+        os.close(self._fd)
+
+    def _write(self, level: Level) -> None:
         """Remember a level.  A full or failing disk leaves an older one."""
-        self._commits, self._now_ms = level.commits, now_ms
+        self._counted, self._counted_ms = level.commits, self._due_ms
         fields = _FIELDS.pack(_MAGIC, *level)
         record = fields + crc32.iscsi(fields).to_bytes(4, "big")
+        self._slot ^= 1
         with contextlib.suppress(OSError):
-            os.pwrite(self._fd, record, level.commits % 2 * _SLOT_BYTES)
-
-    def close(self) -> None:
-        """Make it durable, and close the file."""
-        with contextlib.suppress(OSError):
-            os.fdatasync(self._fd)
-        os.close(self._fd)
+            os.pwrite(self._fd, record, self._slot * _SLOT_BYTES)
 
 
 def _unpacked(record: bytes) -> Level | None:

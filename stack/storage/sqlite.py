@@ -6,7 +6,6 @@ reading has a connection of its own and waits for no commit.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 import threading
@@ -21,7 +20,7 @@ from stack.ports.store import Committed, Op, Stored, Usage
 from stack.storage import files, rescue, sql, wal
 from stack.storage.compaction import compact, surplus
 from stack.storage.config import StoreConfig
-from stack.storage.mark import Level, Mark
+from stack.storage.mark import Mark
 from stack.storage.migrations import migrate
 from stack.storage.payload_log import PayloadLog, sync_directory
 from stack.storage.reading import Damaged, Reader
@@ -85,7 +84,7 @@ class SqliteStore:
             self._db = files.connect(self._path, self._config, reader=False)
             self._open_database(short)
         except BaseException:
-            self._mark.close()
+            self._mark.abandon()
             raise
 
     def _open_database(self, short: bool) -> None:
@@ -112,22 +111,21 @@ class SqliteStore:
 
     def _behind(self) -> bool:
         """Hold the database against the high-water mark, and tell what it has lost."""
-        row = self._db.execute(sql.SELECT_META, ("commits",)).fetchone()
-        self._commits = 0 if row is None else int(row[0])
-        level = self._mark.read()
-        if level is None or level.commits <= self._commits:
+        level = self._mark.ahead_of(self._db)
+        if level is None:
             return False
+        commits = self._mark.commits
         found = self._tally.bundles
-        rescued, _ = rescue.readopt(self._db, self._path, self._commits, self._tally)
+        rescued, _ = rescue.readopt(self._db, self._path, commits, self._tally)
         self._missing = max(0, level.bundles - self._tally.bundles)
         lost = {
-            "commits_lost": level.commits - self._commits,
+            "commits_lost": level.commits - commits,
             "bundles_expected": level.bundles,
             "bundles_found": found,
             "bundles_rescued": rescued,
         }
         self._trace("store.behind", lost)
-        self._commits = level.commits
+        self._mark.resume(level)
         self._reserved = self._next_ref = max(self._next_ref, level.next_ref + REFS_RESERVED)
         return True
 
@@ -184,12 +182,11 @@ class SqliteStore:
             if self._closed:
                 return
             self._closed = True
-            self._count_last()
+            self._mark.close(self._db, self._tally, self._next_ref)
             self._reader.close()
             self._db.close()  # the last connection copies the write-ahead log into the database
             self._log.close()
             self._reserve.closed()
-            self._mark.close()
             os.close(self._lock_fd)
 
     def _stage(self, work: Callable[[Staging], T], now_ms: int = 0) -> Staged[T]:
@@ -198,15 +195,19 @@ class SqliteStore:
             self._check_open()
             room = self._reserve.room(self._db)
             staging = Staging(
-                self._db, self._log, self._tally, self._config, self._next_ref, room, self._commits
+                self._db,
+                self._log,
+                self._tally,
+                self._config,
+                self._next_ref,
+                room,
+                self._mark.commits,
             )
             self._db.execute("BEGIN IMMEDIATE")
             result = work(staging)
             forget_after = staging.forget_surplus(self._forget_after)
             reserved = self._reserved
-            counted = self._mark.due(self._commits + 1, now_ms)
-            if counted:
-                self._db.execute(sql.SET_META, ("commits", self._commits + 1))
+            self._mark.count(self._db, now_ms)
             if staging.next_ref > reserved:
                 reserved = staging.next_ref + REFS_RESERVED
                 self._db.execute(sql.UPDATE_META, (reserved, "next_ref"))
@@ -219,16 +220,9 @@ class SqliteStore:
                 raise
             finally:
                 self._writing.release()
-        marked_ms = now_ms if counted else None
-        return Staged(result, lambda: self._finish(staging, reserved, forget_after, marked_ms))
+        return Staged(result, lambda: self._finish(staging, reserved, forget_after))
 
-    def _finish(
-        self,
-        staging: Staging,
-        reserved: int,
-        forget_after: tuple[int, bytes],
-        marked_ms: int | None,
-    ) -> None:
+    def _finish(self, staging: Staging, reserved: int, forget_after: tuple[int, bytes]) -> None:
         try:
             if staging.buffers:
                 self._log.append(staging.buffers, staging.octets)
@@ -245,21 +239,10 @@ class SqliteStore:
             self._reserved = reserved
             self._forget_after = forget_after
             self._tally.merge(staging.change)
-            self._commits += 1
-            if marked_ms is not None:
-                tally = self._tally
-                level = Level(self._commits, tally.bundles, tally.octets, self._next_ref)
-                self._mark.write(level, marked_ms)
+            self._mark.reached(self._tally, self._next_ref)
             self._retire(staging.change.segments)
         finally:
             self._writing.release()
-
-    def _count_last(self) -> None:
-        """The mark of a store that is closed is not behind it."""
-        with contextlib.suppress(sqlite3.Error):  # a disk that is full, or went away
-            self._db.execute(sql.SET_META, ("commits", self._commits))
-            tally = self._tally
-            self._mark.write(Level(self._commits, tally.bundles, tally.octets, self._next_ref), 0)
 
     def _explained(self, error: Exception) -> Exception:
         """The error to raise for `error`, which has ended a transaction."""
