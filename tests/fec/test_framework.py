@@ -83,6 +83,13 @@ def test_source_packets_leave_at_once_with_their_ids_at_the_end() -> None:
     ]
 
 
+def test_symbols_are_as_long_as_the_longest_adu_of_their_block() -> None:
+    sender = FecSender(FecConfig(k=2, r=1, adu_bytes_max=10))
+    adus = [single(b"x" * size) for size in (3, 9, 5, 4, 2, 2)]
+    repairs = [p for p, flow in flatten(sender.protect(adus, 0)) if flow == FLOW_REPAIR]
+    assert [len(p) for p in repairs] == [6 + 3 + longest for longest in (9, 5, 2)]
+
+
 def test_interleaved_blocks_take_turns() -> None:
     sender = FecSender(FecConfig(k=2, r=1, interleave=3, adu_bytes_max=10))
     packets = flatten(sender.protect([Train(b"abcdef", 1)], 0))
@@ -201,6 +208,17 @@ def test_interleaving_rides_out_a_burst_that_one_block_cannot() -> None:
         arriving = packets[:lost_at] + packets[lost_at + burst :]
         results.append(sorted(deliver(receiver, arriving)) == datagrams([train]))
     assert results == [False, True]
+
+
+def test_block_numbers_are_followed_around_the_end() -> None:
+    config = FecConfig(k=2, r=1, adu_bytes_max=20, blocks_max=8)
+    sender, receiver = FecSender(config, first_sbn=SBN_MODULUS - 3), FecReceiver(config)
+    train = numbered(2 * 12, 20)
+    packets = flatten(sender.protect([train], 0))
+    numbers = [int.from_bytes(p[:3], "big") for p, flow in packets if flow == FLOW_REPAIR]
+    assert numbers == [(SBN_MODULUS - 3 + i) % SBN_MODULUS for i in range(12)]
+    left = [one for block in by_block(packets).values() for one in block[1:]]
+    assert sorted(deliver(receiver, left)) == datagrams([train])
 
 
 def test_repair_packets_may_come_first() -> None:

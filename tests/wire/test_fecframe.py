@@ -101,6 +101,12 @@ def test_fssi_round_trips(symbol_bytes: int, strict: bool) -> None:
     assert fecframe.decode_fssi(octets) == (value, 3)
 
 
+@pytest.mark.parametrize("m", [2, 4, 7, 9, 16])
+def test_codes_over_other_fields_are_refused(m: int) -> None:
+    with pytest.raises(DecodeError, match=f"m = {m} is not supported"):
+        fecframe.decode_fssi(fecframe.encode_fssi(Fssi(100, m=m)))
+
+
 @given(st.binary(max_size=5))
 def test_any_octets_are_fssi_or_a_decode_error(data: bytes) -> None:
     try:
