@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from stack.core.clock import MILLISECOND, SECOND, Clock
 from stack.core.sansio import DatagramEngine
@@ -17,8 +17,10 @@ from stack.core.train import Train
 from stack.ports.datagram import DatagramPort, ignore_received, ignore_writable
 
 BLOCKED_NS = 10 * MILLISECOND
-"""While the port takes nothing, an engine that has data says "now" for ever; its timers are then
-looked at this often."""
+"""While the port takes nothing, an engine that has data says "now" for ever, as one may of which a
+part has failed; its timers are then looked at this often."""
+
+T = TypeVar("T")
 
 
 class Shim(Protocol):
@@ -62,6 +64,7 @@ class Runner:
         self._loop = loop or asyncio.get_running_loop()
         self._writable = True
         self._closed = False
+        self._troubled = False
         self._soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
@@ -78,9 +81,15 @@ class Runner:
         if self._soon is None and not self._closed:
             self._soon = self._loop.call_soon(self._run)
 
-    def wake_after(self, delay_ns: int) -> None:
-        """Take a turn after a time, if none comes before."""
-        self._loop.call_later(delay_ns / SECOND, self.wake)
+    def after(self, delay_ns: int, work: Callable[[], None]) -> None:
+        """Do some work after a time, unless the link is closed by then, and take a turn."""
+
+        def due() -> None:
+            if not self._closed:
+                self._attempt(work)
+                self.wake()
+
+        self._loop.call_later(delay_ns / SECOND, due)
 
     async def close(self) -> None:
         """Stop driving and close the port."""
@@ -98,10 +107,10 @@ class Runner:
         shim = self._shim
         for train in trains:
             if shim is None:
-                receive(train, now)
+                self._attempt(receive, train, now)
             else:
-                for inner in shim.recover(train, now):
-                    receive(inner, now)
+                for inner in self._attempt(shim.recover, train, now) or ():
+                    self._attempt(receive, inner, now)
         self.wake()
 
     def _on_writable(self) -> None:
@@ -120,28 +129,46 @@ class Runner:
             return
         # A loop may fire a little early: never tell the engine a time before its own deadline.
         now = self._clock.now()
+        self._troubled = False
+        repair = self._attempt(self._due, now) or []
+        self._attempt(self._turn, now)
+        self._attempt(self._send, repair, now)
+        self._arm(now)
+
+    def _attempt(self, work: Callable[..., T], *args: Any) -> T | None:
+        """Do a part of a turn: whatever fails, the others follow, and so does the next turn."""
+        try:
+            return work(*args)
+        except Exception as error:  # the loop is told whatever it is
+            self._troubled = True
+            self._loop.call_exception_handler(
+                {"message": "a part of a link's turn has failed", "exception": error}
+            )
+            return None
+
+    def _due(self, now: int) -> list[Train]:
+        """What timers ask for, and the trains that are to go out for them."""
         engine, shim = self._engine, self._shim
         deadline = engine.next_deadline()
         if deadline is not None and deadline <= now:
-            engine.handle_deadline(now)
+            self._attempt(engine.handle_deadline, now)
         repair: list[Train] = []
         if shim is not None:
             due = shim.next_deadline()
             if due is not None and due <= now:
                 repair, recovered = shim.handle_deadline(now)
                 for train in recovered:
-                    engine.receive(train, now)
-        self._turn(now)
+                    self._attempt(engine.receive, train, now)
+        return repair
+
+    def _send(self, trains: list[Train], now: int) -> None:
         if self._writable:
-            trains = engine.data_to_send(now)
-            if shim is not None and trains:
-                trains = shim.protect(trains, now)
-            trains = repair + trains
-        else:
-            trains = repair
+            fresh = self._engine.data_to_send(now)
+            if self._shim is not None and fresh:
+                fresh = self._shim.protect(fresh, now)
+            trains = trains + fresh
         if trains:
             self._writable = self._port.send(trains) and self._writable
-        self._arm(now)
 
     def _arm(self, now: int) -> None:
         deadline = self._engine.next_deadline()
@@ -149,7 +176,7 @@ class Runner:
             due = self._shim.next_deadline()
             if due is not None and (deadline is None or due < deadline):
                 deadline = due
-        if deadline is not None and not self._writable:
+        if deadline is not None and (self._troubled or not self._writable):
             deadline = max(deadline, now + BLOCKED_NS)
         if deadline is None:
             if self._timer is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from stack.core.clock import Clock
 from stack.core.errors import StoreError
@@ -64,7 +64,7 @@ class Outlet(Protocol):
         ...
 
 
-def ignore(refs: Sequence[int]) -> None:
+def ignore(refs: Sequence[int]) -> object:
     """Give back nothing."""
 
 
@@ -124,12 +124,13 @@ class BundleDriver:
 
         def stored(refs: list[int], evicted: list[int]) -> None:
             outcome = Committed(refs, evicted)
-            self.pay()
-            self.octets.remember(ops, outcome)
-            self._note_expiry(ops)
-            self.agent.committed(ops, outcome, self.clock.dtn_ms())
-            if done is not None:
-                done(outcome)
+            attempt, now_ms = self.attempt, self.clock.dtn_ms()
+            attempt("pay", self.pay)
+            attempt("remember", self.octets.remember, ops, outcome)
+            attempt("expiry", self._note_expiry, ops)
+            attempt("commit", self.agent.committed, ops, outcome, now_ms)
+            if done is not None:  # it is in the store, whatever else has failed
+                attempt("answer", done, outcome)
             self.settle()
 
         def failed(error: Exception) -> None:
@@ -137,7 +138,8 @@ class BundleDriver:
             self._trace("store_error", {"why": str(error)})
             self._owed += self.agent.refused(ops)
             if done is not None:
-                done(error if isinstance(error, StoreError) else StoreError(str(error)))
+                why = error if isinstance(error, StoreError) else StoreError(str(error))
+                self.attempt("answer", done, why)
             self.settle()
 
         self._writer.submit(ops, stored, failed)
@@ -155,23 +157,23 @@ class BundleDriver:
 
     def settle(self) -> None:
         """Carry out what the agent has decided since, and wake those who can go on."""
-        agent = self.agent
+        agent, attempt = self.agent, self.attempt
         while (event := agent.next_event()) is not None:
             if isinstance(event, Deliverable):
-                self.on_deliverable(event.service)
+                attempt("deliverable", self.on_deliverable, event.service)
             elif isinstance(event, TooLarge):
-                self._too_large(event)
+                attempt("too_large", self._too_large, event)
             elif isinstance(event, Echo):
-                self._echo(event)
+                attempt("echo", self._echo, event)
             else:
-                self._reassemble(event.refs)
+                attempt("reassemble", self._reassemble, event.refs)
         ops = agent.take_ops()
         if ops:
             self.submit(ops)
-        for callback in self._links:
-            callback()
+        for callback in tuple(self._links):
+            attempt("link", callback)
         for callback in self._settled:
-            callback()
+            attempt("settled", callback)
 
     def _note_expiry(self, ops: Iterable[Op]) -> None:
         earliest_ms = min((op.expires_ms for op in ops if isinstance(op, Put)), default=0)
@@ -179,21 +181,44 @@ class BundleDriver:
             self.on_expiry(earliest_ms)
 
     def _echo(self, event: Echo) -> None:
-        try:
-            held = self.store.held(event.key)
-        except StoreError as error:  # then nobody knows which of ours it is
-            self._trace("store_error", {"why": str(error)})
-            return
+        held = self.store.held(event.key)
         if held is not None:
             self.agent.echoed(held, event.neighbour)
 
     # ---- one of many -----------------------------------------------------------------------
 
+    def attempt(self, what: str, work: Callable[..., object], *args: Any) -> bool:
+        """Do one of several pieces of work, none of which holds up the others when it fails:
+        that is counted and traced.  Whether it was done."""
+        try:
+            work(*args)
+        except Exception as error:  # whatever it is, it concerns this piece alone
+            self.agent.counters["failures"] += 1
+            why = f"{type(error).__name__}: {error}"
+            self._trace("work_failed", {"what": what, "why": why})
+            return False
+        return True
+
+    def give_back(self, refs: Sequence[int], neighbour: str, *, failed: bool = False) -> list[int]:
+        """What was taken for a neighbour waits again, in front.  `failed`: the link has tried, and
+        those that it has tried too often are given (see `Forwarder.returned`)."""
+        forwarder = self.agent.forwarder
+        aside: list[int] = []
+        for ref in reversed(refs):
+            try:
+                if failed:
+                    aside += forwarder.returned((ref,), neighbour)
+                else:
+                    forwarder.withdrawn((ref,), neighbour)
+            except Exception as error:  # whatever it is, it concerns this bundle alone
+                self._failed(ref, error)
+        return aside
+
     def each(
         self,
         refs: Sequence[int],
         work: Callable[[int, Buffer], bool],
-        give_back: Callable[[Sequence[int]], None],
+        give_back: Callable[[Sequence[int]], object],
     ) -> None:
         """Take, try, give back: all work on one of many bundles goes through here.
 
@@ -202,7 +227,12 @@ class BundleDriver:
         more for now: that one and those behind it are given back as they were.
         """
         troubled = False
-        for index, (ref, wire) in enumerate(zip(refs, self.octets.load(refs), strict=True)):
+        try:
+            wires = self.octets.load(refs)
+        except Exception:
+            give_back(refs)
+            raise
+        for index, (ref, wire) in enumerate(zip(refs, wires, strict=True)):
             if wire is None:
                 troubled = True
                 continue
@@ -242,9 +272,13 @@ class BundleDriver:
             self.agent.quarantine(ref, error, now_ms)
 
     def _lost(self, ref: int, why: str) -> None:
-        if ref in self.agent.entries:
+        if ref not in self.agent.entries:
+            return
+        self._trace("bundle_damaged", {"ref": ref, "why": why})
+        try:
             self.agent.lost(ref, self.clock.dtn_ms())
-            self._trace("bundle_damaged", {"ref": ref, "why": why})
+        except Exception as error:  # whatever it is, it concerns this bundle alone
+            self._failed(ref, error)
 
     def send(self, neighbour: str, outlet: Outlet, now: int) -> None:
         """Give a link what waits for its neighbour, as much as it has room for."""
@@ -274,14 +308,11 @@ class BundleDriver:
             outlet.submit(departing, ref, now, alone=forwarder.failures(ref) > 0)
             return True
 
-        def give_back(refs: Sequence[int]) -> None:
-            forwarder.withdrawn(refs, neighbour)
-
         while not full and (room := outlet.room(now)) > 0:
             refs = forwarder.take(neighbour, room, LOAD_BATCH, now_ms)
             if not refs:
                 return
-            self.each(refs, offer, give_back)
+            self.each(refs, offer, lambda back: self.give_back(back, neighbour))
 
     def _split(self, ref: int, wire: Buffer, bytes_max: int, neighbour: str = "") -> bool:
         """Put parts in the place of a bundle (RFC 9171 §5.8), if it may be divided."""
@@ -291,7 +322,7 @@ class BundleDriver:
 
         def done(outcome: Committed | StoreError) -> None:
             if isinstance(outcome, StoreError):
-                self.agent.forwarder.returned((ref,), neighbour)
+                self.give_back((ref,), neighbour, failed=True)
 
         self.submit(ops, done)
         return True

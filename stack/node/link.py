@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 from stack.adapters.runner import Runner, Shim
 from stack.core.clock import MILLISECOND, Clock
@@ -28,6 +29,7 @@ from stack.node.config import LinkConfig
 from stack.node.driver import BundleDriver
 from stack.node.guard import Guard
 from stack.node.neighbour import Neighbour
+from stack.node.owed import Owed
 from stack.node.refusals import Refusals
 from stack.ports.datagram import DatagramPort
 from stack.ports.store import NO_ROOM, Committed, Op, Write
@@ -80,6 +82,7 @@ class Link:
         self._runner = Runner(engine, port, clock, turn=self._turn, shim=self.guard or shim)
         self._refusals = Refusals()
         self._aside = False
+        self._owed = Owed(driver.attempt, self._runner.after)
 
     def set_contact(
         self, now: int, *, tx_up: bool, rx_up: bool, rate_bps: float | None, owlt_ns: int
@@ -169,21 +172,37 @@ class Link:
         while (event := engine.next_event()) is not None:
             if isinstance(event, Sent):
                 sent.extend(event.refs)
-            elif isinstance(event, BlockReceived):
-                self._block(event)
             else:
-                self._other(event)
-        if sent:
-            driver.agent.forwarded(sent, self._clock.dtn_ms(), self.peer)
-            if self._aside:
-                self._aside = False
-                driver.agent.contact_ended(self.peer, self._clock.dtn_ms())
-            driver.settle()
+                self._do(event, self._take, event)
+        if sent and not driver.attempt("sent", self._sent, sent):
+            # Who has them already knows them again.
+            driver.give_back(sent, self.peer)
         if self.up and self._runner.writable:
-            self._driver.send(self.peer, self, now)
+            driver.attempt("send", driver.send, self.peer, self, now)
 
-    def _other(self, event: object) -> None:
-        if isinstance(event, Failed):
+    def _do(self, event: object, work: Callable[..., object], *args: Any) -> None:
+        """Do the work that an event asks for: if it fails, then for this event alone, and nobody
+        waits for it in vain."""
+        if self._driver.attempt(type(event).__name__, work, *args):
+            return
+        if isinstance(event, BlockReceived | ReportHeld):
+            self._owed.do(event.session, self._refuse, event.session)
+        elif isinstance(event, Failed):
+            self._driver.give_back(event.refs, self.peer, failed=True)
+        self._runner.wake()
+
+    def _sent(self, refs: list[int]) -> None:
+        agent, now_ms = self._driver.agent, self._clock.dtn_ms()
+        agent.forwarded(refs, now_ms, self.peer)
+        if self._aside:
+            self._aside = False
+            agent.contact_ended(self.peer, now_ms)
+        self._driver.settle()
+
+    def _take(self, event: object) -> None:
+        if isinstance(event, BlockReceived):
+            self._block(event)
+        elif isinstance(event, Failed):
             self._trace(
                 "ltp_session_failed",
                 {"link": self.name, "bundles": len(event.refs), "why": str(event.reason)},
@@ -191,7 +210,8 @@ class Link:
             # What was refused may have been damaged in memory: next time it comes from the store.
             for ref in event.refs:
                 self._driver.octets.forget(ref)
-            self._set_aside(self._forwarder.returned(event.refs, self.peer), event.reason)
+            aside = self._driver.give_back(event.refs, self.peer, failed=True)
+            self._set_aside(aside, event.reason)
             self._driver.settle()
         elif isinstance(event, ReportHeld):
             self._note(event)
@@ -205,30 +225,28 @@ class Link:
         elif isinstance(event, EngineUnknown):
             self.neighbour.engine(event)
         elif isinstance(event, LinkStalled | LinkAlive):
-            stalled = isinstance(event, LinkStalled)
-            self._trace("link_stalled" if stalled else "link_alive", {"link": self.name})
-            if stalled and not self.engine.count("reports_received"):
-                self.neighbour.unanswered()
-            if self.config.scheduled:
-                self._answering(not stalled)
+            self._owed.do("heard", self._heard, event)
 
-    def _answering(self, heard: bool) -> None:
-        """The neighbour of a scheduled link fell silent in its contact, or is heard again."""
+    def _heard(self, event: LinkStalled | LinkAlive) -> None:
+        """The neighbour fell silent, in its contact if the link is scheduled, or is heard again."""
         agent, now_ms = self._driver.agent, self._clock.dtn_ms()
-        if heard:
-            agent.contact_restored(self.peer, now_ms)
-        else:
-            self._forwarder.withdrawn(self.engine.withdraw(self._clock.now()), self.peer)
+        stalled = isinstance(event, LinkStalled)
+        if self.config.scheduled and stalled:
+            self._driver.give_back(self.engine.withdraw(self._clock.now()), self.peer)
             agent.contact_failed(self.peer, now_ms)
+        elif self.config.scheduled:
+            agent.contact_restored(self.peer, now_ms)
         self._driver.settle()
+        self._trace("link_stalled" if stalled else "link_alive", {"link": self.name})
+        if stalled and not self.engine.count("reports_received"):
+            self.neighbour.unanswered()
 
     def _set_aside(self, refs: list[int], reason: int) -> None:
         """This neighbour has refused these too often: they go another way, or wait until it
         takes something."""
         if refs:
-            agent = self._driver.agent
-            agent.set_aside(refs, self.peer, self._clock.dtn_ms())
             self._aside = True
+            self._driver.agent.set_aside(refs, self.peer, self._clock.dtn_ms())
             fields = {"link": self.name, "bundles": len(refs), "why": str(reason)}
             self._trace("bundles_set_aside", fields)
 
@@ -263,7 +281,9 @@ class Link:
             if put is not None:
                 puts.append(put)
         if puts:
-            self._driver.submit(puts, lambda outcome: self._answer(event, outcome, intact))
+            self._driver.submit(
+                puts, lambda outcome: self._do(event, self._answer, event, outcome, intact)
+            )
         else:
             self._answer(event, Committed([]), intact)
             self._driver.settle()
@@ -271,12 +291,15 @@ class Link:
     def _answer(self, event: BlockReceived, outcome: Committed | StoreError, intact: bool) -> None:
         """Acknowledge a block, unless something of it could not be kept: then its sender tries
         again, and what we have of it already is recognised as a duplicate."""
-        now = self._clock.now()
         if not intact or isinstance(outcome, StoreError) or NO_ROOM in outcome.refs:
-            self.engine.refuse(event.session, now, hold_ns=self._refusals.hold(now))
+            self._refuse(event.session)
         else:
-            self.engine.accept(event.session, now)
+            self.engine.accept(event.session, self._clock.now())
         self._runner.wake()
+
+    def _refuse(self, session: SessionId) -> None:
+        now = self._clock.now()
+        self.engine.refuse(session, now, hold_ns=self._refusals.hold(now))
 
     def _green(self, event: GreenReceived) -> None:
         """Green data is unreliable: a bundle is taken only if one segment holds all of it."""
@@ -303,20 +326,22 @@ class Link:
 
         def done(outcome: Committed | StoreError) -> None:
             if isinstance(outcome, StoreError):
-                now = self._clock.now()
-                self.engine.refuse(session, now, hold_ns=self._refusals.hold(now))
+                self._refuse(session)
             else:
                 self.engine.report_noted(session, self._clock.now())
             self._runner.wake()
 
-        self._driver.submit([Write(SPACE, self._key(session), b"")], done)
+        self._driver.submit(
+            [Write(SPACE, self._key(session), b"")],
+            lambda outcome: self._do(event, done, outcome),
+        )
 
     def recover(self, notes: list[str], now: int) -> None:
         """After a restart: sessions on which we had reported and which are now lost."""
-        prefix = f"{self.name}/"
-        sessions = []
-        for key in notes:
-            if key.startswith(prefix):
-                origin, number = key[len(prefix) :].split(".")
-                sessions.append(SessionId(int(origin), int(number)))
-        self.engine.recover(sessions, now)
+        self.engine.recover(_noted(self.name, notes), now)
+
+
+def _noted(link: str, notes: list[str]) -> list[SessionId]:
+    """The sessions of a link among the keys of what is noted."""
+    keys = (key.removeprefix(f"{link}/") for key in notes if key.startswith(f"{link}/"))
+    return [SessionId(int(origin), int(number)) for origin, number in (k.split(".") for k in keys)]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from link_models.channel import ChannelConfig, Delay, always_up
+from link_models.channel import ChannelConfig, Delay, Window, always_up
 from link_models.clock import VirtualLoop, run_virtual
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import MILLISECOND
@@ -65,9 +65,12 @@ def relay(
     rate_bps: float = 2e6,
     store: str = "memory",
     reports: bool = False,
+    scheduled: bool = False,
+    windows: tuple[Window, ...] = always_up(10e6),
     **ltp: Any,
 ) -> list[Node]:
-    """gs1 -> sat1 -> gs2, all links up for ever; the relay makes fragments of what is large."""
+    """gs1 -> sat1 -> gs2, all links up for ever, as far as nodes know; the relay makes fragments
+    of what is large."""
     world = World(loop(), root, protect=False, store=store)
     end_ms = EPOCH_MS + 10**9
     hops = (("gs1", "sat1"), ("sat1", "gs2"))
@@ -79,13 +82,13 @@ def relay(
         ]
     )
     for a, b in hops:
-        world.connect(
-            a, b, ChannelConfig(windows=always_up(10e6), delay=Delay.constant(5 * MILLISECOND))
-        )
+        world.connect(a, b, ChannelConfig(windows=windows, delay=Delay.constant(5 * MILLISECOND)))
     nodes = []
     for number, name in enumerate(NAMES):
         links = [
-            world.link(one, other, rate_bps=rate_bps, owlt_ms=5.0, ltp=dict(ltp))
+            world.link(
+                one, other, rate_bps=rate_bps, owlt_ms=5.0, scheduled=scheduled, ltp=dict(ltp)
+            )
             for a, b in hops
             for one, other in ((a, b), (b, a))
             if one == name
