@@ -6,12 +6,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 2
 MINUTES ?= 30
+SAMPLE ?= 1000
 
 # What pip has to say is in a file, and shown when it fails.
 install = $(BIN)/python -m pip install --disable-pip-version-check --no-warn-script-location \
   -e '$(1)' >$(VENV)/setup.log 2>&1 || { cat $(VENV)/setup.log >&2; exit 1; }
 
-.PHONY: help demo test quick soak lint bench clean
+.PHONY: help demo test quick soak mutants lint bench clean
 .DEFAULT_GOAL := help
 
 help:  ## say what can be made
@@ -45,6 +46,9 @@ quick: $(VENV)/.dev  ## run the quick part of the tests (under 2 minutes)
 soak: $(VENV)/.dev  ## run everything that has a seed with fresh ones (MINUTES=30)
 	@$(BIN)/python -m tests.fuzz.soak --minutes $(MINUTES) --jobs $(JOBS) $(ARGS)
 
+mutants: $(VENV)/.dev  ## see whether the tests notice changed code (SAMPLE=1000 SEED=...; hours)
+	@$(BIN)/python scripts/mutants.py --sample $(SAMPLE) $(if $(SEED),--seed $(SEED)) --jobs $(JOBS) $(ARGS)
+
 lint: $(VENV)/.dev  ## formatting, style, types and import layers only
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -55,4 +59,4 @@ bench: $(VENV)/.run  ## run the benchmarks and print their tables
 	@$(BIN)/orbitferry bench $(ARGS)
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist out mutants *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
