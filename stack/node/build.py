@@ -20,11 +20,15 @@ from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
 from stack.node.guard import make_authenticator, under_guard
 from stack.node.link import Link
+from stack.routing.config import RouterConfig
 from stack.security import BpSec, KeyRing, SecurityPolicy, load_keys
 from stack.storage.memory import MemoryStore
 from stack.storage.sqlite import SqliteStore
 from stack.storage.staged import StagingStore
 from stack.wire.fecframe import ADUI_HEADER_BYTES, PAYLOAD_ID_BYTES
+
+LTP_HEADER_BYTES = 10
+"""Octets of a data segment that are no data, about (RFC 5326 §3.1, §3.2.1)."""
 
 IPV6_UDP_BYTES = 48
 """Octets of IPv6 and UDP headers (IPv4's are 20 fewer)."""
@@ -94,6 +98,24 @@ def make_security(
         trace("security_off", {"node": config.id})
         return None
     return BpSec(keys, environment.entropy, SecurityPolicy())
+
+
+def make_router_config(config: NodeConfig, keys: KeyRing) -> RouterConfig:
+    """Routing's parameters.  Its estimate of what the layers below add to a bundle follows the
+    scheduled link whose segments cost least, so that signatures of one link take no volume from
+    the others.  Raises `ConfigError` as `make_authenticator` does."""
+    contacts = config.contacts
+    defaults = RouterConfig(
+        confidence_min=contacts.confidence_min, confidence_wanted=contacts.confidence_wanted
+    )
+    ratios: list[float] = []
+    for link in config.links:
+        if link.scheduled:
+            ltp = under_guard(link.ltp, make_authenticator(link, config.id, keys))
+            data = ltp.segment_bytes - LTP_HEADER_BYTES
+            ratios.append((ltp.overhead_bytes + LTP_HEADER_BYTES) / data)
+    least = min(ratios, default=0.0)
+    return dataclasses.replace(defaults, overhead_ratio=max(defaults.overhead_ratio, least))
 
 
 def under_fec(

@@ -29,7 +29,6 @@ from stack.node.link import Link
 from stack.node.upkeep import Upkeep
 from stack.ports.application import BundleId, Cancelled
 from stack.ports.store import Place
-from stack.routing.config import RouterConfig
 from stack.routing.forwarder import Forwarder
 from stack.services.jobs import Handler
 from stack.services.suite import Services
@@ -109,17 +108,14 @@ class Node:
         stack.push_async_callback(writer.close)
         now_ms = clock.dtn_ms()
         plan = self._load_plan(now_ms)
+        keys = build.read_keys(config)
         forwarder = Forwarder(
             config.id,
             plan,
             direct=[link.peer for link in config.links if not link.scheduled],
             default=config.contacts.default or None,
-            config=RouterConfig(
-                confidence_min=config.contacts.confidence_min,
-                confidence_wanted=config.contacts.confidence_wanted,
-            ),
+            config=build.make_router_config(config, keys),
         )
-        keys = build.read_keys(config)
         self._agent = agent = BundleAgent(
             self.node_id,
             config.agent,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hmac
+import math
 
 import pytest
 
@@ -10,10 +12,11 @@ from stack.core.errors import ConfigError
 from stack.core.train import FLOW_REPAIR, Train, single
 from stack.engines.ltp import LtpConfig
 from stack.fec.config import FecConfig
-from stack.node.build import under_fec
+from stack.node.build import make_router_config, under_fec
 from stack.node.config import LinkConfig, NodeConfig, SecurityConfig
 from stack.node.guard import Guard, make_authenticator
 from stack.node.neighbour import Neighbour
+from stack.routing.config import consumption
 from stack.security.keys import Key, KeyRing, parse_keys
 from stack.wire.ltp import ReportAck, SessionId, encode_segment
 
@@ -116,6 +119,24 @@ def test_segments_leave_room_for_the_extensions() -> None:
         signed = guard.sign(single(bytes(ltp.segment_bytes)))
         assert signed.size == bare.segment_bytes
         assert ltp.overhead_bytes - bare.overhead_bytes == signed.size - ltp.segment_bytes
+
+
+def test_routing_reckons_with_the_signatures_of_a_scheduled_link() -> None:
+    scheduled = dataclasses.replace(link(B), scheduled=True)
+    apart = dataclasses.replace(scheduled, name="m", peer="dtn://m/", authentication="off")
+
+    def added(*links: LinkConfig) -> int:
+        config = NodeConfig(
+            id=A, data_dir="x", security=SecurityConfig(protect="none"), links=links
+        )
+        return consumption(make_router_config(config, RING), 1_000_000) - 1_000_000
+
+    # What leaves for a megabyte in segments of 1,400 octets, whose extensions are 19 of them.
+    datagrams = math.ceil(1_000_000 / (1400 - 19 - 10))
+    wire = datagrams * (28 + 19 + 10)
+    assert abs(added(scheduled) - wire) < 100
+    assert added() == added(apart) == added(scheduled, apart) == 30_000
+    assert added(link(B)) == 30_000, "a link without contacts has no volume"
 
 
 def test_the_operator_is_told_of_unsigned_segments() -> None:
