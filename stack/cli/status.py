@@ -228,5 +228,10 @@ def _store_troubles(store: dict[str, Any]) -> None:
     if store["missing"]:
         say(
             f"store: {store['missing']} bundles that it held were not found when it was opened;"
-            " see `store.behind` in the log, and check the disk"
+            " see `store.behind` and `store.rescued` in the log, and check the disk"
+        )
+    if store.get("rescues"):
+        say(
+            "store: the database was damaged and has been rescued; see `store.rescued` in the log,"
+            " and check the disk; the damaged file is store.db.damaged-1 and on"
         )

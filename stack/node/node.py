@@ -289,6 +289,7 @@ class Node:
             "store.full": int(usage.full),
             "store.reserve_bytes": usage.reserve_bytes,
             "store.missing": usage.missing,
+            "store.rescues": usage.rescues,
             "queue.bytes": self._agent.forwarder.bytes_waiting,
             "queue.bundles": self._agent.forwarder.bundles_waiting,
         }

@@ -163,7 +163,10 @@ class Usage:
     """Octets of disk put aside for that."""
 
     missing: int = 0
-    """Bundles that the store had, and did not find when it was opened."""
+    """Bundles that the store had, and did not find when it was opened or rescued."""
+
+    rescues: int = 0
+    """Times that the database was found damaged and made anew since the store was opened."""
 
 
 class BundleStore(Protocol):

@@ -44,6 +44,10 @@ class DamagedError(StoreError):
         self.refs = refs
 
 
+class CorruptError(StoreError):
+    """The database contradicts itself."""
+
+
 def lock(directory: Path) -> int:
     """Create the directory if need be, and claim it for this object.  Returns the descriptor that
     holds the lock.  Raises `StoreError` when another process or object holds it."""
@@ -145,9 +149,9 @@ def explained(error: Exception, directory: Path) -> OrbitferryError:
     )
 
 
-def damaged(error: Exception, directory: Path) -> StoreError:
+def damaged(error: Exception, directory: Path) -> CorruptError:
     """The error to raise when the database contradicts itself."""
-    return StoreError(
+    return CorruptError(
         f"{directory}: {error} (the database is damaged: stop the node, move the directory away"
         " and start with an empty one; what was not acknowledged yet is sent again)"
     )

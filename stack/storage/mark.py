@@ -58,18 +58,28 @@ class Mark:
         self._due_ms = 0
         self._slot = 0
 
+    def read(self) -> Level | None:
+        """The highest level that is whole, or None: it was never written, or is damaged."""
+        levels = [_unpacked(os.pread(self._fd, _SLOT_BYTES, slot * _SLOT_BYTES)) for slot in (0, 1)]
+        return max((level for level in levels if level is not None), default=None)
+
     def ahead_of(self, db: sqlite3.Connection) -> Level | None:
         """The level that a store with this database had, if the database is behind it.  A mark that
         was never written, or is damaged, says nothing.  Raises `sqlite3.Error`."""
         row = db.execute(sql.SELECT_META, ("commits",)).fetchone()
         self.commits = self._counted = 0 if row is None else int(row[0])
-        levels = [_unpacked(os.pread(self._fd, _SLOT_BYTES, slot * _SLOT_BYTES)) for slot in (0, 1)]
-        level = max((level for level in levels if level is not None), default=None)
+        level = self.read()
         return None if level is None or level.commits <= self.commits else level
 
     def resume(self, level: Level) -> None:
         """Go on from there, whatever the database says."""
         self.commits = self._counted = level.commits
+
+    def restart(self, db: sqlite3.Connection, level: Level) -> None:
+        """Go on from there with a new database.  Raises `sqlite3.Error`."""
+        db.execute(sql.SET_META, ("commits", level.commits))
+        self.resume(level)
+        self._write(level)
 
     def count(self, db: sqlite3.Connection, now_ms: int) -> None:
         """Count the transaction that is open, if it is one to be counted."""

@@ -29,14 +29,23 @@ class Reader:
 
     def __init__(self, directory: Path, config: StoreConfig, log: PayloadLog) -> None:
         self._directory = directory
+        self._config = config
         self._log = log
         self.lock = threading.Lock()
-        self._db = files.connect(directory, config, reader=True)
+        self.open_database()
+
+    def open_database(self) -> None:
+        """Open the database (again, after `close_database`).  Raises `sqlite3.Error`."""
+        self._db = files.connect(self._directory, self._config, reader=True)
+
+    def close_database(self) -> None:
+        """Close it; the caller holds the lock."""
+        self._db.close()
 
     def close(self) -> None:
         """Close the connection."""
         with self.lock:
-            self._db.close()
+            self.close_database()
 
     def wires(self, refs: Sequence[int]) -> tuple[dict[int, Buffer], Damaged]:
         """The octets of bundles by ref, and the bundles that are damaged."""

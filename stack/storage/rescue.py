@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import mmap
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -33,10 +33,17 @@ def record(commits: int, rows: Sequence[Sequence[object]]) -> bytes:
     )
 
 
-def readopt(db: sqlite3.Connection, directory: Path, commits: int, tally: Tally) -> tuple[int, int]:
-    """Store again what the log has of commits behind the first `commits`; how many bundles and
-    octets.  Raises `sqlite3.Error`, `OSError`."""
-    bundles = octets = 0
+def readopt(
+    db: sqlite3.Connection,
+    directory: Path,
+    commits: int,
+    tally: Tally,
+    let_go: Callable[[int], bool] | None = None,
+) -> int:
+    """Store again what the log has of commits behind the first `commits`; how many bundles.  A
+    bundle whose key is remembered was let go of; `let_go` says of a ref whether that is so when
+    the key does not tell.  Raises `sqlite3.Error`, `OSError`."""
+    bundles = 0
     db.execute("BEGIN IMMEDIATE")
     for path in sorted(directory.glob("payload-*.log")):
         if not path.stat().st_size:
@@ -46,15 +53,19 @@ def readopt(db: sqlite3.Connection, directory: Path, commits: int, tally: Tally)
                 wire = log[row.start : row.start + row.size]
                 if not row.intact() or wire_checksum(row.ref, wire) != row.wire_check:
                     continue
-                if not db.execute(sql.MEND_SEEN, (row.key, row.expires_ms, row.ref)).rowcount:
+                known = db.execute(sql.SELECT_SEEN[-1][1], (row.key,)).fetchone()
+                if known is None:
+                    db.execute(sql.MEND_SEEN, (row.key, row.expires_ms, row.ref))
+                    tally.keys += 1
+                elif let_go is None or known[1] != row.ref or let_go(row.ref):
                     continue  # it is there, or was let go of before
-                tally.keys += 1
+                elif db.execute(sql.SELECT_COUNTED[-1][1], (row.ref,)).fetchone():
+                    continue
                 db.execute(sql.INSERT_BUNDLE[-1][1], row)
                 tally.count(1, row.size, row.priority, row.place, row.segment)
                 bundles += 1
-                octets += row.size
     db.execute("COMMIT")
-    return bundles, octets
+    return bundles
 
 
 def _rows(log: mmap.mmap, commits: int) -> Iterator[BundleRow]:

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -17,22 +18,21 @@ from stack.core.errors import LocalError, StoreError, StoreFullError
 from stack.core.sansio import Trace, no_trace
 from stack.core.train import Buffer
 from stack.ports.store import Committed, Op, Stored, Usage
-from stack.storage import files, rescue, sql, wal
+from stack.storage import files, sql, wal
 from stack.storage.compaction import compact, surplus
 from stack.storage.config import StoreConfig
-from stack.storage.mark import Mark
-from stack.storage.migrations import migrate
+from stack.storage.mark import Level, Mark
+from stack.storage.opening import REFS_RESERVED, Opened, open_database, rescue_database
 from stack.storage.payload_log import PayloadLog, sync_directory
 from stack.storage.reading import Damaged, Reader
 from stack.storage.reserve import Reserve, fitted
 from stack.storage.staged import Staged
 from stack.storage.staging import FIRST_KEY, Staging
-from stack.storage.tally import Tally
 
 T = TypeVar("T")
 
-REFS_RESERVED: Final = 1 << 16
-"""Refs put aside by one write to the database; a restart skips what is left of them."""
+RESCUES_MAX: Final = 3
+"""Times that a database is rescued before the disk is given up, counted from opening."""
 
 PAGE_ROWS: Final = 1024
 """Bundles that `scan` reads at once, so that it never holds a snapshot open while others work."""
@@ -54,8 +54,7 @@ class SqliteStore:
         self._path = Path(path)
         self._config = config or StoreConfig()
         self._trace = trace
-        self._damaged = self._missing = 0
-        self._tally = Tally()
+        self._damaged = self._missing = self._rescues = 0
         self._forget_after = FIRST_KEY
         self._writing = threading.Lock()
         self._closed = False
@@ -81,53 +80,56 @@ class SqliteStore:
             self._trace("store.wal_mended", mended._asdict())
         self._mark = Mark(self._path)
         try:
-            self._db = files.connect(self._path, self._config, reader=False)
-            self._open_database(short)
+            found = open_database(self._path, self._config, self._mark, self._trace)
+            self._adopt(found)
+            try:
+                self._log.adopt([each for each in self._tally.segments if each > 0], found.doubtful)
+                self._active = self._log.place()[0]
+                sync_directory(self._path)
+                sync_directory(self._path.parent)
+                self._reader = Reader(self._path, self._config, self._log)
+                self._retire(self._tally.segments)
+                if short:
+                    self._reserve.squeeze(self._db, "found so when the store was opened")
+            except BaseException:
+                self._db.close()
+                raise
         except BaseException:
             self._mark.abandon()
             raise
 
-    def _open_database(self, short: bool) -> None:
-        try:
-            migrate(self._db, self._path / files.DATABASE_NAME)
-            self._reserved = self._next_ref = int(
-                self._db.execute(sql.SELECT_META, ("next_ref",)).fetchone()[0]
-            )
-            for count, octets, priority, place, segment in self._db.execute(sql.SELECT_TALLY):
-                self._tally.count(count, octets, priority, place, segment)
-            self._tally.keys = int(self._db.execute(sql.COUNT_SEEN).fetchone()[0])
-            behind = self._behind()  # may take bundles back, and with them files of the log
-            self._log.adopt([each for each in self._tally.segments if each > 0], behind)
-            self._active = self._log.place()[0]
-            sync_directory(self._path)
-            sync_directory(self._path.parent)
-            self._reader = Reader(self._path, self._config, self._log)
-            self._retire(self._tally.segments)
-            if short:
-                self._reserve.squeeze(self._db, "found so when the store was opened")
-        except BaseException:
-            self._db.close()
-            raise
+    def _adopt(self, found: Opened) -> None:
+        self._db, self._tally = found.db, found.tally
+        self._reserved = self._next_ref = found.next_ref
+        self._missing += found.missing
+        self._rescues += found.rescued
 
-    def _behind(self) -> bool:
-        """Hold the database against the high-water mark, and tell what it has lost."""
-        level = self._mark.ahead_of(self._db)
-        if level is None:
-            return False
-        commits = self._mark.commits
-        found = self._tally.bundles
-        rescued, _ = rescue.readopt(self._db, self._path, commits, self._tally)
-        self._missing = max(0, level.bundles - self._tally.bundles)
-        lost = {
-            "commits_lost": level.commits - commits,
-            "bundles_expected": level.bundles,
-            "bundles_found": found,
-            "bundles_rescued": rescued,
-        }
-        self._trace("store.behind", lost)
-        self._mark.resume(level)
-        self._reserved = self._next_ref = max(self._next_ref, level.next_ref + REFS_RESERVED)
-        return True
+    def _rescue(self, error: Exception) -> None:
+        """Go on with a new database in place of the damaged one.  Raises `error` when that was
+        done too often, or cannot be done."""
+        with self._writing, self._reader.lock:
+            if self._closed or self._rescues >= RESCUES_MAX:
+                raise error
+            self._reader.close_database()
+            self._db.close()
+            tally = self._tally
+            level = Level(self._mark.commits, tally.bundles, tally.octets, self._next_ref)
+            try:
+                self._adopt(
+                    rescue_database(self._path, self._config, self._mark, self._trace, error, level)
+                )
+                self._reader.open_database()
+            except (sqlite3.Error, OSError, StoreError) as failed:
+                raise files.explained(failed, self._path) from error
+
+    def _read(self, read: Callable[[], T]) -> T:
+        """What `read` finds; once more when the database had to be rescued for it."""
+        self._check_open()
+        try:
+            return read()
+        except files.CorruptError as error:
+            self._rescue(error)
+            return read()
 
     # Writing
 
@@ -190,19 +192,19 @@ class SqliteStore:
             os.close(self._lock_fd)
 
     def _stage(self, work: Callable[[Staging], T], now_ms: int = 0) -> Staged[T]:
+        try:
+            return self._stage_once(work, now_ms)
+        except files.CorruptError as error:
+            self._rescue(error)
+            return self._stage_once(work, now_ms)
+
+    def _stage_once(self, work: Callable[[Staging], T], now_ms: int) -> Staged[T]:
         self._writing.acquire()
         try:
             self._check_open()
             room = self._reserve.room(self._db)
-            staging = Staging(
-                self._db,
-                self._log,
-                self._tally,
-                self._config,
-                self._next_ref,
-                room,
-                self._mark.commits,
-            )
+            parts = (self._db, self._log, self._tally, self._config)
+            staging = Staging(*parts, self._next_ref, room, self._mark.commits)
             self._db.execute("BEGIN IMMEDIATE")
             result = work(staging)
             forget_after = staging.forget_surplus(self._forget_after)
@@ -266,8 +268,7 @@ class SqliteStore:
     def load(self, refs: Sequence[int]) -> list[Buffer | None]:
         """See `BundleStore.load`.  Raises `DamagedError` with the refs that are damaged; the
         others are there when asked for again."""
-        self._check_open()
-        wires, damaged = self._reader.wires(refs)
+        wires, damaged = self._read(lambda: self._reader.wires(refs))
         if damaged:
             self._quarantine(damaged)
             raise files.DamagedError(self._path, [ref for ref, _ in damaged])
@@ -277,8 +278,7 @@ class SqliteStore:
         """See `BundleStore.scan`.  Rows that are damaged are put in quarantine and left out."""
         after = 0
         while True:
-            self._check_open()
-            rows = self._reader.page(after, PAGE_ROWS)
+            rows = self._read(partial(self._reader.page, after, PAGE_ROWS))
             damaged: Damaged = [(row.ref, b"") for row in rows if not row.intact()]
             if damaged:
                 self._quarantine(damaged)
@@ -290,23 +290,19 @@ class SqliteStore:
 
     def held(self, key: bytes) -> int | None:
         """See `BundleStore.held`."""
-        self._check_open()
-        return self._reader.held(key)
+        return self._read(lambda: self._reader.held(key))
 
     def next_expiry(self) -> int | None:
         """See `BundleStore.next_expiry`."""
-        self._check_open()
-        return self._reader.first_expiry()
+        return self._read(lambda: self._reader.first_expiry())
 
     def read(self, space: str, key: str) -> bytes | None:
         """See `BundleStore.read`.  Raises `StoreError` when the entry is damaged."""
-        self._check_open()
-        return self._reader.state(space, key)
+        return self._read(lambda: self._reader.state(space, key))
 
     def read_all(self, space: str, prefix: str = "") -> list[tuple[str, bytes]]:
         """See `BundleStore.read_all`.  Raises `StoreError` when an entry is damaged."""
-        self._check_open()
-        return self._reader.states(space, prefix)
+        return self._read(lambda: self._reader.states(space, prefix))
 
     def usage(self) -> Usage:
         """See `BundleStore.usage`."""
@@ -317,6 +313,7 @@ class SqliteStore:
             self._reserve.full,
             self._reserve.octets,
             self._missing,
+            self._rescues,
         )
 
     @property

@@ -67,6 +67,15 @@ def mend(directory: Path) -> Mended | None:
         return mended
 
 
+def committed(directory: Path) -> tuple[dict[int, bytes], int]:
+    """The newest pages that whole transactions have left in the log in `directory`, by number,
+    and how many pages the database has with them; 0: there are none.  Raises `OSError`."""
+    path = directory / WAL_NAME
+    if not path.exists() or path.stat().st_size < _HEADER_BYTES + _FRAME_BYTES:
+        return {}, 0
+    return _Log(bytearray(path.read_bytes())).committed()
+
+
 class _Log:
     def __init__(self, octets: bytearray) -> None:
         self.octets = octets
@@ -77,15 +86,38 @@ class _Log:
         self._bits = self._pages = 0
         self._step = _power((8 + PAGE_BYTES) // 8)
 
-    def mend(self) -> Mended | None:
+    def committed(self) -> tuple[dict[int, bytes], int]:
+        if not self._readable():
+            return {}, 0
+        salts = np.frombuffer(self.octets, np.uint8, 8, 16)
+        other = np.flatnonzero((self._frames[:, 8:16] != salts).any(axis=1))
+        count = int(other[0]) if len(other) else len(self._frames)
+        bad = self._bad(count, np.frombuffer(self.octets, ">u4", 2, 24).astype(np.uint32))
+        count = int(bad[0]) if len(bad) else count
+        commits = np.flatnonzero(self._frames[:count, 4:8].any(axis=1))
+        if not len(commits):
+            return {}, 0
+        last = int(commits[-1])
+        numbers = self._frames[: last + 1, :4].copy().view(">u4")[:, 0]
+        pages = {int(number): self._frames[index, 24:] for index, number in enumerate(numbers)}
+        size = int.from_bytes(self._frames[last, 4:8].tobytes(), "big")
+        return {number: page.tobytes() for number, page in pages.items()}, size
+
+    def _readable(self) -> bool:
+        """Whether the header can be read, mended if need be."""
         header_bits = self._mend_header()
         if header_bits is None:
-            used = bool(np.any(np.frombuffer(self.octets, np.uint8, _HEADER_BYTES)))
-            return Mended(0, 0, 0, len(self._frames)) if used else None
+            return False
         self._bits = header_bits
         order = "<u4" if struct.unpack_from(">I", self.octets)[0] == _MAGIC else ">u4"
         self._order = np.dtype(order)
         self._coefficients = _coefficients((8 + PAGE_BYTES) // 4)
+        return True
+
+    def mend(self) -> Mended | None:
+        if not self._readable():
+            used = bool(np.any(np.frombuffer(self.octets, np.uint8, _HEADER_BYTES)))
+            return Mended(0, 0, 0, len(self._frames)) if used else None
         salts = np.frombuffer(self.octets, np.uint8, 8, 16)
         # A flipped bit in a salt: of its 64 bits, all others still say that it is of this log.
         distance = np.unpackbits(self._frames[:, 8:16] ^ salts, axis=1).sum(axis=1)

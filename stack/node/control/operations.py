@@ -92,7 +92,7 @@ class NodeOperations:
             "time": dtn_to_iso(node.port.dtn_ms()),
             "store": {
                 key: counters[f"store.{key}"]
-                for key in ("bundles", "bytes", "quota_bytes", "full", "missing")
+                for key in ("bundles", "bytes", "quota_bytes", "full", "missing", "rescues")
             },
             "queue": {key: counters[f"queue.{key}"] for key in ("bundles", "bytes")},
             "quarantine": len(node.quarantined()),
