@@ -159,7 +159,8 @@ class Forwarder:
 
     def _push(self, entry: Queued) -> None:
         self.bytes_waiting += entry.size
-        self._queue.push(entry)
+        late = entry.ref in self._failures
+        self._queue.push(entry._replace(late=True) if late else entry)
 
     # -- bundles go ------------------------------------------------------------------------
 
@@ -223,16 +224,17 @@ class Forwarder:
         return taken
 
     def returned(self, refs: Iterable[int], neighbour: str = "") -> list[int]:
-        """A link could not deliver these: they wait again, in front, in their old order; after
-        `FAILURES_MAX` times without a way.  Those are given, if there are no copies of them."""
+        """A link could not deliver these: they wait behind all others, whatever their priority, for
+        what a neighbour will not have must hold up nothing else; after `FAILURES_MAX` times without
+        a way.  Those are given, if there are no copies of them."""
         aside = []
-        for ref in reversed(tuple(refs)):
+        for ref in refs:
             ticket = self._copies.ticket(ref, neighbour)
             if (entry := self._given.pop(ticket, None)) is None:
                 continue
             self._failures[ref] = self._failures.get(ref, 0) + 1
             if self._failures[ref] % FAILURES_MAX:
-                self._queue.requeue(entry)
+                self._queue.push(entry._replace(late=True))
             elif self._step_aside(ref, entry) and ticket == ref:
                 aside.append(ref)
         return aside

@@ -34,9 +34,16 @@ class Queued(NamedTuple):
     route: Route | None = None
     """Its booking, to be released when it goes another way."""
 
+    late: bool = False
+    """It goes after all others, whatever its priority: it has failed, and may do so again."""
+
+
+def _lane_of(entry: Queued) -> int:
+    return 0 if entry.late else 1 + priority_level(entry.priority)
+
 
 class _Lane:
-    """One neighbour's bundles of one priority, in order.
+    """One neighbour's bundles of one priority, in order; the first lane is for what goes late.
 
     An entry is alive while the queue's index holds that very object (so each push makes its own).
     Dead ones stay until they reach the head or outnumber the living: taking one out of the middle
@@ -108,7 +115,7 @@ class ForwardQueue:
         entry = self._alive.get(ref)
         if entry is None:
             return None
-        lane = self._lanes[entry.neighbour][priority_level(entry.priority)]
+        lane = self._lanes[entry.neighbour][_lane_of(entry)]
         self._forget(entry, lane)
         entries = lane.entries
         if len(entries) > 2 * lane.count + _SWEEP_MIN:
@@ -139,7 +146,7 @@ class ForwardQueue:
         given up: the lowest priority first, and of each the newest.  The queue must not change
         meanwhile."""
         alive = self._alive
-        for lane in self._lanes.get(neighbour, ())[: priority_level(priority)]:
+        for lane in self._lanes.get(neighbour, ())[: 1 + priority_level(priority)]:
             for entry in reversed(lane.entries):
                 if alive.get(entry.ref) is entry:
                     yield entry
@@ -152,12 +159,15 @@ class ForwardQueue:
         """Octets that wait for a neighbour at a priority and above: what a new bundle of that
         priority finds in front of it."""
         lanes = self._lanes.get(neighbour, ())
-        return sum(lane.octets for lane in lanes[priority_level(priority) :])
+        return sum(lane.octets for lane in lanes[1 + priority_level(priority) if priority else 0 :])
 
     def bytes_by_priority(self, neighbour: str) -> tuple[int, ...]:
-        """Octets that wait for a neighbour, by priority."""
+        """Octets that wait for a neighbour, by priority; what goes late counts to the lowest."""
         lanes = self._lanes.get(neighbour)
-        return tuple(lane.octets for lane in lanes) if lanes else (0,) * PRIORITY_LEVELS
+        if not lanes:
+            return (0,) * PRIORITY_LEVELS
+        late, lowest, *others = (lane.octets for lane in lanes)
+        return (late + lowest, *others)
 
     def _lane_for(self, entry: Queued) -> _Lane:
         """The lane of a new entry, which is counted there."""
@@ -165,8 +175,8 @@ class ForwardQueue:
             raise LocalError(f"bundle {entry.ref} waits already")
         lanes = self._lanes.get(entry.neighbour)
         if lanes is None:
-            lanes = self._lanes[entry.neighbour] = [_Lane() for _ in range(PRIORITY_LEVELS)]
-        lane = lanes[priority_level(entry.priority)]
+            lanes = self._lanes[entry.neighbour] = [_Lane() for _ in range(1 + PRIORITY_LEVELS)]
+        lane = lanes[_lane_of(entry)]
         lane.count += 1
         lane.octets += entry.size
         self._alive[entry.ref] = entry

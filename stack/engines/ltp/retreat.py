@@ -9,6 +9,10 @@ DELAY_FIRST_NS = 250 * MILLISECOND
 DELAY_MAX_NS = 30 * SECOND
 """A failed block is given back after this time, doubled at each failure of the same data."""
 
+HOLD_MAX_NS = 5 * SECOND
+"""When all fails, new blocks begin no further apart than this: one of many may be all that the peer
+will not have, and a pass is short."""
+
 LEAST_BYTES = 16_384
 """Blocks are not made smaller than this."""
 
@@ -70,7 +74,7 @@ class Retreat:
     @property
     def hold_ns(self) -> int:
         """How long nothing shall begin after the latest failure; 0 for not at all."""
-        return _delay(self._row - _ROW_HELD) if self.probing else 0
+        return min(HOLD_MAX_NS, _delay(self._row - _ROW_HELD)) if self.probing else 0
 
     def failed(
         self,
