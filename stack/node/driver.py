@@ -22,7 +22,7 @@ LOAD_BATCH = 64
 PASSING = (StoreError, OSError, MemoryError)
 """Errors that say nothing against the bundle that was being worked on."""
 
-Done = Callable[[Committed | StoreError], None]
+Done = Callable[[Committed | StoreError], object]
 
 
 class Writer(Protocol):

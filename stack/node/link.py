@@ -25,6 +25,7 @@ from stack.engines.ltp import (
     capsule_client,
 )
 from stack.engines.ltp.authentication import Authenticator
+from stack.node.arrivals import store_each
 from stack.node.config import LinkConfig
 from stack.node.driver import BundleDriver
 from stack.node.guard import Guard
@@ -281,8 +282,10 @@ class Link:
             if put is not None:
                 puts.append(put)
         if puts:
-            self._driver.submit(
-                puts, lambda outcome: self._do(event, self._answer, event, outcome, intact)
+            store_each(
+                self._driver.submit,
+                puts,
+                lambda outcome: self._do(event, self._answer, event, outcome, intact),
             )
         else:
             self._answer(event, Committed([]), intact)
@@ -331,10 +334,8 @@ class Link:
                 self.engine.report_noted(session, self._clock.now())
             self._runner.wake()
 
-        self._driver.submit(
-            [Write(SPACE, self._key(session), b"")],
-            lambda outcome: self._do(event, done, outcome),
-        )
+        note = Write(SPACE, self._key(session), b"")
+        self._driver.submit([note], lambda outcome: self._do(event, done, outcome))
 
     def recover(self, notes: list[str], now: int) -> None:
         """After a restart: sessions on which we had reported and which are now lost."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ from link_models.clock import run_virtual
 from stack.adapters.runner import Runner
 from stack.core.clock import SECOND
 from stack.engines.bundle_agent import BundleAgent
+from stack.engines.bundle_agent.ingress import Ingress
 from stack.engines.ltp import LtpEngine
 from stack.node.driver import BundleDriver
 from stack.node.link import Link
 from stack.node.neighbour import Neighbour
 from stack.node.octets import Octets
-from stack.ports.store import Committed
+from stack.ports.store import NO_ROOM, Committed, Op, Place, Put
 from stack.routing.forwarder import Forwarder
 from stack.services.messages import Mailbox
-from tests.node.test_confined import gather, loop, relay, send
+from stack.storage.memory import MemoryStore
+from tests.node.test_confined import MARK, at, gather, held_of, loop, relay, send
 
 PARTS: list[tuple[Any, str]] = [
     *((Link, name) for name in ("_block", "_answer", "_note", "_sent", "_take")),
@@ -93,3 +96,70 @@ def refuse(patch: pytest.MonkeyPatch) -> None:
         real(self, event, outcome if intact else Committed([]), intact and not early)
 
     patch.setattr(Link, "_answer", answer)
+
+
+def test_a_bundle_that_the_store_cannot_take_keeps_no_other_of_its_block_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender sends all of them in one block again and again, as other stacks do."""
+    real = MemoryStore.commit
+
+    def commit(store: MemoryStore, ops: Sequence[Op], now_ms: int) -> Committed:
+        if any(
+            isinstance(op, Put) and op.memo == "dtn://gs1/" and MARK in bytes(op.wire) for op in ops
+        ):
+            raise ValueError("planted")
+        return real(store, ops, now_ms)
+
+    monkeypatch.setattr(MemoryStore, "commit", commit)
+    monkeypatch.setattr(Forwarder, "failures", lambda forwarder, ref: 0)
+
+    async def main() -> None:
+        ground, satellite, far = relay(tmp_path)
+        others = {b"other %d" % number for number in range(8)}
+        async with ground, satellite, far, Mailbox(far.port) as mailbox:
+            await send(ground, [*sorted(others)[:4], MARK, *sorted(others)[4:]])
+            assert await gather(mailbox, others | {MARK}, 60) == others
+            assert held_of(ground), "its sender has been told nothing else, and keeps it"
+            assert satellite.counters()["bundles.store_errors"] >= 2
+
+    run_virtual(main)
+
+
+def test_what_finds_no_room_in_quarantine_stays_with_its_sender(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused, as nothing that is acknowledged may be lost; the rest of its block is kept,
+    and it goes into quarantine once there is room."""
+    take, put, full = Ingress.take, MemoryStore._put, True
+
+    def judge(ingress: Ingress, data: Any, now_ms: int, offset: int = 0, **options: Any) -> Any:
+        bundle = at(data, offset)
+        if bundle is not None and MARK in bytes(bundle.payload.data):
+            raise ValueError("planted")
+        return take(ingress, data, now_ms, offset, **options)
+
+    def store(self: MemoryStore, puts: Sequence[Put], now_ms: int) -> Committed:
+        fits = [one for one in puts if not (full and one.place is Place.QUARANTINE)]
+        refs = iter(put(self, fits, now_ms).refs)
+        return Committed([next(refs) if one in fits else NO_ROOM for one in puts])
+
+    monkeypatch.setattr(Ingress, "take", judge)
+    monkeypatch.setattr(MemoryStore, "_put", store)
+
+    async def main() -> None:
+        nonlocal full
+        ground, satellite, far = relay(tmp_path)
+        others = {b"other %d" % number for number in range(8)}
+        async with ground, satellite, far, Mailbox(far.port) as mailbox:
+            await send(ground, [*sorted(others)[:4], MARK, *sorted(others)[4:]])
+            assert await gather(mailbox, others, 60) == others
+            assert held_of(ground)
+            assert satellite.counters()["bundles.dropped_no_room"] >= 1
+            full = False
+            await send(ground, [b"what is taken shows that there is room"])
+            await asyncio.sleep(120)
+            assert not held_of(ground)
+            assert len(satellite.quarantined()) == 1
+
+    run_virtual(main)
