@@ -17,6 +17,7 @@ import pytest
 from stack.security import new_key_file
 from stack.storage.sqlite import SqliteStore
 from tests.node.kill_worker import NEXT, SPACE
+from tests.node.mixed_worker import FILES, GONE, JOBS
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("ORBITFERRY_KILLS", "60"))
@@ -36,13 +37,14 @@ def free_ports() -> str:
 class Processes:
     """The two nodes, and what happened to them."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, worker: str = "kill_worker") -> None:
         self.root = root
+        self.worker = f"tests.node.{worker}"
         self.running: dict[str, subprocess.Popen[str]] = {}
 
     def start(self, role: str) -> None:
         self.running[role] = subprocess.Popen(
-            [sys.executable, "-m", "tests.node.kill_worker", role, str(self.root)],
+            [sys.executable, "-m", self.worker, role, str(self.root)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
@@ -112,3 +114,57 @@ def check(root: Path) -> None:
     assert not twice, f"delivered more than once: {twice}"
     with sqlite3.connect(f"file:{next((root / 'sink').rglob('*.db'))}?mode=ro", uri=True) as db:
         assert db.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+MIXED_S = 10.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_sigkill_under_mixed_load_and_pressure(tmp_path: Path) -> None:
+    (tmp_path / "ports").write_text(free_ports())
+    new_key_file(tmp_path / "keys.toml", os.urandom, "kill")
+    rng = random.Random(int(os.environ.get("ORBITFERRY_SEED", "1")))
+    nodes = Processes(tmp_path, "mixed_worker")
+    try:
+        for role in ("source", "sink"):
+            nodes.start(role)
+        for role in ("source", "sink"):
+            nodes.wait_ready(role)
+        end = time.monotonic() + MIXED_S
+        while time.monotonic() < end:
+            time.sleep(rng.uniform(0.0, 0.8))  # the random moment itself, not a wait for anything
+            victims = rng.choice([["source"], ["sink"], ["source", "sink"]])
+            for role in victims:
+                nodes.kill(role)
+                nodes.start(role)
+            for role in victims:
+                nodes.wait_ready(role)
+        (tmp_path / "enough").touch()
+        deadline = time.monotonic() + CONVERGE_S
+        while not (tmp_path / "complete").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert (tmp_path / "complete").exists(), "something waits for ever"
+    finally:
+        for role in list(nodes.running):
+            nodes.kill(role)
+    source = SqliteStore(tmp_path / "source" / "store")
+    sent = {str(number) for number in range(int(source.read(SPACE, NEXT) or b"0"))}
+    gone = {f"gone/{name}" for name, _ in source.read_all(GONE)}
+    files = {name for name, _ in source.read_all(FILES)}
+    jobs = source.read_all(JOBS)
+    source.close()
+    sink = SqliteStore(tmp_path / "sink" / "store")
+    counts = {key: int(value) for key, value in sink.read_all(SPACE)}
+    arrived = {key: int(value) for key, value in sink.read_all(FILES)}
+    sink.close()
+    print(len(sent), len(gone), len(files), len(jobs))  # shown when the test fails
+    assert sent
+    assert gone
+    assert files
+    assert jobs, "nothing was put to the test"
+    assert sent <= counts.keys(), f"lost: {sorted(sent - counts.keys())[:5]}"
+    assert not gone & counts.keys(), "cancelled, and delivered all the same"
+    assert files <= arrived.keys(), f"lost: {files - arrived.keys()}"
+    assert set(counts.values()) == {1}, "delivered more than once"
+    assert set(arrived.values()) == {1}, "a file came twice, or damaged"
