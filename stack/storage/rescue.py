@@ -70,20 +70,36 @@ def readopt(
 
 def _rows(log: mmap.mmap, commits: int) -> Iterator[BundleRow]:
     """The rows of commits behind the first `commits`, the newest record of a bundle last."""
-    found: dict[int, BundleRow] = {}
-    at = log.find(_MAGIC)
-    while at >= 0:
-        size, check = (
-            int.from_bytes(log[at + len(_MAGIC) + part : at + len(_MAGIC) + part + 4], "big")
-            for part in (0, 4)
-        )
-        body = log[at + _HEAD_BYTES : at + _HEAD_BYTES + size]
-        if len(body) == size and crc32.iscsi(body) == check:
-            try:
-                number, rows = msgspec.msgpack.decode(body, type=tuple[int, list[list[object]]])
-                if number >= commits:
-                    found.update((row[0], BundleRow(*row)) for row in rows)  # type: ignore[arg-type, misc]
-            except (msgspec.MsgspecError, TypeError, IndexError):
-                pass  # octets of a bundle that look like a record
-        at = log.find(_MAGIC, at + 1)
-    yield from found.values()
+    found: list[tuple[int, list[BundleRow]]] = []
+    # From the end: what looks like a record within the octets of a bundle is part of that bundle,
+    # and may have been sent by anybody.
+    end = len(log)
+    while (at := log.rfind(_MAGIC, 0, end)) >= 0:
+        record = _record(log, at)
+        end = at + len(_MAGIC) - 1
+        if record is not None:
+            found.append(record)
+            end = record[1][0].start
+    newest = {row.ref: row for number, rows in reversed(found) if number >= commits for row in rows}
+    yield from newest.values()
+
+
+def _record(log: mmap.mmap, at: int) -> tuple[int, list[BundleRow]] | None:
+    """How many commits came before, and the rows, if what is there is the record of the octets
+    before it."""
+    size, check = (
+        int.from_bytes(log[at + len(_MAGIC) + part : at + len(_MAGIC) + part + 4], "big")
+        for part in (0, 4)
+    )
+    body = log[at + _HEAD_BYTES : at + _HEAD_BYTES + size]
+    if len(body) != size or crc32.iscsi(body) != check:
+        return None
+    try:
+        number, fields = msgspec.msgpack.decode(body, type=tuple[int, list[list[object]]])
+        rows = [BundleRow(*each) for each in fields]  # type: ignore[arg-type]
+        if not rows or not all(row.intact() for row in rows):
+            return None
+    except (msgspec.MsgspecError, TypeError):
+        return None  # octets of a bundle that look like a record
+    start = rows[0].start
+    return (number, rows) if 0 <= start == at - sum(row.size for row in rows) else None

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from stack.ports.store import DUPLICATE, Place, Release
-from stack.storage import SqliteStore, StoreConfig
+from stack.storage import SqliteStore, StoreConfig, rescue
 from stack.storage.mark import SPACING, SPACING_MS
+from stack.storage.rows import new_row
 from tests.storage.bundles import NOW_MS, put, wire
 from tests.storage.conftest import scratch
 from tests.storage.test_damage import flip
@@ -207,3 +208,19 @@ def test_of_a_burst_little_is_lost_without_being_missed(directory: Path) -> None
     closed = SqliteStore(directory / "running")
     assert closed.usage().missing == COUNT, "the mark of a store that was closed is not behind"
     closed.close()
+
+
+def test_a_record_that_a_bundle_carries_is_not_taken(directory: Path) -> None:
+    """Anybody can send octets that look like a record of the log."""
+    forged = wire(77)
+    row = new_row(put(77, place=Place.DELIVER)._replace(source="dtn://control/"), 900, 100, 1, 0)
+    carrier = put(1)._replace(wire=forged + rescue.record(10**6, [row]) + bytes(50))
+    store = SqliteStore(directory, StoreConfig(log_batch_bytes=0))
+    store.commit([carrier], NOW_MS)
+    store.close()
+    (directory / "store.db").unlink()
+    store = SqliteStore(directory, StoreConfig(log_batch_bytes=0))
+    (stored,) = store.scan()
+    assert stored.key == carrier.key
+    assert store.load([stored.ref]) == [carrier.wire]
+    store.close()
