@@ -163,8 +163,90 @@ def test_key_files(tmp_path: Path) -> None:
     path.chmod(0o640)
     with pytest.raises(ConfigError, match="chmod 600"):
         load_keys(path)
-    with pytest.raises(ConfigError, match="orbitferry keys new"):
-        load_keys(tmp_path / "absent.toml")
+    absent = tmp_path / "absent.toml"
+    with pytest.raises(ConfigError) as caught:
+        load_keys(absent)
+    for part in (str(absent), "No such file", f"orbitferry keys new {absent}"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o620, 0o610, 0o604, 0o602, 0o601])
+def test_a_key_file_is_its_owners_alone(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "keys.toml"
+    new_key_file(path, lambda n: bytes(n), "test")
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match=f"{path}.*{mode:04o}.*chmod 600 {path}"):
+        load_keys(path)
+
+
+@pytest.mark.parametrize("content", [b"[[key]", b"\xff"])
+def test_a_key_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "keys.toml"
+    path.touch(0o600)
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"{path}.*not TOML"):
+        load_keys(path)
+
+
+def test_a_key_file_of_the_greatest_size_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    new_key_file(path, lambda n: bytes(n), "test")
+    text = path.read_bytes()
+    path.write_bytes(text + b"#" * (2**20 - len(text)))
+    assert len(load_keys(path).keys) == 3
+    path.write_bytes(text + b"#" * (2**20 + 1 - len(text)))
+    with pytest.raises(ConfigError, match=f"{path}.*too large"):
+        load_keys(path)
+
+
+def entry(number: int, kind: str = "hmac", octets: int = 16) -> dict[str, object]:
+    return {"id": str(number), "kind": kind, "secret": "00" * octets}
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        ({}, r"no \[\[key\]\].*keys new --help"),
+        ({"key": {}}, r"no \[\[key\]\]"),
+        ({"key": []}, r"no \[\[key\]\]"),
+        ({"key": [1]}, r"key\[0\].*not a table.*write \[\[key\]\]"),
+        ({"key": [entry(1)], "more": 1}, r"unknown key 'more'.*only \[\[key\]\]"),
+        ({"key": [entry(1), entry(2), entry(1)]}, "'1'.*own id"),
+        ({"key": [entry(number) for number in range(4097)]}, "more than 4096"),
+    ],
+)
+def test_wrong_key_files_are_named(data: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=f"keys.toml.*{complaint}"):
+        parse_keys(data, "keys.toml")
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        ("aes", (16, 32), (15, 17, 31, 33)),
+        ("kek", (16, 32), (15, 17, 31, 33)),
+        ("hmac", (16, 17, 128), (15, 129)),
+        ("ltp", (16, 17, 128), (15, 129)),
+    ],
+)
+def test_secrets_have_the_length_of_their_kind(
+    kind: str, good: tuple[int, ...], bad: tuple[int, ...]
+) -> None:
+    for octets in good:
+        (key,) = parse_keys({"key": [entry(1, kind, octets)]}, "keys.toml").keys
+        assert (key.kind, key.secret, key.bits) == (kind, bytes(octets), 8 * octets)
+        assert (key.id, key.peers, key.send, key.raw, key.key_id) == ("1", ("*",), True, False, b"")
+    for octets in bad:
+        with pytest.raises(
+            ConfigError, match=rf"key\[0\].secret.*{octets} octets.*{kind} takes 16"
+        ):
+            parse_keys({"key": [entry(1, kind, octets)]}, "keys.toml")
+
+
+def test_a_raw_key_may_have_the_longest_key_id() -> None:
+    raw = {**entry(1, "ltp"), "raw": True, "key_id": "0a" * 32}
+    (key,) = parse_keys({"key": [raw]}, "keys.toml").keys
+    assert (key.raw, key.key_id) == (True, b"\x0a" * 32)
 
 
 @pytest.mark.parametrize(
