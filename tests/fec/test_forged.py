@@ -141,6 +141,7 @@ def test_wrong_ids_are_survived(esi: int) -> None:
     got = feed(receiver, source[3:]) + feed(receiver, wrong) + feed(receiver, repairs)
     assert [one for one in got if genuine(memoryview(one))]
     assert set(adus()) <= set(got)
+    assert receiver.counters()["malformed"] == 2
 
 
 def test_replayed_packets_of_an_old_block_bring_nothing() -> None:
