@@ -15,19 +15,20 @@ import pytest
 from link_models.channel import ChannelConfig, Delay, Window, always_up
 from link_models.clock import VirtualLoop, run_virtual
 from stack.contacts.plan import Contact, Plan
-from stack.core.clock import MILLISECOND
+from stack.core.clock import MILLISECOND, SECOND
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError, StoreError
 from stack.engines.bundle_agent import BundleAgent, Entry, agent, custody, entry
 from stack.engines.bundle_agent.custody import Custody
+from stack.engines.bundle_agent.events import TooLarge
 from stack.engines.bundle_agent.ingress import Ingress
 from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.node.driver import BundleDriver
-from stack.node.link import Link
 from stack.node.node import Node
 from stack.ports.application import Outgoing
 from stack.ports.store import Move, Place, Put, Release, Stored
 from stack.routing.forwarder import Forwarder
+from stack.routing.queue import Queued
 from stack.services.messages import Mailbox
 from stack.storage.config import StoreConfig
 from stack.storage.memory import MemoryStore
@@ -104,19 +105,20 @@ def relay(
 def start_refs(node: Node, first: int) -> None:
     """Refs that no other node has, so that a bundle's ref tells whose it is."""
 
+    store = MemoryStore(1 << 26)
+    store._next_ref = first
+
     def open_store(*_: object) -> MemoryStore:
-        store = MemoryStore(1 << 26)
-        store._next_ref = first
-        return store
+        return store  # also after a restart
 
     object.__setattr__(node._environment, "open_store", open_store)
 
 
-async def send(node: Node, payloads: list[bytes]) -> None:
+async def send(node: Node, payloads: list[bytes], lifetime_ms: int = 3_600_000) -> None:
     """Acknowledged to the application when this returns."""
     await node.port.commit(
         send=[
-            Outgoing(FAR, payload, 3_600_000, "messages", report_flags=REPORT_ANY)
+            Outgoing(FAR, payload, lifetime_ms, "messages", report_flags=REPORT_ANY)
             for payload in payloads
         ]
     )
@@ -303,7 +305,7 @@ def calls() -> Iterator[tuple[str, Any, str]]:
     left_out = {
         "send", "_own_put", "consumed",  # an application's own transaction: it is told
         "receive", "quarantine", "postpone", "_gone", "_failed", "_try", "_again",  # these confine
-        "_drop", "_lost", "__init__",  # book-keeping
+        "_drop", "_lost", "__init__", "no_trace",  # book-keeping
     }  # fmt: skip
     owners = (
         BundleAgent,
@@ -313,7 +315,6 @@ def calls() -> Iterator[tuple[str, Any, str]]:
         FragmentLedger,
         entry.Waiting,
         BundleDriver,
-        Link,
     )
     for owner in (*owners, agent, custody, entry):
         for name, member in sorted(vars(owner).items()):
@@ -365,7 +366,7 @@ class Planted:
                 return False
             case int():
                 return what in self.refs
-            case Entry() | Release() | Stored():
+            case Entry() | Release() | Stored() | Queued() | TooLarge():
                 return what.ref in self.refs
             case PrimaryBlock():
                 return (what.creation_ms, what.sequence, what.source) in self.notes
@@ -407,7 +408,8 @@ def test_what_fails_for_one_bundle_stops_no_other(
 
     async def main() -> None:
         loop().set_exception_handler(lambda _, context: problems.append(context))
-        nodes = relay(tmp_path, reports=True)
+        silent = (Window(0, SECOND, 10e6), Window(20 * SECOND, 1 << 62, 10e6))
+        nodes = relay(tmp_path, reports=True, scheduled=True, windows=silent)
         ground, satellite, far = nodes
         planted = Planted(monkeypatch, *CALLS[label], error)
         sizes = (40, 1500)
@@ -420,6 +422,15 @@ def test_what_fails_for_one_bundle_stops_no_other(
                     await send(ground, [payload])
                 except type(error):
                     unsent.add(payload)
+            await asyncio.sleep(1.5)  # now the links are silent
+            with contextlib.suppress(type(error)):
+                await send(ground, [MARK], lifetime_ms=30_000)
+            with contextlib.suppress(type(error)):
+                await send(ground, [MARK], lifetime_ms=1000)
+            await asyncio.sleep(5)
+            await ground.__aexit__()
+            await ground.__aenter__()
+            await asyncio.sleep(60)
             assert unsent <= chosen
             got = await gather(mailbox, others, 120)
             assert others <= got
