@@ -158,7 +158,7 @@ def test_key_files(tmp_path: Path) -> None:
     assert [key.kind for key in ring.keys] == ["aes", "hmac", "ltp"]
     assert ring.sending("aes", "dtn://sat1/").id == "test-aes"
     assert "secret" not in repr(ring.keys)
-    with pytest.raises(ConfigError, match="exists"):
+    with pytest.raises(ConfigError, match=f"{path}.*exists.*choose a new file"):
         new_key_file(path, lambda n: bytes(n), "again")
     path.chmod(0o640)
     with pytest.raises(ConfigError, match="chmod 600"):
