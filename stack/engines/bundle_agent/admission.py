@@ -69,15 +69,17 @@ class Admission:
         expires_ms: int,
         received_ms: int,
         *,
+        place: Place | None = None,
         opened: Opened | None = None,
         required: bool = False,
         evicts: bool = True,
         outside: bool = False,
     ) -> Put:
-        """Store a bundle.  `outside`: a link brought it.  `opened` is what security has made of
-        it, where it has: it goes along as the memo, for the delivery."""
+        """Store a bundle.  `outside`: a link brought it.  `place`: that of `place_of`, where it was
+        asked already.  `opened` is what security has made of it, where it has: it goes along as the
+        memo, for the delivery."""
         primary = bundle.primary
-        place = self.place_of(bundle)
+        place = self.place_of(bundle) if place is None else place
         key = bundle_key(primary, len(bundle.payload.data))
         memo: object = None
         ours = primary.source.node == self._node_id

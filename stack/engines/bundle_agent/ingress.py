@@ -181,6 +181,7 @@ class Ingress:
             found.priority if trusted or opened else min(found.priority, PRIORITY_DEFAULT),
             expires_ms,
             now_ms,
+            place=place,
             opened=opened,
             evicts=trusted,
             outside=True,
@@ -238,8 +239,9 @@ class Ingress:
         if found.hops is None:
             return None
         limit, count = found.hops
-        here = self._admission.place_of(bundle) is not Place.FORWARD
-        if count < limit or (count == limit and here):
+        if count < limit:
+            return None
+        if count == limit and self._admission.place_of(bundle) is not Place.FORWARD:
             return None
         words = f"hop count {count} " + ("at" if count == limit else "over") + f" its limit {limit}"
         reason = ReportReason.HOP_LIMIT_EXCEEDED
