@@ -17,6 +17,9 @@ FAILURES_MAX = 5
 damaged block), and mostly over at once."""
 
 
+LATE_FROM = 2
+"""From so many failures on a bundle goes after all others."""
+
 PART_BYTES_MIN = 4096
 PART_SHARE = 0.9
 """A bundle too large for every contact may go in parts, each of at most this share of what the
@@ -159,7 +162,7 @@ class Forwarder:
 
     def _push(self, entry: Queued) -> None:
         self.bytes_waiting += entry.size
-        late = entry.ref in self._failures
+        late = self._failures.get(entry.ref, 0) >= LATE_FROM
         self._queue.push(entry._replace(late=True) if late else entry)
 
     # -- bundles go ------------------------------------------------------------------------
@@ -224,19 +227,22 @@ class Forwarder:
         return taken
 
     def returned(self, refs: Iterable[int], neighbour: str = "") -> list[int]:
-        """A link could not deliver these: they wait behind all others, whatever their priority, for
-        what a neighbour will not have must hold up nothing else; after `FAILURES_MAX` times without
-        a way.  Those are given, if there are no copies of them."""
+        """A link could not deliver these: they wait again, in front; from the second time on behind
+        all others, for what a neighbour will not have must hold up nothing else; after
+        `FAILURES_MAX` times without a way.  Those are given, if there are no copies of them."""
         aside = []
-        for ref in refs:
+        for ref in reversed(tuple(refs)):
             ticket = self._copies.ticket(ref, neighbour)
             if (entry := self._given.pop(ticket, None)) is None:
                 continue
-            self._failures[ref] = self._failures.get(ref, 0) + 1
-            if self._failures[ref] % FAILURES_MAX:
+            failures = self._failures[ref] = self._failures.get(ref, 0) + 1
+            if failures % FAILURES_MAX == 0:
+                if self._step_aside(ref, entry) and ticket == ref:
+                    aside.append(ref)
+            elif failures < LATE_FROM:
+                self._queue.requeue(entry)
+            else:
                 self._queue.push(entry._replace(late=True))
-            elif self._step_aside(ref, entry) and ticket == ref:
-                aside.append(ref)
         return aside
 
     def _step_aside(self, ref: int, entry: Queued) -> bool:

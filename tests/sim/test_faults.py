@@ -81,6 +81,8 @@ STRUCK = [
     Fault(kind=faults.REORDER, node="gs1", peer="sat1", at_s=0.0, for_s=1250.0, amount=0.5),
     Fault(kind=faults.CORRUPT, node="gs1", peer="sat1", at_s=0.0, for_s=1250.0, amount=0.3),
     Fault(kind=faults.DELAY, node="gs1", peer="sat1", at_s=0.0, for_s=1250.0, amount=5.0),
+    Fault(kind=faults.BACKUP, node="gs1", at_s=50.0, for_s=900.0),
+    Fault(kind=faults.HOSTILE, node="gs1", peer="sat1", at_s=0.0, for_s=3000.0, mode="strange"),
 ]
 
 

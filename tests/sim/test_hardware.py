@@ -272,7 +272,7 @@ def strike(kind: str, amount: float = 0.5) -> Fault:
     return Fault(kind=kind, node="a", peer="b", at_s=0.0, amount=amount)
 
 
-@pytest.mark.parametrize("kind", sorted(faults.ON_LINKS))
+@pytest.mark.parametrize("kind", sorted(faults.ON_LINKS - {faults.HOSTILE}))
 def test_each_fault_of_a_link_shows_and_is_accounted_for(kind: str) -> None:
     async def work(loop: VirtualLoop) -> None:
         near, far = ends(loop)

@@ -36,11 +36,18 @@ the next."""
 LOAD_FRAGMENTS: Final = 8192
 """Fragments loaded for one attempt, unless they fit together without overlap."""
 
-TRY_COST_BYTES: Final = 4096
-"""What a try costs beside the octets."""
+LOAD_COST_BYTES: Final = 4096
+"""What loading a fragment costs beside the octets."""
+
+TRY_COST_BYTES: Final = 262_144
+"""What a try costs beside the octets: some 0.3 ms to put blocks together and verify them."""
 
 RETRY_UNITS: Final = 64
 """Units tried again by one `retry`."""
+
+REST_MAX: Final = 256
+"""Calls of `retry` that a unit misses at most before it is tried with what it has: twice as many
+after each attempt in vain, since the same fragments seldom give another result."""
 
 _Kind = tuple[object, ...]
 
@@ -80,8 +87,11 @@ class _Unit:
     """Some have gone since: they may cover less."""
 
     attempts: int = 0
+    rest: int = 0
+    """Calls of `retry` until it is tried again with what it has."""
 
     def add(self, ref: int, start: int, end: int) -> None:
+        self.rest = 0
         self.pieces[ref] = (start, end)
         self.have.add(start, end)
 
@@ -184,7 +194,7 @@ class FragmentLedger:
                 culprits.append(refs[candidate.used[0]])  # nobody else can be
             if tried == limit:
                 break
-        self._purse -= sum(len(each.payload.data) + TRY_COST_BYTES for each in fragments.values())
+        self._purse -= sum(len(each.payload.data) + LOAD_COST_BYTES for each in fragments.values())
         self._purse -= tried * (total + TRY_COST_BYTES)
         if tried == limit or joining.exhausted or len(refs) < len(unit.pieces):
             self._due[unit.key] = unit
@@ -214,8 +224,14 @@ class FragmentLedger:
         """Fill the purse, note what had to wait, and name again what is to be joined."""
         self._purse = PURSE_BYTES
         waiting, self._aside = self._aside, {}
-        due = list(self._due.values())[:RETRY_UNITS]
-        for unit in due:
+        purse = PURSE_BYTES
+        for unit in list(self._due.values())[:RETRY_UNITS]:
+            if unit.rest or purse <= 0:
+                unit.rest = max(0, unit.rest - 1)
+                continue
+            if unit.attempts:  # in vain so far: as much again
+                purse -= tries(unit.total) * (unit.total + TRY_COST_BYTES)
+            unit.rest = min(1 << unit.attempts, REST_MAX)
             del self._due[unit.key]
             if unit.whole():
                 yield self._attempt(unit)

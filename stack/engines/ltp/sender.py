@@ -55,14 +55,11 @@ class Sender:
 
     def room(self) -> int:
         """Octets that should be submitted now."""
-        retreat = self._table.retreat
-        if retreat.held:
-            return 0
-        if retreat.probing:
-            most = retreat.block_bytes or self._link.config.block_bytes
-            under_way = self._table.held - self._table.kept
-            return min(self._free(), max(0, most - under_way))
-        return self._free()
+        retreat, free = self._table.retreat, self._free()
+        if retreat.held or not retreat.probing:
+            return 0 if retreat.held else free
+        most = retreat.block_bytes or self._link.config.block_bytes
+        return min(free, max(0, most + self._table.kept - self._table.held))
 
     @property
     def unit_bytes(self) -> int:
@@ -76,6 +73,7 @@ class Sender:
         """Take one service data unit.  Raises `LocalError`."""
         self._admit(len(sdu))
         if green:
+            self._flush()
             self._ready.append(Block(sdu, (ref,), 0, CLIENT_BP, len(sdu)))
         else:
             self._ready += self._aggregator.add(sdu, ref, now, self._block_bytes())
@@ -88,7 +86,13 @@ class Sender:
         if not 0 <= red_bytes <= len(data):
             raise LocalError(f"red part of {red_bytes} octets in a block of {len(data)}")
         self._admit(len(data))
+        self._flush()
         self._ready.append(Block(data, refs, red_bytes, client_service, len(data)))
+
+    def _flush(self) -> None:
+        """What has gathered is a block now, in front of what comes after it."""
+        if self._aggregator.since is not None:
+            self._ready.append(self._aggregator.flush())
 
     def _admit(self, size: int) -> None:
         if not 0 < size <= self._link.config.block_bytes_max:
@@ -112,8 +116,7 @@ class Sender:
 
     def withdraw(self) -> tuple[int, ...]:
         """Give back, and forget, the refs of all blocks that no session has begun."""
-        if self._aggregator.since is not None:
-            self._ready.append(self._aggregator.flush())
+        self._flush()
         refs = tuple(ref for block in self._ready for ref in block.refs)
         self._table.held -= sum(block.held for block in self._ready)
         self._ready.clear()

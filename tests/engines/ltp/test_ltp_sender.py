@@ -844,3 +844,16 @@ def test_timers_know_the_light_time() -> None:
     assert lone.said() == []
     lone.wait(INTERVAL - 2 * OWLT)
     assert len(lone.said()) == 1
+
+
+def test_units_that_wait_for_company_are_not_overtaken_by_whole_blocks() -> None:
+    """Found by the swarm: while a peer refused all, and blocks went one at a time, units that
+    waited for company waited for ever behind blocks that came after them."""
+    lone = Lone()
+    lone.submit(10, 1)
+    lone.said()  # the link is busy from now on
+    lone.submit(20, 2)
+    lone.engine.submit_block([b"x" * 30], [3], 30, 1, lone.now)
+    lone.submit(40, 4, green=True)
+    sizes = [len(segment.data) for segment in data_said(lone)]
+    assert sizes == [20, 30, 40]
