@@ -52,7 +52,7 @@ BURIAL_S: Final = 60.0
 """A node that is told to stop must have stopped in this time."""
 
 ERRORS: Final = frozenset(
-    {"bundle_failed", "service_failed", "jobs.handler_stuck", "files.bad_record"}
+    {"bundle_failed", "work_failed", "service_failed", "jobs.handler_stuck", "files.bad_record"}
 )
 """Events of a node that a run must not see."""
 

@@ -34,16 +34,6 @@ def note_refused(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Receiver, "refuse", refuse)
 
 
-def echo(patch: pytest.MonkeyPatch) -> None:
-    """Two nodes held one bundle, each sent it to the other, each was told that the other had it
-    already, and both let go of it."""
-
-    def echoed(self: BundleAgent, ref: int, neighbour: str) -> None:
-        """Nothing."""
-
-    patch.setattr(BundleAgent, "echoed", echoed)
-
-
 def flip(patch: pytest.MonkeyPatch) -> None:
     """A bit that flipped in memory stopped the link that was to send the bundle."""
 
@@ -79,7 +69,6 @@ def owed(patch: pytest.MonkeyPatch) -> None:
 
 FOUND: dict[str, tuple[Plant, str]] = {
     "note-refused": (note_refused, "lost"),
-    "echo": (echo, "lost"),
     "flip": (flip, "error"),
     "damaged": (damaged, "unaccounted"),
     "owed": (owed, "unaccounted"),
