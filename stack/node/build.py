@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from stack.adapters.runner import Shim
 from stack.core.private import make_folder
 from stack.core.sansio import Entropy, Trace
 from stack.core.train import Train
 from stack.engines.ltp import LtpConfig, LtpEngine
 from stack.engines.ltp.authentication import Authenticator
 from stack.engines.ltp.config import SEGMENT_BYTES_MIN
+from stack.engines.ltp.driver import Shim
 from stack.fec.config import FecConfig
 from stack.fec.erasure import SharedCodes
 from stack.fec.framework import FecReceiver, FecSender
@@ -35,7 +35,7 @@ IPV6_UDP_BYTES = 48
 
 
 class FecShim:
-    """FECFRAME (RFC 6363) both ways, as the runner wants it."""
+    """FECFRAME (RFC 6363) both ways, as the driver of LTP wants it."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""LTP authentication (RFC 5327) on a link: which keys, and the layer that the runner drives."""
+"""LTP authentication (RFC 5327) on a link: which keys, and the layer that does it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from stack.adapters.runner import Shim
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError
 from stack.core.train import FLOW_SOURCE, Train
 from stack.engines.ltp import LtpConfig
 from stack.engines.ltp.authentication import Authenticator, AuthKey, hmac_key, null_key, rsa_key
 from stack.engines.ltp.config import SEGMENT_BYTES_MIN
+from stack.engines.ltp.driver import Shim
 from stack.node.config import LinkConfig
 from stack.security.keys import Key, KeyRing, link_key
 

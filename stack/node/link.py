@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from stack.adapters.runner import Runner, Shim
+from stack.adapters.runner import Runner
 from stack.core.clock import MILLISECOND, Clock
 from stack.core.errors import DecodeError, StoreError
 from stack.core.sansio import Trace
-from stack.core.train import Buffer
+from stack.core.train import Buffer, Train
 from stack.engines.ltp import (
     BlockReceived,
     EngineUnknown,
@@ -18,19 +18,19 @@ from stack.engines.ltp import (
     LinkAlive,
     LinkStalled,
     LtpEngine,
+    LtpEvent,
     PeerViolation,
     ReportHeld,
-    Sent,
     SessionClosed,
     capsule_client,
 )
 from stack.engines.ltp.authentication import Authenticator
+from stack.engines.ltp.driver import LtpDriver, Shim
 from stack.node.arrivals import store_each
 from stack.node.config import LinkConfig
 from stack.node.driver import BundleDriver
 from stack.node.guard import Guard
 from stack.node.neighbour import Neighbour
-from stack.node.owed import Owed
 from stack.node.refusals import Refusals
 from stack.ports.datagram import DatagramPort
 from stack.ports.store import NO_ROOM, Committed, Op, Write
@@ -80,10 +80,15 @@ class Link:
         self.guard: Guard | None = None
         if authenticator is not None:
             self.guard = Guard(authenticator, shim, self.neighbour.unauthentic)
-        self._runner = Runner(engine, port, clock, turn=self._turn, shim=self.guard or shim)
-        self._refusals = Refusals()
+        self._ltp = LtpDriver(
+            engine,
+            self,
+            shim=self.guard or shim,
+            attempt=driver.attempt,
+            hold=Refusals().hold,
+        )
+        self._runner = Runner(self._ltp, port, clock)
         self._aside = False
-        self._owed = Owed(driver.attempt, self._runner.after)
 
     def set_contact(
         self, now: int, *, tx_up: bool, rx_up: bool, rate_bps: float | None, owlt_ns: int
@@ -164,56 +169,14 @@ class Link:
         else:
             self.engine.submit(wire, ref, now)
 
-    # ---- one turn --------------------------------------------------------------------------
+    # ---- what the LTP driver sees of a link --------------------------------------------------
 
-    def _turn(self, now: int) -> None:
-        """Take what LTP has to say, then give it what waits for this neighbour."""
-        engine, driver = self.engine, self._driver
-        sent: list[int] = []
-        while (event := engine.next_event()) is not None:
-            if isinstance(event, Sent):
-                sent.extend(event.refs)
-            else:
-                self._do(event, self._take, event)
-        if sent and not driver.attempt("sent", self._sent, sent):
-            # Who has them already knows them again.
-            driver.give_back(sent, self.peer)
-        if self.up and self._runner.writable:
-            driver.attempt("send", driver.send, self.peer, self, now)
-
-    def _do(self, event: object, work: Callable[..., object], *args: Any) -> None:
-        """Do the work that an event asks for: if it fails, then for this event alone, and nobody
-        waits for it in vain."""
-        if self._driver.attempt(type(event).__name__, work, *args):
-            return
-        if isinstance(event, BlockReceived | ReportHeld):
-            self._owed.do(event.session, self._refuse, event.session)
-        elif isinstance(event, Failed):
-            self._driver.give_back(event.refs, self.peer, failed=True)
-        self._runner.wake()
-
-    def _sent(self, refs: list[int]) -> None:
-        agent, now_ms = self._driver.agent, self._clock.dtn_ms()
-        agent.forwarded(refs, now_ms, self.peer)
-        if self._aside:
-            self._aside = False
-            agent.contact_ended(self.peer, now_ms)
-        self._driver.settle()
-
-    def _take(self, event: object) -> None:
+    def take(self, event: LtpEvent, now: int) -> None:
+        """What LTP has to say."""
         if isinstance(event, BlockReceived):
             self._block(event)
         elif isinstance(event, Failed):
-            self._trace(
-                "ltp_session_failed",
-                {"link": self.name, "bundles": len(event.refs), "why": str(event.reason)},
-            )
-            # What was refused may have been damaged in memory: next time it comes from the store.
-            for ref in event.refs:
-                self._driver.octets.forget(ref)
-            aside = self._driver.give_back(event.refs, self.peer, failed=True)
-            self._set_aside(aside, event.reason)
-            self._driver.settle()
+            self._failed(event)
         elif isinstance(event, ReportHeld):
             self._note(event)
         elif isinstance(event, SessionClosed):
@@ -226,14 +189,48 @@ class Link:
         elif isinstance(event, EngineUnknown):
             self.neighbour.engine(event)
         elif isinstance(event, LinkStalled | LinkAlive):
-            self._owed.do("heard", self._heard, event)
+            self._heard(event, now)
 
-    def _heard(self, event: LinkStalled | LinkAlive) -> None:
+    def sent(self, refs: Sequence[int], now: int) -> None:
+        """The neighbour has these bundles."""
+        agent, now_ms = self._driver.agent, self._clock.dtn_ms()
+        agent.forwarded(refs, now_ms, self.peer)
+        if self._aside:
+            self._aside = False
+            agent.contact_ended(self.peer, now_ms)
+        self._driver.settle()
+
+    def give_back(self, refs: Sequence[int], *, failed: bool) -> None:
+        """Have them wait again.  If the neighbour has them already, it knows them again."""
+        self._driver.give_back(refs, self.peer, failed=failed)
+
+    def fill(self, now: int) -> None:
+        """Give LTP what waits for this neighbour."""
+        if self.up:
+            self._driver.send(self.peer, self, now)
+
+    def send(self, trains: list[Train]) -> bool:
+        """Send what comes out of it."""
+        return self.port.send(trains)
+
+    def _failed(self, event: Failed) -> None:
+        self._trace(
+            "ltp_session_failed",
+            {"link": self.name, "bundles": len(event.refs), "why": str(event.reason)},
+        )
+        # What was refused may have been damaged in memory: next time it comes from the store.
+        for ref in event.refs:
+            self._driver.octets.forget(ref)
+        aside = self._driver.give_back(event.refs, self.peer, failed=True)
+        self._set_aside(aside, event.reason)
+        self._driver.settle()
+
+    def _heard(self, event: LinkStalled | LinkAlive, now: int) -> None:
         """The neighbour fell silent, in its contact if the link is scheduled, or is heard again."""
         agent, now_ms = self._driver.agent, self._clock.dtn_ms()
         stalled = isinstance(event, LinkStalled)
         if self.config.scheduled and stalled:
-            self._driver.give_back(self.engine.withdraw(self._clock.now()), self.peer)
+            self._driver.give_back(self.engine.withdraw(now), self.peer)
             agent.contact_failed(self.peer, now_ms)
         elif self.config.scheduled:
             agent.contact_restored(self.peer, now_ms)
@@ -291,18 +288,18 @@ class Link:
             self._answer(event, Committed([]), intact)
             self._driver.settle()
 
+    def _do(
+        self, event: BlockReceived | ReportHeld, work: Callable[..., object], *args: Any
+    ) -> None:
+        """The rest of the work that an event asks for, after the store has spoken."""
+        self._ltp.do(event, self._clock.now(), work, *args)
+        self._runner.wake()
+
     def _answer(self, event: BlockReceived, outcome: Committed | StoreError, intact: bool) -> None:
         """Acknowledge a block, unless something of it could not be kept: then its sender tries
         again, and what we have of it already is recognised as a duplicate."""
-        if not intact or isinstance(outcome, StoreError) or NO_ROOM in outcome.refs:
-            self._refuse(event.session)
-        else:
-            self.engine.accept(event.session, self._clock.now())
-        self._runner.wake()
-
-    def _refuse(self, session: SessionId) -> None:
-        now = self._clock.now()
-        self.engine.refuse(session, now, hold_ns=self._refusals.hold(now))
+        kept = intact and not isinstance(outcome, StoreError) and NO_ROOM not in outcome.refs
+        self._ltp.answer(event, kept, self._clock.now())
 
     def _green(self, event: GreenReceived) -> None:
         """Green data is unreliable: a bundle is taken only if one segment holds all of it."""
@@ -325,21 +322,16 @@ class Link:
 
     def _note(self, event: ReportHeld) -> None:
         """A claim may leave only once a restart would remember that it was made."""
-        session = event.session
 
         def done(outcome: Committed | StoreError) -> None:
-            if isinstance(outcome, StoreError):
-                self._refuse(session)
-            else:
-                self.engine.report_noted(session, self._clock.now())
-            self._runner.wake()
+            self._ltp.answer(event, not isinstance(outcome, StoreError), self._clock.now())
 
-        note = Write(SPACE, self._key(session), b"")
+        note = Write(SPACE, self._key(event.session), b"")
         self._driver.submit([note], lambda outcome: self._do(event, done, outcome))
 
     def recover(self, notes: list[str], now: int) -> None:
         """After a restart: sessions on which we had reported and which are now lost."""
-        self.engine.recover(_noted(self.name, notes), now)
+        self._ltp.recover(_noted(self.name, notes), now)
 
 
 def _noted(link: str, notes: list[str]) -> list[SessionId]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any, cast
 
 from link_models.clock import VirtualClock, VirtualLoop, run_virtual
-from stack.adapters.runner import BLOCKED_NS, Runner
+from stack.adapters.runner import Runner
 from stack.core.clock import SECOND
 from stack.core.train import Train
+from stack.engines.ltp import LtpEngine
+from stack.engines.ltp.driver import BLOCKED_NS, LtpDriver
 from stack.ports.datagram import (
     Received,
     Stranger,
@@ -44,17 +47,29 @@ class EagerEngine:
 
 
 class BlockedPort:
-    """Takes one train and then no more, until told otherwise."""
+    """Takes one train and then no more, until told otherwise; the client of the driver, too."""
 
     def __init__(self) -> None:
         self.on_receive: Received = ignore_received
         self.on_writable: Writable = ignore_writable
         self.on_stranger: Stranger = ignore_stranger
-        self.sent = 0
+        self.trains = 0
 
     def send(self, trains: Sequence[Train]) -> bool:
-        self.sent += len(trains)
+        self.trains += len(trains)
         return False
+
+    def take(self, event: Any, now: int) -> None:
+        """Nothing is said."""
+
+    def sent(self, refs: Sequence[int], now: int) -> None:
+        """Nothing arrives."""
+
+    def give_back(self, refs: Sequence[int], *, failed: bool) -> None:
+        """Nothing fails."""
+
+    def fill(self, now: int) -> None:
+        """Nothing waits."""
 
     def counters(self) -> dict[str, int]:
         return {}
@@ -68,15 +83,16 @@ def test_a_port_that_takes_nothing_is_not_asked_in_a_circle() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         engine, port = EagerEngine(), BlockedPort()
-        runner = Runner(engine, port, VirtualClock(loop), turn=lambda now: None)
+        driver = LtpDriver(cast("LtpEngine", engine), port)
+        runner = Runner(driver, port, VirtualClock(loop))
         runner.wake()
         await asyncio.sleep(1.0)
-        assert engine.asked == port.sent == 1
+        assert engine.asked == port.trains == 1
         # Its timers are still looked at.
         assert 0.9 <= len(engine.handled) * BLOCKED_NS / SECOND <= 1.1
         port.on_writable()
         await asyncio.sleep(0.001)
-        assert engine.asked == port.sent == 2
+        assert engine.asked == port.trains == 2
         await runner.close()
 
     run_virtual(main)

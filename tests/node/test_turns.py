@@ -12,11 +12,11 @@ import pytest
 
 from link_models.channel import Window
 from link_models.clock import run_virtual
-from stack.adapters.runner import Runner
 from stack.core.clock import SECOND
 from stack.engines.bundle_agent import BundleAgent
 from stack.engines.bundle_agent.ingress import Ingress
 from stack.engines.ltp import LtpEngine
+from stack.engines.ltp.driver import LtpDriver
 from stack.node.driver import BundleDriver
 from stack.node.link import Link
 from stack.node.neighbour import Neighbour
@@ -28,8 +28,8 @@ from stack.storage.memory import MemoryStore
 from tests.node.test_confined import MARK, at, gather, held_of, loop, relay, send
 
 PARTS: list[tuple[Any, str]] = [
-    *((Link, name) for name in ("_block", "_answer", "_note", "_sent", "_take")),
-    *((Link, name) for name in ("_progress", "_key", "_set_aside", "_turn", "_heard", "_refuse")),
+    *((Link, name) for name in ("_block", "_answer", "_note", "_failed", "take")),
+    *((Link, name) for name in ("_progress", "_key", "_set_aside", "_heard", "sent", "fill")),
     *((BundleDriver, name) for name in ("send", "settle", "pay", "_note_expiry", "_split")),
     (Neighbour, "unanswered"),
     (Octets, "load"),
@@ -40,7 +40,7 @@ PARTS: list[tuple[Any, str]] = [
     *((Forwarder, name) for name in ("take", "returned", "withdrawn", "waiting", "drain")),
     *((LtpEngine, name) for name in ("accept", "refuse", "report_noted", "withdraw", "room")),
     *((LtpEngine, name) for name in ("receive", "handle_deadline", "data_to_send", "next_event")),
-    (Runner, "_send"),
+    *((LtpDriver, name) for name in ("_due", "_events", "_send", "_refuse", "answer")),
 ]
 
 
