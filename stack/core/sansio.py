@@ -1,18 +1,15 @@
-"""The one verb set that every protocol engine speaks.
+"""What is common to all protocol engines.
 
 An engine holds protocol state and nothing else: no socket, clock, thread or randomness.  Whoever
-drives it (a real socket, a virtual network, a fuzzer) does so only through these verbs.  Queries
-never change state; input from a peer never raises.
+drives it (a real socket, a virtual network, a fuzzer) does so only through its verbs: bytes,
+commands and `now` (monotonic nanoseconds, never falling) go in; bytes, events and a deadline come
+out.  Queries never change state; input from a peer never raises.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
-
-from stack.core.train import Train
-
-E_co = TypeVar("E_co", covariant=True)
+from typing import Any
 
 Entropy = Callable[[int], bytes]
 """`entropy(n)` gives n unpredictable octets; tests and simulations inject a seeded one."""
@@ -23,27 +20,3 @@ Trace = Callable[[str, dict[str, Any]], None]
 
 def no_trace(event: str, fields: dict[str, Any]) -> None:
     """The sink that keeps nothing."""
-
-
-class DatagramEngine(Protocol[E_co]):
-    """A sans-IO protocol engine over datagrams.  `now` is monotonic nanoseconds, never falling."""
-
-    def receive(self, train: Train, now: int) -> None:
-        """Take datagrams from the link, in the order in which they arrived."""
-        ...
-
-    def data_to_send(self, now: int) -> list[Train]:
-        """Take everything that may go onto the link now; the caller sends it in this order."""
-        ...
-
-    def next_event(self) -> E_co | None:
-        """Take the oldest event that nobody has taken yet, or None."""
-        ...
-
-    def next_deadline(self) -> int | None:
-        """When `handle_deadline` wants to be called next, or None for never.  Changes nothing."""
-        ...
-
-    def handle_deadline(self, now: int) -> None:
-        """Act on every timer that is due at `now`."""
-        ...

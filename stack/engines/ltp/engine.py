@@ -1,4 +1,4 @@
-"""The LTP engine (RFC 5326): one peer over one link, driven by the verbs of `stack.core.sansio`."""
+"""The LTP engine (RFC 5326): one peer over one link, driven by `LtpDriver`."""
 
 from __future__ import annotations
 
