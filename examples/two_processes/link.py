@@ -10,7 +10,8 @@ import numpy as np
 
 from link_models.channel import ChannelConfig, Delay
 from link_models.emulator import Emulator, EmulatorConfig
-from link_models.loss import LossModel, Mask, Times
+from link_models.loss import LossModel
+from link_models.noise import Mask, Times
 from stack.adapters.udp import open_udp
 from stack.core.clock import MILLISECOND, SECOND
 

@@ -9,7 +9,7 @@ from link_models.channel.config import (
     always_up,
 )
 from link_models.channel.trains import Delivery
-from link_models.loss.model import Times
+from link_models.noise import Times
 
 __all__ = [
     "DATAGRAMS_PER_CALL_MAX",

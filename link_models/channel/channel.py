@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from link_models.channel.config import ChannelConfig, Window
 from link_models.channel.trains import Delivery, alone, arrival, datagram_of, octets_of, together
 from link_models.channel.transmitter import Transmitter
-from link_models.loss.model import Mask, Times, no_loss
+from link_models.loss.model import no_loss
 from link_models.loss.rules import Corrupt, Duplicate, Reorder, Rule, UniformJitter
+from link_models.noise import Mask, Times
 from link_models.rng import Streams
 from stack.core.train import Buffer, Train
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from link_models.loss.model import LossFactory, Times, no_loss
+from link_models.loss.model import LossFactory, no_loss
 from link_models.loss.rules import BITS_MAX, RuleFactory
+from link_models.noise import Times
 from stack.core.errors import ConfigError
 
 FOREVER_NS = 1 << 62
@@ -117,7 +118,7 @@ class ChannelConfig:
     """Bits flipped at most in one datagram."""
 
     rules: tuple[RuleFactory, ...] = ()
-    """Further disturbances, each with its own luck; see `link_models.loss.config.build`."""
+    """Further disturbances, each with its own luck; see `link_models.disturbances.config.build`."""
 
     coalesce_ns: int = 0
     """Burst mode: datagrams of a train that arrive within this time of each other are delivered

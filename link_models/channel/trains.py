@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from link_models.loss.model import Times
+from link_models.noise import Times
 from stack.core.train import Buffer, Train
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from link_models.channel.config import ChannelConfig, Window
-from link_models.loss.model import Times
+from link_models.noise import Times
 from stack.core.clock import SECOND
 
 

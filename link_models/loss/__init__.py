@@ -1,8 +1,8 @@
 """Which datagrams a link loses, delays, repeats and damages.
 
-`model` says what a loss model is; `rules` what else can happen to a datagram; `config` how all of
-it is written in a file.  Burst models run in time and not per datagram, so that a fade of 80 ms
-stays 80 ms when the packet rate changes.
+`model` says what a loss model is; `rules` what else can happen to a datagram.  How all of it is
+written in a file: `link_models.disturbances`.  Burst models run in time and not per datagram, so
+that a fade of 80 ms stays 80 ms when the packet rate changes.
 """
 
 from link_models.loss.bursts import FOREVER_NS, FourStates, GilbertElliott
@@ -12,10 +12,7 @@ from link_models.loss.model import (
     BitErrors,
     LossFactory,
     LossModel,
-    Mask,
     NoLoss,
-    Rng,
-    Times,
     no_loss,
 )
 from link_models.loss.series import FrameErrors, VaryingBitErrors, VaryingLoss
@@ -37,13 +34,10 @@ __all__ = [
     "GilbertElliott",
     "LossFactory",
     "LossModel",
-    "Mask",
     "NoLoss",
     "Outages",
     "Replay",
-    "Rng",
     "Slots",
-    "Times",
     "Trace",
     "VaryingBitErrors",
     "VaryingLoss",

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from link_models.loss.model import Ahead, Mask, Rng, Times, check_probability
+from link_models.loss.model import Ahead
+from link_models.noise import Mask, Rng, Times, check_probability
 from stack.core.clock import SECOND
 from stack.core.errors import ConfigError
 

@@ -12,13 +12,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stack.core.errors import ConfigError
-
-Mask = NDArray[np.bool_]
-Times = NDArray[np.float64]
-Rng = np.random.Generator
+from link_models.noise import Mask, Rng, Times, check_probability
 
 NUMBERS_AHEAD = 1024
 """Random numbers drawn at a time for single datagrams; one draw alone costs ten times more."""
@@ -147,9 +142,3 @@ class Ahead:
 def log_ok(error_rate: float) -> float:
     """The logarithm of the share of what is right, finite also for an error rate of 1."""
     return math.log1p(-min(error_rate, 1 - 1e-16))
-
-
-def check_probability(key: str, value: float) -> None:
-    """Raise `ConfigError` unless `value` is a probability."""
-    if not 0 <= value <= 1:
-        raise ConfigError(key, f"{value} is not a probability between 0 and 1")

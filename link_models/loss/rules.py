@@ -21,8 +21,16 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from link_models.loss.model import Ahead, LossModel, Mask, Rng, Times, check_probability
-from link_models.loss.noise import Correlated, Values, normal_quantile
+from link_models.loss.model import Ahead, LossModel
+from link_models.noise import (
+    Correlated,
+    Mask,
+    Rng,
+    Times,
+    Values,
+    check_probability,
+    normal_quantile,
+)
 from link_models.rng import Streams
 from stack.core.clock import MILLISECOND
 from stack.core.errors import ConfigError

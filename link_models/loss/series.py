@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from link_models.loss.model import Ahead, Mask, Rng, Times, log_ok
+from link_models.loss.model import Ahead, log_ok
+from link_models.noise import Mask, Rng, Times
 from stack.core.errors import ConfigError
 
 SAMPLES_MAX = 10_000_000

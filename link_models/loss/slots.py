@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from link_models.loss.model import Ahead, Mask, Rng, Times, check_probability
-from link_models.loss.noise import Keyed
+from link_models.loss.model import Ahead
+from link_models.noise import Keyed, Mask, Rng, Times, check_probability
 from stack.core.clock import SECOND
 from stack.core.errors import ConfigError
 

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from link_models.loss.model import Mask, Rng, Times
-from link_models.loss.noise import Keyed
+from link_models.noise import Keyed, Mask, Rng, Times
 from stack.core.clock import SECOND
 from stack.core.errors import ConfigError
 

@@ -23,7 +23,8 @@ from typing import Final
 
 import numpy as np
 
-from link_models.loss.model import Ahead, Mask, Rng, Times
+from link_models.loss.model import Ahead
+from link_models.noise import Mask, Rng, Times
 from stack.core.clock import SECOND
 from stack.core.errors import ConfigError
 

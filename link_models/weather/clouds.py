@@ -21,8 +21,15 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from link_models.loss.model import Mask, Times, check_probability
-from link_models.loss.noise import Keyed, Values, normal_quantile, normal_share
+from link_models.noise import (
+    Keyed,
+    Mask,
+    Times,
+    Values,
+    check_probability,
+    normal_quantile,
+    normal_share,
+)
 from stack.core.clock import SECOND
 from stack.core.errors import ConfigError
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from link_models.loss.model import Times
-from link_models.loss.noise import Values
+from link_models.noise import Times, Values
 from link_models.weather.clouds import EARTH_RADIUS_M
 from stack.core.clock import SECOND
 from stack.core.errors import ConfigError

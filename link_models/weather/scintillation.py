@@ -16,8 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from link_models.loss.model import Mask, Times
-from link_models.loss.noise import SmoothNoise, Values, normal_quantile, normal_share
+from link_models.noise import Mask, SmoothNoise, Times, Values, normal_quantile, normal_share
 from stack.core.clock import SECOND
 from stack.core.errors import ConfigError
 

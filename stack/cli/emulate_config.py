@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from link_models.channel import ChannelConfig, Delay, Window, always_up
+from link_models.disturbances.config import Disturbance, Place, build
 from link_models.emulator import (
     Address,
     DirectionName,
@@ -23,7 +24,6 @@ from link_models.emulator import (
     link_between,
 )
 from link_models.loss import Bernoulli, GilbertElliott, LossModel, no_loss
-from link_models.loss.config import Disturbance, Place, build
 from link_models.loss.rules import RuleFactory
 from stack.cli.plan_source import load_source
 from stack.contacts.plan import Plan

@@ -22,9 +22,9 @@ from stack.core.errors import ConfigError, OrbitferryError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from link_models.loopback import Result
-    from link_models.loopback.observe import Moment
-    from link_models.loopback.results import JobRow, TrafficRow
+    from stack.simulator import Result
+    from stack.simulator.loopback.observe import Moment
+    from stack.simulator.loopback.results import JobRow, TrafficRow
 
 REDRAW_S: Final = 0.1
 """Time between two drawings on a terminal: what eyes follow."""
@@ -116,7 +116,7 @@ def _run(
     as_json: bool,
 ) -> None:
     """One run of a scenario."""
-    from link_models.loopback import load_scenario, run_scenario
+    from stack.simulator import load_scenario, run_scenario
 
     loaded = load_scenario(scenario)
     with _View(hidden=quiet or as_json) as view, _stopped_by_signal(view):

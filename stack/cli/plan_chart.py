@@ -10,9 +10,9 @@ from stack.cli.units import duration_text, size_text
 from stack.core.clock import dtn_to_iso
 
 if TYPE_CHECKING:
-    from link_models.report.gantt import Chart
     from stack.contacts.plan import Plan
     from stack.routing.delivery import Delivery
+    from stack.simulator.report.gantt import Chart
 
 MARGIN: Final = 0.04
 """Share of the time axis that is left free after the last arrival."""
@@ -30,7 +30,7 @@ def write_ways(
     changes: str,
 ) -> None:
     """Draw one delivery, or two to compare.  Raises `ConfigError` and `OSError`."""
-    from link_models.report.gantt import write_gantt
+    from stack.simulator.report.gantt import write_gantt
 
     found = [(plan, whole, "" if other is None else "as planned")]
     if other is not None:
@@ -47,8 +47,8 @@ def _name(node: str) -> str:
 
 
 def _chart(plan: Plan, found: Delivery, words: str, from_ms: int, until_ms: int) -> Chart:
-    from link_models.report.gantt import Bar, Chart, Mark
-    from link_models.report.plotting import COLOURS
+    from stack.simulator.report.gantt import Bar, Chart, Mark
+    from stack.simulator.report.plotting import COLOURS
 
     ways: dict[tuple[str, str], int] = {}
     for flow in found.flows:
@@ -94,8 +94,8 @@ def _chart(plan: Plan, found: Delivery, words: str, from_ms: int, until_ms: int)
 
 def _parts(found: list[Delivery]) -> list[str]:
     """The hops as tables of a page."""
-    from link_models.report.gantt import heading
-    from link_models.report.page import percent, table
+    from stack.simulator.report.gantt import heading
+    from stack.simulator.report.page import percent, table
 
     heads = ("from", "to", "begins", "ends", "waits", "sends", "light ms", "MB", "full")
     parts = []

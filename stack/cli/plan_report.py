@@ -14,7 +14,7 @@ from stack.cli.units import duration_text, size_text
 
 if TYPE_CHECKING:
     from link_models.planner.statistics import PlanFigures
-    from link_models.report.plan_page import PlanReport
+    from stack.simulator.report.plan.page import PlanReport
 
 
 def report(
@@ -36,7 +36,7 @@ def report(
       orbitferry plan report scenario.toml --out report
       orbitferry plan report contacts.ionrc --out report --reference 2026-10-01T00:00:00Z --json
     """
-    from link_models.report.plan_page import figures_dict, write_plan_report
+    from stack.simulator.report.plan.page import figures_dict, write_plan_report
 
     source = load_source(path, reference, kind)
     about = _about(source)
@@ -49,7 +49,7 @@ def report(
 
 
 def _about(source: Source) -> PlanReport:
-    from link_models.report.plan_page import PlanReport
+    from stack.simulator.report.plan.page import PlanReport
 
     if source.prediction is None:
         return PlanReport(source.title, source.plan, source.start_ms, source.end_ms)

@@ -14,8 +14,8 @@ from stack.cli.output import note, tell_doubts
 from stack.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from link_models.sky import Prediction
     from stack.contacts.plan import Contact, Plan
+    from stack.simulator.sky import Prediction
 
 Format = Literal["json", "toml", "hdtn", "ion"]
 
@@ -125,8 +125,8 @@ def _is_scenario(path: Path) -> bool:
 
 
 def _from_scenario(path: Path) -> Source:
-    from link_models.scenario import load_scenario
-    from link_models.sky import predict
+    from stack.simulator.scenario import load_scenario
+    from stack.simulator.sky import predict
 
     scenario = load_scenario(path)
     found = predict(scenario)

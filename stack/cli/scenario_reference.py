@@ -44,15 +44,15 @@ def examples() -> str:
 
 def scenario_reference() -> str:
     """All of it, as Markdown."""
-    from link_models.scenario import Scenario
+    from stack.simulator.scenario import Scenario
 
     sections = reference_markdown("Scenarios", paragraph(INTRO), Scenario, examples(), NOT_WRITTEN)
     return sections + "\n" + "\n\n".join((*_kinds(), *_ready())) + "\n"
 
 
 def _kinds() -> Iterator[str]:
-    from link_models.loss.config import Disturbance
-    from link_models.loss.disturbance import Base
+    from link_models.disturbances.config import Disturbance
+    from link_models.disturbances.disturbance import Base
 
     common = section_of(Base)
     shared = frozenset(key.name for key in common.keys)

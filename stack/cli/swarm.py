@@ -21,8 +21,8 @@ from stack.core.errors import ConfigError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from link_models.swarm.day import Outcome
-    from link_models.swarm.summary import ScenarioSummary, Summary
+    from stack.simulator.swarm.day import Outcome
+    from stack.simulator.swarm.summary import ScenarioSummary, Summary
 
 R = TypeVar("R")
 
@@ -116,7 +116,7 @@ class SwarmArguments:
     def first(self) -> int:
         """The first seed: as asked for, else that of the options, else 0."""
         if self.seed is None and self.options is not None:
-            from link_models.swarm import load_options
+            from stack.simulator.swarm import load_options
 
             return load_options(self.options).seed
         return self.seed or 0
@@ -124,7 +124,7 @@ class SwarmArguments:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The faults that may strike."""
-        from link_models.swarm import KINDS
+        from stack.simulator.swarm import KINDS
 
         if not self.faults:
             return tuple(KINDS)
@@ -136,8 +136,8 @@ def run_swarm(wanted: SwarmArguments) -> None:
     if wanted.scenario is not None:
         _scenario(wanted, wanted.scenario)
         return
-    from link_models.swarm import tasks
-    from link_models.swarm.summary import summarise
+    from stack.simulator.swarm import tasks
+    from stack.simulator.swarm.summary import summarise
 
     started_s = time.perf_counter()
     outcomes = _sweep(wanted, _task(wanted), tasks.failed)
@@ -155,7 +155,7 @@ def run_swarm(wanted: SwarmArguments) -> None:
 
 
 def _task(wanted: SwarmArguments) -> Callable[[int], Outcome]:
-    from link_models.swarm import draw, load_options, tasks
+    from stack.simulator.swarm import draw, load_options, tasks
 
     if wanted.engines:
         return tasks.engines
@@ -174,7 +174,7 @@ def _seeds(wanted: SwarmArguments) -> range:
 def _sweep(
     wanted: SwarmArguments, task: Callable[[int], R], failed: Callable[[int, str], R]
 ) -> list[R]:
-    from link_models.swarm.sweep import sweep, sweep_cluster
+    from stack.simulator.swarm.sweep import sweep, sweep_cluster
 
     with _View(wanted.count, hidden=wanted.quiet or wanted.as_json) as view:
         if wanted.dask:
@@ -207,7 +207,7 @@ NODES_DEFAULT: Final = 3
 
 def _line(wanted: SwarmArguments, seed: int) -> str:
     """What a seed consists of."""
-    from link_models.swarm import load_options, tasks
+    from stack.simulator.swarm import load_options, tasks
 
     if wanted.engines:
         return tasks.line_of_engines(seed)
@@ -217,7 +217,7 @@ def _line(wanted: SwarmArguments, seed: int) -> str:
 
 
 def _shrink(wanted: SwarmArguments, summary: Summary) -> str | None:
-    from link_models.swarm import load_options, same_failure, shrink, tasks
+    from stack.simulator.swarm import load_options, same_failure, shrink, tasks
 
     seed = summary.failed[0].seed
     if wanted.options is not None:
@@ -279,8 +279,8 @@ def _show_end(failed: int, runs: int) -> None:
 
 
 def _scenario(wanted: SwarmArguments, path: Path) -> None:
-    from link_models.swarm import tasks
-    from link_models.swarm.summary import summarise_scenario
+    from stack.simulator.swarm import tasks
+    from stack.simulator.swarm.summary import summarise_scenario
 
     tasks.check_scenario(path)
     started_s = time.perf_counter()

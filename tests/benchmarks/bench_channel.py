@@ -12,8 +12,8 @@ from typing import Any
 
 from link_models.channel import Channel, ChannelConfig, always_up
 from link_models.clock import Simulator, VirtualLoop, run_virtual
+from link_models.disturbances.config import build, parse_disturbances
 from link_models.loss import Bernoulli
-from link_models.loss.config import build, parse_disturbances
 from link_models.loss.rules import RuleFactory
 from link_models.network import VirtualNetwork
 from link_models.rng import Streams

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from link_models.loopback import load_scenario, run_scenario
+from stack.simulator import load_scenario, run_scenario
 
 SCENARIO = Path(__file__).parents[2] / "examples" / "sso_day" / "scenario.toml"
 

@@ -68,8 +68,8 @@ def scenario_of(row: dict[str, Any]) -> dict[str, Any]:
 
 def measure(row: dict[str, Any]) -> dict[str, Any]:
     """Run one row in this process."""
-    from link_models.loopback import run_scenario
-    from link_models.scenario import parse_scenario
+    from stack.simulator import run_scenario
+    from stack.simulator.scenario import parse_scenario
 
     begun: list[float] = []
 

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 
 from link_models.clock import Simulator
-from link_models.swarm import tasks
-from link_models.swarm.day import Outcome
-from link_models.swarm.sweep import cores, sweep
+from stack.simulator.swarm import tasks
+from stack.simulator.swarm.day import Outcome
+from stack.simulator.swarm.sweep import cores, sweep
 
 SEEDS = 200
 HEAP_EVENTS = 200_000

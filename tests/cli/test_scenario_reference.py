@@ -6,12 +6,12 @@ import tomllib
 from pathlib import Path
 from typing import get_args
 
-from link_models.loss.config import Disturbance
-from link_models.loss.disturbance import Base
-from link_models.scenario import Scenario, parse_scenario
+from link_models.disturbances.config import Disturbance
+from link_models.disturbances.disturbance import Base
 from stack.cli.config import Subject, example_text
 from stack.cli.reference import section_of, sections_of, toml_table
 from stack.cli.scenario_reference import NOT_WRITTEN, examples, scenario_reference
+from stack.simulator.scenario import Scenario, parse_scenario
 
 
 def test_the_examples_of_the_reference_are_a_scenario() -> None:

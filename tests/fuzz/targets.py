@@ -26,7 +26,6 @@ from interop.pcap.packet import UdpPacket, udp_packet
 from interop.pcap.parse import parse_packet
 from interop.vectors import load
 from link_models.orbit.elements import parse_elements
-from link_models.scenario.reading import parse_scenario
 from stack.contacts.hdtn import read_hdtn, write_hdtn
 from stack.contacts.ion import read_ion, write_ion
 from stack.contacts.native import read_json, read_toml, write_json
@@ -39,6 +38,7 @@ from stack.node.config import parse_config
 from stack.services import codec
 from stack.services.files import messages as files
 from stack.services.jobs import messages as jobs
+from stack.simulator.scenario.reading import parse_scenario
 from stack.wire.asb import decode_asb
 from stack.wire.bundle import (
     LENIENT,

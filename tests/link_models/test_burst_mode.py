@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from link_models.channel import Channel, ChannelConfig, Delay, Window, always_up
-from link_models.loss.config import build, parse_disturbances
+from link_models.disturbances.config import build, parse_disturbances
 from link_models.rng import Streams
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.train import Train, single

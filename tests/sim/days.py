@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from link_models.swarm import Fault, Options
-from link_models.swarm.options import FileOptions, LinkOptions, MessageOptions, PassOptions
+from stack.simulator.swarm import Fault, Options
+from stack.simulator.swarm.options import FileOptions, LinkOptions, MessageOptions, PassOptions
 
 GAP_S = 1200.0
 PASS_S = 120.0

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from link_models.swarm import Fault, Options, draw, faults, load_options, run
-from link_models.swarm.agents import run_agents
-from link_models.swarm.engines import draw_pair, run_pair
-from link_models.swarm.tasks import engines, line_of_engines, nodes
+from stack.simulator.swarm import Fault, Options, draw, faults, load_options, run
+from stack.simulator.swarm.agents import run_agents
+from stack.simulator.swarm.engines import draw_pair, run_pair
+from stack.simulator.swarm.tasks import engines, line_of_engines, nodes
 from tests.sim.bugs import FOUND
 from tests.sim.days import small
 
@@ -118,8 +118,8 @@ def test_what_was_found_stays_mended(name: str, monkeypatch: pytest.MonkeyPatch)
 # ---- the same seed is the same run -------------------------------------------------------------
 
 TRACES = """
-from link_models.swarm import draw, run
-from link_models.swarm.tasks import engines
+from stack.simulator.swarm import draw, run
+from stack.simulator.swarm.tasks import engines
 print([run(draw(seed, nodes=None)).trace for seed in (3, 7)], engines(6).trace, engines(7).trace)
 """
 

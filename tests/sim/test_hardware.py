@@ -14,17 +14,17 @@ from link_models.channel import ChannelConfig, Delay
 from link_models.clock import VirtualLoop, run_virtual
 from link_models.network import VirtualNetwork
 from link_models.rng import Streams
-from link_models.swarm import Fault, faults
-from link_models.swarm.air import AirEnd, LinkPort
-from link_models.swarm.clocks import NodeClock
-from link_models.swarm.disk import Crashed, Disk, Spindle, flipped
-from link_models.swarm.ledger import MARKER, Held, Ledger, unit_of
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.errors import StoreError
 from stack.core.sansio import no_trace
 from stack.core.train import Train, single
 from stack.node.config import StoreSection
 from stack.ports.store import Committed, Place, Put, Release, Write
+from stack.simulator.swarm import Fault, faults
+from stack.simulator.swarm.air import AirEnd, LinkPort
+from stack.simulator.swarm.clocks import NodeClock
+from stack.simulator.swarm.disk import Crashed, Disk, Spindle, flipped
+from stack.simulator.swarm.ledger import MARKER, Held, Ledger, unit_of
 from stack.storage.writer import StoreWriter
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from link_models.swarm import Fault, draw, run
-from link_models.swarm.faults import HOSTILE, HOSTILE_MODES
-from link_models.swarm.hostile import Hearsay, Intruder
 from stack.core.train import single
+from stack.simulator.swarm import Fault, draw, run
+from stack.simulator.swarm.faults import HOSTILE, HOSTILE_MODES
+from stack.simulator.swarm.hostile import Hearsay, Intruder
 from stack.wire.bundle import LENIENT, Bundle, CanonicalBlock, decode_bundle, encode_bundle
 from stack.wire.ltp import DataSegment, decode_segment
 from tests.engines.bundle_agent.harness import bundle_for

@@ -10,11 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from link_models.swarm import Fault, Options, draw, faults, load_options, run, same_failure, shrink
-from link_models.swarm.options import LONG_S
-from link_models.swarm.plans import JOURNEYS_WANTED, journeys, make_plan, misled
-from link_models.swarm.work import Expected
 from stack.core.errors import ConfigError
+from stack.simulator.swarm import (
+    Fault,
+    Options,
+    draw,
+    faults,
+    load_options,
+    run,
+    same_failure,
+    shrink,
+)
+from stack.simulator.swarm.options import LONG_S
+from stack.simulator.swarm.plans import JOURNEYS_WANTED, journeys, make_plan, misled
+from stack.simulator.swarm.work import Expected
 from tests.sim.days import small
 
 SEEDS = st.integers(0, 1 << 64)

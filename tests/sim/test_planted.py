@@ -10,10 +10,6 @@ from typing import Any
 import pytest
 
 from link_models.channel import Channel
-from link_models.swarm import Fault, Options, Outcome, draw, faults, run
-from link_models.swarm.agents import run_agents
-from link_models.swarm.engines import PairRun, draw_pair
-from link_models.swarm.invariants import INVARIANTS
 from stack.adapters.runner import Runner
 from stack.core.train import Train
 from stack.engines.bundle_agent import BundleAgent
@@ -26,6 +22,10 @@ from stack.ports.application import Delivery
 from stack.ports.store import Op, Place, Put
 from stack.routing.forwarder import Forwarder
 from stack.security.bpsec import BpSec
+from stack.simulator.swarm import Fault, Options, Outcome, draw, faults, run
+from stack.simulator.swarm.agents import run_agents
+from stack.simulator.swarm.engines import PairRun, draw_pair
+from stack.simulator.swarm.invariants import INVARIANTS
 from stack.storage.memory import MemoryStore
 from stack.wire.bundle import Bundle
 from tests.sim.days import small

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from link_models.swarm import Fault, Options, draw, faults, run
-from link_models.swarm.hostile import Intruder
 from stack.engines.bundle_agent.content import ContentDigest
+from stack.simulator.swarm import Fault, Options, draw, faults, run
+from stack.simulator.swarm.hostile import Intruder
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 SEEDS = 40

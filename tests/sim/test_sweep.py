@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from link_models.swarm.summary import percentiles, summarise, summarise_scenario
-from link_models.swarm.sweep import sweep, sweep_cluster
-from link_models.swarm.tasks import ScenarioOutcome, engines, failed, nodes, scenario_failed
 from stack.core.errors import ConfigError
+from stack.simulator.swarm.summary import percentiles, summarise, summarise_scenario
+from stack.simulator.swarm.sweep import sweep, sweep_cluster
+from stack.simulator.swarm.tasks import ScenarioOutcome, engines, failed, nodes, scenario_failed
 from tests.sim import workers
 
 ROOT = Path(__file__).parents[2]
@@ -62,8 +62,8 @@ def test_a_cluster_changes_nothing() -> None:
     # In a process of its own: Dask leaves threads and sockets to the end of the process.
     program = """
 import distributed
-from link_models.swarm.sweep import sweep, sweep_cluster
-from link_models.swarm.tasks import engines, failed
+from stack.simulator.swarm.sweep import sweep, sweep_cluster
+from stack.simulator.swarm.tasks import engines, failed
 from tests.sim import workers
 with distributed.LocalCluster(
     n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None

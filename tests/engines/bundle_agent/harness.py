@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from link_models.swarm.immediate import ImmediateWriter
 from stack.contacts.plan import Contact, Plan
 from stack.core.eid import Eid
 from stack.core.errors import StoreError
@@ -16,6 +15,7 @@ from stack.ports.application import Outgoing
 from stack.ports.security import Security
 from stack.ports.store import DUPLICATE, Committed, Op, Put, Release, Stored
 from stack.routing.forwarder import Forwarder
+from stack.simulator.swarm.immediate import ImmediateWriter
 from stack.storage.memory import MemoryStore
 from stack.wire.bundle import (
     IS_ADMIN,

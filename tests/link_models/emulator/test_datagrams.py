@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from link_models.channel import ChannelConfig, Delay, Window, always_up
+from link_models.disturbances.config import build, parse_disturbances
 from link_models.emulator import Emulator, EmulatorConfig, Schedule
 from link_models.loss import Bernoulli, Replay
-from link_models.loss.config import build, parse_disturbances
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.errors import ConfigError, LocalError
 from stack.core.train import Train

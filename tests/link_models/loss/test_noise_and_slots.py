@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from link_models.loss import Flapping, Outages, Slots
-from link_models.loss.noise import (
+from link_models.loss.slots import SlotDelay, SlotLoss
+from link_models.loss.spans import CYCLES_MAX
+from link_models.noise import (
     KNOTS,
     Correlated,
     Keyed,
@@ -19,8 +21,6 @@ from link_models.loss.noise import (
     normal_quantile,
     normal_share,
 )
-from link_models.loss.slots import SlotDelay, SlotLoss
-from link_models.loss.spans import CYCLES_MAX
 from link_models.rng import Streams
 from stack.core.clock import SECOND
 from stack.core.errors import ConfigError

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from link_models.loss.noise import normal_share
+from link_models.noise import normal_share
 from link_models.weather.clouds import (
     BLOCK_NS,
     EARTH_RADIUS_M,

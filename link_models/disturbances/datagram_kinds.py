@@ -1,0 +1,442 @@
+"""The kinds of disturbances that do not come from the sky, one class each."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from link_models.disturbances.disturbance import FOREVER_S, Base, Luck, dry
+from link_models.loss.bursts import FourStates, GilbertElliott
+from link_models.loss.model import Bernoulli, BitErrors, LossModel
+from link_models.loss.rules import (
+    Corrupt,
+    Duplicate,
+    Jitter,
+    JitterShape,
+    Limit,
+    Reorder,
+    Rule,
+    TimeSlots,
+)
+from link_models.loss.slots import SlotDelay, SlotLoss, Slots
+from link_models.loss.spans import Blackouts, Flapping
+from link_models.loss.traces import Trace, TraceDelay, TraceLoss, load_trace
+from link_models.noise import Rng
+from stack.core.clock import SECOND
+from stack.core.errors import ConfigError
+
+SPANS_MAX = 100_000
+"""Given spans of one rule."""
+
+
+class RandomLoss(Base, frozen=True, kw_only=True, tag="random"):
+    """Loses each datagram with the same probability."""
+
+    loss: float
+    """Share of datagrams lost, 0 to 1."""
+
+    def _check(self) -> None:
+        Bernoulli(dry(), self.loss)
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(loss=Bernoulli(luck.stream(), self.loss))
+
+
+class BitErrorLoss(Base, frozen=True, kw_only=True, tag="bit-errors"):
+    """Loses a datagram when any of its bits is wrong."""
+
+    bit_error_rate: float
+    """Wrong bits after channel decoding, 0 to 1."""
+
+    overhead_bytes: int = 0
+    """Octets of lower layers in which a wrong bit counts too."""
+
+    def _check(self) -> None:
+        if self.overhead_bytes < 0:
+            raise ConfigError("overhead_bytes", "must not be negative")
+        BitErrors(dry(), self.bit_error_rate)
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(loss=BitErrors(luck.stream(), self.bit_error_rate, self.overhead_bytes))
+
+
+class BurstLoss(Base, frozen=True, kw_only=True, tag="gilbert-elliott"):
+    """A link that is good or bad for exponentially distributed times."""
+
+    good_s: float
+    """Mean seconds of the good state."""
+
+    bad_s: float
+    """Mean seconds of the bad state."""
+
+    good_loss: float = 0.0
+    """Share of datagrams lost in the good state."""
+
+    bad_loss: float = 1.0
+    """Share of datagrams lost in the bad state."""
+
+    def _check(self) -> None:
+        self._model(dry())
+
+    def _model(self, rng: Rng) -> LossModel:
+        return GilbertElliott(
+            rng,
+            good_s=self.good_s,
+            bad_s=self.bad_s,
+            good_loss=self.good_loss,
+            bad_loss=self.bad_loss,
+        )
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(loss=self._model(luck.stream()))
+
+
+class PacketBurstLoss(Base, frozen=True, kw_only=True, tag="bursts"):
+    """The same from a share of loss and a mean length of a run of losses."""
+
+    loss: float
+    """Share of datagrams lost, above 0."""
+
+    burst_packets: float
+    """Mean length of a run of losses, above 1 / (1 - loss)."""
+
+    packets_per_s: float
+    """The packet rate at which that is so; at other rates bursts keep their time."""
+
+    def _check(self) -> None:
+        self._model(dry())
+
+    def _model(self, rng: Rng) -> LossModel:
+        return GilbertElliott.from_loss_and_burst(
+            rng,
+            loss=self.loss,
+            burst_packets=self.burst_packets,
+            packets_per_s=self.packets_per_s,
+        )
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(loss=self._model(luck.stream()))
+
+
+class NetemGemodel(Base, frozen=True, kw_only=True, tag="netem-gemodel"):
+    """`tc netem loss gemodel P R 1-H 1-K`, in time."""
+
+    p: float
+    """Probability of the change from good to bad, a packet."""
+
+    r: float
+    """Probability of the change from bad to good, a packet."""
+
+    one_minus_h: float = 1.0
+    """Share of datagrams lost in the bad state."""
+
+    one_minus_k: float = 0.0
+    """Share of datagrams lost in the good state."""
+
+    packets_per_s: float
+    """The packet rate at which that is so."""
+
+    def _check(self) -> None:
+        self._model(dry())
+
+    def _model(self, rng: Rng) -> LossModel:
+        return GilbertElliott.from_netem(
+            rng,
+            p=self.p,
+            r=self.r,
+            one_minus_h=self.one_minus_h,
+            one_minus_k=self.one_minus_k,
+            packets_per_s=self.packets_per_s,
+        )
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(loss=self._model(luck.stream()))
+
+
+class NetemState(Base, frozen=True, kw_only=True, tag="netem-state"):
+    """`tc netem loss state P13 P31 P32 P23 P14`, packet by packet."""
+
+    p13: float
+    """Probability of the change from receiving to a burst of losses."""
+
+    p31: float
+    """From a loss in a burst back to receiving."""
+
+    p32: float = 0.0
+    """From a loss in a burst to receiving within the burst."""
+
+    p23: float = 1.0
+    """From receiving within a burst to a loss."""
+
+    p14: float = 0.0
+    """From receiving to a single loss."""
+
+    def _check(self) -> None:
+        self._model(dry())
+
+    def _model(self, rng: Rng) -> LossModel:
+        return FourStates(rng, p13=self.p13, p31=self.p31, p32=self.p32, p23=self.p23, p14=self.p14)
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(loss=self._model(luck.stream()))
+
+
+class GivenBlackouts(Base, frozen=True, kw_only=True, tag="blackouts"):
+    """Loses everything in given spans."""
+
+    spans_s: tuple[tuple[float, float], ...]
+    """Seconds from the start of the run: [[begin, end], ...], sorted and apart."""
+
+    def _check(self) -> None:
+        self._model()
+
+    def _model(self) -> Blackouts:
+        if len(self.spans_s) > SPANS_MAX:
+            raise ConfigError("spans_s", f"more than {SPANS_MAX}")
+        edges = [edge for span in self.spans_s for edge in span]
+        if not all(-FOREVER_S <= edge <= FOREVER_S for edge in edges):
+            raise ConfigError("spans_s", "must be finite")
+        return Blackouts([(round(a * SECOND), round(b * SECOND)) for a, b in self.spans_s])
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(loss=self._model())
+
+
+class LinkFlapping(Base, frozen=True, kw_only=True, tag="flapping"):
+    """Loses everything for a part of each period."""
+
+    period_s: float
+    """Seconds from one fall to the next."""
+
+    down_s: float
+    """Seconds down in each period."""
+
+    phase_s: float = 0.0
+    """When it first falls."""
+
+    def _check(self) -> None:
+        self._model()
+
+    def _model(self) -> Flapping:
+        return Flapping(period_s=self.period_s, down_s=self.down_s, phase_s=self.phase_s)
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(loss=self._model())
+
+
+class RecordedTrace(Base, frozen=True, kw_only=True, tag="trace"):
+    """Losses and delays of a recorded link, from a CSV file (see `link_models.loss.traces`)."""
+
+    file: str
+    """The file, relative to the one in which this stands."""
+
+    def rule(self, luck: Luck) -> Rule:
+        path = luck.folder / self.file
+        trace = _load(path, path.stat().st_mtime_ns if path.is_file() else 0)
+        if trace.loss is None and trace.delay_ns is None:
+            raise ConfigError(self.file, "has neither losses nor delays")
+        return Rule(
+            loss=None if trace.loss is None else TraceLoss(luck.stream(), trace),
+            hold=None if trace.delay_ns is None else TraceDelay(trace),
+        )
+
+
+class SlotChanges(Base, frozen=True, kw_only=True, tag="slots"):
+    """A link that is reassigned at a fixed beat (see `link_models.loss.slots` for the sources)."""
+
+    period_s: float = 15.0
+    """Seconds of a slot: Starlink's."""
+
+    phase_s: float = 12.0
+    """When slots begin: at 12, 27, 42 and 57 s of each minute, when the run starts at a full
+    minute."""
+
+    delay_ms_max: float = 10.0
+    """Each slot has a further delay of 0 to this, uniformly.  Huston reports steps of some
+    milliseconds up to tens."""
+
+    loss: float = 0.002
+    """Mean share of loss within a slot; each slot has its own, exponentially distributed.  An
+    assumption: most of the measured loss is at the changes."""
+
+    change_ms: float = 100.0
+    """Mean length of the disturbance at a change.  An assumption."""
+
+    change_loss: float = 0.5
+    """Share of datagrams lost during a change.  With 100 ms of 15 s it makes 0.3 % in all."""
+
+    change_delay_ms: float = 30.0
+    """Further delay during a change; Huston reports 30 to 50 ms on the round trip."""
+
+    def _check(self) -> None:
+        self._slots(0)
+
+    def _slots(self, key: int) -> Slots:
+        return Slots(
+            key,
+            period_s=self.period_s,
+            phase_s=self.phase_s,
+            delay_ms_max=self.delay_ms_max,
+            loss=self.loss,
+            change_ms=self.change_ms,
+            change_loss=self.change_loss,
+            change_delay_ms=self.change_delay_ms,
+        )
+
+    def rule(self, luck: Luck) -> Rule:
+        slots = self._slots(luck.key())
+        return Rule(loss=SlotLoss(luck.stream(), slots), hold=SlotDelay(slots))
+
+
+class TimeDivision(Base, frozen=True, kw_only=True, tag="time-slots"):
+    """Holds each datagram until the next slot of a beat begins."""
+
+    period_ms: float
+    """Milliseconds between the slots of this sender."""
+
+    phase_ms: float = 0.0
+    """When the first begins."""
+
+    def _check(self) -> None:
+        for key, value in (("period_ms", self.period_ms), ("phase_ms", self.phase_ms)):
+            if not 0 <= value < 1e9:
+                raise ConfigError(key, "is out of range")
+        self._model()
+
+    def _model(self) -> TimeSlots:
+        return TimeSlots(period_ns=round(self.period_ms * 1e6), phase_ns=round(self.phase_ms * 1e6))
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(hold=self._model())
+
+
+class DelayJitter(Base, frozen=True, kw_only=True, tag="jitter"):
+    """Delays that differ from datagram to datagram, on top of the light time, in order."""
+
+    mean_ms: float = 0.0
+    """Mean of the further delay (before what is below zero is cut)."""
+
+    spread_ms: float
+    """Half the width of the uniform distribution, about the standard deviation of the others."""
+
+    shape: JitterShape = "uniform"
+    """Distribution, as in `tc netem`."""
+
+    correlation: float = 0.0
+    """Of the delay with that of the datagram before, 0 up to but not 1."""
+
+    def _check(self) -> None:
+        self._model(dry())
+
+    def _model(self, rng: Rng) -> Jitter:
+        return Jitter(
+            rng,
+            mean_ns=self.mean_ms * 1e6,
+            spread_ns=self.spread_ms * 1e6,
+            shape=self.shape,
+            correlation=self.correlation,
+        )
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(hold=self._model(luck.stream()))
+
+
+class Reordering(Base, frozen=True, kw_only=True, tag="reorder"):
+    """Makes chosen datagrams late, so that others overtake them."""
+
+    share: float
+    """Share of the candidates that are chosen, 0 to 1."""
+
+    late_ms: float = 1.0
+    """How late a chosen datagram is at most."""
+
+    gap: int = 1
+    """Every how manieth datagram is a candidate."""
+
+    correlation: float = 0.0
+    """Of the choice with that of the datagram before."""
+
+    def _check(self) -> None:
+        self._model(dry())
+
+    def _model(self, rng: Rng) -> Reorder:
+        return Reorder(
+            rng,
+            probability=self.share,
+            late_ns_max=self.late_ms * 1e6,
+            gap=self.gap,
+            correlation=self.correlation,
+        )
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(late=self._model(luck.stream()))
+
+
+class Duplication(Base, frozen=True, kw_only=True, tag="duplicate"):
+    """Delivers chosen datagrams twice."""
+
+    share: float
+    """Share of datagrams, 0 to 1."""
+
+    later_ms: float = 0.0
+    """How long after the datagram its copy arrives at most."""
+
+    correlation: float = 0.0
+    """Of the choice with that of the datagram before."""
+
+    def _check(self) -> None:
+        self._model(dry())
+
+    def _model(self, rng: Rng) -> Duplicate:
+        return Duplicate(
+            rng,
+            probability=self.share,
+            later_ns_max=self.later_ms * 1e6,
+            correlation=self.correlation,
+        )
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(copy=self._model(luck.stream()))
+
+
+class Corruption(Base, frozen=True, kw_only=True, tag="corrupt"):
+    """Flips bits of chosen datagrams."""
+
+    share: float
+    """Share of datagrams, 0 to 1."""
+
+    bits_max: int = 8
+    """Wrong bits in one datagram at most."""
+
+    correlation: float = 0.0
+    """Of the choice with that of the datagram before."""
+
+    def _check(self) -> None:
+        self._model(dry())
+
+    def _model(self, rng: Rng) -> Corrupt:
+        return Corrupt(
+            rng, probability=self.share, bits_max=self.bits_max, correlation=self.correlation
+        )
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(damage=self._model(luck.stream()))
+
+
+class VolumeLimit(Base, frozen=True, kw_only=True, tag="limit"):
+    """Lets so many octets pass, and then nothing more."""
+
+    bytes_max: int
+    """Octets."""
+
+    def _check(self) -> None:
+        Limit(self.bytes_max)
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(loss=Limit(self.bytes_max))
+
+
+@lru_cache(maxsize=8)
+def _load(path: Path, mtime_ns: int) -> Trace:
+    """The trace of a file; read once, however many directions use it."""
+    return load_trace(path)

@@ -1,0 +1,114 @@
+"""What every kind of disturbance has, and from where its rule draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from link_models.loss.rules import FadeModel, Rule
+from link_models.noise import Rng
+from link_models.rng import Streams
+from stack.core.errors import ConfigError
+
+FOREVER_S = 4e9
+"""The end of a rule that has none: 126 years, in the range of nanoseconds as 64-bit integers."""
+
+NUMBER_MAX = 1e18
+"""Larger numbers are mistakes, and overflow what is computed from them."""
+
+
+class Place(NamedTuple):
+    """Where a station stands: what weather needs to know of a link."""
+
+    latitude_deg: float
+    longitude_deg: float
+
+
+class _Invalid(ConfigError, ValueError):
+    """A value out of range; as a `ValueError` it gets its place in the file from msgspec."""
+
+
+class Luck(NamedTuple):
+    """From where a rule draws."""
+
+    streams: Streams
+    own: str
+    """The name of the rule in its direction."""
+
+    shared: str
+    """The name of the rule in its scope."""
+
+    place: Place | None
+    """Where the station of the link stands."""
+
+    folder: Path
+    """Where files are looked for."""
+
+    def stream(self) -> Rng:
+        """Numbers for the datagrams of this direction."""
+        return self.streams.stream(self.own)
+
+    def key(self) -> int:
+        """The key of what all directions of the scope have in common."""
+        return self.streams.key(self.shared)
+
+    def world(self, name: str) -> int:
+        """The key of what the whole run has in common."""
+        return self.streams.key(f"weather/{name}")
+
+
+class Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
+    """What every disturbance has."""
+
+    name: str = ""
+    """Names its random substream; empty: its kind.  Give one to keep a rule's luck when rules of
+    the same kind are added before it."""
+
+    from_s: float = 0.0
+    """When it begins, in seconds from the start of the run."""
+
+    until_s: float = FOREVER_S
+    """When it ends; by default never."""
+
+    stations: tuple[str, ...] = ()
+    """Only for links of these stations; empty: of all.  Scenarios heed this; a channel by itself
+    does not."""
+
+    satellites: tuple[str, ...] = ()
+    """Only for links of these satellites; empty: of all."""
+
+    direction: Literal["both", "up", "down"] = "both"
+    """Only for the uplink, only for the downlink, or for both."""
+
+    def __post_init__(self) -> None:
+        if not (-FOREVER_S <= self.from_s < self.until_s <= FOREVER_S):
+            raise _Invalid("from_s, until_s", "must be finite, and end after it begins")
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, int | float) and abs(value) > NUMBER_MAX:
+                raise _Invalid(name, f"must be finite, and at most {NUMBER_MAX:g}")
+        try:
+            self._check()
+        except ConfigError as error:
+            raise _Invalid(error.key, error.message, error.remedy) from None
+        except ArithmeticError:
+            raise _Invalid("kind", "the numbers are too large or too small together") from None
+
+    def _check(self) -> None:
+        """Raise `ConfigError` for values that do not fit.  Making the models checks most."""
+
+    def rule(self, luck: Luck) -> Rule:
+        """The rule for one direction."""
+        raise NotImplementedError
+
+    def fade(self, luck: Luck) -> FadeModel | None:
+        """What it takes from a link budget, for weather."""
+        return None
+
+
+def dry() -> Rng:
+    """A generator for a model that is made only to check its values."""
+    return np.random.default_rng(0)

@@ -1,0 +1,268 @@
+"""The kinds of disturbances that come over a whole station: outages, weather, jamming."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from link_models.disturbances.disturbance import Base, Luck, Place, dry
+from link_models.loss.model import Bernoulli
+from link_models.loss.rules import FadeLoss, FadeModel, Rule
+from link_models.loss.spans import Outages
+from link_models.noise import Times, Values
+from link_models.weather.clouds import CORRELATION_S, EFOLD_M, CloudField, CloudSite, from_durations
+from link_models.weather.rain import RainFront, RainOver
+from link_models.weather.scintillation import COHERENCE_S, Scintillation, gamma_gamma_shapes
+from stack.core.errors import ConfigError
+
+
+class StationOutage(Base, frozen=True, kw_only=True, tag="outage"):
+    """A station or a link that fails at random and is repaired; everything is lost meanwhile."""
+
+    mtbf_s: float
+    """Mean seconds from a repair to the next failure."""
+
+    mttr_s: float
+    """Mean seconds to repair."""
+
+    def _check(self) -> None:
+        Outages(0, mtbf_s=self.mtbf_s, mttr_s=self.mttr_s)
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(loss=Outages(luck.key(), mtbf_s=self.mtbf_s, mttr_s=self.mttr_s))
+
+
+class SkyBase(Base, frozen=True, kw_only=True):
+    """What weather has in common."""
+
+    margin_db: float = 3.0
+    """Margin of the link: with a deeper fade everything is lost.  A scenario with link budgets
+    uses the fade itself instead."""
+
+    latitude_deg: float | None = None
+    """Where the station stands, unless the scenario knows."""
+
+    longitude_deg: float | None = None
+    """East positive."""
+
+    def _check(self) -> None:
+        if not math.isfinite(self.margin_db):
+            raise ConfigError("margin_db", "must be finite")
+        if (self.latitude_deg is None) != (self.longitude_deg is None):
+            raise ConfigError("latitude_deg, longitude_deg", "give both or neither")
+
+    def place(self, luck: Luck) -> Place:
+        """Where the station stands.  Raises `ConfigError` when nobody knows."""
+        if self.latitude_deg is not None and self.longitude_deg is not None:
+            return Place(self.latitude_deg, self.longitude_deg)
+        if luck.place is None:
+            raise ConfigError(
+                "latitude_deg, longitude_deg", "the weather of which place?", "give both"
+            )
+        return luck.place
+
+    def rule(self, luck: Luck) -> Rule:
+        fade = self.fade(luck)
+        assert fade is not None
+        return Rule(loss=FadeLoss(fade, self.margin_db))
+
+
+class Clouds(SkyBase, frozen=True, kw_only=True, tag="clouds"):
+    """Clouds over an optical station (see `link_models.weather.clouds`)."""
+
+    cloud_fraction: float | None = None
+    """Share of time that is cloudy; or `clear_s` and `cloudy_s`."""
+
+    correlation_s: float = CORRELATION_S
+    """Seconds in which the sky changes."""
+
+    clear_s: float | None = None
+    """Mean seconds of clear sky, with `cloudy_s` instead of the two above."""
+
+    cloudy_s: float | None = None
+    """Mean seconds of clouds."""
+
+    efold_m: float = EFOLD_M
+    """Metres over which the correlation between places falls to 1/e."""
+
+    fade_db: float = 100.0
+    """Attenuation of a cloud; by default nothing gets through."""
+
+    def _check(self) -> None:
+        SkyBase._check(self)
+        if not 0 <= self.fade_db < math.inf:
+            raise ConfigError("fade_db", "must not be negative")
+        _site(0, self.efold_m, 0.0, 0.0, *self._fraction_and_correlation())
+
+    def _fraction_and_correlation(self) -> tuple[float, float]:
+        if (self.clear_s is None) != (self.cloudy_s is None) or (
+            (self.cloud_fraction is None) == (self.clear_s is None)
+        ):
+            raise ConfigError("cloud_fraction", "give it, or clear_s and cloudy_s")
+        if self.clear_s is not None and self.cloudy_s is not None:
+            return from_durations(clear_s=self.clear_s, cloudy_s=self.cloudy_s)
+        assert self.cloud_fraction is not None
+        return self.cloud_fraction, self.correlation_s
+
+    def site(self, luck: Luck) -> CloudSite:
+        """The sky over the station: the same object for all its links."""
+        place = self.place(luck)
+        return _site(luck.world("clouds"), self.efold_m, *place, *self._fraction_and_correlation())
+
+    def fade(self, luck: Luck) -> FadeModel:
+        return CloudFade(self.site(luck), self.fade_db)
+
+
+class Rain(SkyBase, frozen=True, kw_only=True, tag="rain-front"):
+    """A rain front that moves over the stations (see `link_models.weather.rain`)."""
+
+    start_latitude_deg: float
+    """Where the middle of the front is at `start_s`."""
+
+    start_longitude_deg: float
+    """East positive."""
+
+    start_s: float = 0.0
+    """When it is there."""
+
+    heading_deg: float
+    """Where it goes, from north over east."""
+
+    speed_m_s: float = 14.0
+    """How fast it moves."""
+
+    depth_m: float = 30_000.0
+    """Its width at half of the attenuation, in the direction of movement."""
+
+    length_m: float = 200_000.0
+    """Its width at half of the attenuation, along the front."""
+
+    peak_db: float
+    """Attenuation in its middle, in decibels."""
+
+    def _check(self) -> None:
+        SkyBase._check(self)
+        self._front()
+
+    def _front(self) -> RainFront:
+        return RainFront(
+            latitude_deg=self.start_latitude_deg,
+            longitude_deg=self.start_longitude_deg,
+            heading_deg=self.heading_deg,
+            start_s=self.start_s,
+            speed_m_s=self.speed_m_s,
+            depth_m=self.depth_m,
+            length_m=self.length_m,
+            peak_db=self.peak_db,
+        )
+
+    def fade(self, luck: Luck) -> FadeModel:
+        return RainOver(self._front(), *self.place(luck))
+
+
+class Scintillating(Base, frozen=True, kw_only=True, tag="scintillation"):
+    """Flicker of an optical link (see `link_models.weather.scintillation`)."""
+
+    margin_db: float = 3.0
+    """How far the mean power is above the threshold of the receiver."""
+
+    coherence_ms: float = COHERENCE_S * 1e3
+    """Milliseconds after which the power is another."""
+
+    index: float = 0.0
+    """Scintillation index of a lognormal irradiance; or one of the following."""
+
+    rytov_variance: float = 0.0
+    """Gamma-gamma irradiance by the Rytov variance of a plane wave and a point receiver."""
+
+    alpha: float = 0.0
+    """Gamma-gamma irradiance by its shape parameters, with `beta`."""
+
+    beta: float = 0.0
+    """The other shape parameter."""
+
+    def _check(self) -> None:
+        self._model(0)
+
+    def _model(self, key: int) -> Scintillation:
+        alpha, beta = self.alpha, self.beta
+        if self.rytov_variance:
+            if self.index or alpha or beta:
+                raise ConfigError("rytov_variance", "stands alone")
+            alpha, beta = gamma_gamma_shapes(self.rytov_variance)
+        return Scintillation(
+            key,
+            index=self.index,
+            alpha=alpha,
+            beta=beta,
+            coherence_s=self.coherence_ms / 1e3,
+            margin_db=self.margin_db,
+        )
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(loss=self._model(luck.key()))
+
+
+class Jamming(Base, frozen=True, kw_only=True, tag="jamming"):
+    """Interference from `from_s` to `until_s`."""
+
+    loss: float = 1.0
+    """Share of datagrams lost meanwhile, when there is no link budget to take `fade_db` from."""
+
+    fade_db: float | None = None
+    """What it takes from the margin of the link, for scenarios with link budgets."""
+
+    band: str = ""
+    """Only for links of this band (as the scenario names it); empty: for all."""
+
+    def _check(self) -> None:
+        Bernoulli(dry(), self.loss)
+        if self.fade_db is not None and not 0 <= self.fade_db < math.inf:
+            raise ConfigError("fade_db", "must not be negative")
+
+    def rule(self, luck: Luck) -> Rule:
+        return Rule(loss=Bernoulli(luck.stream(), self.loss))
+
+    def fade(self, luck: Luck) -> FadeModel | None:
+        return None if self.fade_db is None else ConstantFade(self.fade_db)
+
+
+class CloudFade(NamedTuple):
+    """A constant attenuation while it is cloudy."""
+
+    site: CloudSite
+    cloud_db: float
+
+    def fade_db(self, times_ns: Times) -> Values:
+        return np.where(self.site.cloudy(times_ns), self.cloud_db, 0.0)
+
+
+class ConstantFade(NamedTuple):
+    """The same attenuation at all times."""
+
+    db: float
+
+    def fade_db(self, times_ns: Times) -> Values:
+        return np.full(len(times_ns), self.db)
+
+
+@lru_cache(maxsize=256)
+def _site(
+    key: int,
+    efold_m: float,
+    latitude_deg: float,
+    longitude_deg: float,
+    cloud_fraction: float,
+    correlation_s: float,
+) -> CloudSite:
+    return _field(key, efold_m).site(
+        latitude_deg, longitude_deg, cloud_fraction=cloud_fraction, correlation_s=correlation_s
+    )
+
+
+@lru_cache(maxsize=16)
+def _field(key: int, efold_m: float) -> CloudField:
+    return CloudField(key, efold_m=efold_m)

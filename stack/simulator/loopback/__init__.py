@@ -1,0 +1,1 @@
+"""Whole nodes under a sky: the world, its work, what is observed, and the result."""

@@ -1,0 +1,1 @@
+"""The report of a contact plan: passes, gaps, volumes."""

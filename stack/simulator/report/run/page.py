@@ -1,0 +1,144 @@
+"""The report of a run: one HTML file that stands alone, and the figures as JSON and CSV."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+from stack.core.clock import dtn_to_iso
+from stack.simulator.loopback.results import Result
+from stack.simulator.loopback.world import short_name
+from stack.simulator.report.page import mb, page, percent, table
+from stack.simulator.report.run.closeup import CloseUp, busiest
+from stack.simulator.report.run.delivery import Delivery
+from stack.simulator.report.run.flows import Flows
+from stack.simulator.report.run.plots import Figures, hours_text
+from stack.simulator.report.run.setup import Setup
+from stack.simulator.report.run.tables import Tables
+from stack.simulator.scenario import Scenario
+from stack.simulator.sky import Sky
+
+
+def write_report(result: Result, scenario: Scenario, sky: Sky, folder: Path) -> None:
+    """Write report.html, results.json and series.csv into `folder`, which is made.  Raises
+    `OSError`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.html").write_text(_Page(result, scenario, sky).html(), encoding="utf-8")
+    (folder / "results.json").write_text(result.to_json(), encoding="utf-8")
+    (folder / "series.csv").write_text(result.to_csv(), encoding="utf-8")
+
+
+class _Page:
+    """The HTML text."""
+
+    def __init__(self, result: Result, scenario: Scenario, sky: Sky) -> None:
+        self._result = result
+        self._scenario = scenario
+        self._sky = sky
+        self._figures = Figures(result, sky)
+        self._tables = Tables(result, sky)
+
+    def html(self) -> str:
+        """The whole page."""
+        parts = [
+            f"<p>{escape(' '.join(self._scenario.description.split()))}</p>",
+            self._verdict(),
+            self._summary(),
+            "<h2>Contacts and work</h2>",
+            self._figures.timeline(),
+            self._tables.jobs(),
+            self._tables.messages(),
+            self._tables.traffic(),
+            "<h2>Delivery</h2>",
+            Delivery(self._result).svg(),
+            "<h2>Links over the run</h2>",
+            Flows(self._result, self._sky).svg(),
+            self._tables.directions(),
+            self._close_up(),
+            "<h2>Passes</h2>",
+            self._tables.passes(),
+            "<h2>Events</h2>",
+            self._tables.events(),
+            "<h2>What was simulated</h2>",
+            Setup(self._scenario, self._sky).html(),
+            "<h2>Every object</h2>",
+            self._tables.objects(),
+        ]
+        return page(self._result.title, parts)
+
+    # ---- summary ---------------------------------------------------------------------------
+
+    def _verdict(self) -> str:
+        result = self._result
+        count = len(result.objects)
+        if result.ok:
+            what = (
+                f"All {count:,} objects arrived, and each has the SHA-256 that the ground expects."
+            )
+            if result.traffic:
+                arrived = sum(row.arrived for row in result.traffic)
+                sent = sum(row.count for row in result.traffic)
+                bundles = f"{arrived:,} of {sent:,} bundles of generated traffic arrived unaltered."
+                what = f"{what} {bundles}" if count else bundles
+            return f'<p class="good">{what}</p>'
+        items = "".join(f"<li>{escape(problem)}</li>" for problem in result.problems)
+        return f'<p class="bad">Not everything arrived as it should:</p><ul>{items}</ul>'
+
+    def _summary(self) -> str:
+        result, totals = self._result, self._result.totals()
+        ways = ["up", "down", *(["across"] if self._sky.crosslinks else [])]
+        columns = [totals[way] for way in ways]
+        rows: list[tuple[str, ...]] = []
+        if result.objects:
+            rows += [
+                ("content handed over", *(mb(one["offered_bytes"]) for one in columns)),
+                ("content delivered and right", *(mb(one["delivered_bytes"]) for one in columns)),
+            ]
+        for text, name in (
+            ("bundles received", "bundle_bytes"),
+            ("datagrams received", "on_air_bytes"),
+            ("datagrams lost", "lost_bytes"),
+            ("sent again by LTP", "resent_bytes"),
+            ("capacity of all contacts", "capacity_bytes"),
+            ("capacity while there was something to send", "capacity_wanted_bytes"),
+        ):
+            rows.append((text, *(mb(one[name]) for one in columns)))
+        rows += [
+            ("of which became bundles", *(percent(one["efficiency"]) for one in columns)),
+            (
+                "repaired by FEC, packets",
+                *(f"{one['fec_recovered_packets']:,}" for one in columns),
+            ),
+        ]
+        parts = []
+        if result.objects:
+            parts.append(f"{totals['objects_ok']} of {totals['objects']} objects")
+        if result.traffic:
+            parts.append(f"{totals['bundles_arrived']:,} of {totals['bundles']:,} bundles")
+        lead = (
+            f"<p>{'; '.join(parts)}; {totals['passes']} passes, {totals['passes_planned']} "
+            f"planned, {totals['passes_used']} used; from "
+            f"{escape(dtn_to_iso(self._sky.start_ms))} for {self._scenario.duration_h:g} h; the "
+            f"work was over after {hours_text(result.ended_s)}; seed {result.seed}.</p>"
+        )
+        note = (
+            '<p class="note">Capacity "while there was something to send" counts contacts at '
+            "their rate whenever a sample found data in the hands of the sender's link, blackouts "
+            "included; what did not become bundles is parity, headers, losses and repetition. "
+            "Transfers that are over between two samples have no share.</p>"
+        )
+        names = ["between satellites" if way == "across" else way for way in ways]
+        numbers = tuple(range(1, 1 + len(ways)))
+        return lead + table(("", *names), rows, numbers=numbers) + note
+
+    def _close_up(self) -> str:
+        place = busiest(self._result.passes)
+        if place is None:
+            return ""
+        row = self._result.passes[place]
+        figure = CloseUp(self._result, self._sky, place).svg()
+        heading = (
+            f"The busiest pass: {short_name(row.satellite)} over {short_name(row.station)}, "
+            f"{self._tables.clock(row.rise_s)} to {self._tables.clock(row.set_s)} UTC"
+        )
+        return f"<h2>{escape(heading)}</h2>\n{figure}"

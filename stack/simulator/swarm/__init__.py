@@ -1,0 +1,24 @@
+"""Whole nodes from many seeds, with faults, in virtual time: finds what nobody thought of.
+
+from stack.simulator.swarm import draw, run
+
+outcome = run(draw(17))
+assert outcome.ok, outcome.problems
+"""
+
+from stack.simulator.swarm.day import Outcome, run
+from stack.simulator.swarm.faults import KINDS, Fault
+from stack.simulator.swarm.options import Options, draw, load_options
+from stack.simulator.swarm.smaller import same_failure, shrink
+
+__all__ = [
+    "KINDS",
+    "Fault",
+    "Options",
+    "Outcome",
+    "draw",
+    "load_options",
+    "run",
+    "same_failure",
+    "shrink",
+]

@@ -1,0 +1,473 @@
+"""A node's disk, which outlives its processes: full, slow, torn, or with flipped bits."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from stack.core.errors import StoreError
+from stack.core.sansio import Trace
+from stack.core.train import Buffer
+from stack.node.config import StoreSection
+from stack.ports.store import Committed, Op, Stored, Usage
+from stack.simulator.swarm.ledger import Held, Key, Ledger, identity_of
+from stack.storage.files import DATABASE_NAME, DamagedError
+from stack.storage.memory import MemoryStore
+from stack.storage.sqlite import SqliteStore
+from stack.storage.staged import Staged, StagingStore
+
+T = TypeVar("T")
+
+WAL_NAME = DATABASE_NAME + "-wal"
+SHM_NAME = DATABASE_NAME + "-shm"
+STORE_NAME = "store"
+"""Folder of the store in a node's data directory, as `stack.node.build` has it."""
+
+
+class Crashed(StoreError):
+    """The process that asks has ended, though it does not know."""
+
+
+class Process(Protocol):
+    """What a disk must know of the process that uses it."""
+
+    dead: bool
+
+    def crash(self) -> None:
+        """End it, here and now."""
+        ...
+
+
+class MemoryImage(MemoryStore):
+    """A `MemoryStore` with checksums and copies, as a disk has them."""
+
+    def __init__(self, section: StoreSection) -> None:
+        super().__init__(section.quota_bytes, section.quota_bundles, section.keys_max)
+        self._damaged: set[int] = set()
+
+    def copy(self) -> MemoryImage:
+        """What a process would find after a power cut now."""
+        twin = MemoryImage.__new__(MemoryImage)
+        for name, value in vars(self).items():
+            vars(twin)[name] = value.copy() if isinstance(value, (dict, list, set)) else value
+        twin._state = {space: dict(entries) for space, entries in self._state.items()}
+        return twin
+
+    def flip(self, rng: random.Random) -> Key | None:
+        """Flip a bit of some bundle at rest; its key."""
+        if not self._held:
+            return None
+        ref = rng.choice(sorted(self._held))
+        stored, wire = self._held[ref]
+        self._held[ref] = (stored, flipped(wire, rng))
+        self._damaged.add(ref)
+        return stored.key
+
+    def load(self, refs: Sequence[int]) -> list[Buffer | None]:
+        """As `SqliteStore` does: what is damaged is dropped, its key forgotten, and told."""
+        bad = [ref for ref in refs if ref in self._damaged and ref in self._held]
+        if bad:
+            for ref in bad:
+                self._seen.pop(self._held[ref][0].key, None)
+                self._drop(ref)
+            raise DamagedError(Path("memory"), bad)
+        return super().load(refs)
+
+
+def flipped(wire: Buffer, rng: random.Random) -> bytes:
+    """The octets with one bit wrong."""
+    octets = bytearray(wire)
+    octets[rng.randrange(len(octets))] ^= 1 << rng.randrange(8)
+    return bytes(octets)
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What a disk held once."""
+
+    folder: Path
+    image: MemoryImage | None
+    durable: frozenset[Key]
+    """Identities of the bundles that it had ever held by then."""
+
+
+class Disk:
+    """The disk of one node."""
+
+    def __init__(
+        self, node: str, directory: Path, section: StoreSection, ledger: Ledger, seed: str
+    ) -> None:
+        """`directory` is the node's data directory."""
+        self.node = node
+        self.directory = directory
+        self.full = 0
+        """Faults that say so at present."""
+
+        self.slow_s = 0.0
+        self.armed = ""
+        """How the next commit is to end the process: see `COMMIT_MODES`."""
+
+        self.held = Held()
+        self.ledger = ledger
+        self.rng = random.Random(seed)
+        self.refused = 0
+        self.delayed = 0
+        self._section = section
+        self._image = MemoryImage(section) if section.kind == "memory" else None
+        self._next: Path | None = None
+        self._store: DiskStore | None = None
+
+    def open(self, process: Process, trace: Trace) -> DiskStore:
+        """The store, for a process that begins."""
+        inner: MemoryImage | SqliteStore
+        if self._image is not None:
+            inner = self._image
+        else:
+            inner = SqliteStore(self.directory / STORE_NAME, self._section, trace)
+        self.held.reopened(list(inner.scan()))
+        self.ledger.durable[self.node].update(
+            identity_of(key) for key, *_ in self.held.bundles.values()
+        )
+        self._store = DiskStore(self, process, inner)
+        return self._store
+
+    def photograph(self) -> None:
+        """Keep what is on the disk now, whatever the dying process still does to its files."""
+        if self._store is None or self._next is not None:
+            return
+        if self._image is not None:
+            self._image = self._store.committed_image().copy()
+        self._next = self.directory.with_name(self.directory.name + ".next")
+        shutil.copytree(
+            self.directory, self._next, ignore=shutil.ignore_patterns(SHM_NAME, "lock", "*.sock")
+        )
+
+    def swap(self) -> None:
+        """Once the dead process is buried: the next one finds the photograph."""
+        if self._next is not None:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            self._next.rename(self.directory)
+            self._next = None
+
+    def back_up(self) -> Backup:
+        """Copy what is on the disk now."""
+        folder = self.directory.with_name(self.directory.name + ".backup")
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(
+            self.directory, folder, ignore=shutil.ignore_patterns(SHM_NAME, "lock", "*.sock")
+        )
+        image = None if self._store is None else self._image
+        if image is not None:
+            assert self._store is not None
+            image = self._store.committed_image().copy()
+        return Backup(folder, image, frozenset(self.ledger.durable[self.node]))
+
+    def set_back(self, backup: Backup) -> None:
+        """After `photograph`: the next process finds the backup, and not what there was."""
+        assert self._next is not None
+        shutil.rmtree(self._next)
+        backup.folder.rename(self._next)
+        if backup.image is not None:
+            self._image = backup.image
+
+    def tear(self, finish: Callable[[], Any]) -> None:
+        """A power cut in the middle of a commit of SQLite: of what it appends to the payload log
+        and then to the write-ahead log, a part is on the disk."""
+        self.photograph()
+        assert self._next is not None
+        finish()
+        there, image = self.directory / STORE_NAME, self._next / STORE_NAME
+        logs = sorted(path.name for path in there.glob("payload-*.log"))
+        tails = []
+        for name in (*logs, WAL_NAME):
+            now = (there / name).read_bytes() if (there / name).exists() else b""
+            before = (image / name).stat().st_size if (image / name).exists() else 0
+            tails.append((name, now[before:]))
+        left = self.rng.randint(0, sum(len(tail) for _, tail in tails))
+        for name, tail in tails:
+            part = tail[:left]
+            left -= len(part)
+            if part:
+                with (image / name).open("ab") as file:
+                    file.write(part)
+
+    def flip(self) -> Key | None:
+        """Flip a bit of some stored bundle; its key, or None when there was nothing to flip."""
+        if self._image is not None:
+            store = self._store
+            image = self._image if store is None else store.committed_image()
+            return image.flip(self.rng)
+        try:
+            return self._flip_row()
+        except sqlite3.OperationalError:  # a commit is under way
+            return None
+
+    def _flip_row(self) -> Key | None:
+        folder = self.directory / STORE_NAME
+        db = sqlite3.connect(folder / DATABASE_NAME, timeout=0, isolation_level=None)
+        try:
+            rows = db.execute("SELECT ref, key, segment, start, size FROM bundle ORDER BY ref")
+            found = rows.fetchall()
+            if not found:
+                return None
+            ref, key, segment, start, size = self.rng.choice(found)
+            if segment:
+                path = folder / f"payload-{segment:010d}.log"
+                with path.open("r+b") as file:
+                    file.seek(start)
+                    wire = flipped(file.read(size), self.rng)
+                    file.seek(start)
+                    file.write(wire)
+            else:
+                (wire,) = db.execute("SELECT wire FROM body WHERE ref = ?", (ref,)).fetchone()
+                damaged = flipped(wire, self.rng)
+                db.execute("UPDATE body SET wire = ? WHERE ref = ?", (damaged, ref))
+            return bytes(key)
+        finally:
+            db.close()
+
+    def flip_partial(self) -> bool:
+        """Flip a bit of some unfinished file; whether there was one."""
+        paths = sorted(self.directory.glob("files/.partial/*"))
+        paths = [path for path in paths if path.stat().st_size]
+        if not paths:
+            return False
+        path = self.rng.choice(paths)
+        path.write_bytes(flipped(path.read_bytes(), self.rng))
+        return True
+
+    def scan(self) -> list[Stored]:
+        """What the store of the present process holds."""
+        return [] if self._store is None else list(self._store.scan())
+
+    def close(self) -> None:
+        """At the end of the run."""
+        if self._store is not None:
+            self._store.close()
+
+
+class _Guarded(Staged[T]):
+    """A transaction that the disk may yet spoil."""
+
+    __slots__ = ("_complete",)
+
+    def __init__(self, result: T, complete: Callable[[], T]) -> None:
+        super().__init__(result, _nothing)
+        self._complete = complete
+
+    def finish(self) -> T:
+        return self._complete()
+
+
+def _nothing() -> None:
+    pass
+
+
+class DiskStore:
+    """The store of one process on a `Disk`: a `StagingStore`."""
+
+    def __init__(self, disk: Disk, process: Process, inner: MemoryImage | SqliteStore) -> None:
+        self._disk = disk
+        self._process = process
+        self._inner = inner
+        self._before: MemoryImage | None = None
+        """The contents without the transaction that is waiting for the disk."""
+
+    @property
+    def inner(self) -> StagingStore:
+        """The real store."""
+        return self._inner
+
+    def committed_image(self) -> MemoryImage:
+        """A memory store's contents as far as they are durable."""
+        image = self._before or self._inner
+        assert isinstance(image, MemoryImage)
+        return image
+
+    # ---- writing -------------------------------------------------------------------------
+
+    def commit(self, ops: Sequence[Op], now_ms: int) -> Committed:
+        """See `BundleStore.commit`."""
+        return self.stage(ops, now_ms).finish()
+
+    def stage(self, ops: Sequence[Op], now_ms: int) -> Staged[Committed]:
+        """See `StagingStore.stage`."""
+        kept = list(ops)
+
+        def durable(outcome: Committed) -> None:
+            disk = self._disk
+            at_s = asyncio.get_running_loop().time()
+            disk.ledger.committed(disk.node, disk.held, kept, outcome, at_s)
+            self._check_quota(at_s)
+
+        return self._stage(lambda: self._inner.stage(ops, now_ms), durable)
+
+    def expire(self, now_ms: int, limit: int) -> list[Stored]:
+        """See `BundleStore.expire`."""
+        return self.stage_expire(now_ms, limit).finish()
+
+    def stage_expire(self, now_ms: int, limit: int) -> Staged[list[Stored]]:
+        """See `StagingStore.stage_expire`."""
+
+        def durable(gone: list[Stored]) -> None:
+            disk = self._disk
+            for one in gone:
+                disk.ledger.drop(disk.node, disk.held, one.ref, "expired")
+
+        return self._stage(lambda: self._inner.stage_expire(now_ms, limit), durable)
+
+    def _stage(self, stage: Callable[[], Staged[T]], durable: Callable[[T], None]) -> Staged[T]:
+        disk = self._disk
+        self._check()
+        if disk.full:
+            disk.refused += 1
+            raise StoreError("no space left on the disk")
+        if disk.armed == "before":
+            self._end()
+        if disk.slow_s or disk.armed:
+            self._before = self._inner.copy() if isinstance(self._inner, MemoryImage) else None
+        try:
+            staged = stage()
+        except BaseException:
+            self._before = None
+            raise
+        return _Guarded(staged._result, lambda: self._complete(staged, durable))
+
+    def _complete(self, staged: Staged[T], durable: Callable[[T], None]) -> T:
+        disk = self._disk
+        memory = isinstance(self._inner, MemoryImage)
+        if self._process.dead:
+            if not memory:
+                staged.finish()  # into files that nobody will read again: it must not stay open
+            raise Crashed("the process has ended")
+        if disk.full and memory and self._before is not None:
+            # It filled up while the transaction was waiting.
+            self._inner, self._before = self._before, None
+            disk._image = self._inner
+            disk.refused += 1
+            raise StoreError("no space left on the disk")
+        if disk.armed == "torn" and not memory:
+            disk.tear(staged.finish)
+            self._end()
+        if disk.armed == "torn" and disk.rng.random() < 0.5:
+            self._end()  # nothing of it
+        outcome = staged.finish()
+        self._before = None
+        durable(outcome)
+        if disk.armed:
+            self._end()  # all of it, and nobody hears
+        return outcome
+
+    def _end(self) -> None:
+        self._disk.armed = ""
+        self._process.crash()
+        raise Crashed("the process has ended")
+
+    def _check(self) -> None:
+        if self._process.dead:
+            raise Crashed("the process has ended")
+
+    def _check_quota(self, at_s: float) -> None:
+        ledger, usage = self._disk.ledger, self._inner.usage()
+        ledger.checks["quota"] += 1
+        if usage.bytes > usage.quota_bytes:
+            text = f"{self._disk.node} stores {usage.bytes} octets of {usage.quota_bytes}"
+            ledger.problem("quota", text, at_s)
+
+    def tidy(self) -> bool:
+        """See `StagingStore.tidy`."""
+        return not self._process.dead and self._inner.tidy()
+
+    @property
+    def untidy(self) -> bool:
+        """See `StagingStore.untidy`."""
+        return not self._process.dead and self._inner.untidy
+
+    # ---- reading -------------------------------------------------------------------------
+
+    def load(self, refs: Sequence[int]) -> list[Buffer | None]:
+        """See `BundleStore.load`."""
+        self._check()
+        disk = self._disk
+        try:
+            return self._inner.load(refs)
+        except DamagedError as error:
+            for ref in error.refs:
+                disk.ledger.drop(disk.node, disk.held, ref, "damaged")
+            raise
+
+    def scan(self) -> Iterator[Stored]:
+        """See `BundleStore.scan`."""
+        return self._inner.scan()
+
+    def held(self, key: bytes) -> int | None:
+        """See `BundleStore.held`."""
+        self._check()
+        return self._inner.held(key)
+
+    def next_expiry(self) -> int | None:
+        """See `BundleStore.next_expiry`."""
+        return self._inner.next_expiry()
+
+    def read(self, space: str, key: str) -> bytes | None:
+        """See `BundleStore.read`."""
+        self._check()
+        return self._inner.read(space, key)
+
+    def read_all(self, space: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        """See `BundleStore.read_all`."""
+        self._check()
+        return self._inner.read_all(space, prefix)
+
+    def usage(self) -> Usage:
+        """See `BundleStore.usage`."""
+        return self._inner.usage()
+
+    def close(self) -> None:
+        """See `BundleStore.close`."""
+        self._inner.close()
+
+
+class Spindle:
+    """What waits for a `Disk` in virtual time: a `stack.storage.writer.Disk`."""
+
+    def __init__(self, disk: Disk, loop: asyncio.AbstractEventLoop) -> None:
+        self._disk = disk
+        self._loop = loop
+        self._pending: tuple[asyncio.TimerHandle, Callable[[], None]] | None = None
+
+    def run(self, job: Callable[[], Any], done: Callable[[Any, Exception | None], None]) -> None:
+        """Do `job` when the disk has had its time."""
+
+        def complete() -> None:
+            self._pending = None
+            try:
+                outcome = job()
+            except Exception as error:  # whatever it is, the writer must hear of it
+                done(None, error)
+            else:
+                done(outcome, None)
+
+        slow_s = self._disk.slow_s
+        if not slow_s:
+            complete()
+            return
+        self._disk.delayed += 1
+        delay_s = self._disk.rng.uniform(0, slow_s)
+        self._pending = self._loop.call_later(delay_s, complete), complete
+
+    def hurry(self) -> None:
+        """The process is dead: what waits is over."""
+        if self._pending is not None:
+            timer, complete = self._pending
+            timer.cancel()
+            complete()
+
+    def close(self) -> None:
+        """Nothing to close."""

@@ -1,0 +1,185 @@
+"""What must hold in every run, whatever strikes it; the checks at its end.
+
+Some are looked at while it runs: `custody`, `clear` and `quota` at each commit and datagram
+(`stack.simulator.swarm.ledger`, `disk`), `altered` and `misdelivered` at each delivery
+(`stack.simulator.swarm.work`), `timers` now and then, `error` at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from stack.ports.store import Place
+from stack.simulator.swarm.inject import Injector
+from stack.simulator.swarm.ledger import MARKER, unit_of
+from stack.simulator.swarm.options import MessageOptions
+from stack.simulator.swarm.plans import EPOCH_MS
+from stack.simulator.swarm.work import Expected
+from stack.simulator.swarm.world import World
+
+INVARIANTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "lost": "what an application was told is safe arrives, unless its lifetime ended, a full "
+        "store preferred something more urgent, or a bit of it flipped",
+        "twice": "nothing is delivered twice",
+        "altered": "nothing is delivered that was not sent exactly so",
+        "misdelivered": "nothing is delivered elsewhere",
+        "custody": "a node forgets a bundle in transit only when a neighbour has it on its disk",
+        "clear": "no plaintext on a link, in a store, or in a file of a node that is no reader",
+        "quota": "stores and queues stay within their limits",
+        "unaccounted": "datagrams and bundles come out as they went in: delivered, dropped for a "
+        "counted reason, or still there; node and store agree on what is held",
+        "error": "no exception, no failed service",
+        "timers": "timers are few, and none is overdue",
+        "stuck": "nodes stop when told to, and virtual time goes on",
+    }
+)
+"""Every invariant, and what it says."""
+
+OVERDUE_NS: Final = 60 * 10**9
+"""An engine that has been ready for so long is not being driven."""
+
+TIMERS_MAX: Final = 200
+"""Timers of a node at once: two or three for each link, and those of things under way."""
+
+
+def check_timers(world: World) -> None:
+    """Cheap enough for now and then."""
+    world.ledger.checks["timers"] += 1
+    waiting = sum(not entry[2].cancelled() for entry in world.loop._heap)
+    most = TIMERS_MAX * len(world.options.nodes)
+    if waiting > most:
+        world.problem("timers", f"{waiting} timers wait, more than {most}")
+
+
+def overdue(world: World) -> set[tuple[str, str, int]]:
+    """(node, link, deadline) of engines that could do something and have not been driven.  Right
+    at the beginning of a contact that is as it should be: look again a little later."""
+    found = set()
+    for name, life in world.lives.items():
+        now = world.clocks[name].now()
+        for link in life.node.links.values():
+            due = link.engine.next_deadline()
+            if due is not None and link.up and due < now - OVERDUE_NS:
+                found.add((name, link.name, due))
+    return found
+
+
+def check_books(world: World) -> None:
+    """Nodes and their stores agree; queues are within limits.  While the nodes run."""
+    for name, life in world.lives.items():
+        world.ledger.checks["unaccounted"] += 1
+        node = life.node
+        driver = node.port.driver
+        stored = {one.ref for one in world.disks[name].scan()}
+        known = set(driver.agent.entries)
+        if known - stored:
+            refs = sorted(known - stored)[:5]
+            world.problem("unaccounted", f"{name} counts on bundles {refs} that its store lacks")
+        if stored - known:
+            refs = sorted(stored - known)[:5]
+            world.problem("unaccounted", f"{name} stores bundles {refs} that it has forgotten")
+        booked = set(world.disks[name].held.bundles)
+        if booked != stored:
+            refs = sorted(booked ^ stored)[:5]
+            world.problem("unaccounted", f"the store of {name} and its operations differ in {refs}")
+        forward = sum(
+            entry.size for entry in driver.agent.entries.values() if entry.place is Place.FORWARD
+        )
+        world.ledger.checks["quota"] += 1
+        if node.waiting_bytes > forward:
+            world.problem(
+                "quota", f"{name} queues {node.waiting_bytes} octets, and has {forward} to forward"
+            )
+
+
+def check_end(world: World, expected: Expected, due: Collection[str], injector: Injector) -> None:
+    """What became of everything that was promised; `due` is what must have arrived."""
+    ledger = world.ledger
+    for thing, count in sorted(ledger.got.items()):
+        ledger.checks["twice"] += 1
+        message = expected.messages.get(thing)
+        if (
+            count > 1
+            and thing not in injector.set_back
+            and not (message and _outlived(world, message.destination, message))
+        ):
+            world.problem("twice", f"{thing} was delivered {count} times")
+    units = {thing: unit for unit, thing in ledger.units.items()}
+    for thing in sorted(ledger.accepted):
+        ledger.checks["lost"] += 1
+        if ledger.got.get(thing) or thing in injector.set_back:
+            continue
+        message = expected.messages.get(thing)
+        if message is None:
+            if thing in due:
+                world.problem("lost", f"{thing} was accepted, and never arrived")
+            continue
+        unit = units.get(thing, b"")
+        if ledger.gone.get(unit) or unit in injector.hit:
+            continue
+        where = _holders(world, unit)
+        if thing in due:
+            text = f"it is still at {', '.join(where)}" if where else "nobody has it any more"
+            world.problem("lost", f"{thing} was accepted, and never arrived; {text}")
+        elif not where and not any(_outlived(world, name, message) for name in world.disks):
+            world.problem("unaccounted", f"{thing} did not arrive, for no reason that was recorded")
+
+
+def _holders(world: World, unit: bytes) -> list[str]:
+    """The nodes whose disks have a part of a unit."""
+    return [
+        name
+        for name, disk in world.disks.items()
+        if any(unit_of(key) == unit for key, *_ in disk.held.bundles.values())
+    ]
+
+
+def _outlived(world: World, name: str, message: MessageOptions) -> bool:
+    """Whether a node's clock has ever been past the end of a message's lifetime: then it has
+    forgotten that it had it."""
+    end_ms = EPOCH_MS + round((message.at_s + message.lifetime_s) * 1000)
+    return world.clocks[name].latest_ms > end_ms
+
+
+def check_links(world: World) -> None:
+    """Every datagram is accounted for; when nothing is under way any more."""
+    for (a, b), end in sorted(world.ends.items()):
+        world.ledger.checks["unaccounted"] += 1
+        lines = end.problems()
+        delivered = end.port.channel.counters()["delivered_datagrams"]
+        if world.arrived[end.port.name] != delivered:
+            lines.append(f"{delivered} delivered, {world.arrived[end.port.name]} arrived")
+        for line in lines:
+            world.problem("unaccounted", f"datagrams from {a} to {b}: {line}")
+
+
+def check_files(world: World, expected: Expected) -> None:
+    """No plaintext in the files of nodes that may not read it."""
+    if not world.options.protect:
+        return
+    for name, disk in world.disks.items():
+        for path in sorted(disk.directory.rglob("*")):
+            if not path.is_file():
+                continue
+            world.ledger.checks["clear"] += 1
+            octets = path.read_bytes()
+            at = octets.find(MARKER)
+            while at >= 0:
+                words = octets[at + len(MARKER) :][:24].split(b" ", 1)
+                thing = words[0].decode("ascii", "replace")
+                if len(words) == 2 and name not in _readers(expected, thing):
+                    world.problem(
+                        "clear", f"{name} has {thing} in {path.name}, and may not read it"
+                    )
+                    break
+                at = octets.find(MARKER, at + 1)
+
+
+def _readers(expected: Expected, thing: str) -> set[str]:
+    for table in (expected.messages, expected.files, expected.jobs):
+        if thing in table:
+            return {table[thing].source, table[thing].destination}
+    return set()

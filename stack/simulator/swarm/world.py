@@ -1,0 +1,495 @@
+"""The nodes of a run, their hardware, and the links between them, on one virtual loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from link_models.channel import ChannelConfig, Delay, Window, always_up
+from link_models.clock import VirtualLoop
+from link_models.loss import Bernoulli, LossFactory, LossModel, no_loss
+from link_models.network import TraceHash, VirtualNetwork
+from link_models.noise import Rng
+from link_models.rng import Streams
+from stack.core.clock import MILLISECOND, SECOND
+from stack.core.train import Train
+from stack.engines.bundle_agent import AgentConfig
+from stack.engines.ltp import LtpConfig
+from stack.fec.config import FecConfig
+from stack.node.config import LinkConfig, LogConfig, NodeConfig, SecurityConfig, StoreSection
+from stack.node.environment import Environment
+from stack.node.node import Node
+from stack.ports.datagram import DatagramPort
+from stack.services.files import FilesConfig
+from stack.services.jobs import Handler
+from stack.services.jobs.config import JobsConfig
+from stack.services.suite import ServicesConfig
+from stack.simulator.swarm.air import AirEnd, LinkPort
+from stack.simulator.swarm.clocks import NodeClock
+from stack.simulator.swarm.disk import Backup, Disk, DiskStore, Spindle
+from stack.simulator.swarm.ledger import MARKER, Ledger
+from stack.simulator.swarm.options import LinkOptions, Options
+from stack.simulator.swarm.plans import EPOCH_MS, make_plan, own_plan
+
+FEC: Final = FecConfig(k=16, r=4)
+HOP_LIMIT: Final = 255
+"""With wrong plans bundles go in circles for a while, and that must not lose them."""
+
+IP_UDP_BYTES: Final = 28
+FILE_BATCH_BYTES: Final = 32_768
+"""Less than half of the smallest store that is drawn: more waits until the store is empty."""
+
+REPAIR_S: Final = 1800.0
+"""Longest wait of the services before they ask again: less than a gap between passes, so that the
+end of the faults is followed by questions soon."""
+
+BURIAL_S: Final = 60.0
+"""A node that is told to stop must have stopped in this time."""
+
+ERRORS: Final = frozenset(
+    {"bundle_failed", "work_failed", "service_failed", "jobs.handler_stuck", "files.bad_record"}
+)
+"""Events of a node that a run must not see."""
+
+_LIFE: contextvars.ContextVar[Life] = contextvars.ContextVar("life")
+
+
+class Trace(TraceHash):
+    """A hash of everything that arrives, and of everything that nodes say."""
+
+    def note(self, at_ns: int, node: str, event: str) -> None:
+        """A node says something."""
+        self._hash.update(f"{at_ns} {node} {event}\n".encode())
+
+
+class LifeTask(asyncio.Task[Any]):
+    """A task that knows which process it belongs to."""
+
+    life: Life | None = None
+
+
+def _make_task(
+    loop: asyncio.AbstractEventLoop,
+    work: Any,
+    context: contextvars.Context | None = None,
+) -> LifeTask:
+    task = LifeTask(work, loop=loop, context=context)
+    task.life = _LIFE.get(None) if context is None else context.get(_LIFE)
+    return task
+
+
+class Entropy:
+    """Octets that look random and come again with the same seed."""
+
+    def __init__(self, seed: str) -> None:
+        self._seed = seed.encode()
+        self._count = 0
+
+    def __call__(self, count: int) -> bytes:
+        self._count += 1
+        return hashlib.shake_128(b"%b/%d" % (self._seed, self._count)).digest(count)
+
+
+class Life:
+    """One process of a node, from its start to its end."""
+
+    def __init__(self, world: World, name: str, number: int) -> None:
+        self.world = world
+        self.name = name
+        self.number = number
+        self.dead = False
+        """Whatever it still does, nothing of it reaches its disk."""
+
+        self.node: Node
+        self.context = contextvars.copy_context()
+        self.context.run(_LIFE.set, self)
+        self.ports: list[LinkPort] = []
+        self.spindle: Spindle
+        self.work: asyncio.Task[None] | None = None
+        self.crash_after: int | None = None
+        """Turns of the loop from the next arrival to the end of the process."""
+
+    def crash(self) -> None:
+        """End it, here and now; it starts again after a while."""
+        self.world.crash(self)
+
+    def die(self, *, silent: bool = True) -> None:
+        """Nothing of it reaches the disk any more; when `silent`, nor the links."""
+        self.dead = True
+        for port in self.ports:
+            port.silent = silent
+
+    def heard(self) -> None:
+        """Something arrives."""
+        if self.crash_after is not None:
+            turns, self.crash_after = self.crash_after, None
+            self._count_down(turns)
+
+    def _count_down(self, turns: int) -> None:
+        if self.dead:
+            return
+        if turns <= 0:
+            self.crash()
+        else:
+            self.world.loop.call_soon(self._count_down, turns - 1)
+
+
+class World:
+    """Everything of a run that exists while the virtual loop runs."""
+
+    def __init__(self, options: Options, root: Path, loop: VirtualLoop) -> None:
+        self.options = options
+        self.root = root
+        self.loop = loop
+        loop.set_exception_handler(self._failed)
+        loop.set_task_factory(_make_task)
+        self.lives: dict[str, Life] = {}
+        self.trace = Trace()
+        self.events: Counter[str] = Counter()
+        self.down_s: dict[str, float] = {}
+        """How long the next crash of a node keeps it down."""
+
+        self.application: Callable[[Life], asyncio.Task[None]] | None = None
+        """Begins a node's test application."""
+
+        self.handlers: dict[str, Handler] = {}
+        self.changed = asyncio.Event()
+        neighbours: dict[str, set[str]] = {name: set() for name in options.nodes}
+        for link in options.links:
+            neighbours[link.a].add(link.b)
+            neighbours[link.b].add(link.a)
+        self.ledger = Ledger(
+            {name: tuple(sorted(near)) for name, near in neighbours.items()},
+            protect=options.protect,
+            hostile=options.hostile,
+            latest_ms=lambda name: self.clocks[name].latest_ms,
+        )
+        plan = make_plan(options)
+        self.true_plans = {name: own_plan(name, plan, options) for name in options.nodes}
+        self.plans = dict(self.true_plans)
+        self.clocks = {name: NodeClock(loop, EPOCH_MS) for name in options.nodes}
+        self.ends: dict[tuple[str, str], AirEnd] = {}
+        self.arrived: Counter[str] = Counter()
+        self._locks = {name: asyncio.Lock() for name in options.nodes}
+        self._starts: Counter[str] = Counter()
+        self._streams = Streams(options.seed)
+        self._connect()
+        section = StoreSection(
+            kind=options.store,
+            quota_bytes=options.quota_bytes,
+            synchronous="normal",
+            reserve_bytes=0,  # full disks are played by `DiskStore`
+        )
+        self.section = section
+        self.disks = {
+            name: self.make_disk(name, section, f"{options.seed}/disk/{name}")
+            for name in options.nodes
+        }
+        self._secrets = Entropy(f"{options.seed}/keys")
+        self._keys = [(self._secrets(32).hex(), self._secrets(48).hex()) for _ in range(2)]
+        for name in options.nodes:
+            self.disks[name].directory.mkdir(parents=True)
+            self.write_keys(name, 0)
+
+    def make_disk(self, name: str, section: StoreSection, seed: str) -> Disk:
+        """The disk of a node."""
+        return Disk(name, self.root / name, section, self.ledger, seed)
+
+    def problem(self, invariant: str, text: str) -> None:
+        """An invariant does not hold."""
+        self.ledger.problem(invariant, text, self.loop.time())
+
+    # ---- links ---------------------------------------------------------------------------
+
+    def engine_of(self, name: str) -> int:
+        """The LTP engine number of a node."""
+        return self.options.nodes.index(name) + 1
+
+    def is_up(self, a: str, b: str) -> bool:
+        """Whether the link between two nodes is up now."""
+        now_s = self.loop.time()
+        return any(link.always for link in self.options.links if {link.a, link.b} == {a, b}) or any(
+            one.start_s <= now_s < one.end_s
+            for one in self.options.passes
+            if {one.a, one.b} == {a, b}
+        )
+
+    def _connect(self) -> None:
+        network = VirtualNetwork(self.loop, self._streams, self._tap)
+        for link in self.options.links:
+            ports = network.connect(
+                f"{link.a}-{link.b}",
+                self._channel(link, link.rate_bps),
+                self._channel(link, link.back_bps),
+            )
+            for (a, b), port in zip(((link.a, link.b), (link.b, link.a)), ports, strict=True):
+                self.ends[a, b] = AirEnd(port, self.loop, f"{self.options.seed}/air/{a}/{b}")
+
+    def _channel(self, link: LinkOptions, rate_bps: float) -> ChannelConfig:
+        windows = always_up(rate_bps)
+        if not link.always:
+            windows = tuple(
+                Window(round(one.start_s * SECOND), round(one.end_s * SECOND), rate_bps)
+                for one in self.options.passes
+                if (one.a, one.b) == (link.a, link.b)
+            )
+        return ChannelConfig(
+            windows=windows,
+            delay=Delay.constant(link.owlt_ms * MILLISECOND),
+            overhead_bytes=IP_UDP_BYTES,
+            loss=_bernoulli(link.loss),
+        )
+
+    def _tap(self, at_ns: int, direction: str, train: Train) -> None:
+        self.trace(at_ns, direction, train)
+        self.arrived[direction] += train.datagram_count
+        if self.options.protect:
+            octets = train.data if isinstance(train.data, bytes) else bytes(train.data)
+            self.ledger.checks["clear"] += 1
+            if MARKER in octets:
+                self.ledger.look(octets, f"datagrams on {direction}", at_ns / SECOND)
+
+    # ---- processes -----------------------------------------------------------------------
+
+    async def start(self, name: str) -> None:
+        """Start a node, and its application."""
+        async with self._locks[name]:
+            if name in self.lives:
+                return
+            self._starts[name] += 1
+            life = Life(self, name, self._starts[name])
+            life.node = self._node(life)
+            await self.loop.create_task(self._enter(life), context=life.context)
+            self.lives[name] = life
+
+    async def _enter(self, life: Life) -> None:
+        await life.node.__aenter__()
+        if self.application is not None:
+            life.work = self.application(life)
+
+    async def stop(self, name: str) -> None:
+        """End a node in peace."""
+        async with self._locks[name]:
+            life = self.lives.pop(name, None)
+            if life is not None:
+                await self._bury(life)
+
+    def crash(self, life: Life, backup: Backup | None = None) -> None:
+        """A process ends without warning, and the node comes up again after `down_s`, with what
+        was on its disk, or with `backup`."""
+        if life.dead:
+            return
+        disk = self.disks[life.name]
+        disk.armed = ""
+        disk.photograph()
+        if backup is not None:
+            disk.set_back(backup)
+        life.die()
+        self.lives.pop(life.name, None)
+        self.loop.create_task(self._again(life), context=contextvars.Context())
+
+    async def _again(self, life: Life) -> None:
+        async with self._locks[life.name]:
+            await self._bury(life)
+            self.disks[life.name].swap()
+        await asyncio.sleep(self.down_s.get(life.name, 0.0))
+        await self.start(life.name)
+
+    async def replace(self, name: str) -> Life | None:
+        """Start a new process while the old one, without its disk, still has its links; the old
+        one."""
+        async with self._locks[name]:
+            life = self.lives.pop(name, None)
+            if life is None:
+                return None
+            disk = self.disks[name]
+            disk.photograph()
+            life.die(silent=False)
+            life.spindle.hurry()
+            await self._cancel_work(life)
+            with contextlib.suppress(Exception):  # it may find that its disk is gone
+                await life.node.services.close()
+            disk.close()
+            disk.swap()
+        await self.start(name)
+        return life
+
+    async def bury(self, life: Life) -> None:
+        """End an old process that `replace` has left."""
+        life.die()
+        await self._bury(life)
+
+    async def _bury(self, life: Life) -> None:
+        if life.dead:
+            life.spindle.hurry()
+        await self._cancel_work(life)
+        leaving = self.loop.create_task(self._leave(life), context=life.context)
+        done, _ = await asyncio.wait([leaving], timeout=BURIAL_S)
+        if not done:
+            self.problem("stuck", f"{life.name} does not stop")
+            leaving.cancel()
+
+    async def _leave(self, life: Life) -> None:
+        try:
+            await life.node.__aexit__()
+        except Exception as error:
+            if not life.dead:
+                self.problem("error", f"{life.name} stops with {error!r}")
+
+    async def _cancel_work(self, life: Life) -> None:
+        if life.work is not None:
+            life.work.cancel()
+            await asyncio.wait([life.work])
+            if not life.work.cancelled() and not life.dead and life.work.exception() is not None:
+                self.problem("error", f"the application of {life.name}: {life.work.exception()!r}")
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """The loop's exception handler."""
+        life = _LIFE.get(None)
+        for key in ("handle", "task", "future"):
+            holder = context.get(key)
+            if life is None and isinstance(holder, LifeTask):
+                life = holder.life
+            elif life is None and isinstance(holder, asyncio.Handle):
+                life = holder._context.get(_LIFE)  # type: ignore[attr-defined]
+        if life is not None and life.dead:
+            return
+        error = context.get("exception")
+        who = "?" if life is None else life.name
+        self.problem("error", f"{who}: {context.get('message')}: {_words(error)}")
+
+    # ---- configuration -------------------------------------------------------------------
+
+    def write_keys(self, name: str, sending: int) -> None:
+        """Write a node's key file: it accepts both keys, and sends with one."""
+        lines = []
+        for number in (sending, 1 - sending):
+            for kind, secret in zip(("aes", "hmac"), self._keys[number], strict=True):
+                lines.append(
+                    f'[[key]]\nid = "{kind}-{number}"\nkind = "{kind}"\nsecret = "{secret}"\n'
+                    f"send = {'true' if number == sending else 'false'}\n"
+                )
+        path = self.root / f"{name}.keys"
+        path.touch(0o600)
+        path.write_text("".join(lines))
+
+    def _node(self, life: Life) -> Node:
+        name, options = life.name, self.options
+        disk = self.disks[name]
+        protect = "all" if options.protect else "none"
+        config = NodeConfig(
+            id=f"dtn://{name}/",
+            data_dir=str(disk.directory),
+            agent=AgentConfig(
+                fragment_bytes=options.fragment_bytes,
+                hop_limit=HOP_LIMIT,
+                trusted_clock=name not in options.clockless,
+            ),
+            store=self.section,
+            security=SecurityConfig(key_file=str(self.root / f"{name}.keys"), protect=protect),
+            services=ServicesConfig(
+                files=FilesConfig(
+                    chunk_bytes=8192, batch_bytes=FILE_BATCH_BYTES, nudge_max_s=REPAIR_S
+                ),
+                jobs=JobsConfig(repeat_max_s=REPAIR_S, watch_s=60.0, deadline_ms=6 * 86_400_000),
+            ),
+            log=LogConfig(level="off"),
+            links=tuple(_links(options, name)),
+        )
+
+        async def open_port(link: LinkConfig) -> DatagramPort:
+            port = LinkPort(self.ends[name, link.name], life.context, life.heard)
+            life.ports.append(port)
+            return port
+
+        def open_store(
+            config: NodeConfig, trace: Callable[[str, dict[str, Any]], None]
+        ) -> DiskStore:
+            return disk.open(life, trace)
+
+        def spindle() -> Spindle:
+            life.spindle = Spindle(disk, self.loop)
+            return life.spindle
+
+        def trace(event: str, fields: dict[str, Any]) -> None:
+            if life.dead:
+                return
+            self.events[event] += 1
+            self.trace.note(self.loop.now_ns, name, event)
+            if event in ERRORS:
+                self.problem("error", f"{name}: {event} {fields}")
+
+        return Node(
+            config,
+            handlers=self.handlers if name.startswith("sat") else {},
+            environment=Environment(
+                clock=self.clocks[name],
+                entropy=Entropy(f"{options.seed}/{name}/{life.number}"),
+                open_port=open_port,
+                threads=False,
+                open_store=open_store,
+                disk=spindle,
+            ),
+            plan=self.plans[name],
+            trace=trace,
+        )
+
+
+def _links(options: Options, name: str) -> list[LinkConfig]:
+    """The links of a node."""
+    found = []
+    for link in options.links:
+        if name not in (link.a, link.b):
+            continue
+        peer = link.b if name == link.a else link.a
+        slow_bps = min(link.rate_bps, link.back_bps)
+        # A segment and a report in the queue of the slower direction, and a block of packets.
+        margin_s = 0.15 + 2 * 8 * 1500 / slow_bps + (2 * FEC.block_time_ns / SECOND)
+        found.append(
+            LinkConfig(
+                name=peer,
+                peer=f"dtn://{peer}/",
+                trusted=not options.hostile,
+                scheduled=not link.always,
+                rate_bps=link.rate_bps if name == link.a else link.back_bps,
+                owlt_ms=link.owlt_ms,
+                ltp=LtpConfig(
+                    local_engine_id=options.nodes.index(name) + 1,
+                    remote_engine_id=options.nodes.index(peer) + 1,
+                    block_bytes=options.block_bytes,
+                    queue_bytes=options.queue_bytes,
+                    timer_margin_ns=round(margin_s * SECOND),
+                ),
+                fec=FEC if options.fec else None,
+            )
+        )
+    return found
+
+
+def _bernoulli(share: float) -> LossFactory:
+    if not share:
+        return no_loss
+
+    def make(rng: Rng) -> LossModel:
+        return Bernoulli(rng, share)
+
+    return make
+
+
+def _words(error: BaseException | None) -> str:
+    if error is None:
+        return ""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = ""
+    if place is not None:
+        code = place.tb_frame.f_code
+        where = f" in {Path(code.co_filename).name}:{place.tb_lineno} {code.co_name}"
+    return f"{error!r}{where}"
