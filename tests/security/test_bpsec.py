@@ -204,23 +204,6 @@ def entry(number: int, kind: str = "hmac", octets: int = 16) -> dict[str, object
 
 
 @pytest.mark.parametrize(
-    ("data", "complaint"),
-    [
-        ({}, r"no \[\[key\]\].*keys new --help"),
-        ({"key": {}}, r"no \[\[key\]\]"),
-        ({"key": []}, r"no \[\[key\]\]"),
-        ({"key": [1]}, r"key\[0\].*not a table.*write \[\[key\]\]"),
-        ({"key": [entry(1)], "more": 1}, r"unknown key 'more'.*only \[\[key\]\]"),
-        ({"key": [entry(1), entry(2), entry(1)]}, "'1'.*own id"),
-        ({"key": [entry(number) for number in range(4097)]}, "more than 4096"),
-    ],
-)
-def test_wrong_key_files_are_named(data: dict[str, object], complaint: str) -> None:
-    with pytest.raises(ConfigError, match=f"keys.toml.*{complaint}"):
-        parse_keys(data, "keys.toml")
-
-
-@pytest.mark.parametrize(
     ("kind", "good", "bad"),
     [
         ("aes", (16, 32), (15, 17, 31, 33)),
@@ -247,30 +230,3 @@ def test_a_raw_key_may_have_the_longest_key_id() -> None:
     raw = {**entry(1, "ltp"), "raw": True, "key_id": "0a" * 32}
     (key,) = parse_keys({"key": [raw]}, "keys.toml").keys
     assert (key.raw, key.key_id) == (True, b"\x0a" * 32)
-
-
-@pytest.mark.parametrize(
-    ("entry", "complaint"),
-    [
-        ({"id": "a", "kind": "des", "secret": "00" * 16}, "kind"),
-        ({"id": "a", "kind": "aes", "secret": "00" * 24}, "24 octets"),
-        ({"id": "a", "kind": "aes", "secret": "xyz"}, "hexadecimal"),
-        ({"id": "a", "kind": "aes", "secret": "00" * 16, "peer": "x"}, "'peer'"),
-        ({"kind": "aes", "secret": "00" * 16}, "id"),
-        ({"id": "a", "kind": "aes", "secret": "00" * 16, "peers": "x"}, "peers"),
-        ({"id": "a", "kind": "aes", "secret": "00" * 16, "send": 1}, "send"),
-        ({"id": "a", "kind": "ltp", "secret": "00" * 16, "raw": 1}, "raw"),
-        ({"id": "a", "kind": "ltp", "secret": "00" * 16, "file": "a.pem"}, "file"),
-        ({"id": "a", "kind": "ltp-rsa-public", "secret": "00" * 16}, "id and file"),
-        ({"id": "a", "kind": "hmac", "secret": "00" * 16, "raw": True}, "raw"),
-        ({"id": "a", "kind": "ltp", "secret": "00" * 16, "key_id": "01"}, "raw = true"),
-        ({"id": "a", "kind": "ltp", "secret": "00" * 16, "raw": True, "key_id": 1}, "key_id"),
-        (
-            {"id": "a", "kind": "ltp", "secret": "00" * 16, "raw": True, "key_id": "00" * 33},
-            "33 octets",
-        ),
-    ],
-)
-def test_wrong_key_entries_are_named(entry: dict[str, object], complaint: str) -> None:
-    with pytest.raises(ConfigError, match=complaint):
-        parse_keys({"key": [entry]}, "keys.toml")

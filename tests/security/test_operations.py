@@ -274,33 +274,104 @@ def test_fragments_take_no_new_security_blocks() -> None:
 # ---- RFC 9172 §7.1 -------------------------------------------------------------------------
 
 
-def _unknown_context() -> CanonicalBlock:
-    asb = SecurityBlock((1,), 77, SOURCE, (), (((1, b"x"),),))
-    return CanonicalBlock(BLOCK_INTEGRITY, 2, 0, encode_asb(asb))
+SIGNED = bib(2, (1,), (PAYLOAD,))
+UNREAL = dataclasses.replace(EXTRA, number=9)
 
 
-def _unknown_parameter() -> CanonicalBlock:
-    asb = SecurityBlock((1,), 1, SOURCE, ((9, 1),), (((1, b"x"),),))
-    return CanonicalBlock(BLOCK_INTEGRITY, 2, 0, encode_asb(asb))
+def _asb(context: int, *parameters: tuple[int, int | bytes], source: Eid = SOURCE) -> Bundle:
+    """A bundle with a security block of these parameters on its payload."""
+    kind = BLOCK_INTEGRITY if context != 2 else BLOCK_CONFIDENTIALITY
+    asb = SecurityBlock((1,), context, source, parameters, (((1, b"x"),),))
+    return bundle(CanonicalBlock(kind, 2, 0, encode_asb(asb)), PAYLOAD)
+
+
+BIB_PARAMETERS = "BIB-HMAC-SHA2 parameters are not those of RFC 9173 §3.3"
+BCB_PARAMETERS = "BCB-AES-GCM parameters are not those of RFC 9173 §4.3"
+NOT_BOTH = "the payload is not both encrypted and signed, as policy asks"
+IV = (1, b"i" * 12)
 
 
 @pytest.mark.parametrize(
-    ("blocks", "reason"),
+    ("made", "reason", "words"),
     [
-        ((PAYLOAD,), 12),
-        ((_unknown_context(), PAYLOAD), 13),
-        ((_unknown_parameter(), PAYLOAD), 13),
-        ((CanonicalBlock(BLOCK_INTEGRITY, 2, 0, b"\x00"), PAYLOAD), 13),
-        ((bib(2, (1,), (PAYLOAD,), Eid.parse("dtn://other/")), PAYLOAD), 14),
-        ((bib(2, (1,), (PAYLOAD,)), dataclasses.replace(PAYLOAD, data=b"Tasking")), 15),
-        ((bib(2, (9,), (dataclasses.replace(EXTRA, number=9),)), PAYLOAD), 16),
+        (bundle(PAYLOAD), 12, NOT_BOTH),
+        (bundle(SIGNED, PAYLOAD), 12, NOT_BOTH),
+        (bundle(*bcb(3, PAYLOAD)), 12, NOT_BOTH),
+        (_asb(77), 13, "security context 77 is not known here"),
+        (_asb(1, (9, 1), (8, 1)), 13, "security parameter 8 is not known here"),
+        (_asb(2, IV, (5, 1)), 13, "security parameter 5 is not known here"),
+        (_asb(1, (1, b"5")), 13, BIB_PARAMETERS),
+        (_asb(1, (3, b"7")), 13, BIB_PARAMETERS),
+        (_asb(1, (1, 5), (3, b"7")), 13, BIB_PARAMETERS),
+        (_asb(2), 13, BCB_PARAMETERS),
+        (_asb(2, (1, 12)), 13, BCB_PARAMETERS),
+        (_asb(2, IV, (2, 2)), 13, BCB_PARAMETERS),
+        (_asb(2, IV, (4, b"7")), 13, BCB_PARAMETERS),
+        (_asb(1, (2, 5)), 13, "a wrapped key is no byte string"),
+        (_asb(2, IV, (3, 5)), 13, "a wrapped key is no byte string"),
+        (_asb(1, (2, b"w" * 24)), 15, "the integrity of block 1 is not proven by any key"),
+        (
+            bundle(CanonicalBlock(BLOCK_INTEGRITY, 2, 0, b"\x00"), PAYLOAD),
+            13,
+            "security block cannot be read: ",
+        ),
+        (
+            bundle(bib(2, (1,), (PAYLOAD,), Eid.parse("dtn://other/")), PAYLOAD),
+            14,
+            "secured by dtn://other/, which is not its source dtn://gs1/files",
+        ),
+        (
+            bundle(SIGNED, dataclasses.replace(PAYLOAD, data=b"Tasking")),
+            15,
+            "the integrity of block 1 is not proven by any key",
+        ),
+        (_asb(1, (1, 4)), 15, "unknown SHA variant 4 (RFC 9173 §3.3.1)"),
+        (
+            bundle(*bcb(3, PAYLOAD, OTHER)),
+            15,
+            "the payload does not decrypt with any key that fits",
+        ),
+        (
+            bundle(bcb(3, PAYLOAD)[0], *bcb(4, SIGNED, OTHER), bcb(3, PAYLOAD)[1]),
+            15,
+            "the BIB of the payload does not decrypt with any key",
+        ),
+        (bundle(bib(2, (9,), (UNREAL,)), PAYLOAD), 16, "a BIB names block 9, which is not there"),
+        (
+            bundle(SIGNED, bib(3, (2,), (SIGNED,)), PAYLOAD),
+            16,
+            "a BIB names block 2, which it may not sign",
+        ),
+        (
+            bundle(SIGNED, bib(3, (1,), (PAYLOAD,)), PAYLOAD),
+            16,
+            "block 1 has the same security service twice",
+        ),
+        (
+            bundle(bcb(3, PAYLOAD, named=9)[0], PAYLOAD),
+            16,
+            "a BCB names block 9, which it may not encrypt",
+        ),
+        (
+            bundle(bcb(3, PAYLOAD)[0], SIGNED, bcb(3, PAYLOAD)[1]),
+            16,
+            "a BIB in clear signs an encrypted block (RFC 9172 §3.9)",
+        ),
     ],
-    ids=["missing", "context", "parameter", "unreadable", "unexpected", "failed", "conflicting"],
 )
-def test_reason_codes(blocks: tuple[CanonicalBlock, ...], reason: int) -> None:
-    result = node().open(bundle(*blocks))
+def test_reason_codes(made: Bundle, reason: int, words: str) -> None:
+    ring = KeyRing([*RING.keys, Key("k", "kek", b"k" * 32)])
+    result = BpSec(ring, bytes, SecurityPolicy()).open(made)
     assert (result.ok, result.bundle, result.reason) == (False, None, reason)
-    assert result.failure
+    assert result.failure == words or (words.endswith(": ") and result.failure.startswith(words))
+
+
+def test_a_waypoint_may_secure_what_others_send() -> None:
+    other = Eid.parse("dtn://other/")
+    made = bundle(bib(2, (1,), (PAYLOAD,), other), PAYLOAD)
+    for waypoints, good in (((), False), (("dtn://other/",), True), (("dtn://oth",), False)):
+        policy = SecurityPolicy(require=False, waypoints=waypoints)
+        assert BpSec(RING, bytes, policy).open(made).ok == good
 
 
 # ---- RFC 9173: parameters and results ------------------------------------------------------

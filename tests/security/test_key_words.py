@@ -1,0 +1,249 @@
+"""What is wrong with a key file, in words: where, what, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from stack.core.errors import ConfigError, SecurityError
+from stack.security import Key, KeyRing, load_keys, new_key_file
+from stack.security.keys import CHOICES_MAX, link_key, parse_keys
+
+ENTRIES = "id, kind, secret, file, peers, send, raw, key_id"
+KINDS = "aes, hmac, kek, ltp, ltp-rsa-private, ltp-rsa-public"
+HMAC = {"id": "a", "kind": "hmac", "secret": "00" * 16}
+LTP = {"id": "a", "kind": "ltp", "secret": "00" * 16}
+RAW = LTP | {"raw": True}
+RSA = {"id": "a", "kind": "ltp-rsa-public", "file": "a.pem"}
+
+
+def complaint(entries: Any, name: str = "k.toml") -> tuple[str, str, str]:
+    """Key, message and remedy of the error about the content of a key file."""
+    with pytest.raises(ConfigError) as caught:
+        parse_keys(entries, name)
+    return caught.value.key, caught.value.message, caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("content", "why", "remedy"),
+    [
+        ({}, "no [[key]] in this file", "see `orbitferry keys new --help`"),
+        ({"key": [HMAC] * 4097}, "more than 4096 keys", ""),
+        ({"key": [HMAC], "b": 1, "a": 1}, "unknown key 'a'", "a key file holds only [[key]]"),
+        ({"key": [HMAC, HMAC]}, "two keys are called 'a'", "give each its own id"),
+    ],
+)
+def test_the_file(content: dict[str, Any], why: str, remedy: str) -> None:
+    assert complaint(content) == ("k.toml", why, remedy)
+
+
+@pytest.mark.parametrize(
+    ("entry", "where", "why", "remedy"),
+    [
+        ("a", "", "is not a table", "write [[key]]"),
+        (HMAC | {"y": 1, "x": 1}, "", "unknown entry 'x'", ENTRIES),
+        (HMAC | {"kind": "des"}, ".kind", "'des' is unknown", KINDS),
+        ({"id": "a", "secret": "00"}, ".kind", "None is unknown", KINDS),
+        ({"kind": "hmac", "secret": "00"}, "", "id and secret must be given as text", ""),
+        ({"id": "a", "kind": "hmac"}, "", "id and secret must be given as text", ""),
+        (HMAC | {"id": 1}, "", "id and secret must be given as text", ""),
+        (HMAC | {"secret": 1}, "", "id and secret must be given as text", ""),
+        (RSA | {"file": 1}, "", "id and file must be given as text", ""),
+        (HMAC | {"file": "x"}, ".file", "hmac takes secret instead", "remove it"),
+        (RSA | {"secret": ""}, ".secret", "ltp-rsa-public takes file instead", "remove it"),
+        (HMAC | {"secret": "0g"}, ".secret", "is not hexadecimal", ""),
+        (HMAC | {"secret": "00"}, ".secret", "1 octets", "hmac takes 16 to 128"),
+        (LTP | {"secret": "00" * 129}, ".secret", "129 octets", "ltp takes 16 to 128"),
+        (HMAC | {"kind": "aes", "secret": "00" * 24}, ".secret", "24 octets", "aes takes 16 or 32"),
+        (HMAC | {"kind": "kek", "secret": "00" * 24}, ".secret", "24 octets", "kek takes 16 or 32"),
+        (HMAC | {"peers": "x"}, ".peers", "is no list of node patterns", 'peers = ["dtn://*"]'),
+        (
+            HMAC | {"peers": ["x", 1]},
+            ".peers",
+            "is no list of node patterns",
+            'peers = ["dtn://*"]',
+        ),
+        (HMAC | {"send": 1}, ".send", "is neither true nor false", ""),
+        (LTP | {"raw": 1}, ".raw", "is neither true nor false", ""),
+        (RAW | {"key_id": "0"}, ".key_id", "is not hexadecimal", ""),
+        (RAW | {"key_id": 1}, ".key_id", "is not hexadecimal", ""),
+        (HMAC | {"raw": True}, ".raw", "hmac keys are always used as they are", "remove it"),
+        (
+            LTP | {"key_id": "00"},
+            ".key_id",
+            "only raw keys of kind ltp and RSA keys have one",
+            "raw = true",
+        ),
+        (RAW | {"key_id": "00" * 33}, ".key_id", "33 octets", "32 at most"),
+    ],
+)
+def test_an_entry(entry: Any, where: str, why: str, remedy: str) -> None:
+    good = HMAC | {"id": "good"}
+    assert complaint({"key": [good, entry]}) == (f"k.toml: key[1]{where}", why, remedy)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "k.toml"
+
+    def told() -> tuple[str, str, str]:
+        with pytest.raises(ConfigError) as caught:
+            load_keys(path)
+        return caught.value.key, caught.value.message, caught.value.remedy
+
+    make = f"make one with: orbitferry keys new {path}"
+    assert told() == (str(path), "No such file or directory", make)
+    path.touch(0o600)
+    path.write_bytes(b"#" * (2**20 + 1))
+    assert told() == (str(path), "too large for a key file", "")
+    path.write_bytes(b"\xff")
+    assert told()[1].startswith("not TOML: 'utf-8' codec can't decode")
+    path.chmod(0o604)
+    others = "others may read this key file (mode 0604)"
+    assert told() == (str(path), others, f"chmod 600 {path}")
+    with pytest.raises(ConfigError) as caught:
+        new_key_file(path, bytes, "again")
+    assert str(caught.value) == f"{path}: File exists (choose a new file)"
+
+
+def pem(key: Any, *, private: bool, password: bytes | None = None) -> bytes:
+    """A key as openssl writes it."""
+    if not private:
+        octets: bytes = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return octets
+    lock = BestAvailableEncryption(password) if password else NoEncryption()
+    octets = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock)
+    return octets
+
+
+SMALL = rsa.generate_private_key(65537, 1024)
+GOOD = rsa.generate_private_key(65537, 2048)
+CURVE = ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.mark.parametrize(
+    ("private", "octets", "why", "remedy"),
+    [
+        (True, None, "No such file or directory", "a PEM file with an RSA private key"),
+        (False, None, "No such file or directory", "a PEM file with an RSA public key"),
+        (
+            True,
+            b"x",
+            "no RSA private key in PEM without a passphrase: ValueError",
+            "openssl rsa",
+        ),
+        (
+            True,
+            pem(GOOD, private=True, password=b"p"),
+            "no RSA private key in PEM without a passphrase: TypeError",
+            "openssl rsa",
+        ),
+        (
+            False,
+            pem(GOOD, private=True),
+            "no RSA public key in PEM without a passphrase: ValueError",
+            "openssl rsa",
+        ),
+        (True, pem(CURVE, private=True), "a key of another kind", "an RSA private key"),
+        (
+            False,
+            pem(CURVE.public_key(), private=False),
+            "a key of another kind",
+            "an RSA public key",
+        ),
+        (True, pem(SMALL, private=True), "an RSA key of 1024 bits", "2048 to 4096"),
+        (False, pem(SMALL.public_key(), private=False), "an RSA key of 1024 bits", "2048 to 4096"),
+    ],
+)
+def test_an_rsa_key(
+    tmp_path: Path, private: bool, octets: bytes | None, why: str, remedy: str
+) -> None:
+    path = tmp_path / "a.pem"
+    if octets is not None:
+        path.touch(0o600)
+        path.write_bytes(octets)
+    kind = "ltp-rsa-private" if private else "ltp-rsa-public"
+    entry = {"id": "a", "kind": kind, "file": "a.pem"}
+    name = str(tmp_path / "k.toml")
+    assert complaint({"key": [entry]}, name) == (str(path), why, remedy)
+
+
+def test_an_rsa_key_is_read_with_what_it_says(tmp_path: Path) -> None:
+    files = (
+        ("private", pem(GOOD, private=True)),
+        ("public", pem(GOOD.public_key(), private=False)),
+    )
+    for half, octets in files:
+        path = tmp_path / half
+        path.touch(0o600)
+        path.write_bytes(octets)
+        path.chmod(0o600 if half == "private" else 0o644)  # what is public may be read by others
+    entries = [
+        {"id": half, "kind": f"ltp-rsa-{half}", "file": half, "key_id": "0102", "send": False}
+        for half, _ in files
+    ]
+    keys = parse_keys({"key": entries}, str(tmp_path / "k.toml")).keys
+    der = GOOD.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    for key, (half, _) in zip(keys, files, strict=True):
+        assert (key.id, key.kind, key.secret) == (half, f"ltp-rsa-{half}", der)
+        assert (key.bits, key.key_id, key.send, key.raw) == (2048, b"\1\2", False, False)
+    (tmp_path / "private").chmod(0o644)
+    with pytest.raises(ConfigError, match="others may read"):
+        parse_keys({"key": entries}, str(tmp_path / "k.toml"))
+
+
+def test_a_new_key_file_is_what_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "k.toml"
+    before = os.umask(0)
+    try:
+        new_key_file(path, lambda n: bytes([n]) * n, "ring")
+        new_key_file(tmp_path / "two.toml", bytes, "ring", ["dtn://a/", "ipn:*"])
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [(key.id, key.kind, key.secret, key.peers) for key in load_keys(path).keys] == [
+        (f"ring-{kind}", kind, bytes([size]) * size, ("*",))
+        for kind, size in (("aes", 32), ("hmac", 48), ("ltp", 32))
+    ]
+    assert load_keys(tmp_path / "two.toml").keys[0].peers == ("dtn://a/", "ipn:*")
+
+
+def test_who_has_no_key_is_told_which() -> None:
+    mine = Key("k", "aes", bytes(16), ("dtn://sat*",))
+    ring = KeyRing([Key("old", "aes", bytes(16), send=False), mine])
+    assert ring.sending("aes", "dtn://sat1/") is mine
+    with pytest.raises(SecurityError) as caught:
+        ring.sending("aes", "dtn://gs1/")
+    assert str(caught.value) == (
+        "no aes key in the key file serves dtn://gs1/: add one whose peers match it"
+    )
+    assert repr(mine) == "Key('k', 'aes')"
+
+
+def test_choices_of_keys_are_remembered_and_bounded() -> None:
+    ring = KeyRing([Key("k", "aes", bytes(16))])
+    first = ring.accepting("aes", "dtn://a/")
+    assert ring.accepting("aes", "dtn://a/") is first
+    for n in range(CHOICES_MAX - 1):
+        ring.accepting("aes", f"dtn://{n}/")
+    assert ring.accepting("aes", "dtn://a/") is first, "the last that is remembered"
+    ring.accepting("aes", "dtn://one-more/")
+    assert len(ring._choices) == 1
+
+
+def test_the_keys_of_a_link_differ_by_direction_and_pair() -> None:
+    names = ("dtn://a/", "dtn://b/", "dtn://c/")
+    pairs = [link_key(bytes(16), one, two) for one in names for two in names if one != two]
+    assert len(set(pairs)) == len(pairs)
+    assert {(len(key_id), len(key)) for key_id, key in pairs} == {(4, 20)}
+    assert link_key(bytes(16), "dtn://a/", "dtn://b/") == pairs[0]
