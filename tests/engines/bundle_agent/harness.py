@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from stack.contacts.plan import Contact, Plan
 from stack.core.eid import Eid
@@ -131,8 +132,14 @@ class Harness:
         self.config = config or AgentConfig()
         self.clock = ManualClock(NOW)
         forwarder = Forwarder(HERE, contacts or plan(), direct=direct)
+        self.traces: list[tuple[str, dict[str, Any]]] = []
         self.agent = BundleAgent(
-            Eid.parse(HERE), self.config, forwarder, Beginning(bytes(32), 1), security=security
+            Eid.parse(HERE),
+            self.config,
+            forwarder,
+            Beginning(bytes(32), 1),
+            security=security,
+            trace=lambda event, fields: self.traces.append((event, fields)),
         )
         self.agent.services.add("app")
         self.store = Store()
