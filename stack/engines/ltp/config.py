@@ -156,8 +156,8 @@ class LtpConfig:
             _within(key, getattr(self, key), 0, SDNV_MAX)
         _within("segment_bytes", self.segment_bytes, SEGMENT_BYTES_MIN, DATAGRAM_BYTES_MAX)
         _within("train_bytes", self.train_bytes, self.segment_bytes, 1 << 24)
-        _within("block_bytes", self.block_bytes, 1, self.block_bytes_max)
         _within("block_bytes_max", self.block_bytes_max, 1, 1 << 34)
+        _within("block_bytes", self.block_bytes, 1, self.block_bytes_max)
         _within("window_bytes", self.window_bytes, 4 * self.segment_bytes, 1 << 40)
         for key in ("export_sessions_max", "import_sessions_max", "queue_bytes", "stall_after"):
             _within(key, getattr(self, key), 1, 1 << 40)
