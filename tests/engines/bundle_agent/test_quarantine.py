@@ -14,6 +14,7 @@ from stack.ports.store import (
     QUARANTINE_PRIORITY,
     Committed,
     Move,
+    Op,
     Place,
     Put,
     Release,
@@ -343,7 +344,7 @@ def test_what_is_owed_to_a_store_that_failed() -> None:
     sequence = Write("agent", "sequence", bytes(8))
     put = harness.agent.receive(encode_bundle(bundle_for(FAR + "app")), NOW).put
     assert put is not None
-    ops = [put, move, other, foreign, sequence, Release(5)]
+    ops: list[Op] = [put, move, other, foreign, sequence, Release(5)]
     assert harness.agent.refused(ops) == [move, other, Release(5)]
 
 
