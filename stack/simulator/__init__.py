@@ -6,8 +6,33 @@ result = run_scenario(load_scenario(Path("examples/sso_day/scenario.toml")))
 assert result.ok, result.problems
 """
 
-from stack.simulator.loopback.results import Result
-from stack.simulator.run import run_scenario
-from stack.simulator.scenario import Scenario, load_scenario, parse_scenario
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stack.simulator.loopback.results import Result
+    from stack.simulator.run import run_scenario
+    from stack.simulator.scenario import Scenario, load_scenario, parse_scenario
 
 __all__ = ["Result", "Scenario", "load_scenario", "parse_scenario", "run_scenario"]
+
+_HOMES = {
+    "Result": "stack.simulator.loopback.results",
+    "Scenario": "stack.simulator.scenario",
+    "load_scenario": "stack.simulator.scenario",
+    "parse_scenario": "stack.simulator.scenario",
+    "run_scenario": "stack.simulator.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'stack.simulator' has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +12,10 @@ SCRIPT = """
 import os, sys
 import asyncio, numpy, cryptography.hazmat.primitives.ciphers.aead, matplotlib.figure, typer, rich
 import msgspec, sgp4.api, cbor2, fastcrc, reedsolo, uvloop  # warm
+# Each module is compiled once, also where Python is told to keep nothing.
+sys.pycache_prefix, sys.dont_write_bytecode = sys.argv[1], False
 failed = 0
-for name in sys.argv[1:]:
+for name in sys.argv[2:]:
     child = os.fork()
     if child == 0:
         try:
@@ -34,12 +35,9 @@ def test_every_module_imports_alone(tmp_path: Path) -> None:
         for package in ("stack", "link_models", "interop")
         for path in sorted((ROOT / package).rglob("*.py"))
     ]
-    # Each module is compiled once, also where Python is told to keep nothing.
-    environment = dict(os.environ, PYTHONPYCACHEPREFIX=str(tmp_path), PYTHONDONTWRITEBYTECODE="")
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *names],
+        [sys.executable, "-c", SCRIPT, str(tmp_path), *names],
         cwd=ROOT,
-        env=environment,
         capture_output=True,
         text=True,
     )
