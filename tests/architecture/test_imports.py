@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
@@ -29,6 +31,7 @@ sys.exit(1 if failed else 0)
 """
 
 
+@pytest.mark.timeout(600)  # a process for each of 500 modules, on a machine that may be busy
 def test_every_module_imports_alone(tmp_path: Path) -> None:
     names = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
