@@ -1,8 +1,7 @@
 """LTP engines alone, two and two, on the bare event heap: hundreds of seeds a second.
 
-No node, no store, no event loop: the driver here does what a node does (it stores a block before
-it accepts it, notes a session before its first report, sends again what failed, begins again from
-what was durable), in one dict each.  Faults first, then none, and everything must have arrived.
+No node, no store, no event loop (`ends.py`).  Faults first, then none, and everything must have
+arrived.
 """
 
 from __future__ import annotations
@@ -11,29 +10,18 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from link_models.clock import Simulator
 from link_models.network import TraceHash
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.train import Train, single
-from stack.engines.ltp import (
-    BlockReceived,
-    Failed,
-    GreenReceived,
-    LtpConfig,
-    LtpEngine,
-    ReportHeld,
-    Sent,
-    SessionClosed,
-    capsule_client,
-)
+from stack.engines.ltp import LtpConfig, LtpEngine
 from stack.simulator.swarm.day import Outcome
+from stack.simulator.swarm.ends import End, unit_of
 from stack.simulator.swarm.ledger import PROBLEMS_MAX, Problem
-from stack.wire.ltp import CLIENT_SDA, SessionId
 
-HEAD_BYTES: Final = 12
 EVENTS_MAX: Final = 30_000
 """Events of a phase: some ten times what the longest needs, so that a livelock shows."""
 
@@ -139,34 +127,11 @@ def draw_pair(seed: int) -> PairOptions:
     )
 
 
-def unit_of(ref: int, size: int) -> bytes:
-    """A unit that tells its own number and length."""
-    size = max(size, HEAD_BYTES)
-    noise = random.Random(ref).randbytes(size - HEAD_BYTES)
-    return ref.to_bytes(8, "big") + size.to_bytes(4, "big") + noise
+class Side(End):
+    """An end, and when it takes its turns."""
 
-
-@dataclass(slots=True)
-class Side:
-    """One engine, and what its driver has made durable."""
-
-    name: str
-    number: int
-    config: LtpConfig
-    engine: LtpEngine
-    outgoing: dict[int, bytes] = field(default_factory=dict)
-    green: set[int] = field(default_factory=set)
-    sent: set[int] = field(default_factory=set)
-    waiting: list[int] = field(default_factory=list)
-    stored: dict[int, bytes] = field(default_factory=dict)
-    notes: set[SessionId] = field(default_factory=set)
-    blocks: set[SessionId] = field(default_factory=set)
-    """Sessions of which this process has been given the block."""
-
-    armed_ns: int = NEVER
-    life: int = 0
-    asked: bool = False
-    hold_ns: int = 0
+    armed_ns = NEVER
+    asked = False
 
 
 class PairRun:
@@ -182,7 +147,6 @@ class PairRun:
         self.checks: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.datagrams = 0
-        self.blocks = 0
         self._make_engine = make_engine
         self._rng = random.Random(f"{options.seed}/pair/run")
         self._faulty = True
@@ -202,7 +166,8 @@ class PairRun:
                 + options.commit_ns
                 + (round(2 * 8 * 1500 * SECOND / options.rate_bps) if options.rate_bps else 0),
             )
-            side = Side(name, number, config, self._engine(config, number, 0))
+            side = Side(name, config, self)
+            side.commit_ns, side.again_ns = options.commit_ns, 250 * MILLISECOND
             self.sides.append(side)
             for ref in range(options.units // (number + 1)):
                 ref += 1000 * number
@@ -210,13 +175,19 @@ class PairRun:
                 side.outgoing[ref] = unit_of(ref, size)
                 if self._rng.random() < options.green:
                     side.green.add(ref)
-            side.waiting = list(side.outgoing)
+        self._lives = [0, 0]
+        for number, side in enumerate(self.sides):
+            side.peer = self.sides[1 - number]
+            self._begin(number)
 
-    def _engine(self, config: LtpConfig, number: int, life: int) -> LtpEngine:
+    def _begin(self, number: int) -> None:
+        """A process begins."""
+        life, side = self._lives[number], self.sides[number]
+        self._lives[number] += 1
         entropy = random.Random(f"{self.options.seed}/pair/{number}/{life}").randbytes
-        engine = self._make_engine(config, entropy=entropy)
+        engine = self._make_engine(side.config, entropy=entropy)
         self._cue(engine)
-        return engine
+        side.begin(engine, self.sim.now_ns)
 
     def _cue(self, engine: LtpEngine) -> None:
         up = self._up
@@ -265,7 +236,7 @@ class PairRun:
             checks=dict(sorted(self.checks.items())),
             events=sim._sequence,
             datagrams=self.datagrams,
-            bundles=self.blocks,
+            bundles=self.checks["twice"],
             delivered=sum(len(side.stored) for side in self.sides),
             cpu_s=time.process_time() - started_s,
         )
@@ -300,15 +271,10 @@ class PairRun:
 
     def _restart(self, number: int) -> None:
         """The process ends, and begins again from what was durable."""
-        side = self.sides[number]
         self.faults["restart"] += 1
-        side.life += 1
-        side.engine = self._engine(side.config, number, side.life)
-        side.engine.recover(sorted(side.notes), self.sim.now_ns)
-        side.waiting = [ref for ref in side.outgoing if ref not in side.sent]
-        side.blocks = set()
-        side.armed_ns = NEVER
-        self._wake(side)
+        self._begin(number)
+        self.sides[number].armed_ns = NEVER
+        self._wake(self.sides[number])
 
     # ---- driving -------------------------------------------------------------------------
 
@@ -319,22 +285,9 @@ class PairRun:
 
     def _turn(self, side: Side) -> None:
         side.asked = False
-        now, engine = self.sim.now_ns, side.engine
-        deadline = engine.next_deadline()
-        if deadline is not None and deadline <= now:
-            engine.handle_deadline(now)
-        while (event := engine.next_event()) is not None:
-            self._event(side, event)
-        if now >= side.hold_ns:
-            while side.waiting and engine.room(now) > 0:
-                ref = side.waiting.pop(0)
-                engine.submit(side.outgoing[ref], ref, now, green=ref in side.green)
-        for train in engine.data_to_send(now):
-            self._transmit(side, train, now)
-        self._arm(side, now)
-
-    def _arm(self, side: Side, now: int) -> None:
-        deadline = side.engine.next_deadline()
+        now = self.sim.now_ns
+        side.driver.turn(now)
+        deadline = side.driver.next_deadline(now)
         if side.waiting and side.hold_ns > now:
             deadline = side.hold_ns if deadline is None else min(deadline, side.hold_ns)
         if deadline is None:
@@ -344,81 +297,29 @@ class PairRun:
             side.armed_ns = deadline
             self.sim.at(deadline, lambda: self._wake(side))
 
-    def _event(self, side: Side, event: object) -> None:
-        now = self.sim.now_ns
-        match event:
-            case Sent():
-                self._acknowledged(side, event.refs)
-            case Failed():
-                side.waiting += [ref for ref in event.refs if ref not in side.sent]
-                side.hold_ns = now + 250 * MILLISECOND
-            case BlockReceived() | ReportHeld():
-                life = side.life
-                if self.options.commit_ns:
-                    self.sim.after(self.options.commit_ns, lambda: self._durable(side, event, life))
-                else:
-                    self._durable(side, event, life)
-            case GreenReceived():
-                self._green(side, event)
-            case SessionClosed():
-                side.notes.discard(event.session)
+    def later(self, end: End, delay_ns: int, work: Callable[[int], None]) -> None:
+        """Call `work(now)` after a time, and give the end a turn."""
 
-    def _acknowledged(self, side: Side, refs: tuple[int, ...]) -> None:
-        peer = self.sides[1 - side.number]
-        for ref in refs:
-            self.checks["custody"] += 1
-            if ref in side.green:
-                side.sent.add(ref)
-            elif peer.stored.get(ref) != side.outgoing[ref]:
-                self.problem("custody", f"unit {ref} is acknowledged, and {peer.name} has it not")
-            elif ref in side.sent:
-                self.problem("twice", f"unit {ref} is acknowledged twice")
-            else:
-                side.sent.add(ref)
+        def due() -> None:
+            work(self.sim.now_ns)
+            assert isinstance(end, Side)
+            self._wake(end)
 
-    def _durable(self, side: Side, event: object, life: int) -> None:
-        if life != side.life:
-            return
-        now = self.sim.now_ns
-        if isinstance(event, ReportHeld):
-            side.notes.add(event.session)
-            side.engine.report_noted(event.session, now)
-        elif isinstance(event, BlockReceived):
-            self._block(side, event, now)
-        self._wake(side)
+        self.sim.after(delay_ns, due)
 
-    def _block(self, side: Side, event: BlockReceived, now: int) -> None:
-        self.blocks += 1
-        self.checks["twice"] += 1
-        if event.session in side.blocks:
-            self.problem("twice", f"the block of session {event.session} is given twice")
-        side.blocks.add(event.session)
+    def refuses(self, end: End) -> bool:
+        """Whether a block is not taken."""
         if self._faulty and self._rng.random() < self.options.refuse:
             self.faults["refuse"] += 1
-            side.engine.refuse(event.session, now)
-            return
-        for unit in _units(event):
-            if self._right(side, unit):
-                side.stored[int.from_bytes(unit[:8], "big")] = unit
-        side.engine.accept(event.session, now)
-
-    def _right(self, side: Side, unit: bytes) -> bool:
-        self.checks["altered"] += 1
-        ref = int.from_bytes(unit[:8], "big")
-        if self.sides[1 - side.number].outgoing.get(ref) == unit:
             return True
-        self.problem("altered", f"{side.name} got {unit[:40]!r}, which nobody sent")
         return False
-
-    def _green(self, side: Side, event: GreenReceived) -> None:
-        if event.offset == 0 and event.eob:
-            self._right(side, event.data)
 
     # ---- the link ------------------------------------------------------------------------
 
-    def _transmit(self, side: Side, train: Train, now: int) -> None:
+    def transmit(self, end: End, train: Train) -> None:
+        """Carry what leaves an end to its peer, or do otherwise with it."""
         self.datagrams += train.datagram_count
-        options, peer = self.options, self.sides[1 - side.number]
+        options, peer = self.options, self.sides[end is self.sides[0]]
         if not self._faulty:
             self._on_air(peer, train, options.owlt_ns)
             return
@@ -450,18 +351,18 @@ class PairRun:
 
     def _arrive(self, side: Side, train: Train) -> None:
         self.trace(self.sim.now_ns, side.name, train)
-        side.engine.receive(train, self.sim.now_ns)
+        side.driver.receive([train], self.sim.now_ns)
         self._wake(side)
 
 
 def _check_arrived(run: PairRun) -> None:
     for side in run.sides:
-        peer = run.sides[1 - side.number]
+        peer = side.peer
         for ref in sorted(side.outgoing.keys() - side.green):
             run.checks["lost"] += 1
             if ref not in peer.stored:
                 run.problem("lost", f"unit {ref} never arrived at {peer.name}")
-            elif ref not in side.sent:
+            elif ref not in side.done:
                 run.problem("lost", f"unit {ref} arrived, and {side.name} never heard so")
 
 
@@ -476,21 +377,6 @@ def _check_ended(run: PairRun) -> None:
             run.problem("timers", f"{side.name} still waits for {deadline} ns")
         if side.notes:
             run.problem("timers", f"{side.name} still has notes of {len(side.notes)} sessions")
-
-
-def _units(event: BlockReceived) -> list[bytes]:
-    """The units of a block."""
-    data = event.data
-    if event.client_service != CLIENT_SDA:
-        return [bytes(data)]
-    units = []
-    at = 0
-    while at < len(data):
-        _, at = capsule_client(data, at)
-        size = int.from_bytes(data[at + 8 : at + 12], "big")
-        units.append(bytes(data[at : at + size]))
-        at += size
-    return units
 
 
 def run_pair(seed: int) -> Outcome:

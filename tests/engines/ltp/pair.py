@@ -1,60 +1,19 @@
-"""Two LTP engines, their drivers and the link between them, in virtual time.
-
-The drivers do what a node does: they store a block before they accept it, note a session before
-its first report, send again what failed, and start again from what was durable.
-"""
+"""Two LTP engines on their drivers, and the link between them, in virtual time."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 import random
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.train import Train
-from stack.engines.ltp import (
-    BlockReceived,
-    Failed,
-    GreenReceived,
-    LtpConfig,
-    LtpEngine,
-    LtpEvent,
-    ReportHeld,
-    Sent,
-    SessionClosed,
-    capsule_client,
-)
-from stack.wire.ltp import CLIENT_BP, CLIENT_SDA, SessionId
-
-_SDU_HEAD = 12
-
-
-def make_sdu(ref: int, size: int) -> bytes:
-    """A unit that tells its own reference and length, as a bundle does."""
-    size = max(size, _SDU_HEAD)
-    return (
-        ref.to_bytes(8, "big")
-        + size.to_bytes(4, "big")
-        + random.Random(ref).randbytes(size - _SDU_HEAD)
-    )
-
-
-def split_block(client_service: int, data: memoryview) -> list[bytes]:
-    """The units of a block."""
-    if client_service == CLIENT_BP:
-        return [bytes(data)]
-    assert client_service == CLIENT_SDA
-    units = []
-    at = 0
-    while at < len(data):
-        client, at = capsule_client(data, at)
-        assert client == CLIENT_BP
-        size = int.from_bytes(data[at + 8 : at + 12], "big")
-        units.append(bytes(data[at : at + size]))
-        at += size
-    return units
+from stack.engines.ltp import Failed, LtpConfig, LtpEngine, LtpEvent
+from stack.simulator.swarm.ends import Around, End, unit_of
 
 
 @dataclass
@@ -68,40 +27,27 @@ class Faults:
     junk: float = 0.0
 
 
-@dataclass
-class Side:
-    """One engine and its driver."""
+class Side(End):
+    """An end that remembers what its engine has said."""
 
-    name: str
-    config: LtpConfig
-    seed: int
-    commit_ns: int = 0
-    """How long it takes to make something durable."""
+    def __init__(self, name: str, config: LtpConfig, around: Around, seed: int) -> None:
+        super().__init__(name, config, around)
+        self.events: list[LtpEvent] = []
+        self.failed = 0
+        self.refuse_every = 0
+        """Refuse one block in so many."""
 
-    refuse_every: int = 0
-    engine: LtpEngine = field(init=False)
-    notes: set[SessionId] = field(default_factory=set)
-    stored: dict[int, bytes] = field(default_factory=dict)
-    outgoing: dict[int, bytes] = field(default_factory=dict)
-    sent: set[int] = field(default_factory=set)
-    waiting: list[int] = field(default_factory=list)
-    failed: int = 0
-    events: list[LtpEvent] = field(default_factory=list)
-    commits: list[tuple[int, int, Any]] = field(default_factory=list)
-    blocks: int = 0
-    starts: int = 0
-
-    def __post_init__(self) -> None:
-        self.start(0)
+        self._seeds = itertools.count(seed * 1000 + 1)
 
     def start(self, now: int) -> None:
         """Begin, or begin again from what was durable."""
-        self.starts += 1
-        entropy = random.Random(self.seed * 1000 + self.starts).randbytes
-        self.engine = LtpEngine(self.config, entropy=entropy)
-        self.engine.recover(sorted(self.notes), now)
-        self.commits.clear()
-        self.waiting = [ref for ref in self.outgoing if ref not in self.sent]
+        entropy = random.Random(next(self._seeds)).randbytes
+        self.begin(LtpEngine(self.config, entropy=entropy), now)
+
+    def take(self, event: LtpEvent, now: int) -> None:
+        self.events.append(event)
+        self.failed += isinstance(event, Failed)
+        super().take(event, now)
 
 
 class Pair:
@@ -117,15 +63,18 @@ class Pair:
         commit_ns = config.pop("commit_ns", 0)
         remote = {**config, **config.pop("remote", {})}
         config.pop("remote", None)
-        self.a = Side("a", LtpConfig(local_engine_id=1, remote_engine_id=2, **config), seed)
-        self.b = Side("b", LtpConfig(local_engine_id=2, remote_engine_id=1, **remote), seed + 1)
+        here = LtpConfig(local_engine_id=1, remote_engine_id=2, **config)
+        there = LtpConfig(local_engine_id=2, remote_engine_id=1, **remote)
+        self.a, self.b = Side("a", here, self, seed), Side("b", there, self, seed + 1)
+        self.a.peer, self.b.peer = self.b, self.a
         self.a.commit_ns = self.b.commit_ns = commit_ns
-        self._air: list[tuple[int, int, Side, Train]] = []
+        self._agenda: list[tuple[int, int, Callable[[int], None]]] = []
         self._order = itertools.count()
         self._refs = itertools.count(1)
         self.wire_bytes = 0
-        self.wire_datagrams: list[bytes] = []
-        self.keep_datagrams = False
+        self.checks: Counter[str] = Counter()
+        for side in (self.a, self.b):
+            side.start(0)
         self.cue()
 
     # ------------------------------------------------------------------------------ control
@@ -152,12 +101,9 @@ class Pair:
 
     def submit(self, side: Side, size: int) -> int:
         ref = next(self._refs)
-        side.outgoing[ref] = make_sdu(ref, size)
+        side.outgoing[ref] = unit_of(ref, size)
         side.waiting.append(ref)
         return ref
-
-    def other(self, side: Side) -> Side:
-        return self.b if side is self.a else self.a
 
     # -------------------------------------------------------------------------------- time
 
@@ -177,7 +123,7 @@ class Pair:
         until = self.now + limit_ns
         while self.now < until:
             self.flush()
-            if not self.unsent() and not self._air and not self.a.commits and not self.b.commits:
+            if not self.unsent() and not self._agenda:
                 return
             step = self.next_time()
             assert step is not None, "units wait, and no timer runs"
@@ -185,92 +131,49 @@ class Pair:
         raise AssertionError(f"not finished at {self.now / SECOND} s: {self.unsent()}")
 
     def unsent(self) -> list[int]:
-        return [ref for side in (self.a, self.b) for ref in side.outgoing if ref not in side.sent]
+        return [ref for side in (self.a, self.b) for ref in side.outgoing if ref not in side.done]
 
     def next_time(self) -> int | None:
-        times = [side.engine.next_deadline() for side in (self.a, self.b)]
-        times += [side.commits[0][0] for side in (self.a, self.b) if side.commits]
-        if self._air:
-            times.append(self._air[0][0])
+        times = [side.driver.next_deadline(self.now) for side in (self.a, self.b)]
+        if self._agenda:
+            times.append(self._agenda[0][0])
         return min((time for time in times if time is not None), default=None)
 
     def advance(self, to: int) -> None:
         self.now = max(self.now, to)
-        while self._air and self._air[0][0] <= self.now:
-            _, _, side, train = heapq.heappop(self._air)
-            if self.up:
-                side.engine.receive(train, self.now)
-        for side in (self.a, self.b):
-            while side.commits and side.commits[0][0] <= self.now:
-                self._durable(side, heapq.heappop(side.commits)[2])
-            side.engine.handle_deadline(self.now)
+        while self._agenda and self._agenda[0][0] <= self.now:
+            heapq.heappop(self._agenda)[2](self.now)
 
     def flush(self) -> None:
         """Let the drivers do all that can be done now."""
         for _ in range(100_000):
-            busy = False
+            before = self.wire_bytes, *(len(side.events) for side in (self.a, self.b))
             for side in (self.a, self.b):
-                while side.waiting and side.engine.room(self.now) > 0:
-                    ref = side.waiting.pop(0)
-                    side.engine.submit(side.outgoing[ref], ref, self.now)
-                while (event := side.engine.next_event()) is not None:
-                    busy = True
-                    self._event(side, event)
-                for train in side.engine.data_to_send(self.now):
-                    busy = True
-                    self._transmit(self.other(side), train)
-            if not busy:
+                side.driver.turn(self.now)
+            if (self.wire_bytes, len(self.a.events), len(self.b.events)) == before:
                 return
         raise AssertionError("the engines never come to rest")
 
-    # ------------------------------------------------------------------------------ drivers
+    # --------------------------------------------------------------------- around the ends
 
-    def _event(self, side: Side, event: LtpEvent) -> None:
-        side.events.append(event)
-        match event:
-            case Sent():
-                peer = self.other(side)
-                for ref in event.refs:
-                    assert ref not in side.sent, "sent twice"
-                    assert peer.stored[ref] == side.outgoing[ref], "acknowledged but not stored"
-                    side.sent.add(ref)
-            case Failed():
-                side.failed += 1
-                side.waiting += [ref for ref in event.refs if ref not in side.sent]
-            case BlockReceived() | ReportHeld():
-                entry = (self.now + side.commit_ns, next(self._order), event)
-                heapq.heappush(side.commits, entry)
-                if side.commit_ns == 0:
-                    self._durable(side, heapq.heappop(side.commits)[2])
-            case SessionClosed():
-                side.notes.discard(event.session)
+    def problem(self, invariant: str, text: str) -> None:
+        raise AssertionError(f"{invariant}: {text}")
 
-    def _durable(self, side: Side, event: BlockReceived | ReportHeld) -> None:
-        if isinstance(event, ReportHeld):
-            side.notes.add(event.session)
-            side.engine.report_noted(event.session, self.now)
-            return
-        side.blocks += 1
-        if side.refuse_every and side.blocks % side.refuse_every == 0:
-            side.engine.refuse(event.session, self.now)
-            return
-        source = self.other(side)
-        for unit in split_block(event.client_service, event.data):
-            ref = int.from_bytes(unit[:8], "big")
-            assert unit == source.outgoing[ref], "wrong octets"
-            side.stored[ref] = unit
-        side.engine.accept(event.session, self.now)
+    def refuses(self, end: End) -> bool:
+        assert isinstance(end, Side)
+        return bool(end.refuse_every) and len(end.blocks) % end.refuse_every == 0
+
+    def later(self, end: End, delay_ns: int, work: Callable[[int], None]) -> None:
+        heapq.heappush(self._agenda, (self.now + delay_ns, next(self._order), work))
 
     # ------------------------------------------------------------------------------ channel
 
-    def _transmit(self, to: Side, train: Train) -> None:
-        assert to is not None
+    def transmit(self, end: End, train: Train) -> None:
+        to = end.peer
         sizes = [len(datagram) for datagram in train.datagrams()]
         assert all(size == train.size for size in sizes[:-1])
         assert 0 < sizes[-1] <= train.size <= to.config.segment_bytes
         self.wire_bytes += len(train.data)
-        if self.keep_datagrams:
-            self.wire_datagrams += [bytes(datagram) for datagram in train.datagrams()]
         if not self.up:
             return
         faults, chance = self.faults, self.random.random
@@ -291,7 +194,7 @@ class Pair:
         for delay, group in itertools.groupby(arrivals, key=lambda each: each[0]):
             self._put_on_air(to, self.now + delay, [datagram for _, datagram in group])
 
-    def _put_on_air(self, to: Side, at: int, datagrams: list[bytes]) -> None:
+    def _put_on_air(self, to: End, at: int, datagrams: list[bytes]) -> None:
         """As a receiving kernel does: join consecutive datagrams of equal size into trains."""
         batch: list[bytes] = []
         for datagram in datagrams:
@@ -302,11 +205,11 @@ class Pair:
         if batch:
             self._push(to, at, batch)
 
-    def _push(self, to: Side, at: int, batch: list[bytes]) -> None:
+    def _push(self, to: End, at: int, batch: list[bytes]) -> None:
         train = Train(b"".join(batch), len(batch[0]))
-        heapq.heappush(self._air, (at, next(self._order), to, train))
 
+        def arrive(now: int) -> None:
+            if self.up:
+                to.driver.receive([train], now)
 
-def received(side: Side) -> list[GreenReceived]:
-    """The green data that a side was given."""
-    return [event for event in side.events if isinstance(event, GreenReceived)]
+        heapq.heappush(self._agenda, (at, next(self._order), arrive))
