@@ -58,3 +58,11 @@ class StoreError(OrbitferryError):
 
 class StoreFullError(StoreError):
     """There is no room, in the store's quota or on its disk; what is held can still be let go."""
+
+
+def words_of(error: BaseException) -> str:
+    """An error in words, its kind first; also when it cannot tell what it is itself."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # somebody else's error, raised by its own words
+        return type(error).__name__

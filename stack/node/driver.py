@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from stack.core.clock import Clock
-from stack.core.errors import StoreError
+from stack.core.errors import StoreError, words_of
 from stack.core.sansio import Trace
 from stack.core.train import Buffer
 from stack.engines.bundle_agent import BundleAgent, Deliverable, Echo, TooLarge
@@ -18,9 +18,6 @@ EXPIRE_BATCH = 1000
 
 LOAD_BATCH = 64
 """Bundles loaded from the store in one go when a link has room."""
-
-PASSING = (StoreError, OSError, MemoryError)
-"""Errors that say nothing against the bundle that was being worked on."""
 
 Done = Callable[[Committed | StoreError], object]
 
@@ -152,8 +149,9 @@ class BundleDriver:
     def pay(self) -> None:
         """Let the store forget what it could not forget before, if it works again."""
         if self._owed:
-            ops, self._owed = self._owed, []
-            self.submit(ops)
+            owed, self._owed = self._owed, []
+            for op in owed:  # each by itself: one that fails again keeps no other
+                self.submit([op])
 
     def settle(self) -> None:
         """Carry out what the agent has decided since, and wake those who can go on."""
@@ -194,8 +192,7 @@ class BundleDriver:
             work(*args)
         except Exception as error:  # whatever it is, it concerns this piece alone
             self.agent.counters["failures"] += 1
-            why = f"{type(error).__name__}: {error}"
-            self._trace("work_failed", {"what": what, "why": why})
+            self._trace("work_failed", {"what": what, "why": words_of(error)})
             return False
         return True
 
@@ -263,22 +260,13 @@ class BundleDriver:
         return True
 
     def _failed(self, ref: int, error: Exception) -> None:
-        """A bundle is tried again later if it is no fault of its own, else it goes to quarantine:
-        in neither case is it left with whoever has taken it."""
-        now_ms = self.clock.dtn_ms()
-        if isinstance(error, PASSING):
-            self.agent.postpone(ref, now_ms)
-        else:
-            self.agent.quarantine(ref, error, now_ms)
+        self.agent.fail(ref, error, self.clock.dtn_ms())
 
     def _lost(self, ref: int, why: str) -> None:
         if ref not in self.agent.entries:
             return
         self._trace("bundle_damaged", {"ref": ref, "why": why})
-        try:
-            self.agent.lost(ref, self.clock.dtn_ms())
-        except Exception as error:  # whatever it is, it concerns this bundle alone
-            self._failed(ref, error)
+        self.agent.lost(ref, self.clock.dtn_ms())
 
     def send(self, neighbour: str, outlet: Outlet, now: int) -> None:
         """Give a link what waits for its neighbour, as much as it has room for."""
@@ -309,7 +297,7 @@ class BundleDriver:
             return True
 
         while not full and (room := outlet.room(now)) > 0:
-            refs = forwarder.take(neighbour, room, LOAD_BATCH, now_ms)
+            refs = agent.take(neighbour, room, LOAD_BATCH, now_ms)
             if not refs:
                 return
             self.each(refs, offer, lambda back: self.give_back(back, neighbour))
@@ -349,7 +337,8 @@ class BundleDriver:
 
         def done(outcome: Committed | StoreError) -> None:
             if isinstance(outcome, StoreError):
-                agent.not_reassembled(refs)
+                for ref in refs:
+                    self._failed(ref, outcome)
 
         try:
             ops = agent.reassemble(refs, whole)

@@ -49,6 +49,10 @@ class CopyTable:
         """The bundle of a copy."""
         return self._owner[ticket][0]
 
+    def owner(self, ticket: int) -> int:
+        """The same; 0 for a ticket that is none any more."""
+        return self._owner.get(ticket, (0, ""))[0]
+
     def ticket(self, ref: int, neighbour: str) -> int:
         """The copy of a bundle for a neighbour, 0 if there is none."""
         copies = self._of.get(ref)

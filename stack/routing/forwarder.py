@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from stack.contacts.plan import Contact, Plan
+from stack.contacts.plan import Plan
 from stack.ports.application import CRITICAL_PRIORITY
+from stack.routing.bookings import Bookings
 from stack.routing.config import RouterConfig
 from stack.routing.copies import CopyTable
 from stack.routing.queue import ForwardQueue, Queued
 from stack.routing.route import Route
 from stack.routing.router import Router
+from stack.routing.silent import SilentContacts
 
 FAILURES_MAX = 5
 """Failed transmissions in a row before a bundle steps aside.  A refusal is rare (a full store, a
 damaged block), and mostly over at once."""
-
 
 LATE_FROM = 2
 """From so many failures on a bundle goes after all others."""
@@ -57,10 +58,14 @@ class Forwarder:
         self._given: dict[int, Queued] = {}
         self._unrouted: dict[int, int] = {}
         self._failures: dict[int, int] = {}
-        self._failed: dict[str, list[tuple[int, Contact]]] = {}
+        self._silent = SilentContacts(self._router)
         self._copies = CopyTable()
+        self._bookings = Bookings(self._router, self._copies)
         self.displaced: list[int] = []
         """Bundles that have lost their room to others, to be taken out of here and added again."""
+        self.troubled: list[tuple[int, Exception]] = []
+        """Bundles on which work has failed while others were worked on, and why: they are neither
+        queued nor given, and to be `remove`d."""
         self.bytes_waiting = 0
         """Octets of all bundles here, also of those with links; every copy counts."""
 
@@ -136,29 +141,21 @@ class Forwarder:
         copies, ref = self._copies, entry.ref
         for route in routes:
             neighbour = route.next_hop
-            if not copies.knows(ref, neighbour) and _room(self._router, entry, route, now_ms):
+            if not copies.knows(ref, neighbour) and self._bookings.room(entry, route, now_ms):
                 ticket = copies.add(ref, neighbour)
                 self._book(entry._replace(ref=ticket, neighbour=neighbour, route=route), now_ms)
         return bool(copies.tickets(ref))
 
     def _book(self, entry: Queued, now_ms: int) -> None:
         """Queue a bundle for its route, and make room for it."""
-        route, priority, router = entry.route, entry.priority, self._router
+        route, priority = entry.route, entry.priority
         assert route is not None
-        shared = self._copies.booked(entry.ref, route.contacts) if _meets(entry) else ()
-        router.books.book(route, router.consumption(entry.size), priority, now_ms, shared)
+        self._bookings.book(entry, route, now_ms)
         self._push(entry)
         if priority > 0:
-            self._displace(route, priority, now_ms)
-
-    def _displace(self, route: Route, priority: int, now_ms: int) -> None:
-        """What was booked at a lower priority and no longer fits into the contact in which a
-        bundle leaves here goes another way.  Contacts of others are theirs to give away."""
-        over = self._router.books.overbooked_bytes(route.hops[0])
-        if over:
-            for entry in _over(self._queue, self._router, route, priority, over):
-                self._queue.remove(entry.ref)
-                self.displaced.append(self._left(entry, now_ms))
+            # What was booked at a lower priority and no longer fits into the contact in which it
+            # leaves here goes another way.  Contacts of others are theirs to give away.
+            self.displaced += self._left(self._bookings.over(self._queue, route, priority), now_ms)
 
     def _push(self, entry: Queued) -> None:
         self.bytes_waiting += entry.size
@@ -186,17 +183,19 @@ class Forwarder:
     def remove(self, ref: int, now_ms: int) -> None:
         """A bundle is done here: acknowledged by the next node, expired or evicted."""
         self._failures.pop(ref, None)
+        self.bytes_waiting -= self._unrouted.pop(ref, 0)
+        booked: list[Queued] = []
         for ticket in (ref, *self._copies.tickets(ref)):
-            entry = self._given.pop(ticket, None)
-            if entry is not None:  # what a link has sent has used its booking
-                self.bytes_waiting -= entry.size
-                continue
-            entry = self._queue.remove(ticket)
+            entry = self._given.pop(ticket, None)  # what a link has sent has used its booking
+            if entry is None and (entry := self._queue.remove(ticket)):
+                booked.append(entry)
             if entry is not None:
                 self.bytes_waiting -= entry.size
-                self._release(entry, now_ms)
-        self._copies.forget(ref)
-        self.bytes_waiting -= self._unrouted.pop(ref, 0)
+        try:
+            for entry in booked:
+                self._bookings.release(entry, now_ms)
+        finally:
+            self._copies.forget(ref)
 
     def waiting(self, neighbour: str) -> bool:
         """Whether anything waits for a neighbour."""
@@ -209,7 +208,7 @@ class Forwarder:
     def take(self, neighbour: str, room_bytes: int, limit: int, now_ms: int) -> list[int]:
         """Take bundles for a neighbour, most urgent first, until `room_bytes` is used up; the last
         may exceed it (a link always takes one bundle, however large).  What has expired steps
-        aside: the store's clean-up lets go of it, or the clock is set back."""
+        aside: the store's clean-up lets go of it, or the clock is set back.  See `troubled`."""
         taken: list[int] = []
         pop, ref_of = self._queue.pop_next, self._copies.ref
         while room_bytes > 0 and len(taken) < limit:
@@ -217,9 +216,13 @@ class Forwarder:
             if entry is None:
                 break
             ticket = entry.ref
-            ref = ticket if ticket > 0 else ref_of(ticket)
-            if entry.expires_ms <= now_ms:
-                self._step_aside(ref, entry)
+            try:
+                ref = ticket if ticket > 0 else ref_of(ticket)
+                if entry.expires_ms <= now_ms:
+                    self._step_aside(ref, entry)
+                    continue
+            except Exception as error:  # whatever it is, it concerns this bundle alone
+                self._trouble(entry, error)
                 continue
             self._given[ticket] = entry
             room_bytes -= entry.size
@@ -270,19 +273,11 @@ class Forwarder:
 
     def contact_failed(self, neighbour: str, now_ms: int) -> None:
         """The contacts under way to a neighbour are of no use; call `drain`, and add again."""
-        router = self._router
-        for place, _ in (found := router.books.under_way(router.node, neighbour, now_ms)):
-            router.contact_failed(place)
-        self._failed[neighbour] = self._failed.get(neighbour, []) + found
+        self._silent.failed(neighbour, now_ms)
 
     def contact_restored(self, neighbour: str) -> bool:
         """A neighbour is heard again: whether that brings contacts back; then find better ways."""
-        failed = self._failed.pop(neighbour, [])
-        for old, contact in failed:
-            place = self._router.books.place_of(old, contact)
-            if place is not None:
-                self._router.contact_restored(place)
-        return bool(failed)
+        return self._silent.restored(neighbour)
 
     def contact_discovered(
         self, neighbour: str, rate_bps: float, now_ms: int, until_ms: int, owlt_ns: int
@@ -301,15 +296,13 @@ class Forwarder:
     def drain(self, neighbour: str, now_ms: int) -> list[int]:
         """Take out all that waits for a neighbour, whose contact is over, with its bookings, and
         what has no way: each has to be `add`ed again."""
-        refs = [self._left(entry, now_ms) for entry in self._queue.drain(neighbour)]
-        return self._with_unrouted(refs)
+        return self._with_unrouted(self._left(self._queue.drain(neighbour), now_ms))
 
     def drain_all(self, now_ms: int) -> list[int]:
         """The same for everything that waits, whatever for; also what has no way."""
         drain = self._queue.drain
         waiting = (entry for each in self._queue.neighbours() for entry in drain(each))
-        refs = dict.fromkeys(self._left(entry, now_ms) for entry in waiting)
-        return self._with_unrouted(list(refs))
+        return self._with_unrouted(list(dict.fromkeys(self._left(waiting, now_ms))))
 
     def _with_unrouted(self, refs: list[int]) -> list[int]:
         refs += self._unrouted
@@ -317,47 +310,25 @@ class Forwarder:
         self._unrouted.clear()
         return refs
 
-    def _left(self, entry: Queued, now_ms: int) -> int:
-        """An entry has been taken out of the queue, to find another way: its bundle."""
+    def _left(self, entries: Iterable[Queued], now_ms: int) -> list[int]:
+        """Entries have been taken out of the queue, to find another way: their bundles."""
+        refs = []
+        for entry in entries:
+            try:
+                self._bookings.release(entry, now_ms)
+                refs.append(entry.ref if entry.ref > 0 else self._copies.drop(entry.ref))
+            except Exception as error:  # whatever it is, it concerns this bundle alone
+                self._trouble(entry, error)
+            else:
+                self.bytes_waiting -= entry.size
+        return refs
+
+    def _trouble(self, entry: Queued, error: Exception) -> None:
+        """Work on an entry has failed that is not in the queue any more; a copy takes its bundle
+        with it."""
         self.bytes_waiting -= entry.size
-        self._release(entry, now_ms)
-        return entry.ref if entry.ref > 0 else self._copies.drop(entry.ref)
-
-    def _release(self, entry: Queued, now_ms: int) -> None:
-        route = entry.route
-        if route is not None:
-            shared = self._copies.released(entry.ref, route.contacts) if _meets(entry) else ()
-            volume = self._router.consumption(entry.size)
-            self._router.books.release(route, volume, entry.priority, now_ms, shared)
-
-
-def _over(
-    queue: ForwardQueue, router: Router, route: Route, priority: int, octets: int
-) -> list[Queued]:
-    """So much of what waits for a contact, the least first."""
-    found: list[Queued] = []
-    for entry in queue.least(route.next_hop, priority):
-        if octets <= 0:
-            break
-        if entry.route is not None and entry.route.contacts[0] == route.contacts[0]:
-            found.append(entry)
-            octets -= router.consumption(entry.size)
-    return found
-
-
-def _meets(entry: Queued) -> bool:
-    """Whether it is a copy that is known again, and goes on as one, where it meets another: nodes
-    remember critical bundles also after they have forwarded them."""
-    return entry.ref < 0 and entry.priority >= CRITICAL_PRIORITY
-
-
-def _room(router: Router, entry: Queued, route: Route, now_ms: int) -> bool:
-    """Whether a copy still fits, with those before it booked."""
-    left, volume = router.books.residual_bytes, router.consumption(entry.size)
-    priority = entry.priority
-    return priority >= CRITICAL_PRIORITY or all(
-        left(place, priority, now_ms) >= volume for place in route.hops
-    )
+        if ref := entry.ref if entry.ref > 0 else self._copies.owner(entry.ref):
+            self.troubled.append((ref, error))
 
 
 def _enough(routes: list[Route], wanted: float) -> list[Route]:

@@ -189,7 +189,7 @@ class BundleAgent(Custody):
         refs = iter(outcome.refs)
         for op in ops:
             if type(op) is Release:
-                self._try(op.ref, now_ms, self._released, op.ref, now_ms)
+                self._end(op.ref, now_ms, self._released, op.ref, now_ms)
             if type(op) is not Put:
                 continue
             ref = next(refs)
@@ -203,7 +203,7 @@ class BundleAgent(Custody):
                 self.counters["dropped_no_room"] += 1
         for ref in outcome.evicted:
             self.counters["evicted"] += 1
-            self._try(ref, now_ms, self._deleted, ref, ReportReason.DEPLETED_STORAGE, now_ms)
+            self._end(ref, now_ms, self._deleted, ref, ReportReason.DEPLETED_STORAGE, now_ms)
 
     def refused(self, ops: Iterable[Op]) -> list[Op]:
         """The store has done nothing of `ops`: those of them that are still to be done, when it
@@ -221,13 +221,6 @@ class BundleAgent(Custody):
                 else:
                     owed.append(op)
         return owed
-
-    def not_reassembled(self, refs: Iterable[int]) -> None:
-        """The store did not take what `reassemble` made: `retry` tries again."""
-        for ref in refs:
-            entry = self.entries.get(ref)
-            if entry is not None:
-                self._fragments.wait(ref, parse_note(entry.note))
 
     def restore(self, stored: Iterable[Stored], now_ms: int) -> int:
         """After a restart: take up every stored bundle where it was left."""
@@ -255,7 +248,7 @@ class BundleAgent(Custody):
         """The store has let go of bundles whose lifetime ended (§5.5)."""
         for old in stored:
             self.counters["expired"] += 1
-            self._try(old.ref, now_ms, self._expired, old, now_ms)
+            self._end(old.ref, now_ms, self._expired, old, now_ms)
 
     def _expired(self, old: Stored, now_ms: int) -> None:
         reason = ReportReason.LIFETIME_EXPIRED
@@ -268,21 +261,23 @@ class BundleAgent(Custody):
         self.entries[ref] = entry
         if entry.place is Place.FORWARD:
             node, _ = node_and_service(entry.destination)
-            part = self.forwarder.add(
-                ref,
-                node,
-                entry.size,
-                entry.priority,
-                entry.expires_ms,
-                now_ms,
-                exclude=(*avoid, entry.previous) if entry.previous else avoid,
-            )
+            try:
+                part = self.forwarder.add(
+                    ref,
+                    node,
+                    entry.size,
+                    entry.priority,
+                    entry.expires_ms,
+                    now_ms,
+                    exclude=(*avoid, entry.previous) if entry.previous else avoid,
+                )
+            finally:
+                if self.forwarder.displaced or self.forwarder.troubled:
+                    self._displaced(now_ms)
             if part == DONE:
                 self._forwarded(ref, now_ms)
             elif part:
                 self._events.append(TooLarge(ref, part))
-            if self.forwarder.displaced:
-                self._displaced(now_ms)
         elif entry.place in (Place.DELIVER, Place.DEFER):
             _, service = node_and_service(entry.destination)
             self.waiting.add(service, ref)
@@ -310,6 +305,12 @@ class BundleAgent(Custody):
             return wire
         bundle = self._decode(wire)
         return encode_bundle(depart(bundle, self.node_id, now_ms - entry.received_ms, own=own))
+
+    def take(self, neighbour: str, room_bytes: int, limit: int, now_ms: int) -> list[int]:
+        """Bundles for a neighbour whose link has room (see `Forwarder.take`)."""
+        refs = self.forwarder.take(neighbour, room_bytes, limit, now_ms)
+        self._confine(now_ms)
+        return refs
 
     def forwarded(self, refs: Iterable[int], now_ms: int, neighbour: str = "") -> None:
         """A neighbour has these bundles durably: they are done here (§5.4 step 6), but for those
@@ -365,8 +366,11 @@ class BundleAgent(Custody):
             self.counters["set_aside"] += 1
             entry = self.entries.get(ref)
             if entry is not None and node_and_service(entry.destination)[0] != neighbour:
-                self.forwarder.remove(ref, now_ms)
-                self._arrived(entry, now_ms, avoid=(neighbour,))
+                self._try(ref, now_ms, self._another_way, entry, neighbour, now_ms)
+
+    def _another_way(self, entry: Entry, neighbour: str, now_ms: int) -> None:
+        self.forwarder.remove(entry.ref, now_ms)
+        self._arrived(entry, now_ms, avoid=(neighbour,))
 
     def contact_ended(self, neighbour: str, now_ms: int) -> None:
         """What was meant for this contact and did not leave finds another way (or the next)."""
@@ -409,19 +413,22 @@ class BundleAgent(Custody):
         under_way = sum(bool(self.forwarder.given_to(ref)) for ref in refs)
         self.counters["cancelled"] += len(refs)
         for ref in refs:
-            self._deleted(ref, ReportReason.TRANSMISSION_CANCELED, now_ms)
+            reason = ReportReason.TRANSMISSION_CANCELED
+            self._end(ref, now_ms, self._deleted, ref, reason, now_ms)
         return Cancelled(len(refs), under_way), [Release(ref) for ref in refs]
 
     def plan_changed(self, plan: Plan, now_ms: int) -> None:
         """Everything that waits finds its way by another contact plan."""
         refs = self.forwarder.drain_all(now_ms)
-        self.forwarder.set_plan(plan)
-        self._reroute(refs, now_ms)
+        try:
+            self.forwarder.set_plan(plan)
+        finally:  # whichever is in force now
+            self._reroute(refs, now_ms)
 
     @property
     def stranded(self) -> int:
         """Bundles for which `retry` looks again."""
-        return self.forwarder.stranded + self._fragments.aside + len(self._postponed)
+        return self.forwarder.stranded + self._fragments.due + len(self._postponed)
 
     def retry(self, now_ms: int) -> None:
         """Look for a way again for what has none, and for room for fragments that had none."""
@@ -435,7 +442,15 @@ class BundleAgent(Custody):
         self.counters["displaced"] += len(displaced)
         self._reroute(displaced, now_ms)
 
+    def _confine(self, now_ms: int) -> None:
+        """The forwarder has failed on some bundles while it worked on many."""
+        if self.forwarder.troubled:
+            troubled, self.forwarder.troubled = self.forwarder.troubled, []
+            for ref, error in troubled:
+                self.fail(ref, error, now_ms)
+
     def _reroute(self, refs: Iterable[int], now_ms: int) -> None:
+        self._confine(now_ms)
         for ref in refs:
             entry = self.entries.get(ref)
             if entry is not None:

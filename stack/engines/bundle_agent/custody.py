@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from stack.core.eid import Eid
-from stack.core.errors import LocalError
+from stack.core.errors import LocalError, StoreError, words_of
 from stack.core.sansio import Trace
 from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.begin import SEQUENCE, SPACE, Beginning
@@ -30,10 +30,13 @@ from stack.wire.bundle import (
     encode_bundle,
 )
 
+PASSING = (StoreError, OSError, MemoryError)
+"""Errors that say nothing against the bundle that was being worked on."""
+
 
 class Custody:
-    """What an agent keeps of each stored bundle.  Work on one of many goes through `_try`: when it
-    fails, that bundle goes to quarantine, and the others do not suffer."""
+    """What an agent keeps of each stored bundle.  Work on one of many goes through `_try`, or
+    `_end` where it is gone from the store: when that fails, the others do not suffer."""
 
     def __init__(
         self,
@@ -84,7 +87,16 @@ class Custody:
     def lost(self, ref: int, now_ms: int) -> None:
         """The store has not got the octets any more: they were damaged at rest."""
         self.counters["damaged"] += 1
-        self._deleted(ref, ReportReason.BLOCK_UNINTELLIGIBLE, now_ms)
+        reason = ReportReason.BLOCK_UNINTELLIGIBLE
+        self._end(ref, now_ms, self._deleted, ref, reason, now_ms)
+
+    def fail(self, ref: int, error: Exception, now_ms: int) -> None:
+        """Work on a bundle has failed: it is tried again later if that is no fault of its own, else
+        it goes to quarantine.  In neither case is it left with whoever has taken it."""
+        if isinstance(error, PASSING) and ref in self.entries:
+            self.postpone(ref, now_ms)
+        else:
+            self.quarantine(ref, error, now_ms)
 
     def quarantine(self, ref: int, error: Exception, now_ms: int) -> None:
         """Work on this bundle has failed, and would fail again: it is out of everybody's way, and
@@ -116,7 +128,7 @@ class Custody:
     def _failed(self, ref: int | str, error: Exception) -> None:
         self.counters["failures"] += 1
         entry = self.entries.get(ref) if isinstance(ref, int) else None
-        fields = {"ref": ref, "why": f"{type(error).__name__}: {error}"}
+        fields = {"ref": ref, "why": words_of(error)}
         if entry is not None:
             fields |= {"source": entry.source, "destination": entry.destination}
         self._trace("bundle_failed", fields)
@@ -126,7 +138,16 @@ class Custody:
         try:
             work(*args)
         except Exception as error:  # whatever it is, it concerns this bundle alone
-            self.quarantine(ref, error, now_ms)
+            self.fail(ref, error, now_ms)
+
+    def _end(self, ref: int, now_ms: int, work: Callable[..., object], *args: Any) -> None:
+        """Do what is to be done for one of many that have left the store: however that fails, the
+        agent lets go of it too."""
+        try:
+            work(*args)
+        except Exception as error:  # as above
+            self._failed(ref, error)
+            self._gone(ref, now_ms)
 
     def _own_put(self, bundle: Bundle, outgoing: Outgoing, now_ms: int) -> Put:
         wire = encode_bundle(bundle)

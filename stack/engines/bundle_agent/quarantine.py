@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from hashlib import blake2b
 
+from stack.core.errors import words_of
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.entry import Entry
 from stack.engines.bundle_agent.events import Received
@@ -22,7 +23,7 @@ KEPT_MS = 7 * 86_400_000
 
 def reason_of(error: Exception) -> bytes:
     """Why a bundle is in quarantine: the tag of its row in the store."""
-    return f"{type(error).__name__}: {error}".encode(errors="replace")[:REASON_BYTES_MAX]
+    return words_of(error).encode(errors="replace")[:REASON_BYTES_MAX]
 
 
 def quarantined(entry: Entry, error: Exception) -> Entry:

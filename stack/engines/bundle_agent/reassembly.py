@@ -127,7 +127,6 @@ class FragmentLedger:
     def __init__(self) -> None:
         self._units: dict[bytes, dict[_Kind, _Unit]] = {}
         self._unit_of: dict[int, _Unit] = {}
-        self._aside: dict[int, Note] = {}
         self._due: dict[tuple[bytes, _Kind], _Unit] = {}
         """Units that are to be tried, those first that have waited longest."""
         self._purse = PURSE_BYTES
@@ -202,7 +201,6 @@ class FragmentLedger:
 
     def forget(self, ref: int) -> None:
         """A fragment has left the store."""
-        self._aside.pop(ref, None)
         unit = self._unit_of.pop(ref, None)
         if unit is None:
             return
@@ -215,15 +213,9 @@ class FragmentLedger:
             if not self._units[adu]:
                 del self._units[adu]
 
-    def wait(self, ref: int, note: Note) -> None:
-        """Put a fragment aside until `retry`."""
-        self.forget(ref)
-        self._aside[ref] = note
-
     def retry(self) -> Iterator[list[int]]:
-        """Fill the purse, note what had to wait, and name again what is to be joined."""
+        """Fill the purse, and name again what is to be joined."""
         self._purse = PURSE_BYTES
-        waiting, self._aside = self._aside, {}
         purse = PURSE_BYTES
         for unit in list(self._due.values())[:RETRY_UNITS]:
             if unit.rest or purse <= 0:
@@ -235,15 +227,11 @@ class FragmentLedger:
             del self._due[unit.key]
             if unit.whole():
                 yield self._attempt(unit)
-        for ref, note in waiting.items():
-            refs = self.add(ref, note)
-            if refs is not None:
-                yield refs
 
     @property
-    def aside(self) -> int:
-        """What waits for `retry`."""
-        return len(self._aside) + len(self._due)
+    def due(self) -> int:
+        """Units that wait for `retry`."""
+        return len(self._due)
 
     def __len__(self) -> int:
         return sum(len(kinds) for kinds in self._units.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stack.core.errors import DecodeError
+from stack.core.errors import DecodeError, StoreError
 from stack.engines.bundle_agent import Echo, Reassemble
 from stack.ports.store import DUPLICATE, Committed, Put, Release, Write
 from stack.wire.bundle import encode_bundle, fragment_bundle
@@ -123,7 +123,8 @@ def test_a_unit_that_the_store_did_not_take_is_put_together_later() -> None:
         harness.agent.committed([put], Committed([refs[-1]]), NOW)
         reassembly = harness.agent.next_event() or reassembly
     assert isinstance(reassembly, Reassemble)
-    harness.agent.not_reassembled(reassembly.refs)
+    for ref in reassembly.refs:
+        harness.agent.fail(ref, StoreError("busy"), NOW)
     assert harness.agent.next_event() is None
     assert harness.agent.stranded
     harness.agent.retry(NOW)
