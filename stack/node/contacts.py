@@ -21,6 +21,9 @@ least margin of a timer is 150."""
 HORIZON_MS = 3_600_000
 """Look again after an hour at the latest, so that a stepped wall clock is noticed."""
 
+AGAIN_MS = 1_000
+"""A link whose contact could not be opened or closed is seen to again after this time."""
+
 STEP_MS_MAX = 1_000
 """A wall clock that has gone more than this ahead of or behind the monotonic one was set: then
 every link is looked at again."""
@@ -43,11 +46,15 @@ class ContactDriver:
         links: Sequence[Link],
         clock: Clock,
         ended: Callable[[str, int], None],
+        attempt: Callable[..., bool],
     ) -> None:
+        """`ended(peer, now_ms)` is called when a contact is over; `attempt(what, work, *args)` does
+        one of several pieces of work, and says whether it was done."""
         self._node = node
         self._links = links
         self._clock = clock
         self._ended = ended
+        self._attempt = attempt
         self._plan = Plan()
         self._changes: list[tuple[int, int]] = []
         """Heap of (DTN time, place in `links`): one entry for each link that will change."""
@@ -87,7 +94,7 @@ class ContactDriver:
             self._met[place] = met
         self._changes = [change for change in self._changes if change[1] != place]
         heapq.heapify(self._changes)
-        self._update(place)
+        self._look_at(place)
         self._arm()
 
     def close(self) -> None:
@@ -100,7 +107,12 @@ class ContactDriver:
         self._changes.clear()
         self._offset_ms = self._offset()
         for place in range(len(self._links)):
-            self._update(place)
+            self._look_at(place)
+
+    def _look_at(self, place: int) -> None:
+        """See to one link; if that fails, the others go on, and it is seen to again."""
+        if not self._attempt("contact", self._update, place):
+            heapq.heappush(self._changes, (self._clock.dtn_ms() + AGAIN_MS, place))
 
     def _offset(self) -> int:
         """The wall clock less the monotonic one."""
@@ -113,7 +125,7 @@ class ContactDriver:
         else:
             changes, now_ms = self._changes, self._clock.dtn_ms()
             while changes and changes[0][0] <= now_ms:
-                self._update(heapq.heappop(changes)[1])
+                self._look_at(heapq.heappop(changes)[1])
         self._arm()
 
     def _arm(self) -> None:

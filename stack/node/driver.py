@@ -19,6 +19,9 @@ EXPIRE_BATCH = 1000
 LOAD_BATCH = 64
 """Bundles loaded from the store in one go when a link has room."""
 
+TOLD_MAX = 256
+"""Failures of different kinds that are remembered, so as not to be told again."""
+
 Done = Callable[[Committed | StoreError], object]
 
 
@@ -96,6 +99,7 @@ class BundleDriver:
         """What the store is to forget, but could not when it was told to."""
         self.on_deliverable: Callable[[str], None] = unheard
         """Called with a service for which a bundle waits."""
+        self._told: set[tuple[str, str]] = set()
         self._settled: list[Callable[[], None]] = []
         self._links: dict[Callable[[], None], None] = {}
         """Those of the links that are up: of a thousand links few are at a time."""
@@ -187,12 +191,17 @@ class BundleDriver:
 
     def attempt(self, what: str, work: Callable[..., object], *args: Any) -> bool:
         """Do one of several pieces of work, none of which holds up the others when it fails:
-        that is counted and traced.  Whether it was done."""
+        that is counted, and traced the first time.  Whether it was done."""
         try:
             work(*args)
         except Exception as error:  # whatever it is, it concerns this piece alone
             self.agent.counters["failures"] += 1
-            self._trace("work_failed", {"what": what, "why": words_of(error)})
+            told = what, words_of(error)
+            if told not in self._told:  # a port that fails does so many times a second
+                if len(self._told) >= TOLD_MAX:
+                    self._told.clear()
+                self._told.add(told)
+                self._trace("work_failed", {"what": what, "why": told[1]})
             return False
         return True
 

@@ -136,7 +136,11 @@ class Link:
             found |= {f"auth.{key}": value for key, value in self.guard.counters().items()}
         if self.shim is not None:
             found |= {f"fec.{key}": value for key, value in self.shim.counters().items()}
-        return found | {f"udp.{key}": value for key, value in self.port.counters().items()}
+        try:
+            found |= {f"udp.{key}": int(value) for key, value in self.port.counters().items()}
+        except Exception:  # somebody else's port: the others' counters do not hang on it
+            found["udp.unreadable"] = 1
+        return found
 
     async def close(self) -> None:
         """Stop; unfinished sessions are taken up by the next start of the node."""
@@ -211,7 +215,7 @@ class Link:
 
     def send(self, trains: list[Train]) -> bool:
         """Send what comes out of it."""
-        return self.port.send(trains)
+        return self.port.send(trains) is not False  # one that says nothing has no queue
 
     def _failed(self, event: Failed) -> None:
         self._trace(

@@ -34,7 +34,8 @@ from stack.services.jobs import Handler
 from stack.services.suite import Services
 from stack.storage.staged import StagingStore
 from stack.storage.writer import StoreWriter
-from stack.telemetry.jsonl import JsonLines, fan_out
+from stack.telemetry.jsonl import JsonLines
+from stack.telemetry.sinks import Sinks
 
 FOREVER_MS = 1 << 47
 """End of the contacts that stand for unscheduled links (the year 6459)."""
@@ -73,6 +74,7 @@ class Node:
         self._agent: BundleAgent
         self._driver: BundleDriver
         self._store: StagingStore
+        self.trace: Sinks
         self._contacts: ContactDriver
 
     @classmethod
@@ -150,7 +152,11 @@ class Node:
         now = self._environment.clock.now()
         scheduled = [link for link in self.links.values() if link.config.scheduled]
         self._contacts = ContactDriver(
-            self.config.id, scheduled, self._environment.clock, self._contact_ended
+            self.config.id,
+            scheduled,
+            self._environment.clock,
+            self._contact_ended,
+            self._driver.attempt,
         )
         stack.callback(self._contacts.close)
         self._contacts.follow(plan)
@@ -166,17 +172,17 @@ class Node:
         self._agent.contact_ended(peer, now_ms)
         self._driver.settle()
 
-    def _tracer(self, stack: contextlib.AsyncExitStack) -> Trace:
+    def _tracer(self, stack: contextlib.AsyncExitStack) -> Sinks:
         log = self.config.log
         if log.level == "off":
-            return self._user_trace
+            return Sinks(self._user_trace)
         stream: TextIO = sys.stderr
         if log.file:
             stream = stack.enter_context(open(log.file, "a", encoding="utf-8", opener=opener))  # noqa: SIM115
         lines = JsonLines(
             stream, self._environment.clock, self.config.id, debug=log.level == "debug"
         )
-        return fan_out(lines, self._user_trace)
+        return Sinks(lines, self._user_trace)
 
     def _load_plan(self, now_ms: int) -> Plan:
         """The contact plan, with unscheduled links as contacts without end unless it has them."""
@@ -290,6 +296,7 @@ class Node:
             "store.reserve_bytes": usage.reserve_bytes,
             "store.missing": usage.missing,
             "store.rescues": usage.rescues,
+            "trace.failures": self.trace.failures,
             "queue.bytes": self._agent.forwarder.bytes_waiting,
             "queue.bundles": self._agent.forwarder.bundles_waiting,
         }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from stack.core.errors import StoreError
+from stack.core.errors import words_of
 from stack.core.sansio import Trace
 from stack.node.driver import BundleDriver
 
@@ -92,9 +92,9 @@ class Upkeep:
         try:
             await self._driver.expire()
             self._expires_next(self._driver.store.next_expiry())
-        except StoreError as error:
+        except Exception as error:
             # A disk that fails now may work later; what has expired is not sent in any case.
-            self._trace("store_error", {"why": str(error)})
+            self._trace("store_error", {"why": words_of(error)})
             self._expires_next(self._driver.clock.dtn_ms())
         finally:
             self._work = None
@@ -118,8 +118,8 @@ class Upkeep:
         self._retry = None
         driver = self._driver
         before = driver.agent.stranded
-        driver.agent.retry(driver.clock.dtn_ms())
-        driver.pay()
+        driver.attempt("retry", driver.agent.retry, driver.clock.dtn_ms())
+        driver.attempt("pay", driver.pay)
         helped = driver.agent.stranded < before
         self._retry_s = RETRY_FIRST_S if helped else min(RETRY_MOST_S, 2 * self._retry_s)
         driver.settle()

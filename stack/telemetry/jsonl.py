@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any, TextIO
 
 from stack.core.clock import Clock, dtn_to_iso
-from stack.core.sansio import Trace
 
 QUIET = frozenset({"file_progress", "job_progress"})
 """Events that come many times for one thing that an operator does: shown at level debug only."""
@@ -29,13 +27,3 @@ class JsonLines:
         line = {"time": time, "node": self._node, "event": event} | fields
         self._stream.write(json.dumps(line, default=str) + "\n")
         self._stream.flush()
-
-
-def fan_out(*sinks: Trace) -> Callable[[str, dict[str, Any]], None]:
-    """A sink that passes each event to all of `sinks`."""
-
-    def trace(event: str, fields: dict[str, Any]) -> None:
-        for sink in sinks:
-            sink(event, fields)
-
-    return trace

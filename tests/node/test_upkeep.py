@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,6 +136,30 @@ def test_a_store_that_fails_is_asked_again(tmp_path: Path, monkeypatch: pytest.M
     run_virtual(main)
 
 
+def test_a_clean_up_that_fails_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when what fails is none of the store's own errors."""
+
+    async def main() -> None:
+        async with lonely(tmp_path) as node:
+            real, failures = node._store.stage_expire, 2
+
+            def failing(now_ms: int, limit: int) -> object:
+                nonlocal failures
+                failures -= 1
+                if failures >= 0:
+                    raise ValueError("planted")
+                return real(now_ms, limit)
+
+            monkeypatch.setattr(node._store, "stage_expire", failing)
+            await send_message(node.port, MAIL, b"x", lifetime_ms=1000)
+            await until(1 + 5 * upkeep.SPACING_S)
+            assert held(node) == 0
+
+    run_virtual(main)
+
+
 def test_what_has_no_way_is_looked_at_ever_more_seldom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +229,15 @@ def both_ways(peer: str, start_s: float, end_s: float, rate_bps: float) -> list[
     return [Contact("gs", peer, *when, rate_bps), Contact(peer, "gs", *when, rate_bps)]
 
 
+def attempt(what: str, work: Callable[..., object], *args: object) -> bool:
+    """As the driver of bundles does it."""
+    try:
+        work(*args)
+    except Exception:
+        return False
+    return True
+
+
 def drive(plan: Plan, peers: list[str], seconds: float) -> tuple[list[Told], list[str], int]:
     """What links are told of a plan, whose contacts ended, and how many timers that took."""
     links = [Told(peer) for peer in peers]
@@ -212,7 +247,7 @@ def drive(plan: Plan, peers: list[str], seconds: float) -> tuple[list[Told], lis
     async def main() -> None:
         nonlocal timers
         clock = VirtualClock(loop(), dtn_start_ms=EPOCH_MS)
-        driver = ContactDriver("gs", links, clock, lambda peer, at_ms: ended.append(peer))  # type: ignore[arg-type]
+        driver = ContactDriver("gs", links, clock, lambda peer, at_ms: ended.append(peer), attempt)  # type: ignore[arg-type]
         before = loop()._sequence
         driver.follow(plan)
         await asyncio.sleep(seconds)
@@ -245,6 +280,30 @@ def test_links_change_exactly_with_their_contacts() -> None:
     assert timers < 15, "one timer for each change of any link, and a few for the horizon"
 
 
+def test_a_link_that_cannot_be_opened_keeps_no_other_from_its_contact() -> None:
+    class Broken(Told):
+        def set_contact(self, now: int, **state: Any) -> None:
+            if not 30 * SECOND < now < 90 * SECOND:
+                raise ValueError("planted")
+            super().set_contact(now, **state)
+
+    links = [Broken("a"), Told("b")]
+
+    async def main() -> None:
+        clock = VirtualClock(loop(), dtn_start_ms=EPOCH_MS)
+        driver = ContactDriver("gs", links, clock, lambda peer, at_ms: None, attempt)  # type: ignore[arg-type]
+        driver.follow(Plan([*both_ways("a", 10, 100, 1e6), *both_ways("b", 20, 50, 1e6)]))
+        await asyncio.sleep(25)
+        assert [link.up for link in links] == [False, True]
+        await asyncio.sleep(10)
+        assert [link.up for link in links] == [True, True], "it is tried again"
+        await asyncio.sleep(20)
+        assert [link.up for link in links] == [True, False]
+        driver.close()
+
+    run_virtual(main)
+
+
 def test_light_times_are_followed_in_steps_while_a_link_is_up() -> None:
     step_s = contacts.LIGHT_STEP_MS / 1000
     ranges = [
@@ -272,7 +331,7 @@ def test_a_contact_that_was_missed_while_the_clock_was_wrong_is_opened() -> None
     async def main() -> None:
         nonlocal ahead_ms
         clock = Stepped(loop(), dtn_start_ms=EPOCH_MS)
-        driver = ContactDriver("gs", [link], clock, lambda peer, at_ms: None)  # type: ignore[list-item]
+        driver = ContactDriver("gs", [link], clock, lambda peer, at_ms: None, attempt)  # type: ignore[list-item]
         driver.follow(Plan(both_ways("a", 86_400, 100_000, 1e6)))
         await asyncio.sleep(100)
         assert not link.up

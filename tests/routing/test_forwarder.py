@@ -9,8 +9,10 @@ import pytest
 from stack.contacts.plan import Contact, Plan
 from stack.core.errors import ConfigError
 from stack.ports.application import CRITICAL_PRIORITY
+from stack.routing.bookings import Bookings
 from stack.routing.config import RouterConfig
 from stack.routing.forwarder import DONE, FAILURES_MAX, Forwarder
+from stack.routing.queue import Queued
 
 A, B, C, D = (f"ipn:{n}.0" for n in range(1, 5))
 FOREVER = 10**12
@@ -369,3 +371,53 @@ def test_overhead_is_booked_with_every_bundle() -> None:
     add(waiting, 6, 100)
     arrivals = [entry.route.arrival_ms for entry in waiting._queue.waiting(D) if entry.route]
     assert arrivals == [200, 400, 600, 800, 1000, 5200]
+
+
+# -- one of many fails -----------------------------------------------------------------------
+
+
+def test_what_cannot_be_taken_leaves_the_others_to_the_link(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waiting = forwarder(TWO_WAYS)
+    for ref in (1, 2, 3, 4):
+        waiting.add(ref, D, 100, NORMAL, FOREVER if ref != 2 else 4000, 0)
+    real = Forwarder._step_aside
+
+    def planted(self: Forwarder, ref: int, entry: Queued) -> bool:
+        if ref == 2:
+            raise ValueError("planted")
+        return real(self, ref, entry)
+
+    monkeypatch.setattr(Forwarder, "_step_aside", planted)
+    assert waiting.take(B, ROOM, 10, 5000) == [1, 3, 4]
+    ((ref, error),) = waiting.troubled
+    assert (ref, str(error)) == (2, "planted")
+    waiting.remove(2, 5000)
+    assert (waiting.bundles_waiting, waiting.bytes_waiting) == (3, 300)
+
+
+def test_a_copy_that_nobody_owns_stops_no_other() -> None:
+    waiting = forwarder(TWO_WAYS)
+    add(waiting, 1, 100, CRITICAL_PRIORITY)
+    add(waiting, 2, 100)
+    del waiting._copies._owner[waiting._copies.ticket(1, B)]
+    assert waiting.take(B, ROOM, 10, 0) == [2]
+    assert waiting.bytes_waiting == 200  # the other copy, and what was taken
+
+
+def test_a_booking_that_cannot_be_given_back_does_not_keep_what_is_removed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waiting = forwarder(TWO_WAYS)
+    add(waiting, 1, 100, CRITICAL_PRIORITY)
+
+    def planted(self: Bookings, entry: Queued, now_ms: int) -> None:
+        raise ValueError("planted")
+
+    monkeypatch.setattr(Bookings, "release", planted)
+    with pytest.raises(ValueError, match="planted"):
+        waiting.remove(1, 0)
+    assert (waiting.bundles_waiting, waiting.bytes_waiting) == (0, 0)
+    assert waiting.take(B, ROOM, 10, 0) == waiting.take(C, ROOM, 10, 0) == []
+    assert 1 not in waiting._copies

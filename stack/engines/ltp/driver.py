@@ -117,6 +117,9 @@ class LtpDriver:
 
     def receive(self, trains: Sequence[Train], now: int) -> None:
         """Feed what has arrived; a turn follows."""
+        self._attempt("receive", self._feed, trains, now)
+
+    def _feed(self, trains: Sequence[Train], now: int) -> None:
         attempt, receive, shim = self._attempt, self.engine.receive, self._shim
         for train in trains:
             if shim is None:
@@ -169,7 +172,8 @@ class LtpDriver:
         self.engine.refuse(session, now, CancelReason.SYS_CNCLD, self._hold(now))
 
     def _part(self, what: str, work: Callable[..., object], *args: Any) -> None:
-        self._troubled |= not self._attempt(what, work, *args)
+        if not self._attempt(what, work, *args):
+            self._troubled = True  # parts have parts: `|=` would forget theirs
 
     def _recover(self, shim: Shim, train: Train, now: int) -> None:
         for inner in shim.recover(train, now):

@@ -93,7 +93,7 @@ def test_a_unit_is_tried_as_soon_as_it_is_covered_and_not_before(
         assert named == (list(here) if whole else None)
         assert len(keeper.ledger) == bool(here)
     keeper.forget(*here)
-    assert len(keeper.ledger) == keeper.ledger.aside == 0
+    assert len(keeper.ledger) == keeper.ledger.due == 0
     assert keeper.ledger._units == {}
 
 
@@ -152,7 +152,7 @@ def test_what_is_joined_names_its_parts_and_who_contradicts_it() -> None:
     assert (joined.opened, joined.used, joined.parts) == (opened, [2, 5], [2, 3, 5])
     assert (joined.culprits, joined.why) == ([1, 4], "")
     assert keeper.spent() == 0
-    assert keeper.ledger.aside == 0
+    assert keeper.ledger.due == 0
 
 
 def test_who_alone_is_not_genuine_is_a_culprit() -> None:
@@ -166,7 +166,7 @@ def test_who_alone_is_not_genuine_is_a_culprit() -> None:
     assert (joined.culprits, joined.why) == ([1], "not genuine")
     octets = 100 + 40 + 60 + 3 * LOAD_COST_BYTES
     assert keeper.spent() == octets + 2 * (100 + TRY_COST_BYTES), "two candidates"
-    assert keeper.ledger.aside == 0, "nothing more can be made of them"
+    assert keeper.ledger.due == 0, "nothing more can be made of them"
 
 
 def test_fragments_that_do_not_fit_together_cost_what_was_loaded() -> None:
@@ -174,11 +174,11 @@ def test_fragments_that_do_not_fit_together_cost_what_was_loaded() -> None:
     keeper.add(part(0, 60))
     refs = keeper.add(part(50, 100, octet=1))
     assert refs == [1, 2]
-    assert keeper.ledger.aside == 1, "until it is joined"
+    assert keeper.ledger.due == 1, "until it is joined"
     joined = keeper.join(refs)
     assert joined == Joined(None, None, [], [], [], "no fragments fit together")
     assert keeper.spent() == 110 + 2 * LOAD_COST_BYTES
-    assert keeper.ledger.aside == 0
+    assert keeper.ledger.due == 0
 
 
 def test_what_cannot_be_read_is_refused_with_the_reason() -> None:
@@ -196,13 +196,9 @@ def test_what_was_put_aside_meanwhile_is_not_joined() -> None:
     keeper = Keeper()
     refs = keeper.add(part(0, 100))
     assert refs
-    keeper.ledger.wait(1, note(keeper.parts[1]))
-    assert keeper.join(refs).why == "they have been put aside"
-    assert keeper.ledger.aside == 1
-    assert keeper.retried() == [[1]]
-    keeper.ledger.wait(1, note(keeper.parts[1]))
     keeper.forget(1)
-    assert keeper.ledger.aside == 0
+    assert keeper.join(refs).why == "they have been put aside"
+    assert keeper.ledger.due == 0
     assert keeper.retried() == []
 
 
@@ -217,7 +213,7 @@ def test_what_comes_after_a_failure_is_paid_for(monkeypatch: pytest.MonkeyPatch)
     assert keeper.add(part(10, 20)) == [1, 2], "there is something left"
     keeper.ledger._purse = 0
     assert keeper.add(part(20, 30)) is None
-    assert keeper.ledger.aside == 1
+    assert keeper.ledger.due == 1
     assert keeper.add(part(0, 100, lifetime_ms=1)) == [4], "a first attempt"
     assert keeper.retried() == [[1, 2, 3], [4]]
     assert keeper.ledger._purse == 1 << 40
@@ -288,7 +284,7 @@ def test_an_attempt_ends_after_so_many_candidates_and_goes_on_later(
     assert named[-1] == [1, 2, 3]
     keeper.join([1, 2, 3], verify)
     assert len(seen) == 3
-    assert keeper.ledger.aside == 1, "there may be more"
+    assert keeper.ledger.due == 1, "there may be more"
     keeper.add(part(0, 100, octet=3))
     keeper.join([1, 2, 3, 4], verify)
     assert len(seen) == 6
@@ -296,7 +292,7 @@ def test_an_attempt_ends_after_so_many_candidates_and_goes_on_later(
     keeper.ledger._due.clear()
     keeper.join([3, 4], verify)
     assert len(seen) == 8
-    assert keeper.ledger.aside == 0, "these were all"
+    assert keeper.ledger.due == 0, "these were all"
 
 
 def test_what_is_loaded_is_bounded_and_another_part_each_time(
@@ -310,7 +306,7 @@ def test_what_is_loaded_is_bounded_and_another_part_each_time(
     assert keeper.add(part(0, 20)) == [3, 4, 5, 6], "four, from two on"
     assert keeper.add(part(0, 20)) == [5, 6, 7, 1]
     keeper.join([1, 2, 3, 4], lambda one: REFUSED)
-    assert keeper.ledger.aside == 1, "there are others"
+    assert keeper.ledger.due == 1, "there are others"
 
 
 def test_octets_that_are_loaded_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
