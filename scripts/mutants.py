@@ -3,13 +3,15 @@
     python scripts/mutants.py --sample 1000 --seed 1
 
 mutmut makes every mutant of the core (`[tool.mutmut]` in pyproject.toml); a random sample of them
-is run against the tests that reach the changed function.  Prints a table by folder; the survivors'
-differences are in `mutants/survivors.diff`.  Exits with 1 when less than 85 % were caught.
+is run against the tests that reach the changed function.  Prints a table by folder, and the share
+of those that change more than words: a string in an error or a trace.  The survivors' differences
+are in `mutants/survivors.diff`.  Exits with 1 when less than 85 % of all were caught.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import os
 import random
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 from mutmut.stats import status_by_exit_code
@@ -31,6 +34,8 @@ WANTED = 0.85
 
 COLUMNS = ("killed", "timeout", "survived", "no tests", "other")
 NONE = "no.mutant.has.this.name"
+SPEAKS = frozenset(("_require", "require", "_wrong", "_trace", "trace"))
+"""Calls, beside those of a class `...Error`, whose strings are words for people."""
 
 
 def statuses() -> dict[str, str]:
@@ -58,6 +63,53 @@ def make_all() -> None:
     done = mutmut(NONE, quiet=True)
     if "nothing matches" not in done.stderr:
         sys.exit(f"mutmut could not make its mutants:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+
+
+@cache
+def functions(path: Path) -> dict[str, ast.AST]:
+    """The original functions and the mutants of one module, by their names there."""
+    tree = ast.parse(path.read_text())
+    return {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def alters_words_only(name: str) -> bool:
+    """Whether a mutant differs from its original in nothing but words for people."""
+    module, _, mutant = name.rpartition(".")
+    found = functions(MADE / (module.replace(".", "/") + ".py"))
+    if mutant not in found:
+        return False
+    before, after = found[mutant.rpartition("_")[0] + "_orig"], found[mutant]
+    return _alike(_parts(before), _parts(after), False)
+
+
+def _parts(function: ast.AST) -> list[object]:
+    return [child for name, child in ast.iter_fields(function) if name != "name"]
+
+
+def _alike(old: object, new: object, spoken: bool) -> bool:
+    """Whether two trees are alike, but for strings that are `spoken`, or None in their place."""
+    if isinstance(new, ast.Constant) and spoken:
+        said = isinstance(old, ast.JoinedStr) or (
+            isinstance(old, ast.Constant) and isinstance(old.value, str)
+        )
+        if said and (new.value is None or isinstance(new.value, str)):
+            return True
+    if type(old) is not type(new):
+        return False
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(map(_alike, old, new, [spoken] * len(old)))
+    if not isinstance(old, ast.AST):
+        return old == new
+    if isinstance(old, ast.Call):
+        called = old.func.attr if isinstance(old.func, ast.Attribute) else ""
+        called = old.func.id if isinstance(old.func, ast.Name) else called
+        spoken = called in SPEAKS or called.endswith("Error")
+    elif isinstance(old, (ast.Compare, ast.Subscript)):
+        spoken = False
+    return all(
+        _alike(getattr(old, field, None), getattr(new, field, None), spoken)
+        for field in old._fields
+    )
 
 
 def table(fared: dict[str, str]) -> list[str]:
@@ -103,9 +155,15 @@ def main() -> None:
     show(left)
     print(f"\n{len(chosen)} of {len(names)} mutants, seed {given.seed}\n")
     print("\n".join(table(fared)))
+    words = {name for name in chosen if alters_words_only(name)}
+    rest = len(chosen) - len(words)
+    share = len(set(caught) - words) / max(1, rest)
+    print(
+        f"\n{len(words)} alter only words for people; of the other {rest}, {share:.1%} were caught"
+    )
     if left:
         print(f"\nnot caught (their differences are in {SURVIVORS.relative_to(ROOT)}):")
-        print("\n".join(f"  {name}: {fared[name]}" for name in left))
+        print("\n".join(f"  {name}: {fared[name]}{' (words)' * (name in words)}" for name in left))
     sys.exit(len(caught) < WANTED * len(chosen))
 
 

@@ -1,4 +1,4 @@
-"""Where the tests of the store keep their files."""
+"""Where the tests of the store keep their files; errors are in words that keep a promise."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.words import kept  # noqa: F401
 
 SHARED_MEMORY = Path("/dev/shm")
 
