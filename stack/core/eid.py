@@ -49,6 +49,20 @@ class Eid:
     scheme: int
     ssp: str | tuple[int, int, int] | bytes
     wire: bytes | None = field(default=None, compare=False, repr=False)
+    _text: str | None = field(default=None, init=False, compare=False, repr=False)
+    _node: Eid | None = field(default=None, init=False, compare=False, repr=False)
+
+    # Each bundle asks a few times for the parts of its EIDs, and looks things up by them.
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if other.__class__ is not Eid:
+            return NotImplemented
+        return self.ssp == other.ssp and self.scheme == other.scheme
+
+    def __hash__(self) -> int:
+        return hash(self.ssp)
 
     def __post_init__(self) -> None:
         ssp = self.ssp
@@ -104,7 +118,12 @@ class Eid:
 
         A null EID and one of an unknown scheme are their own node.
         """
-        return _node(self)
+        node = self._node
+        if node is None:
+            node = _node(self)
+            if node != self:  # no cycle of references
+                object.__setattr__(self, "_node", node)
+        return node
 
     @property
     def service(self) -> str:
@@ -124,7 +143,11 @@ class Eid:
         return _with_service(self, service)
 
     def __str__(self) -> str:
-        return _text(self)
+        text = self._text
+        if text is None:
+            text = _text(self)
+            object.__setattr__(self, "_text", text)
+        return text
 
 
 Eid.NONE = Eid(SCHEME_DTN, "none")

@@ -73,7 +73,8 @@ class Books:
                 for level in range(top):
                     # Our own contact passes unused while nothing is booked; a later one, to be
                     # filled by a relay, is reckoned as filled from its start.
-                    clocks[level] = max(clocks[level], at_first) + taken_ns
+                    free = clocks[level]
+                    clocks[level] = (free if free > at_first else at_first) + taken_ns
             at_first = 0
 
     def release(

@@ -29,7 +29,9 @@ PRIORITY_LEVELS = 3
 
 def priority_level(priority: int) -> int:
     """The level of any priority, also of one that a peer made up."""
-    return 0 if priority < 0 else min(priority, PRIORITY_LEVELS - 1)
+    if priority < 0:
+        return 0
+    return priority if priority < PRIORITY_LEVELS else PRIORITY_LEVELS - 1
 
 
 NEVER_NS = 1 << 62

@@ -9,24 +9,16 @@ a bundle of its own beside it.
 from __future__ import annotations
 
 from stack.core.eid import Eid
-from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.content import ContentDigest
+from stack.engines.bundle_agent.entry import node_and_service
+from stack.engines.bundle_agent.extensions import Extensions, extensions_of
 from stack.engines.bundle_agent.notes import note_of
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened, Security
 from stack.ports.store import Place, Put
-from stack.wire.bundle import (
-    BUNDLE_AGE,
-    HOP_COUNT,
-    IS_ADMIN,
-    IS_FRAGMENT,
-    Bundle,
-    bundle_key,
-    parse_bundle_age,
-    parse_hop_count,
-)
+from stack.wire.bundle import IS_ADMIN, IS_FRAGMENT, Bundle, PrimaryBlock, bundle_key
 
 HOPS_AMPLE = 16
 """More hops than any way that we know of.  Copies of a bundle that may still make so many are the
@@ -43,7 +35,7 @@ class Admission:
     def __init__(
         self, node_id: Eid, config: AgentConfig, security: Security | None, secret: bytes
     ) -> None:
-        self._node_id = node_id
+        self._node = str(node_id)
         self._trusted_clock = config.trusted_clock
         self._security = security
         self._digest = ContentDigest(secret)
@@ -51,7 +43,7 @@ class Admission:
     def place_of(self, bundle: Bundle) -> Place:
         """Why a bundle is held: where it has to go decides."""
         primary = bundle.primary
-        if primary.destination.node != self._node_id:
+        if node_and_service(str(primary.destination))[0] != self._node:
             return Place.FORWARD
         return Place.FRAGMENT if primary.flags & IS_FRAGMENT else Place.DELIVER
 
@@ -73,54 +65,54 @@ class Admission:
         opened: Opened | None = None,
         required: bool = False,
         evicts: bool = True,
+        found: Extensions | None = None,
+        previous: str = "",
         outside: bool = False,
     ) -> Put:
-        """Store a bundle.  `outside`: a link brought it.  `place`: that of `place_of`, where it was
-        asked already.  `opened` is what security has made of it, where it has: it goes along as the
-        memo, for the delivery."""
+        """Store a bundle.  `outside`: a link brought it, from node `previous`.  `place` is that of
+        `place_of`, and `found` what its extension blocks say, where that was asked already.
+
+        `opened` is what security has made of it, where it has: it goes along as the memo, for the
+        delivery.  The memo of a bundle for elsewhere is `previous`."""
         primary = bundle.primary
         place = self.place_of(bundle) if place is None else place
         key = bundle_key(primary, len(bundle.payload.data))
-        memo: object = None
-        ours = primary.source.node == self._node_id
+        memo: object = previous if place is Place.FORWARD else None
+        source = str(primary.source)
+        ours = node_and_service(source)[0] == self._node
         if place is Place.DELIVER:
             memo = opened or bundle
             if opened is None or primary.source.is_null:
                 key += self._digest.payload(bundle)
         elif outside or not ours or priority >= CRITICAL_PRIORITY or primary.flags & IS_FRAGMENT:
-            key += self._digest.whole(bundle, self._variant(bundle))
+            found = found or extensions_of(bundle)
+            key += self._digest.whole(bundle, self._variant(primary, found), found.encrypted)
         # Else we have made it ourselves, and nobody else can make one that is known so here: if it
         # comes back, it is one more to us.  Only a critical one must not go every way again.
         return Put(
-            key=key,
-            wire=wire,
-            place=place,
-            destination=str(primary.destination),
-            source=str(primary.source),
-            priority=priority,
-            expires_ms=expires_ms,
-            received_ms=received_ms,
-            tag=note_of(bundle, wire, returned=outside and ours),
-            required=required,
-            evicts=evicts,
-            memo=memo,
+            key,
+            wire,
+            place,
+            str(primary.destination),
+            source,
+            priority,
+            expires_ms,
+            received_ms,
+            note_of(bundle, wire, returned=outside and ours),
+            required,
+            evicts,
+            memo,
         )
 
-    def _variant(self, bundle: Bundle) -> int:
+    def _variant(self, primary: PrimaryBlock, found: Extensions) -> int:
         """How far a copy can still go, roughly: 0 for as far as anybody may want."""
-        primary = bundle.primary
-        by_age = not primary.creation_ms or not self._trusted_clock
         hops = HOPS_AMPLE
         left = 0
-        for block in bundle.blocks:
-            try:
-                if block.type == HOP_COUNT:
-                    limit, count = parse_hop_count(block)
-                    hops = min(hops, max(0, limit - count))
-                elif block.type == BUNDLE_AGE and by_age:
-                    left_ms = max(0, primary.lifetime_ms - parse_bundle_age(block))
-                    shift = max(0, left_ms.bit_length() - AGE_BITS)
-                    left = left_ms >> shift | shift + 1 << AGE_BITS
-            except DecodeError:  # encrypted: it is in the digest as it is
-                continue
+        if found.hops is not None:
+            limit, count = found.hops
+            hops = min(hops, max(0, limit - count))
+        if found.age_ms is not None and not (primary.creation_ms and self._trusted_clock):
+            left_ms = max(0, primary.lifetime_ms - found.age_ms)
+            shift = max(0, left_ms.bit_length() - AGE_BITS)
+            left = left_ms >> shift | shift + 1 << AGE_BITS
         return left * (HOPS_AMPLE + 1) + HOPS_AMPLE - hops

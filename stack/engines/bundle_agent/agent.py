@@ -132,40 +132,36 @@ class BundleAgent(Custody):
         One that can be read, and on which something fails all the same, goes to quarantine.
         """
         try:
-            return self._received(data, now_ms, offset, previous, trusted)
+            judged, end = self._ingress.take(
+                data, now_ms, offset, previous=previous, trusted=trusted
+            )
+            if isinstance(judged, Refused):
+                self._refused(judged, now_ms)
+                return Received(None, end, judged.intact)
+            return Received(self._taken(judged, now_ms), end, True)
         except Exception as error:  # whatever it is, it concerns this bundle alone
             self._failed("", error)
             return set_aside(data, offset, self._mode, now_ms, error)
 
-    def _received(
-        self, data: Buffer, now_ms: int, offset: int, previous: str, trusted: bool
-    ) -> Received:
-        judged, end = self._ingress.take(data, now_ms, offset, trusted=trusted)
-        if isinstance(judged, Refused):
-            self._refused(judged, now_ms)
-            return Received(None, end, judged.intact)
-        put = self._taken(judged, now_ms)
-        if put.place is Place.FORWARD:
-            if put.key in self._critical:
-                # It has gone, or goes, every way that there is from here.
-                self.counters["duplicates"] += 1
-                return Received(None, end, True)
-            put = put._replace(memo=previous)
-        elif put.place is Place.DELIVER and not self._registered(put.destination):
-            put = put._replace(place=Place.DEFER)
-        return Received(put, end, True)
-
     def _registered(self, destination: str) -> bool:
         return node_and_service(destination)[1] in self.services
 
-    def _taken(self, taken: Taken, now_ms: int) -> Put:
+    def _taken(self, taken: Taken, now_ms: int) -> Put | None:
         self.counters["bundles_received"] += 1
-        primary = taken.bundle.primary
-        if taken.unprocessed or primary.flags & REPORT_RECEPTION:
-            length = len(taken.bundle.payload.data)
-            reports = self._reporter.reception(primary, length, taken.unprocessed, now_ms)
-            self._tell(reports, now_ms)
-        return taken.put
+        bundle, put, unprocessed = taken
+        primary = bundle.primary
+        if unprocessed or primary.flags & REPORT_RECEPTION:
+            length = len(bundle.payload.data)
+            self._tell(self._reporter.reception(primary, length, unprocessed, now_ms), now_ms)
+        place = put.place
+        if place is Place.FORWARD:
+            if put.key in self._critical:
+                # It has gone, or goes, every way that there is from here.
+                self.counters["duplicates"] += 1
+                return None
+        elif place is Place.DELIVER and not self._registered(put.destination):
+            put = put._replace(place=Place.DEFER)
+        return put
 
     def _refused(self, refused: Refused, now_ms: int) -> None:
         self.counters[f"dropped_{refused.counter}"] += 1
@@ -189,12 +185,17 @@ class BundleAgent(Custody):
         refs = iter(outcome.refs)
         for op in ops:
             if type(op) is Release:
-                self._end(op.ref, now_ms, self._released, op.ref, now_ms)
+                if op.ref in self.entries:
+                    self._end(op.ref, now_ms, self._released, op.ref, now_ms)
+                continue
             if type(op) is not Put:
                 continue
             ref = next(refs)
             if ref > 0:
-                self._try(ref, now_ms, self._entered, ref, op, now_ms)
+                try:  # as `_try` does, without the call: this is once for each bundle
+                    self._entered(ref, op, now_ms)
+                except Exception as error:
+                    self.quarantine(ref, error, now_ms)
             elif ref == DUPLICATE:
                 self.counters["duplicates"] += 1
                 if op.place is Place.FORWARD and isinstance(op.memo, str):
@@ -316,7 +317,10 @@ class BundleAgent(Custody):
         """A neighbour has these bundles durably: they are done here (§5.4 step 6), but for those
         that go to others too."""
         for ref in refs:
-            self._try(ref, now_ms, self._acknowledged, ref, now_ms, neighbour)
+            try:  # as in `committed`
+                self._acknowledged(ref, now_ms, neighbour)
+            except Exception as error:
+                self.quarantine(ref, error, now_ms)
 
     def _acknowledged(self, ref: int, now_ms: int, neighbour: str) -> None:
         if ref not in self.entries or self._is_void(ref, neighbour, now_ms):
@@ -517,22 +521,25 @@ class BundleAgent(Custody):
         memory and are not `checked`, also for those that fail security: a bit may have flipped.
         """
         entry = self.entries[ref]
-        opened = memo if isinstance(memo, Opened) else None
-        if opened is None:
-            bundle = memo if isinstance(memo, Bundle) else self._decode(wire)
-            opened = self._admission.open(bundle) or Opened(True, bundle)
-            if not opened.ok:
+        plain: Bundle | None
+        if isinstance(memo, Opened):
+            plain = memo.bundle
+        else:
+            plain = memo if isinstance(memo, Bundle) else self._decode(wire)
+            opened = self._admission.open(plain)
+            if opened is not None and not opened.ok:
                 if not checked:
                     raise DecodeError(opened.failure, "RFC 9172 §5.1.1")
-                self._unproven(ref, bundle, opened, now_ms)
+                self._unproven(ref, plain, opened, now_ms)
                 return None
-        assert opened.bundle is not None
-        primary = opened.bundle.primary
+            plain = plain if opened is None else opened.bundle
+        assert plain is not None
+        primary = plain.primary
         return Delivery(
             ref,
             BundleId(primary.source, primary.creation_ms, primary.sequence),
             primary.destination,
-            opened.bundle.payload.data,
+            plain.payload.data,
             entry.expires_ms,
             entry.priority,
             bool(primary.flags & IS_ADMIN),

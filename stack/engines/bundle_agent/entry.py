@@ -13,6 +13,9 @@ from stack.ports.application import BundleId
 from stack.ports.store import Place, Put, Stored
 from stack.wire.bundle import STAMP_BYTES, parse_stamp
 
+_TIMELESS = bytes(8)
+"""What keys begin with of bundles without creation time."""
+
 
 @dataclass(slots=True)
 class Entry:
@@ -57,7 +60,7 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         put.received_ms,
         put.tag,
         _stamp(put, node),
-        _timeless(put),
+        put.key.startswith(_TIMELESS),
         put.memo if isinstance(put.memo, str) else "",
     )
 
@@ -75,17 +78,14 @@ def restored(old: Stored, node: str) -> Entry:
         old.received_ms,
         old.tag,
         _stamp(old, node),
-        _timeless(old),
+        old.key.startswith(_TIMELESS),
     )
 
 
 def _stamp(bundle: Put | Stored, node: str) -> bytes:
-    own = node_and_service(bundle.source)[0] == node and not is_returned(bundle.tag)
-    return bundle.key[:STAMP_BYTES] if own else b""
-
-
-def _timeless(bundle: Put | Stored) -> bool:
-    return bundle.key.startswith(bytes(8))
+    if node_and_service(bundle.source)[0] != node or is_returned(bundle.tag):
+        return b""
+    return bundle.key[:STAMP_BYTES]
 
 
 @functools.lru_cache(maxsize=4096)

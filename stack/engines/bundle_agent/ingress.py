@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.config import AgentConfig
+from stack.engines.bundle_agent.extensions import Extensions
 from stack.engines.bundle_agent.origin import PRIORITY_DEFAULT
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened
@@ -39,25 +41,14 @@ from stack.wire.bundle import (
     parse_priority,
 )
 
-KNOWN = frozenset(
-    {
-        PAYLOAD,
-        PREVIOUS_NODE,
-        BUNDLE_AGE,
-        HOP_COUNT,
-        BLOCK_INTEGRITY,
-        BLOCK_CONFIDENTIALITY,
-    }
-)
-"""Types of block that need nobody's leave; that of the priority block is configured."""
+PLAIN = frozenset({PAYLOAD, PREVIOUS_NODE, BLOCK_INTEGRITY, BLOCK_CONFIDENTIALITY})
+"""Known types of block that say nothing to be judged here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """A bundle that may be stored."""
 
     bundle: Bundle
-    wire: Buffer
     put: Put
     unprocessed: int
     """Blocks that asked for a report because they could not be processed (§5.6 step 4)."""
@@ -81,18 +72,6 @@ class Refused:
     """Whether it is a bundle at all, if one that we do not take.  False: its sender keeps it."""
 
 
-@dataclass(slots=True)
-class _Extensions:
-    """What the extension blocks of a bundle say."""
-
-    kept: list[CanonicalBlock] = field(default_factory=list)
-    unprocessed: int = 0
-    age_ms: int | None = None
-    priority: int = PRIORITY_DEFAULT
-    hops: tuple[int, int] | None = None
-    """(limit, count)"""
-
-
 class Ingress:
     """Checks bundles from outside, whoever sent them."""
 
@@ -100,14 +79,20 @@ class Ingress:
         self._config = config
         self._admission = admission
         self._mode = LENIENT if config.lenient else STRICT
-        self._known = KNOWN | {config.priority_block}
+        self._known = PLAIN | {BUNDLE_AGE, HOP_COUNT, config.priority_block}
         self._priority_max = CRITICAL_PRIORITY if config.critical else CRITICAL_PRIORITY - 1
 
     def take(
-        self, data: Buffer, now_ms: int, offset: int = 0, *, trusted: bool = False
+        self,
+        data: Buffer,
+        now_ms: int,
+        offset: int = 0,
+        *,
+        previous: str = "",
+        trusted: bool = False,
     ) -> tuple[Taken | Refused, int]:
-        """Judge the bundle that begins at `offset`, and say where it ends.  `trusted`: the
-        priority that it claims is believed.
+        """Judge the bundle that begins at `offset` of what node `previous` sent, and say where it
+        ends.  `trusted`: the priority that it claims is believed.
 
         Never raises for what it contains.  Where a bundle cannot be read nobody can tell where it
         ends: then the end is that of `data`.
@@ -131,7 +116,8 @@ class Ingress:
         if total > config.bundle_bytes_max:
             words = f"part of {total} octets, more than bundle_bytes_max {config.bundle_bytes_max}"
             return _refused(bundle, ReportReason.DEPLETED_STORAGE, "too_large", words), end
-        return self.judge(bundle, memoryview(data)[offset:end], now_ms, trusted), end
+        wire = memoryview(data)[offset:end]
+        return self.judge(bundle, wire, now_ms, previous, trusted), end
 
     def _primary(self, data: Buffer, offset: int) -> PrimaryBlock | None:
         """Whom to tell about a bundle that cannot be read as a whole, if that much is certain.
@@ -144,30 +130,31 @@ class Ingress:
             return None
         return primary if primary.crc_type and not primary.flags & IS_FRAGMENT else None
 
-    def judge(self, bundle: Bundle, wire: Buffer, now_ms: int, trusted: bool) -> Taken | Refused:
+    def judge(
+        self, bundle: Bundle, wire: Buffer, now_ms: int, previous: str, trusted: bool
+    ) -> Taken | Refused:
         """Judge a bundle that has been decoded and checked already."""
-        found = _Extensions()
-        refused = (
-            self._extensions(bundle, found)
-            or self._hops(bundle, found)
-            or self._ahead(bundle, now_ms)
+        primary, config, admission = bundle.primary, self._config, self._admission
+        found = Extensions()
+        kept: list[CanonicalBlock] = []
+        place = admission.place_of(bundle)
+        refused = self._extensions(bundle, found, kept) or self._limits(
+            bundle, found, place, now_ms
         )
         if refused is not None:
             return refused
-        expires_ms = self._expiry(bundle, found.age_ms, now_ms)
+        expires_ms = self._expiry(primary, found.age_ms, now_ms)
         if expires_ms <= now_ms:
             words = f"lifetime ended {now_ms - expires_ms} ms ago"
-            reason = ended(bundle.primary, self._config, expires_ms, now_ms)
+            reason = ended(primary, config, expires_ms, now_ms)
             return _refused(bundle, reason, "expired_on_arrival", words, found.unprocessed)
-        admission = self._admission
-        place = admission.place_of(bundle)
-        if place is Place.FORWARD and not trusted and found.priority > PRIORITY_DEFAULT:
+        priority = found.priority
+        if place is Place.FORWARD and not trusted and priority > PRIORITY_DEFAULT:
             # The next node may trust us: what is not believed is not passed on.
-            kept, kind = found.kept, self._config.priority_block
-            found.kept = [block for block in kept if block.type != kind]
+            kept = [block for block in kept if block.type != config.priority_block]
         renumbered = self._mode is LENIENT and any(block.wire is None for block in bundle.blocks)
-        if renumbered or len(found.kept) != len(bundle.blocks):
-            bundle = Bundle(bundle.primary, tuple(found.kept))
+        if renumbered or len(kept) != len(bundle.blocks):
+            bundle = Bundle(primary, tuple(kept))
             wire = encode_bundle(bundle)
         opened = None
         if place is Place.DELIVER:
@@ -178,33 +165,36 @@ class Ingress:
         put = admission.put(
             bundle,
             wire,
-            found.priority if trusted or opened else min(found.priority, PRIORITY_DEFAULT),
+            priority if trusted or opened else min(priority, PRIORITY_DEFAULT),
             expires_ms,
             now_ms,
             place=place,
             opened=opened,
             evicts=trusted,
+            found=found,
+            previous=previous,
             outside=True,
         )
-        return Taken(bundle, wire, put, found.unprocessed)
+        return Taken(bundle, put, found.unprocessed)
 
-    def _extensions(self, bundle: Bundle, found: _Extensions) -> Refused | None:
+    def _extensions(
+        self, bundle: Bundle, found: Extensions, kept: list[CanonicalBlock]
+    ) -> Refused | None:
         """Read the blocks that we know, and deal with others as they ask (§5.6 step 4).
 
         What a BCB has encrypted is kept as it is.
         """
-        kept = found.kept
         try:
-            encrypted = encrypted_blocks(bundle.blocks)
+            encrypted = found.encrypted = encrypted_blocks(bundle.blocks)
             for block in bundle.blocks:
                 kind = block.type
-                if block.number in encrypted and kind in self._known:
+                if kind in PLAIN or (block.number in encrypted and kind in self._known):
                     pass
                 elif kind == HOP_COUNT:
                     found.hops = parse_hop_count(block)
                 elif kind == BUNDLE_AGE:
                     found.age_ms = parse_bundle_age(block)
-                elif kind not in KNOWN and not self._priority(block, found):
+                elif not self._priority(block, found):
                     flags = block.flags
                     if flags & REPORT_UNPROCESSED:
                         found.unprocessed += 1
@@ -224,7 +214,7 @@ class Ingress:
             return _malformed(bundle, error, found.unprocessed)
         return None
 
-    def _priority(self, block: CanonicalBlock, found: _Extensions) -> bool:
+    def _priority(self, block: CanonicalBlock, found: Extensions) -> bool:
         """Whether a block is our priority block, and not somebody else's of the same type."""
         if block.type != self._config.priority_block:
             return False
@@ -234,34 +224,28 @@ class Ingress:
             return False
         return True
 
-    def _hops(self, bundle: Bundle, found: _Extensions) -> Refused | None:
-        """Refuse what has come too far already, or would with the next hop (§4.4.3)."""
-        if found.hops is None:
-            return None
-        limit, count = found.hops
-        if count < limit:
-            return None
-        if count == limit and self._admission.place_of(bundle) is not Place.FORWARD:
-            return None
-        words = f"hop count {count} " + ("at" if count == limit else "over") + f" its limit {limit}"
-        reason = ReportReason.HOP_LIMIT_EXCEEDED
-        return _refused(bundle, reason, "hop_limit_exceeded", words, found.unprocessed)
-
-    def _ahead(self, bundle: Bundle, now_ms: int) -> Refused | None:
-        """Refuse what was made in the future: it would outlive what is known of it (§4.2.7).
-
-        It may be this node's clock that is wrong: so it is not deleted, and its sender keeps it.
-        """
+    def _limits(
+        self, bundle: Bundle, found: Extensions, place: Place, now_ms: int
+    ) -> Refused | None:
+        """Refuse what has come too far already, or would with the next hop (§4.4.3), and what was
+        made in the future: it would outlive what is known of it (§4.2.7)."""
+        if found.hops is not None:
+            limit, count = found.hops
+            if count > limit or (count == limit and place is Place.FORWARD):
+                words = f"hop count {count} {'at' if count == limit else 'over'} its limit {limit}"
+                reason = ReportReason.HOP_LIMIT_EXCEEDED
+                return _refused(bundle, reason, "hop_limit_exceeded", words, found.unprocessed)
         primary, config = bundle.primary, self._config
         ahead_ms = primary.creation_ms - now_ms
-        if ahead_ms <= config.creation_ahead_ms_max or not config.trusted_clock:
-            return None
-        words = f"{primary.source} made it {ahead_ms} ms ahead of the clock here: check both clocks"
-        return Refused(ReportReason.NO_INFORMATION, "from_the_future", words, intact=False)
+        if ahead_ms > config.creation_ahead_ms_max and config.trusted_clock:
+            # It may be this node's clock that is wrong: so it is not deleted, its sender keeps it.
+            words = f"{primary.source} made it {ahead_ms} ms ahead of the clock here"
+            words += ": check both clocks"
+            return Refused(ReportReason.NO_INFORMATION, "from_the_future", words, intact=False)
+        return None
 
-    def _expiry(self, bundle: Bundle, age_ms: int | None, now_ms: int) -> int:
-        """When the bundle's lifetime ends on this node's clock (§4.2.6, §4.4.2, §5.5)."""
-        primary = bundle.primary
+    def _expiry(self, primary: PrimaryBlock, age_ms: int | None, now_ms: int) -> int:
+        """When a bundle's lifetime ends on this node's clock (§4.2.6, §4.4.2, §5.5)."""
         if age_ms is not None and age_ms >= primary.lifetime_ms:
             return now_ms + primary.lifetime_ms - age_ms  # whatever its creation time says
         lifetime_ms = min(primary.lifetime_ms, self._config.lifetime_ms_max)

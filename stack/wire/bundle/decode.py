@@ -11,12 +11,14 @@ import enum
 from functools import lru_cache
 from struct import Struct
 from struct import error as StructError
+from typing import NamedTuple
 
+from stack.core.eid import SCHEME_DTN, Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.limits import BUNDLE_BYTES_MAX
 from stack.core.train import Buffer
 from stack.wire import cbor
-from stack.wire.bundle.eids import decode_eid
+from stack.wire.bundle.eids import UINT_WIDTH, decode_eid
 from stack.wire.bundle.types import (
     BUNDLE_AGE,
     CRC_16,
@@ -32,12 +34,22 @@ from stack.wire.bundle.types import (
     Bundle,
     CanonicalBlock,
     PrimaryBlock,
+    set_crc_type,
+    set_data,
+    set_flags,
+    set_number,
+    set_type,
+    set_wire,
 )
 from stack.wire.crc import crc16_x25, crc32c
 
 BLOCKS_MAX = 256
 """Blocks of one bundle beside the primary: a bundle with more is an attack on the agent's time."""
 
+HEAD_BYTES_MAX = 256
+"""Longest beginning of a primary block that is looked up as a whole."""
+
+_new = object.__new__
 _U16 = Struct(">H").unpack_from
 _U32 = Struct(">I").unpack_from
 _U64 = Struct(">Q").unpack_from
@@ -50,14 +62,6 @@ _ZERO_2_BREAK = _ZERO_2 + cbor.BREAK
 _ZERO_4_BREAK = _ZERO_4 + cbor.BREAK
 _OPEN = 0x1F
 """What the head of an array of indefinite length gives as its number of items."""
-
-# A frozen dataclass sets its fields by name through `object.__setattr__`; to set the slots directly
-# halves the cost of a block, and a bundle has several.
-_new = object.__new__
-_set_type, _set_number, _set_flags, _set_data, _set_crc_type, _set_wire = (
-    CanonicalBlock.__dict__[name].__set__
-    for name in ("type", "number", "flags", "data", "crc_type", "wire")
-)
 
 _ONCE = frozenset((PREVIOUS_NODE, BUNDLE_AGE, HOP_COUNT))  # RFC 9171 §4.4.1, §4.4.2, §4.4.3
 
@@ -162,22 +166,12 @@ def _uint(data: Buffer, position: int, strict: bool) -> tuple[int, int]:
 
 def _primary(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[PrimaryBlock, int]:
     """RFC 9171 §4.3.1."""
-    count = data[start] - 0x80
-    position = start + 1
-    if not strict and not 8 <= count <= 11 and count != _OPEN:
-        count, position = cbor.read_array(data, start, False)
-    version, position = _uint(data, position, strict)
-    if not (8 <= count <= 11 or count == _OPEN) or version != 7:
-        raise DecodeError("not a primary block of version 7", "RFC 9171 §4.3.1", start)
-    flags, position = _uint(data, position, strict)
-    crc_type, position = _uint(data, position, strict)
-    if crc_type > CRC_32:
-        raise DecodeError(f"unknown CRC type {crc_type}", "RFC 9171 §4.2.1", start)
-    if count != (10 if flags & IS_FRAGMENT else 8) + (1 if crc_type else 0) and count != _OPEN:
-        raise DecodeError(f"{count} fields in the primary block", "RFC 9171 §4.3.1", start)
-    destination, position = decode_eid(data, position, strict=strict)
-    source, position = decode_eid(data, position, strict=strict)
-    report_to, position = decode_eid(data, position, strict=strict)
+    end = _head_end(data, start)
+    head = _known_head(bytes(view[start:end]), strict) if end - start <= HEAD_BYTES_MAX else None
+    if head is None:
+        head = _head(data, start, strict)
+    count, flags, crc_type, destination, source, report_to, size = head
+    position = start + size
     pair = data[position]
     position += 1
     if pair not in (0x82, 0x9F):
@@ -212,6 +206,70 @@ def _primary(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[
         bytes(view[start:position]),
     )
     return primary, position
+
+
+class _Head(NamedTuple):
+    """What a primary block begins with: the same in all bundles of a flow."""
+
+    fields: int
+    flags: int
+    crc_type: int
+    destination: Eid
+    source: Eid
+    report_to: Eid
+    size: int
+    """Octets that it takes."""
+
+
+def _head(data: Buffer, start: int, strict: bool) -> _Head:
+    count = data[start] - 0x80
+    position = start + 1
+    if not strict and not 8 <= count <= 11 and count != _OPEN:
+        count, position = cbor.read_array(data, start, False)
+    version, position = _uint(data, position, strict)
+    if not (8 <= count <= 11 or count == _OPEN) or version != 7:
+        raise DecodeError("not a primary block of version 7", "RFC 9171 §4.3.1", start)
+    flags, position = _uint(data, position, strict)
+    crc_type, position = _uint(data, position, strict)
+    if crc_type > CRC_32:
+        raise DecodeError(f"unknown CRC type {crc_type}", "RFC 9171 §4.2.1", start)
+    if count != (10 if flags & IS_FRAGMENT else 8) + (1 if crc_type else 0) and count != _OPEN:
+        raise DecodeError(f"{count} fields in the primary block", "RFC 9171 §4.3.1", start)
+    destination, position = decode_eid(data, position, strict=strict)
+    source, position = decode_eid(data, position, strict=strict)
+    report_to, position = decode_eid(data, position, strict=strict)
+    return _Head(count, flags, crc_type, destination, source, report_to, position - start)
+
+
+def _head_end(data: Buffer, start: int) -> int:
+    """Where what `_head` reads most likely ends: right for the usual forms of EIDs."""
+    try:
+        position = start + 3 + UINT_WIDTH[data[start + 2]]
+        for _ in range(3):
+            first = data[position + 2]
+            if data[position + 1] == SCHEME_DTN:
+                if first == 0x78:
+                    position += data[position + 3] + 1
+                elif first > 0x60:
+                    position += first - 0x60
+                position += 3
+            else:
+                position += 3
+                for _ in range(first & 3):
+                    position += UINT_WIDTH[data[position]]
+    except IndexError:
+        return start
+    return position
+
+
+@lru_cache(maxsize=4096)
+def _known_head(encoded: bytes, strict: bool) -> _Head | None:
+    """The head that is just these octets, or None."""
+    try:
+        head = _head(encoded, 0, strict)
+    except (DecodeError, IndexError, StructError):
+        return None
+    return head if head.size == len(encoded) else None
 
 
 def _blocks(
@@ -317,12 +375,12 @@ def _block(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[Ca
     if count == _OPEN:
         position = _break(data, position)
     block = _new(CanonicalBlock)
-    _set_type(block, kind)
-    _set_number(block, number)
-    _set_flags(block, flags)
-    _set_data(block, block_data)
-    _set_crc_type(block, crc_type)
-    _set_wire(block, view[start:position])
+    set_type(block, kind)
+    set_number(block, number)
+    set_flags(block, flags)
+    set_data(block, block_data)
+    set_crc_type(block, crc_type)
+    set_wire(block, view[start:position])
     return block, position
 
 

@@ -15,8 +15,8 @@ EID_BYTES_MAX = EID_CHARS_MAX + 16
 
 _SECTION = "RFC 9171 §4.2.5.1"
 
-# Octets that an unsigned integer takes, by its first octet; 0 for what begins something else.
-_UINT_WIDTH = (*[1] * 24, 2, 3, 5, 9, *[0] * 228)
+UINT_WIDTH = (*[1] * 24, 2, 3, 5, 9, *[0] * 228)
+"""Octets that an unsigned integer takes, by its first octet; 0 for what begins something else."""
 
 
 def encode_eid(eid: Eid) -> bytes:
@@ -82,8 +82,8 @@ def _eid_end(data: Buffer, offset: int, strict: bool) -> int:
                 if 0x60 < kind[1] <= 0x78 and start + size <= len(data):
                     return start + size
             elif kind[0] == SCHEME_IPN and kind[1] == 0x82:
-                node = _UINT_WIDTH[data[offset + 3]]
-                service = _UINT_WIDTH[data[offset + 3 + node]]
+                node = UINT_WIDTH[data[offset + 3]]
+                service = UINT_WIDTH[data[offset + 3 + node]]
                 if node and service and offset + 3 + node + service <= len(data):
                     return offset + 3 + node + service
     except IndexError:
