@@ -8,7 +8,7 @@ encryption needs its own IV, and RFC 9173 §4.3.1 gives a BCB one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -126,7 +126,7 @@ class BpSec:
             ((contexts.BIB_SHA_VARIANT, policy.sha_variant), (contexts.BIB_SCOPE, policy.scope)),
             (((contexts.BIB_RESULT_HMAC, digest),),),
         )
-        bib = replace(bib, data=encode_asb(asb))
+        bib = CanonicalBlock(BLOCK_INTEGRITY, number, 0, encode_asb(asb), payload.crc_type)
         sealed_payload, payload_bcb = self._seal(primary, payload, number + 1, aes)
         sealed_bib, bib_bcb = self._seal(primary, bib, number + 2, aes)
         others = bundle.blocks[:-1]
@@ -159,7 +159,8 @@ class BpSec:
         new = CanonicalBlock(
             target.type, target.number, target.flags, memoryview(sealed)[:split], target.crc_type
         )
-        return new, replace(bcb, data=encode_asb(asb))
+        crc_type = target.crc_type
+        return new, CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, encode_asb(asb), crc_type)
 
     # ---- receiving -------------------------------------------------------------------------
 
@@ -311,16 +312,17 @@ class BpSec:
         """The node whose keys apply: the security source, which must be the bundle's source."""
         if asb.context != context:
             raise _Problem(UNKNOWN, f"security context {asb.context} is not known here")
-        unknown = {number for number, _ in asb.parameters} - PARAMETERS[context]
+        known = PARAMETERS[context]
+        unknown = [number for number, _ in asb.parameters if number not in known]
         if unknown:
             raise _Problem(UNKNOWN, f"security parameter {min(unknown)} is not known here")
-        node = asb.source.node
         own = asb.source in (primary.source, primary.source.node)
-        if not own and str(node) not in self._policy.waypoints:
+        node = str(asb.source.node)
+        if not own and node not in self._policy.waypoints:
             raise _Problem(
                 UNEXPECTED, f"secured by {asb.source}, which is not its source {primary.source}"
             )
-        return str(node)
+        return node
 
     def _secrets(self, kind: str, peer: str, wrapped: int | bytes | None) -> list[bytes]:
         """Keys that may apply, or the one that came wrapped."""

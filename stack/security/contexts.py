@@ -68,6 +68,9 @@ _HASHES: dict[int, Callable[[], hashes.HashAlgorithm]] = {
     HMAC_512: hashes.SHA512,
 }
 
+KEYED_MAX = 1024
+"""Prepared HMACs kept; preparing one costs as much as an HMAC over a kilobyte."""
+
 _MAYBE_INDEFINITE = re.compile(rb"[\x7f\x9f\xbf]|\x5f[\x40-\x5b\xff]")
 """Heads of such items: text, arrays and maps, and byte strings with a chunk or the break after."""
 
@@ -85,10 +88,7 @@ def hmac_sha2(
     security: CanonicalBlock,
 ) -> bytes:
     """The HMAC of one target of a BIB (RFC 9173 §3.7).  Raises `SecurityError`."""
-    algorithm = _HASHES.get(variant)
-    if algorithm is None:
-        raise SecurityError(f"unknown SHA variant {variant} (RFC 9173 §3.3.1)")
-    mac = hmac.HMAC(key, algorithm())
+    mac = _keyed(key, variant).copy()
     mac.update(_associated(scope, primary, target, security))
     if isinstance(target, PrimaryBlock):
         # The primary block has no block-type-specific data: it enters as a byte string, as the
@@ -98,6 +98,15 @@ def hmac_sha2(
         mac.update(cbor.head(cbor.BSTR, len(target.data)))
         mac.update(target.data)
     return mac.finalize()
+
+
+@lru_cache(maxsize=KEYED_MAX)
+def _keyed(key: bytes, variant: int) -> hmac.HMAC:
+    """An HMAC that has taken in its key alone."""
+    algorithm = _HASHES.get(variant)
+    if algorithm is None:
+        raise SecurityError(f"unknown SHA variant {variant} (RFC 9173 §3.3.1)")
+    return hmac.HMAC(key, algorithm())
 
 
 def hmac_matches(expected: bytes, computed: bytes) -> bool:
@@ -169,13 +178,17 @@ def _associated(
 def _header(block: CanonicalBlock) -> bytes:
     # Reserved and unassigned flags count as 0: they may change in transit (RFC 9172 §4).
     flags = block.flags & _ASSIGNED
+    if block.type < 24 and block.number < 24:
+        return bytes((block.type, block.number, flags))
     return cbor.uint(block.type) + cbor.uint(block.number) + cbor.uint(flags)
 
 
 def _canonical(primary: PrimaryBlock) -> bytes:
     """The primary block in deterministic encoding (RFC 9172 §4), which on the wire it has but for
     items of indefinite length."""
-    wire = encode_primary(primary)
+    wire = primary.wire or encode_primary(primary)
+    if not (b"\x9f" in wire or b"\x5f" in wire or b"\x7f" in wire or b"\xbf" in wire):
+        return wire  # which is quickly seen of nearly all
     return _deterministic(wire) if _MAYBE_INDEFINITE.search(wire) else wire
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
@@ -32,8 +32,7 @@ Value = int | bytes
 Pair = tuple[int, Value]
 
 
-@dataclass(frozen=True, slots=True)
-class SecurityBlock:
+class SecurityBlock(NamedTuple):
     """An abstract security block.
 
     Values of parameters and results are unsigned integers or byte strings, which is all that the
@@ -72,13 +71,14 @@ def encode_asb(block: SecurityBlock) -> bytes:
 
 def decode_asb(data: Buffer) -> SecurityBlock:
     """Read the data of a security block.  Raises `DecodeError`, also for octets left over."""
+    octets = bytes(data)
     try:
-        return _read_asb(data)
+        return _read_asb(octets)
     except cbor.IndefiniteLength:
-        return _read_asb(cbor.deterministic(data))
+        return _read_asb(cbor.deterministic(octets))
 
 
-def _read_asb(data: Buffer) -> SecurityBlock:
+def _read_asb(data: bytes) -> SecurityBlock:
     count, offset = cbor.read_array(data, 0)
     if not 1 <= count <= TARGETS_MAX:
         raise DecodeError(f"{count} security targets", _SECTION, 0)
@@ -112,7 +112,7 @@ def _integer(value: int) -> bytes:
     return cbor.uint(value) if value >= 0 else cbor.head(cbor.NEGATIVE, -1 - value)
 
 
-def _read_integer(data: Buffer, offset: int) -> tuple[int, int]:
+def _read_integer(data: bytes, offset: int) -> tuple[int, int]:
     major, value, end = cbor.read_head(data, offset)
     if major == cbor.NEGATIVE:
         return -1 - value, end
@@ -124,25 +124,50 @@ def _read_integer(data: Buffer, offset: int) -> tuple[int, int]:
 def _pair(pair: Pair) -> bytes:
     number, value = pair
     encoded = cbor.uint(value) if isinstance(value, int) else cbor.bstr(value)
-    return cbor.array((cbor.uint(number), encoded))
+    return b"\x82" + cbor.uint(number) + encoded
 
 
-def _read_pairs(data: Buffer, offset: int, most: int) -> tuple[tuple[Pair, ...], int]:
+def _read_pairs(data: bytes, offset: int, most: int) -> tuple[tuple[Pair, ...], int]:
     count, offset = cbor.read_array(data, offset)
     if count > most:
         raise DecodeError(f"{count} security parameters or results", _SECTION, offset)
     pairs: list[Pair] = []
     for _ in range(count):
-        size, offset = cbor.read_array(data, offset)
-        if size != 2:
-            raise DecodeError("a parameter or result is a pair", _SECTION, offset)
-        number, offset = cbor.read_uint(data, offset)
-        major, _, _ = cbor.read_head(data, offset)
-        value: Value
-        if major == cbor.UINT:
-            value, offset = cbor.read_uint(data, offset)
-        else:
-            view, offset = cbor.read_bstr(data, offset)
-            value = bytes(view)
-        pairs.append((number, value))
+        pair, offset = _quick_pair(data, offset) or _read_pair(data, offset)
+        pairs.append(pair)
     return tuple(pairs), offset
+
+
+def _quick_pair(data: bytes, offset: int) -> tuple[Pair, int] | None:
+    """A pair whose heads have one octet, or the last of them two, as nearly all; None for others,
+    and whatever is wrong."""
+    heads = data[offset : offset + 4]
+    if len(heads) < 4 or heads[0] != 0x82 or heads[1] > 23:
+        return None
+    kind = heads[2]
+    if kind < 24:
+        return (heads[1], kind), offset + 3
+    start = offset + 3
+    size = kind - 0x40
+    if size == 24:
+        size = heads[3]
+        start += 1
+    elif not 0 <= size < 24:
+        return None
+    end = start + size
+    if end > len(data) or (kind == 0x58 and size < 24):
+        return None
+    return (heads[1], data[start:end]), end
+
+
+def _read_pair(data: bytes, offset: int) -> tuple[Pair, int]:
+    size, offset = cbor.read_array(data, offset)
+    if size != 2:
+        raise DecodeError("a parameter or result is a pair", _SECTION, offset)
+    number, offset = cbor.read_uint(data, offset)
+    major, _, _ = cbor.read_head(data, offset)
+    if major == cbor.UINT:
+        value, offset = cbor.read_uint(data, offset)
+        return (number, value), offset
+    view, offset = cbor.read_bstr(data, offset)
+    return (number, bytes(view)), offset

@@ -43,6 +43,7 @@ DEPTH_MAX = 16
 ITEMS_MAX = 4096
 """Items within one that we only pass by: bounds the time for what we do not even understand."""
 
+_OCTETS = tuple(bytes((octet,)) for octet in range(256))
 _SHORTEST = "RFC 8949 §4.2.1"
 _WELL_FORMED = "RFC 8949 §3"
 
@@ -64,7 +65,7 @@ def head(major: int, value: int) -> bytes:
     if value < 24:
         if value < 0:
             raise LocalError(f"negative CBOR argument: {value}")
-        return bytes((major << 5 | value,))
+        return _OCTETS[major << 5 | value]
     if value < 0x100:
         return bytes((major << 5 | 24, value))
     if value < 0x10000:
@@ -89,7 +90,7 @@ def head_size(value: int) -> int:
 
 def uint(value: int) -> bytes:
     """An unsigned integer of at most 64 bits."""
-    return head(UINT, value)
+    return _OCTETS[value] if 0 <= value < 24 else head(UINT, value)
 
 
 def bstr(data: Buffer) -> bytes:

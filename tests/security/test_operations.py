@@ -88,10 +88,10 @@ ASB = SecurityBlock((1, 2), 1, SOURCE, ((1, 5),), (((1, b"x"),), ((1, b"y"),)))
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (encode_asb(dataclasses.replace(ASB, targets=(2, 2))), "named twice"),
-        (encode_asb(dataclasses.replace(ASB, targets=())), "0 security targets"),
-        (encode_asb(dataclasses.replace(ASB, results=ASB.results[:1])), "1 sets of results for 2"),
-        (encode_asb(dataclasses.replace(ASB, results=ASB.results * 2)), "4 sets of results for 2"),
+        (encode_asb(ASB._replace(targets=(2, 2))), "named twice"),
+        (encode_asb(ASB._replace(targets=())), "0 security targets"),
+        (encode_asb(ASB._replace(results=ASB.results[:1])), "1 sets of results for 2"),
+        (encode_asb(ASB._replace(results=ASB.results * 2)), "4 sets of results for 2"),
         (encode_asb(ASB) + b"\x00", "octets after"),
         (encode_asb(ASB).replace(b"\x82\x01\x02\x01\x01", b"\x82\x01\x02\x01\x03"), "reserved"),
         (encode_asb(ASB)[:-1], "truncated"),
