@@ -175,7 +175,7 @@ class Receiver:
         new, differs = red.write(segment.offset, memoryview(segment.data))
         self.table.allocated += red.allocated - before
         self._overlap(len(segment.data) - new, differs)
-        if segment.kind == SegmentType.RED and not segment.header and not segment.trailer:
+        if segment.kind == SegmentType.RED:
             self._prefix_bytes = self.table.learn_prefix(session)
         self._wrote(session, end, now)
         return True

@@ -38,7 +38,12 @@ class Lone:
 
     def __init__(self, **config: Any) -> None:
         self.config = LtpConfig(local_engine_id=LOCAL, remote_engine_id=REMOTE, **config)
-        self.engine = LtpEngine(self.config, entropy=random.Random(9).randbytes)
+        self.traces: list[tuple[str, dict[str, Any]]] = []
+        self.engine = LtpEngine(
+            self.config,
+            entropy=random.Random(9).randbytes,
+            trace=lambda event, fields: self.traces.append((event, fields)),
+        )
         self.now = 0
         self.link()
 

@@ -606,33 +606,40 @@ def test_sessions_always_end(complete: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "segments"),
+    ("code", "section", "segments"),
     [
-        ("data beyond the largest block", [red((1 << 30), b"x")]),
-        ("red data beyond the end of the red part", [red(0, b"ab", checkpoint=1, end=True),
-                                                     red(2, b"c")]),
-        ("the red part cannot end here", [red(4, b"ab"), red(0, b"ab", checkpoint=1, end=True)]),
-        ("the red part cannot end here", [red(4, b"ab", checkpoint=1, end=True),
-                                          red(3, b"ab", checkpoint=2, end=True)]),
-        ("the red part cannot end here", [red(0, b"", checkpoint=1, end=True)]),
-        ("client service changes within a session", [red(0, b"a"), red(1, b"b",
-                                                                       client_service=2)]),
-        ("data differs from what came before", [red(0, b"abc"), red(1, b"XY")]),
-        ("checkpoint serial number used twice", [red(0, b"ab", checkpoint=1),
-                                                 red(4, b"ab", checkpoint=1)]),
+        ("data beyond the largest block", "§3.2.1", [red((1 << 30), b"x")]),
+        ("red data beyond the end of the red part", "§3.2.1",
+         [red(0, b"ab", checkpoint=1, end=True), red(2, b"c")]),
+        ("the red part cannot end here", "§3.2.1",
+         [red(4, b"ab"), red(0, b"ab", checkpoint=1, end=True)]),
+        ("the red part cannot end here", "§3.2.1",
+         [red(4, b"ab", checkpoint=1, end=True), red(3, b"ab", checkpoint=2, end=True)]),
+        ("the red part cannot end here", "§3.2.1", [red(0, b"", checkpoint=1, end=True)]),
+        ("client service changes within a session", "§3.2.1",
+         [red(0, b"a"), red(1, b"b", client_service=2)]),
+        ("data differs from what came before", "§3.2.1", [red(0, b"abc"), red(1, b"XY")]),
+        ("checkpoint serial number used twice", "§3.2.1",
+         [red(0, b"ab", checkpoint=1), red(4, b"ab", checkpoint=1)]),
+        ("miscolored segment", "§6.21", [green(0, b"ab"), red(0, b"abc")]),
+        ("the block comes in crumbs", "§6.11", [red(at, b"x") for at in range(0, 8194, 2)]),
+        ("more is asked than was sent", "§6.11",
+         [red(at, b"x", checkpoint=1) for at in [0] * 2051]),
+        ("too many checkpoints", "§6.11", [red(0, b"x", checkpoint=n) for n in range(1, 130)]),
     ],
 )  # fmt: skip
-def test_violations_are_named(code: str, segments: list[DataSegment]) -> None:
+def test_violations_are_named(code: str, section: str, segments: list[DataSegment]) -> None:
     lone = Lone()
-    codes = []
+    found = []
     for segment in segments:
         lone.feed(segment)
         for event in lone.events():
             if isinstance(event, ReportHeld):
                 lone.engine.report_noted(event.session, lone.now)
             elif isinstance(event, PeerViolation):
-                codes.append(event.code)
-    assert codes == [code]
+                found.append(event)
+    assert found == [PeerViolation(code, f"RFC 5326 {section}")]
+    assert lone.engine.count("violations") == 1
 
 
 def test_the_first_octets_win() -> None:
