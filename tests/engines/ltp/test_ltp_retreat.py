@@ -253,6 +253,84 @@ def test_aggregation_ends_only_when_an_aggregated_block_was_not_understood() -> 
     assert retreat.plain
 
 
+def arrivals_until_larger(retreat: Retreat, size: int) -> int:
+    """How many blocks of a size have to arrive before larger ones are tried."""
+    before = retreat.block_bytes
+    for count in range(1, 5000):
+        retreat.sent((9,), size)
+        if retreat.block_bytes != before:
+            assert retreat.block_bytes == 2 * before
+            return count
+    return 0
+
+
+def test_how_much_larger_than_the_limit_a_block_must_be_to_teach_nothing() -> None:
+    for size, limit in ((150_000, 75_000), (150_001, 100_000), (100_000, 50_000)):
+        retreat = Retreat()
+        fail(retreat, 1, 200_000, RLEXC, 10)
+        fail(retreat, 2, size, RLEXC, 20)
+        assert retreat.block_bytes == limit
+
+
+def test_larger_blocks_are_tried_later_each_time_that_they_failed() -> None:
+    retreat = Retreat()
+    patience = 32
+    for now in range(1, 10):
+        fail(retreat, now, 100_000, RLEXC, 10 * now)
+        assert retreat.block_bytes == 50_000
+        assert arrivals_until_larger(retreat, 50_000) == min(patience, 1024)
+        patience *= 2
+    fail(retreat, 1, 100_000, RLEXC, 200)
+    for _ in range(1023):
+        retreat.sent((9,), 25_000)  # half of the limit is enough
+    fail(retreat, 2, 50_000, RLEXC, 210)
+    assert arrivals_until_larger(retreat, 25_000) == 1024, "in a row"
+    assert arrivals_until_larger(retreat, 24_999) == 0
+
+
+def test_everything_waits_longer_each_time_that_nothing_arrives() -> None:
+    retreat = Retreat()
+    waits = []
+    for now in range(10, 120, 10):
+        fail(retreat, now, 1000, SYS_CNCLD, now)
+        waits.append(retreat.hold_ns // (250 * MILLISECOND))
+    assert waits == [0, 1, 2, 4, 8, 16, 20, 20, 20, 20, 20]
+    retreat.sent((1,), 1000)
+    assert (retreat.hold_ns, retreat.probing) == (0, False)
+
+
+def test_what_began_when_something_failed_failed_with_it() -> None:
+    for begun, rows in ((99, 1), (100, 1), (101, 2)):
+        retreat = Retreat()
+        fail(retreat, 1, 1000, SYS_CNCLD, 100, 1)
+        fail(retreat, 2, 1000, SYS_CNCLD, 200, begun)
+        assert retreat.probing == (rows == 2)
+
+
+def test_what_has_failed_is_remembered_up_to_a_bound() -> None:
+    retreat = Retreat()
+    for ref in range(4096):
+        fail(retreat, ref, 1000, SYS_CNCLD, 10)
+    assert fail(retreat, 0, 1000, SYS_CNCLD, 20) == 2 * DELAY_FIRST_NS
+    fail(retreat, 5000, 1000, SYS_CNCLD, 30)
+    assert fail(retreat, 1, 1000, SYS_CNCLD, 40) == DELAY_FIRST_NS, "the oldest was forgotten"
+    assert fail(retreat, 0, 1000, SYS_CNCLD, 50) == 4 * DELAY_FIRST_NS
+    several = retreat.failed((0, 70), 1000, CLIENT_BP, SYS_CNCLD, 55, 60)
+    assert several == 8 * DELAY_FIRST_NS, "as that which failed most"
+    assert fail(retreat, 70, 1000, SYS_CNCLD, 70) == 16 * DELAY_FIRST_NS
+
+
+@pytest.mark.parametrize("reason", list(CancelReason))
+def test_what_each_reason_teaches(reason: CancelReason) -> None:
+    retreat = Retreat()
+    kept = retreat.failed((1,), 100_000, CLIENT_SDA, reason, 5, 10)
+    few = reason in (CancelReason.RLEXC, CancelReason.RXMTCYCEXC)
+    assert retreat.few_reports == few
+    assert retreat.block_bytes == 50_000 * few
+    assert retreat.plain == (reason == CancelReason.UNREACH)
+    assert kept == DELAY_FIRST_NS * (reason != CancelReason.USR_CNCLD)
+
+
 def refuse(lone: Lone) -> int:
     """The peer refuses all that leaves now; how many blocks that was."""
     sessions = {each.session for each in lone.said() if isinstance(each, DataSegment)}
