@@ -71,8 +71,7 @@ class CopyTable:
     def served(self, ref: int, neighbour: str) -> bool:
         """A neighbour has its copy; whether that was the last on its way."""
         copies = self._of[ref]
-        ticket = copies.tickets.pop(neighbour, 0)
-        self._owner.pop(ticket, None)
+        del self._owner[copies.tickets.pop(neighbour)]
         copies.served.add(neighbour)
         return not copies.tickets
 

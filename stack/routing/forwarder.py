@@ -171,8 +171,9 @@ class Forwarder:
         if ticket == ref:
             return True
         entry = self._given.pop(ticket, None)
-        if entry is not None:
-            self.bytes_waiting -= entry.size
+        if entry is None:
+            return False  # it was given none
+        self.bytes_waiting -= entry.size
         return self._copies.served(ref, neighbour)
 
     def given_to(self, ref: int) -> list[str]:

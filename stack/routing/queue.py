@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -93,21 +92,15 @@ class ForwardQueue:
         entry = Queued._make(entry)
         self._lane_for(entry).entries.appendleft(entry)
 
-    def pop_next(self, neighbour: str, max_bytes: float = math.inf) -> Queued | None:
-        """Take the next bundle for a neighbour: of the highest priority whose first bundle has
-        at most `max_bytes`.  A bundle that is too large holds back its own priority only."""
+    def pop_next(self, neighbour: str) -> Queued | None:
+        """Take the next bundle for a neighbour: the first of the highest priority."""
         for lane in reversed(self._lanes.get(neighbour, ())):
             entries = lane.entries
             while entries:
-                head = entries[0]
-                if self._alive.get(head.ref) is not head:
-                    entries.popleft()
-                    continue
-                if head.size > max_bytes:
-                    break
-                entries.popleft()
-                self._forget(head, lane)
-                return head
+                head = entries.popleft()
+                if self._alive.get(head.ref) is head:
+                    self._forget(head, lane)
+                    return head
         return None
 
     def remove(self, ref: int) -> Queued | None:
@@ -155,19 +148,9 @@ class ForwardQueue:
         """Bundles that wait for a neighbour."""
         return sum(lane.count for lane in self._lanes.get(neighbour, ()))
 
-    def bytes_waiting(self, neighbour: str, priority: int = 0) -> int:
-        """Octets that wait for a neighbour at a priority and above: what a new bundle of that
-        priority finds in front of it."""
-        lanes = self._lanes.get(neighbour, ())
-        return sum(lane.octets for lane in lanes[1 + priority_level(priority) if priority else 0 :])
-
-    def bytes_by_priority(self, neighbour: str) -> tuple[int, ...]:
-        """Octets that wait for a neighbour, by priority; what goes late counts to the lowest."""
-        lanes = self._lanes.get(neighbour)
-        if not lanes:
-            return (0,) * PRIORITY_LEVELS
-        late, lowest, *others = (lane.octets for lane in lanes)
-        return (late + lowest, *others)
+    def bytes_waiting(self, neighbour: str) -> int:
+        """Octets that wait for a neighbour."""
+        return sum(lane.octets for lane in self._lanes.get(neighbour, ()))
 
     def _lane_for(self, entry: Queued) -> _Lane:
         """The lane of a new entry, which is counted there."""

@@ -61,6 +61,7 @@ def ways(
     free: dict[int, int] | None = None,
     barred: Collection[int] = (),
     exclude: Collection[str] = (),
+    margin_ns: int = 0,
 ) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Every loop-free way: its arrival and its contacts."""
     free = free or {}
@@ -78,6 +79,7 @@ def ways(
                 continue
             arrival = through(plan, contact, t, size, free.get(place))
             if arrival is not None:
+                arrival += margin_ns
                 yield from walk(
                     contact.destination, arrival, (*seen, contact.destination), (*used, place)
                 )
@@ -95,10 +97,17 @@ def key(plan: Plan, way: tuple[int, tuple[int, ...]]) -> tuple[int, int, int, tu
 
 
 def ordered(
-    plan: Plan, origin: str, target: str, size: int, at_ns: int, free: dict[int, int] | None = None
+    plan: Plan,
+    origin: str,
+    target: str,
+    size: int,
+    at_ns: int,
+    margin_ns: int = 0,
+    *,
+    free: dict[int, int] | None = None,
 ) -> list[tuple[int, tuple[int, ...]]]:
     """All ways in SABR's order."""
-    found = ways(plan, origin, target, size, at_ns, free)
+    found = ways(plan, origin, target, size, at_ns, free, margin_ns=margin_ns)
     return sorted(found, key=lambda way: key(plan, way))
 
 

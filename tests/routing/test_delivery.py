@@ -147,7 +147,7 @@ def test_bundle_by_bundle(plan: Plan, count: int, size: int, start_ms: int) -> N
     free: dict[int, int] = {}
     arrivals = []
     for _ in range(count):
-        way = next(iter(brute.ordered(plan, A, C, size, start_ms * MS, free)), None)
+        way = next(iter(brute.ordered(plan, A, C, size, start_ms * MS, free=free)), None)
         if way is None:
             break
         arrivals.append(-(-way[0] // MS))

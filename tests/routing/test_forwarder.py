@@ -421,3 +421,130 @@ def test_a_booking_that_cannot_be_given_back_does_not_keep_what_is_removed(
     assert (waiting.bundles_waiting, waiting.bytes_waiting) == (0, 0)
     assert waiting.take(B, ROOM, 10, 0) == waiting.take(C, ROOM, 10, 0) == []
     assert 1 not in waiting._copies
+
+
+# -- what is said of what ------------------------------------------------------------------
+
+
+def test_an_acknowledgement_of_a_copy_that_was_not_given_means_nothing() -> None:
+    waiting = forwarder(TWO_WAYS)
+    add(waiting, 1, 500, CRITICAL_PRIORITY)
+    assert not waiting.forwarded(1, B)
+    assert not waiting.forwarded(1, "ipn:9.0")
+    assert waiting.take(B, ROOM, 10, 0) == [1]
+    assert waiting.given_to(1) == [B]
+    assert not waiting.forwarded(1, B)
+    assert waiting.given_to(1) == []
+    assert waiting.take(C, ROOM, 10, 0) == [1]
+    assert waiting.forwarded(1, C)
+    assert waiting.bytes_waiting == 0
+
+
+@pytest.mark.parametrize(("expires_ms", "goes"), [(99, False), (100, False), (101, True)])
+def test_what_has_expired_steps_aside(expires_ms: int, goes: bool) -> None:
+    waiting = forwarder(TWO_WAYS)
+    waiting.add(1, B, 500, NORMAL, 10_000, 0)
+    waiting.add(2, B, 400, NORMAL, 10_000, 0)
+    (entry, _) = waiting._queue.waiting(B)
+    waiting._queue.remove(1)
+    waiting._queue.requeue(entry._replace(expires_ms=expires_ms))
+    assert waiting.take(B, ROOM, 10, 100) == [1, 2][not goes :]
+    assert waiting.unrouted == ([] if goes else [1])
+    assert waiting.bytes_waiting == 900
+    assert waiting.bundles_waiting == 2
+
+
+def test_a_link_takes_as_much_as_it_has_room_for_and_one_more() -> None:
+    for room, limit, count in ((0, 10, 0), (1, 10, 1), (100, 10, 1), (101, 10, 2), (999, 2, 2)):
+        waiting = Forwarder(A, Plan(), direct=(B,))
+        for ref in range(1, 6):
+            waiting.add(ref, B, 100, NORMAL, FOREVER, 0)
+        assert waiting.bytes_for(B) == 500
+        assert waiting.take(B, room, limit, 0) == list(range(1, count + 1))
+        assert waiting.bytes_for(B) == 500 - 100 * count
+        assert waiting.bytes_waiting == 500, "until it is acknowledged"
+        waiting.withdrawn(range(1, count + 1), B)
+        assert waiting.bytes_for(B) == 500
+        assert [waiting.failures(ref) for ref in range(1, 6)] == [0] * 5
+        assert waiting.take(B, ROOM, 10, 0) == [1, 2, 3, 4, 5], "in the order in which they came"
+
+
+def test_what_is_removed_is_forgotten() -> None:
+    for taken in (False, True):
+        waiting = forwarder(chain((A, D, 0, 1000)))
+        add(waiting, 1, 600)
+        add(waiting, 2, 600)  # no room
+        assert waiting.stranded == 1
+        if taken:
+            assert waiting.take(D, ROOM, 1, 0) == [1]
+            waiting.returned([1], D)
+            assert waiting.failures(1) == 1
+            assert waiting.take(D, ROOM, 1, 0) == [1]
+        assert residual(waiting, 0) == 1000
+        assert residual(waiting, 0, NORMAL) == 400
+        waiting.remove(1, 0)
+        assert waiting.failures(1) == 0
+        assert residual(waiting, 0, NORMAL) == (400 if taken else 1000), "used, or given back"
+        assert (waiting.bundles_waiting, waiting.bytes_waiting) == (1, 600)
+        waiting.remove(2, 0)
+        waiting.remove(2, 0)
+        assert (waiting.bundles_waiting, waiting.bytes_waiting) == (0, 0)
+
+
+def test_what_no_plan_knows_goes_by_the_default_neighbour() -> None:
+    waiting = Forwarder(A, TWO_WAYS, default=C, config=BARE)
+    assert waiting.add(1, "ipn:99.0", 500, NORMAL, FOREVER, 0) == 0
+    assert waiting.take(C, ROOM, 10, 0) == [1]
+    waiting.add(2, "ipn:99.0", 500, NORMAL, FOREVER, 0, exclude=(C,))
+    assert waiting.unrouted == [2]
+    waiting.add(3, "ipn:99.0", 500, CRITICAL_PRIORITY, FOREVER, 0)
+    assert waiting.take(C, ROOM, 10, 0) == [3]
+    add(waiting, 4, 500)
+    assert waiting.waiting(B), "the plan knows a way"
+
+
+@pytest.mark.parametrize(
+    ("size", "left", "part"),
+    [
+        (4096, 4000, 0),  # too small to be divided
+        (4097, 4095, 0),  # what is left is too small
+        (4097, 4096, 4096),  # not in crumbs
+        (20_000, 10_000, 9000),
+        (10_001, 10_000, 9000),
+        (10_000, 10_000, 0),
+    ],
+)
+def test_what_of_a_large_bundle_would_fit(size: int, left: int, part: int) -> None:
+    waiting = forwarder(chain((A, D, 0, left)))
+    assert add(waiting, 1, size) == part
+    assert waiting.stranded == (size > left)
+    assert waiting.bytes_waiting == size
+
+
+def test_what_steps_aside_in_the_end_is_tried_again_as_often() -> None:
+    waiting = Forwarder(A, Plan(), direct=(B,))
+    waiting.add(1, B, 100, NORMAL, FOREVER, 0)
+    for turn in range(2):
+        for count in range(1, FAILURES_MAX + 1):
+            assert waiting.take(B, ROOM, 1, 0) == [1]
+            assert waiting.returned([1], B) == [1] * (count == FAILURES_MAX)
+            assert waiting.failures(1) == turn * FAILURES_MAX + count
+        assert waiting.unrouted == [1]
+        assert waiting.drain(B, 0) == [1]
+        waiting.add(1, B, 100, NORMAL, FOREVER, 0)
+    assert waiting.returned([7], B) == [], "it was not given"
+
+
+def test_a_contact_that_failed_comes_back_where_it_was() -> None:
+    waiting = forwarder(chain((A, D, 0, 1000), (A, D, 5000, 9000)))
+    add(waiting, 1, 600)
+    waiting.contact_failed(D, 10)
+    waiting.contact_failed(D, 10)
+    assert waiting.drain(D, 10) == [1]
+    add(waiting, 1, 600, now_ms=10)
+    assert residual(waiting, 0, NORMAL) == 0
+    assert residual(waiting, 1, NORMAL) == 3400
+    assert not waiting.contact_restored(C)
+    assert waiting.contact_restored(D)
+    assert not waiting.contact_restored(D), "once"
+    assert residual(waiting, 0, NORMAL) == 990

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -59,11 +58,10 @@ class QueueMachine(RuleBasedStateMachine):
         put(entry)
         self.model.insert(0 if front else len(self.model), entry)
 
-    @rule(neighbour=neighbours, most=st.just(math.inf) | st.integers(0, 50))
-    def pop(self, neighbour: str, most: float) -> None:
-        heads = [lane[0] for p in (2, 1, 0) if (lane := self.lane(neighbour, p))]
-        expected = next((head for head in heads if head.size <= most), None)
-        assert self.queue.pop_next(neighbour, most) == expected
+    @rule(neighbour=neighbours)
+    def pop(self, neighbour: str) -> None:
+        expected = next((e for p in (2, 1, 0) for e in self.lane(neighbour, p)), None)
+        assert self.queue.pop_next(neighbour) == expected
         if expected is not None:
             self.model.remove(expected)
             self.gone.append(expected)
@@ -93,12 +91,13 @@ class QueueMachine(RuleBasedStateMachine):
             assert (ref in self.queue) == (expected is not None)
         for neighbour in NEIGHBOURS:
             lanes = [self.lane(neighbour, p) for p in range(PRIORITY_LEVELS)]
-            octets = tuple(sum(e.size for e in lane) for lane in lanes)
             assert list(self.queue.waiting(neighbour)) == [e for x in lanes[::-1] for e in x]
             assert self.queue.count(neighbour) == sum(map(len, lanes))
-            assert self.queue.bytes_by_priority(neighbour) == octets
+            octets = sum(e.size for lane in lanes for e in lane)
+            assert self.queue.bytes_waiting(neighbour) == octets
             for p in range(PRIORITY_LEVELS):
-                assert self.queue.bytes_waiting(neighbour, p) == sum(octets[p:])
+                least = [e for lane in lanes[:p] for e in lane[::-1]]
+                assert list(self.queue.least(neighbour, p)) == least
 
 
 QueueMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
@@ -138,3 +137,18 @@ def test_what_was_removed_does_not_pile_up() -> None:
     assert len(lane.entries) < 200
     assert queue.pop_next(NEIGHBOURS[0]) == queued(0)
     assert not queue._lanes
+
+
+def test_what_goes_late_goes_last_and_is_given_up_first() -> None:
+    queue = ForwardQueue()
+    queue.push(queued(1, priority=2)._replace(late=True))
+    for ref, priority in ((2, 0), (3, 2), (4, 1)):
+        queue.push(queued(ref, priority=priority))
+    assert [entry.ref for entry in queue.waiting(NEIGHBOURS[0])] == [3, 4, 2, 1]
+    assert [entry.ref for entry in queue.least(NEIGHBOURS[0], 2)] == [1, 2, 4]
+    assert [entry.ref for entry in queue.least(NEIGHBOURS[0], 0)] == [1]
+    assert list(queue.least(NEIGHBOURS[1], 2)) == []
+    assert queue.bytes_waiting(NEIGHBOURS[0]) == 40
+    assert queue.remove(1) == queued(1, priority=2)._replace(late=True)
+    with pytest.raises(LocalError, match=r"^bundle 3 waits already$"):
+        queue.push(queued(3))

@@ -21,7 +21,6 @@ from tests.strategies import plan as plans
 A, B, C, D, E = (f"ipn:{n}.0" for n in range(1, 6))
 MS = brute.MS
 FOREVER = 10**12
-EXACT = RouterConfig(tolerance_ms=0, tolerance_ratio=0)
 REFERENCE = Path(__file__).parents[3] / "shared" / "plans"
 OWN = Path(__file__).parent / "data" / "eight_ways.toml"
 
@@ -57,22 +56,32 @@ def expected_key(
     return -(-arrival // MS), hops, end, entry
 
 
-@given(tied, st.sampled_from([0, 100]), instants)
-def test_the_best_route_is_first_in_the_full_order(plan: Plan, size: int, now_ms: int) -> None:
-    router = Router(plan, A, config=EXACT)
+margins = st.sampled_from([0, 0, 1000])
+
+
+@given(tied, st.sampled_from([0, 100]), instants, margins)
+def test_the_best_route_is_first_in_the_full_order(
+    plan: Plan, size: int, now_ms: int, margin_ms: int
+) -> None:
+    config = RouterConfig(tolerance_ms=0, tolerance_ratio=0, margin_ms=margin_ms)
+    router = Router(plan, A, config=config)
     for target in (B, C, D, E):
-        every = brute.ordered(plan, A, target, size, now_ms * MS)
+        every = brute.ordered(plan, A, target, size, now_ms * MS, margin_ms * MS)
         route = router.route(target, size, 0, now_ms, FOREVER)
         assert (route is None) == (not every)
         if route is not None:
             assert key_of(plan, route) == expected_key(plan, every[0])
 
 
-@given(st.one_of(tied, plans.plans(nodes=4, least_contacts=6, most_contacts=10)), sizes, times)
-def test_alternatives_are_all_routes_in_order(plan: Plan, size: int, now_ms: int) -> None:
-    router = Router(plan, A)
+@given(
+    st.one_of(tied, plans.plans(nodes=4, least_contacts=6, most_contacts=10)), sizes, times, margins
+)
+def test_alternatives_are_all_routes_in_order(
+    plan: Plan, size: int, now_ms: int, margin_ms: int
+) -> None:
+    router = Router(plan, A, config=RouterConfig(margin_ms=margin_ms))
     for target in (B, C):
-        every = brute.ordered(plan, A, target, size, now_ms * MS)
+        every = brute.ordered(plan, A, target, size, now_ms * MS, margin_ms * MS)
         found = list(router.alternatives(target, size, 0, now_ms, FOREVER))
         keys = [key_of(plan, route) for route in found]
         assert keys == [expected_key(plan, way) for way in every]
@@ -96,12 +105,13 @@ def test_alternatives_in_time_and_not_by_way_of_some(
     assert {route.hops for route in found} == {used for _, used in every}
 
 
-@given(tied, st.sampled_from([0, 100]), instants)
-def test_one_route_over_each_neighbour(plan: Plan, size: int, now_ms: int) -> None:
+@given(tied, st.sampled_from([0, 100]), instants, margins)
+def test_one_route_over_each_neighbour(plan: Plan, size: int, now_ms: int, margin_ms: int) -> None:
     best: dict[str, tuple[int, tuple[int, ...]]] = {}
-    for way in brute.ordered(plan, A, E, size, now_ms * MS):
+    for way in brute.ordered(plan, A, E, size, now_ms * MS, margin_ms * MS):
         best.setdefault(plan.contacts[way[1][0]].destination, way)
-    found = Router(plan, A).by_neighbour(E, size, 0, now_ms, FOREVER)
+    config = RouterConfig(margin_ms=margin_ms)
+    found = Router(plan, A, config=config).by_neighbour(E, size, 0, now_ms, FOREVER)
     assert [key_of(plan, route) for route in found] == [
         expected_key(plan, way) for way in best.values()
     ]
