@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,29 +140,77 @@ rates = st.sampled_from([1e3, 8e3, 64e3])
     st.integers(1, 12),
     st.sampled_from([100, 400, 1000]),
     st.integers(0, 10_000),
+    st.sampled_from([0, 0, 250]),
 )
-def test_bundle_by_bundle(plan: Plan, count: int, size: int, start_ms: int) -> None:
+def test_bundle_by_bundle(plan: Plan, count: int, size: int, start_ms: int, margin_ms: int) -> None:
     """Each bundle in turn takes the best way behind those before it, as brute force finds it: so
-    many arrive, and the last of them when it says."""
-    found = expected_delivery(plan, A, C, count * size, start_ms, bundle_bytes=size, config=BARE)
+    many arrive, when it says, and each contact carries what it says."""
+    config = replace(BARE, margin_ms=margin_ms)
+    found = expected_delivery(plan, A, C, count * size, start_ms, bundle_bytes=size, config=config)
     free: dict[int, int] = {}
     arrivals = []
+    carried: dict[tuple[Contact, ...], list[list[int]]] = {}
     for _ in range(count):
-        way = next(iter(brute.ordered(plan, A, C, size, start_ms * MS, free=free)), None)
-        if way is None:
+        every = brute.ordered(plan, A, C, size, start_ms * MS, margin_ms * MS, free=free)
+        if not every:
             break
-        arrivals.append(-(-way[0] // MS))
+        arrival, way = every[0]
+        arrivals.append(-(-arrival // MS))
         at_ns = start_ms * MS
-        for place in way[1]:
+        legs = []
+        for place in way:
             contact = plan.contacts[place]
             begin_ns = max(at_ns, contact.start_ms * MS, free.get(place, 0))
             free[place] = begin_ns + brute.duration_ns(contact, size)
-            at_ns = brute.reach_ns(plan, contact, free[place])
+            reached = brute.reach_ns(plan, contact, free[place])
+            legs.append([at_ns, begin_ns, reached - free[place], free[place], reached, size])
+            at_ns = reached + margin_ms * MS
+        before = carried.setdefault(tuple(plan.contacts[place] for place in way), legs)
+        if before is not legs:  # the first of them begins, the last ends
+            for leg, last in zip(before, legs, strict=True):
+                leg[3:] = [last[3], last[4], leg[5] + size]
     assert found.bundles == len(arrivals)
     assert found.complete == (len(arrivals) == count)
     assert found.first_ms == min(arrivals, default=None)
     assert found.last_ms == max(arrivals, default=None)
+    assert [flow.contacts for flow in found.flows] == list(carried)
+    for flow, legs in zip(found.flows, carried.values(), strict=True):
+        assert flow.payload_bytes == flow.bundles * size
+        for stage, (ready, begin, light, end, reached, octets) in zip(
+            flow.stages, legs, strict=True
+        ):
+            assert (stage.ready_ms, stage.begin_ms) == (ready // MS, begin // MS)
+            assert (stage.end_ms, stage.arrival_ms) == (-(-end // MS), -(-reached // MS))
+            assert (stage.light_ns, stage.octets) == (light, octets)
+            assert stage.wait_ms == stage.begin_ms - stage.ready_ms
+            assert stage.transmit_ms == stage.end_ms - stage.begin_ms
     for use in found.use:
         assert math.isclose(use.share, use.octets / use.contact.volume_bytes)
         assert use.contact.start_ms <= use.begin_ms < use.end_ms <= use.contact.end_ms
     assert found.delivered_bytes == sum(flow.payload_bytes for flow in found.flows)
+
+
+def test_what_is_no_object_is_refused_in_words() -> None:
+    plan = megabytes((A, C, 0, 10))
+    few = "an object has no octets less than 0, a bundle at least 1, and two ends"
+    many = f"{2 * BUNDLES_MAX + 1} octets are more than {BUNDLES_MAX} bundles of 2"
+    for ends, size, bundle, words in (
+        ((A, C), -1, 1, few),
+        ((A, A), 1, 1, few),
+        ((A, C), 1, 0, few),
+        ((A, C), 2 * BUNDLES_MAX + 1, 2, f"{many}: make the bundles larger"),
+    ):
+        with pytest.raises(LocalError) as caught:
+            expected_delivery(plan, *ends, size, 0, bundle_bytes=bundle)
+        assert str(caught.value) == words
+
+
+def test_a_link_without_limit_is_used_for_nothing() -> None:
+    plan = Plan([Contact(A, C, 0, 1000, math.inf)])
+    found = expected_delivery(plan, A, C, 5_500_000, 100, config=BARE)
+    assert (found.source, found.destination, found.size_bytes, found.start_ms) == (
+        (A, C, 5_500_000, 100)
+    )
+    assert (found.bundles, found.first_ms, found.last_ms) == (6, 100, 100)
+    (use,) = found.use
+    assert (use.octets, use.share) == (5_500_000, 0.0)
