@@ -18,7 +18,7 @@ from stack.fec.framework import FecReceiver, FecSender
 from stack.node.config import LinkConfig, NodeConfig
 from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
-from stack.node.guard import make_authenticator, under_guard
+from stack.node.guard import make_authenticator, under_extensions
 from stack.node.link import Link
 from stack.routing.config import RouterConfig
 from stack.security import BpSec, KeyRing, SecurityPolicy, load_keys
@@ -111,7 +111,7 @@ def make_router_config(config: NodeConfig, keys: KeyRing) -> RouterConfig:
     ratios: list[float] = []
     for link in config.links:
         if link.scheduled:
-            ltp = under_guard(link.ltp, make_authenticator(link, config.id, keys))
+            ltp = under_extensions(link.ltp, link, make_authenticator(link, config.id, keys))
             data = ltp.segment_bytes - LTP_HEADER_BYTES
             ratios.append((ltp.overhead_bytes + LTP_HEADER_BYTES) / data)
     least = min(ratios, default=0.0)
@@ -134,7 +134,7 @@ def under_fec(
         headers = IPV6_UDP_BYTES + (PAYLOAD_ID_BYTES + ADUI_HEADER_BYTES if fec else 0)
         fits = max(SEGMENT_BYTES_MIN, mtu_bytes - headers)
         ltp = dataclasses.replace(ltp, segment_bytes=min(ltp.segment_bytes, fits))
-    ltp = under_guard(ltp, authenticator)
+    ltp = under_extensions(ltp, config, authenticator)
     if fec is None:
         return ltp, 1.0
     overhead = ltp.overhead_bytes + PAYLOAD_ID_BYTES
@@ -168,5 +168,6 @@ async def make_link(
         trace,
         shim=shim,
         authenticator=authenticator,
+        cookies=environment.entropy if config.cookies else None,
         share=share,
     )

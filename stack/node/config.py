@@ -62,6 +62,13 @@ class LinkConfig:
     "null" (everybody's key: damage is found, forgery is not).  Both ends must agree.  Where
     it is on, segments without a valid authentication value are dropped, whatever they are."""
 
+    cookies: bool = False
+    """LTP cookies (RFC 5327): True: every session of this node has a random cookie, which the peer
+    has to return, and what comes with another is dropped.  They keep off whoever can send to this
+    link and cannot read it, cost 10 octets a segment (18 are reserved), and add nothing to
+    authentication.  A peer that does not know them, or has them off, passes them over, and then
+    nobody is kept off; a peer of another make that has them on may want them on here, too."""
+
     scheduled: bool = False
     """True: the link is up only during its contacts in the plan, with their rate and light time.
     False: it is always up, with `rate_bps` and `owlt_ms` as given here.  Routes then count on it

@@ -9,11 +9,13 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError
-from stack.core.train import FLOW_SOURCE, Train
+from stack.core.train import Train
 from stack.engines.ltp import LtpConfig
 from stack.engines.ltp.authentication import Authenticator, AuthKey, hmac_key, null_key, rsa_key
 from stack.engines.ltp.config import SEGMENT_BYTES_MIN
+from stack.engines.ltp.cookies import OVERHEAD_BYTES
 from stack.engines.ltp.driver import Shim
+from stack.engines.ltp.extensions import Layer
 from stack.node.config import LinkConfig
 from stack.security.keys import Key, KeyRing, link_key
 
@@ -58,17 +60,16 @@ def _directed(key: Key, sender: str, receiver: str) -> AuthKey:
     return hmac_key(secret, key_id)
 
 
-def under_guard(ltp: LtpConfig, guard: Authenticator | None) -> LtpConfig:
-    """LTP's parameters with room for both extensions: `segment_bytes` holds them too, unless it is
+def under_extensions(ltp: LtpConfig, link: LinkConfig, guard: Authenticator | None) -> LtpConfig:
+    """LTP's parameters with room for all extensions: `segment_bytes` holds them too, unless it is
     so small that nothing else would fit."""
-    if guard is None:
-        return ltp
-    segment = max(SEGMENT_BYTES_MIN, ltp.segment_bytes - guard.overhead_bytes)
-    overhead = ltp.overhead_bytes + guard.overhead_bytes
+    added = (guard.overhead_bytes if guard is not None else 0) + link.cookies * OVERHEAD_BYTES
+    segment = max(SEGMENT_BYTES_MIN, ltp.segment_bytes - added)
+    overhead = ltp.overhead_bytes + added
     return dataclasses.replace(ltp, segment_bytes=segment, overhead_bytes=overhead)
 
 
-class Guard:
+class Guard(Layer):
     """Authentication above whatever else (erasure coding) is between engine and port."""
 
     def __init__(
@@ -79,37 +80,18 @@ class Guard:
     ) -> None:
         """`on_dropped` is called with the counters after a train in which segments had no
         authentication, or a wrong one."""
+        super().__init__(inner)
         self._authenticator = authenticator
-        self._inner = inner
         self._on_dropped = on_dropped
-
-    def protect(self, trains: list[Train], now: int) -> list[Train]:
-        """Signed trains, coded by the layer below."""
-        signed = [self._authenticator.sign(train) for train in trains]
-        return signed if self._inner is None else self._inner.protect(signed, now)
-
-    def recover(self, train: Train, now: int) -> list[Train]:
-        """What arrived and is authentic."""
-        if self._inner is not None:
-            return self._verified(self._inner.recover(train, now))
-        return self._verified([train]) if train.flow == FLOW_SOURCE else []
-
-    def next_deadline(self) -> int | None:
-        """That of the layer below."""
-        return None if self._inner is None else self._inner.next_deadline()
-
-    def handle_deadline(self, now: int) -> tuple[list[Train], list[Train]]:
-        """(trains to send, authentic trains received) that became due."""
-        if self._inner is None:
-            return [], []
-        sent, received = self._inner.handle_deadline(now)
-        return sent, self._verified(received)
 
     def counters(self) -> dict[str, int]:
         """Segments signed, verified and dropped."""
         return dict(self._authenticator.counters)
 
-    def _verified(self, trains: list[Train]) -> list[Train]:
+    def _down(self, train: Train) -> list[Train]:
+        return [self._authenticator.sign(train)]
+
+    def _up(self, trains: list[Train]) -> list[Train]:
         verify, counters = self._authenticator.verify, self._authenticator.counters
         dropped = counters["unsigned"] + counters["forged"]
         out = [inner for train in trains for inner in verify(train)]

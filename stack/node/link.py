@@ -8,7 +8,7 @@ from typing import Any, Literal
 from stack.adapters.runner import Runner
 from stack.core.clock import MILLISECOND, Clock
 from stack.core.errors import DecodeError, StoreError
-from stack.core.sansio import Trace
+from stack.core.sansio import Entropy, Trace
 from stack.core.train import Buffer, Train
 from stack.engines.ltp import (
     BlockReceived,
@@ -25,6 +25,7 @@ from stack.engines.ltp import (
     capsule_client,
 )
 from stack.engines.ltp.authentication import Authenticator
+from stack.engines.ltp.cookies import Cookies
 from stack.engines.ltp.driver import LtpDriver, Shim
 from stack.node.arrivals import store_each
 from stack.node.config import LinkConfig
@@ -55,9 +56,11 @@ class Link:
         *,
         shim: Shim | None = None,
         authenticator: Authenticator | None = None,
+        cookies: Entropy | None = None,
         share: float = 1.0,
     ) -> None:
-        """`share` is the part of the link's rate that LTP may use; coding takes the rest."""
+        """`cookies` makes their values; without it there are none.  `share` is the part of the
+        link's rate that LTP may use; coding takes the rest."""
         self.config = config
         self.name = config.name
         self.peer = config.peer
@@ -80,10 +83,11 @@ class Link:
         self.guard: Guard | None = None
         if authenticator is not None:
             self.guard = Guard(authenticator, shim, self.neighbour.unauthentic)
+        self.cookies = None if cookies is None else Cookies(cookies, self.guard or shim)
         self._ltp = LtpDriver(
             engine,
             self,
-            shim=self.guard or shim,
+            shim=self.cookies or self.guard or shim,
             attempt=driver.attempt,
             hold=Refusals().hold,
         )
@@ -127,15 +131,18 @@ class Link:
         answered = self.engine.count("reports_received") > 0
         neighbour = self.neighbour
         told = neighbour.authentication(self.guard.counters()) if self.guard is not None else []
+        if self.cookies is not None:
+            told += neighbour.cookies(self.cookies.counters())
         return [*neighbour.hints, *told, *([] if answered else neighbour.silence)]
 
     def counters(self) -> dict[str, int]:
-        """Totals of this link by layer: `ltp.`, `auth.`, `fec.`, `udp.`."""
+        """Totals of this link by layer: `ltp.`, `cookie.`, `auth.`, `fec.`, `udp.`."""
         found = {f"ltp.{key}": value for key, value in self.engine.counters().items()}
-        if self.guard is not None:
-            found |= {f"auth.{key}": value for key, value in self.guard.counters().items()}
-        if self.shim is not None:
-            found |= {f"fec.{key}": value for key, value in self.shim.counters().items()}
+        layers: dict[str, Shim | None]
+        layers = {"cookie": self.cookies, "auth": self.guard, "fec": self.shim}
+        for name, layer in layers.items():
+            if layer is not None:
+                found |= {f"{name}.{key}": value for key, value in layer.counters().items()}
         try:
             found |= {f"udp.{key}": int(value) for key, value in self.port.counters().items()}
         except Exception:  # somebody else's port: the others' counters do not hang on it

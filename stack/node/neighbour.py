@@ -72,6 +72,16 @@ class Neighbour:
         remedy = f"give {peer} the same ltp key, or, if it does not know RFC 5327, "
         return why, remedy + 'set authentication = "off"'
 
+    def cookies(self, counters: Mapping[str, int]) -> list[str]:
+        """What to say of segments that were dropped for their cookies, by the counters of these."""
+        dropped = counters["missing"] + counters["wrong"]
+        if not dropped:
+            return []
+        why = f"{dropped} segments without the cookie of their session, or with another, were "
+        why += f"dropped beside {counters['good']} with it"
+        remedy = f"somebody else sends to this link, {self._config.peer} has started anew, or has "
+        return [f"{why} ({remedy}turned cookies off: then start this node anew)"]
+
     def engine(self, event: EngineUnknown) -> None:
         """Segments carried an engine id that this link does not have in that place."""
         host = self._config.remote.rpartition(":")[0].strip("[]") or "the peer"

@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer, Train
-from stack.wire.ltp import Extension, decode_segment, encode_segment
+from stack.engines.ltp.extensions import counts_at, pack, without
+from stack.wire.ltp import decode_segment, encode_segment
 from stack.wire.sdnv import encode_sdnv
 
 AUTHENTICATION_TAG: Final = 0x00
@@ -140,7 +141,7 @@ class Authenticator:
         end = 0
         for start in range(0, len(view), size):
             segment = view[start : start + size]
-            at = _counts_at(segment)
+            at = counts_at(segment)
             begin, cut = end, end + at + 1
             end += len(segment) + added
             signed[begin:cut] = segment[: at + 1]
@@ -165,7 +166,7 @@ class Authenticator:
             else:
                 parts += plain
                 self.counters["verified"] += 1
-        return _pack(parts, train.flow)
+        return pack(parts, train.flow)
 
     def genuine(self, datagram: memoryview) -> bool:
         """Whether a datagram is one segment just as `sign` makes them; counts nothing."""
@@ -174,7 +175,7 @@ class Authenticator:
     def _plain(self, datagram: memoryview) -> tuple[bytes] | None:
         """The segment of a datagram that is just as `sign` makes them, or None."""
         try:
-            at = _counts_at(datagram) + 1
+            at = counts_at(datagram) + 1
             counts = datagram[at - 1]
             body = at + 2 + datagram[at + 1]
         except IndexError:
@@ -214,7 +215,9 @@ class Authenticator:
                 continue
             self.counters["verified"] += 1
             bare = dataclasses.replace(
-                segment, header=_without(segment.header), trailer=_without(segment.trailer)
+                segment,
+                header=without(segment.header, AUTHENTICATION_TAG),
+                trailer=without(segment.trailer, AUTHENTICATION_TAG),
             )
             out.append(encode_segment(bare))
         return out
@@ -236,32 +239,3 @@ def _header(key: AuthKey) -> bytes:
 
 def _trailer(key: AuthKey) -> bytes:
     return bytes((AUTHENTICATION_TAG,)) + encode_sdnv(key.value_bytes)
-
-
-def _without(extensions: tuple[Extension, ...]) -> tuple[Extension, ...]:
-    return tuple(one for one in extensions if one.tag != AUTHENTICATION_TAG)
-
-
-def _counts_at(segment: memoryview) -> int:
-    """Where the extension counts of a segment stand (RFC 5326 §3.1).  IndexError if it is cut."""
-    at = 1
-    for _ in range(2):  # engine id and session number
-        while segment[at] & 0x80:
-            at += 1
-        at += 1
-    segment[at]
-    return at
-
-
-def _pack(datagrams: Sequence[Buffer], flow: int) -> list[Train]:
-    """Trains of equal datagrams, only the last of each shorter."""
-    trains: list[Train] = []
-    run: list[Buffer] = []
-    for datagram in datagrams:
-        if run and (len(datagram) > len(run[0]) or len(run[-1]) < len(run[0])):
-            trains.append(Train(b"".join(run), len(run[0]), flow))
-            run = []
-        run.append(datagram)
-    if run:
-        trains.append(Train(b"".join(run), len(run[0]), flow))
-    return trains

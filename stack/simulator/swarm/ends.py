@@ -23,7 +23,7 @@ from stack.engines.ltp import (
     SessionClosed,
     capsule_client,
 )
-from stack.engines.ltp.driver import LtpDriver
+from stack.engines.ltp.driver import LtpDriver, Shim
 from stack.wire.ltp import CLIENT_SDA, SessionId
 
 HEAD_BYTES: Final = 12
@@ -78,11 +78,11 @@ class End:
         self._life = 0
         self._around = around
 
-    def begin(self, engine: LtpEngine, now: int) -> None:
+    def begin(self, engine: LtpEngine, now: int, shim: Shim | None = None) -> None:
         """Begin, or begin again from what was durable."""
         self._life += 1
         self.engine = engine
-        self.driver = LtpDriver(engine, self)
+        self.driver = LtpDriver(engine, self, shim=shim)
         self.driver.recover(sorted(self.notes), now)
         self.waiting = [ref for ref in self.outgoing if ref not in self.done]
         self.blocks = set()

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from stack.core.clock import MILLISECOND, SECOND
+from stack.core.sansio import Entropy
 from stack.core.train import Train
 from stack.engines.ltp import Failed, LtpConfig, LtpEngine, LtpEvent
+from stack.engines.ltp.driver import Shim
 from stack.simulator.swarm.ends import Around, End, unit_of
 
 
@@ -37,12 +39,15 @@ class Side(End):
         self.refuse_every = 0
         """Refuse one block in so many."""
 
+        self.shim: Callable[[Entropy], Shim | None] = lambda entropy: None
+        """What is between engine and link, made anew by each start."""
+
         self._seeds = itertools.count(seed * 1000 + 1)
 
     def start(self, now: int) -> None:
         """Begin, or begin again from what was durable."""
         entropy = random.Random(next(self._seeds)).randbytes
-        self.begin(LtpEngine(self.config, entropy=entropy), now)
+        self.begin(LtpEngine(self.config, entropy=entropy), now, self.shim(entropy))
 
     def take(self, event: LtpEvent, now: int) -> None:
         self.events.append(event)
@@ -72,6 +77,9 @@ class Pair:
         self._order = itertools.count()
         self._refs = itertools.count(1)
         self.wire_bytes = 0
+        self.layers_bytes = 0
+        """What the layers under the engine may add to a segment."""
+
         self.checks: Counter[str] = Counter()
         for side in (self.a, self.b):
             side.start(0)
@@ -172,7 +180,7 @@ class Pair:
         to = end.peer
         sizes = [len(datagram) for datagram in train.datagrams()]
         assert all(size == train.size for size in sizes[:-1])
-        assert 0 < sizes[-1] <= train.size <= to.config.segment_bytes
+        assert 0 < sizes[-1] <= train.size <= to.config.segment_bytes + self.layers_bytes
         self.wire_bytes += len(train.data)
         if not self.up:
             return

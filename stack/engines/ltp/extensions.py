@@ -1,0 +1,78 @@
+"""What the layers that put extensions into segments (RFC 5326 §3.1.4) have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from stack.core.train import FLOW_SOURCE, Buffer, Train
+from stack.engines.ltp.driver import Shim
+from stack.wire.ltp import Extension
+
+
+class Layer:
+    """A shim above whatever else is between engine and link."""
+
+    def __init__(self, inner: Shim | None) -> None:
+        self._inner = inner
+
+    def protect(self, trains: list[Train], now: int) -> list[Train]:
+        """What this layer makes of trains that leave, and the one below of that."""
+        down = [made for train in trains for made in self._down(train)]
+        return down if self._inner is None else self._inner.protect(down, now)
+
+    def recover(self, train: Train, now: int) -> list[Train]:
+        """What arrived and passes."""
+        if self._inner is not None:
+            return self._up(self._inner.recover(train, now))
+        return self._up([train]) if train.flow == FLOW_SOURCE else []
+
+    def next_deadline(self) -> int | None:
+        """That of the layer below."""
+        return None if self._inner is None else self._inner.next_deadline()
+
+    def handle_deadline(self, now: int) -> tuple[list[Train], list[Train]]:
+        """(trains to send, trains received that pass) that became due."""
+        if self._inner is None:
+            return [], []
+        sent, received = self._inner.handle_deadline(now)
+        return sent, self._up(received)
+
+    def counters(self) -> dict[str, int]:
+        """Totals since the start."""
+        raise NotImplementedError
+
+    def _down(self, train: Train) -> list[Train]:
+        raise NotImplementedError
+
+    def _up(self, trains: list[Train]) -> list[Train]:
+        raise NotImplementedError
+
+
+def counts_at(segment: memoryview) -> int:
+    """Where the extension counts of a segment stand (RFC 5326 §3.1).  IndexError if it is cut."""
+    at = 1
+    for _ in range(2):  # engine id and session number
+        while segment[at] & 0x80:
+            at += 1
+        at += 1
+    segment[at]
+    return at
+
+
+def without(extensions: Iterable[Extension], tag: int) -> tuple[Extension, ...]:
+    """All but those with this tag."""
+    return tuple(one for one in extensions if one.tag != tag)
+
+
+def pack(datagrams: Sequence[Buffer], flow: int) -> list[Train]:
+    """Trains of equal datagrams, only the last of each shorter."""
+    trains: list[Train] = []
+    run: list[Buffer] = []
+    for datagram in datagrams:
+        if run and (len(datagram) > len(run[0]) or len(run[-1]) < len(run[0])):
+            trains.append(Train(b"".join(run), len(run[0]), flow))
+            run = []
+        run.append(datagram)
+    if run:
+        trains.append(Train(b"".join(run), len(run[0]), flow))
+    return trains
