@@ -138,9 +138,8 @@ class Link:
     def counters(self) -> dict[str, int]:
         """Totals of this link by layer: `ltp.`, `cookie.`, `auth.`, `fec.`, `udp.`."""
         found = {f"ltp.{key}": value for key, value in self.engine.counters().items()}
-        layers: dict[str, Shim | None]
-        layers = {"cookie": self.cookies, "auth": self.guard, "fec": self.shim}
-        for name, layer in layers.items():
+        layers: list[Shim | None] = [self.cookies, self.guard, self.shim]
+        for name, layer in zip(("cookie", "auth", "fec"), layers, strict=True):
             if layer is not None:
                 found |= {f"{name}.{key}": value for key, value in layer.counters().items()}
         try:
