@@ -235,3 +235,13 @@ def _store_troubles(store: dict[str, Any]) -> None:
             "store: the database was damaged and has been rescued; see `store.rescued` in the log,"
             " and check the disk; the damaged file is store.db.damaged-1 and on"
         )
+    if store.get("repaired"):
+        say(
+            f"store: {store['repaired_octets']} octets of {store['repaired']} bundles had changed"
+            " at rest, and were put right"
+        )
+    if store.get("damaged"):
+        say(
+            f"store: {store['damaged']} bundles were damaged at rest, beyond repair; see"
+            " `orbitferry status --quarantine`, and check the disk"
+        )

@@ -174,6 +174,12 @@ class NumpyLinkCode:
             self._parity.apply(data.T, parity.T, self._workspace)
         return blocks
 
+    def parity_of(self, symbols: U8) -> U8:
+        """Parity of shape (parity_bytes, n) for data of shape (symbols, n): a codeword a column."""
+        parity = np.empty((self.config.parity_bytes, symbols.shape[1]), np.uint8)
+        self._parity.apply(symbols, parity, self._workspace)
+        return parity
+
     def decode_many(self, blocks: U8) -> Decoded:
         """The frames in code blocks of shape (n, block_bytes), corrected where possible.
 

@@ -271,11 +271,14 @@ class BundleDriver:
     def _failed(self, ref: int, error: Exception) -> None:
         self.agent.fail(ref, error, self.clock.dtn_ms())
 
-    def _lost(self, ref: int, why: str) -> None:
+    def _lost(self, ref: int, why: str, gone: bool) -> None:
         if ref not in self.agent.entries:
             return
         self._trace("bundle_damaged", {"ref": ref, "why": why})
-        self.agent.lost(ref, self.clock.dtn_ms())
+        if gone:
+            self.agent.lost(ref, self.clock.dtn_ms())
+        else:
+            self.agent.damaged(ref, StoreError(why), self.clock.dtn_ms())
 
     def send(self, neighbour: str, outlet: Outlet, now: int) -> None:
         """Give a link what waits for its neighbour, as much as it has room for."""

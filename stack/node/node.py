@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -26,6 +26,7 @@ from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
 from stack.node.link import SPACE as LTP_SPACE
 from stack.node.link import Link
+from stack.node.scrubbing import Scrubbing
 from stack.node.upkeep import Upkeep
 from stack.ports.application import BundleId, Cancelled
 from stack.ports.store import Place
@@ -145,6 +146,9 @@ class Node:
         upkeep = Upkeep(driver, trace)
         stack.push_async_callback(upkeep.close)
         upkeep.start()
+        if config.store.parity:
+            scrubbing = Scrubbing(writer, self._damaged, config.store, clock, trace)
+            stack.push_async_callback(scrubbing.close)
         trace("node_started", {"bundles": restored, "links": len(self.links)})
         stack.callback(trace, "node_stopped", {})
 
@@ -167,6 +171,11 @@ class Node:
                 link.set_contact(
                     now, tx_up=True, rx_up=True, rate_bps=rate or None, owlt_ns=owlt_ns
                 )
+
+    def _damaged(self, refs: Sequence[int]) -> None:
+        """The scrubber has found bundles that are beyond repair."""
+        self._driver.octets.damaged(refs)
+        self._driver.settle()
 
     def _contact_ended(self, peer: str, now_ms: int) -> None:
         self._agent.contact_ended(peer, now_ms)
@@ -275,7 +284,10 @@ class Node:
         return [entry for entry in entries if entry.place is Place.QUARANTINE]
 
     def octets(self, ref: int) -> bytes | None:
-        """The octets of a stored bundle."""
+        """The octets of a stored bundle; of one that was damaged what is left."""
+        entry = self._agent.entries.get(ref)
+        if entry is not None and entry.place is Place.QUARANTINE:
+            return self._store.remains(ref)
         (wire,) = self._driver.octets.load([ref])
         return None if wire is None else bytes(wire)
 
@@ -296,6 +308,10 @@ class Node:
             "store.reserve_bytes": usage.reserve_bytes,
             "store.missing": usage.missing,
             "store.rescues": usage.rescues,
+            "store.damaged": usage.damaged,
+            "store.repaired": usage.repaired,
+            "store.repaired_octets": usage.repaired_octets,
+            "store.scrubbed_bytes": usage.scrubbed_bytes,
             "trace.failures": self.trace.failures,
             "queue.bytes": self._agent.forwarder.bytes_waiting,
             "queue.bundles": self._agent.forwarder.bundles_waiting,

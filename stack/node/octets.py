@@ -18,17 +18,18 @@ CACHE_BUNDLE_BYTES_MAX = 4 * 1024 * 1024
 
 
 class Octets:
-    """Loads bundles.  One that cannot be had is given as None, and `lost(ref, why)` is called when
-    it is damaged or gone, `failed(ref, error)` when it is there and cannot be read."""
+    """Loads bundles.  One that cannot be had is given as None, and `lost(ref, why, gone)` is called
+    when it is damaged (`gone`: nothing is left, not even in quarantine), `failed(ref, error)` when
+    it is there and cannot be read."""
 
     def __init__(
         self,
         store: BundleStore,
-        lost: Callable[[int, str], None],
+        lost: Callable[[int, str, bool], None],
         failed: Callable[[int, Exception], None],
     ) -> None:
         self._store = store
-        self._lost = lost
+        self._tell = lost
         self._failed = failed
         self.cache: OrderedDict[int, Put] = OrderedDict()
         self._cache_bytes = 0
@@ -70,6 +71,19 @@ class Octets:
             return wire
         self._failed(ref, why)
         return None
+
+    def damaged(self, refs: Sequence[int]) -> None:
+        """The store has found these bundles damaged, beyond repair."""
+        for ref in refs:
+            self.forget(ref)
+            self._lost(ref, "damaged at rest, beyond repair")
+
+    def _lost(self, ref: int, why: str) -> None:
+        try:
+            gone = self._store.remains(ref) is None
+        except Exception:  # whatever it is, what is left cannot be read
+            gone = True
+        self._tell(ref, why, gone)
 
     def remember(self, ops: Iterable[Op], outcome: Committed) -> None:
         """Keep what has just been stored, and forget what has left the store."""

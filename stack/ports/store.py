@@ -168,6 +168,18 @@ class Usage:
     rescues: int = 0
     """Times that the database was found damaged and made anew since the store was opened."""
 
+    damaged: int = 0
+    """Bundles found damaged at rest beyond repair since then."""
+
+    repaired: int = 0
+    """Bundles (or their parity) found damaged at rest and mended since then."""
+
+    repaired_octets: int = 0
+    """Octets that were put right."""
+
+    scrubbed_bytes: int = 0
+    """Octets at which the scrubber has looked."""
+
 
 class BundleStore(Protocol):
     """A synchronous store; `stack.adapters` decides on which thread it runs."""
@@ -179,7 +191,12 @@ class BundleStore(Protocol):
 
     def load(self, refs: Sequence[int]) -> list[Buffer | None]:
         """The octets of bundles, None for one that is gone.  Raises `StoreError` on a checksum
-        that does not match (the bundle is then quarantined)."""
+        that does not match: what can be mended is mended before, what cannot is in quarantine from
+        then on, and None when it is asked for again."""
+        ...
+
+    def remains(self, ref: int) -> bytes | None:
+        """The octets, as they are, of a bundle that is in quarantine."""
         ...
 
     def scan(self) -> Iterator[Stored]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from stack.core.train import Buffer
+from stack.ports.store import Place
 from stack.storage import sql
 from stack.storage.config import StoreConfig
 from stack.storage.payload_log import PayloadLog
@@ -43,7 +44,10 @@ def compact(
             break
     wires, bad = reader.wires([row.ref for row in rows])
     damaged += bad
-    staging.drop_damaged([ref for ref, _ in damaged])
+    for row in rows:
+        if row.place == Place.QUARANTINE and row.ref not in wires:  # known to be damaged
+            remains = reader.remains(row.ref) or b""
+            wires[row.ref] = remains[: row.size].ljust(row.size, b"\0")
     _relocate(staging, db, log, [row for row in rows if row.ref in wires], wires)
     return damaged
 

@@ -59,9 +59,25 @@ class StoreConfig:
     disk puts an eighth of itself aside.  It should be twice `wal_bytes`; 0: nothing is put aside,
     and a full disk may keep the store from forgetting."""
 
+    parity: bool = False
+    """Keep Reed-Solomon parity with the octets of bundles, so that bits which flip at rest are put
+    right: when a bundle is read, and by a scrubber that goes through the store in the background.
+    It costs a seventh more disk, and time for each bundle (`docs/store.md`).  What was stored
+    before gets its parity from the scrubber.  Turned off, no more is made, and what is there
+    goes with its bundles."""
+
+    scrub_bytes_per_s: int = 1_000_000
+    """Octets that the scrubber looks at in a second, at most; a MB/s costs some 3 % of a CPU."""
+
+    scrub_every_s: int = 3600
+    """Seconds from the start of one pass of the scrubber to the start of the next, at least."""
+
     def __post_init__(self) -> None:
         """Raise `ConfigError` for values that contradict one another."""
-        for name in ("quota_bytes", "quota_bundles", "keys_max", "segment_bytes", "wal_bytes"):
+        for name in (
+            *("quota_bytes", "quota_bundles", "keys_max", "segment_bytes", "wal_bytes"),
+            *("scrub_bytes_per_s", "scrub_every_s"),
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"store.{name}", "must be at least 1")
         for name in ("log_batch_bytes", "cache_bytes", "reserve_bytes"):

@@ -22,7 +22,7 @@ from stack.ports.store import (
     Write,
 )
 from stack.storage.config import KEY_BYTES_MAX
-from stack.storage.staged import Staged
+from stack.storage.staged import Scrubbed, Staged
 from stack.storage.staging import EXPIRED_MAX, LOWEST
 
 
@@ -96,6 +96,11 @@ class MemoryStore:
         held = self._held
         return [held[ref][1] if ref in held else None for ref in refs]
 
+    def remains(self, ref: int) -> bytes | None:
+        """See `BundleStore.remains`."""
+        entry = self._held.get(ref)
+        return bytes(entry[1]) if entry is not None and entry[0].place is Place.QUARANTINE else None
+
     def scan(self) -> Iterator[Stored]:
         """See `BundleStore.scan`."""
         for ref in sorted(self._held):
@@ -148,6 +153,10 @@ class MemoryStore:
     def tidy(self) -> bool:
         """There is nothing to tidy up."""
         return False
+
+    def stage_scrub(self) -> Staged[Scrubbed]:
+        """Nothing is at rest."""
+        return Staged(Scrubbed(over=True), _nothing)
 
     @property
     def untidy(self) -> bool:

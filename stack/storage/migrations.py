@@ -39,6 +39,11 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
         "CREATE TABLE state (space TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,"
         " row_check INTEGER NOT NULL, PRIMARY KEY (space, key)) WITHOUT ROWID",
     ),
+    (
+        # No checksum: parity that is wrong mends nothing that its bundle's checksum would pass.
+        "CREATE TABLE parity (ref INTEGER NOT NULL, part INTEGER NOT NULL, octets BLOB NOT NULL,"
+        " PRIMARY KEY (ref, part)) WITHOUT ROWID",
+    ),
 )
 
 

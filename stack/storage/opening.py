@@ -39,6 +39,8 @@ class Opened:
     doubtful: bool = False
     """Whether files of the payload log that nothing refers to may be of bundles that are lost."""
     rescued: bool = False
+    parity: bool = False
+    """Whether there is any."""
 
 
 def open_database(directory: Path, config: StoreConfig, mark: Mark, trace: Trace) -> Opened:
@@ -122,6 +124,7 @@ def _counted(directory: Path, config: StoreConfig, mark: Mark) -> Opened:
         for count, octets, priority, place, segment in db.execute(sql.SELECT_TALLY):
             found.tally.count(count, octets, priority, place, segment)
         found.tally.keys = int(db.execute(sql.COUNT_SEEN).fetchone()[0])
+        found.parity = bool(db.execute(sql.ANY_PARITY).fetchone()[0])
         found.behind = mark.ahead_of(db)
     except BaseException:
         db.close()

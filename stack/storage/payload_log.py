@@ -124,6 +124,18 @@ class PayloadLog:
             self._readers.move_to_end(segment)
         return os.pread(fd, size, start)
 
+    def patch(self, segment: int, places: Sequence[int], octets: bytes) -> None:
+        """Put single octets of a file right: in place, so that a crash on the way leaves each of
+        them as wrong as it was or right.  Raises `OSError`."""
+        fd = os.open(self._path(segment), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            for place, octet in zip(places, octets, strict=True):
+                os.pwrite(fd, bytes((octet,)), place)
+            if self._durable:
+                os.fdatasync(fd)
+        finally:
+            os.close(fd)
+
     @property
     def active_octets(self) -> int:
         """Octets of bundles in the file that still takes more."""

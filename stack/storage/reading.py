@@ -11,8 +11,10 @@ from typing import Final
 
 from stack.core.errors import StoreError
 from stack.core.train import Buffer
+from stack.ports.store import Place
 from stack.storage import files, sql
 from stack.storage.config import StoreConfig
+from stack.storage.parity import PART_BYTES, part_bytes, parts_of
 from stack.storage.payload_log import PayloadLog
 from stack.storage.rows import BundleRow, state_check, wire_checksum
 
@@ -74,7 +76,49 @@ class Reader:
                 last = _run_end(placed, first)
                 self._read_run(placed[first:last], wires, damaged)
                 first = last
-        return wires, damaged
+        return wires, [each for each in damaged if not self._set_aside(each[0])]
+
+    def row(self, ref: int) -> BundleRow | None:
+        """A bundle's row, unless it is damaged."""
+        found = [row for row in self.page(ref - 1, 1) if row.ref == ref and row.intact()]
+        return found[0] if found else None
+
+    def _set_aside(self, ref: int) -> bool:
+        """Whether a damaged bundle is known as such."""
+        row = self.row(ref)
+        return row is not None and row.place == Place.QUARANTINE
+
+    def remains(self, ref: int) -> bytes | None:
+        """The octets of a bundle in quarantine as they are found."""
+        row = self.row(ref)
+        if row is None or row.place != Place.QUARANTINE:
+            return None
+        parts = range(parts_of(row.size))
+        found = [self.piece(ref, part, part_bytes(row.size, part)) for part in parts]
+        return b"".join(piece[0] for piece in found if piece is not None)
+
+    def piece(self, ref: int, part: int, octets: int) -> tuple[bytes, bytes | None] | None:
+        """A part of a bundle (see `parity.PART_BYTES`) as it is found, `octets` or fewer, and its
+        parity; None when the bundle is not there."""
+        first = part * PART_BYTES
+        with self.lock:
+            try:
+                asked = (first + 1, octets, part, ref)
+                row = self._db.execute(sql.SELECT_PIECE, asked).fetchone()
+            except (sqlite3.Error, ValueError) as error:
+                raise files.explained(error, self._directory) from error
+            if row is None:
+                return None
+            segment, start, found, parity = row
+            if segment:
+                try:
+                    found = self._log.read(segment, start + first, octets)
+                except (OSError, TypeError, ValueError, OverflowError):
+                    found = b""
+        return (
+            found if isinstance(found, bytes) else b"",
+            parity if isinstance(parity, bytes) else None,
+        )
 
     def page(self, after: int, limit: int) -> list[BundleRow]:
         """The next `limit` rows behind ref `after`, which may be damaged."""

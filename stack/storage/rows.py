@@ -8,12 +8,16 @@ trust what it reads without reading the octets.
 from __future__ import annotations
 
 import struct
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from fastcrc import crc32
 
 from stack.core.train import Buffer
-from stack.ports.store import Move, Place, Put, Stored
+from stack.ports.store import QUARANTINE_PRIORITY, Move, Place, Put, Stored
+
+SPOILED: Final = b"its octets were damaged at rest, beyond repair"
+"""Why a damaged bundle is in quarantine."""
 
 _FIXED: Final = struct.Struct(">9q")
 
@@ -73,6 +77,18 @@ class BundleRow(NamedTuple):
         """The same bundle held for another reason."""
         priority = move.priority(self.priority)
         row = self._replace(place=int(move.place), tag=bytes(move.tag), priority=priority)
+        return row._replace(row_check=row._check())
+
+    def spoiled(self) -> BundleRow:
+        """The same bundle in quarantine, its octets damaged; under a key of its own, so that it
+        does not pass for the genuine one."""
+        key = self.key[:8] + blake2b(b"%d " % self.ref + self.key, digest_size=16).digest()
+        row = self._replace(
+            key=key,
+            place=int(Place.QUARANTINE),
+            tag=SPOILED,
+            priority=QUARANTINE_PRIORITY,
+        )
         return row._replace(row_check=row._check())
 
     def _check(self) -> int:

@@ -45,6 +45,7 @@ _DELETE_ORPHANS: Final = "DELETE FROM body WHERE ref NOT IN (SELECT ref FROM bun
 _FORGET_ORPHANS: Final = (
     "DELETE FROM seen WHERE ref IN (SELECT ref FROM body WHERE ref NOT IN (SELECT ref FROM bundle))"
 )
+_DELETE_STRAY: Final = "DELETE FROM parity WHERE ref NOT IN (SELECT ref FROM bundle)"
 
 
 class Salvaged:
@@ -79,6 +80,8 @@ class Salvaged:
                         if state_check(space, key, value) == check:
                             db.execute(sql.INSERT_STATE, row)
                             self.states += 1
+                case (int(ref), int(part), bytes(octets)):
+                    db.execute(sql.RENEW_PARITY, (ref, part, octets))
                 case ("commits", int(count)):
                     self.commits = max(self.commits, count)
                 case ("next_ref", int(ref)) if ref < _NEXT_REF_MAX:
@@ -114,6 +117,7 @@ class Salvaged:
         for ref, octets in db.execute(_SELECT_ORPHANS, (files.QUARANTINE_FILES_MAX,)):
             files.save_damaged(directory, ref, octets)
         db.execute(_DELETE_ORPHANS)
+        db.execute(_DELETE_STRAY)
 
 
 def _is_ref(value: object) -> bool:

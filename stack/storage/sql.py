@@ -35,6 +35,8 @@ INSERT_SEEN: Final = _insert("INSERT INTO seen (key, expires_ms, ref) VALUES ", 
 MEND_SEEN: Final = "INSERT OR IGNORE INTO seen (key, expires_ms, ref) VALUES (?, ?, ?)"
 INSERT_BUNDLE: Final = _insert("INSERT INTO bundle VALUES ", 14)
 INSERT_BODY: Final = _insert("INSERT INTO body (ref, wire) VALUES ", 2)
+INSERT_PARITY: Final = _insert("INSERT INTO parity (ref, part, octets) VALUES ", 3)
+RENEW_PARITY: Final = "INSERT OR REPLACE INTO parity (ref, part, octets) VALUES (?, ?, ?)"
 SELECT_SEEN: Final = _within("SELECT key, ref, expires_ms FROM seen WHERE key IN ")
 DELETE_SEEN: Final = _within("DELETE FROM seen WHERE key IN ")
 DELETE_SEEN_REF: Final = _within("DELETE FROM seen WHERE ref IN ")
@@ -53,9 +55,22 @@ SELECT_WIRE: Final = _within(
 )
 DELETE_BUNDLE: Final = _within("DELETE FROM bundle WHERE ref IN ")
 DELETE_BODY: Final = _within("DELETE FROM body WHERE ref IN ")
+DELETE_PARITY: Final = _within("DELETE FROM parity WHERE ref IN ")
+ANY_PARITY: Final = "SELECT EXISTS (SELECT 1 FROM parity)"
 
 UPDATE_PLACE: Final = (
     "UPDATE bundle SET place = ?, tag = ?, priority = ?, row_check = ? WHERE ref = ?"
+)
+UPDATE_SPOILED: Final = (
+    "UPDATE bundle SET key = ?, place = ?, tag = ?, priority = ?, row_check = ? WHERE ref = ?"
+)
+SELECT_BODY: Final = "SELECT wire FROM body WHERE ref = ?"
+RENEW_BODY: Final = "INSERT OR REPLACE INTO body (ref, wire) VALUES (?, ?)"
+# Of a part of a bundle: where it begins, counted from 1; its octets; its number; the ref.
+SELECT_PIECE: Final = (
+    "SELECT segment, start, substr(wire, ?, ?),"
+    " (SELECT octets FROM parity WHERE parity.ref = bundle.ref AND part = ?)"
+    " FROM bundle LEFT JOIN body ON body.ref = bundle.ref WHERE bundle.ref = ?"
 )
 UPDATE_SEGMENT: Final = "UPDATE bundle SET segment = ?, start = ?, row_check = ? WHERE ref = ?"
 SELECT_PAGE: Final = "SELECT * FROM bundle WHERE ref > ? ORDER BY ref LIMIT ?"

@@ -23,11 +23,13 @@ from stack.storage.compaction import compact, surplus
 from stack.storage.config import StoreConfig
 from stack.storage.mark import Level, Mark
 from stack.storage.opening import REFS_RESERVED, Opened, open_database, rescue_database
+from stack.storage.parity import Parity
 from stack.storage.payload_log import PayloadLog, sync_directory
 from stack.storage.reading import Damaged, Reader
 from stack.storage.reserve import Reserve, fitted
-from stack.storage.staged import Staged
+from stack.storage.staged import Scrubbed, Staged
 from stack.storage.staging import FIRST_KEY, Staging
+from stack.storage.upsets import Upsets
 
 T = TypeVar("T")
 
@@ -54,7 +56,7 @@ class SqliteStore:
         self._path = Path(path)
         self._config = config or StoreConfig()
         self._trace = trace
-        self._damaged = self._missing = self._rescues = 0
+        self._missing = self._rescues = 0
         self._forget_after = FIRST_KEY
         self._writing = threading.Lock()
         self._closed = False
@@ -88,6 +90,10 @@ class SqliteStore:
                 sync_directory(self._path)
                 sync_directory(self._path.parent)
                 self._reader = Reader(self._path, self._config, self._log)
+                self._code = Parity() if self._config.parity or found.parity else None
+                self._upsets = Upsets(
+                    self._path, self._reader, self._code, self._stage, self._trace
+                )
                 self._retire(self._tally.segments)
                 if short:
                     self._reserve.squeeze(self._db, "found so when the store was opened")
@@ -161,7 +167,7 @@ class SqliteStore:
         if not self.untidy:
             return False
         try:
-            self._report(
+            self._upsets.found(
                 self._stage(
                     lambda staging: compact(staging, self._db, self._tally, self._log, self._reader)
                 ).finish()
@@ -170,6 +176,11 @@ class SqliteStore:
             self._trace("store.tidy_failed", {"error": str(error)})
             return False
         return True
+
+    def stage_scrub(self) -> Staged[Scrubbed]:
+        """A step of the scrubber: some 100 KB of bundles, and what must be done about them."""
+        result = Scrubbed()
+        return Staged(result, lambda: self._read(lambda: self._upsets.scrub(result)))
 
     @property
     def untidy(self) -> bool:
@@ -204,7 +215,7 @@ class SqliteStore:
             self._check_open()
             room = self._reserve.room(self._db)
             parts = (self._db, self._log, self._tally, self._config)
-            staging = Staging(*parts, self._next_ref, room, self._mark.commits)
+            staging = Staging(*parts, self._next_ref, room, self._mark.commits, self._code)
             self._db.execute("BEGIN IMMEDIATE")
             result = work(staging)
             forget_after = staging.forget_surplus(self._forget_after)
@@ -268,10 +279,9 @@ class SqliteStore:
     def load(self, refs: Sequence[int]) -> list[Buffer | None]:
         """See `BundleStore.load`.  Raises `DamagedError` with the refs that are damaged; the
         others are there when asked for again."""
-        wires, damaged = self._read(lambda: self._reader.wires(refs))
+        wires, damaged = self._read(lambda: self._upsets.wires(refs))
         if damaged:
-            self._quarantine(damaged)
-            raise files.DamagedError(self._path, [ref for ref, _ in damaged])
+            raise files.DamagedError(self._path, damaged)
         return [wires.get(ref) for ref in refs]
 
     def scan(self) -> Iterator[Stored]:
@@ -281,7 +291,7 @@ class SqliteStore:
             rows = self._read(partial(self._reader.page, after, PAGE_ROWS))
             damaged: Damaged = [(row.ref, b"") for row in rows if not row.intact()]
             if damaged:
-                self._quarantine(damaged)
+                self._upsets.found(damaged)
             gone = {ref for ref, _ in damaged}
             yield from (row.stored() for row in rows if row.ref not in gone)
             if len(rows) < PAGE_ROWS:
@@ -304,8 +314,13 @@ class SqliteStore:
         """See `BundleStore.read_all`.  Raises `StoreError` when an entry is damaged."""
         return self._read(lambda: self._reader.states(space, prefix))
 
+    def remains(self, ref: int) -> bytes | None:
+        """See `BundleStore.remains`."""
+        return self._read(lambda: self._reader.remains(ref))
+
     def usage(self) -> Usage:
         """See `BundleStore.usage`."""
+        counts = self._upsets.counts
         return Usage(
             self._tally.bundles,
             self._tally.octets,
@@ -314,23 +329,11 @@ class SqliteStore:
             self._reserve.octets,
             self._missing,
             self._rescues,
+            counts.damaged,
+            counts.repaired,
+            counts.repaired_octets,
+            counts.scrubbed_octets,
         )
-
-    @property
-    def damaged(self) -> int:
-        """Bundles put in quarantine since the store was opened."""
-        return self._damaged
-
-    def _quarantine(self, damaged: Damaged) -> None:
-        refs = [ref for ref, _ in damaged]
-        self._stage(lambda staging: staging.drop_damaged(refs)).finish()
-        self._report(damaged)
-
-    def _report(self, damaged: Damaged) -> None:
-        for ref, wire in damaged:
-            self._damaged += 1
-            files.save_damaged(self._path, ref, wire)
-            self._trace("store.damaged", {"ref": ref, "bytes": len(wire)})
 
     def _check_open(self) -> None:
         if self._closed:

@@ -9,6 +9,7 @@ to 5 ms each time beside a busy loop: 1,300 bundles/s measured instead of 50,000
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from stack.ports.store import BundleStore, Committed, Op, Stored
@@ -32,6 +33,19 @@ class Staged(Generic[T]):
         return self._result
 
 
+@dataclass(slots=True)
+class Scrubbed:
+    """What a step of the scrubber has looked at; known when it is finished."""
+
+    bundles: int = 0
+    octets: int = 0
+    over: bool = False
+    """Whether a pass through the store has ended."""
+
+    damaged: list[int] = field(default_factory=list)
+    """Refs of bundles that are damaged beyond repair: in quarantine, or gone."""
+
+
 class StagingStore(BundleStore, Protocol):
     """A store that a `StoreWriter` can drive."""
 
@@ -41,6 +55,10 @@ class StagingStore(BundleStore, Protocol):
 
     def stage_expire(self, now_ms: int, limit: int) -> Staged[list[Stored]]:
         """The first half of `expire`."""
+        ...
+
+    def stage_scrub(self) -> Staged[Scrubbed]:
+        """A bounded step of looking for what has changed at rest, all of it in `finish`."""
         ...
 
     @property

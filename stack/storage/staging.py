@@ -26,6 +26,7 @@ from stack.ports.store import (
 )
 from stack.storage import rescue, sql
 from stack.storage.config import KEY_BYTES_MAX, StoreConfig
+from stack.storage.parity import Parity, protect
 from stack.storage.payload_log import PayloadLog
 from stack.storage.rows import BundleRow, new_row, state_check
 from stack.storage.tally import Tally
@@ -63,11 +64,13 @@ class Staging:
         next_ref: int,
         room: int | None = None,
         commits: int = 0,
+        code: Parity | None = None,
     ) -> None:
         """`commits` is how many came before.  `room`: octets of bundles that may be stored, in
-        the database alone, because the disk is full; None: it is not."""
-        self._db = db
-        self._log = log
+        the database alone, because the disk is full; None: it is not.  `code`: there is parity in
+        the store, or is to be."""
+        self.db = db
+        self.log = log
         self._tally = tally
         self._config = config
         self.next_ref = next_ref
@@ -85,6 +88,7 @@ class Staging:
         self._purged = False
         self._room = room
         self._commits = commits
+        self._code = code
 
     def apply(self, ops: Sequence[Op], now_ms: int) -> Committed:
         """Run all of `ops`."""
@@ -115,7 +119,7 @@ class Staging:
             self.drop(releases)
         refs = self._put(puts, now_ms) if puts else []
         if writes:
-            write_state(self._db, writes)
+            write_state(self.db, writes)
         return Committed(refs, self._evicted)
 
     def expire(self, now_ms: int, limit: int) -> list[Stored]:
@@ -123,17 +127,17 @@ class Staging:
         expired: list[Stored] = []
         examined = 0
         while len(expired) < limit and examined < limit + EXPIRED_MAX:
-            seen = self._db.execute(sql.SELECT_EXPIRED, (now_ms, sql.ROWS_MAX)).fetchall()
+            seen = self.db.execute(sql.SELECT_EXPIRED, (now_ms, sql.ROWS_MAX)).fetchall()
             if not seen:
                 break
             refs = [ref for _, ref in seen]
-            rows = {row[0]: row for row in sql.select(self._db, sql.SELECT_BUNDLE, refs)}
+            rows = {row[0]: row for row in sql.select(self.db, sql.SELECT_BUNDLE, refs)}
             gone, keys, mended, stored = _judged(seen, rows, now_ms, limit - len(expired))
             expired += stored
             self.drop(gone)
             self.forget(keys)
             self.change.keys += sum(
-                self._db.execute(sql.MEND_SEEN, each).rowcount for each in mended
+                self.db.execute(sql.MEND_SEEN, each).rowcount for each in mended
             )
             examined += len(keys)
         return expired
@@ -141,14 +145,14 @@ class Staging:
     def _know(self, until: Mapping[int, int], now_ms: int) -> None:
         """Recognise the keys of bundles that are still held until the times given."""
         held = [
-            (until[row[0]], row[1]) for row in sql.select(self._db, sql.SELECT_BUNDLE, list(until))
+            (until[row[0]], row[1]) for row in sql.select(self.db, sql.SELECT_BUNDLE, list(until))
         ]
         self.forget([key for until_ms, key in held if until_ms <= now_ms])
-        self._db.executemany(sql.UPDATE_SEEN, [each for each in held if each[0] > now_ms])
+        self.db.executemany(sql.UPDATE_SEEN, [each for each in held if each[0] > now_ms])
 
     def forget(self, keys: Sequence[bytes]) -> None:
         """No longer recognise `keys` as duplicates."""
-        self.change.keys -= sql.delete(self._db, sql.DELETE_SEEN, keys)
+        self.change.keys -= sql.delete(self.db, sql.DELETE_SEEN, keys)
 
     def forget_surplus(self, after: tuple[int, bytes]) -> tuple[int, bytes]:
         """While there are more keys than `keys_max`, forget some of released bundles, those that
@@ -156,23 +160,19 @@ class Staging:
         surplus = self._tally.keys + self.change.keys - self._config.keys_max
         if surplus <= 0:
             return after
-        rows = self._db.execute(sql.SELECT_FORGETTABLE, (*after, FORGET_ROWS)).fetchall()
+        rows = self.db.execute(sql.SELECT_FORGETTABLE, (*after, FORGET_ROWS)).fetchall()
         self.forget([key for key, _, held in rows if not held][:surplus])
         return (rows[-1][1], rows[-1][0]) if len(rows) == FORGET_ROWS else FIRST_KEY
 
-    def drop_damaged(self, refs: Sequence[int]) -> None:
-        """Remove bundles and forget their keys, so that copies are taken when they come."""
-        if not refs:
-            return
-        keys = [row[1] for row in sql.select(self._db, sql.SELECT_BUNDLE, refs)]
-        self.drop(refs)
+    def forget_damaged(self, keys: Sequence[bytes], refs: Sequence[int]) -> None:
+        """No longer recognise the keys of bundles that are damaged."""
         self.forget(keys)
         # Where the key itself is what was damaged, only a search through all of them finds it.
-        self.change.keys -= sql.delete(self._db, sql.DELETE_SEEN_REF, refs)
+        self.change.keys -= sql.delete(self.db, sql.DELETE_SEEN_REF, refs)
 
     def _move(self, moves: dict[int, Move]) -> None:
         updates = []
-        for found in sql.select(self._db, sql.SELECT_BUNDLE, list(moves)):
+        for found in sql.select(self.db, sql.SELECT_BUNDLE, list(moves)):
             row = BundleRow(*found)
             if not row.intact():
                 continue  # a new checksum would hide the damage: leave it to scan and load
@@ -181,11 +181,11 @@ class Staging:
             updates.append((new.place, new.tag, new.priority, new.row_check, new.ref))
             self.change.count(-1, -row.size, row.priority, row.place, row.segment)
             self.change.count(1, row.size, new.priority, new.place, row.segment)
-        self._db.executemany(sql.UPDATE_PLACE, updates)
+        self.db.executemany(sql.UPDATE_PLACE, updates)
 
     def drop(self, refs: Sequence[int]) -> None:
         """Remove bundles, leaving their keys."""
-        found = sql.select(self._db, sql.SELECT_COUNTED, refs)
+        found = sql.select(self.db, sql.SELECT_COUNTED, refs)
         if not found:
             return
         inline = []
@@ -196,15 +196,17 @@ class Staging:
             alike[priority, place, segment].append(size)
         for kind, sizes in alike.items():
             self.change.count(-len(sizes), -sum(sizes), *kind)
-        sql.delete(self._db, sql.DELETE_BUNDLE, refs)
+        sql.delete(self.db, sql.DELETE_BUNDLE, refs)
+        if self._code is not None:
+            sql.delete(self.db, sql.DELETE_PARITY, refs)
         if inline:
-            sql.delete(self._db, sql.DELETE_BODY, inline)
+            sql.delete(self.db, sql.DELETE_BODY, inline)
 
     def _put(self, puts: Sequence[Put], now_ms: int) -> list[int]:
         seen = self._seen = {
             key: (ref, expires_ms)
             for key, ref, expires_ms in sql.select(
-                self._db, sql.SELECT_SEEN, [put.key for put in puts]
+                self.db, sql.SELECT_SEEN, [put.key for put in puts]
             )
         }
         refs = [0] * len(puts)
@@ -260,13 +262,13 @@ class Staging:
         """Whether a bundle that was seen as `ref` is in transit and no longer held here."""
         if put.place is not Place.FORWARD or expires_ms == _NEVER:  # _NEVER: in this transaction
             return False
-        return not sql.select(self._db, sql.SELECT_COUNTED, [ref])
+        return not sql.select(self.db, sql.SELECT_COUNTED, [ref])
 
     def _insert(self, accepted: list[tuple[int, Put, int]], octets: int) -> None:
         segment = start = 0
         out_of_line = self._room is None and octets >= self._config.log_batch_bytes
         if out_of_line:
-            segment, start = self._log.place()
+            segment, start = self.log.place()
             self.buffers += [put.wire for _, put, _ in accepted]
             self.octets += octets
         rows = []
@@ -282,11 +284,13 @@ class Staging:
             alike[put.priority, put.place].append(size)
         if out_of_line:
             self.record(rows)
-        sql.insert(self._db, sql.INSERT_SEEN, seen)
+        sql.insert(self.db, sql.INSERT_SEEN, seen)
         self.change.keys += len(seen)
-        sql.insert(self._db, sql.INSERT_BUNDLE, rows)
+        sql.insert(self.db, sql.INSERT_BUNDLE, rows)
         if not out_of_line:
-            sql.insert(self._db, sql.INSERT_BODY, [(ref, put.wire) for ref, put, _ in accepted])
+            sql.insert(self.db, sql.INSERT_BODY, [(ref, put.wire) for ref, put, _ in accepted])
+        if self._code is not None and self._config.parity and self._room is None:
+            protect(self.db, self._code, accepted)
         for (priority, place), sizes in alike.items():
             self.change.count(len(sizes), sum(sizes), priority, place, segment)
 
@@ -299,7 +303,7 @@ class Staging:
 
     def _drop_stale(self, stale: dict[bytes, int]) -> None:
         """Keys came again after their lifetimes: what is still held under them goes."""
-        rows = sql.select(self._db, sql.SELECT_BUNDLE, [*stale.values()])
+        rows = sql.select(self.db, sql.SELECT_BUNDLE, [*stale.values()])
         self._evict([row[0] for row in rows if row[1] in stale])
         self.forget([*stale])
 
@@ -323,7 +327,7 @@ class Staging:
             if not self._pool:
                 self._evict(chosen)
                 chosen = []
-                self._pool.extend(self._db.execute(sql.SELECT_EVICTABLE, (priority, POOL_ROWS)))
+                self._pool.extend(self.db.execute(sql.SELECT_EVICTABLE, (priority, POOL_ROWS)))
             if not self._pool or self._pool[0][2] >= priority:
                 break  # only when a damaged database disagrees with the tally
             ref, size, *_ = self._pool.popleft()
@@ -334,7 +338,7 @@ class Staging:
         return octets <= 0 and bundles <= 0
 
     def _evict(self, refs: Sequence[int]) -> None:
-        keys = {row[1]: row[0] for row in sql.select(self._db, sql.SELECT_BUNDLE, refs)}
+        keys = {row[1]: row[0] for row in sql.select(self.db, sql.SELECT_BUNDLE, refs)}
         self.drop(refs)
         self.forget(list(keys))
         for key, ref in keys.items():

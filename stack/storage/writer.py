@@ -14,12 +14,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from stack.core.errors import LocalError, StoreFullError
 from stack.core.sansio import Trace, no_trace
 from stack.ports.store import Committed, Op, Put, Release, Stored
-from stack.storage.staged import Staged, StagingStore
+from stack.storage.staged import Scrubbed, Staged, StagingStore
+
+T = TypeVar("T")
 
 CROWD: Final = 4
 """So many requests that came while a transaction was running mean that they come by themselves,
@@ -89,13 +91,13 @@ class _Request:
                 self.urgent = True
 
 
-class _Expiry:
-    """A call of `StagingStore.expire`, between transactions."""
+class _Errand:
+    """Work of the store that goes between transactions."""
 
-    __slots__ = ("again", "future", "limit")
+    __slots__ = ("again", "future", "stage")
 
-    def __init__(self, limit: int, future: asyncio.Future[list[Stored]]) -> None:
-        self.limit = limit
+    def __init__(self, stage: Callable[[], Staged[Any]], future: asyncio.Future[Any]) -> None:
+        self.stage = stage
         self.future = future
         self.again = True
 
@@ -127,7 +129,7 @@ class StoreWriter:
         self._on_evicted = on_evicted
         self._trace = trace
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[_Request | _Expiry] = deque()
+        self._waiting: deque[_Request | _Errand] = deque()
         self._alone: deque[_Request] = deque()
         """Requests of a transaction that failed: each is tried again by itself."""
         self._waiting_ops = 0
@@ -182,10 +184,17 @@ class StoreWriter:
 
     async def expire(self, limit: int) -> list[Stored]:
         """`BundleStore.expire`, in its turn."""
+        return await self._run(lambda: self._store.stage_expire(self._now_ms(), limit))
+
+    async def scrub(self) -> Scrubbed:
+        """A step of `StagingStore.stage_scrub`, in its turn."""
+        return await self._run(self._store.stage_scrub)
+
+    async def _run(self, stage: Callable[[], Staged[T]]) -> T:
         if self._closing:
             raise LocalError("the store writer is closed")
-        future: asyncio.Future[list[Stored]] = self._loop.create_future()
-        self._waiting.append(_Expiry(limit, future))
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._waiting.append(_Errand(stage, future))
         self._urgent += 1
         self._schedule()
         return await future
@@ -253,34 +262,34 @@ class StoreWriter:
             return
         self._started = self._loop.time()
         batch: list[_Request] = []
-        expiry: _Expiry | None = None
+        errand: _Errand | None = None
         staged: Staged[Any]
         try:
             if self._alone:
                 batch = [self._alone.popleft()]
                 staged = self._store.stage(batch[0].ops, self._now_ms())
-            elif isinstance(self._waiting[0], _Expiry):
-                expiry = self._waiting.popleft()  # type: ignore[assignment]
+            elif isinstance(self._waiting[0], _Errand):
+                errand = self._waiting.popleft()  # type: ignore[assignment]
                 self._urgent -= 1
-                assert expiry is not None
-                staged = self._store.stage_expire(self._now_ms(), expiry.limit)
+                assert errand is not None
+                staged = errand.stage()
             else:
                 batch = self._take()
                 ops = [op for request in batch for op in request.ops]
                 staged = self._store.stage(ops, self._now_ms())
         except Exception as error:  # whatever it is, the callers must hear of it
-            self._finish(batch, expiry, None, error)
+            self._finish(batch, errand, None, error)
             return
         self._busy = True
         if self._worker is not None:
-            self._worker.run(staged.finish, partial(self._finish, batch, expiry))
+            self._worker.run(staged.finish, partial(self._finish, batch, errand))
             return
         try:
             outcome = staged.finish()
         except Exception as error:  # as above
-            self._finish(batch, expiry, None, error)
+            self._finish(batch, errand, None, error)
         else:
-            self._finish(batch, expiry, outcome, None)
+            self._finish(batch, errand, outcome, None)
 
     def _take(self) -> list[_Request]:
         config = self._config
@@ -289,7 +298,7 @@ class StoreWriter:
         waiting = self._waiting
         while waiting:
             request = waiting[0]
-            if isinstance(request, _Expiry):
+            if isinstance(request, _Errand):
                 break
             ops += len(request.ops)
             octets += request.octets
@@ -304,22 +313,22 @@ class StoreWriter:
     def _finish(
         self,
         batch: list[_Request],
-        expiry: _Expiry | None,
+        errand: _Errand | None,
         outcome: Any,
         error: Exception | None,
     ) -> None:
         self._crowded = len(self._waiting) >= CROWD
         full = isinstance(error, StoreFullError)
-        if expiry is not None and full and expiry.again:
-            expiry.again = False
-            self._waiting.appendleft(expiry)
+        if errand is not None and full and errand.again:
+            errand.again = False
+            self._waiting.appendleft(errand)
             self._urgent += 1
-        elif expiry is not None:
-            if not expiry.future.done():
+        elif errand is not None:
+            if not errand.future.done():
                 if error is None:
-                    expiry.future.set_result(outcome)
+                    errand.future.set_result(outcome)
                 else:
-                    expiry.future.set_exception(error)
+                    errand.future.set_exception(error)
         elif error is None:
             self._answer(batch, outcome)
         elif len(batch) > 1:

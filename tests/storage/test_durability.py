@@ -57,7 +57,7 @@ def test_everything_told_is_there_after_sigkill(directory: Path) -> None:
         assert told == held
         wires = store.load(list(stored))
         assert [bytes(each or b"") for each in wires] == [wire(n, 200) for n in stored.values()]
-        assert store.damaged == 0
+        assert store.usage().damaged == 0
         counter = store.read("killed", "number")
         assert counter is not None
         first = int(counter)

@@ -247,7 +247,7 @@ class SqliteMachine(StoreMachine):
     def teardown(self) -> None:
         """Close the store and remove its files."""
         super().teardown()
-        assert self.sqlite.damaged == 0
+        assert self.sqlite.usage().damaged == 0
         shutil.rmtree(self.base)
 
 

@@ -76,7 +76,7 @@ def lost(path: Path, numbers: dict[int, int]) -> tuple[int, int, Told]:
     with contextlib.suppress(StoreError):  # one that is damaged is named
         store.read_all("jobs")
     assert store.commit([bundle(10_001)], NOW_MS).refs[0] not in numbers
-    missing = store.usage().missing + store.damaged
+    missing = store.usage().missing + store.usage().damaged
     # What was let go of may come back in the place of what is lost.
     missing += sum(fields.get("bundles_rescued", 0) for _, fields in told)
     store.close()

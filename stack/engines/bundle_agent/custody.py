@@ -85,7 +85,7 @@ class Custody:
             self._report_end(entry, REPORT_DELETION, reason, now_ms)
 
     def lost(self, ref: int, now_ms: int) -> None:
-        """The store has not got the octets any more: they were damaged at rest."""
+        """The store has not got the octets any more: nothing is left of them."""
         self.counters["damaged"] += 1
         reason = ReportReason.BLOCK_UNINTELLIGIBLE
         self._end(ref, now_ms, self._deleted, ref, reason, now_ms)
@@ -101,13 +101,21 @@ class Custody:
     def quarantine(self, ref: int, error: Exception, now_ms: int) -> None:
         """Work on this bundle has failed, and would fail again: it is out of everybody's way, and
         its octets stay in the store for the operator.  Who asked for reports is told."""
+        self._set_aside(ref, error, now_ms)
+        self._ops.append(Move(ref, Place.QUARANTINE, reason_of(error)))
+
+    def damaged(self, ref: int, error: Exception, now_ms: int) -> None:
+        """The octets were damaged at rest; what is left of them is in quarantine already."""
+        self.counters["damaged"] += 1
+        self._set_aside(ref, error, now_ms)
+
+    def _set_aside(self, ref: int, error: Exception, now_ms: int) -> None:
         self._failed(ref, error)
         entry = self._gone(ref, now_ms)
         if entry is not None:
             self.counters["quarantined"] += 1
             self._report_end(entry, REPORT_DELETION, ReportReason.BLOCK_UNINTELLIGIBLE, now_ms)
             self.entries[ref] = quarantined(entry, error)
-        self._ops.append(Move(ref, Place.QUARANTINE, reason_of(error)))
 
     def postpone(self, ref: int, now_ms: int) -> None:
         """The store cannot give this bundle now, or a resource is used up: `retry` tries again."""

@@ -62,6 +62,13 @@ def make_operations(node: Node, stop: Callable[[], None]) -> Mapping[str, Operat
     }
 
 
+STORE_SHOWN: Final = (
+    *("bundles", "bytes", "quota_bytes", "full", "missing", "rescues"),
+    *("damaged", "repaired", "repaired_octets", "scrubbed_bytes"),
+)
+"""What is told of the store."""
+
+
 def program_version() -> str:
     """The version of the installed distribution."""
     try:
@@ -90,10 +97,7 @@ class NodeOperations:
             "pid": os.getpid(),
             "uptime_s": (node.port.now() - self._begun_ns) / SECOND,
             "time": dtn_to_iso(node.port.dtn_ms()),
-            "store": {
-                key: counters[f"store.{key}"]
-                for key in ("bundles", "bytes", "quota_bytes", "full", "missing", "rescues")
-            },
+            "store": {key: counters[f"store.{key}"] for key in STORE_SHOWN},
             "queue": {key: counters[f"queue.{key}"] for key in ("bundles", "bytes")},
             "quarantine": len(node.quarantined()),
             "links": [self._link(link) for link in node.links.values()],

@@ -20,7 +20,7 @@ from stack.simulator.swarm.ledger import Held, Key, Ledger, identity_of
 from stack.storage.files import DATABASE_NAME, DamagedError
 from stack.storage.memory import MemoryStore
 from stack.storage.sqlite import SqliteStore
-from stack.storage.staged import Staged, StagingStore
+from stack.storage.staged import Scrubbed, Staged, StagingStore
 
 T = TypeVar("T")
 
@@ -322,6 +322,14 @@ class DiskStore:
 
         return self._stage(lambda: self._inner.stage_expire(now_ms, limit), durable)
 
+    def stage_scrub(self) -> Staged[Scrubbed]:
+        """See `StagingStore.stage_scrub`."""
+
+        def durable(found: Scrubbed) -> None:
+            self._note_damage(found.damaged)
+
+        return self._stage(self._inner.stage_scrub, durable)
+
     def _stage(self, stage: Callable[[], Staged[T]], durable: Callable[[T], None]) -> Staged[T]:
         disk = self._disk
         self._check()
@@ -394,13 +402,17 @@ class DiskStore:
     def load(self, refs: Sequence[int]) -> list[Buffer | None]:
         """See `BundleStore.load`."""
         self._check()
-        disk = self._disk
         try:
             return self._inner.load(refs)
         except DamagedError as error:
-            for ref in error.refs:
-                disk.ledger.drop(disk.node, disk.held, ref, "damaged")
+            self._note_damage(error.refs)
             raise
+
+    def _note_damage(self, refs: Sequence[int]) -> None:
+        disk = self._disk
+        for ref in refs:
+            kept = self._inner.remains(ref) is not None
+            disk.ledger.drop(disk.node, disk.held, ref, "damaged", kept=kept)
 
     def scan(self) -> Iterator[Stored]:
         """See `BundleStore.scan`."""
@@ -428,6 +440,11 @@ class DiskStore:
     def usage(self) -> Usage:
         """See `BundleStore.usage`."""
         return self._inner.usage()
+
+    def remains(self, ref: int) -> bytes | None:
+        """See `BundleStore.remains`."""
+        self._check()
+        return self._inner.remains(ref)
 
     def close(self) -> None:
         """See `BundleStore.close`."""

@@ -179,10 +179,12 @@ class Ledger:
         if put.required and put.source.startswith(f"dtn://{node}/"):  # not one that came in
             self._made.setdefault(identity_of(put.key), set()).add(content)
 
-    def drop(self, node: str, held: Held, ref: int, why: str) -> None:
-        """A node's store has let go of a bundle for a reason."""
+    def drop(self, node: str, held: Held, ref: int, why: str, *, kept: bool = False) -> None:
+        """A node's store has let go of a bundle for a reason; `kept`: to quarantine."""
         entry = held.bundles.pop(ref, None)
         if entry is not None:
+            if kept:
+                held.bundles[ref] = (entry[0], Place.QUARANTINE, entry[2])
             self.gone.setdefault(unit_of(entry[0]), []).append(f"{why} at {node}")
 
     def _handed_on(self, node: str, key: Key, expires_ms: int, at_s: float) -> None:
