@@ -34,7 +34,7 @@ WANTED = 0.85
 
 COLUMNS = ("killed", "timeout", "survived", "no tests", "other")
 NONE = "no.mutant.has.this.name"
-SPEAKS = frozenset(("_require", "require", "_wrong", "_trace", "trace"))
+SPEAKS = frozenset(("_require", "check", "require", "_wrong", "_trace", "trace"))
 """Calls, beside those of a class `...Error`, whose strings are words for people."""
 
 

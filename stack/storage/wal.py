@@ -3,7 +3,8 @@
 SQLite reads the log up to the first frame whose checksum does not fit, and takes it for the end:
 one flipped bit there, and every commit behind it is gone without a word.  But each frame carries
 the checksum of all before it, so that every frame can be checked alone, with the one that the
-frame before it carries; and 64 bits of checksum over 4 KiB tell which single bit has flipped.  (The
+frame before it carries; and 64 bits of checksum over 4 KiB tell which single bit has flipped, or,
+of the upper bits of a word, which few it may have been: then what the page held before tells.  (The
 format is in https://www.sqlite.org/fileformat2.html#the_write_ahead_log.)
 
 What a crash leaves unfinished at the end stays as it is: nothing in it was ever committed.
@@ -58,7 +59,7 @@ def mend(directory: Path) -> Mended | None:
         return None
     with path.open("r+b", buffering=0) as file:
         octets = bytearray(file.read())
-        log = _Log(octets)
+        log = _Log(octets, directory / DATABASE_NAME)
         mended = log.mend()
         if mended is not None and (mended.bits or mended.pages):
             file.seek(0)
@@ -77,8 +78,10 @@ def committed(directory: Path) -> tuple[dict[int, bytes], int]:
 
 
 class _Log:
-    def __init__(self, octets: bytearray) -> None:
+    def __init__(self, octets: bytearray, database: Path | None = None) -> None:
+        """`database` has the pages that the log has not."""
         self.octets = octets
+        self._database = database
         count = (len(octets) - _HEADER_BYTES) // _FRAME_BYTES
         self._frames = np.frombuffer(octets, np.uint8, count * _FRAME_BYTES, _HEADER_BYTES).reshape(
             count, _FRAME_BYTES
@@ -141,6 +144,7 @@ class _Log:
 
     def _mend_header(self) -> int | None:
         """Bits put right in the header, or None when it cannot be read."""
+        trials: list[bytearray] = []
         for position in range(-1, 8 * _HEADER_BYTES):
             trial = bytearray(self.octets[:_HEADER_BYTES])
             if position >= 0:
@@ -151,9 +155,15 @@ class _Log:
             words = np.frombuffer(trial, ">u4" if magic & 1 else "<u4", 6).astype(np.uint32)
             found = _coefficients(6) @ words
             if np.array_equal(found, np.frombuffer(trial, ">u4", 2, 24)):
-                self.octets[:_HEADER_BYTES] = trial
-                return int(position >= 0)
-        return None
+                if position < 0:
+                    return 0
+                trials.append(trial)
+        if not trials:
+            return None
+        # The checksum's last word and the last salt leave the same mark: the frames have the salts.
+        salts = self._frames[0, 8:16].tobytes()
+        self.octets[:_HEADER_BYTES] = next((t for t in trials if t[16:24] == salts), trials[0])
+        return 1
 
     def _words(self, index: int) -> U32:
         frame = self._frames[index]
@@ -216,24 +226,64 @@ class _Log:
         return index < count and np.array_equal(self._expected(index, before), self._stored(index))
 
     def _mend_bit(self, index: int, expected: U32, stored: U32) -> bool:
-        """Put the one bit right that makes the checksum of a frame fit, if there is one."""
-        delta = stored - expected
+        """Put the one bit right that makes the checksum of a frame fit, if there is one.  When it
+        cannot be told from others, the page is taken as it is."""
+        suspects = self._suspects(index, stored - expected)
+        if _one_bit(stored, expected):
+            suspects.append((16, 0))  # the checksum itself, which is written anew in any case
+        if len(suspects) > 1:
+            distances = [self._distance(index, *each) for each in suspects]
+            least = min(distances)
+            suspects = [
+                each
+                for each, distance in zip(suspects, distances, strict=True)
+                if distance == least
+            ]
+        if len(suspects) == 1:
+            place, bit = suspects[0]
+            self._frames[index, place] ^= bit
+            self._bits += 1
+        elif suspects:
+            self._pages += 1
+        return bool(suspects)
+
+    def _suspects(self, index: int, delta: U32) -> list[tuple[int, int]]:
+        """The octets of a frame, each with a bit, of which one has flipped if the checksum is off
+        by `delta`."""
         words = self._words(index)
+        found: list[tuple[int, int]] = []
         for bit in range(32):
             value = np.uint32(1 << bit)
             change = self._coefficients * value
-            up = np.flatnonzero((change == delta[:, None]).all(axis=0) & (words & value == 0))
-            down = np.flatnonzero(
-                (change == (np.uint32(0) - delta)[:, None]).all(axis=0) & (words & value != 0)
-            )
-            for word in (*up, *down):
-                offset = int(word) * 4
-                place = offset if offset < 8 else offset + 16
-                octet = bit // 8 if self._order.str[0] == "<" else 3 - bit // 8
-                self._frames[index, place + octet] ^= 1 << bit % 8
-                self._bits += 1
-                return True
-        return False
+            up = (change == delta[:, None]).all(axis=0) & (words & value == 0)
+            down = (change == (np.uint32(0) - delta)[:, None]).all(axis=0) & (words & value != 0)
+            octet = bit // 8 if self._order.str[0] == "<" else 3 - bit // 8
+            for word in np.flatnonzero(up | down).tolist():
+                place = 4 * word if word < 2 else 4 * word + 16  # salts and checksum lie between
+                found.append((place + octet, 1 << bit % 8))
+        return found
+
+    def _distance(self, index: int, place: int, bit: int) -> int:
+        """How unlikely a frame is once this bit is put right: in how many octets its page differs
+        from what it held before; and a size of the database that no other frame has is none."""
+        frame = self._frames[index].copy()
+        frame[place] ^= bit
+        others = np.delete(self._frames[:, 4:8], index, axis=0)
+        odd = 0 if (others == frame[4:8]).all(axis=1).any() else PAGE_BYTES
+        before = self._version(index, frame[:4])
+        return odd + (PAGE_BYTES if before is None else int(np.count_nonzero(frame[24:] != before)))
+
+    def _version(self, index: int, number: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
+        """What the page of this number held before the frame `index`, if that is known."""
+        earlier = np.flatnonzero((self._frames[:index, :4] == number).all(axis=1))
+        if len(earlier):
+            return self._frames[int(earlier[-1]), 24:]
+        if self._database is None:
+            return None
+        with self._database.open("rb") as file:
+            file.seek((int.from_bytes(number.tobytes(), "big") - 1) * PAGE_BYTES)
+            page = file.read(PAGE_BYTES)
+        return np.frombuffer(page, np.uint8) if len(page) == PAGE_BYTES else None
 
 
 def _one_bit(left: U32, right: U32) -> bool:

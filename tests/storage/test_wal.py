@@ -51,6 +51,8 @@ def opened(image: Path, path: Path) -> tuple[int, list[tuple[str, dict[str, Any]
     "position",
     [
         pytest.param(32 + 300 * FRAME + 2000, id="page"),
+        pytest.param(32 + 300 * FRAME + 2003, id="upper bits of a word"),
+        pytest.param(32 + 300 * FRAME + FRAME - 1, id="end of a page"),
         pytest.param(32 + 300 * FRAME + 3, id="page number"),
         pytest.param(32 + 300 * FRAME + 7, id="size after commit"),
         pytest.param(32 + 300 * FRAME + 9, id="salt"),
