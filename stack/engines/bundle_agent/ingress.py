@@ -227,7 +227,8 @@ class Ingress:
     def _limits(
         self, bundle: Bundle, found: Extensions, place: Place, now_ms: int
     ) -> Refused | None:
-        """Refuse what has come too far already, or would with the next hop (§4.4.3), and what was
+        """Refuse what has come too far already, or would with the next hop (§4.4.3); what nothing
+        would ever end, as nobody here can tell how old it is or how far it came; and what was
         made in the future: it would outlive what is known of it (§4.2.7)."""
         if found.hops is not None:
             limit, count = found.hops
@@ -235,6 +236,11 @@ class Ingress:
                 words = f"hop count {count} {'at' if count == limit else 'over'} its limit {limit}"
                 reason = ReportReason.HOP_LIMIT_EXCEEDED
                 return _refused(bundle, reason, "hop_limit_exceeded", words, found.unprocessed)
+        elif found.age_ms is None and not bundle.primary.creation_ms and place is Place.FORWARD:
+            # No node on its way could bring its age up to date (§4.4.2, §5.4 step 4).
+            words = "no creation time, age encrypted, no hop count in clear: it would never end"
+            reason = ReportReason.BLOCK_UNINTELLIGIBLE
+            return _refused(bundle, reason, "endless", words, found.unprocessed)
         primary, config = bundle.primary, self._config
         ahead_ms = primary.creation_ms - now_ms
         if ahead_ms > config.creation_ahead_ms_max and config.trusted_clock:

@@ -90,16 +90,38 @@ def block_of(bundle: Bundle, kind: int) -> CanonicalBlock:
 # ---- encrypted ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("creation_ms", [NOW - 1000, 0])
-def test_what_a_bcb_covers_passes_through_with_its_octets(creation_ms: int) -> None:
+@pytest.mark.parametrize(("creation_ms", "covered"), [(NOW - 1000, [2, 3, 4, 5]), (0, [2, 4, 5])])
+def test_what_a_bcb_covers_passes_through_with_its_octets(
+    creation_ms: int, covered: list[int]
+) -> None:
     harness = Harness()
-    bundle = sealed(bundle_for(FAR + "app", blocks=COVERED, creation_ms=creation_ms), [2, 3, 4, 5])
+    bundle = sealed(bundle_for(FAR + "app", blocks=COVERED, creation_ms=creation_ms), covered)
     ref = harness.arrive(bundle)
     assert ref, harness.agent.counters
     assert harness.agent.entries[ref].priority == 1  # nobody here can read the other
     gone = left(harness, ref, NOW + 2500)
     came, _ = decode_bundle(harness.wires[ref])
-    assert [block.wire for block in gone.blocks] == [block.wire for block in came.blocks]
+    unread = [block.number for block in came.blocks if block.type != HOP_COUNT or 3 in covered]
+    assert [block.wire for block in gone.blocks if block.number in unread] == [
+        block.wire for block in came.blocks if block.number in unread
+    ]
+
+
+@pytest.mark.parametrize(
+    ("creation_ms", "covered", "goes_on"),
+    [(0, [4], True), (0, [3], True), (NOW - 1000, [3, 4], True), (0, [3, 4], False)],
+)
+def test_what_nothing_would_ever_end_is_not_forwarded(
+    creation_ms: int, covered: list[int], goes_on: bool
+) -> None:
+    harness = Harness(config=AgentConfig(status_reports=True))
+    bundle = bundle_for(
+        FAR + "app", blocks=COVERED, creation_ms=creation_ms, flags=REPORT_DELETION
+    )
+    assert bool(harness.arrive(sealed(bundle, covered))) is goes_on
+    assert harness.agent.counters["dropped_endless"] == (not goes_on)
+    told = [(report.deleted, report.reason) for report in reports(harness)]
+    assert told == ([] if goes_on else [(True, 8)])
 
 
 def test_what_is_not_covered_is_still_brought_up_to_date() -> None:
