@@ -73,11 +73,11 @@ class Admission:
         `place_of`, and `found` what its extension blocks say, where that was asked already.
 
         `opened` is what security has made of it, where it has: it goes along as the memo, for the
-        delivery.  The memo of a bundle for elsewhere is `previous`."""
+        delivery.  The memo of a bundle for elsewhere, or of a fragment, is `previous`."""
         primary = bundle.primary
         place = self.place_of(bundle) if place is None else place
         key = bundle_key(primary, len(bundle.payload.data))
-        memo: object = previous if place is Place.FORWARD else None
+        memo: object = previous
         source = str(primary.source)
         ours = node_and_service(source)[0] == self._node
         if place is Place.DELIVER:
@@ -87,6 +87,7 @@ class Admission:
         elif outside or not ours or priority >= CRITICAL_PRIORITY or primary.flags & IS_FRAGMENT:
             found = found or extensions_of(bundle)
             key += self._digest.whole(bundle, self._variant(primary, found), found.encrypted)
+        brought_by = previous if place is Place.FRAGMENT else ""
         # Else we have made it ourselves, and nobody else can make one that is known so here: if it
         # comes back, it is one more to us.  Only a critical one must not go every way again.
         return Put(
@@ -98,7 +99,7 @@ class Admission:
             priority,
             expires_ms,
             received_ms,
-            note_of(bundle, wire, returned=outside and ours),
+            note_of(bundle, wire, returned=outside and ours, neighbour=brought_by),
             required,
             evicts,
             memo,

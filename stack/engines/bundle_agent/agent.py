@@ -198,7 +198,7 @@ class BundleAgent(Custody):
                     self.quarantine(ref, error, now_ms)
             elif ref == DUPLICATE:
                 self.counters["duplicates"] += 1
-                if op.place is Place.FORWARD and isinstance(op.memo, str):
+                if isinstance(op.memo, str):
                     self._events.append(Echo(op.key, op.memo))
             else:
                 self.counters["dropped_no_room"] += 1
@@ -284,9 +284,11 @@ class BundleAgent(Custody):
             self.waiting.add(service, ref)
             self._events.append(Deliverable(service, ref))
         elif entry.place is Place.FRAGMENT:
-            refs = self._fragments.add(ref, parse_note(entry.note))
-            if refs is not None:
-                self._events.append(Reassemble(tuple(refs)))
+            self._join(self._fragments.add(ref, parse_note(entry.note)))
+
+    def _join(self, refs: list[int] | None) -> None:
+        if refs is not None:
+            self._events.append(Reassemble(tuple(refs)))
 
     def _released(self, ref: int, now_ms: int) -> None:
         """A bundle has left the store as we asked; an application's is thereby delivered."""
@@ -341,9 +343,13 @@ class BundleAgent(Custody):
         What is under way of it began before: the next node may have been given it by that very
         neighbour, so that both would rely on us.  Its acknowledgement is no reason to let go of
         the bundle; it is sent once more, another way if there is one.
+
+        A fragment for here that another neighbour brings too counts as brought by both.
         """
         entry = self.entries.get(ref)
-        if entry is not None:
+        if entry is not None and entry.place is Place.FRAGMENT:
+            self._join(self._fragments.confirm(ref, neighbour))
+        elif entry is not None:
             entry.previous = neighbour
             given_to = self.forwarder.given_to(ref)
             if given_to:
@@ -485,6 +491,7 @@ class BundleAgent(Custody):
             self.counters["reassembly_failed"] += 1
             bundle = _name(next(iter(fragments.values())).primary)
             self._trace("reassembly_failed", {"bundle": bundle, "detail": joined.why})
+            self._join(joined.again)
             return ops
         self.counters["reassembled"] += 1
         used = [self.entries[ref] for ref in joined.used]

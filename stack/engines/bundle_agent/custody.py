@@ -172,7 +172,7 @@ class Custody:
         """Report about a bundle whose octets are gone, if it asked for that."""
         if entry.note and entry.place is not Place.QUARANTINE:
             try:
-                primary, length = parse_note(entry.note)
+                primary, length, _ = parse_note(entry.note)
                 self._tell(self._reporter.report(primary, length, status, reason, now_ms), now_ms)
             except Exception as error:  # a bundle's fate does not hang on the report of it
                 self._failed(entry.ref, error)

@@ -11,6 +11,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Final, NamedTuple
 
 from stack.wire.bundle import (
@@ -29,6 +30,9 @@ WORK_BYTES: Final = 64 * 1024 * 1024
 
 LOOK_BYTES: Final = 256
 """What a look at one fragment costs, counted in octets compared."""
+
+SHARE_BYTES: Final = 65_536
+"""Of that, what each first fragment may take at least, beside twice the unit."""
 
 CHOICES_MAX: Final = 64
 """Fragments that are tried at one place."""
@@ -52,10 +56,13 @@ class _Step(NamedTuple):
 
 
 class Joining:
-    """The fragments of one data unit: of equal total length, none of them empty or beyond it."""
+    """The fragments of one data unit, as they arrived: of equal total length, none of them empty
+    or beyond it."""
 
-    def __init__(self, fragments: Sequence[Bundle]) -> None:
+    def __init__(self, fragments: Sequence[Bundle], turn: int = 0) -> None:
+        """`turn`: which of the first fragments begins the search."""
         self._fragments = fragments
+        self._turn = turn
         self._data = [bytes(fragment.payload.data) for fragment in fragments]
         self._starts = [fragment.primary.fragment_offset or 0 for fragment in fragments]
         self._ends = [
@@ -65,19 +72,37 @@ class Joining:
         self._kin: dict[int, tuple[object, ...]] = {}
         self._next = self._stabbed()
         self._work = WORK_BYTES + 4 * self._total
+        self._floor = 0
+        """Where the share of the work ends that the search may do now."""
 
     def candidates(self) -> Iterator[Candidate]:
-        """Every candidate, the likelier ones first, until too much was compared."""
-        shells = set()
+        """Every candidate, until too much was compared: first the likeliest one with each first
+        fragment, so that whoever forges many cannot hide the genuine one, and then the others."""
+        anchors = self._anchors()
+        half = self._work // 2
+        found = []
+        for left, first in zip(range(len(anchors), 0, -1), anchors, strict=True):
+            share = max((self._work - half) // left, 2 * self._total + SHARE_BYTES)
+            self._floor = max(0, self._work - share)
+            likeliest = next(self._from(first), None)
+            found.append(likeliest is not None)
+            if likeliest is not None:
+                yield likeliest
+        self._floor = 0
+        for first, skip in zip(anchors, found, strict=True):
+            yield from islice(self._from(first), skip, None)
+
+    def _anchors(self) -> list[int]:
+        """Fragments with which a whole may begin, those that are alike but once."""
+        found: dict[tuple[object, ...], int] = {}
         for first, start in enumerate(self._starts):
-            if start:
-                continue
-            fragment = self._fragments[first]
-            blocks = tuple(_content(block) for block in fragment.blocks[:-1])
-            shell = (fragment.primary, blocks, self._data[first])
-            if shell not in shells:
-                shells.add(shell)
-                yield from self._from(first)
+            if not start:
+                fragment = self._fragments[first]
+                blocks = tuple(_content(block) for block in fragment.blocks[:-1])
+                found.setdefault((fragment.primary, blocks, self._data[first]), first)
+        anchors = list(found.values())
+        turn = self._turn % max(1, len(anchors))
+        return anchors[turn:] + anchors[:turn]
 
     @property
     def exhausted(self) -> bool:
@@ -94,14 +119,14 @@ class Joining:
         octets = bytearray(self._data[first])
         digest = hashlib.sha256(octets)
         path = [first]
-        steps = [_Step(len(octets), digest, self._choices(first, len(octets)))]
+        steps = [_Step(len(octets), digest, self._choices(first, first, len(octets)))]
         seen: set[tuple[int, bytes]] = set()
         while steps:
             step = steps[-1]
             if step.end == self._total:
                 yield Candidate(self._whole(first, octets), tuple(path))
             index = next(step.choices, None)
-            if index is None or self._work < 0:
+            if index is None or self._work < self._floor:
                 steps.pop()
                 path.pop()
                 continue
@@ -120,17 +145,18 @@ class Joining:
             seen.add((end, digest.digest()))
             octets += new
             path.append(index)
-            steps.append(_Step(end, digest, self._choices(first, end)))
+            steps.append(_Step(end, digest, self._choices(first, index, end)))
 
-    def _choices(self, first: int, end: int) -> Iterator[int]:
+    def _choices(self, first: int, last: int, end: int) -> Iterator[int]:
         """Fragments that go on where `end` is, best first: those that look like the first one,
-        those that begin just there, the longest."""
+        those that begin just there, those that arrived next to the `last` one, the longest."""
         found = self._next.get(end, ())
         if len(found) > 1:
             kin = self._kin_of(first)
 
-            def rank(index: int) -> tuple[bool, bool, int]:
-                return (self._kin_of(index) != kin, self._starts[index] != end, -self._ends[index])
+            def rank(index: int) -> tuple[bool, bool, int, int]:
+                strange = self._kin_of(index) != kin
+                return strange, self._starts[index] != end, abs(index - last), -self._ends[index]
 
             found = sorted(found, key=rank)[:CHOICES_MAX]
         return iter(found)

@@ -19,16 +19,19 @@ _RETURNED = 1 << 63
 
 
 class Note(NamedTuple):
-    """A bundle's primary block and the length of its payload in octets."""
+    """A bundle's primary block, the length of its payload in octets, and of a fragment the
+    neighbour that brought it (empty if not known)."""
 
     primary: PrimaryBlock
     payload_length: int
+    neighbour: str = ""
 
 
-def note_of(bundle: Bundle, wire: Buffer, *, returned: bool = False) -> bytes:
+def note_of(bundle: Bundle, wire: Buffer, *, returned: bool = False, neighbour: str = "") -> bytes:
     """The note that a bundle (whose octets are `wire`) needs, or nothing.
 
-    `returned` marks one from outside that names this node as its source.
+    `returned` marks one from outside that names this node as its source; `neighbour` is who brought
+    a fragment.
     """
     primary = bundle.primary
     if not (primary.flags & (IS_FRAGMENT | REPORT_ANY) or returned):
@@ -36,13 +39,18 @@ def note_of(bundle: Bundle, wire: Buffer, *, returned: bool = False) -> bytes:
     encoded = primary.wire
     if encoded is None:
         encoded = decode_primary(wire, 1, mode=LENIENT)[0].wire or b""
-    return _LENGTH.pack(len(bundle.payload.data) | (_RETURNED if returned else 0)) + encoded
+    return (
+        _LENGTH.pack(len(bundle.payload.data) | (_RETURNED if returned else 0))
+        + encoded
+        + neighbour.encode()
+    )
 
 
 def parse_note(tag: bytes) -> Note:
     """Inverse of `note_of`."""
-    primary, _ = decode_primary(tag, _LENGTH.size, mode=LENIENT)
-    return Note(primary, _LENGTH.unpack_from(tag)[0] & ~_RETURNED)
+    primary, end = decode_primary(tag, _LENGTH.size, mode=LENIENT)
+    neighbour = tag[end:].decode(errors="replace")
+    return Note(primary, _LENGTH.unpack_from(tag)[0] & ~_RETURNED, neighbour)
 
 
 def is_returned(tag: bytes) -> bool:

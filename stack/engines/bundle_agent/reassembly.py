@@ -2,14 +2,15 @@
 
 Anybody can send a fragment of anything.  Those that say different things of their unit are units of
 their own; those that say the same stand beside one another until a whole is verified
-(`stack.engines.bundle_agent.joining`).  What that costs is bounded: the first attempt at a unit is
-free, since whoever provoked it had to send a whole unit; what comes after failures is paid out of
-one purse, which `retry` fills again.
+(`stack.engines.bundle_agent.joining`).  Who forges is behind some neighbour: so what one neighbour
+brought is tried by itself, as is what all but one brought.  What that costs is bounded: the first
+attempt at a unit, and at what is whole by itself, is free, since whoever provoked it had to send a
+whole unit; what comes after failures is paid out of one purse, which `retry` fills again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -47,7 +48,13 @@ RETRY_UNITS: Final = 64
 
 REST_MAX: Final = 256
 """Calls of `retry` that a unit misses at most before it is tried with what it has: twice as many
-after each attempt in vain, since the same fragments seldom give another result."""
+after each cycle of attempts in vain, since the same fragments seldom give another result."""
+
+WAYS_MAX: Final = 8
+"""Neighbours of one unit that are told apart; the others count as one."""
+
+VIEW_TRIES: Final = 32
+"""Candidates verified in the free attempt at what some of the neighbours brought."""
 
 _Kind = tuple[object, ...]
 
@@ -72,6 +79,46 @@ class Joined(NamedTuple):
 
     why: str = ""
 
+    again: list[int] | None = None
+    """The refs of those to join now instead."""
+
+
+@dataclass(slots=True)
+class _View:
+    """The fragments that some of the neighbours brought."""
+
+    way: str
+    """A neighbour."""
+
+    only: bool
+    """What it brought; else what the others did."""
+
+    have: RangeSet = field(default_factory=RangeSet)
+    """What they cover together."""
+
+    lost: bool = False
+    """Some have gone since: they may cover less."""
+
+    tried: bool = False
+
+    def shows(self, ways: Set[str]) -> bool:
+        """Whether a fragment that came by these ways is one of them."""
+        return self.way in ways if self.only else bool(ways - {self.way})
+
+    def whole(self, unit: _Unit) -> bool:
+        """Whether they may make up the unit."""
+        if self.lost and self.have.covers(0, unit.total):
+            self.have = RangeSet(sorted(unit.pieces[ref] for ref in unit.shown(self)))
+            self.lost = False
+        return self.have.covers(0, unit.total)
+
+
+_EVERYTHING: Final = ""
+"""No neighbour: what all but this one brought is all there is."""
+
+_NOBODY: Final = "?"
+"""In place of a neighbour that is not known: no node has this name."""
+
 
 @dataclass(slots=True)
 class _Unit:
@@ -80,44 +127,122 @@ class _Unit:
     pieces: dict[int, tuple[int, int]] = field(default_factory=dict)
     """(start, end) of each fragment, by ref."""
 
-    have: RangeSet = field(default_factory=RangeSet)
-    """What they cover together."""
+    ways: dict[int, Set[str]] = field(default_factory=dict)
+    """The neighbours that brought each."""
 
-    lost: bool = False
-    """Some have gone since: they may cover less."""
+    known: set[str] = field(default_factory=set)
+    """All of these."""
+
+    views: list[_View] = field(default_factory=lambda: [_View(_EVERYTHING, False)])
+    """First that of everything."""
+
+    asked: bool = False
+    """An attempt is under way."""
+
+    more: bool = False
+    """Fragments have come since."""
 
     attempts: int = 0
+    limit: int = 0
+    """Candidates that the attempt under way may verify."""
+
+    turn: int = 0
+    """Which first fragment it begins with."""
+
+    cycle: int = 1
+    """Attempts after which all that may come first was tried so."""
+
+    rounds: int = 0
+    """Calls of `retry` that have had it tried."""
+
     rest: int = 0
     """Calls of `retry` until it is tried again with what it has."""
 
-    def add(self, ref: int, start: int, end: int) -> None:
+    def add(self, ref: int, start: int, end: int, way: str) -> None:
+        """Another fragment, or the same one by another way."""
+        if way not in self.known and len(self.known) == WAYS_MAX:
+            way = min(self.known)
         self.rest = 0
         self.pieces[ref] = (start, end)
-        self.have.add(start, end)
+        ways = self.ways.get(ref, frozenset()) | {way}
+        self.ways[ref] = ways
+        if way not in self.known:
+            self._new_way(way)
+        for view in self.views:
+            if view.shows(ways):
+                view.have.add(start, end)
+
+    def _new_way(self, way: str) -> None:
+        """From the second neighbour on it matters who brought what."""
+        self.known.add(way)
+        if len(self.known) == 1:
+            return
+        old = {(view.way, view.only): view for view in self.views}
+        sides = (True, False) if len(self.known) > 2 else (True,)
+        keys = [(_EVERYTHING, False), *((way, only) for only in sides for way in self.known)]
+        self.views = [old.get(key) or self._seen(_View(*key)) for key in keys]
+
+    def _seen(self, view: _View) -> _View:
+        view.have = RangeSet(sorted(self.pieces[ref] for ref in self.shown(view)))
+        return view
+
+    def shown(self, view: _View) -> list[int]:
+        """The refs of a view, as they arrived."""
+        return [ref for ref, ways in self.ways.items() if view.shows(ways)]
+
+    def forget(self, ref: int) -> None:
+        """A fragment has gone."""
+        del self.pieces[ref]
+        del self.ways[ref]
+        for view in self.views:
+            view.lost = True
 
     def whole(self) -> bool:
-        if self.lost and self.have.covers(0, self.total):
-            self.have = RangeSet(sorted(self.pieces.values()))
-            self.lost = False
-        return self.have.covers(0, self.total)
+        """Whether all together may make up the unit."""
+        return self.views[0].whole(self)
+
+    def fresh(self) -> _View | None:
+        """What may make up the unit by itself, and was not tried yet."""
+        views = (*self.views[1:], self.views[0])  # the others cost less
+        return next((view for view in views if not view.tried and view.whole(self)), None)
 
     def chosen(self) -> list[int]:
-        """The refs to load for an attempt: all, or another part of them each time."""
+        """The refs to load for an attempt, another part of them each time: in turn each view, of it
+        as much as may be loaded at once, and of that all that may come first."""
+        views = [view for view in self.views if view.whole(self)]
+        visit, at = divmod(self.attempts, len(views))
+        view = self.fresh() or views[at]
+        most = tries(self.total)
+        self.limit = most if view.tried or view is self.views[0] else min(most, VIEW_TRIES)
+        view.tried = True
+        refs = self.shown(view)
         pieces = self.pieces
-        octets = sum(end - start for start, end in pieces.values())
-        most = max(LOAD_BYTES, 3 * self.total)
-        refs = list(pieces)
-        if octets == self.total or (octets <= most and len(refs) <= LOAD_FRAGMENTS):
-            return refs
-        turn = self.attempts * LOAD_FRAGMENTS // 2 % len(refs)
+        octets = sum(end - start for start, end in map(pieces.__getitem__, refs))
+        room = max(LOAD_BYTES, 3 * self.total)
+        windows = 1
+        if octets != self.total and (octets > room or len(refs) > LOAD_FRAGMENTS):
+            refs, windows = self._window(refs, visit, room)
+        firsts = sum(not pieces[ref][0] for ref in refs)
+        step = max(1, self.limit // 2)
+        self.turn = visit // windows * step
+        self.cycle = max(1, len(views) * windows * -(-firsts // step))
+        self.attempts += 1
+        return refs
+
+    def _window(self, refs: list[int], visit: int, room: int) -> tuple[list[int], int]:
+        """As many fragments that arrived one after the other as may be loaded at once, and how
+        many such windows there are."""
+        size = sum(self.pieces[ref][1] - self.pieces[ref][0] for ref in refs) // len(refs)
+        step = max(1, min(LOAD_FRAGMENTS, room // max(1, size)) // 2)
+        turn = visit * step % len(refs)
         found: list[int] = []
         for ref in refs[turn:] + refs[:turn]:
-            start, end = pieces[ref]
-            most -= end - start
-            if most < 0 or len(found) == LOAD_FRAGMENTS:
+            start, end = self.pieces[ref]
+            room -= end - start
+            if room < 0 or len(found) == LOAD_FRAGMENTS:
                 break
             found.append(ref)
-        return found
+        return sorted(found), -(-len(refs) // step)
 
 
 class FragmentLedger:
@@ -133,7 +258,7 @@ class FragmentLedger:
 
     def add(self, ref: int, note: Note) -> list[int] | None:
         """Note a stored fragment; the refs of those to join now, if its unit may be complete."""
-        primary, length = note
+        primary, length, way = note
         start, total = primary.fragment_offset or 0, primary.total_adu_length or 0
         if not 0 < length <= total - start:
             return None  # it belongs to nothing: older programs took such
@@ -142,18 +267,31 @@ class FragmentLedger:
         unit = kinds.get(kind)
         if unit is None:
             unit = kinds[kind] = _Unit((adu, kind), total)
-        unit.add(ref, start, start + length)
         self._unit_of[ref] = unit
-        if not unit.whole():
+        return self._came(unit, ref, start, start + length, way)
+
+    def confirm(self, ref: int, way: str) -> list[int] | None:
+        """Another neighbour has brought a fragment too: as `add`."""
+        unit = self._unit_of.get(ref)
+        if unit is None or not way or way in unit.ways[ref]:
             return None
-        if unit.attempts and self._purse <= 0:
-            self._due[unit.key] = unit
-            return None
-        return self._attempt(unit)
+        return self._came(unit, ref, *unit.pieces[ref], way)
+
+    def _came(self, unit: _Unit, ref: int, start: int, end: int, way: str) -> list[int] | None:
+        unit.add(ref, start, end, way or _NOBODY)
+        return self._next(unit) if unit.whole() else None
+
+    def _next(self, unit: _Unit) -> list[int] | None:
+        """The next attempt at a unit that may be whole, if it need not wait."""
+        if not unit.asked and (self._purse > 0 or unit.fresh()):
+            return self._attempt(unit)
+        unit.more = True
+        self._due[unit.key] = unit
+        return None
 
     def _attempt(self, unit: _Unit) -> list[int]:
         refs = unit.chosen()
-        unit.attempts += 1
+        unit.asked, unit.more = True, False
         self._due[unit.key] = unit  # until it is joined: one of them may be gone by then
         return refs
 
@@ -167,9 +305,9 @@ class FragmentLedger:
         if unit is None:
             return Joined(None, None, [], [], [], "they have been put aside")
         self._due.pop(unit.key, None)
-        joining = Joining(list(fragments.values()))
-        total = next(iter(fragments.values())).primary.total_adu_length or 0
-        limit = tries(total)
+        unit.asked = False
+        joining = Joining(list(fragments.values()), unit.turn)
+        total, limit = unit.total, unit.limit
         culprits: list[int] = []
         why = "no fragments fit together"
         tried = 0
@@ -197,15 +335,15 @@ class FragmentLedger:
         self._purse -= tried * (total + TRY_COST_BYTES)
         if tried == limit or joining.exhausted or len(refs) < len(unit.pieces):
             self._due[unit.key] = unit
-        return Joined(None, None, [], [], culprits, why)
+        again = self._next(unit) if unit.whole() and (unit.more or unit.fresh()) else None
+        return Joined(None, None, [], [], culprits, why, again)
 
     def forget(self, ref: int) -> None:
         """A fragment has left the store."""
         unit = self._unit_of.pop(ref, None)
         if unit is None:
             return
-        del unit.pieces[ref]
-        unit.lost = True
+        unit.forget(ref)
         if not unit.pieces:
             adu, kind = unit.key
             self._due.pop(unit.key, None)
@@ -218,15 +356,23 @@ class FragmentLedger:
         self._purse = PURSE_BYTES
         purse = PURSE_BYTES
         for unit in list(self._due.values())[:RETRY_UNITS]:
-            if unit.rest or purse <= 0:
-                unit.rest = max(0, unit.rest - 1)
-                continue
-            if unit.attempts:  # in vain so far: as much again
-                purse -= tries(unit.total) * (unit.total + TRY_COST_BYTES)
-            unit.rest = min(1 << unit.attempts, REST_MAX)
+            if not unit.fresh():
+                if purse <= 0:
+                    continue
+                if unit.rest:
+                    unit.rest -= 1
+                    self._due[unit.key] = self._due.pop(unit.key)  # behind those that do not rest
+                    continue
+                if unit.attempts:  # in vain so far: as much again
+                    purse -= tries(unit.total) * (unit.total + TRY_COST_BYTES)
             del self._due[unit.key]
+            unit.asked = False  # some of those that were to be joined have gone
             if unit.whole():
-                yield self._attempt(unit)
+                refs = self._attempt(unit)
+                unit.rounds += 1
+                cycles = unit.rounds // unit.cycle
+                unit.rest = min(1 << cycles, REST_MAX) if cycles else 0
+                yield refs
 
     @property
     def due(self) -> int:

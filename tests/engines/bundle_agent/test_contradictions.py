@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stack.core.eid import Eid
 from stack.engines.bundle_agent import AgentConfig
-from stack.engines.bundle_agent.reassembly import LOAD_FRAGMENTS, PURSE_BYTES
+from stack.engines.bundle_agent.reassembly import LOAD_FRAGMENTS, PURSE_BYTES, RETRY_UNITS
 from stack.ports.store import Place, Put, Release
 from stack.storage.memory import MemoryStore
 from stack.wire.bundle import (
@@ -240,3 +240,111 @@ def _flood(n: int) -> Bundle:
     octets = bytes([n & 255, n >> 8, 1])
     primary = replace(PARTS[1].primary, fragment_offset=n % (TOTAL - 3), wire=None)
     return Bundle(primary, (CanonicalBlock(1, 1, 0, octets, 2),))
+
+
+# ---- a forger of thousands ---------------------------------------------------------------------
+
+FORGER, HONEST, OTHER = "dtn://gs1/", "dtn://gs2/", "dtn://gs3/"
+LARGE = sent(keyed().protect(bundle_for(HERE + "app", PAYLOAD * 4, sequence=4)))
+EIGHT = [sent(part) for part in fragment_bundle(LARGE, 580)]
+
+
+def alternatives(count: int) -> list[Bundle]:
+    """As many forgeries of each of the eight, of the same ranges and with the same blocks."""
+    total = len(LARGE.payload.data)
+    found = []
+    for n in range(count):
+        for part in EIGHT:
+            octets = n.to_bytes(2, "big") * (len(part.payload.data) // 2 + 1)
+            start = part.primary.fragment_offset or 0
+            found.append(piece(start, octets[: len(part.payload.data)], total, part))
+    return found
+
+
+def arrive(desk: Desk, parts: Sequence[Bundle], neighbour: str) -> None:
+    for part in parts:
+        desk.arrive(part, neighbour=neighbour)
+
+
+def penniless(desk: Desk) -> None:
+    """Nothing is left in the purse."""
+    desk.agent._fragments._purse = 0
+
+
+def test_there_are_eight() -> None:
+    assert len(EIGHT) == 8
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_thousands_of_alternatives_by_another_neighbour_hold_up_nothing(restarts: bool) -> None:
+    desk = Desk(security=keyed())
+    forged = alternatives(300)
+    arrive(desk, forged[:1200], FORGER)
+    arrive(desk, EIGHT[:4], HONEST)
+    arrive(desk, forged[1200:], FORGER)
+    if restarts:
+        desk = Desk(security=keyed(), store=desk.store)
+    penniless(desk)
+    arrive(desk, EIGHT[4:], HONEST)
+    assert desk.got == [PAYLOAD * 4], "at once"
+    assert desk.store.usage().bundles == 0
+
+
+def test_what_came_by_several_honest_neighbours_is_joined_at_once() -> None:
+    desk = Desk(security=keyed())
+    arrive(desk, alternatives(40), FORGER)
+    penniless(desk)
+    arrive(desk, EIGHT[::2], HONEST)
+    arrive(desk, EIGHT[1::2], OTHER)
+    assert desk.got == [PAYLOAD * 4]
+
+
+def test_what_an_honest_neighbour_brings_again_counts_as_its_own() -> None:
+    desk = Desk(security=keyed())
+    arrive(desk, alternatives(40), FORGER)
+    arrive(desk, EIGHT[:5], FORGER)
+    penniless(desk)
+    arrive(desk, EIGHT, HONEST)
+    assert desk.got == [PAYLOAD * 4]
+
+
+def test_alternatives_over_the_same_link_are_outlasted_when_the_genuine_ones_come_together() -> (
+    None
+):
+    desk = Desk(security=keyed())
+    forged = alternatives(200)
+    arrive(desk, [*forged[:800], *EIGHT, *forged[800:]], FORGER)
+    calls = 0
+    while not desk.got and calls < 100:
+        desk.agent.retry(NOW)
+        desk.settle(NOW)
+        calls += 1
+    assert desk.got == [PAYLOAD * 4]
+    assert calls == 1
+
+
+def test_units_in_vain_do_not_hold_up_the_others_that_are_due() -> None:
+    """More of them than are looked at in one `retry`, all resting for long."""
+    desk = Desk(security=keyed())
+    ledger = desk.agent._fragments
+    for sequence in range(RETRY_UNITS):
+        halves = [piece(0, bytes(400)), piece(400, bytes(400))]
+        arrive(
+            desk,
+            [
+                sent(
+                    replace(half, primary=replace(half.primary, sequence=100 + sequence, wire=None))
+                )
+                for half in halves
+            ],
+            FORGER,
+        )
+    for unit in list(ledger._unit_of.values()):
+        unit.rest = 200
+        ledger._due[unit.key] = unit
+    penniless(desk)
+    arrive(desk, [piece(0, bytes(800)), *PARTS], FORGER)
+    for _ in range(3):
+        desk.agent.retry(NOW)
+        desk.settle(NOW)
+    assert desk.got == [PAYLOAD]

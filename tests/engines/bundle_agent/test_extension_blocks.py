@@ -115,9 +115,7 @@ def test_what_nothing_would_ever_end_is_not_forwarded(
     creation_ms: int, covered: list[int], goes_on: bool
 ) -> None:
     harness = Harness(config=AgentConfig(status_reports=True))
-    bundle = bundle_for(
-        FAR + "app", blocks=COVERED, creation_ms=creation_ms, flags=REPORT_DELETION
-    )
+    bundle = bundle_for(FAR + "app", blocks=COVERED, creation_ms=creation_ms, flags=REPORT_DELETION)
     assert bool(harness.arrive(sealed(bundle, covered))) is goes_on
     assert harness.agent.counters["dropped_endless"] == (not goes_on)
     told = [(report.deleted, report.reason) for report in reports(harness)]

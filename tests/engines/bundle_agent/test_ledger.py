@@ -63,6 +63,11 @@ class Keeper:
     ) -> Joined:
         return self.ledger.join({ref: self.parts[ref] for ref in refs}, verify)
 
+    def vain(self, refs: Sequence[int] | None) -> None:
+        """What an attempt has named is joined in vain."""
+        if refs:
+            self.join(refs, lambda one: REFUSED)
+
     def forget(self, *refs: int) -> None:
         for ref in refs:
             self.ledger.forget(ref)
@@ -92,6 +97,7 @@ def test_a_unit_is_tried_as_soon_as_it_is_covered_and_not_before(
         whole = set().union(*here.values()) == set(range(10))
         assert named == (list(here) if whole else None)
         assert len(keeper.ledger) == bool(here)
+        keeper.vain(named)
     keeper.forget(*here)
     assert len(keeper.ledger) == keeper.ledger.due == 0
     assert keeper.ledger._units == {}
@@ -159,13 +165,16 @@ def test_who_alone_is_not_genuine_is_a_culprit() -> None:
     keeper = Keeper()
     keeper.add(part(0, 100))
     keeper.add(part(0, 40, octet=1))
-    refs = keeper.add(part(40, 100, octet=1))
-    assert refs == [1, 2, 3]
-    joined = keeper.join(refs, lambda one: REFUSED)
+    assert keeper.add(part(40, 100, octet=1)) is None, "an attempt is under way"
+    first = keeper.join([1], lambda one: REFUSED)
+    assert first.culprits == [1]
+    assert first.again == [1, 2, 3], "these have come since"
+    before = keeper.spent()
+    joined = keeper.join(first.again, lambda one: REFUSED)
     assert (joined.bundle, joined.opened, joined.used, joined.parts) == (None, None, [], [])
     assert (joined.culprits, joined.why) == ([1], "not genuine")
     octets = 100 + 40 + 60 + 3 * LOAD_COST_BYTES
-    assert keeper.spent() == octets + 2 * (100 + TRY_COST_BYTES), "two candidates"
+    assert keeper.spent() - before == octets + 2 * (100 + TRY_COST_BYTES), "two candidates"
     assert keeper.ledger.due == 0, "nothing more can be made of them"
 
 
@@ -281,7 +290,7 @@ def test_an_attempt_ends_after_so_many_candidates_and_goes_on_later(
 
     keeper = Keeper()
     named = [keeper.add(part(0, 100, octet=octet)) for octet in range(3)]
-    assert named[-1] == [1, 2, 3]
+    assert named == [[1], None, None]
     keeper.join([1, 2, 3], verify)
     assert len(seen) == 3
     assert keeper.ledger.due == 1, "there may be more"
@@ -303,8 +312,11 @@ def test_what_is_loaded_is_bounded_and_another_part_each_time(
     keeper = Keeper()
     named = [keeper.add(part(start, start + 20)) for start in range(0, 100, 20)]
     assert named[-1] == [1, 2, 3, 4, 5], "they fit together without overlap"
-    assert keeper.add(part(0, 20)) == [3, 4, 5, 6], "four, from two on"
-    assert keeper.add(part(0, 20)) == [5, 6, 7, 1]
+    keeper.vain(named[-1])
+    refs = keeper.add(part(0, 20))
+    assert refs == [3, 4, 5, 6], "four, from two on"
+    keeper.vain(refs)
+    assert keeper.add(part(0, 20)) == [1, 5, 6, 7], "as they came"
     keeper.join([1, 2, 3, 4], lambda one: REFUSED)
     assert keeper.ledger.due == 1, "there are others"
 
@@ -312,9 +324,10 @@ def test_what_is_loaded_is_bounded_and_another_part_each_time(
 def test_octets_that_are_loaded_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reassembly, "LOAD_BYTES", 10)
     keeper = Keeper()
-    assert keeper.add(part(0, 100)) == [1]
-    assert keeper.add(part(0, 100)) == [1, 2]
-    assert keeper.add(part(0, 100)) == [1, 2, 3], "three times the unit"
-    assert keeper.add(part(99, 100)) == [1, 2, 3]
+    for named in ([1], [1, 2], [1, 2, 3]):
+        assert keeper.add(part(0, 100)) == named, "three times the unit at most"
+        keeper.vain(named)
+    assert keeper.add(part(99, 100)) == [1, 3, 4]
+    keeper.vain([1, 3, 4])
     monkeypatch.setattr(reassembly, "LOAD_BYTES", 301)
-    assert keeper.add(part(98, 99)) == [5, 1, 2, 3], "301 octets"
+    assert keeper.add(part(98, 99)) == [1, 2, 4, 5], "301 octets"

@@ -1,0 +1,221 @@
+"""Does each row of the conformance tables name a test that fails when its rule is broken?
+
+    python -m tests.conformance.rows             # every row (`make rows`)
+    python -m tests.conformance.rows fec "§4.3"  # rows of one table, with these words
+
+`*.toml` beside this file breaks each row's rule with one small edit of the code.  The edit is made
+in memory, in a process of its own, and the tests that the row names are run there: one of them
+must fail.  Prints rows without an edit, edits that do not fit the code any more, and edits that no
+test noticed, and exits with 1 when there are any.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import os
+import re
+import sys
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cryptography.hazmat.primitives.ciphers.aead  # noqa: F401 - for every child, but nothing of ours
+import numpy.testing  # noqa: F401
+import pytest
+from hypothesis import Phase, settings
+
+ROOT = Path(__file__).parents[2]
+DOCS, EDITS, TESTS = ROOT / "docs", Path(__file__).parent, ROOT / "tests"
+CAUGHT, SURVIVED = 1, 0
+"""What pytest ends with when a test fails, and when none does; anything else is no answer."""
+
+
+class Row(NamedTuple):
+    """A row of a table that has a column of tests."""
+
+    table: str
+    text: str
+    """Its first columns, as one line."""
+
+    tests: tuple[str, ...]
+    """Node ids, as pytest knows them."""
+
+
+class Edit(NamedTuple):
+    """One small change that breaks the rule of a row."""
+
+    table: str
+    row: str
+    """Its text, or words of it that no other row of the table has."""
+
+    file: str
+    old: str
+    new: str
+
+
+def rows() -> list[Row]:
+    """All rows that name a test."""
+    where = _where()
+    found = []
+    for path in sorted(DOCS.glob("conformance-*.md")):
+        table = path.stem.removeprefix("conformance-")
+        hint = ""
+        cells: list[str] = []
+        for line in path.read_text().splitlines():
+            before, cells = cells, [cell.strip() for cell in line.strip("|").split(" | ")]
+            if not line.startswith("|"):
+                hint, cells = "", []
+            elif set(line) <= set("|-: "):
+                hint = before[-1] if before[-1].lower().startswith("test") else ""
+            elif hint and (names := _names(cells[-1])):
+                tests = tuple(dict.fromkeys(i for n in names for i in _ids(n, hint, where, table)))
+                found.append(Row(table, " | ".join(cells[:-1]), tests))
+    return found
+
+
+def _names(cell: str) -> list[tuple[str, str]]:
+    """(file or "", test or "") for each test that a cell names; a file stays in force there."""
+    found, file = [], ""
+    for alias, named, test in re.findall(r"(\w+)(?=: `)|`([\w/]*test_\w+\.py)|(test_\w+)", cell):
+        file = named or alias or file
+        if test and not test.endswith("_"):
+            found.append((file, test))
+        elif named and f"`{named}`" in cell and f"`{named}`: `" not in cell:
+            found.append((named, ""))
+    return found
+
+
+def _where() -> dict[str, list[Path]]:
+    """Files by the names of the tests in them, and by their own."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(TESTS.rglob("test_*.py")):
+        found.setdefault(path.name, []).append(path.relative_to(ROOT))
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE):
+            found.setdefault(name, []).append(path.relative_to(ROOT))
+    return found
+
+
+def _ids(name: tuple[str, str], hint: str, where: dict[str, list[Path]], table: str) -> list[str]:
+    file, test = name
+    paths = where.get(test or Path(file).name, [])
+    aliases = {"auth": "test_ltp_authentication.py", "guard": "test_guard.py"}
+    likely = aliases.get(file, Path(file).name) or Path(re.sub(r"[`()]|^test ", "", hint)).name
+    ours = [path for path in paths if "/" in file and str(path).endswith(file)]
+    ours = ours or [path for path in paths if path.name == likely]
+    ours = ours or [path for path in paths if table in str(path)] or paths
+    return [f"{path}::{test}" if test else str(path) for path in ours]
+
+
+def edits() -> list[Edit]:
+    """Everything in `tests/conformance`."""
+    return [
+        Edit(path.stem, each["row"], each["file"], each["old"], each["new"])
+        for path in sorted(EDITS.glob("*.toml"))
+        for each in tomllib.loads(path.read_text())["edit"]
+    ]
+
+
+def pairs(
+    all_rows: Sequence[Row], all_edits: Sequence[Edit]
+) -> tuple[list[tuple[Row, Edit]], list[str]]:
+    """Rows with their edits, and what is wrong with the tables."""
+    found, wrong = [], []
+    for edit in all_edits:
+        ours = [row for row in all_rows if row.table == edit.table]
+        of = [row for row in ours if edit.row == row.text] or [
+            row for row in ours if edit.row in row.text
+        ]
+        times = (ROOT / edit.file).read_text().count(edit.old)
+        name = f"{edit.table}.toml, {edit.row!r}"
+        if len(of) != 1:
+            wrong.append(f"{name}: {len(of)} rows have these words")
+        elif times != 1:
+            wrong.append(f"{name}: `old` is {times} times in {edit.file}")
+        else:
+            found.append((of[0], edit))
+    broken = {row for row, _ in found}
+    wrong += [f"{row.table}: no edit for {row.text}" for row in all_rows if row not in broken]
+    wrong += [f"{row.table}: no such test for {row.text}" for row in all_rows if not row.tests]
+    return found, wrong
+
+
+def broken(edit: Edit) -> None:
+    """From here on the module that an edit is for comes with the edit."""
+    path = str(ROOT / edit.file)
+    plain = importlib.machinery.SourceFileLoader.get_code
+
+    def get_code(loader: importlib.machinery.SourceFileLoader, fullname: str) -> object:
+        if loader.path != path:
+            return plain(loader, fullname)
+        return compile(Path(path).read_text().replace(edit.old, edit.new), path, "exec")
+
+    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign,assignment]
+
+
+def run(tests: Sequence[str], edit: Edit | None = None) -> int:
+    """Run tests in a process of their own, with an edit: how pytest ended."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    if edit is not None:
+        broken(edit)
+    options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # Hypothesis is loaded already
+    os._exit(int(pytest.main([*options, *tests], [Brief()])))
+
+
+class Brief:
+    """A plugin of pytest that leaves out what takes long and does not matter here."""
+
+    @staticmethod
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(session: pytest.Session) -> None:
+        """What fails need not be made small; what no test asks for need not be loaded."""
+        usual = settings.get_profile("commit")
+        settings.register_profile("brief", usual, phases=(Phase.explicit, Phase.generate))
+        settings.load_profile("brief")
+        plugins = session.config.pluginmanager
+        for plugin in plugins.get_plugins():
+            if getattr(plugin, "__file__", None) == str(TESTS / "conftest.py"):
+                plugins.unregister(plugin)
+
+
+def tried(chosen: Sequence[tuple[Row, Edit]]) -> Iterator[str]:
+    """Try every edit, and say what no test noticed."""
+    for row, edit in chosen:
+        began = time.monotonic()
+        ended = run(row.tests, edit)
+        answer = {CAUGHT: "caught", SURVIVED: "NOT NOTICED"}.get(ended, f"NO ANSWER ({ended})")
+        print(
+            f"{time.monotonic() - began:6.1f} s  {answer:12} {edit.table}: {edit.row}", flush=True
+        )
+        if ended != CAUGHT:
+            yield f"{edit.table}: {edit.row}: {answer.lower()} by {', '.join(row.tests)}"
+
+
+def main() -> None:
+    """Try, and tell."""
+    words = sys.argv[1:]
+    found, wrong = pairs(rows(), edits())
+    chosen = [
+        (row, edit)
+        for row, edit in found
+        if all(word == row.table or word in row.text or word in edit.row for word in words)
+    ]
+    every = sorted({test for row, _ in chosen for test in row.tests})
+    print(f"{len(chosen)} edits; {len(every)} tests without any ...", flush=True)
+    if every and run(every):
+        sys.exit("the tests fail without any edit: mend that first")
+    wrong += tried(chosen)
+    print("\n".join(wrong))
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
