@@ -24,6 +24,8 @@ from stack.wire.bundle import (
     PrimaryBlock,
     admin,
     decode_block,
+    decode_bundle,
+    decode_eid,
     decode_primary,
     encode_block,
     encode_primary,
@@ -457,3 +459,49 @@ def test_fec_fields() -> None:
         fecframe.encode_adui(-1, b"", 3)
     with pytest.raises(ValueError, match="ADU of 1 octets"):
         fecframe.encode_adui(0, b"x", 3)
+
+
+@pytest.mark.parametrize(
+    ("read", "octets"),
+    [
+        (cbor.read_uint, "1801"),
+        (cbor.read_bstr, "580161"),
+        (cbor.read_tstr, "780161"),
+        (cbor.read_array, "980101"),
+        (cbor.skip_item, "980101"),
+        (lambda data, at, **more: cbor.deterministic(data[at:], **more), "980101"),
+        (lambda data, at, **more: cbor.read_head(data, at, **more), "980101"),
+        (decode_eid, "8202821801" + "01"),
+        (decode_eid, "8218028201" + "01"),
+    ],
+)
+def test_readers_are_strict_unless_told_otherwise(read: Callable[..., Any], octets: str) -> None:
+    data = b"\x00" + bytes.fromhex(octets)
+    for given in ({}, {"strict": True}):
+        with pytest.raises(DecodeError, match="shortest"):
+            read(data, 1, **given)
+    read(data, 1, strict=False)
+
+
+def test_decoders_are_strict_unless_told_otherwise() -> None:
+    primary, block = "88070000820282010182028201018202820101820501", "8501010000" + "4161"
+    head = primary + "1809"
+    for decode, octets in (
+        (decode_primary, head),
+        (decode_block, "850a18020000" + "43820501"),
+        (decode_bundle, "9f" + primary + "1809" + block + "ff"),
+        (decode_bundle, "82" + primary + "09" + block),
+    ):
+        data = bytes.fromhex(octets)
+        with pytest.raises(DecodeError, match=r"shortest|indefinite-length"):
+            decode(data)
+        assert decode(data, mode=Mode.LENIENT)[1] == len(data)
+
+
+def test_frames_have_an_fecf_unless_told_otherwise() -> None:
+    octets = tm.encode_tm(FRAME)
+    assert octets == tm.encode_tm(FRAME, fecf=True)
+    assert octets[:-2] == tm.encode_tm(FRAME, fecf=False)
+    assert tm.decode_tm(octets, frame_bytes=len(octets))[0] == FRAME
+    with pytest.raises(DecodeError, match="FECF"):
+        tm.decode_tm(octets[:-1] + b"?", frame_bytes=len(octets))
