@@ -178,7 +178,7 @@ class BundleDriver:
             attempt("settled", callback)
 
     def _note_expiry(self, ops: Iterable[Op]) -> None:
-        earliest_ms = min((op.expires_ms for op in ops if isinstance(op, Put)), default=0)
+        earliest_ms = min([op.expires_ms for op in ops if type(op) is Put], default=0)
         if earliest_ms and self.on_expiry is not None:
             self.on_expiry(earliest_ms)
 
@@ -285,7 +285,8 @@ class BundleDriver:
         agent = self.agent
         forwarder, entries = agent.forwarder, agent.entries
         now_ms = self.clock.dtn_ms()
-        fragment_bytes = agent.config.fragment_bytes
+        limit = min(filter(None, (outlet.unit_bytes, agent.config.fragment_bytes)), default=0)
+        largest = outlet.unit_bytes_max
         full = False
 
         def offer(ref: int, wire: Buffer) -> bool:
@@ -296,12 +297,11 @@ class BundleDriver:
             entry = entries.get(ref)
             if entry is None:
                 return True
-            limit = min(filter(None, (outlet.unit_bytes, fragment_bytes)), default=0)
             if limit and entry.size > limit and self._split(ref, wire, limit, neighbour):
                 return True
             departing = agent.departing(entry, wire, now_ms)
-            if len(departing) > outlet.unit_bytes_max:
-                if not self._split(ref, wire, outlet.unit_bytes_max, neighbour):
+            if len(departing) > largest:
+                if not self._split(ref, wire, largest, neighbour):
                     agent.postpone(ref, now_ms)
                 return True
             # What failed before goes alone, so that it takes no others down with it.

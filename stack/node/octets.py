@@ -90,12 +90,12 @@ class Octets:
         refs = iter(outcome.refs)
         cache = self.cache
         for op in ops:
-            if isinstance(op, Put):
+            if type(op) is Put:
                 ref = next(refs)
                 if ref > 0 and len(op.wire) <= CACHE_BUNDLE_BYTES_MAX:
                     cache[ref] = op
                     self._cache_bytes += _weight(op)
-            elif isinstance(op, Release):
+            elif type(op) is Release:
                 self.forget(op.ref)
         for ref in outcome.evicted:
             self.forget(ref)
