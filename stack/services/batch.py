@@ -1,14 +1,30 @@
-"""What one step of a service does, gathered until it is committed as one transaction."""
+"""What one step of a service does, gathered until it is committed as one transaction.
+
+A step mostly deals with several things that have nothing to do with one another (deliveries,
+timers), and calls code of others (handlers, listeners): what fails of it concerns that one alone.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from stack.core.errors import StoreError
+from stack.core.errors import StoreError, words_of
 from stack.ports.application import AppPort, Delivery, Outgoing
 from stack.ports.store import Write
 from stack.services.waiting import RETRY_FIRST_S, RETRY_MOST_S
+
+
+def attempt(port: AppPort, what: str, work: Callable[..., object], *args: Any) -> bool:
+    """Do one of several pieces of work, and say whether it was done: what fails is told in the log
+    (`service_work_failed`), and the others follow."""
+    try:
+        work(*args)
+    except Exception as error:  # whatever it is, it concerns this piece alone
+        port.trace("service_work_failed", {"what": what, "why": words_of(error)})
+        return False
+    return True
 
 
 class Batch:
@@ -32,6 +48,24 @@ class Batch:
         """Run `call` when the transaction is durable: events never announce what may vanish."""
         self._after.append(call)
 
+    def each(
+        self, port: AppPort, deliveries: Iterable[Delivery], work: Callable[[Delivery], object]
+    ) -> None:
+        """Deal with deliveries one by one, and consume them.  One on which that fails stays in the
+        store: it comes again with the next start of the service."""
+        for delivery in deliveries:
+            if self.attempt(port, f"bundle {delivery.id}", work, delivery):
+                self.consumed.append(delivery)
+
+    def attempt(self, port: AppPort, what: str, work: Callable[..., object], *args: Any) -> bool:
+        """Do one piece of the step; if it fails, what it has put in here is taken out again."""
+        sends, after, writes = len(self.sends), len(self._after), dict(self._writes)
+        done = attempt(port, what, work, *args)
+        if not done:
+            del self.sends[sends:], self._after[after:]
+            self._writes = writes
+        return done
+
     @property
     def writes(self) -> list[Write]:
         """The records as port operations."""
@@ -42,7 +76,8 @@ class Batch:
 
         A store that is full of what we are about to consume must not wait for us to send: when
         the whole does not fit, everything but the bundles is committed.  So only bundles that
-        the protocol repeats by itself may be sent through a batch.
+        the protocol repeats by itself may be sent through a batch.  For the same reason a bundle
+        that cannot be made (no key, too large) keeps nothing else from being committed.
         """
         delay = RETRY_FIRST_S
         while self.consumed or self._writes or self.sends:
@@ -51,6 +86,11 @@ class Batch:
                 break
             except StoreError as error:
                 port.trace("services.store_full", {"error": str(error), "unsent": len(self.sends)})
+            except Exception:  # one of the bundles cannot be made: which, is seen one by one
+                if not self.sends:
+                    raise
+                await self._commit_one_by_one(port)
+                continue
             if self.consumed or self._writes:
                 with contextlib.suppress(StoreError):
                     await port.commit(consume=self.consumed, write=self.writes)
@@ -58,4 +98,14 @@ class Batch:
             await port.sleep(delay)
             delay = min(2 * delay, RETRY_MOST_S)
         for call in self._after:
-            call()
+            attempt(port, "after a commit", call)
+
+    async def _commit_one_by_one(self, port: AppPort) -> None:
+        """Send what can be sent, and leave the rest of the batch to be committed."""
+        sends, self.sends = self.sends, []
+        for one in sends:
+            try:
+                await port.commit(send=[one])
+            except Exception as error:  # whatever it is, it concerns this bundle alone
+                what = f"send to {one.destination}"
+                port.trace("service_work_failed", {"what": what, "why": words_of(error)})

@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from stack.core.clock import SECOND
@@ -55,13 +56,18 @@ class EchoService:
             while True:
                 deliveries = await self._endpoint.receive_many(ECHO_BATCH)
                 batch = Batch()
-                batch.consumed = deliveries
-                batch.sends = [out for out in map(self._answer, deliveries) if out is not None]
+                batch.each(self._port, deliveries, partial(self._take, batch=batch))
                 await batch.commit(self._port)
-                self.answered += len(batch.sends)
-                self.dropped += len(deliveries) - len(batch.sends)
         finally:
             self._endpoint.close()
+
+    def _take(self, delivery: Delivery, batch: Batch) -> None:
+        answer = self._answer(delivery)
+        if answer is None:
+            self.dropped += 1
+        else:
+            batch.sends.append(answer)
+            self.answered += 1
 
     def _answer(self, delivery: Delivery) -> Outgoing | None:
         source = delivery.id.source

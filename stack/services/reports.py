@@ -11,6 +11,7 @@ from typing import Final
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.ports.application import AppPort, BundleId, Delivery
+from stack.services.batch import Batch, attempt
 from stack.wire.bundle import (
     REPORT_DELETION,
     REPORT_DELIVERY,
@@ -85,9 +86,9 @@ class StatusReports:
         try:
             while True:
                 deliveries = await endpoint.receive_many(RECORDS_BATCH)
-                for delivery in deliveries:
-                    self._record(delivery)
-                await self._port.commit(consume=deliveries)
+                batch = Batch()
+                batch.each(self._port, deliveries, self._record)
+                await batch.commit(self._port)
         finally:
             endpoint.close()
 
@@ -118,4 +119,4 @@ class StatusReports:
             },
         )
         for listener in tuple(self._listeners):
-            listener(reported)
+            attempt(self._port, "listener to reports", listener, reported)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from stack.services.echo import EchoService
 from stack.services.files import FilesConfig, FilesService
 from stack.services.jobs import CommandHandler, Handler, JobClient, JobsConfig, JobServer
 from stack.services.reports import StatusReports
+from stack.services.waiting import cancel_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +97,10 @@ class Services:
     async def close(self) -> None:
         """Stop; what was under way is taken up by the next start.  Raises what a service that
         has failed raised."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        outcomes = await cancel_all(self._tasks)
+        for error in outcomes:
+            if isinstance(error, Exception):
+                raise error
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 from stack.core.eid import Eid
-from stack.core.errors import DecodeError
+from stack.core.errors import DecodeError, words_of
 from stack.ports.application import AppPort, Delivery
 from stack.services.batch import Batch
 from stack.services.files.config import FilesConfig
@@ -101,7 +101,7 @@ class Receiver:
         if obj is None or (obj.offer is None and obj.state is InState.RECEIVING):
             refused = self._judge(source, offer)
             if refused is not None:
-                if obj is not None:
+                if obj is not None and refused.outcome is not Outcome.BUSY:
                     ledger.close(obj, InStep.FAILED, refused.text, batch)
                 ledger.tell(source, offer.object_id, refused, delivery.expires_ms, batch)
                 return
@@ -142,26 +142,22 @@ class Receiver:
         touched, self._touched = self._touched, {}
         self._told_busy.clear()
         for obj in touched.values():
-            if obj.state is not InState.RECEIVING:
-                continue
-            try:
-                self._shelf.sync(obj)
-            except OSError as error:
-                # What of it reached the disk is unknown (fsync reports an error only once).
-                self._ledger.fail(obj, f"cannot store: {error.strerror}", batch)
-                continue
-            self._ledger.keep(obj, batch)
-            if obj.complete:
-                batch.after(self._completer(obj))
-            elif obj.settling:
-                self._ledger.settle(obj)
-            batch.after(self._reporter(obj))
+            if obj.state is InState.RECEIVING:
+                batch.attempt(self._port, f"object {obj.key}", self._finish, obj, batch)
 
-    def _completer(self, obj: InObject) -> Callable[[], None]:
-        return lambda: self._complete.put_nowait(obj)
-
-    def _reporter(self, obj: InObject) -> Callable[[], None]:
-        return lambda: self._ledger.report("progress", obj)
+    def _finish(self, obj: InObject, batch: Batch) -> None:
+        try:
+            self._shelf.sync(obj)
+        except OSError as error:
+            # What of it reached the disk is unknown (fsync reports an error only once).
+            self._ledger.fail(obj, f"cannot store: {error.strerror}", batch)
+            return
+        self._ledger.keep(obj, batch)
+        if obj.complete:
+            batch.after(lambda: self._complete.put_nowait(obj))
+        elif obj.settling:
+            self._ledger.settle(obj)
+        batch.after(lambda: self._ledger.report("progress", obj))
 
     async def tick(self) -> None:
         """Ask for what is missing, end lifetimes, forget what is long over."""
@@ -173,7 +169,7 @@ class Receiver:
                     kind, _, key = name.partition("/")
                     obj = self._ledger.by_key(key)
                     if obj is not None:
-                        self._due(kind, obj, batch)
+                        batch.attempt(self._port, name, self._due, kind, obj, batch)
                 await batch.commit(self._port)
 
     def _due(self, kind: str, obj: InObject, batch: Batch) -> None:
@@ -200,7 +196,16 @@ class Receiver:
             return True
 
     def _judge(self, source: Eid, offer: Offer) -> Verdict | None:
-        """Why this offer is not taken, or None."""
+        """Why this offer is not taken, or None.  When the rules of others fail, it may come again:
+        by then they may work."""
+        try:
+            return self._verdict(source, offer)
+        except Exception as error:  # whatever it is, it concerns this object alone
+            fields = {"what": f"rules for {offer.name}", "why": words_of(error)}
+            self._port.trace("service_work_failed", fields)
+            return Verdict(Outcome.BUSY, "the rules of the receiver have failed")
+
+    def _verdict(self, source: Eid, offer: Offer) -> Verdict | None:
         where = self._choose_inbox(offer.tag).place(source, offer)
         if where is None:
             return Verdict(Outcome.REFUSED, "nobody here takes it")

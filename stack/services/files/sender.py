@@ -15,7 +15,7 @@ from typing import Final
 
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.eid import Eid
-from stack.core.errors import DecodeError, LocalError, StoreError
+from stack.core.errors import DecodeError, LocalError, StoreError, words_of
 from stack.core.ranges import RangeSet
 from stack.core.train import Buffer
 from stack.ports.application import AppPort, Outgoing
@@ -66,6 +66,21 @@ class _Ready:
         return self._heap[0][3] if self._heap else None
 
 
+def _stored(port: AppPort) -> Iterator[OutObject]:
+    """What the durable records hold."""
+    progress = dict(port.read_all(SPACE_OUT, _PROGRESS))
+    for key, value in port.read_all(SPACE_OUT, SPEC_KEY):
+        try:
+            spec = OutSpec.decode(value)
+            record = progress.get(_PROGRESS + spec.key)
+            if record is None:
+                yield OutObject(spec, pending=[(0, spec.chunks)] if spec.chunks else [])
+            else:
+                yield OutObject.decode(spec, record)
+        except DecodeError as error:
+            port.trace("files.bad_record", {"key": key, "error": str(error)})
+
+
 class Sender:
     """All objects on their way out.  Every method that changes state runs under `lock`, which
     the whole service shares, so that records are committed in the order of their changes."""
@@ -90,7 +105,8 @@ class Sender:
         self._over: dict[str, None] = {}  # keys, in the order in which they ended
         self._open = 0
         self._admitted = 0
-        self._load()
+        for obj in _stored(port):
+            self._admit(obj)
 
     # -- what applications call
 
@@ -154,6 +170,11 @@ class Sender:
                     await self._send_batch(obj)
                 except StoreError as error:
                     self._port.trace("files.store_full", {"error": str(error)})
+                except Exception as error:  # whatever it is, it concerns this object alone
+                    why = words_of(error)
+                    self._port.trace("service_work_failed", {"what": obj.spec.key, "why": why})
+                    await self._give_up(obj, f"cannot be sent: {why}")
+                    continue
                 else:
                     delay = RETRY_FIRST_S
                     continue
@@ -171,7 +192,7 @@ class Sender:
                     kind, _, name = key.partition("/")
                     obj = self._objects.get(bytes.fromhex(name))
                     if obj is not None:
-                        self._due(kind, obj, batch)
+                        batch.attempt(self._port, key, self._due, kind, obj, batch)
                 await batch.commit(self._port)
 
     # -- what the receiver says; the service calls these under the lock
@@ -221,21 +242,6 @@ class Sender:
 
     # -- inner works
 
-    def _load(self) -> None:
-        progress = dict(self._port.read_all(SPACE_OUT, _PROGRESS))
-        for key, value in self._port.read_all(SPACE_OUT, SPEC_KEY):
-            try:
-                spec = OutSpec.decode(value)
-                record = progress.get(_PROGRESS + spec.key)
-                if record is None:
-                    obj = OutObject(spec, pending=[(0, spec.chunks)] if spec.chunks else [])
-                else:
-                    obj = OutObject.decode(spec, record)
-            except DecodeError as error:
-                self._port.trace("files.bad_record", {"key": key, "error": str(error)})
-                continue
-            self._admit(obj)
-
     def _admit(self, obj: OutObject) -> None:
         obj.nudge_s = self._config.nudge_s
         obj.started_ns = self._port.now()
@@ -261,6 +267,12 @@ class Sender:
         self._ready.push(obj)
         self._wake.set()
 
+    async def _give_up(self, obj: OutObject, why: str) -> None:
+        batch = Batch()
+        self._close(obj, OutStep.FAILED, why, batch)
+        self._say(obj, Cancel(obj.spec.object_id).encode(), batch)
+        await batch.commit(self._port)
+
     async def _send_batch(self, obj: OutObject) -> None:
         """Hand over one batch of an object's chunks; raises `StoreError` with nothing changed."""
         spec = obj.spec
@@ -278,10 +290,7 @@ class Sender:
             room = self._config.batch_bytes // spec.chunk_bytes
             payloads = read_chunks(spec, obj.take(max(room, 1)))
         except (OSError, SourceChanged) as error:
-            batch = Batch()
-            self._close(obj, OutStep.FAILED, f"cannot read the file: {error}", batch)
-            self._say(obj, Cancel(spec.object_id).encode(), batch)
-            await batch.commit(self._port)
+            await self._give_up(obj, f"cannot read the file: {error}")
             return
         for payload in payloads:
             self._say(obj, payload, batch, lifetime_ms)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -13,7 +14,7 @@ from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.private import make_folder
 from stack.ports.application import AppPort, Delivery
-from stack.services.batch import Batch
+from stack.services.batch import Batch, attempt
 from stack.services.files import messages as wire
 from stack.services.files.config import FilesConfig
 from stack.services.files.inbox import Inbox, Place, place_by_name
@@ -47,7 +48,7 @@ class FilesService:
 
     Everything survives the end of the process at any moment.  Received files are put under
     `directory`, which must lie on one file system that has hard links.  `on_event` is called after
-    each durable change; it must be quick and must not raise.
+    each durable change; it must be quick.
     """
 
     def __init__(
@@ -277,9 +278,7 @@ class FilesService:
             deliveries = await self._endpoint.receive_many(self._config.receive_batch)
             async with self._lock:
                 batch = Batch()
-                batch.consumed = deliveries
-                for delivery in deliveries:
-                    self._handle(delivery, batch)
+                batch.each(self._port, deliveries, partial(self._handle, batch=batch))
                 self._receiver.finish_batch(batch)
                 await batch.commit(self._port)
 
@@ -314,4 +313,4 @@ class FilesService:
 
     def _emit(self, event: FileEvent) -> None:
         for listener in self._listeners:
-            listener(event)
+            attempt(self._port, "listener to files", listener, event)

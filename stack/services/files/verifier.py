@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 
+from stack.core.errors import words_of
 from stack.core.ranges import RangeSet
 from stack.ports.application import AppPort
 from stack.services.batch import Batch
@@ -57,6 +58,10 @@ class Verifier:
                     partial.close()
             except OSError as error:
                 await self._fail(obj, f"cannot store: {error.strerror}")
+                continue
+            except Exception as error:  # whatever it is, it concerns this object alone
+                self._port.trace("service_work_failed", {"what": obj.key, "why": words_of(error)})
+                await self._fail(obj, "cannot be put in its place")
                 continue
             if not good:
                 await self._repair(obj, bad)

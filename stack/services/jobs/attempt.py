@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from stack.core.errors import DecodeError, LocalError
+from stack.core.errors import DecodeError, LocalError, words_of
 from stack.core.private import make_folder
 from stack.ports.application import AppPort
 from stack.services.files.paths import safe_name
@@ -103,8 +103,8 @@ class Attempt:
             await self._handler(self.context)
         except JobFailed:
             raise
-        except Exception as error:
-            raise JobFailed(f"{type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:  # a handler may think that it is a program
+            raise JobFailed(words_of(error)) from error
 
     async def _end(self, work: asyncio.Task[None]) -> None:
         """Cancel the handler, and give it a little time to clean up."""

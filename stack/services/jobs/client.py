@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -54,8 +55,8 @@ class JobClient:
         print(status.state, status.files)
 
     Results are put under ``results/<job id>`` in the directory of `files`.  Everything survives
-    the end of the process.  `on_status` is called after each durable change; it must be quick and
-    must not raise.
+    the end of the process.  `on_status` is called after each durable change; it must be
+    quick.
     """
 
     def __init__(
@@ -189,9 +190,7 @@ class JobClient:
             deliveries = await self._endpoint.receive_many(_RECEIVE_BATCH)
             async with self._lock:
                 batch = Batch()
-                batch.consumed = deliveries
-                for delivery in deliveries:
-                    self._handle(delivery, batch)
+                batch.each(self._port, deliveries, partial(self._handle, batch=batch))
                 await batch.commit(self._port)
 
     def _handle(self, delivery: Delivery, batch: Batch) -> None:
@@ -225,7 +224,7 @@ class JobClient:
             received = await self._inbox.receive()
             async with self._lock:
                 batch = Batch()
-                self._on_result(received, batch)
+                batch.attempt(self._port, received.name, self._on_result, received, batch)
                 await batch.commit(self._port)
 
     def _place(self, source: Eid, offer: Offer) -> str | None:
@@ -271,7 +270,7 @@ class JobClient:
                     kind, _, key = name.partition("/")
                     job = self._jobs.get(bytes.fromhex(key))
                     if job is not None:
-                        self._due(kind, job, batch)
+                        batch.attempt(self._port, name, self._due, kind, job, batch)
                 await batch.commit(self._port)
 
     def _due(self, kind: str, job: ClientJob, batch: Batch) -> None:

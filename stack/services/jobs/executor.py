@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from stack.core.errors import LocalError, StoreError
+from stack.core.errors import LocalError, StoreError, words_of
 from stack.ports.application import AppPort
 from stack.services.batch import Batch
 from stack.services.files import FileEvent, FilesService, Prepared
@@ -129,6 +129,8 @@ class Executor:
             prepared = await self._prepare(job, outputs)
         except JobFailed as error:
             failure = error
+        except Exception as error:  # whatever it is, it concerns this job alone
+            failure = JobFailed(words_of(error))
         finally:
             await cancel_all((reporter,))
         async with self._lock:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from stack.core.eid import Eid
-from stack.core.errors import DecodeError
+from stack.core.errors import DecodeError, words_of
 from stack.ports.application import AppPort, Delivery
 from stack.services.batch import Batch
 from stack.services.files import FilesService
@@ -111,9 +112,7 @@ class JobServer:
             deliveries = await self._endpoint.receive_many(_RECEIVE_BATCH)
             async with self._lock:
                 batch = Batch()
-                batch.consumed = deliveries
-                for delivery in deliveries:
-                    self._handle(delivery, batch)
+                batch.each(self._port, deliveries, partial(self._handle, batch=batch))
                 await batch.commit(self._port)
             self._executor.wake.set()
 
@@ -176,7 +175,12 @@ class JobServer:
         for name in ("time_s", "memory_bytes", "output_bytes"):
             if getattr(limits, name) > getattr(most, name):
                 return f"{name} is limited to {getattr(most, name)}"
-        return "" if self._accepts(source, request) else "refused by policy"
+        try:
+            return "" if self._accepts(source, request) else "refused by policy"
+        except Exception as error:  # whatever it is, it concerns this job alone
+            fields = {"what": f"rules for {request.handler}", "why": words_of(error)}
+            self._port.trace("service_work_failed", fields)
+            return "the rules of the server have failed"
 
     def _on_cancel(
         self, delivery: Delivery, cancel: wire.Cancel, job: ServerJob | None, batch: Batch
@@ -200,7 +204,7 @@ class JobServer:
             received = await self._inputs.inbox.receive()
             async with self._lock:
                 batch = Batch()
-                self._inputs.on_input(received, batch)
+                batch.attempt(self._port, received.name, self._inputs.on_input, received, batch)
                 await batch.commit(self._port)
             self._executor.wake.set()
 
@@ -211,7 +215,7 @@ class JobServer:
                 batch = Batch()
                 for name in names:
                     kind, _, key = name.partition("/")
-                    self._due(kind, key, batch)
+                    batch.attempt(self._port, name, self._due, kind, key, batch)
                 await batch.commit(self._port)
 
     def _due(self, kind: str, key: str, batch: Batch) -> None:
