@@ -4,8 +4,9 @@
 
 mutmut makes every mutant of the core (`[tool.mutmut]` in pyproject.toml); a random sample of them
 is run against the tests that reach the changed function.  Prints a table by folder, and the share
-of those that change more than words: a string in an error or a trace.  The survivors' differences
-are in `mutants/survivors.diff`.  Exits with 1 when less than 85 % of all were caught.
+of those that change more than words (a string in an error or a trace) or the case of SQL.  The
+survivors' differences are in `mutants/survivors.diff`.  Exits with 1 when less than 85 % of all
+were caught.
 """
 
 from __future__ import annotations
@@ -96,6 +97,14 @@ def _alike(old: object, new: object, spoken: bool) -> bool:
             return True
     if type(old) is not type(new):
         return False
+    if isinstance(old, ast.Call) and getattr(old.func, "attr", "") == "execute":
+        return (
+            isinstance(new, ast.Call)
+            and ast.dump(old.func) == ast.dump(new.func)
+            and bool(old.args and new.args)
+            and ast.dump(old.args[0]).lower() == ast.dump(new.args[0]).lower()  # SQL has no case
+            and _alike(old.args[1:], new.args[1:], False)
+        )
     if isinstance(old, list) and isinstance(new, list):
         return len(old) == len(new) and all(map(_alike, old, new, [spoken] * len(old)))
     if not isinstance(old, ast.AST):
@@ -159,7 +168,8 @@ def main() -> None:
     rest = len(chosen) - len(words)
     share = len(set(caught) - words) / max(1, rest)
     print(
-        f"\n{len(words)} alter only words for people; of the other {rest}, {share:.1%} were caught"
+        f"\n{len(words)} alter only words for people, or the case of SQL;"
+        f" of the other {rest}, {share:.1%} were caught"
     )
     if left:
         print(f"\nnot caught (their differences are in {SURVIVORS.relative_to(ROOT)}):")

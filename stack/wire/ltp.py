@@ -318,26 +318,19 @@ def decode_segment(data: Buffer, offset: int = 0) -> tuple[Segment, int]:
         return _decode_data(view, at, SegmentType(kind), session, header, counts & 15)
     if kind == SegmentType.REPORT:
         return _decode_report(view, at, session, header, counts & 15)
-    serial = reason = 0
     if kind == SegmentType.REPORT_ACK:
         serial, at = decode_sdnv(view, at)
-    elif kind in (SegmentType.CANCEL_BY_SENDER, SegmentType.CANCEL_BY_RECEIVER):
-        reason, at = _octet(view, at, "RFC 5326 §3.2.4")
-    trailer, at = _extensions(view, at, counts & 15)
-    if kind == SegmentType.REPORT_ACK:
+        trailer, at = _extensions(view, at, counts & 15)
         return ReportAck(session=session, report_serial=serial, header=header, trailer=trailer), at
-    from_or_to_sender = kind in (SegmentType.CANCEL_BY_SENDER, SegmentType.CANCEL_ACK_TO_SENDER)
+    by_sender = kind in (SegmentType.CANCEL_BY_SENDER, SegmentType.CANCEL_ACK_TO_SENDER)
     if kind in (SegmentType.CANCEL_BY_SENDER, SegmentType.CANCEL_BY_RECEIVER):
+        reason, at = _octet(view, at, "RFC 5326 §3.2.4")
+        trailer, at = _extensions(view, at, counts & 15)
         return CancelSegment(
-            session=session,
-            by_sender=from_or_to_sender,
-            reason=reason,
-            header=header,
-            trailer=trailer,
+            session=session, by_sender=by_sender, reason=reason, header=header, trailer=trailer
         ), at
-    return CancelAck(
-        session=session, to_sender=from_or_to_sender, header=header, trailer=trailer
-    ), at
+    trailer, at = _extensions(view, at, counts & 15)
+    return CancelAck(session=session, to_sender=by_sender, header=header, trailer=trailer), at
 
 
 def _octet(view: memoryview, at: int, section: str) -> tuple[int, int]:

@@ -278,3 +278,24 @@ def test_fragments_that_leave_a_hole_make_no_bundle() -> None:
         reassemble(parts[:1] + parts[2:])
     with pytest.raises(LocalError, match="cover"):
         reassemble([])
+
+
+def test_blocks_that_were_never_encoded_are_put_together_too() -> None:
+    bundle = Bundle(
+        dataclasses.replace(PRIMARY, flags=0),
+        (CanonicalBlock(200, 2, 0, b"extension", 0), CanonicalBlock(1, 1, 0, bytes(300), 0)),
+    )
+    fragments = [
+        dataclasses.replace(
+            fragment,
+            blocks=tuple(
+                dataclasses.replace(block, data=bytes(block.data), wire=None)
+                for block in fragment.blocks
+            ),
+        )
+        for fragment in fragment_bundle(bundle, 150)
+    ]
+    assert len(fragments) > 2
+    whole = reassemble(fragments)
+    assert whole.blocks == bundle.blocks
+    assert [block.wire for block in whole.blocks] == [None, None]
