@@ -8,10 +8,20 @@ import pytest
 
 from stack.core.train import single
 from stack.simulator.swarm import Fault, draw, run
-from stack.simulator.swarm.faults import HOSTILE, HOSTILE_MODES
+from stack.simulator.swarm.faults import CONTROL, HOSTILE, HOSTILE_MODES, LISTENING_MODES
 from stack.simulator.swarm.hostile import Hearsay, Intruder
 from stack.wire.bundle import LENIENT, Bundle, CanonicalBlock, decode_bundle, encode_bundle
-from stack.wire.ltp import DataSegment, decode_segment
+from stack.wire.ltp import (
+    CancelAck,
+    CancelSegment,
+    DataSegment,
+    ReportAck,
+    ReportSegment,
+    SegmentType,
+    SessionId,
+    decode_segment,
+    encode_segment,
+)
 from tests.engines.bundle_agent.harness import bundle_for
 from tests.sim.days import small
 
@@ -29,7 +39,7 @@ def heard() -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", HOSTILE_MODES)
+@pytest.mark.parametrize("mode", [*HOSTILE_MODES, *LISTENING_MODES])
 def test_honest_flows_arrive(mode: str) -> None:
     struck = 0
     for seed in range(EACH):
@@ -39,7 +49,8 @@ def test_honest_flows_arrive(mode: str) -> None:
             fault = Fault(
                 kind=HOSTILE, node=node, peer=peer, at_s=0, for_s=options.faults_s, mode=mode
             )
-            outcome = run(replace(options, protect=True, faults=(fault,)))
+            signed = mode == CONTROL
+            outcome = run(replace(options, protect=True, authenticate=signed, faults=(fault,)))
             words = "\n".join(f"{one.invariant}: {one.text}" for one in outcome.problems)
             assert outcome.ok, f"{options.line()} {node}-{peer} {mode}\n{words}"
             struck += outcome.faults[HOSTILE]
@@ -83,3 +94,37 @@ def test_what_one_hears_another_can_forge() -> None:
     for each in ears._block(heard()):
         ears.hear(single(each))
     assert mouth.strike(0.0)
+
+
+def test_what_he_says_of_sessions_fits_them() -> None:
+    """Reports and cancellations for the sessions of the end that he speaks to, data and
+    acknowledgements in those of the end that he speaks for."""
+    one = intruder(CONTROL)
+    ours, theirs = SessionId(3, 77), SessionId(4, 88)
+    for session in (ours, theirs):
+        segment = DataSegment(
+            session=session,
+            kind=SegmentType.RED_END_BLOCK,
+            client_service=1,
+            offset=0,
+            data=bytes(500),
+            checkpoint_serial=9,
+        )
+        one.hear(single(encode_segment(segment)))
+    kinds: dict[SessionId, set[type]] = {ours: set(), theirs: set()}
+    for train in (train for _ in range(50) for train in one.strike(0.0)):
+        forged, _ = decode_segment(train.data)
+        kinds[forged.session].add(type(forged))
+        if isinstance(forged, ReportSegment):
+            assert forged.upper == 500
+            assert forged.checkpoint_serial in (0, 9)
+    assert kinds[ours] == {DataSegment, ReportAck, CancelSegment, CancelAck}
+    assert kinds[theirs] == {ReportSegment, CancelSegment, CancelAck}
+
+
+def test_he_answers_at_once() -> None:
+    one = intruder(CONTROL)
+    called = []
+    one.on_heard = lambda: called.append(1)
+    one.hear(single(one._block(heard())[0]))
+    assert called

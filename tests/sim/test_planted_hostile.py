@@ -10,9 +10,15 @@ from typing import Any
 
 import pytest
 
+from stack.core.errors import DecodeError
 from stack.engines.bundle_agent.content import ContentDigest
+from stack.engines.ltp import LtpConfig, import_session
+from stack.engines.ltp.authentication import Authenticator
+from stack.engines.ltp.import_session import ImportSession
 from stack.simulator.swarm import Fault, Options, draw, faults, run
 from stack.simulator.swarm.hostile import Intruder
+from stack.wire.ltp import CancelSegment, decode_segment, encode_segment
+from tests.sim.days import small
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 SEEDS = 40
@@ -52,7 +58,58 @@ def set_back(options: Options) -> Options:
     return replace(options, clockless=options.nodes, faults=(fault,))
 
 
+def believes_everybody(patch: pytest.MonkeyPatch) -> None:
+    """No authentication: one report without a checkpoint serial number made a sender forget a
+    bundle that nobody had."""
+    patch.setattr(Authenticator, "sign", lambda self, train: train)
+    patch.setattr(Authenticator, "verify", lambda self, train: [train])
+
+
+def lets_strangers_cancel(patch: pytest.MonkeyPatch) -> None:
+    """Cancellations were taken on a link with authentication, signed or not."""
+    real = Authenticator._segments
+
+    def segments(self: Authenticator, datagram: memoryview) -> list[bytes]:
+        try:
+            segment, _ = decode_segment(datagram)
+        except DecodeError:
+            return real(self, datagram)
+        if not isinstance(segment, CancelSegment):
+            return real(self, datagram)
+        return [encode_segment(replace(segment, header=(), trailer=()))]
+
+    patch.setattr(Authenticator, "_segments", segments)
+
+
+def lets_itself_be_combed(patch: pytest.MonkeyPatch) -> None:
+    """Every gap that a peer made was reported, as often as he asked."""
+    real = LtpConfig.__post_init__
+
+    def boundless(self: LtpConfig) -> None:
+        real(self)
+        object.__setattr__(self, "gaps_max", 1 << 60)
+
+    patch.setattr(LtpConfig, "__post_init__", boundless)
+    patch.setattr(ImportSession, "combed", property(lambda self: False))
+    patch.setattr(import_session, "SEGMENTS_PER_ANSWER", 1 << 20)
+
+
+def combed(options: Options) -> Options:
+    """Somebody combs a link."""
+    fault = Fault(kind=faults.HOSTILE, node="gs1", peer="sat1", at_s=0, for_s=3000, mode="comb")
+    return small(fault, seed=options.seed)
+
+
+def controlled(options: Options) -> Options:
+    """Somebody answers for both ends of every link, and the links have authentication."""
+    return replace(hostile(options, "control"), authenticate=True, fec=False)
+
+
 PLANTED: list[tuple[Plant, str, Callable[[Options], Options]]] = [
+    (believes_everybody, "lost", controlled),
+    (believes_everybody, "forged", controlled),
+    (lets_strangers_cancel, "forged", controlled),
+    (lets_itself_be_combed, "work", combed),
     (knows_bundles_by_their_identity, "lost", lambda options: hostile(options, "bundles")),
     (repeats_sequence_numbers, "lost", set_back),
 ]
@@ -60,7 +117,9 @@ PLANTED: list[tuple[Plant, str, Callable[[Options], Options]]] = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("plant", "invariant", "struck"), PLANTED, ids=[one[0].__name__ for one in PLANTED]
+    ("plant", "invariant", "struck"),
+    PLANTED,
+    ids=[f"{one[0].__name__}-{one[1]}" for one in PLANTED],
 )
 def test_it_is_found(
     plant: Plant,
@@ -84,3 +143,14 @@ def test_the_intruder_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(3):
         outcome = run(hostile(draw(seed, kinds=()), "bundles"))
         assert outcome.ok, outcome.problems
+
+
+def test_without_authentication_the_same_is_lost() -> None:
+    """What `docs/trust.md` says of a link without it: the sender lets go of what nobody has."""
+    found: set[str] = set()
+    for seed in range(SEEDS):
+        options = replace(controlled(draw(seed, kinds=())), authenticate=False)
+        found |= {one.invariant for one in run(options).problems}
+        if {"custody", "lost"} <= found:
+            return
+    pytest.fail(f"{SEEDS} days have only shown {found}")

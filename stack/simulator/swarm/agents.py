@@ -43,6 +43,10 @@ SERVICE: Final = "swarm"
 EVENTS_MAX: Final = 60_000
 """Events of a run: some ten times what the longest needs, so that a livelock shows."""
 
+SPAN_NS: Final = 60 * SECOND
+QUIET_SPANS: Final = 2
+"""A run in which everything has arrived goes on for so many spans, for what should not arrive."""
+
 BATCH: Final = 16
 RETRY_NS: Final = 30 * SECOND
 DOWN_NS: Final = 120 * SECOND
@@ -376,7 +380,11 @@ class AgentsRun:
         self.sim.after(RETRY_NS, self._retry)
         events = self.sim.run(round(options.faults_s * SECOND), EVENTS_MAX)
         self._faulty = False
-        events += self.sim.run(round(options.day_s * SECOND), EVENTS_MAX - events)
+        end_ns, quiet = round(options.day_s * SECOND), 0
+        while events < EVENTS_MAX and self.sim.now_ns < end_ns and quiet < QUIET_SPANS:
+            span_ns = min(end_ns, self.sim.now_ns + SPAN_NS)
+            events += self.sim.run(span_ns, EVENTS_MAX - events)
+            quiet = quiet + 1 if self._is_over() else 0
         if events >= EVENTS_MAX:
             self.problem("stuck", f"{EVENTS_MAX} events have run, and it goes on")
         else:
@@ -395,6 +403,13 @@ class AgentsRun:
             bundles=ledger.stored,
             delivered=len(self.got),
             cpu_s=time.process_time() - started_s,
+        )
+
+    def _is_over(self) -> bool:
+        """Everything has arrived, and nobody holds anything: nothing more can happen, once what is
+        on its way has come."""
+        return len(self.got) == len(self.options.messages) and not any(
+            one.down or one.agent.entries for one in self.agents.values()
         )
 
     def _at(self, at_s: float, work: Callable[[], object]) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from link_models.clock import VirtualLoop
 from link_models.network import VirtualPort
-from stack.core.train import Train, single
+from stack.core.train import FLOW_SOURCE, Train, single
 from stack.ports.datagram import (
     Received,
     Stranger,
@@ -45,6 +45,18 @@ class AirEnd:
 
         self.intruders: list[Intruder] = []
         """Those who hear what goes by, and send beside it."""
+
+        self.genuine: set[int] | None = None
+        """Digests of all that processes have sent here, where it has to be known."""
+
+        self.answers_bytes = 0
+        """Octets of LTP reports, acknowledgements and cancellations that processes have sent."""
+
+        self.heard_bytes = 0
+        """Octets that have arrived here."""
+
+        self.other: AirEnd
+        """The other end of the link."""
 
         self._loop = loop
         self._rng = random.Random(seed)
@@ -90,6 +102,10 @@ class AirEnd:
         count = 0
         for train in trains:
             count += train.datagram_count
+            if train.flow == FLOW_SOURCE and train.data[0] & 15 >= CONTROL_TYPES:
+                self.answers_bytes += len(train.data)
+            if self.genuine is not None:
+                self.genuine.update(hash(bytes(one)) for one in train.datagrams())
         counts = self.counts
         counts["sent"] += count
         for intruder in self.intruders:
@@ -153,6 +169,8 @@ class AirEnd:
         self.port.send([train])
 
     def _received(self, trains: list[Train]) -> None:
+        for train in trains:
+            self.heard_bytes += len(train.data)
         for user in tuple(self._users):
             user.context.run(user.hear, trains)
 
@@ -194,6 +212,9 @@ class LinkPort:
         self.silent = False
         """The process is gone: whatever its remains do, nothing leaves and nothing is heard."""
 
+        self.genuine = 0
+        """Datagrams that have arrived just as the neighbour sent them, where that is known."""
+
         self._end = end
         self._heard = heard
         end.join(self)
@@ -207,6 +228,11 @@ class LinkPort:
         if not self.silent:
             self._heard()
         if not self.silent:
+            sent = self._end.other.genuine
+            if sent is not None:
+                self.genuine += sum(
+                    hash(bytes(one)) in sent for train in trains for one in train.datagrams()
+                )
             self.on_receive(trains)
 
     def writable(self) -> None:

@@ -118,7 +118,9 @@ class _Run:
         await self._converge()
         watch.cancel()
         invariants.check_timers(world)
+        invariants.check_work(world)
         invariants.check_books(world)
+        invariants.check_genuine(world)
         invariants.check_end(world, self._expected, self._due, self._injector)
         for name in options.nodes:
             await world.stop(name)
@@ -131,6 +133,7 @@ class _Run:
         while True:
             await asyncio.sleep(SAMPLE_S)
             invariants.check_timers(world)
+            invariants.check_work(world)
             suspects = invariants.overdue(world)
             if suspects:
                 await asyncio.sleep(LOOK_AGAIN_S)

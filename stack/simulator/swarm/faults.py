@@ -73,8 +73,14 @@ HOSTILE_MODES: Final = (
     "strange",
     "flood",
 )
+CANCEL: Final = "cancel"
+CONTROL: Final = "control"
+LISTENING_MODES: Final = ("comb", CANCEL, CONTROL)
+"""They came later, and are drawn by themselves.  He forges LTP in sessions that he hears: `CONTROL`
+also claims what nobody has, which only authentication (RFC 5327) withstands."""
+
 MODES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {COMMIT: COMMIT_MODES, PLAN: PLAN_MODES, HOSTILE: HOSTILE_MODES}
+    {COMMIT: COMMIT_MODES, PLAN: PLAN_MODES, HOSTILE: (*HOSTILE_MODES, *LISTENING_MODES)}
 )
 
 
@@ -104,7 +110,7 @@ class Fault:
 
     mode: str = ""
     """Of a commit, plan or hostile fault, which way: see `COMMIT_MODES`, `PLAN_MODES`,
-    `HOSTILE_MODES`."""
+    `HOSTILE_MODES`, `LISTENING_MODES`."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -16,6 +16,8 @@ from typing import Final, TypeVar
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.core.train import FLOW_SOURCE, Train, single
+from stack.simulator.swarm.control import Sessions
+from stack.simulator.swarm.faults import CANCEL, CONTROL
 from stack.simulator.swarm.plans import EPOCH_MS
 from stack.wire.bundle import (
     CRC_32,
@@ -44,12 +46,19 @@ AT_ONCE: Final = 12
 PERIOD_S: Final = 3.0
 """How often he sends."""
 
+AT_ONCE_S: Final = 0.03
+"""How long he waits to answer what he hears, where that is his way."""
+
 SEGMENT_BYTES: Final = 1000
 BUNDLE_OPENING: Final = 0x9F
 CONTROL_TYPES: Final = 8
 """LTP segments of this type or above are reports and cancellations (RFC 5326 §3.1)."""
 
 DAY_MS: Final = 86_400_000
+
+
+def ignore_heard() -> None:
+    """The `on_heard` that does nothing."""
 
 
 class Hearsay:
@@ -88,6 +97,11 @@ class Intruder:
         self._hearsay = hearsay
         self._rng = random.Random(seed)
         self._heard: list[bytes] = []
+        self._sessions = Sessions(engine, random.Random(f"{seed}/sessions"))
+        self._answers = mode in (CANCEL, CONTROL)
+        self.on_heard: Callable[[], None] = ignore_heard
+        """Called for what he means to answer at once."""
+
         self._forge: Callable[[int], list[bytes]] = {
             "replay": self._again,
             "mutate": self._mutated,
@@ -96,6 +110,9 @@ class Intruder:
             "fragments": self._pieces,
             "strange": self._strange,
             "flood": self._unfinished,
+            "comb": lambda now_ms: self._sessions.combed(),
+            CANCEL: lambda now_ms: self._sessions.forged(reports=False),
+            CONTROL: lambda now_ms: self._sessions.forged(reports=True),
         }[mode]
 
     def hear(self, train: Train) -> None:
@@ -104,6 +121,11 @@ class Intruder:
             return
         for datagram in train.datagrams():
             octets = bytes(datagram)
+            if self._answers:
+                self._sessions.read(octets)
+                if octets[0] & 15 < CONTROL_TYPES:
+                    self.on_heard()
+                continue
             self._hearsay.keep(self._heard, octets)
             at = octets.find(BUNDLE_OPENING)
             if at >= 0 and octets[0] & 15 < CONTROL_TYPES:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, Final
 
 from stack.simulator.swarm import faults as kinds
+from stack.simulator.swarm.air import AirEnd
 from stack.simulator.swarm.disk import flipped
 from stack.simulator.swarm.faults import Fault
-from stack.simulator.swarm.hostile import PERIOD_S, Hearsay, Intruder
+from stack.simulator.swarm.hostile import AT_ONCE_S, PERIOD_S, Hearsay, Intruder, ignore_heard
 from stack.simulator.swarm.ledger import unit_of, unit_of_identity
 from stack.simulator.swarm.plans import misled
 from stack.simulator.swarm.world import Life, World
@@ -141,13 +143,41 @@ class Injector:
             self._hearsay,
             f"{world.options.seed}/hostile/{fault.node}/{fault.peer}/{fault.at_s}",
         )
-        end.intruders.append(intruder)
+        ends = [end]
+        if fault.mode in kinds.LISTENING_MODES:
+            ends.append(world.ends[fault.peer, fault.node])
+        for one in ends:
+            one.intruders.append(intruder)
+        if fault.mode in (kinds.CANCEL, kinds.CONTROL):
+            self._answer(intruder, end)
         until_s = min(fault.at_s + fault.for_s, world.options.faults_s)
-        while world.loop.time() + PERIOD_S < until_s:
-            await asyncio.sleep(PERIOD_S)
-            if world.is_up(fault.node, fault.peer):
+        while (left := _periods(world.loop.time(), until_s) - 1) > 0:
+            up_s = world.next_up_s(fault.node, fault.peer, world.loop.time() + PERIOD_S)
+            periods = _periods(world.loop.time(), min(up_s, until_s))
+            await asyncio.sleep(min(periods, left) * PERIOD_S)
+            if periods <= left:
                 end.forge(intruder.strike(world.loop.time()))
-        end.intruders.remove(intruder)
+        intruder.on_heard = ignore_heard
+        for one in ends:
+            one.intruders.remove(intruder)
+
+    def _answer(self, intruder: Intruder, end: AirEnd) -> None:
+        """He sends as soon as he hears something, while others still wait for answers."""
+        loop = self._world.loop
+        due = False
+
+        def answer() -> None:
+            nonlocal due
+            due = False
+            end.forge(intruder.strike(loop.time()))
+
+        def heard() -> None:
+            nonlocal due
+            if not due:
+                due = True
+                loop.call_later(AT_ONCE_S, answer)
+
+        intruder.on_heard = heard
 
     async def _set_back(self, fault: Fault) -> None:
         """A backup is made, and after a while the node has to live with it."""
@@ -240,3 +270,8 @@ class Injector:
             while name not in world.lives:
                 await world.start(name)
                 await asyncio.sleep(HEAL_POLL_S)
+
+
+def _periods(from_s: float, to_s: float) -> int:
+    """How often the intruder's period has passed when `to_s` is reached."""
+    return math.ceil((to_s - from_s) / PERIOD_S - 1e-9)

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from stack.ports.store import Place
+from stack.simulator.swarm.air import LinkPort
 from stack.simulator.swarm.inject import Injector
 from stack.simulator.swarm.ledger import MARKER, unit_of
 from stack.simulator.swarm.options import MessageOptions
@@ -29,6 +30,8 @@ INVARIANTS: Final[Mapping[str, str]] = MappingProxyType(
         "custody": "a node forgets a bundle in transit only when a neighbour has it on its disk",
         "clear": "no plaintext on a link, in a store, or in a file of a node that is no reader",
         "quota": "stores and queues stay within their limits",
+        "forged": "a link with authentication takes only what its neighbour has sent",
+        "work": "a link answers with no more than some times what it hears",
         "unaccounted": "datagrams and bundles come out as they went in: delivered, dropped for a "
         "counted reason, or still there; node and store agree on what is held",
         "error": "no exception, no failed service",
@@ -43,6 +46,21 @@ OVERDUE_NS: Final = 60 * 10**9
 
 TIMERS_MAX: Final = 200
 """Timers of a node at once: two or three for each link, and those of things under way."""
+
+
+ANSWERS_PER_OCTET: Final = 4
+ANSWERS_BYTES: Final = 200_000
+"""Octets of LTP's control segments that a link may send for each octet that it hears, beyond
+these."""
+
+
+def check_work(world: World) -> None:
+    """Cheap enough for now and then: what strangers can make links do and hold."""
+    for (a, b), end in world.ends.items():
+        world.ledger.checks["work"] += 1
+        if end.answers_bytes > ANSWERS_BYTES + ANSWERS_PER_OCTET * end.heard_bytes:
+            what = f"{a} has answered {end.heard_bytes} octets of {b} with {end.answers_bytes}"
+            world.problem("work", what)
 
 
 def check_timers(world: World) -> None:
@@ -93,6 +111,21 @@ def check_books(world: World) -> None:
             world.problem(
                 "quota", f"{name} queues {node.waiting_bytes} octets, and has {forward} to forward"
             )
+
+
+def check_genuine(world: World) -> None:
+    """Links with authentication have taken nothing else.  While the nodes run."""
+    for (a, b), end in world.ends.items():
+        life = world.lives.get(a)
+        if end.genuine is None or life is None:
+            continue
+        world.ledger.checks["forged"] += 1
+        link = life.node.links[b]
+        assert isinstance(link.port, LinkPort)
+        taken, genuine = link.engine.count("segments_received"), link.port.genuine
+        if taken > genuine:
+            text = f"{a} took {taken} segments as of {b}, of whose only {genuine} have arrived"
+            world.problem("forged", text)
 
 
 def check_end(world: World, expected: Expected, due: Collection[str], injector: Injector) -> None:

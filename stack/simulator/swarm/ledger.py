@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stack.core.train import Buffer
@@ -80,9 +80,12 @@ class Held:
         self.bundles: dict[int, tuple[Key, Place, int]] = {}
         """Key, place and end of the lifetime (DTN ms by the node's own clock)."""
 
+        self.priorities: dict[int, int] = {}
+
     def reopened(self, stored: list[Stored]) -> None:
         """After a restart."""
         self.bundles = {one.ref: (one.key, one.place, one.expires_ms) for one in stored}
+        self.priorities = {one.ref: one.priority for one in stored}
 
 
 class Ledger:
@@ -152,6 +155,7 @@ class Ledger:
                 if ref > 0:
                     self.stored += 1
                     bundles[ref] = (op.key, op.place, op.expires_ms)
+                    held.priorities[ref] = op.priority
                     durable.add(identity_of(op.key))
                     if self._hostile:
                         self._compare(node, op)
@@ -170,7 +174,22 @@ class Ledger:
                     bundles[op.ref] = (key, op.place, expires_ms)
             elif type(op) is Write and op.space == SPACE and op.key.startswith(SENT + "message/"):
                 message = op.key.removeprefix(SENT)
-        for ref in outcome.evicted:
+        if outcome.evicted:
+            self._evicted(node, held, ops, outcome.evicted, at_s)
+
+    def _evicted(
+        self, node: str, held: Held, ops: list[Op], refs: Sequence[int], at_s: float
+    ) -> None:
+        """A full store has made room: only what is more urgent may do that, or what has expired."""
+        puts = {op.key: op.priority for op in ops if type(op) is Put}
+        urgent, latest_ms = max(puts.values(), default=0), self._latest_ms(node)
+        for ref in refs:
+            self.checks["lost"] += 1
+            key, _, expires_ms = held.bundles.get(ref, (b"", None, 0))
+            gone = key in puts or expires_ms <= latest_ms
+            if not gone and held.priorities[ref] >= urgent:
+                what = f"{node} let go of priority {held.priorities[ref]} for {urgent}"
+                self.problem("lost", what, at_s)
             self.drop(node, held, ref, "evicted")
 
     def _compare(self, node: str, put: Put) -> None:

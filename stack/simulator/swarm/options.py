@@ -18,7 +18,16 @@ import msgspec
 from stack.core.errors import ConfigError
 from stack.node.config import reject_unknown
 from stack.simulator.swarm import faults as kinds
-from stack.simulator.swarm.faults import BACKUP, HOSTILE, HOSTILE_MODES, KINDS, LATER, Fault
+from stack.simulator.swarm.faults import (
+    BACKUP,
+    CONTROL,
+    HOSTILE,
+    HOSTILE_MODES,
+    KINDS,
+    LATER,
+    LISTENING_MODES,
+    Fault,
+)
 
 DAY_S = 86_400.0
 NODES_MIN = 3
@@ -127,6 +136,9 @@ class Options:
     protect: bool = True
     """BPSec; without it the plaintext is not looked for."""
 
+    authenticate: bool = False
+    """LTP authentication (RFC 5327) on every link, with one key for all nodes."""
+
     fec: bool = False
     fragment_bytes: int = 0
     """Proactive fragmentation (see `AgentConfig`)."""
@@ -181,7 +193,9 @@ class Options:
     def line(self) -> str:
         """What it is, in one line."""
         struck = Counter(fault.kind for fault in self.faults)
-        marks = [self.store] + [name for name in ("protect", "fec") if getattr(self, name)]
+        marks = [self.store] + [
+            name for name in ("protect", "authenticate", "fec") if getattr(self, name)
+        ]
         if self.clockless:
             marks.append(f"clockless={','.join(self.clockless)}")
         if self.fragment_bytes:
@@ -256,7 +270,11 @@ def draw(
     )
     options = _work(rng, options, satellites)
     struck = _faults(rng, options, frozenset(kinds))
-    hostile = _hostile(random.Random(f"{seed}/hostile"), options)
+    hostile = _hostile(random.Random(f"{seed}/hostile"), options, HOSTILE_MODES, 0.67)
+    rng_later = random.Random(f"{seed}/authenticate")
+    listening = _hostile(rng_later, options, LISTENING_MODES, 0.85)
+    authenticate = rng_later.random() < 0.15 or any(one.mode == CONTROL for one in listening)
+    hostile += listening
     again = _backups(random.Random(f"{seed}/backup"), options)
     later = (fault for fault in (*hostile, *again) if fault.kind in kinds)
     faults = sorted((*struck, *later), key=lambda fault: fault.at_s)
@@ -266,7 +284,12 @@ def draw(
         many = rng.choice([1, 1, len(options.nodes)])
         options = replace(options, clockless=tuple(sorted(rng.sample(options.nodes, many))))
     # Without security nobody can tell a forgery from what it forges.
-    return replace(options, faults=tuple(faults), protect=options.protect or bool(hostile))
+    return replace(
+        options,
+        faults=tuple(faults),
+        protect=options.protect or bool(hostile),
+        authenticate=authenticate,
+    )
 
 
 def _links(rng: random.Random, stations: list[str], satellites: list[str]) -> list[LinkOptions]:
@@ -377,9 +400,11 @@ def _backups(rng: random.Random, options: Options) -> tuple[Fault, ...]:
     return (Fault(kind=BACKUP, node=node, at_s=round(at_s, 6), for_s=round(for_s, 6)),)
 
 
-def _hostile(rng: random.Random, options: Options) -> tuple[Fault, ...]:
-    """In one day of three somebody is on a link or two, for hours."""
-    if rng.random() < 0.67:
+def _hostile(
+    rng: random.Random, options: Options, modes: tuple[str, ...], quiet: float
+) -> tuple[Fault, ...]:
+    """But for a share of `quiet` days, somebody is on a link or two, for hours."""
+    if rng.random() < quiet:
         return ()
     found = []
     for _ in range(rng.choice([1, 1, 2, 4])):
@@ -393,7 +418,7 @@ def _hostile(rng: random.Random, options: Options) -> tuple[Fault, ...]:
                 peer=peer,
                 at_s=round(at_s, 6),
                 for_s=round(rng.uniform(0.3, 1.0) * (options.faults_s - at_s), 6),
-                mode=rng.choice(HOSTILE_MODES),
+                mode=rng.choice(modes),
             )
         )
     return tuple(found)

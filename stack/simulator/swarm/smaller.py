@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from stack.simulator.swarm.day import run
+from stack.simulator.swarm.faults import CONTROL
 from stack.simulator.swarm.options import NODES_MIN, Options
 
 RUNS_MAX: Final = 500
@@ -126,11 +127,18 @@ def _simpler(options: Options) -> Iterator[Step]:
     ]
     for change in plain:
         yield lambda old, change=change: replace(old, **change)  # type: ignore[misc]
+    yield _unauthenticated
     yield lambda old: replace(old, links=tuple(replace(one, loss=0.0) for one in old.links))
     for part in TIME_STEPS:
         yield lambda old, part=part: _shorter(old, part)  # type: ignore[misc]
     for index in range(len(options.faults)):
         yield lambda old, index=index: _briefer(old, index)  # type: ignore[misc]
+
+
+def _unauthenticated(old: Options) -> Options | None:
+    """Without authentication, where nothing needs it."""
+    needed = any(fault.mode == CONTROL for fault in old.faults)
+    return None if needed else replace(old, authenticate=False)
 
 
 def _without(node: str) -> Step:

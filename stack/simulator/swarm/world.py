@@ -8,6 +8,7 @@ import contextvars
 import hashlib
 from collections import Counter
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -192,7 +193,13 @@ class World:
             for name in options.nodes
         }
         self._secrets = Entropy(f"{options.seed}/keys")
-        self._keys = [(self._secrets(32).hex(), self._secrets(48).hex()) for _ in range(2)]
+        self._keys = [[self._secrets(32).hex(), self._secrets(48).hex()] for _ in range(2)]
+        kinds = ["aes", "hmac"]
+        if options.authenticate:
+            kinds.append("ltp")
+            for secrets in self._keys:
+                secrets.append(self._secrets(32).hex())
+        self._kinds = tuple(kinds)
         for name in options.nodes:
             self.disks[name].directory.mkdir(parents=True)
             self.write_keys(name, 0)
@@ -211,14 +218,12 @@ class World:
         """The LTP engine number of a node."""
         return self.options.nodes.index(name) + 1
 
-    def is_up(self, a: str, b: str) -> bool:
-        """Whether the link between two nodes is up now."""
-        now_s = self.loop.time()
-        return any(link.always for link in self.options.links if {link.a, link.b} == {a, b}) or any(
-            one.start_s <= now_s < one.end_s
-            for one in self.options.passes
-            if {one.a, one.b} == {a, b}
-        )
+    def next_up_s(self, a: str, b: str, from_s: float) -> float:
+        """When the link between two nodes is up, at `from_s` or after it; infinity for never."""
+        if any(link.always and {link.a, link.b} == {a, b} for link in self.options.links):
+            return from_s
+        spans = [one for one in self.options.passes if {one.a, one.b} == {a, b}]
+        return min((max(from_s, one.start_s) for one in spans if from_s < one.end_s), default=inf)
 
     def _connect(self) -> None:
         network = VirtualNetwork(self.loop, self._streams, self._tap)
@@ -229,7 +234,12 @@ class World:
                 self._channel(link, link.back_bps),
             )
             for (a, b), port in zip(((link.a, link.b), (link.b, link.a)), ports, strict=True):
-                self.ends[a, b] = AirEnd(port, self.loop, f"{self.options.seed}/air/{a}/{b}")
+                end = AirEnd(port, self.loop, f"{self.options.seed}/air/{a}/{b}")
+                if self.options.authenticate and self.options.hostile and not self.options.fec:
+                    end.genuine = set()
+                self.ends[a, b] = end
+        for (a, b), end in self.ends.items():
+            end.other = self.ends[b, a]
 
     def _channel(self, link: LinkOptions, rate_bps: float) -> ChannelConfig:
         windows = always_up(rate_bps)
@@ -370,7 +380,7 @@ class World:
         """Write a node's key file: it accepts both keys, and sends with one."""
         lines = []
         for number in (sending, 1 - sending):
-            for kind, secret in zip(("aes", "hmac"), self._keys[number], strict=True):
+            for kind, secret in zip(self._kinds, self._keys[number], strict=True):
                 lines.append(
                     f'[[key]]\nid = "{kind}-{number}"\nkind = "{kind}"\nsecret = "{secret}"\n'
                     f"send = {'true' if number == sending else 'false'}\n"
