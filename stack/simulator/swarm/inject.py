@@ -15,7 +15,7 @@ from stack.simulator.swarm.disk import flipped
 from stack.simulator.swarm.faults import Fault
 from stack.simulator.swarm.hostile import AT_ONCE_S, PERIOD_S, Hearsay, Intruder, ignore_heard
 from stack.simulator.swarm.ledger import unit_of, unit_of_identity
-from stack.simulator.swarm.plans import misled
+from stack.simulator.swarm.plans import misled, next_up_s
 from stack.simulator.swarm.world import Life, World
 
 DOWN_S_MAX: Final = 3600.0
@@ -152,7 +152,8 @@ class Injector:
             self._answer(intruder, end)
         until_s = min(fault.at_s + fault.for_s, world.options.faults_s)
         while (left := _periods(world.loop.time(), until_s) - 1) > 0:
-            up_s = world.next_up_s(fault.node, fault.peer, world.loop.time() + PERIOD_S)
+            from_s = world.loop.time() + PERIOD_S
+            up_s = next_up_s(world.options, fault.node, fault.peer, from_s)
             periods = _periods(world.loop.time(), min(up_s, until_s))
             await asyncio.sleep(min(periods, left) * PERIOD_S)
             if periods <= left:

@@ -65,6 +65,14 @@ def make_plan(options: Options) -> Plan:
     return Plan(contacts, ranges)
 
 
+def next_up_s(options: Options, a: str, b: str, from_s: float) -> float:
+    """When the link between two nodes is up, at `from_s` or after it; infinity for never."""
+    if any(link.always and {link.a, link.b} == {a, b} for link in options.links):
+        return from_s
+    spans = [one for one in options.passes if {one.a, one.b} == {a, b}]
+    return min((max(from_s, one.start_s) for one in spans if from_s < one.end_s), default=math.inf)
+
+
 USABLE_S: Final = 30.0
 """What is left of a pass, or begins of it, that can carry something."""
 

@@ -8,7 +8,6 @@ import contextvars
 import hashlib
 from collections import Counter
 from collections.abc import Callable
-from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -193,13 +192,12 @@ class World:
             for name in options.nodes
         }
         self._secrets = Entropy(f"{options.seed}/keys")
-        self._keys = [[self._secrets(32).hex(), self._secrets(48).hex()] for _ in range(2)]
-        kinds = ["aes", "hmac"]
+        self._keys = [
+            {"aes": self._secrets(32).hex(), "hmac": self._secrets(48).hex()} for _ in range(2)
+        ]
         if options.authenticate:
-            kinds.append("ltp")
             for secrets in self._keys:
-                secrets.append(self._secrets(32).hex())
-        self._kinds = tuple(kinds)
+                secrets["ltp"] = self._secrets(32).hex()
         for name in options.nodes:
             self.disks[name].directory.mkdir(parents=True)
             self.write_keys(name, 0)
@@ -217,13 +215,6 @@ class World:
     def engine_of(self, name: str) -> int:
         """The LTP engine number of a node."""
         return self.options.nodes.index(name) + 1
-
-    def next_up_s(self, a: str, b: str, from_s: float) -> float:
-        """When the link between two nodes is up, at `from_s` or after it; infinity for never."""
-        if any(link.always and {link.a, link.b} == {a, b} for link in self.options.links):
-            return from_s
-        spans = [one for one in self.options.passes if {one.a, one.b} == {a, b}]
-        return min((max(from_s, one.start_s) for one in spans if from_s < one.end_s), default=inf)
 
     def _connect(self) -> None:
         network = VirtualNetwork(self.loop, self._streams, self._tap)
@@ -380,7 +371,7 @@ class World:
         """Write a node's key file: it accepts both keys, and sends with one."""
         lines = []
         for number in (sending, 1 - sending):
-            for kind, secret in zip(self._kinds, self._keys[number], strict=True):
+            for kind, secret in self._keys[number].items():
                 lines.append(
                     f'[[key]]\nid = "{kind}-{number}"\nkind = "{kind}"\nsecret = "{secret}"\n'
                     f"send = {'true' if number == sending else 'false'}\n"
