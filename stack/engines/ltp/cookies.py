@@ -125,7 +125,7 @@ class Cookies(Layer):
         cookie = found[0]
         if (
             len(found) > 1
-            or not 0 < len(cookie) <= COOKIE_BYTES_MAX
+            or len(cookie) > COOKIE_BYTES_MAX
             or not hmac.compare_digest(cookie[: len(due)], due)
         ):
             return "wrong"
