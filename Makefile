@@ -12,7 +12,7 @@ SAMPLE ?= 1000
 install = $(BIN)/python -m pip install --disable-pip-version-check --no-warn-script-location \
   -e '$(1)' >$(VENV)/setup.log 2>&1 || { cat $(VENV)/setup.log >&2; exit 1; }
 
-.PHONY: help demo test quick soak mutants lint bench clean
+.PHONY: help demo test quick soak mutants rows lint bench clean
 .DEFAULT_GOAL := help
 
 help:  ## say what can be made
@@ -48,6 +48,9 @@ soak: $(VENV)/.dev  ## run everything that has a seed with fresh ones (MINUTES=3
 
 mutants: $(VENV)/.dev  ## see whether the tests notice changed code (SAMPLE=1000 SEED=...; hours)
 	@$(BIN)/python scripts/mutants.py --sample $(SAMPLE) $(if $(SEED),--seed $(SEED)) --jobs $(JOBS) $(ARGS)
+
+rows: $(VENV)/.dev  ## break the rule of each row of the conformance tables: its tests must fail
+	@$(BIN)/python -m tests.conformance.rows $(ARGS)
 
 lint: $(VENV)/.dev  ## formatting, style, types and import layers only
 	@$(BIN)/ruff format --check .

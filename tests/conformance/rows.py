@@ -100,7 +100,12 @@ def _where() -> dict[str, list[Path]]:
 def _ids(name: tuple[str, str], hint: str, where: dict[str, list[Path]], table: str) -> list[str]:
     file, test = name
     paths = where.get(test or Path(file).name, [])
-    aliases = {"auth": "test_ltp_authentication.py", "guard": "test_guard.py"}
+    aliases = {
+        "auth": "test_ltp_authentication.py",
+        "cookies": "test_ltp_cookies.py",
+        "guard": "test_guard.py",
+        "node": "node/test_cookies.py",
+    }
     likely = aliases.get(file, Path(file).name) or Path(re.sub(r"[`()]|^test ", "", hint)).name
     ours = [path for path in paths if "/" in file and str(path).endswith(file)]
     ours = ours or [path for path in paths if path.name == likely]

@@ -123,8 +123,9 @@ def test_work_on_a_poisoned_block_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
 def test_without_a_judge_adu_information_must_be_sound() -> None:
     source, repairs = packets()
     receiver = FecReceiver(CONFIG)
-    # The flow id of the ADU information is the first octet of a symbol.
-    got = feed(receiver, source[1:]) + feed(receiver, [flipped(repairs[0], 6), *repairs[1:]])
+    # The flow id of the ADU information is the first octet of a symbol; its ADU is wrong too.
+    wrong = flipped(flipped(repairs[0], 6), 12)
+    got = feed(receiver, source[1:]) + feed(receiver, [wrong, *repairs[1:]])
     assert sorted(got) == sorted(adus())
 
 

@@ -62,7 +62,8 @@ def deliver(receiver: FecReceiver, packets: list[tuple[bytes, int]], now: int = 
 
 
 def test_source_packets_leave_at_once_with_their_ids_at_the_end() -> None:
-    sender = FecSender(FecConfig(k=4, r=2, adu_bytes_max=10), first_sbn=SBN_MODULUS - 1)
+    config = FecConfig(k=4, r=2, adu_bytes_max=10, flow_id=9)
+    sender = FecSender(config, first_sbn=SBN_MODULUS - 1)
     (train,) = sender.protect([Train(b"aaaabbbbcc", 4)], 0)
     assert train.flow == FLOW_SOURCE
     assert datagrams([train]) == [
@@ -73,7 +74,7 @@ def test_source_packets_leave_at_once_with_their_ids_at_the_end() -> None:
     source, repair, more = sender.protect([Train(b"ddddd" + b"e", 5)], 0)
     assert datagrams([source]) == [b"ddddd" + bytes.fromhex("ffffff030004")]
     assert datagrams([more]) == [b"e" + bytes.fromhex("000000000004")]
-    aduis = [encode_adui(0, adu, 8) for adu in (b"aaaa", b"bbbb", b"cc", b"ddddd")]
+    aduis = [encode_adui(9, adu, 8) for adu in (b"aaaa", b"bbbb", b"cc", b"ddddd")]
     rows = np.frombuffer(b"".join(aduis), np.uint8).reshape(4, 8)
     symbols = ReedsoloErasureCode().encode(rows, 2)
     assert repair.flow == FLOW_REPAIR

@@ -440,7 +440,7 @@ def test_the_variant_says_how_long_the_key_is() -> None:
 
 
 def test_wrapped_keys() -> None:
-    fresh_mac, fresh_aes = b"m" * 48, b"f" * 32
+    fresh_mac, fresh_aes = bytes(range(48)), bytes(range(32))
     for kek, good in ((KEK, True), (OTHER, False)):
         mac = contexts.wrap_key(kek, fresh_mac)
         assert _reads(_signed(key=fresh_mac, parameters=((2, mac),))) == good

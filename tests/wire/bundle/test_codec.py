@@ -191,6 +191,7 @@ def test_changed_blocks_are_encoded_afresh_and_others_kept() -> None:
     changed = Bundle(bundle.primary, (hops, *bundle.blocks[1:]))
     again, _ = decode_bundle(encode_bundle(changed), mode=LENIENT)
     assert again == changed
+    assert again.primary.wire is not None
     assert again.primary.wire == bundle.primary.wire
     assert again.payload.wire == bundle.payload.wire
     assert again.blocks[0].wire == encode_block(hops)
