@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, SecurityError
-from stack.security import BpSec, Key, KeyRing, SecurityPolicy, contexts
+from stack.security import BpSec, Key, KeyRing, SecurityPolicy, bpsec, contexts
 from stack.wire.asb import SecurityBlock, decode_asb, encode_asb
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
@@ -465,3 +465,86 @@ def test_what_is_made_with_any_policy_is_read_with_any(variant: int, scope: int)
     policy = SecurityPolicy(sha_variant=variant, scope=scope)
     made = BpSec(RING, lambda count: b"\7" * count, policy).protect(bundle(PAYLOAD))
     assert node().open(made).ok
+
+
+# ---- what is made --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("crc", [0, 1, 2])
+@pytest.mark.parametrize(("key", "variant"), [(AES[:16], 1), (AES, 3)])
+def test_what_a_protected_bundle_consists_of(crc: int, key: bytes, variant: int) -> None:
+    ring = KeyRing([Key("a", "aes", key), Key("m", "hmac", MAC)])
+    ivs = iter((b"i" * 12, b"j" * 12))
+    policy = SecurityPolicy(sha_variant=5, scope=3)
+
+    def entropy(count: int) -> bytes:
+        iv = next(ivs)
+        assert len(iv) == count
+        return iv
+
+    payload = dataclasses.replace(PAYLOAD, crc_type=crc)
+    made = BpSec(ring, entropy, policy).protect(bundle(EXTRA, payload))
+    assert made.primary is PRIMARY
+    kinds = [BLOCK_CONFIDENTIALITY, BLOCK_CONFIDENTIALITY, BLOCK_INTEGRITY]
+    assert [block.type for block in made.blocks] == [EXTRA.type, *kinds, 1]
+    assert [block.number for block in made.blocks] == [7, 9, 10, 8, 1]
+    assert [block.flags for block in made.blocks] == [0, REPLICATE, 0, 0, 0]
+    assert [block.crc_type for block in made.blocks] == [EXTRA.crc_type, crc, crc, crc, crc]
+    for cover, target, iv in ((made.blocks[1], 1, b"i"), (made.blocks[2], 8, b"j")):
+        asb = decode_asb(cover.data)
+        assert (asb.targets, asb.context, asb.source) == ((target,), 2, SOURCE)
+        assert asb.parameters == ((1, iv * 12), (2, variant), (4, 3))
+        (((number, tag),),) = asb.results
+        assert (number, len(bytes(tag))) == (1, 16)
+    opened = BpSec(ring, bytes, SecurityPolicy()).open(made)
+    assert opened.bundle is not None
+    assert opened.bundle.blocks == (EXTRA, payload)
+    assert (opened.failure, opened.reason) == ("", 0)
+
+
+def test_ciphers_are_kept_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bpsec, "CIPHERS_MAX", 2)
+    one = node()
+    first = one._cipher(b"a" * 16)
+    assert one._cipher(b"b" * 16) is not first
+    assert one._cipher(b"a" * 16) is first
+    one._cipher(b"c" * 16)
+    assert len(one._ciphers) == 1
+
+
+def test_a_key_wrapped_for_one_of_several_opens_with_the_right_one() -> None:
+    keks = [Key(str(n), "kek", bytes([n]) * 32) for n in range(3)]
+    security = BpSec(KeyRing([*RING.keys, *keks]), bytes, SecurityPolicy(require=False))
+    for kek in keks:
+        wrapped = contexts.wrap_key(kek.secret, b"m" * 48)
+        assert security.open(_signed(key=b"m" * 48, parameters=((2, wrapped),))).ok
+
+
+def test_what_cannot_be_signed_or_opened_is_told() -> None:
+    with pytest.raises(SecurityError) as caught:
+        contexts.hmac_sha2(MAC, 9, 7, PRIMARY, PAYLOAD, PAYLOAD)
+    assert str(caught.value) == "unknown SHA variant 9 (RFC 9173 §3.3.1)"
+    cipher = AESGCM(AES)
+    length = "ciphertext or IV has an impossible length (RFC 9173 §4.3.1, §4.4)"
+    wrong = "AES-GCM tag does not match: wrong key or altered octets"
+    for iv, data, words in (
+        (b"i" * 7, b"x" * 16, length),
+        (b"i" * 8, b"x" * 16, wrong),
+        (b"i" * 16, b"x" * 16, wrong),
+        (b"i" * 17, b"x" * 16, length),
+        (b"i" * 12, b"x" * 15, length),
+    ):
+        sealed = dataclasses.replace(PAYLOAD, data=data)
+        with pytest.raises(SecurityError) as caught:
+            contexts.decrypt(cipher, iv, 7, PRIMARY, sealed, PAYLOAD)
+        assert str(caught.value) == words
+    for wrapped in (b"w" * 24, b"w"):
+        with pytest.raises(SecurityError) as caught:
+            contexts.unwrap_key(KEK, wrapped)
+        assert str(caught.value) == "the wrapped key does not open with this key"
+    fragment = dataclasses.replace(
+        PRIMARY, flags=IS_FRAGMENT, fragment_offset=0, total_adu_length=99
+    )
+    with pytest.raises(SecurityError) as caught:
+        node().protect(Bundle(fragment, (PAYLOAD,)))
+    assert str(caught.value) == "a fragment takes no new security blocks (RFC 9172 §5.2)"
