@@ -218,7 +218,7 @@ class BpSec:
         size = contexts.KEY_BYTES.get(
             contexts.AES_DEFAULT
             if variant is None
-            else int.from_bytes(variant, "big")
+            else int.from_bytes(variant)
             if isinstance(variant, bytes)
             else variant
         )

@@ -106,7 +106,7 @@ class BundleAgent(Custody):
         ops: list[Op] = []
         reserved = self._origin.reserve(len(outgoing))
         if reserved is not None:
-            ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8, "big")))
+            ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8)))
         ids = []
         for one in outgoing:
             bundle = self._origin.make(one, now_ms)

@@ -51,9 +51,9 @@ def begin(read: Callable[[str, str], bytes | None], entropy: Entropy) -> Beginni
     if reserved is None:
         count = _random(entropy, FIRST_BYTES)
     else:
-        count = int.from_bytes(reserved, "big") + _random(entropy, LEAP_BYTES)
+        count = int.from_bytes(reserved) + _random(entropy, LEAP_BYTES)
     return Beginning(secret, count, writes)
 
 
 def _random(entropy: Entropy, size: int) -> int:
-    return 1 + int.from_bytes(entropy(size), "big")
+    return 1 + int.from_bytes(entropy(size))

@@ -183,6 +183,6 @@ class Custody:
             self.counters["reports_sent"] += 1
             reserved = self._origin.reserve(1)
             if reserved is not None:
-                self._ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8, "big")))
+                self._ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8)))
             bundle = self._origin.make(outgoing, now_ms, admin=True)
             self._ops.append(self._own_put(bundle, outgoing, now_ms))

@@ -275,4 +275,4 @@ class Link:
     def random(self, bits: int) -> int:
         """A random number from 1 to 2^bits - 1, for serial and session numbers that nobody can
         guess (RFC 5326 §3.2.1, §3.2.2, §9.1)."""
-        return max(1, int.from_bytes(self.entropy(8), "big") >> (64 - bits))
+        return max(1, int.from_bytes(self.entropy(8)) >> (64 - bits))

@@ -24,6 +24,7 @@ from stack.wire.bundle import (
     hop_count,
 )
 from stack.wire.bundle import ReportReason as Reason
+from tests.engines.bundle_agent.desk import keyed
 from tests.engines.bundle_agent.harness import FAR, HERE, NOW, Harness, bundle_for, reports
 
 REPORTING = AgentConfig(status_reports=True)
@@ -133,6 +134,25 @@ def test_what_is_too_large_is_reported() -> None:
     harness = Harness(config=AgentConfig(status_reports=True, bundle_bytes_max=500))
     assert harness.arrive(bundle_for(FAR + "app", bytes(600), flags=REPORT_DELETION)) is None
     assert told(harness) == [("deleted", Reason.DEPLETED_STORAGE)]
+
+
+def test_nothing_is_told_of_blocks_that_nobody_came_to() -> None:
+    flags = REPORT_RECEPTION | REPORT_DELETION
+    deleted = ("deleted", Reason.DEPLETED_STORAGE)
+    harness = Harness(config=AgentConfig(status_reports=True, bundle_bytes_max=1000))
+    part = fragment_bundle(bundle_for(FAR + "app", bytes(1001), flags=flags), 700)[0]
+    assert harness.arrive(part) is None
+    assert told(harness) == [RECEIVED, deleted]
+    secured = Harness(config=REPORTING, security=keyed())
+    in_clear = bundle_for(HERE + "app", flags=flags, report_to=FAR)
+    assert secured.arrive(in_clear) is None
+    assert told(secured) == [RECEIVED, ("deleted", Reason.MISSING_SECURITY_OPERATION)]
+    stored = Harness(config=REPORTING, security=keyed())
+    ref = stored.arrive(keyed().protect(in_clear))
+    assert ref
+    assert stored.agent.open(ref, encode_bundle(in_clear), NOW) is None
+    stored.settle()
+    assert told(stored)[1:] == [RECEIVED, ("deleted", Reason.MISSING_SECURITY_OPERATION)]
 
 
 @pytest.mark.parametrize(
