@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -88,6 +89,20 @@ def block_of(bundle: Bundle, kind: int) -> CanonicalBlock:
 
 
 # ---- encrypted ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [2, 3, 4, 5])
+def test_what_a_bcb_covers_is_part_of_what_a_bundle_is_known_by(number: int) -> None:
+    """Who changes it on the way has broken it: a copy like that must not stand in its place."""
+    genuine = sealed(bundle_for(FAR + "app", blocks=COVERED), [number])
+    blocks = [
+        replace(block, data=bytes(block.data)[:-1] + b"?") if block.number == number else block
+        for block in genuine.blocks
+    ]
+    harness = Harness()
+    assert harness.arrive(Bundle(genuine.primary, tuple(blocks)))
+    assert harness.arrive(genuine), "it is another"
+    assert harness.arrive(genuine) == 0
 
 
 @pytest.mark.parametrize(("creation_ms", "covered"), [(NOW - 1000, [2, 3, 4, 5]), (0, [2, 4, 5])])
