@@ -36,7 +36,7 @@ PARTS: list[tuple[Any, str]] = [
     (Octets, "remember"),
     (Octets, "forget"),
     *((BundleAgent, name) for name in ("forwarded", "contact_failed")),
-    *((BundleAgent, name) for name in ("contact_restored", "set_aside", "take_ops")),
+    *((BundleAgent, name) for name in ("contact_restored", "take_ops")),
     *((Forwarder, name) for name in ("take", "returned", "withdrawn", "waiting", "drain")),
     *((LtpEngine, name) for name in ("accept", "refuse", "report_noted", "withdraw", "room")),
     *((LtpEngine, name) for name in ("receive", "handle_deadline", "data_to_send", "next_event")),
@@ -44,8 +44,16 @@ PARTS: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize("nth", [1, 4])
-@pytest.mark.parametrize(("owner", "name"), PARTS, ids=[f"{o.__name__}.{n}" for o, n in PARTS])
+RARE = {"_note", "unanswered", "contact_failed", "contact_restored", "drain"}
+RARE |= {"report_noted", "withdraw"}
+"""Called once or twice: only the first calls of these fail."""
+
+CASES = [(owner, name, nth) for owner, name in PARTS for nth in (1, 4) if {name} - RARE or nth == 1]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "nth"), CASES, ids=[f"{o.__name__}.{n}-{nth}" for o, n, nth in CASES]
+)
 def test_a_part_of_a_turn_that_fails_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, nth: int
 ) -> None:
@@ -62,11 +70,14 @@ def test_a_part_of_a_turn_that_fails_loses_nothing(
         return real(*args, **options)
 
     refuse(monkeypatch)
-    monkeypatch.setattr(owner, name, planted if name != "_answer" else real)
+    monkeypatch.setattr(owner, name, planted)
 
     async def main() -> None:
         loop().set_exception_handler(lambda _, context: None)
-        windows = (Window(0, 2 * SECOND, 10e6), Window(9 * SECOND, 1 << 62, 10e6))
+        first = Window(0, 2 * SECOND, 10e6)
+        last = Window(9 * SECOND, 1 << 62, 10e6)
+        # One that has never answered is told of.
+        windows = (last,) if name == "unanswered" else (first, last)
         nodes = relay(tmp_path, scheduled=True, windows=windows)
         wanted = {b"%d " % number * 300 for number in range(24)}
         ground, satellite, far = nodes
@@ -81,8 +92,7 @@ def test_a_part_of_a_turn_that_fails_loses_nothing(
             assert {
                 one for one in wanted - got if not any(one[:30] in wire for wire in kept)
             } == set()
-            if not calls:
-                pytest.skip("nothing comes this way here")
+            assert calls >= nth, "nothing comes this way: let something befall a link"
 
     run_virtual(main)
 
