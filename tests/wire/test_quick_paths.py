@@ -1,0 +1,101 @@
+"""What is read quickly, as it comes in its usual form, is read as the careful way reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError
+from stack.wire import asb
+from stack.wire.asb import SecurityBlock, decode_asb, encode_asb
+from stack.wire.bundle import (
+    IS_FRAGMENT,
+    Mode,
+    PrimaryBlock,
+    decode,
+    decode_primary,
+    encode_primary,
+)
+
+EIDS = st.sampled_from(
+    [
+        Eid.NONE,
+        *map(
+            Eid.parse,
+            ("dtn://a/", "dtn://gs1/app", f"dtn://long/{'x' * 80}", f"dtn://longer/{'x' * 300}"),
+        ),
+        *map(Eid.parse, ("ipn:1.2", "ipn:977000.3.4", f"ipn:{2**31}.{2**40}", "x-scheme:9.00")),
+    ]
+)
+NUMBERS = st.integers(0, (1 << 64) - 1) | st.integers(0, 300)
+VALUES = NUMBERS | st.binary(max_size=300)
+PAIRS = st.lists(st.tuples(NUMBERS, VALUES), max_size=4).map(tuple)
+PRIMARIES = st.builds(
+    PrimaryBlock,
+    EIDS,
+    EIDS,
+    EIDS,
+    NUMBERS,
+    NUMBERS,
+    NUMBERS,
+    flags=NUMBERS.map(lambda flags: flags & ~IS_FRAGMENT),
+    crc_type=st.integers(0, 2),
+)
+BLOCKS = st.builds(
+    lambda targets, context, source, parameters, results: SecurityBlock(
+        targets, context, source, parameters, results[: len(targets)]
+    ),
+    st.sampled_from([(1,), (0, 3), (1, 200)]),
+    st.integers(-3, 300),
+    EIDS,
+    PAIRS,
+    st.tuples(PAIRS, PAIRS),
+)
+EDITS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=2)
+CUTS = st.integers(0, 400) | st.just(1 << 20)
+
+
+def edited(octets: bytes, edits: list[tuple[int, int]], cut: int) -> bytes:
+    """The octets, some of them changed, and cut short."""
+    changed = bytearray(octets)
+    for at, value in edits:
+        changed[at % len(changed)] = value
+    return bytes(changed[:cut])
+
+
+def outcome(read: Callable[[], object]) -> object:
+    """What is read, or why it cannot be."""
+    try:
+        return read()
+    except DecodeError as error:
+        return str(error)
+
+
+@given(PRIMARIES, EDITS, CUTS, st.sampled_from(Mode))
+def test_the_head_of_a_primary_block(
+    primary: PrimaryBlock, edits: list[tuple[int, int]], cut: int, mode: Mode
+) -> None:
+    octets = edited(encode_primary(primary), edits, cut)
+    quick = outcome(lambda: decode_primary(octets, mode=mode))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode, "_known_head", lambda *_: None)
+        assert outcome(lambda: decode_primary(octets, mode=mode)) == quick
+    if not edits and cut > len(octets):
+        assert quick == (primary, len(octets))
+
+
+@given(BLOCKS, EDITS, CUTS)
+def test_parameters_and_results_of_a_security_block(
+    block: SecurityBlock, edits: list[tuple[int, int]], cut: int
+) -> None:
+    octets = edited(encode_asb(block), edits, cut)
+    quick = outcome(lambda: decode_asb(octets))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asb, "_quick_pair", lambda *_: None)
+        assert outcome(lambda: decode_asb(octets)) == quick
+    if not edits and cut > len(octets):
+        assert quick == block
