@@ -22,12 +22,13 @@ from stack.storage.rows import BundleRow, wire_checksum
 from stack.storage.tally import Tally
 
 _MAGIC: Final = b"\xf0OFrows\n"
+_ENCODER: Final = msgspec.msgpack.Encoder()
 _HEAD_BYTES: Final = len(_MAGIC) + 8
 
 
 def record(commits: int, rows: Sequence[Sequence[object]]) -> bytes:
     """What goes behind the octets of `rows` in the log: rows, and how many commits came before."""
-    body = msgspec.msgpack.encode((commits, rows))
+    body = _ENCODER.encode((commits, rows))
     return b"".join(
         (_MAGIC, len(body).to_bytes(4, "big"), crc32.iscsi(body).to_bytes(4, "big"), body)
     )

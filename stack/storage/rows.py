@@ -115,16 +115,12 @@ def _row_check(text: bytes, *fixed: int) -> int:
 
 def new_row(put: Put, ref: int, size: int, segment: int, start: int) -> tuple[object, ...]:
     """The row of a bundle that is being stored (a plain tuple: this is the hot path)."""
-    key, tag, destination, source = put.key, put.tag, put.destination, put.source
-    place, priority = int(put.place), put.priority
-    expires_ms, received_ms = put.expires_ms, put.received_ms
-    wire_check = crc32.iscsi(put.wire) ^ (ref & 0xFFFFFFFF)
-    row_check = crc32.iscsi(
-        _FIXED.pack(ref, place, priority, size, expires_ms, received_ms, segment, start, wire_check)
-        + key
-        + tag
-        + (destination + "\0" + source).encode()
-    )
+    key, wire, why, destination, source, priority, expires_ms, received_ms, tag = put[:9]
+    place = int(why)
+    wire_check = crc32.iscsi(wire) ^ (ref & 0xFFFFFFFF)
+    fixed = (ref, place, priority, size, expires_ms, received_ms, segment, start, wire_check)
+    text = (destination + "\0" + source).encode()
+    row_check = crc32.iscsi(b"".join((_FIXED.pack(*fixed), key, tag, text)))
     return (
         ref,
         key,

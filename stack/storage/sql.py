@@ -114,7 +114,7 @@ UPDATE_META: Final = "UPDATE meta SET value = ? WHERE name = ?"
 def insert(db: sqlite3.Connection, statements: Batched, rows: Sequence[Row]) -> None:
     """Insert `rows` with as few statements as possible."""
     start, count = 0, len(rows)
-    for size, text in statements:
+    for size, text in statements[-count.bit_length() :] if count else ():
         while count - start >= size:
             db.execute(text, list(chain.from_iterable(rows[start : start + size])))
             start += size
@@ -124,7 +124,7 @@ def select(db: sqlite3.Connection, statements: Batched, values: Sequence[object]
     """The rows whose key is among `values`, in no order."""
     found: list[Row] = []
     start, count = 0, len(values)
-    for size, text in statements:
+    for size, text in statements[-count.bit_length() :] if count else ():
         while count - start >= size:
             found += db.execute(text, values[start : start + size])
             start += size
@@ -135,7 +135,7 @@ def delete(db: sqlite3.Connection, statements: Batched, values: Sequence[object]
     """Delete the rows whose key is among `values`; how many there were."""
     deleted = start = 0
     count = len(values)
-    for size, text in statements:
+    for size, text in statements[-count.bit_length() :] if count else ():
         while count - start >= size:
             deleted += db.execute(text, values[start : start + size]).rowcount
             start += size

@@ -202,14 +202,10 @@ class SqliteStore:
             self._reserve.closed()
             os.close(self._lock_fd)
 
-    def _stage(self, work: Callable[[Staging], T], now_ms: int = 0) -> Staged[T]:
-        try:
-            return self._stage_once(work, now_ms)
-        except files.CorruptError as error:
-            self._rescue(error)
-            return self._stage_once(work, now_ms)
-
-    def _stage_once(self, work: Callable[[Staging], T], now_ms: int) -> Staged[T]:
+    def _stage(
+        self, work: Callable[[Staging], T], now_ms: int = 0, *, again: bool = True
+    ) -> Staged[T]:
+        """`again`: do it once more when the database had to be rescued."""
         self._writing.acquire()
         try:
             self._check_open()
@@ -228,11 +224,15 @@ class SqliteStore:
             if not self._closed:
                 files.roll_back(self._db)
             try:
-                if isinstance(error, Exception):
-                    raise self._explained(error) from error
-                raise
+                if not isinstance(error, Exception):
+                    raise
+                explained = self._explained(error)
             finally:
                 self._writing.release()
+            if not again or not isinstance(explained, files.CorruptError):
+                raise explained from error
+            self._rescue(explained)
+            return self._stage(work, now_ms, again=False)
         return Staged(result, lambda: self._finish(staging, reserved, forget_after))
 
     def _finish(self, staging: Staging, reserved: int, forget_after: tuple[int, bytes]) -> None:

@@ -185,12 +185,13 @@ class Staging:
 
     def drop(self, refs: Sequence[int]) -> None:
         """Remove bundles, leaving their keys."""
+        refs = [*dict.fromkeys(refs)]  # one may be named twice
         found = sql.select(self.db, sql.SELECT_COUNTED, refs)
         if not found:
             return
         inline = []
         alike: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
-        for ref, size, priority, place, segment in set(found):  # a ref may be named twice
+        for ref, size, priority, place, segment in found:
             if not segment:
                 inline.append(ref)
             alike[priority, place, segment].append(size)

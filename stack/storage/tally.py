@@ -6,7 +6,11 @@ the transaction is durable and thrown away when it failed.
 
 from __future__ import annotations
 
+from typing import Final
+
 from stack.ports.store import Place
+
+_DELIVER: Final = int(Place.DELIVER)
 
 
 class Tally:
@@ -27,7 +31,7 @@ class Tally:
         """Add `bundles` (negative to take away) of equal kind, `octets` together."""
         self.bundles += bundles
         self.octets += octets
-        if place != Place.DELIVER:
+        if place != _DELIVER:
             _add(self.evictable, priority, bundles, octets)
         _add(self.segments, segment, bundles, octets)
 
@@ -41,6 +45,8 @@ class Tally:
             (self.segments, change.segments),
         ):
             for key, (bundles, octets) in theirs.items():
+                if not (bundles or octets):  # as many of a kind went as came
+                    continue
                 _add(mine, key, bundles, octets)
                 if not mine[key][0]:
                     del mine[key]
