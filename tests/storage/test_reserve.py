@@ -84,6 +84,7 @@ def db(directory: Path) -> Iterator[sqlite3.Connection]:
     made = sqlite3.connect(directory / "store.db", isolation_level=None)
     made.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     made.execute("PRAGMA journal_mode = WAL")
+    made.execute("PRAGMA secure_delete = OFF")
     made.execute("CREATE TABLE t (x BLOB)")
     yield made
     made.close()
