@@ -62,6 +62,7 @@ from stack.wire.bundle import (
     decode_admin,
     decode_bundle,
     encode_bundle,
+    fragment_bundle,
 )
 from tests.node.world import EPOCH_MS, World
 
@@ -505,8 +506,10 @@ def troubles(node: Node) -> None:
         arrive(node, encode_bundle(Bundle(whole.primary, (block, *whole.blocks))))
     unknown = CanonicalBlock(200, 2, REPORT_UNPROCESSED, b"?", 2)
     again = made(MARK + b"comes twice")
+    part, *_ = fragment_bundle(made(bytes(600), destination=Eid.parse("dtn://sat1/x")), 400)
     for _ in range(2):
         arrive(node, encode_bundle(Bundle(again.primary, (unknown, *again.blocks))))
+        arrive(node, encode_bundle(part))
 
 
 def withdraw_a_key(patch: pytest.MonkeyPatch) -> None:

@@ -828,7 +828,7 @@ def test_several_segments_in_one_datagram() -> None:
 
 def test_extensions_are_skipped() -> None:
     lone = Lone()
-    for offset, header in ((0, ()), (3, (Extension(0, b"\x01\x02"),)), (6, ())):
+    for offset, header in ((0, ()), (3, (Extension(0, b"\x01\x02"),) * 15), (6, ())):
         segment = DataSegment(
             session=THEIRS,
             kind=SegmentType.RED,
