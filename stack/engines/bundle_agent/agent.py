@@ -186,13 +186,17 @@ class BundleAgent(Custody):
         for op in ops:
             if type(op) is Release:
                 if op.ref in self.entries:
-                    self._end(op.ref, now_ms, self._released, op.ref, now_ms)
+                    try:  # as `_end` does, without the call: this is once for each bundle
+                        self._released(op.ref, now_ms)
+                    except Exception as error:
+                        self._failed(op.ref, error)
+                        self._gone(op.ref, now_ms)
                 continue
             if type(op) is not Put:
                 continue
             ref = next(refs)
             if ref > 0:
-                try:  # as `_try` does, without the call: this is once for each bundle
+                try:  # as `_try` does, likewise
                     self._entered(ref, op, now_ms)
                 except Exception as error:
                     self.quarantine(ref, error, now_ms)
@@ -296,7 +300,8 @@ class BundleAgent(Custody):
         if entry is None or entry.place not in (Place.DELIVER, Place.DEFER):
             return
         self.counters["delivered"] += 1
-        self._report_end(entry, REPORT_DELIVERY, ReportReason.NO_INFORMATION, now_ms)
+        if entry.note:
+            self._report_end(entry, REPORT_DELIVERY, ReportReason.NO_INFORMATION, now_ms)
 
     # ---- forwarding ------------------------------------------------------------------------
 
@@ -335,7 +340,8 @@ class BundleAgent(Custody):
         entry = self._forget(ref, now_ms)
         if entry is not None:
             self._ops.append(Release(ref))
-            self._report_end(entry, REPORT_FORWARDING, ReportReason.NO_INFORMATION, now_ms)
+            if entry.note:
+                self._report_end(entry, REPORT_FORWARDING, ReportReason.NO_INFORMATION, now_ms)
 
     def echoed(self, ref: int, neighbour: str) -> None:
         """A neighbour has given us a bundle that we hold already, and may rely on our copy now.
