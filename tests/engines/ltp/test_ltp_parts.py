@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stack.core.errors import DecodeError
 from stack.engines.ltp import capsule_client
 from stack.engines.ltp.bucket import Bucket
+from stack.engines.ltp.extensions import pack
 from stack.engines.ltp.import_session import (
     TRANSITIONS,
     ImportInput,
@@ -122,6 +123,18 @@ def test_a_train_ends_with_its_first_shorter_segment() -> None:
     packer.flush()
     shapes = [(train.size, len(train.data)) for train in packer.trains]
     assert shapes == [(10, 24), (10, 10), (20, 40), (1400, 2800), (1400, 1407)]
+
+
+@given(st.lists(st.integers(1, 4), max_size=12), st.integers(0, 3))
+def test_datagrams_packed_into_trains_are_what_they_were(sizes: list[int], flow: int) -> None:
+    datagrams = [bytes([n]) * size for n, size in enumerate(sizes)]
+    trains = pack(datagrams, flow)
+    assert [bytes(each) for train in trains for each in train.datagrams()] == datagrams
+    assert {train.flow for train in trains} <= {flow}
+    # No two that follow one another could have been one.
+    for one, other in itertools.pairwise(trains):
+        last = len(one.data) % one.size or one.size
+        assert last < one.size or other.size > one.size
 
 
 # --------------------------------------------------------------------------------- red parts
