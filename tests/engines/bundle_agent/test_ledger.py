@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.engines.bundle_agent import reassembly
+from stack.engines.bundle_agent.joining import Joining
 from stack.engines.bundle_agent.notes import Note
 from stack.engines.bundle_agent.reassembly import (
     LOAD_COST_BYTES,
@@ -24,7 +25,7 @@ from stack.engines.bundle_agent.reassembly import (
     tries,
 )
 from stack.ports.security import Opened
-from stack.wire.bundle import IS_FRAGMENT, Bundle, CanonicalBlock
+from stack.wire.bundle import IS_FRAGMENT, REPLICATE, Bundle, CanonicalBlock, hop_count
 from tests.engines.bundle_agent.harness import HERE, bundle_for
 
 TOTAL = 100
@@ -331,3 +332,22 @@ def test_octets_that_are_loaded_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     keeper.vain([1, 3, 4])
     monkeypatch.setattr(reassembly, "LOAD_BYTES", 301)
     assert keeper.add(part(98, 99)) == [1, 2, 4, 5], "301 octets"
+
+
+def test_fragments_that_one_node_has_made_are_tried_together_first() -> None:
+    """They share the blocks that go into every fragment, but for those that change on the way."""
+    every = CanonicalBlock(200, 5, REPLICATE, b"in all of them")
+    first_alone = CanonicalBlock(201, 6, 0, b"in the first")
+
+    def made(start: int, end: int, octet: int, *blocks: CanonicalBlock) -> Bundle:
+        one = part(start, end, octet=octet)
+        return Bundle(one.primary, (*blocks, one.payload))
+
+    def hops(count: int) -> CanonicalBlock:
+        return replace(hop_count(9, count, number=7), flags=REPLICATE)
+
+    genuine = [made(0, 40, 1, first_alone, every, hops(1)), made(40, 100, 1, every, hops(2))]
+    forged = [made(40, 100, 2), made(40, 100, 3, hops(1)), made(40, 100, 4, first_alone)]
+    candidates = Joining([genuine[0], *forged, genuine[1]]).candidates()
+    assert next(candidates).used == (0, 4)
+    assert len(list(candidates)) == 3

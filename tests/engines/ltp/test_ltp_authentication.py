@@ -142,6 +142,16 @@ def test_a_forged_datagram_in_a_train_takes_no_other_with_it() -> None:
     assert ours.counters == {"signed": 5, "verified": 4, "unsigned": 0, "forged": 1}
 
 
+def test_whether_a_datagram_is_as_we_make_them_is_told_without_counting() -> None:
+    ours = layer()
+    plain = encode_segment(SEGMENTS[0])
+    signed = bytes(ours.sign(single(plain)).data)
+    forged = bytes((*signed[:-1], signed[-1] ^ 1))
+    judged = [ours.genuine(memoryview(each)) for each in (signed, forged, plain, signed * 2, b"")]
+    assert judged == [True, False, False, False, False]
+    assert ours.counters == {"signed": 1, "verified": 0, "unsigned": 0, "forged": 0}
+
+
 def test_several_segments_in_one_datagram_are_verified_one_by_one() -> None:
     ours = layer()
     plains = [encode_segment(segment) for segment in SEGMENTS]
