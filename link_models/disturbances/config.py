@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 
 from link_models.disturbances.datagram_kinds import (
@@ -54,6 +53,7 @@ from link_models.disturbances.weather_kinds import (
 from link_models.loss.rules import FadeModel, Rule, RuleFactory, between
 from link_models.noise import Times, Values
 from link_models.rng import Streams
+from stack.core import toml
 from stack.core.clock import SECOND
 from stack.core.errors import ConfigError
 
@@ -97,11 +97,7 @@ Disturbance = (
 
 def parse_disturbances(data: Any, key: str = "disturbances") -> tuple[Disturbance, ...]:
     """Disturbances from a list of mappings.  Raises `ConfigError` that names the place."""
-    try:
-        found: tuple[Disturbance, ...] = msgspec.convert(data, tuple[Disturbance, ...])
-    except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `$")
-        raise ConfigError(key + place.rstrip("`"), message) from None
+    found: tuple[Disturbance, ...] = toml.convert(data, tuple[Disturbance, ...], key)
     _named(found)
     return found
 

@@ -20,15 +20,21 @@ NUMBER_MAX = 1e18
 """Larger numbers are mistakes, and overflow what is computed from them."""
 
 
+_KEYS = {
+    "probability": ("loss", "share"),
+    "intervals_ns": ("spans_s",),
+    "octets_max": ("bytes_max",),
+    "period_ns": ("period_ms", "period_s"),
+    "late_ns_max": ("late_ms",),
+}
+"""What models call their parameters, and how files call them."""
+
+
 class Place(NamedTuple):
     """Where a station stands: what weather needs to know of a link."""
 
     latitude_deg: float
     longitude_deg: float
-
-
-class _Invalid(ConfigError, ValueError):
-    """A value out of range; as a `ValueError` it gets its place in the file from msgspec."""
 
 
 class Luck(NamedTuple):
@@ -85,17 +91,25 @@ class Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_u
 
     def __post_init__(self) -> None:
         if not (-FOREVER_S <= self.from_s < self.until_s <= FOREVER_S):
-            raise _Invalid("from_s, until_s", "must be finite, and end after it begins")
+            raise ConfigError("from_s, until_s", "must be finite, and end after it begins")
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if isinstance(value, int | float) and abs(value) > NUMBER_MAX:
-                raise _Invalid(name, f"must be finite, and at most {NUMBER_MAX:g}")
+                raise ConfigError(name, f"must be finite, and at most {NUMBER_MAX:g}")
         try:
             self._check()
         except ConfigError as error:
-            raise _Invalid(error.key, error.message, error.remedy) from None
+            key = ", ".join(self._own(one) for one in error.key.split(", "))
+            raise ConfigError(key, error.message, error.remedy) from None
         except ArithmeticError:
-            raise _Invalid("kind", "the numbers are too large or too small together") from None
+            raise ConfigError("kind", "the numbers are too large or too small together") from None
+
+    def _own(self, name: str) -> str:
+        """The key by which a file gives what a model calls `name`."""
+        if name in self.__struct_fields__:
+            return name
+        known = (one for one in _KEYS.get(name, ()) if one in self.__struct_fields__)
+        return next(known, "kind")
 
     def _check(self) -> None:
         """Raise `ConfigError` for values that do not fit.  Making the models checks most."""

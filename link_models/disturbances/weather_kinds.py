@@ -149,8 +149,8 @@ class Rain(SkyBase, frozen=True, kw_only=True, tag="rain-front"):
 
     def _front(self) -> RainFront:
         return RainFront(
-            latitude_deg=self.start_latitude_deg,
-            longitude_deg=self.start_longitude_deg,
+            start_latitude_deg=self.start_latitude_deg,
+            start_longitude_deg=self.start_longitude_deg,
             heading_deg=self.heading_deg,
             start_s=self.start_s,
             speed_m_s=self.speed_m_s,

@@ -24,10 +24,10 @@ class RainFront:
     kilometres deep, 100 to 300 km long.
     """
 
-    latitude_deg: float
+    start_latitude_deg: float
     """Where the middle of the front is at `start_s`."""
 
-    longitude_deg: float
+    start_longitude_deg: float
     """East positive."""
 
     heading_deg: float
@@ -50,8 +50,8 @@ class RainFront:
     elevation make it (ITU-R P.618 and P.838)."""
 
     def __post_init__(self) -> None:
-        if not (-90 <= self.latitude_deg <= 90 and -360 <= self.longitude_deg <= 360):
-            raise ConfigError("latitude_deg, longitude_deg", "are no place")
+        if not (-90 <= self.start_latitude_deg <= 90 and -360 <= self.start_longitude_deg <= 360):
+            raise ConfigError("start_latitude_deg, start_longitude_deg", "are no place")
         for key in ("depth_m", "length_m"):
             if not 0 < getattr(self, key) < math.inf:
                 raise ConfigError(key, "must be positive and finite")
@@ -75,8 +75,8 @@ class RainFront:
 
     def _place(self, latitude_deg: float, longitude_deg: float) -> tuple[float, float]:
         """Metres along the way of the front from its start, and to the side of it."""
-        lat0, lat1 = math.radians(self.latitude_deg), math.radians(latitude_deg)
-        turn = math.radians(longitude_deg - self.longitude_deg)
+        lat0, lat1 = math.radians(self.start_latitude_deg), math.radians(latitude_deg)
+        turn = math.radians(longitude_deg - self.start_longitude_deg)
         north = math.cos(lat0) * math.sin(lat1) - math.sin(lat0) * math.cos(lat1) * math.cos(turn)
         east = math.cos(lat1) * math.sin(turn)
         up = math.sin(lat0) * math.sin(lat1) + math.cos(lat0) * math.cos(lat1) * math.cos(turn)

@@ -127,27 +127,18 @@ def _found(name: str) -> tuple[RadioLink | OpticalLink, str, tuple[str, ...], fl
 
 
 def _read(path: Path) -> RadioLink | OpticalLink:
-    import tomllib
-
-    import msgspec
-
     from link_models.budget import OpticalLink, RadioLink
+    from stack.core import toml
 
-    kinds: dict[str, type[RadioLink | OpticalLink]] = {"radio": RadioLink, "optical": OpticalLink}
-    try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise ConfigError(str(path), "too large for a link budget")
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-        given = [key for key in kinds if key in data]
-        if len(given) != 1:
-            raise ConfigError(str(path), "has one table, [radio] or [optical]")
-        return msgspec.convert(data[given[0]], kinds[given[0]], strict=False)
-    except OSError as error:
-        raise ConfigError(str(path), error.strerror or str(error), "check the path") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(str(path), f"not TOML: {error}") from None
-    except msgspec.ValidationError as error:
-        raise ConfigError(str(path), str(error), "see docs/link-budget.md") from None
+    def parse(data: dict[str, Any]) -> RadioLink | OpticalLink:
+        match list(data):
+            case ["radio"]:
+                return toml.convert(data["radio"], RadioLink, "radio")
+            case ["optical"]:
+                return toml.convert(data["optical"], OpticalLink, "optical")
+        raise ConfigError("", "has one table, [radio] or [optical]", "see docs/link-budget.md")
+
+    return toml.load(path, parse, what="a link budget", bytes_max=FILE_BYTES_MAX)
 
 
 def _under(

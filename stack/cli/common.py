@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -167,12 +166,9 @@ def control_path(node: Path | None) -> Path:
 
 
 def _configured(path: Path) -> Path:
-    try:
-        if path.stat().st_size > CONFIG_BYTES_MAX:
-            raise ConfigError(str(path), "too large for a configuration", "is it the right file?")
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(str(path), f"no configuration: {error}", "check --node") from None
+    from stack.core import toml
+
+    data = toml.load(path, dict, what="a configuration", bytes_max=CONFIG_BYTES_MAX)
     base = path.resolve().parent
     control, data_dir = data.get("control", ""), data.get("data_dir")
     if isinstance(control, str) and control:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import tomllib
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_args, get_type_hints
+from typing import Any, Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -27,9 +26,9 @@ from link_models.loss import Bernoulli, GilbertElliott, LossModel, no_loss
 from link_models.loss.rules import RuleFactory
 from stack.cli.plan_source import load_source
 from stack.contacts.plan import Plan
+from stack.core import toml
 from stack.core.clock import MILLISECOND, SECOND, dtn_from_iso
 from stack.core.errors import ConfigError
-from stack.node.config import reject_unknown
 
 CONFIG_BYTES_MAX: Final = 4 * 1024 * 1024
 
@@ -383,19 +382,10 @@ def _address(key: str, text: str) -> Address:
 
 def load_emulate_config(path: Path) -> EmulateConfig:
     """Read and check a file; relative paths in it count from where it is.  Raises `ConfigError`
-    that names file and key."""
-    try:
-        if path.stat().st_size > CONFIG_BYTES_MAX:
-            raise ConfigError(str(path), "too large for a configuration", "is it the right file?")
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(str(path), error.strerror or str(error), "check the path") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(str(path), f"not TOML: {error}") from None
-    try:
-        config = parse_emulate_config(data)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error.key}", error.message, error.remedy) from None
+    that names file, line and key."""
+    config = toml.load(
+        path, parse_emulate_config, what="a configuration", bytes_max=CONFIG_BYTES_MAX
+    )
     base = path.resolve().parent
     return replace(
         config,
@@ -408,35 +398,9 @@ def load_emulate_config(path: Path) -> EmulateConfig:
 
 def parse_emulate_config(data: dict[str, Any]) -> EmulateConfig:
     """A configuration from a mapping.  Raises `ConfigError` that names the key."""
-    reject_unknown(data, EmulateConfig, "")
-    return _converted(data, EmulateConfig)
+    return toml.convert(data, EmulateConfig)
 
 
 def changed(config: DirectionConfig, changes: dict[str, Any]) -> DirectionConfig:
     """A direction with some keys set anew.  Raises `ConfigError` that names the key."""
-    reject_unknown(changes, DirectionConfig, "")
-    return _converted(msgspec.to_builtins(config) | changes, DirectionConfig)
-
-
-def _converted(data: dict[str, Any], kind: type[T]) -> T:
-    try:
-        return msgspec.convert(data, kind, strict=True)
-    except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `$")
-        raise ConfigError(place.rstrip("`").lstrip(".") or "configuration", message) from None
-    except ConfigError as error:  # what values mean together; msgspec does not say in which table
-        where = _wrong_table(data, kind)
-        raise ConfigError(where + error.key, error.message, error.remedy) from None
-
-
-def _wrong_table(data: dict[str, Any], kind: type[Any]) -> str:
-    """The path of the innermost table that is refused, with a dot at its end."""
-    for name, hint in get_type_hints(kind).items():
-        inner = next((one for one in get_args(hint) or (hint,) if is_dataclass(one)), None)
-        table = data.get(name)
-        if isinstance(inner, type) and isinstance(table, dict):
-            try:
-                msgspec.convert(table, inner, strict=True)
-            except ConfigError:
-                return f"{name}." + _wrong_table(table, inner)
-    return ""
+    return toml.convert(msgspec.to_builtins(config) | changes, DirectionConfig)

@@ -271,17 +271,16 @@ COMMANDS: Final = (
 
 def _value(key: str, text: str) -> dict[str, Any]:
     """A key of a direction's table, and its value."""
+    from stack.core import toml
+
     if key in UNITS and not (key == "loss" and not text):
         name, parse, factor = UNITS[key]
         value = parse(text) * factor
         return {name: 0.0 if value == float("inf") else value}
-    import tomllib
-
     try:
-        found = tomllib.loads(f"{key} = {text}")
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(key, f"{text!r} is no TOML: {error}", 'quote text: key="value"') from None
-    return found
+        return toml.loads(f"{key} = {text}")
+    except ConfigError as error:
+        raise ConfigError(key, f"{text!r} is {error.message}", 'quote text: key="value"') from None
 
 
 def _call(socket: Path, op: str, **fields: Any) -> dict[str, Any]:

@@ -176,28 +176,20 @@ def _station(text: str, mask_deg: float) -> Station:
 
 
 def _stations(path: Path) -> list[Station]:
-    import tomllib
-
-    import msgspec
-
     from link_models.orbit.geometry import Station
+    from stack.core import toml
 
-    try:
-        if path.stat().st_size > STATIONS_BYTES_MAX:
-            raise ConfigError(str(path), "too large for a list of stations")
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-        found = msgspec.convert(data.get("station"), list[Station], strict=False)
-    except OSError as error:
-        raise ConfigError(str(path), error.strerror or str(error), "check the path") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(str(path), f"not TOML: {error}") from None
-    except msgspec.ValidationError as error:
-        raise ConfigError(
-            f"{path}: station",
-            str(error),
-            "each [[station]] has name, latitude_deg, longitude_deg; and may have altitude_m, "
-            "mask_deg, horizon",
-        ) from None
+    def parse(data: dict[str, Any]) -> list[Station]:
+        if list(data) != ["station"]:
+            raise ConfigError(
+                "",
+                "is no list of [[station]]",
+                "each has name, latitude_deg, longitude_deg; and may have altitude_m, mask_deg, "
+                "horizon",
+            )
+        return toml.convert(data["station"], list[Station], "station")
+
+    found = toml.load(path, parse, what="a list of stations", bytes_max=STATIONS_BYTES_MAX)
     if not 0 < len(found) <= STATIONS_MAX:
         raise ConfigError(str(path), f"{len(found)} stations, not 1..{STATIONS_MAX}")
     return found

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from stack.cli.output import note, tell_doubts
+from stack.contacts.plan import FILE_BYTES_MAX
 from stack.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -115,13 +115,14 @@ def _end_ms(contacts: tuple[Contact, ...], start_ms: int) -> int:
 
 def _is_scenario(path: Path) -> bool:
     """Whether a file is TOML with stations; what is wrong in it is found by who reads it."""
+    from stack.core import toml
+
     if path.suffix.lower() != ".toml":
         return False
     try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return "stations" in toml.load(path, dict, what="a scenario", bytes_max=FILE_BYTES_MAX)
+    except ConfigError:
         return False
-    return "stations" in data
 
 
 def _from_scenario(path: Path) -> Source:

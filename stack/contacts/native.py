@@ -23,8 +23,6 @@ JSON or TOML of one shape::
 from __future__ import annotations
 
 import math
-import tomllib
-from typing import Any
 
 import msgspec
 
@@ -39,6 +37,7 @@ from stack.contacts.plan import (
     check_contact,
     check_range,
 )
+from stack.core import toml
 from stack.core.clock import dtn_from_iso
 from stack.core.errors import ConfigError
 
@@ -89,11 +88,9 @@ def read_toml(text: str, reference_ms: int = 0) -> Plan:
         raise ConfigError(
             "contact plan", f"longer than {TOML_BYTES_MAX} octets", "use JSON for large plans"
         )
-    try:
-        content: dict[str, Any] = tomllib.loads(text)
-        return _plan(msgspec.convert(content, type=_File), reference_ms)
-    except (tomllib.TOMLDecodeError, msgspec.MsgspecError, RecursionError) as error:
-        raise ConfigError("contact plan", str(error)) from None
+    return toml.parsed(
+        text, lambda data: _plan(toml.convert(data, _File), reference_ms), "contact plan"
+    )
 
 
 def _plan(file: _File, reference_ms: int) -> Plan:

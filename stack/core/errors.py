@@ -42,11 +42,16 @@ class SecurityError(OrbitferryError):
     """A security operation failed; fail closed."""
 
 
-class ConfigError(OrbitferryError):
-    """Configuration that cannot be used: `key` says where, `remedy` says what to write instead."""
+class ConfigError(OrbitferryError, ValueError):
+    """Configuration that cannot be used: `key` says where, `remedy` says what to write instead.
+
+    What a part of a file finds wrong with itself names its own key; `stack.core.toml` adds where in
+    the file that part is.
+    """
 
     def __init__(self, key: str, message: str, remedy: str = "") -> None:
-        super().__init__(f"{key}: {message}" + (f" ({remedy})" if remedy else ""))
+        place = f"{key}: " if key else ""
+        super().__init__(place + message + (f" ({remedy})" if remedy else ""))
         self.key = key
         self.message = message
         self.remedy = remedy

@@ -68,7 +68,7 @@ class FecConfig:
     def __post_init__(self) -> None:
         def check(fine: bool, key: str, message: str, remedy: str) -> None:
             if not fine:
-                raise ConfigError(f"fec.{key}", message, remedy)
+                raise ConfigError(key, message, remedy)
 
         check(1 <= self.k <= SYMBOLS_MAX, "k", "must be 1 to 255", "64 is usual")
         check(0 <= self.r <= SYMBOLS_MAX - self.k, "r", "k + r must not exceed 255", "lower r or k")

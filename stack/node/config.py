@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import tomllib
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from stack.core import toml
+from stack.core.checks import check_node_id, check_one_of, check_range
 from stack.core.eid import Eid
-from stack.core.errors import ConfigError, DecodeError
+from stack.core.errors import ConfigError
 from stack.engines.bundle_agent import AgentConfig
 from stack.engines.ltp import LtpConfig
 from stack.fec.config import FecConfig
@@ -94,6 +90,13 @@ class LinkConfig:
     fast: bool = True
     """False keeps to the portable asyncio path even where UDP GSO and GRO exist."""
 
+    def __post_init__(self) -> None:
+        check_node_id("peer", self.peer)
+        check_one_of("authentication", self.authentication, ("auto", "on", "off", "null"))
+        check_range("rate_bps", self.rate_bps, 0, 1e12)
+        check_range("owlt_ms", self.owlt_ms, 0, 86_400_000)
+        check_range("receive_buffer_bytes", self.receive_buffer_bytes, 4096, 1 << 30)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityConfig:
@@ -106,6 +109,9 @@ class SecurityConfig:
     """"all": every bundle made here is encrypted and integrity-protected, and none is accepted
     for delivery without; "none": security is off (only for laboratories, and logged)."""
 
+    def __post_init__(self) -> None:
+        check_one_of("protect", self.protect, ("all", "none"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSection(StoreConfig):
@@ -114,6 +120,10 @@ class StoreSection(StoreConfig):
     kind: str = "sqlite"
     """"sqlite" (durable: acknowledged means on disk) or "memory" (lost with the process; of the
     other settings only the quotas apply)."""
+
+    def __post_init__(self) -> None:
+        StoreConfig.__post_init__(self)
+        check_one_of("kind", self.kind, ("sqlite", "memory"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +149,9 @@ class ContactsConfig:
 
     def __post_init__(self) -> None:
         for key in ("confidence_min", "confidence_wanted"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise ConfigError(f"contacts.{key}", f"{getattr(self, key)} is not in 0..1")
+            check_range(key, getattr(self, key), 0, 1)
+        if self.default:
+            check_node_id("default", self.default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +163,9 @@ class LogConfig:
 
     level: str = "info"
     """"debug" (every event), "info" (what an operator wants to know) or "off"."""
+
+    def __post_init__(self) -> None:
+        check_one_of("level", self.level, ("debug", "info", "off"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,23 +191,13 @@ class NodeConfig:
     """Path of the UNIX socket for the command line; empty: `control.sock` in `data_dir`."""
 
     def __post_init__(self) -> None:
+        check_node_id("id", self.id)
         names = [link.name for link in self.links]
-        for name in names:
-            if names.count(name) > 1:
-                raise ConfigError("links.name", f"{name!r} is used twice", "give each its own name")
-        for link in self.links:
-            if link.authentication not in ("auto", "on", "off", "null"):
+        for index, name in enumerate(names):
+            if name in names[:index]:
                 raise ConfigError(
-                    f"links.{link.name}.authentication",
-                    f"{link.authentication!r} is unknown",
-                    "auto, on, off or null",
+                    f"links[{index}].name", f"{name!r} is used twice", "give each its own name"
                 )
-        if self.store.kind not in ("sqlite", "memory"):
-            raise ConfigError("store.kind", f"{self.store.kind!r} is unknown", "sqlite or memory")
-        if self.security.protect not in ("all", "none"):
-            raise ConfigError(
-                "security.protect", f"{self.security.protect!r} is unknown", "all or none"
-            )
         if self.security.protect == "all" and not self.security.key_file:
             raise ConfigError(
                 "security.key_file",
@@ -213,64 +217,23 @@ class NodeConfig:
 
 
 def load_config(path: Path) -> NodeConfig:
-    """Read and check a configuration file.  Raises `ConfigError` that names key and remedy.
+    """Read and check a configuration file.  Raises `ConfigError` that names file, line, key and
+    remedy.
 
     Relative paths in the file are relative to the file.
     """
-    try:
-        if path.stat().st_size > CONFIG_BYTES_MAX:
-            raise ConfigError(str(path), "too large for a configuration", "is it the right file?")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(str(path), error.strerror or str(error), "check the path") from None
-    except UnicodeDecodeError:
-        raise ConfigError(str(path), "not UTF-8 text", "is it the right file?") from None
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(path), f"not TOML: {error}") from None
-    try:
-        return parse_config(data, path.resolve().parent)
-    except ConfigError as error:
-        line = _line_of(text, error.key)
-        where = f"{path}:{line}: {error.key}" if line else f"{path}: {error.key}"
-        raise ConfigError(where, error.message, error.remedy) from None
+    base = path.resolve().parent
+    return toml.load(
+        path,
+        lambda data: parse_config(data, base),
+        what="a configuration",
+        bytes_max=CONFIG_BYTES_MAX,
+    )
 
 
 def parse_config(data: Mapping[str, Any], base: Path) -> NodeConfig:
     """A configuration from a mapping; `base` is the folder of its relative paths."""
-    data = dict(data)
-    node = data.get("id")
-    if not isinstance(node, str):
-        raise ConfigError("id", "the node id is missing", 'write id = "dtn://name/"')
-    _node_id("id", node)
-    reject_unknown(data, NodeConfig, "")
-    try:
-        config = msgspec.convert(data, NodeConfig, strict=True)
-    except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `$")
-        key = where.rstrip("`").lstrip(".") or "configuration"
-        if isinstance(error.__cause__, ConfigError):
-            cause = error.__cause__
-            raise ConfigError(f"{key}.{cause.key}", cause.message, cause.remedy) from None
-        raise ConfigError(key, message) from None
-    for index, link in enumerate(config.links):
-        _node_id(f"links[{index}].peer", link.peer)
-    if config.contacts.default:
-        _node_id("contacts.default", config.contacts.default)
-    return _resolve(config, base)
-
-
-def _node_id(key: str, text: str) -> Eid:
-    try:
-        eid = Eid.parse(text)
-    except DecodeError as error:
-        raise ConfigError(key, str(error), 'a node id is "dtn://name/" or "ipn:5.0"') from None
-    if eid != eid.node or eid.is_null:
-        raise ConfigError(
-            key, f"{text!r} is an endpoint, not a node", f'did you mean "{eid.node}"?'
-        )
-    return eid
+    return _resolve(toml.convert(dict(data), NodeConfig), base)
 
 
 def _resolve(config: NodeConfig, base: Path) -> NodeConfig:
@@ -287,38 +250,3 @@ def _resolve(config: NodeConfig, base: Path) -> NodeConfig:
         contacts=dataclasses.replace(config.contacts, plan=absolute(config.contacts.plan)),
         log=dataclasses.replace(config.log, file=absolute(config.log.file)),
     )
-
-
-def reject_unknown(data: Any, kind: Any, key: str) -> None:
-    """Raise `ConfigError` for a key that no dataclass field of `kind` has, with the nearest."""
-    for member in typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,):
-        if dataclasses.is_dataclass(member) and isinstance(data, Mapping):
-            hints = typing.get_type_hints(member)
-            for name, value in data.items():
-                where = f"{key}.{name}" if key else str(name)
-                if name not in hints:
-                    near = difflib.get_close_matches(str(name), hints, 1)
-                    remedy = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(hints)
-                    raise ConfigError(where, "unknown key", remedy)
-                reject_unknown(value, hints[name], where)
-        elif typing.get_origin(member) is tuple and isinstance(data, list):
-            for index, value in enumerate(data):
-                reject_unknown(value, typing.get_args(member)[0], f"{key}[{index}]")
-
-
-def _line_of(text: str, key: str) -> int:
-    """The line where a key such as `links[1].ltp.rate` most likely stands, or 0."""
-    last = key.rsplit(".", 1)[-1].split("[")[0]
-    wanted_table = 0
-    if "links[" in key:
-        wanted_table = int(key.split("links[", 1)[1].split("]")[0]) + 1
-    table = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if stripped.startswith("[[links]]"):
-            table += 1
-        if wanted_table and table != wanted_table:
-            continue
-        if stripped.split("=")[0].strip().strip("[]").split(".")[-1] == last:
-            return number
-    return 0

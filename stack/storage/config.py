@@ -79,15 +79,15 @@ class StoreConfig:
             *("scrub_bytes_per_s", "scrub_every_s"),
         ):
             if getattr(self, name) < 1:
-                raise ConfigError(f"store.{name}", "must be at least 1")
+                raise ConfigError(name, "must be at least 1")
         for name in ("log_batch_bytes", "cache_bytes", "reserve_bytes"):
             if getattr(self, name) < 0:
-                raise ConfigError(f"store.{name}", "must not be negative")
+                raise ConfigError(name, "must not be negative")
         if self.keys_max < self.quota_bundles:
             raise ConfigError(
-                "store.keys_max", "below quota_bundles", "every stored bundle needs its key"
+                "keys_max", "below quota_bundles", "every stored bundle needs its key"
             )
         if not 0.0 <= self.compact_below <= 0.9:
-            raise ConfigError("store.compact_below", "must be between 0 and 0.9")
+            raise ConfigError("compact_below", "must be between 0 and 0.9")
         if self.synchronous not in ("full", "normal"):
-            raise ConfigError("store.synchronous", "unknown value", 'write "full" or "normal"')
+            raise ConfigError("synchronous", "unknown value", 'write "full" or "normal"')

@@ -175,4 +175,4 @@ class LtpConfig:
 
 def _within(key: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
-        raise ConfigError(f"ltp.{key}", f"{value} is not in {low}..{high}")
+        raise ConfigError(key, f"{value} is not in {low}..{high}")

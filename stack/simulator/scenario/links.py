@@ -9,10 +9,10 @@ from typing import Literal
 from link_models.budget import Link, OpticalLink, RadioLink, RateTable, preset
 from link_models.disturbances.config import Disturbance
 from link_models.orbit.crosslink import CrosslinkLimits
+from stack.core.checks import check
 from stack.core.errors import ConfigError
 from stack.engines.ltp import LtpConfig
 from stack.fec.config import FecConfig
-from stack.simulator.scenario.checks import check
 
 DISTURBANCES_MAX = 100
 """Most disturbances of one list."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from link_models.orbit.geometry import Station
-from stack.simulator.scenario.checks import check
+from stack.core.checks import check
 
 CONSTELLATION_MAX = 1000
 """Most satellites of one constellation."""

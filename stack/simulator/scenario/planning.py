@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from link_models.planner import ScheduleConfig
+from stack.core.checks import check
 from stack.core.clock import MILLISECOND
-from stack.simulator.scenario.checks import check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from link_models.disturbances.config import Disturbance
+from stack.core.checks import check, check_node_id
 from stack.core.clock import dtn_from_iso
 from stack.core.errors import ConfigError
-from stack.simulator.scenario.checks import check, check_node_id
 from stack.simulator.scenario.links import (
     DISTURBANCES_MAX,
     CrosslinkConfig,
@@ -30,6 +32,8 @@ from stack.simulator.scenario.work import (
     Task,
     TrafficTask,
 )
+
+T = TypeVar("T")
 
 NODES_MAX = 1200
 """Most stations and satellites together; docs/scale.md says what each costs in a run."""
@@ -113,9 +117,9 @@ class Scenario:
         check("stations", len(ids) <= NODES_MAX, f"at most {NODES_MAX} nodes")
         check("satellites", len(ids) > len(self.stations) > 0, "one of each at least")
         seen: set[str] = set()
-        for one in ids:
-            check_node_id(one)
-            check("id", one not in seen, f"{one} is used twice")
+        for key, one in self._ids():
+            check_node_id(key, one)
+            check(key, one not in seen, f"{one} is used twice")
             seen.add(one)
         self._check_links()
         self._check_tasks(seen)
@@ -124,64 +128,77 @@ class Scenario:
         stations = {one.id for one in self.stations}
         groups = {one.id for one in self.constellations}
         satellites = {one.id for one in self.spacecraft()}
-        for radio in self.radios:
+        for key, radio in _places("radios", self.radios):
             for one in radio.stations:
-                check("radios.stations", one in stations, f"{one} is none of the stations")
+                check(f"{key}.stations", one in stations, f"{one} is none of the stations")
             for one in radio.satellites:
                 known = one in satellites or one in groups
-                check("radios.satellites", known, f"{one} is none of the satellites")
-        for crosslink in self.crosslinks:
+                check(f"{key}.satellites", known, f"{one} is none of the satellites")
+        for key, crosslink in _places("crosslinks", self.crosslinks):
             for one in crosslink.among:
                 known = one in satellites or one in groups
-                check("crosslinks.among", known, f"{one} is none of the satellites")
+                check(f"{key}.among", known, f"{one} is none of the satellites")
             for pair in crosslink.pairs:
                 known = satellites.issuperset(pair) and pair[0] != pair[1]
-                check("crosslinks.pairs", known, "needs two different satellites")
+                check(f"{key}.pairs", known, "needs two different satellites")
             if crosslink.topology == "grid":
                 one_group = len(crosslink.among) == 1 and crosslink.among[0] in groups
-                check("crosslinks.among", one_group, "a grid is of one constellation")
+                check(f"{key}.among", one_group, "a grid is of one constellation")
         pairs = [frozenset(link.between) for link in self.terrestrial]
-        for ground in pairs:
+        for key, ground in _places("terrestrial", pairs):
             fits = ground <= stations and len(ground) == 2
-            check("terrestrial.between", fits, "needs two different stations")
-            check("terrestrial.between", pairs.count(ground) == 1, "a pair is given twice")
-        for disturbance in self.disturbances:
+            check(f"{key}.between", fits, "needs two different stations")
+            check(f"{key}.between", pairs.count(ground) == 1, "a pair is given twice")
+        for key, disturbance in _places("disturbances", self.disturbances):
             for one in disturbance.stations:
-                check("disturbances.stations", one in stations, f"{one} is none of the stations")
+                check(f"{key}.stations", one in stations, f"{one} is none of the stations")
             for one in disturbance.satellites:
                 known = one in satellites
-                check("disturbances.satellites", known, f"{one} is none of the satellites")
+                check(f"{key}.satellites", known, f"{one} is none of the satellites")
 
     def _check_tasks(self, nodes: set[str]) -> None:
         stations = {one.id for one in self.stations}
-        for kind in ("jobs", "files", "messages"):
+        kinds = ("jobs", "files", "messages")
+        for kind in kinds:
             tasks: tuple[Task, ...] = getattr(self, kind)
             check(kind, len(tasks) <= TASKS_MAX, f"at most {TASKS_MAX}")
-            for task in tasks:
+            for key, task in _places(kind, tasks):
                 in_time = 0 <= task.at_s < self.duration_h * 3600
-                check(f"{kind}.at_s", in_time, "lies outside of the run")
+                check(f"{key}.at_s", in_time, "lies outside of the run")
                 apart = task.source != task.destination
-                check(f"{kind}.destination", apart, "is the source too")
-                for one in (task.source, task.destination):
-                    check(f"{kind}.source", one in nodes, f"{one} is no node here")
-        for job in self.jobs:
+                check(f"{key}.destination", apart, "is the source too")
+                for end in ("source", "destination"):
+                    one = getattr(task, end)
+                    check(f"{key}.{end}", one in nodes, f"{one} is no node here")
+        for key, job in _places("jobs", self.jobs):
             goes_up = job.source in stations and job.destination not in stations
-            check("jobs.source", goes_up, "jobs go from a station to a satellite")
+            check(f"{key}.source", goes_up, "jobs go from a station to a satellite")
         self._check_traffic()
         names: set[str] = set()
-        for name in (one.name for one in (*self.tasks, *self.traffic)):
-            check("name", name not in names, f"{name!r} is used twice")
-            names.add(name)
+        for kind in (*kinds, "traffic"):
+            for key, one_task in _places(kind, getattr(self, kind)):
+                name = one_task.name
+                check(f"{key}.name", name not in names, f"{name!r} is used twice")
+                names.add(name)
 
     def _check_traffic(self) -> None:
-        for task in self.traffic:
+        for key, task in _places("traffic", self.traffic):
             last_s = task.at_s + task.over_s
             in_time = 0 <= task.at_s <= last_s <= self.duration_h * 3600
-            check("traffic.at_s", in_time, "lies outside of the run")
+            check(f"{key}.at_s", in_time, "lies outside of the run")
             sources, destinations = self.group(task.source), self.group(task.destination)
-            check("traffic.source", bool(sources), f"{task.source} is no node or group here")
+            check(f"{key}.source", bool(sources), f"{task.source} is no node or group here")
             both = bool(destinations) and len({*sources, *destinations}) > 1
-            check("traffic.destination", both, f"{task.destination} leaves nobody to send to")
+            check(f"{key}.destination", both, f"{task.destination} leaves nobody to send to")
+
+    def _ids(self) -> Iterator[tuple[str, str]]:
+        """Each node id, and where it stands in the file."""
+        for kind in ("stations", "satellites"):
+            for key, one in _places(kind, getattr(self, kind)):
+                yield f"{key}.id", one.id
+        for key, group in _places("constellations", self.constellations):
+            for one in group.node_ids():
+                yield f"{key}.id", one
 
     def spacecraft(self) -> list[Craft]:
         """All satellites: single ones first, then the constellations'."""
@@ -242,6 +259,11 @@ class Scenario:
                         found[station.id, craft.id] = radio
                         break
         return found
+
+
+def _places(kind: str, values: Sequence[T]) -> Iterator[tuple[str, T]]:
+    """Each entry of a list, and the path of its table in the file."""
+    return ((f"{kind}[{index}]", one) for index, one in enumerate(values))
 
 
 def _start_ms(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from stack.simulator.scenario.checks import check
+from stack.core.checks import check
 
 TASKS_MAX = 1000
 """Most jobs, files and messages of a run, each."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 import itertools
 import math
 import random
-import tomllib
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -15,8 +14,8 @@ from typing import Literal
 
 import msgspec
 
+from stack.core import toml
 from stack.core.errors import ConfigError
-from stack.node.config import reject_unknown
 from stack.simulator.swarm import faults as kinds
 from stack.simulator.swarm.faults import (
     BACKUP,
@@ -214,19 +213,13 @@ class Options:
 
 def load_options(path: Path) -> Options:
     """Read options from a .json or .toml file.  Raises `ConfigError`."""
-    try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise ConfigError("size", "too large for options", "is it the right file?")
-        text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text) if path.suffix == ".toml" else msgspec.json.decode(text)
-        reject_unknown(data, Options, "")
-        return msgspec.convert(data, Options)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error.key}", error.message, error.remedy) from None
-    except OSError as error:
-        raise ConfigError(str(path), error.strerror or str(error), "check the path") from None
-    except (ValueError, msgspec.MsgspecError) as error:  # not UTF-8, not TOML, not JSON, or wrong
-        raise ConfigError(str(path), str(error)) from None
+    return toml.load(
+        path,
+        lambda data: toml.convert(data, Options),
+        what="options of a swarm",
+        bytes_max=FILE_BYTES_MAX,
+        json=True,
+    )
 
 
 # ---- drawing ---------------------------------------------------------------------------------

@@ -149,9 +149,15 @@ def test_known_sites_are_places() -> None:
 # ---- rain --------------------------------------------------------------------------------------
 
 
+def front_at(latitude_deg: float, longitude_deg: float, **values: float) -> RainFront:
+    return RainFront(start_latitude_deg=latitude_deg, start_longitude_deg=longitude_deg, **values)
+
+
 def test_a_front_comes_and_goes() -> None:
     """Along the equator at 14 m/s: over a place 140 km ahead after 10 000 s."""
-    front = RainFront(latitude_deg=0, longitude_deg=0, heading_deg=90, speed_m_s=14, peak_db=20)
+    front = RainFront(
+        start_latitude_deg=0, start_longitude_deg=0, heading_deg=90, speed_m_s=14, peak_db=20
+    )
     ahead_deg = math.degrees(140_000 / EARTH_RADIUS_M)
     at_ns = np.arange(0, 20_000, 10, dtype=np.float64) * SECOND
     fade = front.fade_db(0.0, ahead_deg, at_ns)
@@ -164,7 +170,9 @@ def test_a_front_comes_and_goes() -> None:
 
 @given(st.floats(-80, 80), st.floats(-180, 180), st.floats(0, 360))
 def test_a_front_is_symmetric_about_its_way(lat: float, lon: float, heading: float) -> None:
-    front = RainFront(latitude_deg=lat, longitude_deg=lon, heading_deg=heading, peak_db=10)
+    front = RainFront(
+        start_latitude_deg=lat, start_longitude_deg=lon, heading_deg=heading, peak_db=10
+    )
     now = np.array([0.0])
     assert front.fade_db(lat, lon, now)[0] == pytest.approx(10.0)
     # 100 km to either side is half of the length: half of the attenuation.
@@ -273,10 +281,14 @@ def test_the_margin_orders_the_losses() -> None:
         lambda: site(0, correlation_s=59.0),
         lambda: site(0, correlation_s=1e6),
         lambda: from_durations(clear_s=0, cloudy_s=1),
-        lambda: RainFront(latitude_deg=91, longitude_deg=0, heading_deg=0, peak_db=1),
-        lambda: RainFront(latitude_deg=0, longitude_deg=0, heading_deg=0, peak_db=-1),
-        lambda: RainFront(latitude_deg=0, longitude_deg=0, heading_deg=0, peak_db=1, depth_m=0),
-        lambda: RainFront(latitude_deg=0, longitude_deg=0, heading_deg=math.inf, peak_db=1),
+        lambda: front_at(91, 0, heading_deg=0, peak_db=1),
+        lambda: front_at(0, 0, heading_deg=0, peak_db=-1),
+        lambda: RainFront(
+            start_latitude_deg=0, start_longitude_deg=0, heading_deg=0, peak_db=1, depth_m=0
+        ),
+        lambda: RainFront(
+            start_latitude_deg=0, start_longitude_deg=0, heading_deg=math.inf, peak_db=1
+        ),
         lambda: Scintillation(0),
         lambda: Scintillation(0, index=1, alpha=1, beta=1),
         lambda: Scintillation(0, alpha=1),
