@@ -121,12 +121,13 @@ def _found(name: str) -> tuple[RadioLink | OpticalLink, str, tuple[str, ...], fl
     from link_models.budget.presets import PRESETS, preset
 
     if name not in PRESETS and name.endswith(".toml"):
-        return _read(Path(name)), "", (), 0.0
+        return read_budget(Path(name)), "", (), 0.0
     found = preset(name)
     return found.link, found.description, found.sources, found.range_m
 
 
-def _read(path: Path) -> RadioLink | OpticalLink:
+def read_budget(path: Path) -> RadioLink | OpticalLink:
+    """The link budget of a file.  Raises `ConfigError`."""
     from link_models.budget import OpticalLink, RadioLink
     from stack.core import toml
 

@@ -110,7 +110,7 @@ def passes(
 
     sites = [_station(text, mask) for text in station or ()]
     if stations is not None:
-        sites += _stations(stations)
+        sites += read_stations(stations)
     if not sites:
         raise ConfigError("--station", "there is no station", "add --station NAME,LAT,LON")
     start_ms = _start(begin)
@@ -175,7 +175,8 @@ def _station(text: str, mask_deg: float) -> Station:
     )
 
 
-def _stations(path: Path) -> list[Station]:
+def read_stations(path: Path) -> list[Station]:
+    """The stations of a file.  Raises `ConfigError`."""
     from link_models.orbit.geometry import Station
     from stack.core import toml
 

@@ -66,7 +66,7 @@ class _Ranges(msgspec.Struct, forbid_unknown_fields=True):
     steps: list[tuple[int, int, int]]
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
+class File(msgspec.Struct, forbid_unknown_fields=True):
     format: str
     contacts: list[_Contact] = []
     ranges: list[_Ranges] = []
@@ -77,7 +77,7 @@ def read_json(data: bytes | str, reference_ms: int = 0) -> Plan:
     if len(data) > FILE_BYTES_MAX:
         raise ConfigError("contact plan", f"longer than {FILE_BYTES_MAX} octets")
     try:
-        return _plan(msgspec.json.decode(data, type=_File), reference_ms)
+        return _plan(msgspec.json.decode(data, type=File), reference_ms)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ConfigError("contact plan", str(error)) from None
 
@@ -89,11 +89,11 @@ def read_toml(text: str, reference_ms: int = 0) -> Plan:
             "contact plan", f"longer than {TOML_BYTES_MAX} octets", "use JSON for large plans"
         )
     return toml.parsed(
-        text, lambda data: _plan(toml.convert(data, _File), reference_ms), "contact plan"
+        text, lambda data: _plan(toml.convert(data, File), reference_ms), "contact plan"
     )
 
 
-def _plan(file: _File, reference_ms: int) -> Plan:
+def _plan(file: File, reference_ms: int) -> Plan:
     if file.format != FORMAT:
         raise ConfigError("format", f"{file.format[:40]!r} is not known", f"write {FORMAT!r}")
     if len(file.contacts) > CONTACTS_MAX:

@@ -1,0 +1,295 @@
+"""Every key of every file that people write: unknown, misspelt, of a wrong type, out of range.
+
+The keys come from the classes of the files.  What is wrong is told with file, line, whole key, and for
+a misspelling or a unit with what to write.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+import pytest
+
+from link_models.budget import RadioLink
+from link_models.orbit.geometry import Station
+from stack.cli.budget import read_budget
+from stack.cli.emulate_config import EmulateConfig, load_emulate_config
+from stack.cli.passes import read_stations
+from stack.contacts.files import load_plan
+from stack.contacts.native import File
+from stack.core.errors import ConfigError
+from stack.node.config import NodeConfig, load_config
+from stack.simulator.scenario import Scenario, load_scenario
+from stack.simulator.swarm.options import Options, draw, load_options
+
+DATA = files("stack.cli.data")
+NODE = """
+id = "dtn://a/"
+data_dir = "d"
+security = { protect = "none" }
+services = { handlers = [{ name = "h", command = ["true"] }] }
+links = [
+  { name = "x", peer = "dtn://b/", ltp = { local_engine_id = 1, remote_engine_id = 2 } },
+  { name = "y", peer = "dtn://c/", ltp = { local_engine_id = 1, remote_engine_id = 3 }, fec = {} },
+]
+"""
+EMULATOR = """
+forward = { rate_bps = 256_000, tcp = {} }
+backward = { rate_bps = 10_000_000, tcp = {} }
+tcp = {}
+time = { factor = 2 }
+station = { latitude_deg = 1, longitude_deg = 2 }
+disturbances = [{ kind = "random", loss = 0.1 }]
+"""
+PLAN = """
+format = "orbitferry-contact-plan-1"
+contacts = [{ source = "dtn://a/", destination = "dtn://b/", start = 0, end = 9, rate_bps = 1e6 }]
+ranges = [{ source = "dtn://a/", destination = "dtn://b/", steps = [[0, 9, 5]] }]
+"""
+STATIONS = """
+station = [
+  { name = "a", latitude_deg = 1, longitude_deg = 2 },
+  { name = "b", latitude_deg = 3, longitude_deg = 4 },
+]
+"""
+
+
+class StationsFile(msgspec.Struct):
+    station: tuple[Station, ...]
+
+
+class BudgetFile(msgspec.Struct):
+    radio: RadioLink
+
+
+class Kind(NamedTuple):
+    """A kind of file."""
+
+    file: type
+    document: dict[str, Any]
+    load: Callable[[Path], Any]
+
+
+def _scenario() -> dict[str, Any]:
+    found = tomllib.loads((DATA / "scenario-sections.toml").read_text(encoding="utf-8"))
+    found["disturbances"] = [
+        {"kind": "random", "loss": 0.1},
+        {"kind": "clouds", "cloud_fraction": 0.3},
+        {"kind": "jitter", "spread_ms": 1.0},
+        {"kind": "outage", "mtbf_s": 3600.0, "mttr_s": 60.0},
+    ]
+    return found
+
+
+def _kinds() -> dict[str, Kind]:
+    scenario = _scenario()
+    radio = scenario["radios"][0]["down"]["radio"]
+    options = {k: v for k, v in json.loads(draw(3).dumps()).items() if v is not None}
+    return {
+        "node": Kind(NodeConfig, tomllib.loads(NODE), load_config),
+        "scenario": Kind(Scenario, scenario, load_scenario),
+        "emulator": Kind(EmulateConfig, tomllib.loads(EMULATOR), load_emulate_config),
+        "plan": Kind(File, tomllib.loads(PLAN), load_plan),
+        "stations": Kind(StationsFile, tomllib.loads(STATIONS), read_stations),
+        "budget": Kind(BudgetFile, {"radio": radio}, read_budget),
+        "swarm": Kind(Options, options, load_options),
+    }
+
+
+KINDS = _kinds()
+
+
+# ---- what keys there are ---------------------------------------------------------------------
+
+
+Steps = tuple[str | int, ...]
+
+
+class Key(NamedTuple):
+    """A key that a table of the document has, or could have."""
+
+    table: Steps
+    name: str
+    hint: Any
+
+    @property
+    def path(self) -> str:
+        return path_of((*self.table, self.name))
+
+
+def path_of(steps: Steps) -> str:
+    text = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in steps)
+    return text.lstrip(".")
+
+
+def keys(kind: Any, table: Any, at: Steps = ()) -> Iterator[Key]:
+    """The keys of all tables that the document has."""
+    for name, hint in hints_of(kind, table).items():
+        yield Key(at, name, hint)
+        value = table.get(name)
+        for steps, inner in _tables(value, (*at, name)):
+            classes = [one for one in classes_in(hint) if _fits(one, inner)]
+            if classes:
+                yield from keys(classes[0], inner, steps)
+
+
+def _tables(value: Any, at: Steps) -> Iterator[tuple[Steps, dict[str, Any]]]:
+    if isinstance(value, dict):
+        yield at, value
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            yield from _tables(one, (*at, index))
+
+
+def _fits(kind: Any, table: dict[str, Any]) -> bool:
+    config = getattr(kind, "__struct_config__", None)
+    return not (config and config.tag) or table.get(config.tag_field) == config.tag
+
+
+def classes_in(hint: Any) -> list[Any]:
+    if typing.get_origin(hint) is Annotated or typing.get_args(hint):
+        return [found for one in typing.get_args(hint) for found in classes_in(one)]
+    is_struct = isinstance(hint, type) and issubclass(hint, msgspec.Struct)
+    return [hint] if is_struct or dataclasses.is_dataclass(hint) else []
+
+
+def hints_of(kind: Any, table: dict[str, Any]) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    if issubclass(kind, msgspec.Struct):
+        return {one.encode_name: hints[one.name] for one in msgspec.structs.fields(kind)}
+    return {one.name: hints[one.name] for one in dataclasses.fields(kind) if one.init}
+
+
+def members(hint: Any) -> tuple[Any, ...]:
+    union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    return typing.get_args(hint) if union else (hint,)
+
+
+# ---- documents with one mistake --------------------------------------------------------------
+
+
+def written(document: dict[str, Any]) -> tuple[str, dict[str, int]]:
+    """The document in TOML, and the line of each key: tables below their own headings."""
+    lines: list[str] = []
+    where: dict[str, int] = {}
+
+    def table(found: dict[str, Any], at: Steps, names: str) -> None:
+        for name, value in found.items():
+            if not _nested(value):
+                lines.append(f"{json.dumps(name)} = {inline(value)}")
+                where[path_of((*at, name))] = len(lines)
+        for name, value in found.items():
+            below = f"{names}.{json.dumps(name)}".lstrip(".")
+            if isinstance(value, dict):
+                lines.append(f"[{below}]")
+                where[path_of((*at, name))] = len(lines)
+                table(value, (*at, name), below)
+            elif _nested(value):
+                for index, one in enumerate(value):
+                    lines.append(f"[[{below}]]")
+                    where[path_of((*at, name, index))] = len(lines)
+                    where.setdefault(path_of((*at, name)), len(lines))
+                    table(one, (*at, name, index), below)
+
+    table(document, (), "")
+    return "\n".join(lines) + "\n", where
+
+
+def _nested(value: Any) -> bool:
+    is_list = isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
+    return isinstance(value, dict) or is_list
+
+
+def inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(k)} = {inline(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(inline, value)) + "]"
+    return json.dumps(value) if isinstance(value, str | bool) else repr(value)
+
+
+def refused(kind: Kind, key: Key, name: str, value: Any, folder: Path) -> tuple[ConfigError, int]:
+    """The error over the document with `name` in the table of `key`, and the line where it is."""
+    document = copy.deepcopy(kind.document)
+    table: Any = document
+    for step in key.table:
+        table = table[step]
+    if name != key.name:
+        table.pop(key.name, None)
+    table[name] = value
+    text, where = written(document)
+    path = folder / "file.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        kind.load(path)
+    return caught.value, where[path_of((*key.table, name))]
+
+
+ALL = [(name, key) for name, kind in KINDS.items() for key in keys(kind.file, kind.document)]
+each_key = pytest.mark.parametrize(
+    ("kind", "key"), [pytest.param(KINDS[n], k, id=f"{n}:{k.path}") for n, k in ALL]
+)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_documents_are_right_to_begin_with(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "file.toml"
+    path.write_text(written(KINDS[name].document)[0])
+    KINDS[name].load(path)
+
+
+# ---- the mistakes ----------------------------------------------------------------------------
+
+
+def _place(error: ConfigError, folder: Path) -> tuple[int, str]:
+    """Line and key that an error names."""
+    where, _, key = error.key.removeprefix(f"{folder / 'file.toml'}").partition(": ")
+    return int(where.removeprefix(":") or 0), key.removeprefix("contact plan: ")
+
+
+@each_key
+def test_unknown_keys_are_told(kind: Kind, key: Key, tmp_path: Path) -> None:
+    """A letter is missing: the key is named, and what was meant."""
+    name = key.name[:-1] if len(key.name) > 2 else key.name * 2
+    if name in {one.name for one in keys(kind.file, kind.document) if one.table == key.table}:
+        return
+    error, line = refused(kind, key, name, 1, tmp_path)
+    assert _place(error, tmp_path) == (line, path_of((*key.table, name)))
+    assert len(key.name) <= 2 or repr(key.name) in error.remedy or "one of" in error.remedy
+    assert error.message == "unknown key" or "unknown" in error.message
+
+
+@each_key
+def test_wrong_types_are_told(kind: Kind, key: Key, tmp_path: Path) -> None:
+    takes = {typing.get_origin(one) or one for one in members(key.hint)}
+    wrong: Any = "4h" if takes & {int, float} and str not in takes else 3
+    if takes & {int, float} and str in takes:
+        wrong = [[]]
+    error, line = refused(kind, key, key.name, wrong, tmp_path)
+    assert _place(error, tmp_path) == (line, key.path)
+    if key.name.endswith(("_s", "_ms", "_bytes", "_bps")) and wrong == "4h":
+        assert "without quotes" in error.remedy
+
+
+NUMBERS = [(n, k) for n, k in ALL if {int, float} & set(members(k.hint))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [pytest.param(KINDS[n], k, id=f"{n}:{k.path}") for n, k in NUMBERS]
+)
+@pytest.mark.parametrize("value", [-(10**15), 10**18, float("nan"), float("inf"), -1e300])
+def test_absurd_numbers_are_told(kind: Kind, key: Key, value: float, tmp_path: Path) -> None:
+    error, line = refused(kind, key, key.name, value, tmp_path)
+    found, name = _place(error, tmp_path)
+    assert found == line, str(error)
+    assert key.name in name.split("].")[-1].replace(".", ", ").split(", "), str(error)
