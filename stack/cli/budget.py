@@ -128,16 +128,22 @@ def _found(name: str) -> tuple[RadioLink | OpticalLink, str, tuple[str, ...], fl
 
 def read_budget(path: Path) -> RadioLink | OpticalLink:
     """The link budget of a file.  Raises `ConfigError`."""
+    import msgspec
+
     from link_models.budget import OpticalLink, RadioLink
     from stack.core import toml
 
+    tables = [("radio", RadioLink | None, None), ("optical", OpticalLink | None, None)]
+    file = msgspec.defstruct("BudgetFile", tables)
+
     def parse(data: dict[str, Any]) -> RadioLink | OpticalLink:
-        match list(data):
-            case ["radio"]:
-                return toml.convert(data["radio"], RadioLink, "radio")
-            case ["optical"]:
-                return toml.convert(data["optical"], OpticalLink, "optical")
-        raise ConfigError("", "has one table, [radio] or [optical]", "see docs/link-budget.md")
+        found = toml.convert(data, file)
+        links: list[RadioLink | OpticalLink] = [
+            one for one in msgspec.structs.astuple(found) if one is not None
+        ]
+        if len(links) != 1:
+            raise ConfigError("", "has one table, [radio] or [optical]", "see docs/link-budget.md")
+        return links[0]
 
     return toml.load(path, parse, what="a link budget", bytes_max=FILE_BYTES_MAX)
 

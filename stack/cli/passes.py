@@ -177,18 +177,16 @@ def _station(text: str, mask_deg: float) -> Station:
 
 def read_stations(path: Path) -> list[Station]:
     """The stations of a file.  Raises `ConfigError`."""
+    import msgspec
+
     from link_models.orbit.geometry import Station
     from stack.core import toml
 
+    file = msgspec.defstruct("StationsFile", [("station", list[Station])])
+
     def parse(data: dict[str, Any]) -> list[Station]:
-        if list(data) != ["station"]:
-            raise ConfigError(
-                "",
-                "is no list of [[station]]",
-                "each has name, latitude_deg, longitude_deg; and may have altitude_m, mask_deg, "
-                "horizon",
-            )
-        return toml.convert(data["station"], list[Station], "station")
+        (stations,) = msgspec.structs.astuple(toml.convert(data, file))
+        return list(stations)
 
     found = toml.load(path, parse, what="a list of stations", bytes_max=STATIONS_BYTES_MAX)
     if not 0 < len(found) <= STATIONS_MAX:

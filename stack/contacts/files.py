@@ -57,10 +57,11 @@ def load_plan(
         raise ConfigError(str(path), f"cannot be read: {error.strerror}") from None
     except UnicodeError:
         raise ConfigError(str(path), "is not UTF-8 text") from None
+    kind = format or _format(path, text)
+    if kind == "toml":
+        return read_toml(text, reference_ms, str(path))
     try:
-        match format or _format(path, text):
-            case "toml":
-                return read_toml(text, reference_ms)
+        match kind:
             case "ion":
                 return read_ion(text, reference_ms, passed)
             case "hdtn":

@@ -82,15 +82,12 @@ def read_json(data: bytes | str, reference_ms: int = 0) -> Plan:
         raise ConfigError("contact plan", str(error)) from None
 
 
-def read_toml(text: str, reference_ms: int = 0) -> Plan:
-    """The plan of a TOML document.  Raises `ConfigError` naming the key that is wrong."""
+def read_toml(text: str, reference_ms: int = 0, where: str = "contact plan") -> Plan:
+    """The plan of a TOML document, which errors call `where`.  Raises `ConfigError` naming line and
+    key that are wrong."""
     if len(text) > TOML_BYTES_MAX:
-        raise ConfigError(
-            "contact plan", f"longer than {TOML_BYTES_MAX} octets", "use JSON for large plans"
-        )
-    return toml.parsed(
-        text, lambda data: _plan(toml.convert(data, File), reference_ms), "contact plan"
-    )
+        raise ConfigError(where, f"longer than {TOML_BYTES_MAX} octets", "use JSON for large plans")
+    return toml.parsed(text, lambda data: _plan(toml.convert(data, File), reference_ms), where)
 
 
 def _plan(file: File, reference_ms: int) -> Plan:

@@ -1,7 +1,7 @@
-"""Every key of every file that people write: unknown, misspelt, of a wrong type, out of range.
+"""Every key of every file that people write: unknown, misspelt, of a wrong type.
 
-The keys come from the classes of the files.  What is wrong is told with file, line, whole key, and for
-a misspelling or a unit with what to write.
+The keys come from the classes of the files.  What is wrong is told with file, line, whole key, and
+for a misspelling or a unit with what to write.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ def _kinds() -> dict[str, Kind]:
     scenario = _scenario()
     radio = scenario["radios"][0]["down"]["radio"]
     options = {k: v for k, v in json.loads(draw(3).dumps()).items() if v is not None}
+    options |= {k: v[:2] for k, v in options.items() if isinstance(v, list) and k != "nodes"}
     return {
         "node": Kind(NodeConfig, tomllib.loads(NODE), load_config),
         "scenario": Kind(Scenario, scenario, load_scenario),
@@ -254,19 +255,18 @@ def test_the_documents_are_right_to_begin_with(name: str, tmp_path: Path) -> Non
 def _place(error: ConfigError, folder: Path) -> tuple[int, str]:
     """Line and key that an error names."""
     where, _, key = error.key.removeprefix(f"{folder / 'file.toml'}").partition(": ")
-    return int(where.removeprefix(":") or 0), key.removeprefix("contact plan: ")
+    return int(where.removeprefix(":") or 0), key
 
 
 @each_key
 def test_unknown_keys_are_told(kind: Kind, key: Key, tmp_path: Path) -> None:
-    """A letter is missing: the key is named, and what was meant."""
-    name = key.name[:-1] if len(key.name) > 2 else key.name * 2
-    if name in {one.name for one in keys(kind.file, kind.document) if one.table == key.table}:
-        return
+    """A letter is typed twice: the key is named, and what is known."""
+    name = f"{key.name}{key.name[-1]}"
     error, line = refused(kind, key, name, 1, tmp_path)
     assert _place(error, tmp_path) == (line, path_of((*key.table, name)))
-    assert len(key.name) <= 2 or repr(key.name) in error.remedy or "one of" in error.remedy
-    assert error.message == "unknown key" or "unknown" in error.message
+    assert error.message == "unknown key"
+    known = [one.name for one in keys(kind.file, kind.document) if one.table == key.table]
+    assert any(one in error.remedy for one in known)
 
 
 @each_key
@@ -279,17 +279,3 @@ def test_wrong_types_are_told(kind: Kind, key: Key, tmp_path: Path) -> None:
     assert _place(error, tmp_path) == (line, key.path)
     if key.name.endswith(("_s", "_ms", "_bytes", "_bps")) and wrong == "4h":
         assert "without quotes" in error.remedy
-
-
-NUMBERS = [(n, k) for n, k in ALL if {int, float} & set(members(k.hint))]
-
-
-@pytest.mark.parametrize(
-    ("kind", "key"), [pytest.param(KINDS[n], k, id=f"{n}:{k.path}") for n, k in NUMBERS]
-)
-@pytest.mark.parametrize("value", [-(10**15), 10**18, float("nan"), float("inf"), -1e300])
-def test_absurd_numbers_are_told(kind: Kind, key: Key, value: float, tmp_path: Path) -> None:
-    error, line = refused(kind, key, key.name, value, tmp_path)
-    found, name = _place(error, tmp_path)
-    assert found == line, str(error)
-    assert key.name in name.split("].")[-1].replace(".", ", ").split(", "), str(error)
