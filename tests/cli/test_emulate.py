@@ -84,7 +84,7 @@ def test_loss_with_and_without_fades() -> None:
         ({"forward": {"windows_s": [[2, 1]]}}, "forward.windows_s"),
         ({"forward": {"tcp": {"share": 2}}}, "forward.tcp.share"),
         ({"forward": {"tcp": {"slize_bytes": 2}}}, "forward.tcp.slize_bytes"),
-        ({"forward": {"disturbances": [{"kind": "random"}]}}, "forward.disturbances[0]"),
+        ({"forward": {"disturbances": [{"kind": "random"}]}}, "forward.disturbances[0].loss"),
         ({"forward": {"disturbances": [{"kind": "hail"}]}}, "forward.disturbances[0].kind"),
         ({"tcp": {"segment_bytes": 0}}, "tcp.segment_bytes"),
         ({"time": {"factor": 0}}, "time.factor"),
@@ -171,7 +171,7 @@ def test_a_file_says_what_the_link_is(cli: Cli, tmp_path: Path) -> None:
     path.write_text("[forward]\nloss = 5\n")
     ran = cli("emulate", path)
     assert ran.code == 2
-    assert f"{path}: forward.loss" in ran.err
+    assert f"{path}:2: forward.loss" in ran.err
 
 
 @pytest.fixture
@@ -396,7 +396,7 @@ def test_a_running_emulator_is_looked_at_and_changed(
     for words, part in (
         (("set", "delay"), "has no value"),
         (("set", "loss=200%"), "200%"),
-        (("set", "windows_s=["), "is no TOML"),
+        (("set", "windows_s=["), "is not TOML"),
         (("set", "los=1"), "did you mean 'loss'?"),
         (("capture", tmp_path / "no" / "where"), "No such file"),
     ):

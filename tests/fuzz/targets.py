@@ -178,10 +178,21 @@ def bundle_inside(rng: random.Random) -> bytes:
 
 
 def _bundle(data: Any, rng: random.Random) -> bool:
-    bundle, end = decode_bundle(data, mode=rng.choice((STRICT, LENIENT)))
+    mode = rng.choice((STRICT, LENIENT))
+    bundle, end = decode_bundle(data, mode=mode)
     assert 0 < end <= len(data)
-    assert encode_bundle(bundle) == bytes(data[:end]), "a bundle does not leave as it came"
+    if encode_bundle(bundle) != bytes(data[:end]):
+        assert mode == LENIENT and _has_number_0(data), "a bundle does not leave as it came"
     return True
+
+
+def _has_number_0(data: Any) -> bool:
+    """Whether only a block number of 0 is wrong: ION's fragments, whose blocks get a number."""
+    try:
+        decode_bundle(data, mode=STRICT)
+    except DecodeError as error:
+        return "block number 0" in error.reason
+    return False
 
 
 def _reads(decode: Callable[..., Any]) -> Callable[[Any, random.Random], bool]:
