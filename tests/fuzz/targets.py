@@ -182,7 +182,8 @@ def _bundle(data: Any, rng: random.Random) -> bool:
     bundle, end = decode_bundle(data, mode=mode)
     assert 0 < end <= len(data)
     if encode_bundle(bundle) != bytes(data[:end]):
-        assert mode == LENIENT and _has_number_0(data), "a bundle does not leave as it came"
+        as_meant = mode == LENIENT and _has_number_0(data)
+        assert as_meant, "a bundle does not leave as it came"
     return True
 
 
