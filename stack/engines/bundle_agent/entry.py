@@ -31,8 +31,8 @@ class Entry:
     received_ms: int
     note: bytes
     stamp: bytes = b""
-    """Creation time and sequence number of a bundle that was made here, as its key begins; empty
-    for all others."""
+    """Creation time and sequence number of a bundle that was made here and is to leave, as its key
+    begins; empty for all others."""
 
     timeless: bool = False
     """It has no creation time (RFC 9171 §4.2.7)."""
@@ -83,9 +83,9 @@ def restored(old: Stored, node: str) -> Entry:
 
 
 def _stamp(bundle: Put | Stored, node: str) -> bytes:
-    if node_and_service(bundle.source)[0] != node or is_returned(bundle.tag):
+    if bundle.place is not Place.FORWARD or node_and_service(bundle.source)[0] != node:
         return b""
-    return bundle.key[:STAMP_BYTES]
+    return b"" if is_returned(bundle.tag) else bundle.key[:STAMP_BYTES]
 
 
 @functools.lru_cache(maxsize=4096)
