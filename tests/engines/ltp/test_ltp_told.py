@@ -326,3 +326,23 @@ def test_acknowledgements_are_of_what_they_acknowledge() -> None:
         cancel_ack(segment.session, to_sender=False),
     ]
     assert not any(isinstance(each, ReportSegment) for each in lone.said())
+
+
+@pytest.mark.parametrize(("follow", "taken"), [(1, 1), (2, 3), (9, 10), (63, 64)])
+@pytest.mark.parametrize("odd", [False, True])
+def test_a_run_of_segments_is_taken_at_once(follow: int, taken: int, odd: bool) -> None:
+    """Up to where the run ends; below three segments one by one."""
+    lone = Lone()
+    lone.feed(red(20_000, b"x" * 100))
+    offsets = [20_100 + 100 * n for n in range(follow + 1)]
+    segments = [encode_segment(red(at, b"y" * 100)) for at in offsets]
+    size = len(segments[0])
+    if odd:
+        segments[-1] = encode_segment(red(60_000, b"z" * 100))
+        taken = taken - 1 if taken > 1 else 1
+    view = memoryview(b"".join(segments))
+    receiver = lone.engine._receiver
+    assert receiver.take_run(view, 0, size, lone.now) == taken * size
+    (session,) = receiver.table
+    assert list(session.red.ranges) == [(20_000, 20_100 + 100 * taken)]
+    assert lone.engine.count("segments_received") == 1 + taken
