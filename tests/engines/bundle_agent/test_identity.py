@@ -442,7 +442,14 @@ def test_only_whom_policy_trusts_makes_a_full_store_let_go(trusted: bool, held: 
 def test_a_priority_that_nobody_vouches_for_is_normal_at_most_and_goes_no_further() -> None:
     desk = Desk()
     for number, (priority, trusted, given_to) in enumerate(
-        [(2, False, 1), (3, False, 1), (1 << 40, False, 1), (0, False, 0), (2, True, 2)]
+        [
+            (2, False, 1),
+            (3, False, 1),
+            (1 << 40, False, 1),
+            (0, False, 0),
+            (1, False, 1),
+            (2, True, 2),
+        ]
     ):
         ref = desk.arrive(urgent(number, priority), trusted=trusted)
         assert ref

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from stack.engines.bundle_agent import AgentConfig
+from stack.wire import cbor
 from stack.wire.bundle import (
     BUNDLE_AGE,
     DELETE_UNPROCESSED,
@@ -20,10 +21,12 @@ from stack.wire.bundle import (
     CanonicalBlock,
     bundle_age,
     encode_bundle,
+    encode_primary,
     fragment_bundle,
     hop_count,
 )
 from stack.wire.bundle import ReportReason as Reason
+from stack.wire.bundle.encode import checksum
 from tests.engines.bundle_agent.desk import keyed
 from tests.engines.bundle_agent.harness import FAR, HERE, NOW, Harness, bundle_for, reports
 
@@ -196,3 +199,18 @@ def test_the_age_decides_where_there_is_no_time() -> None:
     )
     assert harness.arrive(bundle) is None
     assert told(harness) == [("deleted", Reason.TRAFFIC_PARED)]
+
+
+def test_whom_to_tell_is_read_as_strictly_as_all_else() -> None:
+    """A primary block with a number in a longer form than needed, under a CRC that is right."""
+    flags = REPORT_RECEPTION | REPORT_DELETION
+    made = bundle_for(FAR + "app", flags=flags)
+    primary = encode_primary(made.primary)
+    lifetime = cbor.uint(60_000)
+    assert primary.count(lifetime) == 1
+    longer = primary[:-4].replace(lifetime, b"\x1a" + (60_000).to_bytes(4))
+    wire = b"\x9f" + longer + checksum(longer, 2) + encode_bundle(made)[1 + len(primary) :]
+    for lenient in (False, True):
+        harness = Harness(config=replace(REPORTING, lenient=lenient))
+        assert bool(harness.arrive(wire)) == lenient
+        assert harness.agent.counters["reports_sent"] == lenient

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stack.core.clock import SECOND
-from stack.engines.ltp import BlockReceived, ReportHeld
+from stack.engines.ltp import BlockReceived, PeerViolation, ReportHeld
 from stack.engines.ltp.config import DAY_NS
 from stack.engines.ltp.import_session import ANSWERS_KEPT, CLAIMS_FREE
 from stack.engines.ltp.link import Link
@@ -50,8 +50,11 @@ def test_reports_of_one_session() -> None:
         assert cancelled(lone) == []
     lone.feed(report(session, 65, 0, 0, 10, (0, 5)))
     assert cancelled(lone) == [], "it was seen before"
+    assert lone.events() == []
     lone.feed(report(session, 66, 0, 0, 10, (0, 5)))
     assert cancelled(lone) == [CancelReason.RXMTCYCEXC]
+    why = PeerViolation("reports beyond what the block explains", "RFC 5326 §6.13")
+    assert lone.events() == [why]
 
 
 @pytest.mark.parametrize(("spans", "reasons"), [(68, []), (69, [CancelReason.RXMTCYCEXC])])
