@@ -559,6 +559,17 @@ def test_our_cancellation_is_repeated_until_acknowledged_or_given_up() -> None:
     assert lone.engine.next_deadline() is None
 
 
+def test_the_acknowledgement_of_our_cancellation_stops_it() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc", checkpoint=7, end=True))
+    lone.engine.refuse(held_block(lone).session, lone.now)
+    assert lone.said() == [cancel(THEIRS, by_sender=False, reason=CancelReason.SYS_CNCLD)]
+    lone.feed(CancelAck(session=THEIRS, to_sender=False))
+    lone.wait(100 * SECOND)
+    assert lone.said() == []
+    assert lone.engine.next_deadline() is None
+
+
 def test_after_a_restart_noted_sessions_begin_anew() -> None:
     lone = Lone()
     lone.engine.recover([THEIRS], lone.now)

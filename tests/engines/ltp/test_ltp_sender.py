@@ -21,6 +21,7 @@ from stack.engines.ltp import (
 from stack.engines.ltp.config import DAY_NS
 from stack.engines.ltp.retreat import DELAY_FIRST_NS
 from stack.wire.ltp import (
+    CancelAck,
     CancelReason,
     CancelSegment,
     DataSegment,
@@ -588,6 +589,18 @@ def test_the_client_cancels() -> None:
     lone.wait(10 * SECOND)
     assert lone.said() == [ours]
     lone.wait(10 * SECOND)
+    assert lone.said() == []
+    assert lone.engine.next_deadline() is None
+
+
+def test_the_acknowledgement_of_our_cancellation_stops_it() -> None:
+    lone = Lone()
+    lone.submit(3000)
+    session = data_said(lone)[0].session
+    lone.engine.cancel(1, lone.now)
+    assert lone.said() == [cancel(session, by_sender=True, reason=CancelReason.USR_CNCLD)]
+    lone.feed(CancelAck(session=session, to_sender=True))
+    lone.wait(100 * SECOND)
     assert lone.said() == []
     assert lone.engine.next_deadline() is None
 
