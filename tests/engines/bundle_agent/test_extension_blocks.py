@@ -30,7 +30,9 @@ from stack.wire.bundle import (
     CanonicalBlock,
     bundle_age,
     decode_bundle,
+    encode_block,
     encode_bundle,
+    encode_primary,
     fragment_bundle,
     hop_count,
     parse_bundle_age,
@@ -331,3 +333,22 @@ def test_our_own_bundle_with_a_report_request_is_our_own() -> None:
     _, ops = harness.agent.send([outgoing], NOW)
     (ref,) = harness.commit(ops)
     assert parse_hop_count(block_of(left(harness, ref), HOP_COUNT)) == (32, 1)
+
+
+def test_block_numbers_that_a_lenient_node_has_mended_are_stored_so() -> None:
+    """Whoever reads the octets next, the store's operator too, finds a bundle of RFC 9171."""
+    blocks = [CanonicalBlock(200, 0, 0, b"a", 2), CanonicalBlock(201, 0, 0, b"b", 2)]
+    made = bundle_for(FAR + "app", blocks=blocks)
+    octets = [encode_primary(made.primary), *map(encode_block, made.blocks)]
+    wire = b"".join((b"\x9f", *octets, b"\xff"))
+    assert Harness().arrive(wire) is None
+    harness = Harness(config=AgentConfig(lenient=True))
+    ref = harness.arrive(wire)
+    assert ref
+    stored, _ = decode_bundle(harness.wires[ref])
+    assert [bytes(block.data) for block in stored.blocks] == [b"a", b"b", b"data"]
+    assert len({block.number for block in stored.blocks} - {0}) == 3
+    legal = encode_bundle(bundle_for(FAR + "app", sequence=2))
+    kept = harness.arrive(legal)
+    assert kept
+    assert bytes(harness.wires[kept]) == legal
