@@ -67,7 +67,7 @@ class StoreConfig:
     goes with its bundles."""
 
     scrub_bytes_per_s: int = 1_000_000
-    """Octets that the scrubber looks at in a second, at most; a MB/s costs some 3 % of a CPU."""
+    """Octets that the scrubber looks at in a second, at most; a MB/s costs 1 to 3 % of a CPU."""
 
     scrub_every_s: int = 3600
     """Seconds from the start of one pass of the scrubber to the start of the next, at least."""

@@ -208,6 +208,24 @@ class Disk:
         except sqlite3.OperationalError:  # a commit is under way
             return None
 
+    def upset(self, octets: int) -> bool:
+        """Change so many octets of every stored bundle; whether there was one."""
+        if self._image is not None:
+            return False
+        folder = self.directory / STORE_NAME
+        db = sqlite3.connect(folder / DATABASE_NAME, timeout=0, isolation_level=None)
+        try:
+            rows = db.execute("SELECT ref, segment, start, size FROM bundle ORDER BY ref")
+            found = rows.fetchall()
+            for row in found:
+                for _ in range(octets):
+                    self._change(db, *row)
+        except sqlite3.OperationalError:  # a commit is under way
+            return False
+        finally:
+            db.close()
+        return bool(found)
+
     def _flip_row(self) -> Key | None:
         folder = self.directory / STORE_NAME
         db = sqlite3.connect(folder / DATABASE_NAME, timeout=0, isolation_level=None)
@@ -217,20 +235,26 @@ class Disk:
             if not found:
                 return None
             ref, key, segment, start, size = self.rng.choice(found)
-            if segment:
-                path = folder / f"payload-{segment:010d}.log"
-                with path.open("r+b") as file:
-                    file.seek(start)
-                    wire = flipped(file.read(size), self.rng)
-                    file.seek(start)
-                    file.write(wire)
-            else:
-                (wire,) = db.execute("SELECT wire FROM body WHERE ref = ?", (ref,)).fetchone()
-                damaged = flipped(wire, self.rng)
-                db.execute("UPDATE body SET wire = ? WHERE ref = ?", (damaged, ref))
+            self._change(db, ref, segment, start, size)
             return bytes(key)
         finally:
             db.close()
+
+    def _change(
+        self, db: sqlite3.Connection, ref: int, segment: int, start: int, size: int
+    ) -> None:
+        """Flip a bit of a bundle."""
+        if segment:
+            path = self.directory / STORE_NAME / f"payload-{segment:010d}.log"
+            with path.open("r+b") as file:
+                file.seek(start)
+                wire = flipped(file.read(size), self.rng)
+                file.seek(start)
+                file.write(wire)
+            return
+        (wire,) = db.execute("SELECT wire FROM body WHERE ref = ?", (ref,)).fetchone()
+        damaged = flipped(wire, self.rng)
+        db.execute("UPDATE body SET wire = ? WHERE ref = ?", (damaged, ref))
 
     def flip_partial(self) -> bool:
         """Flip a bit of some unfinished file; whether there was one."""
@@ -255,14 +279,29 @@ class Disk:
 class _Guarded(Staged[T]):
     """A transaction that the disk may yet spoil."""
 
-    __slots__ = ("_complete",)
+    __slots__ = ("_complete", "_error", "_over")
 
     def __init__(self, result: T, complete: Callable[[], T]) -> None:
         super().__init__(result, _nothing)
         self._complete = complete
+        self._error: Exception | None = None
+        self._over = False
+
+    def settle(self) -> None:
+        """Have the disk done with it, though nobody hears of it yet."""
+        if self._over:
+            return
+        self._over = True
+        try:
+            self._complete()
+        except Exception as error:  # for whoever is waiting
+            self._error = error
 
     def finish(self) -> T:
-        return self._complete()
+        self.settle()
+        if self._error is not None:
+            raise self._error
+        return self._result
 
 
 def _nothing() -> None:
@@ -278,6 +317,7 @@ class DiskStore:
         self._inner = inner
         self._before: MemoryImage | None = None
         """The contents without the transaction that is waiting for the disk."""
+        self._waiting: _Guarded[Any] | None = None
 
     @property
     def inner(self) -> StagingStore:
@@ -345,7 +385,8 @@ class DiskStore:
         except BaseException:
             self._before = None
             raise
-        return _Guarded(staged._result, lambda: self._complete(staged, durable))
+        self._waiting = _Guarded(staged._result, lambda: self._complete(staged, durable))
+        return self._waiting
 
     def _complete(self, staged: Staged[T], durable: Callable[[T], None]) -> T:
         disk = self._disk
@@ -402,6 +443,10 @@ class DiskStore:
     def load(self, refs: Sequence[int]) -> list[Buffer | None]:
         """See `BundleStore.load`."""
         self._check()
+        if self._waiting is not None and isinstance(self._inner, SqliteStore):
+            # One that finds damage writes, and waits for its turn.
+            self._waiting.settle()
+            self._check()
         try:
             return self._inner.load(refs)
         except DamagedError as error:

@@ -29,6 +29,11 @@ CORRUPT: Final = "corrupt"
 DELAY: Final = "delay"
 HOSTILE: Final = "hostile"
 BACKUP: Final = "backup"
+UPSET: Final = "upset"
+
+UPSETS: Final = 4
+UPSET_OCTETS: Final = 3
+"""All upsets of a day together are within what parity can mend: 16 octets of each codeword."""
 
 KINDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -50,13 +55,14 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
         REORDER: "datagrams overtake each other",
         CORRUPT: "datagrams arrive damaged",
         DELAY: "datagrams arrive seconds late",
+        UPSET: "a few octets of every bundle at rest flip, where there is parity to mend them",
         BACKUP: "a node is set back to a backup of its disk",
         HOSTILE: "somebody without keys replays, forges, damages, contradicts and floods",
     }
 )
 """Every kind of fault, and what it does."""
 
-LATER: Final = frozenset({HOSTILE, BACKUP})
+LATER: Final = frozenset({HOSTILE, BACKUP, UPSET})
 """Kinds that came later: they are drawn by themselves, so that older seeds stay what they are."""
 
 ON_LINKS: Final = frozenset({CUT, MUTE, LOSS, DUPLICATE, REORDER, CORRUPT, DELAY, HOSTILE})

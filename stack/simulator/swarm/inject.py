@@ -88,6 +88,8 @@ class Injector:
             if key is not None:
                 self.hit.add(unit_of(key))
             return disk.flip_partial() or key is not None
+        if fault.kind == kinds.UPSET:
+            return disk.upset(kinds.UPSET_OCTETS)
         if fault.kind == kinds.PLAN:
             self._mislead(fault)
             return True

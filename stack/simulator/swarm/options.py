@@ -185,6 +185,11 @@ class Options:
             raise ConfigError("faults_s", "must end within the day")
 
     @property
+    def parity(self) -> bool:
+        """Whether stores keep parity."""
+        return any(fault.kind == kinds.UPSET for fault in self.faults)
+
+    @property
     def hostile(self) -> bool:
         """Whether somebody is on a link who has no keys."""
         return any(fault.kind == HOSTILE for fault in self.faults)
@@ -269,7 +274,8 @@ def draw(
     authenticate = rng_later.random() < 0.15 or any(one.mode == CONTROL for one in listening)
     hostile += listening
     again = _backups(random.Random(f"{seed}/backup"), options)
-    later = (fault for fault in (*hostile, *again) if fault.kind in kinds)
+    upsets = _upsets(random.Random(f"{seed}/upset"), options)
+    later = (fault for fault in (*hostile, *again, *upsets) if fault.kind in kinds)
     faults = sorted((*struck, *later), key=lambda fault: fault.at_s)
     if rng.random() < 0.2:
         options = replace(options, queue_bytes=4 * options.block_bytes)
@@ -391,6 +397,17 @@ def _backups(rng: random.Random, options: Options) -> tuple[Fault, ...]:
     for_s = rng.choice([rng.uniform(10, 600), rng.uniform(600, options.faults_s * 0.35)])
     node = rng.choice(options.nodes)
     return (Fault(kind=BACKUP, node=node, at_s=round(at_s, 6), for_s=round(for_s, 6)),)
+
+
+def _upsets(rng: random.Random, options: Options) -> tuple[Fault, ...]:
+    """In half of the days with real disks, radiation."""
+    if options.store == "memory" or rng.random() < 0.5:
+        return ()
+    found = []
+    for _ in range(kinds.UPSETS):
+        at_s = rng.uniform(0, options.faults_s)
+        found.append(Fault(kind=kinds.UPSET, node=rng.choice(options.nodes), at_s=round(at_s, 6)))
+    return tuple(found)
 
 
 def _hostile(

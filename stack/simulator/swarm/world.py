@@ -185,6 +185,7 @@ class World:
             quota_bytes=options.quota_bytes,
             synchronous="normal",
             reserve_bytes=0,  # full disks are played by `DiskStore`
+            parity=options.parity,
         )
         self.section = section
         self.disks = {
