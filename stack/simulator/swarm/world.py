@@ -180,16 +180,15 @@ class World:
         self._starts: Counter[str] = Counter()
         self._streams = Streams(options.seed)
         self._connect()
-        section = StoreSection(
+        self.section = StoreSection(
             kind=options.store,
             quota_bytes=options.quota_bytes,
             synchronous="normal",
             reserve_bytes=0,  # full disks are played by `DiskStore`
             parity=options.parity,
         )
-        self.section = section
         self.disks = {
-            name: self.make_disk(name, section, f"{options.seed}/disk/{name}")
+            name: self.make_disk(name, self.section, f"{options.seed}/disk/{name}")
             for name in options.nodes
         }
         self._secrets = Entropy(f"{options.seed}/keys")
