@@ -70,7 +70,7 @@ def test_what_ltp_can_be_told(key: str) -> None:
     for bad in (low - 1, high + 1):
         with pytest.raises(ConfigError) as caught:
             ltp(**{key: bad})
-        assert str(caught.value) == f"ltp.{key}: {bad} is not in {low}..{high}"
+        assert str(caught.value) == f"{key}: {bad} is not in {low}..{high}"
 
 
 AGENT: list[tuple[str, list[Any], list[Any], str, str]] = [
