@@ -87,6 +87,19 @@ def swarm(extra: list[str], chunk: int, kind: Kind, seed: int, seconds: float, j
     kind.seeds.append(f"{first}..{seed - 1}")
 
 
+def planted(kind: Kind, seed: int, seconds: float, jobs: int) -> None:
+    """Known bugs, planted in turn: the swarm must find each within 500 seeds."""
+    command = [sys.executable, "-m", "tests.sim.planted", "--first", str(seed)]
+    command += ["--minutes", str(seconds / 60)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    kind.count += len(rows)
+    kind.seeds.append(str(seed))
+    kind.found += [row for row in rows if "NOT FOUND" in row]
+    if done.returncode and not kind.found:
+        kind.found.append(f"{' '.join(command)}\n{done.stderr[-2000:]}")
+
+
 def properties(kind: Kind, seed: int, seconds: float, jobs: int) -> None:
     """Every test of Hypothesis once, with a seed of its own."""
     command = [sys.executable, "-m", "pytest", "-q", "-n", str(jobs), "-m", "hypothesis"]
@@ -102,10 +115,11 @@ def properties(kind: Kind, seed: int, seconds: float, jobs: int) -> None:
 
 SCENARIO = "examples/one_station/scenario.toml"
 STEPS: tuple[tuple[str, str, float, Step], ...] = (
-    ("mutated inputs", "inputs", 0.3, mutated),
+    ("mutated inputs", "inputs", 0.25, mutated),
     ("days of three nodes", "seeds", 0.2, partial(swarm, [], 200)),
     ("days of three to eight nodes", "seeds", 0.15, partial(swarm, ["--nodes", "0"], 50)),
     ("engines alone", "seeds", 0.1, partial(swarm, ["--engines"], 1000)),
+    ("planted bugs", "bugs", 0.05, planted),
     ("a scenario", "seeds", 0.05, partial(swarm, [SCENARIO], 10)),
     ("properties and state machines", "tests", 0.2, properties),
 )

@@ -17,13 +17,13 @@ from typing import Final
 
 import pytest
 
-from stack.simulator.swarm import Options, Outcome, draw, run
+from stack.simulator.swarm import Fault, Options, Outcome, draw, faults, run
 from stack.simulator.swarm.agents import run_agents
 from stack.simulator.swarm.engines import run_pair
 from stack.simulator.swarm.options import FileOptions
 from tests.sim import test_planted as one
 from tests.sim import test_planted_hostile as neighbour
-from tests.sim.bugs import damaged, flip, note_refused, owed
+from tests.sim.bugs import damaged, flip, owed
 from tests.sim.mistakes import (
     begin_anew,
     bundles,
@@ -87,6 +87,21 @@ def small_store(options: Options) -> Options:
     return replace(options, store="memory", quota_bytes=20_000)
 
 
+def clockless(options: Options) -> Options:
+    """With nodes that do not trust their clocks, and lifetimes of days."""
+    return replace(options, clockless=options.nodes)
+
+
+def flipped(options: Options) -> Options:
+    """With many bits that flip at rest."""
+    flips = tuple(
+        Fault(kind=faults.FLIP_DISK, node=node, at_s=round(options.faults_s * part / 40, 3))
+        for part in range(1, 40)
+        for node in options.nodes
+    )
+    return replace(options, faults=(*options.faults, *flips))
+
+
 def twins(options: Options) -> Options:
     """With forged bundles."""
     return neighbour.hostile(options, "bundles")
@@ -117,17 +132,15 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug("LTP sessions", ltp.never_forgets_what_arrived, pairs),
     Bug("LTP reports", ltp.believes_more_than_is_claimed, pairs),
     Bug("LTP reports", ltp.sends_nothing_again, pairs),
-    Bug("LTP reports", ltp.leaves_late_checkpoints_unanswered, pairs),
     Bug("LTP timers", ltp.never_looks_at_its_timers, pairs),
     Bug("LTP timers", ltp.arms_no_checkpoint_timer, pairs),
     Bug("LTP timers", ltp.never_resumes_its_timers, pairs),
     Bug("LTP restart", ltp.forgets_its_claims_at_a_restart, pairs),
-    Bug("LTP link state", ltp.stays_stalled, pairs),
+    Bug("LTP link state", ltp.never_probes_a_stalled_link, pairs),
     Bug("routing", one.forgets_what_failed, agents),
     Bug("routing", bundles.forgets_what_has_no_way, agents),
     Bug("routing", bundles.forgets_what_links_were_given, agents),
     Bug("routing", bundles.never_tries_again, agents),
-    Bug("contacts", bundles.keeps_what_missed_its_contact, agents),
     Bug("contacts", nodes.misses_the_next_contact, DAYS),
     Bug("custody", one.forgets_echoes, agents),
     Bug("custody", one.acknowledges_without_storing, DAYS),
@@ -135,7 +148,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug("delivery", one.alters_what_it_delivers, agents),
     Bug("delivery", one.delivers_twice, DAYS),
     Bug("delivery", one.delivers_on_the_way, DAYS),
-    Bug("reassembly", bundles.joins_before_all_is_there, agents),
+    Bug("reassembly", bundles.never_joins_fragments, agents),
     Bug("reassembly", bundles.swaps_the_halves_of_large_payloads, agents),
     Bug("restart", bundles.passes_over_fragments_at_a_restart, agents),
     Bug("restart", bundles.passes_over_transit_at_a_restart, agents),
@@ -143,15 +156,14 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug("expiry", nodes.expires_without_a_word, MEMORY),
     Bug("priorities", nodes.evicts_the_urgent_first, days(small_store)),
     Bug("clocks", nodes.ends_what_has_no_creation_time, DAYS),
-    Bug("clocks", nodes.minds_no_clock_step, DAYS),
+    Bug("clocks", nodes.takes_ages_for_seconds, days(clockless)),
     Bug("store", one.forgets_what_was_acknowledged, MEMORY),
     Bug("store", one.minds_no_quota, days(small_store)),
     Bug("store", one.keeps_what_it_has_sent, DAYS),
     Bug("store", owed, DAYS),
-    Bug("store", damaged, DAYS),
+    Bug("store", damaged, days(flipped)),
     Bug("confinement", flip, DAYS),
     Bug("confinement", one.raises_now_and_then, DAYS),
-    Bug("LTP restart", note_refused, DAYS),
     Bug("security", one.does_not_encrypt, DAYS),
     Bug("security", nodes.takes_what_nobody_has_signed, days(twins)),
     Bug("security", neighbour.knows_bundles_by_their_identity, days(twins)),
@@ -201,7 +213,8 @@ def main() -> int:
     options = parser.parse_args()
     end_s = time.monotonic() + 60 * options.minutes
     missed = hunted = 0
-    for bug in BUGS:
+    turn = options.first % len(BUGS)  # so that each has its turn when the time is short
+    for bug in BUGS[turn:] + BUGS[:turn]:
         if options.only not in f"{bug.area} {bug.name}" or time.monotonic() > end_s:
             continue
         hunted += 1

@@ -42,12 +42,8 @@ def never_tries_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BundleAgent, "contact_ended", nothing)
 
 
-def keeps_what_missed_its_contact(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(BundleAgent, "contact_ended", nothing)
-
-
-def joins_before_all_is_there(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_Unit, "whole", lambda self: len(self.pieces) > 1)
+def never_joins_fragments(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(_Unit, "whole", lambda self: False)
 
 
 def swaps_the_halves_of_large_payloads(patch: pytest.MonkeyPatch) -> None:

@@ -11,13 +11,12 @@ from stack.core.ranges import RangeSet
 from stack.engines.ltp import BlockReceived, LtpEngine, export_session
 from stack.engines.ltp.export_session import Checkpoint, ExportSession
 from stack.engines.ltp.export_table import ExportTable
-from stack.engines.ltp.import_session import ImportSession
 from stack.engines.ltp.import_table import ImportTable
 from stack.engines.ltp.link import Link
 from stack.engines.ltp.resend import Resend
 from stack.engines.ltp.sender import Sender
 from stack.engines.ltp.timers import Timers
-from stack.wire.ltp import CancelReason, ReportSegment, SessionId
+from stack.wire.ltp import ReportSegment, SessionId
 
 
 def nothing(*args: Any, **options: Any) -> None:
@@ -102,10 +101,6 @@ def sends_nothing_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Resend, "take", nothing)
 
 
-def leaves_late_checkpoints_unanswered(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ImportTable, "_late", nothing)
-
-
 def never_looks_at_its_timers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LtpEngine, "handle_deadline", nothing)
 
@@ -127,12 +122,11 @@ def forgets_its_claims_at_a_restart(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ExportSession, "withdraws", lambda self, report: False)
 
 
-def stays_stalled(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Link, "_alive", lambda self: False)
+def never_probes_a_stalled_link(patch: pytest.MonkeyPatch) -> None:
+    real = Link.may_repeat
 
+    def may_repeat(self: Link, armed_at: int, now: int) -> tuple[bool, bool]:
+        answer = real(self, armed_at, now)
+        return (False, False) if self.stalled else answer
 
-def cancels_without_a_word(patch: pytest.MonkeyPatch) -> None:
-    def cancel(self: ImportTable, session: ImportSession, reason: CancelReason) -> None:
-        self._remove(session)
-
-    patch.setattr(ImportTable, "cancel", cancel)
+    patch.setattr(Link, "may_repeat", may_repeat)

@@ -30,14 +30,13 @@ def misses_the_next_contact(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ContactDriver, "_arm", arm)
 
 
-def minds_no_clock_step(patch: pytest.MonkeyPatch) -> None:
-    """ContactDriver come and go by the clock as it was when the node began."""
-    real, offsets = ContactDriver._offset, dict[int, int]()
+def takes_ages_for_seconds(patch: pytest.MonkeyPatch) -> None:
+    real = Ingress._expiry
 
-    def offset(self: ContactDriver) -> int:
-        return offsets.setdefault(id(self), real(self))
+    def expiry(self: Ingress, primary: PrimaryBlock, age_ms: int | None, now_ms: int) -> int:
+        return real(self, primary, None if age_ms is None else 1000 * age_ms, now_ms)
 
-    patch.setattr(ContactDriver, "_offset", offset)
+    patch.setattr(Ingress, "_expiry", expiry)
 
 
 def expires_without_a_word(patch: pytest.MonkeyPatch) -> None:
