@@ -208,3 +208,16 @@ def test_an_adu_of_one_octet_is_judged_too() -> None:
     receiver = FecReceiver(config, genuine=lambda adu: bytes(adu) == b"a")
     got = deliver(receiver, [forged, packets[1], packets[2], packets[4], packets[5]])
     assert got == [b"b", b"a", b"a", b"a", b"a"]
+
+
+def test_a_block_that_is_given_up_is_told() -> None:
+    told: Told = []
+    config = FecConfig(k=4, r=2, adu_bytes_max=20)
+    receiver = FecReceiver(config, lambda event, fields: told.append((event, fields)))
+    packets = flatten(FecSender(config).protect([numbered(4, 20)], 0))
+    deliver(receiver, [packets[0], packets[4]])
+    receiver.handle_deadline(config.decode_timeout_ns - 1)
+    assert told == []
+    receiver.handle_deadline(config.decode_timeout_ns)
+    assert told == [("fec.block_lost", {"sbn": 0, "packets": 2, "why": "blocks_failed"})]
+    assert receiver.counters()["blocks_failed"] == 1

@@ -606,3 +606,17 @@ def test_the_newest_pages_of_whole_transactions(small_log: bytes) -> None:
         int.from_bytes(each[:4].tobytes(), "big"): each[24:].tobytes()
         for each in frames[: last + 1]
     }
+
+
+def test_an_expiry_that_fails_is_told_to_who_asked() -> None:
+    class Failing(MemoryStore):
+        def stage_expire(self, now_ms: int, limit: int) -> Any:
+            raise StoreError("the disk is gone")
+
+    async def main() -> None:
+        writer = StoreWriter(Failing(1 << 30), lambda: NOW_MS, inline=True)
+        with pytest.raises(StoreError, match="the disk is gone"):
+            await writer.expire(5)
+        await writer.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
