@@ -54,7 +54,6 @@ def test_the_file(content: dict[str, Any], why: str, remedy: str) -> None:
         ("a", "", "is not a table", "write [[key]]"),
         (HMAC | {"y": 1, "x": 1}, "", "unknown entry 'x'", ENTRIES),
         (HMAC | {"kind": "des"}, ".kind", "'des' is unknown", KINDS),
-        ({"id": "a", "secret": "00"}, ".kind", "None is unknown", KINDS),
         ({"kind": "hmac", "secret": "00"}, "", "id and secret must be given as text", ""),
         ({"id": "a", "kind": "hmac"}, "", "id and secret must be given as text", ""),
         (HMAC | {"id": 1}, "", "id and secret must be given as text", ""),
