@@ -1,7 +1,6 @@
-"""Orbitferry: delay-tolerant transport between ground stations and compute satellites.
+"""The names that an embedding program uses, in one list.  Programs import them from `orbitferry`.
 
-What an embedding program needs is here; everything is imported when it is first used, so that
-importing a codec does not load a whole node.
+Each is imported when it is first asked for, so that importing a codec does not load a whole node.
 """
 
 from __future__ import annotations
@@ -9,53 +8,175 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from stack.core.eid import Eid
-    from stack.core.errors import ConfigError, OrbitferryError
-    from stack.engines.bundle_agent import AgentConfig
-    from stack.engines.ltp import LtpConfig
-    from stack.fec.config import FecConfig
-    from stack.node.config import LinkConfig, NodeConfig, SecurityConfig, load_config
-    from stack.node.environment import Environment
-    from stack.node.node import Node
+if TYPE_CHECKING:  # what type checkers see; a test compares it with the table below
+    from stack.adapters.loop import run as run
+    from stack.contacts.files import dump_plan as dump_plan
+    from stack.contacts.files import load_plan as load_plan
+    from stack.contacts.plan import Contact as Contact
+    from stack.contacts.plan import Plan as Plan
+    from stack.contacts.plan import Range as Range
+    from stack.core.clock import Clock as Clock
+    from stack.core.clock import dtn_from_iso as dtn_from_iso
+    from stack.core.clock import dtn_from_unix as dtn_from_unix
+    from stack.core.clock import dtn_to_iso as dtn_to_iso
+    from stack.core.clock import unix_from_dtn as unix_from_dtn
+    from stack.core.eid import Eid as Eid
+    from stack.core.errors import ConfigError as ConfigError
+    from stack.core.errors import DecodeError as DecodeError
+    from stack.core.errors import LocalError as LocalError
+    from stack.core.errors import OrbitferryError as OrbitferryError
+    from stack.core.errors import SecurityError as SecurityError
+    from stack.core.errors import StoreError as StoreError
+    from stack.core.errors import StoreFullError as StoreFullError
+    from stack.core.train import FLOW_REPAIR as FLOW_REPAIR
+    from stack.core.train import FLOW_SOURCE as FLOW_SOURCE
+    from stack.core.train import Train as Train
+    from stack.engines.bundle_agent import AgentConfig as AgentConfig
+    from stack.engines.ltp import LtpConfig as LtpConfig
+    from stack.fec.config import FecConfig as FecConfig
+    from stack.node.config import ContactsConfig as ContactsConfig
+    from stack.node.config import LinkConfig as LinkConfig
+    from stack.node.config import LogConfig as LogConfig
+    from stack.node.config import NodeConfig as NodeConfig
+    from stack.node.config import SecurityConfig as SecurityConfig
+    from stack.node.config import StoreSection as StoreSection
+    from stack.node.config import load_config as load_config
+    from stack.node.environment import Environment as Environment
+    from stack.node.environment import OpenPort as OpenPort
+    from stack.node.node import Node as Node
+    from stack.ports.application import AppPort as AppPort
+    from stack.ports.application import BundleId as BundleId
+    from stack.ports.application import Cancelled as Cancelled
+    from stack.ports.application import Delivery as Delivery
+    from stack.ports.application import Endpoint as Endpoint
+    from stack.ports.application import Outgoing as Outgoing
+    from stack.ports.datagram import DatagramPort as DatagramPort
+    from stack.ports.store import Write as Write
+    from stack.security import new_key_file as new_key_file
+    from stack.services.echo import PingResult as PingResult
+    from stack.services.echo import PingStats as PingStats
+    from stack.services.echo import ping as ping
+    from stack.services.files import FileEvent as FileEvent
+    from stack.services.files import FilesConfig as FilesConfig
+    from stack.services.files import FilesService as FilesService
+    from stack.services.files import Inbox as Inbox
+    from stack.services.files import Offer as Offer
+    from stack.services.files import Prepared as Prepared
+    from stack.services.files import Progress as Progress
+    from stack.services.files import Received as Received
+    from stack.services.jobs import CommandHandler as CommandHandler
+    from stack.services.jobs import FileRef as FileRef
+    from stack.services.jobs import Handler as Handler
+    from stack.services.jobs import JobClient as JobClient
+    from stack.services.jobs import JobContext as JobContext
+    from stack.services.jobs import JobFailed as JobFailed
+    from stack.services.jobs import JobLimits as JobLimits
+    from stack.services.jobs import JobsConfig as JobsConfig
+    from stack.services.jobs import JobState as JobState
+    from stack.services.jobs import JobStatus as JobStatus
+    from stack.services.jobs import RetryPolicy as RetryPolicy
+    from stack.services.messages import Mailbox as Mailbox
+    from stack.services.messages import send_message as send_message
+    from stack.services.suite import HandlerConfig as HandlerConfig
+    from stack.services.suite import Services as Services
+    from stack.services.suite import ServicesConfig as ServicesConfig
+    from stack.simulator import Result as Result
+    from stack.simulator import Scenario as Scenario
+    from stack.simulator import load_scenario as load_scenario
+    from stack.simulator import parse_scenario as parse_scenario
+    from stack.simulator import run_scenario as run_scenario
 
-__all__ = [
-    "AgentConfig",
-    "ConfigError",
-    "Eid",
-    "Environment",
-    "FecConfig",
-    "LinkConfig",
-    "LtpConfig",
-    "Node",
-    "NodeConfig",
-    "OrbitferryError",
-    "SecurityConfig",
-    "load_config",
-]
+else:
+    _NAMES = {
+        "stack.adapters.loop": ("run",),
+        "stack.contacts.files": ("dump_plan", "load_plan"),
+        "stack.contacts.plan": ("Contact", "Plan", "Range"),
+        "stack.core.clock": (
+            "Clock",
+            "dtn_from_iso",
+            "dtn_from_unix",
+            "dtn_to_iso",
+            "unix_from_dtn",
+        ),
+        "stack.core.eid": ("Eid",),
+        "stack.core.errors": (
+            "ConfigError",
+            "DecodeError",
+            "LocalError",
+            "OrbitferryError",
+            "SecurityError",
+            "StoreError",
+            "StoreFullError",
+        ),
+        "stack.core.train": ("FLOW_REPAIR", "FLOW_SOURCE", "Train"),
+        "stack.engines.bundle_agent": ("AgentConfig",),
+        "stack.engines.ltp": ("LtpConfig",),
+        "stack.fec.config": ("FecConfig",),
+        "stack.node.config": (
+            "ContactsConfig",
+            "LinkConfig",
+            "LogConfig",
+            "NodeConfig",
+            "SecurityConfig",
+            "StoreSection",
+            "load_config",
+        ),
+        "stack.node.environment": ("Environment", "OpenPort"),
+        "stack.node.node": ("Node",),
+        "stack.ports.application": (
+            "AppPort",
+            "BundleId",
+            "Cancelled",
+            "Delivery",
+            "Endpoint",
+            "Outgoing",
+        ),
+        "stack.ports.datagram": ("DatagramPort",),
+        "stack.ports.store": ("Write",),
+        "stack.security": ("new_key_file",),
+        "stack.services.echo": ("PingResult", "PingStats", "ping"),
+        "stack.services.files": (
+            "FileEvent",
+            "FilesConfig",
+            "FilesService",
+            "Inbox",
+            "Offer",
+            "Prepared",
+            "Progress",
+            "Received",
+        ),
+        "stack.services.jobs": (
+            "CommandHandler",
+            "FileRef",
+            "Handler",
+            "JobClient",
+            "JobContext",
+            "JobFailed",
+            "JobLimits",
+            "JobState",
+            "JobStatus",
+            "JobsConfig",
+            "RetryPolicy",
+        ),
+        "stack.services.messages": ("Mailbox", "send_message"),
+        "stack.services.suite": ("HandlerConfig", "Services", "ServicesConfig"),
+        "stack.simulator": (
+            "Result",
+            "Scenario",
+            "load_scenario",
+            "parse_scenario",
+            "run_scenario",
+        ),
+    }
+    _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
-_HOMES = {
-    "AgentConfig": "stack.engines.bundle_agent",
-    "ConfigError": "stack.core.errors",
-    "Eid": "stack.core.eid",
-    "Environment": "stack.node.environment",
-    "FecConfig": "stack.fec.config",
-    "LinkConfig": "stack.node.config",
-    "LtpConfig": "stack.engines.ltp",
-    "Node": "stack.node.node",
-    "NodeConfig": "stack.node.config",
-    "OrbitferryError": "stack.core.errors",
-    "SecurityConfig": "stack.node.config",
-    "load_config": "stack.node.config",
-}
+    __all__ = sorted(_HOMES)
 
+    def __getattr__(name: str) -> Any:
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module 'stack' has no attribute {name!r}")
+        return getattr(importlib.import_module(home), name)
 
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'stack' has no attribute {name!r}")
-    return getattr(importlib.import_module(home), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    def __dir__() -> list[str]:
+        return __all__

@@ -1,19 +1,84 @@
-"""The public surface for embedding, and that it stays lazy."""
+"""The public surface for embedding: whole, lazy, and the same for people and for type checkers."""
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+import orbitferry
 import stack
 
+ROOT = Path(__file__).parents[2]
 
-def test_every_name_is_there_and_from_its_home() -> None:
-    assert sorted(stack.__all__) == stack.__all__
-    for name in stack.__all__:
-        found = getattr(stack, name)
-        assert found.__name__ == name
-    assert not hasattr(stack, "nothing_of_this_name")
+NAMES = """
+AgentConfig AppPort BundleId Cancelled Clock CommandHandler ConfigError Contact ContactsConfig
+DatagramPort DecodeError Delivery Eid Endpoint Environment FLOW_REPAIR FLOW_SOURCE FecConfig
+FileEvent FileRef FilesConfig FilesService Handler HandlerConfig Inbox JobClient JobContext
+JobFailed JobLimits JobState JobStatus JobsConfig LinkConfig LocalError LogConfig LtpConfig Mailbox
+Node NodeConfig Offer OpenPort OrbitferryError Outgoing PingResult PingStats Plan Prepared Progress
+Range Received Result RetryPolicy Scenario SecurityConfig SecurityError Services ServicesConfig
+StoreError StoreFullError StoreSection Train Write __version__ dtn_from_iso dtn_from_unix dtn_to_iso
+dump_plan load_config load_plan load_scenario new_key_file parse_scenario ping run run_scenario
+send_message unix_from_dtn
+"""
+
+
+def run_python(script: str, *options: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *options, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_the_names_are_these() -> None:
+    assert vars(orbitferry)["__all__"] == NAMES.split()
+    assert dir(orbitferry) == NAMES.split()
+
+
+@pytest.mark.parametrize("name", NAMES.split())
+def test_every_name_is_there(name: str) -> None:
+    found = getattr(orbitferry, name)
+    if name != "__version__":
+        assert found is getattr(stack, name)
+    assert getattr(found, "__name__", name) in (name, "Callable")
+
+
+@pytest.mark.parametrize("module", [orbitferry, stack])
+def test_other_names_are_not(module: object) -> None:
+    with pytest.raises(AttributeError, match="nothing_of_this_name"):
+        module.nothing_of_this_name  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_type_checkers_see_the_names_that_programs_get() -> None:
+    (seen,) = (
+        node
+        for node in ast.parse(Path(stack.__file__).read_text()).body
+        if isinstance(node, ast.If)
+    )
+    homes = {
+        (one.module, alias.name)
+        for one in seen.body
+        if isinstance(one, ast.ImportFrom)
+        for alias in one.names
+        if alias.asname == alias.name
+    }
+    assert homes == {(home, name) for name, home in stack._HOMES.items()}  # type: ignore[attr-defined]
+
+
+def test_importing_it_loads_nothing() -> None:
+    script = (
+        "import sys, typing, importlib, __future__; known = set(sys.modules); import orbitferry;"
+        " print(*sorted(sys.modules.keys() - known))"
+    )
+    assert run_python(script).split() == ["orbitferry", "stack"]
 
 
 def test_a_codec_does_not_load_a_node() -> None:
@@ -21,7 +86,21 @@ def test_a_codec_does_not_load_a_node() -> None:
         "import sys, stack.wire.bundle as b; print('stack.node' in sys.modules,"
         " 'asyncio' in sys.modules)"
     )
+    assert run_python(script).split() == ["False", "False"]
+
+
+def test_help_tells_where_to_begin() -> None:
+    text = run_python("import orbitferry; print(orbitferry.__doc__)")
+    assert "Begin with a node" in text
+    assert "docs/how-to-embed.md" in text
+
+
+def test_it_runs_as_the_command() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "orbitferry", "--version"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert done.stdout.split() == ["False", "False"]
+    assert done.stdout.split() == ["orbitferry", orbitferry.__version__]
