@@ -23,7 +23,7 @@ from stack.node.node import Node
 from stack.ports.application import Outgoing
 from stack.ports.store import Place
 from stack.wire.bundle import REPORT_DELETION, ReportReason, StatusReport, decode_admin
-from tests.node.world import EPOCH_MS, World
+from tests.node.world import EPOCH_MS, VirtualClock, World
 from tests.storage.test_upsets import change
 
 SAT = Eid.parse("dtn://sat1/messages")
@@ -162,5 +162,23 @@ def test_a_delivery_is_mended_before_the_application_sees_it(tmp_path: Path) -> 
             got = [bytes((await mailbox.receive()).payload) for _ in refs]
             assert sorted(got) == [payload(number) for number in range(COUNT)]
             assert satellite.counters()["store.repaired"] == COUNT
+
+    run_virtual(main)
+
+
+def test_a_clock_that_was_set_forward_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has expired by the new time is let go of, though its timer counts from the old."""
+
+    async def main() -> None:
+        ground, _ = pair(tmp_path, scrub_every_s=10**6)
+        async with ground:
+            await fill(ground)  # lives for an hour
+            await asyncio.sleep(1)
+            real = VirtualClock.dtn_ms
+            monkeypatch.setattr(VirtualClock, "dtn_ms", lambda self: real(self) + 3_600_000)
+            await asyncio.sleep(610)
+            assert not any(entry.place is Place.FORWARD for entry in ground._agent.entries.values())
 
     run_virtual(main)
