@@ -23,7 +23,8 @@ from stack.node.node import Node
 from stack.ports.application import Outgoing
 from stack.ports.store import Place
 from stack.wire.bundle import REPORT_DELETION, ReportReason, StatusReport, decode_admin
-from tests.node.world import EPOCH_MS, VirtualClock, World
+from tests.node import world
+from tests.node.world import EPOCH_MS, World
 from tests.storage.test_upsets import change
 
 SAT = Eid.parse("dtn://sat1/messages")
@@ -36,9 +37,9 @@ def pair(root: Path, scrub_every_s: int) -> list[Node]:
     """gs1 and sat1; they see each other after `CONTACT_S`, when gs1 has long scrubbed its store."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
-    world = World(loop, root, protect=False)
+    joined = World(loop, root, protect=False)
     ends = ("gs1", "sat1")
-    world.connect(*ends, ChannelConfig(windows=always_up(10e6), delay=Delay.constant(MILLISECOND)))
+    joined.connect(*ends, ChannelConfig(windows=always_up(10e6), delay=Delay.constant(MILLISECOND)))
     start_ms = EPOCH_MS + CONTACT_S * 1000
     plan = Plan(
         [
@@ -48,8 +49,8 @@ def pair(root: Path, scrub_every_s: int) -> list[Node]:
     )
     nodes = []
     for one, other in (ends, ends[::-1]):
-        links = [world.link(one, other, scheduled=True, rate_bps=2e6, owlt_ms=1.0)]
-        node = world.node(one, links, plan=plan, agent={"status_reports": True})
+        links = [joined.link(one, other, scheduled=True, rate_bps=2e6, owlt_ms=1.0)]
+        node = joined.node(one, links, plan=plan, agent={"status_reports": True})
         section = StoreSection(synchronous="normal", parity=True, scrub_every_s=scrub_every_s)
         node.config = replace(node.config, store=section)
         nodes.append(node)
@@ -176,8 +177,7 @@ def test_a_clock_that_was_set_forward_is_noticed(
         async with ground:
             await fill(ground)  # lives for an hour
             await asyncio.sleep(1)
-            real = VirtualClock.dtn_ms
-            monkeypatch.setattr(VirtualClock, "dtn_ms", lambda self: real(self) + 3_600_000)
+            monkeypatch.setattr(world, "EPOCH_MS", EPOCH_MS + 3_600_000)
             await asyncio.sleep(610)
             assert not any(entry.place is Place.FORWARD for entry in ground._agent.entries.values())
 
