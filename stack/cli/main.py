@@ -15,30 +15,7 @@ from typing import Annotated
 
 import typer
 
-from stack.cli import (
-    bench,
-    budget,
-    cancel,
-    config,
-    contact,
-    emulate,
-    inspection,
-    job,
-    keys,
-    link,
-    loopback,
-    node,
-    passes,
-    ping,
-    plan,
-    plan_delivery,
-    plan_make,
-    plan_report,
-    receive,
-    send,
-    status,
-    transfers,
-)
+from stack.cli import bench
 from stack.cli.common import (
     EXIT_CODES,
     FAILED,
@@ -48,7 +25,19 @@ from stack.cli.common import (
     CommandError,
     code_of,
 )
+from stack.cli.config import command as config
+from stack.cli.config import keys
+from stack.cli.emulate import link
+from stack.cli.emulate import run as emulate
+from stack.cli.inspect import command as inspection
+from stack.cli.node import contact, status
+from stack.cli.node import run as node
 from stack.cli.output import emit, note
+from stack.cli.plan import delivery, make, report
+from stack.cli.plan import show as plan
+from stack.cli.predict import budget, passes
+from stack.cli.simulate import loopback, swarm
+from stack.cli.traffic import cancel, job, ping, receive, send, transfers
 from stack.core.errors import ConfigError, OrbitferryError
 from stack.node.control.protocol import ControlError
 
@@ -65,6 +54,7 @@ COMMANDS: tuple[tuple[str, Command], ...] = (
     ("status", status.status),
     ("stop", status.stop),
     ("loopback", loopback.loopback),
+    ("swarm", swarm.swarm),
     ("emulate", emulate.emulate),
     ("passes", passes.passes),
     ("budget", budget.budget),
@@ -79,13 +69,13 @@ GROUPS: tuple[tuple[str, str, tuple[Command, ...]], ...] = (
         "plan",
         plan.HELP,
         (
-            plan_make.make,
+            make.make,
             plan.show,
             plan.convert,
-            plan_make.schedule_,
+            make.schedule_,
             plan.route,
-            plan_delivery.delivery,
-            plan_report.report,
+            delivery.delivery,
+            report.report,
             plan.set_,
         ),
     ),

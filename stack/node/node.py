@@ -27,6 +27,7 @@ from stack.node.environment import Environment
 from stack.node.link import SPACE as LTP_SPACE
 from stack.node.link import Link
 from stack.node.scrubbing import Scrubbing
+from stack.node.trace import JsonLines, Sinks
 from stack.node.upkeep import Upkeep
 from stack.ports.application import BundleId, Cancelled
 from stack.ports.store import Place
@@ -35,8 +36,6 @@ from stack.services.jobs import Handler
 from stack.services.suite import Services
 from stack.storage.staged import StagingStore
 from stack.storage.writer import StoreWriter
-from stack.telemetry.jsonl import JsonLines
-from stack.telemetry.sinks import Sinks
 
 FOREVER_MS = 1 << 47
 """End of the contacts that stand for unscheduled links (the year 6459)."""

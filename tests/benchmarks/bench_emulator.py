@@ -21,7 +21,7 @@ import numpy as np
 from link_models.emulator import Emulator, EmulatorConfig, TcpConfig
 from stack.adapters.loop import run
 from stack.adapters.udp import open_udp
-from stack.cli.emulate_config import DirectionConfig
+from stack.cli.emulate.config import DirectionConfig
 
 DATAGRAM_BYTES = 1200
 DELAY_MS = 250.0

@@ -23,15 +23,15 @@ from rich.console import Console
 from link_models.channel import ChannelConfig, Window
 from link_models.emulator import TcpConfig
 from link_models.loss import Bernoulli, GilbertElliott
-from stack.cli.emulate_config import (
+from stack.cli.emulate.config import (
     DirectionConfig,
     EmulateConfig,
     TimeConfig,
     load_emulate_config,
     parse_emulate_config,
 )
-from stack.cli.emulator_control import Box
-from stack.cli.serve_emulator import screen
+from stack.cli.emulate.control import Box
+from stack.cli.emulate.serve import screen
 from stack.core.clock import SECOND, dtn_from_iso
 from stack.core.errors import ConfigError
 from stack.node.control.protocol import ControlError

@@ -22,9 +22,9 @@ import pytest
 
 from link_models.budget import RadioLink
 from link_models.orbit.geometry import Station
-from stack.cli.budget import read_budget
-from stack.cli.emulate_config import EmulateConfig, load_emulate_config
-from stack.cli.passes import read_stations
+from stack.cli.emulate.config import EmulateConfig, load_emulate_config
+from stack.cli.predict.budget import read_budget
+from stack.cli.predict.passes import read_stations
 from stack.contacts.files import load_plan
 from stack.contacts.native import File
 from stack.core.errors import ConfigError

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from stack.cli import bench as bench_module
-from stack.cli.config import Subject, example_text, reference_text
-from stack.cli.emulate_config import parse_emulate_config
-from stack.cli.reference import sections_of
+from stack.cli.config.command import Subject, example_text, reference_text
+from stack.cli.config.reference import sections_of
+from stack.cli.emulate.config import parse_emulate_config
 from stack.contacts.files import load_plan
 from stack.contacts.plan import Contact, Plan, Range
 from stack.core.clock import dtn_from_iso

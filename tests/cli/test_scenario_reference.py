@@ -8,9 +8,9 @@ from typing import get_args
 
 from link_models.disturbances.config import Disturbance
 from link_models.disturbances.disturbance import Base
-from stack.cli.config import Subject, example_text
-from stack.cli.reference import section_of, sections_of, toml_table
-from stack.cli.scenario_reference import NOT_WRITTEN, examples, scenario_reference
+from stack.cli.config.command import Subject, example_text
+from stack.cli.config.reference import section_of, sections_of, toml_table
+from stack.cli.config.scenario import NOT_WRITTEN, examples, scenario_reference
 from stack.simulator.scenario import Scenario, parse_scenario
 
 

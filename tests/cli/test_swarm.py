@@ -1,4 +1,4 @@
-"""`orbitferry loopback --swarm`: what it prints, and how it ends."""
+"""`orbitferry swarm`: what it prints, and how it ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_a_swarm_sums_up(cli: Cli) -> None:
-    ran = cli("loopback", "--swarm", "3", "--jobs", "1", "--seed", "20")
+    ran = cli("swarm", "3", "--jobs", "1", "--seed", "20")
     assert ran.code == 0, ran.err
     assert "all 3 runs passed" in ran.out
     assert "invariant" in ran.out
@@ -26,7 +26,7 @@ def test_a_swarm_sums_up(cli: Cli) -> None:
 
 
 def test_json_is_all_there_is_on_standard_output(cli: Cli) -> None:
-    ran = cli("loopback", "--swarm", "2", "--jobs", "1", "--json", "--faults", "cut,full")
+    ran = cli("swarm", "2", "--jobs", "1", "--json", "--faults", "cut,full")
     found = json.loads(ran.out)
     assert ran.code == 0
     assert found["ok"] is True
@@ -46,23 +46,23 @@ def test_a_failure_is_named_replayed_and_made_small(
     path = tmp_path / "day.json"
     path.write_text(small().dumps())
     monkeypatch.setattr(Link, "_block", block)
-    ran = cli("loopback", "--swarm", "1", "--seed", "4", "--options", path, "--shrink")
+    ran = cli("swarm", "1", "--seed", "4", "--options", path, "--shrink")
     assert ran.code == 1
     assert "FAILED: seed=4 nodes=gs1,gs2,sat1" in ran.err
     assert "custody at" in ran.err
-    assert f"replay: orbitferry loopback --swarm 1 --seed 4 --options {path}" in ran.err
+    assert f"replay: orbitferry swarm --seed 4 --options {path}" in ran.err
     assert "1 of 1 runs failed" in ran.out
     smallest = tmp_path / "small.json"
     smallest.write_text(ran.out[ran.out.index("\n{") :])
-    again = cli("loopback", "--swarm", "1", "--options", smallest)
+    again = cli("swarm", "1", "--options", smallest)
     assert again.code == 1
     assert "FAILED: seed=4" in again.err
     monkeypatch.undo()
-    assert cli("loopback", "--swarm", "1", "--seed", "4", "--options", smallest).code == 0
+    assert cli("swarm", "1", "--seed", "4", "--options", smallest).code == 0
 
 
 def test_engines_alone(cli: Cli) -> None:
-    ran = cli("loopback", "--swarm", "20", "--engines", "--jobs", "1", "--quiet")
+    ran = cli("swarm", "20", "--engines", "--jobs", "1", "--quiet")
     assert ran.code == 0
     assert "all 20 runs passed" in ran.out
     assert not ran.err
@@ -71,16 +71,16 @@ def test_engines_alone(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        ((), "SCENARIO"),
-        (("--swarm", "1", "--nodes", "99"), "nodes"),
-        (("--swarm", "1", "--faults", "flood"), "flood"),
-        (("--swarm", "1", "--engines", "--shrink"), "--shrink"),
-        (("--swarm", "1", "--engines", "--options", "x.json"), "exclude"),
-        (("--swarm", "1", "--options", "gone.json"), "gone.json"),
+        (("0",), "N"),
+        (("--nodes", "99"), "nodes"),
+        (("--faults", "flood"), "flood"),
+        (("--engines", "--shrink"), "--shrink"),
+        (("--engines", "--options", "x.json"), "exclude"),
+        (("--options", "gone.json"), "gone.json"),
     ],
 )
 def test_wrong_usage(cli: Cli, arguments: tuple[str, ...], what: str) -> None:
-    ran = cli("loopback", *arguments)
+    ran = cli("swarm", *arguments)
     assert ran.code == 2
     assert what in ran.err
 
@@ -88,7 +88,7 @@ def test_wrong_usage(cli: Cli, arguments: tuple[str, ...], what: str) -> None:
 @pytest.mark.slow
 def test_a_scenario_for_many_seeds() -> None:
     example = ROOT / "examples" / "sso_day" / "scenario.toml"
-    command = ["loopback", str(example), "--swarm", "2", "--json"]
+    command = ["swarm", "2", "--scenario", str(example), "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "stack.cli.main", *command],
         cwd=ROOT,
@@ -110,7 +110,7 @@ def _until_gone(session: int) -> None:
 
 
 def test_an_interrupt_ends_it_and_its_workers() -> None:
-    command = ["loopback", "--swarm", "4000", "--engines", "--jobs", "2"]
+    command = ["swarm", "4000", "--engines", "--jobs", "2"]
     with subprocess.Popen(
         [sys.executable, "-m", "stack.cli.main", *command],
         cwd=ROOT,

@@ -71,8 +71,7 @@ def swarm(extra: list[str], chunk: int, kind: Kind, seed: int, seconds: float, j
     end = time.monotonic() + seconds
     first = seed
     while time.monotonic() < end:
-        command = ["loopback", *extra, "--swarm", str(chunk), "--seed", str(seed)]
-        command += ["--jobs", str(jobs), "--json"]
+        command = ["swarm", str(chunk), *extra, "--seed", str(seed), "--jobs", str(jobs), "--json"]
         done = subprocess.run([ORBITFERRY, *command], capture_output=True, text=True, check=False)
         kind.count += chunk
         seed += chunk

@@ -27,7 +27,7 @@ from interop.pcap import (
 )
 from interop.pcap import streams as streams_module
 from interop.vectors import load
-from stack.cli.inspect import Frame, load_inputs
+from stack.cli.inspect.tree import Frame, load_inputs
 from stack.core.errors import DecodeError
 from stack.wire.tcpcl import (
     SEGMENT_END,

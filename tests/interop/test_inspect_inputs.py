@@ -22,7 +22,7 @@ from interop.pcap import (
     udp_between,
 )
 from interop.vectors import load
-from stack.cli.inspect import Frame, load_inputs, render_text, to_json
+from stack.cli.inspect.tree import Frame, load_inputs, render_text, to_json
 from stack.core.errors import ConfigError
 from tests.strategies.bundle import bundles
 from tests.strategies.ltp import segments

@@ -12,7 +12,7 @@ import pytest
 
 from link_models.channel import ChannelConfig, Delay, always_up
 from link_models.clock import VirtualLoop, run_virtual
-from stack.cli.status import _store_troubles
+from stack.cli.node.status import _store_troubles
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import MILLISECOND
 from stack.core.eid import Eid

@@ -13,9 +13,9 @@ from link_models.clock import run_virtual
 from stack.core.train import Train
 from stack.node.config import LinkConfig
 from stack.node.node import Node
+from stack.node.trace import Sinks
 from stack.ports.datagram import DatagramPort
 from stack.services.messages import Mailbox
-from stack.telemetry.sinks import Sinks
 from tests.node.test_confined import gather, loop, relay, send
 
 WANTED = {b"%d " % number * 100 for number in range(12)}

@@ -2,7 +2,7 @@
 
 A failure names its seed; these replay it, and make it smaller:
 
-    orbitferry loopback --swarm 1 --seed 17 --shrink
+    orbitferry swarm --seed 17 --shrink
     ORBITFERRY_SEED=17 pytest tests/sim/test_faults.py
 
 More seeds: ORBITFERRY_SEEDS=5000.

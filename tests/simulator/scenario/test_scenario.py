@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stack.cli.scenario_reference import examples
+from stack.cli.config.scenario import examples
 from stack.core.errors import ConfigError
 from stack.simulator.scenario import load_scenario, parse_scenario
 

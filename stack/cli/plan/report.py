@@ -9,7 +9,7 @@ import typer
 
 from stack.cli.common import Json
 from stack.cli.output import emit, say, table
-from stack.cli.plan_source import Kind, Reference, Source, SourcePath, load_source
+from stack.cli.plan.source import Kind, Reference, Source, SourcePath, load_source
 from stack.cli.units import duration_text, size_text
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from link_models.emulator import (
 )
 from link_models.loss import Bernoulli, GilbertElliott, LossModel, no_loss
 from link_models.loss.rules import RuleFactory
-from stack.cli.plan_source import load_source
+from stack.cli.plan.source import load_source
 from stack.contacts.plan import Plan
 from stack.core import toml
 from stack.core.clock import MILLISECOND, SECOND, dtn_from_iso

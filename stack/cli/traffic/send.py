@@ -25,7 +25,7 @@ from stack.cli.common import (
     ends_with,
 )
 from stack.cli.output import emit, note, say, show_report
-from stack.cli.transfers import follow
+from stack.cli.traffic.transfers import follow
 from stack.cli.units import duration_text, size_text
 from stack.core.errors import ConfigError, LocalError
 from stack.ports.application import CRITICAL_PRIORITY

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from link_models.emulator import Emulator
 from stack.adapters.udp import open_udp
-from stack.cli.emulate_config import EmulateConfig
-from stack.cli.emulator_control import Box, refuse_second
+from stack.cli.emulate.config import EmulateConfig
+from stack.cli.emulate.control import Box, refuse_second
 from stack.cli.output import emit, note, say
 from stack.cli.signals import stopped_by_signals
 from stack.cli.units import duration_text, rate_text

@@ -12,8 +12,8 @@ import typer
 
 from stack.cli.common import FAILED, Json, duration, ends_with, size
 from stack.cli.output import emit, note, say, table
-from stack.cli.plan_hops import hops_of
-from stack.cli.plan_source import Kind, Reference, Source, SourcePath, load_source, time_of
+from stack.cli.plan.hops import hops_of
+from stack.cli.plan.source import Kind, Reference, Source, SourcePath, load_source, time_of
 from stack.cli.units import duration_text, parse_share, rate_text, size_text
 from stack.core.errors import ConfigError
 
@@ -147,7 +147,7 @@ def delivery(
     else:
         _show(question, whole, other, storm, changes)
     if gantt is not None:
-        from stack.cli.plan_chart import write_ways
+        from stack.cli.plan.chart import write_ways
 
         write_ways(gantt, source.plan, whole, changed, other, changes)
         if not as_json:

@@ -12,7 +12,7 @@ import typer
 
 from stack.cli.common import Json, duration
 from stack.cli.output import emit, note, say, table
-from stack.cli.plan_source import (
+from stack.cli.plan.source import (
     Kind,
     Reference,
     Source,

@@ -178,7 +178,7 @@ def clock(
     if as_json:
         emit(_call(socket, "clock", **fields))
     else:
-        from stack.cli.serve_emulator import time_line
+        from stack.cli.emulate.serve import time_line
 
         say(time_line(_call(socket, "clock", **fields)["link"]))
 
@@ -300,7 +300,7 @@ def _done(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         emit(result)
         return
-    from stack.cli.serve_emulator import ARROWS, state_text, time_line
+    from stack.cli.emulate.serve import ARROWS, state_text, time_line
 
     say(time_line(result["link"]))
     for name, arrow in ARROWS.items():
@@ -310,6 +310,6 @@ def _done(result: dict[str, Any], as_json: bool) -> None:
 def _show(result: dict[str, Any]) -> None:
     from rich.console import Console
 
-    from stack.cli.serve_emulator import screen
+    from stack.cli.emulate.serve import screen
 
     Console().print(screen(result, {}))

@@ -11,7 +11,7 @@ from stack.cli.common import Json, duration, rate, share, size
 from stack.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from stack.cli.emulate_config import EmulateConfig
+    from stack.cli.emulate.config import EmulateConfig
 
 Config = Annotated[
     Path | None,
@@ -139,7 +139,7 @@ def emulate(
     box = _given(control=_text(control), capture=_text(capture), seed=seed)
     chosen = _configuration(config, ends, link, course, box, tcp)
     from stack.adapters.loop import run
-    from stack.cli.serve_emulator import serve_emulator
+    from stack.cli.emulate.serve import serve_emulator
 
     run(serve_emulator(chosen, length, interval, as_json))
 
@@ -176,7 +176,7 @@ def _configuration(
     import dataclasses
 
     from link_models.emulator import TcpConfig
-    from stack.cli import emulate_config as kinds
+    from stack.cli.emulate import config as kinds
 
     if path is None:
         return kinds.EmulateConfig(

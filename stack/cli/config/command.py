@@ -124,14 +124,14 @@ def reference(
 
 def reference_text(subject: Subject) -> str:
     """The reference of a subject."""
-    from stack.cli.reference import reference_markdown
+    from stack.cli.config.reference import reference_markdown
 
     if subject is Subject.SCENARIO:
-        from stack.cli.scenario_reference import scenario_reference
+        from stack.cli.config.scenario import scenario_reference
 
         return scenario_reference()
     if subject is Subject.EMULATOR:
-        from stack.cli.emulate_config import EmulateConfig
+        from stack.cli.emulate.config import EmulateConfig
 
         return reference_markdown(
             "Configuration of the link emulator",

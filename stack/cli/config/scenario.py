@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import Final, get_args
 
-from stack.cli.reference import (
+from stack.cli.config.reference import (
     fenced,
     key_markdown,
     paragraph,

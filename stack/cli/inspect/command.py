@@ -52,7 +52,7 @@ def inspect(
       xxd -p frame.bin | orbitferry inspect - --format hex --kind ltp
     """
     from interop.inspect import dissect
-    from stack.cli.inspect import load_inputs, to_json
+    from stack.cli.inspect.tree import load_inputs, to_json
 
     broken = False
     passed_over: Counter[str] = Counter()
@@ -84,7 +84,7 @@ def _tell(passed_over: Counter[str], as_json: bool) -> None:
 def _print(frame: Any, tree: Tree) -> None:
     from rich.console import Console
 
-    from stack.cli.inspect import render_text
+    from stack.cli.inspect.tree import render_text
     from stack.cli.units import printable
 
     if frame.title:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stack.cli.common import Json
-from stack.cli.limits import check_limits
+from stack.cli.node.limits import check_limits
 
 
 def node(
@@ -28,7 +28,7 @@ def node(
     """
     check_limits()  # before libraries are loaded that end in tracebacks of their own
     from stack.adapters.loop import run
-    from stack.cli.serve import serve_node
+    from stack.cli.node.serve import serve_node
     from stack.node.config import load_config
 
     loaded = load_config(config)

@@ -22,7 +22,7 @@ from stack.cli.common import (
     size,
 )
 from stack.cli.output import ProgressView, emit, note, say, table
-from stack.cli.transfers import ID_CHARS, match_id
+from stack.cli.traffic.transfers import ID_CHARS, match_id
 from stack.cli.units import duration_text, printable, size_text
 from stack.core.errors import ConfigError
 from stack.node.control.client import ControlClient

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from link_models.emulator import DirectionName, Emulator
-from stack.cli.emulate_config import EmulateConfig, Planned, changed
+from stack.cli.emulate.config import EmulateConfig, Planned, changed
 from stack.core.clock import SECOND, dtn_from_iso
 from stack.core.errors import ConfigError
 from stack.node.control.client import is_running

@@ -1,4 +1,4 @@
-"""`orbitferry loopback --swarm N`: many seeds, on every core, and what they found."""
+"""`orbitferry swarm`: many seeds, on every core, and what they found."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
 
 import typer
 
-from stack.cli.common import FAILED, ends_with
+from stack.cli.common import FAILED, Json, ends_with
 from stack.cli.output import emit, note, say, table
 from stack.cli.units import duration_text
 from stack.core.errors import ConfigError
@@ -31,62 +31,80 @@ PROBLEMS_SHOWN: Final = 5
 PLAIN_LINES: Final = 10
 """Lines of progress in a log: one for each tenth of the runs."""
 
-PANEL: Final = "Many seeds"
+NODES_DEFAULT: Final = 3
 
-Swarm = Annotated[
-    int | None,
-    typer.Option(
-        "--swarm",
-        metavar="N",
-        min=1,
-        rich_help_panel=PANEL,
-        help="Run N seeds, from --seed (0) on: of the scenario, or, without one, of a drawn day "
-        "of nodes with faults.",
-    ),
-]
-Jobs = Annotated[
-    int,
-    typer.Option(
-        min=0, rich_help_panel=PANEL, help="Processes of a swarm; 0 is one for each core."
-    ),
-]
-Dask = Annotated[
-    str,
-    typer.Option(
-        metavar="ADDRESS", rich_help_panel=PANEL, help="Run a swarm on this Dask cluster."
-    ),
-]
-Nodes = Annotated[
-    int,
-    typer.Option(rich_help_panel=PANEL, help="Nodes of a drawn day, 3 to 8; 0 draws that too."),
-]
-Faults = Annotated[
-    str,
-    typer.Option(
-        metavar="KINDS",
-        rich_help_panel=PANEL,
-        help='Faults that may strike, separated by commas; "none"; default: all kinds.',
-    ),
-]
-OptionsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--options",
-        metavar="FILE",
-        rich_help_panel=PANEL,
-        help="Run what this file says (.json, .toml), not a drawn day.",
-    ),
-]
-Shrink = Annotated[
-    bool,
-    typer.Option(
-        "--shrink", rich_help_panel=PANEL, help="Make the first failing day as small as it goes."
-    ),
-]
-Engines = Annotated[
-    bool,
-    typer.Option("--engines", rich_help_panel=PANEL, help="LTP engines and bundle agents alone."),
-]
+
+def swarm(
+    count: Annotated[
+        int,
+        typer.Argument(metavar="N", min=1, help="How many seeds, from --seed on."),
+    ] = 1,
+    scenario: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Run this scenario, not drawn days of nodes with faults."
+        ),
+    ] = None,
+    options: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Run what this file says (.json, .toml), not drawn days."
+        ),
+    ] = None,
+    engines: Annotated[
+        bool, typer.Option("--engines", help="LTP engines and bundle agents alone.")
+    ] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="The first seed. Default: that of --options, else 0.")
+    ] = None,
+    nodes: Annotated[
+        int, typer.Option(help="Nodes of a drawn day, 3 to 8; 0 draws that too.")
+    ] = NODES_DEFAULT,
+    faults: Annotated[
+        str,
+        typer.Option(
+            metavar="KINDS",
+            help='Faults that may strike, separated by commas; "none"; default: all kinds.',
+        ),
+    ] = "",
+    shrink: Annotated[
+        bool, typer.Option("--shrink", help="Make the first failing day as small as it goes.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0 is one for each core.")] = 0,
+    dask: Annotated[str, typer.Option(metavar="ADDRESS", help="Run on this Dask cluster.")] = "",
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show nothing while it runs.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run many seeds on every core, and look for what is lost, doubled, altered or shown.
+
+    The seeds are of days drawn from them, in which nodes crash, disks fill up, links are cut, and
+    clocks and plans are wrong; or of a scenario. Exit code 1 when anything failed, with the command
+    that runs the seed again.
+
+    \b
+    Examples:
+      orbitferry swarm 1000
+      orbitferry swarm --seed 17 --shrink
+      orbitferry swarm 100 --scenario examples/one_station/scenario.toml
+    """
+    _run(
+        SwarmArguments(
+            count=count,
+            seed=seed,
+            scenario=scenario,
+            jobs=jobs,
+            dask=dask,
+            nodes=nodes,
+            faults=faults,
+            options=options,
+            shrink=shrink,
+            engines=engines,
+            quiet=quiet,
+            as_json=as_json,
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +126,9 @@ class SwarmArguments:
 
     def __post_init__(self) -> None:
         if sum((self.scenario is not None, self.options is not None, self.engines)) > 1:
-            raise ConfigError("--swarm", "SCENARIO, --options and --engines exclude one another")
+            raise ConfigError(
+                "--engines", "--scenario, --options and --engines exclude one another", "take one"
+            )
         if self.shrink and (self.scenario is not None or self.engines):
             raise ConfigError("--shrink", "is for drawn days, and for those of --options")
 
@@ -131,7 +151,7 @@ class SwarmArguments:
         return tuple(one for one in self.faults.split(",") if one != "none")
 
 
-def run_swarm(wanted: SwarmArguments) -> None:
+def _run(wanted: SwarmArguments) -> None:
     """Run it, show what it found, and end with exit code 1 when it found something."""
     if wanted.scenario is not None:
         _scenario(wanted, wanted.scenario)
@@ -187,9 +207,9 @@ def _sweep(
 
 def replay_command(wanted: SwarmArguments, seed: int) -> str:
     """The one command that runs a seed again."""
-    words = ["orbitferry loopback --swarm 1 --seed", str(seed)]
+    words = [f"orbitferry swarm --seed {seed}"]
     if wanted.scenario is not None:
-        words.append(str(wanted.scenario))
+        words.append(f"--scenario {wanted.scenario}")
     elif wanted.engines:
         words.append("--engines")
     elif wanted.options is not None:
@@ -200,9 +220,6 @@ def replay_command(wanted: SwarmArguments, seed: int) -> str:
         if wanted.faults:
             words.append(f"--faults {wanted.faults}")
     return " ".join(words)
-
-
-NODES_DEFAULT: Final = 3
 
 
 def _line(wanted: SwarmArguments, seed: int) -> str:

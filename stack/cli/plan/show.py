@@ -20,7 +20,7 @@ from stack.cli.common import (
     size,
 )
 from stack.cli.output import emit, note, say, table
-from stack.cli.plan_source import (
+from stack.cli.plan.source import (
     Format,
     Kind,
     Reference,

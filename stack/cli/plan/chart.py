@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from stack.cli.plan_hops import hops_of
+from stack.cli.plan.hops import hops_of
 from stack.cli.units import duration_text, size_text
 from stack.core.clock import dtn_to_iso
 

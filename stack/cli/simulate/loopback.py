@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 import typer
 
-from stack.cli import swarm as options
 from stack.cli.common import FAILED, Json, ends_with
 from stack.cli.output import emit, note, say, table, tell_doubts
 from stack.cli.units import duration_text, size_text
-from stack.core.errors import ConfigError, OrbitferryError
+from stack.core.errors import OrbitferryError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -37,9 +36,8 @@ PROBLEMS_SHOWN: Final = 20
 
 def loopback(
     scenario: Annotated[
-        Path | None,
-        typer.Argument(metavar="[SCENARIO]", help="Stations, satellites, links, work; TOML."),
-    ] = None,
+        Path, typer.Argument(metavar="SCENARIO", help="Stations, satellites, links, work; TOML.")
+    ],
     report: Annotated[
         Path | None,
         typer.Option(
@@ -57,14 +55,6 @@ def loopback(
         bool, typer.Option("--quiet", "-q", help="Show nothing while it runs.")
     ] = False,
     as_json: Json = False,
-    swarm: options.Swarm = None,
-    jobs: options.Jobs = 0,
-    dask: options.Dask = "",
-    nodes: options.Nodes = options.NODES_DEFAULT,
-    faults: options.Faults = "",
-    options_file: options.OptionsFile = None,
-    shrink: options.Shrink = False,
-    engines: options.Engines = False,
 ) -> None:
     """Run whole nodes over simulated links, a day in seconds.
 
@@ -72,50 +62,12 @@ def loopback(
     passes, rates, light times and losses of a scenario. The same scenario, seed and input give
     the same report to the octet. Exit code 1 when anything did not arrive, or arrived wrong.
 
-    With --swarm, many seeds run on every core: of a scenario, or of days drawn from the seed, in
-    which nodes crash, disks fill up, links are cut, and clocks and plans are wrong. Whatever
-    strikes, nothing may be lost, doubled, altered or shown in clear.
-
     \b
     Examples:
       orbitferry loopback examples/sso_day/scenario.toml
       orbitferry loopback examples/sso_day/scenario.toml --report out/day --seed 7
       orbitferry loopback examples/sso_day/scenario.toml --input images/ --json
-      orbitferry loopback --swarm 1000
-      orbitferry loopback --swarm 1 --seed 17 --shrink
     """
-    if swarm is not None:
-        options.run_swarm(
-            options.SwarmArguments(
-                count=swarm,
-                seed=seed,
-                scenario=scenario,
-                jobs=jobs,
-                dask=dask,
-                nodes=nodes,
-                faults=faults,
-                options=options_file,
-                shrink=shrink,
-                engines=engines,
-                quiet=quiet,
-                as_json=as_json,
-            )
-        )
-        return
-    if scenario is None:
-        raise ConfigError("SCENARIO", "is missing", "name a scenario file, or ask for a --swarm")
-    _run(scenario, report, seed, input, quiet, as_json)
-
-
-def _run(
-    scenario: Path,
-    report: Path | None,
-    seed: int | None,
-    input: Path | None,
-    quiet: bool,
-    as_json: bool,
-) -> None:
-    """One run of a scenario."""
     from stack.simulator import load_scenario, run_scenario
 
     loaded = load_scenario(scenario)
