@@ -15,7 +15,6 @@ from stack.cli.units import parse_duration, parse_rate, parse_share, parse_size
 from stack.core.errors import ConfigError, LocalError, OrbitferryError
 from stack.node.control.client import ControlClient
 from stack.node.control.protocol import Kind
-from stack.services.reports import report_flags
 
 OK: Final = 0
 FAILED: Final = 1
@@ -113,6 +112,8 @@ def _statuses(value: Any) -> Any:
     """Names of statuses in one text, as typer wants it."""
     if not isinstance(value, str):
         return value
+    from stack.services.reports import report_flags
+
     names = [name.strip() for name in value.split(",") if name.strip()]
     try:
         report_flags(names)
