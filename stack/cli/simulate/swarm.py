@@ -85,8 +85,7 @@ def swarm(
 
     \b
     Examples:
-      orbitferry swarm 1000
-      orbitferry swarm --seed 17 --shrink
+      orbitferry swarm 1000 --seed 17 --shrink
       orbitferry swarm 100 --scenario examples/one_station/scenario.toml
     """
     _run(
