@@ -11,11 +11,13 @@ from stack.core.errors import StoreError
 from stack.core.train import Buffer
 from stack.engines.bundle_agent import BundleAgent
 from stack.engines.ltp.import_session import ImportState
+from stack.engines.ltp.import_table import ImportTable
+from stack.engines.ltp.import_table import _Closed as Closed
 from stack.engines.ltp.receiver import Receiver
 from stack.node.driver import BundleDriver
 from stack.node.octets import Octets
 from stack.ports.store import Op
-from stack.wire.ltp import CancelReason, SessionId
+from stack.wire.ltp import CancelReason, DataSegment, SessionId
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -67,11 +69,25 @@ def owed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BundleAgent, "refused", refused)
 
 
+def cancelled(patch: pytest.MonkeyPatch) -> None:
+    """A session that somebody had cancelled in its sender's name was never answered again: its
+    sender asked until the session's lifetime ended."""
+
+    late = ImportTable._late
+
+    def quiet(self: ImportTable, segment: DataSegment, closed: Closed) -> None:
+        if closed.cancelled is not None or closed.red_bytes:
+            late(self, segment, closed)
+
+    patch.setattr(ImportTable, "_late", quiet)
+
+
 FOUND: dict[str, tuple[Plant, str]] = {
     "note-refused": (note_refused, "lost"),
     "flip": (flip, "error"),
     "damaged": (damaged, "unaccounted"),
     "owed": (owed, "unaccounted"),
+    "cancelled": (cancelled, "lost"),
 }
 """Each by the name of the options in `tests/sim/found` that show it, and the invariant that it
 breaks."""

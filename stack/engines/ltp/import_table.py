@@ -136,13 +136,18 @@ class ImportTable:
         return len(session.prefix)
 
     def _late(self, segment: DataSegment, closed: _Closed) -> None:
-        """A segment of a session that is over: say again how it ended, each time once."""
+        """A segment of a session that is over: say again how it ended, each time once.
+
+        Whoever cancelled it in its sender's name, a sender that still asks for a report waits for
+        one, and must hear that there will be none.
+        """
         if closed.cancelled is not None:
-            cancel = CancelSegment(
-                session=segment.session, by_sender=False, reason=closed.cancelled
-            )
-            self._link.control(SegmentType.CANCEL_BY_RECEIVER, cancel)
-        elif segment.is_checkpoint and closed.red_bytes:
+            self._say_cancelled(segment.session, closed.cancelled)
+        elif not segment.is_checkpoint:
+            return
+        elif not closed.red_bytes:
+            self._say_cancelled(segment.session, CancelReason.SYS_CNCLD)
+        else:
             report = ReportSegment(
                 session=segment.session,
                 report_serial=closed.next_serial,
@@ -153,6 +158,10 @@ class ImportTable:
             )
             closed.next_serial += 1
             self._link.control(SegmentType.REPORT, report, report.report_serial)
+
+    def _say_cancelled(self, session_id: SessionId, reason: CancelReason) -> None:
+        segment = CancelSegment(session=session_id, by_sender=False, reason=reason)
+        self._link.control(SegmentType.CANCEL_BY_RECEIVER, segment)
 
     def make_room(self, now: int, sessions: int, octets: int) -> bool:
         """Room for so many more sessions and octets, if need be by ending those heard of least
@@ -237,6 +246,17 @@ class ImportTable:
         timer = TimerKey(TimerKind.CANCEL_IMPORT, session.session)
         self._link.control(SegmentType.CANCEL_BY_RECEIVER, segment, 0, timer, session.cancels)
 
+    def give_up(self, session_id: SessionId) -> None:
+        """What came of a session, or would begin it, can never become a whole: cancel it, or say
+        so again."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            self._say_cancelled(session_id, CancelReason.SYS_CNCLD)
+        elif session.state is ImportState.CANCELLING:
+            self.queue_cancel(session)
+        else:
+            self.cancel(session, CancelReason.SYS_CNCLD)
+
     def cancelled(self, segment: CancelSegment) -> None:
         """The block sender cancels (RFC 5326 §6.17)."""
         ack = CancelAck(session=segment.session, to_sender=True)
@@ -267,7 +287,7 @@ class ImportTable:
     def close(self, session: ImportSession, what: ImportInput) -> None:
         """RFC 5326 §6.20."""
         ours = session.state is ImportState.CANCELLING and what is ImportInput.END
-        accepted = session.state is ImportState.ACCEPTED and what is ImportInput.END
+        accepted = session.state is ImportState.ACCEPTED
         session.move(what)
         self._remove(session)
         if session.red_high or ours:  # a green session has nothing to be said again

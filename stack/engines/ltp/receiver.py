@@ -116,7 +116,7 @@ class Receiver:
         link = self._link
         end = segment.offset + len(segment.data)
         if end > link.config.block_bytes_max:
-            link.violation("data beyond the largest block", "RFC 5326 §3.2.1")
+            self._misfit(segment, "data beyond the largest block")
             return
         session = self.table.get(segment.session) or self.table.begin(segment, now)
         if session is None:
@@ -125,7 +125,7 @@ class Receiver:
         if session.state is ImportState.CANCELLING:
             self.table.queue_cancel(session)
         elif session.client_service != segment.client_service:
-            link.violation("client service changes within a session", "RFC 5326 §3.2.1")
+            self._misfit(segment, "client service changes within a session")
         elif session.miscolored(red, segment.offset, end):
             link.violation("miscolored segment", "RFC 5326 §6.21")
             self.table.cancel(session, CancelReason.MISCOLORED)
@@ -134,15 +134,23 @@ class Receiver:
         else:
             self._green(session, segment, now)
 
+    def _misfit(self, segment: DataSegment, fault: str) -> None:
+        """A segment that contradicts its session is dropped.  If it is a checkpoint, the session
+        goes too: whichever of its segments are genuine, it can never be whole, and its sender
+        would ask for ever."""
+        self._link.violation(fault, "RFC 5326 §3.2.1")
+        if segment.is_checkpoint:
+            self.table.give_up(segment.session)
+
     def _red(self, session: ImportSession, segment: DataSegment, end: int, now: int) -> None:
         link = self._link
         if session.red_bytes is not None and end > session.red_bytes:
-            link.violation("red data beyond the end of the red part", "RFC 5326 §3.2.1")
+            self._misfit(segment, "red data beyond the end of the red part")
             return
         if segment.kind >= SegmentType.RED_END and (
             end == 0 or end < session.red_high or session.red_bytes not in (None, end)
         ):
-            link.violation("the red part cannot end here", "RFC 5326 §3.2.1")
+            self._misfit(segment, "the red part cannot end here")
             return
         if session.state is ImportState.OPEN:
             if not self._store(session, segment, end, now):

@@ -49,14 +49,14 @@ class AirEnd:
         self.genuine: set[int] | None = None
         """Digests of all that processes have sent here, where it has to be known."""
 
+        self.coming: set[int] | None = None
+        """`genuine` of the other end."""
+
         self.answers_bytes = 0
         """Octets of LTP reports, acknowledgements and cancellations that processes have sent."""
 
         self.heard_bytes = 0
         """Octets that have arrived here."""
-
-        self.other: AirEnd
-        """The other end of the link."""
 
         self._loop = loop
         self._rng = random.Random(seed)
@@ -228,7 +228,7 @@ class LinkPort:
         if not self.silent:
             self._heard()
         if not self.silent:
-            sent = self._end.other.genuine
+            sent = self._end.coming
             if sent is not None:
                 self.genuine += sum(
                     hash(bytes(one)) in sent for train in trains for one in train.datagrams()

@@ -226,7 +226,7 @@ class World:
                     end.genuine = set()
                 self.ends[a, b] = end
         for (a, b), end in self.ends.items():
-            end.other = self.ends[b, a]
+            end.coming = self.ends[b, a].genuine
 
     def _channel(self, link: LinkOptions, rate_bps: float) -> ChannelConfig:
         windows = always_up(rate_bps)

@@ -525,9 +525,82 @@ def test_a_cancellation_by_the_sender_is_always_acknowledged() -> None:
     assert lone.said() == [cancel_ack(THEIRS, to_sender=True)]
     lone.feed(cancel(SessionId(REMOTE, 77), by_sender=True))
     assert lone.said() == [cancel_ack(SessionId(REMOTE, 77), to_sender=True)]
-    lone.feed(red(3, b"def", checkpoint=1))  # overtaken by the cancellation
+    lone.feed(red(3, b"def"))  # overtaken by the cancellation
     assert lone.said() == []
     assert lone.engine.next_deadline() is None
+
+
+def test_whoever_cancelled_a_session_a_sender_that_still_asks_hears_of_it() -> None:
+    """Else it would ask until its session grows too old: the cancellation was not its own."""
+    lone = Lone()
+    lone.feed(red(0, b"abc"), cancel(THEIRS, by_sender=True))
+    lone.said()
+    told = cancel(THEIRS, by_sender=False, reason=CancelReason.SYS_CNCLD)
+    for _ in range(3):
+        lone.feed(red(3, b"def", checkpoint=1, end=True))
+        assert lone.said() == [told]
+    assert lone.events() == []
+    assert lone.engine.next_deadline() is None
+
+
+def test_a_cancellation_after_the_block_was_accepted_does_not_unsay_it() -> None:
+    lone = Lone()
+    last = red(0, b"abc", checkpoint=7, end=True)
+    lone.feed(last)
+    lone.engine.accept(held_block(lone).session, lone.now)
+    assert claimed(one_report(lone)) == [(0, 3)]
+    lone.feed(cancel(THEIRS, by_sender=True))
+    lone.said()
+    lone.feed(last)
+    assert claimed(one_report(lone)) == [(0, 3)]
+
+
+@pytest.mark.parametrize(
+    ("before", "misfit"),
+    [
+        pytest.param([red(0, b"a")], red((1 << 30), b"x", checkpoint=1, end=True), id="too long"),
+        pytest.param([], red((1 << 30), b"x", checkpoint=1, end=True), id="too long, alone"),
+        pytest.param(
+            [red(0, b"ab", checkpoint=1), red(4, b"ab", checkpoint=2, end=True)],
+            red(8, b"c", checkpoint=3, end=True),
+            id="beyond the end",
+        ),
+        pytest.param(
+            [red(0, b"ab"), red(9, b"c")], red(4, b"ab", checkpoint=1, end=True), id="ends before"
+        ),
+        pytest.param(
+            [red(0, b"a", client_service=2)],
+            red(1, b"b", checkpoint=1, end=True),
+            id="other client",
+        ),
+        pytest.param(
+            [red(0, b"ab", checkpoint=1, end=True)], red(4, b"ab", checkpoint=2), id="whole already"
+        ),
+    ],
+)
+def test_a_checkpoint_that_contradicts_its_session_ends_it(
+    before: list[DataSegment], misfit: DataSegment
+) -> None:
+    """The session can never be whole: its sender must hear of that, each time that it asks."""
+    lone = Lone()
+    lone.feed(*before)
+    lone.said()
+    told = cancel(THEIRS, by_sender=False, reason=CancelReason.SYS_CNCLD)
+    for _ in range(3):
+        lone.feed(misfit)
+        assert lone.said() == [told]
+    lone.feed(cancel_ack(THEIRS, to_sender=False))
+    lone.feed(misfit)
+    assert lone.said() == [told]
+    assert not list(lone.engine._receiver.table)
+
+
+def test_without_a_checkpoint_what_contradicts_a_session_is_only_dropped() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"abc"), red(1 << 30, b"x"), red(3, b"d", client_service=2))
+    lone.feed(red(3, b"def", checkpoint=7, end=True))
+    blocks = [event for event in lone.events() if isinstance(event, BlockReceived)]
+    assert [bytes(block.data) for block in blocks] == [b"abcdef"]
 
 
 def test_a_cancelled_session_keeps_nothing() -> None:
