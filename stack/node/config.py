@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stack.core import toml
+from stack.core.arguments import path_of
 from stack.core.checks import check_node_id, check_one_of, check_range
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError
@@ -161,11 +162,12 @@ class LogConfig:
     file: str = ""
     """Path; empty means standard error."""
 
-    level: str = "info"
-    """"debug" (every event), "info" (what an operator wants to know) or "off"."""
+    level: str = "auto"
+    """"debug" (every event), "info" (what an operator wants to know), "off", or "auto": "info" for
+    `orbitferry node` and where `file` is given, "off" for a node in a program of one's own."""
 
     def __post_init__(self) -> None:
-        check_one_of("level", self.level, ("debug", "info", "off"))
+        check_one_of("level", self.level, ("auto", "debug", "info", "off"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,12 +218,13 @@ class NodeConfig:
         return Path(self.control) if self.control else Path(self.data_dir) / "control.sock"
 
 
-def load_config(path: Path) -> NodeConfig:
+def load_config(path: str | Path) -> NodeConfig:
     """Read and check a configuration file.  Raises `ConfigError` that names file, line, key and
     remedy.
 
     Relative paths in the file are relative to the file.
     """
+    path = path_of("path", path)
     base = path.resolve().parent
     return toml.load(
         path,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Self, TextIO
 
 from stack.contacts.files import load_plan
 from stack.contacts.passed import PassedOver
 from stack.contacts.plan import Contact, Plan, Range, check_contact
+from stack.core.arguments import eid_of
 from stack.core.clock import MILLISECOND, dtn_from_iso
-from stack.core.errors import ConfigError
+from stack.core.eid import Eid
+from stack.core.errors import ConfigError, LocalError
 from stack.core.private import opener
 from stack.core.sansio import Trace, no_trace
 from stack.engines.bundle_agent import BundleAgent, Entry, begin
@@ -23,7 +26,7 @@ from stack.node.application import LocalPort
 from stack.node.config import NodeConfig, load_config
 from stack.node.contacts import ContactDriver
 from stack.node.driver import BundleDriver
-from stack.node.environment import Environment
+from stack.node.environment import Environment, OpenPort
 from stack.node.link import SPACE as LTP_SPACE
 from stack.node.link import Link
 from stack.node.scrubbing import Scrubbing
@@ -45,10 +48,16 @@ class Node:
     """One Orbitferry node.
 
         async with Node(load_config(Path("gs1.toml"))) as node:
-            await node.services.files.send("dtn://sat1/", Path("tasking.bin"))
+            await node.services.files.send("tasking.bin", "dtn://sat1/")
 
-    `handlers` are job handlers registered in code.  `environment` replaces the operating system
-    by a simulation.  Several nodes fit in one process: nothing is shared between them.
+    `handlers` are job handlers registered in code.  `plan` is the contact plan, in place of the
+    file that the configuration names.  `trace` is called with every event and its fields.
+    `open_port` opens the datagram port of each link, in place of a UDP socket: a modem of one's
+    own (`DatagramPort`).  `environment` replaces the operating system by a simulation, ports
+    included.  Several nodes fit in one process: nothing is shared between them.
+
+    It logs nothing unless the configuration asks for it (`LogConfig`).  Entering raises
+    `ConfigError` for what is missing or cannot be opened, and `StoreError`.
     """
 
     def __init__(
@@ -57,13 +66,21 @@ class Node:
         *,
         handlers: Mapping[str, Handler] | None = None,
         environment: Environment | None = None,
+        open_port: OpenPort | None = None,
         plan: Plan | None = None,
         trace: Trace = no_trace,
     ) -> None:
+        if not isinstance(config, NodeConfig):
+            raise LocalError(
+                f"config: {type(config).__name__} is no NodeConfig; Node.from_file takes a file"
+            )
         self.config = config
         self.node_id = config.node_id
         self._handlers = dict(handlers or {})
-        self._environment = environment or Environment.real()
+        environment = environment or Environment.real()
+        if open_port is not None:
+            environment = dataclasses.replace(environment, open_port=open_port)
+        self._environment = environment
         self._plan = plan
         self._user_trace = trace
         self._log: TextIO | None = None
@@ -78,9 +95,25 @@ class Node:
         self._contacts: ContactDriver
 
     @classmethod
-    def from_file(cls, path: Path, **options: Any) -> Self:
+    def from_file(
+        cls,
+        path: str | Path,
+        *,
+        handlers: Mapping[str, Handler] | None = None,
+        environment: Environment | None = None,
+        open_port: OpenPort | None = None,
+        plan: Plan | None = None,
+        trace: Trace = no_trace,
+    ) -> Self:
         """A node from its TOML file.  Raises `ConfigError` that names key and remedy."""
-        return cls(load_config(path), **options)
+        return cls(
+            load_config(path),
+            handlers=handlers,
+            environment=environment,
+            open_port=open_port,
+            plan=plan,
+            trace=trace,
+        )
 
     # ---- life ------------------------------------------------------------------------------
 
@@ -182,7 +215,7 @@ class Node:
 
     def _tracer(self, stack: contextlib.AsyncExitStack) -> Sinks:
         log = self.config.log
-        if log.level == "off":
+        if log.level == "off" or (log.level == "auto" and not log.file):
             return Sinks(self._user_trace)
         stream: TextIO = sys.stderr
         if log.file:
@@ -231,7 +264,7 @@ class Node:
 
     def contact_discovered(
         self,
-        neighbour: str,
+        neighbour: Eid | str,
         until_ms: int,
         *,
         rate_bps: float = float("inf"),
@@ -242,8 +275,9 @@ class Node:
 
         `rate_bps` is how fast this node may send (as it pleases, if unlimited), `owlt_ns` the
         light time.  Raises `ConfigError` for a neighbour without a scheduled link, or a time that
-        has passed.
+        has passed, `LocalError` for what is no EID.
         """
+        neighbour = str(eid_of("neighbour", neighbour))
         now_ms = self._environment.clock.dtn_ms()
         check_contact(Contact(self.config.id, neighbour, now_ms, until_ms, rate_bps), "contact")
         self._contacts.discovered(neighbour, rate_bps, until_ms, owlt_ns)
@@ -251,9 +285,10 @@ class Node:
         self.trace("contact_discovered", {"neighbour": neighbour, "until_ms": until_ms})
         self._driver.settle()
 
-    def contact_lost(self, neighbour: str) -> bool:
+    def contact_lost(self, neighbour: Eid | str) -> bool:
         """A discovered contact is over before its time; whether there was one.  Raises
-        `ConfigError` for a neighbour without a scheduled link."""
+        `ConfigError` for a neighbour without a scheduled link, `LocalError` for what is no EID."""
+        neighbour = str(eid_of("neighbour", neighbour))
         found = self._agent.contact_lost(neighbour, self._environment.clock.dtn_ms())
         self._contacts.lost(neighbour)
         if found:
@@ -261,11 +296,12 @@ class Node:
             self._driver.settle()
         return found
 
-    async def cancel(self, bundle: str) -> Cancelled:
+    async def cancel(self, bundle: BundleId | str) -> Cancelled:
         """Give up a bundle that was sent from here and has not left yet (RFC 9171 §5.12), by its
-        id as `send_message` returns it.  Raises `DecodeError` for what is no id, `StoreError` when
-        the store cannot forget it (it is not sent in any case)."""
-        return await self.port.cancel(BundleId.parse(bundle))
+        id as `send_message` returns it, or the text of that.  Raises `DecodeError` for what is no
+        id, `StoreError` when the store cannot forget it (it is not sent in any case)."""
+        one = BundleId.parse(bundle) if isinstance(bundle, str) else bundle
+        return await self.port.cancel(one)
 
     def transmissions(self) -> list[Entry]:
         """The bundles that were sent from here and have not left yet, oldest first."""

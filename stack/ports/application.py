@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from stack.core.arguments import check_octets, eid_of
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer
@@ -27,8 +28,12 @@ class Outgoing:
     """One application data unit to send as one bundle (RFC 9171 §5.2)."""
 
     destination: Eid
+    """An endpoint; its text does, too."""
+
     payload: Buffer
     lifetime_ms: int
+    """Milliseconds until the bundle expires."""
+
     service: str
     """The sending endpoint's service: the source EID is this node's with this service."""
 
@@ -38,8 +43,32 @@ class Outgoing:
     ignore."""
 
     report_to: Eid | None = None
+    """Where status reports go; None: to this node.  Its text does, too."""
+
     report_flags: int = 0
     """Status report request flags of RFC 9171 §4.2.3; 0 asks for none."""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            destination: Eid | str,
+            payload: Buffer,
+            lifetime_ms: int,
+            service: str,
+            priority: int = 1,
+            report_to: Eid | str | None = None,
+            report_flags: int = 0,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        """Raises `LocalError` for what is no EID or no octets."""
+        if self.payload.__class__ is not bytes:
+            check_octets("payload", self.payload)
+        if self.destination.__class__ is not Eid:
+            object.__setattr__(self, "destination", eid_of("destination", self.destination))
+        if self.report_to is not None and self.report_to.__class__ is not Eid:
+            object.__setattr__(self, "report_to", eid_of("report_to", self.report_to))
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,7 +254,9 @@ def _hexadecimal(text: Any, where: str) -> bytes:
         raise ConfigError(where, "is not hexadecimal") from None
 
 
-def new_key_file(path: Path, entropy: Entropy, name: str, peers: Iterable[str] = ("*",)) -> None:
+def new_key_file(
+    path: str | Path, entropy: Entropy, name: str, peers: Iterable[str] = ("*",)
+) -> None:
     """Write a key file with a fresh AES-256, a fresh HMAC and a fresh LTP key, mode 0600.
 
     Raises `ConfigError` when the file exists: keys are never overwritten.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from stack.core.arguments import eid_of
 from stack.core.clock import SECOND
 from stack.core.eid import Eid
 from stack.core.errors import LocalError
@@ -134,7 +135,7 @@ class PingStats:
 
 async def ping(
     port: AppPort,
-    destination: Eid,
+    destination: Eid | str,
     *,
     count: int = 4,
     interval_s: float = 1.0,
@@ -142,7 +143,7 @@ async def ping(
     size: int = 64,
     priority: int = 2,
     report_flags: int = 0,
-    report_to: Eid | None = None,
+    report_to: Eid | str | None = None,
     on_sent: Callable[[int, BundleId], None] | None = None,
 ) -> AsyncGenerator[PingResult, None]:
     """Send `count` pings of `size` octets and yield one result for each, as they come in.
@@ -159,6 +160,7 @@ async def ping(
         raise LocalError(f"size {size} is not in {PING_BYTES_MIN}..{ECHO_BYTES_MAX} octets")
     if timeout_s <= 0 or interval_s < 0:
         raise LocalError("timeout must be positive, interval not negative")
+    destination = eid_of("destination", destination)
     endpoint = register_passing(port, "ping")
     template = Outgoing(
         destination,

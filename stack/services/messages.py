@@ -29,23 +29,32 @@ HEADERS_BYTES_MAX: Final = 64 * 1024
 
 async def send_message(
     port: AppPort,
-    destination: Eid,
+    destination: Eid | str,
     payload: Buffer,
     *,
     service: str = MESSAGES,
     lifetime_ms: int = LIFETIME_MS,
     priority: int = 1,
     report_flags: int = 0,
-    report_to: Eid | None = None,
+    report_to: Eid | str | None = None,
 ) -> BundleId:
     """Send `payload` to the endpoint `destination`; returns once it is stored durably.
 
     `service` is the sending endpoint (answers go there).  `report_flags` ask for status reports,
     which go to `report_to` or else to this node (`stack.services.reports`).
 
-    Raises `LocalError` for a payload that no bundle can carry or a value out of range,
-    `StoreError` when the store has no room.
+    Raises `LocalError` for what is no EID or no octets, a payload that no bundle can carry, or a
+    value out of range; `StoreError` when the store has no room.
     """
+    outgoing = Outgoing(
+        destination,
+        payload,
+        lifetime_ms,
+        service_of(port.node_id, service),
+        priority=priority,
+        report_to=report_to,
+        report_flags=report_flags,
+    )
     if len(payload) > BUNDLE_BYTES_MAX - HEADERS_BYTES_MAX:
         raise LocalError(
             f"{len(payload)} octets do not fit one bundle; send them as a file, which is segmented"
@@ -54,21 +63,8 @@ async def send_message(
         raise LocalError(f"lifetime of {lifetime_ms} ms is not in 1..{LIFETIME_MS_MAX}")
     if not 0 <= priority <= PRIORITY_MAX:
         raise LocalError(f"priority {priority} is not in 0..{PRIORITY_MAX}")
-    source = service_of(port.node_id, service)
-    sent = await port.commit(
-        send=[
-            Outgoing(
-                destination,
-                payload,
-                lifetime_ms,
-                source,
-                priority=priority,
-                report_to=report_to,
-                report_flags=report_flags,
-            )
-        ]
-    )
-    return sent[0]
+    (sent,) = await port.commit(send=[outgoing])
+    return sent
 
 
 class Mailbox:

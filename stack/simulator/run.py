@@ -21,8 +21,8 @@ def run_scenario(
     scenario: Scenario,
     *,
     seed: int | None = None,
-    input: Path | None = None,  # what the option of the command is called
-    report_dir: Path | None = None,
+    input: str | Path | None = None,  # what the option of the command is called
+    report_dir: str | Path | None = None,
     progress: Watch | None = None,
 ) -> Result:
     """Run a scenario to its end; with `report_dir`, write report.html, results.json, series.csv.
@@ -34,6 +34,7 @@ def run_scenario(
     """
     started_s = time.perf_counter()
     if report_dir is not None:
+        report_dir = Path(report_dir)
         report_dir.mkdir(parents=True, exist_ok=True)  # now, if it cannot be made
     seed = scenario.seed if seed is None else seed
     streams = Streams(seed)
@@ -42,7 +43,9 @@ def run_scenario(
     sky = make_sky(scenario, streams, prediction=known)
     with tempfile.TemporaryDirectory(prefix="orbitferry-") as folder:
         root = Path(folder)
-        files = collect_input(scenario, code, input, root / "input")
+        files = collect_input(
+            scenario, code, None if input is None else Path(input), root / "input"
+        )
         whole = Run(scenario, seed, streams, sky, code, files, root, progress)
         result = run_virtual(whole.main)
     if report_dir is not None:

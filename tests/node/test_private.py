@@ -62,7 +62,7 @@ def test_a_node_and_what_it_receives_are_private(tmp_path: Path) -> None:
         async with ground, satellite:
             await ground.services.files.send(folder / "inner" / "scene.bin", SAT, name="in/scene")
             received = await anext(aiter(satellite.services.files.inbox))
-            assert received.path.endswith("in/scene")
+            assert received.path.as_posix().endswith("in/scene")
             assert open_to_others(tmp_path / "sat1") == []
         assert open_to_others(tmp_path / "sat1") == []
         assert open_to_others(tmp_path / "gs1") == []

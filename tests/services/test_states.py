@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,7 +111,7 @@ def test_in_objects_round_trip(
 
 
 @given(st.builds(
-    Received, st.just("key"), eids, some.ids, some.names, paths, st.integers(0, 1 << 40),
+    Received, st.just("key"), eids, some.ids, some.names, paths.map(Path), st.integers(0, 1 << 40),
     some.digests, tags, st.integers(0, 2), times,
 ))  # fmt: skip
 def test_received_round_trips(received: Received) -> None:

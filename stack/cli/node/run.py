@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -32,5 +33,7 @@ def node(
     from stack.node.config import load_config
 
     loaded = load_config(config)
+    if loaded.log.level == "auto":
+        loaded = dataclasses.replace(loaded, log=dataclasses.replace(loaded.log, level="info"))
     check_limits(len(loaded.links))
     run(serve_node(loaded, as_json))

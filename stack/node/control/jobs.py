@@ -94,7 +94,7 @@ class JobOperations:
         request.finish()
         status = self._status(job_id)
         if status.state.final:
-            raise ControlError("refused", f"job {job_id.hex()} is {status.state.name.lower()}")
+            raise ControlError("refused", f"job {job_id.hex()} is {status.state}")
         await self._jobs.cancel(job_id)
         return {"job": as_dict(self._status(job_id))}
 
@@ -115,7 +115,7 @@ def as_dict(status: JobStatus) -> dict[str, Any]:
         "id": status.job_id.hex(),
         "server": str(status.server.node),
         "handler": status.handler,
-        "state": status.state.name.lower(),
+        "state": status.state,
         "progress": status.progress,
         "text": status.text,
         "attempts": status.attempts,

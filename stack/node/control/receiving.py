@@ -151,7 +151,7 @@ def received_as_dict(received: Received, files: FilesService) -> dict[str, Any]:
         "id": received.object_id.hex(),
         "source": str(received.source.node),
         "name": received.name,
-        "path": received.path,
+        "path": str(received.path),
         "place": os.path.relpath(received.path, files.directory),
         "bytes": received.size,
         "sha256": received.sha256.hex(),

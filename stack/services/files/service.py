@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+from stack.core.arguments import eid_of, path_of
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.private import make_folder
@@ -42,7 +43,7 @@ class FilesService:
 
         files = FilesService(port, Path("incoming"))
         async with files:
-            await files.send(Path("scene.tif"), Eid.parse("dtn://sat1/"))
+            await files.send("scene.tif", "dtn://sat1/")
             async for received in files.inbox:
                 print(received.name, received.path)
 
@@ -99,8 +100,8 @@ class FilesService:
 
     async def send(
         self,
-        path: Path,
-        destination: Eid,
+        path: str | Path,
+        destination: Eid | str,
         *,
         name: str | None = None,
         priority: int = 1,
@@ -111,7 +112,9 @@ class FilesService:
         """Send a file to the node of `destination`; returns its object id once that is durable.
 
         The file must stay as it is until the object is closed (see `wait`).  `name` is what the
-        receiver calls it, its base name by default.  Raises `LocalError`, `StoreError`.
+        receiver calls it, its base name by default.  Of `priority` 0 to 3 larger goes first, and
+        after `lifetime_ms` milliseconds the object expires.  Raises `LocalError` for what cannot be
+        sent or is no argument of this call, `StoreError` when the store has no room.
         """
         prepared = await self.prepare(
             path,
@@ -128,8 +131,8 @@ class FilesService:
 
     async def send_folder(
         self,
-        path: Path,
-        destination: Eid,
+        path: str | Path,
+        destination: Eid | str,
         *,
         name: str | None = None,
         priority: int = 1,
@@ -141,6 +144,8 @@ class FilesService:
         All names are judged before any file is read, and all files are read before any is sent.
         Raises `LocalError`, `StoreError`, and then nothing is sent.
         """
+        path = path_of("path", path)
+        destination = eid_of("destination", destination)
         base = path.name if name is None else name
         found = {
             f"{base}/{relative}" if base else relative: Path(file)
@@ -163,8 +168,8 @@ class FilesService:
 
     async def prepare(
         self,
-        path: Path,
-        destination: Eid,
+        path: str | Path,
+        destination: Eid | str,
         *,
         name: str | None = None,
         priority: int = 1,
@@ -173,7 +178,9 @@ class FilesService:
         chunk_bytes: int | None = None,
     ) -> Prepared:
         """Hash a file, so that sending it can be part of the caller's transaction: commit
-        `writes` of the result, then call `start` with it."""
+        `writes` of the result, then call `start` with it.  Raises `LocalError`."""
+        path = path_of("path", path)
+        destination = eid_of("destination", destination)
         if not self._sender.admissible():
             raise LocalError(f"{self._config.objects_max} objects are under way already")
         sending = Sending(
@@ -195,9 +202,10 @@ class FilesService:
         """Give up sending an object, and tell the receiver; whether it was under way."""
         return await self._sender.cancel(object_id)
 
-    async def abandon(self, source: Eid, object_id: bytes) -> bool:
-        """Give up receiving an object, and tell its sender; whether it was under way."""
-        return await self._receiver.abandon(source, object_id)
+    async def abandon(self, source: Eid | str, object_id: bytes) -> bool:
+        """Give up receiving an object, and tell its sender; whether it was under way.  Raises
+        `LocalError` when `source` is no EID."""
+        return await self._receiver.abandon(eid_of("source", source), object_id)
 
     async def wait(self, object_id: bytes) -> Progress:
         """Wait until an object that is sent from here has been delivered or has failed.  Raises

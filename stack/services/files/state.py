@@ -10,6 +10,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -412,7 +413,7 @@ class Received:
     source: Eid
     object_id: bytes
     name: str
-    path: str
+    path: Path
     """Where the file is."""
 
     size: int
@@ -429,7 +430,7 @@ class Received:
                 str(self.source),
                 self.object_id,
                 self.name,
-                self.path.encode("utf-8", "surrogateescape"),
+                str(self.path).encode("utf-8", "surrogateescape"),
                 self.size,
                 self.sha256,
                 self.tag,
@@ -448,7 +449,7 @@ class Received:
             Eid.parse(fields.text(2 * EID_CHARS_MAX)),
             fields.blob(wire.ID_BYTES, wire.ID_BYTES),
             fields.text(NAME_CHARS_MAX),
-            fields.blob(2 * _PATH_OCTETS_MAX).decode("utf-8", "surrogateescape"),
+            Path(fields.blob(2 * _PATH_OCTETS_MAX).decode("utf-8", "surrogateescape")),
             fields.uint(wire.OBJECT_BYTES_MAX),
             fields.blob(wire.SHA256_BYTES, wire.SHA256_BYTES),
             fields.text(wire.TAG_CHARS_MAX),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
+from pathlib import Path
 
 from stack.core.errors import words_of
 from stack.core.ranges import RangeSet
@@ -93,7 +93,7 @@ class Verifier:
             obj.source,
             obj.object_id,
             offer.name,
-            os.path.join(self._root, name),
+            Path(self._root, name),
             obj.size,
             offer.sha256,
             offer.tag,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
+from stack.core.arguments import eid_of
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
@@ -49,8 +50,7 @@ class JobClient:
     """Submits jobs from this node.
 
         client = JobClient(port, files)          # before files runs; then run both
-        job = await client.submit(Eid.parse("dtn://sat1/"), "hillshade", {"azimuth": "315"},
-                                  [Path("dem.tif")])
+        job = await client.submit("dtn://sat1/", "hillshade", {"azimuth": "315"}, ["dem.tif"])
         status = await client.wait(job)
         print(status.state, status.files)
 
@@ -86,10 +86,10 @@ class JobClient:
 
     async def submit(
         self,
-        destination: Eid,
+        destination: Eid | str,
         handler: str,
         args: Mapping[str, str] | None = None,
-        inputs: Sequence[Path] = (),
+        inputs: Sequence[str | Path] = (),
         *,
         limits: JobLimits | None = None,
         retry: RetryPolicy | None = None,
@@ -102,6 +102,9 @@ class JobClient:
         have been delivered.  Raises `LocalError` for what cannot be, `StoreError` when the store
         has no room; nothing has happened then.
         """
+        destination = eid_of("destination", destination)
+        if isinstance(inputs, str | PurePath):
+            raise LocalError(f"inputs: {str(inputs)!r} is one path; it takes a list of paths")
         deadline = self._config.deadline_ms if deadline_ms is None else deadline_ms
         if not 0 < deadline <= LIFETIME_MS_MAX:
             raise LocalError(f"deadline of {deadline} ms is not in 1..{LIFETIME_MS_MAX}")
@@ -109,6 +112,8 @@ class JobClient:
             raise LocalError("priority or number of inputs is out of range")
         if len(self._jobs) >= self._config.records_max:
             raise LocalError(f"{self._config.records_max} jobs are known already")
+        if not all(isinstance(text, str) for pair in (args or {}).items() for text in pair):
+            raise LocalError(f"args: {args} holds more than texts; use str(...)")
         job_id = self._port.entropy(ID_BYTES)
         prepared = []
         for index, path in enumerate(inputs):
@@ -240,7 +245,7 @@ class JobClient:
         parsed = job_of_tag(received.tag)
         job = None if parsed is None else self._jobs.get(parsed[0])
         if job is not None:
-            job.files[received.object_id] = received.path
+            job.files[received.object_id] = str(received.path)
             self._settle(job, batch)
 
     def _settle(self, job: ClientJob, batch: Batch) -> None:

@@ -81,9 +81,9 @@ class InputDesk:
         paths = []
         for ref in () if job.request is None else job.request.inputs:
             received = self.inbox.find(job.client, ref.object_id)
-            if received is None or not Path(received.path).is_file():
+            if received is None or not received.path.is_file():
                 raise FileNotFoundError(f"input {ref.name} has gone")
-            paths.append(Path(received.path))
+            paths.append(received.path)
         return tuple(paths)
 
     def release(self, job: ServerJob, batch: Batch) -> None:
@@ -96,4 +96,4 @@ class InputDesk:
 
     def _drop(self, received: Received, batch: Batch) -> None:
         batch.add(self.inbox.taken(received))
-        batch.after(lambda: remove_tree(Path(received.path).parent))
+        batch.after(lambda: remove_tree(received.path.parent))

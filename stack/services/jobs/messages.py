@@ -44,29 +44,44 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _REQUEST, _REPORT, _CANCEL, _ACK = range(4)
 
 
-class JobState(enum.IntEnum):
+class JobState(enum.StrEnum):
     """What a job is doing."""
 
-    SUBMITTED = 0
+    SUBMITTED = "submitted"
     """The client has not heard of the server yet (never seen on the server)."""
 
-    WAITING = 1
+    WAITING = "waiting"
     """Inputs are still on their way."""
 
-    QUEUED = 2
+    QUEUED = "queued"
     """Waits for its turn."""
 
-    RUNNING = 3
-    FINISHED = 4
-    FAILED = 5
-    CANCELLED = 6
-    EXPIRED = 7
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
     """Its deadline passed first."""
 
     @property
     def final(self) -> bool:
         """Whether nothing more will happen to the job."""
-        return self >= JobState.FINISHED
+        return _NUMBERS[self] >= _NUMBERS[JobState.FINISHED]
+
+
+_STATES: Final = tuple(JobState)
+_NUMBERS: Final = {state: number for number, state in enumerate(_STATES)}
+"""As they travel, and as they are in records."""
+
+
+def encode_state(state: JobState) -> int:
+    """The number of a state."""
+    return _NUMBERS[state]
+
+
+def decode_state(fields: Fields) -> JobState:
+    """The next field, the number of a state that a server knows.  Raises `DecodeError`."""
+    return _STATES[fields.uint(len(_STATES) - 1, _NUMBERS[JobState.WAITING])]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,7 +224,7 @@ class Report:
                 _REPORT,
                 self.job_id,
                 self.number,
-                int(self.state),
+                encode_state(self.state),
                 self.attempts,
                 0 if self.exit_code is None else self.exit_code + EXIT_BIAS,
                 self.permille,
@@ -293,7 +308,7 @@ def _request(job_id: bytes, fields: Fields) -> Request:
 
 def _report(job_id: bytes, fields: Fields) -> Report:
     number = fields.uint(NUMBER_MAX)
-    state = JobState(fields.uint(max(JobState), JobState.WAITING))
+    state = decode_state(fields)
     attempts = fields.uint(ATTEMPTS_MAX)
     code = fields.uint(2 * EXIT_BIAS)
     return Report(

@@ -24,6 +24,8 @@ from stack.services.jobs.messages import (
     Report,
     Request,
     decode_message,
+    decode_state,
+    encode_state,
 )
 
 SPACE_SERVER: Final = "jobs.server"
@@ -162,7 +164,7 @@ class ServerJob:
                 b"" if self.request is None else self.request.encode(),
                 self.expires_ms,
                 self.arrived_ms,
-                int(self.state),
+                encode_state(self.state),
                 self.attempt,
                 self.acknowledged,
                 0 if self.exit_code is None else self.exit_code + EXIT_BIAS,
@@ -191,7 +193,7 @@ class ServerJob:
         job = ServerJob(
             key, client, job_id, request, fields.uint(NUMBER_MAX), fields.uint(NUMBER_MAX)
         )
-        job.state = JobState(fields.uint(max(JobState), JobState.WAITING))
+        job.state = decode_state(fields)
         job.attempt = fields.uint(ATTEMPTS_MAX)
         job.acknowledged = fields.flag()
         code = fields.uint(2 * EXIT_BIAS)

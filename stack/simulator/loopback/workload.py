@@ -258,7 +258,7 @@ class Workload:
 
     async def _collect_files(self, node_id: str) -> None:
         async for received in self._world.nodes[node_id].services.files.inbox:
-            self._received[node_id, received.object_id] = Path(received.path)
+            self._received[node_id, received.object_id] = received.path
             self._changed.set()
 
     async def _collect_messages(self, node_id: str) -> None:
@@ -336,7 +336,7 @@ class Workload:
                 done_s=max(back, default=None) if complete else None,
                 results=len(results),
                 result_bytes=sum(row.bytes for row in results),
-                state=status.state.name.lower(),
+                state=status.state,
                 text=status.text,
             ),
         )

@@ -14,8 +14,9 @@ SCENARIO_BYTES_MAX = 1024 * 1024
 """A scenario larger than this is some other file."""
 
 
-def load_scenario(path: Path) -> Scenario:
+def load_scenario(path: str | Path) -> Scenario:
     """Read and check a scenario.  Raises `ConfigError` that names file, line, key and remedy."""
+    path = Path(path)
     base = path.resolve().parent
     return toml.load(
         path,

@@ -230,7 +230,7 @@ class Applications:
             await self._take_file(name, node, await inbox.receive())
 
     async def _take_file(self, name: str, node: Node, received: Received) -> None:
-        octets = _read(received.path)
+        octets = _read(str(received.path))
         thing = self._recognise(octets, self.expected.files)
         self.ledger.checks["altered"] += 1
         if not thing:

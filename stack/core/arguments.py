@@ -1,0 +1,48 @@
+"""What public calls take from programs: an EID or its text, a path or its text."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError, LocalError
+
+
+def eid_of(name: str, value: Eid | str) -> Eid:
+    """An EID as it is, or read from its text.  Raises `LocalError` that says what the argument
+    `name` has to be."""
+    if value.__class__ is Eid:
+        return value
+    expected = 'it takes an Eid or its text, such as "dtn://sat1/" or "ipn:5.0"'
+    if not isinstance(value, str):
+        raise LocalError(f"{name}: {_shown(value)} is no EID; {expected}")
+    try:
+        return Eid.parse(value)
+    except DecodeError as error:
+        raise LocalError(f"{name}: {value[:100]!r} is no EID: {error.reason}; {expected}") from None
+
+
+def path_of(name: str, value: str | os.PathLike[str]) -> Path:
+    """A path.  Raises `LocalError` that says what the argument `name` has to be."""
+    expected = "it takes a pathlib.Path or its text"
+    if not isinstance(value, str | os.PathLike):
+        raise LocalError(f"{name}: {_shown(value)} is no path; {expected}")
+    try:
+        path = Path(value)
+    except TypeError:  # a PathLike of octets
+        raise LocalError(f"{name}: {_shown(value)} is no path; {expected}") from None
+    if not str(value) or "\0" in str(path):
+        raise LocalError(f"{name}: {str(value)[:100]!r} is no path; {expected}")
+    return path
+
+
+def check_octets(name: str, value: object) -> None:
+    """Raises `LocalError` unless the argument `name` is a buffer of octets."""
+    if not isinstance(value, bytes | bytearray | memoryview):
+        remedy = 'write b"..." or text.encode()' if isinstance(value, str) else "it takes bytes"
+        raise LocalError(f"{name}: {_shown(value)} holds no octets; {remedy}")
+
+
+def _shown(value: object) -> str:
+    return f"{repr(value)[:100]} ({type(value).__name__})"
