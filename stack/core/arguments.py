@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from stack.core.eid import Eid
@@ -35,6 +36,13 @@ def path_of(name: str, value: str | os.PathLike[str]) -> Path:
     if not str(value) or "\0" in str(path):
         raise LocalError(f"{name}: {str(value)[:100]!r} is no path; {expected}")
     return path
+
+
+def paths_of(name: str, values: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Paths.  Raises `LocalError` that says what the argument `name` has to be."""
+    if isinstance(values, str | os.PathLike):
+        raise LocalError(f"{name}: {_shown(values)} is one path; it takes a list of them")
+    return [path_of(name, value) for value in values]
 
 
 def check_octets(name: str, value: object) -> None:

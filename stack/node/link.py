@@ -135,8 +135,8 @@ class Link:
             told += neighbour.cookies(self.cookies.counters())
         return [*neighbour.hints, *told, *([] if answered else neighbour.silence)]
 
-    def counters(self) -> dict[str, int]:
-        """Totals of this link by layer: `ltp.`, `cookie.`, `auth.`, `fec.`, `udp.`."""
+    def figures(self) -> dict[str, int]:
+        """Counters and gauges of this link by layer: `ltp.`, `cookie.`, `auth.`, `fec.`, `udp.`."""
         found = {f"ltp.{key}": value for key, value in self.engine.counters().items()}
         layers: list[Shim | None] = [self.cookies, self.guard, self.shim]
         for name, layer in zip(("cookie", "auth", "fec"), layers, strict=True):

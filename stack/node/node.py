@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from stack.node.config import NodeConfig, load_config
 from stack.node.contacts import ContactDriver
 from stack.node.driver import BundleDriver
 from stack.node.environment import Environment, OpenPort
+from stack.node.figures import figures
 from stack.node.link import SPACE as LTP_SPACE
 from stack.node.link import Link
 from stack.node.scrubbing import Scrubbing
@@ -333,31 +333,15 @@ class Node:
 
     def counters(self) -> dict[str, int]:
         """Every counter of the node by name; they only grow while it runs."""
-        usage = self._store.usage()
-        found = {f"bundles.{key}": value for key, value in self._agent.counters.items()}
-        found |= {
-            "store.bundles": usage.bundles,
-            "store.bytes": usage.bytes,
-            "store.quota_bytes": usage.quota_bytes,
-            "store.full": int(usage.full),
-            "store.reserve_bytes": usage.reserve_bytes,
-            "store.missing": usage.missing,
-            "store.rescues": usage.rescues,
-            "store.damaged": usage.damaged,
-            "store.repaired": usage.repaired,
-            "store.repaired_octets": usage.repaired_octets,
-            "store.scrubbed_bytes": usage.scrubbed_bytes,
-            "trace.failures": self.trace.failures,
-            "queue.bytes": self._agent.forwarder.bytes_waiting,
-            "queue.bundles": self._agent.forwarder.bundles_waiting,
-        }
-        for link in self.links.values():
-            found |= {f"link.{link.name}.{key}": n for key, n in link.counters().items()}
-        return found
+        return self._figures()[0]
 
-    def counters_json(self) -> str:
-        """The same as one JSON object."""
-        return json.dumps(self.counters(), sort_keys=True)
+    def gauges(self) -> dict[str, int]:
+        """What goes up and down, by name: room, queues (see `stack.node.figures.GAUGES`)."""
+        return self._figures()[1]
+
+    def _figures(self) -> tuple[dict[str, int], dict[str, int]]:
+        links = self.links.values()
+        return figures(self._agent, self._store, links, self.trace.failures)
 
 
 def _always_up(plan: Plan, a: str, b: str, now_ms: int, last_ms: int) -> bool:

@@ -111,8 +111,8 @@ def test_status(cli: Cli, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
         assert part in ran.out
     (status,) = cli("status", "--json").json
     assert status["links"][0]["peer"] == SATELLITE
-    (counters,) = cli("status", "--counters", "--json").json
-    assert counters["link.sat.udp.sent_datagrams"] >= 0
+    (figures,) = cli("status", "--counters", "--json").json
+    assert figures["counters"]["link.sat.udp.sent_datagrams"] >= 0
     assert "store.bytes" in cli("status", "--counters").out
 
 

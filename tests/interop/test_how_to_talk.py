@@ -272,7 +272,7 @@ def test_pings_and_messages_with_the_documented_side(
             assert link.state == "open"
             replies = [one async for one in ping(node.port, Eid.parse(echo), count=3, interval_s=0)]
             assert all(one.rtt_ns is not None for one in replies)
-            assert link.counters()["udp.dropped_foreign"] == 0
+            assert link.figures()["udp.dropped_foreign"] == 0
             assert link.neighbour.hints == []
             to = peer.node.with_service("1")
             sent = [bytes([n]) * 500 for n in range(61)] + [bytes(300_000)]
@@ -315,7 +315,7 @@ def test_with_authentication_as_documented(tmp_path: Path) -> None:
             to = Eid.parse("ipn:2.2")
             replies = [one async for one in ping(node.port, to, count=2, interval_s=0)]
             assert all(one.rtt_ns is not None for one in replies)
-            assert link.counters()["auth.verified"] > 0
+            assert link.figures()["auth.verified"] > 0
             assert link.hints == []
 
     asyncio.run(main())

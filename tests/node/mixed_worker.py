@@ -101,7 +101,7 @@ async def produce(node: Node, root: Path) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(send_messages(node, root))
         tasks.create_task(send_objects(node, root))
-    while node.counters()["store.bundles"]:  # noqa: ASYNC110
+    while node.gauges()["store.bundles"]:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     (root / "sent").touch()
     await asyncio.Event().wait()
@@ -140,7 +140,7 @@ async def count_messages(node: Node, root: Path) -> None:
 
 async def finish(node: Node, root: Path) -> None:
     """Say when nothing is left to be done."""
-    while not (root / "sent").exists() or node.counters()["store.bundles"]:  # noqa: ASYNC110
+    while not (root / "sent").exists() or node.gauges()["store.bundles"]:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     (root / "complete").touch()
 

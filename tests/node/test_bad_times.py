@@ -57,11 +57,11 @@ def test_what_a_full_disk_has_no_room_for_waits_where_it_is(tmp_path: Path) -> N
                 payload = number.to_bytes(4, "big") + bytes(size)
                 await send_message(ground.port, MAIL, payload, lifetime_ms=WEEK_MS)
             await asyncio.sleep(60)
-            assert satellite.counters()["store.bundles"] < count, "there is no room for all"
+            assert satellite.gauges()["store.bundles"] < count, "there is no room for all"
             assert ("sat1", "store.full") in [event[:2] for event in made.events]
             hog = fill_up(tmp_path / "sat1")  # and others take what is left
             await asyncio.sleep(10)
-            here, there = (one.counters()["store.bundles"] for one in (ground, satellite))
+            here, there = (one.gauges()["store.bundles"] for one in (ground, satellite))
             assert here > 0
             assert here + there >= count, "nothing is let go of that has not arrived"
             async with Mailbox(satellite.port) as mailbox:
@@ -70,7 +70,7 @@ def test_what_a_full_disk_has_no_room_for_waits_where_it_is(tmp_path: Path) -> N
                 numbers += await received(mailbox, count - there)
             assert sorted(numbers) == list(range(count))
             await asyncio.sleep(10)
-            assert ground.counters()["store.bundles"] == 0
+            assert ground.gauges()["store.bundles"] == 0
 
     with small_disk(tmp_path / "sat1"):
         run_virtual(main)
@@ -115,8 +115,8 @@ def test_a_disk_that_becomes_read_only_holds_up_and_loses_nothing(tmp_path: Path
                 payload = number.to_bytes(4, "big")
                 await send_message(ground.port, MAIL, payload, lifetime_ms=WEEK_MS)
             await asyncio.sleep(30)
-            assert satellite.counters()["store.bundles"] == 0
-            assert ground.counters()["store.bundles"] == 19, "nothing was acknowledged"
+            assert satellite.gauges()["store.bundles"] == 0
+            assert ground.gauges()["store.bundles"] == 19, "nothing was acknowledged"
             with pytest.raises(StoreError, match="readonly"):
                 await send_message(satellite.port, MAIL, b"here", lifetime_ms=WEEK_MS)
             store._db.execute("PRAGMA query_only = OFF")
@@ -162,7 +162,7 @@ def test_a_clock_that_is_set_costs_no_message(
             assert sorted(numbers) == list(range(10 * len(steps)))
             assert len(set(ids)) == len(ids), "no identity comes twice"
             await asyncio.sleep(10)
-            assert ground.counters()["store.bundles"] == 0
-            assert satellite.counters()["store.bundles"] == 0
+            assert ground.gauges()["store.bundles"] == 0
+            assert satellite.gauges()["store.bundles"] == 0
 
     run_virtual(main)

@@ -286,7 +286,7 @@ def test_what_cannot_be_worked_on_is_kept_for_the_operator(
                 assert not satellite._agent.forwarder.bundles_waiting
             await asyncio.sleep(70)
             assert not satellite.quarantined()
-            assert satellite.counters()["store.bundles"] == 0
+            assert satellite.gauges()["store.bundles"] == 0
 
     run_virtual(main)
 

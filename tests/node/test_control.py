@@ -364,8 +364,8 @@ def test_status_and_counters(node: Background) -> None:
     assert status["node"] == HERE
     assert status["pid"] == os.getpid()
     assert status["links"] == []
-    counters = node.client.call("counters")["counters"]
-    assert counters["store.quota_bytes"] == status["store"]["quota_bytes"]
+    gauges = node.client.call("counters")["gauges"]
+    assert gauges["store.quota_bytes"] == status["store"]["quota_bytes"]
 
 
 def test_ping(node: Background) -> None:
@@ -487,7 +487,7 @@ def test_a_transfer_that_cannot_go_is_cancelled(node: Background, tmp_path: Path
 
 def test_a_message_that_cannot_go_is_cancelled(node: Background) -> None:
     before = node.client.call("bundles")["bundles_total"]
-    held = node.client.call("counters")["counters"]["store.bundles"]
+    held = node.client.call("counters")["gauges"]["store.bundles"]
     sent = [
         node.client.call("send_message", destination=STRANGE, payload="aGk=")["bundle"]
         for _ in range(2)
@@ -500,7 +500,7 @@ def test_a_message_that_cannot_go_is_cancelled(node: Background) -> None:
     assert done == {"bundle": sent[0], "bundles": 1, "under_way": 0}
     assert node.client.call("cancel_bundle", bundle=sent[0])["bundles"] == 0
     assert [one["bundle"] for one in node.client.call("bundles")["bundles"]][before:] == sent[1:]
-    assert node.client.call("counters")["counters"]["store.bundles"] == held + 1
+    assert node.client.call("counters")["gauges"]["store.bundles"] == held + 1
     with pytest.raises(ControlError, match="is no bundle id") as caught:
         node.client.call("cancel_bundle", bundle="nonsense")
     assert caught.value.kind == "usage"

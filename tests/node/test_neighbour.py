@@ -140,7 +140,7 @@ def test_the_strict_form_drops_it_and_says_what_to_change(tmp_path: Path) -> Non
             assert "match_port = false" in told["remedy"]
             link = node.links["peer"]
             async with asyncio.timeout(30):
-                while link.counters()["udp.dropped_foreign"] < 3:  # noqa: ASYNC110
+                while link.figures()["udp.dropped_foreign"] < 3:  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
             assert [event for event, _ in events].count("link_stranger") == 1
             assert len(link.neighbour.hints) == 1
@@ -170,7 +170,7 @@ def test_another_number_of_the_peer_is_told(tmp_path: Path) -> None:
             assert told["why"] == "segments for engine 7 from 127.0.0.1, this link expects 2"
             assert "ltp.remote_engine_id = 7" in told["remedy"]
             link = node.links["peer"]
-            assert link.counters()["ltp.segments_refused"] == 1
+            assert link.figures()["ltp.segments_refused"] == 1
             assert told["why"] in link.neighbour.hints[0]
             assert state(node) == "open", "a stranger does not make a link heard"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +74,6 @@ def test_messages_pings_and_files_cross_a_lossy_link(tmp_path: Path) -> None:
             assert counters["link.sat1.auth.signed"] > 100  # two of our nodes: nothing to configure
             assert counters["link.sat1.auth.verified"] > 0
             assert counters["link.sat1.auth.unsigned"] + counters["link.sat1.auth.forged"] == 0
-            assert json.loads(ground.counters_json()) == counters
 
     run_virtual(main)
 

@@ -41,7 +41,7 @@ def lonely(root: Path, store: str = "memory", **options: object) -> Node:
 
 
 def held(node: Node) -> int:
-    return node.counters()["store.bundles"]
+    return node.gauges()["store.bundles"]
 
 
 async def until(at_s: float) -> None:

@@ -143,7 +143,7 @@ def test_a_modem_that_misbehaves_costs_at_most_time(tmp_path: Path, fault: str) 
             assert bool(counters.get("bundles.failures")) == (
                 fault in ("raises", "brings nonsense")
             )
-            unreadable = counters.get("link.gs1.udp.unreadable", 0)
+            unreadable = satellite.gauges().get("link.gs1.udp.unreadable", 0)
             assert unreadable == (fault in ("brings nonsense", "cannot count"))
             try:
                 await satellite.__aexit__()

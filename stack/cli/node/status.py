@@ -31,7 +31,7 @@ STATES: Final = {
 
 def status(
     counters: Annotated[
-        bool, typer.Option("--counters", help="Every counter, by name, instead.")
+        bool, typer.Option("--counters", help="Every counter and gauge, by name, instead.")
     ] = False,
     bundles: Annotated[
         bool,
@@ -56,11 +56,11 @@ def status(
 ) -> None:
     """Show what a running node is doing.
 
-    Its store, its queue, its links and their contacts; or every counter; or the bundles that were
-    sent from here and wait, by the ids that `orbitferry cancel` takes; or those on which work has
-    failed, which are kept until their lifetime ends or room is needed. A link is up when its peer
-    was heard since it opened. What came in and was dropped, since the link does not know its
-    address or engine number, is told with what to change.
+    Its store, its queue, its links and their contacts; or every counter and gauge; or the bundles
+    that were sent from here and wait, by the ids that `orbitferry cancel` takes; or those on which
+    work has failed, which are kept until their lifetime ends or room is needed. A link is up when
+    its peer was heard since it opened. What came in and was dropped, since the link does not know
+    its address or engine number, is told with what to change.
 
     \b
     Examples:
@@ -72,11 +72,16 @@ def status(
     """
     client = client_of(node)
     if counters:
-        found = client.call("counters")["counters"]
+        found = client.call("counters")
         if as_json:
             emit(found)
         else:
-            table(("counter", "value"), sorted(found.items()))
+            rows = [
+                (name, kind.removesuffix("s"), value)
+                for kind in ("counters", "gauges")
+                for name, value in sorted(found[kind].items())
+            ]
+            table(("name", "kind", "value"), rows)
         return
     if bundles:
         _bundles(client.call("bundles"), as_json)

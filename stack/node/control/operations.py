@@ -89,7 +89,7 @@ class NodeOperations:
         """What an operator wants to know at a glance."""
         request.finish()
         node = self._node
-        counters = node.counters()
+        figures = node.counters() | node.gauges()
         open_transfers = [one for one in node.services.files.all_progress() if one.open]
         return {
             "node": str(node.node_id),
@@ -97,8 +97,8 @@ class NodeOperations:
             "pid": os.getpid(),
             "uptime_s": (node.port.now() - self._begun_ns) / SECOND,
             "time": dtn_to_iso(node.port.dtn_ms()),
-            "store": {key: counters[f"store.{key}"] for key in STORE_SHOWN},
-            "queue": {key: counters[f"queue.{key}"] for key in ("bundles", "bytes")},
+            "store": {key: figures[f"store.{key}"] for key in STORE_SHOWN},
+            "queue": {key: figures[f"queue.{key}"] for key in ("bundles", "bytes")},
             "quarantine": len(node.quarantined()),
             "links": [self._link(link) for link in node.links.values()],
             "transfers_open": len(open_transfers),
@@ -143,9 +143,9 @@ class NodeOperations:
         raise ControlError("unknown", f"no bundle {ref} is in quarantine")
 
     async def counters(self, request: Request, session: Session) -> dict[str, Any]:
-        """Every counter by name."""
+        """Every counter and every gauge by name."""
         request.finish()
-        return {"counters": self._node.counters()}
+        return {"counters": self._node.counters(), "gauges": self._node.gauges()}
 
     async def ping(self, request: Request, session: Session) -> dict[str, Any]:
         """Pings; an event `reply` for each, `rtt_ns` null for one that was lost."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Final
 
-from stack.core.arguments import eid_of
+from stack.core.arguments import eid_of, paths_of
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
@@ -103,8 +103,7 @@ class JobClient:
         has no room; nothing has happened then.
         """
         destination = eid_of("destination", destination)
-        if isinstance(inputs, str | PurePath):
-            raise LocalError(f"inputs: {str(inputs)!r} is one path; it takes a list of paths")
+        inputs = paths_of("inputs", inputs)
         deadline = self._config.deadline_ms if deadline_ms is None else deadline_ms
         if not 0 < deadline <= LIFETIME_MS_MAX:
             raise LocalError(f"deadline of {deadline} ms is not in 1..{LIFETIME_MS_MAX}")

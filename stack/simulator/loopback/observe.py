@@ -248,7 +248,7 @@ class Observer:
 
     def _direction(self, pair: Pair, own: list[Volume]) -> DirectionRow:
         way = self._ways[pair]
-        sent, received = way.sender.counters(), way.receiver.counters()
+        sent, received = way.sender.figures(), way.receiver.figures()
         air = self._world.channels[pair].channel.counters()
         return DirectionRow(
             source=pair[0],

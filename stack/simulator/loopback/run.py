@@ -68,7 +68,7 @@ class Run:
             ended_s = world.now_s()
             passes = observer.pass_rows()
             directions = observer.direction_rows(passes)
-            counters = {name: node.counters() for name, node in world.nodes.items()}
+            counters = {name: one.counters() | one.gauges() for name, one in world.nodes.items()}
             events = {name: dict(counter) for name, counter in world.events.items()}
             # Handlers may wait in virtual time: everything else is counted before.
             references = await self._references(workload)

@@ -1,0 +1,54 @@
+"""Counters only grow while a node runs; what goes up and down is a gauge, and is explained."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+from link_models.clock import run_virtual
+from stack.fec.config import FecConfig
+from stack.node.figures import GAUGES
+from stack.node.node import Node
+from tests.node.test_two_nodes import channel, loop
+from tests.node.world import World
+
+
+def plain(name: str) -> str:
+    """A figure's name without that of its link."""
+    return name.split(".", 2)[2] if name.startswith("link.") else name
+
+
+def test_what_falls_is_a_gauge(tmp_path: Path) -> None:
+    seen: list[dict[str, int]] = []
+    gauges: list[dict[str, int]] = []
+
+    async def main() -> None:
+        world = World(loop(), tmp_path)
+        world.connect("gs1", "sat1", channel(0.05))
+        options: dict[str, Any] = {"rate_bps": 10e6, "owlt_ms": 5.0, "fec": FecConfig(k=32, r=8)}
+        nodes: list[Node] = [
+            world.node(name, [world.link(name, peer, **options)])
+            for name, peer in (("gs1", "sat1"), ("sat1", "gs1"))
+        ]
+        source = tmp_path / "scene"
+        source.write_bytes(bytes(300_000))
+        async with nodes[0], nodes[1] as node:
+
+            def look(event: str, fields: dict[str, Any]) -> None:
+                seen.append(node.counters())
+                gauges.append(node.gauges())
+
+            node.services.files.listen(lambda event: look(event.kind, {}))
+            sent = await nodes[0].services.files.send(source, "dtn://sat1/")
+            assert (await nodes[0].services.files.wait(sent)).state == "delivered"
+            look("end", {})
+
+    run_virtual(main)
+    assert len(seen) > 3
+    for before, after in itertools.pairwise(seen):
+        assert all(after[name] >= count for name, count in before.items())
+    assert len({one["link.gs1.fec.rx_held_bytes"] for one in gauges}) > 1
+    found = {plain(name) for one in gauges for name in one}
+    assert found == GAUGES.keys() - {"udp.unreadable"}
+    assert not {plain(name) for name in seen[-1]} & GAUGES.keys()
