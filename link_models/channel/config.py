@@ -82,7 +82,7 @@ class ChannelConfig:
     `queue_bytes`."""
 
     overhead_bytes: int = 0
-    """Octets of lower layers sent with each datagram (28 for UDP over IPv4)."""
+    """Octets of lower layers sent with each datagram (`IPV4_UDP_BYTES` for UDP over IPv4)."""
 
     cell_bytes: int = 0
     """The link carries whole cells with so many octets of payload each, as ATM with 48; 0: it

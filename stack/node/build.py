@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from stack.core.limits import IPV6_UDP_BYTES
 from stack.core.private import make_folder
 from stack.core.sansio import Entropy, Trace
 from stack.core.train import Train
@@ -29,9 +30,6 @@ from stack.wire.fecframe import ADUI_HEADER_BYTES, PAYLOAD_ID_BYTES
 
 LTP_HEADER_BYTES = 10
 """Octets of a data segment that are no data, about (RFC 5326 §3.1, §3.2.1)."""
-
-IPV6_UDP_BYTES = 48
-"""Octets of IPv6 and UDP headers (IPv4's are 20 fewer)."""
 
 
 class FecShim:

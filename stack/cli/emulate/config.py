@@ -29,10 +29,9 @@ from stack.contacts.plan import Plan
 from stack.core import toml
 from stack.core.clock import MILLISECOND, SECOND, dtn_from_iso
 from stack.core.errors import ConfigError
+from stack.core.limits import IPV4_UDP_BYTES
 
 CONFIG_BYTES_MAX: Final = 4 * 1024 * 1024
-
-UDP_IP_BYTES: Final = 28
 
 TIMES_MS: Final = ("delay_ms", "jitter_ms", "burst_ms", "reorder_ms", "queue_ms", "coalesce_ms")
 
@@ -86,7 +85,7 @@ class DirectionConfig:
     """Longest wait for the transmitter; what would wait longer is dropped.  0: no limit but
     `queue_bytes`."""
 
-    overhead_bytes: int = UDP_IP_BYTES
+    overhead_bytes: int = IPV4_UDP_BYTES
     """Octets of lower layers counted with each datagram: UDP and IPv4 headers."""
 
     cell_bytes: int = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.errors import ConfigError
-from stack.core.limits import BUNDLE_BYTES_MAX, DATAGRAM_BYTES_MAX
+from stack.core.limits import BUNDLE_BYTES_MAX, DATAGRAM_BYTES_MAX, IPV4_UDP_BYTES
 from stack.wire.sdnv import SDNV_MAX
 
 SEGMENT_BYTES_MIN = 128
@@ -82,7 +82,7 @@ class LtpConfig:
     buffer of 208 KiB everything above 256 KiB loses a tenth of its segments and more.  A link with
     a rate is paced instead, and this does not apply."""
 
-    overhead_bytes: int = 28
+    overhead_bytes: int = IPV4_UDP_BYTES
     """Octets that lower layers add to each datagram, counted against the link's rate: UDP and
     IPv4 headers."""
 

@@ -14,6 +14,7 @@ from link_models.clock import VirtualClock, VirtualLoop
 from link_models.network import VirtualNetwork, VirtualPort
 from link_models.rng import Streams
 from stack.core.clock import MILLISECOND, SECOND
+from stack.core.limits import IPV4_UDP_BYTES
 from stack.engines.ltp import LtpConfig
 from stack.fec.config import FecConfig
 from stack.node.config import LinkConfig, LogConfig, NodeConfig, SecurityConfig, StoreSection
@@ -27,9 +28,6 @@ from stack.services.jobs import Handler
 from stack.services.suite import ServicesConfig
 from stack.simulator.scenario import DirectionConfig, Scenario
 from stack.simulator.sky import Sky, SkyLink, Way
-
-IP_UDP_BYTES = 28
-"""IPv4 and UDP headers, which each datagram has on the link."""
 
 BURST_DATAGRAMS = 8
 """Datagrams that leave an engine together on a slow link: fewer turns, and still a small part of
@@ -73,7 +71,7 @@ class Tuning:
 def tune(direction: DirectionConfig, segment_bytes: int, least_ns: int = 0) -> Tuning:
     """Times and sizes for the rates of a direction, with bursts of `least_ns` at least."""
     slow_bps, fast_bps = direction.rate_min_bps, direction.rate_max_bps
-    bits = 8 * (segment_bytes + IP_UDP_BYTES)
+    bits = 8 * (segment_bytes + IPV4_UDP_BYTES)
     slow_ns, fast_ns = bits * SECOND / slow_bps, bits * SECOND / fast_bps
     burst_ns = max(least_ns, 20 * MILLISECOND, BURST_DATAGRAMS * slow_ns)
     # A full burst takes less than half of the queue: above that the port asks for a rest.
@@ -219,7 +217,7 @@ class World:
             windows=always_up(rate_bps),
             delay=Delay.constant(delay_ms * MILLISECOND),
             queue_bytes=max(QUEUE_BYTES_MIN, round(rate_bps * 0.1 / 8)),
-            overhead_bytes=IP_UDP_BYTES,
+            overhead_bytes=IPV4_UDP_BYTES,
             coalesce_ns=5 * MILLISECOND,
         )
         self._connect(a, b, config, config)
@@ -291,7 +289,7 @@ def _channel(link: SkyLink, way: Way, tuning: Tuning) -> ChannelConfig:
         windows=way.windows,
         delay=link.delay,
         queue_bytes=tuning.queue_bytes,
-        overhead_bytes=IP_UDP_BYTES,
+        overhead_bytes=IPV4_UDP_BYTES,
         rules=way.rules,
         coalesce_ns=tuning.coalesce_ns,
     )

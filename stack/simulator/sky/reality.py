@@ -21,6 +21,7 @@ from link_models.orbit.passes import Pass
 from link_models.rng import Streams
 from stack.contacts.plan import Contact
 from stack.core.clock import MILLISECOND
+from stack.core.limits import IPV4_UDP_BYTES
 from stack.simulator.scenario import CrosslinkConfig, DirectionConfig, RadioConfig, Scenario
 from stack.simulator.sky.model import Sky, SkyLink, SkyPass, Way
 from stack.simulator.sky.prediction import Pair, Prediction, predict, sample_times
@@ -31,9 +32,6 @@ FRAME_ERROR_RATE_MIN = 1e-12
 CROSS_STEP_MS = 10_000.0
 """Distances of satellites are computed this often, and are linear between: within 3 microseconds
 of light time for two low orbits."""
-
-DATAGRAM_OVERHEAD_BYTES = 28
-"""IPv4 and UDP headers, which go over the link with each datagram."""
 
 
 def make_sky(scenario: Scenario, streams: Streams, *, prediction: Prediction | None = None) -> Sky:
@@ -300,7 +298,7 @@ class _Frames:
                 self.times_ns,
                 self.frame_error_rate,
                 self.frame_bytes,
-                DATAGRAM_OVERHEAD_BYTES,
+                IPV4_UDP_BYTES,
             )
         )
 

@@ -18,6 +18,7 @@ from link_models.network import TraceHash, VirtualNetwork
 from link_models.noise import Rng
 from link_models.rng import Streams
 from stack.core.clock import MILLISECOND, SECOND
+from stack.core.limits import IPV4_UDP_BYTES
 from stack.core.train import Train
 from stack.engines.bundle_agent import AgentConfig
 from stack.engines.ltp import LtpConfig
@@ -41,7 +42,6 @@ FEC: Final = FecConfig(k=16, r=4)
 HOP_LIMIT: Final = 255
 """With wrong plans bundles go in circles for a while, and that must not lose them."""
 
-IP_UDP_BYTES: Final = 28
 FILE_BATCH_BYTES: Final = 32_768
 """Less than half of the smallest store that is drawn: more waits until the store is empty."""
 
@@ -239,7 +239,7 @@ class World:
         return ChannelConfig(
             windows=windows,
             delay=Delay.constant(link.owlt_ms * MILLISECOND),
-            overhead_bytes=IP_UDP_BYTES,
+            overhead_bytes=IPV4_UDP_BYTES,
             loss=_bernoulli(link.loss),
         )
 
