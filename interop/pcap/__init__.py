@@ -14,22 +14,22 @@ from interop.pcap.capture import (
     read_capture,
 )
 from interop.pcap.exported import exported_pdu, parse_exported_pdu
-from interop.pcap.link import PassedOver
+from interop.pcap.link import PacketPassedOver
 from interop.pcap.packet import UdpPacket, udp_between, udp_packet
 from interop.pcap.parse import TcpSegment, parse_packet
-from interop.pcap.streams import StreamOctets, Streams
+from interop.pcap.streams import StreamOctets, TcpStreams
 
 __all__ = [
     "LINKTYPE_ETHERNET",
     "LINKTYPE_RAW",
     "LINKTYPE_UPPER_PDU",
     "SNAPLEN",
-    "PassedOver",
+    "PacketPassedOver",
     "PcapWriter",
     "Record",
     "StreamOctets",
-    "Streams",
     "TcpSegment",
+    "TcpStreams",
     "UdpPacket",
     "capture",
     "exported_pdu",

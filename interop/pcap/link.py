@@ -36,7 +36,7 @@ _FAMILIES: Final = frozenset((2, 10, 24, 28, 30))
 _COOKED: Final = "LINKTYPE_LINUX_SLL"
 
 
-class PassedOver(Exception):
+class PacketPassedOver(Exception):
     """A packet that holds nothing for us; the words say what it is instead."""
 
     def __init__(self, words: str) -> None:
@@ -45,8 +45,8 @@ class PassedOver(Exception):
 
 
 def network_offset(view: memoryview, linktype: int) -> int:
-    """The offset of the IP header.  Raises `PassedOver` for frames without one and for link types
-    that are not read, `DecodeError` for frames that are cut short."""
+    """The offset of the IP header.  Raises `PacketPassedOver` for frames without one and for link
+    types that are not read, `DecodeError` for frames that are cut short."""
     if linktype in _RAW:
         return 0
     if linktype == LINKTYPE_ETHERNET:
@@ -60,7 +60,7 @@ def network_offset(view: memoryview, linktype: int) -> int:
         if kind not in _TAGS:
             return _known(kind, 20)
         return _tagged(view, 22)  # the tag's own type stands before the header's end
-    raise PassedOver(f"link type {linktype}, which is not read")
+    raise PacketPassedOver(f"link type {linktype}, which is not read")
 
 
 def _tagged(view: memoryview, at: int) -> int:
@@ -77,8 +77,8 @@ def _known(kind: int, at: int) -> int:
     if kind in _IP:
         return at
     if kind < 0x0600:
-        raise PassedOver("IEEE 802.3 frames without an ethertype")
-    raise PassedOver(_ETHERTYPES.get(kind, f"ethertype 0x{kind:04x}"))
+        raise PacketPassedOver("IEEE 802.3 frames without an ethertype")
+    raise PacketPassedOver(_ETHERTYPES.get(kind, f"ethertype 0x{kind:04x}"))
 
 
 def _loopback(view: memoryview) -> int:
@@ -86,7 +86,7 @@ def _loopback(view: memoryview) -> int:
         raise DecodeError("loopback header cut short", "LINKTYPE_NULL", 0)
     families = {int.from_bytes(view[:4], "big"), int.from_bytes(view[:4], "little")}
     if not families & _FAMILIES:
-        raise PassedOver(f"address family {min(families)}")
+        raise PacketPassedOver(f"address family {min(families)}")
     return 4
 
 

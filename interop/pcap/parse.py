@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
 from typing import Final
 
-from interop.pcap.link import PassedOver, network_offset
+from interop.pcap.link import PacketPassedOver, network_offset
 from interop.pcap.packet import (
     IPV4_HEAD,
     IPV6_HEAD,
@@ -80,7 +80,7 @@ def parse_packet(data: Buffer, linktype: int, *, cut: bool = False) -> UdpPacket
     """The UDP datagram or TCP segment in a captured packet.
 
     `cut`: the capture kept only the first octets of the packet, and so does what is given.  A
-    length of 0 (segmentation offload) means the rest.  Raises `PassedOver` for what carries
+    length of 0 (segmentation offload) means the rest.  Raises `PacketPassedOver` for what carries
     neither, and `DecodeError` for what is broken or a fragment.
     """
     view = memoryview(data)
@@ -99,7 +99,7 @@ def parse_packet(data: Buffer, linktype: int, *, cut: bool = False) -> UdpPacket
 
 def _wanted(protocol: int) -> None:
     if protocol not in (UDP, _TCP):
-        raise PassedOver(_PROTOCOLS.get(protocol, f"IP protocol {protocol}"))
+        raise PacketPassedOver(_PROTOCOLS.get(protocol, f"IP protocol {protocol}"))
 
 
 def _ipv4(view: memoryview, at: int, cut: bool) -> _Ip:

@@ -62,7 +62,7 @@ class _Stream:
     ahead_bytes: int = 0
 
 
-class Streams:
+class TcpStreams:
     """Puts streams together: out of order, repeated and overlapping segments, in bounds."""
 
     def __init__(self) -> None:

@@ -26,28 +26,28 @@ from link_models.budget.presets import (
     preset,
     presets,
 )
-from link_models.budget.radio import Antenna, RadioLink, Receiver, Transmitter
+from link_models.budget.radio import Antenna, RadioLink, ReceiveAntenna, TransmitAntenna
 from link_models.budget.rates import RateTable, elevation_deg, slant_range_m, slant_ranges_m
-from link_models.budget.series import Acm, Link, LinkSeries, Mode, Term, Waveform
+from link_models.budget.series import Acm, LinkBudget, LinkSeries, ModemMode, Term, Waveform
 
 __all__ = [
     "PRESET_ALTITUDE_M",
     "Acm",
     "Antenna",
     "AttenuationTable",
-    "Link",
+    "LinkBudget",
     "LinkSeries",
     "ModCod",
-    "Mode",
+    "ModemMode",
     "OpticalLink",
     "OpticalMode",
     "Preset",
     "RadioLink",
     "RateTable",
-    "Receiver",
+    "ReceiveAntenna",
     "Site",
     "Term",
-    "Transmitter",
+    "TransmitAntenna",
     "Waveform",
     "confidence",
     "elevation_deg",

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from link_models.budget.rates import air_mass
-from link_models.budget.series import Link
+from link_models.budget.series import LinkBudget
 from stack.core.errors import ConfigError
 
 Array = NDArray[Any]
@@ -145,7 +145,7 @@ class AttenuationTable:
         return found
 
     def at(self, availability_percent: float) -> Callable[[Array], Array]:
-        """The fade by elevation, for `Link.series` and `Link.rate_table`."""
+        """The fade by elevation, for `LinkBudget.series` and `LinkBudget.rate_table`."""
         return lambda elevation_deg: self.fade_db(elevation_deg, availability_percent)
 
     def exceeded(self, elevation_deg: ArrayLike, fade_db: ArrayLike) -> Array:
@@ -215,7 +215,7 @@ def parse_site(text: str, name: str = "site") -> Site:
 
 
 def confidence(
-    link: Link,
+    link: LinkBudget,
     table: AttenuationTable,
     range_m: ArrayLike,
     elevation_deg: ArrayLike,
@@ -235,7 +235,7 @@ def confidence(
 
 
 def expected_rate_bps(
-    link: Link, table: AttenuationTable, range_m: ArrayLike, elevation_deg: ArrayLike
+    link: LinkBudget, table: AttenuationTable, range_m: ArrayLike, elevation_deg: ArrayLike
 ) -> Array:
     """The mean rate over an average year of a link that adapts, with the margin of `acm` kept."""
     found = np.zeros(np.broadcast(range_m, elevation_deg).shape)

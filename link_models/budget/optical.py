@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from link_models.budget.curves import Detector
 from link_models.budget.radio import LIGHT_M_S, mode_terms
 from link_models.budget.rates import air_mass
-from link_models.budget.series import Acm, Fade, Link, Term, Waveform, fade_of, ladder
+from link_models.budget.series import Acm, Fade, LinkBudget, Term, Waveform, fade_of, ladder
 from stack.core.errors import ConfigError
 
 Array = NDArray[Any]
@@ -60,7 +60,7 @@ class OpticalMode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpticalLink(Link):
+class OpticalLink(LinkBudget):
     """One direction of an optical link."""
 
     power_w: float

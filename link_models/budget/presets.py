@@ -8,9 +8,9 @@ from functools import cache
 from typing import Final
 
 from link_models.budget.optical import OpticalLink, OpticalMode
-from link_models.budget.radio import RadioLink, Receiver, Transmitter
+from link_models.budget.radio import RadioLink, ReceiveAntenna, TransmitAntenna
 from link_models.budget.rates import RateTable
-from link_models.budget.series import Acm, Mode
+from link_models.budget.series import Acm, ModemMode
 from stack.core.errors import ConfigError
 
 PRESET_ALTITUDE_M: Final = 800_000.0
@@ -87,9 +87,11 @@ def _s_band_up(name: str) -> Preset:
         link=RadioLink(
             path="up",
             frequency_hz=2.0675e9,
-            transmit=Transmitter(power_w=20.0, diameter_m=5.4, efficiency=0.55, feeder_loss_db=2.0),
-            receive=Receiver(gain_dbi=0.0, noise_k=630.0),
-            modes=(Mode(256e3, 54.1 + 10.5, "bpsk uncoded"),),
+            transmit=TransmitAntenna(
+                power_w=20.0, diameter_m=5.4, efficiency=0.55, feeder_loss_db=2.0
+            ),
+            receive=ReceiveAntenna(gain_dbi=0.0, noise_k=630.0),
+            modes=(ModemMode(256e3, 54.1 + 10.5, "bpsk uncoded"),),
             other_loss_db=0.5,
         ),
         sources=(
@@ -111,8 +113,8 @@ def _x_band_down(name: str) -> Preset:
         "5.4 m dish, with fixed allowances",
         link=RadioLink(
             frequency_hz=8.2125e9,
-            transmit=Transmitter(eirp_dbw=8.0),
-            receive=Receiver(g_over_t_db_k=29.3, noise_k=150.0),
+            transmit=TransmitAntenna(eirp_dbw=8.0),
+            receive=ReceiveAntenna(g_over_t_db_k=29.3, noise_k=150.0),
             symbol_rate_hz=75e6,
             modes=("dvb-s2 qpsk 1/2", "dvb-s2 qpsk 3/4", "dvb-s2 8psk 2/3"),
             zenith_gas_db=0.0,
@@ -135,10 +137,10 @@ def _x_band_acm(name: str) -> Preset:
         description="adaptive DVB-S2 at 75 Msymbol/s from 2 W and 12 dBi to a 5.4 m dish",
         link=RadioLink(
             frequency_hz=8.2125e9,
-            transmit=Transmitter(
+            transmit=TransmitAntenna(
                 power_w=2.0, gain_dbi=12.0, feeder_loss_db=1.0, pointing_error_deg=5.0
             ),
-            receive=Receiver(diameter_m=5.4, noise_k=150.0, pointing_error_deg=0.05),
+            receive=ReceiveAntenna(diameter_m=5.4, noise_k=150.0, pointing_error_deg=0.05),
             symbol_rate_hz=75e6,
             modes=("dvb-s2-pilots",),
             implementation_loss_db=1.5,
@@ -162,10 +164,10 @@ def _ka_down(name: str) -> Preset:
         "dish",
         link=RadioLink(
             frequency_hz=26.25e9,
-            transmit=Transmitter(
+            transmit=TransmitAntenna(
                 power_w=2.0, gain_dbi=24.0, feeder_loss_db=1.5, pointing_error_deg=1.0
             ),
-            receive=Receiver(diameter_m=5.4, noise_k=300.0, pointing_error_deg=0.02),
+            receive=ReceiveAntenna(diameter_m=5.4, noise_k=300.0, pointing_error_deg=0.02),
             symbol_rate_hz=800e6,
             modes=("dvb-s2",),
             implementation_loss_db=2.0,
@@ -187,10 +189,10 @@ def _ka_relay(name: str) -> Preset:
         link=RadioLink(
             path="space",
             frequency_hz=26.25e9,
-            transmit=Transmitter(
+            transmit=TransmitAntenna(
                 power_w=10.0, diameter_m=0.9, feeder_loss_db=2.0, pointing_error_deg=0.1
             ),
-            receive=Receiver(g_over_t_db_k=26.5),
+            receive=ReceiveAntenna(g_over_t_db_k=26.5),
             symbol_rate_hz=150e6,
             modes=("ccsds qpsk ldpc *",),
             implementation_loss_db=2.0,
@@ -213,10 +215,10 @@ def _isl_ka(name: str) -> Preset:
         link=RadioLink(
             path="space",
             frequency_hz=23.2e9,
-            transmit=Transmitter(
+            transmit=TransmitAntenna(
                 power_w=5.0, diameter_m=0.3, feeder_loss_db=1.0, pointing_error_deg=0.3
             ),
-            receive=Receiver(diameter_m=0.3, noise_k=600.0, pointing_error_deg=0.3),
+            receive=ReceiveAntenna(diameter_m=0.3, noise_k=600.0, pointing_error_deg=0.3),
             symbol_rate_hz=25e6,
             modes=("ccsds qpsk ldpc *",),
         ),

@@ -15,8 +15,8 @@ from link_models.budget.rates import air_mass
 from link_models.budget.series import (
     Acm,
     Fade,
-    Link,
-    Mode,
+    LinkBudget,
+    ModemMode,
     Term,
     Waveform,
     fade_of,
@@ -123,7 +123,7 @@ class Antenna:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Transmitter(Antenna):
+class TransmitAntenna(Antenna):
     """The sending end: an EIRP, or a power and an antenna."""
 
     power_w: float = 1.0
@@ -150,7 +150,7 @@ class Transmitter(Antenna):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Receiver(Antenna):
+class ReceiveAntenna(Antenna):
     """The receiving end: a G/T, or an antenna and a noise temperature."""
 
     noise_k: float | None = None
@@ -177,16 +177,16 @@ class Receiver(Antenna):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RadioLink(Link):
+class RadioLink(LinkBudget):
     """One direction of a radio link."""
 
     frequency_hz: float
     """Carrier."""
 
-    transmit: Transmitter
-    receive: Receiver
+    transmit: TransmitAntenna
+    receive: ReceiveAntenna
 
-    modes: tuple[str | Mode, ...]
+    modes: tuple[str | ModemMode, ...]
     """What the modem can do: names or patterns (docs/link-budget.md has the families), or rates
     with the C/N0 that they need.  The fastest that closes is used."""
 
@@ -371,7 +371,7 @@ def mode_terms(waveforms: tuple[Waveform, ...], c_n0_db_hz: float, margin_db: fl
 
 
 @lru_cache(maxsize=256)
-def _waveforms(modes: tuple[str | Mode, ...], symbol_rate_hz: float) -> tuple[Waveform, ...]:
+def _waveforms(modes: tuple[str | ModemMode, ...], symbol_rate_hz: float) -> tuple[Waveform, ...]:
     names = tuple(one for one in modes if isinstance(one, str))
     if names and symbol_rate_hz <= 0.0:
         raise ConfigError("symbol_rate_hz", "named modes need it", "symbols a second")
@@ -388,7 +388,7 @@ def _waveforms(modes: tuple[str | Mode, ...], symbol_rate_hz: float) -> tuple[Wa
         )
         for one in (modcods(*names) if names else ())
     ]
-    return ladder([*named, *(plain_waveform(one) for one in modes if isinstance(one, Mode))])
+    return ladder([*named, *(plain_waveform(one) for one in modes if isinstance(one, ModemMode))])
 
 
 def _dish(end: Antenna) -> str:

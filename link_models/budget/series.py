@@ -73,7 +73,7 @@ class Acm:
 
 
 @dataclass(frozen=True, slots=True)
-class Mode:
+class ModemMode:
     """A mode of a modem that the catalogue lacks: `rate_bps` of user data while C/N0 is at least
     `c_n0_db_hz`."""
 
@@ -118,10 +118,10 @@ class Waveform:
 _PLAIN_FRAME_BITS: Final = 8920
 _PLAIN_ERROR_RATE: Final = 1e-5
 _PLAIN_WIDTH_DB: Final = 0.15
-"""Of a `Mode`, about which no more is known: CCSDS frames, lost as by a code of 8,000 bits."""
+"""Of a `ModemMode`, about which no more is known: CCSDS frames, lost as by a code of 8,000 bits."""
 
 
-def plain_waveform(mode: Mode) -> Waveform:
+def plain_waveform(mode: ModemMode) -> Waveform:
     """A mode of which only the rate and the need are known, with a typical waterfall."""
     eb_n0_db = mode.c_n0_db_hz - 10.0 * math.log10(mode.rate_bps)
     return Waveform(
@@ -201,7 +201,7 @@ class LinkSeries:
         return np.where(self.mode < 0, 1.0, any_of(self.frame_error_rate, touched))
 
 
-class Link(ABC):
+class LinkBudget(ABC):
     """One direction of a link, radio or optical."""
 
     __slots__ = ()

@@ -8,16 +8,16 @@ from link_models.channel.config import (
     Window,
     always_up,
 )
-from link_models.channel.trains import Delivery
+from link_models.channel.trains import ArrivedTrain
 from link_models.noise import Times
 
 __all__ = [
     "DATAGRAMS_PER_CALL_MAX",
     "FOREVER_NS",
+    "ArrivedTrain",
     "Channel",
     "ChannelConfig",
     "Delay",
-    "Delivery",
     "Times",
     "Window",
     "always_up",

@@ -18,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from link_models.channel.config import ChannelConfig, Window
-from link_models.channel.trains import Delivery, alone, arrival, datagram_of, octets_of, together
+from link_models.channel.trains import (
+    ArrivedTrain,
+    alone,
+    arrival,
+    datagram_of,
+    octets_of,
+    together,
+)
 from link_models.channel.transmitter import Transmitter
 from link_models.loss.model import no_loss
 from link_models.loss.rules import Corrupt, Duplicate, Reorder, Rule, UniformJitter
@@ -83,7 +90,7 @@ class Channel:
         """When the backlog will have fallen to `backlog_bytes`, if nothing more is sent."""
         return self._transmitter.drained_ns(backlog_bytes, now_ns)
 
-    def send(self, train: Train, now_ns: int) -> list[Delivery]:
+    def send(self, train: Train, now_ns: int) -> list[ArrivedTrain]:
         """Offer a train at `now_ns`; what arrives of it, in order of arrival."""
         octets, size = len(train.data), train.size
         count = -(-octets // size)
@@ -106,7 +113,7 @@ class Channel:
             return sorted(got + self._send_one(tail, len(tail.data), window, now_ns), key=arrival)
         return self._send_many(train, window, now_ns)
 
-    def _send_many(self, train: Train, window: Window, now_ns: int) -> list[Delivery]:
+    def _send_many(self, train: Train, window: Window, now_ns: int) -> list[ArrivedTrain]:
         octets, size = len(train.data), train.size
         count = -(-octets // size)
         sent = self._transmitter.send(count, size, octets, window, now_ns)
@@ -136,7 +143,9 @@ class Channel:
             return self._deliver(train, survivors, self._in_order(arrivals))
         return self._disturb(train, sent, survivors, arrivals)
 
-    def _send_one(self, train: Train, octets: int, window: Window, now_ns: int) -> list[Delivery]:
+    def _send_one(
+        self, train: Train, octets: int, window: Window, now_ns: int
+    ) -> list[ArrivedTrain]:
         """The same for a single datagram, without arrays."""
         sent_ns = self._transmitter.send_one(octets, window, now_ns)
         if sent_ns is None:
@@ -159,11 +168,11 @@ class Channel:
         counts = self._counts
         counts["delivered_datagrams"] += 1
         counts["delivered_bytes"] += octets
-        return [Delivery(round(arrival_ns), train)]
+        return [ArrivedTrain(round(arrival_ns), train)]
 
     def _disturb_one(
         self, train: Train, octets: int, sent_ns: float, arrival_ns: float, lost: bool
-    ) -> list[Delivery]:
+    ) -> list[ArrivedTrain]:
         """`_disturb` for a single datagram."""
         late_ns = sum([late.hold(sent_ns) for late in self._lates])
         hurt = [(model, model.hurt(sent_ns)) for model in self._damages]
@@ -199,7 +208,7 @@ class Channel:
 
     def _disturb(
         self, train: Train, sent: Times, survivors: NDArray[np.intp], arrivals: Times
-    ) -> list[Delivery]:
+    ) -> list[ArrivedTrain]:
         """Reordering, corruption and duplication."""
         # Every rule is asked about everything that was sent: its luck is its own.
         late_ns = [late.hold_many(sent)[survivors] for late in self._lates]
@@ -242,7 +251,7 @@ class Channel:
 
     def _deliver(
         self, train: Train, survivors: NDArray[np.intp], arrivals: Times
-    ) -> list[Delivery]:
+    ) -> list[ArrivedTrain]:
         self._count("delivered", survivors, train)
         return together(train, survivors, arrivals, self.config.coalesce_ns)
 

@@ -11,26 +11,26 @@ from link_models.noise import Times
 from stack.core.train import Buffer, Train
 
 
-class Delivery(NamedTuple):
+class ArrivedTrain(NamedTuple):
     """Datagrams that arrive together."""
 
     at_ns: int
     train: Train
 
 
-def arrival(delivery: Delivery) -> int:
+def arrival(delivery: ArrivedTrain) -> int:
     """The key by which deliveries are sorted."""
     return delivery.at_ns
 
 
-def alone(datagram: Buffer, flow: int, at_ns: float) -> Delivery:
+def alone(datagram: Buffer, flow: int, at_ns: float) -> ArrivedTrain:
     """The delivery of one datagram."""
-    return Delivery(round(at_ns), Train(datagram, len(datagram), flow))
+    return ArrivedTrain(round(at_ns), Train(datagram, len(datagram), flow))
 
 
 def together(
     train: Train, survivors: NDArray[np.intp], arrivals: Times, coalesce_ns: int
-) -> list[Delivery]:
+) -> list[ArrivedTrain]:
     """The datagrams `survivors` of a train, which arrive in order at `arrivals`, in as few trains
     as possible: those that arrive within `coalesce_ns` go together, when the last arrives."""
     n = len(survivors)
@@ -44,11 +44,11 @@ def together(
         starts = (survivors * size).tolist()
         pieces = [view[start : start + size] for start in starts]
         return [
-            Delivery(at_ns, Train(piece, len(piece), flow))
+            ArrivedTrain(at_ns, Train(piece, len(piece), flow))
             for at_ns, piece in zip(ends_ns, pieces, strict=True)
         ]
     return [
-        Delivery(at_ns, _pack(train, survivors[first:end]))
+        ArrivedTrain(at_ns, _pack(train, survivors[first:end]))
         for at_ns, first, end in zip(ends_ns, [0, *after[:-1]], after, strict=True)
     ]
 

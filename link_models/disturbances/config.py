@@ -42,7 +42,7 @@ from link_models.disturbances.datagram_kinds import (
     TimeDivision,
     VolumeLimit,
 )
-from link_models.disturbances.disturbance import FOREVER_S, Luck, Place
+from link_models.disturbances.disturbance import FOREVER_S, RandomSource, StationPlace
 from link_models.disturbances.weather_kinds import (
     Clouds,
     Jamming,
@@ -59,7 +59,7 @@ from stack.core.errors import ConfigError
 
 __all__ = [
     "Disturbance",
-    "Place",
+    "StationPlace",
     "applies",
     "build",
     "fades",
@@ -118,7 +118,7 @@ def build(
     disturbances: Sequence[Disturbance],
     *,
     scope: str = "",
-    place: Place | None = None,
+    place: StationPlace | None = None,
     folder: Path = Path(),
     weather: bool = True,
 ) -> tuple[RuleFactory, ...]:
@@ -137,14 +137,14 @@ def build(
 
 
 def fades(
-    disturbances: Sequence[Disturbance], streams: Streams, *, scope: str = "", place: Place
+    disturbances: Sequence[Disturbance], streams: Streams, *, scope: str = "", place: StationPlace
 ) -> FadeModel:
     """What the weather takes from the links of a place, in decibels over time: the sum of clouds,
     rain fronts and jamming with `fade_db`.  It is 0 where there is none."""
     parts = []
     for one, name in _named(disturbances):
-        luck = Luck(streams, f"{scope}/{name}", f"{scope}/{name}", place, Path())
-        fade = one.fade(luck)
+        source = RandomSource(streams, f"{scope}/{name}", f"{scope}/{name}", place, Path())
+        fade = one.fade(source)
         if fade is not None:
             parts.append((fade, one.from_s * SECOND, one.until_s * SECOND))
     return _SumOfFades(tuple(parts))
@@ -183,7 +183,7 @@ class _Factory:
     disturbance: Disturbance
     name: str
     scope: str
-    place: Place | None
+    place: StationPlace | None
     folder: Path
 
     def __call__(self, streams: Streams, direction: str) -> Rule:
@@ -192,7 +192,7 @@ class _Factory:
             f"{direction}/rules/{self.name}",
             f"{self.scope or direction}/rules/{self.name}",
         )
-        rule = one.rule(Luck(streams, own, shared, self.place, self.folder))
+        rule = one.rule(RandomSource(streams, own, shared, self.place, self.folder))
         if one.from_s > 0 or one.until_s < FOREVER_S:
             rule = between(rule, one.from_s * SECOND, one.until_s * SECOND)
         return rule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from link_models.disturbances.disturbance import FOREVER_S, Base, Luck, dry
+from link_models.disturbances.disturbance import FOREVER_S, Base, RandomSource, dry
 from link_models.loss.bursts import FourStates, GilbertElliott
 from link_models.loss.model import Bernoulli, BitErrors, LossModel
 from link_models.loss.rules import (
@@ -20,7 +20,7 @@ from link_models.loss.rules import (
 )
 from link_models.loss.slots import SlotDelay, SlotLoss, Slots
 from link_models.loss.spans import Blackouts, Flapping
-from link_models.loss.traces import Trace, TraceDelay, TraceLoss, load_trace
+from link_models.loss.traces import LinkTrace, TraceDelay, TraceLoss, load_trace
 from link_models.noise import Rng
 from stack.core.clock import SECOND
 from stack.core.errors import ConfigError
@@ -38,8 +38,8 @@ class RandomLoss(Base, frozen=True, kw_only=True, tag="random"):
     def _check(self) -> None:
         Bernoulli(dry(), self.loss)
 
-    def rule(self, luck: Luck) -> Rule:
-        return Rule(loss=Bernoulli(luck.stream(), self.loss))
+    def rule(self, source: RandomSource) -> Rule:
+        return Rule(loss=Bernoulli(source.stream(), self.loss))
 
 
 class BitErrorLoss(Base, frozen=True, kw_only=True, tag="bit-errors"):
@@ -56,8 +56,8 @@ class BitErrorLoss(Base, frozen=True, kw_only=True, tag="bit-errors"):
             raise ConfigError("overhead_bytes", "must not be negative")
         BitErrors(dry(), self.bit_error_rate)
 
-    def rule(self, luck: Luck) -> Rule:
-        return Rule(loss=BitErrors(luck.stream(), self.bit_error_rate, self.overhead_bytes))
+    def rule(self, source: RandomSource) -> Rule:
+        return Rule(loss=BitErrors(source.stream(), self.bit_error_rate, self.overhead_bytes))
 
 
 class BurstLoss(Base, frozen=True, kw_only=True, tag="gilbert-elliott"):
@@ -87,8 +87,8 @@ class BurstLoss(Base, frozen=True, kw_only=True, tag="gilbert-elliott"):
             bad_loss=self.bad_loss,
         )
 
-    def rule(self, luck: Luck) -> Rule:
-        return Rule(loss=self._model(luck.stream()))
+    def rule(self, source: RandomSource) -> Rule:
+        return Rule(loss=self._model(source.stream()))
 
 
 class PacketBurstLoss(Base, frozen=True, kw_only=True, tag="bursts"):
@@ -114,8 +114,8 @@ class PacketBurstLoss(Base, frozen=True, kw_only=True, tag="bursts"):
             packets_per_s=self.packets_per_s,
         )
 
-    def rule(self, luck: Luck) -> Rule:
-        return Rule(loss=self._model(luck.stream()))
+    def rule(self, source: RandomSource) -> Rule:
+        return Rule(loss=self._model(source.stream()))
 
 
 class NetemGemodel(Base, frozen=True, kw_only=True, tag="netem-gemodel"):
@@ -149,8 +149,8 @@ class NetemGemodel(Base, frozen=True, kw_only=True, tag="netem-gemodel"):
             packets_per_s=self.packets_per_s,
         )
 
-    def rule(self, luck: Luck) -> Rule:
-        return Rule(loss=self._model(luck.stream()))
+    def rule(self, source: RandomSource) -> Rule:
+        return Rule(loss=self._model(source.stream()))
 
 
 class NetemState(Base, frozen=True, kw_only=True, tag="netem-state"):
@@ -177,8 +177,8 @@ class NetemState(Base, frozen=True, kw_only=True, tag="netem-state"):
     def _model(self, rng: Rng) -> LossModel:
         return FourStates(rng, p13=self.p13, p31=self.p31, p32=self.p32, p23=self.p23, p14=self.p14)
 
-    def rule(self, luck: Luck) -> Rule:
-        return Rule(loss=self._model(luck.stream()))
+    def rule(self, source: RandomSource) -> Rule:
+        return Rule(loss=self._model(source.stream()))
 
 
 class GivenBlackouts(Base, frozen=True, kw_only=True, tag="blackouts"):
@@ -198,7 +198,7 @@ class GivenBlackouts(Base, frozen=True, kw_only=True, tag="blackouts"):
             raise ConfigError("spans_s", "must be finite")
         return Blackouts([(round(a * SECOND), round(b * SECOND)) for a, b in self.spans_s])
 
-    def rule(self, luck: Luck) -> Rule:
+    def rule(self, source: RandomSource) -> Rule:
         return Rule(loss=self._model())
 
 
@@ -220,7 +220,7 @@ class LinkFlapping(Base, frozen=True, kw_only=True, tag="flapping"):
     def _model(self) -> Flapping:
         return Flapping(period_s=self.period_s, down_s=self.down_s, phase_s=self.phase_s)
 
-    def rule(self, luck: Luck) -> Rule:
+    def rule(self, source: RandomSource) -> Rule:
         return Rule(loss=self._model())
 
 
@@ -230,13 +230,13 @@ class RecordedTrace(Base, frozen=True, kw_only=True, tag="trace"):
     file: str
     """The file, relative to the one in which this stands."""
 
-    def rule(self, luck: Luck) -> Rule:
-        path = luck.folder / self.file
+    def rule(self, source: RandomSource) -> Rule:
+        path = source.folder / self.file
         trace = _load(path, path.stat().st_mtime_ns if path.is_file() else 0)
         if trace.loss is None and trace.delay_ns is None:
             raise ConfigError(self.file, "has neither losses nor delays")
         return Rule(
-            loss=None if trace.loss is None else TraceLoss(luck.stream(), trace),
+            loss=None if trace.loss is None else TraceLoss(source.stream(), trace),
             hold=None if trace.delay_ns is None else TraceDelay(trace),
         )
 
@@ -283,9 +283,9 @@ class SlotChanges(Base, frozen=True, kw_only=True, tag="slots"):
             change_delay_ms=self.change_delay_ms,
         )
 
-    def rule(self, luck: Luck) -> Rule:
-        slots = self._slots(luck.key())
-        return Rule(loss=SlotLoss(luck.stream(), slots), hold=SlotDelay(slots))
+    def rule(self, source: RandomSource) -> Rule:
+        slots = self._slots(source.key())
+        return Rule(loss=SlotLoss(source.stream(), slots), hold=SlotDelay(slots))
 
 
 class TimeDivision(Base, frozen=True, kw_only=True, tag="time-slots"):
@@ -306,7 +306,7 @@ class TimeDivision(Base, frozen=True, kw_only=True, tag="time-slots"):
     def _model(self) -> TimeSlots:
         return TimeSlots(period_ns=round(self.period_ms * 1e6), phase_ns=round(self.phase_ms * 1e6))
 
-    def rule(self, luck: Luck) -> Rule:
+    def rule(self, source: RandomSource) -> Rule:
         return Rule(hold=self._model())
 
 
@@ -337,8 +337,8 @@ class DelayJitter(Base, frozen=True, kw_only=True, tag="jitter"):
             correlation=self.correlation,
         )
 
-    def rule(self, luck: Luck) -> Rule:
-        return Rule(hold=self._model(luck.stream()))
+    def rule(self, source: RandomSource) -> Rule:
+        return Rule(hold=self._model(source.stream()))
 
 
 class Reordering(Base, frozen=True, kw_only=True, tag="reorder"):
@@ -368,8 +368,8 @@ class Reordering(Base, frozen=True, kw_only=True, tag="reorder"):
             correlation=self.correlation,
         )
 
-    def rule(self, luck: Luck) -> Rule:
-        return Rule(late=self._model(luck.stream()))
+    def rule(self, source: RandomSource) -> Rule:
+        return Rule(late=self._model(source.stream()))
 
 
 class Duplication(Base, frozen=True, kw_only=True, tag="duplicate"):
@@ -395,8 +395,8 @@ class Duplication(Base, frozen=True, kw_only=True, tag="duplicate"):
             correlation=self.correlation,
         )
 
-    def rule(self, luck: Luck) -> Rule:
-        return Rule(copy=self._model(luck.stream()))
+    def rule(self, source: RandomSource) -> Rule:
+        return Rule(copy=self._model(source.stream()))
 
 
 class Corruption(Base, frozen=True, kw_only=True, tag="corrupt"):
@@ -419,8 +419,8 @@ class Corruption(Base, frozen=True, kw_only=True, tag="corrupt"):
             rng, probability=self.share, bits_max=self.bits_max, correlation=self.correlation
         )
 
-    def rule(self, luck: Luck) -> Rule:
-        return Rule(damage=self._model(luck.stream()))
+    def rule(self, source: RandomSource) -> Rule:
+        return Rule(damage=self._model(source.stream()))
 
 
 class VolumeLimit(Base, frozen=True, kw_only=True, tag="limit"):
@@ -432,11 +432,11 @@ class VolumeLimit(Base, frozen=True, kw_only=True, tag="limit"):
     def _check(self) -> None:
         Limit(self.bytes_max)
 
-    def rule(self, luck: Luck) -> Rule:
+    def rule(self, source: RandomSource) -> Rule:
         return Rule(loss=Limit(self.bytes_max))
 
 
 @lru_cache(maxsize=8)
-def _load(path: Path, mtime_ns: int) -> Trace:
+def _load(path: Path, mtime_ns: int) -> LinkTrace:
     """The trace of a file; read once, however many directions use it."""
     return load_trace(path)

@@ -30,14 +30,14 @@ _KEYS = {
 """What models call their parameters, and how files call them."""
 
 
-class Place(NamedTuple):
+class StationPlace(NamedTuple):
     """Where a station stands: what weather needs to know of a link."""
 
     latitude_deg: float
     longitude_deg: float
 
 
-class Luck(NamedTuple):
+class RandomSource(NamedTuple):
     """From where a rule draws."""
 
     streams: Streams
@@ -47,7 +47,7 @@ class Luck(NamedTuple):
     shared: str
     """The name of the rule in its scope."""
 
-    place: Place | None
+    place: StationPlace | None
     """Where the station of the link stands."""
 
     folder: Path
@@ -114,11 +114,11 @@ class Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_u
     def _check(self) -> None:
         """Raise `ConfigError` for values that do not fit.  Making the models checks most."""
 
-    def rule(self, luck: Luck) -> Rule:
+    def rule(self, source: RandomSource) -> Rule:
         """The rule for one direction."""
         raise NotImplementedError
 
-    def fade(self, luck: Luck) -> FadeModel | None:
+    def fade(self, source: RandomSource) -> FadeModel | None:
         """What it takes from a link budget, for weather."""
         return None
 

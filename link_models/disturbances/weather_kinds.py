@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from link_models.disturbances.disturbance import Base, Luck, Place, dry
+from link_models.disturbances.disturbance import Base, RandomSource, StationPlace, dry
 from link_models.loss.model import Bernoulli
 from link_models.loss.rules import FadeLoss, FadeModel, Rule
 from link_models.loss.spans import Outages
@@ -31,8 +31,8 @@ class StationOutage(Base, frozen=True, kw_only=True, tag="outage"):
     def _check(self) -> None:
         Outages(0, mtbf_s=self.mtbf_s, mttr_s=self.mttr_s)
 
-    def rule(self, luck: Luck) -> Rule:
-        return Rule(loss=Outages(luck.key(), mtbf_s=self.mtbf_s, mttr_s=self.mttr_s))
+    def rule(self, source: RandomSource) -> Rule:
+        return Rule(loss=Outages(source.key(), mtbf_s=self.mtbf_s, mttr_s=self.mttr_s))
 
 
 class SkyBase(Base, frozen=True, kw_only=True):
@@ -54,18 +54,18 @@ class SkyBase(Base, frozen=True, kw_only=True):
         if (self.latitude_deg is None) != (self.longitude_deg is None):
             raise ConfigError("latitude_deg, longitude_deg", "give both or neither")
 
-    def place(self, luck: Luck) -> Place:
+    def place(self, source: RandomSource) -> StationPlace:
         """Where the station stands.  Raises `ConfigError` when nobody knows."""
         if self.latitude_deg is not None and self.longitude_deg is not None:
-            return Place(self.latitude_deg, self.longitude_deg)
-        if luck.place is None:
+            return StationPlace(self.latitude_deg, self.longitude_deg)
+        if source.place is None:
             raise ConfigError(
                 "latitude_deg, longitude_deg", "the weather of which place?", "give both"
             )
-        return luck.place
+        return source.place
 
-    def rule(self, luck: Luck) -> Rule:
-        fade = self.fade(luck)
+    def rule(self, source: RandomSource) -> Rule:
+        fade = self.fade(source)
         assert fade is not None
         return Rule(loss=FadeLoss(fade, self.margin_db))
 
@@ -107,13 +107,15 @@ class Clouds(SkyBase, frozen=True, kw_only=True, tag="clouds"):
         assert self.cloud_fraction is not None
         return self.cloud_fraction, self.correlation_s
 
-    def site(self, luck: Luck) -> CloudSite:
+    def site(self, source: RandomSource) -> CloudSite:
         """The sky over the station: the same object for all its links."""
-        place = self.place(luck)
-        return _site(luck.world("clouds"), self.efold_m, *place, *self._fraction_and_correlation())
+        place = self.place(source)
+        return _site(
+            source.world("clouds"), self.efold_m, *place, *self._fraction_and_correlation()
+        )
 
-    def fade(self, luck: Luck) -> FadeModel:
-        return CloudFade(self.site(luck), self.fade_db)
+    def fade(self, source: RandomSource) -> FadeModel:
+        return CloudFade(self.site(source), self.fade_db)
 
 
 class Rain(SkyBase, frozen=True, kw_only=True, tag="rain-front"):
@@ -159,8 +161,8 @@ class Rain(SkyBase, frozen=True, kw_only=True, tag="rain-front"):
             peak_db=self.peak_db,
         )
 
-    def fade(self, luck: Luck) -> FadeModel:
-        return RainOver(self._front(), *self.place(luck))
+    def fade(self, source: RandomSource) -> FadeModel:
+        return RainOver(self._front(), *self.place(source))
 
 
 class Scintillating(Base, frozen=True, kw_only=True, tag="scintillation"):
@@ -202,8 +204,8 @@ class Scintillating(Base, frozen=True, kw_only=True, tag="scintillation"):
             margin_db=self.margin_db,
         )
 
-    def rule(self, luck: Luck) -> Rule:
-        return Rule(loss=self._model(luck.key()))
+    def rule(self, source: RandomSource) -> Rule:
+        return Rule(loss=self._model(source.key()))
 
 
 class Jamming(Base, frozen=True, kw_only=True, tag="jamming"):
@@ -223,10 +225,10 @@ class Jamming(Base, frozen=True, kw_only=True, tag="jamming"):
         if self.fade_db is not None and not 0 <= self.fade_db < math.inf:
             raise ConfigError("fade_db", "must not be negative")
 
-    def rule(self, luck: Luck) -> Rule:
-        return Rule(loss=Bernoulli(luck.stream(), self.loss))
+    def rule(self, source: RandomSource) -> Rule:
+        return Rule(loss=Bernoulli(source.stream(), self.loss))
 
-    def fade(self, luck: Luck) -> FadeModel | None:
+    def fade(self, source: RandomSource) -> FadeModel | None:
         return None if self.fade_db is None else ConstantFade(self.fade_db)
 
 

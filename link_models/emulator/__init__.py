@@ -18,18 +18,18 @@ from link_models.emulator.config import (
     TcpConfig,
 )
 from link_models.emulator.emulator import DirectionName, Emulator
-from link_models.emulator.plan import Link, link_between
-from link_models.emulator.world import Schedule
+from link_models.emulator.plan import LinkPlan, link_between
+from link_models.emulator.world import TimeMapping
 
 __all__ = [
     "Address",
     "DirectionName",
     "Emulator",
     "EmulatorConfig",
-    "Link",
+    "LinkPlan",
     "OpenPort",
-    "Schedule",
     "StreamFaults",
     "TcpConfig",
+    "TimeMapping",
     "link_between",
 ]

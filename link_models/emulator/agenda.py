@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from link_models.channel import FOREVER_NS
 from link_models.emulator.alarm import Alarm
-from link_models.emulator.world import World
+from link_models.emulator.world import EmulatorTime
 
 
 class Job:
@@ -25,7 +25,7 @@ class Job:
 class Agenda:
     """A heap of jobs; while link time stands still nothing is done."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, world: World) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, world: EmulatorTime) -> None:
         self._world = world
         self._heap: list[tuple[int, int, Job]] = []
         self._sequence = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Protocol
 
 from link_models.channel import ChannelConfig
-from link_models.emulator.world import Schedule
+from link_models.emulator.world import TimeMapping
 from stack.core.errors import ConfigError
 from stack.ports.datagram import RelayPort
 
@@ -167,7 +167,7 @@ class EmulatorConfig:
     backward_faults: StreamFaults | None = None
     """What befalls TCP from B to A."""
 
-    schedule: Schedule = field(default_factory=Schedule)
+    schedule: TimeMapping = field(default_factory=TimeMapping)
     """How scenario time runs."""
 
     seed: int = 0

@@ -16,8 +16,8 @@ from link_models.channel import FOREVER_NS
 from link_models.emulator.agenda import Agenda, Job
 from link_models.emulator.config import Address, SocketAddress, StreamFaults, TcpConfig
 from link_models.emulator.direction import Direction
-from link_models.emulator.stream import End, Stream
-from link_models.emulator.world import World
+from link_models.emulator.stream import Stream, StreamEvent
+from link_models.emulator.world import EmulatorTime
 from stack.core.errors import ConfigError
 from stack.core.train import Buffer
 
@@ -70,19 +70,19 @@ class StreamTap(Protocol):
 
 
 @dataclass(slots=True)
-class Way:
+class StreamPath:
     """One direction for streams: its channel, its faults, and who waits for the channel."""
 
     direction: Direction
     faults: StreamFaults | None
     uniform: Callable[[], float]
-    transmitter: Transmitter
+    transmitter: StreamTransmitter
 
 
-class Transmitter:
+class StreamTransmitter:
     """Lets the streams of one direction onto the channel, a segment each in turn."""
 
-    def __init__(self, direction: Direction, agenda: Agenda, world: World) -> None:
+    def __init__(self, direction: Direction, agenda: Agenda, world: EmulatorTime) -> None:
         self._direction = direction
         self._agenda = agenda
         self._world = world
@@ -130,7 +130,7 @@ class _Half:
     """A stream from one side of a connection to the other."""
 
     def __init__(
-        self, connection: Connection, way: Way, back: Way, source: _Side, sink: _Side
+        self, connection: Connection, way: StreamPath, back: StreamPath, source: _Side, sink: _Side
     ) -> None:
         self.connection = connection
         self.way = way
@@ -294,7 +294,9 @@ def _of(sock: Any) -> socket.socket:
 class Connection:
     """Two sockets, and what crosses between them."""
 
-    def __init__(self, box: Connections, near: _Side, forth: Way, back: Way, to: Address) -> None:
+    def __init__(
+        self, box: Connections, near: _Side, forth: StreamPath, back: StreamPath, to: Address
+    ) -> None:
         """`near` has been accepted; `to` is the program on the far side."""
         self.box = box
         self.over = False
@@ -369,21 +371,21 @@ class Connection:
             for piece in pieces:
                 tap.stream(self.about(name), "out", piece, "")
 
-    def ended(self, half: _Half, end: End) -> None:
+    def ended(self, half: _Half, end: StreamEvent) -> None:
         """Something other than octets has come out of a stream."""
-        if end is End.OPENED:
+        if end is StreamEvent.OPENED:
             self._mark(half, "out", "SYN")
             if half is self._forth:
                 self._connect()
             else:
                 self._answered()
             return
-        if end is End.FINISHED:
+        if end is StreamEvent.FINISHED:
             self._mark(half, "out", "FIN")
             half.sink.finish()
             if self.other(half).stream.over:
                 self._end("finished")
-        elif end is End.CLOSED:
+        elif end is StreamEvent.CLOSED:
             self._end("closed")
         else:
             self._mark(half, "out", "RST")
@@ -476,17 +478,19 @@ class Connection:
 class Connections:
     """Every TCP connection of an emulator, and the sockets that take them."""
 
-    def __init__(self, config: TcpConfig, agenda: Agenda, world: World) -> None:
+    def __init__(self, config: TcpConfig, agenda: Agenda, world: EmulatorTime) -> None:
         self.config = config
         self.agenda = agenda
         self.world = world
         self.tap: StreamTap | None = None
         self.counts = dict.fromkeys(COUNTERS, 0)
         self._open: dict[Connection, None] = {}
-        self._listeners: list[tuple[SocketAddress, Way, Way, Address]] = []
+        self._listeners: list[tuple[SocketAddress, StreamPath, StreamPath, Address]] = []
         self._servers: list[asyncio.Server] = []
 
-    async def listen(self, local: SocketAddress, forth: Way, back: Way, to: Address) -> int:
+    async def listen(
+        self, local: SocketAddress, forth: StreamPath, back: StreamPath, to: Address
+    ) -> int:
         """Take connections at `local` and make them anew to `to`; the port.  Raises `OSError`."""
         server = await self._serve(local, forth, back, to)
         port = int(server.sockets[0].getsockname()[1])
@@ -553,7 +557,7 @@ class Connections:
             connection.abandon()
 
     async def _serve(
-        self, local: SocketAddress, forth: Way, back: Way, to: Address
+        self, local: SocketAddress, forth: StreamPath, back: StreamPath, to: Address
     ) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
@@ -562,7 +566,7 @@ class Connections:
         self._servers.append(server)
         return server
 
-    def _accept(self, forth: Way, back: Way, to: Address) -> asyncio.Protocol:
+    def _accept(self, forth: StreamPath, back: StreamPath, to: Address) -> asyncio.Protocol:
         connection: Connection | None = None
 
         def ready() -> None:

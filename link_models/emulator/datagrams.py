@@ -7,10 +7,10 @@ import bisect
 from collections import deque
 from typing import Any, Protocol
 
-from link_models.channel import Delivery
+from link_models.channel import ArrivedTrain
 from link_models.emulator.alarm import Alarm
 from link_models.emulator.direction import Direction
-from link_models.emulator.world import World
+from link_models.emulator.world import EmulatorTime
 from stack.core.clock import MICROSECOND
 from stack.core.train import Train
 from stack.ports.datagram import RelayPort
@@ -45,7 +45,7 @@ class Relay:
         direction: Direction,
         source: RelayPort,
         sink: RelayPort,
-        world: World,
+        world: EmulatorTime,
         memory_bytes: int,
     ) -> None:
         """`memory_bytes` may be under way; what comes on top of it is dropped and counted."""
@@ -54,7 +54,7 @@ class Relay:
         self._source = source
         self._sink = sink
         self._world = world
-        self._queue: deque[Delivery] = deque()
+        self._queue: deque[ArrivedTrain] = deque()
         self._held_bytes = 0
         self._memory_bytes = memory_bytes
         self._memory_drops = 0
@@ -86,7 +86,7 @@ class Relay:
     def lose(self, after_ns: int, until_ns: int) -> tuple[int, int]:
         """Lose what would arrive after one link time and not after another; how many datagrams
         and octets."""
-        kept: deque[Delivery] = deque()
+        kept: deque[ArrivedTrain] = deque()
         datagrams = octets = 0
         for delivery in self._queue:
             if after_ns < delivery.at_ns <= until_ns:
@@ -168,5 +168,5 @@ class Relay:
             self._arm(sent_ns)
 
 
-def _arrival(delivery: Delivery) -> int:
+def _arrival(delivery: ArrivedTrain) -> int:
     return delivery.at_ns

@@ -7,8 +7,16 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any, Protocol
 
-from link_models.channel import FOREVER_NS, Channel, ChannelConfig, Delay, Delivery, Times, Window
-from link_models.emulator.world import Stretch, World
+from link_models.channel import (
+    FOREVER_NS,
+    ArrivedTrain,
+    Channel,
+    ChannelConfig,
+    Delay,
+    Times,
+    Window,
+)
+from link_models.emulator.world import EmulatorTime, Stretch
 from link_models.loss.rules import Rule, RuleFactory, retimed
 from link_models.rng import Streams
 from stack.core.clock import MILLISECOND, SECOND
@@ -43,7 +51,7 @@ class Direction:
     of the loop makes a new channel, which goes on with the transmitter of the one before.
     """
 
-    def __init__(self, name: str, config: ChannelConfig, seed: int, world: World) -> None:
+    def __init__(self, name: str, config: ChannelConfig, seed: int, world: EmulatorTime) -> None:
         """Its channels draw from the substreams `name`/1/..., `name`/2/... of the seed."""
         self.name = name
         self.tap: DropTap | None = None
@@ -84,7 +92,7 @@ class Direction:
             self._totals[f"dropped_down_{unit}"] += count
             self._totals[f"delivered_{unit}"] -= count
 
-    def send(self, train: Train, now_ns: int) -> list[Delivery]:
+    def send(self, train: Train, now_ns: int) -> list[ArrivedTrain]:
         """Offer a train at link time `now_ns`; what arrives of it, in order of arrival."""
         if now_ns < self._dark_until_ns:
             totals = self._totals
@@ -161,9 +169,9 @@ class Direction:
         done_ns = idle_ns + wire_bytes * 8 * SECOND / window.rate_bps
         return done_ns <= window.end_ns or self._channel.window_at(window.end_ns) is not None
 
-    def _send_tapped(self, tap: DropTap, train: Train, now_ns: int) -> list[Delivery]:
+    def _send_tapped(self, tap: DropTap, train: Train, now_ns: int) -> list[ArrivedTrain]:
         """`send` one by one, so that it can be told what became of each."""
-        found: list[Delivery] = []
+        found: list[ArrivedTrain] = []
         channel = self._channel
         for datagram in train.datagrams():
             before = channel.counters()
@@ -241,5 +249,5 @@ def _retimed(factory: RuleFactory, stretch: Stretch) -> RuleFactory:
     return make
 
 
-def _arrival(delivery: Delivery) -> int:
+def _arrival(delivery: ArrivedTrain) -> int:
     return delivery.at_ns

@@ -20,10 +20,10 @@ from link_models.emulator.config import (
     SocketAddress,
     StreamFaults,
 )
-from link_models.emulator.connections import Connections, Transmitter, Way
+from link_models.emulator.connections import Connections, StreamPath, StreamTransmitter
 from link_models.emulator.datagrams import Relay
 from link_models.emulator.direction import Direction
-from link_models.emulator.world import World
+from link_models.emulator.world import EmulatorTime
 from link_models.rng import Streams
 from stack.core.clock import SECOND
 from stack.core.errors import ConfigError, LocalError
@@ -56,12 +56,12 @@ class Emulator:
         self._clock = clock
         self._ports: list[RelayPort] = []
         self._relays: list[Relay] = []
-        self._ways: list[Way] = []
+        self._ways: list[StreamPath] = []
         self._agenda: Agenda | None = None
         self._connections: Connections | None = None
         self._capture: Capture | None = None
         self._locals: list[SocketAddress] = []
-        self._world: World | None = None
+        self._world: EmulatorTime | None = None
         self._wall_ns = time.time_ns() - time.monotonic_ns()
 
     # -- life ------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ class Emulator:
         """Open the sockets.  Raises `ConfigError`."""
         config = self.config
         loop = asyncio.get_running_loop()
-        self._world = world = World(self._clock, config.schedule)
+        self._world = world = EmulatorTime(self._clock, config.schedule)
         self._agenda = Agenda(loop, world)
         streams = Streams(config.seed)
         channels = (config.forward, config.backward or config.forward)
@@ -78,9 +78,9 @@ class Emulator:
             NAMES, channels, (config.forward_faults, config.backward_faults), strict=True
         ):
             direction = Direction(name, channel, config.seed, world)
-            transmitter = Transmitter(direction, self._agenda, world)
+            transmitter = StreamTransmitter(direction, self._agenda, world)
             uniform = streams.stream(f"{name}/connections").random
-            self._ways.append(Way(direction, faults, uniform, transmitter))
+            self._ways.append(StreamPath(direction, faults, uniform, transmitter))
         try:
             await self._open("a", config.listen_a, config.peer_a)
             await self._open("b", config.listen_b, config.peer_b)
@@ -128,7 +128,7 @@ class Emulator:
         return self._locals[1]
 
     @property
-    def world(self) -> World:
+    def world(self) -> EmulatorTime:
         """Link time and scenario time.  Raises `LocalError` before the start."""
         if self._world is None:
             raise LocalError("the emulator has not been started")

@@ -11,7 +11,7 @@ from stack.core.clock import MILLISECOND
 from stack.core.errors import ConfigError
 
 
-class Link(NamedTuple):
+class LinkPlan(NamedTuple):
     """One direction, in nanoseconds of scenario time."""
 
     windows: tuple[Window, ...]
@@ -20,7 +20,7 @@ class Link(NamedTuple):
 
 def link_between(
     plan: Plan, source: str, destination: str, zero_ms: int, more_ns: float = 0.0
-) -> Link:
+) -> LinkPlan:
     """The contacts from `source` to `destination` and the light time between them, with `more_ns`
     of equipment; scenario time counts from the DTN time `zero_ms`.
 
@@ -36,7 +36,7 @@ def link_between(
     if light.starts_ms:
         times = [float((start - zero_ms) * MILLISECOND) for start in light.starts_ms]
         delay = Delay(times, [owlt + more_ns for owlt in light.owlts_ns])
-    return Link(_windows(contacts, zero_ms), delay)
+    return LinkPlan(_windows(contacts, zero_ms), delay)
 
 
 def _windows(contacts: list[Contact], zero_ms: int) -> tuple[Window, ...]:

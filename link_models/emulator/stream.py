@@ -36,7 +36,7 @@ class Kind(enum.Enum):
     RST = enum.auto()
 
 
-class End(enum.Enum):
+class StreamEvent(enum.Enum):
     """What comes out of a stream beside octets."""
 
     OPENED = enum.auto()
@@ -52,13 +52,13 @@ class End(enum.Enum):
     """Reset both sides."""
 
 
-class Output(NamedTuple):
+class StreamOutput(NamedTuple):
     """What is to be done now."""
 
     pieces: list[Buffer]
     """To be written, each by itself."""
 
-    end: End | None
+    end: StreamEvent | None
 
 
 class _Segment:
@@ -233,17 +233,17 @@ class Stream:
                 broken_ns = min(broken_ns, self._opened_ns + round(after_ms * MILLISECOND))
         return broken_ns
 
-    def take(self, now_ns: int) -> Output:
+    def take(self, now_ns: int) -> StreamOutput:
         """What has arrived by link time `now_ns`, in order."""
         pieces: list[Buffer] = []
         if self._over:
-            return Output(pieces, None)
+            return StreamOutput(pieces, None)
         faults, segments = self._faults, self._segments
         alive_ms = (now_ns - self._opened_ns) / MILLISECOND
         if faults.reset_after_ms and alive_ms >= faults.reset_after_ms:
-            return self._ended(pieces, End.RESET)
+            return self._ended(pieces, StreamEvent.RESET)
         if faults.timeout_ms and alive_ms >= faults.timeout_ms:
-            return self._ended(pieces, End.CLOSED)
+            return self._ended(pieces, StreamEvent.CLOSED)
         while segments:
             segment = segments[0]
             if segment.arrival_ns is None or segment.arrival_ns > now_ns:
@@ -254,22 +254,22 @@ class Stream:
                 if end is not None:
                     return self._ended(pieces, end)
             elif segment.kind is Kind.SYN:
-                return Output(pieces, End.OPENED)
+                return StreamOutput(pieces, StreamEvent.OPENED)
             elif segment.kind is Kind.FIN:
                 self._finished = True
-                return Output(pieces, End.FINISHED)
+                return StreamOutput(pieces, StreamEvent.FINISHED)
             else:
-                return self._ended(pieces, End.RESET)
-        return Output(pieces, None)
+                return self._ended(pieces, StreamEvent.RESET)
+        return StreamOutput(pieces, None)
 
-    def _carry(self, data: memoryview, pieces: list[Buffer]) -> End | None:
+    def _carry(self, data: memoryview, pieces: list[Buffer]) -> StreamEvent | None:
         """One segment's octets; the end that a limit puts to the connection."""
         faults = self._faults
         self.held_bytes -= len(data)
         end = None
         for limit, its_end in (
-            (faults.limit_bytes, End.CLOSED),
-            (faults.reset_after_bytes, End.RESET),
+            (faults.limit_bytes, StreamEvent.CLOSED),
+            (faults.reset_after_bytes, StreamEvent.RESET),
         ):
             if limit and self.carried_bytes + len(data) >= limit:
                 data, end = data[: limit - self.carried_bytes], its_end
@@ -277,13 +277,13 @@ class Stream:
         pieces.append(data)
         return end
 
-    def _ended(self, pieces: list[Buffer], end: End) -> Output:
+    def _ended(self, pieces: list[Buffer], end: StreamEvent) -> StreamOutput:
         self._over = self._ending = True
         self._segments.clear()
         self._fresh.clear()
         self._again.clear()
         self.held_bytes = 0
-        return Output(pieces, end)
+        return StreamOutput(pieces, end)
 
     def _add(self, kind: Kind, data: memoryview) -> None:
         segment = _Segment(kind, data)

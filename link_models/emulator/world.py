@@ -24,7 +24,7 @@ LOOP_NS_MIN = SECOND // 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Schedule:
+class TimeMapping:
     """How scenario time goes along with real time."""
 
     start_ns: int = 0
@@ -80,10 +80,10 @@ class Stretch(NamedTuple):
         return self.factor == 1.0 and self.link_ns == self.scenario_ns
 
 
-class World:
+class EmulatorTime:
     """Both times of one emulator."""
 
-    def __init__(self, clock: Callable[[], int], schedule: Schedule) -> None:
+    def __init__(self, clock: Callable[[], int], schedule: TimeMapping) -> None:
         """`clock` gives monotonic nanoseconds."""
         self.schedule = schedule
         self._clock = clock

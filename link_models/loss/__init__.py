@@ -18,7 +18,7 @@ from link_models.loss.model import (
 from link_models.loss.series import FrameErrors, VaryingBitErrors, VaryingLoss
 from link_models.loss.slots import Slots
 from link_models.loss.spans import BLACKOUTS_MAX, HOUR_NS, Blackouts, Flapping, Outages
-from link_models.loss.traces import Replay, Trace, load_mahimahi, load_trace
+from link_models.loss.traces import LinkTrace, Replay, load_mahimahi, load_trace
 
 __all__ = [
     "BLACKOUTS_MAX",
@@ -32,13 +32,13 @@ __all__ = [
     "FourStates",
     "FrameErrors",
     "GilbertElliott",
+    "LinkTrace",
     "LossFactory",
     "LossModel",
     "NoLoss",
     "Outages",
     "Replay",
     "Slots",
-    "Trace",
     "VaryingBitErrors",
     "VaryingLoss",
     "load_mahimahi",

@@ -66,7 +66,7 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class LinkTrace:
     """A recorded link, by time or by packet."""
 
     times_ns: Times | None
@@ -108,7 +108,7 @@ class Trace:
 class _Player:
     """Where in a trace a datagram is."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: LinkTrace) -> None:
         self._times_ns = trace.times_ns
         self._period = trace.period_ns
         self._next = 0
@@ -126,7 +126,7 @@ class _Player:
 class TraceLoss:
     """The losses of a trace."""
 
-    def __init__(self, rng: Rng, trace: Trace) -> None:
+    def __init__(self, rng: Rng, trace: LinkTrace) -> None:
         if trace.loss is None:
             raise ConfigError("trace", "has no losses", "a column lost or loss")
         self._loss = trace.loss
@@ -143,7 +143,7 @@ class TraceLoss:
 class TraceDelay:
     """The delays of a trace, in order."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: LinkTrace) -> None:
         if trace.delay_ns is None:
             raise ConfigError("trace", "has no delays", "a column delay_ms")
         self._delay_ns = trace.delay_ns
@@ -157,12 +157,12 @@ class TraceDelay:
         return found
 
 
-def load_trace(path: Path) -> Trace:
+def load_trace(path: Path) -> LinkTrace:
     """Read a CSV trace.  Raises `ConfigError` that names file and line."""
     return parse_trace(_read(path), str(path))
 
 
-def parse_trace(text: str, name: str = "trace") -> Trace:
+def parse_trace(text: str, name: str = "trace") -> LinkTrace:
     """A trace from the text of a CSV file; `name` goes into errors.  Raises `ConfigError`."""
     lines = csv.reader(io.StringIO(text, newline=""))
     columns: dict[str, list[float]] = {}
@@ -189,7 +189,7 @@ def parse_trace(text: str, name: str = "trace") -> Trace:
     return _trace(columns)
 
 
-def _trace(columns: dict[str, list[float]]) -> Trace:
+def _trace(columns: dict[str, list[float]]) -> LinkTrace:
     arrays = {column: np.array(values) for column, values in columns.items()}
     times_s = arrays.get("time_s")
     delay_ms = arrays.get("delay_ms")
@@ -200,7 +200,7 @@ def _trace(columns: dict[str, list[float]]) -> Trace:
         period = float(
             times_ns[-1] + (times_ns[-1] - times_ns[-2] if len(times_ns) > 1 else SECOND)
         )
-    return Trace(
+    return LinkTrace(
         times_ns,
         period,
         arrays.get("lost", arrays.get("loss")),
@@ -255,7 +255,7 @@ def _rising(where: str, columns: dict[str, list[float]], last: float) -> float:
     return times[-1]
 
 
-def load_mahimahi(path: Path, bin_ms: int = 20) -> Trace:
+def load_mahimahi(path: Path, bin_ms: int = 20) -> LinkTrace:
     """Read a Mahimahi packet-delivery trace: a line for each packet that the link can deliver,
     with the millisecond in which it can.  Rates are averages over `bin_ms`, so a burst within
     that time is spread over it.  Raises `ConfigError` that names file and line."""
@@ -284,7 +284,7 @@ def load_mahimahi(path: Path, bin_ms: int = 20) -> Trace:
     lengths_ms = np.minimum(starts_ms + bin_ms, period_ms) - starts_ms
     octets = np.bincount(places, minlength=bins) * float(MAHIMAHI_OCTETS)
     rates: Times = octets * 8e3 / lengths_ms
-    return Trace(starts_ms * 1e6, period_ms * 1e6, None, None, rates)
+    return LinkTrace(starts_ms * 1e6, period_ms * 1e6, None, None, rates)
 
 
 def _read(path: Path) -> str:

@@ -18,7 +18,7 @@ from link_models.orbit.geometry import (
     Station,
 )
 from link_models.orbit.mean_elements import Satellite
-from link_models.orbit.search import Search
+from link_models.orbit.search import PassSearch
 from stack.core.errors import ConfigError
 
 RATE_SAMPLES = 64
@@ -90,7 +90,7 @@ def find_passes(
     or longer than `WINDOW_MS_MAX`, or a `dut1_s` beyond 0.9 s.
     """
     check_window(start_ms, end_ms)
-    search = Search(satellites, stations, float(start_ms), float(end_ms), dut1_s)
+    search = PassSearch(satellites, stations, float(start_ms), float(end_ms), dut1_s)
     raw = search.run()
     order = np.lexsort((raw.rise, raw.pair))
     satellite, station = np.divmod(raw.pair[order], max(1, len(stations)))

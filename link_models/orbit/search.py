@@ -109,7 +109,7 @@ class _Edges:
     up: Bools
 
 
-class Search:
+class PassSearch:
     """One search.  Satellites with the same grid step go together, block by block."""
 
     def __init__(

@@ -13,7 +13,7 @@ _GAIN_MIN = 1e-6
 """Weighted octets below which a better way is rounding."""
 
 
-class Desk:
+class AntennaScheduler:
     """The moments of one station in the order of time, ready to be walked through often."""
 
     __slots__ = ("_events", "_guard_ms", "_minimum_ms", "_passes", "passes", "slots")

@@ -17,7 +17,7 @@ import numpy as np
 from link_models.planner.edit import clipped
 from link_models.planner.problem import Floats, Problem, Span, Visit, make_problem
 from link_models.planner.rules import first_come, longest_first, snapped, value_of
-from link_models.planner.search import Found, Search
+from link_models.planner.search import Found, ScheduleSearch
 from stack.contacts.plan import Contact, Plan
 from stack.core.errors import ConfigError
 
@@ -149,7 +149,7 @@ def schedule(
     )
     if not problem.visits:
         return Schedule(plan, (), 0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    search = Search(problem)
+    search = ScheduleSearch(problem)
     rule = first_come(problem, cut=config.cut)
     longest = longest_first(problem)
     seeds = [snapped(problem, one, len(search.antennas)) for one in (rule, longest)]
@@ -198,7 +198,7 @@ infinity max-min.  More rounds change little; a steeper end makes them swing."""
 
 
 def _fair(
-    search: Search, found: Found, weights: Mapping[str, float], config: ScheduleConfig
+    search: ScheduleSearch, found: Found, weights: Mapping[str, float], config: ScheduleConfig
 ) -> Found:
     """Weigh each satellite by what it still lacks, again and again, and keep the fairest.
 

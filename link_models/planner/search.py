@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from link_models.planner.antenna import Desk
+from link_models.planner.antenna import AntennaScheduler
 from link_models.planner.problem import Floats, Ints, Problem, Span
 
 Day = list[Span]
@@ -44,12 +44,12 @@ class Found:
     value: float
 
 
-class Search:
+class ScheduleSearch:
     """A problem with everything made ready for its solution."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self._desks = [Desk(problem, s) for s in range(len(problem.stations))]
+        self._desks = [AntennaScheduler(problem, s) for s in range(len(problem.stations))]
         self.antennas = [s for s, count in enumerate(problem.antennas) for _ in range(count)]
         terminals = np.array(problem.terminals, np.intp)
         self._room = terminals[problem.tick_satellite] if len(terminals) else np.zeros(0, np.intp)

@@ -17,7 +17,7 @@ import numpy as np
 
 from stack.fec.config import FecConfig
 from stack.fec.gf256 import U8
-from stack.wire.fecframe import ADUI_HEADER_BYTES, SBN_MODULUS, Ints, Run, fits, split_run
+from stack.wire.fecframe import ADUI_HEADER_BYTES, SBN_MODULUS, Ints, PacketRun, fits, split_run
 
 FORGET_TIMEOUTS: Final = 8
 """After this many decode timeouts without a packet, a block number is used again: the sender has
@@ -39,7 +39,7 @@ CLAIMS_MAX: Final = 4
 
 
 @dataclass(slots=True)
-class Claim:
+class RepairClaim:
     """What repair packets say of their block, and those that say the same."""
 
     k: int
@@ -54,7 +54,7 @@ class Claim:
 
 
 @dataclass(slots=True)
-class Block:
+class SourceBlock:
     """What is known of a block.  Sets of symbols have bit `esi` set."""
 
     sbn: int
@@ -64,7 +64,7 @@ class Block:
     source_k: int = 0
     """Block length in the source packets; 0 until one comes."""
 
-    claims: list[Claim] = field(default_factory=list)
+    claims: list[RepairClaim] = field(default_factory=list)
     """What repair packets say, the first one's claim first."""
 
     handed_on: int = 0
@@ -76,14 +76,14 @@ class Block:
     settled: int = 0
     """Source packets of which an authentic one has been handed on."""
 
-    pieces: list[tuple[Segment, Run]] = field(default_factory=list)
+    pieces: list[tuple[Segment, PacketRun]] = field(default_factory=list)
 
     @property
     def k(self) -> int:
         """The block length, as far as it is known: the repair packets decide."""
         return self.claims[0].k if self.claims else self.source_k
 
-    def usable(self, claim: Claim) -> int:
+    def usable(self, claim: RepairClaim) -> int:
         """Source and repair packets from which the block can be decoded if `claim` is true."""
         return self.sources & (1 << claim.k) - 1 | claim.repairs
 
@@ -101,17 +101,17 @@ class BlockTable:
     of the repair packets beside each other."""
 
     def __init__(
-        self, config: FecConfig, lost: Callable[[Block, str], None], judged: bool = False
+        self, config: FecConfig, lost: Callable[[SourceBlock, str], None], judged: bool = False
     ) -> None:
         self._config = config
         self._judged = judged
         self._lost = lost
-        self._slots: list[Block | None] = [None] * config.blocks_max
+        self._slots: list[SourceBlock | None] = [None] * config.blocks_max
         self._forget_ns = FORGET_TIMEOUTS * config.decode_timeout_ns
-        self.open: OrderedDict[int, Block] = OrderedDict()
+        self.open: OrderedDict[int, SourceBlock] = OrderedDict()
         self.held_bytes = 0
 
-    def find(self, sbn: int, now: int) -> Block | None:
+    def find(self, sbn: int, now: int) -> SourceBlock | None:
         """The block `sbn`, begun anew if need be; None if its slot belongs to a newer one."""
         at = sbn % len(self._slots)
         block = self._slots[at]
@@ -125,11 +125,11 @@ class BlockTable:
                 return None
             if block.is_open:
                 self.fail(block, "blocks_evicted")
-        block = Block(sbn, now + self._config.decode_timeout_ns, now)
+        block = SourceBlock(sbn, now + self._config.decode_timeout_ns, now)
         self._slots[at] = self.open[sbn] = block
         return block
 
-    def take_source(self, run: Run, now: int) -> tuple[str, Block | None]:
+    def take_source(self, run: PacketRun, now: int) -> tuple[str, SourceBlock | None]:
         """Note source packets as handed on.  The verdict is one of
 
         "kept"          all are new; they are to be given to `keep` with the block
@@ -157,7 +157,7 @@ class BlockTable:
         block.sources |= symbols
         return "kept", block
 
-    def take_again(self, run: Run, now: int) -> tuple[str, Block | None]:
+    def take_again(self, run: PacketRun, now: int) -> tuple[str, SourceBlock | None]:
         """Note a source packet (a run of one) that has the id of one handed on before, but is
         authentic, which the other may not have been.  The verdicts are those of `take_source`;
         "duplicates" if the block has seen an authentic one."""
@@ -169,7 +169,9 @@ class BlockTable:
         block.sources |= symbol
         return "kept", block
 
-    def take_repair(self, run: Run, symbol_bytes: int, now: int) -> tuple[str, Block | None]:
+    def take_repair(
+        self, run: PacketRun, symbol_bytes: int, now: int
+    ) -> tuple[str, SourceBlock | None]:
         """Note repair packets, with the verdicts of `take_source` or "late_repairs": nothing is
         missing any more, or never will be known to be."""
         many = run.rows.size > 1
@@ -187,7 +189,7 @@ class BlockTable:
         claim.repairs |= symbols
         return "kept", block
 
-    def _claim(self, block: Block, k: int, symbol_bytes: int) -> Claim | None:
+    def _claim(self, block: SourceBlock, k: int, symbol_bytes: int) -> RepairClaim | None:
         """The claim of a repair packet, if it can be true as far as is known.
 
         Its k may be below that of the source packets, because the sender closed the block before
@@ -200,10 +202,10 @@ class BlockTable:
         wrong = (block.source_k and k > block.source_k) or block.handed_on >> k
         if (len(block.claims) >= CLAIMS_MAX) if self._judged else (block.claims or wrong):
             return None
-        block.claims.append(Claim(k, symbol_bytes))
+        block.claims.append(RepairClaim(k, symbol_bytes))
         return block.claims[-1]
 
-    def keep(self, segment: Segment, taken: list[tuple[Block, Run]]) -> None:
+    def keep(self, segment: Segment, taken: list[tuple[SourceBlock, PacketRun]]) -> None:
         """Keep the packets of a train for the open blocks that they serve."""
         for block, run in taken:
             if block.is_open:
@@ -214,7 +216,7 @@ class BlockTable:
         if segment.users:
             self.held_bytes += segment.data.size
 
-    def _displace(self, block: Block, esi: int) -> None:
+    def _displace(self, block: SourceBlock, esi: int) -> None:
         """Let go of the packet that is kept as symbol `esi`, for an authentic one."""
         pieces = block.pieces
         block.pieces = []
@@ -233,7 +235,9 @@ class BlockTable:
         while self.held_bytes > self._config.memory_bytes_max:
             self.fail(next(iter(self.open.values())), "blocks_evicted")
 
-    def symbols(self, block: Block, claim: Claim, without: int = 0) -> tuple[U8, list[int]] | None:
+    def symbols(
+        self, block: SourceBlock, claim: RepairClaim, without: int = 0
+    ) -> tuple[U8, list[int]] | None:
         """k symbols of a block that has as many, and their ids, if `claim` is true; None if an ADU
         is longer than the repair symbols allow.  Repair symbols stand in for the source symbols
         that are not there, or are in the set `without`.
@@ -264,7 +268,7 @@ class BlockTable:
                 ids[at] = esi
         return symbols, ids
 
-    def source_packets(self, block: Block) -> Iterator[tuple[int, memoryview]]:
+    def source_packets(self, block: SourceBlock) -> Iterator[tuple[int, memoryview]]:
         """The source packets kept for a block, by their symbol ids."""
         for segment, run in block.pieces:
             if not _is_repair(run):
@@ -290,17 +294,17 @@ class BlockTable:
         target[~whole, ADUI_HEADER_BYTES : ADUI_HEADER_BYTES + tail.size] = tail
         return True
 
-    def is_complete(self, block: Block) -> bool:
+    def is_complete(self, block: SourceBlock) -> bool:
         """Whether all source packets have been handed on, whoever is right about their number."""
         k = max(block.k, block.source_k) if self._judged else block.k
         return not ~block.handed_on & (1 << k) - 1
 
-    def finish(self, block: Block, k: int) -> None:
+    def finish(self, block: SourceBlock, k: int) -> None:
         """All k source packets have been handed on; later copies of them are duplicates."""
         block.handed_on |= (1 << k) - 1
         self._release(block)
 
-    def fail(self, block: Block, counter: str) -> None:
+    def fail(self, block: SourceBlock, counter: str) -> None:
         """Give a block up; source packets of it that still come are handed on all the same."""
         self._lost(block, counter)
         self._release(block)
@@ -317,7 +321,7 @@ class BlockTable:
             whole = "blocks_complete" if block.claims else "blocks_unfinished"
             self.fail(block, "blocks_failed" if missing else whole)
 
-    def _release(self, block: Block) -> None:
+    def _release(self, block: SourceBlock) -> None:
         del self.open[block.sbn]
         block.is_open = False
         for segment, _ in block.pieces:
@@ -330,9 +334,9 @@ class BlockTable:
             self.held_bytes -= segment.data.size
 
 
-def _bits(run: Run) -> int:
+def _bits(run: PacketRun) -> int:
     return ((1 << run.rows.size) - 1) << run.esi
 
 
-def _is_repair(run: Run) -> bool:
+def _is_repair(run: PacketRun) -> bool:
     return run.esi >= run.k

@@ -16,14 +16,14 @@ import numpy as np
 
 from stack.core.sansio import Trace, no_trace
 from stack.core.train import FLOW_REPAIR, Train
-from stack.fec.blocks import Block, BlockTable, Claim, Segment
+from stack.fec.blocks import BlockTable, RepairClaim, Segment, SourceBlock
 from stack.fec.config import FecConfig
 from stack.fec.erasure import SharedCodes
 from stack.fec.gf256 import U8
 from stack.wire.fecframe import (
     ADUI_HEADER_BYTES,
     PAYLOAD_ID_BYTES,
-    Run,
+    PacketRun,
     decode_runs,
     split_run,
 )
@@ -141,12 +141,12 @@ class FecReceiver:
         return out + self._track(Segment(adus, width), taken)
 
     def _sift(
-        self, runs: list[Run], adu: Callable[[int], memoryview], now: int
-    ) -> tuple[list[int], list[tuple[Block, Run]]]:
+        self, runs: list[PacketRun], adu: Callable[[int], memoryview], now: int
+    ) -> tuple[list[int], list[tuple[SourceBlock, PacketRun]]]:
         """Decide about source packets by their ids: which packets of the train to drop, and which
         runs to keep for decoding their blocks."""
         dropped: list[int] = []
-        taken: list[tuple[Block, Run]] = []
+        taken: list[tuple[SourceBlock, PacketRun]] = []
         for run in runs:
             verdict, block = self._table.take_source(run, now)
             if verdict == "duplicates" and self._genuine and self._genuine(adu(int(run.rows[0]))):
@@ -170,7 +170,7 @@ class FecReceiver:
         if not 0 <= symbol_bytes - ADUI_HEADER_BYTES <= self._config.adu_bytes_max:
             self._counters["malformed"] += len(rows)
             return []
-        taken: list[tuple[Block, Run]] = []
+        taken: list[tuple[SourceBlock, PacketRun]] = []
         runs = decode_runs(rows[:, :PAYLOAD_ID_BYTES])
         for run in runs:  # grows while it is read: what is split goes to the end
             verdict, block = self._table.take_repair(run, symbol_bytes, now)
@@ -185,7 +185,7 @@ class FecReceiver:
         symbols = rows[:, PAYLOAD_ID_BYTES:].reshape(-1)  # a copy: the buffer is the caller's
         return self._track(Segment(symbols, symbol_bytes), taken)
 
-    def _track(self, segment: Segment, taken: list[tuple[Block, Run]]) -> list[Train]:
+    def _track(self, segment: Segment, taken: list[tuple[SourceBlock, PacketRun]]) -> list[Train]:
         """Keep packets for the open blocks that they serve; finish blocks that they complete."""
         self._table.keep(segment, taken)
         out: list[Train] = []
@@ -195,7 +195,7 @@ class FecReceiver:
         self._table.trim()
         return out
 
-    def _settle(self, block: Block) -> list[Train]:
+    def _settle(self, block: SourceBlock) -> list[Train]:
         """Close a block if all its source packets came, or decode it if that is possible now."""
         if self._table.is_complete(block):
             self._counters["blocks_complete"] += 1
@@ -217,7 +217,7 @@ class FecReceiver:
                 break
         return []  # what still comes may help; nothing wrong is handed on
 
-    def _decode(self, block: Block, claim: Claim) -> list[Train] | None:
+    def _decode(self, block: SourceBlock, claim: RepairClaim) -> list[Train] | None:
         """The ADUs of a block that were not handed on, or were not genuine, if `claim` is true;
         None if they cannot be had.
 
@@ -250,7 +250,7 @@ class FecReceiver:
         claim.attempts += 1
         return None
 
-    def _attempt(self, block: Block, claim: Claim, without: int) -> list[Train] | None:
+    def _attempt(self, block: SourceBlock, claim: RepairClaim, without: int) -> list[Train] | None:
         """Decode without some of the symbols; None if what comes out cannot be right."""
         symbols = self._table.symbols(block, claim, without)
         if symbols is None:
@@ -288,7 +288,7 @@ class FecReceiver:
         self._counters["recovered"] += len(body)
         return out
 
-    def _lost(self, block: Block, counter: str) -> None:
+    def _lost(self, block: SourceBlock, counter: str) -> None:
         self._counters[counter] += 1
         if counter == "blocks_complete":
             return

@@ -29,7 +29,7 @@ def no_mtu(link: LinkConfig) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Tables:
+class SharedTables:
     """What can be worked out again, and is kept once for any number of links."""
 
     heads: RunHeads = field(default_factory=RunHeads)
@@ -57,7 +57,7 @@ class Environment:
     """Makes what waits for the disk in the place of a thread: a disk that is slow in virtual
     time; None where there is nothing to wait for, or a thread to do it."""
 
-    tables: Tables = field(default_factory=Tables)
+    tables: SharedTables = field(default_factory=SharedTables)
     """Nodes of one thread may share them."""
 
     @classmethod

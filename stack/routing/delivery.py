@@ -115,7 +115,7 @@ class ContactUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class DeliveryForecast:
     """How an object crosses the plan.  Times are DTN milliseconds."""
 
     source: str
@@ -178,7 +178,7 @@ def expected_delivery(
     expires_ms: int | None = None,
     usable: Callable[[Contact], bool] | None = None,
     config: RouterConfig | None = None,
-) -> Delivery:
+) -> DeliveryForecast:
     """How `size_bytes` octets that are at `source` at `start_ms` (DTN) reach `destination`, over
     links that carry nothing else.
 
@@ -199,7 +199,7 @@ def expected_delivery(
     whole, rest = divmod(size_bytes, bundle_bytes)
     if run.send(whole, bundle_bytes) and (rest or not whole):
         run.send(1, rest)
-    return Delivery(
+    return DeliveryForecast(
         source, destination, size_bytes, start_ms, tuple(run.flows.values()), run.delivered_bytes
     )
 

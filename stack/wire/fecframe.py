@@ -101,7 +101,7 @@ def encode_payload_ids(sbn: Ints, esi: Ints, k: Ints | int) -> npt.NDArray[np.ui
     return ids.view(np.uint8).reshape(-1, PAYLOAD_ID_BYTES)
 
 
-class Run(NamedTuple):
+class PacketRun(NamedTuple):
     """Packets of one train with the same block and consecutive symbol ids `esi`, `esi` + 1, ...
 
     `rows` says which packets of the train they are, in the order of their ids.
@@ -113,14 +113,14 @@ class Run(NamedTuple):
     rows: Ints
 
 
-def decode_runs(ids: npt.NDArray[np.uint8]) -> list[Run]:
+def decode_runs(ids: npt.NDArray[np.uint8]) -> list[PacketRun]:
     """All ids of a train, from an array of shape (n, 6) with n > 0, gathered into runs.
 
     The fields are as unchecked as they came: see `fits`.
     """
     if len(ids) == 1:
         word, k = divmod(int.from_bytes(ids.tobytes(), "big"), 1 << 16)
-        return [Run(word >> 8, word & 0xFF, k, np.zeros(1, np.int64))]
+        return [PacketRun(word >> 8, word & 0xFF, k, np.zeros(1, np.int64))]
     wide = np.zeros((len(ids), 8), np.uint8)
     wide[:, 2:] = ids
     key = wide.view(">i8")[:, 0].astype(np.int64)  # sbn, esi, k: 24, 8 and 16 bits
@@ -132,22 +132,22 @@ def decode_runs(ids: npt.NDArray[np.uint8]) -> list[Run]:
         gaps = np.flatnonzero(key[1:] - key[:-1] != 1 << 16)
     edges = [0, *(gaps + 1).tolist(), key.size]
     return [
-        Run(first >> 24, first >> 16 & 0xFF, first & 0xFFFF, order[start:end])
+        PacketRun(first >> 24, first >> 16 & 0xFF, first & 0xFFFF, order[start:end])
         for first, start, end in zip(key[edges[:-1]].tolist(), edges, edges[1:], strict=False)
     ]
 
 
-def split_run(run: Run) -> list[Run]:
+def split_run(run: PacketRun) -> list[PacketRun]:
     """One run for each packet."""
     sbn, esi, k, rows = run
     first = sbn << 8 | esi  # ids that go beyond symbol 255 go on in the next block
     return [
-        Run((first + i) >> 8 & SBN_MODULUS - 1, (first + i) & 0xFF, k, rows[i : i + 1])
+        PacketRun((first + i) >> 8 & SBN_MODULUS - 1, (first + i) & 0xFF, k, rows[i : i + 1])
         for i in range(rows.size)
     ]
 
 
-def fits(run: Run, *, repair: bool) -> bool:
+def fits(run: PacketRun, *, repair: bool) -> bool:
     """Whether `decode_payload_id` would accept every id of the run."""
     end = run.esi + run.rows.size
     if not 1 <= run.k <= ENCODING_SYMBOLS_MAX:

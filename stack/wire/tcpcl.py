@@ -115,7 +115,7 @@ class ContactHeader:
 
 
 @dataclass(frozen=True, slots=True)
-class Extension:
+class ExtensionItem:
     """A session or transfer extension item (RFC 9174 §4.8, §5.2.5)."""
 
     type: int
@@ -151,7 +151,7 @@ class SessionInit:
     node_id: str
     """Node id of the sender, or empty: it tells none."""
 
-    extensions: tuple[Extension, ...] = ()
+    extensions: tuple[ExtensionItem, ...] = ()
 
     def __post_init__(self) -> None:
         _require(0 <= self.keepalive_s <= 0xFFFF, "keepalive is 16 bits")
@@ -171,7 +171,7 @@ class TransferSegment:
 
     flags: int
     data: Buffer
-    extensions: tuple[Extension, ...] = ()
+    extensions: tuple[ExtensionItem, ...] = ()
     """In the first segment of a transfer only."""
 
     def __post_init__(self) -> None:
@@ -276,13 +276,13 @@ Message = (
 )
 
 
-def transfer_length(total_bytes: int) -> Extension:
+def transfer_length(total_bytes: int) -> ExtensionItem:
     """The extension item that tells the length of a transfer (RFC 9174 §5.2.5.1)."""
     _require(0 <= total_bytes <= U64_MAX, "transfer length is 64 bits")
-    return Extension(TRANSFER_LENGTH, _U64.pack(total_bytes))
+    return ExtensionItem(TRANSFER_LENGTH, _U64.pack(total_bytes))
 
 
-def parse_transfer_length(extension: Extension) -> int:
+def parse_transfer_length(extension: ExtensionItem) -> int:
     """The number in a transfer length item.  Raises `DecodeError`."""
     if extension.type != TRANSFER_LENGTH or len(extension.value) != 8:
         raise DecodeError("not a transfer length item", "RFC 9174 §5.2.5.1")
@@ -313,7 +313,7 @@ def encode_contact(header: ContactHeader) -> bytes:
 
 
 def segment_head(
-    transfer: int, flags: int, size: int, extensions: tuple[Extension, ...] = ()
+    transfer: int, flags: int, size: int, extensions: tuple[ExtensionItem, ...] = ()
 ) -> bytes:
     """The octets of an XFER_SEGMENT before its `size` octets of data, which need no copy."""
     head = _SEGMENT.pack(MessageType.XFER_SEGMENT, flags, transfer)
@@ -352,7 +352,7 @@ def encode_message(message: Message) -> bytes:
             return head + node_id + _extension_list(message.extensions)
 
 
-def _extension_list(extensions: tuple[Extension, ...]) -> bytes:
+def _extension_list(extensions: tuple[ExtensionItem, ...]) -> bytes:
     items = b"".join(
         _ITEM.pack(item.flags, item.type, len(item.value)) + item.value for item in extensions
     )
@@ -440,7 +440,7 @@ def _decode_segment(
     section = "RFC 9174 §5.2.2"
     at = _need(view, offset, _SEGMENT.size, section)
     _, flags, transfer = _SEGMENT.unpack_from(view, offset)
-    extensions: tuple[Extension, ...] = ()
+    extensions: tuple[ExtensionItem, ...] = ()
     if flags & SEGMENT_START:
         extensions, at = _decode_extensions(view, offset, at, "RFC 9174 §5.2.5")
     begin = _need(view, offset, at - offset + 8, section)
@@ -477,7 +477,7 @@ def _decode_init(view: memoryview, offset: int) -> tuple[SessionInit, int]:
 
 def _decode_extensions(
     view: memoryview, start: int, at: int, section: str
-) -> tuple[tuple[Extension, ...], int]:
+) -> tuple[tuple[ExtensionItem, ...], int]:
     """The extension list at `at` of the message at `start`: its items, and where it ends."""
     begin = _need(view, start, at - start + 4, section)
     (size,) = _U32.unpack_from(view, at)
@@ -494,5 +494,5 @@ def _decode_extensions(
         if length > end - value:
             raise DecodeError("extension item longer than its list", section, at)
         at = value + length
-        items.append(Extension(kind, bytes(view[value:at]), flags))
+        items.append(ExtensionItem(kind, bytes(view[value:at]), flags))
     return tuple(items), end

@@ -14,14 +14,14 @@ from collections.abc import Callable
 
 from link_models.clock import Simulator
 from stack.simulator.swarm import tasks
-from stack.simulator.swarm.day import Outcome
+from stack.simulator.swarm.day import RunOutcome
 from stack.simulator.swarm.sweep import cores, sweep
 
 SEEDS = 200
 HEAP_EVENTS = 200_000
 
 
-def heap(seed: int) -> Outcome:
+def heap(seed: int) -> RunOutcome:
     """A run of nothing but events."""
     simulator = Simulator()
 
@@ -33,7 +33,7 @@ def heap(seed: int) -> Outcome:
     return tasks.failed(seed, "")
 
 
-def row(name: str, task: Callable[[int], Outcome], seeds: int, *, fails: bool = False) -> bool:
+def row(name: str, task: Callable[[int], RunOutcome], seeds: int, *, fails: bool = False) -> bool:
     """Measure and print; whether all went well."""
     sweep(task, range(cores()), tasks.failed)  # the fork server is up
     started = time.perf_counter()

@@ -15,7 +15,7 @@ from stack.fec.config import OVERHEAD_BYTES
 from stack.fec.framework import FecConfig, FecReceiver, FecSender
 from stack.fec.gf256 import INDICES_MAX, Field, Workspace
 from stack.fec.reed_solomon import LinkCodeConfig, link_code
-from stack.wire.fecframe import PayloadId, Run, encode_payload_id
+from stack.wire.fecframe import PacketRun, PayloadId, encode_payload_id
 from tests.fec.test_framework import deliver, flatten, numbered
 from tests.fec.test_gf256 import by_hand
 
@@ -191,14 +191,14 @@ def test_pieces_of_packets_are_counted() -> None:
 def test_a_block_that_ended_early_takes_nothing_more_for_a_duplicate() -> None:
     table = BlockTable(FecConfig(k=8, r=2, adu_bytes_max=20), lambda *_: None)
     rows = np.arange(3, dtype=np.int64)
-    verdict, block = table.take_source(Run(1, 0, 8, rows), 0)
+    verdict, block = table.take_source(PacketRun(1, 0, 8, rows), 0)
     assert verdict == "kept"
     assert block is not None
     table.finish(block, 3)
     assert block.handed_on == 0b111
     for esi in range(3, 8):
-        assert table.take_source(Run(1, esi, 8, rows[:1]), 0)[0] != "duplicates"
-        assert table.take_source(Run(1, esi, 8, rows[:1]), 0)[0] == "duplicates"
+        assert table.take_source(PacketRun(1, esi, 8, rows[:1]), 0)[0] != "duplicates"
+        assert table.take_source(PacketRun(1, esi, 8, rows[:1]), 0)[0] == "duplicates"
 
 
 def test_an_adu_of_one_octet_is_judged_too() -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from interop.inspect.dissect import KINDS, dissect
 from interop.pcap.capture import LINKTYPE_RAW, capture, read_capture
-from interop.pcap.link import PassedOver
+from interop.pcap.link import PacketPassedOver
 from interop.pcap.packet import UdpPacket, udp_packet
 from interop.pcap.parse import parse_packet
 from interop.vectors import load
@@ -228,7 +228,7 @@ def _toml(parse: Callable[[Any, Path], Any]) -> Callable[[Any, random.Random], b
 
 def _packets(data: Any, rng: random.Random) -> bool:
     for record in read_capture(data):
-        with contextlib.suppress(PassedOver):
+        with contextlib.suppress(PacketPassedOver):
             parse_packet(record.data, record.linktype)
     return True
 

@@ -17,9 +17,9 @@ from interop.inspect import dissect, transfers
 from interop.pcap import (
     LINKTYPE_ETHERNET,
     LINKTYPE_RAW,
-    PassedOver,
-    Streams,
+    PacketPassedOver,
     TcpSegment,
+    TcpStreams,
     UdpPacket,
     capture,
     parse_packet,
@@ -107,7 +107,7 @@ def test_ipv6_on_loopbacks(family: int, order: str) -> None:
     ],
 )
 def test_what_is_passed_over_has_a_name(data: bytes, linktype: int, words: str) -> None:
-    with pytest.raises(PassedOver) as caught:
+    with pytest.raises(PacketPassedOver) as caught:
         parse_packet(data, linktype)
     assert words in caught.value.words
 
@@ -165,7 +165,7 @@ def test_extension_headers_without_end() -> None:
         parse_packet(with_extensions(*[(60, OPTIONS)] * 17), LINKTYPE_RAW)
     with pytest.raises(DecodeError, match="cut short"):
         parse_packet(with_extensions((60, b"\0\xff" + bytes(6))), LINKTYPE_RAW)
-    with pytest.raises(PassedOver, match="ICMPv6"):
+    with pytest.raises(PacketPassedOver, match="ICMPv6"):
         parse_packet(with_extensions((0, OPTIONS), last=58), LINKTYPE_RAW)
 
 
@@ -340,7 +340,7 @@ def test_any_order_of_any_cuts_gives_the_stream(
             for a in (rng.randrange(len(stream)) for _ in range(6))
         ]
     rng.shuffle(pieces)
-    streams = Streams()
+    streams = TcpStreams()
     ends = (ip_address(A[0]), A[1], ip_address(B[0]), B[1])
     streams.add(TcpSegment(*ends, (start - 1) % (1 << 32), True, b""), 1)
     for number, (at, data) in enumerate(pieces, 2):
@@ -378,7 +378,7 @@ def test_ports_that_serve_again_are_another_stream(tmp_path: Path) -> None:
 def test_streams_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams_module, "STREAMS_MAX", 3)
     monkeypatch.setattr(streams_module, "AHEAD_BYTES_MAX", 1000)
-    streams = Streams()
+    streams = TcpStreams()
     a, b = ip_address(A[0]), ip_address(B[0])
     for port in range(1, 6):
         streams.add(TcpSegment(a, port, b, 4556, 0, False, b"dtn!"), port)

@@ -19,7 +19,7 @@ from interop.pcap import (
     LINKTYPE_RAW,
     LINKTYPE_UPPER_PDU,
     SNAPLEN,
-    PassedOver,
+    PacketPassedOver,
     PcapWriter,
     Record,
     UdpPacket,
@@ -259,12 +259,12 @@ def test_other_protocols_and_a_vlan_tag() -> None:
     tagged = frame[:12] + bytes.fromhex("8100 0005") + frame[12:]
     assert parse_packet(tagged, LINKTYPE_ETHERNET) == udp
     arp = frame[:12] + bytes.fromhex("0806") + bytes(28)
-    with pytest.raises(PassedOver, match="ARP"):
+    with pytest.raises(PacketPassedOver, match="ARP"):
         parse_packet(arp, LINKTYPE_ETHERNET)
     raw = bytearray(udp_packet(udp))
     raw[9] = 1  # ICMP, and the header's checksum made right again
     raw[10:12] = (int.from_bytes(raw[10:12], "big") + 16).to_bytes(2, "big")
-    with pytest.raises(PassedOver, match="ICMP"):
+    with pytest.raises(PacketPassedOver, match="ICMP"):
         parse_packet(raw, LINKTYPE_RAW)
 
 
@@ -282,7 +282,7 @@ def test_a_fragment_is_refused() -> None:
     st.booleans(),
 )
 def test_any_octets_parse_or_raise_the_one_error(octets: bytes, linktype: int, cut: bool) -> None:
-    with contextlib.suppress(DecodeError, PassedOver):
+    with contextlib.suppress(DecodeError, PacketPassedOver):
         assert parse_packet(octets, linktype, cut=cut).data in octets
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from link_models.channel import Channel, ChannelConfig, Delay, Delivery, Window, always_up
+from link_models.channel import ArrivedTrain, Channel, ChannelConfig, Delay, Window, always_up
 from link_models.loss import Bernoulli, Blackouts, Replay
 from link_models.rng import Streams
 from stack.core.clock import MICROSECOND, MILLISECOND, SECOND
@@ -34,7 +34,7 @@ def numbered(count: int, size: int) -> Train:
     return Train(b"".join(i.to_bytes(2, "big") + bytes(size - 2) for i in range(count)), size)
 
 
-def arrivals(deliveries: list[Delivery]) -> list[tuple[int, bytes]]:
+def arrivals(deliveries: list[ArrivedTrain]) -> list[tuple[int, bytes]]:
     return [
         (delivery.at_ns, bytes(datagram))
         for delivery in deliveries
@@ -42,7 +42,7 @@ def arrivals(deliveries: list[Delivery]) -> list[tuple[int, bytes]]:
     ]
 
 
-def numbers(deliveries: list[Delivery]) -> list[int]:
+def numbers(deliveries: list[ArrivedTrain]) -> list[int]:
     return [int.from_bytes(datagram[:2], "big") for _, datagram in arrivals(deliveries)]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stack.contacts.files import load_plan
 from stack.contacts.plan import Contact, Plan, Range
 from stack.core.errors import LocalError
-from stack.routing.delivery import BUNDLES_MAX, Delivery, expected_delivery
+from stack.routing.delivery import BUNDLES_MAX, DeliveryForecast, expected_delivery
 from stack.routing.router import RouterConfig
 from tests.routing import brute
 from tests.strategies import plan as plans
@@ -29,7 +29,7 @@ def megabytes(*contacts: tuple[str, str, int, int]) -> Plan:
     return Plan([Contact(a, b, start * 1000, end * 1000, 8e6) for a, b, start, end in contacts])
 
 
-def deliver(plan: Plan, size: int, bundle: int, expires_ms: int | None = None) -> Delivery:
+def deliver(plan: Plan, size: int, bundle: int, expires_ms: int | None = None) -> DeliveryForecast:
     return expected_delivery(
         plan, A, C, size, 0, bundle_bytes=bundle, expires_ms=expires_ms, config=BARE
     )

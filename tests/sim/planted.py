@@ -17,7 +17,7 @@ from typing import Final
 
 import pytest
 
-from stack.simulator.swarm import Fault, Options, Outcome, draw, faults, run
+from stack.simulator.swarm import Fault, Options, RunOutcome, draw, faults, run
 from stack.simulator.swarm.agents import run_agents
 from stack.simulator.swarm.engines import run_pair
 from stack.simulator.swarm.options import FileOptions
@@ -32,15 +32,15 @@ from tests.sim.mistakes import (
 )
 
 Plant = Callable[[pytest.MonkeyPatch], None]
-Swarm = Callable[[int], Outcome]
+Swarm = Callable[[int], RunOutcome]
 
 
-def pairs(seed: int) -> Outcome:
+def pairs(seed: int) -> RunOutcome:
     """LTP engines, two and two."""
     return run_pair(2 * seed)
 
 
-def agents(seed: int) -> Outcome:
+def agents(seed: int) -> RunOutcome:
     """Bundle agents alone."""
     return run_agents(2 * seed + 1)
 
@@ -48,7 +48,7 @@ def agents(seed: int) -> Outcome:
 def days(change: Callable[[Options], Options]) -> Swarm:
     """Days of whole nodes, all of which are changed in one way."""
 
-    def day(seed: int) -> Outcome:
+    def day(seed: int) -> RunOutcome:
         return run(change(draw(seed)))
 
     day.__name__ = "days"

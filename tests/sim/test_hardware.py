@@ -23,15 +23,15 @@ from stack.ports.store import Committed, Place, Put, Release, Write
 from stack.simulator.swarm import Fault, faults
 from stack.simulator.swarm.air import AirEnd, LinkPort
 from stack.simulator.swarm.clocks import NodeClock
-from stack.simulator.swarm.disk import Crashed, Disk, Spindle, flipped
-from stack.simulator.swarm.ledger import MARKER, Held, Ledger, unit_of
+from stack.simulator.swarm.disk import Crashed, NodeDisk, VirtualDisk, flipped
+from stack.simulator.swarm.ledger import MARKER, Held, RunLedger, unit_of
 from stack.storage.writer import StoreWriter
 
 
 class Process:
     """A process that notes when it is ended."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: NodeDisk) -> None:
         self.dead = False
         self._disk = disk
 
@@ -40,10 +40,10 @@ class Process:
         self.dead = True
 
 
-def make_disk(tmp_path: Path, kind: str, quota_bytes: int = 1 << 20) -> tuple[Disk, Ledger]:
-    ledger = Ledger({"gs1": ("sat1",), "sat1": ("gs1",)}, protect=True)
+def make_disk(tmp_path: Path, kind: str, quota_bytes: int = 1 << 20) -> tuple[NodeDisk, RunLedger]:
+    ledger = RunLedger({"gs1": ("sat1",), "sat1": ("gs1",)}, protect=True)
     section = StoreSection(kind=kind, quota_bytes=quota_bytes)
-    disk = Disk("gs1", tmp_path / "gs1", section, ledger, "seed")
+    disk = NodeDisk("gs1", tmp_path / "gs1", section, ledger, "seed")
     disk.directory.mkdir()
     return disk, ledger
 
@@ -150,7 +150,7 @@ def test_a_slow_disk_takes_virtual_time(kind: str, tmp_path: Path) -> None:
         disk, ledger = make_disk(tmp_path, kind)
         store = disk.open(Process(disk), no_trace)
         disk.slow_s = 4.0
-        writer = StoreWriter(store, lambda: 0, disk=Spindle(disk, loop))
+        writer = StoreWriter(store, lambda: 0, disk=VirtualDisk(disk, loop))
         outcome = await writer.commit([put(1)])
         assert outcome.refs[0] > 0
         assert 0 < loop.time() <= 4.0
@@ -169,13 +169,13 @@ def test_a_crash_while_the_disk_works_loses_what_it_worked_on(tmp_path: Path) ->
         store = disk.open(process, no_trace)
         store.commit([put(1)], 0)
         disk.slow_s = 4.0
-        spindle = Spindle(disk, loop)
-        writer = StoreWriter(store, lambda: 0, disk=spindle)
+        virtual_disk = VirtualDisk(disk, loop)
+        writer = StoreWriter(store, lambda: 0, disk=virtual_disk)
         failures: list[Exception] = []
         writer.submit([put(2)], lambda refs, evicted: pytest.fail("stored"), failures.append)
         await asyncio.sleep(0)
         process.crash()
-        spindle.hurry()
+        virtual_disk.hurry()
         assert isinstance(failures[0], Crashed)
         disk.swap()
         assert [one.key for one in disk.open(Process(disk), no_trace).scan()] == [put(1).key]
@@ -232,7 +232,7 @@ def test_flipping_flips_one_bit() -> None:
 
 
 def test_the_ledger_wants_a_copy_at_a_neighbour() -> None:
-    ledger = Ledger({"gs1": ("sat1",), "sat1": ("gs1",)}, protect=True)
+    ledger = RunLedger({"gs1": ("sat1",), "sat1": ("gs1",)}, protect=True)
     held = Held()
     ledger.committed("gs1", held, [put(1), put(2)], Committed([1, 2]), 0.0)
     ledger.committed("sat1", Held(), [put(1)], Committed([1]), 0.0)
@@ -243,7 +243,7 @@ def test_the_ledger_wants_a_copy_at_a_neighbour() -> None:
 
 
 def test_the_ledger_lets_parts_take_the_place_of_a_whole() -> None:
-    ledger = Ledger({"gs1": ("sat1",), "sat1": ("gs1",)}, protect=True)
+    ledger = RunLedger({"gs1": ("sat1",), "sat1": ("gs1",)}, protect=True)
     held = Held()
     ledger.committed("gs1", held, [put(1)], Committed([1]), 0.0)
     key = put(1).key
@@ -253,7 +253,7 @@ def test_the_ledger_lets_parts_take_the_place_of_a_whole() -> None:
 
 
 def test_the_ledger_sees_plaintext() -> None:
-    ledger = Ledger({"gs1": ()}, protect=True)
+    ledger = RunLedger({"gs1": ()}, protect=True)
     ledger.committed("gs1", Held(), [put(1)._replace(wire=b"x" + MARKER)], Committed([1]), 0.0)
     assert [problem.invariant for problem in ledger.problems] == ["clear"]
 

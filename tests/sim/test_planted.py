@@ -22,7 +22,7 @@ from stack.ports.application import Delivery
 from stack.ports.store import Op, Place, Put
 from stack.routing.forwarder import Forwarder
 from stack.security.bpsec import BpSec
-from stack.simulator.swarm import Fault, Options, Outcome, draw, faults, run
+from stack.simulator.swarm import Fault, Options, RunOutcome, draw, faults, run
 from stack.simulator.swarm.agents import run_agents
 from stack.simulator.swarm.engines import PairRun, draw_pair
 from stack.simulator.swarm.invariants import INVARIANTS
@@ -32,7 +32,7 @@ from tests.sim import test_planted_hostile
 from tests.sim.days import small
 
 
-def broken(outcome: Outcome) -> set[str]:
+def broken(outcome: RunOutcome) -> set[str]:
     return {problem.invariant for problem in outcome.problems}
 
 

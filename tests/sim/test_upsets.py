@@ -10,7 +10,7 @@ import pytest
 from stack.simulator.swarm.day import run
 from stack.simulator.swarm.faults import UPSET, UPSET_OCTETS, Fault
 from stack.simulator.swarm.options import Options, draw
-from stack.simulator.swarm.world import World
+from stack.simulator.swarm.world import SwarmWorld
 from stack.storage.parity import Parity
 
 
@@ -27,10 +27,10 @@ def radiated(seed: int) -> Options:
 
 def events_of(options: Options) -> tuple[bool, dict[str, int]]:
     """Whether a run was clean, and how often its nodes said what."""
-    worlds: list[World] = []
+    worlds: list[SwarmWorld] = []
 
-    def make_world(*args: Any, **more: Any) -> World:
-        worlds.append(World(*args, **more))
+    def make_world(*args: Any, **more: Any) -> SwarmWorld:
+        worlds.append(SwarmWorld(*args, **more))
         return worlds[-1]
 
     outcome = run(options, make_world=make_world)

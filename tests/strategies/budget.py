@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from link_models.budget import (
     Acm,
-    Mode,
+    ModemMode,
     OpticalLink,
     OpticalMode,
     RadioLink,
-    Receiver,
-    Transmitter,
+    ReceiveAntenna,
+    TransmitAntenna,
 )
 
 MODES = (
@@ -19,7 +19,7 @@ MODES = (
     ("dvb-s2", "dvb-s2x"),
     ("dvb-s2-pilots qpsk *",),
     ("ccsds qpsk *",),
-    ("ccsds bpsk ldpc 1/2", Mode(1e9, 120.0)),
+    ("ccsds bpsk ldpc 1/2", ModemMode(1e9, 120.0)),
 )
 
 
@@ -28,13 +28,13 @@ def radio_links(draw: st.DrawFn) -> RadioLink:
     """From weak to strong, in all bands, up, down and across."""
     return RadioLink(
         frequency_hz=draw(st.floats(1e9, 45e9)),
-        transmit=Transmitter(
+        transmit=TransmitAntenna(
             power_w=draw(st.floats(0.1, 100.0)),
             gain_dbi=draw(st.floats(0.0, 40.0)),
             feeder_loss_db=draw(st.floats(0.0, 3.0)),
             pointing_error_deg=draw(st.floats(0.0, 0.2)),
         ),
-        receive=Receiver(
+        receive=ReceiveAntenna(
             diameter_m=draw(st.floats(0.3, 12.0)),
             noise_k=draw(st.floats(50.0, 1000.0)),
         ),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from stack.wire.tcpcl import (
     SEGMENT_START,
-    Extension,
+    ExtensionItem,
     Keepalive,
     Message,
     MessageReject,
@@ -23,7 +23,7 @@ octet = st.integers(0, 255)
 u64 = st.integers(0, 300) | st.integers(0, (1 << 64) - 1)
 
 extensions = st.lists(
-    st.builds(Extension, st.integers(0, 0xFFFF), st.binary(max_size=40), octet), max_size=4
+    st.builds(ExtensionItem, st.integers(0, 0xFFFF), st.binary(max_size=40), octet), max_size=4
 ).map(tuple)
 
 _segments = st.builds(

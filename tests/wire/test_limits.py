@@ -145,14 +145,14 @@ FIELDS: list[tuple[Coded, Any, str, int, int]] = [
     (_over_tcpcl, REJECT, "rejected", 0, U8),
     (
         lambda item: _over_tcpcl(replace(INIT, extensions=(item,))).extensions[0],
-        tcpcl.Extension(0, b""),
+        tcpcl.ExtensionItem(0, b""),
         "type",
         0,
         U16,
     ),
     (
         lambda item: _over_tcpcl(replace(INIT, extensions=(item,))).extensions[0],
-        tcpcl.Extension(0, b""),
+        tcpcl.ExtensionItem(0, b""),
         "flags",
         0,
         U8,
@@ -290,13 +290,13 @@ def _named(names: tuple[bytes, bytes]) -> cfdp.Metadata:
             _over_tcpcl,
             lambda n: replace(
                 INIT,
-                extensions=(tcpcl.Extension(1, bytes(n - 10)), tcpcl.Extension(2, b"")),
+                extensions=(tcpcl.ExtensionItem(1, bytes(n - 10)), tcpcl.ExtensionItem(2, b"")),
             ),
             tcpcl.EXTENSION_LIST_BYTES_MAX,
         ),
         (
             lambda item: _over_tcpcl(replace(SEGMENT, flags=2, extensions=(item,))).extensions[0],
-            lambda n: tcpcl.Extension(1, bytes(n)),
+            lambda n: tcpcl.ExtensionItem(1, bytes(n)),
             tcpcl.EXTENSION_LIST_BYTES_MAX - 5,
         ),
         (_over_tm, lambda n: replace(FRAME, secondary=bytes(n)), 63),
@@ -440,7 +440,7 @@ def test_fec_fields() -> None:
         octets = fecframe.encode_payload_id(value)
         repair = esi >= k
         assert fecframe.decode_payload_id(octets, repair=repair) == (value, 6)
-        run = fecframe.Run(sbn, esi, k, np.zeros(1, np.int64))
+        run = fecframe.PacketRun(sbn, esi, k, np.zeros(1, np.int64))
         assert fecframe.fits(run, repair=repair)
     value = fecframe.PayloadId(7, 254, 1)
     assert fecframe.decode_payload_id(fecframe.encode_payload_id(value), repair=True) == (value, 6)

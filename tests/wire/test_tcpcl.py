@@ -15,7 +15,7 @@ from stack.wire.tcpcl import (
     CONTACT_BYTES,
     EXTENSION_LIST_BYTES_MAX,
     ContactHeader,
-    Extension,
+    ExtensionItem,
     Incomplete,
     Keepalive,
     Message,
@@ -74,7 +74,7 @@ LAYOUTS: list[tuple[str, Message]] = [
             segment_mru=4096,
             transfer_mru=1 << 20,
             node_id="dtx",
-            extensions=(Extension(0x8001, b"\xab\xcd", 1),),
+            extensions=(ExtensionItem(0x8001, b"\xab\xcd", 1),),
         ),
     ),
     (
@@ -113,13 +113,13 @@ def test_meaning_of_flags() -> None:
     assert (last.is_start, last.is_end) == (False, True)
     assert SessionTerm(reason=0, flags=1).is_reply
     assert not SessionTerm(reason=0).is_reply
-    assert Extension(1, b"", 1).critical
-    assert not Extension(1, b"", 2).critical
+    assert ExtensionItem(1, b"", 1).critical
+    assert not ExtensionItem(1, b"", 2).critical
 
 
 def test_transfer_length_item() -> None:
     assert parse_transfer_length(transfer_length((1 << 64) - 1)) == (1 << 64) - 1
-    for wrong in (Extension(1, b"1234567"), Extension(2, bytes(8))):
+    for wrong in (ExtensionItem(1, b"1234567"), ExtensionItem(2, bytes(8))):
         with pytest.raises(DecodeError):
             parse_transfer_length(wrong)
 
@@ -226,9 +226,9 @@ def test_any_octets_decode_or_raise_the_one_error(octets: bytes) -> None:
     "make",
     [
         lambda: ContactHeader(256),
-        lambda: Extension(65536, b""),
-        lambda: Extension(0, bytes(65536)),
-        lambda: TransferSegment(transfer=1, flags=1, data=b"", extensions=(Extension(1, b""),)),
+        lambda: ExtensionItem(65536, b""),
+        lambda: ExtensionItem(0, bytes(65536)),
+        lambda: TransferSegment(transfer=1, flags=1, data=b"", extensions=(ExtensionItem(1, b""),)),
         lambda: TransferAck(transfer=-1, flags=0, acked_bytes=0),
         lambda: TransferRefuse(transfer=0, reason=256),
         lambda: SessionTerm(reason=-1),
@@ -236,7 +236,7 @@ def test_any_octets_decode_or_raise_the_one_error(octets: bytes) -> None:
         lambda: _init(keepalive_s=65536),
         lambda: _init(segment_mru=1 << 64),
         lambda: _init(node_id="x" * 65536),
-        lambda: encode_message(_init(extensions=(Extension(1, bytes(65535)),) * 2)),
+        lambda: encode_message(_init(extensions=(ExtensionItem(1, bytes(65535)),) * 2)),
     ],
 )
 def test_what_has_no_encoding_is_refused(make: Any) -> None:

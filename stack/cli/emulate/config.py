@@ -11,15 +11,15 @@ import msgspec
 import numpy as np
 
 from link_models.channel import ChannelConfig, Delay, Window, always_up
-from link_models.disturbances.config import Disturbance, Place, build
+from link_models.disturbances.config import Disturbance, StationPlace, build
 from link_models.emulator import (
     Address,
     DirectionName,
     EmulatorConfig,
-    Link,
-    Schedule,
+    LinkPlan,
     StreamFaults,
     TcpConfig,
+    TimeMapping,
     link_between,
 )
 from link_models.loss import Bernoulli, GilbertElliott, LossModel, no_loss
@@ -129,7 +129,7 @@ class DirectionConfig:
                 raise ConfigError("windows_s", f"[{begin:g}, {end:g}] is out of range")
 
     def channel(
-        self, planned: Link | None = None, rules: tuple[RuleFactory, ...] = ()
+        self, planned: LinkPlan | None = None, rules: tuple[RuleFactory, ...] = ()
     ) -> ChannelConfig:
         """The same for the channel; `planned` is what a contact plan says, `rules` are those of
         its disturbances.  Raises `ConfigError`."""
@@ -151,7 +151,7 @@ class DirectionConfig:
             coalesce_ns=round(self.coalesce_ms * MILLISECOND),
         )
 
-    def _windows(self, planned: Link | None) -> tuple[Window, ...]:
+    def _windows(self, planned: LinkPlan | None) -> tuple[Window, ...]:
         rate = self.rate_bps or math.inf
         if planned is not None:
             if not self.rate_bps:
@@ -213,9 +213,9 @@ class TimeConfig:
             _time("start", self.start)
         self.schedule()
 
-    def schedule(self) -> Schedule:
+    def schedule(self) -> TimeMapping:
         """The same for the emulator.  Raises `ConfigError`."""
-        return Schedule(
+        return TimeMapping(
             start_ns=round(self.offset_s * SECOND),
             factor=self.factor,
             loop_ns=round(self.loop_s * SECOND),
@@ -249,7 +249,7 @@ class Planned:
     zero_ms: int
     """DTN time of second 0 of scenario time."""
 
-    def link(self, name: DirectionName, more_ms: float) -> Link:
+    def link(self, name: DirectionName, more_ms: float) -> LinkPlan:
         """One direction, with the delay of its equipment.  Raises `ConfigError`."""
         source, destination = self.ends if name == "forward" else self.ends[::-1]
         more_ns = more_ms * MILLISECOND
@@ -342,7 +342,7 @@ class EmulateConfig:
         link = None if planned is None else planned.link(name, direction.delay_ms)
         place = None
         if self.station is not None:
-            place = Place(self.station.latitude_deg, self.station.longitude_deg)
+            place = StationPlace(self.station.latitude_deg, self.station.longitude_deg)
         rules = build(
             self.disturbances + direction.disturbances,
             scope="link",

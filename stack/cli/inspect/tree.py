@@ -15,11 +15,11 @@ from rich.tree import Tree as RichTree
 from interop.inspect import Tree, transfers
 from interop.pcap import (
     LINKTYPE_UPPER_PDU,
-    PassedOver,
+    PacketPassedOver,
     Record,
     StreamOctets,
-    Streams,
     TcpSegment,
+    TcpStreams,
     UdpPacket,
     is_capture,
     parse_exported_pdu,
@@ -134,7 +134,7 @@ def _short(source: str) -> str:
 def _from_capture(content: bytes, source: str, passed_over: Counter[str]) -> list[Frame]:
     """The packets of a capture that may hold something for us, then its TCPCL streams."""
     frames: list[Frame] = []
-    streams = Streams()
+    streams = TcpStreams()
     try:
         for number, record in enumerate(read_capture(content), 1):
             if len(frames) >= FRAMES_MAX:
@@ -142,7 +142,7 @@ def _from_capture(content: bytes, source: str, passed_over: Counter[str]) -> lis
                 break
             try:
                 found = _from_record(record, f"packet {number}, {_time(record.time_ns)}")
-            except PassedOver as other:
+            except PacketPassedOver as other:
                 passed_over[other.words] += 1
                 continue
             if isinstance(found, TcpSegment):
@@ -160,7 +160,7 @@ def _from_capture(content: bytes, source: str, passed_over: Counter[str]) -> lis
 
 
 def _from_record(record: Record, title: str) -> Frame | TcpSegment:
-    """Raises `PassedOver`."""
+    """Raises `PacketPassedOver`."""
     missing = record.original_bytes > len(record.data)
     cut = "cut short by the capture" if missing else ""
     try:

@@ -11,7 +11,7 @@ from stack.core.clock import dtn_to_iso
 
 if TYPE_CHECKING:
     from stack.contacts.plan import Plan
-    from stack.routing.delivery import Delivery
+    from stack.routing.delivery import DeliveryForecast
     from stack.simulator.report.gantt import Chart
 
 MARGIN: Final = 0.04
@@ -24,9 +24,9 @@ WAIT: Final = "#F3C969"
 def write_ways(
     path: Path,
     plan: Plan,
-    whole: Delivery,
+    whole: DeliveryForecast,
     changed: Plan,
-    other: Delivery | None,
+    other: DeliveryForecast | None,
     changes: str,
 ) -> None:
     """Draw one delivery, or two to compare.  Raises `ConfigError` and `OSError`."""
@@ -46,7 +46,7 @@ def _name(node: str) -> str:
     return node.removeprefix("dtn://").rstrip("/")
 
 
-def _chart(plan: Plan, found: Delivery, words: str, from_ms: int, until_ms: int) -> Chart:
+def _chart(plan: Plan, found: DeliveryForecast, words: str, from_ms: int, until_ms: int) -> Chart:
     from stack.simulator.report.gantt import Bar, Chart, Mark
     from stack.simulator.report.plotting import COLOURS
 
@@ -92,7 +92,7 @@ def _chart(plan: Plan, found: Delivery, words: str, from_ms: int, until_ms: int)
     )
 
 
-def _parts(found: list[Delivery]) -> list[str]:
+def _parts(found: list[DeliveryForecast]) -> list[str]:
     """The hops as tables of a page."""
     from stack.simulator.report.gantt import heading
     from stack.simulator.report.page import percent, table

@@ -19,7 +19,7 @@ from stack.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from stack.contacts.plan import Contact, Plan
-    from stack.routing.delivery import Delivery
+    from stack.routing.delivery import DeliveryForecast
 
 SHOWN: Final = 40
 """Hops listed on a terminal; --json lists all."""
@@ -182,7 +182,7 @@ class _Question:
             if node in (self.origin, self.destination):
                 raise ConfigError("--without", f"{node} is an end of the way", "name another")
 
-    def answer(self, plan: Plan) -> Delivery:
+    def answer(self, plan: Plan) -> DeliveryForecast:
         from stack.routing.delivery import expected_delivery
 
         return expected_delivery(
@@ -265,7 +265,11 @@ def _changes(lost: Sequence[str], least: float) -> str:
 
 
 def _as_dict(
-    question: _Question, whole: Delivery, other: Delivery | None, storm: Storm | None, changes: str
+    question: _Question,
+    whole: DeliveryForecast,
+    other: DeliveryForecast | None,
+    storm: Storm | None,
+    changes: str,
 ) -> dict[str, Any]:
     from stack.core.clock import dtn_to_iso
 
@@ -290,7 +294,7 @@ def _as_dict(
     return found
 
 
-def _later_s(whole: Delivery, other: Delivery) -> float | None:
+def _later_s(whole: DeliveryForecast, other: DeliveryForecast) -> float | None:
     if not (whole.complete and other.complete):
         return None
     assert whole.last_ms is not None
@@ -298,7 +302,7 @@ def _later_s(whole: Delivery, other: Delivery) -> float | None:
     return (other.last_ms - whole.last_ms) / 1000
 
 
-def _delivery_dict(found: Delivery) -> dict[str, Any]:
+def _delivery_dict(found: DeliveryForecast) -> dict[str, Any]:
     from stack.core.clock import dtn_to_iso
 
     def after(at_ms: int | None) -> float | None:
@@ -338,7 +342,11 @@ def _delivery_dict(found: Delivery) -> dict[str, Any]:
 
 
 def _show(
-    question: _Question, whole: Delivery, other: Delivery | None, storm: Storm | None, changes: str
+    question: _Question,
+    whole: DeliveryForecast,
+    other: DeliveryForecast | None,
+    storm: Storm | None,
+    changes: str,
 ) -> None:
     from stack.core.clock import dtn_to_iso
 
@@ -379,7 +387,7 @@ def _storm_text(storm: Storm) -> str:
     )
 
 
-def _outcome(found: Delivery) -> str:
+def _outcome(found: DeliveryForecast) -> str:
     from stack.core.clock import dtn_to_iso
 
     if found.last_ms is None or found.first_ms is None:
@@ -395,7 +403,7 @@ def _outcome(found: Delivery) -> str:
     return f"first bundle after {first}, all of it after {last}: {when}"
 
 
-def _show_hops(found: Delivery) -> None:
+def _show_hops(found: DeliveryForecast) -> None:
     from stack.core.clock import dtn_to_iso
 
     rows: list[tuple[object, ...]] = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stack.contacts.plan import Contact
-    from stack.routing.delivery import Delivery
+    from stack.routing.delivery import DeliveryForecast
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Hop:
         return self.octets / volume if math.isfinite(volume) else None
 
 
-def hops_of(found: Delivery) -> list[Hop]:
+def hops_of(found: DeliveryForecast) -> list[Hop]:
     """The hops of all ways, by their beginning.
 
     Contacts of one direction that touch are one pass: only their rates differ.

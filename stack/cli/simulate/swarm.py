@@ -21,7 +21,7 @@ from stack.core.errors import ConfigError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from stack.simulator.swarm.day import Outcome
+    from stack.simulator.swarm.day import RunOutcome
     from stack.simulator.swarm.summary import ScenarioSummary, Summary
 
 R = TypeVar("R")
@@ -173,7 +173,7 @@ def _run(wanted: SwarmArguments) -> None:
         ends_with(FAILED)
 
 
-def _task(wanted: SwarmArguments) -> Callable[[int], Outcome]:
+def _task(wanted: SwarmArguments) -> Callable[[int], RunOutcome]:
     from stack.simulator.swarm import draw, load_options, tasks
 
     if wanted.engines:

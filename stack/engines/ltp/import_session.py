@@ -75,7 +75,7 @@ TRANSITIONS = {
 """Every legal move; a pair that is not here is our own bug."""
 
 
-class Note(enum.Enum):
+class NoteState(enum.Enum):
     """Whether the driver has noted the session durably, so that claims may go out (restarts)."""
 
     NONE = enum.auto()
@@ -127,7 +127,7 @@ class ImportSession:
         self.session = session
         self.client_service = client_service
         self.state = ImportState.OPEN
-        self.note = Note.NONE
+        self.note = NoteState.NONE
         self.prefix = b""
         """Octets with which its plain red segments begin, once one was seen."""
 

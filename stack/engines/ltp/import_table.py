@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from stack.engines.ltp.events import SessionClosed
-from stack.engines.ltp.import_session import ImportInput, ImportSession, ImportState, Note
+from stack.engines.ltp.import_session import ImportInput, ImportSession, ImportState, NoteState
 from stack.engines.ltp.link import Link
 from stack.engines.ltp.red_part import FIRST_BYTES, RedPart
 from stack.engines.ltp.timers import TimerKey, TimerKind
@@ -112,7 +112,7 @@ class ImportTable:
         self.allocated += red.allocated
         link.counters["import_sessions"] += 1
         if lost:  # parts of this block were claimed, and are here no more
-            session.note = Note.DONE
+            session.note = NoteState.DONE
             self.cancel(session, CancelReason.SYS_CNCLD)
             return None
         config = link.config
@@ -299,7 +299,7 @@ class ImportTable:
             if len(self._closed) > self._link.config.closed_max:
                 del self._closed[next(iter(self._closed))]
         self._link.timers.cancel(TimerKey(TimerKind.IMPORT_LIFETIME, session.session))
-        if session.note is not Note.NONE:
+        if session.note is not NoteState.NONE:
             self._lost.discard(session.session)
             self._link.emit(SessionClosed(session.session))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stack.engines.ltp.events import BlockReceived, GreenReceived
-from stack.engines.ltp.import_session import ImportInput, ImportSession, ImportState, Note
+from stack.engines.ltp.import_session import ImportInput, ImportSession, ImportState, NoteState
 from stack.engines.ltp.import_table import ImportTable
 from stack.engines.ltp.link import Link
 from stack.engines.ltp.reporter import Reporter
@@ -229,7 +229,7 @@ class Receiver:
         session = self.table.get(session_id)
         if session is not None and (
             session.state is ImportState.HELD
-            or (session.state is ImportState.OPEN and session.note is Note.ASKED)
+            or (session.state is ImportState.OPEN and session.note is NoteState.ASKED)
         ):
             if hold_ns > 0:
                 self.table.cancel_later(session, reason, now, hold_ns)
@@ -239,8 +239,8 @@ class Receiver:
     def noted(self, session_id: SessionId) -> None:
         """The session's id is durable: reports may go out."""
         session = self.table.get(session_id)
-        if session is not None and session.note is Note.ASKED:
-            session.note = Note.DONE
+        if session is not None and session.note is NoteState.ASKED:
+            session.note = NoteState.DONE
             self.reporter.answer(session)
 
     # ------------------------------------------------------------------------------ timers

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from stack.engines.ltp.events import ReportHeld
-from stack.engines.ltp.import_session import ImportInput, ImportSession, ImportState, Note, Report
+from stack.engines.ltp.import_session import (
+    ImportInput,
+    ImportSession,
+    ImportState,
+    NoteState,
+    Report,
+)
 from stack.engines.ltp.import_table import ImportTable
 from stack.engines.ltp.link import ControlKey, Link
 from stack.engines.ltp.timers import TimerKey, TimerKind
@@ -74,10 +80,10 @@ class Reporter:
         if session.state is ImportState.ACCEPTED:
             self.finish(session)
         elif session.state is ImportState.OPEN:
-            if session.note is Note.DONE:
+            if session.note is NoteState.DONE:
                 self._report(session)
-            elif session.note is Note.NONE:
-                session.note = Note.ASKED
+            elif session.note is NoteState.NONE:
+                session.note = NoteState.ASKED
                 self._link.emit(ReportHeld(session.session))
 
     def _report(self, session: ImportSession) -> None:

@@ -13,9 +13,9 @@ from link_models.channel import Window
 from link_models.network import VirtualPort
 from stack.core.clock import SECOND
 from stack.node.link import Link
-from stack.simulator.loopback.results import Direction, DirectionRow, PassRow, Series, Volume
+from stack.simulator.loopback.results import Direction, DirectionRow, PassResult, Series, Volume
 from stack.simulator.loopback.series import Floats, Looks, Sampled
-from stack.simulator.loopback.world import World, short_name
+from stack.simulator.loopback.world import LoopbackWorld, short_name
 from stack.simulator.sky import SkyPass
 
 IDLE_STEP_S = 300.0
@@ -65,7 +65,7 @@ class _Way:
 
     __slots__ = ("air", "data", "held", "kind", "port", "receiver", "repaired", "sender")
 
-    def __init__(self, world: World, source: str, destination: str) -> None:
+    def __init__(self, world: LoopbackWorld, source: str, destination: str) -> None:
         self.port: VirtualPort = world.channels[destination, source]
         self.sender: Link = world.link(source, destination)
         self.receiver: Link = world.link(destination, source)
@@ -95,7 +95,7 @@ class Observer:
     now and then."""
 
     def __init__(
-        self, world: World, watch: Watch | None, objects: Callable[[], tuple[int, int]]
+        self, world: LoopbackWorld, watch: Watch | None, objects: Callable[[], tuple[int, int]]
     ) -> None:
         """`objects` tells how many objects have arrived, and how many should."""
         self._world = world
@@ -212,7 +212,7 @@ class Observer:
             Sampled({pair: way.repaired for pair, way in self._ways.items()}, times),
         )
 
-    def pass_rows(self) -> tuple[PassRow, ...]:
+    def pass_rows(self) -> tuple[PassResult, ...]:
         """Each pass with what went through it."""
         seen = {pair: _Seen(way, self._times) for pair, way in self._ways.items()}
         windows = {pair: self._world.channels[pair].channel.config.windows for pair in seen}
@@ -220,7 +220,7 @@ class Observer:
         for one in self._passes:
             up, down = (one.station, one.satellite), (one.satellite, one.station)
             rows.append(
-                PassRow(
+                PassResult(
                     station=one.station,
                     satellite=one.satellite,
                     rise_s=one.rise_ns / SECOND,
@@ -235,7 +235,7 @@ class Observer:
             )
         return tuple(rows)
 
-    def direction_rows(self, passes: tuple[PassRow, ...]) -> tuple[DirectionRow, ...]:
+    def direction_rows(self, passes: tuple[PassResult, ...]) -> tuple[DirectionRow, ...]:
         """Totals of each direction."""
         own: dict[Pair, list[Volume]] = {pair: [] for pair in self._pairs}
         for one in passes:

@@ -137,7 +137,7 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
-class PassRow:
+class PassResult:
     """A pass and what went through it."""
 
     station: str
@@ -250,7 +250,7 @@ class Result:
 
     objects: tuple[ObjectRow, ...]
     jobs: tuple[JobRow, ...]
-    passes: tuple[PassRow, ...]
+    passes: tuple[PassResult, ...]
     directions: tuple[DirectionRow, ...]
     counters: dict[str, dict[str, int]]
     """Counters of each node."""

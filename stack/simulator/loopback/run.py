@@ -18,7 +18,7 @@ from stack.simulator.loopback.code import Code, InputFile
 from stack.simulator.loopback.observe import AFTER_PASS_S, Observer, Watch
 from stack.simulator.loopback.results import JobRow, ObjectRow, Result, TrafficRow
 from stack.simulator.loopback.workload import HandlerLog, Workload, sha256_of
-from stack.simulator.loopback.world import World
+from stack.simulator.loopback.world import LoopbackWorld
 from stack.simulator.scenario import JobTask, Scenario
 from stack.simulator.sky import Sky
 
@@ -54,7 +54,7 @@ class Run:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         log = HandlerLog(self._code.handlers)
-        world = World(
+        world = LoopbackWorld(
             self._scenario, self._sky, self._streams, loop, self._root / "nodes", log.handlers
         )
         workload = Workload(world, self._files, log)

@@ -14,7 +14,7 @@ from stack.core.errors import StoreError
 from stack.core.train import Buffer
 from stack.ports.application import BundleId, Endpoint, Outgoing
 from stack.simulator.loopback.results import Floats, TrafficRow
-from stack.simulator.loopback.world import World
+from stack.simulator.loopback.world import LoopbackWorld
 from stack.simulator.scenario import TrafficTask
 
 SERVICE_DTN = "traffic"
@@ -60,7 +60,7 @@ class _Flow:
 class Traffic:
     """The traffic tasks of a world: `listen`, then `run`, then `rows`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: LoopbackWorld) -> None:
         self._world = world
         self._flows = [self._drawn(task) for task in world.scenario.traffic]
         self._endpoints: dict[str, Endpoint] = {}

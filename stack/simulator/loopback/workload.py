@@ -21,7 +21,7 @@ from stack.services.names import MESSAGES, endpoint_of
 from stack.simulator.loopback.code import InputFile, list_files
 from stack.simulator.loopback.results import JobRow, ObjectRow
 from stack.simulator.loopback.traffic import Traffic
-from stack.simulator.loopback.world import World
+from stack.simulator.loopback.world import LoopbackWorld
 from stack.simulator.scenario import FileTask, JobTask, MessageTask, Scenario
 
 HASH_BYTES = 1 << 20
@@ -37,7 +37,7 @@ def sha256_of(path: Path) -> str:
 
 
 @dataclass(slots=True)
-class Run:
+class HandlerRun:
     """One run of a handler, as the satellite saw it."""
 
     started_s: float
@@ -51,7 +51,7 @@ class HandlerLog:
     """Handlers that note when they ran and on what, by job key."""
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
-        self.runs: dict[str, Run] = {}
+        self.runs: dict[str, HandlerRun] = {}
         self.handlers: dict[str, Handler] = {
             name: self._logged(handler) for name, handler in handlers.items()
         }
@@ -61,7 +61,9 @@ class HandlerLog:
             loop = asyncio.get_running_loop()
             # The work directory is jobs/<key>/run-<n>/work.
             key = context.work_directory.parent.parent.name
-            run = self.runs[key] = Run(loop.time(), [sha256_of(path) for path in context.inputs])
+            run = self.runs[key] = HandlerRun(
+                loop.time(), [sha256_of(path) for path in context.inputs]
+            )
             await handler(context)
             run.finished_s = loop.time()
 
@@ -90,7 +92,7 @@ class _Job:
 class Workload:
     """Hands over the tasks of a scenario at their times, and waits for their ends."""
 
-    def __init__(self, world: World, files: Sequence[InputFile], log: HandlerLog) -> None:
+    def __init__(self, world: LoopbackWorld, files: Sequence[InputFile], log: HandlerLog) -> None:
         self._world = world
         self._scenario: Scenario = world.scenario
         self._files = list(files)
@@ -342,7 +344,7 @@ class Workload:
         )
 
     def _results(
-        self, job: _Job, status: JobStatus, run: Run | None, expected: Mapping[str, str]
+        self, job: _Job, status: JobStatus, run: HandlerRun | None, expected: Mapping[str, str]
     ) -> list[ObjectRow]:
         """The results that the satellite announced, and those that it should have had."""
         task = job.task

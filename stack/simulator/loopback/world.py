@@ -18,7 +18,7 @@ from stack.core.limits import IPV4_UDP_BYTES
 from stack.engines.ltp import LtpConfig
 from stack.fec.config import FecConfig
 from stack.node.config import LinkConfig, LogConfig, NodeConfig, SecurityConfig, StoreSection
-from stack.node.environment import Environment, Tables
+from stack.node.environment import Environment, SharedTables
 from stack.node.link import Link
 from stack.node.node import Node
 from stack.ports.datagram import DatagramPort
@@ -27,7 +27,7 @@ from stack.services.files import FilesConfig
 from stack.services.jobs import Handler
 from stack.services.suite import ServicesConfig
 from stack.simulator.scenario import DirectionConfig, Scenario
-from stack.simulator.sky import Sky, SkyLink, Way
+from stack.simulator.sky import LinkDirection, Sky, SkyLink
 
 BURST_DATAGRAMS = 8
 """Datagrams that leave an engine together on a slow link: fewer turns, and still a small part of
@@ -107,7 +107,7 @@ def short_name(node_id: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text)
 
 
-class World:
+class LoopbackWorld:
     """Everything of a run that exists while the virtual loop runs.
 
     `handlers` are for the satellites.  Nodes are made, not started.
@@ -133,7 +133,7 @@ class World:
         self.streams = streams
         self._network = VirtualNetwork(loop, streams)
         self._links: dict[str, list[LinkConfig]] = {}
-        self._tables = Tables()
+        self._tables = SharedTables()
         places = scenario.node_ids
         self._engine_ids = {one: number for number, one in enumerate(places, 1)}
         root.mkdir(parents=True, exist_ok=True)
@@ -284,7 +284,7 @@ class World:
         )
 
 
-def _channel(link: SkyLink, way: Way, tuning: Tuning) -> ChannelConfig:
+def _channel(link: SkyLink, way: LinkDirection, tuning: Tuning) -> ChannelConfig:
     return ChannelConfig(
         windows=way.windows,
         delay=link.delay,

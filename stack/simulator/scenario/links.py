@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from link_models.budget import Link, OpticalLink, RadioLink, RateTable, preset
+from link_models.budget import LinkBudget, OpticalLink, RadioLink, RateTable, preset
 from link_models.disturbances.config import Disturbance
 from link_models.orbit.crosslink import CrosslinkLimits
 from stack.core.checks import check
@@ -85,7 +85,7 @@ class DirectionConfig:
         check("queue_bytes", 0 <= self.queue_bytes <= 1 << 32, "0 to 4 GiB")
         check("coalesce_ms", 0 <= self.coalesce_ms <= 10_000, "0 to 10 000 ms")
 
-    def link(self) -> Link | None:
+    def link(self) -> LinkBudget | None:
         """The budget; None where there are only rates.  Raises `ConfigError`."""
         if self.preset:
             return preset(self.preset).link

@@ -4,8 +4,17 @@ prediction = predict(scenario)               # passes, antennas, the contact pla
 sky = make_sky(scenario, Streams(seed))      # the same, and links as they turn out to be
 """
 
-from stack.simulator.sky.model import LinkKind, Sky, SkyLink, SkyPass, Way
+from stack.simulator.sky.model import LinkDirection, LinkKind, Sky, SkyLink, SkyPass
 from stack.simulator.sky.prediction import Prediction, predict
 from stack.simulator.sky.reality import make_sky
 
-__all__ = ["LinkKind", "Prediction", "Sky", "SkyLink", "SkyPass", "Way", "make_sky", "predict"]
+__all__ = [
+    "LinkDirection",
+    "LinkKind",
+    "Prediction",
+    "Sky",
+    "SkyLink",
+    "SkyPass",
+    "make_sky",
+    "predict",
+]

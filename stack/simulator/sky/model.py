@@ -38,7 +38,7 @@ class SkyPass:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class LinkDirection:
     """One direction of a link."""
 
     source: str
@@ -76,10 +76,10 @@ class SkyLink:
     kind: LinkKind
     a: str
     b: str
-    forward: Way
+    forward: LinkDirection
     """From `a` to `b`; of a pass, up."""
 
-    backward: Way
+    backward: LinkDirection
     delay: Delay
     segment_bytes: int
     blackouts_ns: Spans

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from link_models.budget import AttenuationTable, Link, RadioLink, confidence, load_site
+from link_models.budget import AttenuationTable, LinkBudget, RadioLink, confidence, load_site
 from link_models.budget.series import Fade
 from link_models.disturbances.config import Disturbance, applies
 from link_models.disturbances.weather_kinds import Clouds, StationOutage
@@ -176,7 +176,7 @@ class _Foreseen:
                     yield from self._contacts(link, source, destination, times_ms, seen)
 
     def _contacts(
-        self, link: Link, source: str, destination: str, times_ms: Floats, seen: Look
+        self, link: LinkBudget, source: str, destination: str, times_ms: Floats, seen: Look
     ) -> Iterator[Contact]:
         """The contacts of one direction of a pass, each as likely as the weather lets it be."""
         planning = self._scenario.planning
@@ -202,7 +202,7 @@ class _Foreseen:
                 contact = replace(contact, confidence=float(odds.mean()))
             yield contact
 
-    def _table(self, station: str, link: Link) -> AttenuationTable | None:
+    def _table(self, station: str, link: LinkBudget) -> AttenuationTable | None:
         """What the atmosphere takes at a station; None where that is next to nothing or unknown."""
         site = self._sites[station].site
         if not site or not isinstance(link, RadioLink) or link.frequency_hz < RAIN_HZ_MIN:
@@ -375,7 +375,7 @@ def _across(
 class _RateByRange:
     """The rate of a budget by distance."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: LinkBudget) -> None:
         self._link = link
 
     def __call__(self, range_m: Floats) -> Floats:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from link_models.budget import Link, LinkSeries
+from link_models.budget import LinkBudget, LinkSeries
 from link_models.channel import Delay, Window
-from link_models.disturbances.config import Disturbance, Place, applies, build, fades
+from link_models.disturbances.config import Disturbance, StationPlace, applies, build, fades
 from link_models.disturbances.weather_kinds import Jamming
 from link_models.loss import Blackouts
 from link_models.loss.rules import FadeModel, Rule, RuleFactory
@@ -23,7 +23,7 @@ from stack.contacts.plan import Contact
 from stack.core.clock import MILLISECOND
 from stack.core.limits import IPV4_UDP_BYTES
 from stack.simulator.scenario import CrosslinkConfig, DirectionConfig, RadioConfig, Scenario
-from stack.simulator.sky.model import Sky, SkyLink, SkyPass, Way
+from stack.simulator.sky.model import LinkDirection, Sky, SkyLink, SkyPass
 from stack.simulator.sky.prediction import Pair, Prediction, predict, sample_times
 
 FRAME_ERROR_RATE_MIN = 1e-12
@@ -99,7 +99,7 @@ class _Maker:
         station, satellite = pair
         track = self._pass_track(pair, own)
         site = self._known.stations[station]
-        place = Place(site.latitude_deg, site.longitude_deg)
+        place = StationPlace(site.latitude_deg, site.longitude_deg)
         blackouts = self._blackouts(pair, radio, own)
         ways = []
         for source, destination, config, direction in (
@@ -200,7 +200,7 @@ class _Maker:
         track: _Track,
         weather: _Weather,
         blackouts: Blackouts,
-    ) -> Way:
+    ) -> LinkDirection:
         planned = _windows(self._known.plan.between(source, destination), self._scenario.start_ms)
         link = config.link()
         fade = weather.fade(self._streams)
@@ -213,7 +213,7 @@ class _Maker:
                 inside = track.where(planned, 0.0)
                 deep = fade.fade_db(inside.times_ns) > config.margin_db
                 windows = _without(planned, inside.times_ns, deep)
-            return Way(source, destination, config, planned, windows, rules)
+            return LinkDirection(source, destination, config, planned, windows, rules)
         # A step of the track that began before a window is in force when it opens.
         step_ns = float(np.diff(track.times_ns).min()) if len(track.times_ns) > 1 else 0.0
         inside = track.where(planned, step_ns)
@@ -221,7 +221,7 @@ class _Maker:
         series = link.series(inside.range_m, inside.elevation_deg, lost_db)
         windows = _at_rates(planned, inside.times_ns, series.rate_bps)
         errors = _frame_errors(link, series, inside.times_ns)
-        return Way(source, destination, config, planned, windows, (*errors, *rules))
+        return LinkDirection(source, destination, config, planned, windows, (*errors, *rules))
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ class _Weather:
     own: Sequence[Disturbance]
     station: str
     pair: str
-    place: Place | None
+    place: StationPlace | None
 
     def fade(self, streams: Streams) -> FadeModel | None:
         """What a link budget has to take; None when that is nothing."""
@@ -303,7 +303,9 @@ class _Frames:
         )
 
 
-def _frame_errors(link: Link, series: LinkSeries, times_ns: Floats) -> tuple[RuleFactory, ...]:
+def _frame_errors(
+    link: LinkBudget, series: LinkSeries, times_ns: Floats
+) -> tuple[RuleFactory, ...]:
     """A rule for each mode that loses frames while it is used."""
     rules: list[RuleFactory] = []
     for number, waveform in enumerate(link.waveforms):

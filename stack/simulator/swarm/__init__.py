@@ -6,7 +6,7 @@ outcome = run(draw(17))
 assert outcome.ok, outcome.problems
 """
 
-from stack.simulator.swarm.day import Outcome, run
+from stack.simulator.swarm.day import RunOutcome, run
 from stack.simulator.swarm.faults import KINDS, Fault
 from stack.simulator.swarm.options import Options, draw, load_options
 from stack.simulator.swarm.smaller import same_failure, shrink
@@ -15,7 +15,7 @@ __all__ = [
     "KINDS",
     "Fault",
     "Options",
-    "Outcome",
+    "RunOutcome",
     "draw",
     "load_options",
     "run",

@@ -33,10 +33,10 @@ from stack.node.driver import BundleDriver, ignore
 from stack.ports.application import Delivery, Outgoing
 from stack.ports.store import NO_ROOM, Committed, Op, Place
 from stack.routing.forwarder import Forwarder
-from stack.simulator.swarm.day import Outcome
+from stack.simulator.swarm.day import RunOutcome
 from stack.simulator.swarm.disk import MemoryImage
 from stack.simulator.swarm.immediate import ImmediateWriter
-from stack.simulator.swarm.ledger import PROBLEMS_MAX, Held, Ledger
+from stack.simulator.swarm.ledger import PROBLEMS_MAX, Held, RunLedger
 from stack.simulator.swarm.plans import EPOCH_MS
 
 SERVICE: Final = "swarm"
@@ -339,7 +339,7 @@ class AgentsRun:
         for a, b, *_ in options.contacts:
             near[name_of(a)].add(name_of(b))
             near[name_of(b)].add(name_of(a))
-        self.ledger = Ledger(
+        self.ledger = RunLedger(
             {name: tuple(sorted(ends)) for name, ends in near.items()}, protect=False
         )
         self.got: Counter[int] = Counter()
@@ -362,7 +362,7 @@ class AgentsRun:
 
     # ---- the run -------------------------------------------------------------------------
 
-    def run(self) -> Outcome:
+    def run(self) -> RunOutcome:
         """Faults, then convergence."""
         started_s = time.process_time()
         options = self.options
@@ -390,7 +390,7 @@ class AgentsRun:
         else:
             self._check()
         ledger = self.ledger
-        return Outcome(
+        return RunOutcome(
             seed=options.seed,
             problems=tuple(ledger.problems[:PROBLEMS_MAX]),
             trace=self.trace.hexdigest(),
@@ -542,6 +542,6 @@ def content(number: int, octets: int) -> bytes:
     return number.to_bytes(4, "big") + random.Random(number).randbytes(octets)
 
 
-def run_agents(seed: int) -> Outcome:
+def run_agents(seed: int) -> RunOutcome:
     """Draw and run agents."""
     return AgentsRun(draw_agents(seed)).run()

@@ -14,10 +14,10 @@ from typing import Final
 from link_models.clock import Deadlock, VirtualLoop, run_virtual
 from stack.simulator.swarm import invariants
 from stack.simulator.swarm.inject import Injector
-from stack.simulator.swarm.ledger import Problem
+from stack.simulator.swarm.ledger import Violation
 from stack.simulator.swarm.options import Options
 from stack.simulator.swarm.work import Applications, Expected
-from stack.simulator.swarm.world import World
+from stack.simulator.swarm.world import SwarmWorld
 
 SAMPLE_S: Final = 1800.0
 """How often the cheap invariants of time are looked at."""
@@ -31,15 +31,15 @@ SETTLE_S: Final = 10.0
 TMPFS: Final = Path("/dev/shm")  # noqa: S108 - a folder of the run's own is made in it
 """Where the nodes' files are, if it is there: no run needs a disk that turns."""
 
-MakeWorld = Callable[[Options, Path, VirtualLoop], World]
+MakeWorld = Callable[[Options, Path, VirtualLoop], SwarmWorld]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class RunOutcome:
     """What one run has shown.  Equal for equal options, but for the time that it took."""
 
     seed: int
-    problems: tuple[Problem, ...]
+    problems: tuple[Violation, ...]
     trace: str
     """Digest of every datagram that arrived and every event of a node, with their times."""
 
@@ -71,7 +71,9 @@ class Outcome:
         return not self.problems
 
 
-def run(options: Options, *, make_world: MakeWorld = World, root: Path | None = None) -> Outcome:
+def run(
+    options: Options, *, make_world: MakeWorld = SwarmWorld, root: Path | None = None
+) -> RunOutcome:
     """Run `options` in virtual time.  `root`, which must not exist, keeps the nodes' files; else
     they are gone afterwards.  Raises what is wrong with the simulator, never with the nodes."""
     started_s = time.process_time()
@@ -98,7 +100,7 @@ class _Run:
         self._make_world = make_world
         self._expected = Expected(options)
         self._due = self._expected.due(options)
-        self._world: World
+        self._world: SwarmWorld
         self._injector: Injector
         self._converged_s: float | None = None
 
@@ -161,10 +163,10 @@ class _Run:
         """Virtual time cannot go on."""
         self._world.problem("stuck", str(error))
 
-    def outcome(self, cpu_s: float) -> Outcome:
+    def outcome(self, cpu_s: float) -> RunOutcome:
         """What has been shown."""
         world, ledger = self._world, self._world.ledger
-        return Outcome(
+        return RunOutcome(
             seed=self._options.seed,
             problems=tuple(ledger.problems),
             trace=world.trace.hexdigest(),

@@ -16,7 +16,7 @@ from stack.core.sansio import Trace
 from stack.core.train import Buffer
 from stack.node.config import StoreSection
 from stack.ports.store import Committed, Op, Stored, Usage
-from stack.simulator.swarm.ledger import Held, Key, Ledger, identity_of
+from stack.simulator.swarm.ledger import Held, Key, RunLedger, identity_of
 from stack.storage.files import DATABASE_NAME, DamagedError
 from stack.storage.memory import MemoryStore
 from stack.storage.sqlite import SqliteStore
@@ -97,11 +97,11 @@ class Backup:
     """Identities of the bundles that it had ever held by then."""
 
 
-class Disk:
+class NodeDisk:
     """The disk of one node."""
 
     def __init__(
-        self, node: str, directory: Path, section: StoreSection, ledger: Ledger, seed: str
+        self, node: str, directory: Path, section: StoreSection, ledger: RunLedger, seed: str
     ) -> None:
         """`directory` is the node's data directory."""
         self.node = node
@@ -309,9 +309,9 @@ def _nothing() -> None:
 
 
 class DiskStore:
-    """The store of one process on a `Disk`: a `StagingStore`."""
+    """The store of one process on a `NodeDisk`: a `StagingStore`."""
 
-    def __init__(self, disk: Disk, process: Process, inner: MemoryImage | SqliteStore) -> None:
+    def __init__(self, disk: NodeDisk, process: Process, inner: MemoryImage | SqliteStore) -> None:
         self._disk = disk
         self._process = process
         self._inner = inner
@@ -496,10 +496,10 @@ class DiskStore:
         self._inner.close()
 
 
-class Spindle:
-    """What waits for a `Disk` in virtual time: a `stack.storage.writer.Disk`."""
+class VirtualDisk:
+    """What waits for a `NodeDisk` in virtual time: a `stack.storage.writer.Disk`."""
 
-    def __init__(self, disk: Disk, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, disk: NodeDisk, loop: asyncio.AbstractEventLoop) -> None:
         self._disk = disk
         self._loop = loop
         self._pending: tuple[asyncio.TimerHandle, Callable[[], None]] | None = None

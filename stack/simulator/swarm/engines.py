@@ -18,9 +18,9 @@ from link_models.network import TraceHash
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.train import Train, single
 from stack.engines.ltp import LtpConfig, LtpEngine
-from stack.simulator.swarm.day import Outcome
+from stack.simulator.swarm.day import RunOutcome
 from stack.simulator.swarm.ends import End, unit_of
-from stack.simulator.swarm.ledger import PROBLEMS_MAX, Problem
+from stack.simulator.swarm.ledger import PROBLEMS_MAX, Violation
 
 EVENTS_MAX: Final = 30_000
 """Events of a phase: some ten times what the longest needs, so that a livelock shows."""
@@ -143,7 +143,7 @@ class PairRun:
         self.options = options
         self.sim = Simulator()
         self.trace = TraceHash()
-        self.problems: list[Problem] = []
+        self.problems: list[Violation] = []
         self.checks: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.datagrams = 0
@@ -202,11 +202,11 @@ class PairRun:
     def problem(self, invariant: str, text: str) -> None:
         """An invariant does not hold."""
         if len(self.problems) < PROBLEMS_MAX:
-            self.problems.append(Problem(invariant, round(self.sim.now_ns / SECOND, 6), text))
+            self.problems.append(Violation(invariant, round(self.sim.now_ns / SECOND, 6), text))
 
     # ---- the run -------------------------------------------------------------------------
 
-    def run(self) -> Outcome:
+    def run(self) -> RunOutcome:
         """Faults, then convergence."""
         started_s = time.process_time()
         options, sim = self.options, self.sim
@@ -226,7 +226,7 @@ class PairRun:
                 _check_arrived(self)
                 if self._run_until(sim.now_ns + ENDS_NS):
                     _check_ended(self)
-        return Outcome(
+        return RunOutcome(
             seed=options.seed,
             problems=tuple(self.problems),
             trace=self.trace.hexdigest(),
@@ -379,6 +379,6 @@ def _check_ended(run: PairRun) -> None:
             run.problem("timers", f"{side.name} still has notes of {len(side.notes)} sessions")
 
 
-def run_pair(seed: int) -> Outcome:
+def run_pair(seed: int) -> RunOutcome:
     """Draw and run a pair."""
     return PairRun(draw_pair(seed)).run()

@@ -16,7 +16,7 @@ from stack.simulator.swarm.faults import Fault
 from stack.simulator.swarm.hostile import AT_ONCE_S, PERIOD_S, Hearsay, Intruder, ignore_heard
 from stack.simulator.swarm.ledger import unit_of, unit_of_identity
 from stack.simulator.swarm.plans import misled, next_up_s
-from stack.simulator.swarm.world import Life, World
+from stack.simulator.swarm.world import Life, SwarmWorld
 
 DOWN_S_MAX: Final = 3600.0
 """A node is down no longer than this at a time."""
@@ -27,7 +27,7 @@ HEAL_POLL_S: Final = 0.01
 class Injector:
     """The faults of one run."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SwarmWorld) -> None:
         self.struck: Counter[str] = Counter()
         """Faults that were injected, by kind: some find nothing to strike."""
 

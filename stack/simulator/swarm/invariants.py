@@ -18,7 +18,7 @@ from stack.simulator.swarm.ledger import MARKER, unit_of
 from stack.simulator.swarm.options import MessageOptions
 from stack.simulator.swarm.plans import EPOCH_MS
 from stack.simulator.swarm.work import Expected
-from stack.simulator.swarm.world import World
+from stack.simulator.swarm.world import SwarmWorld
 
 INVARIANTS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -54,7 +54,7 @@ ANSWERS_BYTES: Final = 200_000
 these."""
 
 
-def check_work(world: World) -> None:
+def check_work(world: SwarmWorld) -> None:
     """Cheap enough for now and then: what strangers can make links do and hold."""
     for (a, b), end in world.ends.items():
         world.ledger.checks["work"] += 1
@@ -63,7 +63,7 @@ def check_work(world: World) -> None:
             world.problem("work", what)
 
 
-def check_timers(world: World) -> None:
+def check_timers(world: SwarmWorld) -> None:
     """Cheap enough for now and then."""
     world.ledger.checks["timers"] += 1
     waiting = sum(not entry[2].cancelled() for entry in world.loop._heap)
@@ -72,7 +72,7 @@ def check_timers(world: World) -> None:
         world.problem("timers", f"{waiting} timers wait, more than {most}")
 
 
-def overdue(world: World) -> set[tuple[str, str, int]]:
+def overdue(world: SwarmWorld) -> set[tuple[str, str, int]]:
     """(node, link, deadline) of engines that could do something and have not been driven.  Right
     at the beginning of a contact that is as it should be: look again a little later."""
     found = set()
@@ -85,7 +85,7 @@ def overdue(world: World) -> set[tuple[str, str, int]]:
     return found
 
 
-def check_books(world: World) -> None:
+def check_books(world: SwarmWorld) -> None:
     """Nodes and their stores agree; queues are within limits.  While the nodes run."""
     for name, life in world.lives.items():
         world.ledger.checks["unaccounted"] += 1
@@ -113,7 +113,7 @@ def check_books(world: World) -> None:
             )
 
 
-def check_genuine(world: World) -> None:
+def check_genuine(world: SwarmWorld) -> None:
     """Links with authentication have taken nothing else.  While the nodes run."""
     for (a, b), end in world.ends.items():
         life = world.lives.get(a)
@@ -128,7 +128,9 @@ def check_genuine(world: World) -> None:
             world.problem("forged", text)
 
 
-def check_end(world: World, expected: Expected, due: Collection[str], injector: Injector) -> None:
+def check_end(
+    world: SwarmWorld, expected: Expected, due: Collection[str], injector: Injector
+) -> None:
     """What became of everything that was promised; `due` is what must have arrived."""
     ledger = world.ledger
     for thing, count in sorted(ledger.got.items()):
@@ -161,7 +163,7 @@ def check_end(world: World, expected: Expected, due: Collection[str], injector: 
             world.problem("unaccounted", f"{thing} did not arrive, for no reason that was recorded")
 
 
-def _holders(world: World, unit: bytes) -> list[str]:
+def _holders(world: SwarmWorld, unit: bytes) -> list[str]:
     """The nodes whose disks have a part of a unit."""
     return [
         name
@@ -170,14 +172,14 @@ def _holders(world: World, unit: bytes) -> list[str]:
     ]
 
 
-def _outlived(world: World, name: str, message: MessageOptions) -> bool:
+def _outlived(world: SwarmWorld, name: str, message: MessageOptions) -> bool:
     """Whether a node's clock has ever been past the end of a message's lifetime: then it has
     forgotten that it had it."""
     end_ms = EPOCH_MS + round((message.at_s + message.lifetime_s) * 1000)
     return world.clocks[name].latest_ms > end_ms
 
 
-def check_links(world: World) -> None:
+def check_links(world: SwarmWorld) -> None:
     """Every datagram is accounted for; when nothing is under way any more."""
     for (a, b), end in sorted(world.ends.items()):
         world.ledger.checks["unaccounted"] += 1
@@ -189,7 +191,7 @@ def check_links(world: World) -> None:
             world.problem("unaccounted", f"datagrams from {a} to {b}: {line}")
 
 
-def check_files(world: World, expected: Expected) -> None:
+def check_files(world: SwarmWorld, expected: Expected) -> None:
     """No plaintext in the files of nodes that may not read it."""
     if not world.options.protect:
         return

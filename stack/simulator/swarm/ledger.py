@@ -30,7 +30,7 @@ Key = bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Violation:
     """An invariant that did not hold."""
 
     invariant: str
@@ -88,7 +88,7 @@ class Held:
         self.priorities = {one.ref: one.priority for one in stored}
 
 
-class Ledger:
+class RunLedger:
     """The book of one run."""
 
     def __init__(
@@ -101,7 +101,7 @@ class Ledger:
     ) -> None:
         """`latest_ms` is the latest DTN time that a node's clock has ever shown.  With `hostile`
         neighbours, forgeries are told from what they forge."""
-        self.problems: list[Problem] = []
+        self.problems: list[Violation] = []
         self.checks: Counter[str] = Counter()
         """How often each invariant was looked at."""
 
@@ -134,7 +134,7 @@ class Ledger:
     def problem(self, invariant: str, text: str, at_s: float) -> None:
         """Note that an invariant does not hold."""
         if len(self.problems) < PROBLEMS_MAX:
-            self.problems.append(Problem(invariant, round(at_s, 3), text))
+            self.problems.append(Violation(invariant, round(at_s, 3), text))
 
     # ---- disks ---------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from stack.simulator.swarm.day import Outcome
+from stack.simulator.swarm.day import RunOutcome
 from stack.simulator.swarm.tasks import ScenarioOutcome
 
 PERCENTILES: Final = (50, 90, 99, 100)
@@ -20,7 +20,7 @@ class Summary:
     """Totals of runs, in the order of their seeds."""
 
     runs: int
-    failed: tuple[Outcome, ...]
+    failed: tuple[RunOutcome, ...]
     faults: dict[str, int]
     """Injected, by kind."""
 
@@ -62,7 +62,7 @@ class Summary:
         }
 
 
-def summarise(outcomes: Sequence[Outcome]) -> Summary:
+def summarise(outcomes: Sequence[RunOutcome]) -> Summary:
     """The summary of at least one run."""
     faults: Counter[str] = Counter()
     checks: Counter[str] = Counter()

@@ -11,13 +11,13 @@ import msgspec
 
 from stack.core.errors import ConfigError
 from stack.simulator.swarm.agents import draw_agents, run_agents
-from stack.simulator.swarm.day import Outcome, run
+from stack.simulator.swarm.day import RunOutcome, run
 from stack.simulator.swarm.engines import draw_pair, run_pair
-from stack.simulator.swarm.ledger import Problem
+from stack.simulator.swarm.ledger import Violation
 from stack.simulator.swarm.options import NODES_MIN, Options, draw
 
 
-def nodes(seed: int, count: int | None = NODES_MIN, kinds: tuple[str, ...] = ()) -> Outcome:
+def nodes(seed: int, count: int | None = NODES_MIN, kinds: tuple[str, ...] = ()) -> RunOutcome:
     """A day of whole nodes; `kinds` are the faults that may strike, all of them if empty."""
     return run(draw_day(seed, count, kinds))
 
@@ -27,7 +27,7 @@ def draw_day(seed: int, count: int | None, kinds: tuple[str, ...]) -> Options:
     return draw(seed, nodes=count, kinds=kinds) if kinds else draw(seed, nodes=count)
 
 
-def options(seed: int, text: str) -> Outcome:
+def options(seed: int, text: str) -> RunOutcome:
     """Given options, with another seed."""
     return run(parse(text, seed))
 
@@ -37,7 +37,7 @@ def parse(text: str, seed: int) -> Options:
     return dataclasses.replace(msgspec.json.decode(text, type=Options), seed=seed)
 
 
-def engines(seed: int) -> Outcome:
+def engines(seed: int) -> RunOutcome:
     """Engines alone: two LTP engines, or, for an odd seed, some bundle agents."""
     return run_agents(seed) if seed % 2 else run_pair(seed)
 
@@ -47,11 +47,11 @@ def line_of_engines(seed: int) -> str:
     return draw_agents(seed).line() if seed % 2 else draw_pair(seed).line()
 
 
-def failed(seed: int, why: str) -> Outcome:
+def failed(seed: int, why: str) -> RunOutcome:
     """The outcome of a seed that has none."""
-    return Outcome(
+    return RunOutcome(
         seed=seed,
-        problems=(Problem("error", 0.0, why),),
+        problems=(Violation("error", 0.0, why),),
         trace="",
         simulated_s=0.0,
         converged_s=None,

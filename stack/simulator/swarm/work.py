@@ -18,7 +18,7 @@ from stack.services.batch import Batch
 from stack.services.files import Received
 from stack.services.jobs import Handler, JobContext, JobStatus
 from stack.services.jobs.messages import JobState, RetryPolicy
-from stack.simulator.swarm.ledger import GOT, MARKER, SENT, SPACE, Ledger
+from stack.simulator.swarm.ledger import GOT, MARKER, SENT, SPACE, RunLedger
 from stack.simulator.swarm.options import (
     LONG_S,
     FileOptions,
@@ -27,7 +27,7 @@ from stack.simulator.swarm.options import (
     Options,
 )
 from stack.simulator.swarm.plans import JOURNEYS_WANTED, journeys
-from stack.simulator.swarm.world import Life, World
+from stack.simulator.swarm.world import Life, SwarmWorld
 
 SERVICE: Final = "swarm"
 RETRY_S: Final = 30.0
@@ -95,10 +95,10 @@ class Expected:
 class Applications:
     """The applications of all nodes of a run."""
 
-    def __init__(self, world: World, expected: Expected) -> None:
+    def __init__(self, world: SwarmWorld, expected: Expected) -> None:
         self.world = world
         self.expected = expected
-        self.ledger: Ledger = world.ledger
+        self.ledger: RunLedger = world.ledger
         self._folder = world.root / "sources"
         self._folder.mkdir()
         for thing in (*expected.files, *expected.jobs):

@@ -33,8 +33,8 @@ from stack.services.jobs.config import JobsConfig
 from stack.services.suite import ServicesConfig
 from stack.simulator.swarm.air import AirEnd, LinkPort
 from stack.simulator.swarm.clocks import NodeClock
-from stack.simulator.swarm.disk import Backup, Disk, DiskStore, Spindle
-from stack.simulator.swarm.ledger import MARKER, Ledger
+from stack.simulator.swarm.disk import Backup, DiskStore, NodeDisk, VirtualDisk
+from stack.simulator.swarm.ledger import MARKER, RunLedger
 from stack.simulator.swarm.options import LinkOptions, Options
 from stack.simulator.swarm.plans import EPOCH_MS, make_plan, own_plan
 
@@ -60,7 +60,7 @@ ERRORS: Final = frozenset(
 _LIFE: contextvars.ContextVar[Life] = contextvars.ContextVar("life")
 
 
-class Trace(TraceHash):
+class RunTrace(TraceHash):
     """A hash of everything that arrives, and of everything that nodes say."""
 
     def note(self, at_ns: int, node: str, event: str) -> None:
@@ -99,7 +99,7 @@ class Entropy:
 class Life:
     """One process of a node, from its start to its end."""
 
-    def __init__(self, world: World, name: str, number: int) -> None:
+    def __init__(self, world: SwarmWorld, name: str, number: int) -> None:
         self.world = world
         self.name = name
         self.number = number
@@ -110,7 +110,7 @@ class Life:
         self.context = contextvars.copy_context()
         self.context.run(_LIFE.set, self)
         self.ports: list[LinkPort] = []
-        self.spindle: Spindle
+        self.virtual_disk: VirtualDisk
         self.work: asyncio.Task[None] | None = None
         self.crash_after: int | None = None
         """Turns of the loop from the next arrival to the end of the process."""
@@ -140,7 +140,7 @@ class Life:
             self.world.loop.call_soon(self._count_down, turns - 1)
 
 
-class World:
+class SwarmWorld:
     """Everything of a run that exists while the virtual loop runs."""
 
     def __init__(self, options: Options, root: Path, loop: VirtualLoop) -> None:
@@ -150,7 +150,7 @@ class World:
         loop.set_exception_handler(self._failed)
         loop.set_task_factory(_make_task)
         self.lives: dict[str, Life] = {}
-        self.trace = Trace()
+        self.trace = RunTrace()
         self.events: Counter[str] = Counter()
         self.down_s: dict[str, float] = {}
         """How long the next crash of a node keeps it down."""
@@ -164,7 +164,7 @@ class World:
         for link in options.links:
             neighbours[link.a].add(link.b)
             neighbours[link.b].add(link.a)
-        self.ledger = Ledger(
+        self.ledger = RunLedger(
             {name: tuple(sorted(near)) for name, near in neighbours.items()},
             protect=options.protect,
             hostile=options.hostile,
@@ -187,11 +187,12 @@ class World:
             reserve_bytes=0,  # full disks are played by `DiskStore`
             parity=options.parity,
         )
+        seed, section, ledger = options.seed, self.section, self.ledger
         self.disks = {
-            name: Disk(name, root / name, self.section, self.ledger, f"{options.seed}/disk/{name}")
+            name: NodeDisk(name, root / name, section, ledger, f"{seed}/disk/{name}")
             for name in options.nodes
         }
-        self._secrets = Entropy(f"{options.seed}/keys")
+        self._secrets = Entropy(f"{seed}/keys")
         self._keys = [
             {"aes": self._secrets(32).hex(), "hmac": self._secrets(48).hex()} for _ in range(2)
         ]
@@ -308,7 +309,7 @@ class World:
             disk = self.disks[name]
             disk.photograph()
             life.die(silent=False)
-            life.spindle.hurry()
+            life.virtual_disk.hurry()
             await self._cancel_work(life)
             with contextlib.suppress(Exception):  # it may find that its disk is gone
                 await life.node.services.close()
@@ -324,7 +325,7 @@ class World:
 
     async def _bury(self, life: Life) -> None:
         if life.dead:
-            life.spindle.hurry()
+            life.virtual_disk.hurry()
         await self._cancel_work(life)
         leaving = self.loop.create_task(self._leave(life), context=life.context)
         done, _ = await asyncio.wait([leaving], timeout=BURIAL_S)
@@ -411,9 +412,9 @@ class World:
         ) -> DiskStore:
             return disk.open(life, trace)
 
-        def spindle() -> Spindle:
-            life.spindle = Spindle(disk, self.loop)
-            return life.spindle
+        def virtual_disk() -> VirtualDisk:
+            life.virtual_disk = VirtualDisk(disk, self.loop)
+            return life.virtual_disk
 
         def trace(event: str, fields: dict[str, Any]) -> None:
             if life.dead:
@@ -434,7 +435,7 @@ class World:
                 open_port=open_port,
                 threads=False,
                 open_store=open_store,
-                disk=spindle,
+                disk=virtual_disk,
             ),
             plan=self.plans[name],
             trace=trace,

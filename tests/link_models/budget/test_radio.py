@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from link_models.budget import (
     Acm,
     Antenna,
-    Mode,
+    ModemMode,
     RadioLink,
-    Receiver,
-    Transmitter,
+    ReceiveAntenna,
+    TransmitAntenna,
     elevation_deg,
     slant_range_m,
 )
@@ -28,9 +28,9 @@ def plain(**changes: object) -> RadioLink:
     """A link of nothing but EIRP, distance and G/T."""
     values: dict[str, object] = {
         "frequency_hz": 8.0e9,
-        "transmit": Transmitter(eirp_dbw=10.0),
-        "receive": Receiver(g_over_t_db_k=20.0),
-        "modes": (Mode(1e6, 70.0), Mode(10e6, 80.0), Mode(50e6, 87.0)),
+        "transmit": TransmitAntenna(eirp_dbw=10.0),
+        "receive": ReceiveAntenna(g_over_t_db_k=20.0),
+        "modes": (ModemMode(1e6, 70.0), ModemMode(10e6, 80.0), ModemMode(50e6, 87.0)),
         "zenith_gas_db": 0.0,
         "polarisation_loss_db": 0.0,
         "implementation_loss_db": 0.0,
@@ -61,13 +61,13 @@ def test_a_filed_geostationary_budget() -> None:
     band_db = 10 * math.log10(8.25e6)
     up = plain(
         frequency_hz=5.97e9,
-        transmit=Transmitter(eirp_dbw=58.6),
-        receive=Receiver(g_over_t_db_k=-2.0),
+        transmit=TransmitAntenna(eirp_dbw=58.6),
+        receive=ReceiveAntenna(g_over_t_db_k=-2.0),
         path="up",
     )
     assert float(up.c_n0_db_hz(39_600e3)) - band_db == pytest.approx(16.1, abs=0.1)
-    receive = Receiver(gain_dbi=42.3, noise_k=95.0)
-    down = plain(frequency_hz=3.75e9, transmit=Transmitter(eirp_dbw=26.1), receive=receive)
+    receive = ReceiveAntenna(gain_dbi=42.3, noise_k=95.0)
+    down = plain(frequency_hz=3.75e9, transmit=TransmitAntenna(eirp_dbw=26.1), receive=receive)
     assert receive.g_over_t_at(3.75e9) == pytest.approx(22.5, abs=0.05)
     assert float(down.c_n0_db_hz(39_600e3)) - band_db == pytest.approx(12.2, abs=0.15)
     # The dish's gain is that of 76 % of its aperture, the uplink's 4.5 m with 47.1 dBi of 65 %.
@@ -81,9 +81,9 @@ def test_a_course_problem() -> None:
     # - 54.08 = 11.1 dB.
     link = plain(
         frequency_hz=2.215e9,
-        transmit=Transmitter(power_w=1.0, gain_dbi=0.0),
-        receive=Receiver(g_over_t_db_k=5.0),
-        modes=(Mode(256e3, 64.0),),
+        transmit=TransmitAntenna(power_w=1.0, gain_dbi=0.0),
+        receive=ReceiveAntenna(g_over_t_db_k=5.0),
+        modes=(ModemMode(256e3, 64.0),),
     )
     series = link.series(2_830_830.0)
     assert float(series.eb_n0_db[0]) == pytest.approx(11.12, abs=0.02)
@@ -124,7 +124,7 @@ def test_gases_of_the_air_by_frequency() -> None:
 
 def test_rain_is_warm() -> None:
     # 3 dB of rain on a 100 K system: the sky adds 275 (1 - 10^-0.3) = 137 K, so 3.75 dB more.
-    receive = Receiver(gain_dbi=60.0, noise_k=100.0)
+    receive = ReceiveAntenna(gain_dbi=60.0, noise_k=100.0)
     down = plain(receive=receive)
     lost = float(down.c_n0_db_hz(1e6) - down.c_n0_db_hz(1e6, fade_db=3.0))
     assert lost == pytest.approx(3.0 + 10 * math.log10(2.372), abs=0.01)
@@ -189,18 +189,18 @@ def test_senseless_links_are_refused(changes: dict[str, object], key: str) -> No
 
 def test_senseless_ends_are_refused() -> None:
     for wrong in (
-        lambda: Transmitter(),
-        lambda: Transmitter(gain_dbi=3.0, power_w=0.0),
-        lambda: Transmitter(diameter_m=-1.0),
-        lambda: Transmitter(gain_dbi=3.0, efficiency=0.0),
-        lambda: Receiver(noise_k=100.0),
-        lambda: Receiver(gain_dbi=3.0),
-        lambda: Receiver(gain_dbi=3.0, noise_k=0.0),
-        lambda: Receiver(g_over_t_db_k=1.0, pointing_error_deg=-1.0),
+        lambda: TransmitAntenna(),
+        lambda: TransmitAntenna(gain_dbi=3.0, power_w=0.0),
+        lambda: TransmitAntenna(diameter_m=-1.0),
+        lambda: TransmitAntenna(gain_dbi=3.0, efficiency=0.0),
+        lambda: ReceiveAntenna(noise_k=100.0),
+        lambda: ReceiveAntenna(gain_dbi=3.0),
+        lambda: ReceiveAntenna(gain_dbi=3.0, noise_k=0.0),
+        lambda: ReceiveAntenna(g_over_t_db_k=1.0, pointing_error_deg=-1.0),
         lambda: Acm(margin_db=-1.0),
         lambda: Acm(delay_s=math.nan),
-        lambda: Mode(0.0, 60.0),
-        lambda: Mode(1.0, math.nan),
+        lambda: ModemMode(0.0, 60.0),
+        lambda: ModemMode(1.0, math.nan),
         lambda: Antenna().gain_at(8e9),
     ):
         with pytest.raises(ConfigError):

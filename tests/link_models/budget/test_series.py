@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from link_models.budget import (
     Acm,
-    Link,
-    Mode,
+    LinkBudget,
+    ModemMode,
     RadioLink,
     RateTable,
     Waveform,
@@ -30,18 +30,22 @@ from stack.core.errors import ConfigError
 from tests.link_models.budget.test_radio import plain
 from tests.strategies.budget import optical_links, radio_links
 
-LADDER = tuple(plain_waveform(Mode(rate, need)) for rate, need in ((1e6, 60), (2e6, 63), (4e6, 66)))
+LADDER = tuple(
+    plain_waveform(ModemMode(rate, need)) for rate, need in ((1e6, 60), (2e6, 63), (4e6, 66))
+)
 
 
 def test_slower_and_no_tougher_modes_are_left_out() -> None:
-    given_modes = [plain_waveform(Mode(*one)) for one in ((5e6, 70.0), (1e6, 72.0), (9e6, 71.0))]
+    given_modes = [
+        plain_waveform(ModemMode(*one)) for one in ((5e6, 70.0), (1e6, 72.0), (9e6, 71.0))
+    ]
     assert [one.rate_bps for one in ladder(given_modes)] == [5e6, 9e6]
-    same = [plain_waveform(Mode(*one)) for one in ((5e6, 70.0), (6e6, 70.0))]
+    same = [plain_waveform(ModemMode(*one)) for one in ((5e6, 70.0), (6e6, 70.0))]
     assert [one.rate_bps for one in ladder(same)] == [6e6]
 
 
 def test_ladders_are_bounded() -> None:
-    many = [plain_waveform(Mode(1.0 + i, float(i))) for i in range(257)]
+    many = [plain_waveform(ModemMode(1.0 + i, float(i))) for i in range(257)]
     assert len(ladder(many[:256])) == 256
     for wrong in ([], many):
         with pytest.raises(ConfigError, match="modes"):
@@ -121,7 +125,7 @@ links = radio_links() | optical_links()
 
 
 @given(links, st.floats(250e3, 2000e3), st.floats(0.0, 20.0))
-def test_a_series_is_consistent(link: Link, altitude_m: float, fade_db: float) -> None:
+def test_a_series_is_consistent(link: LinkBudget, altitude_m: float, fade_db: float) -> None:
     elevations = np.linspace(5.0, 90.0, 60)
     ranges = slant_ranges_m(altitude_m, elevations)
     series = link.series(ranges, elevations, fade_db, step_s=0.5)
@@ -142,7 +146,7 @@ def test_a_series_is_consistent(link: Link, altitude_m: float, fade_db: float) -
 
 @given(links, st.floats(300e3, 2000e3), st.floats(0.0, 30.0), st.floats(0.0, 10.0))
 def test_tables_promise_what_the_series_does(
-    link: Link, altitude_m: float, mask_deg: float, fade_db: float
+    link: LinkBudget, altitude_m: float, mask_deg: float, fade_db: float
 ) -> None:
     elevations = np.arange(0.5, 89.5, 1.0)
     series = link.series(

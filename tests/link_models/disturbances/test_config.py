@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from link_models.channel import Channel, ChannelConfig, always_up
 from link_models.disturbances.config import (
     Disturbance,
-    Place,
+    StationPlace,
     applies,
     build,
     fades,
@@ -193,7 +193,7 @@ def test_a_trace_is_looked_for_beside_the_file(tmp_path: Path) -> None:
 # ---- weather for link budgets ------------------------------------------------------------------
 
 FRONT = {**LOSSES["rain-front"], "kind": "rain-front", "speed_m_s": 14.0}
-ZURICH = Place(47.0, 8.0)
+ZURICH = StationPlace(47.0, 8.0)
 
 
 def test_fades_add_up_and_keep_their_times() -> None:

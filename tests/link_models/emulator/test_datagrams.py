@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from link_models.channel import ChannelConfig, Delay, Window, always_up
 from link_models.disturbances.config import build, parse_disturbances
-from link_models.emulator import Emulator, EmulatorConfig, Schedule
+from link_models.emulator import Emulator, EmulatorConfig, TimeMapping
 from link_models.loss import Bernoulli, Replay
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.errors import ConfigError, LocalError
@@ -171,7 +171,7 @@ def test_contacts_on_a_schedule_sixty_times_as_fast_in_a_loop() -> None:
             windows=(Window(60 * SECOND, 120 * SECOND, float("inf")),),
             delay=Delay([60 * SECOND, 120 * SECOND], [30e6, 10e6]),
         )
-        schedule = Schedule(factor=60, loop_ns=600 * SECOND)  # ten seconds a turn
+        schedule = TimeMapping(factor=60, loop_ns=600 * SECOND)  # ten seconds a turn
         link = await start(loop, passes, schedule=schedule)
         a, b = loop.ports
         heard = []
@@ -215,7 +215,7 @@ def test_disturbances_follow_the_schedule_and_losses_do_not_change_their_share()
             ),
             scope="link",
         )
-        link = await start(loop, ChannelConfig(rules=rules), schedule=Schedule(factor=600))
+        link = await start(loop, ChannelConfig(rules=rules), schedule=TimeMapping(factor=600))
         a, b = loop.ports
         for number in range(4000):
             a.hears(number.to_bytes(2, "big"))

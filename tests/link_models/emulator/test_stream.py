@@ -12,10 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from link_models.channel import FOREVER_NS, ChannelConfig, Delay, Window, always_up
-from link_models.emulator import Schedule, StreamFaults, TcpConfig
+from link_models.emulator import StreamFaults, TcpConfig, TimeMapping
 from link_models.emulator.direction import Direction
-from link_models.emulator.stream import End, Stream
-from link_models.emulator.world import World
+from link_models.emulator.stream import Stream, StreamEvent
+from link_models.emulator.world import EmulatorTime
 from link_models.loss import Bernoulli, Replay
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.errors import ConfigError
@@ -30,7 +30,7 @@ class Bench:
         self, channel: ChannelConfig, *, faults: StreamFaults | None = None, **options: Any
     ) -> None:
         self.now_ns = 0
-        world = World(lambda: self.now_ns, Schedule())
+        world = EmulatorTime(lambda: self.now_ns, TimeMapping())
         self.direction = Direction("forward", channel, 7, world)
         back = Direction("backward", ChannelConfig(delay=channel.delay), 7, world)
         self.lost: list[bytes] = []
@@ -44,7 +44,7 @@ class Bench:
             lambda data: self.lost.append(bytes(data)),
         )
         self.heard: list[tuple[int, bytes]] = []
-        self.ends: list[tuple[int, End]] = []
+        self.ends: list[tuple[int, StreamEvent]] = []
 
     def offer_all(self) -> int:
         """Offer what the link has room for; when there is more to do."""
@@ -89,7 +89,7 @@ def test_octets_and_the_end_arrive_after_the_light_time() -> None:
     bench.stream.finish()
     bench.run()
     assert bench.heard == [(LIGHT_NS, b"hello")]
-    assert bench.ends == [(LIGHT_NS, End.OPENED), (LIGHT_NS, End.FINISHED)]
+    assert bench.ends == [(LIGHT_NS, StreamEvent.OPENED), (LIGHT_NS, StreamEvent.FINISHED)]
 
 
 def test_a_lost_segment_holds_up_what_is_behind_it() -> None:
@@ -190,14 +190,14 @@ def test_the_dark_sends_back_what_had_not_left() -> None:
 @pytest.mark.parametrize(
     ("faults", "data", "end"),
     [
-        (StreamFaults(limit_bytes=10), bytes(10), End.CLOSED),
-        (StreamFaults(reset_after_bytes=10), bytes(10), End.RESET),
-        (StreamFaults(reset_after_ms=5), b"", End.RESET),
-        (StreamFaults(reset_after_ms=500), bytes(100), End.RESET),
-        (StreamFaults(timeout_ms=500), b"", End.CLOSED),
+        (StreamFaults(limit_bytes=10), bytes(10), StreamEvent.CLOSED),
+        (StreamFaults(reset_after_bytes=10), bytes(10), StreamEvent.RESET),
+        (StreamFaults(reset_after_ms=5), b"", StreamEvent.RESET),
+        (StreamFaults(reset_after_ms=500), bytes(100), StreamEvent.RESET),
+        (StreamFaults(timeout_ms=500), b"", StreamEvent.CLOSED),
     ],
 )
-def test_faults_end_a_stream(faults: StreamFaults, data: bytes, end: End) -> None:
+def test_faults_end_a_stream(faults: StreamFaults, data: bytes, end: StreamEvent) -> None:
     bench = Bench(light(), faults=faults, segment_bytes=7)
     bench.stream.receive(bytes(100))
     bench.run()
@@ -213,7 +213,7 @@ def test_a_slow_close() -> None:
     bench.stream.finish()
     bench.run()
     assert bench.heard[0][0] == LIGHT_NS
-    assert bench.ends == [(LIGHT_NS + 300 * MILLISECOND, End.FINISHED)]
+    assert bench.ends == [(LIGHT_NS + 300 * MILLISECOND, StreamEvent.FINISHED)]
 
 
 def test_slices_have_their_sizes_and_gaps() -> None:
@@ -257,7 +257,7 @@ def test_whatever_the_link_does_the_octets_arrive_once_and_in_order(
     bench.stream.finish()
     bench.run(until_ns=1_000_000 * SECOND)
     assert bench.data == b"".join(writes)
-    assert [end for _, end in bench.ends] == [End.FINISHED]
+    assert [end for _, end in bench.ends] == [StreamEvent.FINISHED]
     assert all(at >= LIGHT_NS for at, _ in bench.heard)
     counts = bench.direction.counters()
     assert bench.stream.resent == counts["lost_datagrams"] + counts["corrupted_datagrams"]

@@ -7,9 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from link_models.channel import FOREVER_NS, ChannelConfig, Delay, Window
-from link_models.emulator import Schedule
+from link_models.emulator import TimeMapping
 from link_models.emulator.direction import on_stretch
-from link_models.emulator.world import FACTOR_MAX, Stretch, World
+from link_models.emulator.world import FACTOR_MAX, EmulatorTime, Stretch
 from stack.core.clock import SECOND
 from stack.core.errors import ConfigError
 
@@ -24,7 +24,7 @@ class Clock:
 
 def test_scenario_time_runs_faster_and_from_its_start() -> None:
     clock = Clock()
-    world = World(clock, Schedule(start_ns=100 * SECOND, factor=60))
+    world = EmulatorTime(clock, TimeMapping(start_ns=100 * SECOND, factor=60))
     assert (world.now(), world.scenario_ns()) == (0, 100 * SECOND)
     clock.ns += 2 * SECOND
     assert (world.now(), world.scenario_ns()) == (2 * SECOND, 220 * SECOND)
@@ -32,7 +32,7 @@ def test_scenario_time_runs_faster_and_from_its_start() -> None:
 
 def test_a_pause_stops_both_times() -> None:
     clock = Clock()
-    world = World(clock, Schedule(factor=2))
+    world = EmulatorTime(clock, TimeMapping(factor=2))
     clock.ns += SECOND
     world.pause()
     world.pause()
@@ -47,7 +47,7 @@ def test_a_pause_stops_both_times() -> None:
 
 def test_a_loop_goes_round_without_drifting() -> None:
     clock = Clock()
-    world = World(clock, Schedule(start_ns=5 * SECOND, factor=10, loop_ns=100 * SECOND))
+    world = EmulatorTime(clock, TimeMapping(start_ns=5 * SECOND, factor=10, loop_ns=100 * SECOND))
     for turns in (0, 1, 2, 1000):  # a turn takes ten seconds
         clock.ns = 17 * SECOND + turns * 10 * SECOND + 3 * SECOND
         assert world.scenario_ns() == 35 * SECOND
@@ -55,7 +55,7 @@ def test_a_loop_goes_round_without_drifting() -> None:
 
 def test_time_can_be_set_within_and_beyond_the_loop() -> None:
     clock = Clock()
-    world = World(clock, Schedule(loop_ns=100 * SECOND))
+    world = EmulatorTime(clock, TimeMapping(loop_ns=100 * SECOND))
     world.set(scenario_ns=30 * SECOND)
     assert world.scenario_ns() == 30 * SECOND
     clock.ns += 75 * SECOND
@@ -70,16 +70,16 @@ def test_time_can_be_set_within_and_beyond_the_loop() -> None:
 @pytest.mark.parametrize("factor", [0, -1, FACTOR_MAX * 2, float("nan"), float("inf")])
 def test_a_pace_that_is_none_is_refused(factor: float) -> None:
     with pytest.raises(ConfigError, match="factor"):
-        Schedule(factor=factor)
+        TimeMapping(factor=factor)
     with pytest.raises(ConfigError, match="factor"):
-        World(Clock(), Schedule()).set(factor=factor)
+        EmulatorTime(Clock(), TimeMapping()).set(factor=factor)
 
 
 def test_a_loop_without_time_for_a_turn_is_refused() -> None:
     with pytest.raises(ConfigError, match="loop"):
-        Schedule(loop_ns=SECOND, factor=1000)
+        TimeMapping(loop_ns=SECOND, factor=1000)
     with pytest.raises(ConfigError, match="loop"):
-        World(Clock(), Schedule(loop_ns=SECOND)).set(factor=1000)
+        EmulatorTime(Clock(), TimeMapping(loop_ns=SECOND)).set(factor=1000)
 
 
 @given(

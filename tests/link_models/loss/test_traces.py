@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from link_models.channel import Channel, ChannelConfig, Window
 from link_models.loss import Replay, load_mahimahi, load_trace
 from link_models.loss import traces as traces_module
-from link_models.loss.traces import STALLED_BPS, Trace, TraceDelay, TraceLoss, parse_trace
+from link_models.loss.traces import STALLED_BPS, LinkTrace, TraceDelay, TraceLoss, parse_trace
 from link_models.rng import Streams
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.errors import ConfigError
@@ -120,7 +120,7 @@ def test_any_text_is_a_trace_or_an_error(text: str) -> None:
             trace = parse_trace(head + text)
         except ConfigError:
             continue
-        assert isinstance(trace, Trace)
+        assert isinstance(trace, LinkTrace)
         assert trace.period_ns > 0
 
 

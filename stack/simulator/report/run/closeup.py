@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from link_models.channel import Window
 from stack.core.clock import MILLISECOND, SECOND
-from stack.simulator.loopback.results import PassRow, Result
+from stack.simulator.loopback.results import PassResult, Result
 from stack.simulator.report.plotting import (
     COLOURS,
     DARK,
@@ -31,7 +31,7 @@ MARGIN_S = 15.0
 ON_AIR, BUNDLES = "#7FA5CC", COLOURS[1]
 
 
-def busiest(passes: tuple[PassRow, ...]) -> int | None:
+def busiest(passes: tuple[PassResult, ...]) -> int | None:
     """The place of the pass in which most arrived on the uplink; None when nothing did."""
     used = [place for place, row in enumerate(passes) if row.used]
     return max(used, key=lambda place: (passes[place].up.on_air, -place), default=None)

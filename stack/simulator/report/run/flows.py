@@ -25,7 +25,7 @@ from stack.simulator.report.plotting import (
     svg,
 )
 from stack.simulator.report.run.plots import colours_of, link_name
-from stack.simulator.sky import Sky, SkyLink, Way
+from stack.simulator.sky import LinkDirection, Sky, SkyLink
 
 LINES_MAX = 10
 """Lines of one plot that can be told apart; with more pairs they are summed up by station, and of
@@ -132,7 +132,9 @@ class Flows:
         axes.set_title(f"{way_name}: rate of the channel, and what arrived ({step})")
         legend(axes)
 
-    def _rates_by_pair(self, axes: Axes, ways: Iterable[tuple[SkyLink, Way]], scale: float) -> None:
+    def _rates_by_pair(
+        self, axes: Axes, ways: Iterable[tuple[SkyLink, LinkDirection]], scale: float
+    ) -> None:
         series, own = self._result.series, self._own_colours()
         for link, way in ways:
             label, colour = link_name(link), own[link.name]
@@ -156,7 +158,7 @@ class Flows:
                 label=f"{label}: arrived",
             )
 
-    def _rates_by_station(self, axes: Axes, ways: Iterable[Way], scale: float) -> None:
+    def _rates_by_station(self, axes: Axes, ways: Iterable[LinkDirection], scale: float) -> None:
         series = self._result.series
         sums: dict[str, Floats] = {}
         for way in ways:

@@ -9,7 +9,7 @@ from stack.simulator.loopback.results import (
     DirectionRow,
     JobRow,
     ObjectRow,
-    PassRow,
+    PassResult,
     Result,
     Volume,
     share_of,
@@ -178,7 +178,7 @@ class Tables:
         more = _more(len(self._result.passes) - len(listed), "passes")
         return table(head, rows, numbers=tuple(range(2, len(head))), classes=classes) + more
 
-    def _pass(self, row: PassRow) -> Sequence[str]:
+    def _pass(self, row: PassResult) -> Sequence[str]:
         return (
             short_name(row.station),
             short_name(row.satellite),
