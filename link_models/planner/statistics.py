@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from statistics import mean, median
 
 from link_models.planner.edit import passes_of
 from stack.contacts.plan import Contact, Plan
@@ -37,7 +38,8 @@ class PlannedPass:
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """Times without any contact between the first and the last."""
+    """Times without any contact within the period, those before the first contact and after the
+    last one included; none for a node without passes."""
 
     count: int
     mean_s: float
@@ -134,7 +136,10 @@ def plan_figures(
     return PlanFigures(
         start_ms,
         end_ms,
-        tuple(_node(node, by_node[node], volumes[node], known.get(node, 0)) for node in plan.nodes),
+        tuple(
+            _node(node, by_node[node], volumes[node], known.get(node, 0), (start_ms, end_ms))
+            for node in plan.nodes
+        ),
         tuple(passes),
         tuple(lasting),
         _days(kept, start_ms, end_ms),
@@ -172,7 +177,11 @@ def _pass(group: Sequence[Contact]) -> PlannedPass:
 
 
 def _node(
-    node: str, passes: Sequence[PlannedPass], volumes: Sequence[float], antennas: int
+    node: str,
+    passes: Sequence[PlannedPass],
+    volumes: Sequence[float],
+    antennas: int,
+    period: Span,
 ) -> NodeFigures:
     spans = [(one.start_ms, one.end_ms) for one in passes]
     levels = list(levels_of(spans))
@@ -187,7 +196,7 @@ def _node(
         sent_bytes=volumes[0],
         received_bytes=volumes[1],
         expected_bytes=volumes[2],
-        gaps=_gaps(spans),
+        gaps=_gaps(spans, *period),
     )
 
 
@@ -202,15 +211,17 @@ def levels_of(spans: Sequence[Span]) -> Iterator[tuple[int, int, int]]:
         yield a, b, level
 
 
-def _gaps(spans: Sequence[Span]) -> Gaps:
-    gaps = [(b - a, a) for a, b, level in levels_of(spans) if not level]
+def _gaps(spans: Sequence[Span], start_ms: int, end_ms: int) -> Gaps:
+    if not spans:
+        return Gaps(0, 0.0, 0.0, 0.0, 0)
+    # Spans without length at both ends make gaps of the waits there.
+    ends = ((start_ms, start_ms), (end_ms, end_ms))
+    gaps = [(b - a, a) for a, b, level in levels_of((*spans, *ends)) if not level]
     if not gaps:
         return Gaps(0, 0.0, 0.0, 0.0, 0)
-    lengths = sorted(length / 1000 for length, _ in gaps)
-    middle = len(lengths) // 2
-    median = lengths[middle] if len(lengths) % 2 else (lengths[middle - 1] + lengths[middle]) / 2
+    lengths = [length / 1000 for length, _ in gaps]
     longest, begins = max(gaps, key=lambda gap: (gap[0], -gap[1]))
-    return Gaps(len(gaps), sum(lengths) / len(lengths), median, longest / 1000, begins)
+    return Gaps(len(gaps), mean(lengths), median(lengths), longest / 1000, begins)
 
 
 def _days(

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final, Never
 
 import typer
 
-from stack.cli.units import parse_duration, parse_rate, parse_share, parse_size
 from stack.core.errors import ConfigError, LocalError, OrbitferryError
+from stack.core.units import parse_duration, parse_rate, parse_share, parse_size
 from stack.node.control.client import ControlClient
 from stack.node.control.protocol import Kind
 

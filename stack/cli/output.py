@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from stack.cli.units import printable
+from stack.core.units import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

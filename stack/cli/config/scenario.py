@@ -14,7 +14,7 @@ from stack.cli.config.reference import (
     section_of,
     toml_table,
 )
-from stack.cli.units import rate_text
+from stack.core.units import rate_text
 
 INTRO: Final = """\
 One TOML file, read by `orbitferry loopback` and `orbitferry plan`; begin with `orbitferry config

@@ -9,8 +9,8 @@ import typer
 
 from stack.cli.common import Json, duration, rate, share, size
 from stack.cli.output import emit, say
-from stack.cli.units import duration_text
 from stack.core.errors import ConfigError
+from stack.core.units import duration_text
 from stack.node.control.client import ControlClient
 from stack.node.control.protocol import ControlError
 

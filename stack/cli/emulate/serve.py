@@ -15,9 +15,9 @@ from stack.cli.emulate.config import EmulateConfig
 from stack.cli.emulate.control import Box, refuse_second
 from stack.cli.output import emit, note, say
 from stack.cli.signals import stopped_by_signals
-from stack.cli.units import duration_text, rate_text
 from stack.core.clock import dtn_to_iso
 from stack.core.sansio import no_trace
+from stack.core.units import duration_text, rate_text
 from stack.node.control.server import ControlServer
 
 if TYPE_CHECKING:

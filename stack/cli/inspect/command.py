@@ -85,7 +85,7 @@ def _print(frame: Any, tree: Tree) -> None:
     from rich.console import Console
 
     from stack.cli.inspect.tree import render_text
-    from stack.cli.units import printable
+    from stack.core.units import printable
 
     if frame.title:
         say(printable(frame.title))

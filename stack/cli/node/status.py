@@ -14,7 +14,7 @@ import typer
 
 from stack.cli.common import NO_ANSWER, CommandError, Json, NodePath, client_of, duration
 from stack.cli.output import emit, say, table
-from stack.cli.units import duration_text, rate_text, size_text
+from stack.core.units import duration_text, rate_text, size_text
 from stack.node.control.client import ControlClient
 
 POLL_S: Final = 0.05

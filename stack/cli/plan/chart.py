@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from stack.cli.plan.hops import hops_of
-from stack.cli.units import duration_text, size_text
 from stack.core.clock import dtn_to_iso
+from stack.core.units import duration_text, size_text
 
 if TYPE_CHECKING:
     from stack.contacts.plan import Plan
@@ -97,7 +97,7 @@ def _parts(found: list[DeliveryForecast]) -> list[str]:
     from stack.simulator.report.gantt import heading
     from stack.simulator.report.page import percent, table
 
-    heads = ("from", "to", "begins", "ends", "waits", "sends", "light ms", "MB", "full")
+    heads = ("from", "to", "begins", "ends", "waits", "sends", "light time", "volume", "full")
     parts = []
     for one in found:
         rows = [
@@ -108,8 +108,8 @@ def _parts(found: list[DeliveryForecast]) -> list[str]:
                 f"{dtn_to_iso(hop.end_ms)[:19]}Z",
                 duration_text(hop.wait_ms / 1000) if hop.wait_ms else "–",
                 duration_text((hop.end_ms - hop.begin_ms) / 1000),
-                f"{hop.light_ns / 1e6:.3f}",
-                f"{hop.octets / 1e6:,.3f}",
+                duration_text(hop.light_ns / 1e9),
+                size_text(hop.octets),
                 percent(hop.share),
             )
             for hop in hops_of(one)

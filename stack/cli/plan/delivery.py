@@ -14,8 +14,8 @@ from stack.cli.common import FAILED, Json, duration, ends_with, size
 from stack.cli.output import emit, note, say, table
 from stack.cli.plan.hops import hops_of
 from stack.cli.plan.source import Kind, Reference, Source, SourcePath, load_source, time_of
-from stack.cli.units import duration_text, parse_share, rate_text, size_text
 from stack.core.errors import ConfigError
+from stack.core.units import duration_text, parse_share, rate_text, size_text
 
 if TYPE_CHECKING:
     from stack.contacts.plan import Contact, Plan
@@ -418,7 +418,7 @@ def _show_hops(found: DeliveryForecast) -> None:
                 f"{dtn_to_iso(hop.end_ms)[11:19]}Z",
                 duration_text(hop.wait_ms / 1000) if hop.wait_ms else "-",
                 duration_text((hop.end_ms - hop.begin_ms) / 1000),
-                f"{hop.light_ns / 1e6:.2f} ms",
+                duration_text(hop.light_ns / 1e9),
                 rate_text(most) if least == most else f"{rate_text(least)} to {rate_text(most)}",
                 size_text(hop.octets),
                 "" if share is None else f"{share:.0%}",

@@ -20,8 +20,8 @@ from stack.cli.plan.source import (
     load_source,
     numbers_text,
 )
-from stack.cli.units import duration_text, size_text
 from stack.core.errors import ConfigError
+from stack.core.units import duration_text, size_text
 
 if TYPE_CHECKING:
     from link_models.planner import Schedule

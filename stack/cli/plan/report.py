@@ -10,11 +10,13 @@ import typer
 from stack.cli.common import Json
 from stack.cli.output import emit, say, table
 from stack.cli.plan.source import Kind, Reference, Source, SourcePath, load_source
-from stack.cli.units import duration_text, size_text
+from stack.core.units import duration_text, size_text
 
 if TYPE_CHECKING:
     from link_models.planner.statistics import PlanFigures
     from stack.simulator.report.plan.page import PlanReport
+    from stack.simulator.report.world import World
+    from stack.simulator.sky import Prediction
 
 
 def report(
@@ -72,7 +74,24 @@ def _about(source: Source) -> PlanReport:
         offered,
         known.schedule,
         elevations,
+        _world(source, known),
     )
+
+
+def _world(source: Source, known: Prediction) -> World:
+    """What the map shows: of all passes those in which the plan has a contact are used."""
+    from stack.simulator.report.world import Overflight, World
+
+    passes = []
+    for one in known.passes:
+        ways = ((one.station, one.satellite), (one.satellite, one.station))
+        used = any(
+            contact.start_ms < one.set_ms and contact.end_ms > one.rise_ms
+            for way in ways
+            for contact in source.plan.between(*way)
+        )
+        passes.append(Overflight(one.station, one.satellite, one.rise_ms, one.set_ms, used))
+    return World(known.stations, known.satellites, passes, source.start_ms, source.end_ms)
 
 
 def _show(figures: PlanFigures) -> None:

@@ -29,8 +29,8 @@ from stack.cli.plan.source import (
     numbers_text,
     time_of,
 )
-from stack.cli.units import duration_text, rate_text, size_text
 from stack.core.errors import ConfigError
+from stack.core.units import duration_text, rate_text, size_text
 
 if TYPE_CHECKING:
     from stack.contacts.plan import Contact, Plan

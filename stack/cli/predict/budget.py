@@ -9,8 +9,8 @@ import typer
 
 from stack.cli.common import Json
 from stack.cli.output import emit, say, table
-from stack.cli.units import rate_text
 from stack.core.errors import ConfigError
+from stack.core.units import rate_text
 
 if TYPE_CHECKING:
     from link_models.budget import AttenuationTable, OpticalLink, RadioLink

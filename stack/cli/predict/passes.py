@@ -11,8 +11,8 @@ import typer
 
 from stack.cli.common import CommandError, Json, duration
 from stack.cli.output import emit, note, say, table, tell_doubts
-from stack.cli.units import duration_text, parse_rate
 from stack.core.errors import ConfigError
+from stack.core.units import duration_text, parse_rate
 
 if TYPE_CHECKING:
     from link_models.budget import RateTable

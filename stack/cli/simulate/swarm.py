@@ -15,8 +15,8 @@ import typer
 
 from stack.cli.common import FAILED, Json, ends_with
 from stack.cli.output import emit, note, say, table
-from stack.cli.units import duration_text
 from stack.core.errors import ConfigError
+from stack.core.units import duration_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

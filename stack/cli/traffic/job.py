@@ -23,8 +23,8 @@ from stack.cli.common import (
 )
 from stack.cli.output import ProgressView, emit, note, say, table
 from stack.cli.traffic.transfers import ID_CHARS, match_id
-from stack.cli.units import duration_text, printable, size_text
 from stack.core.errors import ConfigError
+from stack.core.units import duration_text, printable, size_text
 from stack.node.control.client import ControlClient
 
 HELP = "Compute on other nodes."

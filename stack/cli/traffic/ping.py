@@ -19,7 +19,7 @@ from stack.cli.common import (
     size,
 )
 from stack.cli.output import emit, say, show_report
-from stack.cli.units import duration_text
+from stack.core.units import duration_text
 
 
 def ping(

@@ -25,9 +25,9 @@ from stack.cli.common import (
     ends_with,
 )
 from stack.cli.output import emit, say, table
-from stack.cli.units import payload_text, printable, size_text
 from stack.core.errors import ConfigError
 from stack.core.private import FILE_MODE, make_folder, opener
+from stack.core.units import payload_text, printable, size_text
 
 NUMBERED_TRIES: Final = 10_000
 

@@ -26,8 +26,8 @@ from stack.cli.common import (
 )
 from stack.cli.output import emit, note, say, show_report
 from stack.cli.traffic.transfers import follow
-from stack.cli.units import duration_text, size_text
 from stack.core.errors import ConfigError, LocalError
+from stack.core.units import duration_text, size_text
 from stack.ports.application import CRITICAL_PRIORITY
 
 REPORT_S = 60.0

@@ -20,7 +20,7 @@ from stack.cli.common import (
     ends_with,
 )
 from stack.cli.output import ProgressView, emit, note, say, table
-from stack.cli.units import duration_text, printable, size_text
+from stack.core.units import duration_text, printable, size_text
 from stack.node.control.client import ControlClient
 
 HELP = "Follow files under way."

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 
 from stack.core.errors import ConfigError
 from stack.simulator.report.page import page
-from stack.simulator.report.plotting import DARK, WIDTH_IN, TimeAxis, style, svg
+from stack.simulator.report.plotting import DARK, WIDTH_IN, TimeAxis, picture, style, svg
 
 ROWS_MAX = 120
 """Most rows of a chart; more cannot be read on a page."""
@@ -159,12 +159,19 @@ def write_gantt(
             figure.savefig(out, format="png", dpi=PNG_DPI, metadata={"Software": None})
             path.write_bytes(out.getvalue())
             return
-        drawn = svg(figure)
-    if kind == ".svg":
-        path.write_text(drawn, encoding="utf-8")
-        return
-    title = charts[0].title if charts else "Contacts"
+        if kind == ".svg":
+            path.write_text(svg(figure), encoding="utf-8")
+            return
+        title = charts[0].title if charts else "Contacts"
+        drawn = picture(figure, f"Time chart: {title}. {_words(charts)}")
     path.write_text(page(title, (drawn, *parts)), encoding="utf-8")
+
+
+def _words(charts: Sequence[Chart]) -> str:
+    return " ".join(
+        f"{len(chart.rows)} rows; {'; '.join(mark.text for mark in chart.marks)}."
+        for chart in charts
+    )
 
 
 def heading(text: str) -> str:

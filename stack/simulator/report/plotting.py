@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import io
 from collections.abc import Iterator, Sequence
+from html import escape
 from typing import Any
 
 import matplotlib as mpl
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 from link_models.channel import Window
 from stack.core.clock import SECOND, unix_from_dtn
+from stack.simulator.report.page import ZOOMED
+from stack.simulator.report.zoom import zoomable
 
 Floats = NDArray[np.float64]
 
@@ -29,6 +32,8 @@ COLOURS = (
 GREY, RED, DARK = "#B8BEC6", "#C0392B", "#555555"
 
 WIDTH_IN = 11.0
+SMALL_IN = 8.0
+"""Widths of figures over time, and of the others."""
 
 DATES: Any = matplotlib.dates  # has no types
 
@@ -53,12 +58,16 @@ STYLE: Any = {
 }
 
 
+SMALL_STYLE: Any = {"font.size": 10.5, "axes.titlesize": 11, "legend.fontsize": 9.5}
+
+
 @contextlib.contextmanager
-def style() -> Iterator[None]:
-    """The style of all figures, whatever the user's own settings are."""
+def style(*, small: bool = False) -> Iterator[None]:
+    """The style of all figures, whatever the user's own settings are; `small` ones have larger
+    letters, which can still be read on a telephone."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(STYLE)
+        mpl.rcParams.update(STYLE | (SMALL_STYLE if small else {}))
         yield
 
 
@@ -127,9 +136,23 @@ def key(axes: Axes, entries: list[tuple[str, str]]) -> None:
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.02), borderaxespad=0.4)
 
 
-def svg(figure: Figure) -> str:
+def svg(figure: Figure, *, transparent: bool = False) -> str:
     """The figure as an `svg` element without dates and versions."""
     out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    hidden = {"Date": None, "Creator": None}
+    figure.savefig(out, format="svg", metadata=hidden, transparent=transparent)
     text = out.getvalue()
     return text[text.index("<svg") :]
+
+
+def picture(figure: Figure, alternative: str, *, times: bool = True) -> str:
+    """The figure as a part of a page, with what it shows in words for who does not see it.
+
+    With `times` all its charts share a time axis, which the page can zoom.  To be called within
+    `style()`.
+    """
+    words = escape(" ".join(alternative.split()))
+    drawn = svg(figure, transparent=True)
+    named = drawn.replace("<svg", f'<svg role="img" aria-label="{words}"', 1)
+    head = f"{ZOOMED}'{zoomable(figure)}'>" if times else '<figure class="small">'
+    return f'{head}<div class="still" tabindex="0">{named}</div></figure>'

@@ -55,12 +55,15 @@ def test_volumes() -> None:
     assert station.expected_bytes == 1000 * 60 * (10 + 6 + 5 + 10)
 
 
-def test_gaps() -> None:
-    gaps = of(S, {G: 1, H: 1}).gaps
-    assert (gaps.count, gaps.mean_s, gaps.median_s, gaps.longest_s) == (1, 600.0, 600.0, 600.0)
-    assert gaps.longest_start_ms == 10 * MINUTE
-    none = of(T, {}).gaps
-    assert (none.count, none.longest_start_ms) == (0, 0)
+def test_gaps_count_the_waits_before_the_first_and_after_the_last_contact() -> None:
+    gaps = of(S, {G: 1, H: 1}).gaps  # 10 to 20, and 40 to 90
+    assert (gaps.count, gaps.mean_s, gaps.median_s, gaps.longest_s) == (2, 1800.0, 1800.0, 3000.0)
+    assert gaps.longest_start_ms == 40 * MINUTE
+    late = of(T, {G: 1, H: 1}).gaps  # 0 to 5, and 15 to 90
+    assert (late.count, late.longest_s, late.longest_start_ms) == (2, 4500.0, 15 * MINUTE)
+    assert of(H, {G: 1, H: 1}).gaps.longest_start_ms == 30 * MINUTE
+    always = plan_figures(Plan([contact(S, G, 0, 90)]), 0, 90 * MINUTE, {G: 1})
+    assert {one.gaps.count for one in always.nodes} == {0}, "a lasting link is no pass"
 
 
 def test_lasting_links_are_told_apart() -> None:

@@ -246,7 +246,7 @@ def check_page(text: str) -> None:
     page.feed(text)
     assert page.open == []
     assert page.links == []
-    assert page.figures == 4  # contacts and jobs, delivery, links, the busiest pass
+    assert page.figures == 5  # contacts and jobs, the map, delivery, links, the busiest pass
     for wanted in ("first", "second", "hello", "north", "sat1", "noise-0.bin", "gilbert-elliott"):
         assert wanted in text
 

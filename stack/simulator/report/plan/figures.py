@@ -12,22 +12,33 @@ from matplotlib.figure import Figure
 from link_models.planner.statistics import DAY_MS, PlanFigures
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import dtn_to_iso
+from stack.core.units import duration_text, size_text
 from stack.simulator.report.gantt import Bar, Chart, draw_gantt
 from stack.simulator.report.plotting import (
     COLOURS,
     DATES,
     GREY,
+    SMALL_IN,
     WIDTH_IN,
     Floats,
     TimeAxis,
     legend,
+    picture,
     scale_of,
     style,
-    svg,
 )
 
 ROWS_SHOWN = 100
 """Most nodes of a time chart."""
+
+ROWS_WORDED = 20
+"""Most nodes whose volumes are told in words."""
+
+LABELLED_MAX = 8
+"""More bars than of this many nodes have no room for their volumes above them."""
+
+WIDE = 30.0
+"""Volumes that differ by more than this have a logarithmic scale."""
 
 STATIONS_SHOWN = 6
 """Most stations whose elevations and rates are drawn."""
@@ -87,16 +98,26 @@ class PlanCharts:
         self._colour_of_station = _colours(self._stations)
         self._colour_of_other = _colours(others)
 
-    def timelines(self) -> list[str]:
-        """Time charts of stations, and of satellites (or of all nodes when nobody is a station)."""
-        if not self._stations:
-            return [self._timeline("Contacts of each node", self._others, self._colour_of_other)]
-        return [
-            self._timeline("Stations", self._stations, self._colour_of_other),
-            self._timeline("Satellites", self._others, self._colour_of_station),
-        ]
+    def timeline(self) -> str:
+        """Time charts of stations and of satellites on one axis (or of all nodes when nobody is a
+        station)."""
+        if self._stations:
+            charts = [
+                self._chart("Stations", self._stations, self._colour_of_other),
+                self._chart("Satellites", self._others, self._colour_of_station),
+            ]
+        else:
+            charts = [self._chart("Contacts of each node", self._others, self._colour_of_other)]
+        figures = self._figures
+        words = (
+            f"Time chart of the contacts of {len(self._stations)} stations and "
+            f"{len(self._others)} other nodes: {len(figures.passes)} passes in "
+            f"{duration_text((figures.end_ms - figures.start_ms) / 1000)}."
+        )
+        with style():
+            return picture(draw_gantt(charts, figures.start_ms, figures.end_ms), words)
 
-    def _timeline(self, title: str, nodes: Sequence[str], colours: Mapping[str, str]) -> str:
+    def _chart(self, title: str, nodes: Sequence[str], colours: Mapping[str, str]) -> Chart:
         shown = list(nodes)[:ROWS_SHOWN]
         row = {node: place for place, node in enumerate(shown)}
         bars: list[Bar] = []
@@ -123,9 +144,8 @@ class PlanCharts:
         if lasting:
             key.append((GREY, "", "always up"))
         note = f"the first {len(shown)} of {len(nodes)}" if len(nodes) > len(shown) else ""
-        chart = Chart(title, tuple(map(label, shown)), (*lasting, *bars), key=tuple(key), note=note)
-        with style():
-            return svg(draw_gantt([chart], self._figures.start_ms, self._figures.end_ms))
+        rows = tuple(map(label, shown))
+        return Chart(title, rows, (*lasting, *bars), key=tuple(key), note=note)
 
     # ---- elevations and rates ------------------------------------------------------------------
 
@@ -147,9 +167,12 @@ class PlanCharts:
                 if panels == 2:
                     self._draw_elevations(own[0], station, time, start_ms, end_ms)
                 self._draw_rates(own[-1], station, time, end_ms)
-                own[0].set_title(label(station))
+                own[0].set_title(f"{label(station)}: elevations")
+                own[-1].set_title(f"{label(station)}: rates")
             time.show(axes[-1], 0.0, (end_ms - start_ms) / 1000)
-            return svg(figure)
+            what = "elevations of satellites and " if panels == 2 else ""
+            words = f"Charts over time of {what}rates at {', '.join(map(label, shown))}."
+            return picture(figure, words)
 
     def _few_passes(self, stations: Sequence[str], end_ms: int) -> bool:
         """Whether the elevations of no station would be a block."""
@@ -182,7 +205,7 @@ class PlanCharts:
                     axes.plot(days, heights, color=colour, lw=1.7, label=text)
         axes.set_ylim(0, 92)
         axes.set_yticks((0, 30, 60, 90))
-        axes.set_ylabel("elevation (°)")
+        axes.set_ylabel("degrees")
         if named:
             legend(axes)
 
@@ -235,12 +258,20 @@ class PlanCharts:
         widest = max(len(group) for group in groups)
         if widest > ROWS_SHOWN:
             return ""
-        with style():
-            figure = Figure(figsize=(WIDTH_IN, 3.0 * len(groups)), layout="constrained")
+        with style(small=True):
+            figure = Figure(figsize=(SMALL_IN, 2.8 * len(groups)), layout="constrained")
             axes = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
             for one, group, title in zip(axes, groups, titles, strict=True):
                 _draw_volumes(one, group, days, title)
-            return svg(figure)
+            return picture(figure, self._volume_words(), times=False)
+
+    def _volume_words(self) -> str:
+        each = "; ".join(
+            f"{label(one.node)} receives {size_text(one.received_bytes)} and sends "
+            f"{size_text(one.sent_bytes)}"
+            for one in self._figures.nodes[:ROWS_WORDED]
+        )
+        return f"Volumes of all contacts. {each}"
 
 
 def _colours(nodes: Sequence[str]) -> dict[str, str]:
@@ -267,21 +298,25 @@ def _draw_volumes(
     days: Sequence[tuple[int, Mapping[str, tuple[float, float]]]],
     title: str,
 ) -> None:
-    """Received to the left, sent to the right, days stacked in shades."""
+    """Received to the left, sent to the right, days stacked in shades.
+
+    Where one is a small part of the other the scale is logarithmic, so that both are seen, and
+    days are not stacked, as they would not add up.
+    """
     places = np.arange(len(nodes), dtype=np.float64)
-    totals = [
-        sum(day.get(node, (0.0, 0.0))[way] for _, day in days) for node in nodes for way in (0, 1)
-    ]
-    scale, unit = scale_of(max((t for t in totals if np.isfinite(t)), default=1.0), "B")
+    volumes = np.array([[day.get(node, (0.0, 0.0)) for node in nodes] for _, day in days])
+    volumes = np.where(np.isfinite(volumes), volumes, 0.0).reshape(len(days), len(nodes), 2)
+    totals = volumes.sum(axis=0)
+    some = totals[totals > 0]
+    is_log = len(some) > 0 and float(some.max()) > WIDE * float(some.min())
+    parts = totals[None] if is_log else volumes
     width = 0.38
     for way, offset, colour, text in (
         (1, -width / 2, COLOURS[0], "receives"),
         (0, width / 2, COLOURS[1], "sends"),
     ):
         bottom = np.zeros(len(nodes))
-        for number, (_, day) in enumerate(days):
-            heights = np.array([day.get(node, (0.0, 0.0))[way] for node in nodes]) / scale
-            heights = np.where(np.isfinite(heights), heights, 0.0)
+        for number, heights in enumerate(parts[:, :, way]):
             axes.bar(
                 places + offset,
                 heights,
@@ -293,23 +328,21 @@ def _draw_volumes(
             )
             bottom += heights
         for place, height in zip(places + offset, bottom, strict=True):
-            if len(nodes) <= 24 and height > 0:
-                axes.text(
-                    place,
-                    height,
-                    f"{height:,.0f}" if height >= 100 else f"{height:.3g}",
-                    ha="center",
-                    va="bottom",
-                    fontsize=7,
-                )
+            if len(nodes) <= LABELLED_MAX and height > 0:
+                word = size_text(height)
+                axes.text(place, height, word, ha="center", va="bottom", fontsize=7.5)
     axes.set_xticks(places, [label(node) for node in nodes], rotation=90 if len(nodes) > 12 else 0)
     axes.grid(visible=False, axis="x")
-    axes.set_ylabel(unit)
-    axes.margins(y=0.12)
-    shades = ", days in shades" if len(days) > 1 else ""
+    if is_log:
+        axes.set_yscale("log")
+        axes.set_ylim(float(some.min()) / 5, float(some.max()) * 4)
+    else:
+        axes.margins(y=0.12)
+    axes.yaxis.set_major_formatter(lambda value, _: size_text(value))
+    shades = ", days in shades" if len(parts) > 1 else ", logarithmic" if is_log else ""
     first = dtn_to_iso(days[0][0])[:10] if days else ""
     axes.set_title(f"{title}: volume of all contacts from {first}{shades}")
-    legend(axes)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.1), ncol=2)
 
 
 __all__ = ["DATES", "Elevations", "Offered", "PlanCharts", "label"]

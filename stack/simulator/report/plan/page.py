@@ -21,14 +21,14 @@ from link_models.planner.statistics import (
 )
 from stack.contacts.plan import Plan
 from stack.core.clock import dtn_to_iso
+from stack.core.units import duration_text, size_text
 from stack.simulator.report.page import page, percent, table
 from stack.simulator.report.plan.figures import Elevations, Offered, PlanCharts, label, natural
+from stack.simulator.report.plotting import COLOURS
+from stack.simulator.report.world import World, world_map
 
 PASSES_SHOWN = 2000
 """Passes listed on the page; passes.csv has all."""
-
-UNIT_BYTES = 1e6
-"""Volumes are listed in megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class PlanReport:
 
     schedule: Schedule | None = None
     elevations: Elevations | None = None
+    world: World | None = None
 
 
 def write_plan_report(report: PlanReport, folder: Path) -> PlanFigures:
@@ -200,7 +201,8 @@ class _Page:
         parts = [
             self._lead(),
             "<h2>Who is in contact when</h2>",
-            *self._charts.timelines(),
+            self._charts.timeline(),
+            self._map(),
             "<h2>Antennas and gaps</h2>",
             self._antennas(),
             self._gaps(),
@@ -216,6 +218,13 @@ class _Page:
         ]
         return page(self._report.title, parts)
 
+    def _map(self) -> str:
+        world = self._report.world
+        if world is None:
+            return ""
+        colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(world.stations)}
+        return world_map(world, colours)
+
     def _lead(self) -> str:
         figures, report = self._figures, self._report
         length_s = (figures.end_ms - figures.start_ms) / 1000
@@ -227,9 +236,9 @@ class _Page:
         lasting = f" and {len(figures.always)} lasting links" if figures.always else ""
         text = (
             f"{escape(dtn_to_iso(figures.start_ms))} to {escape(dtn_to_iso(figures.end_ms))} "
-            f"({hours(length_s)} h): {len(figures.nodes)} nodes, {len(figures.passes):,} passes"
-            f"{lasting} in {len(report.plan.contacts):,} contacts; the passes can carry "
-            f"{octets / 1e9:,.1f} GB."
+            f"({duration_text(length_s)}): {len(figures.nodes)} nodes, "
+            f"{len(figures.passes):,} passes{lasting} in {len(report.plan.contacts):,} contacts; "
+            f"the passes can carry {size_text(octets)}."
         )
         who = report.schedule
         if who is None or not who.passes:
@@ -267,18 +276,18 @@ class _Page:
                     label(one.node),
                     str(one.antennas) if one.antennas else "",
                     f"{one.passes:,}",
-                    hours(one.contact_s),
+                    duration_text(one.contact_s),
                     percent(one.contact_s / period_s),
                     "" if share is None else percent(share),
-                    hours(view_s) if view_s else "",
+                    duration_text(view_s) if view_s else "",
                     str(at_once) if at_once else str(one.at_once),
-                    hours(one.conflict_s) if one.conflict_s else "",
+                    duration_text(one.conflict_s) if one.conflict_s else "",
                 )
             )
             classes.append("conflict" if one.conflict_s else "")
         head = (
-            "node", "antennas", "passes", "in contact h", "of the time", "antennas in use",
-            "in view h", "at once, most", "more than antennas h",
+            "node", "antennas", "passes", "in contact", "of the time", "antennas in use",
+            "in view", "at once, most", "more than antennas",
         )  # fmt: skip
         note = (
             '<p class="note">In view: the sum over all passes above the mask, served or not. More '
@@ -292,9 +301,9 @@ class _Page:
             (
                 label(one.node),
                 str(one.gaps.count),
-                _minutes(one.gaps.mean_s),
-                _minutes(one.gaps.median_s),
-                _minutes(one.gaps.longest_s),
+                duration_text(one.gaps.mean_s),
+                duration_text(one.gaps.median_s),
+                duration_text(one.gaps.longest_s),
                 dtn_to_iso(one.gaps.longest_start_ms)[:19] + "Z",
             )
             for one in self._ordered()
@@ -302,8 +311,11 @@ class _Page:
         ]
         if not rows:
             return ""
-        head = ("node", "gaps", "mean min", "median min", "longest min", "longest begins")
-        note = '<p class="note">Gaps: without any contact, between the first and the last.</p>'
+        head = ("node", "gaps", "mean", "median", "longest", "longest begins")
+        note = (
+            '<p class="note">Gaps: without any contact, from the start of the plan to its end: the '
+            "waits before the first contact and after the last one count.</p>"
+        )
         return table(head, rows, numbers=(1, 2, 3, 4)) + note
 
     def _lasting(self) -> str:
@@ -318,7 +330,7 @@ class _Page:
         ]
         if not rows:
             return ""
-        head = ("one", "other", "one to other MB", "back MB")
+        head = ("one", "other", "one to other", "back")
         note = (
             '<p class="note">Lasting links: those that are always up, and those between stations. '
             "They are in no other figure.</p>"
@@ -331,7 +343,7 @@ class _Page:
             for start_ms, day in self._figures.days
             for node, (sent, received) in day.items()
         ]
-        listed = table(("day", "node", "receives MB", "sends MB"), rows, numbers=(2, 3))
+        listed = table(("day", "node", "receives", "sends"), rows, numbers=(2, 3))
         return f"<details><summary>By day and node</summary>{listed}</details>"
 
     def _confidence(self) -> str:
@@ -363,28 +375,19 @@ class _Page:
                 label(one.other),
                 dtn_to_iso(one.start_ms)[:19] + "Z",
                 dtn_to_iso(one.end_ms)[11:19] + "Z",
-                _minutes((one.end_ms - one.start_ms) / 1000),
+                duration_text((one.end_ms - one.start_ms) / 1000),
                 _volume(one.forward_bytes),
                 _volume(one.backward_bytes),
                 f"{one.confidence:.3f}",
             )
             for one in self._figures.passes[:PASSES_SHOWN]
         ]
-        head = ("one", "other", "from", "to", "min", "one to other MB", "back MB", "confidence")
+        head = ("one", "other", "from", "to", "length", "one to other", "back", "confidence")
         count = len(self._figures.passes)
         more = f", the first {PASSES_SHOWN:,}" if count > PASSES_SHOWN else ""
         listed = table(head, rows, numbers=(4, 5, 6, 7))
         return f"<details><summary>{count:,} passes{more}</summary>{listed}</details>"
 
 
-def hours(seconds: float) -> str:
-    """``2.35``."""
-    return f"{seconds / 3600:,.2f}"
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:,.1f}"
-
-
 def _volume(octets: float) -> str:
-    return "no limit" if finite(octets) is None else f"{octets / UNIT_BYTES:,.1f}"
+    return "no limit" if finite(octets) is None else size_text(octets)

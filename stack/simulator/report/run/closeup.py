@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from link_models.channel import Window
 from stack.core.clock import MILLISECOND, SECOND
+from stack.core.units import duration_text
 from stack.simulator.loopback.results import PassResult, Result
 from stack.simulator.report.plotting import (
     COLOURS,
@@ -17,11 +18,11 @@ from stack.simulator.report.plotting import (
     Floats,
     TimeAxis,
     legend,
+    picture,
     rate_of,
     scale_of,
     steps,
     style,
-    svg,
 )
 from stack.simulator.sky import Sky, SkyLink, SkyPass
 
@@ -54,16 +55,16 @@ class CloseUp:
         last = int(np.searchsorted(times_s, self._to_s))
         self._near = slice(first, last)
 
-    def svg(self) -> str:
+    def picture(self) -> str:
         """The figure."""
         with style():
             figure = Figure(figsize=(WIDTH_IN, 9.0), layout="constrained")
-            geometry, rate, up, down = figure.subplots(4, 1, sharex=True)
-            self._geometry(geometry)
+            geometry, light, rate, up, down = figure.subplots(5, 1, sharex=True)
+            self._geometry(geometry, light)
             self._rate(rate)
             self._so_far(up, is_up=True)
             self._so_far(down, is_up=False)
-            for axes in (geometry, rate, up, down):
+            for axes in (geometry, light, rate, up, down):
                 for number, (start, end) in enumerate(self._pass.blackouts_ns):
                     label = None if number else "blackout"
                     axes.axvspan(
@@ -72,23 +73,29 @@ class CloseUp:
             for axes in (rate, up, down):
                 legend(axes)
             self._time.show(down, self._from_s, self._to_s)
-            return svg(figure)
+            return picture(figure, self._words())
 
-    def _geometry(self, axes: Axes) -> None:
+    def _words(self) -> str:
+        one = self._pass
+        return (
+            f"Charts over one pass of {duration_text((one.set_ns - one.rise_ns) / SECOND)}, "
+            f"{one.max_elevation_deg:.0f} degrees high: elevation, light time, rate of the uplink, "
+            f"what arrived up and down; {len(one.blackouts_ns)} blackouts."
+        )
+
+    def _geometry(self, above: Axes, below: Axes) -> None:
         one, link = self._pass, self._link
         times_ns = np.linspace(one.rise_ns, one.set_ns, 300)
         x = self._time.days(times_ns / SECOND)
         elevation = self._sky.elevations(one.station, one.satellite, times_ns)
-        axes.plot(x, elevation, color=COLOURS[0])
-        axes.set_ylabel("elevation, deg", color=COLOURS[0])
-        axes.set_ylim(bottom=0)
-        other = axes.twinx()
+        above.plot(x, elevation, color=COLOURS[0], label="elevation")
+        above.set_ylabel("degrees")
+        above.set_ylim(bottom=0)
+        above.set_title("Elevation")
         light_ms = np.broadcast_to(link.delay.at(times_ns), times_ns.shape) / MILLISECOND
-        other.plot(x, light_ms, color=COLOURS[1], ls="--")
-        other.set_ylabel("one-way light time, ms", color=COLOURS[1])
-        other.grid(visible=False)
-        other.spines["right"].set_visible(True)
-        axes.set_title("Elevation (left) and light time (right)")
+        below.plot(x, light_ms, color=COLOURS[1], label="light time")
+        below.set_ylabel("ms")
+        below.set_title("Light time, one way")
 
     def _rate(self, axes: Axes) -> None:
         """Datagrams on the uplink against the rate of the channel."""

@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stack.core.units import duration_text
 from stack.simulator.loopback.results import Result
-from stack.simulator.report.plotting import COLOURS, WIDTH_IN, Floats, legend, style, svg
+from stack.simulator.report.plotting import COLOURS, SMALL_IN, Floats, picture, style
 
 HOUR_S = 3600.0
 
@@ -19,15 +20,22 @@ class Delivery:
         self._result = result
         self._groups = _latencies(result)
 
-    def svg(self) -> str:
+    def picture(self) -> str:
         """The figure; empty when nothing arrived."""
         if not any(len(values) for values, _ in self._groups.values()):
             return ""
-        with style():
-            figure = Figure(figsize=(WIDTH_IN, 3.4), layout="constrained")
+        with style(small=True):
+            figure = Figure(figsize=(SMALL_IN, 3.6), layout="constrained")
             axes = figure.subplots()
             self._distribution(axes)
-            return svg(figure)
+            return picture(figure, self._words(), times=False)
+
+    def _words(self) -> str:
+        each = "; ".join(
+            f"{name}: {len(values):,} of {sent:,}{_middle(values)}"
+            for name, (values, sent) in self._groups.items()
+        )
+        return f"Share of what was handed over that had arrived, by time since then. {each}"
 
     def _distribution(self, axes: Axes) -> None:
         """What share of each kind was there after which time; what never arrived counts."""
@@ -70,7 +78,7 @@ class Delivery:
             axes.set_xticks([at for at, _ in shown], [text for _, text in shown])
             axes.minorticks_off()
         axes.set_title("How long it took (share of all that was handed over)")
-        legend(axes)
+        axes.legend(loc="upper left")
 
 
 def _latencies(result: Result) -> dict[str, tuple[Floats, int]]:
@@ -88,9 +96,4 @@ def _latencies(result: Result) -> dict[str, tuple[Floats, int]]:
 
 
 def _middle(ordered: Floats) -> str:
-    if not len(ordered):
-        return ""
-    middle = float(np.median(ordered))
-    if middle >= HOUR_S:
-        return f", median {middle / HOUR_S:.1f} h"
-    return f", median {middle / 60:.1f} min" if middle >= 60 else f", median {middle:.2g} s"
+    return f", median {duration_text(float(np.median(ordered)))}" if len(ordered) else ""

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stack.core.clock import SECOND
+from stack.core.units import size_text
 from stack.simulator.loopback.results import Result
 from stack.simulator.loopback.world import short_name
 from stack.simulator.report.plotting import (
@@ -18,11 +19,11 @@ from stack.simulator.report.plotting import (
     Floats,
     TimeAxis,
     legend,
+    picture,
     rate_of,
     scale_of,
     steps,
     style,
-    svg,
 )
 from stack.simulator.report.run.plots import colours_of, link_name
 from stack.simulator.sky import LinkDirection, Sky, SkyLink
@@ -32,6 +33,9 @@ LINES_MAX = 10
 nodes those with the most are shown."""
 
 ELEVATION_STEP_S = 15.0
+
+KINDS = {"up": COLOURS[0], "down": COLOURS[1], "across": COLOURS[2]}
+"""Colours of what goes up, down, and between satellites, each of which has a scale of its own."""
 
 
 class Flows:
@@ -46,9 +50,10 @@ class Flows:
         self._few = len(self._links) <= LINES_MAX
         self._coded = any(row.fec_source_packets for row in result.directions)
 
-    def svg(self) -> str:
+    def picture(self) -> str:
         """The figure."""
-        heights = [2.0, 2.0, 2.0, 2.0, *([1.6] if self._coded else []), 2.0]
+        kinds = [kind for kind in KINDS if any(row.kind == kind for row in self._result.directions)]
+        heights = [2.0, 2.0, 2.0, *([1.6] * (len(kinds) + self._coded)), 2.0]
         with style():
             figure = Figure(figsize=(WIDTH_IN, sum(heights) + 0.6), layout="constrained")
             panels: list[Axes] = list(
@@ -57,14 +62,23 @@ class Flows:
             self._elevations(panels[0])
             self._rates(panels[1], is_up=True)
             self._rates(panels[2], is_up=False)
-            self._cumulative(panels[3])
+            for axes, kind in zip(panels[3:], kinds, strict=False):
+                self._cumulative(axes, kind)
             if self._coded:
-                self._repairs(panels[4])
+                self._repairs(panels[-2])
             self._queues(panels[-1])
-            for axes in (panels[3], panels[-1]):
+            for axes in (*panels[3 : 3 + len(kinds)], panels[-1]):
                 self._end(axes)
             self._time.show(panels[-1], 0.0, self._result.duration_s)
-            return svg(figure)
+            return picture(figure, self._words())
+
+    def _words(self) -> str:
+        totals = self._result.totals()
+        return (
+            "Charts over time of elevations, rates, what arrived, and what waited in each node. "
+            f"{size_text(totals['up']['bundle_bytes'])} of bundles went up and "
+            f"{size_text(totals['down']['bundle_bytes'])} came down."
+        )
 
     # ---- geometry and rates ------------------------------------------------------------------
 
@@ -181,26 +195,25 @@ class Flows:
 
     # ---- volumes -----------------------------------------------------------------------------
 
-    def _cumulative(self, axes: Axes) -> None:
-        series = self._result.series
+    def _cumulative(self, axes: Axes, kind: str) -> None:
+        series, colour = self._result.series, KINDS[kind]
+        own = [row for row in self._result.directions if row.kind == kind]
+        ways = [(row.source, row.destination) for row in own]
+        air, data = _sum(series.on_air, ways), _sum(series.data, ways)
+        scale, unit = scale_of(float(air.max(initial=0.0)), "B")
         x = self._time.days(series.time_s)
-        for kind, colour in (("up", COLOURS[0]), ("down", COLOURS[1]), ("across", COLOURS[2])):
-            ways = [(r.source, r.destination) for r in self._result.directions if r.kind == kind]
-            if not ways:
-                continue
-            air, data = _sum(series.on_air, ways), _sum(series.data, ways)
-            name = "between satellites" if kind == "across" else kind
-            axes.plot(x, air / 1e6, color=colour, lw=1.0, ls=":", label=f"{name}: all datagrams")
-            axes.plot(x, data / 1e6, color=colour, lw=1.5, label=f"{name}: bundles")
-        axes.set_ylabel("MB")
+        axes.plot(x, air / scale, color=colour, lw=1.0, ls=":", label="all datagrams")
+        axes.plot(x, data / scale, color=colour, lw=1.5, label="bundles")
+        axes.set_ylabel(unit)
         axes.set_ylim(bottom=0)
-        axes.set_title("Arrived so far, all links (the difference is parity, headers, repetition)")
+        name = {"up": "Up", "down": "Down", "across": "Between satellites"}[kind]
+        axes.set_title(f"{name}: arrived so far (the rest is parity, headers, repetition)")
         legend(axes)
 
     def _repairs(self, axes: Axes) -> None:
         series = self._result.series
         x = self._time.days(series.time_s)
-        for kind, colour in (("up", COLOURS[0]), ("down", COLOURS[1]), ("across", COLOURS[2])):
+        for kind, colour in KINDS.items():
             ways = [
                 (row.source, row.destination)
                 for row in self._result.directions

@@ -5,16 +5,18 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from stack.core.clock import dtn_to_iso
+from stack.core.clock import MILLISECOND, SECOND, dtn_to_iso
+from stack.core.units import duration_text, size_text
 from stack.simulator.loopback.results import Result
 from stack.simulator.loopback.world import short_name
-from stack.simulator.report.page import mb, page, percent, table
+from stack.simulator.report.page import page, percent, table
 from stack.simulator.report.run.closeup import CloseUp, busiest
 from stack.simulator.report.run.delivery import Delivery
 from stack.simulator.report.run.flows import Flows
-from stack.simulator.report.run.plots import Figures, hours_text
+from stack.simulator.report.run.plots import Figures, colours_of
 from stack.simulator.report.run.setup import Setup
 from stack.simulator.report.run.tables import Tables
+from stack.simulator.report.world import Overflight, World, world_map
 from stack.simulator.scenario import Scenario
 from stack.simulator.sky import Sky
 
@@ -46,13 +48,14 @@ class _Page:
             self._summary(),
             "<h2>Contacts and work</h2>",
             self._figures.timeline(),
+            world_map(self._world(), colours_of(self._sky)),
             self._tables.jobs(),
             self._tables.messages(),
             self._tables.traffic(),
             "<h2>Delivery</h2>",
-            Delivery(self._result).svg(),
+            Delivery(self._result).picture(),
             "<h2>Links over the run</h2>",
-            Flows(self._result, self._sky).svg(),
+            Flows(self._result, self._sky).picture(),
             self._tables.directions(),
             self._close_up(),
             "<h2>Passes</h2>",
@@ -65,6 +68,22 @@ class _Page:
             self._tables.objects(),
         ]
         return page(self._result.title, parts)
+
+    def _world(self) -> World:
+        sky = self._sky
+        used = {(row.station, row.satellite, row.rise_s): row.used for row in self._result.passes}
+        passes = [
+            Overflight(
+                one.station,
+                one.satellite,
+                sky.start_ms + round(one.rise_ns / MILLISECOND),
+                sky.start_ms + round(one.set_ns / MILLISECOND),
+                used[one.station, one.satellite, one.rise_ns / SECOND],
+            )
+            for one in sky.passes
+        ]
+        end_ms = sky.start_ms + round(self._result.duration_s * 1000)
+        return World(sky.stations, sky.satellites, passes, sky.start_ms, end_ms)
 
     # ---- summary ---------------------------------------------------------------------------
 
@@ -91,8 +110,11 @@ class _Page:
         rows: list[tuple[str, ...]] = []
         if result.objects:
             rows += [
-                ("content handed over", *(mb(one["offered_bytes"]) for one in columns)),
-                ("content delivered and right", *(mb(one["delivered_bytes"]) for one in columns)),
+                ("content handed over", *(size_text(one["offered_bytes"]) for one in columns)),
+                (
+                    "content delivered and right",
+                    *(size_text(one["delivered_bytes"]) for one in columns),
+                ),
             ]
         for text, name in (
             ("bundles received", "bundle_bytes"),
@@ -102,7 +124,7 @@ class _Page:
             ("capacity of all contacts", "capacity_bytes"),
             ("capacity while there was something to send", "capacity_wanted_bytes"),
         ):
-            rows.append((text, *(mb(one[name]) for one in columns)))
+            rows.append((text, *(size_text(one[name]) for one in columns)))
         rows += [
             ("of which became bundles", *(percent(one["efficiency"]) for one in columns)),
             (
@@ -119,7 +141,7 @@ class _Page:
             f"<p>{'; '.join(parts)}; {totals['passes']} passes, {totals['passes_planned']} "
             f"planned, {totals['passes_used']} used; from "
             f"{escape(dtn_to_iso(self._sky.start_ms))} for {self._scenario.duration_h:g} h; the "
-            f"work was over after {hours_text(result.ended_s)}; seed {result.seed}.</p>"
+            f"work was over after {duration_text(result.ended_s)}; seed {result.seed}.</p>"
         )
         note = (
             '<p class="note">Capacity "while there was something to send" counts contacts at '
@@ -136,7 +158,7 @@ class _Page:
         if place is None:
             return ""
         row = self._result.passes[place]
-        figure = CloseUp(self._result, self._sky, place).svg()
+        figure = CloseUp(self._result, self._sky, place).picture()
         heading = (
             f"The busiest pass: {short_name(row.satellite)} over {short_name(row.station)}, "
             f"{self._tables.clock(row.rise_s)} to {self._tables.clock(row.set_s)} UTC"

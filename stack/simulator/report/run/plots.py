@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stack.core.clock import SECOND
+from stack.core.units import duration_text
 from stack.simulator.loopback.results import JobRow, Result
 from stack.simulator.loopback.world import short_name
 from stack.simulator.report.plotting import (
@@ -15,8 +16,8 @@ from stack.simulator.report.plotting import (
     WIDTH_IN,
     TimeAxis,
     key,
+    picture,
     style,
-    svg,
 )
 from stack.simulator.sky import Sky, SkyLink, SkyPass
 
@@ -56,7 +57,19 @@ class Figures:
             if jobs:
                 self._jobs(panels[-1], jobs)
             self._time.show(panels[-1], 0.0, self._result.duration_s)
-            return svg(figure)
+            return picture(figure, self._words())
+
+    def _words(self) -> str:
+        used = sum(row.used for row in self._result.passes)
+        jobs = "; ".join(
+            f"{job.name} took "
+            + ("for ever" if job.latency_s is None else duration_text(job.latency_s))
+            for job in self._result.jobs[:ROWS_MAX]
+        )
+        return (
+            f"Time chart of {len(self._sky.passes)} passes, {used} of them used, and of "
+            f"{len(self._result.jobs)} jobs. {jobs}"
+        )
 
     def _rows(self) -> dict[str, list[SkyPass]]:
         """Passes by row of the chart."""
@@ -89,7 +102,7 @@ class Figures:
                 else:
                     self._bar(axes, line, one.rise_ns, one.set_ns, 0.12, colour)
                 for start, end in one.blackouts_ns:
-                    self._bar(axes, line, start, end, 0.9, RED)
+                    self._bar(axes, line, start, end, 0.7, RED)
                 if labelled:
                     middle = float(self._time.days((one.rise_ns + one.set_ns) / 2 / SECOND))
                     text = f"{one.max_elevation_deg:.0f}°"
@@ -148,7 +161,7 @@ class Figures:
             if job.done_s is not None:
                 done = float(self._time.days(job.done_s))
                 axes.plot(done, line, "|", color="#00553B", ms=13, mew=1.6)
-                text = f"  {hours_text(job.done_s - job.submitted_s)}"
+                text = f"  {duration_text(job.done_s - job.submitted_s)}"
                 axes.text(done, line, text, va="center", fontsize=7.5)
         axes.set_yticks(range(len(jobs)), [job.name for job in jobs])
         axes.set_ylim(len(jobs) - 0.4, -0.6)
@@ -167,14 +180,3 @@ def colours_of(sky: Sky) -> dict[str, str]:
 def link_name(link: SkyLink) -> str:
     """Both ends."""
     return f"{short_name(link.a)} - {short_name(link.b)}"
-
-
-def hours_text(seconds: float) -> str:
-    """``2 h 05 min``, ``3 min 20 s`` below an hour, ``0.52 s`` below a minute."""
-    if seconds < 59.5:
-        return f"{seconds:.2g} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02} min"

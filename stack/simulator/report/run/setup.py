@@ -8,6 +8,7 @@ import msgspec
 
 from link_models.disturbances.config import Disturbance
 from stack.core.clock import dtn_to_iso
+from stack.core.units import duration_text, rate_text
 from stack.simulator.loopback.world import short_name
 from stack.simulator.report.page import table
 from stack.simulator.scenario import DirectionConfig, RadioConfig, Scenario
@@ -143,8 +144,8 @@ class Setup:
         rows = [
             (
                 *map(short_name, link.between),
-                f"{link.rate_bps / 1e6:g} Mbit/s",
-                f"{link.delay_ms:g} ms",
+                rate_text(link.rate_bps),
+                duration_text(link.delay_ms / 1000),
             )
             for link in self._scenario.terrestrial
         ]
@@ -164,19 +165,13 @@ def _ends(radio: RadioConfig) -> str:
 def _rates(direction: DirectionConfig) -> str:
     link = direction.link()
     if link is None:
-        steps = [f"{_rate(rate)} from {elevation:.1f}°" for elevation, rate in direction.rates]
+        steps = [f"{rate_text(rate)} from {elevation:.1f}°" for elevation, rate in direction.rates]
         return ", ".join(steps)
     modes = link.waveforms
-    span = _rate(modes[0].rate_bps)
+    span = rate_text(modes[0].rate_bps)
     if len(modes) > 1:
-        span += f" to {_rate(modes[-1].rate_bps)} in {len(modes)} modes"
+        span += f" to {rate_text(modes[-1].rate_bps)} in {len(modes)} modes"
     return f"{direction.preset or 'budget'}: {span}, margin {link.acm.margin_db:g} dB"
-
-
-def _rate(rate_bps: float) -> str:
-    if rate_bps < 1e6:
-        return f"{rate_bps / 1e3:,.0f} kbit/s"
-    return f"{rate_bps / 1e6:,.1f} Mbit/s" if rate_bps < 1e9 else f"{rate_bps / 1e9:,.2f} Gbit/s"
 
 
 def _disturbed(direction: DirectionConfig) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stack.core.clock import dtn_to_iso
+from stack.core.units import duration_text, size_text
 from stack.simulator.loopback.results import (
     DirectionRow,
     JobRow,
@@ -16,7 +17,6 @@ from stack.simulator.loopback.results import (
 )
 from stack.simulator.loopback.world import short_name
 from stack.simulator.report.page import percent, table
-from stack.simulator.report.run.plots import hours_text
 from stack.simulator.sky import Sky
 
 ROWS_MAX = 400
@@ -46,13 +46,13 @@ class Tables:
             "priority",
             "submitted",
             "inputs",
-            "MB up",
+            "up",
             "inputs there",
             "run",
             "first result",
             "last result",
             "results",
-            "MB down",
+            "down",
             "latency",
             "state",
         )
@@ -73,14 +73,14 @@ class Tables:
             str(job.priority),
             self.clock(job.submitted_s),
             str(job.inputs),
-            f"{job.input_bytes / 1e6:.2f}",
+            size_text(job.input_bytes),
             self.clock(job.inputs_there_s),
-            "–" if run_s is None else f"{run_s:.0f} s",
+            "–" if run_s is None else duration_text(run_s),
             self.clock(job.first_result_s),
             self.clock(job.done_s),
             str(job.results),
-            f"{job.result_bytes / 1e6:.2f}",
-            "–" if job.latency_s is None else hours_text(job.latency_s),
+            size_text(job.result_bytes),
+            "–" if job.latency_s is None else duration_text(job.latency_s),
             job.state + (f": {job.text}" if job.text else ""),
         )
 
@@ -92,15 +92,15 @@ class Tables:
                 one.kind,
                 short_name(one.source),
                 short_name(one.destination),
-                f"{one.bytes:,}",
+                size_text(one.bytes),
                 self.clock(one.sent_s),
                 self.clock(one.arrived_s),
-                "–" if one.arrived_s is None else hours_text(one.arrived_s - one.sent_s),
+                "–" if one.arrived_s is None else duration_text(one.arrived_s - one.sent_s),
             )
             for one in self._result.objects
             if one.kind in ("message", "file")
         ]
-        head = ("name", "kind", "from", "to", "octets", "sent", "arrived", "latency")
+        head = ("name", "kind", "from", "to", "size", "sent", "arrived", "latency")
         return table(head, rows[:OBJECTS_MAX], numbers=(4, 5, 6, 7)) if rows else ""
 
     # ---- links and passes ------------------------------------------------------------------
@@ -111,15 +111,15 @@ class Tables:
             "from",
             "to",
             "passes used",
-            "capacity MB",
-            "wanted MB",
-            "bundles MB",
+            "capacity",
+            "wanted",
+            "bundles",
             "share",
-            "datagrams sent MB",
-            "lost MB",
-            "dropped MB",
+            "datagrams sent",
+            "lost",
+            "dropped",
             "LTP sessions (failed)",
-            "sent again MB",
+            "sent again",
             "checkpoints repeated",
             "FEC parity packets",
             "FEC repaired",
@@ -137,15 +137,15 @@ class Tables:
             short_name(row.source),
             short_name(row.destination),
             f"{row.passes_used} of {row.passes}",
-            f"{row.capacity / 1e6:,.1f}",
-            f"{row.capacity_wanted / 1e6:,.1f}",
-            f"{row.data_received / 1e6:,.2f}",
+            size_text(row.capacity),
+            size_text(row.capacity_wanted),
+            size_text(row.data_received),
             percent(row.efficiency),
-            f"{row.offered / 1e6:,.2f}",
-            f"{row.lost / 1e6:,.2f}",
-            f"{row.dropped / 1e6:,.2f}",
+            size_text(row.offered),
+            size_text(row.lost),
+            size_text(row.dropped),
             f"{row.sessions:,} ({row.sessions_failed})",
-            f"{row.data_resent / 1e6:,.2f}",
+            size_text(row.data_resent),
             f"{row.checkpoints_repeated:,}",
             f"{row.fec_repair_packets:,}",
             f"{row.fec_recovered_packets:,}",
@@ -159,16 +159,16 @@ class Tables:
             "satellite",
             "rise",
             "set",
-            "minutes",
+            "length",
             "highest",
             "blackouts",
-            "up capacity MB",
-            "up datagrams MB",
-            "up bundles MB",
+            "up capacity",
+            "up datagrams",
+            "up bundles",
             "share of wanted",
-            "down capacity MB",
-            "down datagrams MB",
-            "down bundles MB",
+            "down capacity",
+            "down datagrams",
+            "down bundles",
         )
         listed = self._result.passes
         if len(listed) > ROWS_MAX:
@@ -184,9 +184,9 @@ class Tables:
             short_name(row.satellite),
             self.clock(row.rise_s),
             self.clock(row.set_s),
-            f"{(row.set_s - row.rise_s) / 60:.1f}",
+            duration_text(row.set_s - row.rise_s),
             f"{row.max_elevation_deg:.0f}°",
-            f"{row.blackouts} ({row.blackout_s:.0f} s)" if row.blackouts else "",
+            f"{row.blackouts} ({duration_text(row.blackout_s)})" if row.blackouts else "",
             *_volume(row.up),
             percent(share_of(row.up.data, row.up.wanted, row.up.wanted_s)) if row.up.data else "",
             *_volume(row.down),
@@ -200,13 +200,13 @@ class Tables:
             (
                 row.task,
                 f"{row.count:,}",
-                f"{row.bytes_sent / 1e6:,.2f}",
+                size_text(row.bytes_sent),
                 f"{row.handed_over:,}",
                 f"{row.refused:,}",
                 f"{row.arrived:,}",
                 f"{row.wrong:,}",
                 *(
-                    "–" if value is None else hours_text(value)
+                    "–" if value is None else duration_text(value)
                     for value in (row.p50_s, row.p90_s, row.p99_s, row.max_s)
                 ),
             )
@@ -215,14 +215,14 @@ class Tables:
         head = (
             "traffic",
             "bundles",
-            "MB",
+            "volume",
             "taken",
             "refused",
             "arrived",
             "wrong",
             "half within",
-            "90 %",
-            "99 %",
+            "90 % within",
+            "99 % within",
             "all",
         )
         return table(head, rows, numbers=tuple(range(1, len(head)))) if rows else ""
@@ -250,7 +250,7 @@ class Tables:
         """Every object with its digests, folded away."""
         shown = self._result.objects[:OBJECTS_MAX]
         rows = [self._object(one) for one in shown]
-        head = ("task", "kind", "name", "octets", "sent", "arrived", "SHA-256 expected", "arrived")
+        head = ("task", "kind", "name", "size", "sent", "arrived", "SHA-256 expected", "arrived")
         more = len(self._result.objects) - len(shown)
         note = f"<p>{more} more in results.json.</p>" if more else ""
         what = (
@@ -267,7 +267,7 @@ class Tables:
             one.task,
             one.kind,
             one.name,
-            f"{one.bytes:,}",
+            size_text(one.bytes),
             self.clock(one.sent_s),
             self.clock(one.arrived_s),
             one.sha256_expected[:16],
@@ -285,9 +285,9 @@ class Tables:
 
 def _volume(volume: Volume) -> tuple[str, str, str]:
     return (
-        f"{volume.capacity / 1e6:,.1f}",
-        f"{volume.on_air / 1e6:,.2f}" if volume.on_air else "",
-        f"{volume.data / 1e6:,.2f}" if volume.data else "",
+        size_text(volume.capacity),
+        size_text(volume.on_air) if volume.on_air else "",
+        size_text(volume.data) if volume.data else "",
     )
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stack.cli.units import (
+from stack.core.errors import ConfigError
+from stack.core.units import (
     duration_text,
     parse_duration,
     parse_rate,
@@ -20,7 +21,6 @@ from stack.cli.units import (
     rate_text,
     size_text,
 )
-from stack.core.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,232 @@
+"""The map of a report: stations and what they see, ground tracks, and where the passes were."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon
+
+from link_models.orbit.geometry import Ephemeris, Station
+from link_models.orbit.mean_elements import Satellite
+from stack.core.units import duration_text
+from stack.simulator.report.plotting import COLOURS, DARK, GREY, SMALL_IN, Floats, picture, style
+
+LAND, SEA_LINE = "#E9ECE4", "#C9CFC4"
+
+EARTH_KM = 6371.0
+"""Mean radius, near enough for a map."""
+
+FLATTENED = 1.0 - 0.00669438
+"""One less the square of the eccentricity of WGS-84."""
+
+TRACK_STEP_MS = 20_000
+"""A satellite moves by little more than a degree in this time."""
+
+TRACKS_WHOLE_MAX = 2
+"""Satellites whose tracks are drawn over a day; more would cover the map."""
+
+TRACKS_MAX = 30
+"""Satellites that have a track; of more only the passes are drawn."""
+
+DAY_MS, ORBIT_MS = 86_400_000, 6_000_000
+
+PASSES_MAX = 600
+STATIONS_NAMED_MAX = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Overflight:
+    """A pass on the map."""
+
+    station: str
+    satellite: str
+    start_ms: int
+    end_ms: int
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a map is made of; times are DTN milliseconds."""
+
+    stations: Mapping[str, Station]
+    satellites: Mapping[str, Satellite]
+    passes: Sequence[Overflight]
+    start_ms: int
+    end_ms: int
+
+
+def world_map(world: World, colours: Mapping[str, str]) -> str:
+    """The map as a figure of a page: with a colour for each station; empty without satellites."""
+    if not world.satellites or not world.stations:
+        return ""
+    return _Map(world, colours).picture()
+
+
+class _Map:
+    """Draws on longitude and latitude as they are (equirectangular)."""
+
+    def __init__(self, world: World, colours: Mapping[str, str]) -> None:
+        self._world = world
+        self._colours = colours
+        self._place = {name: number for number, name in enumerate(world.satellites)}
+        self._ephemeris = Ephemeris(list(world.satellites.values()))
+        whole = len(world.satellites) <= TRACKS_WHOLE_MAX
+        span_ms = DAY_MS if whole else ORBIT_MS
+        self._until_ms = min(world.end_ms, world.start_ms + span_ms)
+        self._shown = world.passes[:PASSES_MAX]
+        self._heights_km = self._heights()
+
+    def picture(self) -> str:
+        """The figure."""
+        with style(small=True):
+            figure = Figure(figsize=(SMALL_IN, 5.1), layout="constrained")
+            axes = figure.subplots()
+            _earth(axes)
+            if len(self._place) <= TRACKS_MAX:
+                times = np.arange(float(self._world.start_ms), self._until_ms, TRACK_STEP_MS)
+                for name in self._place:
+                    axes.plot(*self._track(name, times), color=GREY, lw=0.6, zorder=2)
+            for one in sorted(self._shown, key=lambda each: each.used):
+                times = np.linspace(one.start_ms, one.end_ms, 24)
+                colour = self._colours.get(one.station, COLOURS[0]) if one.used else "#8A929C"
+                width = 2.2 if one.used else 1.1
+                track = self._track(one.satellite, times)
+                axes.plot(*track, color=colour, lw=width, zorder=4 if one.used else 3)
+            self._stations(axes)
+            self._key(axes)
+            return picture(figure, self._words(), times=False)
+
+    def _words(self) -> str:
+        """What the map shows."""
+        world = self._world
+        used = sum(one.used for one in world.passes)
+        places = ", ".join(
+            f"{_short(name)} at {one.latitude_deg:.1f}, {one.longitude_deg:.1f} degrees"
+            for name, one in list(world.stations.items())[:12]
+        )
+        return (
+            f"World map of {len(world.stations)} stations ({places}), the ground tracks of "
+            f"{len(world.satellites)} satellites over "
+            f"{duration_text((self._until_ms - world.start_ms) / 1000)}, and {len(world.passes)} "
+            f"passes, {used} of them used."
+        )
+
+    def _heights(self) -> list[float]:
+        """Heights of the satellites: one if they are alike, else the lowest and the highest."""
+        times = np.linspace(self._world.start_ms, self._until_ms, 40)
+        fixed, valid = self._ephemeris.grid(range(len(self._place)), times)
+        heights = np.where(valid, np.linalg.norm(fixed, axis=1) - EARTH_KM, np.nan)
+        heights = heights[np.isfinite(heights).any(axis=1)]
+        if not len(heights):
+            return []
+        each = np.nanmean(heights, axis=1)
+        low, high = float(each.min()), float(each.max())
+        return [low, high] if high > 1.2 * low else [(low + high) / 2]
+
+    def _track(self, satellite: str, times: Floats) -> tuple[Floats, Floats]:
+        """Longitude and latitude below a satellite."""
+        fixed, valid = self._ephemeris.grid([self._place[satellite]], times)
+        x, y, z = np.where(valid[0], fixed[0], np.nan)
+        longitude = np.degrees(np.arctan2(y, x))
+        latitude = np.degrees(np.arctan2(z, np.hypot(x, y) * FLATTENED))
+        return _broken(longitude, latitude)
+
+    def _stations(self, axes: Axes) -> None:
+        for name, station in self._world.stations.items():
+            colour = self._colours.get(name, DARK)
+            for height_km in self._heights_km:
+                axes.plot(*_circle(station, height_km), color=colour, lw=0.9, ls="--", zorder=3)
+            longitude = (station.longitude_deg + 180.0) % 360.0 - 180.0
+            axes.plot(
+                longitude,
+                station.latitude_deg,
+                "^",
+                color=colour,
+                ms=6,
+                mec="#FFFFFF",
+                mew=0.7,
+                zorder=6,
+            )
+            if len(self._world.stations) <= STATIONS_NAMED_MAX:
+                axes.annotate(
+                    _short(name),
+                    (longitude, station.latitude_deg),
+                    xytext=(5 if longitude < 120 else -5, 4),
+                    textcoords="offset points",
+                    ha="left" if longitude < 120 else "right",
+                    fontsize=10.5,
+                    fontweight="bold",
+                    zorder=7,
+                )
+
+    def _key(self, axes: Axes) -> None:
+        world = self._world
+        heights = " and ".join(f"{height:,.0f} km" for height in self._heights_km)
+        colour = next(iter(self._colours.values()), COLOURS[0])
+        entries = [
+            ("^", "", DARK, 1.0, "station"),
+            ("", "--", DARK, 0.9, f"sees satellites at {heights} within"),
+            ("", "-", colour, 2.2, "pass, used (colour of its station)"),
+        ]
+        if not all(one.used for one in self._shown):
+            entries.append(("", "-", "#8A929C", 1.1, "pass, not used"))
+        if len(self._place) <= TRACKS_MAX:
+            span = duration_text((self._until_ms - world.start_ms) / 1000)
+            entries.append(("", "-", GREY, 0.6, f"ground track, {span}"))
+        handles = [
+            Line2D([], [], marker=marker, ls=line or "none", color=tint, lw=width, label=text)
+            for marker, line, tint, width, text in entries
+        ]
+        axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncol=2)
+        some = f" (the first {len(self._shown)})" if len(self._shown) < len(world.passes) else ""
+        axes.set_title(f"Where the passes were{some}")
+
+
+def _earth(axes: Axes) -> None:
+    file = importlib.resources.files(__package__).joinpath("land.json")
+    for ring in json.loads(file.read_text("utf-8"))["land"]:
+        points = np.reshape(ring, (-1, 2))
+        axes.add_patch(Polygon(points, closed=True, fc=LAND, ec=SEA_LINE, lw=0.4, zorder=1))
+    axes.set_xlim(-180, 180)
+    axes.set_ylim(-90, 90)
+    axes.set_aspect("equal")
+    for set_ticks, most, hands in ((axes.set_xticks, 180, "WE"), (axes.set_yticks, 90, "SN")):
+        step = 60 if most == 180 else 30
+        ticks = range(-most, most + 1, step)
+        set_ticks(ticks, [f"{abs(at)}°{hands[at > 0] if at % 180 else ''}" for at in ticks])
+
+
+def _circle(station: Station, height_km: float) -> tuple[Floats, Floats]:
+    """Where a satellite is when it comes above the mask or the horizon of a station."""
+    azimuth = np.linspace(0.0, 360.0, 361)
+    mask = np.full(361, station.mask_deg)
+    if station.horizon:
+        known, heights = np.array(station.horizon).T
+        mask = np.maximum(mask, np.interp(azimuth, known, heights, period=360.0))
+    low = np.radians(mask)
+    reach = np.arccos(np.cos(low) * EARTH_KM / (EARTH_KM + height_km)) - low
+    here, course = np.radians(station.latitude_deg), np.radians(azimuth)
+    sine = np.sin(here) * np.cos(reach) + np.cos(here) * np.sin(reach) * np.cos(course)
+    east = np.sin(course) * np.sin(reach) * np.cos(here)
+    north = np.cos(reach) - np.sin(here) * sine
+    longitude = station.longitude_deg + np.degrees(np.arctan2(east, north))
+    return _broken((longitude + 180.0) % 360.0 - 180.0, np.degrees(np.arcsin(sine)))
+
+
+def _broken(longitude: Floats, latitude: Floats) -> tuple[Floats, Floats]:
+    """A line that does not run across the map where it leaves at one side and enters at the
+    other."""
+    after = np.flatnonzero(np.abs(np.diff(longitude)) > 180.0) + 1
+    return np.insert(longitude, after, np.nan), np.insert(latitude, after, np.nan)
+
+
+def _short(node: str) -> str:
+    return node.removeprefix("dtn://").rstrip("/")
