@@ -11,16 +11,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import ArrayLike, NDArray
 
 from link_models.budget.curves import Detector
 from link_models.budget.radio import LIGHT_M_S, mode_terms
 from link_models.budget.rates import air_mass
 from link_models.budget.series import Acm, Fade, LinkBudget, Term, Waveform, fade_of, ladder
-from stack.core.errors import ConfigError
+from stack.core.bounds import Decibels
+from stack.core.checks import check, check_bounds
 
 Array = NDArray[Any]
 
@@ -32,103 +34,87 @@ PLANCK_J_S: Final = 6.626_070_15e-34
 class OpticalMode:
     """A rate, and what the receiver needs for it."""
 
-    rate_bps: float
+    rate_bps: Annotated[float, Meta(ge=1, le=1e15)]
     """User data."""
 
-    photons_per_bit: float
+    photons_per_bit: Annotated[float, Meta(ge=1e-9, le=1e9)]
     """At the receiver's input (after coupling), for `bit_error_rate`."""
 
-    bit_error_rate: float = 1e-9
+    bit_error_rate: Annotated[float, Meta(ge=1e-15, le=0.1)] = 1e-9
     """At that sensitivity, after decoding if there is a code."""
 
-    exponent: float = 0.5
+    exponent: Annotated[float, Meta(ge=0.25, le=2)] = 0.5
     """How the decision's quality grows with power: 0.5 where optical amplifiers or shot noise
     rule (the default, as in long links), 1 where the electronics' noise does (bare photodiodes)."""
 
     name: str = ""
     """In reports; default: the rate."""
 
-    frame_bits: int = 8920
+    frame_bits: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 8920
     """User bits that are lost together.  Default: a frame as on radio links."""
 
     def __post_init__(self) -> None:
-        _check("rate_bps", 0.0 < self.rate_bps <= 1e15, "above 0, at most 1e15")
-        _check("photons_per_bit", 0.0 < self.photons_per_bit <= 1e9, "above 0, at most 1e9")
-        _check("bit_error_rate", 1e-15 <= self.bit_error_rate <= 0.1, "1e-15 to 0.1")
-        _check("exponent", 0.25 <= self.exponent <= 2.0, "0.25 to 2")
-        _check("frame_bits", 1 <= self.frame_bits <= 1_000_000_000, "1 to 1e9")
+        check_bounds(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpticalLink(LinkBudget):
     """One direction of an optical link."""
 
-    power_w: float
+    power_w: Annotated[float, Meta(ge=1e-9, le=1e5)]
     """Mean power of the transmitter."""
 
-    transmit_aperture_m: float | None = None
+    transmit_aperture_m: Annotated[float, Meta(ge=1e-4, le=50)] | None = None
     """Diameter of the sending telescope: a gain of (pi D / lambda)^2, the beam as narrow as it
     gets."""
 
-    divergence_rad: float | None = None
+    divergence_rad: Annotated[float, Meta(ge=1e-9, le=1)] | None = None
     """Instead of the aperture: full angle of the beam, to 1/e^2 of the power at its centre."""
 
-    receive_aperture_m: float
+    receive_aperture_m: Annotated[float, Meta(ge=1e-4, le=50)]
     """Diameter of the receiving telescope."""
 
-    obscuration: float = 0.0
+    obscuration: Annotated[float, Meta(ge=0, le=0.99)] = 0.0
     """Diameter of what stands in front of it, as a share of its own.  Default: none."""
 
     modes: tuple[OpticalMode, ...]
     """What the modem can do; the fastest that closes is used."""
 
-    wavelength_m: float = 1.55e-6
+    wavelength_m: Annotated[float, Meta(ge=1e-7, le=1e-4)] = 1.55e-6
     """Default: 1550 nm, the middle of the fibre band."""
 
-    transmit_loss_db: float = 1.0
+    transmit_loss_db: Decibels = 1.0
     """Sending optics.  Default: 1 dB, a transmission of 0.8."""
 
-    receive_loss_db: float = 1.0
+    receive_loss_db: Decibels = 1.0
     """Receiving optics, and coupling into a fibre or detector.  Default: 1 dB, optics only."""
 
-    pointing_jitter_rad: float = 0.0
+    pointing_jitter_rad: Annotated[float, Meta(ge=0, le=1)] = 0.0
     """Standard deviation of the pointing on each of two axes."""
 
-    pointing_bias_rad: float = 0.0
+    pointing_bias_rad: Annotated[float, Meta(ge=0, le=1)] = 0.0
     """Constant error of the pointing."""
 
     path: Literal["down", "up", "space"] = "down"
     """Through the air, down or up, or between spacecraft."""
 
-    zenith_loss_db: float = 0.5
+    zenith_loss_db: Decibels = 0.5
     """Clear air towards the zenith.  Default: 0.5 dB, a transmission of 0.89 at 1550 nm: haze of
     23 km visibility; molecules absorb 0.01 dB only (ITU-R P.1621-2)."""
 
-    other_loss_db: float = 0.0
+    other_loss_db: Decibels = 0.0
     """Whatever else there is on the way, such as the mean loss by turbulence."""
 
-    implementation_loss_db: float = 1.0
+    implementation_loss_db: Decibels = 1.0
     """Receiver against its stated sensitivity.  Default: 1 dB."""
 
     acm: Acm = field(default_factory=Acm)
     """How the mode is chosen, and the margin kept."""
 
     def __post_init__(self) -> None:
-        _check("power_w", 0.0 < self.power_w <= 1e5, "above 0, at most 100 kW")
-        _check("wavelength_m", 1e-7 <= self.wavelength_m <= 1e-4, "100 nm to 100 um")
+        check_bounds(self)
         one = (self.transmit_aperture_m is None) != (self.divergence_rad is None)
-        _check("transmit_aperture_m", one, "or divergence_rad, not both")
-        _check("transmit_aperture_m", 0.0 < (self.transmit_aperture_m or 1.0) <= 50.0, "0 to 50 m")
-        _check("divergence_rad", 0.0 < (self.divergence_rad or 1.0) <= 1.0, "above 0, at most 1")
-        _check("receive_aperture_m", 0.0 < self.receive_aperture_m <= 50.0, "0 to 50 m")
-        _check("obscuration", 0.0 <= self.obscuration < 1.0, "0 to 1")
-        for key in ("pointing_jitter_rad", "pointing_bias_rad"):
-            _check(key, 0.0 <= getattr(self, key) <= 1.0, "0 to 1")
-        for key in (
-            *("transmit_loss_db", "receive_loss_db", "zenith_loss_db"),
-            *("other_loss_db", "implementation_loss_db"),
-        ):
-            _check(key, 0.0 <= getattr(self, key) <= 100.0, "0 to 100 dB")
+        check("transmit_aperture_m, divergence_rad", one, "one of them, not both")
         _ = self.waveforms
 
     @property
@@ -260,8 +246,3 @@ def _waveforms(modes: tuple[OpticalMode, ...]) -> tuple[Waveform, ...]:
             for one in modes
         ]
     )
-
-
-def _check(key: str, right: bool, rule: str) -> None:
-    if not right:
-        raise ConfigError(key, rule)

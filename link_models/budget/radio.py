@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import ArrayLike, NDArray
 
 from link_models.budget.modcod import modcods
@@ -23,6 +24,8 @@ from link_models.budget.series import (
     ladder,
     plain_waveform,
 )
+from stack.core.bounds import Decibels, Share
+from stack.core.checks import check, check_bounds
 from stack.core.errors import ConfigError
 
 Array = NDArray[Any]
@@ -77,25 +80,20 @@ annex 1, 1013.25 hPa, 288.15 K, 7.5 g/m3 of water vapour (computed with itur 0.4
 class Antenna:
     """An antenna, by its gain or by its size."""
 
-    gain_dbi: float | None = None
+    gain_dbi: Annotated[float, Meta(ge=-60, le=120)] | None = None
     """Gain at the centre of the beam, where it is known."""
 
-    diameter_m: float | None = None
+    diameter_m: Annotated[float, Meta(ge=0.001, le=1000)] | None = None
     """Diameter of a dish; gives the gain where it is not known."""
 
-    efficiency: float = 0.6
+    efficiency: Annotated[float, Meta(ge=0.001, le=1)] = 0.6
     """Of the aperture.  Default: 0.6, common for dishes (0.55 to 0.7)."""
 
-    pointing_error_deg: float = 0.0
+    pointing_error_deg: Annotated[float, Meta(ge=0, le=90)] = 0.0
     """Angle between the centre of the beam and the other end."""
 
     def __post_init__(self) -> None:
-        _check("efficiency", 0.0 < self.efficiency <= 1.0, "above 0, at most 1")
-        _check("pointing_error_deg", 0.0 <= self.pointing_error_deg <= 90.0, "0 to 90 degrees")
-        if self.diameter_m is not None:
-            _check("diameter_m", 0.0 < self.diameter_m <= 1000.0, "above 0, at most 1000 m")
-        if self.gain_dbi is not None:
-            _check("gain_dbi", -60.0 <= self.gain_dbi <= 120.0, "-60 to 120 dBi")
+        check_bounds(self)
 
     def gain_at(self, frequency_hz: float) -> float:
         """Gain at the centre of the beam, dBi.  Raises `ConfigError` when nothing says it."""
@@ -126,21 +124,19 @@ class Antenna:
 class TransmitAntenna(Antenna):
     """The sending end: an EIRP, or a power and an antenna."""
 
-    power_w: float = 1.0
+    power_w: Annotated[float, Meta(ge=1e-9, le=1e7)] = 1.0
     """Into the feeder."""
 
-    feeder_loss_db: float = 0.0
+    feeder_loss_db: Annotated[float, Meta(ge=0, le=60)] = 0.0
     """Between amplifier and antenna."""
 
-    eirp_dbw: float | None = None
+    eirp_dbw: Annotated[float, Meta(ge=-200, le=200)] | None = None
     """Instead of power, feeder and gain."""
 
     def __post_init__(self) -> None:
         Antenna.__post_init__(self)
-        _check("power_w", 0.0 < self.power_w <= 1e7, "above 0, at most 10 MW")
-        _check("feeder_loss_db", 0.0 <= self.feeder_loss_db <= 60.0, "0 to 60 dB")
         known = self.eirp_dbw is not None or self.gain_dbi is not None
-        _check("eirp_dbw", known or self.diameter_m is not None, "or a gain, or a diameter")
+        check("eirp_dbw", known or self.diameter_m is not None, "or a gain, or a diameter")
 
     def eirp_at(self, frequency_hz: float) -> float:
         """Equivalent isotropically radiated power, dBW."""
@@ -153,20 +149,18 @@ class TransmitAntenna(Antenna):
 class ReceiveAntenna(Antenna):
     """The receiving end: a G/T, or an antenna and a noise temperature."""
 
-    noise_k: float | None = None
+    noise_k: Annotated[float, Meta(ge=0.1, le=1e6)] | None = None
     """Noise temperature of the system under clear sky, at the antenna's port.  With a `g_over_t`
     it lets the noise of rain be counted too; without it a G/T stays as it is."""
 
-    g_over_t_db_k: float | None = None
+    g_over_t_db_k: Annotated[float, Meta(ge=-200, le=200)] | None = None
     """Instead of the gain."""
 
     def __post_init__(self) -> None:
         Antenna.__post_init__(self)
-        if self.noise_k is not None:
-            _check("noise_k", 0.0 < self.noise_k <= 1e6, "above 0, at most 1 000 000 K")
         antenna = self.gain_dbi is not None or self.diameter_m is not None
         whole = self.g_over_t_db_k is not None or (antenna and self.noise_k is not None)
-        _check("g_over_t_db_k", whole, "or noise_k with a gain or a diameter")
+        check("g_over_t_db_k", whole, "or noise_k with a gain or a diameter")
 
     def g_over_t_at(self, frequency_hz: float) -> float:
         """Gain over noise temperature under clear sky, dB/K."""
@@ -180,7 +174,7 @@ class ReceiveAntenna(Antenna):
 class RadioLink(LinkBudget):
     """One direction of a radio link."""
 
-    frequency_hz: float
+    frequency_hz: Annotated[float, Meta(ge=1e7, le=1e12)]
     """Carrier."""
 
     transmit: TransmitAntenna
@@ -190,10 +184,10 @@ class RadioLink(LinkBudget):
     """What the modem can do: names or patterns (docs/link-budget.md has the families), or rates
     with the C/N0 that they need.  The fastest that closes is used."""
 
-    symbol_rate_hz: float = 0.0
+    symbol_rate_hz: Annotated[float, Meta(ge=0, le=1e11)] = 0.0
     """Symbols a second; needed for modes that are named."""
 
-    roll_off: float = 0.2
+    roll_off: Share = 0.2
     """Of the pulse: the band is (1 + this) times the symbol rate.  Default: 0.2, the narrowest of
     DVB-S2 (EN 302 307-1 §5.6)."""
 
@@ -201,17 +195,17 @@ class RadioLink(LinkBudget):
     """Through the air down to a station, up from one, or between spacecraft.  Only a station that
     looks up receives more noise when the air attenuates; a satellite sees the warm Earth anyway."""
 
-    zenith_gas_db: float | None = None
+    zenith_gas_db: Decibels | None = None
     """Attenuation of clear air towards the zenith.  Default: after the frequency, from sea level
     (`ZENITH_GAS_DB`).  0 leaves it out."""
 
-    polarisation_loss_db: float = 0.5
+    polarisation_loss_db: Decibels = 0.5
     """Default: 0.5 dB, two circular antennas of 3 dB axial ratio each at their worst."""
 
-    other_loss_db: float = 0.0
+    other_loss_db: Decibels = 0.0
     """Whatever else there is on the way."""
 
-    implementation_loss_db: float = 1.0
+    implementation_loss_db: Decibels = 1.0
     """Modem against its theory.  Default: 1 dB, of good modems up to 8PSK; 1.5 to 2 dB for APSK
     at high symbol rates."""
 
@@ -219,16 +213,10 @@ class RadioLink(LinkBudget):
     """How the mode is chosen, and the margin kept."""
 
     def __post_init__(self) -> None:
-        _check("frequency_hz", 1e7 <= self.frequency_hz <= 1e12, "10 MHz to 1 THz")
-        _check("symbol_rate_hz", 0.0 <= self.symbol_rate_hz <= 1e11, "0 to 1e11")
-        _check("roll_off", 0.0 <= self.roll_off <= 1.0, "0 to 1")
-        for key in ("polarisation_loss_db", "other_loss_db", "implementation_loss_db"):
-            _check(key, 0.0 <= getattr(self, key) <= 100.0, "0 to 100 dB")
-        gas = self.zenith_gas_db
-        _check("zenith_gas_db", gas is None or 0.0 <= gas <= 100.0, "0 to 100 dB")
-        if gas is None and self.path != "space":
+        check_bounds(self)
+        if self.zenith_gas_db is None and self.path != "space":
             most = ZENITH_GAS_DB[-1][0] * 1e9
-            _check("zenith_gas_db", self.frequency_hz <= most, "must be given above 50 GHz")
+            check("zenith_gas_db", self.frequency_hz <= most, "must be given above 50 GHz")
         _ = self.waveforms
 
     @property
@@ -397,8 +385,3 @@ def _dish(end: Antenna) -> str:
 
 def _db(ratio: float) -> float:
     return 10.0 * math.log10(ratio)
-
-
-def _check(key: str, right: bool, rule: str) -> None:
-    if not right:
-        raise ConfigError(key, rule)

@@ -6,13 +6,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import ArrayLike, NDArray
 
 from link_models.budget.curves import Curve, Waterfall, any_of, error_rates
 from link_models.budget.rates import RateTable, slant_ranges_m
+from stack.core.checks import check_bounds
 from stack.core.errors import ConfigError
 
 Array = NDArray[Any]
@@ -54,22 +56,20 @@ class Acm:
     With a single mode this only says how much margin is kept.
     """
 
-    margin_db: float = 3.0
+    margin_db: Annotated[float, Meta(ge=0, le=60)] = 3.0
     """Kept between C/N0 and what the mode needs.  Default: 3 dB, the usual link margin of space
     agencies; adaptive links keep about 1 dB, as theirs is had by stepping down."""
 
-    hysteresis_db: float = 0.0
+    hysteresis_db: Annotated[float, Meta(ge=0, le=60)] = 0.0
     """A faster mode is taken only with this much more.  Default: none; 0.3 to 1 dB keeps a modem
     from swinging between two modes."""
 
-    delay_s: float = 0.0
+    delay_s: Annotated[float, Meta(ge=0, le=3600)] = 0.0
     """Age of the measurement on which the choice rests, seconds: light time there and back, and
     the report's.  Default: none, as a pass is predictable; it matters when fades are quick."""
 
     def __post_init__(self) -> None:
-        for key, most in (("margin_db", 60.0), ("hysteresis_db", 60.0), ("delay_s", 3600.0)):
-            if not 0.0 <= getattr(self, key) <= most:
-                raise ConfigError(key, f"is from 0 to {most:g}")
+        check_bounds(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +77,17 @@ class ModemMode:
     """A mode of a modem that the catalogue lacks: `rate_bps` of user data while C/N0 is at least
     `c_n0_db_hz`."""
 
-    rate_bps: float
+    rate_bps: Annotated[float, Meta(ge=1, le=1e15)]
     """User data."""
 
-    c_n0_db_hz: float
+    c_n0_db_hz: Annotated[float, Meta(ge=-100, le=300)]
     """Carrier to noise density that it needs, dBHz."""
 
     name: str = ""
     """In reports; default: the rate."""
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.rate_bps < math.inf or not math.isfinite(self.c_n0_db_hz):
-            raise ConfigError("modes", "a mode has a rate above 0 and a finite C/N0")
+        check_bounds(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,17 +6,22 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+from msgspec import Meta
 
 from link_models.loss.model import LossFactory, no_loss
 from link_models.loss.rules import BITS_MAX, RuleFactory
 from link_models.noise import Times
+from stack.core.bounds import OctetsOrNone, Share
+from stack.core.checks import check_bounds
 from stack.core.errors import ConfigError
 
 FOREVER_NS = 1 << 62
 """The end of a window that never closes (146 years)."""
+
+Nanoseconds = Annotated[int, Meta(ge=0, le=FOREVER_NS)]
 
 
 class Window(NamedTuple):
@@ -73,54 +78,54 @@ class ChannelConfig:
     delay: Delay = field(default_factory=lambda: Delay.constant(0))
     """One-way light time, plus whatever equipment adds."""
 
-    queue_bytes: int = 1_000_000
+    queue_bytes: OctetsOrNone = 1_000_000
     """Octets that may wait for the transmitter, overhead included; more is dropped from the tail.
     An idle link takes one datagram of any size.  Too large a queue shows as delay."""
 
-    queue_ns: int | None = None
+    queue_ns: Nanoseconds | None = None
     """Longest wait for the transmitter: what would wait longer is dropped.  None: no limit but
     `queue_bytes`."""
 
-    overhead_bytes: int = 0
+    overhead_bytes: OctetsOrNone = 0
     """Octets of lower layers sent with each datagram (`IPV4_UDP_BYTES` for UDP over IPv4)."""
 
-    cell_bytes: int = 0
+    cell_bytes: OctetsOrNone = 0
     """The link carries whole cells with so many octets of payload each, as ATM with 48; 0: it
     carries octets."""
 
-    cell_overhead_bytes: int = 0
+    cell_overhead_bytes: OctetsOrNone = 0
     """Octets of overhead of each cell (5 for ATM)."""
 
     loss: LossFactory = no_loss
     """Makes the loss model of this direction from its random substream."""
 
-    jitter_ns: int = 0
+    jitter_ns: Nanoseconds = 0
     """Each datagram is delayed by a further 0 to `jitter_ns`, uniformly.  Order is kept: a datagram
     never arrives before the one sent earlier."""
 
-    reorder_probability: float = 0.0
+    reorder_probability: Share = 0.0
     """Share of datagrams that others may overtake."""
 
-    reorder_ns_max: int = 0
+    reorder_ns_max: Nanoseconds = 0
     """How much later than in its turn such a datagram arrives at most; at least 1 ns later."""
 
-    duplicate_probability: float = 0.0
+    duplicate_probability: Share = 0.0
     """Share of datagrams that arrive twice."""
 
-    duplicate_ns_max: int = 0
+    duplicate_ns_max: Nanoseconds = 0
     """How long after the first the copy arrives at most."""
 
-    corrupt_probability: float = 0.0
+    corrupt_probability: Share = 0.0
     """Share of datagrams that arrive with wrong bits (UDP checksum off, or a damaged frame let
     through): 1 to `corrupt_bits_max` of them, uniformly."""
 
-    corrupt_bits_max: int = 8
+    corrupt_bits_max: Annotated[int, Meta(ge=1, le=BITS_MAX)] = 8
     """Bits flipped at most in one datagram."""
 
     rules: tuple[RuleFactory, ...] = ()
     """Further disturbances, each with its own luck; see `link_models.disturbances.config.build`."""
 
-    coalesce_ns: int = 0
+    coalesce_ns: Nanoseconds = 0
     """Burst mode: datagrams of a train that arrive within this time of each other are delivered
     together, when the last of them arrives.  0 gives each its own time; 1 ms makes fast links many
     times cheaper."""
@@ -132,25 +137,7 @@ class ChannelConfig:
         for window, after in itertools.pairwise(self.windows):
             if after.start_ns < window.end_ns:
                 raise ConfigError("windows", "must be sorted and must not overlap")
-        for key in ("reorder_probability", "duplicate_probability", "corrupt_probability"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise ConfigError(key, "is not a probability between 0 and 1")
-        for key in (
-            "jitter_ns",
-            "reorder_ns_max",
-            "duplicate_ns_max",
-            "coalesce_ns",
-            "queue_bytes",
-            "overhead_bytes",
-            "cell_bytes",
-            "cell_overhead_bytes",
-        ):
-            if getattr(self, key) < 0:
-                raise ConfigError(key, "must not be negative")
-        if self.queue_ns is not None and self.queue_ns < 0:
-            raise ConfigError("queue_ns", "must not be negative")
-        if not 1 <= self.corrupt_bits_max <= BITS_MAX:
-            raise ConfigError("corrupt_bits_max", f"must be 1 to {BITS_MAX}")
+        check_bounds(self)
 
     def wire_bytes(self, octets: int) -> int:
         """What a datagram of `octets` takes on the link."""

@@ -170,7 +170,9 @@ def _named(disturbances: Sequence[Disturbance]) -> Iterator[tuple[Disturbance, s
             kinds[kind] += 1
             name = kind if kinds[kind] == 1 else f"{kind}-{kinds[kind]}"
         if name in names:
-            raise ConfigError("name", f"{name!r} names two disturbances")
+            raise ConfigError(
+                "disturbances", f"{name!r} names two of them", "give each its own name"
+            )
         names.add(name)
         found.append((one, name))
     return iter(found)

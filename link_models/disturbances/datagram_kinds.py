@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
-from link_models.disturbances.disturbance import FOREVER_S, Base, RandomSource, dry
+from msgspec import Meta
+
+from link_models.disturbances.disturbance import (
+    FOREVER_S,
+    Base,
+    Duration,
+    Moment,
+    RandomSource,
+    dry,
+)
 from link_models.loss.bursts import FourStates, GilbertElliott
 from link_models.loss.model import Bernoulli, BitErrors, LossModel
 from link_models.loss.rules import (
+    BITS_MAX,
     Corrupt,
     Duplicate,
     Jitter,
@@ -22,8 +34,12 @@ from link_models.loss.slots import SlotDelay, SlotLoss, Slots
 from link_models.loss.spans import Blackouts, Flapping
 from link_models.loss.traces import LinkTrace, TraceDelay, TraceLoss, load_trace
 from link_models.noise import Rng
+from stack.core.bounds import Count, DayMs, OctetsOrNone, Share
+from stack.core.checks import check_range
 from stack.core.clock import SECOND
 from stack.core.errors import ConfigError
+
+PacketRate = Annotated[float, Meta(ge=0.001, le=1e9)]
 
 SPANS_MAX = 100_000
 """Given spans of one rule."""
@@ -32,7 +48,7 @@ SPANS_MAX = 100_000
 class RandomLoss(Base, frozen=True, kw_only=True, tag="random"):
     """Loses each datagram with the same probability."""
 
-    loss: float
+    loss: Share
     """Share of datagrams lost, 0 to 1."""
 
     def _check(self) -> None:
@@ -45,15 +61,13 @@ class RandomLoss(Base, frozen=True, kw_only=True, tag="random"):
 class BitErrorLoss(Base, frozen=True, kw_only=True, tag="bit-errors"):
     """Loses a datagram when any of its bits is wrong."""
 
-    bit_error_rate: float
+    bit_error_rate: Share
     """Wrong bits after channel decoding, 0 to 1."""
 
-    overhead_bytes: int = 0
+    overhead_bytes: Annotated[int, Meta(ge=0, le=65536)] = 0
     """Octets of lower layers in which a wrong bit counts too."""
 
     def _check(self) -> None:
-        if self.overhead_bytes < 0:
-            raise ConfigError("overhead_bytes", "must not be negative")
         BitErrors(dry(), self.bit_error_rate)
 
     def rule(self, source: RandomSource) -> Rule:
@@ -63,16 +77,16 @@ class BitErrorLoss(Base, frozen=True, kw_only=True, tag="bit-errors"):
 class BurstLoss(Base, frozen=True, kw_only=True, tag="gilbert-elliott"):
     """A link that is good or bad for exponentially distributed times."""
 
-    good_s: float
+    good_s: Duration
     """Mean seconds of the good state."""
 
-    bad_s: float
+    bad_s: Duration
     """Mean seconds of the bad state."""
 
-    good_loss: float = 0.0
+    good_loss: Share = 0.0
     """Share of datagrams lost in the good state."""
 
-    bad_loss: float = 1.0
+    bad_loss: Share = 1.0
     """Share of datagrams lost in the bad state."""
 
     def _check(self) -> None:
@@ -94,13 +108,13 @@ class BurstLoss(Base, frozen=True, kw_only=True, tag="gilbert-elliott"):
 class PacketBurstLoss(Base, frozen=True, kw_only=True, tag="bursts"):
     """The same from a share of loss and a mean length of a run of losses."""
 
-    loss: float
+    loss: Share
     """Share of datagrams lost, above 0."""
 
-    burst_packets: float
+    burst_packets: Annotated[float, Meta(ge=1, le=1e9)]
     """Mean length of a run of losses, above 1 / (1 - loss)."""
 
-    packets_per_s: float
+    packets_per_s: PacketRate
     """The packet rate at which that is so; at other rates bursts keep their time."""
 
     def _check(self) -> None:
@@ -121,19 +135,19 @@ class PacketBurstLoss(Base, frozen=True, kw_only=True, tag="bursts"):
 class NetemGemodel(Base, frozen=True, kw_only=True, tag="netem-gemodel"):
     """`tc netem loss gemodel P R 1-H 1-K`, in time."""
 
-    p: float
+    p: Share
     """Probability of the change from good to bad, a packet."""
 
-    r: float
+    r: Share
     """Probability of the change from bad to good, a packet."""
 
-    one_minus_h: float = 1.0
+    one_minus_h: Share = 1.0
     """Share of datagrams lost in the bad state."""
 
-    one_minus_k: float = 0.0
+    one_minus_k: Share = 0.0
     """Share of datagrams lost in the good state."""
 
-    packets_per_s: float
+    packets_per_s: PacketRate
     """The packet rate at which that is so."""
 
     def _check(self) -> None:
@@ -156,19 +170,19 @@ class NetemGemodel(Base, frozen=True, kw_only=True, tag="netem-gemodel"):
 class NetemState(Base, frozen=True, kw_only=True, tag="netem-state"):
     """`tc netem loss state P13 P31 P32 P23 P14`, packet by packet."""
 
-    p13: float
+    p13: Share
     """Probability of the change from receiving to a burst of losses."""
 
-    p31: float
+    p31: Share
     """From a loss in a burst back to receiving."""
 
-    p32: float = 0.0
+    p32: Share = 0.0
     """From a loss in a burst to receiving within the burst."""
 
-    p23: float = 1.0
+    p23: Share = 1.0
     """From receiving within a burst to a loss."""
 
-    p14: float = 0.0
+    p14: Share = 0.0
     """From receiving to a single loss."""
 
     def _check(self) -> None:
@@ -184,7 +198,7 @@ class NetemState(Base, frozen=True, kw_only=True, tag="netem-state"):
 class GivenBlackouts(Base, frozen=True, kw_only=True, tag="blackouts"):
     """Loses everything in given spans."""
 
-    spans_s: tuple[tuple[float, float], ...]
+    spans_s: tuple[tuple[Moment, Moment], ...]
     """Seconds from the start of the run: [[begin, end], ...], sorted and apart."""
 
     def _check(self) -> None:
@@ -193,9 +207,8 @@ class GivenBlackouts(Base, frozen=True, kw_only=True, tag="blackouts"):
     def _model(self) -> Blackouts:
         if len(self.spans_s) > SPANS_MAX:
             raise ConfigError("spans_s", f"more than {SPANS_MAX}")
-        edges = [edge for span in self.spans_s for edge in span]
-        if not all(-FOREVER_S <= edge <= FOREVER_S for edge in edges):
-            raise ConfigError("spans_s", "must be finite")
+        for edge in itertools.chain.from_iterable(self.spans_s):
+            check_range("spans_s", edge, -FOREVER_S, FOREVER_S)
         return Blackouts([(round(a * SECOND), round(b * SECOND)) for a, b in self.spans_s])
 
     def rule(self, source: RandomSource) -> Rule:
@@ -205,13 +218,13 @@ class GivenBlackouts(Base, frozen=True, kw_only=True, tag="blackouts"):
 class LinkFlapping(Base, frozen=True, kw_only=True, tag="flapping"):
     """Loses everything for a part of each period."""
 
-    period_s: float
+    period_s: Duration
     """Seconds from one fall to the next."""
 
-    down_s: float
+    down_s: Annotated[float, Meta(ge=0, le=FOREVER_S)]
     """Seconds down in each period."""
 
-    phase_s: float = 0.0
+    phase_s: Moment = 0.0
     """When it first falls."""
 
     def _check(self) -> None:
@@ -244,28 +257,28 @@ class RecordedTrace(Base, frozen=True, kw_only=True, tag="trace"):
 class SlotChanges(Base, frozen=True, kw_only=True, tag="slots"):
     """A link that is reassigned at a fixed beat (see `link_models.loss.slots` for the sources)."""
 
-    period_s: float = 15.0
+    period_s: Duration = 15.0
     """Seconds of a slot: Starlink's."""
 
-    phase_s: float = 12.0
+    phase_s: Moment = 12.0
     """When slots begin: at 12, 27, 42 and 57 s of each minute, when the run starts at a full
     minute."""
 
-    delay_ms_max: float = 10.0
+    delay_ms_max: DayMs = 10.0
     """Each slot has a further delay of 0 to this, uniformly.  Huston reports steps of some
     milliseconds up to tens."""
 
-    loss: float = 0.002
+    loss: Share = 0.002
     """Mean share of loss within a slot; each slot has its own, exponentially distributed.  An
     assumption: most of the measured loss is at the changes."""
 
-    change_ms: float = 100.0
+    change_ms: DayMs = 100.0
     """Mean length of the disturbance at a change.  An assumption."""
 
-    change_loss: float = 0.5
+    change_loss: Share = 0.5
     """Share of datagrams lost during a change.  With 100 ms of 15 s it makes 0.3 % in all."""
 
-    change_delay_ms: float = 30.0
+    change_delay_ms: DayMs = 30.0
     """Further delay during a change; Huston reports 30 to 50 ms on the round trip."""
 
     def _check(self) -> None:
@@ -291,16 +304,13 @@ class SlotChanges(Base, frozen=True, kw_only=True, tag="slots"):
 class TimeDivision(Base, frozen=True, kw_only=True, tag="time-slots"):
     """Holds each datagram until the next slot of a beat begins."""
 
-    period_ms: float
+    period_ms: Annotated[float, Meta(ge=1e-6, le=1e9)]
     """Milliseconds between the slots of this sender."""
 
-    phase_ms: float = 0.0
+    phase_ms: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     """When the first begins."""
 
     def _check(self) -> None:
-        for key, value in (("period_ms", self.period_ms), ("phase_ms", self.phase_ms)):
-            if not 0 <= value < 1e9:
-                raise ConfigError(key, "is out of range")
         self._model()
 
     def _model(self) -> TimeSlots:
@@ -313,16 +323,16 @@ class TimeDivision(Base, frozen=True, kw_only=True, tag="time-slots"):
 class DelayJitter(Base, frozen=True, kw_only=True, tag="jitter"):
     """Delays that differ from datagram to datagram, on top of the light time, in order."""
 
-    mean_ms: float = 0.0
+    mean_ms: DayMs = 0.0
     """Mean of the further delay (before what is below zero is cut)."""
 
-    spread_ms: float
+    spread_ms: DayMs
     """Half the width of the uniform distribution, about the standard deviation of the others."""
 
     shape: JitterShape = "uniform"
     """Distribution, as in `tc netem`."""
 
-    correlation: float = 0.0
+    correlation: Share = 0.0
     """Of the delay with that of the datagram before, 0 up to but not 1."""
 
     def _check(self) -> None:
@@ -344,16 +354,16 @@ class DelayJitter(Base, frozen=True, kw_only=True, tag="jitter"):
 class Reordering(Base, frozen=True, kw_only=True, tag="reorder"):
     """Makes chosen datagrams late, so that others overtake them."""
 
-    share: float
+    share: Share
     """Share of the candidates that are chosen, 0 to 1."""
 
-    late_ms: float = 1.0
+    late_ms: Annotated[float, Meta(ge=1e-6, le=86_400_000)] = 1.0
     """How late a chosen datagram is at most."""
 
-    gap: int = 1
+    gap: Count = 1
     """Every how manieth datagram is a candidate."""
 
-    correlation: float = 0.0
+    correlation: Share = 0.0
     """Of the choice with that of the datagram before."""
 
     def _check(self) -> None:
@@ -375,13 +385,13 @@ class Reordering(Base, frozen=True, kw_only=True, tag="reorder"):
 class Duplication(Base, frozen=True, kw_only=True, tag="duplicate"):
     """Delivers chosen datagrams twice."""
 
-    share: float
+    share: Share
     """Share of datagrams, 0 to 1."""
 
-    later_ms: float = 0.0
+    later_ms: DayMs = 0.0
     """How long after the datagram its copy arrives at most."""
 
-    correlation: float = 0.0
+    correlation: Share = 0.0
     """Of the choice with that of the datagram before."""
 
     def _check(self) -> None:
@@ -402,13 +412,13 @@ class Duplication(Base, frozen=True, kw_only=True, tag="duplicate"):
 class Corruption(Base, frozen=True, kw_only=True, tag="corrupt"):
     """Flips bits of chosen datagrams."""
 
-    share: float
+    share: Share
     """Share of datagrams, 0 to 1."""
 
-    bits_max: int = 8
+    bits_max: Annotated[int, Meta(ge=1, le=BITS_MAX)] = 8
     """Wrong bits in one datagram at most."""
 
-    correlation: float = 0.0
+    correlation: Share = 0.0
     """Of the choice with that of the datagram before."""
 
     def _check(self) -> None:
@@ -426,7 +436,7 @@ class Corruption(Base, frozen=True, kw_only=True, tag="corrupt"):
 class VolumeLimit(Base, frozen=True, kw_only=True, tag="limit"):
     """Lets so many octets pass, and then nothing more."""
 
-    bytes_max: int
+    bytes_max: OctetsOrNone
     """Octets."""
 
     def _check(self) -> None:

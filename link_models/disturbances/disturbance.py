@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from link_models.loss.rules import FadeModel, Rule
 from link_models.noise import Rng
 from link_models.rng import Streams
+from stack.core.checks import check, check_bounds
 from stack.core.errors import ConfigError
 
 FOREVER_S = 4e9
 """The end of a rule that has none: 126 years, in the range of nanoseconds as 64-bit integers."""
 
-NUMBER_MAX = 1e18
-"""Larger numbers are mistakes, and overflow what is computed from them."""
+Moment = Annotated[float, Meta(ge=-FOREVER_S, le=FOREVER_S)]
+"""Seconds from the start of the run."""
+
+Duration = Annotated[float, Meta(ge=1e-6, le=FOREVER_S)]
+"""Seconds that something lasts."""
 
 
 _KEYS = {
@@ -73,10 +78,10 @@ class Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_u
     """Names its random substream; empty: its kind.  Give one to keep a rule's luck when rules of
     the same kind are added before it."""
 
-    from_s: float = 0.0
+    from_s: Moment = 0.0
     """When it begins, in seconds from the start of the run."""
 
-    until_s: float = FOREVER_S
+    until_s: Moment = FOREVER_S
     """When it ends; by default never."""
 
     stations: tuple[str, ...] = ()
@@ -90,12 +95,8 @@ class Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_u
     """Only for the uplink, only for the downlink, or for both."""
 
     def __post_init__(self) -> None:
-        if not (-FOREVER_S <= self.from_s < self.until_s <= FOREVER_S):
-            raise ConfigError("from_s, until_s", "must be finite, and end after it begins")
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if isinstance(value, int | float) and abs(value) > NUMBER_MAX:
-                raise ConfigError(name, f"must be finite, and at most {NUMBER_MAX:g}")
+        check_bounds(self)
+        check("from_s, until_s", self.from_s < self.until_s, "until_s is not after from_s")
         try:
             self._check()
         except ConfigError as error:

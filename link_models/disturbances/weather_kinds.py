@@ -2,30 +2,56 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+from msgspec import Meta
 
-from link_models.disturbances.disturbance import Base, RandomSource, StationPlace, dry
+from link_models.disturbances.disturbance import (
+    Base,
+    Duration,
+    Moment,
+    RandomSource,
+    StationPlace,
+    dry,
+)
 from link_models.loss.model import Bernoulli
 from link_models.loss.rules import FadeLoss, FadeModel, Rule
 from link_models.loss.spans import Outages
 from link_models.noise import Times, Values
-from link_models.weather.clouds import CORRELATION_S, EFOLD_M, CloudField, CloudSite, from_durations
+from link_models.weather.clouds import (
+    CHANGE_S,
+    CORRELATION_S,
+    CORRELATION_S_MAX,
+    EFOLD_M,
+    CloudField,
+    CloudSite,
+    from_durations,
+)
 from link_models.weather.rain import RainFront, RainOver
-from link_models.weather.scintillation import COHERENCE_S, Scintillation, gamma_gamma_shapes
+from link_models.weather.scintillation import (
+    COHERENCE_S,
+    SHAPE_MAX,
+    Scintillation,
+    gamma_gamma_shapes,
+)
+from stack.core.bounds import Latitude, Longitude, Share
 from stack.core.errors import ConfigError
+
+Margin = Annotated[float, Meta(ge=-200, le=200)]
+Fade = Annotated[float, Meta(ge=0, le=1000)]
+Size = Annotated[float, Meta(ge=1, le=1e8)]
+"""Metres."""
 
 
 class StationOutage(Base, frozen=True, kw_only=True, tag="outage"):
     """A station or a link that fails at random and is repaired; everything is lost meanwhile."""
 
-    mtbf_s: float
+    mtbf_s: Duration
     """Mean seconds from a repair to the next failure."""
 
-    mttr_s: float
+    mttr_s: Duration
     """Mean seconds to repair."""
 
     def _check(self) -> None:
@@ -38,19 +64,17 @@ class StationOutage(Base, frozen=True, kw_only=True, tag="outage"):
 class SkyBase(Base, frozen=True, kw_only=True):
     """What weather has in common."""
 
-    margin_db: float = 3.0
+    margin_db: Margin = 3.0
     """Margin of the link: with a deeper fade everything is lost.  A scenario with link budgets
     uses the fade itself instead."""
 
-    latitude_deg: float | None = None
+    latitude_deg: Latitude | None = None
     """Where the station stands, unless the scenario knows."""
 
-    longitude_deg: float | None = None
+    longitude_deg: Longitude | None = None
     """East positive."""
 
     def _check(self) -> None:
-        if not math.isfinite(self.margin_db):
-            raise ConfigError("margin_db", "must be finite")
         if (self.latitude_deg is None) != (self.longitude_deg is None):
             raise ConfigError("latitude_deg, longitude_deg", "give both or neither")
 
@@ -73,28 +97,26 @@ class SkyBase(Base, frozen=True, kw_only=True):
 class Clouds(SkyBase, frozen=True, kw_only=True, tag="clouds"):
     """Clouds over an optical station (see `link_models.weather.clouds`)."""
 
-    cloud_fraction: float | None = None
+    cloud_fraction: Share | None = None
     """Share of time that is cloudy; or `clear_s` and `cloudy_s`."""
 
-    correlation_s: float = CORRELATION_S
+    correlation_s: Annotated[float, Meta(ge=CHANGE_S, le=CORRELATION_S_MAX)] = CORRELATION_S
     """Seconds in which the sky changes."""
 
-    clear_s: float | None = None
+    clear_s: Duration | None = None
     """Mean seconds of clear sky, with `cloudy_s` instead of the two above."""
 
-    cloudy_s: float | None = None
+    cloudy_s: Duration | None = None
     """Mean seconds of clouds."""
 
-    efold_m: float = EFOLD_M
+    efold_m: Size = EFOLD_M
     """Metres over which the correlation between places falls to 1/e."""
 
-    fade_db: float = 100.0
+    fade_db: Fade = 100.0
     """Attenuation of a cloud; by default nothing gets through."""
 
     def _check(self) -> None:
         SkyBase._check(self)
-        if not 0 <= self.fade_db < math.inf:
-            raise ConfigError("fade_db", "must not be negative")
         _site(0, self.efold_m, 0.0, 0.0, *self._fraction_and_correlation())
 
     def _fraction_and_correlation(self) -> tuple[float, float]:
@@ -121,28 +143,28 @@ class Clouds(SkyBase, frozen=True, kw_only=True, tag="clouds"):
 class Rain(SkyBase, frozen=True, kw_only=True, tag="rain-front"):
     """A rain front that moves over the stations (see `link_models.weather.rain`)."""
 
-    start_latitude_deg: float
+    start_latitude_deg: Latitude
     """Where the middle of the front is at `start_s`."""
 
-    start_longitude_deg: float
+    start_longitude_deg: Annotated[float, Meta(ge=-360, le=360)]
     """East positive."""
 
-    start_s: float = 0.0
+    start_s: Moment = 0.0
     """When it is there."""
 
-    heading_deg: float
+    heading_deg: Annotated[float, Meta(ge=-360, le=360)]
     """Where it goes, from north over east."""
 
-    speed_m_s: float = 14.0
+    speed_m_s: Annotated[float, Meta(ge=0, le=1e6)] = 14.0
     """How fast it moves."""
 
-    depth_m: float = 30_000.0
+    depth_m: Size = 30_000.0
     """Its width at half of the attenuation, in the direction of movement."""
 
-    length_m: float = 200_000.0
+    length_m: Size = 200_000.0
     """Its width at half of the attenuation, along the front."""
 
-    peak_db: float
+    peak_db: Fade
     """Attenuation in its middle, in decibels."""
 
     def _check(self) -> None:
@@ -168,22 +190,22 @@ class Rain(SkyBase, frozen=True, kw_only=True, tag="rain-front"):
 class Scintillating(Base, frozen=True, kw_only=True, tag="scintillation"):
     """Flicker of an optical link (see `link_models.weather.scintillation`)."""
 
-    margin_db: float = 3.0
+    margin_db: Margin = 3.0
     """How far the mean power is above the threshold of the receiver."""
 
-    coherence_ms: float = COHERENCE_S * 1e3
+    coherence_ms: Annotated[float, Meta(ge=0.001, le=86_400_000)] = COHERENCE_S * 1e3
     """Milliseconds after which the power is another."""
 
-    index: float = 0.0
+    index: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
     """Scintillation index of a lognormal irradiance; or one of the following."""
 
-    rytov_variance: float = 0.0
+    rytov_variance: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
     """Gamma-gamma irradiance by the Rytov variance of a plane wave and a point receiver."""
 
-    alpha: float = 0.0
+    alpha: Annotated[float, Meta(ge=0, le=SHAPE_MAX)] = 0.0
     """Gamma-gamma irradiance by its shape parameters, with `beta`."""
 
-    beta: float = 0.0
+    beta: Annotated[float, Meta(ge=0, le=SHAPE_MAX)] = 0.0
     """The other shape parameter."""
 
     def _check(self) -> None:
@@ -211,10 +233,10 @@ class Scintillating(Base, frozen=True, kw_only=True, tag="scintillation"):
 class Jamming(Base, frozen=True, kw_only=True, tag="jamming"):
     """Interference from `from_s` to `until_s`."""
 
-    loss: float = 1.0
+    loss: Share = 1.0
     """Share of datagrams lost meanwhile, when there is no link budget to take `fade_db` from."""
 
-    fade_db: float | None = None
+    fade_db: Fade | None = None
     """What it takes from the margin of the link, for scenarios with link budgets."""
 
     band: str = ""
@@ -222,8 +244,6 @@ class Jamming(Base, frozen=True, kw_only=True, tag="jamming"):
 
     def _check(self) -> None:
         Bernoulli(dry(), self.loss)
-        if self.fade_db is not None and not 0 <= self.fade_db < math.inf:
-            raise ConfigError("fade_db", "must not be negative")
 
     def rule(self, source: RandomSource) -> Rule:
         return Rule(loss=Bernoulli(source.stream(), self.loss))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import dataclass, field, fields
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Annotated, Protocol
+
+from msgspec import Meta
 
 from link_models.channel import ChannelConfig
 from link_models.emulator.world import TimeMapping
+from stack.core.bounds import DayMs, OctetsOrNone, Share
+from stack.core.checks import check, check_bounds
 from stack.core.errors import ConfigError
 from stack.ports.datagram import RelayPort
 
@@ -17,6 +21,9 @@ SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 SEGMENT_BYTES_MAX = 65_535
 
 MEBIBYTE = 1024 * 1024
+
+Repeat = Annotated[float, Meta(ge=0.001, le=86_400_000)]
+"""Milliseconds."""
 
 
 class OpenPort(Protocol):
@@ -40,42 +47,37 @@ class OpenPort(Protocol):
 class StreamFaults:
     """What befalls TCP connections in one direction beside delay, rate and loss; 0 is off."""
 
-    share: float = 1.0
+    share: Share = 1.0
     """Share of the connections that it befalls, 0 to 1, drawn when one is made."""
 
-    slice_bytes: int = 0
+    slice_bytes: OctetsOrNone = 0
     """Cut the stream into pieces of this many octets, each written by itself."""
 
-    slice_variation_bytes: int = 0
+    slice_variation_bytes: OctetsOrNone = 0
     """Each piece is longer or shorter by up to this much, at random."""
 
-    slice_gap_ms: float = 0.0
+    slice_gap_ms: DayMs = 0.0
     """At least this long between two pieces."""
 
-    limit_bytes: int = 0
+    limit_bytes: OctetsOrNone = 0
     """Close the connection in good order when so many octets have been carried."""
 
-    reset_after_bytes: int = 0
+    reset_after_bytes: OctetsOrNone = 0
     """Reset the connection (RST) when so many octets have been carried."""
 
-    reset_after_ms: float = 0.0
+    reset_after_ms: DayMs = 0.0
     """Reset the connection (RST) so long after it was accepted."""
 
-    timeout_ms: float = 0.0
+    timeout_ms: DayMs = 0.0
     """Let nothing through, and close the connection so long after it was accepted."""
 
-    slow_close_ms: float = 0.0
+    slow_close_ms: DayMs = 0.0
     """Tell of the end of the stream this much later."""
 
     def __post_init__(self) -> None:
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if not 0 <= value < float("inf"):
-                raise ConfigError(entry.name, f"{value} is out of range", "0 or more")
-        if self.share > 1:
-            raise ConfigError("share", f"{self.share} is no share", "from 0 to 1")
-        if self.slice_variation_bytes and self.slice_variation_bytes >= self.slice_bytes:
-            raise ConfigError("slice_variation_bytes", "must be less than slice_bytes")
+        check_bounds(self)
+        fits = not self.slice_variation_bytes or self.slice_variation_bytes < self.slice_bytes
+        check("slice_variation_bytes", fits, "must be less than slice_bytes")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,27 +89,27 @@ class TcpConfig:
     loses is sent again, and what comes behind it waits, as TCP would let it.
     """
 
-    segment_bytes: int = 1448
+    segment_bytes: Annotated[int, Meta(ge=1, le=SEGMENT_BYTES_MAX)] = 1448
     """Octets of the stream in a segment: an Ethernet packet of 1500 less the headers of IPv4 and
     TCP with time stamps (20 + 20 + 12, RFC 7323).  Larger is cheaper and coarser."""
 
-    overhead_bytes: int = 24
+    overhead_bytes: Annotated[int, Meta(ge=0, le=SEGMENT_BYTES_MAX)] = 24
     """Octets of a segment's headers beyond the channel's `overhead_bytes`, which are those of a
     datagram: TCP with time stamps has 32 where UDP has 8."""
 
-    buffer_bytes: int = 16 * MEBIBYTE
+    buffer_bytes: Annotated[int, Meta(ge=1, le=10**12)] = 16 * MEBIBYTE
     """Octets that one direction of a connection may hold, waiting, under way and not yet taken by
     its receiver; then its sender is not read from.  Too small limits the rate to this much a light
     time."""
 
-    connections_max: int = 1000
+    connections_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
     """Connections at a time; more are closed as soon as they are made."""
 
-    retransmit_ms: float = 200.0
+    retransmit_ms: Repeat = 200.0
     """How long after its loss a segment is sent again, at least; a round trip if that is longer.
     Twice as long each further time (RFC 6298 §5.5).  200 ms is Linux's TCP_RTO_MIN."""
 
-    retransmit_max_ms: float = 60_000.0
+    retransmit_max_ms: Repeat = 60_000.0
     """The longest such wait (RFC 6298 §2.5)."""
 
     handshake: bool = True
@@ -115,14 +117,11 @@ class TcpConfig:
     from the near side until the answer has crossed too: a round trip.  False connects at once."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.segment_bytes <= SEGMENT_BYTES_MAX:
-            raise ConfigError("segment_bytes", "is out of range", f"1..{SEGMENT_BYTES_MAX}")
-        if self.buffer_bytes < self.segment_bytes or self.connections_max < 1:
-            raise ConfigError("buffer_bytes, connections_max", "must hold one of what they bound")
-        if self.overhead_bytes < 0:
-            raise ConfigError("overhead_bytes", "must not be negative")
-        if not 0 < self.retransmit_ms <= self.retransmit_max_ms < float("inf"):
-            raise ConfigError("retransmit_ms", "must be positive and at most retransmit_max_ms")
+        check_bounds(self)
+        fits = self.segment_bytes <= self.buffer_bytes
+        check("buffer_bytes, segment_bytes", fits, "buffer_bytes does not hold segment_bytes")
+        fits = self.retransmit_ms <= self.retransmit_max_ms
+        check("retransmit_ms, retransmit_max_ms", fits, "retransmit_ms is above retransmit_max_ms")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,13 +20,17 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 from sgp4.api import SatrecArray
 
 from link_models.orbit.decay import decay_ms
 from link_models.orbit.mean_elements import DAY_MS, JD_DTN_EPOCH, Satellite
+from stack.core.bounds import Latitude, Longitude
+from stack.core.checks import check, check_bounds
 from stack.core.errors import ConfigError
 
 Floats = NDArray[np.float64]
@@ -51,6 +55,10 @@ DECAY_AHEAD_MS = 10 * DAY_MS
 ALTITUDE_M_MAX = 100_000.0
 """Stations above this are not on Earth."""
 
+Altitude = Annotated[float, Meta(ge=-1000, le=ALTITUDE_M_MAX)]
+Azimuth = Annotated[float, Meta(ge=0, le=360)]
+Elevation = Annotated[float, Meta(ge=-10, le=89.9)]
+
 HORIZON_POINTS_MAX = 3600
 """Most points of a horizon table: one for each tenth of a degree."""
 
@@ -65,41 +73,33 @@ class Station:
     name: str
     """Unique among the stations of a plan."""
 
-    latitude_deg: float
+    latitude_deg: Latitude
     """Geodetic latitude (WGS-84), north positive, -90 to 90."""
 
-    longitude_deg: float
+    longitude_deg: Longitude
     """Longitude, east positive, -180 to 360."""
 
-    altitude_m: float = 0.0
+    altitude_m: Altitude = 0.0
     """Height above the WGS-84 ellipsoid; mean sea level differs from it by up to 100 m."""
 
-    mask_deg: float = 5.0
+    mask_deg: Elevation = 5.0
     """Lowest usable elevation.  Default: what stations commonly guarantee; licences ask for 3 to
     5 deg (ITU Radio Regulations 21.14), and below it the ground adds noise and multipath."""
 
-    horizon: tuple[tuple[float, float], ...] = ()
+    horizon: tuple[tuple[Azimuth, Elevation], ...] = ()
     """Obstacles as (azimuth_deg, elevation_deg), azimuth rising within 0 to 360; linear between
     the points and around north.  Applies where it is higher than `mask_deg`."""
 
     def __post_init__(self) -> None:
         azimuths = [azimuth for azimuth, _ in self.horizon]
+        check_bounds(self)
         good = (
-            ("latitude_deg", -90.0 <= self.latitude_deg <= 90.0),
-            ("longitude_deg", -180.0 <= self.longitude_deg <= 360.0),
-            ("altitude_m", -1000.0 <= self.altitude_m <= ALTITUDE_M_MAX),
-            ("mask_deg", -10.0 <= self.mask_deg < 90.0),
-            (
-                "horizon",
-                len(azimuths) <= HORIZON_POINTS_MAX
-                and all(0.0 <= azimuth < 360.0 for azimuth in azimuths)
-                and all(a < b for a, b in itertools.pairwise(azimuths))
-                and all(-10.0 <= elevation < 90.0 for _, elevation in self.horizon),
-            ),
+            len(azimuths) <= HORIZON_POINTS_MAX
+            and all(0.0 <= azimuth < 360.0 for azimuth in azimuths)
+            and all(a < b for a, b in itertools.pairwise(azimuths))
+            and all(-10.0 <= elevation < 90.0 for _, elevation in self.horizon)
         )
-        for key, is_good in good:
-            if not is_good:
-                raise ConfigError(f"station {self.name}: {key}", "out of range")
+        check("horizon", good, "out of range", "azimuths rise within 0 to 360 degrees")
 
 
 @dataclass(frozen=True, slots=True)

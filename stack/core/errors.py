@@ -46,15 +46,17 @@ class ConfigError(OrbitferryError, ValueError):
     """Configuration that cannot be used: `key` says where, `remedy` says what to write instead.
 
     What a part of a file finds wrong with itself names its own key; `stack.core.toml` adds where in
-    the file that part is.
+    the file that part is.  `other` is a second key, with which the first does not go together.
     """
 
-    def __init__(self, key: str, message: str, remedy: str = "") -> None:
+    def __init__(self, key: str, message: str, remedy: str = "", *, other: str = "") -> None:
         place = f"{key}: " if key else ""
-        super().__init__(place + message + (f" ({remedy})" if remedy else ""))
+        beside = f", see {other}" if other else ""
+        super().__init__(place + message + beside + (f" ({remedy})" if remedy else ""))
         self.key = key
         self.message = message
         self.remedy = remedy
+        self.other = other
 
 
 class StoreError(OrbitferryError):

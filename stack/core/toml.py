@@ -13,7 +13,6 @@ import difflib
 import math
 import re
 import tomllib
-import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from stack.core.checks import bounds_of, check_meta, members
 from stack.core.errors import ConfigError
 from stack.core.toml_lines import join, line_of
 
@@ -104,10 +104,30 @@ def _parsed(
     try:
         return parse(data)
     except ConfigError as error:
-        line = line_of_key(error.key)
+        written = _written(data, error.key)
+        line = line_of_key(written)
         place = f"{where}:{line}" if line else where
-        key = f"{place}: {error.key}" if error.key else place
-        raise ConfigError(key, error.message, error.remedy) from None
+        key = f"{place}: {written}" if written else place
+        message = error.message
+        if error.other:
+            other = line_of_key(error.other)
+            message += f", see {error.other}" + (f" on line {other}" if other else "")
+        raise ConfigError(key, message, error.remedy) from None
+
+
+def _written(data: Any, key: str) -> str:
+    """Of keys of one table that do not fit together, those that the document has, if any."""
+    first, *others = key.split(", ")
+    if not others:
+        return key
+    path, _, name = first.rpartition(".")
+    for step in re.findall(r"[^.\[\]]+", path):
+        try:
+            data = data[int(step)] if isinstance(data, list) else data[step]
+        except (LookupError, TypeError, ValueError):
+            return key
+    there = [one for one in (name, *others) if isinstance(data, Mapping) and one in data]
+    return join(path, ", ".join(there)) if there else key
 
 
 def loads(text: str) -> dict[str, Any]:
@@ -115,7 +135,8 @@ def loads(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError("", f"not TOML: {error}") from None
+        remedy = "is it text? put it in quotes" if "Invalid value" in str(error) else ""
+        raise ConfigError("", f"not TOML: {error}", remedy) from None
 
 
 def _json(text: str) -> dict[str, Any]:
@@ -138,7 +159,10 @@ def convert(data: Any, kind: type[T], key: str = "") -> T:
         text, _, place = str(error).partition(" - at `$")
         where = join(key, place.removesuffix("`").lstrip("."))
         if isinstance(cause := error.__cause__, ConfigError):
-            raise ConfigError(join(where, cause.key), cause.message, cause.remedy) from None
+            other = join(where, cause.other) if cause.other else ""
+            raise ConfigError(
+                join(where, cause.key), cause.message, cause.remedy, other=other
+            ) from None
         raise _worded(where, text) from None
     except RecursionError:
         raise ConfigError(key, "nested too deep") from None
@@ -151,8 +175,16 @@ def _worded(where: str, text: str) -> ConfigError:
     if found := _EXPECTED.match(text):
         wanted = " or ".join(_WORDS.get(one, one) for one in found[1].split(" | "))
         got = f", not {_WORDS.get(found[3], found[3])}" if found[3] else ""
-        return ConfigError(where, f"must be {wanted}{found[2]}{got}", _unit(where))
+        remedy = _quotes(found[1].split(" | "), found[3]) or _unit(where)
+        return ConfigError(where, f"must be {wanted}{found[2]}{got}", remedy)
     return ConfigError(where, text[:1].lower() + text[1:])
+
+
+def _quotes(wanted: list[str], found: str | None) -> str:
+    """What to do where quotes are missing, or are too many."""
+    if "str" in wanted and found in ("int", "float", "bool", "datetime", "date", "time"):
+        return "put it in quotes"
+    return "without quotes" if "bool" in wanted and found == "str" else ""
 
 
 def _unit(where: str) -> str:
@@ -164,8 +196,11 @@ def _unit(where: str) -> str:
 def _look(data: Any, kind: Any, key: str) -> None:
     """Raise `ConfigError` for what msgspec passes, or says less well: unknown keys, with the
     nearest known one; numbers that are none."""
-    if isinstance(data, float) and math.isnan(data):
-        raise ConfigError(key, "is not a number")
+    if isinstance(data, int | float) and not isinstance(data, bool):
+        if math.isnan(data):
+            raise ConfigError(key, "is not a number")
+        if bounds := bounds_of(kind):
+            check_meta(key, data, bounds)
     if isinstance(data, Mapping):
         fields = _fields_for(data, kind, key)
         for name, value in data.items():
@@ -176,24 +211,21 @@ def _look(data: Any, kind: Any, key: str) -> None:
                 raise ConfigError(where, "unknown key", remedy)
             _look(value, fields[name] if fields else None, where)
     elif isinstance(data, list):
-        each = [one for one in _members(kind) if typing.get_origin(one) in (tuple, list)]
-        inner = typing.get_args(each[0])[0] if each else None
+        lists = [one for one in members(_bare(kind)) if typing.get_origin(one) in (tuple, list)]
+        inner = [one for one in typing.get_args(lists[0]) if one is not ...] if lists else [None]
         for index, value in enumerate(data):
-            _look(value, inner, f"{key}[{index}]")
+            _look(value, inner[index % len(inner)], f"{key}[{index}]")
 
 
-def _members(kind: Any) -> tuple[Any, ...]:
-    """The kinds that a value may be of."""
-    if typing.get_origin(kind) is Annotated:
-        kind = typing.get_args(kind)[0]
-    union = isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union
-    return typing.get_args(kind) if union else (kind,)
+def _bare(kind: Any) -> Any:
+    """A kind without what is annotated to it."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
 
 
 def _fields_for(data: Mapping[str, Any], kind: Any, key: str) -> dict[str, Any] | None:
     """The keys of a table and their kinds; None where any may be.  Raises `ConfigError` for a tag
     that no kind has."""
-    structs = [one for one in _members(kind) if _is_table(one)]
+    structs = [one for one in members(_bare(kind)) if _is_table(one)]
     tags = {tag: one for one in structs if (tag := _tag(one))}
     if not tags:
         return _hints(structs[0]) if structs else None

@@ -6,11 +6,14 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from stack.core import toml
 from stack.core.arguments import path_of
-from stack.core.checks import check_node_id, check_one_of, check_range
+from stack.core.bounds import DayMs, RateBps, Share
+from stack.core.checks import check_bounds, check_node_id, check_one_of, check_unique
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError
 from stack.engines.bundle_agent import AgentConfig
@@ -71,11 +74,11 @@ class LinkConfig:
     False: it is always up, with `rate_bps` and `owlt_ms` as given here.  Routes then count on it
     for ever, unless the plan has the link too, both ways and until the plan's end."""
 
-    rate_bps: float = 0.0
+    rate_bps: RateBps = 0.0
     """Transmission rate of an unscheduled link in bit/s, UDP and IP headers included; 0 means as
     fast as the receiver takes it.  Too large for the real link, and its queue drops datagrams."""
 
-    owlt_ms: float = 0.0
+    owlt_ms: DayMs = 0.0
     """One-way light time of an unscheduled link, milliseconds."""
 
     ltp: LtpConfig
@@ -85,18 +88,16 @@ class LinkConfig:
     fec: FecConfig | None = None
     """Erasure coding under LTP (RFC 6363, RFC 6865); absent means none.  Both ends must agree."""
 
-    receive_buffer_bytes: int = 8 * 1024 * 1024
+    receive_buffer_bytes: Annotated[int, Meta(ge=4096, le=1 << 30)] = 8 * 1024 * 1024
     """Socket receive buffer to ask for.  Too small, and bursts are lost before they are read."""
 
     fast: bool = True
     """False keeps to the portable asyncio path even where UDP GSO and GRO exist."""
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         check_node_id("peer", self.peer)
         check_one_of("authentication", self.authentication, ("auto", "on", "off", "null"))
-        check_range("rate_bps", self.rate_bps, 0, 1e12)
-        check_range("owlt_ms", self.owlt_ms, 0, 86_400_000)
-        check_range("receive_buffer_bytes", self.receive_buffer_bytes, 4096, 1 << 30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,17 +141,16 @@ class ContactsConfig:
     default: str = ""
     """Node id of the neighbour that takes what the plan knows no way for; empty: it waits."""
 
-    confidence_min: float = 0.0
+    confidence_min: Share = 0.0
     """Ways that come about with less likelihood (the product of the confidence of their contacts)
     are not used; 0 to 1.  Too high a limit leaves bundles waiting."""
 
-    confidence_wanted: float = 0.0
+    confidence_wanted: Share = 0.0
     """Below this likelihood a bundle goes over several neighbours at once, as many as make it
     likely enough that one copy arrives; 0 to 1, 0: never.  Every copy costs its volume."""
 
     def __post_init__(self) -> None:
-        for key in ("confidence_min", "confidence_wanted"):
-            check_range(key, getattr(self, key), 0, 1)
+        check_bounds(self)
         if self.default:
             check_node_id("default", self.default)
 
@@ -194,12 +194,7 @@ class NodeConfig:
 
     def __post_init__(self) -> None:
         check_node_id("id", self.id)
-        names = [link.name for link in self.links]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                raise ConfigError(
-                    f"links[{index}].name", f"{name!r} is used twice", "give each its own name"
-                )
+        check_unique((f"links[{n}].name", link.name) for n, link in enumerate(self.links))
         if self.security.protect == "all" and not self.security.key_file:
             raise ConfigError(
                 "security.key_file",

@@ -4,59 +4,54 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
-from stack.core.errors import ConfigError
+from msgspec import Meta
+
+from stack.core.bounds import Count, OctetsOrNone, Share
+from stack.core.checks import check_bounds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RouterConfig:
     """How routes are computed."""
 
-    tolerance_ms: int = 300
+    tolerance_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 300
     """How much later than the earliest possible arrival a kept route may arrive.  It is little
     beside the waiting for contacts, and spares a search for every bundle.  Where very many ways
     are equally good, bundles arrive 2 % later on average for it, at a thirtieth of the work;
     where one way is the best, nothing is later (`bench_routing`)."""
 
-    tolerance_ratio: float = 0.01
+    tolerance_ratio: Annotated[float, Meta(ge=0, le=100)] = 0.01
     """The same as a share of the time until arrival, whichever is more: behind a backlog of an
     hour, half a minute does not matter."""
 
-    margin_ms: int = 0
+    margin_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
     """Added to every hop's arrival, for processing and for clocks that disagree (SABR calls for
     a light time margin too; ranges here follow the motion, so that needs none)."""
 
-    searches_max: int = 64
+    searches_max: Count = 64
     """Searches kept at a time: one for each size class, priority and set of excluded nodes."""
 
-    overhead_ratio: float = 0.03
+    overhead_ratio: Annotated[float, Meta(ge=0, le=100)] = 0.03
     """Octets that the layers below add, as a share of a bundle (SABR §2.4.3: 3 %, or
     `overhead_bytes` if that is more).  LTP over UDP adds 2.7 % at 1,400 octets a datagram, 4.2 %
     with LTP authentication; a node raises it to what its links add."""
 
-    overhead_bytes: int = 100
+    overhead_bytes: OctetsOrNone = 100
     """Octets that the layers below add at least (SABR §2.4.3)."""
 
-    confidence_min: float = 0.0
+    confidence_min: Share = 0.0
     """Ways that take place with less likelihood are not used, from 0 to 1.  SABR has no such
     limit; too high a one leaves bundles without a way."""
 
-    confidence_wanted: float = 0.0
+    confidence_wanted: Share = 0.0
     """Below this likelihood, from 0 to 1, a bundle goes over several neighbours at once, until
     one of its copies arrives with at least this likelihood (as ways that share nothing would).
     0: never.  Copies cost volume."""
 
     def __post_init__(self) -> None:
-        for key in ("tolerance_ms", "tolerance_ratio", "margin_ms", "overhead_ratio"):
-            if not getattr(self, key) >= 0:
-                raise ConfigError(key, f"{getattr(self, key)} is below 0")
-        for key in ("confidence_min", "confidence_wanted"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise ConfigError(key, f"{getattr(self, key)} is not in 0..1")
-        if self.searches_max < 1 or self.overhead_bytes < 0:
-            raise ConfigError(
-                "searches_max", "at least one search is kept, overhead is not below 0"
-            )
+        check_bounds(self)
 
 
 def consumption(config: RouterConfig, size_bytes: int) -> int:

@@ -27,9 +27,9 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 import stat
-import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from stack.core import toml
+from stack.core.checks import check_one_of, check_unique
 from stack.core.errors import ConfigError, SecurityError
 from stack.core.sansio import Entropy
 
@@ -62,10 +64,31 @@ RSA_BITS = (2048, 4096)
 """Smallest and largest modulus of an RSA key, bits: its octets are added to every segment."""
 
 RSA_KINDS = ("ltp-rsa-private", "ltp-rsa-public")
-ENTRIES = ("id", "kind", "secret", "file", "peers", "send", "raw", "key_id")
+
+_LONG = re.compile(r"[0-9A-Za-z]{24,}")
+"""What may be a secret."""
 
 CHOICES_MAX = 4096
 """Remembered choices of keys, so that a flow does not match patterns for each bundle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """A key, as the file has it."""
+
+    id: str
+    kind: str
+    secret: str = ""
+    file: str = ""
+    peers: tuple[str, ...] = ("*",)
+    send: bool = True
+    raw: bool = False
+    key_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    key: tuple[_Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +159,15 @@ def load_keys(path: Path) -> KeyRing:
     """Read a key file.  Raises `ConfigError` when others may read it or something is wrong."""
     octets = _read(path, f"make one with: orbitferry keys new {path}", secret=True)
     try:
-        data = tomllib.loads(octets.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), f"not TOML: {error}") from None
-    return parse_keys(data, str(path))
+        return toml.parsed(octets.decode(), lambda data: parse_keys(data, path.parent), str(path))
+    except UnicodeDecodeError:
+        raise ConfigError(str(path), "not UTF-8 text", "is it the right file?") from None
+    except ConfigError as error:
+        # A secret in the wrong place must not reach a log.
+        place = error.key.removeprefix(str(path))
+        told = (_LONG.sub("...", text) for text in (place, error.message, error.remedy))
+        key, message, remedy = told
+        raise ConfigError(f"{path}{key}", message, remedy) from None
 
 
 def _read(path: Path, remedy: str, *, secret: bool) -> bytes:
@@ -159,63 +187,41 @@ def _read(path: Path, remedy: str, *, secret: bool) -> bytes:
         raise ConfigError(str(path), error.strerror or str(error), remedy) from None
 
 
-def parse_keys(data: dict[str, Any], name: str) -> KeyRing:
-    """A key ring from the content of the key file `name`.  Raises `ConfigError`."""
-    entries = data.get("key")
-    if not isinstance(entries, list) or not entries:
-        raise ConfigError(name, "no [[key]] in this file", "see `orbitferry keys new --help`")
+def parse_keys(data: Mapping[str, Any], folder: Path) -> KeyRing:
+    """A key ring from the content of a key file in `folder`.  Raises `ConfigError`."""
+    if not data.get("key"):
+        raise ConfigError("", "no [[key]] in this file", "see `orbitferry keys new --help`")
+    entries = toml.convert(data, _File).key
     if len(entries) > KEYS_MAX:
-        raise ConfigError(name, f"more than {KEYS_MAX} keys")
-    unknown = set(data) - {"key"}
-    if unknown:
-        raise ConfigError(name, f"unknown key {min(unknown)!r}", "a key file holds only [[key]]")
-    folder = Path(name).parent
-    keys = [_key(entry, f"{name}: key[{index}]", folder) for index, entry in enumerate(entries)]
-    ids = [key.id for key in keys]
-    for one in ids:
-        if ids.count(one) > 1:
-            raise ConfigError(name, f"two keys are called {one!r}", "give each its own id")
-    return KeyRing(keys)
+        raise ConfigError("key", f"more than {KEYS_MAX} keys")
+    check_unique((f"key[{index}].id", entry.id) for index, entry in enumerate(entries))
+    return KeyRing(_key(entry, f"key[{index}]", folder) for index, entry in enumerate(entries))
 
 
-def _key(entry: Any, where: str, folder: Path) -> Key:
-    if not isinstance(entry, dict):
-        raise ConfigError(where, "is not a table", "write [[key]]")
-    unknown = set(entry) - set(ENTRIES)
-    if unknown:
-        raise ConfigError(where, f"unknown entry {min(unknown)!r}", ", ".join(ENTRIES))
-    kind = entry.get("kind")
-    if kind not in SECRET_BYTES and kind not in RSA_KINDS:
-        known = ", ".join((*SECRET_BYTES, *RSA_KINDS))
-        raise ConfigError(f"{where}.kind", f"{kind!r} is unknown", known)
+def _key(entry: _Entry, where: str, folder: Path) -> Key:
+    kind = entry.kind
+    check_one_of(f"{where}.kind", kind, (*SECRET_BYTES, *RSA_KINDS))
     wanted, other = ("file", "secret") if kind in RSA_KINDS else ("secret", "file")
-    if not isinstance(entry.get("id"), str) or not isinstance(entry.get(wanted), str):
-        raise ConfigError(where, f"id and {wanted} must be given as text")
-    if other in entry:
+    if not getattr(entry, wanted):
+        raise ConfigError(f"{where}.{wanted}", "is missing", f'write {wanted} = "..."')
+    if getattr(entry, other):
         raise ConfigError(f"{where}.{other}", f"{kind} takes {wanted} instead", "remove it")
     rsa = None
     if kind in RSA_KINDS:
-        rsa = _rsa(folder / entry["file"], private=kind == "ltp-rsa-private")
+        rsa = _rsa(folder / entry.file, f"{where}.file", private=kind == "ltp-rsa-private")
         public = rsa.public_key() if isinstance(rsa, RSAPrivateKey) else rsa
         secret = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     else:
-        secret = _secret(entry["secret"], kind, f"{where}.secret")
-    peers = entry.get("peers", ["*"])
-    if not isinstance(peers, list) or not all(isinstance(peer, str) for peer in peers):
-        raise ConfigError(f"{where}.peers", "is no list of node patterns", 'peers = ["dtn://*"]')
-    send, raw = entry.get("send", True), entry.get("raw", False)
-    for name, value in (("send", send), ("raw", raw)):
-        if not isinstance(value, bool):
-            raise ConfigError(f"{where}.{name}", "is neither true nor false")
-    key_id = _hexadecimal(entry.get("key_id", ""), f"{where}.key_id")
-    if raw and kind != "ltp":
+        secret = _secret(entry.secret, kind, f"{where}.secret")
+    key_id = _hexadecimal(entry.key_id, f"{where}.key_id")
+    if entry.raw and kind != "ltp":
         raise ConfigError(f"{where}.raw", f"{kind} keys are always used as they are", "remove it")
-    if key_id and not raw and rsa is None:
+    if key_id and not entry.raw and rsa is None:
         why = "only raw keys of kind ltp and RSA keys have one"
         raise ConfigError(f"{where}.key_id", why, "raw = true")
     if len(key_id) > KEY_ID_BYTES_MAX:
         raise ConfigError(f"{where}.key_id", f"{len(key_id)} octets", f"{KEY_ID_BYTES_MAX} at most")
-    return Key(entry["id"], kind, secret, tuple(peers), send, raw, key_id, rsa)
+    return Key(entry.id, kind, secret, entry.peers, entry.send, entry.raw, key_id, rsa)
 
 
 def _secret(text: str, kind: str, where: str) -> bytes:
@@ -229,28 +235,31 @@ def _secret(text: str, kind: str, where: str) -> bytes:
     return secret
 
 
-def _rsa(path: Path, *, private: bool) -> RSAPrivateKey | RSAPublicKey:
-    """An RSA key from a PEM file."""
+def _rsa(path: Path, where: str, *, private: bool) -> RSAPrivateKey | RSAPublicKey:
+    """An RSA key from a PEM file, which `where` names."""
     what = "private" if private else "public"
-    octets = _read(path, f"a PEM file with an RSA {what} key", secret=private)
+    try:
+        octets = _read(path, f"a PEM file with an RSA {what} key", secret=private)
+    except ConfigError as error:
+        raise ConfigError(where, f"{path}: {error.message}", error.remedy) from None
     key: object
     try:
         key = load_pem_private_key(octets, None) if private else load_pem_public_key(octets)
     except (TypeError, ValueError, UnsupportedAlgorithm) as error:
         why = f"no RSA {what} key in PEM without a passphrase"
-        raise ConfigError(str(path), f"{why}: {type(error).__name__}", "openssl rsa") from None
+        raise ConfigError(where, f"{path}: {why}: {type(error).__name__}", "openssl rsa") from None
     if not isinstance(key, RSAPrivateKey if private else RSAPublicKey):
-        raise ConfigError(str(path), "a key of another kind", f"an RSA {what} key")
+        raise ConfigError(where, f"{path}: a key of another kind", f"an RSA {what} key")
     if not RSA_BITS[0] <= key.key_size <= RSA_BITS[1]:
         limits = f"{RSA_BITS[0]} to {RSA_BITS[1]}"
-        raise ConfigError(str(path), f"an RSA key of {key.key_size} bits", limits)
+        raise ConfigError(where, f"{path}: an RSA key of {key.key_size} bits", limits)
     return key
 
 
-def _hexadecimal(text: Any, where: str) -> bytes:
+def _hexadecimal(text: str, where: str) -> bytes:
     try:
         return bytes.fromhex(text)
-    except (TypeError, ValueError):
+    except ValueError:
         raise ConfigError(where, "is not hexadecimal") from None
 
 

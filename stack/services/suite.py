@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stack.core.bounds import Priority
 from stack.core.errors import ConfigError, LocalError
 from stack.ports.application import AppPort
 from stack.services.echo import EchoService
@@ -35,7 +36,7 @@ class HandlerConfig:
     environment: dict[str, str] = field(default_factory=dict)
     """Added to a minimal environment; nothing of the node's own is inherited."""
 
-    priorities: dict[str, int] = field(default_factory=dict)
+    priorities: dict[str, Priority] = field(default_factory=dict)
     """Priorities of results by name (0 to 2); others have that of their job."""
 
 

@@ -1,4 +1,4 @@
-"""Every key of every file that people write: unknown, misspelt, of a wrong type.
+"""Every key of every file that people write: unknown, misspelt, of a wrong type, out of range.
 
 The keys come from the classes of the files.  What is wrong is told with file, line, whole key, and
 for a misspelling or a unit with what to write.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import math
 import tomllib
 import types
 import typing
@@ -20,7 +21,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 import pytest
 
-from link_models.budget import RadioLink
+from link_models.budget import OpticalLink, RadioLink
 from link_models.orbit.geometry import Station
 from stack.cli.emulate.config import EmulateConfig, load_emulate_config
 from stack.cli.predict.budget import read_budget
@@ -36,20 +37,60 @@ DATA = files("stack.cli.data")
 NODE = """
 id = "dtn://a/"
 data_dir = "d"
+agent = {}
+store = {}
 security = { protect = "none" }
-services = { handlers = [{ name = "h", command = ["true"] }] }
+contacts = {}
+log = {}
+services.handlers = [{ name = "h", command = ["true"] }]
+services.files = {}
+services.jobs.limits_max = {}
 links = [
   { name = "x", peer = "dtn://b/", ltp = { local_engine_id = 1, remote_engine_id = 2 } },
   { name = "y", peer = "dtn://c/", ltp = { local_engine_id = 1, remote_engine_id = 3 }, fec = {} },
 ]
 """
 EMULATOR = """
-forward = { rate_bps = 256_000, tcp = {} }
+forward.rate_bps = 256_000
+forward.tcp = {}
 backward = { rate_bps = 10_000_000, tcp = {} }
 tcp = {}
 time = { factor = 2 }
 station = { latitude_deg = 1, longitude_deg = 2 }
-disturbances = [{ kind = "random", loss = 0.1 }]
+disturbances = [
+  { kind = "random", loss = 0.1 },
+  { kind = "bit-errors", bit_error_rate = 1e-6 },
+  { kind = "gilbert-elliott", good_s = 4.0, bad_s = 0.1 },
+  { kind = "bursts", loss = 0.01, burst_packets = 5, packets_per_s = 100 },
+  { kind = "netem-gemodel", p = 0.01, r = 0.1, packets_per_s = 100 },
+  { kind = "netem-state", p13 = 0.01, p31 = 0.1 },
+  { kind = "blackouts", spans_s = [[1, 2]] },
+  { kind = "flapping", period_s = 10, down_s = 1 },
+  { kind = "slots" },
+  { kind = "time-slots", period_ms = 10 },
+  { kind = "jitter", mean_ms = 1.0, spread_ms = 1.0 },
+  { kind = "reorder", share = 0.1 },
+  { kind = "duplicate", share = 0.1 },
+  { kind = "corrupt", share = 0.1 },
+  { kind = "limit", bytes_max = 1000 },
+  { kind = "outage", mtbf_s = 3600, mttr_s = 60 },
+  { kind = "clouds", cloud_fraction = 0.3 },
+  { kind = "scintillation", index = 0.1 },
+  { kind = "jamming" },
+]
+[[forward.disturbances]]
+kind = "rain-front"
+start_latitude_deg = 1
+start_longitude_deg = 2
+heading_deg = 3
+peak_db = 4
+"""
+OPTICAL = """
+power_w = 1.0
+transmit_aperture_m = 0.1
+receive_aperture_m = 0.2
+acm = {}
+modes = [{ rate_bps = 1e9, photons_per_bit = 100 }]
 """
 PLAN = """
 format = "orbitferry-contact-plan-1"
@@ -70,6 +111,10 @@ class StationsFile(msgspec.Struct):
 
 class BudgetFile(msgspec.Struct):
     radio: RadioLink
+
+
+class OpticalFile(msgspec.Struct):
+    optical: OpticalLink
 
 
 class Kind(NamedTuple):
@@ -103,6 +148,7 @@ def _kinds() -> dict[str, Kind]:
         "plan": Kind(File, tomllib.loads(PLAN), load_plan),
         "stations": Kind(StationsFile, tomllib.loads(STATIONS), read_stations),
         "budget": Kind(BudgetFile, {"radio": radio}, read_budget),
+        "optical": Kind(OpticalFile, {"optical": tomllib.loads(OPTICAL)}, read_budget),
         "swarm": Kind(Options, options, load_options),
     }
 
@@ -279,3 +325,24 @@ def test_wrong_types_are_told(kind: Kind, key: Key, tmp_path: Path) -> None:
     assert _place(error, tmp_path) == (line, key.path)
     if key.name.endswith(("_s", "_ms", "_bytes", "_bps")) and wrong == "4h":
         assert "without quotes" in error.remedy
+
+
+ABSURD = (-(10**15), 10**18, math.nan, math.inf, -1e300)
+ANY_64_BITS = {"seed", "local_engine_id", "remote_engine_id"}
+"""A seed is any number, and an engine id any that fits in an SDNV of 64 bits (RFC 5326 §3.1)."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        pytest.param(KINDS[name], key, id=f"{name}:{key.path}")
+        for name, key in ALL
+        if {int, float} & set(members(key.hint))
+    ],
+)
+def test_values_out_of_range_are_told(kind: Kind, key: Key, tmp_path: Path) -> None:
+    for value in ABSURD:
+        if isinstance(value, int) and key.name in ANY_64_BITS:
+            continue
+        error, line = refused(kind, key, key.name, value, tmp_path)
+        assert _place(error, tmp_path) == (line, key.path), (value, error)

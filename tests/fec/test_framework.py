@@ -425,7 +425,7 @@ def test_damaged_octets_are_survived(
 def test_unusable_configurations_name_their_key(key: str, values: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
         FecConfig(**values)
-    assert caught.value.key == key
+    assert caught.value.key.split(", ")[0] == key
 
 
 def test_the_extremes_of_the_configuration_work() -> None:

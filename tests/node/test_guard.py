@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hmac
 import math
+from pathlib import Path
 
 import pytest
 
@@ -76,7 +77,7 @@ def test_a_retired_key_is_accepted_and_not_used() -> None:
 
 def raw(secret: bytes, key_id: str = "", **entries: object) -> Key:
     entry = {"id": secret.hex(), "kind": "ltp", "secret": secret.hex(), "raw": True}
-    (key,) = parse_keys({"key": [entry | {"key_id": key_id} | entries]}, "keys.toml").keys
+    (key,) = parse_keys({"key": [entry | {"key_id": key_id} | entries]}, Path()).keys
     return key
 
 

@@ -21,6 +21,7 @@ from stack.security import Key, KeyRing, load_keys, new_key_file
 from stack.security.keys import CHOICES_MAX, link_key, parse_keys
 
 ENTRIES = "id, kind, secret, file, peers, send, raw, key_id"
+QUOTES = "put it in quotes"
 KINDS = "aes, hmac, kek, ltp, ltp-rsa-private, ltp-rsa-public"
 HMAC = {"id": "a", "kind": "hmac", "secret": "00" * 16}
 LTP = {"id": "a", "kind": "ltp", "secret": "00" * 16}
@@ -28,55 +29,52 @@ RAW = LTP | {"raw": True}
 RSA = {"id": "a", "kind": "ltp-rsa-public", "file": "a.pem"}
 
 
-def complaint(entries: Any, name: str = "k.toml") -> tuple[str, str, str]:
+def complaint(entries: Any, folder: Path = Path()) -> tuple[str, str, str]:
     """Key, message and remedy of the error about the content of a key file."""
     with pytest.raises(ConfigError) as caught:
-        parse_keys(entries, name)
+        parse_keys(entries, folder)
     return caught.value.key, caught.value.message, caught.value.remedy
 
 
 @pytest.mark.parametrize(
-    ("content", "why", "remedy"),
+    ("content", "key", "why", "remedy"),
     [
-        ({}, "no [[key]] in this file", "see `orbitferry keys new --help`"),
-        ({"key": [HMAC] * 4097}, "more than 4096 keys", ""),
-        ({"key": [HMAC], "b": 1, "a": 1}, "unknown key 'a'", "a key file holds only [[key]]"),
-        ({"key": [HMAC, HMAC]}, "two keys are called 'a'", "give each its own id"),
+        ({}, "", "no [[key]] in this file", "see `orbitferry keys new --help`"),
+        ({"key": [HMAC] * 4097}, "key", "more than 4096 keys", ""),
+        ({"key": [HMAC], "b": 1}, "b", "unknown key", "known: key"),
+        ({"key": "a"}, "key", "must be a list, not text", ""),
+        ({"key": [HMAC, HMAC]}, "key[1].id", "'a' is used twice", "give each its own"),
     ],
 )
-def test_the_file(content: dict[str, Any], why: str, remedy: str) -> None:
-    assert complaint(content) == ("k.toml", why, remedy)
+def test_the_file(content: dict[str, Any], key: str, why: str, remedy: str) -> None:
+    assert complaint(content) == (key, why, remedy)
 
 
 @pytest.mark.parametrize(
     ("entry", "where", "why", "remedy"),
     [
-        ("a", "", "is not a table", "write [[key]]"),
-        (HMAC | {"y": 1, "x": 1}, "", "unknown entry 'x'", ENTRIES),
-        (HMAC | {"kind": "des"}, ".kind", "'des' is unknown", KINDS),
-        ({"kind": "hmac", "secret": "00"}, "", "id and secret must be given as text", ""),
-        ({"id": "a", "kind": "hmac"}, "", "id and secret must be given as text", ""),
-        (HMAC | {"id": 1}, "", "id and secret must be given as text", ""),
-        (HMAC | {"secret": 1}, "", "id and secret must be given as text", ""),
-        (RSA | {"file": 1}, "", "id and file must be given as text", ""),
+        ("a", "", "must be a table, not text", ""),
+        (HMAC | {"x": 1}, ".x", "unknown key", "known: " + ENTRIES),
+        (HMAC | {"sekret": "00"}, ".sekret", "unknown key", "did you mean 'secret'?"),
+        (HMAC | {"kind": "rot13"}, ".kind", "'rot13' is unknown", "one of " + KINDS),
+        ({"kind": "hmac", "secret": "00"}, ".id", "is missing", "write id = ..."),
+        ({"id": "a", "kind": "hmac"}, ".secret", "is missing", 'write secret = "..."'),
+        (HMAC | {"id": 1}, ".id", "must be text, not a whole number", QUOTES),
+        (HMAC | {"secret": 1}, ".secret", "must be text, not a whole number", QUOTES),
+        (RSA | {"file": 1}, ".file", "must be text, not a whole number", QUOTES),
         (HMAC | {"file": "x"}, ".file", "hmac takes secret instead", "remove it"),
-        (RSA | {"secret": ""}, ".secret", "ltp-rsa-public takes file instead", "remove it"),
+        (RSA | {"secret": "00"}, ".secret", "ltp-rsa-public takes file instead", "remove it"),
         (HMAC | {"secret": "0g"}, ".secret", "is not hexadecimal", ""),
         (HMAC | {"secret": "00"}, ".secret", "1 octets", "hmac takes 16 to 128"),
         (LTP | {"secret": "00" * 129}, ".secret", "129 octets", "ltp takes 16 to 128"),
         (HMAC | {"kind": "aes", "secret": "00" * 24}, ".secret", "24 octets", "aes takes 16 or 32"),
         (HMAC | {"kind": "kek", "secret": "00" * 24}, ".secret", "24 octets", "kek takes 16 or 32"),
-        (HMAC | {"peers": "x"}, ".peers", "is no list of node patterns", 'peers = ["dtn://*"]'),
-        (
-            HMAC | {"peers": ["x", 1]},
-            ".peers",
-            "is no list of node patterns",
-            'peers = ["dtn://*"]',
-        ),
-        (HMAC | {"send": 1}, ".send", "is neither true nor false", ""),
-        (LTP | {"raw": 1}, ".raw", "is neither true nor false", ""),
+        (HMAC | {"peers": "x"}, ".peers", "must be a list, not text", ""),
+        (HMAC | {"peers": ["x", 1]}, ".peers[1]", "must be text, not a whole number", QUOTES),
+        (HMAC | {"send": 1}, ".send", "must be true or false, not a whole number", ""),
+        (LTP | {"raw": "true"}, ".raw", "must be true or false, not text", "without quotes"),
         (RAW | {"key_id": "0"}, ".key_id", "is not hexadecimal", ""),
-        (RAW | {"key_id": 1}, ".key_id", "is not hexadecimal", ""),
+        (RAW | {"key_id": 1}, ".key_id", "must be text, not a whole number", QUOTES),
         (HMAC | {"raw": True}, ".raw", "hmac keys are always used as they are", "remove it"),
         (
             LTP | {"key_id": "00"},
@@ -89,7 +87,47 @@ def test_the_file(content: dict[str, Any], why: str, remedy: str) -> None:
 )
 def test_an_entry(entry: Any, where: str, why: str, remedy: str) -> None:
     good = HMAC | {"id": "good"}
-    assert complaint({"key": [good, entry]}) == (f"k.toml: key[1]{where}", why, remedy)
+    assert complaint({"key": [good, entry]}) == (f"key[1]{where}", why, remedy)
+
+
+SECRET = "6f0a" * 16
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'id = "{SECRET}"\n[[key]]\nid = "{SECRET}"\nkind = "aes"\nsecret = "{SECRET}"',
+        f'kind = "{SECRET}"',
+        f'{SECRET} = "secret"',
+        f'kind = "hmac"\nsecret = "{SECRET}g"',
+        f'kind = "hmac"\nsecret = "{SECRET}',
+        f"kind = {SECRET}",
+        f'secret = "{SECRET}"\nsecret = "{SECRET}"',
+        f"[key.{SECRET}]\n[key.{SECRET}]",
+        f'kind = "ltp-rsa-public"\nfile = "{SECRET}"',
+    ],
+)
+def test_no_mistake_shows_a_secret(line: str, tmp_path: Path) -> None:
+    """A secret in the wrong place, or badly written, is told with its line and not shown."""
+    path = tmp_path / "k.toml"
+    path.touch(0o600)
+    path.write_text(f'[[key]]\nid = "a"\n{line}\n'.replace('id = "a"\nid', "id"))
+    with pytest.raises(ConfigError) as caught:
+        load_keys(path)
+    shown = str(caught.value).removeprefix(str(path))
+    assert shown.startswith(":")
+    assert SECRET[:8] not in shown
+
+
+def test_mistakes_are_told_with_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "k.toml"
+    path.touch(0o600)
+    entry = '[[key]]\nid = "a"\nkind = "hmac"\nsecret = "' + "00" * 16 + '"\n'
+    path.write_text(entry + entry)
+    with pytest.raises(ConfigError) as caught:
+        load_keys(path)
+    assert caught.value.key == f"{path}:6: key[1].id"
+    assert caught.value.message == "'a' is used twice, see key[0].id on line 2"
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
@@ -106,7 +144,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     path.write_bytes(b"#" * (2**20 + 1))
     assert told() == (str(path), "too large for a key file", "")
     path.write_bytes(b"\xff")
-    assert told()[1].startswith("not TOML: 'utf-8' codec can't decode")
+    assert told() == (str(path), "not UTF-8 text", "is it the right file?")
     path.chmod(0o604)
     others = "others may read this key file (mode 0604)"
     assert told() == (str(path), others, f"chmod 600 {path}")
@@ -173,8 +211,7 @@ def test_an_rsa_key(
         path.write_bytes(octets)
     kind = "ltp-rsa-private" if private else "ltp-rsa-public"
     entry = {"id": "a", "kind": kind, "file": "a.pem"}
-    name = str(tmp_path / "k.toml")
-    assert complaint({"key": [entry]}, name) == (str(path), why, remedy)
+    assert complaint({"key": [entry]}, tmp_path) == ("key[0].file", f"{path}: {why}", remedy)
 
 
 def test_an_rsa_key_is_read_with_what_it_says(tmp_path: Path) -> None:
@@ -191,14 +228,14 @@ def test_an_rsa_key_is_read_with_what_it_says(tmp_path: Path) -> None:
         {"id": half, "kind": f"ltp-rsa-{half}", "file": half, "key_id": "0102", "send": False}
         for half, _ in files
     ]
-    keys = parse_keys({"key": entries}, str(tmp_path / "k.toml")).keys
+    keys = parse_keys({"key": entries}, tmp_path).keys
     der = GOOD.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     for key, (half, _) in zip(keys, files, strict=True):
         assert (key.id, key.kind, key.secret) == (half, f"ltp-rsa-{half}", der)
         assert (key.bits, key.key_id, key.send, key.raw) == (2048, b"\1\2", False, False)
     (tmp_path / "private").chmod(0o644)
     with pytest.raises(ConfigError, match="others may read"):
-        parse_keys({"key": entries}, str(tmp_path / "k.toml"))
+        parse_keys({"key": entries}, tmp_path)
 
 
 def test_a_new_key_file_is_what_it_says(tmp_path: Path) -> None:

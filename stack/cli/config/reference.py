@@ -11,9 +11,11 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+
+from stack.core.checks import bounds_of, bounds_text
 
 WIDTH: Final = 99
 
@@ -84,7 +86,7 @@ def key_markdown(key: Key) -> str:
 def section_of(kind: type[Any], but: frozenset[str] = frozenset()) -> Section:
     """The keys of a class, less those named in `but`; tables without a text are no keys."""
     texts = _field_texts(kind)
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     keys = tuple(
         Key(name, _kind(hints[name]), default, texts[name])
         for name, default in _fields(kind)
@@ -160,6 +162,10 @@ def _inner(hint: Any) -> type[Any] | None:
 def _kind(hint: Any) -> str:
     if hint is type(None):
         return "nothing"
+    if typing.get_origin(hint) is Annotated:
+        bounds = bounds_of(hint)
+        inside = f" {bounds_text(bounds)}" if bounds else ""
+        return _kind(typing.get_args(hint)[0]) + inside
     if isinstance(hint, type) and not typing.get_args(hint):
         if issubclass(hint, msgspec.Struct):
             return "table with a `kind`"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from link_models.channel import ChannelConfig, Delay, Window, always_up
 from link_models.disturbances.config import Disturbance, StationPlace, build
@@ -22,24 +23,24 @@ from link_models.emulator import (
     TimeMapping,
     link_between,
 )
+from link_models.emulator.world import FACTOR_MAX, FACTOR_MIN
 from link_models.loss import Bernoulli, GilbertElliott, LossModel, no_loss
 from link_models.loss.rules import RuleFactory
 from stack.cli.plan.source import load_source
 from stack.contacts.plan import Plan
 from stack.core import toml
+from stack.core.bounds import DayMs, Latitude, Longitude, RateBps, Share
+from stack.core.checks import check_bounds, check_range
 from stack.core.clock import MILLISECOND, SECOND, dtn_from_iso
 from stack.core.errors import ConfigError
 from stack.core.limits import IPV4_UDP_BYTES
 
 CONFIG_BYTES_MAX: Final = 4 * 1024 * 1024
 
-TIMES_MS: Final = ("delay_ms", "jitter_ms", "burst_ms", "reorder_ms", "queue_ms", "coalesce_ms")
-
-TIME_MS_MAX: Final = 86_400_000.0
-"""A day: four times the light time to the farthest spacecraft."""
-
 SCENARIO_S_MAX: Final = 1e9
 """Scenario time at most, some 30 years."""
+
+ScenarioS = Annotated[float, Meta(ge=-SCENARIO_S_MAX, le=SCENARIO_S_MAX)]
 
 T = TypeVar("T")
 
@@ -48,58 +49,58 @@ T = TypeVar("T")
 class DirectionConfig:
     """One direction of the emulated link."""
 
-    rate_bps: float = 0.0
+    rate_bps: RateBps = 0.0
     """Bits a second, `overhead_bytes` of each datagram included; 0 means no limit, or what the
     contact plan says."""
 
-    delay_ms: float = 0.0
+    delay_ms: DayMs = 0.0
     """One-way delay: light time and equipment.  With a contact plan it is added to the plan's
     light time."""
 
-    jitter_ms: float = 0.0
+    jitter_ms: DayMs = 0.0
     """Each datagram is delayed by a further 0 to this, in order."""
 
-    loss: float = 0.0
+    loss: Share = 0.0
     """Share of datagrams lost, 0 to 1.  On TCP a loss is a stall."""
 
-    burst_ms: float = 0.0
+    burst_ms: DayMs = 0.0
     """Mean length of a fade in which everything is lost; 0 loses each datagram by itself."""
 
-    reorder: float = 0.0
+    reorder: Share = 0.0
     """Share of datagrams that others may overtake."""
 
-    reorder_ms: float = 1.0
+    reorder_ms: DayMs = 1.0
     """How much later than in its turn such a datagram arrives at most."""
 
-    duplicate: float = 0.0
+    duplicate: Share = 0.0
     """Share of datagrams that arrive twice."""
 
-    corrupt: float = 0.0
+    corrupt: Share = 0.0
     """Share of datagrams that arrive with wrong bits."""
 
-    queue_bytes: int = 1_000_000
+    queue_bytes: Annotated[int, Meta(ge=0, le=10**12)] = 1_000_000
     """Octets that may wait for the transmitter; what comes on top of it is dropped.  TCP is not
     read from instead."""
 
-    queue_ms: float = 0.0
+    queue_ms: DayMs = 0.0
     """Longest wait for the transmitter; what would wait longer is dropped.  0: no limit but
     `queue_bytes`."""
 
-    overhead_bytes: int = IPV4_UDP_BYTES
+    overhead_bytes: Annotated[int, Meta(ge=0, le=65535)] = IPV4_UDP_BYTES
     """Octets of lower layers counted with each datagram: UDP and IPv4 headers."""
 
-    cell_bytes: int = 0
+    cell_bytes: Annotated[int, Meta(ge=0, le=65535)] = 0
     """The link carries whole cells with so many octets of payload each (ATM: 48); 0: octets."""
 
-    cell_overhead_bytes: int = 0
+    cell_overhead_bytes: Annotated[int, Meta(ge=0, le=65535)] = 0
     """Octets of overhead of each cell (ATM: 5)."""
 
-    coalesce_ms: float = 0.5
+    coalesce_ms: DayMs = 0.5
     """Datagrams that arrive within this time of each other are handed over together, when the last
     of them arrives.  The default is below what a busy machine delays them anyway and makes fast
     links three times cheaper; 0 gives each datagram its own time."""
 
-    windows_s: tuple[tuple[float, float], ...] = ()
+    windows_s: tuple[tuple[ScenarioS, ScenarioS], ...] = ()
     """Contacts, as seconds of scenario time: [[begin, end], ...]; none means that the link is
     always up.  Datagrams that are sent outside of them are lost, TCP waits."""
 
@@ -111,22 +112,14 @@ class DirectionConfig:
     """What befalls TCP connections in this direction."""
 
     def __post_init__(self) -> None:
-        for name in ("loss", "reorder", "duplicate", "corrupt"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(name, f"{getattr(self, name)} is no share", "from 0 to 1")
-        for name in TIMES_MS:
-            if not 0 <= getattr(self, name) <= TIME_MS_MAX:
-                value = getattr(self, name)
-                raise ConfigError(name, f"{value:g} is out of range", f"0..{TIME_MS_MAX:g}")
-        if not 0 <= self.rate_bps < math.inf:
-            raise ConfigError("rate_bps", f"{self.rate_bps} is out of range", "0 or more")
+        check_bounds(self)
         if self.burst_ms and not 0 < self.loss < 1:
             raise ConfigError("burst_ms", "needs a loss between 0 and 1", "set loss too")
         for begin, end in self.windows_s:
             if not begin < end:
                 raise ConfigError("windows_s", f"[{begin:g}, {end:g}] is empty", "[begin, end]")
-            if not -SCENARIO_S_MAX <= begin <= end <= SCENARIO_S_MAX:
-                raise ConfigError("windows_s", f"[{begin:g}, {end:g}] is out of range")
+            for edge in (begin, end):
+                check_range("windows_s", edge, -SCENARIO_S_MAX, SCENARIO_S_MAX)
 
     def channel(
         self, planned: LinkPlan | None = None, rules: tuple[RuleFactory, ...] = ()
@@ -189,15 +182,15 @@ class TimeConfig:
     """UTC at which the emulator starts, such as `2026-10-01T12:00:00Z`: second 0 of scenario time.
     Empty: the begin of the plan's first contact between `a` and `b`."""
 
-    offset_s: float = 0.0
+    offset_s: Annotated[float, Meta(ge=0, le=SCENARIO_S_MAX)] = 0.0
     """Scenario time when the emulator starts, if that is not 0."""
 
-    factor: float = 1.0
+    factor: Annotated[float, Meta(ge=FACTOR_MIN, le=FACTOR_MAX)] = 1.0
     """Scenario seconds in a second: 60 shows an hour of passes in a minute, 0.1 is slow motion.
     What gets faster is the schedule: contacts, the course of the light time, whatever has a time in
     a disturbance.  Rates, queues and light times stay as they are."""
 
-    loop_s: float = 0.0
+    loop_s: Annotated[float, Meta(ge=0, le=SCENARIO_S_MAX)] = 0.0
     """Begin again at `offset_s` after so many seconds of scenario time; 0 never does."""
 
     scale_delay: bool = False
@@ -206,9 +199,7 @@ class TimeConfig:
     def __post_init__(self) -> None:
         if self.plan and not (self.a and self.b):
             raise ConfigError("a, b", "are needed with a plan", "name the nodes at both ends")
-        for name in ("offset_s", "loop_s"):
-            if not 0 <= getattr(self, name) <= SCENARIO_S_MAX:
-                raise ConfigError(name, f"{getattr(self, name)} is out of range", "0 or more")
+        check_bounds(self)
         if self.start:
             _time("start", self.start)
         self.schedule()
@@ -227,15 +218,14 @@ class TimeConfig:
 class StationConfig:
     """Where a station stands."""
 
-    latitude_deg: float
+    latitude_deg: Latitude
     """North of the equator."""
 
-    longitude_deg: float
+    longitude_deg: Longitude
     """East of Greenwich."""
 
     def __post_init__(self) -> None:
-        if not (-90 <= self.latitude_deg <= 90 and -180 <= self.longitude_deg <= 360):
-            raise ConfigError("latitude_deg, longitude_deg", "are no place on Earth")
+        check_bounds(self)
 
 
 @dataclass(frozen=True, slots=True)

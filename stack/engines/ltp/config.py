@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from msgspec import Meta
+
+from stack.core.bounds import Count
+from stack.core.checks import check, check_bounds, check_range
 from stack.core.clock import MILLISECOND, SECOND
-from stack.core.errors import ConfigError
 from stack.core.limits import BUNDLE_BYTES_MAX, DATAGRAM_BYTES_MAX, IPV4_UDP_BYTES
 from stack.wire.sdnv import SDNV_MAX
 
@@ -13,6 +17,8 @@ SEGMENT_BYTES_MIN = 128
 """A report with a few claims, whose every number takes its longest form, fits in it."""
 
 DAY_NS = 86_400 * SECOND
+
+_Large = Annotated[int, Meta(ge=1, le=10**12)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,50 +37,50 @@ class LtpConfig:
     UDP port can then open no sessions.  On: for ground stations that serve satellites which are
     not configured beforehand."""
 
-    segment_bytes: int = 1400
+    segment_bytes: Annotated[int, Meta(ge=SEGMENT_BYTES_MIN, le=DATAGRAM_BYTES_MAX)] = 1400
     """Octets of a full segment.  Every plain data segment has exactly this length, so that UDP
     segmentation offload and packet erasure codes see equal datagrams.  1400 leaves room for IPv6,
     UDP and a FEC payload id in 1500; larger is faster where the path carries it (64,000 on a
     loopback).  Too large: IP fragments, which multiply the loss."""
 
-    train_bytes: int = 64_000
+    train_bytes: Annotated[int, Meta(ge=SEGMENT_BYTES_MIN, le=1 << 24)] = 64_000
     """Most octets of one train.  One UDP segmentation offload call carries 65,000 octets and 64
     datagrams; the rest is left to FEC payload ids."""
 
-    block_bytes: int = 262_144
+    block_bytes: Annotated[int, Meta(ge=1, le=1 << 34)] = 262_144
     """Service data units are aggregated into blocks of up to this size (CCSDS 734.1-B-1 service
     data aggregation); a larger unit has a block of its own.  Measured between
     two processes with units of 1 KB: 1.1 Gbit/s with 64 and 128 KiB, 1.4 with 256 KiB, and 1.1
     with 512 KiB."""
 
-    block_bytes_max: int = BUNDLE_BYTES_MAX + 65_536
+    block_bytes_max: Annotated[int, Meta(ge=1, le=1 << 34)] = BUNDLE_BYTES_MAX + 65_536
     """Largest block taken from the peer or the client.  Offsets beyond it are a violation."""
 
-    aggregation_ns: int = 2 * MILLISECOND
+    aggregation_ns: Annotated[int, Meta(ge=0, le=DAY_NS)] = 2 * MILLISECOND
     """A unit waits for company at most this long, and only while earlier blocks are on their
     way: an idle link sends at once.  Too large: latency (ION waits for a second)."""
 
-    checkpoint_every: int = 1024
+    checkpoint_every: Annotated[int, Meta(ge=0, le=10**12)] = 1024
     """A discretionary checkpoint after this many red segments of one block, 0 for none: a long
     block learns early what it lost.  1024 segments never divide an aggregated block.  None any more
     towards a peer that has cancelled a block with RLEXC: it grants few reports (ION)."""
 
-    export_sessions_max: int = 1024
+    export_sessions_max: _Large = 1024
     """Blocks under way to the peer at once.  Paced links need rate x round trip x (rounds of
     retransmission + 1) / block_bytes of them."""
 
-    import_sessions_max: int = 2048
+    import_sessions_max: _Large = 2048
     """Blocks arriving at once; more than a peer of the same kind ever starts, so that only an
     attacker or a dead peer's remains meet it."""
 
-    queue_bytes: int = 64 * 1024 * 1024
+    queue_bytes: _Large = 64 * 1024 * 1024
     """Octets taken from the client and not yet acknowledged or failed; `room` tells what is
     left.  It bounds the memory of the sending side."""
 
-    import_bytes_max: int = 256 * 1024 * 1024
+    import_bytes_max: Annotated[int, Meta(ge=0, le=10**12)] = 256 * 1024 * 1024
     """Buffers of unfinished incoming blocks; segments beyond it are dropped and sent again."""
 
-    window_bytes: int = 2 * 1024 * 1024
+    window_bytes: Annotated[int, Meta(ge=4 * SEGMENT_BYTES_MIN, le=10**12)] = 2 * 1024 * 1024
     """Red octets on their way and not acknowledged, on a link without a rate: the receiver's
     socket buffer is the only queue there.  Acknowledgements wait for the peer's commit, so too
     small a window idles.  Measured on a loopback with durable stores and socket buffers of 8 MiB:
@@ -82,97 +88,83 @@ class LtpConfig:
     buffer of 208 KiB everything above 256 KiB loses a tenth of its segments and more.  A link with
     a rate is paced instead, and this does not apply."""
 
-    overhead_bytes: int = IPV4_UDP_BYTES
+    overhead_bytes: Annotated[int, Meta(ge=0, le=10**12)] = IPV4_UDP_BYTES
     """Octets that lower layers add to each datagram, counted against the link's rate: UDP and
     IPv4 headers."""
 
-    burst_ns: int = 4 * MILLISECOND
+    burst_ns: Annotated[int, Meta(ge=0, le=DAY_NS)] = 4 * MILLISECOND
     """How far sending may run ahead of the link's rate.  It covers the lateness of timers; too
     large overruns the modem's queue."""
 
-    timer_margin_ns: int = 150 * MILLISECOND
+    timer_margin_ns: Annotated[int, Meta(ge=1, le=3660 * DAY_NS)] = 150 * MILLISECOND
     """Added to the round trip before an answer counts as lost (RFC 5326 §6.2, §6.3): the peer's
     queues and its durable commit.  Too small: needless repeats; too large: slow recovery."""
 
-    backoff_ns_max: int = 5 * SECOND
+    backoff_ns_max: Annotated[int, Meta(ge=1, le=3660 * DAY_NS)] = 5 * SECOND
     """Repeats double their interval up to this (never below one round trip and margin)."""
 
-    checkpoint_limit: int = 20
+    checkpoint_limit: Annotated[int, Meta(ge=1, le=1 << 20)] = 20
     """Repeats of one checkpoint before the session is cancelled (RFC 5326 §6.7), counting only
     those since which the peer was heard: a blackout alone never cancels.  At 20 % loss each way
     one block in 10^9 fails."""
 
-    report_limit: int = 20
+    report_limit: Annotated[int, Meta(ge=1, le=1 << 20)] = 20
     """The same for one report segment (RFC 5326 §6.8)."""
 
-    cancel_limit: int = 10
+    cancel_limit: Annotated[int, Meta(ge=1, le=1 << 20)] = 10
     """Repeats of a cancel segment before the session is closed without its acknowledgement
     (RFC 5326 §6.16)."""
 
-    stall_after: int = 8
+    stall_after: _Large = 8
     """Timers that expire with nothing heard in between before the link counts as stalled: new
     data waits, and single checkpoints or reports probe the link."""
 
-    session_lifetime_ns: int = DAY_NS
+    session_lifetime_ns: Annotated[int, Meta(ge=1, le=3660 * DAY_NS)] = DAY_NS
     """A session ends after this time whatever happens; it must span the gap between passes."""
 
-    green_idle_ns: int = 10 * SECOND
+    green_idle_ns: Annotated[int, Meta(ge=1, le=3660 * DAY_NS)] = 10 * SECOND
     """State of a green-only session is kept this long after its last segment; also the silence
     after which an unfinished session may be evicted when `import_sessions_max` is reached."""
 
-    report_delay_ns: int = 0
+    report_delay_ns: Annotated[int, Meta(ge=0, le=DAY_NS)] = 0
     """How long a report on an incomplete scope waits for stragglers.  Set it to the decoding
     time of the FEC underneath, whose repairs arrive after the checkpoint; else 0."""
 
-    async_report_ns: int = 0
+    async_report_ns: Annotated[int, Meta(ge=0, le=DAY_NS)] = 0
     """Send an asynchronous report (RFC 5326 §6.11) when a hole in the red part has lasted this
     long before its end arrived; 0 for never.  Useful for large blocks on slow links."""
 
-    claims_max: int = 128
+    claims_max: Annotated[int, Meta(ge=1, le=1 << 20)] = 128
     """Reception claims in one report segment; fewer when `segment_bytes` holds fewer."""
 
-    gaps_max: int = 4096
+    gaps_max: Count = 4096
     """Disjoint received runs of one block: bounds the memory of a hostile or hopeless block."""
 
-    reports_max: int = 64
+    reports_max: Count = 64
     """Reports of one session under way at once, and checkpoints of it that wait for an answer;
     more are answered when these are acknowledged.  It bounds floods of either."""
 
-    closed_max: int = 8192
+    closed_max: Count = 8192
     """Closed sessions remembered, so that late segments open no ghosts (RFC 5326 §6.20)."""
 
-    acks_max: int = 8192
+    acks_max: Count = 8192
     """Acknowledgements queued at once; those beyond are dropped and asked for again."""
 
-    green_bytes_max: int = 16 * 1024 * 1024
+    green_bytes_max: Annotated[int, Meta(ge=0, le=10**12)] = 16 * 1024 * 1024
     """Green data waiting in events that nobody takes; beyond it green segments are dropped."""
 
-    violations_max: int = 64
+    violations_max: Count = 64
     """`PeerViolation` events waiting at once; beyond it they are only counted."""
 
     def __post_init__(self) -> None:
-        """Check what must hold between fields.  Raises `ConfigError`."""
+        check_bounds(self)
         for key in ("local_engine_id", "remote_engine_id"):
-            _within(key, getattr(self, key), 0, SDNV_MAX)
-        _within("segment_bytes", self.segment_bytes, SEGMENT_BYTES_MIN, DATAGRAM_BYTES_MAX)
-        _within("train_bytes", self.train_bytes, self.segment_bytes, 1 << 24)
-        _within("block_bytes_max", self.block_bytes_max, 1, 1 << 34)
-        _within("block_bytes", self.block_bytes, 1, self.block_bytes_max)
-        _within("window_bytes", self.window_bytes, 4 * self.segment_bytes, 1 << 40)
-        for key in ("export_sessions_max", "import_sessions_max", "queue_bytes", "stall_after"):
-            _within(key, getattr(self, key), 1, 1 << 40)
-        for key in ("checkpoint_limit", "report_limit", "cancel_limit", "claims_max"):
-            _within(key, getattr(self, key), 1, 1 << 20)
-        for key in ("gaps_max", "reports_max", "closed_max", "acks_max", "violations_max"):
-            _within(key, getattr(self, key), 1, 1 << 30)
-        for key in ("aggregation_ns", "burst_ns", "report_delay_ns", "async_report_ns"):
-            _within(key, getattr(self, key), 0, DAY_NS)
-        for key in ("timer_margin_ns", "backoff_ns_max", "session_lifetime_ns", "green_idle_ns"):
-            _within(key, getattr(self, key), 1, 3660 * DAY_NS)
-        for key in ("checkpoint_every", "overhead_bytes", "import_bytes_max", "green_bytes_max"):
-            _within(key, getattr(self, key), 0, 1 << 40)
-
-
-def _within(key: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ConfigError(key, f"{value} is not in {low}..{high}")
+            check_range(key, getattr(self, key), 0, SDNV_MAX)
+        for low, high in (
+            ("segment_bytes", "train_bytes"),
+            ("block_bytes", "block_bytes_max"),
+        ):
+            fits = getattr(self, low) <= getattr(self, high)
+            check(f"{low}, {high}", fits, f"{low} is above {high}")
+        fits = 4 * self.segment_bytes <= self.window_bytes
+        check("window_bytes, segment_bytes", fits, "window_bytes is below 4 segment_bytes")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from stack.core.errors import ConfigError
+from msgspec import Meta
+
+from stack.core.bounds import Count, DayS, Octets, OctetsOrNone, Wait, YearsMs
+from stack.core.checks import check, check_bounds, check_one_of
 from stack.services.files.messages import CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, OBJECT_BYTES_MAX
 
 
@@ -13,89 +16,73 @@ from stack.services.files.messages import CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, OBJE
 class FilesConfig:
     """Sizes, limits and patience.  Raises `ConfigError` for values that do not fit together."""
 
-    chunk_bytes: int = 256 * 1024
+    chunk_bytes: Annotated[int, Meta(ge=CHUNK_BYTES_MIN, le=CHUNK_BYTES_MAX)] = 256 * 1024
     """Octets of content in one bundle.  Larger costs less per octet; smaller loses less when a
     pass ends in the middle of a bundle (256 KiB are 8 s of a 256 kbit/s uplink)."""
 
-    batch_bytes: int = 4 * 1024 * 1024
+    batch_bytes: Annotated[int, Meta(ge=CHUNK_BYTES_MIN, le=10**12)] = 4 * 1024 * 1024
     """Octets read and stored in one transaction: one fsync each.  Bounds memory."""
 
-    receive_batch: int = 32
+    receive_batch: Count = 32
     """Most bundles taken in one transaction.  Bounds memory, at `chunk_bytes` of the peer each."""
 
-    object_bytes_max: int = 64 * 1024**3
+    object_bytes_max: Annotated[int, Meta(ge=1, le=OBJECT_BYTES_MAX)] = 64 * 1024**3
     """Largest object taken from a peer."""
 
-    quota_bytes: int = 256 * 1024**3
+    quota_bytes: Octets = 256 * 1024**3
     """Most octets of unfinished objects, counted at their full size."""
 
-    disk_reserve_bytes: int = 64 * 1024**2
+    disk_reserve_bytes: OctetsOrNone = 64 * 1024**2
     """Free space left to others on the file system: new objects wait when it would be used."""
 
-    objects_max: int = 20_000
+    objects_max: Count = 20_000
     """Most objects under way, each way; and most finished inbound ones not yet handled."""
 
-    spans_max: int = 4096
+    spans_max: Count = 4096
     """Most pieces that the received part of an object may be in.  Bounds the durable record (some
     50 KB); a chunk that would make one more piece is dropped, and asked for later."""
 
     collision: Literal["suffix", "replace"] = "suffix"
     """What happens to a name that already has other content: number the new file, or replace."""
 
-    lifetime_ms: int = 7 * 86_400_000
+    lifetime_ms: Annotated[int, Meta(ge=1, le=10**12)] = 7 * 86_400_000
     """How long an object may take: some dozens of passes."""
 
-    settle_s: float = 5.0
+    settle_s: DayS = 5.0
     """After the sender has said that all is sent, wait this long for bundles that took another
     path before asking for what is missing."""
 
-    nudge_s: float = 60.0
+    nudge_s: Wait = 60.0
     """First wait for a receipt, after the last chunk, before the sender asks again; then twice
     as long each time.  A few round trips of the longest usual path."""
 
-    nudge_max_s: float = 6 * 3600.0
+    nudge_max_s: Wait = 6 * 3600.0
     """Longest wait between two questions: the order of a gap between passes."""
 
-    nudge_lifetime_s: float = 6 * 3600.0
+    nudge_lifetime_s: Wait = 6 * 3600.0
     """Shortest lifetime of a question: shorter, and it may expire while it waits for a pass."""
 
-    rounds_max: int = 1000
+    rounds_max: Count = 1000
     """Most repair rounds that a receiver may ask for, before the object has failed."""
 
-    verify_tries: int = 3
+    verify_tries: Count = 3
     """How often content may fail its digest before the object has failed."""
 
-    retain_ms: int = 86_400_000
+    retain_ms: YearsMs = 86_400_000
     """How long an object that is over is remembered: a sent one after its end, a received one
     after its lifetime, when no bundle about it can come any more."""
 
-    closed_max: int = 50_000
+    closed_max: Count = 50_000
     """Most objects that are over and remembered, each way; the oldest go first.  A received one
     that is forgotten early would be taken for new if its bundles came again."""
 
-    folder_files_max: int = 10_000
+    folder_files_max: Count = 10_000
     """Most files that `send_folder` takes."""
 
     def __post_init__(self) -> None:
-        if not CHUNK_BYTES_MIN <= self.chunk_bytes <= min(CHUNK_BYTES_MAX, self.batch_bytes):
-            raise ConfigError(
-                "chunk_bytes",
-                f"{self.chunk_bytes} is not in {CHUNK_BYTES_MIN}..{CHUNK_BYTES_MAX}",
-                "and not above batch_bytes",
-            )
-        if not 0 < self.object_bytes_max <= OBJECT_BYTES_MAX:
-            raise ConfigError("object_bytes_max", f"not in 1..{OBJECT_BYTES_MAX}")
-        if not 0 < self.nudge_s <= self.nudge_max_s:
-            raise ConfigError("nudge_s", "not in (0, nudge_max_s]")
-        for name in (
-            "receive_batch",
-            "objects_max",
-            "closed_max",
-            "spans_max",
-            "rounds_max",
-            "verify_tries",
-        ):
-            if getattr(self, name) < 1:
-                raise ConfigError(name, "must be at least 1")
-        if self.collision not in ("suffix", "replace"):
-            raise ConfigError("collision", f"{self.collision!r} is unknown", "suffix or replace")
+        check_bounds(self)
+        fits = self.chunk_bytes <= self.batch_bytes
+        check("chunk_bytes, batch_bytes", fits, "chunk_bytes is above batch_bytes")
+        fits = self.nudge_s <= self.nudge_max_s
+        check("nudge_s, nudge_max_s", fits, "nudge_s is above nudge_max_s")
+        check_one_of("collision", self.collision, ("suffix", "replace"))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from stack.core.errors import ConfigError
+from msgspec import Meta
+
+from stack.core.bounds import Count, Wait, YearsMs
+from stack.core.checks import check, check_bounds
 from stack.services.jobs.messages import JobLimits
 
 
@@ -12,13 +16,13 @@ from stack.services.jobs.messages import JobLimits
 class JobsConfig:
     """Limits and patience of client and server.  Raises `ConfigError`."""
 
-    concurrency: int = 1
+    concurrency: Count = 1
     """Jobs that run at a time: a satellite's power seldom allows more."""
 
-    jobs_max: int = 1000
+    jobs_max: Count = 1000
     """Most jobs not yet over.  A request beyond that is left to the client to repeat."""
 
-    records_max: int = 10_000
+    records_max: Count = 10_000
     """Most jobs remembered, those that are over included."""
 
     limits_max: JobLimits = field(
@@ -28,40 +32,35 @@ class JobsConfig:
     )
     """What a job may ask for; more is refused."""
 
-    progress_s: float = 60.0
+    progress_s: Wait = 60.0
     """Shortest time between two progress reports of a job: each is a bundle of its own."""
 
-    progress_lifetime_s: float = 600.0
+    progress_lifetime_s: Wait = 600.0
     """Old progress is no news: it may expire while it waits for a pass."""
 
-    watch_s: float = 1.0
+    watch_s: Wait = 1.0
     """How often the size of a running job's output is looked at."""
 
-    stop_s: float = 10.0
+    stop_s: Wait = 10.0
     """How long a handler that was told to stop may take to clean up before it is abandoned."""
 
-    repeat_s: float = 60.0
+    repeat_s: Wait = 60.0
     """First wait before a request, cancellation or final report that was not answered is sent
     again; then twice as long each time."""
 
-    repeat_max_s: float = 6 * 3600.0
+    repeat_max_s: Wait = 6 * 3600.0
     """Longest wait between two repetitions: the order of a gap between passes."""
 
-    report_lifetime_ms: int = 86_400_000
+    report_lifetime_ms: YearsMs = 86_400_000
     """Shortest lifetime of a final report, also when the deadline is near or past."""
 
-    retain_ms: int = 86_400_000
+    retain_ms: YearsMs = 86_400_000
     """How long a job is remembered after its deadline, to answer stragglers."""
 
-    deadline_ms: int = 86_400_000
+    deadline_ms: Annotated[int, Meta(ge=1, le=10**12)] = 86_400_000
     """Deadline of a job submitted without one, from its submission."""
 
     def __post_init__(self) -> None:
-        for name in ("concurrency", "jobs_max", "records_max"):
-            if getattr(self, name) < 1:
-                raise ConfigError(name, "must be at least 1")
-        for name in ("progress_s", "watch_s", "stop_s", "repeat_s"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(name, "must be positive")
-        if self.repeat_s > self.repeat_max_s:
-            raise ConfigError("repeat_s", "is above repeat_max_s")
+        check_bounds(self)
+        fits = self.repeat_s <= self.repeat_max_s
+        check("repeat_s, repeat_max_s", fits, "repeat_s is above repeat_max_s")

@@ -11,7 +11,9 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta
 
 from stack.core.errors import DecodeError, LocalError
 from stack.core.train import Buffer
@@ -88,14 +90,14 @@ def decode_state(fields: Fields) -> JobState:
 class JobLimits:
     """What one attempt of a job may use.  Raises `LocalError` for values out of range."""
 
-    time_s: float = 600.0
+    time_s: Annotated[float, Meta(ge=0.001, le=TIME_MS_MAX / 1000)] = 600.0
     """Elapsed seconds; also the limit of CPU seconds of a command."""
 
-    memory_bytes: int = 1 << 30
+    memory_bytes: Annotated[int, Meta(ge=1, le=OBJECT_BYTES_MAX)] = 1 << 30
     """Address space of a command (RLIMIT_AS).  Handlers in Python share the node's memory and
     are not limited by it."""
 
-    output_bytes: int = 1 << 30
+    output_bytes: Annotated[int, Meta(ge=1, le=OBJECT_BYTES_MAX)] = 1 << 30
     """All output files together; also the largest file that a command may write."""
 
     def __post_init__(self) -> None:

@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from link_models.budget import LinkBudget, OpticalLink, RadioLink, RateTable, preset
 from link_models.disturbances.config import Disturbance
 from link_models.orbit.crosslink import CrosslinkLimits
-from stack.core.checks import check
+from link_models.orbit.geometry import Elevation
+from stack.core.bounds import DayS, Decibels, RateBps
+from stack.core.checks import check, check_bounds
 from stack.core.errors import ConfigError
-from stack.engines.ltp import LtpConfig
-from stack.fec.config import FecConfig
+from stack.core.limits import DATAGRAM_BYTES_MAX
+from stack.engines.ltp.config import SEGMENT_BYTES_MIN
+from stack.fec.config import BLOCKS_MAX, FecConfig
+from stack.fec.erasure import SYMBOLS_MAX
 
 DISTURBANCES_MAX = 100
 """Most disturbances of one list."""
+
+SegmentBytes = Annotated[int, Meta(ge=SEGMENT_BYTES_MIN, le=DATAGRAM_BYTES_MAX)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FecSection:
     """Erasure coding of one direction (RFC 6363, RFC 6865): `r` of `k` + `r` may be lost."""
 
-    k: int = 64
+    k: Annotated[int, Meta(ge=1, le=SYMBOLS_MAX)] = 64
     """Source packets of a block."""
 
-    r: int = 16
+    r: Annotated[int, Meta(ge=0, le=SYMBOLS_MAX)] = 16
     """Repair packets of a block."""
 
-    interleave: int = 1
+    interleave: Annotated[int, Meta(ge=1, le=BLOCKS_MAX // 2)] = 1
     """Blocks filled in turn."""
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         FecConfig(k=self.k, r=self.r, interleave=self.interleave)
 
 
@@ -49,11 +58,11 @@ class DirectionConfig:
     optical: OpticalLink | None = None
     """An optical link's own budget; see docs/link-budget.md."""
 
-    rates: tuple[tuple[float, float], ...] = ()
+    rates: tuple[tuple[Elevation, RateBps], ...] = ()
     """Bits per second as (elevation_deg, rate_bps), each from its elevation upward; links between
     satellites use the first."""
 
-    margin_db: float = 3.0
+    margin_db: Decibels = 3.0
     """With `rates`: the fade that the link survives at those rates.  A budget knows its own."""
 
     disturbances: tuple[Disturbance, ...] = ()
@@ -62,14 +71,15 @@ class DirectionConfig:
     fec: FecSection | None = None
     """Erasure coding; both directions have it or neither."""
 
-    queue_bytes: int = 0
+    queue_bytes: Annotated[int, Meta(ge=0, le=1 << 32)] = 0
     """Octets that may wait for the transmitter; 0: 64 KiB, or 100 ms at the highest rate."""
 
-    coalesce_ms: float = 0.0
+    coalesce_ms: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
     """Datagrams that arrive within this time of each other are delivered together; 0: 5 ms, or
     two datagrams at the highest rate.  Larger is faster to run and less exact."""
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         given = (bool(self.preset), self.radio is not None, self.optical is not None)
         check(
             "preset",
@@ -80,10 +90,7 @@ class DirectionConfig:
         if self.rates:
             self.table()
         check("rates", self.rate_max_bps <= 1e12, "at most 1e12 bits per second")
-        check("margin_db", 0 <= self.margin_db <= 100, "0 to 100 dB")
         check("disturbances", len(self.disturbances) <= DISTURBANCES_MAX, "at most 100")
-        check("queue_bytes", 0 <= self.queue_bytes <= 1 << 32, "0 to 4 GiB")
-        check("coalesce_ms", 0 <= self.coalesce_ms <= 10_000, "0 to 10 000 ms")
 
     def link(self) -> LinkBudget | None:
         """The budget; None where there are only rates.  Raises `ConfigError`."""
@@ -112,18 +119,17 @@ class DirectionConfig:
 class BlackoutConfig:
     """Times inside passes in which nothing gets through either way, and nobody was told."""
 
-    per_hour: float = 0.0
+    per_hour: Annotated[float, Meta(ge=0, le=3600)] = 0.0
     """How often one begins, an hour of pass."""
 
-    mean_s: float = 20.0
+    mean_s: DayS = 20.0
     """Mean duration, seconds."""
 
     shape: Literal["exponential", "fixed", "lognormal"] = "exponential"
     """Distribution of the durations."""
 
     def __post_init__(self) -> None:
-        check("per_hour", 0 <= self.per_hour <= 3600, "0 to 3600")
-        check("mean_s", 0 <= self.mean_s <= 86_400, "0 to 86 400 seconds")
+        check_bounds(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +151,14 @@ class RadioConfig:
     blackouts: BlackoutConfig = field(default_factory=BlackoutConfig)
     """Unannounced interruptions."""
 
-    segment_bytes: int = 1400
+    segment_bytes: SegmentBytes = 1400
     """Octets of an LTP segment; at most 1400 with FEC."""
 
     band: str = ""
     """A name that jamming may be limited to."""
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         _check_engines(self.up, self.down, self.segment_bytes)
 
 
@@ -173,31 +180,31 @@ class CrosslinkConfig:
     link: DirectionConfig
     """What it carries, each way."""
 
-    grazing_km: float = 80.0
+    grazing_km: Annotated[float, Meta(ge=-10, le=1e5)] = 80.0
     """Least height of the line of sight above the Earth: 80 km keeps it out of the air."""
 
-    range_max_km: float = 0.0
+    range_max_km: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     """Greatest distance; 0: as far as the Earth and the budget let."""
 
-    pointing_rate_max_deg_s: float = 0.0
+    pointing_rate_max_deg_s: Annotated[float, Meta(ge=0, le=360)] = 0.0
     """Fastest turn that the terminals follow; 0: any."""
 
-    sun_exclusion_deg: float = 0.0
+    sun_exclusion_deg: Annotated[float, Meta(ge=0, le=179)] = 0.0
     """Least angle between the line of sight and the Sun, either way; for optical terminals."""
 
-    segment_bytes: int = 1400
+    segment_bytes: SegmentBytes = 1400
     """Octets of an LTP segment; at most 1400 with FEC."""
 
     band: str = ""
     """A name that jamming may be limited to."""
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         check("pairs", bool(self.pairs) == (self.topology == "pairs"), 'go with topology "pairs"')
         _check_engines(self.link, self.link, self.segment_bytes)
-        self.limits()
 
     def limits(self) -> CrosslinkLimits:
-        """What a pair must fulfil.  Raises `ConfigError`."""
+        """What a pair must fulfil."""
         return CrosslinkLimits(
             grazing_m=self.grazing_km * 1e3,
             range_max_m=self.range_max_km * 1e3 or math.inf,
@@ -213,19 +220,17 @@ class TerrestrialConfig:
     between: tuple[str, str]
     """Node ids of two stations."""
 
-    rate_bps: float = 100e6
+    rate_bps: Annotated[float, Meta(ge=1e3, le=1e12)] = 100e6
     """Bits per second, each way."""
 
-    delay_ms: float = 20.0
+    delay_ms: Annotated[float, Meta(ge=0, le=10_000)] = 20.0
     """One-way delay."""
 
     def __post_init__(self) -> None:
-        check("rate_bps", 1e3 <= self.rate_bps <= 1e12, "1e3 to 1e12 bits per second")
-        check("delay_ms", 0 <= self.delay_ms <= 10_000, "0 to 10 000 ms")
+        check_bounds(self)
 
 
 def _check_engines(one: DirectionConfig, other: DirectionConfig, segment_bytes: int) -> None:
     if (one.fec is None) != (other.fec is None):
         raise ConfigError("fec", "one direction has it, the other has not", "give both")
-    LtpConfig(local_engine_id=1, remote_engine_id=2, segment_bytes=segment_bytes)
     check("segment_bytes", segment_bytes <= 1400 or one.fec is None, "1400 with FEC")

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from link_models.orbit.geometry import Station
-from stack.core.checks import check
+from msgspec import Meta
+
+from link_models.orbit.constellation import ALTITUDE_M_MAX
+from link_models.orbit.geometry import Altitude, Azimuth, Elevation, Station
+from stack.core.bounds import Latitude, Longitude
+from stack.core.checks import check, check_bounds
 
 CONSTELLATION_MAX = 1000
 """Most satellites of one constellation."""
+
+Few = Annotated[int, Meta(ge=1, le=1000)]
+Weight = Annotated[float, Meta(ge=1e-6, le=1e6)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,27 +26,27 @@ class StationConfig:
     id: str
     """Node id, `dtn://name/` or `ipn:N.0`."""
 
-    latitude_deg: float
+    latitude_deg: Latitude
     """Geodetic latitude (WGS-84), north positive."""
 
-    longitude_deg: float
+    longitude_deg: Longitude
     """Longitude, east positive."""
 
-    altitude_m: float = 0.0
+    altitude_m: Altitude = 0.0
     """Height above the ellipsoid."""
 
-    mask_deg: float = 5.0
+    mask_deg: Elevation = 5.0
     """Lowest usable elevation."""
 
-    horizon: tuple[tuple[float, float], ...] = ()
+    horizon: tuple[tuple[Azimuth, Elevation], ...] = ()
     """Obstacles as (azimuth_deg, elevation_deg) with rising azimuths; counts where it is above
     `mask_deg`."""
 
-    antennas: int = 1
+    antennas: Few = 1
     """Satellites that the station can serve at a time.  The planner gives each antenna the passes
     that are worth most; see `planning`."""
 
-    sun_outage_deg: float = 0.0
+    sun_outage_deg: Annotated[float, Meta(ge=0, le=30)] = 0.0
     """Within this angle of the Sun the receiver hears nothing but the Sun; 0 turns it off.
     Foreseen by the plan.  `link_models.orbit.sun.outage_half_angle_deg` gives it for a dish."""
 
@@ -53,8 +61,7 @@ class StationConfig:
     """Under whose law the station stands; goes into the contact plan."""
 
     def __post_init__(self) -> None:
-        check("antennas", 1 <= self.antennas <= 1000, "1 to 1000")
-        check("sun_outage_deg", 0 <= self.sun_outage_deg <= 30, "0 to 30 degrees")
+        check_bounds(self)
         self.station()
 
     def station(self) -> Station:
@@ -82,19 +89,18 @@ class SatelliteConfig:
     name: str = ""
     """Which satellite of the file, by its name there; empty: the first."""
 
-    terminals: int = 1
+    terminals: Few = 1
     """Stations that it can serve at a time."""
 
     sunlit_only: bool = False
     """Transmits to the ground only in sunlight: its batteries carry the computers, not the
     transmitter.  Foreseen by the plan."""
 
-    weight: float = 1.0
+    weight: Weight = 1.0
     """Worth of its octets when satellites compete for an antenna."""
 
     def __post_init__(self) -> None:
-        check("terminals", 1 <= self.terminals <= 1000, "1 to 1000")
-        check("weight", 0 < self.weight <= 1e6, "above 0, at most 1e6")
+        check_bounds(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,43 +113,41 @@ class ConstellationConfig:
     elements: str = ""
     """File of elements: its satellites in their order.  Empty: a Walker pattern."""
 
-    count: int
+    count: Annotated[int, Meta(ge=1, le=CONSTELLATION_MAX)]
     """How many; from a file the first so many."""
 
-    planes: int = 1
+    planes: Annotated[int, Meta(ge=1, le=CONSTELLATION_MAX)] = 1
     """Orbital planes, evenly spread; `count` is a multiple of it."""
 
-    phasing: int = 0
+    phasing: Annotated[int, Meta(ge=0, le=CONSTELLATION_MAX)] = 0
     """Walker's F: neighbours in adjacent planes are shifted by F x 360 / count degrees."""
 
-    altitude_km: float = 550.0
+    altitude_km: Annotated[float, Meta(ge=100, le=ALTITUDE_M_MAX / 1e3)] = 550.0
     """Height above the equatorial radius."""
 
-    inclination_deg: float = 53.0
+    inclination_deg: Annotated[float, Meta(ge=0, le=180)] = 53.0
     """Inclination of all planes."""
 
-    raan_deg: float = 0.0
+    raan_deg: Annotated[float, Meta(ge=-360, le=360)] = 0.0
     """Right ascension of the first plane's ascending node."""
 
     star: bool = False
     """Planes over 180 degrees (a Walker star, for polar orbits) in place of 360 (a delta)."""
 
-    terminals: int = 1
+    terminals: Few = 1
     """Stations that each satellite can serve at a time."""
 
     sunlit_only: bool = False
     """As for a satellite."""
 
-    weight: float = 1.0
+    weight: Weight = 1.0
     """As for a satellite."""
 
     def __post_init__(self) -> None:
         check("id", self.id.count("{}") == 1, "needs one {} for the number", "dtn://relay{}/")
-        check("count", 1 <= self.count <= CONSTELLATION_MAX, f"1 to {CONSTELLATION_MAX}")
-        even = bool(self.elements) or (self.planes >= 1 and self.count % self.planes == 0)
-        check("planes", even, "must divide the count")
-        check("terminals", 1 <= self.terminals <= 1000, "1 to 1000")
-        check("weight", 0 < self.weight <= 1e6, "above 0, at most 1e6")
+        check_bounds(self)
+        even = bool(self.elements) or self.count % self.planes == 0
+        check("planes, count", even, "planes must divide the count")
 
     def node_ids(self) -> list[str]:
         """The node ids of the satellites."""

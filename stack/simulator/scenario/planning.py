@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from link_models.planner import ScheduleConfig
-from stack.core.checks import check
+from stack.core.bounds import DayS, Share
+from stack.core.checks import check, check_bounds
 from stack.core.clock import MILLISECOND
 
 
@@ -26,35 +29,32 @@ class PlanningConfig:
     whole_passes: bool = False
     """Whether a pass is served from end to end or not at all."""
 
-    guard_s: float = 30.0
+    guard_s: DayS = 30.0
     """An antenna needs this long from the end of one pass to the beginning of the next, to slew
     and to lock.  Default: see `link_models.planner.ScheduleConfig.guard_ms`."""
 
-    edge_s: float = 0.0
+    edge_s: DayS = 0.0
     """Left out at either end of each pass."""
 
-    minimum_s: float = 0.0
+    minimum_s: DayS = 0.0
     """Contacts shorter than this are not worth booking."""
 
-    merge_gap_s: float = 0.0
+    merge_gap_s: DayS = 0.0
     """Contacts of one pair and rate that are no farther apart become one."""
 
-    step_s: float = 10.0
+    step_s: Annotated[float, Meta(ge=0.1, le=3600)] = 10.0
     """Shortest step of a planned rate, where it comes from a link budget."""
 
-    availability: float = 0.0
+    availability: Share = 0.0
     """Plan rates for what the atmosphere lets through this share of the year (0.99), by the
     station's attenuation table (`site`); 0: clear sky."""
 
-    light_time_error_us: float = 10.0
+    light_time_error_us: Annotated[float, Meta(ge=1, le=1e6)] = 10.0
     """Light times in the plan are this exact, microseconds."""
 
     def __post_init__(self) -> None:
-        for key in ("guard_s", "edge_s", "minimum_s", "merge_gap_s"):
-            check(key, 0 <= getattr(self, key) <= 86_400, "0 to 86 400 seconds")
-        check("step_s", 0.1 <= self.step_s <= 3600, "0.1 to 3600 seconds")
-        check("availability", 0 <= self.availability < 1, "a share of the year, 0 to below 1")
-        check("light_time_error_us", 1 <= self.light_time_error_us <= 1e6, "1 to 1e6")
+        check_bounds(self)
+        check("availability", self.availability < 1, "a share of the year, 0 to below 1")
 
     def schedule(self) -> ScheduleConfig:
         """The same for the scheduler."""

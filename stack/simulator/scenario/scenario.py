@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+from msgspec import Meta
 
 from link_models.disturbances.config import Disturbance
-from stack.core.checks import check, check_node_id
+from stack.core.bounds import DayS
+from stack.core.checks import check, check_bounds, check_node_id, check_unique
 from stack.core.clock import dtn_from_iso
 from stack.core.errors import ConfigError
 from stack.simulator.scenario.links import (
@@ -55,10 +58,10 @@ class Scenario:
     start: str
     """ISO 8601 time (UTC) of the start."""
 
-    duration_h: float = 24.0
+    duration_h: Annotated[float, Meta(ge=0.001, le=DURATION_H_MAX)] = 24.0
     """Length of the run, hours."""
 
-    dut1_s: float = 0.0
+    dut1_s: Annotated[float, Meta(ge=-0.9, le=0.9)] = 0.0
     """UT1 - UTC, seconds (IERS Bulletin A); a second of it moves a low pass by up to 60 ms."""
 
     seed: int = 1
@@ -75,15 +78,15 @@ class Scenario:
     protect: bool = True
     """Encrypt and authenticate every bundle (BPSec)."""
 
-    settle_s: float = 5.0
+    settle_s: DayS = 5.0
     """How long receivers of files wait for chunks that took another way before they ask for what
     is missing (`services.files` of a node).  With terrestrial links, chunks of one file may wait at
     different stations: give it the order of a gap between passes."""
 
-    sample_s: float = 5.0
+    sample_s: Annotated[float, Meta(ge=0.1, le=3600)] = 5.0
     """Time between samples of counters within passes, seconds."""
 
-    burst_ms: float = 0.0
+    burst_ms: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
     """Datagrams leave and arrive in bursts of up to this long: a large scenario runs many times
     faster with 500, and its times are exact to about that.  0: 20 ms of sending, 5 of arriving."""
 
@@ -106,23 +109,17 @@ class Scenario:
 
     def __post_init__(self) -> None:
         _start_ms(self.start)
-        check("duration_h", 0 < self.duration_h <= DURATION_H_MAX, "above 0, at most 744")
-        check("dut1_s", abs(self.dut1_s) <= 0.9, "UT1 - UTC is kept within 0.9 s")
-        check("sample_s", 0.1 <= self.sample_s <= 3600, "0.1 to 3600")
-        check("burst_ms", 0 <= self.burst_ms <= 10_000, "0 to 10 000 ms")
-        check("settle_s", 0 <= self.settle_s <= 86_400, "0 to 86 400 seconds")
+        check_bounds(self)
         check("code", not self.jobs or bool(self.code), "jobs need handlers: name a Python file")
         check("disturbances", len(self.disturbances) <= DISTURBANCES_MAX, "at most 100")
         ids = self.node_ids
         check("stations", len(ids) <= NODES_MAX, f"at most {NODES_MAX} nodes")
         check("satellites", len(ids) > len(self.stations) > 0, "one of each at least")
-        seen: set[str] = set()
         for key, one in self._ids():
             check_node_id(key, one)
-            check(key, one not in seen, f"{one} is used twice")
-            seen.add(one)
+        check_unique(self._ids())
         self._check_links()
-        self._check_tasks(seen)
+        self._check_tasks(set(ids))
 
     def _check_links(self) -> None:
         stations = {one.id for one in self.stations}
@@ -174,18 +171,17 @@ class Scenario:
             goes_up = job.source in stations and job.destination not in stations
             check(f"{key}.source", goes_up, "jobs go from a station to a satellite")
         self._check_traffic()
-        names: set[str] = set()
-        for kind in (*kinds, "traffic"):
-            for key, one_task in _places(kind, getattr(self, kind)):
-                name = one_task.name
-                check(f"{key}.name", name not in names, f"{name!r} is used twice")
-                names.add(name)
+        check_unique(
+            (f"{key}.name", one.name)
+            for kind in (*kinds, "traffic")
+            for key, one in _places(kind, getattr(self, kind))
+        )
 
     def _check_traffic(self) -> None:
         for key, task in _places("traffic", self.traffic):
             last_s = task.at_s + task.over_s
-            in_time = 0 <= task.at_s <= last_s <= self.duration_h * 3600
-            check(f"{key}.at_s", in_time, "lies outside of the run")
+            in_time = last_s <= self.duration_h * 3600
+            check(f"{key}.at_s, over_s", in_time, "it ends after the run")
             sources, destinations = self.group(task.source), self.group(task.destination)
             check(f"{key}.source", bool(sources), f"{task.source} is no node or group here")
             both = bool(destinations) and len({*sources, *destinations}) > 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from stack.core.checks import check
+from msgspec import Meta
+
+from stack.core.bounds import Priority, Share
+from stack.core.checks import check, check_bounds
 
 TASKS_MAX = 1000
 """Most jobs, files and messages of a run, each."""
@@ -16,6 +19,11 @@ TRAFFIC_BUNDLES_MAX = 1_000_000
 TRAFFIC_BYTES_MAX = 16 * 1024 * 1024
 """Largest payload of generated traffic: contents are cut out of a pool of this order."""
 
+TrafficBytes = Annotated[int, Meta(ge=1, le=TRAFFIC_BYTES_MAX)]
+
+RunS = Annotated[float, Meta(ge=0, le=31 * 86_400)]
+"""Seconds of a run, which lasts 31 days at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobTask:
@@ -24,7 +32,7 @@ class JobTask:
     name: str
     """What reports call it."""
 
-    at_s: float
+    at_s: RunS
     """When it is submitted, seconds after the start."""
 
     source: str
@@ -39,22 +47,21 @@ class JobTask:
     args: dict[str, str] = field(default_factory=dict)
     """The handler's arguments."""
 
-    part: int = 1
+    part: Annotated[int, Meta(ge=1, le=TASKS_MAX)] = 1
     """Which part of the input files this job takes, 1 to `parts`."""
 
-    parts: int = 1
+    parts: Annotated[int, Meta(ge=1, le=TASKS_MAX)] = 1
     """Into how many equal parts the sorted list of input files is cut."""
 
-    files_max: int = 0
+    files_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """Take only this many files of the part; 0 takes all."""
 
-    priority: int = 1
+    priority: Priority = 1
     """0 bulk, 1 normal, 2 expedited; for the inputs, and for results without one of their own."""
 
     def __post_init__(self) -> None:
-        check("parts", 1 <= self.part <= self.parts <= TASKS_MAX, "1 <= part <= parts <= 1000")
-        check("priority", 0 <= self.priority <= 2, "0, 1 or 2")
-        check("files_max", self.files_max >= 0, "0 or more")
+        check_bounds(self)
+        check("part, parts", self.part <= self.parts, "part is above parts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +71,7 @@ class FileTask:
     name: str
     """What reports call it."""
 
-    at_s: float
+    at_s: RunS
     """When it is handed over, seconds after the start."""
 
     source: str
@@ -76,11 +83,11 @@ class FileTask:
     path: str = ""
     """File or folder, relative to the scenario; empty: all input files."""
 
-    priority: int = 1
+    priority: Priority = 1
     """0 bulk, 1 normal, 2 expedited."""
 
     def __post_init__(self) -> None:
-        check("priority", 0 <= self.priority <= 2, "0, 1 or 2")
+        check_bounds(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +97,7 @@ class MessageTask:
     name: str
     """What reports call it."""
 
-    at_s: float
+    at_s: RunS
     """When it is sent, seconds after the start."""
 
     source: str
@@ -102,11 +109,11 @@ class MessageTask:
     text: str
     """Its content."""
 
-    priority: int = 2
+    priority: Priority = 2
     """0 bulk, 1 normal, 2 expedited."""
 
     def __post_init__(self) -> None:
-        check("priority", 0 <= self.priority <= 2, "0, 1 or 2")
+        check_bounds(self)
         check("text", 0 < len(self.text) <= 65_536, "1 to 65 536 characters")
 
 
@@ -117,10 +124,10 @@ class TrafficTask:
     name: str
     """What reports call it."""
 
-    count: int
+    count: Annotated[int, Meta(ge=1, le=TRAFFIC_BUNDLES_MAX)]
     """Bundles, 1 to 1 000 000."""
 
-    size_bytes: tuple[int, int]
+    size_bytes: tuple[TrafficBytes, TrafficBytes]
     """Least and largest payload; between them, each factor of two is as likely as the others."""
 
     source: str
@@ -130,30 +137,26 @@ class TrafficTask:
     destination: str
     """Who receives, likewise, and never the sender itself."""
 
-    at_s: float = 0.0
+    at_s: RunS = 0.0
     """When the first bundles may be handed over, seconds after the start."""
 
-    over_s: float = 0.0
+    over_s: RunS = 0.0
     """The bundles are handed over at random times within so many seconds; 0: all at once."""
 
-    priority: int = 1
+    priority: Priority = 1
     """0 bulk, 1 normal, 2 expedited."""
 
-    lifetime_s: float = 86_400.0
+    lifetime_s: Annotated[float, Meta(ge=1, le=31 * 86_400)] = 86_400.0
     """Lifetime of the bundles."""
 
-    share_min: float = 1.0
+    share_min: Share = 1.0
     """The share of the bundles that must arrive before the run ends for it to count as good; the
     run goes on until all have."""
 
     def __post_init__(self) -> None:
         least, largest = self.size_bytes
-        check("count", 1 <= self.count <= TRAFFIC_BUNDLES_MAX, "1 to 1 000 000")
+        check_bounds(self)
         check("size_bytes", 1 <= least <= largest <= TRAFFIC_BYTES_MAX, "1 to 16 777 216, rising")
-        check("over_s", 0 <= self.over_s < math.inf, "seconds, 0 or more")
-        check("priority", 0 <= self.priority <= 2, "0, 1 or 2")
-        check("lifetime_s", 1 <= self.lifetime_s <= 31 * 86_400, "1 second to 31 days")
-        check("share_min", 0 <= self.share_min <= 1, "a share from 0 to 1")
 
 
 Task = JobTask | FileTask | MessageTask

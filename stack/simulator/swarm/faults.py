@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Annotated, Final
 
+from msgspec import Meta
+
+from stack.core.bounds import DayS
+from stack.core.checks import check_bounds, check_one_of
 from stack.core.errors import ConfigError
 
 RESTART: Final = "restart"
@@ -103,13 +107,13 @@ class Fault:
     peer: str = ""
     """The other end, for a fault of a link."""
 
-    at_s: float
+    at_s: DayS
     """Virtual seconds from the start of the run."""
 
-    for_s: float = 0.0
+    for_s: DayS = 0.0
     """How long it lasts; of a restart, how long the node is down."""
 
-    amount: float = 0.0
+    amount: Annotated[float, Meta(ge=-1e6, le=1e6)] = 0.0
     """Depends on the kind: a probability (loss, duplicate, reorder, corrupt), seconds (delay, step,
     slow, plan shifted), parts in a million (drift), a factor (plan rate), turns of the event loop
     after the next datagram (restart; 0 is at once)."""
@@ -119,12 +123,10 @@ class Fault:
     `HOSTILE_MODES`, `LISTENING_MODES`."""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigError("faults.kind", f"{self.kind!r} is unknown", ", ".join(KINDS))
+        check_bounds(self)
+        check_one_of("kind", self.kind, KINDS)
         modes = MODES.get(self.kind, ("",))
         if self.mode not in modes:
-            raise ConfigError("faults.mode", f"{self.mode!r} of {self.kind}", ", ".join(modes))
+            raise ConfigError("mode", f"{self.mode!r} of {self.kind}", ", ".join(modes))
         if (self.kind in ON_LINKS) != bool(self.peer):
-            raise ConfigError("faults.peer", "is for faults of links, and needed there")
-        if self.at_s < 0 or self.for_s < 0:
-            raise ConfigError("faults.at_s", "neither time may be negative")
+            raise ConfigError("peer", "is for faults of links, and needed there")

@@ -10,11 +10,14 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from stack.core import toml
+from stack.core.bounds import DayMs, DayS, Octets, OctetsOrNone, Priority, Share
+from stack.core.checks import check, check_bounds
 from stack.core.errors import ConfigError
 from stack.simulator.swarm import faults as kinds
 from stack.simulator.swarm.faults import (
@@ -39,6 +42,11 @@ LONG_S = 7 * DAY_S
 FILE_BYTES_MAX = 16 * 1024 * 1024
 """Of a file with options: larger is something else."""
 
+LinkBps = Annotated[float, Meta(ge=1, le=1e12)]
+Number = Annotated[int, Meta(ge=0, le=1_000_000)]
+Contents = Annotated[int, Meta(ge=0, le=16 * 1024 * 1024)]
+"""Octets of a message or a file."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkOptions:
@@ -46,16 +54,16 @@ class LinkOptions:
 
     a: str
     b: str
-    rate_bps: float
+    rate_bps: LinkBps
     """From `a` to `b`, bit/s."""
 
-    back_bps: float
+    back_bps: LinkBps
     """From `b` to `a`: uplinks are often a thousandth of downlinks."""
 
-    owlt_ms: float
+    owlt_ms: DayMs
     """One-way light time, milliseconds."""
 
-    loss: float = 0.0
+    loss: Share = 0.0
     """Share of datagrams lost at all times, faults or none."""
 
     always: bool = False
@@ -68,45 +76,45 @@ class PassOptions:
 
     a: str
     b: str
-    start_s: float
-    end_s: float
+    start_s: DayS
+    end_s: DayS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageOptions:
     """One message: one bundle."""
 
-    number: int
+    number: Number
     source: str
     destination: str
-    at_s: float
-    octets: int
-    priority: int = 1
-    lifetime_s: float = LONG_S
+    at_s: DayS
+    octets: Contents
+    priority: Priority = 1
+    lifetime_s: Annotated[float, Meta(ge=0.001, le=366 * DAY_S)] = LONG_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileOptions:
     """One file."""
 
-    number: int
+    number: Number
     source: str
     destination: str
-    at_s: float
-    octets: int
-    priority: int = 1
+    at_s: DayS
+    octets: Contents
+    priority: Priority = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
     """One job with one input and one result."""
 
-    number: int
+    number: Number
     source: str
     destination: str
-    at_s: float
-    octets: int
-    run_s: float
+    at_s: DayS
+    octets: Contents
+    run_s: DayS
     """Virtual seconds that the handler works."""
 
 
@@ -117,10 +125,10 @@ class Options:
     seed: int
     """Also the seed of all that happens while it runs (losses, keys, ids, contents)."""
 
-    day_s: float = DAY_S
+    day_s: DayS = DAY_S
     """Virtual seconds in all."""
 
-    faults_s: float
+    faults_s: DayS
     """The safety phase: faults strike before this time.  Then everything must converge."""
 
     nodes: tuple[str, ...]
@@ -129,7 +137,7 @@ class Options:
     links: tuple[LinkOptions, ...]
     passes: tuple[PassOptions, ...]
     store: Literal["memory", "sqlite"] = "memory"
-    quota_bytes: int = 64 * 1024 * 1024
+    quota_bytes: Octets = 64 * 1024 * 1024
     """Of each node's store."""
 
     protect: bool = True
@@ -139,13 +147,13 @@ class Options:
     """LTP authentication (RFC 5327) on every link, with one key for all nodes."""
 
     fec: bool = False
-    fragment_bytes: int = 0
+    fragment_bytes: OctetsOrNone = 0
     """Proactive fragmentation (see `AgentConfig`)."""
 
-    block_bytes: int = 16_384
+    block_bytes: Annotated[int, Meta(ge=1, le=1 << 34)] = 16_384
     """LTP's aggregation (see `LtpConfig`)."""
 
-    queue_bytes: int = 64 * 1024 * 1024
+    queue_bytes: Annotated[int, Meta(ge=1, le=10**12)] = 64 * 1024 * 1024
     """Of each LTP engine; the least is some blocks."""
 
     clockless: tuple[str, ...] = ()
@@ -157,6 +165,7 @@ class Options:
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         known = set(self.nodes)
         if not NODES_MIN - 1 <= len(self.nodes) <= NODES_MAX or len(known) != len(self.nodes):
             raise ConfigError(
@@ -174,15 +183,16 @@ class Options:
                     raise ConfigError(key, f"{a!r} and {b!r} are not two of the nodes")
         if stranger := set(self.clockless) - known:
             raise ConfigError("clockless", f"{min(stranger)!r} is none of the nodes")
-        for one in self.passes:
-            if (one.a, one.b) not in pairs or not 0 <= one.start_s < one.end_s:
-                raise ConfigError("passes", f"{one} is of no link, or never")
+        for index, one in enumerate(self.passes):
+            check(f"passes[{index}].a, b", (one.a, one.b) in pairs, "is of no link")
+            later = one.start_s < one.end_s
+            check(f"passes[{index}].end_s, start_s", later, "ends before it starts")
         for fault in self.faults:
             joined = {(fault.node, fault.peer), (fault.peer, fault.node)} & pairs
             if fault.node not in known or (fault.peer and not joined):
                 raise ConfigError("faults", f"{fault.node} {fault.peer}: no such node or link")
-        if not 0 < self.faults_s <= self.day_s < math.inf:
-            raise ConfigError("faults_s", "must end within the day")
+        fits = 0 < self.faults_s <= self.day_s
+        check("faults_s, day_s", fits, "faults_s must end within day_s")
 
     @property
     def parity(self) -> bool:

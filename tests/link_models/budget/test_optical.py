@@ -112,8 +112,8 @@ def test_lower_is_weaker(one: OpticalLink, altitude_m: float) -> None:
     [
         ({"power_w": 0.0}, "power_w"),
         ({"wavelength_m": 1.0}, "wavelength_m"),
-        ({"transmit_aperture_m": None}, "transmit_aperture_m"),
-        ({"divergence_rad": 1e-5}, "transmit_aperture_m"),
+        ({"transmit_aperture_m": None}, "transmit_aperture_m, divergence_rad"),
+        ({"divergence_rad": 1e-5}, "transmit_aperture_m, divergence_rad"),
         ({"transmit_aperture_m": None, "divergence_rad": 2.0}, "divergence_rad"),
         ({"receive_aperture_m": -1.0}, "receive_aperture_m"),
         ({"obscuration": 1.0}, "obscuration"),
