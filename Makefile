@@ -26,7 +26,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: pyproject.toml | $(BIN)/python
-	@$(call install,.)
+	@$(call install,.[sim])
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
     from stack.core.errors import ConfigError as ConfigError
     from stack.core.errors import DecodeError as DecodeError
     from stack.core.errors import LocalError as LocalError
+    from stack.core.errors import MissingExtraError as MissingExtraError
     from stack.core.errors import OrbitferryError as OrbitferryError
     from stack.core.errors import SecurityError as SecurityError
     from stack.core.errors import StoreError as StoreError
@@ -103,6 +104,7 @@ else:
             "ConfigError",
             "DecodeError",
             "LocalError",
+            "MissingExtraError",
             "OrbitferryError",
             "SecurityError",
             "StoreError",
@@ -176,7 +178,12 @@ else:
         home = _HOMES.get(name)
         if home is None:
             raise AttributeError(f"module 'stack' has no attribute {name!r}")
-        return getattr(importlib.import_module(home), name)
+        try:
+            return getattr(importlib.import_module(home), name)
+        except ImportError as error:
+            from stack.core.extras import missing_extra
+
+            raise missing_extra(error) or error from None
 
     def __dir__() -> list[str]:
         return __all__

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stack.core.errors import ConfigError
+from stack.core.extras import require
 
 FREQUENCIES_GHZ: Final = (2.2, 7.2, 8.2, 20.0, 26.0, 30.0)
 """S band; X band up and down; Ka band down, near-Earth down and up (ITU Radio Regulations, art. 5:
@@ -47,14 +47,11 @@ def make_table(name: str, latitude_deg: float, longitude_deg: float, altitude_m:
     Gases by P.676-12, rain by P.618-13 (it stops at the share of the year in which it rains,
     P.837-7), clouds by P.840-7, scintillation by P.618-13, put together by P.618-13 §2.5.
 
-    Raises `ConfigError` when the extra is not installed.
+    Raises `MissingExtraError` when the extra is not installed.
     """
-    try:
-        import itur
-    except ImportError:
-        raise ConfigError(
-            "itur", "the ITU-R models are not installed", "pip install 'orbitferry[itur]'"
-        ) from None
+    require("itur")
+    import itur
+
     place = (latitude_deg, longitude_deg)
     lines = [
         "# Attenuation exceeded in an average year, dB.  Rows go with elevation_deg, columns with",

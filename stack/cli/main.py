@@ -38,7 +38,8 @@ from stack.cli.plan import show as plan
 from stack.cli.predict import budget, passes
 from stack.cli.simulate import loopback, swarm
 from stack.cli.traffic import cancel, job, ping, receive, send, transfers
-from stack.core.errors import ConfigError, OrbitferryError
+from stack.core.errors import ConfigError, MissingExtraError, OrbitferryError
+from stack.core.extras import missing_extra
 from stack.node.control.protocol import ControlError
 
 PROGRAM = "orbitferry"
@@ -152,6 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = command.main(args=given, prog_name=PROGRAM, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except ImportError as error:
+        return _report(missing_extra(error) or error, as_json="--json" in given)
     except Exception as error:
         return _report(error, as_json="--json" in given)
     code = code if isinstance(code, int) else OK
@@ -179,6 +182,8 @@ def _described(error: Exception) -> tuple[str, str, str, int]:
             return "failed", error.message, error.remedy, error.code
         case ConfigError():
             return "config", f"{error.key}: {error.message}", error.remedy, USAGE
+        case MissingExtraError():
+            return "extra", f"{error.package} is not installed", error.remedy, FAILED
         case OrbitferryError():
             return "failed", str(error), "", FAILED
         case MemoryError():

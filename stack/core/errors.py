@@ -6,7 +6,8 @@
     |- SecurityError       a security operation failed; the bundle or block must not be used
     |- ConfigError         a configuration file, plan or flag is wrong; names the key and the remedy
     |- StoreError          the durable store refused or failed
-       |- StoreFullError   it has no room, or its disk has none
+    |  |- StoreFullError   it has no room, or its disk has none
+    |- MissingExtraError   a package that comes with an extra is not installed
 
 Bytes from a peer never raise past a protocol engine: engines turn a `DecodeError` into a counted
 drop and an event.  `DecodeError` leaves only the pure codecs in `stack.wire`.
@@ -65,6 +66,15 @@ class StoreError(OrbitferryError):
 
 class StoreFullError(StoreError):
     """There is no room, in the store's quota or on its disk; what is held can still be let go."""
+
+
+class MissingExtraError(OrbitferryError, ImportError):
+    """A package that comes with an extra of this one is not installed; `remedy` installs it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        self.remedy = f"pip install 'orbitferry[{extra}]'"
+        super().__init__(f"{package} is not installed ({self.remedy})", name=package)
+        self.package = package
 
 
 def words_of(error: BaseException) -> str:

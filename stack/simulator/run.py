@@ -9,6 +9,7 @@ from pathlib import Path
 
 from link_models.clock import run_virtual
 from link_models.rng import Streams
+from stack.core.extras import require
 from stack.simulator.loopback.code import collect_input, load_code
 from stack.simulator.loopback.observe import Watch
 from stack.simulator.loopback.results import Result
@@ -28,12 +29,13 @@ def run_scenario(
     """Run a scenario to its end; with `report_dir`, write report.html, results.json, series.csv.
 
     `seed` and `input` replace those of the scenario.  What `progress` raises ends the run, and
-    comes out here.  The same scenario, seed and input give the
-    same files to the octet.  Raises `ConfigError` for what cannot be run, `OSError` when files
-    cannot be read or written; what does not arrive is told by `Result.problems`.
+    comes out here.  The same scenario, seed and input give the same files to the octet.  Raises
+    `ConfigError` for what cannot be run, `OSError` when files cannot be read or written,
+    `MissingExtraError` without what draws reports; `Result.problems` tells what does not arrive.
     """
     started_s = time.perf_counter()
     if report_dir is not None:
+        require("matplotlib")  # now, not after the run
         report_dir = Path(report_dir)
         report_dir.mkdir(parents=True, exist_ok=True)  # now, if it cannot be made
     seed = scenario.seed if seed is None else seed

@@ -19,11 +19,11 @@ AgentConfig AppPort BundleId Cancelled Clock CommandHandler ConfigError Contact 
 DatagramPort DecodeError Delivery Eid Endpoint Environment FLOW_REPAIR FLOW_SOURCE FecConfig
 FileEvent FileRef FilesConfig FilesService Handler HandlerConfig Inbox JobClient JobContext
 JobFailed JobLimits JobState JobStatus JobsConfig LinkConfig LocalError LogConfig LtpConfig Mailbox
-Node NodeConfig Offer OpenPort OrbitferryError Outgoing PingResult PingStats Plan Prepared Progress
-Range Received Result RetryPolicy Scenario SecurityConfig SecurityError Services ServicesConfig
-StoreError StoreFullError StoreSection Train Write __version__ dtn_from_iso dtn_from_unix dtn_to_iso
-dump_plan load_config load_plan load_scenario new_key_file parse_scenario ping run run_scenario
-send_message unix_from_dtn
+MissingExtraError Node NodeConfig Offer OpenPort OrbitferryError Outgoing PingResult PingStats Plan
+Prepared Progress Range Received Result RetryPolicy Scenario SecurityConfig SecurityError Services
+ServicesConfig StoreError StoreFullError StoreSection Train Write __version__ dtn_from_iso
+dtn_from_unix dtn_to_iso dump_plan load_config load_plan load_scenario new_key_file parse_scenario
+ping run run_scenario send_message unix_from_dtn
 """
 
 

@@ -20,6 +20,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Final, Generic, TypeVar
 
 from stack.core.errors import ConfigError
+from stack.core.extras import require
 
 R = TypeVar("R")
 
@@ -200,13 +201,10 @@ def sweep_cluster(
     done: Done[R] = ignore,
 ) -> list[R]:
     """The same on a Dask cluster, whose workers must have this package.  Raises `ConfigError`
-    when there is no cluster at `address`, or no Dask here."""
-    try:
-        import distributed
-    except ImportError:
-        raise ConfigError(
-            "--dask", "Dask is not installed", "pip install 'orbitferry[cluster]'"
-        ) from None
+    when there is no cluster at `address`, `MissingExtraError` when there is no Dask here."""
+    require("distributed")
+    import distributed
+
     dask: Any = distributed
     try:
         client = dask.Client(address)
