@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what type checkers see; a test compares it with the table below
+    from link_models.clock import run_virtual as run_virtual
     from stack.adapters.loop import run as run
     from stack.contacts.files import dump_plan as dump_plan
     from stack.contacts.files import load_plan as load_plan
@@ -86,9 +87,12 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
     from stack.simulator import load_scenario as load_scenario
     from stack.simulator import parse_scenario as parse_scenario
     from stack.simulator import run_scenario as run_scenario
+    from stack.simulator.testing import TwoNodes as TwoNodes
+    from stack.simulator.testing import two_nodes as two_nodes
 
 else:
     _NAMES = {
+        "link_models.clock": ("run_virtual",),
         "stack.adapters.loop": ("run",),
         "stack.contacts.files": ("dump_plan", "load_plan"),
         "stack.contacts.plan": ("Contact", "Plan", "Range"),
@@ -169,6 +173,7 @@ else:
             "parse_scenario",
             "run_scenario",
         ),
+        "stack.simulator.testing": ("TwoNodes", "two_nodes"),
     }
     _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 

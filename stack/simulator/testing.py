@@ -1,0 +1,146 @@
+"""Two nodes, a link and a virtual clock, for the tests of programs that embed a node.
+
+    def test_what_is_sent_arrives(tmp_path: Path) -> None:
+        async def main() -> None:
+            async with two_nodes(tmp_path, passes_s=[(0, 300), (5400, 5700)]) as (ground, sat):
+                sent = await ground.services.files.send("scene.tif", sat.node_id)
+                assert (await ground.services.files.wait(sent)).state == "delivered"
+
+        run_virtual(main)
+
+Hours pass in milliseconds, and the same seed gives the same run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from link_models.channel import ChannelConfig, Delay, Window
+from link_models.clock import VirtualClock, VirtualLoop
+from link_models.loss import Bernoulli
+from link_models.network import VirtualNetwork, VirtualPort
+from link_models.rng import Streams
+from stack.contacts.plan import Contact, Plan, Range
+from stack.core.clock import MILLISECOND, SECOND
+from stack.core.errors import LocalError
+from stack.engines.ltp import LtpConfig
+from stack.node.config import LinkConfig, NodeConfig, SecurityConfig, StoreSection
+from stack.node.environment import Environment
+from stack.node.node import Node
+from stack.ports.datagram import DatagramPort
+from stack.security import new_key_file
+from stack.services.jobs import Handler
+
+GROUND: Final = "dtn://ground/"
+SATELLITE: Final = "dtn://satellite/"
+
+DTN_START_MS: Final = 820_454_400_000
+"""DTN time when such a test begins: 2026-01-01T00:00:00Z."""
+
+FOREVER_S: Final = 4e9
+"""The end of a link that is always up: a century."""
+
+
+class TwoNodes(NamedTuple):
+    """The nodes of `two_nodes`; both run, until the block ends."""
+
+    ground: Node
+    satellite: Node
+
+
+@contextlib.asynccontextmanager
+async def two_nodes(
+    folder: Path,
+    *,
+    rate_bps: float = 1e6,
+    owlt_ms: float = 5.0,
+    loss: float = 0.0,
+    passes_s: Sequence[tuple[float, float]] | None = None,
+    handlers: Mapping[str, Handler] | None = None,
+    seed: int = 1,
+) -> AsyncIterator[TwoNodes]:
+    """A ground station `dtn://ground/` and a satellite `dtn://satellite/` that share keys, and a
+    link of `rate_bps` bits a second and `owlt_ms` milliseconds of light time that loses datagrams
+    with probability `loss`.
+
+    `passes_s` are begins and ends of the passes, seconds from the start; both nodes have them as
+    their contact plan.  Without any the link is always up.  `handlers` are the jobs that the
+    satellite runs.  `folder` takes the nodes' files.  Raises `LocalError` outside of `run_virtual`.
+    """
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, VirtualLoop):
+        raise LocalError("two_nodes needs virtual time: call it within run_virtual(main)")
+    streams = Streams(seed)
+    new_key_file(folder / "keys.toml", streams.entropy("keys"), "test")
+    spans = [(0.0, FOREVER_S)] if passes_s is None else passes_s
+    channel = ChannelConfig(
+        windows=tuple(Window(round(a * SECOND), round(b * SECOND), rate_bps) for a, b in spans),
+        delay=Delay.constant(owlt_ms * MILLISECOND),
+        loss=lambda rng: Bernoulli(rng, loss),
+    )
+    ends = VirtualNetwork(loop, streams).connect("link", channel)
+    plan = None if passes_s is None else _plan(passes_s, rate_bps, owlt_ms)
+    sides = ((GROUND, SATELLITE, None), (SATELLITE, GROUND, handlers))
+    nodes = [
+        Node(
+            _configuration(folder, own, peer, rate_bps, owlt_ms, scheduled=plan is not None),
+            handlers=jobs,
+            plan=plan,
+            environment=_environment(loop, streams, own, end),
+        )
+        for (own, peer, jobs), end in zip(sides, ends, strict=True)
+    ]
+    async with nodes[0], nodes[1]:
+        yield TwoNodes(*nodes)
+
+
+def _configuration(
+    folder: Path, own: str, peer: str, rate_bps: float, owlt_ms: float, *, scheduled: bool
+) -> NodeConfig:
+    return NodeConfig(
+        id=own,
+        data_dir=str(folder / own.strip("/").rpartition("/")[2]),
+        security=SecurityConfig(key_file=str(folder / "keys.toml")),
+        store=StoreSection(kind="memory"),
+        links=(
+            LinkConfig(
+                name="link",
+                peer=peer,
+                scheduled=scheduled,
+                rate_bps=0.0 if scheduled else rate_bps,
+                owlt_ms=0.0 if scheduled else owlt_ms,
+                ltp=LtpConfig(
+                    local_engine_id=1 + (own == SATELLITE), remote_engine_id=1 + (own == GROUND)
+                ),
+            ),
+        ),
+    )
+
+
+def _environment(loop: VirtualLoop, streams: Streams, own: str, end: VirtualPort) -> Environment:
+    async def open_port(link: LinkConfig) -> DatagramPort:
+        return end
+
+    return Environment(
+        clock=VirtualClock(loop, dtn_start_ms=DTN_START_MS),
+        entropy=streams.entropy(own),
+        open_port=open_port,
+        threads=False,
+    )
+
+
+def _plan(passes_s: Sequence[tuple[float, float]], rate_bps: float, owlt_ms: float) -> Plan:
+    ways = ((GROUND, SATELLITE), (SATELLITE, GROUND))
+    spans = [
+        (*way, DTN_START_MS + round(begin * 1000), DTN_START_MS + round(end * 1000))
+        for begin, end in passes_s
+        for way in ways
+    ]
+    owlt_ns = round(owlt_ms * MILLISECOND)
+    return Plan().add(
+        [Contact(*span, rate_bps) for span in spans], [Range(*span, owlt_ns) for span in spans]
+    )
