@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,8 +13,9 @@ from stack.core.errors import LocalError, StoreError
 from stack.core.sansio import Entropy, Trace
 from stack.core.train import Buffer
 from stack.node.driver import BundleDriver, ignore
-from stack.ports.application import BundleId, Cancelled, Delivery, Endpoint, Outgoing
+from stack.ports.application import BundleId, Cancelled, Delivery, Endpoint, Expected, Outgoing
 from stack.ports.store import BundleStore, Committed, Op, Write
+from stack.routing.forecast import arrivals
 
 ROOM_SHARE = 0.5
 """Producers of large objects stop when the store is this full: the rest is for transit traffic
@@ -207,6 +209,21 @@ class LocalPort:
 
         self.driver.submit(ops, done)
         await future
+
+    def outgoing_bytes(self, service: str) -> dict[tuple[Eid, int], int]:
+        """Octets that `service` has sent and that the next hop has not confirmed yet."""
+        source = str(self._node_id.with_service(service))
+        found: Counter[tuple[str, int]] = Counter()
+        for entry in self.driver.agent.entries.values():
+            if entry.stamp and entry.source == source:
+                found[entry.destination, entry.priority] += entry.size
+        return {(Eid.parse(node), priority): size for (node, priority), size in found.items()}
+
+    def expected(self, destination: Eid, octets: Sequence[int]) -> Sequence[Expected | None]:
+        """When so many octets from here have arrived, by the contact plan."""
+        router = self.driver.agent.forwarder.router
+        node, now_ms = str(destination.node), self._clock.dtn_ms()
+        return arrivals(router.plan, router.node, node, octets, now_ms, router.config)
 
     async def wait_room(self, size: int) -> None:
         """Return when the store has room for `size` more octets from local producers."""

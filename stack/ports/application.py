@@ -118,6 +118,17 @@ class Delivery:
     """The payload is an administrative record (RFC 9171 §6)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the contact plan makes of octets on their way, if nothing else competes."""
+
+    arrival_ms: int
+    """When the last of them is at its destination (DTN time)."""
+
+    passes: int
+    """Passes that carry them from here: contacts that touch one another are one pass."""
+
+
 class Endpoint(Protocol):
     """A registered local endpoint (RFC 9171 §3.1, active registration)."""
 
@@ -167,6 +178,16 @@ class AppPort(Protocol):
     async def wait_room(self, size: int) -> None:
         """Return when the store has room for `size` octets of new bundles without crowding out
         transit traffic: back-pressure for producers of large objects."""
+        ...
+
+    def outgoing_bytes(self, service: str) -> dict[tuple[Eid, int], int]:
+        """Octets of bundles that this node's `service` has sent and that the next hop has not
+        confirmed yet, by destination and priority.  Goes through all bundles."""
+        ...
+
+    def expected(self, destination: Eid, octets: Sequence[int]) -> Sequence[Expected | None]:
+        """When so many octets (ascending) from here have arrived, by the contact plan; None for
+        what it does not carry, or where links without a rate leave it open."""
         ...
 
     def read(self, space: str, key: str) -> bytes | None: ...

@@ -51,16 +51,16 @@ class Forwarder:
         default: str | None = None,
         config: RouterConfig | None = None,
     ) -> None:
-        self._router = Router(plan, node, config=config)
+        self.router = Router(plan, node, config=config)
         self._direct = frozenset(direct)
         self._default = default
         self._queue = ForwardQueue()
         self._given: dict[int, Queued] = {}
         self._unrouted: dict[int, int] = {}
         self._failures: dict[int, int] = {}
-        self._silent = SilentContacts(self._router)
+        self._silent = SilentContacts(self.router)
         self._copies = CopyTable()
-        self._bookings = Bookings(self._router, self._copies)
+        self._bookings = Bookings(self.router, self._copies)
         self.displaced: list[int] = []
         """Bundles that have lost their room to others, to be taken out of here and added again."""
         self.troubled: list[tuple[int, Exception]] = []
@@ -105,7 +105,7 @@ class Forwarder:
         if node in self._direct:
             self._push(Queued(ref, size, priority, expires_ms, node))
             return 0
-        router = self._router
+        router = self.router
         volume = router.consumption(size)
         wanted = router.config.confidence_wanted
         several = priority >= CRITICAL_PRIORITY or ref in self._copies
@@ -284,15 +284,15 @@ class Forwarder:
         self, neighbour: str, rate_bps: float, now_ms: int, until_ms: int, owlt_ns: int
     ) -> None:
         """A contact that no plan foresaw has begun; `drain_all`.  Raises `ConfigError`."""
-        self._router.contact_discovered(neighbour, rate_bps, now_ms, until_ms, owlt_ns)
+        self.router.contact_discovered(neighbour, rate_bps, now_ms, until_ms, owlt_ns)
 
     def contact_lost(self, neighbour: str, now_ms: int) -> bool:
         """Such a contact is over; whether there was one.  Call `drain`, and add again."""
-        return self._router.contact_lost(neighbour, now_ms)
+        return self.router.contact_lost(neighbour, now_ms)
 
     def set_plan(self, plan: Plan) -> None:
         """Route by another plan from now on; call `drain_all` before it, and add again."""
-        self._router.update_plan(plan)
+        self.router.update_plan(plan)
 
     def drain(self, neighbour: str, now_ms: int) -> list[int]:
         """Take out all that waits for a neighbour, whose contact is over, with its bookings, and

@@ -57,7 +57,7 @@ def test_a_critical_bundle_goes_over_every_neighbour() -> None:
 def test_both_copies_are_booked() -> None:
     waiting = forwarder(TWO_WAYS)
     add(waiting, 1, 4000, CRITICAL_PRIORITY)
-    books = waiting._router.books
+    books = waiting.router.books
     taken = [
         c.volume_bytes - books.residual_bytes(p, 2, 0) for p, c in enumerate(books.plan.contacts)
     ]
@@ -74,7 +74,7 @@ def test_copies_that_meet_are_booked_once_from_there_on() -> None:
     add(waiting, 1, 700, CRITICAL_PRIORITY)
     assert waiting.waiting(B)
     assert waiting.waiting(C)
-    last = waiting._router.plan.contacts.index(Contact(C, D, 4000, 5000, 8e3))
+    last = waiting.router.plan.contacts.index(Contact(C, D, 4000, 5000, 8e3))
     assert residual(waiting, last) == 300
     # While one of them is on its way the room is kept for it; with the last it is given back.
     assert waiting.take(C, ROOM, 10, 0) == [1]
@@ -88,7 +88,7 @@ def test_what_is_given_up_is_given_back_once() -> None:
         chain((A, B, 0, 1000), (A, C, 0, 1000), (C, D, 4000, 5000), (B, C, 0, 3000))
     )
     add(waiting, 1, 700, CRITICAL_PRIORITY)
-    last = waiting._router.plan.contacts.index(Contact(C, D, 4000, 5000, 8e3))
+    last = waiting.router.plan.contacts.index(Contact(C, D, 4000, 5000, 8e3))
     waiting.drain(B, 0)
     assert residual(waiting, last) == 300
     waiting.drain(C, 0)
@@ -108,7 +108,7 @@ def test_unlikely_copies_take_only_the_room_that_there_is() -> None:
 
 
 def residual(of: Forwarder, place: int, priority: int = EXPEDITED) -> float:
-    return of._router.books.residual_bytes(place, priority, 0)
+    return of.router.books.residual_bytes(place, priority, 0)
 
 
 def test_it_does_not_go_to_those_it_must_not() -> None:
@@ -280,7 +280,7 @@ def test_a_discovered_contact_is_used_until_it_ends() -> None:
     add(waiting, 1, 500, now_ms=1000)
     add(waiting, 2, 1500, now_ms=1000)
     add(waiting, 3, 500, now_ms=1000)  # does not fit any more
-    router = waiting._router
+    router = waiting.router
     route = router.route(D, 500, NORMAL, 1000, FOREVER)
     assert route is not None
     assert route.arrival_ms == 51_000  # behind the third
@@ -298,7 +298,7 @@ def test_a_discovered_contact_is_used_until_it_ends() -> None:
 def test_a_discovered_contact_leads_on_by_the_plan() -> None:
     waiting = forwarder(chain((B, D, 2000, 3000)))
     waiting.contact_discovered(B, 8e3, 0, 1500, 250_000_000)
-    route = waiting._router.route(D, 100, NORMAL, 0, FOREVER)
+    route = waiting.router.route(D, 100, NORMAL, 0, FOREVER)
     assert route is not None
     assert (route.next_hop, route.sent_ms, route.arrival_ms) == (B, 100, 2100)
     assert route.hops[0] < 0
@@ -310,11 +310,11 @@ def test_discovered_contacts_outlive_a_plan_and_keep_their_bookings() -> None:
     waiting.contact_discovered(D, 8e3, 0, 1000, 0)
     add(waiting, 1, 600)
     waiting.set_plan(chain((A, D, 9000, 9900)))
-    route = waiting._router.route(D, 500, NORMAL, 0, FOREVER)
+    route = waiting.router.route(D, 500, NORMAL, 0, FOREVER)
     assert route is not None
     assert route.arrival_ms == 9500
     assert waiting.drain_all(0) == [1]
-    route = waiting._router.route(D, 500, NORMAL, 0, FOREVER)
+    route = waiting.router.route(D, 500, NORMAL, 0, FOREVER)
     assert route is not None
     assert route.arrival_ms == 500
 
@@ -323,7 +323,7 @@ def test_of_a_planned_and_a_discovered_contact_that_which_lasts_is_taken() -> No
     for until_ms in (1000, 3000):
         waiting = forwarder(chain((A, D, 0, 2000)))
         waiting.contact_discovered(D, 8e3, 0, until_ms, 0)
-        route = waiting._router.route(D, 100, NORMAL, 0, FOREVER)
+        route = waiting.router.route(D, 100, NORMAL, 0, FOREVER)
         assert route is not None
         assert route.until_ms == max(2000, until_ms)
 
@@ -332,9 +332,9 @@ def test_a_neighbour_met_again_is_met_once() -> None:
     waiting = forwarder(Plan())
     waiting.contact_discovered(D, 8e3, 0, 1000, 0)
     waiting.contact_discovered(D, 16e3, 500, 2000, 0)
-    assert len(waiting._router.books.discovered) == 1
+    assert len(waiting.router.books.discovered) == 1
     waiting.contact_discovered(C, 16e3, 5000, 6000, 0)  # by now the other is over
-    assert len(waiting._router.books.discovered) == 1
+    assert len(waiting.router.books.discovered) == 1
     with pytest.raises(ConfigError):
         waiting.contact_discovered(D, 8e3, 1000, 1000, 0)
 
@@ -343,11 +343,11 @@ def test_a_discovered_contact_can_fail_and_come_back() -> None:
     waiting = forwarder(chain((A, D, 50_000, 60_000)))
     waiting.contact_discovered(D, 8e3, 0, 10_000, 0)
     waiting.contact_failed(D, 100)
-    route = waiting._router.route(D, 500, NORMAL, 100, FOREVER)
+    route = waiting.router.route(D, 500, NORMAL, 100, FOREVER)
     assert route is not None
     assert route.arrival_ms == 50_500
     assert waiting.contact_restored(D)
-    route = waiting._router.route(D, 500, NORMAL, 100, FOREVER)
+    route = waiting.router.route(D, 500, NORMAL, 100, FOREVER)
     assert route is not None
     assert route.arrival_ms == 600
 
@@ -355,7 +355,7 @@ def test_a_discovered_contact_can_fail_and_come_back() -> None:
 def test_policy_holds_for_discovered_contacts_too() -> None:
     waiting = forwarder(Plan())
     waiting.contact_discovered(D, 8e3, 0, 10_000, 0)
-    router = waiting._router.restricted(lambda contact: contact.rate_bps > 9e3)
+    router = waiting.router.restricted(lambda contact: contact.rate_bps > 9e3)
     assert router.route(D, 500, NORMAL, 0, FOREVER) is None
     waiting.contact_discovered(D, 16e3, 0, 10_000, 0)
     assert router.route(D, 500, NORMAL, 0, FOREVER) is not None

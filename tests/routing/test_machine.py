@@ -151,7 +151,7 @@ class Forwarding(RuleBasedStateMachine):
 
     @rule(plan=small, keep=st.booleans())
     def planned(self, plan: Plan, keep: bool) -> None:
-        old = self.forwarder._router.plan
+        old = self.forwarder.router.plan
         more = [contact for contact in plan.contacts[:2] if old.find(contact) is None]
         refs = self.forwarder.drain_all(self.now_ms)
         self.forwarder.set_plan(old.add(more) if keep else plan)
@@ -182,13 +182,13 @@ class Forwarding(RuleBasedStateMachine):
         at the highest priority, which nothing takes room from.  Copies of a critical bundle that
         meet at a node go on as one."""
         forwarder = self.forwarder
-        books = forwarder._router.books
+        books = forwarder.router.books
         promised: dict[tuple[int, int], dict[int, int]] = {}
         for neighbour in forwarder._queue.neighbours():
             for entry in forwarder._queue.waiting(neighbour):
                 assert entry.route is not None
                 assert entry.route.next_hop == neighbour
-                octets = forwarder._router.consumption(entry.size)
+                octets = forwarder.router.consumption(entry.size)
                 one = entry.ref < 0 and entry.priority >= CRITICAL_PRIORITY
                 ref = forwarder._copies.ref(entry.ref) if one else entry.ref
                 for place in books._places(entry.route):

@@ -16,7 +16,7 @@ from typing import Any
 
 from stack.core.eid import Eid
 from stack.core.errors import LocalError, StoreError
-from stack.ports.application import BundleId, Cancelled, Delivery, Outgoing
+from stack.ports.application import BundleId, Cancelled, Delivery, Expected, Outgoing
 from stack.ports.store import Write
 
 EPOCH_MS = 800_000_000_000
@@ -271,6 +271,17 @@ class FakePort:
         kept = [one for one in waiting if one.id != bundle]
         self._node.outbound = kept
         return Cancelled(len(waiting) - len(kept), 0)
+
+    def outgoing_bytes(self, service: str) -> dict[tuple[Eid, int], int]:
+        found: dict[tuple[Eid, int], int] = {}
+        for one in self._node.outbound:
+            if one.id.source.service == service:
+                key = one.outgoing.destination, one.outgoing.priority
+                found[key] = found.get(key, 0) + len(one.outgoing.payload)
+        return found
+
+    def expected(self, destination: Eid, octets: Sequence[int]) -> list[Expected | None]:
+        return [None for _ in octets]
 
     async def wait_room(self, size: int) -> None:
         while self._node.waiting_bytes and self._node.waiting_bytes + size > self._node.quota:

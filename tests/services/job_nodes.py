@@ -14,7 +14,7 @@ from stack.services.jobs.messages import Message, decode_message
 from tests.services.fake_port import FakeNet, FakePort, Faults
 from tests.services.helpers import GS, SAT, SMALL, running
 
-QUICK = JobsConfig(progress_s=5.0, repeat_s=30.0)
+QUICK = JobsConfig(progress_s=5.0, progress_max_s=5.0, repeat_s=30.0)
 
 
 async def double(context: JobContext) -> None:

@@ -22,6 +22,7 @@ from stack.services.jobs import (
     JobStatus,
     RetryPolicy,
 )
+from stack.services.jobs.config import JobsConfig
 from stack.services.jobs.messages import Ack, Report, Request
 from stack.services.jobs.messages import Cancel as CancelMessage
 from tests.services.fake_port import Faults
@@ -110,6 +111,28 @@ def test_progress_comes_at_a_bounded_rate(tmp_path: Path) -> None:
         assert 18 <= len(nodes.messages(Report)) <= 24
 
     virtual(main)
+
+
+def test_a_job_of_two_seconds_shows_progress_and_a_long_one_is_not_chatty(tmp_path: Path) -> None:
+    """With the defaults: after 0.5 s, 1.5 s, 3.5 s ... and once a minute at most."""
+
+    async def busy(context: JobContext) -> None:
+        steps = int(context.args["steps"])
+        for step in range(steps):
+            context.progress(step / steps, f"step {step}")
+            await asyncio.sleep(0.1)
+
+    async def main(steps: int, least: int, most: int) -> None:
+        nodes = JobNodes(tmp_path / str(steps), {"busy": busy}, config=JobsConfig())
+        async with nodes.all_running():
+            job = await nodes.client.submit(SAT_EID, "busy", {"steps": str(steps)})
+            assert (await nodes.client.wait(job)).state is JobState.FINISHED
+        reports = [one for one in nodes.messages(Report) if isinstance(one, Report)]
+        told = {one.permille for one in reports}
+        assert least <= len(told) <= most
+
+    virtual(lambda: main(2 * 10, 3, 4))
+    virtual(lambda: main(500 * 10, 12, 16))
 
 
 def test_priority_and_concurrency(tmp_path: Path) -> None:

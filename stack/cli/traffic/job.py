@@ -22,7 +22,7 @@ from stack.cli.common import (
     size,
 )
 from stack.cli.output import ProgressView, emit, note, say, table
-from stack.cli.traffic.transfers import ID_CHARS, match_id
+from stack.cli.traffic.transfers import ID_CHARS, expected_text, match_id
 from stack.core.errors import ConfigError
 from stack.core.units import duration_text, printable, size_text
 from stack.node.control.client import ControlClient
@@ -231,7 +231,7 @@ def _follow(client: ControlClient, job: str, timeout_s: float | None, as_json: b
         try:
             for event in exchange:
                 found = event["job"]
-                view.update(job, found["handler"], found["state"], found["progress"], found["text"])
+                _show(view, found)
         except KeyboardInterrupt:
             note(f"the job goes on; follow it with `orbitferry job wait {job[:8]}`")
             raise
@@ -244,6 +244,17 @@ def _follow(client: ControlClient, job: str, timeout_s: float | None, as_json: b
     if not found["closed"]:
         return NO_ANSWER
     return OK if found["state"] == "finished" and found["complete"] else FAILED
+
+
+def _show(view: ProgressView, found: dict[str, Any]) -> None:
+    """How far a job is: its inputs, while they are under way, and then its run."""
+    share, detail, inputs = found["progress"], found["text"], found["inputs"]
+    if inputs is not None:
+        share = inputs["bytes_done"] / inputs["bytes_total"] if inputs["bytes_total"] else 1.0
+        detail = f"inputs: {size_text(inputs['bytes_done'])} of {size_text(inputs['bytes_total'])}"
+        when = expected_text(inputs)
+        detail += f", {when}" if when else ""
+    view.update(found["id"], found["handler"], found["state"], share, detail)
 
 
 def _line(found: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -65,7 +66,7 @@ def list_(
             one["state"],
             f"{_share(one):.0%} of {size_text(one['bytes_total'])}",
             f"{size_text(one['rate_bytes_s'])}/s" if one["rate_bytes_s"] else "",
-            duration_text(one["eta_s"]) if one["open"] and one["eta_s"] else "",
+            left_text(one),
             one["text"],
         )
         for one in shown
@@ -171,11 +172,34 @@ def _summary(states: Sequence[dict[str, Any]], as_json: bool) -> int:
 def _show(view: ProgressView, one: dict[str, Any]) -> None:
     done, total = one["bytes_done"], one["bytes_total"]
     parts = [f"{size_text(done)} of {size_text(total)}"]
+    if one["open"] and one["bytes_handed"] > done:
+        parts.append(f"{size_text(one['bytes_handed'] - done)} wait here")
     if one["rate_bytes_s"]:
         parts.append(f"{size_text(one['rate_bytes_s'])}/s")
-    if one["open"] and one["eta_s"]:
-        parts.append(f"{duration_text(one['eta_s'])} left")
+    if left := left_text(one):
+        parts.append(left)
     view.update(one["id"], one["name"], one["state"], _share(one), ", ".join(parts))
+
+
+def left_text(one: dict[str, Any]) -> str:
+    """When it will be there: by the contact plan, else at the mean rate."""
+    if not one["open"]:
+        return ""
+    when = expected_text(one)
+    if when:
+        return when
+    return f"{duration_text(one['eta_s'])} left" if one["eta_s"] else ""
+
+
+def expected_text(one: dict[str, Any]) -> str:
+    """What the contact plan says: "expected 14:20Z, 2 passes"; nothing where it says nothing."""
+    if one["expected"] is None:
+        return ""
+    day, _, time = one["expected"].partition("T")
+    today = datetime.now(UTC).date().isoformat()
+    when = f"{time[:5]}Z" if day == today else f"{day} {time[:5]}Z"
+    passes = "1 pass" if one["passes"] == 1 else f"{one['passes']} passes"
+    return f"expected {when}, {passes}"
 
 
 def _share(one: dict[str, Any]) -> float:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 
+from stack.core.clock import dtn_to_iso
 from stack.core.errors import LocalError
 from stack.node.control.protocol import ControlError
 from stack.node.control.request import DECADE_S, Request, Session
 from stack.node.node import Node
+from stack.ports.application import Expected
+from stack.services.files import Progress
 from stack.services.files.messages import OBJECT_BYTES_MAX, PRIORITY_MAX
 from stack.services.jobs.messages import ATTEMPTS_MAX, JobLimits, RetryPolicy
 from stack.services.jobs.status import JobStatus
@@ -24,7 +28,15 @@ class JobOperations:
     """Operations on jobs that were submitted from here."""
 
     def __init__(self, node: Node) -> None:
+        self._node = node
         self._jobs = node.services.jobs
+
+    def _known(self, status: JobStatus) -> dict[str, Any]:
+        """A job, and how far its inputs are, which travel before it can start."""
+        files = self._node.services.files
+        files.foresee()
+        under_way = [files.progress(ref.object_id) for ref in status.inputs]
+        return as_dict(status) | {"inputs": inputs_of([one for one in under_way if one])}
 
     async def submit(self, request: Request, session: Session) -> dict[str, Any]:
         """Submit a job; its id comes once everything is durable."""
@@ -57,14 +69,14 @@ class JobOperations:
             deadline_ms=round(deadline_s * 1000) or None,
             priority=priority,
         )
-        return {"id": job_id.hex()} | {"job": as_dict(self._jobs.status(job_id))}
+        return {"id": job_id.hex()} | {"job": self._known(self._jobs.status(job_id))}
 
     async def jobs(self, request: Request, session: Session) -> dict[str, Any]:
         """What is known of every job, or of those in `ids`."""
         ids = request.object_ids("ids")
         request.finish()
         found = [self._status(one) for one in ids] if ids else self._jobs.all_status()
-        return {"jobs": [as_dict(one) for one in found]}
+        return {"jobs": [self._known(one) for one in found]}
 
     async def watch(self, request: Request, session: Session) -> dict[str, Any]:
         """Follow a job until it is over and its results are here, or for `timeout_s`: events
@@ -77,7 +89,7 @@ class JobOperations:
         try:
             async with asyncio.timeout(timeout_s):
                 while not over.done():
-                    known = as_dict(self._status(job_id))
+                    known = self._known(self._status(job_id))
                     if known != told:
                         await session.event("progress", job=known)
                         told = known
@@ -86,7 +98,7 @@ class JobOperations:
             pass
         finally:
             over.cancel()
-        return {"job": as_dict(self._status(job_id))}
+        return {"job": self._known(self._status(job_id))}
 
     async def cancel(self, request: Request, session: Session) -> dict[str, Any]:
         """Ask the server to stop a job."""
@@ -96,7 +108,7 @@ class JobOperations:
         if status.state.final:
             raise ControlError("refused", f"job {job_id.hex()} is {status.state}")
         await self._jobs.cancel(job_id)
-        return {"job": as_dict(self._status(job_id))}
+        return {"job": self._known(self._status(job_id))}
 
     def _status(self, job_id: bytes) -> JobStatus:
         try:
@@ -107,6 +119,24 @@ class JobOperations:
                 f"no job {job_id.hex()} was submitted from here, or it was over long ago",
                 "list them with `orbitferry job list`",
             ) from None
+
+
+def inputs_of(found: Sequence[Progress]) -> dict[str, Any] | None:
+    """How far the inputs of a job are, together; None when there are none to be sent any more."""
+    if not any(one.open for one in found):
+        return None
+    last = max((one.expected for one in found if one.expected), default=None, key=_arrival)
+    complete = last is not None and all(one.expected for one in found if one.open)
+    return {
+        "bytes_done": sum(one.bytes_done for one in found),
+        "bytes_total": sum(one.bytes_total for one in found),
+        "expected": dtn_to_iso(last.arrival_ms) if last and complete else None,
+        "passes": last.passes if last and complete else None,
+    }
+
+
+def _arrival(expected: Expected) -> int:
+    return expected.arrival_ms
 
 
 def as_dict(status: JobStatus) -> dict[str, Any]:

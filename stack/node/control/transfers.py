@@ -156,7 +156,9 @@ class TransferOperations:
     async def transfers(self, request: Request, session: Session) -> dict[str, Any]:
         """How far every known object is, both ways."""
         request.finish()
-        return {"transfers": [as_dict(one) for one in self._files.all_progress()]}
+        self._files.foresee()
+        now_ms = self._node.port.dtn_ms()
+        return {"transfers": [as_dict(one, now_ms) for one in self._files.all_progress()]}
 
     async def watch(self, request: Request, session: Session) -> dict[str, Any]:
         """Follow objects that are sent from here until all are closed, or for `timeout_s`:
@@ -188,12 +190,13 @@ class TransferOperations:
         return {"cancelled": cancelled}
 
     def _states(self, ids: list[bytes]) -> list[dict[str, Any]]:
-        states = []
+        self._files.foresee()
+        states, now_ms = [], self._node.port.dtn_ms()
         for one in ids:
             progress = self._files.progress(one)
             if progress is None:
                 raise _unknown(one, "it was never sent from here, or was over long ago")
-            states.append(as_dict(progress))
+            states.append(as_dict(progress, now_ms))
         return states
 
 
@@ -215,8 +218,16 @@ def _bundle(entry: Entry) -> dict[str, Any]:
     }
 
 
-def as_dict(progress: Progress) -> dict[str, Any]:
-    """How far an object is, as it travels."""
+def _eta_s(progress: Progress, now_ms: int) -> float | None:
+    """What the contact plan says, else what the mean rate does."""
+    if progress.expected is None:
+        return progress.rest_s
+    return max(progress.expected.arrival_ms - now_ms, 0) / 1000
+
+
+def as_dict(progress: Progress, now_ms: int) -> dict[str, Any]:
+    """How far an object is at the DTN time `now_ms`, as it travels."""
+    expected = progress.expected
     return {
         "id": progress.object_id.hex(),
         "peer": str(progress.peer.node),
@@ -225,8 +236,11 @@ def as_dict(progress: Progress) -> dict[str, Any]:
         "state": progress.state,
         "open": progress.open,
         "bytes_done": progress.bytes_done,
+        "bytes_handed": progress.bytes_handed,
         "bytes_total": progress.bytes_total,
         "rate_bytes_s": progress.rate_bytes_s,
-        "eta_s": progress.eta_s,
+        "eta_s": _eta_s(progress, now_ms),
+        "expected": None if expected is None else dtn_to_iso(expected.arrival_ms),
+        "passes": None if expected is None else expected.passes,
         "text": progress.text,
     }

@@ -23,6 +23,7 @@ from stack.services.batch import Batch
 from stack.services.files import messages as wire
 from stack.services.files.config import FilesConfig
 from stack.services.files.messages import Cancel, Outcome, Receipt, Repair
+from stack.services.files.outlook import Outlook
 from stack.services.files.source import SPEC_KEY, Prepared, SourceChanged, read_chunks
 from stack.services.files.state import (
     OUT_OPEN,
@@ -100,6 +101,7 @@ class Sender:
         self._objects: dict[bytes, OutObject] = {}
         self._ready = _Ready()
         self._wake = asyncio.Event()
+        self._outlook = Outlook(port, self._service)
         self._timers = Timers()
         self._closed: dict[bytes, asyncio.Event] = {}
         self._over: dict[str, None] = {}  # keys, in the order in which they ended
@@ -144,12 +146,19 @@ class Sender:
     def progress(self, object_id: bytes) -> Progress | None:
         """How far an object is."""
         obj = self._objects.get(object_id)
+        self._outlook.look(self._objects.values())
         return None if obj is None else obj.progress(self._port.now())
 
     def all_progress(self) -> Iterator[Progress]:
         """How far every object is."""
+        self._outlook.look(self._objects.values())
         now_ns = self._port.now()
         return (obj.progress(now_ns) for obj in list(self._objects.values()))
+
+    def foresee(self) -> None:
+        """Ask the contact plan for `Progress.expected`."""
+        self._outlook.look(self._objects.values())
+        self._outlook.foresee(self._objects.values())
 
     # -- tasks
 
@@ -304,7 +313,7 @@ class Sender:
         except BaseException:
             obj.state, obj.offered, obj.pending = before
             raise
-        obj.sent_bytes += sum(map(len, payloads))
+        obj.held_bytes += sum(map(len, payloads))
         if obj.state is OutState.WAITING:
             self._arm(obj)
         self._report("progress", obj)
@@ -371,4 +380,5 @@ class Sender:
         batch.write(SPACE_OUT, _PROGRESS + key, None)
 
     def _report(self, kind: str, obj: OutObject) -> None:
+        self._outlook.look(self._objects.values())
         self._emit(FileEvent(kind, obj.progress(self._port.now())))

@@ -218,6 +218,11 @@ class FilesService:
         """How far an object sent from here is, or None when it is not known (any more)."""
         return self._sender.progress(object_id)
 
+    def foresee(self) -> None:
+        """Ask the contact plan when what is sent from here will be there: `Progress.expected` of
+        open objects is of the last time that this was called (10 s old at most, then)."""
+        self._sender.foresee()
+
     def all_progress(self) -> Iterator[Progress]:
         """How far every known object is, both ways."""
         yield from self._sender.all_progress()

@@ -17,6 +17,7 @@ from typing import Final
 from stack.core.clock import SECOND
 from stack.core.eid import EID_CHARS_MAX, Eid
 from stack.core.ranges import RangeSet
+from stack.ports.application import Expected
 from stack.services.codec import decode, encode
 from stack.services.files import messages as wire
 from stack.services.files.messages import Offer, chunk_count
@@ -223,8 +224,25 @@ class OutObject:
 
     nudge_s: float = 0.0
     started_ns: int = 0
-    sent_bytes: int = 0
-    """Octets handed over in this run, for the rate."""
+    held_bytes: int = 0
+    """Octets that were handed over and that the next hop has not confirmed, when last looked at."""
+
+    first_bytes: int | None = None
+    """Octets that had left when this run first looked, for the rate."""
+
+    expected: Expected | None = None
+    foreseen: bool = False
+    """Whether the contact plan has been asked for `expected`."""
+
+    @property
+    def handed_bytes(self) -> int:
+        """Octets that were handed to the node."""
+        return self.spec.size - self.pending_bytes
+
+    @property
+    def left_bytes(self) -> int:
+        """Octets that the receiver, or at least the next hop, has confirmed."""
+        return max(self.handed_bytes - self.held_bytes, 0)
 
     @property
     def pending_bytes(self) -> int:
@@ -238,8 +256,10 @@ class OutObject:
         if then is None:
             return False
         self.state = then
-        if then not in OUT_OPEN or step is OutStep.BUSY:
+        if then is OutState.DELIVERED or step is OutStep.BUSY:
             self.pending.clear()
+        if then is OutState.DELIVERED:
+            self.held_bytes = 0
         if text or then not in OUT_OPEN:
             self.text = text
         return True
@@ -260,6 +280,7 @@ class OutObject:
     def progress(self, now_ns: int) -> Progress:
         """How far the object is."""
         is_open = self.state in OUT_OPEN
+        moved = self.left_bytes - (self.first_bytes or 0)
         return Progress(
             self.spec.object_id,
             self.spec.destination,
@@ -267,10 +288,12 @@ class OutObject:
             "out",
             self.state.name.lower(),
             is_open,
-            self.spec.size - self.pending_bytes,
+            self.left_bytes,
             self.spec.size,
-            rate_of(self.sent_bytes, self.started_ns, now_ns) if is_open else 0.0,
+            rate_of(max(moved, 0), self.started_ns, now_ns) if is_open else 0.0,
             self.text,
+            bytes_handed=self.handed_bytes,
+            expected=self.expected if is_open else None,
         )
 
     def encode(self) -> bytes:
@@ -477,19 +500,28 @@ class Progress:
     """Whether it is still under way."""
 
     bytes_done: int
-    """Octets handed to the node (out), or on disk here (in)."""
+    """Octets that the receiver, or at least the next hop, has confirmed (out), or that are on disk
+    here (in).  Chunks that got lost behind the next hop, and are sent again, count no more."""
 
     bytes_total: int
     rate_bytes_s: float
-    """Mean rate since this process took the object up; 0 when not known."""
+    """Mean rate of `bytes_done` since this process took the object up; 0 when not known."""
 
     text: str
     """Why, where it failed."""
 
+    bytes_handed: int = 0
+    """Octets that were handed to this node to send, `bytes_done` among them; 0 on the way in."""
+
+    expected: Expected | None = None
+    """When the contact plan has all of it at its receiver, behind what is sent to the same node
+    before it, and over how many contacts; None when the plan does not say."""
+
     @property
-    def eta_s(self) -> float | None:
+    def rest_s(self) -> float | None:
         """Seconds until the rest is done at the mean rate; None when not known.  Gaps between
-        passes count into the rate, so that it is right over days and rough over minutes."""
+        passes count into the rate, so that it is right over days and rough over minutes:
+        `expected` is better."""
         left = self.bytes_total - self.bytes_done
         return left / self.rate_bytes_s if self.rate_bytes_s > 0 else None
 

@@ -32,8 +32,12 @@ class JobsConfig:
     )
     """What a job may ask for; more is refused."""
 
-    progress_s: Wait = 60.0
-    """Shortest time between two progress reports of a job: each is a bundle of its own."""
+    progress_s: Wait = 0.5
+    """Time until the first progress report of a run; then twice as long each time, as each is a
+    bundle of its own.  Nothing is sent when there is no news."""
+
+    progress_max_s: Wait = 60.0
+    """Longest time between two progress reports of a job."""
 
     progress_lifetime_s: Wait = 600.0
     """Old progress is no news: it may expire while it waits for a pass."""
@@ -64,3 +68,5 @@ class JobsConfig:
         check_bounds(self)
         fits = self.repeat_s <= self.repeat_max_s
         check("repeat_s, repeat_max_s", fits, "repeat_s is above repeat_max_s")
+        fits = self.progress_s <= self.progress_max_s
+        check("progress_s, progress_max_s", fits, "progress_s is above progress_max_s")

@@ -192,9 +192,10 @@ class Executor:
         self._table.step(job, JobStep.REPEAT if again else JobStep.FAIL, batch, failure.text)
 
     async def _report_progress(self, job: ServerJob, attempt: Attempt) -> None:
-        context = attempt.context
+        context, wait_s = attempt.context, self._config.progress_s
         while True:
-            await self._port.sleep(self._config.progress_s)
+            await self._port.sleep(wait_s)
+            wait_s = min(2 * wait_s, self._config.progress_max_s)
             news = (context.permille, context.doing)
             if job.state is not JobState.RUNNING or news == (job.permille, job.doing):
                 continue

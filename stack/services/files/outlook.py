@@ -1,0 +1,67 @@
+"""What of the objects on their way out has left this node, and when the rest will have arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from typing import Final
+
+from stack.core.clock import SECOND
+from stack.ports.application import AppPort
+from stack.services.files.state import OUT_OPEN, OutObject
+
+_LOOK_NS: Final = SECOND // 4
+"""What is held here is looked at no more often: it means to go through all bundles."""
+
+_FORESEE_NS: Final = 10 * SECOND
+"""The contact plan is asked no more often: a search through it takes milliseconds."""
+
+
+class Outlook:
+    """Keeps `held_bytes` and `expected` of open objects up to date.
+
+    A node knows how much it holds for a destination and a priority, not of which object.  The most
+    urgent and then the oldest go first, so that what is left is of the youngest.
+    """
+
+    def __init__(self, port: AppPort, service: str) -> None:
+        self._port = port
+        self._service = service
+        self._looked_ns = -_LOOK_NS
+        self._foresaw_ns = -_FORESEE_NS
+
+    def look(self, objects: Iterable[OutObject]) -> None:
+        """Bring `held_bytes` up to date."""
+        now_ns = self._port.now()
+        if now_ns - self._looked_ns < _LOOK_NS:
+            return
+        self._looked_ns = now_ns
+        held = self._port.outgoing_bytes(self._service)
+        for obj in sorted(_open(objects), key=_youngest):
+            key = (obj.spec.destination, obj.spec.priority)
+            obj.held_bytes = min(held.get(key, 0), obj.handed_bytes)
+            held[key] = held.get(key, 0) - obj.held_bytes
+            if obj.first_bytes is None:
+                obj.first_bytes = obj.left_bytes
+
+    def foresee(self, objects: Iterable[OutObject]) -> None:
+        """Ask the contact plan when each object will be there, behind those before it."""
+        now_ns = self._port.now()
+        found = list(_open(objects))
+        if now_ns - self._foresaw_ns < _FORESEE_NS and all(one.foreseen for one in found):
+            return
+        self._foresaw_ns = now_ns
+        for destination in {obj.spec.destination: None for obj in found}:
+            queue = [obj for obj in found if obj.spec.destination == destination]
+            queue.sort(key=_youngest, reverse=True)
+            ends = list(accumulate(obj.spec.size - obj.left_bytes for obj in queue))
+            for obj, expected in zip(queue, self._port.expected(destination, ends), strict=True):
+                obj.expected, obj.foreseen = expected, True
+
+
+def _open(objects: Iterable[OutObject]) -> Iterator[OutObject]:
+    return (obj for obj in objects if obj.state in OUT_OPEN)
+
+
+def _youngest(obj: OutObject) -> tuple[int, int, int]:
+    return (obj.spec.priority, -obj.spec.admitted_ms, -obj.order)
