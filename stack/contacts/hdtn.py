@@ -13,10 +13,12 @@ those of a node with itself.
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import msgspec
 
+from stack.contacts.native import no_plan
 from stack.contacts.passed import PassedOver
 from stack.contacts.plan import (
     CONTACTS_MAX,
@@ -60,6 +62,10 @@ def read_hdtn(data: bytes | str, reference_ms: int = 0, passed: PassedOver | Non
     try:
         entries = msgspec.json.decode(data, type=_File, strict=False).contacts
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
+            found = msgspec.json.decode(data)
+            if not isinstance(found, dict) or "contacts" not in found:
+                raise no_plan(found) from None
         raise ConfigError("HDTN contact plan", str(error)) from None
     if len(entries) > CONTACTS_MAX:
         raise ConfigError("contacts", f"more than {CONTACTS_MAX}", "split the plan")

@@ -88,7 +88,31 @@ def read_json(data: bytes | str, reference_ms: int = 0) -> Plan:
     try:
         return _plan(msgspec.json.decode(data, type=File), reference_ms)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise ConfigError("contact plan", str(error)) from None
+        raise _told(data, error) from None
+
+
+def _told(data: bytes | str, error: Exception) -> ConfigError:
+    """What is wrong with a JSON document, in the words of files."""
+    try:
+        found = msgspec.json.decode(data)
+        if not isinstance(found, dict) or "format" not in found:
+            return no_plan(found)
+        toml.convert(found, File)
+    except ConfigError as told:
+        return told
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        pass
+    return ConfigError("contact plan", f"not JSON: {error}")
+
+
+def no_plan(found: object) -> ConfigError:
+    """The error about a JSON document that is something else."""
+    what = "a list" if isinstance(found, list) else "no object"
+    if isinstance(found, dict):
+        keys = ", ".join(repr(str(key)[:24]) for key in list(found)[:5])
+        what = f"an object with {keys}" if keys else "an empty object"
+    remedy = f'ours begins with "format": "{FORMAT}", that of HDTN has "contacts"'
+    return ConfigError("contact plan", f"not a contact plan but {what}", remedy)
 
 
 def read_toml(text: str, reference_ms: int = 0, where: str = "contact plan") -> Plan:

@@ -22,7 +22,7 @@ import msgspec
 
 from stack.core.checks import bounds_of, check_meta, members
 from stack.core.errors import ConfigError
-from stack.core.toml_lines import join, line_of
+from stack.core.toml_lines import join, line_of, repeated
 
 T = TypeVar("T")
 
@@ -56,6 +56,7 @@ _UNITS = {
     "_k": "kelvins",
 }
 _EXPECTED = re.compile(r"Expected `([^`]*)`(.*?)(?:, got `([^`]*)`)?$")
+_REPEATED = re.compile(r"(?:overwrite a value|Cannot declare .* twice) \(at line (\d+),")
 _MISSING = re.compile(r"Object missing required field `(.*)`$")
 
 
@@ -136,7 +137,15 @@ def loads(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         remedy = "is it text? put it in quotes" if "Invalid value" in str(error) else ""
-        raise ConfigError("", f"not TOML: {error}", remedy) from None
+        twice = _twice(text, str(error))
+        raise ConfigError("", f"not TOML: {twice}{error}", remedy) from None
+
+
+def _twice(text: str, error: str) -> str:
+    """Of a key or table that is there for the second time, where it was first."""
+    found = _REPEATED.search(error)
+    place, first = repeated(text, int(found[1])) if found else ("", 0)
+    return f"{place} is on line {first} already: " if first else ""
 
 
 def _json(text: str) -> dict[str, Any]:

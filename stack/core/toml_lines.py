@@ -38,6 +38,19 @@ def line_of(text: str, path: str) -> int:
     return lines.get(path, 0)
 
 
+def repeated(text: str, line: int) -> tuple[str, int]:
+    """The key or table on a line that was there before, and the line of the first; no name and 0
+    where there is none."""
+    seen: dict[str, int] = {}
+    for place, at in _Scanner(text).places():
+        if at > line:
+            break
+        if at == line and place in seen:
+            return place, seen[place]
+        seen.setdefault(place, at)
+    return "", 0
+
+
 class _Scanner:
     """One pass over a valid document."""
 

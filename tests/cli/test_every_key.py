@@ -346,3 +346,66 @@ def test_values_out_of_range_are_told(kind: Kind, key: Key, tmp_path: Path) -> N
             continue
         error, line = refused(kind, key, key.name, value, tmp_path)
         assert _place(error, tmp_path) == (line, key.path), (value, error)
+
+
+# ---- other words -----------------------------------------------------------------------------
+
+
+def _told(name: str, old: str, new: str, folder: Path) -> tuple[str, str, str]:
+    kind = KINDS[name]
+    text = written(kind.document)[0]
+    assert old in text
+    path = folder / "file.toml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigError) as caught:
+        kind.load(path)
+    error = caught.value
+    return error.key.removeprefix(f"{path}"), error.message, error.remedy
+
+
+def test_a_date_without_quotes_is_told(tmp_path: Path) -> None:
+    start = KINDS["scenario"].document["start"]
+    key, message, remedy = _told("scenario", json.dumps(start), "2026-10-01", tmp_path)
+    assert key.endswith(": start")
+    assert (message, remedy) == ("must be text, not a date", "put it in quotes")
+    key, message, remedy = _told("scenario", json.dumps(start), "soon", tmp_path)
+    assert message.startswith("not TOML: Invalid value (at line")
+    assert "quotes" in remedy
+
+
+def test_what_is_used_twice_tells_both_places(tmp_path: Path) -> None:
+    key, message, _ = _told("node", '"name" = "y"', '"name" = "x"', tmp_path)
+    text = (tmp_path / "file.toml").read_text().splitlines()
+    first, second = (n for n, line in enumerate(text, 1) if line == '"name" = "x"')
+    assert key == f":{second}: links[1].name"
+    assert message == f"'x' is used twice, see links[0].name on line {first}"
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ("block_time_ns = 2_000_000_000", "block_time_ns"),
+        ("decode_timeout_ns = 1_000", "decode_timeout_ns"),
+        (
+            "block_time_ns = 2_000_000\ndecode_timeout_ns = 1_000",
+            "decode_timeout_ns, block_time_ns",
+        ),
+        ("interleave = 200", "interleave"),
+        ("k = 250", "k"),
+    ],
+)
+def test_of_two_keys_that_do_not_fit_the_written_one_is_named(
+    given: str, named: str, tmp_path: Path
+) -> None:
+    key, _, _ = _told("node", '["links"."fec"]', f'["links"."fec"]\n{given}', tmp_path)
+    assert key.partition(": ")[2] == f"links[1].fec.{named}"
+
+
+def test_a_key_that_is_there_twice_tells_both_places(tmp_path: Path) -> None:
+    _, message, _ = _told("node", '["log"]', '["log"]\nfile = ""\nfile = "x"', tmp_path)
+    text = (tmp_path / "file.toml").read_text().splitlines()
+    first = text.index('file = ""') + 1
+    assert message.startswith(f"not TOML: log.file is on line {first} already")
+    _, message, _ = _told("node", '["log"]', "[log]\n[log]", tmp_path)
+    text = (tmp_path / "file.toml").read_text().splitlines()
+    assert message.startswith(f"not TOML: log is on line {text.index('[log]') + 1} already")

@@ -110,6 +110,23 @@ def test_the_example_is_a_configuration(cli: Cli, tmp_path: Path) -> None:
     assert "fine; dtn://gs1/, sat1 to dtn://sat1/, 3 keys, 0 contacts" in ran.out
     (checked,) = cli("config", "check", path, "--json").json
     assert checked["control"] == str(config.control_path)
+    assert checked["kind"] == "node"
+
+
+@pytest.mark.parametrize("kind", ["emulator", "scenario"])
+def test_other_files_are_checked_too(cli: Cli, tmp_path: Path, kind: str) -> None:
+    """What kind of file it is, its keys tell."""
+    path = tmp_path / "some.toml"
+    path.write_text(cli("config", "example", kind).out)
+    (tmp_path / "handlers.py").write_text("HANDLERS = {}\n")
+    ran = cli("config", "check", path)
+    assert (ran.code, kind in ran.err, f"{path}: fine; a" in ran.out) == (0, True, True), ran.err
+    (checked,) = cli("config", "check", path, "--json").json
+    assert checked["kind"] == kind
+    path.write_text(path.read_text() + "\n[unknown_table]\n")
+    ran = cli("config", "check", path)
+    assert ran.code == 2
+    assert "unknown_table: unknown key" in ran.err
 
 
 def test_what_the_example_has_commented_out_is_right_too(tmp_path: Path) -> None:
@@ -135,7 +152,7 @@ def test_the_emulator_example_is_a_configuration() -> None:
     [
         (('id = "dtn://gs1/"', 'id = "gs1"'), ["node.toml:5: id", "dtn://name/"]),
         (("quota_bytes", "qouta_bytes"), ["store.qouta_bytes", "did you mean 'quota_bytes'"]),
-        (("k = 64", "k = 300"), ["node.toml:", "fec.k: must be 1 to 255"]),
+        (("k = 64", "k = 300"), ["node.toml:", "fec.k: 300 is not within 1 to 255"]),
         (('local = "127.0.0.1:4556"', 'local = "here"'), ["links.sat1.local", "'here'"]),
         (("# plan = ", "plan = "), ["plan.json"]),
         (("[log]", "[log"), ["not TOML"]),

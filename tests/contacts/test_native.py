@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stack.contacts.files import load_plan
 from stack.contacts.native import FORMAT, read_json, read_toml, write_json
 from stack.contacts.plan import Contact, Plan, Range
 from stack.core.clock import dtn_from_iso
@@ -86,6 +88,36 @@ def test_errors_name_the_key(text: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_toml(text)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.hdtn.json"])
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('{"station": 1, "b": 2}', "an object with 'station', 'b'"),
+        ("{}", "an empty object"),
+        ("[1]", "a list"),
+        ("5", "no object"),
+    ],
+)
+def test_json_that_is_no_plan_is_called_that(
+    text: str, what: str, name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_plan(path)
+    assert caught.value.key == f"{path}: contact plan"
+    assert caught.value.message == f"not a contact plan but {what}"
+    assert FORMAT in caught.value.remedy
+
+
+def test_json_plans_are_told_their_keys() -> None:
+    contact = {"source": "a", "destination": "b", "start_ms": 0, "end_ms": 9, "confidence": 2}
+    with pytest.raises(ConfigError) as caught:
+        read_json(json.dumps({"format": FORMAT, "contacts": [contact]}))
+    assert caught.value.key == "contacts[0].confidence"
+    assert caught.value.message == "2 is not within 0 to 1"
 
 
 def test_deep_nesting_is_refused() -> None:

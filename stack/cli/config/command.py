@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -31,27 +31,84 @@ SubjectArgument = Annotated[Subject, typer.Argument(metavar="SUBJECT", help=SUBJ
 
 
 def check(
-    path: Annotated[Path, typer.Argument(metavar="CONFIG", help="A node's configuration.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="Of a node or emulator, or a scenario.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Check a node's configuration, its key file and its contact plan, and start nothing.
 
-    Exit code 2 when something is wrong; the error names the line, the key and the remedy.
+    Emulators and scenarios are checked too: which it is, the file's keys tell.  Exit code 2 when
+    something is wrong; the error names the line, the key and the remedy.
 
     \b
     Examples:
       orbitferry config check node.toml
+      orbitferry config check scenario.toml
     """
+    kind = _kind_of(path)
+    if kind is not Subject.NODE:
+        what = "an emulator's" if kind is Subject.EMULATOR else "a scenario"
+        note(f"{path}: read as {what}")
+    report, text = _CHECKS[kind](path)
+    if as_json:
+        emit({"path": str(path), "kind": kind.value} | report)
+    else:
+        say(f"{path}: fine; {text}")
+
+
+def _kind_of(path: Path) -> Subject:
+    """What a file configures: that of whose keys it has most."""
+    from dataclasses import fields
+
+    from stack.cli.emulate.config import EmulateConfig
+    from stack.core import toml
+    from stack.node.config import CONFIG_BYTES_MAX, NodeConfig
+    from stack.simulator.scenario import Scenario
+
+    data = toml.load(path, dict, what="a configuration", bytes_max=CONFIG_BYTES_MAX)
+    files = {
+        Subject.NODE: NodeConfig,
+        Subject.EMULATOR: EmulateConfig,
+        Subject.SCENARIO: Scenario,
+    }
+    return max(files, key=lambda one: len(data.keys() & {key.name for key in fields(files[one])}))
+
+
+def _check_node(path: Path) -> tuple[dict[str, Any], str]:
     from stack.node.config import load_config
 
     config = load_config(path)
     found = _look(config)
-    if as_json:
-        emit({"path": str(path), "node": config.id, "control": str(config.control_path)} | found)
-    else:
-        links = ", ".join(f"{link.name} to {link.peer}" for link in config.links) or "no links"
-        counts = f"{found['keys']} keys, {found['contacts']} contacts"
-        say(f"{path}: fine; {config.id}, {links}, {counts}")
+    links = ", ".join(f"{link.name} to {link.peer}" for link in config.links) or "no links"
+    counts = f"{found['keys']} keys, {found['contacts']} contacts"
+    report = {"node": config.id, "control": str(config.control_path)} | found
+    return report, f"{config.id}, {links}, {counts}"
+
+
+def _check_emulator(path: Path) -> tuple[dict[str, Any], str]:
+    from stack.cli.emulate.config import load_emulate_config
+
+    config = load_emulate_config(path)
+    config.emulator(config.plan())
+    report = {"listen_a": config.listen_a, "listen_b": config.listen_b}
+    return report, f"an emulator between {config.listen_a} and {config.listen_b}"
+
+
+def _check_scenario(path: Path) -> tuple[dict[str, Any], str]:
+    from stack.simulator.scenario import load_scenario
+
+    scenario = load_scenario(path)
+    stations, satellites = len(scenario.stations), len(scenario.spacecraft())
+    report = {"title": scenario.title, "stations": stations, "satellites": satellites}
+    return report, f"a scenario, {stations} stations, {satellites} satellites"
+
+
+_CHECKS: Final = {
+    Subject.NODE: _check_node,
+    Subject.EMULATOR: _check_emulator,
+    Subject.SCENARIO: _check_scenario,
+}
 
 
 def _look(config: NodeConfig) -> dict[str, int]:
