@@ -57,11 +57,11 @@ class Channel:
         self.config = config
         rules = list(_rules(config, streams, name))
         self._losses = [rule.loss for rule in rules if rule.loss is not None]
-        self._holds = [rule.hold for rule in rules if rule.hold is not None]
-        self._lates = [rule.late for rule in rules if rule.late is not None]
+        self._delays = [rule.delay for rule in rules if rule.delay is not None]
+        self._reorders = [rule.reorder for rule in rules if rule.reorder is not None]
         self._copies = [rule.copy for rule in rules if rule.copy is not None]
         self._damages = [rule.damage for rule in rules if rule.damage is not None]
-        self._in_turn = not (self._lates or self._copies or self._damages)
+        self._in_turn = not (self._reorders or self._copies or self._damages)
         self._transmitter = Transmitter(config)
         self._arrived_ns = -math.inf
         self._counts = {f"{fate}_{unit}": 0 for fate in FATES for unit in ("datagrams", "bytes")}
@@ -128,8 +128,8 @@ class Channel:
             mask = model.lost_many(sent, size, tail_bytes)
             lost = mask if lost is None else lost | mask
         arrivals = sent + self.config.delay.at(sent)
-        for hold in self._holds:
-            arrivals += hold.hold_many(sent)
+        for slower in self._delays:
+            arrivals += slower.delay_many(sent)
         survivors = np.arange(kept) if lost is None else np.flatnonzero(~lost)
         if len(survivors) < kept:
             assert lost is not None
@@ -152,8 +152,8 @@ class Channel:
             self._count_out(self._transmitter.reason, 1, octets)
             return []
         arrival_ns = sent_ns + self.config.delay.at_one(sent_ns)
-        for hold in self._holds:
-            arrival_ns += hold.hold(sent_ns)
+        for slower in self._delays:
+            arrival_ns += slower.delay(sent_ns)
         lost = False
         for model in self._losses:
             lost = model.lost(octets, int(sent_ns)) or lost
@@ -174,8 +174,8 @@ class Channel:
         self, train: Train, octets: int, sent_ns: float, arrival_ns: float, lost: bool
     ) -> list[ArrivedTrain]:
         """`_disturb` for a single datagram."""
-        late_ns = sum([late.hold(sent_ns) for late in self._lates])
-        hurt = [(model, model.hurt(sent_ns)) for model in self._damages]
+        late_ns = sum([model.delay(sent_ns) for model in self._reorders])
+        draws = [(model, model.draw(sent_ns)) for model in self._damages]
         copies_ns = [model.copy(sent_ns) for model in self._copies]
         if lost:
             self._count_out("lost", 1, octets)
@@ -186,7 +186,7 @@ class Channel:
         if late_ns:
             self._count_out("reordered", 1, octets)
         damaged: Buffer = train.data
-        for model, how in hurt:
+        for model, how in draws:
             if how is not None:
                 damaged = model.damage(damaged, how)
         if damaged is not train.data:
@@ -211,8 +211,8 @@ class Channel:
     ) -> list[ArrivedTrain]:
         """Reordering, corruption and duplication."""
         # Every rule is asked about everything that was sent: its luck is its own.
-        late_ns = [late.hold_many(sent)[survivors] for late in self._lates]
-        hurt = [(model, *model.damaged(sent)) for model in self._damages]
+        late_ns = [model.delay_many(sent)[survivors] for model in self._reorders]
+        draws = [(model, *model.draw_many(sent)) for model in self._damages]
         copies = [model.copies(sent) for model in self._copies]
         if not len(survivors):
             return []
@@ -224,7 +224,7 @@ class Channel:
             single |= extra_ns > 0
         self._count("reordered", survivors[single], train)
         damaged: dict[int, Buffer] = {}
-        for model, chosen, how in hurt:
+        for model, chosen, how in draws:
             for index in survivors[chosen[survivors]].tolist():
                 before = damaged.get(index, datagram_of(train, index))
                 damaged[index] = model.damage(before, float(how[index]))
@@ -269,10 +269,10 @@ def _rules(config: ChannelConfig, streams: Streams, name: str) -> Iterator[Rule]
     if config.loss is not no_loss:
         yield Rule(loss=config.loss(streams.stream(f"{name}/loss")))
     if config.jitter_ns:
-        yield Rule(hold=UniformJitter(streams.stream(f"{name}/jitter"), config.jitter_ns))
+        yield Rule(delay=UniformJitter(streams.stream(f"{name}/jitter"), config.jitter_ns))
     if config.reorder_probability and config.reorder_ns_max:
         yield Rule(
-            late=Reorder(
+            reorder=Reorder(
                 streams.stream(f"{name}/reorder"),
                 probability=config.reorder_probability,
                 late_ns_max=config.reorder_ns_max,

@@ -250,7 +250,7 @@ class RecordedTrace(Base, frozen=True, kw_only=True, tag="trace"):
             raise ConfigError(self.file, "has neither losses nor delays")
         return Rule(
             loss=None if trace.loss is None else TraceLoss(source.stream(), trace),
-            hold=None if trace.delay_ns is None else TraceDelay(trace),
+            delay=None if trace.delay_ns is None else TraceDelay(trace),
         )
 
 
@@ -298,7 +298,7 @@ class SlotChanges(Base, frozen=True, kw_only=True, tag="slots"):
 
     def rule(self, source: RandomSource) -> Rule:
         slots = self._slots(source.key())
-        return Rule(loss=SlotLoss(source.stream(), slots), hold=SlotDelay(slots))
+        return Rule(loss=SlotLoss(source.stream(), slots), delay=SlotDelay(slots))
 
 
 class TimeDivision(Base, frozen=True, kw_only=True, tag="time-slots"):
@@ -317,7 +317,7 @@ class TimeDivision(Base, frozen=True, kw_only=True, tag="time-slots"):
         return TimeSlots(period_ns=round(self.period_ms * 1e6), phase_ns=round(self.phase_ms * 1e6))
 
     def rule(self, source: RandomSource) -> Rule:
-        return Rule(hold=self._model())
+        return Rule(delay=self._model())
 
 
 class DelayJitter(Base, frozen=True, kw_only=True, tag="jitter"):
@@ -348,7 +348,7 @@ class DelayJitter(Base, frozen=True, kw_only=True, tag="jitter"):
         )
 
     def rule(self, source: RandomSource) -> Rule:
-        return Rule(hold=self._model(source.stream()))
+        return Rule(delay=self._model(source.stream()))
 
 
 class Reordering(Base, frozen=True, kw_only=True, tag="reorder"):
@@ -379,7 +379,7 @@ class Reordering(Base, frozen=True, kw_only=True, tag="reorder"):
         )
 
     def rule(self, source: RandomSource) -> Rule:
-        return Rule(late=self._model(source.stream()))
+        return Rule(reorder=self._model(source.stream()))
 
 
 class Duplication(Base, frozen=True, kw_only=True, tag="duplicate"):

@@ -3,8 +3,8 @@
 A rule has up to five effects, and everything without an effect passes:
 
     loss     the datagram is dropped
-    hold     it arrives later, and nothing overtakes it
-    late     it arrives later, and others may overtake it
+    delay    it arrives later, and nothing overtakes it
+    reorder  it arrives later, and others may overtake it
     copy     it arrives again
     damage   it arrives with wrong bits
 
@@ -39,14 +39,14 @@ from stack.core.train import Buffer
 _WORD = (1 << 64) - 1
 
 
-class HoldModel(Protocol):
+class DelayModel(Protocol):
     """Delays datagrams on top of the light time; never a negative delay, so never below it."""
 
-    def hold(self, now_ns: float) -> float:
+    def delay(self, now_ns: float) -> float:
         """The further delay, in nanoseconds, of a datagram that has left at `now_ns`."""
         ...
 
-    def hold_many(self, times_ns: Times) -> Times:
+    def delay_many(self, times_ns: Times) -> Times:
         """The same for the datagrams of a train."""
         ...
 
@@ -67,11 +67,11 @@ class CopyModel(Protocol):
 class DamageModel(Protocol):
     """Chooses datagrams that arrive with wrong bits."""
 
-    def hurt(self, now_ns: float) -> float | None:
+    def draw(self, now_ns: float) -> float | None:
         """A number that says how a datagram that has left at `now_ns` is damaged, if it is."""
         ...
 
-    def damaged(self, times_ns: Times) -> tuple[Mask, Values]:
+    def draw_many(self, times_ns: Times) -> tuple[Mask, Values]:
         """Which of the datagrams of a train, and for each a number that says how."""
         ...
 
@@ -84,8 +84,8 @@ class Rule(NamedTuple):
     """What a rule does to datagrams; None where it lets them pass."""
 
     loss: LossModel | None = None
-    hold: HoldModel | None = None
-    late: HoldModel | None = None
+    delay: DelayModel | None = None
+    reorder: DelayModel | None = None
     copy: CopyModel | None = None
     damage: DamageModel | None = None
 
@@ -129,10 +129,10 @@ class Jitter:
         self._uniform = Correlated(rng, correlation)
         self._delays = Ahead(self._draw)
 
-    def hold(self, now_ns: float) -> float:
+    def delay(self, now_ns: float) -> float:
         return self._delays.one()
 
-    def hold_many(self, times_ns: Times) -> Times:
+    def delay_many(self, times_ns: Times) -> Times:
         return self._delays.many(len(times_ns))
 
     def _draw(self, n: int) -> Times:
@@ -147,10 +147,10 @@ class UniformJitter:
         self._uniform = Ahead(rng.random)
         self._jitter_ns = jitter_ns
 
-    def hold(self, now_ns: float) -> float:
+    def delay(self, now_ns: float) -> float:
         return self._uniform.one() * self._jitter_ns
 
-    def hold_many(self, times_ns: Times) -> Times:
+    def delay_many(self, times_ns: Times) -> Times:
         return self._uniform.many(len(times_ns)) * self._jitter_ns
 
 
@@ -181,7 +181,7 @@ class Reorder:
         self._gap = gap
         self._count = 0
 
-    def hold(self, now_ns: float) -> float:
+    def delay(self, now_ns: float) -> float:
         late = self._choose.one() < self._probability
         amount = 1 + self._amount.one() * (self._late_ns_max - 1)
         if self._gap > 1:
@@ -189,7 +189,7 @@ class Reorder:
             late = late and not self._count
         return amount if late else 0.0
 
-    def hold_many(self, times_ns: Times) -> Times:
+    def delay_many(self, times_ns: Times) -> Times:
         n = len(times_ns)
         late = self._choose.many(n) < self._probability
         amounts = 1 + self._amount.many(n) * (self._late_ns_max - 1)
@@ -246,11 +246,11 @@ class Corrupt:
         self._probability = probability
         self._bits_max = bits_max
 
-    def hurt(self, now_ns: float) -> float | None:
+    def draw(self, now_ns: float) -> float | None:
         chosen, how = self._choose.one() < self._probability, self._how.one()
         return how if chosen else None
 
-    def damaged(self, times_ns: Times) -> tuple[Mask, Values]:
+    def draw_many(self, times_ns: Times) -> tuple[Mask, Values]:
         n = len(times_ns)
         return self._choose.many(n) < self._probability, self._how.many(n)
 
@@ -301,10 +301,10 @@ class TimeSlots:
         self._period_ns = period_ns
         self._phase_ns = phase_ns
 
-    def hold(self, now_ns: float) -> float:
+    def delay(self, now_ns: float) -> float:
         return float((self._phase_ns - now_ns) % self._period_ns)
 
-    def hold_many(self, times_ns: Times) -> Times:
+    def delay_many(self, times_ns: Times) -> Times:
         return np.asarray((self._phase_ns - times_ns) % self._period_ns)
 
 
@@ -357,8 +357,8 @@ def retimed(rule: Rule, clock: Callable[[float], float]) -> Rule:
 def _wrapped(rule: Rule, span: _Span) -> Rule:
     return Rule(
         loss=None if rule.loss is None else _Loss(rule.loss, span),
-        hold=None if rule.hold is None else _Hold(rule.hold, span),
-        late=None if rule.late is None else _Hold(rule.late, span),
+        delay=None if rule.delay is None else _Delay(rule.delay, span),
+        reorder=None if rule.reorder is None else _Delay(rule.reorder, span),
         copy=None if rule.copy is None else _Copy(rule.copy, span),
         damage=None if rule.damage is None else _Damage(rule.damage, span),
     )
@@ -395,18 +395,18 @@ class _Loss(NamedTuple):
         return self.model.lost_many(at_ns, size, tail_bytes) & inside
 
 
-class _Hold(NamedTuple):
-    model: HoldModel
+class _Delay(NamedTuple):
+    model: DelayModel
     span: _Span
 
-    def hold(self, now_ns: float) -> float:
+    def delay(self, now_ns: float) -> float:
         at_ns, inside = self.span.one(now_ns)
-        held_ns = self.model.hold(at_ns)
+        held_ns = self.model.delay(at_ns)
         return held_ns if inside else 0.0
 
-    def hold_many(self, times_ns: Times) -> Times:
+    def delay_many(self, times_ns: Times) -> Times:
         at_ns, inside = self.span.many(times_ns)
-        return self.model.hold_many(at_ns) * inside
+        return self.model.delay_many(at_ns) * inside
 
 
 class _Copy(NamedTuple):
@@ -428,14 +428,14 @@ class _Damage(NamedTuple):
     model: DamageModel
     span: _Span
 
-    def hurt(self, now_ns: float) -> float | None:
+    def draw(self, now_ns: float) -> float | None:
         at_ns, inside = self.span.one(now_ns)
-        how = self.model.hurt(at_ns)
+        how = self.model.draw(at_ns)
         return how if inside else None
 
-    def damaged(self, times_ns: Times) -> tuple[Mask, Values]:
+    def draw_many(self, times_ns: Times) -> tuple[Mask, Values]:
         at_ns, inside = self.span.many(times_ns)
-        chosen, how = self.model.damaged(at_ns)
+        chosen, how = self.model.draw_many(at_ns)
         return chosen & inside, how
 
     def damage(self, datagram: Buffer, how: float) -> bytes:

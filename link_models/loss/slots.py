@@ -135,8 +135,8 @@ class SlotDelay:
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
 
-    def hold(self, now_ns: float) -> float:
+    def delay(self, now_ns: float) -> float:
         return self._slots.hold_and_loss(now_ns)[0]
 
-    def hold_many(self, times_ns: Times) -> Times:
+    def delay_many(self, times_ns: Times) -> Times:
         return self._slots.hold_and_loss_many(times_ns)[0]

@@ -149,10 +149,10 @@ class TraceDelay:
         self._delay_ns = trace.delay_ns
         self._player = _Player(trace)
 
-    def hold(self, now_ns: float) -> float:
-        return float(self.hold_many(np.array([now_ns]))[0])
+    def delay(self, now_ns: float) -> float:
+        return float(self.delay_many(np.array([now_ns]))[0])
 
-    def hold_many(self, times_ns: Times) -> Times:
+    def delay_many(self, times_ns: Times) -> Times:
         found: Times = self._delay_ns[self._player.many(times_ns)]
         return found
 

@@ -159,7 +159,7 @@ class LocalPort:
         while not deliveries and (refs := agent.waiting.take(service, limit)):
             driver.each(refs, deliver, ignore)
             if len(deliveries) < len(refs):
-                driver.settle()
+                driver.run_pending()
         return deliveries
 
     async def commit(

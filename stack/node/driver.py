@@ -110,11 +110,11 @@ class BundleDriver:
         """Call back whenever something has changed."""
         self._settled.append(callback)
 
-    def feed(self, callback: Callable[[], None]) -> None:
-        """Call back whenever bundles may have become ready to leave, until `starve`."""
+    def subscribe(self, callback: Callable[[], None]) -> None:
+        """Call back whenever bundles may have become ready to leave, until `unsubscribe`."""
         self._links[callback] = None
 
-    def starve(self, callback: Callable[[], None]) -> None:
+    def unsubscribe(self, callback: Callable[[], None]) -> None:
         """A link that is down wants nothing."""
         self._links.pop(callback, None)
 
@@ -126,13 +126,13 @@ class BundleDriver:
         def stored(refs: list[int], evicted: list[int]) -> None:
             outcome = Committed(refs, evicted)
             attempt, now_ms = self.attempt, self.clock.dtn_ms()
-            attempt("pay", self.pay)
+            attempt("pay", self.retry_releases)
             attempt("remember", self.octets.remember, ops, outcome)
             attempt("expiry", self._note_expiry, ops)
             attempt("commit", self.agent.committed, ops, outcome, now_ms)
             if done is not None:  # it is in the store, whatever else has failed
                 attempt("answer", done, outcome)
-            self.settle()
+            self.run_pending()
 
         def failed(error: Exception) -> None:
             self.agent.counters["store_errors"] += 1
@@ -141,23 +141,23 @@ class BundleDriver:
             if done is not None:
                 why = error if isinstance(error, StoreError) else StoreError(str(error))
                 self.attempt("answer", done, why)
-            self.settle()
+            self.run_pending()
 
         self._writer.submit(ops, stored, failed)
 
     @property
-    def owes(self) -> bool:
+    def has_pending(self) -> bool:
         """Whether the store is still to forget something."""
         return bool(self._owed)
 
-    def pay(self) -> None:
+    def retry_releases(self) -> None:
         """Let the store forget what it could not forget before, if it works again."""
         if self._owed:
             owed, self._owed = self._owed, []
             for op in owed:  # each by itself: one that fails again keeps no other
                 self.submit([op])
 
-    def settle(self) -> None:
+    def run_pending(self) -> None:
         """Carry out what the agent has decided since, and wake those who can go on."""
         agent, attempt = self.agent, self.attempt
         while (event := agent.next_event()) is not None:
@@ -251,7 +251,7 @@ class BundleDriver:
                 give_back(refs[index:])
                 break
         if troubled:
-            self.settle()
+            self.run_pending()
 
     def _again(self, ref: int, work: Callable[[int, Buffer], bool], error: Exception) -> bool:
         """Work on a bundle has failed: a bit may have flipped in memory, so that it is tried again
@@ -368,6 +368,6 @@ class BundleDriver:
             for old in gone:
                 self.octets.forget(old.ref)
             self.agent.expired(gone, now_ms)
-            self.settle()
+            self.run_pending()
             if len(gone) < EXPIRE_BATCH:
                 return

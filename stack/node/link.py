@@ -109,7 +109,7 @@ class Link:
         self._state = state
         if changed:
             self._opened_at = now
-            (self._driver.feed if tx_up else self._driver.starve)(self._progress)
+            (self._driver.subscribe if tx_up else self._driver.unsubscribe)(self._progress)
             rate = rate_bps or 0.0
             fields = {"link": self.name, "rate_bps": rate, "owlt_ms": owlt_ns / MILLISECOND}
             self._trace("link_up" if tx_up else "link_down", fields)
@@ -208,7 +208,7 @@ class Link:
         if self._aside:
             self._aside = False
             agent.contact_ended(self.peer, now_ms)
-        self._driver.settle()
+        self._driver.run_pending()
 
     def give_back(self, refs: Sequence[int], *, failed: bool) -> None:
         """Have them wait again.  If the neighbour has them already, it knows them again."""
@@ -233,7 +233,7 @@ class Link:
             self._driver.octets.forget(ref)
         aside = self._driver.give_back(event.refs, self.peer, failed=True)
         self._set_aside(aside, event.reason)
-        self._driver.settle()
+        self._driver.run_pending()
 
     def _heard(self, event: LinkStalled | LinkAlive, now: int) -> None:
         """The neighbour fell silent, in its contact if the link is scheduled, or is heard again."""
@@ -244,7 +244,7 @@ class Link:
             agent.contact_failed(self.peer, now_ms)
         elif self.config.scheduled:
             agent.contact_restored(self.peer, now_ms)
-        self._driver.settle()
+        self._driver.run_pending()
         self._trace("link_stalled" if stalled else "link_alive", {"link": self.name})
         if stalled and not self.engine.count("reports_received"):
             self.neighbour.unanswered()
@@ -296,7 +296,7 @@ class Link:
             )
         else:
             self._answer(event, Committed([]), intact)
-            self._driver.settle()
+            self._driver.run_pending()
 
     def _do(
         self, event: BlockReceived | ReportHeld, work: Callable[..., object], *args: Any
@@ -323,7 +323,7 @@ class Link:
         if received.put is not None:
             self._driver.submit([received.put])
         else:
-            self._driver.settle()
+            self._driver.run_pending()
 
     # ---- sessions on which we have reported --------------------------------------------------
 

@@ -170,7 +170,7 @@ class Node:
             stack.push_async_callback(link.close)
             link.recover(notes, clock.now())
             self.links[link_config.name] = link
-        driver.settle()
+        driver.run_pending()
         self._follow(stack, plan)
         self.services = Services(self.port, config.services, Path(config.data_dir), self._handlers)
         await self.services.start()
@@ -207,11 +207,11 @@ class Node:
     def _damaged(self, refs: Sequence[int]) -> None:
         """The scrubber has found bundles that are beyond repair."""
         self._driver.octets.damaged(refs)
-        self._driver.settle()
+        self._driver.run_pending()
 
     def _contact_ended(self, peer: str, now_ms: int) -> None:
         self._agent.contact_ended(peer, now_ms)
-        self._driver.settle()
+        self._driver.run_pending()
 
     def _tracer(self, stack: contextlib.AsyncExitStack) -> Sinks:
         log = self.config.log
@@ -260,7 +260,7 @@ class Node:
         whole = self._load_plan(now_ms)
         self._agent.plan_changed(whole, now_ms)
         self._contacts.follow(whole)
-        self._driver.settle()
+        self._driver.run_pending()
 
     def contact_discovered(
         self,
@@ -283,7 +283,7 @@ class Node:
         self._contacts.discovered(neighbour, rate_bps, until_ms, owlt_ns)
         self._agent.contact_discovered(neighbour, rate_bps, now_ms, until_ms, owlt_ns)
         self.trace("contact_discovered", {"neighbour": neighbour, "until_ms": until_ms})
-        self._driver.settle()
+        self._driver.run_pending()
 
     def contact_lost(self, neighbour: Eid | str) -> bool:
         """A discovered contact is over before its time; whether there was one.  Raises
@@ -293,7 +293,7 @@ class Node:
         self._contacts.lost(neighbour)
         if found:
             self.trace("contact_lost", {"neighbour": neighbour})
-            self._driver.settle()
+            self._driver.run_pending()
         return found
 
     async def cancel(self, bundle: BundleId | str) -> Cancelled:

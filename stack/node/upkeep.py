@@ -110,7 +110,7 @@ class Upkeep:
         if (
             self._retry is None
             and not self._closed
-            and (self._driver.agent.stranded or self._driver.owes)
+            and (self._driver.agent.stranded or self._driver.has_pending)
         ):
             self._retry = self._loop.call_later(self._retry_s, self._try_again)
 
@@ -119,7 +119,7 @@ class Upkeep:
         driver = self._driver
         before = driver.agent.stranded
         driver.attempt("retry", driver.agent.retry, driver.clock.dtn_ms())
-        driver.attempt("pay", driver.pay)
+        driver.attempt("pay", driver.retry_releases)
         helped = driver.agent.stranded < before
         self._retry_s = RETRY_FIRST_S if helped else min(RETRY_MOST_S, 2 * self._retry_s)
-        driver.settle()
+        driver.run_pending()

@@ -15,7 +15,7 @@ RETRY_MOST_S: Final = 30.0
 """A full store empties with the next pass: poll it gently, but do not miss the pass."""
 
 
-class Timers:
+class NamedTimers:
     """Named deadlines in monotonic nanoseconds; setting one again replaces it."""
 
     def __init__(self) -> None:

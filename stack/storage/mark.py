@@ -45,7 +45,7 @@ class Level(NamedTuple):
     next_ref: int
 
 
-class Mark:
+class StoreMark:
     """The mark of one store, open for writing.  Raises `OSError` when it cannot be opened."""
 
     def __init__(self, directory: Path) -> None:

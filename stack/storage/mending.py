@@ -6,13 +6,13 @@ import numpy as np
 
 from stack.ports.store import Place
 from stack.storage import sql
-from stack.storage.parity import Verdict
+from stack.storage.parity import PartsVerdict
 from stack.storage.reading import Damaged
 from stack.storage.rows import BundleRow
 from stack.storage.staging import Staging
 
 
-def mend(staging: Staging, ref: int, wire_check: int, verdict: Verdict) -> None:
+def mend(staging: Staging, ref: int, wire_check: int, verdict: PartsVerdict) -> None:
     """Put right what an examination of a bundle has found."""
     for found in sql.select(staging.db, sql.SELECT_BUNDLE, [ref]):
         row = BundleRow(*found)
@@ -28,7 +28,7 @@ def mend(staging: Staging, ref: int, wire_check: int, verdict: Verdict) -> None:
         staging.db.executemany(sql.RENEW_PARITY, renewed)
 
 
-def _mend_body(staging: Staging, row: BundleRow, verdict: Verdict) -> None:
+def _mend_body(staging: Staging, row: BundleRow, verdict: PartsVerdict) -> None:
     if not verdict.patches:
         return
     wire = next(staging.db.execute(sql.SELECT_BODY, (row.ref,)), (b"",))[0]

@@ -14,7 +14,7 @@ from stack.core.errors import StoreError
 from stack.core.sansio import Trace
 from stack.storage import files, rescue, salvage, sql
 from stack.storage.config import StoreConfig
-from stack.storage.mark import Level, Mark
+from stack.storage.mark import Level, StoreMark
 from stack.storage.migrations import MIGRATIONS, migrate
 from stack.storage.tally import Tally
 
@@ -26,7 +26,7 @@ _ODD = (ValueError, TypeError, AttributeError)
 
 
 @dataclass(slots=True)
-class Opened:
+class OpenDatabase:
     """An open database, and what is known of it."""
 
     db: sqlite3.Connection
@@ -43,7 +43,9 @@ class Opened:
     """Whether there is any."""
 
 
-def open_database(directory: Path, config: StoreConfig, mark: Mark, trace: Trace) -> Opened:
+def open_database(
+    directory: Path, config: StoreConfig, mark: StoreMark, trace: Trace
+) -> OpenDatabase:
     """Open the database; rescue it if it is damaged.  Raises `sqlite3.Error`, `OSError`,
     `StoreError`."""
     salvage.finish(directory)
@@ -65,11 +67,11 @@ def open_database(directory: Path, config: StoreConfig, mark: Mark, trace: Trace
 def rescue_database(
     directory: Path,
     config: StoreConfig,
-    mark: Mark,
+    mark: StoreMark,
     trace: Trace,
     error: Exception,
     level: Level | None,
-) -> Opened:
+) -> OpenDatabase:
     """Make a new database of a damaged one that no connection has open, and that had reached
     `level`.  Raises `error` when there is nothing in it, `sqlite3.Error`, `OSError`,
     `StoreError`."""
@@ -115,12 +117,12 @@ def is_damage(error: Exception, directory: Path) -> bool:
     return odd or isinstance(files.explained(error, directory), files.CorruptError)
 
 
-def _counted(directory: Path, config: StoreConfig, mark: Mark) -> Opened:
+def _counted(directory: Path, config: StoreConfig, mark: StoreMark) -> OpenDatabase:
     db = files.connect(directory, config, reader=False)
     try:
         migrate(db, directory / files.DATABASE_NAME)
         _check(db, directory)
-        found = Opened(db, int(db.execute(sql.SELECT_META, ("next_ref",)).fetchone()[0]))
+        found = OpenDatabase(db, int(db.execute(sql.SELECT_META, ("next_ref",)).fetchone()[0]))
         for count, octets, priority, place, segment in db.execute(sql.SELECT_TALLY):
             found.tally.count(count, octets, priority, place, segment)
         found.tally.keys = int(db.execute(sql.COUNT_SEEN).fetchone()[0])
@@ -145,7 +147,9 @@ def _check(db: sqlite3.Connection, directory: Path) -> None:
             raise files.damaged(StoreError(said.replace("\n", " ")), directory)
 
 
-def _catch_up(found: Opened, directory: Path, mark: Mark, level: Level, trace: Trace) -> None:
+def _catch_up(
+    found: OpenDatabase, directory: Path, mark: StoreMark, level: Level, trace: Trace
+) -> None:
     """Take back what a database that is behind its mark has lost, and tell of the rest."""
     commits, before = mark.commits, found.tally.bundles
     rescued = rescue.readopt(found.db, directory, commits, found.tally)

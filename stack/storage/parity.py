@@ -136,7 +136,7 @@ def protect(db: sqlite3.Connection, code: Parity, puts: Sequence[tuple[int, Put,
 
 
 @dataclass(slots=True)
-class Verdict:
+class PartsVerdict:
     """What an examination has found."""
 
     sound: bool
@@ -162,9 +162,9 @@ class Examination:
         self._meant = wire_check ^ (ref & 0xFFFFFFFF)
         self._crc_found = self._crc_mended = 0
         self._hopeless = False
-        self._found = Verdict(True)
+        self._found = PartsVerdict(True)
         """If the octets are sound as they are."""
-        self._mended = Verdict(True)
+        self._mended = PartsVerdict(True)
         """If what they are mended to is."""
 
     @property
@@ -203,13 +203,13 @@ class Examination:
             verdict.parity.append((part, mended.parity))
         verdict.wrong += len(places) + _unlike(stored, mended.parity)
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> PartsVerdict:
         """After the last part."""
         if self._crc_found == self._meant:
             return self._found
         if not self._hopeless and self._crc_mended == self._meant:
             return self._mended
-        return Verdict(False)
+        return PartsVerdict(False)
 
 
 def _unlike(stored: bytes | None, meant: bytes) -> int:

@@ -21,8 +21,8 @@ from stack.ports.store import Committed, Op, Stored, Usage
 from stack.storage import files, sql, wal
 from stack.storage.compaction import compact, surplus
 from stack.storage.config import StoreConfig
-from stack.storage.mark import Level, Mark
-from stack.storage.opening import REFS_RESERVED, Opened, open_database, rescue_database
+from stack.storage.mark import Level, StoreMark
+from stack.storage.opening import REFS_RESERVED, OpenDatabase, open_database, rescue_database
 from stack.storage.parity import Parity
 from stack.storage.payload_log import PayloadLog, sync_directory
 from stack.storage.reading import Damaged, Reader
@@ -80,7 +80,7 @@ class SqliteStore:
         mended = wal.mend(self._path)
         if mended is not None:
             self._trace("store.wal_mended", mended._asdict())
-        self._mark = Mark(self._path)
+        self._mark = StoreMark(self._path)
         try:
             found = open_database(self._path, self._config, self._mark, self._trace)
             self._adopt(found)
@@ -104,7 +104,7 @@ class SqliteStore:
             self._mark.abandon()
             raise
 
-    def _adopt(self, found: Opened) -> None:
+    def _adopt(self, found: OpenDatabase) -> None:
         self._db, self._tally = found.db, found.tally
         self._reserved = self._next_ref = found.next_ref
         self._missing += found.missing

@@ -36,7 +36,7 @@ on the disk before the last one began.  The checksums of rows and bundles find w
 U32 = npt.NDArray[np.uint32]
 
 
-class Mended(NamedTuple):
+class WalRepair(NamedTuple):
     """What was found wrong, and done."""
 
     bits: int
@@ -52,7 +52,7 @@ class Mended(NamedTuple):
     """Frames of committed or unfinished transactions that cannot be used."""
 
 
-def mend(directory: Path) -> Mended | None:
+def mend(directory: Path) -> WalRepair | None:
     """Mend the log in `directory`; None when there was nothing to mend.  Raises `OSError`."""
     path = directory / WAL_NAME
     if not path.exists() or path.stat().st_size < _HEADER_BYTES + _FRAME_BYTES:
@@ -117,10 +117,10 @@ class _Log:
         self._coefficients = _coefficients((8 + PAGE_BYTES) // 4)
         return True
 
-    def mend(self) -> Mended | None:
+    def mend(self) -> WalRepair | None:
         if not self._readable():
             used = bool(np.any(np.frombuffer(self.octets, np.uint8, _HEADER_BYTES)))
-            return Mended(0, 0, 0, len(self._frames)) if used else None
+            return WalRepair(0, 0, 0, len(self._frames)) if used else None
         salts = np.frombuffer(self.octets, np.uint8, 8, 16)
         # A flipped bit in a salt: of its 64 bits, all others still say that it is of this log.
         distance = np.unpackbits(self._frames[:, 8:16] ^ salts, axis=1).sum(axis=1)
@@ -132,7 +132,7 @@ class _Log:
         salted = np.flatnonzero(distance[:count] == 1)
         first = min(first, int(salted[0])) if len(salted) else first
         if first == count:
-            return Mended(self._bits, 0, count, 0) if self._bits else None
+            return WalRepair(self._bits, 0, count, 0) if self._bits else None
         for index in salted:
             self._frames[index, 8:16] = salts
             self._bits += 1
@@ -140,7 +140,7 @@ class _Log:
         if end <= first and not self._bits:
             # What an unfinished transaction leaves behind looks like this too.
             return None
-        return Mended(self._bits, self._pages, max(0, end - first), count - end)
+        return WalRepair(self._bits, self._pages, max(0, end - first), count - end)
 
     def _mend_header(self) -> int | None:
         """Bits put right in the header, or None when it cannot be read."""

@@ -21,7 +21,7 @@ import numpy as np
 from link_models.emulator import Emulator, EmulatorConfig, TcpConfig
 from stack.adapters.loop import run
 from stack.adapters.udp import open_udp
-from stack.cli.emulate.config import DirectionConfig
+from stack.cli.emulate.config import EmulatedDirectionConfig
 
 DATAGRAM_BYTES = 1200
 DELAY_MS = 250.0
@@ -107,7 +107,9 @@ def row(name: str, rate: int, found: tuple[Any, ...], drops: int, own_p99_ms: fl
 async def through_the_box(rate: int, seconds: float) -> str:
     """The emulator as `orbitferry emulate --delay 250ms --rate 10G --queue 64M` has it."""
     own = free_address()
-    channel = DirectionConfig(delay_ms=DELAY_MS, rate_bps=10e9, queue_bytes=64 << 20).channel()
+    channel = EmulatedDirectionConfig(
+        delay_ms=DELAY_MS, rate_bps=10e9, queue_bytes=64 << 20
+    ).channel()
     config = EmulatorConfig(
         listen_a=("127.0.0.1", 0), listen_b=("127.0.0.1", 0), peer_b=own, forward=channel
     )
@@ -162,7 +164,7 @@ async def stream_through_the_box(rate_bps: float, loss: float) -> str:
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    channel = DirectionConfig(delay_ms=20.0, rate_bps=rate_bps, loss=loss).channel()
+    channel = EmulatedDirectionConfig(delay_ms=20.0, rate_bps=rate_bps, loss=loss).channel()
     config = EmulatorConfig(
         listen_a=("127.0.0.1", 0),
         listen_b=("127.0.0.1", 0),

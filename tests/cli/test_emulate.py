@@ -24,8 +24,8 @@ from link_models.channel import ChannelConfig, Window
 from link_models.emulator import TcpConfig
 from link_models.loss import Bernoulli, GilbertElliott
 from stack.cli.emulate.config import (
-    DirectionConfig,
     EmulateConfig,
+    EmulatedDirectionConfig,
     TimeConfig,
     load_emulate_config,
     parse_emulate_config,
@@ -65,9 +65,9 @@ def test_contacts_in_seconds() -> None:
 
 def test_loss_with_and_without_fades() -> None:
     rng = np.random.default_rng(1)
-    alone = DirectionConfig(loss=0.1).channel().loss(rng)
+    alone = EmulatedDirectionConfig(loss=0.1).channel().loss(rng)
     assert isinstance(alone, Bernoulli)
-    fades = DirectionConfig(loss=0.1, burst_ms=80).channel().loss(rng)
+    fades = EmulatedDirectionConfig(loss=0.1, burst_ms=80).channel().loss(rng)
     assert isinstance(fades, GilbertElliott)
     assert fades.mean_loss == pytest.approx(0.1)
 
@@ -329,7 +329,7 @@ def test_a_contact_plan_says_when_the_link_is_up(tmp_path: Path) -> None:
     assert channels.backward.windows == (Window(0, 60 * SECOND, 500_000),)
     assert channels.forward.delay.at_one(0) == 10e6
     assert channels.schedule.factor == 60
-    both = dataclasses.replace(config, forward=DirectionConfig(windows_s=((0, 1),)))
+    both = dataclasses.replace(config, forward=EmulatedDirectionConfig(windows_s=((0, 1),)))
     with pytest.raises(ConfigError, match=r"forward.windows_s: stands beside a plan"):
         both.emulator(planned)
     later = dataclasses.replace(config.time, start="2000-01-01T00:00:05Z")

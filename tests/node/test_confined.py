@@ -34,7 +34,7 @@ from stack.engines.bundle_agent.custody import Custody
 from stack.engines.bundle_agent.events import TooLarge
 from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken
 from stack.engines.bundle_agent.reassembly import FragmentLedger
-from stack.engines.bundle_agent.reports import Reporter
+from stack.engines.bundle_agent.reports import StatusReporter
 from stack.node.driver import BundleDriver
 from stack.node.node import Node
 from stack.ports.application import CRITICAL_PRIORITY, Outgoing
@@ -362,7 +362,7 @@ def calls() -> Iterator[tuple[str, list[tuple[Any, str]]]]:
         Custody,
         Ingress,
         Admission,
-        Reporter,
+        StatusReporter,
         Forwarder,
         Bookings,
         FragmentLedger,
@@ -492,7 +492,7 @@ def arrive(node: Node, wire: bytes) -> None:
     if put is not None:
         node._driver.submit([put])
     else:
-        node._driver.settle()
+        node._driver.run_pending()
 
 
 def troubles(node: Node) -> None:

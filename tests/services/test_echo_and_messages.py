@@ -24,7 +24,7 @@ from stack.services.names import (
     register_passing,
     service_of,
 )
-from stack.services.waiting import Timers, first_of
+from stack.services.waiting import NamedTimers, first_of
 from tests.services.fake_port import FakeNet, FakeNode, Faults
 from tests.services.helpers import GS, SAT, SAT_EID, running, until, virtual
 
@@ -229,7 +229,7 @@ def test_timers_against_a_dictionary(steps: list[tuple[str, int | None]]) -> Non
     """The heap gives what a plain search of the deadlines gives."""
 
     async def main() -> None:
-        timers, model = Timers(), dict[str, int]()
+        timers, model = NamedTimers(), dict[str, int]()
         for key, due in steps:
             if due is None:
                 timers.clear(key)

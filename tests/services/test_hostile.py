@@ -237,11 +237,11 @@ def test_a_job_of_another_client_is_another_job(tmp_path: Path) -> None:
         async with nodes.all_running():
             nodes.net.set_up(False)
             job = await nodes.client.submit(SAT_EID, "double", {"seconds": "5"})
-            (request,) = nodes.messages(jobs.Request)
+            (request,) = nodes.messages(jobs.JobRequest)
             evil = "dtn://evil/job-replies"
-            nodes.sat.inject(evil, "jobs", jobs.Cancel(request.job_id).encode())
-            nodes.sat.inject(evil, "jobs", jobs.Ack(request.job_id).encode())
-            report = jobs.Report(request.job_id, 99, jobs.JobState.FAILED, text="lies")
+            nodes.sat.inject(evil, "jobs", jobs.JobCancel(request.job_id).encode())
+            nodes.sat.inject(evil, "jobs", jobs.JobAck(request.job_id).encode())
+            report = jobs.JobReport(request.job_id, 99, jobs.JobState.FAILED, text="lies")
             nodes.gs.inject("dtn://evil/jobs", "job-replies", report.encode())
             await asyncio.sleep(1)
             nodes.net.set_up(True)

@@ -23,8 +23,8 @@ from stack.services.jobs import (
     RetryPolicy,
 )
 from stack.services.jobs.config import JobsConfig
-from stack.services.jobs.messages import Ack, Report, Request
-from stack.services.jobs.messages import Cancel as CancelMessage
+from stack.services.jobs.messages import JobAck, JobReport, JobRequest
+from stack.services.jobs.messages import JobCancel as CancelMessage
 from tests.services.fake_port import Faults
 from tests.services.helpers import SAT_EID, make_file, until, virtual
 from tests.services.job_nodes import QUICK, JobNodes
@@ -43,9 +43,11 @@ def test_inputs_up_results_down(tmp_path: Path) -> None:
             assert nodes.client.status(job).state is JobState.SUBMITTED
             status = await nodes.client.wait(job)
             await until(lambda: nodes.leftovers() == [])
-        assert len(nodes.messages(Request)) == 1
-        finals = [m for m in nodes.messages(Report) if isinstance(m, Report) and m.state.final]
-        assert len(finals) == len(nodes.messages(Ack)) == 1
+        assert len(nodes.messages(JobRequest)) == 1
+        finals = [
+            m for m in nodes.messages(JobReport) if isinstance(m, JobReport) and m.state.final
+        ]
+        assert len(finals) == len(nodes.messages(JobAck)) == 1
         return status
 
     status = virtual(main)
@@ -100,7 +102,7 @@ def test_progress_comes_at_a_bounded_rate(tmp_path: Path) -> None:
                 seen.append(status.progress)
                 await asyncio.sleep(2.5)
             # The last word was the last: a later one of the same server changes nothing.
-            late = Report(job, 1 << 60, JobState.FAILED, text="late")
+            late = JobReport(job, 1 << 60, JobState.FAILED, text="late")
             nodes.gs.inject("dtn://sat1/jobs", "job-replies", late.encode())
             await asyncio.sleep(1)
             status = nodes.client.status(job)
@@ -108,7 +110,7 @@ def test_progress_comes_at_a_bounded_rate(tmp_path: Path) -> None:
         assert seen == sorted(seen)
         assert len(set(seen)) > 5
         # 100 s of work at one report in 5 s, and three for the states.
-        assert 18 <= len(nodes.messages(Report)) <= 24
+        assert 18 <= len(nodes.messages(JobReport)) <= 24
 
     virtual(main)
 
@@ -127,7 +129,7 @@ def test_a_job_of_two_seconds_shows_progress_and_a_long_one_is_not_chatty(tmp_pa
         async with nodes.all_running():
             job = await nodes.client.submit(SAT_EID, "busy", {"steps": str(steps)})
             assert (await nodes.client.wait(job)).state is JobState.FINISHED
-        reports = [one for one in nodes.messages(Report) if isinstance(one, Report)]
+        reports = [one for one in nodes.messages(JobReport) if isinstance(one, JobReport)]
         told = {one.permille for one in reports}
         assert least <= len(told) <= most
 
@@ -351,7 +353,7 @@ def test_cancel_that_overtakes_its_request(tmp_path: Path) -> None:
         async with nodes.all_running():
             nodes.net.set_up(False)
             job = await nodes.client.submit(SAT_EID, "note")
-            (request,) = nodes.messages(Request)
+            (request,) = nodes.messages(JobRequest)
             nodes.sat.inject(
                 "dtn://gs1/job-replies", "jobs", CancelMessage(request.job_id).encode()
             )
@@ -387,7 +389,7 @@ def test_no_word_from_the_server(tmp_path: Path) -> None:
             job = await nodes.client.submit(SAT_EID, "double", deadline_ms=3_600_000)
             status = await nodes.client.wait(job)
         assert (status.state, status.closed, status.complete) == (JobState.EXPIRED, True, False)
-        assert len(nodes.messages(Request)) < 12
+        assert len(nodes.messages(JobRequest)) < 12
 
     virtual(main)
 
@@ -442,7 +444,7 @@ def test_a_full_server_lets_the_client_try_again(tmp_path: Path) -> None:
             two = await nodes.client.submit(SAT_EID, "sleeps", limits=limits)
             assert "time limit" in (await nodes.client.wait(one)).text
             assert "time limit" in (await nodes.client.wait(two)).text
-        assert len(nodes.messages(Request)) > 2
+        assert len(nodes.messages(JobRequest)) > 2
 
     virtual(main)
 

@@ -18,8 +18,8 @@ from stack.services.echo import EchoService, ping
 from stack.services.files import FilesService, Received
 from stack.services.files import sender as sending
 from stack.services.files.ledger import Ledger
-from stack.services.files.receiver import Receiver
-from stack.services.files.sender import Sender
+from stack.services.files.receiver import FileReceiver
+from stack.services.files.sender import FileSender
 from stack.services.files.verifier import Verifier
 from stack.services.jobs import JobContext, JobServer
 from stack.services.jobs.attempt import Attempt
@@ -173,15 +173,15 @@ def test_what_a_failed_piece_has_put_into_a_batch_is_taken_out_again() -> None:
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (Receiver, "on_offer"),
-        (Receiver, "on_chunk"),
-        (Receiver, "_finish"),
-        (Receiver, "_due"),
-        (Receiver, "_verdict"),
-        (Sender, "on_receipt"),
-        (Sender, "on_repair"),
-        (Sender, "_due"),
-        (Sender, "_report"),
+        (FileReceiver, "on_offer"),
+        (FileReceiver, "on_chunk"),
+        (FileReceiver, "_finish"),
+        (FileReceiver, "_due"),
+        (FileReceiver, "_verdict"),
+        (FileSender, "on_receipt"),
+        (FileSender, "on_repair"),
+        (FileSender, "_due"),
+        (FileSender, "_report"),
         (Verifier, "_place"),
         (Ledger, "report"),
         (sending, "read_chunks"),

@@ -12,7 +12,7 @@ import pytest
 
 from stack.core.errors import ConfigError, LocalError
 from stack.services.files import FilesConfig, Received
-from stack.services.files.partial import Shelf
+from stack.services.files.partial import PartialFiles
 from stack.services.files.source import walk_folder
 from stack.services.jobs import JobsConfig, JobState
 from tests.services.fake_port import FakeNet
@@ -81,7 +81,7 @@ def test_a_failed_sync_never_counts_as_received(
 
 
 def test_more_objects_than_open_files(tmp_path: Path) -> None:
-    count = Shelf.FILES_OPEN_MAX + 20
+    count = PartialFiles.FILES_OPEN_MAX + 20
     for number in range(count):
         make_file(tmp_path / "src" / f"{number}.bin", 256 * 3, seed=number)
 
@@ -97,7 +97,7 @@ def test_more_objects_than_open_files(tmp_path: Path) -> None:
         ):
             await sender.send_folder(tmp_path / "src", SAT_EID, name="")
             await until(lambda: len(received) == count)
-        assert len(os.listdir("/proc/self/fd")) < Shelf.FILES_OPEN_MAX
+        assert len(os.listdir("/proc/self/fd")) < PartialFiles.FILES_OPEN_MAX
 
     virtual(main)
     for number in range(count):

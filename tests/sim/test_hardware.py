@@ -36,7 +36,7 @@ class Process:
         self._disk = disk
 
     def crash(self) -> None:
-        self._disk.photograph()
+        self._disk.snapshot()
         self.dead = True
 
 

@@ -23,7 +23,7 @@ from stack.simulator.swarm import (
 )
 from stack.simulator.swarm.options import LONG_S
 from stack.simulator.swarm.plans import JOURNEYS_WANTED, journeys, make_plan, misled
-from stack.simulator.swarm.work import Expected
+from stack.simulator.swarm.work import ExpectedWork
 from tests.sim.days import small
 
 SEEDS = st.integers(0, 1 << 64)
@@ -44,7 +44,7 @@ def test_nearly_everything_must_arrive() -> None:
     due = there = 0
     for seed in range(60):
         options = draw(seed, nodes=None)
-        expected = Expected(options)
+        expected = ExpectedWork(options)
         due += len(expected.due(options))
         lasting = [one for one in options.messages if one.lifetime_s >= LONG_S]
         there += len(lasting) + len(options.files) + len(options.jobs)

@@ -32,7 +32,7 @@ from stack.storage import (
     staging,
     wal,
 )
-from stack.storage.mark import Level, Mark
+from stack.storage.mark import Level, StoreMark
 from stack.storage.payload_log import PayloadLog
 from stack.storage.rows import BundleRow, new_row
 from stack.storage.tally import Tally
@@ -274,7 +274,7 @@ def bare() -> sqlite3.Connection:
 def test_the_mark_is_whole_whatever_is_cut(directory: Path) -> None:
     db, tally = bare(), Tally()
     tally.bundles, tally.octets = 3, 300
-    level = Mark(directory)
+    level = StoreMark(directory)
     assert level.ahead_of(db) is None
     for number in range(1, 4):
         level.count(db, NOW_MS + number * mark.SPACING_MS)
@@ -296,7 +296,7 @@ def test_the_mark_is_whole_whatever_is_cut(directory: Path) -> None:
 
 def test_of_a_burst_one_in_so_many_is_counted(directory: Path) -> None:
     db, tally = bare(), Tally()
-    level = Mark(directory)
+    level = StoreMark(directory)
     counted = []
     times = [NOW_MS] * 40 + [NOW_MS + mark.SPACING_MS - 1, NOW_MS + mark.SPACING_MS, NOW_MS - 1]
     for number, at_ms in enumerate(times, 1):
@@ -311,7 +311,7 @@ def test_of_a_burst_one_in_so_many_is_counted(directory: Path) -> None:
     level.reached(tally, 1)
     level.close(db, tally, 5)
     assert db.execute("SELECT value FROM meta").fetchone() == (44,)
-    again = Mark(directory)
+    again = StoreMark(directory)
     assert again.read() == Level(44, 0, 0, 5)
     assert again.ahead_of(db) is None
     db.execute("UPDATE meta SET value = 43")
@@ -584,7 +584,7 @@ def test_a_header_beyond_mending(small_log: bytes) -> None:
     log[0] ^= 1
     log[9] ^= 1
     frames = (len(log) - 32) // 4120
-    assert wal._Log(bytearray(log)).mend() == wal.Mended(0, 0, 0, frames)
+    assert wal._Log(bytearray(log)).mend() == wal.WalRepair(0, 0, 0, frames)
     assert wal._Log(log).committed() == ({}, 0)
     log[:32] = bytes(32)
     assert wal._Log(log).mend() is None, "it was never used"

@@ -71,7 +71,7 @@ retries = st.builds(
     failures=st.booleans(),
 )
 requests = st.builds(
-    jobs.Request,
+    jobs.JobRequest,
     ids,
     plain,
     st.dictionaries(plain, st.text(max_size=50).filter(lambda text: "\0" not in text), max_size=5),
@@ -81,7 +81,7 @@ requests = st.builds(
     st.integers(0, 2),
 )
 reports = st.builds(
-    jobs.Report,
+    jobs.JobReport,
     ids,
     st.integers(0, 1 << 40),
     st.sampled_from([state for state in jobs.JobState if state is not jobs.JobState.SUBMITTED]),
@@ -93,7 +93,9 @@ reports = st.builds(
     st.integers(0, 1 << 40),
     st.lists(refs, max_size=4).map(tuple),
 )
-job_messages = st.one_of(requests, reports, st.builds(jobs.Cancel, ids), st.builds(jobs.Ack, ids))
+job_messages = st.one_of(
+    requests, reports, st.builds(jobs.JobCancel, ids), st.builds(jobs.JobAck, ids)
+)
 
 
 @st.composite

@@ -21,7 +21,7 @@ WIDTH: Final = 99
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ConfigKey:
     """One key of a configuration file."""
 
     name: str
@@ -37,7 +37,7 @@ class Section:
     """A table of a configuration file."""
 
     purpose: str
-    keys: tuple[Key, ...]
+    keys: tuple[ConfigKey, ...]
     tables: list[str] = field(default_factory=list)
     """Where it may stand, with brackets: ``[[links]]``; ``[]`` at the top."""
 
@@ -77,7 +77,7 @@ def reference_markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def key_markdown(key: Key) -> str:
+def key_markdown(key: ConfigKey) -> str:
     """One key as an item of a list."""
     default = f"`{key.default}`" if key.default not in ("", "required") else key.default
     return paragraph(f"- **`{key.name}`** ({key.kind}{', ' * bool(default)}{default}): {key.text}")
@@ -88,7 +88,7 @@ def section_of(kind: type[Any], but: frozenset[str] = frozenset()) -> Section:
     texts = _field_texts(kind)
     hints = typing.get_type_hints(kind, include_extras=True)
     keys = tuple(
-        Key(name, _kind(hints[name]), default, texts[name])
+        ConfigKey(name, _kind(hints[name]), default, texts[name])
         for name, default in _fields(kind)
         if name not in but and (texts[name] or _inner(hints[name]) is None)
     )

@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DirectionConfig:
+class EmulatedDirectionConfig:
     """One direction of the emulated link."""
 
     rate_bps: RateBps = 0.0
@@ -279,10 +279,10 @@ class EmulateConfig:
     """Path of a pcapng file of everything that crosses the link, relative to this file; empty:
     none.  Costs speed: datagrams then cross the link one by one."""
 
-    forward: DirectionConfig = field(default_factory=DirectionConfig)
+    forward: EmulatedDirectionConfig = field(default_factory=EmulatedDirectionConfig)
     """From A to B."""
 
-    backward: DirectionConfig | None = None
+    backward: EmulatedDirectionConfig | None = None
     """From B to A; absent means like `forward`, with its own luck."""
 
     tcp: TcpConfig | None = None
@@ -320,7 +320,7 @@ class EmulateConfig:
             seed=self.seed,
         )
 
-    def direction(self, name: DirectionName) -> DirectionConfig:
+    def direction(self, name: DirectionName) -> EmulatedDirectionConfig:
         """One direction; B to A is like A to B unless it says otherwise."""
         return self.forward if name == "forward" else self.backward or self.forward
 
@@ -390,6 +390,6 @@ def parse_emulate_config(data: dict[str, Any]) -> EmulateConfig:
     return toml.convert(data, EmulateConfig)
 
 
-def changed(config: DirectionConfig, changes: dict[str, Any]) -> DirectionConfig:
+def changed(config: EmulatedDirectionConfig, changes: dict[str, Any]) -> EmulatedDirectionConfig:
     """A direction with some keys set anew.  Raises `ConfigError` that names the key."""
-    return toml.convert(msgspec.to_builtins(config) | changes, DirectionConfig)
+    return toml.convert(msgspec.to_builtins(config) | changes, EmulatedDirectionConfig)

@@ -182,7 +182,7 @@ def _configuration(
         return kinds.EmulateConfig(
             **ends,
             **box,
-            forward=kinds.DirectionConfig(**link),
+            forward=kinds.EmulatedDirectionConfig(**link),
             time=kinds.TimeConfig(**course),
             tcp=TcpConfig() if tcp else None,
         )

@@ -25,7 +25,7 @@ from stack.engines.bundle_agent.events import (
     Echo,
     Event,
     Reassemble,
-    Received,
+    Reception,
     TooLarge,
 )
 from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, ended, unproven
@@ -124,7 +124,7 @@ class BundleAgent(Custody):
         previous: str = "",
         *,
         trusted: bool = False,
-    ) -> Received:
+    ) -> Reception:
         """Judge the bundle at `offset` of what a link from node `previous` brought (§5.6).  From a
         `trusted` link the priority that it claims is believed; from others it is not raised, and
         nothing makes room for it.
@@ -137,8 +137,8 @@ class BundleAgent(Custody):
             )
             if isinstance(judged, Refused):
                 self._refused(judged, now_ms)
-                return Received(None, end, judged.intact)
-            return Received(self._taken(judged, now_ms), end, True)
+                return Reception(None, end, judged.intact)
+            return Reception(self._taken(judged, now_ms), end, True)
         except Exception as error:  # whatever it is, it concerns this bundle alone
             self._failed("", error)
             return set_aside(data, offset, self._mode, now_ms, error)

@@ -18,7 +18,7 @@ from stack.engines.bundle_agent.notes import parse_note
 from stack.engines.bundle_agent.origin import Origin
 from stack.engines.bundle_agent.quarantine import quarantined, reason_of
 from stack.engines.bundle_agent.reassembly import FragmentLedger
-from stack.engines.bundle_agent.reports import Reporter
+from stack.engines.bundle_agent.reports import StatusReporter
 from stack.ports.application import Outgoing
 from stack.ports.security import Security
 from stack.ports.store import Move, Op, Place, Put, Write
@@ -55,7 +55,7 @@ class Custody:
         self.waiting = Waiting(self.entries)
         self._origin = Origin(node_id, config, security, beginning.count)
         self._admission = Admission(node_id, config, security, beginning.secret)
-        self._reporter = Reporter(config)
+        self._reporter = StatusReporter(config)
         self._fragments = FragmentLedger()
         self._void: dict[int, set[str]] = {}
         """Neighbours whose acknowledgement of a bundle means nothing (see `echoed`)."""

@@ -43,7 +43,7 @@ class TooLarge:
 Event = Deliverable | Echo | Reassemble | TooLarge
 
 
-class Received(NamedTuple):
+class Reception(NamedTuple):
     """What became of a bundle that a link brought."""
 
     put: Put | None

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from stack.core.errors import words_of
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.entry import Entry
-from stack.engines.bundle_agent.events import Received
+from stack.engines.bundle_agent.events import Reception
 from stack.ports.store import QUARANTINE_PRIORITY, Place, Put
 from stack.wire.bundle import Mode, bundle_key, decode_bundle
 
@@ -33,7 +33,7 @@ def quarantined(entry: Entry, error: Exception) -> Entry:
     )
 
 
-def set_aside(data: Buffer, offset: int, mode: Mode, now_ms: int, error: Exception) -> Received:
+def set_aside(data: Buffer, offset: int, mode: Mode, now_ms: int, error: Exception) -> Reception:
     """Keep a bundle that arrived and could not be judged; what cannot even be read was never
     received, nor what comes behind it."""
     try:
@@ -53,5 +53,5 @@ def set_aside(data: Buffer, offset: int, mode: Mode, now_ms: int, error: Excepti
             tag=reason_of(error),
         )
     except Exception:  # as before: it concerns this bundle alone
-        return Received(None, len(data), False)
-    return Received(put, end, True)
+        return Reception(None, len(data), False)
+    return Reception(put, end, True)

@@ -24,7 +24,7 @@ STATUSES = (REPORT_RECEPTION, REPORT_FORWARDING, REPORT_DELIVERY, REPORT_DELETIO
 """In the order of the status items of RFC 9171 §6.1.1."""
 
 
-class Reporter:
+class StatusReporter:
     """Decides which reports are due, and holds them to the configured rate."""
 
     def __init__(self, config: AgentConfig) -> None:

@@ -9,7 +9,7 @@ from stack.core.sansio import Entropy, Trace, no_trace
 from stack.core.train import Buffer, Train
 from stack.engines.ltp.config import LtpConfig
 from stack.engines.ltp.events import LtpEvent
-from stack.engines.ltp.link import Link
+from stack.engines.ltp.link import LinkState
 from stack.engines.ltp.receiver import Receiver
 from stack.engines.ltp.sender import Sender
 from stack.engines.ltp.timers import TimerKind
@@ -56,7 +56,7 @@ class LtpEngine:
         heads: RunHeads | None = None,
     ) -> None:
         """`heads`, a table of its own by default, may be shared by all engines of a thread."""
-        self._link = Link(config, entropy, trace, heads)
+        self._link = LinkState(config, entropy, trace, heads)
         self._sender = Sender(self._link)
         self._receiver = Receiver(self._link)
 

@@ -7,7 +7,7 @@ from collections import deque
 from stack.core.clock import MILLISECOND as MS
 from stack.engines.ltp.events import Failed, Sent
 from stack.engines.ltp.export_session import ExportSession
-from stack.engines.ltp.link import Link
+from stack.engines.ltp.link import LinkState
 from stack.engines.ltp.retreat import Retreat
 from stack.engines.ltp.timers import TimerKey, TimerKind
 from stack.wire.ltp import CancelReason, CancelSegment, SegmentType, SessionId
@@ -32,7 +32,7 @@ class ExportTable:
         "sessions",
     )
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: LinkState) -> None:
         self._link = link
         self.sessions: dict[SessionId, ExportSession] = {}
         self.sending: deque[ExportSession] = deque()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from stack.engines.ltp.events import SessionClosed
 from stack.engines.ltp.import_session import ImportInput, ImportSession, ImportState, NoteState
-from stack.engines.ltp.link import Link
+from stack.engines.ltp.link import LinkState
 from stack.engines.ltp.red_part import FIRST_BYTES, RedPart
 from stack.engines.ltp.timers import TimerKey, TimerKind
 from stack.wire.ltp import (
@@ -54,7 +54,7 @@ class ImportTable:
         "by_prefix",
     )
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: LinkState) -> None:
         self._link = link
         self._sessions: dict[SessionId, ImportSession] = {}
         """The one heard of least recently comes first."""

@@ -68,7 +68,7 @@ class _Control:
     attempt: int
 
 
-class Link:
+class LinkState:
     """Shared state of one engine.  The timers of §6.2, §6.3 and §6.15 start when a segment
     leaves this queue, not when it enters it, since a link may be away for hours between."""
 

@@ -7,7 +7,7 @@ import numpy as np
 from stack.engines.ltp.events import BlockReceived, GreenReceived
 from stack.engines.ltp.import_session import ImportInput, ImportSession, ImportState, NoteState
 from stack.engines.ltp.import_table import ImportTable
-from stack.engines.ltp.link import Link
+from stack.engines.ltp.link import LinkState
 from stack.engines.ltp.reporter import Reporter
 from stack.engines.ltp.timers import TimerKey, TimerKind
 from stack.engines.ltp.trains import RUN_MIN, Octets
@@ -29,7 +29,7 @@ class Receiver:
 
     __slots__ = ("_link", "_prefix_bytes", "reporter", "table")
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: LinkState) -> None:
         self._link = link
         self.table = ImportTable(link)
         self.reporter = Reporter(link, self.table)

@@ -11,7 +11,7 @@ from stack.engines.ltp.import_session import (
     Report,
 )
 from stack.engines.ltp.import_table import ImportTable
-from stack.engines.ltp.link import ControlKey, Link
+from stack.engines.ltp.link import ControlKey, LinkState
 from stack.engines.ltp.timers import TimerKey, TimerKind
 from stack.wire.ltp import CancelReason, DataSegment, ReportAck, SegmentType
 
@@ -27,7 +27,7 @@ class Reporter:
 
     __slots__ = ("_claims_max", "_link", "_table")
 
-    def __init__(self, link: Link, table: ImportTable) -> None:
+    def __init__(self, link: LinkState, table: ImportTable) -> None:
         self._link = link
         self._table = table
         fitting = (link.config.segment_bytes - _REPORT_HEAD_BYTES) // _CLAIM_BYTES

@@ -10,7 +10,7 @@ from stack.core.train import Buffer
 from stack.engines.ltp.aggregator import Aggregator, Block
 from stack.engines.ltp.export_session import Checkpoint, ExportSession
 from stack.engines.ltp.export_table import ExportTable
-from stack.engines.ltp.link import Link
+from stack.engines.ltp.link import LinkState
 from stack.engines.ltp.timers import TimerKey, TimerKind
 from stack.engines.ltp.trains import TrainPacker
 from stack.wire.ltp import (
@@ -43,7 +43,7 @@ class Sender:
         "_table",
     )
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: LinkState) -> None:
         self._link = link
         self._engine = link.config.local_engine_id
         self._aggregator = Aggregator()

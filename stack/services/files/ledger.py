@@ -14,7 +14,7 @@ from stack.services.batch import Batch
 from stack.services.files import messages as wire
 from stack.services.files.config import FilesConfig
 from stack.services.files.messages import Outcome, Receipt, Repair
-from stack.services.files.partial import Shelf
+from stack.services.files.partial import PartialFiles
 from stack.services.files.policy import Policy, Verdict
 from stack.services.files.state import (
     SPACE_IN,
@@ -26,7 +26,7 @@ from stack.services.files.state import (
     rate_of,
 )
 from stack.services.names import FILES, service_of
-from stack.services.waiting import Timers
+from stack.services.waiting import NamedTimers
 
 _LIFETIME_STEP_MS: Final = 60_000
 """Lifetimes that differ by less are the same: clocks and encodings round."""
@@ -57,10 +57,10 @@ class Ledger:
         port: AppPort,
         config: FilesConfig,
         policy: Policy,
-        shelf: Shelf,
+        shelf: PartialFiles,
         emit: Callable[[FileEvent], None],
     ) -> None:
-        self.timers = Timers()
+        self.timers = NamedTimers()
         self._port = port
         self._config = config
         self._policy = policy

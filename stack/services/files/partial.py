@@ -85,7 +85,7 @@ class Partial:
         os.close(self._descriptor)
 
 
-class Shelf:
+class PartialFiles:
     """The directory of partial files, a bounded number of them open."""
 
     FILES_OPEN_MAX: Final = 64

@@ -18,15 +18,15 @@ from stack.services.files.config import FilesConfig
 from stack.services.files.inbox import Inbox
 from stack.services.files.ledger import Ledger, object_key
 from stack.services.files.messages import Cancel, Chunk, Offer, Outcome
-from stack.services.files.partial import Shelf
+from stack.services.files.partial import PartialFiles
 from stack.services.files.paths import safe_name
 from stack.services.files.policy import Policy, Verdict
 from stack.services.files.state import InObject, InState, InStep
 from stack.wire.crc import crc32c
 
 
-class Receiver:
-    """What the messages of senders do.  Runs under the same `lock` as `Sender`."""
+class FileReceiver:
+    """What the messages of senders do.  Runs under the same `lock` as `FileSender`."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Receiver:
         config: FilesConfig,
         lock: asyncio.Lock,
         ledger: Ledger,
-        shelf: Shelf,
+        shelf: PartialFiles,
         policy: Policy,
         choose_inbox: Callable[[str], Inbox],
         complete: asyncio.Queue[InObject],

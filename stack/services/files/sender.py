@@ -36,7 +36,7 @@ from stack.services.files.state import (
     Progress,
 )
 from stack.services.names import FILES, service_of
-from stack.services.waiting import RETRY_FIRST_S, RETRY_MOST_S, Timers
+from stack.services.waiting import RETRY_FIRST_S, RETRY_MOST_S, NamedTimers
 
 _PROGRESS: Final = "prog/"
 _OUTCOME_STEPS: Final = (
@@ -82,7 +82,7 @@ def _stored(port: AppPort) -> Iterator[OutObject]:
             port.trace("files.bad_record", {"key": key, "error": str(error)})
 
 
-class Sender:
+class FileSender:
     """All objects on their way out.  Every method that changes state runs under `lock`, which
     the whole service shares, so that records are committed in the order of their changes."""
 
@@ -102,7 +102,7 @@ class Sender:
         self._ready = _Ready()
         self._wake = asyncio.Event()
         self._outlook = Outlook(port, self._service)
-        self._timers = Timers()
+        self._timers = NamedTimers()
         self._closed: dict[bytes, asyncio.Event] = {}
         self._over: dict[str, None] = {}  # keys, in the order in which they ended
         self._open = 0

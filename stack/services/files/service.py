@@ -20,10 +20,10 @@ from stack.services.files import messages as wire
 from stack.services.files.config import FilesConfig
 from stack.services.files.inbox import Inbox, Place, place_by_name
 from stack.services.files.ledger import Ledger
-from stack.services.files.partial import Shelf
+from stack.services.files.partial import PartialFiles
 from stack.services.files.policy import Accepts, Policy, accept_all
-from stack.services.files.receiver import Receiver
-from stack.services.files.sender import Sender
+from stack.services.files.receiver import FileReceiver
+from stack.services.files.sender import FileSender
 from stack.services.files.source import Prepared, Sending, check_name, prepare, walk_folder
 from stack.services.files.state import SPACE_INBOX, FileEvent, InObject, Progress, Received
 from stack.services.files.verifier import Verifier
@@ -74,17 +74,17 @@ class FilesService:
 
         self._inboxes = [self.inbox]
         policy = Policy(self._config, self._root, accepts, self._unhandled)
-        self._shelf = Shelf(self._root)
+        self._shelf = PartialFiles(self._root)
         self._ledger = Ledger(port, self._config, policy, self._shelf, self._emit)
         queue: asyncio.Queue[InObject] = asyncio.Queue()
         shared = (self._ledger, self._shelf)
-        self._receiver = Receiver(
+        self._receiver = FileReceiver(
             port, self._config, self._lock, *shared, policy, self._choose_inbox, queue
         )
         self._verifier = Verifier(
             port, self._root, self._config, self._lock, *shared, self._choose_inbox, queue
         )
-        self._sender = Sender(port, self._config, self._lock, self._emit)
+        self._sender = FileSender(port, self._config, self._lock, self._emit)
         self._endpoint = port.register(service_of(port.node_id, FILES))
         self._task: asyncio.Task[None] | None = None
         self._started = False

@@ -14,7 +14,7 @@ from stack.services.files.config import FilesConfig
 from stack.services.files.inbox import Inbox
 from stack.services.files.ledger import Ledger
 from stack.services.files.messages import Offer
-from stack.services.files.partial import Partial, Shelf
+from stack.services.files.partial import Partial, PartialFiles
 from stack.services.files.paths import place, safe_name
 from stack.services.files.state import SPACE_INBOX, InObject, InStep, Received
 
@@ -29,7 +29,7 @@ class Verifier:
         config: FilesConfig,
         lock: asyncio.Lock,
         ledger: Ledger,
-        shelf: Shelf,
+        shelf: PartialFiles,
         choose_inbox: Callable[[str], Inbox],
         queue: asyncio.Queue[InObject],
     ) -> None:

@@ -3,7 +3,7 @@
 from stack.services.jobs.client import JobClient
 from stack.services.jobs.config import JobsConfig
 from stack.services.jobs.context import Handler, JobContext, JobFailed
-from stack.services.jobs.messages import FileRef, JobLimits, JobState, Request, RetryPolicy
+from stack.services.jobs.messages import FileRef, JobLimits, JobRequest, JobState, RetryPolicy
 from stack.services.jobs.runner import (
     Command,
     CommandHandler,
@@ -25,11 +25,11 @@ __all__ = [
     "JobContext",
     "JobFailed",
     "JobLimits",
+    "JobRequest",
     "JobServer",
     "JobState",
     "JobStatus",
     "JobsConfig",
-    "Request",
     "RetryPolicy",
     "RunCommand",
     "run_command",

@@ -21,17 +21,17 @@ from stack.services.files.messages import ID_BYTES, PRIORITY_MAX
 from stack.services.jobs import messages as wire
 from stack.services.jobs.config import JobsConfig
 from stack.services.jobs.messages import (
-    Ack,
     FileRef,
+    JobAck,
     JobLimits,
-    Report,
-    Request,
+    JobReport,
+    JobRequest,
     RetryPolicy,
 )
 from stack.services.jobs.state import SPACE_CLIENT, TAG_IN, TAG_OUT, ClientJob, job_of_tag, tag_of
 from stack.services.jobs.status import JobStatus, status_of
 from stack.services.names import JOB_REPLIES, JOBS, endpoint_of, service_of
-from stack.services.waiting import Timers
+from stack.services.waiting import NamedTimers
 
 _RECEIVE_BATCH: Final = 32
 _CONTROL_PRIORITY: Final = 2
@@ -73,7 +73,7 @@ class JobClient:
         self._config = config or JobsConfig()
         self._on_status = on_status
         self._lock = asyncio.Lock()
-        self._timers = Timers()
+        self._timers = NamedTimers()
         self._jobs: dict[bytes, ClientJob] = {}
         self._closed: dict[bytes, asyncio.Event] = {}
         self._service = service_of(port.node_id, JOB_REPLIES)
@@ -123,7 +123,7 @@ class JobClient:
                 )
             )
         try:
-            request = Request(
+            request = JobRequest(
                 job_id,
                 handler,
                 dict(args or {}),
@@ -208,11 +208,11 @@ class JobClient:
             self._port.trace("jobs.malformed", {"source": str(source), "error": str(error)})
             return
         job = self._jobs.get(report.job_id)
-        if not isinstance(report, Report) or job is None or source != job.server:
+        if not isinstance(report, JobReport) or job is None or source != job.server:
             self.malformed += 1
             return
         if report.state.final:
-            batch.sends.append(self._outgoing(job, Ack(job.job_id).encode()))
+            batch.sends.append(self._outgoing(job, JobAck(job.job_id).encode()))
         known = job.report
         if job.state.final or job.given_up:
             return
@@ -293,7 +293,7 @@ class JobClient:
         """Send the request, or its cancellation, and again later if nobody answers."""
         if self._port.dtn_ms() >= job.expires_ms:
             return  # the server has ended it, or never will hear of it
-        message = wire.Cancel(job.job_id) if job.cancelling else job.request
+        message = wire.JobCancel(job.job_id) if job.cancelling else job.request
         batch.sends.append(self._outgoing(job, message.encode()))
         self._arm(job)
 

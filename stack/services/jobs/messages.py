@@ -145,7 +145,7 @@ class FileRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class JobRequest:
     """A job."""
 
     job_id: bytes
@@ -191,7 +191,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class JobReport:
     """The state of a job.  Of two that are not final, the one with the larger `number` is newer;
     a final one is newer than any other, and never changes."""
 
@@ -239,7 +239,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Cancel:
+class JobCancel:
     """Stop the job."""
 
     job_id: bytes
@@ -250,7 +250,7 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
-class Ack:
+class JobAck:
     """The final report has arrived."""
 
     job_id: bytes
@@ -260,7 +260,7 @@ class Ack:
         return encode((VERSION, _ACK, self.job_id))
 
 
-Message = Request | Report | Cancel | Ack
+Message = JobRequest | JobReport | JobCancel | JobAck
 
 
 def decode_message(payload: Buffer) -> Message:
@@ -275,12 +275,12 @@ def decode_message(payload: Buffer) -> Message:
     elif kind == _REPORT:
         message = _report(job_id, fields)
     else:
-        message = Cancel(job_id) if kind == _CANCEL else Ack(job_id)
+        message = JobCancel(job_id) if kind == _CANCEL else JobAck(job_id)
     fields.end()
     return message
 
 
-def _request(job_id: bytes, fields: Fields) -> Request:
+def _request(job_id: bytes, fields: Fields) -> JobRequest:
     handler = fields.text(HANDLER_CHARS_MAX)
     args: dict[str, str] = {}
     for row in fields.array(ARGS_MAX):
@@ -289,7 +289,7 @@ def _request(job_id: bytes, fields: Fields) -> Request:
             raise row.fail("arguments are not in order of name")
         args[key] = row.text(ARG_VALUE_CHARS_MAX)
         row.end()
-    return Request(
+    return JobRequest(
         job_id,
         handler,
         args,
@@ -308,12 +308,12 @@ def _request(job_id: bytes, fields: Fields) -> Request:
     )
 
 
-def _report(job_id: bytes, fields: Fields) -> Report:
+def _report(job_id: bytes, fields: Fields) -> JobReport:
     number = fields.uint(NUMBER_MAX)
     state = decode_state(fields)
     attempts = fields.uint(ATTEMPTS_MAX)
     code = fields.uint(2 * EXIT_BIAS)
-    return Report(
+    return JobReport(
         job_id,
         number,
         state,

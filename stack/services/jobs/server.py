@@ -20,19 +20,19 @@ from stack.services.jobs.config import JobsConfig
 from stack.services.jobs.context import Handler
 from stack.services.jobs.executor import Executor
 from stack.services.jobs.inputs import InputDesk
-from stack.services.jobs.messages import JobState, Request
+from stack.services.jobs.messages import JobRequest, JobState
 from stack.services.jobs.state import JobStep, ServerJob, job_key
 from stack.services.jobs.table import JobTable
 from stack.services.names import JOBS, service_of
 
-AcceptsJob = Callable[[Eid, Request], bool]
+AcceptsJob = Callable[[Eid, JobRequest], bool]
 """`accepts(source, request)`: whether a job may run here.  The place for rules about whose data
 may be computed on, by whom."""
 
 _RECEIVE_BATCH = 32
 
 
-def accept_any_job(source: Eid, request: Request) -> bool:
+def accept_any_job(source: Eid, request: JobRequest) -> bool:
     """The rule of a server that runs whatever its handlers and limits allow."""
     return True
 
@@ -128,18 +128,18 @@ class JobServer:
             return
         job = self._table.get(job_key(source, message.job_id))
         match message:
-            case wire.Request():
+            case wire.JobRequest():
                 self._on_request(delivery, message, job, batch)
-            case wire.Cancel():
+            case wire.JobCancel():
                 self._on_cancel(delivery, message, job, batch)
-            case wire.Ack():
+            case wire.JobAck():
                 if job is not None:
                     self._table.acknowledge(job, batch)
-            case wire.Report():
+            case wire.JobReport():
                 self.malformed += 1  # that is for clients
 
     def _on_request(
-        self, delivery: Delivery, request: Request, job: ServerJob | None, batch: Batch
+        self, delivery: Delivery, request: JobRequest, job: ServerJob | None, batch: Batch
     ) -> None:
         if job is None:
             job = self._begin(delivery, request.job_id, request)
@@ -154,7 +154,7 @@ class JobServer:
         self._table.report(job, batch)
 
     def _begin(
-        self, delivery: Delivery, job_id: bytes, request: Request | None
+        self, delivery: Delivery, job_id: bytes, request: JobRequest | None
     ) -> ServerJob | None:
         if not self._table.room():
             # Without an answer the client repeats the request, when there may be room.
@@ -167,7 +167,7 @@ class JobServer:
         self._table.admit(job)
         return job
 
-    def _refusal(self, source: Eid, request: Request) -> str:
+    def _refusal(self, source: Eid, request: JobRequest) -> str:
         """Why this job cannot run here, or nothing."""
         limits, most = request.limits, self._config.limits_max
         if request.handler not in self._handlers:
@@ -183,7 +183,7 @@ class JobServer:
             return "the rules of the server have failed"
 
     def _on_cancel(
-        self, delivery: Delivery, cancel: wire.Cancel, job: ServerJob | None, batch: Batch
+        self, delivery: Delivery, cancel: wire.JobCancel, job: ServerJob | None, batch: Batch
     ) -> None:
         if job is None:
             # It has overtaken its request, which must not run when it comes.

@@ -20,9 +20,9 @@ from stack.services.jobs.messages import (
     OUTPUTS_MAX,
     TEXT_CHARS_MAX,
     FileRef,
+    JobReport,
+    JobRequest,
     JobState,
-    Report,
-    Request,
     decode_message,
     decode_state,
     encode_state,
@@ -107,7 +107,7 @@ class ServerJob:
     """Where reports go."""
 
     job_id: bytes
-    request: Request | None
+    request: JobRequest | None
     expires_ms: int
     arrived_ms: int
     state: JobState = JobState.WAITING
@@ -136,12 +136,12 @@ class ServerJob:
         self.text = text[:TEXT_CHARS_MAX]
         return True
 
-    def report(self, now_ms: int) -> Report:
+    def report(self, now_ms: int) -> JobReport:
         """The next report."""
         self.number += 1
         running = self.state is JobState.RUNNING
         ended_ms = now_ms if running else self.finished_ms
-        return Report(
+        return JobReport(
             self.job_id,
             self.attempt << 32 | self.number,
             self.state,
@@ -177,7 +177,7 @@ class ServerJob:
 
     def _outputs_record(self) -> bytes:
         """The outputs in the form in which a report carries them."""
-        return Report(self.job_id, 0, JobState.FINISHED, outputs=self.outputs).encode()
+        return JobReport(self.job_id, 0, JobState.FINISHED, outputs=self.outputs).encode()
 
     @staticmethod
     def decode(key: str, data: bytes) -> ServerJob:
@@ -188,7 +188,7 @@ class ServerJob:
         job_id = fields.blob(ID_BYTES, ID_BYTES)
         record = fields.view(_MESSAGE_OCTETS_MAX)
         request = decode_message(record) if record else None
-        if request is not None and not isinstance(request, Request):
+        if request is not None and not isinstance(request, JobRequest):
             raise fields.fail("not a request")
         job = ServerJob(
             key, client, job_id, request, fields.uint(NUMBER_MAX), fields.uint(NUMBER_MAX)
@@ -204,7 +204,7 @@ class ServerJob:
         record = fields.view(_MESSAGE_OCTETS_MAX)
         if record:
             report = decode_message(record)
-            if not isinstance(report, Report):
+            if not isinstance(report, JobReport):
                 raise fields.fail("not a report")
             job.outputs = report.outputs
         fields.end()
@@ -217,9 +217,9 @@ class ClientJob:
 
     job_id: bytes
     server: Eid
-    request: Request
+    request: JobRequest
     expires_ms: int
-    report: Report | None = None
+    report: JobReport | None = None
     """The newest one."""
 
     given_up: bool = False
@@ -282,7 +282,7 @@ class ClientJob:
         expires_ms = fields.uint(NUMBER_MAX)
         record = fields.view(_MESSAGE_OCTETS_MAX)
         report = decode_message(record) if record else None
-        if not isinstance(request, Request) or not isinstance(report, Report | None):
+        if not isinstance(request, JobRequest) or not isinstance(report, JobReport | None):
             raise fields.fail("not a request and a report")
         job = ClientJob(request.job_id, server, request, expires_ms, report)
         job.given_up = fields.flag()

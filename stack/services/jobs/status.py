@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack.core.eid import Eid
-from stack.services.jobs.messages import FileRef, JobState, Report
+from stack.services.jobs.messages import FileRef, JobReport, JobState
 from stack.services.jobs.state import ClientJob
 
 
@@ -48,7 +48,7 @@ class JobStatus:
 
 def status_of(job: ClientJob, root: str) -> JobStatus:
     """The status of `job`, whose results lie under `root`."""
-    report = job.report or Report(job.job_id, 0, JobState.SUBMITTED)
+    report = job.report or JobReport(job.job_id, 0, JobState.SUBMITTED)
     return JobStatus(
         job.job_id,
         job.server,

@@ -14,7 +14,7 @@ from stack.services.jobs.config import JobsConfig
 from stack.services.jobs.messages import JobState
 from stack.services.jobs.state import SPACE_SERVER, JobStep, ServerJob
 from stack.services.names import JOBS, service_of
-from stack.services.waiting import Timers
+from stack.services.waiting import NamedTimers
 
 REPORT_PRIORITY: Final = 2
 """Reports are small and awaited: they go before the results."""
@@ -27,7 +27,7 @@ class JobTable:
         self, port: AppPort, config: JobsConfig, ended: Callable[[ServerJob, Batch], None]
     ) -> None:
         """`ended` is called when a job reaches its final state, within the same batch."""
-        self.timers = Timers()
+        self.timers = NamedTimers()
         self._port = port
         self._config = config
         self._ended = ended

@@ -11,8 +11,8 @@ from stack.simulator.scenario.links import (
 from stack.simulator.scenario.nodes import (
     ConstellationConfig,
     Craft,
+    GroundStationConfig,
     SatelliteConfig,
-    StationConfig,
 )
 from stack.simulator.scenario.planning import PlanningConfig
 from stack.simulator.scenario.reading import load_scenario, parse_scenario
@@ -27,13 +27,13 @@ __all__ = [
     "DirectionConfig",
     "FecSection",
     "FileTask",
+    "GroundStationConfig",
     "JobTask",
     "MessageTask",
     "PlanningConfig",
     "RadioConfig",
     "SatelliteConfig",
     "Scenario",
-    "StationConfig",
     "Task",
     "TerrestrialConfig",
     "TrafficTask",

@@ -20,7 +20,7 @@ Weight = Annotated[float, Meta(ge=1e-6, le=1e6)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StationConfig:
+class GroundStationConfig:
     """A ground station."""
 
     id: str

@@ -23,8 +23,8 @@ from stack.simulator.scenario.links import (
 from stack.simulator.scenario.nodes import (
     ConstellationConfig,
     Craft,
+    GroundStationConfig,
     SatelliteConfig,
-    StationConfig,
 )
 from stack.simulator.scenario.planning import PlanningConfig
 from stack.simulator.scenario.work import (
@@ -90,7 +90,7 @@ class Scenario:
     """Datagrams leave and arrive in bursts of up to this long: a large scenario runs many times
     faster with 500, and its times are exact to about that.  0: 20 ms of sending, 5 of arriving."""
 
-    stations: tuple[StationConfig, ...]
+    stations: tuple[GroundStationConfig, ...]
     satellites: tuple[SatelliteConfig, ...] = ()
     constellations: tuple[ConstellationConfig, ...] = ()
     radios: tuple[RadioConfig, ...]

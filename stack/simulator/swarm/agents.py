@@ -217,9 +217,9 @@ class _Agent:
         self.driver = BundleDriver(self.agent, self.store, writer, run.clock, self._trace)
         self.driver.on_deliverable = self._deliver
         for wake in self.up.values():
-            self.driver.feed(wake)
+            self.driver.subscribe(wake)
         self.agent.restore(self.store.scan(), run.now_ms)
-        self.driver.settle()
+        self.driver.run_pending()
 
     def _trace(self, event: str, fields: dict[str, Any]) -> None:
         if event == "bundle_failed":
@@ -275,7 +275,7 @@ class _Agent:
         if put is not None:
             self.driver.submit([put], done)
         else:
-            self.driver.settle()
+            self.driver.run_pending()
         return intact and NO_ROOM not in refs
 
     def answered(self, peer: str, ref: int, taken: bool) -> None:
@@ -284,20 +284,20 @@ class _Agent:
             self.agent.forwarded([ref], self._run.now_ms, peer)
         else:
             self.agent.forwarder.returned([ref], peer)
-        self.driver.settle()
+        self.driver.run_pending()
 
     def set_up(self, peer: str, up: bool) -> None:
         """A contact begins or ends."""
         if up:
             self.up[peer] = lambda: self._wake(peer)
-            self.driver.feed(self.up[peer])
+            self.driver.subscribe(self.up[peer])
         else:
             if (wake := self.up.pop(peer, None)) is not None:
-                self.driver.starve(wake)
+                self.driver.unsubscribe(wake)
             if not self.down:
                 self.agent.contact_ended(peer, self._run.now_ms)
         if not self.down:
-            self.driver.settle()
+            self.driver.run_pending()
 
     def crash(self) -> None:
         """End, and begin again a little later."""
@@ -448,7 +448,7 @@ class AgentsRun:
         for one in self.agents.values():
             if not one.down:
                 one.agent.retry(self.now_ms)
-                one.driver.settle()
+                one.driver.run_pending()
         self.sim.after(RETRY_NS, self._retry)
 
     # ---- hops ----------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from stack.simulator.swarm import invariants
 from stack.simulator.swarm.inject import Injector
 from stack.simulator.swarm.ledger import Violation
 from stack.simulator.swarm.options import Options
-from stack.simulator.swarm.work import Applications, Expected
+from stack.simulator.swarm.work import Applications, ExpectedWork
 from stack.simulator.swarm.world import SwarmWorld
 
 SAMPLE_S: Final = 1800.0
@@ -98,7 +98,7 @@ class _Run:
         self._options = options
         self._root = root
         self._make_world = make_world
-        self._expected = Expected(options)
+        self._expected = ExpectedWork(options)
         self._due = self._expected.due(options)
         self._world: SwarmWorld
         self._injector: Injector

@@ -137,7 +137,7 @@ class NodeDisk:
         self._store = DiskStore(self, process, inner)
         return self._store
 
-    def photograph(self) -> None:
+    def snapshot(self) -> None:
         """Keep what is on the disk now, whatever the dying process still does to its files."""
         if self._store is None or self._next is not None:
             return
@@ -149,7 +149,7 @@ class NodeDisk:
         )
 
     def swap(self) -> None:
-        """Once the dead process is buried: the next one finds the photograph."""
+        """Once the dead process has stopped: the next one finds the snapshot."""
         if self._next is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
             self._next.rename(self.directory)
@@ -169,7 +169,7 @@ class NodeDisk:
         return Backup(folder, image, frozenset(self.ledger.durable[self.node]))
 
     def set_back(self, backup: Backup) -> None:
-        """After `photograph`: the next process finds the backup, and not what there was."""
+        """After `snapshot`: the next process finds the backup, and not what there was."""
         assert self._next is not None
         shutil.rmtree(self._next)
         backup.folder.rename(self._next)
@@ -179,7 +179,7 @@ class NodeDisk:
     def tear(self, finish: Callable[[], Any]) -> None:
         """A power cut in the middle of a commit of SQLite: of what it appends to the payload log
         and then to the write-ahead log, a part is on the disk."""
-        self.photograph()
+        self.snapshot()
         assert self._next is not None
         finish()
         there, image = self.directory / STORE_NAME, self._next / STORE_NAME

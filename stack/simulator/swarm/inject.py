@@ -219,7 +219,7 @@ class Injector:
         await asyncio.sleep(fault.for_s)
         if old in self._zombies:
             self._zombies.remove(old)
-            await self._world.bury(old)
+            await self._world.stop_replaced(old)
 
     def _task(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._world.loop.create_task(work)
@@ -261,7 +261,7 @@ class Injector:
         for disk in world.disks.values():
             disk.armed = ""
         for old in self._zombies:
-            await world.bury(old)
+            await world.stop_replaced(old)
         self._zombies.clear()
         world.down_s.clear()
         while self._tasks:

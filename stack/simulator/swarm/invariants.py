@@ -17,7 +17,7 @@ from stack.simulator.swarm.inject import Injector
 from stack.simulator.swarm.ledger import MARKER, unit_of
 from stack.simulator.swarm.options import MessageOptions
 from stack.simulator.swarm.plans import EPOCH_MS
-from stack.simulator.swarm.work import Expected
+from stack.simulator.swarm.work import ExpectedWork
 from stack.simulator.swarm.world import SwarmWorld
 
 INVARIANTS: Final[Mapping[str, str]] = MappingProxyType(
@@ -129,7 +129,7 @@ def check_genuine(world: SwarmWorld) -> None:
 
 
 def check_end(
-    world: SwarmWorld, expected: Expected, due: Collection[str], injector: Injector
+    world: SwarmWorld, expected: ExpectedWork, due: Collection[str], injector: Injector
 ) -> None:
     """What became of everything that was promised; `due` is what must have arrived."""
     ledger = world.ledger
@@ -191,7 +191,7 @@ def check_links(world: SwarmWorld) -> None:
             world.problem("unaccounted", f"datagrams from {a} to {b}: {line}")
 
 
-def check_files(world: SwarmWorld, expected: Expected) -> None:
+def check_files(world: SwarmWorld, expected: ExpectedWork) -> None:
     """No plaintext in the files of nodes that may not read it."""
     if not world.options.protect:
         return
@@ -213,7 +213,7 @@ def check_files(world: SwarmWorld, expected: Expected) -> None:
                 at = octets.find(MARKER, at + 1)
 
 
-def _readers(expected: Expected, thing: str) -> set[str]:
+def _readers(expected: ExpectedWork, thing: str) -> set[str]:
     for table in (expected.messages, expected.files, expected.jobs):
         if thing in table:
             return {table[thing].source, table[thing].destination}

@@ -58,7 +58,7 @@ def answer(octets: bytes) -> bytes:
     return octets[: len(MARKER) + 24] + octets[::-1]
 
 
-class Expected:
+class ExpectedWork:
     """What is sent in a run, by the names of things."""
 
     def __init__(self, options: Options) -> None:
@@ -95,7 +95,7 @@ class Expected:
 class Applications:
     """The applications of all nodes of a run."""
 
-    def __init__(self, world: SwarmWorld, expected: Expected) -> None:
+    def __init__(self, world: SwarmWorld, expected: ExpectedWork) -> None:
         self.world = world
         self.expected = expected
         self.ledger: RunLedger = world.ledger

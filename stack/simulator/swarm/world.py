@@ -285,7 +285,7 @@ class SwarmWorld:
             return
         disk = self.disks[life.name]
         disk.armed = ""
-        disk.photograph()
+        disk.snapshot()
         if backup is not None:
             disk.set_back(backup)
         life.die()
@@ -307,7 +307,7 @@ class SwarmWorld:
             if life is None:
                 return None
             disk = self.disks[name]
-            disk.photograph()
+            disk.snapshot()
             life.die(silent=False)
             life.virtual_disk.hurry()
             await self._cancel_work(life)
@@ -318,7 +318,7 @@ class SwarmWorld:
         await self.start(name)
         return life
 
-    async def bury(self, life: Life) -> None:
+    async def stop_replaced(self, life: Life) -> None:
         """End an old process that `replace` has left."""
         life.die()
         await self._bury(life)

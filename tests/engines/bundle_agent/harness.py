@@ -165,7 +165,7 @@ class Harness:
     def settle(self, now: int = NOW) -> None:
         """Carry out what the agent has asked for since."""
         self.clock.at_ms = now
-        self.driver.settle()
+        self.driver.run_pending()
 
     def arrive(self, bundle: Bundle | bytes, now: int = NOW) -> int | None:
         """A bundle comes in over a link; its ref, 0 for a duplicate, None when dropped."""

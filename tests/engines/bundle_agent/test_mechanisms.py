@@ -14,7 +14,7 @@ from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.entry import Waiting
 from stack.engines.bundle_agent.notes import is_returned, note_of, parse_note
 from stack.engines.bundle_agent.origin import PRIORITIES_MAX, SEQUENCE_RESERVE, Origin
-from stack.engines.bundle_agent.reports import REPORT_LIFETIME_MS, Reporter
+from stack.engines.bundle_agent.reports import REPORT_LIFETIME_MS, StatusReporter
 from stack.ports.application import Outgoing
 from stack.ports.store import DUPLICATE, Committed, Place, Release, Write
 from stack.wire.bundle import (
@@ -378,7 +378,7 @@ def test_notes(returned: bool, flags: int) -> None:
 
 @pytest.mark.parametrize("rate", [0.5, 1.0, 5.0])
 def test_reports_are_held_to_their_rate(rate: float) -> None:
-    reporter = Reporter(AgentConfig(status_reports=True, status_reports_per_s=rate))
+    reporter = StatusReporter(AgentConfig(status_reports=True, status_reports_per_s=rate))
     primary = bundle_for(FAR, flags=REPORT_RECEPTION).primary
 
     def reports(now_ms: int) -> int:
@@ -405,7 +405,7 @@ def test_a_report_says_of_which_bundle(trusted: bool, timed: bool) -> None:
     piece = fragment_bundle(
         bundle_for(FAR, bytes(1500), flags=REPORT_RECEPTION | (STATUS_TIME if timed else 0)), 700
     )[1]
-    (out,) = Reporter(config).reception(piece.primary, 321, 0, NOW)
+    (out,) = StatusReporter(config).reception(piece.primary, 321, 0, NOW)
     assert (str(out.destination), out.lifetime_ms, out.service) == (
         "dtn://gs1/",
         REPORT_LIFETIME_MS,

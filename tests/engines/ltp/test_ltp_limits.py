@@ -8,7 +8,7 @@ from stack.core.clock import SECOND
 from stack.engines.ltp import BlockReceived, PeerViolation, ReportHeld
 from stack.engines.ltp.config import DAY_NS
 from stack.engines.ltp.import_session import ANSWERS_KEPT, CLAIMS_FREE
-from stack.engines.ltp.link import Link
+from stack.engines.ltp.link import LinkState
 from stack.wire.ltp import CancelReason, CancelSegment, DataSegment, ReportSegment, SessionId
 from tests.engines.ltp.lone import (
     REMOTE,
@@ -192,7 +192,7 @@ def test_a_red_session_ends_after_its_lifetime() -> None:
 # ---- a link that is silent ---------------------------------------------------------------------
 
 
-def link(**config: int) -> Link:
+def link(**config: int) -> LinkState:
     return Lone(**config).engine._link
 
 

@@ -128,10 +128,10 @@ def test_a_change_loses_and_delays() -> None:
     inside = np.linspace(begin_ns, begin_ns + row.change_ns, N, endpoint=False)
     lost = SlotLoss(np.random.default_rng(1), slots).lost_many(inside, 1, 1)
     assert abs(lost.mean() - 0.5) < 5 * math.sqrt(0.25 / N)
-    assert set(SlotDelay(slots).hold_many(inside)) == {row.hold_ns + 30e6}
+    assert set(SlotDelay(slots).delay_many(inside)) == {row.hold_ns + 30e6}
     after = np.linspace(begin_ns + row.change_ns, begin_ns + 15 * SECOND, 1000, endpoint=False)
     assert not SlotLoss(np.random.default_rng(1), slots).lost_many(after, 1, 1).any()
-    assert set(SlotDelay(slots).hold_many(after)) == {row.hold_ns}
+    assert set(SlotDelay(slots).delay_many(after)) == {row.hold_ns}
 
 
 # ---- outages -----------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ MOMENTS: dict[JitterShape, tuple[float, float]] = {
 @pytest.mark.parametrize("correlation", [0.0, 0.5])
 def test_jitter_has_the_moments_of_its_shape(shape: JitterShape, correlation: float) -> None:
     jitter = Jitter(rng(), mean_ns=10_000.0, spread_ns=1000.0, shape=shape, correlation=correlation)
-    delays = (jitter.hold_many(TIMES) - 10_000) / 1000
+    delays = (jitter.delay_many(TIMES) - 10_000) / 1000
     mean, deviation = MOMENTS[shape]
     few = N * (1 - correlation) / (1 + correlation)
     assert abs(delays.mean() - mean) < 5 * deviation / math.sqrt(few)
@@ -69,7 +69,7 @@ def test_jitter_has_the_moments_of_its_shape(shape: JitterShape, correlation: fl
 def test_pareto_normal_is_the_mixture_of_netem() -> None:
     """0.75 Pareto + 0.25 normal of one share: its median is that of both, its 90 % too."""
     jitter = Jitter(rng(), mean_ns=10_000, spread_ns=1000, shape="paretonormal")
-    delays = (jitter.hold_many(TIMES) - 10_000) / 1000
+    delays = (jitter.delay_many(TIMES) - 10_000) / 1000
     for share, normal in ((0.5, 0.0), (0.9, 1.281552)):
         pareto = ((1 - share) ** (-1 / 3) - 1.5) * 4 / 3
         below = (delays < 0.75 * pareto + 0.25 * normal).mean()
@@ -88,18 +88,18 @@ def test_nothing_arrives_before_light(
     jitter = Jitter(
         rng(), mean_ns=mean_ns, spread_ns=spread_ns, shape=shape, correlation=correlation
     )
-    delays = jitter.hold_many(np.zeros(200))
+    delays = jitter.delay_many(np.zeros(200))
     assert delays.min() >= 0
     assert delays.max() <= mean_ns + 8 * spread_ns + 1e-6
 
 
 def test_half_of_a_normal_jitter_around_nothing_lies_on_the_floor() -> None:
-    delays = Jitter(rng(), mean_ns=0, spread_ns=1, shape="normal").hold_many(TIMES)
+    delays = Jitter(rng(), mean_ns=0, spread_ns=1, shape="normal").delay_many(TIMES)
     assert abs((delays == 0).mean() - 0.5) < 5 * math.sqrt(0.25 / N)
 
 
 def test_uniform_jitter() -> None:
-    delays = UniformJitter(rng(), 1000).hold_many(TIMES)
+    delays = UniformJitter(rng(), 1000).delay_many(TIMES)
     assert 0 <= delays.min() < 1 < 999 < delays.max() < 1000
 
 
@@ -107,7 +107,7 @@ def test_uniform_jitter() -> None:
 
 
 def test_reorder_is_bounded_and_keeps_its_gap() -> None:
-    late = Reorder(rng(), probability=0.4, late_ns_max=1000, gap=5).hold_many(TIMES)
+    late = Reorder(rng(), probability=0.4, late_ns_max=1000, gap=5).delay_many(TIMES)
     assert not late[np.arange(N) % 5 != 4].any()
     candidates = late[4::5]
     assert abs((candidates > 0).mean() - 0.4) < 5 * math.sqrt(0.24 / (N / 5))
@@ -150,8 +150,8 @@ def test_time_slots_hold_until_the_next_begins() -> None:
     slots = TimeSlots(period_ns=100, phase_ns=30)
     at_ns = [0, 30, 31, 129, 130, 180]
     expected = [30, 0, 99, 1, 0, 50]
-    assert [slots.hold(at) for at in at_ns] == expected
-    assert slots.hold_many(np.array(at_ns, np.float64)).tolist() == expected
+    assert [slots.delay(at) for at in at_ns] == expected
+    assert slots.delay_many(np.array(at_ns, np.float64)).tolist() == expected
 
 
 # ---- for a while, in another time, and by a fade -----------------------------------------------
@@ -160,8 +160,8 @@ def test_time_slots_hold_until_the_next_begins() -> None:
 def everything(seed: int) -> Rule:
     return Rule(
         loss=Blackouts([(10, 20), (30, 40)]),
-        hold=UniformJitter(rng(seed), 1000),
-        late=Reorder(rng(seed), probability=0.5, late_ns_max=100),
+        delay=UniformJitter(rng(seed), 1000),
+        reorder=Reorder(rng(seed), probability=0.5, late_ns_max=100),
         copy=Duplicate(rng(seed), probability=0.5, later_ns_max=100),
         damage=Corrupt(rng(seed), probability=0.5),
     )
@@ -169,34 +169,34 @@ def everything(seed: int) -> Rule:
 
 def effects(rule: Rule, at_ns: np.ndarray[Any, Any]) -> list[Any]:
     assert rule.loss is not None
-    assert rule.hold is not None
-    assert rule.late is not None
+    assert rule.delay is not None
+    assert rule.reorder is not None
     assert rule.copy is not None
     assert rule.damage is not None
     copied, later_ns = rule.copy.copies(at_ns)
-    hurt, how = rule.damage.damaged(at_ns)
+    draw, how = rule.damage.draw_many(at_ns)
     return [
         rule.loss.lost_many(at_ns, 1, 1).tolist(),
-        rule.hold.hold_many(at_ns).tolist(),
-        rule.late.hold_many(at_ns).tolist(),
+        rule.delay.delay_many(at_ns).tolist(),
+        rule.reorder.delay_many(at_ns).tolist(),
         [later if chosen else None for chosen, later in zip(copied, later_ns, strict=True)],
-        [number if chosen else None for chosen, number in zip(hurt, how, strict=True)],
+        [number if chosen else None for chosen, number in zip(draw, how, strict=True)],
     ]
 
 
 def effects_one_by_one(rule: Rule, at_ns: np.ndarray[Any, Any]) -> list[Any]:
     assert rule.loss is not None
-    assert rule.hold is not None
-    assert rule.late is not None
+    assert rule.delay is not None
+    assert rule.reorder is not None
     assert rule.copy is not None
     assert rule.damage is not None
     times = [int(at) for at in at_ns.tolist()]
     return [
         [rule.loss.lost(1, at) for at in times],
-        [rule.hold.hold(at) for at in times],
-        [rule.late.hold(at) for at in times],
+        [rule.delay.delay(at) for at in times],
+        [rule.reorder.delay(at) for at in times],
         [rule.copy.copy(at) for at in times],
-        [rule.damage.hurt(at) for at in times],
+        [rule.damage.draw(at) for at in times],
     ]
 
 

@@ -37,9 +37,9 @@ def test_by_time() -> None:
     trace = parse_trace(BY_TIME)
     assert trace.period_ns == 2 * SECOND  # the last line is as long as the one before it
     at_ns = np.arange(0, 4, 0.25) * SECOND
-    delays = (TraceDelay(trace).hold_many(at_ns) / 1e6).tolist()
+    delays = (TraceDelay(trace).delay_many(at_ns) / 1e6).tolist()
     assert delays == [10, 10, 10, 10, 20, 20, 30, 30] * 2
-    assert [TraceDelay(trace).hold(at) / 1e6 for at in at_ns.tolist()] == delays
+    assert [TraceDelay(trace).delay(at) / 1e6 for at in at_ns.tolist()] == delays
     lost = TraceLoss(rng(), trace).lost_many(np.repeat(at_ns, 10_000), 1, 1).reshape(16, -1)
     shares = lost.mean(axis=1)
     for share, expected in zip(shares, [0, 0, 0, 0, 1, 1, 0.5, 0.5] * 2, strict=True):
@@ -53,7 +53,7 @@ def test_by_packet() -> None:
     assert [one.lost(1, 0) for _ in range(20)] == expected
     parts = [many.lost_many(np.zeros(n), 1, 1).tolist() for n in (1, 5, 14)]
     assert [lost for part in parts for lost in part] == expected
-    assert (TraceDelay(trace).hold_many(np.zeros(4)) / 1e6).tolist() == [1, 2, 3, 1]
+    assert (TraceDelay(trace).delay_many(np.zeros(4)) / 1e6).tolist() == [1, 2, 3, 1]
     replay = Replay([False, True, False])
     assert replay.lost_many(np.zeros(20), 1, 1).tolist() == expected
 

@@ -12,7 +12,7 @@ from stack.engines.ltp import BlockReceived, LtpEngine, export_session
 from stack.engines.ltp.export_session import Checkpoint, ExportSession
 from stack.engines.ltp.export_table import ExportTable
 from stack.engines.ltp.import_table import ImportTable
-from stack.engines.ltp.link import Link
+from stack.engines.ltp.link import LinkState
 from stack.engines.ltp.resend import Resend
 from stack.engines.ltp.sender import Sender
 from stack.engines.ltp.timers import Timers
@@ -123,10 +123,10 @@ def forgets_its_claims_at_a_restart(patch: pytest.MonkeyPatch) -> None:
 
 
 def never_probes_a_stalled_link(patch: pytest.MonkeyPatch) -> None:
-    real = Link.may_repeat
+    real = LinkState.may_repeat
 
-    def may_repeat(self: Link, armed_at: int, now: int) -> tuple[bool, bool]:
+    def may_repeat(self: LinkState, armed_at: int, now: int) -> tuple[bool, bool]:
         answer = real(self, armed_at, now)
         return (False, False) if self.stalled else answer
 
-    patch.setattr(Link, "may_repeat", may_repeat)
+    patch.setattr(LinkState, "may_repeat", may_repeat)

@@ -13,7 +13,7 @@ from stack.simulator.report.plotting import COLOURS, SMALL_IN, Floats, picture, 
 HOUR_S = 3600.0
 
 
-class Delivery:
+class DeliveryPlots:
     """Draws latencies of objects and bundles."""
 
     def __init__(self, result: Result) -> None:

@@ -11,7 +11,7 @@ from stack.simulator.loopback.results import Result
 from stack.simulator.loopback.world import short_name
 from stack.simulator.report.page import page, percent, table
 from stack.simulator.report.run.closeup import CloseUp, busiest
-from stack.simulator.report.run.delivery import Delivery
+from stack.simulator.report.run.delivery import DeliveryPlots
 from stack.simulator.report.run.flows import Flows
 from stack.simulator.report.run.plots import Figures, colours_of
 from stack.simulator.report.run.setup import Setup
@@ -53,7 +53,7 @@ class _Page:
             self._tables.messages(),
             self._tables.traffic(),
             "<h2>Delivery</h2>",
-            Delivery(self._result).picture(),
+            DeliveryPlots(self._result).picture(),
             "<h2>Links over the run</h2>",
             Flows(self._result, self._sky).picture(),
             self._tables.directions(),
