@@ -47,6 +47,7 @@ def check_meta(key: str, value: float, bounds: Meta) -> None:
     check_range(key, value, *_sides(bounds))
 
 
+@lru_cache(maxsize=1024)
 def bounds_of(hint: Any) -> Meta | None:
     """The bounds of a field, be it optional."""
     if typing.get_origin(hint) is Annotated:

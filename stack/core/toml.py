@@ -15,6 +15,7 @@ import re
 import tomllib
 import typing
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -261,6 +262,7 @@ def _tag(kind: Any) -> tuple[str, str] | None:
     return (config.tag_field, config.tag) if config and config.tag else None
 
 
+@lru_cache(maxsize=256)
 def _hints(kind: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(kind, include_extras=True)
     if issubclass(kind, msgspec.Struct):
