@@ -308,11 +308,13 @@ class BundleAgent(Custody):
     def departing(self, entry: Entry, wire: Buffer, now_ms: int) -> Buffer:
         """The octets in which a stored bundle goes to the next node (§5.4).  Raises `DecodeError`
         when they are damaged, as far as that shows here."""
-        own = bool(entry.stamp)
-        if own and self.config.trusted_clock:
+        own, config = bool(entry.stamp), self.config
+        if own and config.trusted_clock:
             return wire
+        waited_ms = now_ms - entry.received_ms
+        hop_limit = 0 if config.trusted_clock else config.hop_limit
         bundle = self._decode(wire)
-        return encode_bundle(depart(bundle, self.node_id, now_ms - entry.received_ms, own=own))
+        return encode_bundle(depart(bundle, self.node_id, waited_ms, own=own, hop_limit=hop_limit))
 
     def take(self, neighbour: str, room_bytes: int, limit: int, now_ms: int) -> list[int]:
         """Bundles for a neighbour whose link has room (see `Forwarder.take`)."""

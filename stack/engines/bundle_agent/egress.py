@@ -19,23 +19,29 @@ from stack.wire.bundle import (
 )
 
 
-def depart(bundle: Bundle, node: Eid, waited_ms: int, *, own: bool = False) -> Bundle:
+def depart(
+    bundle: Bundle, node: Eid, waited_ms: int, *, own: bool = False, hop_limit: int = 0
+) -> Bundle:
     """A bundle as this node sends it on.
 
     The previous node block names us (§5.4 step 4), the hop count grows by one (§4.4.3), the age
     by the time that the bundle waited here (§4.4.2).  Everything else keeps its very octets, and
     so does what a BCB has encrypted: only who holds the key can change that.  A bundle of our
-    `own` making names us and counts this hop already.
+    `own` making names us and counts this hop already.  With a `hop_limit`, as of a node that
+    cannot tell when lifetimes end, a bundle with neither age nor hop count begins to count here.
     """
     blocks: list[CanonicalBlock] = []
     encrypted = encrypted_blocks(bundle.blocks)
     named = own
+    ends = own or not hop_limit
     for block in bundle.blocks:
         if block.number in encrypted:
             blocks.append(block)
             named = named or block.type == PREVIOUS_NODE  # there must be but one (§4.4.1)
+            ends = ends or block.type == HOP_COUNT
         elif block.type == BUNDLE_AGE:
             blocks.append(_like(block, bundle_age(parse_bundle_age(block) + max(0, waited_ms))))
+            ends = True
         elif own:
             blocks.append(block)
         elif block.type == PREVIOUS_NODE:
@@ -44,13 +50,15 @@ def depart(bundle: Bundle, node: Eid, waited_ms: int, *, own: bool = False) -> B
         elif block.type == HOP_COUNT:
             limit, count = parse_hop_count(block)
             blocks.append(_like(block, hop_count(limit, count + 1)))
+            ends = True
         else:
             blocks.append(block)
+    number, crc = free_number(bundle), bundle.primary.crc_type
     if not named:
-        number = free_number(bundle)
-        new = previous_node(node)
-        crc = bundle.primary.crc_type
-        blocks.insert(0, CanonicalBlock(new.type, number, new.flags, new.data, crc))
+        blocks.insert(0, previous_node(node, number=number, crc_type=crc))
+        number = free_number(Bundle(bundle.primary, tuple(blocks)))
+    if not ends:
+        blocks.insert(0, hop_count(hop_limit, 1, number=number, crc_type=crc))
     return Bundle(bundle.primary, tuple(blocks))
 
 

@@ -236,9 +236,8 @@ class Ingress:
                 words = f"hop count {count} {'at' if count == limit else 'over'} its limit {limit}"
                 reason = ReportReason.HOP_LIMIT_EXCEEDED
                 return _refused(bundle, reason, "hop_limit_exceeded", words, found.unprocessed)
-        elif found.age_ms is None and not bundle.primary.creation_ms and place is Place.FORWARD:
-            # No node on its way could bring its age up to date (§4.4.2, §5.4 step 4).
-            words = "no creation time, age encrypted, no hop count in clear: it would never end"
+        elif found.age_ms is None and place is Place.FORWARD and self._endless(bundle, found):
+            words = "nobody on its way could read when it ends, nor how far it came"
             reason = ReportReason.BLOCK_UNINTELLIGIBLE
             return _refused(bundle, reason, "endless", words, found.unprocessed)
         primary, config = bundle.primary, self._config
@@ -249,6 +248,19 @@ class Ingress:
             words += ": check both clocks"
             return Refused(ReportReason.NO_INFORMATION, "from_the_future", words, intact=False)
         return None
+
+    def _endless(self, bundle: Bundle, found: Extensions) -> bool:
+        """Whether nothing would ever end a bundle without age and hop count in clear.
+
+        Without creation time no node on its way could bring its age up to date (§4.4.2, §5.4
+        step 4).  With one, nodes that have no clock could send it in a circle; where it has no hop
+        count, `depart` begins one, but where that is encrypted there must be no other (§4.4.3).
+        """
+        if not bundle.primary.creation_ms:
+            return True
+        return not self._config.trusted_clock and any(
+            block.type == HOP_COUNT and block.number in found.encrypted for block in bundle.blocks
+        )
 
     def _expiry(self, primary: PrimaryBlock, age_ms: int | None, now_ms: int) -> int:
         """When a bundle's lifetime ends on this node's clock (§4.2.6, §4.4.2, §5.5)."""

@@ -421,8 +421,8 @@ class SwarmWorld:
                 return
             self.events[event] += 1
             self.trace.note(self.loop.now_ns, name, event)
-            if event == "bundle_damaged":  # a bit flipped at rest: it fails, and need not arrive
-                damaged.add(fields["ref"])
+            if event == "bundle_damaged" and not options.parity:
+                damaged.add(fields["ref"])  # a bit flipped at rest: it fails, and need not arrive
             if event in ERRORS and fields.get("ref") not in damaged:
                 self.problem("error", f"{name}: {event} {fields}")
 

@@ -29,6 +29,7 @@ from stack.wire.bundle import (
     Bundle,
     CanonicalBlock,
     bundle_age,
+    check_bundle,
     decode_bundle,
     encode_block,
     encode_bundle,
@@ -261,6 +262,56 @@ def test_a_loop_ends(source: str) -> None:
         hops += 1
     assert hops == 255
     assert harness.agent.counters["dropped_hop_limit_exceeded"] == 1
+
+
+@pytest.mark.parametrize("blocks", [[], [priority_block(1, number=2)]])
+def test_a_loop_of_nodes_without_clocks_ends(blocks: list[CanonicalBlock]) -> None:
+    """Nobody there can tell when the lifetime of a bundle without age ends, and it counts no hops:
+    it counts them from here on (§4.4.3)."""
+    harness = Harness(config=AgentConfig(trusted_clock=False, hop_limit=7))
+    bundle = first = bundle_for(FAR + "app", blocks=blocks)
+    hops = 0
+    while (ref := harness.arrive(bundle)) is not None and hops < 1000:
+        bundle = left(harness, ref)
+        check_bundle(bundle)
+        assert encode_primary(bundle.primary) == encode_primary(first.primary)
+        hops += 1
+        assert parse_hop_count(block_of(bundle, HOP_COUNT)) == (7, hops)
+        harness.agent.forwarded([ref], NOW)
+        harness.settle()
+        harness.keys.clear()
+    assert hops == 7
+    assert harness.agent.counters["dropped_hop_limit_exceeded"] == 1
+
+
+@pytest.mark.parametrize(
+    ("trusted", "blocks"), [(True, []), (False, [bundle_age(7, number=2)])], ids=["clock", "age"]
+)
+def test_where_lifetimes_end_nobody_else_begins_to_count(
+    trusted: bool, blocks: list[CanonicalBlock]
+) -> None:
+    harness = Harness(config=AgentConfig(trusted_clock=trusted))
+    ref = harness.arrive(bundle_for(FAR + "app", blocks=blocks)) or 0
+    gone = left(harness, ref)
+    assert HOP_COUNT not in {block.type for block in gone.blocks}
+
+
+@pytest.mark.parametrize(
+    ("trusted", "covered", "goes_on"),
+    [(True, [3, 4], True), (False, [3, 4], False), (False, [4], True), (False, [3], True)],
+)
+def test_a_node_without_clock_does_not_forward_what_counts_hops_in_secret(
+    trusted: bool, covered: list[int], goes_on: bool
+) -> None:
+    """Blocks 3 and 4 are hop count and age; a second hop count is not allowed (§4.4.3)."""
+    harness = Harness(config=AgentConfig(trusted_clock=trusted))
+    bundle = sealed(bundle_for(FAR + "app", blocks=COVERED), covered)
+    ref = harness.arrive(bundle)
+    assert bool(ref) is goes_on
+    assert harness.agent.counters["dropped_endless"] == (not goes_on)
+    if ref:
+        kinds = [block.type for block in left(harness, ref).blocks]
+        assert (kinds.count(HOP_COUNT), kinds.count(BUNDLE_AGE)) == (1, 1)
 
 
 def test_a_bundle_that_may_not_go_on_is_reported() -> None:
