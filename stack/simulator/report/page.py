@@ -50,8 +50,9 @@ summary { cursor: pointer; }
 .key { font-size: 12px; display: flex; flex-wrap: wrap; gap: 0 1.1em; }
 .entry i { display: inline-block; width: 16px; height: 9px; margin-right: 5px;
   background: var(--own); }
-.entry i.dash { height: 0; background: none; border-top: 3px dotted var(--own);
+.entry i.line, .entry i.dash { height: 0; background: none; border-top: 3px solid var(--own);
   vertical-align: middle; }
+.entry i.dash { border-top-style: dotted; }
 .entry b { font-variant-numeric: tabular-nums; }
 .panel .u-select { background: rgba(80, 140, 220, 0.25); }
 .panel .u-cursor-x { border-color: var(--faint); }

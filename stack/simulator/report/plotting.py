@@ -49,7 +49,7 @@ STYLE: Any = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#E3E6EA",
+    "grid.color": "#D5DAE0",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "legend.fontsize": 8,

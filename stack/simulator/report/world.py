@@ -18,7 +18,7 @@ from link_models.orbit.mean_elements import Satellite
 from stack.core.units import duration_text
 from stack.simulator.report.plotting import COLOURS, DARK, GREY, SMALL_IN, Floats, picture, style
 
-LAND, SEA_LINE = "#E9ECE4", "#C9CFC4"
+LAND, SEA_LINE = "#DCE1D4", "#B9C0B0"
 
 EARTH_KM = 6371.0
 """Mean radius, near enough for a map."""
@@ -38,6 +38,10 @@ TRACKS_MAX = 30
 DAY_MS, ORBIT_MS = 86_400_000, 6_000_000
 
 PASSES_MAX = 600
+
+PASSES_WIDE_MAX = 60
+"""More passes are drawn as thin lines."""
+
 STATIONS_NAMED_MAX = 40
 
 
@@ -94,10 +98,11 @@ class _Map:
                 times = np.arange(float(self._world.start_ms), self._until_ms, TRACK_STEP_MS)
                 for name in self._place:
                     axes.plot(*self._track(name, times), color=GREY, lw=0.6, zorder=2)
+            wide = 2.2 if len(self._shown) <= PASSES_WIDE_MAX else 0.7
             for one in sorted(self._shown, key=lambda each: each.used):
                 times = np.linspace(one.start_ms, one.end_ms, 24)
                 colour = self._colours.get(one.station, COLOURS[0]) if one.used else "#8A929C"
-                width = 2.2 if one.used else 1.1
+                width = wide if one.used else wide / 2
                 track = self._track(one.satellite, times)
                 axes.plot(*track, color=colour, lw=width, zorder=4 if one.used else 3)
             self._stations(axes)

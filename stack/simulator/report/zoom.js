@@ -149,13 +149,13 @@
     const part = make(place, "div", "panel");
     make(part, "div", "title", panel.title + (panel.unit ? ` [${panel.unit}]` : ""));
     const key = make(part, "div", "key"), slots = [];
-    for (const [colour, dash, text] of panel.key) {
+    for (const [colour, kind, text] of panel.key) {
       const entry = make(key, "span", "entry");
-      make(entry, "i", dash ? "dash" : "").style.setProperty("--own", colour);
+      make(entry, "i", kind).style.setProperty("--own", colour);
       entry.append(text);
       slots.push([text, make(entry, "b", "")]);
     }
-    const line = { stroke: "#444", font: FONT, grid: { stroke: "#E3E6EA", width: 1 } };
+    const line = { stroke: "#444", font: FONT, grid: { stroke: "#D5DAE0", width: 1 } };
     const ticks = panel.ticks.map(([at]) => at);
     const u = new uPlot({
       width: wide,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib import cbook
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
@@ -71,7 +71,7 @@ class _Panel:
                 found.append((place, f"{at:g}" if "$" in text else text))
         return found
 
-    def _key(self) -> list[tuple[str, bool, str]]:
+    def _key(self) -> list[tuple[str, str, str]]:
         legend = self._axes.get_legend()
         if legend is None:
             return []
@@ -80,7 +80,9 @@ class _Panel:
             drawn: Any = handle
             line = isinstance(handle, Line2D)
             colour: Any = drawn.get_color() if line else np.ravel(drawn.get_facecolor())[:3]
-            found.append((to_hex(colour), line and drawn.get_linestyle() != "-", text.get_text()))
+            shade = to_hex(to_rgba(colour, drawn.get_alpha()), keep_alpha=True)
+            kind = ("line" if drawn.get_linestyle() == "-" else "dash") if line else "patch"
+            found.append((shade, kind, text.get_text()))
         return found
 
     def _areas(self) -> list[dict[str, Any]]:

@@ -341,8 +341,8 @@ def _draw_volumes(
     axes.yaxis.set_major_formatter(lambda value, _: size_text(value))
     shades = ", days in shades" if len(parts) > 1 else ", logarithmic" if is_log else ""
     first = dtn_to_iso(days[0][0])[:10] if days else ""
-    axes.set_title(f"{title}: volume of all contacts from {first}{shades}")
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.1), ncol=2)
+    axes.set_title(f"{title}: volumes from {first}{shades}")
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncol=2, borderaxespad=0.2)
 
 
 __all__ = ["DATES", "Elevations", "Offered", "PlanCharts", "label"]

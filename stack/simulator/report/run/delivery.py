@@ -73,12 +73,16 @@ class DeliveryPlots:
             (24 * HOUR_S, "1 d"),
             (72 * HOUR_S, "3 d"),
         ]
-        shown = [(at, text) for at, text in marks if low <= at <= high]
+        room = 0.055 * np.log10(high / low)
+        shown: list[tuple[float, str]] = []
+        for at, text in marks:
+            if low <= at <= high and (not shown or np.log10(at / shown[-1][0]) > room):
+                shown.append((at, text))
         if len(shown) > 1:
             axes.set_xticks([at for at, _ in shown], [text for _, text in shown])
             axes.minorticks_off()
         axes.set_title("How long it took (share of all that was handed over)")
-        axes.legend(loc="upper left")
+        axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.16))
 
 
 def _latencies(result: Result) -> dict[str, tuple[Floats, int]]:

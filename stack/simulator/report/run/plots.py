@@ -119,7 +119,9 @@ class Figures:
             entries = [(COLOURS[0], "used")]
         if faded:
             entries.append((FADED, "planned, but faded away"))
-        key(axes, [*entries, (GREY, "not used"), (RED, "blackout")])
+        if any(one.blackouts_ns for one in self._sky.passes):
+            entries.append((RED, "blackout"))
+        key(axes, [*entries, (GREY, "not used")])
 
     def _across(self, axes: Axes, links: list[SkyLink]) -> None:
         used = {(row.source, row.destination) for row in self._result.directions if row.delivered}
