@@ -60,6 +60,7 @@ async def two_nodes(
     owlt_ms: float = 5.0,
     loss: float = 0.0,
     passes_s: Sequence[tuple[float, float]] | None = None,
+    foreseen: bool = True,
     handlers: Mapping[str, Handler] | None = None,
     seed: int = 1,
 ) -> AsyncIterator[TwoNodes]:
@@ -68,8 +69,10 @@ async def two_nodes(
     with probability `loss`.
 
     `passes_s` are begins and ends of the passes, seconds from the start; both nodes have them as
-    their contact plan.  Without any the link is always up.  `handlers` are the jobs that the
-    satellite runs.  `folder` takes the nodes' files.  Raises `LocalError` outside of `run_virtual`.
+    their contact plan, unless they are not `foreseen`: `Node.contact_discovered` and
+    `Node.set_plan` are for these.  Without any the link is always up.  `handlers` are the jobs that
+    the satellite runs.  `folder` takes the nodes' files.  Raises `LocalError` outside of
+    `run_virtual`.
     """
     loop = asyncio.get_running_loop()
     if not isinstance(loop, VirtualLoop):
@@ -83,7 +86,7 @@ async def two_nodes(
         loss=lambda rng: Bernoulli(rng, loss),
     )
     ends = VirtualNetwork(loop, streams).connect("link", channel)
-    plan = None if passes_s is None else _plan(passes_s, rate_bps, owlt_ms)
+    plan = None if passes_s is None else _plan(passes_s if foreseen else (), rate_bps, owlt_ms)
     sides = ((GROUND, SATELLITE, None), (SATELLITE, GROUND, handlers))
     nodes = [
         Node(

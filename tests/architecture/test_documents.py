@@ -22,6 +22,8 @@ SNIPPETS = [
 @pytest.mark.parametrize("snippet", SNIPPETS)
 def test_python_snippets_run(snippet: str, tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for name in re.findall(r"^def (test_\w+)\(tmp_path: Path\)", snippet, re.M):
+        snippet += f"\n\n{name}(Path.cwd())\n"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", snippet],
         cwd=tmp_path,
@@ -31,6 +33,36 @@ def test_python_snippets_run(snippet: str, tmp_path: Path) -> None:
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
     )
     assert done.returncode == 0, done.stderr
+
+
+FOR_PROGRAMS = [ROOT / "README.md", ROOT / "docs/how-to-embed.md"]
+
+
+def test_programs_import_only_the_face() -> None:
+    for path in FOR_PROGRAMS:
+        text = path.read_text()
+        for snippet in re.findall(r"```python\n(.*?)```", text, re.S):
+            modules = set(re.findall(r"^\s*(?:from|import) ([\w]+)", snippet, re.M))
+            assert modules <= {"orbitferry", *sys.stdlib_module_names}
+
+
+@pytest.mark.slow
+def test_programs_pass_strict_type_checks(tmp_path: Path) -> None:
+    found = [
+        match[1]
+        for path in FOR_PROGRAMS
+        for match in re.finditer(r"```python\n(.*?)```", path.read_text(), re.S)
+    ]
+    assert len(found) > 6
+    for number, snippet in enumerate(found):
+        (tmp_path / f"snippet_{number}.py").write_text(snippet)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", *map(str, sorted(tmp_path.glob("*.py")))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
