@@ -90,6 +90,10 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
     from stack.simulator.testing import TwoNodes as TwoNodes
     from stack.simulator.testing import two_nodes as two_nodes
 
+    def home_of(name: str) -> str:
+        """The module from which a name comes."""
+        ...
+
 else:
     _NAMES = {
         "link_models.clock": ("run_virtual",),
@@ -189,6 +193,9 @@ else:
             from stack.core.extras import missing_extra
 
             raise missing_extra(error) or error from None
+
+    def home_of(name: str) -> str:
+        return _HOMES[name]
 
     def __dir__() -> list[str]:
         return __all__

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import typer
 
+from stack.cli.api import api_document
 from stack.cli.config.command import Subject, reference_text
 from stack.cli.main import PROGRAM, make_app
 
@@ -26,6 +27,15 @@ def configuration_document() -> str:
 def scenario_document() -> str:
     """All of ``scenario.md``."""
     return MARK + "\n" + reference_text(Subject.SCENARIO)
+
+
+def api_reference() -> str:
+    """All of ``api.md``."""
+    about = (
+        "Every name of the package `orbitferry`, in order of name; `docs/how-to-embed.md` shows\n"
+        "them at work.\n\n"
+    )
+    return MARK + "\n# The Python interface\n\n" + about + api_document()
 
 
 def command_reference() -> str:
@@ -59,6 +69,7 @@ def main(folder: Path) -> None:
     """Bring the documents in `folder` up to date."""
     (folder / "configuration.md").write_text(configuration_document(), encoding="utf-8")
     (folder / "scenario.md").write_text(scenario_document(), encoding="utf-8")
+    (folder / "api.md").write_text(api_reference(), encoding="utf-8")
     document = folder / "command-line.md"
     written = document.read_text(encoding="utf-8").partition(MARK)[0]
     document.write_text(written + MARK + "\n" + command_reference(), encoding="utf-8")

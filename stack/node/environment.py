@@ -20,6 +20,8 @@ from stack.storage.staged import StagingStore
 from stack.storage.writer import Disk
 
 OpenPort = Callable[[LinkConfig], Awaitable[DatagramPort]]
+"""Opens the datagram port of a link; raises `ConfigError` when it cannot."""
+
 OpenStore = Callable[[NodeConfig, Trace], StagingStore]
 
 

@@ -133,7 +133,9 @@ class Endpoint(Protocol):
     """A registered local endpoint (RFC 9171 §3.1, active registration)."""
 
     @property
-    def eid(self) -> Eid: ...
+    def eid(self) -> Eid:
+        """Where peers send to."""
+        ...
 
     async def receive(self) -> Delivery:
         """The next delivery, waiting for one if need be."""
@@ -152,7 +154,9 @@ class AppPort(Protocol):
     """A node, as its services see it."""
 
     @property
-    def node_id(self) -> Eid: ...
+    def node_id(self) -> Eid:
+        """The node's administrative endpoint."""
+        ...
 
     def register(self, service: str) -> Endpoint:
         """Register `service` (the demux of a dtn EID, or the decimal service number of an ipn
@@ -190,9 +194,13 @@ class AppPort(Protocol):
         what it does not carry, or where links without a rate leave it open."""
         ...
 
-    def read(self, space: str, key: str) -> bytes | None: ...
+    def read(self, space: str, key: str) -> bytes | None:
+        """An entry of durable state, as `Write` left it; None when there is none."""
+        ...
 
-    def read_all(self, space: str, prefix: str = "") -> list[tuple[str, bytes]]: ...
+    def read_all(self, space: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        """All entries of a space whose keys begin with `prefix`."""
+        ...
 
     def now(self) -> int:
         """Monotonic nanoseconds."""
@@ -202,9 +210,13 @@ class AppPort(Protocol):
         """DTN time in milliseconds."""
         ...
 
-    def entropy(self, count: int) -> bytes: ...
+    def entropy(self, count: int) -> bytes:
+        """So many unpredictable octets."""
+        ...
 
-    async def sleep(self, seconds: float) -> None: ...
+    async def sleep(self, seconds: float) -> None:
+        """Wait, in this node's time."""
+        ...
 
     def trace(self, event: str, fields: dict[str, Any]) -> None:
         """Structured log and event sink."""

@@ -14,8 +14,10 @@ import pytest
 import typer
 
 from stack.cli import main as main_module
+from stack.cli.api import undocumented
 from stack.cli.documents import (
     MARK,
+    api_reference,
     command_reference,
     commands,
     configuration_document,
@@ -92,8 +94,13 @@ def test_documents_are_up_to_date() -> None:
     remedy = "run: python -m stack.cli.documents docs"
     assert (DOCS / "configuration.md").read_text() == configuration_document(), remedy
     assert (DOCS / "scenario.md").read_text() == scenario_document(), remedy
+    assert (DOCS / "api.md").read_text() == api_reference(), remedy
     generated = (DOCS / "command-line.md").read_text().partition(MARK)[2]
     assert generated == "\n" + command_reference(), remedy
+
+
+def test_every_public_name_is_explained() -> None:
+    assert undocumented() == []
 
 
 def test_version(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
