@@ -149,6 +149,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     " have run and the clock has not moved"
                 )
 
+    def timers(self) -> int:
+        """How many timers wait."""
+        return sum(not entry[2].cancelled() for entry in self._heap)
+
     def _jump(self) -> None:
         """Move the clock to the next timer."""
         heap = self._heap

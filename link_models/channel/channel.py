@@ -82,6 +82,10 @@ class Channel:
         """The window that is open at `now_ns`, or None."""
         return self._transmitter.window_at(now_ns)
 
+    def delay_ns(self, now_ns: int) -> int:
+        """Light time and equipment for what is sent now."""
+        return round(self.config.delay.at_one(now_ns))
+
     def backlog_bytes(self, now_ns: int) -> int:
         """Octets that wait for the transmitter at `now_ns`, overhead included."""
         return self._transmitter.backlog_bytes(now_ns)

@@ -134,7 +134,9 @@ class _Half:
     ) -> None:
         self.connection = connection
         self.way = way
+        self.name = way.direction.name
         box = connection.box
+        self._agenda = box.agenda
         faults = way.faults
         if faults is not None and way.uniform() >= faults.share:
             faults = None
@@ -166,11 +168,11 @@ class _Half:
         """Look again when something comes out."""
         due_ns = self.stream.due_ns()
         if due_ns < FOREVER_NS:
-            self.connection.box.agenda.at(due_ns, self._job)
+            self._agenda.at(due_ns, self._job)
 
     def lost(self, data: Buffer) -> None:
         """The link has lost a segment."""
-        connection, name = self.connection, self.way.direction.name
+        connection, name = self.connection, self.name
         if connection.box.tap is not None:
             connection.box.tap.stream(connection.about(name), "dropped", data, "")
 
@@ -336,7 +338,7 @@ class Connection:
 
     def about(self, name: str) -> StreamId:
         """Which stream of this connection a tap sees."""
-        return StreamId(name, self._forth.way.direction.name, self.ends)
+        return StreamId(name, self._forth.name, self.ends)
 
     def other(self, half: _Half) -> _Half:
         """The stream the other way."""
@@ -393,7 +395,7 @@ class Connection:
 
     def lose(self, name: str, after_ns: int, until_ns: int, now_ns: int) -> tuple[int, int]:
         """See `Stream.lose`, for the stream in one direction."""
-        half = self._forth if self._forth.way.direction.name == name else self._back
+        half = self._forth if self._forth.name == name else self._back
         lost = half.stream.lose(after_ns, until_ns, now_ns)
         half.sent()
         return lost

@@ -136,7 +136,7 @@ class Direction:
 
     def delay_ns(self, now_ns: int) -> int:
         """Light time and equipment for what is sent now."""
-        return round(self._channel.config.delay.at_one(now_ns))
+        return self._channel.delay_ns(now_ns)
 
     def counters(self) -> dict[str, int]:
         """Totals of all channels so far, and `dropped_down` for what came while the link was

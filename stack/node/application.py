@@ -111,14 +111,15 @@ class LocalPort:
                 "close the other registration first"
             )
         endpoint = LocalEndpoint(self, service, self._node_id.with_service(service))
-        self.driver.agent.services.add(service)
+        self.driver.agent.register(service)
         self._endpoints[service] = endpoint
         return endpoint
 
     def unregister(self, service: str, refs: Sequence[int]) -> None:
         """End a registration; its unconsumed deliveries come again to the next."""
         self._endpoints.pop(service, None)
-        self.driver.agent.waiting.put_back(service, refs)
+        agent = self.driver.agent
+        agent.waiting.put_back(service, refs)
         self.event(service).set()
 
     def event(self, service: str) -> asyncio.Event:
@@ -150,8 +151,8 @@ class LocalPort:
 
         def deliver(ref: int, wire: Buffer) -> bool:
             put = driver.octets.cache.get(ref)
-            memo = None if put is None else put.memo
-            delivery = agent.open(ref, wire, now_ms, memo, checked=put is None)
+            known = None if put is None else put.known
+            delivery = agent.open(ref, wire, now_ms, known, checked=put is None)
             if delivery is not None:
                 deliveries.append(delivery)
             return True
@@ -212,18 +213,23 @@ class LocalPort:
 
     def outgoing_bytes(self, service: str) -> dict[tuple[Eid, int], int]:
         """Octets that `service` has sent and that the next hop has not confirmed yet."""
-        source = str(self._node_id.with_service(service))
+        agent, source = self.driver.agent, str(self._node_id.with_service(service))
         found: Counter[tuple[str, int]] = Counter()
-        for entry in self.driver.agent.entries.values():
+        for entry in agent.entries.values():
             if entry.stamp and entry.source == source:
                 found[entry.destination, entry.priority] += entry.size
         return {(Eid.parse(node), priority): size for (node, priority), size in found.items()}
 
     def expected(self, destination: Eid, octets: Sequence[int]) -> Sequence[Expected | None]:
         """When so many octets from here have arrived, by the contact plan."""
-        router = self.driver.agent.forwarder.router
+        agent = self.driver.agent
+        router = agent.forwarder.router
         node, now_ms = str(destination.node), self._clock.dtn_ms()
         return arrivals(router.plan, router.node, node, octets, now_ms, router.config)
+
+    def waiting_bytes(self, neighbour: str) -> int:
+        """Octets that wait for a neighbour."""
+        return self.driver.agent.waiting_bytes(neighbour)
 
     async def wait_room(self, size: int) -> None:
         """Return when the store has room for `size` more octets from local producers."""

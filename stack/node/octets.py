@@ -112,4 +112,4 @@ class Octets:
 
 def _weight(put: Put) -> int:
     """Octets of a bundle in memory: what has been opened is there a second time, in plain."""
-    return len(put.wire) * (2 if isinstance(put.memo, Opened) else 1)
+    return len(put.wire) * (2 if isinstance(put.known, Opened) else 1)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from stack.core.train import Buffer
+from stack.ports.security import Opened
+from stack.wire.bundle import Bundle
 
 
 class Place(enum.IntEnum):
@@ -94,8 +96,11 @@ class Put(NamedTuple):
     evicts: bool = True
     """False: nothing that is held goes to make room for it, however low its priority."""
 
-    memo: object = None
-    """Not stored: what the caller knows of these octets already and need not work out again."""
+    known: Opened | Bundle | None = None
+    """Not stored: of a bundle for here, what it was decoded or opened as."""
+
+    previous: str = ""
+    """Not stored: of another, the neighbour that brought it."""
 
 
 class Release(NamedTuple):

@@ -121,7 +121,7 @@ class Life:
         begun = clock()
         if self._case.destination == HERE:
             for ref, put in zip(refs, puts, strict=True):
-                agent.open(ref, put.wire, NOW_MS, put.memo)
+                agent.open(ref, put.wire, NOW_MS, put.known)
             yield clock() - begun
             begun = clock()
             ops = [agent.consumed(ref, NOW_MS) for ref in refs]

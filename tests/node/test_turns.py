@@ -30,7 +30,10 @@ from tests.node.test_confined import MARK, at, gather, held_of, loop, relay, sen
 PARTS: list[tuple[Any, str]] = [
     *((Link, name) for name in ("_block", "_answer", "_note", "_failed", "take")),
     *((Link, name) for name in ("_progress", "_key", "_set_aside", "_heard", "sent", "fill")),
-    *((BundleDriver, name) for name in ("send", "settle", "pay", "_note_expiry", "_split")),
+    *(
+        (BundleDriver, name)
+        for name in ("send", "run_pending", "retry_releases", "_note_expiry", "_split")
+    ),
     (Neighbour, "unanswered"),
     (Octets, "load"),
     (Octets, "remember"),
@@ -116,7 +119,8 @@ def test_a_bundle_that_the_store_cannot_take_keeps_no_other_of_its_block_out(
 
     def commit(store: MemoryStore, ops: Sequence[Op], now_ms: int) -> Committed:
         if any(
-            isinstance(op, Put) and op.memo == "dtn://gs1/" and MARK in bytes(op.wire) for op in ops
+            isinstance(op, Put) and op.previous == "dtn://gs1/" and MARK in bytes(op.wire)
+            for op in ops
         ):
             raise ValueError("planted")
         return real(store, ops, now_ms)

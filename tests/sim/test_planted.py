@@ -84,7 +84,7 @@ def delivers_on_the_way(patch: pytest.MonkeyPatch) -> None:
     def admitted(self: Admission, bundle: Bundle, *args: Any, **options: Any) -> Put:
         put = real(self, bundle, *args, **options)
         if put.destination.endswith("/swarm"):
-            put = put._replace(place=Place.DELIVER, memo=bundle)
+            put = put._replace(place=Place.DELIVER, known=bundle)
         return put
 
     patch.setattr(Admission, "put", admitted)

@@ -72,16 +72,16 @@ class Admission:
         """Store a bundle.  `outside`: a link brought it, from node `previous`.  `place` is that of
         `place_of`, and `found` what its extension blocks say, where that was asked already.
 
-        `opened` is what security has made of it, where it has: it goes along as the memo, for the
-        delivery.  The memo of a bundle for elsewhere, or of a fragment, is `previous`."""
+        `opened` is what security has made of it, where it has: it goes along for the
+        delivery; with a bundle for elsewhere, or a fragment, goes `previous`."""
         primary = bundle.primary
         place = self.place_of(bundle) if place is None else place
         key = bundle_key(primary, len(bundle.payload.data))
-        memo: object = previous
+        known: Opened | Bundle | None = None
         source = str(primary.source)
         ours = node_and_service(source)[0] == self._node
         if place is Place.DELIVER:
-            memo = opened or bundle
+            known = opened or bundle
             if opened is None or primary.source.is_null:
                 key += self._digest.payload(bundle)
         elif outside or not ours or priority >= CRITICAL_PRIORITY or primary.flags & IS_FRAGMENT:
@@ -102,7 +102,8 @@ class Admission:
             note_of(bundle, wire, returned=outside and ours, neighbour=brought_by),
             required,
             evicts,
-            memo,
+            known,
+            "" if known else previous,
         )
 
     def _variant(self, primary: PrimaryBlock, found: Extensions) -> int:

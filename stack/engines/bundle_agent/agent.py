@@ -202,8 +202,8 @@ class BundleAgent(Custody):
                     self.quarantine(ref, error, now_ms)
             elif ref == DUPLICATE:
                 self.counters["duplicates"] += 1
-                if isinstance(op.memo, str):
-                    self._events.append(Echo(op.key, op.memo))
+                if op.known is None and op.place is not Place.QUARANTINE:
+                    self._events.append(Echo(op.key, op.previous))
             else:
                 self.counters["dropped_no_room"] += 1
         for ref in outcome.evicted:
@@ -526,21 +526,35 @@ class BundleAgent(Custody):
 
     # ---- delivery --------------------------------------------------------------------------
 
+    def register(self, service: str) -> None:
+        """Take bundles for a service of this node from now on."""
+        self.services.add(service)
+
+    def waiting_bytes(self, neighbour: str) -> int:
+        """Octets that wait for a neighbour."""
+        return self.forwarder.bytes_for(neighbour)
+
     def open(
-        self, ref: int, wire: Buffer, now_ms: int, memo: object = None, *, checked: bool = True
+        self,
+        ref: int,
+        wire: Buffer,
+        now_ms: int,
+        known: Opened | Bundle | None = None,
+        *,
+        checked: bool = True,
     ) -> Delivery | None:
         """A delivery with its plain payload, or None when security forbids it (counted).
 
-        `memo` is that of the bundle's `Put`, where it is still at hand: most have been opened as
+        `known` is that of the bundle's `Put`, where it is still at hand: most have been opened as
         they came.  Raises `DecodeError` for octets that cannot be read and, when they come from
         memory and are not `checked`, also for those that fail security: a bit may have flipped.
         """
         entry = self.entries[ref]
         plain: Bundle | None
-        if isinstance(memo, Opened):
-            plain = memo.bundle
+        if isinstance(known, Opened):
+            plain = known.bundle
         else:
-            plain = memo if isinstance(memo, Bundle) else self._decode(wire)
+            plain = known or self._decode(wire)
             opened = self._admission.open(plain)
             if opened is not None and not opened.ok:
                 if not checked:

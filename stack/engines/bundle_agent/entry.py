@@ -61,7 +61,7 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         put.tag,
         _stamp(put, node),
         put.key.startswith(_TIMELESS),
-        put.memo if isinstance(put.memo, str) else "",
+        put.previous,
     )
 
 

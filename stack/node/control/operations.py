@@ -124,7 +124,7 @@ class NodeOperations:
             "scheduled": config.scheduled,
             "local": config.local,
             "remote": config.remote,
-            "waiting_bytes": node.port.driver.agent.forwarder.bytes_for(link.peer),
+            "waiting_bytes": node.port.waiting_bytes(link.peer),
             "contact": _contact(coming[0]) if coming and config.scheduled else None,
         }
 

@@ -60,7 +60,7 @@ class HandlerLog:
         async def logged(context: JobContext) -> None:
             loop = asyncio.get_running_loop()
             # The work directory is jobs/<key>/run-<n>/work.
-            key = context.work_directory.parent.parent.name
+            key = context.work_directory.parents[1].name
             run = self.runs[key] = HandlerRun(
                 loop.time(), [sha256_of(path) for path in context.inputs]
             )

@@ -121,7 +121,7 @@ class Injector:
             return False
         ref = self._rng.choice(sorted(cache))
         put = cache[ref]
-        cache[ref] = put._replace(wire=flipped(put.wire, self._rng), memo=None)
+        cache[ref] = put._replace(wire=flipped(put.wire, self._rng), known=None)
         self.hit.add(unit_of(put.key))
         return True
 

@@ -66,7 +66,7 @@ def check_work(world: SwarmWorld) -> None:
 def check_timers(world: SwarmWorld) -> None:
     """Cheap enough for now and then."""
     world.ledger.checks["timers"] += 1
-    waiting = sum(not entry[2].cancelled() for entry in world.loop._heap)
+    waiting = world.loop.timers()
     most = TIMERS_MAX * len(world.options.nodes)
     if waiting > most:
         world.problem("timers", f"{waiting} timers wait, more than {most}")

@@ -284,8 +284,8 @@ def test_a_delivery_says_what_it_is(admin: bool) -> None:
     ref = harness.arrive(bundle_for(HERE + "app", b"hello", sequence=9, flags=2 if admin else 0))
     assert ref
     put = harness.puts[ref]
-    for memo, wire in ((None, put.wire), (put.memo, b"not looked at")):
-        delivery = harness.agent.open(ref, wire, NOW, memo)
+    for known, wire in ((None, put.wire), (put.known, b"not looked at")):
+        delivery = harness.agent.open(ref, wire, NOW, known)
         assert delivery is not None
         assert (delivery.ref, str(delivery.id)) == (ref, f"dtn://gs1/app@{NOW - 1000}.9")
         assert (str(delivery.destination), bytes(delivery.payload)) == (HERE + "app", b"hello")
