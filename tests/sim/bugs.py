@@ -10,10 +10,10 @@ import pytest
 from stack.core.errors import StoreError
 from stack.core.train import Buffer
 from stack.engines.bundle_agent import BundleAgent
-from stack.engines.ltp.import_session import ImportState
 from stack.engines.ltp.import_table import ImportTable
 from stack.engines.ltp.import_table import _Closed as Closed
 from stack.engines.ltp.receiver import Receiver
+from stack.engines.ltp.states import ImportState
 from stack.node.driver import BundleDriver
 from stack.node.octets import Octets
 from stack.ports.store import Op

@@ -10,6 +10,7 @@ import numpy as np
 from stack.core.ranges import RangeSet
 from stack.engines.ltp.aggregator import Block
 from stack.engines.ltp.resend import Resend
+from stack.engines.ltp.states import EXPORT_TRANSITIONS, ExportInput, ExportState, moved
 from stack.engines.ltp.trains import Octets, TrainPacker, data_step, sdnv_width
 from stack.wire.ltp import CancelReason, ReportSegment, SegmentType, SessionId, session_octets
 from stack.wire.sdnv import encode_sdnv
@@ -49,6 +50,18 @@ class Checkpoint:
     reported: RangeSet = field(default_factory=RangeSet)
     attempts: int = 0
 
+    def accounted(self, report: ReportSegment, acked: RangeSet) -> bool:
+        """Whether its scope is accounted for, with this report and those before it."""
+        if self.serial == report.checkpoint_serial:
+            self.reported.add(report.lower, report.upper)
+            return not any(
+                True
+                for start, stop in self.reported.gaps(self.lower, self.stop)
+                if not acked.covers(start, stop)
+            )
+        # A later primary report whose scope holds this one's speaks for it too.
+        return self.report_serial == 0 and report.lower <= self.lower and self.stop <= report.upper
+
 
 class ExportSession:
     """State of one export session (RFC 5326 §8.1).  It decides what goes out, not when."""
@@ -64,7 +77,7 @@ class ExportSession:
         "_stretch",
         "acked",
         "begun_at",
-        "cancelling",
+        "cancel_reason",
         "cancels",
         "checkpoints",
         "client_service",
@@ -77,12 +90,14 @@ class ExportSession:
         "reports_seen",
         "sent",
         "session",
+        "state",
     )
 
     def __init__(
         self, session: SessionId, block: Block, first_serial: int, segment_bytes: int, now: int
     ) -> None:
         self.session = session
+        self.state = ExportState.SENDING
         self.refs = block.refs
         self.length = len(block.data)
         self.held = block.held
@@ -99,9 +114,7 @@ class ExportSession:
 
         self.reports_seen: set[int] = set()
         self.first_serial = first_serial
-        self.cancelling: CancelReason | None = None
-        """Why we cancelled it, waiting for the acknowledgement; None while it lives."""
-
+        self.cancel_reason = CancelReason.SYS_CNCLD
         self.cancels = 0
         """How often our cancellation was repeated."""
 
@@ -116,7 +129,16 @@ class ExportSession:
         self._segments = 1 + self.red_bytes // self._step(self.red_bytes)
         self._resend = Resend()
 
+    def move(self, what: ExportInput) -> None:
+        """Change state as the table says.  Raises `IllegalTransition`."""
+        self.state = moved(EXPORT_TRANSITIONS, self.state, what)
+
     # ----------------------------------------------------------------------------- queries
+
+    @property
+    def alive(self) -> bool:
+        """Neither cancelled nor closed."""
+        return self.state is ExportState.SENDING or self.state is ExportState.WAITING
 
     @property
     def complete(self) -> bool:
@@ -323,28 +345,13 @@ class ExportSession:
         retired = []
         if asked:
             for serial, checkpoint in self.checkpoints.items():
-                if self._accounted(checkpoint, report):
+                if checkpoint.accounted(report, self.acked):
                     retired.append(serial)
             for serial in retired:
                 del self.checkpoints[serial]
             self._resend.waits = any(each.reported for each in self.checkpoints.values())
         self._resend.take(report, self.acked, self._step(self.red_bytes))
         return retired
-
-    def _accounted(self, checkpoint: Checkpoint, report: ReportSegment) -> bool:
-        if checkpoint.serial == report.checkpoint_serial:
-            checkpoint.reported.add(report.lower, report.upper)
-            return not any(
-                True
-                for start, stop in checkpoint.reported.gaps(checkpoint.lower, checkpoint.stop)
-                if not self.acked.covers(start, stop)
-            )
-        # A later primary report whose scope holds this one's speaks for it too.
-        return (
-            checkpoint.report_serial == 0
-            and report.lower <= checkpoint.lower
-            and checkpoint.stop <= report.upper
-        )
 
     def repeat_checkpoints(self) -> None:
         """Queue every checkpoint that nobody answered yet."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from stack.core.clock import MILLISECOND as MS
+from stack.engines.ltp.aggregator import Block
 from stack.engines.ltp.events import Failed, Sent
-from stack.engines.ltp.export_session import ExportSession
+from stack.engines.ltp.export_session import Checkpoint, ExportSession
 from stack.engines.ltp.link import LinkState
 from stack.engines.ltp.retreat import Retreat
+from stack.engines.ltp.states import ExportInput, ExportState
 from stack.engines.ltp.timers import TimerKey, TimerKind
-from stack.wire.ltp import CancelReason, CancelSegment, SegmentType, SessionId
+from stack.engines.ltp.trains import TrainPacker
+from stack.wire.ltp import CancelReason, CancelSegment, ReportSegment, SegmentType, SessionId
 
 HOLD = SessionId(0, 0)
 """In place of a session, for the one timer that belongs to none."""
@@ -18,7 +22,7 @@ HOLD = SessionId(0, 0)
 
 class ExportTable:
     """The export sessions of one engine, the sums over them that bound it, and what failures have
-    taught."""
+    taught.  Others read these; only the table changes them."""
 
     __slots__ = (
         "_failed",
@@ -54,13 +58,67 @@ class ExportTable:
         self.in_flight = 0
         """Red octets sent and not claimed."""
 
+    # ------------------------------------------------------------------------------- begin
+
+    def admit(self, size: int) -> None:
+        """The client has handed over so many octets."""
+        self.held += size
+
+    def withdraw(self, blocks: Iterable[Block]) -> None:
+        """The client has blocks back that no session has begun."""
+        self.held -= sum(block.held for block in blocks)
+
+    def begin(self, session: ExportSession, now: int) -> None:
+        """A session may send its first octet."""
+        self.sessions[session.session] = session
+        self.sending.append(session)
+        self._link.counters["export_sessions"] += 1
+        key = TimerKey(TimerKind.EXPORT_LIFETIME, session.session)
+        self._link.timers.arm(key, now, self._link.config.session_lifetime_ns)
+
+    # ---------------------------------------------------------------------------- progress
+
+    def emit_new(
+        self,
+        session: ExportSession,
+        packer: TrainPacker,
+        left: list[Checkpoint],
+        every: int,
+        window: int,
+    ) -> int:
+        """`ExportSession.emit_new` of the first in `sending`, until its last octet has left."""
+        before = session.in_flight
+        sent = session.emit_new(packer, left, every, window)
+        self.in_flight += session.in_flight - before
+        if session.sent == session.length:
+            self.sending.popleft()
+            session.move(ExportInput.SENT)
+        return sent
+
+    def apply(self, session: ExportSession, report: ReportSegment) -> list[int]:
+        """`ExportSession.apply`."""
+        before = session.in_flight
+        retired = session.apply(report)
+        self.in_flight += session.in_flight - before
+        return retired
+
+    def send_again(self, session: ExportSession) -> None:
+        """It has something to send again."""
+        self.again[session.session] = session
+
+    def sent_again(self, session: ExportSession) -> None:
+        """It has sent all of that."""
+        del self.again[session.session]
+
+    # --------------------------------------------------------------------------------- end
+
     def finish(self, session: ExportSession) -> None:
         """RFC 5326 §6.12."""
         self.retreat.sent(session.refs, session.length)
         self._link.emit(Sent(session.refs))
         self._forget_data(session)
         self.held -= session.held
-        self.close(session)
+        self.close(session, ExportInput.COMPLETE)
 
     def fail(self, session: ExportSession, reason: int, now: int) -> None:
         """The block did not arrive: the client has it back after a while."""
@@ -102,12 +160,15 @@ class ExportTable:
     def cancel(self, session: ExportSession, reason: CancelReason, now: int) -> None:
         """Cancel as block sender (RFC 5326 §6.19)."""
         self.fail(session, reason, now)
-        session.cancelling = reason
+        session.move(ExportInput.CANCEL)
+        session.cancel_reason = reason
         self.queue_cancel(session)
 
     def queue_cancel(self, session: ExportSession) -> None:
-        assert session.cancelling is not None
-        segment = CancelSegment(session=session.session, by_sender=True, reason=session.cancelling)
+        """Send our cancellation, or send it again (RFC 5326 §6.16)."""
+        segment = CancelSegment(
+            session=session.session, by_sender=True, reason=session.cancel_reason
+        )
         timer = TimerKey(TimerKind.CANCEL_EXPORT, session.session)
         self._link.control(SegmentType.CANCEL_BY_SENDER, segment, 0, timer, session.cancels)
 
@@ -118,11 +179,12 @@ class ExportTable:
             timers.cancel(TimerKey(TimerKind.CHECKPOINT, session.session, serial))
         self.in_flight -= session.in_flight
         self.again.pop(session.session, None)
-        if session in self.sending:
+        if session.state is ExportState.SENDING:
             self.sending.remove(session)
 
-    def close(self, session: ExportSession) -> None:
+    def close(self, session: ExportSession, what: ExportInput) -> None:
         """RFC 5326 §6.20."""
+        session.move(what)
         timers = self._link.timers
         timers.cancel(TimerKey(TimerKind.EXPORT_LIFETIME, session.session))
         timers.cancel(TimerKey(TimerKind.CANCEL_EXPORT, session.session))

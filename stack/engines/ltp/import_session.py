@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from stack.engines.ltp.red_part import RedPart
+from stack.engines.ltp.states import IMPORT_TRANSITIONS, ImportInput, ImportState, moved
 from stack.wire.ltp import CancelReason, Claim, ReportSegment, SessionId, encode_segment
 
 SEGMENTS_PER_ANSWER = 8
@@ -19,60 +20,6 @@ CLAIMS_FREE = 2048
 """Claims that any session may be told, and one more for every `OCTETS_PER_CLAIM` that came."""
 
 OCTETS_PER_CLAIM = 32
-
-
-class ImportState(enum.Enum):
-    """Where an import session stands (RFC 5326 §8.2, with the steps of durable acceptance)."""
-
-    OPEN = enum.auto()
-    """Red data is missing, or none has been seen."""
-
-    HELD = enum.auto()
-    """The red part is complete and in the driver's hands; what completes it is not reported."""
-
-    ACCEPTED = enum.auto()
-    """The driver has the block durably; reports are out until they are acknowledged."""
-
-    CANCELLING = enum.auto()
-    """Our cancellation waits for its acknowledgement."""
-
-    CLOSED = enum.auto()
-
-
-class ImportInput(enum.Enum):
-    """What moves an import session."""
-
-    COMPLETE = enum.auto()
-    """The last missing red octet arrived (RFC 5326 §6.9)."""
-
-    ACCEPT = enum.auto()
-    """The driver stored the block."""
-
-    CANCEL = enum.auto()
-    """We cancel: refusal, limits, miscolored data, age (RFC 5326 §6.19)."""
-
-    PEER_CANCEL = enum.auto()
-    """The block sender cancels (RFC 5326 §6.17)."""
-
-    END = enum.auto()
-    """All reports or the cancellation are acknowledged, or given up (RFC 5326 §6.20)."""
-
-
-TRANSITIONS = {
-    (ImportState.OPEN, ImportInput.COMPLETE): ImportState.HELD,
-    (ImportState.OPEN, ImportInput.CANCEL): ImportState.CANCELLING,
-    (ImportState.OPEN, ImportInput.PEER_CANCEL): ImportState.CLOSED,
-    (ImportState.OPEN, ImportInput.END): ImportState.CLOSED,
-    (ImportState.HELD, ImportInput.ACCEPT): ImportState.ACCEPTED,
-    (ImportState.HELD, ImportInput.CANCEL): ImportState.CANCELLING,
-    (ImportState.HELD, ImportInput.PEER_CANCEL): ImportState.CLOSED,
-    (ImportState.ACCEPTED, ImportInput.CANCEL): ImportState.CANCELLING,
-    (ImportState.ACCEPTED, ImportInput.PEER_CANCEL): ImportState.CLOSED,
-    (ImportState.ACCEPTED, ImportInput.END): ImportState.CLOSED,
-    (ImportState.CANCELLING, ImportInput.PEER_CANCEL): ImportState.CLOSED,
-    (ImportState.CANCELLING, ImportInput.END): ImportState.CLOSED,
-}
-"""Every legal move; a pair that is not here is our own bug."""
 
 
 class NoteState(enum.Enum):
@@ -169,8 +116,8 @@ class ImportSession:
         """Lower bounds of the latest reports, acknowledged ones too."""
 
     def move(self, what: ImportInput) -> None:
-        """Change state as the table says."""
-        self.state = TRANSITIONS[self.state, what]
+        """Change state as the table says.  Raises `IllegalTransition`."""
+        self.state = moved(IMPORT_TRANSITIONS, self.state, what)
 
     @property
     def complete(self) -> bool:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from stack.engines.ltp.events import SessionClosed
-from stack.engines.ltp.import_session import ImportInput, ImportSession, ImportState, NoteState
+from stack.engines.ltp.import_session import ImportSession, NoteState
 from stack.engines.ltp.link import LinkState
 from stack.engines.ltp.red_part import FIRST_BYTES, RedPart
+from stack.engines.ltp.states import ImportInput, ImportState
 from stack.engines.ltp.timers import TimerKey, TimerKind
 from stack.wire.ltp import (
     CancelAck,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from stack.engines.ltp.events import BlockReceived, GreenReceived
-from stack.engines.ltp.import_session import ImportInput, ImportSession, ImportState, NoteState
+from stack.engines.ltp.import_session import ImportSession, NoteState
 from stack.engines.ltp.import_table import ImportTable
 from stack.engines.ltp.link import LinkState
 from stack.engines.ltp.reporter import Reporter
+from stack.engines.ltp.states import ImportInput, ImportState
 from stack.engines.ltp.timers import TimerKey, TimerKind
 from stack.engines.ltp.trains import RUN_MIN, Octets
 from stack.wire.ltp import CancelReason, DataSegment, SegmentType, SessionId

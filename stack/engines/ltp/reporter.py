@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from stack.engines.ltp.events import ReportHeld
-from stack.engines.ltp.import_session import (
-    ImportInput,
-    ImportSession,
-    ImportState,
-    NoteState,
-    Report,
-)
+from stack.engines.ltp.import_session import ImportSession, NoteState, Report
 from stack.engines.ltp.import_table import ImportTable
 from stack.engines.ltp.link import ControlKey, LinkState
+from stack.engines.ltp.states import ImportInput, ImportState
 from stack.engines.ltp.timers import TimerKey, TimerKind
 from stack.wire.ltp import CancelReason, DataSegment, ReportAck, SegmentType
 

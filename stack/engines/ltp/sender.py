@@ -11,6 +11,7 @@ from stack.engines.ltp.aggregator import Aggregator, Block
 from stack.engines.ltp.export_session import Checkpoint, ExportSession
 from stack.engines.ltp.export_table import ExportTable
 from stack.engines.ltp.link import LinkState
+from stack.engines.ltp.states import ExportInput, ExportState
 from stack.engines.ltp.timers import TimerKey, TimerKind
 from stack.engines.ltp.trains import TrainPacker
 from stack.wire.ltp import (
@@ -99,7 +100,7 @@ class Sender:
             raise LocalError(f"a block of {size} octets cannot be sent")
         if not self._free():
             raise LocalError("no room in the LTP engine; ask `room` before submitting")
-        self._table.held += size
+        self._table.admit(size)
 
     def _block_bytes(self) -> int:
         """Largest block that units are put together in; 0 for none."""
@@ -109,7 +110,7 @@ class Sender:
     def cancel(self, ref: int, now: int) -> bool:
         """Cancel the session that carries `ref` (RFC 5326 §4.2)."""
         for session in self._table.sessions.values():
-            if ref in session.refs and session.cancelling is None:
+            if ref in session.refs and session.alive:
                 self._table.cancel(session, CancelReason.USR_CNCLD, now)
                 return True
         return False
@@ -118,7 +119,7 @@ class Sender:
         """Give back, and forget, the refs of all blocks that no session has begun."""
         self._flush()
         refs = tuple(ref for block in self._ready for ref in block.refs)
-        self._table.held -= sum(block.held for block in self._ready)
+        self._table.withdraw(self._ready)
         self._ready.clear()
         self.away()
         return refs
@@ -172,25 +173,23 @@ class Sender:
             self._arm(session, left, now)
             if session.resending:
                 return
-            del self._table.again[session.session]
+            self._table.sent_again(session)
         while self._may_begin():
             if not self._table.sending and not self._begin(now):
                 return
             session = self._table.sending[0]
-            before = session.in_flight
             paced = self._link.bucket.paced
-            sent = session.emit_new(
+            sent = self._table.emit_new(
+                session,
                 packer,
                 left,
                 self._stretch_segments(paced),
                 session.length if paced else self._window() - self._table.in_flight,
             )
-            self._table.in_flight += session.in_flight - before
             self._link.counters["data_bytes_sent"] += sent
             self._arm(session, left, now)
-            if session.sent < session.length:
+            if session.state is ExportState.SENDING:
                 return
-            self._table.sending.popleft()
             if session.complete:
                 self._table.finish(session)
 
@@ -205,7 +204,6 @@ class Sender:
 
     def _begin(self, now: int) -> bool:
         """Start the session of the next block; False when there is none yet."""
-        config = self._link.config
         ready_at = self.ready_at()
         if ready_at is None or ready_at > now:
             return False
@@ -215,12 +213,8 @@ class Sender:
         session_id = SessionId(self._engine, self._next_number)
         self._next_number += 1
         serial = self._link.random(_SERIAL_BITS)
-        session = ExportSession(session_id, block, serial, config.segment_bytes, now)
-        self._table.sessions[session_id] = session
-        self._table.sending.append(session)
-        self._link.counters["export_sessions"] += 1
-        key = TimerKey(TimerKind.EXPORT_LIFETIME, session_id)
-        self._link.timers.arm(key, now, config.session_lifetime_ns)
+        session = ExportSession(session_id, block, serial, self._link.config.segment_bytes, now)
+        self._table.begin(session, now)
         return True
 
     def _arm(self, session: ExportSession, left: list[Checkpoint], now: int) -> None:
@@ -241,7 +235,7 @@ class Sender:
         ack = ReportAck(session=report.session, report_serial=serial)
         link.control(SegmentType.REPORT_ACK, ack, serial)
         session = self._table.sessions.get(report.session)
-        if session is None or session.cancelling is not None:
+        if session is None or not session.alive:
             return
         if serial in session.reports_seen:
             return
@@ -253,17 +247,15 @@ class Sender:
             link.violation("report withdraws earlier claims", "RFC 5326 §3.2.2")
             self._table.cancel(session, CancelReason.SYS_CNCLD, now)
             return
-        before = session.in_flight
-        for checkpoint_serial in session.apply(report):
+        for checkpoint_serial in self._table.apply(session, report):
             link.timers.cancel(TimerKey(TimerKind.CHECKPOINT, report.session, checkpoint_serial))
-        self._table.in_flight += session.in_flight - before
         if session.complete:
             self._table.finish(session)
         elif session.combed:
             link.violation("reports beyond what the block explains", "RFC 5326 §6.13")
             self._table.cancel(session, CancelReason.RXMTCYCEXC, now)
         elif session.resending:
-            self._table.again[session.session] = session
+            self._table.send_again(session)
 
     def cancelled(self, segment: CancelSegment, now: int) -> None:
         """The receiver cancels a session (RFC 5326 §6.17)."""
@@ -273,22 +265,22 @@ class Sender:
         session = self._table.sessions.get(segment.session)
         if session is None:
             return
-        if session.cancelling is None:
+        if session.alive:
             self._table.fail(session, segment.reason, now)
-        self._table.close(session)
+        self._table.close(session, ExportInput.PEER_CANCEL)
 
     def cancel_acked(self, session_id: SessionId) -> None:
         """The receiver acknowledges our cancellation (RFC 5326 §6.18)."""
         session = self._table.sessions.get(session_id)
-        if session is not None and session.cancelling is not None:
-            self._table.close(session)
+        if session is not None and session.state is ExportState.CANCELLING:
+            self._table.close(session, ExportInput.END)
 
     def alive(self) -> None:
         """A stall is over: everything unanswered is asked again at once."""
         for session in self._table.sessions.values():
-            if session.checkpoints and session.cancelling is None:
+            if session.checkpoints and session.alive:
                 session.repeat_checkpoints()
-                self._table.again[session.session] = session
+                self._table.send_again(session)
 
     # ------------------------------------------------------------------------------ timers
 
@@ -306,11 +298,11 @@ class Sender:
         elif key.kind is TimerKind.CANCEL_EXPORT:
             session.cancels += 1
             if session.cancels > self._link.config.cancel_limit:  # RFC 5326 §6.16
-                self._table.close(session)
+                self._table.close(session, ExportInput.END)
             else:
                 self._table.queue_cancel(session)
-        elif session.cancelling is not None:
-            self._table.close(session)
+        elif session.state is ExportState.CANCELLING:
+            self._table.close(session, ExportInput.END)
         else:
             self._table.cancel(session, CancelReason.SYS_CNCLD, now)
 
@@ -330,4 +322,4 @@ class Sender:
             return
         link.counters["checkpoints_repeated"] += 1
         session.recheck[checkpoint.serial] = checkpoint
-        self._table.again[session.session] = session
+        self._table.send_again(session)

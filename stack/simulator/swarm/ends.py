@@ -74,6 +74,9 @@ class End:
         self.blocks: set[SessionId] = set()
         """Sessions of which this process has been given the block."""
 
+        self.over: set[SessionId] = set()
+        """Sessions whose notes need not be kept."""
+
         self.hold_ns = 0
         self._life = 0
         self._around = around
@@ -107,6 +110,7 @@ class End:
                 if event.offset == 0 and event.eob:
                     self._right(event.data)
             case SessionClosed():
+                self.over.add(event.session)
                 self.notes.discard(event.session)
 
     def sent(self, refs: Sequence[int], now: int) -> None:
@@ -147,7 +151,8 @@ class End:
             return
         kept = True
         if isinstance(event, ReportHeld):
-            self.notes.add(event.session)
+            if event.session not in self.over:  # a store would delete what it has just written
+                self.notes.add(event.session)
         else:
             kept = self._block(event)
         self.driver.answer(event, kept, now)

@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from stack.core.clock import MILLISECOND, SECOND
-from tests.engines.ltp.pair import Faults, Pair
+from stack.core.train import single
+from stack.engines.ltp.states import ExportState
+from stack.wire.ltp import DataSegment, SegmentType, encode_segment
+from tests.engines.ltp.pair import Faults, Pair, Side
 
 FAULTS = st.builds(
     Faults,
@@ -67,10 +70,20 @@ class TwoEngines(RuleBasedStateMachine):
             **BOUNDS,
         )
 
-    @rule(sizes=st.lists(st.integers(12, 12_000), min_size=1, max_size=6), back=st.booleans())
-    def submit(self, sizes: list[int], back: bool) -> None:
+    def side(self, back: bool) -> Side:
+        return self.pair.b if back else self.pair.a
+
+    @rule(
+        sizes=st.lists(st.integers(12, 12_000), min_size=1, max_size=6),
+        back=st.booleans(),
+        green=st.sampled_from([False, False, True]),
+    )
+    def submit(self, sizes: list[int], back: bool, green: bool) -> None:
+        side = self.side(back)
         for size in sizes:
-            self.pair.submit(self.pair.b if back else self.pair.a, size)
+            ref = self.pair.submit(side, size)
+            if green:
+                side.green.add(ref)
 
     @rule(milliseconds=st.sampled_from([1, 15, 60, 400, 20_000]))
     def run(self, milliseconds: int) -> None:
@@ -91,7 +104,35 @@ class TwoEngines(RuleBasedStateMachine):
 
     @rule(back=st.booleans())
     def restart(self, back: bool) -> None:
-        self.pair.restart(self.pair.b if back else self.pair.a)
+        self.pair.restart(self.side(back))
+
+    @rule(back=st.booleans(), every=st.sampled_from([0, 2]))
+    def refuse(self, back: bool, every: int) -> None:
+        self.side(back).refuse_every = every
+
+    @rule(back=st.booleans(), pick=st.integers(0, 1000))
+    def cancel(self, back: bool, pick: int) -> None:
+        """The client wants one of its blocks back: it submits its units anew."""
+        side = self.side(back)
+        under_way = [ref for ref in side.outgoing if ref not in side.done]
+        if under_way:
+            side.engine.cancel(under_way[pick % len(under_way)], self.pair.now)
+
+    @rule(back=st.booleans(), pick=st.integers(0, 1000))
+    def miscolour(self, back: bool, pick: int) -> None:
+        """Something on the way makes a green segment of what was red."""
+        side = self.side(back)
+        sessions = list(side.engine._receiver.table)
+        if sessions:
+            victim = sessions[pick % len(sessions)]
+            green = DataSegment(
+                session=victim.session,
+                kind=SegmentType.GREEN,
+                client_service=victim.client_service,
+                offset=0,
+                data=b"x",
+            )
+            side.driver.receive([single(encode_segment(green))], self.pair.now)
 
     @invariant()
     def memory_is_bounded(self) -> None:
@@ -109,16 +150,34 @@ class TwoEngines(RuleBasedStateMachine):
             )
             assert receiver.table.allocated <= BOUNDS["import_bytes_max"] * 4 + 65_536
 
+    @invariant()
+    def the_sums_are_right(self) -> None:
+        if not hasattr(self, "pair"):
+            return
+        for side in (self.pair.a, self.pair.b):
+            sender = side.engine._sender
+            table, gathered = sender._table, sum(map(len, sender._aggregator._parts[1::2]))
+            live = [session for session in table.sessions.values() if session.alive]
+            began = [session for session in live if session.state is ExportState.SENDING]
+            assert list(table.sending) == began
+            assert table.in_flight == sum(session.in_flight for session in live)
+            assert table.kept == sum(held for _, held in table._failed.values())
+            assert set(table.again) <= {session.session for session in live}
+            waiting = gathered + sum(block.held for block in sender._ready)
+            assert table.held == waiting + table.kept + sum(session.held for session in live)
+
     def teardown(self) -> None:
         if not hasattr(self, "pair"):
             return
         pair = self.pair
         pair.faults = Faults()
+        pair.a.refuse_every = pair.b.refuse_every = 0
         pair.rate_bps = 1e7
         pair.set_link(True)
         pair.run_until_idle(3600 * SECOND)
-        assert pair.b.stored == pair.a.outgoing
-        assert pair.a.stored == pair.b.outgoing
+        for side in (pair.a, pair.b):
+            red = {ref: unit for ref, unit in side.outgoing.items() if ref not in side.green}
+            assert side.peer.stored == red
         # All state ends: the notes are deleted, the sessions gone, no timer runs for ever.
         pair.run(4 * 86_400 * SECOND)
         for side in (pair.a, pair.b):

@@ -1,4 +1,4 @@
-"""The parts of the engine on their own: runs, buffers, timers, pacing, states."""
+"""The parts of the engine on their own: runs, buffers, timers, pacing."""
 
 from __future__ import annotations
 
@@ -14,12 +14,6 @@ from stack.core.errors import DecodeError
 from stack.engines.ltp import capsule_client
 from stack.engines.ltp.bucket import Bucket
 from stack.engines.ltp.extensions import pack
-from stack.engines.ltp.import_session import (
-    TRANSITIONS,
-    ImportInput,
-    ImportSession,
-    ImportState,
-)
 from stack.engines.ltp.red_part import FIRST_BYTES, RedPart
 from stack.engines.ltp.timers import TimerKey, TimerKind, Timers
 from stack.engines.ltp.trains import RunHeads, TrainPacker, data_step, sdnv_width
@@ -276,37 +270,6 @@ def test_a_link_without_a_rate_is_not_paced() -> None:
     assert bucket.allowance(5) >= 1428
     bucket.set_rate(None, 6)
     assert not bucket.paced
-
-
-# ------------------------------------------------------------------------------------ states
-
-
-@pytest.mark.parametrize(
-    ("state", "what"), list(itertools.product(ImportState, ImportInput)), ids=str
-)
-def test_every_state_and_input(state: ImportState, what: ImportInput) -> None:
-    session = ImportSession(SESSION, 1, 1, RedPart(0), 0)
-    session.state = state
-    legal = {
-        ImportState.OPEN: {
-            ImportInput.COMPLETE,
-            ImportInput.CANCEL,
-            ImportInput.PEER_CANCEL,
-            ImportInput.END,
-        },
-        ImportState.HELD: {ImportInput.ACCEPT, ImportInput.CANCEL, ImportInput.PEER_CANCEL},
-        ImportState.ACCEPTED: {ImportInput.CANCEL, ImportInput.PEER_CANCEL, ImportInput.END},
-        ImportState.CANCELLING: {ImportInput.PEER_CANCEL, ImportInput.END},
-        ImportState.CLOSED: set(),
-    }
-    if what not in legal[state]:
-        assert (state, what) not in TRANSITIONS
-        with pytest.raises(KeyError):
-            session.move(what)
-        return
-    session.move(what)
-    ends = what in (ImportInput.PEER_CANCEL, ImportInput.END)
-    assert (session.state is ImportState.CLOSED) == ends
 
 
 def test_capsules() -> None:

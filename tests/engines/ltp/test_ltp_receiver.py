@@ -18,7 +18,7 @@ from stack.engines.ltp import (
     SessionClosed,
 )
 from stack.engines.ltp.config import DAY_NS
-from stack.engines.ltp.import_session import ImportState
+from stack.engines.ltp.states import ImportState
 from stack.wire.ltp import (
     CancelAck,
     CancelReason,
