@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from stack.core.clock import MILLISECOND as MS
+from stack.core.errors import LocalError
 from stack.engines.ltp.aggregator import Block
 from stack.engines.ltp.events import Failed, Sent
 from stack.engines.ltp.export_session import Checkpoint, ExportSession
@@ -60,8 +61,17 @@ class ExportTable:
 
     # ------------------------------------------------------------------------------- begin
 
+    @property
+    def free(self) -> int:
+        """Octets that may be taken from the client."""
+        return max(0, self._link.config.queue_bytes - self.held)
+
     def admit(self, size: int) -> None:
-        """The client has handed over so many octets."""
+        """The client hands over one unit or block.  Raises `LocalError`."""
+        if not 0 < size <= self._link.config.block_bytes_max:
+            raise LocalError(f"a block of {size} octets cannot be sent")
+        if not self.free:
+            raise LocalError("no room in the LTP engine; ask `room` before submitting")
         self.held += size
 
     def withdraw(self, blocks: Iterable[Block]) -> None:

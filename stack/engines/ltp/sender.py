@@ -56,7 +56,7 @@ class Sender:
 
     def room(self) -> int:
         """Octets that should be submitted now."""
-        retreat, free = self._table.retreat, self._free()
+        retreat, free = self._table.retreat, self._table.free
         if retreat.held or not retreat.probing:
             return 0 if retreat.held else free
         most = retreat.block_bytes or self._link.config.block_bytes
@@ -67,12 +67,9 @@ class Sender:
         """Largest unit that should be submitted in one piece; 0 for any."""
         return self._table.retreat.block_bytes
 
-    def _free(self) -> int:
-        return max(0, self._link.config.queue_bytes - self._table.held)
-
     def submit(self, sdu: Buffer, ref: int, now: int, green: bool) -> None:
         """Take one service data unit.  Raises `LocalError`."""
-        self._admit(len(sdu))
+        self._table.admit(len(sdu))
         if green:
             self._flush()
             self._ready.append(Block(sdu, (ref,), 0, CLIENT_BP, len(sdu)))
@@ -86,7 +83,7 @@ class Sender:
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         if not 0 <= red_bytes <= len(data):
             raise LocalError(f"red part of {red_bytes} octets in a block of {len(data)}")
-        self._admit(len(data))
+        self._table.admit(len(data))
         self._flush()
         self._ready.append(Block(data, refs, red_bytes, client_service, len(data)))
 
@@ -94,13 +91,6 @@ class Sender:
         """What has gathered is a block now, in front of what comes after it."""
         if self._aggregator.since is not None:
             self._ready.append(self._aggregator.flush())
-
-    def _admit(self, size: int) -> None:
-        if not 0 < size <= self._link.config.block_bytes_max:
-            raise LocalError(f"a block of {size} octets cannot be sent")
-        if not self._free():
-            raise LocalError("no room in the LTP engine; ask `room` before submitting")
-        self._table.admit(size)
 
     def _block_bytes(self) -> int:
         """Largest block that units are put together in; 0 for none."""

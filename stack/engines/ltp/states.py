@@ -48,7 +48,7 @@ from typing import TypeVar
 from stack.core.errors import LocalError
 
 
-class ExportState(enum.Enum):
+class ExportState(enum.IntEnum):
     """Where an export session stands (RFC 5326 §8.1)."""
 
     SENDING = enum.auto()
@@ -57,7 +57,7 @@ class ExportState(enum.Enum):
     CLOSED = enum.auto()
 
 
-class ExportInput(enum.Enum):
+class ExportInput(enum.IntEnum):
     """What moves an export session."""
 
     SENT = enum.auto()
@@ -88,7 +88,7 @@ EXPORT_TRANSITIONS = {
 }
 
 
-class ImportState(enum.Enum):
+class ImportState(enum.IntEnum):
     """Where an import session stands (RFC 5326 §8.2)."""
 
     OPEN = enum.auto()
@@ -98,7 +98,7 @@ class ImportState(enum.Enum):
     CLOSED = enum.auto()
 
 
-class ImportInput(enum.Enum):
+class ImportInput(enum.IntEnum):
     """What moves an import session."""
 
     COMPLETE = enum.auto()
@@ -140,7 +140,7 @@ class IllegalTransition(LocalError):
     """A session was moved by what cannot happen in its state: a mistake of ours."""
 
     def __init__(self, state: enum.Enum, what: enum.Enum) -> None:
-        super().__init__(f"LTP session: {what} in {state}")
+        super().__init__(f"LTP session: {what.name} while {state.name}")
 
 
 def moved(table: Mapping[tuple[S, W], S], state: S, what: W) -> S:

@@ -101,7 +101,7 @@ def check(session: Any, what: enum.Enum, after: enum.Enum | None) -> None:
         session.move(what)
         assert session.state is after
         return
-    with pytest.raises(IllegalTransition, match=f"{what} in {before}"):
+    with pytest.raises(IllegalTransition, match=f"{what.name} while {before.name}"):
         session.move(what)
     assert session.state is before
 
