@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from link_models.channel import FOREVER_NS
-from link_models.emulator.agenda import Agenda, Job
+from link_models.emulator.agenda import Agenda
 from link_models.emulator.config import Address, SocketAddress, StreamFaults, TcpConfig
 from link_models.emulator.direction import Direction
 from link_models.emulator.stream import Stream, StreamEvent
@@ -87,7 +87,7 @@ class StreamTransmitter:
         self._agenda = agenda
         self._world = world
         self._waiting: deque[_Half] = deque()
-        self._job = Job(self.serve)
+        self._job = agenda.job(self.serve)
 
     def wake(self, half: _Half) -> None:
         """A stream may have something for the channel."""
@@ -155,7 +155,7 @@ class _Half:
         self.answered = True
         """Whether the program may write: not before the answer to its request is back."""
 
-        self._job = Job(self.deliver)
+        self._job = box.agenda.job(self.deliver)
 
     def sent(self) -> None:
         """The stream has been given something."""

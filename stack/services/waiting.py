@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from stack.core.clock import SECOND
+from stack.core.timers import TimerHeap
 from stack.ports.application import AppPort
 
 RETRY_FIRST_S: Final = 0.5
@@ -15,61 +15,31 @@ RETRY_MOST_S: Final = 30.0
 """A full store empties with the next pass: poll it gently, but do not miss the pass."""
 
 
-class NamedTimers:
-    """Named deadlines in monotonic nanoseconds; setting one again replaces it."""
+class Timers(TimerHeap[tuple[str, str]]):
+    """Deadlines in monotonic nanoseconds by kind and by what is due, and waiting for them."""
 
     def __init__(self) -> None:
-        self._due: dict[str, int] = {}
-        self._heap: list[tuple[int, str]] = []
+        super().__init__()
         self._changed = asyncio.Event()
 
-    def set(self, key: str, due_ns: int) -> None:
-        """Fire `key` at `due_ns`, instead of at any time set before."""
-        self._due[key] = due_ns
-        heapq.heappush(self._heap, (due_ns, key))
-        if len(self._heap) > 64 + 4 * len(self._due):  # replaced deadlines must not pile up
-            self._heap = [(due, name) for name, due in self._due.items()]
-            heapq.heapify(self._heap)
+    def arm(self, key: tuple[str, str], deadline: int, now: int = 0) -> None:
+        super().arm(key, deadline, now)
         self._changed.set()
 
-    def clear(self, key: str) -> None:
-        """Fire `key` no more."""
-        self._due.pop(key, None)
-
-    def get(self, key: str) -> int | None:
-        """When `key` will fire, or None."""
-        return self._due.get(key)
-
-    def pop_due(self, now_ns: int) -> list[str]:
-        """Take every key that is due, in order of time."""
-        keys = []
-        heap = self._heap
-        while heap and heap[0][0] <= now_ns:
-            due, key = heapq.heappop(heap)
-            if self._due.get(key) == due:
-                del self._due[key]
-                keys.append(key)
-        return keys
-
-    def next_due(self) -> int | None:
-        """The earliest deadline, or None."""
-        heap = self._heap
-        while heap and self._due.get(heap[0][1]) != heap[0][0]:
-            heapq.heappop(heap)
-        return heap[0][0] if heap else None
-
-    async def wait(self, port: AppPort) -> list[str]:
-        """Wait for deadlines, and take those that came due."""
+    async def wait(self, port: AppPort) -> list[tuple[str, str]]:
+        """Wait for deadlines, and take those that came due, in order of time."""
         while True:
-            keys = self.pop_due(port.now())
+            now, keys = port.now(), list[tuple[str, str]]()
+            while (due := self.pop_due(now)) is not None:
+                keys.append(due[0])
             if keys:
                 return keys
             self._changed.clear()
-            due = self.next_due()
-            if due is None:
+            next_ns = self.next()
+            if next_ns is None:
                 await self._changed.wait()
             else:
-                await wait_until(port, self._changed, due)
+                await wait_until(port, self._changed, next_ns)
 
 
 async def wait_until(port: AppPort, event: asyncio.Event, due_ns: int) -> bool:

@@ -24,7 +24,7 @@ from stack.services.names import (
     register_passing,
     service_of,
 )
-from stack.services.waiting import NamedTimers, first_of
+from stack.services.waiting import first_of
 from tests.services.fake_port import FakeNet, FakeNode, Faults
 from tests.services.helpers import GS, SAT, SAT_EID, running, until, virtual
 
@@ -222,28 +222,6 @@ def test_passing_endpoints_do_not_collide() -> None:
 
 
 # -- waiting
-
-
-@given(st.lists(st.tuples(st.sampled_from("abcde"), st.none() | st.integers(0, 20)), max_size=200))
-def test_timers_against_a_dictionary(steps: list[tuple[str, int | None]]) -> None:
-    """The heap gives what a plain search of the deadlines gives."""
-
-    async def main() -> None:
-        timers, model = NamedTimers(), dict[str, int]()
-        for key, due in steps:
-            if due is None:
-                timers.clear(key)
-                model.pop(key, None)
-            else:
-                timers.set(key, due)
-                model[key] = due
-            assert timers.next_due() == min(model.values(), default=None)
-        fired = timers.pop_due(10)
-        assert sorted(fired) == sorted(key for key, due in model.items() if due <= 10)
-        assert [model[key] for key in fired] == sorted(model[key] for key in fired)
-        assert timers.next_due() == min((due for due in model.values() if due > 10), default=None)
-
-    virtual(main)
 
 
 def test_first_of_passes_errors_on() -> None:

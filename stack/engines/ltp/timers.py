@@ -7,13 +7,10 @@ cannot and resume with the time that they had left (RFC 5326 §6.5, §6.6).  The
 from __future__ import annotations
 
 import enum
-from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
+from stack.core.timers import TimerHeap
 from stack.wire.ltp import SessionId
-
-_COMPACT_MIN = 64
-"""Heaps shorter than this are not worth compacting."""
 
 
 class TimerKind(enum.IntEnum):
@@ -66,63 +63,14 @@ class TimerKey(NamedTuple):
     serial: int = 0
 
 
-class _Table:
-    """Deadlines by key.  The heap holds stale entries until they come up or it is compacted."""
-
-    __slots__ = ("_deadlines", "_heap")
-
-    def __init__(self) -> None:
-        self._deadlines: dict[TimerKey, tuple[int, int]] = {}  # with the time of arming
-        self._heap: list[tuple[int, TimerKey]] = []
-
-    def __len__(self) -> int:
-        return len(self._deadlines)
-
-    def __contains__(self, key: TimerKey) -> bool:
-        return key in self._deadlines
-
-    def arm(self, key: TimerKey, deadline: int, now: int) -> None:
-        self._deadlines[key] = (deadline, now)
-        heap = self._heap
-        heappush(heap, (deadline, key))
-        if len(heap) > _COMPACT_MIN and len(heap) > 2 * len(self._deadlines):
-            self._rebuild()
-
-    def cancel(self, key: TimerKey) -> None:
-        self._deadlines.pop(key, None)
-
-    def next(self) -> int | None:
-        """The earliest deadline, or an earlier stale one (an idle wake-up, never a late one)."""
-        return self._heap[0][0] if self._deadlines else None
-
-    def pop_due(self, now: int) -> tuple[TimerKey, int] | None:
-        heap, deadlines = self._heap, self._deadlines
-        while heap and heap[0][0] <= now:
-            deadline, key = heappop(heap)
-            entry = deadlines.get(key)
-            if entry is not None and entry[0] == deadline:
-                del deadlines[key]
-                return key, entry[1]
-        return None
-
-    def shift(self, delay: int) -> None:
-        for key, (deadline, armed_at) in self._deadlines.items():
-            self._deadlines[key] = (deadline + delay, armed_at)
-        self._rebuild()
-
-    def _rebuild(self) -> None:
-        self._heap = [(entry[0], key) for key, entry in self._deadlines.items()]
-        heapify(self._heap)
-
-
 class Timers:
     """All timers of one engine."""
 
     __slots__ = ("_peer", "_suspended_at", "_wall")
 
     def __init__(self) -> None:
-        self._peer = _Table()
-        self._wall = _Table()
+        self._peer = TimerHeap[TimerKey]()
+        self._wall = TimerHeap[TimerKey]()
         self._suspended_at: int | None = None
 
     @property

@@ -101,7 +101,7 @@ class Ledger:
         self._objects[obj.key] = obj
         if obj.state is InState.RECEIVING:
             self._policy.open(obj.size)
-            self.timers.set(f"end/{obj.key}", self._at(obj.expires_ms))
+            self.timers.arm(("end", obj.key), self._at(obj.expires_ms))
         else:
             self._retire(obj)
 
@@ -110,7 +110,7 @@ class Ledger:
         if expires_ms <= obj.expires_ms + _LIFETIME_STEP_MS:
             return False
         obj.expires_ms = expires_ms
-        self.timers.set(f"end/{obj.key}", self._at(expires_ms))
+        self.timers.arm(("end", obj.key), self._at(expires_ms))
         return True
 
     def keep(self, obj: InObject, batch: Batch) -> None:
@@ -124,7 +124,7 @@ class Ledger:
         self._policy.close(obj.size)
         self.keep(obj, batch)
         for kind in ("end", "settle"):
-            self.timers.clear(f"{kind}/{obj.key}")
+            self.timers.cancel((kind, obj.key))
         self._retire(obj)
         while len(self._closed) > self._config.closed_max:
             self._forget(next(iter(self._closed)), batch)
@@ -144,13 +144,13 @@ class Ledger:
 
     def _retire(self, obj: InObject) -> None:
         over_ms = max(obj.expires_ms, self._port.dtn_ms()) + self._config.retain_ms
-        self.timers.set(f"forget/{obj.key}", self._at(over_ms))
+        self.timers.arm(("forget", obj.key), self._at(over_ms))
         self._closed[obj.key] = None
 
     def _forget(self, key: str, batch: Batch) -> None:
         self._closed.pop(key, None)
         if self._objects.pop(key, None) is not None:
-            self.timers.clear(f"forget/{key}")
+            self.timers.cancel(("forget", key))
             batch.write(SPACE_IN, key, None)
 
     def _at(self, dtn_ms: int) -> int:
@@ -159,7 +159,7 @@ class Ledger:
     def settle(self, obj: InObject) -> None:
         """Wait a little for stragglers before asking for what is missing."""
         due_ns = self._port.now() + round(self._config.settle_s * SECOND)
-        self.timers.set(f"settle/{obj.key}", due_ns)
+        self.timers.arm(("settle", obj.key), due_ns)
 
     # -- what is said to the sender
 

@@ -165,11 +165,10 @@ class FileReceiver:
             keys = await self._ledger.timers.wait(self._port)
             async with self._lock:
                 batch = Batch()
-                for name in keys:
-                    kind, _, key = name.partition("/")
+                for kind, key in keys:
                     obj = self._ledger.by_key(key)
                     if obj is not None:
-                        batch.attempt(self._port, name, self._due, kind, obj, batch)
+                        batch.attempt(self._port, f"{kind}/{key}", self._due, kind, obj, batch)
                 await batch.commit(self._port)
 
     def _due(self, kind: str, obj: InObject, batch: Batch) -> None:

@@ -197,11 +197,10 @@ class FileSender:
             keys = await self._timers.wait(self._port)
             async with self._lock:
                 batch = Batch()
-                for key in keys:
-                    kind, _, name = key.partition("/")
-                    obj = self._objects.get(bytes.fromhex(name))
+                for kind, key in keys:
+                    obj = self._objects.get(bytes.fromhex(key))
                     if obj is not None:
-                        batch.attempt(self._port, key, self._due, kind, obj, batch)
+                        batch.attempt(self._port, f"{kind}/{key}", self._due, kind, obj, batch)
                 await batch.commit(self._port)
 
     # -- what the receiver says; the service calls these under the lock
@@ -262,7 +261,7 @@ class FileSender:
             self._retire(key)
             return
         self._open += 1
-        self._timers.set(f"end/{key}", self._at(obj.spec.expires_ms))
+        self._timers.arm(("end", key), self._at(obj.spec.expires_ms))
         if obj.state is OutState.SENDING:
             self._make_ready(obj)
         else:
@@ -272,7 +271,7 @@ class FileSender:
         return self._port.now() + (dtn_ms - self._port.dtn_ms()) * MILLISECOND
 
     def _make_ready(self, obj: OutObject) -> None:
-        self._timers.clear(f"nudge/{obj.spec.key}")
+        self._timers.cancel(("nudge", obj.spec.key))
         self._ready.push(obj)
         self._wake.set()
 
@@ -330,7 +329,7 @@ class FileSender:
             self._arm(obj)
 
     def _arm(self, obj: OutObject) -> None:
-        self._timers.set(f"nudge/{obj.spec.key}", self._port.now() + round(obj.nudge_s * SECOND))
+        self._timers.arm(("nudge", obj.spec.key), self._port.now() + round(obj.nudge_s * SECOND))
 
     def _say(
         self, obj: OutObject, payload: Buffer, batch: Batch, lifetime_ms: int | None = None
@@ -352,8 +351,8 @@ class FileSender:
         self._keep(obj, batch)
         self._open -= 1
         key = obj.spec.key
-        self._timers.clear(f"nudge/{key}")
-        self._timers.clear(f"end/{key}")
+        self._timers.cancel(("nudge", key))
+        self._timers.cancel(("end", key))
         self._retire(key)
         while len(self._over) > self._config.closed_max:
             self._forget(self._objects[bytes.fromhex(next(iter(self._over)))], batch)
@@ -370,12 +369,12 @@ class FileSender:
     def _retire(self, key: str) -> None:
         self._over[key] = None
         due_ns = self._port.now() + self._config.retain_ms * MILLISECOND
-        self._timers.set(f"forget/{key}", due_ns)
+        self._timers.arm(("forget", key), due_ns)
 
     def _forget(self, obj: OutObject, batch: Batch) -> None:
         key = obj.spec.key
         del self._objects[obj.spec.object_id], self._over[key]
-        self._timers.clear(f"forget/{key}")
+        self._timers.cancel(("forget", key))
         batch.write(SPACE_OUT, SPEC_KEY + key, None)
         batch.write(SPACE_OUT, _PROGRESS + key, None)
 

@@ -220,7 +220,7 @@ class JobClient:
             return
         job.report = report
         if report.state.final or not job.cancelling:
-            self._timers.clear(f"ask/{job.key}")  # the server has the word now
+            self._timers.cancel(("ask", job.key))  # the server has the word now
         self._settle(job, batch)
 
     async def _take_results(self) -> None:
@@ -256,8 +256,8 @@ class JobClient:
 
     def _close(self, job: ClientJob, batch: Batch) -> None:
         job.closed = True
-        self._timers.clear(f"ask/{job.key}")
-        self._timers.clear(f"end/{job.key}")
+        self._timers.cancel(("ask", job.key))
+        self._timers.cancel(("end", job.key))
         self._set_forget(job)
         closed = self._closed.pop(job.job_id, None)
         if closed is not None:
@@ -267,14 +267,13 @@ class JobClient:
 
     async def _tick(self) -> None:
         while True:
-            names = await self._timers.wait(self._port)
+            keys = await self._timers.wait(self._port)
             async with self._lock:
                 batch = Batch()
-                for name in names:
-                    kind, _, key = name.partition("/")
+                for kind, key in keys:
                     job = self._jobs.get(bytes.fromhex(key))
                     if job is not None:
-                        batch.attempt(self._port, name, self._due, kind, job, batch)
+                        batch.attempt(self._port, f"{kind}/{key}", self._due, kind, job, batch)
                 await batch.commit(self._port)
 
     def _due(self, kind: str, job: ClientJob, batch: Batch) -> None:
@@ -299,7 +298,7 @@ class JobClient:
 
     def _arm(self, job: ClientJob) -> None:
         due_ns = self._port.now() + round(job.repeat_s * SECOND)
-        self._timers.set(f"ask/{job.key}", due_ns)
+        self._timers.arm(("ask", job.key), due_ns)
 
     def _outgoing(self, job: ClientJob, payload: bytes) -> Outgoing:
         left_ms = max(job.expires_ms - self._port.dtn_ms(), 1000)
@@ -324,13 +323,13 @@ class JobClient:
             return
         # Results may come for as long as the server repeats its last word.
         last_ms = job.expires_ms + self._config.report_lifetime_ms
-        self._timers.set(f"end/{job.key}", self._at(last_ms))
+        self._timers.arm(("end", job.key), self._at(last_ms))
         if job.report is None or (job.cancelling and not job.state.final):
             self._arm(job)
 
     def _set_forget(self, job: ClientJob) -> None:
         over_ms = max(job.expires_ms, self._port.dtn_ms()) + self._config.retain_ms
-        self._timers.set(f"forget/{job.key}", self._at(over_ms))
+        self._timers.arm(("forget", job.key), self._at(over_ms))
 
     def _at(self, dtn_ms: int) -> int:
         return self._port.now() + (dtn_ms - self._port.dtn_ms()) * MILLISECOND

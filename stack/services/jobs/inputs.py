@@ -47,7 +47,7 @@ class InputDesk:
             self._orphans[received.key] = received
             left_ms = received.expires_ms - self._port.dtn_ms()
             due_ns = self._port.now() + left_ms * MILLISECOND
-            self._table.timers.set(f"orphan/{received.key}", due_ns)
+            self._table.timers.arm(("orphan", received.key), due_ns)
         elif job.state.final:
             self._drop(received, batch)
         else:

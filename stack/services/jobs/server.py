@@ -210,12 +210,11 @@ class JobServer:
 
     async def _tick(self) -> None:
         while True:
-            names = await self._table.timers.wait(self._port)
+            keys = await self._table.timers.wait(self._port)
             async with self._lock:
                 batch = Batch()
-                for name in names:
-                    kind, _, key = name.partition("/")
-                    batch.attempt(self._port, name, self._due, kind, key, batch)
+                for kind, key in keys:
+                    batch.attempt(self._port, f"{kind}/{key}", self._due, kind, key, batch)
                 await batch.commit(self._port)
 
     def _due(self, kind: str, key: str, batch: Batch) -> None:

@@ -66,7 +66,7 @@ class JobTable:
             self._retire(job)
         else:
             self._open += 1
-            self.timers.set(f"end/{job.key}", self._at(job.expires_ms))
+            self.timers.arm(("end", job.key), self._at(job.expires_ms))
             if job.state is JobState.QUEUED:
                 self._enqueue(job)
 
@@ -88,7 +88,7 @@ class JobTable:
         if job.state.final:
             job.finished_ms = self._port.dtn_ms()
             self._open -= 1
-            self.timers.clear(f"end/{job.key}")
+            self.timers.cancel(("end", job.key))
             self._retire(job)
             self._ended(job, batch)
             self.report(job, batch)
@@ -104,15 +104,15 @@ class JobTable:
         """The client has the final report."""
         if job.state.final and not job.acknowledged:
             job.acknowledged = True
-            self.timers.clear(f"report/{job.key}")
+            self.timers.cancel(("report", job.key))
             self.keep(job, batch)
 
     def forget(self, key: str, batch: Batch) -> None:
         """Drop a job that is over."""
         self._closed.pop(key, None)
         if self._jobs.pop(key, None) is not None:
-            self.timers.clear(f"report/{key}")
-            self.timers.clear(f"forget/{key}")
+            self.timers.cancel(("report", key))
+            self.timers.cancel(("forget", key))
             batch.write(SPACE_SERVER, key, None)
 
     def report(self, job: ServerJob, batch: Batch) -> None:
@@ -120,7 +120,7 @@ class JobTable:
         batch.sends.append(self.report_bundle(job))
         if job.state.final:
             due_ns = self._port.now() + round(job.repeat_s * SECOND)
-            self.timers.set(f"report/{job.key}", due_ns)
+            self.timers.arm(("report", job.key), due_ns)
 
     def report_bundle(self, job: ServerJob) -> Outgoing:
         """The job's next report."""
@@ -146,10 +146,10 @@ class JobTable:
 
     def _retire(self, job: ServerJob) -> None:
         over_ms = max(job.expires_ms, self._port.dtn_ms()) + self._config.retain_ms
-        self.timers.set(f"forget/{job.key}", self._at(over_ms))
+        self.timers.arm(("forget", job.key), self._at(over_ms))
         self._closed[job.key] = None
         if not job.acknowledged:
-            self.timers.set(f"report/{job.key}", self._port.now() + round(job.repeat_s * SECOND))
+            self.timers.arm(("report", job.key), self._port.now() + round(job.repeat_s * SECOND))
 
     def _trim(self, batch: Batch) -> None:
         while self._closed and len(self._jobs) > self._config.records_max:
