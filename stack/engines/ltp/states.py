@@ -140,7 +140,11 @@ class IllegalTransition(LocalError):
     """A session was moved by what cannot happen in its state: a mistake of ours."""
 
     def __init__(self, state: enum.Enum, what: enum.Enum) -> None:
-        super().__init__(f"LTP session: {what.name} while {state.name}")
+        super().__init__(f"an LTP session that is {_word(state)} met {_word(what)}")
+
+
+def _word(member: enum.Enum) -> str:
+    return member.name.lower().replace("_", " ")
 
 
 def moved(table: Mapping[tuple[S, W], S], state: S, what: W) -> S:

@@ -101,7 +101,7 @@ def check(session: Any, what: enum.Enum, after: enum.Enum | None) -> None:
         session.move(what)
         assert session.state is after
         return
-    with pytest.raises(IllegalTransition, match=f"{what.name} while {before.name}"):
+    with pytest.raises(IllegalTransition, match=f"is {before.name.lower()} met"):
         session.move(what)
     assert session.state is before
 
