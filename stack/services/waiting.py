@@ -15,7 +15,7 @@ RETRY_MOST_S: Final = 30.0
 """A full store empties with the next pass: poll it gently, but do not miss the pass."""
 
 
-class Timers(TimerHeap[tuple[str, str]]):
+class NamedTimers(TimerHeap[tuple[str, str]]):
     """Deadlines in monotonic nanoseconds by kind and by what is due, and waiting for them."""
 
     def __init__(self) -> None:
