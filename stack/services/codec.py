@@ -14,6 +14,7 @@ from typing import Final
 
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer
+from stack.wire.cbor import ARRAY, BSTR, INDEFINITE, NEGATIVE, UINT, head, read_head, tstr
 
 Item = int | bytes | memoryview | str | bool | None | Sequence["Item"]
 
@@ -23,22 +24,7 @@ DEPTH_MAX: Final = 6
 ITEMS_MAX: Final = 65_536
 """Most items in one message: a durable range map has up to 4,096 spans of two integers."""
 
-_UINT, _NINT, _BYTES, _TEXT, _ARRAY, _SIMPLE = 0, 1, 2, 3, 4, 7
 _CONSTANTS: Final[dict[int, bool | None]] = {0xF4: False, 0xF5: True, 0xF6: None}
-_SHORTEST: Final = {1: 24, 2: 1 << 8, 4: 1 << 16, 8: 1 << 32}
-
-
-def head(major: int, value: int) -> bytes:
-    """The head of an item (RFC 8949 §3): `value` below 2^64 in its shortest form."""
-    if value < 24:
-        return bytes((major << 5 | value,))
-    if value < 1 << 8:
-        return bytes((major << 5 | 24, value))
-    if value < 1 << 16:
-        return bytes((major << 5 | 25,)) + value.to_bytes(2, "big")
-    if value < 1 << 32:
-        return bytes((major << 5 | 26,)) + value.to_bytes(4, "big")
-    return bytes((major << 5 | 27,)) + value.to_bytes(8, "big")
 
 
 def encode(item: Item) -> bytes:
@@ -52,16 +38,14 @@ def _encode(item: Item, out: list[Buffer]) -> None:
     if item is None or isinstance(item, bool):
         out.append(b"\xf6" if item is None else (b"\xf5" if item else b"\xf4"))
     elif isinstance(item, int):
-        out.append(head(_UINT, item) if item >= 0 else head(_NINT, -1 - item))
+        out.append(head(UINT, item) if item >= 0 else head(NEGATIVE, -1 - item))
     elif isinstance(item, str):
-        text = item.encode()
-        out.append(head(_TEXT, len(text)))
-        out.append(text)
+        out.append(tstr(item))
     elif isinstance(item, (bytes, memoryview)):
-        out.append(head(_BYTES, len(item)))
+        out.append(head(BSTR, len(item)))
         out.append(item)
     else:
-        out.append(head(_ARRAY, len(item)))
+        out.append(head(ARRAY, len(item)))
         for part in item:
             _encode(part, out)
 
@@ -88,35 +72,32 @@ class _Reader:
         if self.items > ITEMS_MAX:
             raise self.fail(f"more than {ITEMS_MAX} items")
         first = data[at]
-        major, value = first >> 5, first & 31
-        if major > _ARRAY:
+        if first >> 5 > ARRAY:
             if first not in _CONSTANTS:
                 raise self.fail(f"item of initial octet 0x{first:02x} is not allowed")
             self.at = at + 1
             return _CONSTANTS[first]
+        major, value = first >> 5, first & 31
         at += 1
-        if value >= 24:
-            if value > 27:
-                raise self.fail("indefinite or reserved length")
-            width = 1 << (value - 24)
-            if at + width > len(data):
-                raise self.fail("message ends inside a head")
-            value = int.from_bytes(data[at : at + width], "big")
-            at += width
-            if value < _SHORTEST[width]:
-                raise self.fail("integer not in its shortest form")
+        if value >= 24:  # most heads are short
+            try:
+                value, at = read_head(data, at - 1)[1:]
+            except DecodeError as error:
+                raise self.fail(error.reason) from None
         self.at = at
-        if major == _UINT:
+        if major == UINT:
             return value
-        if major == _NINT:
+        if major == NEGATIVE:
             return -1 - value
-        if major == _ARRAY:
+        if value == INDEFINITE:
+            raise self.fail("indefinite length")
+        if major == ARRAY:
             return self.array(value, depth)
         end = at + value
         if end > len(data):
             raise self.fail("string runs past the end")
         self.at = end
-        if major == _BYTES:
+        if major == BSTR:
             return data[at:end]
         try:
             return str(data[at:end], "utf-8")

@@ -71,7 +71,7 @@ def test_arbitrary_octets(data: bytes) -> None:
         (b"\x81\x1a\x00\x00\xff\xff", "shortest"),
         (b"\x81\x1b\x00\x00\x00\x00\xff\xff\xff\xff", "shortest"),
         (b"\x81\x1c", "reserved"),
-        (b"\x81\x19\x01", "inside a head"),
+        (b"\x81\x19\x01", "truncated"),
         (b"\x9f\x01\xff", "indefinite"),
         (b"\x81\xa0", "not allowed"),
         (b"\x81\xc2\x41\x01", "not allowed"),

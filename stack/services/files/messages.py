@@ -19,8 +19,9 @@ from typing import Final
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 from stack.ports.application import CRITICAL_PRIORITY
-from stack.services.codec import Fields, decode, encode, head
+from stack.services.codec import Fields, decode, encode
 from stack.services.files.paths import NAME_CHARS_MAX, safe_name
+from stack.wire.cbor import BSTR, UINT, head
 
 VERSION: Final = 1
 SECTION: Final = "docs/services.md, Files"
@@ -187,13 +188,13 @@ def chunk_head(
     return b"".join(
         (
             b"\x88\x01\x01",  # array of 8: version 1, chunk
-            head(2, ID_BYTES),
+            head(BSTR, ID_BYTES),
             object_id,
-            head(0, size),
-            head(0, chunk_bytes),
-            head(0, offset),
-            head(0, crc),
-            head(2, length),
+            head(UINT, size),
+            head(UINT, chunk_bytes),
+            head(UINT, offset),
+            head(UINT, crc),
+            head(BSTR, length),
         )
     )
 
