@@ -12,7 +12,7 @@ SAMPLE ?= 1000
 install = $(BIN)/python -m pip install --disable-pip-version-check --no-warn-script-location \
   -e '$(1)' >$(VENV)/setup.log 2>&1 || { cat $(VENV)/setup.log >&2; exit 1; }
 
-.PHONY: help demo test quick soak mutants rows lint bench clean
+.PHONY: help demo test quick wheel soak mutants rows lint bench clean
 .DEFAULT_GOAL := help
 
 help:  ## say what can be made
@@ -43,7 +43,10 @@ test: $(VENV)/.dev  ## run every check and test (under 10 minutes on 2 cores)
 quick: $(VENV)/.dev  ## run the quick part of the tests (under 2 minutes)
 	@$(BIN)/python -m pytest -q -n $(JOBS) -m 'not slow' $(ARGS)
 
-soak: $(VENV)/.dev  ## run everything that has a seed with fresh ones (MINUTES=30)
+wheel: $(VENV)/.dev  ## try the built package in an empty environment, as a newcomer does
+	@$(BIN)/python scripts/try_wheel.py
+
+soak: wheel  ## run everything that has a seed with fresh ones (MINUTES=30)
 	@$(BIN)/python -m tests.fuzz.soak --minutes $(MINUTES) --jobs $(JOBS) $(ARGS)
 
 mutants: $(VENV)/.dev  ## see whether the tests notice changed code (SAMPLE=1000 SEED=...; hours)
