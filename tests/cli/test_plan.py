@@ -341,6 +341,10 @@ def test_report_of_a_scenario(cli: Cli, scenario: Path, tmp_path: Path) -> None:
     for words in ("Two stations, two satellites", "Antennas and gaps", "svalbard", "lasting links"):
         assert words in page
     assert " src=" not in (folder / "report.html").read_text(), "it stands alone"
+    said = re.findall(r"\d[\d.,]* (?:[kMGT]?B\b|h \d\d min|min \d\d s)", ran.out)
+    assert len(said) > 8
+    text = (folder / "report.html").read_text()
+    assert [words for words in said if words not in text] == [], "page and command say the same"
     figures = json.loads((folder / "report.json").read_text())
     assert figures["schedule"]["passes"] >= figures["schedule"]["services"] / 2
     station = next(one for one in figures["nodes"] if one["node"] == "dtn://troll/")

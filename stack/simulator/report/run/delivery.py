@@ -82,7 +82,7 @@ class DeliveryPlots:
             axes.set_xticks([at for at, _ in shown], [text for _, text in shown])
             axes.minorticks_off()
         axes.set_title("How long it took (share of all that was handed over)")
-        axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.16))
+        axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.2))
 
 
 def _latencies(result: Result) -> dict[str, tuple[Floats, int]]:
