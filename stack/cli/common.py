@@ -94,6 +94,35 @@ rate = _parser(parse_rate)
 size = _parser(parse_size)
 share = _parser(parse_share)
 
+
+class Seconds(float):
+    """A default as help shows it: ``30s``."""
+
+    def __new__(cls, text: str) -> Seconds:
+        made = super().__new__(cls, parse_duration(text))
+        made._text = text
+        return made
+
+    def __str__(self) -> str:
+        return self._text
+
+    _text: str
+
+
+class Octets(int):
+    """A default as help shows it: ``1MB``."""
+
+    def __new__(cls, text: str) -> Octets:
+        made = super().__new__(cls, parse_size(text))
+        made._text = text
+        return made
+
+    def __str__(self) -> str:
+        return self._text
+
+    _text: str
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 NodePath = Annotated[
     Path | None,

@@ -7,10 +7,13 @@ standard output holds one JSON object a line and nothing else.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TextIO
 
 from stack.core.units import printable
 
@@ -21,6 +24,12 @@ PLAIN_LINES_MAX: Final = 20
 """Lines of progress for one object in a log: one for each twentieth."""
 
 
+def styled(stream: TextIO) -> bool:
+    """Whether a stream takes colours and bars: a terminal, unless NO_COLOR is set or it is dumb."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and stream.isatty()
+
+
 def emit(value: Mapping[str, Any]) -> None:
     """One JSON object on one line."""
     print(json.dumps(value), flush=True)
@@ -29,6 +38,14 @@ def emit(value: Mapping[str, Any]) -> None:
 def say(text: str) -> None:
     """A line of result."""
     print(text, flush=True)
+
+
+def say_wrapped(text: str) -> None:
+    """A sentence of result: folded between words on a terminal, one line in a pipe."""
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        text = textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)
+    say(text)
 
 
 def show_report(report: Mapping[str, Any], subject: str, as_json: bool) -> None:
@@ -84,7 +101,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], title: str =
         ).rstrip()
         for row in (headers, *cells)
     ]
-    if sys.stdout.isatty():
+    if styled(sys.stdout):
         from rich.console import Console
         from rich.text import Text
 
@@ -110,7 +127,7 @@ class ProgressView:
         self._said: dict[str, tuple[str, int]] = {}
 
     def __enter__(self) -> Self:
-        if not self._quiet and sys.stderr.isatty():
+        if not self._quiet and styled(sys.stderr):
             self._bars = _bars()
             self._bars.start()
         return self

@@ -296,6 +296,17 @@ class Plan:
         """The contacts of one direction, by start."""
         return list(self._pair(source, destination).contacts)
 
+    def reachable(self, source: str, at_ms: int) -> set[str]:
+        """The nodes to which chains of contacts lead that are not over at a time, in any order."""
+        found = {source}
+        todo = [source]
+        while todo:
+            for contact in self.contacts_from(todo.pop()):
+                if contact.end_ms > at_ms and contact.destination not in found:
+                    found.add(contact.destination)
+                    todo.append(contact.destination)
+        return found
+
     def active(self, at_ms: int, source: str = "", destination: str = "") -> list[Contact]:
         """The contacts under way at a time, of one source and to one destination if named."""
         if source:

@@ -13,7 +13,7 @@ from link_models.emulator import Emulator
 from stack.adapters.udp import open_udp
 from stack.cli.emulate.config import EmulateConfig
 from stack.cli.emulate.control import Box, refuse_second
-from stack.cli.output import emit, note, say
+from stack.cli.output import emit, note, say, styled
 from stack.cli.signals import stopped_by_signals
 from stack.core.clock import dtn_to_iso
 from stack.core.sansio import no_trace
@@ -64,7 +64,7 @@ async def serve_emulator(
                 control = Path(config.control)
                 await stack.enter_async_context(ControlServer(control, box.operations(), no_trace))
             _announce(config, emulator, as_json)
-            live = sys.stdout.isatty() and not as_json
+            live = styled(sys.stdout) and not as_json
             period_s = interval_s or (LIVE_S if live or as_json else LOG_S)
             with _Screen() if live else _Lines(as_json) as show:
                 await _report(box, length_s, period_s, show)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from stack.cli.common import Json, NodePath, client_of, duration, rate
+from stack.cli.common import Json, NodePath, Seconds, client_of, duration, rate
 from stack.cli.output import emit, say
 
 HELP = "Tell a running node of contacts that no plan foresaw."
@@ -19,7 +19,7 @@ def begin(
     lasts: Annotated[
         float,
         typer.Option("--for", parser=duration, metavar="DURATION", help="How long: 90s, 10m."),
-    ] = 600.0,
+    ] = Seconds("10m"),
     rate_bps: Annotated[
         float | None,
         typer.Option("--rate", parser=rate, metavar="RATE", help="How fast this node may send."),

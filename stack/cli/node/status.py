@@ -12,9 +12,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from stack.cli.common import NO_ANSWER, CommandError, Json, NodePath, client_of, duration
-from stack.cli.output import emit, say, table
-from stack.core.units import duration_text, rate_text, size_text
+from stack.cli.common import NO_ANSWER, CommandError, Json, NodePath, Seconds, client_of, duration
+from stack.cli.output import emit, say, say_wrapped, table
+from stack.core.units import duration_text, printable, rate_text, size_text
 from stack.node.control.client import ControlClient
 
 POLL_S: Final = 0.05
@@ -101,35 +101,25 @@ def _summary(result: dict[str, Any]) -> None:
     say(f"{result['node']}: up {duration_text(result['uptime_s'])}, process {result['pid']}")
     say(
         f"store: {store['bundles']} bundles, {size_text(store['bytes'])} of "
-        f"{size_text(store['quota_bytes'])}; to forward: {queue['bundles']} bundles, "
-        f"{size_text(queue['bytes'])}"
+        f"{size_text(store['quota_bytes'])}"
     )
+    say(f"to forward: {queue['bundles']} bundles, {size_text(queue['bytes'])}")
     _store_troubles(store)
-    say(
-        f"transfers under way: {result['transfers_open']}; files to take: "
-        f"{result['files_waiting']}; contacts in the plan: {result['contacts']}"
-    )
+    say(f"transfers under way: {result['transfers_open']}")
+    say(f"files to take: {result['files_waiting']}")
+    say(f"contacts in the plan: {result['contacts']}")
     if result["quarantine"]:
-        say(
+        say_wrapped(
             f"in quarantine: {result['quarantine']} bundles on which this node could not work; "
             "see `orbitferry status --quarantine`"
         )
-    if result["links"]:
-        rows = [
-            (
-                link["name"],
-                link["peer"],
-                STATES[link["state"]],
-                f"{link['local']} -> {link['remote'] or 'whoever calls'}",
-                size_text(link["waiting_bytes"]),
-                _contact(link),
-            )
-            for link in result["links"]
-        ]
-        table(("link", "node", "is", "addresses", "waiting", "contact"), rows)
-        for link in result["links"]:
-            for hint in link["hints"]:
-                say(f"{link['name']}: {hint}")
+    for link in result["links"]:
+        say(f"link {printable(link['name'])}: {STATES[link['state']]}")
+        say(f"  to {link['peer']}, waiting: {size_text(link['waiting_bytes'])}")
+        say(f"  {link['local']} -> {link['remote'] or 'whoever calls'}")
+        say(f"  contact: {_contact(link)}")
+        for hint in link["hints"]:
+            say_wrapped(f"{link['name']}: {hint}")
 
 
 def _contact(link: dict[str, Any]) -> str:
@@ -138,7 +128,9 @@ def _contact(link: dict[str, Any]) -> str:
     contact = link["contact"]
     if contact is None:
         return "none planned"
-    return f"{contact['start']} to {contact['end']}, {rate_text(contact['rate_bps'])}"
+    start, end = contact["start"][:19], contact["end"][:19]
+    end = end[11:] if end[:10] == start[:10] else end
+    return f"{start}Z to {end}Z, {rate_text(contact['rate_bps'])}"
 
 
 def _quarantine(client: ControlClient, save: Path | None, as_json: bool) -> None:
@@ -184,7 +176,7 @@ def stop(
     timeout: Annotated[
         float,
         typer.Option(parser=duration, metavar="DURATION", help="How long to wait for its end."),
-    ] = 30.0,
+    ] = Seconds("30s"),
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:
@@ -229,24 +221,24 @@ def _wait_for_end(pid: int, timeout_s: float) -> bool:
 
 def _store_troubles(store: dict[str, Any]) -> None:
     if store["full"]:
-        say("store: the disk is full; nothing new is stored until it has room")
+        say_wrapped("store: the disk is full; nothing new is stored until it has room")
     if store["missing"]:
-        say(
+        say_wrapped(
             f"store: {store['missing']} bundles that it held were not found when it was opened;"
             " see `store.behind` and `store.rescued` in the log, and check the disk"
         )
     if store.get("rescues"):
-        say(
+        say_wrapped(
             "store: the database was damaged and has been rescued; see `store.rescued` in the log,"
             " and check the disk; the damaged file is store.db.damaged-1 and on"
         )
     if store.get("repaired"):
-        say(
+        say_wrapped(
             f"store: {store['repaired_octets']} octets of {store['repaired']} bundles had changed"
             " at rest, and were put right"
         )
     if store.get("damaged"):
-        say(
+        say_wrapped(
             f"store: {store['damaged']} bundles were damaged at rest, beyond repair; see"
             " `orbitferry status --quarantine`, and check the disk"
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stack.cli.common import FAILED, Json, duration, ends_with, size
+from stack.cli.common import FAILED, Json, Octets, Seconds, duration, ends_with, size
 from stack.cli.output import emit, note, say, table
 from stack.cli.plan.hops import hops_of
 from stack.cli.plan.source import Kind, Reference, Source, SourcePath, load_source, time_of
@@ -101,15 +101,15 @@ def delivery(
     path: SourcePath,
     origin: Origin,
     destination: Destination,
-    octets: Size = 1_000_000,
+    octets: Size = Octets("1MB"),
     at: Departure = None,
-    bundle: BundleSize = 1_000_000,
+    bundle: BundleSize = Octets("1MB"),
     lifetime: Lifetime = None,
     lost: Lost = None,
     weather: Weather = None,
     least: Least = 0.0,
     days: Days = None,
-    spell: Spell = 6 * 3600.0,
+    spell: Spell = Seconds("6h"),
     seed: Annotated[int, typer.Option(help="Seed of the days.")] = 1,
     gantt: Gantt = None,
     reference: Reference = None,
@@ -376,15 +376,14 @@ def _difference(later_s: float) -> str:
 
 
 def _storm_text(storm: Storm) -> str:
-    def text(share: float) -> str:
-        value = storm.quantile_s(share)
-        return "not at all" if value is None else f"within {duration_text(value)}"
-
     delivered = len(storm.arrivals_ms) / storm.days
-    return (
-        f"{storm.days} possible days: all of it arrives on {delivered:.0%} of them; "
-        f"on half of them {text(0.5)}, on 95 % {text(0.95)}"
-    )
+    text = f"{storm.days} possible days: all of it arrives on {delivered:.0%} of them"
+    half_s, most_s = storm.quantile_s(0.5), storm.quantile_s(0.95)
+    if half_s is not None:
+        text += f"; on half of them within {duration_text(half_s)}"
+    if most_s is not None:
+        return f"{text}, on 95 % within {duration_text(most_s)}"
+    return f"{text}; on {1 - delivered:.0%} some of it has not arrived when the plan ends"
 
 
 def _outcome(found: DeliveryForecast) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from stack.cli.common import Json, duration
+from stack.cli.common import Json, Seconds, duration
 from stack.cli.output import emit, note, say, table
 from stack.cli.plan.source import (
     Kind,
@@ -115,8 +115,8 @@ def schedule_(
         int, typer.Option(min=1, max=1000, help="Stations that a satellite can serve at a time.")
     ] = 1,
     weight: Weights = None,
-    guard: Guard = 30.0,
-    minimum: Minimum = 0.0,
+    guard: Guard = Seconds("30s"),
+    minimum: Minimum = Seconds("0s"),
     whole: Annotated[bool, typer.Option(help="Whole passes only.")] = False,
     fairness: Fairness = "total",
     out: Out = None,

@@ -13,8 +13,10 @@ from stack.cli.common import (
     CommandError,
     Json,
     NodePath,
+    Octets,
     Priority,
     PriorityOption,
+    Seconds,
     client_of,
     duration,
     size,
@@ -185,7 +187,7 @@ def route(
     destination: Annotated[str, typer.Argument(metavar="TO", help="Node id.")],
     octets: Annotated[
         int, typer.Option("--size", "-s", parser=size, metavar="SIZE", help="Of the bundle.")
-    ] = 1000,
+    ] = Octets("1000B"),
     at: Annotated[
         str | None,
         typer.Option(
@@ -195,7 +197,7 @@ def route(
     ] = None,
     lifetime: Annotated[
         float, typer.Option(parser=duration, metavar="DURATION", help="Of the bundle.")
-    ] = 7 * 86_400.0,
+    ] = Seconds("7d"),
     priority: PriorityOption = Priority.NORMAL,
     reference: Reference = None,
     kind: Kind = None,

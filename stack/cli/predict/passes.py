@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stack.cli.common import CommandError, Json, duration
+from stack.cli.common import CommandError, Json, Seconds, duration
 from stack.cli.output import emit, note, say, table, tell_doubts
 from stack.core.errors import ConfigError
 from stack.core.units import duration_text, parse_rate
@@ -81,7 +81,7 @@ def passes(
     stations: StationsFile = None,
     satellite: SatelliteNames = None,
     begin: Begin = None,
-    length: Length = 86_400.0,
+    length: Length = Seconds("1d"),
     mask: Mask = 5.0,
     carrier_hz: Carrier = None,
     dut1_s: Dut1 = 0.0,

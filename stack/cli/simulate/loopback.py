@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 import typer
 
 from stack.cli.common import FAILED, Json, ends_with
-from stack.cli.output import emit, note, say, table, tell_doubts
+from stack.cli.output import emit, note, say, styled, table, tell_doubts
 from stack.core.errors import OrbitferryError
 from stack.core.units import duration_text, size_text
 
@@ -235,7 +235,7 @@ class _View:
         self._line = 0
 
     def __enter__(self) -> Self:
-        if not self._hidden and sys.stderr.isatty():
+        if not self._hidden and styled(sys.stderr):
             self._bar = _bar()
             self._bar.start()
         return self

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
 import typer
 
 from stack.cli.common import FAILED, Json, ends_with
-from stack.cli.output import emit, note, say, table
+from stack.cli.output import emit, note, say, styled, table
 from stack.core.errors import ConfigError
 from stack.core.units import duration_text
 
@@ -339,7 +339,7 @@ class _View:
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        if not self._hidden and sys.stderr.isatty():
+        if not self._hidden and styled(sys.stderr):
             from rich.console import Console
             from rich.progress import (
                 BarColumn,

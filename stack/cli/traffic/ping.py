@@ -11,8 +11,10 @@ from stack.cli.common import (
     OK,
     Json,
     NodePath,
+    Octets,
     Reports,
     ReportTo,
+    Seconds,
     client_of,
     duration,
     ends_with,
@@ -31,7 +33,7 @@ def ping(
     interval: Annotated[
         float,
         typer.Option("--interval", "-i", parser=duration, metavar="DURATION", help="Between two."),
-    ] = 1.0,
+    ] = Seconds("1s"),
     timeout: Annotated[
         float,
         typer.Option(
@@ -41,10 +43,10 @@ def ping(
             metavar="DURATION",
             help="How long an answer may take, blackouts included; also the bundle's lifetime.",
         ),
-    ] = 60.0,
+    ] = Seconds("60s"),
     octets: Annotated[
         int, typer.Option("--size", "-s", parser=size, metavar="SIZE", help="Payload of each.")
-    ] = 64,
+    ] = Octets("64B"),
     report: Reports = None,
     report_to: ReportTo = None,
     node: NodePath = None,

@@ -199,6 +199,16 @@ def _stored(result: dict[str, Any], as_json: bool) -> None:
     else:
         where = f"{size_text(result['bytes'])} to {result['destination']}"
         say(f"message of {where}: stored, id {result['bundle']}")
+    _warn(result, result["destination"])
+
+
+def _warn(result: dict[str, Any], destination: str) -> None:
+    """Say that nothing leads to a destination, as far as the node knows."""
+    if not result["reachable"]:
+        note(
+            f"note: no link and no contact of the plan reaches {destination}; it waits until one "
+            "does, or its lifetime ends"
+        )
 
 
 def _named(path: Path, name: str | None) -> tuple[str, str]:
@@ -240,6 +250,7 @@ def _file(
     transfers = result["transfers"]
     if not transfers:
         raise ConfigError(str(path), "holds no files", "there is nothing to send")
+    _warn(result, common["destination"])
     if as_json:
         for one in transfers:
             emit(one)

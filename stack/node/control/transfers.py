@@ -107,7 +107,12 @@ class TransferOperations:
                 report_to=asked.to,
             )
             follower.sent(0, bundle)
-            found = {"bundle": str(bundle), "bytes": len(payload), "destination": str(destination)}
+            found = {
+                "bundle": str(bundle),
+                "bytes": len(payload),
+                "destination": str(destination),
+                "reachable": self._node.reaches(destination),
+            }
             if asked.here:
                 await session.event("stored", **found)
                 with contextlib.suppress(TimeoutError):
@@ -151,7 +156,11 @@ class TransferOperations:
                     path, destination, name=name, priority=priority, lifetime_ms=lifetime_ms
                 )
             ]
-        return {"ids": [one.hex() for one in ids], "transfers": self._states(ids)}
+        return {
+            "ids": [one.hex() for one in ids],
+            "transfers": self._states(ids),
+            "reachable": self._node.reaches(destination),
+        }
 
     async def transfers(self, request: Request, session: Session) -> dict[str, Any]:
         """How far every known object is, both ways."""
