@@ -313,13 +313,6 @@ class Node:
         """The contact plan in force, with unscheduled links as contacts without end."""
         return self._contacts.plan
 
-    def reaches(self, destination: Eid) -> bool:
-        """Whether any chain of links and contacts that are not over leads to a node."""
-        if self.config.contacts.default:
-            return True
-        plan, now_ms = self._agent.forwarder.router.plan, self._environment.clock.dtn_ms()
-        return str(destination.node) in plan.reachable(str(self.node_id), now_ms)
-
     def quarantined(self) -> list[Entry]:
         """The bundles on which work has failed; the note of each says why."""
         entries = self._agent.entries.values()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from stack.core.clock import dtn_to_iso
+from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.core.limits import BUNDLE_BYTES_MAX
 from stack.engines.bundle_agent import Entry
@@ -111,7 +112,7 @@ class TransferOperations:
                 "bundle": str(bundle),
                 "bytes": len(payload),
                 "destination": str(destination),
-                "reachable": self._node.reaches(destination),
+                "reachable": _reaches(self._node, destination),
             }
             if asked.here:
                 await session.event("stored", **found)
@@ -159,7 +160,7 @@ class TransferOperations:
         return {
             "ids": [one.hex() for one in ids],
             "transfers": self._states(ids),
-            "reachable": self._node.reaches(destination),
+            "reachable": _reaches(self._node, destination),
         }
 
     async def transfers(self, request: Request, session: Session) -> dict[str, Any]:
@@ -207,6 +208,14 @@ class TransferOperations:
                 raise _unknown(one, "it was never sent from here, or was over long ago")
             states.append(as_dict(progress, now_ms))
         return states
+
+
+def _reaches(node: Node, destination: Eid) -> bool:
+    """Whether any chain of links and contacts that are not over leads there."""
+    if node.config.contacts.default:
+        return True
+    plan = node.port.driver.agent.forwarder.router.plan  # with contacts that it did not foresee
+    return str(destination.node) in plan.reachable(str(node.node_id), node.port.dtn_ms())
 
 
 def _unknown(object_id: bytes, why: str) -> ControlError:
