@@ -106,6 +106,27 @@ def test_a_block_is_handed_over_with_its_client_service() -> None:
     assert (event.session, event.client_service, bytes(event.data)) == (THEIRS, 2, b"abc")
 
 
+def test_octets_of_blocks_add_up() -> None:
+    lone = Lone()
+    for number, data in enumerate((b"abc", b"defgh")):
+        session = SessionId(REMOTE, 600 + number)
+        lone.feed(red(0, data, checkpoint=7, end=True, session=session))
+    assert lone.engine.count("data_bytes_received") == 8
+
+
+def test_a_report_of_a_closed_session_waits_beside_one_of_another() -> None:
+    """Reports are told apart by session and serial number: two of one session, each asked for by
+    another checkpoint, both leave."""
+    lone = Lone()
+    lone.feed(red(0, b"abc", checkpoint=7, end=True))
+    lone.engine.accept(held_block(lone).session, lone.now)
+    lone.feed(ack(one_report(lone)))
+    lone.feed(red(0, b"abc", checkpoint=8, end=True), red(0, b"abc", checkpoint=9, end=True))
+    said = lone.said()
+    assert [segment.checkpoint_serial for segment in said] == [8, 9]
+    assert said[1].report_serial == said[0].report_serial + 1
+
+
 def test_a_refused_block_is_cancelled_with_the_reason_given() -> None:
     lone = Lone()
     lone.feed(red(0, b"abc", checkpoint=7, end=True))
