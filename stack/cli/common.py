@@ -109,10 +109,10 @@ class Seconds(float):
     _text: str
 
 
-class Octets(int):
+class OctetCount(int):
     """A default as help shows it: ``1MB``."""
 
-    def __new__(cls, text: str) -> Octets:
+    def __new__(cls, text: str) -> OctetCount:
         made = super().__new__(cls, parse_size(text))
         made._text = text
         return made

@@ -227,6 +227,14 @@ class LocalPort:
         node, now_ms = str(destination.node), self._clock.dtn_ms()
         return arrivals(router.plan, router.node, node, octets, now_ms, router.config)
 
+    def reaches(self, destination: Eid) -> bool:
+        """Whether any chain of links and contacts that are not over leads there, contacts that the
+        plan did not foresee among them."""
+        agent = self.driver.agent
+        plan = agent.forwarder.router.plan
+        reachable = plan.reachable(str(self._node_id), self._clock.dtn_ms())
+        return str(destination.node) in reachable
+
     def waiting_bytes(self, neighbour: str) -> int:
         """Octets that wait for a neighbour."""
         return self.driver.agent.waiting_bytes(neighbour)

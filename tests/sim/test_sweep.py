@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.core.errors import ConfigError
+from stack.core.errors import MissingExtraError
 from stack.simulator.swarm.summary import percentiles, summarise, summarise_scenario
 from stack.simulator.swarm.sweep import sweep, sweep_cluster
 from stack.simulator.swarm.tasks import ScenarioOutcome, engines, failed, nodes, scenario_failed
@@ -85,7 +85,7 @@ with distributed.LocalCluster(
 
 def test_no_cluster_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ConfigError, match="cluster"):
+    with pytest.raises(MissingExtraError, match="cluster"):
         sweep_cluster(workers.square, range(2), workers.failed, address="tcp://127.0.0.1:1")
 
 

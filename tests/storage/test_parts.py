@@ -411,13 +411,12 @@ def test_settings_at_their_ends(name: str, low: float, high: float | None) -> No
     for value in beyond:
         with pytest.raises(ConfigError) as caught:
             StoreConfig(**{name: value})  # type: ignore[arg-type]
-        key = "keys_max" if value == 20_000_001 else name
-        assert caught.value.key == key
+        assert name in caught.value.key.split(", ")
 
 
 def test_settings_that_are_words() -> None:
     StoreConfig(synchronous="normal")
-    with pytest.raises(ConfigError, match='write "full" or "normal"'):
+    with pytest.raises(ConfigError, match="one of full, normal"):
         StoreConfig(synchronous="off")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="every stored bundle needs its key"):
         StoreConfig(keys_max=5, quota_bundles=6)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stack.cli.common import FAILED, Json, Octets, Seconds, duration, ends_with, size
+from stack.cli.common import FAILED, Json, OctetCount, Seconds, duration, ends_with, size
 from stack.cli.output import emit, note, say, table
 from stack.cli.plan.hops import hops_of
 from stack.cli.plan.source import Kind, Reference, Source, SourcePath, load_source, time_of
@@ -101,9 +101,9 @@ def delivery(
     path: SourcePath,
     origin: Origin,
     destination: Destination,
-    octets: Size = Octets("1MB"),
+    octets: Size = OctetCount("1MB"),
     at: Departure = None,
-    bundle: BundleSize = Octets("1MB"),
+    bundle: BundleSize = OctetCount("1MB"),
     lifetime: Lifetime = None,
     lost: Lost = None,
     weather: Weather = None,

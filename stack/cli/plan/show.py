@@ -13,7 +13,7 @@ from stack.cli.common import (
     CommandError,
     Json,
     NodePath,
-    Octets,
+    OctetCount,
     Priority,
     PriorityOption,
     Seconds,
@@ -187,7 +187,7 @@ def route(
     destination: Annotated[str, typer.Argument(metavar="TO", help="Node id.")],
     octets: Annotated[
         int, typer.Option("--size", "-s", parser=size, metavar="SIZE", help="Of the bundle.")
-    ] = Octets("1000B"),
+    ] = OctetCount("1000B"),
     at: Annotated[
         str | None,
         typer.Option(

@@ -11,7 +11,7 @@ from stack.cli.common import (
     OK,
     Json,
     NodePath,
-    Octets,
+    OctetCount,
     Reports,
     ReportTo,
     Seconds,
@@ -46,7 +46,7 @@ def ping(
     ] = Seconds("60s"),
     octets: Annotated[
         int, typer.Option("--size", "-s", parser=size, metavar="SIZE", help="Payload of each.")
-    ] = Octets("64B"),
+    ] = OctetCount("64B"),
     report: Reports = None,
     report_to: ReportTo = None,
     node: NodePath = None,

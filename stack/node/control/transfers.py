@@ -214,8 +214,7 @@ def _reaches(node: Node, destination: Eid) -> bool:
     """Whether any chain of links and contacts that are not over leads there."""
     if node.config.contacts.default:
         return True
-    plan = node.port.driver.agent.forwarder.router.plan  # with contacts that it did not foresee
-    return str(destination.node) in plan.reachable(str(node.node_id), node.port.dtn_ms())
+    return node.port.reaches(destination)
 
 
 def _unknown(object_id: bytes, why: str) -> ControlError:

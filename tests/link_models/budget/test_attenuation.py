@@ -20,7 +20,7 @@ from link_models.budget import (
 )
 from link_models.budget.attenuation import SITE_BYTES_MAX, parse_site
 from link_models.budget.make_table import ELEVATIONS_DEG, FREQUENCIES_GHZ, PERCENT, make_table
-from stack.core.errors import ConfigError
+from stack.core.errors import ConfigError, MissingExtraError
 
 SMALL = """
 site = "somewhere"
@@ -216,5 +216,5 @@ def test_the_files_are_what_the_models_say() -> None:
 
 def test_without_the_models_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "itur", None)
-    with pytest.raises(ConfigError, match="pip install"):
+    with pytest.raises(MissingExtraError, match="pip install"):
         make_table("x", 0.0, 0.0, 0.0)
