@@ -182,18 +182,15 @@ def _bundle(data: Any, rng: random.Random) -> bool:
     bundle, end = decode_bundle(data, mode=mode)
     assert 0 < end <= len(data)
     if encode_bundle(bundle) != bytes(data[:end]):
-        as_meant = mode == LENIENT and _has_number_0(data)
+        as_meant = mode == LENIENT and _has_number_0(bytes(data[:end]))
         assert as_meant, "a bundle does not leave as it came"
     return True
 
 
-def _has_number_0(data: Any) -> bool:
-    """Whether only a block number of 0 is wrong: ION's fragments, whose blocks get a number."""
-    try:
-        decode_bundle(data, mode=STRICT)
-    except DecodeError as error:
-        return "block number 0" in error.reason
-    return False
+def _has_number_0(data: bytes) -> bool:
+    """Whether a block has the number 0, in whatever encoding: ION's fragments, whose blocks get
+    other numbers."""
+    return any(block[1] == 0 for block in cbor2.loads(data)[1:])
 
 
 def _reads(decode: Callable[..., Any]) -> Callable[[Any, random.Random], bool]:
