@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import cbor2
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
