@@ -20,11 +20,17 @@ class Driver(Protocol):
 
     writable: bool
 
-    def receive(self, trains: list[Train], now: int) -> None: ...
+    def receive(self, trains: list[Train], now: int) -> None:
+        """Take in what has arrived."""
+        ...
 
-    def turn(self, now: int) -> None: ...
+    def turn(self, now: int) -> None:
+        """Do what is to be done, and send what can be sent."""
+        ...
 
-    def next_deadline(self, now: int) -> int | None: ...
+    def next_deadline(self, now: int) -> int | None:
+        """When it wants its next turn, in nanoseconds; None: when something arrives."""
+        ...
 
 
 class Runner:

@@ -76,6 +76,8 @@ class _Ranges(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class File(msgspec.Struct, forbid_unknown_fields=True):
+    """A whole file, as it is written."""
+
     format: str
     contacts: list[_Contact] = []
     ranges: list[_Ranges] = []

@@ -32,9 +32,13 @@ Engine = Literal["numpy", "reedsolo"]
 class ErasureCode(Protocol):
     """What the FEC framework needs of a code."""
 
-    def encode(self, source: U8, repair_count: int) -> U8: ...
+    def encode(self, source: U8, repair_count: int) -> U8:
+        """Repair symbols of shape (repair_count, L) for source symbols of shape (k, L)."""
+        ...
 
-    def recover(self, symbols: U8, esis: Sequence[int], wanted: Sequence[int]) -> U8: ...
+    def recover(self, symbols: U8, esis: Sequence[int], wanted: Sequence[int]) -> U8:
+        """The symbols `wanted`, from k of a block of which `esis` says which they are."""
+        ...
 
 
 def erasure_code(engine: Engine) -> ErasureCode:

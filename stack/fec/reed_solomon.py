@@ -111,9 +111,13 @@ class LinkCode(Protocol):
 
     config: LinkCodeConfig
 
-    def encode_many(self, frames: U8) -> U8: ...
+    def encode_many(self, frames: U8) -> U8:
+        """The code blocks of frames, one in each row."""
+        ...
 
-    def decode_many(self, blocks: U8) -> Decoded: ...
+    def decode_many(self, blocks: U8) -> Decoded:
+        """The frames of code blocks, one in each row, and which could not be corrected."""
+        ...
 
 
 def link_code(config: LinkCodeConfig) -> LinkCode:

@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 
 from stack.services.files import FilesService
 from stack.services.files.messages import Chunk, decode_message
-from stack.services.files.state import (
-    SPACE_IN,
-    SPACE_OUT,
-    InObject,
-    InState,
-    OutObject,
-    OutSpec,
-    OutState,
-)
+from stack.services.files.state import SPACE_IN, SPACE_OUT, InObject, OutObject, OutSpec
+from stack.services.files.steps import InState, OutState
 from tests.services.fake_port import FakeNet, FakePort, Faults, run_through_crashes
 from tests.services.helpers import (
     GS,

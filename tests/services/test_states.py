@@ -10,18 +10,15 @@ from hypothesis import strategies as st
 
 from stack.core.eid import Eid
 from stack.core.ranges import RangeSet
-from stack.services.files.state import (
+from stack.services.files.state import InObject, OutObject, OutSpec, Received
+from stack.services.files.steps import (
     IN_STEPS,
     OUT_OPEN,
     OUT_STEPS,
-    InObject,
     InState,
     InStep,
-    OutObject,
-    OutSpec,
     OutState,
     OutStep,
-    Received,
 )
 from stack.services.jobs.messages import JobState
 from stack.services.jobs.state import (

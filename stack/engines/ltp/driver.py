@@ -36,17 +36,25 @@ this work alone."""
 class Shim(Protocol):
     """A sans-IO layer between engine and link: coding and signing change each train."""
 
-    def protect(self, trains: list[Train], now: int) -> list[Train]: ...
+    def protect(self, trains: list[Train], now: int) -> list[Train]:
+        """What goes out for these."""
+        ...
 
-    def recover(self, train: Train, now: int) -> list[Train]: ...
+    def recover(self, train: Train, now: int) -> list[Train]:
+        """What has come in with this one."""
+        ...
 
-    def next_deadline(self) -> int | None: ...
+    def next_deadline(self) -> int | None:
+        """When `handle_deadline` is due, in nanoseconds; None: not."""
+        ...
 
     def handle_deadline(self, now: int) -> tuple[list[Train], list[Train]]:
         """(trains to send, trains received) that became due."""
         ...
 
-    def counters(self) -> dict[str, int]: ...
+    def counters(self) -> dict[str, int]:
+        """What it has done and dropped, by name."""
+        ...
 
 
 class Client(Protocol):

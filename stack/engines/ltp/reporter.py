@@ -98,6 +98,7 @@ class Reporter:
         self.queue(session, session.final_report())
 
     def queue(self, session: ImportSession, report: Report) -> None:
+        """Send a report, again until it is acknowledged (RFC 5326 §6.8)."""
         timer = TimerKey(TimerKind.REPORT, session.session, report.serial)
         self._link.counters["reports_sent"] += 1
         key = ControlKey(SegmentType.REPORT, session.session, report.serial)

@@ -6,7 +6,8 @@ from stack.services.files.messages import Offer, Outcome
 from stack.services.files.policy import Accepts
 from stack.services.files.service import FilesService
 from stack.services.files.source import Prepared
-from stack.services.files.state import FileEvent, InState, OutState, Progress, Received
+from stack.services.files.state import FileEvent, Progress, Received
+from stack.services.files.steps import InState, OutState
 
 __all__ = [
     "Accepts",

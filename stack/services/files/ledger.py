@@ -16,15 +16,8 @@ from stack.services.files.config import FilesConfig
 from stack.services.files.messages import Outcome, Receipt, Repair
 from stack.services.files.partial import PartialFiles
 from stack.services.files.policy import Policy, Verdict
-from stack.services.files.state import (
-    SPACE_IN,
-    FileEvent,
-    InObject,
-    InState,
-    InStep,
-    Progress,
-    rate_of,
-)
+from stack.services.files.state import SPACE_IN, FileEvent, InObject, Progress, rate_of
+from stack.services.files.steps import InState, InStep
 from stack.services.names import FILES, service_of
 from stack.services.waiting import NamedTimers
 

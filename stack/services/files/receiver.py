@@ -21,7 +21,8 @@ from stack.services.files.messages import Cancel, Chunk, Offer, Outcome
 from stack.services.files.partial import PartialFiles
 from stack.services.files.paths import safe_name
 from stack.services.files.policy import Policy, Verdict
-from stack.services.files.state import InObject, InState, InStep
+from stack.services.files.state import InObject
+from stack.services.files.steps import InState, InStep
 from stack.wire.crc import crc32c
 
 

@@ -25,16 +25,8 @@ from stack.services.files.config import FilesConfig
 from stack.services.files.messages import Cancel, Outcome, Receipt, Repair
 from stack.services.files.outlook import Outlook
 from stack.services.files.source import SPEC_KEY, Prepared, SourceChanged, read_chunks
-from stack.services.files.state import (
-    OUT_OPEN,
-    SPACE_OUT,
-    FileEvent,
-    OutObject,
-    OutSpec,
-    OutState,
-    OutStep,
-    Progress,
-)
+from stack.services.files.state import SPACE_OUT, FileEvent, OutObject, OutSpec, Progress
+from stack.services.files.steps import OUT_OPEN, OutState, OutStep
 from stack.services.names import FILES, service_of
 from stack.services.waiting import RETRY_FIRST_S, RETRY_MOST_S, NamedTimers
 

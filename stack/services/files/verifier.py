@@ -16,7 +16,8 @@ from stack.services.files.ledger import Ledger
 from stack.services.files.messages import Offer
 from stack.services.files.partial import Partial, PartialFiles
 from stack.services.files.paths import place, safe_name
-from stack.services.files.state import SPACE_INBOX, InObject, InStep, Received
+from stack.services.files.state import SPACE_INBOX, InObject, Received
+from stack.services.files.steps import InStep
 
 
 class Verifier:

@@ -97,6 +97,7 @@ class TimeAxis:
 
 
 def scale_of(most: float, unit: str) -> tuple[float, str]:
+    """By what an axis up to `most` is divided, and the unit that it then has."""
     for scale, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if most >= scale:
             return scale, prefix + unit
@@ -127,6 +128,7 @@ def rate_of(times_s: Floats, octets: Floats) -> tuple[Floats, Floats]:
 
 
 def legend(axes: Axes) -> None:
+    """The legend, to the right of the axes."""
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), borderaxespad=0.4)
 
 

@@ -17,8 +17,8 @@ from stack.core.train import Buffer
 from stack.node.config import StoreSection
 from stack.ports.store import Committed, Op, Stored, Usage
 from stack.simulator.swarm.ledger import Held, Key, RunLedger, identity_of
+from stack.simulator.swarm.memory_image import MemoryImage, flipped
 from stack.storage.files import DATABASE_NAME, DamagedError
-from stack.storage.memory import MemoryStore
 from stack.storage.sqlite import SqliteStore
 from stack.storage.staged import Scrubbed, Staged, StagingStore
 
@@ -42,49 +42,6 @@ class Process(Protocol):
     def crash(self) -> None:
         """End it, here and now."""
         ...
-
-
-class MemoryImage(MemoryStore):
-    """A `MemoryStore` with checksums and copies, as a disk has them."""
-
-    def __init__(self, section: StoreSection) -> None:
-        super().__init__(section.quota_bytes, section.quota_bundles, section.keys_max)
-        self._damaged: set[int] = set()
-
-    def copy(self) -> MemoryImage:
-        """What a process would find after a power cut now."""
-        twin = MemoryImage.__new__(MemoryImage)
-        for name, value in vars(self).items():
-            vars(twin)[name] = value.copy() if isinstance(value, (dict, list, set)) else value
-        twin._state = {space: dict(entries) for space, entries in self._state.items()}
-        return twin
-
-    def flip(self, rng: random.Random) -> Key | None:
-        """Flip a bit of some bundle at rest; its key."""
-        if not self._held:
-            return None
-        ref = rng.choice(sorted(self._held))
-        stored, wire = self._held[ref]
-        self._held[ref] = (stored, flipped(wire, rng))
-        self._damaged.add(ref)
-        return stored.key
-
-    def load(self, refs: Sequence[int]) -> list[Buffer | None]:
-        """As `SqliteStore` does: what is damaged is dropped, its key forgotten, and told."""
-        bad = [ref for ref in refs if ref in self._damaged and ref in self._held]
-        if bad:
-            for ref in bad:
-                self._seen.pop(self._held[ref][0].key, None)
-                self._drop(ref)
-            raise DamagedError(Path("memory"), bad)
-        return super().load(refs)
-
-
-def flipped(wire: Buffer, rng: random.Random) -> bytes:
-    """The octets with one bit wrong."""
-    octets = bytearray(wire)
-    octets[rng.randrange(len(octets))] ^= 1 << rng.randrange(8)
-    return bytes(octets)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from stack.simulator.swarm import faults as kinds
 from stack.simulator.swarm.air import AirEnd
-from stack.simulator.swarm.disk import flipped
 from stack.simulator.swarm.faults import Fault
 from stack.simulator.swarm.hostile import AT_ONCE_S, PERIOD_S, Hearsay, Intruder, ignore_heard
 from stack.simulator.swarm.ledger import unit_of, unit_of_identity
+from stack.simulator.swarm.memory_image import flipped
 from stack.simulator.swarm.plans import misled, next_up_s
 from stack.simulator.swarm.world import Life, SwarmWorld
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from stack.core.errors import ConfigError
-from stack.simulator.swarm.agents import draw_agents, run_agents
+from stack.simulator.swarm.agents import run_agents
+from stack.simulator.swarm.agents_options import draw_agents
 from stack.simulator.swarm.day import RunOutcome, run
 from stack.simulator.swarm.engines import draw_pair, run_pair
 from stack.simulator.swarm.ledger import Violation
