@@ -189,15 +189,19 @@ class VirtualLoop(asyncio.BaseEventLoop):
         raise _refusal("polling")
 
     def run_in_executor(self, executor: object, func: object, *args: object) -> NoReturn:
+        """Refused: there is none in virtual time."""
         raise _refusal("a thread (run_in_executor, to_thread, getaddrinfo)")
 
     def add_reader(self, fd: object, callback: object, *args: object) -> NoReturn:
+        """Refused: there is none in virtual time."""
         raise _refusal("a file descriptor (add_reader)")
 
     def add_writer(self, fd: object, callback: object, *args: object) -> NoReturn:
+        """Refused: there is none in virtual time."""
         raise _refusal("a file descriptor (add_writer)")
 
     def add_signal_handler(self, sig: int, callback: object, *args: object) -> NoReturn:
+        """Refused: there is none in virtual time."""
         raise _refusal("a signal handler")
 
     async def create_connection(self, *args: Any, **options: Any) -> NoReturn:
@@ -210,9 +214,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         raise _refusal("a socket (create_datagram_endpoint)")
 
     async def subprocess_exec(self, *args: Any, **options: Any) -> NoReturn:
+        """Refused: there is none in virtual time."""
         raise _refusal("a subprocess")
 
     async def subprocess_shell(self, *args: Any, **options: Any) -> NoReturn:
+        """Refused: there is none in virtual time."""
         raise _refusal("a subprocess")
 
 

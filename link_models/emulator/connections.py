@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import socket
-import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, cast
+from typing import Literal, NamedTuple, Protocol
 
 from link_models.channel import FOREVER_NS
 from link_models.emulator.agenda import Agenda
 from link_models.emulator.config import Address, SocketAddress, StreamFaults, TcpConfig
 from link_models.emulator.direction import Direction
+from link_models.emulator.side import Side
 from link_models.emulator.stream import Stream, StreamEvent
 from link_models.emulator.world import EmulatorTime
 from stack.core.errors import ConfigError
@@ -23,12 +20,6 @@ from stack.core.train import Buffer
 
 SEGMENTS_PER_TURN = 512
 """Segments that are offered before the sockets get their turn: some milliseconds of work."""
-
-WRITE_BYTES_HIGH = 256 * 1024
-"""Octets that wait in a socket's own buffer before its stream is left where it is."""
-
-LINGER_RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time: closing the socket sends RST (socket(7))."""
 
 BACKLOG = 1024
 
@@ -130,7 +121,7 @@ class _Half:
     """A stream from one side of a connection to the other."""
 
     def __init__(
-        self, connection: Connection, way: StreamPath, back: StreamPath, source: _Side, sink: _Side
+        self, connection: Connection, way: StreamPath, back: StreamPath, source: Side, sink: Side
     ) -> None:
         self.connection = connection
         self.way = way
@@ -156,6 +147,18 @@ class _Half:
         """Whether the program may write: not before the answer to its request is back."""
 
         self._job = box.agenda.job(self.deliver)
+
+    def read(self, data: bytes) -> None:
+        """See `Half`."""
+        self.connection.read(self, data)
+
+    def finish(self) -> None:
+        """See `Half`."""
+        self.connection.finish(self)
+
+    def writable(self) -> None:
+        """See `Half`."""
+        self.connection.other(self).deliver()
 
     def sent(self) -> None:
         """The stream has been given something."""
@@ -199,105 +202,11 @@ class _Half:
         self.schedule()
 
 
-class _Side(asyncio.Protocol):
-    """One of the two sockets of a connection."""
-
-    def __init__(self, lost: Callable[[_Side], None]) -> None:
-        self.half: _Half | None = None
-        """The stream that begins here."""
-
-        self.transport: asyncio.Transport | None = None
-        self.full = True
-        self.ready: Callable[[], None] | None = None
-        self._lost = lost
-        self._reading = True
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
-        self.full = False
-        self.transport.set_write_buffer_limits(high=WRITE_BYTES_HIGH)
-        self._reading = True
-        if self.ready is not None:
-            self.ready()
-
-    def data_received(self, data: bytes) -> None:
-        if self.half is not None:
-            self.half.connection.read(self.half, data)
-
-    def eof_received(self) -> bool:
-        if self.half is not None:
-            self.half.connection.finish(self.half)
-        return True  # the other direction lives on
-
-    def pause_writing(self) -> None:
-        self.full = True
-
-    def resume_writing(self) -> None:
-        self.full = False
-        if self.half is not None:
-            self.half.connection.other(self.half).deliver()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.transport = None
-        self.full = True
-        self._lost(self)
-
-    def read(self, on: bool) -> None:
-        """Read from the program, or leave what it writes in its own buffers."""
-        transport = self.transport
-        if transport is None or on is self._reading or transport.is_closing():
-            return
-        self._reading = on
-        if on:
-            transport.resume_reading()
-        else:
-            transport.pause_reading()
-
-    def write(self, pieces: list[Buffer], *, apart: bool) -> None:
-        """Write pieces together, or each by itself."""
-        transport = self.transport
-        if transport is None or transport.is_closing():
-            return
-        if apart:
-            for piece in pieces:
-                transport.write(piece)
-        else:
-            transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-
-    def finish(self) -> None:
-        """Tell the program that no more will come."""
-        transport = self.transport
-        if transport is not None and not transport.is_closing():
-            with contextlib.suppress(OSError):  # it has gone meanwhile
-                transport.write_eof()
-
-    def close(self) -> None:
-        """Close after what has been written."""
-        if self.transport is not None:
-            self.transport.close()
-
-    def reset(self) -> None:
-        """Close with RST."""
-        transport = self.transport
-        if transport is None:
-            return
-        sock = transport.get_extra_info("socket")
-        if sock is not None:
-            with contextlib.suppress(OSError), _of(sock) as own:
-                own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
-        transport.abort()
-
-
-def _of(sock: Any) -> socket.socket:
-    """A socket of our own for the one behind a transport, whose options some loops do not set."""
-    return socket.socket(fileno=os.dup(sock.fileno()))
-
-
 class Connection:
     """Two sockets, and what crosses between them."""
 
     def __init__(
-        self, box: Connections, near: _Side, forth: StreamPath, back: StreamPath, to: Address
+        self, box: Connections, near: Side, forth: StreamPath, back: StreamPath, to: Address
     ) -> None:
         """`near` has been accepted; `to` is the program on the far side."""
         self.box = box
@@ -305,7 +214,7 @@ class Connection:
         self.ends: tuple[str, int] = ("", 0)
         self._to = to
         self._near = near
-        self._far = _Side(self._gone)
+        self._far = Side(self._gone)
         self._task: asyncio.Task[None] | None = None
         self._early: list[bytes | None] = []
         """What the near program wrote before it was answered (None: its end), as loops may read
@@ -448,7 +357,7 @@ class Connection:
             self._back.stream.open()
             self._back.sent()
 
-    def _gone(self, side: _Side) -> None:
+    def _gone(self, side: Side) -> None:
         """A program has reset its side, or the network has."""
         half = self._forth if side is self._near else self._back
         if self.over:
@@ -582,10 +491,10 @@ class Connections:
             self._open[connection] = None
             connection.begin()
 
-        def gone(_: _Side) -> None:
+        def gone(_: Side) -> None:
             if connection is not None:
                 connection.near_gone()
 
-        side = _Side(gone)
+        side = Side(gone)
         side.ready = ready
         return side

@@ -31,7 +31,8 @@ from stack.contacts.native import File
 from stack.core.errors import ConfigError
 from stack.node.config import NodeConfig, load_config
 from stack.simulator.scenario import Scenario, load_scenario
-from stack.simulator.swarm.options import Options, draw, load_options
+from stack.simulator.swarm.drawing import draw
+from stack.simulator.swarm.options import Options, load_options
 
 DATA = files("stack.cli.data")
 NODE = """

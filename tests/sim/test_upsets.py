@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from stack.simulator.swarm.day import run
+from stack.simulator.swarm.drawing import draw
 from stack.simulator.swarm.faults import UPSET, UPSET_OCTETS, Fault
-from stack.simulator.swarm.options import Options, draw
+from stack.simulator.swarm.options import Options
 from stack.simulator.swarm.world import SwarmWorld
 from stack.storage.parity import Parity
 

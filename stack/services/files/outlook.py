@@ -8,7 +8,8 @@ from typing import Final
 
 from stack.core.clock import SECOND
 from stack.ports.application import AppPort
-from stack.services.files.state import OUT_OPEN, OutObject
+from stack.services.files.state import OutObject
+from stack.services.files.steps import OUT_OPEN
 
 _LOOK_NS: Final = SECOND // 4
 """What is held here is looked at no more often: it means to go through all bundles."""

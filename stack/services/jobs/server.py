@@ -40,7 +40,8 @@ def accept_any_job(source: Eid, request: JobRequest) -> bool:
 class JobServer:
     """Runs jobs with `handlers`, by name.
 
-        server = JobServer(port, files, {"hillshade": CommandHandler(argv=[...])})
+        shade = CommandHandler(argv=["gdaldem", "hillshade", "{input:0}", "{output}/shade.tif"])
+        server = JobServer(port, files, {"hillshade": shade})
         async with asyncio.TaskGroup() as group:
             group.create_task(files.run())
             group.create_task(server.run())

@@ -7,8 +7,9 @@ assert outcome.ok, outcome.problems
 """
 
 from stack.simulator.swarm.day import RunOutcome, run
+from stack.simulator.swarm.drawing import draw
 from stack.simulator.swarm.faults import KINDS, Fault
-from stack.simulator.swarm.options import Options, draw, load_options
+from stack.simulator.swarm.options import Options, load_options
 from stack.simulator.swarm.shrink import same_failure, shrink
 
 __all__ = [

@@ -13,9 +13,10 @@ from stack.core.errors import ConfigError
 from stack.simulator.swarm.agents import run_agents
 from stack.simulator.swarm.agents_options import draw_agents
 from stack.simulator.swarm.day import RunOutcome, run
+from stack.simulator.swarm.drawing import draw
 from stack.simulator.swarm.engines import draw_pair, run_pair
 from stack.simulator.swarm.ledger import Violation
-from stack.simulator.swarm.options import NODES_MIN, Options, draw
+from stack.simulator.swarm.options import NODES_MIN, Options
 
 
 def nodes(seed: int, count: int | None = NODES_MIN, kinds: tuple[str, ...] = ()) -> RunOutcome:
