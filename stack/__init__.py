@@ -195,6 +195,7 @@ else:
             raise missing_extra(error) or error from None
 
     def home_of(name: str) -> str:
+        """The module from which a name comes."""
         return _HOMES[name]
 
     def __dir__() -> list[str]:
