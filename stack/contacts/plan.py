@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
+from stack.contacts.light_time import NO_LIGHT_TIME, LightTime
 from stack.core.errors import ConfigError
 
 CONTACTS_MAX = 1_000_000
@@ -150,23 +151,6 @@ class _Pair:
         for i in range(first, bisect_right(self.starts, at_ms)):
             if self.contacts[i].end_ms > at_ms:
                 yield self.contacts[i]
-
-
-class LightTime(NamedTuple):
-    """The light time of one direction over time, as steps that each last until the next."""
-
-    starts_ms: tuple[int, ...]
-    owlts_ns: tuple[int, ...]
-
-    def at(self, at_ms: int) -> int:
-        """Nanoseconds for a signal that leaves at `at_ms`.  Before the first step and in a gap
-        the nearest earlier step holds (before all of them, the first); without steps, 0."""
-        if not self.owlts_ns:
-            return 0
-        return self.owlts_ns[max(0, bisect_right(self.starts_ms, at_ms) - 1)]
-
-
-_NO_LIGHT_TIME = LightTime((), ())
 
 
 class Plan:
@@ -355,7 +339,7 @@ class Plan:
             return light
         span = self.range_spans(source).get(destination)
         if span is None:
-            return _NO_LIGHT_TIME
+            return NO_LIGHT_TIME
         starts: list[int] = []
         owlts: list[int] = []
         for entry in self.ranges[span[0] : span[1]]:
