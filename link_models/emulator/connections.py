@@ -12,7 +12,7 @@ from link_models.channel import FOREVER_NS
 from link_models.emulator.agenda import Agenda
 from link_models.emulator.config import Address, SocketAddress, StreamFaults, TcpConfig
 from link_models.emulator.direction import Direction
-from link_models.emulator.side import Side
+from link_models.emulator.side import StreamSide
 from link_models.emulator.stream import Stream, StreamEvent
 from link_models.emulator.world import EmulatorTime
 from stack.core.errors import ConfigError
@@ -121,7 +121,12 @@ class _Half:
     """A stream from one side of a connection to the other."""
 
     def __init__(
-        self, connection: Connection, way: StreamPath, back: StreamPath, source: Side, sink: Side
+        self,
+        connection: Connection,
+        way: StreamPath,
+        back: StreamPath,
+        source: StreamSide,
+        sink: StreamSide,
     ) -> None:
         self.connection = connection
         self.way = way
@@ -206,7 +211,7 @@ class Connection:
     """Two sockets, and what crosses between them."""
 
     def __init__(
-        self, box: Connections, near: Side, forth: StreamPath, back: StreamPath, to: Address
+        self, box: Connections, near: StreamSide, forth: StreamPath, back: StreamPath, to: Address
     ) -> None:
         """`near` has been accepted; `to` is the program on the far side."""
         self.box = box
@@ -214,7 +219,7 @@ class Connection:
         self.ends: tuple[str, int] = ("", 0)
         self._to = to
         self._near = near
-        self._far = Side(self._gone)
+        self._far = StreamSide(self._gone)
         self._task: asyncio.Task[None] | None = None
         self._early: list[bytes | None] = []
         """What the near program wrote before it was answered (None: its end), as loops may read
@@ -357,7 +362,7 @@ class Connection:
             self._back.stream.open()
             self._back.sent()
 
-    def _gone(self, side: Side) -> None:
+    def _gone(self, side: StreamSide) -> None:
         """A program has reset its side, or the network has."""
         half = self._forth if side is self._near else self._back
         if self.over:
@@ -491,10 +496,10 @@ class Connections:
             self._open[connection] = None
             connection.begin()
 
-        def gone(_: Side) -> None:
+        def gone(_: StreamSide) -> None:
             if connection is not None:
                 connection.near_gone()
 
-        side = Side(gone)
+        side = StreamSide(gone)
         side.ready = ready
         return side

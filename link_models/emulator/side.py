@@ -35,10 +35,10 @@ class Half(Protocol):
         ...
 
 
-class Side(asyncio.Protocol):
+class StreamSide(asyncio.Protocol):
     """One of the two sockets of a connection."""
 
-    def __init__(self, lost: Callable[[Side], None]) -> None:
+    def __init__(self, lost: Callable[[StreamSide], None]) -> None:
         self.half: Half | None = None
         """The stream that begins here."""
 
