@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from link_models.emulator.config import SocketAddress
-from link_models.emulator.connections import Stage, StreamId
 from link_models.emulator.datagrams import FLOW_EMPTY
 from link_models.emulator.stream import FLOW_STREAM
+from link_models.emulator.tap import Stage, StreamId
 from stack.core.errors import ConfigError
 from stack.core.train import Buffer, Train
 

@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
 
 from link_models.channel import FOREVER_NS
 from link_models.emulator.agenda import Agenda
@@ -14,6 +13,7 @@ from link_models.emulator.config import Address, SocketAddress, StreamFaults, Tc
 from link_models.emulator.direction import Direction
 from link_models.emulator.side import StreamSide
 from link_models.emulator.stream import Stream, StreamEvent
+from link_models.emulator.tap import Stage, StreamId, StreamTap
 from link_models.emulator.world import EmulatorTime
 from stack.core.errors import ConfigError
 from stack.core.train import Buffer
@@ -37,27 +37,6 @@ COUNTERS = (
 """Totals: connections taken; turned away because there were `connections_max`; that the program on
 the far side refused; that ended in good order, by a limit, by RST; segments that were sent again;
 octets handed to the programs."""
-
-Stage = Literal["in", "out", "dropped"]
-
-
-class StreamId(NamedTuple):
-    """One stream of one connection."""
-
-    direction: str
-    opened: str
-    """The direction in which the connection was made."""
-
-    caller: tuple[str, int]
-    """Host and port of the program that made it."""
-
-
-class StreamTap(Protocol):
-    """Sees streams before and after the link, and the segments that the link loses."""
-
-    def stream(self, which: StreamId, stage: Stage, data: Buffer, mark: str) -> None:
-        """Octets, or a `mark`: SYN, FIN or RST."""
-        ...
 
 
 @dataclass(slots=True)
