@@ -124,6 +124,9 @@ class OctetCount(int):
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+Every = Annotated[
+    bool, typer.Option("--all", "-a", help="Those that are over too, while remembered.")
+]
 NodePath = Annotated[
     Path | None,
     typer.Option(

@@ -116,19 +116,16 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], title: str =
     sys.stdout.flush()
 
 
-class ProgressView:
-    """Bars with rate and time left on a terminal; now and then a line elsewhere; nothing when
-    `quiet`."""
+class LiveView:
+    """Bars on a terminal as long as its block runs; none elsewhere, nor when `quiet`."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._bars: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
-        self._said: dict[str, tuple[str, int]] = {}
 
     def __enter__(self) -> Self:
         if not self._quiet and styled(sys.stderr):
-            self._bars = _bars()
+            self._bars = self._made()
             self._bars.start()
         return self
 
@@ -140,6 +137,20 @@ class ProgressView:
     ) -> None:
         if self._bars is not None:
             self._bars.stop()
+
+    def _made(self) -> Progress:
+        """The bars; `rich` is loaded here, where they are wanted."""
+        raise NotImplementedError
+
+
+class ProgressView(LiveView):
+    """Bars with rate and time left on a terminal; now and then a line elsewhere; nothing when
+    `quiet`."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
+        self._tasks: dict[str, TaskID] = {}
+        self._said: dict[str, tuple[str, int]] = {}
 
     def update(self, key: str, name: str, state: str, share: float, detail: str = "") -> None:
         """How far one thing is: a share from 0 to 1, and in words."""
@@ -158,16 +169,15 @@ class ProgressView:
             shown = f", {detail}" if detail else ""
             note(f"{printable(name)}: {state}, {share:.0%}{shown}")
 
+    def _made(self) -> Progress:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
 
-def _bars() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:>3.0f} %", markup=False),
-        TextColumn("{task.fields[state]}", markup=False),
-        TextColumn("{task.fields[detail]}", markup=False),
-        console=Console(stderr=True),
-    )
+        return Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %", markup=False),
+            TextColumn("{task.fields[state]}", markup=False),
+            TextColumn("{task.fields[detail]}", markup=False),
+            console=Console(stderr=True),
+        )

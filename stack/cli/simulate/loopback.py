@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from stack.cli.common import FAILED, Json, ends_with
-from stack.cli.output import emit, note, say, styled, table, tell_doubts
+from stack.cli.output import LiveView, emit, note, say, table, tell_doubts
 from stack.core.errors import OrbitferryError
 from stack.core.units import duration_text, size_text
 
@@ -71,7 +70,7 @@ def loopback(
     from stack.simulator import load_scenario, run_scenario
 
     loaded = load_scenario(scenario)
-    with _View(hidden=quiet or as_json) as view, _stopped_by_signal(view):
+    with _View(quiet=quiet or as_json) as view, _stopped_by_signal(view):
         result = run_scenario(
             loaded, seed=seed, input=input, report_dir=report, progress=view.update
         )
@@ -223,39 +222,23 @@ def _stopped_by_signal(view: _View) -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-class _View:
-    """How far the run is: a bar on a terminal, lines elsewhere, nothing when `hidden`."""
+class _View(LiveView):
+    """How far the run is: a bar on a terminal, lines elsewhere, nothing when `quiet`."""
 
-    def __init__(self, *, hidden: bool) -> None:
+    def __init__(self, *, quiet: bool) -> None:
+        super().__init__(quiet=quiet)
         self.stopped = False
-        self._hidden = hidden
-        self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._drawn_s = 0.0
         self._line = 0
-
-    def __enter__(self) -> Self:
-        if not self._hidden and styled(sys.stderr):
-            self._bar = _bar()
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
     def update(self, moment: Moment) -> None:
         """Called at each sample of the run.  Raises `Stopped` after a Ctrl-C."""
         if self.stopped:
             raise Stopped
-        if self._hidden:
+        if self._quiet:
             return
-        if self._bar is None:
+        if self._bars is None:
             line = int(moment.now_s * PLAIN_LINES / moment.duration_s)
             if line != self._line:
                 self._line = line
@@ -267,15 +250,29 @@ class _View:
         self._drawn_s = now_s
         if self._task is None:
             total = moment.duration_s
-            self._task = self._bar.add_task("", total=total, clock="", contact="", figures="")
+            self._task = self._bars.add_task("", total=total, clock="", contact="", figures="")
         contacts = ", ".join(moment.contacts) or "no contact"
-        self._bar.update(
+        self._bars.update(
             self._task,
             completed=moment.now_s,
             clock=_clock(moment),
             contact=contacts,
             figures=_figures(moment),
             refresh=True,
+        )
+
+    def _made(self) -> Progress:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        return Progress(
+            TextColumn("{task.fields[clock]}", markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[contact]}", markup=False),
+            TextColumn("{task.fields[figures]}", markup=False),
+            console=Console(stderr=True),
+            auto_refresh=False,
+            transient=True,
         )
 
 
@@ -289,19 +286,4 @@ def _figures(moment: Moment) -> str:
     return (
         f"up {size_text(moment.up_bytes)}, down {size_text(moment.down_bytes)}, "
         f"waiting {size_text(moment.queue_bytes)}, {moment.arrived} of {moment.expected} objects"
-    )
-
-
-def _bar() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    return Progress(
-        TextColumn("{task.fields[clock]}", markup=False),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[contact]}", markup=False),
-        TextColumn("{task.fields[figures]}", markup=False),
-        console=Console(stderr=True),
-        auto_refresh=False,
-        transient=True,
     )

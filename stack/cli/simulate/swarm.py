@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import functools
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
 from stack.cli.common import FAILED, Json, ends_with
-from stack.cli.output import emit, note, say, styled, table
+from stack.cli.output import LiveView, emit, note, say, table
 from stack.core.errors import ConfigError
 from stack.core.units import duration_text
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
 
     from stack.simulator.swarm.day import RunOutcome
     from stack.simulator.swarm.summary import ScenarioSummary, Summary
@@ -195,7 +193,7 @@ def _sweep(
 ) -> list[R]:
     from stack.simulator.swarm.sweep import sweep, sweep_cluster
 
-    with _View(wanted.count, hidden=wanted.quiet or wanted.as_json) as view:
+    with _View(wanted.count, quiet=wanted.quiet or wanted.as_json) as view:
         if wanted.dask:
             return sweep_cluster(
                 task, _seeds(wanted), failed, address=wanted.dask, done=view.update
@@ -326,59 +324,47 @@ def _scenario(wanted: SwarmArguments, path: Path) -> None:
         ends_with(FAILED)
 
 
-class _View:
-    """How many seeds are done: a bar on a terminal, lines elsewhere, nothing when `hidden`."""
+class _View(LiveView):
+    """How many seeds are done: a bar on a terminal, lines elsewhere, nothing when `quiet`."""
 
-    def __init__(self, count: int, *, hidden: bool) -> None:
+    def __init__(self, count: int, *, quiet: bool) -> None:
+        super().__init__(quiet=quiet)
         self._count = count
-        self._hidden = hidden
         self._done = 0
         self._failed = 0
         self._line = 0
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        if not self._hidden and styled(sys.stderr):
-            from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeRemainingColumn,
-            )
-
-            self._bar = Progress(
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.description}", markup=False),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._task = self._bar.add_task("", total=self._count)
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
     def update(self, outcome: Any) -> None:
         """A seed is done."""
         self._done += 1
         self._failed += not outcome.ok
         words = f"{self._failed} failed" if self._failed else ""
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self._done, description=words)
-        elif not self._hidden:
+        if self._bars is not None:
+            task = self._bars.task_ids[0]
+            self._bars.update(task, completed=self._done, description=words)
+        elif not self._quiet:
             line = self._done * PLAIN_LINES // self._count
             if line != self._line:
                 self._line = line
                 note(f"{self._done:,} of {self._count:,} seeds {words}".rstrip())
+
+    def _made(self) -> Progress:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        bar = Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}", markup=False),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        bar.add_task("", total=self._count)
+        return bar

@@ -12,6 +12,7 @@ from stack.cli.common import (
     FAILED,
     NO_ANSWER,
     OK,
+    Every,
     Json,
     NodePath,
     Priority,
@@ -152,9 +153,7 @@ def status(job: Id, node: NodePath = None, as_json: Json = False) -> None:
 
 
 def list_(
-    every: Annotated[
-        bool, typer.Option("--all", "-a", help="Those that are over too, while remembered.")
-    ] = False,
+    every: Every = False,
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:

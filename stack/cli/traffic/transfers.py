@@ -14,6 +14,7 @@ from stack.cli.common import (
     OK,
     USAGE,
     CommandError,
+    Every,
     Json,
     NodePath,
     client_of,
@@ -35,9 +36,7 @@ Ids = Annotated[
 
 
 def list_(
-    every: Annotated[
-        bool, typer.Option("--all", "-a", help="Those that are over too, while remembered.")
-    ] = False,
+    every: Every = False,
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:
@@ -66,7 +65,7 @@ def list_(
             one["state"],
             f"{_share(one):.0%} of {size_text(one['bytes_total'])}",
             f"{size_text(one['rate_bytes_s'])}/s" if one["rate_bytes_s"] else "",
-            left_text(one),
+            _left(one),
             one["text"],
         )
         for one in shown
@@ -176,12 +175,12 @@ def _show(view: ProgressView, one: dict[str, Any]) -> None:
         parts.append(f"{size_text(one['bytes_handed'] - done)} wait here")
     if one["rate_bytes_s"]:
         parts.append(f"{size_text(one['rate_bytes_s'])}/s")
-    if left := left_text(one):
+    if left := _left(one):
         parts.append(left)
     view.update(one["id"], one["name"], one["state"], _share(one), ", ".join(parts))
 
 
-def left_text(one: dict[str, Any]) -> str:
+def _left(one: dict[str, Any]) -> str:
     """When it will be there: by the contact plan, else at the mean rate."""
     if not one["open"]:
         return ""
