@@ -70,7 +70,7 @@ class ExportTable:
         """The client hands over one unit or block.  Raises `LocalError`."""
         if not 0 < size <= self._link.config.block_bytes_max:
             raise LocalError(f"a block of {size} octets cannot be sent")
-        if not self.free:
+        if self.held >= self._link.config.queue_bytes:
             raise LocalError("no room in the LTP engine; ask `room` before submitting")
         self.held += size
 
