@@ -19,10 +19,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-from stack.core.errors import DecodeError
 from stack.core.train import Buffer, Train
-from stack.engines.ltp.extensions import counts_at, pack, without
-from stack.wire.ltp import decode_segment, encode_segment
+from stack.engines.ltp.extensions import counts_at, pack, segments, without
+from stack.wire.ltp import encode_segment
 from stack.wire.sdnv import encode_sdnv
 
 AUTHENTICATION_TAG: Final = 0x00
@@ -196,20 +195,16 @@ class Authenticator:
     def _segments(self, datagram: memoryview) -> list[bytes]:
         """The authentic segments of any other datagram, however it is put together."""
         out: list[bytes] = []
-        at = 0
-        while at < len(datagram):
-            start = at
-            try:
-                segment, at = decode_segment(datagram, start)
-            except DecodeError:
+        for segment, octets in segments(datagram):
+            if segment is None:
                 self.counters["forged"] += 1
-                break
+                continue
             marks = [one.value for one in segment.header if one.tag == AUTHENTICATION_TAG]
             if not marks or not segment.trailer or segment.trailer[-1].tag != AUTHENTICATION_TAG:
                 self.counters["unsigned"] += 1
                 continue
             value = segment.trailer[-1].value
-            data = datagram[start : at - len(value)]
+            data = octets[: len(octets) - len(value)]
             if not any(key.check(data, value) for key in self._candidates(marks, value)):
                 self.counters["forged"] += 1
                 continue

@@ -14,12 +14,11 @@ import hmac
 from collections import OrderedDict
 from typing import Final
 
-from stack.core.errors import DecodeError
 from stack.core.sansio import Entropy
 from stack.core.train import Buffer, Train
 from stack.engines.ltp.driver import Shim
-from stack.engines.ltp.extensions import Layer, pack, without
-from stack.wire.ltp import Segment, SegmentType, SessionId, decode_segment, encode_segment
+from stack.engines.ltp.extensions import Layer, pack, segments, without
+from stack.wire.ltp import Segment, SegmentType, SessionId, encode_segment
 from stack.wire.sdnv import decode_sdnv
 
 COOKIE_TAG: Final = 0x01
@@ -98,21 +97,17 @@ class Cookies(Layer):
     def _passing(self, datagram: memoryview) -> list[Buffer]:
         """The segments of a datagram that pass, without cookies."""
         out: list[Buffer] = []
-        at = 0
-        while at < len(datagram):
-            start = at
-            try:
-                segment, at = decode_segment(datagram, start)
-            except DecodeError:
-                out.append(datagram[start:])  # the engine says what is wrong with it
-                break
-            verdict = self._judge(segment, ours=datagram[start] & 0x0F in _ANSWERS)
+        for segment, octets in segments(datagram):
+            if segment is None:
+                out.append(octets)  # the engine says what is wrong with it
+                continue
+            verdict = self._judge(segment, ours=octets[0] & 0x0F in _ANSWERS)
             self._counters[verdict] += 1
             if verdict == "good":
                 bare = dataclasses.replace(segment, header=without(segment.header, COOKIE_TAG))
                 out.append(encode_segment(bare))
             elif verdict == "absent":
-                out.append(datagram[start:at])
+                out.append(octets)
         return out
 
     def _judge(self, segment: Segment, *, ours: bool) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 
+from stack.core.errors import DecodeError
 from stack.core.train import FLOW_SOURCE, Buffer, Train
 from stack.engines.ltp.driver import Shim
-from stack.wire.ltp import Extension
+from stack.wire.ltp import Extension, Segment, decode_segment
 
 
-class Layer:
+class Layer(ABC):
     """A shim above whatever else is between engine and link."""
 
     def __init__(self, inner: Shim | None) -> None:
@@ -37,15 +39,30 @@ class Layer:
         sent, received = self._inner.handle_deadline(now)
         return sent, self._up(received)
 
+    @abstractmethod
     def counters(self) -> dict[str, int]:
         """Totals since the start."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _down(self, train: Train) -> list[Train]:
-        raise NotImplementedError
+        """What leaves for a train of the engine's."""
 
+    @abstractmethod
     def _up(self, trains: list[Train]) -> list[Train]:
-        raise NotImplementedError
+        """What of trains that arrived passes, as the engine takes it."""
+
+
+def segments(datagram: memoryview) -> Iterator[tuple[Segment | None, memoryview]]:
+    """The segments of a datagram, each with its octets; None with the rest if that is none."""
+    at = 0
+    while at < len(datagram):
+        start = at
+        try:
+            segment, at = decode_segment(datagram, start)
+        except DecodeError:
+            yield None, datagram[start:]
+            return
+        yield segment, datagram[start:at]
 
 
 def counts_at(segment: memoryview) -> int:
