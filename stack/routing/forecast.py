@@ -39,9 +39,10 @@ def arrivals(
     found = expected_delivery(
         plan, source, destination, most, now_ms, bundle_bytes=bundle_bytes, config=config
     )
-    if any(math.isinf(contact.rate_bps) for flow in found.flows for contact in flow.contacts):
-        return [None] * len(octets)
     flows = sorted(found.flows, key=lambda flow: flow.first_ms)
+    endless = any(math.isinf(contact.rate_bps) for flow in flows for contact in flow.contacts)
+    if endless or not flows:
+        return [None] * len(octets)
     return [_arrival(flows, one) if one <= found.delivered_bytes else None for one in octets]
 
 

@@ -96,6 +96,7 @@ def test_what_a_plan_says_of_octets_that_wait() -> None:
     assert ask(1, to="dtn://elsewhere/") == [None]
     assert ask() == []
     assert ask(0) == [None]
+    assert ask(0, 1, to="dtn://elsewhere/") == [None, None]
     endless = [replace(one, rate_bps=math.inf) for one in plan.contacts]
     assert ask(1_000_000, plan=Plan(endless, plan.ranges)) == [None]
 
