@@ -199,7 +199,7 @@ class BundleAgent(Custody):
                 try:  # as `_try` does, likewise
                     self._entered(ref, op, now_ms)
                 except Exception as error:
-                    self.quarantine(ref, error, now_ms)
+                    self.fail(ref, error, now_ms)
             elif ref == DUPLICATE:
                 self.counters["duplicates"] += 1
                 if op.known is None and op.place is not Place.QUARANTINE:
@@ -329,7 +329,7 @@ class BundleAgent(Custody):
             try:  # as in `committed`
                 self._acknowledged(ref, now_ms, neighbour)
             except Exception as error:
-                self.quarantine(ref, error, now_ms)
+                self.fail(ref, error, now_ms)
 
     def _acknowledged(self, ref: int, now_ms: int, neighbour: str) -> None:
         if ref not in self.entries or self._is_void(ref, neighbour, now_ms):

@@ -98,6 +98,16 @@ def test_a_search_for_which_memory_is_short_is_tried_again(monkeypatch: pytest.M
     assert went(harness) == [refs[0]]
 
 
+def test_that_holds_for_what_was_just_stored_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = Harness()
+    with monkeypatch.context() as patch:
+        fails_for(patch, type(harness.agent.forwarder), "add", 1, MemoryError())
+        ref = harness.arrive(bundle_for(FAR + "app"))
+    assert went(harness) == []
+    harness.agent.retry(NOW)
+    assert went(harness) == [ref]
+
+
 def test_a_plan_that_cannot_be_followed_leaves_nothing_without_a_way() -> None:
     harness, refs = five()
     forwarder = harness.agent.forwarder
