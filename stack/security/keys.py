@@ -65,8 +65,8 @@ RSA_BITS = (2048, 4096)
 
 RSA_KINDS = ("ltp-rsa-private", "ltp-rsa-public")
 
-_LONG = re.compile(r"[0-9A-Za-z]{24,}")
-"""What may be a secret."""
+_LONG = re.compile(r"[0-9A-Za-z]{24,}|(?:[0-9A-Fa-f]{2}[\s:-]*){12,}")
+"""What may be a secret, its octets apart or together."""
 
 CHOICES_MAX = 4096
 """Remembered choices of keys, so that a flow does not match patterns for each bundle."""

@@ -91,6 +91,7 @@ def test_an_entry(entry: Any, where: str, why: str, remedy: str) -> None:
 
 
 SECRET = "6f0a" * 16
+APART = " ".join(["6f", "0a"] * 16)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,8 @@ SECRET = "6f0a" * 16
         f'id = "{SECRET}"\n[[key]]\nid = "{SECRET}"\nkind = "aes"\nsecret = "{SECRET}"',
         f'kind = "{SECRET}"',
         f'{SECRET} = "secret"',
+        f'kind = "{APART}"',
+        f'"{APART}" = "secret"',
         f'kind = "hmac"\nsecret = "{SECRET}g"',
         f'kind = "hmac"\nsecret = "{SECRET}',
         f"kind = {SECRET}",
@@ -117,6 +120,7 @@ def test_no_mistake_shows_a_secret(line: str, tmp_path: Path) -> None:
     shown = str(caught.value).removeprefix(str(path))
     assert shown.startswith(":")
     assert SECRET[:8] not in shown
+    assert APART[:11] not in shown
 
 
 def test_mistakes_are_told_with_their_line(tmp_path: Path) -> None:
