@@ -59,11 +59,14 @@ class Batch:
 
     def attempt(self, port: AppPort, what: str, work: Callable[..., object], *args: Any) -> bool:
         """Do one piece of the step; if it fails, what it has put in here is taken out again."""
-        sends, after, writes = len(self.sends), len(self._after), dict(self._writes)
+        sends, after, before = len(self.sends), len(self._after), self._writes
+        self._writes = {}  # of this piece alone: a step may have thousands, and none is copied
         done = attempt(port, what, work, *args)
-        if not done:
+        if done:
+            before |= self._writes
+        else:
             del self.sends[sends:], self._after[after:]
-            self._writes = writes
+        self._writes = before
         return done
 
     @property
