@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from stack.core.clock import dtn_to_iso
@@ -28,15 +28,21 @@ class JobOperations:
     """Operations on jobs that were submitted from here."""
 
     def __init__(self, node: Node) -> None:
-        self._node = node
+        self._files = node.services.files
         self._jobs = node.services.jobs
 
-    def _known(self, status: JobStatus) -> dict[str, Any]:
-        """A job, and how far its inputs are, which travel before it can start."""
-        files = self._node.services.files
+    def _known(self, found: Iterable[JobStatus]) -> list[dict[str, Any]]:
+        """Jobs, and how far their inputs are, which travel before a job can start."""
+        files = self._files
         files.foresee()
-        under_way = [files.progress(ref.object_id) for ref in status.inputs]
-        return as_dict(status) | {"inputs": inputs_of([one for one in under_way if one])}
+        jobs = []
+        for status in found:
+            under_way = [files.progress(ref.object_id) for ref in status.inputs]
+            jobs.append(as_dict(status) | {"inputs": inputs_of([one for one in under_way if one])})
+        return jobs
+
+    def _job(self, job_id: bytes) -> dict[str, Any]:
+        return self._known([self._status(job_id)])[0]
 
     async def submit(self, request: Request, session: Session) -> dict[str, Any]:
         """Submit a job; its id comes once everything is durable."""
@@ -69,14 +75,14 @@ class JobOperations:
             deadline_ms=round(deadline_s * 1000) or None,
             priority=priority,
         )
-        return {"id": job_id.hex()} | {"job": self._known(self._jobs.status(job_id))}
+        return {"id": job_id.hex()} | {"job": self._job(job_id)}
 
     async def jobs(self, request: Request, session: Session) -> dict[str, Any]:
         """What is known of every job, or of those in `ids`."""
         ids = request.object_ids("ids")
         request.finish()
         found = [self._status(one) for one in ids] if ids else self._jobs.all_status()
-        return {"jobs": [self._known(one) for one in found]}
+        return {"jobs": self._known(found)}
 
     async def watch(self, request: Request, session: Session) -> dict[str, Any]:
         """Follow a job until it is over and its results are here, or for `timeout_s`: events
@@ -89,7 +95,7 @@ class JobOperations:
         try:
             async with asyncio.timeout(timeout_s):
                 while not over.done():
-                    known = self._known(self._status(job_id))
+                    known = self._job(job_id)
                     if known != told:
                         await session.event("progress", job=known)
                         told = known
@@ -98,7 +104,7 @@ class JobOperations:
             pass
         finally:
             over.cancel()
-        return {"job": self._known(self._status(job_id))}
+        return {"job": self._job(job_id)}
 
     async def cancel(self, request: Request, session: Session) -> dict[str, Any]:
         """Ask the server to stop a job."""
@@ -108,7 +114,7 @@ class JobOperations:
         if status.state.final:
             raise ControlError("refused", f"job {job_id.hex()} is {status.state}")
         await self._jobs.cancel(job_id)
-        return {"job": self._known(self._status(job_id))}
+        return {"job": self._job(job_id)}
 
     def _status(self, job_id: bytes) -> JobStatus:
         try:

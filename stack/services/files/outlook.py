@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import Final
 
 from stack.core.clock import SECOND
+from stack.core.eid import Eid
 from stack.ports.application import AppPort
 from stack.services.files.state import OutObject
 from stack.services.files.steps import OUT_OPEN
@@ -46,17 +47,24 @@ class Outlook:
                 obj.first_bytes = obj.left_bytes
 
     def foresee(self, objects: Iterable[OutObject]) -> None:
-        """Ask the contact plan when each object will be there, behind those before it."""
+        """Ask the contact plan when each object will be there, behind those before it: of all of
+        them, or between times only of those that are new."""
         now_ns = self._port.now()
-        found = list(_open(objects))
-        if now_ns - self._foresaw_ns < _FORESEE_NS and all(one.foreseen for one in found):
-            return
-        self._foresaw_ns = now_ns
-        for destination in {obj.spec.destination: None for obj in found}:
-            queue = [obj for obj in found if obj.spec.destination == destination]
+        fresh = now_ns - self._foresaw_ns < _FORESEE_NS
+        if not fresh:
+            self._foresaw_ns = now_ns
+        queues: dict[Eid, list[OutObject]] = {}
+        for obj in _open(objects):
+            queues.setdefault(obj.spec.destination, []).append(obj)
+        for destination, queue in queues.items():
             queue.sort(key=_youngest, reverse=True)
-            ends = list(accumulate(obj.spec.size - obj.left_bytes for obj in queue))
-            for obj, expected in zip(queue, self._port.expected(destination, ends), strict=True):
+            ends = accumulate(obj.spec.size - obj.left_bytes for obj in queue)
+            asked = [
+                each for each in zip(queue, ends, strict=True) if not (fresh and each[0].foreseen)
+            ]
+            octets = [end for _, end in asked]
+            found = self._port.expected(destination, octets) if asked else ()
+            for (obj, _), expected in zip(asked, found, strict=True):
                 obj.expected, obj.foreseen = expected, True
 
 
