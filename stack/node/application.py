@@ -215,8 +215,8 @@ class LocalPort:
         """Octets that `service` has sent and that the next hop has not confirmed yet."""
         agent, source = self.driver.agent, str(self._node_id.with_service(service))
         found: Counter[tuple[str, int]] = Counter()
-        for entry in agent.entries.values():
-            if entry.stamp and entry.source == source:
+        for entry in agent.own.values():
+            if entry.source == source:
                 found[entry.destination, entry.priority] += entry.size
         return {(Eid.parse(node), priority): size for (node, priority), size in found.items()}
 

@@ -83,7 +83,6 @@ class Node:
         self._environment = environment
         self._plan = plan
         self._user_trace = trace
-        self._log: TextIO | None = None
         self._stack: contextlib.AsyncExitStack | None = None
         self.links: dict[str, Link] = {}
         self.port: LocalPort
@@ -305,8 +304,7 @@ class Node:
 
     def transmissions(self) -> list[Entry]:
         """The bundles that were sent from here and have not left yet, oldest first."""
-        entries = self._agent.entries.values()
-        return [one for one in entries if one.stamp and one.place is Place.FORWARD]
+        return list(self._agent.own.values())
 
     @property
     def plan(self) -> Plan:

@@ -186,7 +186,7 @@ class AppPort(Protocol):
 
     def outgoing_bytes(self, service: str) -> dict[tuple[Eid, int], int]:
         """Octets of bundles that this node's `service` has sent and that the next hop has not
-        confirmed yet, by destination and priority.  Goes through all bundles."""
+        confirmed yet, by destination and priority.  Goes through all that were sent from here."""
         ...
 
     def expected(self, destination: Eid, octets: Sequence[int]) -> Sequence[Expected | None]:

@@ -263,7 +263,7 @@ class BundleAgent(Custody):
 
     def _arrived(self, entry: Entry, now_ms: int, avoid: tuple[str, ...] = ()) -> None:
         ref = entry.ref
-        self.entries[ref] = entry
+        self._hold(entry)
         if entry.place is Place.FORWARD:
             node, _ = node_and_service(entry.destination)
             try:
@@ -425,8 +425,8 @@ class BundleAgent(Custody):
         wanted, source = stamp(bundle.creation_ms, bundle.sequence), str(bundle.source)
         refs = [
             entry.ref
-            for entry in self.entries.values()
-            if entry.stamp == wanted and entry.source == source and entry.place is Place.FORWARD
+            for entry in self.own.values()
+            if entry.stamp == wanted and entry.source == source
         ]
         under_way = sum(bool(self.forwarder.given_to(ref)) for ref in refs)
         self.counters["cancelled"] += len(refs)

@@ -52,6 +52,8 @@ class Custody:
         self.forwarder = forwarder
         self.counters: Counter[str] = Counter()
         self.entries: dict[int, Entry] = {}
+        self.own: dict[int, Entry] = {}
+        """Those of bundles that were made here and are to leave: few beside those in transit."""
         self.waiting = Waiting(self.entries)
         self._origin = Origin(node_id, config, security, beginning.count)
         self._admission = Admission(node_id, config, security, beginning.secret)
@@ -68,10 +70,16 @@ class Custody:
         ops, self._ops = self._ops, []
         return ops
 
+    def _hold(self, entry: Entry) -> None:
+        self.entries[entry.ref] = entry
+        if entry.stamp and entry.place is Place.FORWARD:
+            self.own[entry.ref] = entry
+
     def _forget(self, ref: int, now_ms: int) -> Entry | None:
         entry = self.entries.pop(ref, None)
         if entry is None:
             return None
+        self.own.pop(ref, None)
         if entry.place is Place.FORWARD:
             self._void.pop(ref, None)
             self.forwarder.remove(ref, now_ms)
@@ -115,14 +123,14 @@ class Custody:
         if entry is not None:
             self.counters["quarantined"] += 1
             self._report_end(entry, REPORT_DELETION, ReportReason.BLOCK_UNINTELLIGIBLE, now_ms)
-            self.entries[ref] = quarantined(entry, error)
+            self._hold(quarantined(entry, error))
 
     def postpone(self, ref: int, now_ms: int) -> None:
         """The store cannot give this bundle now, or a resource is used up: `retry` tries again."""
         self.counters["postponed"] += 1
         entry = self._gone(ref, now_ms)
         if entry is not None:
-            self.entries[ref] = entry
+            self._hold(entry)
             self._postponed.append(ref)
 
     def _gone(self, ref: int, now_ms: int) -> Entry | None:

@@ -13,7 +13,7 @@ from stack.services.files.state import OutObject
 from stack.services.files.steps import OUT_OPEN
 
 _LOOK_NS: Final = SECOND // 4
-"""What is held here is looked at no more often: it means to go through all bundles."""
+"""What is held here is looked at no more often: it means to go through what was sent from here."""
 
 _FORESEE_NS: Final = 10 * SECOND
 """The contact plan is asked no more often: a search through it takes milliseconds."""

@@ -103,9 +103,10 @@ def check_books(world: SwarmWorld) -> None:
         if booked != stored:
             refs = sorted(booked ^ stored)[:5]
             world.problem("unaccounted", f"the store of {name} and its operations differ in {refs}")
-        forward = sum(
-            entry.size for entry in driver.agent.entries.values() if entry.place is Place.FORWARD
-        )
+        waiting = [one for one in driver.agent.entries.values() if one.place is Place.FORWARD]
+        if {one.ref for one in waiting if one.stamp} != set(driver.agent.own):
+            world.problem("unaccounted", f"{name} has lost track of what was sent from it")
+        forward = sum(entry.size for entry in waiting)
         world.ledger.checks["quota"] += 1
         if node.waiting_bytes > forward:
             world.problem(
