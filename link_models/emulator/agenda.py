@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from link_models.channel import FOREVER_NS
 from link_models.emulator.alarm import Alarm
 from link_models.emulator.world import EmulatorTime
 from stack.core.timers import TimerHeap
@@ -28,8 +29,10 @@ class Agenda:
         return self._jobs, do
 
     def at(self, when_ns: int, job: Job) -> None:
-        """Do a job at link time `when_ns`, unless it will be done earlier already."""
-        if (before := self._due.deadline(job)) is None or when_ns < before:
+        """Do a job at link time `when_ns`, unless it will be done earlier already; `FOREVER_NS`
+        asks for nothing."""
+        before = self._due.deadline(job)
+        if when_ns < (FOREVER_NS if before is None else before):
             self._due.arm(job, when_ns)
             if self._due.next() == when_ns:
                 self.rearm()

@@ -92,8 +92,7 @@ class StreamTransmitter:
             budget += 1
             passed_over = 0
             waiting.rotate(-1)
-        if again_ns < FOREVER_NS:
-            self._agenda.at(again_ns, self._job)
+        self._agenda.at(again_ns, self._job)
 
 
 class _Half:
@@ -153,9 +152,7 @@ class _Half:
 
     def schedule(self) -> None:
         """Look again when something comes out."""
-        due_ns = self.stream.due_ns()
-        if due_ns < FOREVER_NS:
-            self._agenda.at(due_ns, self._job)
+        self._agenda.at(self.stream.due_ns(), self._job)
 
     def lost(self, data: Buffer) -> None:
         """The link has lost a segment."""
