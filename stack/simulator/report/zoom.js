@@ -3,6 +3,7 @@
 // draw is in `data-chart` of each figure, made of the same drawing as the still picture (zoom.py).
 (() => {
   const FONT = "12px system-ui, sans-serif";
+  const LEAST_S = 1;
   const plots = [];
   const pen = document.createElement("canvas").getContext("2d");
   const make = (parent, tag, kind, text) => {
@@ -25,10 +26,15 @@
       u.setScale("x", max - min > 0.5 ? { min, max } : { min: own.start, max: own.end });
     }
   }
+  function focus(u, from, wide) {  // stops at the ends of the period of `u`
+    const { start, end } = u.own;
+    wide = Math.min(Math.max(wide, LEAST_S), end - start);
+    from = Math.min(Math.max(from, start), end - wide);
+    show(from, from + wide);
+  }
   function move(u, by, zoom) {
-    const { min, max } = u.scales.x;
-    const half = (max - min) / 2 * zoom, middle = (min + max) / 2 + by * (max - min);
-    show(Math.max(middle - half, u.own.start), Math.min(middle + half, u.own.end));
+    const { min, max } = u.scales.x, wide = (max - min) * zoom;
+    focus(u, (min + max - wide) / 2 + by * (max - min), wide);
   }
 
   // ---- drawing ----
@@ -186,7 +192,8 @@
         draw: [one => draw(one, own, panel)],
         setSelect: [one => {
           const { left, width: wide } = one.select;
-          if (wide > 2) show(one.posToVal(left, "x"), one.posToVal(left + wide, "x"));
+          const from = one.posToVal(left, "x");
+          if (wide > 2) focus(one, from, one.posToVal(left + wide, "x") - from);
           one.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
         }],
         setCursor: [one => tell(one, own, panel, slots, when)],
