@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from stack.cli.plan.hops import hops_of
 from stack.core.clock import dtn_to_iso
 from stack.core.units import duration_text, size_text
+from stack.simulator.report.page import label
 
 if TYPE_CHECKING:
     from stack.contacts.plan import Plan
@@ -42,10 +43,6 @@ def write_ways(
     write_gantt(charts, whole.start_ms, until_ms, path, _parts([one for _, one, _ in found]))
 
 
-def _name(node: str) -> str:
-    return node.removeprefix("dtn://").rstrip("/")
-
-
 def _chart(plan: Plan, found: DeliveryForecast, words: str, from_ms: int, until_ms: int) -> Chart:
     from stack.simulator.report.gantt import Bar, Chart, Mark
     from stack.simulator.report.plotting import COLOURS
@@ -76,9 +73,9 @@ def _chart(plan: Plan, found: DeliveryForecast, words: str, from_ms: int, until_
         late = found.last_ms - from_ms > (until_ms - from_ms) / 2
         marks.append(Mark(found.last_ms, text, "#00553B" if found.complete else "#C0392B", late))
     title = (
-        f"{size_text(found.size_bytes)} from {_name(found.source)} to {_name(found.destination)}"
+        f"{size_text(found.size_bytes)} from {label(found.source)} to {label(found.destination)}"
     )
-    rows = tuple(f"{_name(a)} to {_name(b)}" for a, b in ways)
+    rows = tuple(f"{label(a)} to {label(b)}" for a, b in ways)
     return Chart(
         title + (f", {words}" if words else ""),
         rows or ("no way",),
@@ -102,8 +99,8 @@ def _parts(found: list[DeliveryForecast]) -> list[str]:
     for one in found:
         rows = [
             (
-                _name(hop.source),
-                _name(hop.destination),
+                label(hop.source),
+                label(hop.destination),
                 f"{dtn_to_iso(hop.begin_ms)[:19]}Z",
                 f"{dtn_to_iso(hop.end_ms)[:19]}Z",
                 duration_text(hop.wait_ms / 1000) if hop.wait_ms else "–",

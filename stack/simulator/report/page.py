@@ -61,8 +61,6 @@ summary { cursor: pointer; }
 }
 @media (max-width: 600px) {
   .hint { display: none; }
-}
-@media (max-width: 600px) {
   body { font-size: 14px; margin: 0.5em auto; padding: 0 0.6em; }
   th, td { padding: 3px 6px; }
 }
@@ -107,6 +105,11 @@ def _scripts() -> str:
         f"{(library / 'uPlot.iife.min.js').read_text('utf-8')}</script>\n"
         f"<script>{(here / 'zoom.js').read_text('utf-8')}</script>"
     )
+
+
+def label(node: str) -> str:
+    """A node id as a word: `dtn://gs1/` is `gs1`."""
+    return node.removeprefix("dtn://").rstrip("/")
 
 
 def percent(share: float | None) -> str:

@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 
-from link_models.orbit.geometry import Ephemeris, Station
+from link_models.orbit.geometry import EARTH_FLATTENING, Ephemeris, Station
 from link_models.orbit.mean_elements import Satellite
 from stack.core.units import duration_text
+from stack.simulator.report.page import label
 from stack.simulator.report.plotting import COLOURS, DARK, GREY, SMALL_IN, Floats, picture, style
 
 LAND, SEA_LINE = "#DCE1D4", "#B9C0B0"
@@ -23,8 +24,8 @@ LAND, SEA_LINE = "#DCE1D4", "#B9C0B0"
 EARTH_KM = 6371.0
 """Mean radius, near enough for a map."""
 
-FLATTENED = 1.0 - 0.00669438
-"""One less the square of the eccentricity of WGS-84."""
+FLATTENED = (1.0 - EARTH_FLATTENING) ** 2
+"""The square of the polar radius over the equatorial one."""
 
 TRACK_STEP_MS = 20_000
 """A satellite moves by little more than a degree in this time."""
@@ -114,7 +115,7 @@ class _Map:
         world = self._world
         used = sum(one.used for one in world.passes)
         places = ", ".join(
-            f"{_short(name)} at {one.latitude_deg:.1f}, {one.longitude_deg:.1f} degrees"
+            f"{label(name)} at {one.latitude_deg:.1f}, {one.longitude_deg:.1f} degrees"
             for name, one in list(world.stations.items())[:12]
         )
         return (
@@ -162,7 +163,7 @@ class _Map:
             )
             if len(self._world.stations) <= STATIONS_NAMED_MAX:
                 axes.annotate(
-                    _short(name),
+                    label(name),
                     (longitude, station.latitude_deg),
                     xytext=(5 if longitude < 120 else -5, 4),
                     textcoords="offset points",
@@ -231,7 +232,3 @@ def _broken(longitude: Floats, latitude: Floats) -> tuple[Floats, Floats]:
     other."""
     after = np.flatnonzero(np.abs(np.diff(longitude)) > 180.0) + 1
     return np.insert(longitude, after, np.nan), np.insert(latitude, after, np.nan)
-
-
-def _short(node: str) -> str:
-    return node.removeprefix("dtn://").rstrip("/")

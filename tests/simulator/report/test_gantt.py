@@ -8,8 +8,8 @@ import pytest
 
 from stack.core.errors import ConfigError
 from stack.simulator.report.gantt import ROWS_MAX, Bar, Chart, Mark, write_gantt
-from stack.simulator.report.page import page, percent, table
-from stack.simulator.report.plan.figures import label, natural
+from stack.simulator.report.page import label, page, percent, table
+from stack.simulator.report.plan.figures import natural
 
 CHART = Chart(
     "A title",

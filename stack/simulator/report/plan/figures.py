@@ -14,9 +14,9 @@ from stack.contacts.plan import Contact, Plan
 from stack.core.clock import dtn_to_iso
 from stack.core.units import duration_text, size_text
 from stack.simulator.report.gantt import Bar, Chart, draw_gantt
+from stack.simulator.report.page import label
 from stack.simulator.report.plotting import (
     COLOURS,
-    DATES,
     GREY,
     SMALL_IN,
     WIDTH_IN,
@@ -69,11 +69,6 @@ def natural(node: str) -> list[tuple[int, str]]:
     return [
         (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", node)
     ]
-
-
-def label(node: str) -> str:
-    """A node id as a word: `dtn://gs1/` is `gs1`."""
-    return node.removeprefix("dtn://").rstrip("/")
 
 
 class PlanCharts:
@@ -343,6 +338,3 @@ def _draw_volumes(
     first = dtn_to_iso(days[0][0])[:10] if days else ""
     axes.set_title(f"{title}: volumes from {first}{shades}")
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncol=2, borderaxespad=0.2)
-
-
-__all__ = ["DATES", "Elevations", "Offered", "PlanCharts", "label"]

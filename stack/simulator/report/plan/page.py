@@ -22,8 +22,8 @@ from link_models.planner.statistics import (
 from stack.contacts.plan import Plan
 from stack.core.clock import dtn_to_iso
 from stack.core.units import duration_text, size_text
-from stack.simulator.report.page import page, percent, table
-from stack.simulator.report.plan.figures import Elevations, Offered, PlanCharts, label, natural
+from stack.simulator.report.page import label, page, percent, table
+from stack.simulator.report.plan.figures import Elevations, Offered, PlanCharts, natural
 from stack.simulator.report.plotting import COLOURS
 from stack.simulator.report.world import World, world_map
 
@@ -267,7 +267,7 @@ class _Page:
 
     def _antennas(self) -> str:
         period_s = (self._figures.end_ms - self._figures.start_ms) / 1000
-        rows, classes = [], []
+        rows = []
         for one in self._ordered():
             view_s, at_once = self._in_view(one.node)
             share = one.busy_s / (period_s * one.antennas) if one.antennas else None
@@ -284,7 +284,6 @@ class _Page:
                     duration_text(one.conflict_s) if one.conflict_s else "",
                 )
             )
-            classes.append("conflict" if one.conflict_s else "")
         head = (
             "node", "antennas", "passes", "in contact", "of the time", "antennas in use",
             "in view", "at once, most", "more than antennas",
@@ -294,7 +293,7 @@ class _Page:
             "than antennas: time in which the plan has more passes at a station than it has "
             "antennas.</p>"
         )
-        return table(head, rows, numbers=range(1, 9), classes=classes) + note
+        return table(head, rows, numbers=range(1, 9)) + note
 
     def _gaps(self) -> str:
         rows = [

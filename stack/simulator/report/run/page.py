@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from stack.core.clock import MILLISECOND, SECOND, dtn_to_iso
+from stack.core.clock import MILLISECOND, dtn_to_iso
 from stack.core.units import duration_text, size_text
 from stack.simulator.loopback.results import Result
 from stack.simulator.loopback.world import short_name
@@ -71,16 +71,15 @@ class _Page:
 
     def _world(self) -> World:
         sky = self._sky
-        used = {(row.station, row.satellite, row.rise_s): row.used for row in self._result.passes}
         passes = [
             Overflight(
                 one.station,
                 one.satellite,
                 sky.start_ms + round(one.rise_ns / MILLISECOND),
                 sky.start_ms + round(one.set_ns / MILLISECOND),
-                used[one.station, one.satellite, one.rise_ns / SECOND],
+                row.used,
             )
-            for one in sky.passes
+            for one, row in zip(sky.passes, self._result.passes, strict=True)
         ]
         end_ms = sky.start_ms + round(self._result.duration_s * 1000)
         return World(sky.stations, sky.satellites, passes, sky.start_ms, end_ms)
