@@ -51,9 +51,6 @@ class RandomLoss(Base, frozen=True, kw_only=True, tag="random"):
     loss: Share
     """Share of datagrams lost, 0 to 1."""
 
-    def _check(self) -> None:
-        Bernoulli(dry(), self.loss)
-
     def rule(self, source: RandomSource) -> Rule:
         return Rule(loss=Bernoulli(source.stream(), self.loss))
 
@@ -66,9 +63,6 @@ class BitErrorLoss(Base, frozen=True, kw_only=True, tag="bit-errors"):
 
     overhead_bytes: Annotated[int, Meta(ge=0, le=65536)] = 0
     """Octets of lower layers in which a wrong bit counts too."""
-
-    def _check(self) -> None:
-        BitErrors(dry(), self.bit_error_rate)
 
     def rule(self, source: RandomSource) -> Rule:
         return Rule(loss=BitErrors(source.stream(), self.bit_error_rate, self.overhead_bytes))
@@ -438,9 +432,6 @@ class VolumeLimit(Base, frozen=True, kw_only=True, tag="limit"):
 
     bytes_max: OctetsOrNone
     """Octets."""
-
-    def _check(self) -> None:
-        Limit(self.bytes_max)
 
     def rule(self, source: RandomSource) -> Rule:
         return Rule(loss=Limit(self.bytes_max))

@@ -24,15 +24,9 @@ Moment = Annotated[float, Meta(ge=-FOREVER_S, le=FOREVER_S)]
 Duration = Annotated[float, Meta(ge=1e-6, le=FOREVER_S)]
 """Seconds that something lasts."""
 
-
-_KEYS = {
-    "probability": ("loss", "share"),
-    "intervals_ns": ("spans_s",),
-    "octets_max": ("bytes_max",),
-    "period_ns": ("period_ms", "period_s"),
-    "late_ns_max": ("late_ms",),
-}
-"""What models call their parameters, and how files call them."""
+_KEYS = {"intervals_ns": "spans_s"}
+"""What models call their parameters, and how files call them, where a value can be within its
+bounds and be refused by the model all the same."""
 
 
 class StationPlace(NamedTuple):
@@ -107,16 +101,15 @@ class Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_u
 
     def _own(self, name: str) -> str:
         """The key by which a file gives what a model calls `name`."""
-        if name in self.__struct_fields__:
-            return name
-        known = (one for one in _KEYS.get(name, ()) if one in self.__struct_fields__)
-        return next(known, "kind")
+        key = _KEYS.get(name, name)
+        return key if key in self.__struct_fields__ else "kind"
 
     def _check(self) -> None:
-        """Raise `ConfigError` for values that do not fit.  Making the models checks most."""
+        """Raise `ConfigError` for values that do not fit together, each within its bounds.  Making
+        the models checks most."""
 
     def rule(self, source: RandomSource) -> Rule:
-        """The rule for one direction."""
+        """The rule for one direction.  Every kind has one; a struct cannot be abstract."""
         raise NotImplementedError
 
     def fade(self, source: RandomSource) -> FadeModel | None:

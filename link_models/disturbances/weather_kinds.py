@@ -14,7 +14,6 @@ from link_models.disturbances.disturbance import (
     Moment,
     RandomSource,
     StationPlace,
-    dry,
 )
 from link_models.loss.model import Bernoulli
 from link_models.loss.rules import FadeLoss, FadeModel, Rule
@@ -241,9 +240,6 @@ class Jamming(Base, frozen=True, kw_only=True, tag="jamming"):
 
     band: str = ""
     """Only for links of this band (as the scenario names it); empty: for all."""
-
-    def _check(self) -> None:
-        Bernoulli(dry(), self.loss)
 
     def rule(self, source: RandomSource) -> Rule:
         return Rule(loss=Bernoulli(source.stream(), self.loss))
