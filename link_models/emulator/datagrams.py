@@ -8,6 +8,7 @@ from collections import deque
 from typing import Any, Protocol
 
 from link_models.channel import ArrivedTrain
+from link_models.channel.trains import arrival
 from link_models.emulator.alarm import Alarm
 from link_models.emulator.direction import Direction
 from link_models.emulator.world import EmulatorTime
@@ -77,7 +78,7 @@ class Relay:
                     continue
                 self._held_bytes += len(delivery.train.data)
                 if queue and delivery.at_ns < queue[-1].at_ns:
-                    bisect.insort_right(queue, delivery, key=_arrival)  # reordered on purpose
+                    bisect.insort_right(queue, delivery, key=arrival)  # reordered on purpose
                 else:
                     queue.append(delivery)
         if queue and queue[0] is not head:
@@ -166,7 +167,3 @@ class Relay:
             late[min((sent_ns - at_ns) // DELAY_BIN_NS, DELAY_BINS)] += count
         if queue:
             self._arm(sent_ns)
-
-
-def _arrival(delivery: ArrivedTrain) -> int:
-    return delivery.at_ns

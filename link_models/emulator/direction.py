@@ -16,6 +16,7 @@ from link_models.channel import (
     Times,
     Window,
 )
+from link_models.channel.trains import arrival
 from link_models.emulator.world import EmulatorTime, Stretch
 from link_models.loss.rules import Rule, RuleFactory, retimed
 from link_models.rng import Streams
@@ -181,7 +182,7 @@ class Direction:
                 reason = next((text for key, text in REASONS if after[key] > before[key]), "lost")
                 tap.dropped(self.name, datagram, train.flow, reason)
             found += arriving
-        found.sort(key=_arrival)
+        found.sort(key=arrival)
         return found
 
     def _next_window_ns(self, now_ns: int) -> int:
@@ -247,7 +248,3 @@ def _retimed(factory: RuleFactory, stretch: Stretch) -> RuleFactory:
         return retimed(factory(streams, name), stretch.scenario)
 
     return make
-
-
-def _arrival(delivery: ArrivedTrain) -> int:
-    return delivery.at_ns
