@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from link_models.channel import ChannelConfig, Delay, Window
+from link_models.channel import ChannelConfig, Delay, Window, always_up
 from link_models.clock import VirtualClock, VirtualLoop
 from link_models.loss import Bernoulli
 from link_models.network import VirtualNetwork, VirtualPort
@@ -40,9 +40,6 @@ SATELLITE: Final = "dtn://satellite/"
 
 DTN_START_MS: Final = 820_454_400_000
 """DTN time when such a test begins: 2026-01-01T00:00:00Z."""
-
-FOREVER_S: Final = 4e9
-"""The end of a link that is always up: a century."""
 
 
 class TwoNodes(NamedTuple):
@@ -79,9 +76,11 @@ async def two_nodes(
         raise LocalError("two_nodes needs virtual time: call it within run_virtual(main)")
     streams = Streams(seed)
     new_key_file(folder / "keys.toml", streams.entropy("keys"), "test")
-    spans = [(0.0, FOREVER_S)] if passes_s is None else passes_s
+    windows = always_up(rate_bps)
+    if passes_s is not None:
+        windows = tuple(Window(round(a * SECOND), round(b * SECOND), rate_bps) for a, b in passes_s)
     channel = ChannelConfig(
-        windows=tuple(Window(round(a * SECOND), round(b * SECOND), rate_bps) for a, b in spans),
+        windows=windows,
         delay=Delay.constant(owlt_ms * MILLISECOND),
         loss=lambda rng: Bernoulli(rng, loss),
     )
