@@ -21,14 +21,11 @@ from stack.ports.datagram import (
 )
 from stack.simulator.swarm import faults as kinds
 from stack.simulator.swarm.faults import Fault
-from stack.simulator.swarm.hostile import Intruder
+from stack.simulator.swarm.hostile import CONTROL_TYPES, Intruder
 
 SPARED_BYTES: Final = 48
 """Corruption spares the first octets of a datagram: damage to headers is what checksums of the
 lower layers find (then it is loss), damage of the payload is what bundles must find themselves."""
-
-CONTROL_TYPES: Final = 8
-"""LTP segments of this type or above are reports and cancellations (RFC 5326 §3.1)."""
 
 REORDER_S: Final = 0.2
 """How late a datagram is at most that others overtake."""

@@ -88,7 +88,7 @@ class Sessions:
             if session.engine == self._engine:
                 segments = self._as_sender(session, seen)
             else:
-                segments = self._as_receiver(session, seen)
+                segments = self._as_receiver(session)
                 if reports:
                     segments += [self._report(session, seen) for _ in range(2)]
             found += [encode_segment(self._marked(one, seen)) for one in segments]
@@ -109,7 +109,7 @@ class Sessions:
             return self._rng.choice(known)
         return self._rng.getrandbits(SERIAL_BITS) or 1
 
-    def _as_receiver(self, session: SessionId, seen: _Seen) -> list[Segment]:
+    def _as_receiver(self, session: SessionId) -> list[Segment]:
         """To the sender of a block, as if from its receiver."""
         rng = self._rng
         found: list[Segment] = [CancelAck(session=session, to_sender=True)]

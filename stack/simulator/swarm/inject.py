@@ -150,8 +150,7 @@ class Injector:
             ends.append(world.ends[fault.peer, fault.node])
         for one in ends:
             one.intruders.append(intruder)
-        if fault.mode in (kinds.CANCEL, kinds.CONTROL):
-            self._answer(intruder, end)
+        self._answer(intruder, end)
         until_s = min(fault.at_s + fault.for_s, world.options.faults_s)
         while (left := _periods(world.loop.time(), until_s) - 1) > 0:
             from_s = world.loop.time() + PERIOD_S
@@ -165,7 +164,8 @@ class Injector:
             one.intruders.remove(intruder)
 
     def _answer(self, intruder: Intruder, end: AirEnd) -> None:
-        """He sends as soon as he hears something, while others still wait for answers."""
+        """One whose way it is to answer sends as soon as he hears something, while others still
+        wait for answers."""
         loop = self._world.loop
         due = False
 

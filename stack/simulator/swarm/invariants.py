@@ -55,7 +55,7 @@ these."""
 
 
 def check_work(world: SwarmWorld) -> None:
-    """Cheap enough for now and then: what strangers can make links do and hold."""
+    """Cheap enough for now and then: what strangers can make links do."""
     for (a, b), end in world.ends.items():
         world.ledger.checks["work"] += 1
         if end.answers_bytes > ANSWERS_BYTES + ANSWERS_PER_OCTET * end.heard_bytes:

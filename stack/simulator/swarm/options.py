@@ -15,11 +15,7 @@ from stack.core import toml
 from stack.core.bounds import DayMs, DayS, Octets, OctetsOrNone, Priority, Share
 from stack.core.checks import check, check_bounds
 from stack.core.errors import ConfigError
-from stack.simulator.swarm import faults as kinds
-from stack.simulator.swarm.faults import (
-    HOSTILE,
-    Fault,
-)
+from stack.simulator.swarm.faults import HOSTILE, UPSET, Fault
 
 DAY_S = 86_400.0
 NODES_MIN = 3
@@ -187,7 +183,7 @@ class Options:
     @property
     def parity(self) -> bool:
         """Whether stores keep parity."""
-        return any(fault.kind == kinds.UPSET for fault in self.faults)
+        return any(fault.kind == UPSET for fault in self.faults)
 
     @property
     def hostile(self) -> bool:
