@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import inspect
 import pkgutil
 import re
 import textwrap
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -92,6 +92,16 @@ def test_every_public_thing_has_a_docstring() -> None:
     assert not missing, "\n".join(missing)
 
 
+WAITS = {
+    "FilesService": "async for received in files.inbox:",
+    "Inbox": "async for received in inbox:",
+    "JobClient": "status = await client.wait(job)",
+    "JobServer": "async with asyncio.TaskGroup() as group:",
+    "Mailbox": "async for delivery in mailbox:",
+}
+"""Where examples wait for another node, and here there is none; the others come to their end."""
+
+
 def examples() -> Iterator[Any]:
     """Indented lines below which things of ours are made or waited for, by whose they are."""
     for owner in CLASSES:
@@ -99,41 +109,49 @@ def examples() -> Iterator[Any]:
         for block in re.findall(r"(?:^ {4}[^\n]*\n|^\n)+", f"{text}\n", re.MULTILINE):
             code = textwrap.dedent(block).strip()
             if re.match(r"async |await |(\w+ = )?[A-Z]\w+\(", code):
-                yield pytest.param(code, id=owner.__name__)
+                yield pytest.param(code, WAITS.get(owner.__name__), id=owner.__name__)
 
 
 EXAMPLES = list(examples())
 
 
-async def run_example(code: str, names: dict[str, object]) -> None:
-    """Most wait in the end for something that does not come."""
+async def run_example(code: str, names: dict[str, object]) -> str | None:
+    """The line where it waits for something that does not come; None when it came to its end."""
     scope = {"asyncio": asyncio, "Path": Path, "Eid": Eid, "print": lambda *_: None, **names}
     exec(f"async def example():\n{textwrap.indent(code, '    ')}", scope)
-    with contextlib.suppress(TimeoutError):
+    try:
         async with asyncio.timeout(3):
             await scope["example"]()  # type: ignore[operator]
+    except TimeoutError as late:
+        frames = traceback.walk_tb(getattr(late.__cause__, "__traceback__", None))
+        (line,) = (line for frame, line in frames if frame.f_code.co_name == "example")
+        return code.splitlines()[line - 2].strip()  # the first line is that of `def`
+    return None
 
 
-@pytest.mark.parametrize("code", EXAMPLES)
-def test_examples_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("code", "waits"), EXAMPLES)
+def test_examples_run(
+    code: str, waits: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("tasking.bin", "scene.tif", "dem.tif"):
         (tmp_path / name).write_bytes(b"content")
     write_config(tmp_path, "gs1", peer="sat1", ports=free_ports(2))
     if "Node(" in code:
-        asyncio.run(run_example(code, {"Node": Node, "load_config": load_config}))
+        names = {"Node": Node, "load_config": load_config}
+        assert asyncio.run(run_example(code, names)) == waits
         return
 
-    async def main() -> None:
+    async def main() -> str | None:
         port = FakeNet().node("dtn://gs1/").restart()
         classes = (CommandHandler, FilesService, JobClient, JobServer, Mailbox)
         names: dict[str, object] = {one.__name__: one for one in classes}
         if "FilesService(" not in code:
             names["files"] = files = FilesService(port, tmp_path / "files")
             names["inbox"] = files.inbox
-        await run_example(code, {"port": port, "use": id, **names})
+        return await run_example(code, {"port": port, "use": id, **names})
 
-    run_virtual(main)
+    assert run_virtual(main) == waits
 
 
 def test_there_are_examples() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import io
 import json
@@ -118,8 +117,11 @@ values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_s
     )
 )
 def test_any_configuration_is_taken_or_refused(data: dict[str, Any]) -> None:
-    with contextlib.suppress(ConfigError):
-        parse_emulate_config(data).emulator()
+    try:
+        emulator = parse_emulate_config(data).emulator()
+    except ConfigError:
+        return
+    assert emulator.seed == data.get("seed", 0)
 
 
 @pytest.mark.parametrize(

@@ -293,7 +293,7 @@ each_key = pytest.mark.parametrize(
 def test_the_documents_are_right_to_begin_with(name: str, tmp_path: Path) -> None:
     path = tmp_path / "file.toml"
     path.write_text(written(KINDS[name].document)[0])
-    KINDS[name].load(path)
+    assert KINDS[name].load(path)
 
 
 # ---- the mistakes ----------------------------------------------------------------------------

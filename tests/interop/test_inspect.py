@@ -512,7 +512,9 @@ def test_any_octets_give_a_tree(octets: bytes, kind: str) -> None:
 @given(st.sampled_from([b"\x9f" * 5000, b"\x9f\x89" * 3000, b"\x82" * 9999, bytes(30000)]))
 def test_deep_or_long_nonsense(octets: bytes) -> None:
     for kind in KINDS:
-        dissect(octets, kind)
+        tree = dissect(octets, kind)
+        check_shape(tree, len(octets))
+        assert tree.errors or kind == "octets"
 
 
 def test_a_tree_has_bounds() -> None:

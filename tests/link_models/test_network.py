@@ -191,15 +191,19 @@ def test_a_closed_port_hears_nothing() -> None:
 
 
 def test_a_port_without_a_peer_or_a_user_is_silent() -> None:
-    async def main() -> None:
+    async def main() -> list[dict[str, int]]:
         loop, net = network()
         alone = VirtualPort(loop, "alone", Channel(ChannelConfig(), Streams(2)), True, None)
-        near, _ = net.connect("link", ChannelConfig(windows=always_up(8e6), queue_bytes=10))
+        near, far = net.connect("link", ChannelConfig(windows=always_up(8e6), queue_bytes=10))
         alone.send([single(b"x")])
         near.send([Train(bytes(20), 10)])
         await asyncio.sleep(1)
+        return [alone.counters(), near.counters(), far.counters()]
 
-    run_virtual(main)
+    of_alone, sent, heard = run_virtual(main)
+    assert of_alone["received_datagrams"] == sent["received_datagrams"] == 0
+    assert sent["delivered_datagrams"] + sent["dropped_queue_datagrams"] == 2
+    assert heard["received_datagrams"] == sent["delivered_datagrams"]
 
 
 def test_datagrams_that_arrive_together_come_in_one_call() -> None:

@@ -118,19 +118,19 @@ def test_a3_is_secured_by_a_waypoint() -> None:
     assert bytes(result.bundle.payload.data) == PAYLOAD
 
 
-def _mac(step: str, variant: int) -> None:
-    key, ippt = bytes.fromhex(STEPS[step]["key"]), bytes.fromhex(STEPS[step]["ippt"])
-    expected = bytes.fromhex(STEPS[step]["expected"])
-    kind = {5: hashes.SHA256(), 6: hashes.SHA384(), 7: hashes.SHA512()}[variant]
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        ("A.1 BIB HMAC-SHA-512(scope 0)", hashes.SHA512()),
+        ("A.3 BIB target 0 (primary) HMAC-SHA-256", hashes.SHA256()),
+        ("A.4 BIB target 1 HMAC-SHA-384(scope 7)", hashes.SHA384()),
+    ],
+)
+def test_vectors_are_consistent_with_the_library(step: str, kind: hashes.HashAlgorithm) -> None:
+    key, ippt, expected = (bytes.fromhex(STEPS[step][name]) for name in ("key", "ippt", "expected"))
     mac = hmac.HMAC(key, kind)
     mac.update(ippt)
     assert mac.finalize() == expected
-
-
-def test_vectors_are_consistent_with_the_library() -> None:
-    _mac("A.1 BIB HMAC-SHA-512(scope 0)", 7)
-    _mac("A.3 BIB target 0 (primary) HMAC-SHA-256", 5)
-    _mac("A.4 BIB target 1 HMAC-SHA-384(scope 7)", 6)
 
 
 def _plain(name: str) -> Bundle:

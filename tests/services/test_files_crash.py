@@ -101,8 +101,9 @@ def in_states(port: FakePort) -> list[InState]:
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), at_gs=crashes, at_sat=crashes)
 def test_crashes_anywhere(seed: int, at_gs: Crashes, at_sat: Crashes) -> None:
+    faults = Faults(jitter_s=0.5, loss=0.15, duplicate=0.2)
     with tempfile.TemporaryDirectory() as tmp:
-        transfer(Path(tmp), seed, at_gs, at_sat, Faults(jitter_s=0.5, loss=0.15, duplicate=0.2))
+        assert transfer(Path(tmp), seed, at_gs, at_sat, faults) >= 8 + 4
 
 
 @pytest.mark.parametrize("applies", [False, True])

@@ -446,8 +446,10 @@ def test_closed_on_a_disk_that_fails_it_says_nothing(disk: Disk, db: sqlite3.Con
     reserve = reserve_of(disk)
     filled(disk, reserve)
     reserve.squeeze(db, "")
+    before = put_aside(disk)
     disk.broken = True
     reserve.closed()
+    assert put_aside(disk) == before
 
 
 def test_closed_with_room_nothing_is_touched(disk: Disk) -> None:

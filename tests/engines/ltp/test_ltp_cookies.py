@@ -236,11 +236,15 @@ def test_whoever_does_not_know_the_cookies_brings_nothing_into_sessions_that_hav
 
 
 @given(octets=st.binary(max_size=60))
-def test_octets_of_any_kind_never_raise(octets: bytes) -> None:
+def test_octets_of_any_kind_behind_a_segment_never_keep_it_off(octets: bytes) -> None:
     jar = a_jar()
     jar.recover(single(octets or b"\0"), 0)
-    for start in (marked(OF_THEIRS[0], b"x"), encode_segment(OF_OURS[1])):
-        jar.recover(single(start + octets), 0)
+    for segment, start in (
+        (OF_THEIRS[0], marked(OF_THEIRS[0], b"x")),
+        (OF_OURS[1], encode_segment(OF_OURS[1])),
+    ):
+        first, *_ = jar.recover(single(start + octets), 0)
+        assert decode_segment(bytes(first.data))[0] == segment
 
 
 # ---- whole transfers -----------------------------------------------------------------------------

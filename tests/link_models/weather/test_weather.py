@@ -40,12 +40,16 @@ def sky(one: CloudSite, step_s: float, blocks: int = BLOCKS) -> np.ndarray[Any, 
 # ---- clouds ------------------------------------------------------------------------------------
 
 
+def is_cloudy_by(fraction: float, one: CloudSite) -> bool:
+    """Whether a sky that is drawn anew each minute in the mean has this share of clouds."""
+    cloudy = sky(one, 60)
+    few = len(cloudy) * (1 - math.exp(-1)) / (1 + math.exp(-1))  # neighbours are alike by 1/e
+    return bool(abs(cloudy.mean() - fraction) <= 5 * math.sqrt(fraction * (1 - fraction) / few))
+
+
 @pytest.mark.parametrize("fraction", [0.0, 0.2, 0.7, 1.0])
 def test_the_share_of_clouds(fraction: float) -> None:
-    cloudy = sky(site(1, cloud_fraction=fraction), 60)
-    # A sky that is drawn anew each minute in the mean: neighbours are alike by 1/e.
-    few = len(cloudy) * (1 - math.exp(-1)) / (1 + math.exp(-1))
-    assert abs(cloudy.mean() - fraction) <= 5 * math.sqrt(fraction * (1 - fraction) / few)
+    assert is_cloudy_by(fraction, site(1, cloud_fraction=fraction))
 
 
 @pytest.mark.parametrize(("fraction", "correlation_s"), [(0.3, 60.0), (0.6, 120.0)])
@@ -141,9 +145,9 @@ def test_durations_say_the_same() -> None:
 
 def test_known_sites_are_places() -> None:
     for known in KNOWN_SITES.values():
-        CloudField(1).site(
-            known.latitude_deg, known.longitude_deg, cloud_fraction=known.cloud_fraction
-        )
+        place = known.latitude_deg, known.longitude_deg
+        one = CloudField(1).site(*place, cloud_fraction=known.cloud_fraction, correlation_s=60.0)
+        assert is_cloudy_by(known.cloud_fraction, one)
 
 
 # ---- rain --------------------------------------------------------------------------------------

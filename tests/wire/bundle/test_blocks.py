@@ -100,9 +100,10 @@ def test_damaged_content_raises_only_decode_errors(
     parse, block = case
     octets = data.draw(damaged(st.just(bytes(block.data))) | st.binary(max_size=12))
     try:
-        parse(dataclasses.replace(block, data=memoryview(octets)))
+        found = parse(dataclasses.replace(block, data=memoryview(octets)))
     except DecodeError:
         return
+    assert type(found) is type(parse(block))
 
 
 @pytest.mark.parametrize("limit", [0, 256])
