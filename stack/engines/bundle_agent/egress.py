@@ -53,12 +53,11 @@ def depart(
             ends = True
         else:
             blocks.append(block)
-    number, crc = free_number(bundle), bundle.primary.crc_type
+    crc_type = bundle.primary.crc_type
     if not named:
-        blocks.insert(0, previous_node(node, number=number, crc_type=crc))
-        number = free_number(Bundle(bundle.primary, tuple(blocks)))
+        blocks.insert(0, previous_node(node, number=free_number(blocks), crc_type=crc_type))
     if not ends:
-        blocks.insert(0, hop_count(hop_limit, 1, number=number, crc_type=crc))
+        blocks.insert(0, hop_count(hop_limit, 1, number=free_number(blocks), crc_type=crc_type))
     return Bundle(bundle.primary, tuple(blocks))
 
 

@@ -7,6 +7,7 @@ Makers give a block with a number of its own among these; use `dataclasses.repla
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from stack.core.eid import Eid
@@ -20,7 +21,6 @@ from stack.wire.bundle.types import (
     PREVIOUS_NODE,
     PRIORITY,
     REPLICATE,
-    Bundle,
     CanonicalBlock,
 )
 
@@ -117,9 +117,9 @@ def parse_priority(block: CanonicalBlock) -> int:
     return priority
 
 
-def free_number(bundle: Bundle) -> int:
-    """The smallest block number from 2 that no block of the bundle has."""
-    taken = {block.number for block in bundle.blocks}
+def free_number(blocks: Iterable[CanonicalBlock]) -> int:
+    """The smallest block number from 2 that none of a bundle's blocks has."""
+    taken = {block.number for block in blocks}
     number = 2
     while number in taken:
         number += 1

@@ -70,7 +70,7 @@ def test_extension_blocks_on_the_wire() -> None:
         assert block.flags == REPLICATE
     made = [previous_node(Eid.NONE), bundle_age(1), hop_count(1, 0), priority_block(1)]
     assert len({block.number for block in made}) == 4
-    assert free_number(Bundle(PRIMARY, (made[0], made[2], LAST))) == 3
+    assert free_number((made[0], made[2], LAST)) == 3
 
 
 PARSERS: list[tuple[Callable[[CanonicalBlock], object], CanonicalBlock]] = [
