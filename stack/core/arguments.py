@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
+
+_ROWS: Final = tuple((kind, 1, True) for kind in ("B", "b", "c"))
+"""Format, dimensions and contiguity of views of octets."""
 
 
 def eid_of(name: str, value: Eid | str) -> Eid:
@@ -50,6 +54,9 @@ def check_octets(name: str, value: object) -> None:
     if not isinstance(value, bytes | bytearray | memoryview):
         remedy = 'write b"..." or text.encode()' if isinstance(value, str) else "it takes bytes"
         raise LocalError(f"{name}: {_shown(value)} holds no octets; {remedy}")
+    # The length of any other view is not that of its octets.
+    if isinstance(value, memoryview) and (value.format, value.ndim, value.contiguous) not in _ROWS:
+        raise LocalError(f"{name}: {_shown(value)} is no row of octets; write bytes(view)")
 
 
 def _shown(value: object) -> str:

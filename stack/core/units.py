@@ -29,9 +29,10 @@ _BINARY: Final = (("Ki", 2.0**10), ("Mi", 2.0**20), ("Gi", 2.0**30), ("Ti", 2.0*
 def _parse(text: str, units: Iterable[tuple[str, float]], what: str, example: str) -> float:
     match = _QUANTITY.fullmatch(text.strip())
     factor = dict(units).get(match[2]) if match is not None else None
-    if match is None or factor is None:
+    value = math.inf if match is None or factor is None else float(match[1]) * factor
+    if value == math.inf:
         raise ConfigError(what, f"{text!r} is none", f"write it like {example}")
-    return float(match[1]) * factor
+    return value
 
 
 def parse_duration(text: str) -> float:
@@ -99,14 +100,11 @@ def duration_text(seconds: float | None) -> str:
     if seconds < 59.95:
         return f"{seconds:.3g} s"
     whole = round(seconds)
-    for big, small, big_name, small_name in (
-        (60, 1, "min", "s"),
-        (3600, 60, "h", "min"),
-        (86_400, 3600, "d", "h"),
-    ):
-        if whole < big * 60 or big == 86_400 or (big == 3600 and whole < 86_400):
-            return f"{whole // big} {big_name} {whole % big // small:02} {small_name}"
-    raise AssertionError("unreachable: days take everything")
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if whole < 60 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600:02} h"
 
 
 def printable(text: str) -> str:

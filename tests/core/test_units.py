@@ -67,6 +67,7 @@ def test_shares(text: str, value: float) -> None:
 
 
 @given(st.text(max_size=20))
+@example("9" * 400)
 def test_nonsense_is_a_configuration_error(text: str) -> None:
     for parse in (parse_duration, parse_rate, parse_size, parse_share):
         with contextlib.suppress(ConfigError):
@@ -96,6 +97,8 @@ def test_texts_are_short_and_read_back(value: float) -> None:
         (200, "3 min 20 s"),
         (7500, "2 h 05 min"),
         (86_399, "23 h 59 min"),
+        (215_999, "59 h 59 min"),
+        (216_000, "2 d 12 h"),
         (273_600, "3 d 04 h"),
         (None, "?"),
         (math.inf, "?"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,9 @@ def test_what_is_sent_is_read_when_it_is_made() -> None:
     assert made == Outgoing(
         Eid.parse("dtn://sat1/log"), b"", 1000, "log", report_to=Eid.parse("ipn:5.0")
     )
+    for view in (memoryview(array("d", [1, 2])), memoryview(bytes(9))[::2]):
+        with pytest.raises(LocalError, match="is no row of octets"):
+            Outgoing("dtn://sat1/log", view, 1000, "log")
     with pytest.raises(LocalError, match="report_to: 'me' is no EID"):
         Outgoing("dtn://sat1/log", b"", 1000, "log", report_to="me")
 
