@@ -80,28 +80,30 @@ class Upsets:
         return [ref for ref, _ in beyond]
 
     def scrub(self, result: Scrubbed) -> None:
-        """Look at about `PART_BYTES` more of what is stored."""
+        """Look at about `PART_BYTES` more of what is stored; without parity at nothing."""
+        if self._code is None:
+            result.over = True
+            return
         damaged: Damaged = []
-        whole: list[Examination] = []
         pieces = []
         for exam in self._next(result, damaged):
             piece = self._reader.piece(exam.ref, exam.part, exam.wanted)
             if piece is None:
                 self._large = None  # it was let go of
-            elif self._code is not None:
+            else:
                 pieces.append((exam, *piece))
-        if self._code is not None:
-            made = self._code.encode([octets for _, octets, _ in pieces])
-            for (exam, octets, stored), parity in zip(pieces, made, strict=True):
-                result.octets += len(octets)
-                exam.feed(octets, stored, parity, self._code)
-                if not exam.wanted:
-                    self._large = None
-                    whole.append(exam)
-                    if not exam.verdict().sound:
-                        damaged.append((exam.ref, octets))
+        made = self._code.encode([octets for _, octets, _ in pieces])
+        whole: list[Examination] = []
+        for (exam, octets, stored), parity in zip(pieces, made, strict=True):
+            result.octets += len(octets)
+            exam.feed(octets, stored, parity, self._code)
+            if not exam.wanted:
+                self._large = None
+                whole.append(exam)
         self._apply(whole)
         self.counts.scrubbed_octets += result.octets
+        if unsound := [exam.ref for exam in whole if not exam.verdict().sound]:
+            damaged += self._reader.wires(unsound)[1]
         if damaged:
             result.damaged += self.found(damaged)
 

@@ -403,6 +403,28 @@ def test_on_a_full_disk_bundles_are_stored_without_parity(
         assert store.load([ref]) == [wire(1, 900)]
 
 
+@pytest.mark.parametrize("by", ["load", "scrub"])
+def test_of_a_large_bundle_whose_end_has_gone_the_rest_is_kept(directory: Path, by: str) -> None:
+    with opened(directory, settings_of(LOG)) as store:
+        (ref,) = store.commit([put(0, 3 * PART_BYTES)], NOW_MS).refs
+        (log,) = directory.glob("payload-*.log")
+        start = log.read_bytes().index(wire(0, 3 * PART_BYTES))
+        os.truncate(log, start + 2 * PART_BYTES)
+        if by == "load":
+            with pytest.raises(DamagedError):
+                store.load([ref])
+        else:
+            assert scrub(store) == [ref]
+        assert store.usage().damaged == 1
+        assert store.remains(ref) == wire(0, 3 * PART_BYTES)[: 2 * PART_BYTES]
+
+
+def test_without_parity_there_is_nothing_to_scrub(directory: Path) -> None:
+    with opened(directory, StoreConfig()) as store:
+        store.commit([put(0, 3 * PART_BYTES)], NOW_MS)
+        assert scrub(store) == []
+
+
 def test_a_large_bundle_may_go_while_it_is_looked_at(directory: Path) -> None:
     with opened(directory, settings_of(LOG)) as store:
         large, small = store.commit([put(0, 3 * PART_BYTES), put(1)], NOW_MS).refs
