@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from stack.core.clock import SECOND, Clock
-from stack.core.errors import StoreError
+from stack.core.errors import words_of
 from stack.core.sansio import Trace
 from stack.storage.config import StoreConfig
 from stack.storage.pace import Pace
@@ -43,10 +43,9 @@ class Scrubbing:
             await asyncio.sleep(max(0, wait_ns) / SECOND)
             try:
                 found = await self._writer.scrub()
-            except StoreError as error:  # a disk that fails now may work later
-                self._trace("store_error", {"why": str(error)})
+                self._pace.looked(found.bundles, found.octets, found.over, self._clock.now())
+                if found.damaged:
+                    self._damaged(found.damaged)
+            except Exception as error:  # whatever it is: a disk that fails now may work later
+                self._trace("store_error", {"why": words_of(error)})
                 self._pace.failed(self._clock.now())
-                continue
-            self._pace.looked(found.bundles, found.octets, found.over, self._clock.now())
-            if found.damaged:
-                self._damaged(found.damaged)

@@ -4,6 +4,7 @@ in quarantine, and an operator is told."""
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -22,6 +23,8 @@ from stack.node.control.request import Request, Session
 from stack.node.node import Node
 from stack.ports.application import Outgoing
 from stack.ports.store import Place
+from stack.storage.staged import Scrubbed
+from stack.storage.writer import StoreWriter
 from stack.wire.bundle import REPORT_DELETION, ReportReason, StatusReport, decode_admin
 from tests.node import world
 from tests.node.world import EPOCH_MS, World
@@ -182,3 +185,25 @@ def test_a_clock_that_was_set_forward_is_noticed(
             assert not any(entry.place is Place.FORWARD for entry in ground._agent.entries.values())
 
     run_virtual(main)
+
+
+def test_a_step_of_the_scrubber_that_fails_is_not_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, steps = StoreWriter.scrub, Counter[int]()
+
+    async def scrub(writer: StoreWriter) -> Scrubbed:
+        steps[id(writer)] += 1
+        if steps[id(writer)] == 1:
+            raise RuntimeError("planted")
+        return await real(writer)
+
+    async def main() -> None:
+        ground, satellite = pair(tmp_path, scrub_every_s=60)
+        async with ground, satellite:
+            await asyncio.sleep(100)
+
+    monkeypatch.setattr(StoreWriter, "scrub", scrub)
+    run_virtual(main)
+    assert len(steps) == 2
+    assert min(steps.values()) > 1
