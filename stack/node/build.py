@@ -148,7 +148,6 @@ async def make_link(
 ) -> Link:
     """A link with its engine, authentication, coding and port.  Raises `ConfigError`."""
     authenticator = make_authenticator(config, str(driver.agent.node_id), keys)
-    port = await environment.open_port(config)
     ltp, share = under_fec(config, environment.path_mtu(config), authenticator)
     shim: Shim | None = None
     if config.fec is not None:
@@ -160,7 +159,7 @@ async def make_link(
     return Link(
         config,
         engine,
-        port,
+        await environment.open_port(config),
         driver,
         environment.clock,
         trace,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from stack.adapters.runner import Runner
 from stack.core.clock import MILLISECOND, Clock
-from stack.core.errors import DecodeError, StoreError
+from stack.core.errors import DecodeError, StoreError, words_of
 from stack.core.sansio import Entropy, Trace
 from stack.core.train import Buffer, Train
 from stack.engines.ltp import (
@@ -150,7 +150,11 @@ class Link:
 
     async def close(self) -> None:
         """Stop; unfinished sessions are taken up by the next start of the node."""
-        await self._runner.close()
+        try:
+            await self._runner.close()
+        except Exception as error:  # somebody else's port: all else is to be closed, too
+            why = {"what": f"close of link {self.name}", "why": words_of(error)}
+            self._trace("work_failed", why)
 
     def _progress(self) -> None:
         if self.up and self._forwarder.waiting(self.peer):
