@@ -268,10 +268,10 @@ class StoreWriter:
             if self._alone:
                 batch = [self._alone.popleft()]
                 staged = self._store.stage(batch[0].ops, self._now_ms())
-            elif isinstance(self._waiting[0], _Errand):
-                errand = self._waiting.popleft()  # type: ignore[assignment]
+            elif isinstance(first := self._waiting[0], _Errand):
+                errand = first
+                self._waiting.popleft()
                 self._urgent -= 1
-                assert errand is not None
                 staged = errand.stage()
             else:
                 batch = self._take()

@@ -41,16 +41,12 @@ class ImmediateWriter:
         self._busy = True
         try:
             while self._waiting:
-                self._next(*self._waiting.popleft())
+                self._next(self._waiting.popleft())
         finally:
             self._busy = False
 
-    def _next(
-        self,
-        ops: Sequence[Op],
-        done: Callable[[list[int], list[int]], object],
-        failed: Callable[[Exception], object] | None,
-    ) -> None:
+    def _next(self, request: Request) -> None:
+        ops, done, failed = request
         try:
             outcome = self._commit(ops)
         except StoreError as error:
