@@ -15,7 +15,6 @@ from stack.core.train import Buffer
 from stack.node.driver import BundleDriver, ignore
 from stack.ports.application import BundleId, Cancelled, Delivery, Endpoint, Expected, Outgoing
 from stack.ports.store import BundleStore, Committed, Op, Write
-from stack.routing.forecast import arrivals
 
 ROOM_SHARE = 0.5
 """Producers of large objects stop when the store is this full: the rest is for transit traffic
@@ -222,18 +221,12 @@ class LocalPort:
 
     def expected(self, destination: Eid, octets: Sequence[int]) -> Sequence[Expected | None]:
         """When so many octets from here have arrived, by the contact plan."""
-        agent = self.driver.agent
-        router = agent.forwarder.router
-        node, now_ms = str(destination.node), self._clock.dtn_ms()
-        return arrivals(router.plan, router.node, node, octets, now_ms, router.config)
+        return self.driver.agent.expected(str(destination.node), octets, self._clock.dtn_ms())
 
     def reaches(self, destination: Eid) -> bool:
         """Whether any chain of links and contacts that are not over leads there, contacts that the
         plan did not foresee among them."""
-        agent = self.driver.agent
-        plan = agent.forwarder.router.plan
-        reachable = plan.reachable(str(self._node_id), self._clock.dtn_ms())
-        return str(destination.node) in reachable
+        return self.driver.agent.reaches(str(destination.node), self._clock.dtn_ms())
 
     def waiting_bytes(self, neighbour: str) -> int:
         """Octets that wait for a neighbour."""

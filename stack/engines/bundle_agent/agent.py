@@ -31,7 +31,14 @@ from stack.engines.bundle_agent.events import (
 from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, ended, unproven
 from stack.engines.bundle_agent.notes import is_returned, parse_note
 from stack.engines.bundle_agent.quarantine import set_aside
-from stack.ports.application import CRITICAL_PRIORITY, BundleId, Cancelled, Delivery, Outgoing
+from stack.ports.application import (
+    CRITICAL_PRIORITY,
+    BundleId,
+    Cancelled,
+    Delivery,
+    Expected,
+    Outgoing,
+)
 from stack.ports.security import Opened, Security
 from stack.ports.store import (
     DUPLICATE,
@@ -44,6 +51,7 @@ from stack.ports.store import (
     Stored,
     Write,
 )
+from stack.routing.forecast import arrivals
 from stack.routing.forwarder import DONE, Forwarder
 from stack.wire.bundle import (
     IS_ADMIN,
@@ -533,6 +541,16 @@ class BundleAgent(Custody):
     def waiting_bytes(self, neighbour: str) -> int:
         """Octets that wait for a neighbour."""
         return self.forwarder.bytes_for(neighbour)
+
+    def reaches(self, node: str, now_ms: int) -> bool:
+        """Whether any chain of links and contacts that are not over leads to a node."""
+        router = self.forwarder.router
+        return node in router.plan.reachable(self._node, now_ms)
+
+    def expected(self, node: str, octets: Sequence[int], now_ms: int) -> list[Expected | None]:
+        """When so many octets (ascending) from here have arrived there, by the contact plan."""
+        router = self.forwarder.router
+        return arrivals(router.plan, self._node, node, octets, now_ms, router.config)
 
     def open(
         self,
