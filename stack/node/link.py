@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal
 
 from stack.adapters.runner import Runner
 from stack.core.clock import MILLISECOND, Clock
@@ -153,8 +154,7 @@ class Link:
         try:
             await self._runner.close()
         except Exception as error:  # somebody else's port: all else is to be closed, too
-            why = {"what": f"close of link {self.name}", "why": words_of(error)}
-            self._trace("work_failed", why)
+            self._trace("work_failed", {"what": f"close {self.name}", "why": words_of(error)})
 
     def _progress(self) -> None:
         if self.up and self._forwarder.waiting(self.peer):
@@ -293,23 +293,22 @@ class Link:
             if put is not None:
                 puts.append(put)
         if puts:
-            store_each(
-                self._driver.submit,
-                puts,
-                lambda outcome: self._do(event, self._answer, event, outcome, intact),
-            )
+            stored = partial(self._stored, event, intact)
+            store_each(self._driver.submit, puts, stored)
         else:
-            self._answer(event, Committed([]), intact)
+            self._answer(event, intact, Committed([]))
             self._driver.run_pending()
 
-    def _do(
-        self, event: BlockReceived | ReportHeld, work: Callable[..., object], *args: Any
+    def _stored(
+        self, event: BlockReceived | ReportHeld, intact: bool, outcome: Committed | StoreError
     ) -> None:
         """The rest of the work that an event asks for, after the store has spoken."""
-        self._ltp.do(event, self._clock.now(), work, *args)
+        self._ltp.do(event, self._clock.now(), self._answer, event, intact, outcome)
         self._runner.wake()
 
-    def _answer(self, event: BlockReceived, outcome: Committed | StoreError, intact: bool) -> None:
+    def _answer(
+        self, event: BlockReceived | ReportHeld, intact: bool, outcome: Committed | StoreError
+    ) -> None:
         """Acknowledge a block, unless something of it could not be kept: then its sender tries
         again, and what we have of it already is recognised as a duplicate."""
         kept = intact and not isinstance(outcome, StoreError) and NO_ROOM not in outcome.refs
@@ -336,12 +335,8 @@ class Link:
 
     def _note(self, event: ReportHeld) -> None:
         """A claim may leave only once a restart would remember that it was made."""
-
-        def done(outcome: Committed | StoreError) -> None:
-            self._ltp.answer(event, not isinstance(outcome, StoreError), self._clock.now())
-
         note = Write(SPACE, self._key(event.session), b"")
-        self._driver.submit([note], lambda outcome: self._do(event, done, outcome))
+        self._driver.submit([note], partial(self._stored, event, True))
 
     def recover(self, notes: list[str], now: int) -> None:
         """After a restart: sessions on which we had reported and which are now lost."""

@@ -128,7 +128,7 @@ def test_a_modem_that_misbehaves_costs_at_most_time(tmp_path: Path, fault: str) 
 
     def hook(event: str, fields: dict[str, Any]) -> None:
         if event == "work_failed":
-            ended = fields["what"].startswith("close of link")
+            ended = fields["what"].startswith("close ")
             (closed if ended else told).append(fields["why"])
 
     async def main() -> None:
