@@ -46,7 +46,7 @@ quick: $(VENV)/.dev  ## run the quick part of the tests (under 2 minutes)
 wheel: $(VENV)/.dev  ## try the built package in an empty environment, as a newcomer does
 	@$(BIN)/python scripts/try_wheel.py
 
-soak: wheel  ## run everything that has a seed with fresh ones (MINUTES=30)
+soak: $(VENV)/.dev  ## run everything that has a seed with fresh ones (MINUTES=30)
 	@$(BIN)/python -m tests.fuzz.soak --minutes $(MINUTES) --jobs $(JOBS) $(ARGS)
 
 mutants: $(VENV)/.dev  ## see whether the tests notice changed code (SAMPLE=1000 SEED=...; hours)
