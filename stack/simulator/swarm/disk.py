@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import shutil
 import sqlite3
@@ -160,40 +161,33 @@ class NodeDisk:
             store = self._store
             image = self._image if store is None else store.committed_image()
             return image.flip(self.rng)
-        try:
-            return self._flip_row()
-        except sqlite3.OperationalError:  # a commit is under way
-            return None
+        with contextlib.suppress(sqlite3.OperationalError), self._rows() as (db, rows):
+            if rows:
+                ref, key, *place = self.rng.choice(rows)
+                self._change(db, ref, *place)
+                return bytes(key)
+        return None
 
     def upset(self, octets: int) -> bool:
         """Change so many octets of every stored bundle; whether there was one."""
         if self._image is not None:
             return False
-        folder = self.directory / STORE_NAME
-        db = sqlite3.connect(folder / DATABASE_NAME, timeout=0, isolation_level=None)
-        try:
-            rows = db.execute("SELECT ref, segment, start, size FROM bundle ORDER BY ref")
-            found = rows.fetchall()
-            for row in found:
+        with contextlib.suppress(sqlite3.OperationalError), self._rows() as (db, rows):
+            for ref, _, *place in rows:
                 for _ in range(octets):
-                    self._change(db, *row)
-        except sqlite3.OperationalError:  # a commit is under way
-            return False
-        finally:
-            db.close()
-        return bool(found)
+                    self._change(db, ref, *place)
+            return bool(rows)
+        return False
 
-    def _flip_row(self) -> Key | None:
-        folder = self.directory / STORE_NAME
-        db = sqlite3.connect(folder / DATABASE_NAME, timeout=0, isolation_level=None)
+    @contextlib.contextmanager
+    def _rows(self) -> Iterator[tuple[sqlite3.Connection, list[Any]]]:
+        """The database, and (ref, key, segment, start, size) of each bundle in it.  Raises
+        `sqlite3.OperationalError`, as do changes, while a commit is under way."""
+        path = self.directory / STORE_NAME / DATABASE_NAME
+        db = sqlite3.connect(path, timeout=0, isolation_level=None)
         try:
             rows = db.execute("SELECT ref, key, segment, start, size FROM bundle ORDER BY ref")
-            found = rows.fetchall()
-            if not found:
-                return None
-            ref, key, segment, start, size = self.rng.choice(found)
-            self._change(db, ref, segment, start, size)
-            return bytes(key)
+            yield db, rows.fetchall()
         finally:
             db.close()
 
