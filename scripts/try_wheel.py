@@ -17,9 +17,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from stack.core.extras import EXTRAS
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "docs/how-to-embed.md")
-EXTRA_PACKAGES = ("matplotlib", "sgp4", "hypothesis")
 
 
 def run(*command: object, cwd: Path) -> str:
@@ -61,7 +62,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="orbitferry-wheel-") as name:
         folder = Path(name)
         python = Path(wanted).absolute() if wanted else install(folder)
-        for package in EXTRA_PACKAGES:
+        for package in EXTRAS:
             find = f"importlib.util.find_spec({package!r})"
             run(python, "-c", f"import importlib.util, sys; sys.exit(bool({find}))", cwd=folder)
         print(run(python, "-m", "orbitferry", "--version", cwd=folder), end="")
