@@ -174,12 +174,12 @@ class Link:
 
     def room(self, now: int) -> int:
         """Octets that it takes now."""
-        return self.engine.room(now)
+        return self.engine.room()
 
     def submit(self, wire: Buffer, ref: int, now: int, *, alone: bool) -> None:
         """Carry a bundle reliably, in the company of others unless it is to go `alone`."""
         if alone:
-            self.engine.submit_block([wire], [ref], len(wire), CLIENT_BP, now)
+            self.engine.submit_block([wire], [ref], len(wire), CLIENT_BP)
         else:
             self.engine.submit(wire, ref, now)
 
@@ -244,7 +244,7 @@ class Link:
         agent, now_ms = self._driver.agent, self._clock.dtn_ms()
         stalled = isinstance(event, LinkStalled)
         if self.config.scheduled and stalled:
-            self._driver.give_back(self.engine.withdraw(now), self.peer)
+            self._driver.give_back(self.engine.withdraw(), self.peer)
             agent.contact_failed(self.peer, now_ms)
         elif self.config.scheduled:
             agent.contact_restored(self.peer, now_ms)

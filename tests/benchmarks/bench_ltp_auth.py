@@ -32,7 +32,7 @@ def seconds(segment_bytes: int, guard: Authenticator | None) -> float:
     waiting, busy = UNITS, True
     while waiting or busy:
         busy = False
-        while waiting and ends[0].room(0) > 0:
+        while waiting and ends[0].room() > 0:
             ends[0].submit(data, waiting, 0)
             waiting -= 1
         for end, other in (ends, ends[::-1]):
@@ -44,9 +44,9 @@ def seconds(segment_bytes: int, guard: Authenticator | None) -> float:
             while (event := end.next_event()) is not None:
                 busy = True
                 if isinstance(event, BlockReceived):
-                    end.accept(event.session, 0)
+                    end.accept(event.session)
                 elif isinstance(event, ReportHeld):
-                    end.report_noted(event.session, 0)
+                    end.report_noted(event.session)
     return time.process_time() - begin
 
 

@@ -102,9 +102,9 @@ class _Run:
             self.receiver.receive(train, self.now)
         while (event := self.receiver.next_event()) is not None:
             if isinstance(event, BlockReceived):
-                self.receiver.accept(event.session, self.now)
+                self.receiver.accept(event.session)
             elif isinstance(event, ReportHeld):
-                self.receiver.report_noted(event.session, self.now)
+                self.receiver.report_noted(event.session)
         self.receiving_s += time.process_time() - started
 
 

@@ -41,7 +41,7 @@ def test_a_failure_is_named_replayed_and_made_small(
     from stack.node.link import Link
 
     def block(self: Link, event: object) -> None:
-        self.engine.accept(event.session, self._clock.now())  # type: ignore[attr-defined]
+        self.engine.accept(event.session)  # type: ignore[attr-defined]
 
     path = tmp_path / "day.json"
     path.write_text(small().dumps())

@@ -287,7 +287,7 @@ def _ltp() -> Callable[[Any, random.Random], bool]:
                 verb = rng.choice((lone.engine.accept, lone.engine.refuse))
                 verb(event.session, lone.now)
             elif isinstance(event, ReportHeld):
-                lone.engine.report_noted(event.session, lone.now)
+                lone.engine.report_noted(event.session)
         lone.now += rng.choice((0, 0, MILLISECOND, 1000 * MILLISECOND))
         lone.engine.handle_deadline(lone.now)
         sent = sum(len(train.data) for train in lone.trains())

@@ -31,7 +31,7 @@ def test_what_nobody_takes_is_not_acknowledged(client: int, tmp_path: Path) -> N
         async with near, far:
             engine = near.links["sat1"].engine
             block = bytes([client]) + bytes(50)
-            engine.submit_block([block], [99], len(block), CLIENT_SDA, loop.now_ns)
+            engine.submit_block([block], [99], len(block), CLIENT_SDA)
             near.links["sat1"]._runner.wake()
             await asyncio.sleep(5)
             assert far.counters()["bundles.dropped_unknown_client"] == 1

@@ -213,7 +213,7 @@ def test_a_real_failure_is_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
     from stack.node.link import Link
 
     def block(self: Link, event: object) -> None:
-        self.engine.accept(event.session, self._clock.now())  # type: ignore[attr-defined]
+        self.engine.accept(event.session)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(Link, "_block", block)
     options = small()

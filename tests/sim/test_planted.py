@@ -38,7 +38,7 @@ def broken(outcome: RunOutcome) -> set[str]:
 
 def acknowledges_without_storing(patch: pytest.MonkeyPatch) -> None:
     def block(self: Link, event: BlockReceived) -> None:
-        self.engine.accept(event.session, self._clock.now())
+        self.engine.accept(event.session)
         self._runner.wake()
 
     patch.setattr(Link, "_block", block)
@@ -216,7 +216,7 @@ class Hasty(LtpEngine):
     def next_event(self) -> Any:
         event = super().next_event()
         if isinstance(event, BlockReceived):
-            self.accept(event.session, 0)
+            self.accept(event.session)
             return super().next_event()
         return event
 

@@ -172,9 +172,9 @@ class LtpDriver:
         if not kept:
             self._refuse(event.session, now)
         elif isinstance(event, BlockReceived):
-            self.engine.accept(event.session, now)
+            self.engine.accept(event.session)
         else:
-            self.engine.report_noted(event.session, now)
+            self.engine.report_noted(event.session)
 
     def _refuse(self, session: SessionId, now: int) -> None:
         self.engine.refuse(session, now, CancelReason.SYS_CNCLD, self._hold(now))

@@ -78,13 +78,12 @@ class LtpEngine:
         refs: Sequence[int],
         red_bytes: int,
         client_service: int,
-        now: int,
     ) -> None:
         """Send one block whose first `red_bytes` octets are red and the rest green (RFC 5326
         §4.1).  Raises `LocalError` as `submit` does."""
         self._sender.submit_block(parts, tuple(refs), red_bytes, client_service)
 
-    def room(self, now: int) -> int:
+    def room(self) -> int:
         """Octets that the engine takes now: none for a while after blocks have failed, and then no
         more than one block until one arrives."""
         return self._sender.room()
@@ -105,11 +104,11 @@ class LtpEngine:
         block.  False when no session carries it."""
         return self._sender.cancel(ref, now)
 
-    def withdraw(self, now: int) -> tuple[int, ...]:
+    def withdraw(self) -> tuple[int, ...]:
         """Take back everything of which nothing was sent yet, to send it another way: its refs."""
         return self._sender.withdraw()
 
-    def accept(self, session: SessionId, now: int) -> None:
+    def accept(self, session: SessionId) -> None:
         """The block of `BlockReceived` is durable: acknowledge it."""
         self._receiver.accept(session)
 
@@ -127,7 +126,7 @@ class LtpEngine:
         and nothing until then: many send what was refused again at once."""
         self._receiver.refuse(session, reason, now, hold_ns)
 
-    def report_noted(self, session: SessionId, now: int) -> None:
+    def report_noted(self, session: SessionId) -> None:
         """The session id of `ReportHeld` is durable."""
         self._receiver.noted(session)
 

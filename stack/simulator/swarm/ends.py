@@ -134,7 +134,7 @@ class End:
     def fill(self, now: int) -> None:
         """Submit what waits."""
         if now >= self.hold_ns:
-            while self.waiting and self.engine.room(now) > 0:
+            while self.waiting and self.engine.room() > 0:
                 ref = self.waiting.pop(0)
                 self.engine.submit(self.outgoing[ref], ref, now, green=ref in self.green)
 

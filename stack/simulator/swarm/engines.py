@@ -369,7 +369,7 @@ def _check_arrived(run: PairRun) -> None:
 def _check_ended(run: PairRun) -> None:
     for side in run.sides:
         run.checks["timers"] += 1
-        room = side.engine.room(run.sim.now_ns)
+        room = side.engine.room()
         if room != side.config.queue_bytes:
             run.problem("timers", f"{side.name} still holds data: room for {room} octets")
         deadline = side.engine.next_deadline()

@@ -125,9 +125,9 @@ def test_any_conversation_is_survived(data: st.DataObject) -> None:
             case 4 if held:
                 event = held.pop(data.draw(st.integers(0, len(held) - 1)))
                 if isinstance(event, ReportHeld):
-                    lone.engine.report_noted(event.session, lone.now)
+                    lone.engine.report_noted(event.session)
                 elif isinstance(event, BlockReceived) and data.draw(st.booleans()):
-                    lone.engine.accept(event.session, lone.now)
+                    lone.engine.accept(event.session)
                 elif isinstance(event, BlockReceived):
                     lone.engine.refuse(event.session, lone.now)
             case _:
@@ -147,7 +147,7 @@ def test_any_conversation_is_survived(data: st.DataObject) -> None:
         lone.events()
     assert lone.engine.next_deadline() is None
     assert lone.now < 3 * BOUNDS["session_lifetime_ns"]
-    assert lone.engine.room(lone.now) == lone.config.queue_bytes
+    assert lone.engine.room() == lone.config.queue_bytes
 
 
 @settings(max_examples=200, deadline=None)
@@ -237,7 +237,7 @@ def test_gaps_and_checkpoints_take_little_memory(gaps: int) -> None:
             lone.feed_octets(each)
             for event in lone.events():
                 if isinstance(event, ReportHeld):
-                    lone.engine.report_noted(event.session, lone.now)
+                    lone.engine.report_noted(event.session)
             said += sum(len(train.data) for train in lone.trains())
         assert tracemalloc.get_traced_memory()[1] < 1_500_000
     finally:

@@ -30,7 +30,7 @@ def noted(lone: Lone) -> None:
     """The driver notes what it is asked to."""
     for event in lone.events():
         if isinstance(event, ReportHeld):
-            lone.engine.report_noted(event.session, lone.now)
+            lone.engine.report_noted(event.session)
 
 
 # ---- what a sender takes of reports ------------------------------------------------------------
@@ -109,7 +109,7 @@ def test_closed_sessions_are_remembered() -> None:
     for number in range(3):
         session = SessionId(REMOTE, number)
         lone.feed(red(0, b"abc", checkpoint=7, end=True, session=session))
-        lone.engine.accept(session, lone.now)
+        lone.engine.accept(session)
         lone.feed(*(ack(segment) for segment in lone.said()))
     lone.events()
     for number, remembered in ((1, True), (2, True), (0, False)):

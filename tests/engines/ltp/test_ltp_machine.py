@@ -184,7 +184,7 @@ class TwoEngines(RuleBasedStateMachine):
             assert not side.notes
             assert not side.engine._sender._table.sessions
             assert not len(side.engine._receiver.table)
-            assert side.engine.room(pair.now) == BOUNDS["queue_bytes"]
+            assert side.engine.room() == BOUNDS["queue_bytes"]
             assert side.engine.next_deadline() is None
 
 

@@ -64,7 +64,7 @@ def violations(lone: Lone) -> list[str]:
 def note_all(lone: Lone) -> None:
     for event in lone.events():
         if isinstance(event, ReportHeld):
-            lone.engine.report_noted(event.session, lone.now)
+            lone.engine.report_noted(event.session)
 
 
 # ------------------------------------------------------------------------------- acceptance
@@ -77,7 +77,7 @@ def test_a_complete_block_is_acknowledged_only_after_it_is_accepted() -> None:
     assert (block.session, block.client_service, bytes(block.data)) == (THEIRS, 1, b"abcdef")
     lone.wait(DAY_NS // 2)
     assert lone.said() == []
-    lone.engine.accept(THEIRS, lone.now)
+    lone.engine.accept(THEIRS)
     segment = one_report(lone)
     assert (segment.checkpoint_serial, segment.lower, segment.upper) == (7, 0, 6)
     assert claimed(segment) == [(0, 6)]
@@ -89,12 +89,12 @@ def test_a_complete_block_is_acknowledged_only_after_it_is_accepted() -> None:
 def test_accept_of_a_block_that_is_not_whole_or_accepted_already_does_nothing() -> None:
     lone = Lone()
     lone.feed(red(0, b"abc"))
-    lone.engine.accept(THEIRS, lone.now)
+    lone.engine.accept(THEIRS)
     assert lone.said() == []
     lone.feed(red(3, b"def", checkpoint=7, end=True))
-    lone.engine.accept(THEIRS, lone.now)
+    lone.engine.accept(THEIRS)
     assert len(lone.said()) == 1
-    lone.engine.accept(THEIRS, lone.now)
+    lone.engine.accept(THEIRS)
     assert lone.said() == []
 
 
@@ -119,7 +119,7 @@ def test_a_report_of_a_closed_session_waits_beside_one_of_another() -> None:
     another checkpoint, both leave."""
     lone = Lone()
     lone.feed(red(0, b"abc", checkpoint=7, end=True))
-    lone.engine.accept(held_block(lone).session, lone.now)
+    lone.engine.accept(held_block(lone).session)
     lone.feed(ack(one_report(lone)))
     lone.feed(red(0, b"abc", checkpoint=8, end=True), red(0, b"abc", checkpoint=9, end=True))
     said = lone.said()
@@ -170,9 +170,9 @@ def test_accept_and_refuse_of_a_session_that_is_gone_do_nothing() -> None:
     lone = Lone()
     lone.feed(red(0, b"abc", checkpoint=7, end=True))
     lone.feed(cancel(THEIRS, by_sender=True))
-    lone.engine.accept(THEIRS, lone.now)
+    lone.engine.accept(THEIRS)
     lone.engine.refuse(THEIRS, lone.now)
-    lone.engine.report_noted(THEIRS, lone.now)
+    lone.engine.report_noted(THEIRS)
     assert lone.said() == [cancel_ack(THEIRS, to_sender=True)]
 
 
@@ -181,13 +181,13 @@ def test_an_incomplete_block_is_reported_only_after_it_is_noted() -> None:
     lone.feed(red(0, b"abc"), red(6, b"ghi", checkpoint=7, end=True))
     assert lone.events() == [ReportHeld(THEIRS)]
     assert lone.said() == []
-    lone.engine.report_noted(THEIRS, lone.now)
+    lone.engine.report_noted(THEIRS)
     segment = one_report(lone)
     assert claimed(segment) == [(0, 3), (6, 9)]
     lone.feed(ack(segment))
     lone.feed(red(3, b"def", checkpoint=8, report=segment.report_serial))
     assert bytes(held_block(lone).data) == b"abcdefghi"
-    lone.engine.accept(THEIRS, lone.now)
+    lone.engine.accept(THEIRS)
     last = one_report(lone)
     assert claimed(last) == [(0, 9)]
     assert last.report_serial == segment.report_serial + 1
@@ -200,9 +200,9 @@ def test_a_block_that_is_whole_before_its_note_needs_none() -> None:
     lone.feed(red(0, b"abc"), red(6, b"ghi", checkpoint=7, end=True), red(3, b"def"))
     kinds = [type(event) for event in lone.events()]
     assert kinds == [ReportHeld, BlockReceived]
-    lone.engine.report_noted(THEIRS, lone.now)
+    lone.engine.report_noted(THEIRS)
     assert lone.said() == []
-    lone.engine.accept(THEIRS, lone.now)
+    lone.engine.accept(THEIRS)
     segment = one_report(lone)
     assert (segment.checkpoint_serial, claimed(segment)) == (7, [(0, 9)])
 
@@ -212,9 +212,9 @@ def test_the_note_may_come_after_the_acceptance_and_for_several_checkpoints() ->
     lone.feed(red(0, b"abc", checkpoint=6), red(6, b"ghi", checkpoint=7, end=True))
     assert lone.events() == [ReportHeld(THEIRS)]
     lone.feed(red(3, b"def"))
-    lone.engine.accept(THEIRS, lone.now)
+    lone.engine.accept(THEIRS)
     assert lone.said()[0].checkpoint_serial == 7
-    lone.engine.report_noted(THEIRS, lone.now)
+    lone.engine.report_noted(THEIRS)
     assert lone.said() == []
 
 
@@ -272,7 +272,7 @@ def test_reports_never_exceed_a_segment() -> None:
 def test_an_unacknowledged_report_is_repeated_with_growing_intervals() -> None:
     lone = Lone()
     lone.feed(red(0, b"abc", checkpoint=7, end=True))
-    lone.engine.accept(held_block(lone).session, lone.now)
+    lone.engine.accept(held_block(lone).session)
     first = one_report(lone)
     lone.wait(INTERVAL - 1)
     assert lone.said() == []
@@ -351,7 +351,7 @@ def test_silence_alone_never_cancels_and_is_only_probed() -> None:
     for number in range(10):
         session = SessionId(REMOTE, number)
         lone.feed(red(0, b"abc", checkpoint=7, end=True, session=session))
-        lone.engine.accept(session, lone.now)
+        lone.engine.accept(session)
     lone.events()
     assert len(lone.said()) == 10
     said = []
@@ -369,7 +369,7 @@ def test_silence_alone_never_cancels_and_is_only_probed() -> None:
 def test_an_accepted_session_is_closed_quietly_when_its_report_is_never_acknowledged() -> None:
     lone = Lone(report_limit=2)
     lone.feed(red(0, b"abc", checkpoint=7, end=True))
-    lone.engine.accept(held_block(lone).session, lone.now)
+    lone.engine.accept(held_block(lone).session)
     for _ in range(5):
         lone.said()
         lone.wait(MILLISECOND)
@@ -422,7 +422,7 @@ def test_an_accepted_block_answers_every_checkpoint_with_all_of_it() -> None:
     last = red(3, b"def", checkpoint=7, end=True)
     lone.feed(last, last, red(0, b"abc", checkpoint=6))
     assert lone.said() == []  # held
-    lone.engine.accept(THEIRS, lone.now)
+    lone.engine.accept(THEIRS)
     final = one_report(lone)
     assert claimed(final) == [(0, 6)]
     assert final.checkpoint_serial == 7
@@ -441,7 +441,7 @@ def test_a_block_that_a_plain_segment_completes_is_reported_to_the_last_checkpoi
     note_all(lone)
     assert [segment.checkpoint_serial for segment in lone.said()] == [6, 7]
     lone.feed(red(3, b"def"))
-    lone.engine.accept(THEIRS, lone.now)
+    lone.engine.accept(THEIRS)
     final = one_report(lone)
     assert (final.checkpoint_serial, claimed(final)) == (7, [(0, 9)])
 
@@ -457,7 +457,7 @@ def test_a_report_lost_before_the_block_was_whole_is_not_missed() -> None:
         lone.feed(cancel(SessionId(REMOTE, 99), by_sender=True))
         lone.wait(10 * SECOND)
         assert [each for each in lone.said() if isinstance(each, CancelSegment)] == []
-    lone.engine.accept(THEIRS, lone.now)
+    lone.engine.accept(THEIRS)
     final = one_report(lone)
     assert claimed(final) == [(0, 9)]
     assert final.report_serial == partial.report_serial + 1
@@ -492,7 +492,7 @@ def test_green_data_that_nobody_takes_is_bounded() -> None:
 def test_a_block_of_both_colours() -> None:
     lone = Lone()
     lone.feed(red(0, b"abc", checkpoint=7, end=True, block_end=False))
-    lone.engine.accept(held_block(lone).session, lone.now)
+    lone.engine.accept(held_block(lone).session)
     lone.feed(ack(one_report(lone)))
     lone.feed(green(3, b"def", end=True))
     assert lone.events() == [GreenReceived(THEIRS, 1, 3, b"def", True)]
@@ -502,7 +502,7 @@ def test_a_block_of_both_colours() -> None:
 def test_the_lost_end_of_a_green_part_does_not_keep_the_session() -> None:
     lone = Lone()
     lone.feed(red(0, b"abc", checkpoint=7, end=True, block_end=False))
-    lone.engine.accept(held_block(lone).session, lone.now)
+    lone.engine.accept(held_block(lone).session)
     lone.feed(ack(one_report(lone)))
     lone.wait(11 * SECOND)
     assert lone.engine.next_deadline() is None
@@ -517,7 +517,7 @@ def test_the_green_part_may_come_first_and_the_red_part_late() -> None:
     lone.events()
     lone.feed(red(0, b"abc", checkpoint=7, end=True, block_end=False))
     lone.wait(60 * SECOND)
-    lone.engine.accept(held_block(lone).session, lone.now)
+    lone.engine.accept(held_block(lone).session)
     lone.feed(ack(one_report(lone)))
     assert lone.engine.next_deadline() is None
 
@@ -568,7 +568,7 @@ def test_a_cancellation_after_the_block_was_accepted_does_not_unsay_it() -> None
     lone = Lone()
     last = red(0, b"abc", checkpoint=7, end=True)
     lone.feed(last)
-    lone.engine.accept(held_block(lone).session, lone.now)
+    lone.engine.accept(held_block(lone).session)
     assert claimed(one_report(lone)) == [(0, 3)]
     lone.feed(cancel(THEIRS, by_sender=True))
     lone.said()
@@ -740,7 +740,7 @@ def test_violations_are_named(code: str, section: str, segments: list[DataSegmen
         lone.feed(segment)
         for event in lone.events():
             if isinstance(event, ReportHeld):
-                lone.engine.report_noted(event.session, lone.now)
+                lone.engine.report_noted(event.session)
             elif isinstance(event, PeerViolation):
                 found.append(event)
     assert found == [PeerViolation(code, f"RFC 5326 {section}")]
@@ -850,7 +850,7 @@ def test_an_accepted_session_may_be_evicted_and_still_answers() -> None:
     lone.wait(11 * SECOND)
     lone.feed(red(0, b"abc", session=SessionId(REMOTE, 1)))
     assert lone.engine.counters()["import_refused"] == 2  # a held block is never evicted
-    lone.engine.accept(THEIRS, lone.now)
+    lone.engine.accept(THEIRS)
     lone.said()
     lone.feed(red(0, b"abc", session=SessionId(REMOTE, 1)))
     assert lone.engine.counters()["import_refused"] == 2
@@ -894,7 +894,7 @@ def test_closed_sessions_are_forgotten_in_time() -> None:
     for number in range(10):
         session = SessionId(REMOTE, number)
         lone.feed(red(0, b"abc", checkpoint=7, end=True, session=session))
-        lone.engine.accept(session, lone.now)
+        lone.engine.accept(session)
         lone.feed(*(ack(segment) for segment in lone.said()))
     assert len(lone.engine._receiver.table._closed) == 3
 

@@ -83,7 +83,7 @@ class Towards:
             elif isinstance(event, Failed):
                 self.failures += 1
                 self.waiting = [*event.refs, *self.waiting]
-        while self.waiting and self.engine.room(self.now) > 0:
+        while self.waiting and self.engine.room() > 0:
             ref = self.waiting.pop(0)
             unit, most = self.units[ref], self.engine.unit_bytes
             if most and len(unit) > most:
@@ -346,17 +346,17 @@ def test_when_all_fails_one_block_at_a_time_is_tried_until_one_arrives() -> None
         lone.submit(4000, ref)
     assert refuse(lone) == 2  # together, which is one lesson
     lone.now += MILLISECOND
-    assert lone.engine.room(lone.now) > 1_000_000
+    assert lone.engine.room() > 1_000_000
     lone.submit(4000, 3)
     assert refuse(lone) == 1
-    assert lone.engine.room(lone.now) == 0
+    assert lone.engine.room() == 0
     lone.submit(4000, 4)  # the driver may have had it in hand
     assert lone.said() == []
     lone.wait(DELAY_FIRST_NS)
     assert lone.events() == [Failed((ref,), SYS_CNCLD) for ref in (1, 2, 3)]
     assert refuse(lone) == 1
     assert lone.said() == []
-    assert lone.engine.room(lone.now) == 0
+    assert lone.engine.room() == 0
     lone.wait(2 * DELAY_FIRST_NS)
     for ref in (5, 6):
         lone.submit(4000, ref)
@@ -365,7 +365,7 @@ def test_when_all_fails_one_block_at_a_time_is_tried_until_one_arrives() -> None
     last = first[-1]
     lone.feed(report(last.session, 9, last.checkpoint_serial, 0, 4000, (0, 4000)))
     assert Sent((5,)) in lone.events()
-    assert lone.engine.room(lone.now) > 1_000_000
+    assert lone.engine.room() > 1_000_000
 
 
 def test_a_block_that_is_kept_leaves_room_for_others_to_be_tried() -> None:
@@ -379,7 +379,7 @@ def test_a_block_that_is_kept_leaves_room_for_others_to_be_tried() -> None:
     lone.now += MILLISECOND
     lone.wait(DELAY_FIRST_NS << 2)  # nothing arrived at all, so everything waits, but not so long
     assert lone.events() == []
-    assert lone.engine.room(lone.now) == lone.engine.unit_bytes == 250_000
+    assert lone.engine.room() == lone.engine.unit_bytes == 250_000
 
 
 def test_a_link_that_goes_down_gives_back_what_failed_at_once() -> None:
@@ -390,4 +390,4 @@ def test_a_link_that_goes_down_gives_back_what_failed_at_once() -> None:
     assert lone.events() == []
     lone.link(tx_up=False)
     assert lone.events() == [Failed((1,), SYS_CNCLD)]
-    assert lone.engine.room(lone.now) == lone.config.queue_bytes
+    assert lone.engine.room() == lone.config.queue_bytes

@@ -190,12 +190,12 @@ def test_green_units_need_no_answer() -> None:
     assert [int(segment.kind) for segment in segments] == [4, 4, 4, 7]
     assert lone.events() == [Sent((4,))]
     assert lone.engine.next_deadline() is None
-    assert lone.engine.room(lone.now) == lone.config.queue_bytes
+    assert lone.engine.room() == lone.config.queue_bytes
 
 
 def test_a_block_of_both_colours() -> None:
     lone = Lone()
-    lone.engine.submit_block([b"r" * 2000, b"g" * 2000], [1, 2], 2000, 7, lone.now)
+    lone.engine.submit_block([b"r" * 2000, b"g" * 2000], [1, 2], 2000, 7)
     segments = data_said(lone)
     assert block_of(segments) == b"r" * 2000 + b"g" * 2000
     assert [int(segment.kind) for segment in segments] == [0, 2, 4, 7]
@@ -208,7 +208,7 @@ def test_a_block_of_both_colours() -> None:
 def test_red_acknowledged_before_the_green_part_has_left() -> None:
     lone = Lone()
     lone.link(rate_bps=1e6)
-    lone.engine.submit_block([b"r" * 400, b"g" * 100_000], [1], 400, 7, lone.now)
+    lone.engine.submit_block([b"r" * 400, b"g" * 100_000], [1], 400, 7)
     first = data_said(lone)
     lone.feed(whole([segment for segment in first if segment.kind < 4]))
     assert lone.events() == []
@@ -540,8 +540,8 @@ def test_repeats_keep_to_the_rate_too() -> None:
 def test_a_block_cancelled_while_it_is_being_sent() -> None:
     lone = Lone(session_lifetime_ns=60 * SECOND)
     lone.link(rate_bps=1e6)
-    lone.engine.submit_block([bytes(50_000)], [1], 50_000, 1, lone.now)
-    lone.engine.submit_block([bytes(50_000)], [2], 50_000, 1, lone.now)
+    lone.engine.submit_block([bytes(50_000)], [1], 50_000, 1)
+    lone.engine.submit_block([bytes(50_000)], [2], 50_000, 1)
     session = data_said(lone)[0].session
     lone.engine.cancel(1, lone.now)
     lone.now += 20 * MILLISECOND
@@ -552,7 +552,7 @@ def test_a_block_cancelled_while_it_is_being_sent() -> None:
     assert lone.events() == [Failed((2,), CancelReason.SYS_CNCLD)]
     (other,) = lone.engine._sender._table.sessions.values()
     assert other.refs == (2,)
-    assert lone.engine.room(lone.now) == lone.config.queue_bytes
+    assert lone.engine.room() == lone.config.queue_bytes
 
 
 # ------------------------------------------------------------------------------ cancellation
@@ -623,7 +623,7 @@ def test_sessions_always_end() -> None:
     lone.link(tx_up=False, rx_up=False)
     lone.wait(60 * SECOND)
     assert lone.events() == [Failed((1,), CancelReason.SYS_CNCLD)]
-    assert lone.engine.room(lone.now) == lone.config.queue_bytes
+    assert lone.engine.room() == lone.config.queue_bytes
 
 
 # --------------------------------------------------------------------------- hostile reports
@@ -783,28 +783,28 @@ def test_what_is_kept_back_for_the_checkpoint_holds_up_nothing(gap: int) -> None
 
 def test_room_is_given_back_by_success_failure_and_withdrawal() -> None:
     lone = Lone(queue_bytes=10_000, block_bytes=4000)
-    assert lone.engine.room(lone.now) == 10_000
+    assert lone.engine.room() == 10_000
     lone.submit(3000, 1)
     segments = data_said(lone)
-    assert lone.engine.room(lone.now) == 7000
+    assert lone.engine.room() == 7000
     lone.submit(50_000, 2)  # one unit of any size while there is room
-    assert lone.engine.room(lone.now) == 0
+    assert lone.engine.room() == 0
     with pytest.raises(LocalError):
         lone.submit(1, 3)
     lone.feed(whole(segments))
-    assert lone.engine.room(lone.now) == 0
-    assert lone.engine.withdraw(lone.now) == (2,)
-    assert lone.engine.room(lone.now) == 10_000
+    assert lone.engine.room() == 0
+    assert lone.engine.withdraw() == (2,)
+    assert lone.engine.room() == 10_000
     lone.submit(10, 4)
     lone.submit(10, 5)
-    assert lone.engine.withdraw(lone.now) == (4, 5)
-    assert lone.engine.withdraw(lone.now) == ()
-    assert lone.engine.room(lone.now) == 10_000
+    assert lone.engine.withdraw() == (4, 5)
+    assert lone.engine.withdraw() == ()
+    assert lone.engine.room() == 10_000
     lone.submit(10, 6)
     lone.submit(10, 7)
     session = data_said(lone)[0].session
     lone.feed(cancel(session, by_sender=False))
-    assert lone.engine.room(lone.now) == 10_000
+    assert lone.engine.room() == 10_000
 
 
 @pytest.mark.parametrize("size", [0, 70_000_000])
@@ -813,7 +813,7 @@ def test_units_that_cannot_be_sent_are_refused(size: int) -> None:
     with pytest.raises(LocalError):
         lone.engine.submit(bytes(size), 1, lone.now)
     with pytest.raises(LocalError):
-        lone.engine.submit_block([bytes(10)], [1], 11, 1, lone.now)
+        lone.engine.submit_block([bytes(10)], [1], 11, 1)
 
 
 def test_sessions_at_once_are_bounded() -> None:
@@ -866,7 +866,7 @@ def test_units_that_wait_for_company_are_not_overtaken_by_whole_blocks() -> None
     lone.submit(10, 1)
     lone.said()  # the link is busy from now on
     lone.submit(20, 2)
-    lone.engine.submit_block([b"x" * 30], [3], 30, 1, lone.now)
+    lone.engine.submit_block([b"x" * 30], [3], 30, 1)
     lone.submit(40, 4, green=True)
     sizes = [len(segment.data) for segment in data_said(lone)]
     assert sizes == [20, 30, 40]

@@ -155,7 +155,7 @@ def test_what_is_counted_of_a_block_that_comes() -> None:
     lone.feed(red(0, b"abcd"), red(2, b"cdef"), red(8, b"ij", checkpoint=3, end=True))
     (held,) = lone.events()
     assert held == ReportHeld(THEIRS)
-    lone.engine.report_noted(THEIRS, lone.now)
+    lone.engine.report_noted(THEIRS)
     (partial,) = lone.said()
     lone.wait(INTERVAL)
     assert lone.said() == [partial]
@@ -163,7 +163,7 @@ def test_what_is_counted_of_a_block_that_comes() -> None:
     (block,) = lone.events()
     assert isinstance(block, BlockReceived)
     lone.feed(red(0, b"abc"))
-    lone.engine.accept(THEIRS, lone.now)
+    lone.engine.accept(THEIRS)
     (final,) = lone.said()
     lone.feed(ack(final))
     assert lone.events() == [SessionClosed(THEIRS)]
@@ -241,11 +241,11 @@ def test_what_cannot_be_sent() -> None:
     assert refused(2001) == "a block of 2001 octets cannot be sent"
     assert refused(10, 11) == "red part of 11 octets in a block of 10"
     assert refused(0, 0) == "a block of 0 octets cannot be sent"
-    assert lone.engine.room(lone.now) == 1500
+    assert lone.engine.room() == 1500
     lone.submit(1499)
-    assert lone.engine.room(lone.now) == 1
+    assert lone.engine.room() == 1
     lone.submit(2000)
-    assert lone.engine.room(lone.now) == 0
+    assert lone.engine.room() == 0
     assert refused(1) == "no room in the LTP engine; ask `room` before submitting"
 
 

@@ -29,7 +29,7 @@ def accepts_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
     def next_event(self: LtpEngine) -> Any:
         event = real(self)
         if isinstance(event, BlockReceived):
-            self.accept(event.session, 0)
+            self.accept(event.session)
             return real(self)
         return event
 
@@ -66,7 +66,7 @@ def hands_over_blocks_twice(patch: pytest.MonkeyPatch) -> None:
 
 def claims_what_it_refuses(patch: pytest.MonkeyPatch) -> None:
     def refuse(self: LtpEngine, session: SessionId, now: int, *args: Any, **options: Any) -> None:
-        self.accept(session, now)
+        self.accept(session)
 
     patch.setattr(LtpEngine, "refuse", refuse)
 
