@@ -284,8 +284,10 @@ def _ltp() -> Callable[[Any, random.Random], bool]:
         events = lone.events()
         for event in events:
             if isinstance(event, BlockReceived):
-                verb = rng.choice((lone.engine.accept, lone.engine.refuse))
-                verb(event.session, lone.now)
+                if rng.choice((True, False)):
+                    lone.engine.accept(event.session)
+                else:
+                    lone.engine.refuse(event.session, lone.now)
             elif isinstance(event, ReportHeld):
                 lone.engine.report_noted(event.session)
         lone.now += rng.choice((0, 0, MILLISECOND, 1000 * MILLISECOND))

@@ -15,7 +15,7 @@ from link_models.clock import run_virtual
 from stack.core.clock import SECOND
 from stack.engines.bundle_agent import BundleAgent
 from stack.engines.bundle_agent.ingress import Ingress
-from stack.engines.ltp import LtpEngine
+from stack.engines.ltp import BlockReceived, LtpEngine
 from stack.engines.ltp.driver import LtpDriver
 from stack.node.driver import BundleDriver
 from stack.node.link import Link
@@ -104,9 +104,10 @@ def refuse(patch: pytest.MonkeyPatch) -> None:
     """For a second, what comes from the relay is refused."""
     real = Link._answer
 
-    def answer(self: Link, event: Any, outcome: Any, intact: bool) -> None:
+    def answer(self: Link, event: Any, intact: bool, outcome: Any) -> None:
         early = SECOND < loop().now_ns < 2 * SECOND and self.peer == "dtn://sat1/"
-        real(self, event, outcome if intact else Committed([]), intact and not early)
+        early = early and isinstance(event, BlockReceived)
+        real(self, event, intact and not early, outcome if intact else Committed([]))
 
     patch.setattr(Link, "_answer", answer)
 

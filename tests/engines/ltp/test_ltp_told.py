@@ -232,7 +232,7 @@ def test_what_cannot_be_sent() -> None:
         work = partial(lone.engine.submit, bytes(size), 1, lone.now)
         if red_bytes >= 0:
             parts = [bytes(size)]
-            work = partial(lone.engine.submit_block, parts, [1], red_bytes, 1, lone.now)
+            work = partial(lone.engine.submit_block, parts, [1], red_bytes, 1)
         with pytest.raises(LocalError) as caught:
             work()
         return str(caught.value)
