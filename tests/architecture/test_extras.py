@@ -64,6 +64,7 @@ def test_a_node_needs_no_extra() -> None:
     ("names", "script"),
     [
         ({"sgp4"}, "from orbitferry import run_scenario"),
+        ({"hypothesis"}, "from interop.strategies.bundle import eids"),
         ({"sgp4"}, "import orbitferry; orbitferry.load_scenario"),
         (
             {"matplotlib"},
@@ -78,7 +79,7 @@ def test_a_library_call_names_the_extra(names: set[str], script: str) -> None:
     (name,) = names
     assert done.stderr.splitlines()[-1] == (
         "stack.core.errors.MissingExtraError: "
-        f"{name} is not installed (pip install 'orbitferry[sim]')"
+        f"{name} is not installed (pip install 'orbitferry[{EXTRAS[name]}]')"
     )
     assert not (ROOT / "out/never").exists()
 

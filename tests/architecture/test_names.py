@@ -9,7 +9,9 @@ from pathlib import Path
 
 from tests.architecture.test_sizes import ROOT, _sources
 
-SHARED: dict[str, str] = {}
+SHARED: dict[str, str] = {
+    "Violation": "what a swarm finds wrong in a run, and the rule of a protocol that octets break",
+}
 """Public class names that may stand for more than one class, and why they never meet."""
 
 LONG = 4

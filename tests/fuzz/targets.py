@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import cbor2
-from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from interop.inspect.dissect import KINDS, dissect
@@ -25,6 +24,8 @@ from interop.pcap.capture import LINKTYPE_RAW, capture, read_capture
 from interop.pcap.link import PacketPassedOver
 from interop.pcap.packet import UdpPacket, udp_packet
 from interop.pcap.parse import parse_packet
+from interop.strategies import examples as examples_of
+from interop.strategies import mutate
 from interop.vectors import load
 from link_models.orbit.elements import parse_elements
 from stack.contacts.hdtn import read_hdtn, write_hdtn
@@ -32,7 +33,7 @@ from stack.contacts.ion import read_ion, write_ion
 from stack.contacts.native import read_json, read_toml, write_json
 from stack.core.clock import MILLISECOND
 from stack.core.errors import ConfigError, DecodeError
-from stack.core.train import FLOW_REPAIR, FLOW_SOURCE, Train
+from stack.core.train import FLOW_REPAIR, FLOW_SOURCE, Buffer, Train
 from stack.engines.ltp import BlockReceived, ReportHeld
 from stack.fec.framework import FecConfig, FecReceiver, FecSender
 from stack.node.config import parse_config
@@ -61,7 +62,6 @@ from stack.wire.sdnv import decode_sdnv
 from stack.wire.tcpcl import decode_contact, decode_message, encode_message
 from tests.engines.bundle_agent.harness import HERE, NEXT, NOW, Harness, bundle_for
 from tests.engines.ltp.lone import Lone, red
-from tests.fuzz.mutate import as_octets, mutate
 from tests.link_models.orbit import real
 from tests.strategies import bundle as some_bundles
 from tests.strategies import cfdp as some_cfdp
@@ -107,22 +107,13 @@ class Target:
 
 def examples(strategy: st.SearchStrategy[T], count: int = GOOD) -> list[T]:
     """The same examples of a strategy at every run."""
-    found: list[T] = []
+    return examples_of(strategy, count)
 
-    @settings(
-        max_examples=count,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(strategy)
-    def gather(one: T) -> None:
-        found.append(one)
 
-    gather()
-    return found
+def as_octets(data: Buffer, rng: random.Random) -> Buffer:
+    """The same octets as another kind of buffer: decoders take all kinds."""
+    kind = rng.randrange(3)
+    return bytearray(data) if kind == 1 else memoryview(data) if kind == 2 else data
 
 
 def vectors(*names: str) -> list[bytes]:

@@ -1,0 +1,41 @@
+"""Strategies of Hypothesis for what goes over the wire: valid, nearly valid, and mutated.
+
+They need the extra `fuzz` (`pip install 'orbitferry[fuzz]'`); `docs/how-to-fuzz.md` begins with
+them.  Strategies have plural names, and stand in a module for each protocol:
+
+    things()             valid ones, as values of `stack.wire`
+    encoded_things()     their octets
+    nearly_things()      octets that break exactly one rule, and which: `Nearly`
+    mutated(octets)      octets of any strategy, changed at random
+
+All are made with `interop.strategies.making.strategy`, which gives a quick stream of the same cases
+too (`things.maker().cases(seed)`).
+"""
+
+from __future__ import annotations
+
+from stack.core.extras import missing_extra
+
+try:
+    from interop.strategies.choices import Choices, examples
+    from interop.strategies.explain import code, explain, noted
+    from interop.strategies.making import Maker, strategy
+    from interop.strategies.mutation import mutate, mutated
+except ImportError as error:
+    raise missing_extra(error) or error from None
+
+from interop.strategies.violation import Nearly, Violation
+
+__all__ = [
+    "Choices",
+    "Maker",
+    "Nearly",
+    "Violation",
+    "code",
+    "examples",
+    "explain",
+    "mutate",
+    "mutated",
+    "noted",
+    "strategy",
+]

@@ -1,0 +1,91 @@
+"""From one function that makes a case: a strategy of Hypothesis, and a quick stream of cases.
+
+@strategy
+def pairs(choose: Choices, *, most: int = 9) -> tuple[int, int]:
+    return choose.integer(0, most), choose.uint(32)
+
+pairs(most=5)                         a strategy: for `@given`, shrinks, composes with others
+pairs.maker(most=5)                   the same as a part of other makers: `choose.draw(...)`
+pairs.maker(most=5).cases(seed=1)     an endless stream, many times as fast; case n of a seed
+                                      is always the same
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from typing import Concatenate, Generic, ParamSpec, TypeVar
+
+from hypothesis import strategies as st
+
+from interop.strategies.choices import Choices, Drawn, Making, Quick
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BATCH = 64
+"""Cases of one state of the generator: to begin anew costs as much as a small case."""
+
+
+class Maker(Generic[T]):
+    """Makes one kind of case, of whoever's choices."""
+
+    def __init__(self, make: Making[T], name: str) -> None:
+        self._make = make
+        self.name = name
+
+    def __call__(self, choose: Choices) -> T:
+        """One case."""
+        return self._make(choose)
+
+    def strategy(self) -> st.SearchStrategy[T]:
+        """The strategy of Hypothesis that makes these cases."""
+        return _made(self)
+
+    def cases(self, seed: int = 0) -> Iterator[T]:
+        """An endless stream of cases.  Parts that come from strategies of Hypothesis are taken
+        from a pool of examples."""
+        for batch in itertools.count():
+            choose = self._begin(seed, batch)
+            for _ in range(BATCH):
+                yield self._make(choose)
+
+    def case(self, seed: int, number: int) -> T:
+        """Case `number`, from 0, of the stream of a seed."""
+        choose = self._begin(seed, number // BATCH)
+        for _ in range(number % BATCH):
+            self._make(choose)
+        return self._make(choose)
+
+    def _begin(self, seed: int, batch: int) -> Quick:
+        return Quick(random.Random(f"{seed}/{batch}"))
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@st.composite
+def _made(draw: st.DrawFn, maker: Maker[T]) -> T:
+    return maker(Drawn(draw))
+
+
+class strategy(Generic[P, T]):
+    """Makes a function of choices one that gives a strategy."""
+
+    def __init__(self, make: Callable[Concatenate[Choices, P], T]) -> None:
+        self._make = make
+        functools.update_wrapper(self, make)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> st.SearchStrategy[T]:
+        """The strategy with these arguments."""
+        return self.maker(*args, **kwargs).strategy()
+
+    def maker(self, *args: P.args, **kwargs: P.kwargs) -> Maker[T]:
+        """What makes its cases."""
+        shown = [*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
+        return Maker(
+            lambda choose: self._make(choose, *args, **kwargs),
+            f"{self._make.__name__}({', '.join(shown)})",
+        )

@@ -1,0 +1,166 @@
+"""One maker, two who choose: both reach the same cases, and what fails is small."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interop.strategies import (
+    Choices,
+    Nearly,
+    Violation,
+    code,
+    examples,
+    explain,
+    mutate,
+    mutated,
+    noted,
+    strategy,
+)
+from interop.strategies.bundle import dtn_eids, eids
+from interop.strategies.choices import Drawn, Quick
+from interop.strategies.mutation import EDGES, LONGEST
+from stack.core.eid import Eid
+from stack.wire.bundle import Bundle, CanonicalBlock, PrimaryBlock, encode_bundle
+from stack.wire.sdnv import encode_sdnv
+
+
+@strategy
+def pairs(choose: Choices, *, most: int = 9) -> tuple[int, bytes]:
+    """A pair to try things with."""
+    return choose.integer(0, most), b"".join(choose.octets(1, 2) for _ in choose.many(1, 4))
+
+
+def test_a_stream_is_the_same_again_and_each_case_can_be_had_alone() -> None:
+    maker = pairs.maker(most=1000)
+    cases = list(itertools.islice(maker.cases(7), 200))
+    assert cases == list(itertools.islice(maker.cases(7), 200))
+    assert len(set(cases)) > 150
+    assert [maker.case(7, number) for number in (0, 63, 64, 199)] == [
+        cases[number] for number in (0, 63, 64, 199)
+    ]
+    assert cases != list(itertools.islice(maker.cases(8), 200))
+
+
+@given(pairs(most=3), pairs())
+def test_a_strategy_takes_arguments(small: tuple[int, bytes], other: tuple[int, bytes]) -> None:
+    assert small[0] <= 3
+    assert other[0] <= 9
+    assert 1 <= len(small[1]) <= 8
+
+
+def test_failing_cases_shrink() -> None:
+    from hypothesis import find
+
+    assert find(pairs(most=1000), lambda pair: pair[0] >= 37 and len(pair[1]) > 2) == (
+        37,
+        b"\0\0\0",
+    )
+    assert find(eids(), lambda eid: "%" in str(eid)) in map(
+        Eid.parse, ("dtn://0/%", "dtn://%00/", "dtn://%000/", "dtn://0%00/", "dtn://A/%")
+    )
+
+
+CHOICES = st.sampled_from(["hypothesis", "quick"])
+
+
+@given(st.data(), CHOICES, st.integers(1, 64), st.integers(0, 1000))
+def test_choices_stay_within_their_bounds(
+    data: st.DataObject, who: str, bits: int, seed: int
+) -> None:
+    import random
+
+    choose = Drawn(data.draw) if who == "hypothesis" else Quick(random.Random(seed))
+    least = seed % (1 << bits)
+    assert least <= choose.uint(bits, least) < 1 << bits
+    assert -(1 << bits) <= choose.integer(-(1 << bits), 1 << bits) <= 1 << bits
+    assert 2 <= len(choose.octets(2, 5)) <= 5
+    text = choose.text("abc", 1, 3)
+    assert 1 <= len(text) <= 3
+    assert set(text) <= set("abc")
+    assert choose.pick("xyz") in "xyz"
+    assert 1 <= len(list(choose.many(1, 4))) <= 4
+
+
+def test_edges_come_often() -> None:
+    @strategy
+    def numbers(choose: Choices) -> int:
+        return choose.uint(64)
+
+    drawn = set(itertools.islice(numbers.maker().cases(), 3000))
+    assert {0, 23, 24, 255, 256, 65535, 65536, (1 << 32) - 1, 1 << 32, (1 << 64) - 1} <= drawn
+
+
+def test_parts_come_from_strategies_of_hypothesis_too() -> None:
+    @strategy
+    def inside(choose: Choices, part: st.SearchStrategy[int]) -> list[int]:
+        return [choose.draw(part) for _ in choose.many(3, 3)]
+
+    maker = inside.maker(st.integers(40, 50))
+    found = {one for case in itertools.islice(maker.cases(), 100) for one in case}
+    assert len(found) > 5
+    assert found <= set(range(40, 51))
+    assert all(set(case) <= set(range(40, 51)) for case in examples(maker.strategy(), 10))
+
+
+def test_mutations_are_many_and_bounded() -> None:
+    import random
+
+    data = bytes(range(64))
+    rng = random.Random(1)
+    seen = {mutate(data, [data, b"\xee" * 40], rng) for _ in range(3000)}
+    assert len(seen) > 2000
+    assert any(edge in one for one in seen for edge in EDGES if len(edge) > 4)
+    assert any(b"\xee\xee" in one for one in seen)
+    assert {len(one) > 64 for one in seen} == {True, False}
+    assert all(len(mutate(bytes(LONGEST), [data], rng)) <= LONGEST for _ in range(50))
+
+
+def test_a_repair_makes_mutants_look_right() -> None:
+    def checksum(octets: bytes) -> bytes:
+        return octets[:-1] + bytes([sum(octets[:-1]) % 256])
+
+    maker = mutated.maker(st.just(checksum(b"hello, world\0")), checksum)
+    cases = [one for one in itertools.islice(maker.cases(), 300) if one]
+    assert len(set(cases)) > 100
+    assert all(sum(one[:-1]) % 256 == one[-1] for one in cases)
+
+
+EXAMPLE = Bundle(
+    PrimaryBlock(Eid.parse("ipn:7.9"), Eid.parse("dtn://a/b"), Eid.NONE, 1, 2, 3),
+    (CanonicalBlock(1, 1, 0, b"hi"),),
+)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [EXAMPLE, (1,), [b"", b"x"], {"a": Violation("§1", "no")}, Eid(9, b"\x01"), Nearly(
+        b"\x01", Violation("RFC 9171 §4.1", "what's wrong"), b"")],
+)  # fmt: skip
+def test_code_makes_the_value_again(value: object) -> None:
+    assert eval(code(value), globals()) == value
+
+
+def test_an_explanation_has_the_rule_the_hex_and_the_tree() -> None:
+    octets = encode_bundle(EXAMPLE)
+    broken = octets[:-3] + b"\0" + octets[-2:]
+    text = explain(Nearly(broken, Violation("RFC 9171 §4.9", "a number is wrong"), octets))
+    assert text.startswith("breaks RFC 9171 §4.9: a number is wrong\n")
+    assert f"bytes.fromhex({broken.hex()!r})" in text
+    assert "ipn:7.9" in text
+    assert "ltp" in explain(b"\x00" + encode_sdnv(9) * 4, "ltp").lower()
+    assert explain(EXAMPLE) == code(EXAMPLE)
+
+
+def test_a_failing_test_shows_the_explanation(capsys: pytest.CaptureFixture[str]) -> None:
+    @given(dtn_eids())
+    def fails(eid: Eid) -> None:
+        noted(b"\x9f\xff", "bundle")
+        raise AssertionError
+
+    with pytest.raises(AssertionError) as caught:
+        fails()
+    assert any("bytes.fromhex('9fff')" in line for line in caught.value.__notes__)
