@@ -23,6 +23,7 @@ What is here, by what it is for:
     contacts          Plan, Contact, Range, load_plan; Node.set_plan, Node.contact_discovered
     own modems        DatagramPort and Train
     simulation        load_scenario, run_scenario (`pip install 'orbitferry[sim]'`)
+    own tests         run_two_nodes, a fixture that pytest finds; two_nodes, run_virtual
     errors            OrbitferryError and what is derived from it
 
 `docs/how-to-embed.md` has a program for each of these, `docs/api.md` every name with its signature.

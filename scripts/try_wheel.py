@@ -3,7 +3,8 @@
     python scripts/try_wheel.py [--python PYTHON]
 
 Builds the wheel, installs it (which takes packages from the index), runs every program of
-`docs/how-to-embed.md` and of the README there, and has mypy check them against the installed types.
+`docs/how-to-embed.md` and of the README there, has mypy check them against the installed types, and
+runs those that are tests with a pytest that is installed last, and finds our fixtures by itself.
 With --python it tries what is installed for that interpreter.  Ends with code 1 at the first
 trouble.
 """
@@ -67,8 +68,22 @@ def main() -> None:
             run(python, "-c", f"import importlib.util, sys; sys.exit(bool({find}))", cwd=folder)
         print(run(python, "-m", "orbitferry", "--version", cwd=folder), end="")
         found = programs(folder)
+        tests = [path for path in found if "\ndef test_" in path.read_text(encoding="utf-8")]
         for path in found:
-            print(run(python, "-W", "error", path, cwd=folder), end="")
+            if path not in tests:
+                print(run(python, "-W", "error", path, cwd=folder), end="")
+        if not wanted:
+            run(
+                python,
+                "-m",
+                "pip",
+                "-q",
+                "--disable-pip-version-check",
+                "install",
+                "pytest",
+                cwd=folder,
+            )
+        print(run(python, "-m", "pytest", "-q", "-W", "error", *tests, cwd=folder), end="")
         checker = (sys.executable, "-m", "mypy", "--strict", "--python-executable", python)
         print(run(*checker, *found, cwd=folder), end="")
 

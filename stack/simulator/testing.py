@@ -8,19 +8,20 @@
 
         run_virtual(main)
 
-Hours pass in milliseconds, and the same seed gives the same run.
+Hours pass in milliseconds, and the same seed gives the same run.  The fixture `run_two_nodes` of
+`orbitferry.pytest_plugin` is both in one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict, TypeVar, Unpack
 
 from link_models.channel import ChannelConfig, Delay, Window, always_up
-from link_models.clock import VirtualClock, VirtualLoop
+from link_models.clock import VirtualClock, VirtualLoop, run_virtual
 from link_models.loss import Bernoulli
 from link_models.network import VirtualNetwork, VirtualPort
 from link_models.rng import Streams
@@ -37,6 +38,8 @@ from stack.services.jobs import Handler
 
 GROUND: Final = "dtn://ground/"
 SATELLITE: Final = "dtn://satellite/"
+
+T = TypeVar("T")
 
 DTN_START_MS: Final = 820_454_400_000
 """DTN time when such a test begins: 2026-01-01T00:00:00Z."""
@@ -98,6 +101,44 @@ async def two_nodes(
     ]
     async with nodes[0], nodes[1]:
         yield TwoNodes(*nodes)
+
+
+class TwoNodesOptions(TypedDict, total=False):
+    """The parameters of `two_nodes`, whose defaults hold for what is left out."""
+
+    rate_bps: float
+    owlt_ms: float
+    loss: float
+    passes_s: Sequence[tuple[float, float]] | None
+    foreseen: bool
+    handlers: Mapping[str, Handler] | None
+    seed: int
+
+
+class RunTwoNodes:
+    """What the pytest fixture `run_two_nodes` gives: `two_nodes` within `run_virtual`, in one call.
+
+    It can be called several times in one test; each time the nodes are new.
+    """
+
+    def __init__(self, make_folder: Callable[[], Path]) -> None:
+        self._make_folder = make_folder
+
+    def __call__(
+        self,
+        main: Callable[[Node, Node], Coroutine[Any, Any, T]],
+        **options: Unpack[TwoNodesOptions],
+    ) -> T:
+        """Run `main(ground, satellite)` to its end in virtual time; what it returns.
+
+        The options are those of `two_nodes`.  Raises what `main` raises, and as `run_virtual` does.
+        """
+
+        async def whole() -> T:
+            async with two_nodes(self._make_folder(), **options) as (ground, satellite):
+                return await main(ground, satellite)
+
+        return run_virtual(whole)
 
 
 def _configuration(

@@ -22,17 +22,23 @@ SNIPPETS = [
 @pytest.mark.parametrize("snippet", SNIPPETS)
 def test_python_snippets_run(snippet: str, tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    for name in re.findall(r"^def (test_\w+)\(tmp_path: Path\)", snippet, re.M):
-        snippet += f"\n\n{name}(Path.cwd())\n"
+    program = tmp_path / "test_snippet.py"
+    program.write_text(snippet)
+    pytest_alone = ("-m", "pytest", "-q", "-p", "orbitferry.pytest_plugin")
+    options = pytest_alone if "\ndef test_" in snippet else ("-W", "error")
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", snippet],
+        [sys.executable, *options, str(program)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=60,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        env={
+            "PYTHONPATH": str(ROOT),
+            "PATH": "/usr/bin:/bin",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        },
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 FOR_PROGRAMS = [ROOT / "README.md", ROOT / "docs/how-to-embed.md"]
