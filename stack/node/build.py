@@ -7,15 +7,12 @@ from pathlib import Path
 
 from stack.core.limits import IPV6_UDP_BYTES
 from stack.core.private import make_folder
-from stack.core.sansio import Entropy, Trace
-from stack.core.train import Train
+from stack.core.sansio import Trace
 from stack.engines.ltp import LtpConfig, LtpEngine
 from stack.engines.ltp.authentication import Authenticator
+from stack.engines.ltp.coding import FecShim, LowerDelays, under_delays
 from stack.engines.ltp.config import SEGMENT_BYTES_MIN
 from stack.engines.ltp.driver import Shim
-from stack.fec.config import FecConfig
-from stack.fec.erasure import SharedCodes
-from stack.fec.framework import FecReceiver, FecSender
 from stack.node.config import LinkConfig, NodeConfig
 from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
@@ -30,47 +27,6 @@ from stack.wire.fecframe import ADUI_HEADER_BYTES, PAYLOAD_ID_BYTES
 
 LTP_HEADER_BYTES = 10
 """Octets of a data segment that are no data, about (RFC 5326 §3.1, §3.2.1)."""
-
-
-class FecShim:
-    """FECFRAME (RFC 6363) both ways, as the driver of LTP wants it."""
-
-    def __init__(
-        self,
-        config: FecConfig,
-        entropy: Entropy,
-        trace: Trace,
-        codes: SharedCodes,
-        authenticator: Authenticator | None = None,
-    ) -> None:
-        # A random first block number: a receiver that outlives a restart of ours must not take
-        # the new blocks for old ones.
-        first = int.from_bytes(entropy(4), "big")
-        self._sender = FecSender(config, trace, first, codes)
-        genuine = authenticator.genuine if authenticator is not None else None
-        self._receiver = FecReceiver(config, trace, codes, genuine)
-
-    def protect(self, trains: list[Train], now: int) -> list[Train]:
-        """Source trains with their payload ids, and the repair trains that became ready."""
-        return self._sender.protect(trains, now)
-
-    def recover(self, train: Train, now: int) -> list[Train]:
-        """What arrived, and what could be repaired with it."""
-        return self._receiver.receive(train, now)
-
-    def next_deadline(self) -> int | None:
-        """The earlier of both directions."""
-        deadlines = (self._sender.next_deadline(), self._receiver.next_deadline())
-        return min((at for at in deadlines if at is not None), default=None)
-
-    def handle_deadline(self, now: int) -> tuple[list[Train], list[Train]]:
-        """(trains to send, trains received) that became due."""
-        return self._sender.handle_deadline(now), self._receiver.handle_deadline(now) or []
-
-    def counters(self) -> dict[str, int]:
-        """Totals of both directions."""
-        found = {f"tx_{key}": value for key, value in self._sender.counters().items()}
-        return found | {f"rx_{key}": value for key, value in self._receiver.counters().items()}
 
 
 def open_store(config: NodeConfig, trace: Trace) -> StagingStore:
@@ -124,8 +80,7 @@ def under_fec(
 
     Segments are made no larger than fit the path in one IP packet, repair datagrams included.
     Every source datagram carries a payload id, and repair datagrams take their part of the rate.
-    A report on a block waits until the coding has had its chance, which is when the block of
-    packets closes: else LTP would ask again for what the next datagrams repair.
+    LTP waits for coding (`under_delays`), unless `report_delay_ns` says that it is tuned.
     """
     fec, ltp = config.fec, config.ltp
     if mtu_bytes is not None:
@@ -139,8 +94,10 @@ def under_fec(
     source = ltp.segment_bytes + overhead
     repair = source + ADUI_HEADER_BYTES
     share = fec.k * source / (fec.k * source + fec.r * repair)
-    delay_ns = ltp.report_delay_ns or fec.block_time_ns
-    return dataclasses.replace(ltp, overhead_bytes=overhead, report_delay_ns=delay_ns), share
+    if not ltp.report_delay_ns:
+        delays = LowerDelays(repair_ns=fec.block_time_ns)
+        ltp = under_delays(ltp, delays, delays)
+    return dataclasses.replace(ltp, overhead_bytes=overhead), share
 
 
 async def make_link(

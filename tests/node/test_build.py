@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from stack.adapters.mtu import path_mtu_bytes
@@ -32,7 +34,16 @@ def test_coding_takes_its_share_of_the_rate() -> None:
     sent_per_block = 64 * source + 16 * (source + 3)
     assert share == pytest.approx(64 * source / sent_per_block)
     assert ltp.overhead_bytes == LTP.overhead_bytes + 6
-    assert ltp.report_delay_ns == FecConfig().block_time_ns
+
+
+def test_ltp_waits_for_coding_unless_it_is_tuned() -> None:
+    block_ns = FecConfig().block_time_ns
+    ltp, _ = under_fec(link(FecConfig()), None)
+    assert ltp.report_delay_ns == block_ns
+    assert ltp.timer_margin_ns == LTP.timer_margin_ns + 2 * block_ns
+    tuned = dataclasses.replace(LTP, report_delay_ns=7)
+    ltp, _ = under_fec(dataclasses.replace(link(FecConfig()), ltp=tuned), None)
+    assert (ltp.report_delay_ns, ltp.timer_margin_ns) == (7, LTP.timer_margin_ns)
 
 
 def test_the_system_knows_the_mtu_of_loopback() -> None:

@@ -98,7 +98,8 @@ class LtpConfig:
 
     timer_margin_ns: Annotated[int, Meta(ge=1, le=3660 * DAY_NS)] = 150 * MILLISECOND
     """Added to the round trip before an answer counts as lost (RFC 5326 §6.2, §6.3): the peer's
-    queues and its durable commit.  Too small: needless repeats; too large: slow recovery."""
+    queues and its durable commit.  Too small: needless repeats; too large: slow recovery.  Over
+    FEC whose `report_delay_ns` is not set, a node adds twice the FEC's `block_time_ns`."""
 
     backoff_ns_max: Annotated[int, Meta(ge=1, le=3660 * DAY_NS)] = 5 * SECOND
     """Repeats double their interval up to this (never below one round trip and margin)."""
@@ -127,8 +128,9 @@ class LtpConfig:
     after which an unfinished session may be evicted when `import_sessions_max` is reached."""
 
     report_delay_ns: Annotated[int, Meta(ge=0, le=DAY_NS)] = 0
-    """How long a report on an incomplete scope waits for stragglers.  Set it to the decoding
-    time of the FEC underneath, whose repairs arrive after the checkpoint; else 0."""
+    """How long a report on an incomplete scope waits for stragglers: the decoding time of the FEC
+    underneath, whose repairs arrive after the checkpoint.  0: none, and over FEC its
+    `block_time_ns`."""
 
     async_report_ns: Annotated[int, Meta(ge=0, le=DAY_NS)] = 0
     """Send an asynchronous report (RFC 5326 §6.11) when a hole in the red part has lasted this

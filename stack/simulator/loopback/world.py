@@ -16,6 +16,7 @@ from link_models.rng import Streams
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.limits import IPV4_UDP_BYTES
 from stack.engines.ltp import LtpConfig
+from stack.engines.ltp.coding import LowerDelays, under_delays
 from stack.fec.config import FecConfig
 from stack.node.config import LinkConfig, LogConfig, NodeConfig, SecurityConfig, StoreSection
 from stack.node.environment import Environment, SharedTables
@@ -187,8 +188,6 @@ class LoopbackWorld:
         direction: DirectionConfig,
     ) -> tuple[LtpConfig, FecConfig | None]:
         """LTP and FEC of one end; each knows how long the other may take."""
-        # A report waits for repairs of what the checkpoint covers; it may itself need repair.
-        answer_ns = sends.repair_ns + sends.queue_ns + receives.repair_ns + receives.queue_ns
         ltp = LtpConfig(
             local_engine_id=self._engine_ids[own],
             remote_engine_id=self._engine_ids[peer],
@@ -196,8 +195,11 @@ class LoopbackWorld:
             burst_ns=sends.burst_ns,
             train_bytes=sends.train_bytes,
             queue_bytes=sends.engine_bytes,
-            report_delay_ns=receives.repair_ns,
-            timer_margin_ns=150 * MILLISECOND + answer_ns + sends.coalesce_ns + receives.burst_ns,
+        )
+        ltp = under_delays(
+            ltp,
+            LowerDelays(sends.queue_ns + sends.coalesce_ns, sends.repair_ns),
+            LowerDelays(receives.queue_ns + receives.burst_ns, receives.repair_ns),
         )
         if direction.fec is None:
             return ltp, None

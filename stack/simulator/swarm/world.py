@@ -22,6 +22,7 @@ from stack.core.limits import IPV4_UDP_BYTES
 from stack.core.train import Train
 from stack.engines.bundle_agent import AgentConfig
 from stack.engines.ltp import LtpConfig
+from stack.engines.ltp.coding import LowerDelays, under_delays
 from stack.fec.config import FecConfig
 from stack.node.config import LinkConfig, LogConfig, NodeConfig, SecurityConfig, StoreSection
 from stack.node.environment import Environment
@@ -450,8 +451,17 @@ def _links(options: Options, name: str) -> list[LinkConfig]:
             continue
         peer = link.b if name == link.a else link.a
         slow_bps = min(link.rate_bps, link.back_bps)
-        # A segment and a report in the queue of the slower direction, and a block of packets.
-        margin_s = 0.15 + 2 * 8 * 1500 / slow_bps + (2 * FEC.block_time_ns / SECOND)
+        # A segment or a report in the queue of the slower direction.
+        queue_ns = round(8 * 1500 * SECOND / slow_bps)
+        delays = LowerDelays(queue_ns, FEC.block_time_ns)
+        if not options.fec:  # as patient, so that a seed is the same run with and without coding
+            delays = LowerDelays(queue_ns + FEC.block_time_ns)
+        ltp = LtpConfig(
+            local_engine_id=options.nodes.index(name) + 1,
+            remote_engine_id=options.nodes.index(peer) + 1,
+            block_bytes=options.block_bytes,
+            queue_bytes=options.queue_bytes,
+        )
         found.append(
             LinkConfig(
                 name=peer,
@@ -460,13 +470,7 @@ def _links(options: Options, name: str) -> list[LinkConfig]:
                 scheduled=not link.always,
                 rate_bps=link.rate_bps if name == link.a else link.back_bps,
                 owlt_ms=link.owlt_ms,
-                ltp=LtpConfig(
-                    local_engine_id=options.nodes.index(name) + 1,
-                    remote_engine_id=options.nodes.index(peer) + 1,
-                    block_bytes=options.block_bytes,
-                    queue_bytes=options.queue_bytes,
-                    timer_margin_ns=round(margin_s * SECOND),
-                ),
+                ltp=under_delays(ltp, delays, delays),
                 fec=FEC if options.fec else None,
             )
         )

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from stack.core.clock import SECOND
 from stack.core.train import single
 from stack.engines.ltp.authentication import Authenticator, hmac_key
+from stack.engines.ltp.coding import FecShim
 from stack.engines.ltp.cookies import COOKIE_BYTES_MAX, OVERHEAD_BYTES, SESSIONS_MAX, Cookies
 from stack.fec.config import FecConfig
 from stack.fec.erasure import SharedCodes
-from stack.node.build import FecShim
 from stack.node.guard import Guard
 from stack.wire.ltp import (
     CancelAck,

@@ -9,7 +9,7 @@ import pytest
 from stack.core.train import Train
 from stack.engines.bundle_agent import BundleAgent
 from stack.engines.bundle_agent.ingress import Ingress
-from stack.node.build import FecShim
+from stack.engines.ltp.coding import FecShim
 from stack.node.contacts import ContactDriver
 from stack.ports.security import Opened
 from stack.security.bpsec import BpSec
