@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from interop.pcap.capture import LINKTYPE_ETHERNET, LINKTYPE_RAW
 from stack.core.errors import DecodeError
+from stack.core.pcapng import LINKTYPE_RAW
+
+LINKTYPE_ETHERNET: Final = 1
 
 LINKTYPE_NULL: Final = 0
 """BSD loopback: the address family in the byte order of the machine that captured."""

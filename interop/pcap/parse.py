@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from struct import Struct
 from typing import Final
 
 from interop.pcap.link import PacketPassedOver, network_offset
-from interop.pcap.packet import (
+from interop.pcap.packet import UdpPacket
+from stack.core.errors import DecodeError
+from stack.core.packets import (
     IPV4_HEAD,
     IPV6_HEAD,
+    TCP,
+    TCP_HEAD,
     UDP,
     UDP_HEAD,
     Address,
-    UdpPacket,
     checksum_of,
     pseudo_header,
 )
-from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 
-_TCP: Final = 6
 _PROTOCOLS: Final = {
     1: "ICMP",
     2: "IGMP",
@@ -41,7 +41,6 @@ _OPTIONS: Final = frozenset((_HOP_BY_HOP, _ROUTING, 60, 135, 139, 140))
 EXTENSIONS_MAX: Final = 16
 """Extension headers of one packet; RFC 8200 §4.1 knows of seven at most."""
 
-_TCP_HEAD = Struct(">HHIIBBHHH")
 _SYN: Final = 0x02
 
 
@@ -98,7 +97,7 @@ def parse_packet(data: Buffer, linktype: int, *, cut: bool = False) -> UdpPacket
 
 
 def _wanted(protocol: int) -> None:
-    if protocol not in (UDP, _TCP):
+    if protocol not in (UDP, TCP):
         raise PacketPassedOver(_PROTOCOLS.get(protocol, f"IP protocol {protocol}"))
 
 
@@ -189,7 +188,7 @@ def _udp(ip: _Ip, cut: bool) -> UdpPacket:
     elif not ip.whole or length > len(octets) or ip.routed:
         verdict = "unknown"
     else:
-        header = pseudo_header(ip.source, ip.destination, length)
+        header = pseudo_header(ip.source, ip.destination, length, UDP)
         if checksum_of(header + datagram):
             # A packet seen on its way to the network card, which will compute the rest.
             partial = checksum == checksum_of(header) ^ 0xFFFF
@@ -201,11 +200,11 @@ def _udp(ip: _Ip, cut: bool) -> UdpPacket:
 def _tcp(ip: _Ip) -> TcpSegment:
     section = "RFC 9293 §3.1"
     octets = ip.octets
-    if len(octets) < _TCP_HEAD.size:
+    if len(octets) < TCP_HEAD.size:
         raise DecodeError("TCP header cut short", section, ip.offset)
-    source_port, destination_port, sequence, _, head, flags, _, _, _ = _TCP_HEAD.unpack_from(octets)
+    source_port, destination_port, sequence, _, head, flags, _, _, _ = TCP_HEAD.unpack_from(octets)
     size = (head >> 4) * 4
-    if not _TCP_HEAD.size <= size <= len(octets):
+    if not TCP_HEAD.size <= size <= len(octets):
         raise DecodeError("TCP header cut short", section, ip.offset)
     return TcpSegment(
         ip.source,

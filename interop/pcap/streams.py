@@ -6,8 +6,8 @@ import heapq
 from dataclasses import dataclass, field
 from typing import Final
 
-from interop.pcap.packet import Address
 from interop.pcap.parse import TcpSegment
+from stack.core.packets import Address
 
 MAGIC: Final = b"dtn!"
 """How either side of TCPCL begins (RFC 9174 §4.2, RFC 7242 §4.1)."""

@@ -20,7 +20,7 @@ import cbor2
 from hypothesis import strategies as st
 
 from interop.inspect.dissect import KINDS, dissect
-from interop.pcap.capture import LINKTYPE_RAW, capture, read_capture
+from interop.pcap import LINKTYPE_RAW, capture, read_capture
 from interop.pcap.link import PacketPassedOver
 from interop.pcap.packet import UdpPacket, udp_packet
 from interop.pcap.parse import parse_packet
@@ -31,6 +31,7 @@ from link_models.orbit.elements import parse_elements
 from stack.contacts.hdtn import read_hdtn, write_hdtn
 from stack.contacts.ion import read_ion, write_ion
 from stack.contacts.native import read_json, read_toml, write_json
+from stack.core import pcapng
 from stack.core.clock import MILLISECOND
 from stack.core.errors import ConfigError, DecodeError
 from stack.core.train import FLOW_REPAIR, FLOW_SOURCE, Buffer, Train
@@ -335,7 +336,13 @@ def captures() -> list[bytes]:
         udp_packet(UdpPacket(HOSTS[0], 1113, HOSTS[1], 1113, payload))
         for payload in ltp_corpus()[:20]
     ]
-    return [capture(packets[n : n + 3], LINKTYPE_RAW) for n in range(18)]
+    head = pcapng.section() + pcapng.interface("gs1-sat1")
+    newer = [
+        head
+        + b"".join(pcapng.packet(0, n, packet, comment="lost") for packet in packets[n : n + 3])
+        for n in range(18)
+    ]
+    return [capture(packets[n : n + 3], LINKTYPE_RAW) for n in range(18)] + newer
 
 
 def plans(write: Callable[[Any], str]) -> list[bytes]:

@@ -105,8 +105,8 @@ def test_pcapng(order: str) -> None:
     assert is_capture(content)
     assert list(read_capture(content)) == [
         Record(2_048_000, 101, b"abc", 9),
-        Record(2048, 1, b"abc", 9),
-        Record(2 * SECOND, 1, b"abc", 9),
+        Record(2048, 1, b"abc", 9, "eth0"),
+        Record(2 * SECOND, 1, b"abc", 9, "eth0"),
         Record(0, 101, b"zz", 2),
     ]
     # A new section numbers its interfaces anew.
@@ -319,6 +319,7 @@ def _udp(source: str, to: str, size: int = 0, port: int = 1, linktype: int = LIN
 @given(payloads, st.text("abcdefghijklmnopqrstuvwxyz0123456789.", min_size=1, max_size=40))
 def test_exported_pdus_round_trip(data: bytes, name: str) -> None:
     assert parse_exported_pdu(exported_pdu(data, name)) == (name, data)
+    assert parse_exported_pdu(exported_pdu(data, name, 1113)) == (f"{name} 1113", data)
 
 
 def test_the_layout_of_an_exported_pdu() -> None:

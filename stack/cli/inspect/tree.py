@@ -43,6 +43,9 @@ PORT_LTP: Final = 1113
 PORT_UDPCL: Final = 4556
 """UDP port of bundles in datagrams (RFC 7122)."""
 
+EXPORTED: Final = {"bpv7": "bundle", "ltp": "ltp", f"udp.port {PORT_LTP}": "ltp"}
+"""What exported PDUs are, by their dissector."""
+
 _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 _SPACE: Final = frozenset(b" \t\r\n,:_")
 _STYLES: Final = {"ok": "green", "wrong": "bold red", "error": "bold red", "none": "yellow"}
@@ -166,7 +169,7 @@ def _from_record(record: Record, title: str) -> Frame | TcpSegment:
     try:
         if record.linktype == LINKTYPE_UPPER_PDU:
             name, data = parse_exported_pdu(record.data)
-            kind = {"bpv7": "bundle", "ltp": "ltp"}.get(name, "auto")
+            kind = EXPORTED.get(name, "auto")
             return Frame(data, kind, f"{title}, exported for {name or 'nobody'}", cut)
         packet = parse_packet(record.data, record.linktype, cut=missing)
     except DecodeError as error:
