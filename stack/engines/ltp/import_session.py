@@ -8,7 +8,14 @@ from itertools import islice
 
 from stack.engines.ltp.red_part import RedPart
 from stack.engines.ltp.states import IMPORT_TRANSITIONS, ImportInput, ImportState, moved
-from stack.wire.ltp import CancelReason, Claim, ReportSegment, SessionId, encode_segment
+from stack.wire.ltp import (
+    CancelReason,
+    Claim,
+    ReportSegment,
+    SegmentType,
+    SessionId,
+    encode_segment,
+)
 
 SEGMENTS_PER_ANSWER = 8
 """Report segments that answer one checkpoint at most: they bound the work that it causes."""
@@ -48,11 +55,12 @@ class ImportSession:
         "_primary_upper",
         "answers",
         "asked",
-        "block_ends",
+        "block_bytes",
         "cancel_reason",
         "cancels",
         "claims",
         "client_service",
+        "green_high",
         "green_low",
         "last_at",
         "next_serial",
@@ -88,8 +96,11 @@ class ImportSession:
         self.green_low: int | None = None
         """Offset of the lowest green octet seen."""
 
-        self.block_ends = False
-        """Whether the end of the block was seen."""
+        self.green_high = 0
+        """End of the farthest green octet seen."""
+
+        self.block_bytes: int | None = None
+        """Length of the block, known once its end was seen."""
 
         self.pending: dict[int, tuple[int, int]] = {}
         """Checkpoints not yet answered: serial -> (report that each answers, upper bound)."""
@@ -136,6 +147,26 @@ class ImportSession:
         if red:
             return self.green_low is not None and end > self.green_low
         return offset < self.red_high
+
+    def misplaced(self, kind: SegmentType, end: int) -> str:
+        """What contradicts the end of the red part or of the block (RFC 5326 §3.1.2) about a
+        segment that is not miscolored, or an empty string."""
+        if kind >= SegmentType.GREEN:
+            if self.block_bytes is not None and end > self.block_bytes:
+                return "data beyond the end of the block"
+            ends = kind == SegmentType.GREEN_END_BLOCK
+            elsewhere = end < self.green_high or self.block_bytes not in (None, end)
+            return "the block cannot end here" if ends and elsewhere else ""
+        if self.red_bytes is not None and end > self.red_bytes:
+            return "red data beyond the end of the red part"
+        if kind >= SegmentType.RED_END and (
+            end == 0
+            or end < self.red_high
+            or self.red_bytes not in (None, end)
+            or (kind == SegmentType.RED_END_BLOCK and end < self.green_high)
+        ):
+            return "the red part cannot end here"
+        return ""
 
     def report(self, checkpoint_serial: int, claims_max: int) -> list[Report]:
         """Report on the scope of a pending checkpoint, or, for serial 0, on everything new

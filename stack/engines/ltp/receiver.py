@@ -130,10 +130,12 @@ class Receiver:
         elif session.miscolored(red, segment.offset, end):
             link.violation("miscolored segment", "RFC 5326 §6.21")
             self.table.cancel(session, CancelReason.MISCOLORED)
+        elif misplaced := session.misplaced(segment.kind, end):
+            self._misfit(segment, misplaced)
         elif red:
             self._red(session, segment, end, now)
         else:
-            self._green(session, segment, now)
+            self._green(session, segment, end, now)
 
     def _misfit(self, segment: DataSegment, fault: str) -> None:
         """A segment that contradicts its session is dropped.  If it is a checkpoint, the session
@@ -145,14 +147,6 @@ class Receiver:
 
     def _red(self, session: ImportSession, segment: DataSegment, end: int, now: int) -> None:
         link = self._link
-        if session.red_bytes is not None and end > session.red_bytes:
-            self._misfit(segment, "red data beyond the end of the red part")
-            return
-        if segment.kind >= SegmentType.RED_END and (
-            end == 0 or end < session.red_high or session.red_bytes not in (None, end)
-        ):
-            self._misfit(segment, "the red part cannot end here")
-            return
         if session.state is ImportState.OPEN:
             if not self._store(session, segment, end, now):
                 return
@@ -178,7 +172,8 @@ class Receiver:
             self.table.set_lifetime(session, now, self._link.config.session_lifetime_ns)
         if segment.kind >= SegmentType.RED_END:
             session.red_bytes = end
-            session.block_ends |= segment.kind == SegmentType.RED_END_BLOCK
+            if segment.kind == SegmentType.RED_END_BLOCK:
+                session.block_bytes = end
         red = session.red
         before = red.allocated
         new, differs = red.write(segment.offset, memoryview(segment.data))
@@ -189,13 +184,15 @@ class Receiver:
         self._wrote(session, end, now)
         return True
 
-    def _green(self, session: ImportSession, segment: DataSegment, now: int) -> None:
+    def _green(self, session: ImportSession, segment: DataSegment, end: int, now: int) -> None:
         """RFC 5326 §6.10."""
         self.table.touch(session, now)
         low = session.green_low
         session.green_low = segment.offset if low is None else min(low, segment.offset)
+        session.green_high = max(session.green_high, end)
         ends = segment.kind == SegmentType.GREEN_END_BLOCK
-        session.block_ends |= ends
+        if ends:
+            session.block_bytes = end
         self._link.emit_green(
             GreenReceived(
                 session.session, session.client_service, segment.offset, bytes(segment.data), ends

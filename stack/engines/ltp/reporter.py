@@ -32,7 +32,11 @@ class Reporter:
         """A checkpoint asks for a report (RFC 5326 §6.11), maybe not for the first time."""
         serial = segment.checkpoint_serial
         link = self._link
-        if serial in session.pending or self._repeat_answers(session, serial, end):
+        if serial in session.pending:
+            if session.pending[serial][1] != end:
+                link.violation("checkpoint serial number used twice", "RFC 5326 §3.2.1")
+            return
+        if self._repeat_answers(session, serial, end):
             return
         if len(session.pending) >= link.config.reports_max:
             link.violation("too many checkpoints", "RFC 5326 §6.11")
@@ -121,7 +125,7 @@ class Reporter:
         """Close an accepted session whose reports are acknowledged, after its green part."""
         if session.reports or session.pending:
             return
-        if session.block_ends:
+        if session.block_bytes is not None:
             self._table.close(session, ImportInput.END)
         else:
             self._table.set_lifetime(session, now, self._link.config.green_idle_ns)

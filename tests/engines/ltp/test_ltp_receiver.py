@@ -721,6 +721,16 @@ def test_sessions_always_end(complete: bool) -> None:
         ("the red part cannot end here", "§3.2.1",
          [red(4, b"ab", checkpoint=1, end=True), red(3, b"ab", checkpoint=2, end=True)]),
         ("the red part cannot end here", "§3.2.1", [red(0, b"", checkpoint=1, end=True)]),
+        ("the red part cannot end here", "§3.2.1",
+         [green(3, b"ab"), red(0, b"ab", checkpoint=1, end=True)]),
+        ("data beyond the end of the block", "§3.2.1",
+         [red(0, b"ab"), green(2, b"ab", end=True), green(4, b"c")]),
+        ("data beyond the end of the block", "§3.2.1",
+         [red(2, b"ab", checkpoint=1, end=True), green(4, b"c")]),
+        ("the block cannot end here", "§3.2.1",
+         [red(0, b"ab"), green(4, b"ab"), green(2, b"ab", end=True)]),
+        ("the block cannot end here", "§3.2.1",
+         [red(0, b"ab"), green(4, b"ab", end=True), green(2, b"ab", end=True)]),
         ("client service changes within a session", "§3.2.1",
          [red(0, b"a"), red(1, b"b", client_service=2)]),
         ("data differs from what came before", "§3.2.1", [red(0, b"abc"), red(1, b"XY")]),
@@ -745,6 +755,12 @@ def test_violations_are_named(code: str, section: str, segments: list[DataSegmen
                 found.append(event)
     assert found == [PeerViolation(code, f"RFC 5326 {section}")]
     assert lone.engine.count("violations") == 1
+
+
+def test_a_serial_number_that_waits_for_its_answer_is_not_used_twice() -> None:
+    lone = Lone()
+    lone.feed(red(0, b"ab", checkpoint=1), red(4, b"ab", checkpoint=1), red(0, b"ab", checkpoint=1))
+    assert violations(lone) == ["checkpoint serial number used twice"]
 
 
 def test_the_first_octets_win() -> None:
