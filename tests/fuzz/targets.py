@@ -13,6 +13,7 @@ import random
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,8 @@ from interop.pcap.packet import UdpPacket, udp_packet
 from interop.pcap.parse import parse_packet
 from interop.strategies import examples as examples_of
 from interop.strategies import mutate
+from interop.strategies.ltp import encoded_segments, session_ids
+from interop.strategies.ltp_transfers import transfers
 from interop.vectors import load
 from link_models.orbit.elements import parse_elements
 from stack.contacts.hdtn import read_hdtn, write_hdtn
@@ -58,15 +61,14 @@ from stack.wire.ccsds.tm import decode_tm
 from stack.wire.cfdp import decode_pdu, encode_pdu
 from stack.wire.crc import crc16_ccitt
 from stack.wire.fecframe import decode_adui, decode_fssi, decode_payload_id, encode_adui
-from stack.wire.ltp import decode_segment, encode_segment
+from stack.wire.ltp import decode_segment
 from stack.wire.sdnv import decode_sdnv
 from stack.wire.tcpcl import decode_contact, decode_message, encode_message
 from tests.engines.bundle_agent.harness import HERE, NEXT, NOW, Harness, bundle_for
-from tests.engines.ltp.lone import Lone, red
+from tests.engines.ltp.lone import REMOTE, Lone
 from tests.link_models.orbit import real
 from tests.strategies import bundle as some_bundles
 from tests.strategies import cfdp as some_cfdp
-from tests.strategies import ltp as some_ltp
 from tests.strategies import plan as some_plans
 from tests.strategies import services as some_services
 from tests.strategies import tcpcl as some_tcpcl
@@ -316,15 +318,13 @@ def fec_corpus() -> list[bytes]:
 
 def ltp_corpus() -> list[bytes]:
     """Segments of all kinds, and those of sessions that belong together."""
-    some = [encode_segment(segment) for segment in examples(some_ltp.segments)]
-    whole = [
-        encode_segment(red(at, b"abc" * 10, checkpoint=at // 30 + 1)) for at in range(0, 90, 30)
-    ]
-    last = encode_segment(red(90, b"end", checkpoint=9, end=True))
+    some = list(islice(encoded_segments.maker().cases(), GOOD))
+    blocks = islice(transfers.maker(session=session_ids.maker(engine=REMOTE)).cases(), 20)
+    whole = [datagram for transfer in blocks for datagram in transfer.datagrams]
     own = Lone()
     own.submit(4000)
     ours = [bytes(one) for train in own.trains() for one in train.datagrams()]
-    return [*some, *whole, last, *ours]
+    return [*some, *whole, *ours]
 
 
 HOSTS = ipaddress.ip_address("10.0.0.1"), ipaddress.ip_address("10.0.0.2")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from interop.inspect import KINDS, Tree, dissect
 from interop.inspect.tree import NODES_MAX
+from interop.strategies.ltp import encoded_segments, segments
 from interop.vectors import load
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
@@ -46,7 +47,6 @@ from stack.wire.ltp import (
 )
 from tests.strategies.bundle import bundles, damaged, status_reports
 from tests.strategies.forms import loose_bundles
-from tests.strategies.ltp import segments
 
 GROUND = Eid.parse("dtn://gs1/files")
 SATELLITE = Eid.parse("ipn:977000.5.3")
@@ -333,7 +333,7 @@ def test_examples_of_rfc_9173(name: str) -> None:
 # -------------------------------------------------------------------------------------- LTP
 
 
-@given(segments)
+@given(segments())
 def test_any_segment(segment: Segment) -> None:
     wire = encode_segment(segment)
     tree = dissect(wire, "ltp")
@@ -486,7 +486,7 @@ def test_what_is_neither() -> None:
 octets_of_some_kind = st.one_of(
     st.binary(max_size=200),
     damaged(bundles().map(encode_bundle)),
-    damaged(segments.map(encode_segment)),
+    damaged(encoded_segments()),
     damaged(bundles().map(lambda bundle: ltp_data(encode_bundle(bundle)))),
     damaged(st.sampled_from(list(BPSEC.values()))),
 )

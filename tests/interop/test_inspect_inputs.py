@@ -21,11 +21,11 @@ from interop.pcap import (
     exported_pdu,
     udp_between,
 )
+from interop.strategies.ltp import segments
 from interop.vectors import load
 from stack.cli.inspect.tree import Frame, load_inputs, render_text, to_json
 from stack.core.errors import ConfigError
 from tests.strategies.bundle import bundles
-from tests.strategies.ltp import segments
 
 BUNDLE = next(
     vector.data for vector in load("bpsec_rfc9173") if vector.name == "RFC9173-A.3 final bundle"
@@ -184,7 +184,7 @@ def test_nothing_reaches_the_terminal_unescaped() -> None:
     st.one_of(
         st.binary(max_size=100),
         bundles().map(lambda bundle: bytes(bundle.payload.data)),
-        segments.map(lambda segment: str(segment).encode()),
+        segments().map(lambda segment: str(segment).encode()),
     )
 )
 def test_whatever_can_be_dissected_can_be_shown(octets: bytes) -> None:

@@ -21,6 +21,7 @@ from interop.pcap import (
     exported_pdu,
     udp_between,
 )
+from interop.strategies.ltp import report_segments
 from interop.vectors import load
 from stack.core.eid import Eid
 from stack.security import BpSec, Key, KeyRing, SecurityPolicy
@@ -75,7 +76,6 @@ from stack.wire.ltp import (
 from tests.interop.tshark import Dissection, dissect_capture, needs_tshark
 from tests.strategies.bundle import bundles, status_reports
 from tests.strategies.cfdp import pdus
-from tests.strategies.ltp import report_segments
 
 pytestmark = [pytest.mark.peer, needs_tshark]
 
@@ -432,8 +432,7 @@ def _readable(report: ReportSegment) -> ReportSegment:
         report_serial=report.report_serial % 0x3FFF + 1,
         checkpoint_serial=report.checkpoint_serial % 0x3FFF,
         lower=lower,
-        upper=lower + max(report.upper - report.lower, 1),
-        claims=report.claims or (Claim(0, 1),),
+        upper=lower + report.upper - report.lower,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interop.strategies.ltp import mutated_segments, segments
 from interop.vectors import Vector, load
 from stack.core.errors import DecodeError, LocalError
 from stack.wire.ltp import (
@@ -27,7 +28,6 @@ from stack.wire.ltp import (
     decode_segment,
     encode_segment,
 )
-from tests.strategies.ltp import mutations, segments
 
 VECTORS = load("ltp")
 SESSION = SessionId(1000, 77)
@@ -156,7 +156,7 @@ def test_a_session_id_in_words() -> None:
     assert str(SESSION) == "1000.77"
 
 
-@given(segments, st.binary(max_size=5), st.binary(max_size=5))
+@given(segments(), st.binary(max_size=5), st.binary(max_size=5))
 def test_round_trip(segment: Segment, before: bytes, after: bytes) -> None:
     wire = encode_segment(segment)
     assert decode_segment(before + wire + after, len(before)) == (
@@ -165,7 +165,7 @@ def test_round_trip(segment: Segment, before: bytes, after: bytes) -> None:
     )
 
 
-@given(segments)
+@given(segments())
 def test_every_cut_is_noticed(segment: Segment) -> None:
     wire = encode_segment(segment)
     for size in range(len(wire)):
@@ -173,7 +173,7 @@ def test_every_cut_is_noticed(segment: Segment) -> None:
             decode_segment(wire[:size])
 
 
-@given(st.one_of(st.binary(max_size=80), segments.map(encode_segment).flatmap(mutations)))
+@given(st.one_of(st.binary(max_size=80), mutated_segments()))
 def test_any_octets_decode_or_raise_the_one_error(octets: bytes) -> None:
     try:
         segment, end = decode_segment(octets)

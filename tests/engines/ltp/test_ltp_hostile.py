@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interop.strategies import mutated
+from interop.strategies.ltp import DATA_KINDS, segments
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.train import Train
 from stack.engines.ltp import BlockReceived, EngineUnknown, LtpEvent, ReportHeld
@@ -25,7 +27,6 @@ from stack.wire.ltp import (
     encode_segment,
 )
 from tests.engines.ltp.lone import LOCAL, REMOTE, Lone, red
-from tests.strategies.ltp import DATA_KINDS, mutations, segments
 
 OFFSETS = st.one_of(st.integers(0, 40), st.integers(0, 6000), st.integers(0, 1 << 62))
 SERIALS = st.integers(1, 4)
@@ -115,10 +116,10 @@ def test_any_conversation_is_survived(data: st.DataObject) -> None:
             case 0:
                 lone.feed_octets(data.draw(st.binary(min_size=1, max_size=60)), 50)
             case 1:
-                octets = encode_segment(data.draw(plausible(ours)))
-                lone.feed_octets(data.draw(mutations(octets)) or b"\x00")
+                octets = plausible(ours).map(encode_segment)
+                lone.feed_octets(data.draw(mutated(octets)) or b"\x00")
             case 2:
-                lone.feed(data.draw(segments))
+                lone.feed(data.draw(segments()))
             case 3:
                 lone.now += data.draw(st.sampled_from([MILLISECOND, SECOND, 20 * SECOND]))
                 lone.engine.handle_deadline(lone.now)

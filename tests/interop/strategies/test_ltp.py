@@ -44,7 +44,6 @@ from stack.wire.ltp import (
     ReportSegment,
     Segment,
     SegmentType,
-    SessionId,
     decode_segment,
     encode_segment,
 )
