@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Never
@@ -31,6 +31,9 @@ EXIT_CODES: Final = (
 
 DEFAULT_CONFIG: Final = "node.toml"
 """Looked for in the current folder when no node is named."""
+
+PCAP_LIMIT_MIN: Final = 100_000
+"""Octets of a capture file, at least: one train of datagrams must fit."""
 
 CONFIG_BYTES_MAX: Final = 4 * 1024 * 1024
 
@@ -138,6 +141,42 @@ NodePath = Annotated[
         f"Default: {DEFAULT_CONFIG} in this folder.",
     ),
 ]
+
+
+PcapFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--pcap",
+        metavar="FILE",
+        help="Write what goes over the links to a pcapng file, for Wireshark and "
+        "`orbitferry inspect`.",
+    ),
+]
+PcapLimit = Annotated[
+    int,
+    typer.Option(
+        "--pcap-limit",
+        parser=size,
+        metavar="SIZE",
+        help="Octets of that file. With more it becomes the one before (x.1.pcapng of x.pcapng), "
+        "and a new one begins.",
+    ),
+]
+PcapLinks = Annotated[
+    list[str] | None,
+    typer.Option("--pcap-link", metavar="NAME", help="Only this link. May be repeated."),
+]
+PCAP_LIMIT: Final = OctetCount("1GB")
+
+
+def check_pcap(limit: int, links: Iterable[str], known: Iterable[str]) -> None:
+    """Raise `ConfigError` for a limit that holds nothing, or links that there are not."""
+    if limit < PCAP_LIMIT_MIN:
+        raise ConfigError("--pcap-limit", f"{limit} octets hold nothing", "100kB or more")
+    names = sorted(known)
+    for link in links:
+        if link not in names:
+            raise ConfigError("--pcap-link", f"no link {link!r}", f"one of {', '.join(names)}")
 
 
 def _statuses(value: Any) -> Any:

@@ -13,6 +13,7 @@ from stack.engines.ltp.authentication import Authenticator
 from stack.engines.ltp.coding import FecShim, LowerDelays, under_delays
 from stack.engines.ltp.config import SEGMENT_BYTES_MIN
 from stack.engines.ltp.driver import Shim
+from stack.node.captures import Captures
 from stack.node.config import LinkConfig, NodeConfig
 from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
@@ -101,7 +102,12 @@ def under_fec(
 
 
 async def make_link(
-    config: LinkConfig, keys: KeyRing, environment: Environment, driver: BundleDriver, trace: Trace
+    config: LinkConfig,
+    keys: KeyRing,
+    environment: Environment,
+    driver: BundleDriver,
+    trace: Trace,
+    captures: Captures,
 ) -> Link:
     """A link with its engine, authentication, coding and port.  Raises `ConfigError`."""
     authenticator = make_authenticator(config, str(driver.agent.node_id), keys)
@@ -116,7 +122,7 @@ async def make_link(
     return Link(
         config,
         engine,
-        await environment.open_port(config),
+        await captures.tapped(config, environment.open_port),
         driver,
         environment.clock,
         trace,

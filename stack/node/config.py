@@ -19,6 +19,7 @@ from stack.core.errors import ConfigError
 from stack.engines.bundle_agent import AgentConfig
 from stack.engines.ltp import LtpConfig
 from stack.fec.config import FecConfig
+from stack.ports.capture import CAPTURE_BYTES
 from stack.services.suite import ServicesConfig
 from stack.storage.config import StoreConfig
 
@@ -90,6 +91,15 @@ class LinkConfig:
 
     receive_buffer_bytes: Annotated[int, Meta(ge=4096, le=1 << 30)] = 8 * 1024 * 1024
     """Socket receive buffer to ask for.  Too small, and bursts are lost before they are read."""
+
+    capture: str = ""
+    """Path of a capture of what this link sends and receives, for Wireshark and
+    `orbitferry inspect` (pcapng, mode 0600); empty: none.  Links that name the same file share it.
+    A full disk ends the capture, never the link."""
+
+    capture_bytes: Annotated[int, Meta(ge=100_000, le=10**15)] = CAPTURE_BYTES
+    """Octets of that file: with more it becomes the one before (`pass.1.pcapng`), which is kept,
+    and a new one begins.  Of links that share a file the first in the list says it."""
 
     fast: bool = True
     """False keeps to the portable asyncio path even where UDP GSO and GRO exist."""
@@ -247,4 +257,7 @@ def _resolve(config: NodeConfig, base: Path) -> NodeConfig:
         security=dataclasses.replace(config.security, key_file=absolute(config.security.key_file)),
         contacts=dataclasses.replace(config.contacts, plan=absolute(config.contacts.plan)),
         log=dataclasses.replace(config.log, file=absolute(config.log.file)),
+        links=tuple(
+            dataclasses.replace(link, capture=absolute(link.capture)) for link in config.links
+        ),
     )

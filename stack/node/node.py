@@ -22,6 +22,7 @@ from stack.core.sansio import Trace, no_trace
 from stack.engines.bundle_agent import BundleAgent, Entry, begin
 from stack.node import build
 from stack.node.application import LocalPort
+from stack.node.captures import Captures
 from stack.node.config import NodeConfig, load_config
 from stack.node.contacts import ContactDriver
 from stack.node.driver import BundleDriver
@@ -164,8 +165,10 @@ class Node:
             self.node_id, driver, self._store, clock, environment.entropy, trace, asyncio.sleep
         )
         notes = [key for key, _ in self._store.read_all(LTP_SPACE)]
+        captures = Captures(clock, trace, inline=not environment.threads)
+        stack.push_async_callback(captures.close)
         for link_config in config.links:
-            link = await build.make_link(link_config, keys, environment, driver, trace)
+            link = await build.make_link(link_config, keys, environment, driver, trace, captures)
             stack.push_async_callback(link.close)
             link.recover(notes, clock.now())
             self.links[link_config.name] = link

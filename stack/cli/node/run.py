@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stack.cli.common import Json
+from stack.cli.common import PCAP_LIMIT, Json, PcapFile, PcapLimit, PcapLinks, check_pcap
 from stack.cli.node.limits import check_limits
+
+if TYPE_CHECKING:
+    from stack.node.config import NodeConfig
 
 
 def node(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The node's configuration.")],
+    pcap: PcapFile = None,
+    pcap_limit: PcapLimit = PCAP_LIMIT,
+    pcap_links: PcapLinks = None,
     as_json: Json = False,
 ) -> None:
     """Run a node.
@@ -26,6 +32,7 @@ def node(
     Examples:
       orbitferry node node.toml
       orbitferry node /etc/orbitferry/gs1.toml --json
+      orbitferry node node.toml --pcap pass.pcapng --pcap-link sat1
     """
     check_limits()  # before libraries are loaded that end in tracebacks of their own
     from stack.adapters.loop import run
@@ -35,5 +42,23 @@ def node(
     loaded = load_config(config)
     if loaded.log.level == "auto":
         loaded = dataclasses.replace(loaded, log=dataclasses.replace(loaded.log, level="info"))
+    if pcap is not None:
+        loaded = captured_links(loaded, pcap, pcap_limit, pcap_links)
     check_limits(len(loaded.links))
     run(serve_node(loaded, as_json))
+
+
+def captured_links(
+    config: NodeConfig, path: Path, limit: int, links: list[str] | None
+) -> NodeConfig:
+    """The same node with these links captured, or all of them.  Raises `ConfigError`."""
+    check_pcap(limit, links or (), (link.name for link in config.links))
+    return dataclasses.replace(
+        config,
+        links=tuple(
+            dataclasses.replace(link, capture=str(path.absolute()), capture_bytes=limit)
+            if not links or link.name in links
+            else link
+            for link in config.links
+        ),
+    )
