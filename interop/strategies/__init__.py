@@ -17,10 +17,20 @@ from __future__ import annotations
 from stack.core.extras import missing_extra
 
 try:
+    from interop.strategies.bundle import (
+        bundles,
+        eids,
+        encoded_bundles,
+        encoded_eids,
+        fragment_sets,
+        status_reports,
+    )
     from interop.strategies.choices import Choices, examples
     from interop.strategies.explain import code, explain, noted
     from interop.strategies.making import Maker, strategy
     from interop.strategies.mutation import mutate, mutated
+    from interop.strategies.nearly_bundle import nearly_bundles
+    from interop.strategies.nearly_eid import nearly_eids
 except ImportError as error:
     raise missing_extra(error) or error from None
 
@@ -31,11 +41,19 @@ __all__ = [
     "Maker",
     "Nearly",
     "Violation",
+    "bundles",
     "code",
+    "eids",
+    "encoded_bundles",
+    "encoded_eids",
     "examples",
     "explain",
+    "fragment_sets",
     "mutate",
     "mutated",
+    "nearly_bundles",
+    "nearly_eids",
     "noted",
+    "status_reports",
     "strategy",
 ]

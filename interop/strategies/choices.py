@@ -41,6 +41,8 @@ class Choices:
     """What a maker may ask for.  All of it rests on `integer`; who makes the choices may have
     shorter ways to the rest."""
 
+    __slots__ = ()
+
     def integer(self, least: int, most: int) -> int:
         """An integer from `least` to `most`."""
         raise NotImplementedError
@@ -133,11 +135,12 @@ def uints(bits: int = 64, least: int = 0) -> st.SearchStrategy[int]:
 class Quick(Choices):
     """Choices of a generator of random numbers: they are quick."""
 
+    __slots__ = ("_bits", "_randbytes", "_random")
+
     def __init__(self, rng: random.Random) -> None:
         self._random = rng.random
         self._bits = rng.getrandbits
         self._randbytes = rng.randbytes
-        self._choices = rng.choices
 
     def integer(self, least: int, most: int) -> int:
         span = most - least + 1
@@ -160,8 +163,21 @@ class Quick(Choices):
     def octets(self, least: int, most: int) -> bytes:
         return self._randbytes(least + int(self._random() * (most - least + 1)))
 
+    def uint(self, bits: int = 64, least: int = 0) -> int:
+        if self._random() * 3 < 1.0:
+            return self.pick(edges(bits, least))
+        drawn = self._bits(1 + int(self._random() * bits))
+        return drawn if drawn > least else least
+
     def text(self, alphabet: str, least: int, most: int) -> str:
-        return "".join(self._choices(alphabet, k=self.integer(least, most)))
+        drawn = self._randbytes(least + int(self._random() * (most - least + 1)))
+        return drawn.decode("latin-1").translate(_letters(alphabet))
+
+
+@functools.lru_cache(maxsize=_POOLS_MAX)
+def _letters(alphabet: str) -> dict[int, str]:
+    """A letter for each octet."""
+    return {octet: alphabet[octet % len(alphabet)] for octet in range(256)}
 
 
 @functools.lru_cache(maxsize=_POOLS_MAX)

@@ -25,6 +25,7 @@ from interop.pcap import LINKTYPE_RAW, capture, read_capture
 from interop.pcap.link import PacketPassedOver
 from interop.pcap.packet import UdpPacket, udp_packet
 from interop.pcap.parse import parse_packet
+from interop.strategies import bundle as some_bundles
 from interop.strategies import examples as examples_of
 from interop.strategies import mutate
 from interop.strategies.ltp import encoded_segments, session_ids
@@ -67,7 +68,6 @@ from stack.wire.tcpcl import decode_contact, decode_message, encode_message
 from tests.engines.bundle_agent.harness import HERE, NEXT, NOW, Harness, bundle_for
 from tests.engines.ltp.lone import REMOTE, Lone
 from tests.link_models.orbit import real
-from tests.strategies import bundle as some_bundles
 from tests.strategies import cfdp as some_cfdp
 from tests.strategies import plan as some_plans
 from tests.strategies import services as some_services

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from interop.inspect import KINDS, Tree, dissect
 from interop.inspect.tree import NODES_MAX
+from interop.strategies import mutated
+from interop.strategies.bundle import bundles, status_reports
 from interop.strategies.ltp import encoded_segments, segments
 from interop.vectors import load
 from stack.core.eid import Eid
@@ -45,7 +47,6 @@ from stack.wire.ltp import (
     decode_segment,
     encode_segment,
 )
-from tests.strategies.bundle import bundles, damaged, status_reports
 from tests.strategies.forms import loose_bundles
 
 GROUND = Eid.parse("dtn://gs1/files")
@@ -485,10 +486,10 @@ def test_what_is_neither() -> None:
 
 octets_of_some_kind = st.one_of(
     st.binary(max_size=200),
-    damaged(bundles().map(encode_bundle)),
-    damaged(encoded_segments()),
-    damaged(bundles().map(lambda bundle: ltp_data(encode_bundle(bundle)))),
-    damaged(st.sampled_from(list(BPSEC.values()))),
+    mutated(bundles().map(encode_bundle)),
+    mutated(encoded_segments()),
+    mutated(bundles().map(lambda bundle: ltp_data(encode_bundle(bundle)))),
+    mutated(st.sampled_from(list(BPSEC.values()))),
 )
 
 

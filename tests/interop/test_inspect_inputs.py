@@ -21,11 +21,11 @@ from interop.pcap import (
     exported_pdu,
     udp_between,
 )
+from interop.strategies.bundle import bundles
 from interop.strategies.ltp import segments
 from interop.vectors import load
 from stack.cli.inspect.tree import Frame, load_inputs, render_text, to_json
 from stack.core.errors import ConfigError
-from tests.strategies.bundle import bundles
 
 BUNDLE = next(
     vector.data for vector in load("bpsec_rfc9173") if vector.name == "RFC9173-A.3 final bundle"

@@ -32,9 +32,9 @@ from interop.pcap import (
     udp_between,
     udp_packet,
 )
+from interop.strategies import mutated
 from stack.core.errors import DecodeError, LocalError
 from tests.interop.tshark import TSHARK, needs_tshark
-from tests.strategies.bundle import damaged
 
 SECOND = 1_000_000_000
 
@@ -152,7 +152,7 @@ def test_broken_files(content: bytes) -> None:
 
 @given(
     st.binary(max_size=100)
-    | damaged(records.map(written))
+    | mutated(records.map(written))
     | st.binary(max_size=60).map(
         lambda rest: block("<", 0x0A0D0D0A, pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)) + rest
     )
@@ -277,7 +277,7 @@ def test_a_fragment_is_refused() -> None:
 
 
 @given(
-    st.binary(max_size=80) | damaged((packets4 | packets6).map(udp_packet)),
+    st.binary(max_size=80) | mutated((packets4 | packets6).map(udp_packet)),
     st.sampled_from([LINKTYPE_RAW, LINKTYPE_ETHERNET, 0, 108, 113, 276, 147]),
     st.booleans(),
 )
@@ -329,7 +329,7 @@ def test_the_layout_of_an_exported_pdu() -> None:
     assert parse_exported_pdu(other_tags) == ("", b"\x9f")
 
 
-@given(st.binary(max_size=60) | damaged(st.just(exported_pdu(b"data", "bpv7"))))
+@given(st.binary(max_size=60) | mutated(st.just(exported_pdu(b"data", "bpv7"))))
 def test_any_octets_are_an_exported_pdu_or_the_one_error(octets: bytes) -> None:
     with contextlib.suppress(DecodeError):
         assert octets.endswith(parse_exported_pdu(octets)[1])

@@ -21,6 +21,7 @@ from interop.pcap import (
     exported_pdu,
     udp_between,
 )
+from interop.strategies.bundle import bundles, status_reports
 from interop.strategies.ltp import report_segments
 from interop.vectors import load
 from stack.core.eid import Eid
@@ -74,7 +75,6 @@ from stack.wire.ltp import (
     encode_segment,
 )
 from tests.interop.tshark import Dissection, dissect_capture, needs_tshark
-from tests.strategies.bundle import bundles, status_reports
 from tests.strategies.cfdp import pdus
 
 pytestmark = [pytest.mark.peer, needs_tshark]

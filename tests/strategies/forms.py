@@ -10,9 +10,9 @@ from typing import Any
 import cbor2
 from hypothesis import strategies as st
 
+from interop.strategies.bundle import bundles, eids
 from stack.core.eid import Eid
 from stack.wire.bundle import HOP_COUNT, PREVIOUS_NODE, Bundle, CanonicalBlock
-from tests.strategies.bundle import bundles, eids
 from tests.wire.bundle import reference
 
 
@@ -55,7 +55,11 @@ def loose_bundles(
 ) -> tuple[Bundle, bytes]:
     """A bundle, and its octets with whatever forms RFC 9171 allows in every block and in the data
     of those blocks that have arrays."""
-    bundle = draw(bundles(whole=whole, payload=st.binary(min_size=payload_min, max_size=200)))
+    bundle = draw(
+        bundles(
+            kind="whole" if whole else "any", payload=st.binary(min_size=payload_min, max_size=200)
+        )
+    )
     bundle = Bundle(bundle.primary, tuple(_loose_data(draw, block) for block in bundle.blocks))
     return bundle, reference.encode(bundle, lambda item: draw(loose(item)))
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interop.strategies.choices import uints
 from stack.core.errors import DecodeError, LocalError
 from stack.wire import cbor
-from tests.strategies.bundle import uints
 
 # RFC 8949 Appendix A
 RFC_INTEGERS = {

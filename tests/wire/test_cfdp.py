@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interop.strategies import mutated
 from interop.vectors import Vector, load
 from stack.core.errors import DecodeError, LocalError
 from stack.wire.cfdp import (
@@ -47,7 +48,6 @@ from stack.wire.cfdp import (
     parse_filestore_request,
     parse_filestore_response,
 )
-from tests.strategies.bundle import damaged
 from tests.strategies.cfdp import filestore_requests, filestore_responses, overrides, pdus, tlvs
 
 VECTORS = load("cfdp")
@@ -245,7 +245,7 @@ def test_tlvs(tlv: Tlv, after: bytes) -> None:
     assert decode_tlv(wire + after) == (tlv, len(wire))
 
 
-@given(st.one_of(st.binary(max_size=60), damaged(pdus().map(encode_pdu))))
+@given(st.one_of(st.binary(max_size=60), mutated(pdus().map(encode_pdu))))
 def test_any_octets_decode_or_raise_the_one_error(octets: bytes) -> None:
     try:
         pdu, end = decode_pdu(octets)

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interop.strategies import mutated
+from interop.strategies.bundle import eids, nullable_eids
 from interop.vectors import Vector, load
 from stack.core.eid import EID_CHARS_MAX, IPN_LOCAL_NODE, SCHEME_DTN, SCHEME_IPN, Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.wire.bundle import decode_eid, encode_eid
-from tests.strategies.bundle import damaged, eids, nullable_eids
 
 VECTORS = {vector.name: vector for vector in load("eid_cbor")}
 
@@ -92,7 +93,7 @@ def test_node_and_service_make_up_the_endpoint(eid: Eid) -> None:
     assert not eid.is_null
 
 
-@given(damaged(nullable_eids().map(encode_eid)) | st.binary(max_size=40), st.booleans())
+@given(mutated(nullable_eids().map(encode_eid)) | st.binary(max_size=40), st.booleans())
 def test_damaged_octets_raise_only_decode_errors(data: bytes, strict: bool) -> None:
     try:
         eid, end = decode_eid(data, strict=strict)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interop.strategies import mutated
 from interop.vectors import Vector, load
 from stack.core.errors import DecodeError, LocalError
 from stack.wire.tcpcl import (
@@ -34,7 +35,6 @@ from stack.wire.tcpcl import (
     segment_head,
     transfer_length,
 )
-from tests.strategies.bundle import damaged
 from tests.strategies.tcpcl import messages
 
 VECTORS = load("tcpclv4")
@@ -210,7 +210,7 @@ def test_broken_messages(octets: str) -> None:
     assert not isinstance(caught.value, Incomplete)
 
 
-@given(st.one_of(st.binary(max_size=80), damaged(messages.map(encode_message))))
+@given(st.one_of(st.binary(max_size=80), mutated(messages.map(encode_message))))
 def test_any_octets_decode_or_raise_the_one_error(octets: bytes) -> None:
     for decode in (decode_message, decode_contact):
         with contextlib.suppress(DecodeError):

@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interop.strategies import mutated
+from interop.strategies.bundle import bundles, eids, status_reports
+from interop.strategies.choices import uints
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.wire import cbor
@@ -44,7 +47,6 @@ from stack.wire.bundle import (
     reason_words,
     security_targets,
 )
-from tests.strategies.bundle import bundles, damaged, eids, status_reports, uints
 
 PRIMARY = PrimaryBlock(
     Eid.parse("dtn://gs1/files"), Eid.parse("ipn:5.1"), Eid.NONE, 850_000_000_000, 17, 1000
@@ -98,7 +100,7 @@ def test_damaged_content_raises_only_decode_errors(
     case: tuple[Callable[[CanonicalBlock], object], CanonicalBlock], data: st.DataObject
 ) -> None:
     parse, block = case
-    octets = data.draw(damaged(st.just(bytes(block.data))) | st.binary(max_size=12))
+    octets = data.draw(mutated(st.just(bytes(block.data))) | st.binary(max_size=12))
     try:
         found = parse(dataclasses.replace(block, data=memoryview(octets)))
     except DecodeError:
@@ -156,7 +158,7 @@ def test_status_report_by_hand() -> None:
     )
 
 
-@given(damaged(status_reports().map(encode_status_report)) | st.binary(max_size=30))
+@given(mutated(status_reports().map(encode_status_report)) | st.binary(max_size=30))
 def test_damaged_records_raise_only_decode_errors(data: bytes) -> None:
     try:
         record = decode_admin(data)

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interop.strategies import mutated
+from interop.strategies.bundle import bundles
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.wire.bundle import (
@@ -36,7 +38,6 @@ from stack.wire.bundle import (
     previous_node,
 )
 from stack.wire.bundle import decode as decode_module
-from tests.strategies.bundle import bundles, damaged
 from tests.wire.bundle import reference
 
 GS1 = Eid.parse("dtn://gs1/files")
@@ -126,7 +127,7 @@ def test_every_prefix_is_refused(bundle: Bundle) -> None:
 
 
 @given(
-    damaged(bundles(payload=st.binary(max_size=40), crc_types=(0,)).map(encode_bundle))
+    mutated(bundles(payload=st.binary(max_size=40), crc_types=(0,)).map(encode_bundle))
     | st.binary(max_size=80).map(lambda tail: b"\x9f\x89\x07" + tail)
     | st.binary(max_size=80),
     st.sampled_from(Mode),

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interop.strategies import mutated
+from interop.strategies.bundle import status_reports
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.wire import cbor
@@ -47,7 +49,6 @@ from stack.wire.bundle import (
     reassemble,
     security_targets,
 )
-from tests.strategies.bundle import damaged, status_reports
 from tests.strategies.forms import loose, loose_bundles, loose_eids
 from tests.wire.bundle import reference
 
@@ -93,7 +94,7 @@ def test_any_legal_form_is_read_and_goes_out_as_it_came(
             assert parse_previous_node(block) == decode_eid(cbor2.dumps(cbor2.loads(block.data)))[0]
 
 
-@given(damaged(loose_bundles().map(lambda drawn: drawn[1])), st.sampled_from(Mode))
+@given(mutated(loose_bundles().map(lambda drawn: drawn[1])), st.sampled_from(Mode))
 def test_damaged_forms_raise_only_decode_errors(data: bytes, mode: Mode) -> None:
     try:
         bundle, end = decode_bundle(data, mode=mode)

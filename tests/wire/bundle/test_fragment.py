@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interop.strategies.bundle import bundles
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.limits import BUNDLE_BYTES_MAX
@@ -32,7 +33,6 @@ from stack.wire.bundle import (
     reassemble,
 )
 from stack.wire.bundle import fragment as fragment_module
-from tests.strategies.bundle import bundles
 
 SOURCE = Eid.parse("dtn://sat1/camera")
 PRIMARY = PrimaryBlock(Eid.parse("dtn://gs1/files"), SOURCE, SOURCE, 850_000_000_000, 1, 1000)
@@ -48,7 +48,7 @@ def _overhead(bundle: Bundle) -> int:
     return len(encode_bundle(bundle)) - len(bundle.payload.data) + 2 * 9 + 1 + 5
 
 
-WHOLE = bundles(whole=True, payload=st.binary(min_size=350, max_size=900))
+WHOLE = bundles(kind="whole", payload=st.binary(min_size=350, max_size=900))
 """Bundles that do not fit into what the tests below allow."""
 
 
@@ -90,7 +90,7 @@ def test_overlapping_duplicate_and_nested_fragments(bundle: Bundle, data: st.Dat
     assert reassemble([decode_bundle(wire)[0] for wire in wires]) == bundle
 
 
-@given(bundles(whole=True, payload=st.binary(min_size=300, max_size=400)))
+@given(bundles(kind="whole", payload=st.binary(min_size=300, max_size=400)))
 def test_fragments_of_fragments_make_up_the_bundle(bundle: Bundle) -> None:
     overhead = _overhead(bundle)
     coarse = fragment_bundle(bundle, overhead + 100)
