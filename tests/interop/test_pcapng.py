@@ -24,11 +24,11 @@ from interop.pcap import (
     parse_packet,
     read_capture,
 )
+from interop.strategies.bundle import damaged
 from stack.core import pcapng
 from stack.core.errors import DecodeError, LocalError
 from stack.core.packets import TCP_FLAGS, End, end_of, tcp_packet, udp_packet
 from tests.interop.tshark import TSHARK, needs_tshark
-from tests.strategies.bundle import damaged
 
 times = st.integers(0, (1 << 64) - 1)
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
