@@ -24,7 +24,7 @@ from interop.pcap import (
     parse_packet,
     read_capture,
 )
-from interop.strategies.bundle import damaged
+from interop.strategies import mutated
 from stack.core import pcapng
 from stack.core.errors import DecodeError, LocalError
 from stack.core.packets import TCP_FLAGS, End, end_of, tcp_packet, udp_packet
@@ -64,7 +64,7 @@ def test_what_is_written_is_read(
     assert names == called
 
 
-@given(damaged(st.just(section_of(("x", 101)) + pcapng.packet(0, 1, b"abc", comment="c") * 2)))
+@given(mutated(st.just(section_of(("x", 101)) + pcapng.packet(0, 1, b"abc", comment="c") * 2)))
 def test_any_octets_are_packets_or_the_one_error(octets: bytes) -> None:
     with contextlib.suppress(DecodeError):
         for record in read_capture(octets):
