@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import IntEnum
 from typing import Final
 
 from interop.inspect.bundle import walk_bundle
@@ -16,8 +17,10 @@ from stack.wire.tcpcl import (
     MAGIC,
     SEGMENT_END,
     SEGMENT_START,
+    MessageReject,
     MessageType,
     RefuseReason,
+    RejectReason,
     SessionInit,
     SessionTerm,
     TermReason,
@@ -70,10 +73,12 @@ def _message(walk: Walk) -> None:
         note = f"transfer {message.transfer}: {_words(RefuseReason, message.reason)}"
     elif isinstance(message, SessionTerm):
         note = _words(TermReason, message.reason)
+    elif isinstance(message, MessageReject):
+        note = f"type {message.rejected}: {_words(RejectReason, message.reason)}"
     walk.leaf(name, "", start, note=note, section="RFC 9174 §4.5")
 
 
-def _words(kind: type[RefuseReason] | type[TermReason], reason: int) -> str:
+def _words(kind: type[IntEnum], reason: int) -> str:
     try:
         return kind(reason).name.lower().replace("_", " ")
     except ValueError:

@@ -35,8 +35,6 @@ _ETHERTYPES: Final = {0x0806: "ARP", 0x88CC: "LLDP", 0x8863: "PPPoE", 0x8864: "P
 _FAMILIES: Final = frozenset((2, 10, 24, 28, 30))
 """AF_INET everywhere, and AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, macOS."""
 
-_COOKED: Final = "LINKTYPE_LINUX_SLL"
-
 
 class PacketPassedOver(Exception):
     """A packet that holds nothing for us; the words say what it is instead."""

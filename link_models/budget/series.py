@@ -182,17 +182,6 @@ class LinkSeries:
     """C/N0 less what the mode in use needs (the most robust one, where none is).  Fading that is
     quicker than the steps goes on top of this."""
 
-    @property
-    def goodput_bps(self) -> Array:
-        """User data that arrives."""
-        found: Array = self.rate_bps * (1.0 - self.frame_error_rate)
-        return found
-
-    @property
-    def volume_bits(self) -> float:
-        """All that arrives."""
-        return float(self.goodput_bps.sum() * self.step_s)
-
     def datagram_loss(self, octets: int) -> Array:
         """The share of datagrams of a size that is lost: those which touch a lost frame."""
         bits = np.array([one.frame_bits for one in self.waveforms], dtype=float)

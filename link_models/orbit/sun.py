@@ -128,19 +128,6 @@ class SunTrack:
         return np.stack([np.interp(times_ms, self._times, axis) for axis in self._places])
 
 
-def sun_elevation_deg(station: Station, times_ms: Floats, *, dut1_s: float = 0.0) -> Floats:
-    """Height of the Sun's centre above a station's horizon: day, twilight (-18 to 0) or night.
-
-    Without refraction, which lifts the Sun by 0.5 deg at the horizon.
-    """
-    frames = StationFrames([station])
-    to_sun = turned(sun_position_km(times_ms), gmst_rad(times_ms, dut1_s))
-    to_sun -= frames.position_km[0][:, None]
-    sine = frames.up[0] @ to_sun / np.sqrt((to_sun**2).sum(axis=0))
-    elevation: Floats = np.degrees(np.arcsin(sine))
-    return elevation
-
-
 def beta_deg(satellite: Satellite, times_ms: Floats) -> Floats:
     """Angle between the Sun and the plane of the orbit, -90 to 90; positive where the orbit runs
     anticlockwise as seen from the Sun."""

@@ -22,18 +22,6 @@ def api_document() -> str:
     return "\n".join(_entry(name) for name in dir(stack))
 
 
-def undocumented() -> list[str]:
-    """Public names, methods and properties without a docstring."""
-    found = []
-    for name in dir(stack):
-        node, text = _definition(name)
-        if not text:
-            found.append(name)
-        if isinstance(node, ast.ClassDef):
-            found += [f"{name}.{one.name}" for one in _methods(node) if not ast.get_docstring(one)]
-    return found
-
-
 def _entry(name: str) -> str:
     node, text = _definition(name)
     parts = [f"## `{name}`\n"]

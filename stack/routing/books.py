@@ -10,7 +10,7 @@ fits, and takes the backlog of this node's own contacts into account as it drain
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 from stack.contacts.plan import Contact, Plan, check_contact
 from stack.core.clock import MILLISECOND
@@ -107,21 +107,6 @@ class Books:
                     self.version += 1
             first_left_ns = NEVER_NS
 
-    def align(self, place: int, waiting_bytes: Sequence[int], now_ms: int) -> None:
-        """Set the books of a contact of this node to what truly waits for it.
-
-        `waiting_bytes[p]` is the octets waiting at priority p and above.  For links that run
-        faster or slower than planned.
-        """
-        contact = self.contact(place)
-        clocks = self._of(place)
-        begin_ns = max(now_ms, contact.start_ms) * MILLISECOND
-        for level in range(PRIORITY_LEVELS):
-            free_ns = begin_ns + math.ceil(waiting_bytes[level] * (8e9 / contact.rate_bps))
-            if free_ns < clocks[level]:
-                self.version += 1
-            clocks[level] = free_ns
-
     def residual_bytes(self, place: int, priority: int, now_ms: int) -> float:
         """Octets that a contact can still take at a priority; 0 when failed or over."""
         contact = self.contact(place)
@@ -208,13 +193,12 @@ class Books:
             return old
         return self.plan.find(contact)
 
-    def fans(self, usable: Callable[[Contact], bool] | None) -> dict[str, Fan]:
-        """The discovered contacts that a policy allows, by sending node."""
+    def fans(self) -> dict[str, Fan]:
+        """The discovered contacts by sending node."""
         found: dict[str, dict[str, list[int]]] = {}
         for place, (contact, _) in self.discovered.items():
-            if usable is None or usable(contact):
-                groups = found.setdefault(contact.source, {})
-                groups.setdefault(contact.destination, []).append(place)
+            groups = found.setdefault(contact.source, {})
+            groups.setdefault(contact.destination, []).append(place)
         return {
             source: Fan(
                 groups,
@@ -226,7 +210,7 @@ class Books:
         }
 
     def update_plan(self, plan: Plan) -> None:
-        """Put another plan in force, for all routers that share it.
+        """Put another plan in force.
 
         Bookings and failures stay with the contacts that the new plan has unchanged.  Routes of
         the old plan can still be released.

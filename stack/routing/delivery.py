@@ -8,7 +8,7 @@ that take one way are reckoned together, so that a hundred thousand cost hardly 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -176,16 +176,15 @@ def expected_delivery(
     *,
     bundle_bytes: int = BUNDLE_BYTES,
     expires_ms: int | None = None,
-    usable: Callable[[Contact], bool] | None = None,
     config: RouterConfig | None = None,
 ) -> DeliveryForecast:
     """How `size_bytes` octets that are at `source` at `start_ms` (DTN) reach `destination`, over
     links that carry nothing else.
 
     They go in bundles of `bundle_bytes`, which arrive by `expires_ms` (never mind when, if None).
-    `usable` is a policy, `config` that of the routers: its tolerances say how evenly bundles are
-    spread over ways that are nearly as good, and its overhead is added to every bundle.  Raises
-    `LocalError` for an object of more than `BUNDLES_MAX` bundles or none of a positive size.
+    `config` is that of the routers: its tolerances say how evenly bundles are spread over ways
+    that are nearly as good, and its overhead is added to every bundle.  Raises `LocalError` for an
+    object of more than `BUNDLES_MAX` bundles or none of a positive size.
     """
     if size_bytes < 0 or bundle_bytes < 1 or source == destination:
         raise LocalError("an object has no octets less than 0, a bundle at least 1, and two ends")
@@ -195,7 +194,7 @@ def expected_delivery(
             "make the bundles larger"
         )
     deadline_ns = NEVER_NS if expires_ms is None else expires_ms * MILLISECOND
-    run = _Run(plan, source, destination, start_ms, deadline_ns, usable, config or RouterConfig())
+    run = _Run(plan, source, destination, start_ms, deadline_ns, config or RouterConfig())
     whole, rest = divmod(size_bytes, bundle_bytes)
     if run.send(whole, bundle_bytes) and (rest or not whole):
         run.send(1, rest)
@@ -214,12 +213,10 @@ class _Run:
         destination: str,
         start_ms: int,
         deadline_ns: int,
-        usable: Callable[[Contact], bool] | None,
         config: RouterConfig,
     ) -> None:
         self._plan = plan
-        graph = ContactGraph.whole(plan) if usable is None else ContactGraph(plan, usable)
-        self._network = Network(graph, {})
+        self._network = Network(ContactGraph.of(plan), {})
         self._start = start_at(source, start_ms * MILLISECOND)
         self._destination = destination
         self._deadline_ns = deadline_ns

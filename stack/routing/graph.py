@@ -180,21 +180,19 @@ class _Index:
 class ContactGraph:
     """The contacts of a plan by node, made ready as searches reach them.
 
-    `whole` gives the graph that all routers over one plan share.  `usable` leaves out what a
-    policy forbids.
+    `of` gives the graph that all routers over one plan share.
     """
 
-    __slots__ = ("_fans", "_plan", "_usable", "_whole")
+    __slots__ = ("_fans", "_index", "_plan")
 
-    def __init__(self, plan: Plan, usable: Callable[[Contact], bool] | None = None) -> None:
+    def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._usable = usable
         self._fans: dict[str, Fan] = {}
-        self._whole = _Index.of(plan)
+        self._index = _Index.of(plan)
 
     @staticmethod
-    def whole(plan: Plan) -> ContactGraph:
-        """The one graph of a plan without a policy; it lives as long as the plan."""
+    def of(plan: Plan) -> ContactGraph:
+        """The one graph of a plan; it lives as long as the plan."""
         graph = plan.derived.get(ContactGraph)
         if not isinstance(graph, ContactGraph):
             graph = plan.derived[ContactGraph] = ContactGraph(plan)
@@ -204,25 +202,12 @@ class ContactGraph:
         """The contacts in which `node` sends."""
         fan = self._fans.get(node)
         if fan is None:
-            whole = self._whole
-            begin_ms, end_ms = whole.begins_ms.__getitem__, whole.ends_ms.__getitem__
-            fan = Fan(self._groups(node), begin_ms, end_ms, self._made)
+            index = self._index
+            begin_ms, end_ms = index.begins_ms.__getitem__, index.ends_ms.__getitem__
+            fan = Fan(index.groups.get(node, {}), begin_ms, end_ms, self._made)
             if fan.hops:  # nodes that are not in the plan must not use up memory
                 self._fans[node] = fan
         return fan
-
-    def _groups(self, node: str) -> Mapping[str, Sequence[int]]:
-        """The places of the contacts in which `node` sends, by neighbour."""
-        groups = self._whole.groups.get(node, {})
-        usable = self._usable
-        if usable is None:
-            return groups
-        contacts = self._plan.contacts
-        allowed = {
-            neighbour: [place for place in places if usable(contacts[place])]
-            for neighbour, places in groups.items()
-        }
-        return {neighbour: places for neighbour, places in allowed.items() if places}
 
     def _made(self, place: int) -> Hop:
         plan = self._plan

@@ -13,8 +13,7 @@ bound.  With tolerances of 0 every route is the best there is.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 
 from stack.contacts.plan import Contact, Plan
@@ -33,10 +32,7 @@ from stack.routing.paths import Path, likelihood, path_of, reckoned
 from stack.routing.route import Route
 from stack.routing.ways import Bounds, Question, next_ways, node_order, search_from, settled
 
-__all__ = ["Router", "RouterConfig", "Usable"]
-
-Usable = Callable[[Contact], bool]
-"""Policy as a predicate: may this contact be used?  It must not change its mind unannounced."""
+__all__ = ["Router", "RouterConfig"]
 
 ALTERNATIVES_MAX = 64
 """Ways looked at for one that is likely enough: each costs some searches."""
@@ -65,45 +61,26 @@ _STALE = _Stale()
 
 
 class Router:
-    """Finds routes from `node`, and keeps the books.
+    """Finds routes from `node`, and keeps the books."""
 
-    `usable` is the policy.  A router of its own for each policy, made with `restricted`, shares
-    plan and bookings with this one.
-    """
-
-    def __init__(
-        self,
-        plan: Plan,
-        node: str,
-        *,
-        usable: Usable | None = None,
-        config: RouterConfig | None = None,
-    ) -> None:
+    def __init__(self, plan: Plan, node: str, *, config: RouterConfig | None = None) -> None:
         self.node = node
         self.config = config or RouterConfig()
-        self._usable = usable
-        self._use(Books(plan))
+        self.books = Books(plan)
+        self._begin()
 
-    def _use(self, books: Books) -> None:
-        self.books = books
+    def _begin(self) -> None:
+        """Searches begin afresh, on the plan that is in force."""
+        books = self.books
         self._version = books.version
         self._plan_version = books.plan_version
-        plan, usable = books.plan, self._usable
-        whole = ContactGraph.whole(plan)
-        graph = whole if usable is None else ContactGraph(plan, usable)
-        self._network = Network(graph, books.fans(usable))
+        self._network = Network(ContactGraph.of(books.plan), books.fans())
         self._kept: dict[tuple[int, int, frozenset[str]], _Kept] = {}
 
     @property
     def plan(self) -> Plan:
         """The plan in force."""
         return self.books.plan
-
-    def restricted(self, usable: Usable) -> Router:
-        """A router with another policy over the same plan and bookings; make it once."""
-        router = Router(Plan(), self.node, usable=usable, config=self.config)
-        router._use(self.books)
-        return router
 
     # -- routes ----------------------------------------------------------------------------
 
@@ -301,20 +278,6 @@ class Router:
                 found, most = way, likely
         return found
 
-    def latest_departure_ms(self, route: Route, size_bytes: int) -> int:
-        """Until when the bundle's first octet may leave here and still make every contact of
-        the route, were it alone on it (rounded down)."""
-        plan = self.books.plan
-        margin_ns = self.config.margin_ms * MILLISECOND
-        latest_ns = NEVER_NS
-        for contact in reversed(route.contacts):
-            end_ns = contact.end_ms * MILLISECOND
-            light = plan.light_time(contact.source, contact.destination)
-            owlt_ns = max(light.at(contact.start_ms), light.at(contact.end_ms))
-            sent_ns = min(end_ns, latest_ns - owlt_ns - margin_ns)
-            latest_ns = sent_ns - math.ceil(size_bytes * 8e9 / contact.rate_bps)
-        return latest_ns // MILLISECOND
-
     # -- bookings and changes --------------------------------------------------------------
 
     def book(self, route: Route, size_bytes: int, priority: int, now_ms: int) -> None:
@@ -346,19 +309,14 @@ class Router:
         return self.books.lose(self.node, neighbour, now_ms)
 
     def update_plan(self, plan: Plan) -> None:
-        """Put another plan in force, for all routers that share the books; see
-        `Books.update_plan`."""
+        """Put another plan in force; see `Books.update_plan`."""
         self.books.update_plan(plan)
-
-    def policy_changed(self) -> None:
-        """The predicate `usable` would now answer differently."""
-        self._use(self.books)
 
     def _refresh(self) -> None:
         books = self.books
         if self._version != books.version:
             if self._plan_version != books.plan_version:
-                self._use(books)
+                self._begin()
             else:
                 self._version = books.version
                 self._kept.clear()

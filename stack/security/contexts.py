@@ -156,11 +156,6 @@ def unwrap_key(kek: bytes, wrapped: bytes) -> bytes:
         raise SecurityError("the wrapped key does not open with this key") from None
 
 
-def wrap_key(kek: bytes, key: bytes) -> bytes:
-    """A key in AES key wrap (RFC 3394)."""
-    return keywrap.aes_key_wrap(kek, key)
-
-
 def _associated(
     scope: int, primary: PrimaryBlock, target: Target, security: CanonicalBlock
 ) -> bytes:

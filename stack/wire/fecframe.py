@@ -23,9 +23,6 @@ import numpy.typing as npt
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 
-FEC_ENCODING_ID: Final = 8
-"""Simple Reed-Solomon codes over GF(2^m) for arbitrary packet flows (RFC 6865 §5.1.1.1)."""
-
 M: Final = 8
 """Bits of a code symbol; other values of m need other arithmetic and are refused."""
 
@@ -38,8 +35,6 @@ ENCODING_SYMBOLS_MAX: Final = (1 << M) - 1
 PAYLOAD_ID_BYTES: Final = 6
 ADUI_HEADER_BYTES: Final = 3
 FSSI_BYTES: Final = 3
-ADU_BYTES_MAX: Final = 0xFFFF - ADUI_HEADER_BYTES
-"""The FSSI gives the symbol length, ADUI header included, in 16 bits."""
 
 _ID = np.dtype([("word", ">u4"), ("k", ">u2")])
 

@@ -352,15 +352,6 @@ def test_a_discovered_contact_can_fail_and_come_back() -> None:
     assert route.arrival_ms == 600
 
 
-def test_policy_holds_for_discovered_contacts_too() -> None:
-    waiting = forwarder(Plan())
-    waiting.contact_discovered(D, 8e3, 0, 10_000, 0)
-    router = waiting.router.restricted(lambda contact: contact.rate_bps > 9e3)
-    assert router.route(D, 500, NORMAL, 0, FOREVER) is None
-    waiting.contact_discovered(D, 16e3, 0, 10_000, 0)
-    assert router.route(D, 500, NORMAL, 0, FOREVER) is not None
-
-
 # -- overhead ------------------------------------------------------------------------------
 
 

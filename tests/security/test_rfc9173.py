@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import hashes, hmac
+from cryptography.hazmat.primitives import hashes, hmac, keywrap
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from stack.core.eid import Eid
@@ -203,7 +203,7 @@ def test_a1_is_made_exactly() -> None:
 def test_a2_is_made_exactly() -> None:
     name = "RFC9173-A.2 final bundle"
     bundle = _plain(name)
-    wrapped = contexts.wrap_key(KEK, CEK)
+    wrapped = keywrap.aes_key_wrap(KEK, CEK)
     parameters = ((1, IV), (2, 1), (3, wrapped), (4, 0))
     bcb, sealed = _bcb(bundle, 2, (bundle.payload,), CEK, parameters, 0)
     assert encode_bundle(Bundle(bundle.primary, (bcb, *sealed))) == BY_NAME[name]

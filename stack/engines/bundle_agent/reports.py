@@ -20,9 +20,6 @@ from stack.wire.bundle import (
 REPORT_LIFETIME_MS = 86_400_000
 """A day: a report that has not found its way by then interests nobody."""
 
-STATUSES = (REPORT_RECEPTION, REPORT_FORWARDING, REPORT_DELIVERY, REPORT_DELETION)
-"""In the order of the status items of RFC 9171 §6.1.1."""
-
 
 class StatusReporter:
     """Decides which reports are due, and holds them to the configured rate."""

@@ -27,7 +27,6 @@ class SkyPass:
     station: str
     satellite: str
     rise_ns: int
-    culmination_ns: int
     set_ns: int
     max_elevation_deg: float
     planned: bool

@@ -397,7 +397,6 @@ def _sky_passes(own: Sequence[Pass], link: SkyLink, start_ms: int) -> list[SkyPa
                 one.station,
                 one.satellite,
                 rise_ns,
-                _ns(one.culmination_ms, start_ms),
                 set_ns,
                 one.max_elevation_deg,
                 any(low < set_ns and rise_ns < high for low, high in edges),

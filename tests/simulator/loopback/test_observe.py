@@ -20,7 +20,7 @@ from stack.simulator.sky import SkyPass
 
 def pass_of(start_s: float, end_s: float) -> SkyPass:
     rise_ns, set_ns = round(start_s * SECOND), round(end_s * SECOND)
-    return SkyPass("g", "s", rise_ns, rise_ns, set_ns, 45.0, True, ())
+    return SkyPass("g", "s", rise_ns, set_ns, 45.0, True, ())
 
 
 passes = st.lists(
