@@ -12,6 +12,7 @@ from statistics import mean, median
 from link_models.planner.edit import passes_of
 from stack.contacts.plan import Contact, Plan
 from stack.core.errors import ConfigError
+from stack.core.units import natural
 
 DAY_MS = 86_400_000
 
@@ -138,10 +139,10 @@ def plan_figures(
         end_ms,
         tuple(
             _node(node, by_node[node], volumes[node], known.get(node, 0), (start_ms, end_ms))
-            for node in plan.nodes
+            for node in sorted(plan.nodes, key=natural)
         ),
         tuple(passes),
-        tuple(lasting),
+        tuple(sorted(lasting, key=lambda one: (natural(one.one), natural(one.other)))),
         _days(kept, start_ms, end_ms),
     )
 
@@ -240,7 +241,7 @@ def _days(
             volumes[place].setdefault(contact.source, [0.0, 0.0])[0] += octets
             volumes[place].setdefault(contact.destination, [0.0, 0.0])[1] += octets
     return tuple(
-        (bounds[place], {node: (v[0], v[1]) for node, v in sorted(day.items())})
+        (bounds[place], {node: (day[node][0], day[node][1]) for node in sorted(day, key=natural)})
         for place, day in enumerate(volumes)
     )
 

@@ -107,6 +107,13 @@ def duration_text(seconds: float | None) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3600:02} h"
 
 
+def natural(node: str) -> list[tuple[int, str]]:
+    """A key that sorts names with numbers as people do: sat2 before sat10."""
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", node)
+    ]
+
+
 def printable(text: str) -> str:
     """Text that does nothing to a terminal: control and format characters are escaped, and every
     space but the plain one."""

@@ -113,8 +113,10 @@ def _summary(result: Result, report: Path | None) -> dict[str, Any]:
 
 
 def _show(result: Result, report: Path | None) -> None:
+    from stack.simulator.report.run.summary import volumes
+
     totals = result.totals()
-    table(*_volumes(result), result.title)
+    table(*volumes(result), result.title)
     if result.jobs:
         say("")
         table(("job", "inputs", "up", "results", "down", "latency", "state"), _jobs(result.jobs))
@@ -140,30 +142,6 @@ def _show(result: Result, report: Path | None) -> None:
         note(f"problem: {problem}")
     if len(result.problems) > PROBLEMS_SHOWN:
         note(f"problem: and {len(result.problems) - PROBLEMS_SHOWN} more")
-
-
-def _volumes(result: Result) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and rows of what went up, down, and across if there are such links."""
-    totals = result.totals()
-    across = any(row.kind == "across" for row in result.directions)
-    ways = [totals[way] for way in ("up", "down", *(("across",) if across else ()))]
-    rows: list[tuple[str, ...]] = []
-    if result.objects:
-        rows += [
-            ("offered", *(size_text(way["offered_bytes"]) for way in ways)),
-            ("delivered", *(size_text(way["delivered_bytes"]) for way in ways)),
-        ]
-    rows += [
-        ("bundles received", *(size_text(way["bundle_bytes"]) for way in ways)),
-        (
-            "bundles, of capacity while there was something to send",
-            *(_share(way["efficiency"]) for way in ways),
-        ),
-        ("datagrams lost", *(size_text(way["lost_bytes"]) for way in ways)),
-        ("packets repaired by FEC", *(f"{way['fec_recovered_packets']:,}" for way in ways)),
-        ("sent again by LTP", *(size_text(way["resent_bytes"]) for way in ways)),
-    ]
-    return ("", "up", "down", *(("between satellites",) if across else ())), rows
 
 
 def _traffic(rows: tuple[TrafficRow, ...]) -> list[tuple[object, ...]]:
@@ -192,10 +170,6 @@ def _jobs(jobs: tuple[JobRow, ...]) -> list[tuple[object, ...]]:
         )
         for job in jobs
     ]
-
-
-def _share(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"
 
 
 class Stopped(OrbitferryError):

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 
+from stack.core.clock import dtn_to_iso
+
 ZOOMED = "<figure data-chart="
 """How a figure begins that can be zoomed."""
 
@@ -18,7 +20,7 @@ CSS = """
 @media (prefers-color-scheme: dark) {
   :root { --ink: #dde3ea; --paper: #14181d; --faint: #9aa5b3; --line: #39424d; --head: #1f252c;
     --good: #5fce8d; --bad: #ff8a80; }
-  .still svg { filter: invert(1) hue-rotate(180deg); }
+  .still svg { filter: invert(0.88) hue-rotate(180deg); }
 }
 * { box-sizing: border-box; }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
@@ -57,7 +59,7 @@ summary { cursor: pointer; }
 .panel .u-select { background: rgba(80, 140, 220, 0.25); }
 .panel .u-cursor-x { border-color: var(--faint); }
 @media (prefers-color-scheme: dark) {
-  .panel canvas, .entry i { filter: invert(1) hue-rotate(180deg); }
+  .panel canvas, .entry i { filter: invert(0.88) hue-rotate(180deg); }
 }
 @media (max-width: 600px) {
   .hint { display: none; }
@@ -70,7 +72,7 @@ summary { cursor: pointer; }
   @page { margin: 12mm; }
   body { font-size: 10pt; max-width: none; margin: 0; padding: 0; }
   table { font-size: 7pt; width: 100%; } th, td { padding: 1px 3px; }
-  td { white-space: normal; } td.long { min-width: 0; }
+  td { white-space: normal; } td.n { white-space: nowrap; } td.long { min-width: 0; }
   .wide, .still { overflow: visible; }
   .live { display: none; } .zoom .still { display: block; }
   .still svg { min-width: 0; filter: none; }
@@ -110,6 +112,11 @@ def _scripts() -> str:
 def label(node: str) -> str:
     """A node id as a word: `dtn://gs1/` is `gs1`."""
     return node.removeprefix("dtn://").rstrip("/")
+
+
+def second_of(dtn_ms: int) -> str:
+    """A DTN time as `2026-10-01T08:12:55Z`."""
+    return dtn_to_iso(dtn_ms)[:19] + "Z"
 
 
 def percent(share: float | None) -> str:

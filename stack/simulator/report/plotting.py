@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from link_models.channel import Window
 from stack.core.clock import SECOND, unix_from_dtn
+from stack.core.units import rate_text
 from stack.simulator.report.page import ZOOMED
 from stack.simulator.report.zoom import zoomable
 
@@ -115,13 +116,23 @@ def steps(windows: Sequence[Window]) -> tuple[Floats, Floats]:
     return np.array(times), np.array(rates)
 
 
+def log_rates(axes: Axes) -> None:
+    """Let an axis show bits per second, logarithmically; each number on it has its own unit."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda value, _: rate_text(value))
+    axes.set_ylabel("bit/s", visible=False)
+
+
 def rate_of(times_s: Floats, octets: Floats) -> tuple[Floats, Floats]:
     """Bits per second between samples, at the middles of the times.  Samples that follow each
     other quickly count as one: what comes in bursts has no rate in a hundredth of a second."""
     if len(times_s) < 2:
         return np.zeros(0), np.zeros(0)
     step_s = 0.5 * float(np.median(np.diff(times_s)))
-    kept = np.unique(np.floor(times_s / step_s), return_index=True)[1] if step_s else slice(None)
+    kept = [0]
+    for place, at in enumerate(times_s):
+        if at - times_s[kept[-1]] > step_s:
+            kept.append(place)
     times_s, octets = times_s[kept], octets[kept]
     middle: Floats = (times_s[1:] + times_s[:-1]) / 2
     return middle, (octets[1:] - octets[:-1]) * 8 / (times_s[1:] - times_s[:-1])

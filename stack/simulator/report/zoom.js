@@ -96,7 +96,9 @@
   function draw(u, own, panel) {
     const { ctx, bbox } = u, r = devicePixelRatio, taken = [];
     const X = at => u.valToPos(own.start + at, "x", true);
-    const Y = value => u.valToPos(panel.log ? Math.max(value, panel.y[0]) : value, "y", true);
+    // On a logarithmic axis nothing is below the chart, not a line along its bottom.
+    const below = bbox.top + bbox.height + 5 * r;
+    const Y = value => panel.log && value < panel.y[0] ? below : u.valToPos(value, "y", true);
     ctx.save();
     ctx.beginPath();
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
@@ -122,6 +124,11 @@
     const share = x[high] > x[low] ? (at - x[low]) / (x[high] - x[low]) : 1;
     return y[low] + share * (y[high] - y[low]);
   }
+  function number(value, panel) {
+    const step = panel.log && value > 0 ? Math.min(3, Math.max(0, Math.floor(Math.log10(value) / 3))) : 0;
+    const text = String(Number((value / 1000 ** step).toPrecision(3)));
+    return panel.log ? `${text} ${["", "k", "M", "G"][step]}${panel.unit}` : text;
+  }
   function tell(u, own, panel, slots, when) {
     const left = u.cursor.left;
     const at = left === undefined || left < 0 ? null : u.posToVal(left, "x");
@@ -130,7 +137,7 @@
     for (const [name, slot] of slots) {
       const items = at === null ? [] : panel.items.filter(one => one.n === name);
       const values = items.map(one => read(one, at - own.start)).filter(one => one !== null);
-      slot.textContent = values.length ? ` ${Number(values[0].toPrecision(3))}` : "";
+      slot.textContent = values.length ? ` ${number(values[0], panel)}` : "";
     }
   }
 
@@ -153,7 +160,8 @@
   }
   function plot(place, own, panel, axisWide, wide, when) {
     const part = make(place, "div", "panel");
-    make(part, "div", "title", panel.title + (panel.unit ? ` [${panel.unit}]` : ""));
+    // Numbers on a logarithmic axis have units of their own.
+    make(part, "div", "title", panel.title + (panel.unit && !panel.log ? ` [${panel.unit}]` : ""));
     const key = make(part, "div", "key"), slots = [];
     for (const [colour, kind, text] of panel.key) {
       const entry = make(key, "span", "entry");

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from stack.core.errors import ConfigError
+from stack.core.units import natural
 from stack.simulator.report.gantt import ROWS_MAX, Bar, Chart, Mark, write_gantt
 from stack.simulator.report.page import label, page, percent, table
-from stack.simulator.report.plan.figures import natural
 
 CHART = Chart(
     "A title",

@@ -20,7 +20,7 @@ from link_models.orbit.tle import parse_tle
 from stack.simulator.report import world
 from stack.simulator.report.gantt import Bar, Chart, Mark, draw_gantt, write_gantt
 from stack.simulator.report.page import page, table
-from stack.simulator.report.plotting import TimeAxis, picture, style
+from stack.simulator.report.plotting import TimeAxis, log_rates, picture, rate_of, style
 from stack.simulator.report.zoom import zoomable
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -223,3 +223,28 @@ def test_the_map_says_what_it_shows() -> None:
     assert "1 passes, 1 of them used" in words
     assert drawn == world.world_map(whole, {})
     assert world.world_map(world.World({}, {}, (), 0, 1), {}) == ""
+
+
+def test_rates_of_logarithmic_axes_have_units_of_their_own() -> None:
+    time = TimeAxis(0)
+    with style():
+        figure = Figure()
+        axes = figure.subplots()
+        axes.plot(time.days(np.arange(3.0)), [0.0, 2e3, 5e8])
+        log_rates(axes)
+        axes.set_ylim(1e3, 1e9)
+        (panel,) = spec_of(figure)["panels"]
+    assert panel["log"]
+    assert panel["unit"] == "bit/s"
+    assert {(1e3, "1 kbit/s"), (1e6, "1 Mbit/s"), (1e9, "1 Gbit/s")} <= set(
+        map(tuple, panel["ticks"])
+    )
+
+
+def test_a_burst_between_samples_that_follow_each_other_has_no_rate_of_its_own() -> None:
+    """The samples at 59.99 s and 60.01 s lie in different halves of a step."""
+    times = np.array([0.0, 20.0, 40.0, 59.99, 60.01, 80.0, 100.0, 120.0])
+    octets = np.array([0.0] * 4 + [1000.0] * 4)
+    middle, rate = rate_of(times, octets)
+    assert rate.max() <= 1000 * 8 / 10
+    assert np.all(np.diff(middle) > 10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from link_models.planner.statistics import DAY_MS, PlanFigures
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import dtn_to_iso
-from stack.core.units import duration_text, size_text
+from stack.core.units import duration_text, natural, size_text
 from stack.simulator.report.gantt import Bar, Chart, draw_gantt
 from stack.simulator.report.page import label
 from stack.simulator.report.plotting import (
@@ -23,8 +22,8 @@ from stack.simulator.report.plotting import (
     Floats,
     TimeAxis,
     legend,
+    log_rates,
     picture,
-    scale_of,
     style,
 )
 
@@ -62,13 +61,6 @@ Elevations = Callable[[str, str, Floats], Floats]
 
 Offered = Mapping[tuple[str, str], Sequence[tuple[int, int]]]
 """All passes by station and satellite, planned or not."""
-
-
-def natural(node: str) -> list[tuple[int, str]]:
-    """A key that sorts names with numbers as people do: sat2 before sat10."""
-    return [
-        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", node)
-    ]
 
 
 class PlanCharts:
@@ -233,11 +225,8 @@ class PlanCharts:
             heights = np.maximum(np.repeat(rates[:-1], 2), FLOOR_BPS)
             axes.fill_between(days, heights, FLOOR_BPS, color=colour, alpha=0.3, lw=0)
             axes.plot(days, heights, color=colour, lw=0.9, label=text)
-        scale, unit = scale_of(most, "bit/s")
-        axes.set_yscale("log")
+        log_rates(axes)
         axes.set_ylim(most / 3e4, most * 2)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value / scale:g}")
-        axes.set_ylabel(unit)
         legend(axes)
 
     # ---- volumes -------------------------------------------------------------------------------

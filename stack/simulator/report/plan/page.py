@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ from link_models.planner.statistics import (
 )
 from stack.contacts.plan import Plan
 from stack.core.clock import dtn_to_iso
-from stack.core.units import duration_text, size_text
-from stack.simulator.report.page import label, page, percent, table
-from stack.simulator.report.plan.figures import Elevations, Offered, PlanCharts, natural
+from stack.core.units import duration_text, natural, size_text
+from stack.simulator.report.page import label, page, percent, second_of, table
+from stack.simulator.report.plan.figures import Elevations, Offered, PlanCharts
 from stack.simulator.report.plotting import COLOURS
 from stack.simulator.report.world import World, world_map
 
@@ -235,7 +234,7 @@ class _Page:
         )
         lasting = f" and {len(figures.always)} lasting links" if figures.always else ""
         text = (
-            f"{escape(dtn_to_iso(figures.start_ms))} to {escape(dtn_to_iso(figures.end_ms))} "
+            f"{second_of(figures.start_ms)} to {second_of(figures.end_ms)} "
             f"({duration_text(length_s)}): {len(figures.nodes)} nodes, "
             f"{len(figures.passes):,} passes{lasting} in {len(report.plan.contacts):,} contacts; "
             f"the passes can carry {size_text(octets)}."
@@ -303,7 +302,7 @@ class _Page:
                 duration_text(one.gaps.mean_s),
                 duration_text(one.gaps.median_s),
                 duration_text(one.gaps.longest_s),
-                dtn_to_iso(one.gaps.longest_start_ms)[:19] + "Z",
+                second_of(one.gaps.longest_start_ms),
             )
             for one in self._ordered()
             if one.gaps.count
@@ -350,7 +349,9 @@ class _Page:
         for one in self._figures.passes:
             pairs.setdefault((one.one, one.other), []).append(one)
         rows = []
-        for (one_, other), passes in sorted(pairs.items()):
+        for (one_, other), passes in sorted(
+            pairs.items(), key=lambda pair: [natural(node) for node in pair[0]]
+        ):
             sure = [each.confidence for each in passes]
             if min(sure) < 1.0:
                 rows.append(
@@ -372,7 +373,7 @@ class _Page:
             (
                 label(one.one),
                 label(one.other),
-                dtn_to_iso(one.start_ms)[:19] + "Z",
+                second_of(one.start_ms),
                 dtn_to_iso(one.end_ms)[11:19] + "Z",
                 duration_text((one.end_ms - one.start_ms) / 1000),
                 _volume(one.forward_bytes),

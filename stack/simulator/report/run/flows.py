@@ -19,6 +19,7 @@ from stack.simulator.report.plotting import (
     Floats,
     TimeAxis,
     legend,
+    log_rates,
     picture,
     rate_of,
     scale_of,
@@ -128,22 +129,21 @@ class Flows:
 
     def _rates(self, axes: Axes, *, is_up: bool) -> None:
         ways = [(link, link.forward if is_up else link.backward) for link in self._links]
-        scale, unit = scale_of(
-            max((w.rate_bps for _, way in ways for w in way.windows), default=1.0), "bit/s"
-        )
+        most = max((w.rate_bps for _, way in ways for w in way.windows), default=1.0)
+        scale, unit = scale_of(most, "bit/s") if is_up else (1.0, "")
         if self._few:
             self._rates_by_pair(axes, ways, scale)
         else:
             self._rates_by_station(axes, [way for _, way in ways], scale)
-        axes.set_ylabel(unit)
         if is_up:
+            axes.set_ylabel(unit)
             axes.set_ylim(bottom=0)
         else:  # short transfers at high rates: their means over a sample are small
-            axes.set_yscale("log")
-            axes.set_ylim(bottom=1e3 / scale)
+            log_rates(axes)
+            axes.set_ylim(bottom=1e3)
         way_name = "Uplink" if is_up else "Downlink"
-        step = f"mean of {self._step_s():g} s"
-        axes.set_title(f"{way_name}: rate of the channel, and what arrived ({step})")
+        what = "rate of the channel, and what arrived" if self._few else "what arrived"
+        axes.set_title(f"{way_name}: {what} (mean of {self._step_s():g} s)")
         legend(axes)
 
     def _rates_by_pair(
@@ -230,15 +230,17 @@ class Flows:
     def _queues(self, axes: Axes) -> None:
         series = self._result.series
         shown = self._largest(series.queue)
+        most = max((float(values.max(initial=0.0)) for values in shown.values()), default=0.0)
+        scale, unit = scale_of(most, "B")
         for node, values in shown.items():
             axes.plot(
                 self._time.days(series.time_s),
-                values / 1e6,
+                values / scale,
                 color=self._colour[node],
                 lw=1.3,
                 label=short_name(node),
             )
-        axes.set_ylabel("MB")
+        axes.set_ylabel(unit)
         axes.set_ylim(bottom=0)
         some = "" if len(shown) == len(series.queue) else f"; the {len(shown)} fullest nodes"
         axes.set_title(

@@ -5,16 +5,17 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from stack.core.clock import MILLISECOND, dtn_to_iso
-from stack.core.units import duration_text, size_text
+from stack.core.clock import MILLISECOND
+from stack.core.units import duration_text
 from stack.simulator.loopback.results import Result
 from stack.simulator.loopback.world import short_name
-from stack.simulator.report.page import page, percent, table
+from stack.simulator.report.page import page, second_of, table
 from stack.simulator.report.run.closeup import CloseUp, busiest
 from stack.simulator.report.run.delivery import DeliveryPlots
 from stack.simulator.report.run.flows import Flows
 from stack.simulator.report.run.plots import Figures, colours_of
 from stack.simulator.report.run.setup import Setup
+from stack.simulator.report.run.summary import volumes
 from stack.simulator.report.run.tables import Tables
 from stack.simulator.report.world import Overflight, World, world_map
 from stack.simulator.scenario import Scenario
@@ -104,33 +105,7 @@ class _Page:
 
     def _summary(self) -> str:
         result, totals = self._result, self._result.totals()
-        ways = ["up", "down", *(["across"] if self._sky.crosslinks else [])]
-        columns = [totals[way] for way in ways]
-        rows: list[tuple[str, ...]] = []
-        if result.objects:
-            rows += [
-                ("content handed over", *(size_text(one["offered_bytes"]) for one in columns)),
-                (
-                    "content delivered and right",
-                    *(size_text(one["delivered_bytes"]) for one in columns),
-                ),
-            ]
-        for text, name in (
-            ("bundles received", "bundle_bytes"),
-            ("datagrams received", "on_air_bytes"),
-            ("datagrams lost", "lost_bytes"),
-            ("sent again by LTP", "resent_bytes"),
-            ("capacity of all contacts", "capacity_bytes"),
-            ("capacity while there was something to send", "capacity_wanted_bytes"),
-        ):
-            rows.append((text, *(size_text(one[name]) for one in columns)))
-        rows += [
-            ("of which became bundles", *(percent(one["efficiency"]) for one in columns)),
-            (
-                "repaired by FEC, packets",
-                *(f"{one['fec_recovered_packets']:,}" for one in columns),
-            ),
-        ]
+        head, rows = volumes(result)
         parts = []
         if result.objects:
             parts.append(f"{totals['objects_ok']} of {totals['objects']} objects")
@@ -139,7 +114,7 @@ class _Page:
         lead = (
             f"<p>{'; '.join(parts)}; {totals['passes']} passes, {totals['passes_planned']} "
             f"planned, {totals['passes_used']} used; from "
-            f"{escape(dtn_to_iso(self._sky.start_ms))} for {self._scenario.duration_h:g} h; the "
+            f"{second_of(self._sky.start_ms)} for {self._scenario.duration_h:g} h; the "
             f"work was over after {duration_text(result.ended_s)}; seed {result.seed}.</p>"
         )
         note = (
@@ -148,9 +123,7 @@ class _Page:
             "included; what did not become bundles is parity, headers, losses and repetition. "
             "Transfers that are over between two samples have no share.</p>"
         )
-        names = ["between satellites" if way == "across" else way for way in ways]
-        numbers = tuple(range(1, 1 + len(ways)))
-        return lead + table(("", *names), rows, numbers=numbers) + note
+        return lead + table(head, rows, numbers=tuple(range(1, len(head)))) + note
 
     def _close_up(self) -> str:
         place = busiest(self._result.passes)

@@ -1,0 +1,33 @@
+"""The volumes of a run, as the page and the command show them: in the same words and figures."""
+
+from __future__ import annotations
+
+from stack.core.units import size_text
+from stack.simulator.loopback.results import Result
+
+
+def volumes(result: Result) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and rows of what went up, down, and between satellites if there are such links."""
+    totals = result.totals()
+    across = any(row.kind == "across" for row in result.directions)
+    columns = [totals[way] for way in ("up", "down", *(("across",) if across else ()))]
+    octets = [
+        ("bundles received", "bundle_bytes"),
+        ("datagrams received", "on_air_bytes"),
+        ("datagrams lost", "lost_bytes"),
+        ("sent again by LTP", "resent_bytes"),
+        ("capacity of all contacts", "capacity_bytes"),
+        ("capacity while there was something to send", "capacity_wanted_bytes"),
+    ]
+    if result.objects:
+        octets[:0] = [
+            ("content handed over", "offered_bytes"),
+            ("content delivered and right", "delivered_bytes"),
+        ]
+    rows = [(text, *(size_text(one[name]) for one in columns)) for text, name in octets]
+    shares = (one["efficiency"] for one in columns)
+    rows += [
+        ("of which became bundles", *("-" if one is None else f"{one:.1%}" for one in shares)),
+        ("repaired by FEC, packets", *(f"{one['fec_recovered_packets']:,}" for one in columns)),
+    ]
+    return ("", "up", "down", *(("between satellites",) if across else ())), rows
