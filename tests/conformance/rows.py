@@ -5,16 +5,20 @@
 
 `*.toml` beside this file breaks each row's rule with one small edit of the code.  The edit is made
 in memory, in a process of its own, and the tests that the row names are run there: one of them
-must fail.  Prints rows without an edit, edits that do not fit the code any more, and edits that no
-test noticed, and exits with 1 when there are any.
+must fail, and not for a name or a type that the edit has wrong.  Prints rows without an edit, edits
+that do not fit the code any more, edits that no test noticed, and tests that no edit of their row
+makes fail, and exits with 1 when there are any.
 """
 
 from __future__ import annotations
 
 import importlib.machinery
+import json
 import os
 import re
+import resource
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -28,8 +32,10 @@ from hypothesis import Phase, settings
 
 ROOT = Path(__file__).parents[2]
 DOCS, EDITS, TESTS = ROOT / "docs", Path(__file__).parent, ROOT / "tests"
-CAUGHT, SURVIVED = 1, 0
-"""What pytest ends with when a test fails, and when none does; anything else is no answer."""
+WRONG = (SyntaxError, NameError, ImportError, AttributeError, TypeError)
+"""What a test fails with when the edit is no code, rather than code that breaks a rule."""
+SECONDS = 120
+"""Of processor time for the tests of a row: an edit that has them go on for ever proves nothing."""
 
 
 class Row(NamedTuple):
@@ -159,24 +165,45 @@ def broken(edit: Edit) -> None:
     importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign,assignment]
 
 
-def run(tests: Sequence[str], edit: Edit | None = None) -> int:
-    """Run tests in a process of their own, with an edit: how pytest ended."""
+class Verdict(NamedTuple):
+    """What became of tests."""
+
+    ended: int
+    """What pytest ends with: 0 when all pass, 1 when some fail; anything else is no answer."""
+
+    failed: dict[str, str]
+    """What tests failed with, by their node ids; "" is what they may not fail with."""
+
+
+def run(tests: Sequence[str], edit: Edit | None = None) -> Verdict:
+    """Run tests in a process of their own, with an edit."""
     sys.stdout.flush()
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    if edit is not None:
-        broken(edit)
-    options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # Hypothesis is loaded already
-    os._exit(int(pytest.main([*options, *tests], [Brief()])))
+    with tempfile.TemporaryFile() as answer:
+        child = os.fork()
+        if child:
+            ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            answer.seek(0)
+            return Verdict(ended, json.loads(answer.read() or b"{}"))
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        if edit is not None:
+            broken(edit)
+        brief = Brief()
+        options = ["-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # Hypothesis is loaded
+        ended = int(pytest.main([*options, *tests], [brief]))
+        answer.write(json.dumps(brief.failed).encode())
+        answer.flush()
+        os._exit(ended)
 
 
 class Brief:
     """A plugin of pytest that leaves out what takes long and does not matter here."""
+
+    def __init__(self) -> None:
+        self.failed: dict[str, str] = {}
 
     @staticmethod
     @pytest.hookimpl(tryfirst=True)
@@ -190,18 +217,38 @@ class Brief:
             if getattr(plugin, "__file__", None) == str(TESTS / "conftest.py"):
                 plugins.unregister(plugin)
 
+    def pytest_exception_interact(
+        self, node: pytest.Item | pytest.Collector, call: pytest.CallInfo[object]
+    ) -> None:
+        """Note what a test fails with."""
+        if isinstance(node, pytest.Item) and call.excinfo is not None:
+            what = call.excinfo.value
+            while isinstance(what, BaseExceptionGroup):
+                what = what.exceptions[0]
+            test = node.nodeid.partition("[")[0]
+            wrong = isinstance(what, WRONG) or str(what).startswith("Timeout")
+            right = "" if wrong else type(what).__name__
+            self.failed[test] = self.failed.get(test) or right
+
 
 def tried(chosen: Sequence[tuple[Row, Edit]]) -> Iterator[str]:
-    """Try every edit, and say what no test noticed."""
+    """Try every edit, and say what no test noticed, and which tests noticed nothing."""
+    noticed: dict[Row, set[str]] = {row: set() for row, _ in chosen}
     for row, edit in chosen:
         began = time.monotonic()
-        ended = run(row.tests, edit)
-        answer = {CAUGHT: "caught", SURVIVED: "NOT NOTICED"}.get(ended, f"NO ANSWER ({ended})")
-        print(
-            f"{time.monotonic() - began:6.1f} s  {answer:12} {edit.table}: {edit.row}", flush=True
-        )
-        if ended != CAUGHT:
+        ended, failed = run(row.tests, edit)
+        by = {test: what for test, what in failed.items() if what}
+        answer = "caught" if by else {0: "NOT NOTICED", 1: "NO CODE"}.get(ended, "NO ANSWER")
+        noticed[row] |= {test for test in row.tests if any(each.startswith(test) for each in by)}
+        tell = ", ".join(f"{test.rpartition('::')[2]} ({what})" for test, what in failed.items())
+        took = f"{time.monotonic() - began:6.1f} s"
+        print(f"{took}  {answer:12} {edit.table}: {edit.row}: {tell}", flush=True)
+        if not by:
             yield f"{edit.table}: {edit.row}: {answer.lower()} by {', '.join(row.tests)}"
+    for row, tests in noticed.items():
+        for test in row.tests:
+            if test not in tests:
+                yield f"{row.table}: {row.text}: {test} fails with no edit"
 
 
 def main() -> None:
@@ -215,7 +262,7 @@ def main() -> None:
     ]
     every = sorted({test for row, _ in chosen for test in row.tests})
     print(f"{len(chosen)} edits; {len(every)} tests without any ...", flush=True)
-    if every and run(every):
+    if every and run(every).ended:
         sys.exit("the tests fail without any edit: mend that first")
     wrong += tried(chosen)
     print("\n".join(wrong))

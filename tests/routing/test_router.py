@@ -155,6 +155,19 @@ def test_what_a_route_says_of_itself(plan: Plan, size: int, now_ms: int) -> None
     assert route.volume_bytes >= size * (1 - 1e-9)
 
 
+def test_the_contact_that_ends_first_ends_a_route_and_its_volume() -> None:
+    """CCSDS 734.3-B-1 §2.3.2.1, §3.2.6.8: what would leave A after the third second is too late
+    for the second contact, a second of light later."""
+    plan = Plan(
+        [Contact(A, B, 0, 10_000, 8e3), Contact(B, C, 0, 4000, 80e3)],
+        [Range(A, B, 0, 10_000, 1000 * MS)],
+    )
+    route = Router(plan, A).route(C, 100, 0, 0, FOREVER)
+    assert route is not None
+    assert route.until_ms == 4000
+    assert route.volume_bytes == 3000
+
+
 # -- bookings ------------------------------------------------------------------------------
 
 

@@ -91,6 +91,16 @@ def test_alternatives_are_all_routes_in_order(
             assert len(set(nodes)) == len(nodes)
 
 
+def test_no_way_comes_back_to_a_node_that_it_has_passed() -> None:
+    pairs = ((A, B), (B, C), (B, A), (A, C), (C, B), (C, D), (B, D), (D, E))
+    plan = Plan([Contact(*pair, 0, 10_000, 8e6) for pair in pairs])
+    found = {
+        (A, *(contact.destination for contact in route.contacts))
+        for route in islice(Router(plan, A).alternatives(E, 100, 0, 0, FOREVER), 9)
+    }
+    assert found == {(A, *way, D, E) for way in [(B,), (B, C), (C,), (C, B)]}
+
+
 @given(tied, st.sampled_from([0, 100]), st.sets(st.sampled_from([B, C, D]), max_size=2))
 def test_alternatives_in_time_and_not_by_way_of_some(
     plan: Plan, size: int, exclude: set[str]
