@@ -17,6 +17,7 @@ from __future__ import annotations
 from stack.core.extras import missing_extra
 
 try:
+    from interop.strategies.bpsec import encoded_secured_bundles, secured_bundles
     from interop.strategies.bundle import (
         bundles,
         eids,
@@ -29,6 +30,7 @@ try:
     from interop.strategies.explain import code, explain, noted
     from interop.strategies.making import Maker, strategy
     from interop.strategies.mutation import mutate, mutated
+    from interop.strategies.nearly_bpsec import nearly_secured_bundles
     from interop.strategies.nearly_bundle import nearly_bundles
     from interop.strategies.nearly_eid import nearly_eids
 except ImportError as error:
@@ -46,6 +48,7 @@ __all__ = [
     "eids",
     "encoded_bundles",
     "encoded_eids",
+    "encoded_secured_bundles",
     "examples",
     "explain",
     "fragment_sets",
@@ -53,7 +56,9 @@ __all__ = [
     "mutated",
     "nearly_bundles",
     "nearly_eids",
+    "nearly_secured_bundles",
     "noted",
+    "secured_bundles",
     "status_reports",
     "strategy",
 ]

@@ -1,0 +1,238 @@
+"""Valid BPSec (RFC 9172) with the default contexts of RFC 9173: security blocks, secured bundles.
+
+Everything opens with `KEYS`: an implementation to be tested is given them beforehand.  What breaks
+a rule is in `interop.strategies.nearly_bpsec`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from interop.strategies.bundle import bundle_of, eids
+from interop.strategies.choices import Choices, Source
+from interop.strategies.making import strategy
+from stack.security import Key, contexts
+from stack.wire.asb import (
+    CONTEXT_BCB_AES_GCM,
+    CONTEXT_BIB_HMAC_SHA2,
+    Pair,
+    SecurityBlock,
+    encode_asb,
+)
+from stack.wire.bundle import (
+    BLOCK_CONFIDENTIALITY,
+    BLOCK_INTEGRITY,
+    DELETE_UNPROCESSED,
+    REPLICATE,
+    Bundle,
+    CanonicalBlock,
+    PrimaryBlock,
+    encode_bundle,
+    free_number,
+)
+
+HMAC_KEY: Final = bytes(range(48))
+AES_128_KEY: Final = bytes(range(16))
+AES_256_KEY: Final = bytes(range(100, 132))
+KEY_ENCRYPTION_KEY: Final = bytes(range(200, 232))
+
+KEYS: Final = (
+    Key("hmac", "hmac", HMAC_KEY),
+    Key("aes-128", "aes", AES_128_KEY),
+    Key("aes-256", "aes", AES_256_KEY),
+    Key("kek", "kek", KEY_ENCRYPTION_KEY),
+)
+"""With which all secured bundles open, whoever sends them."""
+
+_HASH_BYTES = {contexts.HMAC_256: 32, contexts.HMAC_384: 48, contexts.HMAC_512: 64}
+_AES = {contexts.A128GCM: AES_128_KEY, contexts.A256GCM: AES_256_KEY}
+_PAYLOAD = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A bundle with security blocks, and what comes out when it is opened with `KEYS`."""
+
+    bundle: Bundle
+    plain: Bundle
+
+    @property
+    def encoded(self) -> bytes:
+        """The octets that travel."""
+        return encode_bundle(self.bundle)
+
+
+# ---- abstract security blocks
+
+
+@strategy
+def security_blocks(choose: Choices) -> SecurityBlock:
+    """The abstract security block of a BIB or a BCB (RFC 9172 §3.6), its values of no meaning."""
+    targets = tuple(dict.fromkeys(choose.uint(8) for _ in choose.many(1, 5)))
+    parameters: list[Pair]
+    if choose.flip():
+        context = CONTEXT_BIB_HMAC_SHA2
+        size = choose.pick(tuple(_HASH_BYTES.values()))
+        parameters = [(contexts.BIB_SHA_VARIANT, choose.integer(5, 7))]
+    else:
+        context, size = CONTEXT_BCB_AES_GCM, contexts.TAG_BYTES
+        parameters = [(contexts.BCB_IV, choose.octets(8, 16))]
+    scope = contexts.BIB_SCOPE if context == CONTEXT_BIB_HMAC_SHA2 else contexts.BCB_SCOPE
+    parameters.append((scope, choose.integer(0, 7)))
+    kept = tuple(pair for pair in parameters if choose.flip())
+    results = tuple(((1, choose.octets(size, size)),) for _ in targets)
+    return SecurityBlock(targets, context, choose.draw(eids.maker()), kept, results)
+
+
+@strategy
+def encoded_security_blocks(choose: Choices) -> bytes:
+    """The octets of such blocks: the data of a BIB or BCB."""
+    return encode_asb(choose.draw(security_blocks.maker()))
+
+
+# ---- secured bundles
+
+
+@strategy
+def secured_bundles(
+    choose: Choices,
+    *,
+    payload: Source[bytes] | None = None,
+    signed: bool = True,
+    sealed: bool = True,
+) -> Secured:
+    """A bundle some of whose blocks are signed and some encrypted, among them the payload unless
+    `signed` or `sealed` are false: then none is.
+
+    All variants of RFC 9173: hashes, key lengths, scopes, keys as agreed or wrapped, parameters
+    left out where they have their defaults, tags as results or at the end of the ciphertext.
+    """
+    plain = bundle_of(choose, payload, kind="whole")
+    numbers = [0, *(block.number for block in plain.blocks[:-1])]
+    sign = {number for number in numbers if choose.flip()} | {_PAYLOAD} if signed else set()
+    seal = {number for number in numbers[1:] if choose.flip()} | {_PAYLOAD} if sealed else set()
+    work = Securing(plain, choose)
+    # RFC 9173 §3.8.1, §4.8.1: what is signed or encrypted loses its CRC first.
+    work.without_crc(sign | seal)
+    plain = work.bundle()
+    # RFC 9172 §3.9: who encrypts a signed block encrypts the BIB too, and so that alone.
+    if sign - seal:
+        work.sign(sorted(sign - seal))
+    bib = work.sign(sorted(sign & seal)) if sign & seal else 0
+    for number in sorted(seal | {bib} - {0}):
+        work.seal(number)
+    return Secured(work.bundle(), plain)
+
+
+@strategy
+def encoded_secured_bundles(
+    choose: Choices,
+    *,
+    payload: Source[bytes] | None = None,
+    signed: bool = True,
+    sealed: bool = True,
+) -> bytes:
+    """The octets of such bundles."""
+    maker = secured_bundles.maker(payload=payload, signed=signed, sealed=sealed)
+    return choose.draw(maker).encoded
+
+
+class Securing:
+    """A bundle to which security operations are added, one after the other."""
+
+    def __init__(self, bundle: Bundle, choose: Choices) -> None:
+        self.primary = bundle.primary
+        self.blocks = {block.number: block for block in bundle.blocks}
+        self._choose = choose
+
+    def bundle(self) -> Bundle:
+        """As it is now: the payload block is the last."""
+        blocks = [block for number, block in self.blocks.items() if number != _PAYLOAD]
+        return Bundle(self.primary, (*blocks, self.blocks[_PAYLOAD]))
+
+    def without_crc(self, numbers: set[int]) -> None:
+        """Take the CRCs of blocks off."""
+        for number in numbers:
+            if number:
+                self.blocks[number] = dataclasses.replace(self.blocks[number], crc_type=0)
+            else:
+                self.primary = dataclasses.replace(self.primary, crc_type=0)
+
+    def sign(self, targets: list[int], *, number: int | None = None) -> int:
+        """Add a BIB over blocks that are there (RFC 9173 §3): its number."""
+        choose = self._choose
+        variant, scope = choose.integer(5, 7), 7 - choose.integer(0, 7)
+        key, wrapped = self._key(HMAC_KEY)
+        number = number or free_number(self.blocks.values())
+        flags = choose.pick((0, REPLICATE, DELETE_UNPROCESSED))
+        header = CanonicalBlock(BLOCK_INTEGRITY, number, flags, b"")
+        results = [
+            contexts.hmac_sha2(key, variant, scope, self.primary, self._block(target), header)
+            for target in targets
+        ]
+        parameters = [
+            *self._unless(contexts.BIB_SHA_VARIANT, variant, contexts.SHA_DEFAULT),
+            *([(contexts.BIB_WRAPPED_KEY, wrapped)] if wrapped else []),
+            *self._unless(contexts.BIB_SCOPE, scope, contexts.SCOPE_ALL),
+        ]
+        asb = self._asb(targets, CONTEXT_BIB_HMAC_SHA2, parameters)
+        pairs = tuple(((contexts.BIB_RESULT_HMAC, result),) for result in results)
+        self._put(header, asb._replace(results=pairs))
+        return number
+
+    def seal(self, target: int) -> int:
+        """Encrypt a block that is there, and add the BCB (RFC 9173 §4): its number."""
+        choose = self._choose
+        variant = choose.pick((contexts.A256GCM, contexts.A128GCM))
+        scope = 7 - choose.integer(0, 7)
+        key, wrapped = self._key(_AES[variant])
+        iv_bytes = choose.pick((12, 12, 8, 16))
+        iv = choose.octets(iv_bytes, iv_bytes)
+        number = free_number(self.blocks.values())
+        # RFC 9172 §3.8: replicated in every fragment when the payload is a target
+        flags = REPLICATE if target == _PAYLOAD else choose.pick((0, REPLICATE))
+        header = CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, b"")
+        block = self.blocks[target]
+        sealed = contexts.encrypt(AESGCM(key), iv, scope, self.primary, block, header)
+        result: tuple[Pair, ...] = ()
+        if choose.flip():
+            sealed, tag = sealed[: -contexts.TAG_BYTES], sealed[-contexts.TAG_BYTES :]
+            result = ((contexts.BCB_RESULT_TAG, tag),)
+        self.blocks[target] = dataclasses.replace(block, data=sealed)
+        parameters = [
+            (contexts.BCB_IV, iv),
+            *self._unless(contexts.BCB_AES_VARIANT, variant, contexts.AES_DEFAULT),
+            *([(contexts.BCB_WRAPPED_KEY, wrapped)] if wrapped else []),
+            *self._unless(contexts.BCB_SCOPE, scope, contexts.SCOPE_ALL),
+        ]
+        asb = self._asb([target], CONTEXT_BCB_AES_GCM, parameters)
+        self._put(header, asb._replace(results=(result,)))
+        return number
+
+    def _block(self, number: int) -> PrimaryBlock | CanonicalBlock:
+        return self.blocks[number] if number else self.primary
+
+    def _key(self, agreed: bytes) -> tuple[bytes, bytes]:
+        """The key to use, and how it travels if it is not the one agreed upon."""
+        if not self._choose.flip(4):
+            return agreed, b""
+        size = len(agreed) if len(agreed) % 8 == 0 else 32
+        key = self._choose.octets(size, size)
+        return key, contexts.wrap_key(KEY_ENCRYPTION_KEY, key)
+
+    def _unless(self, number: int, value: int, default: int) -> list[Pair]:
+        """A parameter, which may be left out if it has its default."""
+        return [] if value == default and self._choose.flip() else [(number, value)]
+
+    def _asb(self, targets: list[int], context: int, parameters: list[Pair]) -> SecurityBlock:
+        source = self.primary.source
+        if self._choose.flip():
+            source = source.node
+        return SecurityBlock(tuple(targets), context, source, tuple(parameters), ())
+
+    def _put(self, header: CanonicalBlock, asb: SecurityBlock) -> None:
+        self.blocks[header.number] = dataclasses.replace(header, data=encode_asb(asb))

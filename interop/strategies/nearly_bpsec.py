@@ -1,0 +1,457 @@
+"""Secured bundles that break exactly one rule of RFC 9172 or RFC 9173, and which.
+
+Who opens them with `interop.strategies.bpsec.KEYS` must not deliver their payload.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from interop.strategies.bpsec import Securing, encoded_security_blocks
+from interop.strategies.bundle import bundle_of
+from interop.strategies.choices import Choices
+from interop.strategies.making import strategy
+from interop.strategies.violation import Nearly, Violation
+from stack.security import contexts
+from stack.wire import cbor
+from stack.wire.asb import Pair, SecurityBlock, decode_asb, encode_asb
+from stack.wire.bundle import (
+    BLOCK_CONFIDENTIALITY,
+    BLOCK_INTEGRITY,
+    encode_bundle,
+    encode_eid,
+    free_number,
+)
+
+_PAYLOAD = 1
+Shape = Literal["signed", "sealed", "both"]
+"""A BIB over the payload; a BCB over it; a BIB and BCBs over both."""
+
+
+@dataclass(slots=True)
+class RawAsb:
+    """An abstract security block as items that can be anything (RFC 9172 §3.6)."""
+
+    targets: list[bytes]
+    context: bytes
+    flags: bytes
+    source: bytes
+    parameters: list[bytes] | None
+    results: list[bytes]
+    """One set for each target."""
+
+    after: bytes = b""
+
+    @staticmethod
+    def of(data: bytes) -> RawAsb:
+        """Such a block in its items."""
+        asb = decode_asb(data)
+        return RawAsb(
+            [cbor.uint(target) for target in asb.targets],
+            cbor.uint(asb.context),
+            cbor.uint(bool(asb.parameters)),
+            encode_eid(asb.source),
+            [_pair(*pair) for pair in asb.parameters] or None,
+            [cbor.array(_pair(*pair) for pair in pairs) for pairs in asb.results],
+        )
+
+    def encode(self) -> bytes:
+        """The octets."""
+        parameters = b"" if self.parameters is None else cbor.array(self.parameters)
+        return b"".join(
+            (
+                cbor.array(self.targets),
+                self.context,
+                self.flags,
+                self.source,
+                parameters,
+                cbor.array(self.results),
+                self.after,
+            )
+        )
+
+
+def _pair(number: int, value: int | bytes) -> bytes:
+    item = cbor.uint(value) if isinstance(value, int) else cbor.bstr(value)
+    return cbor.array((cbor.uint(number), item))
+
+
+EditItems = Callable[[RawAsb, Choices], None]
+EditValues = Callable[[SecurityBlock, Choices], SecurityBlock]
+EditBundle = Callable[[Securing, Choices], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityRule:
+    """One rule, and a way to break it: the items of a security block, what they say, or which
+    operations there are on which blocks."""
+
+    violation: Violation
+    shape: Shape
+    items: EditItems | None = None
+    values: EditValues | None = None
+    bundle: EditBundle | None = None
+
+
+@strategy
+def nearly_secured_bundles(
+    choose: Choices, *, rules: Sequence[SecurityRule] | None = None
+) -> Nearly:
+    """The octets of a secured bundle that breaks one rule, of `rules` or of all that there are
+    (`SECURITY_RULES`)."""
+    rule = choose.pick(rules or SECURITY_RULES)
+    plain = bundle_of(choose, kind="whole", extensions_min=2 if rule.bundle else 0, payload_min=1)
+    work = Securing(plain, choose)
+    work.without_crc({_PAYLOAD})
+    bib = work.sign([_PAYLOAD]) if rule.shape != "sealed" else 0
+    bcb = work.seal(_PAYLOAD) if rule.shape != "signed" else 0
+    if bib and bcb:
+        work.seal(bib)
+    valid = encode_bundle(work.bundle())
+    if rule.bundle:
+        rule.bundle(work, choose)
+    else:
+        block = work.blocks[bcb or bib]
+        data = bytes(block.data)
+        if rule.values:
+            data = encode_asb(rule.values(decode_asb(data), choose))
+        elif rule.items:
+            raw = RawAsb.of(data)
+            rule.items(raw, choose)
+            data = raw.encode()
+        work.blocks[block.number] = dataclasses.replace(block, data=data)
+    return Nearly(encode_bundle(work.bundle()), rule.violation, valid)
+
+
+@strategy
+def nearly_security_blocks(choose: Choices) -> Nearly:
+    """The octets of an abstract security block that breaks one rule of its form."""
+    rule = choose.pick(FORM_RULES)
+    valid = choose.draw(encoded_security_blocks.maker())
+    raw = RawAsb.of(valid)
+    if rule.items:
+        rule.items(raw, choose)
+    return Nearly(raw.encode(), rule.violation, valid)
+
+
+# ---- the form of a security block
+
+_NO_UINT = (b"\x20", b"\xf9\x3c\x00", b"\x41\x01", b"\x61\x31", b"\xf6", b"\x80")
+
+
+def _no_targets(raw: RawAsb, choose: Choices) -> None:
+    raw.targets, raw.results = [], []
+
+
+def _target_twice(raw: RawAsb, choose: Choices) -> None:
+    raw.targets.append(raw.targets[0])
+    raw.results.append(raw.results[0])
+
+
+def _target_no_number(raw: RawAsb, choose: Choices) -> None:
+    raw.targets[0] = choose.pick(_NO_UINT)
+
+
+def _context_no_integer(raw: RawAsb, choose: Choices) -> None:
+    raw.context = choose.pick(_NO_UINT[1:])
+
+
+def _reserved_flags(raw: RawAsb, choose: Choices) -> None:
+    flags = raw.flags[0] | choose.pick((2, 4, 8, 16))
+    raw.flags = cbor.uint(flags)
+
+
+def _flag_without_parameters(raw: RawAsb, choose: Choices) -> None:
+    raw.flags, raw.parameters = b"\x01", None
+
+
+def _parameters_without_flag(raw: RawAsb, choose: Choices) -> None:
+    raw.flags, raw.parameters = b"\x00", raw.parameters or [_pair(3, 7)]
+
+
+def _no_source(raw: RawAsb, choose: Choices) -> None:
+    raw.source = choose.pick((b"\x00", b"\x81\x01", b"\x82\x01\x61x", cbor.tstr("dtn://gs1/")))
+
+
+def _parameter_no_pair(raw: RawAsb, choose: Choices) -> None:
+    raw.flags = b"\x01"
+    wrong = choose.pick((b"\x81\x01", b"\x83\x01\x01\x01", b"\x01", b"\x80", b"\xa1\x01\x01"))
+    raw.parameters = [*(raw.parameters or []), wrong]
+
+
+def _parameter_id(raw: RawAsb, choose: Choices) -> None:
+    raw.flags = b"\x01"
+    raw.parameters = [*(raw.parameters or []), b"\x82" + choose.pick(_NO_UINT) + b"\x01"]
+
+
+def _results_less(raw: RawAsb, choose: Choices) -> None:
+    raw.results.pop()
+
+
+def _results_more(raw: RawAsb, choose: Choices) -> None:
+    raw.results.append(raw.results[0])
+
+
+def _results_no_array(raw: RawAsb, choose: Choices) -> None:
+    raw.results[0] = choose.pick((b"\x00", b"\x41\x00", b"\xa0", b"\xf6"))
+
+
+def _octets_after(raw: RawAsb, choose: Choices) -> None:
+    raw.after = choose.octets(1, 4)
+
+
+def _form(words: str, items: EditItems) -> SecurityRule:
+    return SecurityRule(Violation("RFC 9172 §3.6", words), "signed", items=items)
+
+
+FORM_RULES = (
+    _form("a security block has at least one target", _no_targets),
+    _form("a security block names a target once", _target_twice),
+    _form("a target is a block number", _target_no_number),
+    _form("a security context id is an integer", _context_no_integer),
+    _form("reserved context flags are 0", _reserved_flags),
+    _form("with their flag there are parameters", _flag_without_parameters),
+    _form("without their flag there are no parameters", _parameters_without_flag),
+    _form("a security source is an EID", _no_source),
+    _form("a parameter is a pair", _parameter_no_pair),
+    _form("a parameter id is an unsigned integer", _parameter_id),
+    _form("each target has a set of results: one less", _results_less),
+    _form("each target has a set of results: one more", _results_more),
+    _form("a set of results is an array", _results_no_array),
+    _form("nothing comes after the results", _octets_after),
+)
+"""What a security block of any context must be."""
+
+
+# ---- which operations there are
+
+
+def _add(work: Securing, kind: int, asb: SecurityBlock) -> None:
+    number = free_number(work.blocks.values())
+    header = next(block for block in work.blocks.values() if block.type == kind)
+    work.blocks[number] = dataclasses.replace(header, number=number, data=encode_asb(asb))
+
+
+def _asb(work: Securing, kind: int) -> SecurityBlock:
+    return decode_asb(next(block.data for block in work.blocks.values() if block.type == kind))
+
+
+def _number(work: Securing, kind: int) -> int:
+    return next(block.number for block in work.blocks.values() if block.type == kind)
+
+
+def _aims_at(kind: int, at: Callable[[Securing, int], int]) -> EditBundle:
+    """One more target of the security block of a kind."""
+
+    def edit(work: Securing, choose: Choices) -> None:
+        asb, number = _asb(work, kind), _number(work, kind)
+        asb = asb._replace(targets=(*asb.targets, at(work, number)), results=asb.results * 2)
+        work.blocks[number] = dataclasses.replace(work.blocks[number], data=encode_asb(asb))
+
+    return edit
+
+
+def _nowhere(work: Securing, number: int) -> int:
+    return free_number(work.blocks.values())
+
+
+def _itself(work: Securing, number: int) -> int:
+    return number
+
+
+def _bib_over_bib(work: Securing, choose: Choices) -> None:
+    work.sign([_number(work, BLOCK_INTEGRITY)])
+
+
+def _bib_over_bcb(work: Securing, choose: Choices) -> None:
+    work.sign([_number(work, BLOCK_CONFIDENTIALITY)])
+
+
+def _bib_twice(work: Securing, choose: Choices) -> None:
+    work.sign([_PAYLOAD])
+
+
+def _bcb_over_bcb(work: Securing, choose: Choices) -> None:
+    work.seal(_number(work, BLOCK_CONFIDENTIALITY))
+
+
+def _bcb_twice(work: Securing, choose: Choices) -> None:
+    work.seal(_PAYLOAD)
+
+
+def _bib_stays_clear(work: Securing, choose: Choices) -> None:
+    work.seal(_PAYLOAD)
+
+
+def _bib_later(work: Securing, choose: Choices) -> None:
+    work.sign([_PAYLOAD])
+
+
+def _circle(work: Securing, choose: Choices) -> None:
+    """Two BCBs, each of which says that it encrypts the other."""
+    asb, first = _asb(work, BLOCK_CONFIDENTIALITY), _number(work, BLOCK_CONFIDENTIALITY)
+    second = free_number(work.blocks.values())
+    _add(work, BLOCK_CONFIDENTIALITY, asb._replace(targets=(first,)))
+    one = asb._replace(targets=(_PAYLOAD, second), results=asb.results * 2)
+    work.blocks[first] = dataclasses.replace(work.blocks[first], data=encode_asb(one))
+
+
+def _operation(clause: str, words: str, shape: Shape, edit: EditBundle) -> SecurityRule:
+    return SecurityRule(Violation(f"RFC 9172 {clause}", words), shape, bundle=edit)
+
+
+_BIB, _BCB = BLOCK_INTEGRITY, BLOCK_CONFIDENTIALITY
+
+OPERATION_RULES = (
+    _operation("§3.2", "a block is signed once", "signed", _bib_twice),
+    _operation("§3.2", "a block is encrypted once", "sealed", _bcb_twice),
+    _operation("§3.7", "a BIB signs blocks that are there", "signed", _aims_at(_BIB, _nowhere)),
+    _operation("§3.7", "a BIB does not sign itself", "signed", _aims_at(_BIB, _itself)),
+    _operation("§3.7", "a BIB does not sign a BIB", "signed", _bib_over_bib),
+    _operation("§3.7", "a BIB does not sign a BCB", "sealed", _bib_over_bcb),
+    _operation("§3.8", "a BCB encrypts blocks that are there", "sealed", _aims_at(_BCB, _nowhere)),
+    _operation("§3.8", "a BCB does not encrypt itself", "sealed", _aims_at(_BCB, _itself)),
+    _operation("§3.8", "a BCB does not encrypt a BCB", "sealed", _bcb_over_bcb),
+    _operation("§3.8", "a BCB does not encrypt a BCB: nor two each other", "sealed", _circle),
+    _operation("§3.8", "a BCB does not encrypt the primary block", "sealed",
+               _aims_at(_BCB, lambda work, number: 0)),
+    _operation("§3.9", "who encrypts a signed block encrypts the BIB", "signed", _bib_stays_clear),
+    _operation("§3.9", "what is encrypted is not signed thereafter", "sealed", _bib_later),
+)  # fmt: skip
+"""Which block may be the target of which operation."""
+
+
+# ---- what the contexts of RFC 9173 say
+
+
+def _parameter(number: int, *values: int | bytes) -> EditValues:
+    """A parameter with one of these values."""
+
+    def edit(asb: SecurityBlock, choose: Choices) -> SecurityBlock:
+        kept = tuple(pair for pair in asb.parameters if pair[0] != number)
+        return asb._replace(parameters=(*kept, (number, choose.pick(values))))
+
+    return edit
+
+
+def _changed(number: int, values: Sequence[int], default: int) -> EditValues:
+    """A parameter that is another one than what was computed with."""
+
+    def edit(asb: SecurityBlock, choose: Choices) -> SecurityBlock:
+        now = asb.parameter(number)
+        now = default if now is None else now
+        others = [value for value in values if value != now]
+        return _parameter(number, *others)(asb, choose)
+
+    return edit
+
+
+def _without(number: int) -> EditValues:
+    def edit(asb: SecurityBlock, choose: Choices) -> SecurityBlock:
+        return asb._replace(parameters=tuple(p for p in asb.parameters if p[0] != number))
+
+    return edit
+
+
+def _iv_flipped(asb: SecurityBlock, choose: Choices) -> SecurityBlock:
+    iv = asb.parameter(contexts.BCB_IV)
+    return _parameter(contexts.BCB_IV, _flipped(iv if isinstance(iv, bytes) else b"\0", choose))(
+        asb, choose
+    )
+
+
+def _flipped(octets: bytes, choose: Choices) -> bytes:
+    at = choose.integer(0, len(octets) - 1)
+    return octets[:at] + bytes((octets[at] ^ 1 << choose.integer(0, 7),)) + octets[at + 1 :]
+
+
+def _result(change: Callable[[bytes, Choices], bytes | int]) -> EditValues:
+    """The HMAC, or the tag, is another one."""
+
+    def edit(asb: SecurityBlock, choose: Choices) -> SecurityBlock:
+        ((number, value),) = asb.results[0] or ((contexts.BCB_RESULT_TAG, bytes(16)),)
+        pairs: tuple[Pair, ...] = (
+            ((number, change(value, choose)),) if isinstance(value, bytes) else ()
+        )
+        return asb._replace(results=(pairs,))
+
+    return edit
+
+
+def _no_results(asb: SecurityBlock, choose: Choices) -> SecurityBlock:
+    return asb._replace(results=((),))
+
+
+def _cut(octets: bytes, choose: Choices) -> bytes:
+    return octets[: choose.pick((len(octets) - 1, 12, 4, 1))]
+
+
+def _too_long(octets: bytes, choose: Choices) -> bytes:
+    return octets + choose.octets(1, 4)
+
+
+def _number_instead(octets: bytes, choose: Choices) -> int:
+    return int.from_bytes(octets[:8])
+
+
+def _context(*ids: int) -> EditValues:
+    return lambda asb, choose: asb._replace(context=choose.pick(ids))
+
+
+def _value(clause: str, words: str, shape: Shape, edit: EditValues) -> SecurityRule:
+    return SecurityRule(Violation(f"RFC 9173 {clause}", words), shape, values=edit)
+
+
+_c = contexts
+_WRONG_KEYS = (b"", bytes(8), bytes(24), bytes(40), bytes(41), b"\xff" * 40)
+
+CONTEXT_RULES = (
+    _value("§3.1", "a BIB has a context that is known", "signed", _context(0, 2, 3, 99, -1)),
+    _value("§3.3", "BIB-HMAC-SHA2 has parameters 1 to 3", "signed", _parameter(4, 0, b"x")),
+    _value("§3.3.1", "SHA variants are 5, 6 and 7", "signed",
+           _parameter(_c.BIB_SHA_VARIANT, 0, 4, 8, 255, (1 << 64) - 1)),
+    _value("§3.3.1", "a SHA variant is an unsigned integer", "signed",
+           _parameter(_c.BIB_SHA_VARIANT, b"\x06", b"")),
+    _value("§3.3.1", "the SHA variant is that of the HMAC", "signed",
+           _changed(_c.BIB_SHA_VARIANT, (5, 6, 7), _c.SHA_DEFAULT)),
+    _value("§3.3.2", "a wrapped key is one (RFC 3394)", "signed",
+           _parameter(_c.BIB_WRAPPED_KEY, *_WRONG_KEYS)),
+    _value("§3.3.2", "a wrapped key is a byte string", "signed", _parameter(_c.BIB_WRAPPED_KEY, 0)),
+    _value("§3.3.3", "the integrity scope is what was signed", "signed",
+           _changed(_c.BIB_SCOPE, range(8), _c.SCOPE_ALL)),
+    _value("§3.3.3", "an integrity scope is an unsigned integer", "signed",
+           _parameter(_c.BIB_SCOPE, b"\x07", b"")),
+    _value("§3.4", "a BIB has an HMAC", "signed", _no_results),
+    _value("§3.4", "an HMAC has the size of its hash: shorter", "signed", _result(_cut)),
+    _value("§3.4", "an HMAC has the size of its hash: longer", "signed", _result(_too_long)),
+    _value("§3.4", "an HMAC is a byte string", "signed", _result(_number_instead)),
+    _value("§3.8.2", "an HMAC matches", "signed", _result(_flipped)),
+    _value("§4.1", "a BCB has a context that is known", "both", _context(0, 1, 3, 99, -1)),
+    _value("§4.3", "BCB-AES-GCM has parameters 1 to 4", "sealed", _parameter(5, 0, b"x")),
+    _value("§4.3.1", "a BCB has an IV", "sealed", _without(_c.BCB_IV)),
+    _value("§4.3.1", "an IV has 8 to 16 octets", "sealed",
+           _parameter(_c.BCB_IV, b"", bytes(1), bytes(7), bytes(17), bytes(300))),
+    _value("§4.3.1", "an IV is a byte string", "sealed", _parameter(_c.BCB_IV, 0, 12)),
+    _value("§4.3.1", "the IV is that of the encryption", "sealed", _iv_flipped),
+    _value("§4.3.2", "AES variants are 1 and 3", "sealed",
+           _parameter(_c.BCB_AES_VARIANT, 0, 2, 4, 255, (1 << 64) - 1)),
+    _value("§4.3.2", "the AES variant is that of the encryption", "both",
+           _changed(_c.BCB_AES_VARIANT, (1, 3), _c.AES_DEFAULT)),
+    _value("§4.3.3", "a wrapped key is one (RFC 3394)", "sealed",
+           _parameter(_c.BCB_WRAPPED_KEY, *_WRONG_KEYS)),
+    _value("§4.3.3", "a wrapped key is a byte string", "sealed", _parameter(_c.BCB_WRAPPED_KEY, 0)),
+    _value("§4.3.4", "the scope is that of the encryption", "sealed",
+           _changed(_c.BCB_SCOPE, range(8), _c.SCOPE_ALL)),
+    _value("§4.3.4", "a scope is an unsigned integer", "sealed",
+           _parameter(_c.BCB_SCOPE, b"\x07", b"")),
+    _value("§4.4", "a tag has 128 bits: less", "sealed", _result(_cut)),
+    _value("§4.4", "a tag has 128 bits: more", "sealed", _result(_too_long)),
+    _value("§4.8.2", "a tag matches", "both", _result(_flipped)),
+)  # fmt: skip
+"""What the parameters and results of RFC 9173 must be."""
+
+SECURITY_RULES: tuple[SecurityRule, ...] = (*FORM_RULES, *OPERATION_RULES, *CONTEXT_RULES)
+"""All."""

@@ -1,0 +1,123 @@
+"""Secured bundles open with their keys; what breaks one rule of BPSec does not."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import pytest
+from hypothesis import given
+
+from interop.strategies import Nearly, noted
+from interop.strategies.bpsec import (
+    KEYS,
+    Secured,
+    encoded_secured_bundles,
+    encoded_security_blocks,
+    secured_bundles,
+    security_blocks,
+)
+from interop.strategies.nearly_bpsec import (
+    CONTEXT_RULES,
+    FORM_RULES,
+    OPERATION_RULES,
+    SECURITY_RULES,
+    SecurityRule,
+    nearly_secured_bundles,
+    nearly_security_blocks,
+)
+from stack.core.errors import DecodeError
+from stack.ports.security import Opened
+from stack.security import BpSec, KeyRing, SecurityPolicy, contexts
+from stack.wire.asb import SecurityBlock, decode_asb, encode_asb
+from stack.wire.bundle import BLOCK_INTEGRITY, check_bundle, decode_bundle
+
+EACH = 40
+"""Cases of each rule."""
+
+UNKNOWN, FAILED, CONFLICTING = 13, 15, 16  # RFC 9172 §7.1
+
+
+def opened(octets: bytes, *, require: bool = False) -> Opened:
+    bundle, end = decode_bundle(octets)
+    assert end == len(octets)
+    check_bundle(bundle)
+    return BpSec(KeyRing(KEYS), bytes, SecurityPolicy(require=require)).open(bundle)
+
+
+@given(secured_bundles())
+def test_a_secured_bundle_opens_to_what_it_was(secured: Secured) -> None:
+    result = opened(secured.encoded, require=True)
+    assert result.ok, result.failure
+    assert result.bundle == secured.plain
+
+
+@given(encoded_secured_bundles(sealed=False), encoded_secured_bundles(signed=False))
+def test_or_with_one_service_alone(signed: bytes, sealed: bytes) -> None:
+    assert opened(signed).ok
+    assert opened(sealed).ok
+    assert not opened(signed, require=True).ok
+    assert not opened(sealed, require=True).ok
+
+
+def test_all_variants_come() -> None:
+    seen: Counter[object] = Counter()
+    for secured in itertools.islice(secured_bundles.maker(sealed=False).cases(), 300):
+        for block in secured.bundle.blocks:
+            if block.type == BLOCK_INTEGRITY:
+                asb = decode_asb(block.data)
+                seen[asb.parameter(contexts.BIB_SHA_VARIANT)] += 1
+                seen["wrapped", asb.parameter(contexts.BIB_WRAPPED_KEY) is not None] += 1
+                seen["scope", asb.parameter(contexts.BIB_SCOPE)] += 1
+                seen["primary", 0 in asb.targets] += 1
+    scopes = [("scope", scope) for scope in range(8)]
+    expected = {5, 6, 7, None, ("wrapped", True), ("primary", True), ("scope", None), *scopes}
+    assert expected <= set(seen)
+
+
+@given(security_blocks(), encoded_security_blocks())
+def test_security_blocks_are_read_back(block: SecurityBlock, octets: bytes) -> None:
+    assert decode_asb(encode_asb(block)) == block
+    decode_asb(octets)
+
+
+def reasons(rule: SecurityRule) -> set[int]:
+    """Why we refuse what breaks a rule: RFC 9172 §7.1."""
+    if rule in OPERATION_RULES:
+        # What is encrypted twice cannot be read, which comes first.
+        return {UNKNOWN if rule.violation.words == "a BCB does not encrypt a BCB" else CONFLICTING}
+    if rule in CONTEXT_RULES:
+        return {UNKNOWN, FAILED}
+    return {UNKNOWN}
+
+
+@pytest.mark.parametrize("rule", SECURITY_RULES, ids=lambda rule: str(rule.violation))
+def test_each_violation_is_refused_for_what_it_is(rule: SecurityRule) -> None:
+    for case in itertools.islice(nearly_secured_bundles.maker(rules=(rule,)).cases(), EACH):
+        assert opened(case.valid).ok
+        result = opened(case.encoded)
+        assert not result.ok, (str(case.violation), case.encoded.hex())
+        assert result.reason in reasons(rule), result.failure
+
+
+@given(nearly_secured_bundles())
+def test_no_violation_is_delivered(case: Nearly) -> None:
+    noted(case, "bundle")
+    assert opened(case.valid).ok
+    assert not opened(case.encoded).ok
+
+
+@given(nearly_security_blocks())
+def test_no_malformed_security_block_is_read(case: Nearly) -> None:
+    decode_asb(case.valid)
+    with pytest.raises(DecodeError):
+        decode_asb(case.encoded)
+
+
+def test_rules_have_names_of_their_own_and_all_are_drawn() -> None:
+    violations = {rule.violation for rule in SECURITY_RULES}
+    assert len(violations) == len(SECURITY_RULES) > 50
+    cases = itertools.islice(nearly_secured_bundles.maker().cases(), 1500)
+    assert {case.violation for case in cases} == violations
+    blocks = itertools.islice(nearly_security_blocks.maker().cases(), 300)
+    assert {case.violation for case in blocks} == {rule.violation for rule in FORM_RULES}
