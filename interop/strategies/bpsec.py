@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
+from cryptography.hazmat.primitives import keywrap
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from interop.strategies.bundle import bundle_of, eids
@@ -222,7 +223,7 @@ class Securing:
             return agreed, b""
         size = len(agreed) if len(agreed) % 8 == 0 else 32
         key = self._choose.octets(size, size)
-        return key, contexts.wrap_key(KEY_ENCRYPTION_KEY, key)
+        return key, keywrap.aes_key_wrap(KEY_ENCRYPTION_KEY, key)
 
     def _unless(self, number: int, value: int, default: int) -> list[Pair]:
         """A parameter, which may be left out if it has its default."""
