@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 
 from link_models.channel import Channel, ChannelConfig
+from link_models.channel.fates import Fates
 from link_models.clock import VirtualLoop
 from link_models.rng import Streams
 from stack.core.train import Train
@@ -17,6 +18,9 @@ from stack.ports.datagram import ignore_stranger
 
 Tap = Callable[[int, str, Train], None]
 """`tap(at_ns, direction, train)` sees each train when it arrives; for traces and captures."""
+
+Watch = Callable[[int, Train, Fates], None]
+"""`watch(now_ns, train, fates)` sees each train when it is sent, and what becomes of it."""
 
 
 class VirtualPort:
@@ -31,6 +35,7 @@ class VirtualPort:
         self.on_receive: Callable[[list[Train]], None] = _ignore_received
         self.on_writable: Callable[[], None] = _ignore_writable
         self.on_stranger: Callable[[str], None] = ignore_stranger
+        self.watch: Watch | None = None
         self._loop = loop
         self._tap = tap
         self._peer: VirtualPort | None = None
@@ -50,8 +55,14 @@ class VirtualPort:
         now_ns = loop.now_ns
         due_ns = -1
         together: list[Train] = []
+        watch = self.watch
         for train in trains:
-            for at_ns, arriving in channel.send(train, now_ns):
+            if watch is None:
+                deliveries = channel.send(train, now_ns)
+            else:
+                deliveries, fates = channel.send_told(train, now_ns)
+                watch(now_ns, train, fates)
+            for at_ns, arriving in deliveries:
                 if at_ns != due_ns:
                     together = []
                     due_ns = at_ns

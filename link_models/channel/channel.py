@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from link_models.channel.config import ChannelConfig, Window
+from link_models.channel.fates import DAMAGED, OVERTAKEN, REASONS, TWICE, Fates, lost_by
 from link_models.channel.trains import (
     ArrivedTrain,
     alone,
@@ -57,6 +58,7 @@ class Channel:
         self.config = config
         rules = list(_rules(config, streams, name))
         self._losses = [rule.loss for rule in rules if rule.loss is not None]
+        self._causes = [rule.cause for rule in rules if rule.loss is not None]
         self._delays = [rule.delay for rule in rules if rule.delay is not None]
         self._reorders = [rule.reorder for rule in rules if rule.reorder is not None]
         self._copies = [rule.copy for rule in rules if rule.copy is not None]
@@ -64,6 +66,8 @@ class Channel:
         self._in_turn = not (self._reorders or self._copies or self._damages)
         self._transmitter = Transmitter(config)
         self._arrived_ns = -math.inf
+        self._fates: Fates | None = None
+        """Those of the train that is being sent, if somebody wants to know."""
         self._counts = {f"{fate}_{unit}": 0 for fate in FATES for unit in ("datagrams", "bytes")}
 
     def counters(self) -> dict[str, int]:
@@ -94,6 +98,14 @@ class Channel:
         """When the backlog will have fallen to `backlog_bytes`, if nothing more is sent."""
         return self._transmitter.drained_ns(backlog_bytes, now_ns)
 
+    def send_told(self, train: Train, now_ns: int) -> tuple[list[ArrivedTrain], Fates]:
+        """`send`, and what became of each datagram; nothing else is different."""
+        self._fates = fates = Fates(train.datagram_count, now_ns)
+        try:
+            return self.send(train, now_ns), fates
+        finally:
+            self._fates = None
+
     def send(self, train: Train, now_ns: int) -> list[ArrivedTrain]:
         """Offer a train at `now_ns`; what arrives of it, in order of arrival."""
         octets, size = len(train.data), train.size
@@ -105,6 +117,8 @@ class Channel:
         window = self._transmitter.window_at(now_ns)
         if window is None:
             self._count_out("dropped_window", count, octets)
+            if self._fates is not None:
+                self._fates.lost(range(count), REASONS["dropped_window"])
             return []
         if count == 1:
             return self._send_one(train, octets, window, now_ns)
@@ -114,6 +128,8 @@ class Channel:
             view = memoryview(train.data)
             got = self._send_many(Train(view[:whole], size, train.flow), window, now_ns)
             tail = Train(view[whole:], octets - whole, train.flow)
+            if self._fates is not None:
+                self._fates.first = count - 1
             return sorted(got + self._send_one(tail, len(tail.data), window, now_ns), key=arrival)
         return self._send_many(train, window, now_ns)
 
@@ -124,13 +140,17 @@ class Channel:
         kept = len(sent)
         if kept < count:
             self._count_out(self._transmitter.reason, count - kept, octets - kept * size)
+            if self._fates is not None:
+                self._fates.lost(range(kept, count), REASONS[self._transmitter.reason])
             if not kept:
                 return []
         tail_bytes = min(size, octets - (kept - 1) * size)
         lost: Mask | None = None
-        for model in self._losses:
+        for model, cause in zip(self._losses, self._causes, strict=True):
             mask = model.lost_many(sent, size, tail_bytes)
             lost = mask if lost is None else lost | mask
+            if self._fates is not None:
+                self._fates.lost(np.flatnonzero(mask).tolist(), lost_by(cause))
         arrivals = sent + self.config.delay.at(sent)
         for slower in self._delays:
             arrivals += slower.delay_many(sent)
@@ -144,7 +164,10 @@ class Channel:
             if not len(survivors):
                 return []
             # A delay that falls faster than time passes would let light overtake light.
-            return self._deliver(train, survivors, self._in_order(arrivals))
+            arrivals = self._in_order(arrivals)
+            if self._fates is not None:
+                self._fates.arrive(survivors.tolist(), arrivals.tolist())
+            return self._deliver(train, survivors, arrivals)
         return self._disturb(train, sent, survivors, arrivals)
 
     def _send_one(
@@ -154,13 +177,18 @@ class Channel:
         sent_ns = self._transmitter.send_one(octets, window, now_ns)
         if sent_ns is None:
             self._count_out(self._transmitter.reason, 1, octets)
+            if self._fates is not None:
+                self._fates.lost((0,), REASONS[self._transmitter.reason])
             return []
         arrival_ns = sent_ns + self.config.delay.at_one(sent_ns)
         for slower in self._delays:
             arrival_ns += slower.delay(sent_ns)
         lost = False
-        for model in self._losses:
-            lost = model.lost(octets, int(sent_ns)) or lost
+        for model, cause in zip(self._losses, self._causes, strict=True):
+            gone = model.lost(octets, int(sent_ns))
+            lost = gone or lost
+            if gone and self._fates is not None:
+                self._fates.lost((0,), lost_by(cause))
         if not self._in_turn:
             return self._disturb_one(train, octets, sent_ns, arrival_ns, lost)
         if lost:
@@ -169,6 +197,8 @@ class Channel:
         if arrival_ns < self._arrived_ns:
             arrival_ns = self._arrived_ns
         self._arrived_ns = arrival_ns
+        if self._fates is not None:
+            self._fates.arrive((0,), (arrival_ns,))
         counts = self._counts
         counts["delivered_datagrams"] += 1
         counts["delivered_bytes"] += octets
@@ -195,6 +225,11 @@ class Channel:
                 damaged = model.damage(damaged, how)
         if damaged is not train.data:
             self._count_out("corrupted", 1, octets)
+        if self._fates is not None:
+            self._fates.arrive((0,), (arrival_ns,))
+            self._fates.note((0,) if late_ns else (), OVERTAKEN)
+            self._fates.note((0,) if damaged is not train.data else (), DAMAGED)
+            self._fates.note([0 for later_ns in copies_ns if later_ns is not None], TWICE)
         deliveries = [alone(damaged, train.flow, arrival_ns)]
         for later_ns in copies_ns:
             if later_ns is not None:
@@ -227,11 +262,16 @@ class Channel:
             arrivals = arrivals + extra_ns
             single |= extra_ns > 0
         self._count("reordered", survivors[single], train)
+        if self._fates is not None:
+            self._fates.arrive(survivors.tolist(), arrivals.tolist())
+            self._fates.note(survivors[single].tolist(), OVERTAKEN)
         damaged: dict[int, Buffer] = {}
         for model, chosen, how in draws:
             for index in survivors[chosen[survivors]].tolist():
                 before = damaged.get(index, datagram_of(train, index))
                 damaged[index] = model.damage(before, float(how[index]))
+        if self._fates is not None:
+            self._fates.note(damaged, DAMAGED)
         if damaged:
             broken = np.isin(survivors, list(damaged))
             single |= broken
@@ -245,6 +285,8 @@ class Channel:
         for chosen, later_ns in copies:
             twice = np.flatnonzero(chosen[survivors])
             self._count("duplicated", survivors[twice], train)
+            if self._fates is not None:
+                self._fates.note(survivors[twice].tolist(), TWICE)
             self._count("delivered", survivors[twice], train)
             for place in twice.tolist():
                 index = int(survivors[place])

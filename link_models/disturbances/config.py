@@ -197,7 +197,7 @@ class _Factory:
         rule = one.rule(RandomSource(streams, own, shared, self.place, self.folder))
         if one.from_s > 0 or one.until_s < FOREVER_S:
             rule = between(rule, one.from_s * SECOND, one.until_s * SECOND)
-        return rule
+        return rule._replace(cause=self.name)
 
 
 class _SumOfFades(NamedTuple):

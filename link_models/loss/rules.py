@@ -88,6 +88,8 @@ class Rule(NamedTuple):
     reorder: DelayModel | None = None
     copy: CopyModel | None = None
     damage: DamageModel | None = None
+    cause: str = ""
+    """What it is called where losses are told."""
 
 
 RuleFactory = Callable[[Streams, str], Rule]
@@ -361,6 +363,7 @@ def _wrapped(rule: Rule, span: _Span) -> Rule:
         reorder=None if rule.reorder is None else _Delay(rule.reorder, span),
         copy=None if rule.copy is None else _Copy(rule.copy, span),
         damage=None if rule.damage is None else _Damage(rule.damage, span),
+        cause=rule.cause,
     )
 
 

@@ -92,7 +92,7 @@ class CapturedPort:
                 ends = self._ends(self._local, train.flow)
                 if not outbound:
                     ends = ends[::-1]
-                make = partial(udp_blocks, self._place, time_ns, train, ends, "", outbound)
+                make = partial(udp_blocks, self._place, time_ns, train, ends, (), outbound)
             self._sink.put(len(train.data), train.datagram_count, make)
 
     def _ends(self, local: End, flow: int) -> tuple[End, End]:

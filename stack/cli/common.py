@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Never
@@ -169,14 +169,10 @@ PcapLinks = Annotated[
 PCAP_LIMIT: Final = OctetCount("1GB")
 
 
-def check_pcap(limit: int, links: Iterable[str], known: Iterable[str]) -> None:
-    """Raise `ConfigError` for a limit that holds nothing, or links that there are not."""
+def check_pcap_limit(limit: int) -> None:
+    """Raise `ConfigError` for a capture that holds nothing."""
     if limit < PCAP_LIMIT_MIN:
         raise ConfigError("--pcap-limit", f"{limit} octets hold nothing", "100kB or more")
-    names = sorted(known)
-    for link in links:
-        if link not in names:
-            raise ConfigError("--pcap-link", f"no link {link!r}", f"one of {', '.join(names)}")
 
 
 def _statuses(value: Any) -> Any:

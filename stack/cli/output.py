@@ -181,3 +181,10 @@ class ProgressView(LiveView):
             TextColumn("{task.fields[detail]}", markup=False),
             console=Console(stderr=True),
         )
+
+
+def tell_capture(found: Mapping[str, Any]) -> None:
+    """What has become of a capture (`CaptureSink.statistics`)."""
+    left_out = f", {found['left_out']:,} left out" if found["left_out"] else ""
+    trouble = f"; not complete: {found['trouble']}" if found["trouble"] else ""
+    say(f"capture: {found['packets']:,} packets in {found['path']}{left_out}{trouble}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import zip_longest
 from typing import Any, Protocol
 
 from stack.core import pcapng
@@ -45,18 +46,19 @@ def udp_blocks(
     time_ns: int,
     train: Train,
     ends: tuple[End, End],
-    comment: str = "",
+    comments: Iterable[str] = (),
     outbound: bool | None = None,
 ) -> bytes:
-    """The datagrams of a train as UDP from one end to the other.  Raises `LocalError`."""
+    """The datagrams of a train as UDP from one end to the other, with a comment each, or none.
+    Raises `LocalError`."""
     source, destination = ends
     return b"".join(
         pcapng.packet(
             place,
             time_ns,
             udp_packet(source, destination, datagram),
-            comment=comment,
+            comment=comment or "",
             outbound=outbound,
         )
-        for datagram in train.datagrams()
+        for datagram, comment in zip_longest(train.datagrams(), comments)
     )

@@ -28,7 +28,7 @@ ENDS = end_of("192.0.2.1", 1113), end_of("192.0.2.2", 1113)
 
 def put(file: CaptureFile, place: int, time_ns: int, data: bytes, comment: str = "") -> None:
     train = Train(data, len(data))
-    file.put(len(data), 1, lambda: udp_blocks(place, time_ns, train, ENDS, comment, True))
+    file.put(len(data), 1, lambda: udp_blocks(place, time_ns, train, ENDS, [comment], True))
 
 
 def datagrams(path: Path) -> list[bytes]:
@@ -70,7 +70,7 @@ def test_what_is_put_there_is_read_back(
     expected = []
     for which, time_ns, train, comment, outbound in entries:
         count = train.datagram_count
-        blocks = udp_blocks(places[which], time_ns, train, ENDS, comment, outbound)
+        blocks = udp_blocks(places[which], time_ns, train, ENDS, [comment] * count, outbound)
         file.put(len(train.data), count, partial(bytes, blocks))
         name = ("first", "second")[which]
         expected += [(time_ns, bytes(one), name, comment, outbound) for one in train.datagrams()]

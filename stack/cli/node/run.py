@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stack.cli.common import PCAP_LIMIT, Json, PcapFile, PcapLimit, PcapLinks, check_pcap
+from stack.cli.common import PCAP_LIMIT, Json, PcapFile, PcapLimit, PcapLinks, check_pcap_limit
 from stack.cli.node.limits import check_limits
+from stack.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from stack.node.config import NodeConfig
@@ -52,7 +53,11 @@ def captured_links(
     config: NodeConfig, path: Path, limit: int, links: list[str] | None
 ) -> NodeConfig:
     """The same node with these links captured, or all of them.  Raises `ConfigError`."""
-    check_pcap(limit, links or (), (link.name for link in config.links))
+    check_pcap_limit(limit)
+    known = [link.name for link in config.links]
+    for link in links or ():
+        if link not in known:
+            raise ConfigError("--pcap-link", f"no link {link!r}", f"one of {', '.join(known)}")
     return dataclasses.replace(
         config,
         links=tuple(

@@ -12,14 +12,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stack.cli.common import FAILED, Json, ends_with
-from stack.cli.output import LiveView, emit, note, say, table, tell_doubts
+from stack.cli.common import (
+    FAILED,
+    PCAP_LIMIT,
+    Json,
+    PcapFile,
+    PcapLimit,
+    PcapLinks,
+    check_pcap_limit,
+    ends_with,
+)
+from stack.cli.output import LiveView, emit, note, say, table, tell_capture, tell_doubts
 from stack.core.errors import OrbitferryError
 from stack.core.units import duration_text, size_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from stack.adapters.capture import CaptureFile
     from stack.simulator import Result
     from stack.simulator.loopback.observe import Moment
     from stack.simulator.loopback.results import JobRow, TrafficRow
@@ -50,6 +60,9 @@ def loopback(
         Path | None,
         typer.Option(metavar="PATH", help="File or folder to send, instead of the scenario's."),
     ] = None,
+    pcap: PcapFile = None,
+    pcap_limit: PcapLimit = PCAP_LIMIT,
+    pcap_links: PcapLinks = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Show nothing while it runs.")
     ] = False,
@@ -66,20 +79,48 @@ def loopback(
       orbitferry loopback examples/sso_day/scenario.toml
       orbitferry loopback examples/sso_day/scenario.toml --report out/day --seed 7
       orbitferry loopback examples/sso_day/scenario.toml --input images/ --json
+      orbitferry loopback scenario.toml --pcap run.pcapng --pcap-link gs1-sat1
     """
     from stack.simulator import load_scenario, run_scenario
 
     loaded = load_scenario(scenario)
-    with _View(quiet=quiet or as_json) as view, _stopped_by_signal(view):
+    capture = None if pcap is None else _begin(pcap, pcap_limit)
+    with _View(quiet=quiet or as_json) as view, _stopped_by_signal(view), _closed(capture):
         result = run_scenario(
-            loaded, seed=seed, input=input, report_dir=report, progress=view.update
+            loaded,
+            seed=seed,
+            input=input,
+            report_dir=report,
+            progress=view.update,
+            capture=capture,
+            capture_links=pcap_links or (),
         )
+    found = None if capture is None else capture.statistics()
     if as_json:
-        emit(_summary(result, report))
+        emit(_summary(result, report) | ({"capture": found} if found else {}))
     else:
         _show(result, report)
+        if found:
+            tell_capture(found)
     if not result.ok:
         ends_with(FAILED)
+
+
+def _begin(path: Path, limit: int) -> CaptureFile:
+    """In virtual time nobody waits for a disk, so it is written at once.  Raises `ConfigError`."""
+    from stack.adapters.capture import CaptureFile
+
+    check_pcap_limit(limit)
+    return CaptureFile(path, limit_bytes=limit, inline=True)
+
+
+@contextlib.contextmanager
+def _closed(capture: CaptureFile | None) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if capture is not None:
+            capture.close()
 
 
 def _summary(result: Result, report: Path | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from stack.services.files.source import walk_folder
 from stack.services.jobs import JobContext, JobFailed, JobLimits
 from stack.services.jobs.messages import OUTPUTS_MAX
 from stack.services.waiting import cancel_all
+from stack.simulator.loopback.captured import RunCapture
 from stack.simulator.loopback.code import Code, InputFile
 from stack.simulator.loopback.observe import AFTER_PASS_S, Observer, Watch
 from stack.simulator.loopback.results import JobRow, ObjectRow, Result, TrafficRow
@@ -39,6 +40,7 @@ class Run:
         files: Sequence[InputFile],
         root: Path,
         watch: Watch | None,
+        capture: RunCapture | None,
     ) -> None:
         self._scenario = scenario
         self._seed = seed
@@ -48,6 +50,7 @@ class Run:
         self._files = files
         self._root = root
         self._watch = watch
+        self._capture = capture
 
     async def main(self) -> Result:
         """The coroutine that virtual time runs."""
@@ -55,7 +58,13 @@ class Run:
         assert isinstance(loop, VirtualLoop)
         log = HandlerLog(self._code.handlers)
         world = LoopbackWorld(
-            self._scenario, self._sky, self._streams, loop, self._root / "nodes", log.handlers
+            self._scenario,
+            self._sky,
+            self._streams,
+            loop,
+            self._root / "nodes",
+            log.handlers,
+            self._capture,
         )
         workload = Workload(world, self._files, log)
         observer = Observer(world, self._watch, workload.progress)

@@ -27,6 +27,7 @@ from stack.security import new_key_file
 from stack.services.files import FilesConfig
 from stack.services.jobs import Handler
 from stack.services.suite import ServicesConfig
+from stack.simulator.loopback.captured import RunCapture
 from stack.simulator.scenario import DirectionConfig, Scenario
 from stack.simulator.sky import LinkDirection, Sky, SkyLink
 
@@ -111,7 +112,8 @@ def short_name(node_id: str) -> str:
 class LoopbackWorld:
     """Everything of a run that exists while the virtual loop runs.
 
-    `handlers` are for the satellites.  Nodes are made, not started.
+    `handlers` are for the satellites.  Nodes are made, not started.  `capture` watches the
+    links; raises `ConfigError` when it wants one that there is not.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class LoopbackWorld:
         loop: VirtualLoop,
         root: Path,
         handlers: Mapping[str, Handler],
+        capture: RunCapture | None = None,
     ) -> None:
         self.scenario = scenario
         self.sky = sky
@@ -137,6 +140,7 @@ class LoopbackWorld:
         self._tables = SharedTables()
         places = scenario.node_ids
         self._engine_ids = {one: number for number, one in enumerate(places, 1)}
+        self._capture = capture
         root.mkdir(parents=True, exist_ok=True)
         self._keys = root / "keys.toml"
         if scenario.protect:
@@ -145,6 +149,8 @@ class LoopbackWorld:
             self._join(link)
         for wire in scenario.terrestrial:
             self._join_on_ground(*wire.between, wire.rate_bps, wire.delay_ms)
+        if self._capture is not None:
+            self._capture.check()
         flying = sky.satellites
         for one in places:
             self.nodes[one] = self._node(one, handlers if one in flying else {})
@@ -239,8 +245,12 @@ class LoopbackWorld:
             )
 
     def _connect(self, a: str, b: str, forward: ChannelConfig, backward: ChannelConfig) -> None:
-        name = f"{short_name(a)}-{short_name(b)}"
-        self.channels[a, b], self.channels[b, a] = self._network.connect(name, forward, backward)
+        ends = short_name(a), short_name(b)
+        name = "-".join(ends)
+        ports = self._network.connect(name, forward, backward)
+        self.channels[a, b], self.channels[b, a] = ports
+        if self._capture is not None:
+            self._capture.watch(name, ends, ports)
 
     # ---- nodes -----------------------------------------------------------------------------
 

@@ -279,7 +279,7 @@ class _Constant:
     loss: Blackouts
 
     def __call__(self, streams: Streams, direction: str) -> Rule:
-        return Rule(loss=self.loss)
+        return Rule(loss=self.loss, cause="blackout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +299,8 @@ class _Frames:
                 self.frame_error_rate,
                 self.frame_bytes,
                 IPV4_UDP_BYTES,
-            )
+            ),
+            cause=f"frame errors of {self.name}",
         )
 
 
