@@ -3,7 +3,7 @@
     segments()          any segment, as `stack.wire.ltp` has it
     data_segments()     those of one kind; so have all others
     encoded_segments()  the octets of one
-    nearly_segments()   octets that break one rule of `SEGMENT_VIOLATIONS`, and say which
+    nearly_segments()   octets that break one rule of `SEGMENT_RULES`, and say which
     mutated_segments()  octets damaged at random
 
 What segments are together: blocks in `ltp_transfers`, whole sessions in `ltp_sessions`.
@@ -11,13 +11,14 @@ What segments are together: blocks in `ltp_transfers`, whole sessions in `ltp_se
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from interop.strategies.choices import Choices, Source
 from interop.strategies.making import strategy
 from interop.strategies.mutation import mutated
+from interop.strategies.rules import Rule, nearly
 from interop.strategies.violation import Nearly, Violation
 from stack.wire.ltp import (
     EXTENSIONS_MAX,
@@ -252,15 +253,18 @@ _SDNVS = frozenset(
 """Fields that are one SDNV."""
 
 Spoil = Callable[[Choices, Fields, Any], None]
+"""Changes the fields of a segment."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """How one rule is broken: `spoil` changes the fields of one of `segments`."""
+def _rule(
+    clause: str, words: str, made: Callable[[Choices], Segment], spoil: Spoil
+) -> Rule[Segment]:
+    def spoilt(choose: Choices, segment: Segment) -> bytes:
+        parts = fields(segment)
+        spoil(choose, parts, segment)
+        return b"".join(parts.values())
 
-    violation: Violation
-    segments: Callable[[Choices], Segment]
-    spoil: Spoil
+    return Rule(Violation(f"RFC {clause}", words), made, spoilt)
 
 
 def _version(choose: Choices, parts: Fields, segment: Segment) -> None:
@@ -394,51 +398,39 @@ def _extensible(choose: Choices) -> Segment:
     return replace(segment, header=segment.header[:-1], trailer=segment.trailer[:-1])
 
 
-_RULES = tuple(
-    _Rule(Violation(f"RFC {clause}", words), made, spoil)
-    for clause, words, made, spoil in (
-        ("5326 §3.1", "the version is not 0", _ANY, _version),
-        ("5326 §3.1.2", "green data of an undefined type", _DATA, _type(5, 6)),
-        ("5326 §3.1.2", "a control segment of an undefined type", _ANY, _type(10, 11)),
-        ("5326 §3", "the datagram ends before the segment does", _ANY, _cut),
-        ("6256 §2", "the datagram ends within a number", _ANY, _unended),
-        ("6256 §3", "a number of more than 64 bits", _ANY, _wide),
-        ("6256 §3", "a number of more octets than 64 bits need", _ANY, _long),
-        ("5326 §3.1.4", "fewer extensions than are counted", _extensible, _few_extensions),
-        ("5326 §3.1.4", "an extension longer than the datagram", _extensible, _long_extension),
-        ("5326 §3.2.1", "more data than the datagram has", _DATA, _claimed_length("length")),
-        ("5326 §3.2.1", "a checkpoint of serial number 0", _CHECKPOINTS,
-         _zero("checkpoint serial")),
-        ("5326 §3.2.2", "a report of serial number 0", _REPORTS, _zero("report serial")),
-        ("5326 §3.2.2", "more claims than the datagram has", _REPORTS,
-         _claimed_length("claim count")),
-        ("5326 §3.2.2", "claims that overlap", _REPORTS, _overlap),
-        ("5326 §3.2.2", "claims that touch", _REPORTS, _touch),
-        ("5326 §3.2.2", "claims out of order", _REPORTS, _disorder),
-        ("5326 §3.2.2", "a claim of no octets", _REPORTS, _empty_claim),
-        ("5326 §3.2.2", "a claim beyond the scope", _REPORTS, _outside),
-        ("5326 §3.2.2", "a report without claims", _REPORTS, _no_claims),
-        ("5326 §3.2.2", "a lower bound above the upper bound", _REPORTS, _backwards),
-    )
+SEGMENT_RULES = (
+    _rule("5326 §3.1", "the version is not 0", _ANY, _version),
+    _rule("5326 §3.1.2", "green data of an undefined type", _DATA, _type(5, 6)),
+    _rule("5326 §3.1.2", "a control segment of an undefined type", _ANY, _type(10, 11)),
+    _rule("5326 §3", "the datagram ends before the segment does", _ANY, _cut),
+    _rule("6256 §2", "the datagram ends within a number", _ANY, _unended),
+    _rule("6256 §3", "a number of more than 64 bits", _ANY, _wide),
+    _rule("6256 §3", "a number of more octets than 64 bits need", _ANY, _long),
+    _rule("5326 §3.1.4", "fewer extensions than are counted", _extensible, _few_extensions),
+    _rule("5326 §3.1.4", "an extension longer than the datagram", _extensible, _long_extension),
+    _rule("5326 §3.2.1", "more data than the datagram has", _DATA, _claimed_length("length")),
+    _rule("5326 §3.2.1", "a checkpoint of serial number 0", _CHECKPOINTS,
+          _zero("checkpoint serial")),
+    _rule("5326 §3.2.2", "a report of serial number 0", _REPORTS, _zero("report serial")),
+    _rule("5326 §3.2.2", "more claims than the datagram has", _REPORTS,
+          _claimed_length("claim count")),
+    _rule("5326 §3.2.2", "claims that overlap", _REPORTS, _overlap),
+    _rule("5326 §3.2.2", "claims that touch", _REPORTS, _touch),
+    _rule("5326 §3.2.2", "claims out of order", _REPORTS, _disorder),
+    _rule("5326 §3.2.2", "a claim of no octets", _REPORTS, _empty_claim),
+    _rule("5326 §3.2.2", "a claim beyond the scope", _REPORTS, _outside),
+    _rule("5326 §3.2.2", "a report without claims", _REPORTS, _no_claims),
+    _rule("5326 §3.2.2", "a lower bound above the upper bound", _REPORTS, _backwards),
 )  # fmt: skip
-
-SEGMENT_VIOLATIONS = tuple(rule.violation for rule in _RULES)
 """What `nearly_segments` breaks: whoever reads one segment alone can see it.
 
 RFC 6256 §3 leaves the bound of a number to the reader; 64 bits are what LTP's fields need."""
 
-_BY_VIOLATION = {rule.violation: rule for rule in _RULES}
-
 
 @strategy
-def nearly_segments(choose: Choices, *, breaks: Violation | None = None) -> Nearly:
-    """One segment that breaks one rule, `breaks` if it is given, and no other."""
-    rule = choose.pick(_RULES) if breaks is None else _BY_VIOLATION[breaks]
-    segment = rule.segments(choose)
-    parts = fields(segment)
-    valid = b"".join(parts.values())
-    rule.spoil(choose, parts, segment)
-    return Nearly(b"".join(parts.values()), rule.violation, valid)
+def nearly_segments(choose: Choices, *, rules: Sequence[Rule[Segment]] = SEGMENT_RULES) -> Nearly:
+    """One segment that breaks one rule, of `rules`, and no other."""
+    return nearly(choose, rules, encode_segment)
 
 
 @strategy

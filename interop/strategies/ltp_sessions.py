@@ -2,13 +2,13 @@
 both sides of a whole session.
 
     answers(export)          what the receiver of a block that is under way may say
-    nearly_answers(export)   what no sender may believe: `ANSWER_VIOLATIONS`
+    nearly_answers(export)   what no sender may believe: `ANSWER_RULES`
     conversations()          both sides of a session from its first segment to its last
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from interop.strategies.choices import Choices, Source
@@ -106,22 +106,34 @@ def _in_its_name(choose: Choices, export: Export) -> Segment:
     return choose.pick(said)
 
 
-_ANSWER_RULES: dict[Violation, Callable[[Choices, Export], Segment]] = {
-    Violation("RFC 5326 §3.2.2", "a report on data that never left"): _of_unsent,
-    Violation("RFC 5326 §3.2.2", "a report on a checkpoint that never left"): _of_no_checkpoint,
-    Violation("RFC 5326 §3.1", "a segment of the wrong side of the session"): _in_its_name,
-}
+@dataclass(frozen=True, slots=True)
+class AnswerRule:
+    """One rule, and a way to break it with an answer."""
 
-ANSWER_VIOLATIONS = tuple(_ANSWER_RULES)
+    violation: Violation
+    made: Callable[[Choices, Export], Segment]
+
+
+ANSWER_RULES = (
+    AnswerRule(Violation("RFC 5326 §3.2.2", "a report on data that never left"), _of_unsent),
+    AnswerRule(
+        Violation("RFC 5326 §3.2.2", "a report on a checkpoint that never left"), _of_no_checkpoint
+    ),
+    AnswerRule(
+        Violation("RFC 5326 §3.1", "a segment of the wrong side of the session"), _in_its_name
+    ),
+)
 """What `nearly_answers` breaks: it shows only against what was sent."""
 
 
 @strategy
-def nearly_answers(choose: Choices, export: Export, *, breaks: Violation | None = None) -> Nearly:
+def nearly_answers(
+    choose: Choices, export: Export, *, rules: Sequence[AnswerRule] = ANSWER_RULES
+) -> Nearly:
     """What a receiver must not say of a block that is under way, and no sender may believe."""
-    violation = choose.pick(ANSWER_VIOLATIONS) if breaks is None else breaks
-    bad = _ANSWER_RULES[violation](choose, export)
-    return Nearly(encode_segment(bad), violation, encode_segment(_report(choose, export)))
+    rule = choose.pick(rules)
+    bad = rule.made(choose, export)
+    return Nearly(encode_segment(bad), rule.violation, encode_segment(_report(choose, export)))
 
 
 # ------------------------------------------------------------------------------- both sides

@@ -3,12 +3,12 @@
 
     pieces()             a block's segments as they leave for the first time
     transfers()          and as they arrive: lost, late, twice, again
-    nearly_transfers()   one segment among them breaks a rule of `TRANSFER_VIOLATIONS`
+    nearly_transfers()   one segment among them breaks a rule of `TRANSFER_RULES`
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from interop.strategies.choices import Choices, Source
@@ -314,25 +314,52 @@ def _green_before_red(choose: Choices, transfer: Transfer) -> _Spoiled:
 _RED = pieces.maker(red=True, green=False)
 _BOTH = pieces.maker(red=True, green=True)
 
-_TRANSFER_RULES: dict[Violation, tuple[Maker[Transfer], Callable[[Choices, Transfer], _Spoiled]]]
-_TRANSFER_RULES = {
-    Violation(f"RFC 5326 {clause}", words): (made, spoil)
-    for clause, words, made, spoil in (
-        ("§3.2.1", "red data beyond the end of the red part", _RED, _red_beyond),
-        ("§3.2.1", "the red part ends a second time, elsewhere", _RED, _ends_elsewhere),
-        ("§3.2.1", "the client service changes", _BOTH, _other_client),
-        ("§3.2.1", "octets differ from those that came before", _RED, _other_octets),
-        ("§3.2.1", "a checkpoint serial number comes again, for another scope", _RED,
-         _serial_again),
-        ("§3.2.1", "data beyond the end of the block", _BOTH, _after_the_block),
-        ("§3.2.1", "the block ends before green data that have come", _BOTH, _block_ends_early),
-        ("§3.2.1", "data beyond 2^64 octets", _RED, _past_64_bits),
-        ("§6.21", "red data behind green data", _BOTH, _red_behind_green),
-        ("§6.21", "green data before red data", _RED, _green_before_red),
-    )
-}  # fmt: skip
 
-TRANSFER_VIOLATIONS = tuple(_TRANSFER_RULES)
+@dataclass(frozen=True, slots=True)
+class TransferRule:
+    """One rule, and a way to break it within a transfer."""
+
+    violation: Violation
+    made: Maker[Transfer]
+    spoil: Callable[[Choices, Transfer], _Spoiled]
+
+
+TRANSFER_RULES = (
+    TransferRule(
+        Violation("RFC 5326 §3.2.1", "red data beyond the end of the red part"), _RED, _red_beyond
+    ),
+    TransferRule(
+        Violation("RFC 5326 §3.2.1", "the red part ends a second time, elsewhere"),
+        _RED,
+        _ends_elsewhere,
+    ),
+    TransferRule(Violation("RFC 5326 §3.2.1", "the client service changes"), _BOTH, _other_client),
+    TransferRule(
+        Violation("RFC 5326 §3.2.1", "octets differ from those that came before"),
+        _RED,
+        _other_octets,
+    ),
+    TransferRule(
+        Violation("RFC 5326 §3.2.1", "a checkpoint serial number comes again, for another scope"),
+        _RED,
+        _serial_again,
+    ),
+    TransferRule(
+        Violation("RFC 5326 §3.2.1", "data beyond the end of the block"), _BOTH, _after_the_block
+    ),
+    TransferRule(
+        Violation("RFC 5326 §3.2.1", "the block ends before green data that have come"),
+        _BOTH,
+        _block_ends_early,
+    ),
+    TransferRule(Violation("RFC 5326 §3.2.1", "data beyond 2^64 octets"), _RED, _past_64_bits),
+    TransferRule(
+        Violation("RFC 5326 §6.21", "red data behind green data"), _BOTH, _red_behind_green
+    ),
+    TransferRule(
+        Violation("RFC 5326 §6.21", "green data before red data"), _RED, _green_before_red
+    ),
+)
 """What `nearly_transfers` breaks: it shows only against what came before."""
 
 
@@ -341,18 +368,18 @@ def nearly_transfers(
     choose: Choices,
     *,
     session: Source[SessionId] = _SESSIONS,
-    breaks: Violation | None = None,
+    rules: Sequence[TransferRule] = TRANSFER_RULES,
 ) -> NearlyTransfer:
-    """A transfer of which one segment breaks one rule, `breaks` if it is given, and no other.
-    Without this segment the transfer is right, if maybe not whole."""
-    violation = choose.pick(TRANSFER_VIOLATIONS) if breaks is None else breaks
-    made, spoil = _TRANSFER_RULES[violation]
+    """A transfer of which one segment breaks one rule, of `rules`, and no other.  Without this
+    segment the transfer is right, if maybe not whole."""
+    rule = choose.pick(rules)
     name = choose.draw(session)
-    whole = made(choose)
+    whole = rule.made(choose)
     whole = replace(
         whole,
         session=name,
         segments=tuple(replace(one, session=name) for one in whole.segments),
     )
-    before, bad, after = spoil(choose, whole)
-    return NearlyTransfer(replace(whole, segments=(*before, bad, *after)), len(before), violation)
+    before, bad, after = rule.spoil(choose, whole)
+    segments = (*before, bad, *after)
+    return NearlyTransfer(replace(whole, segments=segments), len(before), rule.violation)

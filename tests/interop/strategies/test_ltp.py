@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interop.strategies.ltp import (
-    SEGMENT_VIOLATIONS,
+    SEGMENT_RULES,
     encoded_segments,
     fields,
     mutated_segments,
@@ -18,7 +19,8 @@ from interop.strategies.ltp import (
     session_ids,
 )
 from interop.strategies.ltp_sessions import (
-    ANSWER_VIOLATIONS,
+    ANSWER_RULES,
+    AnswerRule,
     Conversation,
     answers,
     conversations,
@@ -26,12 +28,14 @@ from interop.strategies.ltp_sessions import (
     nearly_answers,
 )
 from interop.strategies.ltp_transfers import (
-    TRANSFER_VIOLATIONS,
+    TRANSFER_RULES,
     NearlyTransfer,
     Transfer,
+    TransferRule,
     nearly_transfers,
     transfers,
 )
+from interop.strategies.rules import Rule
 from interop.strategies.violation import Nearly, Violation
 from stack.core.errors import DecodeError
 from stack.core.train import single
@@ -55,13 +59,13 @@ TOLERATED = ("claims that touch", "a report without claims")
 THEIRS = session_ids.maker(engine=REMOTE)
 
 
-def named(violation: Violation) -> str:
-    return violation.words
+def named(rule: Any) -> str:
+    return str(rule.violation.words)
 
 
-each_segment_violation = pytest.mark.parametrize("broken", SEGMENT_VIOLATIONS, ids=named)
-each_transfer_violation = pytest.mark.parametrize("broken", TRANSFER_VIOLATIONS, ids=named)
-each_answer_violation = pytest.mark.parametrize("broken", ANSWER_VIOLATIONS, ids=named)
+each_segment_rule = pytest.mark.parametrize("rule", SEGMENT_RULES, ids=named)
+each_transfer_rule = pytest.mark.parametrize("rule", TRANSFER_RULES, ids=named)
+each_answer_rule = pytest.mark.parametrize("rule", ANSWER_RULES, ids=named)
 
 
 @given(segments())
@@ -71,10 +75,10 @@ def test_two_writers_write_the_same(segment: Segment) -> None:
     assert decode_segment(octets) == (segment, len(octets))
 
 
-@each_segment_violation
-def test_a_segment_that_breaks_a_rule_is_refused_for_it(broken: Violation) -> None:
-    for nearly in islice(nearly_segments.maker(breaks=broken).cases(), 200):
-        refused_segment(nearly, broken)
+@each_segment_rule
+def test_a_segment_that_breaks_a_rule_is_refused_for_it(rule: Rule[Segment]) -> None:
+    for nearly in islice(nearly_segments.maker(rules=[rule]).cases(), 200):
+        refused_segment(nearly, rule.violation)
 
 
 @given(nearly_segments())
@@ -137,10 +141,10 @@ def test_a_transfer_is_right_whatever_the_link_does_to_it(transfer: Transfer) ->
     assert set(blocks) <= {red}
 
 
-@each_transfer_violation
-def test_a_segment_that_contradicts_its_session_is_refused_for_it(broken: Violation) -> None:
-    for nearly in islice(nearly_transfers.maker(session=THEIRS, breaks=broken).cases(), 200):
-        refused_in_transfer(nearly, broken)
+@each_transfer_rule
+def test_a_segment_that_contradicts_its_session_is_refused_for_it(rule: TransferRule) -> None:
+    for nearly in islice(nearly_transfers.maker(session=THEIRS, rules=[rule]).cases(), 200):
+        refused_in_transfer(nearly, rule.violation)
 
 
 @settings(max_examples=30)
@@ -186,12 +190,12 @@ def test_an_answer_is_believed(data: st.DataObject, size: int) -> None:
         assert said == [CancelAck(session=answer.session, to_sender=False)]
 
 
-@each_answer_violation
-def test_an_answer_that_cannot_be_is_not_believed(broken: Violation) -> None:
+@each_answer_rule
+def test_an_answer_that_cannot_be_is_not_believed(rule: AnswerRule) -> None:
     for number in range(100):
         lone = Lone()
         lone.submit(5000)
-        made = nearly_answers.maker(export_of(lone.said()), breaks=broken)
+        made = nearly_answers.maker(export_of(lone.said()), rules=[rule])
         lone.feed_octets(made.case(1, number).encoded)
         counted = lone.engine.counters()
         assert counted["violations"] + counted["segments_refused"] == 1
