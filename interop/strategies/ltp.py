@@ -18,7 +18,7 @@ from typing import Any
 from interop.strategies.choices import Choices, Source
 from interop.strategies.making import strategy
 from interop.strategies.mutation import mutated
-from interop.strategies.rules import Rule, nearly
+from interop.strategies.rules import WireRule, nearly
 from interop.strategies.violation import Nearly, Violation
 from stack.wire.ltp import (
     EXTENSIONS_MAX,
@@ -258,13 +258,13 @@ Spoil = Callable[[Choices, Fields, Any], None]
 
 def _rule(
     clause: str, words: str, made: Callable[[Choices], Segment], spoil: Spoil
-) -> Rule[Segment]:
+) -> WireRule[Segment]:
     def spoilt(choose: Choices, segment: Segment) -> bytes:
         parts = fields(segment)
         spoil(choose, parts, segment)
         return b"".join(parts.values())
 
-    return Rule(Violation(f"RFC {clause}", words), made, spoilt)
+    return WireRule(Violation(f"RFC {clause}", words), made, spoilt)
 
 
 def _version(choose: Choices, parts: Fields, segment: Segment) -> None:
@@ -428,7 +428,9 @@ RFC 6256 §3 leaves the bound of a number to the reader; 64 bits are what LTP's 
 
 
 @strategy
-def nearly_segments(choose: Choices, *, rules: Sequence[Rule[Segment]] = SEGMENT_RULES) -> Nearly:
+def nearly_segments(
+    choose: Choices, *, rules: Sequence[WireRule[Segment]] = SEGMENT_RULES
+) -> Nearly:
     """One segment that breaks one rule, of `rules`, and no other."""
     return nearly(choose, rules, encode_segment)
 

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule(Generic[T]):
+class WireRule(Generic[T]):
     """One rule, and a way to break it and no other."""
 
     violation: Violation
@@ -25,7 +25,9 @@ class Rule(Generic[T]):
     """The octets of it that break the rule."""
 
 
-def nearly(choose: Choices, rules: Sequence[Rule[Any]], encode: Callable[[Any], bytes]) -> Nearly:
+def nearly(
+    choose: Choices, rules: Sequence[WireRule[Any]], encode: Callable[[Any], bytes]
+) -> Nearly:
     """Octets that break one of some rules, and what `encode` gives without that."""
     rule = choose.pick(rules)
     value = rule.made(choose)

@@ -28,8 +28,12 @@ from interop.pcap.parse import parse_packet
 from interop.strategies import bundle as some_bundles
 from interop.strategies import examples as examples_of
 from interop.strategies import mutate
+from interop.strategies.cfdp import encoded_pdus, mutated_pdus
+from interop.strategies.choices import Quick
+from interop.strategies.fecframe import encoded_aduis
 from interop.strategies.ltp import encoded_segments, session_ids
 from interop.strategies.ltp_transfers import transfers
+from interop.strategies.tcpcl import encoded_messages
 from interop.vectors import load
 from link_models.orbit.elements import parse_elements
 from stack.contacts.hdtn import read_hdtn, write_hdtn
@@ -59,19 +63,17 @@ from stack.wire.bundle import (
     encode_status_report,
 )
 from stack.wire.ccsds.tm import decode_tm
-from stack.wire.cfdp import decode_pdu, encode_pdu
+from stack.wire.cfdp import decode_pdu
 from stack.wire.crc import crc16_ccitt
-from stack.wire.fecframe import decode_adui, decode_fssi, decode_payload_id, encode_adui
+from stack.wire.fecframe import decode_adui, decode_fssi, decode_payload_id
 from stack.wire.ltp import decode_segment
 from stack.wire.sdnv import decode_sdnv
-from stack.wire.tcpcl import decode_contact, decode_message, encode_message
+from stack.wire.tcpcl import decode_contact, decode_message
 from tests.engines.bundle_agent.harness import HERE, NEXT, NOW, Harness, bundle_for
 from tests.engines.ltp.lone import REMOTE, Lone
 from tests.link_models.orbit import real
-from tests.strategies import cfdp as some_cfdp
 from tests.strategies import plan as some_plans
 from tests.strategies import services as some_services
-from tests.strategies import tcpcl as some_tcpcl
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -389,6 +391,11 @@ def tm_inside(rng: random.Random) -> bytes:
     return frame + crc16_ccitt(frame).to_bytes(2, "big")
 
 
+def cfdp_inside(rng: random.Random) -> bytes:
+    """A CFDP PDU with damage inside, of the right length and CRC."""
+    return mutated_pdus.maker()(Quick(rng))
+
+
 def tomls(pattern: str) -> list[bytes]:
     """Files of the examples."""
     return [path.read_bytes() for path in sorted((ROOT / "examples").glob(pattern))]
@@ -403,9 +410,9 @@ def targets() -> list[Target]:
     eids = [encode_eid(one) for one in examples(some_bundles.nullable_eids())]
     messages = examples(some_services.file_payloads)
     requests = [one.encode() for one in examples(some_services.job_messages)]
-    tcpcl = [encode_message(one) for one in examples(some_tcpcl.messages)]
+    tcpcl = list(islice(encoded_messages.maker().cases(), GOOD))
     contact = [v.data for v in load("tcpclv4") if v.kind == "tcpclv4-contact"]
-    cfdp = [encode_pdu(one) for one in examples(some_cfdp.pdus())]
+    cfdp = list(islice(encoded_pdus.maker().cases(), GOOD))
     asbs = [v.data for v in load("bpsec_rfc9173") if v.kind == "asb-cborseq"]
     frames = vectors("ccsds_frames")
     fec, ltp = fec_corpus(), ltp_corpus()
@@ -420,13 +427,13 @@ def targets() -> list[Target]:
         Target("ltp engine", ltp, _Engine(_ltp), ()),
         Target("fec ids", fec, lambda data, rng: bool(
             decode_payload_id(data, repair=rng.random() < 0.5))),
-        Target("fec adui", [encode_adui(0, b"x" * n, 50) for n in range(40)], _reads(decode_adui)),
+        Target("fec adui", list(islice(encoded_aduis.maker().cases(), GOOD)), _reads(decode_adui)),
         Target("fec fssi", fec, _reads(decode_fssi)),
         Target("fec receiver", fec, _Engine(_fec), ()),
         Target("sdnv", vectors("sdnv"), _reads(decode_sdnv)),
         Target("tcpcl contact", contact, _reads(decode_contact)),
         Target("tcpcl message", tcpcl, _reads(decode_message)),
-        Target("cfdp pdu", cfdp, _reads(decode_pdu)),
+        Target("cfdp pdu", cfdp, _reads(decode_pdu), make=cfdp_inside),
         Target("tm frame", frames, _reads(functools.partial(decode_tm, frame_bytes=size)),
                make=tm_inside),
         Target("file message", messages, _reads(files.decode_message)),

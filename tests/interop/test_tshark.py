@@ -22,6 +22,7 @@ from interop.pcap import (
     udp_between,
 )
 from interop.strategies.bundle import bundles, status_reports
+from interop.strategies.cfdp import pdus
 from interop.strategies.ltp import report_segments
 from interop.vectors import load
 from stack.core.eid import Eid
@@ -75,7 +76,6 @@ from stack.wire.ltp import (
     encode_segment,
 )
 from tests.interop.tshark import Dissection, dissect_capture, needs_tshark
-from tests.strategies.cfdp import pdus
 
 pytestmark = [pytest.mark.peer, needs_tshark]
 
@@ -475,6 +475,9 @@ def test_a_bundle_in_three_segments(home: Path, order: list[int]) -> None:
 # ------------------------------------------------------------------------------------- CFDP
 
 
+U32 = (1 << 32) - 1
+
+
 def _of_blue_book_4(pdu: Pdu) -> Pdu:
     """One that tshark 4.0 can read: it knows the issue before, 727.0-B-4, which has no large
     files and no segment metadata; and it fails on filestore responses, on empty names, and on the
@@ -496,8 +499,8 @@ def _of_blue_book_4(pdu: Pdu) -> Pdu:
                 options=(),
             )
         case Nak():
-            edges = tuple((start % (1 << 32), end % (1 << 32)) for start, end in body.segments)
-            body = Nak(start=body.start % (1 << 32), end=body.end % (1 << 32), segments=edges)
+            edges = tuple((min(start, U32), min(end, U32)) for start, end in body.segments)
+            body = Nak(start=min(body.start, U32), end=min(body.end, U32), segments=edges)
         case KeepAlive():
             body = KeepAlive(body.progress_bytes % (1 << 32))
     return Pdu(replace(pdu.header, large=False), body)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stack.core.clock import MILLISECOND
 from stack.core.train import FLOW_SOURCE, Train
 from stack.fec.framework import FecConfig
-from stack.wire.fecframe import ENCODING_SYMBOLS_MAX, SBN_MODULUS, PayloadId
+from stack.wire.fecframe import ENCODING_SYMBOLS_MAX
 
 U8 = npt.NDArray[np.uint8]
 
@@ -37,16 +37,6 @@ def octet_arrays(rows: int, columns: int) -> st.SearchStrategy[U8]:
         return np.random.default_rng(seed).integers(0, 256, (rows, columns), np.uint8)
 
     return st.integers(0, 1 << 32).map(build)
-
-
-@st.composite
-def payload_ids(draw: st.DrawFn, *, repair: bool) -> PayloadId:
-    """Valid ids of source or repair packets."""
-    sbn = draw(st.integers(0, SBN_MODULUS - 1))
-    top = ENCODING_SYMBOLS_MAX
-    k = draw(st.integers(1, top - 1 if repair else top))
-    esi = draw(st.integers(k, top - 1) if repair else st.integers(0, min(k, top - 1) - 1))
-    return PayloadId(sbn, esi, k)
 
 
 @st.composite

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interop.strategies import mutated
+from interop.strategies.cfdp import (
+    filestore_requests,
+    filestore_responses,
+    mutated_pdus,
+    overrides,
+    pdus,
+    tlvs,
+)
 from interop.vectors import Vector, load
 from stack.core.errors import DecodeError, LocalError
 from stack.wire.cfdp import (
@@ -48,7 +55,6 @@ from stack.wire.cfdp import (
     parse_filestore_request,
     parse_filestore_response,
 )
-from tests.strategies.cfdp import filestore_requests, filestore_responses, overrides, pdus, tlvs
 
 VECTORS = load("cfdp")
 
@@ -229,7 +235,7 @@ def test_filestore_responses(response: FilestoreResponse) -> None:
     assert parse_filestore_response(filestore_response(response)) == response
 
 
-@given(overrides)
+@given(overrides())
 def test_fault_handler_overrides(override: FaultHandlerOverride) -> None:
     assert parse_fault_handler_override(fault_handler_override(override)) == override
 
@@ -239,13 +245,13 @@ def test_entity_ids(number: int) -> None:
     assert parse_entity_id(entity_id(number, 8)) == number
 
 
-@given(tlvs, st.binary(max_size=3))
+@given(tlvs(), st.binary(max_size=3))
 def test_tlvs(tlv: Tlv, after: bytes) -> None:
     wire = encode_tlv(tlv)
     assert decode_tlv(wire + after) == (tlv, len(wire))
 
 
-@given(st.one_of(st.binary(max_size=60), mutated(pdus().map(encode_pdu))))
+@given(st.one_of(st.binary(max_size=60), mutated_pdus()))
 def test_any_octets_decode_or_raise_the_one_error(octets: bytes) -> None:
     try:
         pdu, end = decode_pdu(octets)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interop.strategies.fecframe import payload_ids
 from stack.core.errors import DecodeError
 from stack.wire import fecframe
 from stack.wire.fecframe import Fssi, PayloadId
-from tests.strategies.fec import payload_ids
 
 
 def test_layout_is_that_of_another_implementation() -> None:

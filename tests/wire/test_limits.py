@@ -190,7 +190,7 @@ FIELDS: list[tuple[Coded, Any, str, int, int]] = [
     (_over_cfdp, METADATA, "checksum_type", 0, 15),
     (_over_cfdp, METADATA, "file_bytes", 0, U32),
     (_over_large, METADATA, "file_bytes", 0, U64),
-    (_over_cfdp, cfdp.Nak(start=0, end=0), "start", 0, U32),
+    (_over_cfdp, cfdp.Nak(start=0, end=U32), "start", 0, U32),
     (_over_cfdp, cfdp.Nak(start=0, end=0, segments=((0, 0), (1, 2))), "end", 0, U32),
     (_over_large, cfdp.Nak(start=0, end=0), "end", 0, U64),
     (_over_cfdp, cfdp.KeepAlive(0), "progress_bytes", 0, U32),

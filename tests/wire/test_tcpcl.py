@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interop.strategies import mutated
+from interop.strategies.tcpcl import messages, mutated_messages
 from interop.vectors import Vector, load
 from stack.core.errors import DecodeError, LocalError
 from stack.wire.tcpcl import (
@@ -35,7 +35,6 @@ from stack.wire.tcpcl import (
     segment_head,
     transfer_length,
 )
-from tests.strategies.tcpcl import messages
 
 VECTORS = load("tcpclv4")
 
@@ -134,13 +133,13 @@ def test_unassigned_reasons_end_a_session_all_the_same(octets: str) -> None:
     assert encode_message(message) == wire
 
 
-@given(messages, st.binary(max_size=4), st.binary(max_size=4))
+@given(messages(), st.binary(max_size=4), st.binary(max_size=4))
 def test_round_trip(message: Message, before: bytes, after: bytes) -> None:
     wire = encode_message(message)
     assert decode_message(before + wire + after, len(before)) == (message, len(before) + len(wire))
 
 
-@given(messages)
+@given(messages())
 def test_a_message_in_pieces_asks_for_what_it_lacks(message: Message) -> None:
     wire = encode_message(message)
     for size in range(len(wire)):
@@ -149,7 +148,7 @@ def test_a_message_in_pieces_asks_for_what_it_lacks(message: Message) -> None:
         assert size < caught.value.needed <= len(wire)
 
 
-@given(messages)
+@given(messages())
 def test_whoever_waits_for_what_is_needed_gets_there(message: Message) -> None:
     wire = encode_message(message)
     size = 0
@@ -210,7 +209,7 @@ def test_broken_messages(octets: str) -> None:
     assert not isinstance(caught.value, Incomplete)
 
 
-@given(st.one_of(st.binary(max_size=80), mutated(messages.map(encode_message))))
+@given(st.one_of(st.binary(max_size=80), mutated_messages()))
 def test_any_octets_decode_or_raise_the_one_error(octets: bytes) -> None:
     for decode in (decode_message, decode_contact):
         with contextlib.suppress(DecodeError):

@@ -108,6 +108,10 @@ class Nak:
     segments: tuple[tuple[int, int], ...] = ()
     """Half-open ranges of octets; (0, 0) asks for the metadata."""
 
+    def __post_init__(self) -> None:
+        ranges = ((self.start, self.end), *self.segments)
+        require(all(start <= end for start, end in ranges), "a range ends before it begins")
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -314,6 +318,8 @@ def _nak(view: memoryview, at: int, large: bool) -> Nak:
         int.from_bytes(view[start : start + width], "big") for start in range(at, len(view), width)
     ]
     pairs = list(zip(edges[::2], edges[1::2], strict=True))
+    if any(start > end for start, end in pairs):
+        raise DecodeError("a range that ends before it begins", section, at)
     return Nak(start=pairs[0][0], end=pairs[0][1], segments=tuple(pairs[1:]))
 
 

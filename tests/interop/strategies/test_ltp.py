@@ -35,7 +35,7 @@ from interop.strategies.ltp_transfers import (
     nearly_transfers,
     transfers,
 )
-from interop.strategies.rules import Rule
+from interop.strategies.rules import WireRule
 from interop.strategies.violation import Nearly, Violation
 from stack.core.errors import DecodeError
 from stack.core.train import single
@@ -76,7 +76,7 @@ def test_two_writers_write_the_same(segment: Segment) -> None:
 
 
 @each_segment_rule
-def test_a_segment_that_breaks_a_rule_is_refused_for_it(rule: Rule[Segment]) -> None:
+def test_a_segment_that_breaks_a_rule_is_refused_for_it(rule: WireRule[Segment]) -> None:
     for nearly in islice(nearly_segments.maker(rules=[rule]).cases(), 200):
         refused_segment(nearly, rule.violation)
 
