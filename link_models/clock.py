@@ -312,15 +312,16 @@ class Simulator:
     def __init__(self, start_ns: int = 0) -> None:
         self.now_ns = start_ns
         self._heap: list[tuple[int, int, Callable[[], object]]] = []
-        self._sequence = 0
+        self.events = 0
+        """How many were ever scheduled."""
 
     def at(self, time_ns: int, fn: Callable[[], object]) -> None:
         """Call `fn()` at `time_ns`; a time that is past means now.  There is no cancelling: a
         function that is no longer wanted finds so out and does nothing."""
-        self._sequence += 1
+        self.events += 1
         if time_ns < self.now_ns:
             time_ns = self.now_ns
-        heapq.heappush(self._heap, (time_ns, self._sequence, fn))
+        heapq.heappush(self._heap, (time_ns, self.events, fn))
 
     def after(self, delay_ns: int, fn: Callable[[], object]) -> None:
         """Call `fn()` `delay_ns` from now."""

@@ -39,7 +39,7 @@ class VirtualPort:
         self._loop = loop
         self._tap = tap
         self._peer: VirtualPort | None = None
-        self._closed = False
+        self.closed = False
         self._waiting = False
         self._high_bytes = channel.config.queue_bytes // 2 if back_pressure else None
         self.received_datagrams = 0
@@ -49,7 +49,7 @@ class VirtualPort:
         """See `DatagramPort.send`.  With back pressure it gives False while the queue of the
         transmitter is more than half full; otherwise it always gives True, like a socket before a
         modem, and what the queue does not hold is dropped."""
-        if self._closed:
+        if self.closed:
             return True
         loop, channel = self._loop, self.channel
         now_ns = loop.now_ns
@@ -79,11 +79,11 @@ class VirtualPort:
 
     async def close(self) -> None:
         """Stop; what is under way to the other end still arrives there."""
-        self._closed = True
+        self.closed = True
 
     def reopen(self) -> None:
         """Take part again after `close`: a restarted node finds its link where it was."""
-        self._closed = False
+        self.closed = False
 
     def _writable(self, now_ns: int, high_bytes: int) -> bool:
         if self._waiting:
@@ -97,7 +97,7 @@ class VirtualPort:
 
     def _drained(self) -> None:
         self._waiting = False
-        if not self._closed:
+        if not self.closed:
             self.on_writable()
 
     def _arrive(self, trains: list[Train]) -> None:
@@ -105,7 +105,7 @@ class VirtualPort:
         if self._tap is not None:
             for train in trains:
                 self._tap(self._loop.now_ns, self.name, train)
-        if peer is None or peer._closed:
+        if peer is None or peer.closed:
             return
         for train in trains:
             peer.received_datagrams += -(-len(train.data) // train.size)

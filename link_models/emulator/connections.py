@@ -109,7 +109,7 @@ class _Half:
         self.connection = connection
         self.way = way
         self.name = way.direction.name
-        box = connection.box
+        self._box = box = connection.box
         self._agenda = box.agenda
         faults = way.faults
         if faults is not None and way.uniform() >= faults.share:
@@ -157,18 +157,17 @@ class _Half:
     def lost(self, data: Buffer) -> None:
         """The link has lost a segment."""
         connection, name = self.connection, self.name
-        if connection.box.tap is not None:
-            connection.box.tap.stream(connection.about(name), "dropped", data, "")
+        if self._box.tap is not None:
+            self._box.tap.stream(connection.about(name), "dropped", data, "")
 
     def deliver(self) -> None:
         """Write what has come out, unless the program does not read."""
         connection, sink, stream = self.connection, self.sink, self.stream
-        box = connection.box
-        now_ns = box.world.now()
+        now_ns = self._box.world.now()
         if connection.over:
             return
         if sink.full and not stream.opening and stream.broken_ns() > now_ns:
-            box.agenda.at(stream.broken_ns(), self._job)
+            self._agenda.at(stream.broken_ns(), self._job)
             return
         pieces, end = stream.take(now_ns)
         if pieces:

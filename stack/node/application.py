@@ -84,6 +84,8 @@ class LocalPort:
         sleep: Callable[[float], Any],
     ) -> None:
         self.driver = driver
+        self._agent = driver.agent
+        self._octets = driver.octets
         self._node_id = node_id
         self._store = store
         self._clock = clock
@@ -110,15 +112,14 @@ class LocalPort:
                 "close the other registration first"
             )
         endpoint = LocalEndpoint(self, service, self._node_id.with_service(service))
-        self.driver.agent.register(service)
+        self._agent.register(service)
         self._endpoints[service] = endpoint
         return endpoint
 
     def unregister(self, service: str, refs: Sequence[int]) -> None:
         """End a registration; its unconsumed deliveries come again to the next."""
         self._endpoints.pop(service, None)
-        agent = self.driver.agent
-        agent.waiting.put_back(service, refs)
+        self._agent.waiting.put_back(service, refs)
         self.event(service).set()
 
     def event(self, service: str) -> asyncio.Event:
@@ -143,13 +144,12 @@ class LocalPort:
 
     def take(self, service: str, limit: int) -> list[Delivery]:
         """Deliveries that wait for a service, opened; what fails security is dropped, counted."""
-        driver = self.driver
-        agent = driver.agent
+        driver, agent, cache = self.driver, self._agent, self._octets.cache
         now_ms = self._clock.dtn_ms()
         deliveries: list[Delivery] = []
 
         def deliver(ref: int, wire: Buffer) -> bool:
-            put = driver.octets.cache.get(ref)
+            put = cache.get(ref)
             known = None if put is None else put.known
             delivery = agent.open(ref, wire, now_ms, known, checked=put is None)
             if delivery is not None:
@@ -170,7 +170,7 @@ class LocalPort:
         send: Sequence[Outgoing] = (),
     ) -> list[BundleId]:
         """One durable transaction; raises `StoreError`, with nothing done, when it fails."""
-        agent, now_ms = self.driver.agent, self._clock.dtn_ms()
+        agent, now_ms = self._agent, self._clock.dtn_ms()
         ids: list[BundleId] = []
         puts: list[Op] = []
         if send:
@@ -190,7 +190,7 @@ class LocalPort:
 
     async def cancel(self, bundle: BundleId) -> Cancelled:
         """Give up a bundle that was sent from here and has not left yet (RFC 9171 §5.12)."""
-        cancelled, ops = self.driver.agent.cancel(bundle, self._clock.dtn_ms())
+        cancelled, ops = self._agent.cancel(bundle, self._clock.dtn_ms())
         if ops:
             await self._durably(ops)
         return cancelled
@@ -212,29 +212,29 @@ class LocalPort:
 
     def outgoing_bytes(self, service: str) -> dict[tuple[Eid, int], int]:
         """Octets that `service` has sent and that the next hop has not confirmed yet."""
-        agent, source = self.driver.agent, str(self._node_id.with_service(service))
+        source = str(self._node_id.with_service(service))
         found: Counter[tuple[str, int]] = Counter()
-        for entry in agent.own.values():
+        for entry in self._agent.own.values():
             if entry.source == source:
                 found[entry.destination, entry.priority] += entry.size
         return {(Eid.parse(node), priority): size for (node, priority), size in found.items()}
 
     def expected(self, destination: Eid, octets: Sequence[int]) -> Sequence[Expected | None]:
         """When so many octets from here have arrived, by the contact plan."""
-        return self.driver.agent.expected(str(destination.node), octets, self._clock.dtn_ms())
+        return self._agent.expected(str(destination.node), octets, self._clock.dtn_ms())
 
     def reaches(self, destination: Eid) -> bool:
         """Whether any chain of links and contacts that are not over leads there, contacts that the
         plan did not foresee among them."""
-        return self.driver.agent.reaches(str(destination.node), self._clock.dtn_ms())
+        return self._agent.reaches(str(destination.node), self._clock.dtn_ms())
 
     def waiting_bytes(self, neighbour: str) -> int:
         """Octets that wait for a neighbour."""
-        return self.driver.agent.waiting_bytes(neighbour)
+        return self._agent.waiting_bytes(neighbour)
 
     async def wait_room(self, size: int) -> None:
         """Return when the store has room for `size` more octets from local producers."""
-        agent = self.driver.agent
+        agent = self._agent
         while True:
             usage = self._store.usage()
             outgoing = agent.forwarder.bytes_waiting

@@ -82,6 +82,10 @@ class Router:
         """The plan in force."""
         return self.books.plan
 
+    def reaches(self, node: str, now_ms: int) -> bool:
+        """Whether any chain of contacts that are not over leads to a node."""
+        return node in self.plan.reachable(self.node, now_ms)
+
     # -- routes ----------------------------------------------------------------------------
 
     def route(

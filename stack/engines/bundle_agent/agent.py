@@ -544,8 +544,7 @@ class BundleAgent(Custody):
 
     def reaches(self, node: str, now_ms: int) -> bool:
         """Whether any chain of links and contacts that are not over leads to a node."""
-        router = self.forwarder.router
-        return node in router.plan.reachable(self._node, now_ms)
+        return self.forwarder.router.reaches(node, now_ms)
 
     def expected(self, node: str, octets: Sequence[int], now_ms: int) -> list[Expected | None]:
         """When so many octets (ascending) from here have arrived there, by the contact plan."""

@@ -89,6 +89,11 @@ class LtpEngine:
         return self._sender.room()
 
     @property
+    def held_bytes(self) -> int:
+        """Octets taken from the client whose blocks have neither arrived nor been given back."""
+        return self._sender.held_bytes
+
+    @property
     def unit_bytes(self) -> int:
         """Units larger than this should be submitted in parts, if they can be divided: larger ones
         have failed at this peer.  0 for any size."""

@@ -63,6 +63,11 @@ class Sender:
         return min(free, max(0, most + self._table.kept - self._table.held))
 
     @property
+    def held_bytes(self) -> int:
+        """Octets taken and neither delivered nor given back."""
+        return self._table.held
+
+    @property
     def unit_bytes(self) -> int:
         """Largest unit that should be submitted in one piece; 0 for any."""
         return self._table.retreat.block_bytes

@@ -82,6 +82,7 @@ class NodeOperations:
 
     def __init__(self, node: Node, stop: Callable[[], None]) -> None:
         self._node = node
+        self._files = node.services.files
         self._stop = stop
         self._begun_ns = node.port.now()
 
@@ -90,7 +91,7 @@ class NodeOperations:
         request.finish()
         node = self._node
         figures = node.counters() | node.gauges()
-        open_transfers = [one for one in node.services.files.all_progress() if one.open]
+        open_transfers = [one for one in self._files.all_progress() if one.open]
         return {
             "node": str(node.node_id),
             "version": program_version(),
@@ -102,7 +103,7 @@ class NodeOperations:
             "quarantine": len(node.quarantined()),
             "links": [self._link(link) for link in node.links.values()],
             "transfers_open": len(open_transfers),
-            "files_waiting": len(node.services.files.inbox),
+            "files_waiting": len(self._files.inbox),
             "contacts": len(node.plan.contacts),
         }
 
@@ -251,8 +252,8 @@ class NodeOperations:
     async def received_files(self, request: Request, session: Session) -> dict[str, Any]:
         """Files that have arrived and that nobody has taken yet."""
         request.finish()
-        files = self._node.services.files
-        return {"files": [received_as_dict(one, files) for one in files.inbox.held()]}
+        held = self._files.inbox.held()
+        return {"files": [received_as_dict(one, self._files) for one in held]}
 
     async def stop(self, request: Request, session: Session) -> dict[str, Any]:
         """End the node; the answer comes first."""

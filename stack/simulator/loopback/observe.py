@@ -83,7 +83,7 @@ class _Way:
         new = arrived - self.air.last
         self.air.note(place, arrived)
         self.data.note(place, self.receiver.engine.count("data_bytes_received"))
-        self.held.note(place, sender.config.ltp.queue_bytes - sender.engine.room())
+        self.held.note(place, sender.engine.held_bytes)
         coder = self.receiver.shim
         if coder is not None:
             self.repaired.note(place, coder.counters()["rx_recovered"])

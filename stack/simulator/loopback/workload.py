@@ -182,7 +182,8 @@ class Workload:
             deadline_ms=max(1000, self._scenario.end_ms - node.port.dtn_ms()),
             priority=task.priority,
         )
-        for ref, one in zip(node.services.jobs.status(job.job_id).inputs, files, strict=True):
+        status = node.services.jobs.status(job.job_id)
+        for ref, one in zip(status.inputs, files, strict=True):
             job.inputs.append(self._expect(task, "input", one.name, one.path, ref.object_id))
         await node.services.jobs.wait(job.job_id)
 

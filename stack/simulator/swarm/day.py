@@ -110,6 +110,7 @@ class _Run:
         assert isinstance(loop, VirtualLoop)
         options = self._options
         world = self._world = self._make_world(options, self._root, loop)
+        self._ledger = world.ledger
         Applications(world, self._expected)
         self._injector = Injector(world)
         for name in options.nodes:
@@ -156,7 +157,7 @@ class _Run:
             timer.cancel()
 
     def _complete(self) -> bool:
-        got = self._world.ledger.got
+        got = self._ledger.got
         return all(got.get(thing) for thing in self._due)
 
     def stuck(self, error: Deadlock) -> None:
@@ -165,7 +166,7 @@ class _Run:
 
     def outcome(self, cpu_s: float) -> RunOutcome:
         """What has been shown."""
-        world, ledger = self._world, self._world.ledger
+        world, ledger = self._world, self._ledger
         return RunOutcome(
             seed=self._options.seed,
             problems=tuple(ledger.problems),

@@ -77,15 +77,17 @@ class NodeDisk:
         self.refused = 0
         self.delayed = 0
         self._section = section
-        self._image = MemoryImage(section) if section.kind == "memory" else None
+        self.image = MemoryImage(section) if section.kind == "memory" else None
+        """What is on it, where the store is kept in memory."""
+
         self._next: Path | None = None
         self._store: DiskStore | None = None
 
     def open(self, process: Process, trace: Trace) -> DiskStore:
         """The store, for a process that begins."""
         inner: MemoryImage | SqliteStore
-        if self._image is not None:
-            inner = self._image
+        if self.image is not None:
+            inner = self.image
         else:
             inner = SqliteStore(self.directory / STORE_NAME, self._section, trace)
         self.held.reopened(list(inner.scan()))
@@ -99,8 +101,8 @@ class NodeDisk:
         """Keep what is on the disk now, whatever the dying process still does to its files."""
         if self._store is None or self._next is not None:
             return
-        if self._image is not None:
-            self._image = self._store.committed_image().copy()
+        if self.image is not None:
+            self.image = self._store.committed_image().copy()
         self._next = self.directory.with_name(self.directory.name + ".next")
         shutil.copytree(
             self.directory, self._next, ignore=shutil.ignore_patterns(SHM_NAME, "lock", "*.sock")
@@ -120,7 +122,7 @@ class NodeDisk:
         shutil.copytree(
             self.directory, folder, ignore=shutil.ignore_patterns(SHM_NAME, "lock", "*.sock")
         )
-        image = None if self._store is None else self._image
+        image = None if self._store is None else self.image
         if image is not None:
             assert self._store is not None
             image = self._store.committed_image().copy()
@@ -132,7 +134,7 @@ class NodeDisk:
         shutil.rmtree(self._next)
         backup.folder.rename(self._next)
         if backup.image is not None:
-            self._image = backup.image
+            self.image = backup.image
 
     def tear(self, finish: Callable[[], Any]) -> None:
         """A power cut in the middle of a commit of SQLite: of what it appends to the payload log
@@ -157,9 +159,9 @@ class NodeDisk:
 
     def flip(self) -> Key | None:
         """Flip a bit of some stored bundle; its key, or None when there was nothing to flip."""
-        if self._image is not None:
+        if self.image is not None:
             store = self._store
-            image = self._image if store is None else store.committed_image()
+            image = self.image if store is None else store.committed_image()
             return image.flip(self.rng)
         with contextlib.suppress(sqlite3.OperationalError), self._rows() as (db, rows):
             if rows:
@@ -170,7 +172,7 @@ class NodeDisk:
 
     def upset(self, octets: int) -> bool:
         """Change so many octets of every stored bundle; whether there was one."""
-        if self._image is not None:
+        if self.image is not None:
             return False
         with contextlib.suppress(sqlite3.OperationalError), self._rows() as (db, rows):
             for ref, _, *place in rows:
@@ -349,7 +351,7 @@ class DiskStore:
         if disk.full and memory and self._before is not None:
             # It filled up while the transaction was waiting.
             self._inner, self._before = self._before, None
-            disk._image = self._inner
+            disk.image = self._inner
             disk.refused += 1
             raise StoreError("no space left on the disk")
         if disk.armed == "torn" and not memory:

@@ -234,7 +234,7 @@ class PairRun:
             converged_s=None,
             faults=dict(sorted(self.faults.items())),
             checks=dict(sorted(self.checks.items())),
-            events=sim._sequence,
+            events=sim.events,
             datagrams=self.datagrams,
             bundles=self.checks["twice"],
             delivered=sum(len(side.stored) for side in self.sides),

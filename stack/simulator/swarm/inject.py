@@ -39,6 +39,7 @@ class Injector:
         or come again."""
 
         self._world = world
+        self._ledger = world.ledger
         self._rng = random.Random(f"{world.options.seed}/faults")
         self._over: list[tuple[Fault, object]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -116,7 +117,7 @@ class Injector:
 
     def _flip_memory(self, life: Life) -> bool:
         """A bit of a bundle between disk and link: radiation asks for no interface."""
-        cache = life.node.port.driver.octets.cache
+        cache = life.driver.octets.cache
         if not cache:
             return False
         ref = self._rng.choice(sorted(cache))
@@ -185,7 +186,7 @@ class Injector:
     async def _set_back(self, fault: Fault) -> None:
         """A backup is made, and after a while the node has to live with it."""
         world, name = self._world, fault.node
-        ledger, disk = world.ledger, world.disks[name]
+        ledger, disk = self._ledger, world.disks[name]
         backup, accepted = disk.back_up(), set(ledger.accepted)
         got = dict(ledger.got)
         await asyncio.sleep(min(fault.for_s, max(0.0, world.options.faults_s - fault.at_s - 1)))

@@ -90,9 +90,9 @@ def check_books(world: SwarmWorld) -> None:
     for name, life in world.lives.items():
         world.ledger.checks["unaccounted"] += 1
         node = life.node
-        driver = node.port.driver
+        agent = life.agent
         stored = {one.ref for one in world.disks[name].scan()}
-        known = set(driver.agent.entries)
+        known = set(agent.entries)
         if known - stored:
             refs = sorted(known - stored)[:5]
             world.problem("unaccounted", f"{name} counts on bundles {refs} that its store lacks")
@@ -103,8 +103,8 @@ def check_books(world: SwarmWorld) -> None:
         if booked != stored:
             refs = sorted(booked ^ stored)[:5]
             world.problem("unaccounted", f"the store of {name} and its operations differ in {refs}")
-        waiting = [one for one in driver.agent.entries.values() if one.place is Place.FORWARD]
-        if {one.ref for one in waiting if one.stamp} != set(driver.agent.own):
+        waiting = [one for one in agent.entries.values() if one.place is Place.FORWARD]
+        if {one.ref for one in waiting if one.stamp} != set(agent.own):
             world.problem("unaccounted", f"{name} has lost track of what was sent from it")
         forward = sum(entry.size for entry in waiting)
         world.ledger.checks["quota"] += 1

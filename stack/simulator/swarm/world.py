@@ -20,11 +20,12 @@ from link_models.rng import Streams
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.limits import IPV4_UDP_BYTES
 from stack.core.train import Train
-from stack.engines.bundle_agent import AgentConfig
+from stack.engines.bundle_agent import AgentConfig, BundleAgent
 from stack.engines.ltp import LtpConfig
 from stack.engines.ltp.coding import LowerDelays, under_delays
 from stack.fec.config import FecConfig
 from stack.node.config import LinkConfig, LogConfig, NodeConfig, SecurityConfig, StoreSection
+from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
 from stack.node.node import Node
 from stack.ports.datagram import DatagramPort
@@ -115,6 +116,16 @@ class Life:
         self.work: asyncio.Task[None] | None = None
         self.crash_after: int | None = None
         """Turns of the loop from the next arrival to the end of the process."""
+
+    @property
+    def driver(self) -> BundleDriver:
+        """The inside of its node, for checks and for faults that ask for no interface."""
+        return self.node.port.driver
+
+    @property
+    def agent(self) -> BundleAgent:
+        """The agent of its node."""
+        return self.driver.agent
 
     def crash(self) -> None:
         """End it, here and now; it starts again after a while."""
