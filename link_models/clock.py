@@ -77,7 +77,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         *args: *Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        """`call_at` with an integer time in nanoseconds; a time that is past means now."""
+        """`call_at` with an integer time in nanoseconds; a time that is past means now.  Raises
+        `RuntimeError` when the loop is closed."""
         if self.is_closed():
             raise RuntimeError("the event loop is closed")
         if when_ns < self._now_ns:
@@ -115,7 +116,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         *args: *Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
-        """`call_soon`, from the loop's own thread only: another thread has no virtual time."""
+        """`call_soon`, from the loop's own thread only: another thread has no virtual time.  Raises
+        `VirtualTimeError` in any other."""
         owner = getattr(self, "_thread_id", None)
         if owner is not None and owner != threading.get_ident():
             raise VirtualTimeError("a thread has called into a virtual-time loop")

@@ -41,7 +41,7 @@ _STATUSES: Final = ("received", "forwarded", "delivered", "deleted")
 
 
 def walk_bundle(walk: Walk) -> None:
-    """Read one bundle."""
+    """Read one bundle.  Raises `DecodeError` where it cannot go on."""
     start = walk.at
     encrypted = _encrypted(walk.view, start)
     with walk.branch("bundle", section="RFC 9171 §4.1") as bundle:

@@ -15,7 +15,7 @@ _CANCELS = frozenset((SegmentType.CANCEL_BY_SENDER, SegmentType.CANCEL_BY_RECEIV
 
 
 def walk_segment(walk: Walk) -> None:
-    """Read one segment."""
+    """Read one segment.  Raises `DecodeError` where it cannot go on."""
     start = walk.at
     with walk.branch("LTP segment", section="RFC 5326 §3") as segment:
         control = walk.octet("version and type", lambda octet: words.segment_type(octet & 15))

@@ -243,7 +243,7 @@ class Walk:
     # ---- CBOR ------------------------------------------------------------------------------
 
     def array(self, label: str) -> int:
-        """The head of an array: number of items."""
+        """The head of an array: number of items.  Raises `DecodeError`."""
         self._settle()
         start = self.at
         try:

@@ -52,7 +52,7 @@ class _Interface(NamedTuple):
 
 
 def read_pcapng(view: memoryview, names: Names) -> Iterator[Record]:
-    """The packets of a file; see `interop.pcap.read_capture`."""
+    """The packets of a file; see `interop.pcap.read_capture`.  Raises `DecodeError`."""
     interfaces: list[_Interface] = []
     order = ">"
     at = 0

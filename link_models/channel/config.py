@@ -1,4 +1,4 @@
-"""What one direction of a link is."""
+"""What one direction of a link is.  Whatever makes no sense raises `ConfigError`."""
 
 from __future__ import annotations
 

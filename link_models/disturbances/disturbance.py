@@ -66,7 +66,7 @@ class RandomSource(NamedTuple):
 
 
 class Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
-    """What every disturbance has."""
+    """What every disturbance has.  Raises `ConfigError` for times that make no sense."""
 
     name: str = ""
     """Names its random substream; empty: its kind.  Give one to keep a rule's luck when rules of

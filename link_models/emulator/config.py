@@ -128,7 +128,8 @@ class TcpConfig:
 class EmulatorConfig:
     """Where the box listens and what its two directions do.
 
-    Times in the channels (windows, delay profiles) are scenario time, see `schedule`.
+    Times in the channels (windows, delay profiles) are scenario time, see `schedule`.  Raises
+    `ConfigError` for what does not fit together.
     """
 
     listen_a: Address

@@ -183,8 +183,9 @@ class Emulator:
         self._darken(FOREVER_NS if not up else -FOREVER_NS, name)
 
     def blackout(self, seconds: float, name: DirectionName | None = None) -> None:
-        """Nothing enters one direction or both for so many seconds of link time, and what waits
-        for the transmitter until then is lost; what is on its way arrives."""
+        """Nothing enters one direction or both for so many seconds of link time, and what waits for
+        the transmitter until then is lost; what is on its way arrives.  Raises `ConfigError` for
+        what is no length."""
         if not 0 <= seconds * SECOND < FOREVER_NS:
             raise ConfigError("seconds", f"{seconds} is no length", "0 or more")
         self._darken(self.world.now() + round(seconds * SECOND), name)

@@ -25,7 +25,8 @@ LOOP_NS_MIN = SECOND // 100
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TimeMapping:
-    """How scenario time goes along with real time."""
+    """How scenario time goes along with real time.  Raises `ConfigError` for what makes no
+    sense."""
 
     start_ns: int = 0
     """Scenario time when the emulator starts."""

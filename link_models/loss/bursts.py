@@ -1,4 +1,5 @@
-"""Losses that come in bursts: two states in time, and the chains of netem packet by packet."""
+"""Losses that come in bursts: two states in time, and the chains of netem packet by packet.
+Parameters that make no sense raise `ConfigError`."""
 
 from __future__ import annotations
 

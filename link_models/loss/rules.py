@@ -10,7 +10,7 @@ A rule has up to five effects, and everything without an effect passes:
 
 A channel asks every rule about every datagram that its transmitter has sent, also about those that
 another rule drops, and each rule draws from substreams of its own.  So adding a rule never changes
-what the others do.
+what the others do.  Parameters that make no sense raise `ConfigError`.
 """
 
 from __future__ import annotations

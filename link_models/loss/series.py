@@ -1,4 +1,5 @@
-"""Losses that follow a series: error rates second by second, as a link budget gives them."""
+"""Losses that follow a series: error rates second by second, as a link budget gives them.  What
+does not fit together raises `ConfigError`."""
 
 from __future__ import annotations
 

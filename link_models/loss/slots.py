@@ -5,6 +5,7 @@ minute (H. B. Tanveer, M. Puchol, R. Singh, A. Bianchi, R. Nithyanand, "Making S
 Constellations", CoNEXT Companion 2023, arXiv:2307.00402; N. Mohan et al., "A Multifaceted Look at
 Starlink Performance", WWW 2024).  The delay steps from slot to slot, and around a change there is a
 spike of delay and some loss: G. Huston, "A transport protocol's view of Starlink", APNIC, 2024.
+Parameters that make no sense raise `ConfigError`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Times in which everything is lost: given, at random, or again and again."""
+"""Times in which everything is lost: given, at random, or again and again.  Parameters that make no
+sense raise `ConfigError`."""
 
 from __future__ import annotations
 

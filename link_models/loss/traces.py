@@ -8,7 +8,8 @@ A CSV file has a line of column names and then a line for each entry:
 
 `time_s` (rising) or `packet` (0, 1, 2, ...) is needed, and at least one of `lost` (0 or 1), `loss`
 (a share), `delay_ms` (on top of the light time of the link) and, in time, `rate_bps`.  A line in
-time holds until the next; the last one as long as the one before it.
+time holds until the next; the last one as long as the one before it.  A file that is none, and a
+use of it that it has no columns for, raise `ConfigError`.
 """
 
 from __future__ import annotations

@@ -154,7 +154,8 @@ def plus_grid(
 
     For satellites in the order of `constellation.walker` and with its `phasing`: going once round
     the planes leads that many places further in the first.  Without the `seam` the last plane has
-    no link to the first, as in a Walker star, where they meet head-on.
+    no link to the first, as in a Walker star, where they meet head-on.  Raises `ConfigError` for no
+    satellites, and for a phasing that there is not.
     """
     if planes < 1 or per_plane < 1:
         raise ConfigError("planes", "at least one plane of one satellite")

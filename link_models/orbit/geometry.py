@@ -168,7 +168,8 @@ def gmst_rad(times_ms: Floats, dut1_s: float = 0.0) -> Floats:
 
 
 class Ephemeris:
-    """Earth-fixed positions of satellites, by SGP4, many at once; none of what has decayed."""
+    """Earth-fixed positions of satellites, by SGP4, many at once; none of what has decayed.  Raises
+    `ConfigError` for a `dut1_s` that there never is."""
 
     def __init__(self, satellites: Sequence[Satellite], dut1_s: float = 0.0) -> None:
         if not abs(dut1_s) <= 0.9:

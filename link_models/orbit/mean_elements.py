@@ -134,18 +134,19 @@ def number(text: str, where: str) -> float:
 
 
 def refuse_other_theory(ephemeris_type: str, where: str) -> None:
-    """Only SGP4: type 4 is SGP4-XP, whose elements SGP4 propagates wrongly and without a sign."""
+    """Only SGP4: type 4 is SGP4-XP, whose elements SGP4 propagates wrongly and without a sign.
+    `ConfigError` for others."""
     if ephemeris_type.strip() not in ("", "0", "2", "3"):
         raise ConfigError(where, f"ephemeris type {ephemeris_type[:10]!r} is not for SGP4")
 
 
 def bound_bytes(size: int, origin: str) -> None:
-    """Refuse a file larger than `ELEMENTS_BYTES_MAX`."""
+    """Refuse a file larger than `ELEMENTS_BYTES_MAX`.  Raises `ConfigError`."""
     if size > ELEMENTS_BYTES_MAX:
         raise ConfigError(origin, f"larger than {ELEMENTS_BYTES_MAX} octets", "split the file")
 
 
 def bound_count(found: Sized, where: str) -> None:
-    """Refuse more than `SATELLITES_MAX` satellites."""
+    """Refuse more than `SATELLITES_MAX` satellites.  Raises `ConfigError`."""
     if len(found) > SATELLITES_MAX:
         raise ConfigError(where, f"more than {SATELLITES_MAX} satellites", "split the file")

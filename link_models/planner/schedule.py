@@ -26,7 +26,7 @@ Fairness = Literal["total", "proportional", "max-min"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleConfig:
-    """How antennas are given to satellites."""
+    """How antennas are given to satellites.  Raises `ConfigError` for what makes no sense."""
 
     guard_ms: int = 30_000
     """An antenna needs this long between two satellites, to slew and to lock.  Default: half a

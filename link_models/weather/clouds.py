@@ -8,9 +8,9 @@ cloud_fraction`, both exponentially, and the correlation in time falls as exp(-t
 Two places share these instants.  What is drawn is the sign of a Gaussian field whose correlation
 falls with the distance as exp(-d / efold_m): a Gaussian copula.  Both exponentials are what
 observers' reports show (P. A. Jones, "Cloud-Cover Distributions and Correlations", J. Appl.
-Meteorol. 31, 1992).  The field itself is drawn, not a table of stations (by random frequencies:
-A. Rahimi, B. Recht, "Random Features for Large-Scale Kernel Machines", NIPS 2007), so a station
-that is added changes nothing for the others.
+Meteorol. 31, 1992).  The field itself is drawn, not a table of stations (by random frequencies: A.
+Rahimi, B. Recht, "Random Features for Large-Scale Kernel Machines", NIPS 2007), so a station that
+is added changes nothing for the others.  Parameters that make no sense raise `ConfigError`.
 """
 
 from __future__ import annotations

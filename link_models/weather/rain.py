@@ -21,7 +21,7 @@ class RainFront:
     """A band of rain with a normal profile across and along.
 
     The defaults are those of a line of thunderstorms of middle latitudes: 40 to 60 km/h, tens of
-    kilometres deep, 100 to 300 km long.
+    kilometres deep, 100 to 300 km long.  Raises `ConfigError` for what makes no sense.
     """
 
     start_latitude_deg: float

@@ -6,7 +6,7 @@ gamma-gamma, the product of large-scale and small-scale flicker, for weak to str
 Al-Habash, L. C. Andrews, R. L. Phillips, Optical Engineering 40(8), 2001).  It follows a smooth
 normal process in time through its distribution function, so that values further apart than the
 coherence time are independent.  Datagrams are lost while I is below the threshold of the receiver,
-10^(-margin/10).
+10^(-margin/10).  Parameters that make no sense raise `ConfigError`.
 """
 
 from __future__ import annotations

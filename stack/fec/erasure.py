@@ -180,7 +180,8 @@ def check_ids(symbols: U8, esis: Sequence[int], wanted: Sequence[int]) -> None:
 
 
 def decode_block(code: ErasureCode, k: int, received: Mapping[int, Buffer]) -> U8:
-    """All k source symbols, from at least k symbols by id, with either engine."""
+    """All k source symbols, from at least k symbols by id, with either engine.  Raises `LocalError`
+    when they are fewer, or not of one length."""
     check_block(k, 0)
     present = [esi for esi in range(k) if esi in received]
     missing = [esi for esi in range(k) if esi not in received]

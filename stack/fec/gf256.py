@@ -37,8 +37,8 @@ class Field:
     `exp[i]` is 2^i for 0 <= i < 510, `log[x]` its inverse with `log[0]` = 0 (so that a sum of
     logarithms over differences may leave the zero difference in), `mul[a, b]` the product,
     `inverse[a]` 1 / a (and 1 for a = 0, which nobody may ask), and `nibbles[a]` the products of a
-    with 0, 1, ... 15 and with 0, 16, ... 240.
-    The arrays are read-only.
+    with 0, 1, ... 15 and with 0, 16, ... 240.  The arrays are read-only.  `ValueError` for a
+    polynomial that is none.
     """
 
     def __init__(self, polynomial: int) -> None:
@@ -96,7 +96,8 @@ class Workspace:
         return found
 
     def gathered(self, shape: tuple[int, int], row: np.dtype[Any]) -> npt.NDArray[Any]:
-        """An uninitialised array of rows."""
+        """An uninitialised array of rows.  Raises `ValueError` when the workspace is too small for
+        it."""
         count = shape[0] * shape[1] * row.itemsize
         if count > self._gathered.size:  # one column of 255 inputs fits; so this is our mistake
             raise ValueError("gather larger than the workspace")

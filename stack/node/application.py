@@ -47,7 +47,8 @@ class LocalEndpoint:
         return (await self.receive_many(1))[0]
 
     async def receive_many(self, limit: int) -> list[Delivery]:
-        """At least one and at most `limit` deliveries, waiting for the first if need be."""
+        """At least one and at most `limit` deliveries, waiting for the first if need be.  Raises
+        `LocalError` once the endpoint is closed."""
         event = self._port.event(self._service)
         while True:
             if self._closed:

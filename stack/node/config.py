@@ -182,7 +182,8 @@ class LogConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
-    """Everything that a node needs to know."""
+    """Everything that a node needs to know.  Raises `ConfigError` for what does not fit
+    together."""
 
     id: str
     """Node id: `dtn://name/` or `ipn:N.0`."""

@@ -58,7 +58,8 @@ class Node:
     included.  Several nodes fit in one process: nothing is shared between them.
 
     It logs nothing unless the configuration asks for it (`LogConfig`).  Entering raises
-    `ConfigError` for what is missing or cannot be opened, and `StoreError`.
+    `ConfigError` for what is missing or cannot be opened, and `StoreError`.  Raises `LocalError`
+    for what is no configuration.
     """
 
     def __init__(

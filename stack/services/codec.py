@@ -213,6 +213,6 @@ class Fields:
         return spans
 
     def end(self) -> None:
-        """No field may be left."""
+        """No field may be left.  Raises `DecodeError`."""
         if self._at != len(self._items):
             raise DecodeError(f"{len(self._items) - self._at} fields too many", self.section)

@@ -59,7 +59,8 @@ class ServicesConfig:
 
 
 class Services:
-    """The services of one node over its application port."""
+    """The services of one node over its application port.  Raises `ConfigError` for a handler that
+    is both in the configuration and in code."""
 
     def __init__(
         self,

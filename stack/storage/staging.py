@@ -91,7 +91,7 @@ class Staging:
         self._code = code
 
     def apply(self, ops: Sequence[Op], now_ms: int) -> Committed:
-        """Run all of `ops`."""
+        """Run all of `ops`.  Raises `LocalError` for what is no operation."""
         puts: list[Put] = []
         releases: list[int] = []
         known: dict[int, int] = {}

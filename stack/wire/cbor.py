@@ -61,7 +61,8 @@ class IndefiniteLength(DecodeError):
 
 
 def head(major: int, value: int) -> bytes:
-    """The shortest head of a major type and argument (RFC 8949 §3, §4.2.1)."""
+    """The shortest head of a major type and argument (RFC 8949 §3, §4.2.1).  Raises `LocalError`
+    below 0 and above 64 bits."""
     if value < 24:
         if value < 0:
             raise LocalError(f"negative CBOR argument: {value}")

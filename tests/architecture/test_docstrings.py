@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import builtins
 import importlib
 import inspect
 import pkgutil
@@ -156,3 +158,76 @@ def test_examples_run(
 
 def test_there_are_examples() -> None:
     assert len(EXAMPLES) >= 7
+
+
+def own_nodes(function: ast.AST) -> Iterator[tuple[ast.AST, tuple[str, ...]]]:
+    """What stands in a function itself, each with the errors that are caught around it."""
+    left: list[tuple[ast.AST, tuple[str, ...]]] = [
+        (node, ()) for node in ast.iter_child_nodes(function)
+    ]
+    while left:
+        node, caught = left.pop()
+        yield node, caught
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            continue
+        here = caught
+        if isinstance(node, ast.Try):
+            here += tuple(ast.unparse(one.type) for one in node.handlers if one.type)
+        elif isinstance(node, ast.With):
+            here += tuple(ast.unparse(one.context_expr) for one in node.items)
+        within = set(node.body) if isinstance(node, ast.Try | ast.With) else set()
+        left += [(one, here if one in within else caught) for one in ast.iter_child_nodes(node)]
+
+
+def raised(function: ast.AST, names: dict[str, Any]) -> Iterator[type[BaseException]]:
+    """Errors that a function itself raises, of those that somebody else is to catch."""
+    for node, caught in own_nodes(function):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            call = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+            path = ast.unparse(call).split(".")
+            error = names.get(path[0])
+            for part in path[1:]:
+                error = getattr(error, part, None)
+            if error is None:
+                error = getattr(builtins, path[0], None)
+            if not inspect.isclass(error) or not issubclass(error, Exception):
+                continue
+            if error in (AssertionError, NotImplementedError):
+                continue
+            if not any(one.__name__ in text for one in error.__mro__[:-3] for text in caught):
+                yield error
+
+
+def unannounced() -> Iterator[str]:
+    for module in MODULES:
+        name, source = module.__name__, Path(module.__file__ or "").read_text()
+        if name.startswith("stack.cli"):  # its docstrings are help, and its errors exit codes
+            continue
+        todo: list[tuple[ast.AST, str, str]] = [(ast.parse(source), "", module.__doc__ or "")]
+        while todo:
+            owner, prefix, about = todo.pop()
+            for node in ast.iter_child_nodes(owner):
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    text = ast.get_docstring(node) or ""
+                    todo.append((node, f"{prefix}{node.name}.", about + text))
+                elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    text = ast.get_docstring(node) or ""
+                    makes = node.name in ("__init__", "__post_init__")
+                    if (node.name.startswith("_") and not makes) or text.startswith("See `"):
+                        continue
+                    if not text and not makes:  # what a protocol says of it holds
+                        continue
+                    for error in raised(node, vars(module)):
+                        if not any(one.__name__ in about + text for one in error.__mro__[:-2]):
+                            yield f"{name}.{prefix}{node.name}: {error.__name__}"
+
+
+def test_docstrings_name_the_errors() -> None:
+    missing = sorted(set(unannounced()))
+    assert not missing, "\n".join(["raised, and named in no docstring:", *missing])
+
+
+def test_an_error_that_is_caught_needs_no_name() -> None:
+    code = "def f():\n try:\n  raise ValueError\n except ValueError:\n  raise KeyError from None"
+    (function,) = ast.parse(code).body
+    assert list(raised(function, {})) == [KeyError]

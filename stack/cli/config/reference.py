@@ -92,7 +92,8 @@ def section_of(kind: type[Any], but: frozenset[str] = frozenset()) -> Section:
         for name, default in _fields(kind)
         if name not in but and (texts[name] or _inner(hints[name]) is None)
     )
-    return Section(_words(inspect.getdoc(kind) or ""), keys)
+    purpose = _words(inspect.getdoc(kind) or "").partition(" Raises ")[0]  # that is for programs
+    return Section(purpose, keys)
 
 
 def toml_table(document: str, header: str, containing: str = "") -> str:

@@ -19,7 +19,8 @@ FRAGMENT_BYTES_MIN = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
-    """RFC 9171 §5 leaves these open; each default is the cautious choice."""
+    """RFC 9171 §5 leaves these open; each default is the cautious choice.  Raises `ConfigError` for
+    a key out of range."""
 
     trusted_clock: bool = True
     """False: this node does not know the time.  Its bundles carry creation time zero and an age

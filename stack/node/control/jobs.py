@@ -107,7 +107,7 @@ class JobOperations:
         return {"job": self._job(job_id)}
 
     async def cancel(self, request: Request, session: Session) -> dict[str, Any]:
-        """Ask the server to stop a job."""
+        """Ask the server to stop a job.  Raises `ControlError` when it is over."""
         job_id = request.object_id("id")
         request.finish()
         status = self._status(job_id)

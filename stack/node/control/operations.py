@@ -130,7 +130,8 @@ class NodeOperations:
         }
 
     async def quarantine(self, request: Request, session: Session) -> dict[str, Any]:
-        """The bundles on which work has failed, or with `ref` one of them with its octets."""
+        """The bundles on which work has failed, or with `ref` one of them with its octets.  Raises
+        `ControlError` when it is not there."""
         limit = request.integer("limit", 1000, 1, CONTACTS_SHOWN_MAX)
         ref = request.integer("ref", 0, 0, 1 << 62)
         request.finish()
@@ -209,7 +210,8 @@ class NodeOperations:
         }
 
     async def set_plan(self, request: Request, session: Session) -> dict[str, Any]:
-        """Follow the plan in a file until the node ends; its configuration stays as it is."""
+        """Follow the plan in a file until the node ends; its configuration stays as it is.  Raises
+        `ConfigError` for what is no time or no plan."""
         path = request.path("path")
         reference = request.text("reference", "")
         request.finish()

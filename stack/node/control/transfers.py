@@ -68,7 +68,8 @@ class TransferOperations:
         """Send one message, given in Base64 or by the path of a file that holds it.
 
         Where status reports are asked for, an event `stored` and then an event `report` for each
-        that comes, until the message was delivered or deleted, or `report_s` is over.
+        that comes, until the message was delivered or deleted, or `report_s` is over.  Raises
+        `ControlError` when it is too large for one bundle.
         """
         destination = request.eid("destination")
         service = request.text("service", MESSAGES)

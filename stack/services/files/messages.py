@@ -115,7 +115,8 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Octets of an object at `offset`, a multiple of `chunk_bytes`; only the last is shorter."""
+    """Octets of an object at `offset`, a multiple of `chunk_bytes`; only the last is shorter.
+    Raises `DecodeError` where that does not hold."""
 
     object_id: bytes
     size: int

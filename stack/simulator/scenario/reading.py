@@ -27,7 +27,8 @@ def load_scenario(path: str | Path) -> Scenario:
 
 
 def parse_scenario(data: Mapping[str, Any], base: Path) -> Scenario:
-    """A scenario from a mapping; `base` is the folder of its relative paths."""
+    """A scenario from a mapping; `base` is the folder of its relative paths.  Raises
+    `ConfigError`."""
     if "base" in data:
         raise ConfigError("base", "is taken from where the scenario lies", "remove this line")
     return toml.convert({**data, "base": str(base)}, Scenario)

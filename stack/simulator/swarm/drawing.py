@@ -37,8 +37,9 @@ from stack.simulator.swarm.options import (
 def draw(
     seed: int, *, nodes: int | None = NODES_MIN, kinds: Collection[str] = tuple(KINDS)
 ) -> Options:
-    """The run of a seed.  `nodes` of None draws their number too; `kinds` are those faults that
-    may strike (the others are left out, which changes nothing else)."""
+    """The run of a seed.  `nodes` of None draws their number too; `kinds` are those faults that may
+    strike (the others are left out, which changes nothing else).  Raises `ConfigError` for other
+    kinds and numbers."""
     unknown = sorted(set(kinds) - set(KINDS))
     if unknown:
         raise ConfigError("faults", f"{unknown[0]!r} is unknown", ", ".join(KINDS))

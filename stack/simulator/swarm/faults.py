@@ -96,7 +96,8 @@ MODES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One fault, injected at its time."""
+    """One fault, injected at its time.  Raises `ConfigError` for a kind or a time that there is
+    not."""
 
     kind: str
     """One of `KINDS`."""

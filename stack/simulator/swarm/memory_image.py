@@ -39,7 +39,8 @@ class MemoryImage(MemoryStore):
         return stored.key
 
     def load(self, refs: Sequence[int]) -> list[Buffer | None]:
-        """As `SqliteStore` does: what is damaged is dropped, its key forgotten, and told."""
+        """As `SqliteStore` does: what is damaged is dropped, its key forgotten, and told.  Raises
+        `DamagedError`."""
         bad = [ref for ref in refs if ref in self._damaged and ref in self._held]
         if bad:
             for ref in bad:

@@ -106,7 +106,8 @@ class JobOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """One run.  `draw` makes them from a seed; each list may be shortened by hand."""
+    """One run.  `draw` makes them from a seed; each list may be shortened by hand.  Raises
+    `ConfigError` for what does not fit together."""
 
     seed: int
     """Also the seed of all that happens while it runs (losses, keys, ids, contents)."""

@@ -21,9 +21,6 @@ from stack.core.clock import MILLISECOND, SECOND
 from stack.core.limits import IPV4_UDP_BYTES
 from stack.core.train import Train
 from stack.engines.bundle_agent import AgentConfig, BundleAgent
-from stack.engines.ltp import LtpConfig
-from stack.engines.ltp.coding import LowerDelays, under_delays
-from stack.fec.config import FecConfig
 from stack.node.config import LinkConfig, LogConfig, NodeConfig, SecurityConfig, StoreSection
 from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
@@ -35,12 +32,12 @@ from stack.services.jobs.config import JobsConfig
 from stack.services.suite import ServicesConfig
 from stack.simulator.swarm.air import AirEnd, LinkPort
 from stack.simulator.swarm.clocks import NodeClock
+from stack.simulator.swarm.configs import links_of
 from stack.simulator.swarm.disk import Backup, DiskStore, NodeDisk, VirtualDisk
 from stack.simulator.swarm.ledger import MARKER, RunLedger
 from stack.simulator.swarm.options import LinkOptions, Options
 from stack.simulator.swarm.plans import EPOCH_MS, make_plan, own_plan
 
-FEC: Final = FecConfig(k=16, r=4)
 HOP_LIMIT: Final = 255
 """With wrong plans bundles go in circles for a while, and that must not lose them."""
 
@@ -411,7 +408,7 @@ class SwarmWorld:
                 jobs=JobsConfig(repeat_max_s=REPAIR_S, watch_s=60.0, deadline_ms=6 * 86_400_000),
             ),
             log=LogConfig(level="off"),
-            links=tuple(_links(options, name)),
+            links=links_of(options, name),
         )
 
         async def open_port(link: LinkConfig) -> DatagramPort:
@@ -452,40 +449,6 @@ class SwarmWorld:
             plan=self.plans[name],
             trace=trace,
         )
-
-
-def _links(options: Options, name: str) -> list[LinkConfig]:
-    """The links of a node."""
-    found = []
-    for link in options.links:
-        if name not in (link.a, link.b):
-            continue
-        peer = link.b if name == link.a else link.a
-        slow_bps = min(link.rate_bps, link.back_bps)
-        # A segment or a report in the queue of the slower direction.
-        queue_ns = round(8 * 1500 * SECOND / slow_bps)
-        delays = LowerDelays(queue_ns, FEC.block_time_ns)
-        if not options.fec:  # as patient, so that a seed is the same run with and without coding
-            delays = LowerDelays(queue_ns + FEC.block_time_ns)
-        ltp = LtpConfig(
-            local_engine_id=options.nodes.index(name) + 1,
-            remote_engine_id=options.nodes.index(peer) + 1,
-            block_bytes=options.block_bytes,
-            queue_bytes=options.queue_bytes,
-        )
-        found.append(
-            LinkConfig(
-                name=peer,
-                peer=f"dtn://{peer}/",
-                trusted=not options.hostile,
-                scheduled=not link.always,
-                rate_bps=link.rate_bps if name == link.a else link.back_bps,
-                owlt_ms=link.owlt_ms,
-                ltp=under_delays(ltp, delays, delays),
-                fec=FEC if options.fec else None,
-            )
-        )
-    return found
 
 
 def _bernoulli(share: float) -> LossFactory:

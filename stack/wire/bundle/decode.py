@@ -1,8 +1,9 @@
 """Octets to bundles (RFC 9171 §4), bounded, without a copy of any block's data.
 
-The typical bundle has heads of one octet, so these are taken apart in line; whatever is larger
-goes through `stack.wire.cbor`.  A read past the end of the buffer shows as `IndexError` or
-`struct.error`, which the public functions turn into `DecodeError`.
+The typical bundle has heads of one octet, so these are taken apart in line; whatever is larger goes
+through `stack.wire.cbor`.  A read past the end of the buffer shows as `IndexError` or
+`struct.error`, which the public functions turn into `DecodeError`.  An `offset` below 0 is the
+caller's mistake, a `LocalError`.
 """
 
 from __future__ import annotations

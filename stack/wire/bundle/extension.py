@@ -73,8 +73,8 @@ _HOPS_BYTES_MAX = 20
 
 
 def parse_hop_count(block: CanonicalBlock) -> tuple[int, int]:
-    """(limit, count) of a hop count block.  The count may be over the limit: it then says that
-    the bundle is to be deleted."""
+    """(limit, count) of a hop count block.  The count may be over the limit: it then says that the
+    bundle is to be deleted.  Raises `DecodeError`."""
     # Most bundles of a flow have come equally far.
     if len(block.data) > _HOPS_BYTES_MAX:
         raise DecodeError("a hop count is a pair of numbers", "RFC 9171 §4.4.3")

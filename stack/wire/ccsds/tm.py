@@ -128,6 +128,7 @@ def decode_tm(
     """Read the frame of `frame_bytes` octets at `offset`: (frame, offset of the octet after it).
 
     The data field is a view into `data`.  Raises `DecodeError`, also when the FECF is wrong.
+    `LocalError` for a length that no frame has.
     """
     if not PRIMARY_HEADER_BYTES < frame_bytes <= FRAME_BYTES_MAX:
         raise LocalError(f"TM frames of {frame_bytes} octets")

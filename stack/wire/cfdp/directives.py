@@ -205,7 +205,8 @@ def _optional(tlv: Tlv | None) -> bytes:
 
 
 def decode_directive(view: memoryview, at: int, large: bool) -> Directive:
-    """Read the directive from `at` to the end of the view, which is the end of its field."""
+    """Read the directive from `at` to the end of the view, which is the end of its field.  Raises
+    `DecodeError`."""
     code, at = read_uint(view, at, 1, "CCSDS 727.0-B-5 §5.2")
     if code == DirectiveCode.EOF:
         return _eof(view, at, large)

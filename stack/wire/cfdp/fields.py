@@ -120,7 +120,8 @@ def require(holds: bool, fault: str) -> None:
 
 
 def take(view: memoryview, at: int, size: int, section: str) -> int:
-    """The offset after `size` octets at `at`, which must all be there."""
+    """The offset after `size` octets at `at`, which must all be there.  Raises `DecodeError` when
+    they are not."""
     if size > len(view) - at:
         raise DecodeError("truncated PDU", section, len(view))
     return at + size
@@ -133,7 +134,8 @@ def read_uint(view: memoryview, at: int, size: int, section: str) -> tuple[int, 
 
 
 def file_size_octets(size: int, large: bool) -> bytes:
-    """A file-size-sensitive field: 64 bits when the large file flag is set, else 32 (§5.1)."""
+    """A file-size-sensitive field: 64 bits when the large file flag is set, else 32 (§5.1).  Raises
+    `LocalError` when it does not fit."""
     if not 0 <= size <= (U64_MAX if large else U32_MAX):
         raise LocalError(f"CFDP PDU: {size} does not fit its file-size-sensitive field")
     return size.to_bytes(8 if large else 4, "big")

@@ -102,7 +102,8 @@ def encode_header(header: Header, end: HeadEnd) -> bytes:
 
 
 def decode_header(view: memoryview, offset: int) -> tuple[Header, HeadEnd, int]:
-    """Read the header at `offset`: (header, what follows, offset of the data field)."""
+    """Read the header at `offset`: (header, what follows, offset of the data field).  Raises
+    `DecodeError`."""
     at = take(view, offset, _FIXED_BYTES, _SECTION)
     flags, options = view[offset], view[offset + 3]
     if flags >> 5 != VERSION:
