@@ -37,16 +37,17 @@ def mutated(
     """Octets with one to four changes, in a sound state again after `repair` if there is one, so
     that they are not refused for their checksum alone.  `others` are what pieces are taken from."""
     data = choose.draw(octets)
-    changed = _mutate(data, others or (data,), choose)
+    changed = change(data, others or (data,), choose)
     return changed if repair is None else repair(changed)
 
 
 def mutate(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
     """One to four changes: bits, octets, edges, pieces gone, doubled, moved, or from another."""
-    return _mutate(data, others, Quick(rng))
+    return change(data, others, Quick(rng))
 
 
-def _mutate(data: bytes, others: Sequence[bytes], choose: Choices) -> bytes:
+def change(data: bytes, others: Sequence[bytes], choose: Choices) -> bytes:
+    """What `mutate` does, for other makers."""
     changed = bytearray(data)
     for _ in range(choose.pick((1, 1, 1, 2, 3, 4))):
         at = choose.integer(0, len(changed))

@@ -34,3 +34,13 @@ class Nearly:
             f"Nearly(bytes.fromhex({self.encoded.hex()!r}), {self.violation!r}, "
             f"bytes.fromhex({self.valid.hex()!r}))"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class NearlySet:
+    """Things on the wire that are each right, and break one rule together."""
+
+    encoded: tuple[bytes, ...]
+    violation: Violation
+    valid: tuple[bytes, ...]
+    """All of them but what contradicts them."""
