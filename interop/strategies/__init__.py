@@ -30,7 +30,7 @@ try:
     )
     from interop.strategies.choices import Choices, examples
     from interop.strategies.explain import code, explain, noted
-    from interop.strategies.hostile import Fault, Hostile, hostile_bundles
+    from interop.strategies.hostile import Hostile, Weakness, hostile_bundles
     from interop.strategies.making import Maker, strategy
     from interop.strategies.mutated_bundle import bundle_crcs, mutated_bundles
     from interop.strategies.mutation import mutate, mutated
@@ -45,12 +45,12 @@ from interop.strategies.violation import Nearly, NearlySet, Violation
 
 __all__ = [
     "Choices",
-    "Fault",
     "Hostile",
     "Maker",
     "Nearly",
     "NearlySet",
     "Violation",
+    "Weakness",
     "bundle_crcs",
     "bundles",
     "code",

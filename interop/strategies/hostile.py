@@ -25,7 +25,7 @@ _UNKNOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Weakness:
     """A kind of input on which implementations have failed."""
 
     name: str
@@ -39,22 +39,22 @@ class Hostile:
     """Octets of such a kind."""
 
     encoded: bytes
-    fault: Fault
+    weakness: Weakness
 
     def __repr__(self) -> str:
-        return f"Hostile(bytes.fromhex({self.encoded.hex()!r}), {self.fault!r})"
+        return f"Hostile(bytes.fromhex({self.encoded.hex()!r}), {self.weakness!r})"
 
 
 Worsen = Callable[[RawBundle, Choices], None]
 
 
 @strategy
-def hostile_bundles(choose: Choices, *, faults: Sequence[Fault] | None = None) -> Hostile:
-    """The octets of a bundle of one of these kinds, of `faults` or of all (`BUNDLE_FAULTS`)."""
-    fault = choose.pick(faults or tuple(BUNDLE_FAULTS))
+def hostile_bundles(choose: Choices, *, weaknesses: Sequence[Weakness] | None = None) -> Hostile:
+    """The octets of a bundle of one of these kinds, of `weaknesses` or of all (`BUNDLE_WEAKNESSES`)."""
+    weakness = choose.pick(weaknesses or tuple(BUNDLE_WEAKNESSES))
     raw = RawBundle.of(bundle_of(choose, kind="whole", payload_min=1))
-    BUNDLE_FAULTS[fault](raw, choose)
-    return Hostile(raw.encode(), fault)
+    BUNDLE_WEAKNESSES[weakness](raw, choose)
+    return Hostile(raw.encode(), weakness)
 
 
 def _add(raw: RawBundle, kind: int, content: bytes, at: int = 1) -> None:
@@ -202,24 +202,24 @@ def _indefinite(raw: RawBundle, choose: Choices) -> None:
     block.head, block.closing = b"\x9f", b"\xff"
 
 
-BUNDLE_FAULTS: dict[Fault, Worsen] = {
-    Fault("a length field beyond the buffer", False): _beyond,
-    Fault("a length field short of its content", False): _short,
-    Fault("a name longer than the buffer", False): _long_name,
-    Fault("an array of more items than there are", False): _many_fields,
-    Fault("counters at their ends", True): _counters,
-    Fault("times at the edges", True): _times,
-    Fault("offset and total that contradict each other", False): _contradiction,
-    Fault("a fragment of a data unit that nobody can hold", True): _far_apart,
-    Fault("absurd nesting in a block that nobody knows", True): _nested_block,
-    Fault("absurd nesting in an EID of an unknown scheme", True): _nested_eid,
-    Fault("absurd nesting where a number is expected", False): _nested_known,
-    Fault("as many blocks as there may be", True): _many_blocks,
-    Fault("duplicate block numbers", False): _same_numbers,
-    Fault("blocks in another order", True): _reordered,
-    Fault("empty things", True): _empty,
-    Fault("names that mean something to something else", True): _names,
-    Fault("integers of every width", True): _widths,
-    Fault("items of indefinite length", True): _indefinite,
+BUNDLE_WEAKNESSES: dict[Weakness, Worsen] = {
+    Weakness("a length field beyond the buffer", False): _beyond,
+    Weakness("a length field short of its content", False): _short,
+    Weakness("a name longer than the buffer", False): _long_name,
+    Weakness("an array of more items than there are", False): _many_fields,
+    Weakness("counters at their ends", True): _counters,
+    Weakness("times at the edges", True): _times,
+    Weakness("offset and total that contradict each other", False): _contradiction,
+    Weakness("a fragment of a data unit that nobody can hold", True): _far_apart,
+    Weakness("absurd nesting in a block that nobody knows", True): _nested_block,
+    Weakness("absurd nesting in an EID of an unknown scheme", True): _nested_eid,
+    Weakness("absurd nesting where a number is expected", False): _nested_known,
+    Weakness("as many blocks as there may be", True): _many_blocks,
+    Weakness("duplicate block numbers", False): _same_numbers,
+    Weakness("blocks in another order", True): _reordered,
+    Weakness("empty things", True): _empty,
+    Weakness("names that mean something to something else", True): _names,
+    Weakness("integers of every width", True): _widths,
+    Weakness("items of indefinite length", True): _indefinite,
 }
 """All kinds, and what makes them of a bundle."""

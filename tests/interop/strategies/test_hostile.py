@@ -14,7 +14,7 @@ from interop.inspect import dissect
 from interop.strategies import NearlySet, code
 from interop.strategies.bundle import bundles, encoded_bundles, fragment_sets
 from interop.strategies.choices import Quick
-from interop.strategies.hostile import BUNDLE_FAULTS, Fault, Hostile, hostile_bundles
+from interop.strategies.hostile import BUNDLE_WEAKNESSES, Hostile, Weakness, hostile_bundles
 from interop.strategies.mutated_bundle import bundle_crcs, mutated_bundles
 from interop.strategies.nearly_fragments import FRAGMENT_RULES, nearly_fragment_sets
 from stack.core.errors import DecodeError, LocalError
@@ -43,17 +43,17 @@ def refusal(octets: bytes) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("fault", BUNDLE_FAULTS, ids=lambda fault: fault.name)
-def test_each_kind_has_the_verdict_that_is_due(fault: Fault) -> None:
-    for case in itertools.islice(hostile_bundles.maker(faults=(fault,)).cases(), EACH):
+@pytest.mark.parametrize("weakness", BUNDLE_WEAKNESSES, ids=lambda weakness: weakness.name)
+def test_each_kind_has_the_verdict_that_is_due(weakness: Weakness) -> None:
+    for case in itertools.islice(hostile_bundles.maker(weaknesses=(weakness,)).cases(), EACH):
         dissect(case.encoded, "bundle")
         why = refusal(case.encoded)
-        assert (why is None or why.startswith(BOUNDS)) if fault.legal else why, (case, why)
+        assert (why is None or why.startswith(BOUNDS)) if weakness.legal else why, (case, why)
 
 
 @given(hostile_bundles())
 def test_a_hostile_bundle_is_code_that_makes_it_again(case: Hostile) -> None:
-    assert eval(repr(case), {"Hostile": Hostile, "Fault": Fault}) == case
+    assert eval(repr(case), {"Hostile": Hostile, "Weakness": Weakness}) == case
 
 
 WITH_CRC = encoded_bundles(crc_types=(1, 2), payload=st.binary(min_size=8, max_size=60))
