@@ -50,7 +50,7 @@ Worsen = Callable[[RawBundle, Choices], None]
 
 @strategy
 def hostile_bundles(choose: Choices, *, weaknesses: Sequence[Weakness] | None = None) -> Hostile:
-    """The octets of a bundle of one of these kinds, of `weaknesses` or of all (`BUNDLE_WEAKNESSES`)."""
+    """The octets of a bundle of one of `weaknesses`, or of all (`BUNDLE_WEAKNESSES`)."""
     weakness = choose.pick(weaknesses or tuple(BUNDLE_WEAKNESSES))
     raw = RawBundle.of(bundle_of(choose, kind="whole", payload_min=1))
     BUNDLE_WEAKNESSES[weakness](raw, choose)
