@@ -86,7 +86,7 @@ def test_captures(tmp_path: Path) -> None:
     frames = load_inputs(str(path))
     assert [(frame.data, frame.kind, frame.fault) for frame in frames] == [
         (SEGMENT, "ltp", ""),
-        (BUNDLE, "bundle", ""),
+        (BUNDLE, "auto", ""),
         (BUNDLE, "auto", ""),
     ]
     assert frames[0].title == (

@@ -35,6 +35,14 @@ def inspect(
         Literal["auto", "hex", "raw", "pcap"],
         typer.Option("--format", "-f", help="What the file is."),
     ] = "auto",
+    conversations: Annotated[
+        bool,
+        typer.Option(
+            "--conversations",
+            "-c",
+            help="Of a capture: a line for each transfer and each bundle in place of its packets.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show what is in a bundle, an LTP segment, a TCPCL stream or a capture.
@@ -43,14 +51,21 @@ def inspect(
     are right. Broken input is shown up to where it breaks, with the rule that it breaks; exit
     code 1 then. Captures (pcap, pcapng) may come from Ethernet, Linux "any", loopback or raw IP;
     TCP streams that begin with TCPCL are put together. Packets that hold nothing for us are
-    counted at the end; a capture with nothing else ends with 1.
+    counted at the end; a capture with nothing else ends with 1. With --conversations its LTP
+    sessions are followed: from where to where, which bundles, how long, how often segments were
+    sent again, and how it ended.
 
     \b
     Examples:
       orbitferry inspect capture.pcap
+      orbitferry inspect pass.pcapng --conversations
       orbitferry inspect bundle.cbor --json
       xxd -p frame.bin | orbitferry inspect - --format hex --kind ltp
     """
+    if conversations:
+        from stack.cli.inspect.conversations import show_conversations
+
+        ends_with(OK if show_conversations(source, as_json) else FAILED)
     from interop.inspect import dissect
     from stack.cli.inspect.tree import load_inputs, to_json
 

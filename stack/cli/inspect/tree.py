@@ -13,6 +13,7 @@ from rich.text import Text
 from rich.tree import Tree as RichTree
 
 from interop.inspect import Tree, transfers
+from interop.inspect.carriers import EXPORTED, kind_of
 from interop.pcap import (
     LINKTYPE_UPPER_PDU,
     PacketPassedOver,
@@ -36,15 +37,6 @@ SOURCE_BYTES_MAX: Final = 512 * 1024 * 1024
 
 FRAMES_MAX: Final = 100_000
 """Packets of one capture that are shown."""
-
-PORT_LTP: Final = 1113
-"""UDP port of LTP (RFC 7122)."""
-
-PORT_UDPCL: Final = 4556
-"""UDP port of bundles in datagrams (RFC 7122)."""
-
-EXPORTED: Final = {"bpv7": "bundle", "ltp": "ltp", f"udp.port {PORT_LTP}": "ltp"}
-"""What exported PDUs are, by their dissector."""
 
 _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 _SPACE: Final = frozenset(b" \t\r\n,:_")
@@ -79,7 +71,7 @@ def load_inputs(
     """
     if format not in FORMATS:
         raise ConfigError("format", f"no format {format!r}", f"one of {', '.join(FORMATS)}")
-    content = _read(source, format)
+    content = read_source(source, format)
     if format == "auto":
         format = _guess(content)
     if format == "raw":
@@ -90,7 +82,8 @@ def load_inputs(
     return _from_capture(content, source, Counter() if passed_over is None else passed_over)
 
 
-def _read(source: str, format: str) -> bytes:
+def read_source(source: str, format: str) -> bytes:
+    """The octets of a file, of standard input, or those that are given.  Raises `ConfigError`."""
     if source == "-":
         content = sys.stdin.buffer.read(SOURCE_BYTES_MAX + 1)
     else:
@@ -144,7 +137,7 @@ def _from_capture(content: bytes, source: str, passed_over: Counter[str]) -> lis
                 frames.append(Frame(b"", fault=f"{source}: only {FRAMES_MAX} packets are shown"))
                 break
             try:
-                found = _from_record(record, f"packet {number}, {_time(record.time_ns)}")
+                found = _from_record(record, _title(record, number))
             except PacketPassedOver as other:
                 passed_over[other.words] += 1
                 continue
@@ -162,6 +155,13 @@ def _from_capture(content: bytes, source: str, passed_over: Counter[str]) -> lis
     return frames
 
 
+def _title(record: Record, number: int) -> str:
+    """The number of a packet, when and where it was captured, and what the capture says of it."""
+    way = {True: "sent", False: "received", None: ""}[record.outbound]
+    parts = (f"packet {number}", time_text(record.time_ns), record.interface, way, record.comment)
+    return ", ".join(part for part in parts if part)
+
+
 def _from_record(record: Record, title: str) -> Frame | TcpSegment:
     """Raises `PacketPassedOver`."""
     missing = record.original_bytes > len(record.data)
@@ -177,7 +177,7 @@ def _from_record(record: Record, title: str) -> Frame | TcpSegment:
     if isinstance(packet, TcpSegment):
         return packet
     wrong = "UDP checksum is wrong" if packet.checksum == "wrong" else ""
-    return Frame(packet.data, _kind(packet), f"{title}, {_path(packet)}", cut or wrong)
+    return Frame(packet.data, kind_of(packet), f"{title}, {_path(packet)}", cut or wrong)
 
 
 def _from_stream(stream: StreamOctets) -> Iterator[Frame]:
@@ -190,13 +190,6 @@ def _from_stream(stream: StreamOctets) -> Iterator[Frame]:
         yield Frame(bundle, "bundle", f"transfer {number} of {title}")
 
 
-def _kind(packet: UdpPacket) -> str:
-    ports = (packet.source_port, packet.destination_port)
-    if PORT_LTP in ports:
-        return "ltp"
-    return "bundle" if PORT_UDPCL in ports else "auto"
-
-
 def _path(packet: UdpPacket | StreamOctets) -> str:
     left, right = (
         f"[{address}]" if address.version == 6 else str(address)
@@ -205,7 +198,8 @@ def _path(packet: UdpPacket | StreamOctets) -> str:
     return f"{left}:{packet.source_port} to {right}:{packet.destination_port}"
 
 
-def _time(time_ns: int) -> str:
+def time_text(time_ns: int) -> str:
+    """UTC, or nanoseconds since 1970 when the calendar has no such time."""
     try:
         return dtn_to_iso(time_ns // 1_000_000 - DTN_EPOCH_UNIX_S * 1000)
     except (ValueError, OverflowError, OSError):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from interop.inspect.follow import NEITHER, Conversations
 from interop.pcap import Names, Record, UdpPacket, parse_packet, read_capture
 from stack.adapters.capture import CaptureFile
 from stack.core.errors import ConfigError
@@ -25,6 +26,7 @@ HERE = Path(__file__).parent
 def scenario() -> Any:
     data = tomllib.loads((HERE / "small.toml").read_text())
     data["jobs"] = data["jobs"][:1]
+    data["radios"][0]["up"]["fec"] = {"k": 32, "r": 1}  # too little: LTP has to send again
     data["terrestrial"] = [{"between": ["dtn://north/", "dtn://south/"], "rate_bps": 1e6}]
     return parse_scenario(data, HERE)
 
@@ -88,6 +90,26 @@ def test_every_datagram_is_there_once_with_its_fate(captured: Captured) -> None:
         assert ends == ((first, second) if record.outbound else (second, first))
 
 
+def test_conversations_are_what_the_engines_count(captured: Captured) -> None:
+    """Sessions, octets and repetitions, against the counters of all LTP engines of the run."""
+    found = Conversations(captured.path.read_bytes())
+    counts: Counter[str] = Counter()
+    for counters in captured.result.counters.values():
+        for key, value in counters.items():
+            counts[key.partition(".ltp.")[2]] += value
+    assert len(found.transfers) == counts["export_sessions"]
+    assert {one.ended for one in found.transfers} == {"complete"}
+    assert {one.unread for one in found.transfers} == {""}
+    assert sum(one.octets for one in found.transfers) == counts["data_bytes_sent"]
+    resent = sum(one.repeated_octets for one in found.transfers)
+    assert resent == counts["data_bytes_resent"] > 0
+    assert sum(one.reports for one in found.transfers) == counts["reports_sent"]
+    # Over two hops, from the north over the south to the satellite and back.
+    ways = {tuple(row.ways.values()) for row in found.bundles.values() if "north" in row.id}
+    assert ways == {(1, 1)}
+    assert set(found.passed_over) == {NEITHER}  # repair packets
+
+
 def test_times_are_those_of_the_run(captured: Captured) -> None:
     start_ns = 1_790_812_800 * 10**9  # 2026-10-01T00:00:00Z
     times = [record.time_ns - start_ns for record in captured.records]
@@ -123,7 +145,7 @@ def test_tshark_reads_it(captured: Captured, tmp_path: Path) -> None:
     fields = ["frame.interface_name", "frame.time_epoch", "frame.comment", "ip.src_host"]
     fields += ["udp.checksum.status", "ltp.session.number", "_ws.malformed"]
     command = [TSHARK, "-r", str(captured.path), "-N", "n", "-o", "udp.check_checksum:TRUE"]
-    command += ["-T", "fields", "-E", "separator=|"]
+    command += ["-T", "fields", "-E", "separator=|", "-E", "occurrence=f"]
     for field in fields:
         command += ["-e", field]
     done = subprocess.run(
@@ -148,3 +170,7 @@ def test_tshark_reads_it(captured: Captured, tmp_path: Path) -> None:
         assert bool(line[5]) == (packet.source_port == 1113)
         segments += bool(line[5])
     assert 0 < segments < len(lines)
+    sessions = {line[5] for line in lines if line[5]}
+    assert sessions == {
+        one.name.partition(".")[2] for one in Conversations(captured.path.read_bytes()).transfers
+    }

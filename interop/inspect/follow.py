@@ -1,0 +1,216 @@
+"""The conversations in a capture: a line for each transfer and each bundle, in place of a tree for
+each packet.
+
+LTP sessions, and bundles in datagrams of their own (RFC 7122).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from interop.inspect.carriers import EXPORTED, kind_of
+from interop.inspect.sessions import Carried, SeenSession, SeenSessions, carried
+from interop.pcap import (
+    LINKTYPE_UPPER_PDU,
+    Names,
+    PacketPassedOver,
+    Record,
+    TcpSegment,
+    UdpPacket,
+    parse_exported_pdu,
+    parse_packet,
+    read_capture,
+)
+from stack.core.errors import DecodeError
+from stack.core.train import Buffer
+from stack.wire.bundle import Mode, decode_bundle
+from stack.wire.fecframe import PAYLOAD_ID_BYTES
+from stack.wire.ltp import decode_segment
+
+TRANSFERS_MAX: Final = 100_000
+"""Transfers that are told, and bundles; of the others only the number."""
+
+LOST: Final = "lost"
+"""How the comment of a packet begins that did not arrive, in captures of our simulator and
+emulator."""
+
+NEITHER: Final = "neither a bundle nor an LTP segment"
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """One conversation."""
+
+    kind: str
+    """"ltp" or "datagram"."""
+
+    name: str
+    """The id of an LTP session."""
+
+    source: str
+    destination: str
+    began_ns: int
+    ended_ns: int
+    octets: int
+    segments: int
+    repeated: int
+    repeated_octets: int
+    lost: int
+    reports: int
+    ended: str
+    bundles: tuple[Carried, ...]
+    unread: str = ""
+
+
+@dataclass(slots=True)
+class SeenBundle:
+    """One bundle, wherever it was seen."""
+
+    id: str
+    destination: str
+    octets: int
+    began_ns: int
+    ended_ns: int
+    ways: dict[str, int] = field(default_factory=dict)
+    """How often it was sent from where to where."""
+
+
+class Conversations:
+    """The conversations of a whole capture file."""
+
+    def __init__(self, capture: Buffer) -> None:
+        """Raises `DecodeError` for what is no capture."""
+        self.transfers: list[Followed] = []
+        self.bundles: dict[str, SeenBundle] = {}
+        self.left_out = 0
+        """Transfers beyond the bound, and bundles."""
+        self.passed_over: Counter[str] = Counter()
+        """Packets that hold nothing to follow, by what they are."""
+        self.fault = ""
+        """Where the capture could not be read on."""
+        self._names: Names = {}
+        self._sessions = SeenSessions()
+        begun = False
+        try:
+            for record in read_capture(capture, self._names):
+                begun = True
+                try:
+                    self._record(record)
+                except PacketPassedOver as other:
+                    self.passed_over[other.words] += 1
+                except DecodeError as error:
+                    self.passed_over[f"unreadable by {error.section}"] += 1
+        except DecodeError as error:
+            if not begun:
+                raise
+            self.fault = str(error)
+        for session in self._sessions.finish():
+            self._tell(_of_session(session))
+        self.transfers.sort(key=lambda one: one.began_ns)
+
+    def _record(self, record: Record) -> None:
+        """Raises `PacketPassedOver`, `DecodeError`."""
+        if record.original_bytes > len(record.data):
+            raise PacketPassedOver("cut short by the capture")
+        if record.linktype == LINKTYPE_UPPER_PDU:
+            name, data = parse_exported_pdu(record.data)
+            kind = EXPORTED.get(name, "auto")
+            here, peer = record.interface or "this end", "its peer"
+            ends = (peer, here) if record.outbound is False else (here, peer)
+        else:
+            packet = parse_packet(record.data, record.linktype)
+            if isinstance(packet, TcpSegment):
+                raise PacketPassedOver("TCP, of which no transfers are followed")
+            data, kind, ends = packet.data, kind_of(packet), self._ends(packet)
+        if not data:
+            raise PacketPassedOver("datagrams without octets")
+        if data[0] >> 5 == 4:  # an array: RFC 9171 §4.1
+            self._bundle(record, data, ends)
+        else:
+            self._segment(record, data, ends, strict=kind != "ltp")
+
+    def _bundle(self, record: Record, data: bytes, ends: tuple[str, str]) -> None:
+        """A bundle in a datagram of its own: nobody says whether it has arrived."""
+        bundle, end = decode_bundle(data, mode=Mode.LENIENT)
+        lost = record.comment.startswith(LOST)
+        self._tell(
+            Followed(
+                kind="datagram",
+                name="",
+                source=ends[0],
+                destination=ends[1],
+                began_ns=record.time_ns,
+                ended_ns=record.time_ns,
+                octets=len(data),
+                segments=1,
+                repeated=0,
+                repeated_octets=0,
+                lost=int(lost),
+                reports=0,
+                ended="lost" if lost else "sent, which nobody reports",
+                bundles=(carried(bundle, end),),
+            )
+        )
+
+    def _segment(self, record: Record, data: bytes, ends: tuple[str, str], *, strict: bool) -> None:
+        """`strict`: nothing but its octets says that it is LTP, so they must be nothing else."""
+        try:
+            segment, end = decode_segment(data)
+        except DecodeError:
+            if strict:
+                raise PacketPassedOver(NEITHER) from None
+            raise
+        if strict and len(data) - end not in (0, PAYLOAD_ID_BYTES):
+            raise PacketPassedOver(NEITHER)
+        lost = record.comment.startswith(LOST)
+        for session in self._sessions.add(segment, record.time_ns, ends, lost=lost):
+            self._tell(_of_session(session))
+
+    def _ends(self, packet: UdpPacket) -> tuple[str, str]:
+        source, destination = (
+            self._names.get(address) or (f"[{address}]" if address.version == 6 else str(address))
+            for address in (packet.source, packet.destination)
+        )
+        return f"{source}:{packet.source_port}", f"{destination}:{packet.destination_port}"
+
+    def _tell(self, transfer: Followed) -> None:
+        if len(self.transfers) >= TRANSFERS_MAX:
+            self.left_out += 1
+            return
+        self.transfers.append(transfer)
+        for one in transfer.bundles:
+            row = self.bundles.get(one.id)
+            if row is None:
+                if len(self.bundles) >= TRANSFERS_MAX:
+                    self.left_out += 1
+                    continue
+                row = self.bundles[one.id] = SeenBundle(
+                    one.id, one.destination, one.octets, transfer.began_ns, transfer.ended_ns
+                )
+            row.began_ns = min(row.began_ns, transfer.began_ns)
+            row.ended_ns = max(row.ended_ns, transfer.ended_ns)
+            way = f"{transfer.source} to {transfer.destination}"
+            row.ways[way] = row.ways.get(way, 0) + 1
+
+
+def _of_session(session: SeenSession) -> Followed:
+    complete_ns = session.complete_ns
+    return Followed(
+        kind="ltp",
+        name=str(session.id),
+        source=session.source,
+        destination=session.destination,
+        began_ns=session.began_ns,
+        ended_ns=session.last_ns if complete_ns is None else complete_ns,
+        octets=session.red_bytes + session.green_bytes,
+        segments=session.segments,
+        repeated=session.repeated,
+        repeated_octets=session.repeated_bytes,
+        lost=session.lost,
+        reports=session.reports,
+        ended=session.ended,
+        bundles=session.bundles,
+        unread=session.unread,
+    )
