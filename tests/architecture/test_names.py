@@ -13,6 +13,7 @@ import pytest
 from tests.architecture.test_sizes import ROOT, _sources
 
 SHARED: dict[str, str] = {
+    "Verdict": "what a policy says of an offered file, and a reader of an input",
     "Violation": "what a swarm finds wrong in a run, and the rule of a protocol that octets break",
 }
 """Public class names that may stand for more than one class, and why they never meet."""

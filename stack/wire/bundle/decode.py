@@ -61,6 +61,9 @@ _ZERO_2 = bytes(2)
 _ZERO_4 = bytes(4)
 _ZERO_2_BREAK = _ZERO_2 + cbor.BREAK
 _ZERO_4_BREAK = _ZERO_4 + cbor.BREAK
+_LONG_HEADS = range(24, 28)
+"""What the head of an array gives as its number of items when that follows in further octets."""
+
 _OPEN = 0x1F
 """What the head of an array of indefinite length gives as its number of items."""
 
@@ -225,8 +228,8 @@ class _Head(NamedTuple):
 def _head(data: Buffer, start: int, strict: bool) -> _Head:
     count = data[start] - 0x80
     position = start + 1
-    if not strict and not 8 <= count <= 11 and count != _OPEN:
-        count, position = cbor.read_array(data, start, False)
+    if count in _LONG_HEADS:
+        count, position = cbor.read_array(data, start, strict)
     version, position = _uint(data, position, strict)
     if not (8 <= count <= 11 or count == _OPEN) or version != 7:
         raise DecodeError("not a primary block of version 7", "RFC 9171 §4.3.1", start)
@@ -337,8 +340,8 @@ def _block(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[Ca
     """RFC 9171 §4.3.2."""
     count = data[start] - 0x80
     position = start + 1
-    if not strict and not 5 <= count <= 6 and count != _OPEN:
-        count, position = cbor.read_array(data, start, False)
+    if count in _LONG_HEADS:
+        count, position = cbor.read_array(data, start, strict)
     kind = data[position]
     number = data[position + 1]
     flags = data[position + 2]

@@ -1,0 +1,53 @@
+"""Which implementations there are of each protocol, and what to ask them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from interop.differential.bundle_cases import BundleCases
+from interop.differential.cddl import Cddl
+from interop.differential.command import commands
+from interop.differential.ours import OurBundles
+from interop.differential.pyd3tn import Pyd3tn
+from interop.differential.tshark import Tshark
+from interop.differential.tshark_bpv7 import BPV7
+from interop.differential.verdict import Implementation, Occasional
+
+CDDL_EVERY = 40
+"""The validator reads some dozens of bundles a second, and others thousands."""
+
+
+class Cases(Protocol):
+    """Draws inputs; the same from the same seed."""
+
+    def draw(self) -> bytes:
+        """The next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """A protocol to compare implementations of."""
+
+    cases: Callable[[str], Cases]
+    reference: Callable[[], Implementation]
+    others: Callable[[], Iterator[Implementation]]
+    """All that are installed here."""
+
+
+def _bundle_readers() -> Iterator[Implementation]:
+    yield OurBundles(strict=False)
+    with suppress(ImportError):
+        yield Pyd3tn()
+    with suppress(FileNotFoundError):
+        yield Tshark(BPV7)
+    with suppress(ImportError):
+        yield Occasional(Cddl(), CDDL_EVERY)
+    yield from commands()
+
+
+READERS: Mapping[str, Readers] = {
+    "bpv7": Readers(BundleCases, OurBundles, _bundle_readers),
+}
