@@ -101,25 +101,25 @@ class _Half:
     def __init__(
         self,
         connection: Connection,
-        way: StreamPath,
+        path: StreamPath,
         back: StreamPath,
         source: StreamSide,
         sink: StreamSide,
     ) -> None:
         self.connection = connection
-        self.way = way
-        self.name = way.direction.name
+        self.path = path
+        self.name = path.direction.name
         self._box = box = connection.box
         self._agenda = box.agenda
-        faults = way.faults
-        if faults is not None and way.uniform() >= faults.share:
+        faults = path.faults
+        if faults is not None and path.uniform() >= faults.share:
             faults = None
         self.stream = Stream(
-            way.direction,
+            path.direction,
             back.direction,
             box.config,
             faults,
-            way.uniform,
+            path.uniform,
             box.world.now(),
             self.lost,
         )
@@ -145,7 +145,7 @@ class _Half:
 
     def sent(self) -> None:
         """The stream has been given something."""
-        self.way.transmitter.wake(self)
+        self.path.transmitter.wake(self)
         if not self.stream.wants_more:
             self.source.read(False)
         self.schedule()  # of an end that comes without octets
@@ -240,7 +240,7 @@ class Connection:
             return
         tap = self.box.tap
         if tap is not None:
-            tap.stream(self.about(half.way.direction.name), "in", data, "")
+            tap.stream(self.about(half.path.direction.name), "in", data, "")
         half.stream.receive(data)
         half.sent()
 
@@ -255,7 +255,7 @@ class Connection:
 
     def carried(self, half: _Half, pieces: list[Buffer]) -> None:
         """Octets are handed to a program."""
-        name = half.way.direction.name
+        name = half.path.direction.name
         self.box.counts[f"{name}_bytes"] += sum(map(len, pieces))
         tap = self.box.tap
         if tap is not None:
@@ -349,7 +349,7 @@ class Connection:
     def _mark(self, half: _Half, stage: Stage, mark: str) -> None:
         tap = self.box.tap
         if tap is not None:
-            tap.stream(self.about(half.way.direction.name), stage, b"", mark)
+            tap.stream(self.about(half.path.direction.name), stage, b"", mark)
 
     def _end(self, how: str) -> None:
         if self.over:

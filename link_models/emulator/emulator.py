@@ -56,7 +56,7 @@ class Emulator:
         self._clock = clock
         self._ports: list[RelayPort] = []
         self._relays: list[Relay] = []
-        self._ways: list[StreamPath] = []
+        self._paths: list[StreamPath] = []
         self._agenda: Agenda | None = None
         self._connections: Connections | None = None
         self._capture: Capture | None = None
@@ -80,7 +80,7 @@ class Emulator:
             direction = Direction(name, channel, config.seed, world)
             transmitter = StreamTransmitter(direction, self._agenda, world)
             uniform = streams.stream(f"{name}/connections").random
-            self._ways.append(StreamPath(direction, faults, uniform, transmitter))
+            self._paths.append(StreamPath(direction, faults, uniform, transmitter))
         try:
             await self._open("a", config.listen_a, config.peer_a)
             await self._open("b", config.listen_b, config.peer_b)
@@ -89,9 +89,9 @@ class Emulator:
             raise
         if config.udp:
             a, b = self._ports
-            for way, source, sink in ((self._ways[0], a, b), (self._ways[1], b, a)):
+            for path, source, sink in ((self._paths[0], a, b), (self._paths[1], b, a)):
                 memory = config.memory_bytes
-                self._relays.append(Relay(loop, way.direction, source, sink, world, memory))
+                self._relays.append(Relay(loop, path.direction, source, sink, world, memory))
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -140,10 +140,10 @@ class Emulator:
         which the model did not want), `foreign` and the error of the delay, p50, p99 and maximum
         in milliseconds.  For `tcp`, if it is on: see `Connections.statistics`."""
         found: dict[str, dict[str, Any]] = {}
-        for place, way in enumerate(self._ways):
-            found[way.direction.name] = way.direction.counters()
+        for place, path in enumerate(self._paths):
+            found[path.direction.name] = path.direction.counters()
             if self._relays:
-                found[way.direction.name] |= self._relays[place].statistics()
+                found[path.direction.name] |= self._relays[place].statistics()
         if self._connections is not None:
             found["tcp"] = dict(self._connections.statistics())
         return found
@@ -159,8 +159,8 @@ class Emulator:
             "factor": world.at(now_ns).factor,
             "paused": world.paused,
         }
-        for way in self._ways:
-            found[way.direction.name] = way.direction.state(now_ns)
+        for path in self._paths:
+            found[path.direction.name] = path.direction.state(now_ns)
         if self._connections is not None:
             found["refusing"] = self._connections.refusing
         found["capture"] = None if self._capture is None else self._capture.statistics()
@@ -173,9 +173,9 @@ class Emulator:
     ) -> None:
         """From now on a direction is like `channel`, and `faults` befall new TCP connections; what
         is under way keeps its time."""
-        way = self._ways[NAMES.index(name)]
-        way.faults = faults
-        way.direction.configure(channel)
+        path = self._paths[NAMES.index(name)]
+        path.faults = faults
+        path.direction.configure(channel)
         self._look()
 
     def set_up(self, up: bool, name: DirectionName | None = None) -> None:
@@ -234,8 +234,8 @@ class Emulator:
     # -- inside ----------------------------------------------------------------------------
 
     def _tap(self, capture: Capture | None) -> None:
-        for way in self._ways:
-            way.direction.tap = capture
+        for path in self._paths:
+            path.direction.tap = capture
         for relay in self._relays:
             relay.tap = capture
         if self._connections is not None:
@@ -248,9 +248,9 @@ class Emulator:
 
     def _darken(self, until_ns: int, name: DirectionName | None) -> None:
         now_ns = self.world.now()
-        for place, way in enumerate(self._ways):
-            if name in (None, way.direction.name):
-                direction = way.direction
+        for place, path in enumerate(self._paths):
+            if name in (None, path.direction.name):
+                direction = path.direction
                 direction.dark(until_ns)
                 # What waits for the transmitter now would be sent into the dark.
                 delay_ns = direction.delay_ns(now_ns)
@@ -263,8 +263,8 @@ class Emulator:
 
     def _look(self) -> None:
         """Something has changed: those who wait for the link may be able to go on, or not."""
-        for way in self._ways:
-            way.transmitter.serve()
+        for path in self._paths:
+            path.transmitter.serve()
 
     def _rearm(self) -> None:
         for relay in self._relays:
@@ -326,7 +326,7 @@ class Emulator:
             return local
         if self._connections is None:
             self._connections = Connections(config.tcp, self._agenda, self.world)
-        forth, back = self._ways if side == "a" else self._ways[::-1]
+        forth, back = self._paths if side == "a" else self._paths[::-1]
         port = await self._connections.listen(local, forth, back, to)
         return (local[0], port, *local[2:])
 

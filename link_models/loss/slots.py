@@ -30,7 +30,7 @@ BLOCKS_KEPT = 16
 class SlotValues(NamedTuple):
     """What holds in one slot."""
 
-    hold_ns: float
+    delay_ns: float
     """Delay on top of the light time."""
 
     loss: float
@@ -75,29 +75,29 @@ class Slots:
         self._phase_ns = round(phase_s * SECOND)
         self._scales = np.array([delay_ms_max * 1e6, loss, change_ms * 1e6])
         self._change_loss = change_loss
-        self._change_hold_ns = change_delay_ms * 1e6
+        self._change_delay_ns = change_delay_ms * 1e6
         self._blocks: dict[int, Times] = {}
 
     def slot(self, index: int) -> SlotValues:
         """What holds in slot `index`; slot 0 begins at the phase."""
         return SlotValues(*self._row(index).tolist())
 
-    def hold_and_loss(self, now_ns: float) -> tuple[float, float]:
+    def delay_and_loss(self, now_ns: float) -> tuple[float, float]:
         """Delay in nanoseconds and share of loss at `now_ns`."""
         index, inside_ns = divmod(now_ns - self._phase_ns, self._period_ns)
-        hold_ns, loss, change_ns = self._row(int(index)).tolist()
+        delay_ns, loss, change_ns = self._row(int(index)).tolist()
         if inside_ns < change_ns:
-            return hold_ns + self._change_hold_ns, self._change_loss
-        return hold_ns, loss
+            return delay_ns + self._change_delay_ns, self._change_loss
+        return delay_ns, loss
 
-    def hold_and_loss_many(self, times_ns: Times) -> tuple[Times, Times]:
+    def delay_and_loss_many(self, times_ns: Times) -> tuple[Times, Times]:
         """The same for many times, in any order."""
         index, inside_ns = np.divmod(times_ns - self._phase_ns, self._period_ns)
         numbers, places = np.unique(index.astype(np.int64), return_inverse=True)
         rows = np.array([self._row(number) for number in numbers.tolist()])[places]
         changing = inside_ns < rows[:, 2]
-        holds: Times = rows[:, 0] + changing * self._change_hold_ns
-        return holds, np.where(changing, self._change_loss, rows[:, 1])
+        delays: Times = rows[:, 0] + changing * self._change_delay_ns
+        return delays, np.where(changing, self._change_loss, rows[:, 1])
 
     def _row(self, index: int) -> Times:
         block, inside = divmod(index, SLOTS_TOGETHER)
@@ -123,10 +123,10 @@ class SlotLoss:
         self._uniform = Ahead(rng.random)
 
     def lost(self, size: int, now_ns: int) -> bool:
-        return self._uniform.one() < self._slots.hold_and_loss(now_ns)[1]
+        return self._uniform.one() < self._slots.delay_and_loss(now_ns)[1]
 
     def lost_many(self, times_ns: Times, size: int, tail_bytes: int) -> Mask:
-        shares = self._slots.hold_and_loss_many(times_ns)[1]
+        shares = self._slots.delay_and_loss_many(times_ns)[1]
         return self._uniform.many(len(times_ns)) < shares
 
 
@@ -137,7 +137,7 @@ class SlotDelay:
         self._slots = slots
 
     def delay(self, now_ns: float) -> float:
-        return self._slots.hold_and_loss(now_ns)[0]
+        return self._slots.delay_and_loss(now_ns)[0]
 
     def delay_many(self, times_ns: Times) -> Times:
-        return self._slots.hold_and_loss_many(times_ns)[0]
+        return self._slots.delay_and_loss_many(times_ns)[0]

@@ -54,7 +54,7 @@ class AntennaScheduler:
         shut = None if blocked is None else blocked.tolist()
         guard, minimum = self._guard_ms, self._minimum_ms
         over, done = [-math.inf], [0.0]
-        way: list[tuple[int, int, int, int]] = [(-1, 0, 0, 0)]
+        path: list[tuple[int, int, int, int]] = [(-1, 0, 0, 0)]
         held = [-math.inf] * len(self._passes)
         begun = [(0, 0)] * len(self._passes)
         young: list[deque[tuple[int, float, int, int]]] = [deque() for _ in self._passes]
@@ -85,14 +85,14 @@ class AntennaScheduler:
                 top = total
                 over.append(time_ms)
                 done.append(total)
-                way.append((place, begun[place][0], slot, begun[place][1]))
-        return top, self._followed(way)
+                path.append((place, begun[place][0], slot, begun[place][1]))
+        return top, self._followed(path)
 
-    def _followed(self, way: list[tuple[int, int, int, int]]) -> list[Span]:
+    def _followed(self, path: list[tuple[int, int, int, int]]) -> list[Span]:
         spans = []
-        at = len(way) - 1
+        at = len(path) - 1
         while at:
-            place, start, end, at = way[at]
+            place, start, end, at = path[at]
             spans.append((self._passes[place], start, end))
         spans.reverse()
         return spans

@@ -126,7 +126,7 @@ class BundleDriver:
         def stored(refs: list[int], evicted: list[int]) -> None:
             outcome = Committed(refs, evicted)
             attempt, now_ms = self.attempt, self.clock.dtn_ms()
-            attempt("pay", self.retry_releases)
+            attempt("release", self.retry_releases)
             attempt("remember", self.octets.remember, ops, outcome)
             attempt("expiry", self._note_expiry, ops)
             attempt("commit", self.agent.committed, ops, outcome, now_ms)

@@ -349,6 +349,6 @@ class Node:
 def _always_up(plan: Plan, a: str, b: str, now_ms: int, last_ms: int) -> bool:
     """Whether a plan has a link, both ways, for as long as it goes."""
     return all(
-        any(contact.end_ms >= last_ms for contact in plan.active(now_ms, *way))
-        for way in ((a, b), (b, a))
+        any(contact.end_ms >= last_ms for contact in plan.active(now_ms, *pair))
+        for pair in ((a, b), (b, a))
     )

@@ -119,7 +119,7 @@ class Upkeep:
         driver = self._driver
         before = driver.agent.stranded
         driver.attempt("retry", driver.agent.retry, driver.clock.dtn_ms())
-        driver.attempt("pay", driver.retry_releases)
+        driver.attempt("release", driver.retry_releases)
         helped = driver.agent.stranded < before
         self._retry_s = RETRY_FIRST_S if helped else min(RETRY_MOST_S, 2 * self._retry_s)
         driver.run_pending()

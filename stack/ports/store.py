@@ -64,7 +64,7 @@ class Stored:
     received_ms: int
     """DTN time at which this node took the bundle (its age starts to grow here)."""
 
-    tag: bytes = b""
+    note: bytes = b""
     """Opaque to the store: what the agent needs to know again after a restart."""
 
 
@@ -88,7 +88,7 @@ class Put(NamedTuple):
     priority: int
     expires_ms: int
     received_ms: int
-    tag: bytes = b""
+    note: bytes = b""
     required: bool = False
     """True: when there is no room for it, the whole `commit` raises `StoreFullError`, doing nothing
     (an application's transaction is all or nothing); False: its ref is then `NO_ROOM`."""
@@ -114,12 +114,12 @@ class Release(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Change why a bundle is held (and its tag).  In `Place.QUARANTINE` its priority becomes
+    """Change why a bundle is held (and its note).  In `Place.QUARANTINE` its priority becomes
     `QUARANTINE_PRIORITY`."""
 
     ref: int
     place: Place
-    tag: bytes = b""
+    note: bytes = b""
 
     def priority(self, before: int) -> int:
         """The bundle's priority from then on."""

@@ -1,8 +1,9 @@
 """When an object arrives: what a contact plan does with it, without running a node.
 
 The object is cut into bundles, and they are booked one after another as a node would: each takes
-the best way that is left (`stack.routing.ways`), behind those before it on every contact.  Bundles
-that take one way are reckoned together, so that a hundred thousand cost hardly more than one.
+the best route that is left (`stack.routing.selection`), behind those before it on every contact.
+Bundles that take one route are reckoned together, so that a hundred thousand cost hardly more than
+one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from stack.routing.graph import (
     hops_of,
     start_at,
 )
-from stack.routing.ways import Bounds, Question, next_arrival, search_from, settled
+from stack.routing.selection import Bounds, Question, next_arrival, search_from, settled
 
 BUNDLE_BYTES = 1_000_000
 """Octets of payload in a bundle, unless said otherwise: the size of a file's chunks."""

@@ -30,7 +30,7 @@ from stack.routing.graph import (
 )
 from stack.routing.paths import Path, likelihood, path_of, reckoned
 from stack.routing.route import Route
-from stack.routing.ways import Bounds, Question, next_ways, node_order, search_from, settled
+from stack.routing.selection import Bounds, Question, next_routes, node_order, search_from, settled
 
 __all__ = ["Router", "RouterConfig"]
 
@@ -145,7 +145,7 @@ class Router:
         self._refresh()
         question = self._question(size_bytes, priority_level(priority))
         now_ns, deadline_ns = now_ms * MILLISECOND, expires_ms * MILLISECOND
-        for label in next_ways(question, self.node, now_ns, destination, exclude):
+        for label in next_routes(question, self.node, now_ns, destination, exclude):
             if label[0] > deadline_ns:
                 return
             yield self._route_of(label, question, now_ns)
@@ -159,7 +159,7 @@ class Router:
         expires_ms: int,
         exclude: Collection[str] = (),
     ) -> list[Route]:
-        """The best route over each neighbour that has one, the best first: the ways of a critical
+        """The best route over each neighbour that has one, the best first: the routes of a critical
         bundle (§3.2.8.1.4 b).  Nothing is booked."""
         if destination == self.node:
             return []
@@ -265,7 +265,7 @@ class Router:
         return path
 
     def _chosen(self, kept: _Kept, label: Label) -> Label | None:
-        """Of the ways as good as the best the one to take, or a later one that is likely enough."""
+        """Of the routes as good as the best the one to take, or a later one, if likely enough."""
         question, bounds = kept.question, kept.bounds
         best = settled(question, kept.search.start, label, bounds)
         most = likelihood(best, self.books)
@@ -273,13 +273,13 @@ class Router:
             return best
         least = self.config.confidence_min
         found = best if most >= least else None
-        ways = next_ways(question, self.node, kept.at_ns, label[3], bounds.exclude)
-        for way in islice(ways, ALTERNATIVES_MAX):
-            if found is not None and way[:3] != found[:3]:
+        others = next_routes(question, self.node, kept.at_ns, label[3], bounds.exclude)
+        for other in islice(others, ALTERNATIVES_MAX):
+            if found is not None and other[:3] != found[:3]:
                 break
-            likely = likelihood(way, self.books)
+            likely = likelihood(other, self.books)
             if likely >= least and (found is None or likely > most):
-                found, most = way, likely
+                found, most = other, likely
         return found
 
     # -- bookings and changes --------------------------------------------------------------

@@ -177,11 +177,11 @@ def _environment(loop: VirtualLoop, streams: Streams, own: str, end: VirtualPort
 
 
 def _plan(passes_s: Sequence[tuple[float, float]], rate_bps: float, owlt_ms: float) -> Plan:
-    ways = ((GROUND, SATELLITE), (SATELLITE, GROUND))
+    pairs = ((GROUND, SATELLITE), (SATELLITE, GROUND))
     spans = [
-        (*way, DTN_START_MS + round(begin * 1000), DTN_START_MS + round(end * 1000))
+        (*pair, DTN_START_MS + round(begin * 1000), DTN_START_MS + round(end * 1000))
         for begin, end in passes_s
-        for way in ways
+        for pair in pairs
     ]
     owlt_ns = round(owlt_ms * MILLISECOND)
     return Plan().add(

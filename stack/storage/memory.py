@@ -233,7 +233,7 @@ class MemoryStore:
             size,
             put.expires_ms,
             put.received_ms,
-            put.tag,
+            put.note,
         )
         self._held[ref] = (stored, put.wire)
         self._octets += size
@@ -317,7 +317,7 @@ class MemoryStore:
             return
         stored, wire = entry
         priority = move.priority(stored.priority)
-        moved = replace(stored, place=move.place, tag=move.tag, priority=priority)
+        moved = replace(stored, place=move.place, note=move.note, priority=priority)
         self._held[move.ref] = (moved, wire)
         if move.place is not Place.DELIVER:
             heapq.heappush(self._evictable, (priority, move.ref))

@@ -53,7 +53,7 @@ def set_aside(staging: Staging, damaged: Damaged) -> list[int]:
     staging.forget_damaged(keys + [row.key for row in rows], gone + list(kept))
     for row in rows:
         new = row.spoiled()
-        fields = (new.key, new.place, new.tag, new.priority, new.row_check, new.ref)
+        fields = (new.key, new.place, new.note, new.priority, new.row_check, new.ref)
         staging.db.execute(sql.UPDATE_SPOILED, fields)
         known = (new.key, new.expires_ms, new.ref)
         staging.change.keys += staging.db.execute(sql.MEND_SEEN, known).rowcount

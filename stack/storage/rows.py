@@ -39,7 +39,7 @@ class BundleRow(NamedTuple):
     size: int
     expires_ms: int
     received_ms: int
-    tag: bytes
+    note: bytes
     segment: int
     """Payload log segment, or 0: the octets are in table `body`."""
     start: int
@@ -58,7 +58,7 @@ class BundleRow(NamedTuple):
             self.size,
             self.expires_ms,
             self.received_ms,
-            self.tag,
+            self.note,
         )
 
     def intact(self) -> bool:
@@ -76,7 +76,7 @@ class BundleRow(NamedTuple):
     def placed(self, move: Move) -> BundleRow:
         """The same bundle held for another reason."""
         priority = move.priority(self.priority)
-        row = self._replace(place=int(move.place), tag=bytes(move.tag), priority=priority)
+        row = self._replace(place=int(move.place), note=bytes(move.note), priority=priority)
         return row._replace(row_check=row._check())
 
     def spoiled(self) -> BundleRow:
@@ -86,14 +86,14 @@ class BundleRow(NamedTuple):
         row = self._replace(
             key=key,
             place=int(Place.QUARANTINE),
-            tag=SPOILED,
+            note=SPOILED,
             priority=QUARANTINE_PRIORITY,
         )
         return row._replace(row_check=row._check())
 
     def _check(self) -> int:
         return _row_check(
-            self.key + self.tag + (self.destination + "\0" + self.source).encode(),
+            self.key + self.note + (self.destination + "\0" + self.source).encode(),
             self.ref,
             self.place,
             self.priority,
@@ -115,12 +115,12 @@ def _row_check(text: bytes, *fixed: int) -> int:
 
 def new_row(put: Put, ref: int, size: int, segment: int, start: int) -> tuple[object, ...]:
     """The row of a bundle that is being stored (a plain tuple: this is the hot path)."""
-    key, wire, why, destination, source, priority, expires_ms, received_ms, tag = put[:9]
+    key, wire, why, destination, source, priority, expires_ms, received_ms, note = put[:9]
     place = int(why)
     wire_check = crc32.iscsi(wire) ^ (ref & 0xFFFFFFFF)
     fixed = (ref, place, priority, size, expires_ms, received_ms, segment, start, wire_check)
     text = (destination + "\0" + source).encode()
-    row_check = crc32.iscsi(b"".join((_FIXED.pack(*fixed), key, tag, text)))
+    row_check = crc32.iscsi(b"".join((_FIXED.pack(*fixed), key, note, text)))
     return (
         ref,
         key,
@@ -131,7 +131,7 @@ def new_row(put: Put, ref: int, size: int, segment: int, start: int) -> tuple[ob
         size,
         expires_ms,
         received_ms,
-        tag,
+        note,
         segment,
         start,
         wire_check,

@@ -178,7 +178,7 @@ class Staging:
                 continue  # a new checksum would hide the damage: leave it to scan and load
             move = moves[row.ref]
             new = row.placed(move)
-            updates.append((new.place, new.tag, new.priority, new.row_check, new.ref))
+            updates.append((new.place, new.note, new.priority, new.row_check, new.ref))
             self.change.count(-1, -row.size, row.priority, row.place, row.segment)
             self.change.count(1, row.size, new.priority, new.place, row.segment)
         self.db.executemany(sql.UPDATE_PLACE, updates)

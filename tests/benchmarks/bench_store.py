@@ -37,7 +37,7 @@ def put(number: int, wire: bytes) -> Put:
         priority=1,
         expires_ms=created + 86_400_000,
         received_ms=created,
-        tag=b"0123456789",
+        note=b"0123456789",
     )
 
 

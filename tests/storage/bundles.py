@@ -29,7 +29,7 @@ def put(number: int, size: int = 100, *, priority: int = 1, place: Place = Place
         priority=priority,
         expires_ms=NOW_MS + LIFETIME_MS,
         received_ms=NOW_MS,
-        tag=b"tag",
+        note=b"tag",
     )
 
 

@@ -40,7 +40,7 @@ class Model:
             if isinstance(op, Move) and op.ref in self.held:
                 stored, wire = self.held[op.ref]
                 priority = -1 if op.place is Place.QUARANTINE else stored.priority
-                moved = replace(stored, place=op.place, tag=op.tag, priority=priority)
+                moved = replace(stored, place=op.place, note=op.note, priority=priority)
                 self.held[op.ref] = (moved, wire)
         known = {
             op.ref: op.known_until_ms
@@ -123,7 +123,7 @@ class Model:
                     size,
                     put.expires_ms,
                     put.received_ms,
-                    put.tag,
+                    put.note,
                 ),
                 bytes(put.wire),
             )

@@ -61,7 +61,7 @@ def test_flipped_payload_is_quarantined_and_can_come_again(
     assert store.remains(refs[0]) is None
     (kept,) = [one for one in store.scan() if one.ref == refs[1]]
     assert (kept.place, kept.priority) == (Place.QUARANTINE, QUARANTINE_PRIORITY)
-    assert b"damaged" in kept.tag
+    assert b"damaged" in kept.note
     assert store.usage().bundles == 3
     again = store.commit([put(1), put(2)], NOW_MS).refs
     assert again[0] == DUPLICATE

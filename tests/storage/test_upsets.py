@@ -296,7 +296,7 @@ def test_the_quarantine_of_an_operator_is_left_alone(directory: Path) -> None:
         assert scrub(store) == []
         assert store.load([ref]) == [None]
         assert len(store.remains(ref) or b"") == 900
-        assert [one.tag for one in store.scan()] == [b"why"]
+        assert [one.note for one in store.scan()] == [b"why"]
 
 
 def test_a_rescued_database_keeps_its_parity_apart_from_octets(directory: Path) -> None:

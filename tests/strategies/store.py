@@ -30,7 +30,7 @@ def puts(draw: st.DrawFn, now_ms: int = 0) -> Put:
         priority=draw(st.sampled_from([1, 0, 2, 3])),
         expires_ms=now_ms + draw(st.sampled_from([40, 20, 10, 5, 0, -1])),
         received_ms=now_ms,
-        tag=draw(tags),
+        note=draw(tags),
     )
 
 

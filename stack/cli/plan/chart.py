@@ -47,19 +47,19 @@ def _chart(plan: Plan, found: DeliveryForecast, words: str, from_ms: int, until_
     from stack.simulator.report.gantt import Bar, Chart, Mark
     from stack.simulator.report.plotting import COLOURS
 
-    ways: dict[tuple[str, str], int] = {}
+    pairs: dict[tuple[str, str], int] = {}
     for flow in found.flows:
         for stage in flow.stages:
-            ways.setdefault((stage.contact.source, stage.contact.destination), len(ways))
+            pairs.setdefault((stage.contact.source, stage.contact.destination), len(pairs))
     bars = []
-    for way, row in ways.items():
-        for contact in plan.between(*way):
+    for pair, row in pairs.items():
+        for contact in plan.between(*pair):
             first, last = max(contact.start_ms, from_ms), min(contact.end_ms, until_ms)
             if first < last:
                 bars.append(Bar(row, first, last, CONTACT, 0.8))
     waits, sends = [], []
     for hop in hops_of(found):
-        row = ways[hop.source, hop.destination]
+        row = pairs[hop.source, hop.destination]
         if hop.wait_ms > 0:
             waits.append(Bar(row, hop.begin_ms - hop.wait_ms, hop.begin_ms, WAIT, 0.16))
         colour = COLOURS[0]
@@ -75,7 +75,7 @@ def _chart(plan: Plan, found: DeliveryForecast, words: str, from_ms: int, until_
     title = (
         f"{size_text(found.size_bytes)} from {label(found.source)} to {label(found.destination)}"
     )
-    rows = tuple(f"{label(a)} to {label(b)}" for a, b in ways)
+    rows = tuple(f"{label(a)} to {label(b)}" for a, b in pairs)
     return Chart(
         title + (f", {words}" if words else ""),
         rows or ("no way",),

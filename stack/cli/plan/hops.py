@@ -53,15 +53,15 @@ def hops_of(found: DeliveryForecast) -> list[Hop]:
     stages.sort(key=lambda stage: (stage.contact.start_ms, stage.begin_ms))
     for stage in stages:
         contact = stage.contact
-        way = (contact.source, contact.destination)
-        hop, until_ms = latest.get(way, (None, -1))
+        pair = (contact.source, contact.destination)
+        hop, until_ms = latest.get(pair, (None, -1))
         if hop is None or contact.start_ms > until_ms:
-            hop = Hop(*way, stage.begin_ms, stage.end_ms, stage.wait_ms, stage.light_ns, 0, [])
+            hop = Hop(*pair, stage.begin_ms, stage.end_ms, stage.wait_ms, stage.light_ns, 0, [])
             hops.append(hop)
         hop.end_ms = max(hop.end_ms, stage.end_ms)
         hop.octets += stage.octets
         if contact not in hop.contacts:
             hop.contacts.append(contact)
-        latest[way] = (hop, max(until_ms, contact.end_ms))
+        latest[pair] = (hop, max(until_ms, contact.end_ms))
     hops.sort(key=lambda hop: (hop.begin_ms, hop.end_ms))
     return hops

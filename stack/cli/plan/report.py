@@ -84,11 +84,11 @@ def _world(source: Source, known: Prediction) -> World:
 
     passes = []
     for one in known.passes:
-        ways = ((one.station, one.satellite), (one.satellite, one.station))
+        pairs = ((one.station, one.satellite), (one.satellite, one.station))
         used = any(
             contact.start_ms < one.set_ms and contact.end_ms > one.rise_ms
-            for way in ways
-            for contact in source.plan.between(*way)
+            for pair in pairs
+            for contact in source.plan.between(*pair)
         )
         passes.append(Overflight(one.station, one.satellite, one.rise_ms, one.set_ms, used))
     return World(known.stations, known.satellites, passes, source.start_ms, source.end_ms)

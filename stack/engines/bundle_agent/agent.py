@@ -265,8 +265,8 @@ class BundleAgent(Custody):
 
     def _expired(self, old: Stored, now_ms: int) -> None:
         reason = ReportReason.LIFETIME_EXPIRED
-        if old.tag and old.place is not Place.QUARANTINE:
-            reason = ended(parse_note(old.tag).primary, self.config, old.expires_ms, now_ms)
+        if old.note and old.place is not Place.QUARANTINE:
+            reason = ended(parse_note(old.note).primary, self.config, old.expires_ms, now_ms)
         self._deleted(old.ref, reason, now_ms)
 
     def _arrived(self, entry: Entry, now_ms: int, avoid: tuple[str, ...] = ()) -> None:

@@ -69,7 +69,7 @@ class ContentDigest:
             parts += (_HEAD(block.type, block.number, block.flags, len(data)), data)
         parts.append(_TAIL(variant, len(others), payload.flags))
         # One call over the payload, where it lies, as what goes with the message, and the rest as
-        # the message: both are in the tag, and what else comes of it is not wanted.
+        # the message: both are in the note, and what else comes of it is not wanted.
         return self._cipher.encrypt(_NONCE, b"".join(parts), payload.data)[-DIGEST_BYTES:]
 
 

@@ -58,7 +58,7 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         len(put.wire),
         put.expires_ms,
         put.received_ms,
-        put.tag,
+        put.note,
         _stamp(put, node),
         put.key.startswith(_TIMELESS),
         put.previous,
@@ -76,7 +76,7 @@ def restored(old: Stored, node: str) -> Entry:
         old.size,
         old.expires_ms,
         old.received_ms,
-        old.tag,
+        old.note,
         _stamp(old, node),
         old.key.startswith(_TIMELESS),
     )
@@ -85,7 +85,7 @@ def restored(old: Stored, node: str) -> Entry:
 def _stamp(bundle: Put | Stored, node: str) -> bytes:
     if bundle.place is not Place.FORWARD or node_and_service(bundle.source)[0] != node:
         return b""
-    return b"" if is_returned(bundle.tag) else bundle.key[:STAMP_BYTES]
+    return b"" if is_returned(bundle.note) else bundle.key[:STAMP_BYTES]
 
 
 @functools.lru_cache(maxsize=4096)

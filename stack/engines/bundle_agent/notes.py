@@ -46,13 +46,13 @@ def note_of(bundle: Bundle, wire: Buffer, *, returned: bool = False, neighbour: 
     )
 
 
-def parse_note(tag: bytes) -> Note:
+def parse_note(note: bytes) -> Note:
     """Inverse of `note_of`."""
-    primary, end = decode_primary(tag, _LENGTH.size, mode=LENIENT)
-    neighbour = tag[end:].decode(errors="replace")
-    return Note(primary, _LENGTH.unpack_from(tag)[0] & ~_RETURNED, neighbour)
+    primary, end = decode_primary(note, _LENGTH.size, mode=LENIENT)
+    neighbour = note[end:].decode(errors="replace")
+    return Note(primary, _LENGTH.unpack_from(note)[0] & ~_RETURNED, neighbour)
 
 
-def is_returned(tag: bytes) -> bool:
+def is_returned(note: bytes) -> bool:
     """Whether a bundle came from outside although it names this node as its source."""
-    return tag[:1] >= b"\x80"
+    return note[:1] >= b"\x80"

@@ -22,7 +22,7 @@ KEPT_MS = 7 * 86_400_000
 
 
 def reason_of(error: Exception) -> bytes:
-    """Why a bundle is in quarantine: the tag of its row in the store."""
+    """Why a bundle is in quarantine: the note of its row in the store."""
     return words_of(error).encode(errors="replace")[:REASON_BYTES_MAX]
 
 
@@ -50,7 +50,7 @@ def set_aside(data: Buffer, offset: int, mode: Mode, now_ms: int, error: Excepti
             priority=QUARANTINE_PRIORITY,
             expires_ms=now_ms + min(primary.lifetime_ms, KEPT_MS),
             received_ms=now_ms,
-            tag=reason_of(error),
+            note=reason_of(error),
         )
     except Exception:  # as before: it concerns this bundle alone
         return Reception(None, len(data), False)

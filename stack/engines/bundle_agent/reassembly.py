@@ -50,7 +50,7 @@ REST_MAX: Final = 256
 """Calls of `retry` that a unit misses at most before it is tried with what it has: twice as many
 after each cycle of attempts in vain, since the same fragments seldom give another result."""
 
-WAYS_MAX: Final = 8
+NEIGHBOURS_MAX: Final = 8
 """Neighbours of one unit that are told apart; the others count as one."""
 
 VIEW_TRIES: Final = 32
@@ -87,7 +87,7 @@ class Joined(NamedTuple):
 class _View:
     """The fragments that some of the neighbours brought."""
 
-    way: str
+    neighbour: str
     """A neighbour."""
 
     only: bool
@@ -101,9 +101,9 @@ class _View:
 
     tried: bool = False
 
-    def shows(self, ways: Set[str]) -> bool:
+    def shows(self, neighbours: Set[str]) -> bool:
         """Whether a fragment that came by these ways is one of them."""
-        return self.way in ways if self.only else bool(ways - {self.way})
+        return self.neighbour in neighbours if self.only else bool(neighbours - {self.neighbour})
 
     def whole(self, unit: _Unit) -> bool:
         """Whether they may make up the unit."""
@@ -127,7 +127,7 @@ class _Unit:
     pieces: dict[int, tuple[int, int]] = field(default_factory=dict)
     """(start, end) of each fragment, by ref."""
 
-    ways: dict[int, Set[str]] = field(default_factory=dict)
+    neighbours: dict[int, Set[str]] = field(default_factory=dict)
     """The neighbours that brought each."""
 
     known: set[str] = field(default_factory=set)
@@ -158,28 +158,31 @@ class _Unit:
     rest: int = 0
     """Calls of `retry` until it is tried again with what it has."""
 
-    def add(self, ref: int, start: int, end: int, way: str) -> None:
+    def add(self, ref: int, start: int, end: int, neighbour: str) -> None:
         """Another fragment, or the same one by another way."""
-        if way not in self.known and len(self.known) == WAYS_MAX:
-            way = min(self.known)
+        if neighbour not in self.known and len(self.known) == NEIGHBOURS_MAX:
+            neighbour = min(self.known)
         self.rest = 0
         self.pieces[ref] = (start, end)
-        ways = self.ways.get(ref, frozenset()) | {way}
-        self.ways[ref] = ways
-        if way not in self.known:
-            self._new_way(way)
+        neighbours = self.neighbours.get(ref, frozenset()) | {neighbour}
+        self.neighbours[ref] = neighbours
+        if neighbour not in self.known:
+            self._new_neighbour(neighbour)
         for view in self.views:
-            if view.shows(ways):
+            if view.shows(neighbours):
                 view.have.add(start, end)
 
-    def _new_way(self, way: str) -> None:
+    def _new_neighbour(self, neighbour: str) -> None:
         """From the second neighbour on it matters who brought what."""
-        self.known.add(way)
+        self.known.add(neighbour)
         if len(self.known) == 1:
             return
-        old = {(view.way, view.only): view for view in self.views}
+        old = {(view.neighbour, view.only): view for view in self.views}
         sides = (True, False) if len(self.known) > 2 else (True,)
-        keys = [(_EVERYTHING, False), *((way, only) for only in sides for way in self.known)]
+        keys = [
+            (_EVERYTHING, False),
+            *((neighbour, only) for only in sides for neighbour in self.known),
+        ]
         self.views = [old.get(key) or self._seen(_View(*key)) for key in keys]
 
     def _seen(self, view: _View) -> _View:
@@ -188,12 +191,12 @@ class _Unit:
 
     def shown(self, view: _View) -> list[int]:
         """The refs of a view, as they arrived."""
-        return [ref for ref, ways in self.ways.items() if view.shows(ways)]
+        return [ref for ref, neighbours in self.neighbours.items() if view.shows(neighbours)]
 
     def forget(self, ref: int) -> None:
         """A fragment has gone."""
         del self.pieces[ref]
-        del self.ways[ref]
+        del self.neighbours[ref]
         for view in self.views:
             view.lost = True
 
@@ -258,7 +261,7 @@ class FragmentLedger:
 
     def add(self, ref: int, note: Note) -> list[int] | None:
         """Note a stored fragment; the refs of those to join now, if its unit may be complete."""
-        primary, length, way = note
+        primary, length, neighbour = note
         start, total = primary.fragment_offset or 0, primary.total_adu_length or 0
         if not 0 < length <= total - start:
             return None  # it belongs to nothing: older programs took such
@@ -268,17 +271,19 @@ class FragmentLedger:
         if unit is None:
             unit = kinds[kind] = _Unit((adu, kind), total)
         self._unit_of[ref] = unit
-        return self._came(unit, ref, start, start + length, way)
+        return self._came(unit, ref, start, start + length, neighbour)
 
-    def confirm(self, ref: int, way: str) -> list[int] | None:
+    def confirm(self, ref: int, neighbour: str) -> list[int] | None:
         """Another neighbour has brought a fragment too: as `add`."""
         unit = self._unit_of.get(ref)
-        if unit is None or not way or way in unit.ways[ref]:
+        if unit is None or not neighbour or neighbour in unit.neighbours[ref]:
             return None
-        return self._came(unit, ref, *unit.pieces[ref], way)
+        return self._came(unit, ref, *unit.pieces[ref], neighbour)
 
-    def _came(self, unit: _Unit, ref: int, start: int, end: int, way: str) -> list[int] | None:
-        unit.add(ref, start, end, way or _NOBODY)
+    def _came(
+        self, unit: _Unit, ref: int, start: int, end: int, neighbour: str
+    ) -> list[int] | None:
+        unit.add(ref, start, end, neighbour or _NOBODY)
         return self._next(unit) if unit.whole() else None
 
     def _next(self, unit: _Unit) -> list[int] | None:

@@ -199,7 +199,7 @@ class LtpDriver:
             for train in recovered:
                 self._attempt("receive", engine.receive, train, now)
         if (due := self._owed.due_at) is not None and due <= now:
-            self._owed.pay(now)
+            self._owed.retry(now)
 
     def _events(self, now: int) -> None:
         client, next_event = self._client, self.engine.next_event

@@ -83,20 +83,20 @@ class ExportSession:
         "client_service",
         "first_serial",
         "held",
+        "id",
         "length",
         "recheck",
         "red_bytes",
         "refs",
         "reports_seen",
         "sent",
-        "session",
         "state",
     )
 
     def __init__(
         self, session: SessionId, block: Block, first_serial: int, segment_bytes: int, now: int
     ) -> None:
-        self.session = session
+        self.id = session
         self.state = ExportState.SENDING
         self.refs = block.refs
         self.length = len(block.data)

@@ -80,10 +80,10 @@ class ExportTable:
 
     def begin(self, session: ExportSession, now: int) -> None:
         """A session may send its first octet."""
-        self.sessions[session.session] = session
+        self.sessions[session.id] = session
         self.sending.append(session)
         self._link.counters["export_sessions"] += 1
-        key = TimerKey(TimerKind.EXPORT_LIFETIME, session.session)
+        key = TimerKey(TimerKind.EXPORT_LIFETIME, session.id)
         self._link.timers.arm(key, now, self._link.config.session_lifetime_ns)
 
     # ---------------------------------------------------------------------------- progress
@@ -114,11 +114,11 @@ class ExportTable:
 
     def send_again(self, session: ExportSession) -> None:
         """It has something to send again."""
-        self.again[session.session] = session
+        self.again[session.id] = session
 
     def sent_again(self, session: ExportSession) -> None:
         """It has sent all of that."""
-        del self.again[session.session]
+        del self.again[session.id]
 
     # --------------------------------------------------------------------------------- end
 
@@ -138,18 +138,18 @@ class ExportTable:
         keep_ns = retreat.failed(
             session.refs, session.length, session.client_service, reason, session.begun_at, now
         )
-        fields = {"engine": session.session.engine, "number": session.session.number}
+        fields = {"engine": session.id.engine, "number": session.id.number}
         link.trace("ltp.export.failed", {**fields, "reason": reason, "keep_ms": keep_ns // MS})
         if retreat.block_bytes != limit:
             link.counters["export_smaller"] += 1
             link.trace("ltp.export.smaller", {**fields, "block_bytes": retreat.block_bytes})
         self._forget_data(session)
-        self._failed[session.session] = (Failed(session.refs, reason), session.held)
+        self._failed[session.id] = (Failed(session.refs, reason), session.held)
         self.kept += session.held
         if keep_ns and link.tx_up:
-            link.timers.arm(TimerKey(TimerKind.FAILED, session.session), now, keep_ns)
+            link.timers.arm(TimerKey(TimerKind.FAILED, session.id), now, keep_ns)
         else:
-            self.give_back(session.session)
+            self.give_back(session.id)
         if hold_ns := retreat.hold_ns:
             retreat.held = True
             link.timers.arm(TimerKey(TimerKind.HOLD, HOLD), now, hold_ns)
@@ -176,19 +176,17 @@ class ExportTable:
 
     def queue_cancel(self, session: ExportSession) -> None:
         """Send our cancellation, or send it again (RFC 5326 §6.16)."""
-        segment = CancelSegment(
-            session=session.session, by_sender=True, reason=session.cancel_reason
-        )
-        timer = TimerKey(TimerKind.CANCEL_EXPORT, session.session)
+        segment = CancelSegment(session=session.id, by_sender=True, reason=session.cancel_reason)
+        timer = TimerKey(TimerKind.CANCEL_EXPORT, session.id)
         self._link.control(SegmentType.CANCEL_BY_SENDER, segment, 0, timer, session.cancels)
 
     def _forget_data(self, session: ExportSession) -> None:
         """Nothing more of the block will be sent: stop its timers."""
         timers = self._link.timers
         for serial in session.checkpoints:
-            timers.cancel(TimerKey(TimerKind.CHECKPOINT, session.session, serial))
+            timers.cancel(TimerKey(TimerKind.CHECKPOINT, session.id, serial))
         self.in_flight -= session.in_flight
-        self.again.pop(session.session, None)
+        self.again.pop(session.id, None)
         if session.state is ExportState.SENDING:
             self.sending.remove(session)
 
@@ -196,7 +194,7 @@ class ExportTable:
         """RFC 5326 §6.20."""
         session.move(what)
         timers = self._link.timers
-        timers.cancel(TimerKey(TimerKind.EXPORT_LIFETIME, session.session))
-        timers.cancel(TimerKey(TimerKind.CANCEL_EXPORT, session.session))
-        self._link.drop_control(SegmentType.CANCEL_BY_SENDER, session.session)
-        del self.sessions[session.session]
+        timers.cancel(TimerKey(TimerKind.EXPORT_LIFETIME, session.id))
+        timers.cancel(TimerKey(TimerKind.CANCEL_EXPORT, session.id))
+        self._link.drop_control(SegmentType.CANCEL_BY_SENDER, session.id)
+        del self.sessions[session.id]

@@ -62,6 +62,7 @@ class ImportSession:
         "client_service",
         "green_high",
         "green_low",
+        "id",
         "last_at",
         "next_serial",
         "note",
@@ -71,7 +72,6 @@ class ImportSession:
         "red_bytes",
         "red_high",
         "reports",
-        "session",
         "started_at",
         "state",
     )
@@ -79,7 +79,7 @@ class ImportSession:
     def __init__(
         self, session: SessionId, client_service: int, first_serial: int, red: RedPart, now: int
     ) -> None:
-        self.session = session
+        self.id = session
         self.client_service = client_service
         self.state = ImportState.OPEN
         self.note = NoteState.NONE
@@ -212,7 +212,7 @@ class ImportSession:
         serial = self.next_serial
         self.next_serial += 1  # RFC 5326 §3.2.2: one more than the last
         segment = ReportSegment(
-            session=self.session,
+            session=self.id,
             report_serial=serial,
             checkpoint_serial=checkpoint_serial,
             upper=upper,

@@ -83,7 +83,7 @@ class ImportTable:
         """It was heard of: it is now the last to be evicted."""
         session.last_at = now
         sessions = self._sessions
-        sessions[session.session] = sessions.pop(session.session)
+        sessions[session.id] = sessions.pop(session.id)
 
     # ------------------------------------------------------------------------------- begin
 
@@ -125,13 +125,13 @@ class ImportTable:
 
     def set_lifetime(self, session: ImportSession, now: int, lifetime_ns: int) -> None:
         """When the session ends at the latest."""
-        timer = TimerKey(TimerKind.IMPORT_LIFETIME, session.session)
+        timer = TimerKey(TimerKind.IMPORT_LIFETIME, session.id)
         self._link.timers.arm(timer, now, lifetime_ns)
 
     def learn_prefix(self, session: ImportSession) -> int:
         """Let the fast path know how this session's plain segments begin; the prefix's length."""
         if not session.prefix:
-            prefix = b"\x00" + session_octets(session.session) + b"\x00"
+            prefix = b"\x00" + session_octets(session.id) + b"\x00"
             session.prefix = prefix + encode_sdnv(session.client_service)
             self.by_prefix[session.prefix] = session
         return len(session.prefix)
@@ -207,9 +207,9 @@ class ImportTable:
     def drop_reports(self, session: ImportSession) -> None:
         """No report of this session need be acknowledged any more."""
         for serial in session.reports:
-            key = TimerKey(TimerKind.REPORT, session.session, serial)
+            key = TimerKey(TimerKind.REPORT, session.id, serial)
             self._link.timers.cancel(key)
-            self._link.drop_control(SegmentType.REPORT, session.session, serial)
+            self._link.drop_control(SegmentType.REPORT, session.id, serial)
         session.reports.clear()
 
     def cancel(self, session: ImportSession, reason: CancelReason) -> None:
@@ -222,7 +222,7 @@ class ImportTable:
     ) -> None:
         """The same, but the sender hears of it only after `hold_ns`."""
         self._abandon(session, reason)
-        self._link.timers.arm(TimerKey(TimerKind.REFUSAL, session.session), now, hold_ns)
+        self._link.timers.arm(TimerKey(TimerKind.REFUSAL, session.id), now, hold_ns)
 
     def _abandon(self, session: ImportSession, reason: CancelReason) -> None:
         link = self._link
@@ -234,17 +234,15 @@ class ImportTable:
         self.give_up_buffer(session)
         link.trace(
             "ltp.import.cancelled",
-            {"engine": session.session.engine, "number": session.session.number, "reason": reason},
+            {"engine": session.id.engine, "number": session.id.number, "reason": reason},
         )
 
     def queue_cancel(self, session: ImportSession) -> None:
         """Send our cancellation, or send it again (RFC 5326 §6.16), unless it is held back."""
-        if self._link.timers.running(TimerKey(TimerKind.REFUSAL, session.session)):
+        if self._link.timers.running(TimerKey(TimerKind.REFUSAL, session.id)):
             return
-        segment = CancelSegment(
-            session=session.session, by_sender=False, reason=session.cancel_reason
-        )
-        timer = TimerKey(TimerKind.CANCEL_IMPORT, session.session)
+        segment = CancelSegment(session=session.id, by_sender=False, reason=session.cancel_reason)
+        timer = TimerKey(TimerKind.CANCEL_IMPORT, session.id)
         self._link.control(SegmentType.CANCEL_BY_RECEIVER, segment, 0, timer, session.cancels)
 
     def give_up(self, session_id: SessionId) -> None:
@@ -279,7 +277,7 @@ class ImportTable:
         session.cancels += 1
         if session.cancels <= self._link.config.cancel_limit:
             self.queue_cancel(session)
-        elif session.session in self._lost:
+        elif session.id in self._lost:
             # Its next segment is answered with a cancellation again: the note must stay.
             self._remove(session)
         else:
@@ -292,17 +290,17 @@ class ImportTable:
         session.move(what)
         self._remove(session)
         if session.red_high or ours:  # a green session has nothing to be said again
-            self._closed[session.session] = _Closed(
+            self._closed[session.id] = _Closed(
                 session.red_bytes or 0 if accepted else 0,
                 session.next_serial,
                 session.cancel_reason if ours else None,
             )
             if len(self._closed) > self._link.config.closed_max:
                 del self._closed[next(iter(self._closed))]
-        self._link.timers.cancel(TimerKey(TimerKind.IMPORT_LIFETIME, session.session))
+        self._link.timers.cancel(TimerKey(TimerKind.IMPORT_LIFETIME, session.id))
         if session.note is not NoteState.NONE:
-            self._lost.discard(session.session)
-            self._link.emit(SessionClosed(session.session))
+            self._lost.discard(session.id)
+            self._link.emit(SessionClosed(session.id))
 
     def forget_lost(self, session_id: SessionId) -> None:
         """A session lost in a restart is over for the sender too, or too old."""
@@ -315,10 +313,10 @@ class ImportTable:
         self.drop_reports(session)
         self.give_up_buffer(session)
         for kind in (TimerKind.CANCEL_IMPORT, TimerKind.REFUSAL):
-            self._link.timers.cancel(TimerKey(kind, session.session))
-        self._link.drop_control(SegmentType.CANCEL_BY_RECEIVER, session.session)
-        del self._sessions[session.session]
+            self._link.timers.cancel(TimerKey(kind, session.id))
+        self._link.drop_control(SegmentType.CANCEL_BY_RECEIVER, session.id)
+        del self._sessions[session.id]
 
     def _stop_waiting(self, session: ImportSession) -> None:
         for kind in (TimerKind.REPORT_DELAY, TimerKind.ASYNC_REPORT):
-            self._link.timers.cancel(TimerKey(kind, session.session))
+            self._link.timers.cancel(TimerKey(kind, session.id))

@@ -23,7 +23,7 @@ class Owed:
         self._attempt = attempt
         self._owed: dict[object, tuple[Callable[..., object], tuple[Any, ...]]] = {}
         self.due_at: int | None = None
-        """When `pay` has something to do."""
+        """When `retry` has something to do."""
 
     def do(self, now: int, key: object, work: Callable[..., object], *args: Any) -> None:
         """Do it, now or later; what is owed under `key` already need not be done any more."""
@@ -35,7 +35,7 @@ class Owed:
         elif not self._owed:
             self.due_at = None
 
-    def pay(self, now: int) -> None:
+    def retry(self, now: int) -> None:
         """Try again whatever is owed."""
         owed, self._owed = self._owed, {}
         for key, (work, args) in owed.items():

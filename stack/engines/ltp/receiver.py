@@ -195,7 +195,7 @@ class Receiver:
             session.block_bytes = end
         self._link.emit_green(
             GreenReceived(
-                session.session, session.client_service, segment.offset, bytes(segment.data), ends
+                session.id, session.client_service, segment.offset, bytes(segment.data), ends
             )
         )
         if ends and session.green_low == 0:
@@ -207,7 +207,7 @@ class Receiver:
         """RFC 5326 §6.9: the driver gets the block before the peer hears that it is whole."""
         data = self.table.complete(session)
         self._link.counters["data_bytes_received"] += len(data)
-        self._link.emit(BlockReceived(session.session, session.client_service, data))
+        self._link.emit(BlockReceived(session.id, session.client_service, data))
 
     # ----------------------------------------------------------------------------- driver
 

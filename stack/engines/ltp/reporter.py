@@ -44,7 +44,7 @@ class Reporter:
         session.asked = serial
         session.pending[serial] = (segment.report_serial, end)
         if session.state is ImportState.OPEN and link.config.report_delay_ns:
-            timer = TimerKey(TimerKind.REPORT_DELAY, session.session)
+            timer = TimerKey(TimerKind.REPORT_DELAY, session.id)
             link.timers.arm(timer, now, link.config.report_delay_ns)
             return
         self.answer(session)
@@ -83,7 +83,7 @@ class Reporter:
                 self._report(session)
             elif session.note is NoteState.NONE:
                 session.note = NoteState.ASKED
-                self._link.emit(ReportHeld(session.session))
+                self._link.emit(ReportHeld(session.id))
 
     def _report(self, session: ImportSession) -> None:
         """Answer pending checkpoints while few enough reports are under way; the rest when these
@@ -103,9 +103,9 @@ class Reporter:
 
     def queue(self, session: ImportSession, report: Report) -> None:
         """Send a report, again until it is acknowledged (RFC 5326 §6.8)."""
-        timer = TimerKey(TimerKind.REPORT, session.session, report.serial)
+        timer = TimerKey(TimerKind.REPORT, session.id, report.serial)
         self._link.counters["reports_sent"] += 1
-        key = ControlKey(SegmentType.REPORT, session.session, report.serial)
+        key = ControlKey(SegmentType.REPORT, session.id, report.serial)
         self._link.queue(key, report.octets, timer, report.attempts)
 
     def acked(self, ack: ReportAck, now: int) -> None:
@@ -152,7 +152,7 @@ class Reporter:
     def watch_hole(self, session: ImportSession, now: int) -> None:
         """Begin to wait for a hole to be filled before it is reported unasked (§6.11)."""
         if session.red_bytes is None and not session.pending:
-            timer = TimerKey(TimerKind.ASYNC_REPORT, session.session)
+            timer = TimerKey(TimerKind.ASYNC_REPORT, session.id)
             if not self._link.timers.running(timer):
                 self._link.timers.arm(timer, now, self._link.config.async_report_ns)
 

@@ -216,7 +216,7 @@ class Sender:
         """Start the timers of checkpoints that leave now (RFC 5326 §6.2)."""
         link = self._link
         for checkpoint in left:
-            key = TimerKey(TimerKind.CHECKPOINT, session.session, checkpoint.serial)
+            key = TimerKey(TimerKind.CHECKPOINT, session.id, checkpoint.serial)
             link.timers.arm(key, now, link.interval(checkpoint.attempts))
         left.clear()
 

@@ -11,7 +11,7 @@ from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.ports.application import AppPort, Outgoing
 from stack.services.batch import Batch
-from stack.services.files import messages as wire
+from stack.services.files import messages
 from stack.services.files.config import FilesConfig
 from stack.services.files.messages import Outcome, Receipt, Repair
 from stack.services.files.partial import PartialFiles
@@ -112,7 +112,7 @@ class Ledger:
 
     def close(self, obj: InObject, step: InStep, text: str, batch: Batch) -> bool:
         """Take an object to a final state; whether it was under way."""
-        if not obj.step(step, text[: wire.TEXT_CHARS_MAX]):
+        if not obj.step(step, text[: messages.TEXT_CHARS_MAX]):
             return False
         self._policy.close(obj.size)
         self.keep(obj, batch)
@@ -158,8 +158,8 @@ class Ledger:
 
     def request(self, obj: InObject, batch: Batch) -> None:
         """Ask for the first missing chunks, under the number of the object's round."""
-        spans = obj.missing(wire.REPAIR_SPANS_MAX)
-        if spans and 2 <= obj.round <= wire.ROUND_MAX:
+        spans = obj.missing(messages.REPAIR_SPANS_MAX)
+        if spans and 2 <= obj.round <= messages.ROUND_MAX:
             repair = Repair(obj.object_id, obj.round, spans)
             self._say(obj.source, repair.encode(), obj.expires_ms, batch)
 

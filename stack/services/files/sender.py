@@ -20,7 +20,7 @@ from stack.core.ranges import RangeSet
 from stack.core.train import Buffer
 from stack.ports.application import AppPort, Outgoing
 from stack.services.batch import Batch
-from stack.services.files import messages as wire
+from stack.services.files import messages
 from stack.services.files.config import FilesConfig
 from stack.services.files.messages import Cancel, Outcome, Receipt, Repair
 from stack.services.files.outlook import Outlook
@@ -338,7 +338,7 @@ class FileSender:
         batch.write(SPACE_OUT, _PROGRESS + obj.spec.key, obj.encode())
 
     def _close(self, obj: OutObject, step: OutStep, text: str, batch: Batch) -> bool:
-        if not obj.step(step, text[: wire.TEXT_CHARS_MAX]):
+        if not obj.step(step, text[: messages.TEXT_CHARS_MAX]):
             return False
         self._keep(obj, batch)
         self._open -= 1

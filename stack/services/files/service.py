@@ -16,7 +16,7 @@ from stack.core.errors import DecodeError, LocalError
 from stack.core.private import make_folder
 from stack.ports.application import AppPort, Delivery
 from stack.services.batch import Batch, attempt
-from stack.services.files import messages as wire
+from stack.services.files import messages
 from stack.services.files.config import FilesConfig
 from stack.services.files.inbox import Inbox, Place, place_by_name
 from stack.services.files.ledger import Ledger
@@ -190,7 +190,7 @@ class FilesService:
             tag=tag,
             chunk_bytes=self._config.chunk_bytes if chunk_bytes is None else chunk_bytes,
         )
-        if sending.chunk_bytes not in range(wire.CHUNK_BYTES_MIN, self._config.batch_bytes + 1):
+        if sending.chunk_bytes not in range(messages.CHUNK_BYTES_MIN, self._config.batch_bytes + 1):
             raise LocalError(f"chunks of {chunk_bytes} octets: too small, or above batch_bytes")
         return await prepare(self._port, _absolute(path), destination, sending)
 
@@ -300,21 +300,21 @@ class FilesService:
             return
         source = delivery.id.source
         try:
-            message = wire.decode_message(delivery.payload)
+            message = messages.decode_message(delivery.payload)
         except DecodeError as error:
             self.malformed += 1
             self._port.trace("files.malformed", {"source": str(source), "error": str(error)})
             return
         match message:
-            case wire.Chunk():
+            case messages.Chunk():
                 self._receiver.on_chunk(delivery, message, batch)
-            case wire.Offer():
+            case messages.Offer():
                 self._receiver.on_offer(delivery, message, batch)
-            case wire.Cancel():
+            case messages.Cancel():
                 self._receiver.on_cancel(source, message, batch)
-            case wire.Repair():
+            case messages.Repair():
                 self._sender.on_repair(source, message, batch)
-            case wire.Receipt():
+            case messages.Receipt():
                 self._sender.on_receipt(source, message, batch)
 
     def _choose_inbox(self, tag: str) -> Inbox:

@@ -13,7 +13,7 @@ from stack.core.errors import DecodeError, LocalError
 from stack.core.limits import LIFETIME_MS_MAX
 from stack.ports.application import AppPort
 from stack.ports.store import Write
-from stack.services.files import messages as wire
+from stack.services.files import messages
 from stack.services.files.messages import chunk_head
 from stack.services.files.paths import hash_descriptor, safe_name
 from stack.services.files.state import SPACE_OUT, OutSpec
@@ -49,12 +49,12 @@ class Sending:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if not 0 <= self.priority <= wire.PRIORITY_MAX:
-            raise LocalError(f"priority {self.priority} is not in 0..{wire.PRIORITY_MAX}")
+        if not 0 <= self.priority <= messages.PRIORITY_MAX:
+            raise LocalError(f"priority {self.priority} is not in 0..{messages.PRIORITY_MAX}")
         if not 0 < self.lifetime_ms <= LIFETIME_MS_MAX:
             raise LocalError(f"lifetime of {self.lifetime_ms} ms is not in 1..{LIFETIME_MS_MAX}")
-        if len(self.tag) > wire.TAG_CHARS_MAX:
-            raise LocalError(f"tag is longer than {wire.TAG_CHARS_MAX} characters")
+        if len(self.tag) > messages.TAG_CHARS_MAX:
+            raise LocalError(f"tag is longer than {messages.TAG_CHARS_MAX} characters")
 
 
 def check_name(name: str) -> None:
@@ -77,8 +77,8 @@ async def prepare(port: AppPort, path: str, destination: Eid, sending: Sending) 
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             raise LocalError(f"{path}: not a regular file")
-        chunks = wire.chunk_count(before.st_size, sending.chunk_bytes)
-        if before.st_size > wire.OBJECT_BYTES_MAX or chunks > wire.CHUNKS_MAX:
+        chunks = messages.chunk_count(before.st_size, sending.chunk_bytes)
+        if before.st_size > messages.OBJECT_BYTES_MAX or chunks > messages.CHUNKS_MAX:
             raise LocalError(f"{path}: {chunks} chunks; use larger ones")
         sha256 = await hash_descriptor(descriptor, before.st_size)
         after = os.fstat(descriptor)
@@ -89,7 +89,7 @@ async def prepare(port: AppPort, path: str, destination: Eid, sending: Sending) 
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise LocalError(f"{path}: changed while it was read")
     spec = OutSpec(
-        object_id=port.entropy(wire.ID_BYTES),
+        object_id=port.entropy(messages.ID_BYTES),
         path=path,
         destination=endpoint_of(destination, FILES),
         name=sending.name,

@@ -13,7 +13,7 @@ from stack.core.eid import EID_CHARS_MAX, Eid
 from stack.core.ranges import RangeSet
 from stack.ports.application import Expected
 from stack.services.codec import decode, encode
-from stack.services.files import messages as wire
+from stack.services.files import messages
 from stack.services.files.messages import Offer, chunk_count
 from stack.services.files.paths import NAME_CHARS_MAX
 from stack.services.files.steps import (
@@ -106,16 +106,16 @@ class OutSpec:
         fields = decode(data, _SECTION)
         fields.uint(_VERSION, _VERSION)
         spec = OutSpec(
-            fields.blob(wire.ID_BYTES, wire.ID_BYTES),
+            fields.blob(messages.ID_BYTES, messages.ID_BYTES),
             fields.blob(_PATH_OCTETS_MAX).decode("utf-8", "surrogateescape"),
             Eid.parse(fields.text(2 * EID_CHARS_MAX)),
             fields.text(NAME_CHARS_MAX),
-            fields.uint(wire.OBJECT_BYTES_MAX),
-            fields.blob(wire.SHA256_BYTES, wire.SHA256_BYTES),
+            fields.uint(messages.OBJECT_BYTES_MAX),
+            fields.blob(messages.SHA256_BYTES, messages.SHA256_BYTES),
             fields.uint(_TIME_MAX),
-            fields.uint(wire.CHUNK_BYTES_MAX, wire.CHUNK_BYTES_MIN),
-            fields.uint(wire.PRIORITY_MAX),
-            fields.text(wire.TAG_CHARS_MAX),
+            fields.uint(messages.CHUNK_BYTES_MAX, messages.CHUNK_BYTES_MIN),
+            fields.uint(messages.PRIORITY_MAX),
+            fields.text(messages.TAG_CHARS_MAX),
             fields.uint(_TIME_MAX),
             fields.uint(_TIME_MAX),
         )
@@ -226,9 +226,9 @@ class OutObject:
         obj = OutObject(
             spec,
             OutState(fields.uint(max(OutState))),
-            fields.uint(wire.ROUND_MAX),
+            fields.uint(messages.ROUND_MAX),
             fields.flag(),
-            fields.text(wire.TEXT_CHARS_MAX),
+            fields.text(messages.TEXT_CHARS_MAX),
             fields.spans(_SPANS_MAX, spec.chunks),
         )
         fields.end()
@@ -323,22 +323,22 @@ class InObject:
         obj = InObject(
             key,
             Eid.parse(fields.text(2 * EID_CHARS_MAX)),
-            fields.blob(wire.ID_BYTES, wire.ID_BYTES),
-            fields.uint(wire.OBJECT_BYTES_MAX),
-            fields.uint(wire.CHUNK_BYTES_MAX, wire.CHUNK_BYTES_MIN),
+            fields.blob(messages.ID_BYTES, messages.ID_BYTES),
+            fields.uint(messages.OBJECT_BYTES_MAX),
+            fields.uint(messages.CHUNK_BYTES_MAX, messages.CHUNK_BYTES_MIN),
             fields.uint(_TIME_MAX),
         )
         offer = fields.view(_PATH_OCTETS_MAX * 2)
         if offer:
-            message = wire.decode_message(offer)
+            message = messages.decode_message(offer)
             if not isinstance(message, Offer):
                 raise fields.fail("not an Offer")
             obj.offer = message
         obj.state = InState(fields.uint(max(InState)))
-        obj.round = fields.uint(wire.ROUND_MAX)
+        obj.round = fields.uint(messages.ROUND_MAX)
         obj.settling = fields.flag()
         obj.failures = fields.uint(_TIME_MAX)
-        obj.text = fields.text(wire.TEXT_CHARS_MAX)
+        obj.text = fields.text(messages.TEXT_CHARS_MAX)
         obj.have = RangeSet(fields.spans(_SPANS_MAX, obj.chunks))
         fields.end()
         return obj
@@ -386,13 +386,13 @@ class Received:
         received = Received(
             key,
             Eid.parse(fields.text(2 * EID_CHARS_MAX)),
-            fields.blob(wire.ID_BYTES, wire.ID_BYTES),
+            fields.blob(messages.ID_BYTES, messages.ID_BYTES),
             fields.text(NAME_CHARS_MAX),
             Path(fields.blob(2 * _PATH_OCTETS_MAX).decode("utf-8", "surrogateescape")),
-            fields.uint(wire.OBJECT_BYTES_MAX),
-            fields.blob(wire.SHA256_BYTES, wire.SHA256_BYTES),
-            fields.text(wire.TAG_CHARS_MAX),
-            fields.uint(wire.PRIORITY_MAX),
+            fields.uint(messages.OBJECT_BYTES_MAX),
+            fields.blob(messages.SHA256_BYTES, messages.SHA256_BYTES),
+            fields.text(messages.TAG_CHARS_MAX),
+            fields.uint(messages.PRIORITY_MAX),
             fields.uint(_TIME_MAX),
         )
         fields.end()

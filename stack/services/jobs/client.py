@@ -18,7 +18,7 @@ from stack.ports.store import Write
 from stack.services.batch import Batch
 from stack.services.files import FilesService, Offer, Prepared, Received
 from stack.services.files.messages import ID_BYTES, PRIORITY_MAX
-from stack.services.jobs import messages as wire
+from stack.services.jobs import messages
 from stack.services.jobs.config import JobsConfig
 from stack.services.jobs.messages import (
     FileRef,
@@ -107,7 +107,7 @@ class JobClient:
         deadline = self._config.deadline_ms if deadline_ms is None else deadline_ms
         if not 0 < deadline <= LIFETIME_MS_MAX:
             raise LocalError(f"deadline of {deadline} ms is not in 1..{LIFETIME_MS_MAX}")
-        if not 0 <= priority <= PRIORITY_MAX or len(inputs) > wire.INPUTS_MAX:
+        if not 0 <= priority <= PRIORITY_MAX or len(inputs) > messages.INPUTS_MAX:
             raise LocalError("priority or number of inputs is out of range")
         if len(self._jobs) >= self._config.records_max:
             raise LocalError(f"{self._config.records_max} jobs are known already")
@@ -202,7 +202,7 @@ class JobClient:
             return
         source = delivery.id.source
         try:
-            report = wire.decode_message(delivery.payload)
+            report = messages.decode_message(delivery.payload)
         except DecodeError as error:
             self.malformed += 1
             self._port.trace("jobs.malformed", {"source": str(source), "error": str(error)})
@@ -235,7 +235,7 @@ class JobClient:
         """Results are taken from the server of a job of ours only."""
         parsed = job_of_tag(offer.tag)
         job = None if parsed is None else self._jobs.get(parsed[0])
-        if job is None or source.node != job.server.node or len(job.files) >= wire.OUTPUTS_MAX:
+        if job is None or source.node != job.server.node or len(job.files) >= messages.OUTPUTS_MAX:
             return None
         return f"results/{job.key}/{offer.name}"
 
@@ -292,7 +292,7 @@ class JobClient:
         """Send the request, or its cancellation, and again later if nobody answers."""
         if self._port.dtn_ms() >= job.expires_ms:
             return  # the server has ended it, or never will hear of it
-        message = wire.JobCancel(job.job_id) if job.cancelling else job.request
+        message = messages.JobCancel(job.job_id) if job.cancelling else job.request
         batch.sends.append(self._outgoing(job, message.encode()))
         self._arm(job)
 

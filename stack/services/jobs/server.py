@@ -15,7 +15,7 @@ from stack.core.errors import DecodeError, words_of
 from stack.ports.application import AppPort, Delivery
 from stack.services.batch import Batch
 from stack.services.files import FilesService
-from stack.services.jobs import messages as wire
+from stack.services.jobs import messages
 from stack.services.jobs.config import JobsConfig
 from stack.services.jobs.context import Handler
 from stack.services.jobs.executor import Executor
@@ -122,21 +122,21 @@ class JobServer:
         if delivery.admin or source.is_null:
             return
         try:
-            message = wire.decode_message(delivery.payload)
+            message = messages.decode_message(delivery.payload)
         except DecodeError as error:
             self.malformed += 1
             self._port.trace("jobs.malformed", {"source": str(source), "error": str(error)})
             return
         job = self._table.get(job_key(source, message.job_id))
         match message:
-            case wire.JobRequest():
+            case messages.JobRequest():
                 self._on_request(delivery, message, job, batch)
-            case wire.JobCancel():
+            case messages.JobCancel():
                 self._on_cancel(delivery, message, job, batch)
-            case wire.JobAck():
+            case messages.JobAck():
                 if job is not None:
                     self._table.acknowledge(job, batch)
-            case wire.JobReport():
+            case messages.JobReport():
                 self.malformed += 1  # that is for clients
 
     def _on_request(
@@ -184,7 +184,7 @@ class JobServer:
             return "the rules of the server have failed"
 
     def _on_cancel(
-        self, delivery: Delivery, cancel: wire.JobCancel, job: ServerJob | None, batch: Batch
+        self, delivery: Delivery, cancel: messages.JobCancel, job: ServerJob | None, batch: Batch
     ) -> None:
         if job is None:
             # It has overtaken its request, which must not run when it comes.

@@ -60,7 +60,7 @@ Watch = Callable[[Moment], None]
 raising something."""
 
 
-class _Way:
+class _SeenDirection:
     """One direction of a pair, and what was seen of it."""
 
     __slots__ = ("air", "data", "held", "kind", "port", "receiver", "repaired", "sender")
@@ -110,11 +110,13 @@ class Observer:
         self._coming = 0
         self._in_view: list[SkyPass] = []
         self._pairs: list[Pair] = [
-            way for link in world.sky.links for way in ((link.a, link.b), (link.b, link.a))
+            direction
+            for link in world.sky.links
+            for direction in ((link.a, link.b), (link.b, link.a))
         ]
         self._across = [pair for pair in self._pairs if set(pair) <= world.sky.satellites.keys()]
         self._names = {node: short_name(node) for node in world.nodes}
-        self._ways: dict[Pair, _Way] = {}
+        self._directions: dict[Pair, _SeenDirection] = {}
         self._queue: dict[str, Looks] = {node: Looks() for node in world.nodes}
         self._times: list[float] = []
         self._all_nodes_s = 0.0
@@ -146,10 +148,12 @@ class Observer:
             if now_s >= self._all_nodes_s:
                 pairs |= dict.fromkeys(self._across)
         for source, destination in pairs:
-            way = self._ways.get((source, destination))
-            if way is None:
-                way = self._ways[source, destination] = _Way(world, source, destination)
-            self._arrived[way.kind] += way.look(place, world.loop.now_ns)
+            direction = self._directions.get((source, destination))
+            if direction is None:
+                direction = self._directions[source, destination] = _SeenDirection(
+                    world, source, destination
+                )
+            self._arrived[direction.kind] += direction.look(place, world.loop.now_ns)
         if everything or now_s >= self._all_nodes_s:
             self._all_nodes_s = now_s + IDLE_STEP_S
             nodes = list(world.nodes)
@@ -206,15 +210,17 @@ class Observer:
         times = len(self._times)
         return Series(
             np.array(self._times),
-            Sampled({pair: way.air for pair, way in self._ways.items()}, times),
-            Sampled({pair: way.data for pair, way in self._ways.items()}, times),
+            Sampled({pair: direction.air for pair, direction in self._directions.items()}, times),
+            Sampled({pair: direction.data for pair, direction in self._directions.items()}, times),
             Sampled(self._queue, times),
-            Sampled({pair: way.repaired for pair, way in self._ways.items()}, times),
+            Sampled(
+                {pair: direction.repaired for pair, direction in self._directions.items()}, times
+            ),
         )
 
     def pass_rows(self) -> tuple[PassResult, ...]:
         """Each pass with what went through it."""
-        seen = {pair: _Seen(way, self._times) for pair, way in self._ways.items()}
+        seen = {pair: _Seen(direction, self._times) for pair, direction in self._directions.items()}
         windows = {pair: self._world.channels[pair].channel.config.windows for pair in seen}
         rows = []
         for one in self._passes:
@@ -243,17 +249,17 @@ class Observer:
             own[one.satellite, one.station].append(one.down)
         for pair in self._across:
             windows = self._world.channels[pair].channel.config.windows
-            own[pair] = [_Seen(self._ways[pair], self._times).total(windows)]
+            own[pair] = [_Seen(self._directions[pair], self._times).total(windows)]
         return tuple(self._direction(pair, own[pair]) for pair in self._pairs)
 
     def _direction(self, pair: Pair, own: list[Volume]) -> DirectionRow:
-        way = self._ways[pair]
-        sent, received = way.sender.figures(), way.receiver.figures()
+        direction = self._directions[pair]
+        sent, received = direction.sender.figures(), direction.receiver.figures()
         air = self._world.channels[pair].channel.counters()
         return DirectionRow(
             source=pair[0],
             destination=pair[1],
-            kind=way.kind,
+            kind=direction.kind,
             passes=len(own),
             passes_used=sum(volume.on_air > 0 for volume in own),
             capacity=sum(volume.capacity for volume in own),
@@ -284,11 +290,11 @@ class Observer:
 class _Seen:
     """The samples of one direction as arrays."""
 
-    def __init__(self, way: _Way, times: list[float]) -> None:
-        self._times = np.array(times)[way.air.places()]
-        self._air = way.air.values()
-        self._data = way.data.values()
-        self._held = way.held.values()
+    def __init__(self, direction: _SeenDirection, times: list[float]) -> None:
+        self._times = np.array(times)[direction.air.places()]
+        self._air = direction.air.values()
+        self._data = direction.data.values()
+        self._held = direction.held.values()
 
     def volume(self, one: SkyPass, windows: Sequence[Window]) -> Volume:
         """What went through a pass."""

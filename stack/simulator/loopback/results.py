@@ -281,9 +281,9 @@ class Result:
 
     def totals(self) -> dict[str, Any]:
         """The summary figures."""
-        ways: dict[Direction, list[DirectionRow]] = {"up": [], "down": [], "across": []}
+        directions: dict[Direction, list[DirectionRow]] = {"up": [], "down": [], "across": []}
         for row in self.directions:
-            ways[row.kind].append(row)
+            directions[row.kind].append(row)
         return {
             "objects": len(self.objects),
             "objects_ok": sum(row.ok for row in self.objects),
@@ -292,9 +292,9 @@ class Result:
             "passes_used": sum(row.used for row in self.passes),
             "bundles": sum(row.count for row in self.traffic),
             "bundles_arrived": sum(row.arrived for row in self.traffic),
-        } | {kind: self._way(rows, kind) for kind, rows in ways.items()}
+        } | {kind: self._direction(rows, kind) for kind, rows in directions.items()}
 
-    def _way(self, rows: list[DirectionRow], kind: Direction) -> dict[str, Any]:
+    def _direction(self, rows: list[DirectionRow], kind: Direction) -> dict[str, Any]:
         # What a satellite sends goes down in the end, over however many others.
         sources = {row.source for row in rows} if kind != "across" else set()
         moved = [one for one in self.objects if one.source in sources]

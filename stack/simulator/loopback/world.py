@@ -166,13 +166,25 @@ class LoopbackWorld:
     # ---- links -----------------------------------------------------------------------------
 
     def _join(self, link: SkyLink) -> None:
-        ways = link.forward, link.backward
+        directions = link.forward, link.backward
         burst_ns = round(self.scenario.burst_ms * MILLISECOND)
-        there, back = (tune(way.config, link.segment_bytes, burst_ns) for way in ways)
-        self._connect(link.a, link.b, _channel(link, ways[0], there), _channel(link, ways[1], back))
-        for way, sends, receives in ((ways[0], there, back), (ways[1], back, there)):
-            own, peer = way.source, way.destination
-            ltp, fec = self._engines(own, peer, link.segment_bytes, sends, receives, way.config)
+        there, back = (
+            tune(direction.config, link.segment_bytes, burst_ns) for direction in directions
+        )
+        self._connect(
+            link.a,
+            link.b,
+            _channel(link, directions[0], there),
+            _channel(link, directions[1], back),
+        )
+        for direction, sends, receives in (
+            (directions[0], there, back),
+            (directions[1], back, there),
+        ):
+            own, peer = direction.source, direction.destination
+            ltp, fec = self._engines(
+                own, peer, link.segment_bytes, sends, receives, direction.config
+            )
             self._links.setdefault(own, []).append(
                 LinkConfig(
                     name=short_name(peer),
@@ -296,12 +308,12 @@ class LoopbackWorld:
         )
 
 
-def _channel(link: SkyLink, way: LinkDirection, tuning: Tuning) -> ChannelConfig:
+def _channel(link: SkyLink, direction: LinkDirection, tuning: Tuning) -> ChannelConfig:
     return ChannelConfig(
-        windows=way.windows,
+        windows=direction.windows,
         delay=link.delay,
         queue_bytes=tuning.queue_bytes,
         overhead_bytes=IPV4_UDP_BYTES,
-        rules=way.rules,
+        rules=direction.rules,
         coalesce_ns=tuning.coalesce_ns,
     )

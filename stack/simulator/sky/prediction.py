@@ -160,11 +160,11 @@ class _Foreseen:
     def _from_budgets(self) -> Iterator[Contact]:
         for (station, satellite), own in self._passes.items():
             radio = self._radios[station, satellite]
-            ways = ((radio.up, station, satellite), (radio.down, satellite, station))
+            directions = ((radio.up, station, satellite), (radio.down, satellite, station))
             budgets = [
                 (link, source, destination)
-                for way, source, destination in ways
-                if (link := way.link()) is not None
+                for direction, source, destination in directions
+                if (link := direction.link()) is not None
             ]
             if not budgets:
                 continue
@@ -279,15 +279,17 @@ class _Foreseen:
         station = self._station_of(source, destination)
         satellite = destination if station == source else source
         radio = self._radios[station, satellite]
-        way = radio.up if station == source else radio.down
-        direction = "up" if station == source else "down"
+        is_up = station == source
         likely = 1.0
         common = [
             one
             for one in self._scenario.disturbances
-            if applies(one, station=station, satellite=satellite, direction=direction)
+            if applies(
+                one, station=station, satellite=satellite, direction="up" if is_up else "down"
+            )
         ]
-        for one in (*common, *way.disturbances):
+        own = radio.up if is_up else radio.down
+        for one in (*common, *own.disturbances):
             likely *= _share_up(one)
         return likely
 

@@ -101,7 +101,7 @@ class _Maker:
         site = self._known.stations[station]
         place = StationPlace(site.latitude_deg, site.longitude_deg)
         blackouts = self._blackouts(pair, radio, own)
-        ways = []
+        directions = []
         for source, destination, config, direction in (
             (station, satellite, radio.up, "up"),
             (satellite, station, radio.down, "down"),
@@ -115,13 +115,15 @@ class _Maker:
             weather = _Weather(
                 common, config.disturbances, station, f"{station}/{satellite}", place
             )
-            ways.append(self._way(source, destination, config, track, weather, blackouts))
+            directions.append(
+                self._direction(source, destination, config, track, weather, blackouts)
+            )
         return SkyLink(
             "pass",
             station,
             satellite,
-            ways[0],
-            ways[1],
+            directions[0],
+            directions[1],
             Delay(track.times_ns.tolist(), track.light_ns.tolist()),
             radio.segment_bytes,
             blackouts.intervals_ns,
@@ -153,7 +155,7 @@ class _Maker:
         plan = self._known.plan
         spans = _windows([*plan.between(first, second)], self._scenario.start_ms)
         track = self._cross_track(pair, spans)
-        ways = []
+        directions = []
         for source, destination in (pair, pair[::-1]):
             common = [
                 one
@@ -167,11 +169,15 @@ class _Maker:
             weather = _Weather(
                 common, entry.link.disturbances, f"{first}/{second}", f"{first}/{second}", None
             )
-            ways.append(self._way(source, destination, entry.link, track, weather, Blackouts([])))
+            directions.append(
+                self._direction(source, destination, entry.link, track, weather, Blackouts([]))
+            )
         delay = Delay.constant(0)
         if len(track.times_ns):
             delay = Delay(track.times_ns.tolist(), track.light_ns.tolist())
-        return SkyLink("crosslink", first, second, ways[0], ways[1], delay, entry.segment_bytes, ())
+        return SkyLink(
+            "crosslink", first, second, directions[0], directions[1], delay, entry.segment_bytes, ()
+        )
 
     def _cross_track(self, pair: Pair, spans: Sequence[Window]) -> _Track:
         parts = [
@@ -192,7 +198,7 @@ class _Maker:
 
     # ---- one direction -----------------------------------------------------------------------
 
-    def _way(
+    def _direction(
         self,
         source: str,
         destination: str,

@@ -96,10 +96,10 @@ class Sessions:
 
     def _marked(self, segment: Segment, seen: _Seen) -> Segment:
         """Without authentication, with that of another segment, or as everybody can."""
-        way = self._rng.randrange(3)
-        if way == 0:
+        kind = self._rng.randrange(3)
+        if kind == 0:
             return segment
-        if way == 1:
+        if kind == 1:
             return replace(segment, header=seen.header, trailer=seen.trailer)
         null = (Extension(0, bytes((NULL_SUITE,))),)
         return replace(segment, header=null, trailer=(Extension(0, bytes(10)),))

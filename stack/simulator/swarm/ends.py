@@ -77,7 +77,7 @@ class End:
         self.over: set[SessionId] = set()
         """Sessions whose notes need not be kept."""
 
-        self.hold_ns = 0
+        self.held_until_ns = 0
         self._life = 0
         self._around = around
 
@@ -97,7 +97,7 @@ class End:
         match event:
             case Failed():
                 self.give_back(event.refs, failed=True)
-                self.hold_ns = now + self.again_ns
+                self.held_until_ns = now + self.again_ns
             case BlockReceived() | ReportHeld():
                 life = self._life
                 if self.commit_ns:
@@ -133,7 +133,7 @@ class End:
 
     def fill(self, now: int) -> None:
         """Submit what waits."""
-        if now >= self.hold_ns:
+        if now >= self.held_until_ns:
             while self.waiting and self.engine.room() > 0:
                 ref = self.waiting.pop(0)
                 self.engine.submit(self.outgoing[ref], ref, now, green=ref in self.green)

@@ -288,8 +288,8 @@ class PairRun:
         now = self.sim.now_ns
         side.driver.turn(now)
         deadline = side.driver.next_deadline(now)
-        if side.waiting and side.hold_ns > now:
-            deadline = side.hold_ns if deadline is None else min(deadline, side.hold_ns)
+        if side.waiting and side.held_until_ns > now:
+            deadline = side.held_until_ns if deadline is None else min(deadline, side.held_until_ns)
         if deadline is None:
             return
         deadline = max(deadline, now + TURN_NS if deadline <= now else deadline)

@@ -185,19 +185,19 @@ class Intruder:
         """The identity of a genuine bundle, and another content."""
         found = []
         for old in self._some():
-            way = self._rng.randrange(4)
+            kind = self._rng.randrange(4)
             payload, blocks, primary = old.payload, old.blocks, old.primary
             if self._rng.random() < 0.3:  # the next of its source, before that is made
                 number = primary.sequence + self._rng.randint(1, 3)
                 primary = replace(primary, wire=None, sequence=min(number, (1 << 64) - 1))
-            if way == 0:  # in clear, as if nobody had asked for security
+            if kind == 0:  # in clear, as if nobody had asked for security
                 blocks = (replace(payload, data=b"forged", wire=None),)
-            elif way == 1:  # one octet of the ciphertext is another
+            elif kind == 1:  # one octet of the ciphertext is another
                 data = bytearray(payload.data)
                 if data:
                     data[self._rng.randrange(len(data))] ^= 1
                 blocks = (*blocks[:-1], replace(payload, data=bytes(data), wire=None))
-            elif way == 2:  # the security blocks are gone
+            elif kind == 2:  # the security blocks are gone
                 blocks = (payload,)
             else:  # and they are others
                 blocks = tuple(

@@ -53,12 +53,12 @@ class Injector:
         if kind == kinds.HOSTILE:
             self._task(self._intrude(fault))
         elif kind in kinds.ON_LINKS:
-            ways = [(fault.node, fault.peer)]
+            pairs = [(fault.node, fault.peer)]
             if kind == kinds.CUT:
-                ways.append((fault.peer, fault.node))
-            for way in ways:
-                world.ends[way].begin(fault)
-                self._until(fault, world.ends[way])
+                pairs.append((fault.peer, fault.node))
+            for pair in pairs:
+                world.ends[pair].begin(fault)
+                self._until(fault, world.ends[pair])
         elif kind in (kinds.FULL, kinds.SLOW):
             self._spoil(fault)
         elif kind in (kinds.DRIFT, kinds.STEP):

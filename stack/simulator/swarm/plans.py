@@ -81,13 +81,13 @@ JOURNEYS_WANTED: Final = 3
 reasons that need no fault (loss, a full transmitter), and another find out about it."""
 
 
-def journeys(options: Options, ways: tuple[tuple[str, str], ...], start_s: float) -> int:
-    """How many times one after the other something can go all of `ways`, from `start_s` to the
+def journeys(options: Options, pairs: tuple[tuple[str, str], ...], start_s: float) -> int:
+    """How many times one after the other something can go all of `pairs`, from `start_s` to the
     end of the day, by what the contacts really are."""
     count = 0
     at_s = start_s
     while count < JOURNEYS_WANTED:
-        for source, destination in ways:
+        for source, destination in pairs:
             at_s = _arrival_s(options, source, destination, at_s)
             if at_s == math.inf:
                 return count

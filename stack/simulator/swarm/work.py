@@ -82,12 +82,12 @@ class ExpectedWork:
         counts: dict[tuple[tuple[str, str], ...], int] = {}
         for table in tables:
             for thing, one in table.items():
-                way = (one.source, one.destination)
-                ways = (way,) if thing in self.messages else (way, way[::-1])
-                if ways not in counts:
-                    counts[ways] = journeys(options, ways, options.faults_s)
+                pair = (one.source, one.destination)
+                pairs = (pair,) if thing in self.messages else (pair, pair[::-1])
+                if pairs not in counts:
+                    counts[pairs] = journeys(options, pairs, options.faults_s)
                 lasts = not isinstance(one, MessageOptions) or one.lifetime_s >= LONG_S
-                if lasts and counts[ways] >= JOURNEYS_WANTED:
+                if lasts and counts[pairs] >= JOURNEYS_WANTED:
                     found.append(thing)
         return found
 

@@ -196,7 +196,7 @@ class Harness:
             len(put.wire),
             put.expires_ms,
             put.received_ms,
-            put.tag,
+            put.note,
         )
 
     def held(self) -> list[Bundle]:

@@ -97,7 +97,7 @@ def test_a_long_reason_is_cut() -> None:
     harness.agent.quarantine(7, ValueError("\udcff" + "x" * 1000), NOW)
     (op,) = harness.agent.take_ops()
     assert isinstance(op, Move)
-    assert op.tag == (b"ValueError: ?" + b"x" * 1000)[:REASON_BYTES_MAX]
+    assert op.note == (b"ValueError: ?" + b"x" * 1000)[:REASON_BYTES_MAX]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_what_fails_as_it_comes_is_kept_beside_the_genuine_one(
     assert (put.place, put.priority) == (Place.QUARANTINE, QUARANTINE_PRIORITY)
     assert (put.destination, put.source) == (FAR + "app", "dtn://gs1/app")
     assert put.expires_ms == NOW + min(lifetime_ms, 7 * 86_400_000)
-    assert (put.received_ms, put.tag, bytes(put.wire)) == (NOW, WHY, wire)
+    assert (put.received_ms, put.note, bytes(put.wire)) == (NOW, WHY, wire)
     identity = bundle_key(one.primary, 4)
     assert put.key.startswith(identity)
     assert len(put.key) == len(identity) + 16

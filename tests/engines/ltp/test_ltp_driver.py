@@ -378,13 +378,13 @@ def test_what_is_owed_is_done_once_and_the_latest_of_a_kind() -> None:
     owed.do(20, "a", work, "second")
     owed.do(30, "b", work, "other")
     assert owed.due_at == 20 + AGAIN_NS
-    owed.pay(50)
+    owed.retry(50)
     assert owed.due_at == 50 + AGAIN_NS
     failing = False
-    owed.pay(60)
+    owed.retry(60)
     assert done == [("second", 60), ("other", 60)]
     assert owed.due_at is None
-    owed.pay(70)
+    owed.retry(70)
     assert len(done) == 2
     owed.do(80, "c", work, "at once")
     assert (done[-1], owed.due_at) == (("at once", 80), None)

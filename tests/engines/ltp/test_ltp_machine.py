@@ -126,7 +126,7 @@ class TwoEngines(RuleBasedStateMachine):
         if sessions:
             victim = sessions[pick % len(sessions)]
             green = DataSegment(
-                session=victim.session,
+                session=victim.id,
                 kind=SegmentType.GREEN,
                 client_service=victim.client_service,
                 offset=0,
@@ -162,7 +162,7 @@ class TwoEngines(RuleBasedStateMachine):
             assert list(table.sending) == began
             assert table.in_flight == sum(session.in_flight for session in live)
             assert table.kept == sum(held for _, held in table._failed.values())
-            assert set(table.again) <= {session.session for session in live}
+            assert set(table.again) <= {session.id for session in live}
             waiting = gathered + sum(block.held for block in sender._ready)
             assert table.held == waiting + table.kept + sum(session.held for session in live)
 

@@ -850,7 +850,7 @@ def test_too_many_sessions_are_refused_until_old_ones_are_idle() -> None:
     assert lone.engine.counters()["import_refused"] == 2
     lone.wait(11 * SECOND)
     lone.feed(red(0, b"abc", session=SessionId(REMOTE, 4)))
-    numbers = [session.session.number for session in lone.engine._receiver.table]
+    numbers = [session.id.number for session in lone.engine._receiver.table]
     assert numbers == [1, 2, 4]
     # The evicted session is told so when it comes back.
     lone.feed(red(0, b"abc", session=SessionId(REMOTE, 0)))

@@ -93,30 +93,30 @@ SLOTS: dict[str, Any] = {"delay_ms_max": 20.0, "loss": 0.02, "change_ms": 200.0}
 @given(st.lists(st.integers(-(10**14), 10**14), min_size=1, max_size=30), st.randoms())
 def test_slots_do_not_remember_who_asked(times: list[int], random: Any) -> None:
     at_ns = np.array(times, np.float64)
-    holds, losses = Slots(7, **SLOTS).hold_and_loss_many(at_ns)
+    delays, losses = Slots(7, **SLOTS).delay_and_loss_many(at_ns)
     again = Slots(7, **SLOTS)
     order = list(range(len(times)))
     random.shuffle(order)
     for place in order:
-        assert again.hold_and_loss(times[place]) == (holds[place], losses[place])
+        assert again.delay_and_loss(times[place]) == (delays[place], losses[place])
 
 
 def test_slots_begin_at_the_phase_and_hold_for_the_period() -> None:
     """Of Starlink: at 12, 27, 42 and 57 s of a minute."""
     slots = Slots(7, **{**SLOTS, "change_ms": 0.0})
     at_ns = np.arange(0, 120 * SECOND, SECOND // 10, dtype=np.float64)
-    holds = slots.hold_and_loss_many(at_ns)[0]
-    changes_s = at_ns[1:][np.diff(holds) != 0] / SECOND
+    delays = slots.delay_and_loss_many(at_ns)[0]
+    changes_s = at_ns[1:][np.diff(delays) != 0] / SECOND
     assert changes_s.tolist() == [12, 27, 42, 57, 72, 87, 102, 117]
-    assert slots.slot(0).hold_ns == slots.hold_and_loss(12 * SECOND)[0]
-    assert slots.slot(-1).hold_ns == slots.hold_and_loss(12 * SECOND - 1)[0]
+    assert slots.slot(0).delay_ns == slots.delay_and_loss(12 * SECOND)[0]
+    assert slots.slot(-1).delay_ns == slots.delay_and_loss(12 * SECOND - 1)[0]
 
 
 def test_the_distributions_of_slots() -> None:
     rows = np.array([Slots(11, **SLOTS).slot(index) for index in range(5000)])
-    hold_ns, loss, change_ns = rows.T
-    assert 0 <= hold_ns.min() < 0.01 * 20e6
-    assert abs(hold_ns.mean() - 10e6) < 5 * 20e6 / math.sqrt(12 * 5000)
+    delay_ns, loss, change_ns = rows.T
+    assert 0 <= delay_ns.min() < 0.01 * 20e6
+    assert abs(delay_ns.mean() - 10e6) < 5 * 20e6 / math.sqrt(12 * 5000)
     assert abs(loss.mean() - 0.02) < 5 * 0.02 / math.sqrt(5000)
     assert abs(change_ns.mean() - 200e6) < 5 * 200e6 / math.sqrt(5000)
 
@@ -128,10 +128,10 @@ def test_a_change_loses_and_delays() -> None:
     inside = np.linspace(begin_ns, begin_ns + row.change_ns, N, endpoint=False)
     lost = SlotLoss(np.random.default_rng(1), slots).lost_many(inside, 1, 1)
     assert abs(lost.mean() - 0.5) < 5 * math.sqrt(0.25 / N)
-    assert set(SlotDelay(slots).delay_many(inside)) == {row.hold_ns + 30e6}
+    assert set(SlotDelay(slots).delay_many(inside)) == {row.delay_ns + 30e6}
     after = np.linspace(begin_ns + row.change_ns, begin_ns + 15 * SECOND, 1000, endpoint=False)
     assert not SlotLoss(np.random.default_rng(1), slots).lost_many(after, 1, 1).any()
-    assert set(SlotDelay(slots).delay_many(after)) == {row.hold_ns}
+    assert set(SlotDelay(slots).delay_many(after)) == {row.delay_ns}
 
 
 # ---- outages -----------------------------------------------------------------------------------

@@ -295,12 +295,12 @@ def _draw_volumes(
     is_log = len(some) > 0 and float(some.max()) > WIDE * float(some.min())
     parts = totals[None] if is_log else volumes
     width = 0.38
-    for way, offset, colour, text in (
+    for column, offset, colour, text in (
         (1, -width / 2, COLOURS[0], "receives"),
         (0, width / 2, COLOURS[1], "sends"),
     ):
         bottom = np.zeros(len(nodes))
-        for number, heights in enumerate(parts[:, :, way]):
+        for number, heights in enumerate(parts[:, :, column]):
             axes.bar(
                 places + offset,
                 heights,

@@ -106,7 +106,7 @@ class CloseUp:
             self._time.days(times), rates / scale, color=DARK, lw=1.0, label="rate of the channel"
         )
         series = self._series
-        octets = series.on_air[self._way(is_up=True)][self._near]
+        octets = series.on_air[self._direction(is_up=True)][self._near]
         middle, rate = rate_of(series.time_s[self._near], octets)
         x = self._time.days(middle)
         axes.step(x, rate / scale, where="mid", color=ON_AIR, lw=1.2, label="datagrams arrived")
@@ -116,10 +116,10 @@ class CloseUp:
 
     def _so_far(self, axes: Axes, *, is_up: bool) -> None:
         """What has arrived in this pass, against what could have where that fits the scale."""
-        near, way = self._near, self._way(is_up=is_up)
+        near, direction = self._near, self._direction(is_up=is_up)
         times_s = self._series.time_s[near]
         x = self._time.days(times_s)
-        air, data = (values[way][near] for values in (self._series.on_air, self._series.data))
+        air, data = (values[direction][near] for values in (self._series.on_air, self._series.data))
         air, data = air - air[0], data - data[0]
         if is_up:
             capacity = _capacity_so_far(self._windows(is_up=True), times_s)
@@ -131,12 +131,14 @@ class CloseUp:
         axes.set_title("Uplink so far in this pass" if is_up else "Downlink so far in this pass")
 
     def _windows(self, *, is_up: bool) -> list[Window]:
-        way = self._link.forward if is_up else self._link.backward
-        return [w for w in way.windows if self._pass.rise_ns <= w.start_ns < self._pass.set_ns]
+        direction = self._link.forward if is_up else self._link.backward
+        return [
+            w for w in direction.windows if self._pass.rise_ns <= w.start_ns < self._pass.set_ns
+        ]
 
-    def _way(self, *, is_up: bool) -> tuple[str, str]:
-        way = self._link.forward if is_up else self._link.backward
-        return way.source, way.destination
+    def _direction(self, *, is_up: bool) -> tuple[str, str]:
+        direction = self._link.forward if is_up else self._link.backward
+        return direction.source, direction.destination
 
 
 def _capacity_so_far(windows: list[Window], times_s: Floats) -> Floats:

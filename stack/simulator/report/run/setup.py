@@ -106,14 +106,14 @@ class Setup:
         rows = [
             (
                 _ends(radio),
-                way,
+                name,
                 _rates(direction),
                 _disturbed(direction),
                 _coding(direction),
                 _blackouts(radio),
             )
             for radio in self._scenario.radios
-            for way, direction in (("up", radio.up), ("down", radio.down))
+            for name, direction in (("up", radio.up), ("down", radio.down))
         ]
         rows += [
             (

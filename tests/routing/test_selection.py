@@ -14,7 +14,7 @@ from stack.contacts.files import load_plan
 from stack.contacts.plan import Contact, Plan
 from stack.routing.route import Route
 from stack.routing.router import Router, RouterConfig
-from stack.routing.ways import node_order
+from stack.routing.selection import node_order
 from tests.routing import brute
 from tests.strategies import plan as plans
 

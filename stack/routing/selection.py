@@ -1,13 +1,13 @@
-"""The best ways through a contact graph in SABR's full order, and the next best after them.
+"""The best routes through a contact graph in SABR's full order, and the next best after them.
 
 CCSDS 734.3-B-1 §3.2.8.1.4 a) prefers, in this order, the earliest arrival, the fewest contacts, the
 latest termination (the end of the contact that ends first), and the smallest entry node number.  A
 `Search` answers the first two exactly.  The others are settled by searches that may take neither
 longer nor more hops, over ever fewer contacts.
 
-`next_ways` is Yen's algorithm for the shortest loopless paths (§3.2.6.10) with Lawler's partition:
-each way found splits what is left into parts that have no way in common, so that none is found
-twice and each part is searched once.
+`next_routes` is Yen's algorithm for the shortest loopless paths (§3.2.6.10) with Lawler's
+partition: each route found splits what is left into parts that have no route in common, so that
+none is found twice and each part is searched once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Question(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """What a way must keep clear of; see `Search`."""
+    """What a route must keep clear of; see `Search`."""
 
     exclude: Collection[str] = ()
     without: Collection[int] = ()
@@ -54,7 +54,7 @@ def node_order(node: str) -> tuple[int, int, str]:
 def search_from(
     question: Question, start: Label, bounds: Bounds, until_ns: int = NEVER_NS
 ) -> Search:
-    """A search from a label, within bounds, for ways that arrive by `until_ns`."""
+    """A search from a label, within bounds, for routes that arrive by `until_ns`."""
     network, clocks, size, level, margin_ns = question
     return Search(
         network,
@@ -70,14 +70,14 @@ def search_from(
     )
 
 
-def best_way(question: Question, start: Label, target: str, bounds: Bounds) -> Label | None:
-    """The best way to `target` in SABR's full order, or None."""
+def best_route(question: Question, start: Label, target: str, bounds: Bounds) -> Label | None:
+    """The best route to `target` in SABR's full order, or None."""
     label = search_from(question, start, bounds).find(target)
     return None if label is None else settled(question, start, label, bounds)
 
 
 def settled(question: Question, start: Label, label: Label, bounds: Bounds) -> Label:
-    """Of all ways as early and as short as one that was found, the one that lasts longest, and
+    """Of all routes as early and as short as one that was found, the one that lasts longest, and
     among those the one with the smallest entry node."""
     if label[1] == start[1] + 1:
         return label  # over one hop the search has chosen the contact that lasts longest
@@ -99,7 +99,7 @@ def _as_good(
     ends_after: int,
     only: set[str] | None = None,
 ) -> Label | None:
-    """A way as early and as short as `label`, over contacts that end later than `ends_after`."""
+    """A route as early and as short as `label`, over contacts that end later than `ends_after`."""
     network, clocks, size, level, margin_ns = question
     if -start[2] <= ends_after:
         return None
@@ -145,8 +145,8 @@ def _by_entry(question: Question, start: Label, label: Label, bounds: Bounds) ->
 
 
 def next_arrival(question: Question, label: Label, target: str, until_ns: int) -> int | None:
-    """When the best way but one arrives, `label` being the best; None unless it does so by
-    `until_ns`.  Less work than to find that way."""
+    """When the best route but one arrives, `label` being the best; None unless it does so by
+    `until_ns`.  Less work than to find that route."""
     labels = labels_of(label)
     soonest = None
     for place, turn in enumerate(labels[:-1]):
@@ -160,7 +160,7 @@ def next_arrival(question: Question, label: Label, target: str, until_ns: int) -
 
 
 class _Candidate(NamedTuple):
-    """The best way of one part of all the ways: of those that share the first `turn` hops with
+    """The best route of one part of all the routes: of those that share the first `turn` hops with
     this one, and go on over none of the contacts in `without`."""
 
     key: tuple[int, int, int, tuple[int, int, str]]
@@ -170,10 +170,10 @@ class _Candidate(NamedTuple):
     without: frozenset[int]
 
 
-def next_ways(
+def next_routes(
     question: Question, origin: str, at_ns: int, target: str, exclude: Collection[str] = ()
 ) -> Iterator[Label]:
-    """All loop-free ways, the best first, each when it is asked for.
+    """All loop-free routes, the best first, each when it is asked for.
 
     The clocks must not change while more are asked for.
     """
@@ -183,7 +183,7 @@ def next_ways(
     def part(start: Label, turn: int, without: frozenset[int], barred: Collection[str]) -> None:
         nonlocal serial
         bounds = Bounds(() if turn else exclude, without, barred)
-        label = best_way(question, start, target, bounds)
+        label = best_route(question, start, target, bounds)
         if label is not None:
             serial += 1
             entry = node_order(labels_of(label)[1][3])
