@@ -12,7 +12,7 @@ import ipaddress
 import random
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +27,7 @@ from interop.pcap.packet import UdpPacket, udp_packet
 from interop.pcap.parse import parse_packet
 from interop.strategies import bundle as some_bundles
 from interop.strategies import examples as examples_of
-from interop.strategies import mutate
+from interop.strategies import mutate, mutated_bundles
 from interop.strategies.cfdp import encoded_pdus, mutated_pdus
 from interop.strategies.choices import Quick
 from interop.strategies.fecframe import encoded_aduis
@@ -149,26 +149,12 @@ def bundle_corpus() -> list[bytes]:
     return found
 
 
-ODD = (*range(24), 192, 255, *(1 << bit for bit in range(64)), (1 << 64) - 1)
-"""Flags, numbers and types of blocks."""
+_INSIDE = mutated_bundles.maker(bundle=lambda choose: choose.pick(bundles()))
 
 
 def bundle_inside(rng: random.Random) -> bytes:
     """A bundle with damage within its blocks, and CRCs that are right."""
-    bundle = rng.choice(bundles())
-    blocks = list(bundle.blocks)
-    at = rng.randrange(len(blocks))
-    old = blocks[at]
-    others = [bytes(block.data) for block in rng.choice(bundles()).blocks]
-    name = rng.choice(("data", "data", "flags", "number", "type"))
-    value = mutate(bytes(old.data), others, rng) if name == "data" else rng.choice(ODD)
-    change: dict[str, Any] = {name: value}
-    blocks[at] = replace(old, wire=None, **change)
-    if rng.random() < 0.2:
-        rng.shuffle(blocks)
-    if blocks[-1].type != 1 or len({block.number for block in blocks}) != len(blocks):
-        return mutate(encode_bundle(bundle), [encode_bundle(bundle)], rng)
-    return encode_bundle(Bundle(bundle.primary, tuple(blocks)))
+    return _INSIDE(Quick(rng))
 
 
 # ---- checks
