@@ -112,6 +112,20 @@ class Seconds(float):
     _text: str
 
 
+class Quantity(float):
+    """A default as help shows it, with its unit: ``5 degrees``."""
+
+    def __new__(cls, text: str) -> Quantity:
+        made = super().__new__(cls, text.partition(" ")[0])
+        made._text = text
+        return made
+
+    def __str__(self) -> str:
+        return self._text
+
+    _text: str
+
+
 class OctetCount(int):
     """A default as help shows it: ``1MB``."""
 

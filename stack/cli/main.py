@@ -11,9 +11,10 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+import typer.core
 
 from stack.cli import bench
 from stack.cli.common import (
@@ -86,7 +87,23 @@ GROUPS: tuple[tuple[str, str, tuple[Command, ...]], ...] = (
     ("config", config.HELP, (config.check, config.example, config.reference)),
 )
 
+FIRST_SENTENCE_CHARS: Final = 200
+"""Room for any first sentence in a list of commands."""
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class _Group(typer.core.TyperGroup):
+    """Commands with the whole first sentence of each: typer cuts it to one line."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list of commands in a group's help."""
+        rows = [
+            (name, command.get_short_help_str(limit=FIRST_SENTENCE_CHARS))
+            for name, command in self.commands.items()
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def make_app() -> typer.Typer:
@@ -94,6 +111,7 @@ def make_app() -> typer.Typer:
     # Plain help: typer's rich help takes half a second to import.
     app = typer.Typer(
         name=PROGRAM,
+        cls=_Group,
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -106,6 +124,7 @@ def make_app() -> typer.Typer:
     for name, help_text, functions in GROUPS:
         group = typer.Typer(
             name=name,
+            cls=_Group,
             help=help_text,
             no_args_is_help=True,
             rich_markup_mode=None,

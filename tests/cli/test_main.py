@@ -25,7 +25,7 @@ from stack.cli.documents import (
     configuration_document,
     scenario_document,
 )
-from stack.cli.main import PROGRAM, make_app
+from stack.cli.main import GROUPS, PROGRAM, make_app
 from stack.node.control.protocol import ControlError
 from tests.cli.helpers import ROOT, Cli
 
@@ -210,3 +210,18 @@ def test_completion_is_offered() -> None:
         },
     )
     assert done.stdout.split() == ["ping"]
+
+
+def test_lists_of_commands_are_not_cut_short(cli: Cli) -> None:
+    for group in ((), *((name,) for name, _, _ in GROUPS)):
+        text = cli(*group, "--help").out
+        listed = text[text.index("Commands:") : text.index("Exit codes:")]
+        assert "..." not in listed
+
+
+def test_defaults_carry_units() -> None:
+    """Every default that is a number of something: no bare `5.0`."""
+    for path, command, _ in commands():
+        for option in command.params:
+            if isinstance(option.default, float) and option.name != "least":  # a probability
+                assert not str(option.default).replace(".", "").isdecimal(), (path, option.name)

@@ -17,42 +17,71 @@ Config = Annotated[
     Path | None,
     typer.Argument(metavar="CONFIG", help="TOML; see `orbitferry config example emulator`."),
 ]
-ListenA = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where program A sends to.")]
-ListenB = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where program B sends to.")]
+ListenA = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Where program A sends to. Default: 127.0.0.1:5001."),
+]
+ListenB = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Where program B sends to. Default: 127.0.0.1:6001."),
+]
 PeerA = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="Where A listens. Default: it is learnt.")
+    str | None, typer.Option(metavar="HOST:PORT", help="Where A listens. Default: it is learnt.")
 ]
 PeerB = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="Where B listens. Default: it is learnt.")
+    str | None, typer.Option(metavar="HOST:PORT", help="Where B listens. Default: it is learnt.")
 ]
 Tcp = Annotated[bool, typer.Option("--tcp", help="Carry TCP too, to --peer-a and --peer-b.")]
 Rate = Annotated[
-    float | None, typer.Option("--rate", parser=rate, metavar="RATE", help="256k, 10M, 1.5G.")
+    float | None,
+    typer.Option(
+        "--rate",
+        parser=rate,
+        metavar="RATE",
+        help="Bits a second: 256k, 10M, 1.5G. Default: no limit.",
+    ),
 ]
 Delay = Annotated[
     float | None,
-    typer.Option(parser=duration, metavar="DURATION", help="One way: 5ms, 1.3s."),
+    typer.Option(parser=duration, metavar="DURATION", help="One way: 5ms, 1.3s. Default: none."),
 ]
 Jitter = Annotated[
     float | None,
-    typer.Option(parser=duration, metavar="DURATION", help="More delay, at random."),
+    typer.Option(
+        parser=duration,
+        metavar="DURATION",
+        help="Up to this is added to the delay of each datagram, at random.",
+    ),
 ]
-Loss = Annotated[float | None, typer.Option(parser=share, metavar="SHARE", help="2% or 0.02.")]
+Loss = Annotated[
+    float | None,
+    typer.Option(parser=share, metavar="SHARE", help="Of the datagrams, lost: 2% or 0.02."),
+]
 Burst = Annotated[
     float | None,
     typer.Option(parser=duration, metavar="DURATION", help="Mean length of a fade; with --loss."),
 ]
 Reorder = Annotated[
-    float | None, typer.Option(parser=share, metavar="SHARE", help="Overtaken by others.")
+    float | None,
+    typer.Option(parser=share, metavar="SHARE", help="Of the datagrams, overtaken by others."),
 ]
 Duplicate = Annotated[
-    float | None, typer.Option(parser=share, metavar="SHARE", help="Delivered twice.")
+    float | None,
+    typer.Option(parser=share, metavar="SHARE", help="Of the datagrams, delivered twice."),
 ]
 Corrupt = Annotated[
-    float | None, typer.Option(parser=share, metavar="SHARE", help="Delivered with wrong bits.")
+    float | None,
+    typer.Option(
+        parser=share, metavar="SHARE", help="Of the datagrams, delivered with wrong bits."
+    ),
 ]
 Queue = Annotated[
-    int | None, typer.Option(parser=size, metavar="SIZE", help="May wait for the transmitter.")
+    int | None,
+    typer.Option(
+        parser=size,
+        metavar="SIZE",
+        help="What may wait for the transmitter; the rest is dropped. Default: 1MB.",
+    ),
 ]
 PlanPath = Annotated[
     Path | None,
@@ -78,7 +107,9 @@ CapturePath = Annotated[
 Seed = Annotated[int | None, typer.Option(min=0, help="Of all random decisions.")]
 Length = Annotated[
     float | None,
-    typer.Option("--for", parser=duration, metavar="DURATION", help="End by itself."),
+    typer.Option(
+        "--for", parser=duration, metavar="DURATION", help="End by itself after this time."
+    ),
 ]
 Interval = Annotated[
     float | None,

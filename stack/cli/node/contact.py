@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from stack.cli.common import Json, NodePath, Seconds, client_of, duration, rate
+from stack.cli.common import Json, NodePath, Quantity, Seconds, client_of, duration, rate
 from stack.cli.output import emit, say
 
 HELP = "Tell a running node of contacts that no plan foresaw."
@@ -22,11 +22,16 @@ def begin(
     ] = Seconds("10m"),
     rate_bps: Annotated[
         float | None,
-        typer.Option("--rate", parser=rate, metavar="RATE", help="How fast this node may send."),
+        typer.Option(
+            "--rate",
+            parser=rate,
+            metavar="RATE",
+            help="Bits a second that this node may send. Default: no limit.",
+        ),
     ] = None,
     light_ms: Annotated[
         float, typer.Option("--light-ms", metavar="MS", help="One-way light time.")
-    ] = 0.0,
+    ] = Quantity("0 ms"),
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:

@@ -47,7 +47,7 @@ def status(
         Path | None,
         typer.Option(
             "--save",
-            metavar="DIRECTORY",
+            metavar="FOLDER",
             help="With --quarantine: write the octets of each to REF.bundle there.",
         ),
     ] = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stack.cli.common import Json
+from stack.cli.common import Json, Quantity
 from stack.cli.output import emit, say, table
 from stack.core.errors import ConfigError
 from stack.core.units import rate_text
@@ -37,10 +37,10 @@ def budget(
     ] = None,
     altitude_km: Annotated[
         float, typer.Option(metavar="KM", help="Height of the circular orbit.")
-    ] = 600.0,
+    ] = Quantity("600 km"),
     elevation: Annotated[
         float, typer.Option(metavar="DEG", help="Elevation of the satellite in the first table.")
-    ] = 10.0,
+    ] = Quantity("10 degrees"),
     range_km: Annotated[
         float | None,
         typer.Option(metavar="KM", help="Distance, for links between spacecraft."),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stack.cli.common import CommandError, Json, Seconds, duration
+from stack.cli.common import CommandError, Json, Quantity, Seconds, duration
 from stack.cli.output import emit, note, say, table, tell_doubts
 from stack.core.errors import ConfigError
 from stack.core.units import duration_text, parse_rate
@@ -66,9 +66,7 @@ Carrier = Annotated[
     float | None,
     typer.Option(metavar="HZ", help="Show the largest Doppler shift of this carrier, as 8.2e9."),
 ]
-Dut1 = Annotated[
-    float, typer.Option(metavar="S", help="UT1-UTC in seconds; 0.1 s moves a pass by 6 ms.")
-]
+Dut1 = Annotated[float, typer.Option(metavar="S", help="UT1-UTC; 0.1 s moves a pass by 6 ms.")]
 Up = Annotated[str, typer.Option(metavar="RATE", help="Uplink of the plan: a rate, or s-band-up.")]
 Down = Annotated[
     str, typer.Option(metavar="RATE", help="Downlink of the plan: a rate, or x-band-down.")
@@ -82,9 +80,9 @@ def passes(
     satellite: SatelliteNames = None,
     begin: Begin = None,
     length: Length = Seconds("1d"),
-    mask: Mask = 5.0,
+    mask: Mask = Quantity("5 degrees"),
     carrier_hz: Carrier = None,
-    dut1_s: Dut1 = 0.0,
+    dut1_s: Dut1 = Quantity("0 s"),
     plan: PlanFile = None,
     up: Up = "s-band-up",
     down: Down = "x-band-down",

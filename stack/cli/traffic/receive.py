@@ -50,6 +50,17 @@ Raw = Annotated[
 Service = Annotated[
     str | None, typer.Option(help="Service whose messages are wanted. Default: messages.")
 ]
+Count = Annotated[
+    int,
+    typer.Option(
+        "--count",
+        "-c",
+        min=0,
+        metavar="N",
+        show_default=False,
+        help="End after so many. Default: go on.",
+    ),
+]
 Timeout = Annotated[
     float | None,
     typer.Option(
@@ -71,7 +82,7 @@ def receive(
     into: Into = None,
     raw: Raw = False,
     service: Service = None,
-    count: Annotated[int, typer.Option("--count", "-c", min=0, help="End after so many.")] = 0,
+    count: Count = 0,
     timeout: Timeout = None,
     no_wait: NoWait = False,
     node: NodePath = None,

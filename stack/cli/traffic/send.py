@@ -104,7 +104,7 @@ def send(
     """Send files, folders or a message to another node.
 
     The command ends when this node has stored durably what is to be sent; it delivers it over
-     whatever contacts come, across blackouts and restarts. Files must stay as they are until
+    whatever contacts come, across blackouts and restarts. Files must stay as they are until
     they are delivered. With --wait it ends when the receiver has confirmed every file. With
     --report it shows the status reports on a message as they come, until it was delivered or
     deleted or --timeout is over (default 60s), and ends with 3 when none came.
