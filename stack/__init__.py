@@ -87,6 +87,8 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
     from stack.simulator import load_scenario as load_scenario
     from stack.simulator import parse_scenario as parse_scenario
     from stack.simulator import run_scenario as run_scenario
+    from stack.simulator.sky import Prediction as Prediction
+    from stack.simulator.sky import predict as predict
     from stack.simulator.testing import RunTwoNodes as RunTwoNodes
     from stack.simulator.testing import TwoNodes as TwoNodes
     from stack.simulator.testing import two_nodes as two_nodes
@@ -178,6 +180,7 @@ else:
             "parse_scenario",
             "run_scenario",
         ),
+        "stack.simulator.sky": ("Prediction", "predict"),
         "stack.simulator.testing": ("RunTwoNodes", "TwoNodes", "two_nodes"),
     }
     _HOMES = {name: home for home, names in _NAMES.items() for name in names}

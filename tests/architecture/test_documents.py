@@ -41,7 +41,7 @@ def test_python_snippets_run(snippet: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-FOR_PROGRAMS = [ROOT / "README.md", ROOT / "docs/how-to-embed.md"]
+FOR_PROGRAMS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("how-to-*.md"))]
 
 
 def test_programs_import_only_the_face() -> None:

@@ -20,10 +20,11 @@ DatagramPort DecodeError Delivery Eid Endpoint Environment FLOW_REPAIR FLOW_SOUR
 FileEvent FileRef FilesConfig FilesService Handler HandlerConfig Inbox JobClient JobContext
 JobFailed JobLimits JobState JobStatus JobsConfig LinkConfig LocalError LogConfig LtpConfig Mailbox
 MissingExtraError Node NodeConfig Offer OpenPort OrbitferryError Outgoing PingResult PingStats Plan
-Prepared Progress Range Received Result RetryPolicy RunTwoNodes Scenario SecurityConfig
+Prediction Prepared Progress Range Received Result RetryPolicy RunTwoNodes Scenario SecurityConfig
 SecurityError Services ServicesConfig StoreError StoreFullError StoreSection Train TwoNodes Write
 __version__ dtn_from_iso dtn_from_unix dtn_to_iso dump_plan load_config load_plan load_scenario
-new_key_file parse_scenario ping run run_scenario run_virtual send_message two_nodes unix_from_dtn
+new_key_file parse_scenario ping predict run run_scenario run_virtual send_message two_nodes
+unix_from_dtn
 """
 
 
