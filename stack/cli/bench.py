@@ -15,6 +15,12 @@ from stack.cli.output import emit, say
 from stack.core.errors import ConfigError
 
 FOLDER: Final = "tests/benchmarks"
+START: Final = (
+    "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+)
+"""A module as `python -m` runs it, that Ctrl-C ends without a word."""
+
 PREFIX: Final = "bench_"
 
 LONGEST_S: Final = 900.0
@@ -74,7 +80,7 @@ def _run(root: Path, name: str, as_json: bool) -> bool:
     begun = time.monotonic()
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", module],
+            [sys.executable, "-c", START, module],
             cwd=root,
             stdout=subprocess.PIPE if as_json else None,
             text=True,

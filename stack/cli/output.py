@@ -20,6 +20,12 @@ from stack.core.units import printable
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+GAP, INDENT = "  ", "    "
+"""Between columns, and before those that go on below."""
+
+BAR_COLUMNS_MIN: Final = 80
+"""A narrower terminal has no room for bars beside the words."""
+
 PLAIN_LINES_MAX: Final = 20
 """Lines of progress for one object in a log: one for each twentieth."""
 
@@ -82,8 +88,8 @@ def note(text: str) -> None:
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
     """A table; columns of numbers are set to the right.
 
-    Lines are never folded into cells: a terminal that is too narrow wraps them, and what is
-    copied from it stays whole.
+    Cells are never folded, so that what is copied from a terminal stays whole.  On one that is too
+    narrow a row takes several lines, and goes on below in the columns that its headers have there.
     """
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     right = [
@@ -94,12 +100,20 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], title: str =
         max(len(header), *(len(row[place]) for row in cells), 0)
         for place, header in enumerate(headers)
     ]
-    lines = [
-        "  ".join(
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    groups = _groups(widths, room)
+    aligned = [
+        [
             cell.rjust(width) if to_right else cell.ljust(width)
             for cell, width, to_right in zip(row, widths, right, strict=True)
-        ).rstrip()
+        ]
         for row in (headers, *cells)
+    ]
+    lines = [
+        "\n".join(
+            (INDENT * bool(start) + GAP.join(row[start:end])).rstrip() for start, end in groups
+        )
+        for row in aligned
     ]
     if styled(sys.stdout):
         from rich.console import Console
@@ -114,6 +128,17 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], title: str =
     for line in (title, *lines) if title else lines:
         print(line)
     sys.stdout.flush()
+
+
+def _groups(widths: Sequence[int], room: int | None) -> list[tuple[int, int]]:
+    """Columns that stand on one line each, as places from and to."""
+    found, start, used = [], 0, 0
+    for place, width in enumerate(widths):
+        used += width + len(GAP) * (place > start)
+        if room is not None and used > room and place > start:
+            found.append((start, place))
+            start, used = place, len(INDENT) + width
+    return [*found, (start, len(widths))]
 
 
 class LiveView:
@@ -172,14 +197,17 @@ class ProgressView(LiveView):
     def _made(self) -> Progress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
 
+        console = Console(stderr=True)
         return Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            *([BarColumn(bar_width=24)] if console.width >= BAR_COLUMNS_MIN else []),
             TextColumn("{task.percentage:>3.0f} %", markup=False),
             TextColumn("{task.fields[state]}", markup=False),
-            TextColumn("{task.fields[detail]}", markup=False),
-            console=Console(stderr=True),
+            # Goes on below where there is no room, so that the columns before it stay whole.
+            TextColumn("{task.fields[detail]}", markup=False, table_column=Column(no_wrap=False)),
+            console=console,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import re
@@ -129,6 +130,8 @@ def test_a_wait_on_a_terminal_shows_what_waits_and_ends_with_ctrl_c(
     with terminal(columns, "send", "dtn://sat/", content, "--wait", "-n", alone) as screen:
         screen.until("wait here")
         assert " 0 %" in ESCAPES.sub("", screen.text)
+        assert "image.bin" in screen.text
+        assert "…" not in screen.text
         os.killpg(screen.process.pid, signal.SIGINT)
         assert screen.end() == 130
         assert "the transfer goes on" in screen.text
@@ -145,3 +148,22 @@ def test_sending_where_nothing_leads_warns(cli: Cli, alone: Path, tmp_path: Path
         assert "no link and no contact of the plan reaches dtn://mars/" in far.err
         near = cli("send", "dtn://sat/", *what, "-n", alone)
         assert "reaches" not in near.err
+
+
+def test_wide_tables_go_on_below_where_a_terminal_is_narrow(alone: Path, tmp_path: Path) -> None:
+    content = tmp_path / "image.bin"
+    content.write_bytes(b"image")
+    send = [*COMMAND, "send", "dtn://sat/", str(content), "-n", str(alone), "--json"]
+    sent = subprocess.run(send, cwd=ROOT, capture_output=True, check=True, text=True)
+    listed = ("transfers", "list", "-n", alone)
+    with terminal(60, *listed) as screen:
+        assert screen.end() == 0
+        assert [line for line in screen.lines if len(line) > 60] == []
+        (name,) = [line for line in screen.lines if "image.bin" in line]
+        (head,) = [line for line in screen.lines if "name" in line]
+        assert head.index("name") == name.index("image.bin"), "below its header"
+    piped = subprocess.run(
+        [*COMMAND, *map(str, listed)], cwd=ROOT, capture_output=True, check=True, text=True
+    )
+    assert len(piped.stdout.splitlines()) == 2, "a line for each in a pipe"
+    assert json.loads(sent.stdout.splitlines()[0])["id"] in piped.stdout
