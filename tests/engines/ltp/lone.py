@@ -36,12 +36,12 @@ THEIRS = SessionId(REMOTE, 500)
 class Lone:
     """The engine under test, its clock and what it said."""
 
-    def __init__(self, **config: Any) -> None:
+    def __init__(self, *, seed: int = 9, **config: Any) -> None:
         self.config = LtpConfig(local_engine_id=LOCAL, remote_engine_id=REMOTE, **config)
         self.traces: list[tuple[str, dict[str, Any]]] = []
         self.engine = LtpEngine(
             self.config,
-            entropy=random.Random(9).randbytes,
+            entropy=random.Random(seed).randbytes,
             trace=lambda event, fields: self.traces.append((event, fields)),
         )
         self.now = 0

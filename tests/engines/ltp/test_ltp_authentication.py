@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import hmac
 import random
@@ -194,16 +195,25 @@ def test_a_peer_may_put_other_extensions_first() -> None:
 
 
 def test_what_follows_the_authentication_value_would_not_be_covered() -> None:
-    ours = layer()
-    signed, _ = decode_segment(bytes(ours.sign(single(encode_segment(SEGMENTS[4]))).data))
-    assert isinstance(signed, ReportAck)
-    longer = ReportAck(
-        session=signed.session,
-        report_serial=signed.report_serial,
-        header=signed.header,
-        trailer=(*signed.trailer, Extension(0xC0, b"added")),
+    after = Extension(0xC0, b"added")
+    blank = ReportAck(
+        session=THEIRS,
+        report_serial=3,
+        header=(Extension(0, b"\0id-1"),),
+        trailer=(Extension(0, bytes(10)), after),
     )
-    assert ours.verify(single(encode_segment(longer))) == []
+    whole = encode_segment(blank)
+    rest = len(encode_segment(dataclasses.replace(blank, trailer=(after,)))) - len(
+        encode_segment(dataclasses.replace(blank, trailer=()))
+    )
+    covered = whole[: len(whole) - rest - 10]
+    signed = covered + hmac.new(SECRET, covered, hashlib.sha1).digest()[:10]
+    ours = layer()
+    assert ours.verify(single(signed + whole[len(whole) - rest :])) == []
+    alone = dataclasses.replace(blank, trailer=blank.trailer[:1])
+    covered = encode_segment(alone)[:-10]
+    signed = covered + hmac.new(SECRET, covered, hashlib.sha1).digest()[:10]
+    assert len(ours.verify(single(signed))) == 1
 
 
 def test_a_key_without_id_is_found_by_its_ciphersuite() -> None:

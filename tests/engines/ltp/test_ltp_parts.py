@@ -174,7 +174,7 @@ def test_a_red_part_is_the_first_octets_that_came(
             st.sampled_from(["arm", "cancel", "pop", "suspend", "resume"]),
             st.sampled_from(list(TimerKind)),
             st.integers(0, 3),
-            st.integers(0, 100),
+            st.integers(0, 20),
         ),
         max_size=200,
     )
