@@ -65,6 +65,8 @@ def read_pcapng(view: memoryview, names: Names) -> Iterator[Record]:
         kind, size = Struct(order + "II").unpack_from(view, at)
         if size < 12 or size % 4 or size > len(view) - at:
             raise DecodeError(f"block of {size} octets", _RULE, at)
+        if view[at + 4 : at + 8] != view[at + size - 4 : at + size]:
+            raise DecodeError("block of two lengths", _RULE, at)
         body = view[at + 8 : at + size - 4]
         if kind == _INTERFACE_BLOCK:
             if len(interfaces) >= INTERFACES_MAX:

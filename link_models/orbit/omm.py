@@ -138,6 +138,8 @@ def _json_text(value: object, where: str) -> str:
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ConfigError(where, "the values of an OMM are strings and numbers")
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # some writers know no other numbers: type 0.0 is type 0
     return str(value)
 
 

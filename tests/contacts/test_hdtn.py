@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interop.strategies import contacts as plans
 from stack.contacts.hdtn import UNIX_REFERENCE_MS, read_hdtn, write_hdtn
 from stack.contacts.native import read_json, write_json
 from stack.contacts.passed import PassedOver
 from stack.contacts.plan import Contact, Plan, Range
 from stack.core.clock import dtn_from_iso
 from stack.core.errors import ConfigError
-from tests.strategies import plan as plans
 
 ENTRY = {
     "contact": 0,

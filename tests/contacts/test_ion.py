@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interop.strategies import contacts as plans
 from stack.contacts.checks import overlaps
 from stack.contacts.ion import read_ion, write_ion
 from stack.contacts.native import read_json, write_json
@@ -16,7 +17,6 @@ from stack.contacts.passed import PassedOver
 from stack.contacts.plan import Contact, Plan, Range
 from stack.core.clock import dtn_from_iso
 from stack.core.errors import ConfigError
-from tests.strategies import plan as plans
 
 ONE, TWO, THREE = "ipn:1.0", "ipn:2.0", "ipn:3.0"
 REFERENCE = 1_000_000

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interop.strategies import contacts as plans
 from stack.contacts.files import load_plan
 from stack.contacts.native import FORMAT, read_json, read_toml, write_json
 from stack.contacts.plan import Contact, Plan, Range
 from stack.core.clock import dtn_from_iso
 from stack.core.errors import ConfigError
-from tests.strategies import plan as plans
 
 HEAD = f'format = "{FORMAT}"\n'
 

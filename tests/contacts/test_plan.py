@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interop.strategies import contacts as plans
 from stack.contacts.checks import overlaps, without_range
 from stack.contacts.plan import TIME_MS_MAX, Contact, Plan, Range
 from stack.core.errors import ConfigError
-from tests.strategies import plan as plans
 
 A, B = "dtn://gs1/", "dtn://sat1/"
 CONTACT = Contact(A, B, 1000, 2000, 1e6)
@@ -79,7 +79,7 @@ def test_volume() -> None:
     assert Contact(A, B, 0, 480_000, 256e3).volume_bytes == 15_360_000
 
 
-@given(plans.plans(), times, plans.pairs)
+@given(plans.plans(), times, plans.pairs())
 def test_lookups_agree_with_the_definition(plan: Plan, at_ms: int, pair: tuple[str, str]) -> None:
     source, destination = pair
     of_pair = [c for c in plan.contacts if (c.source, c.destination) == pair]
@@ -109,7 +109,7 @@ def test_lookups_agree_with_the_definition(plan: Plan, at_ms: int, pair: tuple[s
     assert set(plan.nodes) == {n for c in plan.contacts for n in (c.source, c.destination)}
 
 
-@given(plans.plans(), times, plans.pairs)
+@given(plans.plans(), times, plans.pairs())
 def test_nothing_changes_before_the_next_change(
     plan: Plan, at_ms: int, pair: tuple[str, str]
 ) -> None:

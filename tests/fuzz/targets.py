@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import ipaddress
 import random
 import tomllib
 from collections.abc import Callable, Sequence
@@ -21,25 +20,27 @@ import cbor2
 from hypothesis import strategies as st
 
 from interop.inspect.dissect import KINDS, dissect
-from interop.pcap import LINKTYPE_RAW, capture, read_capture
+from interop.pcap import read_capture
 from interop.pcap.link import PacketPassedOver
-from interop.pcap.packet import UdpPacket, udp_packet
 from interop.pcap.parse import parse_packet
 from interop.strategies import bundle as some_bundles
 from interop.strategies import examples as examples_of
 from interop.strategies import mutate, mutated_bundles
+from interop.strategies.captures import captures, mutated_captures
 from interop.strategies.cfdp import encoded_pdus, mutated_pdus
 from interop.strategies.choices import Quick
+from interop.strategies.contact_files import hdtn_files, ion_files, native_files
+from interop.strategies.elements import element_files
 from interop.strategies.fecframe import encoded_aduis
 from interop.strategies.ltp import encoded_segments, session_ids
 from interop.strategies.ltp_transfers import transfers
+from interop.strategies.making import Maker
 from interop.strategies.tcpcl import encoded_messages
 from interop.vectors import load
 from link_models.orbit.elements import parse_elements
-from stack.contacts.hdtn import read_hdtn, write_hdtn
-from stack.contacts.ion import read_ion, write_ion
-from stack.contacts.native import read_json, read_toml, write_json
-from stack.core import pcapng
+from stack.contacts.hdtn import read_hdtn
+from stack.contacts.ion import read_ion
+from stack.contacts.native import read_json, read_toml
 from stack.core.clock import MILLISECOND
 from stack.core.errors import ConfigError, DecodeError
 from stack.core.train import FLOW_REPAIR, FLOW_SOURCE, Buffer, Train
@@ -71,8 +72,6 @@ from stack.wire.sdnv import decode_sdnv
 from stack.wire.tcpcl import decode_contact, decode_message
 from tests.engines.bundle_agent.harness import HERE, NEXT, NOW, Harness, bundle_for
 from tests.engines.ltp.lone import REMOTE, Lone
-from tests.link_models.orbit import real
-from tests.strategies import plan as some_plans
 from tests.strategies import services as some_services
 
 T = TypeVar("T")
@@ -306,46 +305,18 @@ def fec_corpus() -> list[bytes]:
 
 def ltp_corpus() -> list[bytes]:
     """Segments of all kinds, and those of sessions that belong together."""
-    some = list(islice(encoded_segments.maker().cases(), GOOD))
+    alone = some(encoded_segments.maker())
     blocks = islice(transfers.maker(session=session_ids.maker(engine=REMOTE)).cases(), 20)
     whole = [datagram for transfer in blocks for datagram in transfer.datagrams]
     own = Lone()
     own.submit(4000)
     ours = [bytes(one) for train in own.trains() for one in train.datagrams()]
-    return [*some, *whole, *ours]
+    return [*alone, *whole, *ours]
 
 
-HOSTS = ipaddress.ip_address("10.0.0.1"), ipaddress.ip_address("10.0.0.2")
-
-
-def captures() -> list[bytes]:
-    """Capture files."""
-    packets = [
-        udp_packet(UdpPacket(HOSTS[0], 1113, HOSTS[1], 1113, payload))
-        for payload in ltp_corpus()[:20]
-    ]
-    head = pcapng.section() + pcapng.interface("gs1-sat1")
-    newer = [
-        head
-        + b"".join(pcapng.packet(0, n, packet, comment="lost") for packet in packets[n : n + 3])
-        for n in range(18)
-    ]
-    return [capture(packets[n : n + 3], LINKTYPE_RAW) for n in range(18)] + newer
-
-
-def plans(write: Callable[[Any], str]) -> list[bytes]:
-    """Contact plans as text."""
-    found = []
-    for plan in examples(some_plans.plans(), 60):
-        with contextlib.suppress(ConfigError):
-            found.append(write(plan).encode())
-    return found
-
-
-ELEMENTS = [
-    text.encode()
-    for text in (real.ISS, real.HUBBLE, real.LANDSAT_8, real.ISS_JSON, real.STARLINK_ALPHA5)
-]
+def some(maker: Maker[bytes]) -> list[bytes]:
+    """Good inputs of a maker."""
+    return list(islice(maker.cases(), GOOD))
 
 
 PLAN_TOML = b"""
@@ -377,6 +348,11 @@ def tm_inside(rng: random.Random) -> bytes:
     return frame + crc16_ccitt(frame).to_bytes(2, "big")
 
 
+def capture_inside(rng: random.Random) -> bytes:
+    """A capture file with damage inside, whose blocks hold together."""
+    return mutated_captures.maker()(Quick(rng))
+
+
 def cfdp_inside(rng: random.Random) -> bytes:
     """A CFDP PDU with damage inside, of the right length and CRC."""
     return mutated_pdus.maker()(Quick(rng))
@@ -396,9 +372,9 @@ def targets() -> list[Target]:
     eids = [encode_eid(one) for one in examples(some_bundles.nullable_eids())]
     messages = examples(some_services.file_payloads)
     requests = [one.encode() for one in examples(some_services.job_messages)]
-    tcpcl = list(islice(encoded_messages.maker().cases(), GOOD))
+    tcpcl = some(encoded_messages.maker())
     contact = [v.data for v in load("tcpclv4") if v.kind == "tcpclv4-contact"]
-    cfdp = list(islice(encoded_pdus.maker().cases(), GOOD))
+    cfdp = some(encoded_pdus.maker())
     asbs = [v.data for v in load("bpsec_rfc9173") if v.kind == "asb-cborseq"]
     frames = vectors("ccsds_frames")
     fec, ltp = fec_corpus(), ltp_corpus()
@@ -413,7 +389,7 @@ def targets() -> list[Target]:
         Target("ltp engine", ltp, _Engine(_ltp), ()),
         Target("fec ids", fec, lambda data, rng: bool(
             decode_payload_id(data, repair=rng.random() < 0.5))),
-        Target("fec adui", list(islice(encoded_aduis.maker().cases(), GOOD)), _reads(decode_adui)),
+        Target("fec adui", some(encoded_aduis.maker()), _reads(decode_adui)),
         Target("fec fssi", fec, _reads(decode_fssi)),
         Target("fec receiver", fec, _Engine(_fec), ()),
         Target("sdnv", vectors("sdnv"), _reads(decode_sdnv)),
@@ -425,14 +401,14 @@ def targets() -> list[Target]:
         Target("file message", messages, _reads(files.decode_message)),
         Target("job message", requests, _reads(jobs.decode_message)),
         Target("service item", messages + requests, _reads(lambda d: codec.decode(d, "fuzz"))),
-        Target("capture", captures(), _packets),
+        Target("capture", some(captures.maker()), _packets, make=capture_inside),
         Target("inspect", octets + ltp + fec, lambda data, rng: bool(
             dissect(data, rng.choice(list(KINDS)))), ()),
-        Target("ion plan", plans(lambda p: write_ion(p, 0)), _text(read_ion), configs),
-        Target("hdtn plan", plans(lambda p: write_hdtn(p, 0)), _text(read_hdtn), configs),
-        Target("plan json", plans(write_json), _text(read_json), configs),
+        Target("ion plan", some(ion_files.maker()), _text(read_ion), configs),
+        Target("hdtn plan", some(hdtn_files.maker()), _text(read_hdtn), configs),
+        Target("plan json", some(native_files.maker()), _text(read_json), configs),
         Target("plan toml", [PLAN_TOML], _text(read_toml), configs),
-        Target("elements", ELEMENTS, _text(parse_elements), configs),
+        Target("elements", some(element_files.maker()), _text(parse_elements), configs),
         Target("node file", tomls("hello/*.toml"), _toml(parse_config), configs),
         Target("scenario file", tomls("*/scenario.toml"), _toml(parse_scenario), configs),
     ]  # fmt: skip
