@@ -250,9 +250,19 @@ def test_services() -> None:
             Eid.parse(eid).with_service(service)
 
 
+def test_allocator_and_node_numbers_have_32_bits() -> None:
+    most = 2**32 - 1
+    assert Eid(SCHEME_IPN, (most, most, 1)).ssp == (most, most, 1)
+    for allocator, node in ((most + 1, 1), (1, most + 1), (0, most + 1), (-1, 1), (1, -1)):
+        with pytest.raises(DecodeError, match="32 bits"):
+            Eid(SCHEME_IPN, (allocator, node, 1))
+
+
 def test_groups() -> None:
     assert Eid.parse("dtn://gs1/files").is_singleton
     assert not Eid.parse("dtn://gs1/~all").is_singleton
+    assert Eid.parse("dtn://gs1/all~").is_singleton
+    assert Eid.parse("dtn://g~s1/all").is_singleton
     assert Eid.parse("ipn:5.1").is_singleton
     assert Eid.NONE.is_singleton
 

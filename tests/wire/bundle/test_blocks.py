@@ -231,6 +231,8 @@ def test_keys_of_fragments() -> None:
     assert adu_key(fragment) == adu_key(later) == bundle_key(PRIMARY) == bundle_key(PRIMARY, 5)
     with pytest.raises(LocalError):
         bundle_key(fragment)
+    other = PRIMARY.source.with_service("9")
+    assert bundle_key(dataclasses.replace(PRIMARY, source=other)) != bundle_key(PRIMARY)
     # what does not identify a bundle does not change its key
     assert bundle_key(dataclasses.replace(PRIMARY, lifetime_ms=1, flags=4)) == bundle_key(PRIMARY)
     assert bundle_key(dataclasses.replace(PRIMARY, source=Eid.NONE)) != bundle_key(PRIMARY)
