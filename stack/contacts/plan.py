@@ -268,13 +268,20 @@ class Plan:
 
     def contacts_to(self, destination: str) -> list[Contact]:
         """The contacts in which `destination` receives, by start."""
+        return [self.contacts[i] for i in self._places_to().get(destination, ())]
+
+    def leads_to(self, node: str) -> bool:
+        """Whether there is any contact in which `node` receives."""
+        return node in self._places_to()
+
+    def _places_to(self) -> dict[str, list[int]]:
         index = self._inbound
         if index is None:
             index = {}
             for i, contact in enumerate(self.contacts):
                 index.setdefault(contact.destination, []).append(i)
             self._inbound = index
-        return [self.contacts[i] for i in index.get(destination, ())]
+        return index
 
     def between(self, source: str, destination: str) -> list[Contact]:
         """The contacts of one direction, by start."""

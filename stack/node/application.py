@@ -237,12 +237,14 @@ class LocalPort:
         """Return when the store has room for `size` more octets from local producers."""
         agent = self._agent
         while True:
-            usage = self._store.usage()
-            outgoing = agent.forwarder.bytes_waiting
+            usage, own = self._store.usage(), agent.shares.held()
+            outgoing = min(own, agent.forwarder.bytes_waiting)
             if (
                 usage.bytes + size <= usage.quota_bytes * ROOM_SHARE
-                and outgoing + size <= OUTGOING_BYTES_MAX
-            ) or not (usage.bytes or outgoing):
+                or own + size <= agent.shares.part()
+            ) and outgoing + size <= OUTGOING_BYTES_MAX:
+                return
+            if not own:
                 return
             await self._change()
             await self._sleep(ROOM_SPACING_S)

@@ -133,6 +133,12 @@ class StoreSection(StoreConfig):
     """"sqlite" (durable: acknowledged means on disk) or "memory" (lost with the process; of the
     other settings only the quotas apply)."""
 
+    reserved_share: Share = 0.6
+    """Part of the quotas that nobody takes from others: a third of it is kept for this node's own,
+    and the rest in equal parts for each neighbour on a link that is neither authenticated nor
+    trusted.  What such a link brings beyond its own part and what is in nobody's is refused, and
+    waits at its sender.  0: whoever comes first may fill the store (`docs/trust.md`)."""
+
     def __post_init__(self) -> None:
         StoreConfig.__post_init__(self)
         check_one_of("kind", self.kind, ("sqlite", "memory"))

@@ -81,6 +81,8 @@ class Link:
         # A key that everybody knows says nothing of who sends.
         signed = authenticator is not None and config.authentication != "null"
         self._trusted = config.trusted or signed
+        if not self._trusted:
+            driver.agent.shares.open(self.peer)
         self.guard: Guard | None = None
         if authenticator is not None:
             self.guard = Guard(authenticator, shim, self.neighbour.unauthentic)

@@ -102,6 +102,12 @@ class Put(NamedTuple):
     previous: str = ""
     """Not stored: of another, the neighbour that brought it."""
 
+    spare: tuple[int, int] = (0, 0)
+    """Octets and bundles of the quotas that must stay free beside it: else there is no room."""
+
+    owner: str = ""
+    """Not stored: whose share it counts to (see `stack.engines.bundle_agent.shares`)."""
+
 
 class Release(NamedTuple):
     """Forget a bundle's octets; its key stays known as seen, mostly until its lifetime ends."""

@@ -75,14 +75,13 @@ class Forwarder:
         return len(self._queue) + len(self._given) + len(self._unrouted)
 
     @property
-    def unrouted(self) -> list[int]:
-        """Bundles without a way, oldest first."""
-        return list(self._unrouted)
-
-    @property
     def stranded(self) -> int:
         """Number of bundles without a way."""
         return len(self._unrouted)
+
+    def leads_to(self, node: str) -> bool:
+        """Whether any contact leads to a node, at any time and from wherever."""
+        return node in self._direct or self._default is not None or self.router.plan.leads_to(node)
 
     # -- bundles come ----------------------------------------------------------------------
 

@@ -196,12 +196,14 @@ class MemoryStore:
                 refs[index] = DUPLICATE
                 continue
             size = len(put.wire)
-            if self._lacks(octets + size, len(accepted) + 1):
+            spare, few = put.spare
+            need, count = octets + size + spare, len(accepted) + 1 + few
+            if self._lacks(need, count):
                 if not purged:
                     purged = True
                     evicted += [each.ref for each in self.expire(now_ms, EXPIRED_MAX)]
                 level = put.priority if put.evicts else LOWEST
-                if not self._evict(octets + size, len(accepted) + 1, level, evicted):
+                if not self._evict(need, count, level, evicted):
                     refs[index] = NO_ROOM
                     continue
             refs[index] = self._next_ref

@@ -232,10 +232,11 @@ class Staging:
                     refs[index] = NO_ROOM
                     continue
                 self._room -= size + ROW_OCTETS
-            if size > room or not free:
+            spare, few = put.spare
+            if size + spare > room or free <= few:
                 before = (self.change.octets, self.change.bundles)
                 level = put.priority if put.evicts else LOWEST
-                fits = self._make_room(size - room, 1 - free, level, now_ms)
+                fits = self._make_room(size + spare - room, 1 + few - free, level, now_ms)
                 room += before[0] - self.change.octets
                 free += before[1] - self.change.bundles
                 if not fits and put.required:

@@ -68,7 +68,7 @@ def test_copies_that_meet_are_booked_once_from_there_on() -> None:
     """Found by a random run of `test_machine.py`: both were booked on a contact for one."""
     waiting = forwarder(chain((A, B, 0, 1000), (A, B, 0, 3000), (A, B, 1000, 2000)))
     assert add(waiting, 1, 700, CRITICAL_PRIORITY) == 0
-    assert waiting.unrouted == [1]
+    assert list(waiting._unrouted) == [1]
     assert waiting.drain_all(0) == [1]
     waiting.set_plan(chain((A, B, 0, 1000), (A, C, 0, 1000), (C, D, 4000, 5000), (B, C, 0, 3000)))
     add(waiting, 1, 700, CRITICAL_PRIORITY)
@@ -141,7 +141,7 @@ def test_it_is_over_when_copies_have_left_and_no_more_can() -> None:
     assert add(waiting, 1, 500, CRITICAL_PRIORITY, now_ms=10_000) == DONE
     assert (waiting.bundles_waiting, waiting.bytes_waiting) == (0, 0)
     add(waiting, 2, 500, CRITICAL_PRIORITY, now_ms=10_000)  # of this one none has
-    assert waiting.unrouted == [2]
+    assert list(waiting._unrouted) == [2]
 
 
 def test_a_returned_copy_waits_for_its_neighbour_and_in_the_end_gives_up() -> None:
@@ -158,7 +158,7 @@ def test_a_returned_copy_waits_for_its_neighbour_and_in_the_end_gives_up() -> No
         assert waiting.take(C, ROOM, 10, 0) == [1]
         # A critical bundle is for every neighbour, and has been with all.
         assert waiting.returned([1], C) == []
-    assert waiting.unrouted == [1]
+    assert list(waiting._unrouted) == [1]
     assert waiting.bytes_waiting == 500
     waiting.remove(1, 0)
     assert waiting.bytes_waiting == 0
@@ -440,7 +440,7 @@ def test_what_has_expired_steps_aside(expires_ms: int, goes: bool) -> None:
     waiting._queue.remove(1)
     waiting._queue.requeue(entry._replace(expires_ms=expires_ms))
     assert waiting.take(B, ROOM, 10, 100) == [1, 2][not goes :]
-    assert waiting.unrouted == ([] if goes else [1])
+    assert list(waiting._unrouted) == ([] if goes else [1])
     assert waiting.bytes_waiting == 900
     assert waiting.bundles_waiting == 2
 
@@ -487,7 +487,7 @@ def test_what_no_plan_knows_goes_by_the_default_neighbour() -> None:
     assert waiting.add(1, "ipn:99.0", 500, NORMAL, FOREVER, 0) == 0
     assert waiting.take(C, ROOM, 10, 0) == [1]
     waiting.add(2, "ipn:99.0", 500, NORMAL, FOREVER, 0, exclude=(C,))
-    assert waiting.unrouted == [2]
+    assert list(waiting._unrouted) == [2]
     waiting.add(3, "ipn:99.0", 500, CRITICAL_PRIORITY, FOREVER, 0)
     assert waiting.take(C, ROOM, 10, 0) == [3]
     add(waiting, 4, 500)
@@ -520,7 +520,7 @@ def test_what_steps_aside_in_the_end_is_tried_again_as_often() -> None:
             assert waiting.take(B, ROOM, 1, 0) == [1]
             assert waiting.returned([1], B) == [1] * (count == FAILURES_MAX)
             assert waiting.failures(1) == turn * FAILURES_MAX + count
-        assert waiting.unrouted == [1]
+        assert list(waiting._unrouted) == [1]
         assert waiting.drain(B, 0) == [1]
         waiting.add(1, B, 100, NORMAL, FOREVER, 0)
     assert waiting.returned([7], B) == [], "it was not given"

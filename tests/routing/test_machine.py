@@ -168,7 +168,7 @@ class Forwarding(RuleBasedStateMachine):
             for entry in forwarder._queue.waiting(neighbour)
         }
         given = {ref for refs in self.given.values() for ref in refs}
-        assert queued | given | set(forwarder.unrouted) == set(self.known)
+        assert queued | given | set(list(forwarder._unrouted)) == set(self.known)
         copies = forwarder.bundles_waiting
         assert copies >= len(self.known)
         if not self.known:

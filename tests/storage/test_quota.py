@@ -47,6 +47,25 @@ def test_count_quota_and_urgent_first(directory: Path) -> None:
         store.close()
 
 
+def test_what_is_to_stay_free_stays_free(directory: Path) -> None:
+    """A bundle that must leave room for others is refused, and evicts nothing for them either."""
+    for store in stores(directory, 500, 4):
+
+        def modest(number: int, octets: int, bundles: int = 0) -> Put:
+            return put(number)._replace(spare=(octets, bundles), evicts=False)
+
+        expiring = put(1)._replace(expires_ms=NOW_MS + 5)
+        assert store.commit([expiring, put(2, priority=0)], NOW_MS).refs == [1, 2]
+        assert store.commit([modest(3, 201)], NOW_MS).refs == [NO_ROOM]
+        assert store.commit([modest(3, 0, 2)], NOW_MS).refs == [NO_ROOM]
+        assert store.commit([modest(3, 200, 1), modest(4, 101)], NOW_MS).refs == [3, NO_ROOM]
+        assert store.commit([modest(2, 500, 4)], NOW_MS).refs == [DUPLICATE]
+        later = store.commit([modest(4, 200, 1)], NOW_MS + 5)
+        assert (later.refs, later.evicted) == ([4], [1])
+        assert store.commit([put(5), put(6)], NOW_MS + 5).refs[0] > 0
+        store.close()
+
+
 def test_no_room_does_not_make_a_duplicate(directory: Path) -> None:
     for store in stores(directory, 100, 10):
         (first,) = store.commit([put(1, place=Place.DELIVER)], NOW_MS).refs

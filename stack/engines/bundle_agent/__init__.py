@@ -10,6 +10,7 @@ it bundles and outcomes, and carries out the store operations that it asks for:
     ingress.py    what arrives: checks, unknown blocks, hop limit, lifetime (§5.6)
     egress.py     what leaves: previous node, hop count, age, fragmentation (§5.4, §5.8)
     reports.py    status reports, rate-limited (§5.1, §6)
+    shares.py     whose bundles fill the store
     custody.py    how stored bundles are let go of, and what becomes of one on which work fails
     agent.py      the life of each stored bundle: delivery, forwarding, reassembly, expiry
 """
@@ -19,6 +20,7 @@ from stack.engines.bundle_agent.begin import Beginning, begin
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.entry import Entry
 from stack.engines.bundle_agent.events import Deliverable, Echo, Reassemble, TooLarge
+from stack.engines.bundle_agent.shares import Shares
 
 __all__ = [
     "AgentConfig",
@@ -28,6 +30,7 @@ __all__ = [
     "Echo",
     "Entry",
     "Reassemble",
+    "Shares",
     "TooLarge",
     "begin",
 ]

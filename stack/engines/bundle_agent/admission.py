@@ -15,6 +15,7 @@ from stack.engines.bundle_agent.content import ContentDigest
 from stack.engines.bundle_agent.entry import node_and_service
 from stack.engines.bundle_agent.extensions import Extensions, extensions_of
 from stack.engines.bundle_agent.notes import note_of
+from stack.engines.bundle_agent.shares import NOTHING, OWN, Shares
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened, Security
 from stack.ports.store import Place, Put
@@ -33,12 +34,18 @@ class Admission:
     """Makes the store operation for each bundle."""
 
     def __init__(
-        self, node_id: Eid, config: AgentConfig, security: Security | None, secret: bytes
+        self,
+        node_id: Eid,
+        config: AgentConfig,
+        security: Security | None,
+        secret: bytes,
+        shares: Shares,
     ) -> None:
         self._node = str(node_id)
         self._trusted_clock = config.trusted_clock
         self._security = security
         self._digest = ContentDigest(secret)
+        self._shares = shares
 
     def place_of(self, bundle: Bundle) -> Place:
         """Why a bundle is held: where it has to go decides."""
@@ -68,9 +75,11 @@ class Admission:
         found: Extensions | None = None,
         previous: str = "",
         outside: bool = False,
+        owner: str = OWN,
     ) -> Put:
         """Store a bundle.  `outside`: a link brought it, from node `previous`.  `place` is that of
-        `place_of`, and `found` what its extension blocks say, where that was asked already.
+        `place_of`, and `found` what its extension blocks say, where that was asked already.  It
+        counts to the share of `owner`.
 
         `opened` is what security has made of it, where it has: it goes along for the
         delivery; with a bundle for elsewhere, or a fragment, goes `previous`."""
@@ -99,11 +108,13 @@ class Admission:
             priority,
             expires_ms,
             received_ms,
-            note_of(bundle, wire, returned=outside and ours, neighbour=brought_by),
+            note_of(bundle, wire, returned=outside and ours, neighbour=brought_by, owner=owner),
             required,
             evicts,
             known,
             "" if known else previous,
+            NOTHING if required else self._shares.spare(owner),
+            owner,
         )
 
     def _variant(self, primary: PrimaryBlock, found: Extensions) -> int:

@@ -29,8 +29,9 @@ from stack.engines.bundle_agent.events import (
     TooLarge,
 )
 from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, ended, unproven
-from stack.engines.bundle_agent.notes import is_returned, parse_note
+from stack.engines.bundle_agent.notes import is_bare, is_returned, parse_note
 from stack.engines.bundle_agent.quarantine import set_aside
+from stack.engines.bundle_agent.shares import OWN, Shares
 from stack.ports.application import (
     CRITICAL_PRIORITY,
     BundleId,
@@ -91,9 +92,10 @@ class BundleAgent(Custody):
         *,
         security: Security | None = None,
         trace: Trace = no_trace,
+        shares: Shares | None = None,
     ) -> None:
-        super().__init__(node_id, config, forwarder, beginning, security, trace)
-        self._ingress = Ingress(config, self._admission)
+        super().__init__(node_id, config, forwarder, beginning, security, trace, shares)
+        self._ingress = Ingress(config, self._admission, self.shares, forwarder.leads_to)
         self.services: set[str] = set()
         """Services that applications have registered since the start."""
 
@@ -149,7 +151,9 @@ class BundleAgent(Custody):
             return Reception(self._taken(judged, now_ms), end, True)
         except Exception as error:  # whatever it is, it concerns this bundle alone
             self._failed("", error)
-            return set_aside(data, offset, self._mode, now_ms, error)
+            owner = OWN if trusted else self.shares.of(previous, leads_on=False)
+            spare = self.shares.spare(owner)
+            return set_aside(data, offset, self._mode, now_ms, error, owner, spare)
 
     def _registered(self, destination: str) -> bool:
         return node_and_service(destination)[1] in self.services
@@ -213,7 +217,7 @@ class BundleAgent(Custody):
                 if op.known is None and op.place is not Place.QUARANTINE:
                     self._events.append(Echo(op.key, op.previous))
             else:
-                self.counters["dropped_no_room"] += 1
+                self.counters["dropped_over_share" if op.owner else "dropped_no_room"] += 1
         for ref in outcome.evicted:
             self.counters["evicted"] += 1
             self._end(ref, now_ms, self._deleted, ref, ReportReason.DEPLETED_STORAGE, now_ms)
@@ -265,7 +269,7 @@ class BundleAgent(Custody):
 
     def _expired(self, old: Stored, now_ms: int) -> None:
         reason = ReportReason.LIFETIME_EXPIRED
-        if old.note and old.place is not Place.QUARANTINE:
+        if old.note and old.place is not Place.QUARANTINE and not is_bare(old.note):
             reason = ended(parse_note(old.note).primary, self.config, old.expires_ms, now_ms)
         self._deleted(old.ref, reason, now_ms)
 
@@ -526,6 +530,7 @@ class BundleAgent(Custody):
             opened=opened,
             required=True,
             outside=any(is_returned(entry.note) for entry in entries),
+            owner=OWN if opened else entries[0].owner,
         )
 
     def _decode(self, wire: Buffer) -> Bundle:

@@ -19,6 +19,7 @@ from stack.engines.bundle_agent.origin import Origin
 from stack.engines.bundle_agent.quarantine import quarantined, reason_of
 from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.bundle_agent.reports import StatusReporter
+from stack.engines.bundle_agent.shares import Shares
 from stack.ports.application import Outgoing
 from stack.ports.security import Security
 from stack.ports.store import Move, Op, Place, Put, Write
@@ -46,6 +47,7 @@ class Custody:
         beginning: Beginning,
         security: Security | None,
         trace: Trace,
+        shares: Shares | None,
     ) -> None:
         self.node_id = node_id
         self.config = config
@@ -56,7 +58,8 @@ class Custody:
         """Those of bundles that were made here and are to leave: few beside those in transit."""
         self.waiting = Waiting(self.entries)
         self._origin = Origin(node_id, config, security, beginning.count)
-        self._admission = Admission(node_id, config, security, beginning.secret)
+        self.shares = shares or Shares()
+        self._admission = Admission(node_id, config, security, beginning.secret, self.shares)
         self._reporter = StatusReporter(config)
         self._fragments = FragmentLedger()
         self._void: dict[int, set[str]] = {}
@@ -71,6 +74,8 @@ class Custody:
         return ops
 
     def _hold(self, entry: Entry) -> None:
+        if entry.ref not in self.entries:
+            self.shares.count(entry.owner, entry.size, 1)
         self.entries[entry.ref] = entry
         if entry.stamp and entry.place is Place.FORWARD:
             self.own[entry.ref] = entry
@@ -79,6 +84,7 @@ class Custody:
         entry = self.entries.pop(ref, None)
         if entry is None:
             return None
+        self.shares.count(entry.owner, -entry.size, -1)
         self.own.pop(ref, None)
         if entry.place is Place.FORWARD:
             self._void.pop(ref, None)

@@ -8,7 +8,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from stack.core.eid import Eid
-from stack.engines.bundle_agent.notes import is_returned
+from stack.engines.bundle_agent.notes import is_bare, is_returned, owner_of
 from stack.ports.application import BundleId
 from stack.ports.store import Place, Put, Stored
 from stack.wire.bundle import STAMP_BYTES, parse_stamp
@@ -40,6 +40,9 @@ class Entry:
     previous: str = ""
     """The neighbour that it came from, as far as this process knows: it does not get it back."""
 
+    owner: str = ""
+    """Whose share of the store it counts to (see `stack.engines.bundle_agent.shares`)."""
+
     @property
     def id(self) -> BundleId:
         """The id of a bundle that was made here."""
@@ -58,15 +61,17 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         len(put.wire),
         put.expires_ms,
         put.received_ms,
-        put.note,
+        b"" if is_bare(put.note) else put.note,
         _stamp(put, node),
         put.key.startswith(_TIMELESS),
         put.previous,
+        put.owner,
     )
 
 
 def restored(old: Stored, node: str) -> Entry:
     """The entry of a bundle that a restart found in the store of `node`."""
+    quarantined = old.place is Place.QUARANTINE  # its note is why
     return Entry(
         old.ref,
         old.place,
@@ -76,9 +81,10 @@ def restored(old: Stored, node: str) -> Entry:
         old.size,
         old.expires_ms,
         old.received_ms,
-        old.note,
+        b"" if is_bare(old.note) and not quarantined else old.note,
         _stamp(old, node),
         old.key.startswith(_TIMELESS),
+        owner="" if quarantined else owner_of(old.note),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,8 +10,10 @@ from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.config import AgentConfig
+from stack.engines.bundle_agent.entry import node_and_service
 from stack.engines.bundle_agent.extensions import Extensions
 from stack.engines.bundle_agent.origin import PRIORITY_DEFAULT
+from stack.engines.bundle_agent.shares import OWN, Shares
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened
 from stack.ports.store import Place, Put
@@ -75,9 +78,18 @@ class Refused:
 class Ingress:
     """Checks bundles from outside, whoever sent them."""
 
-    def __init__(self, config: AgentConfig, admission: Admission) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        admission: Admission,
+        shares: Shares,
+        leads_to: Callable[[str], bool],
+    ) -> None:
+        """`leads_to` tells whether any contact leads to a node."""
         self._config = config
         self._admission = admission
+        self._shares = shares
+        self._leads_to = leads_to
         self._mode = LENIENT if config.lenient else STRICT
         self._known = PLAIN | {BUNDLE_AGE, HOP_COUNT, config.priority_block}
         self._priority_max = CRITICAL_PRIORITY if config.critical else CRITICAL_PRIORITY - 1
@@ -174,8 +186,15 @@ class Ingress:
             found=found,
             previous=previous,
             outside=True,
+            owner=OWN if trusted or opened else self._owner(primary, place, previous),
         )
         return Taken(bundle, put, found.unprocessed)
+
+    def _owner(self, primary: PrimaryBlock, place: Place, previous: str) -> str:
+        """To whose share of the store a bundle counts that nobody has proven."""
+        node = node_and_service(str(primary.destination))[0]
+        leads_on = place is not Place.FORWARD or self._leads_to(node)
+        return self._shares.of(previous, leads_on=leads_on)
 
     def _extensions(
         self, bundle: Bundle, found: Extensions, kept: list[CanonicalBlock]

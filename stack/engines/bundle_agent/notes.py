@@ -1,8 +1,9 @@
 """What the agent must know again of a stored bundle without loading it.
 
 Most bundles need no note.  Fragments do (to know what they cover), and so do bundles that asked
-for status reports (to report their end, RFC 9171 §5.1, when their octets may already be gone), and
-those that came from outside although they name us as their source.
+for status reports (to report their end, RFC 9171 §5.1, when their octets may already be gone),
+those that came from outside although they name us as their source, and those that count to
+somebody's share of the store (`stack.engines.bundle_agent.shares`).
 """
 
 from __future__ import annotations
@@ -17,32 +18,42 @@ _LENGTH = struct.Struct(">Q")
 _RETURNED = 1 << 63
 """Set in the length of a bundle with our node as its source that a link brought."""
 
+_SHARED = 1 << 62
+"""Set in the length of a bundle that counts to the share of whom the note names last."""
+
+_BARE = b"\x20"
+"""What a note begins with of which that is all there is to say."""
+
 
 class Note(NamedTuple):
     """A bundle's primary block, the length of its payload in octets, and of a fragment the
-    neighbour that brought it (empty if not known)."""
+    neighbour that brought it (empty if not known), of another whose share it counts to."""
 
     primary: PrimaryBlock
     payload_length: int
     neighbour: str = ""
 
 
-def note_of(bundle: Bundle, wire: Buffer, *, returned: bool = False, neighbour: str = "") -> bytes:
+def note_of(
+    bundle: Bundle, wire: Buffer, *, returned: bool = False, neighbour: str = "", owner: str = ""
+) -> bytes:
     """The note that a bundle (whose octets are `wire`) needs, or nothing.
 
     `returned` marks one from outside that names this node as its source; `neighbour` is who brought
-    a fragment.
+    a fragment, `owner` to whose share it counts (that of a fragment is this neighbour, if any).
     """
     primary = bundle.primary
     if not (primary.flags & (IS_FRAGMENT | REPORT_ANY) or returned):
-        return b""
+        return _BARE + owner.encode() if owner else b""
     encoded = primary.wire
     if encoded is None:
         encoded = decode_primary(wire, 1, mode=LENIENT)[0].wire or b""
     return (
-        _LENGTH.pack(len(bundle.payload.data) | (_RETURNED if returned else 0))
+        _LENGTH.pack(
+            len(bundle.payload.data) | (_RETURNED if returned else 0) | (_SHARED if owner else 0)
+        )
         + encoded
-        + neighbour.encode()
+        + (owner or neighbour).encode()
     )
 
 
@@ -50,7 +61,19 @@ def parse_note(note: bytes) -> Note:
     """Inverse of `note_of`."""
     primary, end = decode_primary(note, _LENGTH.size, mode=LENIENT)
     neighbour = note[end:].decode(errors="replace")
-    return Note(primary, _LENGTH.unpack_from(note)[0] & ~_RETURNED, neighbour)
+    return Note(primary, _LENGTH.unpack_from(note)[0] & ~(_RETURNED | _SHARED), neighbour)
+
+
+def is_bare(note: bytes) -> bool:
+    """Whether a note says no more than whose share its bundle counts to."""
+    return note[:1] == _BARE
+
+
+def owner_of(note: bytes) -> str:
+    """Whose share a bundle counts to; empty for nobody's."""
+    if is_bare(note):
+        return note[1:].decode(errors="replace")
+    return parse_note(note).neighbour if note and note[0] & 0x40 else ""
 
 
 def is_returned(note: bytes) -> bool:

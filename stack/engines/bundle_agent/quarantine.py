@@ -33,9 +33,17 @@ def quarantined(entry: Entry, error: Exception) -> Entry:
     )
 
 
-def set_aside(data: Buffer, offset: int, mode: Mode, now_ms: int, error: Exception) -> Reception:
-    """Keep a bundle that arrived and could not be judged; what cannot even be read was never
-    received, nor what comes behind it."""
+def set_aside(
+    data: Buffer,
+    offset: int,
+    mode: Mode,
+    now_ms: int,
+    error: Exception,
+    owner: str = "",
+    spare: tuple[int, int] = (0, 0),
+) -> Reception:
+    """Keep a bundle that arrived and could not be judged, as `Put` says, in `owner`'s share; what
+    cannot even be read was never received, nor what comes behind it."""
     try:
         bundle, end = decode_bundle(data, offset=offset, mode=mode)
         primary, wire = bundle.primary, memoryview(data)[offset:end]
@@ -51,6 +59,8 @@ def set_aside(data: Buffer, offset: int, mode: Mode, now_ms: int, error: Excepti
             expires_ms=now_ms + min(primary.lifetime_ms, KEPT_MS),
             received_ms=now_ms,
             note=reason_of(error),
+            spare=spare,
+            owner=owner,
         )
     except Exception:  # as before: it concerns this bundle alone
         return Reception(None, len(data), False)

@@ -12,6 +12,7 @@ from stack.engines.bundle_agent import (
     BundleAgent,
     Echo,
     Reassemble,
+    Shares,
     TooLarge,
 )
 from stack.ports.application import Outgoing
@@ -43,6 +44,7 @@ class Desk:
         node: str = HERE,
         listens: bool = True,
         beginning: Beginning | None = None,
+        shares: Shares | None = None,
     ) -> None:
         self.store = store or MemoryStore(1 << 26)
         self.agent = BundleAgent(
@@ -51,6 +53,7 @@ class Desk:
             Forwarder(node, plan()),
             beginning or Beginning(bytes(32), 1),
             security=security,
+            shares=shares,
         )
         self.listens = listens
         if listens:

@@ -123,7 +123,7 @@ def test_what_a_neighbour_never_takes_goes_by_another_one_if_it_may() -> None:
     assert sorted(aside) == sorted((through, for_it))
     agent.set_aside(aside, first, NOW)
     assert agent.counters["set_aside"] == 2
-    assert forwarder.unrouted == [for_it]
+    assert list(forwarder._unrouted) == [for_it]
     (second,) = {NEXT, other} - {first}
     assert forwarder.take(second, 10_000, 10, NOW) == [through]
 
@@ -139,7 +139,7 @@ def test_what_did_not_leave_in_its_contact_takes_the_next_or_waits() -> None:
     ref = harness.send(FAR + "app")
     assert harness.agent.forwarder.waiting(NEXT)
     harness.agent.contact_ended(NEXT, NOW + 3_700_000)
-    assert harness.agent.forwarder.unrouted == [ref]
+    assert list(harness.agent.forwarder._unrouted) == [ref]
     assert harness.agent.forwarder.bytes_waiting == len(harness.wires[ref])
 
 
@@ -407,7 +407,7 @@ def test_a_bundle_too_large_for_every_contact_goes_in_parts_over_several() -> No
     ref = harness.send(NEXT + "app", bytes(60_000))
     assert ref not in harness.agent.entries
     assert harness.agent.counters["fragmented"] >= 1
-    assert harness.agent.forwarder.unrouted == []
+    assert list(harness.agent.forwarder._unrouted) == []
     parts = harness.held()
     assert sum(len(part.payload.data) for part in parts) == 60_000
     assert max(len(wire) for wire in harness.wires.values()) <= 27_000
@@ -417,7 +417,7 @@ def test_what_must_not_be_divided_waits_for_a_larger_contact() -> None:
     harness = Harness(contacts=small_contacts(30_000))
     ref = harness.arrive(bundle_for(NEXT + "app", bytes(60_000), flags=NO_FRAGMENT))
     assert ref
-    assert harness.agent.forwarder.unrouted == [ref]
+    assert list(harness.agent.forwarder._unrouted) == [ref]
     harness.agent.plan_changed(small_contacts(90_000), NOW)
     assert harness.agent.forwarder.waiting(NEXT)
 
@@ -457,7 +457,7 @@ def test_a_bundle_does_not_go_back_to_where_it_came_from() -> None:
     put, _, _ = harness.agent.receive(wire, NOW, 0, NEXT)
     assert put is not None
     (ref,) = harness.commit([put])
-    assert harness.agent.forwarder.unrouted == [ref]  # the only way leads back
+    assert list(harness.agent.forwarder._unrouted) == [ref]  # the only way leads back
     elsewhere, _, _ = harness.agent.receive(
         encode_bundle(bundle_for(FAR + "app", sequence=2)), NOW, 0, "dtn://gs1/"
     )

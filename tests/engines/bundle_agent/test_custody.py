@@ -42,7 +42,7 @@ def test_an_acknowledgement_means_nothing_when_the_bundle_came_back_meanwhile() 
     assert harness.agent.counters["sent_again"] == 1
     # Not back to where it came from: it waits for another way.
     assert harness.agent.forwarder.take(NEXT, 10_000, 10, NOW) == []
-    assert harness.agent.forwarder.unrouted == [ref]
+    assert list(harness.agent.forwarder._unrouted) == [ref]
 
 
 def test_the_next_acknowledgement_counts_again() -> None:

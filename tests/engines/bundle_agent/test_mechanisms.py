@@ -15,6 +15,7 @@ from stack.engines.bundle_agent.entry import Waiting
 from stack.engines.bundle_agent.notes import is_returned, note_of, parse_note
 from stack.engines.bundle_agent.origin import PRIORITIES_MAX, SEQUENCE_RESERVE, Origin
 from stack.engines.bundle_agent.reports import REPORT_LIFETIME_MS, StatusReporter
+from stack.engines.bundle_agent.shares import Shares
 from stack.ports.application import Outgoing
 from stack.ports.store import DUPLICATE, Committed, Place, Release, Write
 from stack.wire.bundle import (
@@ -52,7 +53,7 @@ OTHER = "dtn://gs3/"
 def known_as(made: Bundle, *, trusted_clock: bool = True) -> bytes:
     """By what a bundle is known again."""
     config = AgentConfig(trusted_clock=trusted_clock)
-    admission = Admission(Eid.parse(HERE), config, None, bytes(32))
+    admission = Admission(Eid.parse(HERE), config, None, bytes(32), Shares())
     return admission.put(made, encode_bundle(made), 1, NOW * 2, NOW, outside=True).key
 
 
