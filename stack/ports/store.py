@@ -105,6 +105,9 @@ class Put(NamedTuple):
     spare: tuple[int, int] = (0, 0)
     """Octets and bundles of the quotas that must stay free beside it: else there is no room."""
 
+    part_of: bytes = b""
+    """The key of the whole: while that is known, a part of it is a duplicate too."""
+
     owner: str = ""
     """Not stored: whose share it counts to (see `stack.engines.bundle_agent.shares`)."""
 

@@ -192,7 +192,8 @@ class MemoryStore:
         for index in sorted(range(len(puts)), key=lambda i: -puts[i].priority):
             put = puts[index]
             old = self._seen.get(put.key)
-            if put.key in accepted or (old is not None and self._duplicate(put, old, now_ms)):
+            known = put.key in accepted or (put.part_of and put.part_of in accepted)
+            if known or self._duplicate(put, old, now_ms):
                 refs[index] = DUPLICATE
                 continue
             size = len(put.wire)
@@ -218,9 +219,11 @@ class MemoryStore:
         self._bound()
         return Committed(refs, evicted)
 
-    def _duplicate(self, put: Put, old: tuple[int, int], now_ms: int) -> bool:
+    def _duplicate(self, put: Put, old: tuple[int, int] | None, now_ms: int) -> bool:
         """Whether a bundle whose key was seen as `old` (ref, expiry) is not to be taken again."""
-        ref, expires_ms = old
+        if put.part_of and self._seen.get(put.part_of, (0, LOWEST))[1] > now_ms:
+            return True
+        ref, expires_ms = old or (0, LOWEST)
         return expires_ms > now_ms and (ref in self._held or put.place is not Place.FORWARD)
 
     def _insert(self, ref: int, put: Put) -> None:

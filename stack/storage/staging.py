@@ -51,6 +51,8 @@ LOWEST = -(1 << 63)
 
 _NEVER = (1 << 63) - 1
 
+_UNKNOWN = (0, LOWEST)
+
 
 class Staging:
     """Statements run inside an open transaction, and what they change in memory once it holds."""
@@ -204,11 +206,10 @@ class Staging:
             sql.delete(self.db, sql.DELETE_BODY, inline)
 
     def _put(self, puts: Sequence[Put], now_ms: int) -> list[int]:
+        asked = [put.key for put in puts] + [put.part_of for put in puts if put.part_of]
         seen = self._seen = {
             key: (ref, expires_ms)
-            for key, ref, expires_ms in sql.select(
-                self.db, sql.SELECT_SEEN, [put.key for put in puts]
-            )
+            for key, ref, expires_ms in sql.select(self.db, sql.SELECT_SEEN, asked)
         }
         refs = [0] * len(puts)
         accepted: list[tuple[int, Put, int]] = []
@@ -222,6 +223,9 @@ class Staging:
             key = put.key
             old = seen.get(key)
             if old is not None and old[1] > now_ms and not self._came_back(put, *old):
+                refs[index] = DUPLICATE
+                continue
+            if put.part_of and seen.get(put.part_of, _UNKNOWN)[1] > now_ms:
                 refs[index] = DUPLICATE
                 continue
             size = len(put.wire)

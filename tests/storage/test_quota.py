@@ -66,6 +66,24 @@ def test_what_is_to_stay_free_stays_free(directory: Path) -> None:
         store.close()
 
 
+def test_a_part_of_what_is_known_is_a_duplicate(directory: Path) -> None:
+    """Until the lifetime of the whole ends, and also in the same commit."""
+    for store in stores(directory, 1000, 10):
+
+        def part(number: int, whole: int) -> Put:
+            return put(number, place=Place.FRAGMENT)._replace(part_of=put(whole).key)
+
+        whole = put(1, place=Place.DELIVER)
+        assert store.commit([part(2, 1), part(3, 9)], NOW_MS).refs == [1, 2]
+        assert store.commit([whole, part(4, 1), part(5, 9)], NOW_MS).refs == [3, DUPLICATE, 4]
+        store.commit([Release(3)], NOW_MS)
+        assert store.commit([part(4, 1)], NOW_MS).refs == [DUPLICATE]
+        assert store.commit([part(2, 9)], NOW_MS).refs == [DUPLICATE], "by its own key"
+        (late,) = store.commit([part(4, 1)], NOW_MS + LIFETIME_MS).refs
+        assert late > 4
+        store.close()
+
+
 def test_no_room_does_not_make_a_duplicate(directory: Path) -> None:
     for store in stores(directory, 100, 10):
         (first,) = store.commit([put(1, place=Place.DELIVER)], NOW_MS).refs

@@ -19,7 +19,7 @@ from stack.engines.bundle_agent.shares import NOTHING, OWN, Shares
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened, Security
 from stack.ports.store import Place, Put
-from stack.wire.bundle import IS_ADMIN, IS_FRAGMENT, Bundle, PrimaryBlock, bundle_key
+from stack.wire.bundle import IS_ADMIN, IS_FRAGMENT, Bundle, PrimaryBlock, adu_key, bundle_key
 
 HOPS_AMPLE = 16
 """More hops than any way that we know of.  Copies of a bundle that may still make so many are the
@@ -114,8 +114,14 @@ class Admission:
             known,
             "" if known else previous,
             NOTHING if required else self._shares.spare(owner),
+            self._whole(primary) if place is Place.FRAGMENT else b"",
             owner,
         )
+
+    def _whole(self, primary: PrimaryBlock) -> bytes:
+        """The key by which the whole is known of which this is a part, once it was proven."""
+        proves = self._security is not None and not primary.source.is_null
+        return adu_key(primary) if proves else b""
 
     def _variant(self, primary: PrimaryBlock, found: Extensions) -> int:
         """How far a copy can still go, roughly: 0 for as far as anybody may want."""

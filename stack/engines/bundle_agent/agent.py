@@ -249,6 +249,18 @@ class BundleAgent(Custody):
     def _entered(self, ref: int, put: Put, now_ms: int) -> None:
         self._remember(put.priority, put.key, put.place)
         self._arrived(entered(ref, put, self._node), now_ms)
+        if isinstance(put.known, Opened):
+            self._clear(put.known, now_ms)
+
+    def _clear(self, opened: Opened, now_ms: int) -> None:
+        """A whole has been proven: what else says that it is a part of it, is so or is forged, and
+        of no use any more."""
+        primary = None if opened.bundle is None else opened.bundle.primary
+        if primary is not None and not primary.source.is_null:
+            refs = self._fragments.parts_of(primary)
+            for ref in refs:
+                self._forget(ref, now_ms)
+            self._ops += map(Release, refs)
 
     def _restored(self, old: Stored, now_ms: int) -> None:
         self._remember(old.priority, old.key, old.place)

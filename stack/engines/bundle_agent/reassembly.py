@@ -343,6 +343,11 @@ class FragmentLedger:
         again = self._next(unit) if unit.whole() and (unit.more or unit.fresh()) else None
         return Joined(None, None, [], [], culprits, why, again)
 
+    def parts_of(self, primary: PrimaryBlock) -> list[int]:
+        """The fragments that say that they are of this data unit."""
+        kinds = self._units.get(adu_key(primary), {}) if self._units else {}
+        return [ref for unit in kinds.values() for ref in unit.pieces]
+
     def forget(self, ref: int) -> None:
         """A fragment has left the store."""
         unit = self._unit_of.pop(ref, None)

@@ -92,8 +92,36 @@ def test_one_forged_fragment_costs_nothing(name: str, after: int) -> None:
     for part in PARTS:
         assert desk.arrive(part) == 0, "sent again"
     assert desk.got == [PAYLOAD]
-    if name != "a first fragment with other blocks":  # its octets are right: it is a part
-        assert desk.arrive(sent(FORGED[name])) != 0, "it was never received"
+    assert not desk.arrive(sent(FORGED[name]))
+    assert desk.store.usage().bundles == 0, "of what is proven nothing else is wanted"
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_proven_whole_clears_away_what_claims_to_be_part_of_it(name: str) -> None:
+    """Forged fragments do not stay until their lifetimes end when the unit comes whole."""
+    desk = Desk(security=keyed())
+    other = piece(0, PAYLOAD[:90])
+    primary = replace(other.primary, sequence=other.primary.sequence + 1, wire=None)
+    kept = desk.arrive(replace(other, primary=primary))
+    assert kept, "of another unit"
+    desk.arrive(sent(FORGED[name]))
+    desk.arrive(PARTS[0])
+    assert desk.arrive(WHOLE)
+    assert desk.got == [PAYLOAD]
+    assert [one.ref for one in desk.store.scan()] == [kept]
+    assert [*desk.agent.entries] == [kept]
+    assert not desk.arrive(PARTS[1])
+    assert desk.store.usage().bundles == 1
+
+
+def test_a_forged_whole_clears_nothing_away() -> None:
+    desk = Desk(security=keyed())
+    for part in PARTS[:-1]:
+        assert desk.arrive(part)
+    payload = CanonicalBlock(1, 1, 0, b"forged", 2)
+    assert desk.arrive(sent(Bundle(WHOLE.primary, (payload,)))) is None
+    desk.arrive(PARTS[-1])
+    assert desk.got == [PAYLOAD]
 
 
 @given(st.data())
