@@ -20,9 +20,9 @@ from asyncio_dgram.aio import DatagramServer
 from stack.adapters.udp_linux import LinuxUdpPort
 from stack.adapters.udp_sockets import (
     CALLS_MAX,
-    COUNTERS,
     Address,
     Peer,
+    PeerPort,
     SocketAddress,
     open_sockets,
     resolve,
@@ -30,13 +30,7 @@ from stack.adapters.udp_sockets import (
 from stack.core.errors import ConfigError
 from stack.core.train import FLOW_SOURCE, Train, single
 from stack.ports.datagram import (
-    Empty,
-    Received,
     RelayPort,
-    Stranger,
-    Writable,
-    ignore_received,
-    ignore_writable,
 )
 
 SOCKET_BUFFER_BYTES = 8 * 1024 * 1024
@@ -100,7 +94,7 @@ async def open_udp(
         raise
 
 
-class PortableUdpPort:
+class PortableUdpPort(PeerPort):
     """A `stack.ports.datagram.RelayPort` that works on every platform and event loop."""
 
     def __init__(
@@ -110,18 +104,12 @@ class PortableUdpPort:
         local_address: SocketAddress,
     ) -> None:
         """Takes the streams (source flow first) and closes them in the end."""
-        self.on_receive: Received = ignore_received
-        self.on_writable: Writable = ignore_writable
-        self.on_empty: Empty | None = None
-        self.local_address = local_address
+        super().__init__(peer, local_address)
         self._streams = streams
-        self._peer = peer
-        self._counts = dict.fromkeys(COUNTERS, 0)
         self._queue: deque[Train | int] = deque()
         self._queue_bytes = 0
         self._congested = False
         self._filled = asyncio.Event()
-        self._closed = False
         self._tasks = [asyncio.create_task(self._send_all())]
         for flow, stream in enumerate(streams):
             self._tasks.append(asyncio.create_task(self._receive_all(stream, flow)))
@@ -139,20 +127,6 @@ class PortableUdpPort:
         self._filled.set()
         self._congested = self._congested or self._queue_bytes > QUEUE_BYTES_HIGH
         return not self._congested
-
-    @property
-    def on_stranger(self) -> Stranger:
-        """See `DatagramPort`."""
-        return self._peer.on_stranger
-
-    @on_stranger.setter
-    def on_stranger(self, tell: Stranger) -> None:
-        self._peer.on_stranger = tell
-
-    @property
-    def remote_address(self) -> SocketAddress | None:
-        """See `RelayPort`."""
-        return self._peer.addresses[0]
 
     def send_empty(self, flow: int) -> None:
         """See `RelayPort.send_empty`."""

@@ -15,16 +15,8 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 
-from stack.adapters.udp_sockets import CALLS_MAX, COUNTERS, Peer, SocketAddress
+from stack.adapters.udp_sockets import CALLS_MAX, Peer, PeerPort
 from stack.core.train import FLOW_SOURCE, Buffer, Train
-from stack.ports.datagram import (
-    Empty,
-    Received,
-    Stranger,
-    Writable,
-    ignore_received,
-    ignore_writable,
-)
 
 UDP_SEGMENT = 103  # linux/udp.h
 UDP_GRO = 104
@@ -79,24 +71,18 @@ class _Flow:
             sock.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
 
 
-class LinuxUdpPort:
+class LinuxUdpPort(PeerPort):
     """A `stack.ports.datagram.RelayPort` over one or two UDP sockets of its own."""
 
     def __init__(self, sockets: Sequence[socket.socket], peer: Peer) -> None:
         """Takes the sockets (non-blocking, bound; source flow first) and closes them in the end.
         Raises `NotImplementedError` on a loop without `add_reader`."""
-        self.on_receive: Received = ignore_received
-        self.on_writable: Writable = ignore_writable
-        self.on_empty: Empty | None = None
+        super().__init__(peer, sockets[0].getsockname())
         self._loop = asyncio.get_running_loop()
         self._flows = [_Flow(sock, flow) for flow, sock in enumerate(sockets)]
-        self._peer = peer
-        self._counts = dict.fromkeys(COUNTERS, 0)
         self._calls: deque[_Call] = deque()
         self._pending_bytes = 0
         self._blocked: _Flow | None = None
-        self._closed = False
-        self.local_address: SocketAddress = sockets[0].getsockname()
         for flow in self._flows:
             self._loop.add_reader(flow.sock.fileno(), self._readable, flow)
 
@@ -111,20 +97,6 @@ class LinuxUdpPort:
         if self._blocked is None:
             self._flush()
         return not self._calls
-
-    @property
-    def on_stranger(self) -> Stranger:
-        """See `DatagramPort`."""
-        return self._peer.on_stranger
-
-    @on_stranger.setter
-    def on_stranger(self, tell: Stranger) -> None:
-        self._peer.on_stranger = tell
-
-    @property
-    def remote_address(self) -> SocketAddress | None:
-        """See `RelayPort`."""
-        return self._peer.addresses[0]
 
     def send_empty(self, flow: int) -> None:
         """See `RelayPort.send_empty`."""

@@ -1,4 +1,4 @@
-"""What both UDP ports share: opening sockets in pairs, and who the peer is."""
+"""What both UDP ports share: opening sockets in pairs, who the peer is, and what hears of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import sys
 
 from stack.core.errors import ConfigError
 from stack.core.train import FLOW_REPAIR
-from stack.ports.datagram import Stranger, ignore_stranger
+from stack.ports.datagram import (
+    Empty,
+    Received,
+    Stranger,
+    Writable,
+    ignore_received,
+    ignore_stranger,
+    ignore_writable,
+)
 
 Address = tuple[str, int]
 """Host name or numeric address, and UDP port."""
@@ -154,3 +162,30 @@ class Peer:
     def _set(self, remote: SocketAddress) -> None:
         repair = (remote[0], remote[1] + 1, *remote[2:])
         self.addresses = [remote, repair]
+
+
+class PeerPort:
+    """What the UDP ports have in common: who hears of things, counters, and the other end."""
+
+    def __init__(self, peer: Peer, local_address: SocketAddress) -> None:
+        self.on_receive: Received = ignore_received
+        self.on_writable: Writable = ignore_writable
+        self.on_empty: Empty | None = None
+        self.local_address = local_address
+        self._peer = peer
+        self._counts = dict.fromkeys(COUNTERS, 0)
+        self._closed = False
+
+    @property
+    def on_stranger(self) -> Stranger:
+        """See `DatagramPort`."""
+        return self._peer.on_stranger
+
+    @on_stranger.setter
+    def on_stranger(self, tell: Stranger) -> None:
+        self._peer.on_stranger = tell
+
+    @property
+    def remote_address(self) -> SocketAddress | None:
+        """See `RelayPort`."""
+        return self._peer.addresses[0]

@@ -89,6 +89,7 @@ def _parser(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
         except ConfigError as error:
             raise typer.BadParameter(f"{error.message} ({error.remedy})") from None
 
+    parsed.__name__ = parse.__name__.removeprefix("parse_")
     return parsed
 
 
@@ -96,6 +97,11 @@ duration = _parser(parse_duration)
 rate = _parser(parse_rate)
 size = _parser(parse_size)
 share = _parser(parse_share)
+
+
+def quantity(parser: Callable[[Any], Any], words: str, *names: str) -> Any:
+    """An option of a kind that one of these parsers reads, which help names after it."""
+    return typer.Option(*names, parser=parser, metavar=parser.__name__.upper(), help=words)
 
 
 class Seconds(float):
@@ -168,12 +174,11 @@ PcapFile = Annotated[
 ]
 PcapLimit = Annotated[
     int,
-    typer.Option(
-        "--pcap-limit",
-        parser=size,
-        metavar="SIZE",
-        help="Octets of that file. With more it becomes the one before (x.1.pcapng of x.pcapng), "
+    quantity(
+        size,
+        "Octets of that file. With more it becomes the one before (x.1.pcapng of x.pcapng), "
         "and a new one begins.",
+        "--pcap-limit",
     ),
 ]
 PcapLinks = Annotated[

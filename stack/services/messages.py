@@ -7,7 +7,6 @@ other implementations' senders and receivers interoperate.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Final
 
 from stack.core.eid import Eid
@@ -121,10 +120,5 @@ class Mailbox:
     async def __aenter__(self) -> Mailbox:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()

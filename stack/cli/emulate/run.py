@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stack.cli.common import Json, duration, rate, share, size
+from stack.cli.common import Json, duration, quantity, rate, share, size
 from stack.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,55 +33,21 @@ PeerB = Annotated[
 ]
 Tcp = Annotated[bool, typer.Option("--tcp", help="Carry TCP too, to --peer-a and --peer-b.")]
 Rate = Annotated[
-    float | None,
-    typer.Option(
-        "--rate",
-        parser=rate,
-        metavar="RATE",
-        help="Bits a second: 256k, 10M, 1.5G. Default: no limit.",
-    ),
+    float | None, quantity(rate, "Bits a second: 256k, 10M, 1.5G. Default: no limit.", "--rate")
 ]
-Delay = Annotated[
-    float | None,
-    typer.Option(parser=duration, metavar="DURATION", help="One way: 5ms, 1.3s. Default: none."),
-]
+Delay = Annotated[float | None, quantity(duration, "One way: 5ms, 1.3s. Default: none.")]
 Jitter = Annotated[
     float | None,
-    typer.Option(
-        parser=duration,
-        metavar="DURATION",
-        help="Up to this is added to the delay of each datagram, at random.",
-    ),
+    quantity(duration, "Up to this is added to the delay of each datagram, at random."),
 ]
-Loss = Annotated[
-    float | None,
-    typer.Option(parser=share, metavar="SHARE", help="Of the datagrams, lost: 2% or 0.02."),
-]
-Burst = Annotated[
-    float | None,
-    typer.Option(parser=duration, metavar="DURATION", help="Mean length of a fade; with --loss."),
-]
-Reorder = Annotated[
-    float | None,
-    typer.Option(parser=share, metavar="SHARE", help="Of the datagrams, overtaken by others."),
-]
-Duplicate = Annotated[
-    float | None,
-    typer.Option(parser=share, metavar="SHARE", help="Of the datagrams, delivered twice."),
-]
-Corrupt = Annotated[
-    float | None,
-    typer.Option(
-        parser=share, metavar="SHARE", help="Of the datagrams, delivered with wrong bits."
-    ),
-]
+Loss = Annotated[float | None, quantity(share, "Of the datagrams, lost: 2% or 0.02.")]
+Burst = Annotated[float | None, quantity(duration, "Mean length of a fade; with --loss.")]
+Reorder = Annotated[float | None, quantity(share, "Of the datagrams, overtaken by others.")]
+Duplicate = Annotated[float | None, quantity(share, "Of the datagrams, delivered twice.")]
+Corrupt = Annotated[float | None, quantity(share, "Of the datagrams, delivered with wrong bits.")]
 Queue = Annotated[
     int | None,
-    typer.Option(
-        parser=size,
-        metavar="SIZE",
-        help="What may wait for the transmitter; the rest is dropped. Default: 1MB.",
-    ),
+    quantity(size, "What may wait for the transmitter; the rest is dropped. Default: 1MB."),
 ]
 PlanPath = Annotated[
     Path | None,
@@ -105,19 +71,9 @@ CapturePath = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write what crosses the link, in pcapng.")
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="Of all random decisions.")]
-Length = Annotated[
-    float | None,
-    typer.Option(
-        "--for", parser=duration, metavar="DURATION", help="End by itself after this time."
-    ),
-]
+Length = Annotated[float | None, quantity(duration, "End by itself after this time.", "--for")]
 Interval = Annotated[
-    float | None,
-    typer.Option(
-        parser=duration,
-        metavar="DURATION",
-        help="Between two statistics. Default: 1s; in a log 10s.",
-    ),
+    float | None, quantity(duration, "Between two statistics. Default: 1s; in a log 10s.")
 ]
 
 

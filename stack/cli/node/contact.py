@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from stack.cli.common import Json, NodePath, Quantity, Seconds, client_of, duration, rate
+from stack.cli.common import Json, NodePath, Quantity, Seconds, client_of, duration, quantity, rate
 from stack.cli.output import emit, say
 
 HELP = "Tell a running node of contacts that no plan foresaw."
@@ -16,18 +16,10 @@ Neighbour = Annotated[str, typer.Argument(metavar="NEIGHBOUR", help="Node id of 
 
 def begin(
     neighbour: Neighbour,
-    lasts: Annotated[
-        float,
-        typer.Option("--for", parser=duration, metavar="DURATION", help="How long: 90s, 10m."),
-    ] = Seconds("10m"),
+    lasts: Annotated[float, quantity(duration, "How long: 90s, 10m.", "--for")] = Seconds("10m"),
     rate_bps: Annotated[
         float | None,
-        typer.Option(
-            "--rate",
-            parser=rate,
-            metavar="RATE",
-            help="Bits a second that this node may send. Default: no limit.",
-        ),
+        quantity(rate, "Bits a second that this node may send. Default: no limit.", "--rate"),
     ] = None,
     light_ms: Annotated[
         float, typer.Option("--light-ms", metavar="MS", help="One-way light time.")

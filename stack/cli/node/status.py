@@ -12,7 +12,16 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from stack.cli.common import NO_ANSWER, CommandError, Json, NodePath, Seconds, client_of, duration
+from stack.cli.common import (
+    NO_ANSWER,
+    CommandError,
+    Json,
+    NodePath,
+    Seconds,
+    client_of,
+    duration,
+    quantity,
+)
 from stack.cli.output import emit, say, say_wrapped, table
 from stack.core.units import duration_text, printable, rate_text, size_text
 from stack.node.control.client import ControlClient
@@ -173,10 +182,7 @@ def _bundles(result: dict[str, Any], as_json: bool) -> None:
 
 
 def stop(
-    timeout: Annotated[
-        float,
-        typer.Option(parser=duration, metavar="DURATION", help="How long to wait for its end."),
-    ] = Seconds("30s"),
+    timeout: Annotated[float, quantity(duration, "How long to wait for its end.")] = Seconds("30s"),
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stack.cli.common import FAILED, Json, OctetCount, Seconds, duration, ends_with, size
+from stack.cli.common import FAILED, Json, OctetCount, Seconds, duration, ends_with, quantity, size
 from stack.cli.output import emit, note, say, table
 from stack.cli.plan.hops import hops_of
 from stack.cli.plan.source import Kind, Reference, Source, SourcePath, load_source, time_of
@@ -35,20 +35,13 @@ BUNDLES_MAX: Final = 1_000_000
 
 Origin = Annotated[str, typer.Argument(metavar="FROM", help="Node id.")]
 Destination = Annotated[str, typer.Argument(metavar="TO", help="Node id.")]
-Size = Annotated[
-    int, typer.Option("--size", "-s", parser=size, metavar="SIZE", help="Of the object.")
-]
+Size = Annotated[int, quantity(size, "Of the object.", "--size", "-s")]
 Departure = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="ISO 8601 time of departure. Default: the plan's start."),
 ]
-BundleSize = Annotated[
-    int, typer.Option(parser=size, metavar="SIZE", help="Of the bundles it is cut into.")
-]
-Lifetime = Annotated[
-    float | None,
-    typer.Option(parser=duration, metavar="DURATION", help="Bundles that are older are lost."),
-]
+BundleSize = Annotated[int, quantity(size, "Of the bundles it is cut into.")]
+Lifetime = Annotated[float | None, quantity(duration, "Bundles that are older are lost.")]
 Lost = Annotated[
     list[str] | None,
     typer.Option("--without", metavar="NODE", help="As if this node were not there; repeat it."),
@@ -71,9 +64,7 @@ Days = Annotated[
         min=1, max=DAYS_MAX, help=f"Possible days to draw. Default: {DAYS} with --weather."
     ),
 ]
-Spell = Annotated[
-    float, typer.Option(parser=duration, metavar="DURATION", help="How long weather lasts.")
-]
+Spell = Annotated[float, quantity(duration, "How long weather lasts.")]
 Gantt = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Draw the way: .png, .svg or .html.")
 ]

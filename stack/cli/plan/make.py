@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from stack.cli.common import Json, Seconds, duration
+from stack.cli.common import Json, Seconds, duration, quantity
 from stack.cli.output import emit, note, say, table
 from stack.cli.plan.source import (
     Kind,
@@ -60,15 +60,8 @@ Weights = Annotated[
         "--weight", metavar="NODE=W", help="What octets of a satellite are worth; default 1."
     ),
 ]
-Guard = Annotated[
-    float,
-    typer.Option(
-        parser=duration, metavar="DURATION", help="An antenna needs it between two passes."
-    ),
-]
-Minimum = Annotated[
-    float, typer.Option(parser=duration, metavar="DURATION", help="Shortest service.")
-]
+Guard = Annotated[float, quantity(duration, "An antenna needs it between two passes.")]
+Minimum = Annotated[float, quantity(duration, "Shortest service.")]
 Fairness = Annotated[
     Literal["total", "proportional", "max-min"],
     typer.Option(help="Most octets in all, or shared out."),

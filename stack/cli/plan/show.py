@@ -19,6 +19,7 @@ from stack.cli.common import (
     Seconds,
     client_of,
     duration,
+    quantity,
     size,
 )
 from stack.cli.output import emit, note, say, table
@@ -185,9 +186,7 @@ def route(
     path: SourcePath,
     origin: Annotated[str, typer.Argument(metavar="FROM", help="Node id.")],
     destination: Annotated[str, typer.Argument(metavar="TO", help="Node id.")],
-    octets: Annotated[
-        int, typer.Option("--size", "-s", parser=size, metavar="SIZE", help="Of the bundle.")
-    ] = OctetCount("1000B"),
+    octets: Annotated[int, quantity(size, "Of the bundle.", "--size", "-s")] = OctetCount("1000B"),
     at: Annotated[
         str | None,
         typer.Option(
@@ -195,9 +194,7 @@ def route(
             help="ISO 8601 time of departure. Default: now, or the start of the scenario.",
         ),
     ] = None,
-    lifetime: Annotated[
-        float, typer.Option(parser=duration, metavar="DURATION", help="Of the bundle.")
-    ] = Seconds("7d"),
+    lifetime: Annotated[float, quantity(duration, "Of the bundle.")] = Seconds("7d"),
     priority: PriorityOption = Priority.NORMAL,
     reference: Reference = None,
     kind: Kind = None,

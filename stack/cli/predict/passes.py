@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stack.cli.common import CommandError, Json, Quantity, Seconds, duration
+from stack.cli.common import CommandError, Json, Quantity, Seconds, duration, quantity
 from stack.cli.output import emit, note, say, table, tell_doubts
 from stack.core.errors import ConfigError
 from stack.core.units import duration_text, parse_rate
@@ -52,9 +52,7 @@ Begin = Annotated[
     str | None,
     typer.Option("--from", metavar="TIME", help="ISO 8601 time to begin at. Default: now."),
 ]
-Length = Annotated[
-    float, typer.Option("--for", parser=duration, metavar="DURATION", help="How long to look.")
-]
+Length = Annotated[float, quantity(duration, "How long to look.", "--for")]
 Mask = Annotated[
     float, typer.Option(metavar="DEG", help="Lowest usable elevation of each --station.")
 ]

@@ -20,6 +20,7 @@ from stack.cli.common import (
     client_of,
     duration,
     ends_with,
+    quantity,
     size,
 )
 from stack.cli.output import ProgressView, emit, note, say, table
@@ -43,32 +44,15 @@ Inputs = Annotated[
 Arguments = Annotated[
     list[str] | None, typer.Option("--arg", metavar="NAME=VALUE", help="Argument; repeat it.")
 ]
-Deadline = Annotated[
-    float | None,
-    typer.Option(
-        parser=duration, metavar="DURATION", help="The job must be over by then. Default: 1d."
-    ),
-]
-TimeLimit = Annotated[
-    float | None,
-    typer.Option(parser=duration, metavar="DURATION", help="How long one run may take."),
-]
-Memory = Annotated[
-    int | None, typer.Option(parser=size, metavar="SIZE", help="Memory of a command.")
-]
-Output = Annotated[
-    int | None, typer.Option(parser=size, metavar="SIZE", help="All result files together.")
-]
+Deadline = Annotated[float | None, quantity(duration, "The job must be over by then. Default: 1d.")]
+TimeLimit = Annotated[float | None, quantity(duration, "How long one run may take.")]
+Memory = Annotated[int | None, quantity(size, "Memory of a command.")]
+Output = Annotated[int | None, quantity(size, "All result files together.")]
 Attempts = Annotated[
     int | None, typer.Option(min=1, help="Most runs, should its node restart meanwhile.")
 ]
 Timeout = Annotated[
-    float | None,
-    typer.Option(
-        parser=duration,
-        metavar="DURATION",
-        help="With --wait: give up waiting (exit code 3); the job goes on.",
-    ),
+    float | None, quantity(duration, "With --wait: give up waiting (exit code 3); the job goes on.")
 ]
 
 
@@ -182,10 +166,7 @@ def list_(
 
 def wait(
     job: Id,
-    timeout: Annotated[
-        float | None,
-        typer.Option(parser=duration, metavar="DURATION", help="Give up waiting (exit code 3)."),
-    ] = None,
+    timeout: Annotated[float | None, quantity(duration, "Give up waiting (exit code 3).")] = None,
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:

@@ -18,6 +18,7 @@ from stack.cli.common import (
     client_of,
     duration,
     ends_with,
+    quantity,
     size,
 )
 from stack.cli.output import emit, say, show_report
@@ -30,23 +31,19 @@ def ping(
         typer.Argument(metavar="DESTINATION", help="Node id, or the endpoint of an echo service."),
     ],
     count: Annotated[int, typer.Option("--count", "-c", min=1, help="How many pings.")] = 4,
-    interval: Annotated[
-        float,
-        typer.Option("--interval", "-i", parser=duration, metavar="DURATION", help="Between two."),
-    ] = Seconds("1s"),
+    interval: Annotated[float, quantity(duration, "Between two.", "--interval", "-i")] = Seconds(
+        "1s"
+    ),
     timeout: Annotated[
         float,
-        typer.Option(
+        quantity(
+            duration,
+            "How long an answer may take, blackouts included; also the bundle's lifetime.",
             "--timeout",
             "-t",
-            parser=duration,
-            metavar="DURATION",
-            help="How long an answer may take, blackouts included; also the bundle's lifetime.",
         ),
     ] = Seconds("60s"),
-    octets: Annotated[
-        int, typer.Option("--size", "-s", parser=size, metavar="SIZE", help="Payload of each.")
-    ] = OctetCount("64B"),
+    octets: Annotated[int, quantity(size, "Payload of each.", "--size", "-s")] = OctetCount("64B"),
     report: Reports = None,
     report_to: ReportTo = None,
     node: NodePath = None,

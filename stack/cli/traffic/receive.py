@@ -23,6 +23,7 @@ from stack.cli.common import (
     client_of,
     duration,
     ends_with,
+    quantity,
 )
 from stack.cli.output import emit, say, table
 from stack.core.errors import ConfigError
@@ -63,10 +64,9 @@ Count = Annotated[
 ]
 Timeout = Annotated[
     float | None,
-    typer.Option(
-        parser=duration,
-        metavar="DURATION",
-        help="End when nothing has come for so long: exit code 3 when that is fewer than "
+    quantity(
+        duration,
+        "End when nothing has come for so long: exit code 3 when that is fewer than "
         "--count, or nothing at all.",
     ),
 ]

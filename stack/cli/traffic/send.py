@@ -23,6 +23,7 @@ from stack.cli.common import (
     client_of,
     duration,
     ends_with,
+    quantity,
 )
 from stack.cli.output import emit, note, say, show_report
 from stack.cli.traffic.transfers import follow
@@ -58,10 +59,9 @@ Service = Annotated[
 ]
 Lifetime = Annotated[
     float | None,
-    typer.Option(
-        parser=duration,
-        metavar="DURATION",
-        help="How long it may take: 90s, 2h, 7d. Default: the node's own (files), 1d (messages).",
+    quantity(
+        duration,
+        "How long it may take: 90s, 2h, 7d. Default: the node's own (files), 1d (messages).",
     ),
 ]
 Critical = Annotated[
@@ -74,10 +74,8 @@ Critical = Annotated[
 ]
 Timeout = Annotated[
     float | None,
-    typer.Option(
-        parser=duration,
-        metavar="DURATION",
-        help="With --wait or --report: give up waiting (exit code 3); the transfer goes on.",
+    quantity(
+        duration, "With --wait or --report: give up waiting (exit code 3); the transfer goes on."
     ),
 ]
 

@@ -20,6 +20,7 @@ from stack.cli.common import (
     client_of,
     duration,
     ends_with,
+    quantity,
 )
 from stack.cli.output import ProgressView, emit, note, say, table
 from stack.core.units import duration_text, printable, size_text
@@ -75,10 +76,7 @@ def list_(
 
 def wait(
     ids: Ids,
-    timeout: Annotated[
-        float | None,
-        typer.Option(parser=duration, metavar="DURATION", help="Give up waiting (exit code 3)."),
-    ] = None,
+    timeout: Annotated[float | None, quantity(duration, "Give up waiting (exit code 3).")] = None,
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:

@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 from stack.core.arguments import eid_of, path_of
 from stack.core.eid import Eid
@@ -261,12 +260,7 @@ class FilesService:
         self._task = asyncio.get_running_loop().create_task(self.run())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
