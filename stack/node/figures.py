@@ -28,7 +28,11 @@ GAUGES: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def figures(
-    agent: BundleAgent, store: BundleStore, links: Iterable[Link], trace_failures: int
+    agent: BundleAgent,
+    store: BundleStore,
+    links: Iterable[Link],
+    trace_failures: int,
+    services: Mapping[str, int],
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Counters and gauges of a node by name."""
     usage = store.usage()
@@ -40,6 +44,7 @@ def figures(
         "store.repaired_octets": usage.repaired_octets,
         "store.scrubbed_bytes": usage.scrubbed_bytes,
         "trace.failures": trace_failures,
+        **services,
     }
     gauges = {
         "store.bundles": usage.bundles,

@@ -344,7 +344,8 @@ class Node:
 
     def _figures(self) -> tuple[dict[str, int], dict[str, int]]:
         links = self.links.values()
-        return figures(self._agent, self._store, links, self.trace.failures)
+        malformed = self.services.malformed()
+        return figures(self._agent, self._store, links, self.trace.failures, malformed)
 
 
 def _always_up(plan: Plan, a: str, b: str, now_ms: int, last_ms: int) -> bool:

@@ -96,6 +96,11 @@ class Services:
         if self._server is not None:
             self._begin("job server", self._server.run())
 
+    def malformed(self) -> dict[str, int]:
+        """Bundles for each service that were no message which it takes; they are dropped."""
+        jobs = self.jobs.malformed + (self._server.malformed if self._server is not None else 0)
+        return {"files.malformed": self.files.malformed, "jobs.malformed": jobs}
+
     async def close(self) -> None:
         """Stop; what was under way is taken up by the next start.  Raises what a service that
         has failed raised."""

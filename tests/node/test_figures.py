@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from link_models.clock import run_virtual
 from stack.fec.config import FecConfig
 from stack.node.figures import GAUGES
 from stack.node.node import Node
+from stack.services.messages import send_message
 from tests.node.test_two_nodes import channel, loop
 from tests.node.world import World
 
@@ -52,3 +54,16 @@ def test_what_falls_is_a_gauge(tmp_path: Path) -> None:
     found = {plain(name) for one in gauges for name in one}
     assert found == GAUGES.keys() - {"udp.unreadable"}
     assert not {plain(name) for name in seen[-1]} & GAUGES.keys()
+
+
+def test_what_no_service_understands_is_counted(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World(loop(), tmp_path)
+        async with world.node("gs1", []) as node:
+            assert node.counters()["files.malformed"] == node.counters()["jobs.malformed"] == 0
+            for service in ("files", "job-replies"):
+                await send_message(node.port, f"dtn://gs1/{service}", b"no message")
+            await asyncio.sleep(1.0)
+            assert node.counters()["files.malformed"] == node.counters()["jobs.malformed"] == 1
+
+    run_virtual(main)

@@ -72,7 +72,6 @@ class ImportSession:
         "red_bytes",
         "red_high",
         "reports",
-        "started_at",
         "state",
     )
 
@@ -120,7 +119,6 @@ class ImportSession:
         self.next_serial = first_serial
         self.cancel_reason = CancelReason.SYS_CNCLD
         self.cancels = 0
-        self.started_at = now
         self.last_at = now
         self._primary_upper = 0
         self._lowers: dict[int, int] = {}

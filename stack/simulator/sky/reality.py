@@ -90,7 +90,6 @@ class _Maker:
         self._scenario = scenario
         self._streams = streams
         self._known = known
-        self._base = scenario.path("")
 
     # ---- to the ground -----------------------------------------------------------------------
 
