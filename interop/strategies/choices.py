@@ -20,7 +20,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 POOL = 100
-"""Examples of a strategy of Hypothesis of which `Quick` takes its own."""
+"""Examples of a strategy of Hypothesis of which quick cases have their parts."""
 
 _POOLS_MAX = 64
 
@@ -48,8 +48,12 @@ class Choices:
         raise NotImplementedError
 
     def draw(self, source: Source[T]) -> T:
-        """A part that somebody else makes."""
-        raise NotImplementedError
+        """A part that somebody else makes.  Of a strategy of Hypothesis it is one of `POOL`
+        examples, unless Hypothesis itself makes the choices."""
+        if isinstance(source, st.SearchStrategy):
+            pool: tuple[T, ...] = _pool(source)
+            return self.pick(pool)
+        return source(self)
 
     def flip(self, one_in: int = 2) -> bool:
         """True in one of so many cases."""
@@ -147,12 +151,6 @@ class Quick(Choices):
         if span < 1 << 32:
             return least + int(self._random() * span)
         return least + self._bits(span.bit_length() + 8) % span
-
-    def draw(self, source: Source[T]) -> T:
-        if isinstance(source, st.SearchStrategy):
-            pool: tuple[T, ...] = _pool(source)
-            return self.pick(pool)
-        return source(self)
 
     def flip(self, one_in: int = 2) -> bool:
         return self._random() * one_in < 1.0

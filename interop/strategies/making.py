@@ -21,6 +21,7 @@ from typing import Concatenate, Generic, ParamSpec, TypeVar
 from hypothesis import strategies as st
 
 from interop.strategies.choices import Choices, Drawn, Making, Quick
+from interop.strategies.shrinking import Recording, shrink
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,8 +60,31 @@ class Maker(Generic[T]):
             self._make(choose)
         return self._make(choose)
 
+    def smallest(
+        self, fails: Callable[[T], bool], *, seed: int = 0, count: int = 100_000
+    ) -> T | None:
+        """The first of `count` cases of a stream for which `fails` is true, made as small as may
+        be, or None."""
+        for number, case in enumerate(itertools.islice(self.cases(seed), count)):
+            if fails(case):
+                return self.shrunk(fails, seed, number)
+        return None
+
+    def shrunk(self, fails: Callable[[T], bool], seed: int, number: int) -> T:
+        """Case `number` of the stream of a seed, for which `fails` is true, made as small as may
+        be with `fails` true still."""
+        choose = Recording(self._rng(seed, number // BATCH))
+        for _ in range(number % BATCH):
+            self._make(choose)
+        choose.answers.clear()
+        self._make(choose)
+        return shrink(self._make, choose.answers, fails)
+
+    def _rng(self, seed: int, batch: int) -> random.Random:
+        return random.Random(f"{seed}/{batch}")
+
     def _begin(self, seed: int, batch: int) -> Quick:
-        return Quick(random.Random(f"{seed}/{batch}"))
+        return Quick(self._rng(seed, batch))
 
     def __repr__(self) -> str:
         return self.name

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,21 +12,34 @@ from hypothesis import strategies as st
 
 from interop.strategies import (
     Choices,
+    Maker,
     Nearly,
     Violation,
     code,
+    encoded_bundles,
     examples,
     explain,
     mutate,
     mutated,
+    mutated_bundles,
+    nearly_bundles,
     noted,
     strategy,
 )
 from interop.strategies.bundle import dtn_eids, eids
 from interop.strategies.choices import Drawn, Quick
+from interop.strategies.making import BATCH
 from interop.strategies.mutation import EDGES, LONGEST
+from interop.strategies.shrinking import Answers, Recording
 from stack.core.eid import Eid
-from stack.wire.bundle import Bundle, CanonicalBlock, PrimaryBlock, encode_bundle
+from stack.wire.bundle import (
+    STATUS_TIME,
+    Bundle,
+    CanonicalBlock,
+    PrimaryBlock,
+    decode_bundle,
+    encode_bundle,
+)
 from stack.wire.sdnv import encode_sdnv
 
 
@@ -71,8 +86,6 @@ CHOICES = st.sampled_from(["hypothesis", "quick"])
 def test_choices_stay_within_their_bounds(
     data: st.DataObject, who: str, bits: int, seed: int
 ) -> None:
-    import random
-
     choose = Drawn(data.draw) if who == "hypothesis" else Quick(random.Random(seed))
     least = seed % (1 << bits)
     assert least <= choose.uint(bits, least) < 1 << bits
@@ -83,6 +96,44 @@ def test_choices_stay_within_their_bounds(
     assert set(text) <= set("abc")
     assert choose.pick("xyz") in "xyz"
     assert 1 <= len(list(choose.many(1, 4))) <= 4
+
+
+def test_quick_cases_shrink_too() -> None:
+    assert pairs.maker(most=1000).smallest(
+        lambda pair: pair[0] >= 37 and len(pair[1]) > 2, seed=3
+    ) == (37, b"\0\0\0")
+    assert pairs.maker().smallest(lambda pair: pair[0] > 9, count=100) is None
+
+    def ends_with_a_flag(octets: bytes) -> bool:
+        return decode_bundle(octets)[0].primary.flags & STATUS_TIME > 0
+
+    small = encoded_bundles.maker().smallest(ends_with_a_flag)
+    assert small is not None
+    assert ends_with_a_flag(small)
+    assert len(small) < 50
+    assert decode_bundle(small)[0].primary.flags.bit_count() <= 2
+
+    case = nearly_bundles.maker().smallest(lambda case: "numbers are unique" in str(case.violation))
+    assert case is not None
+    assert len(case.encoded) < 60
+
+
+@given(st.integers(0, 1 << 20), st.integers(0, 200))
+def test_what_is_recorded_is_what_is_streamed(seed: int, number: int) -> None:
+    makers: list[Maker[Any]] = [
+        pairs.maker(most=100),
+        encoded_bundles.maker(),
+        mutated.maker(encoded_bundles.maker()),
+        mutated_bundles.maker(),
+    ]
+    maker = makers[seed % len(makers)]
+    case = maker.case(seed, number)
+    choose = Recording(random.Random(f"{seed}/{number // BATCH}"))
+    for _ in range(number % BATCH):
+        maker(choose)
+    choose.answers.clear()
+    assert maker(choose) == case
+    assert maker(Answers(choose.answers)) == case
 
 
 def test_edges_come_often() -> None:
@@ -107,8 +158,6 @@ def test_parts_come_from_strategies_of_hypothesis_too() -> None:
 
 
 def test_mutations_are_many_and_bounded() -> None:
-    import random
-
     data = bytes(range(64))
     rng = random.Random(1)
     seen = {mutate(data, [data, b"\xee" * 40], rng) for _ in range(3000)}
