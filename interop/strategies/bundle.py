@@ -161,9 +161,9 @@ def _extensions(
     found: list[CanonicalBlock] = []
     taken: set[int] = set()
     for _ in choose.many(least, most):
-        block = choose.draw(blocks) if blocks else _extension_block(choose, crc_types)
+        block = choose.draw(blocks) if blocks is not None else _extension_block(choose, crc_types)
         if block.type in _ONCE and block.type in taken:
-            if blocks:
+            if blocks is not None:
                 continue
             block = priority_block(choose.uint())
         number = choose.uint(16, 2)
@@ -284,7 +284,7 @@ def fragment_sets(
 ) -> tuple[Bundle, ...]:
     """All fragments of one data unit (RFC 9171 §5.8), in any order, some of them overlapping or
     there twice.  `bundle` must be whole, and have at least one octet of payload."""
-    whole = choose.draw(bundle) if bundle else bundle_of(choose, kind="whole")
+    whole = choose.draw(bundle) if bundle is not None else bundle_of(choose, kind="whole")
     data = bytes(whole.payload.data) or b"\0"
     cuts = {0, len(data)}
     for _ in choose.many(1, most - 1):

@@ -127,7 +127,14 @@ class Drawn(Choices):
         return self._draw(st.binary(min_size=least, max_size=most))
 
     def text(self, alphabet: str, least: int, most: int) -> str:
-        return self._draw(st.text(alphabet, min_size=least, max_size=most))
+        return self._draw(texts(alphabet, least, most))
+
+
+@functools.lru_cache(maxsize=256)
+def texts(alphabet: str, least: int, most: int) -> st.SearchStrategy[str]:
+    """Texts of an alphabet.  Not `st.text`: that begins with a table of all of Unicode, which in
+    a new place takes seconds."""
+    return st.lists(st.sampled_from(alphabet), min_size=least, max_size=most).map("".join)
 
 
 @functools.cache
