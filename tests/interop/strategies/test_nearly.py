@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from interop.strategies import Nearly, examples, noted
 from interop.strategies.bundle import bundles, encoded_eids
@@ -20,6 +21,7 @@ from stack.wire.bundle import (
     IS_FRAGMENT,
     PREVIOUS_NODE,
     Bundle,
+    CanonicalBlock,
     check_bundle,
     decode_admin,
     decode_bundle,
@@ -130,3 +132,15 @@ def test_a_violation_shrinks() -> None:
 
     case = find(nearly_bundles(), lambda case: "one payload block: two" in case.violation.words)
     assert len(case.encoded) < 60
+
+
+@given(
+    bundles(
+        payload=st.just(b"mine"),
+        blocks=st.builds(CanonicalBlock, st.just(199), st.just(2), st.just(0), st.binary()),
+        kind="whole",
+    )
+)
+def test_parts_are_those_that_were_asked_for(bundle: Bundle) -> None:
+    assert take(encode_bundle(bundle)).payload.data == b"mine"
+    assert {block.type for block in bundle.blocks[:-1]} <= {199}
