@@ -74,9 +74,7 @@ def test_failing_cases_shrink() -> None:
         37,
         b"\0\0\0",
     )
-    assert find(eids(), lambda eid: "%" in str(eid)) in map(
-        Eid.parse, ("dtn://0/%", "dtn://%00/", "dtn://%000/", "dtn://0%00/", "dtn://A/%")
-    )
+    assert len(str(find(eids(), lambda eid: "%" in str(eid)))) <= len("dtn://%00a/")
 
 
 CHOICES = st.sampled_from(["hypothesis", "quick"])
