@@ -30,6 +30,7 @@ from stack.cli.config import command as config
 from stack.cli.config import keys
 from stack.cli.emulate import link
 from stack.cli.emulate import run as emulate
+from stack.cli.fuzz import conform, fuzz, vectors
 from stack.cli.inspect import command as inspection
 from stack.cli.node import contact, status
 from stack.cli.node import run as node
@@ -61,6 +62,8 @@ COMMANDS: tuple[tuple[str, Command], ...] = (
     ("passes", passes.passes),
     ("budget", budget.budget),
     ("inspect", inspection.inspect),
+    ("fuzz", fuzz.fuzz),
+    ("conform", conform.conform),
     ("bench", bench.bench),
 )
 
@@ -83,6 +86,7 @@ GROUPS: tuple[tuple[str, str, tuple[Command, ...]], ...] = (
     ),
     ("contact", contact.HELP, (contact.begin, contact.end)),
     ("link", link.HELP, link.COMMANDS),
+    ("vectors", vectors.HELP, (vectors.list_, vectors.show, vectors.export)),
     ("keys", keys.HELP, (keys.new, keys.show)),
     ("config", config.HELP, (config.check, config.example, config.reference)),
 )

@@ -1,0 +1,37 @@
+"""A fuzzer for implementations of any make: cases from strategies, targets of four kinds, and what
+was found, one for each cause.
+
+    target.py     what is fuzzed: a command, a function, a UDP or TCP port
+    cases.py      what it is fed with
+    campaign.py   feeds it, and looks into faults
+    findings.py   what is kept
+    report.py     for people, and for CI
+
+`orbitferry fuzz` is its command; `docs/how-to-fuzz.md` tells how it is used.
+"""
+
+from __future__ import annotations
+
+from interop.fuzzing.campaign import Campaign, Tally, TargetGoneError
+from interop.fuzzing.cases import Case, Cases
+from interop.fuzzing.findings import Finding, Folder, read_case, read_corpus
+from interop.fuzzing.outcome import Outcome
+from interop.fuzzing.protocols import PROTOCOLS
+from interop.fuzzing.target import Target, TargetOptions, make_target
+
+__all__ = [
+    "PROTOCOLS",
+    "Campaign",
+    "Case",
+    "Cases",
+    "Finding",
+    "Folder",
+    "Outcome",
+    "Tally",
+    "Target",
+    "TargetGoneError",
+    "TargetOptions",
+    "make_target",
+    "read_case",
+    "read_corpus",
+]

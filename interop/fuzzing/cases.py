@@ -1,0 +1,135 @@
+"""The cases of a campaign: valid ones, such as break one rule, mutants, and sequences."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from interop.fuzzing.protocols import FuzzedProtocol, function_of, maker_of
+from interop.strategies.mutation import Repair, mutate
+from interop.strategies.violation import Nearly, Violation
+from stack.core.errors import ConfigError
+
+Form = Literal["valid", "nearly valid", "mutated", "sequence"]
+
+SEEDS_OF_MUTANTS: Final = 200
+"""Valid cases, the latest, that mutants are made of beside the corpus."""
+
+_SHARES: Final[dict[Form, int]] = {"valid": 1, "nearly valid": 2, "mutated": 4, "sequence": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Something to feed a target with."""
+
+    messages: tuple[bytes, ...]
+    form: Form
+    violation: Violation | None = None
+    """The rule that it breaks, if it is known."""
+
+
+class Cases:
+    """An endless stream of cases, the same for the same seed as long as nothing is learnt.
+
+    `corpus` are octets that were right once, or that reached something new.
+    """
+
+    def __init__(
+        self, known: FuzzedProtocol, seed: int, corpus: Sequence[bytes] = (), own: str = ""
+    ) -> None:
+        self._rng = random.Random(seed)
+        valid = maker_of(own, "") if own else maker_of(known.valid) if known.valid else None
+        self._valid: Iterator[object] | None = None if valid is None else valid.cases(seed)
+        self._nearly: Iterator[Nearly] | None = None
+        self._sequences: Iterator[tuple[bytes, ...]] | None = None
+        if not own:
+            if known.nearly:
+                self._nearly = maker_of(known.nearly).cases(seed)
+            if known.sequences:
+                self._sequences = known.sequences().cases(seed)
+        self._repair: Repair | None = None
+        if known.repair and not own:
+            self._repair = function_of(known.repair)
+        self._corpus = list(corpus)
+        self._recent: list[bytes] = []
+        self._forms = self._possible()
+        self._weights = [_SHARES[form] for form in self._forms]
+
+    def _possible(self) -> list[Form]:
+        forms: list[Form] = []
+        if self._valid is not None:
+            forms.append("valid")
+        if self._nearly is not None:
+            forms.append("nearly valid")
+        if self._sequences is not None:
+            forms.append("sequence")
+        if self._corpus or forms:
+            forms.append("mutated")
+            return forms
+        raise ConfigError(
+            "--protocol", "raw has no cases of its own", "give --corpus FOLDER, --strategy, or both"
+        )
+
+    def __iter__(self) -> Iterator[Case]:
+        return self
+
+    def __next__(self) -> Case:
+        """The next one."""
+        (form,) = self._rng.choices(self._forms, self._weights)
+        if form == "valid":
+            return Case(self._whole(), "valid")
+        if form == "nearly valid" and self._nearly is not None:
+            one = next(self._nearly)
+            return Case((one.encoded,), "nearly valid", one.violation)
+        if form == "sequence" and self._sequences is not None:
+            messages = next(self._sequences)
+            return Case(self._shaken(messages), "sequence")
+        return Case(self._mutant(), "mutated")
+
+    def learn(self, messages: Sequence[bytes]) -> None:
+        """Make mutants of these, too: they reached something new."""
+        self._corpus += messages
+
+    def _whole(self) -> tuple[bytes, ...]:
+        if self._valid is None:
+            return (self._rng.choice(self._corpus),)
+        made = next(self._valid)
+        messages = made if isinstance(made, tuple | list) else (made,)
+        found = tuple(bytes(one) for one in messages)
+        self._recent += found
+        del self._recent[:-SEEDS_OF_MUTANTS]
+        return found
+
+    def _mutant(self) -> tuple[bytes, ...]:
+        rng = self._rng
+        if self._corpus and (self._valid is None or rng.random() < 0.5):
+            messages: tuple[bytes, ...] = (rng.choice(self._corpus),)
+        else:
+            messages = self._whole()
+        at = rng.randrange(len(messages)) if messages else 0
+        others = self._recent or self._corpus
+        if not messages:
+            return (mutate(b"", others, rng),)
+        changed = mutate(messages[at], others, rng)
+        if self._repair is not None and rng.random() < 0.75:
+            changed = self._repair(changed)
+        return (*messages[:at], changed, *messages[at + 1 :])
+
+    def _shaken(self, messages: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """As a link has them: some lost, doubled, or in another order."""
+        rng = self._rng
+        kept = list(messages)
+        for _ in range(rng.choice((0, 0, 1, 2))):
+            if not kept:
+                break
+            at = rng.randrange(len(kept))
+            way = rng.randrange(3)
+            if way == 0:
+                del kept[at]
+            elif way == 1:
+                kept.insert(rng.randrange(len(kept) + 1), kept[at])
+            else:
+                kept.insert(rng.randrange(len(kept)), kept.pop(at))
+        return tuple(kept) or messages

@@ -1,0 +1,238 @@
+"""A target behind a socket, started here or not."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import socket
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from interop.fuzzing.outcome import Outcome
+from interop.fuzzing.protocols import FuzzedProtocol
+from interop.fuzzing.server import Server
+from interop.fuzzing.target import TargetOptions
+from stack.core.errors import ConfigError
+
+START_S: Final = 20.0
+"""A started target answers within so long."""
+
+RETRY_S: Final = 0.05
+WATCHED_EVERY: Final = 50
+"""Cases between two looks at what a started target takes."""
+
+ANSWER_MAX: Final = 65_536
+QUIET_S: Final = 0.05
+"""A connection on which nothing comes for so long has nothing more to say."""
+
+
+class _Networked(abc.ABC):
+    """What targets behind sockets share: the process, and how its health is told."""
+
+    judges = False
+    keeps_state = True
+
+    def __init__(
+        self, name: str, address: tuple[str, int], known: FuzzedProtocol, options: TargetOptions
+    ) -> None:
+        self.name = name
+        self._address = address
+        self._known = known
+        self._options = options
+        self._server = Server(options.start, options.memory_bytes) if options.start else None
+        self._cases = 0
+        self._answers = True
+
+    @property
+    def probed(self) -> bool:
+        """Whether it answers probes, so that a hang shows."""
+        return self._answers
+
+    def open(self) -> None:
+        """Start the target if it is ours to start, and wait until it answers."""
+        if self._server is None:
+            self._answers = self._lives(self._options.timeout_s)
+            if not self._answers and not self._reachable():
+                raise ConfigError(
+                    "--target", f"nothing listens at {self.name}", "start it, or give --start"
+                )
+            return
+        self._server.start()
+        end = time.monotonic() + START_S
+        while not self._lives(RETRY_S):
+            if (ended := self._server.ended()) is not None:
+                raise ConfigError("--start", f"it has ended at once: {ended.words}")
+            if time.monotonic() > end:
+                self._answers = False  # it may not know probes; that it ended will show
+                break
+            time.sleep(RETRY_S)
+        else:
+            self._answers = True
+        self._server.settled()
+
+    def feed(self, messages: Sequence[bytes]) -> Outcome:
+        """Send them, and see whether the target is still well."""
+        self._cases += 1
+        answered = self._send(messages)
+        server = self._server
+        well = self._answers and self._lives(self._options.timeout_s)
+        if not well and (ended := self._ended()) is not None:
+            return ended
+        if self._answers and not well:
+            words = f"no answer to a probe within {self._options.timeout_s:g} s"
+            return Outcome("hang", words, "no answer")
+        if server is not None and self._cases % WATCHED_EVERY == 0:
+            grown = server.grown()
+            if grown is not None:
+                return grown
+        return Outcome("unsaid", "answered" if answered else "")
+
+    def _ended(self) -> Outcome | None:
+        if self._server is not None:
+            return self._server.ended()
+        if not self._reachable():
+            return Outcome("crash", f"nothing listens at {self.name} any more", "gone")
+        return None
+
+    def coverage(self) -> int:
+        """Nobody sees inside."""
+        return 0
+
+    def close(self) -> None:
+        """End what was started."""
+        if self._server is not None:
+            self._server.stop()
+
+    @abc.abstractmethod
+    def _send(self, messages: Sequence[bytes]) -> bool:
+        """Send a case; whether anything came back."""
+
+    @abc.abstractmethod
+    def _lives(self, within_s: float) -> bool:
+        """Whether it answers a probe in time."""
+
+    @abc.abstractmethod
+    def _reachable(self) -> bool:
+        """Whether anything listens there, as far as the system tells."""
+
+
+class DatagramTarget(_Networked):
+    """A target behind a UDP port.  It lives as long as it answers probes; one that answers none
+    lives as long as its port is open."""
+
+    _socket: socket.socket
+    _probes = 0
+
+    def open(self) -> None:
+        """Bind the port that cases come from, too."""
+        host, _ = self._address
+        family, own = (socket.AF_INET6, "::") if ":" in host else (socket.AF_INET, "")
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            self._socket.bind((own, self._options.local_port))
+            self._socket.connect(self._address)
+        except OSError as error:
+            self._socket.close()
+            raise ConfigError("--local-port", error.strerror or str(error)) from None
+        self._probes = time.time_ns() // 1_000_000 % 1_000_000_000
+        super().open()
+
+    def close(self) -> None:
+        """End what was started, and give the port back."""
+        super().close()
+        self._socket.close()
+
+    def _send(self, messages: Sequence[bytes]) -> bool:
+        self._socket.setblocking(False)
+        for message in messages:
+            # A port that is closed shows as an error of the next call; a datagram may be too long.
+            with contextlib.suppress(OSError):
+                self._socket.send(message)
+        return self._drain()
+
+    def _drain(self) -> bool:
+        heard = False
+        self._socket.setblocking(False)
+        while True:
+            try:
+                self._socket.recv(ANSWER_MAX)
+                heard = True
+            except ConnectionError:
+                continue
+            except OSError:
+                return heard
+
+    def _lives(self, within_s: float) -> bool:
+        probe = self._probe()
+        if probe is None:
+            return False
+        self._drain()
+        end = time.monotonic() + within_s
+        try:
+            self._socket.send(probe)
+            while (left := end - time.monotonic()) > 0:
+                self._socket.settimeout(left)
+                if self._socket.recv(ANSWER_MAX):
+                    return True
+        except OSError:
+            return False
+        return False
+
+    def _probe(self) -> bytes | None:
+        if self._options.probe is not None:
+            return self._options.probe
+        make = self._known.probe
+        self._probes += 1
+        return None if make is None else make(self._probes)
+
+    def _reachable(self) -> bool:
+        self._drain()
+        self._socket.setblocking(False)
+        try:
+            self._socket.send(b"\0")
+            time.sleep(0.002)  # the refusal comes back as an error of the next call
+            self._socket.send(b"\0")
+        except ConnectionError:
+            return False
+        except OSError:
+            return True
+        return True
+
+
+class StreamTarget(_Networked):
+    """A target behind a TCP port: a connection for each case.  It lives as long as it takes
+    connections, and answers the opening of its protocol on them."""
+
+    def _send(self, messages: Sequence[bytes]) -> bool:
+        heard = False
+        with contextlib.suppress(OSError), self._connected(self._options.timeout_s) as stream:
+            stream.sendall(self._known.opening + b"".join(messages))
+            stream.shutdown(socket.SHUT_WR)
+            stream.settimeout(QUIET_S)
+            while stream.recv(ANSWER_MAX):
+                heard = True
+        return heard
+
+    def _lives(self, within_s: float) -> bool:
+        probe = self._options.probe or self._known.opening
+        try:
+            with self._connected(within_s) as stream:
+                if not probe:
+                    return True
+                stream.sendall(probe)
+                return bool(stream.recv(1))
+        except OSError:
+            return False
+
+    def _reachable(self) -> bool:
+        try:
+            self._connected(self._options.timeout_s).close()
+        except OSError:
+            return False
+        return True
+
+    def _connected(self, within_s: float) -> socket.socket:
+        stream = socket.create_connection(self._address, timeout=within_s)
+        stream.settimeout(within_s)
+        return stream

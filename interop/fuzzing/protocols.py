@@ -1,0 +1,142 @@
+"""The protocols that are fuzzed: where their cases come from, and what shows that a peer lives."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from interop.strategies.making import Maker, strategy
+from stack.core.errors import ConfigError
+from stack.wire.ltp import DataSegment, SegmentType, SessionId, encode_segment
+from stack.wire.tcpcl import ContactHeader, encode_contact
+
+PROBE_ENGINE: Final = 1
+"""The engine number that probes of LTP come from."""
+
+
+@dataclass(frozen=True, slots=True)
+class FuzzedProtocol:
+    """What is known of a protocol that is fuzzed."""
+
+    kind: str
+    """As `interop.inspect` calls its octets."""
+
+    about: str
+    valid: str = ""
+    """Strategy of octets, ``module:name`` in `interop.strategies`."""
+
+    nearly: str = ""
+    """Strategy of `Nearly`."""
+
+    sequences: Callable[[], Maker[tuple[bytes, ...]]] | None = None
+    """Messages that belong together, in order."""
+
+    repair: str = ""
+    """Makes checksums right again, so that mutants are not refused for these alone."""
+
+    probe: Callable[[int], bytes] | None = None
+    """A message, another for each number, that a peer in good health answers."""
+
+    opening: bytes = b""
+    """What each connection begins with."""
+
+    port: int = 0
+
+
+def _ltp_probe(number: int) -> bytes:
+    """One octet of data, and a checkpoint over it: it is to be answered with a report, or with a
+    cancellation (RFC 5326 §6.11, §6.16)."""
+    segment = DataSegment(
+        session=SessionId(PROBE_ENGINE, (1 << 31) + number),
+        kind=SegmentType.RED_END_BLOCK,
+        client_service=1,
+        offset=0,
+        data=b"\0",
+        checkpoint_serial=1 + number % 1000,
+    )
+    return encode_segment(segment)
+
+
+def _ltp_transfers() -> Maker[tuple[bytes, ...]]:
+    """Whole transfers of blocks, as a receiver sees them."""
+    from interop.strategies.ltp_transfers import transfers
+
+    make = transfers.maker()
+    return Maker(lambda choose: make(choose).datagrams, "transfers()")
+
+
+PROTOCOLS: Final[Mapping[str, FuzzedProtocol]] = MappingProxyType(
+    {
+        "bpv7": FuzzedProtocol(
+            "bundle",
+            "bundles (RFC 9171)",
+            valid="bundle:encoded_bundles",
+            nearly="bundle:nearly_bundles",
+            repair="bundle:repaired",
+        ),
+        "ltp": FuzzedProtocol(
+            "ltp",
+            "LTP segments (RFC 5326)",
+            valid="ltp:encoded_segments",
+            nearly="ltp:nearly_segments",
+            sequences=_ltp_transfers,
+            probe=_ltp_probe,
+            port=1113,
+        ),
+        "tcpclv4": FuzzedProtocol(
+            "tcpcl",
+            "TCPCL version 4 (RFC 9174)",
+            valid="tcpcl:encoded_messages",
+            nearly="tcpcl:nearly_messages",
+            opening=encode_contact(ContactHeader()),
+            port=4556,
+        ),
+        "cfdp": FuzzedProtocol(
+            "octets",
+            "CFDP PDUs (CCSDS 727.0)",
+            valid="cfdp:encoded_pdus",
+            nearly="cfdp:nearly_pdus",
+        ),
+        "raw": FuzzedProtocol("octets", "anything else: from --corpus or --strategy alone"),
+    }
+)
+
+
+def known(name: str) -> FuzzedProtocol:
+    """The protocol of that name.  Raises `ConfigError`."""
+    found = PROTOCOLS.get(name)
+    if found is None:
+        raise ConfigError("--protocol", f"{name!r} is not known", f"one of {', '.join(PROTOCOLS)}")
+    return found
+
+
+def maker_of(reference: str, package: str = "interop.strategies.") -> Maker[Any]:
+    """What makes the cases of a strategy, given as ``module:name``: one made with
+    `interop.strategies.strategy`, or any of Hypothesis.  Raises `ConfigError`."""
+    from hypothesis.strategies import SearchStrategy
+
+    module_name, _, name = reference.partition(":")
+    try:
+        found = getattr(importlib.import_module(package + module_name), name)
+    except Exception as error:  # whatever somebody else's module does as it is loaded
+        why = f"{type(error).__name__}: {error}"
+        raise ConfigError("--strategy", f"{reference}: {why}", "MODULE:NAME") from None
+    if isinstance(found, strategy):
+        return found.maker()
+    if callable(found) and not isinstance(found, SearchStrategy):
+        found = found()
+    if not isinstance(found, SearchStrategy):
+        raise ConfigError("--strategy", f"{reference} is no strategy of Hypothesis")
+    return Maker(lambda choose: choose.draw(found), reference)
+
+
+def function_of(reference: str) -> Callable[[bytes], bytes]:
+    """The function that ``module:name`` in `interop.strategies` stands for."""
+    module_name, _, name = reference.partition(":")
+    found: Callable[[bytes], bytes] = getattr(
+        importlib.import_module("interop.strategies." + module_name), name
+    )
+    return found

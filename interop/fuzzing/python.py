@@ -1,0 +1,166 @@
+"""A function of Python, in this process."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import CodeType, FrameType, ModuleType, TracebackType
+from typing import Any, Final
+
+from interop.fuzzing.outcome import WORDS_MAX, Outcome
+from interop.fuzzing.target import PYTHON, TargetOptions
+from stack.core.errors import ConfigError, DecodeError
+
+MONITOR: Final = 3
+"""The id under which lines are monitored (from Python 3.12)."""
+
+
+class Hang(BaseException):
+    """A case from which a function does not come back."""
+
+
+class PythonTarget:
+    """Calls a function with each message of a case: a `ValueError`, a `DecodeError` or what else
+    was named refuses it, any other exception is a crash.  Lines of the function's package that
+    are reached are counted."""
+
+    judges = True
+    keeps_state = True
+
+    def __init__(self, text: str, options: TargetOptions) -> None:
+        self.name = text
+        module_name, _, name = text.removeprefix(PYTHON).partition(":")
+        module = _import(module_name)
+        function = getattr(module, name, None) if name else None
+        if not callable(function):
+            raise ConfigError(
+                "--target", f"{module_name} has no function {name!r}", "python:MODULE:FUNCTION"
+            )
+        self._function: Callable[[bytes], Any] = function
+        self._timeout_s = options.timeout_s
+        self._refusals = frozenset(options.refusals)
+        self._lines = Lines(module)
+        self._told: dict[str, str] = {}
+
+    def open(self) -> None:
+        """Begin to count lines."""
+        self._lines.start()
+
+    def feed(self, messages: Sequence[bytes]) -> Outcome:
+        """Call it."""
+        timed = threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGALRM, self._hang) if timed else None
+        try:
+            if timed:
+                signal.setitimer(signal.ITIMER_REAL, self._timeout_s)
+            for message in messages:
+                self._function(message)
+            return Outcome("taken")
+        except (Exception, Hang) as error:
+            return self._outcome(error)
+        finally:
+            if timed:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
+
+    def _hang(self, number: int, frame: FrameType | None) -> None:
+        raise Hang(f"not over after {self._timeout_s:g} s")
+
+    def _outcome(self, error: BaseException) -> Outcome:
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        words = f"{type(error).__name__}: {error}"[:WORDS_MAX]
+        if isinstance(error, DecodeError | ValueError) or kinds & self._refusals:
+            return Outcome("refused", words)
+        places = list(_places(error.__traceback__))
+        file, line, name = ([one for one in places if self._lines.holds(one[0])] or places)[-1]
+        where = Path(file).name
+        if isinstance(error, Hang):
+            return Outcome("hang", words, f"hang in {where} {name}")
+        place = f"{type(error).__name__} in {where}:{line} {name}"
+        if isinstance(error, RecursionError):
+            place = f"RecursionError in {where}"  # in which line the stack ends is chance
+        if place not in self._told:  # to write a traceback takes as long as many cases
+            self._told[place] = "".join(traceback.format_exception(error))[-WORDS_MAX:]
+        return Outcome("crash", self._told[place], place)
+
+    def coverage(self) -> int:
+        """Lines that were reached."""
+        return len(self._lines.seen)
+
+    def close(self) -> None:
+        """Count no more."""
+        self._lines.stop()
+
+
+def _places(trace: TracebackType | None) -> Iterator[tuple[str, int, str]]:
+    """File, line and function of each frame, the outermost first."""
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        yield code.co_filename, trace.tb_lineno, code.co_name
+        trace = trace.tb_next
+
+
+class Lines:
+    """Lines of a module and its package that were reached."""
+
+    def __init__(self, module: ModuleType) -> None:
+        file = getattr(module, "__file__", None) or ""
+        package = "." in module.__name__ or hasattr(module, "__path__")
+        self._within = os.path.dirname(file) + os.sep if package and file else file
+        self.seen: set[tuple[CodeType, int]] = set()
+
+    def holds(self, filename: str) -> bool:
+        """Whether a file is of the module or its package."""
+        return bool(self._within) and filename.startswith(self._within)
+
+    def start(self) -> None:
+        """From now on."""
+        if sys.version_info >= (3, 12):
+            monitoring = sys.monitoring
+            if monitoring.get_tool(MONITOR) is None:
+                monitoring.use_tool_id(MONITOR, "orbitferry fuzz")
+            monitoring.register_callback(MONITOR, monitoring.events.LINE, self._line)
+            monitoring.set_events(MONITOR, monitoring.events.LINE)
+        else:
+            sys.settrace(self._call)
+
+    def stop(self) -> None:
+        """Until now."""
+        if sys.version_info >= (3, 12):
+            monitoring = sys.monitoring
+            if monitoring.get_tool(MONITOR) is not None:
+                monitoring.set_events(MONITOR, 0)
+                monitoring.free_tool_id(MONITOR)
+        else:
+            sys.settrace(None)
+
+    def _line(self, code: CodeType, line: int) -> Any:
+        if self.holds(code.co_filename):
+            self.seen.add((code, line))
+        return sys.monitoring.DISABLE  # type: ignore[attr-defined, unused-ignore]
+
+    def _call(self, frame: FrameType, event: str, arg: Any) -> Any:
+        return self._traced if self.holds(frame.f_code.co_filename) else None
+
+    def _traced(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if event == "line":
+            self.seen.add((frame.f_code, frame.f_lineno))
+        return self._traced
+
+
+def _import(name: str) -> ModuleType:
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)  # as `python -m` does
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # whatever somebody else's module does as it is loaded
+        raise ConfigError(
+            "--target", f"module {name!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from None

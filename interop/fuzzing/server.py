@@ -1,0 +1,131 @@
+"""A target that is started here: restarted when it ends, and watched while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from interop.fuzzing.command import judged
+from interop.fuzzing.outcome import Outcome
+from stack.core.errors import ConfigError
+
+SAID_MAX: Final = 64 * 1024
+HANDLES_GROWTH: Final = 256
+"""Files and sockets more than at first that a target may hold."""
+
+GRACE_S: Final = 3.0
+"""So long it has to end when asked to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process takes."""
+
+    memory_bytes: int = 0
+    handles: int = 0
+    cpu_s: float = 0.0
+
+
+class Server:
+    """One started command, and what it printed last."""
+
+    def __init__(self, command: str, memory_bytes: int) -> None:
+        try:
+            self._words = shlex.split(command)
+        except ValueError as error:
+            raise ConfigError("--start", f"{command!r} is no command: {error}") from None
+        if not self._words:
+            raise ConfigError("--start", "is empty")
+        self._memory_bytes = memory_bytes
+        self._process: subprocess.Popen[bytes] | None = None
+        self._out: IO[bytes] | None = None
+        self._first = Usage()
+        self.starts = 0
+
+    def start(self) -> None:
+        """Start it, anew if it runs.  Raises `ConfigError` if that cannot be."""
+        self.stop()
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - the command is the user's own
+                self._words,
+                stdin=subprocess.DEVNULL,
+                stdout=self._out,
+                stderr=self._out,
+                start_new_session=True,
+            )
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise ConfigError("--start", f"{self._words[0]} cannot be run: {why}") from None
+        self.starts += 1
+        self._first = Usage()
+
+    def settled(self) -> None:
+        """It answers now: what it takes from here on counts as growth."""
+        self._first = self.usage()
+
+    def ended(self) -> Outcome | None:
+        """A crash, if it has ended: nothing that it is sent may bring it to that."""
+        if self._process is None or self._process.poll() is None:
+            return None
+        found = judged(self._process.returncode, self.said())
+        if found.verdict == "crash":
+            return found
+        words = f"ended with exit code {self._process.returncode}\n{found.words}".strip()
+        return Outcome("crash", words, f"exit code {self._process.returncode}")
+
+    def grown(self) -> Outcome | None:
+        """Growth, if it holds much more than when it was `settled`."""
+        now = self.usage()
+        if now.memory_bytes - self._first.memory_bytes > self._memory_bytes:
+            words = f"memory from {self._first.memory_bytes:,} to {now.memory_bytes:,} octets"
+            return Outcome("growth", words, "memory")
+        if now.handles - self._first.handles > HANDLES_GROWTH:
+            words = f"open files and sockets from {self._first.handles} to {now.handles}"
+            return Outcome("growth", words, "handles")
+        return None
+
+    def usage(self) -> Usage:
+        """What it takes now; zeros where the system does not tell."""
+        if self._process is None:
+            return Usage()
+        folder = Path("/proc") / str(self._process.pid)
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            pages = int((folder / "statm").read_text().split()[1])
+            ticks = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
+            return Usage(
+                pages * os.sysconf("SC_PAGE_SIZE"),
+                len(os.listdir(folder / "fd")),
+                sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"),
+            )
+        return Usage()
+
+    def said(self) -> str:
+        """What it printed last."""
+        if self._out is None:
+            return ""
+        size = self._out.seek(0, os.SEEK_END)
+        self._out.seek(max(0, size - SAID_MAX))
+        return self._out.read().decode("utf-8", "replace")
+
+    def stop(self) -> None:
+        """End it and all that it started: asked first, then made to."""
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE_S)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if self._out is not None:
+            self._out.close()
+            self._out = None

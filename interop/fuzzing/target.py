@@ -1,0 +1,128 @@
+"""What is fuzzed, and how it is reached."""
+
+from __future__ import annotations
+
+import ipaddress
+import shlex
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from interop.fuzzing.outcome import Outcome
+from interop.fuzzing.protocols import PROTOCOLS, FuzzedProtocol
+from stack.core.errors import ConfigError
+
+
+class Target(Protocol):
+    """One implementation that is fed with cases."""
+
+    name: str
+    judges: bool
+    """Whether it says what it takes and what it refuses."""
+
+    keeps_state: bool
+    """Whether a case may have its effect in a later one."""
+
+    def open(self) -> None:
+        """Make it ready, and fresh.  Raises `ConfigError` where it cannot be reached."""
+
+    def feed(self, messages: Sequence[bytes]) -> Outcome:
+        """Give it the messages of one case."""
+        ...
+
+    def coverage(self) -> int:
+        """Places in its code that were reached so far; 0 where nobody can tell."""
+        ...
+
+    def close(self) -> None:
+        """Stop what `open` started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetOptions:
+    """How a target is treated."""
+
+    start: str = ""
+    """The command that starts it, for targets that are reached over a network."""
+
+    timeout_s: float = 2.0
+    """A case, or an answer to a probe, takes no longer."""
+
+    probe: bytes | None = None
+    """A message that a target in good health answers; by default that of the protocol."""
+
+    local_port: int = 0
+    """The UDP port that cases come from; 0 for any."""
+
+    allow_remote: bool = False
+    """Whether hosts other than this one may be fuzzed."""
+
+    memory_bytes: int = 512 * 1024 * 1024
+    """A target that was started here may grow by so much."""
+
+    refusals: tuple[str, ...] = ()
+    """Names of exceptions, beside `ValueError`, by which a Python target refuses."""
+
+
+PYTHON: Final = "python:"
+
+
+def make_target(text: str, protocol: str, options: TargetOptions) -> Target:
+    """The target that a text stands for.
+
+    ``udp://host:port`` and ``tcp://host:port`` are reached over a network; ``python:module:name``
+    is a function of octets in this process; anything else is a command, run once for each case,
+    which reads the case on standard input, or from a file where it says ``{}``.  Raises
+    `ConfigError`.
+    """
+    from interop.fuzzing.command import CommandTarget
+    from interop.fuzzing.network import DatagramTarget, StreamTarget
+    from interop.fuzzing.python import PythonTarget
+
+    known = PROTOCOLS[protocol]
+    if text.startswith(("udp://", "tcp://")):
+        address = _address(text, known, allow_remote=options.allow_remote)
+        kind = DatagramTarget if text.startswith("udp") else StreamTarget
+        return kind(text, address, known, options)
+    if options.start:
+        raise ConfigError("--start", "is for targets at udp:// and tcp:// addresses")
+    if text.startswith(PYTHON):
+        return PythonTarget(text, options)
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ConfigError("--target", f"{text!r} is no command: {error}") from None
+    if not words:
+        raise ConfigError(
+            "--target",
+            "names nothing",
+            "udp://HOST:PORT, tcp://HOST:PORT, python:MODULE:FUNCTION, or a command",
+        )
+    return CommandTarget(words, options)
+
+
+def _address(text: str, known: FuzzedProtocol, *, allow_remote: bool) -> tuple[str, int]:
+    """Host and port as numbers.  Raises `ConfigError`, also for hosts that are not this one unless
+    that is allowed."""
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port or known.port
+    except ValueError as error:
+        raise ConfigError("--target", f"{text!r} is no address: {error}") from None
+    if not host or not port:
+        raise ConfigError("--target", f"{text!r} names no host and port", "udp://127.0.0.1:1113")
+    kind = socket.SOCK_DGRAM if parts.scheme == "udp" else socket.SOCK_STREAM
+    try:
+        found = socket.getaddrinfo(host, port, type=kind)
+    except OSError as error:
+        raise ConfigError("--target", f"{host}: {error.strerror or error}") from None
+    number = str(found[0][4][0])
+    if not allow_remote and not ipaddress.ip_address(number.partition("%")[0]).is_loopback:
+        raise ConfigError(
+            "--target",
+            f"{host} is another machine: what is sent there may bring it down",
+            "fuzz it with the consent of those who run it only; then --allow-remote",
+        )
+    return number, port

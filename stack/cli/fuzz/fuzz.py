@@ -1,0 +1,367 @@
+"""`orbitferry fuzz`: cases for an implementation of any make, and what goes wrong with it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from stack.cli.common import (
+    FAILED,
+    INTERRUPTED,
+    Json,
+    OctetCount,
+    Seconds,
+    duration,
+    ends_with,
+    size,
+)
+from stack.cli.output import LiveView, emit, note, say, table
+from stack.core.errors import ConfigError
+from stack.core.units import duration_text, printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from interop.fuzzing import Finding, Folder, Tally, Target
+
+WORDS_SHOWN: Final = 6
+HEX_SHOWN: Final = 120
+PLAIN_EVERY_S: Final = 30.0
+"""Between two lines of progress in a log."""
+
+TargetOption = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="TARGET",
+        help="udp://HOST:PORT, tcp://HOST:PORT, python:MODULE:FUNCTION, or a command that reads "
+        "one case on standard input, or from the file {}, each time it is run.",
+    ),
+]
+ProtocolOption = Annotated[
+    str,
+    typer.Option(
+        "--protocol", "-p", metavar="NAME", help="bpv7, ltp, tcpclv4, cfdp; raw for any other."
+    ),
+]
+TimeoutOption = Annotated[
+    Any,
+    typer.Option("--timeout", parser=duration, metavar="DURATION", help="A case takes no longer."),
+]
+RefusalOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--refusal",
+        metavar="NAME",
+        help="An exception by which a Python function refuses, beside ValueError; again for more.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FuzzArguments:
+    """What was asked for."""
+
+    protocol: str
+    kind: str
+    time_s: float
+    cases: int | None
+    seed: int
+    quiet: bool
+    as_json: bool
+
+
+def fuzz(
+    target: TargetOption,
+    protocol: ProtocolOption = "bpv7",
+    start: Annotated[
+        str,
+        typer.Option(
+            metavar="COMMAND", help="Starts a network target; it is restarted when it ends."
+        ),
+    ] = "",
+    time_s: Annotated[
+        Any, typer.Option("--time", parser=duration, metavar="DURATION", help="So long at most.")
+    ] = Seconds("60s"),
+    cases: Annotated[int | None, typer.Option(min=1, help="So many cases.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Makes the cases come again. Default: a fresh one.")
+    ] = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Octets that are right: mutants are made of them."),
+    ] = None,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            metavar="MODULE:NAME", help="Cases from this strategy of Hypothesis, not from ours."
+        ),
+    ] = "",
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--folder",
+            "-d",
+            metavar="FOLDER",
+            help="Where findings and what was learnt are kept; a later run goes on from there.",
+        ),
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Feed this finding, or these octets, and nothing else."),
+    ] = None,
+    timeout: TimeoutOption = Seconds("2s"),
+    memory: Annotated[
+        Any,
+        typer.Option(
+            parser=size, metavar="SIZE", help="A started target that grows by more is a finding."
+        ),
+    ] = OctetCount("512MB"),
+    probe: Annotated[
+        str,
+        typer.Option(metavar="HEX", help="A message that the target answers as long as it lives."),
+    ] = "",
+    local_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="The UDP port that cases come from; 0: any.")
+    ] = 0,
+    refusal: RefusalOption = None,
+    allow_remote: Annotated[
+        bool,
+        typer.Option("--allow-remote", help="Take a target on another machine: with consent only."),
+    ] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report.")] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
+    sarif: Annotated[Path | None, typer.Option(metavar="FILE", help="Write SARIF 2.1.0.")] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show nothing while it runs.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Feed an implementation with cases until something goes wrong with it.
+
+    Cases are valid, break exactly one rule, or are damaged at random with their checksums right.
+    What is looked for: crashes, hangs, growth, and wrong judgements where the target judges. Each
+    cause is shown once, with the smallest case that was found. A target on another machine is
+    refused unless --allow-remote is given. Exit code 1 when anything was found.
+
+    \b
+    Examples:
+      orbitferry fuzz --target ./my-decoder --protocol bpv7
+      orbitferry fuzz -t python:mymodule:decode --time 10min --folder campaign
+      orbitferry fuzz -t udp://127.0.0.1:1113 -p ltp --start "./my-ltp-engine"
+      orbitferry fuzz -t ./my-decoder --replay campaign/findings/crash-0a1b2c3d4e.json
+    """
+    from interop.fuzzing import Cases, Folder, TargetOptions, make_target, read_corpus
+    from interop.fuzzing.protocols import known
+
+    kept = None if folder is None else Folder(folder)
+    state = {} if kept is None else kept.state()
+    began = _seed(seed, state)
+    try:
+        probing = bytes.fromhex(probe) or None
+    except ValueError:
+        raise ConfigError("--probe", f"{probe!r} is not hexadecimal") from None
+    options = TargetOptions(
+        start=start,
+        timeout_s=timeout,
+        probe=probing,
+        local_port=local_port,
+        allow_remote=allow_remote,
+        memory_bytes=memory,
+        refusals=tuple(refusal or ()),
+    )
+    about = known(protocol)
+    made = make_target(target, protocol, options)
+    if replay is not None:
+        _replay(made, replay, as_json)
+        return
+    learnt = ([] if corpus is None else read_corpus(corpus)) + (kept.corpus() if kept else [])
+    stream = Cases(about, began, learnt, strategy)
+    wanted = FuzzArguments(
+        protocol=protocol,
+        kind=about.kind,
+        time_s=float("inf") if cases is not None and time_s == Seconds("60s") else time_s,
+        cases=cases,
+        seed=began,
+        quiet=quiet,
+        as_json=as_json,
+    )
+    tally, interrupted = _campaign(wanted, made, stream, kept)
+    if kept is not None:
+        kept.keep_state({"seed": began, "cases": state.get("cases", 0) + tally.cases})
+    _write(wanted, target, tally, {"html": html, "junit": junit, "sarif": sarif})
+    _show(wanted, target, tally, folder)
+    if interrupted:
+        ends_with(INTERRUPTED)
+    if tally.findings:
+        ends_with(FAILED)
+
+
+def _seed(asked: int | None, state: dict[str, int]) -> int:
+    """As asked for; else the one after the last of the folder, else a fresh one."""
+    if asked is not None:
+        return asked
+    return state["seed"] + 1 if "seed" in state else secrets.randbits(32)
+
+
+def _campaign(
+    wanted: FuzzArguments, target: Target, cases: Any, folder: Folder | None
+) -> tuple[Tally, bool]:
+    """What was found, and whether Ctrl-C ended it."""
+    from interop.fuzzing import Campaign, TargetGoneError
+
+    campaign = Campaign(target, cases, folder)
+    with _View(wanted) as view:
+        try:
+            campaign.run(_more(wanted, view.update))
+        except KeyboardInterrupt:
+            return campaign.tally, True
+        except TargetGoneError as error:
+            note(f"note: {error}")
+    return campaign.tally, False
+
+
+def _more(wanted: FuzzArguments, told: Callable[[Tally], object]) -> Callable[[Tally], bool]:
+    def more(tally: Tally) -> bool:
+        told(tally)
+        if wanted.cases is not None and tally.cases >= wanted.cases:
+            return False
+        return tally.seconds < wanted.time_s
+
+    return more
+
+
+def _replay(target: Target, path: Path, as_json: bool) -> None:
+    from interop.fuzzing import read_case
+
+    messages = read_case(path)
+    target.open()
+    try:
+        outcome = target.feed(messages)
+    finally:
+        target.close()
+    if as_json:
+        emit({"verdict": outcome.verdict, "place": outcome.place, "words": outcome.words})
+    else:
+        where = f" ({outcome.place})" if outcome.place else ""
+        say(printable(f"{outcome.verdict}{where}"))
+        _say_words(outcome.words)
+    if outcome.is_fault:
+        ends_with(FAILED)
+
+
+def _say_words(words: str) -> None:
+    for line in words.splitlines()[-WORDS_SHOWN:]:
+        say(f"  {printable(line)}")
+
+
+def _write(wanted: FuzzArguments, target: str, tally: Tally, files: dict[str, Path | None]) -> None:
+    from interop.fuzzing import report
+    from orbitferry import __version__
+
+    about = report.About(target, wanted.protocol, wanted.kind, wanted.seed, __version__)
+    makers = {"html": report.to_html, "junit": report.to_junit, "sarif": report.to_sarif}
+    for name, path in files.items():
+        if path is not None:
+            try:
+                path.write_text(makers[name](about, tally), encoding="utf-8")
+            except OSError as error:
+                why = error.strerror or str(error)
+                raise ConfigError(f"--{name}", f"{path} cannot be written: {why}") from None
+
+
+def _show(wanted: FuzzArguments, target: str, tally: Tally, folder: Path | None) -> None:
+    from interop.fuzzing.report import ordered
+
+    found = ordered(list(tally.findings.values()))
+    if wanted.as_json:
+        for one in found:
+            emit(one.to_json())
+        emit(
+            {
+                "cases": tally.cases,
+                "seconds": round(tally.seconds, 3),
+                "seed": wanted.seed,
+                "forms": dict(tally.forms),
+                "verdicts": dict(tally.verdicts),
+                "coverage": tally.coverage or None,
+                "findings": len(found),
+            }
+        )
+        return
+    for one in found:
+        _show_finding(one, folder)
+    table(("verdict", "cases"), sorted(tally.verdicts.items()))
+    lines = f", {tally.coverage:,} lines reached" if tally.coverage else ""
+    say(
+        f"{tally.cases:,} cases in {duration_text(tally.seconds)}, {tally.rate:,.0f} a second"
+        f"{lines}; seed {wanted.seed}"
+    )
+    say(f"{len(found)} found in {printable(target)}" if found else "nothing found")
+
+
+def _show_finding(one: Finding, folder: Path | None) -> None:
+    from interop.fuzzing.report import title
+
+    times = "once" if one.times == 1 else f"{one.times:,} times"
+    say(printable(f"{title(one)} ({times})"))
+    _say_words(one.words)
+    for message in one.messages[-3:]:
+        shown = message.hex()
+        more = f"... {len(message):,} octets" if len(shown) > HEX_SHOWN else ""
+        say(f"  bytes.fromhex({shown[:HEX_SHOWN]!r}){more}")
+    if len(one.messages) > 3:
+        say(f"  the last 3 of {len(one.messages)} messages")
+    if not one.repeats:
+        say("  it did not happen again with the same messages")
+    if folder is not None:
+        say(f"  replay: --replay {folder / 'findings' / (one.id + '.json')}")
+    say("")
+
+
+class _View(LiveView):
+    """Cases a second and what was found: a line that changes on a terminal, now and then one
+    elsewhere."""
+
+    def __init__(self, wanted: FuzzArguments) -> None:
+        super().__init__(quiet=wanted.quiet or wanted.as_json)
+        self._wanted = wanted
+        self._task: TaskID | None = None
+        self._said_s = 0.0
+
+    def update(self, tally: Tally) -> None:
+        """How far it is."""
+        if self._quiet or tally.seconds - self._said_s < (0.2 if self._bars else PLAIN_EVERY_S):
+            return
+        self._said_s = tally.seconds
+        words = (
+            f"{tally.cases:,} cases, {tally.rate:,.0f} a second, {len(tally.findings)} found"
+            + (f", {tally.coverage:,} lines" if tally.coverage else "")
+        )
+        if self._bars is None:
+            note(words)
+            return
+        done = tally.seconds / self._wanted.time_s
+        if self._wanted.cases is not None:
+            done = max(done, tally.cases / self._wanted.cases)
+        if self._task is None:
+            self._task = self._bars.add_task("", total=1.0)
+        self._bars.update(self._task, completed=done, description=words)
+
+    def _made(self) -> Progress:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        return Progress(
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %", markup=False),
+            TextColumn("{task.description}", markup=False),
+            console=Console(stderr=True),
+            transient=True,
+        )
