@@ -63,7 +63,7 @@ class Reader:
         found = []
         if count >= 0:
             for _ in range(count):
-                found.append(self.item())  # fault 3: as deep as somebody likes
+                found += [self.item()]  # fault 3: as deep as somebody likes
             return found
         while self.at < len(self.data) and self.data[self.at] != 0xFF:
             found.append(self.item())
@@ -77,7 +77,7 @@ def eid(value: Any) -> str:
     if scheme == 1:
         if ssp == 0:
             return "dtn:none"
-        return "dtn:" + ssp.strip()  # fault 4: it may be a number, or an array
+        return f"dtn:{ssp.strip()}"  # fault 4: it may be a number, or an array
     if scheme == 2:
         node, service = ssp[-2:]
         return f"ipn:{node}.{service}"

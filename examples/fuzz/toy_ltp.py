@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import traceback
 from typing import Any
 
 SESSIONS_MAX = 64
@@ -114,13 +115,13 @@ class Receiver:
     def report(self, session: tuple[int, int], head: bytes, rest: bytes) -> bytes:
         """A report is acknowledged."""
         serial, at = sdnv(rest, 0)
-        checkpoint, at = sdnv(rest, at)
+        _checkpoint, at = sdnv(rest, at)
         upper, at = sdnv(rest, at)
         lower, at = sdnv(rest, at)
         count, at = sdnv(rest, at)
         claimed = 0
         for _ in range(count):
-            start, at = sdnv(rest, at)
+            _start, at = sdnv(rest, at)
             size, at = sdnv(rest, at)
             claimed += size
         left = upper - lower - claimed
@@ -140,7 +141,12 @@ def main(port: int) -> None:
         sock.bind(("127.0.0.1", port))
         while True:
             data, sender = sock.recvfrom(65_536)
-            if answer := receiver.receive(data):
+            try:
+                answer = receiver.receive(data)
+            except Exception:  # as many a server does, which hides the faults from its users
+                traceback.print_exc()
+                continue
+            if answer:
                 sock.sendto(answer, sender)
 
 

@@ -18,7 +18,7 @@ from stack.core.errors import ConfigError, OrbitferryError
 HISTORY: Final = 300
 """Messages before a fault that may have to do with it."""
 
-SMALLER_S: Final = 30.0
+SMALLER_S: Final = 10.0
 """So long a case is made smaller."""
 
 _CHANGES = re.compile(r"0x[0-9a-fA-F]+|\d+|'[^']*'|\"[^\"]*\"")
@@ -117,10 +117,10 @@ class Campaign:
             kind = outcome.verdict
         finding = Finding(kind, outcome.place, outcome.words, case.messages, case.violation)
         try:
-            self._reopen()
+            if not outcome.goes_on:
+                self._reopen()
             if finding.id not in self.tally.findings:
                 self._look_into(finding, before)
-                self._reopen()
         except ConfigError as error:
             finding.repeats = False
             raise TargetGoneError(f"the target does not come back: {error}") from None
@@ -129,22 +129,29 @@ class Campaign:
 
     def _look_into(self, finding: Finding, before: Sequence[bytes]) -> None:
         """The fewest messages that do it: the case alone, or with what came before it."""
-
         end_s = time.monotonic() + SMALLER_S
+        wanted = (finding.kind, finding.place)
 
-        def same(messages: tuple[bytes, ...]) -> bool:
+        def same(messages: tuple[bytes, ...], *, afresh: bool = False) -> bool:
             if time.monotonic() > end_s:
                 return False
-            outcome = self._target.feed(messages)
-            if outcome.is_fault or self._target.keeps_state:
+            if afresh:
                 self._reopen()
-            return (outcome.verdict, outcome.place) == (finding.kind, finding.place)
+            outcome = self._target.feed(messages)
+            if outcome.is_fault and not outcome.goes_on:
+                self._reopen()
+            return (outcome.verdict, outcome.place) == wanted
+
+        def afresh(messages: tuple[bytes, ...]) -> bool:
+            return same(messages, afresh=self._target.keeps_state)
 
         alone = finding.messages
         if same(alone):
-            finding.messages = smaller(alone, same)
-        elif before and same((*before, *alone)):
-            finding.messages = smaller((*before, *alone), same)
+            # A target is started anew only when it has ended: that takes longer than all else.
+            small = smaller(alone, same)
+            finding.messages = small if small == alone or afresh(small) else alone
+        elif before and afresh((*before, *alone)):
+            finding.messages = smaller((*before, *alone), afresh)
         else:
             finding.messages, finding.repeats = (*before, *alone), False
 

@@ -57,7 +57,7 @@ class CommandTarget:
             except subprocess.TimeoutExpired:
                 self._end(process)
                 words_ = f"not over after {self._timeout_s:g} s"
-                return Outcome("hang", words_, "hang")
+                return Outcome("hang", words_, "hang", goes_on=True)
             except BaseException:
                 self._end(process)
                 raise
@@ -83,14 +83,14 @@ class CommandTarget:
 
 
 def judged(code: int, said: str) -> Outcome:
-    """What an exit code and the last words of a program mean."""
+    """What an exit code and the last words of a program mean, of which the next is as fresh."""
     place = fault_place(said)
     words = said.strip()[-WORDS_MAX:]
     if code < 0:
         name = signal_name(-code)
-        return Outcome("crash", f"ended by {name}\n{words}".strip(), place or name)
+        return Outcome("crash", f"ended by {name}\n{words}".strip(), place or name, goes_on=True)
     if code and place:
-        return Outcome("crash", words, place)
+        return Outcome("crash", words, place, goes_on=True)
     return Outcome("refused" if code else "taken", words)
 
 

@@ -103,7 +103,7 @@ def _try(target: Target, kept: Kept, encoded: bytes) -> None:
     kept.tried += 1
     kept.refused += outcome.verdict == "refused"
     kept.faults += outcome.is_fault
-    if outcome.is_fault:
+    if outcome.is_fault and not outcome.goes_on:
         target.close()
         target.open()
     right = "refused" if kept.violation is not None else "taken"

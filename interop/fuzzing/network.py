@@ -18,7 +18,10 @@ from stack.core.errors import ConfigError
 START_S: Final = 20.0
 """A started target answers within so long."""
 
-RETRY_S: Final = 0.05
+RETRY_S: Final = 0.02
+ENDING_S: Final = 0.5
+"""A target that answers no more, and is about to end, has ended after so long."""
+
 WATCHED_EVERY: Final = 50
 """Cases between two looks at what a started target takes."""
 
@@ -77,8 +80,10 @@ class _Networked(abc.ABC):
         answered = self._send(messages)
         server = self._server
         well = self._answers and self._lives(self._options.timeout_s)
-        if not well and (ended := self._ended()) is not None:
+        if not well and (ended := self._ended(ENDING_S if self._answers else 0)) is not None:
             return ended
+        if server is not None and (complained := server.complained()) is not None:
+            return complained
         if self._answers and not well:
             words = f"no answer to a probe within {self._options.timeout_s:g} s"
             return Outcome("hang", words, "no answer")
@@ -88,9 +93,9 @@ class _Networked(abc.ABC):
                 return grown
         return Outcome("unsaid", "answered" if answered else "")
 
-    def _ended(self) -> Outcome | None:
+    def _ended(self, within_s: float) -> Outcome | None:
         if self._server is not None:
-            return self._server.ended()
+            return self._server.ended(within_s)
         if not self._reachable():
             return Outcome("crash", f"nothing listens at {self.name} any more", "gone")
         return None
@@ -173,7 +178,8 @@ class DatagramTarget(_Networked):
             self._socket.send(probe)
             while (left := end - time.monotonic()) > 0:
                 self._socket.settimeout(left)
-                if self._socket.recv(ANSWER_MAX):
+                answer = self._socket.recv(ANSWER_MAX)
+                if self._options.probe is not None or self._known.answers(probe, answer):
                     return True
         except OSError:
             return False

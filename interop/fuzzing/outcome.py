@@ -26,6 +26,9 @@ class Outcome:
     place: str = ""
     """Where a fault is, as far as can be told: cases with one place have one cause."""
 
+    goes_on: bool = False
+    """After a fault: whether the target is as it was, and need not be started anew."""
+
     @property
     def is_fault(self) -> bool:
         """Whether this is something that no input may do."""

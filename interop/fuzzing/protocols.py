@@ -40,6 +40,9 @@ class FuzzedProtocol:
     probe: Callable[[int], bytes] | None = None
     """A message, another for each number, that a peer in good health answers."""
 
+    answers: Callable[[bytes, bytes], bool] = lambda probe, answer: True
+    """Whether a message answers a probe, and nothing that was sent before."""
+
     opening: bytes = b""
     """What each connection begins with."""
 
@@ -58,6 +61,11 @@ def _ltp_probe(number: int) -> bytes:
         checkpoint_serial=1 + number % 1000,
     )
     return encode_segment(segment)
+
+
+def _ltp_answers(probe: bytes, answer: bytes) -> bool:
+    """All segments of a session begin with its id (RFC 5326 §3.1): here one octet and five."""
+    return answer[1:7] == probe[1:7]
 
 
 def _ltp_transfers() -> Maker[tuple[bytes, ...]]:
@@ -84,6 +92,7 @@ PROTOCOLS: Final[Mapping[str, FuzzedProtocol]] = MappingProxyType(
             nearly="ltp:nearly_segments",
             sequences=_ltp_transfers,
             probe=_ltp_probe,
+            answers=_ltp_answers,
             port=1113,
         ),
         "tcpclv4": FuzzedProtocol(

@@ -81,13 +81,13 @@ class PythonTarget:
         file, line, name = ([one for one in places if self._lines.holds(one[0])] or places)[-1]
         where = Path(file).name
         if isinstance(error, Hang):
-            return Outcome("hang", words, f"hang in {where} {name}")
+            return Outcome("hang", words, f"hang in {where} {name}", goes_on=True)
         place = f"{type(error).__name__} in {where}:{line} {name}"
         if isinstance(error, RecursionError):
             place = f"RecursionError in {where}"  # in which line the stack ends is chance
         if place not in self._told:  # to write a traceback takes as long as many cases
             self._told[place] = "".join(traceback.format_exception(error))[-WORDS_MAX:]
-        return Outcome("crash", self._told[place], place)
+        return Outcome("crash", self._told[place], place, goes_on=True)
 
     def coverage(self) -> int:
         """Lines that were reached."""

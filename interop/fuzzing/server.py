@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shlex
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from interop.fuzzing.command import judged
-from interop.fuzzing.outcome import Outcome
+from interop.fuzzing.outcome import WORDS_MAX, Outcome, fault_place
 from stack.core.errors import ConfigError
 
 SAID_MAX: Final = 64 * 1024
@@ -47,12 +48,12 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self._out: IO[bytes] | None = None
         self._first = Usage()
-        self.starts = 0
+        self._heard = 0
 
     def start(self) -> None:
         """Start it, anew if it runs.  Raises `ConfigError` if that cannot be."""
         self.stop()
-        self._out = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
+        self._out = tempfile.TemporaryFile("ab+")  # noqa: SIM115 - closed by stop()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the command is the user's own
                 self._words,
@@ -64,20 +65,23 @@ class Server:
         except OSError as error:
             why = error.strerror or str(error)
             raise ConfigError("--start", f"{self._words[0]} cannot be run: {why}") from None
-        self.starts += 1
-        self._first = Usage()
+        self._first, self._heard = Usage(), 0
 
     def settled(self) -> None:
         """It answers now: what it takes from here on counts as growth."""
         self._first = self.usage()
 
-    def ended(self) -> Outcome | None:
+    def ended(self, within_s: float = 0) -> Outcome | None:
         """A crash, if it has ended: nothing that it is sent may bring it to that."""
-        if self._process is None or self._process.poll() is None:
+        if self._process is None:
+            return None
+        try:
+            self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
             return None
         found = judged(self._process.returncode, self.said())
         if found.verdict == "crash":
-            return found
+            return dataclasses.replace(found, goes_on=False)
         words = f"ended with exit code {self._process.returncode}\n{found.words}".strip()
         return Outcome("crash", words, f"exit code {self._process.returncode}")
 
@@ -107,13 +111,26 @@ class Server:
             )
         return Usage()
 
-    def said(self) -> str:
-        """What it printed last."""
+    def said(self, since: int = 0) -> str:
+        """What it printed, the last of it; `since` is an octet of its output."""
         if self._out is None:
             return ""
-        size = self._out.seek(0, os.SEEK_END)
-        self._out.seek(max(0, size - SAID_MAX))
-        return self._out.read().decode("utf-8", "replace")
+        size = os.fstat(self._out.fileno()).st_size
+        start = max(since, size - SAID_MAX)
+        # Not by seeking: the target writes where this file stands.
+        return os.pread(self._out.fileno(), size - start, start).decode("utf-8", "replace")
+
+    def complained(self) -> Outcome | None:
+        """A crash, if it printed one since it was last asked, though it goes on."""
+        if self._out is None:
+            return None
+        size = os.fstat(self._out.fileno()).st_size
+        if size == self._heard:
+            return None
+        said, self._heard = self.said(self._heard), size
+        place = fault_place(said)
+        words = said.strip()[-WORDS_MAX:]
+        return Outcome("crash", words, place, goes_on=True) if place else None
 
     def stop(self) -> None:
         """End it and all that it started: asked first, then made to."""
