@@ -48,8 +48,8 @@ class Reader:
                 raise ValueError("strings of indefinite length are not read")
             found = self.data[self.at : self.at + argument]
             if len(found) < argument:
-                room = bytearray(argument)  # fault 2: room for a length that nobody checked
-                raise ValueError(f"string of {len(room)} octets ends early")
+                missing = range(len(found), argument)  # fault 2: a length that nobody checked
+                raise ValueError(f"string ends {len(missing)} octets early")
             self.at += argument
             return found if major == 2 else found.decode()
         if major == 4:
@@ -118,9 +118,10 @@ def decode(data: bytes) -> dict[str, Any]:
         found["blocks"][number] = NAMES.get(kind, kind)  # fault 9: a number may come twice
         if kind == 10:
             inside = Reader(content).item()
-            found["hops left"] = inside[0] - inside[1]
-            while found["hops left"] < 0:  # fault 10: -1 is never reached by doubling
-                found["hops left"] *= 2
+            limit, count = inside
+            while limit == 255 and count > 0:
+                count = -(-count // 2)  # fault 10: 1 stays 1
+            found["hops left"] = limit - count
     if "payload" not in found["blocks"].values():
         raise ValueError("no payload")
     return found

@@ -73,6 +73,9 @@ class Campaign:
                 self.feed(next(self._cases))
         finally:
             self._target.close()
+            if self._folder is not None:
+                for finding in self.tally.findings.values():
+                    self._folder.keep(finding)  # how often each came
         return self.tally
 
     def feed(self, case: Case) -> None:

@@ -25,6 +25,9 @@ ENDING_S: Final = 0.5
 WATCHED_EVERY: Final = 50
 """Cases between two looks at what a started target takes."""
 
+GLANCE_S: Final = 0.002
+"""So long is looked after each case whether a target that answers no probes goes on."""
+
 ANSWER_MAX: Final = 65_536
 QUIET_S: Final = 0.05
 """A connection on which nothing comes for so long has nothing more to say."""
@@ -47,11 +50,6 @@ class _Networked(abc.ABC):
         self._cases = 0
         self._answers = True
 
-    @property
-    def probed(self) -> bool:
-        """Whether it answers probes, so that a hang shows."""
-        return self._answers
-
     def open(self) -> None:
         """Start the target if it is ours to start, and wait until it answers."""
         if self._server is None:
@@ -63,15 +61,13 @@ class _Networked(abc.ABC):
             return
         self._server.start()
         end = time.monotonic() + START_S
-        while not self._lives(RETRY_S):
+        well = self._lives if self._has_probe() else lambda within_s: self._reachable()
+        while not well(RETRY_S) and time.monotonic() < end:
             if (ended := self._server.ended()) is not None:
                 raise ConfigError("--start", f"it has ended at once: {ended.words}")
-            if time.monotonic() > end:
-                self._answers = False  # it may not know probes; that it ended will show
-                break
             time.sleep(RETRY_S)
-        else:
-            self._answers = True
+        # One that does not answer may not know these probes: that it ends will show.
+        self._answers = self._has_probe() and time.monotonic() < end
         self._server.settled()
 
     def feed(self, messages: Sequence[bytes]) -> Outcome:
@@ -80,7 +76,7 @@ class _Networked(abc.ABC):
         answered = self._send(messages)
         server = self._server
         well = self._answers and self._lives(self._options.timeout_s)
-        if not well and (ended := self._ended(ENDING_S if self._answers else 0)) is not None:
+        if not well and (ended := self._ended(ENDING_S if self._answers else GLANCE_S)) is not None:
             return ended
         if server is not None and (complained := server.complained()) is not None:
             return complained
@@ -112,6 +108,10 @@ class _Networked(abc.ABC):
     @abc.abstractmethod
     def _send(self, messages: Sequence[bytes]) -> bool:
         """Send a case; whether anything came back."""
+
+    def _has_probe(self) -> bool:
+        """Whether there is anything that shows that it lives."""
+        return self._options.probe is not None or self._known.probe is not None
 
     @abc.abstractmethod
     def _lives(self, within_s: float) -> bool:
@@ -209,6 +209,9 @@ class DatagramTarget(_Networked):
 class StreamTarget(_Networked):
     """A target behind a TCP port: a connection for each case.  It lives as long as it takes
     connections, and answers the opening of its protocol on them."""
+
+    def _has_probe(self) -> bool:
+        return True
 
     def _send(self, messages: Sequence[bytes]) -> bool:
         heard = False

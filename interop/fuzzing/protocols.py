@@ -82,8 +82,8 @@ PROTOCOLS: Final[Mapping[str, FuzzedProtocol]] = MappingProxyType(
             "bundle",
             "bundles (RFC 9171)",
             valid="bundle:encoded_bundles",
-            nearly="bundle:nearly_bundles",
-            repair="bundle:repaired",
+            nearly="nearly_bundle:nearly_bundles",
+            repair="",
         ),
         "ltp": FuzzedProtocol(
             "ltp",
@@ -130,13 +130,13 @@ def maker_of(reference: str, package: str = "interop.strategies.") -> Maker[Any]
     module_name, _, name = reference.partition(":")
     try:
         found = getattr(importlib.import_module(package + module_name), name)
+        if callable(found) and not isinstance(found, SearchStrategy | strategy):
+            found = found()
     except Exception as error:  # whatever somebody else's module does as it is loaded
         why = f"{type(error).__name__}: {error}"
         raise ConfigError("--strategy", f"{reference}: {why}", "MODULE:NAME") from None
     if isinstance(found, strategy):
         return found.maker()
-    if callable(found) and not isinstance(found, SearchStrategy):
-        found = found()
     if not isinstance(found, SearchStrategy):
         raise ConfigError("--strategy", f"{reference} is no strategy of Hypothesis")
     return Maker(lambda choose: choose.draw(found), reference)

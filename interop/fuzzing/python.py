@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from interop.fuzzing.outcome import WORDS_MAX, Outcome
 from interop.fuzzing.target import PYTHON, TargetOptions
-from stack.core.errors import ConfigError, DecodeError
+from stack.core.errors import ConfigError, DecodeError, words_of
 
 MONITOR: Final = 3
 """The id under which lines are monitored (from Python 3.12)."""
@@ -33,19 +33,18 @@ class PythonTarget:
     judges = True
     keeps_state = True
 
-    def __init__(self, text: str, options: TargetOptions) -> None:
-        self.name = text
-        module_name, _, name = text.removeprefix(PYTHON).partition(":")
-        module = _import(module_name)
-        function = getattr(module, name, None) if name else None
-        if not callable(function):
-            raise ConfigError(
-                "--target", f"{module_name} has no function {name!r}", "python:MODULE:FUNCTION"
-            )
-        self._function: Callable[[bytes], Any] = function
+    def __init__(
+        self,
+        name: str,
+        function: Callable[[bytes], object],
+        options: TargetOptions,
+        package: ModuleType | None = None,
+    ) -> None:
+        self.name = name
+        self._function = function
         self._timeout_s = options.timeout_s
         self._refusals = frozenset(options.refusals)
-        self._lines = Lines(module)
+        self._lines = Lines(package or sys.modules[function.__module__])
         self._told: dict[str, str] = {}
 
     def open(self) -> None:
@@ -74,7 +73,7 @@ class PythonTarget:
 
     def _outcome(self, error: BaseException) -> Outcome:
         kinds = {kind.__name__ for kind in type(error).__mro__}
-        words = f"{type(error).__name__}: {error}"[:WORDS_MAX]
+        words = words_of(error)[:WORDS_MAX]
         if isinstance(error, DecodeError | ValueError) or kinds & self._refusals:
             return Outcome("refused", words)
         places = list(_places(error.__traceback__))
@@ -154,6 +153,18 @@ class Lines:
         return self._traced
 
 
+def python_target(text: str, options: TargetOptions) -> PythonTarget:
+    """The function that ``python:module:name`` stands for.  Raises `ConfigError`."""
+    module_name, _, name = text.removeprefix(PYTHON).partition(":")
+    module = _import(module_name)
+    function = getattr(module, name, None) if name else None
+    if not callable(function):
+        raise ConfigError(
+            "--target", f"{module_name} has no function {name!r}", "python:MODULE:FUNCTION"
+        )
+    return PythonTarget(text, function, options, module)
+
+
 def _import(name: str) -> ModuleType:
     here = os.getcwd()
     if here not in sys.path:
@@ -162,5 +173,5 @@ def _import(name: str) -> ModuleType:
         return importlib.import_module(name)
     except Exception as error:  # whatever somebody else's module does as it is loaded
         raise ConfigError(
-            "--target", f"module {name!r} cannot be imported: {type(error).__name__}: {error}"
+            "--target", f"module {name!r} cannot be imported: {words_of(error)}"
         ) from None

@@ -79,7 +79,7 @@ def make_target(text: str, protocol: str, options: TargetOptions) -> Target:
     """
     from interop.fuzzing.command import CommandTarget
     from interop.fuzzing.network import DatagramTarget, StreamTarget
-    from interop.fuzzing.python import PythonTarget
+    from interop.fuzzing.python import python_target
 
     known = PROTOCOLS[protocol]
     if text.startswith(("udp://", "tcp://")):
@@ -89,7 +89,7 @@ def make_target(text: str, protocol: str, options: TargetOptions) -> Target:
     if options.start:
         raise ConfigError("--start", "is for targets at udp:// and tcp:// addresses")
     if text.startswith(PYTHON):
-        return PythonTarget(text, options)
+        return python_target(text, options)
     try:
         words = shlex.split(text)
     except ValueError as error:

@@ -19,6 +19,10 @@ EDGES = tuple(bytes.fromhex(each) for each in _EDGES.split())
 """Integers at the ends of their widths, lengths beyond all buffers, and other heads of CBOR; the
 same as SDNVs; and fields of fixed width."""
 
+NESTS = tuple(bytes.fromhex(each) for each in ["81", "9f", "a100", "bf00", "c6", "5f", "80"])
+"""What may be put into itself as often as somebody likes: arrays, maps and tags of CBOR; strings of
+indefinite length, which may not; and an SDNV that does not end."""
+
 LONGEST = 70_000
 """Octets of what comes out, at most: a datagram, and something beyond."""
 
@@ -78,6 +82,9 @@ def _gone(changed: bytearray, at: int, others: Sequence[bytes], choose: Choices)
 
 
 def _edge(changed: bytearray, at: int, others: Sequence[bytes], choose: Choices) -> None:
+    if choose.flip(20):
+        changed[at:at] = choose.pick(NESTS) * choose.pick((20, 200, 2_000, 20_000))
+        return
     changed[at : at + choose.pick((0, 1, 1, 2, 4, 8))] = choose.pick(EDGES)
 
 

@@ -295,8 +295,14 @@ def _show(wanted: FuzzArguments, target: str, tally: Tally, folder: Path | None)
             }
         )
         return
+    rules = [one for one in found if one.kind == "accepts"]
     for one in found:
-        _show_finding(one, folder)
+        if one.kind != "accepts":
+            _show_finding(one, folder)
+    if rules:
+        rows = sorted((one.place, one.times) for one in rules)
+        table(("takes what breaks", "cases"), rows)
+        say("")
     table(("verdict", "cases"), sorted(tally.verdicts.items()))
     lines = f", {tally.coverage:,} lines reached" if tally.coverage else ""
     say(

@@ -1,0 +1,84 @@
+"""Cases made smaller, and what is kept of a campaign."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interop.fuzzing import Campaign, Cases, Finding, Folder, Tally, TargetOptions, read_case
+from interop.fuzzing.findings import ROUNDS_MAX, smaller
+from interop.fuzzing.protocols import known
+from interop.fuzzing.python import PythonTarget
+from interop.strategies import Violation
+from stack.core.errors import ConfigError
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=6), st.data())
+def test_what_is_left_is_what_it_takes(messages: list[bytes], data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(messages) - 1))
+    messages[at] += b"\xfe\xdc"
+    runs = 0
+
+    def same(given: tuple[bytes, ...]) -> bool:
+        nonlocal runs
+        runs += 1
+        return any(b"\xfe\xdc" in one for one in given)
+
+    assert smaller(tuple(messages), same) == (b"\xfe\xdc",)
+    assert runs <= ROUNDS_MAX
+
+
+def test_a_case_that_is_never_the_same_stays_as_it_is() -> None:
+    assert smaller((b"abc", b"d"), lambda given: False) == (b"abc", b"d")
+
+
+findings = st.builds(
+    Finding,
+    st.sampled_from(["crash", "hang", "growth", "accepts", "refuses"]),
+    st.text(max_size=20),
+    st.text(max_size=20),
+    st.lists(st.binary(max_size=20), max_size=3).map(tuple),
+    st.none() | st.builds(Violation, st.text(min_size=1, max_size=9), st.text(max_size=9)),
+    st.integers(1, 9),
+    st.booleans(),
+)
+
+
+@given(findings)
+def test_a_finding_comes_back_from_its_file(finding: Finding) -> None:
+    assert Finding.from_json(json.loads(json.dumps(finding.to_json()))) == finding
+
+
+def test_a_folder_goes_on_from_where_it_was(tmp_path: Path) -> None:
+    def decode(data: bytes) -> None:
+        if data[:1] == b"\x03":
+            raise KeyError("three")
+
+    def campaign(seed: int, cases: int) -> Tally:
+        folder = Folder(tmp_path / "campaign")
+        target = PythonTarget("toy", decode, TargetOptions())
+        made = Cases(known("raw"), seed, [b"\x01\x02", *folder.corpus()])
+        return Campaign(target, made, folder).run(lambda tally: tally.cases < cases)
+
+    first = campaign(1, 600)
+    (found,) = first.findings.values()
+    assert found.messages == (b"\x03",)
+    again = campaign(2, 600)
+    assert again.findings[found.id].times > found.times
+    path = tmp_path / "campaign" / "findings" / f"{found.id}.json"
+    assert read_case(path) == (b"\x03",)
+    (tmp_path / "campaign" / "findings" / "odd.json").write_text("{")
+    assert [one.id for one in Folder(tmp_path / "campaign").findings()] == [found.id]
+    with pytest.raises(ConfigError, match="is no finding"):
+        read_case(tmp_path / "campaign" / "findings" / "odd.json")
+
+
+def test_octets_are_read_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "case.bin").write_bytes(b"\x81\x00")
+    assert read_case(tmp_path / "case.bin") == (b"\x81\x00",)
+    with pytest.raises(ConfigError, match="No such file"):
+        read_case(tmp_path / "none.bin")

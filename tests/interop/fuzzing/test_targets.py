@@ -1,0 +1,177 @@
+"""Targets that behave, and such as do not."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from interop.fuzzing import Campaign, Case, Cases, Target, TargetGoneError, TargetOptions
+from interop.fuzzing import make_target as make
+from interop.fuzzing.protocols import known
+from stack.core.errors import ConfigError
+from tests.cli.helpers import free_ports
+
+READER = """
+import os, sys, time
+data = open(sys.argv[1], "rb").read() if len(sys.argv) > 1 else sys.stdin.buffer.read()
+if data == b"hang": time.sleep(60)
+if data == b"kill": os.kill(os.getpid(), 11)
+if data == b"raise": data[99]
+sys.exit(data != b"good")
+"""
+SERVER = """
+import socket, sys
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind(("127.0.0.1", int(sys.argv[1])))
+held, files = [], []
+while True:
+    data, peer = sock.recvfrom(65536)
+    if data == b"exit": sys.exit(0)
+    if data == b"hang":
+        while True: pass
+    if data == b"grow": held.append(bytearray(80_000_000))
+    if data == b"open": files += [open("/dev/null") for _ in range(400)]
+    if data == b"cry": print("thread panicked at x.rs:1:2", file=sys.stderr, flush=True)
+    if data == b"ping": sock.sendto(b"pong", peer)
+"""
+
+
+def script(folder: Path, text: str) -> str:
+    """A program; the command that runs it."""
+    path = folder / "program.py"
+    path.write_text(text)
+    return f"{sys.executable} -S -E {path}"
+
+
+@pytest.mark.parametrize("how", ["standard input", "file"])
+def test_a_command_is_run_for_each_case(tmp_path: Path, how: str) -> None:
+    command = script(tmp_path, READER) + (" {}" if how == "file" else "")
+    target = make(command, "raw", TargetOptions(timeout_s=2))
+    target.open()
+    try:
+        assert target.feed([b"go", b"od"]).verdict == "taken"
+        assert target.feed([b"bad"]).verdict == "refused"
+        assert target.feed([b"kill"]).place == "SIGSEGV"
+        raised = target.feed([b"raise"])
+        assert (raised.verdict, raised.place) == ("crash", "IndexError in program.py:6 <module>")
+        assert target.feed([b"hang"]).verdict == "hang"
+    finally:
+        target.close()
+
+
+def test_a_command_that_is_not_there() -> None:
+    target = make("/no/such/reader", "raw", TargetOptions())
+    target.open()
+    with pytest.raises(ConfigError, match="cannot be run"):
+        target.feed([b""])
+
+
+def served(folder: Path, *, probe: bytes | None = b"ping") -> Target:
+    (port,) = free_ports(1)
+    options = TargetOptions(
+        start=f"{script(folder, SERVER)} {port}",
+        timeout_s=1,
+        probe=probe,
+        memory_bytes=50_000_000,
+    )
+    return make(f"udp://127.0.0.1:{port}", "raw", options)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "place"),
+    [
+        (b"exit", "crash", "exit code 0"),
+        (b"hang", "hang", "no answer"),
+        (b"cry", "crash", "x.rs:1:2"),
+        (b"grow", "growth", "memory"),
+        (b"open", "growth", "handles"),
+    ],
+)
+def test_a_started_target_is_watched_and_comes_back(
+    tmp_path: Path, message: bytes, kind: str, place: str
+) -> None:
+    target = served(tmp_path)
+    campaign = Campaign(target, Cases(known("raw"), 1, [b"x"]))
+    target.open()
+    try:
+        for number in range(60):
+            campaign.feed(Case((message if number == 3 else b"well",), "valid"))
+    finally:
+        target.close()
+    (found,) = campaign.tally.findings.values()
+    assert (found.kind, found.place, found.times) == (kind, place, 1)
+    assert message in found.messages[-1] or not found.repeats or kind == "growth"
+    assert campaign.tally.verdicts["unsaid"] == 59
+
+
+def test_a_target_that_knows_no_probes_is_seen_to_end(tmp_path: Path) -> None:
+    target = served(tmp_path, probe=None)
+    target.open()
+    try:
+        assert target.feed([b"well"]).verdict == "unsaid"
+        outcomes = [target.feed([b"exit"]), *(target.feed([b"well"]) for _ in range(200))]
+        assert "crash" in [one.verdict for one in outcomes]
+    finally:
+        target.close()
+
+
+def test_a_target_that_was_not_started_here_and_goes(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        target = make(f"udp://127.0.0.1:{port}", "raw", TargetOptions(timeout_s=0.1))
+        campaign = Campaign(target, Cases(known("raw"), 1, [b"x"]))
+        target.open()
+        campaign.feed(Case((b"a",), "valid"))
+    try:
+        with pytest.raises(TargetGoneError, match="does not come back"):
+            campaign.feed(Case((b"b",), "valid"))
+    finally:
+        target.close()
+    (found,) = campaign.tally.findings.values()
+    assert (found.kind, found.messages, found.repeats) == ("crash", (b"b",), False)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "fault"),
+    [
+        ("udp://192.0.2.1:1113", TargetOptions(), "another machine"),
+        ("udp://:9", TargetOptions(), "names no host"),
+        ("udp://127.0.0.1:0", TargetOptions(), "names no host"),
+        ("tcp://127.0.0.1:x", TargetOptions(), "is no address"),
+        ("python:no.such.module:f", TargetOptions(), "cannot be imported"),
+        ("python:json:nothing", TargetOptions(), "has no function"),
+        ("", TargetOptions(), "names nothing"),
+        ("a 'b", TargetOptions(), "is no command"),
+        ("./reader", TargetOptions(start="x"), "--start"),
+        ("udp://127.0.0.1:9", TargetOptions(start=" "), "is empty"),
+    ],
+)
+def test_what_is_no_target(text: str, options: TargetOptions, fault: str) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        make(text, "raw", options)
+
+
+def test_streams_are_connections(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    program = script(
+        tmp_path,
+        "import socket, sys\n"
+        "sock = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
+        "while True:\n"
+        "    with sock.accept()[0] as one:\n"
+        "        data = one.recv(100)\n"
+        "        if data[6:] == b'die': sys.exit(3)\n"
+        "        one.sendall(data[:6])\n",
+    )
+    options = TargetOptions(start=f"{program} {port}", timeout_s=1)
+    target = make(f"tcp://127.0.0.1:{port}", "tcpclv4", options)
+    target.open()
+    try:
+        assert target.feed([b"hello"]).words == "answered"
+        assert target.feed([b"die"]).place == "exit code 3"
+    finally:
+        target.close()
