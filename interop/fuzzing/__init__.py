@@ -12,12 +12,17 @@ was found, one for each cause.
 
 from __future__ import annotations
 
-from interop.fuzzing.campaign import Campaign, Tally, TargetGoneError
-from interop.fuzzing.cases import Case, Cases
-from interop.fuzzing.findings import Finding, Folder, read_case, read_corpus
-from interop.fuzzing.outcome import Outcome
-from interop.fuzzing.protocols import PROTOCOLS
-from interop.fuzzing.target import Target, TargetOptions, make_target
+from stack.core.extras import missing_extra
+
+try:
+    from interop.fuzzing.campaign import Campaign, Tally, TargetGoneError
+    from interop.fuzzing.cases import Case, Cases
+    from interop.fuzzing.findings import Finding, Folder, read_case, read_corpus
+    from interop.fuzzing.outcome import Outcome
+    from interop.fuzzing.protocols import PROTOCOLS
+    from interop.fuzzing.target import Target, TargetOptions, make_target
+except ImportError as error:
+    raise missing_extra(error) or error from None
 
 __all__ = [
     "PROTOCOLS",

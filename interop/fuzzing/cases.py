@@ -8,16 +8,23 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from interop.fuzzing.protocols import FuzzedProtocol, function_of, maker_of
+from interop.strategies.hostile import Hostile
 from interop.strategies.mutation import Repair, mutate
 from interop.strategies.violation import Nearly, Violation
 from stack.core.errors import ConfigError
 
-Form = Literal["valid", "nearly valid", "mutated", "sequence"]
+Form = Literal["valid", "nearly valid", "mutated", "hostile", "sequence"]
 
 SEEDS_OF_MUTANTS: Final = 200
 """Valid cases, the latest, that mutants are made of beside the corpus."""
 
-_SHARES: Final[dict[Form, int]] = {"valid": 1, "nearly valid": 2, "mutated": 4, "sequence": 1}
+_SHARES: Final[dict[Form, int]] = {
+    "valid": 1,
+    "nearly valid": 2,
+    "mutated": 4,
+    "hostile": 1,
+    "sequence": 1,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +50,14 @@ class Cases:
         valid = maker_of(own, "") if own else maker_of(known.valid) if known.valid else None
         self._valid: Iterator[object] | None = None if valid is None else valid.cases(seed)
         self._nearly: Iterator[Nearly] | None = None
+        self._deep: Iterator[bytes] | None = None
+        self._hostile: Iterator[Hostile] | None = None
         self._sequences: Iterator[tuple[bytes, ...]] | None = None
         if not own:
+            if known.deep:
+                self._deep = maker_of(known.deep).cases(seed)
+            if known.hostile:
+                self._hostile = maker_of(known.hostile).cases(seed)
             if known.nearly:
                 self._nearly = maker_of(known.nearly).cases(seed)
             if known.sequences:
@@ -63,6 +76,8 @@ class Cases:
             forms.append("valid")
         if self._nearly is not None:
             forms.append("nearly valid")
+        if self._hostile is not None:
+            forms.append("hostile")
         if self._sequences is not None:
             forms.append("sequence")
         if self._corpus or forms:
@@ -83,6 +98,8 @@ class Cases:
         if form == "nearly valid" and self._nearly is not None:
             one = next(self._nearly)
             return Case((one.encoded,), "nearly valid", one.violation)
+        if form == "hostile" and self._hostile is not None:
+            return Case((next(self._hostile).encoded,), "hostile")
         if form == "sequence" and self._sequences is not None:
             messages = next(self._sequences)
             return Case(self._shaken(messages), "sequence")
@@ -104,6 +121,8 @@ class Cases:
 
     def _mutant(self) -> tuple[bytes, ...]:
         rng = self._rng
+        if self._deep is not None and rng.random() < 0.5:
+            return (next(self._deep),)
         if self._corpus and (self._valid is None or rng.random() < 0.5):
             messages: tuple[bytes, ...] = (rng.choice(self._corpus),)
         else:

@@ -31,6 +31,12 @@ class FuzzedProtocol:
     nearly: str = ""
     """Strategy of `Nearly`."""
 
+    deep: str = ""
+    """Strategy of octets that are damaged inside, where lengths and checksums are right."""
+
+    hostile: str = ""
+    """Strategy of what is hard to bear by its kind, `Hostile`."""
+
     sequences: Callable[[], Maker[tuple[bytes, ...]]] | None = None
     """Messages that belong together, in order."""
 
@@ -83,7 +89,9 @@ PROTOCOLS: Final[Mapping[str, FuzzedProtocol]] = MappingProxyType(
             "bundles (RFC 9171)",
             valid="bundle:encoded_bundles",
             nearly="nearly_bundle:nearly_bundles",
-            repair="",
+            deep="mutated_bundle:mutated_bundles",
+            hostile="hostile:hostile_bundles",
+            repair="mutated_bundle:bundle_crcs",
         ),
         "ltp": FuzzedProtocol(
             "ltp",
@@ -100,6 +108,7 @@ PROTOCOLS: Final[Mapping[str, FuzzedProtocol]] = MappingProxyType(
             "TCPCL version 4 (RFC 9174)",
             valid="tcpcl:encoded_messages",
             nearly="tcpcl:nearly_messages",
+            deep="tcpcl:mutated_messages",
             opening=encode_contact(ContactHeader()),
             port=4556,
         ),
@@ -108,6 +117,7 @@ PROTOCOLS: Final[Mapping[str, FuzzedProtocol]] = MappingProxyType(
             "CFDP PDUs (CCSDS 727.0)",
             valid="cfdp:encoded_pdus",
             nearly="cfdp:nearly_pdus",
+            deep="cfdp:mutated_pdus",
         ),
         "raw": FuzzedProtocol("octets", "anything else: from --corpus or --strategy alone"),
     }

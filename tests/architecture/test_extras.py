@@ -67,6 +67,7 @@ def test_a_node_needs_no_extra() -> None:
     [
         ({"sgp4"}, "from orbitferry import run_scenario"),
         ({"hypothesis"}, "from interop.strategies.bundle import eids"),
+        ({"hypothesis"}, "from interop.fuzzing import Campaign"),
         ({"sgp4"}, "import orbitferry; orbitferry.load_scenario"),
         (
             {"matplotlib"},
