@@ -118,4 +118,3 @@ def test_vectors_are_listed_shown_and_written(cli: Cli, tmp_path: Path) -> None:
         assert octets == [one.data for one in load(name)]
     assert "one of" in cli("vectors", "show", "nothing").err
     assert cli("vectors", "show", "ltp", "nothing").code == 2
-
