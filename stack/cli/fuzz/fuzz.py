@@ -262,10 +262,12 @@ def _say_words(words: str) -> None:
 
 
 def _write(wanted: FuzzArguments, target: str, tally: Tally, files: dict[str, Path | None]) -> None:
-    from interop.fuzzing import report
-    from orbitferry import __version__
+    from importlib.metadata import version
 
-    about = report.About(target, wanted.protocol, wanted.kind, wanted.seed, __version__)
+    from interop.fuzzing import report
+
+    release = version("orbitferry")
+    about = report.About(target, wanted.protocol, wanted.kind, wanted.seed, release)
     makers = {"html": report.to_html, "junit": report.to_junit, "sarif": report.to_sarif}
     for name, path in files.items():
         if path is not None:
