@@ -15,11 +15,11 @@ from __future__ import annotations
 from stack.core.extras import missing_extra
 
 try:
-    from interop.fuzzing.campaign import Campaign, Tally, TargetGoneError
-    from interop.fuzzing.cases import Case, Cases
+    from interop.fuzzing.campaign import Campaign, Course, TargetGoneError
+    from interop.fuzzing.cases import Case, CaseStream
     from interop.fuzzing.findings import Finding, Folder, read_case, read_corpus
-    from interop.fuzzing.outcome import Outcome
     from interop.fuzzing.protocols import PROTOCOLS
+    from interop.fuzzing.reaction import Reaction
     from interop.fuzzing.target import Target, TargetOptions, make_target
 except ImportError as error:
     raise missing_extra(error) or error from None
@@ -28,11 +28,11 @@ __all__ = [
     "PROTOCOLS",
     "Campaign",
     "Case",
-    "Cases",
+    "CaseStream",
+    "Course",
     "Finding",
     "Folder",
-    "Outcome",
-    "Tally",
+    "Reaction",
     "Target",
     "TargetGoneError",
     "TargetOptions",

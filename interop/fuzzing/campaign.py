@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from interop.fuzzing.cases import Case, Cases
+from interop.fuzzing.cases import Case, CaseStream
 from interop.fuzzing.findings import Finding, Folder, Kind, smaller
-from interop.fuzzing.outcome import Outcome
+from interop.fuzzing.reaction import Reaction
 from interop.fuzzing.target import Target
 from stack.core.errors import ConfigError, OrbitferryError
 
@@ -29,7 +29,7 @@ class TargetGoneError(OrbitferryError):
 
 
 @dataclass(slots=True)
-class Tally:
+class Course:
     """How far a campaign is."""
 
     cases: int = 0
@@ -55,74 +55,87 @@ class Tally:
 class Campaign:
     """One run of a fuzzer: `more` says whether to go on, and is asked before each case."""
 
-    def __init__(self, target: Target, cases: Cases, folder: Folder | None = None) -> None:
+    def __init__(self, target: Target, cases: CaseStream, folder: Folder | None = None) -> None:
         self._target = target
         self._cases = cases
         self._folder = folder
         self._history: deque[bytes] = deque(maxlen=HISTORY)
-        self.tally = Tally()
+        self.course = Course()
         if folder is not None:
-            self.tally.findings = {one.id: one for one in folder.findings()}
+            self.course.findings = {one.id: one for one in folder.findings()}
 
-    def run(self, more: Callable[[Tally], bool]) -> Tally:
+    def run(self, more: Callable[[Course], bool]) -> Course:
         """Feed cases as long as there is `more`.  Raises `ConfigError` if the target cannot be
         reached, `TargetGoneError` if it is gone and was not started here."""
         self._target.open()
         try:
-            while more(self.tally):
+            self._look_again()
+            while more(self.course):
                 self.feed(next(self._cases))
         finally:
             self._target.close()
             if self._folder is not None:
-                for finding in self.tally.findings.values():
+                for finding in self.course.findings.values():
                     self._folder.keep(finding)  # how often each came
-        return self.tally
+        return self.course
+
+    def _look_again(self) -> None:
+        """Forget what was found in campaigns before, and is mended."""
+        wrong = {"accepts": "taken", "refuses": "refused"}
+        for finding in list(self.course.findings.values()):
+            reaction = self._target.feed(finding.messages)
+            if reaction.is_fault and not reaction.goes_on:
+                self._reopen()
+            if finding.repeats and reaction.verdict != wrong.get(finding.kind, finding.kind):
+                del self.course.findings[finding.id]
+                if self._folder is not None:
+                    self._folder.forget(finding)
 
     def feed(self, case: Case) -> None:
         """One case, and what there is to say of it."""
-        outcome = self._target.feed(case.messages)
-        tally = self.tally
-        tally.cases += 1
-        tally.octets += sum(map(len, case.messages))
-        tally.forms[case.form] += 1
-        tally.verdicts[outcome.verdict] += 1
-        if outcome.is_fault:
-            self._fault(case, outcome)
+        reaction = self._target.feed(case.messages)
+        course = self.course
+        course.cases += 1
+        course.octets += sum(map(len, case.messages))
+        course.forms[case.form] += 1
+        course.verdicts[reaction.verdict] += 1
+        if reaction.is_fault:
+            self._fault(case, reaction)
             return
         self._history += case.messages
         covered = self._target.coverage()
-        if covered > tally.coverage:
-            tally.coverage = covered
-            tally.learnt += 1
+        if covered > course.coverage:
+            course.coverage = covered
+            course.learnt += 1
             self._cases.learn(case.messages)
             if self._folder is not None:
                 self._folder.learn(case.messages)
         rule = case.violation
-        if rule is not None and outcome.verdict == "taken":
+        if rule is not None and reaction.verdict == "taken":
             self._note("accepts", str(rule), "takes what breaks a rule", case)
-        elif case.form == "valid" and outcome.verdict == "refused":
+        elif case.form == "valid" and reaction.verdict == "refused":
             place = _CHANGES.sub(
-                "#", outcome.words.strip().splitlines()[-1] if outcome.words else ""
+                "#", reaction.words.strip().splitlines()[-1] if reaction.words else ""
             )
-            self._note("refuses", place, outcome.words, case)
+            self._note("refuses", place, reaction.words, case)
 
     def _note(self, kind: Kind, place: str, words: str, case: Case) -> None:
         """A judgement that is wrong.  No smaller case is looked for, as it may break other rules
         than this one: the smallest that comes by is kept."""
         self._keep(Finding(kind, place, words, case.messages, case.violation))
 
-    def _fault(self, case: Case, outcome: Outcome) -> None:
+    def _fault(self, case: Case, reaction: Reaction) -> None:
         """Keep the smallest case that has this cause, and go on with a fresh target."""
         before = tuple(self._history)
         self._history.clear()
         kind: Kind = "crash"
-        if outcome.verdict == "hang" or outcome.verdict == "growth":
-            kind = outcome.verdict
-        finding = Finding(kind, outcome.place, outcome.words, case.messages, case.violation)
+        if reaction.verdict == "hang" or reaction.verdict == "growth":
+            kind = reaction.verdict
+        finding = Finding(kind, reaction.place, reaction.words, case.messages, case.violation)
         try:
-            if not outcome.goes_on:
+            if not reaction.goes_on:
                 self._reopen()
-            if finding.id not in self.tally.findings:
+            if finding.id not in self.course.findings:
                 self._look_into(finding, before)
         except ConfigError as error:
             finding.repeats = False
@@ -140,10 +153,10 @@ class Campaign:
                 return False
             if afresh:
                 self._reopen()
-            outcome = self._target.feed(messages)
-            if outcome.is_fault and not outcome.goes_on:
+            reaction = self._target.feed(messages)
+            if reaction.is_fault and not reaction.goes_on:
                 self._reopen()
-            return (outcome.verdict, outcome.place) == wanted
+            return (reaction.verdict, reaction.place) == wanted
 
         def afresh(messages: tuple[bytes, ...]) -> bool:
             return same(messages, afresh=self._target.keeps_state)
@@ -163,12 +176,12 @@ class Campaign:
         self._target.open()
 
     def _keep(self, finding: Finding) -> None:
-        known = self.tally.findings.get(finding.id)
+        known = self.course.findings.get(finding.id)
         if known is not None:
             known.times += 1
             if finding.octets >= known.octets or self._target.keeps_state:
                 return
             finding.times = known.times
-        self.tally.findings[finding.id] = finding
+        self.course.findings[finding.id] = finding
         if self._folder is not None:
             self._folder.keep(finding)

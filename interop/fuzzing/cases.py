@@ -37,7 +37,7 @@ class Case:
     """The rule that it breaks, if it is known."""
 
 
-class Cases:
+class CaseStream:
     """An endless stream of cases, the same for the same seed as long as nothing is learnt.
 
     `corpus` are octets that were right once, or that reached something new.

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from interop.fuzzing.outcome import WORDS_MAX, Outcome, fault_place
+from interop.fuzzing.reaction import WORDS_MAX, Reaction, fault_place
 from interop.fuzzing.target import TargetOptions
 from stack.core.errors import ConfigError
 
@@ -36,7 +36,7 @@ class CommandTarget:
         if self._by_file and self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="orbitferry-fuzz-")
 
-    def feed(self, messages: Sequence[bytes]) -> Outcome:
+    def feed(self, messages: Sequence[bytes]) -> Reaction:
         """Run it once.  Raises `ConfigError` if there is no such program."""
         data = b"".join(messages)
         words, given = self._words, data
@@ -57,7 +57,7 @@ class CommandTarget:
             except subprocess.TimeoutExpired:
                 self._end(process)
                 words_ = f"not over after {self._timeout_s:g} s"
-                return Outcome("hang", words_, "hang", goes_on=True)
+                return Reaction("hang", words_, "hang", goes_on=True)
             except BaseException:
                 self._end(process)
                 raise
@@ -82,16 +82,16 @@ class CommandTarget:
             self._folder = None
 
 
-def judged(code: int, said: str) -> Outcome:
+def judged(code: int, said: str) -> Reaction:
     """What an exit code and the last words of a program mean, of which the next is as fresh."""
     place = fault_place(said)
     words = said.strip()[-WORDS_MAX:]
     if code < 0:
         name = signal_name(-code)
-        return Outcome("crash", f"ended by {name}\n{words}".strip(), place or name, goes_on=True)
+        return Reaction("crash", f"ended by {name}\n{words}".strip(), place or name, goes_on=True)
     if code and place:
-        return Outcome("crash", words, place, goes_on=True)
-    return Outcome("refused" if code else "taken", words)
+        return Reaction("crash", words, place, goes_on=True)
+    return Reaction("refused" if code else "taken", words)
 
 
 def signal_name(number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -99,22 +100,22 @@ def _enough(
 
 
 def _try(target: Target, kept: Kept, encoded: bytes) -> None:
-    outcome = target.feed((encoded,))
+    reaction = target.feed((encoded,))
     kept.tried += 1
-    kept.refused += outcome.verdict == "refused"
-    kept.faults += outcome.is_fault
-    if outcome.is_fault and not outcome.goes_on:
+    kept.refused += reaction.verdict == "refused"
+    kept.faults += reaction.is_fault
+    if reaction.is_fault and not reaction.goes_on:
         target.close()
         target.open()
     right = "refused" if kept.violation is not None else "taken"
-    if outcome.verdict != right and (not kept.example or len(encoded) < len(kept.example)):
+    if reaction.verdict != right and (not kept.example or len(encoded) < len(kept.example)):
         kept.example = encoded
-        kept.said = outcome.words
+        kept.said = reaction.words
 
 
 def _order(kept: Kept) -> tuple[object, ...]:
     if kept.violation is None:
         return ("",)
-    words = kept.violation.clause.replace("§", " ").replace(".", " ").split()
+    words = re.split(r"[§. ]+", kept.violation.clause)
     numbers = tuple((0, int(one), "") if one.isdigit() else (1, 0, one) for one in words)
     return (kept.violation.clause.split("§")[0], numbers, kept.violation.words)

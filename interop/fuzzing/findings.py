@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from interop.fuzzing.outcome import Outcome
 from interop.strategies.violation import Violation
 from stack.core.errors import ConfigError
 
@@ -77,7 +76,8 @@ class Finding:
 
 class Folder:
     """``findings/`` holds one file for each cause, ``corpus/`` what reached something new, and
-    ``state.json`` where the campaign stands: the next one goes on from there."""
+    ``state.json`` where the campaign stands: the next one goes on from there.  Raises `ConfigError`
+    where it cannot be made."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -125,6 +125,10 @@ class Folder:
         self._write(name, (json.dumps(finding.to_json(), indent=1) + "\n").encode())
         return self.path / name
 
+    def forget(self, finding: Finding) -> None:
+        """It is mended."""
+        (self.path / "findings" / f"{finding.id}.json").unlink(missing_ok=True)
+
     def _write(self, name: Path, octets: bytes) -> None:
         path = self.path / name
         part = path.with_name(path.name + ".part")
@@ -154,9 +158,6 @@ def read_case(path: Path) -> tuple[bytes, ...]:
         return Finding.from_json(json.loads(data)).messages
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError("--replay", f"{path} is no finding: {error}") from None
-
-
-Check = Callable[[Sequence[bytes]], Outcome]
 
 
 def smaller(

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from interop.fuzzing.outcome import Outcome
 from interop.fuzzing.protocols import FuzzedProtocol
+from interop.fuzzing.reaction import Reaction
 from interop.fuzzing.server import Server
 from interop.fuzzing.target import TargetOptions
 from stack.core.errors import ConfigError
@@ -51,7 +51,8 @@ class _Networked(abc.ABC):
         self._answers = True
 
     def open(self) -> None:
-        """Start the target if it is ours to start, and wait until it answers."""
+        """Start the target if it is ours to start, and wait until it answers.  Raises `ConfigError`
+        where it cannot be reached."""
         if self._server is None:
             self._answers = self._lives(self._options.timeout_s)
             if not self._answers and not self._reachable():
@@ -70,7 +71,7 @@ class _Networked(abc.ABC):
         self._answers = self._has_probe() and time.monotonic() < end
         self._server.settled()
 
-    def feed(self, messages: Sequence[bytes]) -> Outcome:
+    def feed(self, messages: Sequence[bytes]) -> Reaction:
         """Send them, and see whether the target is still well."""
         self._cases += 1
         answered = self._send(messages)
@@ -82,18 +83,18 @@ class _Networked(abc.ABC):
             return complained
         if self._answers and not well:
             words = f"no answer to a probe within {self._options.timeout_s:g} s"
-            return Outcome("hang", words, "no answer")
+            return Reaction("hang", words, "no answer")
         if server is not None and self._cases % WATCHED_EVERY == 0:
             grown = server.grown()
             if grown is not None:
                 return grown
-        return Outcome("unsaid", "answered" if answered else "")
+        return Reaction("unsaid", "answered" if answered else "")
 
-    def _ended(self, within_s: float) -> Outcome | None:
+    def _ended(self, within_s: float) -> Reaction | None:
         if self._server is not None:
             return self._server.ended(within_s)
         if not self._reachable():
-            return Outcome("crash", f"nothing listens at {self.name} any more", "gone")
+            return Reaction("crash", f"nothing listens at {self.name} any more", "gone")
         return None
 
     def coverage(self) -> int:
@@ -130,7 +131,7 @@ class DatagramTarget(_Networked):
     _probes = 0
 
     def open(self) -> None:
-        """Bind the port that cases come from, too."""
+        """Bind the port that cases come from, too.  Raises `ConfigError`."""
         host, _ = self._address
         family, own = (socket.AF_INET6, "::") if ":" in host else (socket.AF_INET, "")
         self._socket = socket.socket(family, socket.SOCK_DGRAM)

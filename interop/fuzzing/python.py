@@ -13,7 +13,7 @@ from pathlib import Path
 from types import CodeType, FrameType, ModuleType, TracebackType
 from typing import Any, Final
 
-from interop.fuzzing.outcome import WORDS_MAX, Outcome
+from interop.fuzzing.reaction import WORDS_MAX, Reaction
 from interop.fuzzing.target import PYTHON, TargetOptions
 from stack.core.errors import ConfigError, DecodeError, words_of
 
@@ -51,7 +51,7 @@ class PythonTarget:
         """Begin to count lines."""
         self._lines.start()
 
-    def feed(self, messages: Sequence[bytes]) -> Outcome:
+    def feed(self, messages: Sequence[bytes]) -> Reaction:
         """Call it."""
         timed = threading.current_thread() is threading.main_thread()
         before = signal.signal(signal.SIGALRM, self._hang) if timed else None
@@ -60,9 +60,9 @@ class PythonTarget:
                 signal.setitimer(signal.ITIMER_REAL, self._timeout_s)
             for message in messages:
                 self._function(message)
-            return Outcome("taken")
+            return Reaction("taken")
         except (Exception, Hang) as error:
-            return self._outcome(error)
+            return self._reaction(error)
         finally:
             if timed:
                 signal.setitimer(signal.ITIMER_REAL, 0)
@@ -71,22 +71,22 @@ class PythonTarget:
     def _hang(self, number: int, frame: FrameType | None) -> None:
         raise Hang(f"not over after {self._timeout_s:g} s")
 
-    def _outcome(self, error: BaseException) -> Outcome:
+    def _reaction(self, error: BaseException) -> Reaction:
         kinds = {kind.__name__ for kind in type(error).__mro__}
         words = words_of(error)[:WORDS_MAX]
         if isinstance(error, DecodeError | ValueError) or kinds & self._refusals:
-            return Outcome("refused", words)
+            return Reaction("refused", words)
         places = list(_places(error.__traceback__))
         file, line, name = ([one for one in places if self._lines.holds(one[0])] or places)[-1]
         where = Path(file).name
         if isinstance(error, Hang):
-            return Outcome("hang", words, f"hang in {where} {name}", goes_on=True)
+            return Reaction("hang", words, f"hang in {where} {name}", goes_on=True)
         place = f"{type(error).__name__} in {where}:{line} {name}"
         if isinstance(error, RecursionError):
             place = f"RecursionError in {where}"  # in which line the stack ends is chance
         if place not in self._told:  # to write a traceback takes as long as many cases
             self._told[place] = "".join(traceback.format_exception(error))[-WORDS_MAX:]
-        return Outcome("crash", self._told[place], place, goes_on=True)
+        return Reaction("crash", self._told[place], place, goes_on=True)
 
     def coverage(self) -> int:
         """Lines that were reached."""
@@ -99,10 +99,9 @@ class PythonTarget:
 
 def _places(trace: TracebackType | None) -> Iterator[tuple[str, int, str]]:
     """File, line and function of each frame, the outermost first."""
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        yield code.co_filename, trace.tb_lineno, code.co_name
-        trace = trace.tb_next
+    for frame, line in traceback.walk_tb(trace):
+        code = frame.f_code
+        yield code.co_filename, line, code.co_name
 
 
 class Lines:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
-from interop.fuzzing.campaign import Tally
+from interop.fuzzing.campaign import Course
 from interop.fuzzing.findings import Finding
 from interop.strategies.explain import explain
 
@@ -50,7 +50,7 @@ def title(finding: Finding) -> str:
     return f"{_TITLES[finding.kind]}: {finding.place or 'no place told'}"
 
 
-def to_junit(about: About, tally: Tally) -> str:
+def to_junit(about: About, tally: Course) -> str:
     """One test case for each finding, all failed; one that passed if there is none."""
     found = ordered(list(tally.findings.values()))
     suite = ET.Element(
@@ -74,7 +74,7 @@ def to_junit(about: About, tally: Tally) -> str:
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def to_sarif(about: About, tally: Tally) -> str:
+def to_sarif(about: About, tally: Course) -> str:
     """SARIF 2.1.0: a rule for each kind or broken clause, and a result for each finding."""
     found = ordered(list(tally.findings.values()))
     rules = {_rule(one): _TITLES[one.kind] for one in found}
@@ -155,7 +155,7 @@ pre{background:var(--soft);padding:.6rem;overflow-x:auto;font-size:.8rem}
 """
 
 
-def to_html(about: About, tally: Tally) -> str:
+def to_html(about: About, tally: Course) -> str:
     """One self-contained page."""
     found = ordered(list(tally.findings.values()))
     verdict = f"{len(found)} findings" if len(found) != 1 else "1 finding"

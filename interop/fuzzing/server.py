@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from interop.fuzzing.command import judged
-from interop.fuzzing.outcome import WORDS_MAX, Outcome, fault_place
+from interop.fuzzing.reaction import WORDS_MAX, Reaction, fault_place
 from stack.core.errors import ConfigError
 
 SAID_MAX: Final = 64 * 1024
@@ -26,7 +26,7 @@ GRACE_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class ProcessUsage:
     """What a process takes."""
 
     memory_bytes: int = 0
@@ -35,7 +35,7 @@ class Usage:
 
 
 class Server:
-    """One started command, and what it printed last."""
+    """One started command, and what it printed last.  Raises `ConfigError` for what is none."""
 
     def __init__(self, command: str, memory_bytes: int) -> None:
         try:
@@ -47,7 +47,7 @@ class Server:
         self._memory_bytes = memory_bytes
         self._process: subprocess.Popen[bytes] | None = None
         self._out: IO[bytes] | None = None
-        self._first = Usage()
+        self._first = ProcessUsage()
         self._heard = 0
 
     def start(self) -> None:
@@ -65,13 +65,13 @@ class Server:
         except OSError as error:
             why = error.strerror or str(error)
             raise ConfigError("--start", f"{self._words[0]} cannot be run: {why}") from None
-        self._first, self._heard = Usage(), 0
+        self._first, self._heard = ProcessUsage(), 0
 
     def settled(self) -> None:
         """It answers now: what it takes from here on counts as growth."""
         self._first = self.usage()
 
-    def ended(self, within_s: float = 0) -> Outcome | None:
+    def ended(self, within_s: float = 0) -> Reaction | None:
         """A crash, if it has ended: nothing that it is sent may bring it to that."""
         if self._process is None:
             return None
@@ -83,33 +83,33 @@ class Server:
         if found.verdict == "crash":
             return dataclasses.replace(found, goes_on=False)
         words = f"ended with exit code {self._process.returncode}\n{found.words}".strip()
-        return Outcome("crash", words, f"exit code {self._process.returncode}")
+        return Reaction("crash", words, f"exit code {self._process.returncode}")
 
-    def grown(self) -> Outcome | None:
+    def grown(self) -> Reaction | None:
         """Growth, if it holds much more than when it was `settled`."""
         now = self.usage()
         if now.memory_bytes - self._first.memory_bytes > self._memory_bytes:
             words = f"memory from {self._first.memory_bytes:,} to {now.memory_bytes:,} octets"
-            return Outcome("growth", words, "memory")
+            return Reaction("growth", words, "memory")
         if now.handles - self._first.handles > HANDLES_GROWTH:
             words = f"open files and sockets from {self._first.handles} to {now.handles}"
-            return Outcome("growth", words, "handles")
+            return Reaction("growth", words, "handles")
         return None
 
-    def usage(self) -> Usage:
+    def usage(self) -> ProcessUsage:
         """What it takes now; zeros where the system does not tell."""
         if self._process is None:
-            return Usage()
+            return ProcessUsage()
         folder = Path("/proc") / str(self._process.pid)
         with contextlib.suppress(OSError, ValueError, IndexError):
             pages = int((folder / "statm").read_text().split()[1])
             ticks = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
-            return Usage(
+            return ProcessUsage(
                 pages * os.sysconf("SC_PAGE_SIZE"),
                 len(os.listdir(folder / "fd")),
                 sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"),
             )
-        return Usage()
+        return ProcessUsage()
 
     def said(self, since: int = 0) -> str:
         """What it printed, the last of it; `since` is an octet of its output."""
@@ -120,7 +120,7 @@ class Server:
         # Not by seeking: the target writes where this file stands.
         return os.pread(self._out.fileno(), size - start, start).decode("utf-8", "replace")
 
-    def complained(self) -> Outcome | None:
+    def complained(self) -> Reaction | None:
         """A crash, if it printed one since it was last asked, though it goes on."""
         if self._out is None:
             return None
@@ -130,7 +130,7 @@ class Server:
         said, self._heard = self.said(self._heard), size
         place = fault_place(said)
         words = said.strip()[-WORDS_MAX:]
-        return Outcome("crash", words, place, goes_on=True) if place else None
+        return Reaction("crash", words, place, goes_on=True) if place else None
 
     def stop(self) -> None:
         """End it and all that it started: asked first, then made to."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from interop.fuzzing.outcome import Outcome
 from interop.fuzzing.protocols import PROTOCOLS, FuzzedProtocol
+from interop.fuzzing.reaction import Reaction
 from stack.core.errors import ConfigError
 
 
@@ -28,7 +28,7 @@ class Target(Protocol):
     def open(self) -> None:
         """Make it ready, and fresh.  Raises `ConfigError` where it cannot be reached."""
 
-    def feed(self, messages: Sequence[bytes]) -> Outcome:
+    def feed(self, messages: Sequence[bytes]) -> Reaction:
         """Give it the messages of one case."""
         ...
 

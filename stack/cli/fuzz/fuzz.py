@@ -27,7 +27,10 @@ from stack.core.units import duration_text, printable
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from interop.fuzzing import Finding, Folder, Tally, Target
+    from interop.fuzzing import Course, Finding, Folder, Target
+
+DEFAULT_TIME: Final = Seconds("60s")
+"""So long a campaign takes, where nobody says how many cases."""
 
 WORDS_SHOWN: Final = 6
 HEX_SHOWN: Final = 120
@@ -63,6 +66,62 @@ RefusalOption = Annotated[
     ),
 ]
 
+StartOption = Annotated[
+    str,
+    typer.Option(metavar="COMMAND", help="Starts a network target; it is restarted when it ends."),
+]
+TimeOption = Annotated[
+    Any, typer.Option("--time", parser=duration, metavar="DURATION", help="So long at most.")
+]
+CountOption = Annotated[int | None, typer.Option(min=1, help="So many cases.")]
+SeedOption = Annotated[
+    int | None, typer.Option(help="Makes the cases come again. Default: a fresh one.")
+]
+CorpusOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Octets that are right: mutants are made of them."),
+]
+StrategyNameOption = Annotated[
+    str,
+    typer.Option(
+        metavar="MODULE:NAME", help="Cases from this strategy of Hypothesis, not from ours."
+    ),
+]
+KeptOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder",
+        "-d",
+        metavar="FOLDER",
+        help="Where findings and what was learnt are kept; a later run goes on from there.",
+    ),
+]
+ReplayOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Feed this finding, or these octets, and nothing else."),
+]
+MemoryOption = Annotated[
+    Any,
+    typer.Option(
+        parser=size, metavar="SIZE", help="A started target that grows by more is a finding."
+    ),
+]
+ProbeOption = Annotated[
+    str,
+    typer.Option(metavar="HEX", help="A message that the target answers as long as it lives."),
+]
+LocalPortOption = Annotated[
+    int, typer.Option(min=0, max=65_535, help="The UDP port that cases come from; 0: any.")
+]
+AllowRemoteOption = Annotated[
+    bool,
+    typer.Option("--allow-remote", help="Take a target on another machine: with consent only."),
+]
+HtmlOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report.")]
+JUnitOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")]
+SarifOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write SARIF 2.1.0.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing while it runs.")]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FuzzArguments:
@@ -80,75 +139,31 @@ class FuzzArguments:
 def fuzz(
     target: TargetOption,
     protocol: ProtocolOption = "bpv7",
-    start: Annotated[
-        str,
-        typer.Option(
-            metavar="COMMAND", help="Starts a network target; it is restarted when it ends."
-        ),
-    ] = "",
-    time_s: Annotated[
-        Any, typer.Option("--time", parser=duration, metavar="DURATION", help="So long at most.")
-    ] = Seconds("60s"),
-    cases: Annotated[int | None, typer.Option(min=1, help="So many cases.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Makes the cases come again. Default: a fresh one.")
-    ] = None,
-    corpus: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Octets that are right: mutants are made of them."),
-    ] = None,
-    strategy: Annotated[
-        str,
-        typer.Option(
-            metavar="MODULE:NAME", help="Cases from this strategy of Hypothesis, not from ours."
-        ),
-    ] = "",
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--folder",
-            "-d",
-            metavar="FOLDER",
-            help="Where findings and what was learnt are kept; a later run goes on from there.",
-        ),
-    ] = None,
-    replay: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Feed this finding, or these octets, and nothing else."),
-    ] = None,
+    start: StartOption = "",
+    time_s: TimeOption = DEFAULT_TIME,
+    cases: CountOption = None,
+    seed: SeedOption = None,
+    corpus: CorpusOption = None,
+    strategy: StrategyNameOption = "",
+    folder: KeptOption = None,
+    replay: ReplayOption = None,
     timeout: TimeoutOption = Seconds("2s"),
-    memory: Annotated[
-        Any,
-        typer.Option(
-            parser=size, metavar="SIZE", help="A started target that grows by more is a finding."
-        ),
-    ] = OctetCount("512MB"),
-    probe: Annotated[
-        str,
-        typer.Option(metavar="HEX", help="A message that the target answers as long as it lives."),
-    ] = "",
-    local_port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="The UDP port that cases come from; 0: any.")
-    ] = 0,
+    memory: MemoryOption = OctetCount("512MB"),
+    probe: ProbeOption = "",
+    local_port: LocalPortOption = 0,
     refusal: RefusalOption = None,
-    allow_remote: Annotated[
-        bool,
-        typer.Option("--allow-remote", help="Take a target on another machine: with consent only."),
-    ] = False,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report.")] = None,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
-    sarif: Annotated[Path | None, typer.Option(metavar="FILE", help="Write SARIF 2.1.0.")] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show nothing while it runs.")
-    ] = False,
+    allow_remote: AllowRemoteOption = False,
+    html: HtmlOption = None,
+    junit: JUnitOption = None,
+    sarif: SarifOption = None,
+    quiet: QuietOption = False,
     as_json: Json = False,
 ) -> None:
     """Feed an implementation with cases until something goes wrong with it.
 
     Cases are valid, break exactly one rule, or are damaged at random with their checksums right.
-    What is looked for: crashes, hangs, growth, and wrong judgements where the target judges. Each
-    cause is shown once, with the smallest case that was found. A target on another machine is
-    refused unless --allow-remote is given. Exit code 1 when anything was found.
+    Looked for are crashes, hangs, growth, and wrong judgements. Each cause is shown once, with the
+    smallest case that was found. Exit code 1 when anything was found.
 
     \b
     Examples:
@@ -157,50 +172,50 @@ def fuzz(
       orbitferry fuzz -t udp://127.0.0.1:1113 -p ltp --start "./my-ltp-engine"
       orbitferry fuzz -t ./my-decoder --replay campaign/findings/crash-0a1b2c3d4e.json
     """
-    from interop.fuzzing import Cases, Folder, TargetOptions, make_target, read_corpus
+    from interop.fuzzing import CaseStream, Folder, TargetOptions, make_target, read_corpus
     from interop.fuzzing.protocols import known
 
-    kept = None if folder is None else Folder(folder)
-    state = {} if kept is None else kept.state()
+    kept = Folder(folder) if folder else None
+    state = kept.state() if kept else {}
     began = _seed(seed, state)
-    try:
-        probing = bytes.fromhex(probe) or None
-    except ValueError:
-        raise ConfigError("--probe", f"{probe!r} is not hexadecimal") from None
     options = TargetOptions(
         start=start,
         timeout_s=timeout,
-        probe=probing,
+        probe=_octets(probe),
         local_port=local_port,
         allow_remote=allow_remote,
         memory_bytes=memory,
         refusals=tuple(refusal or ()),
     )
-    about = known(protocol)
-    made = make_target(target, protocol, options)
+    about, made = known(protocol), make_target(target, protocol, options)
     if replay is not None:
         _replay(made, replay, as_json)
         return
-    learnt = ([] if corpus is None else read_corpus(corpus)) + (kept.corpus() if kept else [])
-    stream = Cases(about, began, learnt, strategy)
+    learnt = (read_corpus(corpus) if corpus else []) + (kept.corpus() if kept else [])
+    stream = CaseStream(about, began, learnt, strategy)
     wanted = FuzzArguments(
         protocol=protocol,
         kind=about.kind,
-        time_s=float("inf") if cases is not None and time_s == Seconds("60s") else time_s,
+        time_s=time_s if cases is None or time_s is not DEFAULT_TIME else float("inf"),
         cases=cases,
         seed=began,
         quiet=quiet,
         as_json=as_json,
     )
-    tally, interrupted = _campaign(wanted, made, stream, kept)
-    if kept is not None:
-        kept.keep_state({"seed": began, "cases": state.get("cases", 0) + tally.cases})
-    _write(wanted, target, tally, {"html": html, "junit": junit, "sarif": sarif})
-    _show(wanted, target, tally, folder)
-    if interrupted:
-        ends_with(INTERRUPTED)
-    if tally.findings:
-        ends_with(FAILED)
+    course, interrupted = _campaign(wanted, made, stream, kept)
+    if kept:
+        kept.keep_state({"seed": began, "cases": state.get("cases", 0) + course.cases})
+    _write(wanted, target, course, {"html": html, "junit": junit, "sarif": sarif})
+    _show(wanted, target, course, folder)
+    if interrupted or course.findings:
+        ends_with(INTERRUPTED if interrupted else FAILED)
+
+
+def _octets(probe: str) -> bytes | None:
+    try:
+        return bytes.fromhex(probe) or None
+    except ValueError:
+        raise ConfigError("--probe", f"{probe!r} is not hexadecimal") from None
 
 
 def _seed(asked: int | None, state: dict[str, int]) -> int:
@@ -212,7 +227,7 @@ def _seed(asked: int | None, state: dict[str, int]) -> int:
 
 def _campaign(
     wanted: FuzzArguments, target: Target, cases: Any, folder: Folder | None
-) -> tuple[Tally, bool]:
+) -> tuple[Course, bool]:
     """What was found, and whether Ctrl-C ended it."""
     from interop.fuzzing import Campaign, TargetGoneError
 
@@ -221,18 +236,18 @@ def _campaign(
         try:
             campaign.run(_more(wanted, view.update))
         except KeyboardInterrupt:
-            return campaign.tally, True
+            return campaign.course, True
         except TargetGoneError as error:
             note(f"note: {error}")
-    return campaign.tally, False
+    return campaign.course, False
 
 
-def _more(wanted: FuzzArguments, told: Callable[[Tally], object]) -> Callable[[Tally], bool]:
-    def more(tally: Tally) -> bool:
-        told(tally)
-        if wanted.cases is not None and tally.cases >= wanted.cases:
+def _more(wanted: FuzzArguments, told: Callable[[Course], object]) -> Callable[[Course], bool]:
+    def more(course: Course) -> bool:
+        told(course)
+        if wanted.cases is not None and course.cases >= wanted.cases:
             return False
-        return tally.seconds < wanted.time_s
+        return course.seconds < wanted.time_s
 
     return more
 
@@ -261,7 +276,9 @@ def _say_words(words: str) -> None:
         say(f"  {printable(line)}")
 
 
-def _write(wanted: FuzzArguments, target: str, tally: Tally, files: dict[str, Path | None]) -> None:
+def _write(
+    wanted: FuzzArguments, target: str, course: Course, files: dict[str, Path | None]
+) -> None:
     from importlib.metadata import version
 
     from interop.fuzzing import report
@@ -272,27 +289,27 @@ def _write(wanted: FuzzArguments, target: str, tally: Tally, files: dict[str, Pa
     for name, path in files.items():
         if path is not None:
             try:
-                path.write_text(makers[name](about, tally), encoding="utf-8")
+                path.write_text(makers[name](about, course), encoding="utf-8")
             except OSError as error:
                 why = error.strerror or str(error)
                 raise ConfigError(f"--{name}", f"{path} cannot be written: {why}") from None
 
 
-def _show(wanted: FuzzArguments, target: str, tally: Tally, folder: Path | None) -> None:
+def _show(wanted: FuzzArguments, target: str, course: Course, folder: Path | None) -> None:
     from interop.fuzzing.report import ordered
 
-    found = ordered(list(tally.findings.values()))
+    found = ordered(list(course.findings.values()))
     if wanted.as_json:
         for one in found:
             emit(one.to_json())
         emit(
             {
-                "cases": tally.cases,
-                "seconds": round(tally.seconds, 3),
+                "cases": course.cases,
+                "seconds": round(course.seconds, 3),
                 "seed": wanted.seed,
-                "forms": dict(tally.forms),
-                "verdicts": dict(tally.verdicts),
-                "coverage": tally.coverage or None,
+                "forms": dict(course.forms),
+                "verdicts": dict(course.verdicts),
+                "coverage": course.coverage or None,
                 "findings": len(found),
             }
         )
@@ -305,10 +322,10 @@ def _show(wanted: FuzzArguments, target: str, tally: Tally, folder: Path | None)
         rows = sorted((one.place, one.times) for one in rules)
         table(("takes what breaks", "cases"), rows)
         say("")
-    table(("verdict", "cases"), sorted(tally.verdicts.items()))
-    lines = f", {tally.coverage:,} lines reached" if tally.coverage else ""
+    table(("verdict", "cases"), sorted(course.verdicts.items()))
+    lines = f", {course.coverage:,} lines reached" if course.coverage else ""
     say(
-        f"{tally.cases:,} cases in {duration_text(tally.seconds)}, {tally.rate:,.0f} a second"
+        f"{course.cases:,} cases in {duration_text(course.seconds)}, {course.rate:,.0f} a second"
         f"{lines}; seed {wanted.seed}"
     )
     say(f"{len(found)} found in {printable(target)}" if found else "nothing found")
@@ -343,21 +360,21 @@ class _View(LiveView):
         self._task: TaskID | None = None
         self._said_s = 0.0
 
-    def update(self, tally: Tally) -> None:
+    def update(self, course: Course) -> None:
         """How far it is."""
-        if self._quiet or tally.seconds - self._said_s < (0.2 if self._bars else PLAIN_EVERY_S):
+        if self._quiet or course.seconds - self._said_s < (0.2 if self._bars else PLAIN_EVERY_S):
             return
-        self._said_s = tally.seconds
+        self._said_s = course.seconds
         words = (
-            f"{tally.cases:,} cases, {tally.rate:,.0f} a second, {len(tally.findings)} found"
-            + (f", {tally.coverage:,} lines" if tally.coverage else "")
+            f"{course.cases:,} cases, {course.rate:,.0f} a second, {len(course.findings)} found"
+            + (f", {course.coverage:,} lines" if course.coverage else "")
         )
         if self._bars is None:
             note(words)
             return
-        done = tally.seconds / self._wanted.time_s
+        done = course.seconds / self._wanted.time_s
         if self._wanted.cases is not None:
-            done = max(done, tally.cases / self._wanted.cases)
+            done = max(done, course.cases / self._wanted.cases)
         if self._task is None:
             self._task = self._bars.add_task("", total=1.0)
         self._bars.update(self._task, completed=done, description=words)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interop.fuzzing import Campaign, Cases, Finding, Folder, Tally, TargetOptions, read_case
+from interop.fuzzing import Campaign, CaseStream, Course, Finding, Folder, TargetOptions, read_case
 from interop.fuzzing.findings import ROUNDS_MAX, smaller
 from interop.fuzzing.protocols import known
 from interop.fuzzing.python import PythonTarget
@@ -54,14 +54,16 @@ def test_a_finding_comes_back_from_its_file(finding: Finding) -> None:
 
 
 def test_a_folder_goes_on_from_where_it_was(tmp_path: Path) -> None:
+    wrong = b"\x03"
+
     def decode(data: bytes) -> None:
-        if data[:1] == b"\x03":
+        if data[:1] == wrong:
             raise KeyError("three")
 
-    def campaign(seed: int, cases: int) -> Tally:
+    def campaign(seed: int, cases: int) -> Course:
         folder = Folder(tmp_path / "campaign")
         target = PythonTarget("toy", decode, TargetOptions())
-        made = Cases(known("raw"), seed, [b"\x01\x02", *folder.corpus()])
+        made = CaseStream(known("raw"), seed, [b"\x01\x02", *folder.corpus()])
         return Campaign(target, made, folder).run(lambda tally: tally.cases < cases)
 
     first = campaign(1, 600)
@@ -69,12 +71,16 @@ def test_a_folder_goes_on_from_where_it_was(tmp_path: Path) -> None:
     assert found.messages == (b"\x03",)
     again = campaign(2, 600)
     assert again.findings[found.id].times > found.times
+    assert campaign(3, 0).findings, "it is as it was"
     path = tmp_path / "campaign" / "findings" / f"{found.id}.json"
     assert read_case(path) == (b"\x03",)
     (tmp_path / "campaign" / "findings" / "odd.json").write_text("{")
     assert [one.id for one in Folder(tmp_path / "campaign").findings()] == [found.id]
     with pytest.raises(ConfigError, match="is no finding"):
         read_case(tmp_path / "campaign" / "findings" / "odd.json")
+    wrong = b"\x04"
+    assert not campaign(4, 0).findings, "it is mended"
+    assert not path.exists()
 
 
 def test_octets_are_read_as_they_are(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from interop.fuzzing import Campaign, Case, Cases, Target, TargetGoneError, TargetOptions
+from interop.fuzzing import Campaign, Case, CaseStream, Target, TargetGoneError, TargetOptions
 from interop.fuzzing import make_target as make
 from interop.fuzzing.protocols import known
 from stack.core.errors import ConfigError
@@ -94,17 +94,17 @@ def test_a_started_target_is_watched_and_comes_back(
     tmp_path: Path, message: bytes, kind: str, place: str
 ) -> None:
     target = served(tmp_path)
-    campaign = Campaign(target, Cases(known("raw"), 1, [b"x"]))
+    campaign = Campaign(target, CaseStream(known("raw"), 1, [b"x"]))
     target.open()
     try:
         for number in range(60):
             campaign.feed(Case((message if number == 3 else b"well",), "valid"))
     finally:
         target.close()
-    (found,) = campaign.tally.findings.values()
+    (found,) = campaign.course.findings.values()
     assert (found.kind, found.place, found.times) == (kind, place, 1)
     assert message in found.messages[-1] or not found.repeats or kind == "growth"
-    assert campaign.tally.verdicts["unsaid"] == 59
+    assert campaign.course.verdicts["unsaid"] == 59
 
 
 def test_a_target_that_knows_no_probes_is_seen_to_end(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_target_that_was_not_started_here_and_goes(tmp_path: Path) -> None:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
         target = make(f"udp://127.0.0.1:{port}", "raw", TargetOptions(timeout_s=0.1))
-        campaign = Campaign(target, Cases(known("raw"), 1, [b"x"]))
+        campaign = Campaign(target, CaseStream(known("raw"), 1, [b"x"]))
         target.open()
         campaign.feed(Case((b"a",), "valid"))
     try:
@@ -131,7 +131,7 @@ def test_a_target_that_was_not_started_here_and_goes(tmp_path: Path) -> None:
             campaign.feed(Case((b"b",), "valid"))
     finally:
         target.close()
-    (found,) = campaign.tally.findings.values()
+    (found,) = campaign.course.findings.values()
     assert (found.kind, found.messages, found.repeats) == ("crash", (b"b",), False)
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from examples.fuzz import tlv, toy_bundle, toy_ltp
-from interop.fuzzing import Campaign, Cases, Finding, Tally, TargetOptions, make_target
+from interop.fuzzing import Campaign, CaseStream, Course, Finding, TargetOptions, make_target
 from interop.fuzzing.protocols import known
 from interop.fuzzing.python import PythonTarget
 from tests.cli.helpers import free_ports
@@ -53,20 +53,20 @@ LTP_FAULTS: dict[int, Found] = {
 }
 
 
-def missing(faults: dict[int, Found], tally: Tally) -> set[int]:
+def missing(faults: dict[int, Found], tally: Course) -> set[int]:
     """The numbers of faults that no finding shows."""
     found = tally.findings.values()
     return {number for number, shows in faults.items() if not any(map(shows, found))}
 
 
-def until_found(faults: dict[int, Found], cases: int) -> Callable[[Tally], bool]:
+def until_found(faults: dict[int, Found], cases: int) -> Callable[[Course], bool]:
     """Go on until all are found, but not beyond so many cases."""
     return lambda tally: tally.cases < cases and bool(tally.cases % 100 or missing(faults, tally))
 
 
 def test_every_fault_of_the_reader_of_bundles() -> None:
     target = PythonTarget("toy", toy_bundle.decode, QUICK)
-    campaign = Campaign(target, Cases(known("bpv7"), 1))
+    campaign = Campaign(target, CaseStream(known("bpv7"), 1))
     tally = campaign.run(until_found(BUNDLE_FAULTS, 60_000))
     assert missing(BUNDLE_FAULTS, tally) == set()
     assert not [one for one in tally.findings.values() if one.kind == "refuses"]
@@ -74,7 +74,7 @@ def test_every_fault_of_the_reader_of_bundles() -> None:
 
 def test_every_fault_of_the_receiver_of_blocks() -> None:
     target = PythonTarget("toy", toy_ltp.Receiver().receive, QUICK)
-    tally = Campaign(target, Cases(known("ltp"), 1)).run(until_found(LTP_FAULTS, 60_000))
+    tally = Campaign(target, CaseStream(known("ltp"), 1)).run(until_found(LTP_FAULTS, 60_000))
     assert missing(LTP_FAULTS, tally) == set()
 
 
@@ -88,13 +88,13 @@ def test_a_receiver_behind_a_socket() -> None:
     target = make_target(f"udp://127.0.0.1:{port}", "ltp", options)
     wanted = {number: LTP_FAULTS[number] for number in (1, 3, 10)}
     wanted[9] = lambda one: one.kind == "hang" and one.repeats
-    tally = Campaign(target, Cases(known("ltp"), 2)).run(until_found(wanted, 2_000))
+    tally = Campaign(target, CaseStream(known("ltp"), 2)).run(until_found(wanted, 2_000))
     assert missing(wanted, tally) == set()
 
 
 def test_a_protocol_of_somebodys_own() -> None:
     target = PythonTarget("toy", tlv.decode, QUICK)
-    cases = Cases(known("raw"), 1, own="examples.fuzz.tlv:messages")
+    cases = CaseStream(known("raw"), 1, own="examples.fuzz.tlv:messages")
     tally = Campaign(target, cases).run(lambda tally: tally.cases < 1_000)
     (found,) = tally.findings.values()
     assert (found.kind, found.messages) == ("crash", (b"\x01\x00\x02",))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interop.fuzzing.command import judged
-from interop.fuzzing.outcome import PLACE_MAX, fault_place
+from interop.fuzzing.reaction import PLACE_MAX, fault_place
 
 PYTHON = """starting
 Traceback (most recent call last):

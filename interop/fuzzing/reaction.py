@@ -16,7 +16,7 @@ PLACE_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Reaction:
     """What a target did with one case."""
 
     verdict: Verdict
