@@ -6,13 +6,14 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Never
 
 import typer
 
 from stack.cli.common import (
     FAILED,
     INTERRUPTED,
+    OK,
     Json,
     OctetCount,
     Seconds,
@@ -128,7 +129,6 @@ class FuzzArguments:
     """What was asked for."""
 
     protocol: str
-    kind: str
     time_s: float
     cases: int | None
     seed: int
@@ -188,14 +188,12 @@ def fuzz(
         refusals=tuple(refusal or ()),
     )
     about, made = known(protocol), make_target(target, protocol, options)
-    if replay is not None:
+    if replay:
         _replay(made, replay, as_json)
-        return
     learnt = (read_corpus(corpus) if corpus else []) + (kept.corpus() if kept else [])
     stream = CaseStream(about, began, learnt, strategy)
     wanted = FuzzArguments(
         protocol=protocol,
-        kind=about.kind,
         time_s=time_s if cases is None or time_s is not DEFAULT_TIME else float("inf"),
         cases=cases,
         seed=began,
@@ -252,23 +250,22 @@ def _more(wanted: FuzzArguments, told: Callable[[Course], object]) -> Callable[[
     return more
 
 
-def _replay(target: Target, path: Path, as_json: bool) -> None:
+def _replay(target: Target, path: Path, as_json: bool) -> Never:
     from interop.fuzzing import read_case
 
     messages = read_case(path)
     target.open()
     try:
-        outcome = target.feed(messages)
+        reaction = target.feed(messages)
     finally:
         target.close()
     if as_json:
-        emit({"verdict": outcome.verdict, "place": outcome.place, "words": outcome.words})
+        emit({"verdict": reaction.verdict, "place": reaction.place, "words": reaction.words})
     else:
-        where = f" ({outcome.place})" if outcome.place else ""
-        say(printable(f"{outcome.verdict}{where}"))
-        _say_words(outcome.words)
-    if outcome.is_fault:
-        ends_with(FAILED)
+        where = f" ({reaction.place})" if reaction.place else ""
+        say(printable(f"{reaction.verdict}{where}"))
+        _say_words(reaction.words)
+    ends_with(FAILED if reaction.is_fault else OK)
 
 
 def _say_words(words: str) -> None:
@@ -282,9 +279,11 @@ def _write(
     from importlib.metadata import version
 
     from interop.fuzzing import report
+    from interop.fuzzing.protocols import known
 
     release = version("orbitferry")
-    about = report.About(target, wanted.protocol, wanted.kind, wanted.seed, release)
+    kind = known(wanted.protocol).kind
+    about = report.About(target, wanted.protocol, kind, wanted.seed, release)
     makers = {"html": report.to_html, "junit": report.to_junit, "sarif": report.to_sarif}
     for name, path in files.items():
         if path is not None:
