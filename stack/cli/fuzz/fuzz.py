@@ -172,7 +172,7 @@ def fuzz(
       orbitferry fuzz -t udp://127.0.0.1:1113 -p ltp --start "./my-ltp-engine"
       orbitferry fuzz -t ./my-decoder --replay campaign/findings/crash-0a1b2c3d4e.json
     """
-    from interop.fuzzing import CaseStream, Folder, TargetOptions, make_target, read_corpus
+    from interop.fuzzing import CaseStream, Folder, TargetOptions, make_target
     from interop.fuzzing.protocols import known
 
     kept = Folder(folder) if folder else None
@@ -190,8 +190,7 @@ def fuzz(
     about, made = known(protocol), make_target(target, protocol, options)
     if replay:
         _replay(made, replay, as_json)
-    learnt = (read_corpus(corpus) if corpus else []) + (kept.corpus() if kept else [])
-    stream = CaseStream(about, began, learnt, strategy)
+    stream = CaseStream(about, began, _corpus(corpus, kept), strategy)
     wanted = FuzzArguments(
         protocol=protocol,
         time_s=time_s if cases is None or time_s is not DEFAULT_TIME else float("inf"),
@@ -207,6 +206,12 @@ def fuzz(
     _show(wanted, target, course, folder)
     if interrupted or course.findings:
         ends_with(INTERRUPTED if interrupted else FAILED)
+
+
+def _corpus(given: Path | None, kept: Folder | None) -> list[bytes]:
+    from interop.fuzzing import read_corpus
+
+    return (read_corpus(given) if given else []) + (kept.corpus() if kept else [])
 
 
 def _octets(probe: str) -> bytes | None:
