@@ -34,7 +34,13 @@ FileArgument = Annotated[
 
 
 def list_(as_json: Json = False) -> None:
-    """List the files of vectors, with their sources."""
+    """List the files of vectors, with their sources.
+
+    \b
+    Examples:
+      orbitferry vectors list
+      orbitferry vectors list --json
+    """
     from interop.vectors import catalogue
 
     files = catalogue()
@@ -79,11 +85,16 @@ def show(
 def export(
     file: FileArgument,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Made if it is not there.")],
+    as_json: Json = False,
 ) -> None:
     """Write the octets of every vector to a file of its own, and vectors.json beside them.
 
     Names of files are those of the vectors with other characters than letters and digits as -;
     vectors.json says which is which, what each must decode to, and where it comes from.
+
+    \b
+    Examples:
+      orbitferry vectors export ltp ltp-vectors
     """
     found = _load(file)
     entries = []
@@ -99,7 +110,10 @@ def export(
     except OSError as error:
         why = error.strerror or str(error)
         raise ConfigError("FOLDER", f"{folder} cannot be written: {why}") from None
-    say(f"{len(found)} vectors of {file} in {folder}")
+    if as_json:
+        emit({"file": file, "count": len(found), "folder": str(folder)})
+    else:
+        say(f"{len(found)} vectors of {file} in {folder}")
 
 
 def _load(file: str) -> list[Vector]:
