@@ -202,11 +202,9 @@ class Node:
         self._contacts.follow(plan)
         for link in self.links.values():
             if not link.config.scheduled:
-                rate = link.config.rate_bps
+                rate = link.config.rate_bps or None
                 owlt_ns = round(link.config.owlt_ms * MILLISECOND)
-                link.set_contact(
-                    now, tx_up=True, rx_up=True, rate_bps=rate or None, owlt_ns=owlt_ns
-                )
+                link.set_contact(now, tx_up=True, rx_up=True, rate_bps=rate, owlt_ns=owlt_ns)
 
     def _damaged(self, refs: Sequence[int]) -> None:
         """The scrubber has found bundles that are beyond repair."""
