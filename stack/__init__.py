@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what type checkers see; a test compares it with the table below
     from link_models.clock import run_virtual as run_virtual
+    from stack.adapters.capture import CaptureFile as CaptureFile
     from stack.adapters.loop import run as run
     from stack.contacts.files import dump_plan as dump_plan
     from stack.contacts.files import load_plan as load_plan
@@ -100,6 +101,7 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
 else:
     _NAMES = {
         "link_models.clock": ("run_virtual",),
+        "stack.adapters.capture": ("CaptureFile",),
         "stack.adapters.loop": ("run",),
         "stack.contacts.files": ("dump_plan", "load_plan"),
         "stack.contacts.plan": ("Contact", "Plan", "Range"),

@@ -57,8 +57,7 @@ class Channel:
         are needed, and those of the rules under `name`/rules."""
         self.config = config
         rules = list(_rules(config, streams, name))
-        self._losses = [rule.loss for rule in rules if rule.loss is not None]
-        self._causes = [rule.cause for rule in rules if rule.loss is not None]
+        self._losses = [(rule.loss, rule.cause) for rule in rules if rule.loss is not None]
         self._delays = [rule.delay for rule in rules if rule.delay is not None]
         self._reorders = [rule.reorder for rule in rules if rule.reorder is not None]
         self._copies = [rule.copy for rule in rules if rule.copy is not None]
@@ -146,7 +145,7 @@ class Channel:
                 return []
         tail_bytes = min(size, octets - (kept - 1) * size)
         lost: Mask | None = None
-        for model, cause in zip(self._losses, self._causes, strict=True):
+        for model, cause in self._losses:
             mask = model.lost_many(sent, size, tail_bytes)
             lost = mask if lost is None else lost | mask
             if self._fates is not None:
@@ -184,11 +183,11 @@ class Channel:
         for slower in self._delays:
             arrival_ns += slower.delay(sent_ns)
         lost = False
-        for model, cause in zip(self._losses, self._causes, strict=True):
-            gone = model.lost(octets, int(sent_ns))
-            lost = gone or lost
-            if gone and self._fates is not None:
-                self._fates.lost((0,), lost_by(cause))
+        for model, cause in self._losses:
+            if model.lost(octets, int(sent_ns)):
+                lost = True
+                if self._fates is not None:
+                    self._fates.lost((0,), lost_by(cause))
         if not self._in_turn:
             return self._disturb_one(train, octets, sent_ns, arrival_ns, lost)
         if lost:

@@ -28,8 +28,8 @@ channel as one octet."""
 class DatagramTap(Protocol):
     """Sees datagrams before and after the link."""
 
-    def entered(self, direction: str, train: Train) -> None:
-        """What the program has sent."""
+    def entered(self, direction: str, train: Train, fates: list[str]) -> None:
+        """What the program has sent, and what becomes of each datagram."""
         ...
 
     def left(self, direction: str, train: Train) -> None:
@@ -66,13 +66,16 @@ class Relay:
 
     def offer(self, trains: list[Train]) -> None:
         """Put what has arrived from the program on the channel."""
-        queue, send = self._queue, self._direction.send
+        queue, direction, tap = self._queue, self._direction, self.tap
         now_ns = self._world.now()
         head = queue[0] if queue else None
         for train in trains:
-            if self.tap is not None:
-                self.tap.entered(self._direction.name, train)
-            for delivery in send(train, now_ns):
+            if tap is None:
+                deliveries = direction.send(train, now_ns)
+            else:
+                deliveries, fates = direction.send_told(train, now_ns)
+                tap.entered(direction.name, train, fates)
+            for delivery in deliveries:
                 if self._held_bytes > self._memory_bytes:
                     self._memory_drops += delivery.train.datagram_count
                     continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any
 
 from link_models.channel import (
     FOREVER_NS,
@@ -16,33 +16,20 @@ from link_models.channel import (
     Times,
     Window,
 )
-from link_models.channel.trains import arrival
 from link_models.emulator.world import EmulatorTime, Stretch
 from link_models.loss.rules import Rule, RuleFactory, retimed
 from link_models.rng import Streams
 from stack.core.clock import MILLISECOND, SECOND
-from stack.core.train import Buffer, Train
+from stack.core.train import Train
 
 POLL_NS = MILLISECOND
 """Shortest wait for room in a queue whose emptying is known only roughly."""
 
 
-class DropTap(Protocol):
-    """Told of each datagram that does not come out of the channel."""
-
-    def dropped(self, direction: str, datagram: Buffer, flow: int, reason: str) -> None:
-        """`reason` in words."""
-        ...
-
-
 UNITS = ("datagrams", "bytes")
 
-REASONS = (
-    ("dropped_queue_datagrams", "the transmitter's queue is full"),
-    ("dropped_window_datagrams", "no contact"),
-    ("lost_datagrams", "lost"),
-)
-"""Counters of the channel, and what they mean in a capture."""
+DARK = "lost: the link is down"
+"""What a capture says of a datagram that finds the link switched off."""
 
 
 class Direction:
@@ -55,7 +42,6 @@ class Direction:
     def __init__(self, name: str, config: ChannelConfig, seed: int, world: EmulatorTime) -> None:
         """Its channels draw from the substreams `name`/1/..., `name`/2/... of the seed."""
         self.name = name
-        self.tap: DropTap | None = None
         self._seed = seed
         self._world = world
         self._changes = 0
@@ -96,19 +82,19 @@ class Direction:
     def send(self, train: Train, now_ns: int) -> list[ArrivedTrain]:
         """Offer a train at link time `now_ns`; what arrives of it, in order of arrival."""
         if now_ns < self._dark_until_ns:
-            totals = self._totals
-            for unit, count in zip(UNITS, (train.datagram_count, len(train.data)), strict=True):
-                totals[f"offered_{unit}"] += count
-                totals[f"dropped_down_{unit}"] += count
-            if self.tap is not None:
-                for datagram in train.datagrams():
-                    self.tap.dropped(self.name, datagram, train.flow, "the link is down")
-            return []
+            return self._in_the_dark(train)
         if self._world.at(now_ns) is not self._stretch:
             self._renew()
-        if self.tap is not None:
-            return self._send_tapped(self.tap, train, now_ns)
         return self._channel.send(train, now_ns)
+
+    def send_told(self, train: Train, now_ns: int) -> tuple[list[ArrivedTrain], list[str]]:
+        """`send`, and in words what becomes of each datagram; nothing else is different."""
+        if now_ns < self._dark_until_ns:
+            return self._in_the_dark(train), [DARK] * train.datagram_count
+        if self._world.at(now_ns) is not self._stretch:
+            self._renew()
+        deliveries, fates = self._channel.send_told(train, now_ns)
+        return deliveries, fates.words()
 
     def admits_ns(self, octets: int, now_ns: int) -> int:
         """The earliest link time, from `now_ns` on, at which the link seems to have room for a
@@ -162,6 +148,13 @@ class Direction:
             "backlog_bytes": self._channel.backlog_bytes(now_ns),
         }
 
+    def _in_the_dark(self, train: Train) -> list[ArrivedTrain]:
+        totals = self._totals
+        for unit, count in zip(UNITS, (train.datagram_count, len(train.data)), strict=True):
+            totals[f"offered_{unit}"] += count
+            totals[f"dropped_down_{unit}"] += count
+        return []
+
     def _fits(self, wire_bytes: int, idle_ns: int) -> bool:
         """Whether what the transmitter begins with at `idle_ns` is done before the contact ends."""
         window = self._channel.window_at(idle_ns)
@@ -169,21 +162,6 @@ class Direction:
             return False
         done_ns = idle_ns + wire_bytes * 8 * SECOND / window.rate_bps
         return done_ns <= window.end_ns or self._channel.window_at(window.end_ns) is not None
-
-    def _send_tapped(self, tap: DropTap, train: Train, now_ns: int) -> list[ArrivedTrain]:
-        """`send` one by one, so that it can be told what became of each."""
-        found: list[ArrivedTrain] = []
-        channel = self._channel
-        for datagram in train.datagrams():
-            before = channel.counters()
-            arriving = channel.send(Train(datagram, len(datagram), train.flow), now_ns)
-            if not arriving:
-                after = channel.counters()
-                reason = next((text for key, text in REASONS if after[key] > before[key]), "lost")
-                tap.dropped(self.name, datagram, train.flow, reason)
-            found += arriving
-        found.sort(key=arrival)
-        return found
 
     def _next_window_ns(self, now_ns: int) -> int:
         windows = self._channel.config.windows

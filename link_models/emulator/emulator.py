@@ -7,7 +7,6 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
 from link_models.channel import FOREVER_NS, ChannelConfig
@@ -27,6 +26,7 @@ from link_models.emulator.world import EmulatorTime
 from link_models.rng import Streams
 from stack.core.clock import SECOND
 from stack.core.errors import ConfigError, LocalError
+from stack.ports.capture import CaptureSink
 from stack.ports.datagram import RelayPort
 
 DirectionName = Literal["forward", "backward"]
@@ -213,13 +213,13 @@ class Emulator:
         """Reset (RST) every TCP connection; how many there were.  Raises `ConfigError`."""
         return self._tcp().reset_all()
 
-    def start_capture(self, path: Path) -> None:
-        """Write what crosses the link to a pcapng file, until `stop_capture`; one that is under
-        way ends.  Datagrams then cross the channel one by one, which costs speed.  Raises
-        `ConfigError`."""
-        capture = Capture(path, self._addresses, lambda: time.monotonic_ns() + self._wall_ns)
+    def start_capture(self, sink: CaptureSink) -> None:
+        """Put what crosses the link into a capture (`stack.adapters.capture.CaptureFile`), until
+        `stop_capture`; one that is under way ends."""
         self.stop_capture()
-        self._capture = capture
+        self._capture = capture = Capture(
+            sink, self._addresses, lambda: time.monotonic_ns() + self._wall_ns
+        )
         self._tap(capture)
 
     def stop_capture(self) -> dict[str, Any] | None:
@@ -234,8 +234,6 @@ class Emulator:
     # -- inside ----------------------------------------------------------------------------
 
     def _tap(self, capture: Capture | None) -> None:
-        for path in self._paths:
-            path.direction.tap = capture
         for relay in self._relays:
             relay.tap = capture
         if self._connections is not None:

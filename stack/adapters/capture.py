@@ -34,6 +34,9 @@ FLUSH_S: Final = 0.1
 FREE_BYTES_MIN: Final = 64 * 1024 * 1024
 """What a capture leaves of the disk: a store may be there too."""
 
+KEYS_BYTES: Final = 256 * 1024
+"""Octets of a key log that a capture has room for: those of 250 connections or more."""
+
 CLOSE_S: Final = 10.0
 """Time that a disk which hangs has, in the end."""
 
@@ -47,15 +50,18 @@ class CaptureFile:
         *,
         limit_bytes: int = CAPTURE_BYTES,
         inline: bool = False,
+        key_log: Path | None = None,
         tell: Callable[[str], None] | None = None,
         key: str = "",
     ) -> None:
         """Begin a file; one of this name becomes the one before.  `inline` writes at once, without
-        a thread, which virtual time needs.  `tell` hears why the capture has ended early, in that
-        thread.  Raises `ConfigError`, for the configuration's `key`."""
+        a thread, which virtual time needs.  `key_log` is the file of TLS keys that somebody writes
+        meanwhile: they go to the begin of the capture.  `tell` hears why the capture
+        has ended early, in that thread.  Raises `ConfigError`, for the configuration's `key`."""
         self.path = path
         self._limit_bytes = limit_bytes
         self._tell = tell
+        self._keys = None if key_log is None else KeyLog(key_log)
         self._waiting: deque[tuple[int, int, Callable[[], bytes]]] = deque()
         self._interfaces = 0
         # Each of these is changed by one thread: who puts, or who writes.
@@ -74,6 +80,8 @@ class CaptureFile:
         self._end = threading.Event()
         self._writer: threading.Thread | None = None
         self.announce(pcapng.section())
+        if self._keys is not None:
+            self.announce(self._keys.block())
         if not inline:
             self._writer = threading.Thread(target=self._write_on, name="capture", daemon=True)
             self._writer.start()
@@ -159,6 +167,19 @@ class CaptureFile:
                     self._write(chunk, size, count)
                     chunk, size, count = [], 0, 0
         self._write(chunk, size, count)
+        if self._keys is not None and len(self._head) > 1 and self._keys.grown():
+            self._renew_keys(self._keys.block())
+
+    def _renew_keys(self, block: bytes) -> None:
+        """Put keys where there has been room for them from the begin: who reads the file needs them
+        before the packets, also when they were told later."""
+        section, _, *rest = self._head
+        self._head = [section, block, *rest]
+        if self._file_bytes and not self._trouble:
+            try:
+                os.pwrite(self._file.fileno(), block, len(section))
+            except OSError as error:
+                self._fail(error)
 
     def _write(self, chunk: list[bytes], size: int, packets: int) -> None:
         """Write blocks of `size` octets, whole or not at all."""
@@ -175,10 +196,14 @@ class CaptureFile:
             self._holds_packets = self._holds_packets or packets > 0
         except OSError as error:
             self._failed += packets
-            if not self._trouble:
-                self._trouble = error.strerror or str(error)
-                if self._tell is not None:
-                    self._tell(self._trouble)
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        """Nothing more is written."""
+        if not self._trouble:
+            self._trouble = error.strerror or str(error)
+            if self._tell is not None:
+                self._tell(self._trouble)
 
     def _open(self) -> None:
         """Begin a file, and keep the one that was there.  Raises `OSError`."""
@@ -210,6 +235,34 @@ class CaptureFile:
             raise
         self._file_bytes += len(octets)
         self._bytes += len(octets)
+
+
+class KeyLog:
+    """A TLS key log (SSLKEYLOGFILE) that somebody else writes, line by line."""
+
+    def __init__(self, path: Path) -> None:
+        """It need not be there yet."""
+        self._path = path
+        self._lines = b""
+
+    def grown(self) -> bool:
+        """Whether whole lines have come since the last time."""
+        begin = len(self._lines)
+        try:
+            if self._path.stat().st_size <= begin or begin >= KEYS_BYTES:
+                return False
+            with self._path.open("rb") as file:
+                file.seek(begin)
+                found = file.read(KEYS_BYTES - begin)
+        except OSError:
+            return False
+        self._lines += found[: found.rfind(b"\n") + 1]
+        return len(self._lines) > begin
+
+    def block(self) -> bytes:
+        """All of them as a block, of the same size each time: what is left of it is a comment."""
+        rest = b"#" * (KEYS_BYTES - len(self._lines))
+        return pcapng.secrets(self._lines + rest)
 
 
 def before(path: Path) -> Path:

@@ -15,6 +15,7 @@ from stack.core.errors import ConfigError, LocalError, OrbitferryError
 from stack.core.units import parse_duration, parse_rate, parse_share, parse_size
 from stack.node.control.client import ControlClient
 from stack.node.control.protocol import Kind
+from stack.ports.capture import CAPTURE_BYTES_MIN
 
 OK: Final = 0
 FAILED: Final = 1
@@ -31,9 +32,6 @@ EXIT_CODES: Final = (
 
 DEFAULT_CONFIG: Final = "node.toml"
 """Looked for in the current folder when no node is named."""
-
-PCAP_LIMIT_MIN: Final = 100_000
-"""Octets of a capture file, at least: one train of datagrams must fit."""
 
 CONFIG_BYTES_MAX: Final = 4 * 1024 * 1024
 
@@ -190,7 +188,7 @@ PCAP_LIMIT: Final = OctetCount("1GB")
 
 def check_pcap_limit(limit: int) -> None:
     """Raise `ConfigError` for a capture that holds nothing."""
-    if limit < PCAP_LIMIT_MIN:
+    if limit < CAPTURE_BYTES_MIN:
         raise ConfigError("--pcap-limit", f"{limit} octets hold nothing", "100kB or more")
 
 

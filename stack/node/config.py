@@ -19,7 +19,7 @@ from stack.core.errors import ConfigError
 from stack.engines.bundle_agent import AgentConfig
 from stack.engines.ltp import LtpConfig
 from stack.fec.config import FecConfig
-from stack.ports.capture import CAPTURE_BYTES
+from stack.ports.capture import CAPTURE_BYTES, CAPTURE_BYTES_MIN
 from stack.services.suite import ServicesConfig
 from stack.storage.config import StoreConfig
 
@@ -97,7 +97,7 @@ class LinkConfig:
     `orbitferry inspect` (pcapng, mode 0600); empty: none.  Links that name the same file share it.
     A full disk ends the capture, never the link."""
 
-    capture_bytes: Annotated[int, Meta(ge=100_000, le=10**15)] = CAPTURE_BYTES
+    capture_bytes: Annotated[int, Meta(ge=CAPTURE_BYTES_MIN, le=10**15)] = CAPTURE_BYTES
     """Octets of that file: with more it becomes the one before (`pass.1.pcapng`), which is kept,
     and a new one begins.  Of links that share a file the first in the list says it."""
 

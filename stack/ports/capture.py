@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import zip_longest
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from stack.core import pcapng
 from stack.core.packets import End, udp_packet
 from stack.core.train import Train
 
-CAPTURE_BYTES: int = 1_000_000_000
+CAPTURE_BYTES: Final = 1_000_000_000
 """Octets of a capture file, if nobody says otherwise."""
+
+CAPTURE_BYTES_MIN: Final = 100_000
+"""A train of datagrams must fit."""
 
 
 class CaptureSink(Protocol):

@@ -15,8 +15,9 @@ import stack
 ROOT = Path(__file__).parents[2]
 
 NAMES = """
-AgentConfig AppPort BundleId Cancelled Clock CommandHandler ConfigError Contact ContactsConfig
-DatagramPort DecodeError Delivery Eid Endpoint Environment FLOW_REPAIR FLOW_SOURCE FecConfig
+AgentConfig AppPort BundleId Cancelled CaptureFile Clock CommandHandler ConfigError Contact
+ContactsConfig DatagramPort DecodeError Delivery Eid Endpoint Environment FLOW_REPAIR
+FLOW_SOURCE FecConfig
 FileEvent FileRef FilesConfig FilesService Handler HandlerConfig Inbox JobClient JobContext
 JobFailed JobLimits JobState JobStatus JobsConfig LinkConfig LocalError LogConfig LtpConfig Mailbox
 MissingExtraError Node NodeConfig Offer OpenPort OrbitferryError Outgoing PingResult PingStats Plan

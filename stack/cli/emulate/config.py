@@ -26,6 +26,7 @@ from link_models.emulator import (
 from link_models.emulator.world import FACTOR_MAX, FACTOR_MIN
 from link_models.loss import Bernoulli, GilbertElliott, LossModel, no_loss
 from link_models.loss.rules import RuleFactory
+from stack.adapters.capture import CaptureFile
 from stack.cli.plan.source import load_source
 from stack.contacts.plan import Plan
 from stack.core import toml
@@ -34,6 +35,7 @@ from stack.core.checks import check_bounds, check_range
 from stack.core.clock import MILLISECOND, SECOND, dtn_from_iso
 from stack.core.errors import ConfigError
 from stack.core.limits import IPV4_UDP_BYTES
+from stack.ports.capture import CAPTURE_BYTES, CAPTURE_BYTES_MIN
 
 CONFIG_BYTES_MAX: Final = 4 * 1024 * 1024
 
@@ -277,7 +279,15 @@ class EmulateConfig:
 
     capture: str = ""
     """Path of a pcapng file of everything that crosses the link, relative to this file; empty:
-    none.  Costs speed: datagrams then cross the link one by one."""
+    none (`docs/how-to-inspect.md`)."""
+
+    capture_bytes: Annotated[int, Meta(ge=CAPTURE_BYTES_MIN, le=10**15)] = CAPTURE_BYTES
+    """Octets of that file: with more it becomes the one before (`pass.1.pcapng`), which is kept,
+    and a new one begins."""
+
+    capture_keys: str = ""
+    """Path of a TLS key log (SSLKEYLOGFILE) that one of the programs writes, relative to this file:
+    its keys go into the capture, which then tells what was encrypted; empty: none."""
 
     forward: EmulatedDirectionConfig = field(default_factory=EmulatedDirectionConfig)
     """From A to B."""
@@ -341,6 +351,11 @@ class EmulateConfig:
         )
         return direction.channel(link, rules)
 
+    def open_capture(self, path: Path) -> CaptureFile:
+        """Begin a capture at `path`.  Raises `ConfigError`."""
+        keys = Path(self.capture_keys) if self.capture_keys else None
+        return CaptureFile(path, limit_bytes=self.capture_bytes, key_log=keys)
+
     def plan(self) -> Planned | None:
         """Read the contact plan, if there is one.  Raises `ConfigError`."""
         time = self.time
@@ -381,6 +396,7 @@ def load_emulate_config(path: Path) -> EmulateConfig:
         folder=str(base / config.folder),
         control=str(base / config.control) if config.control else "",
         capture=str(base / config.capture) if config.capture else "",
+        capture_keys=str(base / config.capture_keys) if config.capture_keys else "",
         time=replace(config.time, plan=str(base / config.time.plan) if config.time.plan else ""),
     )
 

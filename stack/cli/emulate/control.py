@@ -141,7 +141,7 @@ class Box:
         path = request.path("path") if request.has("path") else None
         request.finish()
         if path is not None:
-            self._emulator.start_capture(path)
+            self._emulator.start_capture(self._config.open_capture(path))
             return {"capture": {"path": str(path)}}
         return {"capture": self._emulator.stop_capture()}
 

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stack.cli.common import Json, duration, quantity, rate, share, size
+from stack.cli.common import (
+    PCAP_LIMIT,
+    Json,
+    PcapLimit,
+    duration,
+    quantity,
+    rate,
+    share,
+    size,
+)
 from stack.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,7 +77,18 @@ Control = Annotated[
     Path | None, typer.Option(metavar="PATH", help="Control socket for `orbitferry link`.")
 ]
 CapturePath = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write what crosses the link, in pcapng.")
+    Path | None,
+    typer.Option(
+        "--pcap", "--capture", metavar="FILE", help="Write what crosses the link, in pcapng."
+    ),
+]
+Keys = Annotated[
+    Path | None,
+    typer.Option(
+        "--pcap-keys",
+        metavar="FILE",
+        help="TLS key log (SSLKEYLOGFILE) of a program: its keys go into the capture.",
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="Of all random decisions.")]
 Length = Annotated[float | None, quantity(duration, "End by itself after this time.", "--for")]
@@ -99,6 +119,8 @@ def emulate(
     factor: Factor = None,
     control: Control = None,
     capture: CapturePath = None,
+    capture_limit: PcapLimit = PCAP_LIMIT,
+    capture_keys: Keys = None,
     seed: Seed = None,
     length: Length = None,
     interval: Interval = None,
@@ -116,6 +138,7 @@ def emulate(
       orbitferry emulate --tcp --peer-b 127.0.0.1:8080 --delay 250ms --control link.sock
       orbitferry emulate --plan day.json --between dtn://gs1/ dtn://sat1/ --factor 60
       orbitferry emulate link.toml --seed 7 --for 10m --json
+      orbitferry emulate --tcp --peer-b 127.0.0.1:4556 --pcap link.pcapng --pcap-keys keys.log
     """
     ends = _given(listen_a=listen_a, listen_b=listen_b, peer_a=peer_a, peer_b=peer_b)
     link = _given(rate_bps=_bps(bits), delay_ms=_ms(delay), jitter_ms=_ms(jitter), loss=loss)
@@ -124,6 +147,9 @@ def emulate(
     a, b = between or (None, None)
     course = _given(plan=_text(plan), a=a, b=b, start=begin, factor=factor)
     box = _given(control=_text(control), capture=_text(capture), seed=seed)
+    box |= _given(capture_keys=_text(capture_keys))
+    if capture_limit != PCAP_LIMIT:
+        box |= {"capture_bytes": capture_limit}
     chosen = _configuration(config, ends, link, course, box, tcp)
     from stack.adapters.loop import run
     from stack.cli.emulate.serve import serve_emulator

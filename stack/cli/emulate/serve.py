@@ -57,7 +57,7 @@ async def serve_emulator(
     try:
         box = Box(config, planned, emulator, stop)
         if config.capture:
-            emulator.start_capture(Path(config.capture))
+            emulator.start_capture(config.open_capture(Path(config.capture)))
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(stopped_by_signals(stop))
             if config.control:
