@@ -6,24 +6,24 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from stack.adapters.capture import CaptureFile
 from stack.adapters.tap import CapturedPort
-from stack.core.clock import DTN_EPOCH_UNIX_S, MILLISECOND, Clock
+from stack.core.clock import DTN_EPOCH_UNIX_S, MILLISECOND
 from stack.core.sansio import Trace
 from stack.node.config import LinkConfig
-from stack.node.environment import OpenPort
+from stack.node.environment import Environment, OpenPort
 from stack.ports.datagram import DatagramPort
 
 
 class Captures:
-    """Opens files as links ask for them, and closes them together."""
+    """Opens files as links ask for them, and closes them together when its block ends."""
 
-    def __init__(self, clock: Clock, trace: Trace, *, inline: bool) -> None:
-        """`inline`: no threads, as virtual time needs."""
-        self._clock = clock
+    def __init__(self, environment: Environment, trace: Trace) -> None:
+        self._clock = clock = environment.clock
         self._trace = trace
-        self._inline = inline
+        self._inline = not environment.threads
         self._files: dict[str, CaptureFile] = {}
         epoch_ns = (clock.dtn_ms() + DTN_EPOCH_UNIX_S * 1000) * MILLISECOND
         self._epoch_ns = epoch_ns - clock.now()
@@ -38,8 +38,10 @@ class Captures:
         port = await open_port(link)
         return CapturedPort(port, file, link.name, lambda: self._clock.now() + self._epoch_ns)
 
-    async def close(self) -> None:
-        """Write what waits, and close the files."""
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         for file in self._files.values():
             if self._inline:
                 file.close()

@@ -167,8 +167,7 @@ class Node:
             self.node_id, driver, self._store, clock, environment.entropy, trace, asyncio.sleep
         )
         notes = [key for key, _ in self._store.read_all(LTP_SPACE)]
-        captures = Captures(clock, trace, inline=not environment.threads)
-        stack.push_async_callback(captures.close)
+        captures = await stack.enter_async_context(Captures(environment, trace))
         for link_config in config.links:
             link = await build.make_link(link_config, keys, environment, driver, trace, captures)
             stack.push_async_callback(link.close)
