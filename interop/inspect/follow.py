@@ -1,7 +1,7 @@
 """The conversations in a capture: a line for each transfer and each bundle, in place of a tree for
 each packet.
 
-LTP sessions, and bundles in datagrams of their own (RFC 7122).
+LTP sessions, transfers of TCPCL, and bundles in datagrams of their own (RFC 7122).
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from typing import Final
 
 from interop.inspect.carriers import EXPORTED, kind_of
 from interop.inspect.sessions import Carried, SeenSession, SeenSessions, carried
+from interop.inspect.tcpcl_transfers import SeenTransfer, seen_transfers
 from interop.pcap import (
     LINKTYPE_UPPER_PDU,
     Names,
     PacketPassedOver,
     Record,
+    StreamOctets,
     TcpSegment,
+    TcpStreams,
     UdpPacket,
     parse_exported_pdu,
     parse_packet,
@@ -37,6 +40,7 @@ LOST: Final = "lost"
 emulator."""
 
 NEITHER: Final = "neither a bundle nor an LTP segment"
+UNREAD: Final = "TCPCL streams in which no transfer can be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +48,10 @@ class Followed:
     """One conversation."""
 
     kind: str
-    """"ltp" or "datagram"."""
+    """"ltp", "tcpcl" or "datagram"."""
 
     name: str
-    """The id of an LTP session."""
+    """The id of an LTP session, the number of a transfer."""
 
     source: str
     destination: str
@@ -92,10 +96,11 @@ class Conversations:
         """Where the capture could not be read on."""
         self._names: Names = {}
         self._sessions = SeenSessions()
-        begun = False
+        self._streams = TcpStreams()
+        self._packets = 0
         try:
             for record in read_capture(capture, self._names):
-                begun = True
+                self._packets += 1
                 try:
                     self._record(record)
                 except PacketPassedOver as other:
@@ -103,11 +108,18 @@ class Conversations:
                 except DecodeError as error:
                     self.passed_over[f"unreadable by {error.section}"] += 1
         except DecodeError as error:
-            if not begun:
+            if not self._packets:
                 raise
             self.fault = str(error)
         for session in self._sessions.finish():
             self._tell(_of_session(session))
+        streams = self._streams.finish()
+        transfers = list(seen_transfers(streams))
+        for transfer in transfers:
+            self._tell(self._of_transfer(transfer))
+        if streams and not transfers:
+            self.passed_over[UNREAD] += len(streams)
+        self.passed_over.update(self._streams.passed_over)
         self.transfers.sort(key=lambda one: one.began_ns)
 
     def _record(self, record: Record) -> None:
@@ -122,7 +134,8 @@ class Conversations:
         else:
             packet = parse_packet(record.data, record.linktype)
             if isinstance(packet, TcpSegment):
-                raise PacketPassedOver("TCP, of which no transfers are followed")
+                self._streams.add(packet, self._packets, record.time_ns)
+                return
             data, kind, ends = packet.data, kind_of(packet), self._ends(packet)
         if not data:
             raise PacketPassedOver("datagrams without octets")
@@ -168,7 +181,28 @@ class Conversations:
         for session in self._sessions.add(segment, record.time_ns, ends, lost=lost):
             self._tell(_of_session(session))
 
-    def _ends(self, packet: UdpPacket) -> tuple[str, str]:
+    def _of_transfer(self, transfer: SeenTransfer) -> Followed:
+        source, destination = self._ends(transfer.stream)
+        bundle, unread = transfer.bundle()
+        return Followed(
+            kind="tcpcl",
+            name=str(transfer.number),
+            source=source,
+            destination=destination,
+            began_ns=transfer.began_ns,
+            ended_ns=transfer.ended_ns,
+            octets=transfer.octets,
+            segments=transfer.segments,
+            repeated=0,
+            repeated_octets=0,
+            lost=0,
+            reports=0,
+            ended=transfer.ended,
+            bundles=() if bundle is None else (bundle,),
+            unread=unread,
+        )
+
+    def _ends(self, packet: UdpPacket | StreamOctets) -> tuple[str, str]:
         source, destination = (
             self._names.get(address) or (f"[{address}]" if address.version == 6 else str(address))
             for address in (packet.source, packet.destination)

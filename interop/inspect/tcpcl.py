@@ -8,7 +8,7 @@ from typing import Final
 
 from interop.inspect.bundle import walk_bundle
 from interop.inspect.tcpcl_v3 import VERSION as VERSION_3
-from interop.inspect.tcpcl_v3 import segments_v3, walk_v3
+from interop.inspect.tcpcl_v3 import Told, told_v3, walk_v3
 from interop.inspect.tree import Walk
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer
@@ -107,7 +107,9 @@ def transfers(data: Buffer) -> Iterator[tuple[int, bytes]]:
     """
     parts: dict[int, list[Buffer]] = {}
     try:
-        for number, flags, octets in _segments(memoryview(data)):
+        for _, number, octets, flags, *_ in told(memoryview(data)):
+            if octets is None:
+                continue
             if flags & SEGMENT_START:
                 parts[number] = []
                 if len(parts) > TRANSFERS_MAX:
@@ -122,13 +124,18 @@ def transfers(data: Buffer) -> Iterator[tuple[int, bytes]]:
         return
 
 
-def _segments(view: memoryview) -> Iterator[tuple[int, int, Buffer]]:
-    """(transfer, flags, octets) of every segment.  Raises `DecodeError`."""
+def told(view: memoryview) -> Iterator[Told]:
+    """The messages about transfers in one direction of a session.  Raises `DecodeError` where the
+    octets cannot be read."""
     if _version(view, 0) == VERSION_3:
-        yield from segments_v3(view)
+        yield from told_v3(view)
         return
     _, at = decode_contact(view)
     while at < len(view):
         message, at = decode_message(view, at, strict=False)
         if isinstance(message, TransferSegment):
-            yield message.transfer, message.flags, message.data
+            yield Told(at, message.transfer, memoryview(message.data), message.flags)
+        elif isinstance(message, TransferAck):
+            yield Told(at, message.transfer, acked_bytes=message.acked_bytes)
+        elif isinstance(message, TransferRefuse):
+            yield Told(at, message.transfer, refused=_words(RefuseReason, message.reason))

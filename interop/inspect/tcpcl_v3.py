@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from interop.inspect.tree import Walk
 from stack.core.errors import DecodeError
@@ -81,9 +82,28 @@ def _head(view: memoryview, at: int) -> tuple[int, int, int, int]:
     return kind, flags, size, end
 
 
-def segments_v3(data: Buffer) -> Iterator[tuple[int, int, memoryview]]:
-    """(number of the bundle, flags, octets) of every data segment; start is 2 and end 1, as in
-    version 4.  Raises `DecodeError` where the octets cannot be read."""
+class Told(NamedTuple):
+    """A message of either version that says something of a transfer."""
+
+    end: int
+    """Where it ends."""
+
+    transfer: int
+    """Its number; version 3 counts on, and an acknowledgement there is of the bundle that is the
+    next to be acknowledged: -1."""
+
+    octets: memoryview | None = None
+    """Those of a segment; None for what the receiver says."""
+
+    flags: int = 0
+    """Of a segment: 2 for the first of a transfer, 1 for the last."""
+
+    acked_bytes: int = 0
+    refused: str = ""
+
+
+def told_v3(data: Buffer) -> Iterator[Told]:
+    """The messages about bundles.  Raises `DecodeError` where the octets cannot be read."""
     view = memoryview(data)
     size, begin = _contact(view, 0)
     at, number = begin + size, -1
@@ -91,5 +111,9 @@ def segments_v3(data: Buffer) -> Iterator[tuple[int, int, memoryview]]:
         kind, flags, size, at = _head(view, at)
         if kind == _DATA_SEGMENT:
             number += bool(flags & _START)
-            yield number, flags, view[at : at + size]
             at += size
+            yield Told(at, number, view[at - size : at], flags)
+        elif kind == _ACK_SEGMENT:
+            yield Told(at, -1, acked_bytes=size)
+        elif kind == _REFUSE_BUNDLE:
+            yield Told(at, -1, refused=f"reason {flags}")

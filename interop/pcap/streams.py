@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final
 
 from interop.pcap.parse import TcpSegment
@@ -41,8 +43,16 @@ class StreamOctets:
 
     last: int
     data: bytearray = field(default_factory=bytearray)
+    marks: list[tuple[int, int]] = field(default_factory=list)
+    """How long `data` was when, in nanoseconds since 1970: one for each packet that made it so."""
+
     missing: bool = False
     """Something after `data` is not in the capture, and what comes after that is left out."""
+
+    def time_ns(self, end: int) -> int:
+        """When the first `end` octets of `data` had all been captured."""
+        place = bisect_left(self.marks, end, key=itemgetter(0))
+        return self.marks[min(place, len(self.marks) - 1)][1] if self.marks else 0
 
 
 @dataclass(slots=True)
@@ -71,8 +81,8 @@ class TcpStreams:
         self.passed_over: dict[str, int] = {}
         """Packets of other streams, by what they are."""
 
-    def add(self, segment: TcpSegment, number: int) -> None:
-        """Take the segment of packet `number`."""
+    def add(self, segment: TcpSegment, number: int, time_ns: int = 0) -> None:
+        """Take the segment of packet `number`, captured at `time_ns`."""
         key = (
             segment.source,
             segment.source_port,
@@ -93,8 +103,12 @@ class TcpStreams:
         if segment.syn:
             stream.next = segment.sequence + 1
         elif segment.data and not stream.foreign:
-            stream.octets.last = number
+            octets = stream.octets
+            octets.last = number
+            before = len(octets.data)
             self._take(stream, segment)
+            if len(octets.data) > before:
+                octets.marks.append((len(octets.data), time_ns))
 
     def finish(self) -> list[StreamOctets]:
         """All streams of TCPCL, in the order of their beginnings; nothing may be added then."""

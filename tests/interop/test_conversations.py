@@ -22,7 +22,7 @@ from stack.cli.main import make_app
 from stack.core import pcapng
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, DecodeError
-from stack.core.packets import end_of, udp_packet
+from stack.core.packets import end_of, tcp_packet, udp_packet
 from stack.wire.bundle import Bundle, CanonicalBlock, PrimaryBlock, encode_bundle
 from stack.wire.ltp import (
     CancelSegment,
@@ -33,6 +33,17 @@ from stack.wire.ltp import (
     SegmentType,
     SessionId,
     encode_segment,
+)
+from stack.wire.sdnv import encode_sdnv
+from stack.wire.tcpcl import (
+    ContactHeader,
+    RefuseReason,
+    SessionInit,
+    TransferAck,
+    TransferRefuse,
+    TransferSegment,
+    encode_contact,
+    encode_message,
 )
 
 A, B = end_of("192.0.2.1", 1113), end_of("192.0.2.2", 1113)
@@ -269,6 +280,113 @@ def test_sessions_are_what_a_simple_model_says(
         assert one.octets == len(model.sent)
         assert (one.ended == "complete") == complete.get(name, False)
         assert (one.source, one.destination) == (GS1, SAT1)
+
+
+# ---- TCPCL -----------------------------------------------------------------------------------
+
+
+class Connection:
+    """Both streams of a TCP connection, a packet for each write, a second apart."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.ends = end_of("192.0.2.1", 50_000), end_of("192.0.2.2", 4556)
+        self.sent = [0, 0]
+        for back in (False, True):
+            self._packet(b"", back, "SYN")
+
+    def write(self, octets: bytes, *, back: bool = False) -> None:
+        self._packet(octets, back, "")
+
+    def _packet(self, octets: bytes, back: bool, mark: str) -> None:
+        ends = self.ends[::-1] if back else self.ends
+        self.link.raw(tcp_packet(*ends, self.sent[back], 0, mark, octets))
+        self.sent[back] += len(octets) + bool(mark)
+
+
+def segment(transfer: int, flags: int, octets: bytes) -> bytes:
+    return encode_message(TransferSegment(transfer=transfer, flags=flags, data=octets))
+
+
+def ack(transfer: int, flags: int, acked: int) -> bytes:
+    return encode_message(TransferAck(transfer=transfer, flags=flags, acked_bytes=acked))
+
+
+def test_transfers_of_tcpcl() -> None:
+    link = Link()
+    connection = Connection(link)
+    for back in (False, True):
+        connection.write(encode_contact(ContactHeader(0)), back=back)
+        init = SessionInit(
+            keepalive_s=60, segment_mru=1 << 20, transfer_mru=1 << 20, node_id="dtn://x/"
+        )
+        connection.write(encode_message(init), back=back)
+    one, two, three = bundle(1), bundle(2, bytes(300)), bundle(3)
+    connection.write(segment(0, 3, one) + segment(1, 2, two[:100]))  # at 6 s
+    connection.write(segment(1, 0, two[100:200])[:50])
+    connection.write(segment(1, 0, two[100:200])[50:])
+    connection.write(ack(0, 3, len(one)) + ack(1, 2, 100) + segment(0, 3, three), back=True)
+    connection.write(segment(1, 1, two[200:]) + segment(2, 3, three) + segment(3, 2, one[:9]))
+    refused = encode_message(TransferRefuse(transfer=2, reason=RefuseReason.NO_RESOURCES))
+    connection.write(ack(1, 1, len(two)) + refused, back=True)
+    here, there = "192.0.2.1:50000", "192.0.2.2:4556"
+    found = [
+        (one.name, one.source, one.began_ns // SECOND, one.ended_ns // SECOND, one.octets,
+         one.segments, one.ended, [row.id[-1] for row in one.bundles])
+        for one in Conversations(link.octets).transfers
+    ]  # fmt: skip
+    assert sorted(found) == sorted(
+        [
+            ("0", here, 6, 9, len(one), 1, "complete", ["1"]),
+            ("1", here, 6, 11, len(two), 3, "complete", ["2"]),
+            ("2", here, 10, 11, len(three), 1, "refused: no resources", ["3"]),
+            ("3", here, 10, 10, 9, 1, "open at the end of the capture", []),
+            ("0", there, 9, 9, len(three), 1, "sent whole, not acknowledged", ["3"]),
+        ]
+    )
+
+
+def test_transfers_of_version_3_and_another_connection_of_the_same_ports() -> None:
+    link = Link()
+    one, two = bundle(1), bundle(2)
+    contact = b"dtn!\x03\x00\x00\x3c\x08dtn://x/"
+    for _ in range(2):
+        connection = Connection(link)
+        connection.write(contact)
+        connection.write(contact, back=True)
+        for octets in (one, two):
+            connection.write(bytes((0x12,)) + encode_sdnv(10) + octets[:10])
+            connection.write(bytes((0x11,)) + encode_sdnv(len(octets) - 10) + octets[10:])
+        connection.write(b"\x20" + encode_sdnv(10) + b"\x20" + encode_sdnv(len(one)), back=True)
+        connection.write(b"\x31", back=True)
+    found = Conversations(link.octets)
+    assert [(one.name, one.ended, one.segments) for one in found.transfers] == [
+        ("0", "complete", 2),
+        ("1", "refused: reason 1", 2),
+    ] * 2
+    assert [list(row.ways.values()) for row in found.bundles.values()] == [[2], [2]]
+
+
+def test_what_is_under_tls_is_told_as_such() -> None:
+    link = Link()
+    connection = Connection(link)
+    for back in (False, True):
+        connection.write(encode_contact(ContactHeader(1)), back=back)
+        connection.write(b"\x16\x03\x01" + bytes(50), back=back)
+    found = Conversations(link.octets)
+    assert found.transfers == []
+    assert found.passed_over == {"TCPCL streams in which no transfer can be read": 2}
+
+
+@given(mutated(st.just(segment(0, 3, bundle(1)) + ack(0, 3, 9) + segment(1, 2, b"abc"))))
+def test_any_stream_is_followed_as_far_as_it_goes(octets: bytes) -> None:
+    link = Link()
+    connection = Connection(link)
+    for back in (False, True):
+        connection.write(encode_contact(ContactHeader(0)) + octets, back=back)
+    found = Conversations(link.octets)
+    assert not found.fault
+    assert sum(one.octets for one in found.transfers) <= 2 * len(octets)
 
 
 # ---- hostile captures --------------------------------------------------------------------------

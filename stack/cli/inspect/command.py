@@ -52,8 +52,8 @@ def inspect(
     code 1 then. Captures (pcap, pcapng) may come from Ethernet, Linux "any", loopback or raw IP;
     TCP streams that begin with TCPCL are put together. Packets that hold nothing for us are
     counted at the end; a capture with nothing else ends with 1. With --conversations its LTP
-    sessions are followed: from where to where, which bundles, how long, how often segments were
-    sent again, and how it ended.
+    sessions and TCPCL transfers are followed: from where to where, which bundles, how long, how
+    often segments were sent again, and how it ended.
 
     \b
     Examples:
