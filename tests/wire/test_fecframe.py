@@ -84,6 +84,13 @@ def test_aduis_round_trip(adu: bytes, flow_id: int, padding: int) -> None:
     assert (found_flow, bytes(found)) == (flow_id, adu)
 
 
+def test_padding_is_zero() -> None:
+    symbol = fecframe.encode_adui(7, b"adu", 10)
+    assert symbol == b"\x07\x00\x03adu" + bytes(4)
+    with pytest.raises(DecodeError, match="padding"):
+        fecframe.decode_adui(symbol[:-1] + b"\x01")
+
+
 @given(st.binary(max_size=40))
 def test_any_octets_are_an_adui_or_a_decode_error(symbol: bytes) -> None:
     try:

@@ -53,6 +53,14 @@ RECEIVED = ("received", Reason.NO_INFORMATION)
 UNSUPPORTED = ("received", Reason.BLOCK_UNSUPPORTED)
 
 
+def test_a_report_goes_to_who_is_named_for_it_from_the_administrative_endpoint() -> None:
+    harness = Harness(config=REPORTING)
+    assert harness.arrive(bundle_for(FAR + "app", flags=REPORT_RECEPTION, report_to=FAR + "told"))
+    (record,) = [bundle.primary for bundle in harness.held() if bundle.primary.flags & IS_ADMIN]
+    assert (str(record.source), str(record.destination)) == (HERE, FAR + "told")
+    assert record.flags == IS_ADMIN, "nobody is told about a report"
+
+
 @pytest.mark.parametrize("flags", [0, DISCARD_UNPROCESSED])
 def test_a_block_asks_for_its_own_report_whatever_the_bundle_asks_for(flags: int) -> None:
     harness = Harness(config=REPORTING)

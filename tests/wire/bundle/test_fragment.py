@@ -95,7 +95,7 @@ def test_fragments_of_fragments_make_up_the_bundle(bundle: Bundle) -> None:
     overhead = _overhead(bundle)
     coarse = fragment_bundle(bundle, overhead + 100)
     nested = [part for one in coarse for part in fragment_bundle(one, overhead + 20)]
-    assert len(nested) > len(coarse) > 2
+    assert len(nested) > len(coarse) > 1  # blocks of the first alone may leave room in the others
     ends = [(part.primary.fragment_offset or 0) + len(part.payload.data) for part in nested]
     assert [part.primary.fragment_offset for part in nested] == [0, *ends[:-1]]
     total = len(bundle.payload.data)
