@@ -22,7 +22,7 @@ CONTACT: Final = "#D5DAE1"
 WAIT: Final = "#F3C969"
 
 
-def write_ways(
+def write_routes(
     path: Path,
     plan: Plan,
     whole: DeliveryForecast,

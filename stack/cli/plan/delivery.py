@@ -138,9 +138,9 @@ def delivery(
     else:
         _show(question, whole, other, storm, changes)
     if gantt is not None:
-        from stack.cli.plan.chart import write_ways
+        from stack.cli.plan.chart import write_routes
 
-        write_ways(gantt, source.plan, whole, changed, other, changes)
+        write_routes(gantt, source.plan, whole, changed, other, changes)
         if not as_json:
             note(f"{gantt}: written")
     if not (whole if other is None else other).complete:

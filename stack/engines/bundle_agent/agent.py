@@ -408,9 +408,9 @@ class BundleAgent(Custody):
             self.counters["set_aside"] += 1
             entry = self.entries.get(ref)
             if entry is not None and node_and_service(entry.destination)[0] != neighbour:
-                self._try(ref, now_ms, self._another_way, entry, neighbour, now_ms)
+                self._try(ref, now_ms, self._avoid, entry, neighbour, now_ms)
 
-    def _another_way(self, entry: Entry, neighbour: str, now_ms: int) -> None:
+    def _avoid(self, entry: Entry, neighbour: str, now_ms: int) -> None:
         self.forwarder.remove(entry.ref, now_ms)
         self._arrived(entry, now_ms, avoid=(neighbour,))
 

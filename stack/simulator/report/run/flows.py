@@ -128,31 +128,31 @@ class Flows:
         legend(axes)
 
     def _rates(self, axes: Axes, *, is_up: bool) -> None:
-        ways = [(link, link.forward if is_up else link.backward) for link in self._links]
-        most = max((w.rate_bps for _, way in ways for w in way.windows), default=1.0)
+        directions = [(link, link.forward if is_up else link.backward) for link in self._links]
+        most = max((w.rate_bps for _, one in directions for w in one.windows), default=1.0)
         scale, unit = scale_of(most, "bit/s") if is_up else (1.0, "")
         if self._few:
-            self._rates_by_pair(axes, ways, scale)
+            self._rates_by_pair(axes, directions, scale)
         else:
-            self._rates_by_station(axes, [way for _, way in ways], scale)
+            self._rates_by_station(axes, [one for _, one in directions], scale)
         if is_up:
             axes.set_ylabel(unit)
             axes.set_ylim(bottom=0)
         else:  # short transfers at high rates: their means over a sample are small
             log_rates(axes)
             axes.set_ylim(bottom=1e3)
-        way_name = "Uplink" if is_up else "Downlink"
+        name = "Uplink" if is_up else "Downlink"
         what = "rate of the channel, and what arrived" if self._few else "what arrived"
-        axes.set_title(f"{way_name}: {what} (mean of {self._step_s():g} s)")
+        axes.set_title(f"{name}: {what} (mean of {self._step_s():g} s)")
         legend(axes)
 
     def _rates_by_pair(
-        self, axes: Axes, ways: Iterable[tuple[SkyLink, LinkDirection]], scale: float
+        self, axes: Axes, directions: Iterable[tuple[SkyLink, LinkDirection]], scale: float
     ) -> None:
         series, own = self._result.series, self._own_colours()
-        for link, way in ways:
+        for link, one in directions:
             label, colour = link_name(link), own[link.name]
-            times, rates = steps(way.windows)
+            times, rates = steps(one.windows)
             axes.plot(
                 self._time.days(times),
                 rates / scale,
@@ -161,7 +161,7 @@ class Flows:
                 alpha=0.55,
                 label=f"{label}: channel",
             )
-            middle, rate = rate_of(series.time_s, series.on_air[way.source, way.destination])
+            middle, rate = rate_of(series.time_s, series.on_air[one.source, one.destination])
             axes.fill_between(
                 self._time.days(middle),
                 rate / scale,
@@ -172,12 +172,14 @@ class Flows:
                 label=f"{label}: arrived",
             )
 
-    def _rates_by_station(self, axes: Axes, ways: Iterable[LinkDirection], scale: float) -> None:
+    def _rates_by_station(
+        self, axes: Axes, directions: Iterable[LinkDirection], scale: float
+    ) -> None:
         series = self._result.series
         sums: dict[str, Floats] = {}
-        for way in ways:
-            station = way.source if way.source in self._sky.stations else way.destination
-            octets = series.on_air[way.source, way.destination]
+        for one in directions:
+            station = one.source if one.source in self._sky.stations else one.destination
+            octets = series.on_air[one.source, one.destination]
             sums[station] = sums[station] + octets if station in sums else octets
         for station, octets in self._largest(sums).items():
             middle, rate = rate_of(series.time_s, octets)
@@ -198,8 +200,8 @@ class Flows:
     def _cumulative(self, axes: Axes, kind: str) -> None:
         series, colour = self._result.series, KINDS[kind]
         own = [row for row in self._result.directions if row.kind == kind]
-        ways = [(row.source, row.destination) for row in own]
-        air, data = _sum(series.on_air, ways), _sum(series.data, ways)
+        pairs = [(row.source, row.destination) for row in own]
+        air, data = _sum(series.on_air, pairs), _sum(series.data, pairs)
         scale, unit = scale_of(float(air.max(initial=0.0)), "B")
         x = self._time.days(series.time_s)
         axes.plot(x, air / scale, color=colour, lw=1.0, ls=":", label="all datagrams")
@@ -214,13 +216,13 @@ class Flows:
         series = self._result.series
         x = self._time.days(series.time_s)
         for kind, colour in KINDS.items():
-            ways = [
+            pairs = [
                 (row.source, row.destination)
                 for row in self._result.directions
                 if row.kind == kind and row.fec_source_packets
             ]
-            if ways:
-                total = _sum(series.repaired, ways)
+            if pairs:
+                total = _sum(series.repaired, pairs)
                 axes.step(x, total, where="post", color=colour, lw=1.3, label=f"{kind}")
         axes.set_ylabel("packets")
         axes.set_ylim(bottom=0)
@@ -273,9 +275,9 @@ class Flows:
             legend(axes)
 
 
-def _sum(found: Mapping[tuple[str, str], Floats], ways: Iterable[tuple[str, str]]) -> Floats:
+def _sum(found: Mapping[tuple[str, str], Floats], pairs: Iterable[tuple[str, str]]) -> Floats:
     total = np.zeros(1)
-    for way in ways:
-        if way in found:
-            total = total + found[way]
+    for pair in pairs:
+        if pair in found:
+            total = total + found[pair]
     return total

@@ -10,7 +10,7 @@ def volumes(result: Result) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and rows of what went up, down, and between satellites if there are such links."""
     totals = result.totals()
     across = any(row.kind == "across" for row in result.directions)
-    columns = [totals[way] for way in ("up", "down", *(("across",) if across else ()))]
+    columns = [totals[direction] for direction in ("up", "down", *(("across",) if across else ()))]
     octets = [
         ("bundles received", "bundle_bytes"),
         ("datagrams received", "on_air_bytes"),
