@@ -340,9 +340,8 @@ class Node:
         return self._figures()[1]
 
     def _figures(self) -> tuple[dict[str, int], dict[str, int]]:
-        links = self.links.values()
-        malformed = self.services.malformed()
-        return figures(self._agent, self._store, links, self.trace.failures, malformed)
+        more = self.trace.failures, self.services.malformed()
+        return figures(self._agent, self._store, self.links.values(), *more)
 
 
 def _always_up(plan: Plan, a: str, b: str, now_ms: int, last_ms: int) -> bool:
