@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,12 +18,6 @@ from stack.cli.output import emit, say
 from stack.core.errors import ConfigError
 
 FOLDER: Final = "tests/benchmarks"
-START: Final = (
-    "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
-    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
-)
-"""A module as `python -m` runs it, that Ctrl-C ends without a word."""
-
 PREFIX: Final = "bench_"
 
 LONGEST_S: Final = 900.0
@@ -78,23 +75,33 @@ def _run(root: Path, name: str, as_json: bool) -> bool:
     if not as_json:
         say(f"== {name}")
     begun = time.monotonic()
-    try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-c", START, module],
-            cwd=root,
-            stdout=subprocess.PIPE if as_json else None,
-            text=True,
-            timeout=LONGEST_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise CommandError(
-            f"{name}: did not end within {LONGEST_S:.0f} s", "run it alone"
-        ) from None
+    # In a session of its own: Ctrl-C ends it and the processes that it has started, without a word.
+    with subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-m", module],
+        cwd=root,
+        stdout=subprocess.PIPE if as_json else None,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=LONGEST_S)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            raise CommandError(
+                f"{name}: did not end within {LONGEST_S:.0f} s", "run it alone"
+            ) from None
+        except KeyboardInterrupt:
+            _kill(process)
+            raise
     seconds = time.monotonic() - begun
     if as_json:
-        lines = done.stdout.splitlines()
-        emit({"name": name, "exit_code": done.returncode, "seconds": seconds, "lines": lines})
+        lines = output.splitlines()
+        emit({"name": name, "exit_code": process.returncode, "seconds": seconds, "lines": lines})
     else:
         say(f"   {seconds:.1f} s\n")
-    return done.returncode == 0
+    return process.returncode == 0
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -275,7 +275,8 @@ def test_the_way_is_drawn(cli: Cli, plan: Path, tmp_path: Path, ending: str) -> 
         for needs_more in (b"<script src", b"<link", b"<img", b"<image", b"@import", b"src="):
             assert needs_more not in data
     if ending == "html":
-        assert "Hops" in data.decode()
+        assert "Hops, as planned" in data.decode()
+        assert f"Hops, without {G2}" in data.decode()
     cli("plan", "delivery", plan, SAT, FAR, "-s", "300MB", "--without", G2, "--gantt", picture)
     assert picture.read_bytes() == data, "the same plan has the same picture"
 

@@ -89,6 +89,8 @@ def set_(
             raise ConfigError("KEY=VALUE", f"{change!r} has no value", "write delay=250ms")
         values |= _value(key.strip(), text.strip())
     result = _call(socket, "set", direction=way, values=values)
+    if not as_json:
+        say(f"set: {', '.join(changes)} ({way})")
     _done(result, as_json)
 
 

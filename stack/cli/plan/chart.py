@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from stack.cli.plan.hops import hops_of
+from stack.cli.plan.hops import HEADS, hops_of
 from stack.core.clock import dtn_to_iso
 from stack.core.units import duration_text, size_text
 from stack.simulator.report.page import label
@@ -40,7 +40,9 @@ def write_routes(
     span = max(lasts, default=whole.start_ms + 3_600_000) - whole.start_ms
     until_ms = whole.start_ms + round(max(span, 1000) * (1 + MARGIN))
     charts = [_chart(p, one, words, whole.start_ms, until_ms) for p, one, words in found]
-    write_gantt(charts, whole.start_ms, until_ms, path, _parts([one for _, one, _ in found]))
+    write_gantt(
+        charts, whole.start_ms, until_ms, path, _parts([(words, one) for _, one, words in found])
+    )
 
 
 def _chart(plan: Plan, found: DeliveryForecast, words: str, from_ms: int, until_ms: int) -> Chart:
@@ -89,27 +91,16 @@ def _chart(plan: Plan, found: DeliveryForecast, words: str, from_ms: int, until_
     )
 
 
-def _parts(found: list[DeliveryForecast]) -> list[str]:
-    """The hops as tables of a page."""
+def _parts(found: list[tuple[str, DeliveryForecast]]) -> list[str]:
+    """The hops as tables of a page, each under the words for its plan."""
     from stack.simulator.report.gantt import heading
-    from stack.simulator.report.page import percent, table
+    from stack.simulator.report.page import table
 
-    heads = ("from", "to", "begins", "ends", "waits", "sends", "light time", "volume", "full")
+    numbers = tuple(range(HEADS.index("waits"), len(HEADS)))
     parts = []
-    for one in found:
-        rows = [
-            (
-                label(hop.source),
-                label(hop.destination),
-                f"{dtn_to_iso(hop.begin_ms)[:19]}Z",
-                f"{dtn_to_iso(hop.end_ms)[:19]}Z",
-                duration_text(hop.wait_ms / 1000) if hop.wait_ms else "–",
-                duration_text((hop.end_ms - hop.begin_ms) / 1000),
-                duration_text(hop.light_ns / 1e9),
-                size_text(hop.octets),
-                percent(hop.share),
-            )
-            for hop in hops_of(one)
+    for words, one in found:
+        parts += [
+            heading(f"Hops, {words}" if words else "Hops"),
+            table(HEADS, [hop.cells() for hop in hops_of(one)], numbers=numbers),
         ]
-        parts += [heading("Hops"), table(heads, rows, numbers=(4, 5, 6, 7, 8))]
     return parts

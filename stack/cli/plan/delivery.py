@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from stack.cli.common import FAILED, Json, OctetCount, Seconds, duration, ends_with, quantity, size
-from stack.cli.output import emit, note, say, table
-from stack.cli.plan.hops import hops_of
+from stack.cli.output import emit, note, say, say_wrapped, table
+from stack.cli.plan.hops import HEADS, hops_of
 from stack.cli.plan.source import Kind, Reference, Source, SourcePath, load_source, time_of
 from stack.core.errors import ConfigError
-from stack.core.units import duration_text, parse_share, rate_text, size_text
+from stack.core.units import duration_text, parse_share, size_text
 
 if TYPE_CHECKING:
     from stack.contacts.plan import Contact, Plan
@@ -341,13 +341,13 @@ def _show(
 ) -> None:
     from stack.core.clock import dtn_to_iso
 
-    say(
+    say_wrapped(
         f"{size_text(question.octets)} from {question.origin} to {question.destination} in bundles "
-        f"of {size_text(question.bundle_bytes)}, leaving {dtn_to_iso(question.start_ms)}"
+        f"of {size_text(question.bundle_bytes)}, leaving {dtn_to_iso(question.start_ms)[:19]}Z"
     )
     say("")
     _show_hops(whole)
-    say(_outcome(whole))
+    say_wrapped(_outcome(whole))
     if other is not None:
         say("")
         say(f"{changes}:")
@@ -356,10 +356,10 @@ def _show(
         words = ""
         if later is not None:
             words = "; no difference" if not later else f"; {_difference(later)}"
-        say(_outcome(other) + words)
+        say_wrapped(_outcome(other) + words)
     if storm is not None:
         say("")
-        say(_storm_text(storm))
+        say_wrapped(_storm_text(storm))
 
 
 def _difference(later_s: float) -> str:
@@ -394,30 +394,8 @@ def _outcome(found: DeliveryForecast) -> str:
 
 
 def _show_hops(found: DeliveryForecast) -> None:
-    from stack.core.clock import dtn_to_iso
-
-    rows: list[tuple[object, ...]] = []
-    for hop in hops_of(found):
-        least, most = hop.rates_bps
-        share = hop.share
-        rows.append(
-            (
-                hop.source,
-                hop.destination,
-                f"{dtn_to_iso(hop.begin_ms)[:19]}Z",
-                f"{dtn_to_iso(hop.end_ms)[11:19]}Z",
-                duration_text(hop.wait_ms / 1000) if hop.wait_ms else "-",
-                duration_text((hop.end_ms - hop.begin_ms) / 1000),
-                duration_text(hop.light_ns / 1e9),
-                rate_text(most) if least == most else f"{rate_text(least)} to {rate_text(most)}",
-                size_text(hop.octets),
-                "" if share is None else f"{share:.0%}",
-            )
-        )
-    heads = (
-        "from", "to", "begins", "ends", "waits", "sends", "light", "rate", "carries", "full",
-    )  # fmt: skip
+    rows = [hop.cells() for hop in hops_of(found)]
     if rows:
-        table(heads, rows[:SHOWN])
+        table(HEADS, rows[:SHOWN])
         if len(rows) > SHOWN:
             say(f"... and {len(rows) - SHOWN} more hops; see --json")

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from stack.core.units import duration_text, rate_text, size_text
 
 if TYPE_CHECKING:
     from stack.contacts.plan import Contact
     from stack.routing.delivery import DeliveryForecast
+
+
+HEADS: Final = (
+    "from", "to", "begins", "ends", "waits", "sends", "light", "rate", "carries", "full",
+)  # fmt: skip
+"""Of the columns of `Hop.cells`."""
 
 
 @dataclass(slots=True)
@@ -40,6 +48,24 @@ class Hop:
         """The part of its contacts' volume that is used; None when they have no limit."""
         volume = sum(contact.volume_bytes for contact in self.contacts)
         return self.octets / volume if math.isfinite(volume) else None
+
+    def cells(self) -> tuple[str, ...]:
+        """What tables show of it, on a terminal and on a page."""
+        from stack.core.clock import dtn_to_iso
+
+        least, most = self.rates_bps
+        return (
+            self.source,
+            self.destination,
+            f"{dtn_to_iso(self.begin_ms)[:19]}Z",
+            f"{dtn_to_iso(self.end_ms)[11:19]}Z",
+            duration_text(self.wait_ms / 1000) if self.wait_ms else "-",
+            duration_text((self.end_ms - self.begin_ms) / 1000),
+            duration_text(self.light_ns / 1e9),
+            rate_text(most) if least == most else f"{rate_text(least)} to {rate_text(most)}",
+            size_text(self.octets),
+            "" if self.share is None else f"{self.share:.0%}",
+        )
 
 
 def hops_of(found: DeliveryForecast) -> list[Hop]:

@@ -103,7 +103,9 @@
     ctx.beginPath();
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
-    for (const item of panel.items) {
+    // Of words that want the same place the last is the one that matters: when all is there.
+    const words = panel.items.filter(item => item.k === "text").reverse();
+    for (const item of [...panel.items.filter(item => item.k !== "text"), ...words]) {
       ctx.globalAlpha = item.a;
       draws[item.k](ctx, X, Y, item, r, bbox, taken);
     }

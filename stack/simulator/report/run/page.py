@@ -91,9 +91,9 @@ class _Page:
         result = self._result
         count = len(result.objects)
         if result.ok:
-            what = (
-                f"All {count:,} objects arrived, and each has the SHA-256 that the ground expects."
-            )
+            what = "The object arrived, and has the SHA-256 that the ground expects."
+            if count != 1:
+                what = f"All {count:,} objects arrived, with the SHA-256 that the ground expects."
             if result.traffic:
                 arrived = sum(row.arrived for row in result.traffic)
                 sent = sum(row.count for row in result.traffic)

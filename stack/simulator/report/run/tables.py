@@ -260,7 +260,8 @@ class Tables:
         )
         listed = table(head, rows, numbers=(3, 4, 5))
         count = len(self._result.objects)
-        return f"{what}<details><summary>{count} objects</summary>{listed}{note}</details>"
+        heading = f"{count:,} {'object' if count == 1 else 'objects'}"
+        return f"{what}<details><summary>{heading}</summary>{listed}{note}</details>"
 
     def _object(self, one: ObjectRow) -> Sequence[str]:
         return (
