@@ -6,6 +6,9 @@ import asyncio
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from link_models.channel import ChannelConfig, Delay, always_up
 from link_models.clock import VirtualLoop, run_virtual
@@ -15,6 +18,7 @@ from stack.core.eid import Eid
 from stack.ports.application import Expected
 from stack.routing.config import RouterConfig
 from stack.routing.forecast import arrivals
+from stack.simulator.testing import two_nodes
 from tests.node.world import EPOCH_MS, World
 
 SAT = Eid.parse("dtn://sat/")
@@ -109,3 +113,29 @@ def test_a_change_of_rate_makes_no_second_pass() -> None:
     (found,) = arrivals(plan, "dtn://gs/", "dtn://sat/", (3_000_000,), EPOCH_MS, RouterConfig())
     assert found is not None
     assert found.passes == 1
+
+
+def test_what_is_being_stored_has_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a node takes the chunks of a file, none of them counts as confirmed."""
+    content = tmp_path / "scene"
+    content.write_bytes(bytes(400_000))
+    seen: list[int] = []
+
+    async def main() -> None:
+        async with two_nodes(tmp_path, passes_s=[(60, 70)]) as (ground, satellite):
+            files, commit = ground.services.files, ground.port.commit
+
+            async def watched(**options: Any) -> Any:
+                seen.extend(one.bytes_done for one in files.all_progress())
+                return await commit(**options)
+
+            monkeypatch.setattr(ground.port, "commit", watched)
+            sent = await files.send(content, satellite.node_id)
+            await asyncio.sleep(10)
+            found = files.progress(sent)
+            assert found is not None
+            assert found.bytes_handed == 400_000
+
+    run_virtual(main)
+    assert seen
+    assert set(seen) == {0}

@@ -143,6 +143,9 @@ class OutObject:
     held_bytes: int = 0
     """Octets that were handed over and that the next hop has not confirmed, when last looked at."""
 
+    storing_bytes: int = 0
+    """Octets of the batch that is being handed over: neither still here nor the node's yet."""
+
     first_bytes: int | None = None
     """Octets that had left when this run first looked, for the rate."""
 
@@ -153,7 +156,7 @@ class OutObject:
     @property
     def handed_bytes(self) -> int:
         """Octets that were handed to the node."""
-        return self.spec.size - self.pending_bytes
+        return self.spec.size - self.pending_bytes - self.storing_bytes
 
     @property
     def left_bytes(self) -> int:
