@@ -282,7 +282,7 @@ class FileSender:
             self._close(obj, OutStep.DEADLINE, "lifetime over before all was sent", batch)
             await batch.commit(self._port)
             return
-        before, pending_bytes = (obj.state, obj.offered, list(obj.pending)), obj.pending_bytes
+        before = (obj.state, obj.offered, list(obj.pending))
         if not obj.offered:
             obj.offered = True
             self._say(obj, spec.offer(0).encode(), batch, lifetime_ms)
@@ -300,7 +300,6 @@ class FileSender:
         self._keep(obj, batch)
         try:
             # Not through `Batch.commit`: chunks must not be lost, so that nothing may be done.
-            obj.storing_bytes = pending_bytes - obj.pending_bytes
             await self._port.commit(write=batch.writes, send=batch.sends)
         except BaseException:
             obj.state, obj.offered, obj.pending = before

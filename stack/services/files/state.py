@@ -184,8 +184,10 @@ class OutObject:
         return True
 
     def take(self, room: int) -> list[int]:
-        """Take up to `room` chunk numbers from what is still to hand over."""
+        """Take up to `room` chunk numbers from what is still to hand over; until they are stored
+        `storing_bytes` has their octets."""
         taken: list[int] = []
+        before_bytes = self.pending_bytes
         while self.pending and len(taken) < room:
             start, end = self.pending[0]
             until = min(end, start + room - len(taken))
@@ -194,6 +196,7 @@ class OutObject:
                 self.pending.pop(0)
             else:
                 self.pending[0] = (until, end)
+        self.storing_bytes = before_bytes - self.pending_bytes
         return taken
 
     def progress(self, now_ns: int) -> Progress:

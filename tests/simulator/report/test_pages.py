@@ -17,10 +17,12 @@ from matplotlib.figure import Figure
 from link_models.orbit.geometry import Station, look
 from link_models.orbit.mean_elements import Satellite
 from link_models.orbit.tle import parse_tle
+from stack.simulator.loopback.results import PassResult, Volume
 from stack.simulator.report import world
 from stack.simulator.report.gantt import Bar, Chart, Mark, draw_gantt, write_gantt
 from stack.simulator.report.page import page, table
 from stack.simulator.report.plotting import TimeAxis, log_rates, picture, rate_of, style
+from stack.simulator.report.run.closeup import busiest
 from stack.simulator.report.zoom import zoomable
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -248,3 +250,17 @@ def test_a_burst_between_samples_that_follow_each_other_has_no_rate_of_its_own()
     middle, rate = rate_of(times, octets)
     assert rate.max() <= 1000 * 8 / 10
     assert np.all(np.diff(middle) > 10)
+
+
+def test_the_busiest_pass_is_the_one_in_which_most_arrived_either_way() -> None:
+    def volume(octets: int) -> Volume:
+        return Volume(1e9, 0.0, 0.0, octets, octets)
+
+    passes = tuple(
+        PassResult(
+            "dtn://gs/", "dtn://sat/", 0.0, 60.0, 45.0, True, 0, 0.0, volume(up), volume(down)
+        )
+        for up, down in ((0, 0), (300, 0), (10, 900), (20, 890))
+    )
+    assert busiest(passes) == 2, "the first of those with most"
+    assert busiest(passes[:1]) is None

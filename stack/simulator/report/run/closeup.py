@@ -33,9 +33,12 @@ ON_AIR, BUNDLES = "#7FA5CC", COLOURS[1]
 
 
 def busiest(passes: tuple[PassResult, ...]) -> int | None:
-    """The place of the pass in which most arrived on the uplink; None when nothing did."""
-    used = [place for place, row in enumerate(passes) if row.used]
-    return max(used, key=lambda place: (passes[place].up.on_air, -place), default=None)
+    """The place of the pass in which most arrived, both ways together; None when nothing did."""
+
+    def arrived(place: int) -> tuple[float, int]:
+        return passes[place].up.on_air + passes[place].down.on_air, -place
+
+    return max((place for place, row in enumerate(passes) if row.used), key=arrived, default=None)
 
 
 class CloseUp:

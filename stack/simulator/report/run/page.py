@@ -65,8 +65,8 @@ class _Page:
             self._tables.events(),
             "<h2>What was simulated</h2>",
             Setup(self._scenario, self._sky).html(),
-            "<h2>Every object</h2>",
-            self._tables.objects(),
+            "<h2>Every object</h2>" if self._result.objects else "",
+            self._tables.objects() if self._result.objects else "",
         ]
         return page(self._result.title, parts)
 
