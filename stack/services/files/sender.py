@@ -302,11 +302,9 @@ class FileSender:
             # Not through `Batch.commit`: chunks must not be lost, so that nothing may be done.
             await self._port.commit(write=batch.writes, send=batch.sends)
         except BaseException:
-            obj.state, obj.offered, obj.pending = before
+            obj.state, obj.offered, obj.pending, obj.storing_bytes = *before, 0
             raise
-        finally:
-            obj.storing_bytes = 0
-        obj.held_bytes += sum(map(len, payloads))
+        obj.stored(sum(map(len, payloads)))
         if obj.state is OutState.WAITING:
             self._arm(obj)
         self._report("progress", obj)

@@ -199,6 +199,11 @@ class OutObject:
         self.storing_bytes = before_bytes - self.pending_bytes
         return taken
 
+    def stored(self, octets: int) -> None:
+        """What was taken last is the node's now, which holds so many octets more."""
+        self.storing_bytes = 0
+        self.held_bytes += octets
+
     def progress(self, now_ns: int) -> Progress:
         """How far the object is."""
         is_open = self.state in OUT_OPEN
