@@ -127,6 +127,7 @@
     return y[low] + share * (y[high] - y[low]);
   }
   function number(value, panel) {
+    if (panel.log && value < panel.y[0]) return `0 ${panel.unit}`;  // below the chart
     const step = panel.log && value > 0 ? Math.min(3, Math.max(0, Math.floor(Math.log10(value) / 3))) : 0;
     const text = String(Number((value / 1000 ** step).toPrecision(3)));
     return panel.log ? `${text} ${["", "k", "M", "G"][step]}${panel.unit}` : text;
