@@ -20,6 +20,7 @@ import cbor2
 from hypothesis import strategies as st
 
 from interop.inspect.dissect import KINDS, dissect
+from interop.inspect.sessions import SeenSessions
 from interop.pcap import read_capture
 from interop.pcap.link import PacketPassedOver
 from interop.pcap.parse import parse_packet
@@ -280,6 +281,21 @@ def _ltp() -> Callable[[Any, random.Random], bool]:
     return hear
 
 
+def _followed() -> Callable[[Any, random.Random], bool]:
+    """Who follows the sessions of a capture, whatever goes over its links."""
+    sessions = SeenSessions()
+    ends = ("a", "b", "c", "d")
+
+    def hear(data: Any, rng: random.Random) -> bool:
+        segment, _ = decode_segment(data)
+        now = rng.randrange(1 << 40)
+        for row in sessions.add(segment, now, (rng.choice(ends), rng.choice(ends))):
+            assert row.ended
+        return True
+
+    return hear
+
+
 def _fec() -> Callable[[Any, random.Random], bool]:
     receiver = FecReceiver(FecConfig(k=8, r=4, adu_bytes_max=200))
     now = 0
@@ -387,6 +403,7 @@ def targets() -> list[Target]:
         Target("security block", asbs + blocks, _reads(decode_asb)),
         Target("ltp segment", ltp, _reads(decode_segment)),
         Target("ltp engine", ltp, _Engine(_ltp), ()),
+        Target("ltp sessions followed", ltp, _Engine(_followed)),
         Target("fec ids", fec, lambda data, rng: bool(
             decode_payload_id(data, repair=rng.random() < 0.5))),
         Target("fec adui", some(encoded_aduis.maker()), _reads(decode_adui)),
