@@ -83,7 +83,7 @@ def holes(spans: Iterable[tuple[int, int]], start: int, stop: int) -> list[tuple
         start = max(start, last)
         if start >= stop:
             return found
-    return [*found, (start, stop)]
+    return [*found, (start, stop)] if start < stop else found
 
 
 @strategy

@@ -74,6 +74,7 @@ class LinkState:
 
     __slots__ = (
         "_control",
+        "_denied",
         "_events",
         "_green_bytes",
         "_owlt_ns",
@@ -112,6 +113,7 @@ class LinkState:
         self._owlt_ns = 0
         self._silent = 0
         self._probe_at = 0
+        self._denied = 0
         self._probes = 0
         self._control: dict[ControlKey, _Control] = {}
         self._events: deque[LtpEvent] = deque()
@@ -178,11 +180,15 @@ class LinkState:
             return False, False
         self._probes += 1
         self._probe_at = now + self.interval(self._probes)
+        self._denied = 0
         return True, False
 
     def probe_wait(self, now: int) -> int:
-        """How long to wait before asking `may_repeat` again after it denied."""
-        return max(self._probe_at - now, 1)
+        """How long to wait before asking `may_repeat` again after it denied: those that were denied
+        probe in turn, since the peer may have nothing to say to any one of them."""
+        turn = self._denied
+        self._denied += 1
+        return max(self._probe_at - now, 1) + turn
 
     # -------------------------------------------------------------------- control segments
 

@@ -212,10 +212,10 @@ def test_a_link_stalls_after_so_many_and_is_then_probed() -> None:
     wait = one.interval(1)
     assert one.may_repeat(0, 10 + wait - 1) == (False, False)
     assert one.probe_wait(10 + wait - 1) == 1
-    assert one.probe_wait(10) == wait
+    assert one.probe_wait(10) == wait + 1, "the next in turn"
     assert one.may_repeat(0, 10 + wait) == (True, False)
     assert one.probe_wait(10 + wait) == one.interval(2)
-    assert one.probe_wait(1 << 60) == 1
+    assert one.probe_wait(1 << 60) == 2
     assert one.heard(50)
     assert not one.heard(51)
     assert [one.may_repeat(60, 70) for _ in range(2)] == [(True, False)] * 2

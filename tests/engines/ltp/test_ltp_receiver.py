@@ -361,6 +361,8 @@ def test_silence_alone_never_cancels_and_is_only_probed() -> None:
     assert lone.events() == [LinkStalled()]
     assert all(isinstance(segment, ReportSegment) for segment in said)
     assert 1000 / 6 < len(said) < 1000 / 4  # one every 5 s, the largest backoff
+    probed = [segment.session.number for segment in said[-20:]]
+    assert sorted(probed[:10]) == sorted(probed[10:]) == list(range(10)), "in turn"
     # When the peer is heard, everything goes out at once.
     lone.feed(cancel(SessionId(REMOTE, 99), by_sender=True))
     assert len([each for each in lone.said() if isinstance(each, ReportSegment)]) == 10
