@@ -26,6 +26,7 @@ from stack.wire.bundle import (
     REPORT_FORWARDING,
     REPORT_RECEPTION,
     REPORT_UNPROCESSED,
+    Bundle,
 )
 from stack.wire.crc import crc16_ccitt, crc32c
 
@@ -46,12 +47,21 @@ class BundleRule:
 
 
 @strategy
-def nearly_bundles(choose: Choices, *, rules: Sequence[BundleRule] | None = None) -> Nearly:
+def nearly_bundles(
+    choose: Choices,
+    *,
+    rules: Sequence[BundleRule] | None = None,
+    adapt: Callable[[Bundle], Bundle] | None = None,
+) -> Nearly:
     """The octets of a bundle that breaks one rule, of `rules` or of all that there are
-    (`BUNDLE_RULES`)."""
+    (`BUNDLE_RULES`).
+
+    `adapt` changes the valid bundle before that: so that it is for the node that is to be tried,
+    and made just now.
+    """
     rule = choose.pick(rules or BUNDLE_RULES)
     bundle = bundle_of(choose, kind=rule.kind, extensions_min=rule.extensions, payload_min=1)
-    raw = RawBundle.of(bundle)
+    raw = RawBundle.of(bundle if adapt is None else adapt(bundle))
     valid = raw.encode()
     rule.breaks(raw, choose)
     return Nearly(raw.encode(), rule.violation, valid)
@@ -140,6 +150,15 @@ def _add(raw: RawBundle, kind: int, content: bytes, choose: Choices) -> None:
     raw.blocks.insert(at, r.extension(kind, number, content))
 
 
+def _blocks(change: Callable[[list[RawBlock]], object]) -> Break:
+    """The blocks of the bundle, the primary among them, are others."""
+
+    def breaks(raw: RawBundle, choose: Choices) -> None:
+        change(raw.blocks)
+
+    return breaks
+
+
 def _definite(raw: RawBundle, choose: Choices) -> None:
     raw.opening = cbor.head(cbor.ARRAY, len(raw.blocks))
     raw.closing = b""
@@ -149,25 +168,9 @@ def _no_break(raw: RawBundle, choose: Choices) -> None:
     raw.closing = b""
 
 
-def _no_payload(raw: RawBundle, choose: Choices) -> None:
-    del raw.blocks[-1]
-
-
 def _payload_not_last(raw: RawBundle, choose: Choices) -> None:
     at = choose.integer(1, len(raw.blocks) - 2)
     raw.blocks.insert(at, raw.blocks.pop())
-
-
-def _two_payloads(raw: RawBundle, choose: Choices) -> None:
-    raw.blocks.append(raw.payload)
-
-
-def _no_primary(raw: RawBundle, choose: Choices) -> None:
-    del raw.blocks[0]
-
-
-def _two_primaries(raw: RawBundle, choose: Choices) -> None:
-    raw.blocks.insert(1, raw.primary)
 
 
 def _primary_not_first(raw: RawBundle, choose: Choices) -> None:
@@ -366,11 +369,13 @@ def _rule(
 STRUCTURE_RULES = (
     _rule("§4.1", "a bundle is an array of indefinite length", _definite),
     _rule("§4.1", "a bundle ends with a break", _no_break),
-    _rule("§4.1", "a bundle has a payload block", _no_payload, extensions=1),
+    _rule("§4.1", "a bundle has a payload block", _blocks(list.pop), extensions=1),
     _rule("§4.1", "the payload block is the last", _payload_not_last, extensions=1),
-    _rule("§4.1", "a bundle has one payload block: two", _two_payloads),
-    _rule("§4.1", "a bundle has a primary block", _no_primary),
-    _rule("§4.1", "a bundle has one primary block: two", _two_primaries),
+    _rule("§4.1", "a bundle has one payload block: two", _blocks(lambda b: b.append(b[-1]))),
+    _rule("§4.1", "a bundle has a primary block", _blocks(lambda b: b.pop(0))),
+    _rule(
+        "§4.1", "a bundle has one primary block: two", _blocks(lambda all: all.insert(1, all[0]))
+    ),
     _rule("§4.1", "the primary block is the first", _primary_not_first),
     _rule("§4.1", "all items of a bundle are blocks", _item_between),
     _rule("§4.1", "the payload block has number 1", _payload_number),

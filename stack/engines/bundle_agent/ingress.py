@@ -41,10 +41,11 @@ from stack.wire.bundle import (
     encrypted_blocks,
     parse_bundle_age,
     parse_hop_count,
+    parse_previous_node,
     parse_priority,
 )
 
-PLAIN = frozenset({PAYLOAD, PREVIOUS_NODE, BLOCK_INTEGRITY, BLOCK_CONFIDENTIALITY})
+PLAIN = frozenset({PAYLOAD, BLOCK_INTEGRITY, BLOCK_CONFIDENTIALITY})
 """Known types of block that say nothing to be judged here."""
 
 
@@ -91,7 +92,7 @@ class Ingress:
         self._shares = shares
         self._leads_to = leads_to
         self._mode = LENIENT if config.lenient else STRICT
-        self._known = PLAIN | {BUNDLE_AGE, HOP_COUNT, config.priority_block}
+        self._known = PLAIN | {PREVIOUS_NODE, BUNDLE_AGE, HOP_COUNT, config.priority_block}
         self._priority_max = CRITICAL_PRIORITY if config.critical else CRITICAL_PRIORITY - 1
 
     def take(
@@ -213,6 +214,8 @@ class Ingress:
                     found.hops = parse_hop_count(block)
                 elif kind == BUNDLE_AGE:
                     found.age_ms = parse_bundle_age(block)
+                elif kind == PREVIOUS_NODE:
+                    parse_previous_node(block, strict=self._mode is STRICT)
                 elif not self._priority(block, found):
                     flags = block.flags
                     if flags & REPORT_UNPROCESSED:

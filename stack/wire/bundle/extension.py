@@ -13,7 +13,7 @@ from functools import lru_cache
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.wire import cbor
-from stack.wire.bundle.eids import decode_eid, encode_eid
+from stack.wire.bundle.eids import EID_BYTES_MAX, decode_eid, encode_eid
 from stack.wire.bundle.types import (
     BUNDLE_AGE,
     CRC_NONE,
@@ -36,10 +36,19 @@ def previous_node(node: Eid, *, number: int = 2, crc_type: int = CRC_NONE) -> Ca
     return CanonicalBlock(PREVIOUS_NODE, number, 0, encode_eid(node), crc_type)
 
 
-def parse_previous_node(block: CanonicalBlock) -> Eid:
-    """The node named by a previous node block."""
-    eid, end = decode_eid(block.data)
-    _whole(block, end, "RFC 9171 §4.4.1")
+def parse_previous_node(block: CanonicalBlock, *, strict: bool = True) -> Eid:
+    """The node named by a previous node block; not `strict`, numbers may be longer than need be."""
+    # Most bundles come from the same few nodes.
+    if len(block.data) > EID_BYTES_MAX:
+        raise DecodeError("endpoint identifier too long", "RFC 9171 §4.4.1")
+    return _node(bytes(block.data), strict)
+
+
+@lru_cache(maxsize=1024)
+def _node(data: bytes, strict: bool) -> Eid:
+    eid, end = decode_eid(data, strict=strict)
+    if end != len(data):
+        raise DecodeError("octets after the block's content", "RFC 9171 §4.4.1", end)
     return eid
 
 

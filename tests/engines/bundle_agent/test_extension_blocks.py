@@ -403,3 +403,22 @@ def test_block_numbers_that_a_lenient_node_has_mended_are_stored_so() -> None:
     kept = harness.arrive(legal)
     assert kept
     assert bytes(harness.wires[kept]) == legal
+
+
+# ---- malformed ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\x82\x02\x81\x05", b"\x82\x01\x00\x00"])
+@pytest.mark.parametrize("lenient", [False, True])
+def test_a_previous_node_that_is_no_eid_costs_the_bundle(data: bytes, lenient: bool) -> None:
+    harness = Harness(config=AgentConfig(lenient=lenient))
+    block = CanonicalBlock(PREVIOUS_NODE, 2, 0, data)
+    assert harness.arrive(bundle_for(HERE + "app", blocks=[block])) is None
+    assert harness.agent.counters["dropped_malformed"] == 1
+
+
+def test_a_previous_node_of_longer_numbers_is_read_leniently() -> None:
+    block = CanonicalBlock(PREVIOUS_NODE, 2, 0, bytes.fromhex("8202821a0000000500"))
+    bundle = bundle_for(HERE + "app", blocks=[block])
+    assert Harness(config=AgentConfig(lenient=True)).arrive(bundle)
+    assert not Harness().arrive(bundle)

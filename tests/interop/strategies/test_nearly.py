@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from interop.strategies import Nearly, examples, noted
+from interop.strategies import nearly_bundle as n
 from interop.strategies.bundle import bundles, encoded_eids
 from interop.strategies.nearly_bundle import BUNDLE_RULES, BundleRule, nearly_bundles
 from interop.strategies.nearly_eid import EID_RULES, nearly_eids
 from interop.strategies.raw import RawBundle
+from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.wire.bundle import (
     BUNDLE_AGE,
+    DELETE_UNPROCESSED,
     HOP_COUNT,
     IS_ADMIN,
     IS_FRAGMENT,
@@ -31,14 +36,25 @@ from stack.wire.bundle import (
     parse_hop_count,
     parse_previous_node,
 )
+from tests.engines.bundle_agent.harness import HERE, NEXT, NOW, Harness
 
 EACH = 60
 """Cases of each rule."""
 
-PARSERS = {
+PARSERS: dict[int, Callable[[CanonicalBlock], object]] = {
     PREVIOUS_NODE: parse_previous_node,
     BUNDLE_AGE: parse_bundle_age,
     HOP_COUNT: parse_hop_count,
+}
+
+BUNDLE_GROUPS = {
+    "structure": n.STRUCTURE_RULES,
+    "CRC": n.CRC_RULES,
+    "flags": n.FLAG_RULES,
+    "primary block": n.PRIMARY_RULES,
+    "blocks": n.BLOCK_RULES,
+    "contents": n.CONTENT_RULES,
+    "EIDs": n.BUNDLE_EID_RULES,
 }
 
 ELSEWHERE = {
@@ -144,3 +160,37 @@ def test_a_violation_shrinks() -> None:
 def test_parts_are_those_that_were_asked_for(bundle: Bundle) -> None:
     assert take(encode_bundle(bundle)).payload.data == b"mine"
     assert {block.type for block in bundle.blocks[:-1]} <= {199}
+
+
+def for_here(bundle: Bundle) -> Bundle:
+    """A bundle made just now for an application of a node, that nothing else stands against."""
+    primary = dataclasses.replace(
+        bundle.primary,
+        destination=Eid.parse(f"{HERE}app"),
+        creation_ms=NOW - 1000,
+        lifetime_ms=60_000,
+    )
+    young = {BUNDLE_AGE: b"\x01", HOP_COUNT: b"\x82\x05\x01"}
+    blocks = [
+        dataclasses.replace(
+            block,
+            data=young.get(block.type, block.data),
+            flags=block.flags & ~DELETE_UNPROCESSED,
+        )
+        for block in bundle.blocks
+    ]
+    return Bundle(primary, tuple(blocks))
+
+
+@pytest.mark.parametrize(
+    "rules", [rules for rules in BUNDLE_GROUPS.values()], ids=list(BUNDLE_GROUPS)
+)
+def test_an_agent_takes_no_bundle_that_breaks_a_rule(rules: tuple[BundleRule, ...]) -> None:
+    rules = tuple(rule for rule in rules if rule.violation.clause != "RFC 9171 §6.1")  # when opened
+    harness, other = Harness(), Harness()
+    taken = 0
+    for case in itertools.islice(nearly_bundles.maker(rules=rules, adapt=for_here).cases(), 300):
+        put, *_ = harness.agent.receive(case.encoded, NOW, 0, NEXT)
+        assert put is None, (str(case.violation), case.encoded.hex())
+        taken += other.agent.receive(case.valid, NOW, 0, NEXT)[0] is not None
+    assert taken > 200, "what it came from is taken: all but fragments of what is too large"
