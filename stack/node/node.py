@@ -159,7 +159,9 @@ class Node:
             begin(self._store.read, environment.entropy),
             security=build.make_security(config, keys, environment, trace),
             trace=trace,
-            shares=Shares(store.quota_bytes, store.quota_bundles, store.reserved_share),
+            shares=Shares(
+                self._store.usage().quota_bytes, store.quota_bundles, store.reserved_share
+            ),
         )
         self._driver = driver = BundleDriver(agent, self._store, writer, clock, trace)
         restored = agent.restore(self._store.scan(), now_ms)
