@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,17 @@ def test_the_contact_that_ends_first_ends_a_route_and_its_volume() -> None:
     assert route is not None
     assert route.until_ms == 4000
     assert route.volume_bytes == 3000
+
+
+def test_who_arrives_first_counts_and_not_who_begins_first() -> None:
+    """CCSDS 734.3-B-1 §3.2.4.1, on each hop."""
+    slow, fast = Contact(A, B, 0, 60_000, 8e3), Contact(A, B, 100, 60_000, 8e6)
+    on = [replace(each, source=B, destination=C) for each in (slow, fast)]
+    for plan in (Plan([slow, fast, *on]), Plan([fast, slow, *on[::-1]])):
+        route = Router(plan, A).route(C, 1000, 0, 0, FOREVER)
+        assert route is not None
+        assert {contact.rate_bps for contact in route.contacts} == {8e6}
+        assert route.arrival_ms == 102
 
 
 # -- bookings ------------------------------------------------------------------------------
