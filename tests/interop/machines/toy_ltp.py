@@ -222,11 +222,10 @@ class Toy:
             return
         out.seen.add(report.report_serial)
         out.told += [(start, start + length) for start, length in report.claims]
-        out.open_checkpoints.pop(report.checkpoint_serial, None)
-        if not holes(out.told, 0, len(out.block)):
-            if self.fault != "goes on when all has arrived":
+        if self.fault != "goes on when all has arrived":
+            out.open_checkpoints.pop(report.checkpoint_serial, None)
+            if not holes(out.told, 0, len(out.block)):
                 out.open_checkpoints.clear()
-            return
         for start, stop in holes(out.told, 0, report.upper):
             self._emit(session, out, start, stop, report.report_serial)
 
