@@ -497,8 +497,19 @@ def arrive(node: Node, wire: bytes) -> None:
         node._driver.run_pending()
 
 
+class Proven:
+    """Security that finds everything right."""
+
+    def open(self, bundle: Bundle) -> Opened:
+        return Opened(True, bundle)
+
+    def protect(self, bundle: Bundle) -> Bundle:
+        return bundle
+
+
 def troubles(node: Node) -> None:
-    """What no honest neighbour sends: cut off, with blocks that nobody can read, and twice."""
+    """What no honest neighbour sends: cut off, with blocks that nobody can read, and twice; parts
+    of what is then proven as a whole."""
     whole = made(MARK + b"cut off")
     arrive(node, encode_bundle(whole)[:-12])
     for block in (
@@ -508,10 +519,13 @@ def troubles(node: Node) -> None:
         arrive(node, encode_bundle(Bundle(whole.primary, (block, *whole.blocks))))
     unknown = CanonicalBlock(200, 2, REPORT_UNPROCESSED, b"?", 2)
     again = made(MARK + b"comes twice")
-    part, *_ = fragment_bundle(made(bytes(600), destination=Eid.parse("dtn://sat1/x")), 400)
+    here = made(bytes(600), destination=Eid.parse("dtn://sat1/x"))
+    part, *_ = fragment_bundle(here, 400)
+    node._agent._admission._security = Proven()
     for _ in range(2):
         arrive(node, encode_bundle(Bundle(again.primary, (unknown, *again.blocks))))
         arrive(node, encode_bundle(part))
+    arrive(node, encode_bundle(here))
 
 
 def withdraw_a_key(patch: pytest.MonkeyPatch) -> None:
