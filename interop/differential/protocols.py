@@ -9,7 +9,9 @@ from typing import Protocol
 
 from interop.differential.bundle_cases import BundleCases
 from interop.differential.cddl import Cddl
+from interop.differential.cfdp import CFDP, OurPdus, PduCases, SpacePackets
 from interop.differential.command import commands
+from interop.differential.ltp import LTP, OurSegments, SegmentCases
 from interop.differential.ours import OurBundles
 from interop.differential.pyd3tn import Pyd3tn
 from interop.differential.tshark import Tshark
@@ -48,6 +50,20 @@ def _bundle_readers() -> Iterator[Implementation]:
     yield from commands()
 
 
+def _segment_readers() -> Iterator[Implementation]:
+    with suppress(FileNotFoundError):
+        yield Tshark(LTP)
+
+
+def _pdu_readers() -> Iterator[Implementation]:
+    with suppress(ImportError):
+        yield SpacePackets()
+    with suppress(FileNotFoundError):
+        yield Tshark(CFDP)
+
+
 READERS: Mapping[str, Readers] = {
     "bpv7": Readers(BundleCases, OurBundles, _bundle_readers),
+    "ltp": Readers(SegmentCases, OurSegments, _segment_readers),
+    "cfdp": Readers(PduCases, OurPdus, _pdu_readers),
 }
