@@ -17,7 +17,7 @@ from pathlib import Path
 from interop.differential.compare import Comparison
 from interop.differential.labels import load_labels
 from interop.differential.protocols import READERS, Readers
-from interop.differential.report import Found, found, markdown, unlabelled
+from interop.differential.report import Found, found, markdown, relabel, unlabelled
 from interop.differential.verdict import Implementation
 
 BATCH = 5_000
@@ -57,6 +57,27 @@ def _implementations(readers: Readers, only: str) -> list[Implementation]:
     return [readers.reference(), *others]
 
 
+def saved(path: Path) -> list[Found]:
+    """What a file of `--save` has, with the labels of today."""
+    every: list[Found] = json.loads(path.read_text("utf-8"))
+    for one in every:
+        relabel(one, load_labels(one["protocol"]))
+    return every
+
+
+def _runs(options: argparse.Namespace) -> list[Found]:
+    every = []
+    for protocol in options.protocol or list(READERS):
+        one = run(
+            protocol, options.seed, options.cases, options.differing, options.rounds, options.only
+        )
+        if one is None:
+            print(f"{protocol}: no other implementation is installed", file=sys.stderr)
+        else:
+            every.append(one)
+    return every
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(
@@ -72,17 +93,10 @@ def main() -> int:
         "--rounds", type=int, default=0, help="of making cases minimal (%(default)s)"
     )
     parser.add_argument("--only", default="", help="compare with these alone: names with commas")
+    parser.add_argument("--read", type=Path, help="show what was saved there, in place of a run")
     parser.add_argument("--save", type=Path, help="write what was found as JSON")
     options = parser.parse_args()
-    every: list[Found] = []
-    for protocol in options.protocol or list(READERS):
-        one = run(
-            protocol, options.seed, options.cases, options.differing, options.rounds, options.only
-        )
-        if one is None:
-            print(f"{protocol}: no other implementation is installed", file=sys.stderr)
-        else:
-            every.append(one)
+    every = saved(options.read) if options.read else _runs(options)
     if options.save:
         options.save.write_text(json.dumps(every, indent=1, ensure_ascii=False) + "\n", "utf-8")
     print(markdown(every))

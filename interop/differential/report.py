@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from interop.differential.compare import Comparison
+from interop.differential.compare import Comparison, Disagreement
 from interop.differential.labels import Label, label_of
 from interop.differential.verdict import Verdict
 
@@ -65,6 +65,13 @@ def _label(label: Label | None) -> dict[str, str]:
     if label is None:
         return {"clause": "", "right": "", "words": ""}
     return {"clause": label.clause, "right": label.right, "words": label.words}
+
+
+def relabel(one: Found, labels: Sequence[Label]) -> None:
+    """Put what is known today beside each cluster."""
+    for cluster in one["clusters"]:
+        key = Disagreement(cluster["kind"], cluster["name"], cluster["cause"])
+        cluster.update(_label(label_of(key, labels)))
 
 
 def unlabelled(one: Found) -> list[Mapping[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,16 +17,17 @@ from interop.differential import (
     Program,
     Verdict,
     broken,
+    disagreements,
     refused,
 )
-from interop.differential.__main__ import run
+from interop.differential.__main__ import run, saved
 from interop.differential.bundle_cases import BundleCases, bundle, changed
 from interop.differential.cfdp import OurPdus, PduCases
 from interop.differential.items import parse, repair_crcs
 from interop.differential.labels import label_of, load_labels
 from interop.differential.ltp import OurSegments, SegmentCases
 from interop.differential.pyd3tn import Pyd3tn
-from interop.differential.report import unlabelled
+from interop.differential.report import markdown, unlabelled
 from interop.differential.tshark import Tshark
 from interop.differential.tshark_bpv7 import BPV7
 from stack.core.errors import DecodeError
@@ -247,3 +249,30 @@ def test_every_disagreement_with_tshark_is_labelled(protocol: str) -> None:
     assert found["differing"] > 50
     if found["implementations"]["tshark"].startswith("4.0."):
         assert [cluster["cause"] for cluster in unlabelled(found)] == []
+
+
+FOUND = Path(__file__).parents[2] / "docs/differential.json"
+
+
+def test_the_page_says_what_was_found() -> None:
+    every = saved(FOUND)
+    assert [cluster["cause"] for one in every for cluster in unlabelled(one)] == []
+    assert FOUND.with_suffix(".md").read_text("utf-8").endswith(markdown(every).rstrip() + "\n")
+
+
+def test_the_minimal_cases_still_show_what_they_show() -> None:
+    pyd3tn = pytest.importorskip("pyd3tn.bundle7")
+    assert pyd3tn
+    (bundles,) = [one for one in saved(FOUND) if one["protocol"] == "bpv7"]
+    others = {one.name: one for one in (OurBundles(strict=False), Pyd3tn())}
+    if bundles["implementations"]["pyD3TN"] != others["pyD3TN"].version:
+        pytest.skip("the page is about another version of pyD3TN")
+    checked = 0
+    for cluster in bundles["clusters"]:
+        if cluster["name"] in others:
+            data = bytes.fromhex(cluster["minimal"])
+            key = Disagreement(cluster["kind"], cluster["name"], cluster["cause"])
+            theirs = {key.name: others[key.name].read(data)}
+            assert key in disagreements(OurBundles().read(data), theirs), cluster
+            checked += 1
+    assert checked > 20
