@@ -26,7 +26,7 @@ Message = tuple[str, tuple[int, ...]]
 """What, and which segments it is about."""
 
 
-class Exchange(NamedTuple):
+class Closing(NamedTuple):
     """One session, seen from above."""
 
     sender: str = OPEN
@@ -66,15 +66,15 @@ class ClosureModel:
     def _all(self) -> frozenset[int]:
         return frozenset(range(self.segments))
 
-    def begin(self) -> Exchange:
+    def begin(self) -> Closing:
         """All segments are under way."""
         sent = frozenset((self._kind(number), (number,)) for number in range(self.segments))
-        return Exchange(moving=sent, faults=self.faults)
+        return Closing(moving=sent, faults=self.faults)
 
     def _kind(self, number: int) -> str:
         return "checkpoint" if number == self.segments - 1 else "segment"
 
-    def wrong(self, state: Exchange) -> str:
+    def wrong(self, state: Closing) -> str:
         """Delivered twice, or said to be when it was not."""
         if state.delivered > 1:
             return "the block is delivered twice"
@@ -82,11 +82,11 @@ class ClosureModel:
             return "the sender is told that all arrived, and it did not"
         return ""
 
-    def over(self, state: Exchange) -> bool:
+    def over(self, state: Closing) -> bool:
         """Both sides have closed, or the receiver never heard of the session."""
         return state.sender in (DONE, CLOSED) and state.receiver in (NONE, CLOSED, REFUSED)
 
-    def steps(self, state: Exchange) -> Iterator[tuple[str, Exchange]]:
+    def steps(self, state: Closing) -> Iterator[tuple[str, Closing]]:
         """What either engine or the link can do."""
         yield from self._timers(state)
         for message in sorted(state.moving):
@@ -98,7 +98,7 @@ class ClosureModel:
                 yield f"repeat {name}", self._delivered(fewer, *message)
                 yield f"lose {name}", left._replace(faults=state.faults - 1)
 
-    def _timers(self, state: Exchange) -> Iterator[tuple[str, Exchange]]:
+    def _timers(self, state: Closing) -> Iterator[tuple[str, Closing]]:
         if state.sender == OPEN:
             yield "checkpoint timer", _sent(state, "checkpoint", (self.segments - 1,))
             if self.cancels:
@@ -116,7 +116,7 @@ class ClosureModel:
         elif self.gives_up and state.sender != OPEN:
             yield "session lifetime", self._close(state, REFUSED)
 
-    def _delivered(self, state: Exchange, kind: str, about: tuple[int, ...]) -> Exchange:
+    def _delivered(self, state: Closing, kind: str, about: tuple[int, ...]) -> Closing:
         match kind:
             case "segment" | "checkpoint":
                 return self._data(state, kind, about[0])
@@ -133,7 +133,7 @@ class ClosureModel:
             case _:
                 return state._replace(sender=CLOSED) if state.sender == CANCELLING else state
 
-    def _data(self, state: Exchange, kind: str, number: int) -> Exchange:
+    def _data(self, state: Closing, kind: str, number: int) -> Closing:
         if state.receiver == CLOSED:
             return state  # remembered, and nothing is owed any more
         if state.receiver == REFUSED:
@@ -149,7 +149,7 @@ class ClosureModel:
                 state = self._close(state)
         return state
 
-    def _report(self, state: Exchange, claims: frozenset[int]) -> Exchange:
+    def _report(self, state: Closing, claims: frozenset[int]) -> Closing:
         state = _sent(state, "report acknowledgement", tuple(sorted(claims)))
         if state.sender != OPEN:
             return state
@@ -160,9 +160,9 @@ class ClosureModel:
             state = _sent(state, self._kind(number), (number,))
         return _sent(state._replace(claimed=claimed), "checkpoint", (self.segments - 1,))
 
-    def _close(self, state: Exchange, how: str = CLOSED) -> Exchange:
+    def _close(self, state: Closing, how: str = CLOSED) -> Closing:
         return state._replace(receiver=NONE if self.forgets else how, arrived=frozenset())
 
 
-def _sent(state: Exchange, kind: str, about: tuple[int, ...] = ()) -> Exchange:
+def _sent(state: Closing, kind: str, about: tuple[int, ...] = ()) -> Closing:
     return state._replace(moving=state.moving | {(kind, about)})
