@@ -237,7 +237,8 @@ class LocalPort:
         """Return when the store has room for `size` more octets from local producers."""
         agent = self._agent
         while True:
-            usage, own = self._store.usage(), agent.shares.held()
+            usage = self._store.usage()
+            own = max(0, usage.bytes - agent.shares.brought)
             outgoing = min(own, agent.forwarder.bytes_waiting)
             if (
                 usage.bytes + size <= usage.quota_bytes * ROOM_SHARE

@@ -8,6 +8,7 @@ from pathlib import Path
 from stack.core.limits import IPV6_UDP_BYTES
 from stack.core.private import make_folder
 from stack.core.sansio import Trace
+from stack.engines.bundle_agent import Shares
 from stack.engines.ltp import LtpConfig, LtpEngine
 from stack.engines.ltp.authentication import Authenticator
 from stack.engines.ltp.coding import FecShim, LowerDelays, under_delays
@@ -17,7 +18,7 @@ from stack.node.captures import Captures
 from stack.node.config import LinkConfig, NodeConfig
 from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
-from stack.node.guard import make_authenticator, under_extensions
+from stack.node.guard import is_trusted, make_authenticator, under_extensions
 from stack.node.link import Link
 from stack.routing.config import RouterConfig
 from stack.security import BpSec, KeyRing, SecurityPolicy, load_keys
@@ -71,6 +72,18 @@ def make_router_config(config: NodeConfig, keys: KeyRing) -> RouterConfig:
             ratios.append((ltp.overhead_bytes + LTP_HEADER_BYTES) / data)
     least = min(ratios, default=0.0)
     return dataclasses.replace(defaults, overhead_ratio=max(defaults.overhead_ratio, least))
+
+
+def make_shares(config: NodeConfig, keys: KeyRing, quota_bytes: int) -> Shares:
+    """What is kept of the store's quota: a part for each neighbour on a link that is not trusted.
+    Raises `ConfigError` as `make_authenticator` does."""
+    strangers = {
+        link.peer
+        for link in config.links
+        if not is_trusted(link, make_authenticator(link, config.id, keys))
+    }
+    store = config.store
+    return Shares(strangers, quota_bytes, store.quota_bundles, store.reserved_share)
 
 
 def under_fec(

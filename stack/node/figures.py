@@ -21,6 +21,8 @@ GAUGES: Final[Mapping[str, str]] = MappingProxyType(
         "queue.bundles": "Bundles that wait to be forwarded, those under way included.",
         "fec.rx_open_blocks": "Of a link: erasure coding blocks that are neither whole nor lost.",
         "fec.rx_held_bytes": "Of a link: octets held for these blocks.",
+        "share.bytes": "Of a link that is not trusted: octets of its neighbour in the store.",
+        "share.reserved_bytes": "Of such a link: octets of the store that are kept for these.",
         "udp.unreadable": "Of a link: 1 while its port cannot tell its counters.",
     }
 )
@@ -55,7 +57,11 @@ def figures(
         "queue.bytes": agent.forwarder.bytes_waiting,
         "queue.bundles": agent.forwarder.bundles_waiting,
     }
+    shares = agent.shares
     for link in links:
+        if link.peer in shares.neighbours:
+            gauges[f"link.{link.name}.share.bytes"] = shares.held(link.peer)
+            gauges[f"link.{link.name}.share.reserved_bytes"] = shares.part(link.peer)
         for key, value in link.figures().items():
             (gauges if key in GAUGES else counters)[f"link.{link.name}.{key}"] = value
     return counters, gauges

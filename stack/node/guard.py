@@ -48,6 +48,12 @@ def make_authenticator(config: LinkConfig, node: str, keys: KeyRing) -> Authenti
     return Authenticator(_directed(sending, node, peer), theirs)
 
 
+def is_trusted(config: LinkConfig, authenticator: Authenticator | None) -> bool:
+    """Whether what this link brings is believed to be the neighbour's."""
+    # A key that everybody knows says nothing of who sends.
+    return config.trusted or (authenticator is not None and config.authentication != "null")
+
+
 def _directed(key: Key, sender: str, receiver: str) -> AuthKey:
     """What a key of the file is from one node to another."""
     if isinstance(key.rsa, RSAPrivateKey):

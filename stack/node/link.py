@@ -31,7 +31,7 @@ from stack.engines.ltp.driver import LtpDriver, Shim
 from stack.node.arrivals import store_each
 from stack.node.config import LinkConfig
 from stack.node.driver import BundleDriver
-from stack.node.guard import Guard
+from stack.node.guard import Guard, is_trusted
 from stack.node.neighbour import Neighbour
 from stack.node.refusals import Refusals
 from stack.ports.datagram import DatagramPort
@@ -78,11 +78,7 @@ class Link:
         self._forwarder: Forwarder = driver.agent.forwarder
         self._clock = clock
         self._trace = trace
-        # A key that everybody knows says nothing of who sends.
-        signed = authenticator is not None and config.authentication != "null"
-        self._trusted = config.trusted or signed
-        if not self._trusted:
-            driver.agent.shares.open(self.peer)
+        self._trusted = is_trusted(config, authenticator)
         self.guard: Guard | None = None
         if authenticator is not None:
             self.guard = Guard(authenticator, shim, self.neighbour.unauthentic)

@@ -19,7 +19,7 @@ from stack.core.eid import Eid
 from stack.core.errors import ConfigError, LocalError
 from stack.core.private import opener
 from stack.core.sansio import Trace, no_trace
-from stack.engines.bundle_agent import BundleAgent, Entry, Shares, begin
+from stack.engines.bundle_agent import BundleAgent, Entry, begin
 from stack.node import build
 from stack.node.application import LocalPort
 from stack.node.captures import Captures
@@ -132,7 +132,7 @@ class Node:
             await stack.aclose()
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
-        config, environment, store = self.config, self._environment, self.config.store
+        config, environment = self.config, self._environment
         clock = environment.clock
         trace = self.trace = self._tracer(stack)
         self._store = (environment.open_store or build.open_store)(config, trace)
@@ -159,9 +159,7 @@ class Node:
             begin(self._store.read, environment.entropy),
             security=build.make_security(config, keys, environment, trace),
             trace=trace,
-            shares=Shares(
-                self._store.usage().quota_bytes, store.quota_bundles, store.reserved_share
-            ),
+            shares=build.make_shares(config, keys, self._store.usage().quota_bytes),
         )
         self._driver = driver = BundleDriver(agent, self._store, writer, clock, trace)
         restored = agent.restore(self._store.scan(), now_ms)

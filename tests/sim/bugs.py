@@ -9,11 +9,14 @@ import pytest
 
 from stack.core.errors import StoreError
 from stack.core.train import Buffer
-from stack.engines.bundle_agent import BundleAgent
+from stack.engines.bundle_agent import BundleAgent, Shares
+from stack.engines.bundle_agent.admission import Admission
+from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.ltp.import_table import ImportTable
 from stack.engines.ltp.import_table import _Closed as Closed
 from stack.engines.ltp.receiver import Receiver
 from stack.engines.ltp.states import ImportState
+from stack.node import build
 from stack.node.driver import BundleDriver
 from stack.node.octets import Octets
 from stack.ports.store import Op
@@ -82,12 +85,26 @@ def cancelled(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ImportTable, "_late", quiet)
 
 
+def no_shares(patch: pytest.MonkeyPatch) -> None:
+    """Strangers filled the store: files of this node waited until there was room for all."""
+    patch.setattr(build, "make_shares", lambda *args: Shares())
+
+
+def parts_kept(patch: pytest.MonkeyPatch) -> None:
+    """Forged fragments of bundles that had been delivered filled the store at the destination."""
+    no_shares(patch)
+    patch.setattr(Admission, "_whole", lambda self, primary: b"")
+    patch.setattr(FragmentLedger, "parts_of", lambda self, primary: [])
+
+
 FOUND: dict[str, tuple[Plant, str]] = {
     "note-refused": (note_refused, "lost"),
     "flip": (flip, "error"),
     "damaged": (damaged, "unaccounted"),
     "owed": (owed, "unaccounted"),
     "cancelled": (cancelled, "lost"),
+    "no-shares": (no_shares, "lost"),
+    "parts-kept": (parts_kept, "lost"),
 }
 """Each by the name of the options in `tests/sim/found` that show it, and the invariant that it
 breaks."""

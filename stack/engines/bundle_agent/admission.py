@@ -113,7 +113,7 @@ class Admission:
             evicts,
             known,
             "" if known else previous,
-            NOTHING if required else self._shares.spare(owner),
+            NOTHING if required or owner == OWN else self._shares.spare(owner),
             self._whole(primary) if place is Place.FRAGMENT else b"",
             owner,
         )

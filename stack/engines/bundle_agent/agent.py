@@ -31,7 +31,7 @@ from stack.engines.bundle_agent.events import (
 from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, ended, unproven
 from stack.engines.bundle_agent.notes import is_bare, is_returned, parse_note
 from stack.engines.bundle_agent.quarantine import set_aside
-from stack.engines.bundle_agent.shares import OWN, Shares
+from stack.engines.bundle_agent.shares import NOTHING, NOWHERE, OWN, Shares
 from stack.ports.application import (
     CRITICAL_PRIORITY,
     BundleId,
@@ -151,8 +151,9 @@ class BundleAgent(Custody):
             return Reception(self._taken(judged, now_ms), end, True)
         except Exception as error:  # whatever it is, it concerns this bundle alone
             self._failed("", error)
-            owner = OWN if trusted else self.shares.of(previous, leads_on=False)
-            spare = self.shares.spare(owner)
+            counts = previous in self.shares.neighbours and not trusted
+            owner = NOWHERE if counts else OWN
+            spare = self.shares.spare(owner) if counts else NOTHING
             return set_aside(data, offset, self._mode, now_ms, error, owner, spare)
 
     def _registered(self, destination: str) -> bool:
@@ -249,7 +250,7 @@ class BundleAgent(Custody):
     def _entered(self, ref: int, put: Put, now_ms: int) -> None:
         self._remember(put.priority, put.key, put.place)
         self._arrived(entered(ref, put, self._node), now_ms)
-        if isinstance(put.known, Opened):
+        if self._fragments.units and isinstance(put.known, Opened):
             self._clear(put.known, now_ms)
 
     def _clear(self, opened: Opened, now_ms: int) -> None:

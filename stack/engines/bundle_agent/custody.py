@@ -59,6 +59,7 @@ class Custody:
         self.waiting = Waiting(self.entries)
         self._origin = Origin(node_id, config, security, beginning.count)
         self.shares = shares or Shares()
+        self._counting = bool(self.shares.neighbours)
         self._admission = Admission(node_id, config, security, beginning.secret, self.shares)
         self._reporter = StatusReporter(config)
         self._fragments = FragmentLedger()
@@ -74,8 +75,8 @@ class Custody:
         return ops
 
     def _hold(self, entry: Entry) -> None:
-        if entry.ref not in self.entries:
-            self.shares.count(entry.owner, entry.size, 1)
+        if self._counting and entry.ref not in self.entries:
+            self.shares.came(entry.owner, entry.size)
         self.entries[entry.ref] = entry
         if entry.stamp and entry.place is Place.FORWARD:
             self.own[entry.ref] = entry
@@ -84,7 +85,8 @@ class Custody:
         entry = self.entries.pop(ref, None)
         if entry is None:
             return None
-        self.shares.count(entry.owner, -entry.size, -1)
+        if self._counting:
+            self.shares.went(entry.owner, entry.size)
         self.own.pop(ref, None)
         if entry.place is Place.FORWARD:
             self._void.pop(ref, None)

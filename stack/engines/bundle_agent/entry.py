@@ -61,7 +61,7 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         len(put.wire),
         put.expires_ms,
         put.received_ms,
-        b"" if is_bare(put.note) else put.note,
+        put.note if not put.note or not is_bare(put.note) else b"",
         _stamp(put, node),
         put.key.startswith(_TIMELESS),
         put.previous,

@@ -13,7 +13,7 @@ from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.entry import node_and_service
 from stack.engines.bundle_agent.extensions import Extensions
 from stack.engines.bundle_agent.origin import PRIORITY_DEFAULT
-from stack.engines.bundle_agent.shares import OWN, Shares
+from stack.engines.bundle_agent.shares import NOWHERE, OWN, Shares
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened
 from stack.ports.store import Place, Put
@@ -89,7 +89,7 @@ class Ingress:
         """`leads_to` tells whether any contact leads to a node."""
         self._config = config
         self._admission = admission
-        self._shares = shares
+        self._neighbours = shares.neighbours
         self._leads_to = leads_to
         self._mode = LENIENT if config.lenient else STRICT
         self._known = PLAIN | {PREVIOUS_NODE, BUNDLE_AGE, HOP_COUNT, config.priority_block}
@@ -175,6 +175,9 @@ class Ingress:
             if opened is not None and not opened.ok:
                 # Neither kept nor known: it must not stand in anybody's place.
                 return unproven(bundle, opened, found.unprocessed)
+        owner = OWN
+        if previous in self._neighbours and not (trusted or opened):
+            owner = self._owner(primary, place, previous)
         put = admission.put(
             bundle,
             wire,
@@ -187,15 +190,17 @@ class Ingress:
             found=found,
             previous=previous,
             outside=True,
-            owner=OWN if trusted or opened else self._owner(primary, place, previous),
+            owner=owner,
         )
         return Taken(bundle, put, found.unprocessed)
 
     def _owner(self, primary: PrimaryBlock, place: Place, previous: str) -> str:
         """To whose share of the store a bundle counts that nobody has proven."""
-        node = node_and_service(str(primary.destination))[0]
-        leads_on = place is not Place.FORWARD or self._leads_to(node)
-        return self._shares.of(previous, leads_on=leads_on)
+        if place is not Place.FORWARD or self._leads_to(
+            node_and_service(str(primary.destination))[0]
+        ):
+            return previous
+        return NOWHERE
 
     def _extensions(
         self, bundle: Bundle, found: Extensions, kept: list[CanonicalBlock]

@@ -253,7 +253,7 @@ class FragmentLedger:
     worth while to load and join them."""
 
     def __init__(self) -> None:
-        self._units: dict[bytes, dict[_Kind, _Unit]] = {}
+        self.units: dict[bytes, dict[_Kind, _Unit]] = {}
         self._unit_of: dict[int, _Unit] = {}
         self._due: dict[tuple[bytes, _Kind], _Unit] = {}
         """Units that are to be tried, those first that have waited longest."""
@@ -266,7 +266,7 @@ class FragmentLedger:
         if not 0 < length <= total - start:
             return None  # it belongs to nothing: older programs took such
         adu, kind = adu_key(primary), _kind(primary)
-        kinds = self._units.setdefault(adu, {})
+        kinds = self.units.setdefault(adu, {})
         unit = kinds.get(kind)
         if unit is None:
             unit = kinds[kind] = _Unit((adu, kind), total)
@@ -323,9 +323,7 @@ class FragmentLedger:
             except DecodeError as error:
                 opened = Opened(False, None, str(error))
             if opened is None or opened.ok:
-                others = {
-                    each for kind in self._units[unit.key[0]].values() for each in kind.pieces
-                }
+                others = {each for kind in self.units[unit.key[0]].values() for each in kind.pieces}
                 parts = [
                     ref for index, ref in enumerate(refs) if joining.agrees(index, candidate.bundle)
                 ]
@@ -345,7 +343,7 @@ class FragmentLedger:
 
     def parts_of(self, primary: PrimaryBlock) -> list[int]:
         """The fragments that say that they are of this data unit."""
-        kinds = self._units.get(adu_key(primary), {}) if self._units else {}
+        kinds = self.units.get(adu_key(primary), {})
         return [ref for unit in kinds.values() for ref in unit.pieces]
 
     def forget(self, ref: int) -> None:
@@ -357,9 +355,9 @@ class FragmentLedger:
         if not unit.pieces:
             adu, kind = unit.key
             self._due.pop(unit.key, None)
-            del self._units[adu][kind]
-            if not self._units[adu]:
-                del self._units[adu]
+            del self.units[adu][kind]
+            if not self.units[adu]:
+                del self.units[adu]
 
     def retry(self) -> Iterator[list[int]]:
         """Fill the purse, and name again what is to be joined."""
@@ -390,7 +388,7 @@ class FragmentLedger:
         return len(self._due)
 
     def __len__(self) -> int:
-        return sum(len(kinds) for kinds in self._units.values())
+        return sum(len(kinds) for kinds in self.units.values())
 
 
 def tries(total: int) -> int:

@@ -10,6 +10,7 @@ Nothing that is held goes to make room: what is over a share is refused, and wai
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 OWN: Final = ""
@@ -26,69 +27,64 @@ NOTHING: Final = (0, 0)
 
 
 class Shares:
-    """Octets and bundles held by owner: a neighbour's node id, or one of the above."""
+    """Octets held by owner: a neighbour's node id, or one of the above.  A bundle of less than
+    `quota_bytes / quota_bundles` counts for so many, or tiny ones would use up the number."""
 
     def __init__(
-        self, quota_bytes: int = 0, quota_bundles: int = 0, reserved_share: float = 0.0
+        self,
+        neighbours: Collection[str] = (),
+        quota_bytes: int = 0,
+        quota_bundles: int = 1,
+        reserved_share: float = 0.0,
     ) -> None:
-        """`reserved_share` of the quotas is kept, as soon as there is a neighbour to keep it for;
-        0: everything is for whoever comes first."""
-        self._quota = (quota_bytes, quota_bundles)
-        self._reserved_share = reserved_share
-        self._parts: dict[str, tuple[int, int]] = {}
-        self._held: dict[str, tuple[int, int]] = {}
-        self._kept = NOTHING
-        """Of all parts, what is not used."""
-
-    def open(self, neighbour: str) -> None:
-        """Keep a part for a neighbour on a link that is not trusted."""
-        neighbours = {*self._parts, neighbour} - {OWN}
-        octets, bundles = (int(self._reserved_share * one) for one in self._quota)
-        own = (int(octets * OWN_PART), int(bundles * OWN_PART))
-        each = ((octets - own[0]) // len(neighbours), (bundles - own[1]) // len(neighbours))
-        self._parts = dict.fromkeys(neighbours, each) | {OWN: own}
-        unused = [self._unused(owner) for owner in self._parts]
-        self._kept = (sum(one[0] for one in unused), sum(one[1] for one in unused))
-
-    def of(self, neighbour: str, *, leads_on: bool = True) -> str:
-        """The owner of what a link that is not trusted brings from a neighbour.  `leads_on`:
-        whether any contact leads where it is to go."""
-        if neighbour not in self._parts:
-            return OWN
-        return neighbour if leads_on else NOWHERE
+        """`reserved_share` of the quotas is kept for `neighbours`, who are on links that are not
+        trusted, and this node's own; with 0, or no such neighbours, nothing is counted."""
+        self.neighbours = frozenset(neighbours if reserved_share else ())
+        self._least = max(1, quota_bytes // quota_bundles)
+        self._held: dict[str, int] = {}
+        self._parts: dict[str, int] = {}
+        if self.neighbours:
+            octets = int(reserved_share * quota_bytes)
+            own = int(octets * OWN_PART)
+            self._parts = dict.fromkeys(self.neighbours, (octets - own) // len(self.neighbours))
+            self._parts[OWN] = own
+        self._kept = sum(self._parts.values())
+        """Of all parts, the octets that are not used."""
 
     def spare(self, owner: str) -> tuple[int, int]:
-        """Octets and bundles of the quota that have to stay free beside a new bundle."""
-        if owner == OWN:
-            return NOTHING
-        octets, bundles = self._unused(owner)
-        return self._kept[0] - octets, self._kept[1] - bundles
+        """Octets and bundles of the quotas that have to stay free beside a new bundle."""
+        octets = self._kept
+        unused = self._parts.get(owner, 0) - self._held.get(owner, 0)
+        if unused > 0:
+            octets -= unused
+        return octets, octets // self._least
 
     def held(self, owner: str = OWN) -> int:
         """Octets that an owner holds."""
-        return self._held.get(owner, NOTHING)[0]
+        return self._held.get(owner, 0)
 
     def part(self, owner: str = OWN) -> int:
         """Octets that are kept for an owner, used or not."""
-        return self._parts.get(owner, NOTHING)[0]
+        return self._parts.get(owner, 0)
 
-    def count(self, owner: str, octets: int, bundles: int) -> None:
-        """An owner's bundles have come, or (below 0) gone."""
-        before = self._unused(owner)
-        held = self._held.get(owner, NOTHING)
-        now = (held[0] + octets, held[1] + bundles)
-        if now == NOTHING:
-            self._held.pop(owner, None)
-        else:
-            self._held[owner] = now
-        if owner in self._parts:
-            after = self._unused(owner)
-            kept = self._kept
-            self._kept = (kept[0] + after[0] - before[0], kept[1] + after[1] - before[1])
+    @property
+    def brought(self) -> int:
+        """Octets held that are not this node's own."""
+        return sum(self._held.values()) - self.held()
 
-    def _unused(self, owner: str) -> tuple[int, int]:
-        part = self._parts.get(owner)
-        if part is None:
-            return NOTHING
-        held = self._held.get(owner, NOTHING)
-        return max(0, part[0] - held[0]), max(0, part[1] - held[1])
+    def came(self, owner: str, size: int) -> None:
+        """A bundle of `size` octets is held from now on."""
+        self._change(owner, size if size > self._least else self._least)
+
+    def went(self, owner: str, size: int) -> None:
+        """It is held no more."""
+        self._change(owner, -size if size > self._least else -self._least)
+
+    def _change(self, owner: str, octets: int) -> None:
+        before = self._held.get(owner, 0)
+        self._held[owner] = after = before + octets
+        part = self._parts.get(owner, 0)
+        if after < part:
+            self._kept -= octets if before < part else after - part
+        elif before < part:
+            self._kept -= part - before

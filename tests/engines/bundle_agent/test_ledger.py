@@ -101,7 +101,7 @@ def test_a_unit_is_tried_as_soon_as_it_is_covered_and_not_before(
         keeper.vain(named)
     keeper.forget(*here)
     assert len(keeper.ledger) == keeper.ledger.due == 0
-    assert keeper.ledger._units == {}
+    assert keeper.ledger.units == {}
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 0), (50, 50), (99, 101), (100, 101), (0, 101)])
