@@ -124,7 +124,7 @@ class Release(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Move:
     """Change why a bundle is held (and its note).  In `Place.QUARANTINE` its priority becomes
-    `QUARANTINE_PRIORITY`."""
+    `QUARANTINE_PRIORITY`.  Of several for one bundle in a commit the last one counts."""
 
     ref: int
     place: Place

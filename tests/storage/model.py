@@ -36,8 +36,9 @@ class Model:
 
     def commit(self, ops: Sequence[Op], now_ms: int, committed: Committed) -> None:
         """Do what `ops` say, and check that `committed` says the same."""
-        for op in ops:
-            if isinstance(op, Move) and op.ref in self.held:
+        moves = {op.ref: op for op in ops if isinstance(op, Move)}  # of several the last one counts
+        for op in moves.values():
+            if op.ref in self.held:
                 stored, wire = self.held[op.ref]
                 priority = -1 if op.place is Place.QUARANTINE else stored.priority
                 moved = replace(stored, place=op.place, note=op.note, priority=priority)

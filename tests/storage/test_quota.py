@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stack.core.errors import ConfigError, LocalError
-from stack.ports.store import DUPLICATE, NO_ROOM, Place, Put, Release, Write
+from stack.ports.store import DUPLICATE, NO_ROOM, Move, Place, Put, Release, Write
 from stack.storage import MemoryStore, SqliteStore, StagingStore, StoreConfig
 from tests.storage.bundles import LIFETIME_MS, NOW_MS, put, wire
 
@@ -44,6 +44,17 @@ def test_count_quota_and_urgent_first(directory: Path) -> None:
         assert refs[3] > 0
         assert refs[2] > 0
         assert store.usage().bundles == 2
+        store.close()
+
+
+def test_of_several_moves_of_one_bundle_the_last_counts(directory: Path) -> None:
+    """Aside and back in one commit: it is as urgent as before."""
+    for store in stores(directory, 1 << 20, 1):
+        (ref,) = store.commit([put(1, priority=1)], NOW_MS).refs
+        store.commit([Move(ref, Place.QUARANTINE), Move(ref, Place.FORWARD)], NOW_MS)
+        assert store.commit([put(2, priority=1)], NOW_MS).refs == [NO_ROOM]
+        store.commit([Move(ref, Place.FORWARD), Move(ref, Place.QUARANTINE)], NOW_MS)
+        assert store.commit([put(2, priority=1)], NOW_MS).evicted == [ref]
         store.close()
 
 
