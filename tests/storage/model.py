@@ -37,12 +37,12 @@ class Model:
     def commit(self, ops: Sequence[Op], now_ms: int, committed: Committed) -> None:
         """Do what `ops` say, and check that `committed` says the same."""
         moves = {op.ref: op for op in ops if isinstance(op, Move)}  # of several the last one counts
-        for op in moves.values():
-            if op.ref in self.held:
-                stored, wire = self.held[op.ref]
-                priority = -1 if op.place is Place.QUARANTINE else stored.priority
-                moved = replace(stored, place=op.place, note=op.note, priority=priority)
-                self.held[op.ref] = (moved, wire)
+        for ref, move in moves.items():
+            if ref in self.held:
+                stored, wire = self.held[ref]
+                priority = -1 if move.place is Place.QUARANTINE else stored.priority
+                moved = replace(stored, place=move.place, note=move.note, priority=priority)
+                self.held[ref] = (moved, wire)
         known = {
             op.ref: op.known_until_ms
             for op in ops
