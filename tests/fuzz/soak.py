@@ -119,7 +119,7 @@ STEPS: tuple[tuple[str, str, float, Step], ...] = (
     ("days of three to eight nodes", "seeds", 0.15, partial(swarm, ["--nodes", "0"], 50)),
     ("engines alone", "seeds", 0.1, partial(swarm, ["--engines"], 1000)),
     ("planted bugs", "bugs", 0.05, planted),
-    ("a scenario", "seeds", 0.05, partial(swarm, [SCENARIO], 10)),
+    ("a scenario", "seeds", 0.05, partial(swarm, ["--scenario", SCENARIO], 10)),
     ("properties and state machines", "tests", 0.2, properties),
 )
 """Name, what is counted, share of the time, and how."""
