@@ -8,6 +8,7 @@ answer makes the simplest case.
 
 from __future__ import annotations
 
+import abc
 import functools
 import random
 from collections.abc import Iterator, Sequence
@@ -37,15 +38,15 @@ Source = st.SearchStrategy[T] | Making[T]
 """What parts of cases may come from: any strategy of Hypothesis, or a maker."""
 
 
-class Choices:
+class Choices(abc.ABC):
     """What a maker may ask for.  All of it rests on `integer`; who makes the choices may have
     shorter ways to the rest."""
 
     __slots__ = ()
 
+    @abc.abstractmethod
     def integer(self, least: int, most: int) -> int:
         """An integer from `least` to `most`."""
-        raise NotImplementedError
 
     def draw(self, source: Source[T]) -> T:
         """A part that somebody else makes.  Of a strategy of Hypothesis it is one of `POOL`

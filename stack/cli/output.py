@@ -6,6 +6,7 @@ standard output holds one JSON object a line and nothing else.
 
 from __future__ import annotations
 
+import abc
 import json
 import os
 import shutil
@@ -140,7 +141,7 @@ def _groups(widths: Sequence[int], room: int | None) -> list[tuple[int, int]]:
     return [*found, (start, len(widths))]
 
 
-class LiveView:
+class LiveView(abc.ABC):
     """Bars on a terminal as long as its block runs; none elsewhere, nor when `quiet`."""
 
     def __init__(self, *, quiet: bool) -> None:
@@ -157,9 +158,9 @@ class LiveView:
         if self._bars is not None:
             self._bars.stop()
 
+    @abc.abstractmethod
     def _made(self) -> Progress:
         """The bars; `rich` is loaded here, where they are wanted."""
-        raise NotImplementedError
 
 
 class ProgressView(LiveView):
