@@ -13,6 +13,7 @@ try:
 except ImportError as error:
     raise missing_extra(error) or error from None
 
+from interop.machines.fault import MachineFault
 from interop.machines.ltp_model import PeerFault
 
-__all__ = ["LtpPeer", "LtpPeerMachine", "PeerFault"]
+__all__ = ["LtpPeer", "LtpPeerMachine", "MachineFault", "PeerFault"]

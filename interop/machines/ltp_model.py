@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from interop.machines.fault import MachineFault
 from interop.strategies.ltp_transfers import Transfer, holes, parts
-from interop.strategies.violation import Violation
 from stack.wire.ltp import (
     CancelAck,
     CancelReason,
@@ -30,12 +30,11 @@ from stack.wire.ltp import (
 Span = tuple[int, int]
 
 
-class PeerFault(AssertionError):
+class PeerFault(MachineFault):
     """The engine under test said what it must not, or did not say what it must."""
 
     def __init__(self, clause: str, words: str, segment: object = None) -> None:
-        self.violation = Violation(f"RFC 5326 {clause}", words)
-        super().__init__(f"{self.violation}" + (f": {segment}" if segment is not None else ""))
+        super().__init__(f"RFC 5326 {clause}", words, segment)
 
 
 def _require(holds: object, clause: str, words: str, segment: object = None) -> None:
