@@ -16,12 +16,6 @@ FUNCTION_LINES_MAX = 70
 
 SHARE_MAX = 0.3
 
-EXCEPTIONS: dict[str, str] = {
-    "stack/engines/bundle_agent/agent.py": "that one class",
-    "stack/engines/bundle_agent/agent.py:BundleAgent": "the life of a bundle, told in one place",
-}
-"""What may be longer, and why it reads better whole."""
-
 
 def _sources() -> Iterator[Path]:
     for package in PACKAGES:
@@ -48,11 +42,8 @@ def _too_long() -> Iterator[str]:
 
 
 def test_nothing_is_too_long() -> None:
-    found = {entry.rsplit(": ", 1)[0]: entry for entry in _too_long()}
-    unknown = [entry for key, entry in found.items() if key not in EXCEPTIONS]
-    assert not unknown, "\n".join(["too long to read:", *unknown])
-    stale = [key for key in EXCEPTIONS if key not in found]
-    assert not stale, f"exceptions that are needed no more: {stale}"
+    found = list(_too_long())
+    assert not found, "\n".join(["too long to read:", *found])
 
 
 def test_no_folder_holds_most_of_the_lines() -> None:

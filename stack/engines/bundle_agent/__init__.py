@@ -12,7 +12,8 @@ it bundles and outcomes, and carries out the store operations that it asks for:
     reports.py    status reports, rate-limited (§5.1, §6)
     shares.py     whose bundles fill the store
     custody.py    how stored bundles are let go of, and what becomes of one on which work fails
-    agent.py      the life of each stored bundle: delivery, forwarding, reassembly, expiry
+    dispatch.py   where each goes: forwarding, and the queues for services and whole data units
+    agent.py      the life of each stored bundle from its arrival to its end
 """
 
 from stack.engines.bundle_agent.agent import BundleAgent

@@ -8,18 +8,28 @@ a bundle of its own beside it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stack.core.eid import Eid
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.content import ContentDigest
-from stack.engines.bundle_agent.entry import node_and_service
+from stack.engines.bundle_agent.entry import Entry, node_and_service
 from stack.engines.bundle_agent.extensions import Extensions, extensions_of
-from stack.engines.bundle_agent.notes import note_of
+from stack.engines.bundle_agent.notes import is_returned, note_of
 from stack.engines.bundle_agent.shares import NOTHING, OWN, Shares
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened, Security
 from stack.ports.store import Place, Put
-from stack.wire.bundle import IS_ADMIN, IS_FRAGMENT, Bundle, PrimaryBlock, adu_key, bundle_key
+from stack.wire.bundle import (
+    IS_ADMIN,
+    IS_FRAGMENT,
+    Bundle,
+    PrimaryBlock,
+    adu_key,
+    bundle_key,
+    encode_bundle,
+)
 
 HOPS_AMPLE = 16
 """More hops than any way that we know of.  Copies of a bundle that may still make so many are the
@@ -116,6 +126,22 @@ class Admission:
             NOTHING if required or owner == OWN else self._shares.spare(owner),
             self._whole(primary) if place is Place.FRAGMENT else b"",
             owner,
+        )
+
+    def successor(
+        self, bundle: Bundle, entries: Sequence[Entry], opened: Opened | None = None
+    ) -> Put:
+        """Store a bundle in the place of others, for what is left of their time."""
+        return self.put(
+            bundle,
+            encode_bundle(bundle),
+            entries[0].priority,
+            min(entry.expires_ms for entry in entries),
+            min(entry.received_ms for entry in entries),
+            opened=opened,
+            required=True,
+            outside=any(is_returned(entry.note) for entry in entries),
+            owner=OWN if opened else entries[0].owner,
         )
 
     def _whole(self, primary: PrimaryBlock) -> bytes:

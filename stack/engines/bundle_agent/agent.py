@@ -1,66 +1,32 @@
-"""The life of each stored bundle: delivered, forwarded, reassembled, or deleted (RFC 9171 §5)."""
+"""The life of each stored bundle, from what brings it to its end (RFC 9171 §5)."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 
-from stack.contacts.plan import Plan
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.sansio import Trace, no_trace
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.begin import SEQUENCE, SPACE, Beginning
 from stack.engines.bundle_agent.config import AgentConfig
-from stack.engines.bundle_agent.custody import Custody
+from stack.engines.bundle_agent.dispatch import Dispatch
 from stack.engines.bundle_agent.egress import depart
-from stack.engines.bundle_agent.entry import (
-    Entry,
-    entered,
-    node_and_service,
-    restored,
-)
-from stack.engines.bundle_agent.events import (
-    Deliverable,
-    Echo,
-    Event,
-    Reassemble,
-    Reception,
-    TooLarge,
-)
+from stack.engines.bundle_agent.entry import Entry, entered, node_and_service, restored
+from stack.engines.bundle_agent.events import Echo, Reception
 from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, ended, unproven
-from stack.engines.bundle_agent.notes import is_bare, is_returned, parse_note
+from stack.engines.bundle_agent.notes import is_bare, parse_note
 from stack.engines.bundle_agent.quarantine import set_aside
 from stack.engines.bundle_agent.shares import NOTHING, NOWHERE, OWN, Shares
-from stack.ports.application import (
-    CRITICAL_PRIORITY,
-    BundleId,
-    Cancelled,
-    Delivery,
-    Expected,
-    Outgoing,
-)
+from stack.ports.application import CRITICAL_PRIORITY, BundleId, Delivery, Outgoing
 from stack.ports.security import Opened, Security
-from stack.ports.store import (
-    DUPLICATE,
-    Committed,
-    Move,
-    Op,
-    Place,
-    Put,
-    Release,
-    Stored,
-    Write,
-)
-from stack.routing.forecast import arrivals
-from stack.routing.forwarder import DONE, Forwarder
+from stack.ports.store import DUPLICATE, Committed, Move, Op, Place, Put, Release, Stored, Write
+from stack.routing.forwarder import Forwarder
 from stack.wire.bundle import (
-    IS_ADMIN,
     IS_FRAGMENT,
     LENIENT,
     REPORT_DELETION,
     REPORT_DELIVERY,
-    REPORT_FORWARDING,
     REPORT_RECEPTION,
     STRICT,
     Bundle,
@@ -69,14 +35,13 @@ from stack.wire.bundle import (
     decode_bundle,
     encode_bundle,
     fragment_bundle,
-    stamp,
 )
 
 CRITICAL_KEPT = 65_536
 """Critical bundles that are known again when they come back: far more than ever are under way."""
 
 
-class BundleAgent(Custody):
+class BundleAgent(Dispatch):
     """Decides about bundles; its driver stores, loads, sends and calls back.
 
     Commands return at once.  Store operations that the agent wants come out of `take_ops`; the
@@ -101,8 +66,6 @@ class BundleAgent(Custody):
 
         self._critical: dict[bytes, None] = {}
         """Keys of the critical bundles that were forwarded here, oldest first."""
-        self._events: deque[Event] = deque()
-        self._node = str(node_id)
         self._mode = LENIENT if config.lenient else STRICT
 
     # ---- bundles come in -------------------------------------------------------------------
@@ -113,16 +76,7 @@ class BundleAgent(Custody):
         Raises `SecurityError` when policy demands protection that no key gives, `LocalError` for
         a payload larger than `bundle_bytes_max`.
         """
-        ops: list[Op] = []
-        reserved = self._origin.reserve(len(outgoing))
-        if reserved is not None:
-            ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8)))
-        ids = []
-        for one in outgoing:
-            bundle = self._origin.make(one, now_ms)
-            primary = bundle.primary
-            ops.append(self._own_put(bundle, one, now_ms))
-            ids.append(BundleId(primary.source, primary.creation_ms, primary.sequence))
+        ids, ops = self._make(outgoing, now_ms)
         self.counters["bundles_made"] += len(ids)
         return ids, ops
 
@@ -189,10 +143,6 @@ class BundleAgent(Custody):
 
     # ---- the store answers -----------------------------------------------------------------
 
-    def next_event(self) -> Event | None:
-        """The oldest event that nobody has taken yet."""
-        return self._events.popleft() if self._events else None
-
     def committed(self, ops: Iterable[Op], outcome: Committed, now_ms: int) -> None:
         """The store has done `ops`: new bundles begin their life here, evicted ones end it."""
         refs = iter(outcome.refs)
@@ -249,23 +199,13 @@ class BundleAgent(Custody):
 
     def _entered(self, ref: int, put: Put, now_ms: int) -> None:
         self._remember(put.priority, put.key, put.place)
-        self._arrived(entered(ref, put, self._node), now_ms)
+        self._dispatch(entered(ref, put, self._node), now_ms)
         if self._fragments.units and isinstance(put.known, Opened):
             self._clear(put.known, now_ms)
 
-    def _clear(self, opened: Opened, now_ms: int) -> None:
-        """A whole has been proven: what else says that it is a part of it, is so or is forged, and
-        of no use any more."""
-        primary = None if opened.bundle is None else opened.bundle.primary
-        if primary is not None and not primary.source.is_null:
-            refs = self._fragments.parts_of(primary)
-            for ref in refs:
-                self._forget(ref, now_ms)
-            self._ops += map(Release, refs)
-
     def _restored(self, old: Stored, now_ms: int) -> None:
         self._remember(old.priority, old.key, old.place)
-        self._arrived(restored(old, self._node), now_ms)
+        self._dispatch(restored(old, self._node), now_ms)
 
     def _remember(self, priority: int, key: bytes, place: Place) -> None:
         """A critical bundle that came back would go every way again, and so without end."""
@@ -286,39 +226,6 @@ class BundleAgent(Custody):
             reason = ended(parse_note(old.note).primary, self.config, old.expires_ms, now_ms)
         self._deleted(old.ref, reason, now_ms)
 
-    def _arrived(self, entry: Entry, now_ms: int, avoid: tuple[str, ...] = ()) -> None:
-        ref = entry.ref
-        self._hold(entry)
-        if entry.place is Place.FORWARD:
-            node, _ = node_and_service(entry.destination)
-            try:
-                part = self.forwarder.add(
-                    ref,
-                    node,
-                    entry.size,
-                    entry.priority,
-                    entry.expires_ms,
-                    now_ms,
-                    exclude=(*avoid, entry.previous) if entry.previous else avoid,
-                )
-            finally:
-                if self.forwarder.displaced or self.forwarder.troubled:
-                    self._displaced(now_ms)
-            if part == DONE:
-                self._forwarded(ref, now_ms)
-            elif part:
-                self._events.append(TooLarge(ref, part))
-        elif entry.place in (Place.DELIVER, Place.DEFER):
-            _, service = node_and_service(entry.destination)
-            self.waiting.add(service, ref)
-            self._events.append(Deliverable(service, ref))
-        elif entry.place is Place.FRAGMENT:
-            self._join(self._fragments.add(ref, parse_note(entry.note)))
-
-    def _join(self, refs: list[int] | None) -> None:
-        if refs is not None:
-            self._events.append(Reassemble(tuple(refs)))
-
     def _released(self, ref: int, now_ms: int) -> None:
         """A bundle has left the store as we asked; an application's is thereby delivered."""
         entry = self._forget(ref, now_ms)
@@ -329,175 +236,6 @@ class BundleAgent(Custody):
             self._report_end(entry, REPORT_DELIVERY, ReportReason.NO_INFORMATION, now_ms)
 
     # ---- forwarding ------------------------------------------------------------------------
-
-    def departing(self, entry: Entry, wire: Buffer, now_ms: int) -> Buffer:
-        """The octets in which a stored bundle goes to the next node (§5.4).  Raises `DecodeError`
-        when they are damaged, as far as that shows here."""
-        own, config = bool(entry.stamp), self.config
-        if own and config.trusted_clock:
-            return wire
-        waited_ms = now_ms - entry.received_ms
-        hop_limit = 0 if config.trusted_clock else config.hop_limit
-        bundle = self._decode(wire)
-        return encode_bundle(depart(bundle, self.node_id, waited_ms, own=own, hop_limit=hop_limit))
-
-    def take(self, neighbour: str, room_bytes: int, limit: int, now_ms: int) -> list[int]:
-        """Bundles for a neighbour whose link has room (see `Forwarder.take`)."""
-        refs = self.forwarder.take(neighbour, room_bytes, limit, now_ms)
-        self._confine(now_ms)
-        return refs
-
-    def forwarded(self, refs: Iterable[int], now_ms: int, neighbour: str = "") -> None:
-        """A neighbour has these bundles durably: they are done here (§5.4 step 6), but for those
-        that go to others too."""
-        for ref in refs:
-            try:  # as in `committed`
-                self._acknowledged(ref, now_ms, neighbour)
-            except Exception as error:
-                self.fail(ref, error, now_ms)
-
-    def _acknowledged(self, ref: int, now_ms: int, neighbour: str) -> None:
-        if ref not in self.entries or self._is_void(ref, neighbour, now_ms):
-            return
-        self.counters["forwarded"] += 1
-        if self.forwarder.forwarded(ref, neighbour):
-            self._forwarded(ref, now_ms)
-
-    def _forwarded(self, ref: int, now_ms: int) -> None:
-        entry = self._forget(ref, now_ms)
-        if entry is not None:
-            self._ops.append(Release(ref))
-            if entry.note:
-                self._report_end(entry, REPORT_FORWARDING, ReportReason.NO_INFORMATION, now_ms)
-
-    def echoed(self, ref: int, neighbour: str) -> None:
-        """A neighbour has given us a bundle that we hold already, and may rely on our copy now.
-
-        What is under way of it began before: the next node may have been given it by that very
-        neighbour, so that both would rely on us.  Its acknowledgement is no reason to let go of
-        the bundle; it is sent once more, another way if there is one.
-
-        A fragment for here that another neighbour brings too counts as brought by both.
-        """
-        entry = self.entries.get(ref)
-        if entry is not None and entry.place is Place.FRAGMENT:
-            self._join(self._fragments.confirm(ref, neighbour))
-        elif entry is not None:
-            entry.previous = neighbour
-            given_to = self.forwarder.given_to(ref)
-            if given_to:
-                self._void.setdefault(ref, set()).update(given_to)
-
-    def _is_void(self, ref: int, neighbour: str, now_ms: int) -> bool:
-        """Whether an acknowledgement means nothing (see `echoed`); the bundle then goes again."""
-        void = self._void.get(ref)
-        if void is None or neighbour not in void:
-            return False
-        void.discard(neighbour)
-        if not void:
-            del self._void[ref]
-        if neighbour in self.forwarder.given_to(ref):
-            self.counters["sent_again"] += 1
-            self.forwarder.remove(ref, now_ms)
-            self._reroute((ref,), now_ms)
-        return True
-
-    def set_aside(self, refs: Iterable[int], neighbour: str, now_ms: int) -> None:
-        """A neighbour has refused these again and again, and the forwarder has put them aside: they
-        go by another neighbour, if there is one and they are not for this one."""
-        for ref in refs:
-            self.counters["set_aside"] += 1
-            entry = self.entries.get(ref)
-            if entry is not None and node_and_service(entry.destination)[0] != neighbour:
-                self._try(ref, now_ms, self._avoid, entry, neighbour, now_ms)
-
-    def _avoid(self, entry: Entry, neighbour: str, now_ms: int) -> None:
-        self.forwarder.remove(entry.ref, now_ms)
-        self._arrived(entry, now_ms, avoid=(neighbour,))
-
-    def contact_ended(self, neighbour: str, now_ms: int) -> None:
-        """What was meant for this contact and did not leave finds another way (or the next)."""
-        self._reroute(self.forwarder.drain(neighbour, now_ms), now_ms)
-
-    def contact_failed(self, neighbour: str, now_ms: int) -> None:
-        """A neighbour does not answer in its contact: what waits for it looks for another way."""
-        self.forwarder.contact_failed(neighbour, now_ms)
-        self._reroute(self.forwarder.drain(neighbour, now_ms), now_ms)
-
-    def contact_restored(self, neighbour: str, now_ms: int) -> None:
-        """A neighbour is heard again."""
-        if self.forwarder.contact_restored(neighbour):
-            self._reroute(self.forwarder.drain_all(now_ms), now_ms)
-
-    def contact_discovered(
-        self, neighbour: str, rate_bps: float, now_ms: int, until_ms: int, owlt_ns: int = 0
-    ) -> None:
-        """A contact that no plan foresaw has begun; what waits may find a better way by it.
-        Raises `ConfigError` when it makes no sense."""
-        self.forwarder.contact_discovered(neighbour, rate_bps, now_ms, until_ms, owlt_ns)
-        self._reroute(self.forwarder.drain_all(now_ms), now_ms)
-
-    def contact_lost(self, neighbour: str, now_ms: int) -> bool:
-        """Such a contact is over; whether there was one."""
-        found = self.forwarder.contact_lost(neighbour, now_ms)
-        if found:
-            self._reroute(self.forwarder.drain(neighbour, now_ms), now_ms)
-        return found
-
-    def cancel(self, bundle: BundleId, now_ms: int) -> tuple[Cancelled, list[Op]]:
-        """Give up a bundle that was made here and has not left yet, or what is left of its parts
-        (§5.12), and the operations that let the store forget them."""
-        wanted, source = stamp(bundle.creation_ms, bundle.sequence), str(bundle.source)
-        refs = [
-            entry.ref
-            for entry in self.own.values()
-            if entry.stamp == wanted and entry.source == source
-        ]
-        under_way = sum(bool(self.forwarder.given_to(ref)) for ref in refs)
-        self.counters["cancelled"] += len(refs)
-        for ref in refs:
-            reason = ReportReason.TRANSMISSION_CANCELED
-            self._end(ref, now_ms, self._deleted, ref, reason, now_ms)
-        return Cancelled(len(refs), under_way), [Release(ref) for ref in refs]
-
-    def plan_changed(self, plan: Plan, now_ms: int) -> None:
-        """Everything that waits finds its way by another contact plan."""
-        refs = self.forwarder.drain_all(now_ms)
-        try:
-            self.forwarder.set_plan(plan)
-        finally:  # whichever is in force now
-            self._reroute(refs, now_ms)
-
-    @property
-    def stranded(self) -> int:
-        """Bundles for which `retry` looks again."""
-        return self.forwarder.stranded + self._fragments.due + len(self._postponed)
-
-    def retry(self, now_ms: int) -> None:
-        """Look for a way again for what has none, and for room for fragments that had none."""
-        postponed, self._postponed = self._postponed, []
-        self._reroute([*self.forwarder.drain("", now_ms), *postponed], now_ms)
-        self._events += [Reassemble(tuple(refs)) for refs in self._fragments.retry()]
-
-    def _displaced(self, now_ms: int) -> None:
-        """Bundles that have lost their room to one of higher priority go another way."""
-        displaced, self.forwarder.displaced = self.forwarder.displaced, []
-        self.counters["displaced"] += len(displaced)
-        self._reroute(displaced, now_ms)
-
-    def _confine(self, now_ms: int) -> None:
-        """The forwarder has failed on some bundles while it worked on many."""
-        if self.forwarder.troubled:
-            troubled, self.forwarder.troubled = self.forwarder.troubled, []
-            for ref, error in troubled:
-                self.fail(ref, error, now_ms)
-
-    def _reroute(self, refs: Iterable[int], now_ms: int) -> None:
-        self._confine(now_ms)
-        for ref in refs:
-            entry = self.entries.get(ref)
-            if entry is not None:
-                self._try(ref, now_ms, self._arrived, entry, now_ms)
 
     def split(self, ref: int, wire: Buffer, bytes_max: int) -> list[Op] | None:
         """Operations that replace a stored bundle by fragments of at most `bytes_max` octets
@@ -510,7 +248,8 @@ class BundleAgent(Custody):
         except LocalError:
             return None
         self.counters["fragmented"] += 1
-        return [Release(ref), *(self._successor(fragment, [entry]) for fragment in fragments)]
+        successor = self._admission.successor
+        return [Release(ref), *(successor(fragment, [entry]) for fragment in fragments)]
 
     def reassemble(self, refs: Sequence[int], wires: Sequence[Buffer]) -> list[Op]:
         """Operations that put one bundle in the place of the fragments that make it up (§5.9), if
@@ -528,46 +267,28 @@ class BundleAgent(Custody):
             return ops
         self.counters["reassembled"] += 1
         used = [self.entries[ref] for ref in joined.used]
-        return [*ops, self._successor(joined.bundle, used, joined.opened)]
-
-    def _successor(
-        self, bundle: Bundle, entries: Sequence[Entry], opened: Opened | None = None
-    ) -> Put:
-        """Store a bundle in the place of others, for what is left of their time."""
-        return self._admission.put(
-            bundle,
-            encode_bundle(bundle),
-            entries[0].priority,
-            min(entry.expires_ms for entry in entries),
-            min(entry.received_ms for entry in entries),
-            opened=opened,
-            required=True,
-            outside=any(is_returned(entry.note) for entry in entries),
-            owner=OWN if opened else entries[0].owner,
-        )
+        return [*ops, self._admission.successor(joined.bundle, used, joined.opened)]
 
     def _decode(self, wire: Buffer) -> Bundle:
         """A bundle out of the store, as it was read when it came."""
         return decode_bundle(wire, mode=self._mode)[0]
+
+    def departing(self, entry: Entry, wire: Buffer, now_ms: int) -> Buffer:
+        """The octets in which a stored bundle goes to the next node (§5.4).  Raises `DecodeError`
+        when they are damaged, as far as that shows here."""
+        own, config = bool(entry.stamp), self.config
+        if own and config.trusted_clock:
+            return wire
+        waited_ms = now_ms - entry.received_ms
+        hop_limit = 0 if config.trusted_clock else config.hop_limit
+        bundle = self._decode(wire)
+        return encode_bundle(depart(bundle, self.node_id, waited_ms, own=own, hop_limit=hop_limit))
 
     # ---- delivery --------------------------------------------------------------------------
 
     def register(self, service: str) -> None:
         """Take bundles for a service of this node from now on."""
         self.services.add(service)
-
-    def waiting_bytes(self, neighbour: str) -> int:
-        """Octets that wait for a neighbour."""
-        return self.forwarder.bytes_for(neighbour)
-
-    def reaches(self, node: str, now_ms: int) -> bool:
-        """Whether any chain of links and contacts that are not over leads to a node."""
-        return self.forwarder.router.reaches(node, now_ms)
-
-    def expected(self, node: str, octets: Sequence[int], now_ms: int) -> list[Expected | None]:
-        """When so many octets (ascending) from here have arrived there, by the contact plan."""
-        router = self.forwarder.router
-        return arrivals(router.plan, self._node, node, octets, now_ms, router.config)
 
     def open(
         self,
@@ -598,16 +319,7 @@ class BundleAgent(Custody):
                 return None
             plain = plain if opened is None else opened.bundle
         assert plain is not None
-        primary = plain.primary
-        return Delivery(
-            ref,
-            BundleId(primary.source, primary.creation_ms, primary.sequence),
-            primary.destination,
-            plain.payload.data,
-            entry.expires_ms,
-            entry.priority,
-            bool(primary.flags & IS_ADMIN),
-        )
+        return entry.delivery(plain)
 
     def consumed(self, ref: int, now_ms: int) -> Release:
         """The operation by which an application lets go of a delivery.

@@ -3,8 +3,8 @@ fails."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from stack.core.eid import Eid
@@ -14,22 +14,18 @@ from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.begin import SEQUENCE, SPACE, Beginning
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.entry import Entry, Waiting
+from stack.engines.bundle_agent.events import Event
 from stack.engines.bundle_agent.notes import parse_note
 from stack.engines.bundle_agent.origin import Origin
 from stack.engines.bundle_agent.quarantine import quarantined, reason_of
 from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.bundle_agent.reports import StatusReporter
 from stack.engines.bundle_agent.shares import Shares
-from stack.ports.application import Outgoing
+from stack.ports.application import BundleId, Outgoing
 from stack.ports.security import Security
-from stack.ports.store import Move, Op, Place, Put, Write
+from stack.ports.store import Move, Op, Place, Write
 from stack.routing.forwarder import Forwarder
-from stack.wire.bundle import (
-    REPORT_DELETION,
-    Bundle,
-    ReportReason,
-    encode_bundle,
-)
+from stack.wire.bundle import REPORT_DELETION, ReportReason, encode_bundle
 
 PASSING = (StoreError, OSError, MemoryError)
 """Errors that say nothing against the bundle that was being worked on."""
@@ -50,6 +46,7 @@ class Custody:
         shares: Shares | None,
     ) -> None:
         self.node_id = node_id
+        self._node = str(node_id)
         self.config = config
         self.forwarder = forwarder
         self.counters: Counter[str] = Counter()
@@ -67,12 +64,17 @@ class Custody:
         """Neighbours whose acknowledgement of a bundle means nothing (see `echoed`)."""
         self._postponed: list[int] = []
         self._ops: list[Op] = list(beginning.writes)
+        self._events: deque[Event] = deque()
         self._trace = trace
 
     def take_ops(self) -> list[Op]:
         """The store operations that have come up; the driver commits them."""
         ops, self._ops = self._ops, []
         return ops
+
+    def next_event(self) -> Event | None:
+        """The oldest event that nobody has taken yet."""
+        return self._events.popleft() if self._events else None
 
     def _hold(self, entry: Entry) -> None:
         if self._counting and entry.ref not in self.entries:
@@ -173,17 +175,6 @@ class Custody:
             self._failed(ref, error)
             self._gone(ref, now_ms)
 
-    def _own_put(self, bundle: Bundle, outgoing: Outgoing, now_ms: int) -> Put:
-        wire = encode_bundle(bundle)
-        if len(wire) > self.config.bundle_bytes_max:
-            raise LocalError(
-                f"a payload of {len(outgoing.payload)} octets makes a bundle over "
-                f"bundle_bytes_max {self.config.bundle_bytes_max}: send it as a file"
-            )
-        expires_ms = now_ms + min(outgoing.lifetime_ms, self.config.lifetime_ms_max)
-        put = self._admission.put
-        return put(bundle, wire, outgoing.priority, expires_ms, now_ms, required=True)
-
     def _report_end(self, entry: Entry, status: int, reason: ReportReason, now_ms: int) -> None:
         """Report about a bundle whose octets are gone, if it asked for that."""
         if entry.note and entry.place is not Place.QUARANTINE:
@@ -193,12 +184,32 @@ class Custody:
             except Exception as error:  # a bundle's fate does not hang on the report of it
                 self._failed(entry.ref, error)
 
-    def _tell(self, reports: Iterable[Outgoing], now_ms: int) -> None:
+    def _tell(self, reports: Sequence[Outgoing], now_ms: int) -> None:
         self.counters["reports_suppressed"] = self._reporter.suppressed
-        for outgoing in reports:
-            self.counters["reports_sent"] += 1
-            reserved = self._origin.reserve(1)
-            if reserved is not None:
-                self._ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8)))
-            bundle = self._origin.make(outgoing, now_ms, admin=True)
-            self._ops.append(self._own_put(bundle, outgoing, now_ms))
+        if reports:
+            self.counters["reports_sent"] += len(reports)
+            self._ops += self._make(reports, now_ms, admin=True)[1]
+
+    def _make(
+        self, outgoings: Sequence[Outgoing], now_ms: int, *, admin: bool = False
+    ) -> tuple[list[BundleId], list[Op]]:
+        """Bundles of our own (§5.2): their ids, and the operations that store them."""
+        config, put = self.config, self._admission.put
+        ids: list[BundleId] = []
+        ops: list[Op] = []
+        reserved = self._origin.reserve(len(outgoings))
+        if reserved is not None:
+            ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8)))
+        for one in outgoings:
+            bundle = self._origin.make(one, now_ms, admin=admin)
+            wire = encode_bundle(bundle)
+            if len(wire) > config.bundle_bytes_max:
+                raise LocalError(
+                    f"a payload of {len(one.payload)} octets makes a bundle over "
+                    f"bundle_bytes_max {config.bundle_bytes_max}: send it as a file"
+                )
+            expires_ms = now_ms + min(one.lifetime_ms, config.lifetime_ms_max)
+            ops.append(put(bundle, wire, one.priority, expires_ms, now_ms, required=True))
+            primary = bundle.primary
+            ids.append(BundleId(primary.source, primary.creation_ms, primary.sequence))
+        return ids, ops

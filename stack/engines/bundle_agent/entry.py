@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from stack.core.eid import Eid
 from stack.engines.bundle_agent.notes import is_bare, is_returned, owner_of
-from stack.ports.application import BundleId
+from stack.ports.application import BundleId, Delivery
 from stack.ports.store import Place, Put, Stored
-from stack.wire.bundle import STAMP_BYTES, parse_stamp
+from stack.wire.bundle import IS_ADMIN, STAMP_BYTES, Bundle, parse_stamp
 
 _TIMELESS = bytes(8)
 """What keys begin with of bundles without creation time."""
@@ -48,6 +48,19 @@ class Entry:
         """The id of a bundle that was made here."""
         creation_ms, sequence = parse_stamp(self.stamp)
         return BundleId(Eid.parse(self.source), creation_ms, sequence)
+
+    def delivery(self, bundle: Bundle) -> Delivery:
+        """What an application gets of it: the bundle, opened."""
+        primary = bundle.primary
+        return Delivery(
+            self.ref,
+            BundleId(primary.source, primary.creation_ms, primary.sequence),
+            primary.destination,
+            bundle.payload.data,
+            self.expires_ms,
+            self.priority,
+            bool(primary.flags & IS_ADMIN),
+        )
 
 
 def entered(ref: int, put: Put, node: str) -> Entry:

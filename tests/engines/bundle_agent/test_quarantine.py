@@ -109,7 +109,7 @@ def test_a_long_reason_is_cut() -> None:
         ("_restored", "restored"),
         ("_expired", "expired"),
         ("_acknowledged", "forwarded"),
-        ("_arrived", "contact_ended"),
+        ("_dispatch", "contact_ended"),
     ],
 )
 def test_the_others_go_on(method: str, work: str, monkeypatch: pytest.MonkeyPatch) -> None:
