@@ -10,10 +10,11 @@ from stack.core.extras import missing_extra
 
 try:
     from interop.machines.ltp import LtpPeer, LtpPeerMachine
+    from interop.machines.store import StoreMachine, StorePeer
 except ImportError as error:
     raise missing_extra(error) or error from None
 
 from interop.machines.fault import MachineFault
 from interop.machines.ltp_model import PeerFault
 
-__all__ = ["LtpPeer", "LtpPeerMachine", "MachineFault", "PeerFault"]
+__all__ = ["LtpPeer", "LtpPeerMachine", "MachineFault", "PeerFault", "StoreMachine", "StorePeer"]

@@ -1,10 +1,12 @@
-"""What a bundle store must do, written down as plainly as possible; nothing here is fast."""
+"""What a bundle store must do (`stack.ports.store`), written down as plainly as possible; nothing
+here is fast."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from interop.machines.fault import require
 from stack.ports.store import (
     DUPLICATE,
     NO_ROOM,
@@ -18,8 +20,10 @@ from stack.ports.store import (
     Write,
 )
 
+COMMIT = "BundleStore.commit"
 
-class Model:
+
+class StoreModel:
     """A bundle store as plain dicts.  New refs are taken from the store under test."""
 
     def __init__(self, quota_bytes: int, quota_bundles: int) -> None:
@@ -35,7 +39,7 @@ class Model:
         return sum(stored.size for stored, _ in self.held.values())
 
     def commit(self, ops: Sequence[Op], now_ms: int, committed: Committed) -> None:
-        """Do what `ops` say, and check that `committed` says the same."""
+        """Do what `ops` say.  Raises `MachineFault` where `committed` says something else."""
         moves = {op.ref: op for op in ops if isinstance(op, Move)}  # of several the last one counts
         for ref, move in moves.items():
             if ref in self.held:
@@ -55,9 +59,12 @@ class Model:
             if isinstance(op, Release):
                 self.held.pop(op.ref, None)
         puts = [op for op in ops if isinstance(op, Put)]
-        assert len(committed.refs) == len(puts)
+        require(len(committed.refs) == len(puts), COMMIT, "one ref for each put", committed)
         evicted = self._put(puts, now_ms, committed.refs)
-        assert sorted(committed.evicted) == sorted(evicted)
+        same = sorted(committed.evicted) == sorted(evicted)
+        require(
+            same, COMMIT, "room is made of what has expired, then of the least urgent", committed
+        )
         for op in ops:
             if isinstance(op, Write):
                 self.state.pop((op.space, op.key), None)
@@ -86,7 +93,7 @@ class Model:
                 and old[1] > now_ms
                 and (old[0] in self.held or put.place is not Place.FORWARD)
             ):
-                assert ref == DUPLICATE
+                require(ref == DUPLICATE, COMMIT, "a duplicate is taken for none", put)
                 continue
             size = len(put.wire)
             if not self._fits(fresh, size) and not purged:
@@ -106,12 +113,13 @@ class Model:
                 del self.held[gone[-1]]
             if not self._fits(fresh, size):
                 self.held = kept
-                assert ref == NO_ROOM
+                require(ref == NO_ROOM, COMMIT, "a bundle is taken for which there is no room", put)
                 continue
             evicted += gone
             for each in gone:
                 self.seen.pop(kept[each][0].key)
-            assert ref > self.last_ref, "refs grow and are never used again"
+            require(ref > 0, COMMIT, "a new bundle is refused although there is room", put)
+            require(ref > self.last_ref, COMMIT, "a ref is used again, or does not grow", ref)
             self.last_ref = ref
             fresh[ref] = (
                 Stored(
