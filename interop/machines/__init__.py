@@ -2,6 +2,12 @@
 
 They need the extra `fuzz`.  Each takes an adapter, a small class that stands for the
 implementation, and holds what it says against a simple model written from the standard.
+
+    fault         what they raise
+    machine       what they share: the adapter, time, how a case ends
+    transitions   which transitions of a table were taken
+    ltp           an LTP engine, each side
+    store         a durable store of bundles
 """
 
 from __future__ import annotations
@@ -10,11 +16,24 @@ from stack.core.extras import missing_extra
 
 try:
     from interop.machines.ltp import LtpPeer, LtpPeerMachine
+    from interop.machines.ltp_model import PeerFault
+    from interop.machines.machine import PeerMachine
     from interop.machines.store import StoreMachine, StorePeer
 except ImportError as error:
     raise missing_extra(error) or error from None
 
 from interop.machines.fault import MachineFault
-from interop.machines.ltp_model import PeerFault
+from interop.machines.transitions import Coverage, Transition, table
 
-__all__ = ["LtpPeer", "LtpPeerMachine", "MachineFault", "PeerFault", "StoreMachine", "StorePeer"]
+__all__ = [
+    "Coverage",
+    "LtpPeer",
+    "LtpPeerMachine",
+    "MachineFault",
+    "PeerFault",
+    "PeerMachine",
+    "StoreMachine",
+    "StorePeer",
+    "Transition",
+    "table",
+]

@@ -17,15 +17,25 @@ each was done.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import ClassVar, Protocol, TypeVar
 
 from hypothesis import event
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
-from interop.machines.ltp_model import PeerFault, ReceivingModel, SendingModel, Span
+from interop.machines.ltp_model import (
+    BlockFromPeer,
+    BlockToPeer,
+    PeerFault,
+    ReceivingModel,
+    SendingModel,
+    Span,
+)
+from interop.machines.ltp_states import FROM, LTP_TABLE, TO, name_of
+from interop.machines.machine import PeerMachine
 from interop.strategies.ltp import SEGMENT_RULES, nearly_segments
 from interop.strategies.ltp_transfers import Transfer, parts, pieces
 from interop.strategies.violation import Nearly
@@ -98,7 +108,7 @@ class MakesLtpPeer(Protocol):
         ...
 
 
-class LtpPeerMachine(RuleBasedStateMachine):
+class LtpPeerMachine(PeerMachine):
     """The peer of one LTP engine.  Set `adapter`, and whatever else is unlike this."""
 
     adapter: ClassVar[MakesLtpPeer]
@@ -110,10 +120,11 @@ class LtpPeerMachine(RuleBasedStateMachine):
     may_cancel: ClassVar[bool] = False
     """Whether the engine may cancel sessions in which nothing is wrong, for limits of its own."""
 
+    table = LTP_TABLE
+    peer: LtpPeer
+
     def __init__(self) -> None:
         super().__init__()
-        self.now_ns = 0
-        self.broken = False
         self.sending = SendingModel(may_cancel=self.may_cancel)
         self.receiving = ReceivingModel(may_cancel=self.may_cancel)
         self.unsent: list[DataSegment] = []
@@ -204,7 +215,9 @@ class LtpPeerMachine(RuleBasedStateMachine):
     @rule(pick=_PICKS, really=_SELDOM, late=st.booleans())
     def cancel_as_sender(self, pick: int, really: bool, late: bool) -> None:
         """A session is given up (§6.19); what left before it may come after it."""
-        sessions = list(self.sending.sessions)
+        every = self.sending.sessions
+        begun = [session for session, out in every.items() if out.here and not out.cancelled]
+        sessions = [*begun, *begun, *every]
         session = sessions[pick % len(sessions)]
         if really:
             reason = CancelReason.USR_CNCLD
@@ -219,7 +232,9 @@ class LtpPeerMachine(RuleBasedStateMachine):
     def _reach(self, segment: Segment, what: str) -> None:
         """A segment reaches the engine as from a sender of blocks."""
         event(f"sender: {what}")
-        self._datagram(self.sending.reaches(segment))
+        with self._step(segment):
+            octets = self.sending.reaches(segment)
+        self._datagram(octets)
 
     # ----------------------------------------------------------------- a receiver of blocks
 
@@ -251,7 +266,7 @@ class LtpPeerMachine(RuleBasedStateMachine):
         report = self.answers[at] if fate == "twice" else self.answers.pop(at)
         event(f"receiver: report, {fate}")
         if fate != "lost":
-            self._datagram(self.receiving.reaches_it(report))
+            self._answer(report)
 
     @precondition(lambda self: any(not one.over for one in self.receiving.sessions.values()))
     @rule(pick=_PICKS, really=_SELDOM)
@@ -261,7 +276,13 @@ class LtpPeerMachine(RuleBasedStateMachine):
         session = sessions[pick % len(sessions)]
         if really:
             event("receiver: cancellation")
-            self._datagram(self.receiving.reaches_it(self.receiving.cancel(session)))
+            self._answer(self.receiving.cancel(session))
+
+    def _answer(self, segment: Segment) -> None:
+        """A segment reaches the engine as from a receiver of blocks."""
+        with self._step(segment):
+            octets = self.receiving.reaches_it(segment)
+        self._datagram(octets)
 
     # -------------------------------------------------------------------------- anybody
 
@@ -290,10 +311,8 @@ class LtpPeerMachine(RuleBasedStateMachine):
         for words in (*sorted(still), *self.sending.unrepeated(), *self.receiving.stuck()):
             self._fail(words)
 
-    def teardown(self) -> None:
+    def finish(self) -> None:
         """Nothing is lost any more: all blocks arrive, all sessions end, and there is silence."""
-        if self.broken or not hasattr(self, "peer"):
-            return
         for _ in range(ROUNDS_MAX):
             self._heal()
             if not self._unfinished():
@@ -330,7 +349,7 @@ class LtpPeerMachine(RuleBasedStateMachine):
             if report is not None:
                 self.answers.append(report)
         while self.answers:
-            self._datagram(self.receiving.reaches_it(self.answers.pop(0)))
+            self._answer(self.answers.pop(0))
         self._pass(self.patience_ns // PATIENCE_STEPS)
 
     def _unfinished(self) -> list[str]:
@@ -350,9 +369,20 @@ class LtpPeerMachine(RuleBasedStateMachine):
     # ------------------------------------------------------------------------- the engine
 
     def _fail(self, words: str) -> None:
-        self.broken = True
         clause, _, rest = words.partition(": ")
         raise PeerFault(clause, rest)
+
+    @contextlib.contextmanager
+    def _step(self, segment: Segment) -> Iterator[None]:
+        """What is done within moves the session of a segment."""
+        ours = segment.session.engine == OURS
+        sessions: Mapping[SessionId, BlockToPeer | BlockFromPeer]
+        sessions = self.sending.sessions if ours else self.receiving.sessions
+        before = sessions.get(segment.session)
+        state = before.state if before is not None else "open"
+        yield
+        after = sessions[segment.session].state
+        self.took(TO if ours else FROM, state, name_of(segment), after)
 
     def _datagram(self, octets: bytes) -> None:
         self.peer.receive(octets, self.now_ns)
@@ -367,27 +397,24 @@ class LtpPeerMachine(RuleBasedStateMachine):
     def _drain(self) -> int:
         """Hear all that the engine says, and judge it; how many segments that was."""
         count = 0
-        try:
-            for block in self.peer.blocks():
-                self.sending.delivered(bytes(block))
-            for datagram in self.peer.poll():
-                for segment in _segments(bytes(datagram)):
-                    count += 1
-                    self._heard(segment)
-            for block in self.peer.blocks():
-                self.sending.delivered(bytes(block))
-        except AssertionError:
-            self.broken = True
-            raise
+        for block in self.peer.blocks():
+            self.sending.delivered(bytes(block))
+        for datagram in self.peer.poll():
+            for segment in _segments(bytes(datagram)):
+                count += 1
+                self._heard(segment)
+        for block in self.peer.blocks():
+            self.sending.delivered(bytes(block))
         return count
 
     def _heard(self, segment: Segment) -> None:
-        if segment.session.engine == OURS:
-            self.sending.heard(segment)
-            return
-        if segment.session.engine != THEIRS:
+        if segment.session.engine not in (OURS, THEIRS):
             raise PeerFault("§3.1", "a segment of a session that nobody began", segment)
-        self.receiving.heard(segment)
+        with self._step(segment):
+            if segment.session.engine == OURS:
+                self.sending.heard(segment)
+                return
+            self.receiving.heard(segment)
         if isinstance(segment, DataSegment):
             self.flying.append(segment)
         elif isinstance(segment, CancelSegment):

@@ -100,6 +100,15 @@ class BlockToPeer:
         """Whether its sender knows that all has come."""
         return not holes(self.told, 0, self.transfer.red_bytes)
 
+    @property
+    def state(self) -> str:
+        """As in `ltp_states.TO_ENGINE`."""
+        if self.cancelled or self.cancelling:
+            return "cancelled"
+        if self.closed:
+            return "closed"
+        return "whole" if self.whole else "open" if self.here else "new"
+
 
 class SendingModel:
     """The sender of blocks to the engine under test."""
@@ -313,6 +322,13 @@ class BlockFromPeer:
         """Whether the engine knows that all red octets have come, or that none will be taken."""
         whole = self.red_bytes is not None and not holes(self.told, 0, self.red_bytes)
         return whole or self.cancelled
+
+    @property
+    def state(self) -> str:
+        """As in `ltp_states.FROM_ENGINE`."""
+        if self.cancelled:
+            return "cancelled"
+        return "over" if self.over else "reported" if self.told else "open"
 
 
 class ReceivingModel:
