@@ -108,8 +108,8 @@ class MakesLtpPeer(Protocol):
         ...
 
 
-class LtpPeerMachine(PeerMachine):
-    """The peer of one LTP engine.  Set `adapter`, and whatever else is unlike this."""
+class _Conversation(PeerMachine):
+    """What reaches the engine and comes from it, and what the models make of it."""
 
     adapter: ClassVar[MakesLtpPeer]
     """Makes the engine under test; a class, usually."""
@@ -140,6 +140,75 @@ class LtpPeerMachine(PeerMachine):
     def start(self) -> None:
         """A new engine."""
         self.peer = type(self).adapter(THEIRS, OURS)
+
+    def _reach(self, segment: Segment, what: str) -> None:
+        """A segment reaches the engine as from a sender of blocks."""
+        event(f"sender: {what}")
+        with self._step(segment):
+            octets = self.sending.reaches(segment)
+        self._datagram(octets)
+
+    def _answer(self, segment: Segment) -> None:
+        """A segment reaches the engine as from a receiver of blocks."""
+        with self._step(segment):
+            octets = self.receiving.reaches_it(segment)
+        self._datagram(octets)
+
+    def _fail(self, words: str) -> None:
+        clause, _, rest = words.partition(": ")
+        raise PeerFault(clause, rest)
+
+    @contextlib.contextmanager
+    def _step(self, segment: Segment) -> Iterator[None]:
+        """What is done within moves the session of a segment."""
+        ours = segment.session.engine == OURS
+        sessions: Mapping[SessionId, BlockToPeer | BlockFromPeer]
+        sessions = self.sending.sessions if ours else self.receiving.sessions
+        before = sessions.get(segment.session)
+        state = before.state if before is not None else "open"
+        yield
+        after = sessions[segment.session].state
+        self.took(TO if ours else FROM, state, name_of(segment), after)
+
+    def _datagram(self, octets: bytes) -> None:
+        self.peer.receive(octets, self.now_ns)
+        self._drain()
+
+    def _pass(self, duration_ns: int) -> int:
+        """Time passes; how many segments came meanwhile."""
+        self.now_ns += duration_ns
+        self.peer.advance(self.now_ns)
+        return self._drain()
+
+    def _drain(self) -> int:
+        """Hear all that the engine says, and judge it; how many segments that was."""
+        count = 0
+        for block in self.peer.blocks():
+            self.sending.delivered(bytes(block))
+        for datagram in self.peer.poll():
+            for segment in _segments(bytes(datagram)):
+                count += 1
+                self._heard(segment)
+        for block in self.peer.blocks():
+            self.sending.delivered(bytes(block))
+        return count
+
+    def _heard(self, segment: Segment) -> None:
+        if segment.session.engine not in (OURS, THEIRS):
+            raise PeerFault("§3.1", "a segment of a session that nobody began", segment)
+        with self._step(segment):
+            if segment.session.engine == OURS:
+                self.sending.heard(segment)
+                return
+            self.receiving.heard(segment)
+        if isinstance(segment, DataSegment):
+            self.flying.append(segment)
+        elif isinstance(segment, CancelSegment):
+            self.answers.append(CancelAck(session=segment.session, to_sender=True))
+
+
+class LtpPeerMachine(_Conversation):
+    """The peer of one LTP engine.  Set `adapter`, and whatever else is unlike this."""
 
     # ------------------------------------------------------------------- a sender of blocks
 
@@ -229,13 +298,6 @@ class LtpPeerMachine(PeerMachine):
                 for segment in parts(out.transfer):
                     self._reach(segment, "data after a cancellation")
 
-    def _reach(self, segment: Segment, what: str) -> None:
-        """A segment reaches the engine as from a sender of blocks."""
-        event(f"sender: {what}")
-        with self._step(segment):
-            octets = self.sending.reaches(segment)
-        self._datagram(octets)
-
     # ----------------------------------------------------------------- a receiver of blocks
 
     @rule(size=st.integers(1, 5000))
@@ -277,12 +339,6 @@ class LtpPeerMachine(PeerMachine):
         if really:
             event("receiver: cancellation")
             self._answer(self.receiving.cancel(session))
-
-    def _answer(self, segment: Segment) -> None:
-        """A segment reaches the engine as from a receiver of blocks."""
-        with self._step(segment):
-            octets = self.receiving.reaches_it(segment)
-        self._datagram(octets)
 
     # -------------------------------------------------------------------------- anybody
 
@@ -365,60 +421,6 @@ class LtpPeerMachine(PeerMachine):
         if len(missing) > gone:
             found.append(f"§6.12: {len(missing)} blocks that were to be sent did not arrive")
         return found
-
-    # ------------------------------------------------------------------------- the engine
-
-    def _fail(self, words: str) -> None:
-        clause, _, rest = words.partition(": ")
-        raise PeerFault(clause, rest)
-
-    @contextlib.contextmanager
-    def _step(self, segment: Segment) -> Iterator[None]:
-        """What is done within moves the session of a segment."""
-        ours = segment.session.engine == OURS
-        sessions: Mapping[SessionId, BlockToPeer | BlockFromPeer]
-        sessions = self.sending.sessions if ours else self.receiving.sessions
-        before = sessions.get(segment.session)
-        state = before.state if before is not None else "open"
-        yield
-        after = sessions[segment.session].state
-        self.took(TO if ours else FROM, state, name_of(segment), after)
-
-    def _datagram(self, octets: bytes) -> None:
-        self.peer.receive(octets, self.now_ns)
-        self._drain()
-
-    def _pass(self, duration_ns: int) -> int:
-        """Time passes; how many segments came meanwhile."""
-        self.now_ns += duration_ns
-        self.peer.advance(self.now_ns)
-        return self._drain()
-
-    def _drain(self) -> int:
-        """Hear all that the engine says, and judge it; how many segments that was."""
-        count = 0
-        for block in self.peer.blocks():
-            self.sending.delivered(bytes(block))
-        for datagram in self.peer.poll():
-            for segment in _segments(bytes(datagram)):
-                count += 1
-                self._heard(segment)
-        for block in self.peer.blocks():
-            self.sending.delivered(bytes(block))
-        return count
-
-    def _heard(self, segment: Segment) -> None:
-        if segment.session.engine not in (OURS, THEIRS):
-            raise PeerFault("§3.1", "a segment of a session that nobody began", segment)
-        with self._step(segment):
-            if segment.session.engine == OURS:
-                self.sending.heard(segment)
-                return
-            self.receiving.heard(segment)
-        if isinstance(segment, DataSegment):
-            self.flying.append(segment)
-        elif isinstance(segment, CancelSegment):
-            self.answers.append(CancelAck(session=segment.session, to_sender=True))
 
 
 def _segments(datagram: bytes) -> list[Segment]:
