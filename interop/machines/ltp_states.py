@@ -63,6 +63,8 @@ TO_ENGINE: Final = {
     ("cancelled", "green data"): "cancelled",
     ("cancelled", "data"): "cancelled",
     ("cancelled", "checkpoint"): "cancelled",
+    ("cancelled", "report"): "cancelled",
+    ("cancelled", "report acknowledged"): "cancelled",
     ("cancelled", "cancellation"): "cancelled",
     ("cancelled", "cancellation acknowledged"): "cancelled",
 }
