@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from interop.differential.items import (
+from interop.strategies.items import (
     ARRAY,
     BSTR,
     TAG,

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from interop.differential.minimise import AT_ONCE, ROUNDS_MAX, minimise, weight
+from interop.differential.minimise import AT_ONCE, ROUNDS_MAX, minimise
 from interop.differential.verdict import Implementation, Occasional, Verdict, read_all
+from interop.strategies.simpler import weight
 
 ACCEPTS = "accepts"
 """It takes what the reference refuses; the cause is the reference's reason."""

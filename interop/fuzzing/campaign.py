@@ -164,10 +164,10 @@ class Campaign:
         alone = finding.messages
         if same(alone):
             # A target is started anew only when it has ended: that takes longer than all else.
-            small = smaller(alone, same)
+            small = smaller(alone, same, cbor=self._cases.cbor)
             finding.messages = small if small == alone or afresh(small) else alone
         elif before and afresh((*before, *alone)):
-            finding.messages = smaller((*before, *alone), afresh)
+            finding.messages = smaller((*before, *alone), afresh, cbor=self._cases.cbor)
         else:
             finding.messages, finding.repeats = (*before, *alone), False
 

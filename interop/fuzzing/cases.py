@@ -46,6 +46,9 @@ class CaseStream:
     def __init__(
         self, known: FuzzedProtocol, seed: int, corpus: Sequence[bytes] = (), own: str = ""
     ) -> None:
+        self.cbor = known.cbor
+        """Whether cases are made of items of CBOR."""
+
         self._rng = random.Random(seed)
         valid = maker_of(own, "") if own else maker_of(known.valid) if known.valid else None
         self._valid: Iterator[object] | None = None if valid is None else valid.cases(seed)

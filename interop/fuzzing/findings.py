@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from interop.strategies.simpler import shortest, simplest
 from interop.strategies.violation import Violation
 from stack.core.errors import ConfigError
 
@@ -161,40 +164,42 @@ def read_case(path: Path) -> tuple[bytes, ...]:
 
 
 def smaller(
-    messages: tuple[bytes, ...], same: Callable[[tuple[bytes, ...]], bool]
+    messages: tuple[bytes, ...], same: Callable[[tuple[bytes, ...]], bool], *, cbor: bool = False
 ) -> tuple[bytes, ...]:
-    """The fewest and shortest messages found for which `same` still holds: first whole messages
-    go, then pieces of those that are left, then octets become less."""
-    left = ROUNDS_MAX
-    going = True
-    while going:
-        going = False
-        for one in _shorter(messages):
-            if not left:
-                return messages
-            left -= 1
-            if same(one):
-                messages, going = one, True
-                break
-    return messages
+    """The fewest and simplest messages found for which `same` still holds: first whole messages
+    go, then pieces of those that are left, then octets become less.  `cbor` says whether messages
+    are made of items."""
+    best, left = messages, ROUNDS_MAX
+
+    def still(given: tuple[bytes, ...]) -> bool:
+        nonlocal best, left
+        if not left:
+            raise _EnoughError
+        left -= 1
+        if does := same(given):
+            best = given
+        return does
+
+    before: tuple[bytes, ...] = ()
+    with contextlib.suppress(_EnoughError):
+        while best != before:
+            before = best
+            shortest(best, still)
+            for number in reversed(range(len(best))):
+                with_it = partial(_between, best[:number], best[number + 1 :], still)
+                simplest(best[number], with_it, cbor=cbor)
+    return best
 
 
-def _shorter(messages: tuple[bytes, ...]) -> Iterator[tuple[bytes, ...]]:
-    size = len(messages) // 2
-    while size:
-        for at in range(0, len(messages), size):
-            yield messages[:at] + messages[at + size :]
-        size //= 2
-    for number in reversed(range(len(messages))):
-        octets = messages[number]
-        size = (len(octets) + 1) // 2
-        while size:
-            for at in range(0, len(octets), size):
-                cut = octets[:at] + octets[at + size :]
-                yield (*messages[:number], cut, *messages[number + 1 :])
-            size //= 2
-    for number, octets in enumerate(messages):
-        for at, octet in enumerate(octets):
-            for less in sorted({0, octet // 2, octet - 1}) if octet else ():
-                cut = octets[:at] + bytes((less,)) + octets[at + 1 :]
-                yield (*messages[:number], cut, *messages[number + 1 :])
+class _EnoughError(Exception):
+    """So many runs are all that there may be."""
+
+
+def _between(
+    first: tuple[bytes, ...],
+    last: tuple[bytes, ...],
+    fails: Callable[[tuple[bytes, ...]], bool],
+    one: bytes,
+) -> bool:
+    """Whether one message does, where others are before and after it."""
+    return fails((*first, one, *last))

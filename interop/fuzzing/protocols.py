@@ -49,6 +49,9 @@ class FuzzedProtocol:
     answers: Callable[[bytes, bytes], bool] = lambda probe, answer: True
     """Whether a message answers a probe, and nothing that was sent before."""
 
+    cbor: bool = False
+    """Whether its octets are items of CBOR."""
+
     opening: bytes = b""
     """What each connection begins with."""
 
@@ -92,6 +95,7 @@ PROTOCOLS: Final[Mapping[str, FuzzedProtocol]] = MappingProxyType(
             deep="mutated_bundle:mutated_bundles",
             hostile="hostile:hostile_bundles",
             repair="mutated_bundle:bundle_crcs",
+            cbor=True,
         ),
         "ltp": FuzzedProtocol(
             "ltp",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +26,39 @@ MONITOR: Final = 3
 
 class Hang(BaseException):
     """A case from which a function does not come back."""
+
+
+@contextlib.contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise `Hang` in what takes longer, if this is the main thread: only there can the clock
+    interrupt.  A clock that was running before, such as that of a test, goes on afterwards."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def hang(number: int, frame: FrameType | None) -> None:
+        # What collectors of garbage call has nobody to raise to: wait for the next alarm.
+        if frame is None or all(frame.f_code is not code for code in map(_code, gc.callbacks)):
+            raise Hang(f"not over after {seconds:g} s")
+
+    handler = signal.signal(signal.SIGALRM, hang)
+    begin = time.monotonic()
+    left, every = signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    try:
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # an alarm may have come before the other was done
+        signal.signal(signal.SIGALRM, handler)
+        if left:
+            due = max(left - (time.monotonic() - begin), 1e-6)
+            signal.setitimer(signal.ITIMER_REAL, due, every)
+
+
+def _code(callback: object) -> CodeType | None:
+    return getattr(callback, "__code__", None)
 
 
 class PythonTarget:
@@ -53,23 +89,13 @@ class PythonTarget:
 
     def feed(self, messages: Sequence[bytes]) -> Reaction:
         """Call it."""
-        timed = threading.current_thread() is threading.main_thread()
-        before = signal.signal(signal.SIGALRM, self._hang) if timed else None
         try:
-            if timed:
-                signal.setitimer(signal.ITIMER_REAL, self._timeout_s)
-            for message in messages:
-                self._function(message)
+            with limited(self._timeout_s):
+                for message in messages:
+                    self._function(message)
             return Reaction("taken")
         except (Exception, Hang) as error:
             return self._reaction(error)
-        finally:
-            if timed:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                signal.signal(signal.SIGALRM, before)
-
-    def _hang(self, number: int, frame: FrameType | None) -> None:
-        raise Hang(f"not over after {self._timeout_s:g} s")
 
     def _reaction(self, error: BaseException) -> Reaction:
         kinds = {kind.__name__ for kind in type(error).__mro__}

@@ -23,13 +23,13 @@ from interop.differential import (
 from interop.differential.__main__ import run, saved
 from interop.differential.bundle_cases import BundleCases, bundle, changed
 from interop.differential.cfdp import OurPdus, PduCases
-from interop.differential.items import parse, repair_crcs
 from interop.differential.labels import label_of, load_labels
 from interop.differential.ltp import OurSegments, SegmentCases
 from interop.differential.pyd3tn import Pyd3tn
 from interop.differential.report import markdown, unlabelled
 from interop.differential.tshark import Tshark
 from interop.differential.tshark_bpv7 import BPV7
+from interop.strategies.items import parse, repair_crcs
 from stack.core.errors import DecodeError
 from stack.wire.bundle import decode_bundle
 from tests.interop.tshark import needs_tshark

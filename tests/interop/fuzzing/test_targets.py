@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from interop.fuzzing import Campaign, Case, CaseStream, Target, TargetGoneError, TargetOptions
 from interop.fuzzing import make_target as make
 from interop.fuzzing.protocols import known
+from interop.fuzzing.python import Hang, PythonTarget
 from stack.core.errors import ConfigError
 from tests.cli.helpers import free_ports
 
@@ -175,3 +178,31 @@ def test_streams_are_connections(tmp_path: Path) -> None:
         assert target.feed([b"die"]).place == "exit code 3"
     finally:
         target.close()
+
+
+def test_a_hang_is_told_and_the_clock_that_ran_before_goes_on() -> None:
+    """Of a test, say: what it has left is less by what the case took."""
+
+    def forever(data: bytes) -> None:
+        with contextlib.suppress(Hang):
+            while data:  # the first alarm is swallowed, as by a finalizer
+                pass
+        while data:
+            pass
+
+    alarms: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, frame: alarms.append(number))
+    timer = signal.setitimer(signal.ITIMER_REAL, 500, 7)
+    try:
+        target = PythonTarget("toy", forever, TargetOptions(timeout_s=0.02))
+        assert target.feed([b""]).verdict == "taken"
+        assert target.feed([b"x"]).verdict == "hang"
+        left, every = signal.setitimer(signal.ITIMER_REAL, 0)
+        assert 0 < left < 500 - 0.03
+        assert every == 7
+        assert signal.getsignal(signal.SIGALRM) is not before
+        signal.raise_signal(signal.SIGALRM)
+        assert alarms == [signal.SIGALRM]
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
