@@ -52,7 +52,7 @@ soak: $(VENV)/.dev  ## run everything that has a seed with fresh ones (MINUTES=3
 mutants: $(VENV)/.dev  ## see whether the tests notice changed code (SAMPLE=1000 SEED=...; hours)
 	@$(BIN)/python scripts/mutants.py --sample $(SAMPLE) $(if $(SEED),--seed $(SEED)) --jobs $(JOBS) $(ARGS)
 
-rows: $(VENV)/.dev  ## break the rule of each row of the conformance tables: its tests must fail
+rows: $(VENV)/.dev  ## break the rule of each row of the record of conformance: its tests must fail
 	@$(BIN)/python -m tests.conformance.rows $(ARGS)
 
 lint: $(VENV)/.dev  ## formatting, style, types and import layers only

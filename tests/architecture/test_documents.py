@@ -87,7 +87,7 @@ def test_files_that_are_named_exist(path: Path) -> None:
     assert not missing
 
 
-def test_conformance_tables_name_tests_that_exist() -> None:
+def test_conformance_documents_name_tests_that_exist() -> None:
     defined = {
         match[1]
         for path in (ROOT / "tests").rglob("test_*.py")

@@ -262,3 +262,16 @@ def test_a_bib_in_clear_on_an_encrypted_block_is_refused() -> None:
     result = opened("A.4 modified (BSL): A1 BIB + A2 BCB both on payload")
     assert not result.ok
     assert result.reason == 16
+
+
+def test_signatures_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def bytes_eq(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return one == other
+
+    monkeypatch.setattr("stack.security.contexts.constant_time.bytes_eq", bytes_eq)
+    assert contexts.hmac_matches(b"same", b"same")
+    assert not contexts.hmac_matches(b"same", b"some")
+    assert compared == [(b"same", b"same"), (b"same", b"some")]

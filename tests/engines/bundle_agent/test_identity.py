@@ -468,3 +468,10 @@ def test_the_priority_of_what_security_has_proven_is_believed_at_the_acceptor() 
     ref = desk.arrive(sent(keyed().protect(bundle_for(APP, blocks=blocks))))
     assert ref
     assert desk.agent.entries[ref].priority == 2
+
+
+def test_the_source_of_what_is_sent_is_an_endpoint_of_this_node() -> None:
+    desk = Desk()
+    primary = decode_bundle(desk.send(FAR))[0].primary
+    assert str(primary.source) == APP
+    assert primary.destination == Eid.parse(FAR)
