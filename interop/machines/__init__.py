@@ -6,6 +6,7 @@ implementation, and holds what it says against a simple model written from the s
     fault         what they raise
     machine       what they share: the adapter, time, how a case ends
     transitions   which transitions of a table were taken
+    agent         a bundle agent between two neighbours
     ltp           an LTP engine, each side
     store         a durable store of bundles
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 from stack.core.extras import missing_extra
 
 try:
+    from interop.machines.agent import AgentPeer, AgentPeerMachine
     from interop.machines.ltp import LtpPeer, LtpPeerMachine
     from interop.machines.ltp_model import PeerFault
     from interop.machines.machine import PeerMachine
@@ -26,6 +28,8 @@ from interop.machines.fault import MachineFault
 from interop.machines.transitions import Coverage, Transition, table
 
 __all__ = [
+    "AgentPeer",
+    "AgentPeerMachine",
     "Coverage",
     "LtpPeer",
     "LtpPeerMachine",
