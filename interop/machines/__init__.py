@@ -8,6 +8,8 @@ implementation, and holds what it says against a simple model written from the s
     transitions   which transitions of a table were taken
     agent         a bundle agent between two neighbours
     ltp           an LTP engine, each side
+    router        a router, and what is booked of its contacts
+    brute         routing by trying every way
     store         a durable store of bundles
 """
 
@@ -20,6 +22,7 @@ try:
     from interop.machines.ltp import LtpPeer, LtpPeerMachine
     from interop.machines.ltp_model import PeerFault
     from interop.machines.machine import PeerMachine
+    from interop.machines.router import FoundWay, RouterPeer, RouterPeerMachine
     from interop.machines.store import StoreMachine, StorePeer
 except ImportError as error:
     raise missing_extra(error) or error from None
@@ -31,11 +34,14 @@ __all__ = [
     "AgentPeer",
     "AgentPeerMachine",
     "Coverage",
+    "FoundWay",
     "LtpPeer",
     "LtpPeerMachine",
     "MachineFault",
     "PeerFault",
     "PeerMachine",
+    "RouterPeer",
+    "RouterPeerMachine",
     "StoreMachine",
     "StorePeer",
     "Transition",

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interop.machines import brute
 from interop.strategies import contacts as plans
 from stack.contacts.files import load_plan
 from stack.contacts.plan import Contact, Plan, Range
 from stack.core.errors import LocalError
 from stack.routing.delivery import BUNDLES_MAX, DeliveryForecast, expected_delivery
 from stack.routing.router import RouterConfig
-from tests.routing import brute
 
 A, B, C = (f"ipn:{n}.0" for n in range(1, 4))
 MS = brute.MS

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interop.machines import brute
 from interop.strategies import contacts as plans
 from stack.contacts.files import load_plan
 from stack.contacts.plan import Contact, Plan, Range
 from stack.routing.route import Route
 from stack.routing.router import Router, RouterConfig
-from tests.routing import brute
 
 A, B, C, D = (f"ipn:{n}.0" for n in range(1, 5))
 MS = brute.MS

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interop.machines import brute
 from interop.strategies import contacts as plans
 from stack.contacts.files import load_plan
 from stack.contacts.plan import Contact, Plan
 from stack.routing.route import Route
 from stack.routing.router import Router, RouterConfig
 from stack.routing.selection import node_order
-from tests.routing import brute
 
 A, B, C, D, E = (f"ipn:{n}.0" for n in range(1, 6))
 MS = brute.MS
