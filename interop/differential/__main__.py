@@ -12,43 +12,68 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from interop.differential.compare import Comparison
 from interop.differential.labels import load_labels
 from interop.differential.protocols import READERS, Readers
-from interop.differential.report import Found, found, markdown, relabel, unlabelled
+from interop.differential.report import Found, found, markdown, relabel, restore, unlabelled
 from interop.differential.verdict import Implementation
 
-BATCH = 5_000
+BATCH = 2_000
+"""Inputs between two times that what was found is kept; each batch has a seed of its own."""
+
+ROUNDS = 10
+"""Rounds of making cases minimal, between two times."""
+
+Keep = Callable[[Found], None]
 
 
 def run(
-    protocol: str, seed: str, cases: int, differing: int = 0, rounds: int = 0, only: str = ""
+    protocol: str,
+    options: Options,
+    before: Found | None = None,
+    keep: Keep = lambda _: None,
 ) -> Found | None:
-    """Compare on `cases` inputs, or on as many as it takes to find `differing` ones; make the
-    smallest of each cluster minimal in so many rounds.  None when there is nobody to ask."""
+    """Compare, going on from what was found `before`, and `keep` what is found, time and again.
+    None when there is nobody to ask."""
     readers = READERS[protocol]
-    implementations = _implementations(readers, only)
+    implementations = _implementations(readers, options.only)
     if len(implementations) < 2:
         return None
     comparison = Comparison(implementations)
-    drawn = readers.cases(seed)
-    begin = time.perf_counter()
-    while comparison.inputs < cases or comparison.differing < differing:
-        left = cases - comparison.inputs
-        size = min(BATCH, left) if left > 0 else BATCH
-        comparison.feed([drawn.draw() for _ in range(size)])
+    if before:
+        restore(before, comparison)
+    labels = load_labels(protocol)
+    begin, first = time.perf_counter(), comparison.inputs
+    while comparison.inputs < options.cases or comparison.differing < options.differing:
+        number, done = divmod(comparison.inputs, BATCH)
+        left = options.cases - comparison.inputs
+        size = min(BATCH, done + left) if left > 0 else BATCH
+        drawn = readers.cases(f"{options.seed}/{number}")
+        batch = [drawn.draw() for _ in range(size)]
+        comparison.feed(batch[done:])
+        keep(found(protocol, options.seed, comparison, labels))
         spent = time.perf_counter() - begin
-        print(
-            f"{protocol}: {comparison.inputs:,} inputs, {comparison.differing:,} differing, "
-            f"{len(comparison.clusters)} clusters, {comparison.inputs / spent:,.0f}/s",
-            file=sys.stderr,
-            flush=True,
-        )
-    if rounds:
-        comparison.minimise(rounds)
-    return found(protocol, seed, comparison, load_labels(protocol))
+        _say(protocol, comparison, f"{(comparison.inputs - first) / spent:,.0f}/s")
+    for least in range(0, options.rounds, ROUNDS):
+        over = comparison.minimise(min(ROUNDS, options.rounds - least))
+        keep(found(protocol, options.seed, comparison, labels))
+        minimal = sum(cluster.minimal for cluster in comparison.clusters.values())
+        _say(protocol, comparison, f"{minimal} with a minimal case")
+        if over:
+            break
+    return found(protocol, options.seed, comparison, labels)
+
+
+def _say(protocol: str, comparison: Comparison, more: str) -> None:
+    print(
+        f"{protocol}: {comparison.inputs:,} inputs, {comparison.differing:,} differing, "
+        f"{len(comparison.clusters)} clusters, {more}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _implementations(readers: Readers, only: str) -> list[Implementation]:
@@ -65,46 +90,96 @@ def saved(path: Path) -> list[Found]:
     return every
 
 
-def _runs(options: argparse.Namespace) -> list[Found]:
-    every = []
+def save(path: Path, every: Sequence[Found]) -> None:
+    """Write it in one piece: whoever ends this in the middle finds the last one."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(every, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    part.replace(path)
+
+
+def _runs(options: Options) -> list[Found]:
+    """Raises `ValueError` when the file to go on from has another seed, or other readers."""
+    kept: dict[str, Found] = {}
+    if options.resume and options.save and options.save.exists():
+        kept = {one["protocol"]: one for one in saved(options.save)}
+
+    def keep(one: Found) -> None:
+        kept[one["protocol"]] = one
+        if options.save:
+            save(options.save, list(kept.values()))
+
     for protocol in options.protocol or list(READERS):
-        one = run(
-            protocol, options.seed, options.cases, options.differing, options.rounds, options.only
-        )
+        before = kept.get(protocol)
+        if before and before["seed"] != options.seed:
+            raise ValueError(f"{protocol}: begun with seed {before['seed']}, not {options.seed}")
+        one = run(protocol, options, before, keep)
         if one is None:
             print(f"{protocol}: no other implementation is installed", file=sys.stderr)
         else:
-            every.append(one)
-    return every
+            keep(one)
+    return list(kept.values())
 
 
-def main() -> int:
-    """The command."""
+class Options(argparse.Namespace):
+    """What to do."""
+
+    protocol: Sequence[str] | None = None
+    cases: int = 20_000
+    differing: int = 0
+    """Go on until so many inputs differ."""
+
+    seed: str = "1"
+    rounds: int = 0
+    """Of making cases minimal."""
+
+    only: str = ""
+    """Names, with commas; all that are installed unless given."""
+
+    save: Path | None = None
+    resume: bool = False
+    read: Path | None = None
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m interop.differential", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument(
         "--protocol", action="append", choices=list(READERS), help="all unless given"
     )
-    parser.add_argument("--cases", type=int, default=20_000, help="inputs (%(default)s)")
+    parser.add_argument("--cases", type=int, default=Options.cases, help="inputs (%(default)s)")
     parser.add_argument("--differing", type=int, default=0, help="go on until so many differ")
-    parser.add_argument("--seed", default="1", help="the same gives the same inputs (%(default)s)")
+    parser.add_argument(
+        "--seed", default=Options.seed, help="the same gives the same inputs (%(default)s)"
+    )
     parser.add_argument(
         "--rounds", type=int, default=0, help="of making cases minimal (%(default)s)"
     )
     parser.add_argument("--only", default="", help="compare with these alone: names with commas")
     parser.add_argument("--read", type=Path, help="show what was saved there, in place of a run")
-    parser.add_argument("--save", type=Path, help="write what was found as JSON")
-    options = parser.parse_args()
-    every = saved(options.read) if options.read else _runs(options)
-    if options.save:
-        options.save.write_text(json.dumps(every, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    parser.add_argument("--save", type=Path, help="keep what is found there, as JSON, as it comes")
+    parser.add_argument("--resume", action="store_true", help="go on from what --save has")
+    return parser
+
+
+def main() -> int:
+    """The command."""
+    options = _parser().parse_args(namespace=Options())
+    try:
+        every = saved(options.read) if options.read else _runs(options)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if options.save:
+            print(f"stopped; go on with --save {options.save} --resume", file=sys.stderr)
+        return 130
     print(markdown(every))
     unknown = [cluster for one in every for cluster in unlabelled(one)]
     for cluster in unknown:
         print(
             f"not labelled: {cluster['kind']} {cluster['name']}: {cluster['cause']}: "
-            f"{cluster['minimal']}",
+            f"{cluster['case']}",
             file=sys.stderr,
         )
     return 2 if not every else bool(unknown)

@@ -4,6 +4,7 @@ decoder that knows no bundles finds in it (optional: `pip install cddl-verifier 
 from __future__ import annotations
 
 import importlib
+import re
 from importlib import metadata, resources
 from typing import Any
 
@@ -30,12 +31,24 @@ class Cddl:
         except Exception as error:
             return broken(f"{type(error).__name__}: {error}")
         if not result.valid:
-            # The first line says where; what follows tries every other way that it could be.
-            return refused(str(result.errors[0]).split("(", 1)[0].strip())
+            return refused(_why(str(result.errors[0])))
         try:
             return Verdict(True, fields=_fields(self._cbor2.loads(encoded)))
         except Exception as error:
             return broken(f"cbor2: {type(error).__name__}: {error}")
+
+
+_PLACE = re.compile(r"of '([\w-]+)' matches no entry")
+
+
+def _why(error: str) -> str:
+    """The innermost rule that no alternative fits: an error tells of every way that was tried."""
+    if "but .bits allows only" in error:
+        return "a flag has a bit that .bits does not allow"
+    if "matches none of $eid" in error:
+        return "an EID matches none of $eid"
+    places = _PLACE.findall(error)
+    return f"no entry of {places[-1]} fits" if places else error.split("(", 1)[0].strip()
 
 
 def _fields(bundle: Any) -> dict[str, Value]:

@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 
+from interop.differential.process import ask
 from interop.differential.verdict import Verdict, broken, refused
 
-ANSWER_S = 10
+NO_VERDICT = 126
+"""Exit codes from here on say that the shell could not start it, or that it was killed."""
+
 VARIABLE = "ORBITFERRY_DIFFERENTIAL"
 """Further commands for bundles: ``name=command with arguments``, several with ``;`` between."""
 
@@ -33,20 +35,15 @@ class Program:
     def read(self, encoded: bytes) -> Verdict:
         """Start it once more."""
         try:
-            done = subprocess.run(  # noqa: S603
-                self._command, input=encoded, capture_output=True, timeout=ANSWER_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return broken(f"no answer within {ANSWER_S} s")
+            answer = ask(self._command, encoded)
         except OSError as error:
             return broken(f"cannot be started: {error.strerror}")
-        if not done.returncode:
+        if answer.end or answer.code >= NO_VERDICT:
+            return broken(answer.end or f"ended with exit code {answer.code}")
+        if not answer.code:
             return Verdict(True)
-        if not 0 < done.returncode < 126:
-            return broken(f"ended by signal {-done.returncode}" if done.returncode < 0
-                          else f"ended with exit code {done.returncode}")  # fmt: skip
-        lines = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()
-        return refused(lines[-1] if lines else f"exit code {done.returncode}")
+        lines = (answer.errors or answer.shown).decode("utf-8", "replace").strip().splitlines()
+        return refused(lines[-1] if lines else f"exit code {answer.code}")
 
 
 def commands() -> Iterator[Program]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from interop.differential.minimise import AT_ONCE, ROUNDS_MAX, minimise
+from interop.differential.topics import topic_of
 from interop.differential.verdict import Implementation, Occasional, Verdict, read_all
 from interop.strategies.simpler import weight
 
@@ -19,6 +20,13 @@ REFUSES = "refuses"
 
 READS = "reads"
 """Both take it, and it reads a field otherwise; the cause is the field's name."""
+
+SENDS = "sends"
+"""Both take it, and what it sends on is not what came in, as the reference reads it; the cause is
+why the reference refuses that, or the field."""
+
+BLAMES = "blames"
+"""Both refuse it, each for another thing; the cause is these two, the reference's first."""
 
 BREAKS = "breaks"
 """It comes to no verdict; the cause is how it ended."""
@@ -46,26 +54,49 @@ def cause_of(verdict: Verdict) -> str:
     return f"{text} [{verdict.clause}]" if verdict.clause else text
 
 
-def disagreements(reference: Verdict, others: Mapping[str, Verdict | None]) -> set[Disagreement]:
-    """How the others differ from the reference on one input."""
-    found = set()
-    for name, other in others.items():
-        if other is None:
-            continue
-        if other.broke:
-            found.add(Disagreement(BREAKS, name, cause_of(other)))
-        elif other.accepted and not reference.accepted:
-            found.add(Disagreement(ACCEPTS, name, cause_of(reference)))
-        elif reference.accepted and not other.accepted:
-            found.add(Disagreement(REFUSES, name, cause_of(other)))
-        elif reference.accepted:
-            mine = reference.fields
-            found.update(
-                Disagreement(READS, name, key)
-                for key, value in other.fields.items()
-                if key in mine and mine[key] != value
-            )
-    return found
+Read = Callable[[bytes], Verdict | None]
+
+
+def disagreements(
+    reference: Verdict, others: Mapping[str, Verdict | None], read: Read | None = None
+) -> set[Disagreement]:
+    """How the others differ from the reference on one input; `read` is how the reference reads
+    what they send on, and without it that is not looked at."""
+    return {
+        Disagreement(kind, name, cause)
+        for name, other in others.items()
+        if other is not None
+        for kind, cause in _differences(reference, other, read)
+    }
+
+
+def _differences(mine: Verdict, other: Verdict, read: Read | None) -> Iterator[tuple[str, str]]:
+    if other.broke:
+        yield BREAKS, cause_of(other)
+    elif mine.accepted and other.accepted:
+        for key in _unlike(mine, other):
+            yield READS, key
+        sent = read(other.sent) if read and other.sent is not None else None
+        if sent and not sent.accepted:
+            yield SENDS, cause_of(sent)
+        elif sent:
+            unlike = list(_unlike(mine, sent))
+            if not unlike and mine.sent not in (None, other.sent):
+                unlike = ["other octets that say the same"]
+            for key in unlike:
+                yield SENDS, key
+    elif other.accepted:
+        yield ACCEPTS, cause_of(mine)
+    elif mine.accepted:
+        yield REFUSES, cause_of(other)
+    else:
+        ours, theirs = topic_of(mine.reason), topic_of(other.reason)
+        if ours and theirs and ours != theirs:
+            yield BLAMES, f"{ours}; {theirs}"
+
+
+def _unlike(mine: Verdict, other: Verdict) -> Iterator[str]:
+    return (key for key, value in other.fields.items() if mine.fields.get(key, value) != value)
 
 
 @dataclass(slots=True)
@@ -74,8 +105,11 @@ class Cluster:
 
     inputs: int = 0
     smallest: bytes = b""
-    verdicts: dict[str, Verdict | None] = field(default_factory=dict)
-    """Of everybody, on the smallest."""
+    verdicts: dict[str, str] = field(default_factory=dict)
+    """What everybody says of the smallest."""
+
+    minimal: bool = False
+    """Whether nothing smaller was found by looking for it."""
 
 
 @dataclass(slots=True)
@@ -106,22 +140,30 @@ class Comparison:
                 raise ValueError("the reference must answer every time")
             self.inputs += 1
             self.taken += reference.accepted
-            found = _found(verdicts)
+            found = self._found(verdicts)
             self.differing += bool(found)
             for one in found:
                 cluster = self.clusters.setdefault(one, Cluster())
                 cluster.inputs += 1
                 if cluster.inputs == 1 or weight(encoded) < weight(cluster.smallest):
-                    cluster.smallest, cluster.verdicts = encoded, verdicts
+                    cluster.smallest, cluster.verdicts = encoded, _words(verdicts)
+                    cluster.minimal = False
 
-    def minimise(self, rounds: int = ROUNDS_MAX) -> None:
-        """Put a minimal case in place of the smallest input of each cluster."""
-        begin = {key: cluster.smallest for key, cluster in self.clusters.items()}
+    def minimise(self, rounds: int = ROUNDS_MAX) -> bool:
+        """Put smaller cases in place of the smallest inputs that came, in so many rounds; whether
+        all are minimal now."""
+        begin = {
+            key: cluster.smallest for key, cluster in self.clusters.items() if not cluster.minimal
+        }
         least = minimise(begin, self._does, rounds, _at_once)
-        for verdicts, (key, encoded) in zip(
-            self._ask(list(least.values()), self._always()), least.items(), strict=True
+        inputs = [found.best for found in least.values()]
+        for verdicts, (key, found) in zip(
+            self._ask(inputs, self._always()), least.items(), strict=True
         ):
-            self.clusters[key].smallest, self.clusters[key].verdicts = encoded, verdicts
+            cluster = self.clusters[key]
+            cluster.smallest, cluster.verdicts = found.best, _words(verdicts)
+            cluster.minimal = found.minimal
+        return all(found.minimal for found in least.values())
 
     def _always(self) -> list[Implementation]:
         return [
@@ -135,8 +177,13 @@ class Comparison:
         for other in others:
             inputs = list(dict.fromkeys(one for key, one in pairs if key.name == other.name))
             for one, verdicts in zip(inputs, self._ask(inputs, (reference, other)), strict=True):
-                found[other.name, one] = _found(verdicts)
+                found[other.name, one] = self._found(verdicts)
         return [key in found[key.name, one] for key, one in pairs]
+
+    def _found(self, verdicts: Mapping[str, Verdict | None]) -> set[Disagreement]:
+        (_, reference), *others = verdicts.items()
+        read = self.implementations[0].read
+        return disagreements(reference, dict(others), read) if reference else set()
 
     @staticmethod
     def _ask(
@@ -149,10 +196,12 @@ class Comparison:
 
 
 def _at_once(key: Disagreement) -> int:
-    """What ends a process costs a new one each time."""
-    return 2 if key.kind == BREAKS else AT_ONCE
+    """What ends a process costs a new one each time, and what hangs costs seconds: that is left as
+    it came."""
+    if key.kind != BREAKS:
+        return AT_ONCE
+    return 0 if key.cause.startswith("no answer") else 2
 
 
-def _found(verdicts: Mapping[str, Verdict | None]) -> set[Disagreement]:
-    (_, reference), *others = verdicts.items()
-    return disagreements(reference, dict(others)) if reference else set()
+def _words(verdicts: Mapping[str, Verdict | None]) -> dict[str, str]:
+    return {name: one.words if one else "not asked" for name, one in verdicts.items()}

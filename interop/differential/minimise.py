@@ -7,7 +7,7 @@ are made smaller at the same time, and each round asks about all candidates of a
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from interop.strategies.simpler import candidates, weight
 
@@ -21,12 +21,20 @@ AT_ONCE = 40
 ROUNDS_MAX = 200
 
 
+class Least(NamedTuple):
+    """What is left of an input."""
+
+    best: bytes
+    minimal: bool
+    """Whether all that is simpler was tried, and does not do the same."""
+
+
 def minimise(
     begin: Mapping[Key, bytes],
     does: Does[Key],
     rounds: int = ROUNDS_MAX,
     at_once: Callable[[Key], int] = lambda key: AT_ONCE,
-) -> dict[Key, bytes]:
+) -> dict[Key, Least]:
     """For each key an input, no larger than the one given, that still does what the key says.
 
     `at_once` says how many candidates of a key are asked about in one round.
@@ -43,7 +51,7 @@ def minimise(
                 found.setdefault(key, []).append(one)
         for key, some in found.items():
             searches[key] = _Search(min(some, key=weight), at_once(key))
-    return {key: search.best for key, search in searches.items()}
+    return {key: Least(search.best, search.is_over) for key, search in searches.items()}
 
 
 class _Search:
@@ -56,7 +64,13 @@ class _Search:
 
     def next(self) -> list[bytes]:
         """What to try next; nothing when all was tried."""
-        if self._left is None:
+        if self._left is None and self._at_once:
             self._left = sorted(candidates(self.best), key=weight)
-        some, self._left = self._left[: self._at_once], self._left[self._at_once :]
+        left = self._left or []
+        some, self._left = left[: self._at_once], left[self._at_once :]
         return some
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to try."""
+        return not self._left and self._at_once > 0

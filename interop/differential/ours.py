@@ -27,6 +27,8 @@ from stack.wire.bundle import (
     check_bundle,
     decode_admin,
     decode_bundle,
+    encode_bundle,
+    encode_primary,
     encrypted_blocks,
     parse_bundle_age,
     parse_hop_count,
@@ -62,7 +64,7 @@ class OurBundles:
             _contents(bundle, fields)
         except DecodeError as error:
             return refused(error.reason, error.section)
-        return Verdict(True, fields=fields)
+        return Verdict(True, fields=fields, sent=encode_bundle(bundle))
 
 
 def endpoint(eid: Eid) -> str:
@@ -78,6 +80,7 @@ def bundle_fields(bundle: Bundle) -> dict[str, Value]:
     """What the octets of the blocks say, contents apart."""
     primary, blocks = bundle.primary, bundle.blocks
     fields: dict[str, Value] = {
+        "primary block": encode_primary(primary),
         "destination": endpoint(primary.destination),
         "source": endpoint(primary.source),
         "report to": endpoint(primary.report_to),

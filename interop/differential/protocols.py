@@ -18,8 +18,8 @@ from interop.differential.tshark import Tshark
 from interop.differential.tshark_bpv7 import BPV7
 from interop.differential.verdict import Implementation, Occasional
 
-CDDL_EVERY = 40
-"""The validator reads some dozens of bundles a second, and others thousands."""
+CDDL_EVERY = 10
+"""The validator reads some hundred bundles a second, and others thousands."""
 
 
 class Cases(Protocol):

@@ -6,7 +6,7 @@ import importlib
 from importlib import metadata
 from typing import Any
 
-from interop.differential.verdict import Value, Verdict, refused
+from interop.differential.verdict import Value, Verdict, broken, refused
 
 
 class Pyd3tn:
@@ -27,9 +27,13 @@ class Pyd3tn:
             for block in (bundle.primary_block, *blocks):
                 if block.crc_type and block.crc_provided != block.calculate_crc():
                     return refused("CRC does not match")
-            return Verdict(True, fields=self._fields(bundle.primary_block, blocks))
+            fields = self._fields(bundle.primary_block, blocks)
         except Exception as error:
             return refused(f"{type(error).__name__}: {error}")
+        try:
+            return Verdict(True, fields=fields, sent=bytes(bundle))
+        except Exception as error:
+            return broken(f"cannot be sent on: {type(error).__name__}: {error}")
 
     def _fields(self, primary: Any, blocks: list[Any]) -> dict[str, Value]:
         flags = self._bundle7.BlockProcFlag

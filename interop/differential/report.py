@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from interop.differential.compare import Comparison, Disagreement
+from interop.differential.compare import Cluster, Comparison, Disagreement
 from interop.differential.labels import Label, label_of
-from interop.differential.verdict import Verdict
 
 Found = dict[str, Any]
 HEX_SHOWN = 160
@@ -16,6 +15,8 @@ _KINDS = {
     "accepts": "takes what is refused here",
     "refuses": "refuses what is taken here",
     "reads": "reads a field otherwise",
+    "sends": "sends on something else",
+    "blames": "refuses it for something else",
     "breaks": "comes to no verdict",
 }
 _RIGHT = {
@@ -44,10 +45,9 @@ def found(protocol: str, seed: str, comparison: Comparison, labels: Sequence[Lab
                 "name": key.name,
                 "cause": key.cause,
                 "inputs": cluster.inputs,
-                "minimal": cluster.smallest.hex(),
-                "verdicts": {
-                    name: _words(verdict) for name, verdict in cluster.verdicts.items()
-                },
+                "case": cluster.smallest.hex(),
+                "minimal": cluster.minimal,
+                "verdicts": cluster.verdicts,
                 **_label(label_of(key, labels)),
             }
             for key, cluster in ordered
@@ -55,10 +55,17 @@ def found(protocol: str, seed: str, comparison: Comparison, labels: Sequence[Lab
     }  # fmt: skip
 
 
-def _words(verdict: Verdict | None) -> str:
-    if verdict is None:
-        return "not asked"
-    return "taken" if verdict.accepted else verdict.reason
+def restore(one: Found, comparison: Comparison) -> None:
+    """Go on from what was found so far.  Raises `ValueError` when others were compared then."""
+    asked = {each.name: each.version for each in comparison.implementations}
+    if asked != one["implementations"]:
+        raise ValueError(f"{one['protocol']}: compared were {one['implementations']}, not {asked}")
+    comparison.inputs, comparison.taken = one["inputs"], one["taken"]
+    comparison.differing = one["differing"]
+    for row in one["clusters"]:
+        comparison.clusters[Disagreement(row["kind"], row["name"], row["cause"])] = Cluster(
+            row["inputs"], bytes.fromhex(row["case"]), row["verdicts"], row["minimal"]
+        )
 
 
 def _label(label: Label | None) -> dict[str, str]:
@@ -92,7 +99,7 @@ def markdown(every: Sequence[Found]) -> str:
         names = dict.fromkeys(cluster["name"] for cluster in one["clusters"])
         for name in names:
             parts.append(f"### {name} ({one['protocol']})\n")
-            parts.append("| what | cause | inputs | clause | keeps to it | minimal case |")
+            parts.append("| what | cause | inputs | clause | keeps to it | case |")
             parts.append("|---|---|---|---|---|---|")
             parts += [_row(cluster) for cluster in one["clusters"] if cluster["name"] == name]
             parts.append("")
@@ -100,10 +107,10 @@ def markdown(every: Sequence[Found]) -> str:
 
 
 def _row(cluster: Mapping[str, Any]) -> str:
-    minimal = cluster["minimal"]
-    shown = f"`{minimal[:HEX_SHOWN]}`" if minimal else "no octets"
-    if len(minimal) > HEX_SHOWN:
-        shown += f" ({len(minimal) // 2} octets)"
+    case = cluster["case"]
+    shown = f"`{case[:HEX_SHOWN]}`" if case else "no octets"
+    if len(case) > HEX_SHOWN:
+        shown += f" ({len(case) // 2} octets)"
     cause = cluster["cause"].replace("|", "\\|")
     return (
         f"| {_KINDS[cluster['kind']]} | {cause}: {cluster['words']} | {cluster['inputs']:,} "

@@ -10,14 +10,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from interop.differential.process import ask
 from interop.differential.verdict import Verdict, broken, refused
 from interop.pcap import LINKTYPE_UPPER_PDU, capture, exported_pdu
 
 BATCH = 800
 """Packets of one process: what ends it costs the rest of them a new one."""
-
-BATCH_S = 120
-"""Seconds after which a batch is taken to hang; it takes one."""
 
 _WARN = 0x00600000
 _GROUPS = {0x01000000, 0x05000000, 0x07000000, 0x09000000}
@@ -99,15 +97,9 @@ class Tshark:
         packets = dissector.packets or self._exported
         with tempfile.TemporaryDirectory() as home:
             env = {"HOME": home, "PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
-            try:
-                done = subprocess.run(  # noqa: S603
-                    command, input=packets(batch), capture_output=True, timeout=BATCH_S, env=env,
-                    check=False,
-                )  # fmt: skip
-                shown, end = done.stdout, _ended(done.returncode)
-            except subprocess.TimeoutExpired as error:
-                shown, end = error.stdout or b"", f"no answer within {BATCH_S} s"
-        return list(_rows(shown, (*names, *dissector.fields), len(batch))), end
+            answer = ask(command, packets(batch), env)
+        end = answer.end or (f"ended with exit code {answer.code}" if answer.code else "")
+        return list(_rows(answer.shown, (*names, *dissector.fields), len(batch))), end
 
     def _exported(self, batch: Sequence[bytes]) -> bytes:
         protocol = self._dissector.protocol
@@ -131,12 +123,6 @@ def _in_words(message: str) -> str:
     return _MAJOR.sub(
         lambda found: f"{_KINDS[int(found[1])]} where {_KINDS[int(found[2])]} should be", message
     )
-
-
-def _ended(code: int) -> str:
-    if not code:
-        return ""
-    return f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
 def _rows(shown: bytes, names: Sequence[str], most: int) -> Iterator[Shown]:

@@ -25,9 +25,17 @@ class Verdict:
     clause: str = ""
     """The rule that the input breaks, where the implementation names it."""
 
+    sent: bytes | None = None
+    """What goes out when the input is sent on as it is, where the implementation writes at all."""
+
     broke: bool = False
     """It came to no verdict: it crashed, hung, or failed in a way that its interface does not
     know."""
+
+    @property
+    def words(self) -> str:
+        """What it says, in short."""
+        return "taken" if self.accepted else self.reason
 
 
 def refused(reason: str, clause: str = "") -> Verdict:

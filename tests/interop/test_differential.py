@@ -20,7 +20,7 @@ from interop.differential import (
     disagreements,
     refused,
 )
-from interop.differential.__main__ import run, saved
+from interop.differential.__main__ import Options, run, saved
 from interop.differential.bundle_cases import BundleCases, bundle, changed
 from interop.differential.cfdp import OurPdus, PduCases
 from interop.differential.labels import label_of, load_labels
@@ -177,7 +177,7 @@ def test_a_command_answers_by_its_exit_code() -> None:
 
 def test_every_disagreement_with_ourselves_and_pyd3tn_is_labelled() -> None:
     pytest.importorskip("pyd3tn.bundle7")
-    found = run("bpv7", "labels", 700, only="orbitferry lenient,pyD3TN")
+    found = run("bpv7", Options(seed="labels", cases=700, only="orbitferry lenient,pyD3TN"))
     assert found is not None
     assert found["differing"] > 50
     assert [cluster["cause"] for cluster in unlabelled(found)] == []
@@ -244,7 +244,7 @@ def test_cases_of_other_protocols_come_again(
 @needs_tshark
 @pytest.mark.parametrize("protocol", ["ltp", "cfdp"])
 def test_every_disagreement_with_tshark_is_labelled(protocol: str) -> None:
-    found = run(protocol, "labels", 500, only="tshark")
+    found = run(protocol, Options(seed="labels", cases=500, only="tshark"))
     assert found is not None
     assert found["differing"] > 50
     if found["implementations"]["tshark"].startswith("4.0."):
@@ -270,7 +270,7 @@ def test_the_minimal_cases_still_show_what_they_show() -> None:
     checked = 0
     for cluster in bundles["clusters"]:
         if cluster["name"] in others:
-            data = bytes.fromhex(cluster["minimal"])
+            data = bytes.fromhex(cluster["case"])
             key = Disagreement(cluster["kind"], cluster["name"], cluster["cause"])
             theirs = {key.name: others[key.name].read(data)}
             assert key in disagreements(OurBundles().read(data), theirs), cluster
