@@ -17,7 +17,7 @@ from pathlib import Path
 
 from interop.differential.compare import Comparison
 from interop.differential.labels import load_labels
-from interop.differential.protocols import READERS, Readers
+from interop.differential.protocols import READERS, Readers, absent
 from interop.differential.report import Found, found, markdown, relabel, restore, unlabelled
 from interop.differential.verdict import Implementation
 
@@ -40,6 +40,9 @@ def run(
     None when there is nobody to ask."""
     readers = READERS[protocol]
     implementations = _implementations(readers, options.only)
+    missing = absent(readers, [one.name for one in implementations])
+    if missing and not options.only:
+        print(f"{protocol}: not asked, for they are not here: {missing}", file=sys.stderr)
     if len(implementations) < 2:
         return None
     comparison = Comparison(implementations)
@@ -167,7 +170,7 @@ def main() -> int:
     options = _parser().parse_args(namespace=Options())
     try:
         every = saved(options.read) if options.read else _runs(options)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -1,14 +1,16 @@
-"""Any program that reads an input on its standard input and says by its exit code what it holds
-of it; those that are known are found on PATH, and none is fetched or built."""
+"""Programs that read a bundle and say by their exit code what they hold of it; those that are known
+are found on PATH, and none is fetched or built."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
-from interop.differential.process import ask
+from interop.differential.process import Answer, ask
 from interop.differential.verdict import Verdict, broken, refused
 
 NO_VERDICT = 126
@@ -17,11 +19,17 @@ NO_VERDICT = 126
 VARIABLE = "ORBITFERRY_DIFFERENTIAL"
 """Further commands for bundles: ``name=command with arguments``, several with ``;`` between."""
 
+FILE = "{}"
+"""Stands in a command for the name of a file with the input; without it that is on standard
+input."""
+
 KNOWN: Mapping[str, tuple[str, ...]] = {
-    "dtn7-rs": ("bp", "decode", "-"),
+    "dtn7-rs": ("bp7", "decode", "-"),
     "hardy": ("bundle", "validate", "-"),
+    "µD3TN": ("ud3tndecode", "-7", FILE),
 }
-"""Tools that take a bundle on standard input."""
+"""Tools that come with them, as their own documentation says they are called: `bp7` of the crate
+bp7, `bundle` of hardy-bpv7-tools, and what `make data-decoder` of µD3TN makes."""
 
 
 class Program:
@@ -35,7 +43,7 @@ class Program:
     def read(self, encoded: bytes) -> Verdict:
         """Start it once more."""
         try:
-            answer = ask(self._command, encoded)
+            answer = self._ask(encoded)
         except OSError as error:
             return broken(f"cannot be started: {error.strerror}")
         if answer.end or answer.code >= NO_VERDICT:
@@ -45,6 +53,14 @@ class Program:
         lines = (answer.errors or answer.shown).decode("utf-8", "replace").strip().splitlines()
         return refused(lines[-1] if lines else f"exit code {answer.code}")
 
+    def _ask(self, encoded: bytes) -> Answer:
+        if not any(FILE in word for word in self._command):
+            return ask(self._command, encoded)
+        with tempfile.TemporaryDirectory(prefix="orbitferry-differential-") as folder:
+            path = Path(folder) / "case"
+            path.write_bytes(encoded)
+            return ask([word.replace(FILE, str(path)) for word in self._command], b"")
+
 
 def commands() -> Iterator[Program]:
     """The known programs on PATH, and those that the variable names.  Raises `ValueError` for an
@@ -53,8 +69,15 @@ def commands() -> Iterator[Program]:
         found = shutil.which(program)
         if found:
             yield Program(name, [found, *arguments])
-    for entry in filter(None, os.environ.get(VARIABLE, "").split(";")):
-        name, _, command = entry.strip().partition("=")
-        if not name or not command.strip():
-            raise ValueError(f"{VARIABLE}: name=command, not {entry!r}")
+    for name, command in entries(VARIABLE, "command"):
         yield Program(name, shlex.split(command))
+
+
+def entries(variable: str, what: str) -> Iterator[tuple[str, str]]:
+    """What an environment variable names: ``name=what``, several with ``;`` between.  Raises
+    `ValueError` for anything else."""
+    for entry in filter(None, os.environ.get(variable, "").split(";")):
+        name, _, value = entry.strip().partition("=")
+        if not name or not value.strip():
+            raise ValueError(f"{variable}: name={what}, not {entry!r}")
+        yield name, value.strip()

@@ -37,7 +37,7 @@ class Label:
 def load_labels(protocol: str) -> list[Label]:
     """Those of a protocol, the most particular first.  Raises `ValueError` for a faulty table."""
     text = resources.files(__package__).joinpath("labels.toml").read_text("utf-8")
-    rows = tomllib.loads(text)[protocol]
+    rows = tomllib.loads(text).get(protocol, [])
     labels = [
         Label(row["kind"], row.get("name", "*"), _pattern(row["cause"]), row["clause"],
               row["right"], " ".join(row["words"].split()))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from interop.differential.agent import agents
 from interop.differential.bundle_cases import BundleCases
 from interop.differential.cddl import Cddl
 from interop.differential.cfdp import CFDP, OurPdus, PduCases, SpacePackets
+from interop.differential.command import KNOWN as COMMANDS
 from interop.differential.command import commands
+from interop.differential.demo_agent import DemoAgent
 from interop.differential.ltp import LTP, OurSegments, SegmentCases
 from interop.differential.ours import OurBundles
 from interop.differential.pyd3tn import Pyd3tn
+from interop.differential.tcpcl import TCPCL, OurStreams, StreamCases
 from interop.differential.tshark import Tshark
 from interop.differential.tshark_bpv7 import BPV7
 from interop.differential.verdict import Implementation, Occasional
@@ -38,6 +42,9 @@ class Readers:
     others: Callable[[], Iterator[Implementation]]
     """All that are installed here."""
 
+    known: Mapping[str, str]
+    """Everybody who would be asked, and how to have them."""
+
 
 def _bundle_readers() -> Iterator[Implementation]:
     yield OurBundles(strict=False)
@@ -47,7 +54,10 @@ def _bundle_readers() -> Iterator[Implementation]:
         yield Tshark(BPV7)
     with suppress(ImportError):
         yield Occasional(Cddl(), CDDL_EVERY)
+    with suppress(ImportError):
+        yield DemoAgent()
     yield from commands()
+    yield from agents()
 
 
 def _segment_readers() -> Iterator[Implementation]:
@@ -62,8 +72,34 @@ def _pdu_readers() -> Iterator[Implementation]:
         yield Tshark(CFDP)
 
 
-READERS: Mapping[str, Readers] = {
-    "bpv7": Readers(BundleCases, OurBundles, _bundle_readers),
-    "ltp": Readers(SegmentCases, OurSegments, _segment_readers),
-    "cfdp": Readers(PduCases, OurPdus, _pdu_readers),
+def _stream_readers() -> Iterator[Implementation]:
+    with suppress(FileNotFoundError):
+        yield Tshark(TCPCL)
+
+
+_TSHARK = {"tshark": "apt install tshark"}
+_BUNDLE_READERS = {
+    "pyD3TN": "pip install pyd3tn",
+    **_TSHARK,
+    "CDDL": "pip install cddl-verifier cbor2",
+    **{name: f"{words[0]} on PATH" for name, words in COMMANDS.items()},
+    "dtn-demo-agent": "its package bp, or a running one",
+    "ION": "a running one",
+    "HDTN": "a running one",
 }
+
+READERS: Mapping[str, Readers] = {
+    "bpv7": Readers(BundleCases, OurBundles, _bundle_readers, _BUNDLE_READERS),
+    "ltp": Readers(SegmentCases, OurSegments, _segment_readers, _TSHARK),
+    "cfdp": Readers(
+        PduCases, OurPdus, _pdu_readers, {"spacepackets": "pip install spacepackets", **_TSHARK}
+    ),
+    "tcpcl": Readers(StreamCases, OurStreams, _stream_readers, _TSHARK),
+}
+
+
+def absent(readers: Readers, present: Collection[str]) -> str:
+    """Who is not asked, and what it takes; empty when everybody is."""
+    return ", ".join(
+        f"{name} ({how})" for name, how in readers.known.items() if name not in present
+    )

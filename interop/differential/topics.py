@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 TOPICS: Mapping[str, Sequence[str]] = {
-    "CBOR": (
+    "the encoding": (
         "truncated*", "reserved CBOR head*", "break outside*", "text that is no UTF*",
         "CBORDecode*", "CBOR cannot be decoded*", "Invalid UTF*", "Unexpected break*",
         "Invalid additional info*", "Unexpected end of data*", "a chunk of another kind*",

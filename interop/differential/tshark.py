@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import string
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,8 +30,16 @@ _KINDS = ("an integer", "a negative integer", "a byte string", "a text", "an arr
 _AGGREGATOR = "\x1f"
 _SEPARATOR = "\x1e"
 
+_PLAIN = frozenset(string.ascii_letters + string.digits + string.punctuation) - {"\\"}
+_TEXT_MAX = 200
+
 Shown = Mapping[str, Sequence[str]]
 """All values of each field of one packet, as tshark shows them."""
+
+
+def plain(text: str) -> bool:
+    """Whether a text is shown as it is: longer ones are cut, and unusual characters escaped."""
+    return len(text) < _TEXT_MAX and set(text) <= _PLAIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import string
-
-from interop.differential.tshark import Dissector, Shown
+from interop.differential.tshark import Dissector, Shown, plain
 from interop.differential.verdict import Value, Verdict, refused
-
-_PLAIN = frozenset(string.ascii_letters + string.digits + string.punctuation) - {"\\"}
-_TEXT_MAX = 200
-"""Longer texts are shown cut, and unusual characters as escapes: not compared."""
 
 _FIELDS = {
     "destination": "bpv7.primary.dst_uri",
@@ -50,7 +44,7 @@ def _read(shown: Shown) -> Verdict:
         values = shown[theirs]
         if len(values) == 1 and name not in _TEXTS:
             fields[name] = int(values[0], 0)
-        elif len(values) == 1 and len(values[0]) < _TEXT_MAX and set(values[0]) <= _PLAIN:
+        elif len(values) == 1 and plain(values[0]):
             fields[name] = values[0]
     for name, theirs in _TUPLES.items():
         fields[name] = tuple(_number(value) for value in shown[theirs])

@@ -102,18 +102,49 @@ class Told(NamedTuple):
     refused: str = ""
 
 
+class MessageV3(NamedTuple):
+    """A message of version 3."""
+
+    kind: int
+    flags: int
+    """The four bits after the kind: flags, or the reason of a refusal."""
+
+    number: int
+    """Octets of the segment, acknowledged, or of the whole bundle."""
+
+    begin: int
+    """Where what follows that number begins: the data of a segment, or what came before the end."""
+
+    end: int
+
+
+def contact_v3(data: Buffer) -> tuple[int, bytes, int]:
+    """Keepalive interval in seconds, EID, and where the contact header ends.  Raises
+    `DecodeError`."""
+    view = memoryview(data)
+    size, begin = _contact(view, 0)
+    keepalive_s = int.from_bytes(view[6:8], "big")
+    return keepalive_s, bytes(view[begin : begin + size]), begin + size
+
+
+def messages_v3(data: Buffer, at: int) -> Iterator[MessageV3]:
+    """The messages from there on.  Raises `DecodeError` where one cannot be read."""
+    view = memoryview(data)
+    while at < len(view):
+        kind, flags, size, begin = _head(view, at)
+        at = begin + (size if kind == _DATA_SEGMENT else 0)
+        yield MessageV3(kind, flags, size, begin, at)
+
+
 def told_v3(data: Buffer) -> Iterator[Told]:
     """The messages about bundles.  Raises `DecodeError` where the octets cannot be read."""
     view = memoryview(data)
-    size, begin = _contact(view, 0)
-    at, number = begin + size, -1
-    while at < len(view):
-        kind, flags, size, at = _head(view, at)
+    number = -1
+    for kind, flags, size, begin, end in messages_v3(view, contact_v3(view)[2]):
         if kind == _DATA_SEGMENT:
             number += bool(flags & _START)
-            at += size
-            yield Told(at, number, view[at - size : at], flags)
+            yield Told(end, number, view[begin:end], flags)
         elif kind == _ACK_SEGMENT:
-            yield Told(at, -1, acked_bytes=size)
+            yield Told(end, -1, acked_bytes=size)
         elif kind == _REFUSE_BUNDLE:
-            yield Told(at, -1, refused=f"reason {flags}")
+            yield Told(end, -1, refused=f"reason {flags}")

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import select
+import socket
+import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -20,19 +29,50 @@ from interop.differential import (
     disagreements,
     refused,
 )
-from interop.differential.__main__ import Options, run, saved
+from interop.differential import __main__ as command_line
+from interop.differential.__main__ import Options, run, save, saved
+from interop.differential.agent import agents
 from interop.differential.bundle_cases import BundleCases, bundle, changed
 from interop.differential.cfdp import OurPdus, PduCases
+from interop.differential.command import commands
+from interop.differential.demo_agent import DemoAgent
 from interop.differential.labels import label_of, load_labels
 from interop.differential.ltp import OurSegments, SegmentCases
+from interop.differential.process import ask
+from interop.differential.protocols import READERS, absent
 from interop.differential.pyd3tn import Pyd3tn
-from interop.differential.report import markdown, unlabelled
+from interop.differential.report import Found, markdown, unlabelled
+from interop.differential.tcpcl import OurStreams, StreamCases
 from interop.differential.tshark import Tshark
 from interop.differential.tshark_bpv7 import BPV7
 from interop.strategies.items import parse, repair_crcs
+from stack.core.eid import Eid
 from stack.core.errors import DecodeError
-from stack.wire.bundle import decode_bundle
+from stack.wire.bundle import (
+    CRC_32,
+    Bundle,
+    CanonicalBlock,
+    PrimaryBlock,
+    decode_bundle,
+    encode_bundle,
+)
+from stack.wire.tcpcl import (
+    Message,
+    SessionInit,
+    TransferAck,
+    TransferSegment,
+    encode_message,
+    transfer_length,
+)
 from tests.interop.tshark import needs_tshark
+
+IPN = Eid.parse("ipn:1.1")
+
+
+def small(sequence: int = 1, created: int = 1, lifetime: int = 1) -> bytes:
+    """A right bundle."""
+    primary = PrimaryBlock(IPN, IPN, IPN, created, sequence, lifetime, 0, CRC_32)
+    return encode_bundle(Bundle(primary, (CanonicalBlock(1, 1, 0, b"x"),)))
 
 
 class Takes:
@@ -92,6 +132,54 @@ def test_each_way_to_differ_is_a_cluster_of_its_own() -> None:
         Disagreement("reads", "c", "first"): 2,
         Disagreement("breaks", "breaks", "ended by signal N"): 1,
     }
+
+
+def test_what_goes_out_and_what_a_refusal_is_about_are_compared() -> None:
+    right = small()
+
+    class Sends(OurBundles):
+        def __init__(self, name: str, change: Callable[[bytes], bytes]) -> None:
+            super().__init__()
+            self.name = name
+            self._change = change
+
+        def read(self, encoded: bytes) -> Verdict:
+            verdict = super().read(encoded)
+            if verdict.sent is None:
+                return refused("Block failed CRC")
+            return replace(verdict, sent=self._change(verdict.sent))
+
+    def reopened(encoded: bytes) -> bytes:
+        item, _ = parse(encoded)
+        last = item.items[-1]
+        opened = replace(last, argument=0, extra=0, indefinite=True)
+        return replace(item, items=(*item.items[:-1], opened)).encode()
+
+    comparison = Comparison([
+        OurBundles(), Sends("same", bytes), Sends("cut", lambda data: data[:-1]),
+        Sends("otherwise", reopened), Sends("aged", lambda _: small(lifetime=2)),
+    ])  # fmt: skip
+    comparison.feed([right])
+    others = ("same", "cut", "otherwise", "aged")
+    assert set(comparison.clusters) == {
+        Disagreement("sends", "cut", "truncated bundle [RFC 9171 §4.1]"),
+        Disagreement("sends", "otherwise", "other octets that say the same"),
+        Disagreement("sends", "aged", "primary block"),
+        Disagreement("sends", "aged", "lifetime"),
+    }
+    comparison.feed([right.replace(b"\x07", b"\x06", 1)])
+    assert {key.cause for key in comparison.clusters if key.kind == "blames"} == {
+        "the version; the CRC"
+    }
+    assert {key.name for key in comparison.clusters if key.kind == "blames"} == set(others)
+
+
+def test_what_we_send_on_is_what_came() -> None:
+    cases, ours = BundleCases("again"), OurBundles()
+    drawn = [cases.draw() for _ in range(300)]
+    verdicts = [(one, ours.read(one)) for one in drawn]
+    assert sum(verdict.accepted for _, verdict in verdicts) > 50
+    assert all(one == verdict.sent for one, verdict in verdicts if verdict.accepted)
 
 
 def test_a_decoder_that_forgets_crcs_is_found() -> None:
@@ -175,6 +263,167 @@ def test_a_command_answers_by_its_exit_code() -> None:
     assert Program("none", ["/no/such/program"]).read(b"y").broke
 
 
+def test_a_program_may_want_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "ud3tndecode"
+    tool.write_text(
+        f"#!{sys.executable}\nimport sys\n"
+        "kind, name = sys.argv[1:]\n"
+        "assert kind == '-7'\n"
+        "sys.exit(open(name, 'rb').read() != b'y' and 'Failed parsing file as BPv7 bundle.')\n"
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("ORBITFERRY_DIFFERENTIAL", "own=true; other = false")
+    found = {one.name: one for one in commands()}
+    assert list(found) == ["µD3TN", "own", "other "]
+    assert found["µD3TN"].read(b"y").accepted
+    assert found["µD3TN"].read(b"n") == refused("Failed parsing file as BPv7 bundle.")
+    monkeypatch.setenv("ORBITFERRY_DIFFERENTIAL", "nothing")
+    with pytest.raises(ValueError, match="name=command"):
+        list(commands())
+
+
+def test_what_hangs_is_ended_by_its_time_of_processor() -> None:
+    hung = ask([sys.executable, "-c", "while True: pass"], b"", cpu_s=1)
+    assert hung.end == "no answer in 1 s of processor time"
+
+
+def test_a_process_ends_when_who_asked_is_killed(tmp_path: Path) -> None:
+    # What reads or writes ends with its pipes, what computes with its time of processor.
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    child = f"import os; open({str(told)!r}, 'w').write(str(os.getpid()))\nwhile True: pass"
+    parent = (
+        "import sys; from interop.differential.process import ask;"
+        f"ask([sys.executable, '-c', {child!r}], b'', cpu_s=1)"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent]) as process:
+        ended = os.pidfd_open(int(told.read_text()))
+        process.kill()
+        assert select.select([ended], [], [], 60)[0]
+        os.close(ended)
+
+
+class Forwarder:
+    """Sends on what a predicate takes, as an agent with one route would."""
+
+    def __init__(self, takes: Callable[[bytes], bool]) -> None:
+        self._in = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._in.bind(("127.0.0.1", 0))
+        self._takes = takes
+        self.port = self._in.getsockname()[1]
+        self.to: tuple[str, int] | None = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while data := self._in.recv(65_536):
+            assert self.to
+            if self._takes(data):
+                self._in.sendto(data, self.to)
+
+    def close(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", ("127.0.0.1", self.port))
+        self._thread.join()
+        self._in.close()
+
+
+def test_an_agent_that_forwards_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = OurBundles()
+    forwarder = Forwarder(lambda data: ours.read(data).accepted)
+    monkeypatch.setenv(
+        "ORBITFERRY_DIFFERENTIAL_AGENTS", f"ION=127.0.0.1:{forwarder.port},127.0.0.1:0"
+    )
+    (agent,) = agents()
+    forwarder.to = agent.place
+    never = small(created=1 << 50)
+    try:
+        assert agent.read(never) == Verdict(True, sent=never)
+        assert agent.read(never[:-1]) == refused("it is not sent on")
+        assert agent.read(small()) is None  # it has expired
+    finally:
+        forwarder.close()
+        agent.close()
+    monkeypatch.setenv("ORBITFERRY_DIFFERENTIAL_AGENTS", "ION=127.0.0.1:4556")
+    with pytest.raises(ValueError, match="host:port,host:port"):
+        list(agents())
+
+
+def test_encodings_of_dtn_demo_agent_are_asked_where_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(ImportError):
+        DemoAgent()
+
+    class TheirBundle:
+        def __init__(self, encoded: bytes) -> None:
+            self._bundle, _ = decode_bundle(encoded)
+
+        def check_all_crc(self) -> set[int]:
+            return {0} if not self._bundle.primary.sequence else set()
+
+        def __bytes__(self) -> bytes:
+            return encode_bundle(self._bundle)
+
+    modules = {
+        "scapy_cbor": SimpleNamespace(),
+        "bp": SimpleNamespace(),
+        "bp.encoding": SimpleNamespace(Bundle=TheirBundle),
+        "scapy": SimpleNamespace(),
+        "scapy.config": SimpleNamespace(conf=SimpleNamespace(debug_dissector=False)),
+    }
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    theirs = DemoAgent()
+    right = [small(1), small(0)]
+    assert theirs.read(right[0]) == Verdict(True, sent=right[0])
+    assert theirs.read(right[1]) == refused("CRC does not match")
+    assert theirs.read(b"\x9f").reason.startswith("DecodeError")
+    assert modules["scapy.config"].conf.debug_dissector
+
+
+def test_who_is_not_here_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert run("ltp", Options(cases=10)) is None
+    assert capsys.readouterr().err == (
+        "ltp: not asked, for they are not here: tshark (apt install tshark)\n"
+    )
+    known = absent(READERS["bpv7"], ["pyD3TN", "CDDL", "tshark"])
+    assert known.startswith("dtn7-rs (bp7 on PATH), hardy (bundle on PATH), µD3TN (ud3tndecode on")
+
+
+def test_a_run_that_was_stopped_goes_on_from_what_it_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_line, "BATCH", 50)
+    options = Options(seed="stopped", cases=130, only="orbitferry lenient")
+    whole = run("bpv7", options)
+    kept: list[Found] = []
+
+    def keep(one: Found) -> None:
+        kept.append(json.loads(json.dumps(one)))
+        if len(kept) % 2 == 0:
+            raise KeyboardInterrupt
+
+    while True:
+        try:
+            ended = run("bpv7", options, kept[-1] if kept else None, keep)
+        except KeyboardInterrupt:
+            continue
+        break
+    assert json.loads(json.dumps(ended)) == json.loads(json.dumps(whole))
+    assert whole
+    assert whole["inputs"] == 130
+    file = tmp_path / "found.json"
+    save(file, [whole])
+    assert saved(file) == json.loads(json.dumps([whole]))
+    with pytest.raises(ValueError, match="compared were"):
+        run("bpv7", options, {**whole, "implementations": {}})
+
+
 def test_every_disagreement_with_ourselves_and_pyd3tn_is_labelled() -> None:
     pytest.importorskip("pyd3tn.bundle7")
     found = run("bpv7", Options(seed="labels", cases=700, only="orbitferry lenient,pyD3TN"))
@@ -222,16 +471,36 @@ def test_segments_and_pdus_are_read_with_all_that_they_say() -> None:
         "client service": 1, "offset": 0, "length": 2, "checkpoint serial": 9,
         "answered report": 10,
     }  # fmt: skip
+    old = OurStreams().read(bytes.fromhex("64746e210301000000311302ab0c207f31"))
+    assert old.fields == {
+        "version": 3, "contact flags": 1, "node id": "", "keepalive": (0,),
+        "messages": (3, 1, 2, 3), "segment flags": (3,), "segment lengths": (2,),
+        "acknowledged lengths": (127,), "refusal reasons": (1, 1),
+    }  # fmt: skip
+    contact = bytes.fromhex("64746e210401")
+    init = SessionInit(keepalive_s=9, segment_mru=1, transfer_mru=2, node_id="ipn:1.0")
+    segment = TransferSegment(transfer=7, flags=2, data=b"xy", extensions=(transfer_length(5),))
+    ack = TransferAck(transfer=7, flags=2, acked_bytes=2)
+    said: tuple[Message, ...] = (init, segment, ack)
+    new = OurStreams().read(contact + b"".join(map(encode_message, said)))
+    assert new.fields == {
+        "version": 4, "contact flags": 1, "messages": (7, 1, 2), "node id": "ipn:1.0",
+        "keepalive": (9,), "segment MRU": (1,), "transfer MRU": (2,), "transfers": (7, 7),
+        "segment flags": (2, 2), "segment lengths": (2,), "acknowledged lengths": (2,),
+        "refusal reasons": (), "end flags": (), "end reasons": (), "reject reasons": (),
+        "rejected": (), "session extensions": (), "transfer extensions": (1,),
+    }  # fmt: skip
     pdu = OurPdus().read(bytes.fromhex("20000a0083e93e0410163733eff2685af9"))
     assert pdu.fields["condition"] == 1
     assert pdu.fields["file size"] == 0xF2685AF9
 
 
 @pytest.mark.parametrize(
-    ("cases", "reader"), [(SegmentCases, OurSegments()), (PduCases, OurPdus())]
+    ("cases", "reader"),
+    [(SegmentCases, OurSegments()), (PduCases, OurPdus()), (StreamCases, OurStreams())],
 )
 def test_cases_of_other_protocols_come_again(
-    cases: type[SegmentCases | PduCases], reader: OurSegments | OurPdus
+    cases: type[SegmentCases | PduCases | StreamCases], reader: OurSegments | OurPdus | OurStreams
 ) -> None:
     first, second = cases(5), cases(5)
     drawn = [first.draw() for _ in range(200)]
@@ -242,7 +511,7 @@ def test_cases_of_other_protocols_come_again(
 
 @pytest.mark.peer
 @needs_tshark
-@pytest.mark.parametrize("protocol", ["ltp", "cfdp"])
+@pytest.mark.parametrize("protocol", ["ltp", "cfdp", "tcpcl"])
 def test_every_disagreement_with_tshark_is_labelled(protocol: str) -> None:
     found = run(protocol, Options(seed="labels", cases=500, only="tshark"))
     assert found is not None
