@@ -18,7 +18,15 @@ from pathlib import Path
 from interop.differential.compare import Comparison
 from interop.differential.labels import load_labels
 from interop.differential.protocols import READERS, Readers, absent
-from interop.differential.report import Found, found, markdown, relabel, restore, unlabelled
+from interop.differential.report import (
+    HEX_SHOWN,
+    Found,
+    found,
+    markdown,
+    relabel,
+    restore,
+    unlabelled,
+)
 from interop.differential.verdict import Implementation
 
 BATCH = 2_000
@@ -32,7 +40,7 @@ Keep = Callable[[Found], None]
 
 def run(
     protocol: str,
-    options: Options,
+    options: DifferentialOptions,
     before: Found | None = None,
     keep: Keep = lambda _: None,
 ) -> Found | None:
@@ -100,7 +108,7 @@ def save(path: Path, every: Sequence[Found]) -> None:
     part.replace(path)
 
 
-def _runs(options: Options) -> list[Found]:
+def _runs(options: DifferentialOptions) -> list[Found]:
     """Raises `ValueError` when the file to go on from has another seed, or other readers."""
     kept: dict[str, Found] = {}
     if options.resume and options.save and options.save.exists():
@@ -123,7 +131,7 @@ def _runs(options: Options) -> list[Found]:
     return list(kept.values())
 
 
-class Options(argparse.Namespace):
+class DifferentialOptions(argparse.Namespace):
     """What to do."""
 
     protocol: Sequence[str] | None = None
@@ -150,10 +158,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--protocol", action="append", choices=list(READERS), help="all unless given"
     )
-    parser.add_argument("--cases", type=int, default=Options.cases, help="inputs (%(default)s)")
+    parser.add_argument(
+        "--cases", type=int, default=DifferentialOptions.cases, help="inputs (%(default)s)"
+    )
     parser.add_argument("--differing", type=int, default=0, help="go on until so many differ")
     parser.add_argument(
-        "--seed", default=Options.seed, help="the same gives the same inputs (%(default)s)"
+        "--seed",
+        default=DifferentialOptions.seed,
+        help="the same gives the same inputs (%(default)s)",
     )
     parser.add_argument(
         "--rounds", type=int, default=0, help="of making cases minimal (%(default)s)"
@@ -167,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """The command."""
-    options = _parser().parse_args(namespace=Options())
+    options = _parser().parse_args(namespace=DifferentialOptions())
     try:
         every = saved(options.read) if options.read else _runs(options)
     except (OSError, ValueError) as error:
@@ -182,7 +194,7 @@ def main() -> int:
     for cluster in unknown:
         print(
             f"not labelled: {cluster['kind']} {cluster['name']}: {cluster['cause']}: "
-            f"{cluster['case']}",
+            f"{cluster['case'][:HEX_SHOWN]}",
             file=sys.stderr,
         )
     return 2 if not every else bool(unknown)

@@ -30,7 +30,7 @@ from interop.differential import (
     refused,
 )
 from interop.differential import __main__ as command_line
-from interop.differential.__main__ import Options, run, save, saved
+from interop.differential.__main__ import DifferentialOptions, run, save, saved
 from interop.differential.agent import agents
 from interop.differential.bundle_cases import BundleCases, bundle, changed
 from interop.differential.cfdp import OurPdus, PduCases
@@ -387,7 +387,7 @@ def test_who_is_not_here_is_said_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "")
-    assert run("ltp", Options(cases=10)) is None
+    assert run("ltp", DifferentialOptions(cases=10)) is None
     assert capsys.readouterr().err == (
         "ltp: not asked, for they are not here: tshark (apt install tshark)\n"
     )
@@ -399,7 +399,7 @@ def test_a_run_that_was_stopped_goes_on_from_what_it_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command_line, "BATCH", 50)
-    options = Options(seed="stopped", cases=130, only="orbitferry lenient")
+    options = DifferentialOptions(seed="stopped", cases=130, only="orbitferry lenient")
     whole = run("bpv7", options)
     kept: list[Found] = []
 
@@ -426,7 +426,9 @@ def test_a_run_that_was_stopped_goes_on_from_what_it_kept(
 
 def test_every_disagreement_with_ourselves_and_pyd3tn_is_labelled() -> None:
     pytest.importorskip("pyd3tn.bundle7")
-    found = run("bpv7", Options(seed="labels", cases=700, only="orbitferry lenient,pyD3TN"))
+    found = run(
+        "bpv7", DifferentialOptions(seed="labels", cases=700, only="orbitferry lenient,pyD3TN")
+    )
     assert found is not None
     assert found["differing"] > 50
     assert [cluster["cause"] for cluster in unlabelled(found)] == []
@@ -513,7 +515,7 @@ def test_cases_of_other_protocols_come_again(
 @needs_tshark
 @pytest.mark.parametrize("protocol", ["ltp", "cfdp", "tcpcl"])
 def test_every_disagreement_with_tshark_is_labelled(protocol: str) -> None:
-    found = run(protocol, Options(seed="labels", cases=500, only="tshark"))
+    found = run(protocol, DifferentialOptions(seed="labels", cases=500, only="tshark"))
     assert found is not None
     assert found["differing"] > 50
     if found["implementations"]["tshark"].startswith("4.0."):
