@@ -159,11 +159,6 @@ def _context_no_integer(raw: RawAsb, choose: Choices) -> None:
     raw.context = choose.pick(_NO_UINT[1:])
 
 
-def _reserved_flags(raw: RawAsb, choose: Choices) -> None:
-    flags = raw.flags[0] | choose.pick((2, 4, 8, 16))
-    raw.flags = cbor.uint(flags)
-
-
 def _flag_without_parameters(raw: RawAsb, choose: Choices) -> None:
     raw.flags, raw.parameters = b"\x01", None
 
@@ -212,7 +207,6 @@ FORM_RULES = (
     _form("a security block names a target once", _target_twice),
     _form("a target is a block number", _target_no_number),
     _form("a security context id is an integer", _context_no_integer),
-    _form("reserved context flags are 0", _reserved_flags),
     _form("with their flag there are parameters", _flag_without_parameters),
     _form("without their flag there are no parameters", _parameters_without_flag),
     _form("a security source is an EID", _no_source),

@@ -160,7 +160,7 @@ def _associated(
     scope: int, primary: PrimaryBlock, target: Target, security: CanonicalBlock
 ) -> bytes:
     """What RFC 9173 §3.7 and §4.7.2 put before, or beside, the target's data."""
-    parts = [cbor.uint(scope)]
+    parts = [cbor.uint(scope & SCOPE_ALL)]  # reserved flags count as 0
     if scope & SCOPE_PRIMARY and target is not primary:
         parts.append(_canonical(primary))
     if scope & SCOPE_TARGET_HEADER and isinstance(target, CanonicalBlock):

@@ -89,9 +89,7 @@ def _read_asb(data: bytes) -> SecurityBlock:
     if len(set(targets)) != count:
         raise DecodeError("a security target is named twice", _SECTION, 0)
     context, offset = _read_integer(data, offset)
-    flags, offset = cbor.read_uint(data, offset)
-    if flags & ~HAS_PARAMETERS:
-        raise DecodeError("reserved security context flags", _SECTION, offset)
+    flags, offset = cbor.read_uint(data, offset)  # the others are reserved, and ignored
     source, offset = decode_eid(data, offset)
     parameters: tuple[Pair, ...] = ()
     if flags & HAS_PARAMETERS:

@@ -76,7 +76,7 @@ def _document(document: Document) -> Iterator[str]:
         cells = (
             f"{document.items}{row.item}",
             row.feature,
-            _reference(row),
+            row.reference,
             _status(document, row),
             _support(row),
             _places(row.code, ":", "stack/"),
@@ -94,10 +94,6 @@ def _counted(document: Document) -> str:
         f"It has {must} words of MUST and {should} of SHOULD in {len(document.words)} sections; "
         "the rows account for all of them."
     )
-
-
-def _reference(row: Row) -> str:
-    return ", ".join(key if "§" in key else f"§{key}" for key in row.clause)
 
 
 def _status(document: Document, row: Row) -> str:

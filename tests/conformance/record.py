@@ -60,6 +60,11 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     edit: tuple[Edit, ...] = ()
 
     @property
+    def reference(self) -> str:
+        """Its clauses, as one line."""
+        return ", ".join(key if "§" in key else f"§{key}" for key in self.clause)
+
+    @property
     def words(self) -> Iterator[tuple[str, str, int]]:
         """(section, letter, how many) of its requirement words."""
         for section, said in self.clause.items():
@@ -104,9 +109,8 @@ class Case(NamedTuple):
     @property
     def name(self) -> str:
         """As one line, to search in."""
-        where = ", ".join(f"§{section}" for section in self.row.clause)
         item = f"{self.document.items}{self.row.item}"
-        return f"{item} {self.document.name} {where}: {self.row.feature}"
+        return f"{item} {self.document.name} {self.row.reference}: {self.row.feature}"
 
 
 def pages() -> dict[str, Page]:

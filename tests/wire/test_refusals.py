@@ -311,7 +311,6 @@ ASB_REFUSALS = [
     ("98 41", 0, "65 security targets"),
     ("82 01 01", 0, "a security target is named twice"),
     ("81 01 40", 2, "the security context id is no integer"),
-    ("81 01 01 02", 4, "reserved security context flags"),
     ("81 01 01 01 8202820101 91", 10, "17 security parameters or results"),
     ("81 01 01 01 8202820101 81 81 01", 11, "a parameter or result is a pair"),
     ("81 01 01 00 8202820101 82", 10, "2 sets of results for 1 targets"),
