@@ -8,6 +8,7 @@ implementation, and holds what it says against a simple model written from the s
     transitions   which transitions of a table were taken
     agent         a bundle agent between two neighbours
     ltp           an LTP engine, each side
+    nodes         two whole nodes, and what is between them
     router        a router, and what is booked of its contacts
     brute         routing by trying every way
     store         a durable store of bundles
@@ -22,6 +23,7 @@ try:
     from interop.machines.ltp import LtpPeer, LtpPeerMachine
     from interop.machines.ltp_model import PeerFault
     from interop.machines.machine import PeerMachine
+    from interop.machines.nodes import NodesPeer, NodesPeerMachine
     from interop.machines.router import FoundWay, RouterPeer, RouterPeerMachine
     from interop.machines.store import StoreMachine, StorePeer
 except ImportError as error:
@@ -38,6 +40,8 @@ __all__ = [
     "LtpPeer",
     "LtpPeerMachine",
     "MachineFault",
+    "NodesPeer",
+    "NodesPeerMachine",
     "PeerFault",
     "PeerMachine",
     "RouterPeer",
