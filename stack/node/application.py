@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from stack.core.clock import Clock
@@ -83,7 +83,9 @@ class LocalPort:
         entropy: Entropy,
         trace: Trace,
         sleep: Callable[[float], Any],
+        unheard: Callable[[], Collection[str]],
     ) -> None:
+        """`unheard()` names the neighbours over whose open links nothing comes."""
         self.driver = driver
         self._agent = driver.agent
         self._octets = driver.octets
@@ -93,6 +95,7 @@ class LocalPort:
         self._entropy = entropy
         self._trace = trace
         self._sleep = sleep
+        self._unheard = unheard
         self._endpoints: dict[str, LocalEndpoint] = {}
         self._events: dict[str, asyncio.Event] = {}
         """Of each service at which somebody has been registered: a bundle waits for it."""
@@ -222,7 +225,8 @@ class LocalPort:
 
     def expected(self, destination: Eid, octets: Sequence[int]) -> Sequence[Expected | None]:
         """When so many octets from here have arrived, by the contact plan."""
-        return self._agent.expected(str(destination.node), octets, self._clock.dtn_ms())
+        now_ms = self._clock.dtn_ms()
+        return self._agent.expected(str(destination.node), octets, now_ms, self._unheard())
 
     def reaches(self, destination: Eid) -> bool:
         """Whether any chain of links and contacts that are not over leads there, contacts that the

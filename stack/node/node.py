@@ -12,7 +12,7 @@ from typing import Self, TextIO
 
 from stack.contacts.files import load_plan
 from stack.contacts.passed import PassedOver
-from stack.contacts.plan import Contact, Plan, Range, check_contact
+from stack.contacts.plan import FOREVER_MS, Contact, Plan, Range, check_contact
 from stack.core.arguments import eid_of
 from stack.core.clock import MILLISECOND, dtn_from_iso
 from stack.core.eid import Eid
@@ -40,9 +40,6 @@ from stack.services.jobs import Handler
 from stack.services.suite import Services
 from stack.storage.staged import StagingStore
 from stack.storage.writer import StoreWriter
-
-FOREVER_MS = 1 << 47
-"""End of the contacts that stand for unscheduled links (the year 6459)."""
 
 
 class Node:
@@ -164,7 +161,14 @@ class Node:
         self._driver = driver = BundleDriver(agent, self._store, writer, clock, trace)
         restored = agent.restore(self._store.scan(), now_ms)
         self.port = LocalPort(
-            self.node_id, driver, self._store, clock, environment.entropy, trace, asyncio.sleep
+            self.node_id,
+            driver,
+            self._store,
+            clock,
+            environment.entropy,
+            trace,
+            asyncio.sleep,
+            self._unheard,
         )
         notes = [key for key, _ in self._store.read_all(LTP_SPACE)]
         captures = await stack.enter_async_context(Captures(environment, trace))
@@ -251,6 +255,13 @@ class Node:
                 ranges.append(Range(a, b, 0, FOREVER_MS, owlt_ns))
         # Nodes that add nothing share the plan, and all that is derived from it.
         return plan.add(contacts, ranges) if contacts else plan
+
+    def _unheard(self) -> set[str]:
+        """The neighbours over whose open links nothing comes."""
+        links = self.links.values()
+        return {link.peer for link in links if link.state in ("open", "silent")} - {
+            link.peer for link in links if link.state == "up"
+        }
 
     # ---- what an operator asks -------------------------------------------------------------
 

@@ -126,7 +126,12 @@ class Expected:
     """When the last of them is at its destination (DTN time)."""
 
     passes: int
-    """Passes that carry them from here: contacts that touch one another are one pass."""
+    """Passes that carry them from here: contacts that touch one another are one pass, and those
+    without end are none."""
+
+    unheard: tuple[str, ...] = ()
+    """Neighbours that have to take some of them now, and are silent or not heard yet: all this
+    holds if they answer."""
 
 
 class Endpoint(Protocol):

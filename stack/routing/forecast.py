@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from stack.contacts.plan import Contact, Plan
+from stack.contacts.plan import FOREVER_MS, Contact, Plan
 from stack.ports.application import Expected
 from stack.routing.config import RouterConfig
 from stack.routing.delivery import Flow, expected_delivery
@@ -26,11 +26,12 @@ def arrivals(
     octets: Sequence[int],
     now_ms: int,
     config: RouterConfig,
+    unheard: Collection[str] = (),
 ) -> list[Expected | None]:
     """When each of `octets` (ascending) that begin to leave `source` at `now_ms` have arrived.
 
     None for what the plan does not carry, and for all if it goes over links without a rate: then
-    the plan says nothing of time.
+    the plan says nothing of time.  `unheard` are neighbours from which nothing comes.
     """
     most = max(octets, default=0)
     if source == destination or not most:
@@ -43,10 +44,13 @@ def arrivals(
     endless = any(math.isinf(contact.rate_bps) for flow in flows for contact in flow.contacts)
     if endless or not flows:
         return [None] * len(octets)
-    return [_arrival(flows, one) if one <= found.delivered_bytes else None for one in octets]
+    return [
+        _arrival(flows, one, now_ms, unheard) if one <= found.delivered_bytes else None
+        for one in octets
+    ]
 
 
-def _arrival(flows: Sequence[Flow], octets: int) -> Expected:
+def _arrival(flows: Sequence[Flow], octets: int, now_ms: int, unheard: Collection[str]) -> Expected:
     """When `octets` are there: of each flow they arrive evenly between its first and last."""
     span = range(flows[0].first_ms, max(flow.last_ms for flow in flows) + 1)
 
@@ -55,13 +59,17 @@ def _arrival(flows: Sequence[Flow], octets: int) -> Expected:
 
     place = bisect.bisect_left(span, octets, key=arrived)
     at_ms = span[min(place, len(span) - 1)]
-    return Expected(at_ms, _passes({flow.contacts[0] for flow in flows if flow.first_ms <= at_ms}))
+    used = {flow.contacts[0] for flow in flows if flow.first_ms <= at_ms}
+    now = {one.destination for one in used if one.start_ms <= now_ms}
+    return Expected(at_ms, _passes(used), tuple(sorted(now.intersection(unheard))))
 
 
 def _passes(contacts: Collection[Contact]) -> int:
     """Into how many passes contacts of one node join: the rate changes within a pass."""
     ends = {(one.destination, one.end_ms) for one in contacts}
-    return sum((one.destination, one.start_ms) not in ends for one in contacts)
+    return sum(
+        one.end_ms < FOREVER_MS and (one.destination, one.start_ms) not in ends for one in contacts
+    )
 
 
 def _arrived(flow: Flow, at_ms: int) -> int:

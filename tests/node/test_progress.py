@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,10 @@ def test_what_a_plan_says_of_octets_that_wait() -> None:
     plan = plan_of(HOUR_S, 2 * HOUR_S)
     config = RouterConfig(overhead_ratio=0.0, overhead_bytes=0)
 
-    def ask(*octets: int, to: str = "dtn://sat/", plan: Plan = plan) -> list[Expected | None]:
-        return arrivals(plan, "dtn://gs/", to, octets, EPOCH_MS, config)
+    def ask(
+        *octets: int, to: str = "dtn://sat/", plan: Plan = plan, unheard: Sequence[str] = ()
+    ) -> list[Expected | None]:
+        return arrivals(plan, "dtn://gs/", to, octets, EPOCH_MS, config, unheard)
 
     found = ask(1_000_000, 3_000_000, 5_000_000, 9_000_000)
     after_s = [one and ((one.arrival_ms - EPOCH_MS) / 1000, one.passes) for one in found]
@@ -101,6 +104,7 @@ def test_what_a_plan_says_of_octets_that_wait() -> None:
     assert ask() == []
     assert ask(0) == [None]
     assert ask(0, 1, to="dtn://elsewhere/") == [None, None]
+    assert found[0] == ask(1_000_000, unheard=["dtn://sat/"])[0]  # nobody has to answer yet
     endless = [replace(one, rate_bps=math.inf) for one in plan.contacts]
     assert ask(1_000_000, plan=Plan(endless, plan.ranges)) == [None]
 
@@ -113,6 +117,43 @@ def test_a_change_of_rate_makes_no_second_pass() -> None:
     (found,) = arrivals(plan, "dtn://gs/", "dtn://sat/", (3_000_000,), EPOCH_MS, RouterConfig())
     assert found is not None
     assert found.passes == 1
+
+
+def test_what_is_expected_of_a_neighbour_that_is_not_there_says_so(tmp_path: Path) -> None:
+    """A link that is always open has a rate, and so an hour: it holds if somebody answers."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        world = World(loop, tmp_path)
+        world.connect("gs", "sat", ChannelConfig(windows=always_up(RATE_BPS)))
+        content = tmp_path / "image.bin"
+        content.write_bytes(bytes(2 * SIZE))
+
+        def expected() -> Expected:
+            files.foresee()
+            found = files.progress(sent)
+            assert found is not None
+            assert found.expected is not None
+            assert found.expected.passes == 0  # it never closes
+            return found.expected
+
+        async with world.node("gs", [world.link("gs", "sat", rate_bps=RATE_BPS)]) as gs:
+            files = gs.services.files
+            sent = await files.send(content, SAT)
+            assert expected().unheard == ("dtn://sat/",)
+            await asyncio.sleep(60)  # LTP waits for an answer
+            assert expected().unheard == ("dtn://sat/",)
+            async with world.node("sat", [world.link("sat", "gs", rate_bps=RATE_BPS)]):
+                while (link := gs.links["sat"]).state != "up":
+                    await asyncio.sleep(0.5)
+                await asyncio.sleep(2)
+                assert expected().unheard == ()
+            await asyncio.sleep(60)  # it is gone before it has all
+            assert link.state == "silent"
+            assert expected().unheard == ("dtn://sat/",)
+
+    run_virtual(run)
 
 
 def test_what_is_being_stored_has_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

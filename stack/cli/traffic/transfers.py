@@ -189,14 +189,20 @@ def _left(one: dict[str, Any]) -> str:
 
 
 def expected_text(one: dict[str, Any]) -> str:
-    """What the contact plan says: "expected 14:20Z, 2 passes"; nothing where it says nothing."""
+    """What the contact plan says: "expected 14:20Z, 2 passes, if dtn://sat1/ answers"; nothing
+    where it says nothing."""
     if one["expected"] is None:
         return ""
     day, _, time = one["expected"].partition("T")
     today = datetime.now(UTC).date().isoformat()
     when = f"{time[:5]}Z" if day == today else f"{day} {time[:5]}Z"
-    passes = "1 pass" if one["passes"] == 1 else f"{one['passes']} passes"
-    return f"expected {when}, {passes}"
+    parts = [f"expected {when}"]
+    if one["passes"]:
+        parts.append("1 pass" if one["passes"] == 1 else f"{one['passes']} passes")
+    if one["unheard"]:
+        names = " and ".join(one["unheard"])
+        parts.append(f"if {names} {'answers' if len(one['unheard']) == 1 else 'answer'}")
+    return ", ".join(parts)
 
 
 def _share(one: dict[str, Any]) -> float:

@@ -3,7 +3,7 @@ node, or to the other parts of the whole that it is a fragment of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from stack.contacts.plan import Plan
 from stack.engines.bundle_agent.custody import Custody
@@ -231,7 +231,10 @@ class Dispatch(Custody):
         """Whether any chain of links and contacts that are not over leads to a node."""
         return self.forwarder.router.reaches(node, now_ms)
 
-    def expected(self, node: str, octets: Sequence[int], now_ms: int) -> list[Expected | None]:
-        """When so many octets (ascending) from here have arrived there, by the contact plan."""
+    def expected(
+        self, node: str, octets: Sequence[int], now_ms: int, unheard: Collection[str]
+    ) -> list[Expected | None]:
+        """When so many octets (ascending) from here have arrived there, by the contact plan, if
+        the neighbours answer from which nothing comes (`unheard`)."""
         router = self.forwarder.router
-        return arrivals(router.plan, self._node, node, octets, now_ms, router.config)
+        return arrivals(router.plan, self._node, node, octets, now_ms, router.config, unheard)

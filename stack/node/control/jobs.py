@@ -133,11 +133,13 @@ def inputs_of(found: Sequence[Progress]) -> dict[str, Any] | None:
         return None
     last = max((one.expected for one in found if one.expected), default=None, key=_arrival)
     complete = last is not None and all(one.expected for one in found if one.open)
+    unheard = {name for one in found if one.expected for name in one.expected.unheard}
     return {
         "bytes_done": sum(one.bytes_done for one in found),
         "bytes_total": sum(one.bytes_total for one in found),
         "expected": dtn_to_iso(last.arrival_ms) if last and complete else None,
         "passes": last.passes if last and complete else None,
+        "unheard": sorted(unheard),
     }
 
 

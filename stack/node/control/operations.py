@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from stack.contacts.files import load_plan
 from stack.contacts.passed import PassedOver
-from stack.contacts.plan import OWLT_NS_MAX, RATE_BPS_MAX, Contact
+from stack.contacts.plan import FOREVER_MS, OWLT_NS_MAX, RATE_BPS_MAX, Contact
 from stack.core.clock import MILLISECOND, SECOND, dtn_from_iso, dtn_to_iso
 from stack.core.errors import ConfigError
 from stack.engines.bundle_agent import Entry
@@ -22,7 +22,7 @@ from stack.node.control.reports import Asked, Follower
 from stack.node.control.request import WEEK_S, Operation, Request, Session
 from stack.node.control.transfers import TransferOperations
 from stack.node.link import Link
-from stack.node.node import FOREVER_MS, Node
+from stack.node.node import Node
 from stack.services.echo import ECHO_BYTES_MAX, PING_BYTES_MIN, PING_COUNT_MAX, PingStats, ping
 from stack.services.messages import PRIORITY_MAX
 from stack.services.names import ECHO, endpoint_of

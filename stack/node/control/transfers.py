@@ -260,5 +260,6 @@ def as_dict(progress: Progress, now_ms: int) -> dict[str, Any]:
         "eta_s": _eta_s(progress, now_ms),
         "expected": None if expected is None else dtn_to_iso(expected.arrival_ms),
         "passes": None if expected is None else expected.passes,
+        "unheard": [] if expected is None else list(expected.unheard),
         "text": progress.text,
     }

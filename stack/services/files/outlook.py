@@ -18,6 +18,9 @@ _LOOK_NS: Final = SECOND // 4
 _FORESEE_NS: Final = 10 * SECOND
 """The contact plan is asked no more often: a search through it takes milliseconds."""
 
+_UNHEARD_NS: Final = SECOND
+"""But while it takes a neighbour to answer: whether it has is what everybody wants to know."""
+
 
 class Outlook:
     """Keeps `held_bytes` and `expected` of open objects up to date.
@@ -31,6 +34,7 @@ class Outlook:
         self._service = service
         self._looked_ns = -_LOOK_NS
         self._foresaw_ns = -_FORESEE_NS
+        self._unheard = False
 
     def look(self, objects: Iterable[OutObject]) -> None:
         """Bring `held_bytes` up to date."""
@@ -50,9 +54,9 @@ class Outlook:
         """Ask the contact plan when each object will be there, behind those before it: of all of
         them, or between times only of those that are new."""
         now_ns = self._port.now()
-        fresh = now_ns - self._foresaw_ns < _FORESEE_NS
+        fresh = now_ns - self._foresaw_ns < (_UNHEARD_NS if self._unheard else _FORESEE_NS)
         if not fresh:
-            self._foresaw_ns = now_ns
+            self._foresaw_ns, self._unheard = now_ns, False
         queues: dict[Eid, list[OutObject]] = {}
         for obj in _open(objects):
             queues.setdefault(obj.spec.destination, []).append(obj)
@@ -66,6 +70,7 @@ class Outlook:
             found = self._port.expected(destination, octets) if asked else ()
             for (obj, _), expected in zip(asked, found, strict=True):
                 obj.expected, obj.foreseen = expected, True
+                self._unheard |= expected is not None and expected.unheard != ()
 
 
 def _open(objects: Iterable[OutObject]) -> Iterator[OutObject]:
