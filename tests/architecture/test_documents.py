@@ -1,43 +1,55 @@
-"""What the documents show is true: snippets run, and files that they name exist."""
+"""What the documents show is true: snippets run where the package is installed, without the
+repository and with no extras but those that they need, and files that they name exist."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.installed import ROOT, Installed
+
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SNIPPETS = [
-    pytest.param(match[1], id=f"{path.stem}-{number}")
+    pytest.param(path.stem, match[1], id=f"{path.stem}-{number}")
     for path in DOCUMENTS
     if path.exists()
     for number, match in enumerate(re.finditer(r"```python\n(.*?)```", path.read_text(), re.S), 1)
 ]
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS)
-def test_python_snippets_run(snippet: str, tmp_path: Path) -> None:
+SIM = ("how-to-inspect", "how-to-test-a-link", "link-models", "orbits", "planning")
+
+NEEDS = {"how-to-fuzz": ("fuzz",), **dict.fromkeys(SIM, ("sim",))}
+"""Extras that programs of a document need; those of all others do with none."""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Installed]:
+    """What is installed for a reader of a document who has followed it."""
+
+    @cache
+    def with_extras(*extras: str) -> Installed:
+        folder = tmp_path_factory.mktemp("installed") / "packages"
+        return Installed(folder, *extras, also=("pytest", *(["cbor2"] if "fuzz" in extras else [])))
+
+    return lambda document: with_extras(*NEEDS.get(document, ()))
+
+
+@pytest.mark.parametrize(("document", "snippet"), SNIPPETS)
+def test_python_snippets_run(
+    document: str, snippet: str, installed: Callable[[str], Installed], tmp_path: Path
+) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     program = tmp_path / "test_snippet.py"
     program.write_text(snippet)
-    pytest_alone = ("-m", "pytest", "-q", "-p", "orbitferry.pytest_plugin")
-    options = pytest_alone if "\ndef test_" in snippet else ("-W", "error")
-    done = subprocess.run(
-        [sys.executable, *options, str(program)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={
-            "PYTHONPATH": str(ROOT),
-            "PATH": "/usr/bin:/bin",
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        },
-    )
+    options = ("-m", "pytest", "-q") if "\ndef test_" in snippet else ()
+    done = installed(document).run("-W", "error", *options, program, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

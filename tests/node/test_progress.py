@@ -145,12 +145,12 @@ def test_what_is_expected_of_a_neighbour_that_is_not_there_says_so(tmp_path: Pat
             await asyncio.sleep(60)  # LTP waits for an answer
             assert expected().unheard == ("dtn://sat/",)
             async with world.node("sat", [world.link("sat", "gs", rate_bps=RATE_BPS)]):
-                while (link := gs.links["sat"]).state != "up":
-                    await asyncio.sleep(0.5)
-                await asyncio.sleep(2)
+                await asyncio.sleep(120)  # longer than LTP waits between two tries
+                assert (await files.wait(sent)).state == "delivered"
+                sent = await files.send(content, SAT)
                 assert expected().unheard == ()
             await asyncio.sleep(60)  # it is gone before it has all
-            assert link.state == "silent"
+            assert gs.links["sat"].state == "silent"
             assert expected().unheard == ("dtn://sat/",)
 
     run_virtual(run)

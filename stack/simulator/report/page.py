@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
@@ -71,10 +72,11 @@ summary { cursor: pointer; }
     --bad: #900; }
   @page { margin: 12mm; }
   body { font-size: 10pt; max-width: none; margin: 0; padding: 0; }
-  table { font-size: 7pt; width: 100%; } th, td { padding: 1px 3px; }
+  table { font-size: 7pt; } th, td { padding: 1px 3px; }
   td { white-space: normal; } td.n { white-space: nowrap; } td.long { min-width: 0; }
   .wide, .still { overflow: visible; }
   .live { display: none; } .zoom .still { display: block; }
+  details::details-content { content-visibility: visible; } summary { list-style: none; }
   .still svg { min-width: 0; filter: none; }
   h2 { break-after: avoid; } tr, figure { break-inside: avoid; }
 }
@@ -117,6 +119,11 @@ def label(node: str) -> str:
 def second_of(dtn_ms: int) -> str:
     """A DTN time as `2026-10-01T08:12:55Z`."""
     return dtn_to_iso(dtn_ms)[:19] + "Z"
+
+
+def prose(text: str) -> str:
+    """A text of the user's as HTML; what stands between backticks is code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(" ".join(text.split())))
 
 
 def percent(share: float | None) -> str:

@@ -48,6 +48,10 @@
       on = true;
     });
   }
+  function starts(panel, y) {  // where the first bar of a row does
+    const bars = panel.items.flatMap(item => item.k === "bars" ? item.b : []);
+    return Math.min(...bars.filter(([, , low, high]) => low <= y && y <= high).map(([from]) => from));
+  }
   const draws = {
     line(ctx, X, Y, item, r) {
       ctx.strokeStyle = item.c;
@@ -71,7 +75,7 @@
         ctx.fillRect(x, Math.min(top, bottom), wide, Math.abs(bottom - top));
       }
     },
-    text(ctx, X, Y, item, r, box, taken) {
+    text(ctx, X, Y, item, r, box, taken, panel) {
       ctx.font = FONT.replace("12", 11 * r);
       ctx.fillStyle = item.c;
       ctx.textAlign = item.h;
@@ -80,6 +84,13 @@
       const y = Y(item.y), wide = ctx.measureText(item.s).width + 4 * r;
       let left = item.h === "center" ? x - wide / 2 : item.h === "right" ? x - wide : x;
       if (X(item.x) < box.left || X(item.x) > box.left + box.width) return;
+      // Where there is no room behind the bars of a row, a word stands before them.
+      const before = X(starts(panel, item.y)) - Math.max(item.o, 5) * r;
+      if (item.h === "left" && left + wide > box.left + box.width && before - wide > box.left) {
+        ctx.textAlign = "right";
+        x = before;
+        left = x - wide;
+      }
       // At the edges a word moves in; one on another is left out until there is room.
       const over = Math.max(0, left + wide - box.left - box.width) - Math.max(0, box.left - left);
       x -= over;
@@ -107,7 +118,7 @@
     const words = panel.items.filter(item => item.k === "text").reverse();
     for (const item of [...panel.items.filter(item => item.k !== "text"), ...words]) {
       ctx.globalAlpha = item.a;
-      draws[item.k](ctx, X, Y, item, r, bbox, taken);
+      draws[item.k](ctx, X, Y, item, r, bbox, taken, panel);
     }
     ctx.restore();
   }

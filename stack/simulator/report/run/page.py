@@ -9,7 +9,7 @@ from stack.core.clock import MILLISECOND
 from stack.core.units import duration_text
 from stack.simulator.loopback.results import Result
 from stack.simulator.loopback.world import short_name
-from stack.simulator.report.page import page, second_of, table
+from stack.simulator.report.page import page, prose, second_of, table
 from stack.simulator.report.run.closeup import CloseUp, busiest
 from stack.simulator.report.run.delivery import DeliveryPlots
 from stack.simulator.report.run.flows import Flows
@@ -44,7 +44,7 @@ class _Page:
     def html(self) -> str:
         """The whole page."""
         parts = [
-            f"<p>{escape(' '.join(self._scenario.description.split()))}</p>",
+            f"<p>{prose(self._scenario.description)}</p>",
             self._verdict(),
             self._summary(),
             "<h2>Contacts and work</h2>",
