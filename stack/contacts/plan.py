@@ -31,9 +31,6 @@ NODE_ID_CHARS_MAX = 1024
 TIME_MS_MAX = 250_000_000_000_000
 """Latest time of a plan, in the year 9922: what lies after it is a unit mistaken."""
 
-FOREVER_MS = 1 << 47
-"""End of contacts without end (the year 6459): those of links that are always open."""
-
 RATE_BPS_MAX = 1e15
 """Fastest link, a petabit per second; `math.inf` stands for no limit."""
 

@@ -49,6 +49,26 @@ def paths_of(name: str, values: Iterable[str | os.PathLike[str]]) -> list[Path]:
     return [path_of(name, value) for value in values]
 
 
+def id_of(name: str, value: bytes) -> bytes:
+    """An id of a file or job.  Raises `LocalError` that says what the argument `name` has to be."""
+    check_kind(name, value, bytes, "it takes what the call that began it returned")
+    return value
+
+
+def check_number(name: str, value: object, least: int, most: int) -> None:
+    """Raises `LocalError` unless the argument `name` is a whole number from `least` to `most`."""
+    if not isinstance(value, int):
+        raise LocalError(f"{name}: {_shown(value)} is no whole number in {least}..{most}")
+    if not least <= value <= most:
+        raise LocalError(f"{name} {value} is not in {least}..{most}")
+
+
+def check_kind(name: str, value: object, kind: type, remedy: str) -> None:
+    """Raises `LocalError` unless the argument `name` is of this kind."""
+    if not isinstance(value, kind):
+        raise LocalError(f"{name}: {_shown(value)} is no {kind.__name__}; {remedy}")
+
+
 def check_octets(name: str, value: object) -> None:
     """Raises `LocalError` unless the argument `name` is a buffer of octets."""
     if not isinstance(value, bytes | bytearray | memoryview):

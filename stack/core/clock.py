@@ -17,6 +17,9 @@ SECOND = 1_000_000_000
 DTN_EPOCH_UNIX_S = 946_684_800
 """2000-01-01T00:00:00Z in Unix seconds (RFC 9171 §4.2.6)."""
 
+FOREVER_MS = 1 << 47
+"""DTN time at which contacts end that have no end (the year 6459)."""
+
 
 class Clock(Protocol):
     """What gives a node its time; real, virtual or drifting."""

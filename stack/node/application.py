@@ -82,7 +82,6 @@ class LocalPort:
         clock: Clock,
         entropy: Entropy,
         trace: Trace,
-        sleep: Callable[[float], Any],
         unheard: Callable[[], Collection[str]],
     ) -> None:
         """`unheard()` names the neighbours over whose open links nothing comes."""
@@ -94,7 +93,6 @@ class LocalPort:
         self._clock = clock
         self._entropy = entropy
         self._trace = trace
-        self._sleep = sleep
         self._unheard = unheard
         self._endpoints: dict[str, LocalEndpoint] = {}
         self._events: dict[str, asyncio.Event] = {}
@@ -252,7 +250,7 @@ class LocalPort:
             if not own:
                 return
             await self._change()
-            await self._sleep(ROOM_SPACING_S)
+            await asyncio.sleep(ROOM_SPACING_S)
 
     def read(self, space: str, key: str) -> bytes | None:
         """One entry of durable state."""
@@ -276,7 +274,7 @@ class LocalPort:
 
     async def sleep(self, seconds: float) -> None:
         """Wait, in this node's time."""
-        await self._sleep(seconds)
+        await asyncio.sleep(seconds)
 
     def trace(self, event: str, fields: dict[str, Any]) -> None:
         """Structured log and event sink."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -345,3 +345,9 @@ def _noted(link: str, notes: list[str]) -> list[SessionId]:
     """The sessions of a link among the keys of what is noted."""
     keys = (key.removeprefix(f"{link}/") for key in notes if key.startswith(f"{link}/"))
     return [SessionId(int(origin), int(number)) for origin, number in (k.split(".") for k in keys)]
+
+
+def unheard(links: Mapping[str, Link]) -> set[str]:
+    """The neighbours over whose open links nothing comes."""
+    silent = {link.peer for link in links.values() if link.state in ("open", "silent")}
+    return silent - {link.peer for link in links.values() if link.state == "up"}

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self, TextIO
 
 from stack.contacts.files import load_plan
 from stack.contacts.passed import PassedOver
-from stack.contacts.plan import FOREVER_MS, Contact, Plan, Range, check_contact
-from stack.core.arguments import eid_of
-from stack.core.clock import MILLISECOND, dtn_from_iso
+from stack.contacts.plan import Contact, Plan, Range, check_contact
+from stack.core.arguments import check_kind, eid_of
+from stack.core.clock import FOREVER_MS, MILLISECOND, dtn_from_iso
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, LocalError
 from stack.core.private import opener
@@ -29,7 +29,7 @@ from stack.node.driver import BundleDriver
 from stack.node.environment import Environment, OpenPort
 from stack.node.figures import figures
 from stack.node.link import SPACE as LTP_SPACE
-from stack.node.link import Link
+from stack.node.link import Link, unheard
 from stack.node.scrubbing import Scrubbing
 from stack.node.trace import JsonLines, Sinks
 from stack.node.upkeep import Upkeep
@@ -160,15 +160,9 @@ class Node:
         )
         self._driver = driver = BundleDriver(agent, self._store, writer, clock, trace)
         restored = agent.restore(self._store.scan(), now_ms)
+        silent = partial(unheard, self.links)
         self.port = LocalPort(
-            self.node_id,
-            driver,
-            self._store,
-            clock,
-            environment.entropy,
-            trace,
-            asyncio.sleep,
-            self._unheard,
+            self.node_id, driver, self._store, clock, environment.entropy, trace, silent
         )
         notes = [key for key, _ in self._store.read_all(LTP_SPACE)]
         captures = await stack.enter_async_context(Captures(environment, trace))
@@ -256,17 +250,12 @@ class Node:
         # Nodes that add nothing share the plan, and all that is derived from it.
         return plan.add(contacts, ranges) if contacts else plan
 
-    def _unheard(self) -> set[str]:
-        """The neighbours over whose open links nothing comes."""
-        links = self.links.values()
-        return {link.peer for link in links if link.state in ("open", "silent")} - {
-            link.peer for link in links if link.state == "up"
-        }
-
     # ---- what an operator asks -------------------------------------------------------------
 
     def set_plan(self, plan: Plan) -> None:
-        """Follow another contact plan from now on; what waits is routed anew."""
+        """Follow another contact plan from now on; what waits is routed anew.  Raises
+        `LocalError` for what is no plan."""
+        check_kind("plan", plan, Plan, "load_plan() reads one, Plan() is empty")
         self._plan = plan
         now_ms = self._environment.clock.dtn_ms()
         whole = self._load_plan(now_ms)

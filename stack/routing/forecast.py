@@ -7,7 +7,8 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from stack.contacts.plan import FOREVER_MS, Contact, Plan
+from stack.contacts.plan import Contact, Plan
+from stack.core.clock import FOREVER_MS
 from stack.ports.application import Expected
 from stack.routing.config import RouterConfig
 from stack.routing.delivery import Flow, expected_delivery

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from stack.core.arguments import check_number
 from stack.core.eid import Eid
 from stack.core.errors import LocalError
 from stack.core.limits import BUNDLE_BYTES_MAX, LIFETIME_MS_MAX
@@ -58,10 +59,8 @@ async def send_message(
         raise LocalError(
             f"{len(payload)} octets do not fit one bundle; send them as a file, which is segmented"
         )
-    if not 0 < lifetime_ms <= LIFETIME_MS_MAX:
-        raise LocalError(f"lifetime of {lifetime_ms} ms is not in 1..{LIFETIME_MS_MAX}")
-    if not 0 <= priority <= PRIORITY_MAX:
-        raise LocalError(f"priority {priority} is not in 0..{PRIORITY_MAX}")
+    check_number("lifetime_ms", lifetime_ms, 1, LIFETIME_MS_MAX)
+    check_number("priority", priority, 0, PRIORITY_MAX)
     (sent,) = await port.commit(send=[outgoing])
     return sent
 

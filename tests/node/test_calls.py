@@ -102,6 +102,20 @@ Call = Callable[[Node, Path], Any]
             r'write b"..." or text',
         ),
         (lambda node, path: send_message(node.port, "sat1", b""), "destination: 'sat1' is no EID"),
+        (
+            lambda node, path: node.services.files.send(path, SATELLITE, priority="2"),
+            "whole number",
+        ),
+        (
+            lambda node, path: node.services.files.send(path, SATELLITE, lifetime_ms=0),
+            "lifetime_ms",
+        ),
+        (lambda node, path: node.services.files.wait("3f2a"), "object_id: '3f2a' .* is no bytes"),
+        (lambda node, path: node.services.files.cancel("3f2a"), "the call that began it"),
+        (lambda node, path: node.services.files.progress(None), "object_id: None"),
+        (lambda node, path: node.services.jobs.wait("3f2a"), "job_id: '3f2a'"),
+        (lambda node, path: node.services.jobs.submit(SATELLITE, "x", deadline_ms="1h"), "'1h'"),
+        (lambda node, path: node.set_plan("day.json"), "is no Plan; load_plan"),
     ],
 )
 def test_misuse_says_what_is_expected(tmp_path: Path, call: Call, words: str) -> None:

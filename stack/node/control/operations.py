@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from stack.contacts.files import load_plan
 from stack.contacts.passed import PassedOver
-from stack.contacts.plan import FOREVER_MS, OWLT_NS_MAX, RATE_BPS_MAX, Contact
-from stack.core.clock import MILLISECOND, SECOND, dtn_from_iso, dtn_to_iso
+from stack.contacts.plan import OWLT_NS_MAX, RATE_BPS_MAX, Contact
+from stack.core.clock import FOREVER_MS, MILLISECOND, SECOND, dtn_from_iso, dtn_to_iso
 from stack.core.errors import ConfigError
 from stack.engines.bundle_agent import Entry
 from stack.node.control.jobs import JobOperations

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from stack.core.arguments import eid_of, path_of
+from stack.core.arguments import eid_of, id_of, path_of
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.private import make_folder
@@ -198,24 +198,27 @@ class FilesService:
         self._sender.start(prepared)
 
     async def cancel(self, object_id: bytes) -> bool:
-        """Give up sending an object, and tell the receiver; whether it was under way."""
-        return await self._sender.cancel(object_id)
+        """Give up sending an object, and tell the receiver; whether it was under way.  Raises
+        `LocalError` for what is no id."""
+        return await self._sender.cancel(id_of("object_id", object_id))
 
     async def abandon(self, source: Eid | str, object_id: bytes) -> bool:
         """Give up receiving an object, and tell its sender; whether it was under way.  Raises
-        `LocalError` when `source` is no EID."""
+        `LocalError` for what is no EID or no id."""
+        object_id = id_of("object_id", object_id)
         return await self._receiver.abandon(eid_of("source", source), object_id)
 
     async def wait(self, object_id: bytes) -> Progress:
         """Wait until an object that is sent from here has been delivered or has failed.  Raises
         `LocalError` when it is not known (any more)."""
-        return await self._sender.wait(object_id)
+        return await self._sender.wait(id_of("object_id", object_id))
 
     # -- looking
 
     def progress(self, object_id: bytes) -> Progress | None:
-        """How far an object sent from here is, or None when it is not known (any more)."""
-        return self._sender.progress(object_id)
+        """How far an object sent from here is, or None when it is not known (any more).  Raises
+        `LocalError` for what is no id."""
+        return self._sender.progress(id_of("object_id", object_id))
 
     def foresee(self) -> None:
         """Ask the contact plan when what is sent from here will be there: `Progress.expected` of

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from stack.core.arguments import check_number
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.limits import LIFETIME_MS_MAX
@@ -49,10 +50,8 @@ class Sending:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if not 0 <= self.priority <= messages.PRIORITY_MAX:
-            raise LocalError(f"priority {self.priority} is not in 0..{messages.PRIORITY_MAX}")
-        if not 0 < self.lifetime_ms <= LIFETIME_MS_MAX:
-            raise LocalError(f"lifetime of {self.lifetime_ms} ms is not in 1..{LIFETIME_MS_MAX}")
+        check_number("priority", self.priority, 0, messages.PRIORITY_MAX)
+        check_number("lifetime_ms", self.lifetime_ms, 1, LIFETIME_MS_MAX)
         if len(self.tag) > messages.TAG_CHARS_MAX:
             raise LocalError(f"tag is longer than {messages.TAG_CHARS_MAX} characters")
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from stack.core.arguments import eid_of, paths_of
+from stack.core.arguments import check_number, eid_of, id_of, paths_of
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
@@ -105,10 +105,9 @@ class JobClient:
         destination = eid_of("destination", destination)
         inputs = paths_of("inputs", inputs)
         deadline = self._config.deadline_ms if deadline_ms is None else deadline_ms
-        if not 0 < deadline <= LIFETIME_MS_MAX:
-            raise LocalError(f"deadline of {deadline} ms is not in 1..{LIFETIME_MS_MAX}")
-        if not 0 <= priority <= PRIORITY_MAX or len(inputs) > messages.INPUTS_MAX:
-            raise LocalError("priority or number of inputs is out of range")
+        check_number("deadline_ms", deadline, 1, LIFETIME_MS_MAX)
+        check_number("priority", priority, 0, PRIORITY_MAX)
+        check_number("number of inputs", len(inputs), 0, messages.INPUTS_MAX)
         if len(self._jobs) >= self._config.records_max:
             raise LocalError(f"{self._config.records_max} jobs are known already")
         if not all(isinstance(text, str) for pair in (args or {}).items() for text in pair):
@@ -338,7 +337,7 @@ class JobClient:
         batch.write(SPACE_CLIENT, job.key, job.encode())
 
     def _known(self, job_id: bytes) -> ClientJob:
-        job = self._jobs.get(job_id)
+        job = self._jobs.get(id_of("job_id", job_id))
         if job is None:
             raise LocalError(f"job {job_id.hex()} is not known")
         return job

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stack.core.arguments import check_number
 from stack.core.errors import DecodeError, LocalError
 from stack.core.private import make_folder
 from stack.services.files.messages import PRIORITY_MAX
@@ -74,8 +75,7 @@ class JobContext:
         except DecodeError as error:
             raise LocalError(f"{name!r} cannot name a result: {error.reason}") from error
         if priority is not None:
-            if not 0 <= priority <= PRIORITY_MAX:
-                raise LocalError(f"priority {priority} is not in 0..{PRIORITY_MAX}")
+            check_number("priority", priority, 0, PRIORITY_MAX)
             self.priorities[name] = priority
         if len(self.priorities) > OUTPUTS_MAX:
             raise LocalError(f"more than {OUTPUTS_MAX} results; put them into an archive")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stack.core.units import size_text
 from stack.simulator.loopback.results import Result
+from stack.simulator.report.page import percent
 
 
 def volumes(result: Result) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -27,7 +28,7 @@ def volumes(result: Result) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     rows = [(text, *(size_text(one[name]) for one in columns)) for text, name in octets]
     shares = (one["efficiency"] for one in columns)
     rows += [
-        ("of which became bundles", *("-" if one is None else f"{one:.1%}" for one in shares)),
+        ("of which became bundles", *map(percent, shares)),
         ("repaired by FEC, packets", *(f"{one['fec_recovered_packets']:,}" for one in columns)),
     ]
     return ("", "up", "down", *(("between satellites",) if across else ())), rows
