@@ -22,7 +22,15 @@ _DURATIONS: Final = (
     ("d", 86_400.0),
     ("w", 7 * 86_400.0),
 )
-_MULTIPLES: Final = (("", 1.0), ("k", 1e3), ("K", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12))
+_MULTIPLES: Final = (
+    ("", 1.0),
+    ("k", 1e3),
+    ("K", 1e3),
+    ("M", 1e6),
+    ("G", 1e9),
+    ("T", 1e12),
+    ("P", 1e15),
+)
 _BINARY: Final = (("Ki", 2.0**10), ("Mi", 2.0**20), ("Gi", 2.0**30), ("Ti", 2.0**40))
 
 
@@ -72,11 +80,11 @@ def parse_share(text: str) -> float:
 
 
 def _scaled(value: float, unit: str) -> str:
-    for prefix in ("", "k", "M", "G"):
+    for prefix in ("", "k", "M", "G", "T"):
         if abs(value) < 999.5:
             return f"{value:.3g} {prefix}{unit}"
         value /= 1000
-    return f"{value:,.3g} T{unit}" if value < 999.5 else f"{value:,.0f} T{unit}"
+    return f"{value:,.3g} P{unit}" if value < 999.5 else f"{value:,.0f} P{unit}"
 
 
 def size_text(octets: float) -> str:

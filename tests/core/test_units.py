@@ -88,6 +88,14 @@ def test_texts_are_short_and_read_back(value: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("octets", "text"),
+    [(0, "0 B"), (999.6, "1 kB"), (227_200_070_000, "227 GB"), (1.296e15, "1.3 PB")],
+)
+def test_sizes_have_the_unit_that_fits(octets: float, text: str) -> None:
+    assert size_text(octets) == text
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [
         (12e-6, "12 µs"),

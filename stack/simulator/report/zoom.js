@@ -139,9 +139,9 @@
   }
   function number(value, panel) {
     if (panel.log && value < panel.y[0]) return `0 ${panel.unit}`;  // below the chart
-    const step = panel.log && value > 0 ? Math.min(3, Math.max(0, Math.floor(Math.log10(value) / 3))) : 0;
+    const step = panel.log && value > 0 ? Math.min(5, Math.max(0, Math.floor(Math.log10(value) / 3))) : 0;
     const text = String(Number((value / 1000 ** step).toPrecision(3)));
-    return panel.log ? `${text} ${["", "k", "M", "G"][step]}${panel.unit}` : text;
+    return panel.log ? `${text} ${["", "k", "M", "G", "T", "P"][step]}${panel.unit}` : text;
   }
   function tell(u, own, panel, slots, when) {
     const left = u.cursor.left;

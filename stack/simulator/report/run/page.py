@@ -108,7 +108,8 @@ class _Page:
         head, rows = volumes(result)
         parts = []
         if result.objects:
-            parts.append(f"{totals['objects_ok']} of {totals['objects']} objects")
+            what = "object" if totals["objects"] == 1 else "objects"
+            parts.append(f"{totals['objects_ok']} of {totals['objects']} {what}")
         if result.traffic:
             parts.append(f"{totals['bundles_arrived']:,} of {totals['bundles']:,} bundles")
         lead = (
