@@ -99,93 +99,44 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
         ...
 
 else:
-    _NAMES = {
-        "link_models.clock": ("run_virtual",),
-        "stack.adapters.capture": ("CaptureFile",),
-        "stack.adapters.loop": ("run",),
-        "stack.contacts.files": ("dump_plan", "load_plan"),
-        "stack.contacts.plan": ("Contact", "Plan", "Range"),
-        "stack.core.clock": (
-            "Clock",
-            "dtn_from_iso",
-            "dtn_from_unix",
-            "dtn_to_iso",
-            "unix_from_dtn",
-        ),
-        "stack.core.eid": ("Eid",),
-        "stack.core.errors": (
-            "ConfigError",
-            "DecodeError",
-            "LocalError",
-            "MissingExtraError",
-            "OrbitferryError",
-            "SecurityError",
-            "StoreError",
-            "StoreFullError",
-        ),
-        "stack.core.train": ("FLOW_REPAIR", "FLOW_SOURCE", "Train"),
-        "stack.engines.bundle_agent": ("AgentConfig",),
-        "stack.engines.ltp": ("LtpConfig",),
-        "stack.fec.config": ("FecConfig",),
-        "stack.node.config": (
-            "ContactsConfig",
-            "LinkConfig",
-            "LogConfig",
-            "NodeConfig",
-            "SecurityConfig",
-            "StoreSection",
-            "load_config",
-        ),
-        "stack.node.environment": ("Environment", "OpenPort"),
-        "stack.node.node": ("Node",),
-        "stack.ports.application": (
-            "AppPort",
-            "BundleId",
-            "Cancelled",
-            "Delivery",
-            "Endpoint",
-            "Outgoing",
-        ),
-        "stack.ports.datagram": ("DatagramPort",),
-        "stack.ports.store": ("Write",),
-        "stack.security": ("new_key_file",),
-        "stack.services.echo": ("PingResult", "PingStats", "ping"),
-        "stack.services.files": (
-            "FileEvent",
-            "FilesConfig",
-            "FilesService",
-            "Inbox",
-            "Offer",
-            "Prepared",
-            "Progress",
-            "Received",
-        ),
-        "stack.services.jobs": (
-            "CommandHandler",
-            "FileRef",
-            "Handler",
-            "JobClient",
-            "JobContext",
-            "JobFailed",
-            "JobLimits",
-            "JobState",
-            "JobStatus",
-            "JobsConfig",
-            "RetryPolicy",
-        ),
-        "stack.services.messages": ("Mailbox", "send_message"),
-        "stack.services.suite": ("HandlerConfig", "Services", "ServicesConfig"),
-        "stack.simulator": (
-            "Result",
-            "Scenario",
-            "load_scenario",
-            "parse_scenario",
-            "run_scenario",
-        ),
-        "stack.simulator.sky": ("Prediction", "predict"),
-        "stack.simulator.testing": ("RunTwoNodes", "TwoNodes", "two_nodes"),
+    _NAMES = """
+        link_models.clock run_virtual
+        stack.adapters.capture CaptureFile
+        stack.adapters.loop run
+        stack.contacts.files dump_plan load_plan
+        stack.contacts.plan Contact Plan Range
+        stack.core.clock Clock dtn_from_iso dtn_from_unix dtn_to_iso unix_from_dtn
+        stack.core.eid Eid
+        stack.core.errors ConfigError DecodeError LocalError MissingExtraError OrbitferryError
+        stack.core.errors SecurityError StoreError StoreFullError
+        stack.core.train FLOW_REPAIR FLOW_SOURCE Train
+        stack.engines.bundle_agent AgentConfig
+        stack.engines.ltp LtpConfig
+        stack.fec.config FecConfig
+        stack.node.config ContactsConfig LinkConfig LogConfig NodeConfig SecurityConfig
+        stack.node.config StoreSection load_config
+        stack.node.environment Environment OpenPort
+        stack.node.node Node
+        stack.ports.application AppPort BundleId Cancelled Delivery Endpoint Outgoing
+        stack.ports.datagram DatagramPort
+        stack.ports.store Write
+        stack.security new_key_file
+        stack.services.echo PingResult PingStats ping
+        stack.services.files FileEvent FilesConfig FilesService Inbox Offer Prepared Progress
+        stack.services.files Received
+        stack.services.jobs CommandHandler FileRef Handler JobClient JobContext JobFailed JobLimits
+        stack.services.jobs JobState JobStatus JobsConfig RetryPolicy
+        stack.services.messages Mailbox send_message
+        stack.services.suite HandlerConfig Services ServicesConfig
+        stack.simulator Result Scenario load_scenario parse_scenario run_scenario
+        stack.simulator.sky Prediction predict
+        stack.simulator.testing RunTwoNodes TwoNodes two_nodes
+    """
+    """Where each is: a module, and names of it."""
+
+    _HOMES = {
+        name: home for home, *names in map(str.split, _NAMES.strip().splitlines()) for name in names
     }
-    _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
     __all__ = sorted(_HOMES)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from interop.inspect.dissect import KINDS, dissect
-from interop.inspect.tcpcl import transfers
-from interop.inspect.tree import Tree
-
-__all__ = ["KINDS", "Tree", "dissect", "transfers"]
+from interop.inspect.dissect import KINDS as KINDS
+from interop.inspect.dissect import dissect as dissect
+from interop.inspect.tcpcl import transfers as transfers
+from interop.inspect.tree import Tree as Tree

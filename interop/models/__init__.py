@@ -11,6 +11,7 @@ and run them on the real engines.
 
 from __future__ import annotations
 
-from interop.models.checker import Explored, Model, explore, walks
-
-__all__ = ["Explored", "Model", "explore", "walks"]
+from interop.models.checker import Explored as Explored
+from interop.models.checker import Model as Model
+from interop.models.checker import explore as explore
+from interop.models.checker import walks as walks

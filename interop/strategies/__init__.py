@@ -19,58 +19,35 @@ from __future__ import annotations
 from stack.core.extras import missing_extra
 
 try:
-    from interop.strategies.bpsec import encoded_secured_bundles, secured_bundles
-    from interop.strategies.bundle import (
-        bundles,
-        eids,
-        encoded_bundles,
-        encoded_eids,
-        fragment_sets,
-        status_reports,
-    )
-    from interop.strategies.choices import Choices, examples
-    from interop.strategies.explain import code, explain, noted
-    from interop.strategies.hostile import Hostile, Weakness, hostile_bundles
-    from interop.strategies.making import Maker, strategy
-    from interop.strategies.mutated_bundle import bundle_crcs, mutated_bundles
-    from interop.strategies.mutation import mutate, mutated
-    from interop.strategies.nearly_bpsec import nearly_secured_bundles
-    from interop.strategies.nearly_bundle import nearly_bundles
-    from interop.strategies.nearly_eid import nearly_eids
-    from interop.strategies.nearly_fragments import nearly_fragment_sets
+    from interop.strategies.bpsec import encoded_secured_bundles as encoded_secured_bundles
+    from interop.strategies.bpsec import secured_bundles as secured_bundles
+    from interop.strategies.bundle import bundles as bundles
+    from interop.strategies.bundle import eids as eids
+    from interop.strategies.bundle import encoded_bundles as encoded_bundles
+    from interop.strategies.bundle import encoded_eids as encoded_eids
+    from interop.strategies.bundle import fragment_sets as fragment_sets
+    from interop.strategies.bundle import status_reports as status_reports
+    from interop.strategies.choices import Choices as Choices
+    from interop.strategies.choices import examples as examples
+    from interop.strategies.explain import code as code
+    from interop.strategies.explain import explain as explain
+    from interop.strategies.explain import noted as noted
+    from interop.strategies.hostile import Hostile as Hostile
+    from interop.strategies.hostile import Weakness as Weakness
+    from interop.strategies.hostile import hostile_bundles as hostile_bundles
+    from interop.strategies.making import Maker as Maker
+    from interop.strategies.making import strategy as strategy
+    from interop.strategies.mutated_bundle import bundle_crcs as bundle_crcs
+    from interop.strategies.mutated_bundle import mutated_bundles as mutated_bundles
+    from interop.strategies.mutation import mutate as mutate
+    from interop.strategies.mutation import mutated as mutated
+    from interop.strategies.nearly_bpsec import nearly_secured_bundles as nearly_secured_bundles
+    from interop.strategies.nearly_bundle import nearly_bundles as nearly_bundles
+    from interop.strategies.nearly_eid import nearly_eids as nearly_eids
+    from interop.strategies.nearly_fragments import nearly_fragment_sets as nearly_fragment_sets
 except ImportError as error:
     raise missing_extra(error) or error from None
 
-from interop.strategies.violation import Nearly, NearlySet, Violation
-
-__all__ = [
-    "Choices",
-    "Hostile",
-    "Maker",
-    "Nearly",
-    "NearlySet",
-    "Violation",
-    "Weakness",
-    "bundle_crcs",
-    "bundles",
-    "code",
-    "eids",
-    "encoded_bundles",
-    "encoded_eids",
-    "encoded_secured_bundles",
-    "examples",
-    "explain",
-    "fragment_sets",
-    "hostile_bundles",
-    "mutate",
-    "mutated",
-    "mutated_bundles",
-    "nearly_bundles",
-    "nearly_eids",
-    "nearly_fragment_sets",
-    "nearly_secured_bundles",
-    "noted",
-    "secured_bundles",
-    "status_reports",
-    "strategy",
-]
+from interop.strategies.violation import Nearly as Nearly
+from interop.strategies.violation import NearlySet as NearlySet
+from interop.strategies.violation import Violation as Violation

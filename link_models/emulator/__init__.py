@@ -10,26 +10,13 @@ direction's `Channel` in the trains that the kernel hands out and takes, where i
 connections are taken on one side and made anew on the other, and share the channel with them.
 """
 
-from link_models.emulator.config import (
-    Address,
-    EmulatorConfig,
-    OpenPort,
-    StreamFaults,
-    TcpConfig,
-)
-from link_models.emulator.emulator import DirectionName, Emulator
-from link_models.emulator.plan import LinkPlan, link_between
-from link_models.emulator.world import TimeMapping
-
-__all__ = [
-    "Address",
-    "DirectionName",
-    "Emulator",
-    "EmulatorConfig",
-    "LinkPlan",
-    "OpenPort",
-    "StreamFaults",
-    "TcpConfig",
-    "TimeMapping",
-    "link_between",
-]
+from link_models.emulator.config import Address as Address
+from link_models.emulator.config import EmulatorConfig as EmulatorConfig
+from link_models.emulator.config import OpenPort as OpenPort
+from link_models.emulator.config import StreamFaults as StreamFaults
+from link_models.emulator.config import TcpConfig as TcpConfig
+from link_models.emulator.emulator import DirectionName as DirectionName
+from link_models.emulator.emulator import Emulator as Emulator
+from link_models.emulator.plan import LinkPlan as LinkPlan
+from link_models.emulator.plan import link_between as link_between
+from link_models.emulator.world import TimeMapping as TimeMapping

@@ -8,7 +8,9 @@ Who may hold which data (domains, jurisdictions, key exchange) builds on `keys.K
 only place that says which key opens what.
 """
 
-from stack.security.bpsec import BpSec, SecurityPolicy
-from stack.security.keys import Key, KeyRing, load_keys, new_key_file
-
-__all__ = ["BpSec", "Key", "KeyRing", "SecurityPolicy", "load_keys", "new_key_file"]
+from stack.security.bpsec import BpSec as BpSec
+from stack.security.bpsec import SecurityPolicy as SecurityPolicy
+from stack.security.keys import Key as Key
+from stack.security.keys import KeyRing as KeyRing
+from stack.security.keys import load_keys as load_keys
+from stack.security.keys import new_key_file as new_key_file

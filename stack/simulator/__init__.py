@@ -12,11 +12,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stack.simulator.loopback.results import Result
-    from stack.simulator.run import run_scenario
-    from stack.simulator.scenario import Scenario, load_scenario, parse_scenario
-
-__all__ = ["Result", "Scenario", "load_scenario", "parse_scenario", "run_scenario"]
+    from stack.simulator.loopback.results import Result as Result
+    from stack.simulator.run import run_scenario as run_scenario
+    from stack.simulator.scenario import Scenario as Scenario
+    from stack.simulator.scenario import load_scenario as load_scenario
+    from stack.simulator.scenario import parse_scenario as parse_scenario
 
 _HOMES = {
     "Result": "stack.simulator.loopback.results",
@@ -35,4 +35,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return list(_HOMES)

@@ -16,22 +16,13 @@ it bundles and outcomes, and carries out the store operations that it asks for:
     agent.py      the life of each stored bundle from its arrival to its end
 """
 
-from stack.engines.bundle_agent.agent import BundleAgent
-from stack.engines.bundle_agent.begin import Beginning, begin
-from stack.engines.bundle_agent.config import AgentConfig
-from stack.engines.bundle_agent.entry import Entry
-from stack.engines.bundle_agent.events import Deliverable, Echo, Reassemble, TooLarge
-from stack.engines.bundle_agent.shares import Shares
-
-__all__ = [
-    "AgentConfig",
-    "Beginning",
-    "BundleAgent",
-    "Deliverable",
-    "Echo",
-    "Entry",
-    "Reassemble",
-    "Shares",
-    "TooLarge",
-    "begin",
-]
+from stack.engines.bundle_agent.agent import BundleAgent as BundleAgent
+from stack.engines.bundle_agent.begin import Beginning as Beginning
+from stack.engines.bundle_agent.begin import begin as begin
+from stack.engines.bundle_agent.config import AgentConfig as AgentConfig
+from stack.engines.bundle_agent.entry import Entry as Entry
+from stack.engines.bundle_agent.events import Deliverable as Deliverable
+from stack.engines.bundle_agent.events import Echo as Echo
+from stack.engines.bundle_agent.events import Reassemble as Reassemble
+from stack.engines.bundle_agent.events import TooLarge as TooLarge
+from stack.engines.bundle_agent.shares import Shares as Shares

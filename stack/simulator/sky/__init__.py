@@ -4,17 +4,11 @@ prediction = predict(scenario)               # passes, antennas, the contact pla
 sky = make_sky(scenario, Streams(seed))      # the same, and links as they turn out to be
 """
 
-from stack.simulator.sky.model import LinkDirection, LinkKind, Sky, SkyLink, SkyPass
-from stack.simulator.sky.prediction import Prediction, predict
-from stack.simulator.sky.reality import make_sky
-
-__all__ = [
-    "LinkDirection",
-    "LinkKind",
-    "Prediction",
-    "Sky",
-    "SkyLink",
-    "SkyPass",
-    "make_sky",
-    "predict",
-]
+from stack.simulator.sky.model import LinkDirection as LinkDirection
+from stack.simulator.sky.model import LinkKind as LinkKind
+from stack.simulator.sky.model import Sky as Sky
+from stack.simulator.sky.model import SkyLink as SkyLink
+from stack.simulator.sky.model import SkyPass as SkyPass
+from stack.simulator.sky.prediction import Prediction as Prediction
+from stack.simulator.sky.prediction import predict as predict
+from stack.simulator.sky.reality import make_sky as make_sky

@@ -2,151 +2,72 @@
 
 from __future__ import annotations
 
-from stack.wire.bundle.admin import (
-    STATUS_REPORT,
-    AdminRecord,
-    ReportReason,
-    StatusReport,
-    decode_admin,
-    encode_status_report,
-    reason_words,
-)
-from stack.wire.bundle.check import check_bundle, encrypted_blocks, security_targets
-from stack.wire.bundle.decode import (
-    BLOCKS_MAX,
-    LENIENT,
-    STRICT,
-    Mode,
-    decode_block,
-    decode_bundle,
-    decode_primary,
-)
-from stack.wire.bundle.eids import decode_eid, encode_eid
-from stack.wire.bundle.encode import encode_block, encode_bundle, encode_primary
-from stack.wire.bundle.extension import (
-    HOP_LIMIT_MAX,
-    bundle_age,
-    free_number,
-    hop_count,
-    parse_bundle_age,
-    parse_hop_count,
-    parse_previous_node,
-    parse_priority,
-    previous_node,
-    priority_block,
-)
-from stack.wire.bundle.fragment import (
-    FRAGMENTS_MAX,
-    Reassembler,
-    fragment_bundle,
-    reassemble,
-)
-from stack.wire.bundle.identity import (
-    KEY_BYTES_MAX,
-    STAMP_BYTES,
-    adu_key,
-    bundle_key,
-    parse_stamp,
-    stamp,
-)
-from stack.wire.bundle.types import (
-    ACK_REQUESTED,
-    BLOCK_CONFIDENTIALITY,
-    BLOCK_INTEGRITY,
-    BUNDLE_AGE,
-    CRC_16,
-    CRC_32,
-    CRC_NONE,
-    DELETE_UNPROCESSED,
-    DISCARD_UNPROCESSED,
-    HOP_COUNT,
-    IS_ADMIN,
-    IS_FRAGMENT,
-    NO_FRAGMENT,
-    PAYLOAD,
-    PREVIOUS_NODE,
-    PRIORITY,
-    REPLICATE,
-    REPORT_ANY,
-    REPORT_DELETION,
-    REPORT_DELIVERY,
-    REPORT_FORWARDING,
-    REPORT_RECEPTION,
-    REPORT_UNPROCESSED,
-    STATUS_TIME,
-    Bundle,
-    CanonicalBlock,
-    PrimaryBlock,
-)
-
-__all__ = [
-    "ACK_REQUESTED",
-    "BLOCKS_MAX",
-    "BLOCK_CONFIDENTIALITY",
-    "BLOCK_INTEGRITY",
-    "BUNDLE_AGE",
-    "CRC_16",
-    "CRC_32",
-    "CRC_NONE",
-    "DELETE_UNPROCESSED",
-    "DISCARD_UNPROCESSED",
-    "FRAGMENTS_MAX",
-    "HOP_COUNT",
-    "HOP_LIMIT_MAX",
-    "IS_ADMIN",
-    "IS_FRAGMENT",
-    "KEY_BYTES_MAX",
-    "LENIENT",
-    "NO_FRAGMENT",
-    "PAYLOAD",
-    "PREVIOUS_NODE",
-    "PRIORITY",
-    "REPLICATE",
-    "REPORT_ANY",
-    "REPORT_DELETION",
-    "REPORT_DELIVERY",
-    "REPORT_FORWARDING",
-    "REPORT_RECEPTION",
-    "REPORT_UNPROCESSED",
-    "STAMP_BYTES",
-    "STATUS_REPORT",
-    "STATUS_TIME",
-    "STRICT",
-    "AdminRecord",
-    "Bundle",
-    "CanonicalBlock",
-    "Mode",
-    "PrimaryBlock",
-    "Reassembler",
-    "ReportReason",
-    "StatusReport",
-    "adu_key",
-    "bundle_age",
-    "bundle_key",
-    "check_bundle",
-    "decode_admin",
-    "decode_block",
-    "decode_bundle",
-    "decode_eid",
-    "decode_primary",
-    "encode_block",
-    "encode_bundle",
-    "encode_eid",
-    "encode_primary",
-    "encode_status_report",
-    "encrypted_blocks",
-    "fragment_bundle",
-    "free_number",
-    "hop_count",
-    "parse_bundle_age",
-    "parse_hop_count",
-    "parse_previous_node",
-    "parse_priority",
-    "parse_stamp",
-    "previous_node",
-    "priority_block",
-    "reason_words",
-    "reassemble",
-    "security_targets",
-    "stamp",
-]
+from stack.wire.bundle.admin import STATUS_REPORT as STATUS_REPORT
+from stack.wire.bundle.admin import AdminRecord as AdminRecord
+from stack.wire.bundle.admin import ReportReason as ReportReason
+from stack.wire.bundle.admin import StatusReport as StatusReport
+from stack.wire.bundle.admin import decode_admin as decode_admin
+from stack.wire.bundle.admin import encode_status_report as encode_status_report
+from stack.wire.bundle.admin import reason_words as reason_words
+from stack.wire.bundle.check import check_bundle as check_bundle
+from stack.wire.bundle.check import encrypted_blocks as encrypted_blocks
+from stack.wire.bundle.check import security_targets as security_targets
+from stack.wire.bundle.decode import BLOCKS_MAX as BLOCKS_MAX
+from stack.wire.bundle.decode import LENIENT as LENIENT
+from stack.wire.bundle.decode import STRICT as STRICT
+from stack.wire.bundle.decode import Mode as Mode
+from stack.wire.bundle.decode import decode_block as decode_block
+from stack.wire.bundle.decode import decode_bundle as decode_bundle
+from stack.wire.bundle.decode import decode_primary as decode_primary
+from stack.wire.bundle.eids import decode_eid as decode_eid
+from stack.wire.bundle.eids import encode_eid as encode_eid
+from stack.wire.bundle.encode import encode_block as encode_block
+from stack.wire.bundle.encode import encode_bundle as encode_bundle
+from stack.wire.bundle.encode import encode_primary as encode_primary
+from stack.wire.bundle.extension import HOP_LIMIT_MAX as HOP_LIMIT_MAX
+from stack.wire.bundle.extension import bundle_age as bundle_age
+from stack.wire.bundle.extension import free_number as free_number
+from stack.wire.bundle.extension import hop_count as hop_count
+from stack.wire.bundle.extension import parse_bundle_age as parse_bundle_age
+from stack.wire.bundle.extension import parse_hop_count as parse_hop_count
+from stack.wire.bundle.extension import parse_previous_node as parse_previous_node
+from stack.wire.bundle.extension import parse_priority as parse_priority
+from stack.wire.bundle.extension import previous_node as previous_node
+from stack.wire.bundle.extension import priority_block as priority_block
+from stack.wire.bundle.fragment import FRAGMENTS_MAX as FRAGMENTS_MAX
+from stack.wire.bundle.fragment import Reassembler as Reassembler
+from stack.wire.bundle.fragment import fragment_bundle as fragment_bundle
+from stack.wire.bundle.fragment import reassemble as reassemble
+from stack.wire.bundle.identity import KEY_BYTES_MAX as KEY_BYTES_MAX
+from stack.wire.bundle.identity import STAMP_BYTES as STAMP_BYTES
+from stack.wire.bundle.identity import adu_key as adu_key
+from stack.wire.bundle.identity import bundle_key as bundle_key
+from stack.wire.bundle.identity import parse_stamp as parse_stamp
+from stack.wire.bundle.identity import stamp as stamp
+from stack.wire.bundle.types import ACK_REQUESTED as ACK_REQUESTED
+from stack.wire.bundle.types import BLOCK_CONFIDENTIALITY as BLOCK_CONFIDENTIALITY
+from stack.wire.bundle.types import BLOCK_INTEGRITY as BLOCK_INTEGRITY
+from stack.wire.bundle.types import BUNDLE_AGE as BUNDLE_AGE
+from stack.wire.bundle.types import CRC_16 as CRC_16
+from stack.wire.bundle.types import CRC_32 as CRC_32
+from stack.wire.bundle.types import CRC_NONE as CRC_NONE
+from stack.wire.bundle.types import DELETE_UNPROCESSED as DELETE_UNPROCESSED
+from stack.wire.bundle.types import DISCARD_UNPROCESSED as DISCARD_UNPROCESSED
+from stack.wire.bundle.types import HOP_COUNT as HOP_COUNT
+from stack.wire.bundle.types import IS_ADMIN as IS_ADMIN
+from stack.wire.bundle.types import IS_FRAGMENT as IS_FRAGMENT
+from stack.wire.bundle.types import NO_FRAGMENT as NO_FRAGMENT
+from stack.wire.bundle.types import PAYLOAD as PAYLOAD
+from stack.wire.bundle.types import PREVIOUS_NODE as PREVIOUS_NODE
+from stack.wire.bundle.types import PRIORITY as PRIORITY
+from stack.wire.bundle.types import REPLICATE as REPLICATE
+from stack.wire.bundle.types import REPORT_ANY as REPORT_ANY
+from stack.wire.bundle.types import REPORT_DELETION as REPORT_DELETION
+from stack.wire.bundle.types import REPORT_DELIVERY as REPORT_DELIVERY
+from stack.wire.bundle.types import REPORT_FORWARDING as REPORT_FORWARDING
+from stack.wire.bundle.types import REPORT_RECEPTION as REPORT_RECEPTION
+from stack.wire.bundle.types import REPORT_UNPROCESSED as REPORT_UNPROCESSED
+from stack.wire.bundle.types import STATUS_TIME as STATUS_TIME
+from stack.wire.bundle.types import Bundle as Bundle
+from stack.wire.bundle.types import CanonicalBlock as CanonicalBlock
+from stack.wire.bundle.types import PrimaryBlock as PrimaryBlock
