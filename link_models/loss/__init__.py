@@ -8,7 +8,6 @@ that a fade of 80 ms stays 80 ms when the packet rate changes.
 from link_models.loss.bursts import FOREVER_NS as FOREVER_NS
 from link_models.loss.bursts import FourStates as FourStates
 from link_models.loss.bursts import GilbertElliott as GilbertElliott
-from link_models.loss.model import AnyOf as AnyOf
 from link_models.loss.model import Bernoulli as Bernoulli
 from link_models.loss.model import BitErrors as BitErrors
 from link_models.loss.model import LossFactory as LossFactory

@@ -92,23 +92,6 @@ class BitErrors:
         return lost
 
 
-class AnyOf:
-    """Loses what any of its models loses; each is asked about every datagram."""
-
-    def __init__(self, *models: LossModel) -> None:
-        self._models = models
-
-    def lost(self, size: int, now_ns: int) -> bool:
-        verdicts = [model.lost(size, now_ns) for model in self._models]
-        return any(verdicts)
-
-    def lost_many(self, times_ns: Times, size: int, tail_bytes: int) -> Mask:
-        mask = np.zeros(len(times_ns), np.bool_)
-        for model in self._models:
-            mask |= model.lost_many(times_ns, size, tail_bytes)
-        return mask
-
-
 class Ahead:
     """A sequence of random numbers, cheap one by one and in bulk, and the same either way."""
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from link_models.loss import (
     HOUR_NS,
-    AnyOf,
     Bernoulli,
     BitErrors,
     Blackouts,
@@ -243,12 +242,6 @@ def test_replay_goes_round() -> None:
     expected = [i % 3 == 0 for i in range(20)]
     assert by_one(one, 20, 1, 1).tolist() == expected
     assert by_many(many, 20, 1, 1).tolist() == expected
-
-
-@BOTH
-def test_any_of_asks_everybody(ask: Ask) -> None:
-    model = AnyOf(Replay([True, False, False]), Replay([False, True]), NoLoss())
-    assert ask(model, 12, 1, 1).tolist() == [i % 3 == 0 or i % 2 == 1 for i in range(12)]
 
 
 @pytest.mark.parametrize(
