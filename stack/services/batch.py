@@ -6,14 +6,17 @@ timers), and calls code of others (handlers, listeners): what fails of it concer
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
-from stack.core.errors import StoreError, words_of
+from stack.core.errors import DecodeError, StoreError, words_of
 from stack.ports.application import AppPort, Delivery, Outgoing
 from stack.ports.store import Write
-from stack.services.waiting import RETRY_FIRST_S, RETRY_MOST_S
+from stack.services.waiting import RETRY_FIRST_S, RETRY_MOST_S, NamedTimers
+
+T = TypeVar("T")
 
 
 def attempt(port: AppPort, what: str, work: Callable[..., object], *args: Any) -> bool:
@@ -112,3 +115,39 @@ class Batch:
             except Exception as error:  # whatever it is, it concerns this bundle alone
                 what = f"send to {one.destination}"
                 port.trace("service_work_failed", {"what": what, "why": words_of(error)})
+
+
+@contextlib.asynccontextmanager
+async def transaction(port: AppPort, lock: asyncio.Lock) -> AsyncIterator[Batch]:
+    """One step of a service under its lock, committed when it ends."""
+    async with lock:
+        batch = Batch()
+        yield batch
+        await batch.commit(port)
+
+
+async def each_due(
+    port: AppPort,
+    lock: asyncio.Lock,
+    timers: NamedTimers,
+    work: Callable[[str, str, Batch], object],
+) -> None:
+    """Do what is due by kind and key, until cancelled."""
+    while True:
+        keys = await timers.wait()
+        async with transaction(port, lock) as batch:
+            for kind, key in keys:
+                batch.attempt(port, f"{kind}/{key}", work, kind, key, batch)
+
+
+def records(
+    port: AppPort, service: str, space: str, decode: Callable[[str, bytes], T]
+) -> Iterator[T]:
+    """The durable records of a space; one that cannot be read is told in the log."""
+    for key, value in port.read_all(space):
+        try:
+            record = decode(key, value)
+        except DecodeError as error:
+            port.trace(f"{service}.bad_record", {"key": key, "error": str(error)})
+            continue
+        yield record

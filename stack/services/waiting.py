@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
-from stack.core.clock import SECOND
+from stack.core.clock import MILLISECOND, SECOND
 from stack.core.timers import TimerHeap
 from stack.ports.application import AppPort
 
@@ -18,18 +18,27 @@ RETRY_MOST_S: Final = 30.0
 class NamedTimers(TimerHeap[tuple[str, str]]):
     """Deadlines in monotonic nanoseconds by kind and by what is due, and waiting for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: AppPort) -> None:
         super().__init__()
+        self._port = port
         self._changed = asyncio.Event()
 
     def arm(self, key: tuple[str, str], deadline: int, now: int = 0) -> None:
         super().arm(key, deadline, now)
         self._changed.set()
 
-    async def wait(self, port: AppPort) -> list[tuple[str, str]]:
+    def arm_in(self, key: tuple[str, str], seconds: float) -> None:
+        """`key` is due in so many seconds."""
+        self.arm(key, self._port.now() + round(seconds * SECOND))
+
+    def arm_at(self, key: tuple[str, str], dtn_ms: int) -> None:
+        """`key` is due at a DTN time."""
+        self.arm(key, self._port.now() + (dtn_ms - self._port.dtn_ms()) * MILLISECOND)
+
+    async def wait(self) -> list[tuple[str, str]]:
         """Wait for deadlines, and take those that came due, in order of time."""
         while True:
-            now, keys = port.now(), list[tuple[str, str]]()
+            now, keys = self._port.now(), list[tuple[str, str]]()
             while (due := self.pop_due(now)) is not None:
                 keys.append(due[0])
             if keys:
@@ -39,7 +48,7 @@ class NamedTimers(TimerHeap[tuple[str, str]]):
             if next_ns is None:
                 await self._changed.wait()
             else:
-                await wait_until(port, self._changed, next_ns)
+                await wait_until(self._port, self._changed, next_ns)
 
 
 async def wait_until(port: AppPort, event: asyncio.Event, due_ns: int) -> bool:

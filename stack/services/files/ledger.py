@@ -6,11 +6,9 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from stack.core.clock import MILLISECOND, SECOND
 from stack.core.eid import Eid
-from stack.core.errors import DecodeError
 from stack.ports.application import AppPort, Outgoing
-from stack.services.batch import Batch
+from stack.services.batch import Batch, records
 from stack.services.files import messages
 from stack.services.files.config import FilesConfig
 from stack.services.files.messages import Outcome, Receipt, Repair
@@ -53,7 +51,7 @@ class Ledger:
         shelf: PartialFiles,
         emit: Callable[[FileEvent], None],
     ) -> None:
-        self.timers = NamedTimers()
+        self.timers = NamedTimers(port)
         self._port = port
         self._config = config
         self._policy = policy
@@ -65,12 +63,7 @@ class Ledger:
 
     def load(self) -> Iterator[InObject]:
         """Take up the durable records, and give those of objects under way."""
-        for key, value in self._port.read_all(SPACE_IN):
-            try:
-                obj = InObject.decode(key, value)
-            except DecodeError as error:
-                self._port.trace("files.bad_record", {"key": key, "error": str(error)})
-                continue
+        for obj in records(self._port, "files", SPACE_IN, InObject.decode):
             if obj.have and not self._shelf.has(obj):
                 obj.have = type(obj.have)()  # somebody removed the file: begin anew
             self.admit(obj)
@@ -94,7 +87,7 @@ class Ledger:
         self._objects[obj.key] = obj
         if obj.state is InState.RECEIVING:
             self._policy.open(obj.size)
-            self.timers.arm(("end", obj.key), self._at(obj.expires_ms))
+            self.timers.arm_at(("end", obj.key), obj.expires_ms)
         else:
             self._retire(obj)
 
@@ -103,7 +96,7 @@ class Ledger:
         if expires_ms <= obj.expires_ms + _LIFETIME_STEP_MS:
             return False
         obj.expires_ms = expires_ms
-        self.timers.arm(("end", obj.key), self._at(expires_ms))
+        self.timers.arm_at(("end", obj.key), expires_ms)
         return True
 
     def keep(self, obj: InObject, batch: Batch) -> None:
@@ -137,7 +130,7 @@ class Ledger:
 
     def _retire(self, obj: InObject) -> None:
         over_ms = max(obj.expires_ms, self._port.dtn_ms()) + self._config.retain_ms
-        self.timers.arm(("forget", obj.key), self._at(over_ms))
+        self.timers.arm_at(("forget", obj.key), over_ms)
         self._closed[obj.key] = None
 
     def _forget(self, key: str, batch: Batch) -> None:
@@ -146,13 +139,9 @@ class Ledger:
             self.timers.cancel(("forget", key))
             batch.write(SPACE_IN, key, None)
 
-    def _at(self, dtn_ms: int) -> int:
-        return self._port.now() + (dtn_ms - self._port.dtn_ms()) * MILLISECOND
-
     def settle(self, obj: InObject) -> None:
         """Wait a little for stragglers before asking for what is missing."""
-        due_ns = self._port.now() + round(self._config.settle_s * SECOND)
-        self.timers.arm(("settle", obj.key), due_ns)
+        self.timers.arm_in(("settle", obj.key), self._config.settle_s)
 
     # -- what is said to the sender
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, words_of
 from stack.ports.application import AppPort, Delivery
-from stack.services.batch import Batch
+from stack.services.batch import Batch, each_due, transaction
 from stack.services.files.config import FilesConfig
 from stack.services.files.inbox import Inbox
 from stack.services.files.ledger import Ledger, object_key
@@ -162,17 +162,12 @@ class FileReceiver:
 
     async def tick(self) -> None:
         """Ask for what is missing, end lifetimes, forget what is long over."""
-        while True:
-            keys = await self._ledger.timers.wait(self._port)
-            async with self._lock:
-                batch = Batch()
-                for kind, key in keys:
-                    obj = self._ledger.by_key(key)
-                    if obj is not None:
-                        batch.attempt(self._port, f"{kind}/{key}", self._due, kind, obj, batch)
-                await batch.commit(self._port)
+        await each_due(self._port, self._lock, self._ledger.timers, self._due)
 
-    def _due(self, kind: str, obj: InObject, batch: Batch) -> None:
+    def _due(self, kind: str, key: str, batch: Batch) -> None:
+        obj = self._ledger.by_key(key)
+        if obj is None:
+            return
         if kind == "forget":
             self._ledger.forget_due(obj, batch)
         elif kind == "end":
@@ -186,13 +181,11 @@ class FileReceiver:
 
     async def abandon(self, source: Eid, object_id: bytes) -> bool:
         """Give an inbound object up, and tell the sender; whether it was under way."""
-        async with self._lock:
+        async with transaction(self._port, self._lock) as batch:
             obj = self._ledger.find(source, object_id)
-            batch = Batch()
             if obj is None or not self._ledger.close(obj, InStep.CANCEL, "cancelled here", batch):
                 return False
             self._ledger.answer(obj, batch)
-            await batch.commit(self._port)
             return True
 
     def _judge(self, source: Eid, offer: Offer) -> Verdict | None:

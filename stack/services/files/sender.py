@@ -13,13 +13,13 @@ import heapq
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from stack.core.clock import MILLISECOND, SECOND
+from stack.core.clock import MILLISECOND
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError, StoreError, words_of
 from stack.core.ranges import RangeSet
 from stack.core.train import Buffer
 from stack.ports.application import AppPort, Outgoing
-from stack.services.batch import Batch
+from stack.services.batch import Batch, each_due, transaction
 from stack.services.files import messages
 from stack.services.files.config import FilesConfig
 from stack.services.files.messages import Cancel, Outcome, Receipt, Repair
@@ -94,7 +94,7 @@ class FileSender:
         self._ready = _Ready()
         self._wake = asyncio.Event()
         self._outlook = Outlook(port, self._service)
-        self._timers = NamedTimers()
+        self._timers = NamedTimers(port)
         self._closed: dict[bytes, asyncio.Event] = {}
         self._over: dict[str, None] = {}  # keys, in the order in which they ended
         self._open = 0
@@ -117,13 +117,11 @@ class FileSender:
 
     async def cancel(self, object_id: bytes) -> bool:
         """Give an object up, and tell the receiver; whether it was still under way."""
-        async with self._lock:
+        async with transaction(self._port, self._lock) as batch:
             obj = self._objects.get(object_id)
-            batch = Batch()
             if obj is None or not self._close(obj, OutStep.CANCEL, "cancelled here", batch):
                 return False
             self._say(obj, Cancel(object_id).encode(), batch)
-            await batch.commit(self._port)
             return True
 
     async def wait(self, object_id: bytes) -> Progress:
@@ -185,15 +183,7 @@ class FileSender:
 
     async def tick(self) -> None:
         """Ask again for receipts, end lifetimes, forget what is long over."""
-        while True:
-            keys = await self._timers.wait(self._port)
-            async with self._lock:
-                batch = Batch()
-                for kind, key in keys:
-                    obj = self._objects.get(bytes.fromhex(key))
-                    if obj is not None:
-                        batch.attempt(self._port, f"{kind}/{key}", self._due, kind, obj, batch)
-                await batch.commit(self._port)
+        await each_due(self._port, self._lock, self._timers, self._due)
 
     # -- what the receiver says; the service calls these under the lock
 
@@ -253,14 +243,11 @@ class FileSender:
             self._retire(key)
             return
         self._open += 1
-        self._timers.arm(("end", key), self._at(obj.spec.expires_ms))
+        self._timers.arm_at(("end", key), obj.spec.expires_ms)
         if obj.state is OutState.SENDING:
             self._make_ready(obj)
         else:
             self._arm(obj)
-
-    def _at(self, dtn_ms: int) -> int:
-        return self._port.now() + (dtn_ms - self._port.dtn_ms()) * MILLISECOND
 
     def _make_ready(self, obj: OutObject) -> None:
         self._timers.cancel(("nudge", obj.spec.key))
@@ -309,7 +296,10 @@ class FileSender:
             self._arm(obj)
         self._report("progress", obj)
 
-    def _due(self, kind: str, obj: OutObject, batch: Batch) -> None:
+    def _due(self, kind: str, key: str, batch: Batch) -> None:
+        obj = self._objects.get(bytes.fromhex(key))
+        if obj is None:
+            return
         if kind == "forget":
             self._forget(obj, batch)
         elif kind == "end":
@@ -321,7 +311,7 @@ class FileSender:
             self._arm(obj)
 
     def _arm(self, obj: OutObject) -> None:
-        self._timers.arm(("nudge", obj.spec.key), self._port.now() + round(obj.nudge_s * SECOND))
+        self._timers.arm_in(("nudge", obj.spec.key), obj.nudge_s)
 
     def _say(
         self, obj: OutObject, payload: Buffer, batch: Batch, lifetime_ms: int | None = None

@@ -14,7 +14,7 @@ from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.private import make_folder
 from stack.ports.application import AppPort, Delivery
-from stack.services.batch import Batch, attempt
+from stack.services.batch import Batch, attempt, records, transaction
 from stack.services.files import messages
 from stack.services.files.config import FilesConfig
 from stack.services.files.inbox import Inbox, Place, place_by_name
@@ -275,22 +275,15 @@ class FilesService:
             return
         self._started = True
         self._receiver.load()
-        for key, value in self._port.read_all(SPACE_INBOX):
-            try:
-                received = Received.decode(key, value)
-            except DecodeError as error:
-                self._port.trace("files.bad_record", {"key": key, "error": str(error)})
-                continue
+        for received in records(self._port, "files", SPACE_INBOX, Received.decode):
             self._choose_inbox(received.tag).put(received)
 
     async def _receive(self) -> None:
         while True:
             deliveries = await self._endpoint.receive_many(self._config.receive_batch)
-            async with self._lock:
-                batch = Batch()
+            async with transaction(self._port, self._lock) as batch:
                 batch.each(self._port, deliveries, partial(self._handle, batch=batch))
                 self._receiver.finish_batch(batch)
-                await batch.commit(self._port)
 
     def _handle(self, delivery: Delivery, batch: Batch) -> None:
         if delivery.admin:

@@ -9,7 +9,7 @@ from pathlib import Path
 from stack.core.errors import words_of
 from stack.core.ranges import RangeSet
 from stack.ports.application import AppPort
-from stack.services.batch import Batch
+from stack.services.batch import Batch, transaction
 from stack.services.files.config import FilesConfig
 from stack.services.files.inbox import Inbox
 from stack.services.files.ledger import Ledger
@@ -101,13 +101,11 @@ class Verifier:
             offer.priority,
             obj.expires_ms,
         )
-        async with self._lock:
-            batch = Batch()
+        async with transaction(self._port, self._lock) as batch:
             if self._ledger.close(obj, InStep.VERIFIED, "", batch):
                 batch.write(SPACE_INBOX, obj.key, received.encode())
                 batch.after(lambda: self._choose_inbox(offer.tag).put(received))
                 self._ledger.answer(obj, batch)
-            await batch.commit(self._port)
 
     async def _repair(self, obj: InObject, bad: list[int]) -> None:
         """The content does not match: ask again for what is damaged, or give up."""
@@ -138,7 +136,5 @@ class Verifier:
         self._ledger.keep(obj, batch)
 
     async def _fail(self, obj: InObject, text: str) -> None:
-        async with self._lock:
-            batch = Batch()
+        async with transaction(self._port, self._lock) as batch:
             self._ledger.fail(obj, text, batch)
-            await batch.commit(self._port)

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from stack.core.arguments import check_number, eid_of, id_of, paths_of
-from stack.core.clock import MILLISECOND, SECOND
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.limits import LIFETIME_MS_MAX
 from stack.ports.application import AppPort, Delivery, Outgoing
 from stack.ports.store import Write
-from stack.services.batch import Batch
+from stack.services.batch import Batch, each_due, records, transaction
 from stack.services.files import FilesService, Offer, Prepared, Received
 from stack.services.files.messages import ID_BYTES, PRIORITY_MAX
 from stack.services.jobs import messages
@@ -73,7 +72,7 @@ class JobClient:
         self._config = config or JobsConfig()
         self._on_status = on_status
         self._lock = asyncio.Lock()
-        self._timers = NamedTimers()
+        self._timers = NamedTimers(port)
         self._jobs: dict[bytes, ClientJob] = {}
         self._closed: dict[bytes, asyncio.Event] = {}
         self._service = service_of(port.node_id, JOB_REPLIES)
@@ -148,16 +147,14 @@ class JobClient:
     async def cancel(self, job_id: bytes) -> None:
         """Ask the server to stop a job, until it says how the job ended.  Raises `LocalError`
         for an unknown job."""
-        async with self._lock:
+        async with transaction(self._port, self._lock) as batch:
             job = self._known(job_id)
             if job.state.final or job.cancelling:
                 return
-            batch = Batch()
             job.cancelling = True
             job.repeat_s = self._config.repeat_s
             self._ask(job, batch)
             self._keep(job, batch)
-            await batch.commit(self._port)
         for ref in job.request.inputs:
             await self._files.cancel(ref.object_id)
 
@@ -191,10 +188,8 @@ class JobClient:
     async def _receive(self) -> None:
         while True:
             deliveries = await self._endpoint.receive_many(_RECEIVE_BATCH)
-            async with self._lock:
-                batch = Batch()
+            async with transaction(self._port, self._lock) as batch:
                 batch.each(self._port, deliveries, partial(self._handle, batch=batch))
-                await batch.commit(self._port)
 
     def _handle(self, delivery: Delivery, batch: Batch) -> None:
         if delivery.admin:
@@ -225,10 +220,8 @@ class JobClient:
     async def _take_results(self) -> None:
         while True:
             received = await self._inbox.receive()
-            async with self._lock:
-                batch = Batch()
+            async with transaction(self._port, self._lock) as batch:
                 batch.attempt(self._port, received.name, self._on_result, received, batch)
-                await batch.commit(self._port)
 
     def _place(self, source: Eid, offer: Offer) -> str | None:
         """Results are taken from the server of a job of ours only."""
@@ -265,17 +258,12 @@ class JobClient:
     # -- time
 
     async def _tick(self) -> None:
-        while True:
-            keys = await self._timers.wait(self._port)
-            async with self._lock:
-                batch = Batch()
-                for kind, key in keys:
-                    job = self._jobs.get(bytes.fromhex(key))
-                    if job is not None:
-                        batch.attempt(self._port, f"{kind}/{key}", self._due, kind, job, batch)
-                await batch.commit(self._port)
+        await each_due(self._port, self._lock, self._timers, self._due)
 
-    def _due(self, kind: str, job: ClientJob, batch: Batch) -> None:
+    def _due(self, kind: str, key: str, batch: Batch) -> None:
+        job = self._jobs.get(bytes.fromhex(key))
+        if job is None:
+            return
         if kind == "forget":
             batch.write(SPACE_CLIENT, job.key, None)
             del self._jobs[job.job_id]
@@ -296,8 +284,7 @@ class JobClient:
         self._arm(job)
 
     def _arm(self, job: ClientJob) -> None:
-        due_ns = self._port.now() + round(job.repeat_s * SECOND)
-        self._timers.arm(("ask", job.key), due_ns)
+        self._timers.arm_in(("ask", job.key), job.repeat_s)
 
     def _outgoing(self, job: ClientJob, payload: bytes) -> Outgoing:
         left_ms = max(job.expires_ms - self._port.dtn_ms(), 1000)
@@ -306,12 +293,9 @@ class JobClient:
     # -- records
 
     def _load(self) -> None:
-        for key, value in self._port.read_all(SPACE_CLIENT):
-            try:
-                job = ClientJob.decode(value)
-            except DecodeError as error:
-                self._port.trace("jobs.bad_record", {"key": key, "error": str(error)})
-                continue
+        for job in records(
+            self._port, "jobs", SPACE_CLIENT, lambda _, value: ClientJob.decode(value)
+        ):
             self._admit(job)
 
     def _admit(self, job: ClientJob) -> None:
@@ -322,16 +306,13 @@ class JobClient:
             return
         # Results may come for as long as the server repeats its last word.
         last_ms = job.expires_ms + self._config.report_lifetime_ms
-        self._timers.arm(("end", job.key), self._at(last_ms))
+        self._timers.arm_at(("end", job.key), last_ms)
         if job.report is None or (job.cancelling and not job.state.final):
             self._arm(job)
 
     def _set_forget(self, job: ClientJob) -> None:
         over_ms = max(job.expires_ms, self._port.dtn_ms()) + self._config.retain_ms
-        self._timers.arm(("forget", job.key), self._at(over_ms))
-
-    def _at(self, dtn_ms: int) -> int:
-        return self._port.now() + (dtn_ms - self._port.dtn_ms()) * MILLISECOND
+        self._timers.arm_at(("forget", job.key), over_ms)
 
     def _keep(self, job: ClientJob, batch: Batch) -> None:
         batch.write(SPACE_CLIENT, job.key, job.encode())

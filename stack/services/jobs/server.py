@@ -13,7 +13,7 @@ from functools import partial
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, words_of
 from stack.ports.application import AppPort, Delivery
-from stack.services.batch import Batch
+from stack.services.batch import Batch, each_due, transaction
 from stack.services.files import FilesService
 from stack.services.jobs import messages
 from stack.services.jobs.config import JobsConfig
@@ -91,16 +91,14 @@ class JobServer:
 
     async def _recover(self) -> None:
         """Decide on runs that were cut off, and remove what they left."""
-        async with self._lock:
+        async with transaction(self._port, self._lock) as batch:
             self._table.load()
-            batch = Batch()
             for job in self._table:
                 if job.state is JobState.RUNNING:
                     self._executor.cut_off(job, batch)
                 self._executor.recover(job)
                 if job.state.final:
                     self._inputs.release(job, batch)  # what a crash after its end has left
-            await batch.commit(self._port)
 
     def _on_final(self, job: ServerJob, batch: Batch) -> None:
         self._inputs.release(job, batch)
@@ -111,10 +109,8 @@ class JobServer:
     async def _receive(self) -> None:
         while True:
             deliveries = await self._endpoint.receive_many(_RECEIVE_BATCH)
-            async with self._lock:
-                batch = Batch()
+            async with transaction(self._port, self._lock) as batch:
                 batch.each(self._port, deliveries, partial(self._handle, batch=batch))
-                await batch.commit(self._port)
             self._executor.wake.set()
 
     def _handle(self, delivery: Delivery, batch: Batch) -> None:
@@ -203,20 +199,12 @@ class JobServer:
     async def _take_inputs(self) -> None:
         while True:
             received = await self._inputs.inbox.receive()
-            async with self._lock:
-                batch = Batch()
+            async with transaction(self._port, self._lock) as batch:
                 batch.attempt(self._port, received.name, self._inputs.on_input, received, batch)
-                await batch.commit(self._port)
             self._executor.wake.set()
 
     async def _tick(self) -> None:
-        while True:
-            keys = await self._table.timers.wait(self._port)
-            async with self._lock:
-                batch = Batch()
-                for kind, key in keys:
-                    batch.attempt(self._port, f"{kind}/{key}", self._due, kind, key, batch)
-                await batch.commit(self._port)
+        await each_due(self._port, self._lock, self._table.timers, self._due)
 
     def _due(self, kind: str, key: str, batch: Batch) -> None:
         job = self._table.get(key)

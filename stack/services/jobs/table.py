@@ -6,10 +6,8 @@ import heapq
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from stack.core.clock import MILLISECOND, SECOND
-from stack.core.errors import DecodeError
 from stack.ports.application import AppPort, Outgoing
-from stack.services.batch import Batch
+from stack.services.batch import Batch, records
 from stack.services.jobs.config import JobsConfig
 from stack.services.jobs.messages import JobState
 from stack.services.jobs.state import SPACE_SERVER, JobStep, ServerJob
@@ -27,7 +25,7 @@ class JobTable:
         self, port: AppPort, config: JobsConfig, ended: Callable[[ServerJob, Batch], None]
     ) -> None:
         """`ended` is called when a job reaches its final state, within the same batch."""
-        self.timers = NamedTimers()
+        self.timers = NamedTimers(port)
         self._port = port
         self._config = config
         self._ended = ended
@@ -39,12 +37,7 @@ class JobTable:
 
     def load(self) -> None:
         """Take up the durable records."""
-        for key, value in self._port.read_all(SPACE_SERVER):
-            try:
-                job = ServerJob.decode(key, value)
-            except DecodeError as error:
-                self._port.trace("jobs.bad_record", {"key": key, "error": str(error)})
-                continue
+        for job in records(self._port, "jobs", SPACE_SERVER, ServerJob.decode):
             self.admit(job)
 
     def get(self, key: str) -> ServerJob | None:
@@ -66,7 +59,7 @@ class JobTable:
             self._retire(job)
         else:
             self._open += 1
-            self.timers.arm(("end", job.key), self._at(job.expires_ms))
+            self.timers.arm_at(("end", job.key), job.expires_ms)
             if job.state is JobState.QUEUED:
                 self._enqueue(job)
 
@@ -119,8 +112,7 @@ class JobTable:
         """Tell the client; a final report again and again until it is acknowledged."""
         batch.sends.append(self.report_bundle(job))
         if job.state.final:
-            due_ns = self._port.now() + round(job.repeat_s * SECOND)
-            self.timers.arm(("report", job.key), due_ns)
+            self.timers.arm_in(("report", job.key), job.repeat_s)
 
     def report_bundle(self, job: ServerJob) -> Outgoing:
         """The job's next report."""
@@ -146,14 +138,11 @@ class JobTable:
 
     def _retire(self, job: ServerJob) -> None:
         over_ms = max(job.expires_ms, self._port.dtn_ms()) + self._config.retain_ms
-        self.timers.arm(("forget", job.key), self._at(over_ms))
+        self.timers.arm_at(("forget", job.key), over_ms)
         self._closed[job.key] = None
         if not job.acknowledged:
-            self.timers.arm(("report", job.key), self._port.now() + round(job.repeat_s * SECOND))
+            self.timers.arm_in(("report", job.key), job.repeat_s)
 
     def _trim(self, batch: Batch) -> None:
         while self._closed and len(self._jobs) > self._config.records_max:
             self.forget(next(iter(self._closed)), batch)
-
-    def _at(self, dtn_ms: int) -> int:
-        return self._port.now() + (dtn_ms - self._port.dtn_ms()) * MILLISECOND
