@@ -157,7 +157,7 @@ class Walk:
         branch.value, branch.section = value, section
         with self._within(branch):
             yield branch
-            self._settle()
+            self._pass_breaks()
             branch.length = self.at - branch.offset
 
     @contextmanager
@@ -169,7 +169,7 @@ class Walk:
         outer, self.view = self.view, self.view[:end]
         with suppress(DecodeError), self._within(branch):
             yield branch
-            self._settle()
+            self._pass_breaks()
             if self.at < end:
                 raise DecodeError(f"{end - self.at} octets left over", "", self.at)
         self.view, self.at = outer, end
@@ -244,7 +244,7 @@ class Walk:
 
     def array(self, label: str) -> int:
         """The head of an array: number of items.  Raises `DecodeError`."""
-        self._settle()
+        self._pass_breaks()
         start = self.at
         try:
             count, self.at = cbor.read_array(self.view, start, False)
@@ -264,7 +264,7 @@ class Walk:
 
     def uint(self, label: str, words: Words | None = None) -> int:
         """An unsigned integer."""
-        self._settle()
+        self._pass_breaks()
         start = self.at
         value, self.at = cbor.read_uint(self.view, start, False)
         note = "; ".join(filter(None, (words(value) if words else "", self._form(start, value))))
@@ -273,7 +273,7 @@ class Walk:
 
     def eid(self, label: str) -> Eid:
         """An endpoint identifier."""
-        self._settle()
+        self._pass_breaks()
         start = self.at
         value, self.at = decode_eid(self.view, start, strict=False)
         self.leaf(label, str(value), start)
@@ -281,7 +281,7 @@ class Walk:
 
     def item(self, label: str, note: str = "") -> None:
         """A CBOR item of any kind, shown as number, octets or encoding."""
-        self._settle()
+        self._pass_breaks()
         start = self.at
         major, value, end = cbor.read_head(self.view, start, False)
         if major == cbor.UINT:
@@ -294,7 +294,7 @@ class Walk:
             self.at = cbor.skip_item(self.view, start, False)
             self.leaf(label, preview(self.view[start : self.at]), start, note=note or "CBOR")
 
-    def _settle(self) -> None:
+    def _pass_breaks(self) -> None:
         """Pass by the ends of arrays of indefinite length that lie here."""
         while self.at in self._breaks:
             self.at += 1

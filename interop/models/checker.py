@@ -125,7 +125,7 @@ def walks(model: Model[State]) -> Iterator[list[tuple[str, State]]]:
                 order.append(after)
     for start in left:
         while left[start]:
-            walk = _way(came, start)
+            walk = _path(came, start)
             state = start
             while left[state]:
                 name, state = left[state].pop()
@@ -133,11 +133,11 @@ def walks(model: Model[State]) -> Iterator[list[tuple[str, State]]]:
             yield walk
 
 
-def _way(came: dict[State, tuple[State, str] | None], state: State) -> list[tuple[str, State]]:
-    way = []
+def _path(came: dict[State, tuple[State, str] | None], state: State) -> list[tuple[str, State]]:
+    path = []
     step = came[state]
     while step is not None:
-        way.append((step[1], state))
+        path.append((step[1], state))
         state = step[0]
         step = came[state]
-    return way[::-1]
+    return path[::-1]

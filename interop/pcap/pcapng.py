@@ -138,8 +138,8 @@ def _enhanced_packet(body: memoryview, order: str, interfaces: list[_Interface],
             comments.append(_text(value))
             room -= len(value)
         elif code == _OPTION_FLAGS and len(value) == 4:
-            way = Struct(order + "I").unpack(value)[0] & 3
-            outbound = {1: False, 2: True}.get(way)
+            direction = Struct(order + "I").unpack(value)[0] & 3
+            outbound = {1: False, 2: True}.get(direction)
     return Record(time_ns, linktype, data, original, name, "; ".join(comments), outbound)
 
 

@@ -55,11 +55,11 @@ def change(data: bytes, others: Sequence[bytes], choose: Choices) -> bytes:
     changed = bytearray(data)
     for _ in range(choose.pick((1, 1, 1, 2, 3, 4))):
         at = choose.integer(0, len(changed))
-        choose.pick(_WAYS)(changed, at, others, choose)
+        choose.pick(_CHANGES)(changed, at, others, choose)
     return bytes(changed[:LONGEST])
 
 
-_Way = Callable[[bytearray, int, Sequence[bytes], Choices], None]
+_Change = Callable[[bytearray, int, Sequence[bytes], Choices], None]
 
 
 def _bit(changed: bytearray, at: int, others: Sequence[bytes], choose: Choices) -> None:
@@ -111,7 +111,7 @@ def _from_another(changed: bytearray, at: int, others: Sequence[bytes], choose: 
     changed[at : at + choose.integer(0, 40)] = other[start : start + choose.integer(1, 60)]
 
 
-_WAYS: tuple[_Way, ...] = (
+_CHANGES: tuple[_Change, ...] = (
     _bit,
     _octet,
     _by_one,

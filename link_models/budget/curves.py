@@ -273,7 +273,9 @@ def _beyond(wrong: Array, n: int, corrects: int) -> tuple[Array, Array]:
     """A codeword of n octets has more wrong ones than it corrects: how often, and what share of
     all octets these are."""
     counts = np.arange(corrects + 1, n + 1)
-    ways = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in counts]
+    choices = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in counts]
     right = np.log1p(-np.minimum(wrong, 1.0 - 1e-12))
-    chances = np.exp(np.array(ways) + np.outer(np.log(wrong), counts) + np.outer(right, n - counts))
+    chances = np.exp(
+        np.array(choices) + np.outer(np.log(wrong), counts) + np.outer(right, n - counts)
+    )
     return np.minimum(chances.sum(axis=1), 1.0), chances @ (counts / n)

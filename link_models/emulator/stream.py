@@ -97,7 +97,7 @@ class Stream:
         self._reset_ns = FOREVER_NS
         self._segments: deque[_Segment] = deque()
         self._fresh: deque[_Segment] = deque()
-        self._again: list[tuple[int, int, _Segment]] = []
+        self._resends: list[tuple[int, int, _Segment]] = []
         self._sequence = 0
         self._last_ns = -FOREVER_NS
         self._over = False
@@ -167,7 +167,7 @@ class Stream:
         """Link time at which it has something for the channel: now, later, or `FOREVER_NS`."""
         if self._fresh:
             return now_ns
-        return max(now_ns, self._again[0][0]) if self._again else FOREVER_NS
+        return max(now_ns, self._resends[0][0]) if self._resends else FOREVER_NS
 
     def next_octets(self, now_ns: int) -> int:
         """The size of what it has for the channel now, its headers included."""
@@ -179,8 +179,8 @@ class Stream:
         segment = self._next(now_ns)
         if segment is None:
             return
-        if self._again and self._again[0][2] is segment:
-            heapq.heappop(self._again)
+        if self._resends and self._resends[0][2] is segment:
+            heapq.heappop(self._resends)
         else:
             self._fresh.popleft()
         octets = self._octets(segment)
@@ -281,7 +281,7 @@ class Stream:
         self._over = self._ending = True
         self._segments.clear()
         self._fresh.clear()
-        self._again.clear()
+        self._resends.clear()
         self.held_bytes = 0
         return StreamOutput(pieces, end)
 
@@ -292,8 +292,8 @@ class Stream:
 
     def _next(self, now_ns: int) -> _Segment | None:
         """What is to be offered next: what was lost goes before what is new."""
-        if self._again and self._again[0][0] <= now_ns:
-            return self._again[0][2]
+        if self._resends and self._resends[0][0] <= now_ns:
+            return self._resends[0][2]
         return self._fresh[0] if self._fresh else None
 
     def _octets(self, segment: _Segment) -> int:
@@ -308,7 +308,7 @@ class Stream:
         segment.tries += 1
         self.resent += 1
         self._sequence += 1
-        heapq.heappush(self._again, (now_ns + round(wait_ns), self._sequence, segment))
+        heapq.heappush(self._resends, (now_ns + round(wait_ns), self._sequence, segment))
 
     def _segment_bytes(self) -> int:
         faults = self._faults

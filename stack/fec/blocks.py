@@ -73,7 +73,7 @@ class SourceBlock:
     sources: int = 0
     """Source packets that are kept for decoding."""
 
-    settled: int = 0
+    authentic: int = 0
     """Source packets of which an authentic one has been handed on."""
 
     pieces: list[tuple[Segment, PacketRun]] = field(default_factory=list)
@@ -163,9 +163,9 @@ class BlockTable:
         "duplicates" if the block has seen an authentic one."""
         block = self.find(run.sbn, now)
         symbol = _bits(run)
-        if block is None or block.settled & symbol:
+        if block is None or block.authentic & symbol:
             return "duplicates", None
-        block.settled |= symbol
+        block.authentic |= symbol
         block.sources |= symbol
         return "kept", block
 
@@ -210,7 +210,7 @@ class BlockTable:
         for block, run in taken:
             if block.is_open:
                 segment.users += 1
-                if not _is_repair(run) and block.settled & _bits(run):
+                if not _is_repair(run) and block.authentic & _bits(run):
                     self._displace(block, run.esi)
                 block.pieces.append((segment, run))
         if segment.users:

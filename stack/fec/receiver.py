@@ -191,11 +191,11 @@ class FecReceiver:
         out: list[Train] = []
         for block, _ in taken:
             if block.is_open:
-                out += self._settle(block)
+                out += self._finish_or_decode(block)
         self._table.trim()
         return out
 
-    def _settle(self, block: SourceBlock) -> list[Train]:
+    def _finish_or_decode(self, block: SourceBlock) -> list[Train]:
         """Close a block if all its source packets came, or decode it if that is possible now."""
         if self._table.is_complete(block):
             self._counters["blocks_complete"] += 1
@@ -259,7 +259,9 @@ class FecReceiver:
         missing = [esi for esi in range(claim.k) if not fine >> esi & 1]
         adus = self._adus(self._code.recover(*symbols, missing))
         if adus is not None and self._genuine is not None:
-            block.settled |= (1 << claim.k) - 1  # one wrong symbol would have spoilt what came out
+            block.authentic |= (
+                1 << claim.k
+            ) - 1  # one wrong symbol would have spoilt what came out
         return adus
 
     def _adus(self, recovered: U8) -> list[Train] | None:

@@ -99,7 +99,7 @@ class LocalPort:
         """Of each service at which somebody has been registered: a bundle waits for it."""
         self._waiters: list[asyncio.Future[None]] = []
         driver.on_deliverable = self._deliverable
-        driver.on_settled(self._changed)
+        driver.on_change(self._changed)
 
     @property
     def node_id(self) -> Eid:

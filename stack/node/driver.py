@@ -100,15 +100,15 @@ class BundleDriver:
         self.on_deliverable: Callable[[str], None] = unheard
         """Called with a service for which a bundle waits."""
         self._told: set[tuple[str, str]] = set()
-        self._settled: list[Callable[[], None]] = []
+        self._on_change: list[Callable[[], None]] = []
         self._links: dict[Callable[[], None], None] = {}
         """Those of the links that are up: of a thousand links few are at a time."""
 
     # ---- who waits -------------------------------------------------------------------------
 
-    def on_settled(self, callback: Callable[[], None]) -> None:
+    def on_change(self, callback: Callable[[], None]) -> None:
         """Call back whenever something has changed."""
-        self._settled.append(callback)
+        self._on_change.append(callback)
 
     def subscribe(self, callback: Callable[[], None]) -> None:
         """Call back whenever bundles may have become ready to leave, until `unsubscribe`."""
@@ -174,8 +174,8 @@ class BundleDriver:
             self.submit(ops)
         for callback in tuple(self._links):
             attempt("link", callback)
-        for callback in self._settled:
-            attempt("settled", callback)
+        for callback in self._on_change:
+            attempt("change", callback)
 
     def _note_expiry(self, ops: Iterable[Op]) -> None:
         earliest_ms = min([op.expires_ms for op in ops if type(op) is Put], default=0)
@@ -246,14 +246,14 @@ class BundleDriver:
                 more = work(ref, wire)
             except Exception as error:  # whatever it is, it concerns this bundle alone
                 troubled = True
-                more = self._again(ref, work, error)
+                more = self._reread(ref, work, error)
             if not more:
                 give_back(refs[index:])
                 break
         if troubled:
             self.run_pending()
 
-    def _again(self, ref: int, work: Callable[[int, Buffer], bool], error: Exception) -> bool:
+    def _reread(self, ref: int, work: Callable[[int, Buffer], bool], error: Exception) -> bool:
         """Work on a bundle has failed: a bit may have flipped in memory, so that it is tried again
         with the octets that the store has."""
         if ref in self.octets.cache:

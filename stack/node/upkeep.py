@@ -38,13 +38,13 @@ class Upkeep:
         self._retry_s = RETRY_FIRST_S
         self._closed = False
         driver.on_expiry = self._expires
-        driver.on_settled(self._settled)
+        driver.on_change(self._arm_retry)
 
     def start(self) -> None:
         """Begin with what the store holds from before."""
         self._due_ms = self._driver.store.next_expiry()
         self._arm()
-        self._settled()
+        self._arm_retry()
 
     async def close(self) -> None:
         """Stop."""
@@ -106,7 +106,7 @@ class Upkeep:
 
     # ---- without a way ---------------------------------------------------------------------
 
-    def _settled(self) -> None:
+    def _arm_retry(self) -> None:
         if (
             self._retry is None
             and not self._closed

@@ -29,7 +29,7 @@ from stack.routing.graph import (
     hops_of,
     start_at,
 )
-from stack.routing.selection import Bounds, Question, next_arrival, search_from, settled
+from stack.routing.selection import Bounds, Question, next_arrival, preferred, search_from
 
 BUNDLE_BYTES = 1_000_000
 """Octets of payload in a bundle, unless said otherwise: the size of a file's chunks."""
@@ -236,7 +236,7 @@ class _Run:
             search = search_from(question, self._start, Bounds())
             label = search.find(self._destination)
             if label is not None and least == 1:  # else ties are beyond the grain of the answer
-                label = settled(question, self._start, label, Bounds())
+                label = preferred(question, self._start, label, Bounds())
             if label is None or label[0] > self._deadline_ns:
                 return False
             sent, arrivals = self._pipeline(hops_of(label), size, count)

@@ -5,7 +5,7 @@ over nodes give the same answers faster.  A node stores without limit, so of two
 at the same number of hops the earlier is never worse.  And within a contact nothing overtakes, so
 entering it later never means leaving it earlier.  Labels are therefore kept per node, and the one
 contact of a pair that arrives first is found by bisection.  The third and fourth of SABR's keys
-need more than one label per node: `stack.routing.selection` settles them.
+need more than one label per node: `stack.routing.selection` decides on them.
 
 Times in here are nanoseconds of DTN time.
 """

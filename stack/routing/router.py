@@ -30,7 +30,14 @@ from stack.routing.graph import (
 )
 from stack.routing.paths import Path, likelihood, path_of, reckoned
 from stack.routing.route import Route
-from stack.routing.selection import Bounds, Question, next_routes, node_order, search_from, settled
+from stack.routing.selection import (
+    Bounds,
+    Question,
+    next_routes,
+    node_order,
+    preferred,
+    search_from,
+)
 
 __all__ = ["Router", "RouterConfig"]
 
@@ -173,7 +180,7 @@ class Router:
             bounds = Bounds(exclude=neighbours - {neighbour})
             label = search_from(question, start, bounds).find(destination)
             if label is not None and label[0] <= deadline_ns:
-                label = settled(question, start, label, bounds)
+                label = preferred(question, start, label, bounds)
                 if likelihood(label, self.books) >= self.config.confidence_min:
                     found.append((*label[:3], node_order(neighbour), label))
         found.sort(key=lambda each: each[:4])
@@ -267,7 +274,7 @@ class Router:
     def _chosen(self, kept: _Kept, label: Label) -> Label | None:
         """Of the routes as good as the best the one to take, or a later one, if likely enough."""
         question, bounds = kept.question, kept.bounds
-        best = settled(question, kept.search.start, label, bounds)
+        best = preferred(question, kept.search.start, label, bounds)
         most = likelihood(best, self.books)
         if most == 1:
             return best

@@ -2,7 +2,7 @@
 
 CCSDS 734.3-B-1 §3.2.8.1.4 a) prefers, in this order, the earliest arrival, the fewest contacts, the
 latest termination (the end of the contact that ends first), and the smallest entry node number.  A
-`Search` answers the first two exactly.  The others are settled by searches that may take neither
+`Search` answers the first two exactly.  On the others searches decide that may take neither
 longer nor more hops, over ever fewer contacts.
 
 `next_routes` is Yen's algorithm for the shortest loopless paths (§3.2.6.10) with Lawler's
@@ -73,10 +73,10 @@ def search_from(
 def best_route(question: Question, start: Label, target: str, bounds: Bounds) -> Label | None:
     """The best route to `target` in SABR's full order, or None."""
     label = search_from(question, start, bounds).find(target)
-    return None if label is None else settled(question, start, label, bounds)
+    return None if label is None else preferred(question, start, label, bounds)
 
 
-def settled(question: Question, start: Label, label: Label, bounds: Bounds) -> Label:
+def preferred(question: Question, start: Label, label: Label, bounds: Bounds) -> Label:
     """Of all routes as early and as short as one that was found, the one that lasts longest, and
     among those the one with the smallest entry node."""
     if label[1] == start[1] + 1:

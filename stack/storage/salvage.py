@@ -108,7 +108,7 @@ class Salvaged:
             if sound:
                 self._ranges.append((min(refs), max(refs)))
 
-    def settle(self, db: sqlite3.Connection, directory: Path) -> None:
+    def drop_halves(self, db: sqlite3.Connection, directory: Path) -> None:
         """Let go of halves of bundles: their keys are forgotten, so that they may come again."""
         self._ranges.sort()
         db.execute(_FORGET_HALVES)
@@ -140,7 +140,7 @@ def salvage(directory: Path) -> Salvaged | None:
             migrate(db, new)
             db.execute("BEGIN")
             _carve(db, directory, found)
-            found.settle(db, directory)
+            found.drop_halves(db, directory)
             db.execute("COMMIT")
         finally:
             db.close()

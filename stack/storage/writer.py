@@ -168,7 +168,7 @@ class StoreWriter:
     async def commit(self, ops: Sequence[Op]) -> Committed:
         """Commit `ops` as one.  Raises what `BundleStore.commit` raises."""
         while self.full and not self._closing:
-            await self._settled()
+            await self._until_idle()
         future: asyncio.Future[Committed] = self._loop.create_future()
 
         def done(refs: list[int], evicted: list[int]) -> None:
@@ -212,7 +212,7 @@ class StoreWriter:
     async def flush(self) -> None:
         """Wait until everything submitted so far has been answered."""
         while self._busy or self._waiting or self._alone:
-            await self._settled()
+            await self._until_idle()
 
     async def close(self) -> None:
         """Commit what was submitted, take no more, end the thread.  The store stays open."""
@@ -225,7 +225,7 @@ class StoreWriter:
 
     # The cycle: schedule, start, (worker,) finish, schedule
 
-    def _settled(self) -> asyncio.Future[None]:
+    def _until_idle(self) -> asyncio.Future[None]:
         """Completed when the transaction that is running, or about to, is over."""
         future: asyncio.Future[None] = self._loop.create_future()
         self._idle.append(future)

@@ -137,7 +137,7 @@ def send(config: NodeConfig, size: int, pipe: Connection) -> None:
 
 
 def measure(
-    size: int, kind: str, secure: bool, seconds: float, settle: float = 2.0
+    size: int, kind: str, secure: bool, seconds: float, warm_up: float = 2.0
 ) -> dict[str, float]:
     """One row."""
     context = multiprocessing.get_context("spawn")
@@ -154,7 +154,7 @@ def measure(
         sink_pipe.recv()
         sender = context.Process(target=send, args=(source, size, source_end))
         sender.start()
-        time.sleep(settle)
+        time.sleep(warm_up)
 
         def count() -> tuple[int, float, float]:
             sink_pipe.send("count")

@@ -239,7 +239,7 @@ def _agent() -> Callable[[Any, random.Random], bool]:
     def hear(data: Any, rng: random.Random) -> bool:
         put = harness.agent.receive(bytes(data), NOW, 0, "dtn://gs1/")[0]
         if put is None:
-            harness.settle()
+            harness.run_pending()
             return False
         refs = harness.commit([put])
         for ref in refs:

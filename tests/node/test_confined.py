@@ -343,7 +343,7 @@ LEFT_OUT = {
     "_failed": "this confines",
     "_try": "this confines",
     "_end": "this confines",
-    "_again": "this confines",
+    "_reread": "this confines",
     "_trouble": "this confines",
     "_lost": "this confines: it asks `Custody.lost`",
     "lost": "this confines: it is the `_end` of `_deleted`",

@@ -45,7 +45,7 @@ def flip(patch: pytest.MonkeyPatch) -> None:
     def again(self: BundleDriver, ref: int, work: object, error: Exception) -> bool:
         raise error
 
-    patch.setattr(BundleDriver, "_again", again)
+    patch.setattr(BundleDriver, "_reread", again)
 
 
 def damaged(patch: pytest.MonkeyPatch) -> None:

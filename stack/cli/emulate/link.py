@@ -28,7 +28,7 @@ Socket = Annotated[
         help="The control socket that the emulator was given.",
     ),
 ]
-Way = Annotated[
+Direction = Annotated[
     str, typer.Option("--direction", "-d", metavar="NAME", help="forward, backward or both.")
 ]
 
@@ -66,7 +66,7 @@ def set_(
         list[str],
         typer.Argument(metavar="KEY=VALUE...", help="As a flag of emulate, or as in its file."),
     ],
-    way: Way = "both",
+    direction: Direction = "both",
     socket: Socket = Path(DEFAULT_SOCKET),
     as_json: Json = False,
 ) -> None:
@@ -88,23 +88,27 @@ def set_(
         if not equals:
             raise ConfigError("KEY=VALUE", f"{change!r} has no value", "write delay=250ms")
         values |= _value(key.strip(), text.strip())
-    result = _call(socket, "set", direction=way, values=values)
+    result = _call(socket, "set", direction=direction, values=values)
     if not as_json:
-        say(f"set: {', '.join(changes)} ({way})")
+        say(f"set: {', '.join(changes)} ({direction})")
     _done(result, as_json)
 
 
-def up(way: Way = "both", socket: Socket = Path(DEFAULT_SOCKET), as_json: Json = False) -> None:
+def up(
+    direction: Direction = "both", socket: Socket = Path(DEFAULT_SOCKET), as_json: Json = False
+) -> None:
     """Switch the link on again, after `down` or in a blackout.
 
     \b
     Examples:
       orbitferry link up
     """
-    _done(_call(socket, "up", direction=way, on=True), as_json)
+    _done(_call(socket, "up", direction=direction, on=True), as_json)
 
 
-def down(way: Way = "both", socket: Socket = Path(DEFAULT_SOCKET), as_json: Json = False) -> None:
+def down(
+    direction: Direction = "both", socket: Socket = Path(DEFAULT_SOCKET), as_json: Json = False
+) -> None:
     """Switch the link off: datagrams are lost, TCP waits.
 
     \b
@@ -112,14 +116,14 @@ def down(way: Way = "both", socket: Socket = Path(DEFAULT_SOCKET), as_json: Json
       orbitferry link down
       orbitferry link down --direction backward
     """
-    _done(_call(socket, "up", direction=way, on=False), as_json)
+    _done(_call(socket, "up", direction=direction, on=False), as_json)
 
 
 def blackout(
     length: Annotated[
         float, typer.Argument(parser=duration, metavar="DURATION", help="For how long: 30s, 2min.")
     ],
-    way: Way = "both",
+    direction: Direction = "both",
     socket: Socket = Path(DEFAULT_SOCKET),
     as_json: Json = False,
 ) -> None:
@@ -129,7 +133,7 @@ def blackout(
     Examples:
       orbitferry link blackout 30s
     """
-    _done(_call(socket, "blackout", direction=way, seconds=length), as_json)
+    _done(_call(socket, "blackout", direction=direction, seconds=length), as_json)
 
 
 def pause(socket: Socket = Path(DEFAULT_SOCKET), as_json: Json = False) -> None:

@@ -263,7 +263,7 @@ class BundleAgent(Dispatch):
             self.counters["reassembly_failed"] += 1
             bundle = _name(next(iter(fragments.values())).primary)
             self._trace("reassembly_failed", {"bundle": bundle, "detail": joined.why})
-            self._join(joined.again)
+            self._join(joined.retry)
             return ops
         self.counters["reassembled"] += 1
         used = [self.entries[ref] for ref in joined.used]

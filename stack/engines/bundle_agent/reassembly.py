@@ -79,7 +79,7 @@ class Joined(NamedTuple):
 
     why: str = ""
 
-    again: list[int] | None = None
+    retry: list[int] | None = None
     """The refs of those to join now instead."""
 
 

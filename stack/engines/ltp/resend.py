@@ -71,15 +71,15 @@ class Resend:
         lower, upper = report.lower, report.upper
         if acked.covers(lower, upper):
             return
-        settled = RangeSet(acked)
+        known = RangeSet(acked)
         for start, stop in (*self._queue, *self._round):
-            settled.add(start, stop)
-        missing = list(settled.gaps(lower, upper))
+            known.add(start, stop)
+        missing = list(known.gaps(lower, upper))
         if not missing:
             return
         for start, stop in self.unasked:
-            settled.add(start, stop)
-        gaps = list(settled.gaps(lower, upper))
+            known.add(start, stop)
+        gaps = list(known.gaps(lower, upper))
         if not gaps and report.checkpoint_serial:
             # Only reports that nobody asked for claim the rest: ask, with the last of it.
             start, stop = missing[-1]

@@ -48,14 +48,14 @@ class Ledger:
         port: AppPort,
         config: FilesConfig,
         policy: Policy,
-        shelf: PartialFiles,
+        partials: PartialFiles,
         emit: Callable[[FileEvent], None],
     ) -> None:
         self.timers = NamedTimers(port)
         self._port = port
         self._config = config
         self._policy = policy
-        self._shelf = shelf
+        self._partials = partials
         self._emit = emit
         self._service = service_of(port.node_id, FILES)
         self._objects: dict[str, InObject] = {}
@@ -64,12 +64,12 @@ class Ledger:
     def load(self) -> Iterator[InObject]:
         """Take up the durable records, and give those of objects under way."""
         for obj in records(self._port, "files", SPACE_IN, InObject.decode):
-            if obj.have and not self._shelf.has(obj):
+            if obj.have and not self._partials.has(obj):
                 obj.have = type(obj.have)()  # somebody removed the file: begin anew
             self.admit(obj)
             if obj.state is InState.RECEIVING:
                 yield obj
-        self._shelf.sweep(
+        self._partials.sweep(
             {key for key, obj in self._objects.items() if obj.state is InState.RECEIVING}
         )
 
@@ -115,7 +115,7 @@ class Ledger:
         while len(self._closed) > self._config.closed_max:
             self._forget(next(iter(self._closed)), batch)
         # Only now: a record that claims chunks must not outlive its file.
-        batch.after(lambda: self._shelf.remove(obj.key))
+        batch.after(lambda: self._partials.remove(obj.key))
         batch.after(lambda: self.report(obj.state.name.lower(), obj))
         return True
 

@@ -35,7 +35,7 @@ class FileReceiver:
         config: FilesConfig,
         lock: asyncio.Lock,
         ledger: Ledger,
-        shelf: PartialFiles,
+        partials: PartialFiles,
         policy: Policy,
         choose_inbox: Callable[[str], Inbox],
         complete: asyncio.Queue[InObject],
@@ -44,7 +44,7 @@ class FileReceiver:
         self._config = config
         self._lock = lock
         self._ledger = ledger
-        self._shelf = shelf
+        self._partials = partials
         self._policy = policy
         self._choose_inbox = choose_inbox
         self._complete = complete
@@ -86,7 +86,7 @@ class FileReceiver:
             self.dropped += 1  # one more piece: asked for when others have merged
             return
         try:
-            self._shelf.file(obj).write(chunk.offset, chunk.data, chunk.crc)
+            self._partials.file(obj).write(chunk.offset, chunk.data, chunk.crc)
         except OSError as error:
             self._trouble(obj, error, batch)
             return
@@ -148,7 +148,7 @@ class FileReceiver:
 
     def _finish(self, obj: InObject, batch: Batch) -> None:
         try:
-            self._shelf.sync(obj)
+            self._partials.sync(obj)
         except OSError as error:
             # What of it reached the disk is unknown (fsync reports an error only once).
             self._ledger.fail(obj, f"cannot store: {error.strerror}", batch)

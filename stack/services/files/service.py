@@ -73,10 +73,10 @@ class FilesService:
 
         self._inboxes = [self.inbox]
         policy = Policy(self._config, self._root, accepts, self._unhandled)
-        self._shelf = PartialFiles(self._root)
-        self._ledger = Ledger(port, self._config, policy, self._shelf, self._emit)
+        self._partials = PartialFiles(self._root)
+        self._ledger = Ledger(port, self._config, policy, self._partials, self._emit)
         queue: asyncio.Queue[InObject] = asyncio.Queue()
-        shared = (self._ledger, self._shelf)
+        shared = (self._ledger, self._partials)
         self._receiver = FileReceiver(
             port, self._config, self._lock, *shared, policy, self._choose_inbox, queue
         )
@@ -256,7 +256,7 @@ class FilesService:
                 group.create_task(self._receive())
         finally:
             self._endpoint.close()
-            self._shelf.close()
+            self._partials.close()
 
     async def __aenter__(self) -> FilesService:
         self._load()

@@ -30,7 +30,7 @@ class Verifier:
         config: FilesConfig,
         lock: asyncio.Lock,
         ledger: Ledger,
-        shelf: PartialFiles,
+        partials: PartialFiles,
         choose_inbox: Callable[[str], Inbox],
         queue: asyncio.Queue[InObject],
     ) -> None:
@@ -39,7 +39,7 @@ class Verifier:
         self._config = config
         self._lock = lock
         self._ledger = ledger
-        self._shelf = shelf
+        self._partials = partials
         self._choose_inbox = choose_inbox
         self._queue = queue
 
@@ -50,7 +50,7 @@ class Verifier:
             if not obj.complete or obj.offer is None:
                 continue  # queued twice, or closed meanwhile
             try:
-                partial = self._shelf.reopen(obj)
+                partial = self._partials.reopen(obj)
                 try:
                     good = await partial.digest() == obj.offer.sha256
                     bad = [] if good or partial.placed else await partial.damaged()
@@ -124,7 +124,7 @@ class Verifier:
                 # Each chunk is as it was sent, so the sender's file was read wrongly; or the
                 # table of checksums is gone.  Begin anew, in a new file.
                 self._ask_again(obj, RangeSet(), batch)
-                batch.after(lambda: self._shelf.remove(obj.key))
+                batch.after(lambda: self._partials.remove(obj.key))
             await batch.commit(self._port)
             if obj.complete:  # an empty object has nothing to ask for
                 self._queue.put_nowait(obj)

@@ -110,7 +110,7 @@ class Attempt:
         """Cancel the handler, and give it a little time to clean up."""
         if not work.done():
             work.cancel()
-            await first_of(_settled(work), self._port.sleep(self._config.stop_s))
+            await first_of(_ended(work), self._port.sleep(self._config.stop_s))
         if not work.done():
             self._port.trace("jobs.handler_stuck", {"directory": str(self.directory)})
         elif not work.cancelled():
@@ -147,7 +147,7 @@ class Attempt:
         return sorted(outputs, key=lambda output: (-output.priority, output.size, output.name))
 
 
-async def _settled(task: asyncio.Task[None]) -> None:
+async def _ended(task: asyncio.Task[None]) -> None:
     await asyncio.wait((task,))
 
 

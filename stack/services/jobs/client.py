@@ -215,7 +215,7 @@ class JobClient:
         job.report = report
         if report.state.final or not job.cancelling:
             self._timers.cancel(("ask", job.key))  # the server has the word now
-        self._settle(job, batch)
+        self._changed(job, batch)
 
     async def _take_results(self) -> None:
         while True:
@@ -237,9 +237,9 @@ class JobClient:
         job = None if parsed is None else self._jobs.get(parsed[0])
         if job is not None:
             job.files[received.object_id] = str(received.path)
-            self._settle(job, batch)
+            self._changed(job, batch)
 
-    def _settle(self, job: ClientJob, batch: Batch) -> None:
+    def _changed(self, job: ClientJob, batch: Batch) -> None:
         """Record a job that has changed, and close it when nothing more is awaited."""
         if not job.closed and job.complete:
             self._close(job, batch)
@@ -270,7 +270,7 @@ class JobClient:
         elif kind == "end":
             job.given_up = not job.state.final
             self._close(job, batch)
-            self._settle(job, batch)
+            self._changed(job, batch)
         else:
             job.repeat_s = min(2 * job.repeat_s, self._config.repeat_max_s)
             self._ask(job, batch)

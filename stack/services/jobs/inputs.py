@@ -15,7 +15,7 @@ from stack.services.jobs.state import TAG_IN, JobStep, ServerJob, base_name, job
 from stack.services.jobs.table import JobTable
 
 
-class InputDesk:
+class JobInputs:
     """Which inputs are here is what the inbox holds; they leave it when their job is over."""
 
     def __init__(

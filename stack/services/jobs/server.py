@@ -19,7 +19,7 @@ from stack.services.jobs import messages
 from stack.services.jobs.config import JobsConfig
 from stack.services.jobs.context import Handler
 from stack.services.jobs.executor import Executor
-from stack.services.jobs.inputs import InputDesk
+from stack.services.jobs.inputs import JobInputs
 from stack.services.jobs.messages import JobRequest, JobState
 from stack.services.jobs.state import JobStep, ServerJob, job_key
 from stack.services.jobs.table import JobTable
@@ -68,7 +68,7 @@ class JobServer:
         self._lock = asyncio.Lock()
         directory = files.directory / "jobs"
         self._table = JobTable(port, self._config, self._on_final)
-        self._inputs = InputDesk(port, files, self._table, directory)
+        self._inputs = JobInputs(port, files, self._table, directory)
         self._executor = Executor(
             port, self._config, files, self._lock, self._table, self._handlers, directory
         )

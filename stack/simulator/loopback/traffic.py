@@ -64,7 +64,7 @@ class Traffic:
         self._world = world
         self._flows = [self._drawn(task) for task in world.scenario.traffic]
         self._endpoints: dict[str, Endpoint] = {}
-        self._settled = asyncio.Event()
+        self._progress = asyncio.Event()
 
     def _drawn(self, task: TrafficTask) -> _Flow:
         """Everything random about a task, from a substream of its own."""
@@ -117,8 +117,8 @@ class Traffic:
                 for flow in self._flows:
                     group.create_task(self._send(flow))
             while not self._complete():
-                self._settled.clear()
-                await self._settled.wait()
+                self._progress.clear()
+                await self._progress.wait()
         finally:
             for receiver in receivers:
                 receiver.cancel()
@@ -157,7 +157,7 @@ class Traffic:
             ids = await self._world.nodes[source].port.commit(send=outgoing)
         except StoreError:
             flow.refused += len(batch)
-            self._settled.set()
+            self._progress.set()
             return
         flow.bundles.update(zip(ids, batch, strict=True))
         flow.handed_over += len(batch)
@@ -170,7 +170,7 @@ class Traffic:
             for delivery in deliveries:
                 self._arrived(node_id, delivery.id, delivery.payload)
             await port.commit(consume=deliveries)
-            self._settled.set()
+            self._progress.set()
 
     def _arrived(self, node_id: str, bundle: BundleId, payload: Buffer) -> None:
         for flow in self._flows:

@@ -69,14 +69,14 @@ class AirEnd:
     def begin(self, fault: Fault) -> None:
         """A fault strikes this end."""
         self._faults.append(fault)
-        self._settle()
+        self._apply_faults()
 
     def end(self, fault: Fault) -> None:
         """It is over."""
         self._faults.remove(fault)
-        self._settle()
+        self._apply_faults()
 
-    def _settle(self) -> None:
+    def _apply_faults(self) -> None:
         self._cut = any(fault.kind in (kinds.CUT, kinds.MUTE) for fault in self._faults)
         self._chances = {}
         for fault in self._faults:

@@ -25,7 +25,7 @@ SAMPLE_S: Final = 1800.0
 LOOK_AGAIN_S: Final = 1.0
 """An engine that is overdue at the very begin of a contact has had its turn after this time."""
 
-SETTLE_S: Final = 10.0
+DRAIN_S: Final = 10.0
 """What is under way on a link has arrived after this time."""
 
 TMPFS: Final = Path("/dev/shm")  # noqa: S108 - a folder of the run's own is made in it
@@ -127,7 +127,7 @@ class _Run:
         invariants.check_end(world, self._expected, self._due, self._injector)
         for name in options.nodes:
             await world.stop(name)
-        await asyncio.sleep(SETTLE_S)
+        await asyncio.sleep(DRAIN_S)
         invariants.check_links(world)
         invariants.check_files(world, self._expected)
 

@@ -240,7 +240,7 @@ class _Guarded(Staged[T]):
         self._error: Exception | None = None
         self._over = False
 
-    def settle(self) -> None:
+    def perform(self) -> None:
         """Have the disk done with it, though nobody hears of it yet."""
         if self._over:
             return
@@ -251,7 +251,7 @@ class _Guarded(Staged[T]):
             self._error = error
 
     def finish(self) -> T:
-        self.settle()
+        self.perform()
         if self._error is not None:
             raise self._error
         return self._result
@@ -398,7 +398,7 @@ class DiskStore:
         self._check()
         if self._waiting is not None and isinstance(self._inner, SqliteStore):
             # One that finds damage writes, and waits for its turn.
-            self._waiting.settle()
+            self._waiting.perform()
             self._check()
         try:
             return self._inner.load(refs)

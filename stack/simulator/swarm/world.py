@@ -48,7 +48,7 @@ REPAIR_S: Final = 1800.0
 """Longest wait of the services before they ask again: less than a gap between passes, so that the
 end of the faults is followed by questions soon."""
 
-BURIAL_S: Final = 60.0
+STOP_S: Final = 60.0
 """A node that is told to stop must have stopped in this time."""
 
 ERRORS: Final = frozenset(
@@ -285,7 +285,7 @@ class SwarmWorld:
         async with self._locks[name]:
             life = self.lives.pop(name, None)
             if life is not None:
-                await self._bury(life)
+                await self._end(life)
 
     def crash(self, life: Life, backup: Backup | None = None) -> None:
         """A process ends without warning, and the node comes up again after `down_s`, with what
@@ -303,7 +303,7 @@ class SwarmWorld:
 
     async def _again(self, life: Life) -> None:
         async with self._locks[life.name]:
-            await self._bury(life)
+            await self._end(life)
             self.disks[life.name].swap()
         await asyncio.sleep(self.down_s.get(life.name, 0.0))
         await self.start(life.name)
@@ -330,14 +330,14 @@ class SwarmWorld:
     async def stop_replaced(self, life: Life) -> None:
         """End an old process that `replace` has left."""
         life.die()
-        await self._bury(life)
+        await self._end(life)
 
-    async def _bury(self, life: Life) -> None:
+    async def _end(self, life: Life) -> None:
         if life.dead:
             life.virtual_disk.hurry()
         await self._cancel_work(life)
         leaving = self.loop.create_task(self._leave(life), context=life.context)
-        done, _ = await asyncio.wait([leaving], timeout=BURIAL_S)
+        done, _ = await asyncio.wait([leaving], timeout=STOP_S)
         if not done:
             self.problem("stuck", f"{life.name} does not stop")
             leaving.cancel()

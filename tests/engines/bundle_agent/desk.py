@@ -60,7 +60,7 @@ class Desk:
             self.agent.services.add("app")
         self.got: list[bytes] = []
         self.agent.restore(self.store.scan(), NOW)
-        self.settle(NOW)
+        self.run_pending(NOW)
 
     def commit(self, ops: Sequence[Op], now: int) -> list[int]:
         """Apply operations, and tell the agent."""
@@ -75,14 +75,14 @@ class Desk:
         wire = bundle if isinstance(bundle, bytes) else encode_bundle(bundle)
         put = self.agent.receive(wire, now, 0, neighbour, trusted=trusted).put
         ref = None if put is None else self.commit([put], now)[0]
-        self.settle(now)
+        self.run_pending(now)
         return ref
 
     def arrive_at_once(self, bundles: Sequence[Bundle], now: int = NOW) -> None:
         """Bundles come in one block, and are stored in one transaction."""
         received = [self.agent.receive(encode_bundle(bundle), now) for bundle in bundles]
         self.commit([each.put for each in received if each.put is not None], now)
-        self.settle(now)
+        self.run_pending(now)
 
     def pass_on(self, to: Desk, now: int = NOW) -> None:
         """Everything that waits for a neighbour goes there."""
@@ -94,12 +94,12 @@ class Desk:
                 assert wire is not None
                 to.arrive(bytes(agent.departing(agent.entries[ref], wire, now)), now)
             agent.forwarded(refs, now, neighbour)
-            self.settle(now)
+            self.run_pending(now)
 
     def expire(self, now: int) -> None:
         """What has had its time goes, and what was remembered of it."""
         self.agent.expired(self.store.expire(now, 1000), now)
-        self.settle(now)
+        self.run_pending(now)
 
     def send(self, destination: str, payload: bytes = b"data") -> bytes:
         """The octets of a bundle that the application sends."""
@@ -110,7 +110,7 @@ class Desk:
         assert wire is not None
         return bytes(wire)
 
-    def settle(self, now: int) -> None:
+    def run_pending(self, now: int) -> None:
         """Carry out what the agent wants; the application consumes what it gets."""
         agent = self.agent
         while True:

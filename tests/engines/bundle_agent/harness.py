@@ -162,7 +162,7 @@ class Harness:
         self.driver.submit(ops, done)
         return refs
 
-    def settle(self, now: int = NOW) -> None:
+    def run_pending(self, now: int = NOW) -> None:
         """Carry out what the agent has asked for since."""
         self.clock.at_ms = now
         self.driver.run_pending()
@@ -173,7 +173,7 @@ class Harness:
         put, end, _ = self.agent.receive(wire, now, trusted=True)
         assert end == len(wire)
         if put is None:
-            self.settle(now)
+            self.run_pending(now)
             return None
         return self.commit([put], now)[0]
 

@@ -94,7 +94,7 @@ def test_a_bundle_for_elsewhere_is_forwarded_with_its_blocks_brought_up_to_date(
     assert left.primary.wire == came.primary.wire  # untouched in transit, its CRC included
     assert left.payload.wire == came.payload.wire
     harness.agent.forwarded([ref], NOW)
-    harness.settle()
+    harness.run_pending()
     assert harness.wires == {}
     assert forwarder.bytes_waiting == 0
 
@@ -201,7 +201,7 @@ def test_expired_bundles_are_forgotten_and_reported() -> None:
     assert ref
     later = NOW + 60_001
     harness.agent.expired([harness.stored(ref)], later)
-    harness.settle(later)
+    harness.run_pending(later)
     assert ref not in harness.agent.entries
     (report,) = reports(harness)
     assert report.deleted
@@ -310,7 +310,7 @@ def test_status_reports(flag: int) -> None:
         harness.commit([Release(ref)])
     else:
         harness.agent.forwarded([ref], NOW)
-    harness.settle()
+    harness.run_pending()
     (report,) = reports(harness)
     assert (report.received, report.forwarded, report.delivered, report.deleted) == (
         flag == REPORT_RECEPTION,
@@ -446,7 +446,7 @@ def test_a_bundle_damaged_at_rest_is_given_up_and_reported() -> None:
     ref = harness.arrive(bundle_for(FAR + "app", flags=REPORT_DELETION))
     assert ref
     harness.agent.lost(ref, NOW)
-    harness.settle()
+    harness.run_pending()
     assert ref not in harness.agent.entries
     assert [report.deleted for report in reports(harness)] == [True]
 

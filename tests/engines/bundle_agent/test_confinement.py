@@ -207,7 +207,7 @@ def test_what_is_owed_to_the_store_is_paid_one_by_one(monkeypatch: pytest.Monkey
     monkeypatch.setattr(harness.store, "commit", commit)
     assert went(harness) == refs
     harness.agent.forwarded(refs, NOW, NEXT)
-    harness.settle()
+    harness.run_pending()
     assert len(harness.wires) == 5
     broken &= {refs[3]}
     harness.driver.retry_releases()

@@ -144,7 +144,7 @@ def test_forgeries_among_the_genuine_ones_change_nothing(data: st.DataObject) ->
     for part in order:
         desk.arrive(part)
     desk.agent.retry(NOW)
-    desk.settle(NOW)
+    desk.run_pending(NOW)
     assert desk.got == [PAYLOAD]
 
 
@@ -153,7 +153,7 @@ def test_a_culprit_that_goes_meanwhile_does_not_hold_up_the_others() -> None:
     desk.arrive_at_once([FORGED["all of it"], *PARTS])
     assert desk.agent.stranded or desk.got
     desk.agent.retry(NOW)
-    desk.settle(NOW)
+    desk.run_pending(NOW)
     assert desk.got == [PAYLOAD]
     assert not desk.agent.stranded
 
@@ -246,7 +246,7 @@ def test_a_purse_bounds_what_forged_fragments_cost() -> None:
         desk.arrive(part)
     assert desk.got == [PAYLOAD], "what nobody contradicts waits for nothing"
     desk.agent.retry(NOW)
-    desk.settle(NOW)
+    desk.run_pending(NOW)
     assert desk.agent.counters["reassembly_failed"] > spent
 
 
@@ -260,7 +260,7 @@ def test_a_flood_of_fragments_of_one_unit_does_not_hide_the_genuine_ones() -> No
         desk.arrive(part)
     for _ in range(4):
         desk.agent.retry(NOW)
-        desk.settle(NOW)
+        desk.run_pending(NOW)
     assert desk.got == [PAYLOAD]
 
 
@@ -345,7 +345,7 @@ def test_alternatives_over_the_same_link_are_outlasted_when_the_genuine_ones_com
     calls = 0
     while not desk.got and calls < 100:
         desk.agent.retry(NOW)
-        desk.settle(NOW)
+        desk.run_pending(NOW)
         calls += 1
     assert desk.got == [PAYLOAD * 4]
     assert calls == 1
@@ -374,5 +374,5 @@ def test_units_in_vain_do_not_hold_up_the_others_that_are_due() -> None:
     arrive(desk, [piece(0, bytes(800)), *PARTS], FORGER)
     for _ in range(3):
         desk.agent.retry(NOW)
-        desk.settle(NOW)
+        desk.run_pending(NOW)
     assert desk.got == [PAYLOAD]

@@ -37,7 +37,7 @@ def test_an_acknowledgement_means_nothing_when_the_bundle_came_back_meanwhile() 
     duplicate(harness, NEXT)
     harness.agent.echoed(ref, NEXT)
     harness.agent.forwarded([ref], NOW, NEXT)
-    harness.settle()
+    harness.run_pending()
     assert ref in harness.wires, "both nodes would have let go of it"
     assert harness.agent.counters["sent_again"] == 1
     # Not back to where it came from: it waits for another way.
@@ -52,7 +52,7 @@ def test_the_next_acknowledgement_counts_again() -> None:
     harness.agent.forwarded([ref], NOW, NEXT)
     assert harness.agent.forwarder.take(NEXT, 10_000, 10, NOW) == [ref]
     harness.agent.forwarded([ref], NOW, NEXT)
-    harness.settle()
+    harness.run_pending()
     assert harness.wires == {}
     assert harness.agent.forwarder.bytes_waiting == 0
 
@@ -65,14 +65,14 @@ def test_what_only_waits_is_not_sent_back() -> None:
     harness.agent.echoed(ref, NEXT)
     assert harness.agent.forwarder.take(NEXT, 10_000, 10, NOW) == [ref]
     harness.agent.forwarded([ref], NOW, NEXT)
-    harness.settle()
+    harness.run_pending()
     assert harness.wires == {}, "nothing was under way when it came back"
 
 
 def test_an_echo_of_what_is_gone_is_no_matter() -> None:
     harness, ref = under_way()
     harness.agent.forwarded([ref], NOW, NEXT)
-    harness.settle()
+    harness.run_pending()
     harness.agent.echoed(ref, NEXT)
     harness.agent.forwarded([ref], NOW, NEXT)
     assert harness.agent.counters["sent_again"] == 0

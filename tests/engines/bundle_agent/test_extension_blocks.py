@@ -257,7 +257,7 @@ def test_a_loop_ends(source: str) -> None:
     while (ref := harness.arrive(bundle)) is not None and hops < 1000:
         bundle = left(harness, ref)
         harness.agent.forwarded([ref], NOW)
-        harness.settle()
+        harness.run_pending()
         harness.keys.clear()  # what was forwarded and comes back is stored again
         hops += 1
     assert hops == 255
@@ -278,7 +278,7 @@ def test_a_loop_of_nodes_without_clocks_ends(blocks: list[CanonicalBlock]) -> No
         hops += 1
         assert parse_hop_count(block_of(bundle, HOP_COUNT)) == (7, hops)
         harness.agent.forwarded([ref], NOW)
-        harness.settle()
+        harness.run_pending()
         harness.keys.clear()
     assert hops == 7
     assert harness.agent.counters["dropped_hop_limit_exceeded"] == 1

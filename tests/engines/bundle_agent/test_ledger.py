@@ -169,9 +169,9 @@ def test_who_alone_is_not_genuine_is_a_culprit() -> None:
     assert keeper.add(part(40, 100, octet=1)) is None, "an attempt is under way"
     first = keeper.join([1], lambda one: REFUSED)
     assert first.culprits == [1]
-    assert first.again == [1, 2, 3], "these have come since"
+    assert first.retry == [1, 2, 3], "these have come since"
     before = keeper.spent()
-    joined = keeper.join(first.again, lambda one: REFUSED)
+    joined = keeper.join(first.retry, lambda one: REFUSED)
     assert (joined.bundle, joined.opened, joined.used, joined.parts) == (None, None, [], [])
     assert (joined.culprits, joined.why) == ([1], "not genuine")
     octets = 100 + 40 + 60 + 3 * LOAD_COST_BYTES

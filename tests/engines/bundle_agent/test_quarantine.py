@@ -60,7 +60,7 @@ def test_the_one_is_kept_and_told_about(flags: int) -> None:
     assert ref
     before = agent.entries[ref]
     agent.quarantine(ref, BROKEN, NOW)
-    harness.settle()
+    harness.run_pending()
     assert agent.counters["failures"] == agent.counters["quarantined"] == 1
     entry = agent.entries[ref]
     assert (entry.place, entry.priority, entry.note) == (
@@ -189,7 +189,7 @@ def test_a_report_that_fails_does_not_keep_its_bundle(monkeypatch: pytest.Monkey
     assert ref
     monkeypatch.setattr(harness.agent._reporter, "report", fails)
     harness.agent.forwarded([ref], NOW, NEXT)
-    harness.settle()
+    harness.run_pending()
     assert harness.wires == {}
     assert harness.agent.counters["failures"] == 1
     assert harness.traces == [("bundle_failed", {"ref": ref, "why": WHY.decode()})]

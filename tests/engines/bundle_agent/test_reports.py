@@ -162,7 +162,7 @@ def test_nothing_is_told_of_blocks_that_nobody_came_to() -> None:
     ref = stored.arrive(keyed().protect(in_clear))
     assert ref
     assert stored.agent.open(ref, encode_bundle(in_clear), NOW) is None
-    stored.settle()
+    stored.run_pending()
     assert told(stored)[1:] == [RECEIVED, ("deleted", Reason.MISSING_SECURITY_OPERATION)]
 
 
@@ -187,7 +187,7 @@ def test_a_lifetime_that_we_have_cut_ends_as_traffic_pared(
         assert ref
         assert harness.stored(ref).expires_ms == NOW + HOUR_MS
         harness.agent.expired([harness.stored(ref)], NOW + later_ms)
-        harness.settle(NOW + later_ms)
+        harness.run_pending(NOW + later_ms)
     else:
         assert harness.arrive(bundle, NOW + later_ms) is None
     assert told(harness) == [("deleted", reason)]

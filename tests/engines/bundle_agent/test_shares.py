@@ -222,7 +222,7 @@ class Sharing(RuleBasedStateMachine):
         agent = self.desk.agent
         refs = agent.take(NEXT, 1 << 20, count, self.now)
         agent.forwarded(refs, self.now, NEXT)
-        self.desk.settle(self.now)
+        self.desk.run_pending(self.now)
 
     @rule(ms=st.integers(1, 20_000))
     def time_passes(self, ms: int) -> None:
@@ -236,7 +236,7 @@ class Sharing(RuleBasedStateMachine):
         ref = data.draw(st.sampled_from(sorted(self.desk.agent.entries)))
         self.desk.agent.fail(ref, OSError("for a test"), self.now)
         self.desk.agent.retry(self.now)
-        self.desk.settle(self.now)
+        self.desk.run_pending(self.now)
 
     @rule()
     def restarts(self) -> None:

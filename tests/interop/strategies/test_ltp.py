@@ -112,7 +112,7 @@ def test_octets_of_any_kind_are_taken_or_refused(octets: bytes) -> None:
     assert 0 < end <= len(octets)
 
 
-def settle(lone: Lone, blocks: list[bytes]) -> list[PeerViolation]:
+def run_pending(lone: Lone, blocks: list[bytes]) -> list[PeerViolation]:
     """Do what the driver of an engine does, and gather blocks and violations."""
     found = []
     for event in lone.events():
@@ -132,7 +132,7 @@ def test_a_transfer_is_right_whatever_the_link_does_to_it(transfer: Transfer) ->
     lone, blocks = Lone(), list[bytes]()
     for datagram in transfer.datagrams:
         lone.engine.receive(single(datagram), lone.now)
-        assert settle(lone, blocks) == []
+        assert run_pending(lone, blocks) == []
     red = transfer.block[: transfer.red_bytes]
     if transfer.whole and red:
         assert blocks == [red]
@@ -157,7 +157,7 @@ def refused_in_transfer(nearly: NearlyTransfer, broken: Violation) -> None:
     lone, blocks = Lone(), list[bytes]()
     for at, datagram in enumerate(nearly.transfer.datagrams):
         lone.engine.receive(single(datagram), lone.now)
-        violations = settle(lone, blocks)
+        violations = run_pending(lone, blocks)
         if at < nearly.at:
             assert violations == []
         elif at == nearly.at:
