@@ -13,7 +13,7 @@ from typing import Final
 from cryptography.hazmat.primitives import keywrap
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from interop.strategies.bundle import bundle_of, eids
+from interop.strategies.bundle import bundles, eids
 from interop.strategies.choices import Choices, Source
 from interop.strategies.making import strategy
 from stack.security import Key, contexts
@@ -86,13 +86,13 @@ def security_blocks(choose: Choices) -> SecurityBlock:
     parameters.append((scope, choose.integer(0, 7)))
     kept = tuple(pair for pair in parameters if choose.flip())
     results = tuple(((1, choose.octets(size, size)),) for _ in targets)
-    return SecurityBlock(targets, context, choose.draw(eids.maker()), kept, results)
+    return SecurityBlock(targets, context, eids.make(choose), kept, results)
 
 
 @strategy
 def encoded_security_blocks(choose: Choices) -> bytes:
     """The octets of such blocks: the data of a BIB or BCB."""
-    return encode_asb(choose.draw(security_blocks.maker()))
+    return encode_asb(security_blocks.make(choose))
 
 
 # ---- secured bundles
@@ -112,7 +112,7 @@ def secured_bundles(
     All variants of RFC 9173: hashes, key lengths, scopes, keys as agreed or wrapped, parameters
     left out where they have their defaults, tags as results or at the end of the ciphertext.
     """
-    plain = bundle_of(choose, payload, kind="whole")
+    plain = bundles.make(choose, payload, kind="whole")
     numbers = [0, *(block.number for block in plain.blocks[:-1])]
     sign = {number for number in numbers if choose.flip()} | {_PAYLOAD} if signed else set()
     seal = {number for number in numbers[1:] if choose.flip()} | {_PAYLOAD} if sealed else set()

@@ -64,37 +64,6 @@ _ALL = (1 << 64) - 1
 @strategy
 def dtn_eids(choose: Choices) -> Eid:
     """``dtn://node/demux`` of every shape that RFC 9171 §4.2.5.1.1 allows."""
-    return _dtn_eid(choose)
-
-
-@strategy
-def ipn_eids(choose: Choices) -> Eid:
-    """ipn EIDs over the whole range of RFC 9758, null and local ones excepted."""
-    return _ipn_eid(choose)
-
-
-@strategy
-def eids(choose: Choices) -> Eid:
-    """Any EID of a known scheme, not null."""
-    return _eid(choose)
-
-
-@strategy
-def nullable_eids(choose: Choices) -> Eid:
-    """Any EID of a known scheme."""
-    return _nullable_eid(choose)
-
-
-@strategy
-def encoded_eids(choose: Choices) -> bytes:
-    """Any EID in one of its encodings: of an ipn EID there are two (RFC 9758 §6.1)."""
-    eid = _nullable_eid(choose)
-    if isinstance(eid.ssp, tuple) and choose.flip():
-        return b"\x82\x02\x83" + b"".join(map(cbor.uint, eid.ssp))
-    return encode_eid(eid)
-
-
-def _dtn_eid(choose: Choices) -> Eid:
     node = choose.text(_NODE_CHARS, 1, 40)
     if choose.flip(4):
         at = choose.integer(0, len(node))
@@ -102,7 +71,9 @@ def _dtn_eid(choose: Choices) -> Eid:
     return Eid.parse(f"dtn://{node}/{choose.text(_DEMUX_CHARS, 0, 40)}")
 
 
-def _ipn_eid(choose: Choices) -> Eid:
+@strategy
+def ipn_eids(choose: Choices) -> Eid:
+    """ipn EIDs over the whole range of RFC 9758, null and local ones excepted."""
     allocator = choose.uint(32) if choose.flip() else 0
     node = choose.uint(32, 1)
     if node == IPN_LOCAL_NODE and not allocator:
@@ -110,12 +81,25 @@ def _ipn_eid(choose: Choices) -> Eid:
     return Eid(SCHEME_IPN, (allocator, node, choose.uint()))
 
 
-def _eid(choose: Choices) -> Eid:
-    return _dtn_eid(choose) if choose.flip() else _ipn_eid(choose)
+@strategy
+def eids(choose: Choices) -> Eid:
+    """Any EID of a known scheme, not null."""
+    return dtn_eids.make(choose) if choose.flip() else ipn_eids.make(choose)
 
 
-def _nullable_eid(choose: Choices) -> Eid:
-    return choose.pick(_NULLS) if choose.flip(4) else _eid(choose)
+@strategy
+def nullable_eids(choose: Choices) -> Eid:
+    """Any EID of a known scheme."""
+    return choose.pick(_NULLS) if choose.flip(4) else eids.make(choose)
+
+
+@strategy
+def encoded_eids(choose: Choices) -> bytes:
+    """Any EID in one of its encodings: of an ipn EID there are two (RFC 9758 §6.1)."""
+    eid = nullable_eids.make(choose)
+    if isinstance(eid.ssp, tuple) and choose.flip():
+        return b"\x82\x02\x83" + b"".join(map(cbor.uint, eid.ssp))
+    return encode_eid(eid)
 
 
 # ---- blocks
@@ -124,20 +108,10 @@ def _nullable_eid(choose: Choices) -> Eid:
 @strategy
 def extension_blocks(choose: Choices, crc_types: Sequence[int] = (0, 1, 2)) -> CanonicalBlock:
     """One extension block of a known or unknown type; number 2, to be given another."""
-    return _extension_block(choose, crc_types)
-
-
-@strategy
-def primary_blocks(choose: Choices, kind: Kind = "any") -> PrimaryBlock:
-    """The primary block of some bundle."""
-    return bundle_of(choose, kind=kind, extensions=0).primary
-
-
-def _extension_block(choose: Choices, crc_types: Sequence[int]) -> CanonicalBlock:
     crc_type = choose.pick(crc_types)
     which = choose.integer(0, 7)
     if which == 0:
-        return previous_node(_eid(choose), crc_type=crc_type)
+        return previous_node(eids.make(choose), crc_type=crc_type)
     if which == 1:
         return bundle_age(choose.uint(), number=2, crc_type=crc_type)
     if which == 2:
@@ -148,6 +122,12 @@ def _extension_block(choose: Choices, crc_types: Sequence[int]) -> CanonicalBloc
     kind = choose.uint(64, HOP_COUNT + 3)  # beyond the security blocks, which are not so simple
     flags = choose.uint(8)
     return CanonicalBlock(kind, 2, flags, choose.octets(0, 300), crc_type)
+
+
+@strategy
+def primary_blocks(choose: Choices, kind: Kind = "any") -> PrimaryBlock:
+    """The primary block of some bundle."""
+    return bundles.make(choose, kind=kind, extensions=0).primary
 
 
 def _extensions(
@@ -161,7 +141,9 @@ def _extensions(
     found: list[CanonicalBlock] = []
     taken: set[int] = set()
     for _ in choose.many(least, most):
-        block = choose.draw(blocks) if blocks is not None else _extension_block(choose, crc_types)
+        block = (
+            choose.draw(blocks) if blocks is not None else extension_blocks.make(choose, crc_types)
+        )
         if block.type in _ONCE and block.type in taken:
             if blocks is not None:
                 continue
@@ -180,50 +162,22 @@ def _extensions(
 @strategy
 def bundles(
     choose: Choices,
-    *,
     payload: Source[bytes] | None = None,
     blocks: Source[CanonicalBlock] | None = None,
     crc_types: Sequence[int] = (0, 1, 2),
     kind: Kind = "any",
     extensions: int = EXTENSIONS,
-) -> Bundle:
-    """A bundle that keeps every rule of RFC 9171 §4.
-
-    `payload` and `blocks` are where the payload and each of at most `extensions` extension blocks
-    come from; blocks get numbers of their own.  Blocks have one of `crc_types`; the primary block
-    has one in any case.
-    """
-    return bundle_of(choose, payload, blocks, crc_types, kind, extensions)
-
-
-@strategy
-def encoded_bundles(
-    choose: Choices,
-    *,
-    payload: Source[bytes] | None = None,
-    blocks: Source[CanonicalBlock] | None = None,
-    crc_types: Sequence[int] = (0, 1, 2),
-    kind: Kind = "any",
-    extensions: int = EXTENSIONS,
-) -> bytes:
-    """The octets of such bundles."""
-    return encode_bundle(bundle_of(choose, payload, blocks, crc_types, kind, extensions))
-
-
-def bundle_of(
-    choose: Choices,
-    payload: Source[bytes] | None = None,
-    blocks: Source[CanonicalBlock] | None = None,
-    crc_types: Sequence[int] = (0, 1, 2),
-    kind: Kind = "any",
-    extensions: int = EXTENSIONS,
-    *,
     extensions_min: int = 0,
     payload_min: int = 0,
 ) -> Bundle:
-    """What `bundles` makes, for other makers."""
+    """A bundle that keeps every rule of RFC 9171 §4.
+
+    `payload` and `blocks` are where the payload, of `payload_min` octets or more, and each of
+    `extensions_min` to `extensions` extension blocks come from; blocks get numbers of their own.
+    Blocks have one of `crc_types`; the primary block has one in any case.
+    """
     flags = choose.uint(21)
-    source = _nullable_eid(choose) if kind == "any" else _eid(choose)
+    source = nullable_eids.make(choose) if kind == "any" else eids.make(choose)
     if kind == "anonymous":
         source = choose.pick(_NULLS)
     data, flags = _payload(choose, payload, kind, flags, payload_min)
@@ -249,9 +203,9 @@ def bundle_of(
         total = offset + len(data) + choose.uint(16)
     aged = any(block.type == BUNDLE_AGE for block in found)
     primary = PrimaryBlock(
-        _nullable_eid(choose),
+        nullable_eids.make(choose),
         source,
-        _nullable_eid(choose),
+        nullable_eids.make(choose),
         0 if aged and choose.flip(4) else choose.uint(64, 1),  # RFC 9171 §4.2.7
         choose.uint(),
         choose.uint(),
@@ -263,16 +217,30 @@ def bundle_of(
     return Bundle(primary, tuple(found))
 
 
+@strategy
+def encoded_bundles(
+    choose: Choices,
+    *,
+    payload: Source[bytes] | None = None,
+    blocks: Source[CanonicalBlock] | None = None,
+    crc_types: Sequence[int] = (0, 1, 2),
+    kind: Kind = "any",
+    extensions: int = EXTENSIONS,
+) -> bytes:
+    """The octets of such bundles."""
+    return encode_bundle(bundles.make(choose, payload, blocks, crc_types, kind, extensions))
+
+
 def _payload(
     choose: Choices, payload: Source[bytes] | None, kind: Kind, flags: int, least: int
 ) -> tuple[bytes, int]:
     """Octets for a payload, and the flags with which they are what these say."""
     if kind == "record":
-        return encode_status_report(_status_report(choose)), flags | IS_ADMIN
+        return encode_status_report(status_reports.make(choose)), flags | IS_ADMIN
     if payload is not None:
         return choose.draw(payload), flags & ~IS_ADMIN
     if flags & IS_ADMIN and not flags & IS_FRAGMENT and kind == "any":
-        return encode_status_report(_status_report(choose)), flags
+        return encode_status_report(status_reports.make(choose)), flags
     if kind != "fragment":
         flags &= ~IS_ADMIN
     return choose.octets(1 if kind == "fragment" else least, PAYLOAD_BYTES), flags
@@ -284,7 +252,7 @@ def fragment_sets(
 ) -> tuple[Bundle, ...]:
     """All fragments of one data unit (RFC 9171 §5.8), in any order, some of them overlapping or
     there twice.  `bundle` must be whole, and have at least one octet of payload."""
-    whole = choose.draw(bundle) if bundle is not None else bundle_of(choose, kind="whole")
+    whole = choose.draw(bundle) if bundle is not None else bundles.make(choose, kind="whole")
     data = bytes(whole.payload.data) or b"\0"
     cuts = {0, len(data)}
     for _ in choose.many(1, most - 1):
@@ -326,16 +294,6 @@ def fragment_of(whole: Bundle, offset: int, data: bytes, total: int) -> Bundle:
 @strategy
 def status_reports(choose: Choices) -> StatusReport:
     """Any bundle status report that RFC 9171 §6.1.1 can express."""
-    return _status_report(choose)
-
-
-@strategy
-def encoded_status_reports(choose: Choices) -> bytes:
-    """Their octets: the payload of a bundle that carries one."""
-    return encode_status_report(_status_report(choose))
-
-
-def _status_report(choose: Choices) -> StatusReport:
     asserted = [choose.flip() for _ in range(4)]
     fragment = choose.flip()
     time_ms: int | None = None
@@ -350,7 +308,7 @@ def _status_report(choose: Choices) -> StatusReport:
         else:
             item_times = tuple(kept)
     return StatusReport(
-        source=_eid(choose),
+        source=eids.make(choose),
         creation_ms=choose.uint(),
         sequence=choose.uint(),
         received=asserted[0],
@@ -363,3 +321,9 @@ def _status_report(choose: Choices) -> StatusReport:
         fragment_length=choose.uint() if fragment else None,
         item_times_ms=item_times,
     )
+
+
+@strategy
+def encoded_status_reports(choose: Choices) -> bytes:
+    """Their octets: the payload of a bundle that carries one."""
+    return encode_status_report(status_reports.make(choose))

@@ -122,7 +122,7 @@ def _framed(choose: Choices, linktype: int, data: bytes) -> bytes:
 @strategy
 def captures(choose: Choices, *, payload: Source[bytes] = _payload) -> bytes:
     """A capture file, classic pcap or pcapng."""
-    file = capture_files.maker(payload=payload)(choose)
+    file = capture_files.make(choose, payload=payload)
     return file.pcapng() if choose.flip() else file.pcap()
 
 
@@ -145,7 +145,7 @@ def repaired(octets: bytes) -> bytes:
 @strategy
 def mutated_captures(choose: Choices) -> bytes:
     """Capture files damaged at random; the blocks of pcapng hold together."""
-    return mutated.maker(captures.maker(), repaired)(choose)
+    return mutated.make(choose, captures.maker(), repaired)
 
 
 # ------------------------------------------------------------------------------ nearly valid
@@ -159,7 +159,7 @@ Spoil = Callable[[Choices, WrittenCapture], bytes]
 
 def _some(choose: Choices) -> WrittenCapture:
     """A file of one packet or more, none of which is empty."""
-    file = capture_files.maker()(choose)
+    file = capture_files.make(choose)
     packets = file.packets or (Captured(0, b"\x45" + bytes(40)),)
     return WrittenCapture(file.linktype, packets, file.order, file.nanoseconds)
 

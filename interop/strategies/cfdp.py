@@ -76,7 +76,7 @@ def filestore_requests(choose: Choices) -> FilestoreRequest:
 @strategy
 def filestore_responses(choose: Choices) -> FilestoreResponse:
     """Responses (§5.4.2) of every action and status."""
-    request = filestore_requests.maker()(choose)
+    request = filestore_requests.make(choose)
     return FilestoreResponse(
         request.action,
         choose.integer(0, 15),
@@ -106,13 +106,13 @@ def tlvs(choose: Choices) -> Tlv:
         case 0:
             return Tlv(choose.integer(0, 255), choose.octets(0, 255))
         case 1:
-            return filestore_request(filestore_requests.maker()(choose))
+            return filestore_request(filestore_requests.make(choose))
         case 2:
-            return filestore_response(filestore_responses.maker()(choose))
+            return filestore_response(filestore_responses.make(choose))
         case 3:
-            return fault_handler_override(overrides.maker()(choose))
+            return fault_handler_override(overrides.make(choose))
         case _:
-            return entity_ids.maker()(choose)
+            return entity_ids.make(choose)
 
 
 def _name(choose: Choices) -> bytes:
@@ -131,7 +131,7 @@ def _range(choose: Choices, large: bool) -> tuple[int, int]:
 def _end(choose: Choices) -> tuple[int, Tlv | None]:
     """A condition code, and where the fault was if it is one."""
     condition = choose.integer(0, 15)
-    return condition, entity_ids.maker()(choose) if condition and choose.flip() else None
+    return condition, entity_ids.make(choose) if condition and choose.flip() else None
 
 
 def eof(choose: Choices, large: bool) -> Eof:
@@ -175,7 +175,7 @@ def metadata(choose: Choices, large: bool) -> Metadata:
         file_bytes=_size(choose, large),
         source_name=_name(choose),
         destination_name=_name(choose),
-        options=tuple(tlvs.maker()(choose) for _ in choose.many(0, 3)),
+        options=tuple(tlvs.make(choose) for _ in choose.many(0, 3)),
     )
 
 
@@ -225,16 +225,16 @@ def file_data(choose: Choices, *, large: bool = False) -> FileData:
 @strategy
 def pdus(choose: Choices) -> Pdu:
     """Any PDU: a directive or file data."""
-    header = headers.maker()(choose)
+    header = headers.make(choose)
     if choose.flip(3):
-        return Pdu(header, file_data.maker(large=header.large)(choose))
-    return Pdu(header, directives.maker(large=header.large)(choose))
+        return Pdu(header, file_data.make(choose, large=header.large))
+    return Pdu(header, directives.make(choose, large=header.large))
 
 
 @strategy
 def encoded_pdus(choose: Choices) -> bytes:
     """The octets of any PDU."""
-    return encode_pdu(pdus.maker()(choose))
+    return encode_pdu(pdus.make(choose))
 
 
 # --------------------------------------------------------------------------- mutated octets
@@ -255,7 +255,7 @@ def repaired(octets: bytes) -> bytes:
 @strategy
 def mutated_pdus(choose: Choices) -> bytes:
     """Octets of PDUs damaged at random, with the right length and CRC."""
-    return mutated.maker(encoded_pdus.maker(), repaired)(choose)
+    return mutated.make(choose, encoded_pdus.maker(), repaired)
 
 
 # ------------------------------------------------------------------------------ nearly valid
@@ -267,7 +267,7 @@ def _of(
     """PDUs of one directive."""
 
     def made(choose: Choices) -> Pdu:
-        header = headers.maker()(choose)
+        header = headers.make(choose)
         if large is not None:
             header = replace(header, large=large)
         return Pdu(header, make(choose, header.large))
@@ -341,7 +341,7 @@ def _ack_subtype(choose: Choices, pdu: Pdu, field: bytes) -> bytes:
 
 
 def _location(choose: Choices) -> bytes:
-    return encode_tlv(entity_ids.maker()(choose))
+    return encode_tlv(entity_ids.make(choose))
 
 
 def _faultless(make: Callable[[Choices, bool], T]) -> Callable[[Choices, bool], T]:
@@ -362,7 +362,7 @@ def _located(choose: Choices, pdu: Pdu, field: bytes) -> bytes:
 
 
 def _responses_last(choose: Choices, pdu: Pdu, field: bytes) -> bytes:
-    response = filestore_response(filestore_responses.maker()(choose))
+    response = filestore_response(filestore_responses.make(choose))
     return field + _location(choose) + encode_tlv(response)
 
 
@@ -406,8 +406,8 @@ def _long_metadata(choose: Choices, pdu: Pdu, field: bytes) -> bytes:
 
 
 def _with_metadata(choose: Choices) -> Pdu:
-    body = replace(file_data.maker()(choose), metadata=SegmentMetadata(0, b""))
-    return Pdu(replace(headers.maker()(choose), large=False), body)
+    body = replace(file_data.make(choose), metadata=SegmentMetadata(0, b""))
+    return Pdu(replace(headers.make(choose), large=False), body)
 
 
 def _short_metadata(choose: Choices, large: bool) -> Metadata:
@@ -427,7 +427,7 @@ _ANY = pdus.maker()
 
 
 def _any_directive(choose: Choices, large: bool) -> Directive:
-    return directives.maker(large=large)(choose)
+    return directives.make(choose, large=large)
 
 
 PDU_RULES = (

@@ -124,13 +124,13 @@ def scenario_documents(choose: Choices) -> Document:
 @strategy
 def node_files(choose: Choices) -> bytes:
     """A node's configuration."""
-    return toml_octets(node_documents.maker()(choose))
+    return toml_octets(node_documents.make(choose))
 
 
 @strategy
 def scenario_files(choose: Choices) -> bytes:
     """A scenario."""
-    return toml_octets(scenario_documents.maker()(choose))
+    return toml_octets(scenario_documents.make(choose))
 
 
 # ------------------------------------------------------------------------------ nearly valid
@@ -138,7 +138,7 @@ def scenario_files(choose: Choices) -> bytes:
 
 def _linked(choose: Choices) -> Document:
     """A node of two links."""
-    document = node_documents.maker()(choose)
+    document = node_documents.make(choose)
     peers = [node for node in _NODES if node != document["id"]]
     document["links"] = [_link(choose, number, peers) for number in range(2)]
     return document

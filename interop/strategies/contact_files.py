@@ -45,7 +45,7 @@ def _apart(plan: Plan) -> Plan:
 @strategy
 def native_files(choose: Choices) -> bytes:
     """A plan in the native format, as JSON."""
-    return write_json(plans.maker()(choose)).encode()
+    return write_json(plans.make(choose)).encode()
 
 
 @strategy
@@ -58,7 +58,7 @@ def ion_files(choose: Choices) -> bytes:
 @strategy
 def hdtn_files(choose: Choices) -> bytes:
     """A plan as HDTN's JSON, in whole seconds."""
-    return write_hdtn(plans.maker(grain_ms=1000)(choose), 0).encode()
+    return write_hdtn(plans.make(choose, grain_ms=1000), 0).encode()
 
 
 # ------------------------------------------------------------------------------ nearly valid

@@ -55,8 +55,8 @@ def contacts(
     nodes: int = len(IPN_NODES),
 ) -> Contact:
     """One contact between two of the nodes."""
-    source, destination = pairs.maker(nodes=nodes)(choose)
-    start_ms, end_ms = periods.maker(most_ms, grain_ms)(choose)
+    source, destination = pairs.make(choose, nodes=nodes)
+    start_ms, end_ms = periods.make(choose, most_ms, grain_ms)
     return Contact(source, destination, start_ms, end_ms, choose.draw(rates))
 
 
@@ -65,7 +65,7 @@ def named_contacts(choose: Choices) -> Contact:
     """One contact with every field filled in."""
     names = list(DTN_NODES + IPN_NODES[:2])
     source = names.pop(choose.integer(0, len(names) - 1))
-    start_ms, end_ms = periods.maker(10**12)(choose)
+    start_ms, end_ms = periods.make(choose, 10**12)
     return Contact(
         source,
         choose.pick(names),
@@ -87,7 +87,7 @@ def light(
     nodes: int = len(IPN_NODES),
 ) -> list[Range]:
     """The ranges of one direction: disjoint, touching or with gaps."""
-    source, destination = pairs.maker(nodes=nodes)(choose)
+    source, destination = pairs.make(choose, nodes=nodes)
     times = sorted({choose.integer(0, 2 * most_ms // grain_ms) for _ in choose.many(0, 8)})
     found = []
     for start, end in itertools.pairwise(times):

@@ -85,7 +85,7 @@ def payload_ids(choose: Choices, *, repair: bool = False) -> PayloadId:
 @strategy
 def encoded_payload_ids(choose: Choices, *, repair: bool = False) -> bytes:
     """Their octets."""
-    return encode_payload_id(payload_ids.maker(repair=repair)(choose))
+    return encode_payload_id(payload_ids.make(choose, repair=repair))
 
 
 @strategy
@@ -98,7 +98,7 @@ def aduis(choose: Choices) -> Adui:
 @strategy
 def encoded_aduis(choose: Choices) -> bytes:
     """Their octets."""
-    return encode_adui(*aduis.maker()(choose))
+    return encode_adui(*aduis.make(choose))
 
 
 @strategy
@@ -110,7 +110,7 @@ def fssis(choose: Choices) -> Fssi:
 @strategy
 def encoded_fssis(choose: Choices) -> bytes:
     """Its octets."""
-    return encode_fssi(fssis.maker()(choose))
+    return encode_fssi(fssis.make(choose))
 
 
 @strategy
@@ -314,7 +314,7 @@ BLOCK_RULES = (
 def nearly_blocks(choose: Choices, *, rules: Sequence[BlockRule] = BLOCK_RULES) -> NearlyBlock:
     """Packets of one block, in order, of which the last breaks one rule, of `rules`."""
     rule = choose.pick(rules)
-    block = protected_blocks.maker(k_min=3, r_min=2, adus_min=8)(choose)
+    block = protected_blocks.make(choose, k_min=3, r_min=2, adus_min=8)
     packet = choose.pick([one for one in block.packets if one.repair == rule.repair])
     before, bad = rule.spoil(choose, block, packet)
     return NearlyBlock(replace(block, packets=(*before, bad)), rule.violation)
@@ -323,6 +323,6 @@ def nearly_blocks(choose: Choices, *, rules: Sequence[BlockRule] = BLOCK_RULES) 
 @strategy
 def mutated_packets(choose: Choices) -> Packet:
     """A packet of either flow, damaged at random."""
-    block = protected_blocks.maker(r_min=1)(choose)
+    block = protected_blocks.make(choose, r_min=1)
     packet = choose.pick(block.packets)
-    return packet._replace(octets=mutated.maker(lambda _: packet.octets)(choose))
+    return packet._replace(octets=mutated.make(choose, lambda _: packet.octets))

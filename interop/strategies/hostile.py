@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from interop.strategies import raw as r
-from interop.strategies.bundle import bundle_of
+from interop.strategies.bundle import bundles
 from interop.strategies.choices import Choices
 from interop.strategies.making import strategy
 from interop.strategies.raw import RawBundle
@@ -52,7 +52,7 @@ Worsen = Callable[[RawBundle, Choices], None]
 def hostile_bundles(choose: Choices, *, weaknesses: Sequence[Weakness] | None = None) -> Hostile:
     """The octets of a bundle of one of `weaknesses`, or of all (`BUNDLE_WEAKNESSES`)."""
     weakness = choose.pick(weaknesses or tuple(BUNDLE_WEAKNESSES))
-    raw = RawBundle.of(bundle_of(choose, kind="whole", payload_min=1))
+    raw = RawBundle.of(bundles.make(choose, kind="whole", payload_min=1))
     BUNDLE_WEAKNESSES[weakness](raw, choose)
     return Hostile(raw.encode(), weakness)
 

@@ -169,20 +169,20 @@ def segments(choose: Choices, *, session: Source[SessionId] = _SESSIONS) -> Segm
     """Any segment, of `session` if it is given."""
     made = choose.integer(0, 4)
     if made == 0:
-        return data_segments.maker(session=session)(choose)
+        return data_segments.make(choose, session=session)
     if made == 1:
-        return report_segments.maker(session=session)(choose)
+        return report_segments.make(choose, session=session)
     if made == 2:
-        return report_acks.maker(session=session)(choose)
+        return report_acks.make(choose, session=session)
     if made == 3:
-        return cancel_segments.maker(session=session)(choose)
-    return cancel_acks.maker(session=session)(choose)
+        return cancel_segments.make(choose, session=session)
+    return cancel_acks.make(choose, session=session)
 
 
 @strategy
 def encoded_segments(choose: Choices, *, session: Source[SessionId] = _SESSIONS) -> bytes:
     """The octets of any segment."""
-    return encode_segment(segments.maker(session=session)(choose))
+    return encode_segment(segments.make(choose, session=session))
 
 
 # ------------------------------------------------------------------------------ nearly valid
@@ -443,4 +443,4 @@ def nearly_segments(
 @strategy
 def mutated_segments(choose: Choices) -> bytes:
     """Octets of segments damaged at random.  LTP has no length or checksum over the whole."""
-    return mutated.maker(encoded_segments.maker())(choose)
+    return mutated.make(choose, encoded_segments.maker())

@@ -165,7 +165,7 @@ def conversations(
     """A block of which each side loses some segments: reports on each checkpoint that arrives,
     their acknowledgements, what is sent again, checkpoints that are repeated, and how it ends:
     all red octets reported (§6.12), or cancelled by either side (§6.19)."""
-    first = pieces.maker(session=session, part_bytes_max=part_bytes_max, red=True)(choose)
+    first = pieces.make(choose, session=session, part_bytes_max=part_bytes_max, red=True)
     return _Talk(choose, first).held()
 
 

@@ -159,7 +159,7 @@ def transfers(
 ) -> Transfer:
     """A block on its way over a link: segments are lost, come twice or late, and are sent again,
     the last of each round as a checkpoint (§6.13); or its sender gives it up (§4.2)."""
-    first = pieces.maker(session=session, part_bytes_max=part_bytes_max)(choose)
+    first = pieces.make(choose, session=session, part_bytes_max=part_bytes_max)
     serial = 1 + max((one.checkpoint_serial for one in parts(first)), default=0)
     arrived, lost = _pass(choose, list(parts(first)), losses)
     for last in (False, False, True):

@@ -5,7 +5,8 @@ def pairs(choose: Choices, *, most: int = 9) -> tuple[int, int]:
     return choose.integer(0, most), choose.uint(32)
 
 pairs(most=5)                         a strategy: for `@given`, shrinks, composes with others
-pairs.maker(most=5)                   the same as a part of other makers: `choose.draw(...)`
+pairs.make(choose, most=5)            one case, as a part of others
+pairs.maker(most=5)                   what makes them, for who takes a source: `choose.draw(...)`
 pairs.maker(most=5).cases(seed=1)     an endless stream, many times as fast; case n of a seed
                                       is always the same
 """
@@ -99,7 +100,8 @@ class strategy(Generic[P, T]):
     """Makes a function of choices one that gives a strategy."""
 
     def __init__(self, make: Callable[Concatenate[Choices, P], T]) -> None:
-        self._make = make
+        self.make = make
+        """The function itself: one case of whoever's choices."""
         functools.update_wrapper(self, make)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> st.SearchStrategy[T]:
@@ -110,6 +112,6 @@ class strategy(Generic[P, T]):
         """What makes its cases."""
         shown = [*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
         return Maker(
-            lambda choose: self._make(choose, *args, **kwargs),
-            f"{self._make.__name__}({', '.join(shown)})",
+            lambda choose: self.make(choose, *args, **kwargs),
+            f"{self.make.__name__}({', '.join(shown)})",
         )

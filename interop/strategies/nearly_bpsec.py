@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from interop.strategies.bpsec import Securing, encoded_security_blocks
-from interop.strategies.bundle import bundle_of
+from interop.strategies.bundle import bundles
 from interop.strategies.choices import Choices
 from interop.strategies.making import strategy
 from interop.strategies.violation import Nearly, Violation
@@ -103,7 +103,9 @@ def nearly_secured_bundles(
     """The octets of a secured bundle that breaks one rule, of `rules` or of all that there are
     (`SECURITY_RULES`)."""
     rule = choose.pick(rules or SECURITY_RULES)
-    plain = bundle_of(choose, kind="whole", extensions_min=2 if rule.bundle else 0, payload_min=1)
+    plain = bundles.make(
+        choose, kind="whole", extensions_min=2 if rule.bundle else 0, payload_min=1
+    )
     work = Securing(plain, choose)
     work.without_crc({_PAYLOAD})
     bib = work.sign([_PAYLOAD]) if rule.shape != "sealed" else 0
@@ -130,7 +132,7 @@ def nearly_secured_bundles(
 def nearly_security_blocks(choose: Choices) -> Nearly:
     """The octets of an abstract security block that breaks one rule of its form."""
     rule = choose.pick(FORM_RULES)
-    valid = choose.draw(encoded_security_blocks.maker())
+    valid = encoded_security_blocks.make(choose)
     raw = RawAsb.of(valid)
     if rule.items:
         rule.items(raw, choose)

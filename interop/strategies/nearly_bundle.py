@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from interop.strategies import raw as r
-from interop.strategies.bundle import Kind, bundle_of
+from interop.strategies.bundle import Kind, bundles
 from interop.strategies.choices import Choices
 from interop.strategies.making import strategy
 from interop.strategies.nearly_eid import EID_RULES
@@ -60,7 +60,7 @@ def nearly_bundles(
     and made just now.
     """
     rule = choose.pick(rules or BUNDLE_RULES)
-    bundle = bundle_of(choose, kind=rule.kind, extensions_min=rule.extensions, payload_min=1)
+    bundle = bundles.make(choose, kind=rule.kind, extensions_min=rule.extensions, payload_min=1)
     raw = RawBundle.of(bundle if adapt is None else adapt(bundle))
     valid = raw.encode()
     rule.breaks(raw, choose)

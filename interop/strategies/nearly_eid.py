@@ -37,7 +37,7 @@ Make = Callable[[Choices], bytes]
 def nearly_eids(choose: Choices) -> Nearly:
     """An encoded EID that breaks one rule."""
     violation, make = choose.pick(EID_RULES)
-    return Nearly(make(choose), violation, choose.draw(encoded_eids.maker()))
+    return Nearly(make(choose), violation, encoded_eids.make(choose))
 
 
 def _one_of(*encodings: bytes) -> Make:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from interop.strategies.bundle import bundle_of, fragment_of
+from interop.strategies.bundle import bundles, fragment_of
 from interop.strategies.choices import Choices
 from interop.strategies.making import strategy
 from interop.strategies.violation import NearlySet, Violation
@@ -22,7 +22,7 @@ def nearly_fragment_sets(
     """All fragments of a data unit, and somewhere among them, but not last, one that contradicts
     the others.  Nothing may come of them but the data unit of the others."""
     violation, forge = choose.pick(rules or FRAGMENT_RULES)
-    whole = bundle_of(choose, kind="whole", payload_min=4)
+    whole = bundles.make(choose, kind="whole", payload_min=4)
     data = bytes(whole.payload.data)
     cut = choose.integer(1, len(data) - 1)
     parts = [

@@ -56,7 +56,7 @@ def contact_headers(choose: Choices) -> ContactHeader:
 @strategy
 def encoded_contact_headers(choose: Choices) -> bytes:
     """Their octets."""
-    return encode_contact(contact_headers.maker()(choose))
+    return encode_contact(contact_headers.make(choose))
 
 
 @strategy
@@ -126,28 +126,28 @@ def messages(choose: Choices) -> Message:
     """Any message whose reason code RFC 9174 assigns."""
     kind = choose.pick(list(MessageType))
     if kind is MessageType.XFER_SEGMENT:
-        return transfer_segments.maker()(choose)
+        return transfer_segments.make(choose)
     if kind is MessageType.XFER_ACK:
-        return transfer_acks.maker()(choose)
+        return transfer_acks.make(choose)
     if kind is MessageType.XFER_REFUSE:
-        return transfer_refuses.maker()(choose)
+        return transfer_refuses.make(choose)
     if kind is MessageType.SESS_TERM:
-        return session_terms.maker()(choose)
+        return session_terms.make(choose)
     if kind is MessageType.MSG_REJECT:
-        return message_rejects.maker()(choose)
-    return session_inits.maker()(choose) if kind is MessageType.SESS_INIT else Keepalive()
+        return message_rejects.make(choose)
+    return session_inits.make(choose) if kind is MessageType.SESS_INIT else Keepalive()
 
 
 @strategy
 def encoded_messages(choose: Choices) -> bytes:
     """The octets of any message."""
-    return encode_message(messages.maker()(choose))
+    return encode_message(messages.make(choose))
 
 
 @strategy
 def mutated_messages(choose: Choices) -> bytes:
     """The octets of any message, damaged at random.  TCPCL has no checksum."""
-    return mutated.maker(encoded_messages.maker())(choose)
+    return mutated.make(choose, encoded_messages.maker())
 
 
 # -------------------------------------------------------------------------------- streams
@@ -176,15 +176,15 @@ def _payloads(choose: Choices) -> bytes:
 def streams(choose: Choices, *, payload: Source[bytes] = _payloads) -> OneSide:
     """One side of a connection (RFC 9174 §3.1): contact header, SESS_INIT, transfers in segments
     of any size with KEEPALIVEs between them, maybe SESS_TERM."""
-    said: list[Message] = [session_inits.maker()(choose)]
+    said: list[Message] = [session_inits.make(choose)]
     carried = []
     for transfer in choose.many(0, 3):
         data = choose.draw(payload)
         carried.append(data)
         said += _segments(choose, transfer, data)
     if choose.flip():
-        said.append(session_terms.maker()(choose))
-    return OneSide(contact_headers.maker()(choose), tuple(said), tuple(carried))
+        said.append(session_terms.make(choose))
+    return OneSide(contact_headers.make(choose), tuple(said), tuple(carried))
 
 
 def _segments(choose: Choices, transfer: int, data: bytes) -> list[Message]:
@@ -280,7 +280,7 @@ _LONGER = messages.maker()
 def _of_two_octets(choose: Choices) -> Message:
     """Any message but KEEPALIVE, which has one octet."""
     message = _LONGER(choose)
-    return transfer_acks.maker()(choose) if isinstance(message, Keepalive) else message
+    return transfer_acks.make(choose) if isinstance(message, Keepalive) else message
 
 
 MESSAGE_RULES = (

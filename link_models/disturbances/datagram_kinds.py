@@ -15,10 +15,9 @@ from link_models.disturbances.disturbance import (
     Duration,
     Moment,
     RandomSource,
-    dry,
 )
 from link_models.loss.bursts import FourStates, GilbertElliott
-from link_models.loss.model import Bernoulli, BitErrors, LossModel
+from link_models.loss.model import Bernoulli, BitErrors
 from link_models.loss.rules import (
     BITS_MAX,
     Corrupt,
@@ -33,7 +32,6 @@ from link_models.loss.rules import (
 from link_models.loss.slots import SlotDelay, SlotLoss, Slots
 from link_models.loss.spans import Blackouts, Flapping
 from link_models.loss.traces import LinkTrace, TraceDelay, TraceLoss, load_trace
-from link_models.noise import Rng
 from stack.core.bounds import Count, DayMs, OctetsOrNone, Share
 from stack.core.checks import check_range
 from stack.core.clock import SECOND
@@ -83,20 +81,15 @@ class BurstLoss(Base, frozen=True, kw_only=True, tag="gilbert-elliott"):
     bad_loss: Share = 1.0
     """Share of datagrams lost in the bad state."""
 
-    def _check(self) -> None:
-        self._model(dry())
-
-    def _model(self, rng: Rng) -> LossModel:
-        return GilbertElliott(
-            rng,
+    def rule(self, source: RandomSource) -> Rule:
+        model = GilbertElliott(
+            source.stream(),
             good_s=self.good_s,
             bad_s=self.bad_s,
             good_loss=self.good_loss,
             bad_loss=self.bad_loss,
         )
-
-    def rule(self, source: RandomSource) -> Rule:
-        return Rule(loss=self._model(source.stream()))
+        return Rule(loss=model)
 
 
 class PacketBurstLoss(Base, frozen=True, kw_only=True, tag="bursts"):
@@ -111,19 +104,14 @@ class PacketBurstLoss(Base, frozen=True, kw_only=True, tag="bursts"):
     packets_per_s: PacketRate
     """The packet rate at which that is so; at other rates bursts keep their time."""
 
-    def _check(self) -> None:
-        self._model(dry())
-
-    def _model(self, rng: Rng) -> LossModel:
-        return GilbertElliott.from_loss_and_burst(
-            rng,
+    def rule(self, source: RandomSource) -> Rule:
+        model = GilbertElliott.from_loss_and_burst(
+            source.stream(),
             loss=self.loss,
             burst_packets=self.burst_packets,
             packets_per_s=self.packets_per_s,
         )
-
-    def rule(self, source: RandomSource) -> Rule:
-        return Rule(loss=self._model(source.stream()))
+        return Rule(loss=model)
 
 
 class NetemGemodel(Base, frozen=True, kw_only=True, tag="netem-gemodel"):
@@ -144,21 +132,16 @@ class NetemGemodel(Base, frozen=True, kw_only=True, tag="netem-gemodel"):
     packets_per_s: PacketRate
     """The packet rate at which that is so."""
 
-    def _check(self) -> None:
-        self._model(dry())
-
-    def _model(self, rng: Rng) -> LossModel:
-        return GilbertElliott.from_netem(
-            rng,
+    def rule(self, source: RandomSource) -> Rule:
+        model = GilbertElliott.from_netem(
+            source.stream(),
             p=self.p,
             r=self.r,
             one_minus_h=self.one_minus_h,
             one_minus_k=self.one_minus_k,
             packets_per_s=self.packets_per_s,
         )
-
-    def rule(self, source: RandomSource) -> Rule:
-        return Rule(loss=self._model(source.stream()))
+        return Rule(loss=model)
 
 
 class NetemState(Base, frozen=True, kw_only=True, tag="netem-state"):
@@ -179,14 +162,11 @@ class NetemState(Base, frozen=True, kw_only=True, tag="netem-state"):
     p14: Share = 0.0
     """From receiving to a single loss."""
 
-    def _check(self) -> None:
-        self._model(dry())
-
-    def _model(self, rng: Rng) -> LossModel:
-        return FourStates(rng, p13=self.p13, p31=self.p31, p32=self.p32, p23=self.p23, p14=self.p14)
-
     def rule(self, source: RandomSource) -> Rule:
-        return Rule(loss=self._model(source.stream()))
+        model = FourStates(
+            source.stream(), p13=self.p13, p31=self.p31, p32=self.p32, p23=self.p23, p14=self.p14
+        )
+        return Rule(loss=model)
 
 
 class GivenBlackouts(Base, frozen=True, kw_only=True, tag="blackouts"):
@@ -195,18 +175,13 @@ class GivenBlackouts(Base, frozen=True, kw_only=True, tag="blackouts"):
     spans_s: tuple[tuple[Moment, Moment], ...]
     """Seconds from the start of the run: [[begin, end], ...], sorted and apart."""
 
-    def _check(self) -> None:
-        self._model()
-
-    def _model(self) -> Blackouts:
+    def rule(self, source: RandomSource) -> Rule:
         if len(self.spans_s) > SPANS_MAX:
             raise ConfigError("spans_s", f"more than {SPANS_MAX}")
         for edge in itertools.chain.from_iterable(self.spans_s):
             check_range("spans_s", edge, -FOREVER_S, FOREVER_S)
-        return Blackouts([(round(a * SECOND), round(b * SECOND)) for a, b in self.spans_s])
-
-    def rule(self, source: RandomSource) -> Rule:
-        return Rule(loss=self._model())
+        model = Blackouts([(round(a * SECOND), round(b * SECOND)) for a, b in self.spans_s])
+        return Rule(loss=model)
 
 
 class LinkFlapping(Base, frozen=True, kw_only=True, tag="flapping"):
@@ -221,14 +196,9 @@ class LinkFlapping(Base, frozen=True, kw_only=True, tag="flapping"):
     phase_s: Moment = 0.0
     """When it first falls."""
 
-    def _check(self) -> None:
-        self._model()
-
-    def _model(self) -> Flapping:
-        return Flapping(period_s=self.period_s, down_s=self.down_s, phase_s=self.phase_s)
-
     def rule(self, source: RandomSource) -> Rule:
-        return Rule(loss=self._model())
+        model = Flapping(period_s=self.period_s, down_s=self.down_s, phase_s=self.phase_s)
+        return Rule(loss=model)
 
 
 class RecordedTrace(Base, frozen=True, kw_only=True, tag="trace"):
@@ -236,6 +206,9 @@ class RecordedTrace(Base, frozen=True, kw_only=True, tag="trace"):
 
     file: str
     """The file, relative to the one in which this stands."""
+
+    def _check(self) -> None:
+        """What is in the file shows when it is read: once, with the first rule."""
 
     def rule(self, source: RandomSource) -> Rule:
         path = source.folder / self.file
@@ -275,12 +248,9 @@ class SlotChanges(Base, frozen=True, kw_only=True, tag="slots"):
     change_delay_ms: DayMs = 30.0
     """Further delay during a change; Huston reports 30 to 50 ms on the round trip."""
 
-    def _check(self) -> None:
-        self._slots(0)
-
-    def _slots(self, key: int) -> Slots:
-        return Slots(
-            key,
+    def rule(self, source: RandomSource) -> Rule:
+        slots = Slots(
+            source.key(),
             period_s=self.period_s,
             phase_s=self.phase_s,
             delay_ms_max=self.delay_ms_max,
@@ -289,9 +259,6 @@ class SlotChanges(Base, frozen=True, kw_only=True, tag="slots"):
             change_loss=self.change_loss,
             change_delay_ms=self.change_delay_ms,
         )
-
-    def rule(self, source: RandomSource) -> Rule:
-        slots = self._slots(source.key())
         return Rule(loss=SlotLoss(source.stream(), slots), delay=SlotDelay(slots))
 
 
@@ -304,14 +271,11 @@ class TimeDivision(Base, frozen=True, kw_only=True, tag="time-slots"):
     phase_ms: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     """When the first begins."""
 
-    def _check(self) -> None:
-        self._model()
-
-    def _model(self) -> TimeSlots:
-        return TimeSlots(period_ns=round(self.period_ms * 1e6), phase_ns=round(self.phase_ms * 1e6))
-
     def rule(self, source: RandomSource) -> Rule:
-        return Rule(delay=self._model())
+        model = TimeSlots(
+            period_ns=round(self.period_ms * 1e6), phase_ns=round(self.phase_ms * 1e6)
+        )
+        return Rule(delay=model)
 
 
 class DelayJitter(Base, frozen=True, kw_only=True, tag="jitter"):
@@ -329,20 +293,15 @@ class DelayJitter(Base, frozen=True, kw_only=True, tag="jitter"):
     correlation: Share = 0.0
     """Of the delay with that of the datagram before, 0 up to but not 1."""
 
-    def _check(self) -> None:
-        self._model(dry())
-
-    def _model(self, rng: Rng) -> Jitter:
-        return Jitter(
-            rng,
+    def rule(self, source: RandomSource) -> Rule:
+        model = Jitter(
+            source.stream(),
             mean_ns=self.mean_ms * 1e6,
             spread_ns=self.spread_ms * 1e6,
             shape=self.shape,
             correlation=self.correlation,
         )
-
-    def rule(self, source: RandomSource) -> Rule:
-        return Rule(delay=self._model(source.stream()))
+        return Rule(delay=model)
 
 
 class Reordering(Base, frozen=True, kw_only=True, tag="reorder"):
@@ -360,20 +319,15 @@ class Reordering(Base, frozen=True, kw_only=True, tag="reorder"):
     correlation: Share = 0.0
     """Of the choice with that of the datagram before."""
 
-    def _check(self) -> None:
-        self._model(dry())
-
-    def _model(self, rng: Rng) -> Reorder:
-        return Reorder(
-            rng,
+    def rule(self, source: RandomSource) -> Rule:
+        model = Reorder(
+            source.stream(),
             probability=self.share,
             late_ns_max=self.late_ms * 1e6,
             gap=self.gap,
             correlation=self.correlation,
         )
-
-    def rule(self, source: RandomSource) -> Rule:
-        return Rule(reorder=self._model(source.stream()))
+        return Rule(reorder=model)
 
 
 class Duplication(Base, frozen=True, kw_only=True, tag="duplicate"):
@@ -388,19 +342,14 @@ class Duplication(Base, frozen=True, kw_only=True, tag="duplicate"):
     correlation: Share = 0.0
     """Of the choice with that of the datagram before."""
 
-    def _check(self) -> None:
-        self._model(dry())
-
-    def _model(self, rng: Rng) -> Duplicate:
-        return Duplicate(
-            rng,
+    def rule(self, source: RandomSource) -> Rule:
+        model = Duplicate(
+            source.stream(),
             probability=self.share,
             later_ns_max=self.later_ms * 1e6,
             correlation=self.correlation,
         )
-
-    def rule(self, source: RandomSource) -> Rule:
-        return Rule(copy=self._model(source.stream()))
+        return Rule(copy=model)
 
 
 class Corruption(Base, frozen=True, kw_only=True, tag="corrupt"):
@@ -415,16 +364,14 @@ class Corruption(Base, frozen=True, kw_only=True, tag="corrupt"):
     correlation: Share = 0.0
     """Of the choice with that of the datagram before."""
 
-    def _check(self) -> None:
-        self._model(dry())
-
-    def _model(self, rng: Rng) -> Corrupt:
-        return Corrupt(
-            rng, probability=self.share, bits_max=self.bits_max, correlation=self.correlation
-        )
-
     def rule(self, source: RandomSource) -> Rule:
-        return Rule(damage=self._model(source.stream()))
+        model = Corrupt(
+            source.stream(),
+            probability=self.share,
+            bits_max=self.bits_max,
+            correlation=self.correlation,
+        )
+        return Rule(damage=model)
 
 
 class VolumeLimit(Base, frozen=True, kw_only=True, tag="limit"):

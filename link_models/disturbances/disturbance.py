@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
-import numpy as np
 from msgspec import Meta
 
 from link_models.loss.rules import FadeModel, Rule
@@ -105,8 +104,9 @@ class Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_u
         return key if key in self.__struct_fields__ else "kind"
 
     def _check(self) -> None:
-        """Raise `ConfigError` for values that do not fit together, each within its bounds.  Making
-        the models checks most."""
+        """Raise `ConfigError` for values that do not fit together, each within its bounds: making
+        the models checks that."""
+        self.rule(RandomSource(Streams(0), "", "", StationPlace(0.0, 0.0), Path()))
 
     def rule(self, source: RandomSource) -> Rule:
         """The rule for one direction.  Every kind has one; a struct cannot be abstract."""
@@ -115,8 +115,3 @@ class Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_u
     def fade(self, source: RandomSource) -> FadeModel | None:
         """What it takes from a link budget, for weather."""
         return None
-
-
-def dry() -> Rng:
-    """A generator for a model that is made only to check its values."""
-    return np.random.default_rng(0)

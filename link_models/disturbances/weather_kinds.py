@@ -53,9 +53,6 @@ class StationOutage(Base, frozen=True, kw_only=True, tag="outage"):
     mttr_s: Duration
     """Mean seconds to repair."""
 
-    def _check(self) -> None:
-        Outages(0, mtbf_s=self.mtbf_s, mttr_s=self.mttr_s)
-
     def rule(self, source: RandomSource) -> Rule:
         return Rule(loss=Outages(source.key(), mtbf_s=self.mtbf_s, mttr_s=self.mttr_s))
 
@@ -76,6 +73,7 @@ class SkyBase(Base, frozen=True, kw_only=True):
     def _check(self) -> None:
         if (self.latitude_deg is None) != (self.longitude_deg is None):
             raise ConfigError("latitude_deg, longitude_deg", "give both or neither")
+        super()._check()
 
     def place(self, source: RandomSource) -> StationPlace:
         """Where the station stands.  Raises `ConfigError` when nobody knows."""
@@ -113,10 +111,6 @@ class Clouds(SkyBase, frozen=True, kw_only=True, tag="clouds"):
 
     fade_db: Fade = 100.0
     """Attenuation of a cloud; by default nothing gets through."""
-
-    def _check(self) -> None:
-        SkyBase._check(self)
-        _site(0, self.efold_m, 0.0, 0.0, *self._fraction_and_correlation())
 
     def _fraction_and_correlation(self) -> tuple[float, float]:
         if (self.clear_s is None) != (self.cloudy_s is None) or (
@@ -166,12 +160,8 @@ class Rain(SkyBase, frozen=True, kw_only=True, tag="rain-front"):
     peak_db: Fade
     """Attenuation in its middle, in decibels."""
 
-    def _check(self) -> None:
-        SkyBase._check(self)
-        self._front()
-
-    def _front(self) -> RainFront:
-        return RainFront(
+    def fade(self, source: RandomSource) -> FadeModel:
+        front = RainFront(
             start_latitude_deg=self.start_latitude_deg,
             start_longitude_deg=self.start_longitude_deg,
             heading_deg=self.heading_deg,
@@ -181,9 +171,7 @@ class Rain(SkyBase, frozen=True, kw_only=True, tag="rain-front"):
             length_m=self.length_m,
             peak_db=self.peak_db,
         )
-
-    def fade(self, source: RandomSource) -> FadeModel:
-        return RainOver(self._front(), *self.place(source))
+        return RainOver(front, *self.place(source))
 
 
 class Scintillating(Base, frozen=True, kw_only=True, tag="scintillation"):
@@ -207,26 +195,21 @@ class Scintillating(Base, frozen=True, kw_only=True, tag="scintillation"):
     beta: Annotated[float, Meta(ge=0, le=SHAPE_MAX)] = 0.0
     """The other shape parameter."""
 
-    def _check(self) -> None:
-        self._model(0)
-
-    def _model(self, key: int) -> Scintillation:
+    def rule(self, source: RandomSource) -> Rule:
         alpha, beta = self.alpha, self.beta
         if self.rytov_variance:
             if self.index or alpha or beta:
                 raise ConfigError("rytov_variance", "stands alone")
             alpha, beta = gamma_gamma_shapes(self.rytov_variance)
-        return Scintillation(
-            key,
+        model = Scintillation(
+            source.key(),
             index=self.index,
             alpha=alpha,
             beta=beta,
             coherence_s=self.coherence_ms / 1e3,
             margin_db=self.margin_db,
         )
-
-    def rule(self, source: RandomSource) -> Rule:
-        return Rule(loss=self._model(source.key()))
+        return Rule(loss=model)
 
 
 class Jamming(Base, frozen=True, kw_only=True, tag="jamming"):
