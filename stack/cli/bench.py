@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import typer
 
 from stack.cli.common import CommandError, Json
-from stack.cli.output import emit, say
+from stack.cli.output import answer, emit, say
 from stack.core.errors import ConfigError
 
 FOLDER: Final = "tests/benchmarks"
@@ -54,10 +54,7 @@ def bench(
         raise ConfigError("NAME", f"{unknown[0]!r} is unknown", f"there are {', '.join(known)}")
     if listing:
         for name in known:
-            if as_json:
-                emit({"name": name})
-            else:
-                say(name)
+            answer({"name": name}, as_json, name)
         return
     failed = [name for name in names or known if not _run(root, name, as_json)]
     if failed:

@@ -36,14 +36,23 @@ def styled(stream: TextIO) -> bool:
     return wanted and stream.isatty()
 
 
-def emit(value: Mapping[str, Any]) -> None:
-    """One JSON object on one line."""
-    print(json.dumps(value), flush=True)
+def emit(*values: Mapping[str, Any]) -> None:
+    """JSON objects, each on one line."""
+    for value in values:
+        print(json.dumps(value), flush=True)
 
 
 def say(text: str) -> None:
     """A line of result."""
     print(text, flush=True)
+
+
+def answer(result: Mapping[str, Any], as_json: bool, text: str) -> None:
+    """A result, for programs or for people."""
+    if as_json:
+        emit(result)
+    else:
+        say(text)
 
 
 def say_wrapped(text: str) -> None:

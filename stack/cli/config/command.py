@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from stack.cli.common import Json
-from stack.cli.output import emit, note, say
+from stack.cli.output import answer, note, say
 
 if TYPE_CHECKING:
     from stack.node.config import NodeConfig
@@ -51,10 +51,7 @@ def check(
         what = "an emulator's" if kind is Subject.EMULATOR else "a scenario"
         note(f"{path}: read as {what}")
     report, text = _CHECKS[kind](path)
-    if as_json:
-        emit({"path": str(path), "kind": kind.value} | report)
-    else:
-        say(f"{path}: fine; {text}")
+    answer({"path": str(path), "kind": kind.value} | report, as_json, f"{path}: fine; {text}")
 
 
 def _kind_of(path: Path) -> Subject:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stack.cli.common import Json
-from stack.cli.output import emit, say, table
+from stack.cli.output import answer, emit, table
 
 HELP = "Make and show key files."
 
@@ -47,10 +47,11 @@ def new(
 
     new_key_file(path, os.urandom, label, patterns)
     ids = [key.id for key in load_keys(path).keys]
-    if as_json:
-        emit({"path": str(path), "keys": ids})
-    else:
-        say(f"{path}: made, mode 0600, with {' and '.join(ids)}; copy it to every node")
+    answer(
+        {"path": str(path), "keys": ids},
+        as_json,
+        f"{path}: made, mode 0600, with {' and '.join(ids)}; copy it to every node",
+    )
 
 
 def show(
@@ -82,8 +83,7 @@ def show(
         for key in keys
     ]
     if as_json:
-        for row in rows:
-            emit(row)
+        emit(*rows)
         return
     table(
         ("id", "kind", "bits", "nodes", "used to send", "fingerprint"),

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from stack.cli.common import Json, duration, rate, share, size
-from stack.cli.output import emit, say
+from stack.cli.output import answer, emit, say
 from stack.core.errors import ConfigError
 from stack.core.units import duration_text
 from stack.node.control.client import ControlClient
@@ -239,10 +239,7 @@ def reset(socket: Socket = Path(DEFAULT_SOCKET), as_json: Json = False) -> None:
       orbitferry link reset
     """
     result = _call(socket, "reset")
-    if as_json:
-        emit(result)
-    else:
-        say(f"{result['reset']} connections reset")
+    answer(result, as_json, f"{result['reset']} connections reset")
 
 
 def stop(socket: Socket = Path(DEFAULT_SOCKET), as_json: Json = False) -> None:
@@ -253,10 +250,7 @@ def stop(socket: Socket = Path(DEFAULT_SOCKET), as_json: Json = False) -> None:
       orbitferry link stop
     """
     result = _call(socket, "stop")
-    if as_json:
-        emit(result)
-    else:
-        say(f"stopped after {duration_text(result['link']['running_s'])}")
+    answer(result, as_json, f"stopped after {duration_text(result['link']['running_s'])}")
 
 
 COMMANDS: Final = (

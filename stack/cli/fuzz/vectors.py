@@ -11,7 +11,7 @@ import typer
 
 from stack.cli.common import Json
 from stack.cli.inspect.command import PLAIN_WIDTH
-from stack.cli.output import emit, say, table
+from stack.cli.output import answer, emit, say, table
 from stack.core.errors import ConfigError
 from stack.core.units import printable
 
@@ -110,10 +110,11 @@ def export(
     except OSError as error:
         why = error.strerror or str(error)
         raise ConfigError("FOLDER", f"{folder} cannot be written: {why}") from None
-    if as_json:
-        emit({"file": file, "count": len(found), "folder": str(folder)})
-    else:
-        say(f"{len(found)} vectors of {file} in {folder}")
+    answer(
+        {"file": file, "count": len(found), "folder": str(folder)},
+        as_json,
+        f"{len(found)} vectors of {file} in {folder}",
+    )
 
 
 def _load(file: str) -> list[Vector]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stack.cli.common import Json, NodePath, Quantity, Seconds, client_of, duration, quantity, rate
-from stack.cli.output import emit, say
+from stack.cli.output import answer
 
 HELP = "Tell a running node of contacts that no plan foresaw."
 
@@ -42,10 +42,7 @@ def begin(
         rate_bps=rate_bps,
         owlt_ms=light_ms,
     )
-    if as_json:
-        emit(result)
-    else:
-        say(f"{result['neighbour']}: in contact until {result['until']}")
+    answer(result, as_json, f"{result['neighbour']}: in contact until {result['until']}")
 
 
 def end(neighbour: Neighbour, node: NodePath = None, as_json: Json = False) -> None:
@@ -56,7 +53,8 @@ def end(neighbour: Neighbour, node: NodePath = None, as_json: Json = False) -> N
       orbitferry contact end dtn://sat1/
     """
     result = client_of(node).call("contact_lost", neighbour=neighbour)
-    if as_json:
-        emit(result)
-    else:
-        say(f"{result['neighbour']}: {'over' if result['found'] else 'was not begun by hand'}")
+    answer(
+        result,
+        as_json,
+        f"{result['neighbour']}: {'over' if result['found'] else 'was not begun by hand'}",
+    )

@@ -22,7 +22,7 @@ from stack.cli.common import (
     duration,
     quantity,
 )
-from stack.cli.output import emit, say, say_wrapped, table
+from stack.cli.output import answer, emit, say, say_wrapped, table
 from stack.core.units import duration_text, printable, rate_text, size_text
 from stack.node.control.client import ControlClient
 
@@ -151,8 +151,7 @@ def _quarantine(client: ControlClient, save: Path | None, as_json: bool) -> None
             octets = client.call("quarantine", ref=one["ref"])["octets"]
             (save / f"{one['ref']}.bundle").write_bytes(base64.b64decode(octets))
     if as_json:
-        for one in held:
-            emit(one)
+        emit(*held)
         return
     rows = [
         (one["ref"], one["source"], one["destination"], size_text(one["bytes"]), one["why"])
@@ -167,8 +166,7 @@ def _quarantine(client: ControlClient, save: Path | None, as_json: bool) -> None
 
 def _bundles(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        for one in result["bundles"]:
-            emit(one)
+        emit(*result["bundles"])
         return
     rows = [
         (one["bundle"], one["destination"], size_text(one["bytes"]), one["expires"])
@@ -203,10 +201,7 @@ def stop(
             "see its log, or wait longer",
             NO_ANSWER,
         )
-    if as_json:
-        emit(result | {"stopped": True})
-    else:
-        say(f"{result['node']}: stopped")
+    answer(result | {"stopped": True}, as_json, f"{result['node']}: stopped")
 
 
 def _wait_for_end(pid: int, timeout_s: float) -> bool:

@@ -90,8 +90,7 @@ def make(
         raise ConfigError(str(path), "is no scenario", "`orbitferry plan show` shows plans")
     rows = _passes(source)
     if as_json:
-        for row in rows:
-            emit(row)
+        emit(*rows)
     else:
         _show_passes(rows, limit)
         found = source.prediction.schedule
@@ -150,8 +149,7 @@ def schedule_(
     )
     rows = _services(found)
     if as_json:
-        for row in rows:
-            emit(row)
+        emit(*rows)
     else:
         _show_services(rows, limit)
         say(schedule_text(found))

@@ -75,8 +75,7 @@ def show(
         total = len(plan.contacts)
         _tell_doubts(plan)
     if as_json:
-        for one in contacts:
-            emit(one)
+        emit(*contacts)
         return
     rows = [
         (

@@ -23,7 +23,7 @@ from stack.cli.common import (
     quantity,
     size,
 )
-from stack.cli.output import ProgressView, emit, note, say, table
+from stack.cli.output import ProgressView, answer, emit, note, say, table
 from stack.cli.traffic.transfers import ID_CHARS, expected_text, match_id
 from stack.core.errors import ConfigError
 from stack.core.units import duration_text, printable, size_text
@@ -104,10 +104,7 @@ def submit(
         output_bytes=output,
         attempts=attempts,
     )
-    if as_json:
-        emit(result["job"])
-    else:
-        say(f"job {result['id']} for {destination}: stored")
+    answer(result["job"], as_json, f"job {result['id']} for {destination}: stored")
     if wait:
         ends_with(_follow(client, result["id"], timeout, as_json))
 
@@ -151,8 +148,7 @@ def list_(
     found = client_of(node).call("jobs")["jobs"]
     shown = [one for one in found if every or not one["closed"]]
     if as_json:
-        for one in shown:
-            emit(one)
+        emit(*shown)
         return
     if not shown:
         say("no job is under way")
@@ -190,10 +186,7 @@ def cancel(job: Id, node: NodePath = None, as_json: Json = False) -> None:
     """
     client = client_of(node)
     found = client.call("cancel_job", id=_whole_id(client, job))["job"]
-    if as_json:
-        emit(found)
-    else:
-        say(f"job {found['id']}: {found['server']} is being asked to stop it")
+    answer(found, as_json, f"job {found['id']}: {found['server']} is being asked to stop it")
 
 
 def _whole_id(client: ControlClient, wanted: str) -> str:

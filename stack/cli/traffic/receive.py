@@ -130,8 +130,7 @@ def receive(
 def _list(node: Path | None, as_json: bool) -> None:
     found = client_of(node).call("received_files")["files"]
     if as_json:
-        for one in found:
-            emit(one)
+        emit(*found)
     elif found:
         rows = [(one["source"], one["name"], size_text(one["bytes"]), one["path"]) for one in found]
         table(("from", "name", "size", "path"), rows)

@@ -250,8 +250,7 @@ def _file(
         raise ConfigError(str(path), "holds no files", "there is nothing to send")
     _warn(result, common["destination"])
     if as_json:
-        for one in transfers:
-            emit(one)
+        emit(*transfers)
     else:
         for one in transfers[:10]:
             say(f"{one['name']}: {size_text(one['bytes_total'])} to {one['peer']}, id {one['id']}")

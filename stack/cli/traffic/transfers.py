@@ -51,8 +51,7 @@ def list_(
     found = client_of(node).call("transfers")["transfers"]
     shown = [one for one in found if one["open"] or every]
     if as_json:
-        for one in shown:
-            emit(one)
+        emit(*shown)
         return
     if not shown:
         say("nothing is under way")
