@@ -9,13 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from link_models.disturbances.disturbance import (
-    FOREVER_S,
-    Base,
-    Duration,
-    Moment,
-    RandomSource,
-)
+from link_models.disturbances.disturbance import FOREVER_S, Base, Duration, Moment, RandomSource
 from link_models.loss.bursts import FourStates, GilbertElliott
 from link_models.loss.model import Bernoulli, BitErrors
 from link_models.loss.rules import (

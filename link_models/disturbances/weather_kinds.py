@@ -8,13 +8,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from msgspec import Meta
 
-from link_models.disturbances.disturbance import (
-    Base,
-    Duration,
-    Moment,
-    RandomSource,
-    StationPlace,
-)
+from link_models.disturbances.disturbance import Base, Duration, Moment, RandomSource, StationPlace
 from link_models.loss.model import Bernoulli
 from link_models.loss.rules import FadeLoss, FadeModel, Rule
 from link_models.loss.spans import Outages

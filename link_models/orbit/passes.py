@@ -9,14 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from link_models.orbit.fitness import LOW_REV_DAY, age_days, expected_error_s
-from link_models.orbit.geometry import (
-    LIGHT_KM_S,
-    Floats,
-    Ints,
-    Look,
-    Sight,
-    Station,
-)
+from link_models.orbit.geometry import LIGHT_KM_S, Floats, Ints, Look, Sight, Station
 from link_models.orbit.mean_elements import Satellite
 from link_models.orbit.search import PassSearch
 from stack.core.errors import ConfigError

@@ -7,12 +7,7 @@ import json
 import math
 from collections.abc import Iterable
 
-from link_models.orbit.mean_elements import (
-    ALPHA5_ID_MAX,
-    NAME_CHARS_MAX,
-    SGP4_EPOCH_DAY,
-    Satellite,
-)
+from link_models.orbit.mean_elements import ALPHA5_ID_MAX, NAME_CHARS_MAX, SGP4_EPOCH_DAY, Satellite
 from link_models.orbit.tle import ALPHA5_LETTERS, tle_checksum
 from stack.core.errors import ConfigError
 

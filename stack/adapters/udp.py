@@ -29,9 +29,7 @@ from stack.adapters.udp_sockets import (
 )
 from stack.core.errors import ConfigError
 from stack.core.train import FLOW_SOURCE, Train, single
-from stack.ports.datagram import (
-    RelayPort,
-)
+from stack.ports.datagram import RelayPort
 
 SOCKET_BUFFER_BYTES = 8 * 1024 * 1024
 """Asked of the kernel for each socket: 64 ms of 1 Gbit/s, so that a busy moment of the process

@@ -226,6 +226,21 @@ PriorityOption = Annotated[
 ]
 
 
+def time_of(text: str | None, key: str) -> int:
+    """DTN milliseconds of an ISO time, by default now.  Raises `ConfigError`."""
+    from stack.adapters.clock import SystemClock
+    from stack.core.clock import dtn_from_iso
+
+    if text is None:
+        return SystemClock().dtn_ms()
+    try:
+        return dtn_from_iso(text)
+    except ValueError:
+        raise ConfigError(
+            key, f"{text!r} is no time", "write it like 2026-10-01T12:00:00Z"
+        ) from None
+
+
 def control_path(node: Path | None) -> Path:
     """The control socket of the node that the user means.  Raises `ConfigError`.
 

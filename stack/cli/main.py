@@ -17,15 +17,7 @@ import typer
 import typer.core
 
 from stack.cli import bench
-from stack.cli.common import (
-    EXIT_CODES,
-    FAILED,
-    INTERRUPTED,
-    OK,
-    USAGE,
-    CommandError,
-    code_of,
-)
+from stack.cli.common import EXIT_CODES, FAILED, INTERRUPTED, OK, USAGE, CommandError, code_of
 from stack.cli.config import command as config
 from stack.cli.config import keys
 from stack.cli.emulate import link

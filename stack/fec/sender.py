@@ -18,12 +18,7 @@ from stack.core.sansio import Trace, no_trace
 from stack.core.train import FLOW_REPAIR, Train
 from stack.fec.config import FecConfig
 from stack.fec.erasure import SharedCodes
-from stack.wire.fecframe import (
-    ADUI_HEADER_BYTES,
-    PAYLOAD_ID_BYTES,
-    SBN_MODULUS,
-    encode_payload_ids,
-)
+from stack.wire.fecframe import ADUI_HEADER_BYTES, PAYLOAD_ID_BYTES, SBN_MODULUS, encode_payload_ids
 
 U8 = npt.NDArray[np.uint8]
 

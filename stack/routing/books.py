@@ -14,14 +14,7 @@ from collections.abc import Collection, Sequence
 
 from stack.contacts.plan import Contact, Plan, check_contact
 from stack.core.clock import MILLISECOND
-from stack.routing.graph import (
-    NEVER_NS,
-    PRIORITY_LEVELS,
-    Fan,
-    Hop,
-    hop_of,
-    priority_level,
-)
+from stack.routing.graph import NEVER_NS, PRIORITY_LEVELS, Fan, Hop, hop_of, priority_level
 from stack.routing.route import Route
 
 

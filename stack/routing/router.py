@@ -20,14 +20,7 @@ from stack.contacts.plan import Contact, Plan
 from stack.core.clock import MILLISECOND
 from stack.routing.books import Books
 from stack.routing.config import RouterConfig, consumption
-from stack.routing.graph import (
-    NEVER_NS,
-    ContactGraph,
-    Label,
-    Network,
-    priority_level,
-    start_at,
-)
+from stack.routing.graph import NEVER_NS, ContactGraph, Label, Network, priority_level, start_at
 from stack.routing.paths import Path, likelihood, path_of, reckoned
 from stack.routing.route import Route
 from stack.routing.selection import (

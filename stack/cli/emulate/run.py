@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stack.cli.common import (
-    PCAP_LIMIT,
-    Json,
-    PcapLimit,
-    duration,
-    quantity,
-    rate,
-    share,
-    size,
-)
+from stack.cli.common import PCAP_LIMIT, Json, PcapLimit, duration, quantity, rate, share, size
 from stack.core.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stack.cli.common import FAILED, Json, OctetCount, Seconds, duration, ends_with, quantity, size
+from stack.cli.common import (
+    FAILED,
+    Json,
+    OctetCount,
+    Seconds,
+    duration,
+    ends_with,
+    quantity,
+    size,
+    time_of,
+)
 from stack.cli.output import emit, note, say, say_wrapped, table
 from stack.cli.plan.hops import HEADS, hops_of
-from stack.cli.plan.source import Kind, Reference, Source, SourcePath, load_source, time_of
+from stack.cli.plan.source import Kind, Reference, Source, SourcePath, load_source
 from stack.core.errors import ConfigError
 from stack.core.units import duration_text, parse_share, size_text
 

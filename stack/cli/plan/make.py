@@ -12,14 +12,7 @@ import typer
 
 from stack.cli.common import Json, Seconds, duration, quantity
 from stack.cli.output import emit, note, say, table
-from stack.cli.plan.source import (
-    Kind,
-    Reference,
-    Source,
-    SourcePath,
-    load_source,
-    numbers_text,
-)
+from stack.cli.plan.source import Kind, Reference, Source, SourcePath, load_source, numbers_text
 from stack.core.errors import ConfigError
 from stack.core.units import duration_text, size_text
 

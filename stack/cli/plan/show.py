@@ -21,17 +21,10 @@ from stack.cli.common import (
     duration,
     quantity,
     size,
-)
-from stack.cli.output import emit, note, say, table
-from stack.cli.plan.source import (
-    Format,
-    Kind,
-    Reference,
-    SourcePath,
-    load_source,
-    numbers_text,
     time_of,
 )
+from stack.cli.output import emit, note, say, table
+from stack.cli.plan.source import Format, Kind, Reference, SourcePath, load_source, numbers_text
 from stack.core.errors import ConfigError
 from stack.core.units import duration_text, rate_text, size_text
 

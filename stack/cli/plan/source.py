@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from stack.cli.common import time_of
 from stack.cli.output import note, tell_doubts
 from stack.contacts.plan import FILE_BYTES_MAX
 from stack.core.errors import ConfigError
@@ -36,21 +37,6 @@ SourcePath = Annotated[
 
 PERIOD_MS_MAX = 400 * 86_400_000
 """A contact that lasts longer is a wire, and says nothing about the period of a plan."""
-
-
-def time_of(text: str | None, key: str) -> int:
-    """DTN milliseconds of an ISO time, by default now.  Raises `ConfigError`."""
-    from stack.adapters.clock import SystemClock
-    from stack.core.clock import dtn_from_iso
-
-    if text is None:
-        return SystemClock().dtn_ms()
-    try:
-        return dtn_from_iso(text)
-    except ValueError:
-        raise ConfigError(
-            key, f"{text!r} is no time", "write it like 2026-10-01T12:00:00Z"
-        ) from None
 
 
 def load_plan_file(path: Path, reference: str | None, kind: Format | None) -> Plan:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stack.cli.common import CommandError, Json, Quantity, Seconds, duration, quantity
+from stack.cli.common import CommandError, Json, Quantity, Seconds, duration, quantity, time_of
 from stack.cli.output import emit, note, say, table, tell_doubts
 from stack.core.errors import ConfigError
 from stack.core.units import duration_text, parse_rate
@@ -109,7 +109,7 @@ def passes(
         sites += read_stations(stations)
     if not sites:
         raise ConfigError("--station", "there is no station", "add --station NAME,LAT,LON")
-    start_ms = _start(begin)
+    start_ms = time_of(begin, "--from")
     end_ms = start_ms + round(length * 1000)
     sets = _chosen(load_elements(elements), satellite or (), elements)
     chosen = nearest_epochs(sets, (start_ms + end_ms) / 2)
@@ -134,20 +134,6 @@ def passes(
             if all_down
             else "look longer with --for, or lower --mask",
         )
-
-
-def _start(text: str | None) -> int:
-    from stack.adapters.clock import SystemClock
-    from stack.core.clock import dtn_from_iso
-
-    if text is None:
-        return SystemClock().dtn_ms()
-    try:
-        return dtn_from_iso(text)
-    except ValueError:
-        raise ConfigError(
-            "--from", f"{text!r} is no time", "write it like 2026-10-01T12:00:00Z"
-        ) from None
 
 
 def _station(text: str, mask_deg: float) -> Station:

@@ -11,21 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from stack.core.errors import (
-    ConfigError,
-    DecodeError,
-    LocalError,
-    SecurityError,
-    StoreError,
-)
+from stack.core.errors import ConfigError, DecodeError, LocalError, SecurityError, StoreError
 from stack.core.sansio import Trace
 from stack.node.control.client import is_running
-from stack.node.control.protocol import (
-    REQUEST_BYTES_MAX,
-    ControlError,
-    decode_line,
-    socket_name,
-)
+from stack.node.control.protocol import REQUEST_BYTES_MAX, ControlError, decode_line, socket_name
 from stack.node.control.request import Operation, Request, Session
 
 CONNECTIONS_MAX = 64

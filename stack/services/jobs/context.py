@@ -11,12 +11,7 @@ from stack.core.errors import DecodeError, LocalError
 from stack.core.private import make_folder
 from stack.services.files.messages import PRIORITY_MAX
 from stack.services.files.paths import safe_name
-from stack.services.jobs.messages import (
-    OUTPUTS_MAX,
-    PROGRESS_CHARS_MAX,
-    TEXT_CHARS_MAX,
-    JobLimits,
-)
+from stack.services.jobs.messages import OUTPUTS_MAX, PROGRESS_CHARS_MAX, TEXT_CHARS_MAX, JobLimits
 
 
 class JobFailed(Exception):

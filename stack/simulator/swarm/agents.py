@@ -21,11 +21,7 @@ from stack.core.clock import MILLISECOND, SECOND
 from stack.core.eid import Eid
 from stack.core.errors import StoreError
 from stack.core.train import Buffer, single
-from stack.engines.bundle_agent import (
-    AgentConfig,
-    BundleAgent,
-    begin,
-)
+from stack.engines.bundle_agent import AgentConfig, BundleAgent, begin
 from stack.node.config import StoreSection
 from stack.node.driver import BundleDriver, ignore
 from stack.ports.application import Delivery, Outgoing

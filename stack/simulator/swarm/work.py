@@ -19,13 +19,7 @@ from stack.services.files import Received
 from stack.services.jobs import Handler, JobContext, JobStatus
 from stack.services.jobs.messages import JobState, RetryPolicy
 from stack.simulator.swarm.ledger import GOT, MARKER, SENT, SPACE, RunLedger
-from stack.simulator.swarm.options import (
-    LONG_S,
-    FileOptions,
-    JobOptions,
-    MessageOptions,
-    Options,
-)
+from stack.simulator.swarm.options import LONG_S, FileOptions, JobOptions, MessageOptions, Options
 from stack.simulator.swarm.plans import JOURNEYS_WANTED, journeys
 from stack.simulator.swarm.world import Life, SwarmWorld
 

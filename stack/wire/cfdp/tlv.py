@@ -10,15 +10,7 @@ from dataclasses import dataclass
 
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer
-from stack.wire.cfdp.fields import (
-    TWO_NAMES,
-    VALUE_BYTES_MAX,
-    TlvType,
-    lv,
-    read_lv,
-    require,
-    take,
-)
+from stack.wire.cfdp.fields import TWO_NAMES, VALUE_BYTES_MAX, TlvType, lv, read_lv, require, take
 
 _SECTION = "CCSDS 727.0-B-5 §5.1"
 
