@@ -24,3 +24,12 @@ def make_folder(path: Path) -> None:
 def opener(path: str, flags: int) -> int:
     """For `open(..., opener=...)`: what is made is for its owner alone.  Raises `OSError`."""
     return os.open(path, flags, FILE_MODE)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable.  Raises `OSError`."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

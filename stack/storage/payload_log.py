@@ -16,6 +16,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
+from stack.core.private import sync_directory
 from stack.core.train import Buffer
 
 _NAME: Final = re.compile(r"payload-(\d{10})\.log")
@@ -190,12 +191,3 @@ class PayloadLog:
 
     def _path(self, segment: int) -> Path:
         return self._directory / f"payload-{segment:010d}.log"
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable.  Raises `OSError`."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

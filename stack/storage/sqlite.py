@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from stack.core.errors import LocalError, StoreError, StoreFullError
+from stack.core.private import sync_directory
 from stack.core.sansio import Trace, no_trace
 from stack.core.train import Buffer
 from stack.ports.store import Committed, Op, Stored, Usage
@@ -24,7 +25,7 @@ from stack.storage.config import StoreConfig
 from stack.storage.mark import Level, StoreMark
 from stack.storage.opening import REFS_RESERVED, OpenDatabase, open_database, rescue_database
 from stack.storage.parity import Parity
-from stack.storage.payload_log import PayloadLog, sync_directory
+from stack.storage.payload_log import PayloadLog
 from stack.storage.reading import Damaged, Reader
 from stack.storage.reserve import Reserve, fitted
 from stack.storage.staged import Scrubbed, Staged

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from stack.core import private
 from stack.core.train import Buffer
 from stack.storage import SqliteStore, StoreConfig, files, payload_log
 from tests.storage.bundles import NOW_MS, number_of, put, wire
@@ -71,7 +72,7 @@ def test_payload_is_durable_before_the_database_refers_to_it(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
-    write, sync = os.pwritev, payload_log.sync_directory
+    write, sync = os.pwritev, private.sync_directory
 
     def pwritev(fd: int, buffers: Sequence[Buffer], offset: int, flags: int = 0) -> int:
         assert flags == os.RWF_DSYNC

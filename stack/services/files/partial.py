@@ -15,7 +15,7 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Final
 
-from stack.core.private import make_folder
+from stack.core.private import make_folder, sync_directory
 from stack.core.train import Buffer
 from stack.services.files.messages import chunk_count
 from stack.services.files.paths import PARTIAL_DIRECTORY, hash_descriptor
@@ -38,7 +38,7 @@ class Partial:
             self._descriptor = os.open(path, _OPEN_FLAGS)
         except FileNotFoundError:
             self._descriptor = os.open(path, _OPEN_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
-            _sync_directory(os.path.dirname(path))
+            sync_directory(Path(path).parent)
 
     def write(self, offset: int, data: Buffer, crc: int) -> None:
         """Write one chunk and its checksum; durable after `sync`."""
@@ -143,11 +143,3 @@ class PartialFiles:
         """Close all files."""
         while self._files:
             self._files.popitem()[1].close()
-
-
-def _sync_directory(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
