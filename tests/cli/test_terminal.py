@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from stack.cli.traffic.transfers import expected_text
 from tests.cli.helpers import ROOT, Cli, free_ports, running_node, write_config
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -167,3 +168,19 @@ def test_wide_tables_go_on_below_where_a_terminal_is_narrow(alone: Path, tmp_pat
     )
     assert len(piped.stdout.splitlines()) == 2, "a line for each in a pipe"
     assert json.loads(sent.stdout.splitlines()[0])["id"] in piped.stdout
+
+
+@pytest.mark.parametrize(
+    ("passes", "unheard", "text"),
+    [
+        (2, [], "expected 2027-03-04 14:20Z, 2 passes"),
+        (0, ["ipn:2.0"], "expected 2027-03-04 14:20Z, if ipn:2.0 answers"),
+        (1, ["a", "b"], "expected 2027-03-04 14:20Z, 1 pass, if a and b answer"),
+    ],
+)
+def test_an_expected_hour_says_on_what_it_depends(
+    passes: int, unheard: list[str], text: str
+) -> None:
+    one = {"expected": "2027-03-04T14:20:00.000Z", "passes": passes, "unheard": unheard}
+    assert expected_text(one) == text
+    assert expected_text(one | {"expected": None}) == ""
