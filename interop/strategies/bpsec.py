@@ -185,8 +185,9 @@ class Securing:
         self._put(header, asb._replace(results=pairs))
         return number
 
-    def seal(self, target: int) -> int:
-        """Encrypt a block that is there, and add the BCB (RFC 9173 §4): its number."""
+    def seal(self, target: int, *, flags: int | None = None) -> int:
+        """Encrypt a block that is there, and add the BCB (RFC 9173 §4): its number.  It has the
+        `flags` that RFC 9172 §3.8 lets it have, or these."""
         choose = self._choose
         variant = choose.pick((contexts.A256GCM, contexts.A128GCM))
         scope = 7 - choose.integer(0, 7)
@@ -195,7 +196,8 @@ class Securing:
         iv = choose.octets(iv_bytes, iv_bytes)
         number = free_number(self.blocks.values())
         # RFC 9172 §3.8: replicated in every fragment when the payload is a target
-        flags = REPLICATE if target == _PAYLOAD else choose.pick((0, REPLICATE))
+        if flags is None:
+            flags = REPLICATE if target == _PAYLOAD else choose.pick((0, REPLICATE))
         header = CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, b"")
         block = self.blocks[target]
         sealed = contexts.encrypt(AESGCM(key), iv, scope, self.primary, block, header)

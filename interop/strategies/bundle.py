@@ -102,6 +102,12 @@ def encoded_eids(choose: Choices) -> bytes:
     return encode_eid(eid)
 
 
+def _node_eid(choose: Choices) -> Eid:
+    """One of a node, and not of a group (RFC 9171 §4.2.5.2)."""
+    eid = eids.make(choose)
+    return eid if eid.is_singleton else eid.node
+
+
 # ---- blocks
 
 
@@ -111,7 +117,7 @@ def extension_blocks(choose: Choices, crc_types: Sequence[int] = (0, 1, 2)) -> C
     crc_type = choose.pick(crc_types)
     which = choose.integer(0, 7)
     if which == 0:
-        return previous_node(eids.make(choose), crc_type=crc_type)
+        return previous_node(_node_eid(choose), crc_type=crc_type)
     if which == 1:
         return bundle_age(choose.uint(), number=2, crc_type=crc_type)
     if which == 2:
@@ -177,8 +183,8 @@ def bundles(
     Blocks have one of `crc_types`; the primary block has one in any case.
     """
     flags = choose.uint(21)
-    source = nullable_eids.make(choose) if kind == "any" else eids.make(choose)
-    if kind == "anonymous":
+    source = _node_eid(choose)
+    if kind == "anonymous" or (kind == "any" and choose.flip(4)):
         source = choose.pick(_NULLS)
     data, flags = _payload(choose, payload, kind, flags, payload_min)
     if source.is_null:

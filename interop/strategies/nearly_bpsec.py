@@ -21,14 +21,17 @@ from stack.wire.asb import Pair, SecurityBlock, decode_asb, encode_asb
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
+    DELETE_UNPROCESSED,
+    DISCARD_UNPROCESSED,
+    REPLICATE,
     encode_bundle,
     encode_eid,
     free_number,
 )
 
 _PAYLOAD = 1
-Shape = Literal["signed", "sealed", "both"]
-"""A BIB over the payload; a BCB over it; a BIB and BCBs over both."""
+Shape = Literal["plain", "signed", "sealed", "both"]
+"""Nothing; a BIB over the payload; a BCB over it; a BIB and BCBs over both."""
 
 
 @dataclass(slots=True)
@@ -108,8 +111,8 @@ def nearly_secured_bundles(
     )
     work = Securing(plain, choose)
     work.without_crc({_PAYLOAD})
-    bib = work.sign([_PAYLOAD]) if rule.shape != "sealed" else 0
-    bcb = work.seal(_PAYLOAD) if rule.shape != "signed" else 0
+    bib = work.sign([_PAYLOAD]) if rule.shape in ("signed", "both") else 0
+    bcb = work.seal(_PAYLOAD) if rule.shape in ("sealed", "both") else 0
     if bib and bcb:
         work.seal(bib)
     valid = encode_bundle(work.bundle())
@@ -282,6 +285,29 @@ def _bib_stays_clear(work: Securing, choose: Choices) -> None:
     work.seal(_PAYLOAD)
 
 
+def _bib_alone(work: Securing, choose: Choices) -> None:
+    work.seal(_number(work, BLOCK_INTEGRITY))
+
+
+def _bib_shared(work: Securing, choose: Choices) -> None:
+    """One BIB over the payload, which is encrypted, and over the primary block or another one."""
+    del work.blocks[_number(work, BLOCK_INTEGRITY)]
+    other = choose.pick((0, next(number for number in work.blocks if number != _PAYLOAD)))
+    work.without_crc({other})
+    bib = work.sign(choose.pick(([_PAYLOAD, other], [other, _PAYLOAD])))
+    work.seal(_PAYLOAD)
+    work.seal(bib)
+
+
+def _bcb_flags(*flags: int) -> EditBundle:
+    """A BCB of the payload with flags that it must not have."""
+
+    def edit(work: Securing, choose: Choices) -> None:
+        work.seal(_PAYLOAD, flags=choose.pick(flags))
+
+    return edit
+
+
 def _bib_later(work: Securing, choose: Choices) -> None:
     work.sign([_PAYLOAD])
 
@@ -314,6 +340,12 @@ OPERATION_RULES = (
     _operation("§3.8", "a BCB does not encrypt a BCB: nor two each other", "sealed", _circle),
     _operation("§3.8", "a BCB does not encrypt the primary block", "sealed",
                _aims_at(_BCB, lambda work, number: 0)),
+    _operation("§3.8", "a BCB encrypts a BIB with a target of it", "signed", _bib_alone),
+    _operation("§3.8", "a BCB of the payload is in every fragment", "plain",
+               _bcb_flags(0, DELETE_UNPROCESSED)),
+    _operation("§3.8", "no BCB is discarded on the way", "plain",
+               _bcb_flags(DISCARD_UNPROCESSED, REPLICATE | DISCARD_UNPROCESSED)),
+    _operation("§3.9", "an encrypted BIB signs nothing in clear", "signed", _bib_shared),
     _operation("§3.9", "who encrypts a signed block encrypts the BIB", "signed", _bib_stays_clear),
     _operation("§3.9", "what is encrypted is not signed thereafter", "sealed", _bib_later),
 )  # fmt: skip

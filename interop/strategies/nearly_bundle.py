@@ -10,7 +10,7 @@ from interop.strategies import raw as r
 from interop.strategies.bundle import Kind, bundles
 from interop.strategies.choices import Choices
 from interop.strategies.making import strategy
-from interop.strategies.nearly_eid import EID_RULES
+from interop.strategies.nearly_eid import EID_RULES, GROUPS
 from interop.strategies.raw import RawBlock, RawBundle, crc_field
 from interop.strategies.violation import Nearly, Violation
 from stack.wire import cbor
@@ -433,6 +433,7 @@ PRIMARY_RULES = (
     _rule("§4.3.1", "a fragment has offset and total length", _field_gone((r.OFFSET, r.TOTAL)),
           "fragment"),
     _rule("§4.3.1", "the primary block has a CRC, or a BIB", _no_protection),
+    _rule("§4.2.5.2", "a source is no group", _primary(r.SOURCE, *GROUPS)),
     _rule("§4.2.7", "a timestamp is a pair of numbers", _primary(
         r.TIMESTAMP, b"\x81\x01", b"\x83\x01\x01\x01", b"\x01", b"\x80", b"\x41\x01")),
     _rule("§4.2.6", "a creation time is an unsigned integer", _primary(
@@ -470,9 +471,9 @@ BLOCK_RULES = (
 """Canonical blocks, and how many there may be of each."""
 
 CONTENT_RULES = (
+    _rule("§4.4.1", "a previous node is no group", _content(PREVIOUS_NODE, *GROUPS)),
     _rule("§4.4.1", "a previous node is an EID and nothing else", _content(
-        PREVIOUS_NODE, b"", b"\x00", b"\x41\x00", b"\x82\x01\x00\x00",
-        b"\x67ipn:5.0")),
+        PREVIOUS_NODE, b"", b"\x00", b"\x41\x00", b"\x82\x01\x00\x00", b"\x67ipn:5.0")),
     _rule("§4.4.2", "an age is an unsigned integer and nothing else", _content(
         BUNDLE_AGE, b"", *_NO_UINT, _BIGNUM, b"\x00\x00", b"\x18")),
     _rule("§4.4.3", "a hop count is a pair of numbers and nothing else", _content(

@@ -11,6 +11,9 @@ from interop.strategies.violation import Nearly, Violation
 from stack.wire import cbor
 
 _DTN, _IPN = b"\x01", b"\x02"
+GROUPS = tuple(b"\x82\x01" + cbor.tstr(ssp) for ssp in ("//gs1/~all", "//a/~", "//a/~/b"))
+"""EIDs of groups: right as such, and no nodes (RFC 9171 §4.2.5.1.1, §4.2.5.2)."""
+
 _NAMES = ("gs1", "a", "sat-7", "x%20y", "node.example")
 
 UNICODE_TRAPS = (

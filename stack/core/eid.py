@@ -105,7 +105,8 @@ class Eid:
     @property
     def is_singleton(self) -> bool:
         """Whether at most one node can be a member (RFC 9171 §4.2.5.1.1, §4.2.5.1.2)."""
-        return not (isinstance(self.ssp, str) and self.service.startswith("~"))
+        ssp = self.ssp
+        return not (isinstance(ssp, str) and "/~" in ssp and self.service.startswith("~"))
 
     @property
     def is_local_node(self) -> bool:

@@ -35,7 +35,7 @@ from stack.node.guard import Guard, is_trusted
 from stack.node.neighbour import Neighbour
 from stack.node.refusals import Refusals
 from stack.ports.datagram import DatagramPort
-from stack.ports.store import NO_ROOM, Committed, Op, Write
+from stack.ports.store import Committed, Op, Write
 from stack.routing.forwarder import Forwarder
 from stack.wire.ltp import CLIENT_BP, CLIENT_SDA, SessionId
 
@@ -309,7 +309,7 @@ class Link:
     ) -> None:
         """Acknowledge a block, unless something of it could not be kept: then its sender tries
         again, and what we have of it already is recognised as a duplicate."""
-        kept = intact and not isinstance(outcome, StoreError) and NO_ROOM not in outcome.refs
+        kept = intact and not isinstance(outcome, StoreError) and outcome.kept_all
         self._ltp.answer(event, kept, self._clock.now())
 
     def _green(self, event: GreenReceived) -> None:

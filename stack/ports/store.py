@@ -91,7 +91,8 @@ class Put(NamedTuple):
     note: bytes = b""
     required: bool = False
     """True: when there is no room for it, the whole `commit` raises `StoreFullError`, doing nothing
-    (an application's transaction is all or nothing); False: its ref is then `NO_ROOM`."""
+    (an application's transaction is all or nothing); False: its ref is then `NO_ROOM` or
+    `OVER_SHARE`."""
 
     evicts: bool = True
     """False: nothing that is held goes to make room for it, however low its priority."""
@@ -152,15 +153,22 @@ class Committed:
     """The outcome of one `commit`."""
 
     refs: list[int]
-    """One per `Put` of the batch, in order: the new ref (> 0), or `DUPLICATE`, or `NO_ROOM`."""
+    """One per `Put` of the batch, in order: the new ref (> 0), or `DUPLICATE`, or `NO_ROOM`, or
+    `OVER_SHARE` where there would be room but for what has to stay `spare`."""
 
     evicted: list[int] = field(default_factory=list)
     """Refs that were dropped to make room (expired first, then lowest priority).  Their keys are
     forgotten with them: what was not kept may come again."""
 
+    @property
+    def kept_all(self) -> bool:
+        """Whether each bundle of the batch is held now, or was before."""
+        return min(self.refs, default=DUPLICATE) >= DUPLICATE
+
 
 DUPLICATE = 0
 NO_ROOM = -1
+OVER_SHARE = -2
 
 
 @dataclass(frozen=True, slots=True)

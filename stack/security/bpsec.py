@@ -7,7 +7,7 @@ encryption needs its own IV, and RFC 9173 §4.3.1 gives a BCB one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from stack.security.keys import Key, KeyRing
 from stack.wire.asb import (
     CONTEXT_BCB_AES_GCM,
     CONTEXT_BIB_HMAC_SHA2,
+    Pair,
     SecurityBlock,
     decode_asb,
     encode_asb,
@@ -28,11 +29,15 @@ from stack.wire.asb import (
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
+    CRC_NONE,
+    DISCARD_UNPROCESSED,
     IS_FRAGMENT,
     REPLICATE,
     Bundle,
     CanonicalBlock,
     PrimaryBlock,
+    PrimaryForm,
+    signs_primary,
 )
 
 PAYLOAD_NUMBER = 1
@@ -113,9 +118,10 @@ class BpSec:
         aes = self._keys.sending("aes", peer)
         mac = self._keys.sending("hmac", peer)
         policy = self._policy
-        payload = bundle.payload
+        crc_type = bundle.payload.crc_type
+        payload = _without_crc(bundle.payload)
         number = max(block.number for block in bundle.blocks) + 1
-        bib = CanonicalBlock(BLOCK_INTEGRITY, number, 0, b"", payload.crc_type)
+        bib = CanonicalBlock(BLOCK_INTEGRITY, number, 0, b"")
         digest = contexts.hmac_sha2(
             mac.secret, policy.sha_variant, policy.scope, primary, payload, bib
         )
@@ -126,19 +132,19 @@ class BpSec:
             ((contexts.BIB_SHA_VARIANT, policy.sha_variant), (contexts.BIB_SCOPE, policy.scope)),
             (((contexts.BIB_RESULT_HMAC, digest),),),
         )
-        bib = CanonicalBlock(BLOCK_INTEGRITY, number, 0, encode_asb(asb), payload.crc_type)
-        sealed_payload, payload_bcb = self._seal(primary, payload, number + 1, aes)
-        sealed_bib, bib_bcb = self._seal(primary, bib, number + 2, aes)
+        bib = CanonicalBlock(BLOCK_INTEGRITY, number, 0, encode_asb(asb))
+        sealed_payload, payload_bcb = self._seal(primary, payload, number + 1, aes, crc_type)
+        sealed_bib, bib_bcb = self._seal(primary, bib, number + 2, aes, crc_type)
         others = bundle.blocks[:-1]
         return Bundle(primary, (*others, payload_bcb, bib_bcb, sealed_bib, sealed_payload))
 
     def _seal(
-        self, primary: PrimaryBlock, target: CanonicalBlock, number: int, key: Key
+        self, primary: PrimaryBlock, target: CanonicalBlock, number: int, key: Key, crc_type: int
     ) -> tuple[CanonicalBlock, CanonicalBlock]:
-        """A block's encrypted form, and the BCB that says how."""
+        """A block's encrypted form, and the BCB that says how, which has a CRC of this type."""
         # RFC 9172 §3.8: replicated in every fragment when the payload is a target
         flags = REPLICATE if target.number == PAYLOAD_NUMBER else 0
-        bcb = CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, b"", target.crc_type)
+        bcb = CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, b"")
         iv = self._entropy(contexts.IV_BYTES)
         scope = self._policy.scope
         cipher = self._cipher(key.secret)
@@ -159,13 +165,19 @@ class BpSec:
         new = CanonicalBlock(
             target.type, target.number, target.flags, memoryview(sealed)[:split], target.crc_type
         )
-        crc_type = target.crc_type
         return new, CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, encode_asb(asb), crc_type)
 
     # ---- receiving -------------------------------------------------------------------------
 
     def open(self, bundle: Bundle) -> Opened:
         """Verify and decrypt as acceptor, remove the security blocks; fail closed."""
+        result = self._attempt(bundle)
+        if result.reason == FAILED and _signed_without_crc(bundle):
+            again = self._attempt(Bundle(PrimaryForm(bundle.primary).without_crc(), bundle.blocks))
+            return again if again.ok else result
+        return result
+
+    def _attempt(self, bundle: Bundle) -> Opened:
         try:
             opened = self._open(bundle)
         except _Problem as problem:
@@ -188,10 +200,7 @@ class BpSec:
         integrities = _operations(list(blocks.values()), BLOCK_INTEGRITY)
         signed = _targets(integrities)
         for operation in integrities:
-            if encrypted & set(operation.asb.targets) and operation.block.number not in encrypted:
-                raise _Problem(
-                    CONFLICTING, "a BIB in clear signs an encrypted block (RFC 9172 §3.9)"
-                )
+            _check_hidden(operation, encrypted)
             self._verify(bundle.primary, blocks, operation, lost)
         if self._policy.require and not (PAYLOAD_NUMBER in encrypted and PAYLOAD_NUMBER in signed):
             if unsigned:
@@ -211,6 +220,7 @@ class BpSec:
         """
         asb = operation.asb
         peer = self._peer(primary, asb, CONTEXT_BCB_AES_GCM)
+        _check_flags(operation)
         iv = asb.parameter(contexts.BCB_IV)
         scope = asb.parameter(contexts.BCB_SCOPE)
         scope = contexts.SCOPE_ALL if scope is None else scope
@@ -232,10 +242,7 @@ class BpSec:
             if target is None or target.type == BLOCK_CONFIDENTIALITY:
                 # RFC 9172 §3.8: never the primary block, never another BCB
                 raise _Problem(CONFLICTING, f"a BCB names block {number}, which it may not encrypt")
-            tag = b""
-            for key, value in asb.results[index]:
-                if key == contexts.BCB_RESULT_TAG and isinstance(value, bytes):
-                    tag = value
+            tag = _result(asb.results[index], contexts.BCB_RESULT_TAG)
             # An authentication tag is always of 128 bits (RFC 9173 §4.4).
             usable = secrets if len(tag) in (0, contexts.TAG_BYTES) else []
             plain = self._try_decrypt(usable, iv, scope, primary, target, operation.block, tag)
@@ -295,10 +302,7 @@ class BpSec:
             ):
                 # RFC 9172 §3.7: a BIB may sign no security block
                 raise _Problem(CONFLICTING, f"a BIB names block {number}, which it may not sign")
-            expected = b""
-            for key, value in asb.results[index]:
-                if key == contexts.BIB_RESULT_HMAC and isinstance(value, bytes):
-                    expected = value
+            expected = _result(asb.results[index], contexts.BIB_RESULT_HMAC)
             block = operation.block
             if not any(
                 contexts.hmac_matches(
@@ -312,6 +316,8 @@ class BpSec:
         """The node whose keys apply: the security source, which must be the bundle's source."""
         if asb.context != context:
             raise _Problem(UNKNOWN, f"security context {asb.context} is not known here")
+        if len({number for number, _ in asb.parameters}) != len(asb.parameters):
+            raise _Problem(UNKNOWN, "a security parameter is given twice")
         known = PARAMETERS[context]
         unknown = [number for number, _ in asb.parameters if number not in known]
         if unknown:
@@ -346,8 +352,49 @@ class BpSec:
         return cipher
 
 
+def _without_crc(block: CanonicalBlock) -> CanonicalBlock:
+    """A block as it is signed or encrypted (RFC 9173 §3.8.1, §4.8.1)."""
+    if not block.crc_type:
+        return block
+    return CanonicalBlock(block.type, block.number, block.flags, block.data)
+
+
+def _signed_without_crc(bundle: Bundle) -> bool:
+    """Whether the primary block may have got its CRC after a BIB was made over it (RFC 9173
+    §3.8.1), as those of fragments do."""
+    try:
+        return bundle.primary.crc_type != CRC_NONE and signs_primary(bundle)
+    except DecodeError:
+        return False
+
+
 def _operations(blocks: Sequence[CanonicalBlock], kind: int) -> list[_Operation]:
     return [_Operation(block, decode_asb(block.data)) for block in blocks if block.type == kind]
+
+
+def _check_hidden(bib: _Operation, encrypted: Set[int]) -> None:
+    """Who encrypts what a BIB signs encrypts that BIB, and its results for other blocks have gone
+    to one of their own (RFC 9172 §3.8, §3.9)."""
+    covered = encrypted & set(bib.asb.targets)
+    if bib.block.number not in encrypted:
+        if covered:
+            raise _Problem(CONFLICTING, "a BIB in clear signs an encrypted block (RFC 9172 §3.9)")
+    elif len(covered) < len(bib.asb.targets):
+        words = "an encrypted BIB signs a block in clear (RFC 9172 §3.8, §3.9)"
+        raise _Problem(CONFLICTING, words)
+
+
+def _check_flags(bcb: _Operation) -> None:
+    """Nobody could open what has lost its BCB on the way (RFC 9172 §3.8)."""
+    flags = bcb.block.flags
+    if flags & DISCARD_UNPROCESSED or (PAYLOAD_NUMBER in bcb.asb.targets and not flags & REPLICATE):
+        raise _Problem(CONFLICTING, "a BCB may get lost on the way by its flags (RFC 9172 §3.8)")
+
+
+def _result(pairs: Sequence[Pair], number: int) -> bytes:
+    """The result of this number; empty if there is none, or not just one."""
+    found = [value for key, value in pairs if key == number]
+    return found[0] if len(found) == 1 and isinstance(found[0], bytes) else b""
 
 
 def _targets(operations: Sequence[_Operation]) -> set[int]:

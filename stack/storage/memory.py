@@ -11,6 +11,7 @@ from stack.core.train import Buffer
 from stack.ports.store import (
     DUPLICATE,
     NO_ROOM,
+    OVER_SHARE,
     Committed,
     Move,
     Op,
@@ -205,7 +206,7 @@ class MemoryStore:
                     evicted += [each.ref for each in self.expire(now_ms, EXPIRED_MAX)]
                 level = put.priority if put.evicts else LOWEST
                 if not self._evict(need, count, level, evicted):
-                    refs[index] = NO_ROOM
+                    refs[index] = NO_ROOM if self._lacks(need - spare, count - few) else OVER_SHARE
                     continue
             refs[index] = self._next_ref
             accepted[put.key] = (self._next_ref, put)

@@ -15,6 +15,7 @@ from stack.core.train import Buffer
 from stack.ports.store import (
     DUPLICATE,
     NO_ROOM,
+    OVER_SHARE,
     Committed,
     Move,
     Op,
@@ -246,7 +247,7 @@ class Staging:
                 if not fits and put.required:
                     raise StoreFullError(f"no room for {size} octets of priority {put.priority}")
                 if not fits:
-                    refs[index] = NO_ROOM
+                    refs[index] = NO_ROOM if size > room or free < 1 else OVER_SHARE
                     continue
             if old is not None:
                 stale[key] = old[0]

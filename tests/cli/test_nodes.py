@@ -15,6 +15,7 @@ import pytest
 
 from stack.cli.common import control_path
 from stack.core.errors import ConfigError
+from stack.core.units import size_text
 from stack.node.config import load_config
 from stack.wire.ltp import DataSegment, ReportAck, SegmentType, SessionId, encode_segment
 from tests.cli.conftest import Pair
@@ -111,6 +112,8 @@ def test_status(cli: Cli, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
         assert part in ran.out
     (status,) = cli("status", "--json").json
     assert status["links"][0]["peer"] == SATELLITE
+    assert status["links"][0]["share"] is None  # an authenticated link has none
+    assert "brought and held" not in ran.out
     (figures,) = cli("status", "--counters", "--json").json
     assert figures["counters"]["link.sat.udp.sent_datagrams"] >= 0
     assert "store.bytes" in cli("status", "--counters").out
@@ -138,6 +141,9 @@ def test_status_of_a_link_on_which_nothing_was_heard(cli: Cli, tmp_path: Path) -
         assert "set ltp.remote_engine_id = 7" in shown
         (status,) = cli("status", "--json", "-n", config).json
         assert (status["links"][0]["up"], status["links"][0]["state"]) == (False, "open")
+        share = status["links"][0]["share"]
+        assert share["bytes"] == 0 < share["reserved_bytes"]
+        assert f"brought and held: 0 B, kept for it: {size_text(share['reserved_bytes'])}" in shown
 
 
 def test_status_of_a_link_on_which_all_is_unsigned(cli: Cli, tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_what_finds_no_room_in_quarantine_stays_with_its_sender(
             await send(ground, [*sorted(others)[:4], MARK, *sorted(others)[4:]])
             assert await gather(mailbox, others, 60) == others
             assert held_of(ground)
-            assert satellite.counters()["bundles.dropped_over_share"] >= 1
+            assert satellite.counters()["bundles.dropped_no_room"] >= 1
             full = False
             await send(ground, [b"what is taken shows that there is room"])
             await asyncio.sleep(120)

@@ -28,6 +28,7 @@ from stack.wire.bundle import (
     Bundle,
     CanonicalBlock,
     PrimaryBlock,
+    check_bundle,
     decode_bundle,
     decode_eid,
     encode_bundle,
@@ -52,13 +53,18 @@ def node(*, require: bool = True) -> BpSec:
 
 
 def bib(
-    number: int, targets: Sequence[int], blocks: Sequence[CanonicalBlock], source: Eid = SOURCE
+    number: int,
+    targets: Sequence[int],
+    blocks: Sequence[CanonicalBlock],
+    source: Eid = SOURCE,
+    *,
+    primary: PrimaryBlock = PRIMARY,
 ) -> CanonicalBlock:
     """A block integrity block that verifies."""
     shell = CanonicalBlock(BLOCK_INTEGRITY, number, 0, b"")
     there = {block.number: block for block in blocks}
     results = tuple(
-        ((1, contexts.hmac_sha2(MAC, 5, 7, PRIMARY, there.get(target, PRIMARY), shell)),)
+        ((1, contexts.hmac_sha2(MAC, 5, 7, primary, there.get(target, primary), shell)),)
         for target in targets
     )
     asb = SecurityBlock(tuple(targets), 1, source, ((1, 5), (3, 7)), results)
@@ -66,10 +72,14 @@ def bib(
 
 
 def bcb(
-    number: int, target: CanonicalBlock, key: bytes = AES, named: int | None = None
+    number: int,
+    target: CanonicalBlock,
+    key: bytes = AES,
+    named: int | None = None,
+    flags: int = REPLICATE,
 ) -> tuple[CanonicalBlock, CanonicalBlock]:
     """A block confidentiality block, and its target encrypted; it may name another one."""
-    shell = CanonicalBlock(BLOCK_CONFIDENTIALITY, number, 1, b"")
+    shell = CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, b"")
     iv = bytes((number,)) * 12
     sealed = contexts.encrypt(AESGCM(key), iv, 7, PRIMARY, target, shell)
     asb = SecurityBlock(
@@ -240,6 +250,49 @@ def test_a_source_of_three_elements_is_signed_as_it_came_and_survives_fragments(
     assert not node().open(Bundle(two, protected.blocks)).ok
 
 
+def test_an_encrypted_bib_signs_what_is_encrypted_and_no_more() -> None:
+    (over_payload, payload), (over_extra, extra) = bcb(40, PAYLOAD), bcb(41, EXTRA)
+    for targets, sealed, good in (
+        ((1,), {1}, True),
+        ((1, 7), {1, 7}, True),
+        ((1,), {7}, False),
+        ((1,), set[int](), False),
+        ((1, 7), {1}, False),
+        ((7, 1), {7}, False),
+        ((0, 1), {1}, False),
+    ):
+        over_bib, hidden = bcb(42, bib(30, targets, (PAYLOAD, EXTRA)))
+        blocks = [over_bib, hidden, extra if 7 in sealed else EXTRA]
+        blocks += [over_payload] * (1 in sealed) + [over_extra] * (7 in sealed)
+        result = node(require=False).open(bundle(*blocks, payload if 1 in sealed else PAYLOAD))
+        assert (result.ok, result.reason) == ((True, 0) if good else (False, 16)), (targets, sealed)
+
+
+@pytest.mark.parametrize(
+    ("flags", "good"), [(0, False), (1, True), (0x11, False), (0x10, False), (5, True), (4, False)]
+)
+def test_a_bcb_whose_flags_let_it_get_lost_is_refused(flags: int, good: bool) -> None:
+    cover, payload = bcb(3, PAYLOAD, flags=flags)
+    result = node(require=False).open(bundle(cover, payload))
+    assert (result.ok, result.reason) == ((True, 0) if good else (False, 16))
+    other, extra = bcb(3, EXTRA, flags=flags & ~REPLICATE)
+    assert node(require=False).open(bundle(other, extra, PAYLOAD)).ok == (not flags & 0x10)
+
+
+def test_what_is_given_twice_says_nothing() -> None:
+    twice = SecurityBlock((1,), 1, SOURCE, ((1, 5), (3, 7), (1, 5)), (((1, b"x"),),))
+    result = node(require=False).open(
+        bundle(CanonicalBlock(BLOCK_INTEGRITY, 2, 0, encode_asb(twice)), PAYLOAD)
+    )
+    assert (result.reason, result.failure) == (13, "a security parameter is given twice")
+    asb = decode_asb(SIGNED.data)
+    ((pair,),) = asb.results
+    for results, good in (((pair,), True), ((pair, pair), False), ((pair, (2, 3)), True)):
+        data = encode_asb(asb._replace(results=(results,)))
+        made = bundle(dataclasses.replace(SIGNED, data=data), PAYLOAD)
+        assert node(require=False).open(made).ok == good
+
+
 # ---- RFC 9172 §5 ---------------------------------------------------------------------------
 
 
@@ -303,7 +356,7 @@ def _asb(context: int, *parameters: tuple[int, int | bytes], source: Eid = SOURC
     """A bundle with a security block of these parameters on its payload."""
     kind = BLOCK_INTEGRITY if context != 2 else BLOCK_CONFIDENTIALITY
     asb = SecurityBlock((1,), context, source, parameters, (((1, b"x"),),))
-    return bundle(CanonicalBlock(kind, 2, 0, encode_asb(asb)), PAYLOAD)
+    return bundle(CanonicalBlock(kind, 2, REPLICATE, encode_asb(asb)), PAYLOAD)
 
 
 BIB_PARAMETERS = "BIB-HMAC-SHA2 parameters are not those of RFC 9173 §3.3"
@@ -510,7 +563,8 @@ def test_what_a_protected_bundle_consists_of(crc: int, key: bytes, variant: int)
     assert [block.type for block in made.blocks] == [EXTRA.type, *kinds, 1]
     assert [block.number for block in made.blocks] == [7, 9, 10, 8, 1]
     assert [block.flags for block in made.blocks] == [0, REPLICATE, 0, 0, 0]
-    assert [block.crc_type for block in made.blocks] == [EXTRA.crc_type, crc, crc, crc, crc]
+    # RFC 9173 §3.8.1, §4.8.1: what is signed or encrypted has none
+    assert [block.crc_type for block in made.blocks] == [EXTRA.crc_type, crc, crc, 0, 0]
     for cover, target, iv in ((made.blocks[1], 1, b"i"), (made.blocks[2], 8, b"j")):
         asb = decode_asb(cover.data)
         assert (asb.targets, asb.context, asb.source) == ((target,), 2, SOURCE)
@@ -519,8 +573,49 @@ def test_what_a_protected_bundle_consists_of(crc: int, key: bytes, variant: int)
         assert (number, len(bytes(tag))) == (1, 16)
     opened = BpSec(ring, bytes, SecurityPolicy()).open(made)
     assert opened.bundle is not None
-    assert opened.bundle.blocks == (EXTRA, payload)
+    assert opened.bundle.blocks == (EXTRA, PAYLOAD)
     assert (opened.failure, opened.reason) == ("", 0)
+
+
+@pytest.mark.parametrize("crc", [1, 2])
+def test_what_kept_its_crc_when_it_was_secured_opens_as_well(crc: int) -> None:
+    payload = dataclasses.replace(PAYLOAD, crc_type=crc)
+    signature = dataclasses.replace(bib(2, (1,), (payload,)), crc_type=crc)
+    (first, sealed), (second, hidden) = bcb(3, payload), bcb(4, signature)
+    made = decode_bundle(encode_bundle(bundle(first, second, hidden, sealed)))[0]
+    result = node().open(made)
+    assert result.ok, result.failure
+
+
+@pytest.mark.parametrize("now", [0, 1, 2], ids=["none", "16", "32"])
+@pytest.mark.parametrize("then", [0, 1, 2], ids=["none", "16", "32"])
+def test_a_primary_block_is_signed_without_its_crc_or_as_it_is(then: int, now: int) -> None:
+    # `now` it may have got one, as in fragments, but not another one than it was signed with.
+    primary = dataclasses.replace(PRIMARY, crc_type=then)
+    signature = bib(2, (0, 1), (PAYLOAD,), primary=primary)
+    made = Bundle(dataclasses.replace(PRIMARY, crc_type=now), (signature, PAYLOAD))
+    result = node(require=False).open(decode_bundle(encode_bundle(made))[0])
+    assert result.ok == (then in (0, now)), result.failure
+    other = dataclasses.replace(PRIMARY, crc_type=now, sequence=6)
+    assert node(require=False).open(Bundle(other, made.blocks)).reason == 15
+
+
+def test_fragments_of_a_signed_primary_block_have_a_crc_of_their_own() -> None:
+    three, _ = decode_eid(bytes.fromhex("820283000501"))
+    primary = dataclasses.replace(PRIMARY, source=three, report_to=three, crc_type=CRC_NONE)
+    payload = dataclasses.replace(PAYLOAD, data=bytes(900))
+    whole = Bundle(primary, (bib(2, (0, 1), (payload,), three, primary=primary), payload))
+    check_bundle(whole)
+    pieces = fragment_bundle(decode_bundle(encode_bundle(whole))[0], 400)
+    assert len(pieces) > 2
+    for piece in pieces:
+        octets = bytearray(encode_bundle(piece))
+        check_bundle(decode_bundle(octets)[0])
+        octets[12] ^= 1
+        with pytest.raises(DecodeError, match="CRC"):
+            decode_bundle(octets)
+    result = node(require=False).open(reassemble(pieces[::-1]))
+    assert result.ok, result.failure
 
 
 def test_ciphers_are_kept_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

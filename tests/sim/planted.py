@@ -23,7 +23,7 @@ from stack.simulator.swarm.engines import run_pair
 from stack.simulator.swarm.options import FileOptions
 from tests.sim import test_planted as one
 from tests.sim import test_planted_hostile as neighbour
-from tests.sim.bugs import damaged, flip, owed
+from tests.sim.bugs import damaged, flip, no_shares, owed
 from tests.sim.mistakes import (
     begin_anew,
     bundles,
@@ -102,6 +102,11 @@ def flipped(options: Options) -> Options:
     return replace(options, faults=(*options.faults, *flips))
 
 
+def crowded(options: Options) -> Options:
+    """With strangers who bring more than stores hold, on every link."""
+    return replace(neighbour.hostile(options, "strange"), store="memory", quota_bytes=40_000)
+
+
 def twins(options: Options) -> Options:
     """With forged bundles."""
     return neighbour.hostile(options, "bundles")
@@ -161,6 +166,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug("store", one.minds_no_quota, days(small_store)),
     Bug("store", one.keeps_what_it_has_sent, DAYS),
     Bug("store", owed, DAYS),
+    Bug("store", no_shares, days(crowded)),
     Bug("store", damaged, days(flipped)),
     Bug("confinement", flip, DAYS),
     Bug("confinement", one.raises_now_and_then, DAYS),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stack.core.errors import ConfigError, LocalError
-from stack.ports.store import DUPLICATE, NO_ROOM, Move, Place, Put, Release, Write
+from stack.ports.store import DUPLICATE, NO_ROOM, OVER_SHARE, Move, Place, Put, Release, Write
 from stack.storage import MemoryStore, SqliteStore, StagingStore, StoreConfig
 from tests.storage.bundles import LIFETIME_MS, NOW_MS, put, wire
 
@@ -67,9 +67,10 @@ def test_what_is_to_stay_free_stays_free(directory: Path) -> None:
 
         expiring = put(1)._replace(expires_ms=NOW_MS + 5)
         assert store.commit([expiring, put(2, priority=0)], NOW_MS).refs == [1, 2]
-        assert store.commit([modest(3, 201)], NOW_MS).refs == [NO_ROOM]
-        assert store.commit([modest(3, 0, 2)], NOW_MS).refs == [NO_ROOM]
-        assert store.commit([modest(3, 200, 1), modest(4, 101)], NOW_MS).refs == [3, NO_ROOM]
+        assert store.commit([modest(3, 201)], NOW_MS).refs == [OVER_SHARE]
+        assert store.commit([modest(3, 0, 2)], NOW_MS).refs == [OVER_SHARE]
+        assert store.commit([modest(3, 200, 1), modest(4, 101)], NOW_MS).refs == [3, OVER_SHARE]
+        assert store.commit([modest(4, 0)._replace(wire=bytes(201))], NOW_MS).refs == [NO_ROOM]
         assert store.commit([modest(2, 500, 4)], NOW_MS).refs == [DUPLICATE]
         later = store.commit([modest(4, 200, 1)], NOW_MS + 5)
         assert (later.refs, later.evicted) == ([4], [1])

@@ -126,9 +126,16 @@ def _summary(result: dict[str, Any]) -> None:
         say(f"link {printable(link['name'])}: {STATES[link['state']]}")
         say(f"  to {link['peer']}, waiting: {size_text(link['waiting_bytes'])}")
         say(f"  {link['local']} -> {link['remote'] or 'whoever calls'}")
+        if share := link["share"]:
+            say(f"  brought and held: {_share(share)}")
         say(f"  contact: {_contact(link)}")
         for hint in link["hints"]:
             say_wrapped(f"{link['name']}: {hint}")
+
+
+def _share(share: dict[str, int]) -> str:
+    """What a neighbour on a link that is not trusted takes up of the store."""
+    return f"{size_text(share['bytes'])}, kept for it: {size_text(share['reserved_bytes'])}"
 
 
 def _contact(link: dict[str, Any]) -> str:

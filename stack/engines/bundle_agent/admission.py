@@ -70,6 +70,10 @@ class Admission:
             return None
         return self._security.open(bundle)
 
+    def digest(self, bundle: Bundle) -> bytes:
+        """What tells this bundle from all that differ in what stays the same on the way."""
+        return self._digest.whole(bundle)
+
     def put(
         self,
         bundle: Bundle,

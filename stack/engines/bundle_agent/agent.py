@@ -20,7 +20,18 @@ from stack.engines.bundle_agent.quarantine import set_aside
 from stack.engines.bundle_agent.shares import NOTHING, NOWHERE, OWN, Shares
 from stack.ports.application import CRITICAL_PRIORITY, BundleId, Delivery, Outgoing
 from stack.ports.security import Opened, Security
-from stack.ports.store import DUPLICATE, Committed, Move, Op, Place, Put, Release, Stored, Write
+from stack.ports.store import (
+    DUPLICATE,
+    OVER_SHARE,
+    Committed,
+    Move,
+    Op,
+    Place,
+    Put,
+    Release,
+    Stored,
+    Write,
+)
 from stack.routing.forwarder import Forwarder
 from stack.wire.bundle import (
     IS_FRAGMENT,
@@ -168,7 +179,8 @@ class BundleAgent(Dispatch):
                 if op.known is None and op.place is not Place.QUARANTINE:
                     self._events.append(Echo(op.key, op.previous))
             else:
-                self.counters["dropped_over_share" if op.owner else "dropped_no_room"] += 1
+                over = ref == OVER_SHARE
+                self.counters["dropped_over_share" if over else "dropped_no_room"] += 1
         for ref in outcome.evicted:
             self.counters["evicted"] += 1
             self._end(ref, now_ms, self._deleted, ref, ReportReason.DEPLETED_STORAGE, now_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -49,6 +50,10 @@ PLAIN = frozenset({PAYLOAD, BLOCK_INTEGRITY, BLOCK_CONFIDENTIALITY})
 """Known types of block that say nothing to be judged here."""
 
 
+UNPROVEN_MAX = 1024
+"""Bundles that did not verify, and are known if they come again."""
+
+
 class Taken(NamedTuple):
     """A bundle that may be stored."""
 
@@ -92,6 +97,7 @@ class Ingress:
         self._neighbours = shares.neighbours
         self._leads_to = leads_to
         self._mode = LENIENT if config.lenient else STRICT
+        self._unproven: OrderedDict[bytes, None] = OrderedDict()
         self._known = PLAIN | {PREVIOUS_NODE, BUNDLE_AGE, HOP_COUNT, config.priority_block}
         self._priority_max = CRITICAL_PRIORITY if config.critical else CRITICAL_PRIORITY - 1
 
@@ -174,6 +180,9 @@ class Ingress:
             opened = admission.open(bundle)
             if opened is not None and not opened.ok:
                 # Neither kept nor known: it must not stand in anybody's place.
+                if opened.reason == ReportReason.FAILED_SECURITY_OPERATION and self._is_new(bundle):
+                    words = f"{opened.failure}: asked for once more"
+                    return Refused(ReportReason.NO_INFORMATION, "security", words, intact=False)
                 return unproven(bundle, opened, found.unprocessed)
         owner = OWN
         if previous in self._neighbours and not (trusted or opened):
@@ -193,6 +202,19 @@ class Ingress:
             owner=owner,
         )
         return Taken(bundle, put, found.unprocessed)
+
+    def _is_new(self, bundle: Bundle) -> bool:
+        """Whether what does not verify comes for the first time.  What is encrypted has no CRC
+        (RFC 9173 §4.8.1), so it may have been damaged since its sender loaded it, who then sends
+        something else the next time; what a forger made comes again as it is, and goes."""
+        unproven, digest = self._unproven, self._admission.digest(bundle)
+        if digest in unproven:
+            del unproven[digest]
+            return False
+        unproven[digest] = None
+        if len(unproven) > UNPROVEN_MAX:
+            unproven.popitem(last=False)
+        return True
 
     def _owner(self, primary: PrimaryBlock, place: Place, previous: str) -> str:
         """To whose share of the store a bundle counts that nobody has proven."""

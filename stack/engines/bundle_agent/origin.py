@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stack.core.eid import Eid
+from stack.core.errors import LocalError
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.ports.application import Outgoing
 from stack.ports.security import Security
@@ -65,10 +66,13 @@ class Origin:
         self._reserved = 0
 
     def make(self, outgoing: Outgoing, now_ms: int, *, admin: bool = False) -> Bundle:
-        """One bundle, secured as policy asks.  Raises `SecurityError` when that cannot be done."""
+        """One bundle, secured as policy asks.  Raises `SecurityError` when that cannot be done, and
+        `LocalError` when its source is no endpoint of this node alone (§4.2.5.2)."""
         config = self._config
         node_id = self._node_id
         source = node_id if admin else node_id.with_service(outgoing.service)
+        if not source.is_singleton:
+            raise LocalError(f"{source} is a group: send from a service without ~ in front")
         flags = outgoing.report_flags
         if admin:
             flags = IS_ADMIN

@@ -101,14 +101,19 @@ class NodeOperations:
             "store": {key: figures[f"store.{key}"] for key in STORE_SHOWN},
             "queue": {key: figures[f"queue.{key}"] for key in ("bundles", "bytes")},
             "quarantine": len(node.quarantined()),
-            "links": [self._link(link) for link in node.links.values()],
+            "links": [self._link(link, figures) for link in node.links.values()],
             "transfers_open": len(open_transfers),
             "files_waiting": len(self._files.inbox),
             "contacts": len(node.plan.contacts),
         }
 
-    def _link(self, link: Link) -> dict[str, Any]:
+    def _link(self, link: Link, figures: Mapping[str, int]) -> dict[str, Any]:
         node = self._node
+        share = {
+            key: figures[name]
+            for key in ("bytes", "reserved_bytes")
+            if (name := f"link.{link.name}.share.{key}") in figures
+        }
         now_ms = node.port.dtn_ms()
         config = link.config
         coming = [
@@ -126,6 +131,7 @@ class NodeOperations:
             "local": config.local,
             "remote": config.remote,
             "waiting_bytes": node.port.waiting_bytes(link.peer),
+            "share": share or None,
             "contact": _contact(coming[0]) if coming and config.scheduled else None,
         }
 

@@ -25,7 +25,7 @@ from stack.engines.bundle_agent import AgentConfig, BundleAgent, begin
 from stack.node.config import StoreSection
 from stack.node.driver import BundleDriver, ignore
 from stack.ports.application import Delivery, Outgoing
-from stack.ports.store import NO_ROOM, Committed, Op, Place
+from stack.ports.store import Committed, Op, Place
 from stack.routing.forwarder import Forwarder
 from stack.simulator.swarm.agents_options import AgentsOptions, draw_agents
 from stack.simulator.swarm.day import RunOutcome
@@ -179,16 +179,16 @@ class _Agent:
         if self.deaf:
             return False
         put, _, intact = self.agent.receive(wire, self._run.now_ms, 0, sender, trusted=True)
-        refs: list[int] = []
+        kept: list[bool] = []
 
         def done(outcome: Committed | StoreError) -> None:
-            refs.extend([NO_ROOM] if isinstance(outcome, StoreError) else outcome.refs)
+            kept.append(not isinstance(outcome, StoreError) and outcome.kept_all)
 
         if put is not None:
             self.driver.submit([put], done)
         else:
             self.driver.run_pending()
-        return intact and NO_ROOM not in refs
+        return intact and False not in kept
 
     def answered(self, peer: str, ref: int, taken: bool) -> None:
         """The neighbour has answered."""

@@ -13,6 +13,7 @@ from stack.simulator.swarm import faults as kinds
 from stack.simulator.swarm.faults import (
     BACKUP,
     CONTROL,
+    CORRUPT,
     HOSTILE,
     HOSTILE_MODES,
     KINDS,
@@ -87,13 +88,12 @@ def draw(
     if rng.random() < 0.25:
         many = rng.choice([1, 1, len(options.nodes)])
         options = replace(options, clockless=tuple(sorted(rng.sample(options.nodes, many))))
-    # Without security nobody can tell a forgery from what it forges.
-    return replace(
-        options,
-        faults=tuple(faults),
-        protect=options.protect or bool(hostile),
-        authenticate=authenticate,
-    )
+    # Without security nobody can tell a forgery from what it forges; and with it a payload has no
+    # CRC (RFC 9173 §4.8.1), so that only its link can tell a relay that it was damaged.
+    protect = options.protect or bool(hostile)
+    if protect and any(fault.kind == CORRUPT for fault in faults):
+        authenticate = True
+    return replace(options, faults=tuple(faults), protect=protect, authenticate=authenticate)
 
 
 def _links(rng: random.Random, stations: list[str], satellites: list[str]) -> list[LinkOptions]:

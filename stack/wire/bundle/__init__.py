@@ -12,6 +12,7 @@ from stack.wire.bundle.admin import reason_words as reason_words
 from stack.wire.bundle.check import check_bundle as check_bundle
 from stack.wire.bundle.check import encrypted_blocks as encrypted_blocks
 from stack.wire.bundle.check import security_targets as security_targets
+from stack.wire.bundle.check import signs_primary as signs_primary
 from stack.wire.bundle.decode import BLOCKS_MAX as BLOCKS_MAX
 from stack.wire.bundle.decode import LENIENT as LENIENT
 from stack.wire.bundle.decode import STRICT as STRICT
@@ -44,6 +45,7 @@ from stack.wire.bundle.identity import adu_key as adu_key
 from stack.wire.bundle.identity import bundle_key as bundle_key
 from stack.wire.bundle.identity import parse_stamp as parse_stamp
 from stack.wire.bundle.identity import stamp as stamp
+from stack.wire.bundle.primary import PrimaryForm as PrimaryForm
 from stack.wire.bundle.types import ACK_REQUESTED as ACK_REQUESTED
 from stack.wire.bundle.types import BLOCK_CONFIDENTIALITY as BLOCK_CONFIDENTIALITY
 from stack.wire.bundle.types import BLOCK_INTEGRITY as BLOCK_INTEGRITY

@@ -28,13 +28,16 @@ TARGETS_MAX = 256
 def check_bundle(bundle: Bundle) -> None:
     """Raise `DecodeError` when the bundle must not be accepted:
 
+    - its source is a group: it names a node, or nobody (RFC 9171 §4.2.5.2);
     - the primary block has no CRC and no block integrity block protects it (RFC 9171 §4.3.1);
     - the creation time is zero and there is no bundle age block (§4.2.7, §4.4.2);
     - it is a fragment of a bundle that must not be fragmented or is anonymous (§4.2.3), or an
       empty or impossible one (§5.8).
     """
     primary = bundle.primary
-    if primary.crc_type == CRC_NONE and not _integrity_possible(bundle):
+    if not primary.source.is_singleton:
+        raise DecodeError("the source is a group and not a node", "RFC 9171 §4.2.5.2")
+    if primary.crc_type == CRC_NONE and not signs_primary(bundle, unseen=True):
         raise DecodeError("primary block with neither CRC nor BIB", "RFC 9171 §4.3.1")
     if primary.creation_ms == 0 and bundle.block(BUNDLE_AGE) is None:
         raise DecodeError("creation time zero without a bundle age", "RFC 9171 §4.4.2")
@@ -48,15 +51,16 @@ def check_bundle(bundle: Bundle) -> None:
             raise DecodeError("empty fragment, or one beyond its data unit's end", "RFC 9171 §5.8")
 
 
-def _integrity_possible(bundle: Bundle) -> bool:
-    """Whether a BIB protects the primary block, or may do so unseen.
+def signs_primary(bundle: Bundle, *, unseen: bool = False) -> bool:
+    """Whether a BIB says that it signs the primary block; or, with `unseen`, may do so encrypted.
 
     A BIB that a BCB encrypts shows its targets only to those who hold the key (RFC 9172 §3.9):
-    nobody on the way may refuse the bundle for it.
+    nobody on the way may refuse the bundle for it.  Raises `DecodeError` for a security block that
+    cannot be read.
     """
     encrypted = encrypted_blocks(bundle.blocks)
     return any(
-        block.number in encrypted or 0 in security_targets(block)
+        unseen if block.number in encrypted else 0 in security_targets(block)
         for block in bundle.blocks
         if block.type == BLOCK_INTEGRITY
     )

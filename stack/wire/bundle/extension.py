@@ -49,6 +49,8 @@ def _node(data: bytes, strict: bool) -> Eid:
     eid, end = decode_eid(data, strict=strict)
     if end != len(data):
         raise DecodeError("octets after the block's content", "RFC 9171 §4.4.1", end)
+    if not eid.is_singleton:
+        raise DecodeError("a previous node is no group", "RFC 9171 §4.4.1, §4.2.5.2")
     return eid
 
 

@@ -13,7 +13,6 @@ from stack.wire.bundle.encode import encode_block, encode_bundle
 from stack.wire.bundle.identity import adu_key
 from stack.wire.bundle.primary import PrimaryForm
 from stack.wire.bundle.types import (
-    BLOCK_INTEGRITY,
     CRC_16,
     CRC_32,
     CRC_NONE,
@@ -22,7 +21,6 @@ from stack.wire.bundle.types import (
     REPLICATE,
     Bundle,
     CanonicalBlock,
-    PrimaryBlock,
 )
 
 FRAGMENTS_MAX = 65_536
@@ -55,10 +53,13 @@ def fragment_bundle(bundle: Bundle, max_bytes: int) -> list[Bundle]:
     total = len(data) if primary.total_adu_length is None else primary.total_adu_length
     extension = tuple(replace(block, wire=encode_block(block)) for block in bundle.blocks[:-1])
     form = PrimaryForm(primary)
+    # Without CRC it relies on a BIB (§4.3.1), which is over the primary block of the whole: no
+    # fragment's own is proven by it, not even that of the first, which takes the BIB along.
+    crc_type = primary.crc_type or CRC_32
     fragments: list[Bundle] = []
     start = 0
     while start < len(data):
-        head = form.fragment(base + start, total, _fragment_crc(primary, extension))
+        head = form.fragment(base + start, total, crc_type)
         room = max_bytes - _FRAMING_BYTES - len(head.wire or b"")
         room -= sum(len(block.wire or b"") for block in extension)
         size = _data_room(payload, room)
@@ -73,18 +74,6 @@ def fragment_bundle(bundle: Bundle, max_bytes: int) -> list[Bundle]:
     if not fragments:
         raise LocalError(f"{max_bytes} octets are too few for this bundle, which has no payload")
     return fragments
-
-
-def _fragment_crc(primary: PrimaryBlock, extension: Sequence[CanonicalBlock]) -> int:
-    """The CRC type of a fragment's primary block.
-
-    A primary without CRC relies on a block integrity block (§4.3.1), which goes with the first
-    fragment only: the others take a CRC.  The first keeps the type of the whole bundle, so that
-    reassembly gives back the very primary block over which the integrity was computed.
-    """
-    if primary.crc_type or any(block.type == BLOCK_INTEGRITY for block in extension):
-        return primary.crc_type
-    return CRC_32
 
 
 def _data_room(payload: CanonicalBlock, room: int) -> int:

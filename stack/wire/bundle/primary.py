@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from stack.wire import cbor
 from stack.wire.bundle.encode import CRC_HEADS, checksum, encode_primary
-from stack.wire.bundle.types import IS_FRAGMENT, PrimaryBlock
+from stack.wire.bundle.types import CRC_NONE, IS_FRAGMENT, PrimaryBlock
 
 _FIELDS = 8
 """Version, flags, CRC type, three EIDs, timestamp and lifetime (RFC 9171 §4.3.1)."""
@@ -45,6 +45,11 @@ class PrimaryForm:
     def whole(self) -> PrimaryBlock:
         """The primary block of the bundle that this was the first fragment of."""
         return self._block(self._primary.flags & ~IS_FRAGMENT, self._primary.crc_type, None, None)
+
+    def without_crc(self) -> PrimaryBlock:
+        """As it is signed when it is itself the target (RFC 9173 §3.8.1)."""
+        own = self._primary
+        return self._block(own.flags, CRC_NONE, own.fragment_offset, own.total_adu_length)
 
     def _block(
         self, flags: int, crc_type: int, offset: int | None, total: int | None

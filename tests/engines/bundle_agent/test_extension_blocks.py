@@ -25,6 +25,7 @@ from stack.wire.bundle import (
     HOP_COUNT,
     PREVIOUS_NODE,
     PRIORITY,
+    REPLICATE,
     REPORT_DELETION,
     Bundle,
     CanonicalBlock,
@@ -59,7 +60,7 @@ def sealed(bundle: Bundle, numbers: Sequence[int]) -> Bundle:
     blocks = {block.number: block for block in bundle.blocks}
     new: list[CanonicalBlock] = []
     for number in numbers:
-        bcb = CanonicalBlock(BLOCK_CONFIDENTIALITY, 100 + number, 0, b"", 2)
+        bcb = CanonicalBlock(BLOCK_CONFIDENTIALITY, 100 + number, REPLICATE, b"", 2)
         target = blocks[number]
         iv = number.to_bytes(12, "big")
         octets = contexts.encrypt(
@@ -72,7 +73,7 @@ def sealed(bundle: Bundle, numbers: Sequence[int]) -> Bundle:
             ((contexts.BCB_IV, iv), (contexts.BCB_SCOPE, contexts.SCOPE_ALL)),
             (((contexts.BCB_RESULT_TAG, octets[-16:]),),),
         )
-        new.append(CanonicalBlock(BLOCK_CONFIDENTIALITY, bcb.number, 0, encode_asb(asb), 2))
+        new.append(replace(bcb, data=encode_asb(asb)))
         blocks[number] = CanonicalBlock(target.type, number, target.flags, octets[:-16], 2)
     # Security blocks may stand anywhere: here behind what they cover.
     others = [block for block in blocks.values() if block.number != 1]

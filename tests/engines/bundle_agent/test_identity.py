@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stack.core.eid import Eid
-from stack.engines.bundle_agent import AgentConfig, begin
+from stack.core.errors import LocalError
+from stack.engines.bundle_agent import AgentConfig, begin, ingress
 from stack.engines.bundle_agent.content import ContentDigest
+from stack.ports.application import Outgoing
 from stack.ports.store import NO_ROOM
 from stack.security import BpSec, KeyRing, SecurityPolicy
 from stack.storage.memory import MemoryStore
@@ -63,6 +65,43 @@ def garbled(bundle: Bundle, kind: int) -> Bundle:
         for block in bundle.blocks
     )
     return sent(Bundle(bundle.primary, blocks))
+
+
+def test_nothing_is_sent_from_a_group() -> None:
+    desk = Desk()
+    with pytest.raises(LocalError, match=f"{HERE}~all is a group"):
+        desk.agent.send([Outgoing(Eid.parse(FAR + "app"), b"x", 60_000, "~all")], NOW)
+
+
+def test_damage_that_no_relay_can_see_is_found_by_the_acceptor_and_counted() -> None:
+    relay, acceptor = Desk(node=NEXT), Desk(node=FAR, security=keyed())
+    genuine = secured(destination=FAR + "app")
+    octets = bytearray(encode_bundle(genuine))
+    octets[-2] ^= 1  # the last octet of the payload; the break comes after it
+    for wire in (bytes(octets), encode_bundle(genuine)):
+        assert relay.arrive(wire)
+        relay.pass_on(acceptor)
+    assert acceptor.got == [b"genuine"]
+    assert acceptor.agent.counters["dropped_security"] == 1
+    assert relay.store.usage().bundles == 0
+
+
+def test_what_does_not_verify_is_refused_once_and_goes_when_it_comes_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its sender may have something better: the damage may be of the link between."""
+    monkeypatch.setattr(ingress, "UNPROVEN_MAX", 2)
+    desk = Desk(security=keyed())
+    one, two, three = (encode_bundle(garbled(secured(bytes([n])), 1)) for n in range(3))
+    unsigned = encode_bundle(bundle_for(APP, b"in clear"))
+    kept = []
+    for wire in (one, one, one, one, one, two, three, one, unsigned):
+        put, _, intact = desk.agent.receive(wire, NOW)
+        assert put is None
+        kept.append(not intact)
+    # Its sender keeps it, in turn; but of three only two are remembered.
+    assert kept == [True, False, True, False, True, True, True, True, False]
+    assert desk.agent.counters["dropped_security"] == len(kept)
 
 
 def test_a_forged_bundle_that_comes_first_does_not_cost_the_genuine_one() -> None:

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from stack.engines.bundle_agent import Beginning, Shares
 from stack.engines.bundle_agent.shares import NOWHERE, OWN
-from stack.ports.store import NO_ROOM
+from stack.ports.store import NO_ROOM, OVER_SHARE
 from stack.storage.memory import MemoryStore
 from stack.wire.bundle import IS_FRAGMENT, REPORT_FORWARDING, Bundle, encode_bundle
 from tests.engines.bundle_agent.desk import Desk, keyed
@@ -40,7 +40,7 @@ def flood(at: Desk, neighbour: str, destination: str = FAR + "app", size: int = 
     """A neighbour brings all that is taken of it: how many."""
     for number in range(1, 1000):
         made = bundle_for(destination, bytes(size), sequence=number, source=neighbour + "x")
-        if at.arrive(made, neighbour=neighbour) == NO_ROOM:
+        if at.arrive(made, neighbour=neighbour) in (NO_ROOM, OVER_SHARE):
             return number - 1
     raise AssertionError("no end of room")
 
@@ -63,6 +63,18 @@ def test_what_is_kept_for_another_neighbour_is_there_when_it_comes() -> None:
     assert one.agent.counters["dropped_over_share"] == 2
     assert one.agent.counters["dropped_no_room"] == 0
     assert one.store.usage().bytes > 0.75 * QUOTA_BYTES
+
+
+def test_only_what_a_share_refused_counts_as_such() -> None:
+    one = desk(*NEAR[:2])
+    for number in range(1, 1000):
+        friend = bundle_for(FAR + "app", bytes(900), sequence=number, source="dtn://gs2/x")
+        if one.arrive(friend, neighbour="dtn://gs2/", trusted=True) == NO_ROOM:
+            break
+    late = bundle_for(FAR + "app", bytes(900), source=NEAR[0] + "x")
+    assert one.arrive(late, neighbour=NEAR[0]) == NO_ROOM
+    assert one.agent.counters["dropped_no_room"] == 2
+    assert one.agent.counters["dropped_over_share"] == 0
 
 
 def test_tiny_bundles_do_not_use_up_the_number_of_bundles() -> None:
@@ -105,6 +117,7 @@ def test_trusted_links_are_held_to_no_share() -> None:
         for n in range(30)
     ]
     assert NO_ROOM not in refs
+    assert OVER_SHARE not in refs
     assert one.agent.shares.held(OWN) == one.store.usage().bytes
     assert not one.agent.shares.brought
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 import cbor2
 import pytest
@@ -54,9 +55,28 @@ PRIMARY = PrimaryBlock(
 LAST = CanonicalBlock(1, 1, 0, b"x")
 
 
+def test_a_source_and_a_previous_node_are_no_groups() -> None:
+    for text, good in (("dtn://a/~b", False), ("dtn://a/b~", True), ("dtn:none", True)):
+        eid = Eid.parse(text)
+        flags = NO_FRAGMENT if eid.is_null else 0
+        bundle = Bundle(dataclasses.replace(PRIMARY, source=eid, flags=flags), (LAST,))
+        for call in (
+            partial(check_bundle, bundle),
+            partial(parse_previous_node, previous_node(eid)),
+        ):
+            if good:
+                call()
+                continue
+            with pytest.raises(DecodeError, match="group") as caught:
+                call()
+            assert "§4.2.5.2" in caught.value.section
+    check_bundle(Bundle(dataclasses.replace(PRIMARY, destination=Eid.parse("dtn://a/~b")), (LAST,)))
+
+
 @given(eids(), uints(), st.integers(1, 255), uints())
 def test_extension_blocks_say_what_went_in(eid: Eid, number: int, limit: int, count: int) -> None:
-    assert parse_previous_node(previous_node(eid)) == eid
+    node = eid if eid.is_singleton else eid.node
+    assert parse_previous_node(previous_node(node)) == node
     assert parse_bundle_age(bundle_age(number)) == number
     assert parse_hop_count(hop_count(limit, count)) == (limit, count)
     assert parse_priority(priority_block(number)) == number
