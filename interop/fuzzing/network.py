@@ -149,25 +149,35 @@ class DatagramTarget(_Networked):
         super().close()
         self._socket.close()
 
-    def _send(self, messages: Sequence[bytes]) -> bool:
+    def tell(self, message: bytes) -> None:
+        """Send one datagram, whatever becomes of it."""
         self._socket.setblocking(False)
+        # A port that is closed shows as an error of the next call; a datagram may be too long.
+        with contextlib.suppress(OSError):
+            self._socket.send(message)
+
+    def hear(self, within_s: float = 0) -> bytes | None:
+        """The next datagram that comes within a time, or None."""
+        end = time.monotonic() + within_s
+        while True:
+            self._socket.settimeout(max(0.0, end - time.monotonic()))
+            try:
+                return self._socket.recv(ANSWER_MAX)
+            except ConnectionError:
+                continue
+            except OSError:
+                return None
+
+    def _send(self, messages: Sequence[bytes]) -> bool:
         for message in messages:
-            # A port that is closed shows as an error of the next call; a datagram may be too long.
-            with contextlib.suppress(OSError):
-                self._socket.send(message)
+            self.tell(message)
         return self._drain()
 
     def _drain(self) -> bool:
         heard = False
-        self._socket.setblocking(False)
-        while True:
-            try:
-                self._socket.recv(ANSWER_MAX)
-                heard = True
-            except ConnectionError:
-                continue
-            except OSError:
-                return heard
+        while self.hear() is not None:
+            heard = True
+        return heard
 
     def _lives(self, within_s: float) -> bool:
         probe = self._probe()

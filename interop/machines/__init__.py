@@ -9,6 +9,7 @@ implementation, and holds what it says against a simple model written from the s
     agent         a bundle agent between two neighbours
     ltp           an LTP engine, each side
     nodes         two whole nodes, and what is between them
+    remote        an LTP engine behind a UDP port
     router        a router, and what is booked of its contacts
     brute         routing by trying every way
     store         a durable store of bundles
@@ -24,6 +25,7 @@ try:
     from interop.machines.ltp_model import PeerFault
     from interop.machines.machine import PeerMachine
     from interop.machines.nodes import NodesPeer, NodesPeerMachine
+    from interop.machines.remote import UdpLtpAdapter
     from interop.machines.router import FoundWay, RouterPeer, RouterPeerMachine
     from interop.machines.store import StoreMachine, StorePeer
 except ImportError as error:
@@ -49,5 +51,6 @@ __all__ = [
     "StoreMachine",
     "StorePeer",
     "Transition",
+    "UdpLtpAdapter",
     "table",
 ]

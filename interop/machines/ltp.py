@@ -54,14 +54,13 @@ from stack.wire.ltp import (
 
 T = TypeVar("T")
 
-OURS, THEIRS = 4_000_000_007, 4_000_000_009
-"""Engine ids of the machine and of the engine under test."""
+FIRST_SESSION = 10**9
+"""Number of the first session of a case, unless the adapter has a `first_session`: one whose engine
+remembers the cases before."""
 
 PATIENCE_STEPS = 12
 ROUNDS_MAX = 60
 """Within so many rounds without a loss everything has arrived."""
-
-SILENCE_NS = 3600 * 10**9
 
 _PICKS = st.integers(0, 1 << 16)
 _SELDOM = st.sampled_from([False, False, True])
@@ -117,6 +116,22 @@ class _Conversation(PeerMachine):
     patience_ns: ClassVar[int] = 60 * 10**9
     """Within this time the engine answers, and repeats what was not answered."""
 
+    silence_ns: ClassVar[int] = 3600 * 10**9
+    """At the end of a case it has so much time to close its sessions, and then says nothing for as
+    long again."""
+
+    own_id: ClassVar[int] = 4_000_000_007
+    """Engine id of the machine."""
+
+    engine_id: ClassVar[int] = 4_000_000_009
+    """Engine id of the engine under test."""
+
+    sends: ClassVar[bool] = True
+    """Whether it can be made to send blocks."""
+
+    delivers: ClassVar[bool] = True
+    """Whether it can be seen what its client is given."""
+
     may_cancel: ClassVar[bool] = False
     """Whether the engine may cancel sessions in which nothing is wrong, for limits of its own."""
 
@@ -125,7 +140,7 @@ class _Conversation(PeerMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sending = SendingModel(may_cancel=self.may_cancel)
+        self.sending = SendingModel(may_cancel=self.may_cancel, delivers=self.delivers)
         self.receiving = ReceivingModel(may_cancel=self.may_cancel)
         self.unsent: list[DataSegment] = []
         """What the machine has not sent yet, of all its sessions."""
@@ -139,7 +154,8 @@ class _Conversation(PeerMachine):
     @initialize()
     def start(self) -> None:
         """A new engine."""
-        self.peer = type(self).adapter(THEIRS, OURS)
+        self.peer = type(self).adapter(self.engine_id, self.own_id)
+        self.first_session = getattr(self.peer, "first_session", FIRST_SESSION)
 
     def _reach(self, segment: Segment, what: str) -> None:
         """A segment reaches the engine as from a sender of blocks."""
@@ -161,7 +177,7 @@ class _Conversation(PeerMachine):
     @contextlib.contextmanager
     def _step(self, segment: Segment) -> Iterator[None]:
         """What is done within moves the session of a segment."""
-        ours = segment.session.engine == OURS
+        ours = segment.session.engine == self.own_id
         sessions: Mapping[SessionId, BlockToPeer | BlockFromPeer]
         sessions = self.sending.sessions if ours else self.receiving.sessions
         before = sessions.get(segment.session)
@@ -194,10 +210,10 @@ class _Conversation(PeerMachine):
         return count
 
     def _heard(self, segment: Segment) -> None:
-        if segment.session.engine not in (OURS, THEIRS):
+        if segment.session.engine not in (self.own_id, self.engine_id):
             raise PeerFault("§3.1", "a segment of a session that nobody began", segment)
         with self._step(segment):
-            if segment.session.engine == OURS:
+            if segment.session.engine == self.own_id:
                 self.sending.heard(segment)
                 return
             self.receiving.heard(segment)
@@ -215,7 +231,7 @@ class LtpPeerMachine(_Conversation):
     @rule(transfer=pieces(part_bytes_max=60))
     def begin(self, transfer: Transfer) -> None:
         """Take up a block, of which nothing is sent yet."""
-        session = SessionId(OURS, 10**9 + len(self.sending.sessions))
+        session = SessionId(self.own_id, self.first_session + len(self.sending.sessions))
         segments = tuple(replace(one, session=session) for one in parts(transfer))
         self.sending.begin(replace(transfer, session=session, segments=segments))
         self.unsent += segments
@@ -300,6 +316,7 @@ class LtpPeerMachine(_Conversation):
 
     # ----------------------------------------------------------------- a receiver of blocks
 
+    @precondition(lambda self: self.sends)
     @rule(size=st.integers(1, 5000))
     def submit(self, size: int) -> None:
         """The engine's client has a block to send, unlike all others."""
@@ -376,9 +393,9 @@ class LtpPeerMachine(_Conversation):
         for words in self._unfinished():
             self._fail(words)
         for _ in range(PATIENCE_STEPS):
-            self._pass(SILENCE_NS // PATIENCE_STEPS)
+            self._pass(self.silence_ns // PATIENCE_STEPS)
             self._heal()
-        if self._pass(SILENCE_NS):
+        if self._pass(self.silence_ns):
             self._fail("§6.20: sessions that are over are not closed: the engine goes on")
 
     def _heal(self) -> None:
@@ -412,7 +429,7 @@ class LtpPeerMachine(_Conversation):
         """What has not come to its end, in words."""
         found = [*self.sending.owed(), *self.receiving.owed()]
         for session, out in self.sending.sessions.items():
-            handed_over = out.delivered or not out.transfer.red_bytes
+            handed_over = out.delivered or not (self.delivers and out.transfer.red_bytes)
             if not out.cancelled and not (out.known and handed_over):
                 found.append(f"§6.12: {session} does not come to its end")
         came = [self.receiving.block(session) for session in self.receiving.sessions]

@@ -1,0 +1,77 @@
+"""The machine talks with an LTP engine in another process, over UDP."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import sys
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from interop.fuzzing import TargetOptions
+from interop.machines import LtpPeerMachine, MachineFault, PeerFault, UdpLtpAdapter
+from stack.core.errors import ConfigError
+
+FEW = settings(
+    max_examples=2,
+    stateful_step_count=8,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+)
+
+
+def machine_for(command: str, patience_ms: int = 1200) -> type[LtpPeerMachine]:
+    """A machine for an engine that a command starts, with a free port in the place of PORT."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    options = TargetOptions(start=command.replace("PORT", str(port)), timeout_s=0.5)
+
+    class Remote(LtpPeerMachine):
+        adapter = UdpLtpAdapter(f"udp://127.0.0.1:{port}", options)
+        sends = delivers = False
+        patience_ns, silence_ns = patience_ms * 10**6, 10**8
+
+    return Remote
+
+
+def engine(fault: str = "") -> str:
+    words = [sys.executable, "-m", "tests.interop.machines.udp_engine", "PORT", fault]
+    return shlex.join(words)
+
+
+@pytest.mark.slow
+def test_our_engine_is_right_over_a_socket_too() -> None:
+    kind = machine_for(engine())
+    run_state_machine_as_test(kind, settings=FEW)
+    assert kind.coverage.taken
+
+
+@pytest.mark.slow
+def test_a_fault_is_found_over_a_socket() -> None:
+    with pytest.raises(PeerFault) as found:
+        run_state_machine_as_test(
+            machine_for(engine("answers a checkpoint that never came")),
+            settings=settings(FEW, max_examples=20),
+        )
+    assert found.value.violation.clause == "RFC 5326 §3.2.2"
+
+
+def test_an_engine_that_ends_is_a_fault() -> None:
+    ends = "import socket, sys; s = socket.socket(type=socket.SOCK_DGRAM); "
+    ends += "s.bind(('127.0.0.1', PORT)); d, a = s.recvfrom(9999); s.sendto(b'?', a); s.recv(9999)"
+    with pytest.raises(MachineFault, match="exit code 0"):
+        run_state_machine_as_test(
+            machine_for(shlex.join([sys.executable, "-S", "-c", ends]), 50),
+            settings=settings(FEW, max_examples=20),
+        )
+
+
+def test_only_udp_ports_are_taken() -> None:
+    with pytest.raises(ConfigError, match="is no UDP port"):
+        UdpLtpAdapter("tcp://127.0.0.1:4556", TargetOptions())(1, 2)
