@@ -12,6 +12,8 @@ from stack.engines.ltp.red_part import FIRST_BYTES, RedPart
 from stack.engines.ltp.states import ImportInput, ImportState
 from stack.engines.ltp.timers import TimerKey, TimerKind
 from stack.wire.ltp import (
+    CLIENT_BP,
+    CLIENT_SDA,
     CancelAck,
     CancelReason,
     CancelSegment,
@@ -26,6 +28,9 @@ from stack.wire.sdnv import encode_sdnv
 
 _SERIAL_BITS = 20
 """First report serial numbers take three octets as SDNV."""
+
+_CLIENTS = (CLIENT_BP, CLIENT_SDA)
+"""The client services that there are here."""
 
 _CAPACITY_HINT_MAX = 512 * 1024
 """A new block gets as much buffer as the last one needed, up to this."""
@@ -95,7 +100,8 @@ class ImportTable:
             self._link.timers.arm(timer, now, self._link.config.session_lifetime_ns)
 
     def begin(self, segment: DataSegment, now: int) -> ImportSession | None:
-        """The session that a first segment opens; None when it is over, lost or one too many."""
+        """The session that a first segment opens; None when it is over, lost, one too many, or for
+        nobody here."""
         link, session_id = self._link, segment.session
         closed = self._closed.get(session_id)
         if closed is not None:
@@ -115,6 +121,9 @@ class ImportTable:
         if lost:  # parts of this block were claimed, and are here no more
             session.note = NoteState.DONE
             self.cancel(session, CancelReason.SYS_CNCLD)
+            return None
+        if segment.client_service not in _CLIENTS:  # RFC 5326 §6
+            self.cancel(session, CancelReason.UNREACH)
             return None
         config = link.config
         red_kind = segment.kind <= SegmentType.RED_END_BLOCK

@@ -123,10 +123,12 @@ def red(
     )
 
 
-def green(offset: int, data: bytes, *, end: bool = False) -> DataSegment:
+def green(offset: int, data: bytes, *, end: bool = False, client_service: int = 1) -> DataSegment:
     """A green segment of the peer's."""
     kind = SegmentType.GREEN_END_BLOCK if end else SegmentType.GREEN
-    return DataSegment(session=THEIRS, kind=kind, client_service=1, offset=offset, data=data)
+    return DataSegment(
+        session=THEIRS, kind=kind, client_service=client_service, offset=offset, data=data
+    )
 
 
 def report(

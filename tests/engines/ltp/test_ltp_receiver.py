@@ -542,6 +542,27 @@ def test_miscoloured_segments_cancel_the_session(segments: list[DataSegment]) ->
 # ----------------------------------------------------------------------------- cancellation
 
 
+@pytest.mark.parametrize(
+    "segment",
+    [
+        red(0, b"abc", client_service=3),
+        red(0, b"abc", checkpoint=7, end=True, client_service=0),
+        green(0, b"abc", client_service=3),
+        green(0, b"abc", end=True, client_service=1 << 63),
+    ],
+)
+def test_a_client_service_that_is_not_here_is_unreachable(segment: DataSegment) -> None:
+    lone = Lone()
+    unreachable = cancel(THEIRS, by_sender=False, reason=CancelReason.UNREACH)
+    lone.feed(segment)
+    assert lone.said() == [unreachable]
+    lone.feed(segment)
+    assert lone.said() == [unreachable]
+    lone.feed(cancel_ack(THEIRS, to_sender=False))
+    assert lone.engine.next_deadline() is None
+    assert lone.events() == []
+
+
 def test_a_cancellation_by_the_sender_is_always_acknowledged() -> None:
     lone = Lone()
     lone.feed(red(0, b"abc"), cancel(THEIRS, by_sender=True))
