@@ -22,6 +22,7 @@ What is here, by what it is for:
     own services      Node.port (an AppPort), Endpoint, Delivery, Outgoing, Write
     contacts          Plan, Contact, Range, load_plan; Node.set_plan, Node.contact_discovered
     own modems        DatagramPort and Train
+    data policies     DataPolicy, NodeSet, Marking, load_policy; `policy=` of what sends
     captures          LinkConfig.capture; CaptureFile for run_scenario
     simulation        load_scenario, predict, run_scenario (`pip install 'orbitferry[sim]'`)
     own tests         run_two_nodes, a fixture that pytest finds; two_nodes, run_virtual

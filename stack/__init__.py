@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
     from stack.core.errors import LocalError as LocalError
     from stack.core.errors import MissingExtraError as MissingExtraError
     from stack.core.errors import OrbitferryError as OrbitferryError
+    from stack.core.errors import PolicyError as PolicyError
     from stack.core.errors import SecurityError as SecurityError
     from stack.core.errors import StoreError as StoreError
     from stack.core.errors import StoreFullError as StoreFullError
@@ -41,12 +42,17 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
     from stack.node.config import LinkConfig as LinkConfig
     from stack.node.config import LogConfig as LogConfig
     from stack.node.config import NodeConfig as NodeConfig
+    from stack.node.config import PolicyConfig as PolicyConfig
     from stack.node.config import SecurityConfig as SecurityConfig
     from stack.node.config import StoreSection as StoreSection
     from stack.node.config import load_config as load_config
     from stack.node.environment import Environment as Environment
     from stack.node.environment import OpenPort as OpenPort
     from stack.node.node import Node as Node
+    from stack.policy import DataPolicy as DataPolicy
+    from stack.policy import Marking as Marking
+    from stack.policy import NodeSet as NodeSet
+    from stack.policy.file import load_policy as load_policy
     from stack.ports.application import AppPort as AppPort
     from stack.ports.application import BundleId as BundleId
     from stack.ports.application import Cancelled as Cancelled
@@ -108,15 +114,17 @@ else:
         stack.core.clock Clock dtn_from_iso dtn_from_unix dtn_to_iso unix_from_dtn
         stack.core.eid Eid
         stack.core.errors ConfigError DecodeError LocalError MissingExtraError OrbitferryError
-        stack.core.errors SecurityError StoreError StoreFullError
+        stack.core.errors PolicyError SecurityError StoreError StoreFullError
         stack.core.train FLOW_REPAIR FLOW_SOURCE Train
         stack.engines.bundle_agent AgentConfig
         stack.engines.ltp LtpConfig
         stack.fec.config FecConfig
         stack.node.config ContactsConfig LinkConfig LogConfig NodeConfig SecurityConfig
-        stack.node.config StoreSection load_config
+        stack.node.config PolicyConfig StoreSection load_config
         stack.node.environment Environment OpenPort
         stack.node.node Node
+        stack.policy DataPolicy Marking NodeSet
+        stack.policy.file load_policy
         stack.ports.application AppPort BundleId Cancelled Delivery Endpoint Outgoing
         stack.ports.datagram DatagramPort
         stack.ports.store Write

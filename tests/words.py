@@ -42,6 +42,7 @@ _NOT_OURS = re.compile(r": .*? \(")
 _PLACE = re.compile(
     r".+ \[(RFC \d{4}( §[\dA-Z.]+(, §[\dA-Z.]+)*)?|CCSDS \d{3}\.\d-[BMG]-\d( §[\dA-Z.]+)?"
     r"|limits\.[A-Z_]+"
+    r"|draft-[a-z-]+( §[\d.]+)?"
     r"|docs/[a-z-]+\.md( §[\d.]+)?)\]",
     re.DOTALL,
 )

@@ -29,6 +29,7 @@ from stack.cli.node import run as node
 from stack.cli.output import emit, note
 from stack.cli.plan import delivery, make, report
 from stack.cli.plan import show as plan
+from stack.cli.policy import command as policy
 from stack.cli.predict import budget, passes
 from stack.cli.simulate import loopback, swarm
 from stack.cli.traffic import cancel, job, ping, receive, send, transfers
@@ -79,6 +80,7 @@ GROUPS: tuple[tuple[str, str, tuple[Command, ...]], ...] = (
     ("contact", contact.HELP, (contact.begin, contact.end)),
     ("link", link.HELP, link.COMMANDS),
     ("vectors", vectors.HELP, (vectors.list_, vectors.show, vectors.export)),
+    ("policy", policy.HELP, (policy.check, policy.explain)),
     ("keys", keys.HELP, (keys.new, keys.show)),
     ("config", config.HELP, (config.check, config.example, config.reference)),
 )

@@ -4,6 +4,7 @@
     |- LocalError          we, or the embedding program, misused an interface
     |- DecodeError         bytes from outside break a rule; names the section that they break
     |- SecurityError       a security operation failed; the bundle or block must not be used
+    |- PolicyError         a data policy does not allow it; says who would have to be permitted what
     |- ConfigError         a configuration file, plan or flag is wrong; names the key and the remedy
     |- StoreError          the durable store refused or failed
     |  |- StoreFullError   it has no room, or its disk has none
@@ -41,6 +42,10 @@ class DecodeError(OrbitferryError):
 
 class SecurityError(OrbitferryError):
     """A security operation failed; fail closed."""
+
+
+class PolicyError(OrbitferryError):
+    """The policy of the data does not allow what was asked; the text says what is missing."""
 
 
 class ConfigError(OrbitferryError, ValueError):

@@ -13,6 +13,7 @@ from stack.core.errors import LocalError, StoreError
 from stack.core.sansio import Entropy, Trace
 from stack.core.train import Buffer
 from stack.node.driver import BundleDriver, ignore
+from stack.policy import DataPolicy
 from stack.ports.application import BundleId, Cancelled, Delivery, Endpoint, Expected, Outgoing
 from stack.ports.store import BundleStore, Committed, Op, Write
 
@@ -234,6 +235,10 @@ class LocalPort:
     def waiting_bytes(self, neighbour: str) -> int:
         """Octets that wait for a neighbour."""
         return self._agent.waiting_bytes(neighbour)
+
+    def check_policy(self, destination: Eid, policy: DataPolicy) -> None:
+        """Raise `PolicyError` when data under this policy may not be sent from here to there."""
+        self._agent.check_policy(destination, policy, self.dtn_ms())
 
     async def wait_room(self, size: int) -> None:
         """Return when the store has room for `size` more octets from local producers."""

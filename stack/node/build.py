@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from stack.contacts.plan import Plan
 from stack.core.limits import IPV6_UDP_BYTES
 from stack.core.private import make_folder
 from stack.core.sansio import Trace
@@ -20,7 +21,10 @@ from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
 from stack.node.guard import is_trusted, make_authenticator, under_extensions
 from stack.node.link import Link
+from stack.policy import PolicyGate
+from stack.policy.file import load_directory
 from stack.routing.config import RouterConfig
+from stack.routing.forwarder import Forwarder
 from stack.security import BpSec, KeyRing, SecurityPolicy, load_keys
 from stack.storage.memory import MemoryStore
 from stack.storage.sqlite import SqliteStore
@@ -56,6 +60,12 @@ def make_security(
     return BpSec(keys, environment.entropy, SecurityPolicy())
 
 
+def make_gate(config: NodeConfig) -> PolicyGate | None:
+    """What data policies allow this node, by its directory of nodes.  Raises `ConfigError`."""
+    path = config.policy.directory
+    return PolicyGate(load_directory(Path(path)), config.id) if path else None
+
+
 def make_router_config(config: NodeConfig, keys: KeyRing) -> RouterConfig:
     """Routing's parameters.  Its estimate of what the layers below add to a bundle follows the
     scheduled link whose segments cost least, so that signatures of one link take no volume from
@@ -72,6 +82,18 @@ def make_router_config(config: NodeConfig, keys: KeyRing) -> RouterConfig:
             ratios.append((ltp.overhead_bytes + LTP_HEADER_BYTES) / data)
     least = min(ratios, default=0.0)
     return dataclasses.replace(defaults, overhead_ratio=max(defaults.overhead_ratio, least))
+
+
+def make_forwarder(config: NodeConfig, keys: KeyRing, plan: Plan) -> Forwarder:
+    """Routing by a plan, over links that are always open, and by default.  Raises `ConfigError` as
+    `make_authenticator` does."""
+    return Forwarder(
+        config.id,
+        plan,
+        direct=[link.peer for link in config.links if not link.scheduled],
+        default=config.contacts.default or None,
+        config=make_router_config(config, keys),
+    )
 
 
 def make_shares(config: NodeConfig, keys: KeyRing, quota_bytes: int) -> Shares:

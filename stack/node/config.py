@@ -172,6 +172,15 @@ class ContactsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyConfig:
+    """Data policies (`docs/sovereignty.md`)."""
+
+    directory: str = ""
+    """Path of the directory of nodes: whose they are, and under whose law.  Without it nothing
+    that has a data policy is sent, taken in, passed on or delivered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
     """Structured logs: one JSON object a line."""
 
@@ -202,6 +211,7 @@ class NodeConfig:
 
     store: StoreSection = field(default_factory=StoreSection)
     security: SecurityConfig = field(default_factory=SecurityConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
     contacts: ContactsConfig = field(default_factory=ContactsConfig)
     services: ServicesConfig = field(default_factory=ServicesConfig)
     log: LogConfig = field(default_factory=LogConfig)
@@ -262,6 +272,7 @@ def _resolve(config: NodeConfig, base: Path) -> NodeConfig:
         data_dir=absolute(config.data_dir),
         control=absolute(config.control),
         security=dataclasses.replace(config.security, key_file=absolute(config.security.key_file)),
+        policy=dataclasses.replace(config.policy, directory=absolute(config.policy.directory)),
         contacts=dataclasses.replace(config.contacts, plan=absolute(config.contacts.plan)),
         log=dataclasses.replace(config.log, file=absolute(config.log.file)),
         links=tuple(

@@ -19,6 +19,7 @@ GAUGES: Final[Mapping[str, str]] = MappingProxyType(
         "store.reserve_bytes": "Octets set aside on disk for use when it is full.",
         "queue.bytes": "Octets that wait to be forwarded, those under way included.",
         "queue.bundles": "Bundles that wait to be forwarded, those under way included.",
+        "queue.stranded": "Bundles to be forwarded for which there is no way, or none allowed.",
         "fec.rx_open_blocks": "Of a link: erasure coding blocks that are neither whole nor lost.",
         "fec.rx_held_bytes": "Of a link: octets held for these blocks.",
         "share.bytes": "Of a link that is not trusted: octets of its neighbour in the store.",
@@ -56,6 +57,7 @@ def figures(
         "store.reserve_bytes": usage.reserve_bytes,
         "queue.bytes": agent.forwarder.bytes_waiting,
         "queue.bundles": agent.forwarder.bundles_waiting,
+        "queue.stranded": agent.forwarder.stranded,
     }
     shares = agent.shares
     for link in links:

@@ -35,7 +35,6 @@ from stack.node.trace import JsonLines, Sinks
 from stack.node.upkeep import Upkeep
 from stack.ports.application import BundleId, Cancelled
 from stack.ports.store import Place
-from stack.routing.forwarder import Forwarder
 from stack.services.jobs import Handler
 from stack.services.suite import Services
 from stack.storage.staged import StagingStore
@@ -142,21 +141,15 @@ class Node:
         now_ms = clock.dtn_ms()
         plan = self._load_plan(now_ms)
         keys = build.read_keys(config)
-        forwarder = Forwarder(
-            config.id,
-            plan,
-            direct=[link.peer for link in config.links if not link.scheduled],
-            default=config.contacts.default or None,
-            config=build.make_router_config(config, keys),
-        )
         self._agent = agent = BundleAgent(
             self.node_id,
             config.agent,
-            forwarder,
+            build.make_forwarder(config, keys, plan),
             begin(self._store.read, environment.entropy),
             security=build.make_security(config, keys, environment, trace),
             trace=trace,
             shares=build.make_shares(config, keys, self._store.usage().quota_bytes),
+            gate=build.make_gate(config),
         )
         self._driver = driver = BundleDriver(agent, self._store, writer, clock, trace)
         restored = agent.restore(self._store.scan(), now_ms)

@@ -16,6 +16,7 @@ from stack.core.arguments import check_octets, eid_of
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer
+from stack.policy import DataPolicy
 from stack.ports.store import Write
 
 CRITICAL_PRIORITY = 3
@@ -48,6 +49,9 @@ class Outgoing:
     report_flags: int = 0
     """Status report request flags of RFC 9171 §4.2.3; 0 asks for none."""
 
+    policy: DataPolicy | None = None
+    """Who may read, hold and carry it (`docs/sovereignty.md`); None leaves that open."""
+
     if TYPE_CHECKING:
 
         def __init__(
@@ -59,6 +63,7 @@ class Outgoing:
             priority: int = 1,
             report_to: Eid | str | None = None,
             report_flags: int = 0,
+            policy: DataPolicy | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -116,6 +121,9 @@ class Delivery:
     priority: int
     admin: bool = False
     """The payload is an administrative record (RFC 9171 §6)."""
+
+    policy: DataPolicy | None = None
+    """The policy that came with it: it holds for whatever is made of the payload, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +190,10 @@ class AppPort(Protocol):
     async def cancel(self, bundle: BundleId) -> Cancelled:
         """Give up a bundle that was sent from here and has not left yet (RFC 9171 §5.12); it is
         gone durably when this returns.  Raises `StoreError`."""
+        ...
+
+    def check_policy(self, destination: Eid, policy: DataPolicy) -> None:
+        """Raises `PolicyError` when data under this policy may not be sent from here to there."""
         ...
 
     async def wait_room(self, size: int) -> None:

@@ -11,7 +11,7 @@ from stack.routing.config import RouterConfig
 from stack.routing.copies import CopyTable
 from stack.routing.queue import ForwardQueue, Queued
 from stack.routing.route import Route
-from stack.routing.router import Router
+from stack.routing.router import NOBODY, Router
 from stack.routing.silent import SilentContacts
 
 FAILURES_MAX = 5
@@ -79,6 +79,10 @@ class Forwarder:
         """Number of bundles without a way."""
         return len(self._unrouted)
 
+    def nodes(self) -> set[str]:
+        """All nodes that a bundle may come to from here, as far as is known."""
+        return self.router.nodes() | self._direct | {self._default or self.router.node}
+
     def leads_to(self, node: str) -> bool:
         """Whether any contact leads to a node, at any time and from wherever."""
         return node in self._direct or self._default is not None or self.router.plan.leads_to(node)
@@ -95,13 +99,15 @@ class Forwarder:
         now_ms: int,
         *,
         exclude: Collection[str] = (),
+        barred: frozenset[str] = NOBODY,
     ) -> int:
-        """Find a way to `node` for a bundle, not by a neighbour in `exclude`; book and queue it.
+        """Find a way to `node` for a bundle, not by a neighbour in `exclude` nor over any node in
+        `barred`; book and queue it.
 
         Gives 0; or, when it has no way because it is too large for every contact, the octets of
         a part that would fit; or `DONE`.  Those that have lost their room to it are `displaced`.
         """
-        if node in self._direct:
+        if node in self._direct and node not in barred:
             self._push(Queued(ref, size, priority, expires_ms, node))
             return 0
         router = self.router
@@ -109,27 +115,29 @@ class Forwarder:
         wanted = router.config.confidence_wanted
         several = priority >= CRITICAL_PRIORITY or ref in self._copies
         if not several:
-            route = router.route(node, volume, priority, now_ms, expires_ms, exclude)
+            route = router.route(node, volume, priority, now_ms, expires_ms, exclude, barred)
             if route is not None and (not wanted or route.confidence >= wanted):
                 self._book(Queued(ref, size, priority, expires_ms, route.next_hop, route), now_ms)
                 return 0
             several = route is not None
         entry = Queued(ref, size, priority, expires_ms, node)
         if several:
-            routes = router.by_neighbour(node, volume, priority, now_ms, expires_ms, exclude)
+            routes = router.by_neighbour(
+                node, volume, priority, now_ms, expires_ms, exclude, barred
+            )
             if priority < CRITICAL_PRIORITY:
                 routes = _enough(routes, wanted)
             if self._copy(entry, routes, now_ms):
                 return 0
             if self._copies.forget(ref):
                 return DONE
-        if self._default is not None and self._default not in exclude:
+        if self._default is not None and self._default not in (*exclude, *barred):
             self._push(entry._replace(neighbour=self._default))
             return 0
         self.bytes_waiting += size
         self._unrouted[ref] = size
         if size > PART_BYTES_MIN:
-            part = router.route(node, PART_BYTES_MIN, priority, now_ms, expires_ms, exclude)
+            part = router.route(node, PART_BYTES_MIN, priority, now_ms, expires_ms, exclude, barred)
             if part is not None and part.volume_bytes < volume:
                 return max(PART_BYTES_MIN, int(part.volume_bytes * PART_SHARE))
         return 0
@@ -278,16 +286,6 @@ class Forwarder:
     def contact_restored(self, neighbour: str) -> bool:
         """A neighbour is heard again: whether that brings contacts back; then find better ways."""
         return self._silent.restored(neighbour)
-
-    def contact_discovered(
-        self, neighbour: str, rate_bps: float, now_ms: int, until_ms: int, owlt_ns: int
-    ) -> None:
-        """A contact that no plan foresaw has begun; `drain_all`.  Raises `ConfigError`."""
-        self.router.contact_discovered(neighbour, rate_bps, now_ms, until_ms, owlt_ns)
-
-    def contact_lost(self, neighbour: str, now_ms: int) -> bool:
-        """Such a contact is over; whether there was one.  Call `drain`, and add again."""
-        return self.router.contact_lost(neighbour, now_ms)
 
     def set_plan(self, plan: Plan) -> None:
         """Route by another plan from now on; call `drain_all` before it, and add again."""

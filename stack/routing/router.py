@@ -38,6 +38,12 @@ ALTERNATIVES_MAX = 64
 """Ways looked at for one that is likely enough: each costs some searches."""
 
 
+NOBODY: frozenset[str] = frozenset()
+
+_Key = tuple[int, int, frozenset[str], frozenset[str]]
+"""The size class or the size, the priority level, and who must not come first, or nowhere."""
+
+
 class _Kept:
     """A search and the paths read from it."""
 
@@ -75,12 +81,22 @@ class Router:
         self._version = books.version
         self._plan_version = books.plan_version
         self._network = Network(ContactGraph.of(books.plan), books.fans())
-        self._kept: dict[tuple[int, int, frozenset[str]], _Kept] = {}
+        self._kept: dict[_Key, _Kept] = {}
 
     @property
     def plan(self) -> Plan:
         """The plan in force."""
         return self.books.plan
+
+    @property
+    def plan_version(self) -> int:
+        """Another number with each change of the contacts that are known."""
+        return self.books.plan_version
+
+    def nodes(self) -> set[str]:
+        """All nodes that there are contacts with."""
+        discovered = (span[0] for fan in self.books.fans().values() for span in fan.spans)
+        return {*self.plan.nodes, *discovered}
 
     def reaches(self, node: str, now_ms: int) -> bool:
         """Whether any chain of contacts that are not over leads to a node."""
@@ -96,12 +112,13 @@ class Router:
         now_ms: int,
         expires_ms: int,
         exclude: Collection[str] = (),
+        barred: frozenset[str] = NOBODY,
     ) -> Route | None:
         """The best route to a node for a bundle that is here now; None when it would not arrive
         by `expires_ms` or there is no way (also to this node itself).
 
         `exclude` names neighbours that must not get the bundle from us, such as the one that it
-        came from.  Nothing is booked.
+        came from, `barred` nodes that it must not come to at all.  Nothing is booked.
         """
         if destination == self.node:
             return None
@@ -109,11 +126,11 @@ class Router:
         level = priority_level(priority)
         now_ns = now_ms * MILLISECOND
         deadline_ns = expires_ms * MILLISECOND
-        route = self._best(destination, size_bytes, level, now_ns, deadline_ns, _NOBODY)
+        route = self._best(destination, size_bytes, level, now_ns, deadline_ns, NOBODY, barred)
         if route is not None and exclude and route.next_hop in exclude:
             # The best way of all would have done, had it not begun with an excluded neighbour.
-            barred = frozenset(exclude)
-            route = self._best(destination, size_bytes, level, now_ns, deadline_ns, barred)
+            others = frozenset(exclude)
+            route = self._best(destination, size_bytes, level, now_ns, deadline_ns, others, barred)
         return route
 
     def routes(
@@ -158,13 +175,14 @@ class Router:
         now_ms: int,
         expires_ms: int,
         exclude: Collection[str] = (),
+        barred: frozenset[str] = NOBODY,
     ) -> list[Route]:
         """The best route over each neighbour that has one, the best first: the routes of a critical
         bundle (§3.2.8.1.4 b).  Nothing is booked."""
         if destination == self.node:
             return []
         self._refresh()
-        question = self._question(size_bytes, priority_level(priority))
+        question = self._question(size_bytes, priority_level(priority), barred)
         now_ns, deadline_ns = now_ms * MILLISECOND, expires_ms * MILLISECOND
         start = start_at(self.node, now_ns)
         found = []
@@ -198,13 +216,14 @@ class Router:
         now_ns: int,
         deadline_ns: int,
         exclude: frozenset[str],
+        barred: frozenset[str],
     ) -> Route | None:
         # Bundles share a search by size, in classes of a factor of four.  A search for the least
         # size of the class bounds them all; where that is too crude, size is searched for itself.
         rank = size_bytes.bit_length() >> 1
         least = 1 << (2 * rank - 1) if rank else 0
         for name, size in ((~rank, least), (size_bytes, size_bytes)):
-            key = (name, level, exclude)
+            key = (name, level, exclude, barred)
             kept = self._kept.get(key)
             if kept is not None and kept.at_ns <= now_ns:
                 if kept.coarse and now_ns - kept.at_ns < _COARSE_NS:
@@ -219,18 +238,19 @@ class Router:
             kept.coarse = True
         return None  # not reached: a search for this very size always answers
 
-    def _search(self, key: tuple[int, int, frozenset[str]], size: int, now_ns: int) -> _Kept:
+    def _search(self, key: _Key, size: int, now_ns: int) -> _Kept:
         kept = self._kept
         kept.pop(key, None)
         while len(kept) >= self.config.searches_max:
             del kept[next(iter(kept))]
-        question = self._question(size, key[1])
-        kept[key] = fresh = _Kept(question, self.node, now_ns, Bounds(key[2]))
+        _, level, exclude, barred = key
+        question = self._question(size, level, barred)
+        kept[key] = fresh = _Kept(question, self.node, now_ns, Bounds(exclude))
         return fresh
 
-    def _question(self, size: int, level: int) -> Question:
+    def _question(self, size: int, level: int, barred: frozenset[str] = NOBODY) -> Question:
         margin_ns = self.config.margin_ms * MILLISECOND
-        return Question(self._network, self.books.clocks, size, level, margin_ns)
+        return Question(self._network, self.books.clocks, size, level, margin_ns, barred)
 
     def _along(
         self,
@@ -325,8 +345,6 @@ class Router:
                 self._version = books.version
                 self._kept.clear()
 
-
-_NOBODY: frozenset[str] = frozenset()
 
 _COARSE_NS = 1000 * MILLISECOND
 """For how long a size class that was too wide is not tried again."""

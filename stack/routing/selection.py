@@ -31,6 +31,8 @@ class Question(NamedTuple):
     """The priority level (`priority_level`)."""
 
     margin_ns: int = 0
+    barred: frozenset[str] = frozenset()
+    """Nodes that such a bundle must not come to."""
 
 
 class Bounds(NamedTuple):
@@ -55,7 +57,7 @@ def search_from(
     question: Question, start: Label, bounds: Bounds, until_ns: int = NEVER_NS
 ) -> Search:
     """A search from a label, within bounds, for routes that arrive by `until_ns`."""
-    network, clocks, size, level, margin_ns = question
+    network, clocks, size, level, margin_ns, barred = question
     return Search(
         network,
         clocks,
@@ -65,7 +67,7 @@ def search_from(
         margin_ns,
         exclude=bounds.exclude,
         without=bounds.without,
-        barred=bounds.barred,
+        barred=(*barred, *bounds.barred),
         until_ns=until_ns,
     )
 
@@ -100,7 +102,7 @@ def _as_good(
     only: set[str] | None = None,
 ) -> Label | None:
     """A route as early and as short as `label`, over contacts that end later than `ends_after`."""
-    network, clocks, size, level, margin_ns = question
+    network, clocks, size, level, margin_ns, barred = question
     if -start[2] <= ends_after:
         return None
     arrival = label[0]
@@ -121,7 +123,7 @@ def _as_good(
         exclude=bounds.exclude,
         only=promising,
         without=bounds.without,
-        barred=bounds.barred,
+        barred=(*barred, *bounds.barred),
         ends_after=ends_after,
         until_ns=arrival,
         hops_max=label[1],

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from stack.core.errors import DecodeError, SecurityError
 from stack.core.sansio import Entropy
+from stack.policy.label import label_of
 from stack.ports.security import Opened
 from stack.security import contexts
 from stack.security.keys import Key, KeyRing
@@ -43,6 +44,9 @@ from stack.wire.bundle import (
 PAYLOAD_NUMBER = 1
 CIPHERS_MAX = 1024
 """Prepared AES-GCM ciphers kept; preparing one costs as much as encrypting a kilobyte."""
+
+LABELS_MAX = 64
+"""Data policies whose keys are kept: anybody can make up others."""
 
 PARAMETERS = {
     CONTEXT_BIB_HMAC_SHA2: {contexts.BIB_SHA_VARIANT, contexts.BIB_WRAPPED_KEY, contexts.BIB_SCOPE},
@@ -100,17 +104,37 @@ class _Operation(NamedTuple):
 class BpSec:
     """Implements `stack.ports.security.Security` with shared keys."""
 
-    def __init__(self, keys: KeyRing, entropy: Entropy, policy: SecurityPolicy) -> None:
+    def __init__(
+        self, keys: KeyRing, entropy: Entropy, policy: SecurityPolicy, *, label: bytes = b""
+    ) -> None:
+        """`label`: of the data policy that the keys are bound to."""
         self._keys = keys
+        self._label = label
+        self._bound: dict[bytes, BpSec] = {}
         self._entropy = entropy
         self._policy = policy
         self._ciphers: dict[bytes, AESGCM] = {}
+
+    def _under(self, label: bytes) -> BpSec:
+        """The same for bundles of one data policy: their keys are made from ours and the label, so
+        that a payload opens under the very label that it was sealed under, and under no other."""
+        found = self._bound.get(label)
+        if found is None:
+            if len(self._bound) >= LABELS_MAX:
+                self._bound.clear()
+            keys = self._keys.bound(label)
+            found = BpSec(keys, self._entropy, self._policy, label=label)
+            self._bound[label] = found
+        return found
 
     # ---- sending ---------------------------------------------------------------------------
 
     def protect(self, bundle: Bundle) -> Bundle:
         """The bundle, its payload signed and encrypted.  Raises `SecurityError` without keys, and
         for a fragment."""
+        label = label_of(bundle.blocks)
+        if label != self._label:
+            return self._under(label).protect(bundle)
         primary = bundle.primary
         if primary.flags & IS_FRAGMENT:
             raise SecurityError("a fragment takes no new security blocks (RFC 9172 §5.2)")
@@ -171,6 +195,9 @@ class BpSec:
 
     def open(self, bundle: Bundle) -> Opened:
         """Verify and decrypt as acceptor, remove the security blocks; fail closed."""
+        label = label_of(bundle.blocks)
+        if label != self._label:
+            return self._under(label).open(bundle)
         result = self._attempt(bundle)
         if result.reason == FAILED and _signed_without_crc(bundle):
             again = self._attempt(Bundle(PrimaryForm(bundle.primary).without_crc(), bundle.blocks))

@@ -30,7 +30,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,18 @@ class KeyRing:
             )
             self._choices[kind, peer] = found
         return found
+
+    def bound(self, label: bytes) -> KeyRing:
+        """The keys for bundles with the label of a data policy: HKDF-SHA256 of each and the label,
+        so that nobody can take it off, or put another in its place, and have the payload open."""
+        info = b"Orbitferry data policy\0" + label
+        return KeyRing(
+            replace(
+                key, secret=HKDF(hashes.SHA256(), len(key.secret), None, info).derive(key.secret)
+            )
+            for key in self.keys
+            if key.kind in ("aes", "hmac", "kek")
+        )
 
     def sending(self, kind: str, peer: str) -> Key:
         """The key of a kind for what goes to node `peer`.  Raises `SecurityError` without one."""

@@ -14,6 +14,7 @@ from stack.core.eid import Eid
 from stack.core.errors import LocalError
 from stack.core.limits import BUNDLE_BYTES_MAX, LIFETIME_MS_MAX
 from stack.core.train import Buffer
+from stack.policy import DataPolicy
 from stack.ports.application import CRITICAL_PRIORITY, AppPort, BundleId, Delivery, Outgoing
 from stack.ports.store import Write
 from stack.services.names import MESSAGES, service_of
@@ -37,14 +38,17 @@ async def send_message(
     priority: int = 1,
     report_flags: int = 0,
     report_to: Eid | str | None = None,
+    policy: DataPolicy | None = None,
 ) -> BundleId:
     """Send `payload` to the endpoint `destination`; returns once it is stored durably.
 
     `service` is the sending endpoint (answers go there).  `report_flags` ask for status reports,
-    which go to `report_to` or else to this node (`stack.services.reports`).
+    which go to `report_to` or else to this node (`stack.services.reports`).  `policy` says who may
+    read, hold and carry it.
 
     Raises `LocalError` for what is no EID or no octets, a payload that no bundle can carry, or a
-    value out of range; `StoreError` when the store has no room.
+    value out of range; `PolicyError` for what `policy` forbids; `StoreError` when the store has no
+    room.
     """
     outgoing = Outgoing(
         destination,
@@ -54,6 +58,7 @@ async def send_message(
         priority=priority,
         report_to=report_to,
         report_flags=report_flags,
+        policy=policy,
     )
     if len(payload) > BUNDLE_BYTES_MAX - HEADERS_BYTES_MAX:
         raise LocalError(

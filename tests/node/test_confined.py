@@ -39,6 +39,8 @@ from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.bundle_agent.reports import StatusReporter
 from stack.node.driver import BundleDriver
 from stack.node.node import Node
+from stack.policy import DataPolicy, Marking
+from stack.policy.label import policy_block
 from stack.ports.application import CRITICAL_PRIORITY, Outgoing
 from stack.ports.security import Opened
 from stack.ports.store import Move, Op, Place, Put, Release, Stored
@@ -330,6 +332,8 @@ payload is not at hand."""
 LEFT_OUT = {
     "send": "an application's own transaction, which is told",
     "consumed": "as send",
+    "_permitted": "as send",
+    "cut": "as send",
     "cancel": "an operator's own command, who is told; what it does to each part confines itself",
     "set_aside": "what a failure ends in",
     "quarantined": "what a failure ends in",
@@ -499,6 +503,10 @@ def arrive(node: Node, wire: bytes) -> None:
         node._driver.run_pending()
 
 
+NAMED = Marking(f"/{SERVICE}", "SECRET")
+"""By which the label of a chosen bundle is known."""
+
+
 class Proven:
     """Security that finds everything right."""
 
@@ -517,6 +525,7 @@ def troubles(node: Node) -> None:
     for block in (
         CanonicalBlock(200, 2, DELETE_UNPROCESSED | REPORT_UNPROCESSED, b"?", 2),
         CanonicalBlock(HOP_COUNT, 2, 0, b"?", 2),
+        policy_block(DataPolicy(markings=frozenset({NAMED})), number=2, crc_type=2),
     ):
         arrive(node, encode_bundle(Bundle(whole.primary, (block, *whole.blocks))))
     unknown = CanonicalBlock(200, 2, REPORT_UNPROCESSED, b"?", 2)

@@ -271,11 +271,11 @@ def test_a_copy_can_be_displaced() -> None:
 def test_a_discovered_contact_is_used_until_it_ends() -> None:
     waiting = forwarder(chain((A, D, 50_000, 60_000)))
     add(waiting, 1, 500)
-    waiting.contact_discovered(B, math.inf, 0, 10_000, 0)
+    waiting.router.contact_discovered(B, math.inf, 0, 10_000, 0)
     assert waiting.drain_all(0) == [1]  # B has no way to D: nothing changes
     add(waiting, 1, 500)
     assert waiting.waiting(D)
-    waiting.contact_discovered(D, 8e3, 1000, 3000, 0)
+    waiting.router.contact_discovered(D, 8e3, 1000, 3000, 0)
     assert waiting.drain_all(1000) == [1]
     add(waiting, 1, 500, now_ms=1000)
     add(waiting, 2, 1500, now_ms=1000)
@@ -284,8 +284,8 @@ def test_a_discovered_contact_is_used_until_it_ends() -> None:
     route = router.route(D, 500, NORMAL, 1000, FOREVER)
     assert route is not None
     assert route.arrival_ms == 51_000  # behind the third
-    assert waiting.contact_lost(D, 1500)
-    assert not waiting.contact_lost(D, 1500)
+    assert waiting.router.contact_lost(D, 1500)
+    assert not waiting.router.contact_lost(D, 1500)
     assert waiting.drain(D, 1500) == [1, 2, 3]
     for ref, size in ((1, 500), (2, 1500), (3, 500)):
         add(waiting, ref, size, now_ms=1500)
@@ -297,7 +297,7 @@ def test_a_discovered_contact_is_used_until_it_ends() -> None:
 
 def test_a_discovered_contact_leads_on_by_the_plan() -> None:
     waiting = forwarder(chain((B, D, 2000, 3000)))
-    waiting.contact_discovered(B, 8e3, 0, 1500, 250_000_000)
+    waiting.router.contact_discovered(B, 8e3, 0, 1500, 250_000_000)
     route = waiting.router.route(D, 100, NORMAL, 0, FOREVER)
     assert route is not None
     assert (route.next_hop, route.sent_ms, route.arrival_ms) == (B, 100, 2100)
@@ -307,7 +307,7 @@ def test_a_discovered_contact_leads_on_by_the_plan() -> None:
 
 def test_discovered_contacts_outlive_a_plan_and_keep_their_bookings() -> None:
     waiting = forwarder(Plan())
-    waiting.contact_discovered(D, 8e3, 0, 1000, 0)
+    waiting.router.contact_discovered(D, 8e3, 0, 1000, 0)
     add(waiting, 1, 600)
     waiting.set_plan(chain((A, D, 9000, 9900)))
     route = waiting.router.route(D, 500, NORMAL, 0, FOREVER)
@@ -322,7 +322,7 @@ def test_discovered_contacts_outlive_a_plan_and_keep_their_bookings() -> None:
 def test_of_a_planned_and_a_discovered_contact_that_which_lasts_is_taken() -> None:
     for until_ms in (1000, 3000):
         waiting = forwarder(chain((A, D, 0, 2000)))
-        waiting.contact_discovered(D, 8e3, 0, until_ms, 0)
+        waiting.router.contact_discovered(D, 8e3, 0, until_ms, 0)
         route = waiting.router.route(D, 100, NORMAL, 0, FOREVER)
         assert route is not None
         assert route.until_ms == max(2000, until_ms)
@@ -330,18 +330,18 @@ def test_of_a_planned_and_a_discovered_contact_that_which_lasts_is_taken() -> No
 
 def test_a_neighbour_met_again_is_met_once() -> None:
     waiting = forwarder(Plan())
-    waiting.contact_discovered(D, 8e3, 0, 1000, 0)
-    waiting.contact_discovered(D, 16e3, 500, 2000, 0)
+    waiting.router.contact_discovered(D, 8e3, 0, 1000, 0)
+    waiting.router.contact_discovered(D, 16e3, 500, 2000, 0)
     assert len(waiting.router.books.discovered) == 1
-    waiting.contact_discovered(C, 16e3, 5000, 6000, 0)  # by now the other is over
+    waiting.router.contact_discovered(C, 16e3, 5000, 6000, 0)  # by now the other is over
     assert len(waiting.router.books.discovered) == 1
     with pytest.raises(ConfigError):
-        waiting.contact_discovered(D, 8e3, 1000, 1000, 0)
+        waiting.router.contact_discovered(D, 8e3, 1000, 1000, 0)
 
 
 def test_a_discovered_contact_can_fail_and_come_back() -> None:
     waiting = forwarder(chain((A, D, 50_000, 60_000)))
-    waiting.contact_discovered(D, 8e3, 0, 10_000, 0)
+    waiting.router.contact_discovered(D, 8e3, 0, 10_000, 0)
     waiting.contact_failed(D, 100)
     route = waiting.router.route(D, 500, NORMAL, 100, FOREVER)
     assert route is not None

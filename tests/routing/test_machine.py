@@ -139,14 +139,14 @@ class Forwarding(RuleBasedStateMachine):
     def discovered(self, neighbour: str, rate: float, lasts_ms: int) -> None:
         now_ms = self.now_ms
         try:
-            self.forwarder.contact_discovered(neighbour, rate, now_ms, now_ms + lasts_ms, 0)
+            self.forwarder.router.contact_discovered(neighbour, rate, now_ms, now_ms + lasts_ms, 0)
         except ConfigError:
             assert lasts_ms == 0
         self.reroute(self.forwarder.drain_all(now_ms))
 
     @rule(neighbour=neighbours)
     def lost(self, neighbour: str) -> None:
-        if self.forwarder.contact_lost(neighbour, self.now_ms):
+        if self.forwarder.router.contact_lost(neighbour, self.now_ms):
             self.ended(neighbour)
 
     @rule(plan=small, keep=st.booleans())

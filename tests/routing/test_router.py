@@ -123,6 +123,24 @@ def test_excluded_neighbours_get_nothing(
         assert route is None or route.next_hop not in exclude
 
 
+@given(dense, sizes, times, st.sets(st.sampled_from(plans.IPN_NODES[1:4]), max_size=2))
+def test_nothing_goes_over_barred_nodes(
+    plan: Plan, size: int, now_ms: int, barred: set[str]
+) -> None:
+    router = Router(plan, A, config=EXACT)
+    places = [
+        place
+        for place, contact in enumerate(plan.contacts)
+        if contact.source in barred or contact.destination in barred
+    ]
+    for target in (B, C, D):
+        expected = brute.best(plan, A, target, size, now_ms * MS, barred=places)
+        check(router.route(target, size, 0, now_ms, FOREVER, (), frozenset(barred)), expected)
+        ways = router.by_neighbour(target, size, 3, now_ms, FOREVER, (), frozenset(barred))
+        assert (not ways) == (expected is None)
+        assert not {place for way in ways for place in way.hops} & set(places)
+
+
 @given(dense, sizes, times, st.data())
 def test_failed_and_unusable_contacts_are_avoided(
     plan: Plan, size: int, now_ms: int, data: st.DataObject

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stack.core.eid import Eid
-from stack.core.errors import LocalError, StoreError
+from stack.core.errors import LocalError, PolicyError, StoreError
+from stack.policy import DataPolicy, NodeSet
 from stack.ports.application import BundleId, Cancelled, Delivery, Expected, Outgoing
 from stack.ports.store import Write
 
@@ -45,6 +46,9 @@ class FakeNet:
         self.logging = True
         self.log: list[tuple[Eid, Eid, bytes]] = []
         """Every bundle sent: source, destination, payload."""
+
+        self.policies: list[DataPolicy | None] = []
+        """Theirs."""
 
     def node(self, eid: str) -> FakeNode:
         """A new node."""
@@ -124,6 +128,7 @@ class FakeNode:
             self.outbound.append(_Bundle(ids[-1], outgoing, expires_ms))
             if self.net.logging:
                 self.net.log.append((source, outgoing.destination, bytes(outgoing.payload)))
+                self.net.policies.append(outgoing.policy)
         if self.net.up:
             asyncio.get_running_loop().call_soon(self.drain)
         return ids
@@ -150,7 +155,14 @@ class FakeNode:
         node = self.net.nodes.get(out.destination.node)
         if node is not None and node.port.dtn_ms() < bundle.expires_ms:
             payload = self.net.faults.damage(bytes(out.payload))
-            node.deliver(bundle.id, out.destination, payload, bundle.expires_ms, out.priority)
+            node.deliver(
+                bundle.id,
+                out.destination,
+                payload,
+                bundle.expires_ms,
+                out.priority,
+                policy=out.policy,
+            )
 
     def deliver(
         self,
@@ -160,10 +172,13 @@ class FakeNode:
         expires_ms: int,
         priority: int = 1,
         admin: bool = False,
+        policy: DataPolicy | None = None,
     ) -> None:
         """Store a bundle for a local endpoint."""
         self.refs += 1
-        delivery = Delivery(self.refs, bundle_id, destination, payload, expires_ms, priority, admin)
+        delivery = Delivery(
+            self.refs, bundle_id, destination, payload, expires_ms, priority, admin, policy
+        )
         self.inbound[delivery.ref] = delivery
         self.port.notify(delivery)
 
@@ -282,6 +297,10 @@ class FakePort:
 
     def expected(self, destination: Eid, octets: Sequence[int]) -> list[Expected | None]:
         return [None for _ in octets]
+
+    def check_policy(self, destination: Eid, policy: DataPolicy) -> None:
+        if policy.rest == NodeSet.NONE:
+            raise PolicyError("it may rest nowhere")
 
     async def wait_room(self, size: int) -> None:
         while self._node.waiting_bytes and self._node.waiting_bytes + size > self._node.quota:

@@ -24,6 +24,7 @@ from stack.cli.common import (
     size,
 )
 from stack.cli.output import ProgressView, answer, emit, note, say, table
+from stack.cli.traffic.policy import PolicyOption, label_of
 from stack.cli.traffic.transfers import ID_CHARS, expected_text, match_id
 from stack.core.errors import ConfigError
 from stack.core.units import duration_text, printable, size_text
@@ -66,6 +67,7 @@ def submit(
     memory: Memory = None,
     output: Output = None,
     attempts: Attempts = None,
+    policy: PolicyOption = None,
     priority: PriorityOption = Priority.NORMAL,
     wait: Annotated[
         bool, typer.Option("--wait", "-w", help="Wait until the results are here.")
@@ -103,6 +105,7 @@ def submit(
         memory_bytes=memory,
         output_bytes=output,
         attempts=attempts,
+        policy=label_of(policy),
     )
     answer(result["job"], as_json, f"job {result['id']} for {destination}: stored")
     if wait:

@@ -26,6 +26,7 @@ from stack.cli.common import (
     quantity,
 )
 from stack.cli.output import emit, note, say, show_report
+from stack.cli.traffic.policy import PolicyOption, label_of
 from stack.cli.traffic.transfers import follow
 from stack.core.errors import ConfigError, LocalError
 from stack.core.units import duration_text, size_text
@@ -88,6 +89,7 @@ def send(
     name: Name = None,
     service: Service = None,
     lifetime: Lifetime = None,
+    policy: PolicyOption = None,
     priority: PriorityOption = Priority.NORMAL,
     critical: Critical = False,
     wait: Annotated[
@@ -112,6 +114,7 @@ def send(
       orbitferry send dtn://sat1/ tasking.bin
       orbitferry send dtn://sat1/ tiles/ --wait --priority bulk --lifetime 2d
       orbitferry send dtn://sat1/ -m "begin imaging"
+      orbitferry send dtn://sat1/ scene.tif --policy "KR | (EU - node:dtn://kiruna/)"
       orbitferry send ipn:2.1 -m hello --report forwarded,delivered --timeout 10m
       date | orbitferry send dtn://gs1/ - --node /etc/orbitferry/gs1.toml
     """
@@ -124,14 +127,11 @@ def send(
         "destination": destination,
         "priority": CRITICAL_PRIORITY if critical else priority.level,
         "lifetime_s": lifetime,
+        "policy": label_of(policy),
     }
-    messages = [path for path in given if as_message or str(path) == "-"]
-    if report and len(messages) < len(given):
-        raise ConfigError(
-            "--report",
-            "is for messages; the receiver of a file confirms it by itself",
-            "use --wait, or --as-message",
-        )
+    if report and not all(as_message or str(path) == "-" for path in given):
+        why = "is for messages; the receiver of a file confirms it by itself"
+        raise ConfigError("--report", why, "use --wait, or --as-message")
     common_message = common | {"report": report, "report_to": report_to, "report_s": timeout}
     if message is not None:
         payload = {"payload": _encoded(message.encode())}

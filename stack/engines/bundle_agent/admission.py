@@ -16,8 +16,9 @@ from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.content import ContentDigest
 from stack.engines.bundle_agent.entry import Entry, node_and_service
 from stack.engines.bundle_agent.extensions import Extensions, extensions_of
-from stack.engines.bundle_agent.notes import is_returned, note_of
+from stack.engines.bundle_agent.notes import is_returned, labelled, note_of
 from stack.engines.bundle_agent.shares import NOTHING, OWN, Shares
+from stack.policy.label import label_of
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened, Security
 from stack.ports.store import Place, Put
@@ -111,6 +112,7 @@ class Admission:
             found = found or extensions_of(bundle)
             key += self._digest.whole(bundle, self._variant(primary, found), found.encrypted)
         brought_by = previous if place is Place.FRAGMENT else ""
+        note = note_of(bundle, wire, returned=outside and ours, neighbour=brought_by, owner=owner)
         # Else we have made it ourselves, and nobody else can make one that is known so here: if it
         # comes back, it is one more to us.  Only a critical one must not go every way again.
         return Put(
@@ -122,7 +124,7 @@ class Admission:
             priority,
             expires_ms,
             received_ms,
-            note_of(bundle, wire, returned=outside and ours, neighbour=brought_by, owner=owner),
+            labelled(note, label_of(bundle.blocks)),
             required,
             evicts,
             known,

@@ -15,9 +15,10 @@ from stack.engines.bundle_agent.egress import depart
 from stack.engines.bundle_agent.entry import Entry, entered, node_and_service, restored
 from stack.engines.bundle_agent.events import Echo, Reception
 from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, ended, unproven
-from stack.engines.bundle_agent.notes import is_bare, parse_note
+from stack.engines.bundle_agent.notes import is_bare, parse_note, unlabelled
 from stack.engines.bundle_agent.quarantine import set_aside
 from stack.engines.bundle_agent.shares import NOTHING, NOWHERE, OWN, Shares
+from stack.policy import PolicyGate
 from stack.ports.application import CRITICAL_PRIORITY, BundleId, Delivery, Outgoing
 from stack.ports.security import Opened, Security
 from stack.ports.store import (
@@ -69,9 +70,10 @@ class BundleAgent(Dispatch):
         security: Security | None = None,
         trace: Trace = no_trace,
         shares: Shares | None = None,
+        gate: PolicyGate | None = None,
     ) -> None:
-        super().__init__(node_id, config, forwarder, beginning, security, trace, shares)
-        self._ingress = Ingress(config, self._admission, self.shares, forwarder.leads_to)
+        super().__init__(node_id, config, forwarder, beginning, security, trace, shares, gate)
+        self._ingress = Ingress(config, self._admission, self.shares, forwarder.leads_to, gate)
         self.services: set[str] = set()
         """Services that applications have registered since the start."""
 
@@ -84,8 +86,8 @@ class BundleAgent(Dispatch):
     def send(self, outgoing: Sequence[Outgoing], now_ms: int) -> tuple[list[BundleId], list[Op]]:
         """Make bundles of our own (§5.2): their ids, and the operations that store them.
 
-        Raises `SecurityError` when policy demands protection that no key gives, `LocalError` for
-        a payload larger than `bundle_bytes_max`.
+        Raises `SecurityError` when policy demands protection that no key gives, `PolicyError` for
+        what its own data policy forbids, `LocalError` for a payload larger than `bundle_bytes_max`.
         """
         ids, ops = self._make(outgoing, now_ms)
         self.counters["bundles_made"] += len(ids)
@@ -234,8 +236,9 @@ class BundleAgent(Dispatch):
 
     def _expired(self, old: Stored, now_ms: int) -> None:
         reason = ReportReason.LIFETIME_EXPIRED
-        if old.note and old.place is not Place.QUARANTINE and not is_bare(old.note):
-            reason = ended(parse_note(old.note).primary, self.config, old.expires_ms, now_ms)
+        _, note = unlabelled(old.note)
+        if note and old.place is not Place.QUARANTINE and not is_bare(note):
+            reason = ended(parse_note(note).primary, self.config, old.expires_ms, now_ms)
         self._deleted(old.ref, reason, now_ms)
 
     def _released(self, ref: int, now_ms: int) -> None:

@@ -17,10 +17,12 @@ from stack.engines.bundle_agent.entry import Entry, Waiting
 from stack.engines.bundle_agent.events import Event
 from stack.engines.bundle_agent.notes import parse_note
 from stack.engines.bundle_agent.origin import Origin
+from stack.engines.bundle_agent.permission import check_leaving, cut
 from stack.engines.bundle_agent.quarantine import quarantined, reason_of
 from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.bundle_agent.reports import StatusReporter
 from stack.engines.bundle_agent.shares import Shares
+from stack.policy import DataPolicy, PolicyGate
 from stack.ports.application import BundleId, Outgoing
 from stack.ports.security import Security
 from stack.ports.store import Move, Op, Place, Write
@@ -44,6 +46,7 @@ class Custody:
         security: Security | None,
         trace: Trace,
         shares: Shares | None,
+        gate: PolicyGate | None,
     ) -> None:
         self.node_id = node_id
         self._node = str(node_id)
@@ -56,6 +59,8 @@ class Custody:
         self.waiting = Waiting(self.entries)
         self._origin = Origin(node_id, config, security, beginning.count)
         self.shares = shares or Shares()
+        self._gate = gate
+        self._protected = security is not None
         self._counting = bool(self.shares.neighbours)
         self._admission = Admission(node_id, config, security, beginning.secret, self.shares)
         self._reporter = StatusReporter(config)
@@ -190,6 +195,18 @@ class Custody:
             self.counters["reports_sent"] += len(reports)
             self._ops += self._make(reports, now_ms, admin=True)[1]
 
+    def check_policy(self, destination: Eid, policy: DataPolicy, now_ms: int) -> None:
+        """Raise `PolicyError` when data of this policy may not be sent from here to a node."""
+        gate, protected = self._gate, self._protected
+        check_leaving(destination, policy, gate, self.config, now_ms, protected=protected)
+
+    def _permitted(self, outgoing: Outgoing, now_ms: int) -> Outgoing:
+        """What its own data policy lets be sent of it."""
+        if (policy := outgoing.policy) is None:
+            return outgoing
+        self.check_policy(outgoing.destination, policy, now_ms)
+        return cut(outgoing, policy, now_ms)
+
     def _make(
         self, outgoings: Sequence[Outgoing], now_ms: int, *, admin: bool = False
     ) -> tuple[list[BundleId], list[Op]]:
@@ -201,6 +218,7 @@ class Custody:
         if reserved is not None:
             ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8)))
         for one in outgoings:
+            one = self._permitted(one, now_ms)
             bundle = self._origin.make(one, now_ms, admin=admin)
             wire = encode_bundle(bundle)
             if len(wire) > config.bundle_bytes_max:

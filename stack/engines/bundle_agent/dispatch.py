@@ -10,11 +10,14 @@ from stack.engines.bundle_agent.custody import Custody
 from stack.engines.bundle_agent.entry import Entry, node_and_service
 from stack.engines.bundle_agent.events import Deliverable, Reassemble, TooLarge
 from stack.engines.bundle_agent.notes import parse_note
+from stack.engines.bundle_agent.permission import refusal
+from stack.policy import DataPolicy
 from stack.ports.application import BundleId, Cancelled, Expected
 from stack.ports.security import Opened
 from stack.ports.store import Op, Place, Release
 from stack.routing.forecast import arrivals
 from stack.routing.forwarder import DONE
+from stack.routing.router import NOBODY
 from stack.wire.bundle import REPORT_FORWARDING, ReportReason, stamp
 
 
@@ -36,6 +39,7 @@ class Dispatch(Custody):
                     entry.expires_ms,
                     now_ms,
                     exclude=(*avoid, entry.previous) if entry.previous else avoid,
+                    barred=NOBODY if entry.policy is None else self._barred(entry.policy, node),
                 )
             finally:
                 if self.forwarder.displaced or self.forwarder.troubled:
@@ -46,10 +50,29 @@ class Dispatch(Custody):
                 self._events.append(TooLarge(ref, part))
         elif entry.place in (Place.DELIVER, Place.DEFER):
             _, service = node_and_service(entry.destination)
+            if self._withheld(entry, now_ms):
+                return
             self.waiting.add(service, ref)
             self._events.append(Deliverable(service, ref))
         elif entry.place is Place.FRAGMENT:
             self._join(self._fragments.add(ref, parse_note(entry.note)))
+
+    def _barred(self, policy: DataPolicy, node: str) -> frozenset[str]:
+        """Where a bundle for `node` must not come."""
+        forwarder, gate = self.forwarder, self._gate
+        if gate is None:
+            return frozenset((*forwarder.nodes(), node))
+        return gate.barred(policy, node, forwarder.nodes, forwarder.router.plan_version)
+
+    def _withheld(self, entry: Entry, now_ms: int) -> bool:
+        """Whether a bundle must not be delivered: since it came, what is known of this node may
+        have changed.  It stays until its lifetime ends, or that is put right."""
+        policy = entry.policy
+        why = policy and refusal(policy, self._gate, now_ms, delivered=True)
+        if why:
+            self.counters["withheld"] += 1
+            self._trace("bundle_withheld", {"ref": entry.ref, "source": entry.source, "why": why})
+        return bool(why)
 
     def _join(self, refs: list[int] | None) -> None:
         if refs is not None:
@@ -158,12 +181,12 @@ class Dispatch(Custody):
     ) -> None:
         """A contact that no plan foresaw has begun; what waits may find a better way by it.
         Raises `ConfigError` when it makes no sense."""
-        self.forwarder.contact_discovered(neighbour, rate_bps, now_ms, until_ms, owlt_ns)
+        self.forwarder.router.contact_discovered(neighbour, rate_bps, now_ms, until_ms, owlt_ns)
         self._reroute(self.forwarder.drain_all(now_ms), now_ms)
 
     def contact_lost(self, neighbour: str, now_ms: int) -> bool:
         """Such a contact is over; whether there was one."""
-        found = self.forwarder.contact_lost(neighbour, now_ms)
+        found = self.forwarder.router.contact_lost(neighbour, now_ms)
         if found:
             self._reroute(self.forwarder.drain(neighbour, now_ms), now_ms)
         return found

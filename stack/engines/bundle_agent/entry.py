@@ -8,7 +8,9 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from stack.core.eid import Eid
-from stack.engines.bundle_agent.notes import is_bare, is_returned, owner_of
+from stack.engines.bundle_agent.notes import is_bare, is_returned, owner_of, unlabelled
+from stack.policy import DataPolicy
+from stack.policy.label import decode_label
 from stack.ports.application import BundleId, Delivery
 from stack.ports.store import Place, Put, Stored
 from stack.wire.bundle import IS_ADMIN, STAMP_BYTES, Bundle, parse_stamp
@@ -43,6 +45,9 @@ class Entry:
     owner: str = ""
     """Whose share of the store it counts to (see `stack.engines.bundle_agent.shares`)."""
 
+    policy: DataPolicy | None = None
+    """Who may read, hold and carry it, where its owner says so."""
+
     @property
     def id(self) -> BundleId:
         """The id of a bundle that was made here."""
@@ -60,11 +65,13 @@ class Entry:
             self.expires_ms,
             self.priority,
             bool(primary.flags & IS_ADMIN),
+            self.policy,
         )
 
 
 def entered(ref: int, put: Put, node: str) -> Entry:
     """The entry of a bundle that has just been stored at `node`."""
+    label, note = unlabelled(put.note)
     return Entry(
         ref,
         put.place,
@@ -74,17 +81,19 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         len(put.wire),
         put.expires_ms,
         put.received_ms,
-        put.note if not put.note or not is_bare(put.note) else b"",
-        _stamp(put, node),
+        note if not note or not is_bare(note) else b"",
+        _stamp(put, note, node),
         put.key.startswith(_TIMELESS),
         put.previous,
         put.owner,
+        decode_label(label) if label else None,
     )
 
 
 def restored(old: Stored, node: str) -> Entry:
     """The entry of a bundle that a restart found in the store of `node`."""
     quarantined = old.place is Place.QUARANTINE  # its note is why
+    label, note = (b"", old.note) if quarantined else unlabelled(old.note)
     return Entry(
         old.ref,
         old.place,
@@ -94,17 +103,18 @@ def restored(old: Stored, node: str) -> Entry:
         old.size,
         old.expires_ms,
         old.received_ms,
-        b"" if is_bare(old.note) and not quarantined else old.note,
-        _stamp(old, node),
+        b"" if is_bare(note) and not quarantined else note,
+        _stamp(old, note, node),
         old.key.startswith(_TIMELESS),
-        owner="" if quarantined else owner_of(old.note),
+        owner="" if quarantined else owner_of(note),
+        policy=decode_label(label) if label else None,
     )
 
 
-def _stamp(bundle: Put | Stored, node: str) -> bytes:
+def _stamp(bundle: Put | Stored, note: bytes, node: str) -> bytes:
     if bundle.place is not Place.FORWARD or node_and_service(bundle.source)[0] != node:
         return b""
-    return b"" if is_returned(bundle.note) else bundle.key[:STAMP_BYTES]
+    return b"" if is_returned(note) else bundle.key[:STAMP_BYTES]
 
 
 @functools.lru_cache(maxsize=4096)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from stack.core.errors import DecodeError
 from stack.engines.bundle_agent.origin import PRIORITY_DEFAULT
+from stack.policy import DataPolicy
 from stack.wire.bundle import (
     BUNDLE_AGE,
     HOP_COUNT,
@@ -30,6 +31,7 @@ class Extensions:
 
     age_ms: int | None = None
     priority: int = PRIORITY_DEFAULT
+    policy: DataPolicy | None = None
     unprocessed: int = 0
     """Blocks that ask for a report because they cannot be processed (RFC 9171 §5.6 step 4)."""
 

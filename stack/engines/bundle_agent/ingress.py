@@ -14,7 +14,10 @@ from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.entry import node_and_service
 from stack.engines.bundle_agent.extensions import Extensions
 from stack.engines.bundle_agent.origin import PRIORITY_DEFAULT
+from stack.engines.bundle_agent.permission import refusal
 from stack.engines.bundle_agent.shares import NOWHERE, OWN, Shares
+from stack.policy import DataPolicy, PolicyGate
+from stack.policy.label import decode_label, is_label
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened
 from stack.ports.store import Place, Put
@@ -22,6 +25,7 @@ from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
     BUNDLE_AGE,
+    DATA_POLICY,
     DELETE_UNPROCESSED,
     DISCARD_UNPROCESSED,
     HOP_COUNT,
@@ -90,8 +94,11 @@ class Ingress:
         admission: Admission,
         shares: Shares,
         leads_to: Callable[[str], bool],
+        gate: PolicyGate | None = None,
     ) -> None:
-        """`leads_to` tells whether any contact leads to a node."""
+        """`leads_to` tells whether any contact leads to a node; `gate` what data policies allow
+        here: without one no bundle that has such a policy is taken."""
+        self._gate = gate
         self._config = config
         self._admission = admission
         self._neighbours = shares.neighbours
@@ -157,12 +164,16 @@ class Ingress:
         found = Extensions()
         kept: list[CanonicalBlock] = []
         place = admission.place_of(bundle)
-        refused = self._extensions(bundle, found, kept) or self._limits(
-            bundle, found, place, now_ms
+        refused = (
+            self._extensions(bundle, found, kept)
+            or self._limits(bundle, found, place, now_ms)
+            or self._permitted(primary, found.policy, place, now_ms)
         )
         if refused is not None:
             return refused
         expires_ms = self._expiry(primary, found.age_ms, now_ms)
+        if found.policy and found.policy.expires_ms and config.trusted_clock:
+            expires_ms = min(expires_ms, found.policy.expires_ms)
         if expires_ms <= now_ms:
             words = f"lifetime ended {now_ms - expires_ms} ms ago"
             reason = ended(primary, config, expires_ms, now_ms)
@@ -216,6 +227,19 @@ class Ingress:
             unproven.popitem(last=False)
         return True
 
+    def _permitted(
+        self, primary: PrimaryBlock, policy: DataPolicy | None, place: Place, now_ms: int
+    ) -> Refused | None:
+        """Refuse what must not come to rest here.  Its sender keeps it: there may be a way that is
+        allowed."""
+        if policy is None:
+            return None
+        why = refusal(policy, self._gate, now_ms, delivered=place is not Place.FORWARD)
+        if not why:
+            return None
+        words = f"the policy of data from {primary.source}: {why}"
+        return Refused(ReportReason.NO_INFORMATION, "not_permitted", words, intact=False)
+
     def _owner(self, primary: PrimaryBlock, place: Place, previous: str) -> str:
         """To whose share of the store a bundle counts that nobody has proven."""
         if place is not Place.FORWARD or self._leads_to(
@@ -243,6 +267,10 @@ class Ingress:
                     found.age_ms = parse_bundle_age(block)
                 elif kind == PREVIOUS_NODE:
                     parse_previous_node(block, strict=self._mode is STRICT)
+                elif kind == DATA_POLICY and is_label(block.data):
+                    if found.policy is not None:
+                        raise DecodeError("a second data policy", "docs/sovereignty.md")
+                    found.policy = decode_label(block.data)
                 elif not self._priority(block, found):
                     flags = block.flags
                     if flags & REPORT_UNPROCESSED:

@@ -3,7 +3,8 @@
 Most bundles need no note.  Fragments do (to know what they cover), and so do bundles that asked
 for status reports (to report their end, RFC 9171 §5.1, when their octets may already be gone),
 those that came from outside although they name us as their source, and those that count to
-somebody's share of the store (`stack.engines.bundle_agent.shares`).
+somebody's share of the store (`stack.engines.bundle_agent.shares`).  A data policy stands before
+all that.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ _SHARED = 1 << 62
 
 _BARE = b"\x20"
 """What a note begins with of which that is all there is to say."""
+
+
+_LABELLED = b"\x21"
+"""What a note begins with where the label of a data policy precedes the rest."""
+
+_LABEL_LENGTH = struct.Struct(">H")
 
 
 class Note(NamedTuple):
@@ -55,6 +62,20 @@ def note_of(
         + encoded
         + (owner or neighbour).encode()
     )
+
+
+def labelled(note: bytes, label: bytes) -> bytes:
+    """A note with the label of the bundle's data policy, if it has one, before it."""
+    return _LABELLED + _LABEL_LENGTH.pack(len(label)) + label + note if label else note
+
+
+def unlabelled(note: bytes) -> tuple[bytes, bytes]:
+    """Inverse of `labelled`: the label, or nothing, and the note."""
+    if note[:1] != _LABELLED:
+        return b"", note
+    (length,) = _LABEL_LENGTH.unpack_from(note, 1)
+    start = 1 + _LABEL_LENGTH.size
+    return note[start : start + length], note[start + length :]
 
 
 def parse_note(note: bytes) -> Note:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from stack.core.eid import Eid
 from stack.core.errors import LocalError
 from stack.engines.bundle_agent.config import AgentConfig
+from stack.policy import DataPolicy
+from stack.policy.label import policy_block
 from stack.ports.application import Outgoing
 from stack.ports.security import Security
 from stack.wire.bundle import (
@@ -32,8 +34,8 @@ SEQUENCE_MAX = (1 << 32) - 1
 """Largest sequence number beside a creation time: ION keeps 32 bits of it.  Without a creation
 time it is all that tells bundles apart, and the whole count goes out."""
 
-PRIORITIES_MAX = 16
-"""Priorities whose extension blocks are kept; there are three that mean something."""
+EXTENSIONS_MAX = 64
+"""Priorities and data policies whose extension blocks are kept."""
 
 
 class Origin:
@@ -52,7 +54,7 @@ class Origin:
         self._security = security
         self._count = first
         self._reserved = first
-        self._made: dict[int, tuple[CanonicalBlock, ...]] = {}
+        self._made: dict[tuple[int, DataPolicy | None], tuple[CanonicalBlock, ...]] = {}
 
     def reserve(self, count: int) -> int | None:
         """The new reservation to write to the store before `count` more bundles, or None."""
@@ -89,7 +91,8 @@ class Origin:
             crc_type=config.crc_type or CRC_32,
         )
         payload = CanonicalBlock(PAYLOAD, 1, 0, outgoing.payload, config.crc_type)
-        bundle = Bundle(primary, (*self._extensions(outgoing.priority), payload))
+        extensions = self._extensions(outgoing.priority, outgoing.policy)
+        bundle = Bundle(primary, (*extensions, payload))
         if self._security is not None and not admin:
             bundle = self._security.protect(bundle)
         return bundle
@@ -100,13 +103,13 @@ class Origin:
         self._count = count + 1
         return count % SEQUENCE_MAX + 1 if self._config.trusted_clock else count
 
-    def _extensions(self, priority: int) -> tuple[CanonicalBlock, ...]:
+    def _extensions(self, priority: int, policy: DataPolicy | None) -> tuple[CanonicalBlock, ...]:
         """Extension blocks as a first forwarding would leave them (§5.4).
 
         A bundle of our own goes out exactly as it is stored, so the previous node and the first
         hop are filled in here.  They are the same for every bundle, and are encoded once.
         """
-        found = self._made.get(priority)
+        found = self._made.get((priority, policy))
         if found is not None:
             return found
         crc = self._config.crc_type
@@ -119,8 +122,10 @@ class Origin:
         if priority != PRIORITY_DEFAULT:
             kind = self._config.priority_block
             blocks.append(priority_block(priority, kind=kind, number=5, crc_type=crc))
-        if len(self._made) >= PRIORITIES_MAX:
+        if policy is not None:
+            blocks.append(policy_block(policy, number=6, crc_type=crc))
+        if len(self._made) >= EXTENSIONS_MAX:
             self._made.clear()
         found = tuple(replace(block, wire=encode_block(block)) for block in blocks)
-        self._made[priority] = found
+        self._made[priority, policy] = found
         return found

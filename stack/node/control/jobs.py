@@ -64,6 +64,7 @@ class JobOperations:
         retry = RetryPolicy(
             attempts=request.integer("attempts", _DEFAULT_RETRY.attempts, 1, ATTEMPTS_MAX)
         )
+        policy = request.policy()
         request.finish()
         job_id = await self._jobs.submit(
             destination,
@@ -74,6 +75,7 @@ class JobOperations:
             retry=retry,
             deadline_ms=round(deadline_s * 1000) or None,
             priority=priority,
+            policy=policy,
         )
         return {"id": job_id.hex()} | {"job": self._job(job_id)}
 

@@ -11,6 +11,8 @@ from typing import Any, Final
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.node.control.protocol import ControlError, encode_line
+from stack.policy import DataPolicy
+from stack.policy.label import decode_label
 
 WEEK_S: Final = 7 * 86_400.0
 DECADE_S: Final = 10 * 366 * 86_400.0
@@ -99,6 +101,16 @@ class Request:
         if not isinstance(value, dict) or not 0 < len(value) <= LIST_MAX:
             raise wrong(name, "is no object of values")
         return value
+
+    def policy(self) -> DataPolicy | None:
+        """The label of a data policy, in hexadecimal; None when not given."""
+        text = self.text("policy", "")
+        if not text:
+            return None
+        try:
+            return decode_label(bytes.fromhex(text))
+        except (ValueError, DecodeError) as error:
+            raise wrong("policy", f"is no label: {error}") from None
 
     def path(self, name: str) -> Path:
         """A path; absolute, since the client may be in another folder than the node."""

@@ -75,6 +75,7 @@ class TransferOperations:
         service = request.text("service", MESSAGES)
         lifetime_s = request.number("lifetime_s", LIFETIME_MS / 1000, 0.001, DECADE_S)
         priority = request.integer("priority", 1, 0, PRIORITY_MAX)
+        policy = request.policy()
         asked = Asked(request, self._node.node_id)
         report_s = request.number("report_s", 60.0, 0.0, WEEK_S)
         if request.has("path"):
@@ -107,6 +108,7 @@ class TransferOperations:
                 priority=priority,
                 report_flags=asked.flags,
                 report_to=asked.to,
+                policy=policy,
             )
             follower.sent(0, bundle)
             found = {
@@ -146,18 +148,17 @@ class TransferOperations:
         name = request.text("name", "") or None
         priority = request.integer("priority", 1, 0, PRIORITY_MAX)
         lifetime_s = request.number("lifetime_s", 0.0, 0.0, DECADE_S)
-        lifetime_ms = round(lifetime_s * 1000) or None
+        how: dict[str, Any] = {
+            "name": name,
+            "priority": priority,
+            "lifetime_ms": round(lifetime_s * 1000) or None,
+            "policy": request.policy(),
+        }
         request.finish()
         if path.is_dir():
-            ids = await self._files.send_folder(
-                path, destination, name=name, priority=priority, lifetime_ms=lifetime_ms
-            )
+            ids = await self._files.send_folder(path, destination, **how)
         else:
-            ids = [
-                await self._files.send(
-                    path, destination, name=name, priority=priority, lifetime_ms=lifetime_ms
-                )
-            ]
+            ids = [await self._files.send(path, destination, **how)]
         return {
             "ids": [one.hex() for one in ids],
             "transfers": self._states(ids),

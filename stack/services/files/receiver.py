@@ -68,7 +68,7 @@ class FileReceiver:
             # It may have overtaken its Offer: keep it, if an object of that size may come in.
             shape = (chunk.size, chunk.chunk_bytes)
             obj = self._begin(delivery, chunk.object_id, shape, None, batch)
-        if obj is None or obj.state is not InState.RECEIVING:
+        if obj is None or obj.state is not InState.RECEIVING or obj.policy != delivery.policy:
             self.dropped += 1
             return
         index = chunk.offset // obj.chunk_bytes
@@ -111,6 +111,9 @@ class FileReceiver:
             obj = self._begin(delivery, offer.object_id, shape, offer, batch)
             if obj is None:
                 return
+        if obj.policy != delivery.policy:
+            self.dropped += 1  # nobody takes part of an object out of its policy
+            return
         if obj.state is not InState.RECEIVING:
             if offer.sent_round:
                 ledger.answer(obj, batch)
@@ -227,7 +230,9 @@ class FileReceiver:
                 self._ledger.tell(source, object_id, refused, delivery.expires_ms, batch)
             return None
         key = object_key(source, object_id)
-        obj = InObject(key, source, object_id, size, chunk_bytes, delivery.expires_ms, offer)
+        obj = InObject(
+            key, source, object_id, size, chunk_bytes, delivery.expires_ms, offer, delivery.policy
+        )
         self._ledger.admit(obj)
         return obj
 

@@ -318,11 +318,7 @@ class FileSender:
     ) -> None:
         left_ms = max(obj.spec.expires_ms - self._port.dtn_ms(), 1000)
         wanted_ms = left_ms if lifetime_ms is None else min(lifetime_ms, left_ms)
-        batch.sends.append(
-            Outgoing(
-                obj.spec.destination, payload, wanted_ms, self._service, priority=obj.spec.priority
-            )
-        )
+        batch.sends.append(obj.spec.outgoing(payload, wanted_ms, self._service))
 
     def _keep(self, obj: OutObject, batch: Batch) -> None:
         batch.write(SPACE_OUT, _PROGRESS + obj.spec.key, obj.encode())

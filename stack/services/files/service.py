@@ -13,6 +13,7 @@ from stack.core.arguments import eid_of, id_of, path_of
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.private import make_folder
+from stack.policy import DataPolicy
 from stack.ports.application import AppPort, Delivery
 from stack.services.batch import Batch, attempt, records, transaction
 from stack.services.files import messages
@@ -107,13 +108,15 @@ class FilesService:
         lifetime_ms: int | None = None,
         tag: str = "",
         chunk_bytes: int | None = None,
+        policy: DataPolicy | None = None,
     ) -> bytes:
         """Send a file to the node of `destination`; returns its object id once that is durable.
 
         The file must stay as it is until the object is closed (see `wait`).  `name` is what the
         receiver calls it, its base name by default.  Of `priority` 0 to 3 larger goes first, and
-        after `lifetime_ms` milliseconds the object expires.  Raises `LocalError` for what cannot be
-        sent or is no argument of this call, `StoreError` when the store has no room.
+        after `lifetime_ms` milliseconds the object expires.  `policy` says who may read, hold and
+        carry it.  Raises `LocalError` for what cannot be sent or is no argument of this call,
+        `PolicyError` for what `policy` forbids, `StoreError` when the store has no room.
         """
         prepared = await self.prepare(
             path,
@@ -123,6 +126,7 @@ class FilesService:
             lifetime_ms=lifetime_ms,
             tag=tag,
             chunk_bytes=chunk_bytes,
+            policy=policy,
         )
         await self._port.commit(write=prepared.writes)
         self.start(prepared)
@@ -136,6 +140,7 @@ class FilesService:
         name: str | None = None,
         priority: int = 1,
         lifetime_ms: int | None = None,
+        policy: DataPolicy | None = None,
     ) -> list[bytes]:
         """Send every regular file below a folder, each as an object named
         ``name/relative/path``; their ids.  Symbolic links and empty folders are left out.
@@ -156,7 +161,12 @@ class FilesService:
             raise LocalError(f"more than {self._config.objects_max} objects would be under way")
         prepared = [
             await self.prepare(
-                file, destination, name=wanted, priority=priority, lifetime_ms=lifetime_ms
+                file,
+                destination,
+                name=wanted,
+                priority=priority,
+                lifetime_ms=lifetime_ms,
+                policy=policy,
             )
             for wanted, file in found.items()
         ]
@@ -175,19 +185,23 @@ class FilesService:
         lifetime_ms: int | None = None,
         tag: str = "",
         chunk_bytes: int | None = None,
+        policy: DataPolicy | None = None,
     ) -> Prepared:
         """Hash a file, so that sending it can be part of the caller's transaction: commit
-        `writes` of the result, then call `start` with it.  Raises `LocalError`."""
+        `writes` of the result, then call `start` with it.  Raises `LocalError`, `PolicyError`."""
         path = path_of("path", path)
         destination = eid_of("destination", destination)
         if not self._sender.admissible():
             raise LocalError(f"{self._config.objects_max} objects are under way already")
+        if policy is not None:
+            self._port.check_policy(destination, policy)
         sending = Sending(
             name=path.name if name is None else name,
             priority=priority,
             lifetime_ms=self._config.lifetime_ms if lifetime_ms is None else lifetime_ms,
             tag=tag,
             chunk_bytes=self._config.chunk_bytes if chunk_bytes is None else chunk_bytes,
+            policy=policy,
         )
         if sending.chunk_bytes not in range(messages.CHUNK_BYTES_MIN, self._config.batch_bytes + 1):
             raise LocalError(f"chunks of {chunk_bytes} octets: too small, or above batch_bytes")

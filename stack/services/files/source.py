@@ -12,6 +12,7 @@ from stack.core.arguments import check_number
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.limits import LIFETIME_MS_MAX
+from stack.policy import DataPolicy
 from stack.ports.application import AppPort
 from stack.ports.store import Write
 from stack.services.files import messages
@@ -47,6 +48,7 @@ class Sending:
     lifetime_ms: int
     tag: str
     chunk_bytes: int
+    policy: DataPolicy | None
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -100,6 +102,7 @@ async def prepare(port: AppPort, path: str, destination: Eid, sending: Sending) 
         tag=sending.tag,
         expires_ms=port.dtn_ms() + sending.lifetime_ms,
         admitted_ms=port.dtn_ms(),
+        policy=sending.policy,
     )
     return Prepared(spec, (Write(SPACE_OUT, SPEC_KEY + spec.key, spec.encode()),))
 

@@ -11,7 +11,9 @@ from typing import Final
 from stack.core.clock import SECOND
 from stack.core.eid import EID_CHARS_MAX, Eid
 from stack.core.ranges import RangeSet
-from stack.ports.application import Expected
+from stack.core.train import Buffer
+from stack.policy import DataPolicy
+from stack.ports.application import Expected, Outgoing
 from stack.services.codec import decode, encode
 from stack.services.files import messages
 from stack.services.files.messages import Offer, chunk_count
@@ -25,13 +27,13 @@ from stack.services.files.steps import (
     OutState,
     OutStep,
 )
+from stack.services.policies import VERSION, label, take_policy
 
 SPACE_OUT: Final = "files.out"
 SPACE_IN: Final = "files.in"
 SPACE_INBOX: Final = "files.inbox"
 
 _SECTION: Final = "durable record of the file service"
-_VERSION: Final = 1
 _PATH_OCTETS_MAX: Final = 4096
 _TIME_MAX: Final = (1 << 63) - 1
 _SPANS_MAX: Final = 16_384
@@ -57,6 +59,8 @@ class OutSpec:
     admitted_ms: int
     """DTN time of admission: first in, first out within a priority, also after a restart."""
 
+    policy: DataPolicy | None = None
+
     @property
     def key(self) -> str:
         """The object's durable key, and its name in logs."""
@@ -66,6 +70,11 @@ class OutSpec:
     def chunks(self) -> int:
         """Number of chunks."""
         return chunk_count(self.size, self.chunk_bytes)
+
+    def outgoing(self, payload: Buffer, lifetime_ms: int, service: str) -> Outgoing:
+        """A bundle about the object."""
+        to, priority, policy = self.destination, self.priority, self.policy
+        return Outgoing(to, payload, lifetime_ms, service, priority=priority, policy=policy)
 
     def offer(self, sent_round: int) -> Offer:
         """The object's Offer message."""
@@ -84,7 +93,7 @@ class OutSpec:
         """The durable record."""
         return encode(
             (
-                _VERSION,
+                VERSION,
                 self.object_id,
                 self.path.encode("utf-8", "surrogateescape"),
                 str(self.destination),
@@ -97,6 +106,7 @@ class OutSpec:
                 self.tag,
                 self.expires_ms,
                 self.admitted_ms,
+                label(self.policy),
             )
         )
 
@@ -104,7 +114,7 @@ class OutSpec:
     def decode(data: bytes) -> OutSpec:
         """Read a durable record.  Raises `DecodeError`."""
         fields = decode(data, _SECTION)
-        fields.uint(_VERSION, _VERSION)
+        version = fields.uint(VERSION, 1)
         spec = OutSpec(
             fields.blob(messages.ID_BYTES, messages.ID_BYTES),
             fields.blob(_PATH_OCTETS_MAX).decode("utf-8", "surrogateescape"),
@@ -118,6 +128,7 @@ class OutSpec:
             fields.text(messages.TAG_CHARS_MAX),
             fields.uint(_TIME_MAX),
             fields.uint(_TIME_MAX),
+            take_policy(fields, version),
         )
         fields.end()
         return spec
@@ -225,15 +236,13 @@ class OutObject:
 
     def encode(self) -> bytes:
         """The durable progress."""
-        return encode(
-            (_VERSION, int(self.state), self.round, self.offered, self.text, self.pending)
-        )
+        return encode((1, int(self.state), self.round, self.offered, self.text, self.pending))
 
     @staticmethod
     def decode(spec: OutSpec, data: bytes) -> OutObject:
         """Read durable progress.  Raises `DecodeError`."""
         fields = decode(data, _SECTION)
-        fields.uint(_VERSION, _VERSION)
+        fields.uint(1, 1)
         obj = OutObject(
             spec,
             OutState(fields.uint(max(OutState))),
@@ -257,6 +266,9 @@ class InObject:
     chunk_bytes: int
     expires_ms: int
     offer: Offer | None = None
+    policy: DataPolicy | None = None
+    """That of all bundles about it."""
+
     state: InState = InState.RECEIVING
     round: int = 1
     settling: bool = False
@@ -310,7 +322,7 @@ class InObject:
         offer = b"" if self.offer is None else self.offer.encode()
         return encode(
             (
-                _VERSION,
+                VERSION,
                 str(self.source),
                 self.object_id,
                 self.size,
@@ -323,6 +335,7 @@ class InObject:
                 self.failures,
                 self.text,
                 list(self.have),
+                label(self.policy),
             )
         )
 
@@ -330,7 +343,7 @@ class InObject:
     def decode(key: str, data: bytes) -> InObject:
         """Read a durable record.  Raises `DecodeError`."""
         fields = decode(data, _SECTION)
-        fields.uint(_VERSION, _VERSION)
+        version = fields.uint(VERSION, 1)
         obj = InObject(
             key,
             Eid.parse(fields.text(2 * EID_CHARS_MAX)),
@@ -351,6 +364,7 @@ class InObject:
         obj.failures = fields.uint(_TIME_MAX)
         obj.text = fields.text(messages.TEXT_CHARS_MAX)
         obj.have = RangeSet(fields.spans(_SPANS_MAX, obj.chunks))
+        obj.policy = take_policy(fields, version)
         fields.end()
         return obj
 
@@ -371,12 +385,14 @@ class Received:
     tag: str
     priority: int
     expires_ms: int
+    policy: DataPolicy | None = None
+    """Who may read, hold and carry it, where its sender says so."""
 
     def encode(self) -> bytes:
         """The durable record."""
         return encode(
             (
-                _VERSION,
+                VERSION,
                 str(self.source),
                 self.object_id,
                 self.name,
@@ -386,6 +402,7 @@ class Received:
                 self.tag,
                 self.priority,
                 self.expires_ms,
+                label(self.policy),
             )
         )
 
@@ -393,7 +410,7 @@ class Received:
     def decode(key: str, data: bytes) -> Received:
         """Read a durable record.  Raises `DecodeError`."""
         fields = decode(data, _SECTION)
-        fields.uint(_VERSION, _VERSION)
+        version = fields.uint(VERSION, 1)
         received = Received(
             key,
             Eid.parse(fields.text(2 * EID_CHARS_MAX)),
@@ -405,6 +422,7 @@ class Received:
             fields.text(messages.TAG_CHARS_MAX),
             fields.uint(messages.PRIORITY_MAX),
             fields.uint(_TIME_MAX),
+            take_policy(fields, version),
         )
         fields.end()
         return received

@@ -100,6 +100,7 @@ class Verifier:
             offer.tag,
             offer.priority,
             obj.expires_ms,
+            obj.policy,
         )
         async with transaction(self._port, self._lock) as batch:
             if self._ledger.close(obj, InStep.VERIFIED, "", batch):

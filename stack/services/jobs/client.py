@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from stack.core.arguments import check_number, eid_of, id_of, paths_of
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.limits import LIFETIME_MS_MAX
+from stack.policy import DataPolicy
 from stack.ports.application import AppPort, Delivery, Outgoing
 from stack.ports.store import Write
 from stack.services.batch import Batch, each_due, records, transaction
@@ -94,12 +95,14 @@ class JobClient:
         retry: RetryPolicy | None = None,
         deadline_ms: int | None = None,
         priority: int = 1,
+        policy: DataPolicy | None = None,
     ) -> bytes:
         """Submit a job to the node of `destination`; its id, once everything is durable.
 
         The job must be over `deadline_ms` from now.  Inputs must stay as they are until they
-        have been delivered.  Raises `LocalError` for what cannot be, `StoreError` when the store
-        has no room; nothing has happened then.
+        have been delivered.  `policy` says who may read, hold and carry what the job is made of,
+        and what it makes.  Raises `LocalError` for what cannot be, `PolicyError` for what `policy`
+        forbids, `StoreError` when the store has no room; nothing has happened then.
         """
         destination = eid_of("destination", destination)
         inputs = paths_of("inputs", inputs)
@@ -112,14 +115,11 @@ class JobClient:
         if not all(isinstance(text, str) for pair in (args or {}).items() for text in pair):
             raise LocalError(f"args: {args} holds more than texts; use str(...)")
         job_id = self._port.entropy(ID_BYTES)
+        how: dict[str, Any] = {"priority": priority, "lifetime_ms": deadline, "policy": policy}
         prepared = []
         for index, path in enumerate(inputs):
             tag = tag_of(TAG_IN, job_id, index)
-            prepared.append(
-                await self._files.prepare(
-                    path, destination, priority=priority, lifetime_ms=deadline, tag=tag
-                )
-            )
+            prepared.append(await self._files.prepare(path, destination, tag=tag, **how))
         try:
             request = JobRequest(
                 job_id,
@@ -134,7 +134,7 @@ class JobClient:
             raise LocalError(error.reason) from error
         server = endpoint_of(destination, JOBS)
         expires_ms = self._port.dtn_ms() + deadline
-        job = ClientJob(job_id, server, request, expires_ms)
+        job = ClientJob(job_id, server, request, expires_ms, policy=policy)
         writes = [Write(SPACE_CLIENT, job.key, job.encode())]
         for one in prepared:
             writes.extend(one.writes)
@@ -288,7 +288,8 @@ class JobClient:
 
     def _outgoing(self, job: ClientJob, payload: bytes) -> Outgoing:
         left_ms = max(job.expires_ms - self._port.dtn_ms(), 1000)
-        return Outgoing(job.server, payload, left_ms, self._service, priority=_CONTROL_PRIORITY)
+        how: dict[str, Any] = {"priority": _CONTROL_PRIORITY, "policy": job.policy}
+        return Outgoing(job.server, payload, left_ms, self._service, **how)
 
     # -- records
 

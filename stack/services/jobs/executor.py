@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from stack.core.errors import LocalError, StoreError, words_of
+from stack.core.errors import LocalError, PolicyError, StoreError, words_of
 from stack.ports.application import AppPort
 from stack.services.batch import Batch
 from stack.services.files import FileEvent, FilesService, Prepared
@@ -163,9 +163,10 @@ class Executor:
                     priority=output.priority,
                     lifetime_ms=max(left_ms, self._config.report_lifetime_ms),
                     tag=tag_of(TAG_OUT, job.job_id, index),
+                    policy=job.policy,
                 )
                 prepared.append(one)
-        except LocalError as error:
+        except (LocalError, PolicyError) as error:
             raise JobFailed(f"results cannot be sent: {error}") from error
         return prepared
 

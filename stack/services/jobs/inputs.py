@@ -13,6 +13,7 @@ from stack.services.jobs.attempt import remove_tree
 from stack.services.jobs.messages import JobState
 from stack.services.jobs.state import TAG_IN, JobStep, ServerJob, base_name, job_key, job_of_tag
 from stack.services.jobs.table import JobTable
+from stack.services.policies import meet
 
 
 class JobInputs:
@@ -66,13 +67,16 @@ class JobInputs:
         """Queue a job whose inputs are all here."""
         if job.state is not JobState.WAITING or job.request is None:
             return
+        policies = []
         for ref in job.request.inputs:
             received = self.inbox.find(job.client, ref.object_id)
             if received is None:
                 return
+            policies.append(received.policy)
             if received.sha256 != ref.sha256:
                 self._table.step(job, JobStep.FAIL, batch, f"input {ref.name} is another file")
                 return
+        job.policy = meet(job.policy, *policies)  # it holds for whatever the job makes of them
         self._table.step(job, JobStep.INPUTS, batch)
 
     def paths(self, job: ServerJob) -> tuple[Path, ...]:

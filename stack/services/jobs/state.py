@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from stack.core.eid import EID_CHARS_MAX, Eid
+from stack.policy import DataPolicy
 from stack.services.codec import decode, encode
 from stack.services.files.messages import ID_BYTES, Offer
 from stack.services.jobs.messages import (
@@ -27,6 +28,7 @@ from stack.services.jobs.messages import (
     decode_state,
     encode_state,
 )
+from stack.services.policies import VERSION, label, take_policy
 
 SPACE_SERVER: Final = "jobs.server"
 SPACE_CLIENT: Final = "jobs.client"
@@ -34,7 +36,6 @@ TAG_IN: Final = "job-in/"
 TAG_OUT: Final = "job-out/"
 
 _SECTION: Final = "durable record of the job service"
-_VERSION: Final = 1
 _MESSAGE_OCTETS_MAX: Final = 8 * 1024 * 1024
 _TAG: Final = re.compile(r"job-(?:in|out)/([0-9a-f]{32})/(0|[1-9][0-9]{0,2})")
 
@@ -118,6 +119,9 @@ class ServerJob:
     started_ms: int = 0
     finished_ms: int = 0
     outputs: tuple[FileRef, ...] = ()
+    policy: DataPolicy | None = None
+    """That of its request."""
+
     permille: int = 0
     """Not durable, nor is anything below."""
 
@@ -158,7 +162,7 @@ class ServerJob:
         """The durable record."""
         return encode(
             (
-                _VERSION,
+                VERSION,
                 str(self.client),
                 self.job_id,
                 b"" if self.request is None else self.request.encode(),
@@ -172,6 +176,7 @@ class ServerJob:
                 self.started_ms,
                 self.finished_ms,
                 b"" if not self.outputs else self._outputs_record(),
+                label(self.policy),
             )
         )
 
@@ -183,7 +188,7 @@ class ServerJob:
     def decode(key: str, data: bytes) -> ServerJob:
         """Read a durable record.  Raises `DecodeError`."""
         fields = decode(data, _SECTION)
-        fields.uint(_VERSION, _VERSION)
+        version = fields.uint(VERSION, 1)
         client = Eid.parse(fields.text(2 * EID_CHARS_MAX))
         job_id = fields.blob(ID_BYTES, ID_BYTES)
         record = fields.view(_MESSAGE_OCTETS_MAX)
@@ -207,6 +212,7 @@ class ServerJob:
             if not isinstance(report, JobReport):
                 raise fields.fail("not a report")
             job.outputs = report.outputs
+        job.policy = take_policy(fields, version)
         fields.end()
         return job
 
@@ -231,6 +237,8 @@ class ClientJob:
 
     files: dict[bytes, str] = field(default_factory=dict)
     """Paths of the outputs that are here, by object id."""
+
+    policy: DataPolicy | None = None
 
     repeat_s: float = 0.0
 
@@ -257,7 +265,7 @@ class ClientJob:
         """The durable record."""
         return encode(
             (
-                _VERSION,
+                VERSION,
                 str(self.server),
                 self.request.encode(),
                 self.expires_ms,
@@ -269,6 +277,7 @@ class ClientJob:
                     (object_id, path.encode("utf-8", "surrogateescape"))
                     for object_id, path in self.files.items()
                 ),
+                label(self.policy),
             )
         )
 
@@ -276,7 +285,7 @@ class ClientJob:
     def decode(data: bytes) -> ClientJob:
         """Read a durable record.  Raises `DecodeError`."""
         fields = decode(data, _SECTION)
-        fields.uint(_VERSION, _VERSION)
+        version = fields.uint(VERSION, 1)
         server = Eid.parse(fields.text(2 * EID_CHARS_MAX))
         request = decode_message(fields.view(_MESSAGE_OCTETS_MAX))
         expires_ms = fields.uint(NUMBER_MAX)
@@ -292,5 +301,6 @@ class ClientJob:
             object_id = row.blob(ID_BYTES, ID_BYTES)
             job.files[object_id] = row.blob(8192).decode("utf-8", "surrogateescape")
             row.end()
+        job.policy = take_policy(fields, version)
         fields.end()
         return job

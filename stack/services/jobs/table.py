@@ -124,7 +124,14 @@ class JobTable:
         elif job.state is not JobState.RUNNING or not job.permille:
             lifetime_ms = max(job.expires_ms - now_ms, lifetime_ms)
         payload = job.report(now_ms).encode()
-        return Outgoing(job.client, payload, lifetime_ms, self._service, priority=REPORT_PRIORITY)
+        return Outgoing(
+            job.client,
+            payload,
+            lifetime_ms,
+            self._service,
+            priority=REPORT_PRIORITY,
+            policy=job.policy,
+        )
 
     def repeat_report(self, job: ServerJob, batch: Batch) -> None:
         """The final report was not acknowledged in time."""

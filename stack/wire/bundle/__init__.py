@@ -53,6 +53,7 @@ from stack.wire.bundle.types import BUNDLE_AGE as BUNDLE_AGE
 from stack.wire.bundle.types import CRC_16 as CRC_16
 from stack.wire.bundle.types import CRC_32 as CRC_32
 from stack.wire.bundle.types import CRC_NONE as CRC_NONE
+from stack.wire.bundle.types import DATA_POLICY as DATA_POLICY
 from stack.wire.bundle.types import DELETE_UNPROCESSED as DELETE_UNPROCESSED
 from stack.wire.bundle.types import DISCARD_UNPROCESSED as DISCARD_UNPROCESSED
 from stack.wire.bundle.types import HOP_COUNT as HOP_COUNT

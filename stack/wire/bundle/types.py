@@ -43,6 +43,9 @@ PRIORITY = 192
 """Our priority block unless a node is configured otherwise (RFC 9171 §9.1: 192-255 are for private
 use): one unsigned integer, larger goes first."""
 
+DATA_POLICY = 197
+"""Our data policy block, likewise for private use: see `stack.policy.label`."""
+
 # CRC types, RFC 9171 §4.2.1
 CRC_NONE = 0
 CRC_16 = 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from stack.contacts.plan import Plan
 from stack.core.eid import Eid
 from stack.engines.bundle_agent import (
     AgentConfig,
@@ -15,6 +16,7 @@ from stack.engines.bundle_agent import (
     Shares,
     TooLarge,
 )
+from stack.policy import PolicyGate
 from stack.ports.application import Outgoing
 from stack.ports.store import Op
 from stack.routing.forwarder import Forwarder
@@ -45,15 +47,18 @@ class Desk:
         listens: bool = True,
         beginning: Beginning | None = None,
         shares: Shares | None = None,
+        gate: PolicyGate | None = None,
+        contacts: Plan | None = None,
     ) -> None:
         self.store = store or MemoryStore(1 << 26)
         self.agent = BundleAgent(
             Eid.parse(node),
             config or AgentConfig(),
-            Forwarder(node, plan()),
+            Forwarder(node, contacts or plan()),
             beginning or Beginning(bytes(32), 1),
             security=security,
             shares=shares,
+            gate=gate,
         )
         self.listens = listens
         if listens:

@@ -13,7 +13,7 @@ from stack.engines.bundle_agent import AgentConfig, Echo, TooLarge, agent
 from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.entry import Waiting
 from stack.engines.bundle_agent.notes import is_returned, note_of, parse_note
-from stack.engines.bundle_agent.origin import PRIORITIES_MAX, SEQUENCE_RESERVE, Origin
+from stack.engines.bundle_agent.origin import EXTENSIONS_MAX, SEQUENCE_RESERVE, Origin
 from stack.engines.bundle_agent.reports import REPORT_LIFETIME_MS, StatusReporter
 from stack.engines.bundle_agent.shares import Shares
 from stack.ports.application import Outgoing
@@ -273,10 +273,10 @@ def test_a_bundle_of_our_own_says_what_it_is(trusted: bool, flags: int, crc: int
 def test_priorities_that_are_made_up_take_no_memory() -> None:
     origin = Origin(Eid.parse(HERE), AgentConfig(), None, 1)
     first = origin.make(outgoing(), NOW).blocks[0]
-    for priority in range(2, PRIORITIES_MAX + 1):
+    for priority in range(2, EXTENSIONS_MAX + 1):
         origin.make(outgoing(priority=priority), NOW)
     assert origin.make(outgoing(), NOW).blocks[0] is first, "encoded once"
-    assert len(origin._made) == PRIORITIES_MAX
+    assert len(origin._made) == EXTENSIONS_MAX
     origin.make(outgoing(priority=99), NOW)
     assert len(origin._made) == 1
 

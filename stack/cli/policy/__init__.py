@@ -1,0 +1,1 @@
+"""Data policies: what one allows, and why not."""

@@ -1,0 +1,32 @@
+"""The option by which data is sent under a policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|NODES",
+        help="Who may read, hold and carry it: a policy file (NAME.toml), or the nodes that may do "
+        'all three, such as "KR | (EU - node:dtn://kiruna/)".',
+    ),
+]
+
+
+def label_of(policy: str | None) -> str | None:
+    """The label for the node's control socket, or None.  Raises `ConfigError`."""
+    if policy is None:
+        return None
+    from stack.adapters.clock import SystemClock
+    from stack.policy import DataPolicy
+    from stack.policy.file import load_policy, node_set
+    from stack.policy.label import encode_label
+
+    if policy.endswith(".toml"):
+        return encode_label(load_policy(Path(policy), SystemClock().dtn_ms())).hex()
+    nodes = node_set("--policy", policy)
+    return encode_label(DataPolicy(readers=nodes, rest=nodes, transit=nodes)).hex()

@@ -1,0 +1,64 @@
+"""What data policies allow this node: to send out what its applications make, and to take in what
+others send.  The rules are those of `stack.policy.gate`; here is what follows for a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stack.core.eid import Eid
+from stack.core.errors import PolicyError
+from stack.engines.bundle_agent.config import AgentConfig
+from stack.policy import DataPolicy, PolicyGate
+from stack.policy.gate import described
+from stack.ports.application import Outgoing
+
+NO_DIRECTORY = "no directory of nodes says who may have it (`directory` in [policy])"
+
+
+def check_leaving(
+    destination: Eid,
+    policy: DataPolicy,
+    gate: PolicyGate | None,
+    config: AgentConfig,
+    now_ms: int,
+    *,
+    protected: bool,
+) -> None:
+    """Raise `PolicyError` when data of this policy may not be sent from here to a node.
+    `protected`: payloads are encrypted."""
+    destination = destination.node
+    if gate is None:
+        raise PolicyError(NO_DIRECTORY)
+    if why := gate.refusal(policy, delivered=False, origin=True):
+        raise PolicyError(f"this data policy does not let it leave from here: {why}")
+    if not gate.may_read(policy, str(destination)):
+        who = described(gate.directory, str(destination))
+        raise PolicyError(
+            f"this data policy lets it be read at '{policy.readers}' and rest at '{policy.rest}':"
+            f" not at {who}"
+        )
+    if not protected:
+        raise PolicyError('data with a policy never leaves in clear (protect = "none")')
+    if policy.expires_ms and not config.trusted_clock:
+        raise PolicyError("a policy that expires needs a node that knows the time (trusted_clock)")
+    if 0 < policy.expires_ms <= now_ms:
+        raise PolicyError(f"this data policy ended {now_ms - policy.expires_ms} ms ago")
+
+
+def cut(outgoing: Outgoing, policy: DataPolicy, now_ms: int) -> Outgoing:
+    """What is sent of what an application asks for: not for longer than its policy allows."""
+    if not policy.expires_ms:
+        return outgoing
+    left_ms = policy.expires_ms - now_ms
+    return replace(outgoing, lifetime_ms=min(outgoing.lifetime_ms, left_ms))
+
+
+def refusal(policy: DataPolicy, gate: PolicyGate | None, now_ms: int, *, delivered: bool) -> str:
+    """Why a bundle may not be taken in, or nothing; `delivered`: it is for here."""
+    if gate is None:
+        return NO_DIRECTORY
+    if why := gate.refusal(policy, delivered=delivered):
+        return why
+    if 0 < policy.expires_ms <= now_ms:
+        return f"it had to be gone {now_ms - policy.expires_ms} ms ago"
+    return ""

@@ -1,0 +1,207 @@
+"""Data policies at one node: what may not come to rest here does not, whatever labels say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from stack.contacts.plan import Contact, Plan
+from stack.core.eid import Eid
+from stack.core.errors import PolicyError
+from stack.engines.bundle_agent import AgentConfig
+from stack.engines.bundle_agent.notes import labelled, note_of, unlabelled
+from stack.policy import DataPolicy, Directory, NodeFacts, NodeSet, PolicyGate
+from stack.policy.label import policy_block
+from stack.ports.application import Outgoing
+from stack.storage.memory import MemoryStore
+from stack.wire.bundle import (
+    DATA_POLICY,
+    Bundle,
+    CanonicalBlock,
+    decode_bundle,
+    encode_bundle,
+    fragment_bundle,
+)
+from tests.engines.bundle_agent.desk import Desk, keyed
+from tests.engines.bundle_agent.harness import FAR, HERE, NEXT, NOW, bundle_for
+
+SOURCE = "dtn://gs1/"
+KR = NodeSet.parse("KR")
+DIRECTORY = Directory(
+    NodeFacts(Eid.parse(node), jurisdictions=frozenset({law}))
+    for node, law in ((SOURCE, "KR"), (HERE, "KR"), (NEXT, "EU"), (FAR, "KR"))
+)
+FOR_KR = DataPolicy(readers=KR, rest=KR, transit=KR)
+
+
+def desk(directory: Directory | None = DIRECTORY, *, node: str = HERE, **options: object) -> Desk:
+    gate = None if directory is None else PolicyGate(directory, node)
+    return Desk(security=keyed(), node=node, gate=gate, **options)  # type: ignore[arg-type]
+
+
+def sealed(policy: DataPolicy = FOR_KR, destination: str = HERE + "app") -> Bundle:
+    """A bundle as its source sends it."""
+    ends = NOW + 3_600_000
+    source = desk(node=SOURCE, contacts=Plan([Contact(SOURCE, HERE, NOW, ends, 1e6)]))
+    outgoing = Outgoing(Eid.parse(destination), b"secret", 60_000, "app", policy=policy)
+    _, ops = source.agent.send([outgoing], NOW)
+    (ref,) = source.commit(ops, NOW)
+    (wire,) = source.store.load([ref])
+    assert wire is not None
+    return decode_bundle(wire)[0]
+
+
+def with_label(bundle: Bundle, label: CanonicalBlock | None) -> Bundle:
+    """The bundle with another label in the place of its own."""
+    others = [block for block in bundle.blocks if block.type != DATA_POLICY]
+    return Bundle(bundle.primary, (*([label] if label else []), *others))
+
+
+def number_of_label(bundle: Bundle) -> int:
+    return next(block.number for block in bundle.blocks if block.type == DATA_POLICY)
+
+
+def test_what_is_for_here_is_delivered() -> None:
+    here = desk()
+    assert here.arrive(sealed())
+    assert here.got == [b"secret"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        (replace(FOR_KR, rest=NodeSet.parse("EU | node:dtn://gs1/ | node:dtn://far/")), "rest"),
+        (replace(FOR_KR, transit=NodeSet.parse("EU | node:dtn://gs1/")), "pass through"),
+    ],
+)
+def test_what_may_not_be_here_is_refused_and_its_sender_keeps_it(
+    policy: DataPolicy, words: str
+) -> None:
+    bundle = sealed(policy, FAR + "app")
+    here = desk()
+    received = here.agent.receive(encode_bundle(bundle), NOW)
+    assert received.put is None
+    assert not received.intact
+    assert here.agent.counters["dropped_not_permitted"] == 1
+    assert not here.store.usage().bundles
+
+
+def test_without_a_directory_nothing_with_a_policy_is_taken() -> None:
+    here = desk(None)
+    assert here.arrive(sealed()) is None
+    assert here.agent.counters["dropped_not_permitted"] == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda bundle: None,
+        lambda bundle: policy_block(DataPolicy(), number=number_of_label(bundle), crc_type=2),
+        lambda bundle: policy_block(
+            replace(FOR_KR, audit=True), number=number_of_label(bundle), crc_type=2
+        ),
+        lambda bundle: CanonicalBlock(DATA_POLICY, number_of_label(bundle), 0, b"\x01", 2),
+    ],
+    ids=["taken off", "wide open", "another", "unreadable"],
+)
+def test_a_payload_opens_under_its_own_label_alone(
+    change: Callable[[Bundle], CanonicalBlock | None],
+) -> None:
+    bundle = sealed()
+    here = desk()
+    assert here.arrive(with_label(bundle, change(bundle))) is None
+    assert here.agent.counters["dropped_security"] == 1
+    assert here.arrive(bundle), "the genuine one is still taken"
+    assert here.got == [b"secret"]
+
+
+def test_two_labels_are_none() -> None:
+    bundle = sealed()
+    second = policy_block(DataPolicy(), number=77, crc_type=2)
+    here = desk()
+    assert here.arrive(Bundle(bundle.primary, (second, *bundle.blocks))) is None
+    assert here.agent.counters["dropped_malformed"] == 1
+
+
+def test_somebody_elses_block_of_that_type_costs_nothing() -> None:
+    foreign = CanonicalBlock(DATA_POLICY, 9, 0, b"\x01", 2)
+    here = Desk()
+    assert here.arrive(bundle_for(HERE + "app", blocks=[foreign]))
+    assert here.got == [b"data"]
+
+
+def test_every_fragment_carries_the_label() -> None:
+    bundle = sealed()
+    here = desk()
+    parts = fragment_bundle(bundle, len(encode_bundle(bundle)) - 3)
+    assert len(parts) > 1
+    stranger = desk(Directory())
+    for part in parts:
+        assert stranger.arrive(part) is None
+        assert here.arrive(part)
+    assert stranger.agent.counters["dropped_not_permitted"] == len(parts)
+    assert here.got == [b"secret"]
+
+
+def test_a_restart_knows_the_policy_of_what_it_finds() -> None:
+    store = MemoryStore(1 << 20)
+    here = desk(store=store)
+    ref = here.arrive(sealed(destination=FAR + "app"))
+    assert ref
+    assert here.agent.entries[ref].policy == FOR_KR
+    again = desk(store=store)
+    assert again.agent.entries[ref].policy == FOR_KR
+    assert again.agent.forwarder.stranded == 1, "the only way leads through EU"
+    lawless = desk(None, store=store)
+    assert lawless.agent.forwarder.stranded == 1
+
+
+def test_what_may_no_longer_be_read_here_waits() -> None:
+    store = MemoryStore(1 << 20)
+    assert desk(store=store, listens=False).arrive(sealed())
+    moved = Directory([NodeFacts(Eid.parse(HERE), jurisdictions=frozenset({"EU"}))])
+    elsewhere = desk(moved, store=store)
+    assert elsewhere.got == []
+    assert elsewhere.agent.counters["withheld"] == 1
+    assert desk(store=store).got == [b"secret"]
+
+
+def test_a_contact_that_no_plan_foresaw_is_no_way_either() -> None:
+    here = desk(contacts=Plan())
+    assert here.arrive(sealed(destination=FAR + "app"))
+    for neighbour in (NEXT, "dtn://nobody/"):
+        here.agent.contact_discovered(neighbour, 1e6, NOW, NOW + 1000)
+        assert here.agent.forwarder.stranded == 1
+    here.agent.contact_discovered(FAR, 1e6, NOW, NOW + 1000)
+    assert here.agent.forwarder.stranded == 0
+
+
+def test_policy_ends_the_life_of_data() -> None:
+    ends = replace(FOR_KR, expires_ms=NOW + 5000)
+    bundle = sealed(ends, FAR + "app")
+    assert bundle.primary.lifetime_ms == 5000
+    here = desk()
+    ref = here.arrive(bundle)
+    assert ref
+    assert here.agent.entries[ref].expires_ms == NOW + 5000
+    assert desk().arrive(bundle, NOW + 5000) is None
+
+
+def test_what_cannot_be_enforced_is_not_sent() -> None:
+    outgoing = Outgoing(FAR + "app", b"secret", 60_000, "app", policy=FOR_KR)
+    in_clear = Desk(gate=PolicyGate(DIRECTORY, HERE))
+    with pytest.raises(PolicyError, match="in clear"):
+        in_clear.agent.send([outgoing], NOW)
+    clockless = desk(config=AgentConfig(trusted_clock=False))
+    with pytest.raises(PolicyError, match="knows the time"):
+        clockless.agent.send([replace(outgoing, policy=replace(FOR_KR, expires_ms=NOW + 1))], NOW)
+
+
+def test_notes_keep_labels_apart() -> None:
+    bundle = bundle_for(HERE + "app")
+    for label in (b"", b"\x21", bytes(300)):
+        for owner in ("", "dtn://gs1/"):
+            note = note_of(bundle, encode_bundle(bundle), owner=owner)
+            assert unlabelled(labelled(note, label)) == (label, note)

@@ -1,0 +1,162 @@
+"""Data goes only where its policy lets it: whole nodes, and a foreign relay that is faster."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from link_models.clock import run_virtual
+from stack.contacts.plan import Contact, Plan
+from stack.core.errors import PolicyError
+from stack.node.config import PolicyConfig
+from stack.policy import DataPolicy, NodeSet
+from stack.services.messages import Mailbox, send_message
+from tests.node.test_two_nodes import SAT, channel, loop
+from tests.node.world import EPOCH_MS, World
+
+HOUR_MS = 3_600_000
+
+DIRECTORY = """
+[[node]]
+id = "dtn://gs1/"
+jurisdictions = ["KR"]
+
+[[node]]
+id = "dtn://sat1/"
+jurisdictions = ["KR"]
+
+[[node]]
+id = "dtn://home/"
+jurisdictions = ["KR"]
+roles = ["relay"]
+
+[[node]]
+id = "dtn://abroad/"
+jurisdictions = ["XX"]
+roles = ["relay"]
+"""
+
+AT_HOME = DataPolicy(
+    readers=NodeSet.parse("KR"), rest=NodeSet.parse("KR"), transit=NodeSet.parse("any - XX")
+)
+
+
+def plan() -> Plan:
+    """Over the relay abroad at once, over the one at home an hour later."""
+    ends = EPOCH_MS + 4 * HOUR_MS
+    return Plan(
+        Contact(f"dtn://{a}/", f"dtn://{b}/", EPOCH_MS + begin, ends, 1e6)
+        for relay, begin in (("abroad", 0), ("home", HOUR_MS))
+        for a, b in (("gs1", relay), (relay, "sat1"), (relay, "gs1"), ("sat1", relay))
+    )
+
+
+def world_of(tmp_path: Path, names: dict[str, str]) -> dict[str, Any]:
+    """The four nodes, each with the directory that `names` gives it."""
+    world = World(loop(), tmp_path)
+    options: dict[str, Any] = {"rate_bps": 1e6, "owlt_ms": 5.0, "scheduled": True}
+    for end in ("gs1", "sat1"):
+        for relay in ("abroad", "home"):
+            world.connect(end, relay, channel(rate_bps=1e6))
+    peers = {"gs1": ("abroad", "home"), "sat1": ("abroad", "home")}
+    peers |= {"abroad": ("gs1", "sat1"), "home": ("gs1", "sat1")}
+    return {
+        name: world.node(
+            name,
+            [world.link(name, peer, **options) for peer in others],
+            plan=plan(),
+            policy=PolicyConfig(directory=names.get(name, "")),
+        )
+        for name, others in peers.items()
+    }
+
+
+@pytest.mark.parametrize("told", ["everybody", "nobody but the station and the satellite"])
+def test_the_relay_abroad_gets_nothing(tmp_path: Path, told: str) -> None:
+    directory = tmp_path / "nodes.toml"
+    directory.write_text(DIRECTORY)
+    names = ["gs1", "sat1", "home"] + (["abroad"] if told == "everybody" else [])
+
+    async def main() -> None:
+        nodes = world_of(tmp_path, dict.fromkeys(names, str(directory)))
+        ground, satellite = nodes["gs1"], nodes["sat1"]
+        async with ground, satellite, nodes["home"], nodes["abroad"]:
+            async with Mailbox(satellite.port) as mailbox:
+                to = SAT.with_service("messages")
+                await send_message(ground.port, to, b"for the family", policy=AT_HOME)
+                await send_message(ground.port, to, b"for the world")
+                first = await mailbox.receive()
+                assert bytes(first.payload) == b"for the world"
+                assert first.policy is None
+                await mailbox.done(first)
+                assert loop().now_ns < HOUR_MS * 1_000_000
+                second = await mailbox.receive()
+                assert bytes(second.payload) == b"for the family"
+                assert second.policy == AT_HOME
+                assert loop().now_ns > HOUR_MS * 1_000_000
+                await mailbox.done(second)
+            counters = {name: node.counters() for name, node in nodes.items()}
+        assert counters["abroad"]["bundles.bundles_received"] == 1
+        assert counters["home"]["bundles.bundles_received"] == 1
+
+    run_virtual(main)
+
+
+def test_what_no_admissible_way_leads_to_waits(tmp_path: Path) -> None:
+    directory = tmp_path / "nodes.toml"
+    directory.write_text(DIRECTORY)
+
+    async def main() -> None:
+        nodes = world_of(tmp_path, dict.fromkeys(("gs1", "sat1", "home", "abroad"), str(directory)))
+        ground = nodes["gs1"]
+        policy = DataPolicy(transit=NodeSet.parse("none"))
+        async with ground, nodes["sat1"], nodes["home"], nodes["abroad"]:
+            to = SAT.with_service("messages")
+            await send_message(ground.port, to, b"to nobody's hands", policy=policy)
+            await asyncio.sleep(4 * 3600)
+            assert ground.gauges()["queue.stranded"] == 1
+            for name in ("home", "abroad"):
+                assert nodes[name].counters().get("bundles.bundles_received", 0) == 0
+
+    run_virtual(main)
+
+
+def test_what_a_policy_forbids_is_refused_with_what_is_missing(tmp_path: Path) -> None:
+    directory = tmp_path / "nodes.toml"
+    directory.write_text(DIRECTORY)
+
+    async def main() -> None:
+        nodes = world_of(tmp_path, {"gs1": str(directory)})
+        to = SAT.with_service("messages")
+        async with nodes["gs1"] as ground:
+            for policy, words in (
+                (DataPolicy(readers=NodeSet.parse("EU")), "read at 'EU'.*not at dtn://sat1/: 'KR'"),
+                (DataPolicy(rest=NodeSet.parse("EU")), "rest at 'EU', not here"),
+                (DataPolicy(expires_ms=1), "ended"),
+            ):
+                with pytest.raises(PolicyError, match=words):
+                    await send_message(ground.port, to, b"secret", policy=policy)
+        async with nodes["abroad"] as stranger:
+            with pytest.raises(PolicyError, match="no directory"):
+                await send_message(stranger.port, to, b"secret", policy=DataPolicy())
+
+    run_virtual(main)
+
+
+def test_data_is_gone_when_its_policy_ends(tmp_path: Path) -> None:
+    directory = tmp_path / "nodes.toml"
+    directory.write_text(DIRECTORY)
+
+    async def main() -> None:
+        nodes = world_of(tmp_path, {"gs1": str(directory)})
+        async with nodes["gs1"] as ground:
+            policy = DataPolicy(transit=NodeSet.NONE, expires_ms=EPOCH_MS + 60_000)
+            await send_message(ground.port, SAT.with_service("messages"), b"secret", policy=policy)
+            assert ground.gauges()["queue.stranded"] == 1
+            await asyncio.sleep(120)
+            assert ground.counters()["bundles.expired"] == 1
+
+    run_virtual(main)

@@ -1,0 +1,76 @@
+"""A directory of nodes says of each whose it is, and its errors say what to write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stack.core.errors import ConfigError
+from stack.policy import DataPolicy, NodeSet, PolicyGate
+from stack.policy.file import load_directory
+
+TEXT = """
+[[node]]
+id = "dtn://daejeon/"
+domain = "kari"
+jurisdictions = ["KR"]
+roles = ["compute"]
+
+[[node]]
+id = "dtn://kiruna/"
+jurisdictions = ["SE", "EU"]
+"""
+
+
+def written(path: Path, text: str) -> Path:
+    file = path / "nodes.toml"
+    file.write_text(text)
+    return file
+
+
+def test_a_directory_is_read(tmp_path: Path) -> None:
+    directory = load_directory(written(tmp_path, TEXT))
+    assert len(directory) == 2
+    found = directory.get("dtn://kiruna/")
+    assert found is not None
+    assert found.jurisdictions == {"SE", "EU"}
+    assert directory.get("dtn://svalbard/") is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"KR"', '"kr"', "capitals"),
+        ('"KR"', '"Korea"', "capitals"),
+        ('"dtn://daejeon/"', '"dtn://daejeon/files"', 'write "dtn://daejeon/"'),
+        ('"dtn://daejeon/"', '"daejeon"', "id"),
+        ('"dtn://daejeon/"', '"dtn://kiruna/"', "node"),
+        ('"kari"', '"a b"', "letters"),
+        ("domain", "domains", "domain"),
+        ('id = "dtn://daejeon/"', "", "is missing"),
+        ("[[node]]", "[[nodes]]", "right file"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, old: str, new: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_directory(written(tmp_path, TEXT.replace(old, new)))
+
+
+def test_what_a_node_may_do_follows_from_the_directory(tmp_path: Path) -> None:
+    directory = load_directory(written(tmp_path, TEXT))
+    policy = DataPolicy(readers=NodeSet.parse("KR"), rest=NodeSet.parse("KR | EU"))
+    korean, swedish = (PolicyGate(directory, f"dtn://{name}/") for name in ("daejeon", "kiruna"))
+    assert korean.refusal(policy, delivered=True) == ""
+    assert "read at 'KR', not here (dtn://kiruna/: 'EU, SE')" in swedish.refusal(
+        policy, delivered=True
+    )
+    assert swedish.refusal(policy, delivered=False) == ""
+    stranger = PolicyGate(directory, "dtn://nobody/")
+    assert "nothing is known of dtn://nobody/" in stranger.refusal(DataPolicy(), delivered=False)
+    nodes = ["dtn://daejeon/", "dtn://kiruna/", "dtn://nobody/"]
+    closed = DataPolicy(transit=NodeSet.parse("KR"))
+    barred = korean.barred(closed, "dtn://kiruna/", lambda: nodes, 1)
+    assert barred == {"dtn://nobody/"}, "a destination need not pass anything on"
+    barred = korean.barred(closed, "dtn://nobody/", lambda: nodes, 1)
+    assert barred == {"dtn://kiruna/", "dtn://nobody/"}

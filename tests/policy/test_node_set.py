@@ -1,0 +1,98 @@
+"""Sets of nodes mean what is written, whatever is combined with what."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError
+from stack.policy import NodeFacts, NodeSet
+from stack.policy.node_set import CHARS_MAX, DEPTH_MAX
+from tests.policy import cases
+
+KIRUNA = NodeFacts(Eid.parse("dtn://kiruna/"), "ssc", frozenset({"SE", "EU"}), frozenset({"relay"}))
+DAEJEON = NodeFacts(Eid.parse("dtn://daejeon/"), "kari", frozenset({"KR"}), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("text", "kiruna", "daejeon"),
+    [
+        ("KR | (EU - node:dtn://kiruna/)", False, True),
+        ("EU", True, False),
+        ("EU & KR", False, False),
+        ("EU | KR", True, True),
+        ("any - EU", False, True),
+        ("any - EU - KR", False, False),
+        ("any - (EU - domain:ssc)", True, True),
+        ("EU - domain:ssc | KR", False, True),  # "-" binds more
+        ("role:relay & EU", True, False),
+        ("domain:kari", False, True),
+        ('node:"dtn://kiruna/|dtn://daejeon/"', True, True),
+        ("none", False, False),
+        (" ( ( KR ) ) ", False, True),
+        ("KR|EU&role:relay", True, True),
+    ],
+)
+def test_what_is_written_is_meant(text: str, kiruna: bool, daejeon: bool) -> None:
+    found = NodeSet.parse(text)
+    assert (found.holds(KIRUNA), found.holds(DAEJEON)) == (kiruna, daejeon)
+    assert not found.holds(None), "of whom nothing is known is nowhere"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "KR |",
+        "| KR",
+        "KR EU",
+        "(KR",
+        "KR)",
+        "KR -EU",
+        "1KR",
+        "node:",
+        "node:nonsense",
+        "domain:",
+        "KR & & EU",
+        "role:a b",
+        "KR;EU",
+        "한국",
+        'node:"dtn://kiruna/',
+        "(" * 99 + "KR" + ")" * 99,
+        "KR" + " | KR" * CHARS_MAX,
+    ],
+)
+def test_what_is_no_set_is_refused(text: str) -> None:
+    with pytest.raises(DecodeError):
+        NodeSet.parse(text)
+
+
+@given(cases.sets, cases.sets, cases.nodes)
+def test_sets_combine_as_sets_do(a: NodeSet, b: NodeSet, node: NodeFacts) -> None:
+    assert (a & b).holds(node) == (a.holds(node) and b.holds(node))
+    assert (a | b).holds(node) == (a.holds(node) or b.holds(node))
+    assert (a - b).holds(node) == (a.holds(node) and not b.holds(node))
+
+
+@given(cases.sets, cases.sets, cases.sets)
+def test_what_several_have_in_common_is_written_in_one_way(
+    a: NodeSet, b: NodeSet, c: NodeSet
+) -> None:
+    assert a & b == b & a
+    assert (a & b) & c == a & (b & c)
+    assert a & a == a
+    assert a & NodeSet.ANY == a
+    assert a & NodeSet.NONE == NodeSet.NONE
+
+
+@given(cases.sets)
+def test_the_text_reads_back(a: NodeSet) -> None:
+    assert NodeSet.parse(str(a)) == a
+
+
+def test_a_long_chain_reads_back() -> None:
+    chain = NodeSet.parse("any" + " - KR" * (4 * DEPTH_MAX))
+    assert NodeSet.parse(str(chain)) == chain
+    assert not chain.holds(DAEJEON)
+    assert chain.holds(KIRUNA)

@@ -1,0 +1,157 @@
+"""Everything that services make of data is under its policy, also after a crash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError, PolicyError
+from stack.policy import DataPolicy, NodeSet
+from stack.services.codec import decode, encode
+from stack.services.files import Prepared
+from stack.services.files.messages import Offer, decode_message
+from stack.services.files.state import InObject, OutSpec, Received
+from stack.services.jobs import JobContext
+from stack.services.jobs.state import ClientJob, ServerJob
+from stack.services.policies import VERSION, meet
+from tests.policy import cases
+from tests.services.helpers import GS_EID, SAT_EID, make_file, until, virtual
+from tests.services.job_nodes import JobNodes
+
+KR = DataPolicy(readers=NodeSet.parse("KR"))
+EU = DataPolicy(readers=NodeSet.parse("EU"), audit=True)
+
+
+def test_a_file_is_sent_and_kept_under_its_policy(tmp_path: Path) -> None:
+    content = make_file(tmp_path / "in.bin", 1500)
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path)
+        async with nodes.all_running():
+            sent = await nodes.client_files.send(tmp_path / "in.bin", SAT_EID, policy=KR)
+            received = await nodes.server_files.inbox.receive()
+            assert received.path.read_bytes() == content
+            assert received.policy == KR
+            await nodes.client_files.wait(sent)
+            told = zip(nodes.net.log, nodes.net.policies, strict=True)
+            assert {policy for (_, to, _), policy in told if to.node == SAT_EID.node} == {KR}
+            with pytest.raises(PolicyError, match="nowhere"):
+                await nodes.client_files.send(
+                    tmp_path / "in.bin", SAT_EID, policy=DataPolicy(rest=NodeSet.NONE)
+                )
+
+    virtual(main)
+
+
+def test_nobody_takes_part_of_an_object_out_of_its_policy(tmp_path: Path) -> None:
+    make_file(tmp_path / "in.bin", 1500)
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path)
+        nodes.net.up = False
+        async with nodes.all_running():
+            sent = await nodes.client_files.send(tmp_path / "in.bin", SAT_EID, policy=KR)
+            await until(lambda: len(nodes.gs.outbound) >= 8)
+            (one,) = (
+                bundle
+                for bundle in nodes.gs.outbound
+                if isinstance(message := decode_message_of(bundle.outgoing.payload), Offer)
+                and message.sent_round == 0
+            )
+            nodes.net.up = True
+            nodes.gs.drain()
+            await until(lambda: nodes.server_files._receiver.dropped == 0 and bool(nodes.sat.state))
+            nodes.sat.deliver(
+                one.id, one.outgoing.destination, bytes(one.outgoing.payload), one.expires_ms
+            )
+            await until(lambda: nodes.server_files._receiver.dropped == 1)
+            received = await nodes.server_files.inbox.receive()
+            assert received.policy == KR
+            await nodes.client_files.wait(sent)
+
+    virtual(main)
+
+
+def decode_message_of(payload: object) -> object:
+    assert isinstance(payload, bytes | bytearray | memoryview)
+    return decode_message(payload)
+
+
+def test_results_are_under_the_policies_of_all_that_they_are_made_of(tmp_path: Path) -> None:
+    make_file(tmp_path / "in.bin", 700)
+    runs = []
+
+    async def copy(context: JobContext) -> None:
+        runs.append(1)
+        context.output("copy.bin").write_bytes(context.inputs[0].read_bytes())
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path, {"copy": copy})
+        async with nodes.all_running():
+            job = await nodes.client.submit(SAT_EID, "copy", {}, [tmp_path / "in.bin"], policy=KR)
+            status = await nodes.client.wait(job)
+            assert status.complete
+            told = zip(nodes.net.log, nodes.net.policies, strict=True)
+            content = {
+                policy
+                for (_, to, payload), policy in told
+                if to.service in ("jobs", "job-replies") or len(payload) > 200
+            }
+            assert content == {KR}, "request, input, report and result"
+
+    virtual(main)
+
+
+def test_results_of_data_of_several_owners_are_under_the_meet(tmp_path: Path) -> None:
+    make_file(tmp_path / "in.bin", 700)
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path)
+        real = nodes.client_files.prepare
+
+        async def prepare(path: Path, to: Eid, **how: Any) -> Prepared:
+            return await real(path, to, **how | {"policy": EU})
+
+        nodes.client_files.prepare = prepare  # type: ignore[method-assign, assignment]
+        async with nodes.all_running():
+            job = await nodes.client.submit(SAT_EID, "double", {}, [tmp_path / "in.bin"], policy=KR)
+            assert (await nodes.client.wait(job)).complete
+        told = zip(nodes.net.log, nodes.net.policies, strict=True)
+        results = {p for (_, to, octets), p in told if to.node == GS_EID.node and len(octets) > 200}
+        assert results == {KR.meet(EU)}
+
+    virtual(main)
+
+
+def test_the_meet_of_what_says_nothing() -> None:
+    assert meet() is None
+    assert meet(None, None) is None
+    assert meet(None, KR) == KR
+    assert meet(KR, None, EU) == KR.meet(EU)
+
+
+@given(st.none() | cases.policies)
+def test_records_keep_policies_and_old_ones_have_none(policy: DataPolicy | None) -> None:
+    spec = OutSpec(bytes(16), "/a", SAT_EID, "a", 1, bytes(32), 0, 256, 1, "", 10, 0, policy)
+    obj = InObject("k", SAT_EID, bytes(16), 1, 256, 10, None, policy)
+    received = Received("k", SAT_EID, bytes(16), "a", Path("/a"), 1, bytes(32), "", 1, 10, policy)
+    server = ServerJob("k", SAT_EID, bytes(16), None, 10, 0, policy=policy)
+    for record, read in (
+        (spec.encode(), OutSpec.decode),
+        (obj.encode(), lambda data: InObject.decode("k", data)),
+        (received.encode(), lambda data: Received.decode("k", data)),
+        (server.encode(), lambda data: ServerJob.decode("k", data)),
+    ):
+        assert read(record).policy == policy
+        fields = decode(record, "test")._items
+        assert fields[0] == VERSION
+        old = encode([1, *fields[1:-1]])
+        assert read(old).policy is None
+        with pytest.raises(DecodeError):
+            read(encode([VERSION, *fields[1:-1]]))
+    assert ClientJob.__dataclass_fields__["policy"].default is None
