@@ -38,6 +38,9 @@ class Course:
     verdicts: Counter[str] = field(default_factory=Counter)
     findings: dict[str, Finding] = field(default_factory=dict)
     coverage: int = 0
+    states: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """What the target answered, and after what: its last message, or the one that it heard."""
+
     learnt: int = 0
     started_s: float = field(default_factory=time.monotonic)
 
@@ -102,9 +105,11 @@ class Campaign:
         if reaction.is_fault:
             self._fault(case, reaction)
             return
-        self._history += case.messages
+        self._history += (*self._target.between, *case.messages)
         covered = self._target.coverage()
-        if covered > course.coverage:
+        states = len(course.states)
+        course.states.update(self._cases.steps(case.messages, reaction.answers))
+        if covered > course.coverage or len(course.states) > states:
             course.coverage = covered
             course.learnt += 1
             self._cases.learn(case.messages)
@@ -126,7 +131,7 @@ class Campaign:
 
     def _fault(self, case: Case, reaction: Reaction) -> None:
         """Keep the smallest case that has this cause, and go on with a fresh target."""
-        before = tuple(self._history)
+        before = (*self._history, *self._target.between)
         self._history.clear()
         kind: Kind = "crash"
         if reaction.verdict == "hang" or reaction.verdict == "growth":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,15 +41,22 @@ class Case:
 class CaseStream:
     """An endless stream of cases, the same for the same seed as long as nothing is learnt.
 
-    `corpus` are octets that were right once, or that reached something new.
+    `corpus` are octets that were right once, or that reached something new; `opening` goes before
+    messages that are alone.
     """
 
     def __init__(
-        self, known: FuzzedProtocol, seed: int, corpus: Sequence[bytes] = (), own: str = ""
+        self,
+        known: FuzzedProtocol,
+        seed: int,
+        corpus: Sequence[bytes] = (),
+        own: str = "",
+        opening: bytes = b"",
     ) -> None:
         self.cbor = known.cbor
         """Whether cases are made of items of CBOR."""
 
+        self._kinds = known.kinds
         self._rng = random.Random(seed)
         valid = maker_of(own, "") if own else maker_of(known.valid) if known.valid else None
         self._valid: Iterator[object] | None = None if valid is None else valid.cases(seed)
@@ -65,6 +73,7 @@ class CaseStream:
                 self._nearly = maker_of(known.nearly).cases(seed)
             if known.sequences:
                 self._sequences = known.sequences().cases(seed)
+        self._opening = (opening,) if opening and not own else ()
         self._repair: Repair | None = None
         if known.repair and not own:
             self._repair = function_of(known.repair)
@@ -96,17 +105,27 @@ class CaseStream:
     def __next__(self) -> Case:
         """The next one."""
         (form,) = self._rng.choices(self._forms, self._weights)
+        if form == "sequence" and self._sequences is not None:
+            return Case(self._shaken(next(self._sequences)), "sequence")
+        messages, violation = self._messages(form)
+        return Case((*self._opening, *messages), form, violation)
+
+    def _messages(self, form: Form) -> tuple[tuple[bytes, ...], Violation | None]:
         if form == "valid":
-            return Case(self._whole(), "valid")
+            return self._whole(), None
         if form == "nearly valid" and self._nearly is not None:
             one = next(self._nearly)
-            return Case((one.encoded,), "nearly valid", one.violation)
+            return (one.encoded,), one.violation
         if form == "hostile" and self._hostile is not None:
-            return Case((next(self._hostile).encoded,), "hostile")
-        if form == "sequence" and self._sequences is not None:
-            messages = next(self._sequences)
-            return Case(self._shaken(messages), "sequence")
-        return Case(self._mutant(), "mutated")
+            return (next(self._hostile).encoded,), None
+        return self._mutant(), None
+
+    def steps(self, messages: Sequence[bytes], answers: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Which answer came after which, and the first after what was sent last."""
+        if not answers:
+            return iter(())
+        sent = self._kinds(messages[-1]) if messages else ()
+        return itertools.pairwise((*(sent or ("what cannot be read",))[-1:], *answers))
 
     def learn(self, messages: Sequence[bytes]) -> None:
         """Make mutants of these, too: they reached something new."""

@@ -23,6 +23,8 @@ class CommandTarget:
 
     judges = True
     keeps_state = False
+    opening: bytes = b""
+    between: tuple[bytes, ...] = ()
 
     def __init__(self, words: Sequence[str], options: TargetOptions) -> None:
         self.name = " ".join(words)

@@ -29,6 +29,10 @@ GLANCE_S: Final = 0.002
 """So long is looked after each case whether a target that answers no probes goes on."""
 
 ANSWER_MAX: Final = 65_536
+ANSWERS_MAX: Final = 1_048_576
+OPENING: Final = 2
+"""Messages of a connection that wait for an answer: contact headers and the like."""
+
 QUIET_S: Final = 0.05
 """A connection on which nothing comes for so long has nothing more to say."""
 
@@ -38,6 +42,7 @@ class _Networked(abc.ABC):
 
     judges = False
     keeps_state = True
+    between: tuple[bytes, ...] = ()
 
     def __init__(
         self, name: str, address: tuple[str, int], known: FuzzedProtocol, options: TargetOptions
@@ -45,10 +50,13 @@ class _Networked(abc.ABC):
         self.name = name
         self._address = address
         self._known = known
+        self.opening = known.opening
         self._options = options
-        self._server = Server(options.start, options.memory_bytes) if options.start else None
+        self._server = Server(options.start, options.bounds()) if options.start else None
         self._cases = 0
         self._answers = True
+        self._heard: list[bytes] = []
+        """What it answered to the case under way."""
 
     def open(self) -> None:
         """Start the target if it is ours to start, and wait until it answers.  Raises `ConfigError`
@@ -74,7 +82,8 @@ class _Networked(abc.ABC):
     def feed(self, messages: Sequence[bytes]) -> Reaction:
         """Send them, and see whether the target is still well."""
         self._cases += 1
-        answered = self._send(messages)
+        self._heard.clear()
+        self._send(messages)
         server = self._server
         well = self._answers and self._lives(self._options.timeout_s)
         if not well and (ended := self._ended(ENDING_S if self._answers else GLANCE_S)) is not None:
@@ -88,7 +97,8 @@ class _Networked(abc.ABC):
             grown = server.grown()
             if grown is not None:
                 return grown
-        return Reaction("unsaid", "answered" if answered else "")
+        kinds = tuple(kind for one in self._heard for kind in self._known.kinds(one))
+        return Reaction("unsaid", "answered" if self._heard else "", answers=kinds)
 
     def _ended(self, within_s: float) -> Reaction | None:
         if self._server is not None:
@@ -107,8 +117,8 @@ class _Networked(abc.ABC):
             self._server.stop()
 
     @abc.abstractmethod
-    def _send(self, messages: Sequence[bytes]) -> bool:
-        """Send a case; whether anything came back."""
+    def _send(self, messages: Sequence[bytes]) -> None:
+        """Send a case, and hear what comes back."""
 
     def _has_probe(self) -> bool:
         """Whether there is anything that shows that it lives."""
@@ -168,16 +178,14 @@ class DatagramTarget(_Networked):
             except OSError:
                 return None
 
-    def _send(self, messages: Sequence[bytes]) -> bool:
+    def _send(self, messages: Sequence[bytes]) -> None:
         for message in messages:
             self.tell(message)
-        return self._drain()
+        self._drain()
 
-    def _drain(self) -> bool:
-        heard = False
-        while self.hear() is not None:
-            heard = True
-        return heard
+    def _drain(self) -> None:
+        while (answer := self.hear()) is not None:
+            self._heard.append(answer)
 
     def _lives(self, within_s: float) -> bool:
         probe = self._probe()
@@ -192,6 +200,7 @@ class DatagramTarget(_Networked):
                 answer = self._socket.recv(ANSWER_MAX)
                 if self._options.probe is not None or self._known.answers(probe, answer):
                     return True
+                self._heard.append(answer)
         except OSError:
             return False
         return False
@@ -218,21 +227,42 @@ class DatagramTarget(_Networked):
 
 
 class StreamTarget(_Networked):
-    """A target behind a TCP port: a connection for each case.  It lives as long as it takes
-    connections, and answers the opening of its protocol on them."""
+    """A target behind a TCP port: a connection for each case; an empty message ends one and
+    begins another.  It lives as long as it takes connections, and answers the opening of its
+    protocol on them."""
+
+    between: tuple[bytes, ...] = (b"",)
 
     def _has_probe(self) -> bool:
         return True
 
-    def _send(self, messages: Sequence[bytes]) -> bool:
-        heard = False
-        with contextlib.suppress(OSError), self._connected(self._options.timeout_s) as stream:
-            stream.sendall(self._known.opening + b"".join(messages))
-            stream.shutdown(socket.SHUT_WR)
-            stream.settimeout(QUIET_S)
-            while stream.recv(ANSWER_MAX):
-                heard = True
-        return heard
+    def _send(self, messages: Sequence[bytes]) -> None:
+        begin = 0
+        for end in (*(at for at, one in enumerate(messages) if not one), len(messages)):
+            if begin < end:
+                with contextlib.suppress(OSError):
+                    self._talk(messages[begin:end])
+            begin = end + 1
+
+    def _talk(self, messages: Sequence[bytes]) -> None:
+        """One connection.  The first messages open a session: they wait for an answer, as most
+        peers do."""
+        heard = b""
+        with self._connected(self._options.timeout_s) as stream:
+            try:
+                for number, message in enumerate(messages):
+                    stream.sendall(message)
+                    stream.settimeout(QUIET_S if number < OPENING else 0)
+                    with contextlib.suppress(BlockingIOError, TimeoutError):
+                        heard += stream.recv(ANSWER_MAX)
+                    stream.settimeout(self._options.timeout_s)
+                stream.shutdown(socket.SHUT_WR)
+                stream.settimeout(QUIET_S)
+                while (more := stream.recv(ANSWER_MAX)) and len(heard) < ANSWERS_MAX:
+                    heard += more
+            finally:
+                if heard:
+                    self._heard.append(heard)
 
     def _lives(self, within_s: float) -> bool:
         probe = self._options.probe or self._known.opening
@@ -241,7 +271,7 @@ class StreamTarget(_Networked):
                 if not probe:
                     return True
                 stream.sendall(probe)
-                return bool(stream.recv(1))
+                return bool(stream.recv(ANSWER_MAX))
         except OSError:
             return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,9 +10,15 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from interop.strategies.making import Maker, strategy
-from stack.core.errors import ConfigError
-from stack.wire.ltp import DataSegment, SegmentType, SessionId, encode_segment
-from stack.wire.tcpcl import ContactHeader, encode_contact
+from stack.core.errors import ConfigError, DecodeError
+from stack.wire.ltp import DataSegment, SegmentType, SessionId, decode_segment, encode_segment
+from stack.wire.tcpcl import (
+    MAGIC,
+    ContactHeader,
+    decode_contact,
+    decode_message,
+    encode_contact,
+)
 
 PROBE_ENGINE: Final = 1
 """The engine number that probes of LTP come from."""
@@ -49,6 +56,10 @@ class FuzzedProtocol:
     answers: Callable[[bytes, bytes], bool] = lambda probe, answer: True
     """Whether a message answers a probe, and nothing that was sent before."""
 
+    kinds: Callable[[bytes], tuple[str, ...]] = lambda octets: ()
+    """What kinds of messages are in octets that a peer sent: states of a target are known by what
+    it answers."""
+
     cbor: bool = False
     """Whether its octets are items of CBOR."""
 
@@ -85,6 +96,35 @@ def _ltp_transfers() -> Maker[tuple[bytes, ...]]:
     return Maker(lambda choose: make(choose).datagrams, "transfers()")
 
 
+def _ltp_kinds(datagram: bytes) -> tuple[str, ...]:
+    try:
+        segment, _ = decode_segment(datagram)
+    except DecodeError:
+        return ()
+    if isinstance(segment, DataSegment):
+        return (segment.kind.name,)
+    return (type(segment).__name__,)
+
+
+def _tcpcl_kinds(stream: bytes) -> tuple[str, ...]:
+    found: list[str] = []
+    at = 0
+    with contextlib.suppress(DecodeError):
+        if stream.startswith(MAGIC):
+            _, at = decode_contact(stream)
+            found.append("contact header")
+        while at < len(stream):
+            message, at = decode_message(stream, at)
+            found.append(message.type.name)
+    return tuple(found)
+
+
+def _tcpcl_sessions() -> Maker[tuple[bytes, ...]]:
+    from interop.strategies.tcpcl_sessions import sessions
+
+    return sessions.maker()
+
+
 PROTOCOLS: Final[Mapping[str, FuzzedProtocol]] = MappingProxyType(
     {
         "bpv7": FuzzedProtocol(
@@ -105,6 +145,7 @@ PROTOCOLS: Final[Mapping[str, FuzzedProtocol]] = MappingProxyType(
             sequences=_ltp_transfers,
             probe=_ltp_probe,
             answers=_ltp_answers,
+            kinds=_ltp_kinds,
             port=1113,
         ),
         "tcpclv4": FuzzedProtocol(
@@ -113,6 +154,8 @@ PROTOCOLS: Final[Mapping[str, FuzzedProtocol]] = MappingProxyType(
             valid="tcpcl:encoded_messages",
             nearly="tcpcl:nearly_messages",
             deep="tcpcl:mutated_messages",
+            sequences=_tcpcl_sessions,
+            kinds=_tcpcl_kinds,
             opening=encode_contact(ContactHeader()),
             port=4556,
         ),

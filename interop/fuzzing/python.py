@@ -68,6 +68,8 @@ class PythonTarget:
 
     judges = True
     keeps_state = True
+    opening: bytes = b""
+    between: tuple[bytes, ...] = ()
 
     def __init__(
         self,

@@ -29,6 +29,9 @@ class Reaction:
     goes_on: bool = False
     """After a fault: whether the target is as it was, and need not be started anew."""
 
+    answers: tuple[str, ...] = ()
+    """The kinds of messages that it answered with, in order, as far as they can be told."""
+
     @property
     def is_fault(self) -> bool:
         """Whether this is something that no input may do."""

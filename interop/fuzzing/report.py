@@ -169,6 +169,8 @@ def to_html(about: About, tally: Course) -> str:
     ]
     if tally.coverage:
         rows.append(("lines reached", f"{tally.coverage:,}"))
+    if tally.states:
+        rows.append(("states: what it answered, and after what", f"{len(tally.states):,}"))
     table = "".join(f"<tr><th>{escape(key)}</th><td>{escape(text)}</td></tr>" for key, text in rows)
     parts = [_section(one, about.kind) for one in found]
     return (
@@ -176,8 +178,18 @@ def to_html(about: About, tally: Course) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(verdict)} in {escape(about.target)}</title><style>{_STYLE}</style></head>"
         f'<body><h1 class="{"bad" if found else "good"}">{escape(verdict)}</h1>'
-        f"<table>{table}</table>{''.join(parts)}</body></html>\n"
+        f"<table>{table}</table>{_states(tally)}{''.join(parts)}</body></html>\n"
     )
+
+
+def _states(tally: Course) -> str:
+    if not tally.states:
+        return ""
+    rows = "".join(
+        f'<tr><td>{escape(after)}</td><td>{escape(answer)}</td><td class="n">{times:,}</td></tr>'
+        for (after, answer), times in sorted(tally.states.items())
+    )
+    return f"<table><tr><th>after</th><th>it answered</th><th>times</th></tr>{rows}</table>"
 
 
 def _section(finding: Finding, kind: str) -> str:

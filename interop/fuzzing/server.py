@@ -5,49 +5,31 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import shlex
 import signal
 import subprocess
 import tempfile
-from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Final
 
 from interop.fuzzing.command import judged
 from interop.fuzzing.reaction import WORDS_MAX, Reaction, fault_place
+from interop.fuzzing.target import words_of_command
+from interop.fuzzing.watch import GrowthBounds, Watch
 from stack.core.errors import ConfigError
 
 SAID_MAX: Final = 64 * 1024
-HANDLES_GROWTH: Final = 256
-"""Files and sockets more than at first that a target may hold."""
-
 GRACE_S: Final = 3.0
 """So long it has to end when asked to."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessUsage:
-    """What a process takes."""
-
-    memory_bytes: int = 0
-    handles: int = 0
-    cpu_s: float = 0.0
 
 
 class Server:
     """One started command, and what it printed last.  Raises `ConfigError` for what is none."""
 
-    def __init__(self, command: str, memory_bytes: int) -> None:
-        try:
-            self._words = shlex.split(command)
-        except ValueError as error:
-            raise ConfigError("--start", f"{command!r} is no command: {error}") from None
-        if not self._words:
-            raise ConfigError("--start", "is empty")
-        self._memory_bytes = memory_bytes
+    def __init__(self, command: str, bounds: GrowthBounds) -> None:
+        self._words = words_of_command("--start", command)
+        self._bounds = bounds
         self._process: subprocess.Popen[bytes] | None = None
         self._out: IO[bytes] | None = None
-        self._first = ProcessUsage()
+        self._watch: Watch | None = None
         self._heard = 0
 
     def start(self) -> None:
@@ -65,11 +47,12 @@ class Server:
         except OSError as error:
             why = error.strerror or str(error)
             raise ConfigError("--start", f"{self._words[0]} cannot be run: {why}") from None
-        self._first, self._heard = ProcessUsage(), 0
+        self._watch, self._heard = None, 0
 
     def settled(self) -> None:
         """It answers now: what it takes from here on counts as growth."""
-        self._first = self.usage()
+        if self._process is not None:
+            self._watch = Watch(self._process.pid, self._bounds)
 
     def ended(self, within_s: float = 0) -> Reaction | None:
         """A crash, if it has ended: nothing that it is sent may bring it to that."""
@@ -86,30 +69,8 @@ class Server:
         return Reaction("crash", words, f"exit code {self._process.returncode}")
 
     def grown(self) -> Reaction | None:
-        """Growth, if it holds much more than when it was `settled`."""
-        now = self.usage()
-        if now.memory_bytes - self._first.memory_bytes > self._memory_bytes:
-            words = f"memory from {self._first.memory_bytes:,} to {now.memory_bytes:,} octets"
-            return Reaction("growth", words, "memory")
-        if now.handles - self._first.handles > HANDLES_GROWTH:
-            words = f"open files and sockets from {self._first.handles} to {now.handles}"
-            return Reaction("growth", words, "handles")
-        return None
-
-    def usage(self) -> ProcessUsage:
-        """What it takes now; zeros where the system does not tell."""
-        if self._process is None:
-            return ProcessUsage()
-        folder = Path("/proc") / str(self._process.pid)
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            pages = int((folder / "statm").read_text().split()[1])
-            ticks = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
-            return ProcessUsage(
-                pages * os.sysconf("SC_PAGE_SIZE"),
-                len(os.listdir(folder / "fd")),
-                sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"),
-            )
-        return ProcessUsage()
+        """Growth, if it takes much more than when it was `settled`."""
+        return self._watch.grown() if self._watch is not None else None
 
     def said(self, since: int = 0) -> str:
         """What it printed, the last of it; `since` is an octet of its output."""

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from interop.fuzzing.protocols import PROTOCOLS, FuzzedProtocol
 from interop.fuzzing.reaction import Reaction
+from interop.fuzzing.watch import GrowthBounds
 from stack.core.errors import ConfigError
 
 
@@ -24,6 +25,13 @@ class Target(Protocol):
 
     keeps_state: bool
     """Whether a case may have its effect in a later one."""
+
+    opening: bytes
+    """What each connection to it begins with, if anything: cases that are not whole sequences
+    follow it."""
+
+    between: tuple[bytes, ...]
+    """What tells cases apart where several are fed as one."""
 
     def open(self) -> None:
         """Make it ready, and fresh.  Raises `ConfigError` where it cannot be reached."""
@@ -62,8 +70,19 @@ class TargetOptions:
     memory_bytes: int = 512 * 1024 * 1024
     """A target that was started here may grow by so much."""
 
+    disk_bytes: int = 1024 * 1024 * 1024
+    """And the files of its working folder by so much."""
+
+    tell_sessions: str = ""
+    """A command that prints how many sessions the target holds open."""
+
     refusals: tuple[str, ...] = ()
     """Names of exceptions, beside `ValueError`, by which a Python target refuses."""
+
+    def bounds(self) -> GrowthBounds:
+        """What is watched of a target that was started here.  Raises `ConfigError`."""
+        tell = words_of_command("--sessions", self.tell_sessions) if self.tell_sessions else []
+        return GrowthBounds(self.memory_bytes, self.disk_bytes, tuple(tell))
 
 
 PYTHON: Final = "python:"
@@ -90,17 +109,22 @@ def make_target(text: str, protocol: str, options: TargetOptions) -> Target:
         raise ConfigError("--start", "is for targets at udp:// and tcp:// addresses")
     if text.startswith(PYTHON):
         return python_target(text, options)
+    words = words_of_command("--target", text)
+    return CommandTarget(words, options)
+
+
+def words_of_command(option: str, text: str) -> list[str]:
+    """A command that an option gives.  Raises `ConfigError`."""
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise ConfigError("--target", f"{text!r} is no command: {error}") from None
-    if not words:
-        raise ConfigError(
-            "--target",
-            "names nothing",
-            "udp://HOST:PORT, tcp://HOST:PORT, python:MODULE:FUNCTION, or a command",
-        )
-    return CommandTarget(words, options)
+        raise ConfigError(option, f"{text!r} is no command: {error}") from None
+    if words:
+        return words
+    if option == "--target":
+        hint = "udp://HOST:PORT, tcp://HOST:PORT, python:MODULE:FUNCTION, or a command"
+        raise ConfigError(option, "names nothing", hint)
+    raise ConfigError(option, "is empty")
 
 
 def _address(text: str, known: FuzzedProtocol, *, allow_remote: bool) -> tuple[str, int]:

@@ -45,6 +45,7 @@ try:
     from interop.strategies.nearly_bundle import nearly_bundles as nearly_bundles
     from interop.strategies.nearly_eid import nearly_eids as nearly_eids
     from interop.strategies.nearly_fragments import nearly_fragment_sets as nearly_fragment_sets
+    from interop.strategies.nearly_record import nearly_status_reports as nearly_status_reports
 except ImportError as error:
     raise missing_extra(error) or error from None
 

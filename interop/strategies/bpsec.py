@@ -27,12 +27,14 @@ from stack.wire.asb import (
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
+    CRC_NONE,
     DELETE_UNPROCESSED,
     REPLICATE,
     Bundle,
     CanonicalBlock,
     PrimaryBlock,
     encode_bundle,
+    encode_primary,
     free_number,
 )
 
@@ -138,8 +140,9 @@ def encoded_secured_bundles(
     sealed: bool = True,
 ) -> bytes:
     """The octets of such bundles."""
-    maker = secured_bundles.maker(payload=payload, signed=signed, sealed=sealed)
-    return choose.draw(maker).encoded
+    return secured_bundles.make(
+        choose, payload=payload, signed=signed, sealed=sealed
+    ).encoded
 
 
 class Securing:
@@ -157,11 +160,17 @@ class Securing:
 
     def without_crc(self, numbers: set[int]) -> None:
         """Take the CRCs of blocks off."""
-        for number in numbers:
-            if number:
-                self.blocks[number] = dataclasses.replace(self.blocks[number], crc_type=0)
-            else:
-                self.primary = dataclasses.replace(self.primary, crc_type=0)
+        for number in numbers - {0}:
+            block = self.blocks[number]
+            if block.crc_type:
+                self.blocks[number] = CanonicalBlock(
+                    block.type, number, block.flags, block.data, CRC_NONE
+                )
+        primary = self.primary
+        if 0 in numbers:
+            primary = dataclasses.replace(primary, crc_type=CRC_NONE, wire=None)
+        # From here on it stays as it is, and each operation asks for its octets.
+        self.primary = dataclasses.replace(primary, wire=encode_primary(primary))
 
     def sign(self, targets: list[int], *, number: int | None = None) -> int:
         """Add a BIB over blocks that are there (RFC 9173 §3): its number."""
@@ -180,9 +189,8 @@ class Securing:
             *([(contexts.BIB_WRAPPED_KEY, wrapped)] if wrapped else []),
             *self._unless(contexts.BIB_SCOPE, scope, contexts.SCOPE_ALL),
         ]
-        asb = self._asb(targets, CONTEXT_BIB_HMAC_SHA2, parameters)
         pairs = tuple(((contexts.BIB_RESULT_HMAC, result),) for result in results)
-        self._put(header, asb._replace(results=pairs))
+        self._put(header, self._asb(targets, CONTEXT_BIB_HMAC_SHA2, parameters, pairs))
         return number
 
     def seal(self, target: int, *, flags: int | None = None) -> int:
@@ -205,15 +213,16 @@ class Securing:
         if choose.flip():
             sealed, tag = sealed[: -contexts.TAG_BYTES], sealed[-contexts.TAG_BYTES :]
             result = ((contexts.BCB_RESULT_TAG, tag),)
-        self.blocks[target] = dataclasses.replace(block, data=sealed)
+        self.blocks[target] = CanonicalBlock(
+            block.type, block.number, block.flags, sealed, block.crc_type
+        )
         parameters = [
             (contexts.BCB_IV, iv),
             *self._unless(contexts.BCB_AES_VARIANT, variant, contexts.AES_DEFAULT),
             *([(contexts.BCB_WRAPPED_KEY, wrapped)] if wrapped else []),
             *self._unless(contexts.BCB_SCOPE, scope, contexts.SCOPE_ALL),
         ]
-        asb = self._asb([target], CONTEXT_BCB_AES_GCM, parameters)
-        self._put(header, asb._replace(results=(result,)))
+        self._put(header, self._asb([target], CONTEXT_BCB_AES_GCM, parameters, (result,)))
         return number
 
     def _block(self, number: int) -> PrimaryBlock | CanonicalBlock:
@@ -231,11 +240,19 @@ class Securing:
         """A parameter, which may be left out if it has its default."""
         return [] if value == default and self._choose.flip() else [(number, value)]
 
-    def _asb(self, targets: list[int], context: int, parameters: list[Pair]) -> SecurityBlock:
+    def _asb(
+        self,
+        targets: list[int],
+        context: int,
+        parameters: list[Pair],
+        results: tuple[tuple[Pair, ...], ...],
+    ) -> SecurityBlock:
         source = self.primary.source
         if self._choose.flip():
             source = source.node
-        return SecurityBlock(tuple(targets), context, source, tuple(parameters), ())
+        return SecurityBlock(tuple(targets), context, source, tuple(parameters), results)
 
     def _put(self, header: CanonicalBlock, asb: SecurityBlock) -> None:
-        self.blocks[header.number] = dataclasses.replace(header, data=encode_asb(asb))
+        self.blocks[header.number] = CanonicalBlock(
+            header.type, header.number, header.flags, encode_asb(asb)
+        )

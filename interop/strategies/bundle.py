@@ -14,7 +14,7 @@ from typing import Literal
 
 from interop.strategies.choices import Choices, Source
 from interop.strategies.making import strategy
-from stack.core.eid import IPN_LOCAL_NODE, SCHEME_IPN, Eid
+from stack.core.eid import IPN_LOCAL_NODE, SCHEME_DTN, SCHEME_IPN, Eid
 from stack.wire import cbor
 from stack.wire.bundle import (
     BUNDLE_AGE,
@@ -68,7 +68,7 @@ def dtn_eids(choose: Choices) -> Eid:
     if choose.flip(4):
         at = choose.integer(0, len(node))
         node = f"{node[:at]}%{choose.integer(0, 255):02x}{node[at:]}"
-    return Eid.parse(f"dtn://{node}/{choose.text(_DEMUX_CHARS, 0, 40)}")
+    return Eid(SCHEME_DTN, f"//{node}/{choose.text(_DEMUX_CHARS, 0, 40)}")
 
 
 @strategy

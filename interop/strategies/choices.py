@@ -170,9 +170,11 @@ class Quick(Choices):
         return self._randbytes(least + int(self._random() * (most - least + 1)))
 
     def uint(self, bits: int = 64, least: int = 0) -> int:
-        if self._random() * 3 < 1.0:
-            return self.pick(edges(bits, least))
-        drawn = self._bits(1 + int(self._random() * bits))
+        random = self._random
+        if random() * 3 < 1.0:
+            at = edges(bits, least)
+            return at[int(random() * len(at))]
+        drawn = self._bits(1 + int(random() * bits))
         return drawn if drawn > least else least
 
     def text(self, alphabet: str, least: int, most: int) -> str:

@@ -11,6 +11,7 @@ from interop.strategies.bundle import Kind, bundles
 from interop.strategies.choices import Choices
 from interop.strategies.making import strategy
 from interop.strategies.nearly_eid import EID_RULES, GROUPS
+from interop.strategies.nearly_record import RECORD_RULES
 from interop.strategies.raw import RawBlock, RawBundle, crc_field
 from interop.strategies.violation import Nearly, Violation
 from stack.wire import cbor
@@ -27,6 +28,7 @@ from stack.wire.bundle import (
     REPORT_RECEPTION,
     REPORT_UNPROCESSED,
     Bundle,
+    encode_bundle,
 )
 from stack.wire.crc import crc16_ccitt, crc32c
 
@@ -61,10 +63,11 @@ def nearly_bundles(
     """
     rule = choose.pick(rules or BUNDLE_RULES)
     bundle = bundles.make(choose, kind=rule.kind, extensions_min=rule.extensions, payload_min=1)
-    raw = RawBundle.of(bundle if adapt is None else adapt(bundle))
-    valid = raw.encode()
+    if adapt is not None:
+        bundle = adapt(bundle)
+    raw = RawBundle.of(bundle)
     rule.breaks(raw, choose)
-    return Nearly(raw.encode(), rule.violation, valid)
+    return Nearly(raw.encode(), rule.violation, encode_bundle(bundle))
 
 
 # ---- ways to break
@@ -332,23 +335,11 @@ def _eid(make: Callable[[Choices], bytes]) -> Break:
     return breaks
 
 
-def _record(raw: RawBundle, choose: Choices) -> None:
-    content, _ = cbor.read_bstr(raw.payload.fields[r.DATA], 0)
-    record = bytes(content)
-    wrong = choose.pick(
-        (
-            record[1:],  # type and content without the array
-            b"\x81" + record[1:2],
-            b"\x83" + record[1:] + b"\x00",
-            b"\x82\x20" + record[2:],
-            record + b"\x00",
-            record[:-1],
-            b"\x82\x01\x80",
-            record[:3] + b"\x83" + record[4:],  # three status items
-            b"",
-        )
-    )
-    raw.payload.fields[r.DATA] = cbor.bstr(wrong)
+def _record(make: Callable[[Choices], bytes]) -> Break:
+    def breaks(raw: RawBundle, choose: Choices) -> None:
+        raw.payload.fields[r.DATA] = cbor.bstr(make(choose))
+
+    return breaks
 
 
 # ---- the rules
@@ -481,12 +472,16 @@ CONTENT_RULES = (
         b"\x82\x05\x01\x00")),
     _rule("§4.4.3", "a hop limit is 1 to 255", _content(
         HOP_COUNT, b"\x82\x00\x00", b"\x82\x19\x01\x00\x01", b"\x82\x1b" + b"\xff" * 8 + b"\x01")),
-    _rule("§6.1", "a record is a pair of type and content, as the type has it", _record, "record"),
 )  # fmt: skip
 """What is inside blocks: whoever uses them must look, forwarders of other blocks need not."""
 
 BUNDLE_EID_RULES = tuple(BundleRule(violation, _eid(make)) for violation, make in EID_RULES)
 """Endpoint identifiers."""
+
+BUNDLE_RECORD_RULES = tuple(
+    BundleRule(violation, _record(make), "record") for violation, make in RECORD_RULES
+)
+"""Administrative records."""
 
 BUNDLE_RULES: tuple[BundleRule, ...] = (
     *STRUCTURE_RULES,
@@ -495,6 +490,7 @@ BUNDLE_RULES: tuple[BundleRule, ...] = (
     *PRIMARY_RULES,
     *BLOCK_RULES,
     *CONTENT_RULES,
+    *BUNDLE_RECORD_RULES,
     *BUNDLE_EID_RULES,
 )
 """All."""

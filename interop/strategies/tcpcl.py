@@ -3,6 +3,8 @@
 contact_headers() messages()     valid ones, and `encoded_...` of each
 nearly_contact_headers() ...     octets that break one rule of `CONTACT_RULES`, `MESSAGE_RULES`
 streams()                        what one side says from its contact header to its end
+
+What breaks a rule by the order of its messages is in `tcpcl_sessions`.
 """
 
 from __future__ import annotations
@@ -181,13 +183,14 @@ def streams(choose: Choices, *, payload: Source[bytes] = _payloads) -> OneSide:
     for transfer in choose.many(0, 3):
         data = choose.draw(payload)
         carried.append(data)
-        said += _segments(choose, transfer, data)
+        said += segments_of(choose, transfer, data)
     if choose.flip():
         said.append(session_terms.make(choose))
     return OneSide(contact_headers.make(choose), tuple(said), tuple(carried))
 
 
-def _segments(choose: Choices, transfer: int, data: bytes) -> list[Message]:
+def segments_of(choose: Choices, transfer: int, data: bytes) -> list[Message]:
+    """A transfer in segments of any size, with KEEPALIVEs between them."""
     found: list[Message] = []
     at = 0
     while True:

@@ -43,4 +43,4 @@ class NearlySet:
     encoded: tuple[bytes, ...]
     violation: Violation
     valid: tuple[bytes, ...]
-    """All of them but what contradicts them."""
+    """Without what contradicts them."""

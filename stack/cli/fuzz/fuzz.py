@@ -28,7 +28,7 @@ from stack.core.units import duration_text, printable
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from interop.fuzzing import Course, Finding, Folder, Target
+    from interop.fuzzing import CaseStream, Course, Finding, Folder, Target
 
 DEFAULT_TIME: Final = Seconds("60s")
 """So long a campaign takes, where nobody says how many cases."""
@@ -107,6 +107,19 @@ MemoryOption = Annotated[
         parser=size, metavar="SIZE", help="A started target that grows by more is a finding."
     ),
 ]
+DiskOption = Annotated[
+    Any,
+    typer.Option(
+        parser=size, metavar="SIZE", help="And one whose working folder grows by more, too."
+    ),
+]
+SessionsOption = Annotated[
+    str,
+    typer.Option(
+        metavar="COMMAND",
+        help="Prints how many sessions a started target holds open: 1000 more are a finding.",
+    ),
+]
 ProbeOption = Annotated[
     str,
     typer.Option(metavar="HEX", help="A message that the target answers as long as it lives."),
@@ -128,10 +141,13 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing w
 class FuzzArguments:
     """What was asked for."""
 
+    target: str
     protocol: str
     time_s: float
     cases: int | None
     seed: int
+    folder: Path | None
+    files: dict[str, Path | None]
     quiet: bool
     as_json: bool
 
@@ -149,6 +165,8 @@ def fuzz(
     replay: ReplayOption = None,
     timeout: TimeoutOption = Seconds("2s"),
     memory: MemoryOption = OctetCount("512MB"),
+    disk: DiskOption = OctetCount("1GB"),
+    sessions: SessionsOption = "",
     probe: ProbeOption = "",
     local_port: LocalPortOption = 0,
     refusal: RefusalOption = None,
@@ -176,8 +194,7 @@ def fuzz(
     from interop.fuzzing.protocols import known
 
     kept = Folder(folder) if folder else None
-    state = kept.state() if kept else {}
-    began = _seed(seed, state)
+    began = _seed(seed, kept.state() if kept else {})
     options = TargetOptions(
         start=start,
         timeout_s=timeout,
@@ -185,25 +202,35 @@ def fuzz(
         local_port=local_port,
         allow_remote=allow_remote,
         memory_bytes=memory,
+        disk_bytes=disk,
+        tell_sessions=sessions,
         refusals=tuple(refusal or ()),
     )
     about, made = known(protocol), make_target(target, protocol, options)
     if replay:
         _replay(made, replay, as_json)
-    stream = CaseStream(about, began, _corpus(corpus, kept), strategy)
+    stream = CaseStream(about, began, _corpus(corpus, kept), strategy, made.opening)
     wanted = FuzzArguments(
+        target=target,
         protocol=protocol,
         time_s=time_s if cases is None or time_s is not DEFAULT_TIME else float("inf"),
         cases=cases,
         seed=began,
+        folder=folder,
+        files={"html": html, "junit": junit, "sarif": sarif},
         quiet=quiet,
         as_json=as_json,
     )
+    _run(wanted, made, stream, kept)
+
+
+def _run(wanted: FuzzArguments, made: Target, stream: CaseStream, kept: Folder | None) -> None:
     course, interrupted = _campaign(wanted, made, stream, kept)
     if kept:
-        kept.keep_state({"seed": began, "cases": state.get("cases", 0) + course.cases})
-    _write(wanted, target, course, {"html": html, "junit": junit, "sarif": sarif})
-    _show(wanted, target, course, folder)
+        cases = kept.state().get("cases", 0) + course.cases
+        kept.keep_state({"seed": wanted.seed, "cases": cases})
+    _write(wanted, course)
+    _show(wanted, course)
     if interrupted or course.findings:
         ends_with(INTERRUPTED if interrupted else FAILED)
 
@@ -229,7 +256,7 @@ def _seed(asked: int | None, state: dict[str, int]) -> int:
 
 
 def _campaign(
-    wanted: FuzzArguments, target: Target, cases: Any, folder: Folder | None
+    wanted: FuzzArguments, target: Target, cases: CaseStream, folder: Folder | None
 ) -> tuple[Course, bool]:
     """What was found, and whether Ctrl-C ended it."""
     from interop.fuzzing import Campaign, TargetGoneError
@@ -278,9 +305,7 @@ def _say_words(words: str) -> None:
         say(f"  {printable(line)}")
 
 
-def _write(
-    wanted: FuzzArguments, target: str, course: Course, files: dict[str, Path | None]
-) -> None:
+def _write(wanted: FuzzArguments, course: Course) -> None:
     from importlib.metadata import version
 
     from interop.fuzzing import report
@@ -288,9 +313,9 @@ def _write(
 
     release = version("orbitferry")
     kind = known(wanted.protocol).kind
-    about = report.About(target, wanted.protocol, kind, wanted.seed, release)
+    about = report.About(wanted.target, wanted.protocol, kind, wanted.seed, release)
     makers = {"html": report.to_html, "junit": report.to_junit, "sarif": report.to_sarif}
-    for name, path in files.items():
+    for name, path in wanted.files.items():
         if path is not None:
             try:
                 path.write_text(makers[name](about, course), encoding="utf-8")
@@ -299,7 +324,7 @@ def _write(
                 raise ConfigError(f"--{name}", f"{path} cannot be written: {why}") from None
 
 
-def _show(wanted: FuzzArguments, target: str, course: Course, folder: Path | None) -> None:
+def _show(wanted: FuzzArguments, course: Course) -> None:
     from interop.fuzzing.report import ordered
 
     found = ordered(list(course.findings.values()))
@@ -314,6 +339,7 @@ def _show(wanted: FuzzArguments, target: str, course: Course, folder: Path | Non
                 "forms": dict(course.forms),
                 "verdicts": dict(course.verdicts),
                 "coverage": course.coverage or None,
+                "states": [[*pair, times] for pair, times in sorted(course.states.items())],
                 "findings": len(found),
             }
         )
@@ -321,10 +347,14 @@ def _show(wanted: FuzzArguments, target: str, course: Course, folder: Path | Non
     rules = [one for one in found if one.kind == "accepts"]
     for one in found:
         if one.kind != "accepts":
-            _show_finding(one, folder)
+            _show_finding(one, wanted.folder)
     if rules:
         rows = sorted((one.place, one.times) for one in rules)
         table(("takes what breaks", "cases"), rows)
+        say("")
+    if course.states:
+        rows_of_states = [(*pair, times) for pair, times in sorted(course.states.items())]
+        table(("after", "it answered", "times"), rows_of_states)
         say("")
     table(("verdict", "cases"), sorted(course.verdicts.items()))
     lines = f", {course.coverage:,} lines reached" if course.coverage else ""
@@ -332,7 +362,7 @@ def _show(wanted: FuzzArguments, target: str, course: Course, folder: Path | Non
         f"{course.cases:,} cases in {duration_text(course.seconds)}, {course.rate:,.0f} a second"
         f"{lines}; seed {wanted.seed}"
     )
-    say(f"{len(found)} found in {printable(target)}" if found else "nothing found")
+    say(f"{len(found)} found in {printable(wanted.target)}" if found else "nothing found")
 
 
 def _show_finding(one: Finding, folder: Path | None) -> None:
@@ -372,6 +402,7 @@ class _View(LiveView):
         words = (
             f"{course.cases:,} cases, {course.rate:,.0f} a second, {len(course.findings)} found"
             + (f", {course.coverage:,} lines" if course.coverage else "")
+            + (f", {len(course.states):,} states" if course.states else "")
         )
         if self._bars is None:
             note(words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
 import socket
 import sys
@@ -10,11 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from interop.fuzzing import Campaign, Case, CaseStream, Target, TargetGoneError, TargetOptions
+from interop.fuzzing import (
+    Campaign,
+    Case,
+    CaseStream,
+    Target,
+    TargetGoneError,
+    TargetOptions,
+    network,
+    watch,
+)
 from interop.fuzzing import make_target as make
 from interop.fuzzing.protocols import known
 from interop.fuzzing.python import Hang, PythonTarget
 from stack.core.errors import ConfigError
+from stack.wire.tcpcl import SessionInit, encode_message
 from tests.cli.helpers import free_ports
 
 READER = """
@@ -26,7 +37,8 @@ if data == b"raise": data[99]
 sys.exit(data != b"good")
 """
 SERVER = """
-import socket, sys
+import os, socket, sys
+os.chdir(os.path.dirname(__file__))
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sock.bind(("127.0.0.1", int(sys.argv[1])))
 held, files = [], []
@@ -37,6 +49,7 @@ while True:
         while True: pass
     if data == b"grow": held.append(bytearray(80_000_000))
     if data == b"open": files += [open("/dev/null") for _ in range(400)]
+    if data == b"write": open("file", "wb").write(bytes(2_000_000))
     if data == b"cry": print("thread panicked at x.rs:1:2", file=sys.stderr, flush=True)
     if data == b"ping": sock.sendto(b"pong", peer)
 """
@@ -72,13 +85,16 @@ def test_a_command_that_is_not_there() -> None:
         target.feed([b""])
 
 
-def served(folder: Path, *, probe: bytes | None = b"ping") -> Target:
+def served(folder: Path, *, probe: bytes | None = b"ping", told: str = "") -> Target:
+    (folder / "sessions").write_text(told)
     (port,) = free_ports(1)
     options = TargetOptions(
         start=f"{script(folder, SERVER)} {port}",
         timeout_s=1,
         probe=probe,
         memory_bytes=50_000_000,
+        disk_bytes=1_000_000,
+        tell_sessions=f"cat {folder / 'sessions'}" if told else "",
     )
     return make(f"udp://127.0.0.1:{port}", "raw", options)
 
@@ -91,6 +107,7 @@ def served(folder: Path, *, probe: bytes | None = b"ping") -> Target:
         (b"cry", "crash", "x.rs:1:2"),
         (b"grow", "growth", "memory"),
         (b"open", "growth", "handles"),
+        (b"write", "growth", "disk"),
     ],
 )
 def test_a_started_target_is_watched_and_comes_back(
@@ -108,6 +125,34 @@ def test_a_started_target_is_watched_and_comes_back(
     assert (found.kind, found.place, found.times) == (kind, place, 1)
     assert message in found.messages[-1] or not found.repeats or kind == "growth"
     assert campaign.course.verdicts["unsaid"] == 59
+
+
+def test_open_sessions_are_watched_where_the_target_tells_them(tmp_path: Path) -> None:
+    target = served(tmp_path, told="open sessions: 7\n")
+    target.open()
+    try:
+        told = [target.feed([b"well"]) for _ in range(50)]
+        assert not [one for one in told if one.is_fault]
+        (tmp_path / "sessions").write_text("open sessions: 1008\n")
+        told = [target.feed([b"well"]) for _ in range(50)]
+        assert [one.place for one in told if one.is_fault] == ["sessions"]
+        (tmp_path / "sessions").write_text("none")
+        for _ in range(49):
+            target.feed([b"well"])
+        with pytest.raises(ConfigError, match="tells no number"):
+            target.feed([b"well"])
+    finally:
+        target.close()
+
+
+def test_a_target_that_works_with_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = iter((1.0, 6.0, 6.1))
+    monkeypatch.setattr(watch, "usage", lambda pid: watch.ProcessUsage(cpu_s=next(taken)))
+    monkeypatch.setattr(watch, "BUSY_S", 0.0)
+    monkeypatch.setattr(watch, "working_folder", lambda pid: "")
+    found = watch.Watch(0, watch.GrowthBounds(1, 1)).grown()
+    assert found is not None
+    assert found.place == "processor"
 
 
 def test_a_target_that_knows_no_probes_is_seen_to_end(tmp_path: Path) -> None:
@@ -158,26 +203,60 @@ def test_what_is_no_target(text: str, options: TargetOptions, fault: str) -> Non
         make(text, "raw", options)
 
 
-def test_streams_are_connections(tmp_path: Path) -> None:
+TCPCL_PEER = """
+import socket, sys
+sock = socket.create_server(('127.0.0.1', int(sys.argv[1])))
+while True:
+    with sock.accept()[0] as one:
+        heard = b""
+        while data := one.recv(100):
+            heard += data
+            if b"die" in heard: sys.exit(3)
+            if heard == data: one.sendall(b"dtn!\\x04\\x00")
+            elif data[:1] == b"\\x07": one.sendall(data)
+            else: one.sendall(b"\\x04")
+"""
+
+
+def test_streams_are_connections_and_states_are_told_by_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "QUIET_S", 1.0)  # the machine may be busy
     (port,) = free_ports(1)
-    program = script(
-        tmp_path,
-        "import socket, sys\n"
-        "sock = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
-        "while True:\n"
-        "    with sock.accept()[0] as one:\n"
-        "        data = one.recv(100)\n"
-        "        if data[6:] == b'die': sys.exit(3)\n"
-        "        one.sendall(data[:6])\n",
-    )
-    options = TargetOptions(start=f"{program} {port}", timeout_s=1)
+    options = TargetOptions(start=f"{script(tmp_path, TCPCL_PEER)} {port}", timeout_s=1)
     target = make(f"tcp://127.0.0.1:{port}", "tcpclv4", options)
+    cases = CaseStream(known("tcpclv4"), 1, opening=target.opening)
+    contact, init = (
+        target.opening,
+        encode_message(SessionInit(keepalive_s=0, segment_mru=100, transfer_mru=100, node_id="")),
+    )
     target.open()
     try:
-        assert target.feed([b"hello"]).words == "answered"
-        assert target.feed([b"die"]).place == "exit code 3"
+        assert target.feed([contact, b"\x04"]).answers == ("contact header", "KEEPALIVE")
+        both = target.feed([contact, init, b"", contact, b"\x04"]).answers
+        assert both == ("contact header", "SESS_INIT", "contact header", "KEEPALIVE")
+        assert set(cases.steps([contact, init], both[:2])) == {
+            ("SESS_INIT", "contact header"),
+            ("contact header", "SESS_INIT"),
+        }
+        assert target.feed([contact, b"die"]).place == "exit code 3"
+        target.open()
+        campaign = Campaign(target, cases)
+        for _ in range(4):
+            campaign.feed(Case((contact, b"\x04"), "valid"))
+        assert ("contact header", "KEEPALIVE") in campaign.course.states
     finally:
         target.close()
+
+
+def test_single_messages_follow_the_opening_and_sequences_have_their_own() -> None:
+    opening = known("tcpclv4").opening
+    cases = list(itertools.islice(CaseStream(known("tcpclv4"), 1, opening=opening), 300))
+    alone = [one.messages for one in cases if one.form != "sequence"]
+    assert all(messages[0] == opening and len(messages) == 2 for messages in alone)
+    sequences = [one.messages for one in cases if one.form == "sequence"]
+    assert len(sequences) > 10
+    assert sum(messages[0][:4] == b"dtn!" for messages in sequences) > len(sequences) // 2
 
 
 def test_a_hang_is_told_and_the_clock_that_ran_before_goes_on() -> None:
