@@ -140,9 +140,7 @@ def encoded_secured_bundles(
     sealed: bool = True,
 ) -> bytes:
     """The octets of such bundles."""
-    return secured_bundles.make(
-        choose, payload=payload, signed=signed, sealed=sealed
-    ).encoded
+    return secured_bundles.make(choose, payload=payload, signed=signed, sealed=sealed).encoded
 
 
 class Securing:

@@ -84,7 +84,8 @@ def run(
     try:
         while True:
             for target in chosen:
-                feed(target, f"{seed}.{turn}", each, tallies[target.name], alarm)
+                count = max(1, round(each * target.share))
+                feed(target, f"{seed}.{turn}", count, tallies[target.name], alarm)
             turn += 1
             if not more():
                 return list(tallies.values())

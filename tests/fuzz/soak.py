@@ -1,10 +1,12 @@
 """`make soak`: everything that has a seed, with fresh ones, until the time is over.
 
     python -m tests.fuzz.soak --minutes 30
+    python -m tests.fuzz.soak --minutes 600 --only mutated --totals totals.json
 
 Takes in turn mutated inputs for decoders and engines, swarms of all kinds, and all tests of
 Hypothesis.  Says which seeds were run and how fast, and gives what was found as something to run
-again: octets, a command, or a falsifying example.
+again: octets, a command, or a falsifying example.  `--totals` adds what was run to what a file has
+of runs before.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -45,6 +48,8 @@ class Kind:
     seconds: float = 0.0
     seeds: list[str] = field(default_factory=list)
     found: list[str] = field(default_factory=list)
+    parts: Counter[str] = field(default_factory=Counter)
+    """How many of what, where that is told."""
 
 
 Step = Callable[[Kind, int, float, int], None]
@@ -62,6 +67,7 @@ def mutated(kind: Kind, seed: int, seconds: float, jobs: int) -> None:
         done = [pool.submit(_inputs, f"{seed}/{job}", seconds) for job in range(jobs)]
         for tally in (each for one in done for each in one.result()):
             kind.count += tally.inputs
+            kind.parts[tally.name] += tally.inputs
             kind.found += tally.faults
     kind.seeds.append(f"{seed}/0..{jobs - 1}")
 
@@ -138,6 +144,29 @@ def show(kind: Kind, shown: int) -> None:
         print(f"  {one}", flush=True)
 
 
+def add_totals(path: Path, kinds: list[Kind]) -> list[Kind]:
+    """Add what was run to what a file has of runs before, and write that down.  Raises `ValueError`
+    for a file that is no such thing."""
+    before = json.loads(path.read_text()) if path.exists() else {}
+    totals = []
+    for kind in kinds:
+        old = before.get(kind.name, {"count": 0, "seconds": 0.0, "found": 0, "parts": {}})
+        total = Kind(kind.name, kind.unit, kind.count + old["count"], kind.seconds + old["seconds"])
+        total.parts = kind.parts + Counter(old["parts"])
+        before[kind.name] = {
+            "unit": kind.unit,
+            "count": total.count,
+            "seconds": round(total.seconds, 1),
+            "found": len(kind.found) + old["found"],
+            "parts": dict(total.parts),
+        }
+        totals.append(total)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(before, indent=1) + "\n")
+    part.replace(path)
+    return totals
+
+
 def main() -> int:
     """Run until the time is over; 1 when something was found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -145,6 +174,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="first seed (drawn, and printed)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--only", default="", help="only the kinds with this in their name")
+    parser.add_argument("--totals", type=Path, metavar="FILE", help="add the counts to a file's")
     options = parser.parse_args()
     seed = secrets.randbelow(10**9) if options.seed is None else options.seed
     print(f"soak: {options.minutes:g} minutes from seed {seed}", flush=True)
@@ -169,6 +199,12 @@ def main() -> int:
     print("\nin all:", flush=True)
     for kind in kinds:
         show(kind, SHOWN)
+        for name, count in kind.parts.most_common():
+            print(f"  {name}: {count:,}")
+    if options.totals is not None:
+        print(f"\nwith the runs before, in {options.totals}:")
+        for kind in add_totals(options.totals, kinds):
+            print(f"{kind.name}: {kind.count:,} {kind.unit} in {kind.seconds:,.0f} s")
     return 1 if any(kind.found for kind in kinds) else 0
 
 

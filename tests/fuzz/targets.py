@@ -96,6 +96,10 @@ class Target:
     """Makes inputs that are damaged inside, with lengths and checksums right, for every other
     input."""
 
+    share: float = 1.0
+    """Of the inputs that others get: what only an operator writes, and takes long to read, gets
+    less."""
+
     def draw(self, rng: random.Random) -> bytes:
         """An input."""
         if self.make is not None and rng.random() < 0.5:
@@ -424,8 +428,9 @@ def targets() -> list[Target]:
         Target("ion plan", some(ion_files.maker()), _text(read_ion), configs),
         Target("hdtn plan", some(hdtn_files.maker()), _text(read_hdtn), configs),
         Target("plan json", some(native_files.maker()), _text(read_json), configs),
-        Target("plan toml", [PLAN_TOML], _text(read_toml), configs),
+        Target("plan toml", [PLAN_TOML], _text(read_toml), configs, share=0.25),
         Target("elements", some(element_files.maker()), _text(parse_elements), configs),
-        Target("node file", tomls("hello/*.toml"), _toml(parse_config), configs),
-        Target("scenario file", tomls("*/scenario.toml"), _toml(parse_scenario), configs),
+        Target("node file", tomls("hello/*.toml"), _toml(parse_config), configs, share=0.25),
+        Target("scenario file", tomls("*/scenario.toml"), _toml(parse_scenario), configs,
+               share=0.1),
     ]  # fmt: skip
