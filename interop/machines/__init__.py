@@ -7,6 +7,7 @@ implementation, and holds what it says against a simple model written from the s
     machine       what they share: the adapter, time, how a case ends
     transitions   which transitions of a table were taken
     agent         a bundle agent between two neighbours
+    command       such an agent in another process
     ltp           an LTP engine, each side
     nodes         two whole nodes, and what is between them
     remote        an LTP engine behind a UDP port
@@ -21,6 +22,7 @@ from stack.core.extras import missing_extra
 
 try:
     from interop.machines.agent import AgentPeer, AgentPeerMachine
+    from interop.machines.command import CommandAgentAdapter
     from interop.machines.ltp import LtpPeer, LtpPeerMachine
     from interop.machines.ltp_model import PeerFault
     from interop.machines.machine import PeerMachine
@@ -37,6 +39,7 @@ from interop.machines.transitions import Coverage, Transition, table
 __all__ = [
     "AgentPeer",
     "AgentPeerMachine",
+    "CommandAgentAdapter",
     "Coverage",
     "FoundWay",
     "LtpPeer",

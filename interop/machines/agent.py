@@ -22,7 +22,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar, Protocol
 
-from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
@@ -190,7 +189,7 @@ class _World(PeerMachine):
     @contextlib.contextmanager
     def _step(self, what: str, one: KnownBundle | None = None) -> Iterator[None]:
         """What is done within may move any bundle, and concerns one."""
-        event(what)
+        self.note(what)
         model = self.model
         before = [(each, model.state(each)) for each in model.known]
         yield

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
-from hypothesis import currently_in_test_context, target
+from hypothesis import currently_in_test_context, event, target
 from hypothesis.stateful import RuleBasedStateMachine
 
 from interop.machines.transitions import Coverage, Transition
@@ -49,6 +49,11 @@ class PeerMachine(RuleBasedStateMachine):
     def took(self, of: str, state: str, what: str, after: str) -> None:
         """A transition was taken."""
         self._steps.add(Transition(of, state, what, after))
+
+    def note(self, what: str) -> None:
+        """An event for the statistics of Hypothesis; none where somebody calls rules by hand."""
+        if currently_in_test_context():
+            event(what)
 
     def finish(self) -> None:
         """A case ends in which nothing was wrong: what the peer still owes is looked into."""

@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import ClassVar, Final, Protocol
 
-from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
@@ -128,7 +127,7 @@ class NodesPeerMachine(PeerMachine):
 
     def _step(self, what: str, node: int | None = None) -> None:
         """Something has happened, to a node or to both."""
-        event(what if node is None else f"a node {what}")
+        self.note(what if node is None else f"a node {what}")
         before = set(self.arrived)
         self._look()
         for payload, sender in self.sent.items():

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
-from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
@@ -255,10 +254,10 @@ class RouterPeerMachine(PeerMachine):
         barred = {place for place, contact in enumerate(contacts) if contact in self.failed}
         best = brute.best(self.plan, NODE, destination, size, self.at_ms * MS, free, barred)
         if way is None:
-            event("no way")
+            self.note("no way")
             require(best is None, "CCSDS 734.3-B-1 §3.2.6", "no way, though there is one", best)
             return None
-        event(f"a way of {len(way.contacts)} contacts")
+        self.note(f"a way of {len(way.contacts)} contacts")
         arrival_ms = self._follow(way, destination, size, priority)
         self._volumes(way, size, priority)
         if best is None:

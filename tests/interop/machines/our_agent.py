@@ -13,7 +13,7 @@ from stack.core.train import Buffer
 from stack.engines.bundle_agent import AgentConfig, BundleAgent, begin
 from stack.node.driver import BundleDriver, ignore
 from stack.ports.application import Outgoing
-from stack.ports.store import Committed
+from stack.ports.store import BundleStore, Committed
 from stack.routing.forwarder import Forwarder
 from stack.simulator.swarm.immediate import ImmediateWriter
 from stack.storage.memory import MemoryStore
@@ -43,7 +43,7 @@ class OurAgent:
     def __init__(self, node: str, neighbours: Sequence[str], service: str) -> None:
         self.node, self.neighbours, self.service = node, tuple(neighbours), service
         self.plan = Plan([Contact(node, each, 0, FOREVER_MS, 1e6) for each in neighbours])
-        self.store = MemoryStore(1 << 24)
+        self.store = self.open_store()
         self.at_ms = 0
         self.up: dict[str, Callable[[], None]] = {}
         self.active = False
@@ -51,6 +51,9 @@ class OurAgent:
         self.got: list[bytes] = []
         self._entropy = itertools.count(1)
         self._start()
+
+    def open_store(self) -> BundleStore:
+        return MemoryStore(1 << 24)
 
     def now(self) -> int:
         return self.at_ms * 10**6

@@ -31,6 +31,7 @@ QUICK = settings(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_planted_fault_is_found_and_named(fault: str) -> None:
     agent = type("Agent", (FaultyAgent,), {"fault": fault})

@@ -114,6 +114,7 @@ def faulty(broken: str) -> type[OurNodes]:
     return Nodes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_planted_fault_is_found_and_named(fault: str) -> None:
     kind = type("Machine", (NodesPeerMachine,), {"adapter": faulty(fault)})

@@ -125,6 +125,7 @@ class FaultyRouter(OurRouter):
         return self.router.plan.find(contact) or 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_planted_fault_is_found_and_named(fault: str) -> None:
     router = type("Faulty", (FaultyRouter,), {"fault": fault})

@@ -1,0 +1,82 @@
+"""The machine of bundle agents asks one in another process, and kills it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from interop.machines import AgentPeerMachine, CommandAgentAdapter, MachineFault
+from interop.machines.agent_model import EAST, NODE, WEST
+from stack.core.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
+
+
+def machine_for(fault: str = "") -> type[AgentPeerMachine]:
+    words = ["env", f"PYTHONPATH={ROOT}", sys.executable]
+    words += ["-m", "tests.interop.machines.agent_process", fault]
+
+    class Theirs(AgentPeerMachine):
+        adapter = CommandAgentAdapter(shlex.join(words))
+
+    return Theirs
+
+
+def one_case(kind: type[AgentPeerMachine]) -> None:
+    """Bundles wait for a contact and for the application, while the agent is killed."""
+    hour_ms = 3_600_000
+    case = kind()
+    try:
+        case.start()
+        case.receive(to=EAST, flags=0, blocks="all", wrong="", size=5, lifetime_ms=hour_ms)
+        case.receive(to=NODE, flags=0, blocks="", wrong="", size=5, lifetime_ms=hour_ms)
+        case.send(to=WEST, size=5, lifetime_ms=hour_ms)
+        case.contact(neighbour=EAST)
+        case.restart()
+        case.receive_again(pick=0)
+        case.register()
+    finally:
+        case.teardown()
+
+
+def test_our_agent_is_right_in_a_process_that_is_killed_too() -> None:
+    kind = machine_for()
+    one_case(kind)
+    steps = {(step.state, step.what) for step in kind.coverage.taken}
+    assert {("forwarded", "restart"), ("deferred", "restart"), ("waiting", "restart")} <= steps
+
+
+def test_an_agent_that_keeps_nothing_on_disk_is_found() -> None:
+    with pytest.raises(MachineFault, match=r"RFC 9171 §5.* is not (sent|delivered)"):
+        one_case(machine_for("forgets"))
+
+
+def talk(code: str, timeout_s: float = 10.0) -> None:
+    """One case without rules, with a command that is a few words of Python."""
+    command = shlex.join([sys.executable, "-S", "-c", code])
+    CommandAgentAdapter(command, timeout_s)("dtn://a/", ("dtn://b/",), "app").close()
+
+
+ANSWER = 'input(); print(\'{"sent": [], "delivered": []}\', flush=True)'
+
+
+def test_what_a_command_does_wrong_is_told() -> None:
+    talk(ANSWER)
+    with pytest.raises(MachineFault, match=r"crash: AssertionError in <string>:1 <module>"):
+        talk("input(); assert 0")
+    with pytest.raises(MachineFault, match="crash: exit code 3"):
+        talk("import sys; sys.exit(3)")
+    with pytest.raises(MachineFault, match="hang: no answer within"):
+        talk("import time; time.sleep(60)", 0.1)
+    for answer in ("?", "[]", "{}", '{"sent": 1, "delivered": []}', '{"sent": [["a", "xy"]]}'):
+        with pytest.raises(MachineFault, match="no answer"):
+            talk(f"print({answer!r}, flush=True); input(); input()")
+
+
+def test_what_is_no_command_is_refused() -> None:
+    for words in ("", "'", "/no/such/program"):
+        with pytest.raises(ConfigError):
+            CommandAgentAdapter(words)("dtn://a/", ("dtn://b/",), "app")
