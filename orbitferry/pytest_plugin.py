@@ -2,6 +2,7 @@
 and what tests with the machines of `interop.machines` want.
 
     run_two_nodes          a fixture: two nodes, a link and a virtual clock
+    run_two_ports          a fixture: two ends of such a link, for protocols without a node
     class TestMine(...)    a machine that begins with ``Test`` is a test, as its `TestCase` would be
     --hypothesis-profile   also ``quick`` (for each commit) and ``night`` (for hours)
     --orbitferry-report    at the end, for each machine: cases, and which transitions were taken
@@ -14,7 +15,7 @@ leaves it out.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +23,8 @@ import pytest
 if TYPE_CHECKING:
     from interop.machines import Coverage, PeerMachine
     from orbitferry import RunTwoNodes
+
+    RunTwoPorts = Callable[..., Any]
 
 REPORT = "--orbitferry-report"
 _KEY = "orbitferry_report"
@@ -36,6 +39,18 @@ def run_two_nodes(tmp_path_factory: pytest.TempPathFactory) -> RunTwoNodes:
     from orbitferry import RunTwoNodes
 
     return RunTwoNodes(lambda: tmp_path_factory.mktemp("nodes"))
+
+
+@pytest.fixture
+def run_two_ports() -> RunTwoPorts:
+    """Run a coroutine with the two ends of a link for datagrams in virtual time.
+
+    ``run_two_ports(main, ChannelConfig(...), seed=1)`` runs ``main(a, b)``; `a` and `b` are
+    ``DatagramPort``, and `link_models.channel` has what may befall datagrams.
+    """
+    from stack.simulator.testing import run_two_ports
+
+    return run_two_ports
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

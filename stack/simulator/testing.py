@@ -9,7 +9,7 @@
         run_virtual(main)
 
 Hours pass in milliseconds, and the same seed gives the same run.  The fixture `run_two_nodes` of
-`orbitferry.pytest_plugin` is both in one.
+`orbitferry.pytest_plugin` is both in one, `run_two_ports` the same for protocols without a node.
 """
 
 from __future__ import annotations
@@ -139,6 +139,30 @@ class RunTwoNodes:
                 return await main(ground, satellite)
 
         return run_virtual(whole)
+
+
+def run_two_ports(
+    main: Callable[[DatagramPort, DatagramPort], Coroutine[Any, Any, T]],
+    channel: ChannelConfig | None = None,
+    *,
+    back: ChannelConfig | None = None,
+    seed: int = 1,
+) -> T:
+    """Run `main(a, b)` in virtual time, with the two ends of a link between them: for the tests of
+    any protocol over datagrams.  What it returns.
+
+    `channel` is what befalls datagrams from `a` to `b`, and back unless `back` is given: rate,
+    light time, loss, duplicates, reordering, damage, passes; by default nothing.  The same `seed`
+    gives the same run.  Raises what `main` raises, and as `run_virtual` does.
+    """
+
+    async def whole() -> T:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        network = VirtualNetwork(loop, Streams(seed))
+        return await main(*network.connect("link", channel or ChannelConfig(), back))
+
+    return run_virtual(whole)
 
 
 def _configuration(

@@ -114,6 +114,37 @@ def test_the_fixture_of_pytest(tmp_path: Path) -> None:
     assert "Deadlock" in done.stdout
 
 
+USES_TWO_PORTS = """
+import asyncio
+from link_models.channel import ChannelConfig, Delay, always_up
+from link_models.loss import Bernoulli
+from orbitferry import Train
+
+def test_a_protocol_that_is_not_ours(run_two_ports):
+    async def main(a, b):
+        arrived, loop = [], asyncio.get_running_loop()
+        b.on_receive = lambda trains: arrived.extend((one.data, loop.time()) for one in trains)
+        for number in range(100):
+            a.send([Train(bytes([number]), 1)])
+        await asyncio.sleep(3600)
+        return arrived
+
+    quarter = ChannelConfig(
+        delay=Delay.constant(10**9), loss=lambda rng: Bernoulli(rng, 0.5), duplicate_probability=0.1
+    )
+    first, second = run_two_ports(main, quarter), run_two_ports(main, quarter)
+    assert first == second != run_two_ports(main, quarter, seed=2)
+    assert 30 < len(first) < 80 and len(set(first)) < len(first)
+    assert {at for _, at in first} == {1.0}
+    assert len(run_two_ports(main)) == 100
+"""
+
+
+def test_the_fixture_for_protocols_without_a_node(tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, USES_TWO_PORTS, "-W", "error")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 USES_NOTHING = """
 import sys
 
