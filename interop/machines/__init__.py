@@ -8,12 +8,17 @@ implementation, and holds what it says against a simple model written from the s
     transitions   which transitions of a table were taken
     agent         a bundle agent between two neighbours
     command       such an agent in another process
+    channel       what is between two peers
     ltp           an LTP engine, each side
     nodes         two whole nodes, and what is between them
     remote        an LTP engine behind a UDP port
     router        a router, and what is booked of its contacts
     brute         routing by trying every way
+    bpsec         an acceptor of secured bundles
+    fecframe      sender and receiver of FECFRAME
     store         a durable store of bundles
+    shares        a node whose store neighbours share
+    services      file service and job service, two ends each
 """
 
 from __future__ import annotations
@@ -22,13 +27,19 @@ from stack.core.extras import missing_extra
 
 try:
     from interop.machines.agent import AgentPeer, AgentPeerMachine
+    from interop.machines.bpsec import BpSecMachine, BpSecPeer
+    from interop.machines.bpsec_model import Verdict
+    from interop.machines.channel import PeerChannel
     from interop.machines.command import CommandAgentAdapter
+    from interop.machines.fecframe import FecMachine, FecPeer
     from interop.machines.ltp import LtpPeer, LtpPeerMachine
     from interop.machines.ltp_model import PeerFault
     from interop.machines.machine import PeerMachine
     from interop.machines.nodes import NodesPeer, NodesPeerMachine
     from interop.machines.remote import UdpLtpAdapter
     from interop.machines.router import FoundWay, RouterPeer, RouterPeerMachine
+    from interop.machines.services import FilePeer, FilesMachine, JobPeer, JobsMachine, PairMachine
+    from interop.machines.shares import SharesMachine, SharesPeer
     from interop.machines.store import StoreMachine, StorePeer
 except ImportError as error:
     raise missing_extra(error) or error from None
@@ -39,21 +50,34 @@ from interop.machines.transitions import Coverage, Transition, table
 __all__ = [
     "AgentPeer",
     "AgentPeerMachine",
+    "BpSecMachine",
+    "BpSecPeer",
     "CommandAgentAdapter",
     "Coverage",
+    "FecMachine",
+    "FecPeer",
+    "FilePeer",
+    "FilesMachine",
     "FoundWay",
+    "JobPeer",
+    "JobsMachine",
     "LtpPeer",
     "LtpPeerMachine",
     "MachineFault",
     "NodesPeer",
     "NodesPeerMachine",
+    "PairMachine",
+    "PeerChannel",
     "PeerFault",
     "PeerMachine",
     "RouterPeer",
     "RouterPeerMachine",
+    "SharesMachine",
+    "SharesPeer",
     "StoreMachine",
     "StorePeer",
     "Transition",
     "UdpLtpAdapter",
+    "Verdict",
     "table",
 ]

@@ -15,15 +15,15 @@ acknowledged is there, octet by octet, and nothing else.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
-from hypothesis import event
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from interop.machines.fault import MachineFault, require
-from interop.machines.store_model import StoreModel
+from interop.machines.machine import PeerMachine
+from interop.machines.store_model import STORE_TABLE, StoreModel
 from stack.ports.store import (
     NO_ROOM,
     BundleStore,
@@ -80,6 +80,10 @@ def _puts(draw: st.DrawFn, now_ms: int) -> Put:
     )
 
 
+Commits = Callable[[Sequence[Op], int], Committed]
+"""As `BundleStore.commit`."""
+
+
 class StorePeer(Protocol):
     """A store under test, and the computer on which it runs."""
 
@@ -114,7 +118,7 @@ class MakesStorePeer(Protocol):
         ...
 
 
-class StoreMachine(RuleBasedStateMachine):
+class StoreMachine(PeerMachine):
     """The user of one store.  Set `adapter`."""
 
     adapter: ClassVar[MakesStorePeer]
@@ -122,6 +126,10 @@ class StoreMachine(RuleBasedStateMachine):
 
     durable: ClassVar[bool] = True
     """Whether it outlives its process; if not it is never closed, nor killed."""
+
+    table = STORE_TABLE
+
+    peer: StorePeer
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,11 +179,19 @@ class StoreMachine(RuleBasedStateMachine):
             ops.append(Put(key, wire, place, "dtn://a/", "dtn://b/", priority, expires_ms, 0))
         return ops
 
-    def do(self, ops: Sequence[Op]) -> None:
+    def do(self, ops: Sequence[Op], commit: Commits | None = None) -> None:
         """One commit, by the store and by the model."""
-        for op in ops:
-            event(f"op: {type(op).__name__}")
-        self.model.commit(ops, self.now_ms, self.store.commit(ops, self.now_ms))
+        keys = [self.model.key_of(op) for op in ops]
+        before = self.model.states(self.now_ms)
+        committed = (commit or self.store.commit)(ops, self.now_ms)
+        self.model.commit(ops, self.now_ms, committed)
+        after = self.model.states(self.now_ms)
+        for op, key in zip(ops, keys, strict=True):
+            if key is not None and keys.count(key) == 1:
+                what = type(op).__name__.lower()
+                self.took("bundle", before.get(key, "new"), what, after.get(key, "new"))
+        for key in before.keys() - after.keys() - set(keys):
+            self.took("bundle", before[key], "eviction", "new")
 
     @rule(data=st.data())
     def commit(self, data: st.DataObject) -> None:
@@ -209,6 +225,8 @@ class StoreMachine(RuleBasedStateMachine):
     def expire(self, limit: int) -> None:
         """What has expired goes, the earliest first."""
         expected = self.model.expire(self.now_ms, limit)
+        if expected:
+            self.took("bundle", "held", "expiry", "new")
         self._same("expire", "the earliest of what has expired goes", expected,
                    self.store.expire(self.now_ms, limit))  # fmt: skip
 
@@ -241,12 +259,14 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         """Closed and opened."""
+        self._noted("reopen")
         self.peer.reopen()
 
     @precondition(lambda self: self.durable)
     @rule()
     def crash(self) -> None:
         """Killed between two commits: all of them are there."""
+        self._noted("crash")
         self.peer.crash()
 
     @precondition(lambda self: self.durable)
@@ -268,7 +288,7 @@ class StoreMachine(RuleBasedStateMachine):
         before = {key: self.model.state.get(key) for key in state}
         if sorted(found.values()) == sorted(self.model.held) and state == before:
             return
-        event("killed in a commit that took effect")
+        self._noted("crash in a commit that took effect")
         after = copy.deepcopy(self.model)
         refs = [found.get(op.key, NO_ROOM) for op in ops if isinstance(op, Put)]
         evicted = [ref for ref in self.model.held if ref not in (*found.values(), *gone)]
@@ -302,10 +322,9 @@ class StoreMachine(RuleBasedStateMachine):
         named = expected is None or (due is not None and due <= expected)
         require(named, "BundleStore.next_expiry", "a bundle expires before it", (due, expected))
 
-    def teardown(self) -> None:
-        """Close the store."""
-        if hasattr(self, "peer"):
-            self.peer.close()
+    def _noted(self, what: str) -> None:
+        for state in set(self.model.states(self.now_ms).values()):
+            self.took("bundle", state, what, state)
 
     def _same(self, call: str, words: str, expected: object, found: object) -> None:
         require(found == expected, f"BundleStore.{call}", f"not so: {words}", (expected, found))

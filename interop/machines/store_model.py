@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from interop.machines.fault import require
+from interop.machines.transitions import table
 from stack.ports.store import (
     DUPLICATE,
     NO_ROOM,
@@ -21,6 +22,22 @@ from stack.ports.store import (
 )
 
 COMMIT = "BundleStore.commit"
+
+_ROWS = {
+    ("new", "put"): "held | new",
+    ("held", "put"): "held",
+    ("known", "put"): "held | known",
+    ("held", "release"): "known | new",
+    ("held", "move"): "held",
+    ("held", "eviction"): "new",
+    ("held", "expiry"): "new",
+    ("held", "reopen"): "held",
+    ("known", "reopen"): "known",
+    ("held", "crash"): "held",
+    ("known", "crash"): "known",
+}
+STORE_TABLE = tuple(table("bundle", _ROWS))
+"""Of a bundle the store has nothing, has it, or only knows that it had it."""
 
 
 class StoreModel:
@@ -37,6 +54,18 @@ class StoreModel:
     def octets(self) -> int:
         """Octets held."""
         return sum(stored.size for stored, _ in self.held.values())
+
+    def key_of(self, op: Op) -> bytes | None:
+        """Which bundle an operation is about, if it is about one that is known."""
+        if isinstance(op, Put):
+            return op.key
+        held = None if isinstance(op, Write) else self.held.get(op.ref)
+        return held and held[0].key
+
+    def states(self, now_ms: int) -> dict[bytes, str]:
+        """``held`` or ``known``, by key."""
+        known = {key: "known" for key, (_, until_ms) in self.seen.items() if until_ms > now_ms}
+        return known | {stored.key: "held" for stored, _ in self.held.values()}
 
     def commit(self, ops: Sequence[Op], now_ms: int, committed: Committed) -> None:
         """Do what `ops` say.  Raises `MachineFault` where `committed` says something else."""

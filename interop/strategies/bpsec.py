@@ -107,28 +107,30 @@ def secured_bundles(
     payload: Source[bytes] | None = None,
     signed: bool = True,
     sealed: bool = True,
+    plain: Source[Bundle] | None = None,
 ) -> Secured:
     """A bundle some of whose blocks are signed and some encrypted, among them the payload unless
     `signed` or `sealed` are false: then none is.
 
     All variants of RFC 9173: hashes, key lengths, scopes, keys as agreed or wrapped, parameters
     left out where they have their defaults, tags as results or at the end of the ciphertext.
+    `plain` is what is to be secured, if not any bundle with `payload`.
     """
-    plain = bundles.make(choose, payload, kind="whole")
-    numbers = [0, *(block.number for block in plain.blocks[:-1])]
+    bundle = choose.draw(plain) if plain else bundles.make(choose, payload, kind="whole")
+    numbers = [0, *(block.number for block in bundle.blocks[:-1])]
     sign = {number for number in numbers if choose.flip()} | {_PAYLOAD} if signed else set()
     seal = {number for number in numbers[1:] if choose.flip()} | {_PAYLOAD} if sealed else set()
-    work = Securing(plain, choose)
+    work = Securing(bundle, choose)
     # RFC 9173 §3.8.1, §4.8.1: what is signed or encrypted loses its CRC first.
     work.without_crc(sign | seal)
-    plain = work.bundle()
+    bundle = work.bundle()
     # RFC 9172 §3.9: who encrypts a signed block encrypts the BIB too, and so that alone.
     if sign - seal:
         work.sign(sorted(sign - seal))
     bib = work.sign(sorted(sign & seal)) if sign & seal else 0
     for number in sorted(seal | {bib} - {0}):
         work.seal(number)
-    return Secured(work.bundle(), plain)
+    return Secured(work.bundle(), bundle)
 
 
 @strategy

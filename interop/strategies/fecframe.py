@@ -4,6 +4,7 @@ configuration, and whole source blocks with their repair packets.
     payload_ids() aduis() fssis()        valid ones, and `encoded_...` of each
     nearly_payload_ids() ...             octets that break one rule of `SOURCE_ID_RULES`,
                                          `REPAIR_ID_RULES`, `ADUI_RULES`, `FSSI_RULES`
+    fec_configs()                        small configurations
     protected_blocks()                   the packets of a source block, both flows
     nearly_blocks()                      one packet among them contradicts the rest
 """
@@ -19,8 +20,9 @@ from interop.strategies.making import strategy
 from interop.strategies.mutation import mutated
 from interop.strategies.rules import WireRule, nearly
 from interop.strategies.violation import Nearly, Violation
+from stack.core.clock import MILLISECOND
 from stack.core.train import FLOW_REPAIR, FLOW_SOURCE, Train
-from stack.fec.config import FecConfig
+from stack.fec.config import OVERHEAD_BYTES, FecConfig
 from stack.fec.framework import FecSender
 from stack.wire.fecframe import (
     ADUI_HEADER_BYTES,
@@ -111,6 +113,26 @@ def fssis(choose: Choices) -> Fssi:
 def encoded_fssis(choose: Choices) -> bytes:
     """Its octets."""
     return encode_fssi(fssis.make(choose))
+
+
+@strategy
+def fec_configs(choose: Choices) -> FecConfig:
+    """Small configurations, whose blocks are full soon; some with hardly any memory."""
+    k, r, interleave = choose.integer(1, 9), choose.integer(0, 5), choose.integer(1, 4)
+    adu_bytes_max = 40
+    symbol_bytes = adu_bytes_max + OVERHEAD_BYTES
+    least = 2 * interleave * (k + r) * symbol_bytes
+    return FecConfig(
+        k=k,
+        r=r,
+        interleave=interleave,
+        adu_bytes_max=adu_bytes_max,
+        block_time_ns=10 * MILLISECOND,
+        decode_timeout_ns=100 * MILLISECOND,
+        flow_id=choose.pick((0, 7, 255)),
+        fill_short_blocks=choose.flip(),
+        memory_bytes_max=choose.pick((1 << 26, 1 << 26, least)),
+    )
 
 
 @strategy

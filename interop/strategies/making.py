@@ -46,6 +46,11 @@ class Maker(Generic[T]):
         """The strategy of Hypothesis that makes these cases."""
         return _made(self)
 
+    def numbered(self, seeds: int = 1 << 16) -> st.SearchStrategy[T]:
+        """A strategy that draws one number for each case, its seed: for state machines, which have
+        to make many cases of few draws.  Such a case does not shrink in itself."""
+        return st.integers(0, seeds - 1).map(lambda seed: self.case(seed, 0))
+
     def cases(self, seed: int = 0) -> Iterator[T]:
         """An endless stream of cases.  Parts that come from strategies of Hypothesis are taken
         from a pool of examples."""

@@ -12,7 +12,7 @@ from typing import Literal
 
 from interop.strategies.bpsec import Securing, encoded_security_blocks
 from interop.strategies.bundle import bundles
-from interop.strategies.choices import Choices
+from interop.strategies.choices import Choices, Source
 from interop.strategies.making import strategy
 from interop.strategies.violation import Nearly, Violation
 from stack.security import contexts
@@ -24,6 +24,7 @@ from stack.wire.bundle import (
     DELETE_UNPROCESSED,
     DISCARD_UNPROCESSED,
     REPLICATE,
+    Bundle,
     encode_bundle,
     encode_eid,
     free_number,
@@ -101,15 +102,21 @@ class SecurityRule:
 
 @strategy
 def nearly_secured_bundles(
-    choose: Choices, *, rules: Sequence[SecurityRule] | None = None
+    choose: Choices,
+    *,
+    rules: Sequence[SecurityRule] | None = None,
+    plain: Source[Bundle] | None = None,
 ) -> Nearly:
     """The octets of a secured bundle that breaks one rule, of `rules` or of all that there are
-    (`SECURITY_RULES`)."""
+    (`SECURITY_RULES`).  `plain` is what is to be secured, if not any bundle: it has two extension
+    blocks or more, and a payload."""
     rule = choose.pick(rules or SECURITY_RULES)
-    plain = bundles.make(
-        choose, kind="whole", extensions_min=2 if rule.bundle else 0, payload_min=1
-    )
-    work = Securing(plain, choose)
+    least = 2 if rule.bundle else 0
+    if plain:
+        bundle = choose.draw(plain)
+    else:
+        bundle = bundles.make(choose, kind="whole", extensions_min=least, payload_min=1)
+    work = Securing(bundle, choose)
     work.without_crc({_PAYLOAD})
     bib = work.sign([_PAYLOAD]) if rule.shape in ("signed", "both") else 0
     bcb = work.seal(_PAYLOAD) if rule.shape in ("sealed", "both") else 0

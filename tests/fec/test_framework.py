@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interop.strategies.fecframe import fec_configs
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.errors import ConfigError, LocalError
 from stack.core.train import FLOW_REPAIR, FLOW_SOURCE, Train, single
@@ -23,7 +24,7 @@ from stack.wire.fecframe import (
     encode_adui,
     encode_payload_id,
 )
-from tests.strategies.fec import fec_configs, numbered_trains, regroup
+from tests.strategies.fec import numbered_trains, regroup
 
 
 def datagrams(trains: Iterable[Train]) -> list[bytes]:

@@ -99,11 +99,10 @@ class StagingMachine(StoreMachine):
     @rule(data=st.data())
     def stage(self, data: st.DataObject) -> None:
         """The same in two halves."""
-        ops = self.draw_ops(data)
         store = self.store
         assert isinstance(store, MemoryStore | SqliteStore)
         staging: StagingStore = store
-        self.model.commit(ops, self.now_ms, staging.stage(ops, self.now_ms).finish())
+        self.do(self.draw_ops(data), lambda ops, now_ms: staging.stage(ops, now_ms).finish())
 
 
 class MemoryMachine(StagingMachine):

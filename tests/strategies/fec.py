@@ -1,16 +1,12 @@
-"""Hypothesis strategies for forward error correction: blocks, ids, configurations, channels."""
+"""Hypothesis strategies for forward error correction: blocks, datagrams."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
-from stack.core.clock import MILLISECOND
 from stack.core.train import FLOW_SOURCE, Train
-from stack.fec.framework import FecConfig
 from stack.wire.fecframe import ENCODING_SYMBOLS_MAX
 
 U8 = npt.NDArray[np.uint8]
@@ -40,21 +36,6 @@ def octet_arrays(rows: int, columns: int) -> st.SearchStrategy[U8]:
 
 
 @st.composite
-def fec_configs(draw: st.DrawFn) -> FecConfig:
-    """Small configurations, in which blocks fill up within an example."""
-    return FecConfig(
-        k=draw(st.integers(1, 9)),
-        r=draw(st.integers(0, 5)),
-        interleave=draw(st.integers(1, 4)),
-        adu_bytes_max=40,
-        block_time_ns=10 * MILLISECOND,
-        decode_timeout_ns=100 * MILLISECOND,
-        flow_id=draw(st.sampled_from([0, 7, 255])),
-        fill_short_blocks=draw(st.booleans()),
-    )
-
-
-@st.composite
 def numbered_trains(draw: st.DrawFn, start: int, size_max: int = 40) -> list[Train]:
     """Up to three trains of datagrams whose first four octets number them from `start`."""
     trains: list[Train] = []
@@ -68,26 +49,6 @@ def numbered_trains(draw: st.DrawFn, start: int, size_max: int = 40) -> list[Tra
         number += count
         trains.append(Train(b"".join(rows), size, FLOW_SOURCE))
     return trains
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """What a channel does to the packets of one call, decided by `seed`."""
-
-    seed: int
-    loss: float
-    duplication: float
-    reordering: bool
-
-    def apply(self, trains: list[Train]) -> list[Train]:
-        """The packets that arrive, each a train of its own unless they stay together."""
-        rng = np.random.default_rng(self.seed)
-        packets = [(bytes(p), train.flow) for train in trains for p in train.datagrams()]
-        out = [p for p in packets if rng.random() >= self.loss]
-        out += [p for p in out if rng.random() < self.duplication]
-        if self.reordering:
-            out = [out[i] for i in rng.permutation(len(out))]
-        return regroup(out)
 
 
 def regroup(packets: list[tuple[bytes, int]]) -> list[Train]:
@@ -105,14 +66,3 @@ def regroup(packets: list[tuple[bytes, int]]) -> list[Train]:
         out.append(Train(b"".join(p for p, _ in packets[at:end]), size, flow))
         at = end
     return out
-
-
-def damages() -> st.SearchStrategy[Damage]:
-    """Channels from perfect to hopeless."""
-    return st.builds(
-        Damage,
-        seed=st.integers(0, 1 << 32),
-        loss=st.sampled_from([0.0, 0.05, 0.2, 0.5, 1.0]),
-        duplication=st.sampled_from([0.0, 0.3]),
-        reordering=st.booleans(),
-    )

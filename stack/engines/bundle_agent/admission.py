@@ -129,7 +129,7 @@ class Admission:
             evicts,
             known,
             "" if known else previous,
-            NOTHING if required or owner == OWN else self._shares.spare(owner),
+            NOTHING if required or owner == OWN else self._shares.spare(owner, len(wire)),
             self._whole(primary) if place is Place.FRAGMENT else b"",
             owner,
         )

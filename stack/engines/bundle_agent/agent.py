@@ -120,7 +120,7 @@ class BundleAgent(Dispatch):
             self._failed("", error)
             counts = previous in self.shares.neighbours and not trusted
             owner = NOWHERE if counts else OWN
-            spare = self.shares.spare(owner) if counts else NOTHING
+            spare = self.shares.spare(owner, len(data) - offset) if counts else NOTHING
             return set_aside(data, offset, self._mode, now_ms, error, owner, spare)
 
     def _registered(self, destination: str) -> bool:

@@ -51,13 +51,19 @@ class Shares:
         self._kept = sum(self._parts.values())
         """Of all parts, the octets that are not used."""
 
-    def spare(self, owner: str) -> tuple[int, int]:
-        """Octets and bundles of the quotas that have to stay free beside a new bundle."""
+        self._padding = 0
+        """What tiny bundles count beyond the octets that they have: when they leave, their owner
+        has that room too."""
+
+    def spare(self, owner: str, size: int) -> tuple[int, int]:
+        """Octets and bundles of the quotas that have to stay free beside a new bundle of `size`
+        octets."""
         octets = self._kept
         unused = self._parts.get(owner, 0) - self._held.get(owner, 0)
         if unused > 0:
             octets -= unused
-        return octets, octets // self._least
+        padding = self._padding + max(0, self._least - size)
+        return octets + padding, octets // self._least
 
     def held(self, owner: str = OWN) -> int:
         """Octets that an owner holds."""
@@ -74,11 +80,15 @@ class Shares:
 
     def came(self, owner: str, size: int) -> None:
         """A bundle of `size` octets is held from now on."""
-        self._change(owner, size if size > self._least else self._least)
+        counted = size if size > self._least else self._least
+        self._padding += counted - size
+        self._change(owner, counted)
 
     def went(self, owner: str, size: int) -> None:
         """It is held no more."""
-        self._change(owner, -size if size > self._least else -self._least)
+        counted = size if size > self._least else self._least
+        self._padding -= counted - size
+        self._change(owner, -counted)
 
     def _change(self, owner: str, octets: int) -> None:
         before = self._held.get(owner, 0)

@@ -18,6 +18,7 @@ from stack.engines.bundle_agent import (
 )
 from stack.policy import PolicyGate
 from stack.ports.application import Outgoing
+from stack.ports.security import Security
 from stack.ports.store import Op
 from stack.routing.forwarder import Forwarder
 from stack.security import BpSec, Key, KeyRing, SecurityPolicy
@@ -41,7 +42,7 @@ class Desk:
         self,
         config: AgentConfig | None = None,
         *,
-        security: BpSec | None = None,
+        security: Security | None = None,
         store: MemoryStore | None = None,
         node: str = HERE,
         listens: bool = True,

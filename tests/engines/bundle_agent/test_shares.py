@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from collections.abc import Hashable, Sequence
+from typing import ClassVar
 
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import invariant, run_state_machine_as_test
+
+from interop.machines import MachineFault
+from interop.machines import shares as machine
+from interop.machines.shares import LEAST, QUOTA_BUNDLES, QUOTA_BYTES
 from stack.engines.bundle_agent import Beginning, Shares
 from stack.engines.bundle_agent.shares import NOWHERE, OWN
-from stack.ports.store import NO_ROOM, OVER_SHARE
+from stack.ports.store import NO_ROOM, OVER_SHARE, Release
 from stack.storage.memory import MemoryStore
-from stack.wire.bundle import IS_FRAGMENT, REPORT_FORWARDING, Bundle, encode_bundle
+from stack.wire.bundle import IS_FRAGMENT, REPORT_FORWARDING, Bundle
 from tests.engines.bundle_agent.desk import Desk, keyed
 from tests.engines.bundle_agent.harness import FAR, HERE, NEXT, NOW, bundle_for
 
-QUOTA_BYTES = 40_000
-QUOTA_BUNDLES = 100
-LEAST = QUOTA_BYTES // QUOTA_BUNDLES
 RESERVED = 0.6
-NEAR = ("dtn://gs1/", "dtn://gs3/", "dtn://gs4/")
+NEAR = machine.NEIGHBOURS
 UNKNOWN = "dtn://nobody/app"
 
 
@@ -81,6 +84,20 @@ def test_tiny_bundles_do_not_use_up_the_number_of_bundles() -> None:
     one = desk(*NEAR[:2])
     assert flood(one, NEAR[0], size=1) < 0.62 * QUOTA_BUNDLES
     assert flood(one, NEAR[1], size=1) >= int(0.2 * QUOTA_BUNDLES)
+
+
+def test_whoever_lets_tiny_bundles_go_has_the_room_that_they_counted_for() -> None:
+    one = desk(*NEAR[:2])
+    mine = one.agent.shares
+    count = mine.part(NEAR[0]) // LEAST
+    for number in range(count):
+        one.arrive(bundle_for(FAR, b"", sequence=number, source="dtn://gs1/y"), neighbour=NEAR[0])
+    flood(one, NEAR[1])
+    one.agent.forwarded(one.agent.take(NEXT, 1 << 20, count, NOW), NOW, NEXT)
+    one.run_pending(NOW)
+    assert mine.held(NEAR[0]) == 0
+    flood(one, NEAR[0])
+    assert mine.held(NEAR[0]) > 0.9 * mine.part(NEAR[0])
 
 
 def test_applications_here_have_room_whatever_arrives() -> None:
@@ -179,97 +196,168 @@ def test_whose_bundles_are_is_known_after_a_restart() -> None:
 # ---- whatever happens ----------------------------------------------------------------------------
 
 
-class Sharing(RuleBasedStateMachine):
-    """Some neighbours bring what they like; bundles leave, expire, go to quarantine; the node
-    restarts.  Whoever is under its part is always admitted."""
+PLACES = {machine.ON: FAR + "app", machine.NOWHERE: UNKNOWN, machine.HERE: HERE + "nobody"}
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.desk = desk(*NEAR)
+
+class OurShares:
+    """An agent over a store in memory; what it does is done at once."""
+
+    kind: ClassVar[type[Shares]] = Shares
+
+    def __init__(self, neighbours: Sequence[str], quota_bytes: int, quota_bundles: int) -> None:
+        self.quotas = (tuple(neighbours), quota_bytes, quota_bundles)
         self.now = NOW
         self.number = 0
         self.starts = 0
+        self.desk = self.begin(MemoryStore(quota_bytes, quota_bundles))
 
-    @property
-    def shares(self) -> Shares:
-        return self.desk.agent.shares
+    def begin(self, store: MemoryStore) -> Desk:
+        """One process."""
+        beginning = Beginning(bytes(32), self.starts << 20)
+        return Desk(store=store, shares=self.kind(*self.quotas, RESERVED), beginning=beginning)
 
-    def arrives(self, neighbour: str, destination: str, size: int, lifetime_ms: int) -> None:
+    def arrive(self, neighbour: str, octets: int, leads: str, lifetime_ms: int) -> int | None:
         self.number += 1
         made = bundle_for(
-            destination,
-            bytes(size),
+            {machine.ON: FAR + "app", machine.NOWHERE: UNKNOWN, machine.HERE: HERE + "nobody"}[
+                leads
+            ],
+            bytes(octets),
             sequence=self.number,
             source=neighbour + "x",
             lifetime_ms=lifetime_ms + self.now - NOW + 1000,
         )
-        octets = max(LEAST, len(encode_bundle(made)))
-        under = self.shares.held(neighbour) + octets <= self.shares.part(neighbour)
         ref = self.desk.arrive(made, self.now, neighbour)
-        if under and destination != UNKNOWN:
-            assert ref is not None
-            assert ref > 0, "it is under its share, and was refused"
+        return ref if ref is not None and ref > 0 else None
 
-    @rule(
-        neighbour=st.sampled_from(NEAR),
-        destination=st.sampled_from((FAR + "app", UNKNOWN, HERE + "nobody")),
-        size=st.integers(0, 12_000),
-        lifetime_ms=st.integers(1, 50_000),
-    )
-    def comes(self, neighbour: str, destination: str, size: int, lifetime_ms: int) -> None:
-        self.arrives(neighbour, destination, size, lifetime_ms)
+    def send(self, octets: int) -> int | None:
+        before = {one.ref for one in self.desk.store.scan()}
+        self.desk.send(FAR + "app", bytes(octets))
+        (ref,) = {one.ref for one in self.desk.store.scan()} - before
+        return ref
 
-    @rule(neighbour=st.sampled_from(NEAR), size=st.integers(0, 2_000), count=st.integers(1, 40))
-    def floods(self, neighbour: str, size: int, count: int) -> None:
-        for _ in range(count):
-            self.arrives(neighbour, FAR + "app", size, 50_000)
+    def held(self) -> dict[Hashable, int]:
+        return {one.ref: one.size for one in self.desk.store.scan()}
 
-    @rule(size=st.integers(0, 4_000))
-    def sends(self, size: int) -> None:
-        """An application here, that minds its own part too."""
-        if self.shares.held() + size + LEAST <= self.shares.part():
-            self.desk.send(FAR + "app", bytes(size))
-
-    @rule(count=st.integers(1, 20))
     def leave(self, count: int) -> None:
         agent = self.desk.agent
-        refs = agent.take(NEXT, 1 << 20, count, self.now)
-        agent.forwarded(refs, self.now, NEXT)
+        agent.forwarded(agent.take(NEXT, 1 << 20, count, self.now), self.now, NEXT)
         self.desk.run_pending(self.now)
 
-    @rule(ms=st.integers(1, 20_000))
-    def time_passes(self, ms: int) -> None:
-        self.now += ms
-        self.desk.expire(self.now)
-
-    @precondition(lambda self: self.desk.agent.entries)
-    @rule(data=st.data())
-    def fails(self, data: st.DataObject) -> None:
-        """Work on a bundle fails for now: it is put off."""
-        ref = data.draw(st.sampled_from(sorted(self.desk.agent.entries)))
-        self.desk.agent.fail(ref, OSError("for a test"), self.now)
+    def fail(self, name: Hashable) -> None:
+        assert isinstance(name, int)
+        self.desk.agent.fail(name, OSError("for a test"), self.now)
         self.desk.agent.retry(self.now)
         self.desk.run_pending(self.now)
 
-    @rule()
-    def restarts(self) -> None:
+    def advance(self, milliseconds: int) -> None:
+        self.now += milliseconds
+        self.desk.expire(self.now)
+
+    def restart(self) -> None:
         self.starts += 1
-        beginning = Beginning(bytes(32), self.starts << 20)
-        self.desk = Desk(store=self.desk.store, shares=shares(*NEAR), beginning=beginning)
+        self.desk = self.begin(self.desk.store)
+
+
+class OurSharesMachine(machine.SharesMachine):
+    """Against our own, whose books can be seen."""
+
+    adapter = OurShares
+    part_bytes = shares(*NEAR).part(NEAR[0])
+    own_bytes = shares(*NEAR).part()
+    peer: OurShares
 
     @invariant()
-    def the_books_are_right(self) -> None:
-        usage = self.desk.store.usage()
-        held = {owner: self.shares.held(owner) for owner in (OWN, NOWHERE, *NEAR)}
-        assert sum(held.values()) == counted(self.desk)
-        unused = sum(max(0, self.shares.part(owner) - held[owner]) for owner in (OWN, *NEAR))
-        assert usage.bytes + unused <= QUOTA_BYTES, "what is kept is there"
-        assert usage.bundles + unused // LEAST <= QUOTA_BUNDLES
+    def its_books_are_right(self) -> None:
+        desk = self.peer.desk
+        mine = desk.agent.shares
+        assert sum(mine.held(owner) for owner in (OWN, NOWHERE, *NEAR)) == counted(desk)
+        assert all(mine.held(owner) == self.weight_of(owner) for owner in NEAR)
         fresh = shares(*NEAR)
-        for entry in self.desk.agent.entries.values():
+        for entry in desk.agent.entries.values():
             fresh.came(entry.owner, entry.size)
-        assert [fresh.spare(one) for one in NEAR] == [self.shares.spare(one) for one in NEAR]
+        assert [fresh.spare(one, 1) for one in NEAR] == [mine.spare(one, 1) for one in NEAR]
 
 
-TestSharing = Sharing.TestCase
+TestSharing = OurSharesMachine.TestCase
 TestSharing.settings = settings(max_examples=30, stateful_step_count=20)
+
+
+class KeepsNothing(OurShares):
+    """Whoever comes first fills the store."""
+
+    class kind(Shares):
+        def spare(self, owner: str, size: int) -> tuple[int, int]:
+            return (0, 0)
+
+
+class CountsOctetsAlone(OurShares):
+    """Tiny bundles use up the number of bundles."""
+
+    class kind(Shares):
+        def spare(self, owner: str, size: int) -> tuple[int, int]:
+            return super().spare(owner, LEAST)[0], 0
+
+        def came(self, owner: str, size: int) -> None:
+            self._change(owner, size)
+
+        def went(self, owner: str, size: int) -> None:
+            self._change(owner, -size)
+
+
+class NeverGivesBack(OurShares):
+    """What has left counts for ever."""
+
+    class kind(Shares):
+        def went(self, owner: str, size: int) -> None:
+            pass
+
+
+class BelongsToWhoeverAsks(OurShares):
+    """What leads nowhere uses up the part of a neighbour, and not of the one that brought it."""
+
+    class kind(Shares):
+        def came(self, owner: str, size: int) -> None:
+            super().came(NEAR[2] if owner == NOWHERE else owner, size)
+
+        def went(self, owner: str, size: int) -> None:
+            super().went(NEAR[2] if owner == NOWHERE else owner, size)
+
+
+class ForgetsWhoseItIs(OurShares):
+    """After a restart all is its own."""
+
+    def restart(self) -> None:
+        super().restart()
+        mine = self.desk.agent.shares
+        for entry in self.desk.agent.entries.values():
+            mine.went(entry.owner, entry.size)
+            mine.came(OWN, entry.size)
+
+
+class MakesRoom(OurShares):
+    """The oldest goes when a new one comes."""
+
+    def arrive(self, neighbour: str, octets: int, leads: str, lifetime_ms: int) -> int | None:
+        name = super().arrive(neighbour, octets, leads, lifetime_ms)
+        for oldest in list(self.desk.store.scan())[:1] if name is None else []:
+            self.desk.store.commit([Release(oldest.ref)], self.now)
+            self.desk.agent.expired([oldest], self.now)
+        return name
+
+
+@pytest.mark.parametrize("fault", OurShares.__subclasses__(), ids=lambda fault: fault.__name__)
+def test_each_planted_fault_is_found(fault: type[OurShares]) -> None:
+    class Broken(machine.SharesMachine):
+        adapter = fault
+        part_bytes = OurSharesMachine.part_bytes
+        own_bytes = OurSharesMachine.own_bytes
+
+    quick = settings(
+        max_examples=200,
+        stateful_step_count=20,
+        phases=[Phase.generate],
+        report_multiple_bugs=False,
+    )
+    with pytest.raises(MachineFault):
+        run_state_machine_as_test(Broken, settings=quick)

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 
+from interop.machines.bpsec_model import reasons_for
 from interop.strategies import Nearly, noted
 from interop.strategies.bpsec import (
     KEYS,
@@ -18,9 +19,7 @@ from interop.strategies.bpsec import (
     security_blocks,
 )
 from interop.strategies.nearly_bpsec import (
-    CONTEXT_RULES,
     FORM_RULES,
-    OPERATION_RULES,
     SECURITY_RULES,
     SecurityRule,
     nearly_secured_bundles,
@@ -34,8 +33,6 @@ from stack.wire.bundle import BLOCK_INTEGRITY, check_bundle, decode_bundle
 
 EACH = 40
 """Cases of each rule."""
-
-UNKNOWN, FAILED, CONFLICTING = 13, 15, 16  # RFC 9172 §7.1
 
 
 def opened(octets: bytes, *, require: bool = False) -> Opened:
@@ -81,23 +78,13 @@ def test_security_blocks_are_read_back(block: SecurityBlock, octets: bytes) -> N
     decode_asb(octets)
 
 
-def reasons(rule: SecurityRule) -> set[int]:
-    """Why we refuse what breaks a rule: RFC 9172 §7.1."""
-    if rule in OPERATION_RULES:
-        # What is encrypted twice cannot be read, which comes first.
-        return {UNKNOWN if rule.violation.words == "a BCB does not encrypt a BCB" else CONFLICTING}
-    if rule in CONTEXT_RULES:
-        return {UNKNOWN, FAILED}
-    return {UNKNOWN}
-
-
 @pytest.mark.parametrize("rule", SECURITY_RULES, ids=lambda rule: str(rule.violation))
 def test_each_violation_is_refused_for_what_it_is(rule: SecurityRule) -> None:
     for case in itertools.islice(nearly_secured_bundles.maker(rules=(rule,)).cases(), EACH):
         assert opened(case.valid).ok
         result = opened(case.encoded)
         assert not result.ok, (str(case.violation), case.encoded.hex())
-        assert result.reason in reasons(rule), result.failure
+        assert result.reason in reasons_for(rule.violation), result.failure
 
 
 @given(nearly_secured_bundles())
