@@ -32,9 +32,6 @@ from interop.differential.verdict import Implementation
 BATCH = 2_000
 """Inputs between two times that what was found is kept; each batch has a seed of its own."""
 
-ROUNDS = 10
-"""Rounds of making cases minimal, between two times."""
-
 Keep = Callable[[Found], None]
 
 
@@ -68,13 +65,14 @@ def run(
         keep(found(protocol, options.seed, comparison, labels))
         spent = time.perf_counter() - begin
         _say(protocol, comparison, f"{(comparison.inputs - first) / spent:,.0f}/s")
-    for least in range(0, options.rounds, ROUNDS):
-        over = comparison.minimise(min(ROUNDS, options.rounds - least))
+
+    def smaller() -> None:
         keep(found(protocol, options.seed, comparison, labels))
         minimal = sum(cluster.minimal for cluster in comparison.clusters.values())
         _say(protocol, comparison, f"{minimal} with a minimal case")
-        if over:
-            break
+
+    if options.rounds:
+        comparison.minimise(options.rounds, smaller)
     return found(protocol, options.seed, comparison, labels)
 
 

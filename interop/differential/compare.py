@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from interop.differential.minimise import AT_ONCE, ROUNDS_MAX, minimise
+from interop.differential.minimise import AT_ONCE, ROUNDS_MAX, Least, minimise
 from interop.differential.topics import topic_of
 from interop.differential.verdict import Implementation, Occasional, Verdict, read_all
 from interop.strategies.simpler import weight
@@ -149,26 +149,40 @@ class Comparison:
                     cluster.smallest, cluster.verdicts = encoded, _words(verdicts)
                     cluster.minimal = False
 
-    def minimise(self, rounds: int = ROUNDS_MAX) -> bool:
-        """Put smaller cases in place of the smallest inputs that came, in so many rounds; whether
-        all are minimal now."""
+    def minimise(self, rounds: int = ROUNDS_MAX, keep: Callable[[], None] = lambda: None) -> None:
+        """Put smaller cases in place of the smallest inputs that came, in so many rounds; `keep`
+        is called when some were put."""
+
+        def put(least: Mapping[Disagreement, Least]) -> None:
+            for key, found in least.items():
+                self.clusters[key].minimal = found.minimal
+            changed = {
+                key: found.best
+                for key, found in least.items()
+                if self.clusters[key].smallest != found.best
+            }
+            verdicts = self._ask(list(changed.values()), self._always())
+            for one, (key, best) in zip(verdicts, changed.items(), strict=True):
+                self.clusters[key].smallest, self.clusters[key].verdicts = best, _words(one)
+            keep()
+
         begin = {
             key: cluster.smallest for key, cluster in self.clusters.items() if not cluster.minimal
         }
-        least = minimise(begin, self._does, rounds, _at_once)
-        inputs = [found.best for found in least.values()]
-        for verdicts, (key, found) in zip(
-            self._ask(inputs, self._always()), least.items(), strict=True
-        ):
-            cluster = self.clusters[key]
-            cluster.smallest, cluster.verdicts = found.best, _words(verdicts)
-            cluster.minimal = found.minimal
-        return all(found.minimal for found in least.values())
+        put(minimise(begin, self._does, rounds, self._at_once, put))
 
     def _always(self) -> list[Implementation]:
         return [
             one.always() if isinstance(one, Occasional) else one for one in self.implementations
         ]
+
+    def _at_once(self, key: Disagreement) -> int:
+        """What ends a process costs a new one each time, and what hangs costs seconds: that is left
+        as it came."""
+        if key.kind == BREAKS:
+            return 0 if key.cause.startswith("no answer") else 2
+        slow = {one.name for one in self.implementations if isinstance(one, Occasional)}
+        return AT_ONCE // 5 if key.name in slow else AT_ONCE
 
     def _does(self, pairs: Sequence[tuple[Disagreement, bytes]]) -> list[bool]:
         """Whether each input makes the disagreement with it: asks only the two that disagree."""
@@ -193,14 +207,6 @@ class Comparison:
         return [
             {name: column[row] for name, column in columns.items()} for row in range(len(inputs))
         ]
-
-
-def _at_once(key: Disagreement) -> int:
-    """What ends a process costs a new one each time, and what hangs costs seconds: that is left as
-    it came."""
-    if key.kind != BREAKS:
-        return AT_ONCE
-    return 0 if key.cause.startswith("no answer") else 2
 
 
 def _words(verdicts: Mapping[str, Verdict | None]) -> dict[str, str]:

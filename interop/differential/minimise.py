@@ -20,6 +20,9 @@ AT_ONCE = 40
 
 ROUNDS_MAX = 200
 
+EVERY = 5
+"""Rounds between two times that what was found so far is told."""
+
 
 class Least(NamedTuple):
     """What is left of an input."""
@@ -34,13 +37,15 @@ def minimise(
     does: Does[Key],
     rounds: int = ROUNDS_MAX,
     at_once: Callable[[Key], int] = lambda key: AT_ONCE,
+    tell: Callable[[dict[Key, Least]], None] = lambda least: None,
 ) -> dict[Key, Least]:
     """For each key an input, no larger than the one given, that still does what the key says.
 
-    `at_once` says how many candidates of a key are asked about in one round.
+    `at_once` says how many candidates of a key are asked about in one round; `tell` is told what
+    there is, time and again.
     """
     searches = {key: _Search(encoded, at_once(key)) for key, encoded in begin.items()}
-    for _ in range(rounds):
+    for number in range(rounds):
         asked = {key: search.next() for key, search in searches.items()}
         pairs = [(key, one) for key, some in asked.items() for one in some]
         if not pairs:
@@ -51,11 +56,18 @@ def minimise(
                 found.setdefault(key, []).append(one)
         for key, some in found.items():
             searches[key] = _Search(min(some, key=weight), at_once(key))
+        if number % EVERY == EVERY - 1:
+            tell(_least(searches))
+    return _least(searches)
+
+
+def _least(searches: Mapping[Key, _Search]) -> dict[Key, Least]:
     return {key: Least(search.best, search.is_over) for key, search in searches.items()}
 
 
 class _Search:
-    """What is simpler than the best so far, a few at a time, simplest first."""
+    """What is simpler than the best so far, a few at a time: some much simpler and some less, for
+    a round takes as long as it takes however few of them do."""
 
     def __init__(self, best: bytes, at_once: int) -> None:
         self.best = best
@@ -65,7 +77,9 @@ class _Search:
     def next(self) -> list[bytes]:
         """What to try next; nothing when all was tried."""
         if self._left is None and self._at_once:
-            self._left = sorted(candidates(self.best), key=weight)
+            simpler = sorted(candidates(self.best), key=weight)
+            step = -(-len(simpler) // self._at_once)
+            self._left = [one for first in range(step) for one in simpler[first::step]]
         left = self._left or []
         some, self._left = left[: self._at_once], left[self._at_once :]
         return some

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,6 +38,7 @@ from interop.differential.command import commands
 from interop.differential.demo_agent import DemoAgent
 from interop.differential.labels import label_of, load_labels
 from interop.differential.ltp import OurSegments, SegmentCases
+from interop.differential.minimise import Least, minimise
 from interop.differential.process import ask
 from interop.differential.protocols import READERS, absent
 from interop.differential.pyd3tn import Pyd3tn
@@ -102,7 +103,23 @@ def test_a_case_is_made_as_small_as_it_can_be() -> None:
     assert key == Disagreement("accepts", "b", "number N is wrong at N [RFC 0 §1]")
     comparison.minimise()
     assert comparison.clusters[key].smallest == b"\xfe"
+    assert comparison.clusters[key].minimal
+    assert comparison.clusters[key].verdicts == {"a": "number 17 is wrong at 0x2f", "b": "taken"}
     assert comparison.differing == 1
+
+
+def test_making_cases_small_goes_on_however_often_it_is_told() -> None:
+    told: list[Least] = []
+
+    def does(pairs: Sequence[tuple[str, bytes]]) -> list[bool]:
+        return [one.count(b"\xfe"[0]) > 2 for _, one in pairs]
+
+    begin = {"few": random.Random(4).randbytes(40) + b"\xfe" * 3}
+    least = minimise(begin, does, 400, lambda _: 1, lambda all_: told.append(all_["few"]))
+    assert least["few"] == Least(b"\xfe" * 3, True)
+    assert len(told) > 1
+    assert not told[0].minimal
+    assert minimise(begin, does, 400, lambda _: 0) == {"few": Least(begin["few"], False)}
 
 
 def test_each_way_to_differ_is_a_cluster_of_its_own() -> None:
@@ -544,6 +561,7 @@ def test_the_minimal_cases_still_show_what_they_show() -> None:
             data = bytes.fromhex(cluster["case"])
             key = Disagreement(cluster["kind"], cluster["name"], cluster["cause"])
             theirs = {key.name: others[key.name].read(data)}
-            assert key in disagreements(OurBundles().read(data), theirs), cluster
+            ours = OurBundles()
+            assert key in disagreements(ours.read(data), theirs, ours.read), cluster
             checked += 1
     assert checked > 20
