@@ -47,7 +47,8 @@ TIMES = (0, 1, 999, 1000, 820_540_800_123, 1 << 40, 1 << 48, (1 << 63) - 1, (1 <
 
 _SPARE_FLAGS = tuple(1 << bit for bit in (3, 4, 7, 13, 15, 19, 20, 21, 40, 63))
 _SOUND = (0, 0, 0, ACK_REQUESTED, STATUS_TIME, NO_FRAGMENT, REPORT_ANY, IS_FRAGMENT)
-_NODES = ("//gs1/files", "//sat-1/", "//sat-1/~all", "//a+b/x", "//n%20a/x", "//~1/a")
+_GROUP = "//sat-1/~all"
+_NODES = ("//gs1/files", "//sat-1/", _GROUP, "//a+b/x", "//n%20a/x", "//~1/a")
 _TEXTS = ("none", "//", "///", "//a", "a/b", "", "//\u00e9/x", "//a/\u202e", "//a b/c", "//A/B#c")
 
 
@@ -80,6 +81,8 @@ def bundle(rng: random.Random) -> Item:
     """A bundle as RFC 9171 §4 has it; CRC fields are there, and hold zeros."""
     flags = rng.choice(_SOUND) | (IS_ADMIN if rng.random() < 0.15 else 0)
     source = endpoint(rng)
+    while source.items[1] == text(_GROUP):
+        source = endpoint(rng)
     if flags & IS_ADMIN or source.items[1].argument == 0:
         flags &= ~REPORT_ANY
     if source.items[1] == number(0):
