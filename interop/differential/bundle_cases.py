@@ -77,12 +77,17 @@ def endpoint(rng: random.Random) -> Item:
     return array(number(1), number(0))
 
 
+def node(rng: random.Random) -> Item:
+    """The same, and no group."""
+    while (found := endpoint(rng)).items[1] == text(_GROUP):
+        pass
+    return found
+
+
 def bundle(rng: random.Random) -> Item:
     """A bundle as RFC 9171 §4 has it; CRC fields are there, and hold zeros."""
     flags = rng.choice(_SOUND) | (IS_ADMIN if rng.random() < 0.15 else 0)
-    source = endpoint(rng)
-    while source.items[1] == text(_GROUP):
-        source = endpoint(rng)
+    source = node(rng)
     if flags & IS_ADMIN or source.items[1].argument == 0:
         flags &= ~REPORT_ANY
     if source.items[1] == number(0):
@@ -119,7 +124,7 @@ def _block(rng: random.Random, kind: int, place: int, content: bytes) -> Item:
 
 def _content(rng: random.Random, kind: int) -> bytes:
     if kind == PREVIOUS_NODE:
-        return endpoint(rng).encode()
+        return node(rng).encode()
     if kind == HOP_COUNT:
         return array(number(rng.choice((1, 30, 255))), number(rng.choice(EDGES[:8]))).encode()
     return number(rng.choice(EDGES)).encode() if kind in (BUNDLE_AGE, PRIORITY) else b"\xa0"
