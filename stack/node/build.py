@@ -57,7 +57,7 @@ def make_security(
     if config.security.protect == "none":
         trace("security_off", {"node": config.id})
         return None
-    return BpSec(keys, environment.entropy, SecurityPolicy())
+    return BpSec(keys, environment.entropy, SecurityPolicy(sign_for=config.security.sign_for))
 
 
 def make_gate(config: NodeConfig) -> PolicyGate | None:

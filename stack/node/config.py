@@ -118,8 +118,13 @@ class SecurityConfig:
     """Path of the key file, which nobody else may read (mode 0600)."""
 
     protect: str = "all"
-    """"all": every bundle made here is encrypted and integrity-protected, and none is accepted
-    for delivery without; "none": security is off (only for laboratories, and logged)."""
+    """"all": every bundle made here is encrypted and authenticated, and none is accepted for
+    delivery without; "none": security is off (only for laboratories, and logged)."""
+
+    sign_for: tuple[str, ...] = ()
+    """Nodes (shell patterns, `["*"]` for all) to which bundles go with a signature too: a BIB, for
+    peers that ask for one; it takes time, and proves nothing more than the encryption does.  What
+    arrives is taken with a BIB and without."""
 
     def __post_init__(self) -> None:
         check_one_of("protect", self.protect, ("all", "none"))

@@ -1,18 +1,22 @@
 """What a node does with BPSec: protect what its applications send, open what is for them.
 
-A protected bundle carries a BIB over the payload (whose HMAC also covers the primary block), and
-two BCBs: one encrypts the payload, one the BIB, as RFC 9172 §3.9 asks.  They are two because each
-encryption needs its own IV, and RFC 9173 §4.3.1 gives a BCB one.
+A protected bundle carries one BCB over its payload: AES-GCM, which authenticates payload, primary
+block and the headers of both blocks (RFC 9173 §4.7.2).  Where policy asks for it, a BIB signs the
+payload too, with a BCB of its own, as RFC 9172 §3.9 asks: each encryption needs its own IV, and
+RFC 9173 §4.3.1 gives a BCB one.
 """
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from stack.core.eid import Eid
 from stack.core.errors import DecodeError, SecurityError
 from stack.core.sansio import Entropy
 from stack.policy.label import label_of
@@ -38,10 +42,14 @@ from stack.wire.bundle import (
     CanonicalBlock,
     PrimaryBlock,
     PrimaryForm,
+    encode_primary,
     signs_primary,
 )
 
 PAYLOAD_NUMBER = 1
+FRAMES_MAX = 1024
+"""Prepared BCBs kept."""
+
 CIPHERS_MAX = 1024
 """Prepared AES-GCM ciphers kept; preparing one costs as much as encrypting a kilobyte."""
 
@@ -73,7 +81,12 @@ class SecurityPolicy:
     """What a node demands."""
 
     require: bool = True
-    """True: a bundle is delivered only if its payload was encrypted and its integrity verified."""
+    """True: a bundle is delivered only if its payload was encrypted, and is proven to belong to its
+    primary block: by the scope of its encryption, or by a signature."""
+
+    sign_for: tuple[str, ...] = ()
+    """Destination nodes (shell patterns) whose bundles have a BIB beside the encryption, which
+    alone authenticates as much: for peers that insist on one."""
 
     sha_variant: int = contexts.SHA_DEFAULT
     """HMAC of what is sent: 5 SHA-256, 6 SHA-384, 7 SHA-512 (RFC 9173 §3.3.1)."""
@@ -130,24 +143,38 @@ class BpSec:
     # ---- sending ---------------------------------------------------------------------------
 
     def protect(self, bundle: Bundle) -> Bundle:
-        """The bundle, its payload signed and encrypted.  Raises `SecurityError` without keys, and
-        for a fragment."""
+        """The bundle, its payload encrypted, and signed where policy says so.  Raises
+        `SecurityError` without keys, and for a fragment."""
         label = label_of(bundle.blocks)
         if label != self._label:
             return self._under(label).protect(bundle)
         primary = bundle.primary
         if primary.flags & IS_FRAGMENT:
             raise SecurityError("a fragment takes no new security blocks (RFC 9172 §5.2)")
+        if primary.wire is None:  # it is wanted a few times
+            primary = replace(primary, wire=encode_primary(primary))
         peer = str(primary.destination.node)
         aes = self._keys.sending("aes", peer)
-        mac = self._keys.sending("hmac", peer)
-        policy = self._policy
         crc_type = bundle.payload.crc_type
         payload = _without_crc(bundle.payload)
-        number = max(block.number for block in bundle.blocks) + 1
+        number = max([block.number for block in bundle.blocks]) + 1
+        sealed, bcb = self._seal(primary, payload, number, aes, crc_type)
+        added = [bcb]
+        if any(fnmatch.fnmatchcase(peer, pattern) for pattern in self._policy.sign_for):
+            bib = self._sign(primary, payload, number + 1, peer)
+            hidden, cover = self._seal(primary, bib, number + 2, aes, crc_type)
+            added += [cover, hidden]
+        return Bundle(primary, (*bundle.blocks[:-1], *added, sealed))
+
+    def _sign(
+        self, primary: PrimaryBlock, payload: CanonicalBlock, number: int, peer: str
+    ) -> CanonicalBlock:
+        """The BIB of a payload."""
+        policy = self._policy
+        key = self._keys.sending("hmac", peer)
         bib = CanonicalBlock(BLOCK_INTEGRITY, number, 0, b"")
         digest = contexts.hmac_sha2(
-            mac.secret, policy.sha_variant, policy.scope, primary, payload, bib
+            key.secret, policy.sha_variant, policy.scope, primary, payload, bib
         )
         asb = SecurityBlock(
             (PAYLOAD_NUMBER,),
@@ -156,11 +183,7 @@ class BpSec:
             ((contexts.BIB_SHA_VARIANT, policy.sha_variant), (contexts.BIB_SCOPE, policy.scope)),
             (((contexts.BIB_RESULT_HMAC, digest),),),
         )
-        bib = CanonicalBlock(BLOCK_INTEGRITY, number, 0, encode_asb(asb))
-        sealed_payload, payload_bcb = self._seal(primary, payload, number + 1, aes, crc_type)
-        sealed_bib, bib_bcb = self._seal(primary, bib, number + 2, aes, crc_type)
-        others = bundle.blocks[:-1]
-        return Bundle(primary, (*others, payload_bcb, bib_bcb, sealed_bib, sealed_payload))
+        return CanonicalBlock(BLOCK_INTEGRITY, number, 0, encode_asb(asb))
 
     def _seal(
         self, primary: PrimaryBlock, target: CanonicalBlock, number: int, key: Key, crc_type: int
@@ -171,25 +194,15 @@ class BpSec:
         bcb = CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, b"")
         iv = self._entropy(contexts.IV_BYTES)
         scope = self._policy.scope
-        cipher = self._cipher(key.secret)
-        sealed = contexts.encrypt(cipher, iv, scope, primary, target, bcb)
+        sealed = contexts.encrypt(self._cipher(key.secret), iv, scope, primary, target, bcb)
         split = len(sealed) - contexts.TAG_BYTES
         variant = contexts.A128GCM if len(key.secret) == 16 else contexts.A256GCM
-        asb = SecurityBlock(
-            (target.number,),
-            CONTEXT_BCB_AES_GCM,
-            primary.source,
-            (
-                (contexts.BCB_IV, iv),
-                (contexts.BCB_AES_VARIANT, variant),
-                (contexts.BCB_SCOPE, scope),
-            ),
-            (((contexts.BCB_RESULT_TAG, sealed[split:]),),),
-        )
+        before, between = _frame(primary.source, variant, scope, target.number)
+        data = b"".join((before, iv, between, sealed[split:]))
         new = CanonicalBlock(
             target.type, target.number, target.flags, memoryview(sealed)[:split], target.crc_type
         )
-        return new, CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, encode_asb(asb), crc_type)
+        return new, CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, data, crc_type)
 
     # ---- receiving -------------------------------------------------------------------------
 
@@ -229,10 +242,14 @@ class BpSec:
         for operation in integrities:
             _check_hidden(operation, encrypted)
             self._verify(bundle.primary, blocks, operation, lost)
-        if self._policy.require and not (PAYLOAD_NUMBER in encrypted and PAYLOAD_NUMBER in signed):
-            if unsigned:
-                raise _Problem(FAILED, "the BIB of the payload does not decrypt with any key")
-            raise _Problem(MISSING, "the payload is not both encrypted and signed, as policy asks")
+        if self._policy.require:
+            if PAYLOAD_NUMBER not in encrypted:
+                raise _Problem(MISSING, "the payload is not encrypted, as policy asks")
+            if not (PAYLOAD_NUMBER in signed or any(map(_binds_payload, encryptions))):
+                if unsigned:
+                    raise _Problem(FAILED, "the BIB of the payload does not decrypt with any key")
+                words = "nothing binds the payload to its primary block, as policy asks"
+                raise _Problem(MISSING, words)
         removed = {operation.block.number for operation in (*encryptions, *integrities)}
         kept = tuple(block for number, block in blocks.items() if number not in removed)
         return Bundle(bundle.primary, kept)
@@ -416,6 +433,30 @@ def _check_flags(bcb: _Operation) -> None:
     flags = bcb.block.flags
     if flags & DISCARD_UNPROCESSED or (PAYLOAD_NUMBER in bcb.asb.targets and not flags & REPLICATE):
         raise _Problem(CONFLICTING, "a BCB may get lost on the way by its flags (RFC 9172 §3.8)")
+
+
+def _binds_payload(bcb: _Operation) -> bool:
+    """Whether who changes the primary block breaks the payload's encryption: AES-GCM
+    authenticates what is in its scope as an HMAC does."""
+    scope = bcb.asb.parameter(contexts.BCB_SCOPE)
+    wide = scope is None or (isinstance(scope, int) and bool(scope & contexts.SCOPE_PRIMARY))
+    return wide and PAYLOAD_NUMBER in bcb.asb.targets
+
+
+@lru_cache(maxsize=FRAMES_MAX)
+def _frame(source: Eid, variant: int, scope: int, target: int) -> tuple[bytes, bytes]:
+    """What a flow's BCBs have in common: the octets before the IV, and those from there to the
+    tag, with which they end."""
+    iv, tag = b"\xff" * contexts.IV_BYTES, bytes(contexts.TAG_BYTES)
+    asb = SecurityBlock(
+        (target,),
+        CONTEXT_BCB_AES_GCM,
+        source,
+        ((contexts.BCB_IV, iv), (contexts.BCB_AES_VARIANT, variant), (contexts.BCB_SCOPE, scope)),
+        (((contexts.BCB_RESULT_TAG, tag),),),
+    )
+    before, _, rest = encode_asb(asb).rpartition(iv)  # no number in an EID is so long
+    return before, rest[: -len(tag)]
 
 
 def _result(pairs: Sequence[Pair], number: int) -> bytes:

@@ -277,7 +277,7 @@ def test_any_bundles(home: Path, drawn: list[Bundle]) -> None:
 def protected(payload: bytes, variant: int, scope: int, crc: int) -> Bundle:
     counter = itertools.count(1)
     keys = KeyRing((Key("aes", "aes", bytes(range(32))), Key("mac", "hmac", bytes(range(48)))))
-    policy = SecurityPolicy(sha_variant=variant, scope=scope)
+    policy = SecurityPolicy(sha_variant=variant, scope=scope, sign_for=("*",))
     security = BpSec(keys, lambda n: next(counter).to_bytes(n, "big"), policy)
     return security.protect(sample(payload, crc=crc))
 

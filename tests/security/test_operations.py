@@ -48,8 +48,9 @@ RING = KeyRing([Key("a", "aes", AES), Key("m", "hmac", MAC)])
 ASSIGNED = REPLICATE | REPORT_UNPROCESSED | DELETE_UNPROCESSED | DISCARD_UNPROCESSED
 
 
-def node(*, require: bool = True) -> BpSec:
-    return BpSec(RING, lambda count: b"\7" * count, SecurityPolicy(require=require))
+def node(*, require: bool = True, sign_for: tuple[str, ...] = ()) -> BpSec:
+    policy = SecurityPolicy(require=require, sign_for=sign_for)
+    return BpSec(RING, lambda count: b"\7" * count, policy)
 
 
 def bib(
@@ -77,16 +78,17 @@ def bcb(
     key: bytes = AES,
     named: int | None = None,
     flags: int = REPLICATE,
+    scope: int = 7,
 ) -> tuple[CanonicalBlock, CanonicalBlock]:
     """A block confidentiality block, and its target encrypted; it may name another one."""
     shell = CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, b"")
     iv = bytes((number,)) * 12
-    sealed = contexts.encrypt(AESGCM(key), iv, 7, PRIMARY, target, shell)
+    sealed = contexts.encrypt(AESGCM(key), iv, scope, PRIMARY, target, shell)
     asb = SecurityBlock(
         (target.number if named is None else named,),
         2,
         SOURCE,
-        ((1, iv), (2, 3), (4, 7)),
+        ((1, iv), (2, 3), (4, scope)),
         (((1, sealed[-16:]),),),
     )
     return dataclasses.replace(shell, data=encode_asb(asb)), dataclasses.replace(
@@ -139,14 +141,38 @@ def test_the_helpers_make_what_opens() -> None:
 # ---- what policy asks for ------------------------------------------------------------------
 
 
-def test_a_signature_alone_is_not_enough_and_neither_is_encryption() -> None:
+def test_a_signature_alone_is_not_enough() -> None:
     signed = bundle(bib(2, (1,), (PAYLOAD,)), PAYLOAD)
-    first, payload = bcb(3, PAYLOAD)
-    sealed = bundle(first, payload)
-    for one in (signed, sealed):
-        assert node(require=False).open(one).ok
-        result = node().open(one)
-        assert (result.ok, result.bundle, result.reason) == (False, None, 12)
+    assert node(require=False).open(signed).ok
+    result = node().open(signed)
+    assert (result.ok, result.bundle, result.reason) == (False, None, 12)
+
+
+def test_encryption_is_enough_where_it_binds_the_payload_to_its_primary_block() -> None:
+    for scope in range(8):
+        result = node().open(_sealed(scope=scope, parameters=((2, 3), (4, scope))))
+        assert (result.ok, result.reason) == ((True, 0) if scope & 1 else (False, 12)), scope
+    assert node().open(_sealed()).ok
+    # Another block that is bound is no proof of the payload.
+    cover, extra = bcb(40, EXTRA)
+    sealed = _sealed(scope=6, parameters=((2, 3), (4, 6)))
+    result = node().open(bundle(cover, extra, *sealed.blocks))
+    assert (result.ok, result.reason) == (False, 12)
+
+
+def test_who_asks_for_a_signature_gets_one() -> None:
+    for patterns, signed in (
+        ((), False),
+        (("dtn://other/",), False),
+        (("dtn://other/", "dtn://sat*"), True),
+        (("*",), True),
+    ):
+        made = node(sign_for=patterns).protect(bundle(PAYLOAD))
+        kinds = [block.type for block in made.blocks]
+        assert kinds == ([12, 12, 11, 1] if signed else [12, 1])
+        assert node().open(made).ok
+        moved = node().open(Bundle(dataclasses.replace(PRIMARY, sequence=6), made.blocks))
+        assert (moved.ok, moved.reason) == (False, 15)
 
 
 # ---- RFC 9172 §3.2, §3.7, §3.8 -------------------------------------------------------------
@@ -184,7 +210,7 @@ def test_a_bcb_encrypts_no_bcb_and_not_the_primary_block() -> None:
 
 def test_what_is_protected_has_its_bcb_in_every_fragment_and_keeps_it() -> None:
     whole = bundle(hop_count(9, 1, number=2), dataclasses.replace(PAYLOAD, data=bytes(900)))
-    protected = node().protect(whole)
+    protected = node(sign_for=("*",)).protect(whole)
     covers = [block for block in protected.blocks if block.type == BLOCK_CONFIDENTIALITY]
     assert [bool(block.flags & REPLICATE) for block in covers] == [True, False]
     assert not any(block.flags & DISCARD_UNPROCESSED for block in covers)
@@ -197,7 +223,7 @@ def test_what_is_protected_has_its_bcb_in_every_fragment_and_keeps_it() -> None:
 # ---- RFC 9172 §4 ---------------------------------------------------------------------------
 
 
-@given(st.integers(0, (1 << 20) - 1), st.integers(0, 3))
+@given(st.integers(0, (1 << 20) - 1), st.integers(0, 1))
 def test_reserved_flags_count_as_zero_and_assigned_ones_do_not(flags: int, index: int) -> None:
     protected = node().protect(bundle(PAYLOAD))
     block = protected.blocks[index]
@@ -330,11 +356,14 @@ def test_a_payload_that_does_not_decrypt_takes_the_bundle_with_it() -> None:
 
 
 def test_a_signature_that_does_not_decrypt_proves_nothing() -> None:
-    cover, payload = bcb(3, PAYLOAD)
     second, signature = bcb(4, bib(2, (1,), (PAYLOAD,)), OTHER)
-    one = bundle(cover, second, signature, payload)
-    result = node().open(one)
-    assert (result.ok, result.bundle, result.reason) == (False, None, 15)
+    for scope, reason in (
+        (6, 15),
+        (7, 0),
+    ):  # where the encryption itself proves it, it is not needed
+        cover, payload = bcb(3, PAYLOAD, scope=scope)
+        result = node().open(bundle(cover, second, signature, payload))
+        assert (result.ok, result.reason) == (not reason, reason)
 
 
 def test_fragments_take_no_new_security_blocks() -> None:
@@ -343,6 +372,29 @@ def test_fragments_take_no_new_security_blocks() -> None:
     )
     with pytest.raises(SecurityError, match=r"§5\.2"):
         node().protect(Bundle(fragment, (PAYLOAD,)))
+
+
+KEK = b"k" * 32
+
+
+def _sealed(
+    *,
+    key: bytes = AES,
+    iv: bytes = b"i" * 12,
+    scope: int = 7,
+    parameters: tuple[tuple[int, int | bytes], ...] = (),
+    tag: int = 16,
+) -> Bundle:
+    """A bundle with an encrypted payload, the last `tag` octets of which are a result."""
+    shell = CanonicalBlock(BLOCK_CONFIDENTIALITY, 2, 1, b"")
+    sealed = contexts.encrypt(AESGCM(key), iv, scope, PRIMARY, PAYLOAD, shell)
+    split = len(sealed) - tag
+    results = ((1, sealed[split:]),) if tag else ()
+    asb = SecurityBlock((1,), 2, SOURCE, ((1, iv), *parameters), (results,))
+    return bundle(
+        dataclasses.replace(shell, data=encode_asb(asb)),
+        dataclasses.replace(PAYLOAD, data=sealed[:split]),
+    )
 
 
 # ---- RFC 9172 §7.1 -------------------------------------------------------------------------
@@ -361,16 +413,17 @@ def _asb(context: int, *parameters: tuple[int, int | bytes], source: Eid = SOURC
 
 BIB_PARAMETERS = "BIB-HMAC-SHA2 parameters are not those of RFC 9173 §3.3"
 BCB_PARAMETERS = "BCB-AES-GCM parameters are not those of RFC 9173 §4.3"
-NOT_BOTH = "the payload is not both encrypted and signed, as policy asks"
+CLEAR = "the payload is not encrypted, as policy asks"
+LOOSE = "nothing binds the payload to its primary block, as policy asks"
 IV = (1, b"i" * 12)
 
 
 @pytest.mark.parametrize(
     ("made", "reason", "words"),
     [
-        (bundle(PAYLOAD), 12, NOT_BOTH),
-        (bundle(SIGNED, PAYLOAD), 12, NOT_BOTH),
-        (bundle(*bcb(3, PAYLOAD)), 12, NOT_BOTH),
+        (bundle(PAYLOAD), 12, CLEAR),
+        (bundle(SIGNED, PAYLOAD), 12, CLEAR),
+        (bundle(*bcb(3, PAYLOAD, scope=6)), 12, LOOSE),
         (_asb(77), 13, "security context 77 is not known here"),
         (_asb(1, (9, 1), (8, 1)), 13, "security parameter 8 is not known here"),
         (_asb(2, IV, (5, 1)), 13, "security parameter 5 is not known here"),
@@ -406,7 +459,7 @@ IV = (1, b"i" * 12)
             "the payload does not decrypt with any key that fits",
         ),
         (
-            bundle(bcb(3, PAYLOAD)[0], *bcb(4, SIGNED, OTHER), bcb(3, PAYLOAD)[1]),
+            bundle(*bcb(4, SIGNED, OTHER), *bcb(3, PAYLOAD, scope=6)),
             15,
             "the BIB of the payload does not decrypt with any key",
         ),
@@ -449,28 +502,6 @@ def test_a_waypoint_may_secure_what_others_send() -> None:
 
 
 # ---- RFC 9173: parameters and results ------------------------------------------------------
-
-KEK = b"k" * 32
-
-
-def _sealed(
-    *,
-    key: bytes = AES,
-    iv: bytes = b"i" * 12,
-    scope: int = 7,
-    parameters: tuple[tuple[int, int | bytes], ...] = (),
-    tag: int = 16,
-) -> Bundle:
-    """A bundle with an encrypted payload, the last `tag` octets of which are a result."""
-    shell = CanonicalBlock(BLOCK_CONFIDENTIALITY, 2, 1, b"")
-    sealed = contexts.encrypt(AESGCM(key), iv, scope, PRIMARY, PAYLOAD, shell)
-    split = len(sealed) - tag
-    results = ((1, sealed[split:]),) if tag else ()
-    asb = SecurityBlock((1,), 2, SOURCE, ((1, iv), *parameters), (results,))
-    return bundle(
-        dataclasses.replace(shell, data=encode_asb(asb)),
-        dataclasses.replace(PAYLOAD, data=sealed[:split]),
-    )
 
 
 def _signed(
@@ -536,7 +567,7 @@ def test_tags_ivs_and_hmacs_have_their_sizes() -> None:
 @pytest.mark.parametrize("variant", [5, 6, 7])
 @pytest.mark.parametrize("scope", range(8))
 def test_what_is_made_with_any_policy_is_read_with_any(variant: int, scope: int) -> None:
-    policy = SecurityPolicy(sha_variant=variant, scope=scope)
+    policy = SecurityPolicy(sha_variant=variant, scope=scope, sign_for=("*",))
     made = BpSec(RING, lambda count: b"\7" * count, policy).protect(bundle(PAYLOAD))
     assert node().open(made).ok
 
@@ -546,10 +577,13 @@ def test_what_is_made_with_any_policy_is_read_with_any(variant: int, scope: int)
 
 @pytest.mark.parametrize("crc", [0, 1, 2])
 @pytest.mark.parametrize(("key", "variant"), [(AES[:16], 1), (AES, 3)])
-def test_what_a_protected_bundle_consists_of(crc: int, key: bytes, variant: int) -> None:
+@pytest.mark.parametrize("signed", [False, True])
+def test_what_a_protected_bundle_consists_of(
+    crc: int, key: bytes, variant: int, signed: bool
+) -> None:
     ring = KeyRing([Key("a", "aes", key), Key("m", "hmac", MAC)])
     ivs = iter((b"i" * 12, b"j" * 12))
-    policy = SecurityPolicy(sha_variant=5, scope=3)
+    policy = SecurityPolicy(sha_variant=5, scope=3, sign_for=("*",) * signed)
 
     def entropy(count: int) -> bytes:
         iv = next(ivs)
@@ -558,14 +592,18 @@ def test_what_a_protected_bundle_consists_of(crc: int, key: bytes, variant: int)
 
     payload = dataclasses.replace(PAYLOAD, crc_type=crc)
     made = BpSec(ring, entropy, policy).protect(bundle(EXTRA, payload))
-    assert made.primary is PRIMARY
-    kinds = [BLOCK_CONFIDENTIALITY, BLOCK_CONFIDENTIALITY, BLOCK_INTEGRITY]
-    assert [block.type for block in made.blocks] == [EXTRA.type, *kinds, 1]
-    assert [block.number for block in made.blocks] == [7, 9, 10, 8, 1]
-    assert [block.flags for block in made.blocks] == [0, REPLICATE, 0, 0, 0]
-    # RFC 9173 §3.8.1, §4.8.1: what is signed or encrypted has none
-    assert [block.crc_type for block in made.blocks] == [EXTRA.crc_type, crc, crc, 0, 0]
-    for cover, target, iv in ((made.blocks[1], 1, b"i"), (made.blocks[2], 8, b"j")):
+    assert made.primary == PRIMARY
+    blocks = [
+        (EXTRA.type, 7, 0, EXTRA.crc_type),
+        (BLOCK_CONFIDENTIALITY, 8, REPLICATE, crc),
+        (BLOCK_CONFIDENTIALITY, 10, 0, crc),
+        (BLOCK_INTEGRITY, 9, 0, 0),
+        (1, 1, 0, 0),
+    ]
+    if not signed:
+        del blocks[2:4]
+    assert [(one.type, one.number, one.flags, one.crc_type) for one in made.blocks] == blocks
+    for cover, target, iv in ((made.blocks[1], 1, b"i"), (made.blocks[2], 9, b"j"))[: 1 + signed]:
         asb = decode_asb(cover.data)
         assert (asb.targets, asb.context, asb.source) == ((target,), 2, SOURCE)
         assert asb.parameters == ((1, iv * 12), (2, variant), (4, 3))

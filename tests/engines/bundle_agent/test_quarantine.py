@@ -370,7 +370,7 @@ def test_damage_in_memory_is_told_from_a_forgery() -> None:
         ref = harness.arrive(keyed().protect(bundle_for(HERE + "app")))
         assert ref
         wire = encode_bundle(bundle_for(HERE + "app"))  # in clear
-        why = "the payload is not both encrypted and signed, as policy asks"
+        why = "the payload is not encrypted, as policy asks"
         if checked:
             assert harness.agent.open(ref, wire, NOW) is None
             assert harness.agent.counters["dropped_security"] == 1
