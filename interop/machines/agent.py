@@ -39,7 +39,12 @@ from interop.machines.agent_model import (
 from interop.machines.fault import MachineFault
 from interop.machines.machine import PeerMachine
 from interop.strategies.bundle import fragment_of
-from interop.strategies.nearly_bundle import BUNDLE_RULES, BundleRule, nearly_bundles
+from interop.strategies.nearly_bundle import (
+    BUNDLE_RECORD_RULES,
+    BUNDLE_RULES,
+    BundleRule,
+    nearly_bundles,
+)
 from interop.strategies.violation import Nearly
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
@@ -80,7 +85,7 @@ _FLAGS = st.lists(
 _BLOCKS = st.sampled_from(["", "", "hops", "age", "unknown", "discard", "report", "all"])
 _WRONG = st.sampled_from(["", "", "", "expired", "hops", "delete"])
 _TO = st.sampled_from([NODE, EAST, WEST, NOWHERE])
-_OF_BUNDLES = [rule for rule in BUNDLE_RULES if not rule.violation.clause.startswith("RFC 9171 §6")]
+_OF_BUNDLES = [rule for rule in BUNDLE_RULES if rule not in BUNDLE_RECORD_RULES]
 """What administrative records say is for whoever reads them."""
 
 
