@@ -18,7 +18,8 @@ try:
     from interop.fuzzing.campaign import Campaign, Course, TargetGoneError
     from interop.fuzzing.cases import Case, CaseStream
     from interop.fuzzing.findings import Finding, Folder, read_case, read_corpus
-    from interop.fuzzing.protocols import PROTOCOLS
+    from interop.fuzzing.guide import Guide
+    from interop.fuzzing.protocols import PROTOCOLS, known
     from interop.fuzzing.reaction import Reaction
     from interop.fuzzing.target import Target, TargetOptions, make_target
 except ImportError as error:
@@ -32,10 +33,12 @@ __all__ = [
     "Course",
     "Finding",
     "Folder",
+    "Guide",
     "Reaction",
     "Target",
     "TargetGoneError",
     "TargetOptions",
+    "known",
     "make_target",
     "read_case",
     "read_corpus",

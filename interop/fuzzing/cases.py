@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from interop.fuzzing.guide import Guide
 from interop.fuzzing.protocols import FuzzedProtocol, function_of, maker_of
 from interop.strategies.hostile import Hostile
 from interop.strategies.mutation import Repair, mutate
 from interop.strategies.violation import Nearly, Violation
 from stack.core.errors import ConfigError
 
-Form = Literal["valid", "nearly valid", "mutated", "hostile", "sequence"]
+Form = Literal["valid", "nearly valid", "mutated", "hostile", "sequence", "guided"]
 
 SEEDS_OF_MUTANTS: Final = 200
 """Valid cases, the latest, that mutants are made of beside the corpus."""
@@ -42,7 +43,7 @@ class CaseStream:
     """An endless stream of cases, the same for the same seed as long as nothing is learnt.
 
     `corpus` are octets that were right once, or that reached something new; `opening` goes before
-    messages that are alone.
+    messages that are alone; `guide` finds others meanwhile.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class CaseStream:
         corpus: Sequence[bytes] = (),
         own: str = "",
         opening: bytes = b"",
+        guide: Guide | None = None,
     ) -> None:
         self.cbor = known.cbor
         """Whether cases are made of items of CBOR."""
@@ -77,9 +79,13 @@ class CaseStream:
         self._repair: Repair | None = None
         if known.repair and not own:
             self._repair = function_of(known.repair)
+        self._guide = guide
+        self._guided: list[bytes] = []
         self._corpus = list(corpus)
         self._recent: list[bytes] = []
         self._forms = self._possible()
+        if guide is not None:
+            guide.start(self._seeds())
         self._weights = [_SHARES[form] for form in self._forms]
 
     def _possible(self) -> list[Form]:
@@ -104,6 +110,10 @@ class CaseStream:
 
     def __next__(self) -> Case:
         """The next one."""
+        if self._guide is not None:
+            self._guided += self._guide.new()
+            if self._guided:
+                return Case((self._guided.pop(0),), "guided")
         (form,) = self._rng.choices(self._forms, self._weights)
         if form == "sequence" and self._sequences is not None:
             return Case(self._shaken(next(self._sequences)), "sequence")
@@ -119,6 +129,17 @@ class CaseStream:
         if form == "hostile" and self._hostile is not None:
             return (next(self._hostile).encoded,), None
         return self._mutant(), None
+
+    def close(self) -> None:
+        """Let the guide go, if there is one."""
+        if self._guide is not None:
+            self._guide.close()
+
+    def _seeds(self) -> Iterator[bytes]:
+        """What a guide begins with: the corpus, and valid cases."""
+        yield from self._corpus
+        while self._valid is not None:
+            yield from self._whole()
 
     def steps(self, messages: Sequence[bytes], answers: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Which answer came after which, and the first after what was sent last."""

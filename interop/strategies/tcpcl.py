@@ -17,6 +17,7 @@ from typing import Any
 from interop.strategies.choices import Choices, Source
 from interop.strategies.making import strategy
 from interop.strategies.mutation import mutated
+from interop.strategies.nearly_eid import UNICODE_TRAPS
 from interop.strategies.rules import WireRule, nearly
 from interop.strategies.violation import Nearly, Violation
 from stack.wire.tcpcl import (
@@ -46,7 +47,10 @@ from stack.wire.tcpcl import (
 DATA_BYTES_MAX = 200
 """Octets of the data of one segment, at most."""
 
-_NODE_IDS = ("", "ipn:1.0", "dtn://gs1/", "dtn://satellite-α/", "ipn:4294967295.4294967295.0")
+_NODE_IDS = (
+    *("", "ipn:1.0", "dtn://gs1/", "dtn://satellite-α/", "ipn:4294967295.4294967295.0"),
+    *(f"dtn://{name}/" for name in UNICODE_TRAPS),
+)
 
 
 @strategy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,6 +132,14 @@ AllowRemoteOption = Annotated[
     bool,
     typer.Option("--allow-remote", help="Take a target on another machine: with consent only."),
 ]
+AtherisOption = Annotated[
+    bool,
+    typer.Option(
+        "--atheris",
+        help="Let Atheris, where it is installed, look for what reaches new code of a Python "
+        "target, in a process of its own.",
+    ),
+]
 HtmlOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report.")]
 JUnitOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")]
 SarifOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write SARIF 2.1.0.")]
@@ -146,7 +155,6 @@ class FuzzArguments:
     time_s: float
     cases: int | None
     seed: int
-    folder: Path | None
     files: dict[str, Path | None]
     quiet: bool
     as_json: bool
@@ -171,6 +179,7 @@ def fuzz(
     local_port: LocalPortOption = 0,
     refusal: RefusalOption = None,
     allow_remote: AllowRemoteOption = False,
+    atheris: AtherisOption = False,
     html: HtmlOption = None,
     junit: JUnitOption = None,
     sarif: SarifOption = None,
@@ -190,8 +199,7 @@ def fuzz(
       orbitferry fuzz -t udp://127.0.0.1:1113 -p ltp --start "./my-ltp-engine"
       orbitferry fuzz -t ./my-decoder --replay campaign/findings/crash-0a1b2c3d4e.json
     """
-    from interop.fuzzing import CaseStream, Folder, TargetOptions, make_target
-    from interop.fuzzing.protocols import known
+    from interop.fuzzing import CaseStream, Folder, Guide, TargetOptions, known, make_target
 
     kept = Folder(folder) if folder else None
     began = _seed(seed, kept.state() if kept else {})
@@ -209,14 +217,14 @@ def fuzz(
     about, made = known(protocol), make_target(target, protocol, options)
     if replay:
         _replay(made, replay, as_json)
-    stream = CaseStream(about, began, _corpus(corpus, kept), strategy, made.opening)
+    guide = Guide(target, protocol, began, options) if atheris else None
+    stream = CaseStream(about, began, _corpus(corpus, kept), strategy, made.opening, guide)
     wanted = FuzzArguments(
         target=target,
         protocol=protocol,
         time_s=time_s if cases is None or time_s is not DEFAULT_TIME else float("inf"),
         cases=cases,
         seed=began,
-        folder=folder,
         files={"html": html, "junit": junit, "sarif": sarif},
         quiet=quiet,
         as_json=as_json,
@@ -225,12 +233,13 @@ def fuzz(
 
 
 def _run(wanted: FuzzArguments, made: Target, stream: CaseStream, kept: Folder | None) -> None:
-    course, interrupted = _campaign(wanted, made, stream, kept)
+    with contextlib.closing(stream):
+        course, interrupted = _campaign(wanted, made, stream, kept)
     if kept:
         cases = kept.state().get("cases", 0) + course.cases
         kept.keep_state({"seed": wanted.seed, "cases": cases})
     _write(wanted, course)
-    _show(wanted, course)
+    _show(wanted, course, kept)
     if interrupted or course.findings:
         ends_with(INTERRUPTED if interrupted else FAILED)
 
@@ -324,7 +333,7 @@ def _write(wanted: FuzzArguments, course: Course) -> None:
                 raise ConfigError(f"--{name}", f"{path} cannot be written: {why}") from None
 
 
-def _show(wanted: FuzzArguments, course: Course) -> None:
+def _show(wanted: FuzzArguments, course: Course, kept: Folder | None) -> None:
     from interop.fuzzing.report import ordered
 
     found = ordered(list(course.findings.values()))
@@ -347,7 +356,7 @@ def _show(wanted: FuzzArguments, course: Course) -> None:
     rules = [one for one in found if one.kind == "accepts"]
     for one in found:
         if one.kind != "accepts":
-            _show_finding(one, wanted.folder)
+            _show_finding(one, kept.path if kept else None)
     if rules:
         rows = sorted((one.place, one.times) for one in rules)
         table(("takes what breaks", "cases"), rows)
