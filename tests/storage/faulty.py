@@ -84,8 +84,7 @@ class ForgetsKeysAtTheEnd(Durable):
     breaks = ("BundleStore.commit",)
 
     def reopen(self) -> None:
-        held = self.store._held
-        self.store._seen = {k: v for k, v in self.store._seen.items() if v[0] in held}
+        self.store._seen.clear()
 
 
 class UsesRefsAgain(Durable):

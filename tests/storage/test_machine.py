@@ -163,7 +163,7 @@ def test_each_planted_fault_is_found(fault: type[faulty.Durable]) -> None:
         adapter = fault
 
     quick = settings(
-        max_examples=200,
+        max_examples=1000,
         stateful_step_count=20,
         phases=[Phase.generate],
         report_multiple_bugs=False,
