@@ -548,7 +548,7 @@ def withdraw_a_key(patch: pytest.MonkeyPatch) -> None:
         payload = bytes(bundle.payload.data)
         asked += payload.endswith(b"withdrawn")
         if payload.endswith(b"forged") or (payload.endswith(b"withdrawn") and asked > 1):
-            return Opened(False, None, "not with this key")
+            return Opened(False, None, "not with this key", 15)
         return real(self, bundle)
 
     patch.setattr(Admission, "open", opened)

@@ -73,7 +73,8 @@ def draw(
         block_bytes=rng.choice([4096, 16_384, 65_536]),
     )
     options = _work(rng, options, satellites)
-    struck = _faults(rng, options, frozenset(kinds))
+    drawn = _faults(rng, options)
+    struck = tuple(fault for fault in drawn if fault.kind in kinds)
     hostile = _hostile(random.Random(f"{seed}/hostile"), options, HOSTILE_MODES, 0.67)
     rng_later = random.Random(f"{seed}/authenticate")
     listening = _hostile(rng_later, options, LISTENING_MODES, 0.85)
@@ -91,8 +92,7 @@ def draw(
     # Without security nobody can tell a forgery from what it forges; and with it a payload has no
     # CRC (RFC 9173 §4.8.1), so that only its link can tell a relay that it was damaged.
     protect = options.protect or bool(hostile)
-    if protect and any(fault.kind == CORRUPT for fault in faults):
-        authenticate = True
+    authenticate |= protect and any(fault.kind == CORRUPT for fault in drawn)
     return replace(options, faults=tuple(faults), protect=protect, authenticate=authenticate)
 
 
@@ -181,7 +181,7 @@ def _work(rng: random.Random, options: Options, satellites: list[str]) -> Option
     return replace(options, messages=tuple(messages), files=tuple(files), jobs=tuple(jobs))
 
 
-def _faults(rng: random.Random, options: Options, wanted: frozenset[str]) -> tuple[Fault, ...]:
+def _faults(rng: random.Random, options: Options) -> tuple[Fault, ...]:
     """Each seed has a few kinds of faults, and often several of one kind."""
     found = []
     drawn = [kind for kind in KINDS if kind not in LATER]
@@ -189,7 +189,7 @@ def _faults(rng: random.Random, options: Options, wanted: frozenset[str]) -> tup
     for kind in sorted(chosen):
         for _ in range(rng.choice([1, 1, 2, 3, 5])):
             fault = _fault(rng, options, kind)
-            if kind in wanted and not (kind == kinds.CORRUPT and options.fec):
+            if not (kind == kinds.CORRUPT and options.fec):
                 found.append(fault)
     return tuple(sorted(found, key=lambda fault: fault.at_s))
 
