@@ -50,6 +50,11 @@ def hostile(options: Options, mode: str) -> Options:
     return replace(options, protect=True, faults=struck)
 
 
+def guessed(options: Options) -> Options:
+    """Nodes without clocks, whose next identities can be guessed, and somebody who does."""
+    return replace(hostile(options, "bundles"), clockless=options.nodes)
+
+
 def set_back(options: Options) -> Options:
     """Every node without a clock, and the one that sends most set back to when it had sent nothing:
     the others remember what it sent since."""
@@ -110,7 +115,7 @@ PLANTED: list[tuple[Plant, str, Callable[[Options], Options]]] = [
     (believes_everybody, "forged", controlled),
     (lets_strangers_cancel, "forged", controlled),
     (lets_itself_be_combed, "work", combed),
-    (knows_bundles_by_their_identity, "lost", lambda options: hostile(options, "bundles")),
+    (knows_bundles_by_their_identity, "lost", guessed),
     (repeats_sequence_numbers, "lost", set_back),
 ]
 
