@@ -58,6 +58,7 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
     from stack.ports.application import Cancelled as Cancelled
     from stack.ports.application import Delivery as Delivery
     from stack.ports.application import Endpoint as Endpoint
+    from stack.ports.application import Expected as Expected
     from stack.ports.application import Outgoing as Outgoing
     from stack.ports.datagram import DatagramPort as DatagramPort
     from stack.ports.store import Write as Write
@@ -125,7 +126,7 @@ else:
         stack.node.node Node
         stack.policy DataPolicy Marking NodeSet
         stack.policy.file load_policy
-        stack.ports.application AppPort BundleId Cancelled Delivery Endpoint Outgoing
+        stack.ports.application AppPort BundleId Cancelled Delivery Endpoint Expected Outgoing
         stack.ports.datagram DatagramPort
         stack.ports.store Write
         stack.security new_key_file

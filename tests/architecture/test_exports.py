@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[2]
 
 NAMES = """
 AgentConfig AppPort BundleId Cancelled CaptureFile Clock CommandHandler ConfigError Contact
-ContactsConfig DataPolicy DatagramPort DecodeError Delivery Eid Endpoint Environment FLOW_REPAIR
-FLOW_SOURCE FecConfig FileEvent FileRef FilesConfig FilesService Handler HandlerConfig Inbox
-JobClient JobContext JobFailed JobLimits JobState JobStatus JobsConfig LinkConfig LocalError
+ContactsConfig DataPolicy DatagramPort DecodeError Delivery Eid Endpoint Environment Expected
+FLOW_REPAIR FLOW_SOURCE FecConfig FileEvent FileRef FilesConfig FilesService Handler HandlerConfig
+Inbox JobClient JobContext JobFailed JobLimits JobState JobStatus JobsConfig LinkConfig LocalError
 LogConfig LtpConfig Mailbox Marking MissingExtraError Node NodeConfig NodeSet Offer OpenPort
 OrbitferryError Outgoing PingResult PingStats Plan PolicyConfig PolicyError Prediction Prepared
 Progress Range Received Result RetryPolicy RunTwoNodes Scenario SecurityConfig SecurityError
