@@ -183,8 +183,10 @@ _NAMES = (
 
 
 def _names(raw: RawBundle, choose: Choices) -> None:
+    nodes = [name for name in _NAMES if "/~" not in name[2:]]  # a source is no group (§4.2.5.2)
     for at in (r.DESTINATION, r.SOURCE, r.REPORT_TO):
-        raw.primary.fields[at] = b"\x82\x01" + cbor.tstr(choose.pick(_NAMES))
+        names = nodes if at == r.SOURCE else _NAMES
+        raw.primary.fields[at] = b"\x82\x01" + cbor.tstr(choose.pick(names))
 
 
 def _widths(raw: RawBundle, choose: Choices) -> None:
