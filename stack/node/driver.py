@@ -94,7 +94,7 @@ class BundleDriver:
         """Called with the DTN time at which something expires that has just been stored."""
         self._writer = writer
         self._trace = trace
-        self.octets = Octets(store, self._lost, self._failed)
+        self.octets = Octets(store, self._lost, self._failed, trace)
         self._owed: list[Op] = []
         """What the store is to forget, but could not when it was told to."""
         self.on_deliverable: Callable[[str], None] = unheard

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
+from stack.core.sansio import Trace
 from stack.core.train import Buffer
 from stack.ports.security import Opened
 from stack.ports.store import BundleStore, Committed, Op, Put, Release
+from stack.wire.crc import crc32c
 
 CACHE_BYTES_MAX = 64 * 1024 * 1024
 """Octets of bundles kept in memory between store and link: what flows through quickly is never
@@ -27,19 +29,22 @@ class Octets:
         store: BundleStore,
         lost: Callable[[int, str, bool], None],
         failed: Callable[[int, Exception], None],
+        trace: Trace,
     ) -> None:
         self._store = store
         self._tell = lost
         self._failed = failed
+        self._trace = trace
         self.cache: OrderedDict[int, Put] = OrderedDict()
+        self._checks: dict[int, int] = {}
+        """CRC-32C of what is in the cache: an encrypted payload has no other that is seen here
+        (RFC 9173 §4.8.1), and memory in orbit flips bits."""
+
         self._cache_bytes = 0
 
     def load(self, refs: Sequence[int]) -> list[Buffer | None]:
         """From memory, else from the store."""
-        cache = self.cache
-        wires: list[Buffer | None] = [
-            put.wire if (put := cache.get(ref)) is not None else None for ref in refs
-        ]
+        wires = [self._cached(ref) for ref in refs]
         missing = [ref for ref, wire in zip(refs, wires, strict=True) if wire is None]
         if missing:
             loaded = dict(zip(missing, self.load_stored(missing), strict=True))
@@ -47,6 +52,16 @@ class Octets:
                 loaded[ref] if wire is None else wire for ref, wire in zip(refs, wires, strict=True)
             ]
         return wires
+
+    def _cached(self, ref: int) -> Buffer | None:
+        put = self.cache.get(ref)
+        if put is None:
+            return None
+        if crc32c(put.wire) != self._checks[ref]:
+            self.forget(ref)  # the store has what it was
+            self._trace("bundle_reread", {"ref": ref, "why": "its octets changed in memory"})
+            return None
+        return put.wire
 
     def load_stored(self, refs: Sequence[int]) -> list[Buffer | None]:
         """From the store, which checks them."""
@@ -94,19 +109,20 @@ class Octets:
                 ref = next(refs)
                 if ref > 0 and len(op.wire) <= CACHE_BUNDLE_BYTES_MAX:
                     cache[ref] = op
+                    self._checks[ref] = crc32c(op.wire)
                     self._cache_bytes += _weight(op)
             elif type(op) is Release:
                 self.forget(op.ref)
         for ref in outcome.evicted:
             self.forget(ref)
         while self._cache_bytes > CACHE_BYTES_MAX:
-            _, oldest = cache.popitem(last=False)
-            self._cache_bytes -= _weight(oldest)
+            self.forget(next(iter(cache)))
 
     def forget(self, ref: int) -> None:
         """Load it from the store when it is asked for next."""
         put = self.cache.pop(ref, None)
         if put is not None:
+            del self._checks[ref]
             self._cache_bytes -= _weight(put)
 
 

@@ -45,7 +45,12 @@ def flip(patch: pytest.MonkeyPatch) -> None:
     def again(self: BundleDriver, ref: int, work: object, error: Exception) -> bool:
         raise error
 
+    def cached(self: Octets, ref: int) -> Buffer | None:
+        put = self.cache.get(ref)
+        return None if put is None else put.wire
+
     patch.setattr(BundleDriver, "_reread", again)
+    patch.setattr(Octets, "_cached", cached)
 
 
 def damaged(patch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,10 @@ def draw(
     # Without security nobody can tell a forgery from what it forges; and with it a payload has no
     # CRC (RFC 9173 §4.8.1), so that only its link can tell a relay that it was damaged.
     protect = options.protect or bool(hostile)
-    authenticate |= protect and any(fault.kind == CORRUPT for fault in drawn)
+    damaged = any(fault.kind == CORRUPT for fault in drawn) or any(
+        fault.mode == "mutate" for fault in hostile
+    )
+    authenticate |= protect and damaged
     return replace(options, faults=tuple(faults), protect=protect, authenticate=authenticate)
 
 

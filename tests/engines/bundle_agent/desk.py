@@ -29,10 +29,11 @@ from tests.engines.bundle_agent.harness import HERE, NOW, plan
 KEYS = (Key("aes", "aes", bytes(range(32))), Key("mac", "hmac", bytes(range(48))))
 
 
-def keyed() -> BpSec:
+def keyed(sign_for: tuple[str, ...] = ()) -> BpSec:
     """What every node with the keys does."""
     counter = itertools.count(1)
-    return BpSec(KeyRing(KEYS), lambda n: next(counter).to_bytes(n, "big"), SecurityPolicy())
+    policy = SecurityPolicy(sign_for=sign_for)
+    return BpSec(KeyRing(KEYS), lambda n: next(counter).to_bytes(n, "big"), policy)
 
 
 class Desk:

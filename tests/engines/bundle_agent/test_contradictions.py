@@ -33,7 +33,7 @@ def sent(bundle: Bundle) -> Bundle:
 
 
 WHOLE = sent(keyed().protect(bundle_for(HERE + "app", PAYLOAD)))
-PARTS = [sent(part) for part in fragment_bundle(WHOLE, 420)]
+PARTS = [sent(part) for part in fragment_bundle(WHOLE, 340)]
 TOTAL = len(PAYLOAD)
 
 

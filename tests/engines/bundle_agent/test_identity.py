@@ -44,12 +44,12 @@ APP = HERE + "app"
 
 
 def secured(payload: bytes = b"genuine", destination: str = APP) -> Bundle:
-    """A bundle as it comes from a node with the keys."""
+    """A bundle as it comes from a node with the keys, and signed."""
     blocks = [
         replace(previous_node(Eid.parse("dtn://gs1/")), crc_type=2),
         replace(hop_count(32, 1, number=3), crc_type=2),
     ]
-    return sent(keyed().protect(bundle_for(destination, payload, blocks=blocks)))
+    return sent(keyed(("*",)).protect(bundle_for(destination, payload, blocks=blocks)))
 
 
 def sent(bundle: Bundle) -> Bundle:
@@ -118,7 +118,7 @@ def test_a_forged_bundle_that_comes_first_does_not_cost_the_genuine_one() -> Non
     assert desk.got == [b"genuine"]
 
 
-@pytest.mark.parametrize("kind", [BLOCK_CONFIDENTIALITY, 1, 11])
+@pytest.mark.parametrize("kind", [BLOCK_CONFIDENTIALITY, 1])
 def test_a_copy_in_which_one_bit_is_wrong_is_no_duplicate(kind: int) -> None:
     desk = Desk(security=keyed())
     genuine = secured()
