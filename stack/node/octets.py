@@ -37,8 +37,9 @@ class Octets:
         self._trace = trace
         self.cache: OrderedDict[int, Put] = OrderedDict()
         self._checks: dict[int, int] = {}
-        """CRC-32C of what is in the cache: an encrypted payload has no other that is seen here
-        (RFC 9173 §4.8.1), and memory in orbit flips bits."""
+        """CRC-32C of what is in the cache and is to leave: an encrypted payload has no other that
+        is seen here (RFC 9173 §4.8.1), and memory in orbit flips bits.  What is for here has been
+        opened, and is not read again."""
 
         self._cache_bytes = 0
 
@@ -57,7 +58,8 @@ class Octets:
         put = self.cache.get(ref)
         if put is None:
             return None
-        if crc32c(put.wire) != self._checks[ref]:
+        check = self._checks.get(ref)
+        if check is not None and crc32c(put.wire) != check:
             self.forget(ref)  # the store has what it was
             self._trace("bundle_reread", {"ref": ref, "why": "its octets changed in memory"})
             return None
@@ -109,7 +111,8 @@ class Octets:
                 ref = next(refs)
                 if ref > 0 and len(op.wire) <= CACHE_BUNDLE_BYTES_MAX:
                     cache[ref] = op
-                    self._checks[ref] = crc32c(op.wire)
+                    if op.known is None:
+                        self._checks[ref] = crc32c(op.wire)
                     self._cache_bytes += _weight(op)
             elif type(op) is Release:
                 self.forget(op.ref)
@@ -122,7 +125,7 @@ class Octets:
         """Load it from the store when it is asked for next."""
         put = self.cache.pop(ref, None)
         if put is not None:
-            del self._checks[ref]
+            self._checks.pop(ref, None)
             self._cache_bytes -= _weight(put)
 
 
