@@ -39,6 +39,12 @@ def test_many_flows_over_one_code() -> None:
             assert pieces == sorted(content[at : at + step] for at in range(0, len(content), step))
 
 
+def test_one_code_for_all_who_ask_for_its_engine() -> None:
+    codes = SharedCodes()
+    assert codes.code("numpy") is codes.code("numpy")
+    assert codes.code("reedsolo") is not codes.code("numpy")
+
+
 def test_a_sender_whose_block_was_closed_by_the_clock_begins_anew() -> None:
     config = FecConfig(k=8, r=8, adu_bytes_max=100)
     sender, receiver = FecSender(config), FecReceiver(config)

@@ -68,6 +68,22 @@ def test_a_relay_is_filled_while_it_empties() -> None:
     assert (down.light_ns, found.first_ms, found.last_ms) == (5 * MS, 3255, 21_255)
 
 
+def test_light_time_that_falls_lets_nobody_overtake() -> None:
+    # 3 s of light for what leaves in the first 2 s, then none: what leaves at 3 s could be there
+    # before what left at 2 s, and is not.
+    ranges = [Range(A, C, 0, 2000, 3000 * MS), Range(A, C, 2000, 20_000, 0)]
+    plan = Plan([Contact(A, C, 0, 20_000, 8e6)], ranges)
+    assert [deliver(plan, n * 1_000_000, 1_000_000).last_ms for n in (1, 2, 3, 4, 5, 6, 7)] == [
+        4000,
+        5000,
+        5000,
+        5000,
+        5000,
+        6000,
+        7000,
+    ]
+
+
 def test_the_rest_of_an_object_is_a_smaller_bundle() -> None:
     found = deliver(megabytes((A, C, 0, 10)), 2_500_000, 1_000_000)
     assert (found.bundles, found.last_ms, found.delivered_bytes) == (3, 2500, 2_500_000)

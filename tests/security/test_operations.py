@@ -542,6 +542,9 @@ def test_the_variant_says_how_long_the_key_is() -> None:
     assert _reads(_sealed(parameters=((2, 3),)))
     assert not _reads(_sealed(parameters=((2, 1),)))
     assert not _reads(_sealed(key=AES[:16], parameters=((2, 3),)))
+    # RFC 9173 §4.3.2 has an unsigned integer; some write it as a byte string.
+    assert _reads(_sealed(key=AES[:16], parameters=((2, b"\1"),)))
+    assert not _reads(_sealed(parameters=((2, b"\1"),)))
 
 
 def test_wrapped_keys() -> None:

@@ -119,6 +119,12 @@ def test_a_number_that_is_none_is_told(directory: Path) -> None:
     made(path, "CREATE TABLE t (id INTEGER PRIMARY KEY, a)", [(1, 0.5), (2, 7)]).close()
     (page,) = carved(path)
     assert page == Carved([(2, 7)], True, False)
+    found = Salvaged()
+    with sqlite3.connect(":memory:") as empty:
+        for each in (page, Carved([], True, True), page):
+            found.take(empty, each)
+    empty.close()
+    assert found.unreadable == 2
 
 
 @pytest.fixture(scope="module")

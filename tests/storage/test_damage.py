@@ -39,6 +39,13 @@ def edit(path: Path, statement: str, *values: object) -> None:
     db.close()
 
 
+def keys_held(path: Path) -> int:
+    with sqlite3.connect(path / "store.db") as db:
+        (count,) = db.execute("SELECT count(*) FROM seen").fetchone()
+    db.close()
+    return int(count)
+
+
 @pytest.mark.parametrize("log_batch_bytes", [0, 1 << 20])
 def test_flipped_payload_is_quarantined_and_can_come_again(
     directory: Path, log_batch_bytes: int
@@ -66,6 +73,7 @@ def test_flipped_payload_is_quarantined_and_can_come_again(
     again = store.commit([put(1), put(2)], NOW_MS).refs
     assert again[0] == DUPLICATE
     assert again[1] > refs[2]
+    assert store._tally.keys == keys_held(directory) == 4, "and that which it has in quarantine"
     # What lies in quarantine goes with its lifetime, and takes no other's key with it.
     store.commit([Release(refs[1])], NOW_MS)
     assert store.commit([put(2)], NOW_MS).refs == [DUPLICATE]

@@ -155,6 +155,26 @@ def test_files_open_for_reading_are_bounded(directory: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before - 1
 
 
+def test_a_file_that_is_removed_is_closed_whatever_its_number(directory: Path) -> None:
+    """A daemon has its standard input closed: the next file that is opened is number 0."""
+    log = PayloadLog(directory, segment_bytes=1, durable=False)
+    log.adopt((), keep=False)
+    segment, start = filled(log, 1)
+    filled(log, 1)
+    stdin = os.dup(0)
+    os.close(0)
+    try:
+        log.read(segment, start, 1)
+        assert log._readers[segment] == 0
+        log.remove(segment)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(0)
+    finally:
+        os.dup2(stdin, 0)
+        os.close(stdin)
+    log.close()
+
+
 def test_what_failed_while_appending_leaves_no_file(directory: Path) -> None:
     log = PayloadLog(directory, segment_bytes=100, durable=False)
     log.adopt((), keep=False)
@@ -616,6 +636,32 @@ def test_an_expiry_that_fails_is_told_to_who_asked() -> None:
         writer = StoreWriter(Failing(1 << 30), lambda: NOW_MS, inline=True)
         with pytest.raises(StoreError, match="the disk is gone"):
             await writer.expire(5)
+        await writer.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_an_expiry_is_tried_again_when_the_disk_has_filled_up() -> None:
+    """Once: the store has its reserve then.  And nothing is in a hurry when all is done."""
+
+    class Full(MemoryStore):
+        failures = 1
+
+        def stage_expire(self, now_ms: int, limit: int) -> Any:
+            self.failures -= 1
+            if self.failures >= 0:
+                raise StoreFullError("the disk is full")
+            return super().stage_expire(now_ms, limit)
+
+    async def main() -> None:
+        store = Full(1 << 30)
+        writer = StoreWriter(store, lambda: NOW_MS, inline=True)
+        assert await writer.expire(5) == []
+        store.failures = 2
+        with pytest.raises(StoreFullError):
+            await writer.expire(5)
+        await writer.flush()
+        assert writer._urgent == 0
         await writer.close()
 
     asyncio.run(asyncio.wait_for(main(), 30))

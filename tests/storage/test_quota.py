@@ -8,7 +8,7 @@ import pytest
 
 from stack.core.errors import ConfigError, LocalError
 from stack.ports.store import DUPLICATE, NO_ROOM, OVER_SHARE, Move, Place, Put, Release, Write
-from stack.storage import MemoryStore, SqliteStore, StagingStore, StoreConfig
+from stack.storage import MemoryStore, SqliteStore, StagingStore, StoreConfig, staging
 from tests.storage.bundles import LIFETIME_MS, NOW_MS, put, wire
 
 
@@ -122,6 +122,20 @@ def test_memories_of_released_bundles_are_bounded(directory: Path) -> None:
         assert 0 in known, "the key of a bundle that is held is never forgotten"
         assert store.load([kept]) == [wire(0)]
         store.close()
+
+
+def test_keys_that_are_held_do_not_hide_those_that_can_be_forgotten(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each transaction looks at a few, and the next one goes on behind them."""
+    monkeypatch.setattr(staging, "FORGET_ROWS", 4)
+    store = SqliteStore(directory, StoreConfig(quota_bundles=20, keys_max=20))
+    store.commit([put(number, place=Place.DELIVER) for number in range(10)], NOW_MS)
+    for number in range(10, 60):
+        refs = store.commit([put(number, place=Place.DELIVER)], NOW_MS).refs
+        store.commit([Release(ref) for ref in refs], NOW_MS)
+    assert store._tally.keys <= 24
+    store.close()
 
 
 def test_values_that_cannot_be_stored_change_nothing(directory: Path) -> None:

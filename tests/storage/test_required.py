@@ -54,7 +54,7 @@ def test_a_required_bundle_without_room_undoes_everything(
     assert store.load([first])[0] == bytes(6000)
     assert store.commit([put(3, 5000, required=False)], NOW).refs == [NO_ROOM]
     # Released room counts, and so does what is less urgent.
-    (second,) = store.commit([Release(first), put(4, 9000, required=True)], NOW).refs
+    (second,) = store.commit([Release(first), put(4, QUOTA, required=True)], NOW).refs
     assert second > 0
     outcome = store.commit([put(5, 8000, required=True, priority=2)], NOW)
     assert outcome.evicted == [second]

@@ -195,6 +195,17 @@ def test_what_is_beyond_is_in_quarantine_and_told(
         assert store.load([again]) == [wire(2, size)], "a copy is taken when it comes"
 
 
+def test_a_small_bundle_whose_octets_have_gone_is_mended_from_parity_alone(directory: Path) -> None:
+    with opened(directory, settings_of(INLINE)) as store:
+        refs = store.commit([put(1, 12), put(2, 12)], NOW_MS).refs
+    db = sqlite3.connect(directory / "store.db", isolation_level=None)
+    db.execute("DELETE FROM body WHERE ref = ?", refs[:1])
+    db.close()
+    with opened(directory, settings_of(INLINE)) as store:
+        assert scrub(store) == []
+        assert store.load(refs) == [wire(1, 12), wire(2, 12)]
+
+
 def test_a_burst_within_a_sector_is_spread(directory: Path) -> None:
     with opened(directory, settings_of(LOG)) as store:
         (ref,) = store.commit([put(1, 64 * 1024)], NOW_MS).refs

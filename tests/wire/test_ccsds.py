@@ -130,6 +130,11 @@ def test_broken_frames(octets: str) -> None:
         decode_tm(bytes.fromhex(octets), frame_bytes=9, fecf=False)
 
 
+def test_a_secondary_header_of_another_version_is_none_of_64_octets() -> None:
+    with pytest.raises(DecodeError, match="secondary header version"):
+        decode_tm(bytes.fromhex("003e 00 00 9ffe 40") + bytes(80), frame_bytes=87, fecf=False)
+
+
 def _frame(**fields: Any) -> TmFrame:
     base: dict[str, Any] = {
         "spacecraft": 0,

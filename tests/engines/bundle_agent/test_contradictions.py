@@ -205,6 +205,16 @@ def test_a_unit_that_failed_is_taken_when_it_is_sent_again() -> None:
     assert desk.got == [PAYLOAD]
 
 
+def test_a_culprit_is_forgotten() -> None:
+    """What failed security is not remembered as received: with another key it may pass."""
+    desk = Desk(security=keyed())
+    for _ in range(2):
+        assert desk.arrive(FORGED["all of it"])
+        assert desk.store.usage().bundles == 0
+    assert desk.agent.counters["fragments_contradicted"] == 2
+    assert desk.agent.counters["duplicates"] == 0
+
+
 def test_evicted_fragments_are_taken_again() -> None:
     store = MemoryStore(sum(len(encode_bundle(part)) for part in PARTS) + 100)
     desk = Desk(security=keyed(), store=store)

@@ -83,6 +83,19 @@ def test_the_one_is_kept_and_told_about(flags: int) -> None:
     assert len(reports(harness)) == len(told), "its end was reported"
 
 
+def test_what_the_scrubber_found_damaged_is_told_and_is_in_quarantine_already() -> None:
+    harness = Harness(config=REPORTING)
+    ref = harness.arrive(bundle_for(FAR + "app", flags=REPORT_DELETION))
+    assert ref
+    harness.agent.damaged(ref, BROKEN, NOW)
+    assert harness.agent.entries[ref].place is Place.QUARANTINE
+    harness.run_pending()
+    assert [report.deleted for report in reports(harness)] == [True]
+    assert Move(ref, Place.QUARANTINE, WHY) not in harness.log, "the store has done it"
+    counters = harness.agent.counters
+    assert counters["damaged"] == counters["quarantined"] == counters["failures"] == 1
+
+
 def test_a_bundle_that_nobody_knows_goes_all_the_same() -> None:
     harness = Harness(config=REPORTING)
     harness.agent.quarantine(7, BROKEN, NOW)

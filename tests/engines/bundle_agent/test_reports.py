@@ -85,6 +85,14 @@ def test_a_block_that_costs_the_bundle_is_reported_first() -> None:
     assert told(harness) == [RECEIVED, UNSUPPORTED, UNSUPPORTED, deleted]
 
 
+def test_what_security_refuses_has_its_blocks_reported_too() -> None:
+    refuses = keyed()
+    harness = Harness(config=REPORTING, security=refuses)
+    assert harness.arrive(bundle_for(HERE + "app", blocks=[unknown(2), unknown(3)])) is None
+    assert harness.agent.counters["dropped_security"] == 1
+    assert told(harness) == [UNSUPPORTED, UNSUPPORTED]
+
+
 def test_block_reports_are_held_to_the_rate_too() -> None:
     harness = Harness(config=AgentConfig(status_reports=True, status_reports_per_s=5))
     assert harness.arrive(bundle_for(FAR + "app", blocks=[unknown(n) for n in range(2, 200)]))

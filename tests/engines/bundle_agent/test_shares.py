@@ -16,7 +16,7 @@ from stack.engines.bundle_agent import Beginning, Shares
 from stack.engines.bundle_agent.shares import NOWHERE, OWN
 from stack.ports.store import NO_ROOM, OVER_SHARE, Release
 from stack.storage.memory import MemoryStore
-from stack.wire.bundle import IS_FRAGMENT, REPORT_FORWARDING, Bundle
+from stack.wire.bundle import IS_FRAGMENT, REPORT_FORWARDING, Bundle, fragment_bundle
 from tests.engines.bundle_agent.desk import Desk, keyed
 from tests.engines.bundle_agent.harness import FAR, HERE, NEXT, NOW, bundle_for
 
@@ -117,6 +117,18 @@ def test_what_security_has_proven_is_held_to_no_share() -> None:
     sender = Desk(security=keyed(), node=NEXT)
     assert one.arrive(sender.send(HERE + "app", b"genuine"), neighbour=NEAR[0])
     assert one.got == [b"genuine"]
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_what_is_joined_counts_to_who_brought_the_parts_until_it_is_proven(secured: bool) -> None:
+    one = desk(*NEAR[:1], secured=secured)
+    one.listens = False
+    whole = bundle_for(HERE + "app", bytes(500))
+    for part in fragment_bundle(keyed().protect(whole) if secured else whole, 400):
+        assert one.arrive(part, neighbour=NEAR[0])
+    assert one.agent.counters["reassembled"] == 1
+    held = one.agent.shares.held
+    assert (held(OWN) > 500, held(NEAR[0]) > 500) == (secured, not secured)
 
 
 def test_what_leads_nowhere_takes_nobodys_part() -> None:

@@ -156,6 +156,19 @@ def test_a_part_of_a_turn_that_fails_stops_no_other_part(part: str) -> None:
     assert set(frail.done) == PARTS - {"take", "sent"}, "the next turn is as any other"
 
 
+def test_what_timers_bring_leaves_beside_what_is_new() -> None:
+    frail = Frail("")
+    left: list[bytes] = []
+
+    def send(trains: list[Train]) -> bool:
+        left.extend(bytes(train.data) for train in trains)
+        return True
+
+    frail.send = send  # type: ignore[method-assign]
+    LtpDriver(cast("LtpEngine", frail), frail, shim=Coding(frail)).turn(0)
+    assert left == [b"repair", b"data"]
+
+
 @pytest.mark.parametrize("nonsense", [None, 7, [None], [b"octets"]])
 def test_a_port_that_brings_nonsense_stops_nothing(nonsense: Any) -> None:
     failures = 0

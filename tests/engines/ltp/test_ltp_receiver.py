@@ -994,6 +994,20 @@ def test_octets_after_a_segment_are_a_violation_but_do_not_undo_it() -> None:
     assert [type(event) for event in events] == [BlockReceived, PeerViolation]
 
 
+@pytest.mark.parametrize("behind", [b"\xff\xff", encode_segment(red(9, b"y"))])
+def test_what_follows_a_segment_in_its_datagram_is_none_of_its_data(behind: bytes) -> None:
+    """Also when its session is known, and it goes on where the one before it ended."""
+    lone = Lone()
+    lone.feed(red(0, b"abcd"))
+    lone.feed_octets(encode_segment(red(4, b"efgh")) + behind)
+    lone.feed_octets(encode_segment(red(8, b"xy"))[:-1])  # truncated: nothing of it is taken
+    lone.feed(red(9, b"y"), red(10, b"z", checkpoint=1, end=True))
+    note_all(lone)
+    assert claimed(one_report(lone)) == [(0, 8), (9, 11)]
+    lone.feed(red(8, b"x"))
+    assert bytes(held_block(lone).data) == b"abcdefghxyz"
+
+
 def test_a_train_of_wrong_size_is_no_danger() -> None:
     lone = Lone()
     lone.engine.receive(Train(b"", 5), lone.now)

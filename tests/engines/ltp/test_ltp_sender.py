@@ -371,6 +371,7 @@ def test_checkpoints_are_repeated_as_they_were_with_growing_intervals() -> None:
             times.append(lone.now)
     assert INTERVAL <= times[0] <= INTERVAL + 2 * MILLISECOND
     assert len(times) > 5
+    assert lone.engine.counters()["checkpoints_repeated"] == len(times)
 
 
 def test_a_peer_that_lives_but_never_reports_exhausts_the_limit() -> None:
