@@ -20,12 +20,13 @@ from stack.node.config import LinkConfig, NodeConfig
 from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
 from stack.node.guard import is_trusted, make_authenticator, under_extensions
+from stack.node.keys import NodeKeys
 from stack.node.link import Link
 from stack.policy import PolicyGate
 from stack.policy.file import load_directory
 from stack.routing.config import RouterConfig
 from stack.routing.forwarder import Forwarder
-from stack.security import BpSec, KeyRing, SecurityPolicy, load_keys
+from stack.security import BpSec, KeyRing, SecurityPolicy
 from stack.storage.memory import MemoryStore
 from stack.storage.sqlite import SqliteStore
 from stack.storage.staged import StagingStore
@@ -45,19 +46,15 @@ def open_store(config: NodeConfig, trace: Trace) -> StagingStore:
     return SqliteStore(path, config.store, trace)
 
 
-def read_keys(config: NodeConfig) -> KeyRing:
-    """The keys of the key file; none without one.  Raises `ConfigError`."""
-    return load_keys(Path(config.security.key_file)) if config.security.key_file else KeyRing(())
-
-
 def make_security(
-    config: NodeConfig, keys: KeyRing, environment: Environment, trace: Trace
+    config: NodeConfig, keys: NodeKeys, environment: Environment, trace: Trace
 ) -> BpSec | None:
     """BPSec with the keys of the key file, or None when the configuration turns it off."""
     if config.security.protect == "none":
         trace("security_off", {"node": config.id})
         return None
-    return BpSec(keys, environment.entropy, SecurityPolicy(sign_for=config.security.sign_for))
+    policy = SecurityPolicy(sign_for=config.security.sign_for)
+    return BpSec(keys.ring, environment.entropy, policy, use=keys.use)
 
 
 def make_gate(config: NodeConfig) -> PolicyGate | None:

@@ -28,6 +28,7 @@ from stack.node.contacts import ContactDriver
 from stack.node.driver import BundleDriver
 from stack.node.environment import Environment, OpenPort
 from stack.node.figures import figures
+from stack.node.keys import NodeKeys
 from stack.node.link import SPACE as LTP_SPACE
 from stack.node.link import Link, unheard
 from stack.node.scrubbing import Scrubbing
@@ -83,6 +84,7 @@ class Node:
         self._user_trace = trace
         self._stack: contextlib.AsyncExitStack | None = None
         self.links: dict[str, Link] = {}
+        self.keys: NodeKeys
         self.port: LocalPort
         self.services: Services
         self._agent: BundleAgent
@@ -140,13 +142,15 @@ class Node:
         stack.push_async_callback(writer.close)
         now_ms = clock.dtn_ms()
         plan = self._load_plan(now_ms)
-        keys = build.read_keys(config)
+        self.keys = NodeKeys(config, trace)
+        stack.callback(self.keys.close)
+        keys = self.keys.ring
         self._agent = agent = BundleAgent(
             self.node_id,
             config.agent,
             build.make_forwarder(config, keys, plan),
             begin(self._store.read, environment.entropy),
-            security=build.make_security(config, keys, environment, trace),
+            security=build.make_security(config, self.keys, environment, trace),
             trace=trace,
             shares=build.make_shares(config, keys, self._store.usage().quota_bytes),
             gate=build.make_gate(config),

@@ -23,6 +23,7 @@ from stack.policy.label import label_of
 from stack.ports.security import Opened
 from stack.security import contexts
 from stack.security.keys import Key, KeyRing
+from stack.security.use import KeyUse
 from stack.wire.asb import (
     CONTEXT_BCB_AES_GCM,
     CONTEXT_BIB_HMAC_SHA2,
@@ -118,10 +119,18 @@ class BpSec:
     """Implements `stack.ports.security.Security` with shared keys."""
 
     def __init__(
-        self, keys: KeyRing, entropy: Entropy, policy: SecurityPolicy, *, label: bytes = b""
+        self,
+        keys: KeyRing,
+        entropy: Entropy,
+        policy: SecurityPolicy,
+        *,
+        use: KeyUse | None = None,
+        label: bytes = b"",
     ) -> None:
-        """`label`: of the data policy that the keys are bound to."""
+        """`use` counts encryptions, by itself where none is given.  `label`: of the data policy
+        that the keys are bound to."""
         self._keys = keys
+        self._use = use or KeyUse()
         self._label = label
         self._bound: dict[bytes, BpSec] = {}
         self._entropy = entropy
@@ -136,7 +145,7 @@ class BpSec:
             if len(self._bound) >= LABELS_MAX:
                 self._bound.clear()
             keys = self._keys.bound(label)
-            found = BpSec(keys, self._entropy, self._policy, label=label)
+            found = BpSec(keys, self._entropy, self._policy, use=self._use, label=label)
             self._bound[label] = found
         return found
 
@@ -192,6 +201,7 @@ class BpSec:
         # RFC 9172 §3.8: replicated in every fragment when the payload is a target
         flags = REPLICATE if target.number == PAYLOAD_NUMBER else 0
         bcb = CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, b"")
+        self._use.take(key)
         iv = self._entropy(contexts.IV_BYTES)
         scope = self._policy.scope
         sealed = contexts.encrypt(self._cipher(key.secret), iv, scope, primary, target, bcb)

@@ -9,6 +9,8 @@ A key file is TOML, readable by nobody else (mode 0600 or stricter):
     secret = "6f72...",          # hexadecimal
     peers = ["dtn://sat*"]       # nodes at the other end, shell patterns; default: all
     send = true                  # false: still accepted, no longer used to send (key rotation)
+    senders = 16                 # nodes that encrypt with it (kind "aes"): each may encrypt
+                                 # 2^32 / senders bundles (NIST SP 800-38D §8.3)
 
 Of kind "ltp" alone, for peers that are none of our nodes, such as ION:
 
@@ -26,13 +28,14 @@ place of `secret`, and may have a `key_id`, too:
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -44,9 +47,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
+from msgspec import Meta
 
 from stack.core import toml
-from stack.core.checks import check_one_of, check_unique
+from stack.core.checks import check_bounds, check_one_of, check_unique
 from stack.core.errors import ConfigError, SecurityError
 from stack.core.sansio import Entropy
 
@@ -56,6 +60,10 @@ KEYS_MAX = 4096
 
 SECRET_BYTES = {"aes": (16, 32), "hmac": (16, 128), "kek": (16, 32), "ltp": (16, 128)}
 """Shortest and longest secret of each kind, octets; AES and key wrap take 16 or 32 only."""
+
+SENDERS = 16
+SENDERS_MAX = 65_536
+"""Nodes that encrypt with one key of a file: what is assumed, and at most."""
 
 KEY_ID_BYTES_MAX = 32
 """Longest KeyID of a raw key: it travels in every segment."""
@@ -82,8 +90,12 @@ class _Entry:
     file: str = ""
     peers: tuple[str, ...] = ("*",)
     send: bool = True
+    senders: Annotated[int, Meta(ge=1, le=SENDERS_MAX)] = SENDERS
     raw: bool = False
     key_id: str = ""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,8 @@ class _File:
 class Key:
     """One shared secret.  `raw` and `key_id` are of LTP keys alone: used as they are, not derived
     for each pair of nodes, and the KeyID of their segments.  With `rsa`, `secret` is the public
-    half (SubjectPublicKeyInfo in DER)."""
+    half (SubjectPublicKeyInfo in DER).  `senders` is how many nodes encrypt with it; under
+    `fingerprint` it is counted what it encrypts, with all that is derived from it."""
 
     id: str
     kind: str
@@ -105,6 +118,12 @@ class Key:
     raw: bool = False
     key_id: bytes = b""
     rsa: RSAPrivateKey | RSAPublicKey | None = None
+    senders: int = SENDERS
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.fingerprint:
+            object.__setattr__(self, "fingerprint", fingerprint(self.secret))
 
     @property
     def bits(self) -> int:
@@ -113,6 +132,11 @@ class Key:
 
     def __repr__(self) -> str:
         return f"Key({self.id!r}, {self.kind!r})"  # a secret must not reach a log
+
+
+def fingerprint(secret: bytes) -> str:
+    """32 bits of a digest: enough to see that two secrets differ, nothing to find one with."""
+    return hashlib.sha256(b"orbitferry key fingerprint\0" + secret).hexdigest()[:8]
 
 
 class KeyRing:
@@ -233,7 +257,8 @@ def _key(entry: _Entry, where: str, folder: Path) -> Key:
         raise ConfigError(f"{where}.key_id", why, "raw = true")
     if len(key_id) > KEY_ID_BYTES_MAX:
         raise ConfigError(f"{where}.key_id", f"{len(key_id)} octets", f"{KEY_ID_BYTES_MAX} at most")
-    return Key(entry.id, kind, secret, entry.peers, entry.send, entry.raw, key_id, rsa)
+    more = (entry.raw, key_id, rsa, entry.senders)
+    return Key(entry.id, kind, secret, entry.peers, entry.send, *more)
 
 
 def _secret(text: str, kind: str, where: str) -> bytes:

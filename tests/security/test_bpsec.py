@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, SecurityError
-from stack.node.environment import Environment
 from stack.security import (
     BpSec,
     Key,
@@ -129,18 +127,6 @@ def test_a_bundle_without_protection_is_not_accepted(missing: int) -> None:
     in_clear = seeded().open(plain(b"data"))
     assert not in_clear.ok
     assert in_clear.reason == 12
-
-
-def test_no_nonce_comes_again_after_a_restart_in_a_clone_or_from_a_backup() -> None:
-    """They come from the system alone: there is no count of them that a store could set back."""
-    entropy = Environment.real().entropy
-    assert entropy is os.urandom
-    lives = [BpSec(KeyRing(KEYS), entropy, SecurityPolicy()) for _ in range(4)]
-    ivs = set()
-    for one in (life.protect(plain(b"the same")) for life in lives for _ in range(250)):
-        (cover,) = (block for block in one.blocks if block.type == BLOCK_CONFIDENTIALITY)
-        ivs.add(decode_asb(cover.data).parameter(contexts.BCB_IV))
-    assert len(ivs) == 1000
 
 
 def test_another_source_cannot_be_claimed() -> None:

@@ -76,9 +76,10 @@ def show(
             "bits": key.bits,
             "peers": list(key.peers),
             "send": key.send,
+            "senders": key.senders,
             "raw": key.raw,
             "key_id": key.key_id.hex(),
-            "fingerprint": fingerprint(key.secret),
+            "fingerprint": key.fingerprint,
         }
         for key in keys
     ]
@@ -99,10 +100,3 @@ def show(
             for row, key in zip(rows, keys, strict=True)
         ],
     )
-
-
-def fingerprint(secret: bytes) -> str:
-    """32 bits of a digest: enough to see that two secrets differ, nothing to find one with."""
-    import hashlib
-
-    return hashlib.sha256(b"orbitferry key fingerprint\0" + secret).hexdigest()[:8]

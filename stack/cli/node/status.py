@@ -117,6 +117,9 @@ def _summary(result: dict[str, Any]) -> None:
     say(f"transfers under way: {result['transfers_open']}")
     say(f"files to take: {result['files_waiting']}")
     say(f"contacts in the plan: {result['contacts']}")
+    for key in result["keys"]:
+        worn = key["encryptions"] / key["encryptions_max"]
+        say(f"key {printable(key['id'])}: {key['encryptions']} encryptions, {worn:.1%} of its life")
     if result["quarantine"]:
         say_wrapped(
             f"in quarantine: {result['quarantine']} bundles on which this node could not work; "

@@ -105,6 +105,7 @@ class NodeOperations:
             "transfers_open": len(open_transfers),
             "files_waiting": len(self._files.inbox),
             "contacts": len(node.plan.contacts),
+            "keys": node.keys.table(),
         }
 
     def _link(self, link: Link, figures: Mapping[str, int]) -> dict[str, Any]:

@@ -1,0 +1,92 @@
+"""The keys of a running node, and the file that counts what they have encrypted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stack.core.errors import ConfigError, StoreError
+from stack.core.private import opener, sync_directory
+from stack.core.sansio import Trace
+from stack.node.config import NodeConfig
+from stack.security import KeyRing, load_keys
+from stack.security.keys import KEYS_MAX
+from stack.security.use import ENCRYPTIONS_MAX, KeyUse, allowed
+
+FILE = "key-use.json"
+FILE_BYTES_MAX = 1024 * 1024
+
+
+class NodeKeys:
+    """The key ring of one node, and how often each key of it has encrypted."""
+
+    def __init__(self, config: NodeConfig, trace: Trace) -> None:
+        """Reads the key file, and the counts in the data folder.  Raises `ConfigError`."""
+        path = config.security.key_file
+        self.ring = load_keys(Path(path)) if path else KeyRing(())
+        self.use = open_use(Path(config.data_dir), trace)
+
+    def close(self) -> None:
+        """Record what was used."""
+        with contextlib.suppress(StoreError):  # then more counts as used than was
+            self.use.close()
+
+    def table(self) -> list[dict[str, Any]]:
+        """What encrypts: each key's id, its encryptions from here, and how many there may be."""
+        return [
+            {"id": key.id, "encryptions": self.use.taken(key), "encryptions_max": allowed(key)}
+            for key in self.ring.keys
+            if key.kind == "aes"
+        ]
+
+
+def open_use(folder: Path, trace: Trace) -> KeyUse:
+    """The counts of a node with this data folder.  Raises `ConfigError` for a file that cannot be
+    read: how often the keys were used is then not known."""
+    path = folder / FILE
+    return KeyUse(_read(path), lambda counts: _write(path, counts), trace)
+
+
+def _read(path: Path) -> dict[str, int]:
+    try:
+        with path.open("rb") as file:
+            octets = file.read(FILE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(str(path), error.strerror or str(error), "chmod 600") from None
+    try:
+        found = json.loads(octets) if len(octets) <= FILE_BYTES_MAX else None
+    except (ValueError, RecursionError):  # also what is no UTF-8
+        found = None
+    if not isinstance(found, dict) or not all(map(_is_count, found.values())):
+        raise ConfigError(
+            str(path),
+            "does not say how often keys have encrypted",
+            "take new keys (`orbitferry keys new`), then remove it",
+        )
+    return found
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= ENCRYPTIONS_MAX
+
+
+def _write(path: Path, counts: Mapping[str, int]) -> None:
+    """Raises `StoreError`: what is not counted is not encrypted."""
+    while len(counts) > KEYS_MAX:  # of keys that are long gone: they come first
+        counts = dict(list(counts.items())[1:])
+    fresh = path.with_suffix(".new")
+    try:
+        with open(fresh, "w", encoding="utf-8", opener=opener) as file:
+            json.dump(dict(counts), file)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}: nothing is encrypted") from None
