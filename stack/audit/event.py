@@ -1,0 +1,151 @@
+"""What happened to data at a node: an entry of its log, in deterministic CBOR (RFC 8949 §4.2.1).
+
+    [acts, time, node, object, label, peer, detail, policy]
+
+acts    what was done in one transaction, bits of `Act`
+time    DTN milliseconds, by the node's clock
+node    node id
+object  the bundle, as `source@creation time.sequence number`, and of a fragment `+offset/octets`;
+        or what else has a digest or a name, as `sha256:...`, `key:...`
+label   the first 16 octets of the SHA-256 of its data policy's label, or none
+peer    from whom it came, to whom it went, who opened it
+detail  over which contact, or why; for people
+policy  the label itself, where the data came into being or to the node
+"""
+
+from __future__ import annotations
+
+import enum
+from functools import lru_cache
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from stack.core.errors import DecodeError, LocalError
+from stack.wire import cbor
+
+EVENT_BYTES_MAX: Final = 16 * 1024
+TEXT_BYTES_MAX: Final = 2048
+LABEL_BYTES_MAX: Final = 4096
+LABEL_DIGEST_BYTES: Final = 16
+DETAIL_CHARS_MAX: Final = 256
+_SECTION: Final = "docs/audit.md"
+_FIELDS: Final = cbor.head(cbor.ARRAY, 8)
+
+
+class Act(enum.IntFlag):
+    """What is done with data.  The bits are on the wire: new ones go to the end."""
+
+    MADE = 1
+    SEALED = 2
+    RECEIVED = 4
+    STORED = 8
+    OPENED = 16
+    RUN = 32
+    FORWARDED = 64
+    DELETED = 128
+    EXPIRED = 256
+    REFUSED = 512
+    KEY_DESTROYED = 1024
+
+
+ACTS_MAX: Final = 2047
+NAMES: Final = {int(act): (act.name or "").lower().replace("_", " ") for act in Act}
+
+
+class AuditEvent(NamedTuple):
+    """An entry of a log."""
+
+    acts: int
+    time_ms: int
+    node: str
+    object: str
+    label: bytes = b""
+    peer: str = ""
+    detail: str = ""
+    policy: bytes = b""
+
+    def has(self, *acts: Act) -> bool:
+        """Whether one of these was done."""
+        return any(self.acts & act for act in acts)
+
+    @property
+    def names(self) -> list[str]:
+        """What was done, in words."""
+        return [name for act, name in NAMES.items() if self.acts & act]
+
+
+def label_digest(label: bytes) -> bytes:
+    """What stands for the label of a data policy; nothing for none."""
+    return sha256(label).digest()[:LABEL_DIGEST_BYTES] if label else b""
+
+
+def encode_event(event: AuditEvent) -> bytes:
+    """The octets of an entry.  Raises `LocalError` for what `decode_event` would not take."""
+    octets = b"".join(
+        (
+            _FIELDS,
+            cbor.uint(event.acts),
+            cbor.uint(event.time_ms),
+            _text(event.node),
+            cbor.tstr(event.object),
+            cbor.bstr(event.label),
+            _text(event.peer),
+            cbor.tstr(event.detail[:DETAIL_CHARS_MAX]),
+            cbor.bstr(event.policy),
+        )
+    )
+    if len(octets) > EVENT_BYTES_MAX or not 0 < event.acts <= ACTS_MAX:
+        raise LocalError(f"an event of {len(octets)} octets, with acts {event.acts}")
+    return octets
+
+
+@lru_cache(maxsize=1024)
+def _text(text: str) -> bytes:
+    return cbor.tstr(text)
+
+
+def decode_event(data: bytes) -> AuditEvent:
+    """Inverse of `encode_event`.  Raises `DecodeError`."""
+    if len(data) > EVENT_BYTES_MAX or data[:1] != _FIELDS:
+        raise DecodeError("no event of a log", _SECTION)
+    acts, at = cbor.read_uint(data, 1)
+    time_ms, at = cbor.read_uint(data, at)
+    node, at = _read_text(data, at)
+    name, at = _read_text(data, at)
+    label, at = _read_string(data, at, cbor.BSTR)
+    peer, at = _read_text(data, at)
+    detail, at = _read_text(data, at)
+    policy, at = _read_string(data, at, cbor.BSTR)
+    if at != len(data):
+        raise DecodeError("octets after an event", _SECTION, at)
+    if not 0 < acts <= ACTS_MAX or len(label) not in (0, LABEL_DIGEST_BYTES):
+        raise DecodeError("acts that are none, or a label that is no digest", _SECTION)
+    if policy and (len(policy) > LABEL_BYTES_MAX or label_digest(policy) != label):
+        raise DecodeError("a policy that is not the one of the label", _SECTION)
+    return AuditEvent(acts, time_ms, node, name, label, peer, detail, policy)
+
+
+def _read_string(data: bytes, at: int, major: int) -> tuple[bytes, int]:
+    """A string of octets or of text, mostly a short one: a checked read of the head for each would
+    take most of the time in which a log is read."""
+    size = data[at] - (major << 5) if at < len(data) else -1
+    start = at + 1
+    if size == 24 and at + 1 < len(data):
+        size = data[start] if data[start] >= 24 else -1
+        start += 1
+    elif not 0 <= size < 24:
+        kind, size, start = cbor.read_head(data, at)
+        size = size if kind == major else -1
+    if not 0 <= size <= len(data) - start:
+        raise DecodeError("an event has a string there", _SECTION, at)
+    return data[start : start + size], start + size
+
+
+def _read_text(data: bytes, at: int) -> tuple[str, int]:
+    octets, end = _read_string(data, at, cbor.TSTR)
+    if len(octets) > TEXT_BYTES_MAX:
+        raise DecodeError("a text that is too long", _SECTION, at)
+    try:
+        return octets.decode(), end
+    except UnicodeDecodeError:
+        raise DecodeError("text that is no UTF-8", _SECTION, at) from None

@@ -1,0 +1,76 @@
+"""What a node attests of the logs of others: that each checkpoint which it has seen continues the
+one before (C2SP tlog-witness, tlog-cosignature).
+
+A log that shows one history here and another one there is found out wherever the two meet: at a
+witness that has cosigned one of them, or when exports of both are read together.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from stack.audit.merkle import verify_consistency
+from stack.audit.note import LogCheckpoint, NoteKey, NoteSigner, SignedNote, open_checkpoint
+from stack.core.errors import DecodeError, SecurityError
+
+
+class WitnessFinding(enum.Enum):
+    """What a witness makes of a checkpoint."""
+
+    COSIGNED = "cosigned"
+    OLDER = "older"
+    """It begins elsewhere than at the last one seen, or is older: no reason to suspect anybody."""
+
+    FORKED = "forked"
+    """It contradicts one that the same log has signed before: two histories are shown."""
+
+    REFUSED = "refused"
+    """It is not signed by the log's key, or is none."""
+
+
+class Verdict(NamedTuple):
+    """A finding, and what is remembered of the log from now on."""
+
+    finding: WitnessFinding
+    note: bytes
+    """The checkpoint, with our cosignature where it is cosigned; else the last one that was."""
+
+    size: int
+    """How far the log is known: where the next proof has to begin."""
+
+    why: str = ""
+
+
+def consider(
+    seen: bytes, key: NoteKey, octets: bytes, path: Sequence[bytes], by: NoteSigner, seconds: int
+) -> Verdict:
+    """Judge a checkpoint of the log of `key`, of which `seen` is the last note that was cosigned
+    here (empty: none), with the proof that it continues that one.  Raises `DecodeError`,
+    `SecurityError` when `seen` is none."""
+    old = open_checkpoint(seen, key)[1] if seen else None
+    size = old.size if old else 0
+    try:
+        note, new = open_checkpoint(octets, key)
+    except (DecodeError, SecurityError) as error:
+        return Verdict(WitnessFinding.REFUSED, seen, size, str(error))
+    if old is not None and old.size == new.size and old.root != new.root:
+        return Verdict(WitnessFinding.FORKED, seen, size, _forked(old, new))
+    if new.size < size:
+        return Verdict(WitnessFinding.OLDER, seen, size, f"{size} entries are known here")
+    if old is not None:
+        try:
+            verify_consistency(size, new.size, old.root, new.root, path)
+        except SecurityError as error:
+            return Verdict(WitnessFinding.OLDER, seen, size, str(error))
+    signed = SignedNote(note.text, tuple(each for each in note.signatures if each.name == key.name))
+    signed = signed.with_signatures((by.sign(note.text, seconds),))
+    return Verdict(WitnessFinding.COSIGNED, signed.encode(), new.size)
+
+
+def _forked(old: LogCheckpoint, new: LogCheckpoint) -> str:
+    return (
+        f"{new.origin} has signed two histories of {new.size} entries: {old.root.hex()[:16]} and"
+        f" {new.root.hex()[:16]}"
+    )

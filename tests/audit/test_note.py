@@ -1,0 +1,139 @@
+"""Signed notes, checkpoints and cosignatures, held against the vectors of their authors."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+
+from interop.strategies import audit
+from stack.audit.note import (
+    WITNESS_KEY,
+    LogCheckpoint,
+    NoteKey,
+    NoteSigner,
+    SignedNote,
+    open_checkpoint,
+)
+from stack.audit.witness import WitnessFinding, consider
+from stack.core.errors import DecodeError, SecurityError
+
+# golang.org/x/mod/sumdb/note, the example of its documentation.
+NEUMANN = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+PROBLEM = (
+    "If you think cryptography is the answer to your problem,\n"
+    "then you don't know what your problem is.\n"
+)
+SIGNED = (
+    "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdn"
+    "gotpRZb6KE6RyyBwJnAM=\n"
+)
+# C2SP tlog-cosignature, its example: who signed it shows in the ids of keys, which are not given.
+COSIGNED = (
+    "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n"
+    "\u2014 example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/"
+    "Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n"
+    "\u2014 witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJs"
+    "X3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==\n"
+)
+
+
+def test_the_example_of_the_format_s_author() -> None:
+    key = NoteKey.parse(NEUMANN)
+    assert str(key) == NEUMANN
+    note = SignedNote.parse(f"{PROBLEM}\n{SIGNED}".encode())
+    assert note.text == PROBLEM
+    assert key.time_of(note) == 0
+    assert note.encode().decode() == f"{PROBLEM}\n{SIGNED}"
+    with pytest.raises(SecurityError):
+        key.time_of(note._replace(text=PROBLEM.replace("problem", "program")))
+    assert NoteKey(key.name, key.kind, bytes(32)).time_of(note) is None
+
+
+def test_the_example_of_a_cosignature() -> None:
+    note = SignedNote.parse(COSIGNED.encode())
+    checkpoint = LogCheckpoint.parse(note.text)
+    assert (checkpoint.origin, checkpoint.size) == ("example.com/behind-the-sofa", 20852163)
+    assert checkpoint.text() == note.text
+    witness = note.signatures[1]
+    assert len(witness.octets) == 8 + 64
+    assert int.from_bytes(witness.octets[:8], "big") == 1679315147  # as the text under it has it
+    assert note.encode().decode() == COSIGNED
+
+
+@settings(max_examples=30)
+@given(audit.log())
+def test_a_checkpoint_goes_round_and_is_cosigned(log: audit.Log) -> None:
+    key = log.signer.key
+    note = log.checkpoint(log.old)
+    verdict = consider(b"", key, note.encode(), [], log.witness, 99)
+    assert verdict.finding is WitnessFinding.COSIGNED
+    cosigned, checkpoint = open_checkpoint(verdict.note, key)
+    assert checkpoint.size == verdict.size == log.old
+    assert log.witness.key.time_of(cosigned) == 99
+    path = log.tree().consistency(log.old, log.size)
+    newer = consider(verdict.note, key, log.checkpoint(log.size).encode(), path, log.witness, 100)
+    assert newer.finding is WitnessFinding.COSIGNED
+    assert newer.size == log.size
+    older = consider(newer.note, key, note.encode(), [], log.witness, 101)
+    assert older.finding is (
+        WitnessFinding.COSIGNED if log.old == log.size else WitnessFinding.OLDER
+    )
+
+
+@settings(max_examples=30)
+@given(audit.log())
+def test_a_split_view_is_found(log: audit.Log) -> None:
+    """A dishonest node shows the witness one history and then another."""
+    other = log._replace(entries=(b"another", *log.entries[1:]))
+    key = log.signer.key
+    seen = consider(b"", key, log.checkpoint(log.old).encode(), [], log.witness, 1).note
+    again = consider(seen, key, other.checkpoint(log.old).encode(), [], log.witness, 2)
+    assert again.finding is WitnessFinding.FORKED
+    assert again.note == seen
+    path = other.tree().consistency(log.old, log.size)
+    later = consider(seen, key, other.checkpoint(log.size).encode(), path, log.witness, 3)
+    assert later.finding is not WitnessFinding.COSIGNED
+    assert later.note == seen
+
+
+def test_a_checkpoint_of_another_key_is_refused() -> None:
+    log = NoteSigner("dtn://a/audit/1", bytes(32))
+    thief = NoteSigner("dtn://a/audit/1", bytes([9]) * 32)
+    witness = NoteSigner("dtn://w/audit", bytes([8]) * 32, WITNESS_KEY)
+    forged = LogCheckpoint("dtn://a/audit/1", 1, bytes(32)).signed(thief).encode()
+    assert consider(b"", log.key, forged, [], witness, 1).finding is WitnessFinding.REFUSED
+    elsewhere = LogCheckpoint("dtn://b/audit/1", 1, bytes(32)).signed(log).encode()
+    assert consider(b"", log.key, elsewhere, [], witness, 1).finding is WitnessFinding.REFUSED
+
+
+@settings(max_examples=200)
+@given(audit.nearly_note())
+def test_a_note_that_is_nearly_one_reads_back_or_is_refused(octets: bytes) -> None:
+    try:
+        note = SignedNote.parse(octets)
+        assert note.encode() == octets
+        checkpoint = LogCheckpoint.parse(note.text)
+    except DecodeError:
+        return
+    assert note.text.startswith(checkpoint.text())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NEUMANN[:-1] + "X",
+        NEUMANN.replace("c7", "c8"),
+        "PeterNeumann+c74f20a3+AhpcWQ==",
+        "a b+00000000+AAAA",
+        "",
+    ],
+)
+def test_what_is_no_key(text: str) -> None:
+    with pytest.raises(DecodeError):
+        NoteKey.parse(text)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a+b", "a\u2003b", "a\x7fb", "x" * 256])
+def test_what_is_no_name(name: str) -> None:
+    with pytest.raises(DecodeError):
+        NoteSigner(name, bytes(32))
