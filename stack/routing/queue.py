@@ -136,12 +136,14 @@ class ForwardQueue:
 
     def least(self, neighbour: str, priority: int) -> Iterator[Queued]:
         """What waits for a neighbour at less than a priority, in the order in which it would be
-        given up: the lowest priority first, and of each the newest.  The queue must not change
-        meanwhile."""
-        alive = self._alive
-        for lane in self._lanes.get(neighbour, ())[: 1 + priority_level(priority)]:
+        given up: what goes late, then the lowest priority first, and of each the newest.  The
+        queue must not change meanwhile."""
+        alive, level = self._alive, priority_level(priority)
+        for lane in self._lanes.get(neighbour, ())[: 1 + level]:
             for entry in reversed(lane.entries):
-                if alive.get(entry.ref) is entry:
+                # Those that go late are of any priority; whoever could give up its like, or itself,
+                # would come back and do it again.
+                if alive.get(entry.ref) is entry and priority_level(entry.priority) < level:
                     yield entry
 
     def count(self, neighbour: str) -> int:

@@ -247,6 +247,25 @@ def test_only_what_was_booked_on_that_contact_is_displaced() -> None:
     assert waiting.displaced == [1]
 
 
+def test_what_goes_late_displaces_neither_itself_nor_its_like() -> None:
+    """They would displace one another for ever."""
+    waiting = forwarder(chain((A, D, 0, 1000), (A, D, 5000, 9000)))
+    for ref in (1, 2):
+        add(waiting, ref, 300, NORMAL)
+        for _ in range(2):
+            waiting.take(D, ROOM, 1, 0)
+            waiting.returned([ref], D)
+    add(waiting, 3, 300, BULK)
+    assert waiting.drain(D, 0) == [3, 1, 2]
+    for ref in (3, 1, 2):
+        add(waiting, ref, 300, BULK if ref == 3 else NORMAL)
+    add(waiting, 4, 250, NORMAL)  # too much, if one who gives way is found
+    assert waiting.displaced == [3]
+    waiting.displaced = []
+    add(waiting, 5, 900, EXPEDITED)
+    assert waiting.displaced == [2, 1, 4]
+
+
 def test_what_a_link_has_is_not_displaced() -> None:
     waiting = forwarder(chain((A, D, 0, 1000)))
     add(waiting, 1, 900, BULK)

@@ -141,14 +141,15 @@ def test_what_was_removed_does_not_pile_up() -> None:
 
 def test_what_goes_late_goes_last_and_is_given_up_first() -> None:
     queue = ForwardQueue()
-    queue.push(queued(1, priority=2)._replace(late=True))
+    queue.push(queued(1, priority=1)._replace(late=True))
     for ref, priority in ((2, 0), (3, 2), (4, 1)):
         queue.push(queued(ref, priority=priority))
     assert [entry.ref for entry in queue.waiting(NEIGHBOURS[0])] == [3, 4, 2, 1]
     assert [entry.ref for entry in queue.least(NEIGHBOURS[0], 2)] == [1, 2, 4]
-    assert [entry.ref for entry in queue.least(NEIGHBOURS[0], 0)] == [1]
+    assert [entry.ref for entry in queue.least(NEIGHBOURS[0], 1)] == [2], "1 is of this priority"
+    assert list(queue.least(NEIGHBOURS[0], 0)) == []
     assert list(queue.least(NEIGHBOURS[1], 2)) == []
     assert queue.bytes_waiting(NEIGHBOURS[0]) == 40
-    assert queue.remove(1) == queued(1, priority=2)._replace(late=True)
+    assert queue.remove(1) == queued(1, priority=1)._replace(late=True)
     with pytest.raises(LocalError, match=r"^bundle 3 waits already$"):
         queue.push(queued(3))
