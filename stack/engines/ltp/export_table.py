@@ -124,7 +124,7 @@ class ExportTable:
 
     def finish(self, session: ExportSession) -> None:
         """RFC 5326 §6.12."""
-        self.retreat.sent(session.refs, session.length)
+        self.retreat.sent(session.refs, session.length, session.client_service)
         self._link.emit(Sent(session.refs))
         self._forget_data(session)
         self.held -= session.held

@@ -21,6 +21,12 @@ GROW_AFTER_MAX = 1024
 """So many blocks in a row have to arrive before larger ones are tried, twice as many after each
 time that they had to be made smaller."""
 
+PLAIN_FIRST_NS = 60 * SECOND
+PLAIN_MAX_NS = 86_400 * SECOND
+"""Towards a peer that has refused an aggregated block, bundles go one by one for this time, or as
+long as that answer took if it took longer, doubled at each refusal: it may be another program by
+then."""
+
 _REMEMBERED = 4096
 _ROW_HELD = 2
 _TIMES_SHRUNK = 3
@@ -40,11 +46,12 @@ class Retreat:
         "_failures",
         "_good",
         "_patience",
+        "_plain_until",
+        "_refusals",
         "_row",
         "block_bytes",
         "few_reports",
         "held",
-        "plain",
     )
 
     def __init__(self) -> None:
@@ -54,9 +61,6 @@ class Retreat:
         self.few_reports = False
         """Ask for no report before the red part has ended."""
 
-        self.plain = False
-        """Aggregate nothing."""
-
         self.held = False
         """Begin nothing new until `hold_ns` is over."""
 
@@ -65,6 +69,12 @@ class Retreat:
         self._failed_at = -1
         self._good = 0
         self._patience = GROW_AFTER
+        self._refusals = 0
+        self._plain_until = 0
+
+    def plain(self, now: int) -> bool:
+        """Aggregate nothing."""
+        return now < self._plain_until
 
     @property
     def probing(self) -> bool:
@@ -97,13 +107,20 @@ class Retreat:
             self._row += 1
             self._failed_at = now
         if reason == CancelReason.UNREACH and client_service == CLIENT_SDA:
-            self.plain = True
+            self._refused(begun_at, now)
         elif reason in (CancelReason.RLEXC, CancelReason.RXMTCYCEXC):
             self.few_reports = True
             self._shrink(size)
         elif times >= _TIMES_SHRUNK:
             self._shrink(size)
         return _delay(times - 1)
+
+    def _refused(self, begun_at: int, now: int) -> None:
+        if self.plain(now):
+            return  # one of those that were under way with the one that taught it
+        wait_ns = max(PLAIN_FIRST_NS, now - begun_at) << min(self._refusals, 16)
+        self._plain_until = now + min(PLAIN_MAX_NS, wait_ns)
+        self._refusals += 1
 
     def _shrink(self, size: int) -> None:
         if self.block_bytes and size > self.block_bytes * 3 // 2:
@@ -112,9 +129,11 @@ class Retreat:
         self._patience = min(GROW_AFTER_MAX, 2 * self._patience)
         self._good = 0
 
-    def sent(self, refs: tuple[int, ...], size: int) -> None:
+    def sent(self, refs: tuple[int, ...], size: int, client_service: int) -> None:
         """A block arrived."""
         self._row = 0
+        if client_service == CLIENT_SDA:
+            self._refusals = self._plain_until = 0
         if self._failures:
             for ref in refs:
                 self._failures.pop(ref, None)

@@ -79,7 +79,7 @@ class Sender:
             self._flush()
             self._ready.append(Block(sdu, (ref,), 0, CLIENT_BP, len(sdu)))
         else:
-            self._ready += self._aggregator.add(sdu, ref, now, self._block_bytes())
+            self._ready += self._aggregator.add(sdu, ref, now, self._block_bytes(now))
 
     def submit_block(
         self, parts: Sequence[Buffer], refs: tuple[int, ...], red_bytes: int, client_service: int
@@ -97,10 +97,10 @@ class Sender:
         if self._aggregator.since is not None:
             self._ready.append(self._aggregator.flush())
 
-    def _block_bytes(self) -> int:
+    def _block_bytes(self, now: int) -> int:
         """Largest block that units are put together in; 0 for none."""
         retreat, most = self._table.retreat, self._link.config.block_bytes
-        return 0 if retreat.plain else min(most, retreat.block_bytes or most)
+        return 0 if retreat.plain(now) else min(most, retreat.block_bytes or most)
 
     def cancel(self, ref: int, now: int) -> bool:
         """Cancel the session that carries `ref` (RFC 5326 §4.2)."""

@@ -10,7 +10,14 @@ import pytest
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.train import single
 from stack.engines.ltp import Failed, LtpConfig, LtpEngine, Sent
-from stack.engines.ltp.retreat import DELAY_FIRST_NS, DELAY_MAX_NS, LEAST_BYTES, Retreat
+from stack.engines.ltp.retreat import (
+    DELAY_FIRST_NS,
+    DELAY_MAX_NS,
+    LEAST_BYTES,
+    PLAIN_FIRST_NS,
+    PLAIN_MAX_NS,
+    Retreat,
+)
 from stack.wire.ltp import CLIENT_BP, CLIENT_SDA, CancelReason, DataSegment
 from tests.engines.ltp.lone import Lone, cancel, report
 from tests.engines.ltp.standin import HDTN, Habits, Standin, ion
@@ -186,10 +193,10 @@ def test_blocks_are_halved_and_grow_again() -> None:
     assert sizes[-1] == LEAST_BYTES
     assert retreat.few_reports
     for _ in range(1024):
-        retreat.sent((2,), size)
+        retreat.sent((2,), size, CLIENT_BP)
     assert retreat.block_bytes == 2 * LEAST_BYTES
     for _ in range(5000):
-        retreat.sent((2,), 1000)  # small blocks prove nothing
+        retreat.sent((2,), 1000, CLIENT_BP)  # small blocks prove nothing
     assert retreat.block_bytes == 2 * LEAST_BYTES
 
 
@@ -206,7 +213,7 @@ def test_the_same_data_waits_longer_each_time_up_to_a_bound() -> None:
     assert waits[:3] == [DELAY_FIRST_NS, 2 * DELAY_FIRST_NS, 4 * DELAY_FIRST_NS]
     assert waits[-1] == DELAY_MAX_NS
     assert fail(retreat, 2, 1000, SYS_CNCLD, 200) == DELAY_FIRST_NS
-    retreat.sent((1,), 1000)
+    retreat.sent((1,), 1000, CLIENT_BP)
     assert fail(retreat, 1, 1000, SYS_CNCLD, 300) == DELAY_FIRST_NS
 
 
@@ -214,7 +221,7 @@ def test_one_block_that_fails_again_and_again_does_not_hold_up_the_others() -> N
     retreat = Retreat()
     for now in range(10, 100, 10):
         fail(retreat, 1, 1000, SYS_CNCLD, now)
-        retreat.sent((2,), 1000)
+        retreat.sent((2,), 1000, CLIENT_BP)
         assert retreat.hold_ns == 0
         assert not retreat.probing
 
@@ -248,16 +255,78 @@ def test_the_clients_own_cancellation_teaches_nothing() -> None:
 def test_aggregation_ends_only_when_an_aggregated_block_was_not_understood() -> None:
     retreat = Retreat()
     fail(retreat, 1, 1000, CancelReason.UNREACH, 10)
-    assert not retreat.plain
+    assert not retreat.plain(10)
     retreat.failed((1, 2), 1000, CLIENT_SDA, CancelReason.UNREACH, 15, 20)
-    assert retreat.plain
+    assert retreat.plain(20)
+
+
+def plain_for(retreat: Retreat, begun_at: int, now: int) -> int:
+    """An aggregated block is refused: for how long bundles then go one by one."""
+    retreat.failed((1, 2), 1000, CLIENT_SDA, CancelReason.UNREACH, begun_at, now)
+    low, high = now, now + PLAIN_MAX_NS + 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if retreat.plain(middle) else (low, middle)
+    return low - now
+
+
+def test_aggregation_is_tried_again_ever_later_until_it_is_understood() -> None:
+    retreat = Retreat()
+    now = 10 * SECOND
+    waits = []
+    for _ in range(13):
+        wait = plain_for(retreat, now - 1, now)
+        assert plain_for(retreat, now - 1, now + 5) == wait - 5, "it was under way already"
+        waits.append(wait)
+        now += wait
+    assert waits == [min(PLAIN_FIRST_NS << n, PLAIN_MAX_NS) for n in range(13)]
+    retreat.sent((9,), 1000, CLIENT_BP)
+    assert plain_for(retreat, now - 1, now) == PLAIN_MAX_NS, "a bundle alone proves nothing"
+    retreat.sent((9, 8), 1000, CLIENT_SDA)
+    assert not retreat.plain(now)
+    assert plain_for(retreat, now - 1, now) == PLAIN_FIRST_NS
+
+
+def test_far_away_a_refusal_counts_for_as_long_as_it_took() -> None:
+    retreat = Retreat()
+    assert plain_for(retreat, 5, 5 + 7 * PLAIN_FIRST_NS) == 7 * PLAIN_FIRST_NS
+
+
+def test_a_peer_that_has_learnt_to_aggregate_has_aggregated_blocks_again() -> None:
+    lone = Lone()
+
+    def aggregated() -> bool:
+        """Whether two units that are there at once leave as one block; the peer answers."""
+        lone.events()
+        lone.submit(100, 1)
+        lone.submit(100, 2)
+        blocks = [one for one in lone.said() if isinstance(one, DataSegment)]
+        for one in blocks:
+            if one.client_service == CLIENT_SDA and deaf:
+                lone.feed(cancel(one.session, by_sender=False, reason=CancelReason.UNREACH))
+            else:
+                end = one.offset + len(one.data)
+                lone.feed(report(one.session, 1, one.checkpoint_serial, 0, end, (0, end)))
+        lone.said()
+        lone.wait(SECOND)
+        return {one.client_service for one in blocks} == {CLIENT_SDA}
+
+    deaf = True
+    assert [aggregated() for _ in range(3)] == [True, False, False]
+    lone.wait(PLAIN_FIRST_NS)
+    assert [aggregated() for _ in range(3)] == [True, False, False]
+    lone.wait(PLAIN_FIRST_NS)
+    assert not aggregated()
+    lone.wait(PLAIN_FIRST_NS)
+    deaf = False
+    assert [aggregated() for _ in range(3)] == [True, True, True]
 
 
 def arrivals_until_larger(retreat: Retreat, size: int) -> int:
     """How many blocks of a size have to arrive before larger ones are tried."""
     before = retreat.block_bytes
     for count in range(1, 5000):
-        retreat.sent((9,), size)
+        retreat.sent((9,), size, CLIENT_BP)
         if retreat.block_bytes != before:
             assert retreat.block_bytes == 2 * before
             return count
@@ -282,7 +351,7 @@ def test_larger_blocks_are_tried_later_each_time_that_they_failed() -> None:
         patience *= 2
     fail(retreat, 1, 100_000, RLEXC, 200)
     for _ in range(1023):
-        retreat.sent((9,), 25_000)  # half of the limit is enough
+        retreat.sent((9,), 25_000, CLIENT_BP)  # half of the limit is enough
     fail(retreat, 2, 50_000, RLEXC, 210)
     assert arrivals_until_larger(retreat, 25_000) == 1024, "in a row"
     assert arrivals_until_larger(retreat, 24_999) == 0
@@ -295,7 +364,7 @@ def test_everything_waits_longer_each_time_that_nothing_arrives() -> None:
         fail(retreat, now, 1000, SYS_CNCLD, now)
         waits.append(retreat.hold_ns // (250 * MILLISECOND))
     assert waits == [0, 1, 2, 4, 8, 16, 20, 20, 20, 20, 20]
-    retreat.sent((1,), 1000)
+    retreat.sent((1,), 1000, CLIENT_BP)
     assert (retreat.hold_ns, retreat.probing) == (0, False)
 
 
@@ -327,7 +396,7 @@ def test_what_each_reason_teaches(reason: CancelReason) -> None:
     few = reason in (CancelReason.RLEXC, CancelReason.RXMTCYCEXC)
     assert retreat.few_reports == few
     assert retreat.block_bytes == 50_000 * few
-    assert retreat.plain == (reason == CancelReason.UNREACH)
+    assert retreat.plain(11) == (reason == CancelReason.UNREACH)
     assert kept == DELAY_FIRST_NS * (reason != CancelReason.USR_CNCLD)
 
 
