@@ -29,6 +29,8 @@ try:
     from interop.strategies.bundle import status_reports as status_reports
     from interop.strategies.choices import Choices as Choices
     from interop.strategies.choices import examples as examples
+    from interop.strategies.cose import encoded_cose_messages as encoded_cose_messages
+    from interop.strategies.cose import nearly_cose_messages as nearly_cose_messages
     from interop.strategies.explain import code as code
     from interop.strategies.explain import explain as explain
     from interop.strategies.explain import noted as noted

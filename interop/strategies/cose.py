@@ -1,0 +1,117 @@
+"""COSE_Sign1, COSE_Mac0, COSE_Encrypt0 and COSE_Encrypt (RFC 9052): valid, and breaking one rule.
+
+Signatures and tags are octets of the right form and no more: these are cases for decoders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from interop.strategies.choices import Choices
+from interop.strategies.making import strategy
+from interop.strategies.violation import Nearly, Violation
+from stack.cose import values
+from stack.cose.values import Value
+from stack.wire import cbor
+
+TAGS = {"sign1": 18, "mac0": 17, "encrypt0": 16, "encrypt": 96}
+"""Kinds of messages, and their tags."""
+
+_NO_BSTR: tuple[Value, ...] = (0, "", [], {}, True)
+_NO_MAP: tuple[Value, ...] = (0, b"", [], None, "")
+
+
+def _octets(choose: Choices, most: int = 40) -> bytes:
+    return bytes(choose.integer(0, 255) for _ in choose.many(0, most))
+
+
+def _unprotected(choose: Choices) -> dict[int | str, Value]:
+    found: dict[int | str, Value] = {}
+    if choose.flip():
+        found[4] = _octets(choose, 8)
+    if choose.flip(4):
+        label: int | str = choose.pick((-70000, 396)) if choose.flip() else "note"
+        found[label] = [choose.uint(16), None]
+    return found
+
+
+def _parts(choose: Choices, kind: str) -> list[Value]:
+    """The parts of a message that is right in every way."""
+    protected: dict[int | str, Value] = {1: choose.pick((-7, -8, -50, 5, 3))}
+    if choose.flip(4):
+        protected[3] = choose.pick((0, "text/plain"))
+    parts: list[Value] = [values.encode(protected), _unprotected(choose)]
+    if kind == "encrypt":
+        sealed: Value = [values.encode({1: 50}), {-4: _octets(choose), 4: b"k"}, _octets(choose)]
+        return [*parts, _octets(choose), [sealed for _ in range(choose.integer(1, 3))]]
+    parts.append(choose.pick((_octets(choose), None)))
+    return parts if kind == "encrypt0" else [*parts, _octets(choose)]
+
+
+@strategy
+def encoded_cose_messages(choose: Choices, *, kind: str = "sign1") -> bytes:
+    """The octets of a message of a kind of `TAGS`, with its tag or none."""
+    body = values.encode(_parts(choose, kind))
+    return body if choose.flip() else cbor.head(cbor.TAG, TAGS[kind]) + body
+
+
+Break = Callable[[Choices, list[Value]], None]
+
+
+def _set(index: int, *options: Value) -> Break:
+    def breaks(choose: Choices, parts: list[Value]) -> None:
+        parts[index] = choose.pick(options)
+
+    return breaks
+
+
+def _both_headers(choose: Choices, parts: list[Value]) -> None:
+    parts[1] = {1: choose.pick((-7, 5))}
+
+
+def _two_ivs(choose: Choices, parts: list[Value]) -> None:
+    parts[1] = {5: bytes(12), 6: bytes(choose.integer(1, 4))}
+
+
+def _critical(choose: Choices, parts: list[Value]) -> None:
+    parts[1] = {2: [choose.pick((1, 4))]}
+
+
+def _fewer(choose: Choices, parts: list[Value]) -> None:
+    del parts[choose.integer(0, len(parts) - 1)]
+
+
+def _more(choose: Choices, parts: list[Value]) -> None:
+    parts.insert(choose.integer(2, len(parts)), choose.pick((b"", None)))
+
+
+_TWICE, _NO_LABEL, _NO_MAP_IN = b"\xa2\x01\x26\x01\x26", b"\xa1\x41\x01\x26", b"\x81\x01"
+RULES: tuple[tuple[Violation, Break], ...] = (
+    (Violation("RFC 9052 §3", "the protected header is a byte string"), _set(0, *_NO_BSTR)),
+    (Violation("RFC 9052 §3", "the protected header is a map"), _set(0, _NO_MAP_IN, b"\xa1")),
+    (Violation("RFC 9052 §3", "the unprotected header is a map"), _set(1, *_NO_MAP)),
+    (Violation("RFC 9052 §3", "no label is in both headers"), _both_headers),
+    (Violation("RFC 9052 §3", "no label is in a header twice"), _set(0, _TWICE)),
+    (Violation("RFC 9052 §1.5", "a label is an integer or text"), _set(0, _NO_LABEL)),
+    (Violation("RFC 9052 §3.1", "crit is protected"), _critical),
+    (Violation("RFC 9052 §3.1", "IV or Partial IV"), _two_ivs),
+    (Violation("RFC 9052 §2", "a message has its number of parts: fewer"), _fewer),
+    (Violation("RFC 9052 §2", "a message has its number of parts: more"), _more),
+    (Violation("RFC 9052 §4.2", "the last part is of its kind"), _set(-1, 0, "", {}, True)),
+)
+"""What is wrong with a message, and what makes it so."""
+
+
+@strategy
+def nearly_cose_messages(
+    choose: Choices,
+    *,
+    kind: str = "sign1",
+    rules: Sequence[tuple[Violation, Break]] = RULES,
+) -> Nearly:
+    """A message of a kind of `TAGS` that breaks one rule, of `rules`."""
+    violation, breaks = choose.pick(rules)
+    parts = _parts(choose, kind)
+    valid = values.encode(parts)
+    breaks(choose, parts)
+    return Nearly(values.encode(parts), violation, valid)
