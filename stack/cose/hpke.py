@@ -36,7 +36,7 @@ from stack.cose.messages import (
     read_headers,
     seal_content,
 )
-from stack.cose.numbers import Algorithm, Curve, HeaderLabel, KeyParameter, KeyType
+from stack.cose.numbers import Algorithm, HeaderLabel, KeyCurve, KeyParameter, KeyType
 from stack.cose.values import Label, Value
 
 Kem: TypeAlias = Literal["MLKEM768-X25519", "X25519"]
@@ -83,7 +83,8 @@ _SUITES: dict[Algorithm, tuple[Kem, hpke.Suite, int]] = {
 
 @dataclass(frozen=True)
 class HpkePublicKey:
-    """Whom something is encrypted for.  `raw`: as HPKE serialises it, 1,216 or 32 octets."""
+    """Whom something is encrypted for.  `raw`: as HPKE serialises it, 1,216 or 32 octets.  Raises
+    `LocalError` for another number of octets."""
 
     kem: Kem
     raw: bytes
@@ -109,7 +110,7 @@ class HpkePublicKey:
         if self.kem == "X25519":
             return {
                 KeyParameter.KTY: KeyType.OKP,
-                KeyParameter.CRV: Curve.X25519,
+                KeyParameter.CRV: KeyCurve.X25519,
                 KeyParameter.X: self.raw,
             }
         return {
@@ -142,7 +143,8 @@ class HpkePublicKey:
 
 @dataclass(frozen=True)
 class HpkePrivateKey:
-    """Who can open it.  `raw`: 32 octets, for MLKEM768-X25519 the seed of both keys."""
+    """Who can open it.  `raw`: 32 octets, for MLKEM768-X25519 the seed of both keys.  Raises
+    `LocalError` for another number of octets."""
 
     kem: Kem
     raw: bytes = field(repr=False)

@@ -20,7 +20,7 @@ from stack.core.errors import DecodeError, LocalError, SecurityError
 from stack.core.sansio import Entropy
 from stack.core.train import Buffer
 from stack.cose import values
-from stack.cose.numbers import Algorithm, Curve, KeyParameter, KeyType
+from stack.cose.numbers import Algorithm, KeyCurve, KeyParameter, KeyType
 from stack.cose.values import Label, Value
 
 PrivateKey: TypeAlias = (
@@ -39,9 +39,9 @@ PublicKey: TypeAlias = (
 )
 
 _COSE_KEY = "RFC 9052 §7"
-_CURVES: dict[str, tuple[Algorithm, Curve, int, HashAlgorithm]] = {
-    "secp256r1": (Algorithm.ES256, Curve.P256, 32, SHA256()),
-    "secp384r1": (Algorithm.ES384, Curve.P384, 48, SHA384()),
+_CURVES: dict[str, tuple[Algorithm, KeyCurve, int, HashAlgorithm]] = {
+    "secp256r1": (Algorithm.ES256, KeyCurve.P256, 32, SHA256()),
+    "secp384r1": (Algorithm.ES384, KeyCurve.P384, 48, SHA384()),
 }
 """Algorithm, curve, octets of a coordinate, and hash of the curves that are used."""
 
@@ -210,7 +210,7 @@ def _required(key: PublicKey) -> dict[Label, Value]:
     if isinstance(key, ed25519.Ed25519PublicKey):
         return {
             KeyParameter.KTY: KeyType.OKP,
-            KeyParameter.CRV: Curve.ED25519,
+            KeyParameter.CRV: KeyCurve.ED25519,
             KeyParameter.X: raw,
         }
     return {
@@ -242,7 +242,7 @@ def _public(found: Mapping[Label, Value]) -> PublicKey:
             if found.get(KeyParameter.ALG) == alg:
                 return public.from_public_bytes(_octets(found, KeyParameter.PUB))
     x = _octets(found, KeyParameter.X)
-    if kind == KeyType.OKP and curve == Curve.ED25519:
+    if kind == KeyType.OKP and curve == KeyCurve.ED25519:
         return ed25519.Ed25519PublicKey.from_public_bytes(x)
     for named in (ec.SECP256R1(), ec.SECP384R1()):
         _, number, size, _ = _CURVES[named.name]

@@ -67,7 +67,7 @@ class KeyType(IntEnum):
     AKP = 7
 
 
-class Curve(IntEnum):
+class KeyCurve(IntEnum):
     """COSE elliptic curves (RFC 9053 §7.1)."""
 
     P256 = 1

@@ -86,17 +86,6 @@ def test_macs_of_others_verify_and_are_made_the_same() -> None:
         )
 
 
-def test_encryption_of_others_opens_and_is_made_the_same() -> None:
-    (vector,) = of_kind("encrypt0")
-    secret, aad = octets(vector, "key"), octets(vector, "external")
-    plain = octets(vector, "payload")
-    assert decode_encrypt0(vector.data).open(secret, external_aad=aad) == plain
-    made = encrypt0(
-        plain, secret, octets(vector, "iv"), Algorithm(vector.extra["alg"]), external_aad=aad
-    )
-    assert made == vector.data
-
-
 @pytest.mark.parametrize("vector", of_kind("encrypt"), ids=lambda vector: vector.name)
 def test_hpke_recipients_of_others_open(vector: Vector) -> None:
     key = HpkePrivateKey("X25519", octets(vector, "private"))
