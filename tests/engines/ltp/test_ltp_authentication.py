@@ -143,6 +143,37 @@ def test_a_forged_datagram_in_a_train_takes_no_other_with_it() -> None:
     assert ours.counters == {"signed": 5, "verified": 4, "unsigned": 0, "forged": 1}
 
 
+def sized(number: int, size: int) -> bytes:
+    """A data segment of so many octets, whatever its session's number takes of them."""
+    session = SessionId(REMOTE, number)
+    bare = DataSegment(session=session, kind=SegmentType.RED, client_service=1, offset=0, data=b"")
+    return encode_segment(dataclasses.replace(bare, data=bytes(size - len(encode_segment(bare)))))
+
+
+@given(
+    st.lists(st.sampled_from((5, 6, 300, 2**20)), min_size=1, max_size=8),
+    st.integers(20, 40),
+    st.lists(st.tuples(st.integers(0, 8), st.integers(0, 80)), max_size=2),
+    st.sampled_from((KEY, hmac_key(b"another secret..", b"id-1"), hmac_key(SECRET))),
+)
+def test_a_train_is_signed_and_verified_as_its_datagrams_are_one_by_one(
+    sessions: list[int], last: int, damage: list[tuple[int, int]], key: AuthKey
+) -> None:
+    """Whatever of its segments is alike or damaged, and whoever has signed it."""
+    plain = [*(sized(number, 40) for number in sessions), sized(5, last)]
+    signed = layer(key).sign(Train(b"".join(plain), 40))
+    arrived = bytearray(signed.data)
+    assert arrived == b"".join(bytes(layer(key).sign(single(one)).data) for one in plain)
+    for row, at in damage:
+        arrived[(row * signed.size + at) % len(arrived)] ^= 0x11
+    other = hmac_key(b"an old secret...", b"id-1")
+    ours, apart = layer(KEY, other, KEY), layer(KEY, other, KEY)
+    train = Train(arrived, signed.size)
+    expected = [one for each in train.datagrams() for one in octets(apart.verify(single(each)))]
+    assert octets(ours.verify(train)) == expected
+    assert ours.counters == apart.counters
+
+
 def test_whether_a_datagram_is_as_we_make_them_is_told_without_counting() -> None:
     ours = layer()
     plain = encode_segment(SEGMENTS[0])
