@@ -19,7 +19,7 @@ from stack.node.captures import Captures
 from stack.node.config import LinkConfig, NodeConfig
 from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
-from stack.node.guard import is_trusted, make_authenticator, under_extensions
+from stack.node.guard import follow, is_trusted, make_authenticator, under_extensions
 from stack.node.keys import NodeKeys
 from stack.node.link import Link
 from stack.policy import PolicyGate
@@ -142,7 +142,9 @@ async def make_link(
     captures: Captures,
 ) -> Link:
     """A link with its engine, authentication, coding and port.  Raises `ConfigError`."""
-    authenticator = make_authenticator(config, str(driver.agent.node_id), keys)
+    node = str(driver.agent.node_id)
+    authenticator = make_authenticator(config, node, keys)
+    follow(authenticator, config, node, keys)
     ltp, share = under_fec(config, environment.path_mtu(config), authenticator)
     shim: Shim | None = None
     if config.fec is not None:

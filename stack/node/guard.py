@@ -26,26 +26,51 @@ def make_authenticator(config: LinkConfig, node: str, keys: KeyRing) -> Authenti
     Configuration alone decides, never what arrives: an attacker can switch nothing off.  Raises
     `ConfigError` when authentication is "on" without a key.
     """
-    wanted, peer = config.authentication, str(Eid.parse(config.peer))
+    wanted = config.authentication
     if wanted == "off":
         return None
     if wanted == "null":
         return Authenticator(null_key(), [null_key()])
+    chosen = _chosen(config, node, keys)
+    if chosen is not None:
+        return Authenticator(*chosen)
+    if wanted == "auto":
+        return None
+    raise ConfigError(
+        f"links.{config.name}.authentication",
+        f'"on", and no ltp key in the key file serves {config.peer}, nor a pair of RSA keys',
+        'make one with `orbitferry keys new`, or say authentication = "off"',
+    )
+
+
+def follow(
+    authenticator: Authenticator | None, config: LinkConfig, node: str, keys: KeyRing
+) -> None:
+    """Have what `make_authenticator` made sign and verify with the keys of the ring as they
+    change.  Where none is left it keeps the last ones: nothing is ever switched off."""
+    if authenticator is None or config.authentication == "null":
+        return
+
+    def change() -> None:
+        chosen = _chosen(config, node, keys)
+        if chosen is not None:
+            authenticator.change(*chosen)
+
+    keys.on_change(change)
+
+
+def _chosen(config: LinkConfig, node: str, keys: KeyRing) -> tuple[AuthKey, list[AuthKey]] | None:
+    """What signs on a link, and what is accepted there; None without a key that can sign."""
+    peer = str(Eid.parse(config.peer))
     shared, public = keys.accepting("ltp", peer), keys.accepting("ltp-rsa-public", peer)
     # Our own RSA key serves those alone whose public key is known: both ends see it alike.
     private = keys.accepting("ltp-rsa-private", peer) if public else ()
     signing = sorted((*shared, *private), key=keys.keys.index)
     sending = next((key for key in signing if key.send), None)
     if sending is None:
-        if wanted == "auto":
-            return None
-        raise ConfigError(
-            f"links.{config.name}.authentication",
-            f'"on", and no ltp key in the key file serves {peer}, nor a pair of RSA keys',
-            'make one with `orbitferry keys new`, or say authentication = "off"',
-        )
+        return None
     theirs = [_directed(key, peer, node) for key in (*shared, *public)]
-    return Authenticator(_directed(sending, node, peer), theirs)
+    return _directed(sending, node, peer), theirs
 
 
 def is_trusted(config: LinkConfig, authenticator: Authenticator | None) -> bool:

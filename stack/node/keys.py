@@ -27,7 +27,7 @@ class NodeKeys:
     def __init__(self, config: NodeConfig, trace: Trace) -> None:
         """Reads the key file, and the counts in the data folder.  Raises `ConfigError`."""
         path = config.security.key_file
-        self.ring = load_keys(Path(path)) if path else KeyRing(())
+        self.ring = KeyRing(load_keys(Path(path)).keys if path else (), str(config.node_id))
         self.use = open_use(Path(config.data_dir), trace)
 
     def close(self) -> None:

@@ -1,7 +1,9 @@
 """Bundle Protocol Security (RFC 9172) with the default contexts of RFC 9173.
 
     contexts.py   the two contexts as pure functions: BIB-HMAC-SHA2 and BCB-AES-GCM
-    keys.py       the key file and which key serves which pair of nodes
+    keys.py       the key file, the key ring of a node, and which key serves which pair of nodes
+    epochs.py     the data keys of a domain, by epoch
+    use.py        how often each key has encrypted
     bpsec.py      what a node does: protect what its applications send, open what is for them
 
 Who may hold which data (domains, jurisdictions, key exchange) builds on `keys.KeyRing`: it is the

@@ -136,6 +136,13 @@ class BpSec:
         self._entropy = entropy
         self._policy = policy
         self._ciphers: dict[bytes, AESGCM] = {}
+        keys.on_change(self._forget)
+
+    def _forget(self) -> None:
+        """Nothing of keys that may be gone stays prepared."""
+        self._bound.clear()
+        self._ciphers.clear()
+        contexts.forget_keys()
 
     def _under(self, label: bytes) -> BpSec:
         """The same for bundles of one data policy: their keys are made from ours and the label, so

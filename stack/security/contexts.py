@@ -109,6 +109,11 @@ def _keyed(key: bytes, variant: int) -> hmac.HMAC:
     return hmac.HMAC(key, algorithm())
 
 
+def forget_keys() -> None:
+    """Let go of all that was prepared of keys."""
+    _keyed.cache_clear()
+
+
 def hmac_matches(expected: bytes, computed: bytes) -> bool:
     """Compare in constant time; a truncated HMAC does not match."""
     return constant_time.bytes_eq(expected, computed)

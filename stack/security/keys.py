@@ -1,4 +1,4 @@
-"""The key file, and which key serves which neighbour of trust.
+"""The key file, the key ring of a node, and which key serves which neighbour of trust.
 
 A key file is TOML, readable by nobody else (mode 0600 or stricter):
 
@@ -32,7 +32,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -108,7 +108,8 @@ class Key:
     """One shared secret.  `raw` and `key_id` are of LTP keys alone: used as they are, not derived
     for each pair of nodes, and the KeyID of their segments.  With `rsa`, `secret` is the public
     half (SubjectPublicKeyInfo in DER).  `senders` is how many nodes encrypt with it; under
-    `fingerprint` it is counted what it encrypts, with all that is derived from it."""
+    `fingerprint` it is counted what it encrypts, with all that is derived from it.  With `per_node`
+    each node that sends has its own, made from this one and its node id."""
 
     id: str
     kind: str
@@ -120,6 +121,7 @@ class Key:
     rsa: RSAPrivateKey | RSAPublicKey | None = None
     senders: int = SENDERS
     fingerprint: str = ""
+    per_node: bool = False
 
     def __post_init__(self) -> None:
         if not self.fingerprint:
@@ -140,11 +142,28 @@ def fingerprint(secret: bytes) -> str:
 
 
 class KeyRing:
-    """The keys of one node."""
+    """The keys of one node, which may change while it runs."""
 
-    def __init__(self, keys: Iterable[Key]) -> None:
+    def __init__(self, keys: Iterable[Key], own: str = "") -> None:
+        """`own`: the node's id, of which keys for each node are made."""
         self.keys = tuple(keys)
+        self.own = own
         self._choices: dict[tuple[str, str], tuple[Key, ...]] = {}
+        self._choices_sent: dict[tuple[str, str], Key] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def change(self, keys: Iterable[Key]) -> None:
+        """Have these keys from now on.  Who keeps anything that was made of the others lets go of
+        it before this returns."""
+        self.keys = tuple(keys)
+        self._choices.clear()
+        self._choices_sent.clear()
+        for listener in self._listeners:
+            listener()
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called after each change."""
+        self._listeners.append(listener)
 
     def accepting(self, kind: str, peer: str) -> tuple[Key, ...]:
         """Keys of a kind that may open what comes from node `peer`, in the order of the file."""
@@ -152,34 +171,52 @@ class KeyRing:
         if found is None:
             if len(self._choices) >= CHOICES_MAX:
                 self._choices.clear()
-            found = tuple(
-                key
-                for key in self.keys
-                if key.kind == kind and any(fnmatch.fnmatchcase(peer, p) for p in key.peers)
-            )
+            found = tuple(_of_node(key, peer) for key in self._serving(kind, peer))
             self._choices[kind, peer] = found
         return found
+
+    def _serving(self, kind: str, peer: str) -> Iterator[Key]:
+        for key in self.keys:
+            if key.kind == kind and any(fnmatch.fnmatchcase(peer, p) for p in key.peers):
+                yield key
 
     def bound(self, label: bytes) -> KeyRing:
         """The keys for bundles with the label of a data policy: HKDF-SHA256 of each and the label,
         so that nobody can take it off, or put another in its place, and have the payload open."""
         info = b"Orbitferry data policy\0" + label
-        return KeyRing(
+        keys = (
             replace(
                 key, secret=HKDF(hashes.SHA256(), len(key.secret), None, info).derive(key.secret)
             )
             for key in self.keys
             if key.kind in ("aes", "hmac", "kek")
         )
+        return KeyRing(keys, self.own)
 
     def sending(self, kind: str, peer: str) -> Key:
         """The key of a kind for what goes to node `peer`.  Raises `SecurityError` without one."""
-        for key in self.accepting(kind, peer):
-            if key.send:
-                return key
-        raise SecurityError(
-            f"no {kind} key in the key file serves {peer}: add one whose peers match it"
-        )
+        found = self._choices_sent.get((kind, peer))
+        if found is None:
+            if len(self._choices_sent) >= CHOICES_MAX:
+                self._choices_sent.clear()
+            chosen = next((key for key in self._serving(kind, peer) if key.send), None)
+            if chosen is None:
+                raise SecurityError(
+                    f"no {kind} key in the key file serves {peer}: add one whose peers match it"
+                )
+            found = self._choices_sent[kind, peer] = _of_node(chosen, self.own)
+        return found
+
+
+def _of_node(key: Key, sender: str) -> Key:
+    """What `sender` encrypts and signs with: no two nodes have one AES-GCM key in common, so the
+    IVs that each may take are its own."""
+    if not key.per_node:
+        return key
+    info = f"Orbitferry key of a node\0{key.kind}\0{sender}".encode()
+    return replace(
+        key, secret=HKDF(hashes.SHA256(), len(key.secret), None, info).derive(key.secret)
+    )
 
 
 def link_key(secret: bytes, sender: str, receiver: str) -> tuple[bytes, bytes]:

@@ -123,6 +123,12 @@ class Authenticator:
 
     def __init__(self, sending: AuthKey, accepting: Sequence[AuthKey]) -> None:
         """ValueError when `sending` cannot sign."""
+        self.change(sending, accepting)
+        self.counters = dict.fromkeys(("signed", "verified", "unsigned", "forged"), 0)
+        """Segments; `unsigned` and `forged` ones were dropped."""
+
+    def change(self, sending: AuthKey, accepting: Sequence[AuthKey]) -> None:
+        """Sign and accept with these from now on.  ValueError when `sending` cannot sign."""
         if sending.sign is None:
             raise ValueError("the private key is not known")
         self._sign = sending.sign
@@ -134,8 +140,6 @@ class Authenticator:
         self._by_header: dict[bytes, list[tuple[AuthKey, bytes]]] = {}
         for key in accepting:  # an old and a new one may have the same KeyID, or none
             self._by_header.setdefault(_header(key), []).append((key, _trailer(key)))
-        self.counters = dict.fromkeys(("signed", "verified", "unsigned", "forged"), 0)
-        """Segments; `unsigned` and `forged` ones were dropped."""
 
     def sign(self, train: Train) -> Train:
         """The same segments, one in each datagram, with both extensions."""
