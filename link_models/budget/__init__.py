@@ -21,6 +21,7 @@ from link_models.budget.modcod import modcods as modcods
 from link_models.budget.optical import OpticalLink as OpticalLink
 from link_models.budget.optical import OpticalMode as OpticalMode
 from link_models.budget.presets import PRESET_ALTITUDE_M as PRESET_ALTITUDE_M
+from link_models.budget.presets import BudgetFile as BudgetFile
 from link_models.budget.presets import Preset as Preset
 from link_models.budget.presets import preset as preset
 from link_models.budget.presets import presets as presets

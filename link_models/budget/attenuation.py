@@ -7,19 +7,18 @@ how probable it is that a link closes.  `link_models.budget.make_table` makes su
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from link_models.budget.rates import air_mass
 from link_models.budget.series import LinkBudget
+from stack.core import toml
 from stack.core.errors import ConfigError
 
 Array = NDArray[Any]
@@ -193,25 +192,20 @@ def load_site(name: str | Path) -> Site:
     if isinstance(name, str) and name in sites():
         text = (files("link_models.budget.site_data") / f"{name}.toml").read_text(encoding="utf-8")
         return parse_site(text, name)
-    path = Path(name)
-    try:
-        if path.stat().st_size > SITE_BYTES_MAX:
-            raise ConfigError(str(path), "too large for the attenuation of a site")
-        return parse_site(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError):
+    if not Path(name).is_file():
         raise ConfigError(
             "site", f"{str(name)!r} is unknown", f"a file, or one of {', '.join(sites())}"
-        ) from None
+        )
+    return toml.load(Path(name), _site, what="a site's attenuation", bytes_max=SITE_BYTES_MAX)
 
 
 def parse_site(text: str, name: str = "site") -> Site:
     """A site from the text of a file.  Raises `ConfigError`."""
-    try:
-        return msgspec.convert(tomllib.loads(text), Site)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(name, f"not TOML: {error}") from None
-    except msgspec.ValidationError as error:
-        raise ConfigError(name, f"no site: {error}") from None
+    return toml.parsed(text, _site, name)
+
+
+def _site(data: dict[str, Any]) -> Site:
+    return toml.convert(data, Site)
 
 
 def confidence(

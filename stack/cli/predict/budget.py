@@ -118,9 +118,9 @@ def _list(as_json: bool) -> None:
 
 def _found(name: str) -> tuple[RadioLink | OpticalLink, str, tuple[str, ...], float]:
     """A ready link, or that of a file: the budget, what it is, its sources, its distance."""
-    from link_models.budget.presets import PRESETS, preset
+    from link_models.budget import preset
 
-    if name not in PRESETS and name.endswith(".toml"):
+    if name.endswith(".toml"):
         return read_budget(Path(name)), "", (), 0.0
     found = preset(name)
     return found.link, found.description, found.sources, found.range_m
@@ -128,22 +128,11 @@ def _found(name: str) -> tuple[RadioLink | OpticalLink, str, tuple[str, ...], fl
 
 def read_budget(path: Path) -> RadioLink | OpticalLink:
     """The link budget of a file.  Raises `ConfigError`."""
-    import msgspec
-
-    from link_models.budget import OpticalLink, RadioLink
+    from link_models.budget import BudgetFile
     from stack.core import toml
 
-    tables = [("radio", RadioLink | None, None), ("optical", OpticalLink | None, None)]
-    file = msgspec.defstruct("BudgetFile", tables)
-
     def parse(data: dict[str, Any]) -> RadioLink | OpticalLink:
-        found = toml.convert(data, file)
-        links: list[RadioLink | OpticalLink] = [
-            one for one in msgspec.structs.astuple(found) if one is not None
-        ]
-        if len(links) != 1:
-            raise ConfigError("", "has one table, [radio] or [optical]", "see docs/link-budget.md")
-        return links[0]
+        return toml.convert(data, BudgetFile).link
 
     return toml.load(path, parse, what="a link budget", bytes_max=FILE_BYTES_MAX)
 
