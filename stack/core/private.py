@@ -33,3 +33,15 @@ def sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def write_file(path: Path, octets: bytes) -> None:
+    """Put a file in place of what was there, at once and durably, for its owner alone.  Raises
+    `OSError`."""
+    fresh = path.with_name(path.name + ".new")
+    with open(fresh, "wb", opener=opener) as file:
+        file.write(octets)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    sync_directory(path.parent)

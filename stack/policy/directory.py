@@ -3,10 +3,31 @@ directory does not name is nowhere: policies do not admit it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from stack.core.eid import Eid
+from stack.core.errors import ConfigError
+
+PURPOSES = ("read", "rest", "pass")
+"""What a domain may trust the nodes of another for: the sets of a policy, one by one."""
+
+_JURISDICTION = re.compile(r"[A-Z][A-Z0-9]{1,7}(?:-[A-Z0-9]{1,8})?")
+_NAME = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+
+
+def check_names(domain: str, jurisdictions: Iterable[str], roles: Iterable[str]) -> None:
+    """Raise `ConfigError` for names that no policy could mean."""
+    for name in jurisdictions:
+        if _JURISDICTION.fullmatch(name) is None:
+            remedy = 'capitals, such as "KR", "EU" or "US-CA"'
+            raise ConfigError("jurisdictions", f"{name[:32]!r} is none", remedy)
+    for key, names in (("domain", (domain,) if domain else ()), ("roles", roles)):
+        for name in names:
+            if _NAME.fullmatch(name) is None:
+                remedy = "letters, digits and . _ ~ - alone, 64 at most"
+                raise ConfigError(key, f"{name[:32]!r} is no name", remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +40,8 @@ class NodeFacts:
     domain: str = ""
     jurisdictions: frozenset[str] = frozenset()
     roles: frozenset[str] = frozenset()
+    purposes: frozenset[str] = frozenset(PURPOSES)
+    """What it is trusted for at all, whatever a policy allows."""
 
 
 class Directory:

@@ -25,7 +25,6 @@ A directory has one table for each node:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,16 +36,13 @@ from stack.core.clock import dtn_from_iso
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, DecodeError, LocalError
 from stack.core.units import parse_duration
-from stack.policy.directory import Directory, NodeFacts
+from stack.policy.directory import Directory, NodeFacts, check_names
 from stack.policy.label import DataPolicy, Marking, encode_label
 from stack.policy.node_set import NodeSet
 
 POLICY_FILE_BYTES_MAX = 64 * 1024
 DIRECTORY_BYTES_MAX = 16 * 1024 * 1024
 NODES_MAX = 65_536
-
-_JURISDICTION = re.compile(r"[A-Z][A-Z0-9]{1,7}(?:-[A-Z0-9]{1,8})?")
-_NAME = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,18 +136,7 @@ class _Node:
     roles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in self.jurisdictions:
-            if _JURISDICTION.fullmatch(name) is None:
-                remedy = 'capitals, such as "KR", "EU" or "US-CA"'
-                raise ConfigError("jurisdictions", f"{name[:32]!r} is none", remedy)
-        for key, names in (
-            ("domain", (self.domain,) if self.domain else ()),
-            ("roles", self.roles),
-        ):
-            for name in names:
-                if _NAME.fullmatch(name) is None:
-                    remedy = "letters, digits and . _ ~ - alone, 64 at most"
-                    raise ConfigError(key, f"{name[:32]!r} is no name", remedy)
+        check_names(self.domain, self.jurisdictions, self.roles)
 
 
 @dataclass(frozen=True, slots=True)

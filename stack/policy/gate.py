@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from stack.policy.directory import Directory, NodeFacts
+from stack.policy.directory import PURPOSES, Directory, NodeFacts
 from stack.policy.label import DataPolicy
 
 KEPT_MAX = 1024
@@ -22,19 +22,24 @@ class PolicyGate:
         self._node = node_id
         self._barred: dict[tuple[DataPolicy, str, int], frozenset[str]] = {}
 
+    def follow(self, directory: Directory) -> None:
+        """Judge by another directory from now on."""
+        self.directory = directory
+        self._barred.clear()
+
     def may_read(self, policy: DataPolicy, node_id: str) -> bool:
         """Whether a node may have it in clear; there it also rests."""
         node = self.directory.get(node_id)
-        return policy.readers.holds(node) and policy.rest.holds(node)
+        return _reads(policy, node) and _rests(policy, node)
 
     def may_hold(self, policy: DataPolicy, node_id: str) -> bool:
         """Whether it may rest at a node."""
-        return policy.rest.holds(self.directory.get(node_id))
+        return _rests(policy, self.directory.get(node_id))
 
     def may_carry(self, policy: DataPolicy, node_id: str) -> bool:
         """Whether a node may pass it on, and hold it until then."""
         node = self.directory.get(node_id)
-        return policy.transit.holds(node) and policy.rest.holds(node)
+        return _passes(policy, node) and _rests(policy, node)
 
     def barred(
         self, policy: DataPolicy, destination: str, nodes: Callable[[], Iterable[str]], version: int
@@ -61,13 +66,29 @@ class PolicyGate:
         if node is None:
             return f"nothing is known of {self._node}: name it in the directory of nodes"
         who = described(self.directory, self._node)
-        if not policy.rest.holds(node):
+        if not _rests(policy, node):
             return f"it may rest at '{policy.rest}', not here ({who})"
-        if delivered and not policy.readers.holds(node):
+        if delivered and not _reads(policy, node):
             return f"it may be read at '{policy.readers}', not here ({who})"
-        if not (delivered or origin) and not policy.transit.holds(node):
+        if not (delivered or origin) and not _passes(policy, node):
             return f"it may pass through '{policy.transit}', not through here ({who})"
         return ""
+
+
+def _reads(policy: DataPolicy, node: NodeFacts | None) -> bool:
+    return _for("read", node) and policy.readers.holds(node)
+
+
+def _rests(policy: DataPolicy, node: NodeFacts | None) -> bool:
+    return _for("rest", node) and policy.rest.holds(node)
+
+
+def _passes(policy: DataPolicy, node: NodeFacts | None) -> bool:
+    return _for("pass", node) and policy.transit.holds(node)
+
+
+def _for(purpose: str, node: NodeFacts | None) -> bool:
+    return node is not None and purpose in node.purposes
 
 
 def known_as(node: NodeFacts) -> str:
@@ -75,7 +96,12 @@ def known_as(node: NodeFacts) -> str:
     parts = sorted(node.jurisdictions)
     if node.domain:
         parts.append(f"domain:{node.domain}")
-    return ", ".join([*parts, *(f"role:{role}" for role in sorted(node.roles))])
+    parts += [f"role:{role}" for role in sorted(node.roles)]
+    if len(node.purposes) < len(PURPOSES):
+        parts.append(
+            f"trusted to {', '.join(one for one in PURPOSES if one in node.purposes)} only"
+        )
+    return ", ".join(parts)
 
 
 def described(directory: Directory, node_id: str) -> str:

@@ -1,0 +1,225 @@
+"""The authority of a domain: what it signs.  No file is read or written here."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from stack.core.eid import Eid
+from stack.core.errors import ConfigError, SecurityError
+from stack.identity.certificate import (
+    Request,
+    moment,
+    read_authority,
+    read_offer,
+)
+from stack.identity.forms import (
+    BUNDLE_SECURITY,
+    Terms,
+    facts_extension,
+    node_name,
+    sealed_extension,
+    terms_extension,
+)
+from stack.identity.hpke import HpkePublicKey
+from stack.identity.keys import SigningPrivateKey, SigningPublicKey, hash_for
+from stack.policy.directory import check_names
+
+DAY: Final = datetime.timedelta(days=1)
+SKEW: Final = datetime.timedelta(minutes=5)
+"""Clocks of nodes may be behind that of the authority by so much."""
+
+REVOCATIONS_MAX: Final = 50_000
+"""Revoked certificates of a domain; those that have expired are none any more."""
+
+
+class Authority:
+    """The authority of a domain.  Raises `SecurityError` for a certificate that is no authority's,
+    or not of this key."""
+
+    def __init__(self, certificate: x509.Certificate, key: SigningPrivateKey) -> None:
+        self.domain = read_authority(certificate)
+        if certificate.public_key() != key.public_key():
+            raise SecurityError(f"domain {self.domain}: this is not its key")
+        self.certificate = certificate
+        self._key = key
+
+    @classmethod
+    def create(cls, domain: str, key: SigningPrivateKey, now_ms: int, days: int) -> Authority:
+        """A new domain, whose authority signs itself.  Raises `ConfigError` for a name that is
+        none."""
+        if not domain:
+            raise ConfigError("domain", "has no name", "such as kari")
+        check_names(domain, (), ())
+        name = _name(domain, "authority")
+        builder = _authority_builder(name, name, key.public_key(), now_ms, days, path_length=1)
+        return cls(builder.sign(key, hash_for(key)), key)
+
+    def issue(
+        self,
+        request: Request,
+        now_ms: int,
+        days: int,
+        *,
+        jurisdictions: Iterable[str],
+        roles: Iterable[str],
+    ) -> x509.Certificate:
+        """A node's certificate, with what the authority says of the node: its request is only what
+        the node says of itself.  Raises `ConfigError` for names that no policy could mean."""
+        jurisdictions, roles = frozenset(jurisdictions), frozenset(roles)
+        check_names("", jurisdictions, roles)
+        name = _name(self.domain, str(request.node)[:64])
+        builder = (
+            _builder(name, self.certificate.subject, request.public_key, now_ms, days)
+            .add_extension(x509.BasicConstraints(False, None), True)
+            .add_extension(_usage(authority=False), True)
+            .add_extension(x509.ExtendedKeyUsage([BUNDLE_SECURITY]), False)
+            .add_extension(node_name(request.node), False)
+            .add_extension(facts_extension(jurisdictions, roles), False)
+            .add_extension(sealed_extension(request.hpke.kem, request.hpke.octets), False)
+            .add_extension(self._key_id, False)
+        )
+        return builder.sign(self._key, hash_for(self._key))
+
+    def revocations(
+        self,
+        previous: x509.CertificateRevocationList | None,
+        serials: Iterable[int],
+        now_ms: int,
+        days: int,
+    ) -> x509.CertificateRevocationList:
+        """The next revocation list (RFC 5280 §5): those of the `previous` one, and these serial
+        numbers.  Raises `SecurityError` for more than can be."""
+        now, number = moment(now_ms), 1
+        entries = {} if previous is None else {one.serial_number: one for one in previous}
+        if previous is not None:
+            number += revocation_number(previous)
+        for serial in serials:
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
+            entries.setdefault(serial, entry.build())
+        if len(entries) > REVOCATIONS_MAX:
+            raise SecurityError(f"more than {REVOCATIONS_MAX} certificates are revoked")
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(now - SKEW)
+            .next_update(now + days * DAY)
+            .add_extension(x509.CRLNumber(number), False)
+            .add_extension(self._key_id, False)
+        )
+        for one in entries.values():
+            builder = builder.add_revoked_certificate(one)
+        return builder.sign(self._key, hash_for(self._key))
+
+    def offer(self, terms: Terms) -> bytes:
+        """What domain `terms.to` may trust this one for, signed by this one: PKCS #10, DER."""
+        builder = x509.CertificateSigningRequestBuilder(self.certificate.subject)
+        signed = builder.add_extension(terms_extension(terms), True).sign(
+            self._key, hash_for(self._key)
+        )
+        return signed.public_bytes(Encoding.DER)
+
+    def federate(self, offer: bytes, terms: Terms, now_ms: int, days: int) -> x509.Certificate:
+        """The certificate of another domain's authority (a cross-certificate), for `terms`, which
+        may allow less than was offered.  Raises `SecurityError`, `ConfigError`."""
+        domain, key, offered = read_offer(offer)
+        if domain == self.domain or offered.to != self.domain:
+            raise SecurityError(
+                f"domain {domain} offers this to domain {offered.to}, not to {self.domain}"
+            )
+        if not terms.within(offered):
+            raise ConfigError("terms", f"more than domain {domain} offers", described(offered))
+        name, issuer = _name(domain, "authority"), self.certificate.subject
+        builder = _authority_builder(name, issuer, key, now_ms, days, path_length=0)
+        return builder.add_extension(terms_extension(terms), True).sign(
+            self._key, hash_for(self._key)
+        )
+
+    @property
+    def _key_id(self) -> x509.AuthorityKeyIdentifier:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+
+
+def make_request(
+    node: Eid,
+    key: SigningPrivateKey,
+    hpke: HpkePublicKey,
+    jurisdictions: Iterable[str],
+    roles: Iterable[str],
+) -> bytes:
+    """PKCS #10 (RFC 2986), DER.  Raises `ConfigError` for names that no policy could mean."""
+    jurisdictions, roles = frozenset(jurisdictions), frozenset(roles)
+    check_names("", jurisdictions, roles)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, str(node)[:64])])
+    builder = (
+        x509.CertificateSigningRequestBuilder(name)
+        .add_extension(node_name(node), False)
+        .add_extension(facts_extension(jurisdictions, roles), False)
+        .add_extension(sealed_extension(hpke.kem, hpke.octets), False)
+    )
+    return builder.sign(key, hash_for(key)).public_bytes(Encoding.DER)
+
+
+def revocation_number(revocations: x509.CertificateRevocationList) -> int:
+    """The number of a list; the higher is the newer.  Raises `x509.ExtensionNotFound`."""
+    return revocations.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+def described(terms: Terms) -> str:
+    """Terms in words."""
+    laws = ", ".join(sorted(terms.jurisdictions)) or "no jurisdiction"
+    return f"{', '.join(sorted(terms.purposes))} at nodes under {laws}"
+
+
+def _name(domain: str, node: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, domain),
+            x509.NameAttribute(NameOID.COMMON_NAME, node),
+        ]
+    )
+
+
+def _builder(
+    name: x509.Name, issuer: x509.Name, key: SigningPublicKey, now_ms: int, days: int
+) -> x509.CertificateBuilder:
+    now = moment(now_ms)
+    builder = x509.CertificateBuilder(issuer, name, key, x509.random_serial_number())
+    return (
+        builder.not_valid_before(now - SKEW)
+        .not_valid_after(now + days * DAY)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), False)
+    )
+
+
+def _authority_builder(
+    name: x509.Name,
+    issuer: x509.Name,
+    key: SigningPublicKey,
+    now_ms: int,
+    days: int,
+    path_length: int,
+) -> x509.CertificateBuilder:
+    builder = _builder(name, issuer, key, now_ms, days)
+    return builder.add_extension(x509.BasicConstraints(True, path_length), True).add_extension(
+        _usage(authority=True), True
+    )
+
+
+def _usage(*, authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        encipher_only=False,
+        decipher_only=False,
+    )

@@ -1,0 +1,338 @@
+"""What a node believes: the authority of its domain, and what that has signed.
+
+There are two forms of chain, and no other:
+
+    node  <-  authority of this domain
+    node  <-  authority of another domain  <-  authority of this domain, with terms
+
+The certificate in the middle counts only together with the offer of the other domain, which that has
+signed: a federation is signed by both.  Every authority in a chain must have a revocation list that is
+not older than its next update and the grace that is configured, as a satellite may be out of reach
+for days; after that, nothing of that authority holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from stack.core.clock import FOREVER_MS
+from stack.core.errors import SecurityError
+from stack.identity import pem
+from stack.identity.authority import revocation_number
+from stack.identity.certificate import (
+    Principal,
+    check_issued,
+    check_period,
+    domain_of,
+    fingerprint,
+    load_certificate,
+    load_revocations,
+    milliseconds,
+    read_authority,
+    read_cross,
+    read_node,
+    read_offer,
+    refused,
+)
+from stack.identity.forms import Terms
+from stack.identity.keys import SigningPublicKey, check_public, public_octets
+from stack.policy.directory import Directory, NodeFacts
+
+GRACE_MS: Final = 14 * 86_400_000
+"""Revocation lists are believed so much longer than their next update, by default."""
+
+CHAIN_MAX: Final = 3
+NODES_MAX: Final = 10_000
+DOMAINS_MAX: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """Another domain that this one trusts for `terms`: its certificate, and its offer."""
+
+    certificate: x509.Certificate
+    offer: bytes
+    domain: str
+    terms: Terms
+
+
+class Trust:
+    """What the nodes of a domain believe.  `learn` is given what arrives; nothing counts for coming
+    on whatever way, only for being signed.  Raises `SecurityError` for a root that is none."""
+
+    def __init__(self, root: x509.Certificate, grace_ms: int = GRACE_MS) -> None:
+        self.domain = read_authority(root)
+        check_issued(root, root)
+        self.root = root
+        self.grace_ms = grace_ms
+        self.federations: dict[str, Federation] = {}
+        self._lists: dict[str, x509.CertificateRevocationList] = {}
+        self._nodes: dict[tuple[str, str], Principal] = {}
+
+    # ---- what arrives ----------------------------------------------------------------------
+
+    def learn(self, blocks: Iterable[pem.Block]) -> list[str]:
+        """Take what is signed by whom it must be; of what is not, say why.  Older revocation
+        lists, certificates and terms never replace newer ones."""
+        refusals: list[str] = []
+        blocks = list(blocks)
+        offers = [block.octets for block in blocks if block.label == pem.REQUEST]
+        authorities, nodes = self._sorted(blocks, refusals)
+        lists = [block.octets for block in blocks if block.label == pem.REVOCATIONS]
+        # Lists and nodes of other domains are checked with what federations say.
+        steps = [
+            *(partial(self._learn_federation, one, offers) for one in authorities),
+            *(partial(self._learn_list, octets) for octets in lists),
+            *(partial(self._learn_node, one) for one in nodes),
+        ]
+        for step in steps:
+            try:
+                step()
+            except SecurityError as error:
+                refusals.append(str(error))
+        return refusals
+
+    def _sorted(
+        self, blocks: Sequence[pem.Block], refusals: list[str]
+    ) -> tuple[list[x509.Certificate], list[x509.Certificate]]:
+        """Certificates of other authorities, and of nodes."""
+        authorities: list[x509.Certificate] = []
+        nodes: list[x509.Certificate] = []
+        for block in blocks:
+            if block.label != pem.CERTIFICATE:
+                continue
+            try:
+                certificate = load_certificate(block.octets)
+                with refused("certificate"):
+                    authority = _is_authority(certificate)
+            except SecurityError as error:
+                refusals.append(str(error))
+                continue
+            if not authority:
+                nodes.append(certificate)
+            elif certificate.issuer != certificate.subject:  # who signs himself proves nothing
+                authorities.append(certificate)
+        return authorities, nodes
+
+    def _learn_federation(self, certificate: x509.Certificate, offers: Sequence[bytes]) -> None:
+        domain, terms = read_cross(certificate)
+        if domain == self.domain or terms.to != self.domain:
+            raise SecurityError(f"a federation of domains {terms.to} and {domain}, not of this one")
+        check_issued(certificate, self.root)
+        offer = next((one for one in offers if _offers(one, certificate, terms)), None)
+        if offer is None:
+            raise SecurityError(f"domain {domain} has not signed that it is trusted for this")
+        known = self.federations.get(domain)
+        if known is None and len(self.federations) >= DOMAINS_MAX:
+            raise SecurityError(f"more than {DOMAINS_MAX} domains")
+        if known is None or _newer(certificate, known.certificate):
+            self.federations[domain] = Federation(certificate, offer, domain, terms)
+
+    def _learn_list(self, octets: bytes) -> None:
+        found = load_revocations(octets)
+        with refused("revocation list"):
+            domain = domain_of(found.issuer)
+            issuer = self._issuer(domain)
+            if found.issuer != issuer.subject or not found.is_signature_valid(_key(issuer)):
+                raise ValueError(f"not signed by domain {domain}")
+            if found.next_update_utc is None:
+                raise ValueError("it says not when the next one comes")
+            for extension in found.extensions:
+                if extension.critical:  # such as one that says it is of some certificates alone
+                    raise ValueError(f"critical extension {extension.oid.dotted_string}")
+            known = self._lists.get(domain)
+            if known is None or revocation_number(found) > revocation_number(known):
+                self._lists[domain] = found
+
+    def _learn_node(self, certificate: x509.Certificate) -> None:
+        node = self._read(certificate)
+        key = (node.facts.domain, str(node.facts.id))
+        known = self._nodes.get(key)
+        if known is None and len(self._nodes) >= NODES_MAX:
+            raise SecurityError(f"more than {NODES_MAX} nodes")
+        if known is None or _newer(certificate, known.certificate):
+            self._nodes[key] = node
+
+    # ---- what is believed ------------------------------------------------------------------
+
+    def verify(self, chain: Sequence[x509.Certificate], now_ms: int) -> Principal:
+        """Who the first certificate of a chain proves at DTN time `now_ms`; the others are those
+        that its holder thinks lead to it, and prove nothing that this domain has not signed.
+        Raises `SecurityError` that says why it is not believed."""
+        if not 0 < len(chain) <= CHAIN_MAX:
+            raise SecurityError(f"a chain of {len(chain)} certificates")
+        node = self._read(chain[0])
+        self._check(node, now_ms)
+        return replace(node, facts=self._facts(node))
+
+    def check_listed(self, domain: str, serial: int, now_ms: int) -> None:
+        """Raise `SecurityError` when a certificate of a domain is revoked, or nobody knows."""
+        found = self._lists.get(domain)
+        if found is None:
+            raise SecurityError(f"there is no revocation list of domain {domain}")
+        if now_ms < milliseconds(found.last_update_utc):
+            raise SecurityError(f"the revocation list of domain {domain} is of a time to come")
+        if now_ms >= self.listed_until_ms(domain):
+            raise SecurityError(
+                f"the revocation list of domain {domain} is too old: its next one was due at "
+                f"{found.next_update_utc:%Y-%m-%dT%H:%M:%SZ}"
+            )
+        if (entry := found.get_revoked_certificate_by_serial_number(serial)) is not None:
+            raise SecurityError(
+                f"domain {domain} has revoked it at {entry.revocation_date_utc:%Y-%m-%dT%H:%M:%SZ}"
+            )
+
+    def listed_until_ms(self, domain: str) -> int:
+        """When the revocation list of a domain is too old, grace included; 0 without one."""
+        found = self._lists.get(domain)
+        if found is None or found.next_update_utc is None:
+            return 0
+        return milliseconds(found.next_update_utc) + self.grace_ms
+
+    def principals(self, now_ms: int) -> list[Principal]:
+        """Every node that is believed now: of each id one at most.  The nodes of this domain come
+        before all; an id that two other domains give is nobody's."""
+        found: dict[str, list[Principal]] = {}
+        for node in self._nodes.values():
+            try:
+                self._check(node, now_ms)
+            except SecurityError:
+                continue
+            found.setdefault(str(node.facts.id), []).append(node)
+        believed = []
+        for nodes in found.values():
+            own = [node for node in nodes if node.facts.domain == self.domain]
+            if len(chosen := own or nodes) == 1:
+                believed.append(replace(chosen[0], facts=self._facts(chosen[0])))
+        return believed
+
+    def directory(self, now_ms: int) -> Directory:
+        """What policies believe at DTN time `now_ms`."""
+        return Directory(node.facts for node in self.principals(now_ms))
+
+    def changes_ms(self, now_ms: int) -> int:
+        """The DTN time at which, with nothing new, something else is believed than now."""
+        times = [self.listed_until_ms(domain) for domain in self._lists]
+        times += [milliseconds(one.last_update_utc) for one in self._lists.values()]
+        crosses = [one.certificate for one in self.federations.values()]
+        for one in (self.root, *crosses, *(node.certificate for node in self._nodes.values())):
+            times += [
+                milliseconds(one.not_valid_before_utc),
+                milliseconds(one.not_valid_after_utc),
+            ]
+        return min((when for when in times if when > now_ms), default=FOREVER_MS)
+
+    def revocations(self, domain: str) -> x509.CertificateRevocationList | None:
+        """The revocation list of a domain."""
+        return self._lists.get(domain)
+
+    def nodes(self) -> Iterator[Principal]:
+        """Every node of which there is a certificate that is signed as it must be, believed now or
+        not."""
+        yield from self._nodes.values()
+
+    def why_not(self, node: Principal, now_ms: int) -> str:
+        """Why a node is not believed, or nothing."""
+        try:
+            self._check(node, now_ms)
+        except SecurityError as error:
+            return str(error)
+        return ""
+
+    def blocks(self) -> list[pem.Block]:
+        """All of it, for a file; `learn` of a `Trust` with the same root reads it."""
+        certificates = [self.root]
+        certificates += [one.certificate for one in self.federations.values()]
+        certificates += [node.certificate for node in self._nodes.values()]
+        return [
+            *(certificate_block(one) for one in certificates),
+            *(pem.Block(pem.REQUEST, one.offer) for one in self.federations.values()),
+            *(revocations_block(one) for one in self._lists.values()),
+        ]
+
+    # ---- inside ----------------------------------------------------------------------------
+
+    def _issuer(self, domain: str) -> x509.Certificate:
+        if domain == self.domain:
+            return self.root
+        if domain not in self.federations:
+            raise SecurityError(f"domain {self.domain} does not trust domain {domain}")
+        return self.federations[domain].certificate
+
+    def _read(self, certificate: x509.Certificate) -> Principal:
+        """A node's certificate, signed by an authority that this domain trusts for something."""
+        node = read_node(certificate)
+        check_issued(certificate, self._issuer(node.facts.domain))
+        return node
+
+    def _check(self, node: Principal, now_ms: int) -> None:
+        """Raise `SecurityError` unless a node whose certificate is signed is believed now."""
+        with_id = f"certificate of {node.facts.id}: "
+        try:
+            check_period(self.root, now_ms)
+            check_period(node.certificate, now_ms)
+            self.check_listed(node.facts.domain, node.certificate.serial_number, now_ms)
+            federation = self.federations.get(node.facts.domain)
+            if node.facts.domain != self.domain:
+                if federation is None:
+                    raise SecurityError(f"domain {node.facts.domain} is not trusted any more")
+                check_issued(node.certificate, federation.certificate)
+                check_period(federation.certificate, now_ms)
+                self.check_listed(self.domain, federation.certificate.serial_number, now_ms)
+                if not node.facts.jurisdictions <= federation.terms.jurisdictions:
+                    beyond = ", ".join(node.facts.jurisdictions - federation.terms.jurisdictions)
+                    raise SecurityError(f"its domain may not say that it is under {beyond}")
+        except SecurityError as error:
+            raise SecurityError(with_id + str(error)) from None
+
+    def _facts(self, node: Principal) -> NodeFacts:
+        """What is known of a node, for what its domain is trusted for."""
+        federation = self.federations.get(node.facts.domain)
+        if federation is None:
+            return node.facts
+        return replace(node.facts, purposes=federation.terms.purposes)
+
+
+def certificate_block(certificate: x509.Certificate) -> pem.Block:
+    """A certificate, for a file."""
+    return pem.Block(pem.CERTIFICATE, certificate.public_bytes(Encoding.DER))
+
+
+def revocations_block(revocations: x509.CertificateRevocationList) -> pem.Block:
+    """A revocation list, for a file."""
+    return pem.Block(pem.REVOCATIONS, revocations.public_bytes(Encoding.DER))
+
+
+def _key(certificate: x509.Certificate) -> SigningPublicKey:
+    return check_public(certificate.public_key())
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def _offers(offer: bytes, certificate: x509.Certificate, terms: Terms) -> bool:
+    """Whether the owner of a certificate's key has offered these terms."""
+    try:
+        domain, key, offered = read_offer(offer)
+    except SecurityError:
+        return False
+    same = public_octets(key) == public_octets(_key(certificate))
+    return same and domain == domain_of(certificate.subject) and terms.within(offered)
+
+
+def _newer(one: x509.Certificate, other: x509.Certificate) -> bool:
+    """Whether `one` was made after `other`; of the same time, always the same of the two."""
+    return (one.not_valid_before_utc, fingerprint(one)) > (
+        other.not_valid_before_utc,
+        fingerprint(other),
+    )
