@@ -45,6 +45,8 @@ try:
     from interop.strategies.mutation import mutated as mutated
     from interop.strategies.nearly_bpsec import nearly_secured_bundles as nearly_secured_bundles
     from interop.strategies.nearly_bundle import nearly_bundles as nearly_bundles
+    from interop.strategies.nearly_certificate import encoded_certificates as encoded_certificates
+    from interop.strategies.nearly_certificate import nearly_certificates as nearly_certificates
     from interop.strategies.nearly_eid import nearly_eids as nearly_eids
     from interop.strategies.nearly_fragments import nearly_fragment_sets as nearly_fragment_sets
     from interop.strategies.nearly_record import nearly_status_reports as nearly_status_reports

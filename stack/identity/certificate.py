@@ -1,9 +1,9 @@
 """Certificates, requests and revocation lists, read and held against their profile.
 
 The profile is small, so that there is little to get wrong: version 3; signed by P-256, P-384,
-Ed25519 or ML-DSA; a key usage; no critical extension but those named here.  A node's certificate has
-one NODE-ID (RFC 9174 §4.4.2.1), the purpose id-kp-bundleSecurity, its domain as organization, Facts
-and a key to seal to.
+Ed25519 or ML-DSA; a key usage; no critical extension but those named here.  A node's certificate
+has one NODE-ID (RFC 9174 §4.4.2.1), the purpose id-kp-bundleSecurity, its domain as organization,
+Facts and a key to seal to.
 Whatever comes from outside raises `SecurityError` and nothing else.
 """
 
@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from stack.core.clock import DTN_EPOCH_UNIX_S, dtn_from_unix
 from stack.core.eid import Eid
-from stack.core.errors import DecodeError, SecurityError
+from stack.core.errors import ConfigError, DecodeError, SecurityError
 from stack.identity.forms import (
     BUNDLE_SECURITY,
     FACTS,
@@ -54,14 +54,22 @@ _KNOWN: Final = frozenset(
 )
 """Extensions that may be critical."""
 
+_WORDS: Final = {
+    x509.BasicConstraints.oid: "basic constraints",
+    x509.KeyUsage.oid: "key usage",
+    x509.ExtendedKeyUsage.oid: "purpose (id-kp-bundleSecurity)",
+    x509.SubjectAlternativeName.oid: "node id",
+    x509.CRLNumber.oid: "number",
+    FACTS: "word on jurisdictions and roles",
+    SEALED: "key to seal to",
+    TERMS: "terms of a federation",
+}
+
 _FAULTS: Final = (
-    ValueError,  # also what the library cannot parse, and `ConfigError`
+    ValueError,
     TypeError,
-    DecodeError,
-    InvalidSignature,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
-    x509.ExtensionNotFound,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
@@ -104,12 +112,17 @@ def refused(what: str) -> Iterator[None]:
     """Whatever is wrong with it ends as a `SecurityError` that names it."""
     try:
         yield
+    except SecurityError as error:
+        raise SecurityError(f"{what}: {error}") from None
     except InvalidSignature:
         raise SecurityError(f"{what}: the signature is wrong") from None
     except x509.ExtensionNotFound as error:
-        raise SecurityError(f"{what}: {error.oid._name} is missing") from None
-    except _FAULTS as error:
+        name = _WORDS.get(error.oid, f"extension {error.oid.dotted_string}")
+        raise SecurityError(f"{what}: it has no {name}") from None
+    except (ConfigError, DecodeError) as error:
         raise SecurityError(f"{what}: {error}") from None
+    except _FAULTS as error:  # in words of the library, which are not for people
+        raise SecurityError(f"{what}: not well formed ({type(error).__name__})") from None
 
 
 def moment(dtn_ms: int) -> datetime.datetime:
@@ -139,7 +152,7 @@ def domain_of(name: x509.Name) -> str:
     with refused("name of a domain"):
         found = [one.value for one in name.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
         if len(found) != 1 or not isinstance(found[0], str) or not found[0]:
-            raise ValueError("not one organization")
+            raise SecurityError("not one organization")
         check_names(found[0], (), ())
         return found[0]
 
@@ -157,7 +170,7 @@ def load_revocations(octets: bytes) -> x509.CertificateRevocationList:
 def _load(what: str, octets: bytes, most: int, load: Callable[[bytes], T]) -> T:
     with refused(what):
         if len(octets) > most:
-            raise ValueError(f"{len(octets)} octets")
+            raise SecurityError(f"{len(octets)} octets")
         return load(octets)
 
 
@@ -205,12 +218,12 @@ def read_node(certificate: x509.Certificate) -> Principal:
         constraints = _optional(extensions, x509.BasicConstraints)
         usage = extensions.get_extension_for_class(x509.KeyUsage).value
         if (constraints and constraints.ca) or usage.key_cert_sign or usage.crl_sign:
-            raise ValueError("that of an authority")
+            raise SecurityError("that of an authority")
         if not usage.digital_signature:
-            raise ValueError("not for signatures")
+            raise SecurityError("not for signatures")
         purposes = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         if BUNDLE_SECURITY not in purposes:
-            raise ValueError("not for bundles (id-kp-bundleSecurity)")
+            raise SecurityError("not for bundles (id-kp-bundleSecurity)")
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         jurisdictions, roles = read_facts(_private(extensions, FACTS))
         check_names("", jurisdictions, roles)
@@ -228,7 +241,7 @@ def read_authority(certificate: x509.Certificate) -> str:
         constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
         usage = extensions.get_extension_for_class(x509.KeyUsage).value
         if not (constraints.ca and usage.key_cert_sign and usage.crl_sign):
-            raise ValueError("not that of an authority")
+            raise SecurityError("not that of an authority")
         check_public(certificate.public_key())
     return domain_of(certificate.subject)
 
@@ -239,7 +252,7 @@ def read_cross(certificate: x509.Certificate) -> tuple[str, Terms]:
     with refused(f"certificate of domain {domain}"):
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         if constraints.path_length != 0:
-            raise ValueError("it could make further authorities")
+            raise SecurityError("it could make further authorities")
         return domain, _terms(certificate.extensions)
 
 
@@ -263,10 +276,10 @@ def check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> Non
 
 def _extensions(certificate: x509.Certificate) -> x509.Extensions:
     if certificate.version is not x509.Version.v3:
-        raise ValueError("not of version 3")
+        raise SecurityError("not of version 3")
     for extension in certificate.extensions:
         if extension.critical and extension.oid not in _KNOWN:
-            raise ValueError(f"critical extension {extension.oid.dotted_string} is not known")
+            raise SecurityError(f"critical extension {extension.oid.dotted_string} is not known")
     return certificate.extensions
 
 

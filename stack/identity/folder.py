@@ -148,15 +148,14 @@ class NodeFolder:
                 f"no certificate for {request.node} and its key is in this file: is it the answer "
                 "to another request?"
             )
-        if self.enrolled:
-            trust = self.trust()
-        else:
-            trust = Trust(_root_of(blocks, own))
+        trust = self.trust() if self.enrolled else Trust(_root_of(blocks, own))
         if root and not fingerprint(trust.root).startswith(root.lower().replace(":", "")):
             raise SecurityError(
                 f"the authority's certificate is {fingerprint(trust.root)}, not {root}"
             )
         refusals = trust.learn(blocks)
+        if self.enrolled:  # also when what is new is that this node is not trusted any more
+            _write(self.path / TRUST, trust.blocks())
         node = trust.verify([own], now_ms)
         _write(self.path / TRUST, trust.blocks())
         if epochs := [block for block in blocks if block.label == pem.EPOCHS]:
@@ -275,9 +274,8 @@ class AuthorityFolder:
         if subject in trust.federations:
             serials.append(trust.federations[subject].certificate.serial_number)
         if not serials:
-            raise ConfigError(
-                subject, f"domain {trust.domain} has certified no such node or domain"
-            )
+            why = f"domain {trust.domain} has certified no such node or domain"
+            raise ConfigError(subject, why, "see `orbitferry domain list`")
         self._renew(authority, trust, (), now_ms, serials)
         return len(serials)
 
@@ -289,8 +287,8 @@ class AuthorityFolder:
         now_ms: int,
         days: int = FEDERATION_DAYS,
     ) -> tuple[str, Terms, list[str]]:
-        """Trust another domain for what `terms` makes of its offer, and take its revocation list and
-        the certificates of its nodes: the domain, the terms, and what was not believed."""
+        """Trust another domain for what `terms` makes of its offer, and take its revocation list
+        and the certificates of its nodes: the domain, the terms, and what was not believed."""
         offers = [block.octets for block in blocks if block.label == pem.REQUEST]
         if len(offers) != 1:
             raise SecurityError("no offer of a domain is in this file")

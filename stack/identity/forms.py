@@ -4,7 +4,8 @@ The node id is a NODE-ID of RFC 9174 §4.4.2.1: an otherName bundleEID in the su
 name.  What no registered extension says stands in private ones, under an object identifier that is
 made of a UUID (X.667), so that it is nobody else's:
 
-    <arc>.1   Facts   SEQUENCE { jurisdictions SEQUENCE OF UTF8String, roles SEQUENCE OF UTF8String }
+    <arc>.1   Facts   SEQUENCE { jurisdictions SEQUENCE OF UTF8String,
+                                 roles SEQUENCE OF UTF8String }
     <arc>.2   Sealed  SEQUENCE { kem INTEGER, key OCTET STRING }, an HPKE public key (RFC 9180 §7.1)
     <arc>.3   Terms   SEQUENCE { to UTF8String, purposes SEQUENCE OF UTF8String,
                                  jurisdictions SEQUENCE OF UTF8String }
@@ -24,7 +25,7 @@ from cryptography.hazmat import asn1
 
 from stack.core.checks import check_one_of
 from stack.core.eid import Eid
-from stack.core.errors import ConfigError
+from stack.core.errors import ConfigError, SecurityError
 from stack.policy.directory import PURPOSES, check_names
 
 BUNDLE_EID: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.11")
@@ -136,11 +137,11 @@ def node_name(node: Eid) -> x509.SubjectAlternativeName:
 
 
 def read_node_name(names: x509.SubjectAlternativeName) -> Eid:
-    """The one node id of a certificate.  Raises `ValueError`, `DecodeError`."""
+    """The one node id of a certificate.  Raises `ValueError`, `DecodeError`, `SecurityError`."""
     found = [one for one in names.get_values_for_type(x509.OtherName) if one.type_id == BUNDLE_EID]
     if len(found) != 1:
-        raise ValueError(f"{len(found)} node ids, not one")
+        raise SecurityError(f"{len(found)} node ids, not one")
     eid = Eid.parse(asn1.decode_der(asn1.IA5String, found[0].value).as_str())
     if eid != eid.node or eid.is_null:
-        raise ValueError(f"{eid} is no node")
+        raise SecurityError(f"{eid} is no node")
     return eid

@@ -1,5 +1,5 @@
-"""Keys to which secrets are sealed (HPKE, RFC 9180): hybrid MLKEM768-X25519, which stays closed when
-either of its two parts is broken, or X25519 alone."""
+"""Keys to which secrets are sealed (HPKE, RFC 9180): hybrid MLKEM768-X25519, which stays closed
+when either of its two parts is broken, or X25519 alone."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class HpkePublicKey:
     """A key to seal to; `octets` are those of the ML-KEM key, if any, and of the X25519 key."""
 
     kem: int
-    octets: bytes
+    octets: bytes = field(repr=False)
 
     @property
     def key(self) -> X25519PublicKey | hpke.MLKEM768X25519PublicKey:
@@ -47,8 +47,8 @@ class HpkePublicKey:
                     MLKEM768PublicKey.from_public_bytes(self.octets[:MLKEM_PUBLIC_BYTES]),
                     X25519PublicKey.from_public_bytes(self.octets[MLKEM_PUBLIC_BYTES:]),
                 )
-        except ValueError as error:
-            raise SecurityError(f"no HPKE public key: {error}") from None
+        except ValueError:
+            raise SecurityError("no HPKE public key") from None
         raise SecurityError(f"HPKE with KEM {self.kem:#06x} is not known")
 
     def seal(self, plaintext: bytes, info: bytes) -> bytes:

@@ -1,5 +1,5 @@
-"""Private keys, and how they lie on a disk: PKCS #8, under a passphrase with scrypt and AES-256 where
-there is one (PBES2, RFC 8018; RFC 7914 §7), so that OpenSSL reads them too.
+"""Private keys, and how they lie on a disk: PKCS #8, under a passphrase with scrypt and AES-256
+where there is one (PBES2, RFC 8018; RFC 7914 §7), so that OpenSSL reads them too.
 
 Python cannot wipe what it has read: a passphrase and a key stay in the memory of the process until
 it ends (`stack.identity.memory` keeps that out of core dumps, and where allowed out of swap).
@@ -56,7 +56,9 @@ ALGORITHMS: Final[dict[str, Callable[[], SigningPrivateKey]]] = {
 }
 """Makes a fresh key of each algorithm."""
 
-_HASHES = {"secp256r1": hashes.SHA256(), "secp384r1": hashes.SHA384()}
+Hash = hashes.SHA256 | hashes.SHA384
+
+_HASHES: dict[str, Hash] = {"secp256r1": hashes.SHA256(), "secp384r1": hashes.SHA384()}
 
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 1 << 14, 8, 5
 """16 MiB and five passes: the costliest that OpenSSL takes without being told to."""
@@ -104,7 +106,7 @@ class _EncryptedPrivateKey:
     data: bytes
 
 
-def hash_for(key: object) -> hashes.SHA256 | hashes.SHA384 | None:
+def hash_for(key: object) -> Hash | None:
     """What a key signs with; None for those that need no hash.  Raises `SecurityError` for curves
     that are not ours."""
     if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
@@ -128,8 +130,8 @@ def public_octets(key: SigningPublicKey) -> bytes:
 
 
 def encode_private(key: object, passphrase: bytes, entropy: Entropy) -> bytes:
-    """PKCS #8 in DER, encrypted unless `passphrase` is empty.  Raises `SecurityError` for a key that
-    does not leave its token."""
+    """PKCS #8 in DER, encrypted unless `passphrase` is empty.  Raises `SecurityError` for a key
+    that does not leave its token."""
     export = getattr(key, "private_bytes", None)
     try:
         assert export is not None

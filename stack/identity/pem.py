@@ -1,5 +1,5 @@
-"""Files that travel between nodes and authorities: PEM (RFC 7468), with words for people before each
-block, which every reader of PEM passes over."""
+"""Files that travel between nodes and authorities: PEM (RFC 7468), with words for people at the
+head, which every reader of PEM passes over."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def decode(octets: bytes) -> list[Block]:
         if len(blocks) > BLOCKS_MAX:
             raise DecodeError(f"more than {BLOCKS_MAX} blocks", _SECTION)
     if label:
-        raise DecodeError(f"{label} has no end: the file was cut off", _SECTION)
+        raise DecodeError(f'"{label}" has no end: the file was cut off', _SECTION)
     if not blocks:
         raise DecodeError("no PEM file: nothing begins in it", _SECTION)
     return blocks

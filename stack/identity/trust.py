@@ -5,10 +5,10 @@ There are two forms of chain, and no other:
     node  <-  authority of this domain
     node  <-  authority of another domain  <-  authority of this domain, with terms
 
-The certificate in the middle counts only together with the offer of the other domain, which that has
-signed: a federation is signed by both.  Every authority in a chain must have a revocation list that is
-not older than its next update and the grace that is configured, as a satellite may be out of reach
-for days; after that, nothing of that authority holds.
+The certificate in the middle counts only together with the offer of the other domain, which that
+has signed: a federation is signed by both.  Every authority in a chain must have a revocation list
+that is not older than its next update and the grace that is configured, as a satellite may be out
+of reach for days; after that, nothing of that authority holds.
 """
 
 from __future__ import annotations
@@ -140,12 +140,12 @@ class Trust:
             domain = domain_of(found.issuer)
             issuer = self._issuer(domain)
             if found.issuer != issuer.subject or not found.is_signature_valid(_key(issuer)):
-                raise ValueError(f"not signed by domain {domain}")
+                raise SecurityError(f"not signed by domain {domain}")
             if found.next_update_utc is None:
-                raise ValueError("it says not when the next one comes")
+                raise SecurityError("it says not when the next one comes")
             for extension in found.extensions:
                 if extension.critical:  # such as one that says it is of some certificates alone
-                    raise ValueError(f"critical extension {extension.oid.dotted_string}")
+                    raise SecurityError(f"critical extension {extension.oid.dotted_string}")
             known = self._lists.get(domain)
             if known is None or revocation_number(found) > revocation_number(known):
                 self._lists[domain] = found

@@ -1,0 +1,206 @@
+"""Certificates of nodes that break one rule of their profile (`stack.identity.certificate`), signed
+by the right authority unless that is the rule.
+
+All belong to one small domain, `domain()`; its keys are made of numbers, so that a case is the same
+octets every time.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256K1, derive_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from interop.strategies.choices import Choices
+from interop.strategies.making import strategy
+from interop.strategies.violation import Nearly, Violation
+from stack.core.eid import Eid
+from stack.identity.authority import Authority, make_request
+from stack.identity.certificate import moment, read_request
+from stack.identity.forms import BUNDLE_EID, FACTS, SEALED
+from stack.identity.hpke import HpkePrivateKey
+from stack.identity.trust import Trust, revocations_block
+
+NOW_MS: Final = 850_000_000_000
+"""DTN time at which the domain is, and every valid certificate of it holds."""
+
+_UNKNOWN = x509.ObjectIdentifier("2.25.1")
+_IDS = ("dtn://sat1/", "ipn:5.0", "dtn://gs-1.example/", "ipn:977000.5.0")
+
+
+def key(number: int) -> Ed25519PrivateKey:
+    """A key that anybody can make again."""
+    return Ed25519PrivateKey.from_private_bytes(number.to_bytes(32, "big"))
+
+
+@functools.lru_cache(maxsize=4)
+def authority(name: str = "kari", number: int = 1) -> Authority:
+    """The authority of a domain, whose key is made of a number."""
+    return Authority.create(name, key(number), NOW_MS, 365)
+
+
+def domain() -> Trust:
+    """What nodes of the domain believe."""
+    made = authority()
+    trust = Trust(made.certificate)
+    trust.learn([revocations_block(made.revocations(None, [], NOW_MS, 7))])
+    return trust
+
+
+def node_certificate(choose: Choices) -> x509.Certificate:
+    """A valid one."""
+    number = choose.integer(100, 200)
+    hpke = HpkePrivateKey(X25519PrivateKey.from_private_bytes(number.to_bytes(32, "big")))
+    laws = choose.pick((("KR",), (), ("SE", "EU"), ("US-CA",)))
+    roles = choose.pick(((), ("relay",), ("relay", "compute")))
+    node = Eid.parse(choose.pick(_IDS))
+    request = read_request(make_request(node, key(number), hpke.public, laws, roles))
+    return authority().issue(request, NOW_MS, 90, jurisdictions=laws, roles=roles)
+
+
+def recast(
+    certificate: x509.Certificate,
+    signer: Authority | None = None,
+    *,
+    name: x509.Name | None = None,
+    issuer: x509.Name | None = None,
+    public_key: object = None,
+    start: datetime.datetime | None = None,
+    end: datetime.datetime | None = None,
+    extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
+    without: Sequence[x509.ObjectIdentifier] = (),
+) -> x509.Certificate:
+    """The same certificate, but for some of its parts, signed anew."""
+    signer = signer or authority()
+    builder = x509.CertificateBuilder(
+        issuer or signer.certificate.subject,
+        certificate.subject if name is None else name,
+        public_key or certificate.public_key(),  # type: ignore[arg-type]
+        certificate.serial_number,
+        start or certificate.not_valid_before_utc,
+        end or certificate.not_valid_after_utc,
+    )
+    replaced = {extension.oid for extension, _ in extensions} | set(without)
+    for one in certificate.extensions:
+        if one.oid not in replaced:
+            builder = builder.add_extension(one.value, one.critical)
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
+    return builder.sign(signer._key, None)
+
+
+Break = Callable[[Choices, x509.Certificate], x509.Certificate]
+
+
+def _with(make: Callable[[Choices], x509.ExtensionType], critical: bool = False) -> Break:
+    return lambda choose, one: recast(one, extensions=[(make(choose), critical)])
+
+
+def _without(oid: x509.ObjectIdentifier) -> Break:
+    return lambda choose, one: recast(one, without=[oid])
+
+
+def _private(oid: x509.ObjectIdentifier, *octets: bytes) -> Break:
+    return _with(lambda choose: x509.UnrecognizedExtension(oid, choose.pick(octets)))
+
+
+def _ia5(text: str) -> x509.OtherName:
+    return x509.OtherName(BUNDLE_EID, asn1.encode_der(asn1.IA5String(text)))
+
+
+def _names(*choices: Sequence[x509.GeneralName]) -> Break:
+    return _with(lambda choose: x509.SubjectAlternativeName(choose.pick(choices)))
+
+
+def _usage(*, sign: bool, authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(sign, False, False, False, not sign, authority, authority, False, False)
+
+
+def _named(*organizations: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, one) for one in organizations])
+
+
+_DAY = datetime.timedelta(days=1)
+
+RULES: tuple[tuple[str, str, Break], ...] = (
+    ("RFC 5280 §4.1.2.5", "it has not expired", lambda choose, one: recast(
+        one, end=moment(NOW_MS) - choose.integer(0, 60) * datetime.timedelta(seconds=1))),
+    ("RFC 5280 §4.1.2.5", "its time has come", lambda choose, one: recast(
+        one, start=moment(NOW_MS) + choose.integer(1, 60) * _DAY)),
+    ("RFC 5280 §6.1.3", "its authority has signed it", lambda choose, one: recast(
+        one, authority("kari", choose.integer(2, 3)))),
+    ("RFC 5280 §6.1.3", "it does not sign itself", lambda choose, one: recast(
+        one, authority("kari", 2), issuer=one.subject)),
+    ("RFC 5280 §6.1.3", "its domain is trusted", lambda choose, one: recast(
+        one, authority("elsewhere", 2), name=_named("elsewhere"))),
+    ("RFC 5280 §6.1.3", "its domain is that of its authority", lambda choose, one: recast(
+        one, name=_named(choose.pick(("elsewhere", "kar", "karl"))))),
+    ("RFC 5280 §4.1.2.6", "it has one domain", lambda choose, one: recast(
+        one, name=choose.pick((_named(), _named("kari", "kari"), _named("kari", "nasa"))))),
+    ("RFC 5280 §4.2", "what is critical is known", _with(
+        lambda choose: x509.UnrecognizedExtension(_UNKNOWN, b"\x05\x00"), critical=True)),
+    ("RFC 5280 §4.2.1.9", "it is that of a node", _with(
+        lambda choose: x509.BasicConstraints(True, choose.pick((None, 0, 1))), critical=True)),
+    ("RFC 5280 §4.2.1.3", "it says for what its key is", _without(x509.KeyUsage.oid)),
+    ("RFC 5280 §4.2.1.3", "its key is for signatures", _with(
+        lambda choose: _usage(sign=False, authority=False), critical=True)),
+    ("RFC 5280 §4.2.1.3", "its key is not for certificates", _with(
+        lambda choose: _usage(sign=True, authority=True), critical=True)),
+    ("RFC 9174 §4.4.2", "it is for bundles", lambda choose, one: choose.pick((
+        _without(x509.ExtendedKeyUsage.oid),
+        _with(lambda _: x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])),
+    ))(choose, one)),
+    ("RFC 9174 §4.4.2.1", "it has a node id", lambda choose, one: choose.pick((
+        _without(x509.SubjectAlternativeName.oid),
+        _names([x509.UniformResourceIdentifier("dtn://sat1/")], [x509.DNSName("sat1")]),
+    ))(choose, one)),
+    ("RFC 9174 §4.4.2.1", "it has one node id", _names(
+        [_ia5("dtn://sat1/"), _ia5("dtn://sat2/")], [_ia5("dtn://sat1/"), _ia5("dtn://sat1/")])),
+    ("RFC 9174 §4.4.2.1", "its id is that of a node", _names(
+        [_ia5("dtn://sat1/files")], [_ia5("ipn:5.1")], [_ia5("dtn:none")], [_ia5("ipn:0.0")])),
+    ("RFC 9174 §4.4.2.1", "its id is an EID", _names(
+        [_ia5("sat1")], [_ia5("")], [_ia5("dtn:sat1")], [_ia5("ipn:5")],
+        [_ia5("dtn://sat1/\x00")], [x509.OtherName(BUNDLE_EID, b"\x0c\x0bdtn://sat1/")])),
+    ("docs/identity.md", "it says under whose law it is", _without(FACTS)),
+    ("docs/identity.md", "its facts are in order", _private(
+        FACTS, b"", b"\x05\x00", b"\x30\x00", b"\x30\x02\x30\x00", b"\x30\x04\x30\x00\x30\x00\x00",
+        b"\x30\x08\x30\x04\x0c\x02kr\x30\x00", b"\x30\x08\x30\x00\x30\x04\x0c\x02a ")),
+    ("docs/identity.md", "it has a key to seal to", _without(SEALED)),
+    ("docs/identity.md", "its key to seal to is one", _private(
+        SEALED, b"", b"\x30\x00", b"\x30\x06\x02\x01\x20\x04\x01\x00",
+        b"\x30\x25\x02\x01\x7f\x04\x20" + bytes(32), b"\x30\x07\x02\x02\x64\x7a\x04\x01\x00")),
+    ("docs/identity.md", "its key is of a kind that is taken", lambda choose, one: recast(
+        one, public_key=derive_private_key(choose.integer(1, 9), SECP256K1()).public_key())),
+)  # fmt: skip
+"""Where a rule stands, what it is, and what breaks it."""
+
+
+@strategy
+def nearly_certificates(
+    choose: Choices, *, rules: Sequence[tuple[str, str, Break]] = RULES
+) -> Nearly:
+    """A node's certificate in DER, which `domain()` must not believe at `NOW_MS`, and the rule of
+    `rules` that it breaks."""
+    clause, words, breaks = choose.pick(rules)
+    valid = node_certificate(choose)
+    broken = breaks(choose, valid)
+    return Nearly(
+        broken.public_bytes(Encoding.DER),
+        Violation(clause, words),
+        valid.public_bytes(Encoding.DER),
+    )
+
+
+@strategy
+def encoded_certificates(choose: Choices) -> bytes:
+    """A node's certificate in DER, valid at `NOW_MS`."""
+    return node_certificate(choose).public_bytes(Encoding.DER)

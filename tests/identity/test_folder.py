@@ -1,0 +1,243 @@
+"""Folders of nodes and of authorities: from a request to an identity, and what never happens."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from interop.strategies.nearly_certificate import NOW_MS
+from stack.core.eid import Eid
+from stack.core.errors import ConfigError, SecurityError
+from stack.identity import AuthorityFolder, NodeFolder, Terms, pem
+from stack.identity.certificate import fingerprint
+from stack.identity.folder import destroy
+from stack.identity.keys import ALGORITHMS
+from tests.identity.worlds import DAY_MS, known
+
+SAT = Eid.parse("dtn://sat1/")
+
+
+def nothing() -> bytes:
+    """No passphrase."""
+    return b""
+
+
+def domain(path: Path, name: str = "kari", algorithm: str = "ed25519") -> AuthorityFolder:
+    """An authority without a passphrase."""
+    folder = AuthorityFolder(path / name)
+    folder.create(name, passphrase=b"", entropy=os.urandom, now_ms=NOW_MS, algorithm=algorithm)
+    return folder
+
+
+def begun(path: Path, node: str = "dtn://sat1/", *, algorithm: str = "ed25519") -> NodeFolder:
+    """A node that has asked."""
+    folder = NodeFolder(path / node.strip("/").rpartition("/")[2])
+    folder.begin(
+        Eid.parse(node),
+        jurisdictions=["KR"],
+        roles=[],
+        passphrase=b"",
+        entropy=os.urandom,
+        algorithm=algorithm,
+        hybrid=algorithm != "p384",
+    )
+    return folder
+
+
+def approve(authority: AuthorityFolder, node: NodeFolder, now_ms: int = NOW_MS) -> bytes:
+    """The answer of an authority."""
+    authority.approve(
+        authority.unlock(nothing),
+        node.request(),
+        jurisdictions=["KR"],
+        roles=["relay"],
+        now_ms=now_ms,
+    )
+    return pem.encode(authority.export()).encode()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_from_a_request_to_an_identity(tmp_path: Path, algorithm: str) -> None:
+    authority = domain(tmp_path, algorithm=algorithm)
+    node = begun(tmp_path, algorithm=algorithm)
+    accepted = node.accept(approve(authority, node), NOW_MS)
+    assert (accepted.node.facts.id, accepted.refusals) == (SAT, [])
+    # What the authority says counts, not what the node has asked for.
+    assert accepted.node.facts.roles == frozenset({"relay"})
+    identity = node.unlock(nothing)
+    assert identity.node == SAT
+    sealed = accepted.node.hpke.seal(b"secret", b"epoch")
+    assert identity.hpke.open(sealed, b"epoch") == b"secret"
+    with pytest.raises(SecurityError):
+        identity.hpke.open(sealed, b"another epoch")
+    assert known(node.trust()) == {"dtn://sat1/": "kari"}
+
+
+def test_all_of_it_is_its_owners_alone(tmp_path: Path) -> None:
+    authority, node = domain(tmp_path), begun(tmp_path)
+    node.accept(approve(authority, node), NOW_MS)
+    for folder in (node.path, authority.path):
+        for path in (folder, *folder.rglob("*")):
+            assert path.stat().st_mode & 0o077 == 0, path
+    node.path.chmod(0o755)
+    with pytest.raises(ConfigError, match=f"chmod 700 {node.path}"):
+        node.unlock(nothing)
+    node.path.chmod(0o700)
+    (node.path / "key.pem").chmod(0o640)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        node.unlock(nothing)
+
+
+def test_a_passphrase_keeps_keys_and_tells_nothing(tmp_path: Path) -> None:
+    node = NodeFolder(tmp_path / "sat1")
+    node.begin(SAT, jurisdictions=(), roles=(), passphrase=b"right", entropy=os.urandom)
+    authority = domain(tmp_path)
+    node.accept(approve(authority, node), NOW_MS)
+    assert node.unlock(lambda: b"right").node == SAT
+    with pytest.raises(SecurityError, match="passphrase is wrong") as wrong:
+        node.unlock(lambda: b"wrong")
+    assert "right" not in str(wrong.value)
+    with pytest.raises(SecurityError, match="no passphrase was given"):
+        node.unlock(nothing)
+    assert "key=" not in repr(node.unlock(lambda: b"right"))
+
+
+def test_openssl_reads_what_is_written(tmp_path: Path) -> None:
+    """An outside program for each form: key under scrypt, request, certificate, revocations."""
+    node = NodeFolder(tmp_path / "sat1")
+    node.begin(SAT, jurisdictions=["KR"], roles=(), passphrase=b"right", entropy=os.urandom)
+    authority = domain(tmp_path, algorithm="p256")
+    answer = tmp_path / "answer.pem"
+    answer.write_bytes(approve(authority, node))
+
+    def openssl(*arguments: object) -> str:
+        ran = subprocess.run(
+            ["openssl", *map(str, arguments)], capture_output=True, text=True, check=True
+        )
+        return ran.stdout + ran.stderr
+
+    key = node.path / "key.pem"
+    assert "PRIVATE KEY" in openssl("pkey", "-in", key, "-passin", "pass:right")
+    request = openssl("req", "-in", node.path / "request.pem", "-text", "-noout", "-verify")
+    assert "othername: 1.3.6.1.5.5.7.8.11" in request
+    node.accept(answer.read_bytes(), NOW_MS)
+    assert "Serial Number" in openssl("x509", "-in", node.path / "certificate.pem", "-text")
+    assert "X509v3 CRL Number" in openssl("crl", "-in", answer, "-text", "-noout")
+    assert "OK" in openssl(
+        *("verify", "-partial_chain", "-attime", str(NOW_MS // 1000 + 946_684_800)),
+        *("-CAfile", answer, "-crl_check", "-purpose", "any", node.path / "certificate.pem"),
+    )
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    node, authority = begun(tmp_path), domain(tmp_path)
+    with pytest.raises(ConfigError, match="has keys already"):
+        begun(tmp_path)
+    with pytest.raises(ConfigError, match="has a domain already"):
+        domain(tmp_path)
+    assert node.begun
+    assert authority.exists
+
+
+def _another_request(path: Path) -> bytes:
+    return approve(domain(path), begun(path, "dtn://sat2/"))
+
+
+def _without_the_root(path: Path) -> bytes:
+    authority = domain(path)
+    approve(authority, NodeFolder(path / "sat1"))
+    return pem.encode(authority.export()[1:]).encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (_another_request, "answer to another request"),
+        (_without_the_root, "authority is not in this file"),
+        (lambda path: b"nothing", "no PEM file"),
+        (lambda path: b"\xff", "not text"),
+        (lambda path: approve(domain(path), NodeFolder(path / "sat1"))[:-20], "cut off"),
+    ],
+)
+def test_answers_that_are_none_change_nothing(
+    tmp_path: Path, answer: Callable[[Path], bytes], why: str
+) -> None:
+    node = begun(tmp_path)
+    with pytest.raises(SecurityError, match=why):
+        node.accept(answer(tmp_path), NOW_MS)
+    assert not node.enrolled
+    assert sorted(one.name for one in node.path.iterdir()) == ["key.pem", "request.pem"]
+
+
+def test_whom_to_believe_is_said_once(tmp_path: Path) -> None:
+    """An authority of the same name does not take over a node."""
+    node, right = begun(tmp_path), domain(tmp_path)
+    answer = approve(right, node)
+    with pytest.raises(SecurityError, match="authority's certificate is"):
+        node.accept(answer, NOW_MS, root="00" * 32)
+    assert not node.enrolled
+    node.accept(answer, NOW_MS, root=fingerprint(right.trust().root))
+    (tmp_path / "other").mkdir()
+    forged = approve(domain(tmp_path / "other"), node, NOW_MS + DAY_MS)
+    with pytest.raises(SecurityError, match="signature"):
+        node.accept(forged, NOW_MS + DAY_MS)
+    assert fingerprint(node.trust().root) == fingerprint(right.trust().root)
+
+
+def test_who_is_revoked_hears_so_and_all_his_certificates_are(tmp_path: Path) -> None:
+    authority, node, other = domain(tmp_path), begun(tmp_path), begun(tmp_path, "dtn://gs1/")
+    first = approve(authority, node)
+    node.accept(first, NOW_MS)
+    old = node.unlock(nothing).certificate
+    node.accept(approve(authority, node, NOW_MS + DAY_MS), NOW_MS + DAY_MS)
+    other.accept(approve(authority, other, NOW_MS + DAY_MS), NOW_MS + DAY_MS)
+    other.trust().verify([old], NOW_MS + DAY_MS)
+    now_ms = NOW_MS + 2 * DAY_MS
+    assert authority.revoke(authority.unlock(nothing), "dtn://sat1/", now_ms) == 2
+    update = pem.encode(authority.export()).encode()
+    with pytest.raises(SecurityError, match="revoked"):
+        node.accept(update, now_ms)
+    other.accept(update, now_ms)
+    for folder in (node, other):
+        assert known(folder.trust(), now_ms) == {"dtn://gs1/": "kari"}
+    with pytest.raises(SecurityError, match="revoked"):
+        other.trust().verify([old], now_ms)
+    with pytest.raises(ConfigError, match="no such node or domain"):
+        authority.revoke(authority.unlock(nothing), "dtn://nobody/", now_ms)
+
+
+def test_domains_federate_by_files(tmp_path: Path) -> None:
+    kari, esa = domain(tmp_path), domain(tmp_path, "esa")
+    node, kiruna = begun(tmp_path), begun(tmp_path, "dtn://kiruna/")
+    approve(esa, kiruna)
+    terms = Terms("kari", frozenset({"pass", "read"}), frozenset({"KR", "SE"}))
+    offer = [pem.Block(pem.REQUEST, esa.unlock(nothing).offer(terms)), *esa.export()]
+    domain_name, agreed, refusals = kari.federate(
+        kari.unlock(nothing),
+        offer,
+        lambda offered: Terms("kari", frozenset({"pass"}), offered.jurisdictions),
+        NOW_MS,
+    )
+    assert (domain_name, sorted(agreed.purposes), refusals) == ("esa", ["pass", "rest"], [])
+    node.accept(approve(kari, node), NOW_MS)
+    assert known(node.trust()) == {"dtn://sat1/": "kari", "dtn://kiruna/": "esa"}
+    assert kari.revoke(kari.unlock(nothing), "esa", NOW_MS) == 1
+    node.accept(pem.encode(kari.export()).encode(), NOW_MS)
+    assert known(node.trust()) == {"dtn://sat1/": "kari"}
+
+
+def test_what_is_destroyed_is_gone(tmp_path: Path) -> None:
+    authority, node = domain(tmp_path), begun(tmp_path)
+    node.accept(approve(authority, node), NOW_MS)
+    for folder in (node.path, authority.path):
+        assert [one.name for one in destroy(folder)] == ["key.pem"]
+        with pytest.raises(ConfigError, match="there are no keys"):
+            destroy(folder)
+    with pytest.raises(ConfigError):
+        node.unlock(nothing)
+    with pytest.raises(ConfigError):
+        authority.unlock(nothing)

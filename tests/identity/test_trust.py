@@ -1,0 +1,296 @@
+"""What a node believes of others, and what nobody can make it believe."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography import x509
+
+from interop.strategies.nearly_certificate import NOW_MS, authority, key, recast
+from stack.core.errors import ConfigError, SecurityError
+from stack.identity import Authority, Trust, pem
+from stack.identity.trust import certificate_block, revocations_block
+from stack.policy import DataPolicy, NodeSet, PolicyGate
+from tests.identity.worlds import (
+    DAY_MS,
+    ESA,
+    KARI,
+    federation,
+    known,
+    listed,
+    node,
+    terms,
+    trust,
+)
+
+SAT = node(KARI, "dtn://sat1/")
+KIRUNA = node(ESA, "dtn://kiruna/", laws=("SE",))
+
+
+def test_policies_know_whom_the_domain_has_certified() -> None:
+    made = trust(certificate_block(SAT))
+    (facts,) = made.directory(NOW_MS)
+    assert (str(facts.id), facts.domain) == ("dtn://sat1/", "kari")
+    assert (facts.jurisdictions, facts.roles) == (frozenset({"KR"}), frozenset({"relay"}))
+    assert facts.purposes == frozenset({"read", "rest", "pass"})
+
+
+def test_what_holds_ends_in_time() -> None:
+    made = trust(certificate_block(node(KARI, "dtn://sat1/", days=3)))
+    assert known(made, NOW_MS + 3 * DAY_MS - 1000) == {"dtn://sat1/": "kari"}
+    assert known(made, NOW_MS + 3 * DAY_MS) == {}
+    assert made.changes_ms(NOW_MS) == NOW_MS + 3 * DAY_MS
+    assert known(made, 0) == {}  # no clock that could be trusted
+
+
+def test_who_hears_nothing_of_revocations_for_too_long_believes_nobody() -> None:
+    """Seven days, and the grace of two."""
+    made = trust(certificate_block(SAT))
+    assert known(made, NOW_MS + 9 * DAY_MS - 1000)
+    assert known(made, NOW_MS + 9 * DAY_MS) == {}
+    with pytest.raises(SecurityError, match="too old"):
+        made.verify([SAT], NOW_MS + 9 * DAY_MS)
+    assert made.changes_ms(NOW_MS) == NOW_MS + 9 * DAY_MS
+    later = NOW_MS + 8 * DAY_MS
+    made.learn([listed(KARI, after=made.revocations("kari"), now_ms=later)])
+    assert known(made, NOW_MS + 9 * DAY_MS) == {"dtn://sat1/": "kari"}
+
+
+def test_without_a_revocation_list_nobody_is_believed() -> None:
+    made = Trust(KARI.certificate)
+    assert made.learn([certificate_block(SAT)]) == []
+    assert known(made) == {}
+    with pytest.raises(SecurityError, match="no revocation list"):
+        made.verify([SAT], NOW_MS)
+
+
+def test_what_is_revoked_stays_so() -> None:
+    """Nobody makes it good again with an older list."""
+    made = trust(certificate_block(SAT))
+    before = made.revocations("kari")
+    assert before is not None
+    made.learn([listed(KARI, SAT.serial_number, after=before)])
+    assert known(made) == {}
+    with pytest.raises(SecurityError, match="revoked"):
+        made.verify([SAT], NOW_MS)
+    made.learn([revocations_block(before)])
+    assert known(made) == {}
+
+
+def _on_some_only() -> pem.Block:
+    now = KARI.certificate.not_valid_before_utc
+    builder = x509.CertificateRevocationListBuilder(KARI.certificate.subject, now, now)
+    builder = builder.add_extension(x509.CRLNumber(9), False).add_extension(
+        x509.IssuingDistributionPoint(None, None, True, False, None, False, False), True
+    )
+    return revocations_block(builder.sign(key(1), None))
+
+
+@pytest.mark.parametrize(
+    ("forged", "why"),
+    [
+        (listed(authority("kari", 9)), "not signed by"),
+        (listed(ESA), "does not trust"),
+        (_on_some_only(), "critical extension"),
+        (pem.Block(pem.REVOCATIONS, b"\x30\x00"), "not well formed"),
+        (listed(KARI, now_ms=NOW_MS + DAY_MS, after=None), ""),
+    ],
+    ids=["forged", "of another", "partial", "damaged", "older"],
+)
+def test_revocation_lists_of_others_count_for_nothing(forged: pem.Block, why: str) -> None:
+    made = trust(certificate_block(SAT))
+    first = made.revocations("kari")
+    assert why in " ".join(made.learn([forged]))
+    assert made.revocations("kari") == first
+    assert known(made) == {"dtn://sat1/": "kari"}
+
+
+def test_a_list_of_a_time_to_come_is_not_believed() -> None:
+    made = Trust(KARI.certificate)
+    made.learn([certificate_block(SAT), listed(KARI, now_ms=NOW_MS + DAY_MS)])
+    with pytest.raises(SecurityError, match="time to come"):
+        made.verify([SAT], NOW_MS)
+
+
+# ---- other domains ---------------------------------------------------------------------------
+
+
+def test_another_domain_is_trusted_for_what_both_have_signed() -> None:
+    made = trust(
+        certificate_block(SAT), *federation(terms("pass")), listed(ESA), certificate_block(KIRUNA)
+    )
+    assert known(made) == {"dtn://sat1/": "kari", "dtn://kiruna/": "esa"}
+    gate = PolicyGate(made.directory(NOW_MS), "dtn://sat1/")
+    anywhere = DataPolicy(transit=NodeSet.parse("any"))
+    assert gate.may_carry(anywhere, "dtn://kiruna/")
+    assert gate.may_hold(anywhere, "dtn://kiruna/")
+    assert not gate.may_read(anywhere, "dtn://kiruna/")
+    assert gate.may_read(anywhere, "dtn://sat1/")
+
+
+def test_trusted_for_rest_alone_is_for_nothing_else() -> None:
+    made = trust(*federation(terms("rest")), listed(ESA), certificate_block(KIRUNA))
+    gate = PolicyGate(made.directory(NOW_MS), "dtn://kiruna/")
+    anywhere = DataPolicy()
+    assert gate.may_hold(anywhere, "dtn://kiruna/")
+    assert not gate.may_carry(anywhere, "dtn://kiruna/")
+    assert not gate.may_read(anywhere, "dtn://kiruna/")
+    assert "trusted to rest only" in gate.refusal(anywhere, delivered=True)
+
+
+def test_no_domain_is_trusted_that_is_not_named() -> None:
+    made = Trust(KARI.certificate)
+    refusals = made.learn([listed(KARI), listed(ESA), certificate_block(KIRUNA)])
+    assert len(refusals) == 2
+    assert known(made) == {}
+    with pytest.raises(SecurityError, match="does not trust"):
+        made.verify([KIRUNA, ESA.certificate], NOW_MS)
+
+
+def _other_offer() -> list[pem.Block]:
+    """Signed by esa, but for less."""
+    (_, cross) = federation(terms("pass", "read"))
+    return [pem.Block(pem.REQUEST, ESA.offer(terms("pass"))), cross]
+
+
+def _to_another() -> list[pem.Block]:
+    offer = ESA.offer(terms("pass", to="nasa"))
+    cross = authority("nasa", 3).federate(offer, terms("pass", to="nasa"), NOW_MS, 9)
+    return [pem.Block(pem.REQUEST, offer), certificate_block(cross)]
+
+
+def _by_another() -> list[pem.Block]:
+    offer = ESA.offer(terms("pass"))
+    cross = authority("kari", 3).federate(offer, terms("pass"), NOW_MS, 9)
+    return [pem.Block(pem.REQUEST, offer), certificate_block(cross)]
+
+
+def _another_key() -> list[pem.Block]:
+    offer = authority("esa", 5).offer(terms("pass"))
+    return [pem.Block(pem.REQUEST, offer), federation(terms("pass"))[1]]
+
+
+def _longer() -> list[pem.Block]:
+    """Esa could make authorities of its own."""
+    offer, block = federation(terms("pass"))
+    cross = recast(
+        x509.load_der_x509_certificate(block.octets),
+        KARI,
+        extensions=[(x509.BasicConstraints(True, 1), True)],
+    )
+    return [offer, certificate_block(cross)]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: federation(terms("pass"))[1:],
+        _other_offer,
+        _to_another,
+        _by_another,
+        _another_key,
+        _longer,
+        lambda: [certificate_block(ESA.certificate)],
+    ],
+    ids=["one side", "more", "for another", "forged", "renamed", "path length", "itself"],
+)
+def test_a_federation_is_signed_by_both_for_just_that(made: object) -> None:
+    assert callable(made)
+    believing = Trust(KARI.certificate)
+    believing.learn([listed(KARI), *made(), listed(ESA), certificate_block(KIRUNA)])
+    assert known(believing) == {}
+    assert believing.federations == {}
+
+
+def test_no_chain_is_longer_than_that_of_a_federation() -> None:
+    """An authority that esa has made is nobody's."""
+    made = trust(*federation(terms("pass")), listed(ESA))
+    below = Authority(recast(ESA.certificate, ESA, public_key=key(6).public_key()), key(6))
+    mars = node(below, "dtn://mars/", laws=("SE",))
+    with pytest.raises(SecurityError, match="signature"):
+        made.verify([mars, below.certificate], NOW_MS)
+    with pytest.raises(SecurityError, match="chain of 4"):
+        made.verify([KIRUNA] * 4, NOW_MS)
+    with pytest.raises(SecurityError, match="chain of 0"):
+        made.verify([], NOW_MS)
+
+
+def test_another_domain_does_not_say_what_is_not_its_to_say() -> None:
+    liar = node(ESA, "dtn://liar/", laws=("SE", "KR"))
+    made = trust(*federation(terms("pass")), listed(ESA), certificate_block(liar))
+    assert known(made) == {}
+    with pytest.raises(SecurityError, match="may not say"):
+        made.verify([liar], NOW_MS)
+
+
+def test_another_domain_takes_no_name_of_this_one() -> None:
+    thief = node(ESA, "dtn://sat1/", laws=("SE",))
+    both = [*federation(terms("read")), listed(ESA), certificate_block(thief)]
+    assert known(trust(*both)) == {"dtn://sat1/": "esa"}
+    assert known(trust(certificate_block(SAT), *both)) == {"dtn://sat1/": "kari"}
+
+
+def test_a_name_that_two_others_give_is_nobodys() -> None:
+    nasa = authority("nasa", 3)
+    offer = nasa.offer(terms("pass"))
+    cross = KARI.federate(offer, terms("pass"), NOW_MS, 9)
+    made = trust(
+        *federation(terms("pass")),
+        listed(ESA),
+        certificate_block(KIRUNA),
+        certificate_block(cross),
+        pem.Block(pem.REQUEST, offer),
+        listed(nasa),
+        certificate_block(node(nasa, "dtn://kiruna/", laws=("SE",))),
+    )
+    assert known(made) == {}
+
+
+def test_a_federation_ends_when_it_is_revoked_and_when_the_other_is_silent() -> None:
+    made = trust(*federation(terms("pass")), listed(ESA), certificate_block(KIRUNA))
+    later = NOW_MS + 8 * DAY_MS
+    made.learn([listed(KARI, after=made.revocations("kari"), now_ms=later)])
+    assert known(made, later)
+    assert known(made, NOW_MS + 9 * DAY_MS) == {}  # nothing newer came from esa
+    made.learn([listed(ESA, after=made.revocations("esa"), now_ms=later)])
+    assert known(made, NOW_MS + 9 * DAY_MS)
+    serial = made.federations["esa"].certificate.serial_number
+    made.learn([listed(KARI, serial, after=made.revocations("kari"), now_ms=later)])
+    assert known(made, later) == {}
+
+
+def test_terms_that_are_newer_count() -> None:
+    made = trust(*federation(terms("pass", "read")), listed(ESA), certificate_block(KIRUNA))
+    offer = ESA.offer(terms("pass", "read"))
+    narrower = KARI.federate(offer, terms("pass"), NOW_MS + 1000, 365)
+    made.learn([pem.Block(pem.REQUEST, offer), certificate_block(narrower)])
+    made.learn(federation(terms("pass", "read")))
+    (facts,) = made.directory(NOW_MS + 2000)
+    assert facts.purposes == frozenset({"pass", "rest"})
+
+
+def test_no_more_is_agreed_than_is_offered() -> None:
+    offer = ESA.offer(terms("pass"))
+    with pytest.raises(ConfigError, match="more than domain esa offers"):
+        KARI.federate(offer, terms("read"), NOW_MS, 9)
+    with pytest.raises(ConfigError, match="more than domain esa offers"):
+        KARI.federate(offer, terms("pass", laws=("SE", "NO")), NOW_MS, 9)
+    with pytest.raises(SecurityError, match="offers this to domain kari"):
+        authority("nasa", 3).federate(offer, terms("pass"), NOW_MS, 9)
+
+
+def test_a_root_signs_itself() -> None:
+    forged = recast(KARI.certificate, authority("kari", 9), public_key=key(1).public_key())
+    with pytest.raises(SecurityError, match="signature"):
+        Trust(forged)
+    with pytest.raises(SecurityError):
+        Trust(SAT)
+
+
+def test_what_is_believed_is_the_same_after_a_restart() -> None:
+    made = trust(
+        certificate_block(SAT), *federation(terms("pass")), listed(ESA), certificate_block(KIRUNA)
+    )
+    again = Trust(KARI.certificate, made.grace_ms)
+    assert again.learn(made.blocks()) == []
+    assert list(again.directory(NOW_MS)) == list(made.directory(NOW_MS))
+    assert again.changes_ms(NOW_MS) == made.changes_ms(NOW_MS)
