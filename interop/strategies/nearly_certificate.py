@@ -16,7 +16,6 @@ from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256K1, derive_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -24,10 +23,10 @@ from interop.strategies.choices import Choices
 from interop.strategies.making import strategy
 from interop.strategies.violation import Nearly, Violation
 from stack.core.eid import Eid
+from stack.cose import HpkePrivateKey
 from stack.identity.authority import Authority, make_request
 from stack.identity.certificate import moment, read_request
 from stack.identity.forms import BUNDLE_EID, FACTS, SEALED
-from stack.identity.hpke import HpkePrivateKey
 from stack.identity.trust import Trust, revocations_block
 
 NOW_MS: Final = 850_000_000_000
@@ -59,7 +58,7 @@ def domain() -> Trust:
 def node_certificate(choose: Choices) -> x509.Certificate:
     """A valid one."""
     number = choose.integer(100, 200)
-    hpke = HpkePrivateKey(X25519PrivateKey.from_private_bytes(number.to_bytes(32, "big")))
+    hpke = HpkePrivateKey("X25519", number.to_bytes(32, "big"))
     laws = choose.pick((("KR",), (), ("SE", "EU"), ("US-CA",)))
     roles = choose.pick(((), ("relay",), ("relay", "compute")))
     node = Eid.parse(choose.pick(_IDS))

@@ -2,7 +2,6 @@
 
 forms.py       what our certificates have in them: node id, jurisdictions, roles, HPKE key
 keys.py        private keys, and how they lie on a disk
-hpke.py        the keys to which secrets are sealed (RFC 9180)
 certificate.py a certificate and a request, read and checked against their profile
 authority.py   what the authority of a domain makes: certificates, revocations, federations
 trust.py       what a node believes: chains, revocation lists, other domains; its directory
@@ -11,8 +10,8 @@ folder.py      the folder of a node, and that of an authority
 """
 
 from stack.identity.authority import Authority as Authority
+from stack.identity.certificate import NodeRequest as NodeRequest
 from stack.identity.certificate import Principal as Principal
-from stack.identity.certificate import Request as Request
 from stack.identity.folder import AuthorityFolder as AuthorityFolder
 from stack.identity.folder import Identity as Identity
 from stack.identity.folder import NodeFolder as NodeFolder

@@ -12,8 +12,9 @@ from cryptography.x509.oid import NameOID
 
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, SecurityError
+from stack.cose import HpkePublicKey
 from stack.identity.certificate import (
-    Request,
+    NodeRequest,
     moment,
     read_authority,
     read_offer,
@@ -26,7 +27,6 @@ from stack.identity.forms import (
     sealed_extension,
     terms_extension,
 )
-from stack.identity.hpke import HpkePublicKey
 from stack.identity.keys import SigningPrivateKey, SigningPublicKey, hash_for
 from stack.policy.directory import check_names
 
@@ -62,7 +62,7 @@ class Authority:
 
     def issue(
         self,
-        request: Request,
+        request: NodeRequest,
         now_ms: int,
         days: int,
         *,
@@ -74,15 +74,15 @@ class Authority:
         jurisdictions, roles = frozenset(jurisdictions), frozenset(roles)
         check_names("", jurisdictions, roles)
         name = _name(self.domain, str(request.node)[:64])
-        builder = (
-            _builder(name, self.certificate.subject, request.public_key, now_ms, days)
-            .add_extension(x509.BasicConstraints(False, None), True)
-            .add_extension(_usage(authority=False), True)
-            .add_extension(x509.ExtendedKeyUsage([BUNDLE_SECURITY]), False)
-            .add_extension(node_name(request.node), False)
-            .add_extension(facts_extension(jurisdictions, roles), False)
-            .add_extension(sealed_extension(request.hpke.kem, request.hpke.octets), False)
-            .add_extension(self._key_id, False)
+        builder = _extended(
+            _builder(name, self.certificate.subject, request.public_key, now_ms, days),
+            (x509.BasicConstraints(False, None), True),
+            (_usage(authority=False), True),
+            (x509.ExtendedKeyUsage([BUNDLE_SECURITY]), False),
+            (node_name(request.node), False),
+            (facts_extension(jurisdictions, roles), False),
+            (sealed_extension(request.hpke), False),
+            (self._key_id, False),
         )
         return builder.sign(self._key, hash_for(self._key))
 
@@ -104,14 +104,11 @@ class Authority:
             entries.setdefault(serial, entry.build())
         if len(entries) > REVOCATIONS_MAX:
             raise SecurityError(f"more than {REVOCATIONS_MAX} certificates are revoked")
-        builder = (
-            x509.CertificateRevocationListBuilder()
-            .issuer_name(self.certificate.subject)
-            .last_update(now - SKEW)
-            .next_update(now + days * DAY)
-            .add_extension(x509.CRLNumber(number), False)
-            .add_extension(self._key_id, False)
+        builder = x509.CertificateRevocationListBuilder(
+            self.certificate.subject, now - SKEW, now + days * DAY
         )
+        builder = builder.add_extension(x509.CRLNumber(number), False)
+        builder = builder.add_extension(self._key_id, False)
         for one in entries.values():
             builder = builder.add_revoked_certificate(one)
         return builder.sign(self._key, hash_for(self._key))
@@ -156,18 +153,17 @@ def make_request(
     jurisdictions, roles = frozenset(jurisdictions), frozenset(roles)
     check_names("", jurisdictions, roles)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, str(node)[:64])])
-    builder = (
-        x509.CertificateSigningRequestBuilder(name)
-        .add_extension(node_name(node), False)
-        .add_extension(facts_extension(jurisdictions, roles), False)
-        .add_extension(sealed_extension(hpke.kem, hpke.octets), False)
-    )
+    builder = x509.CertificateSigningRequestBuilder(name)
+    builder = builder.add_extension(node_name(node), False)
+    builder = builder.add_extension(facts_extension(jurisdictions, roles), False)
+    builder = builder.add_extension(sealed_extension(hpke), False)
     return builder.sign(key, hash_for(key)).public_bytes(Encoding.DER)
 
 
 def revocation_number(revocations: x509.CertificateRevocationList) -> int:
     """The number of a list; the higher is the newer.  Raises `x509.ExtensionNotFound`."""
-    return revocations.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    number = revocations.extensions.get_extension_for_class(x509.CRLNumber)
+    return number.value.crl_number
 
 
 def described(terms: Terms) -> str:
@@ -189,12 +185,19 @@ def _builder(
     name: x509.Name, issuer: x509.Name, key: SigningPublicKey, now_ms: int, days: int
 ) -> x509.CertificateBuilder:
     now = moment(now_ms)
-    builder = x509.CertificateBuilder(issuer, name, key, x509.random_serial_number())
-    return (
-        builder.not_valid_before(now - SKEW)
-        .not_valid_after(now + days * DAY)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), False)
+    builder = x509.CertificateBuilder(
+        issuer, name, key, x509.random_serial_number(), now - SKEW, now + days * DAY
     )
+    return _extended(builder, (x509.SubjectKeyIdentifier.from_public_key(key), False))
+
+
+def _extended(
+    builder: x509.CertificateBuilder, *extensions: tuple[x509.ExtensionType, bool]
+) -> x509.CertificateBuilder:
+    """With extensions, and whether they are critical."""
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
+    return builder
 
 
 def _authority_builder(
@@ -205,9 +208,10 @@ def _authority_builder(
     days: int,
     path_length: int,
 ) -> x509.CertificateBuilder:
-    builder = _builder(name, issuer, key, now_ms, days)
-    return builder.add_extension(x509.BasicConstraints(True, path_length), True).add_extension(
-        _usage(authority=True), True
+    return _extended(
+        _builder(name, issuer, key, now_ms, days),
+        (x509.BasicConstraints(True, path_length), True),
+        (_usage(authority=True), True),
     )
 
 

@@ -22,7 +22,8 @@ from cryptography.x509.oid import NameOID
 
 from stack.core.clock import DTN_EPOCH_UNIX_S, dtn_from_unix
 from stack.core.eid import Eid
-from stack.core.errors import ConfigError, DecodeError, SecurityError
+from stack.core.errors import ConfigError, DecodeError, LocalError, SecurityError
+from stack.cose import HpkePublicKey, VerifyingKey
 from stack.identity.forms import (
     BUNDLE_SECURITY,
     FACTS,
@@ -34,7 +35,6 @@ from stack.identity.forms import (
     read_sealed,
     read_terms,
 )
-from stack.identity.hpke import HpkePublicKey
 from stack.identity.keys import SigningPublicKey, check_public, public_octets
 from stack.policy.directory import NodeFacts, check_names
 
@@ -85,13 +85,18 @@ class Principal:
     hpke: HpkePublicKey
 
     @property
+    def verifying_key(self) -> VerifyingKey:
+        """What verifies its signatures."""
+        return VerifyingKey(self.public_key)
+
+    @property
     def fingerprint(self) -> str:
         """Of the certificate: SHA-256, hexadecimal."""
         return fingerprint(self.certificate)
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class NodeRequest:
     """A node that asks to be taken into a domain: all of it is what the node says of itself."""
 
     node: Eid
@@ -119,7 +124,7 @@ def refused(what: str) -> Iterator[None]:
     except x509.ExtensionNotFound as error:
         name = _WORDS.get(error.oid, f"extension {error.oid.dotted_string}")
         raise SecurityError(f"{what}: it has no {name}") from None
-    except (ConfigError, DecodeError) as error:
+    except (ConfigError, DecodeError, LocalError) as error:
         raise SecurityError(f"{what}: {error}") from None
     except _FAULTS as error:  # in words of the library, which are not for people
         raise SecurityError(f"{what}: not well formed ({type(error).__name__})") from None
@@ -174,7 +179,7 @@ def _load(what: str, octets: bytes, most: int, load: Callable[[bytes], T]) -> T:
         return load(octets)
 
 
-def read_request(octets: bytes) -> Request:
+def read_request(octets: bytes) -> NodeRequest:
     """A node's request.  Raises `SecurityError`."""
     csr = load_request(octets)
     with refused("request"):
@@ -182,7 +187,7 @@ def read_request(octets: bytes) -> Request:
         jurisdictions, roles = read_facts(_private(extensions, FACTS))
         check_names("", jurisdictions, roles)
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return Request(
+        return NodeRequest(
             read_node_name(names),
             jurisdictions,
             roles,
@@ -198,7 +203,7 @@ def load_request(octets: bytes) -> x509.CertificateSigningRequest:
     with refused("request"):
         check_public(csr.public_key())
         if not csr.is_signature_valid:
-            raise InvalidSignature
+            raise SecurityError("the signature is wrong")
     return csr
 
 
@@ -250,8 +255,8 @@ def read_cross(certificate: x509.Certificate) -> tuple[str, Terms]:
     """The other domain, and what it is trusted for.  Raises `SecurityError`."""
     domain = read_authority(certificate)
     with refused(f"certificate of domain {domain}"):
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-        if constraints.path_length != 0:
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+        if constraints.value.path_length != 0:
             raise SecurityError("it could make further authorities")
         return domain, _terms(certificate.extensions)
 
@@ -299,9 +304,7 @@ def _private(extensions: x509.Extensions, oid: x509.ObjectIdentifier) -> bytes:
 
 
 def _hpke(extensions: x509.Extensions) -> HpkePublicKey:
-    found = HpkePublicKey(*read_sealed(_private(extensions, SEALED)))
-    _ = found.key  # one that is none must not be found out when a secret is sealed to it
-    return found
+    return read_sealed(_private(extensions, SEALED))
 
 
 def _terms(extensions: x509.Extensions) -> Terms:

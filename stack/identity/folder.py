@@ -21,18 +21,19 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, DecodeError, SecurityError
 from stack.core.private import FOLDER_MODE, make_folder, write_file
 from stack.core.sansio import Entropy
+from stack.cose import HpkePrivateKey, SigningKey
+from stack.cose.hpke import Kem
 from stack.identity import pem
 from stack.identity.authority import Authority, make_request
 from stack.identity.certificate import (
+    NodeRequest,
     Principal,
-    Request,
     fingerprint,
     load_certificate,
     milliseconds,
@@ -42,7 +43,6 @@ from stack.identity.certificate import (
     read_request,
 )
 from stack.identity.forms import Terms
-from stack.identity.hpke import HpkePrivateKey
 from stack.identity.keys import (
     ALGORITHMS,
     SigningPrivateKey,
@@ -73,6 +73,11 @@ class Identity:
     certificate: x509.Certificate
     key: SigningPrivateKey = field(repr=False)
     hpke: HpkePrivateKey = field(repr=False)
+
+    @property
+    def signing_key(self) -> SigningKey:
+        """What signs for this node."""
+        return SigningKey(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,28 +115,30 @@ class NodeFolder:
         passphrase: bytes,
         entropy: Entropy,
         algorithm: str = "p256",
-        hybrid: bool = True,
-    ) -> Request:
+        kem: Kem = "MLKEM768-X25519",
+    ) -> NodeRequest:
         """Make keys, and the request to an authority.  Keys are never overwritten."""
         if self.begun:
             raise ConfigError(
                 str(self.path), "has keys already", "choose another folder, or destroy this one"
             )
-        key, hpke = ALGORITHMS[algorithm](), HpkePrivateKey.generate(hybrid=hybrid)
+        signing = SigningKey.generate(ALGORITHMS[algorithm], entropy)
+        key, hpke = signing.key, HpkePrivateKey.generate(entropy, kem)
         octets = make_request(node, key, hpke.public, jurisdictions, roles)
         request = read_request(octets)
         make_folder(self.path)
         self.path.chmod(FOLDER_MODE)
-        secrets = [key, hpke.x25519, *([hpke.mlkem] if hpke.mlkem else ())]
-        _write_keys(self.path / KEY, secrets, passphrase, entropy)
+        # 32 octets in the form of an X25519 key; of the hybrid they are the seed of both keys.
+        sealing = X25519PrivateKey.from_private_bytes(hpke.raw)
+        _write_keys(self.path / KEY, [key, sealing], passphrase, entropy)
         words = (
             f"{node} asks to be taken into a domain.\nKey: SHA-256 {request.fingerprint}\n"
             "At the authority: orbitferry domain approve THIS-FILE"
         )
-        _write(self.path / REQUEST, [pem.Block(pem.REQUEST, octets)], words)
+        _write(self.path / REQUEST, [pem.PemBlock(pem.REQUEST, octets)], words)
         return request
 
-    def request(self) -> Request:
+    def request(self) -> NodeRequest:
         """What the node asks of its authority."""
         (block,) = read_blocks(self.path / REQUEST, "run `orbitferry domain enroll` first")[:1]
         return read_request(block.octets)
@@ -174,7 +181,7 @@ class NodeFolder:
         certificate = self._certificate()
         keys = _read_keys(self.path / KEY, passphrase)
         node = read_node(certificate)
-        hpke = _hpke(keys)
+        hpke = _hpke(keys, node.hpke.kem)
         for key in keys:
             if isinstance(key, SigningPrivateKey) and public_octets(
                 key.public_key()
@@ -224,7 +231,7 @@ class AuthorityFolder:
             raise ConfigError(
                 str(self.path), "has a domain already", "choose another folder (--folder)"
             )
-        key = ALGORITHMS[algorithm]()
+        key = SigningKey.generate(ALGORITHMS[algorithm], entropy).key
         authority = Authority.create(domain, key, now_ms, days)
         make_folder(self.path / ISSUED)
         self.path.chmod(FOLDER_MODE)
@@ -248,7 +255,7 @@ class AuthorityFolder:
     def approve(
         self,
         authority: Authority,
-        request: Request,
+        request: NodeRequest,
         *,
         jurisdictions: Iterable[str],
         roles: Iterable[str],
@@ -282,7 +289,7 @@ class AuthorityFolder:
     def federate(
         self,
         authority: Authority,
-        blocks: Sequence[pem.Block],
+        blocks: Sequence[pem.PemBlock],
         terms: Callable[[Terms], Terms],
         now_ms: int,
         days: int = FEDERATION_DAYS,
@@ -300,12 +307,14 @@ class AuthorityFolder:
         refusals = self._renew(authority, trust, [certificate_block(certificate), *blocks], now_ms)
         return domain, agreed, refusals
 
-    def update(self, authority: Authority, blocks: Sequence[pem.Block], now_ms: int) -> list[str]:
+    def update(
+        self, authority: Authority, blocks: Sequence[pem.PemBlock], now_ms: int
+    ) -> list[str]:
         """Take newer revocation lists and certificates of other domains; make a new revocation list
         of this one.  What was not believed."""
         return self._renew(authority, self.trust(), blocks, now_ms)
 
-    def export(self) -> list[pem.Block]:
+    def export(self) -> list[pem.PemBlock]:
         """What nodes of this domain need to know, and authorities of others: nothing secret."""
         return self.trust().blocks()
 
@@ -325,7 +334,7 @@ class AuthorityFolder:
         self,
         authority: Authority,
         trust: Trust,
-        blocks: Sequence[pem.Block],
+        blocks: Sequence[pem.PemBlock],
         now_ms: int,
         serials: Iterable[int] = (),
     ) -> list[str]:
@@ -350,7 +359,7 @@ def check_private(folder: Path) -> None:
         )
 
 
-def read_blocks(path: Path, remedy: str) -> list[pem.Block]:
+def read_blocks(path: Path, remedy: str) -> list[pem.PemBlock]:
     """The blocks of a file.  Raises `ConfigError`, `SecurityError`."""
     try:
         with path.open("rb") as file:
@@ -360,7 +369,7 @@ def read_blocks(path: Path, remedy: str) -> list[pem.Block]:
     return decode_blocks(octets, f"{path}: ")
 
 
-def decode_blocks(octets: bytes, where: str = "") -> list[pem.Block]:
+def decode_blocks(octets: bytes, where: str = "") -> list[pem.PemBlock]:
     """The blocks of a file that came from outside.  Raises `SecurityError`."""
     try:
         return pem.decode(octets)
@@ -398,7 +407,7 @@ def destroy(folder: Path) -> list[Path]:
     return gone
 
 
-def _write(path: Path, blocks: Sequence[pem.Block], words: str = "") -> None:
+def _write(path: Path, blocks: Sequence[pem.PemBlock], words: str = "") -> None:
     try:
         write_file(path, pem.encode(blocks, words).encode())
     except OSError as error:
@@ -407,7 +416,7 @@ def _write(path: Path, blocks: Sequence[pem.Block], words: str = "") -> None:
 
 def _write_keys(path: Path, keys: Iterable[object], passphrase: bytes, entropy: Entropy) -> None:
     label = pem.ENCRYPTED_KEY if passphrase else pem.PRIVATE_KEY
-    _write(path, [pem.Block(label, encode_private(key, passphrase, entropy)) for key in keys])
+    _write(path, [pem.PemBlock(label, encode_private(key, passphrase, entropy)) for key in keys])
 
 
 def _read_keys(path: Path, passphrase: Passphrase) -> list[object]:
@@ -429,10 +438,9 @@ def _read_keys(path: Path, passphrase: Passphrase) -> list[object]:
         raise SecurityError(f"{path}: {error}") from None
 
 
-def _hpke(keys: Sequence[object]) -> HpkePrivateKey | None:
-    x25519 = next((one for one in keys if isinstance(one, X25519PrivateKey)), None)
-    mlkem = next((one for one in keys if isinstance(one, MLKEM768PrivateKey)), None)
-    return None if x25519 is None else HpkePrivateKey(x25519, mlkem)
+def _hpke(keys: Sequence[object], kem: Kem) -> HpkePrivateKey | None:
+    found = [one.private_bytes_raw() for one in keys if isinstance(one, X25519PrivateKey)]
+    return HpkePrivateKey(kem, found[0]) if found else None
 
 
 def _trust(path: Path, grace_ms: int) -> Trust:
@@ -443,7 +451,9 @@ def _trust(path: Path, grace_ms: int) -> Trust:
     return trust
 
 
-def _own_certificate(blocks: Iterable[pem.Block], request: Request) -> x509.Certificate | None:
+def _own_certificate(
+    blocks: Iterable[pem.PemBlock], request: NodeRequest
+) -> x509.Certificate | None:
     """The newest certificate of a node's own key."""
     found = []
     for block in blocks:
@@ -458,7 +468,7 @@ def _own_certificate(blocks: Iterable[pem.Block], request: Request) -> x509.Cert
     return max(found, key=lambda one: one.not_valid_before_utc, default=None)
 
 
-def _root_of(blocks: Iterable[pem.Block], own: x509.Certificate) -> x509.Certificate:
+def _root_of(blocks: Iterable[pem.PemBlock], own: x509.Certificate) -> x509.Certificate:
     """The authority that has signed a certificate, from the same file."""
     for block in blocks:
         if block.label == pem.CERTIFICATE:

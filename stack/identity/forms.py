@@ -22,10 +22,12 @@ from typing import Annotated, Final
 
 from cryptography import x509
 from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
 
 from stack.core.checks import check_one_of
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, SecurityError
+from stack.cose.hpke import HpkePublicKey, Kem
 from stack.policy.directory import PURPOSES, check_names
 
 BUNDLE_EID: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.11")
@@ -43,6 +45,11 @@ NAMES_MAX: Final = 64
 """Jurisdictions, or roles, of one node."""
 
 KEY_BYTES_MAX: Final = 4096
+
+_KEMS: Final[dict[Kem, int]] = {"X25519": 0x0020, "MLKEM768-X25519": 0x647A}
+"""Numbers of HPKE's registry (RFC 9180 §7.1, draft-ietf-hpke-pq)."""
+
+_MLKEM_BYTES = 1184
 
 
 @asn1.sequence
@@ -103,15 +110,22 @@ def read_facts(octets: bytes) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(facts.jurisdictions), frozenset(facts.roles)
 
 
-def sealed_extension(kem: int, key: bytes) -> x509.ExtensionType:
+def sealed_extension(key: HpkePublicKey) -> x509.ExtensionType:
     """The HPKE public key of a node."""
-    return x509.UnrecognizedExtension(SEALED, asn1.encode_der(_Sealed(kem=kem, key=key)))
+    sealed = _Sealed(kem=_KEMS[key.kem], key=key.raw)
+    return x509.UnrecognizedExtension(SEALED, asn1.encode_der(sealed))
 
 
-def read_sealed(octets: bytes) -> tuple[int, bytes]:
-    """(KEM, public key).  Raises `ValueError`."""
+def read_sealed(octets: bytes) -> HpkePublicKey:
+    """The HPKE public key of a node.  Raises `ValueError`, `SecurityError`, `LocalError`."""
     sealed = asn1.decode_der(_Sealed, octets)
-    return sealed.kem, sealed.key
+    for kem, number in _KEMS.items():
+        if sealed.kem == number:
+            key = HpkePublicKey(kem, sealed.key)
+            if kem == "MLKEM768-X25519":  # one that is none, before a secret is sealed to it
+                MLKEM768PublicKey.from_public_bytes(key.raw[:_MLKEM_BYTES])
+            return key
+    raise SecurityError(f"a key to seal to of kind {sealed.kem}, which is not known")
 
 
 def terms_extension(terms: Terms) -> x509.ExtensionType:

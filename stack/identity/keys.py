@@ -7,7 +7,6 @@ it ends (`stack.identity.memory` keeps that out of core dumps, and where allowed
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from cryptography import x509
@@ -27,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from stack.core.errors import SecurityError
 from stack.core.sansio import Entropy
+from stack.cose import Algorithm
 
 SigningPrivateKey = (
     ec.EllipticCurvePrivateKey
@@ -46,15 +46,15 @@ SigningPublicKey = (
     | mldsa.MLDSA87PublicKey
 )
 
-ALGORITHMS: Final[dict[str, Callable[[], SigningPrivateKey]]] = {
-    "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
-    "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
-    "ed25519": ed25519.Ed25519PrivateKey.generate,
-    "mldsa44": mldsa.MLDSA44PrivateKey.generate,
-    "mldsa65": mldsa.MLDSA65PrivateKey.generate,
-    "mldsa87": mldsa.MLDSA87PrivateKey.generate,
+ALGORITHMS: Final = {
+    "p256": Algorithm.ES256,
+    "p384": Algorithm.ES384,
+    "ed25519": Algorithm.EDDSA,
+    "mldsa44": Algorithm.ML_DSA_44,
+    "mldsa65": Algorithm.ML_DSA_65,
+    "mldsa87": Algorithm.ML_DSA_87,
 }
-"""Makes a fresh key of each algorithm."""
+"""What nodes and authorities may sign with."""
 
 Hash = hashes.SHA256 | hashes.SHA384
 

@@ -27,14 +27,14 @@ _BEGIN, _END = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,64})-----"), "-----END {}---
 _SECTION = "RFC 7468 §3"
 
 
-class Block(NamedTuple):
+class PemBlock(NamedTuple):
     """One object: what it is, and its octets."""
 
     label: str
     octets: bytes
 
 
-def encode(blocks: Iterable[Block], words: str = "") -> str:
+def encode(blocks: Iterable[PemBlock], words: str = "") -> str:
     """A file of these blocks, with words for people at its head."""
     parts = [*(f"# {line}".rstrip() for line in words.splitlines())]
     for block in blocks:
@@ -44,7 +44,7 @@ def encode(blocks: Iterable[Block], words: str = "") -> str:
     return "\n".join(parts) + "\n"
 
 
-def decode(octets: bytes) -> list[Block]:
+def decode(octets: bytes) -> list[PemBlock]:
     """The blocks of a file.  Raises `DecodeError`."""
     if len(octets) > FILE_BYTES_MAX:
         raise DecodeError("too large for a file of certificates", _SECTION)
@@ -52,7 +52,7 @@ def decode(octets: bytes) -> list[Block]:
         lines = octets.decode("utf-8").splitlines()
     except UnicodeDecodeError:
         raise DecodeError("no PEM file: not text", _SECTION) from None
-    blocks: list[Block] = []
+    blocks: list[PemBlock] = []
     label, content = "", list[str]()
     for line in lines:
         line = line.strip()
@@ -60,7 +60,7 @@ def decode(octets: bytes) -> list[Block]:
             if found := _BEGIN.fullmatch(line):
                 label, content = found[1], []
         elif line == _END.format(label):
-            blocks.append(Block(label, _decoded(content)))
+            blocks.append(PemBlock(label, _decoded(content)))
             label = ""
         else:
             content.append(line)

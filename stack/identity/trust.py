@@ -77,7 +77,7 @@ class Trust:
 
     # ---- what arrives ----------------------------------------------------------------------
 
-    def learn(self, blocks: Iterable[pem.Block]) -> list[str]:
+    def learn(self, blocks: Iterable[pem.PemBlock]) -> list[str]:
         """Take what is signed by whom it must be; of what is not, say why.  Older revocation
         lists, certificates and terms never replace newer ones."""
         refusals: list[str] = []
@@ -99,7 +99,7 @@ class Trust:
         return refusals
 
     def _sorted(
-        self, blocks: Sequence[pem.Block], refusals: list[str]
+        self, blocks: Sequence[pem.PemBlock], refusals: list[str]
     ) -> tuple[list[x509.Certificate], list[x509.Certificate]]:
         """Certificates of other authorities, and of nodes."""
         authorities: list[x509.Certificate] = []
@@ -245,14 +245,14 @@ class Trust:
             return str(error)
         return ""
 
-    def blocks(self) -> list[pem.Block]:
+    def blocks(self) -> list[pem.PemBlock]:
         """All of it, for a file; `learn` of a `Trust` with the same root reads it."""
         certificates = [self.root]
         certificates += [one.certificate for one in self.federations.values()]
         certificates += [node.certificate for node in self._nodes.values()]
         return [
             *(certificate_block(one) for one in certificates),
-            *(pem.Block(pem.REQUEST, one.offer) for one in self.federations.values()),
+            *(pem.PemBlock(pem.REQUEST, one.offer) for one in self.federations.values()),
             *(revocations_block(one) for one in self._lists.values()),
         ]
 
@@ -299,14 +299,14 @@ class Trust:
         return replace(node.facts, purposes=federation.terms.purposes)
 
 
-def certificate_block(certificate: x509.Certificate) -> pem.Block:
+def certificate_block(certificate: x509.Certificate) -> pem.PemBlock:
     """A certificate, for a file."""
-    return pem.Block(pem.CERTIFICATE, certificate.public_bytes(Encoding.DER))
+    return pem.PemBlock(pem.CERTIFICATE, certificate.public_bytes(Encoding.DER))
 
 
-def revocations_block(revocations: x509.CertificateRevocationList) -> pem.Block:
+def revocations_block(revocations: x509.CertificateRevocationList) -> pem.PemBlock:
     """A revocation list, for a file."""
-    return pem.Block(pem.REVOCATIONS, revocations.public_bytes(Encoding.DER))
+    return pem.PemBlock(pem.REVOCATIONS, revocations.public_bytes(Encoding.DER))
 
 
 def _key(certificate: x509.Certificate) -> SigningPublicKey:
@@ -315,7 +315,8 @@ def _key(certificate: x509.Certificate) -> SigningPublicKey:
 
 def _is_authority(certificate: x509.Certificate) -> bool:
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+        return constraints.value.ca
     except x509.ExtensionNotFound:
         return False
 

@@ -12,6 +12,7 @@ import pytest
 from interop.strategies.nearly_certificate import NOW_MS
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, SecurityError
+from stack.cose import decode_encrypt, encrypt_for
 from stack.identity import AuthorityFolder, NodeFolder, Terms, pem
 from stack.identity.certificate import fingerprint
 from stack.identity.folder import destroy
@@ -43,7 +44,7 @@ def begun(path: Path, node: str = "dtn://sat1/", *, algorithm: str = "ed25519") 
         passphrase=b"",
         entropy=os.urandom,
         algorithm=algorithm,
-        hybrid=algorithm != "p384",
+        kem="X25519" if algorithm == "p384" else "MLKEM768-X25519",
     )
     return folder
 
@@ -70,10 +71,9 @@ def test_from_a_request_to_an_identity(tmp_path: Path, algorithm: str) -> None:
     assert accepted.node.facts.roles == frozenset({"relay"})
     identity = node.unlock(nothing)
     assert identity.node == SAT
-    sealed = accepted.node.hpke.seal(b"secret", b"epoch")
-    assert identity.hpke.open(sealed, b"epoch") == b"secret"
-    with pytest.raises(SecurityError):
-        identity.hpke.open(sealed, b"another epoch")
+    sealed = encrypt_for(b"secret", [accepted.node.hpke], os.urandom)
+    assert decode_encrypt(sealed).open(identity.hpke) == b"secret"
+    accepted.node.verifying_key.verify(identity.signing_key.sign(b"word"), b"word")
     assert known(node.trust()) == {"dtn://sat1/": "kari"}
 
 
@@ -215,7 +215,7 @@ def test_domains_federate_by_files(tmp_path: Path) -> None:
     node, kiruna = begun(tmp_path), begun(tmp_path, "dtn://kiruna/")
     approve(esa, kiruna)
     terms = Terms("kari", frozenset({"pass", "read"}), frozenset({"KR", "SE"}))
-    offer = [pem.Block(pem.REQUEST, esa.unlock(nothing).offer(terms)), *esa.export()]
+    offer = [pem.PemBlock(pem.REQUEST, esa.unlock(nothing).offer(terms)), *esa.export()]
     domain_name, agreed, refusals = kari.federate(
         kari.unlock(nothing),
         offer,

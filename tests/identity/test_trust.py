@@ -76,7 +76,7 @@ def test_what_is_revoked_stays_so() -> None:
     assert known(made) == {}
 
 
-def _on_some_only() -> pem.Block:
+def _on_some_only() -> pem.PemBlock:
     now = KARI.certificate.not_valid_before_utc
     builder = x509.CertificateRevocationListBuilder(KARI.certificate.subject, now, now)
     builder = builder.add_extension(x509.CRLNumber(9), False).add_extension(
@@ -91,12 +91,12 @@ def _on_some_only() -> pem.Block:
         (listed(authority("kari", 9)), "not signed by"),
         (listed(ESA), "does not trust"),
         (_on_some_only(), "critical extension"),
-        (pem.Block(pem.REVOCATIONS, b"\x30\x00"), "not well formed"),
+        (pem.PemBlock(pem.REVOCATIONS, b"\x30\x00"), "not well formed"),
         (listed(KARI, now_ms=NOW_MS + DAY_MS, after=None), ""),
     ],
     ids=["forged", "of another", "partial", "damaged", "older"],
 )
-def test_revocation_lists_of_others_count_for_nothing(forged: pem.Block, why: str) -> None:
+def test_revocation_lists_of_others_count_for_nothing(forged: pem.PemBlock, why: str) -> None:
     made = trust(certificate_block(SAT))
     first = made.revocations("kari")
     assert why in " ".join(made.learn([forged]))
@@ -146,30 +146,30 @@ def test_no_domain_is_trusted_that_is_not_named() -> None:
         made.verify([KIRUNA, ESA.certificate], NOW_MS)
 
 
-def _other_offer() -> list[pem.Block]:
+def _other_offer() -> list[pem.PemBlock]:
     """Signed by esa, but for less."""
     (_, cross) = federation(terms("pass", "read"))
-    return [pem.Block(pem.REQUEST, ESA.offer(terms("pass"))), cross]
+    return [pem.PemBlock(pem.REQUEST, ESA.offer(terms("pass"))), cross]
 
 
-def _to_another() -> list[pem.Block]:
+def _to_another() -> list[pem.PemBlock]:
     offer = ESA.offer(terms("pass", to="nasa"))
     cross = authority("nasa", 3).federate(offer, terms("pass", to="nasa"), NOW_MS, 9)
-    return [pem.Block(pem.REQUEST, offer), certificate_block(cross)]
+    return [pem.PemBlock(pem.REQUEST, offer), certificate_block(cross)]
 
 
-def _by_another() -> list[pem.Block]:
+def _by_another() -> list[pem.PemBlock]:
     offer = ESA.offer(terms("pass"))
     cross = authority("kari", 3).federate(offer, terms("pass"), NOW_MS, 9)
-    return [pem.Block(pem.REQUEST, offer), certificate_block(cross)]
+    return [pem.PemBlock(pem.REQUEST, offer), certificate_block(cross)]
 
 
-def _another_key() -> list[pem.Block]:
+def _another_key() -> list[pem.PemBlock]:
     offer = authority("esa", 5).offer(terms("pass"))
-    return [pem.Block(pem.REQUEST, offer), federation(terms("pass"))[1]]
+    return [pem.PemBlock(pem.REQUEST, offer), federation(terms("pass"))[1]]
 
 
-def _longer() -> list[pem.Block]:
+def _longer() -> list[pem.PemBlock]:
     """Esa could make authorities of its own."""
     offer, block = federation(terms("pass"))
     cross = recast(
@@ -238,7 +238,7 @@ def test_a_name_that_two_others_give_is_nobodys() -> None:
         listed(ESA),
         certificate_block(KIRUNA),
         certificate_block(cross),
-        pem.Block(pem.REQUEST, offer),
+        pem.PemBlock(pem.REQUEST, offer),
         listed(nasa),
         certificate_block(node(nasa, "dtn://kiruna/", laws=("SE",))),
     )
@@ -262,7 +262,7 @@ def test_terms_that_are_newer_count() -> None:
     made = trust(*federation(terms("pass", "read")), listed(ESA), certificate_block(KIRUNA))
     offer = ESA.offer(terms("pass", "read"))
     narrower = KARI.federate(offer, terms("pass"), NOW_MS + 1000, 365)
-    made.learn([pem.Block(pem.REQUEST, offer), certificate_block(narrower)])
+    made.learn([pem.PemBlock(pem.REQUEST, offer), certificate_block(narrower)])
     made.learn(federation(terms("pass", "read")))
     (facts,) = made.directory(NOW_MS + 2000)
     assert facts.purposes == frozenset({"pass", "rest"})
