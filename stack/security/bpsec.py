@@ -38,6 +38,7 @@ from stack.wire.bundle import (
     CRC_NONE,
     DISCARD_UNPROCESSED,
     IS_FRAGMENT,
+    PAYLOAD_NUMBER,
     REPLICATE,
     Bundle,
     CanonicalBlock,
@@ -47,7 +48,6 @@ from stack.wire.bundle import (
     signs_primary,
 )
 
-PAYLOAD_NUMBER = 1
 FRAMES_MAX = 1024
 """Prepared BCBs kept."""
 

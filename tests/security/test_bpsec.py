@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stack.core.eid import Eid
-from stack.core.errors import ConfigError, SecurityError
+from stack.core.errors import ConfigError, DecodeError, SecurityError
 from stack.security import (
     BpSec,
     Key,
@@ -25,6 +25,7 @@ from stack.wire.asb import SecurityBlock, decode_asb
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
+    CRC_NONE,
     Bundle,
     CanonicalBlock,
     PrimaryBlock,
@@ -139,6 +140,22 @@ def test_another_source_cannot_be_claimed() -> None:
         SATELLITE, Eid.parse("dtn://gs1/jobs"), Eid.NONE, 800_000_000_000, 5, 60_000
     )
     assert seeded().open(sent(Bundle(service, protected.blocks))).reason == 14
+
+
+@pytest.mark.parametrize("sign_for", [(), ("*",)])
+def test_damage_in_a_part_of_a_secured_payload_shows_on_the_way(sign_for: tuple[str, ...]) -> None:
+    """The whole has no CRC (RFC 9173 §3.8.1, §4.8.1); a fragment, which is no target, has."""
+    whole = sent(seeded(*sign_for).protect(plain(bytes(2000))))
+    assert whole.payload.crc_type == CRC_NONE
+    parts = [part for half in fragment_bundle(whole, 1500) for part in fragment_bundle(half, 700)]
+    assert len(parts) > 3
+    for part in parts:
+        octets = bytearray(encode_bundle(part))
+        decode_bundle(octets)
+        octets[-100] ^= 1  # in the payload
+        with pytest.raises(DecodeError, match="CRC"):
+            decode_bundle(octets)
+    assert encode_bundle(reassemble(parts[::-1])) == encode_bundle(whole), "as it was secured"
 
 
 def test_fragments_open_once_they_are_whole_again() -> None:

@@ -61,6 +61,7 @@ from stack.wire.bundle.types import IS_ADMIN as IS_ADMIN
 from stack.wire.bundle.types import IS_FRAGMENT as IS_FRAGMENT
 from stack.wire.bundle.types import NO_FRAGMENT as NO_FRAGMENT
 from stack.wire.bundle.types import PAYLOAD as PAYLOAD
+from stack.wire.bundle.types import PAYLOAD_NUMBER as PAYLOAD_NUMBER
 from stack.wire.bundle.types import PREVIOUS_NODE as PREVIOUS_NODE
 from stack.wire.bundle.types import PRIORITY as PRIORITY
 from stack.wire.bundle.types import REPLICATE as REPLICATE

@@ -17,6 +17,7 @@ from stack.wire.bundle.types import (
     CRC_NONE,
     IS_FRAGMENT,
     NO_FRAGMENT,
+    PAYLOAD_NUMBER,
     Bundle,
     CanonicalBlock,
 )
@@ -64,6 +65,20 @@ def signs_primary(bundle: Bundle, *, unseen: bool = False) -> bool:
         for block in bundle.blocks
         if block.type == BLOCK_INTEGRITY
     )
+
+
+def is_payload_secured(blocks: Sequence[CanonicalBlock]) -> bool:
+    """Whether the payload says that it is signed or encrypted.  What cannot be read says nothing:
+    it is the acceptor's to refuse it."""
+    try:
+        encrypted = encrypted_blocks(blocks)
+        return PAYLOAD_NUMBER in encrypted or any(
+            PAYLOAD_NUMBER in security_targets(block)
+            for block in blocks
+            if block.type == BLOCK_INTEGRITY and block.number not in encrypted
+        )
+    except DecodeError:
+        return False
 
 
 def encrypted_blocks(blocks: Sequence[CanonicalBlock]) -> Set[int]:

@@ -9,6 +9,7 @@ from stack.core.errors import DecodeError, LocalError
 from stack.core.limits import BUNDLE_BYTES_MAX
 from stack.core.ranges import RangeSet
 from stack.wire import cbor
+from stack.wire.bundle.check import is_payload_secured
 from stack.wire.bundle.encode import encode_block, encode_bundle
 from stack.wire.bundle.identity import adu_key
 from stack.wire.bundle.primary import PrimaryForm
@@ -56,6 +57,10 @@ def fragment_bundle(bundle: Bundle, max_bytes: int) -> list[Bundle]:
     # Without CRC it relies on a BIB (§4.3.1), which is over the primary block of the whole: no
     # fragment's own is proven by it, not even that of the first, which takes the BIB along.
     crc_type = primary.crc_type or CRC_32
+    # A payload that is signed or encrypted has none (RFC 9173 §3.8.1, §4.8.1), and no relay could
+    # see that it was damaged.  A part of it is no target of security (RFC 9172 §5.2) and has one.
+    if is_payload_secured(bundle.blocks):
+        payload = replace(payload, crc_type=payload.crc_type or CRC_32)
     fragments: list[Bundle] = []
     start = 0
     while start < len(data):
@@ -200,7 +205,11 @@ def _own(fragment: Bundle) -> Bundle:
 
 
 def _whole(unit: _Unit, first: Bundle) -> Bundle:
-    """The bundle whose primary and extension blocks the first fragment brought (§5.9)."""
+    """The bundle whose primary and extension blocks the first fragment brought (§5.9), with a
+    payload as it was signed or encrypted: without CRC."""
     unit.pieces.sort()
-    payload = replace(first.payload, data=b"".join(piece for _, piece in unit.pieces))
-    return Bundle(PrimaryForm(first.primary).whole(), (*first.blocks[:-1], payload))
+    *others, payload = first.blocks
+    crc_type = CRC_NONE if is_payload_secured(others) else payload.crc_type
+    data = b"".join(piece for _, piece in unit.pieces)
+    whole = replace(payload, data=data, crc_type=crc_type)
+    return Bundle(PrimaryForm(first.primary).whole(), (*others, whole))

@@ -23,7 +23,7 @@ from stack.wire.bundle import (
     fragment_bundle,
 )
 from tests.engines.bundle_agent.desk import Desk, keyed
-from tests.engines.bundle_agent.harness import HERE, NOW, bundle_for
+from tests.engines.bundle_agent.harness import HERE, NEXT, NOW, bundle_for
 
 PAYLOAD = bytes(range(200)) * 4
 
@@ -112,6 +112,17 @@ def test_a_proven_whole_clears_away_what_claims_to_be_part_of_it(name: str) -> N
     assert [*desk.agent.entries] == [kept]
     assert not desk.arrive(PARTS[1])
     assert desk.store.usage().bundles == 1
+
+
+def test_a_relay_sends_back_a_fragment_that_the_link_damaged() -> None:
+    """It holds no key, and still nothing damaged travels on to be lost at the destination."""
+    relay = Desk(node=NEXT)
+    for part in PARTS:
+        octets = bytearray(encode_bundle(part))
+        octets[-60] ^= 4
+        assert not relay.agent.receive(bytes(octets), NOW).intact, "its sender tries again"
+        assert relay.arrive(part)
+    assert relay.store.usage().bundles == len(PARTS)
 
 
 def test_a_forged_whole_clears_nothing_away() -> None:

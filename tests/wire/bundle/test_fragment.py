@@ -13,6 +13,7 @@ from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.limits import BUNDLE_BYTES_MAX
 from stack.wire.bundle import (
+    BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
     CRC_32,
     CRC_NONE,
@@ -102,6 +103,20 @@ def test_fragments_of_fragments_make_up_the_bundle(bundle: Bundle) -> None:
     total = len(bundle.payload.data)
     assert {part.primary.total_adu_length for part in nested} == {total} == {ends[-1]}
     assert reassemble(nested[::-1]) == bundle
+
+
+@pytest.mark.parametrize("kind", [BLOCK_INTEGRITY, BLOCK_CONFIDENTIALITY])
+@pytest.mark.parametrize("asb", ["", "ff", "8100", "8102", "820201", "9f0201ff", "81", "1b"])
+def test_what_a_security_block_covers_decides_about_the_crc_of_a_part(kind: int, asb: str) -> None:
+    """An abstract security block begins with its targets; one that cannot be read covers nothing,
+    and is the acceptor's to refuse."""
+    covers = asb in ("820201", "9f0201ff")
+    shell = CanonicalBlock(kind, 3, 0, bytes.fromhex(asb))
+    payload = CanonicalBlock(1, 1, 0, bytes(600), CRC_NONE)
+    whole = Bundle(PRIMARY, (shell, payload))
+    parts = fragment_bundle(whole, 400)
+    assert {part.payload.crc_type for part in parts} == {CRC_32 if covers else CRC_NONE}
+    assert reassemble(parts) == whole
 
 
 def test_a_bundle_that_fits_is_left_alone() -> None:
