@@ -41,11 +41,13 @@ def desk(directory: Directory | None = DIRECTORY, *, node: str = HERE, **options
     return Desk(security=keyed(), node=node, gate=gate, **options)  # type: ignore[arg-type]
 
 
-def sealed(policy: DataPolicy = FOR_KR, destination: str = HERE + "app") -> Bundle:
+def sealed(
+    policy: DataPolicy = FOR_KR, destination: str = HERE + "app", payload: bytes = b"secret"
+) -> Bundle:
     """A bundle as its source sends it."""
     ends = NOW + 3_600_000
     source = desk(node=SOURCE, contacts=Plan([Contact(SOURCE, HERE, NOW, ends, 1e6)]))
-    outgoing = Outgoing(Eid.parse(destination), b"secret", 60_000, "app", policy=policy)
+    outgoing = Outgoing(Eid.parse(destination), payload, 60_000, "app", policy=policy)
     _, ops = source.agent.send([outgoing], NOW)
     (ref,) = source.commit(ops, NOW)
     (wire,) = source.store.load([ref])
@@ -133,7 +135,7 @@ def test_somebody_elses_block_of_that_type_costs_nothing() -> None:
 
 
 def test_every_fragment_carries_the_label() -> None:
-    bundle = sealed()
+    bundle = sealed(payload=bytes(60))
     here = desk()
     parts = fragment_bundle(bundle, len(encode_bundle(bundle)) - 3)
     assert len(parts) > 1
@@ -142,7 +144,7 @@ def test_every_fragment_carries_the_label() -> None:
         assert stranger.arrive(part) is None
         assert here.arrive(part)
     assert stranger.agent.counters["dropped_not_permitted"] == len(parts)
-    assert here.got == [b"secret"]
+    assert here.got == [bytes(60)]
 
 
 def test_a_restart_knows_the_policy_of_what_it_finds() -> None:
