@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -44,7 +44,7 @@ from stack.wire.bundle import (
     CanonicalBlock,
     PrimaryBlock,
     PrimaryForm,
-    encode_primary,
+    encoded,
     signs_primary,
 )
 
@@ -168,7 +168,7 @@ class BpSec:
         if primary.flags & IS_FRAGMENT:
             raise SecurityError("a fragment takes no new security blocks (RFC 9172 §5.2)")
         if primary.wire is None:  # it is wanted a few times
-            primary = replace(primary, wire=encode_primary(primary))
+            primary = encoded(primary)
         peer = str(primary.destination.node)
         aes = self._keys.sending("aes", peer)
         crc_type = bundle.payload.crc_type
@@ -176,7 +176,8 @@ class BpSec:
         number = max([block.number for block in bundle.blocks]) + 1
         sealed, bcb = self._seal(primary, payload, number, aes, crc_type)
         added = [bcb]
-        if any(fnmatch.fnmatchcase(peer, pattern) for pattern in self._policy.sign_for):
+        sign_for = self._policy.sign_for
+        if sign_for and any(fnmatch.fnmatchcase(peer, pattern) for pattern in sign_for):
             bib = self._sign(primary, payload, number + 1, peer)
             hidden, cover = self._seal(primary, bib, number + 2, aes, crc_type)
             added += [cover, hidden]
@@ -188,7 +189,7 @@ class BpSec:
         """The BIB of a payload."""
         policy = self._policy
         key = self._keys.sending("hmac", peer)
-        bib = CanonicalBlock(BLOCK_INTEGRITY, number, 0, b"")
+        bib = _shell(BLOCK_INTEGRITY, number, 0)
         digest = contexts.hmac_sha2(
             key.secret, policy.sha_variant, policy.scope, primary, payload, bib
         )
@@ -207,7 +208,7 @@ class BpSec:
         """A block's encrypted form, and the BCB that says how, which has a CRC of this type."""
         # RFC 9172 §3.8: replicated in every fragment when the payload is a target
         flags = REPLICATE if target.number == PAYLOAD_NUMBER else 0
-        bcb = CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, b"")
+        bcb = _shell(BLOCK_CONFIDENTIALITY, number, flags)
         self._use.take(key)
         iv = self._entropy(contexts.IV_BYTES)
         scope = self._policy.scope
@@ -458,6 +459,12 @@ def _binds_payload(bcb: _Operation) -> bool:
     scope = bcb.asb.parameter(contexts.BCB_SCOPE)
     wide = scope is None or (isinstance(scope, int) and bool(scope & contexts.SCOPE_PRIMARY))
     return wide and PAYLOAD_NUMBER in bcb.asb.targets
+
+
+@lru_cache(maxsize=FRAMES_MAX)
+def _shell(kind: int, number: int, flags: int) -> CanonicalBlock:
+    """A security block of which only the head counts (RFC 9173 §3.7, §4.7.2)."""
+    return CanonicalBlock(kind, number, flags, b"")
 
 
 @lru_cache(maxsize=FRAMES_MAX)

@@ -5,7 +5,6 @@ Nothing here chooses keys or policy, and nothing here is random: the caller give
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -24,6 +23,7 @@ from stack.wire.bundle import (
     CanonicalBlock,
     PrimaryBlock,
     encode_primary,
+    is_deterministic,
 )
 
 # RFC 9173 §3.3: parameters of BIB-HMAC-SHA2
@@ -70,9 +70,6 @@ _HASHES: dict[int, Callable[[], hashes.HashAlgorithm]] = {
 
 KEYED_MAX = 1024
 """Prepared HMACs kept; preparing one costs as much as an HMAC over a kilobyte."""
-
-_MAYBE_INDEFINITE = re.compile(rb"[\x7f\x9f\xbf]|\x5f[\x40-\x5b\xff]")
-"""Heads of such items: text, arrays and maps, and byte strings with a chunk or the break after."""
 
 _ASSIGNED = REPLICATE | REPORT_UNPROCESSED | DELETE_UNPROCESSED | DISCARD_UNPROCESSED
 
@@ -184,12 +181,9 @@ def _header(block: CanonicalBlock) -> bytes:
 
 
 def _canonical(primary: PrimaryBlock) -> bytes:
-    """The primary block in deterministic encoding (RFC 9172 §4), which on the wire it has but for
-    items of indefinite length."""
+    """The primary block in deterministic encoding (RFC 9172 §4)."""
     wire = primary.wire or encode_primary(primary)
-    if not (b"\x9f" in wire or b"\x5f" in wire or b"\x7f" in wire or b"\xbf" in wire):
-        return wire  # which is quickly seen of nearly all
-    return _deterministic(wire) if _MAYBE_INDEFINITE.search(wire) else wire
+    return wire if is_deterministic(wire) else _deterministic(wire)
 
 
 @lru_cache(maxsize=64)

@@ -144,10 +144,12 @@ def fingerprint(secret: bytes) -> str:
 class KeyRing:
     """The keys of one node, which may change while it runs."""
 
-    def __init__(self, keys: Iterable[Key], own: str = "") -> None:
-        """`own`: the node's id, of which keys for each node are made."""
+    def __init__(self, keys: Iterable[Key], own: str = "", info: bytes = b"") -> None:
+        """`own`: the node's id, of which keys for each node are made.  With `info` what is used of
+        each key is made of HKDF-SHA256 of it and that."""
         self.keys = tuple(keys)
         self.own = own
+        self._info = info
         self._choices: dict[tuple[str, str], tuple[Key, ...]] = {}
         self._choices_sent: dict[tuple[str, str], Key] = {}
         self._listeners: list[Callable[[], None]] = []
@@ -178,20 +180,21 @@ class KeyRing:
     def _serving(self, kind: str, peer: str) -> Iterator[Key]:
         for key in self.keys:
             if key.kind == kind and any(fnmatch.fnmatchcase(peer, p) for p in key.peers):
-                yield key
+                yield self._derived(key)
 
     def bound(self, label: bytes) -> KeyRing:
         """The keys for bundles with the label of a data policy: HKDF-SHA256 of each and the label,
-        so that nobody can take it off, or put another in its place, and have the payload open."""
-        info = b"Orbitferry data policy\0" + label
-        keys = (
-            replace(
-                key, secret=HKDF(hashes.SHA256(), len(key.secret), None, info).derive(key.secret)
-            )
-            for key in self.keys
-            if key.kind in ("aes", "hmac", "kek")
-        )
-        return KeyRing(keys, self.own)
+        so that nobody can take it off, or put another in its place, and have the payload open.
+
+        Anybody can make up labels: a key is derived when one of its peers comes, not before."""
+        keys = (key for key in self.keys if key.kind in ("aes", "hmac", "kek"))
+        return KeyRing(keys, self.own, b"Orbitferry data policy\0" + label)
+
+    def _derived(self, key: Key) -> Key:
+        if not self._info:
+            return key
+        derived = HKDF(hashes.SHA256(), len(key.secret), None, self._info).derive(key.secret)
+        return replace(key, secret=derived)
 
     def sending(self, kind: str, peer: str) -> Key:
         """The key of a kind for what goes to node `peer`.  Raises `SecurityError` without one."""

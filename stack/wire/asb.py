@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from stack.core.eid import Eid
@@ -25,6 +26,15 @@ TARGETS_MAX = 64
 PARAMETERS_MAX = 16
 RESULTS_MAX = 16
 """Per block and per target; RFC 9173 defines four parameters and one result."""
+
+FORMS_MAX = 1024
+"""Forms of security blocks that are known: those of a flow differ by their IV and tag alone."""
+
+_IV_BYTES = 12
+_TAG_BYTES = 16
+_TAIL_BYTES = 39
+"""Octets of the BCB-AES-GCM of RFC 9173 from the IV on, with AES variant, scope and tag: as this
+node and most others write it."""
 
 _SECTION = "RFC 9172 §3.6"
 
@@ -72,10 +82,41 @@ def encode_asb(block: SecurityBlock) -> bytes:
 def decode_asb(data: Buffer) -> SecurityBlock:
     """Read the data of a security block.  Raises `DecodeError`, also for octets left over."""
     octets = bytes(data)
+    iv_at = len(octets) - _TAIL_BYTES
+    form = _form(octets[:iv_at], octets[iv_at + _IV_BYTES : -_TAG_BYTES]) if iv_at > 0 else None
+    if form is not None:
+        (iv, _), *others = form.parameters
+        (((tag, _),),) = form.results
+        return SecurityBlock(
+            form.targets,
+            form.context,
+            form.source,
+            ((iv, octets[iv_at : iv_at + _IV_BYTES]), *others),
+            (((tag, octets[-_TAG_BYTES:]),),),
+        )
     try:
         return _read_asb(octets)
     except cbor.IndefiniteLength:
         return _read_asb(cbor.deterministic(octets))
+
+
+@lru_cache(maxsize=FORMS_MAX)
+def _form(before: bytes, between: bytes) -> SecurityBlock | None:
+    """The security block that begins so, goes on with its first parameter, an IV, and so, and ends
+    with its one result, a tag; None if IV and tag are elsewhere, or something is wrong."""
+    form = None
+    for octet in (b"\0", b"\xff"):  # only what is neither is no part of something else
+        iv, tag = octet * _IV_BYTES, octet * _TAG_BYTES
+        try:
+            form = _read_asb(b"".join((before, iv, between, tag)))
+        except DecodeError:
+            return None
+        ivs, tags = form.parameters[:1], form.results
+        if [value for _, value in ivs] != [iv] or [[v for _, v in pairs] for pairs in tags] != [
+            [tag]
+        ]:
+            return None
+    return form
 
 
 def _read_asb(data: bytes) -> SecurityBlock:

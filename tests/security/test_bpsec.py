@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, DecodeError, SecurityError
+from stack.policy import DataPolicy
+from stack.policy.label import policy_block
 from stack.security import (
     BpSec,
     Key,
     KeyRing,
     SecurityPolicy,
     contexts,
+    keys,
     load_keys,
     new_key_file,
 )
@@ -61,6 +66,35 @@ def plain(payload: bytes, *, crc: int = 2, source: Eid = GROUND) -> Bundle:
 
 def sent(bundle: Bundle) -> Bundle:
     return decode_bundle(encode_bundle(bundle))[0]
+
+
+def test_a_made_up_label_has_no_key_derived_but_those_of_its_source(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Anybody can send any label: with thousands of keys that must cost little."""
+    derived: list[bytes] = []
+
+    class Counted:
+        def __init__(self, *args: Any) -> None:
+            self._derivation = HKDF(*args)
+
+        def derive(self, secret: bytes) -> bytes:
+            derived.append(secret)
+            return self._derivation.derive(secret)
+
+    monkeypatch.setattr(keys, "HKDF", Counted)
+    ring = [Key(f"{n}", "aes", bytes([n] * 32), peers=(f"dtn://sat{n}/",)) for n in range(200)]
+    ring += [Key("mac", "hmac", bytes(48)), Key("kek", "kek", bytes(32))]
+    node = BpSec(KeyRing(ring), bytes, SecurityPolicy())
+    protected = BpSec(KeyRing(KEYS), bytes, SecurityPolicy()).protect(
+        plain(b"data", source=Eid.parse("dtn://sat7/files"))
+    )
+    for audit in (False, True):
+        label = policy_block(DataPolicy(expires_ms=5, audit=audit), number=9, crc_type=0)
+        forged = Bundle(protected.primary, (label, *protected.blocks))
+        assert not node.open(forged).ok
+        assert not node.open(forged).ok
+    assert derived == [bytes([7] * 32)] * 2
 
 
 @given(st.binary(max_size=3000), st.sampled_from([0, 1, 2]), st.booleans())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
-from stack.wire import asb
+from stack.wire import asb, cbor
 from stack.wire.asb import SecurityBlock, decode_asb, encode_asb
 from stack.wire.bundle import (
     IS_FRAGMENT,
@@ -19,6 +19,7 @@ from stack.wire.bundle import (
     decode,
     decode_primary,
     encode_primary,
+    is_deterministic,
 )
 
 EIDS = st.sampled_from(
@@ -55,6 +56,16 @@ BLOCKS = st.builds(
     PAIRS,
     st.tuples(PAIRS, PAIRS),
 )
+FLOW = st.builds(
+    lambda target, source, variant, iv, tag: SecurityBlock(
+        (target,), 2, source, ((1, iv), (2, variant), (4, 7)), (((1, tag),),)
+    ),
+    st.integers(0, 30),
+    EIDS,
+    NUMBERS,
+    st.binary(min_size=11, max_size=12),
+    st.binary(min_size=16, max_size=17),
+)
 EDITS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=2)
 CUTS = st.integers(0, 400) | st.just(1 << 20)
 
@@ -86,6 +97,31 @@ def test_the_head_of_a_primary_block(
         assert outcome(lambda: decode_primary(octets, mode=mode)) == quick
     if not edits and cut > len(octets):
         assert quick == (primary, len(octets))
+
+
+@given(PRIMARIES, EDITS, CUTS)
+def test_whether_a_primary_block_is_in_deterministic_encoding(
+    primary: PrimaryBlock, edits: list[tuple[int, int]], cut: int
+) -> None:
+    """Whatever octets its numbers and its CRC have, none of them is taken for a head."""
+    octets = edited(encode_primary(primary), edits, cut)
+    if is_deterministic(octets):
+        fields = outcome(lambda: decode_primary(octets, mode=Mode.LENIENT))
+        assert isinstance(fields, str) or cbor.deterministic(octets) == octets
+    eids = (primary.destination, primary.source, primary.report_to)
+    if not edits and cut > len(octets) and all(len(str(eid)) < 200 for eid in eids):
+        assert is_deterministic(octets) or any(not eid.ssp for eid in eids)
+
+
+@given(FLOW | BLOCKS, EDITS, CUTS)
+def test_a_security_block_that_differs_from_others_by_its_iv_and_tag(
+    block: SecurityBlock, edits: list[tuple[int, int]], cut: int
+) -> None:
+    octets = edited(encode_asb(block), edits, cut)
+    quick = outcome(lambda: decode_asb(octets))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asb, "_form", lambda *_: None)
+        assert outcome(lambda: decode_asb(octets)) == quick
 
 
 @given(BLOCKS, EDITS, CUTS)

@@ -152,6 +152,33 @@ def decode_block(
         raise DecodeError("truncated block", "RFC 9171 §4.3.2", len(data)) from None
 
 
+def is_deterministic(primary: bytes) -> bool:
+    """Whether the octets of a primary block are in deterministic encoding (RFC 8949 §4.2.1), as
+    those of nearly all are; of some rare forms that are, it is denied."""
+    try:
+        position = _head_end(primary, 0)
+        numbers = _plain_head(primary[:position])
+        if not numbers or primary[position] != 0x82:
+            return False
+        position += 1
+        for _ in range(numbers):
+            _, position = _uint(primary, position, True)
+    except (DecodeError, IndexError, StructError):
+        return False
+    return primary[position : position + 1] in (b"", b"\x42", b"\x44")
+
+
+@lru_cache(maxsize=4096)
+def _plain_head(encoded: bytes) -> int:
+    """How many numbers follow in the timestamp and after it, if these octets are a whole head in
+    deterministic encoding; else 0."""
+    head = _known_head(encoded, True)
+    fields = encoded[1:]
+    if head is None or head.fields == _OPEN or cbor.deterministic(fields) != fields:
+        return 0
+    return 5 if head.flags & IS_FRAGMENT else 3
+
+
 def _uint(data: Buffer, position: int, strict: bool) -> tuple[int, int]:
     """An unsigned integer, quickly for the two forms that times and flags come in."""
     first = data[position]

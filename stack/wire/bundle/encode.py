@@ -106,6 +106,24 @@ def encode_primary(primary: PrimaryBlock) -> bytes:
     return body + checksum(body, crc_type)
 
 
+def encoded(primary: PrimaryBlock) -> PrimaryBlock:
+    """A primary block with its octets.  Raises `LocalError`."""
+    return PrimaryBlock(
+        primary.destination,
+        primary.source,
+        primary.report_to,
+        primary.creation_ms,
+        primary.sequence,
+        primary.lifetime_ms,
+        primary.flags,
+        primary.crc_type,
+        primary.fragment_offset,
+        primary.total_adu_length,
+        primary.version,
+        encode_primary(primary),
+    )
+
+
 def checksum(octets: bytes, crc_type: int, closing: bytes = b"") -> bytes:
     """The CRC of a block: over the octets before it, zeros in its own place, and the break that
     closes a block of indefinite length."""
