@@ -157,6 +157,15 @@ class BlockTable:
         block.sources |= symbols
         return "kept", block
 
+    def held(self, one: PacketRun) -> memoryview | None:
+        """The packet that an open block keeps as the source packet of a run of one."""
+        block = self.open.get(one.sbn)
+        for segment, run in block.pieces if block else ():
+            at = one.esi - run.esi
+            if not _is_repair(run) and 0 <= at < run.rows.size:
+                return _packet(segment, int(run.rows[at]))
+        return None
+
     def take_again(self, run: PacketRun, now: int) -> tuple[str, SourceBlock | None]:
         """Note a source packet (a run of one) that has the id of one handed on before, but is
         authentic, which the other may not have been.  The verdicts are those of `take_source`;
@@ -272,9 +281,8 @@ class BlockTable:
         """The source packets kept for a block, by their symbol ids."""
         for segment, run in block.pieces:
             if not _is_repair(run):
-                view = segment.data.data
                 for esi, row in enumerate(run.rows.tolist(), run.esi):
-                    yield esi, view[row * segment.width : (row + 1) * segment.width]
+                    yield esi, _packet(segment, row)
 
     def _place(self, target: U8, segment: Segment, rows: Ints) -> bool:
         """Write the ADU information (RFC 6865 §4.3) of a segment's rows."""
@@ -332,6 +340,11 @@ class BlockTable:
         segment.users -= users
         if not segment.users:
             self.held_bytes -= segment.data.size
+
+
+def _packet(segment: Segment, row: int) -> memoryview:
+    view: memoryview = segment.data.data
+    return view[row * segment.width : (row + 1) * segment.width]
 
 
 def _bits(run: PacketRun) -> int:

@@ -147,16 +147,18 @@ class FecReceiver:
         runs to keep for decoding their blocks."""
         dropped: list[int] = []
         taken: list[tuple[SourceBlock, PacketRun]] = []
-        for run in runs:
+        for run in runs:  # grows while it is read: what is split goes to the end
             verdict, block = self._table.take_source(run, now)
-            if verdict == "duplicates" and self._genuine and self._genuine(adu(int(run.rows[0]))):
-                verdict, block = self._table.take_again(run, now)
+            if verdict == "duplicates" and self._genuine:
+                octets = adu(int(run.rows[0]))
+                # The link doubles packets too: of those that are alike one is handed on.
+                held = self._table.held(run) or _beside(taken, run, adu)
+                if held != octets and self._genuine(octets):
+                    verdict, block = self._table.take_again(run, now)
             if block is not None:
                 taken.append((block, run))
             elif verdict == "split":
-                more_dropped, more_taken = self._sift(split_run(run), adu, now)
-                dropped += more_dropped
-                taken += more_taken
+                runs += split_run(run)
             else:
                 self._counters[verdict] += run.rows.size
                 if verdict in ("malformed", "duplicates"):
@@ -300,3 +302,14 @@ class FecReceiver:
             "why": counter,
         }
         self._trace("fec.block_lost", fields)
+
+
+def _beside(
+    taken: list[tuple[SourceBlock, PacketRun]], one: PacketRun, adu: Callable[[int], memoryview]
+) -> memoryview | None:
+    """What the same train has brought as the packet of a run of one."""
+    for _, run in reversed(taken):
+        at = one.esi - run.esi
+        if run.sbn == one.sbn and 0 <= at < run.rows.size:
+            return adu(int(run.rows[at]))
+    return None

@@ -192,6 +192,28 @@ def test_a_forged_source_packet_in_the_same_train_does_not_keep_out_the_genuine_
         assert receiver.counters()["held_bytes"] == 0
 
 
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("forged", [[], [3]])
+@given(again=st.lists(st.integers(0, 6), min_size=1, max_size=7))
+def test_what_the_link_doubles_is_handed_on_once(
+    again: list[int], forged: list[int], apart: bool
+) -> None:
+    """In trains of its own and within one; a forged packet makes room for the genuine one, once."""
+    source, repairs = packets()
+    receiver = FecReceiver(CONFIG, genuine=genuine)
+    flow = [*(forged_source(esi, octets=b"f" * 34) for esi in forged), *source[:7]]
+    flow += [source[esi] for esi in again] * 2
+    if apart:
+        got = feed(receiver, flow)
+    else:
+        train = Train(b"".join(octets for octets, _ in flow), len(flow[0][0]))
+        got = [bytes(one) for out in receiver.receive(train, 0) for one in out.datagrams()]
+    assert sorted(one for one in got if genuine(memoryview(one))) == sorted(adus()[:7])
+    handed_on = got.count(b"f" * 34)  # none, where the genuine one was looked at first
+    assert receiver.counters()["duplicates"] == 2 * len(again) + len(forged) - handed_on
+    assert feed(receiver, repairs[:1]) == adus()[7:], "what serves for decoding is genuine"
+
+
 def test_the_genuine_source_packet_of_a_block_that_seemed_complete_is_handed_on() -> None:
     source, _ = packets()
     receiver = FecReceiver(CONFIG, genuine=genuine)
