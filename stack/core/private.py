@@ -45,3 +45,30 @@ def write_file(path: Path, octets: bytes) -> None:
         os.fsync(file.fileno())
     fresh.replace(path)
     sync_directory(path.parent)
+
+
+def replace_secret(path: Path, octets: bytes) -> None:
+    """`write_file`, and overwrite what was there before.  Raises `OSError`.
+
+    Overwriting is all that a program can do: journals, copy-on-write file systems, snapshots and
+    the spare blocks of flash may keep the former octets all the same.
+    """
+    former = path.with_name(path.name + ".old")
+    erase(former)  # of a crash
+    if path.exists():
+        os.link(path, former)
+    write_file(path, octets)
+    erase(former)
+
+
+def erase(path: Path) -> bool:
+    """Overwrite a file and unlink it; whether there was one.  Raises `OSError`."""
+    try:
+        with path.open("r+b", buffering=0) as file:
+            file.write(bytes(os.fstat(file.fileno()).st_size))
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        return False
+    path.unlink()
+    sync_directory(path.parent)
+    return True

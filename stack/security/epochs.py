@@ -105,7 +105,7 @@ class Epochs:
                 else one
                 for one in held
             ]
-        self._held = {one.number: one for one in held}
+        self._held = {one.number: one for one in held if one.from_ms < one.until_ms}
         self.expire(now_ms)
         while len(self._held) > EPOCHS_MAX:
             self.erase(min(self._held))
