@@ -59,7 +59,7 @@ class StoreModel:
         """Which bundle an operation is about, if it is about one that is known."""
         if isinstance(op, Put):
             return op.key
-        held = None if isinstance(op, Write) else self.held.get(op.ref)
+        held = self.held.get(op.ref) if isinstance(op, Release | Move) else None
         return held and held[0].key
 
     def states(self, now_ms: int) -> dict[bytes, str]:

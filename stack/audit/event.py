@@ -79,13 +79,14 @@ def label_digest(label: bytes) -> bytes:
     return sha256(label).digest()[:LABEL_DIGEST_BYTES] if label else b""
 
 
-def encode_event(event: AuditEvent) -> bytes:
-    """The octets of an entry.  Raises `LocalError` for what `decode_event` would not take."""
+def encode_event(event: AuditEvent, time_ms: int | None = None) -> bytes:
+    """The octets of an entry, of `time_ms` if that is given.  Raises `LocalError` for what
+    `decode_event` would not take."""
     octets = b"".join(
         (
             _FIELDS,
             cbor.uint(event.acts),
-            cbor.uint(event.time_ms),
+            cbor.uint(event.time_ms if time_ms is None else time_ms),
             _text(event.node),
             cbor.tstr(event.object),
             cbor.bstr(event.label),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -9,12 +10,13 @@ from stack.contacts.plan import Plan
 from stack.core.limits import IPV6_UDP_BYTES
 from stack.core.private import make_folder
 from stack.core.sansio import Trace
-from stack.engines.bundle_agent import Shares
+from stack.engines.bundle_agent import AuditTrail, Shares
 from stack.engines.ltp import LtpConfig, LtpEngine
 from stack.engines.ltp.authentication import Authenticator
 from stack.engines.ltp.coding import FecShim, LowerDelays, under_delays
 from stack.engines.ltp.config import SEGMENT_BYTES_MIN
 from stack.engines.ltp.driver import Shim
+from stack.node.auditing import LogKeeper
 from stack.node.captures import Captures
 from stack.node.config import LinkConfig, NodeConfig
 from stack.node.driver import BundleDriver
@@ -61,6 +63,25 @@ def make_gate(config: NodeConfig) -> PolicyGate | None:
     """What data policies allow this node, by its directory of nodes.  Raises `ConfigError`."""
     path = config.policy.directory
     return PolicyGate(load_directory(Path(path)), config.id) if path else None
+
+
+def make_trail(config: NodeConfig) -> AuditTrail | None:
+    """What is written down in the node's log, unless that is turned off."""
+    events = config.audit.events
+    return None if events == "none" else AuditTrail(config.id, events)
+
+
+def keep_log(
+    stack: contextlib.AsyncExitStack,
+    config: NodeConfig,
+    driver: BundleDriver,
+    environment: Environment,
+    trace: Trace,
+) -> None:
+    """Close the node's log from time to time, until `stack` is.  Raises `StoreError`."""
+    if driver.store.ledger is not None:
+        parts = (driver, config.audit, environment.entropy, trace)
+        stack.push_async_callback(LogKeeper(config.id, *parts).close)
 
 
 def make_router_config(config: NodeConfig, keys: KeyRing) -> RouterConfig:

@@ -186,6 +186,27 @@ class PolicyConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditConfig:
+    """The log of what happens here to data (`docs/audit.md`)."""
+
+    events: str = "policy"
+    """Of which bundles: "policy" (those whose data policy says `audit = true`), "all", or "none".
+    Each event takes some 200 octets of disk; what it takes of time is in `docs/audit.md`."""
+
+    checkpoint_s: Annotated[float, Meta(ge=0.01, le=86_400)] = 60.0
+    """Seconds at most from an event to the checkpoint, signed by this node, that closes the log
+    over it.  What was not closed yet can be altered by whoever holds this node, and nobody sees."""
+
+    keep_events: Annotated[int, Meta(ge=1000, le=10**9)] = 1_000_000
+    """Events that stay in the store; older ones that a checkpoint covers go.  Export them before
+    (`orbitferry audit export`): without them nothing can be told of what they were about."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+        check_one_of("events", self.events, ("policy", "all", "none"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
     """Structured logs: one JSON object a line."""
 
@@ -217,6 +238,7 @@ class NodeConfig:
     store: StoreSection = field(default_factory=StoreSection)
     security: SecurityConfig = field(default_factory=SecurityConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
     contacts: ContactsConfig = field(default_factory=ContactsConfig)
     services: ServicesConfig = field(default_factory=ServicesConfig)
     log: LogConfig = field(default_factory=LogConfig)

@@ -142,6 +142,7 @@ class Node:
         stack.push_async_callback(writer.close)
         now_ms = clock.dtn_ms()
         plan = self._load_plan(now_ms)
+        trail = self._store.ledger = build.make_trail(config)
         self.keys = NodeKeys(config, trace)
         stack.callback(self.keys.close)
         keys = self.keys.ring
@@ -154,6 +155,7 @@ class Node:
             trace=trace,
             shares=build.make_shares(config, keys, self._store.usage().quota_bytes),
             gate=build.make_gate(config),
+            trail=trail,
         )
         self._driver = driver = BundleDriver(agent, self._store, writer, clock, trace)
         restored = agent.restore(self._store.scan(), now_ms)
@@ -173,6 +175,7 @@ class Node:
         self.services = Services(self.port, config.services, Path(config.data_dir), self._handlers)
         await self.services.start()
         stack.push_async_callback(self.services.close)
+        build.keep_log(stack, config, driver, environment, trace)
         upkeep = Upkeep(driver, trace)
         stack.push_async_callback(upkeep.close)
         upkeep.start()

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from stack.audit.event import AuditEvent
 from stack.core.train import Buffer
 from stack.ports.security import Opened
 from stack.wire.bundle import Bundle
@@ -112,6 +113,9 @@ class Put(NamedTuple):
     owner: str = ""
     """Not stored: whose share it counts to (see `stack.engines.bundle_agent.shares`)."""
 
+    event: AuditEvent | None = None
+    """What to write down when it is stored, in the node's log (see `RecordEvent`)."""
+
 
 class Release(NamedTuple):
     """Forget a bundle's octets; its key stays known as seen, mostly until its lifetime ends."""
@@ -120,6 +124,9 @@ class Release(NamedTuple):
     known_until_ms: int | None = None
     """DTN time until which the key stays known instead; one that has passed forgets it at once,
     so that a bundle of the same key is taken when it comes."""
+
+    event: AuditEvent | None = None
+    """What to write down when it was held until now, in the node's log (see `RecordEvent`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +152,21 @@ class Write:
     value: bytes | None
 
 
-Op = Put | Release | Move | Write
+class RecordEvent(NamedTuple):
+    """Write an event into the node's log, behind all that are there.  Their numbers begin with 0
+    and are without gaps; like everything of a commit they are there with its effects, or not.
+    The time of every event is that of the commit."""
+
+    event: AuditEvent
+
+
+class PruneEvents(NamedTuple):
+    """Forget the events before number `before`; the last one stays."""
+
+    before: int
+
+
+Op = Put | Release | Move | Write | RecordEvent | PruneEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +224,20 @@ class Usage:
     """Octets at which the scrubber has looked."""
 
 
+class EventLedger(Protocol):
+    """Says what is to be written down of what a store does by itself."""
+
+    def left(self, stored: Stored, acts: int, why: str) -> AuditEvent | None:
+        """The event of a bundle that the store lets go of (`Act.EXPIRED`, `Act.DELETED`), or
+        nothing."""
+        ...
+
+
 class BundleStore(Protocol):
     """A synchronous store; `stack.adapters` decides on which thread it runs."""
+
+    ledger: EventLedger | None
+    """Who is asked about bundles that expire or are evicted; None: nothing is written down."""
 
     def commit(self, ops: Sequence[Op], now_ms: int) -> Committed:
         """Apply `ops` in order as one durable transaction.  `now_ms` (DTN) decides what has
@@ -245,6 +278,16 @@ class BundleStore(Protocol):
 
     def read_all(self, space: str, prefix: str = "") -> list[tuple[str, bytes]]:
         """All entries of a space whose keys begin with `prefix`, in key order."""
+        ...
+
+    def events(self, first: int, limit: int) -> list[tuple[int, bytes]]:
+        """Up to `limit` events of the node's log, from number `first` on, with their numbers.
+        What is damaged is left out."""
+        ...
+
+    @property
+    def events_end(self) -> int:
+        """The number that the next event will have."""
         ...
 
     def usage(self) -> Usage:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from stack.audit.event import Act
 from stack.core.errors import LocalError, StoreError
 from stack.core.train import Buffer
 from stack.ports.store import (
@@ -13,21 +14,42 @@ from stack.ports.store import (
     NO_ROOM,
     OVER_SHARE,
     Committed,
+    EventLedger,
     Move,
     Op,
     Place,
     Put,
-    Release,
     Stored,
     Usage,
-    Write,
 )
 from stack.storage.config import KEY_BYTES_MAX
+from stack.storage.journal import Journal
+from stack.storage.kinds import Kinds
 from stack.storage.staged import Scrubbed, Staged
-from stack.storage.staging import EXPIRED_MAX, LOWEST
+from stack.storage.staging import EVICTED, EXPIRED_MAX, LOWEST
 
 
-class MemoryStore:
+class _NoDisk:
+    """What a store without a disk has no need of."""
+
+    def tidy(self) -> bool:
+        """There is nothing to tidy up."""
+        return False
+
+    def stage_scrub(self) -> Staged[Scrubbed]:
+        """Nothing is at rest."""
+        return Staged(Scrubbed(over=True), _nothing)
+
+    @property
+    def untidy(self) -> bool:
+        """There is nothing to tidy up."""
+        return False
+
+    def close(self) -> None:
+        """Nothing to close; the contents stay with the object."""
+
+
+class MemoryStore(_NoDisk):
     """A `BundleStore` and `StagingStore` without a disk; it treats ops, room and duplicates
     exactly as `SqliteStore` does.  Wires are kept as they are given: do not change them."""
 
@@ -47,46 +69,50 @@ class MemoryStore:
         self._evictable: list[tuple[int, int]] = []
         """Heap of (priority, ref); entries that are gone or not evictable are skipped."""
         self._state: dict[str, dict[str, bytes]] = {}
+        self.ledger: EventLedger | None = None
+        self._events: list[tuple[int, bytes]] = []
+        self.events_end = 0
 
     def commit(self, ops: Sequence[Op], now_ms: int) -> Committed:
         """See `BundleStore.commit`."""
-        puts: list[Put] = []
-        releases: list[int] = []
-        known: dict[int, int] = {}
-        moves: dict[int, Move] = {}
-        writes: list[Write] = []
-        for op in ops:
-            if isinstance(op, Put):
-                puts.append(op)
-            elif isinstance(op, Release):
-                releases.append(op.ref)
-                if op.known_until_ms is not None:
-                    known[op.ref] = op.known_until_ms
-            elif isinstance(op, Move):
-                moves[op.ref] = op
-            elif isinstance(op, Write):
-                writes.append(op)
-            else:
-                raise LocalError(f"not a store operation: {op!r}")
+        kinds = Kinds(ops)
+        puts, releases = kinds.puts, kinds.releases
         for put in puts:
             if len(put.key) > KEY_BYTES_MAX:
                 raise LocalError(f"a key of {len(put.key)} octets, where {KEY_BYTES_MAX} fit")
         if any(put.required for put in puts):
             self._check_room(puts, releases, now_ms)
-        for move in moves.values():
+        journal = Journal(self.ledger, self.events_end, now_ms)
+        for move in kinds.moves.values():
             self._move(move)
-        for ref, until_ms in known.items():
+        for ref, until_ms in kinds.known.items():
             self._know(ref, until_ms, now_ms)
         for ref in releases:
-            self._drop(ref)
-        committed = self._put(puts, now_ms)
-        for write in writes:
-            space = self._state.setdefault(write.space, {})
-            if write.value is None:
-                space.pop(write.key, None)
+            if self._drop(ref) and ref in kinds.told:
+                journal.add((kinds.told[ref],))
+        committed = self._put(puts, now_ms, journal)
+        for (space, key), value in kinds.writes.items():
+            entries = self._state.setdefault(space, {})
+            if value is None:
+                entries.pop(key, None)
             else:
-                space[write.key] = bytes(write.value)
+                entries[key] = bytes(value)
+        journal.add(kinds.events)
+        journal.prune_before = kinds.prune
+        self._write_down(journal)
         return committed
+
+    def events(self, first: int, limit: int) -> list[tuple[int, bytes]]:
+        """See `BundleStore.events`."""
+        start = max(0, first - self.events_end + len(self._events))
+        return self._events[start : start + limit]
+
+    def _write_down(self, journal: Journal) -> None:
+        self._events += journal.events
+        self.events_end = journal.end
+        kept = max(1, journal.end - journal.prune_before) if journal.prune_before else None
+        if kept is not None and kept < len(self._events):
+            del self._events[:-kept]
 
     def stage(self, ops: Sequence[Op], now_ms: int) -> Staged[Committed]:
         """`commit`: there is no disk to wait for."""
@@ -110,6 +136,12 @@ class MemoryStore:
 
     def expire(self, now_ms: int, limit: int) -> list[Stored]:
         """See `BundleStore.expire`."""
+        journal = Journal(self.ledger, self.events_end, now_ms)
+        expired = self._expire(now_ms, limit, journal)
+        self._write_down(journal)
+        return expired
+
+    def _expire(self, now_ms: int, limit: int, journal: Journal) -> list[Stored]:
         expired: list[Stored] = []
         heap = self._expiry
         while heap and heap[0][0] <= now_ms:
@@ -123,6 +155,7 @@ class MemoryStore:
             heapq.heappop(heap)
             if self._seen.get(key) == (ref, at_ms):
                 del self._seen[key]
+        journal.left(expired, Act.EXPIRED, "its lifetime had ended")
         return expired
 
     def stage_expire(self, now_ms: int, limit: int) -> Staged[list[Stored]]:
@@ -151,22 +184,6 @@ class MemoryStore:
         """See `BundleStore.usage`."""
         return Usage(len(self._held), self._octets, self._quota_bytes)
 
-    def tidy(self) -> bool:
-        """There is nothing to tidy up."""
-        return False
-
-    def stage_scrub(self) -> Staged[Scrubbed]:
-        """Nothing is at rest."""
-        return Staged(Scrubbed(over=True), _nothing)
-
-    @property
-    def untidy(self) -> bool:
-        """There is nothing to tidy up."""
-        return False
-
-    def close(self) -> None:
-        """Nothing to close; the contents stay with the object."""
-
     def _check_room(self, puts: Sequence[Put], releases: Sequence[int], now_ms: int) -> None:
         """Raise `StoreError` before anything has happened, if what is required may not fit."""
         need = sum(len(put.wire) for put in puts)
@@ -175,16 +192,11 @@ class MemoryStore:
         if need <= room and len(puts) <= count:
             return
         priority = max(put.priority for put in puts if put.required)
-        going = set(releases)
-        for ref, (stored, _) in self._held.items():
-            evictable = stored.place is not Place.DELIVER and stored.priority < priority
-            if ref in going or evictable or stored.expires_ms <= now_ms:
-                room += stored.size
-                count += 1
-        if need > room or len(puts) > count:
+        sizes = _evictable(self._held.values(), set(releases), priority, now_ms)
+        if need > room + sum(sizes) or len(puts) > count + len(sizes):
             raise StoreError(f"no room for {need} octets of priority {priority}")
 
-    def _put(self, puts: Sequence[Put], now_ms: int) -> Committed:
+    def _put(self, puts: Sequence[Put], now_ms: int, journal: Journal) -> Committed:
         refs = [0] * len(puts)
         evicted: list[int] = []
         accepted: dict[bytes, tuple[int, Put]] = {}
@@ -203,9 +215,9 @@ class MemoryStore:
             if self._lacks(need, count):
                 if not purged:
                     purged = True
-                    evicted += [each.ref for each in self.expire(now_ms, EXPIRED_MAX)]
+                    evicted += [each.ref for each in self._expire(now_ms, EXPIRED_MAX, journal)]
                 level = put.priority if put.evicts else LOWEST
-                if not self._evict(need, count, level, evicted):
+                if not self._evict(need, count, level, evicted, journal):
                     refs[index] = NO_ROOM if self._lacks(need - spare, count - few) else OVER_SHARE
                     continue
             refs[index] = self._next_ref
@@ -214,9 +226,13 @@ class MemoryStore:
             octets += size
         for ref, put in accepted.values():
             old = self._seen.get(put.key)
-            if old is not None and self._drop(old[0]):
+            if old is not None and old[0] in self._held:
+                journal.left([self._held[old[0]][0]], Act.DELETED, EVICTED)
+                self._drop(old[0])
                 evicted.append(old[0])
             self._insert(ref, put)
+            if put.event is not None:
+                journal.add((put.event,))
         self._bound()
         return Committed(refs, evicted)
 
@@ -254,7 +270,9 @@ class MemoryStore:
             or len(self._held) + bundles > self._quota_bundles
         )
 
-    def _evict(self, octets: int, bundles: int, priority: int, evicted: list[int]) -> bool:
+    def _evict(
+        self, octets: int, bundles: int, priority: int, evicted: list[int], journal: Journal
+    ) -> bool:
         """Evict what is of lower priority, the lowest and oldest first, until so much fits;
         nothing at all when that cannot be enough."""
         chosen: dict[int, int] = {}
@@ -272,6 +290,7 @@ class MemoryStore:
                 continue  # it stands there again, by its priority of now
             chosen[ref] = level
             octets -= entry[0].size
+        journal.left([self._held[ref][0] for ref in chosen], Act.DELETED, EVICTED)
         for ref in chosen:
             self._seen.pop(self._held[ref][0].key, None)
             self._drop(ref)
@@ -327,6 +346,19 @@ class MemoryStore:
         self._held[move.ref] = (moved, wire)
         if move.place is not Place.DELIVER:
             heapq.heappush(self._evictable, (priority, move.ref))
+
+
+def _evictable(
+    held: Iterable[tuple[Stored, Buffer]], going: set[int], priority: int, now_ms: int
+) -> list[int]:
+    """The sizes of what goes, or may go for something of a priority."""
+    return [
+        stored.size
+        for stored, _ in held
+        if stored.ref in going
+        or (stored.place is not Place.DELIVER and stored.priority < priority)
+        or stored.expires_ms <= now_ms
+    ]
 
 
 def _nothing() -> None:

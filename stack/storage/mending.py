@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from stack.audit.event import Act
 from stack.ports.store import Place
 from stack.storage import sql
 from stack.storage.parity import PartsVerdict
 from stack.storage.reading import Damaged
 from stack.storage.rows import BundleRow
 from stack.storage.staging import Staging
+
+SPOILED_WHY = "damaged at rest: it is in quarantine"
+LOST_WHY = "damaged at rest: nothing is left of it"
 
 
 def mend(staging: Staging, ref: int, wire_check: int, verdict: PartsVerdict) -> None:
@@ -47,8 +51,12 @@ def set_aside(staging: Staging, damaged: Damaged) -> list[int]:
     rows = [BundleRow(*each) for each in sql.select(staging.db, sql.SELECT_BUNDLE, left)]
     rows = [row for row in rows if row.intact() and row.place != Place.QUARANTINE]
     kept = {row.ref for row in rows}
+    staging.journal.left([row.stored() for row in rows], Act.STORED, SPOILED_WHY)
     gone = [ref for ref, _ in damaged if ref not in kept]
-    keys = [row[1] for row in sql.select(staging.db, sql.SELECT_BUNDLE, gone)]
+    lost = sql.select(staging.db, sql.SELECT_BUNDLE, gone)
+    keys = [row[1] for row in lost]
+    whole = [row for row in (BundleRow(*each) for each in lost) if row.intact()]
+    staging.journal.left([row.stored() for row in whole], Act.DELETED, LOST_WHY)
     staging.drop(gone)
     staging.forget_damaged(keys + [row.key for row in rows], gone + list(kept))
     for row in rows:

@@ -44,6 +44,10 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
         "CREATE TABLE parity (ref INTEGER NOT NULL, part INTEGER NOT NULL, octets BLOB NOT NULL,"
         " PRIMARY KEY (ref, part)) WITHOUT ROWID",
     ),
+    (
+        "CREATE TABLE audit (number INTEGER PRIMARY KEY, row_check INTEGER NOT NULL,"
+        " event BLOB NOT NULL)",
+    ),
 )
 
 

@@ -31,6 +31,8 @@ class OpenDatabase:
 
     db: sqlite3.Connection
     next_ref: int = 1
+    events_end: int = 0
+    """Number of the next event of the node's log."""
     tally: Tally = field(default_factory=Tally)
     behind: Level | None = None
     """The level that the store had, if the database is behind it."""
@@ -126,6 +128,7 @@ def _counted(directory: Path, config: StoreConfig, mark: StoreMark) -> OpenDatab
         for count, octets, priority, place, segment in db.execute(sql.SELECT_TALLY):
             found.tally.count(count, octets, priority, place, segment)
         found.tally.keys = int(db.execute(sql.COUNT_SEEN).fetchone()[0])
+        found.events_end = int(db.execute(sql.EVENTS_END).fetchone()[0])
         found.parity = bool(db.execute(sql.ANY_PARITY).fetchone()[0])
         found.behind = mark.ahead_of(db)
     except BaseException:

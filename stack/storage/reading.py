@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ from stack.storage import files, sql
 from stack.storage.config import StoreConfig
 from stack.storage.parity import PART_BYTES, part_bytes, parts_of
 from stack.storage.payload_log import PayloadLog
-from stack.storage.rows import BundleRow, state_check, wire_checksum
+from stack.storage.rows import BundleRow, event_check, state_check, wire_checksum
 
 RUN_BYTES_MAX: Final = 1 << 20
 """Neighbouring bundles are read from the log in one go up to this size: the views handed out
@@ -138,6 +138,15 @@ class Reader:
                 raise files.explained(error, self._directory) from error
         return found if isinstance(found, int) else None  # a damaged row may hold anything
 
+    def events(self, first: int, limit: int) -> list[tuple[int, bytes]]:
+        """Events of the node's log, but for those that are damaged."""
+        with self.lock:
+            try:
+                found = self._db.execute(sql.SELECT_EVENTS, (first, limit)).fetchall()
+            except (sqlite3.Error, ValueError) as error:
+                raise files.explained(error, self._directory) from error
+        return intact_events(found)
+
     def held(self, key: bytes) -> int | None:
         """The ref of the bundle that is held under a key."""
         with self.lock:
@@ -200,6 +209,15 @@ class Reader:
                 " check the disk"
             )
         return value
+
+
+def intact_events(rows: Iterable[sql.Row]) -> list[tuple[int, bytes]]:
+    """Of rows of table `audit` those that are as they were written."""
+    return [
+        (number, event)
+        for number, check, event in rows
+        if isinstance(event, bytes) and event_check(number, event) == check
+    ]
 
 
 def _run_end(placed: list[tuple[int, int, int, int, int]], first: int) -> int:

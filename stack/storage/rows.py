@@ -113,6 +113,11 @@ def _row_check(text: bytes, *fixed: int) -> int:
     return int(crc32.iscsi(_FIXED.pack(*fixed) + text))
 
 
+def event_check(number: int, event: bytes) -> int:
+    """CRC-32C of an event of the node's log, bound to its number."""
+    return int(crc32.iscsi(event)) ^ (number & 0xFFFFFFFF)
+
+
 def new_row(put: Put, ref: int, size: int, segment: int, start: int) -> tuple[object, ...]:
     """The row of a bundle that is being stored (a plain tuple: this is the hot path)."""
     key, wire, why, destination, source, priority, expires_ms, received_ms, note = put[:9]

@@ -11,6 +11,7 @@ import mmap
 import os
 import sqlite3
 from bisect import bisect_right
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ from stack.core.private import FILE_MODE
 from stack.storage import files, sql, wal
 from stack.storage.carving import Carved, carve, free_pages
 from stack.storage.migrations import migrate
-from stack.storage.rows import BundleRow, state_check
+from stack.storage.rows import BundleRow, event_check, state_check
 
 UNFINISHED: Final = "store.db.rescue"
 FINISHED: Final = "store.db.rescued"
@@ -103,6 +104,8 @@ class Salvaged:
                     sound = False
             elif len(row) == 2 and isinstance(row[1], bytes) and _is_ref(row[0]):
                 db.execute(_INSERT_BODY, row)
+            else:
+                _take_event(db, row)
         if refs:
             self.next_ref = max(self.next_ref, max(refs) + 1)
             if sound:
@@ -118,6 +121,14 @@ class Salvaged:
             files.save_damaged(directory, ref, octets)
         db.execute(_DELETE_ORPHANS)
         db.execute(_DELETE_STRAY)
+
+
+def _take_event(db: sqlite3.Connection, row: Sequence[object]) -> None:
+    match row:
+        case (int(number), int(check), bytes(event)) if event_check(number, event) == check:
+            db.execute(sql.RENEW_EVENT, (number, check, event))
+        case _:
+            pass
 
 
 def _is_ref(value: object) -> bool:

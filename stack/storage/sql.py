@@ -106,6 +106,15 @@ SELECT_STATE: Final = "SELECT value, row_check FROM state WHERE space = ? AND ke
 SELECT_STATE_FROM: Final = (
     "SELECT key, value, row_check FROM state WHERE space = ? AND key >= ? ORDER BY key"
 )
+INSERT_EVENT: Final = _insert("INSERT INTO audit (number, row_check, event) VALUES ", 3)
+RENEW_EVENT: Final = "INSERT OR IGNORE INTO audit (number, row_check, event) VALUES (?, ?, ?)"
+SELECT_EVENTS: Final = (
+    "SELECT number, row_check, event FROM audit WHERE number >= ? ORDER BY number LIMIT ?"
+)
+EVENTS_END: Final = "SELECT coalesce(max(number) + 1, 0) FROM audit"
+PRUNE_EVENTS: Final = (
+    "DELETE FROM audit WHERE number < ? AND number < (SELECT max(number) FROM audit)"
+)
 SELECT_META: Final = "SELECT value FROM meta WHERE name = ?"
 SET_META: Final = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)"
 UPDATE_META: Final = "UPDATE meta SET value = ? WHERE name = ?"

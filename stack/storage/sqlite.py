@@ -6,6 +6,7 @@ reading has a connection of its own and waits for no commit.
 
 from __future__ import annotations
 
+import abc
 import os
 import sqlite3
 import threading
@@ -18,10 +19,11 @@ from stack.core.errors import LocalError, StoreError, StoreFullError
 from stack.core.private import sync_directory
 from stack.core.sansio import Trace, no_trace
 from stack.core.train import Buffer
-from stack.ports.store import Committed, Op, Stored, Usage
+from stack.ports.store import Committed, EventLedger, Op, Stored, Usage
 from stack.storage import files, sql, wal
 from stack.storage.compaction import compact, surplus
 from stack.storage.config import StoreConfig
+from stack.storage.journal import Journal
 from stack.storage.mark import Level, StoreMark
 from stack.storage.opening import REFS_RESERVED, OpenDatabase, open_database, rescue_database
 from stack.storage.parity import Parity
@@ -41,7 +43,41 @@ PAGE_ROWS: Final = 1024
 """Bundles that `scan` reads at once, so that it never holds a snapshot open while others work."""
 
 
-class SqliteStore:
+class _Reading(abc.ABC):
+    """What is read of the database alone."""
+
+    _reader: Reader
+
+    @abc.abstractmethod
+    def _read(self, read: Callable[[], T]) -> T:
+        """What `read` finds."""
+
+    def held(self, key: bytes) -> int | None:
+        """See `BundleStore.held`."""
+        return self._read(lambda: self._reader.held(key))
+
+    def next_expiry(self) -> int | None:
+        """See `BundleStore.next_expiry`."""
+        return self._read(lambda: self._reader.first_expiry())
+
+    def read(self, space: str, key: str) -> bytes | None:
+        """See `BundleStore.read`.  Raises `StoreError` when the entry is damaged."""
+        return self._read(lambda: self._reader.state(space, key))
+
+    def read_all(self, space: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        """See `BundleStore.read_all`.  Raises `StoreError` when an entry is damaged."""
+        return self._read(lambda: self._reader.states(space, prefix))
+
+    def remains(self, ref: int) -> bytes | None:
+        """See `BundleStore.remains`."""
+        return self._read(lambda: self._reader.remains(ref))
+
+    def events(self, first: int, limit: int) -> list[tuple[int, bytes]]:
+        """See `BundleStore.events`."""
+        return self._read(lambda: self._reader.events(first, limit))
+
+
+class SqliteStore(_Reading):
     """A `BundleStore` and `StagingStore` in the directory `path` (created if it is not there).
 
     Safe to use from several threads.  Octets given to `stage` must not change before `finish`.
@@ -59,6 +95,10 @@ class SqliteStore:
         self._trace = trace
         self._missing = self._rescues = 0
         self._forget_after = FIRST_KEY
+        self.ledger: EventLedger | None = None
+        self._events_end = 0
+        self._told_ms = 0
+        """The time that was last told: that of events of what nobody has asked for."""
         self._writing = threading.Lock()
         self._closed = False
         self._lock_fd = files.lock(self._path)
@@ -108,6 +148,8 @@ class SqliteStore:
     def _adopt(self, found: OpenDatabase) -> None:
         self._db, self._tally = found.db, found.tally
         self._reserved = self._next_ref = found.next_ref
+        # Numbers are not given twice: what a damaged database has lost leaves a gap.
+        self._events_end = max(self._events_end, found.events_end)
         self._missing += found.missing
         self._rescues += found.rescued
 
@@ -211,11 +253,14 @@ class SqliteStore:
         try:
             self._check_open()
             room = self._reserve.room(self._db)
-            parts = (self._db, self._log, self._tally, self._config)
-            staging = Staging(*parts, self._next_ref, room, self._mark.commits, self._code)
+            parts = (self._db, self._log, self._tally, self._config, self._next_ref)
+            self._told_ms = now_ms or self._told_ms
+            journal = Journal(self.ledger, self._events_end, self._told_ms)
+            staging = Staging(*parts, journal, room, self._mark.commits, self._code)
             self._db.execute("BEGIN IMMEDIATE")
             result = work(staging)
             forget_after = staging.forget_surplus(self._forget_after)
+            journal.write(self._db)
             reserved = self._reserved
             self._mark.count(self._db, now_ms)
             if staging.next_ref > reserved:
@@ -250,6 +295,7 @@ class SqliteStore:
             if staging.buffers:
                 self._log.keep(staging.octets, staging.recorded)
             self._next_ref = staging.next_ref
+            self._events_end = staging.journal.end
             self._reserved = reserved
             self._forget_after = forget_after
             self._tally.merge(staging.change)
@@ -299,25 +345,10 @@ class SqliteStore:
                 return
             after = rows[-1].ref
 
-    def held(self, key: bytes) -> int | None:
-        """See `BundleStore.held`."""
-        return self._read(lambda: self._reader.held(key))
-
-    def next_expiry(self) -> int | None:
-        """See `BundleStore.next_expiry`."""
-        return self._read(lambda: self._reader.first_expiry())
-
-    def read(self, space: str, key: str) -> bytes | None:
-        """See `BundleStore.read`.  Raises `StoreError` when the entry is damaged."""
-        return self._read(lambda: self._reader.state(space, key))
-
-    def read_all(self, space: str, prefix: str = "") -> list[tuple[str, bytes]]:
-        """See `BundleStore.read_all`.  Raises `StoreError` when an entry is damaged."""
-        return self._read(lambda: self._reader.states(space, prefix))
-
-    def remains(self, ref: int) -> bytes | None:
-        """See `BundleStore.remains`."""
-        return self._read(lambda: self._reader.remains(ref))
+    @property
+    def events_end(self) -> int:
+        """See `BundleStore.events_end`."""
+        return self._events_end
 
     def usage(self) -> Usage:
         """See `BundleStore.usage`."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
+from stack.audit.event import Act, AuditEvent
 from stack.core.errors import LocalError, StoreFullError
 from stack.core.train import Buffer
 from stack.ports.store import (
@@ -21,12 +23,12 @@ from stack.ports.store import (
     Op,
     Place,
     Put,
-    Release,
     Stored,
-    Write,
 )
 from stack.storage import rescue, sql
 from stack.storage.config import KEY_BYTES_MAX, StoreConfig
+from stack.storage.journal import Journal
+from stack.storage.kinds import Kinds
 from stack.storage.parity import Parity, protect
 from stack.storage.payload_log import PayloadLog
 from stack.storage.rows import BundleRow, new_row, state_check
@@ -47,6 +49,10 @@ ROW_OCTETS = 512
 FIRST_KEY = (-(1 << 63), b"")
 """Below every (expiry, key)."""
 
+EVICTED = "it made room for another"
+
+NOTHING_TOLD: Mapping[int, AuditEvent] = MappingProxyType({})
+
 LOWEST = -(1 << 63)
 """Below every priority."""
 
@@ -65,6 +71,7 @@ class Staging:
         tally: Tally,
         config: StoreConfig,
         next_ref: int,
+        journal: Journal,
         room: int | None = None,
         commits: int = 0,
         code: Parity | None = None,
@@ -77,6 +84,7 @@ class Staging:
         self._tally = tally
         self._config = config
         self.next_ref = next_ref
+        self.journal = journal
         self.change = Tally()
         self.buffers: list[Buffer] = []
         """What the payload log must hold before the transaction may be committed."""
@@ -95,34 +103,18 @@ class Staging:
 
     def apply(self, ops: Sequence[Op], now_ms: int) -> Committed:
         """Run all of `ops`.  Raises `LocalError` for what is no operation."""
-        puts: list[Put] = []
-        releases: list[int] = []
-        known: dict[int, int] = {}
-        moves: dict[int, Move] = {}
-        writes: dict[tuple[str, str], bytes | None] = {}
-        for op in ops:
-            kind = type(op)
-            if kind is Put:
-                puts.append(op)  # type: ignore[arg-type]
-            elif kind is Release:
-                releases.append(op.ref)  # type: ignore[union-attr]
-                if op.known_until_ms is not None:  # type: ignore[union-attr]
-                    known[op.ref] = op.known_until_ms  # type: ignore[union-attr]
-            elif isinstance(op, Move):
-                moves[op.ref] = op
-            elif isinstance(op, Write):
-                writes[op.space, op.key] = op.value
-            else:
-                raise LocalError(f"not a store operation: {op!r}")
-        if moves:
-            self._move(moves)
-        if known:
-            self._know(known, now_ms)
-        if releases:
-            self.drop(releases)
-        refs = self._put(puts, now_ms) if puts else []
-        if writes:
-            write_state(self.db, writes)
+        kinds = Kinds(ops)
+        if kinds.moves:
+            self._move(kinds.moves)
+        if kinds.known:
+            self._know(kinds.known, now_ms)
+        if kinds.releases:
+            self.drop(kinds.releases, kinds.told)
+        refs = self._put(kinds.puts, now_ms) if kinds.puts else []
+        if kinds.writes:
+            write_state(self.db, kinds.writes)
+        self.journal.add(kinds.events)
+        self.journal.prune_before = kinds.prune
         return Committed(refs, self._evicted)
 
     def expire(self, now_ms: int, limit: int) -> list[Stored]:
@@ -137,6 +129,7 @@ class Staging:
             rows = {row[0]: row for row in sql.select(self.db, sql.SELECT_BUNDLE, refs)}
             gone, keys, mended, stored = _judged(seen, rows, now_ms, limit - len(expired))
             expired += stored
+            self.journal.left(stored, Act.EXPIRED, "its lifetime had ended")
             self.drop(gone)
             self.forget(keys)
             self.change.keys += sum(
@@ -186,8 +179,8 @@ class Staging:
             self.change.count(1, row.size, new.priority, new.place, row.segment)
         self.db.executemany(sql.UPDATE_PLACE, updates)
 
-    def drop(self, refs: Sequence[int]) -> None:
-        """Remove bundles, leaving their keys."""
+    def drop(self, refs: Sequence[int], told: Mapping[int, AuditEvent] = NOTHING_TOLD) -> None:
+        """Remove bundles, leaving their keys; `told`: what is written down of them."""
         refs = [*dict.fromkeys(refs)]  # one may be named twice
         found = sql.select(self.db, sql.SELECT_COUNTED, refs)
         if not found:
@@ -200,6 +193,8 @@ class Staging:
             alike[priority, place, segment].append(size)
         for kind, sizes in alike.items():
             self.change.count(-len(sizes), -sum(sizes), *kind)
+        if told:
+            self.journal.add(told[row[0]] for row in found if row[0] in told)
         sql.delete(self.db, sql.DELETE_BUNDLE, refs)
         if self._code is not None:
             sql.delete(self.db, sql.DELETE_PARITY, refs)
@@ -289,6 +284,8 @@ class Staging:
             if out_of_line:
                 start += size
             alike[put.priority, put.place].append(size)
+            if put.event is not None:
+                self.journal.add((put.event,))
         if out_of_line:
             self.record(rows)
         sql.insert(self.db, sql.INSERT_SEEN, seen)
@@ -345,7 +342,11 @@ class Staging:
         return octets <= 0 and bundles <= 0
 
     def _evict(self, refs: Sequence[int]) -> None:
-        keys = {row[1]: row[0] for row in sql.select(self.db, sql.SELECT_BUNDLE, refs)}
+        rows = sql.select(self.db, sql.SELECT_BUNDLE, refs)
+        keys = {row[1]: row[0] for row in rows}
+        if self.journal.asks:
+            whole = [row for row in (BundleRow(*each) for each in rows) if row.intact()]
+            self.journal.left([row.stored() for row in whole], Act.DELETED, EVICTED)
         self.drop(refs)
         self.forget(list(keys))
         for key, ref in keys.items():

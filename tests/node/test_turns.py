@@ -24,6 +24,7 @@ from stack.node.octets import Octets
 from stack.ports.store import NO_ROOM, Committed, Op, Place, Put
 from stack.routing.forwarder import Forwarder
 from stack.services.messages import Mailbox
+from stack.storage.journal import Journal
 from stack.storage.memory import MemoryStore
 from tests.node.test_confined import MARK, at, gather, held_of, loop, relay, send
 
@@ -154,9 +155,9 @@ def test_what_finds_no_room_in_quarantine_stays_with_its_sender(
             raise ValueError("planted")
         return take(ingress, data, now_ms, offset, **options)
 
-    def store(self: MemoryStore, puts: Sequence[Put], now_ms: int) -> Committed:
+    def store(self: MemoryStore, puts: Sequence[Put], now_ms: int, journal: Journal) -> Committed:
         fits = [one for one in puts if not (full and one.place is Place.QUARANTINE)]
-        refs = iter(put(self, fits, now_ms).refs)
+        refs = iter(put(self, fits, now_ms, journal).refs)
         return Committed([next(refs) if one in fits else NO_ROOM for one in puts])
 
     monkeypatch.setattr(Ingress, "take", judge)

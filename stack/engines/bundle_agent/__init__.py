@@ -13,6 +13,8 @@ it bundles and outcomes, and carries out the store operations that it asks for:
     shares.py     whose bundles fill the store
     custody.py    how stored bundles are let go of, and what becomes of one on which work fails
     dispatch.py   where each goes: forwarding, and the queues for services and whole data units
+    parts.py      bundles that go in parts, and come together again (§5.8, §5.9)
+    trail.py      what is written down of all that in the node's log
     agent.py      the life of each stored bundle from its arrival to its end
 """
 
@@ -26,3 +28,4 @@ from stack.engines.bundle_agent.events import Echo as Echo
 from stack.engines.bundle_agent.events import Reassemble as Reassemble
 from stack.engines.bundle_agent.events import TooLarge as TooLarge
 from stack.engines.bundle_agent.shares import Shares as Shares
+from stack.engines.bundle_agent.trail import AuditTrail as AuditTrail

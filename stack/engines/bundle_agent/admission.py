@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stack.audit.event import Act, AuditEvent
 from stack.core.eid import Eid
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.config import AgentConfig
@@ -18,6 +19,7 @@ from stack.engines.bundle_agent.entry import Entry, node_and_service
 from stack.engines.bundle_agent.extensions import Extensions, extensions_of
 from stack.engines.bundle_agent.notes import is_returned, labelled, note_of
 from stack.engines.bundle_agent.shares import NOTHING, OWN, Shares
+from stack.engines.bundle_agent.trail import AuditTrail
 from stack.policy.label import label_of
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened, Security
@@ -41,6 +43,10 @@ AGE_BITS = 3
 """Of what is left of a lifetime that is told by age, the leading bits that count, likewise."""
 
 
+MADE, RECEIVED, OPENED = int(Act.MADE), int(Act.RECEIVED), int(Act.OPENED)
+SEALED = MADE | int(Act.SEALED)
+
+
 class Admission:
     """Makes the store operation for each bundle."""
 
@@ -51,7 +57,9 @@ class Admission:
         security: Security | None,
         secret: bytes,
         shares: Shares,
+        trail: AuditTrail | None = None,
     ) -> None:
+        self.trail = trail
         self._node = str(node_id)
         self._trusted_clock = config.trusted_clock
         self._security = security
@@ -91,10 +99,11 @@ class Admission:
         previous: str = "",
         outside: bool = False,
         owner: str = OWN,
+        acts: int | None = None,
     ) -> Put:
         """Store a bundle.  `outside`: a link brought it, from node `previous`.  `place` is that of
         `place_of`, and `found` what its extension blocks say, where that was asked already.  It
-        counts to the share of `owner`.
+        counts to the share of `owner`.  `acts`: what else is done with it by that (`Act`).
 
         `opened` is what security has made of it, where it has: it goes along for the
         delivery; with a bundle for elsewhere, or a fragment, goes `previous`."""
@@ -113,6 +122,11 @@ class Admission:
             key += self._digest.whole(bundle, self._variant(primary, found), found.encrypted)
         brought_by = previous if place is Place.FRAGMENT else ""
         note = note_of(bundle, wire, returned=outside and ours, neighbour=brought_by, owner=owner)
+        label = label_of(bundle.blocks)
+        event = None
+        if self.trail is not None and (label or self.trail.everything):
+            acts = RECEIVED if outside and acts is None else acts
+            event = self._event(bundle, label, opened, acts, previous)
         # Else we have made it ourselves, and nobody else can make one that is known so here: if it
         # comes back, it is one more to us.  Only a critical one must not go every way again.
         return Put(
@@ -124,7 +138,7 @@ class Admission:
             priority,
             expires_ms,
             received_ms,
-            labelled(note, label_of(bundle.blocks)),
+            labelled(note, label),
             required,
             evicts,
             known,
@@ -132,6 +146,7 @@ class Admission:
             NOTHING if required or owner == OWN else self._shares.spare(owner, len(wire)),
             self._whole(primary) if place is Place.FRAGMENT else b"",
             owner,
+            event,
         )
 
     def successor(
@@ -148,7 +163,21 @@ class Admission:
             required=True,
             outside=any(is_returned(entry.note) for entry in entries),
             owner=OWN if opened else entries[0].owner,
+            acts=0,
         )
+
+    def _event(
+        self, bundle: Bundle, label: bytes, opened: Opened | None, acts: int | None, previous: str
+    ) -> AuditEvent | None:
+        """What is written down of a bundle that is to be stored; `acts` None: it was made here."""
+        assert self.trail is not None
+        if acts is None:
+            sealed = self._security is not None and not bundle.primary.flags & IS_ADMIN
+            acts = SEALED if sealed else MADE
+            previous = str(bundle.primary.destination)
+        if opened is not None:
+            acts |= OPENED
+        return self.trail.came(bundle, label, acts, previous)
 
     def _whole(self, primary: PrimaryBlock) -> bytes:
         """The key by which the whole is known of which this is a part, once it was proven."""

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from stack.core.eid import Eid
-from stack.core.errors import DecodeError, LocalError
+from stack.core.errors import DecodeError
 from stack.core.sansio import Trace, no_trace
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.begin import SEQUENCE, SPACE, Beginning
 from stack.engines.bundle_agent.config import AgentConfig
-from stack.engines.bundle_agent.dispatch import Dispatch
 from stack.engines.bundle_agent.egress import depart
 from stack.engines.bundle_agent.entry import Entry, entered, node_and_service, restored
 from stack.engines.bundle_agent.events import Echo, Reception
 from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, ended, unproven
 from stack.engines.bundle_agent.notes import is_bare, parse_note, unlabelled
+from stack.engines.bundle_agent.parts import Parts, name_of
 from stack.engines.bundle_agent.quarantine import set_aside
 from stack.engines.bundle_agent.shares import NOTHING, NOWHERE, OWN, Shares
+from stack.engines.bundle_agent.trail import CONSUMED, GONE, AuditTrail, happens
 from stack.policy import PolicyGate
 from stack.ports.application import CRITICAL_PRIORITY, BundleId, Delivery, Outgoing
 from stack.ports.security import Opened, Security
@@ -29,31 +30,26 @@ from stack.ports.store import (
     Op,
     Place,
     Put,
+    RecordEvent,
     Release,
     Stored,
     Write,
 )
 from stack.routing.forwarder import Forwarder
 from stack.wire.bundle import (
-    IS_FRAGMENT,
-    LENIENT,
     REPORT_DELETION,
     REPORT_DELIVERY,
     REPORT_RECEPTION,
-    STRICT,
     Bundle,
-    PrimaryBlock,
     ReportReason,
-    decode_bundle,
     encode_bundle,
-    fragment_bundle,
 )
 
 CRITICAL_KEPT = 65_536
 """Critical bundles that are known again when they come back: far more than ever are under way."""
 
 
-class BundleAgent(Dispatch):
+class BundleAgent(Parts):
     """Decides about bundles; its driver stores, loads, sends and calls back.
 
     Commands return at once.  Store operations that the agent wants come out of `take_ops`; the
@@ -71,15 +67,18 @@ class BundleAgent(Dispatch):
         trace: Trace = no_trace,
         shares: Shares | None = None,
         gate: PolicyGate | None = None,
+        trail: AuditTrail | None = None,
     ) -> None:
-        super().__init__(node_id, config, forwarder, beginning, security, trace, shares, gate)
+        """`trail` makes the events of this node's log; without one nothing is written down."""
+        super().__init__(
+            node_id, config, forwarder, beginning, security, trace, shares, gate, trail
+        )
         self._ingress = Ingress(config, self._admission, self.shares, forwarder.leads_to, gate)
         self.services: set[str] = set()
         """Services that applications have registered since the start."""
 
         self._critical: dict[bytes, None] = {}
         """Keys of the critical bundles that were forwarded here, oldest first."""
-        self._mode = LENIENT if config.lenient else STRICT
 
     # ---- bundles come in -------------------------------------------------------------------
 
@@ -146,9 +145,11 @@ class BundleAgent(Dispatch):
     def _refused(self, refused: Refused, now_ms: int) -> None:
         self.counters[f"dropped_{refused.counter}"] += 1
         primary, length = refused.primary, refused.payload_length
-        name = "" if primary is None else _name(primary)
+        name = "" if primary is None else name_of(primary)
         fields = {"why": refused.counter, "detail": refused.words, "bundle": name}
         self._trace("bundle_dropped", fields)
+        if refused.event is not None:
+            self._ops.append(RecordEvent(refused.event))
         if primary is not None:
             reporter, status, reason = self._reporter, REPORT_DELETION, refused.reason
             self._tell(reporter.reception(primary, length, refused.unprocessed, now_ms), now_ms)
@@ -195,7 +196,7 @@ class BundleAgent(Dispatch):
             if type(op) is Release:
                 if op.ref not in self.entries:
                     owed.append(op)
-            elif type(op) is Move:
+            elif type(op) is Move or type(op) is RecordEvent:
                 owed.append(op)
             elif type(op) is Write and op.space == SPACE:
                 if op.key == SEQUENCE:
@@ -219,7 +220,8 @@ class BundleAgent(Dispatch):
 
     def _restored(self, old: Stored, now_ms: int) -> None:
         self._remember(old.priority, old.key, old.place)
-        self._dispatch(restored(old, self._node), now_ms)
+        told = None if self._trail is None else self._trail.held(old)
+        self._dispatch(restored(old, self._node, told), now_ms)
 
     def _remember(self, priority: int, key: bytes, place: Place) -> None:
         """A critical bundle that came back would go every way again, and so without end."""
@@ -251,42 +253,6 @@ class BundleAgent(Dispatch):
             self._report_end(entry, REPORT_DELIVERY, ReportReason.NO_INFORMATION, now_ms)
 
     # ---- forwarding ------------------------------------------------------------------------
-
-    def split(self, ref: int, wire: Buffer, bytes_max: int) -> list[Op] | None:
-        """Operations that replace a stored bundle by fragments of at most `bytes_max` octets
-        (§5.8), or None when it must or can not be fragmented: it waits for a larger contact.
-        Raises `DecodeError` for damaged octets."""
-        entry = self.entries[ref]
-        bundle = self._decode(wire)
-        try:
-            fragments = fragment_bundle(bundle, bytes_max)
-        except LocalError:
-            return None
-        self.counters["fragmented"] += 1
-        successor = self._admission.successor
-        return [Release(ref), *(successor(fragment, [entry]) for fragment in fragments)]
-
-    def reassemble(self, refs: Sequence[int], wires: Sequence[Buffer]) -> list[Op]:
-        """Operations that put one bundle in the place of the fragments that make it up (§5.9), if
-        that can be proven; of the others only those go that are proven wrong."""
-        fragments = {ref: self._decode(wire) for ref, wire in zip(refs, wires, strict=True)}
-        joined = self._fragments.join(fragments, self._admission.open)
-        self.counters["fragments_contradicted"] += len(joined.culprits)
-        ops: list[Op] = [Release(ref) for ref in joined.parts]
-        ops += [Release(ref, known_until_ms=0) for ref in joined.culprits]
-        if joined.bundle is None:
-            self.counters["reassembly_failed"] += 1
-            bundle = _name(next(iter(fragments.values())).primary)
-            self._trace("reassembly_failed", {"bundle": bundle, "detail": joined.why})
-            self._join(joined.retry)
-            return ops
-        self.counters["reassembled"] += 1
-        used = [self.entries[ref] for ref in joined.used]
-        return [*ops, self._admission.successor(joined.bundle, used, joined.opened)]
-
-    def _decode(self, wire: Buffer) -> Bundle:
-        """A bundle out of the store, as it was read when it came."""
-        return decode_bundle(wire, mode=self._mode)[0]
 
     def departing(self, entry: Entry, wire: Buffer, now_ms: int) -> Buffer:
         """The octets in which a stored bundle goes to the next node (§5.4).  Raises `DecodeError`
@@ -343,17 +309,16 @@ class BundleAgent(Dispatch):
         more.  Without one it looks as young as it did, and is remembered for longer.
         """
         entry = self.entries.get(ref)
-        if entry is None or (self.config.trusted_clock and not entry.timeless):
+        if entry is None:
             return Release(ref)
-        return Release(ref, max(entry.expires_ms, now_ms + self.config.replay_memory_ms))
+        event = happens(entry, CONSUMED, entry.destination, "delivered")
+        if self.config.trusted_clock and not entry.timeless:
+            return Release(ref, None, event)
+        return Release(ref, max(entry.expires_ms, now_ms + self.config.replay_memory_ms), event)
 
     def _unproven(self, ref: int, bundle: Bundle, opened: Opened, now_ms: int) -> None:
         """A stored bundle does not pass security any more: it goes, and was never received."""
-        self._forget(ref, now_ms)
-        self._ops.append(Release(ref, known_until_ms=0))
+        entry = self._forget(ref, now_ms)
+        gone = happens(entry, GONE, why="it does not pass security")
+        self._ops.append(Release(ref, 0, gone))
         self._refused(unproven(bundle, opened), now_ms)
-
-
-def _name(primary: PrimaryBlock) -> str:
-    fragment = f"+{primary.fragment_offset}" if primary.flags & IS_FRAGMENT else ""
-    return f"{primary.source}@{primary.creation_ms}.{primary.sequence}{fragment}"

@@ -15,17 +15,19 @@ from stack.engines.bundle_agent.begin import SEQUENCE, SPACE, Beginning
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.entry import Entry, Waiting
 from stack.engines.bundle_agent.events import Event
-from stack.engines.bundle_agent.notes import parse_note
+from stack.engines.bundle_agent.notes import labelled, parse_note
 from stack.engines.bundle_agent.origin import Origin
 from stack.engines.bundle_agent.permission import check_leaving, cut
 from stack.engines.bundle_agent.quarantine import quarantined, reason_of
 from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.bundle_agent.reports import StatusReporter
 from stack.engines.bundle_agent.shares import Shares
+from stack.engines.bundle_agent.trail import STORED, AuditTrail, happens
 from stack.policy import DataPolicy, PolicyGate
+from stack.policy.label import encode_label
 from stack.ports.application import BundleId, Outgoing
 from stack.ports.security import Security
-from stack.ports.store import Move, Op, Place, Write
+from stack.ports.store import Move, Op, Place, RecordEvent, Write
 from stack.routing.forwarder import Forwarder
 from stack.wire.bundle import REPORT_DELETION, ReportReason, encode_bundle
 
@@ -47,6 +49,7 @@ class Custody:
         trace: Trace,
         shares: Shares | None,
         gate: PolicyGate | None,
+        trail: AuditTrail | None,
     ) -> None:
         self.node_id = node_id
         self._node = str(node_id)
@@ -62,7 +65,9 @@ class Custody:
         self._gate = gate
         self._protected = security is not None
         self._counting = bool(self.shares.neighbours)
-        self._admission = Admission(node_id, config, security, beginning.secret, self.shares)
+        secret = beginning.secret
+        self._trail = trail
+        self._admission = Admission(node_id, config, security, secret, self.shares, trail)
         self._reporter = StatusReporter(config)
         self._fragments = FragmentLedger()
         self._void: dict[int, set[str]] = {}
@@ -124,8 +129,11 @@ class Custody:
     def quarantine(self, ref: int, error: Exception, now_ms: int) -> None:
         """Work on this bundle has failed, and would fail again: it is out of everybody's way, and
         its octets stay in the store for the operator.  Who asked for reports is told."""
+        entry = self.entries.get(ref)
         self._set_aside(ref, error, now_ms)
-        self._ops.append(Move(ref, Place.QUARANTINE, reason_of(error)))
+        label = encode_label(entry.policy) if entry is not None and entry.policy else b""
+        self._ops.append(Move(ref, Place.QUARANTINE, labelled(reason_of(error), label)))
+        self._happens(entry, STORED, why="it is in quarantine")
 
     def damaged(self, ref: int, error: Exception, now_ms: int) -> None:
         """The octets were damaged at rest; what is left of them is in quarantine already."""
@@ -188,6 +196,12 @@ class Custody:
                 self._tell(self._reporter.report(primary, length, status, reason, now_ms), now_ms)
             except Exception as error:  # a bundle's fate does not hang on the report of it
                 self._failed(entry.ref, error)
+
+    def _happens(self, entry: Entry | None, acts: int, peer: str = "", why: str = "") -> None:
+        """Write down what becomes of a bundle that stays in the store."""
+        event = happens(entry, acts, peer, why)
+        if event is not None:
+            self._ops.append(RecordEvent(event))
 
     def _tell(self, reports: Sequence[Outgoing], now_ms: int) -> None:
         self.counters["reports_suppressed"] = self._reporter.suppressed

@@ -11,6 +11,7 @@ from stack.engines.bundle_agent.entry import Entry, node_and_service
 from stack.engines.bundle_agent.events import Deliverable, Reassemble, TooLarge
 from stack.engines.bundle_agent.notes import parse_note
 from stack.engines.bundle_agent.permission import refusal
+from stack.engines.bundle_agent.trail import FORWARDED, GONE, REFUSED, happens
 from stack.policy import DataPolicy
 from stack.ports.application import BundleId, Cancelled, Expected
 from stack.ports.security import Opened
@@ -19,6 +20,9 @@ from stack.routing.forecast import arrivals
 from stack.routing.forwarder import DONE
 from stack.routing.router import NOBODY
 from stack.wire.bundle import REPORT_FORWARDING, ReportReason, stamp
+
+WHOLE = "the whole is here"
+"""Why parts of a bundle go."""
 
 
 class Dispatch(Custody):
@@ -71,6 +75,7 @@ class Dispatch(Custody):
         why = policy and refusal(policy, self._gate, now_ms, delivered=True)
         if why:
             self.counters["withheld"] += 1
+            self._happens(entry, REFUSED, why=f"not delivered: {why}")
             self._trace("bundle_withheld", {"ref": entry.ref, "source": entry.source, "why": why})
         return bool(why)
 
@@ -85,8 +90,8 @@ class Dispatch(Custody):
         if primary is not None and not primary.source.is_null:
             refs = self._fragments.parts_of(primary)
             for ref in refs:
-                self._forget(ref, now_ms)
-            self._ops += map(Release, refs)
+                gone = happens(self._forget(ref, now_ms), GONE, why=WHOLE)
+                self._ops.append(Release(ref, event=gone))
 
     def take(self, neighbour: str, room_bytes: int, limit: int, now_ms: int) -> list[int]:
         """Bundles for a neighbour whose link has room (see `Forwarder.take`)."""
@@ -108,14 +113,24 @@ class Dispatch(Custody):
             return
         self.counters["forwarded"] += 1
         if self.forwarder.forwarded(ref, neighbour):
-            self._forwarded(ref, now_ms)
+            self._forwarded(ref, now_ms, neighbour)
+        elif (entry := self.entries[ref]).told is not None:
+            self._happens(entry, FORWARDED, neighbour, self._over(neighbour, now_ms))
 
-    def _forwarded(self, ref: int, now_ms: int) -> None:
+    def _forwarded(self, ref: int, now_ms: int, neighbour: str = "") -> None:
         entry = self._forget(ref, now_ms)
         if entry is not None:
-            self._ops.append(Release(ref))
+            event = None
+            if entry.told is not None:
+                acts = GONE | FORWARDED if neighbour else GONE
+                event = happens(entry, acts, neighbour, self._over(neighbour, now_ms))
+            self._ops.append(Release(ref, event=event))
             if entry.note:
                 self._report_end(entry, REPORT_FORWARDING, ReportReason.NO_INFORMATION, now_ms)
+
+    def _over(self, neighbour: str, now_ms: int) -> str:
+        plan = self.forwarder.router.plan
+        return self._trail.over(plan, neighbour, now_ms) if self._trail and neighbour else ""
 
     def echoed(self, ref: int, neighbour: str) -> None:
         """A neighbour has given us a bundle that we hold already, and may rely on our copy now.
@@ -202,10 +217,13 @@ class Dispatch(Custody):
         ]
         under_way = sum(bool(self.forwarder.given_to(ref)) for ref in refs)
         self.counters["cancelled"] += len(refs)
+        ops: list[Op] = []
         for ref in refs:
+            gone = happens(self.entries.get(ref), GONE, why="given up here")
+            ops.append(Release(ref, event=gone))
             reason = ReportReason.TRANSMISSION_CANCELED
             self._end(ref, now_ms, self._deleted, ref, reason, now_ms)
-        return Cancelled(len(refs), under_way), [Release(ref) for ref in refs]
+        return Cancelled(len(refs), under_way), ops
 
     def plan_changed(self, plan: Plan, now_ms: int) -> None:
         """Everything that waits finds its way by another contact plan."""

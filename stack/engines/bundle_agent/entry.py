@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
+from stack.audit.event import AuditEvent
 from stack.core.eid import Eid
 from stack.engines.bundle_agent.notes import is_bare, is_returned, owner_of, unlabelled
 from stack.policy import DataPolicy
@@ -48,6 +49,9 @@ class Entry:
     policy: DataPolicy | None = None
     """Who may read, hold and carry it, where its owner says so."""
 
+    told: AuditEvent | None = None
+    """What its events begin with, where its story is written down (`trail`)."""
+
     @property
     def id(self) -> BundleId:
         """The id of a bundle that was made here."""
@@ -87,13 +91,15 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         put.previous,
         put.owner,
         decode_label(label) if label else None,
+        put.event and put.event._replace(policy=b"", peer=""),
     )
 
 
-def restored(old: Stored, node: str) -> Entry:
-    """The entry of a bundle that a restart found in the store of `node`."""
+def restored(old: Stored, node: str, told: AuditEvent | None = None) -> Entry:
+    """The entry of a bundle that a restart found in the store of `node`; `told`: what its events
+    begin with, if it has any."""
     quarantined = old.place is Place.QUARANTINE  # its note is why
-    label, note = (b"", old.note) if quarantined else unlabelled(old.note)
+    label, note = unlabelled(old.note)
     return Entry(
         old.ref,
         old.place,
@@ -108,6 +114,7 @@ def restored(old: Stored, node: str) -> Entry:
         old.key.startswith(_TIMELESS),
         owner="" if quarantined else owner_of(note),
         policy=decode_label(label) if label else None,
+        told=told,
     )
 
 

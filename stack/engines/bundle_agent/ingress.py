@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from stack.audit.event import AuditEvent
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.admission import Admission
@@ -84,6 +86,9 @@ class Refused:
     intact: bool = True
     """Whether it is a bundle at all, if one that we do not take.  False: its sender keeps it."""
 
+    event: AuditEvent | None = None
+    """What is written down of that."""
+
 
 class Ingress:
     """Checks bundles from outside, whoever sent them."""
@@ -143,7 +148,12 @@ class Ingress:
             words = f"part of {total} octets, more than bundle_bytes_max {config.bundle_bytes_max}"
             return _refused(bundle, ReportReason.DEPLETED_STORAGE, "too_large", words), end
         wire = memoryview(data)[offset:end]
-        return self.judge(bundle, wire, now_ms, previous, trusted), end
+        judged = self.judge(bundle, wire, now_ms, previous, trusted)
+        trail = self._admission.trail
+        if trail is not None and isinstance(judged, Refused):
+            event = trail.refused(bundle, judged.words, previous, now_ms)
+            judged = dataclasses.replace(judged, event=event)
+        return judged, end
 
     def _primary(self, data: Buffer, offset: int) -> PrimaryBlock | None:
         """Whom to tell about a bundle that cannot be read as a whole, if that much is certain.

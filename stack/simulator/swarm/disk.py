@@ -10,15 +10,16 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from stack.core.errors import StoreError
 from stack.core.sansio import Trace
 from stack.core.train import Buffer
 from stack.node.config import StoreSection
-from stack.ports.store import Committed, Op, Stored, Usage
+from stack.ports.store import Committed, EventLedger, Op, Stored, Usage
 from stack.simulator.swarm.ledger import Held, Key, RunLedger, identity_of
 from stack.simulator.swarm.memory_image import MemoryImage, flipped
+from stack.simulator.swarm.process import Crashed, Process
 from stack.storage.files import DATABASE_NAME, DamagedError
 from stack.storage.sqlite import SqliteStore
 from stack.storage.staged import Scrubbed, Staged, StagingStore
@@ -29,20 +30,6 @@ WAL_NAME = DATABASE_NAME + "-wal"
 SHM_NAME = DATABASE_NAME + "-shm"
 STORE_NAME = "store"
 """Folder of the store in a node's data directory, as `stack.node.build` has it."""
-
-
-class Crashed(StoreError):
-    """The process that asks has ended, though it does not know."""
-
-
-class Process(Protocol):
-    """What a disk must know of the process that uses it."""
-
-    dead: bool
-
-    def crash(self) -> None:
-        """End it, here and now."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,6 +421,25 @@ class DiskStore:
         """See `BundleStore.read_all`."""
         self._check()
         return self._inner.read_all(space, prefix)
+
+    @property
+    def ledger(self) -> EventLedger | None:
+        """See `BundleStore.ledger`."""
+        return self._inner.ledger
+
+    @ledger.setter
+    def ledger(self, ledger: EventLedger | None) -> None:
+        self._inner.ledger = ledger
+
+    def events(self, first: int, limit: int) -> list[tuple[int, bytes]]:
+        """See `BundleStore.events`."""
+        self._check()
+        return self._inner.events(first, limit)
+
+    @property
+    def events_end(self) -> int:
+        """See `BundleStore.events_end`."""
+        return self._inner.events_end
 
     def usage(self) -> Usage:
         """See `BundleStore.usage`."""

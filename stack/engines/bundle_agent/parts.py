@@ -1,0 +1,96 @@
+"""Bundles that go in parts, and come together again (RFC 9171 §5.8, §5.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stack.core.eid import Eid
+from stack.core.errors import LocalError
+from stack.core.sansio import Trace
+from stack.core.train import Buffer
+from stack.engines.bundle_agent.begin import Beginning
+from stack.engines.bundle_agent.config import AgentConfig
+from stack.engines.bundle_agent.dispatch import WHOLE, Dispatch
+from stack.engines.bundle_agent.shares import Shares
+from stack.engines.bundle_agent.trail import GONE, AuditTrail, happens
+from stack.policy import PolicyGate
+from stack.ports.security import Security
+from stack.ports.store import Op, Release
+from stack.routing.forwarder import Forwarder
+from stack.wire.bundle import (
+    IS_FRAGMENT,
+    LENIENT,
+    STRICT,
+    Bundle,
+    PrimaryBlock,
+    decode_bundle,
+    fragment_bundle,
+)
+
+
+class Parts(Dispatch):
+    """Puts parts in the place of a bundle, and a bundle in the place of its parts."""
+
+    def __init__(
+        self,
+        node_id: Eid,
+        config: AgentConfig,
+        forwarder: Forwarder,
+        beginning: Beginning,
+        security: Security | None,
+        trace: Trace,
+        shares: Shares | None,
+        gate: PolicyGate | None,
+        trail: AuditTrail | None,
+    ) -> None:
+        parts = (forwarder, beginning, security, trace, shares, gate, trail)
+        super().__init__(node_id, config, *parts)
+        self._mode = LENIENT if config.lenient else STRICT
+
+    def split(self, ref: int, wire: Buffer, bytes_max: int) -> list[Op] | None:
+        """Operations that replace a stored bundle by fragments of at most `bytes_max` octets
+        (§5.8), or None when it must or can not be fragmented: it waits for a larger contact.
+        Raises `DecodeError` for damaged octets."""
+        entry = self.entries[ref]
+        bundle = self._decode(wire)
+        try:
+            fragments = fragment_bundle(bundle, bytes_max)
+        except LocalError:
+            return None
+        self.counters["fragmented"] += 1
+        successor = self._admission.successor
+        gone = happens(entry, GONE, why="it goes in parts")
+        parts = (successor(fragment, [entry]) for fragment in fragments)
+        return [Release(ref, event=gone), *parts]
+
+    def reassemble(self, refs: Sequence[int], wires: Sequence[Buffer]) -> list[Op]:
+        """Operations that put one bundle in the place of the fragments that make it up (§5.9), if
+        that can be proven; of the others only those go that are proven wrong."""
+        fragments = {ref: self._decode(wire) for ref, wire in zip(refs, wires, strict=True)}
+        joined = self._fragments.join(fragments, self._admission.open)
+        self.counters["fragments_contradicted"] += len(joined.culprits)
+        ops: list[Op] = [
+            Release(ref, event=happens(self.entries[ref], GONE, why=WHOLE)) for ref in joined.parts
+        ]
+        for ref in joined.culprits:
+            gone = happens(self.entries[ref], GONE, why="it contradicts the others")
+            ops.append(Release(ref, 0, gone))
+        if joined.bundle is None:
+            self.counters["reassembly_failed"] += 1
+            bundle = name_of(next(iter(fragments.values())).primary)
+            self._trace("reassembly_failed", {"bundle": bundle, "detail": joined.why})
+            self._join(joined.retry)
+            return ops
+        self.counters["reassembled"] += 1
+        used = [self.entries[ref] for ref in joined.used]
+        return [*ops, self._admission.successor(joined.bundle, used, joined.opened)]
+
+    def _decode(self, wire: Buffer) -> Bundle:
+        """A bundle out of the store, as it was read when it came."""
+        return decode_bundle(wire, mode=self._mode)[0]
+
+
+def name_of(primary: PrimaryBlock) -> str:
+    """A bundle in the words of logs for people."""
+    fragment = f"+{primary.fragment_offset}" if primary.flags & IS_FRAGMENT else ""
+    return f"{primary.source}@{primary.creation_ms}.{primary.sequence}{fragment}"

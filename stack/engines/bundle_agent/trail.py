@@ -1,0 +1,115 @@
+"""What is written down of bundles in the log of this node (`stack.audit`): each event goes to the
+store with the operation that it tells of, so that both are there or neither.
+
+A bundle is known in all logs by who made it and when (RFC 9171 §4.2.7), a fragment also by what it
+covers, together with the digest of its data policy's label: all that no node on the way changes.
+"""
+
+from __future__ import annotations
+
+from stack.audit.event import Act, AuditEvent, label_digest
+from stack.contacts.plan import Plan
+from stack.core.errors import DecodeError
+from stack.engines.bundle_agent.entry import Entry
+from stack.engines.bundle_agent.notes import is_bare, parse_note, unlabelled
+from stack.policy.label import decode_label, label_of
+from stack.ports.store import Place, Stored
+from stack.wire.bundle import IS_FRAGMENT, STAMP_BYTES, Bundle, PrimaryBlock, parse_stamp
+
+EVERYTHING = "all"
+POLICY = "policy"
+REFUSALS_MAX = 1000
+"""Refused bundles that are written down in `REFUSALS_MS`: who sends more adds nothing by it."""
+
+REFUSALS_MS = 600_000
+STORED = int(Act.STORED)
+GONE = int(Act.DELETED)
+REFUSED = int(Act.REFUSED)
+FORWARDED = int(Act.FORWARDED)
+CONSUMED = int(Act.OPENED | Act.DELETED)
+NO_CONTACT = "outside every planned contact"
+
+
+class AuditTrail:
+    """Makes the events of one node."""
+
+    def __init__(self, node: str, which: str = POLICY) -> None:
+        """`which` bundles: those whose "policy" asks for it, or "all"."""
+        self._node = node
+        self.everything = which == EVERYTHING
+        self._refusing_ms = self._refusals = 0
+        self._contacts: dict[str, tuple[Plan, int, int, str]] = {}
+        """Of each neighbour the contact that it was last heard in: of which plan, from and to."""
+
+    def wants(self, label: bytes) -> bool:
+        """Whether a bundle with this label, or none, has its story written down."""
+        if not label:
+            return self.everything
+        try:
+            return self.everything or decode_label(label).audit
+        except DecodeError:  # what nobody can read here asks for nothing
+            return False
+
+    def came(self, bundle: Bundle, label: bytes, acts: int, peer: str) -> AuditEvent | None:
+        """A bundle that is about to be stored, `acts` before that; from or for whom is `peer`."""
+        if not self.wants(label):
+            return None
+        name = object_name(bundle.primary, len(bundle.payload.data))
+        digest = label_digest(label)
+        return AuditEvent(acts | STORED, 0, self._node, name, digest, peer, "", label)
+
+    def refused(self, bundle: Bundle, why: str, peer: str, now_ms: int) -> AuditEvent | None:
+        """A bundle that came from `peer` and is not kept; nothing for the many of somebody who
+        wants to fill the log with them."""
+        label = label_of(bundle.blocks)
+        if not self.wants(label):
+            return None
+        if not 0 <= now_ms - self._refusing_ms < REFUSALS_MS:
+            self._refusing_ms, self._refusals = now_ms, 0
+        self._refusals += 1
+        if self._refusals > REFUSALS_MAX:
+            return None
+        name = object_name(bundle.primary, len(bundle.payload.data))
+        digest = label_digest(label)
+        return AuditEvent(REFUSED, 0, self._node, name, digest, peer, why, label)
+
+    def held(self, old: Stored) -> AuditEvent | None:
+        """What events of a bundle in the store begin with, or nothing for one without events."""
+        label, note = unlabelled(old.note)
+        if not self.wants(label):
+            return None
+        creation_ms, sequence = parse_stamp(old.key[:STAMP_BYTES])
+        name = f"{old.source}@{creation_ms}.{sequence}"
+        if note and old.place is not Place.QUARANTINE and not is_bare(note):
+            primary, length, _ = parse_note(note)
+            name = object_name(primary, length)
+        return AuditEvent(STORED, 0, self._node, name, label_digest(label))
+
+    def left(self, stored: Stored, acts: int, why: str) -> AuditEvent | None:
+        """See `stack.ports.store.EventLedger`."""
+        event = self.held(stored)
+        return event and event._replace(acts=acts, detail=why)
+
+    def over(self, plan: Plan, neighbour: str, now_ms: int) -> str:
+        """The contact over which a neighbour has just been heard, in words."""
+        known = self._contacts.get(neighbour)
+        if known is None or known[0] is not plan or not known[1] <= now_ms < known[2]:
+            found = next(iter(plan.active(now_ms, self._node, neighbour)), None)
+            known = (plan, now_ms, now_ms + 1, NO_CONTACT)
+            if found is not None:
+                words = f"contact from {found.start_ms} to {found.end_ms}"
+                known = (plan, found.start_ms, found.end_ms, words)
+            self._contacts[neighbour] = known
+        return known[3]
+
+
+def happens(entry: Entry | None, acts: int, peer: str = "", why: str = "") -> AuditEvent | None:
+    """What is done with a stored bundle, if its story is written down."""
+    told = None if entry is None else entry.told
+    return told and told._replace(acts=acts, peer=peer, detail=why)
+
+
+def object_name(primary: PrimaryBlock, length: int) -> str:
+    """The name of a bundle in all logs."""
+    name = f"{primary.source}@{primary.creation_ms}.{primary.sequence}"
+    return f"{name}+{primary.fragment_offset}/{length}" if primary.flags & IS_FRAGMENT else name

@@ -1,0 +1,148 @@
+"""Closes a node's log: at intervals a checkpoint of all that was written into it since, signed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Final
+
+from stack.audit.log import ID_BYTES, ClosedLog
+from stack.audit.note import NoteSigner
+from stack.core.errors import DecodeError, OrbitferryError, SecurityError, StoreError
+from stack.core.sansio import Entropy, Trace
+from stack.node.config import AuditConfig
+from stack.node.driver import BundleDriver
+from stack.ports.store import Committed, Op, PruneEvents, Write
+
+SPACE: Final = "audit"
+KEY: Final = "key"
+LOG: Final = "log"
+NOTE: Final = "checkpoint"
+BATCH: Final = 2048
+"""Events hashed in one go: some 5 ms."""
+
+
+class LogKeeper:
+    """The log of one node.  It does nothing while nothing is written down."""
+
+    def __init__(
+        self,
+        node: str,
+        driver: BundleDriver,
+        config: AuditConfig,
+        entropy: Entropy,
+        trace: Trace,
+    ) -> None:
+        """Raises `StoreError` when its state is damaged."""
+        self._node = node
+        store = self._store = driver.store
+        self._driver = driver
+        self._config = config
+        self._entropy = entropy
+        self._trace = trace
+        self._timer: asyncio.TimerHandle | None = None
+        self._work: asyncio.Task[None] | None = None
+        self._closed = False
+        self._writes: list[Op] = []
+        """What of its state is still to be written down."""
+        self._secret = store.read(SPACE, KEY) or b""
+        self._log = self._found()
+        driver.on_change(self._arm)
+        self._arm()
+
+    def _found(self) -> ClosedLog | None:
+        """The log as it was closed last, unless what follows is not there."""
+        octets, note = self._store.read(SPACE, LOG), self._store.read(SPACE, NOTE)
+        if octets is None or not self._secret:
+            return None
+        try:
+            log = ClosedLog.decode(self._node, octets)
+            if note is not None and not log.agrees(note, self._signer(log)):
+                raise SecurityError("the last checkpoint is not that of the log")
+        except (DecodeError, SecurityError) as error:
+            self._trace("audit_log_lost", {"why": str(error)})
+            return None
+        if log.next > self._store.events_end:
+            self._trace("audit_log_lost", {"why": "the store has lost the end of it"})
+            return None
+        return log
+
+    def _begun(self, events: Sequence[tuple[int, bytes]]) -> ClosedLog:
+        """A log that begins with these, or with the next event if there are none."""
+        start = events[0][0] if events else self._store.events_end
+        if not self._secret:
+            self._secret = self._entropy(32)
+            self._writes.append(Write(SPACE, KEY, self._secret))
+        return ClosedLog(self._node, self._entropy(ID_BYTES), start)
+
+    def _signer(self, log: ClosedLog) -> NoteSigner:
+        return NoteSigner(log.origin, self._secret)
+
+    # ---- when -----------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        closed = 0 if self._log is None else self._log.next
+        if self._timer is None and closed != self._store.events_end and not self._closed:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._config.checkpoint_s, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        if self._work is None:
+            self._work = asyncio.get_running_loop().create_task(self._close_log())
+            self._work.add_done_callback(self._over)
+
+    def _over(self, work: asyncio.Task[None]) -> None:
+        self._work = None
+        if not work.cancelled() and (error := work.exception()) is not None:
+            self._trace("audit_failed", {"why": str(error)})
+        self._arm()
+
+    async def close(self) -> None:
+        """Close the log once more, and stop."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._work is not None:
+            await asyncio.gather(self._work, return_exceptions=True)
+        if self._store.events_end != (0 if self._log is None else self._log.next):
+            with contextlib.suppress(OrbitferryError):
+                await self._close_log()
+
+    # ---- what -----------------------------------------------------------------------------
+
+    async def _close_log(self) -> None:
+        """Take in what was written down, and sign it.  Raises `StoreError`."""
+        store = self._store
+        log = self._log = self._log or self._begun(store.events(0, 1))
+        while log.next < store.events_end:
+            events = store.events(log.next, BATCH)
+            if not log.extend(events):
+                self._trace("audit_log_lost", {"why": f"event {log.next} is not there any more"})
+                log = self._log = self._begun(events)
+            await asyncio.sleep(0)
+        if not log.peaks.size:
+            return
+        note = log.close(self._signer(log)).encode()
+        ops: list[Op] = [*self._writes, Write(SPACE, LOG, log.encode()), Write(SPACE, NOTE, note)]
+        before = log.next - self._config.keep_events
+        if before > 0:
+            ops.append(PruneEvents(before))
+        await self._commit(ops)
+        self._writes.clear()
+        self._trace("audit_checkpoint", {"origin": log.origin, "size": log.peaks.size})
+
+    async def _commit(self, ops: list[Op]) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Committed | StoreError) -> None:
+            if future.done():
+                return
+            if isinstance(outcome, StoreError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(None)
+
+        self._driver.submit(ops, done)
+        await future

@@ -1,0 +1,202 @@
+"""An event and its effect are one transaction: at kill -9, on a full disk, when it fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from stack.audit.event import Act
+from stack.core.errors import LocalError, StoreError
+from stack.ports.store import Op, PruneEvents, RecordEvent, Release
+from stack.storage import SqliteStore, StoreConfig
+from stack.storage.memory import MemoryStore
+from stack.storage.migrations import MIGRATIONS, migrate
+from tests.audit.killed import story
+from tests.audit.stories import Told, check, entries
+from tests.storage.bundles import LIFETIME_MS, NOW_MS, put
+
+GONE = int(Act.FORWARDED | Act.DELETED)
+
+
+def test_no_effect_without_its_event_and_none_without_its_effect_at_kill_9(tmp_path: Path) -> None:
+    first, said = 0, 0
+    for _ in range(3):
+        command = [sys.executable, "-m", "tests.audit.killed", str(tmp_path / "store"), str(first)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(40)]
+            os.kill(process.pid, signal.SIGKILL)
+            lines += process.stdout.readlines()
+        told = [line.split() for line in lines[1:] if line.endswith("\n")]
+        store = SqliteStore(tmp_path / "store")
+        events = check(store)
+        assert len(events) >= int(told[-1][1]) > said  # what was told is there
+        acts = {event.acts for event in events}
+        assert {int(Act.EXPIRED), int(Act.DELETED), int(Act.FORWARDED | Act.DELETED)} <= acts
+        store.close()
+        first, said = int(told[-1][0]) + 100, len(events)
+
+
+class Crashes(RuleBasedStateMachine):
+    """Both stores, through commits that hold, fail or are cut off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 0
+        self.now_ms = NOW_MS
+
+    @initialize(durable=st.booleans())
+    def begin(self, durable: bool) -> None:
+        import tempfile
+
+        self.folder = tempfile.TemporaryDirectory() if durable else None
+        self.memory = MemoryStore(3000, 20)
+        self.open()
+
+    def open(self) -> None:
+        config = StoreConfig(quota_bytes=3000, quota_bundles=20, log_batch_bytes=1000)
+        self.store: Any = self.memory
+        if self.folder is not None:
+            self.store = SqliteStore(Path(self.folder.name) / "store", config)
+        self.store.ledger = Told()
+
+    def ops(self, count: int, release: int) -> list[Op]:
+        held = list(self.store.scan())[:release]
+        ops: list[Op] = [
+            Release(one.ref, event=Told().left(one, Act.FORWARDED | Act.DELETED, ""))
+            for one in held
+        ]
+        for _ in range(count):
+            one = put(self.number, 200, priority=self.number % 3)
+            event = story(self.number, Act.RECEIVED, Act.STORED)
+            ops.append(one._replace(event=event, expires_ms=self.now_ms + 100))
+            self.number += 1
+        return ops
+
+    @rule(count=st.integers(0, 8), release=st.integers(0, 8), again=st.booleans())
+    def commit(self, count: int, release: int, again: bool) -> None:
+        ops = self.ops(count, release)
+        self.store.commit(ops, self.now_ms)
+        if again:  # duplicates, and releases of what has gone, are told by nobody
+            before = self.store.events_end
+            self.store.commit([op for op in ops if isinstance(op, Release)], self.now_ms)
+            assert self.store.events_end == before
+
+    @rule(count=st.integers(1, 8), release=st.integers(0, 8))
+    def fail(self, count: int, release: int) -> None:
+        before = entries(self.store)
+        with pytest.raises((LocalError, StoreError)):
+            self.store.commit([*self.ops(count, release), "not an operation"], self.now_ms)
+        assert entries(self.store) == before
+
+    @rule(later_ms=st.integers(0, 120), limit=st.integers(1, 20))
+    def expire(self, later_ms: int, limit: int) -> None:
+        self.now_ms += later_ms
+        self.store.expire(self.now_ms, limit)
+
+    @rule()
+    def note(self) -> None:
+        self.store.commit([RecordEvent(story(self.number, Act.REFUSED))], self.now_ms)
+        (last,) = self.store.events(self.store.events_end - 1, 9)
+        assert entries(self.store)[-1].time_ms == self.now_ms
+        assert last[0] == self.store.events_end - 1
+
+    @rule(count=st.integers(1, 8))
+    def crash(self, count: int) -> None:
+        """What was staged and not finished never was."""
+        if self.folder is None:
+            return
+        before = entries(self.store)
+        staged = self.store.stage(self.ops(count, 3), self.now_ms)
+        del staged
+        self.store._db.execute("ROLLBACK")
+        self.store._writing.release()
+        self.store._log.abandon()
+        self.store.close()
+        self.open()
+        assert entries(self.store) == before
+
+    @invariant()
+    def says_what_is_so(self) -> None:
+        if hasattr(self, "store"):
+            check(self.store)
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.store.close()
+            if self.folder is not None:
+                self.folder.cleanup()
+
+
+TestCrashes = Crashes.TestCase
+TestCrashes.settings = settings(max_examples=12, stateful_step_count=12, deadline=None)
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_pruning_leaves_the_numbers_as_they_are(tmp_path: Path, durable: bool) -> None:
+    store: Any = SqliteStore(tmp_path / "store") if durable else MemoryStore(10_000)
+    store.commit([RecordEvent(story(n, Act.REFUSED)) for n in range(10)], NOW_MS)
+    store.commit([PruneEvents(4), RecordEvent(story(10, Act.REFUSED))], NOW_MS)
+    assert [number for number, _ in store.events(0, 99)] == list(range(4, 11))
+    assert [number for number, _ in store.events(6, 2)] == [6, 7]
+    store.commit([PruneEvents(99)], NOW_MS)
+    assert [number for number, _ in store.events(0, 99)] == [10]
+    if durable:
+        store.close()
+        store = SqliteStore(tmp_path / "store")
+    store.commit([RecordEvent(story(11, Act.REFUSED))], NOW_MS)
+    assert [number for number, _ in store.events(0, 99)] == [10, 11]
+    store.close()
+
+
+def test_a_store_from_before_is_migrated(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    store = SqliteStore(folder)
+    store.commit([put(1)], NOW_MS)
+    store.close()
+    db = sqlite3.connect(folder / "store.db", isolation_level=None)
+    db.execute("DROP TABLE audit")
+    db.execute(f"PRAGMA user_version = {len(MIGRATIONS) - 1}")
+    assert migrate(db, folder) == len(MIGRATIONS) - 1
+    db.close()
+    store = SqliteStore(folder)
+    store.ledger = Told()
+    assert [one.place for one in store.scan()] == [0]
+    store.expire(NOW_MS + LIFETIME_MS + 1, 10)
+    assert [event.names for event in entries(store)] == [["expired"]]
+    store.close()
+
+
+def test_events_survive_the_rescue_of_a_damaged_database(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    store = SqliteStore(folder)
+    store.commit([put(1), *(RecordEvent(story(n, Act.REFUSED)) for n in range(200))], NOW_MS)
+    before = store.events(0, 999)
+    store.close()
+    path = folder / "store.db"
+    octets = bytearray(path.read_bytes())
+    octets[100] ^= 0xFF  # the kind of the schema's page
+    path.write_bytes(bytes(octets))
+    store = SqliteStore(folder)
+    assert store.usage().rescues == 1
+    assert store.events(0, 999) == before
+    store.close()
+
+
+def test_a_damaged_event_is_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    store = SqliteStore(folder)
+    store.commit([RecordEvent(story(n, Act.REFUSED)) for n in range(3)], NOW_MS)
+    store._db.execute("UPDATE audit SET event = x'00' WHERE number = 1")
+    assert [number for number, _ in store.events(0, 9)] == [0, 2]
+    store.close()

@@ -1,0 +1,113 @@
+"""Whole nodes write down what they do with data that asks for it, and sign what they wrote."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from link_models.clock import run_virtual
+from stack.audit.event import AuditEvent, decode_event
+from stack.audit.log import ClosedLog
+from stack.audit.merkle import Peaks
+from stack.audit.note import NoteSigner, open_checkpoint
+from stack.policy import NodeSet
+from stack.policy.label import encode_label
+from stack.services.messages import Mailbox, send_message
+from tests.node.test_sovereign import AT_HOME, DIRECTORY, world_of
+from tests.node.test_two_nodes import SAT
+
+TOLD = replace(AT_HOME, audit=True)
+
+
+def story(node: Any) -> list[AuditEvent]:
+    """What a node has written down."""
+    return [decode_event(event) for _, event in node._store.events(0, 1 << 20)]
+
+
+def test_the_story_of_a_message(tmp_path: Path) -> None:
+    directory = tmp_path / "nodes.toml"
+    directory.write_text(DIRECTORY)
+
+    async def main() -> None:
+        nodes = world_of(tmp_path, dict.fromkeys(("gs1", "sat1", "home", "abroad"), str(directory)))
+        ground, satellite, relay = nodes["gs1"], nodes["sat1"], nodes["home"]
+        async with ground, satellite, relay, nodes["abroad"]:
+            async with Mailbox(satellite.port) as mailbox:
+                to = SAT.with_service("messages")
+                await send_message(ground.port, to, b"without a policy")
+                await mailbox.done(await mailbox.receive())
+                await send_message(ground.port, to, b"nobody asks", policy=AT_HOME)
+                bundle = await send_message(ground.port, to, b"for the family", policy=TOLD)
+                for _ in range(2):
+                    await mailbox.done(await mailbox.receive())
+            await asyncio.sleep(61)
+            stories = {name: story(node) for name, node in nodes.items()}
+            notes = {
+                name: [node._store.read("audit", key) for key in ("key", "log", "checkpoint")]
+                for name, node in nodes.items()
+            }
+            events = {name: node._store.events(0, 99) for name, node in nodes.items()}
+        assert {
+            name: [(each.names, each.peer) for each in found] for name, found in stories.items()
+        } == {
+            "gs1": [
+                (["made", "sealed", "stored"], "dtn://sat1/messages"),
+                (["forwarded", "deleted"], "dtn://home/"),
+            ],
+            "home": [
+                (["received", "stored"], "dtn://gs1/"),
+                (["forwarded", "deleted"], "dtn://sat1/"),
+            ],
+            "sat1": [
+                (["received", "stored", "opened"], "dtn://home/"),
+                (["opened", "deleted"], "dtn://sat1/messages"),
+            ],
+            "abroad": [],
+        }
+        everything = [each for found in stories.values() for each in found]
+        assert {each.object for each in everything} == {str(bundle)}
+        assert len({each.label for each in everything}) == 1
+        assert [each.policy for each in everything if each.policy] == [encode_label(TOLD)] * 3
+        assert stories["gs1"][1].detail.startswith("contact from ")
+        for name in ("gs1", "home", "sat1"):
+            secret, state, note = notes[name]
+            log = ClosedLog.decode(f"dtn://{name}/", state)
+            _, checkpoint = open_checkpoint(note, NoteSigner(log.origin, secret).key)
+            peaks = Peaks()
+            peaks.add(event for _, event in events[name])
+            assert (checkpoint.size, checkpoint.root) == (2, peaks.root())
+        assert notes["abroad"] == [None] * 3
+
+    run_virtual(main)
+
+
+def test_what_is_refused_is_written_down(tmp_path: Path) -> None:
+    """A station has a directory by which the relay may carry it; the relay's own says no."""
+    lax, strict = tmp_path / "lax.toml", tmp_path / "strict.toml"
+    lax.write_text(DIRECTORY)
+    strict.write_text(DIRECTORY.replace('jurisdictions = ["XX"]', 'jurisdictions = ["YY"]'))
+
+    async def main() -> None:
+        names = {"gs1": str(lax), "sat1": str(lax), "home": str(lax), "abroad": str(strict)}
+        nodes = world_of(tmp_path, names)
+        policy = replace(TOLD, rest=NodeSet.parse("KR | XX"), transit=NodeSet.parse("any"))
+        async with nodes["gs1"], nodes["sat1"], nodes["home"], nodes["abroad"]:
+            to = SAT.with_service("messages")
+            await send_message(nodes["gs1"].port, to, b"for the family", policy=policy)
+            await asyncio.sleep(60)
+            found = story(nodes["abroad"])
+        assert found
+        assert {(*each.names, each.peer) for each in found} == {("refused", "dtn://gs1/")}
+        assert "may rest at 'KR | XX'" in found[0].detail
+
+    run_virtual(main)
+
+
+def test_a_log_ends_where_an_event_is_missing() -> None:
+    log = ClosedLog("dtn://a/", bytes(8), 5)
+    assert log.extend([(5, b"a"), (6, b"b"), (8, b"d")]) == 2
+    assert log.next == 7
+    assert ClosedLog.decode("dtn://a/", log.encode()).encode() == log.encode()
+    assert log.extend([(8, b"d")]) == log.extend([]) == 0
