@@ -68,6 +68,10 @@ class AuditEvent(NamedTuple):
         """Whether one of these was done."""
         return any(self.acts & act for act in acts)
 
+    def about(self) -> AuditEvent:
+        """What further events of the same object begin with."""
+        return self._replace(peer="", detail="", policy=b"")
+
     @property
     def names(self) -> list[str]:
         """What was done, in words."""

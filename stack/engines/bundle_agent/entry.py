@@ -91,7 +91,7 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         put.previous,
         put.owner,
         decode_label(label) if label else None,
-        put.event and put.event._replace(policy=b"", peer=""),
+        put.event and put.event.about(),
     )
 
 
