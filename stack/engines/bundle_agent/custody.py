@@ -133,7 +133,10 @@ class Custody:
         self._set_aside(ref, error, now_ms)
         label = encode_label(entry.policy) if entry is not None and entry.policy else b""
         self._ops.append(Move(ref, Place.QUARANTINE, labelled(reason_of(error), label)))
-        self._happens(entry, STORED, why="it is in quarantine")
+        try:
+            self._happens(entry, STORED, why="it is in quarantine")
+        except Exception as failed:  # as in `_report_end`
+            self._failed(ref, failed)
 
     def damaged(self, ref: int, error: Exception, now_ms: int) -> None:
         """The octets were damaged at rest; what is left of them is in quarantine already."""

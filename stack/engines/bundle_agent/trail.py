@@ -87,7 +87,10 @@ class AuditTrail:
 
     def left(self, stored: Stored, acts: int, why: str) -> AuditEvent | None:
         """See `stack.ports.store.EventLedger`."""
-        event = self.held(stored)
+        try:
+            event = self.held(stored)
+        except Exception:  # it goes all the same, and that is written down
+            event = AuditEvent(STORED, 0, self._node, f"ref:{stored.ref}")
         return event and event._replace(acts=acts, detail=why)
 
     def over(self, plan: Plan, neighbour: str, now_ms: int) -> str:
