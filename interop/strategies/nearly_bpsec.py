@@ -17,7 +17,7 @@ from interop.strategies.making import strategy
 from interop.strategies.violation import Nearly, Violation
 from stack.security import contexts
 from stack.wire import cbor
-from stack.wire.asb import Pair, SecurityBlock, decode_asb, encode_asb
+from stack.wire.asb import EncodedItem, Pair, SecurityBlock, Value, decode_asb, encode_asb
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
@@ -78,8 +78,11 @@ class RawAsb:
         )
 
 
-def _pair(number: int, value: int | bytes) -> bytes:
-    item = cbor.uint(value) if isinstance(value, int) else cbor.bstr(value)
+def _pair(number: int, value: Value) -> bytes:
+    if isinstance(value, EncodedItem):
+        item = value.octets
+    else:
+        item = cbor.uint(value) if isinstance(value, int) else cbor.bstr(value)
     return cbor.array((cbor.uint(number), item))
 
 

@@ -82,7 +82,8 @@ class VerifyingKey:
         try:
             return cls(load_pem_public_key(pem), key_id)  # type: ignore[arg-type]
         except (ValueError, UnsupportedAlgorithm, LocalError) as error:
-            raise SecurityError(f"no public key that verifies: {error}") from None
+            kind = type(error).__name__
+            raise SecurityError(f"no public key that verifies: {kind}") from None
 
     @classmethod
     def from_cose_key(cls, data: Buffer) -> VerifyingKey:

@@ -55,7 +55,11 @@ def make_security(
     if config.security.protect == "none":
         trace("security_off", {"node": config.id})
         return None
-    policy = SecurityPolicy(sign_for=config.security.sign_for)
+    policy = SecurityPolicy(
+        sign_for=config.security.sign_for,
+        cose_sign_for=config.security.cose_sign_for,
+        cose_require_from=config.security.cose_require_from,
+    )
     return BpSec(keys.ring, environment.entropy, policy, use=keys.use)
 
 

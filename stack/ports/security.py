@@ -34,3 +34,8 @@ class Security(Protocol):
     def open(self, bundle: Bundle) -> Opened:
         """Verify and decrypt as acceptor.  Never raises for what a peer sent."""
         ...
+
+    def verify(self, bundle: Bundle) -> Opened:
+        """Verify as verifier (RFC 9172 §5.1.2) what policy asks of a bundle, or a fragment, that
+        passes through: whether it may go on, as it is.  Never raises for what a peer sent."""
+        ...

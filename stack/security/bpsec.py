@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,10 +22,14 @@ from stack.policy.label import label_of
 from stack.ports.security import Opened
 from stack.security import contexts
 from stack.security.keys import Key, KeyRing
+from stack.security.policy import SecurityPolicy
+from stack.security.reasons import CONFLICTING, FAILED, MISSING, UNEXPECTED, UNKNOWN, Unusable
+from stack.security.signatures import PASSED, Signatures, Signers
 from stack.security.use import KeyUse
 from stack.wire.asb import (
     CONTEXT_BCB_AES_GCM,
     CONTEXT_BIB_HMAC_SHA2,
+    CONTEXT_COSE,
     Pair,
     SecurityBlock,
     decode_asb,
@@ -57,56 +60,6 @@ CIPHERS_MAX = 1024
 LABELS_MAX = 64
 """Data policies whose keys are kept: anybody can make up others."""
 
-PARAMETERS = {
-    CONTEXT_BIB_HMAC_SHA2: {contexts.BIB_SHA_VARIANT, contexts.BIB_WRAPPED_KEY, contexts.BIB_SCOPE},
-    CONTEXT_BCB_AES_GCM: {
-        contexts.BCB_IV,
-        contexts.BCB_AES_VARIANT,
-        contexts.BCB_WRAPPED_KEY,
-        contexts.BCB_SCOPE,
-    },
-}
-"""Those of RFC 9173 §3.3 and §4.3.  What we do not understand may change the meaning of the rest,
-so a block with other parameters is not used."""
-
-# Reasons of RFC 9172 §7.1
-MISSING = 12
-UNKNOWN = 13
-UNEXPECTED = 14
-FAILED = 15
-CONFLICTING = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecurityPolicy:
-    """What a node demands."""
-
-    require: bool = True
-    """True: a bundle is delivered only if its payload was encrypted, and is proven to belong to its
-    primary block: by the scope of its encryption, or by a signature."""
-
-    sign_for: tuple[str, ...] = ()
-    """Destination nodes (shell patterns) whose bundles have a BIB beside the encryption, which
-    alone authenticates as much: for peers that insist on one."""
-
-    sha_variant: int = contexts.SHA_DEFAULT
-    """HMAC of what is sent: 5 SHA-256, 6 SHA-384, 7 SHA-512 (RFC 9173 §3.3.1)."""
-
-    scope: int = contexts.SCOPE_ALL
-    """What else is authenticated in what is sent (RFC 9173 §3.3.3, §4.3.4); less than everything
-    lets payloads be moved from one bundle to another."""
-
-    waypoints: tuple[str, ...] = ()
-    """Node ids that may secure bundles of other sources (RFC 9172 §1.3, security waypoints)."""
-
-
-class _Problem(Exception):
-    """Why a bundle may not be used: internal to `BpSec.open`."""
-
-    def __init__(self, reason: int, words: str) -> None:
-        super().__init__(words)
-        self.reason = reason
-
 
 class _Operation(NamedTuple):
     """A security block, decoded."""
@@ -125,10 +78,11 @@ class BpSec:
         policy: SecurityPolicy,
         *,
         use: KeyUse | None = None,
+        signers: Signers | None = None,
         label: bytes = b"",
     ) -> None:
-        """`use` counts encryptions, by itself where none is given.  `label`: of the data policy
-        that the keys are bound to."""
+        """`use` counts encryptions, by itself where none is given.  `signers` has the keys of
+        signatures: by default `keys`.  `label`: of the data policy that the keys are bound to."""
         self._keys = keys
         self._use = use or KeyUse()
         self._label = label
@@ -136,6 +90,8 @@ class BpSec:
         self._entropy = entropy
         self._policy = policy
         self._ciphers: dict[bytes, AESGCM] = {}
+        self._signers = signers or keys
+        self._signatures = Signatures(self._signers, policy.cose_sign_for, policy.cose_require_from)
         keys.on_change(self._forget)
 
     def _forget(self) -> None:
@@ -152,7 +108,14 @@ class BpSec:
             if len(self._bound) >= LABELS_MAX:
                 self._bound.clear()
             keys = self._keys.bound(label)
-            found = BpSec(keys, self._entropy, self._policy, use=self._use, label=label)
+            found = BpSec(
+                keys,
+                self._entropy,
+                self._policy,
+                use=self._use,
+                signers=self._signers,
+                label=label,
+            )
             self._bound[label] = found
         return found
 
@@ -176,31 +139,17 @@ class BpSec:
         number = max([block.number for block in bundle.blocks]) + 1
         sealed, bcb = self._seal(primary, payload, number, aes, crc_type)
         added = [bcb]
-        sign_for = self._policy.sign_for
-        if sign_for and any(fnmatch.fnmatchcase(peer, pattern) for pattern in sign_for):
-            bib = self._sign(primary, payload, number + 1, peer)
+        bib, sign_for = None, self._policy.sign_for
+        if self._signatures.wanted_for(peer):
+            bib = self._signatures.of_payload(primary, payload, number + 1)
+            added.append(self._signatures.of_head(primary, bundle.blocks, number + 3))
+        elif sign_for and any(fnmatch.fnmatchcase(peer, pattern) for pattern in sign_for):
+            hmac = self._keys.sending("hmac", peer)
+            bib = _hmac_bib(hmac, self._policy, primary, payload, number + 1)
+        if bib is not None:
             hidden, cover = self._seal(primary, bib, number + 2, aes, crc_type)
             added += [cover, hidden]
         return Bundle(primary, (*bundle.blocks[:-1], *added, sealed))
-
-    def _sign(
-        self, primary: PrimaryBlock, payload: CanonicalBlock, number: int, peer: str
-    ) -> CanonicalBlock:
-        """The BIB of a payload."""
-        policy = self._policy
-        key = self._keys.sending("hmac", peer)
-        bib = _shell(BLOCK_INTEGRITY, number, 0)
-        digest = contexts.hmac_sha2(
-            key.secret, policy.sha_variant, policy.scope, primary, payload, bib
-        )
-        asb = SecurityBlock(
-            (PAYLOAD_NUMBER,),
-            CONTEXT_BIB_HMAC_SHA2,
-            primary.source,
-            ((contexts.BIB_SHA_VARIANT, policy.sha_variant), (contexts.BIB_SCOPE, policy.scope)),
-            (((contexts.BIB_RESULT_HMAC, digest),),),
-        )
-        return CanonicalBlock(BLOCK_INTEGRITY, number, 0, encode_asb(asb))
 
     def _seal(
         self, primary: PrimaryBlock, target: CanonicalBlock, number: int, key: Key, crc_type: int
@@ -238,7 +187,7 @@ class BpSec:
     def _attempt(self, bundle: Bundle) -> Opened:
         try:
             opened = self._open(bundle)
-        except _Problem as problem:
+        except Unusable as problem:
             return Opened(False, None, str(problem), problem.reason)
         except DecodeError as error:
             return Opened(False, None, f"security block cannot be read: {error}", UNKNOWN)
@@ -257,17 +206,24 @@ class BpSec:
         # A BIB may itself have been encrypted: it can be read only now.
         integrities = _operations(list(blocks.values()), BLOCK_INTEGRITY)
         signed = _targets(integrities)
+        proven: set[int] = set()
         for operation in integrities:
             _check_hidden(operation, encrypted)
-            self._verify(bundle.primary, blocks, operation, lost)
+            if operation.asb.context == CONTEXT_COSE:
+                proven |= self._signed(bundle.primary, blocks, operation)
+                signed -= set(operation.asb.targets) - proven
+            else:
+                self._verify(bundle.primary, blocks, operation, lost)
+        if self._signatures.required_from(bundle.primary) and PAYLOAD_NUMBER not in proven:
+            raise Unusable(MISSING, f"{bundle.primary.source} has not signed it, as policy asks")
         if self._policy.require:
             if PAYLOAD_NUMBER not in encrypted:
-                raise _Problem(MISSING, "the payload is not encrypted, as policy asks")
+                raise Unusable(MISSING, "the payload is not encrypted, as policy asks")
             if not (PAYLOAD_NUMBER in signed or any(map(_binds_payload, encryptions))):
                 if unsigned:
-                    raise _Problem(FAILED, "the BIB of the payload does not decrypt with any key")
+                    raise Unusable(FAILED, "the BIB of the payload does not decrypt with any key")
                 words = "nothing binds the payload to its primary block, as policy asks"
-                raise _Problem(MISSING, words)
+                raise Unusable(MISSING, words)
         removed = {operation.block.number for operation in (*encryptions, *integrities)}
         kept = tuple(block for number, block in blocks.items() if number not in removed)
         return Bundle(bundle.primary, kept)
@@ -295,22 +251,22 @@ class BpSec:
             else variant
         )
         if not isinstance(iv, bytes) or not isinstance(scope, int) or size is None:
-            raise _Problem(UNKNOWN, "BCB-AES-GCM parameters are not those of RFC 9173 §4.3")
-        secrets = self._secrets("aes", peer, asb.parameter(contexts.BCB_WRAPPED_KEY))
+            raise Unusable(UNKNOWN, "BCB-AES-GCM parameters are not those of RFC 9173 §4.3")
+        secrets = _secrets(self._keys, "aes", peer, asb.parameter(contexts.BCB_WRAPPED_KEY))
         secrets = [secret for secret in secrets if len(secret) == size]
         lost = set()
         for index, number in enumerate(asb.targets):
             target = blocks.get(number)
             if target is None or target.type == BLOCK_CONFIDENTIALITY:
                 # RFC 9172 §3.8: never the primary block, never another BCB
-                raise _Problem(CONFLICTING, f"a BCB names block {number}, which it may not encrypt")
+                raise Unusable(CONFLICTING, f"a BCB names block {number}, which it may not encrypt")
             tag = _result(asb.results[index], contexts.BCB_RESULT_TAG)
             # An authentication tag is always of 128 bits (RFC 9173 §4.4).
             usable = secrets if len(tag) in (0, contexts.TAG_BYTES) else []
             plain = self._try_decrypt(usable, iv, scope, primary, target, operation.block, tag)
             if plain is None:
                 if number == PAYLOAD_NUMBER:
-                    raise _Problem(FAILED, "the payload does not decrypt with any key that fits")
+                    raise Unusable(FAILED, "the payload does not decrypt with any key that fits")
                 lost.add(number)
                 continue
             blocks[number] = CanonicalBlock(
@@ -350,20 +306,20 @@ class BpSec:
         scope = asb.parameter(contexts.BIB_SCOPE)
         scope = contexts.SCOPE_ALL if scope is None else scope
         if not isinstance(variant, int) or not isinstance(scope, int):
-            raise _Problem(UNKNOWN, "BIB-HMAC-SHA2 parameters are not those of RFC 9173 §3.3")
-        secrets = self._secrets("hmac", peer, asb.parameter(contexts.BIB_WRAPPED_KEY))
+            raise Unusable(UNKNOWN, "BIB-HMAC-SHA2 parameters are not those of RFC 9173 §3.3")
+        secrets = _secrets(self._keys, "hmac", peer, asb.parameter(contexts.BIB_WRAPPED_KEY))
         for index, number in enumerate(asb.targets):
             if number in lost:
                 continue
             target = primary if number == 0 else blocks.get(number)
             if target is None:
-                raise _Problem(CONFLICTING, f"a BIB names block {number}, which is not there")
+                raise Unusable(CONFLICTING, f"a BIB names block {number}, which is not there")
             if isinstance(target, CanonicalBlock) and target.type in (
                 BLOCK_INTEGRITY,
                 BLOCK_CONFIDENTIALITY,
             ):
                 # RFC 9172 §3.7: a BIB may sign no security block
-                raise _Problem(CONFLICTING, f"a BIB names block {number}, which it may not sign")
+                raise Unusable(CONFLICTING, f"a BIB names block {number}, which it may not sign")
             expected = _result(asb.results[index], contexts.BIB_RESULT_HMAC)
             block = operation.block
             if not any(
@@ -372,38 +328,33 @@ class BpSec:
                 )
                 for secret in secrets
             ):
-                raise _Problem(FAILED, f"the integrity of block {number} is not proven by any key")
+                raise Unusable(FAILED, f"the integrity of block {number} is not proven by any key")
+
+    def _signed(
+        self, primary: PrimaryBlock, blocks: dict[int, CanonicalBlock], operation: _Operation
+    ) -> set[int]:
+        """The numbers of the blocks that the bundle's own source has signed in a BIB, all of
+        whose signatures verify."""
+        asb = operation.asb
+        node = _source(primary, asb, self._policy)
+        found = self._signatures.verify(primary, blocks, operation.block, asb, node)
+        return found if node == str(primary.source.node) else set()
+
+    def verify(self, bundle: Bundle) -> Opened:
+        """Verify as verifier what passes through (RFC 9172 §5.1.2), as policy asks."""
+        return self._signatures.check_passing(bundle) if self._policy.cose_require_from else PASSED
 
     def _peer(self, primary: PrimaryBlock, asb: SecurityBlock, context: int) -> str:
         """The node whose keys apply: the security source, which must be the bundle's source."""
         if asb.context != context:
-            raise _Problem(UNKNOWN, f"security context {asb.context} is not known here")
+            raise Unusable(UNKNOWN, f"security context {asb.context} is not known here")
         if len({number for number, _ in asb.parameters}) != len(asb.parameters):
-            raise _Problem(UNKNOWN, "a security parameter is given twice")
-        known = PARAMETERS[context]
+            raise Unusable(UNKNOWN, "a security parameter is given twice")
+        known = contexts.PARAMETERS[context]
         unknown = [number for number, _ in asb.parameters if number not in known]
         if unknown:
-            raise _Problem(UNKNOWN, f"security parameter {min(unknown)} is not known here")
-        own = asb.source in (primary.source, primary.source.node)
-        node = str(asb.source.node)
-        if not own and node not in self._policy.waypoints:
-            raise _Problem(
-                UNEXPECTED, f"secured by {asb.source}, which is not its source {primary.source}"
-            )
-        return node
-
-    def _secrets(self, kind: str, peer: str, wrapped: int | bytes | None) -> list[bytes]:
-        """Keys that may apply, or the one that came wrapped."""
-        if wrapped is None:
-            return [key.secret for key in self._keys.accepting(kind, peer)]
-        if not isinstance(wrapped, bytes):
-            raise _Problem(UNKNOWN, "a wrapped key is no byte string")
-        for kek in self._keys.accepting("kek", peer):
-            try:
-                return [contexts.unwrap_key(kek.secret, wrapped)]
-            except SecurityError:
-                continue
-        return []  # as a key that is not there: nothing verifies, nothing decrypts
+            raise Unusable(UNKNOWN, f"security parameter {min(unknown)} is not known here")
+        return _source(primary, asb, self._policy)
 
     def _cipher(self, secret: bytes) -> AESGCM:
         cipher = self._ciphers.get(secret)
@@ -412,6 +363,51 @@ class BpSec:
                 self._ciphers.clear()
             cipher = self._ciphers[secret] = AESGCM(secret)
         return cipher
+
+
+def _hmac_bib(
+    key: Key,
+    policy: SecurityPolicy,
+    primary: PrimaryBlock,
+    payload: CanonicalBlock,
+    number: int,
+) -> CanonicalBlock:
+    """The BIB of a payload with HMAC."""
+    bib = CanonicalBlock(BLOCK_INTEGRITY, number, 0, b"")
+    digest = contexts.hmac_sha2(key.secret, policy.sha_variant, policy.scope, primary, payload, bib)
+    asb = SecurityBlock(
+        (PAYLOAD_NUMBER,),
+        CONTEXT_BIB_HMAC_SHA2,
+        primary.source,
+        ((contexts.BIB_SHA_VARIANT, policy.sha_variant), (contexts.BIB_SCOPE, policy.scope)),
+        (((contexts.BIB_RESULT_HMAC, digest),),),
+    )
+    return CanonicalBlock(BLOCK_INTEGRITY, number, 0, encode_asb(asb))
+
+
+def _source(primary: PrimaryBlock, asb: SecurityBlock, policy: SecurityPolicy) -> str:
+    """The node that has secured a bundle: its source, or a waypoint that may."""
+    own = asb.source in (primary.source, primary.source.node)
+    node = str(asb.source.node)
+    if not own and node not in policy.waypoints:
+        raise Unusable(
+            UNEXPECTED, f"secured by {asb.source}, which is not its source {primary.source}"
+        )
+    return node
+
+
+def _secrets(keys: KeyRing, kind: str, peer: str, wrapped: int | bytes | None) -> list[bytes]:
+    """Keys that may apply, or the one that came wrapped."""
+    if wrapped is None:
+        return [key.secret for key in keys.accepting(kind, peer)]
+    if not isinstance(wrapped, bytes):
+        raise Unusable(UNKNOWN, "a wrapped key is no byte string")
+    for kek in keys.accepting("kek", peer):
+        try:
+            return [contexts.unwrap_key(kek.secret, wrapped)]
+        except SecurityError:
+            continue
+    return []  # as a key that is not there: nothing verifies, nothing decrypts
 
 
 def _without_crc(block: CanonicalBlock) -> CanonicalBlock:
@@ -440,17 +436,17 @@ def _check_hidden(bib: _Operation, encrypted: Set[int]) -> None:
     covered = encrypted & set(bib.asb.targets)
     if bib.block.number not in encrypted:
         if covered:
-            raise _Problem(CONFLICTING, "a BIB in clear signs an encrypted block (RFC 9172 §3.9)")
+            raise Unusable(CONFLICTING, "a BIB in clear signs an encrypted block (RFC 9172 §3.9)")
     elif len(covered) < len(bib.asb.targets):
         words = "an encrypted BIB signs a block in clear (RFC 9172 §3.8, §3.9)"
-        raise _Problem(CONFLICTING, words)
+        raise Unusable(CONFLICTING, words)
 
 
 def _check_flags(bcb: _Operation) -> None:
     """Nobody could open what has lost its BCB on the way (RFC 9172 §3.8)."""
     flags = bcb.block.flags
     if flags & DISCARD_UNPROCESSED or (PAYLOAD_NUMBER in bcb.asb.targets and not flags & REPLICATE):
-        raise _Problem(CONFLICTING, "a BCB may get lost on the way by its flags (RFC 9172 §3.8)")
+        raise Unusable(CONFLICTING, "a BCB may get lost on the way by its flags (RFC 9172 §3.8)")
 
 
 def _binds_payload(bcb: _Operation) -> bool:
@@ -495,6 +491,6 @@ def _targets(operations: Sequence[_Operation]) -> set[int]:
     for operation in operations:
         for number in operation.asb.targets:
             if number in targets:
-                raise _Problem(CONFLICTING, f"block {number} has the same security service twice")
+                raise Unusable(CONFLICTING, f"block {number} has the same security service twice")
             targets.add(number)
     return targets

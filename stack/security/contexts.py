@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from stack.core.errors import SecurityError
 from stack.core.train import Buffer
 from stack.wire import cbor
+from stack.wire.asb import CONTEXT_BCB_AES_GCM, CONTEXT_BIB_HMAC_SHA2
 from stack.wire.bundle import (
     DELETE_UNPROCESSED,
     DISCARD_UNPROCESSED,
@@ -50,6 +51,18 @@ HMAC_384 = 6
 HMAC_512 = 7
 A128GCM = 1
 A256GCM = 3
+
+PARAMETERS = {
+    CONTEXT_BIB_HMAC_SHA2: {BIB_SHA_VARIANT, BIB_WRAPPED_KEY, BIB_SCOPE},
+    CONTEXT_BCB_AES_GCM: {
+        BCB_IV,
+        BCB_AES_VARIANT,
+        BCB_WRAPPED_KEY,
+        BCB_SCOPE,
+    },
+}
+"""Those of RFC 9173 §3.3 and §4.3.  What we do not understand may change the meaning of the rest,
+so a block with other parameters is not used."""
 
 SHA_DEFAULT = HMAC_384
 AES_DEFAULT = A256GCM
@@ -90,7 +103,7 @@ def hmac_sha2(
     if isinstance(target, PrimaryBlock):
         # The primary block has no block-type-specific data: it enters as a byte string, as the
         # computation of RFC 9173 §A.3 shows.
-        mac.update(cbor.bstr(_canonical(target)))
+        mac.update(cbor.bstr(canonical_primary(target)))
     else:
         mac.update(cbor.head(cbor.BSTR, len(target.data)))
         mac.update(target.data)
@@ -164,7 +177,7 @@ def _associated(
     """What RFC 9173 §3.7 and §4.7.2 put before, or beside, the target's data."""
     parts = [cbor.uint(scope & SCOPE_ALL)]  # reserved flags count as 0
     if scope & SCOPE_PRIMARY and target is not primary:
-        parts.append(_canonical(primary))
+        parts.append(canonical_primary(primary))
     if scope & SCOPE_TARGET_HEADER and isinstance(target, CanonicalBlock):
         parts.append(_header(target))
     if scope & SCOPE_SECURITY_HEADER:
@@ -180,7 +193,7 @@ def _header(block: CanonicalBlock) -> bytes:
     return cbor.uint(block.type) + cbor.uint(block.number) + cbor.uint(flags)
 
 
-def _canonical(primary: PrimaryBlock) -> bytes:
+def canonical_primary(primary: PrimaryBlock) -> bytes:
     """The primary block in deterministic encoding (RFC 9172 §4)."""
     wire = primary.wire or encode_primary(primary)
     return wire if is_deterministic(wire) else _deterministic(wire)

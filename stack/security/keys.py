@@ -23,6 +23,13 @@ place of `secret`, and may have a `key_id`, too:
     kind = "ltp-rsa-private"     # this node's own, mode 0600, without a passphrase
     kind = "ltp-rsa-public"      # of the nodes that `peers` names
     file = "ground.pem"
+
+Keys of signatures (COSE context), P-256, P-384, Ed25519 or ML-DSA, are in PEM files too:
+
+    kind = "cose-sign-private"   # this node's own, mode 0600, without a passphrase; `peers` says
+                                 # for whom
+    kind = "cose-sign-public"    # of the nodes that `peers` names
+    file = "ground-sign.pem"
 """
 
 from __future__ import annotations
@@ -53,6 +60,7 @@ from stack.core import toml
 from stack.core.checks import check_bounds, check_one_of, check_unique
 from stack.core.errors import ConfigError, SecurityError
 from stack.core.sansio import Entropy
+from stack.cose import SigningKey, VerifyingKey
 
 KEY_FILE_BYTES_MAX = 1024 * 1024
 KEYS_MAX = 4096
@@ -72,6 +80,9 @@ RSA_BITS = (2048, 4096)
 """Smallest and largest modulus of an RSA key, bits: its octets are added to every segment."""
 
 RSA_KINDS = ("ltp-rsa-private", "ltp-rsa-public")
+COSE_KINDS = ("cose-sign-private", "cose-sign-public")
+FILE_KINDS = (*RSA_KINDS, *COSE_KINDS)
+"""Kinds of keys in PEM files of their own."""
 
 _LONG = re.compile(r"[0-9A-Za-z]{24,}|(?:[0-9A-Fa-f]{2}[\s:-]*){12,}")
 """What may be a secret, its octets apart or together."""
@@ -107,9 +118,10 @@ class _File:
 class Key:
     """One shared secret.  `raw` and `key_id` are of LTP keys alone: used as they are, not derived
     for each pair of nodes, and the KeyID of their segments.  With `rsa`, `secret` is the public
-    half (SubjectPublicKeyInfo in DER).  `senders` is how many nodes encrypt with it; under
-    `fingerprint` it is counted what it encrypts, with all that is derived from it.  With `per_node`
-    each node that sends has its own, made from this one and its node id."""
+    half (SubjectPublicKeyInfo in DER), with `cose` its thumbprint (RFC 9679).  `senders` is how
+    many nodes encrypt with it; under `fingerprint` it is counted what it encrypts, with all that
+    is derived from it.  With `per_node` each node that sends has its own, made from this one and
+    its node id."""
 
     id: str
     kind: str
@@ -122,6 +134,7 @@ class Key:
     senders: int = SENDERS
     fingerprint: str = ""
     per_node: bool = False
+    cose: SigningKey | VerifyingKey | None = None
 
     def __post_init__(self) -> None:
         if not self.fingerprint:
@@ -210,6 +223,21 @@ class KeyRing:
             found = self._choices_sent[kind, peer] = _of_node(chosen, self.own)
         return found
 
+    def signing_key(self, peer: str) -> SigningKey:
+        """The key with which this node signs what goes to node `peer`.  Raises `SecurityError`
+        without one."""
+        key = self.sending("cose-sign-private", peer).cose
+        assert isinstance(key, SigningKey)
+        return key
+
+    def verifying_key(self, node: str, key_id: bytes) -> VerifyingKey | None:
+        """The public key of a node that has this id, or the only one where none is said."""
+        found = [key.cose for key in self.accepting("cose-sign-public", node)]
+        keys = [key for key in found if isinstance(key, VerifyingKey)]
+        if key_id:
+            keys = [key for key in keys if key.key_id == key_id]
+        return keys[0] if len(keys) == 1 else None
+
 
 def _of_node(key: Key, sender: str) -> Key:
     """What `sender` encrypts and signs with: no two nodes have one AES-GCM key in common, so the
@@ -276,14 +304,17 @@ def parse_keys(data: Mapping[str, Any], folder: Path) -> KeyRing:
 
 def _key(entry: _Entry, where: str, folder: Path) -> Key:
     kind = entry.kind
-    check_one_of(f"{where}.kind", kind, (*SECRET_BYTES, *RSA_KINDS))
-    wanted, other = ("file", "secret") if kind in RSA_KINDS else ("secret", "file")
+    check_one_of(f"{where}.kind", kind, (*SECRET_BYTES, *FILE_KINDS))
+    wanted, other = ("file", "secret") if kind in FILE_KINDS else ("secret", "file")
     if not getattr(entry, wanted):
         raise ConfigError(f"{where}.{wanted}", "is missing", f'write {wanted} = "..."')
     if getattr(entry, other):
         raise ConfigError(f"{where}.{other}", f"{kind} takes {wanted} instead", "remove it")
-    rsa = None
-    if kind in RSA_KINDS:
+    rsa = cose = None
+    if kind in COSE_KINDS:
+        cose = _cose(folder / entry.file, f"{where}.file", private=kind == "cose-sign-private")
+        secret = (cose.public if isinstance(cose, SigningKey) else cose).thumbprint
+    elif kind in RSA_KINDS:
         rsa = _rsa(folder / entry.file, f"{where}.file", private=kind == "ltp-rsa-private")
         public = rsa.public_key() if isinstance(rsa, RSAPrivateKey) else rsa
         secret = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -298,7 +329,7 @@ def _key(entry: _Entry, where: str, folder: Path) -> Key:
     if len(key_id) > KEY_ID_BYTES_MAX:
         raise ConfigError(f"{where}.key_id", f"{len(key_id)} octets", f"{KEY_ID_BYTES_MAX} at most")
     more = (entry.raw, key_id, rsa, entry.senders)
-    return Key(entry.id, kind, secret, entry.peers, entry.send, *more)
+    return Key(entry.id, kind, secret, entry.peers, entry.send, *more, cose=cose)
 
 
 def _secret(text: str, kind: str, where: str) -> bytes:
@@ -331,6 +362,19 @@ def _rsa(path: Path, where: str, *, private: bool) -> RSAPrivateKey | RSAPublicK
         limits = f"{RSA_BITS[0]} to {RSA_BITS[1]}"
         raise ConfigError(where, f"{path}: an RSA key of {key.key_size} bits", limits)
     return key
+
+
+def _cose(path: Path, where: str, *, private: bool) -> SigningKey | VerifyingKey:
+    """A key of signatures from a PEM file, which `where` names."""
+    what = "private" if private else "public"
+    try:
+        octets = _read(path, f"a PEM file with a {what} key", secret=private)
+        return SigningKey.from_pem(octets) if private else VerifyingKey.from_pem(octets)
+    except ConfigError as error:
+        raise ConfigError(where, f"{path}: {error.message}", error.remedy) from None
+    except SecurityError as error:
+        kinds = "P-256, P-384, Ed25519 or ML-DSA, as of openssl genpkey"
+        raise ConfigError(where, f"{path}: {error}", kinds) from None
 
 
 def _hexadecimal(text: str, where: str) -> bytes:

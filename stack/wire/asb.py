@@ -17,6 +17,9 @@ CONTEXT_BIB_HMAC_SHA2 = 1
 CONTEXT_BCB_AES_GCM = 2
 """RFC 9173 §4.1."""
 
+CONTEXT_COSE = 3
+"""draft-ietf-dtn-bpsec-cose §7.1."""
+
 HAS_PARAMETERS = 0x01
 """Security context flag: parameters are present (RFC 9172 §3.6)."""
 
@@ -38,7 +41,14 @@ node and most others write it."""
 
 _SECTION = "RFC 9172 §3.6"
 
-Value = int | bytes
+
+class EncodedItem(NamedTuple):
+    """A value that is neither unsigned integer nor byte string, in its octets."""
+
+    octets: bytes
+
+
+Value = int | bytes | EncodedItem
 Pair = tuple[int, Value]
 
 
@@ -46,8 +56,8 @@ class SecurityBlock(NamedTuple):
     """An abstract security block.
 
     Values of parameters and results are unsigned integers or byte strings, which is all that the
-    contexts of RFC 9173 use; a block of a context that needs more is not read by this node (and
-    passes through it unharmed, as every block does).
+    contexts of RFC 9173 use, and in the COSE context any item; a block of another context that
+    needs more is not read by this node (and passes through it unharmed, as every block does).
     """
 
     targets: tuple[int, ...]
@@ -57,10 +67,10 @@ class SecurityBlock(NamedTuple):
     results: tuple[tuple[Pair, ...], ...]
     """One tuple for each target, in the order of `targets`."""
 
-    def parameter(self, number: int) -> Value | None:
-        """The value of a parameter, or None."""
+    def parameter(self, number: int) -> int | bytes | None:
+        """The value of a parameter of a context of RFC 9173, or None."""
         for key, value in self.parameters:
-            if key == number:
+            if key == number and not isinstance(value, EncodedItem):
                 return value
         return None
 
@@ -130,17 +140,18 @@ def _read_asb(data: bytes) -> SecurityBlock:
     if len(set(targets)) != count:
         raise DecodeError("a security target is named twice", _SECTION, 0)
     context, offset = _read_integer(data, offset)
+    any_item = context == CONTEXT_COSE
     flags, offset = cbor.read_uint(data, offset)  # the others are reserved, and ignored
     source, offset = decode_eid(data, offset)
     parameters: tuple[Pair, ...] = ()
     if flags & HAS_PARAMETERS:
-        parameters, offset = _read_pairs(data, offset, PARAMETERS_MAX)
+        parameters, offset = _read_pairs(data, offset, PARAMETERS_MAX, any_item)
     sets, offset = cbor.read_array(data, offset)
     if sets != count:
         raise DecodeError(f"{sets} sets of results for {count} targets", _SECTION, offset)
     results = []
     for _ in range(sets):
-        pairs, offset = _read_pairs(data, offset, RESULTS_MAX)
+        pairs, offset = _read_pairs(data, offset, RESULTS_MAX, any_item)
         results.append(pairs)
     if offset != len(data):
         raise DecodeError("octets after the security results", _SECTION, offset)
@@ -162,17 +173,22 @@ def _read_integer(data: bytes, offset: int) -> tuple[int, int]:
 
 def _pair(pair: Pair) -> bytes:
     number, value = pair
-    encoded = cbor.uint(value) if isinstance(value, int) else cbor.bstr(value)
+    if isinstance(value, EncodedItem):
+        encoded = value.octets
+    else:
+        encoded = cbor.uint(value) if isinstance(value, int) else cbor.bstr(value)
     return b"\x82" + cbor.uint(number) + encoded
 
 
-def _read_pairs(data: bytes, offset: int, most: int) -> tuple[tuple[Pair, ...], int]:
+def _read_pairs(
+    data: bytes, offset: int, most: int, any_item: bool
+) -> tuple[tuple[Pair, ...], int]:
     count, offset = cbor.read_array(data, offset)
     if count > most:
         raise DecodeError(f"{count} security parameters or results", _SECTION, offset)
     pairs: list[Pair] = []
     for _ in range(count):
-        pair, offset = _quick_pair(data, offset) or _read_pair(data, offset)
+        pair, offset = _quick_pair(data, offset) or _read_pair(data, offset, any_item)
         pairs.append(pair)
     return tuple(pairs), offset
 
@@ -199,7 +215,7 @@ def _quick_pair(data: bytes, offset: int) -> tuple[Pair, int] | None:
     return (heads[1], data[start:end]), end
 
 
-def _read_pair(data: bytes, offset: int) -> tuple[Pair, int]:
+def _read_pair(data: bytes, offset: int, any_item: bool) -> tuple[Pair, int]:
     size, offset = cbor.read_array(data, offset)
     if size != 2:
         raise DecodeError("a parameter or result is a pair", _SECTION, offset)
@@ -208,5 +224,8 @@ def _read_pair(data: bytes, offset: int) -> tuple[Pair, int]:
     if major == cbor.UINT:
         value, offset = cbor.read_uint(data, offset)
         return (number, value), offset
+    if any_item and major != cbor.BSTR:
+        end = cbor.skip_item(data, offset)
+        return (number, EncodedItem(data[offset:end])), end
     view, offset = cbor.read_bstr(data, offset)
     return (number, bytes(view)), offset

@@ -85,6 +85,9 @@ class Switched:
     def open(self, bundle: Bundle) -> Opened:
         return self.inner.open(bundle)
 
+    def verify(self, bundle: Bundle) -> Opened:
+        return self.inner.verify(bundle)
+
 
 class OurNode:
     """A whole agent and its store, with the application for which the bundles are."""

@@ -22,7 +22,7 @@ from stack.security.keys import CHOICES_MAX, link_key, parse_keys
 
 ENTRIES = "id, kind, secret, file, peers, send, senders, raw, key_id"
 QUOTES = "put it in quotes"
-KINDS = "aes, hmac, kek, ltp, ltp-rsa-private, ltp-rsa-public"
+KINDS = "aes, hmac, kek, ltp, ltp-rsa-private, ltp-rsa-public, cose-sign-private, cose-sign-public"
 HMAC = {"id": "a", "kind": "hmac", "secret": "00" * 16}
 LTP = {"id": "a", "kind": "ltp", "secret": "00" * 16}
 RAW = LTP | {"raw": True}

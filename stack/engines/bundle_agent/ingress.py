@@ -197,7 +197,11 @@ class Ingress:
             bundle = Bundle(primary, tuple(kept))
             wire = encode_bundle(bundle)
         opened = None
-        if place is Place.DELIVER:
+        if place is Place.FORWARD:
+            verified = admission.verify(bundle)
+            if verified is not None and not verified.ok:
+                return unproven(bundle, verified, found.unprocessed)
+        elif place is Place.DELIVER:
             opened = admission.open(bundle)
             if opened is not None and not opened.ok:
                 # Neither kept nor known: it must not stand in anybody's place.
