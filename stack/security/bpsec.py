@@ -250,7 +250,7 @@ class BpSec:
             if isinstance(variant, bytes)
             else variant
         )
-        if not isinstance(iv, bytes) or not isinstance(scope, int) or size is None:
+        if not isinstance(iv, bytes) or not contexts.is_scope(scope) or size is None:
             raise Unusable(UNKNOWN, "BCB-AES-GCM parameters are not those of RFC 9173 §4.3")
         secrets = _secrets(self._keys, "aes", peer, asb.parameter(contexts.BCB_WRAPPED_KEY))
         secrets = [secret for secret in secrets if len(secret) == size]
@@ -305,7 +305,7 @@ class BpSec:
         variant = contexts.SHA_DEFAULT if variant is None else variant
         scope = asb.parameter(contexts.BIB_SCOPE)
         scope = contexts.SCOPE_ALL if scope is None else scope
-        if not isinstance(variant, int) or not isinstance(scope, int):
+        if not isinstance(variant, int) or not contexts.is_scope(scope):
             raise Unusable(UNKNOWN, "BIB-HMAC-SHA2 parameters are not those of RFC 9173 §3.3")
         secrets = _secrets(self._keys, "hmac", peer, asb.parameter(contexts.BIB_WRAPPED_KEY))
         for index, number in enumerate(asb.targets):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeGuard
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import constant_time, hashes, hmac, keywrap
@@ -45,6 +46,7 @@ SCOPE_PRIMARY = 0x01
 SCOPE_TARGET_HEADER = 0x02
 SCOPE_SECURITY_HEADER = 0x04
 SCOPE_ALL = SCOPE_PRIMARY | SCOPE_TARGET_HEADER | SCOPE_SECURITY_HEADER
+SCOPE_MAX = 65_535
 
 HMAC_256 = 5
 HMAC_384 = 6
@@ -169,6 +171,11 @@ def unwrap_key(kek: bytes, wrapped: bytes) -> bytes:
         return keywrap.aes_key_unwrap(kek, wrapped)
     except (keywrap.InvalidUnwrap, ValueError):
         raise SecurityError("the wrapped key does not open with this key") from None
+
+
+def is_scope(value: object) -> TypeGuard[int]:
+    """Whether a parameter can be scope flags (RFC 9173 §3.3.3, §4.3.4)."""
+    return isinstance(value, int) and value <= SCOPE_MAX
 
 
 def _associated(

@@ -547,6 +547,15 @@ def test_the_variant_says_how_long_the_key_is() -> None:
     assert not _reads(_sealed(parameters=((2, b"\1"),)))
 
 
+@pytest.mark.parametrize(("scope", "good"), [(7, True), (65_535, True), (65_543, False)])
+def test_no_scope_is_above_its_bound(scope: int, good: bool) -> None:
+    """Of 16 bits three are in use, and the others count as 0."""
+    for one in (_signed(parameters=((3, scope),)), _sealed(parameters=((4, scope),))):
+        result = node(require=False).open(one)
+        assert result.ok == good
+        assert good or "parameters are not those of RFC 9173" in result.failure
+
+
 def test_wrapped_keys() -> None:
     fresh_mac, fresh_aes = bytes(range(48)), bytes(range(32))
     for kek, good in ((KEK, True), (OTHER, False)):
