@@ -36,6 +36,10 @@ class ClosedLog:
         """The number in the store of the first event that is not in it yet."""
         return self.start + self.peaks.size
 
+    def begun(self) -> ClosedLog:
+        """The same log before its first event."""
+        return ClosedLog(self.node, self.id, self.start)
+
     def extend(self, events: Iterable[tuple[int, bytes]]) -> int:
         """Take in events that follow; how many.  It ends before the first that does not."""
         before = self.peaks.size

@@ -17,6 +17,7 @@ import typer
 import typer.core
 
 from stack.cli import bench
+from stack.cli.audit import command as audit
 from stack.cli.common import EXIT_CODES, FAILED, INTERRUPTED, OK, USAGE, CommandError, code_of
 from stack.cli.config import command as config
 from stack.cli.config import keys
@@ -80,6 +81,7 @@ GROUPS: tuple[tuple[str, str, tuple[Command, ...]], ...] = (
     ("contact", contact.HELP, (contact.begin, contact.end)),
     ("link", link.HELP, link.COMMANDS),
     ("vectors", vectors.HELP, (vectors.list_, vectors.show, vectors.export)),
+    ("audit", audit.HELP, (audit.export, audit.verify, audit.story, audit.prove)),
     ("policy", policy.HELP, (policy.check, policy.explain)),
     ("keys", keys.HELP, (keys.new, keys.show)),
     ("config", config.HELP, (config.check, config.example, config.reference)),

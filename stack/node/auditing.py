@@ -14,11 +14,12 @@ from stack.core.sansio import Entropy, Trace
 from stack.node.config import AuditConfig
 from stack.node.driver import BundleDriver
 from stack.ports.store import Committed, Op, PruneEvents, Write
+from stack.storage.audit_log import BASE, LOG, NOTE, NOTES, SPACE, VKEY
 
-SPACE: Final = "audit"
 KEY: Final = "key"
-LOG: Final = "log"
-NOTE: Final = "checkpoint"
+NOTES_KEPT: Final = 64
+"""Checkpoints kept, so that proofs can say how the log has grown."""
+
 BATCH: Final = 2048
 """Events hashed in one go: some 5 ms."""
 
@@ -124,14 +125,32 @@ class LogKeeper:
             await asyncio.sleep(0)
         if not log.peaks.size:
             return
-        note = log.close(self._signer(log)).encode()
-        ops: list[Op] = [*self._writes, Write(SPACE, LOG, log.encode()), Write(SPACE, NOTE, note)]
-        before = log.next - self._config.keep_events
-        if before > 0:
-            ops.append(PruneEvents(before))
+        signer = self._signer(log)
+        note = log.close(signer).encode()
+        ops: list[Op] = [
+            *self._writes,
+            Write(SPACE, LOG, log.encode()),
+            Write(SPACE, VKEY, str(signer.key).encode()),
+            Write(SPACE, NOTE, note),
+            Write(NOTES, f"{log.peaks.size:020d}", note),
+        ]
+        old = store.read_all(NOTES)[: -NOTES_KEPT + 1]
+        ops += [Write(NOTES, key, None) for key, _ in old]
+        ops += self._pruned(log)
         await self._commit(ops)
         self._writes.clear()
         self._trace("audit_checkpoint", {"origin": log.origin, "size": log.peaks.size})
+
+    def _pruned(self, log: ClosedLog) -> list[Op]:
+        """Let go of the oldest events, in portions; what stands for them is kept."""
+        store, before = self._store, log.next - self._config.keep_events
+        base = ClosedLog.decode(self._node, store.read(SPACE, BASE) or log.begun().encode())
+        if base.origin != log.origin:
+            base = log.begun()
+        if before - base.next < BATCH:
+            return []
+        base.extend(store.events(base.next, BATCH))
+        return [Write(SPACE, BASE, base.encode()), PruneEvents(base.next)]
 
     async def _commit(self, ops: list[Op]) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -54,9 +54,9 @@ def plan() -> Plan:
     )
 
 
-def world_of(tmp_path: Path, names: dict[str, str]) -> dict[str, Any]:
+def world_of(tmp_path: Path, names: dict[str, str], store: str = "memory") -> dict[str, Any]:
     """The four nodes, each with the directory that `names` gives it."""
-    world = World(loop(), tmp_path)
+    world = World(loop(), tmp_path, store=store)
     options: dict[str, Any] = {"rate_bps": 1e6, "owlt_ms": 5.0, "scheduled": True}
     for end in ("gs1", "sat1"):
         for relay in ("abroad", "home"):

@@ -1,0 +1,234 @@
+"""Logs as files, one JSON object a line, and what is found when such files are checked.
+
+{"orbitferry-audit": 1, "origin": ..., "vkey": ..., "first": 0, "peaks": [...]}
+{"checkpoint": "..."}   a checkpoint of this log, as it was signed
+{"seen": "..."}         one of another log that this node has cosigned
+{"event": "..."}        an entry, base64, in order from number `first` on
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stack.audit.event import AuditEvent, decode_event
+from stack.audit.log import node_of
+from stack.audit.merkle import MerkleTree, Peaks
+from stack.audit.note import LogCheckpoint, NoteKey, SignedNote, open_checkpoint
+from stack.core.errors import DecodeError, LocalError, SecurityError
+
+FORMAT = "orbitferry-audit"
+LINE_BYTES_MAX = 128 * 1024
+_SECTION = "docs/audit.md"
+
+
+@dataclass(slots=True)
+class LogExport:
+    """A log, or what is left of it, with the checkpoints that are known of it and of others."""
+
+    origin: str
+    key: NoteKey
+    base: Peaks
+    """Of what was pruned before the first event here."""
+
+    events: list[bytes] = field(default_factory=list)
+    checkpoints: list[bytes] = field(default_factory=list)
+    seen: list[bytes] = field(default_factory=list)
+    _tree: MerkleTree | None = None
+    _decoded: list[AuditEvent] | None = None
+
+    @property
+    def node(self) -> str:
+        """Whose log it is."""
+        return node_of(self.origin)
+
+    @property
+    def size(self) -> int:
+        """How many entries the log has, with those that were pruned."""
+        return self.base.size + len(self.events)
+
+    def tree(self) -> MerkleTree:
+        """The tree over it."""
+        if self._tree is None:
+            self._tree = MerkleTree(self.base)
+            self._tree.add(self.events)
+        return self._tree
+
+    def decoded(self) -> list[AuditEvent]:
+        """Its entries.  Raises `DecodeError` for octets that are none."""
+        if self._decoded is None:
+            self._decoded = [decode_event(event) for event in self.events]
+        return self._decoded
+
+    def newest(self) -> SignedNote:
+        """The last checkpoint that this log has signed.  Raises `DecodeError`, `SecurityError`."""
+        best: tuple[int, SignedNote] | None = None
+        for octets in self.checkpoints:
+            note, checkpoint = open_checkpoint(octets, self.key)
+            if best is None or checkpoint.size >= best[0]:
+                best = checkpoint.size, note
+        if best is None:
+            raise SecurityError(f"{self.origin} has no checkpoint yet")
+        return best[1]
+
+    def lines(self) -> Iterator[str]:
+        """The file."""
+        yield _line(
+            {
+                FORMAT: 1,
+                "origin": self.origin,
+                "vkey": str(self.key),
+                "first": self.base.size,
+                "peaks": [each.hex() for each in self.base.hashes],
+            }
+        )
+        for name, notes in (("checkpoint", self.checkpoints), ("seen", self.seen)):
+            for note in notes:
+                yield _line({name: note.decode()})
+        for event in self.events:
+            yield _line({"event": base64.b64encode(event).decode()})
+
+
+def _line(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, ensure_ascii=False) + "\n"
+
+
+def read_export(lines: Iterable[bytes]) -> LogExport:
+    """Inverse of `LogExport.lines`.  Raises `DecodeError`."""
+    found: LogExport | None = None
+    for number, line in enumerate(lines, 1):
+        fields = _fields(line, number)
+        try:
+            if found is None:
+                found = _head(fields)
+            elif "event" in fields:
+                found.events.append(base64.b64decode(fields["event"], validate=True))
+            elif "checkpoint" in fields:
+                found.checkpoints.append(fields["checkpoint"].encode())
+            elif "seen" in fields:
+                found.seen.append(fields["seen"].encode())
+            else:
+                raise ValueError
+        except (ValueError, TypeError, KeyError, AttributeError, binascii.Error):
+            raise DecodeError(f"line {number} is none of an export", _SECTION) from None
+    if found is None:
+        raise DecodeError("an empty file", _SECTION)
+    return found
+
+
+def _fields(line: bytes, number: int) -> dict[str, Any]:
+    if len(line) > LINE_BYTES_MAX:
+        raise DecodeError(f"line {number} has {len(line)} octets", _SECTION)
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise DecodeError(f"line {number} is no JSON object", _SECTION)
+    return fields
+
+
+def _head(fields: dict[str, Any]) -> LogExport:
+    if fields.get(FORMAT) != 1:
+        raise DecodeError("no export of a log: `orbitferry audit export` makes one", _SECTION)
+    origin, key = str(fields["origin"]), NoteKey.parse(str(fields["vkey"]))
+    node_of(origin)
+    if key.name != origin:
+        raise DecodeError(f"the key of {key.name} in the export of {origin}", _SECTION)
+    hashes = [bytes.fromhex(each) for each in fields["peaks"]]
+    return LogExport(origin, key, Peaks(int(fields["first"]), hashes))
+
+
+@dataclass(slots=True)
+class LogReport:
+    """What was found of one log."""
+
+    origin: str
+    node: str
+    entries: int
+    first: int
+    closed: int = 0
+    """How many entries its newest checkpoint covers."""
+
+    witnesses: dict[str, int] = field(default_factory=dict)
+    """Of each witness how many entries it has attested, at most."""
+
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def open(self) -> int:
+        """Entries that no checkpoint covers: they can still be altered unseen."""
+        return self.entries - self.closed
+
+
+def verify_exports(
+    exports: Sequence[LogExport], keys: Iterable[NoteKey], witnesses: Iterable[NoteKey]
+) -> list[LogReport]:
+    """Check every entry against every checkpoint, in whichever of these files it is.  `keys` are
+    those of logs that are known from elsewhere, `witnesses` those whose cosignatures count."""
+    known = {key.name: key for key in keys}
+    witnesses = list(witnesses)
+    notes = [note for each in exports for note in (*each.checkpoints, *each.seen)]
+    return [_verify(each, known, witnesses, notes) for each in exports]
+
+
+def _verify(
+    export: LogExport, known: dict[str, NoteKey], witnesses: list[NoteKey], notes: list[bytes]
+) -> LogReport:
+    report = LogReport(export.origin, export.node, export.size, export.base.size)
+    problems = report.problems
+    key = known.get(export.origin, export.key)
+    if key != export.key:
+        problems.append("its file names another key than the one that is known")
+    try:
+        for event in export.decoded():
+            if event.node != report.node:
+                problems.append(f"an entry of {event.node} in the log of {report.node}")
+    except DecodeError as error:
+        problems.append(f"an entry that is none: {error}")
+    tree = export.tree()
+    for octets in dict.fromkeys(notes):
+        try:
+            note = SignedNote.parse(octets)
+            checkpoint = LogCheckpoint.parse(note.text)
+            if checkpoint.origin != export.origin:
+                continue
+            if key.time_of(note) is None:
+                problems.append("a checkpoint that its key has not signed")
+                continue
+            _compare(checkpoint, tree, report)
+            for witness in witnesses:
+                if witness.time_of(note) is not None:
+                    size = max(checkpoint.size, report.witnesses.get(witness.name, 0))
+                    report.witnesses[witness.name] = size
+        except (DecodeError, SecurityError) as error:
+            problems.append(str(error))
+    if not report.closed and report.entries:
+        problems.append("no checkpoint covers it")
+    problems[:] = dict.fromkeys(problems)
+    return report
+
+
+def _compare(checkpoint: LogCheckpoint, tree: MerkleTree, report: LogReport) -> None:
+    """Hold a checkpoint against the entries."""
+    size = checkpoint.size
+    if size > tree.size:
+        report.problems.append(
+            f"it has signed {size} entries, and shows {tree.size}: the others are withheld"
+        )
+        return
+    try:
+        root = tree.root(size)
+    except LocalError:
+        return  # from before what was pruned
+    if root != checkpoint.root:
+        report.problems.append(
+            f"what it shows is not what it has signed at {size} entries: an entry was altered, or"
+            " it shows one history here and another one there"
+        )
+    else:
+        report.closed = max(report.closed, size)

@@ -1,0 +1,1 @@
+"""Logs of what happened to data: export, verification, stories, proofs."""

@@ -1,0 +1,401 @@
+"""`orbitferry audit`: what nodes have written down of data, checked, joined and proven."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stack.cli.common import FAILED, CommandError, Json, ends_with, time_of
+from stack.cli.output import emit, say, say_wrapped, table
+
+if TYPE_CHECKING:
+    from stack.audit.export import LogExport
+    from stack.audit.note import NoteKey
+    from stack.audit.story import Story
+    from stack.policy import Directory
+
+HELP = "See and prove what nodes have written down of data."
+
+EXPORTS_MAX = 1000
+
+LogPaths = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="Exports of logs (`audit export`).")
+]
+Keys = Annotated[
+    list[str],
+    typer.Option(
+        "--key", metavar="VKEY", help="The key of a log, known from elsewhere. Repeatable."
+    ),
+]
+Witnesses = Annotated[
+    list[str],
+    typer.Option("--witness", metavar="VKEY", help="A witness whose word counts. Repeatable."),
+]
+DirectoryPath = Annotated[
+    Path | None,
+    typer.Option("--directory", "-d", metavar="FILE", help="The directory of nodes."),
+]
+
+
+def export(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The node's data_dir, running or not.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Default: standard output."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a node's log into a file that can be checked anywhere, without the node.
+
+    \b
+    Examples:
+      orbitferry audit export /var/lib/orbitferry -o kiruna.audit
+      orbitferry audit export data -o kiruna.audit --json
+    """
+    from stack.core.private import opener
+    from stack.storage.audit_log import read_log
+
+    log = read_log(folder)
+    if output is None:
+        for line in log.lines():
+            print(line, end="")
+        return
+    with open(output, "w", encoding="utf-8", opener=opener) as file:
+        file.writelines(log.lines())
+    told = {"origin": log.origin, "key": str(log.key), "entries": len(log.events)}
+    if as_json:
+        emit({"file": str(output), "first": log.base.size, **told})
+    else:
+        say(f"{output}: {len(log.events)} entries of {log.origin}, from {log.base.size} on")
+        say(f"its key, to be checked by another way: {log.key}")
+        say(f"next: orbitferry audit verify {output}")
+
+
+def verify(
+    paths: LogPaths,
+    keys: Keys = [],  # noqa: B006 - typer wants a list, and nobody changes it
+    witnesses: Witnesses = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Check logs, checkpoints and what witnesses say of them, or the proofs that `audit prove` has
+    made. Works without any node.
+
+    Exit code 1 when anything is wrong, or a proof does not show what it claims.
+
+    \b
+    Examples:
+      orbitferry audit verify kiruna.audit svalbard.audit
+      orbitferry audit verify kiruna.audit --key 'dtn://kiruna/audit/3f9c...+8d02...+AX...'
+      orbitferry audit verify proof.json --json
+    """
+    from stack.audit.export import verify_exports
+
+    if len(paths) == 1 and _is_proof(paths[0]):
+        _verify_proof(paths[0], keys, as_json)
+        return
+    exports = _exports(paths)
+    reports = verify_exports(exports, _keys(keys), _keys(witnesses))
+    if as_json:
+        emit({"logs": [_report(report) for report in reports]})
+    else:
+        for report in reports:
+            say(
+                f"{report.origin}: {report.entries} entries, {report.closed} closed by a checkpoint"
+                + (f", {report.open} not yet" if report.open else "")
+            )
+            for name, size in report.witnesses.items():
+                say(f"  {name} has seen {size} of them")
+            for problem in report.problems:
+                say_wrapped(f"  WRONG: {problem}")
+        if not keys:
+            say("the keys are those in the files: give --key to be sure whose logs these are")
+    ends_with(FAILED if any(report.problems for report in reports) else 0)
+
+
+def _report(report: Any) -> dict[str, Any]:
+    return {
+        "origin": report.origin,
+        "node": report.node,
+        "entries": report.entries,
+        "first": report.first,
+        "closed": report.closed,
+        "witnesses": report.witnesses,
+        "problems": report.problems,
+    }
+
+
+def story(
+    name: Annotated[str, typer.Argument(metavar="OBJECT", help="A bundle's id, or `all`.")],
+    paths: LogPaths,
+    directory: DirectoryPath = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write all entries as CSV.")
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write one page with a time line and a map."),
+    ] = None,
+    places: Annotated[
+        Path | None,
+        typer.Option("--places", metavar="SCENARIO", help="Where stations are, for the map."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Join the logs of several nodes into one story per object: where it was from when to when, and
+    what does not fit together or to its policy.
+
+    Exit code 1 when something does not fit.
+
+    \b
+    Examples:
+      orbitferry audit story dtn://gs1/messages@850000000000.1 *.audit -d nodes.toml
+      orbitferry audit story all *.audit -d nodes.toml --html story.html --csv story.csv
+    """
+    from stack.audit.story import stories, whole_of
+
+    found = stories(_exports(paths), _directory(directory))
+    if name != "all":
+        found = [each for each in found if each.object == whole_of(name)]
+        if not found:
+            raise CommandError(f"no log here has heard of {name}", "`all` shows what there is")
+    if csv is not None:
+        _write_csv(csv, found)
+    if html is not None:
+        from stack.simulator.report.audit import audit_page
+
+        html.write_text(audit_page(found, _places(places)), encoding="utf-8")
+    if as_json:
+        emit({"stories": [_as_dict(each) for each in found]})
+    else:
+        for each in found:
+            _tell(each)
+    ends_with(0 if all(each.sound for each in found) else FAILED)
+
+
+def prove(
+    name: Annotated[str, typer.Argument(metavar="OBJECT", help="A bundle's id.")],
+    paths: LogPaths,
+    directory: Annotated[
+        Path,
+        typer.Option("--directory", "-d", metavar="FILE", help="The directory of nodes."),
+    ],
+    rest: Annotated[str, typer.Option(metavar="SET", help='Such as "KR | EU".')],
+    begin: Annotated[str, typer.Option("--from", metavar="TIME", help="ISO 8601.")],
+    end: Annotated[str, typer.Option("--to", metavar="TIME", help="ISO 8601.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The proof. Default: only the answer."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Prove that an object never rested outside a set of nodes between two dates, as a file that
+    `audit verify` checks, with the proofs of inclusion and consistency of every entry about it.
+
+    Exit code 1 when that is not so, or does not show.
+
+    \b
+    Examples:
+      orbitferry audit prove dtn://gs1/messages@850000000000.1 *.audit -d nodes.toml \\
+        --rest "KR | EU" --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z -o proof.json
+    """
+    import json
+
+    from stack.adapters.clock import SystemClock
+    from stack.audit.proof import RestClaim, check_proof, make_proof
+    from stack.audit.story import whole_of
+    from stack.core.private import opener
+    from stack.policy.file import load_directory, node_set
+
+    claim = RestClaim(
+        whole_of(name), node_set("--rest", rest), time_of(begin, "--from"), time_of(end, "--to")
+    )
+    proof = make_proof(claim, _exports(paths), load_directory(directory), SystemClock().dtn_ms())
+    octets = json.dumps(proof, ensure_ascii=False, indent=1).encode()
+    verdict = check_proof(octets)
+    if output is not None:
+        with open(output, "wb", opener=opener) as file:
+            file.write(octets)
+    _answer(verdict, as_json)
+
+
+def _verify_proof(path: Path, keys: list[str], as_json: bool) -> None:
+    from stack.audit.proof import check_proof
+
+    _answer(check_proof(path.read_bytes(), _keys(keys)), as_json)
+
+
+def _answer(verdict: Any, as_json: bool) -> None:
+    """Say what a proof shows, and what no such proof can."""
+    from stack.audit.proof import LIMITS
+    from stack.core.clock import dtn_to_iso
+
+    claim = verdict.claim
+    span = f"from {dtn_to_iso(claim.from_ms)} to {dtn_to_iso(claim.until_ms)}"
+    if as_json:
+        emit(
+            {
+                "object": claim.object,
+                "rest": str(claim.rest),
+                "holds": verdict.holds,
+                "against": verdict.against,
+                "missing": verdict.missing,
+                "stays": [_stay(each) for each in verdict.stays],
+                "limits": list(LIMITS),
+            }
+        )
+    else:
+        for each in verdict.stays:
+            until = "(still)" if each.until_ms is None else dtn_to_iso(each.until_ms)
+            say(f"{each.node}: {each.object} from {dtn_to_iso(each.since_ms)} to {until}")
+        for why in verdict.against:
+            say_wrapped(f"AGAINST: {why}")
+        for why in verdict.missing:
+            say_wrapped(f"MISSING: {why}")
+        word = "never rested outside" if verdict.holds else "it is not shown that it rested only in"
+        say_wrapped(f"{claim.object}: {word} '{claim.rest}' {span}")
+        for limit in LIMITS:
+            say_wrapped(f"note: {limit}")
+    ends_with(0 if verdict.holds else FAILED)
+
+
+# ---- files ---------------------------------------------------------------------------------
+
+
+def _exports(paths: list[Path]) -> list[LogExport]:
+    from stack.audit.export import read_export
+
+    if len(paths) > EXPORTS_MAX:
+        raise CommandError(f"{len(paths)} files", f"give {EXPORTS_MAX} at most")
+    found = []
+    for path in paths:
+        with _named(path), path.open("rb") as file:
+            found.append(read_export(file))
+    return found
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    from stack.core.errors import DecodeError
+
+    try:
+        yield
+    except DecodeError as error:
+        raise CommandError(f"{path}: {error}", "export it again") from None
+
+
+def _is_proof(path: Path) -> bool:
+    from stack.audit.proof import FORMAT
+
+    with path.open("rb") as file:
+        return FORMAT.encode() in file.read(256)
+
+
+def _keys(texts: list[str]) -> list[NoteKey]:
+    from stack.audit.note import NoteKey
+
+    return [NoteKey.parse(text) for text in texts]
+
+
+def _directory(path: Path | None) -> Directory | None:
+    from stack.policy.file import load_directory
+
+    return None if path is None else load_directory(path)
+
+
+def _places(path: Path | None) -> dict[str, tuple[float, float]]:
+    """Latitude and longitude of each station of a scenario, degrees."""
+    if path is None:
+        return {}
+    from stack.simulator.scenario import load_scenario
+
+    found = load_scenario(path).stations
+    return {one.id: (one.latitude_deg, one.longitude_deg) for one in found}
+
+
+# ---- stories -------------------------------------------------------------------------------
+
+
+def _as_dict(story: Story) -> dict[str, Any]:
+    return {
+        "object": story.object,
+        "entries": [_entry(each) for each in story.entries],
+        "stays": [_stay(each) for each in story.stays],
+        "gaps": story.gaps,
+        "contradictions": story.contradictions,
+        "violations": story.violations,
+    }
+
+
+def _entry(entry: Any) -> dict[str, Any]:
+    from stack.core.clock import dtn_to_iso
+
+    event = entry.event
+    return {
+        "time": dtn_to_iso(event.time_ms),
+        "node": event.node,
+        "acts": event.names,
+        "object": event.object,
+        "peer": event.peer,
+        "detail": event.detail,
+        "log": entry.origin,
+        "index": entry.number,
+    }
+
+
+def _stay(stay: Any) -> dict[str, Any]:
+    from stack.core.clock import dtn_to_iso
+
+    until = None if stay.until_ms is None else dtn_to_iso(stay.until_ms)
+    return {
+        "node": stay.node,
+        "object": stay.object,
+        "since": dtn_to_iso(stay.since_ms),
+        "until": until,
+    }
+
+
+def _tell(story: Story) -> None:
+    say(story.object)
+    rows = [_entry(each) for each in story.entries]
+    table(
+        ("time", "node", "what", "peer", "detail"),
+        [
+            (row["time"], row["node"], ", ".join(row["acts"]), row["peer"], row["detail"])
+            for row in rows
+        ],
+    )
+    for word, found in (
+        ("GAP", story.gaps),
+        ("CONTRADICTION", story.contradictions),
+        ("VIOLATION", story.violations),
+    ):
+        for each in found:
+            say_wrapped(f"{word}: {each}")
+
+
+def _write_csv(path: Path, stories: list[Story]) -> None:
+    import csv
+
+    from stack.core.private import opener
+
+    with open(path, "w", newline="", encoding="utf-8", opener=opener) as file:
+        writer = csv.writer(file)
+        columns = ("time", "node", "acts", "object", "peer", "detail", "log", "index")
+        writer.writerow(columns)
+        for story in stories:
+            for row in map(_entry, story.entries):
+                row["acts"] = " ".join(row["acts"])
+                writer.writerow([_plain(row[column]) for column in columns])
+
+
+def _plain(value: object) -> object:
+    """A cell that no spreadsheet takes for a formula: names come from peers."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t"):
+        return "'" + value
+    return value

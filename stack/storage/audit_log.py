@@ -1,0 +1,68 @@
+"""Reads a node's log out of the folder of its store, whether the node runs or not."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from stack.audit.export import LogExport
+from stack.audit.log import ClosedLog, node_of
+from stack.audit.note import LogCheckpoint, NoteKey, SignedNote
+from stack.core.errors import DecodeError, StoreError
+from stack.storage import sql
+from stack.storage.files import DATABASE_NAME
+from stack.storage.reading import intact_events
+
+SPACE = "audit"
+BASE, LOG, NOTE, VKEY = "base", "log", "checkpoint", "vkey"
+NOTES = "audit-notes"
+SEEN = "audit-seen"
+"""Spaces and keys of the store in which a node keeps what belongs to its log."""
+
+
+def read_log(folder: Path) -> LogExport:
+    """The log of the node whose data folder, or store, this is, up to its last checkpoint and
+    beyond.  Raises `StoreError` when there is none that can be read."""
+    path = next(
+        (p for p in (folder / "store" / DATABASE_NAME, folder / DATABASE_NAME) if p.exists()), None
+    )
+    if path is None:
+        raise StoreError(f"{folder} has no store: give the data_dir of a node")
+    try:
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            db.execute("BEGIN")  # all of one moment
+            return _read(db, path)
+        finally:
+            db.close()
+    except (sqlite3.Error, DecodeError) as error:
+        raise StoreError(f"{path}: {error}") from error
+
+
+def _read(db: sqlite3.Connection, path: Path) -> LogExport:
+    def state(key: str) -> bytes:
+        row = db.execute(sql.SELECT_STATE, (SPACE, key)).fetchone()
+        return b"" if row is None else bytes(row[0])
+
+    note, vkey = state(NOTE), state(VKEY)
+    if not note or not vkey:
+        raise StoreError(
+            f"{path}: nothing was closed by a checkpoint yet; see `checkpoint_s` in [audit]"
+        )
+    origin = LogCheckpoint.parse(SignedNote.parse(note).text).origin
+    node = node_of(origin)
+    log = ClosedLog.decode(node, state(LOG))
+    base = ClosedLog.decode(node, state(BASE) or log.begun().encode())
+    if base.origin != origin:
+        base = log.begun()
+    export = LogExport(origin, NoteKey.parse(vkey.decode()), base.peaks)
+    rows = db.execute(sql.SELECT_EVENTS, (base.next, -1)).fetchall()
+    for number, event in intact_events(rows):
+        if number != base.next + len(export.events):
+            break  # what follows is another log's
+        export.events.append(event)
+    for space, notes in ((NOTES, export.checkpoints), (SEEN, export.seen)):
+        rows = db.execute(sql.SELECT_STATE_FROM, (space, "")).fetchall()
+        notes += [bytes(value) for _, value, _ in rows]
+    export.checkpoints.append(note)
+    return export
