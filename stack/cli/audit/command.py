@@ -201,8 +201,7 @@ def prove(
 
     \b
     Examples:
-      orbitferry audit prove dtn://gs1/messages@850000000000.1 *.audit -d nodes.toml \\
-        --rest "KR | EU" --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z -o proof.json
+      orbitferry audit prove ID *.audit -d n.toml --rest KR --from 2026-01-01 --to 2026-02-01
     """
     import json
 
