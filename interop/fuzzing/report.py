@@ -142,16 +142,21 @@ def _clean(text: str) -> str:
 
 
 _STYLE: Final = """
-:root{color-scheme:light dark;--line:#8884;--soft:#8882;--bad:#b3261e}
-@media(prefers-color-scheme:dark){:root{--bad:#ff8a80}}
+:root{color-scheme:light dark;--line:#8884;--soft:#8882;--good:#14713d;--bad:#b3261e}
+@media(prefers-color-scheme:dark){:root{--good:#5fce8d;--bad:#ff8a80}}
 body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:0 auto;padding:1rem}
 h1{font-size:1.5rem}h2{font-size:1.1rem;overflow-wrap:anywhere}
 table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left}
 td.n{text-align:right;font-variant-numeric:tabular-nums}
 section{border-top:1px solid var(--line);margin-top:1.5rem}
 pre{background:var(--soft);padding:.6rem;overflow-x:auto;font-size:.8rem}
-.bad{color:var(--bad)}
-@media print{pre{white-space:pre-wrap;overflow-wrap:anywhere}}
+.good{color:var(--good)}.bad{color:var(--bad)}
+@media print{
+:root{color-scheme:light;--good:#060;--bad:#900}
+body{font-size:10pt;max-width:none;padding:0}
+pre{white-space:pre-wrap;overflow-wrap:anywhere}h2,h2+p,summary{break-after:avoid}
+details::details-content{content-visibility:visible}summary{list-style:none}
+}
 """
 
 
@@ -194,7 +199,8 @@ def _states(tally: Course) -> str:
 
 def _section(finding: Finding, kind: str) -> str:
     rule = finding.violation
-    about = f"<p>{escape(rule.clause)}: {escape(rule.words)}</p>" if rule else ""
+    said = rule is None or str(rule) in finding.place
+    about = "" if said else f"<p>{escape(str(rule))}</p>"
     times = "once" if finding.times == 1 else f"{finding.times:,} times"
     again = "" if finding.repeats else " It did not happen again with the same messages."
     shown = "".join(

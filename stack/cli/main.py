@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -39,6 +40,13 @@ from stack.core.extras import missing_extra
 from stack.node.control.protocol import ControlError
 
 PROGRAM = "orbitferry"
+
+_TYPERS_WORDS: Final = (
+    (r"Input should be greater than or equal to (\S+)", r"must be \1 or more"),
+    (r"Input should be less than or equal to (\S+)", r"must be \1 or less"),
+    (r"Input should be a valid integer.*", "must be a whole number"),
+    (r"Input should be a valid number.*", "must be a number"),
+)
 
 Command = Callable[..., None]
 
@@ -219,6 +227,8 @@ def _described(error: Exception) -> tuple[str, str, str, int]:
         context = getattr(error, "ctx", None)
         path = PROGRAM if context is None else context.command_path
         message = words().replace("\n", " ").rstrip(".")
+        for found, said in _TYPERS_WORDS:
+            message = re.sub(found, said, message)
         return "usage", message, f"see `{path} --help`", getattr(error, "exit_code", USAGE)
     if os.environ.get("ORBITFERRY_DEBUG"):
         traceback.print_exception(error)

@@ -89,11 +89,14 @@ class Eid:
 
     @staticmethod
     def parse(text: str) -> Eid:
-        """Read the text form, as `str(eid)` writes it.  Raises `DecodeError`.
+        """Read the text form, as `str(eid)` writes it.  Raises `DecodeError` for a text that is
+        none, `LocalError` for what is no text.
 
         A two-part ipn EID whose node number needs more than 32 bits is the packed form of
         (allocator, node) and is taken apart (RFC 9758 §3.3.1).
         """
+        if not isinstance(text, str):
+            raise LocalError(f"{type(text).__name__} is no text of an EID, such as 'dtn://sat1/'")
         return _parse(text)
 
     @property

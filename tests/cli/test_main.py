@@ -126,6 +126,9 @@ def test_version(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
         (["ping", "dtn://a/", "--size", "big"], ["big", "64k"]),
         (["status", "--colour"], ["--colour"]),
         (["keys", "new"], ["FILE"]),
+        (["swarm", "0"], ["'N'", "must be 1 or more"]),
+        (["plan", "delivery", "x", "y", "z", "--least", "2"], ["must be 1 or less"]),
+        (["swarm", "many"], ["must be a whole number"]),
         (["plan", "show", "x", "--format", "xml"], ["xml", "hdtn"]),
     ],
 )

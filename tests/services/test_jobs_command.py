@@ -199,10 +199,22 @@ def test_arguments_are_checked(
         asyncio.run(handler(context_in(tmp_path, args, inputs)))
 
 
-@pytest.mark.parametrize("argv", [[], ["x", "{arg:none}"], ["x", "a{inputs}"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["x", "{arg:none}"],
+        ["x", "a{inputs}"],
+        *(["x", slot] for slot in ("{input}", "{inputs:0}", "{input:a}", "{arg}", "{output:0}")),
+    ],
+)
 def test_templates_are_checked(argv: list[str]) -> None:
     with pytest.raises(LocalError):
         CommandHandler(argv=argv)
+
+
+def test_braces_that_are_no_placeholder_are_the_programs_own() -> None:
+    CommandHandler(argv=["awk", "{print $1}", '{"inputs": 1}', "{}", "{working}"])
 
 
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:

@@ -154,6 +154,12 @@ def test_texts_that_are_no_eid(text: str) -> None:
         Eid.parse(text)
 
 
+@pytest.mark.parametrize("value", [4, 1.5, None, b"dtn://node/", ["dtn://node/"]])
+def test_what_is_no_text_is_refused_by_name(value: Any) -> None:
+    with pytest.raises(LocalError, match=type(value).__name__):
+        Eid.parse(value)
+
+
 def test_length_bound_is_exact() -> None:
     longest = "dtn://n/" + "x" * (EID_CHARS_MAX - 4)
     eid = Eid.parse(longest)

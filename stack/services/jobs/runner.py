@@ -30,6 +30,7 @@ _DRAIN_S: Final = 1.0
 _ERROR_TAIL_CHARS: Final = 1500
 _PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
 _SLOT: Final = re.compile(r"\{(inputs|output|work|input:\d{1,3}|arg:[A-Za-z0-9._-]+)\}")
+_NEARLY_SLOT: Final = re.compile(r"\{(?:inputs?|outputs?|work|args?)\b[^{}]*\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,12 @@ class CommandHandler:
         if not self.argv:
             raise LocalError("argv is empty")
         for element in self.argv:
+            for written in _NEARLY_SLOT.findall(element):
+                if _SLOT.fullmatch(written) is None:
+                    raise LocalError(
+                        f"{written} is no placeholder: there are {{input:0}}, {{inputs}}, "
+                        "{output}, {work} and {arg:NAME}"
+                    )
             for slot in _SLOT.findall(element):
                 if slot.startswith("arg:") and slot[4:] not in self.arguments:
                     raise LocalError(f"{{{slot}}} is not among the arguments")

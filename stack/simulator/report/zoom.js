@@ -236,7 +236,8 @@
     one.classList.add("zoom");
     const wide = () => Math.max(240, live.clientWidth);
     const labels = own.panels.flatMap(panel => panel.ticks.map(([, text]) => width(text)));
-    const axisWide = Math.ceil(Math.min(Math.max(30, ...labels), 0.28 * wide()));
+    const most = Math.max(0.28 * wide(), Math.min(170, 0.4 * wide()));
+    const axisWide = Math.ceil(Math.min(Math.max(30, ...labels), most));
     const when = document.createElement("span");
     const drawn = own.panels.map(panel => plot(place, own, panel, axisWide, wide(), when));
     for (const [text, words, act] of [
