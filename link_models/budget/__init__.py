@@ -7,7 +7,8 @@ series        choice of the mode, and what a link does second by second
 radio         radio links
 optical       optical links
 attenuation   weather at a site, by share of the year
-presets       ready links
+presets       ready links (`presets.toml`)
+tables        figures that were published or measured (`tables.toml`)
 """
 
 from link_models.budget.attenuation import AttenuationTable as AttenuationTable

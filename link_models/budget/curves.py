@@ -14,6 +14,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from link_models.budget.tables import tables
+
 Array = NDArray[Any]
 
 ERROR_RATE_MIN: Final = 1e-15
@@ -134,28 +136,6 @@ _EVENT_BITS: Final = (
     *(36, 211, 1404, 11633, 77433, 502690, 3322763, 21292910, 134365911, 843425871),
 )
 
-# Below the range of the union bound the Viterbi decoder was measured (tests/link_models/budget/
-# viterbi.py, unquantised, 1.6 to 15 million bits a row): Eb/N0 in dB, log10 of the rates of wrong
-# bits and of wrong octets.
-_VITERBI: Final = (
-    (-12.0, -0.301, 0.0),  # nothing gets through
-    (0.0, -0.808, -0.482),
-    (0.25, -0.930, -0.595),
-    (0.5, -1.067, -0.723),
-    (0.75, -1.223, -0.868),
-    (1.0, -1.402, -1.037),
-    (1.25, -1.596, -1.220),
-    (1.5, -1.819, -1.430),
-    (1.75, -2.057, -1.654),
-    (2.0, -2.309, -1.893),
-    (2.25, -2.583, -2.152),
-    (2.5, -2.849, -2.407),
-    (2.75, -3.149, -2.697),
-    (3.0, -3.442, -2.981),
-    (3.25, -3.748, -3.272),
-    (3.5, -4.050, -3.575),
-    (3.75, -4.389, -3.908),
-)
 _BOUND_FROM_DB: Final = 4.0
 """Here the union bound is within 5 % of the measurement; it takes over."""
 
@@ -253,7 +233,7 @@ def _viterbi(eb_n0_db: Array) -> tuple[Array, Array]:
     bound = np.minimum(_union_bound(eb_n0_db), 0.5)
     joint = float(_union_bound(np.array(_BOUND_FROM_DB)))
     last = (_BOUND_FROM_DB, math.log10(joint), math.log10(joint * _OCTETS_PER_BIT))
-    at, bits, octets = (np.array(column) for column in zip(*_VITERBI, last, strict=True))
+    at, bits, octets = (np.array(column) for column in zip(*tables().viterbi, last, strict=True))
     low = eb_n0_db < _BOUND_FROM_DB
     return (
         np.where(low, 10.0 ** np.interp(eb_n0_db, at, bits), bound),

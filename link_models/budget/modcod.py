@@ -26,6 +26,7 @@ from link_models.budget.curves import (
     error_rates,
     required_eb_n0_db,
 )
+from link_models.budget.tables import tables
 from stack.core.errors import ConfigError
 
 DVB_FRAME_ERROR_RATE: Final = 1e-7
@@ -100,32 +101,6 @@ def catalogue(family: str) -> tuple[ModCod, ...]:
             return tuple(_dvb_s2(family))
 
 
-# ETSI EN 302 307-1 V1.4.1 table 13: Es/N0 in dB, normal frames, no pilots.
-_DVB_S2_ES_N0: Final = {
-    "qpsk": {
-        **{"1/4": -2.35, "1/3": -1.24, "2/5": -0.30, "1/2": 1.00, "3/5": 2.23, "2/3": 3.10},
-        **{"3/4": 4.03, "4/5": 4.68, "5/6": 5.18, "8/9": 6.20, "9/10": 6.42},
-    },
-    "8psk": {"3/5": 5.50, "2/3": 6.62, "3/4": 7.91, "5/6": 9.35, "8/9": 10.69, "9/10": 10.98},
-    "16apsk": {"2/3": 8.97, "3/4": 10.21, "4/5": 11.03, "5/6": 11.61, "8/9": 12.89, "9/10": 13.13},
-    "32apsk": {"3/4": 12.73, "4/5": 13.64, "5/6": 14.28, "8/9": 15.69, "9/10": 16.05},
-}
-
-# Tables 5a and 5b: bits before the BCH code, of normal and of short frames.
-_DVB_S2_K_BCH: Final = {
-    "1/4": (16008, 3072),
-    "1/3": (21408, 5232),
-    "2/5": (25728, 6312),
-    "1/2": (32208, 7032),
-    "3/5": (38688, 9552),
-    "2/3": (43040, 10632),
-    "3/4": (48408, 11712),
-    "4/5": (51648, 12432),
-    "5/6": (53840, 13152),
-    "8/9": (57472, 14232),
-    "9/10": (58192, 0),
-}
-
 _DVB_BITS: Final = {
     **{"qpsk": 2, "8psk": 3, "8apsk": 3, "16apsk": 4, "32apsk": 5},
     **{"64apsk": 6, "128apsk": 7, "256apsk": 8},
@@ -168,9 +143,9 @@ def _dvb(family: str, modulation: str, rate: str, es_n0_db: float, k_bch: int, n
 
 
 def _dvb_s2(family: str) -> Iterable[ModCod]:
-    for modulation, modes in _DVB_S2_ES_N0.items():
+    for modulation, modes in tables().dvb_s2_es_n0.items():
         for rate, es_n0_db in modes.items():
-            normal, short = _DVB_S2_K_BCH[rate]
+            normal, short = tables().dvb_s2_k_bch[rate]
             if family != "dvb-s2-short":
                 yield _dvb(family, modulation, rate, es_n0_db, normal, _NORMAL_BITS)
             elif short:
@@ -178,33 +153,13 @@ def _dvb_s2(family: str) -> Iterable[ModCod]:
                 yield _dvb(family, modulation, rate, raised, short, _SHORT_BITS)
 
 
-# ETSI EN 302 307-2 V1.1.1 table 20a: Es/N0 in dB, normal frames, no pilots, linear channel.  "-l"
-# are the constellations for linear channels.
-_DVB_S2X_ES_N0: Final = {
-    "qpsk": {"2/9": -2.85, "13/45": -2.03, "9/20": 0.22, "11/20": 1.45},
-    "8apsk": {"5/9-l": 4.73, "26/45-l": 5.13},
-    "8psk": {"23/36": 6.12, "25/36": 7.02, "13/18": 7.49},
-    "16apsk": {
-        **{"1/2-l": 5.97, "8/15-l": 6.55, "5/9-l": 6.84, "26/45": 7.51, "3/5": 7.80},
-        **{"3/5-l": 7.41, "28/45": 8.10, "23/36": 8.38, "2/3-l": 8.43, "25/36": 9.27},
-        **{"13/18": 9.71, "7/9": 10.65, "77/90": 11.99},
-    },
-    "32apsk": {"2/3-l": 11.10, "32/45": 11.75, "11/15": 12.17, "7/9": 13.05},
-    "64apsk": {"32/45-l": 13.98, "11/15": 14.81, "7/9": 15.47, "4/5": 15.87, "5/6": 16.55},
-    "128apsk": {"3/4": 17.73, "7/9": 18.53},
-    "256apsk": {
-        **{"29/45-l": 16.98, "2/3-l": 17.24, "31/45-l": 18.10, "32/45": 18.59},
-        **{"11/15-l": 18.84, "3/4": 19.57},
-    },
-}
-
 _S2X_BCH_BITS: Final = 192
 """Parity of a BCH code that corrects 12 errors (EN 302 307-2 table 5a).  Two codes are printed with
 10 in some editions, which would be 0.07 % more."""
 
 
 def _dvb_s2x() -> Iterable[ModCod]:
-    for modulation, modes in _DVB_S2X_ES_N0.items():
+    for modulation, modes in tables().dvb_s2x_es_n0.items():
         for rate, es_n0_db in modes.items():
             top, bottom = rate.removesuffix("-l").split("/")
             k_bch = _NORMAL_BITS * int(top) // int(bottom) - _S2X_BCH_BITS
@@ -217,30 +172,6 @@ _CCSDS_FRAME_BITS: Final = 1115 * 8
 _ASM_BITS: Final = 32
 """Attached sync marker of uncoded, Reed-Solomon, convolutional and C2 frames; turbo codes have 32
 bits over their rate, AR4JA 64 (131.0-B §9.3)."""
-
-# Name, user bits, coded bits, marker, Eb/N0 in dB for a frame loss of 10^-5; lengths from CCSDS
-# 131.0-B tables 6-1 and 7-5.  Turbo codes and C2 (7/8): CCSDS 130.1-G-2 figures 7-9 and 8-2, to
-# 0.1 dB.  AR4JA: rate 1/2 with k = 4096 is simulated (AFF3CT error rate references, 2018); the
-# others stand as far as it does, 0.67 dB, from the normal approximation of the best code of their
-# length and rate, the longer ones 0.17 dB closer and the shorter ones 0.23 dB farther; to 0.2 dB.
-_LONG_CODES: Final = (
-    ("turbo 1/2", 8920, 17848, 64, 1.05),
-    ("turbo 1/3", 8920, 26772, 96, 0.45),
-    ("turbo 1/4", 8920, 35696, 128, 0.20),
-    ("turbo 1/6", 8920, 53544, 192, -0.05),
-    ("ldpc 7/8", 7136, 8160, _ASM_BITS, 3.90),
-)
-_AR4JA: Final = (
-    ("ldpc 1/2", 16384, 32768, 64, 0.95),
-    ("ldpc 2/3", 16384, 24576, 64, 1.80),
-    ("ldpc 4/5", 16384, 20480, 64, 2.80),
-    ("ldpc-4096 1/2", 4096, 8192, 64, 1.34),
-    ("ldpc-4096 2/3", 4096, 6144, 64, 2.25),
-    ("ldpc-4096 4/5", 4096, 5120, 64, 3.25),
-    ("ldpc-1024 1/2", 1024, 2048, 64, 2.05),
-    ("ldpc-1024 2/3", 1024, 1536, 64, 2.90),
-    ("ldpc-1024 4/5", 1024, 1280, 64, 3.90),
-)
 
 _WIDTH_DB: Final = 13.5
 """Width of a waterfall times the square root of the code's length.  Simulated (AFF3CT error rate
@@ -264,7 +195,10 @@ def _ccsds() -> Iterable[ModCod]:
         ("rs 223", frame, 5 * 255 * 8.0, _ASM_BITS, outer),
         ("rs 223 conv 1/2", frame, 2 * 5 * 255 * 8.0, 2 * _ASM_BITS, Concatenated(outer)),
     ]
-    for rows, width_db in ((_LONG_CODES, _WIDTH_DB), (_AR4JA, _AR4JA_WIDTH_DB)):
+    for rows, width_db in (
+        (tables().ccsds_long, _WIDTH_DB),
+        (tables().ccsds_ar4ja, _AR4JA_WIDTH_DB),
+    ):
         for name, k, n, marker, eb_n0_db in rows:
             fall = Waterfall(
                 eb_n0_db=eb_n0_db,

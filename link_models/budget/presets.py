@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from link_models.budget.optical import OpticalLink
 from link_models.budget.radio import RadioLink
 from link_models.budget.rates import RateTable
-from stack.core import toml
+from link_models.budget.tables import read
 from stack.core.errors import ConfigError
 
 PRESET_ALTITUDE_M: Final = 800_000.0
@@ -60,12 +59,7 @@ class _Described(BudgetFile, frozen=True, kw_only=True):
 
 @cache
 def _described() -> dict[str, _Described]:
-    text = (files("link_models.budget") / "presets.toml").read_text(encoding="utf-8")
-
-    def parse(data: dict[str, Any]) -> dict[str, _Described]:
-        return toml.convert(data, dict[str, _Described])
-
-    return toml.parsed(text, parse, "presets.toml")
+    return read("presets.toml", dict[str, _Described])
 
 
 def presets() -> tuple[Preset, ...]:

@@ -24,6 +24,7 @@ from link_models.budget.series import (
     ladder,
     plain_waveform,
 )
+from link_models.budget.tables import tables
 from stack.core.bounds import Decibels, Share
 from stack.core.checks import check, check_bounds
 from stack.core.errors import ConfigError
@@ -42,38 +43,6 @@ AIR_K: Final = 275.0
 BEAMWIDTH_DEG: Final = 70.0
 """Half-power beamwidth of a dish: this times wavelength over diameter (Maral and Bousquet,
 Satellite Communications Systems, §5.2.2)."""
-
-ZENITH_GAS_DB: Final = (
-    (1.0, 0.031),
-    (2.25, 0.036),
-    (5.0, 0.040),
-    (7.2, 0.044),
-    (8.2, 0.046),
-    (10.0, 0.051),
-    (12.0, 0.060),
-    (14.0, 0.073),
-    (17.0, 0.111),
-    (18.0, 0.138),
-    (19.0, 0.180),
-    (20.0, 0.253),
-    (21.0, 0.370),
-    (22.2, 0.520),
-    (23.0, 0.498),
-    (24.0, 0.404),
-    (25.0, 0.327),
-    (26.0, 0.279),
-    (27.0, 0.252),
-    (28.0, 0.238),
-    (30.0, 0.232),
-    (32.0, 0.243),
-    (34.0, 0.265),
-    (38.0, 0.341),
-    (40.0, 0.399),
-    (45.0, 0.666),
-    (50.0, 1.565),
-)
-"""Attenuation of the gases of clear air towards the zenith from sea level, by GHz: ITU-R P.676-12,
-annex 1, 1013.25 hPa, 288.15 K, 7.5 g/m3 of water vapour (computed with itur 0.4.0)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +166,7 @@ class RadioLink(LinkBudget):
 
     zenith_gas_db: Decibels | None = None
     """Attenuation of clear air towards the zenith.  Default: after the frequency, from sea level
-    (`ZENITH_GAS_DB`).  0 leaves it out."""
+    (`tables.toml`).  0 leaves it out."""
 
     polarisation_loss_db: Decibels = 0.5
     """Default: 0.5 dB, two circular antennas of 3 dB axial ratio each at their worst."""
@@ -215,7 +184,7 @@ class RadioLink(LinkBudget):
     def __post_init__(self) -> None:
         check_bounds(self)
         if self.zenith_gas_db is None and self.path != "space":
-            most = ZENITH_GAS_DB[-1][0] * 1e9
+            most = tables().zenith_gas_db[-1][0] * 1e9
             check("zenith_gas_db", self.frequency_hz <= most, "must be given above 50 GHz")
         _ = self.waveforms
 
@@ -236,7 +205,7 @@ class RadioLink(LinkBudget):
             return 0.0
         if self.zenith_gas_db is not None:
             return self.zenith_gas_db
-        ghz, decibels = zip(*ZENITH_GAS_DB, strict=True)
+        ghz, decibels = zip(*tables().zenith_gas_db, strict=True)
         return float(np.interp(self.frequency_hz / 1e9, ghz, decibels))
 
     def with_gas(self, zenith_gas_db: float) -> RadioLink:

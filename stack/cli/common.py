@@ -145,6 +145,7 @@ class OctetCount(int):
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing while it runs.")]
 Every = Annotated[
     bool, typer.Option("--all", "-a", help="Those that are over too, while remembered.")
 ]

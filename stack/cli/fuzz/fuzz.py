@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Never
+from typing import TYPE_CHECKING, Annotated, Final, Never
 
 import typer
 
@@ -17,9 +17,11 @@ from stack.cli.common import (
     OK,
     Json,
     OctetCount,
+    Quiet,
     Seconds,
     duration,
     ends_with,
+    quantity,
     size,
 )
 from stack.cli.output import LiveView, emit, note, say, table
@@ -55,10 +57,7 @@ ProtocolOption = Annotated[
         "--protocol", "-p", metavar="NAME", help="bpv7, ltp, tcpclv4, cfdp; raw for any other."
     ),
 ]
-TimeoutOption = Annotated[
-    Any,
-    typer.Option("--timeout", parser=duration, metavar="DURATION", help="A case takes no longer."),
-]
+TimeoutOption = Annotated[float, quantity(duration, "A case takes no longer.", "--timeout")]
 RefusalOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -72,9 +71,7 @@ StartOption = Annotated[
     str,
     typer.Option(metavar="COMMAND", help="Starts a network target; it is restarted when it ends."),
 ]
-TimeOption = Annotated[
-    Any, typer.Option("--time", parser=duration, metavar="DURATION", help="So long at most.")
-]
+TimeOption = Annotated[float, quantity(duration, "So long at most.", "--time")]
 CountOption = Annotated[int | None, typer.Option(min=1, help="So many cases.")]
 SeedOption = Annotated[
     int | None, typer.Option(help="Makes the cases come again. Default: a fresh one.")
@@ -102,18 +99,8 @@ ReplayOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Feed this finding, or these octets, and nothing else."),
 ]
-MemoryOption = Annotated[
-    Any,
-    typer.Option(
-        parser=size, metavar="SIZE", help="A started target that grows by more is a finding."
-    ),
-]
-DiskOption = Annotated[
-    Any,
-    typer.Option(
-        parser=size, metavar="SIZE", help="And one whose working folder grows by more, too."
-    ),
-]
+MemoryOption = Annotated[int, quantity(size, "A started target that grows by more is a finding.")]
+DiskOption = Annotated[int, quantity(size, "And one whose working folder grows by more, too.")]
 SessionsOption = Annotated[
     str,
     typer.Option(
@@ -143,7 +130,6 @@ AtherisOption = Annotated[
 HtmlOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report.")]
 JUnitOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")]
 SarifOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write SARIF 2.1.0.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing while it runs.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +169,7 @@ def fuzz(
     html: HtmlOption = None,
     junit: JUnitOption = None,
     sarif: SarifOption = None,
-    quiet: QuietOption = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Feed an implementation with cases until something goes wrong with it.

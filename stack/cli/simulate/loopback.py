@@ -19,6 +19,7 @@ from stack.cli.common import (
     PcapFile,
     PcapLimit,
     PcapLinks,
+    Quiet,
     check_pcap_limit,
     ends_with,
 )
@@ -63,9 +64,7 @@ def loopback(
     pcap: PcapFile = None,
     pcap_limit: PcapLimit = PCAP_LIMIT,
     pcap_links: PcapLinks = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show nothing while it runs.")
-    ] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Run whole nodes over simulated links, a day in seconds.

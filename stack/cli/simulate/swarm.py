@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
-from stack.cli.common import FAILED, Json, ends_with
+from stack.cli.common import FAILED, Json, Quiet, ends_with
 from stack.cli.output import LiveView, emit, note, say, table
 from stack.core.errors import ConfigError
 from stack.core.units import duration_text
@@ -70,9 +70,7 @@ def swarm(
     ] = False,
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0 is one for each core.")] = 0,
     dask: Annotated[str, typer.Option(metavar="ADDRESS", help="Run on this Dask cluster.")] = "",
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show nothing while it runs.")
-    ] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Run many seeds on every core, and look for what is lost, doubled, altered or shown.
