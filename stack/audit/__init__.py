@@ -7,5 +7,6 @@ log.py      a log as its node knows it, and closes it
 export.py   logs as files, and what is found in them
 story.py    the logs of several nodes as one story per object
 proof.py    that an object rested only where it may
+receipt.py  entries as statements of SCITT with COSE receipts (RFC 9942, 9943)
 witness.py  what a node attests of the logs of others
 """

@@ -8,7 +8,8 @@ checkpoints of logs (C2SP tlog-checkpoint) and their cosignatures (C2SP tlog-cos
     — dtn://kiruna/audit/3f9c02a7b11e4d58 Az3grlgtzPICa5OS8npVmf1Myq/5IZni...
     — dtn://svalbard/audit jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeol...
 
-The keys are Ed25519, and belong to logs and witnesses alone: what they sign is never anything else.
+The keys are Ed25519, and belong to logs and witnesses alone.  What a log's key also signs are
+receipts (`receipt`), which begin otherwise than any text.
 """
 
 from __future__ import annotations

@@ -14,9 +14,8 @@ from stack.core.sansio import Entropy, Trace
 from stack.node.config import AuditConfig
 from stack.node.driver import BundleDriver
 from stack.ports.store import Committed, Op, PruneEvents, Write
-from stack.storage.audit_log import BASE, LOG, NOTE, NOTES, SPACE, VKEY
+from stack.storage.audit_log import BASE, KEY, LOG, NOTE, NOTES, SPACE, VKEY
 
-KEY: Final = "key"
 NOTES_KEPT: Final = 64
 """Checkpoints kept, so that proofs can say how the log has grown."""
 

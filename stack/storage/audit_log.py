@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from stack.audit.export import LogExport
 from stack.audit.log import ClosedLog, node_of
@@ -13,8 +15,10 @@ from stack.storage import sql
 from stack.storage.files import DATABASE_NAME
 from stack.storage.reading import intact_events
 
+T = TypeVar("T")
+
 SPACE = "audit"
-BASE, LOG, NOTE, VKEY = "base", "log", "checkpoint", "vkey"
+BASE, KEY, LOG, NOTE, VKEY = "base", "key", "log", "checkpoint", "vkey"
 NOTES = "audit-notes"
 SEEN = "audit-seen"
 """Spaces and keys of the store in which a node keeps what belongs to its log."""
@@ -23,6 +27,15 @@ SEEN = "audit-seen"
 def read_log(folder: Path) -> LogExport:
     """The log of the node whose data folder, or store, this is, up to its last checkpoint and
     beyond.  Raises `StoreError` when there is none that can be read."""
+    return _within(folder, _read)
+
+
+def read_secret(folder: Path) -> bytes:
+    """The secret half of the key of that log.  Raises `StoreError` likewise."""
+    return _within(folder, lambda db, path: _state(db, KEY))
+
+
+def _within(folder: Path, read: Callable[[sqlite3.Connection, Path], T]) -> T:
     path = next(
         (p for p in (folder / "store" / DATABASE_NAME, folder / DATABASE_NAME) if p.exists()), None
     )
@@ -32,7 +45,7 @@ def read_log(folder: Path) -> LogExport:
         db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
             db.execute("BEGIN")  # all of one moment
-            return _read(db, path)
+            return read(db, path)
         finally:
             db.close()
     except (sqlite3.Error, DecodeError) as error:
@@ -40,19 +53,15 @@ def read_log(folder: Path) -> LogExport:
 
 
 def _read(db: sqlite3.Connection, path: Path) -> LogExport:
-    def state(key: str) -> bytes:
-        row = db.execute(sql.SELECT_STATE, (SPACE, key)).fetchone()
-        return b"" if row is None else bytes(row[0])
-
-    note, vkey = state(NOTE), state(VKEY)
+    note, vkey = _state(db, NOTE), _state(db, VKEY)
     if not note or not vkey:
         raise StoreError(
             f"{path}: nothing was closed by a checkpoint yet; see `checkpoint_s` in [audit]"
         )
     origin = LogCheckpoint.parse(SignedNote.parse(note).text).origin
     node = node_of(origin)
-    log = ClosedLog.decode(node, state(LOG))
-    base = ClosedLog.decode(node, state(BASE) or log.begun().encode())
+    log = ClosedLog.decode(node, _state(db, LOG))
+    base = ClosedLog.decode(node, _state(db, BASE) or log.begun().encode())
     if base.origin != origin:
         base = log.begun()
     export = LogExport(origin, NoteKey.parse(vkey.decode()), base.peaks)
@@ -66,3 +75,8 @@ def _read(db: sqlite3.Connection, path: Path) -> LogExport:
         notes += [bytes(value) for _, value, _ in rows]
     export.checkpoints.append(note)
     return export
+
+
+def _state(db: sqlite3.Connection, key: str) -> bytes:
+    row = db.execute(sql.SELECT_STATE, (SPACE, key)).fetchone()
+    return b"" if row is None else bytes(row[0])

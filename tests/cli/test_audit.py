@@ -72,6 +72,20 @@ def test_logs_are_exported_and_verified(
     assert "nothing was closed by a checkpoint yet" in ran.err
 
 
+def test_entries_are_written_as_statements(
+    cli: Cli, folders: tuple[Path, str], tmp_path: Path
+) -> None:
+    out, into = tmp_path / "gs1.audit", tmp_path / "gs1.receipts"
+    more = ("--receipts", into)
+    (made,) = cli("audit", "export", folders[0] / "gs1", "-o", out, *more, "--json").json
+    files = sorted(into.iterdir())
+    assert [path.name for path in files] == ["0.cose", "1.cose"]
+    (found,) = cli("audit", "verify", *files, "--key", made["key"], "--json").json
+    assert [each["object"] for each in found["statements"]] == [folders[1]] * 2
+    files[0].write_bytes(files[0].read_bytes()[:-1] + b"?")
+    assert cli("audit", "verify", *files, "--key", made["key"]).code == 1
+
+
 def test_the_story_as_words_json_csv_and_a_page(
     cli: Cli, folders: tuple[Path, str], exports: list[Path], tmp_path: Path
 ) -> None:

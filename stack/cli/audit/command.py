@@ -49,19 +49,28 @@ def export(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Default: standard output."),
     ] = None,
+    receipts: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write each entry as a SCITT statement (RFC 9943)."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a node's log into a file that can be checked anywhere, without the node.
 
+    With --receipts each entry that a checkpoint covers is written as a COSE_Sign1 too, with a
+    receipt that it is in the log (RFC 9942), for tools that know these.
+
     \b
     Examples:
       orbitferry audit export /var/lib/orbitferry -o kiruna.audit
-      orbitferry audit export data -o kiruna.audit --json
+      orbitferry audit export data -o kiruna.audit --receipts kiruna.receipts --json
     """
     from stack.core.private import opener
     from stack.storage.audit_log import read_log
 
     log = read_log(folder)
+    if receipts is not None:
+        _write_receipts(folder, log, receipts)
     if output is None:
         for line in log.lines():
             print(line, end="")
@@ -96,6 +105,9 @@ def verify(
     """
     from stack.audit.export import verify_exports
 
+    if paths[0].suffix == ".cose":
+        _verify_statements(paths, keys, as_json)
+        return
     if len(paths) == 1 and _is_proof(paths[0]):
         _verify_proof(paths[0], keys, as_json)
         return
@@ -116,6 +128,35 @@ def verify(
         if not keys:
             say("the keys are those in the files: give --key to be sure whose logs these are")
     ends_with(FAILED if any(report.problems for report in reports) else 0)
+
+
+def _write_receipts(folder: Path, log: LogExport, into: Path) -> None:
+    from stack.audit.note import LogCheckpoint
+    from stack.audit.receipt import log_key, make_statement
+    from stack.core.private import make_folder
+    from stack.storage.audit_log import read_secret
+
+    make_folder(into)
+    key = log_key(read_secret(folder))
+    for number in range(log.base.size, LogCheckpoint.parse(log.newest().text).size):
+        (into / f"{number}.cose").write_bytes(make_statement(log, number, key))
+
+
+def _verify_statements(paths: list[Path], keys: list[str], as_json: bool) -> None:
+    from stack.audit.receipt import verify_statement
+
+    if len(keys) != 1:
+        raise CommandError("a statement is checked by the key of its log", "give one --key")
+    (key,) = _keys(keys)
+    found = []
+    for path in paths:
+        proven = verify_statement(path.read_bytes(), key)
+        event = proven.event
+        found.append({"file": str(path), "object": event.object, "acts": event.names})
+        if not as_json:
+            say(f"{path}: {', '.join(event.names)}: {event.object}: entry {proven.number}")
+    if as_json:
+        emit({"statements": found})
 
 
 def _report(report: Any) -> dict[str, Any]:
