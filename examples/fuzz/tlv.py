@@ -2,11 +2,17 @@
 
     orbitferry fuzz --target python:examples.fuzz.tlv:decode --protocol raw \\
         --strategy examples.fuzz.tlv:messages
+
+And how two ends of it carry messages over a channel: `carry` sends each again until it is
+acknowledged.  With numbers of one bit that goes wrong where the channel keeps a copy for later
+(`tests/interop/fuzzing/test_toys.py` has Hypothesis find out).
 """
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
+
+from interop.strategies.channel import ChannelScript
 
 TEMPERATURES, NAME, STOP = 1, 2, 3
 
@@ -41,3 +47,31 @@ messages = st.one_of(
     st.text(max_size=20).map(lambda text: encode(NAME, text.encode())),
     st.just(encode(STOP, b"")),
 )
+
+PATIENCE = 5
+"""The sender repeats what was not acknowledged for so long."""
+
+TIME_MAX = 5_000
+
+
+def carry(
+    given: list[bytes], there: ChannelScript, back: ChannelScript, numbers: int = 256
+) -> list[bytes]:
+    """What the receiver has of some messages in the end, each with the next of so many numbers."""
+    out, home = there.channel(), back.channel()
+    got: list[bytes] = []
+    sent, said = 0, -PATIENCE
+    for now in range(TIME_MAX):
+        for packet in out.take(now):
+            if packet[0] == len(got) % numbers:
+                got.append(packet[1:])
+            home.put(packet[:1], now)
+        for ack in home.take(now):
+            if sent < len(given) and ack[0] == sent % numbers:
+                sent, said = sent + 1, now - PATIENCE
+        if sent == len(given):
+            return got
+        if now - said >= PATIENCE:
+            out.put(bytes((sent % numbers,)) + given[sent], now)
+            said = now
+    return got

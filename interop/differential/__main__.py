@@ -9,6 +9,7 @@ compare with.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -32,7 +33,20 @@ from interop.differential.verdict import Implementation
 BATCH = 2_000
 """Inputs between two times that what was found is kept; each batch has a seed of its own."""
 
+FINGERPRINTED = 500
+"""Inputs of which a record keeps the hash."""
+
 Keep = Callable[[Found], None]
+
+
+def fingerprint(protocol: str, seed: str) -> str:
+    """The hash of the first inputs of a seed, which change when what draws them does."""
+    drawn = READERS[protocol].cases(f"{seed}/0")
+    whole = hashlib.sha256()
+    for _ in range(FINGERPRINTED):
+        octets = drawn.draw()
+        whole.update(len(octets).to_bytes(4, "big") + octets)
+    return whole.hexdigest()
 
 
 def run(
@@ -42,7 +56,7 @@ def run(
     keep: Keep = lambda _: None,
 ) -> Found | None:
     """Compare, going on from what was found `before`, and `keep` what is found, time and again.
-    None when there is nobody to ask."""
+    None when there is nobody to ask.  Raises `ValueError` when the seed gives other inputs now."""
     readers = READERS[protocol]
     implementations = _implementations(readers, options.only)
     missing = absent(readers, [one.name for one in implementations])
@@ -51,9 +65,17 @@ def run(
     if len(implementations) < 2:
         return None
     comparison = Comparison(implementations)
+    drawn_first = fingerprint(protocol, options.seed)
+    if before and before.get("fingerprint", drawn_first) != drawn_first:
+        raise ValueError(f"{protocol}: seed {options.seed} gives other inputs than it did then")
     if before:
         restore(before, comparison)
     labels = load_labels(protocol)
+
+    def told() -> Found:
+        one = found(protocol, options.seed, comparison, labels)
+        return one | {"fingerprint": drawn_first}
+
     begin, first = time.perf_counter(), comparison.inputs
     while comparison.inputs < options.cases or comparison.differing < options.differing:
         number, done = divmod(comparison.inputs, BATCH)
@@ -62,18 +84,18 @@ def run(
         drawn = readers.cases(f"{options.seed}/{number}")
         batch = [drawn.draw() for _ in range(size)]
         comparison.feed(batch[done:])
-        keep(found(protocol, options.seed, comparison, labels))
+        keep(told())
         spent = time.perf_counter() - begin
         _say(protocol, comparison, f"{(comparison.inputs - first) / spent:,.0f}/s")
 
     def smaller() -> None:
-        keep(found(protocol, options.seed, comparison, labels))
+        keep(told())
         minimal = sum(cluster.minimal for cluster in comparison.clusters.values())
         _say(protocol, comparison, f"{minimal} with a minimal case")
 
     if options.rounds:
         comparison.minimise(options.rounds, smaller)
-    return found(protocol, options.seed, comparison, labels)
+    return told()
 
 
 def _say(protocol: str, comparison: Comparison, more: str) -> None:
@@ -92,10 +114,13 @@ def _implementations(readers: Readers, only: str) -> list[Implementation]:
 
 
 def saved(path: Path) -> list[Found]:
-    """What a file of `--save` has, with the labels of today."""
+    """What a file of `--save` has, with the labels of today, and whether its seed still gives its
+    inputs."""
     every: list[Found] = json.loads(path.read_text("utf-8"))
     for one in every:
         relabel(one, load_labels(one["protocol"]))
+        if one["fingerprint"] != fingerprint(one["protocol"], one["seed"]):
+            one["changed"] = True
     return every
 
 

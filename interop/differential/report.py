@@ -11,6 +11,8 @@ from interop.differential.labels import Label, label_of
 Found = dict[str, Any]
 HEX_SHOWN = 160
 
+CHANGED = " What draws the inputs has changed since: today this seed gives others."
+
 _KINDS = {
     "accepts": "takes what is refused here",
     "refuses": "refuses what is taken here",
@@ -94,7 +96,8 @@ def markdown(every: Sequence[Found]) -> str:
         parts.append(
             f"## {one['protocol']}\n\n{versions}. Seed {one['seed']}: {one['inputs']:,} inputs, "
             f"of which {one['taken']:,} are taken by the reference; on {one['differing']:,} "
-            f"somebody differs, in {len(one['clusters'])} clusters.\n"
+            f"somebody differs, in {len(one['clusters'])} clusters."
+            f"{CHANGED if one.get('changed') else ''}\n"
         )
         names = dict.fromkeys(cluster["name"] for cluster in one["clusters"])
         for name in names:

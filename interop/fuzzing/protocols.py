@@ -142,6 +142,7 @@ PROTOCOLS: Final[Mapping[str, FuzzedProtocol]] = MappingProxyType(
             "LTP segments (RFC 5326)",
             valid="ltp:encoded_segments",
             nearly="ltp:nearly_segments",
+            hostile="hostile_ltp:hostile_segments",
             sequences=_ltp_transfers,
             probe=_ltp_probe,
             answers=_ltp_answers,
@@ -154,6 +155,7 @@ PROTOCOLS: Final[Mapping[str, FuzzedProtocol]] = MappingProxyType(
             valid="tcpcl:encoded_messages",
             nearly="tcpcl:nearly_messages",
             deep="tcpcl:mutated_messages",
+            hostile="hostile_tcpcl:hostile_messages",
             sequences=_tcpcl_sessions,
             kinds=_tcpcl_kinds,
             opening=encode_contact(ContactHeader()),
@@ -165,6 +167,7 @@ PROTOCOLS: Final[Mapping[str, FuzzedProtocol]] = MappingProxyType(
             valid="cfdp:encoded_pdus",
             nearly="cfdp:nearly_pdus",
             deep="cfdp:mutated_pdus",
+            hostile="hostile_cfdp:hostile_pdus",
         ),
         "raw": FuzzedProtocol("octets", "anything else: from --corpus or --strategy alone"),
     }

@@ -93,14 +93,15 @@ class Server:
         words = said.strip()[-WORDS_MAX:]
         return Reaction("crash", words, place, goes_on=True) if place else None
 
-    def stop(self) -> None:
-        """End it and all that it started: asked first, then made to."""
+    def stop(self, grace_s: float = GRACE_S) -> None:
+        """End it and all that it started: asked first, if there is `grace_s`, then made to."""
         process, self._process = self._process, None
         if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE_S)
+            if grace_s:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(grace_s)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

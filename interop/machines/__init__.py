@@ -8,6 +8,8 @@ implementation, and holds what it says against a simple model written from the s
     transitions   which transitions of a table were taken
     agent         a bundle agent between two neighbours
     command       such an agent in another process
+    neighbours    real ones, over TCPCL and LTP
+    sockets       such an agent between them
     channel       what is between two peers
     ltp           an LTP engine, each side
     nodes         two whole nodes, and what is between them
@@ -35,11 +37,13 @@ try:
     from interop.machines.ltp import LtpPeer, LtpPeerMachine
     from interop.machines.ltp_model import PeerFault
     from interop.machines.machine import PeerMachine
+    from interop.machines.neighbours import LtpLink, TcpclLink
     from interop.machines.nodes import NodesPeer, NodesPeerMachine
     from interop.machines.remote import UdpLtpAdapter
     from interop.machines.router import FoundWay, RouterPeer, RouterPeerMachine
     from interop.machines.services import FilePeer, FilesMachine, JobPeer, JobsMachine, PairMachine
     from interop.machines.shares import SharesMachine, SharesPeer
+    from interop.machines.sockets import RemoteAgentMachine, SocketAgentAdapter
     from interop.machines.store import StoreMachine, StorePeer
 except ImportError as error:
     raise missing_extra(error) or error from None
@@ -61,6 +65,7 @@ __all__ = [
     "FoundWay",
     "JobPeer",
     "JobsMachine",
+    "LtpLink",
     "LtpPeer",
     "LtpPeerMachine",
     "MachineFault",
@@ -70,12 +75,15 @@ __all__ = [
     "PeerChannel",
     "PeerFault",
     "PeerMachine",
+    "RemoteAgentMachine",
     "RouterPeer",
     "RouterPeerMachine",
     "SharesMachine",
     "SharesPeer",
+    "SocketAgentAdapter",
     "StoreMachine",
     "StorePeer",
+    "TcpclLink",
     "Transition",
     "UdpLtpAdapter",
     "Verdict",

@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar, Protocol
 
 from hypothesis import strategies as st
@@ -46,6 +48,7 @@ from interop.strategies.nearly_bundle import (
     nearly_bundles,
 )
 from interop.strategies.violation import Nearly
+from stack.core.clock import dtn_from_unix
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.wire.bundle import (
@@ -89,12 +92,12 @@ _OF_BUNDLES = [rule for rule in BUNDLE_RULES if rule not in BUNDLE_RECORD_RULES]
 """What administrative records say is for whoever reads them."""
 
 
-def _adapted(bundle: Bundle) -> Bundle:
+def _adapted(bundle: Bundle, now_ms: int) -> Bundle:
     """A bundle of the strategies as one for the agent, made just now, of which nobody is told."""
     primary = replace(
         bundle.primary,
         destination=Eid.parse(NODE + SERVICE),
-        creation_ms=DTN_START_MS,
+        creation_ms=now_ms,
         lifetime_ms=_HOUR_MS,
         flags=bundle.primary.flags & ~(REPORT_RECEPTION | REPORT_FORWARDING | REPORT_DELIVERY
                                        | REPORT_DELETION | STATUS_TIME),
@@ -169,6 +172,22 @@ class _World(PeerMachine):
     forgets: ClassVar[bool] = False
     """Whether it delivers again what comes again (RFC 9171 does not forbid it)."""
 
+    has_application: ClassVar[bool] = True
+    """Whether the adapter has its application come and go and send, and sees what that gets."""
+
+    only_in_contact: ClassVar[bool] = False
+    """Whether a neighbour brings bundles only while the agent could send there, as over sessions
+    that serve both ways: then the contact begins first."""
+
+    restarts: ClassVar[bool] = True
+    """Whether the adapter can restart it."""
+
+    wall_clock: ClassVar[bool] = False
+    """Whether time is that on the wall, in which the adapter waits, and not virtual."""
+
+    lasts_ms: ClassVar[int] = 2 * _HOUR_MS
+    """So much passes at the end of each case: in the time on the wall, none."""
+
     insists_on: ClassVar[Sequence[BundleRule]] = _OF_BUNDLES
     """Rules of which it takes no bundle that breaks one."""
 
@@ -184,12 +203,18 @@ class _World(PeerMachine):
             reports=kind.sends_reports, forgets=kind.forgets, slack_ms=kind.slack_ms
         )
         self.model.now_ms = DTN_START_MS
+        self._clock()
         self.sequence = 0
 
     @property
     def now_ms(self) -> int:
         """DTN time."""
         return self.model.now_ms
+
+    def _clock(self) -> None:
+        """Time has gone by, if it is that on the wall."""
+        if type(self).wall_clock:
+            self.model.now_ms = max(self.model.now_ms, dtn_from_unix(time.time()))
 
     @contextlib.contextmanager
     def _step(self, what: str, one: KnownBundle | None = None) -> Iterator[None]:
@@ -198,6 +223,7 @@ class _World(PeerMachine):
         model = self.model
         before = [(each, model.state(each)) for each in model.known]
         yield
+        self._clock()
         self._hear()
         for each, state in before:
             after = model.state(each)
@@ -235,8 +261,10 @@ class _World(PeerMachine):
     def _pass(self, duration_ms: int) -> None:
         with self._step("time passes"):
             self.now_ns += duration_ms * 10**6
-            self.model.now_ms = DTN_START_MS + self.now_ns // 10**6
-            self.peer.advance(self.now_ms)
+            end_ms = self.now_ms + duration_ms
+            if not type(self).wall_clock:
+                self.model.now_ms = end_ms
+            self.peer.advance(end_ms)
 
     def _patiently(self) -> None:
         """The agent has time, and does what it owes."""
@@ -249,11 +277,24 @@ class _World(PeerMachine):
 
     def _bring(self, one: KnownBundle, part: int = 0) -> None:
         sender = EAST if one.to == WEST else WEST
+        self._in_contact(sender)
         with self._step("comes again" if one.came[part] else "comes", one):
             self.peer.receive(self.model.comes(one, part), sender, self.now_ms)
 
+    def _in_contact(self, neighbour: str) -> None:
+        """The contact begins, where there is none and it takes one."""
+        if type(self).only_in_contact and not self.model.up[neighbour]:
+            self._contact(neighbour)
+
+    def _contact(self, neighbour: str) -> None:
+        up = not self.model.up[neighbour]
+        self.model.up[neighbour] = up
+        with self._step("contact begins" if up else "contact ends"):
+            self.peer.contact(neighbour, up, self.now_ms)
+
     def _primary(self, to: str, flags: int, lifetime_ms: int, age_ms: int) -> PrimaryBlock:
         self.sequence += 1
+        self._clock()
         return PrimaryBlock(
             Eid.parse(to + SERVICE),
             Eid.parse("dtn://far-away/source"),
@@ -351,7 +392,10 @@ class AgentPeerMachine(_World):
     @rule(data=st.data())
     def break_a_rule(self, data: st.DataObject) -> None:
         """Octets come that are no bundle: nothing may come of them.  Raises `MachineFault`."""
-        nearly: Nearly = data.draw(nearly_bundles(rules=type(self).insists_on, adapt=_adapted))
+        self._clock()
+        adapt = partial(_adapted, now_ms=self.now_ms)
+        nearly: Nearly = data.draw(nearly_bundles(rules=type(self).insists_on, adapt=adapt))
+        self._in_contact(WEST)
         with contextlib.suppress(DecodeError):
             self.model.broken(identity(decode_bundle(nearly.valid)[0].primary))
         try:
@@ -364,11 +408,9 @@ class AgentPeerMachine(_World):
     @rule(neighbour=st.sampled_from([WEST, EAST]))
     def contact(self, neighbour: str) -> None:
         """A contact begins, or ends."""
-        up = not self.model.up[neighbour]
-        self.model.up[neighbour] = up
-        with self._step("contact begins" if up else "contact ends"):
-            self.peer.contact(neighbour, up, self.now_ms)
+        self._contact(neighbour)
 
+    @precondition(lambda self: self.has_application)
     @rule()
     def register(self) -> None:
         """The application comes, or goes."""
@@ -376,6 +418,7 @@ class AgentPeerMachine(_World):
         with self._step("registration" if active else "registration ends"):
             self.peer.register(active, self.now_ms)
 
+    @precondition(lambda self: self.has_application)
     @rule(to=_TO, size=st.integers(0, 300), lifetime_ms=st.sampled_from([_HOUR_MS, 500]))
     def send(self, to: str, size: int, lifetime_ms: int) -> None:
         """The application sends."""
@@ -388,6 +431,7 @@ class AgentPeerMachine(_World):
             self.model.comes(one)
             self.peer.send(to + SERVICE, payload, lifetime_ms, self.now_ms)
 
+    @precondition(lambda self: self.restarts)
     @rule()
     def restart(self) -> None:
         """What was taken is there again."""
@@ -408,9 +452,10 @@ class AgentPeerMachine(_World):
         """All contacts begin, the application is there: nothing is left undone."""
         for neighbour in (WEST, EAST):
             if not self.model.up[neighbour]:
-                self.contact(neighbour)
-        if not self.model.registered:
+                self._contact(neighbour)
+        if type(self).has_application and not self.model.registered:
             self.register()
         self._patiently()
-        self._pass(2 * _HOUR_MS)
-        self._patiently()
+        if type(self).lasts_ms:
+            self._pass(type(self).lasts_ms)
+            self._patiently()

@@ -90,13 +90,15 @@ def _byte_order(view: memoryview, at: int) -> str:
 
 
 def _records(body: memoryview, at: int, order: str) -> Iterator[tuple[int, memoryview]]:
-    """Options, or records of names, from `at` on: code and value.  What is cut short ends them."""
+    """Options, or records of names, from `at` on: code and value.  Raises `DecodeError`."""
     head = Struct(order + "HH")
     while len(body) - at >= head.size:
         code, size = head.unpack_from(body, at)
         at += head.size
-        if code == _OPTION_END or size > len(body) - at:
+        if code == _OPTION_END:
             return
+        if size > len(body) - at:
+            raise DecodeError("option longer than its block", _RULE, at)
         yield code, body[at : at + size]
         at += (size + 3) & ~3
 

@@ -27,6 +27,8 @@ try:
     from interop.strategies.bundle import encoded_eids as encoded_eids
     from interop.strategies.bundle import fragment_sets as fragment_sets
     from interop.strategies.bundle import status_reports as status_reports
+    from interop.strategies.channel import ChannelScript as ChannelScript
+    from interop.strategies.channel import channels as channels
     from interop.strategies.choices import Choices as Choices
     from interop.strategies.choices import examples as examples
     from interop.strategies.cose import encoded_cose_messages as encoded_cose_messages

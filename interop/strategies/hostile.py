@@ -6,7 +6,7 @@ as it had before, and with a verdict.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from interop.strategies import raw as r
@@ -18,8 +18,10 @@ from stack.core.eid import EID_CHARS_MAX
 from stack.wire import cbor
 from stack.wire.bundle import BUNDLE_AGE, HOP_COUNT, IS_FRAGMENT
 
-_LARGE = (1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 63) - 1, 1 << 63)
-_MOST = (1 << 64) - 1
+LARGE = (1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 63) - 1, 1 << 63)
+"""Lengths and counts beyond any buffer, at the ends of what programs keep them in."""
+
+MOST = (1 << 64) - 1
 _UNKNOWN = 200
 """A block type for private use."""
 
@@ -43,6 +45,18 @@ class Hostile:
 
     def __repr__(self) -> str:
         return f"Hostile(bytes.fromhex({self.encoded.hex()!r}), {self.weakness!r})"
+
+
+HostileKinds = Mapping[Weakness, Callable[[Choices], bytes]]
+"""Kinds of one protocol, and what makes the octets of each."""
+
+
+def one_hostile(
+    choose: Choices, kinds: HostileKinds, weaknesses: Sequence[Weakness] | None
+) -> Hostile:
+    """One case of `kinds`: of all, or of some of them."""
+    weakness = choose.pick(weaknesses or tuple(kinds))
+    return Hostile(kinds[weakness](choose), weakness)
 
 
 Worsen = Callable[[RawBundle, Choices], None]
@@ -69,7 +83,7 @@ def _add(raw: RawBundle, kind: int, content: bytes, at: int = 1) -> None:
 def _beyond(raw: RawBundle, choose: Choices) -> None:
     block = choose.pick(raw.blocks[1:])
     content = cbor.read_bstr(block.fields[r.DATA], 0)[0]
-    size = choose.pick((*_LARGE, _MOST))
+    size = choose.pick((*LARGE, MOST))
     block.fields[r.DATA] = cbor.head(cbor.BSTR, size) + content
 
 
@@ -82,17 +96,17 @@ def _short(raw: RawBundle, choose: Choices) -> None:
 def _long_name(raw: RawBundle, choose: Choices) -> None:
     text = b"//gs1/"
     raw.primary.fields[r.DESTINATION] = (
-        b"\x82\x01" + cbor.head(cbor.TSTR, choose.pick((*_LARGE, _MOST))) + text
+        b"\x82\x01" + cbor.head(cbor.TSTR, choose.pick((*LARGE, MOST))) + text
     )
 
 
 def _many_fields(raw: RawBundle, choose: Choices) -> None:
-    choose.pick(raw.blocks).head = cbor.head(cbor.ARRAY, choose.pick((*_LARGE, _MOST)))
+    choose.pick(raw.blocks).head = cbor.head(cbor.ARRAY, choose.pick((*LARGE, MOST)))
 
 
 def _counters(raw: RawBundle, choose: Choices) -> None:
-    most = cbor.uint(_MOST)
-    creation = cbor.uint(choose.pick((1, _MOST, 1 << 63)))
+    most = cbor.uint(MOST)
+    creation = cbor.uint(choose.pick((1, MOST, 1 << 63)))
     raw.primary.fields[r.TIMESTAMP] = b"\x82" + creation + most
     raw.primary.fields[r.LIFETIME] = most
     _add(raw, BUNDLE_AGE, most)
@@ -100,7 +114,7 @@ def _counters(raw: RawBundle, choose: Choices) -> None:
 
 
 def _times(raw: RawBundle, choose: Choices) -> None:
-    edges = (1, 1 << 32, (1 << 53) + 1, (1 << 63) - 1, 1 << 63, _MOST)
+    edges = (1, 1 << 32, (1 << 53) + 1, (1 << 63) - 1, 1 << 63, MOST)
     created, lifetime = choose.pick(edges), choose.pick((0, *edges))
     raw.primary.fields[r.TIMESTAMP] = cbor.array((cbor.uint(created), cbor.uint(choose.uint())))
     raw.primary.fields[r.LIFETIME] = cbor.uint(lifetime)
@@ -113,14 +127,14 @@ def _fragment(raw: RawBundle, offset: int, total: int) -> None:
 
 
 def _contradiction(raw: RawBundle, choose: Choices) -> None:
-    offset = choose.pick((1, *_LARGE, _MOST))  # which plus the payload may be over 64 bits
+    offset = choose.pick((1, *LARGE, MOST))  # which plus the payload may be over 64 bits
     _fragment(raw, offset, choose.pick((0, 1, offset)))
 
 
 def _far_apart(raw: RawBundle, choose: Choices) -> None:
     size = len(cbor.read_bstr(raw.payload.fields[r.DATA], 0)[0])
-    offset = choose.pick((0, *_LARGE))
-    _fragment(raw, offset, min(_MOST, offset + size + choose.pick(_LARGE)))
+    offset = choose.pick((0, *LARGE))
+    _fragment(raw, offset, min(MOST, offset + size + choose.pick(LARGE)))
 
 
 def _nested_block(raw: RawBundle, choose: Choices) -> None:
@@ -194,7 +208,7 @@ def _widths(raw: RawBundle, choose: Choices) -> None:
         numbers = [cbor.uint(choose.uint(32, 1) & ~1 | 1 << 8), cbor.uint(choose.uint(32) & ~1)]
         service = cbor.uint(choose.uint())
         raw.primary.fields[at] = b"\x82\x02" + cbor.array((*numbers, service))
-    raw.payload.fields[r.BLOCK_FLAGS] = cbor.uint((_MOST >> choose.integer(0, 60)) & ~0x02)
+    raw.payload.fields[r.BLOCK_FLAGS] = cbor.uint((MOST >> choose.integer(0, 60)) & ~0x02)
 
 
 def _indefinite(raw: RawBundle, choose: Choices) -> None:

@@ -28,7 +28,6 @@ from stack.wire.bundle import (
     REPORT_RECEPTION,
     REPORT_UNPROCESSED,
     Bundle,
-    encode_bundle,
 )
 from stack.wire.crc import crc16_ccitt, crc32c
 
@@ -66,8 +65,9 @@ def nearly_bundles(
     if adapt is not None:
         bundle = adapt(bundle)
     raw = RawBundle.of(bundle)
+    valid = raw.encode()
     rule.breaks(raw, choose)
-    return Nearly(raw.encode(), rule.violation, encode_bundle(bundle))
+    return Nearly(raw.encode(), rule.violation, valid)
 
 
 # ---- ways to break

@@ -85,8 +85,8 @@ def read_hdtn(data: bytes | str, reference_ms: int = 0, passed: PassedOver | Non
 
 
 def _contact(entry: _Entry, reference_ms: int, key: str) -> tuple[Contact, Range]:
-    if min(entry.source, entry.dest) < 0:
-        raise ConfigError(f"{key}.source or dest", "a node number is below 0")
+    if not 0 <= min(entry.source, entry.dest) <= max(entry.source, entry.dest) < 1 << 64:
+        raise ConfigError(f"{key}.source or dest", "a node number is below 0 or above 64 bits")
     for value in (entry.start, entry.end, entry.owlt):
         if not abs(value) < _SECONDS_MAX:
             raise ConfigError(key, f"{value} is not a number of seconds")

@@ -136,7 +136,7 @@ def loads(text: str) -> dict[str, Any]:
     """A document as it is written.  Raises `ConfigError`."""
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also for an integer of thousands of digits
         remedy = "is it text? put it in quotes" if "Invalid value" in str(error) else ""
         twice = _twice(text, str(error))
         raise ConfigError("", f"not TOML: {twice}{error}", remedy) from None
@@ -207,7 +207,7 @@ def _look(data: Any, kind: Any, key: str) -> None:
     """Raise `ConfigError` for what msgspec passes, or says less well: unknown keys, with the
     nearest known one; numbers that are none."""
     if isinstance(data, int | float) and not isinstance(data, bool):
-        if math.isnan(data):
+        if isinstance(data, float) and math.isnan(data):
             raise ConfigError(key, "is not a number")
         if bounds := bounds_of(kind):
             check_meta(key, data, bounds)

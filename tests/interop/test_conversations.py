@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from interop.inspect import sessions
 from interop.inspect.follow import Conversations, Followed
-from interop.pcap import LINKTYPE_UPPER_PDU, exported_pdu
+from interop.pcap import LINKTYPE_UPPER_PDU, exported_pdu, read_capture
 from interop.strategies import mutated
 from interop.strategies.ltp import segments
 from stack.cli.main import make_app
@@ -402,10 +402,47 @@ def test_any_datagrams_are_followed_or_passed_over(datagrams: list[bytes]) -> No
     assert len(found.transfers) + found.passed_over.total() <= len(datagrams)
 
 
-@given(mutated(st.just(pcapng.section() + pcapng.interface("x") + pcapng.packet(0, 1, b"abc"))))
-def test_what_cannot_be_read_on_is_told(octets: bytes) -> None:
-    with contextlib.suppress(DecodeError):
-        Conversations(octets)
+def readable(octets: bytes) -> tuple[int, str]:
+    """How many packets can be read, and why no more."""
+    read = 0
+    try:
+        for _ in read_capture(octets):
+            read += 1
+    except DecodeError as error:
+        return read, str(error)
+    return read, ""
+
+
+def whole_and_rest() -> tuple[bytes, bytes]:
+    """A capture of two transfers, and more packets for behind it."""
+    link = Link()
+    link.send(data(b"abc", 0, 3, 1))
+    link.send(data(b"def", 0, 3, 2))
+    before = len(link.octets)
+    link.send(data(b"ghi", 0, 3, 3), comment="the last")
+    return link.octets[:before], link.octets[before:]
+
+
+WHOLE, REST = whole_and_rest()
+
+
+@given(mutated(st.just(REST)))
+def test_what_cannot_be_read_on_is_told(damaged: bytes) -> None:
+    found = Conversations(WHOLE + damaged)
+    read, why = readable(WHOLE + damaged)
+    assert read >= 2
+    assert found.fault == why
+    assert {"7.1", "7.2"} <= {one.name for one in found.transfers}, "what came before is told"
+
+
+@given(mutated(st.just(WHOLE)))
+def test_what_cannot_be_read_at_all_is_refused(damaged: bytes) -> None:
+    read, why = readable(damaged)
+    if why and not read:
+        with pytest.raises(DecodeError, match=re.escape(why)):
+            Conversations(damaged)
+    else:
+        assert Conversations(damaged).fault == why
 
 
 def feed(segments: Iterator[Segment]) -> tuple[sessions.SeenSessions, list[sessions.SeenSession]]:

@@ -42,7 +42,7 @@ from interop.differential.minimise import Least, minimise
 from interop.differential.process import ask
 from interop.differential.protocols import READERS, absent
 from interop.differential.pyd3tn import Pyd3tn
-from interop.differential.report import Found, markdown, unlabelled
+from interop.differential.report import CHANGED, Found, markdown, unlabelled
 from interop.differential.tcpcl import OurStreams, StreamCases
 from interop.differential.tshark import Tshark
 from interop.differential.tshark_bpv7 import BPV7
@@ -546,6 +546,21 @@ def test_the_page_says_what_was_found() -> None:
     every = saved(FOUND)
     assert [cluster["cause"] for one in every for cluster in unlabelled(one)] == []
     assert FOUND.with_suffix(".md").read_text("utf-8").endswith(markdown(every).rstrip() + "\n")
+
+
+def test_a_record_says_when_its_seed_gives_other_inputs(tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    every = json.loads(FOUND.read_text("utf-8"))
+    assert not any("changed" in one for one in saved(FOUND)), (
+        "run them again, or show the page anew"
+    )
+    every[0]["fingerprint"] = "0" * 64
+    save(path, every)
+    first, *others = saved(path)
+    assert markdown([first]).count(CHANGED) == 1
+    assert CHANGED not in markdown(others)
+    with pytest.raises(ValueError, match="gives other inputs"):
+        run("bpv7", DifferentialOptions(seed=every[0]["seed"]), before=every[0])
 
 
 def test_the_minimal_cases_still_show_what_they_show() -> None:
