@@ -211,14 +211,18 @@ class Encrypt:
     """A COSE_Encrypt, not opened yet."""
 
     headers: HeaderPair
-    ciphertext: bytes
+    ciphertext: bytes | None
+    """None: detached."""
+
     recipients: tuple[Recipient, ...]
 
     def open(
         self, key: HpkePrivateKey, *, external_aad: Buffer = b"", extra_info: bytes = b""
     ) -> bytes:
-        """The content.  Raises `SecurityError` when it is not for `key`, or was changed."""
+        """The content.  Raises `SecurityError` when it is not for `key`, detached, or changed."""
         self.headers.check()
+        if self.ciphertext is None:
+            raise SecurityError("the content of this COSE_Encrypt is detached")
         mine = key.public.key_id
         named = [one for one in self.recipients if one.headers.kid in (mine, b"")]
         for recipient in named[:TRIED_MAX]:
@@ -273,7 +277,7 @@ def _wrap(secret: bytes, key: HpkePublicKey, alg: Algorithm, extra_info: bytes) 
 def decode_encrypt(data: Buffer) -> Encrypt:
     """A COSE_Encrypt, tagged or not, of one layer of recipients.  Raises `DecodeError`."""
     headers, (content, found) = decode_message(data, TAG_ENCRYPT, 4, _SECTION)
-    if not isinstance(content, bytes) or not isinstance(found, list):
+    if not isinstance(content, bytes | None) or not isinstance(found, list):
         raise DecodeError(
             "content that is no byte string, or recipients that are no array", _SECTION
         )

@@ -280,12 +280,18 @@ class Encrypt0:
     ciphertext: bytes | None
 
     def open(
-        self, secret: bytes, *, external_aad: Buffer = b"", ciphertext: bytes | None = None
+        self,
+        secret: bytes,
+        *,
+        external_aad: Buffer = b"",
+        ciphertext: bytes | None = None,
+        base_iv: bytes = b"",
     ) -> bytes:
-        """What was encrypted under `secret`.  Raises `SecurityError`."""
+        """What was encrypted under `secret`.  `base_iv`: the key's, for a message that has the
+        rest of its IV only (RFC 9052 §3.1).  Raises `SecurityError`."""
         self.headers.check()
         content = _attached(self.ciphertext, ciphertext)
-        return open_content("Encrypt0", self.headers, secret, external_aad, content)
+        return open_content("Encrypt0", self.headers, secret, external_aad, content, base_iv)
 
 
 def encrypt0(
@@ -315,9 +321,15 @@ def decode_encrypt0(data: Buffer) -> Encrypt0:
     return Encrypt0(headers, content)  # type: ignore[arg-type]
 
 
-def _cipher(headers: HeaderPair, secret: bytes) -> tuple[AESGCM | ChaCha20Poly1305, bytes]:
+def _cipher(
+    headers: HeaderPair, secret: bytes, base_iv: bytes
+) -> tuple[AESGCM | ChaCha20Poly1305, bytes]:
     """The cipher that headers name, and their IV."""
     alg, iv = headers.alg, headers.get(HeaderLabel.IV)
+    partial = headers.get(HeaderLabel.PARTIAL_IV)
+    if isinstance(partial, bytes) and len(partial) <= len(base_iv):
+        padded = partial.rjust(len(base_iv), b"\0")
+        iv = bytes(one ^ other for one, other in zip(base_iv, padded, strict=True))
     if not isinstance(alg, int) or len(secret) != KEY_BYTES.get(alg):
         raise SecurityError(f"content with {headers.algorithm}, which the key does not fit")
     if not isinstance(iv, bytes) or len(iv) != IV_BYTES:
@@ -327,19 +339,29 @@ def _cipher(headers: HeaderPair, secret: bytes) -> tuple[AESGCM | ChaCha20Poly13
 
 
 def seal_content(
-    context: str, headers: HeaderPair, secret: bytes, external_aad: Buffer, plain: Buffer
+    context: str,
+    headers: HeaderPair,
+    secret: bytes,
+    external_aad: Buffer,
+    plain: Buffer,
+    base_iv: bytes = b"",
 ) -> bytes:
     """The content of a message, encrypted as its headers say (RFC 9052 §5.3).  Raises
     `SecurityError` for an algorithm, key or IV that does not fit."""
-    cipher, iv = _cipher(headers, secret)
+    cipher, iv = _cipher(headers, secret, base_iv)
     return cipher.encrypt(iv, bytes(plain), structure(context, headers, external_aad))
 
 
 def open_content(
-    context: str, headers: HeaderPair, secret: bytes, external_aad: Buffer, sealed: Buffer
+    context: str,
+    headers: HeaderPair,
+    secret: bytes,
+    external_aad: Buffer,
+    sealed: Buffer,
+    base_iv: bytes = b"",
 ) -> bytes:
     """What `seal_content` has sealed.  Raises `SecurityError`."""
-    cipher, iv = _cipher(headers, secret)
+    cipher, iv = _cipher(headers, secret, base_iv)
     try:
         return cipher.decrypt(iv, bytes(sealed), structure(context, headers, external_aad))
     except InvalidTag:

@@ -29,8 +29,6 @@ class Algorithm(IntEnum):
     A192GCM = 2
     A256GCM = 3
     CHACHA20_POLY1305 = 24
-    A128KW = -3
-    A192KW = -4
     A256KW = -5
     HPKE_0_KE = 46
     """DHKEM(P-256), HKDF-SHA256, AES-128-GCM (draft-ietf-cose-hpke-27 §4)."""

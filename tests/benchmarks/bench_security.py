@@ -1,10 +1,11 @@
 """What BPSec costs a bundle, without store and link: `python -m tests.benchmarks.bench_security`.
 
 Processor time to make and encode one, and to decode and open it, by protection and size, all in one
-run: *clear*; *bcb*: payload encrypted (the default); *bib*: signed too; *label*: encrypted, with a
-data policy.  Then what the label adds to `bcb`, and 1 GB in bundles of the size in which the file
-service sends it, sealed and opened one after another: the memory that takes does not grow with the
-object.  A bundle by itself is held whole, as AES-GCM has one tag for all of it (RFC 9173 §4.4).
+run: *clear*; *bcb*: payload encrypted (the default); *bib*: an HMAC too; *label*: encrypted, with a
+data policy; *es256* and the like: encrypted, payload and head signed with such a key.  Then what
+the label adds to `bcb`, and 1 GB in bundles of the size in which the file service sends it, sealed
+and opened one after another: the memory that takes does not grow with the object.  A bundle by
+itself is held whole, as AES-GCM has one tag for all of it (RFC 9173 §4.4).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import time
 
 from stack.core.eid import Eid
+from stack.cose import Algorithm, SigningKey
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.origin import Origin
 from stack.policy import DataPolicy, NodeSet
@@ -35,6 +37,7 @@ CHUNK_BYTES = 256 * 1024
 OBJECT_BYTES = 1 << 30
 NOW_MS = 850_000_000_000
 SOURCE, SINK = Eid.parse("dtn://a/"), Eid.parse("dtn://b/sink")
+SIGNATURES = (Algorithm.ES256, Algorithm.ES384, Algorithm.EDDSA, Algorithm.ML_DSA_87)
 RING = (Key("aes", "aes", bytes(32)), Key("mac", "hmac", bytes(48)))
 POLICY = DataPolicy(readers=NodeSet.parse("KR | NZ"), rest=NodeSet.parse("KR | NZ | EU"))
 
@@ -42,9 +45,21 @@ POLICY = DataPolicy(readers=NodeSet.parse("KR | NZ"), rest=NodeSet.parse("KR | N
 class Way:
     """One protection at both ends."""
 
-    def __init__(self, secure: bool, *sign_for: str, label: bool = False) -> None:
+    def __init__(
+        self,
+        secure: bool,
+        *sign_for: str,
+        label: bool = False,
+        signature: Algorithm | None = None,
+    ) -> None:
+        ring = list(RING)
         policy = SecurityPolicy(sign_for=sign_for)
-        self._security = BpSec(KeyRing(RING), os.urandom, policy) if secure else None
+        if signature is not None:
+            key = SigningKey.generate(signature, os.urandom)
+            ring.append(Key("own", "cose-sign-private", b"", cose=key))
+            ring.append(Key("others", "cose-sign-public", b"", cose=key.public))
+            policy = SecurityPolicy(cose_sign_for=("*",), cose_require_from=("*",))
+        self._security = BpSec(KeyRing(ring), os.urandom, policy) if secure else None
         self._origin = Origin(SOURCE, AgentConfig(), self._security, 1)
         self._policy = POLICY if label else None
 
@@ -97,6 +112,8 @@ def main(arguments: list[str] | None = None) -> int:
         "bib": Way(True, "*"),
         "label": Way(True, label=True),
     }
+    for signature in SIGNATURES:
+        ways[signature.name.lower()] = Way(True, signature=signature)
     rate, grown = stream(ways["bcb"], OBJECT_BYTES)  # first, while little memory was ever taken
     rows = []
     for size in SIZES:

@@ -92,6 +92,7 @@ def test_hpke_recipients_of_others_open(vector: Vector) -> None:
     assert key.public.raw == octets(vector, "public")
     found = decode_encrypt(vector.data)
     (recipient,) = found.recipients
+    assert found.ciphertext is not None
     # Their kid is a name, so the recipient is asked, and then the content as it would be.
     secret = recipient.unwrap(key, found.headers.alg, octets(vector, "info"))
     assert recipient.headers.kid == octets(vector, "kid")

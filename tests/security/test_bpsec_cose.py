@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -22,7 +23,20 @@ from interop.strategies import bundle_crcs, mutated
 from interop.vectors import Vector, load
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, DecodeError, SecurityError
-from stack.cose import Algorithm, HeaderLabel, Mac0, Sign1, SigningKey, VerifyingKey, mac0, values
+from stack.cose import (
+    Algorithm,
+    HeaderLabel,
+    Mac0,
+    Sign1,
+    SigningKey,
+    VerifyingKey,
+    decode_encrypt,
+    decode_encrypt0,
+    mac0,
+    values,
+)
+from stack.cose.messages import encode_message, open_content, seal_content
+from stack.cose.values import Value
 from stack.policy import DataPolicy, NodeSet
 from stack.policy.label import policy_block
 from stack.security import BpSec, Key, KeyRing, SecurityPolicy, cose_context, load_keys
@@ -34,6 +48,7 @@ from stack.wire.bundle import (
     BLOCK_INTEGRITY,
     CRC_32,
     DATA_POLICY,
+    IS_ADMIN,
     Bundle,
     CanonicalBlock,
     PrimaryBlock,
@@ -129,6 +144,41 @@ def test_signatures_of_the_draft_both_ways() -> None:
         alg=Algorithm.ESP384,
     )
     assert again == block.data
+
+
+def test_encryption_of_the_draft_both_ways() -> None:
+    for name, context in (
+        ("COSE_Encrypt0, partial IV", "Encrypt0"),
+        ("COSE_Encrypt, A256KW", "Encrypt"),
+    ):
+        vector = VECTORS[name]
+        bundle, block, asb = parts_of(vector)
+        aad = aad_of(bundle, block, asb)
+        ((_, message),) = asb.results[0]
+        assert isinstance(message, bytes)
+        key = octets(vector, "key")
+        base_iv = bytes.fromhex(vector.extra.get("base_iv", ""))
+        sealed = bytes(bundle.payload.data)
+        rest: list[Value] = [None]
+        if context == "Encrypt":
+            found = decode_encrypt(message)
+            assert found.ciphertext is None
+            (recipient,) = found.recipients
+            assert recipient.headers.unprotected[HeaderLabel.ALG] == Algorithm.A256KW
+            wrapped = aes_key_wrap(octets(vector, "kek"), key)
+            assert recipient.ciphertext == wrapped
+            rest.append([[b"", dict(recipient.headers.unprotected), wrapped]])
+            headers = found.headers
+            plain = open_content(context, headers, key, aad, sealed)
+        else:
+            single = decode_encrypt0(message)
+            headers = single.headers
+            with pytest.raises(SecurityError, match="IV"):
+                single.open(key, external_aad=aad, ciphertext=sealed)
+            plain = single.open(key, external_aad=aad, ciphertext=sealed, base_iv=base_iv)
+        assert plain == decode_bundle(VECTORS["original bundle"].data)[0].payload.data
+        assert seal_content(context, headers, key, aad, plain, base_iv) == sealed
+        assert encode_message(None, headers, *rest) == message
 
 
 def test_a_node_takes_the_signed_bundle_of_the_draft() -> None:
@@ -282,6 +332,13 @@ def test_nothing_is_asked_of_others() -> None:
     free = BpSec(KeyRing([SHARED]), entropy, SecurityPolicy())
     assert free.verify(plain(labelled=True)).ok
     assert destination().open(free.protect(bundle)).ok
+
+
+def test_administrative_records_pass_unsigned_but_for_a_label() -> None:
+    for labelled in (False, True):
+        bundle = plain(labelled=labelled)
+        record = Bundle(replace(bundle.primary, flags=IS_ADMIN), bundle.blocks)
+        assert relay().verify(travelled(record)).ok is not labelled
 
 
 def test_fragments_pass_with_the_signature_of_the_whole() -> None:
