@@ -22,6 +22,7 @@ from stack.cli.audit import command as audit
 from stack.cli.common import EXIT_CODES, FAILED, INTERRUPTED, OK, USAGE, CommandError, code_of
 from stack.cli.config import command as config
 from stack.cli.config import keys
+from stack.cli.domain import enrolment, others
 from stack.cli.emulate import link
 from stack.cli.emulate import run as emulate
 from stack.cli.fuzz import conform, fuzz, vectors
@@ -90,6 +91,21 @@ GROUPS: tuple[tuple[str, str, tuple[Command, ...]], ...] = (
     ("link", link.HELP, link.COMMANDS),
     ("vectors", vectors.HELP, (vectors.list_, vectors.show, vectors.export)),
     ("audit", audit.HELP, (audit.export, audit.verify, audit.story, audit.prove)),
+    (
+        "domain",
+        enrolment.HELP,
+        (
+            enrolment.init,
+            enrolment.enroll,
+            enrolment.approve,
+            others.revoke,
+            others.offer,
+            others.federate,
+            others.list_,
+            others.export,
+            others.destroy,
+        ),
+    ),
     ("policy", policy.HELP, (policy.check, policy.explain)),
     ("keys", keys.HELP, (keys.new, keys.show)),
     ("config", config.HELP, (config.check, config.example, config.reference)),

@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, SecurityError
-from stack.cose import HpkePublicKey
+from stack.cose import HpkePublicKey, SigningKey
 from stack.identity.certificate import (
     NodeRequest,
     moment,
@@ -48,6 +48,11 @@ class Authority:
             raise SecurityError(f"domain {self.domain}: this is not its key")
         self.certificate = certificate
         self._key = key
+
+    @property
+    def signing_key(self) -> SigningKey:
+        """What signs for the domain beside certificates."""
+        return SigningKey(self._key)
 
     @classmethod
     def create(cls, domain: str, key: SigningPrivateKey, now_ms: int, days: int) -> Authority:

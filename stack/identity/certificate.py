@@ -197,6 +197,14 @@ def read_request(octets: bytes) -> NodeRequest:
         )
 
 
+def renewal(node: Principal) -> NodeRequest:
+    """What a node would ask for again: a new certificate for its old key and facts."""
+    facts = node.facts
+    return NodeRequest(
+        facts.id, facts.jurisdictions, facts.roles, node.public_key, node.hpke, octets=b""
+    )
+
+
 def load_request(octets: bytes) -> x509.CertificateSigningRequest:
     """A request that its own key has signed.  Raises `SecurityError`."""
     csr = _load("request", octets, CERTIFICATE_BYTES_MAX, x509.load_der_x509_csr)

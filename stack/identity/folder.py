@@ -7,15 +7,14 @@ A node:       key.pem          its private keys: for signatures, and for what is
               epochs.pem       domain keys, sealed to this node
 
 An authority: key.pem          its private key
+              first-epoch.pem  the secret of the domain's first epoch
               trust.pem        its certificate, and all that it has signed and that nodes need
               issued/          every certificate of a node, by serial number, until it expires
 """
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -24,8 +23,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from stack.core.eid import Eid
-from stack.core.errors import ConfigError, DecodeError, SecurityError
-from stack.core.private import FOLDER_MODE, make_folder, write_file
+from stack.core.errors import ConfigError, SecurityError
+from stack.core.private import FOLDER_MODE, make_folder
 from stack.core.sansio import Entropy
 from stack.cose import HpkePrivateKey, SigningKey
 from stack.cose.hpke import Kem
@@ -42,12 +41,23 @@ from stack.identity.certificate import (
     read_offer,
     read_request,
 )
+from stack.identity.disk import (
+    EPOCHS,
+    FIRST_EPOCH,
+    KEY,
+    Passphrase,
+    check_private,
+    decode_blocks,
+    read_blocks,
+    read_keys,
+    write_blocks,
+    write_keys,
+)
 from stack.identity.forms import Terms
 from stack.identity.keys import (
     ALGORITHMS,
     SigningPrivateKey,
-    decode_private,
-    encode_private,
+    SigningPublicKey,
     public_octets,
 )
 from stack.identity.trust import GRACE_MS, Trust, certificate_block, revocations_block
@@ -58,11 +68,9 @@ FEDERATION_DAYS: Final = 365
 REVOCATIONS_DAYS: Final = 7
 """How long what an authority makes holds, by default."""
 
-KEY, REQUEST, CERTIFICATE = "key.pem", "request.pem", "certificate.pem"
-TRUST, EPOCHS, ISSUED = "trust.pem", "epochs.pem", "issued"
 
-Passphrase = Callable[[], bytes]
-"""Gives the passphrase of a key file, when it has one."""
+REQUEST, CERTIFICATE = "request.pem", "certificate.pem"
+TRUST, ISSUED = "trust.pem", "issued"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,18 @@ class NodeFolder:
         """Whether it has a certificate."""
         return (self.path / CERTIFICATE).exists()
 
+    @property
+    def request_path(self) -> Path:
+        """The file that travels to the authority."""
+        return self.path / REQUEST
+
+    def check_new(self) -> None:
+        """Raise `ConfigError` where there are keys: they are never overwritten."""
+        if self.begun:
+            raise ConfigError(
+                str(self.path), "has keys already", "choose another folder, or destroy this one"
+            )
+
     def begin(
         self,
         node: Eid,
@@ -117,11 +137,8 @@ class NodeFolder:
         algorithm: str = "p256",
         kem: Kem = "MLKEM768-X25519",
     ) -> NodeRequest:
-        """Make keys, and the request to an authority.  Keys are never overwritten."""
-        if self.begun:
-            raise ConfigError(
-                str(self.path), "has keys already", "choose another folder, or destroy this one"
-            )
+        """Make keys, and the request to an authority."""
+        self.check_new()
         signing = SigningKey.generate(ALGORITHMS[algorithm], entropy)
         key, hpke = signing.key, HpkePrivateKey.generate(entropy, kem)
         octets = make_request(node, key, hpke.public, jurisdictions, roles)
@@ -130,12 +147,12 @@ class NodeFolder:
         self.path.chmod(FOLDER_MODE)
         # 32 octets in the form of an X25519 key; of the hybrid they are the seed of both keys.
         sealing = X25519PrivateKey.from_private_bytes(hpke.raw)
-        _write_keys(self.path / KEY, [key, sealing], passphrase, entropy)
+        write_keys(self.path / KEY, [key, sealing], passphrase, entropy)
         words = (
             f"{node} asks to be taken into a domain.\nKey: SHA-256 {request.fingerprint}\n"
             "At the authority: orbitferry domain approve THIS-FILE"
         )
-        _write(self.path / REQUEST, [pem.PemBlock(pem.REQUEST, octets)], words)
+        write_blocks(self.path / REQUEST, [pem.PemBlock(pem.REQUEST, octets)], words)
         return request
 
     def request(self) -> NodeRequest:
@@ -148,28 +165,44 @@ class NodeFolder:
         says whom to believe from then on; `root` is what the fingerprint of that authority's
         certificate begins with, where it is known from elsewhere."""
         blocks = decode_blocks(octets)
-        request = self.request()
-        own = _own_certificate(blocks, request) or (self._certificate() if self.enrolled else None)
-        if own is None:
-            raise SecurityError(
-                f"no certificate for {request.node} and its key is in this file: is it the answer "
-                "to another request?"
-            )
-        trust = self.trust() if self.enrolled else Trust(_root_of(blocks, own))
+        own = self._own(blocks)
+        trust = Trust(self._root(blocks, own))
+        if self.enrolled:
+            trust.learn(self.trust().blocks())
         if root and not fingerprint(trust.root).startswith(root.lower().replace(":", "")):
             raise SecurityError(
                 f"the authority's certificate is {fingerprint(trust.root)}, not {root}"
             )
         refusals = trust.learn(blocks)
         if self.enrolled:  # also when what is new is that this node is not trusted any more
-            _write(self.path / TRUST, trust.blocks())
+            write_blocks(self.path / TRUST, trust.blocks())
         node = trust.verify([own], now_ms)
-        _write(self.path / TRUST, trust.blocks())
+        write_blocks(self.path / TRUST, trust.blocks())
         if epochs := [block for block in blocks if block.label == pem.EPOCHS]:
-            _write(self.path / EPOCHS, epochs)
+            write_blocks(self.path / EPOCHS, epochs)
         if not self.enrolled or own != self._certificate():
-            _write(self.path / CERTIFICATE, [certificate_block(own)])  # last: then all is there
+            write_blocks(
+                self.path / CERTIFICATE, [certificate_block(own)]
+            )  # last: then all is there
         return Accepted(node, refusals)
+
+    def authority_in(self, octets: bytes) -> x509.Certificate:
+        """Whom this node believes, or would from an answer on."""
+        blocks = decode_blocks(octets)
+        return self._root(blocks, self._own(blocks))
+
+    def _own(self, blocks: Sequence[pem.PemBlock]) -> x509.Certificate:
+        request = self.request()
+        found = _own_certificate(blocks, request)
+        if found is None and not self.enrolled:
+            raise SecurityError(
+                f"no certificate for {request.node} and its key is in this file: is it the answer "
+                "to another request?"
+            )
+        return found or self._certificate()
+
+    def _root(self, blocks: Sequence[pem.PemBlock], own: x509.Certificate) -> x509.Certificate:
+        return self.trust().root if self.enrolled else _root_of(blocks, own)
 
     def trust(self, grace_ms: int = GRACE_MS) -> Trust:
         """What this node believes."""
@@ -179,7 +212,7 @@ class NodeFolder:
         """Certificate and keys."""
         check_private(self.path)
         certificate = self._certificate()
-        keys = _read_keys(self.path / KEY, passphrase)
+        keys = read_keys(self.path / KEY, passphrase)
         node = read_node(certificate)
         hpke = _hpke(keys, node.hpke.kem)
         for key in keys:
@@ -190,6 +223,13 @@ class NodeFolder:
                     break
                 return Identity(node.facts.id, certificate, key, hpke)
         raise SecurityError(f"{self.path}: the keys are not those of its certificate")
+
+    def stamp(self) -> int:
+        """Changes when what this node believes is written anew."""
+        try:
+            return (self.path / TRUST).stat().st_mtime_ns
+        except OSError as error:
+            raise ConfigError(str(self.path), error.strerror or str(error)) from None
 
     def sealed_epochs(self) -> list[bytes]:
         """The domain keys that the authority has sealed to this node, oldest first."""
@@ -211,10 +251,12 @@ class AuthorityFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @property
-    def exists(self) -> bool:
-        """Whether there is a domain."""
-        return (self.path / TRUST).exists()
+    def check_new(self) -> None:
+        """Raise `ConfigError` where there is a domain: it is never overwritten."""
+        if (self.path / TRUST).exists() or (self.path / KEY).exists():
+            raise ConfigError(
+                str(self.path), "has a domain already", "choose another folder (--folder)"
+            )
 
     def create(
         self,
@@ -226,16 +268,16 @@ class AuthorityFolder:
         algorithm: str = "p256",
         days: int = AUTHORITY_DAYS,
     ) -> Authority:
-        """Begin a domain.  What is there is never overwritten."""
-        if self.exists or (self.path / KEY).exists():
-            raise ConfigError(
-                str(self.path), "has a domain already", "choose another folder (--folder)"
-            )
+        """Begin a domain."""
+        self.check_new()
         key = SigningKey.generate(ALGORITHMS[algorithm], entropy).key
         authority = Authority.create(domain, key, now_ms, days)
         make_folder(self.path / ISSUED)
         self.path.chmod(FOLDER_MODE)
-        _write_keys(self.path / KEY, [key], passphrase, entropy)
+        write_keys(self.path / KEY, [key], passphrase, entropy)
+        # In the form of a key, so that it is under the passphrase as the other is.
+        secret = X25519PrivateKey.from_private_bytes(entropy(32))
+        write_keys(self.path / FIRST_EPOCH, [secret], passphrase, entropy)
         self._renew(authority, Trust(authority.certificate), (), now_ms)
         return authority
 
@@ -243,10 +285,17 @@ class AuthorityFolder:
         """The authority, with its key."""
         check_private(self.path)
         root = self.trust().root
-        for key in _read_keys(self.path / KEY, passphrase):
+        for key in read_keys(self.path / KEY, passphrase):
             if isinstance(key, SigningPrivateKey):
                 return Authority(root, key)
         raise SecurityError(f"{self.path / KEY}: no key that could sign")
+
+    def secret(self, passphrase: Passphrase) -> bytes:
+        """The secret of the domain's first epoch, 32 octets."""
+        for one in read_keys(self.path / FIRST_EPOCH, passphrase):
+            if isinstance(one, X25519PrivateKey):
+                return one.private_bytes_raw()
+        raise SecurityError(f"{self.path / FIRST_EPOCH}: no secret of a domain")
 
     def trust(self) -> Trust:
         """What nodes of this domain believe."""
@@ -268,13 +317,19 @@ class AuthorityFolder:
         )
         block = certificate_block(certificate)
         # Known before it is anywhere else, so that it can be revoked.
-        _write(self.path / ISSUED / f"{certificate.serial_number:x}.pem", [block])
+        write_blocks(self.path / ISSUED / f"{certificate.serial_number:x}.pem", [block])
         trust = self.trust()
         self._renew(authority, trust, [block], now_ms)
         return trust.verify([certificate], now_ms)
 
     def revoke(self, authority: Authority, subject: str, now_ms: int) -> int:
         """Revoke all certificates of a node, or the federation with a domain; how many."""
+        serials = self.serials(subject, now_ms)
+        self._renew(authority, self.trust(), (), now_ms, serials)
+        return len(serials)
+
+    def serials(self, subject: str, now_ms: int) -> list[int]:
+        """The serial numbers of the certificates of a node, or of a domain that is trusted."""
         trust = self.trust()
         issued = self._issued(now_ms)
         serials = [one.certificate.serial_number for one in issued if str(one.facts.id) == subject]
@@ -283,29 +338,24 @@ class AuthorityFolder:
         if not serials:
             why = f"domain {trust.domain} has certified no such node or domain"
             raise ConfigError(subject, why, "see `orbitferry domain list`")
-        self._renew(authority, trust, (), now_ms, serials)
-        return len(serials)
+        return serials
 
     def federate(
         self,
         authority: Authority,
         blocks: Sequence[pem.PemBlock],
-        terms: Callable[[Terms], Terms],
+        terms: Terms,
         now_ms: int,
         days: int = FEDERATION_DAYS,
-    ) -> tuple[str, Terms, list[str]]:
-        """Trust another domain for what `terms` makes of its offer, and take its revocation list
-        and the certificates of its nodes: the domain, the terms, and what was not believed."""
-        offers = [block.octets for block in blocks if block.label == pem.REQUEST]
-        if len(offers) != 1:
-            raise SecurityError("no offer of a domain is in this file")
-        domain, _, offered = read_offer(offers[0])
-        trust = self.trust()
-        agreed = terms(offered)
-        certificate = authority.federate(offers[0], agreed, now_ms, days)
+    ) -> list[str]:
+        """Trust another domain for what is in `terms` of its offer, and take its revocation list
+        and the certificates of its nodes; what was not believed."""
+        (offer,) = (block.octets for block in blocks if block.label == pem.REQUEST)
+        certificate = authority.federate(offer, terms, now_ms, days)
         # Nodes of others are learned with it, and only what it allows.
-        refusals = self._renew(authority, trust, [certificate_block(certificate), *blocks], now_ms)
-        return domain, agreed, refusals
+        return self._renew(
+            authority, self.trust(), [certificate_block(certificate), *blocks], now_ms
+        )
 
     def update(
         self, authority: Authority, blocks: Sequence[pem.PemBlock], now_ms: int
@@ -314,9 +364,10 @@ class AuthorityFolder:
         of this one.  What was not believed."""
         return self._renew(authority, self.trust(), blocks, now_ms)
 
-    def export(self) -> list[pem.PemBlock]:
-        """What nodes of this domain need to know, and authorities of others: nothing secret."""
-        return self.trust().blocks()
+    def export(self, *, own: bool = False) -> list[pem.PemBlock]:
+        """What nodes of this domain need to know: nothing secret.  With `own` without what others
+        have signed."""
+        return self.trust().blocks(own=own)
 
     def _issued(self, now_ms: int) -> list[Principal]:
         """Every certificate that has not expired; those that have are forgotten."""
@@ -342,100 +393,18 @@ class AuthorityFolder:
         previous = trust.revocations(trust.domain)
         revocations = authority.revocations(previous, serials, now_ms, REVOCATIONS_DAYS)
         refusals = trust.learn([*blocks, revocations_block(revocations)])
-        _write(self.path / TRUST, trust.blocks(), f"What domain {trust.domain} says; not secret.")
+        write_blocks(
+            self.path / TRUST, trust.blocks(), f"What domain {trust.domain} says; not secret."
+        )
         return refusals
 
 
-def check_private(folder: Path) -> None:
-    """Raise `ConfigError` when others may look into a folder."""
-    try:
-        mode = stat.S_IMODE(folder.stat().st_mode)
-    except OSError as error:
-        remedy = "make one with `orbitferry domain enroll`"
-        raise ConfigError(str(folder), error.strerror or str(error), remedy) from None
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError(
-            str(folder), f"others may look into it (mode {mode:04o})", f"chmod 700 {folder}"
-        )
-
-
-def read_blocks(path: Path, remedy: str) -> list[pem.PemBlock]:
-    """The blocks of a file.  Raises `ConfigError`, `SecurityError`."""
-    try:
-        with path.open("rb") as file:
-            octets = file.read(pem.FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise ConfigError(str(path), error.strerror or str(error), remedy) from None
-    return decode_blocks(octets, f"{path}: ")
-
-
-def decode_blocks(octets: bytes, where: str = "") -> list[pem.PemBlock]:
-    """The blocks of a file that came from outside.  Raises `SecurityError`."""
-    try:
-        return pem.decode(octets)
-    except DecodeError as error:
-        raise SecurityError(f"{where}{error}") from None
-
-
-def is_encrypted(folder: Path) -> bool:
-    """Whether the keys in a folder are under a passphrase.  Raises `ConfigError`,
-    `SecurityError`."""
-    blocks = read_blocks(folder / KEY, "run `orbitferry domain enroll` first")
-    return any(block.label == pem.ENCRYPTED_KEY for block in blocks)
-
-
-def destroy(folder: Path) -> list[Path]:
-    """Overwrite and remove the private keys in a folder, and what is sealed to them; the files that
-    are gone.  Flash and copy-on-write file systems may keep the old octets all the same.  Raises
-    `ConfigError`."""
-    gone = []
-    for name in (KEY, EPOCHS):
-        path = folder / name
-        try:
-            with path.open("r+b") as file:
-                file.write(bytes(os.fstat(file.fileno()).st_size))
-                file.flush()
-                os.fsync(file.fileno())
-            path.unlink()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise ConfigError(str(path), error.strerror or str(error)) from None
-        gone.append(path)
-    if not gone:
-        raise ConfigError(str(folder), "there are no keys", "is it the right folder?")
-    return gone
-
-
-def _write(path: Path, blocks: Sequence[pem.PemBlock], words: str = "") -> None:
-    try:
-        write_file(path, pem.encode(blocks, words).encode())
-    except OSError as error:
-        raise ConfigError(str(path), error.strerror or str(error)) from None
-
-
-def _write_keys(path: Path, keys: Iterable[object], passphrase: bytes, entropy: Entropy) -> None:
-    label = pem.ENCRYPTED_KEY if passphrase else pem.PRIVATE_KEY
-    _write(path, [pem.PemBlock(label, encode_private(key, passphrase, entropy)) for key in keys])
-
-
-def _read_keys(path: Path, passphrase: Passphrase) -> list[object]:
-    blocks = read_blocks(path, "is it the right folder?")
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError(
-            str(path), f"others may read this key file (mode {mode:04o})", f"chmod 600 {path}"
-        )
-    secret = passphrase() if any(one.label == pem.ENCRYPTED_KEY for one in blocks) else b""
-    labels = (pem.PRIVATE_KEY, pem.ENCRYPTED_KEY)
-    try:
-        return [
-            decode_private(one.octets, secret if one.label == pem.ENCRYPTED_KEY else b"")
-            for one in blocks
-            if one.label in labels
-        ]
-    except SecurityError as error:
-        raise SecurityError(f"{path}: {error}") from None
+def only_offer(blocks: Iterable[pem.PemBlock]) -> tuple[str, SigningPublicKey, Terms]:
+    """The offer of another domain: its name, its key, its terms.  Raises `SecurityError`."""
+    offers = [block.octets for block in blocks if block.label == pem.REQUEST]
+    if len(offers) != 1:
+        raise SecurityError("not one offer of a domain is in this file")
+    return read_offer(offers[0])
 
 
 def _hpke(keys: Sequence[object], kem: Kem) -> HpkePrivateKey | None:

@@ -207,7 +207,7 @@ class Trust:
             found.setdefault(str(node.facts.id), []).append(node)
         believed = []
         for nodes in found.values():
-            own = [node for node in nodes if node.facts.domain == self.domain]
+            own = [node for node in nodes if self._is_own(node)]
             if len(chosen := own or nodes) == 1:
                 believed.append(replace(chosen[0], facts=self._facts(chosen[0])))
         return believed
@@ -245,18 +245,29 @@ class Trust:
             return str(error)
         return ""
 
-    def blocks(self) -> list[pem.PemBlock]:
-        """All of it, for a file; `learn` of a `Trust` with the same root reads it."""
-        certificates = [self.root]
-        certificates += [one.certificate for one in self.federations.values()]
-        certificates += [node.certificate for node in self._nodes.values()]
+    def blocks(self, *, own: bool = False) -> list[pem.PemBlock]:
+        """All of it, for a file; `learn` of a `Trust` with the same root reads it.  With `own` only
+        what is of this domain."""
+        federations = () if own else self.federations.values()
+        certificates = [self.root, *(one.certificate for one in federations)]
+        nodes = [node for node in self._nodes.values() if not own or self._is_own(node)]
+        certificates += [node.certificate for node in nodes]
+        lists = [one for name, one in self._lists.items() if not own or name == self.domain]
         return [
             *(certificate_block(one) for one in certificates),
-            *(pem.PemBlock(pem.REQUEST, one.offer) for one in self.federations.values()),
-            *(revocations_block(one) for one in self._lists.values()),
+            *(pem.PemBlock(pem.REQUEST, one.offer) for one in federations),
+            *(revocations_block(one) for one in lists),
         ]
 
+    @property
+    def authority_key(self) -> SigningPublicKey:
+        """The public key of this domain's authority."""
+        return _key(self.root)
+
     # ---- inside ----------------------------------------------------------------------------
+
+    def _is_own(self, node: Principal) -> bool:
+        return node.facts.domain == self.domain
 
     def _issuer(self, domain: str) -> x509.Certificate:
         if domain == self.domain:

@@ -24,8 +24,6 @@ from stack.node.environment import Environment
 from stack.node.guard import follow, is_trusted, make_authenticator, under_extensions
 from stack.node.keys import NodeKeys
 from stack.node.link import Link
-from stack.policy import PolicyGate
-from stack.policy.file import load_directory
 from stack.routing.config import RouterConfig
 from stack.routing.forwarder import Forwarder
 from stack.security import BpSec, KeyRing, SecurityPolicy
@@ -61,12 +59,6 @@ def make_security(
         cose_require_from=config.security.cose_require_from,
     )
     return BpSec(keys.ring, environment.entropy, policy, use=keys.use)
-
-
-def make_gate(config: NodeConfig) -> PolicyGate | None:
-    """What data policies allow this node, by its directory of nodes.  Raises `ConfigError`."""
-    path = config.policy.directory
-    return PolicyGate(load_directory(Path(path)), config.id) if path else None
 
 
 def make_trail(config: NodeConfig) -> AuditTrail | None:

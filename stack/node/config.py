@@ -140,6 +140,26 @@ class SecurityConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityConfig:
+    """Who this node is, by certificate (`docs/identity.md`)."""
+
+    folder: str = ""
+    """Path of the folder that `orbitferry domain enroll` has made, which nobody else may look into
+    (mode 0700).  It takes the place of `security.key_file` and of `policy.directory`."""
+
+    passphrase_file: str = ""
+    """Path of a file with the passphrase of the keys in it (mode 0600), if they have one; empty:
+    the environment variable ORBITFERRY_PASSPHRASE, or the key ring of the operating system."""
+
+    grace_days: Annotated[float, Meta(ge=0, le=365)] = 14.0
+    """Revocation lists are believed so many days longer than their next update, as none may come
+    through for so long.  After that nothing of their domain is believed any more."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSection(StoreConfig):
     """Where bundles wait, and how many of them."""
 
@@ -246,6 +266,7 @@ class NodeConfig:
 
     store: StoreSection = field(default_factory=StoreSection)
     security: SecurityConfig = field(default_factory=SecurityConfig)
+    identity: IdentityConfig = field(default_factory=IdentityConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     contacts: ContactsConfig = field(default_factory=ContactsConfig)
@@ -258,11 +279,19 @@ class NodeConfig:
     def __post_init__(self) -> None:
         check_node_id("id", self.id)
         check_unique((f"links[{n}].name", link.name) for n, link in enumerate(self.links))
-        if self.security.protect == "all" and not self.security.key_file:
+        for key, value in (
+            ("security.key_file", self.security.key_file),
+            ("policy.directory", self.policy.directory),
+        ):
+            if self.identity.folder and value:
+                raise ConfigError("identity.folder", "takes its place", f"remove {key}", other=key)
+        keys = self.security.key_file or self.identity.folder
+        if self.security.protect == "all" and not keys:
             raise ConfigError(
                 "security.key_file",
                 "bundles are protected by default, and no keys are given",
-                'make a key file with `orbitferry keys new keys.toml`, or say protect = "none"',
+                "take the node into a domain (`orbitferry domain enroll`, [identity] folder), make "
+                'a key file with `orbitferry keys new keys.toml`, or say protect = "none"',
             )
 
     @property
@@ -308,6 +337,11 @@ def _resolve(config: NodeConfig, base: Path) -> NodeConfig:
         data_dir=absolute(config.data_dir),
         control=absolute(config.control),
         security=dataclasses.replace(config.security, key_file=absolute(config.security.key_file)),
+        identity=dataclasses.replace(
+            config.identity,
+            folder=absolute(config.identity.folder),
+            passphrase_file=absolute(config.identity.passphrase_file),
+        ),
         policy=dataclasses.replace(config.policy, directory=absolute(config.policy.directory)),
         contacts=dataclasses.replace(config.contacts, plan=absolute(config.contacts.plan)),
         log=dataclasses.replace(config.log, file=absolute(config.log.file)),

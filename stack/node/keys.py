@@ -13,6 +13,7 @@ from stack.core.errors import ConfigError, StoreError
 from stack.core.private import opener, sync_directory
 from stack.core.sansio import Trace
 from stack.node.config import NodeConfig
+from stack.node.identity import Membership
 from stack.security import KeyRing, load_keys
 from stack.security.keys import KEYS_MAX
 from stack.security.use import ENCRYPTIONS_MAX, KeyUse, allowed
@@ -24,10 +25,12 @@ FILE_BYTES_MAX = 1024 * 1024
 class NodeKeys:
     """The key ring of one node, and how often each key of it has encrypted."""
 
-    def __init__(self, config: NodeConfig, trace: Trace) -> None:
-        """Reads the key file, and the counts in the data folder.  Raises `ConfigError`."""
+    def __init__(self, config: NodeConfig, trace: Trace, member: Membership | None = None) -> None:
+        """Reads the key file, and the counts in the data folder; a `member` of a domain has the
+        keys of that.  Raises `ConfigError`."""
         path = config.security.key_file
-        self.ring = KeyRing(load_keys(Path(path)).keys if path else (), str(config.node_id))
+        own = member.keys if member else ()
+        self.ring = KeyRing(load_keys(Path(path)).keys if path else own, str(config.node_id))
         self.use = open_use(Path(config.data_dir), trace)
 
     def close(self) -> None:

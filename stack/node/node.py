@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Self, TextIO
+from typing import Self
 
 from stack.contacts.files import load_plan
 from stack.contacts.passed import PassedOver
@@ -17,7 +16,6 @@ from stack.core.arguments import check_kind, eid_of
 from stack.core.clock import FOREVER_MS, MILLISECOND, dtn_from_iso
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, LocalError
-from stack.core.private import opener
 from stack.core.sansio import Trace, no_trace
 from stack.engines.bundle_agent import BundleAgent, Entry, begin
 from stack.node import build
@@ -28,11 +26,12 @@ from stack.node.contacts import ContactDriver
 from stack.node.driver import BundleDriver
 from stack.node.environment import Environment, OpenPort
 from stack.node.figures import figures
+from stack.node.identity import Membership, make_gate
 from stack.node.keys import NodeKeys
 from stack.node.link import SPACE as LTP_SPACE
 from stack.node.link import Link, unheard
 from stack.node.scrubbing import Scrubbing
-from stack.node.trace import JsonLines, Sinks
+from stack.node.trace import JsonLines, Sinks, open_log
 from stack.node.upkeep import Upkeep
 from stack.ports.application import BundleId, Cancelled
 from stack.ports.store import Place
@@ -143,7 +142,8 @@ class Node:
         now_ms = clock.dtn_ms()
         plan = self._load_plan(now_ms)
         trail = self._store.ledger = build.make_trail(config)
-        self.keys = NodeKeys(config, trace)
+        member = Membership(config, clock, trace) if config.identity.folder else None
+        self.keys = NodeKeys(config, trace, member)
         stack.callback(self.keys.close)
         keys = self.keys.ring
         self._agent = agent = BundleAgent(
@@ -154,7 +154,7 @@ class Node:
             security=build.make_security(config, self.keys, environment, trace),
             trace=trace,
             shares=build.make_shares(config, keys, self._store.usage().quota_bytes),
-            gate=build.make_gate(config),
+            gate=make_gate(config, member),
             trail=trail,
         )
         self._driver = driver = BundleDriver(agent, self._store, writer, clock, trace)
@@ -176,6 +176,8 @@ class Node:
         await self.services.start()
         stack.push_async_callback(self.services.close)
         build.keep_log(stack, config, driver, environment, trace)
+        if member is not None:
+            member.start(self._plan_again, stack)
         upkeep = Upkeep(driver, trace)
         stack.push_async_callback(upkeep.close)
         upkeep.start()
@@ -216,9 +218,7 @@ class Node:
         log = self.config.log
         if log.level == "off" or (log.level == "auto" and not log.file):
             return Sinks(self._user_trace)
-        stream: TextIO = sys.stderr
-        if log.file:
-            stream = stack.enter_context(open(log.file, "a", encoding="utf-8", opener=opener))  # noqa: SIM115
+        stream = open_log(log.file, stack)
         lines = JsonLines(
             stream, self._environment.clock, self.config.id, debug=log.level == "debug"
         )
@@ -257,6 +257,9 @@ class Node:
         `LocalError` for what is no plan."""
         check_kind("plan", plan, Plan, "load_plan() reads one, Plan() is empty")
         self._plan = plan
+        self._plan_again()
+
+    def _plan_again(self) -> None:
         now_ms = self._environment.clock.dtn_ms()
         whole = self._load_plan(now_ms)
         self._agent.plan_changed(whole, now_ms)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import Any, TextIO
 
 from stack.core.clock import Clock, dtn_to_iso
 from stack.core.errors import words_of
+from stack.core.private import opener
 from stack.core.sansio import Trace
 
 QUIET = frozenset({"file_progress", "job_progress"})
@@ -59,3 +61,10 @@ def _tell(words: str) -> None:
         print(f"orbitferry: {words} (later failures are counted only)", file=sys.stderr)
     except Exception:  # nobody is there to be told
         return
+
+
+def open_log(path: str, stack: contextlib.AsyncExitStack) -> TextIO:
+    """Where the log goes: a file for its owner alone, or standard error.  Raises `OSError`."""
+    if not path:
+        return sys.stderr
+    return stack.enter_context(open(path, "a", encoding="utf-8", opener=opener))

@@ -15,7 +15,7 @@ from stack.core.errors import ConfigError, SecurityError
 from stack.cose import decode_encrypt, encrypt_for
 from stack.identity import AuthorityFolder, NodeFolder, Terms, pem
 from stack.identity.certificate import fingerprint
-from stack.identity.folder import destroy
+from stack.identity.disk import destroy
 from stack.identity.keys import ALGORITHMS
 from tests.identity.worlds import DAY_MS, known
 
@@ -139,8 +139,8 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         begun(tmp_path)
     with pytest.raises(ConfigError, match="has a domain already"):
         domain(tmp_path)
-    assert node.begun
-    assert authority.exists
+    node.request()
+    authority.unlock(nothing)
 
 
 def _another_request(path: Path) -> bytes:
@@ -216,13 +216,8 @@ def test_domains_federate_by_files(tmp_path: Path) -> None:
     approve(esa, kiruna)
     terms = Terms("kari", frozenset({"pass", "read"}), frozenset({"KR", "SE"}))
     offer = [pem.PemBlock(pem.REQUEST, esa.unlock(nothing).offer(terms)), *esa.export()]
-    domain_name, agreed, refusals = kari.federate(
-        kari.unlock(nothing),
-        offer,
-        lambda offered: Terms("kari", frozenset({"pass"}), offered.jurisdictions),
-        NOW_MS,
-    )
-    assert (domain_name, sorted(agreed.purposes), refusals) == ("esa", ["pass", "rest"], [])
+    narrower = Terms("kari", frozenset({"pass"}), terms.jurisdictions)
+    assert kari.federate(kari.unlock(nothing), offer, narrower, NOW_MS) == []
     node.accept(approve(kari, node), NOW_MS)
     assert known(node.trust()) == {"dtn://sat1/": "kari", "dtn://kiruna/": "esa"}
     assert kari.revoke(kari.unlock(nothing), "esa", NOW_MS) == 1
@@ -233,8 +228,11 @@ def test_domains_federate_by_files(tmp_path: Path) -> None:
 def test_what_is_destroyed_is_gone(tmp_path: Path) -> None:
     authority, node = domain(tmp_path), begun(tmp_path)
     node.accept(approve(authority, node), NOW_MS)
-    for folder in (node.path, authority.path):
-        assert [one.name for one in destroy(folder)] == ["key.pem"]
+    for folder, files in (
+        (node.path, ["key.pem"]),
+        (authority.path, ["key.pem", "first-epoch.pem"]),
+    ):
+        assert [one.name for one in destroy(folder)] == files
         with pytest.raises(ConfigError, match="there are no keys"):
             destroy(folder)
     with pytest.raises(ConfigError):

@@ -110,7 +110,7 @@ class World:
             data_dir=str(self.root / name),
             agent=AgentConfig(**(agent or {})),
             security=SecurityConfig(
-                key_file=str(self.keys) if self.protect else "",
+                key_file=str(self.keys) if self.protect and "identity" not in sections else "",
                 protect="all" if self.protect else "none",
             ),
             store=StoreSection(kind=self.store, synchronous="normal"),

@@ -119,6 +119,11 @@ def _look(config: NodeConfig) -> dict[str, int]:
     from stack.security.keys import load_keys
 
     keys = contacts = 0
+    if config.identity.folder:
+        from stack.core.sansio import no_trace
+        from stack.node.identity import Membership
+
+        keys = len(Membership(config, SystemClock(), no_trace).keys)
     if config.security.key_file:
         keys = len(load_keys(Path(config.security.key_file)).keys)
     section = config.contacts

@@ -10,6 +10,7 @@ import typer
 
 from stack.cli.common import PCAP_LIMIT, Json, PcapFile, PcapLimit, PcapLinks, check_pcap_limit
 from stack.cli.node.limits import check_limits
+from stack.cli.node.secrecy import keep_secrets
 from stack.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def node(
       orbitferry node /etc/orbitferry/gs1.toml --json
       orbitferry node node.toml --pcap pass.pcapng --pcap-link sat1
     """
+    keep_secrets()
     check_limits()  # before libraries are loaded that end in tracebacks of their own
     from stack.adapters.loop import run
     from stack.cli.node.serve import serve_node

@@ -1,0 +1,1 @@
+"""Commands on domains: who belongs to whom, and whom others trust."""

@@ -1,0 +1,361 @@
+"""`orbitferry domain init`, `enroll` and `approve`: from nothing to a node with a certificate."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stack.cli.common import Json
+from stack.cli.domain.secrets import (
+    DryRun,
+    NoPassphrase,
+    PassphraseFile,
+    Yes,
+    asking,
+    confirm,
+    new_passphrase,
+)
+from stack.cli.output import answer, note
+
+if TYPE_CHECKING:
+    from stack.identity import AuthorityFolder, NodeFolder, NodeRequest
+
+HELP = "Say which nodes belong to a domain, and which other domains it trusts."
+
+
+class SignatureAlgorithm(StrEnum):
+    """What keys sign with."""
+
+    P256 = "p256"
+    P384 = "p384"
+    ED25519 = "ed25519"
+    MLDSA44 = "mldsa44"
+    MLDSA65 = "mldsa65"
+    MLDSA87 = "mldsa87"
+
+
+AlgorithmOption = Annotated[
+    SignatureAlgorithm,
+    typer.Option(help="Of signatures; mldsa87 also withstands quantum computers."),
+]
+DomainFolder = Annotated[
+    Path, typer.Option("--folder", "-f", metavar="FOLDER", help="The folder of the authority.")
+]
+IdentityPath = Annotated[
+    Path,
+    typer.Option("--folder", "-f", metavar="FOLDER", help="The folder of the node's identity."),
+]
+Jurisdictions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--jurisdiction",
+        "-j",
+        metavar="NAME",
+        help='Whose law reaches what the node holds, such as "KR"; a union beside its member. '
+        "May be repeated.",
+    ),
+]
+Roles = Annotated[
+    list[str] | None,
+    typer.Option("--role", "-r", metavar="NAME", help="What the node is for. May be repeated."),
+]
+NodeDays = Annotated[
+    int, typer.Option("--days", min=1, max=3650, help="How long the certificate holds.")
+]
+AnswerPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--answer", "-a", metavar="FILE", help="Take the answer of the authority, or news of it."
+    ),
+]
+AuthorityPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--domain",
+        "-d",
+        metavar="FOLDER",
+        help="Have the authority in this folder approve at once, on the same machine.",
+    ),
+]
+AuthorityMark = Annotated[
+    str, typer.Option(metavar="FINGERPRINT", help="Of the authority, as it has told it.")
+]
+ANSWER = "answer.pem"
+
+
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the domain, such as kari.")],
+    folder: DomainFolder = Path("domain"),
+    algorithm: AlgorithmOption = SignatureAlgorithm.P256,
+    passphrase_file: PassphraseFile = None,
+    no_passphrase: NoPassphrase = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Begin a domain: an agency, a company or a state whose nodes trust each other.
+
+    Makes the key of its authority, which says which nodes belong to it. Whoever has that key and
+    its passphrase is the authority: keep the folder off line, and a copy of it somewhere else.
+
+    \b
+    Examples:
+      orbitferry domain init kari
+      orbitferry domain init kari --folder /media/vault/kari --algorithm mldsa87
+      orbitferry domain init laboratory --no-passphrase
+    """
+    from stack.adapters.clock import SystemClock
+    from stack.identity import AuthorityFolder
+    from stack.identity.certificate import fingerprint
+    from stack.policy.directory import check_names
+
+    check_names(name, (), ())
+    authority = AuthorityFolder(folder)
+    authority.check_new()
+    if dry_run:
+        answer({"dry_run": True, "folder": str(folder)}, as_json, f"{folder}: would be made")
+        return
+    made = authority.create(
+        name,
+        passphrase=new_passphrase(passphrase_file, no_passphrase),
+        entropy=os.urandom,
+        now_ms=SystemClock().dtn_ms(),
+        algorithm=algorithm.value,
+    )
+    mark = fingerprint(made.certificate)
+    answer(
+        {"domain": name, "folder": str(folder), "fingerprint": mark},
+        as_json,
+        f"domain {name} begins, in {folder}; its authority is {mark}\n"
+        "next, at each node: orbitferry domain enroll dtn://NAME/ --jurisdiction LAW",
+    )
+
+
+def enroll(
+    node: Annotated[
+        str | None, typer.Argument(metavar="NODE", help="Node id, such as dtn://sat1/.")
+    ] = None,
+    folder: IdentityPath = Path("identity"),
+    taken: AnswerPath = None,
+    domain: AuthorityPath = None,
+    authority: AuthorityMark = "",
+    jurisdiction: Jurisdictions = None,
+    role: Roles = None,
+    algorithm: AlgorithmOption = SignatureAlgorithm.P256,
+    days: NodeDays = 90,
+    passphrase_file: PassphraseFile = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Take a node into a domain.
+
+    On the node it makes keys, which never leave it, and a request to carry to the authority, on a
+    stick or as a bundle. With --answer it takes what came back; from then on the node has an
+    identity: [identity] folder = "..." in its configuration. With --domain both happen at once.
+
+    A node starts by itself, so its keys have no passphrase unless --passphrase-file, or
+    ORBITFERRY_PASSPHRASE, gives one; then the node needs it, too.
+
+    \b
+    Examples:
+      orbitferry domain enroll dtn://sat1/ --jurisdiction KR --role compute
+      orbitferry domain enroll --answer answer.pem
+      orbitferry domain enroll dtn://gs1/ --folder gs1-identity --domain domain
+    """
+    from stack.adapters.clock import SystemClock
+    from stack.core.checks import check_node_id
+    from stack.core.eid import Eid
+    from stack.core.errors import ConfigError
+    from stack.identity import AuthorityFolder, NodeFolder
+    from stack.security.first_epoch import approve_request
+
+    place = NodeFolder(folder)
+    if taken is not None:
+        _take(place, _read(taken), authority, yes, dry_run, as_json)
+        return
+    if node is None:
+        raise ConfigError("NODE", "is missing", "such as dtn://sat1/, or --answer FILE")
+    check_node_id("NODE", node)
+    place.check_new()
+    if domain is not None:
+        AuthorityFolder(domain).trust()  # before there are keys for nothing
+    if dry_run:
+        answer({"dry_run": True, "folder": str(folder)}, as_json, f"{folder}: would be made")
+        return
+    request = place.begin(
+        Eid.parse(node),
+        jurisdictions=jurisdiction or (),
+        roles=role or (),
+        passphrase=new_passphrase(passphrase_file, False, optional=True),
+        entropy=os.urandom,
+        algorithm=algorithm.value,
+    )
+    if domain is None:
+        _tell_request(place, request, as_json)
+        return
+    octets, _ = approve_request(
+        AuthorityFolder(domain),
+        asking(domain, None),
+        request,
+        jurisdictions=jurisdiction or (),
+        roles=role or (),
+        now_ms=SystemClock().dtn_ms(),
+        entropy=os.urandom,
+        days=days,
+    )
+    _take(place, octets, authority, True, False, as_json)
+
+
+def _tell_request(place: NodeFolder, request: NodeRequest, as_json: bool) -> None:
+    path = place.request_path
+    answer(
+        {
+            "node": str(request.node),
+            "folder": str(place.path),
+            "request": str(path),
+            "key": request.fingerprint,
+        },
+        as_json,
+        f"{request.node}: keys made, in {place.path}; its key is {request.fingerprint}\n"
+        f"next: carry {path} to the authority; there: orbitferry domain approve request.pem",
+    )
+
+
+def approve(
+    request: Annotated[
+        str, typer.Argument(metavar="REQUEST", help="The file of a node, or the id of one we have.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The answer for the node.")
+    ] = Path(ANSWER),
+    folder: DomainFolder = Path("domain"),
+    jurisdiction: Jurisdictions = None,
+    role: Roles = None,
+    days: NodeDays = 90,
+    passphrase_file: PassphraseFile = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Approve the request of a node: give it a certificate, and the keys of the domain.
+
+    What a request says is only what the node says of itself: compare its key with what the operator
+    of the node reads to you. --jurisdiction and --role put other facts in place of those asked for.
+    With a node id in place of a file a certificate is renewed, for the same key.
+
+    \b
+    Examples:
+      orbitferry domain approve request.pem
+      orbitferry domain approve request.pem --jurisdiction KR --days 30 --out sat1.pem
+      orbitferry domain approve dtn://sat1/
+    """
+    from stack.adapters.clock import SystemClock
+    from stack.core.private import write_file
+    from stack.identity import AuthorityFolder
+    from stack.security.first_epoch import approve_request
+
+    authority = AuthorityFolder(folder)
+    asked = _asked(authority, request)
+    laws, roles = jurisdiction or sorted(asked.jurisdictions), role or sorted(asked.roles)
+    what = f"{asked.node}, under {', '.join(laws) or 'no jurisdiction'}"
+    what += f", as {', '.join(roles)}" if roles else ""
+    note(f"{what}; its key is {asked.fingerprint}")
+    if dry_run:
+        answer({"dry_run": True, "node": str(asked.node)}, as_json, "would be approved")
+        return
+    confirm("Is that the key of this node, and is it so?", yes)
+    octets, node = approve_request(
+        authority,
+        asking(folder, passphrase_file),
+        asked,
+        jurisdictions=laws,
+        roles=roles,
+        now_ms=SystemClock().dtn_ms(),
+        entropy=os.urandom,
+        days=days,
+    )
+    write_file(out, octets)
+    until = node.certificate.not_valid_after_utc
+    answer(
+        {
+            "node": str(node.facts.id),
+            "domain": node.facts.domain,
+            "answer": str(out),
+            "certificate": node.fingerprint,
+            "until": f"{until:%Y-%m-%dT%H:%M:%SZ}",
+        },
+        as_json,
+        f"{node.facts.id} belongs to domain {node.facts.domain} until {until:%Y-%m-%d}\n"
+        f"next: carry {out} to the node; there: orbitferry domain enroll --answer {out.name}",
+    )
+
+
+def _asked(authority: AuthorityFolder, request: str) -> NodeRequest:
+    """A request from its file, or what a node that is certified would ask anew."""
+    from stack.core.errors import ConfigError
+    from stack.identity import pem
+    from stack.identity.certificate import read_request, renewal
+    from stack.identity.disk import read_blocks
+
+    if request.startswith(("dtn:", "ipn:")):
+        for node in authority.trust().nodes():
+            if str(node.facts.id) == request and node.facts.domain == authority.trust().domain:
+                return renewal(node)
+        raise ConfigError(request, "is no node of this domain", "see `orbitferry domain list`")
+    blocks = read_blocks(Path(request), "the file that `orbitferry domain enroll` makes")
+    found = [block.octets for block in blocks if block.label == pem.REQUEST]
+    if len(found) != 1:
+        raise ConfigError(request, "not one request", "is it the right file?")
+    return read_request(found[0])
+
+
+def _take(
+    place: NodeFolder, octets: bytes, root: str, yes: bool, dry_run: bool, as_json: bool
+) -> None:
+    from stack.adapters.clock import SystemClock
+    from stack.identity.certificate import fingerprint
+
+    now_ms = SystemClock().dtn_ms()
+    whom = place.authority_in(octets)
+    new = not place.enrolled
+    if new and not root:
+        note(f"the authority that this answer is from is {fingerprint(whom)}")
+    if dry_run:
+        answer({"dry_run": True, "authority": fingerprint(whom)}, as_json, "would be taken")
+        return
+    if new and not root:
+        confirm("Is that the authority which this node shall believe from now on?", yes)
+    accepted = place.accept(octets, now_ms, root=root)
+    for why in accepted.refusals:
+        note(f"not believed: {why}")
+    facts, until = accepted.node.facts, accepted.node.certificate.not_valid_after_utc
+    known = len(place.trust().principals(now_ms))
+    answer(
+        {
+            "node": str(facts.id),
+            "domain": facts.domain,
+            "jurisdictions": sorted(facts.jurisdictions),
+            "roles": sorted(facts.roles),
+            "until": f"{until:%Y-%m-%dT%H:%M:%SZ}",
+            "known": known,
+            "refused": accepted.refusals,
+        },
+        as_json,
+        f"{facts.id} belongs to domain {facts.domain} until {until:%Y-%m-%d}, and knows {known} "
+        f'nodes\nits configuration: [identity] folder = "{place.path}"',
+    )
+
+
+def _read(path: Path) -> bytes:
+    from stack.core.errors import ConfigError
+    from stack.identity.pem import FILE_BYTES_MAX
+
+    try:
+        with path.open("rb") as file:
+            return file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigError(str(path), error.strerror or str(error), "check the path") from None

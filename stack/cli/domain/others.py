@@ -1,0 +1,329 @@
+"""`orbitferry domain` after enrolment: who is trusted still, and which other domains are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stack.cli.common import Json
+from stack.cli.domain.enrolment import DomainFolder
+from stack.cli.domain.secrets import DryRun, PassphraseFile, Yes, asking, confirm
+from stack.cli.output import answer, emit, note, say, table
+
+if TYPE_CHECKING:
+    from stack.identity import AuthorityFolder, Terms, Trust
+
+Purposes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--for",
+        metavar="PURPOSE",
+        help="read (have data in clear), rest (hold it), pass (pass it on); who reads or passes on "
+        "holds, too. May be repeated.",
+    ),
+]
+Laws = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--jurisdiction",
+        "-j",
+        metavar="NAME",
+        help="Under whose law the other domain may say that its nodes are. May be repeated.",
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where it is written.")]
+
+
+def revoke(
+    subject: Annotated[
+        str, typer.Argument(metavar="NODE|DOMAIN", help="A node id, or the name of a domain.")
+    ],
+    folder: DomainFolder = Path("domain"),
+    out: Out = Path("update.pem"),
+    passphrase_file: PassphraseFile = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Trust a node of this domain, or another domain, no more.
+
+    It cannot be undone; a node can be approved anew. Other nodes know it once they have the update,
+    and at the latest when the revocation list that they have is too old.
+
+    \b
+    Examples:
+      orbitferry domain revoke dtn://sat1/
+      orbitferry domain revoke esa --yes
+    """
+    from stack.adapters.clock import SystemClock
+    from stack.identity import AuthorityFolder
+
+    authority = AuthorityFolder(folder)
+    now_ms = SystemClock().dtn_ms()
+    count = len(authority.serials(subject, now_ms))
+    if dry_run:
+        answer({"dry_run": True, "certificates": count}, as_json, f"{count} would be revoked")
+        return
+    confirm(f"Revoke {count} certificates of {subject}, for good?", yes)
+    authority.revoke(authority.unlock(asking(folder, passphrase_file)), subject, now_ms)
+    _export(authority, out)
+    answer(
+        {"revoked": subject, "certificates": count, "update": str(out)},
+        as_json,
+        f"{subject}: revoked\nnext: carry {out} to every node (orbitferry domain enroll --answer "
+        f"{out.name}), and give the others new keys: what this node had, it still has",
+    )
+
+
+def offer(
+    to: Annotated[str, typer.Argument(metavar="DOMAIN", help="Which may trust this one.")],
+    purpose: Purposes = None,
+    jurisdiction: Laws = None,
+    folder: DomainFolder = Path("domain"),
+    out: Out = Path("offer.pem"),
+    passphrase_file: PassphraseFile = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Offer another domain to be trusted by it, for named purposes.
+
+    The offer is signed by this domain, and has its revocation list and the certificates of its
+    nodes. The other domain takes it with `orbitferry domain federate`.
+
+    \b
+    Examples:
+      orbitferry domain offer kari --for pass --jurisdiction SE --jurisdiction EU
+    """
+    from stack.adapters.clock import SystemClock
+    from stack.core.private import write_file
+    from stack.identity import AuthorityFolder, Terms, pem
+    from stack.identity.authority import described
+
+    authority = AuthorityFolder(folder)
+    terms = Terms(to, frozenset(purpose or ()), frozenset(jurisdiction or ()))
+    if dry_run:
+        answer({"dry_run": True}, as_json, f"would be offered to {to}: {described(terms)}")
+        return
+    key = authority.unlock(asking(folder, passphrase_file))
+    authority.update(key, (), SystemClock().dtn_ms())
+    blocks = [pem.PemBlock(pem.REQUEST, key.offer(terms)), *authority.export(own=True)]
+    write_file(out, pem.encode(blocks, f"Domain {key.domain} offers this to domain {to}.").encode())
+    answer(
+        {"to": to, "purposes": sorted(terms.purposes), "offer": str(out)},
+        as_json,
+        f"domain {key.domain} offers domain {to}: {described(terms)}\n"
+        f"next: carry {out} to its authority; there: orbitferry domain federate {out.name}",
+    )
+
+
+def federate(
+    path: Annotated[
+        Path, typer.Argument(metavar="OFFER", help="From the other domain; with news of it, too.")
+    ],
+    purpose: Purposes = None,
+    jurisdiction: Laws = None,
+    folder: DomainFolder = Path("domain"),
+    days: Annotated[
+        int, typer.Option("--days", min=1, max=3650, help="How long it is trusted.")
+    ] = 365,
+    out: Out = Path("update.pem"),
+    passphrase_file: PassphraseFile = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Trust another domain, for what it offers or for less.
+
+    --for and --jurisdiction leave less of the offer. Trust goes one way: the other domain trusts
+    this one when it takes an offer from here. `orbitferry domain revoke` ends it.
+
+    \b
+    Examples:
+      orbitferry domain federate offer.pem
+      orbitferry domain federate offer.pem --for rest --days 30 --yes
+    """
+    from stack.adapters.clock import SystemClock
+    from stack.identity import AuthorityFolder
+    from stack.identity.authority import described
+    from stack.identity.certificate import key_fingerprint
+    from stack.identity.disk import read_blocks
+    from stack.identity.folder import only_offer
+
+    authority = AuthorityFolder(folder)
+    blocks = read_blocks(path, "the file that `orbitferry domain offer` makes")
+    domain, key, offered = only_offer(blocks)
+    terms = _narrowed(offered, purpose, jurisdiction)
+    note(f"domain {domain}, whose key is {key_fingerprint(key)}: {described(terms)}")
+    if dry_run:
+        answer({"dry_run": True, "domain": domain}, as_json, "would be trusted")
+        return
+    confirm("Is that the key of this domain, and is it to be trusted for that?", yes)
+    refusals = authority.federate(
+        authority.unlock(asking(folder, passphrase_file)),
+        blocks,
+        terms,
+        SystemClock().dtn_ms(),
+        days,
+    )
+    for why in refusals:
+        note(f"not believed: {why}")
+    _export(authority, out)
+    answer(
+        {
+            "domain": domain,
+            "purposes": sorted(terms.purposes),
+            "jurisdictions": sorted(terms.jurisdictions),
+            "refused": refusals,
+            "update": str(out),
+        },
+        as_json,
+        f"domain {domain} is trusted: {described(terms)}\nnext: carry {out} to every node "
+        f"(orbitferry domain enroll --answer {out.name})",
+    )
+
+
+def _narrowed(offered: Terms, purposes: list[str] | None, laws: list[str] | None) -> Terms:
+    from stack.identity import Terms
+
+    return Terms(
+        offered.to,
+        frozenset(purposes) if purposes else offered.purposes,
+        frozenset(laws) if laws else offered.jurisdictions,
+    )
+
+
+def list_(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Of an authority, or of a node's identity.")
+    ] = Path("domain"),
+    as_json: Json = False,
+) -> None:
+    """List the nodes and the domains that are known, and which of them are trusted now.
+
+    \b
+    Examples:
+      orbitferry domain list
+      orbitferry domain list /var/lib/orbitferry/identity --json
+    """
+    from stack.adapters.clock import SystemClock
+    from stack.core.clock import dtn_to_iso
+    from stack.identity import NodeFolder
+    from stack.identity.authority import described
+
+    now_ms = SystemClock().dtn_ms()
+    trust = NodeFolder(folder).trust()  # the file of an authority is the same
+    rows = [_row(trust, node, now_ms) for node in trust.nodes()]
+    until = trust.listed_until_ms(trust.domain)
+    if as_json:
+        emit(
+            {
+                "domain": trust.domain,
+                "revocations_until": dtn_to_iso(until) if until else None,
+                "federations": {
+                    name: {
+                        "purposes": sorted(one.terms.purposes),
+                        "jurisdictions": sorted(one.terms.jurisdictions),
+                    }
+                    for name, one in sorted(trust.federations.items())
+                },
+                "nodes": rows,
+            }
+        )
+        return
+    say(f"domain {trust.domain}; its revocation list is believed until {dtn_to_iso(until)[:16]}Z")
+    for name, one in sorted(trust.federations.items()):
+        say(f"trusts domain {name}: {described(one.terms)}")
+    table(
+        ("node", "known as", "until", "trusted"),
+        [
+            (row["node"], row["known_as"], row["until"][:10], row["why_not"] or "yes")
+            for row in rows
+        ],
+    )
+
+
+def _row(trust: Trust, node: Any, now_ms: int) -> dict[str, Any]:
+    from stack.policy.gate import known_as
+
+    return {
+        "node": str(node.facts.id),
+        "known_as": known_as(node.facts),
+        "until": f"{node.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "certificate": node.fingerprint,
+        "why_not": trust.why_not(node, now_ms),
+    }
+
+
+def export(
+    folder: DomainFolder = Path("domain"),
+    out: Out = Path("update.pem"),
+    passphrase_file: PassphraseFile = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Write what nodes need to know of this domain, with a new revocation list.
+
+    Nothing in it is secret. Do it often enough that no node's revocation list becomes too old.
+
+    \b
+    Examples:
+      orbitferry domain export
+      orbitferry domain export --out /media/stick/kari.pem
+    """
+    from stack.adapters.clock import SystemClock
+    from stack.identity import AuthorityFolder
+
+    authority = AuthorityFolder(folder)
+    if dry_run:
+        answer({"dry_run": True, "update": str(out)}, as_json, f"{out}: would be written")
+        return
+    authority.update(authority.unlock(asking(folder, passphrase_file)), (), SystemClock().dtn_ms())
+    _export(authority, out)
+    nodes = len(list(authority.trust().nodes()))
+    answer(
+        {"update": str(out), "nodes": nodes},
+        as_json,
+        f"{out}: {nodes} nodes, and a new revocation list\n"
+        f"next, at each node: orbitferry domain enroll --answer {out.name}",
+    )
+
+
+def destroy(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Of an authority, or of a node's identity.")
+    ],
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Destroy the private keys in a folder.
+
+    A node then has no identity, and cannot open what is sealed to it; a domain has no authority any
+    more, and can neither approve nor revoke. Copies elsewhere are not touched; flash memory and
+    copy-on-write file systems may keep what was overwritten.
+
+    \b
+    Examples:
+      orbitferry domain destroy identity
+      orbitferry domain destroy old-domain --yes
+    """
+    from stack.identity.disk import destroy as destroy_keys
+    from stack.identity.disk import secret_files
+
+    found = [str(path) for path in secret_files(folder)]
+    if dry_run:
+        answer({"dry_run": True, "files": found}, as_json, f"would be destroyed: {' '.join(found)}")
+        return
+    confirm(f"Destroy {' '.join(found)}, for good?", yes)
+    destroy_keys(folder)
+    answer({"destroyed": found}, as_json, f"destroyed: {' '.join(found)}")
+
+
+def _export(authority: AuthorityFolder, out: Path) -> None:
+    from stack.core.private import write_file
+    from stack.identity import pem
+
+    words = f"What domain {authority.trust().domain} says; not secret."
+    write_file(out, pem.encode(authority.export(), words).encode())

@@ -1,0 +1,82 @@
+"""Passphrases, and questions before what cannot be undone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stack.cli.common import FAILED, CommandError
+
+if TYPE_CHECKING:
+    from stack.identity.disk import Passphrase
+
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--passphrase-file",
+        metavar="FILE",
+        help="Its first line is the passphrase (mode 0600). Default: ORBITFERRY_PASSPHRASE, the "
+        "key ring of the system, or a question.",
+    ),
+]
+NoPassphrase = Annotated[
+    bool,
+    typer.Option(
+        "--no-passphrase", help="Keep the keys in a file without one, for its owner alone (0600)."
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something that cannot be undone.  Raises `CommandError` where nobody can answer,
+    or the answer is no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise CommandError(f"{question} Nobody is here to answer", "say --yes", FAILED)
+    if not typer.confirm(question, err=True):
+        raise CommandError("nothing was done", "", FAILED)
+
+
+def new_passphrase(file: Path | None, none: bool, *, optional: bool = False) -> bytes:
+    """The passphrase of keys that are to be made; empty for none.  With `optional` nobody is asked,
+    and without a passphrase there is none.  Raises `CommandError`, `ConfigError`."""
+    import os
+
+    from stack.identity.passphrase import VARIABLE, read_passphrase
+
+    if none:
+        return b""
+    if file is not None:
+        return read_passphrase(file)
+    if given := os.environ.get(VARIABLE):
+        return given.encode()
+    if optional:
+        return b""
+    if not sys.stdin.isatty():
+        raise CommandError(
+            "the key of an authority is kept under a passphrase, and there is none",
+            "give --passphrase-file FILE, or say --no-passphrase",
+            FAILED,
+        )
+    text: str = typer.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
+    return text.encode()
+
+
+def asking(folder: Path, file: Path | None) -> Passphrase:
+    """The passphrase of keys that are there, asked for where it is nowhere else."""
+    from stack.identity.passphrase import find_passphrase
+
+    def find() -> bytes:
+        found = find_passphrase(folder, str(file or ""))
+        if not found and sys.stdin.isatty():
+            text: str = typer.prompt(f"Passphrase of {folder}", hide_input=True, err=True)
+            found = text.encode()
+        return found
+
+    return find

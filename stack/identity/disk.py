@@ -1,0 +1,122 @@
+"""Files in the folders of nodes and authorities, which nobody else may read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from stack.core.errors import ConfigError, DecodeError, SecurityError
+from stack.core.private import write_file
+from stack.core.sansio import Entropy
+from stack.identity import pem
+from stack.identity.keys import decode_private, encode_private
+
+KEY = "key.pem"
+FIRST_EPOCH = "first-epoch.pem"
+EPOCHS = "epochs.pem"
+"""What is secret in a folder."""
+
+Passphrase = Callable[[], bytes]
+"""Gives the passphrase of a key file, when it has one."""
+
+
+def check_private(folder: Path) -> None:
+    """Raise `ConfigError` when others may look into a folder."""
+    try:
+        mode = stat.S_IMODE(folder.stat().st_mode)
+    except OSError as error:
+        remedy = "make one with `orbitferry domain enroll`"
+        raise ConfigError(str(folder), error.strerror or str(error), remedy) from None
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigError(
+            str(folder), f"others may look into it (mode {mode:04o})", f"chmod 700 {folder}"
+        )
+
+
+def read_blocks(path: Path, remedy: str) -> list[pem.PemBlock]:
+    """The blocks of a file.  Raises `ConfigError`, `SecurityError`."""
+    try:
+        with path.open("rb") as file:
+            octets = file.read(pem.FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigError(str(path), error.strerror or str(error), remedy) from None
+    return decode_blocks(octets, f"{path}: ")
+
+
+def decode_blocks(octets: bytes, where: str = "") -> list[pem.PemBlock]:
+    """The blocks of a file that came from outside.  Raises `SecurityError`."""
+    try:
+        return pem.decode(octets)
+    except DecodeError as error:
+        raise SecurityError(f"{where}{error}") from None
+
+
+def is_encrypted(folder: Path) -> bool:
+    """Whether the keys in a folder are under a passphrase.  Raises `ConfigError`,
+    `SecurityError`."""
+    blocks = read_blocks(folder / KEY, "run `orbitferry domain enroll` first")
+    return any(block.label == pem.ENCRYPTED_KEY for block in blocks)
+
+
+def secret_files(folder: Path) -> list[Path]:
+    """The files with secrets in a folder.  Raises `ConfigError` where there are none."""
+    found = [folder / name for name in (KEY, FIRST_EPOCH, EPOCHS) if (folder / name).exists()]
+    if not found:
+        raise ConfigError(str(folder), "there are no keys", "is it the right folder?")
+    return found
+
+
+def destroy(folder: Path) -> list[Path]:
+    """Overwrite and remove the private keys in a folder, and what is sealed to them; the files that
+    are gone.  Flash and copy-on-write file systems may keep the old octets all the same.  Raises
+    `ConfigError`."""
+    gone = secret_files(folder)
+    for path in gone:
+        try:
+            with path.open("r+b") as file:
+                file.write(bytes(os.fstat(file.fileno()).st_size))
+                file.flush()
+                os.fsync(file.fileno())
+            path.unlink()
+        except OSError as error:
+            raise ConfigError(str(path), error.strerror or str(error)) from None
+    return gone
+
+
+def write_blocks(path: Path, blocks: Sequence[pem.PemBlock], words: str = "") -> None:
+    """Write a file of blocks, at once and durably.  Raises `ConfigError`."""
+    try:
+        write_file(path, pem.encode(blocks, words).encode())
+    except OSError as error:
+        raise ConfigError(str(path), error.strerror or str(error)) from None
+
+
+def write_keys(path: Path, keys: Iterable[object], passphrase: bytes, entropy: Entropy) -> None:
+    """Write private keys, under a passphrase unless that is empty.  Raises `ConfigError`,
+    `SecurityError`."""
+    label = pem.ENCRYPTED_KEY if passphrase else pem.PRIVATE_KEY
+    write_blocks(
+        path, [pem.PemBlock(label, encode_private(key, passphrase, entropy)) for key in keys]
+    )
+
+
+def read_keys(path: Path, passphrase: Passphrase) -> list[object]:
+    """The private keys in a file.  Raises `ConfigError`, `SecurityError`."""
+    blocks = read_blocks(path, "is it the right folder?")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigError(
+            str(path), f"others may read this key file (mode {mode:04o})", f"chmod 600 {path}"
+        )
+    secret = passphrase() if any(one.label == pem.ENCRYPTED_KEY for one in blocks) else b""
+    labels = (pem.PRIVATE_KEY, pem.ENCRYPTED_KEY)
+    try:
+        return [
+            decode_private(one.octets, secret if one.label == pem.ENCRYPTED_KEY else b"")
+            for one in blocks
+            if one.label in labels
+        ]
+    except SecurityError as error:
+        raise SecurityError(f"{path}: {error}") from None

@@ -1,0 +1,114 @@
+"""Who a running node is, and what it believes of others: its folder, followed while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from stack.core.clock import Clock
+from stack.core.errors import ConfigError, SecurityError
+from stack.core.sansio import Trace
+from stack.identity import NodeFolder
+from stack.identity.passphrase import find_passphrase
+from stack.node.config import NodeConfig
+from stack.policy import Directory, PolicyGate
+from stack.policy.file import load_directory
+from stack.security import Key
+from stack.security.first_epoch import first_epoch_keys
+
+LOOK_S: Final = 60.0
+"""The folder is looked at so often for news that an operator has brought."""
+
+DAY_MS: Final = 86_400_000
+
+
+class Membership:
+    """A node's identity in its domain."""
+
+    def __init__(self, config: NodeConfig, clock: Clock, trace: Trace) -> None:
+        """Reads and unlocks the folder.  Raises `ConfigError` that says what is wrong with it."""
+        section = config.identity
+        self._folder = NodeFolder(Path(section.folder))
+        self._grace_ms = round(section.grace_days * DAY_MS)
+        self._clock = clock
+        self._trace = trace
+        self._timer: asyncio.TimerHandle | None = None
+        self._on_change: Callable[[], None] | None = None
+        now_ms = clock.dtn_ms()
+        try:
+            file = section.passphrase_file
+            self.identity = self._folder.unlock(lambda: find_passphrase(self._folder.path, file))
+            self._stamp = self._folder.stamp()
+            self.trust = self._folder.trust(self._grace_ms)
+            self.trust.verify([self.identity.certificate], now_ms)
+            epochs = self._folder.sealed_epochs()
+            self.keys: list[Key] = first_epoch_keys(epochs, self.identity, self.trust, now_ms)
+        except SecurityError as error:
+            raise ConfigError(
+                "identity.folder",
+                str(error),
+                "see `orbitferry domain list` and docs/identity.md",
+            ) from None
+        if self.identity.node != config.node_id:
+            raise ConfigError("id", f"{section.folder} is that of {self.identity.node}", "its id")
+        self._changes_ms = self.trust.changes_ms(now_ms)
+        self.gate = PolicyGate(self.trust.directory(now_ms), config.id)
+
+    def start(self, on_change: Callable[[], None], stack: contextlib.AsyncExitStack) -> None:
+        """Follow time and folder until `stack` ends; `on_change` is called when something else is
+        believed."""
+        self._on_change = on_change
+        stack.callback(self._stop)
+        self._arm()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _arm(self) -> None:
+        wait_s = max(0.0, (self._changes_ms - self._clock.dtn_ms()) / 1000)
+        self._timer = asyncio.get_running_loop().call_later(min(wait_s, LOOK_S), self._look)
+
+    def _look(self) -> None:
+        now_ms = self._clock.dtn_ms()
+        news = self._read()
+        if news or now_ms >= self._changes_ms:
+            self._changes_ms = self.trust.changes_ms(now_ms)
+            directory = self.trust.directory(now_ms)
+            self._tell(directory)
+            self.gate.follow(directory)
+            if self._on_change is not None:
+                self._on_change()
+        self._arm()
+
+    def _read(self) -> bool:
+        """Whether the folder has something new.  What cannot be read leaves all as it was, and is
+        told: what holds then ends with its time."""
+        try:
+            stamp = self._folder.stamp()
+            if stamp == self._stamp:
+                return False
+            self._stamp = stamp
+            self.trust = self._folder.trust(self._grace_ms)
+        except (ConfigError, SecurityError) as error:
+            self._trace("identity_unreadable", {"why": str(error)})
+            return False
+        return True
+
+    def _tell(self, directory: Directory) -> None:
+        gone = [str(one.id) for one in self.gate.directory if directory.get(str(one.id)) is None]
+        new = [str(one.id) for one in directory if self.gate.directory.get(str(one.id)) is None]
+        fields = {"known": len(directory), "gone": " ".join(gone), "new": " ".join(new)}
+        self._trace("identity_changed", fields)
+
+
+def make_gate(config: NodeConfig, membership: Membership | None) -> PolicyGate | None:
+    """What data policies allow this node: by certificates, or by its directory of nodes.  Raises
+    `ConfigError`."""
+    if membership is not None:
+        return membership.gate
+    path = config.policy.directory
+    return PolicyGate(load_directory(Path(path)), config.id) if path else None

@@ -1,0 +1,201 @@
+"""`orbitferry domain`: from nothing to nodes with certificates, and what is asked before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.helpers import Cli
+
+PASSPHRASE = "correct horse"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ORBITFERRY_PASSPHRASE", raising=False)
+
+
+def done(cli: Cli, *arguments: object) -> dict[str, Any]:
+    """What a command answers that must succeed."""
+    ran = cli("domain", *arguments, "--json")
+    assert ran.code == 0, ran.err
+    found: dict[str, Any] = ran.json[0]
+    return found
+
+
+def enrolled(cli: Cli, node: str, folder: str, *, domain: str = "domain") -> dict[str, Any]:
+    """Both sides in one step."""
+    return done(cli, "enroll", node, "--folder", folder, "--domain", domain, "-j", "KR")
+
+
+def nodes(cli: Cli, folder: str) -> dict[str, str]:
+    """Of each node why it is not trusted."""
+    return {one["node"]: one["why_not"] for one in done(cli, "list", folder)["nodes"]}
+
+
+def test_two_machines_and_a_stick(cli: Cli) -> None:
+    """Each step says what to do next, and asks before somebody is believed."""
+    began = cli("domain", "init", "kari", "--no-passphrase")
+    assert (began.code, "next, at each node: orbitferry domain enroll" in began.out) == (0, True)
+    asked = cli("domain", "enroll", "dtn://sat1/", "-j", "KR", "-r", "compute")
+    assert "orbitferry domain approve" in asked.out
+    (request,) = Path("identity").glob("request.pem")
+    nobody = cli("domain", "approve", request)
+    assert nobody.code == 1
+    assert "say --yes" in nobody.err
+    assert not Path("answer.pem").exists()
+    approved = cli("domain", "approve", request, "--yes")
+    assert "orbitferry domain enroll --answer answer.pem" in approved.out
+    key = next(word for word in asked.out.split() if len(word) == 64)
+    assert key in approved.err  # what both operators compare
+    nobody = cli("domain", "enroll", "--answer", "answer.pem")
+    assert (nobody.code, Path("identity/certificate.pem").exists()) == (1, False)
+    mark = next(word for word in began.out.split() if len(word) == 64)
+    taken = cli("domain", "enroll", "--answer", "answer.pem", "--authority", mark[:16])
+    assert taken.code == 0, taken.err
+    assert '[identity] folder = "identity"' in taken.out
+    assert nodes(cli, "identity") == nodes(cli, "domain") == {"dtn://sat1/": ""}
+
+
+def test_an_authority_that_is_not_the_one_told_is_not_taken(cli: Cli) -> None:
+    done(cli, "init", "kari", "--no-passphrase")
+    done(cli, "enroll", "dtn://sat1/")
+    done(cli, "approve", "identity/request.pem", "--yes")
+    ran = cli("domain", "enroll", "-a", "answer.pem", "--authority", "00" * 32)
+    assert ran.code == 1
+    assert "the authority's certificate is" in ran.err
+    assert not Path("identity/certificate.pem").exists()
+
+
+def test_what_a_request_asks_for_is_not_what_it_gets(cli: Cli) -> None:
+    done(cli, "init", "kari", "--no-passphrase")
+    done(cli, "enroll", "dtn://sat1/", "-j", "US", "-r", "everything")
+    done(cli, "approve", "identity/request.pem", "-j", "KR", "-r", "relay", "--days", "3", "--yes")
+    taken = done(cli, "enroll", "--answer", "answer.pem", "--yes")
+    assert (taken["jurisdictions"], taken["roles"]) == (["KR"], ["relay"])
+
+
+def test_revocation_and_renewal(cli: Cli) -> None:
+    done(cli, "init", "kari", "--no-passphrase")
+    enrolled(cli, "dtn://sat1/", "sat1")
+    enrolled(cli, "dtn://gs1/", "gs1")
+    assert cli("domain", "revoke", "dtn://sat1/").code == 1  # nobody has said yes
+    assert done(cli, "revoke", "dtn://sat1/", "--dry-run")["certificates"] == 1
+    assert nodes(cli, "domain")["dtn://sat1/"] == ""
+    done(cli, "revoke", "dtn://sat1/", "--yes")
+    done(cli, "enroll", "--answer", "update.pem", "--folder", "gs1")
+    for folder in ("domain", "gs1"):
+        assert "revoked" in nodes(cli, folder)["dtn://sat1/"]
+        assert nodes(cli, folder)["dtn://gs1/"] == ""
+    told = cli("domain", "enroll", "--answer", "update.pem", "--folder", "sat1")
+    assert (told.code, "revoked" in told.err) == (1, True)
+    done(cli, "approve", "dtn://sat1/", "--yes")  # the operator has thought again
+    done(cli, "enroll", "--answer", "answer.pem", "--folder", "sat1")
+    assert nodes(cli, "sat1") == {"dtn://sat1/": "", "dtn://gs1/": ""}
+    assert cli("domain", "revoke", "dtn://nobody/", "--yes").code == 2
+    assert cli("domain", "approve", "dtn://nobody/", "--yes").code == 2
+
+
+def test_two_domains(cli: Cli) -> None:
+    done(cli, "init", "kari", "--no-passphrase")
+    done(cli, "init", "esa", "--folder", "esa", "--no-passphrase")
+    enrolled(cli, "dtn://sat1/", "sat1")
+    enrolled(cli, "dtn://kiruna/", "kiruna", domain="esa")
+    offer = ("offer", "kari", "--folder", "esa", "-j", "KR", "-j", "SE", "--for")
+    done(cli, *offer, "pass", "--for", "read")
+    more = cli("domain", "federate", "offer.pem", "-j", "US", "--yes")
+    assert more.code == 2
+    assert "more than domain esa offers" in more.err
+    agreed = done(cli, "federate", "offer.pem", "--for", "pass", "--yes")
+    assert agreed["purposes"] == ["pass", "rest"]
+    done(cli, "enroll", "--answer", "update.pem", "--folder", "sat1")
+    assert nodes(cli, "sat1") == {"dtn://sat1/": "", "dtn://kiruna/": ""}
+    (told,) = (one for one in [cli("domain", "list", "sat1")])
+    assert "trusts domain esa: pass, rest at nodes under KR, SE" in told.out
+    done(cli, "revoke", "esa", "--yes")
+    done(cli, "enroll", "--answer", "update.pem", "--folder", "sat1")
+    assert "revoked" in nodes(cli, "sat1")["dtn://kiruna/"]
+    assert nodes(cli, "kiruna") == {"dtn://kiruna/": ""}
+
+
+def test_the_key_of_an_authority_has_a_passphrase_unless_somebody_says_no(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = cli("domain", "init", "kari")
+    assert nobody.code == 1
+    assert "--passphrase-file FILE, or say --no-passphrase" in nobody.err
+    assert not Path("domain").exists()
+    secret = Path("secret.txt")
+    secret.write_text(PASSPHRASE + "\n")
+    secret.chmod(0o644)
+    assert "chmod 600" in cli("domain", "init", "kari", "--passphrase-file", secret).err
+    secret.chmod(0o600)
+    done(cli, "init", "kari", "--passphrase-file", secret)
+    done(cli, "enroll", "dtn://sat1/")
+    approve = ("domain", "approve", "identity/request.pem", "--yes")
+    for given in ("", "wrong"):
+        monkeypatch.setenv("ORBITFERRY_PASSPHRASE", given)
+        refused = cli(*approve)
+        assert (refused.code, "passphrase" in refused.err) == (1, True)
+        assert not Path("answer.pem").exists()
+    monkeypatch.setenv("ORBITFERRY_PASSPHRASE", PASSPHRASE)
+    ran = cli(*approve)
+    assert ran.code == 0
+    assert PASSPHRASE not in ran.out + ran.err
+    assert PASSPHRASE.encode() not in b"".join(
+        path.read_bytes() for path in Path("domain").rglob("*.pem")
+    )
+
+
+def test_nothing_is_destroyed_without_a_word(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    done(cli, "init", "kari", "--no-passphrase")
+    assert cli("domain", "destroy", "domain").code == 1
+    found = done(cli, "destroy", "domain", "--dry-run")["files"]
+    assert [Path(one).exists() for one in found] == [True, True]
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
+    assert "nothing was done" in cli("domain", "destroy", "domain").err
+    done(cli, "destroy", "domain", "--yes")
+    assert [Path(one).exists() for one in found] == [False, False]
+    assert cli("domain", "destroy", "domain", "--yes").code == 2
+
+
+def test_dry_runs_do_nothing(cli: Cli) -> None:
+    done(cli, "init", "kari", "--dry-run", "--no-passphrase")
+    done(cli, "enroll", "dtn://sat1/", "--dry-run")
+    assert list(Path().iterdir()) == []
+    done(cli, "init", "kari", "--no-passphrase")
+    done(cli, "enroll", "dtn://sat1/")
+    before = {path: path.read_bytes() for path in Path().rglob("*.pem")}
+    done(cli, "approve", "identity/request.pem", "--dry-run")
+    done(cli, "offer", "esa", "--for", "pass", "--dry-run")
+    done(cli, "export", "--dry-run")
+    assert {path: path.read_bytes() for path in Path().rglob("*.pem")} == before
+    assert cli("domain", "init", "kari", "--dry-run").code == 2  # it would be overwritten
+    assert cli("domain", "enroll", "dtn://sat1/", "--dry-run").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("init", "a b", "--no-passphrase"), "is no name"),
+        (("enroll",), "NODE: is missing"),
+        (("enroll", "dtn://sat1/files"), "did you mean"),
+        (("enroll", "dtn://sat1/", "-j", "kr"), "capitals"),
+        (("enroll", "dtn://sat1/", "--domain", "gone"), "No such file"),
+        (("approve", "gone.pem"), "No such file"),
+        (("enroll", "--answer", "gone.pem"), "No such file"),
+        (("offer", "kari", "--folder", "gone"), "read, rest or pass"),
+        (("federate", "gone.pem"), "No such file"),
+        (("list", "gone"), "No such file"),
+        (("export", "--folder", "gone"), "No such file"),
+    ],
+)
+def test_what_cannot_be(cli: Cli, arguments: tuple[str, ...], why: str) -> None:
+    ran = cli("domain", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert why in ran.err
+    assert not Path("identity").exists()

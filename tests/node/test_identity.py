@@ -1,0 +1,221 @@
+"""Nodes with certificates: they talk, policies follow what is proven, and that changes in time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from link_models.clock import run_virtual
+from stack.core.eid import Eid
+from stack.core.errors import ConfigError, PolicyError
+from stack.identity import AuthorityFolder, NodeFolder, pem
+from stack.node.config import IdentityConfig, parse_config
+from stack.node.node import Node
+from stack.policy import DataPolicy, NodeSet
+from stack.security.first_epoch import approve_request
+from stack.services.messages import Mailbox, send_message
+from tests.node.test_two_nodes import SAT, channel, loop
+from tests.node.world import EPOCH_MS, World
+
+DAY_S = 86_400
+DAY_MS = DAY_S * 1000
+FAMILY = DataPolicy(readers=NodeSet.parse("KR"), rest=NodeSet.parse("KR"))
+
+
+def nothing() -> bytes:
+    """No passphrase."""
+    return b""
+
+
+def domain(root: Path) -> AuthorityFolder:
+    """An authority."""
+    folder = AuthorityFolder(root / "domain")
+    folder.create("kari", passphrase=b"", entropy=os.urandom, now_ms=EPOCH_MS, algorithm="ed25519")
+    return folder
+
+
+def member(root: Path, authority: AuthorityFolder, name: str, *, days: int = 90) -> NodeFolder:
+    """A node that has enrolled."""
+    folder = NodeFolder(root / f"{name}-identity")
+    request = folder.begin(
+        Eid.parse(f"dtn://{name}/"),
+        jurisdictions=["KR"],
+        roles=(),
+        passphrase=b"",
+        entropy=os.urandom,
+        algorithm="ed25519",
+    )
+    answer, _ = approve_request(
+        authority,
+        nothing,
+        request,
+        jurisdictions=["KR"],
+        roles=(),
+        now_ms=EPOCH_MS,
+        entropy=os.urandom,
+        days=days,
+    )
+    folder.accept(answer, EPOCH_MS)
+    return folder
+
+
+def update(authority: AuthorityFolder, folder: NodeFolder, now_ms: int = EPOCH_MS) -> None:
+    """An operator brings what the authority says now."""
+    folder.accept(pem.encode(authority.export()).encode(), now_ms)
+
+
+def two(root: Path, ground: NodeFolder, satellite: NodeFolder) -> tuple[Node, Node]:
+    """A station and a satellite, always in contact."""
+    world = World(loop(), root)
+    world.connect("gs1", "sat1", channel(rate_bps=1e6))
+    options: dict[str, Any] = {"rate_bps": 1e6, "owlt_ms": 5.0, "authentication": "on"}
+
+    def node(name: str, peer: str, folder: NodeFolder) -> Node:
+        identity = IdentityConfig(folder=str(folder.path))
+        return world.node(name, [world.link(name, peer, **options)], identity=identity)
+
+    return node("gs1", "sat1", ground), node("sat1", "gs1", satellite)
+
+
+def test_nodes_of_a_domain_talk_under_policies(tmp_path: Path) -> None:
+    """With LTP authentication, encryption and policies, and no other file than of enrolment."""
+    authority = domain(tmp_path)
+    folders = [member(tmp_path, authority, name) for name in ("gs1", "sat1")]
+    update(authority, folders[0])  # of whom came after it
+
+    async def main() -> None:
+        ground, satellite = two(tmp_path, *folders)
+        async with ground, satellite, Mailbox(satellite.port) as mailbox:
+            to = SAT.with_service("messages")
+            await send_message(ground.port, to, b"for the family", policy=FAMILY)
+            delivery = await mailbox.receive()
+            assert (bytes(delivery.payload), delivery.policy) == (b"for the family", FAMILY)
+            await mailbox.done(delivery)
+            foreign = DataPolicy(readers=NodeSet.parse("EU"))
+            with pytest.raises(PolicyError, match="'KR, domain:kari'"):
+                await send_message(ground.port, to, b"for others", policy=foreign)
+
+    run_virtual(main)
+
+
+def test_who_has_not_been_heard_of_gets_nothing(tmp_path: Path) -> None:
+    authority = domain(tmp_path)
+    folders = [member(tmp_path, authority, name) for name in ("gs1", "sat1")]
+
+    async def main() -> None:
+        ground, satellite = two(tmp_path, *folders)
+        to = SAT.with_service("messages")
+        async with ground, satellite:
+            with pytest.raises(PolicyError, match="nothing is known"):
+                await send_message(ground.port, to, b"x", policy=FAMILY)
+            update(authority, folders[0])
+            await asyncio.sleep(61)  # news is found while the node runs
+            await send_message(ground.port, to, b"x", policy=FAMILY)
+
+    run_virtual(main)
+
+
+def test_a_revoked_node_gets_nothing_more_while_others_run(tmp_path: Path) -> None:
+    authority = domain(tmp_path)
+    folders = [member(tmp_path, authority, name) for name in ("gs1", "sat1")]
+    update(authority, folders[0])
+
+    async def main() -> None:
+        ground, _ = two(tmp_path, *folders)
+        to = SAT.with_service("messages")
+        async with ground:
+            authority.revoke(authority.unlock(nothing), "dtn://sat1/", EPOCH_MS)
+            update(authority, folders[0])
+            await asyncio.sleep(61)
+            with pytest.raises(PolicyError, match="nothing is known"):
+                await send_message(ground.port, to, b"y", policy=FAMILY)
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("ends", ["certificate", "revocation list"])
+def test_what_is_believed_ends_by_itself(tmp_path: Path, ends: str) -> None:
+    """The certificate of the other after a day; the revocation list after its seven, and the
+    fourteen of grace."""
+    authority = domain(tmp_path)
+    days = 1 if ends == "certificate" else 90
+    folders = [member(tmp_path, authority, "gs1"), member(tmp_path, authority, "sat1", days=days)]
+    update(authority, folders[0])
+    last = days if ends == "certificate" else 21
+
+    async def main() -> None:
+        ground, satellite = two(tmp_path, *folders)
+        to = SAT.with_service("messages")
+        async with ground, satellite:
+            await asyncio.sleep(last * DAY_S - 60)
+            await send_message(ground.port, to, b"x", policy=FAMILY)
+            await asyncio.sleep(120)
+            with pytest.raises(PolicyError, match="nothing is known"):
+                await send_message(ground.port, to, b"x", policy=FAMILY)
+
+    run_virtual(main)
+
+
+def _another(root: Path, authority: AuthorityFolder, folder: NodeFolder) -> None:
+    other = member(root, authority, "other")
+    folder.path.rename(root / "away")
+    other.path.rename(folder.path)
+
+
+def _open(root: Path, authority: AuthorityFolder, folder: NodeFolder) -> None:
+    folder.path.chmod(0o755)
+
+
+def _revoked(root: Path, authority: AuthorityFolder, folder: NodeFolder) -> None:
+    authority.revoke(authority.unlock(nothing), "dtn://gs1/", EPOCH_MS)
+    (folder.path / "trust.pem").write_text(pem.encode(authority.export()))
+
+
+def _not_its_key(root: Path, authority: AuthorityFolder, folder: NodeFolder) -> None:
+    other = member(root, authority, "other")
+    (other.path / "key.pem").rename(folder.path / "key.pem")
+
+
+def _foreign_epoch(root: Path, authority: AuthorityFolder, folder: NodeFolder) -> None:
+    other = member(root, authority, "other")
+    (other.path / "epochs.pem").rename(folder.path / "epochs.pem")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (_another, "that of dtn://other/"),
+        (_open, "chmod 700"),
+        (_revoked, "revoked"),
+        (_not_its_key, "keys are not those of its certificate"),
+        (_foreign_epoch, "signature"),
+        (lambda root, authority, folder: folder.path.rename(root / "away"), "domain enroll"),
+    ],
+)
+def test_a_node_without_a_right_identity_does_not_start(
+    tmp_path: Path, spoil: Any, why: str
+) -> None:
+    authority = domain(tmp_path)
+    folder = member(tmp_path, authority, "gs1")
+    spoil(tmp_path, authority, folder)
+
+    async def main() -> None:
+        ground, _ = two(tmp_path, folder, folder)
+        with pytest.raises(ConfigError, match=why):
+            async with ground:
+                pass
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("key", ["security.key_file", "policy.directory"])
+def test_an_identity_takes_the_place_of_key_file_and_directory(key: str) -> None:
+    section, _, name = key.partition(".")
+    data: dict[str, Any] = {"id": "dtn://gs1/", "data_dir": "x", "identity": {"folder": "y"}}
+    assert parse_config(data, Path("/z")).identity.folder == "/z/y"
+    with pytest.raises(ConfigError, match=f"remove {key}"):
+        parse_config(data | {section: {name: "w"}}, Path())
