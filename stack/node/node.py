@@ -31,7 +31,7 @@ from stack.node.keys import NodeKeys
 from stack.node.link import SPACE as LTP_SPACE
 from stack.node.link import Link, unheard
 from stack.node.scrubbing import Scrubbing
-from stack.node.trace import JsonLines, Sinks, open_log
+from stack.node.trace import Sinks, make_sinks
 from stack.node.upkeep import Upkeep
 from stack.ports.application import BundleId, Cancelled
 from stack.ports.store import Place
@@ -131,7 +131,7 @@ class Node:
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         config, environment = self.config, self._environment
         clock = environment.clock
-        trace = self.trace = self._tracer(stack)
+        trace = self.trace = make_sinks(config.log, config.id, clock, self._user_trace, stack)
         self._store = (environment.open_store or build.open_store)(config, trace)
         stack.callback(self._store.close)
         # A store in memory has nothing to wait for, so it needs no thread to wait in.
@@ -213,16 +213,6 @@ class Node:
     def _contact_ended(self, peer: str, now_ms: int) -> None:
         self._agent.contact_ended(peer, now_ms)
         self._driver.run_pending()
-
-    def _tracer(self, stack: contextlib.AsyncExitStack) -> Sinks:
-        log = self.config.log
-        if log.level == "off" or (log.level == "auto" and not log.file):
-            return Sinks(self._user_trace)
-        stream = open_log(log.file, stack)
-        lines = JsonLines(
-            stream, self._environment.clock, self.config.id, debug=log.level == "debug"
-        )
-        return Sinks(lines, self._user_trace)
 
     def _load_plan(self, now_ms: int) -> Plan:
         """The contact plan, with unscheduled links as contacts without end unless it has them."""

@@ -11,6 +11,7 @@ from stack.core.clock import Clock, dtn_to_iso
 from stack.core.errors import words_of
 from stack.core.private import opener
 from stack.core.sansio import Trace
+from stack.node.config import LogConfig
 
 QUIET = frozenset({"file_progress", "job_progress"})
 """Events that come many times for one thing that an operator does: shown at level debug only."""
@@ -63,8 +64,14 @@ def _tell(words: str) -> None:
         return
 
 
-def open_log(path: str, stack: contextlib.AsyncExitStack) -> TextIO:
-    """Where the log goes: a file for its owner alone, or standard error.  Raises `OSError`."""
-    if not path:
-        return sys.stderr
-    return stack.enter_context(open(path, "a", encoding="utf-8", opener=opener))
+def make_sinks(
+    log: LogConfig, node: str, clock: Clock, user: Trace, stack: contextlib.AsyncExitStack
+) -> Sinks:
+    """Where the events of a node go: to `user`, and to its log, until `stack` ends.  Raises
+    `OSError`."""
+    if log.level == "off" or (log.level == "auto" and not log.file):
+        return Sinks(user)
+    stream: TextIO = sys.stderr
+    if log.file:
+        stream = stack.enter_context(open(log.file, "a", encoding="utf-8", opener=opener))  # noqa: SIM115
+    return Sinks(JsonLines(stream, clock, node, debug=log.level == "debug"), user)

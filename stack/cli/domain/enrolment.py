@@ -166,12 +166,10 @@ def enroll(
       orbitferry domain enroll --answer answer.pem
       orbitferry domain enroll dtn://gs1/ --folder gs1-identity --domain domain
     """
-    from stack.adapters.clock import SystemClock
     from stack.core.checks import check_node_id
     from stack.core.eid import Eid
     from stack.core.errors import ConfigError
     from stack.identity import AuthorityFolder, NodeFolder
-    from stack.security.first_epoch import approve_request
 
     place = NodeFolder(folder)
     if taken is not None:
@@ -197,17 +195,32 @@ def enroll(
     if domain is None:
         _tell_request(place, request, as_json)
         return
+    octets = _approved_here(domain, request, jurisdiction, role, days)
+    _take(place, octets, authority, True, False, as_json)
+
+
+def _approved_here(
+    domain: Path,
+    request: NodeRequest,
+    jurisdictions: list[str] | None,
+    roles: list[str] | None,
+    days: int,
+) -> bytes:
+    from stack.adapters.clock import SystemClock
+    from stack.identity import AuthorityFolder
+    from stack.security.first_epoch import approve_request
+
     octets, _ = approve_request(
         AuthorityFolder(domain),
         asking(domain, None),
         request,
-        jurisdictions=jurisdiction or (),
-        roles=role or (),
+        jurisdictions=jurisdictions or (),
+        roles=roles or (),
         now_ms=SystemClock().dtn_ms(),
         entropy=os.urandom,
         days=days,
     )
-    _take(place, octets, authority, True, False, as_json)
+    return octets
 
 
 def _tell_request(place: NodeFolder, request: NodeRequest, as_json: bool) -> None:
