@@ -119,6 +119,21 @@ def test_json_plans_are_told_their_keys() -> None:
     assert caught.value.message == "2 is not within 0 to 1"
 
 
+@pytest.mark.parametrize("digits", [400, 4000, 6000])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        '{"ranges": [{"source": "ipn:5.0", "destination": "ipn:6.0", "steps": [[1, 2, %s]]}]}',
+        '{"contacts": [{"source": "ipn:5.0", "destination": "ipn:6.0", "start_ms": %s}]}',
+        '{"contacts": [{"source": "ipn:5.0", "destination": "ipn:6.0", "rate_bps": %s}]}',
+        '{"contacts": [{"source": "ipn:5.0", "destination": "ipn:6.0", "rate_bps": -%s}]}',
+    ],
+)
+def test_integers_beyond_all_floats_are_refused(plan: str, digits: int) -> None:
+    with pytest.raises(ConfigError):
+        read_json(f'{{"format": "{FORMAT}", ' + plan[1:] % ("9" * digits))
+
+
 def test_deep_nesting_is_refused() -> None:
     with pytest.raises(ConfigError):
         read_json('{"format":' + "[" * 100_000)
