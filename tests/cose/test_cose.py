@@ -120,6 +120,11 @@ def test_what_is_signed_verifies_with_this_key_only(alg: Algorithm) -> None:
         found.verify(key.public, external_aad=b"pass 8")
     with pytest.raises(SecurityError):
         found.verify(SigningKey.generate(alg, entropy).public, external_aad=b"pass 7")
+    signature = key.sign(b"telemetry")
+    key.public.verify(signature, b"telemetry")
+    for wrong in (b"", signature[:-1], signature + b"\0", bytes(len(signature))):
+        with pytest.raises(SecurityError):
+            key.public.verify(wrong, b"telemetry")
     detached = decode_sign1(sign1(b"telemetry", key, detached=True, tagged=False))
     assert detached.payload is None
     assert detached.verify(key.public, payload=b"telemetry") == b"telemetry"
