@@ -38,7 +38,10 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
     from stack.engines.bundle_agent import AgentConfig as AgentConfig
     from stack.engines.ltp import LtpConfig as LtpConfig
     from stack.fec.config import FecConfig as FecConfig
+    from stack.identity import AuthorityFolder as AuthorityFolder
+    from stack.identity import NodeFolder as NodeFolder
     from stack.node.config import ContactsConfig as ContactsConfig
+    from stack.node.config import IdentityConfig as IdentityConfig
     from stack.node.config import LinkConfig as LinkConfig
     from stack.node.config import LogConfig as LogConfig
     from stack.node.config import NodeConfig as NodeConfig
@@ -63,6 +66,7 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
     from stack.ports.datagram import DatagramPort as DatagramPort
     from stack.ports.store import Write as Write
     from stack.security import new_key_file as new_key_file
+    from stack.security.first_epoch import approve_request as approve_request
     from stack.services.echo import PingResult as PingResult
     from stack.services.echo import PingStats as PingStats
     from stack.services.echo import ping as ping
@@ -120,7 +124,9 @@ else:
         stack.engines.bundle_agent AgentConfig
         stack.engines.ltp LtpConfig
         stack.fec.config FecConfig
-        stack.node.config ContactsConfig LinkConfig LogConfig NodeConfig SecurityConfig
+        stack.identity AuthorityFolder NodeFolder
+        stack.node.config ContactsConfig IdentityConfig LinkConfig LogConfig NodeConfig
+        stack.node.config SecurityConfig
         stack.node.config PolicyConfig StoreSection load_config
         stack.node.environment Environment OpenPort
         stack.node.node Node
@@ -130,6 +136,7 @@ else:
         stack.ports.datagram DatagramPort
         stack.ports.store Write
         stack.security new_key_file
+        stack.security.first_epoch approve_request
         stack.services.echo PingResult PingStats ping
         stack.services.files FileEvent FilesConfig FilesService Inbox Offer Prepared Progress
         stack.services.files Received

@@ -183,7 +183,8 @@ def program(
     \b
     Start with:
       orbitferry config example > node.toml
-      orbitferry keys new keys.toml
+      orbitferry domain init mine
+      orbitferry domain enroll dtn://gs1/ --domain domain
       orbitferry node node.toml
     """
 

@@ -97,6 +97,13 @@ def test_bad_key_files(cli: Cli, tmp_path: Path) -> None:
 # ---- configuration ---------------------------------------------------------------------------
 
 
+def enroll(cli: Cli, folder: Path) -> None:
+    """The identity that the example names."""
+    cli("domain", "init", "mine", "--folder", folder / "domain", "--no-passphrase")
+    place = ("--folder", folder / "identity", "--domain", folder / "domain")
+    assert cli("domain", "enroll", "dtn://gs1/", *place).code == 0
+
+
 def test_the_example_is_a_configuration(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "node.toml"
     path.write_text(cli("config", "example").out)
@@ -104,10 +111,10 @@ def test_the_example_is_a_configuration(cli: Cli, tmp_path: Path) -> None:
     assert config.node_id == Eid.parse("dtn://gs1/")
     ran = cli("config", "check", path)
     assert ran.code == 2
-    assert "orbitferry keys new" in ran.err
-    cli("keys", "new", tmp_path / "keys.toml")
+    assert "orbitferry domain enroll" in ran.err
+    enroll(cli, tmp_path)
     ran = cli("config", "check", path)
-    assert ran.code == 0
+    assert ran.code == 0, ran.err
     assert "fine; dtn://gs1/, sat1 to dtn://sat1/, 3 keys, 0 contacts" in ran.out
     (checked,) = cli("config", "check", path, "--json").json
     assert checked["control"] == str(config.control_path)
@@ -166,7 +173,7 @@ def test_check_says_where_and_what_to_do(
     text = example_text(Subject.NODE)
     assert change[0] in text
     path.write_text(text.replace(*change))
-    cli("keys", "new", tmp_path / "keys.toml")
+    enroll(cli, tmp_path)
     ran = cli("config", "check", path)
     assert ran.code == 2
     assert ran.err.count("\n") == 1
@@ -177,7 +184,7 @@ def test_check_says_where_and_what_to_do(
 def test_check_reads_the_plan(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "node.toml"
     path.write_text(example_text(Subject.NODE).replace("# plan = ", "plan = "))
-    cli("keys", "new", tmp_path / "keys.toml")
+    enroll(cli, tmp_path)
     plan = tmp_path / "plan.json"
     plan.write_text('{"format": "nonsense"}')
     assert cli("config", "check", path).code == 2
