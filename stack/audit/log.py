@@ -10,6 +10,10 @@ from stack.core.errors import DecodeError
 from stack.wire import cbor
 
 ID_BYTES = 8
+SEEN, FORKED = "audit-seen", "audit-forked"
+"""Spaces of a store: of each log of others the last checkpoint that was cosigned here, and what
+contradicts such a one."""
+
 _SECTION = "docs/audit.md"
 
 

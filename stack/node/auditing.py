@@ -11,8 +11,9 @@ from stack.audit.log import ID_BYTES, ClosedLog
 from stack.audit.note import NoteSigner
 from stack.core.errors import DecodeError, OrbitferryError, SecurityError, StoreError
 from stack.core.sansio import Entropy, Trace
+from stack.node.application import LocalPort
 from stack.node.config import AuditConfig
-from stack.node.driver import BundleDriver
+from stack.node.witnesses import Witnesses
 from stack.ports.store import Committed, Op, PruneEvents, Write
 from stack.storage.audit_log import BASE, KEY, LOG, NOTE, NOTES, SPACE, VKEY
 
@@ -29,25 +30,28 @@ class LogKeeper:
     def __init__(
         self,
         node: str,
-        driver: BundleDriver,
+        port: LocalPort,
         config: AuditConfig,
         entropy: Entropy,
         trace: Trace,
     ) -> None:
         """Raises `StoreError` when its state is damaged."""
         self._node = node
+        driver = self._driver = port.driver
         store = self._store = driver.store
-        self._driver = driver
         self._config = config
         self._entropy = entropy
         self._trace = trace
         self._timer: asyncio.TimerHandle | None = None
         self._work: asyncio.Task[None] | None = None
         self._closed = False
+        self._signed = -1
+        """Up to which event the log is signed."""
         self._writes: list[Op] = []
         """What of its state is still to be written down."""
         self._secret = store.read(SPACE, KEY) or b""
         self._log = self._found()
+        self.witnesses = Witnesses(node, config.witnesses, port, store, self._again)
         driver.on_change(self._arm)
         self._arm()
 
@@ -87,6 +91,12 @@ class LogKeeper:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._config.checkpoint_s, self._due)
 
+    def _again(self) -> None:
+        """Witnesses are to be asked once more."""
+        if self._timer is None and not self._closed:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._config.checkpoint_s, self._due)
+
     def _due(self) -> None:
         self._timer = None
         if self._work is None:
@@ -122,9 +132,14 @@ class LogKeeper:
                 self._trace("audit_log_lost", {"why": f"event {log.next} is not there any more"})
                 log = self._log = self._begun(events)
             await asyncio.sleep(0)
-        if not log.peaks.size:
-            return
         signer = self._signer(log)
+        if log.peaks.size and log.next != self._signed:
+            await self._sign(log, signer)
+        if log.peaks.size and self._config.witnesses and not self._closed:
+            await self.witnesses.ask(log, signer.key, store.read(SPACE, NOTE) or b"")
+
+    async def _sign(self, log: ClosedLog, signer: NoteSigner) -> None:
+        store = self._store
         note = log.close(signer).encode()
         ops: list[Op] = [
             *self._writes,
@@ -138,6 +153,7 @@ class LogKeeper:
         ops += self._pruned(log)
         await self._commit(ops)
         self._writes.clear()
+        self._signed = log.next
         self._trace("audit_checkpoint", {"origin": log.origin, "size": log.peaks.size})
 
     def _pruned(self, log: ClosedLog) -> list[Op]:
@@ -146,6 +162,9 @@ class LogKeeper:
         base = ClosedLog.decode(self._node, store.read(SPACE, BASE) or log.begun().encode())
         if base.origin != log.origin:
             base = log.begun()
+        attested = self.witnesses.pruned_before()
+        if attested is not None and before < 2 * self._config.keep_events:
+            before = min(before, attested)  # but not for ever
         if before - base.next < BATCH:
             return []
         base.extend(store.events(base.next, BATCH))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 from pathlib import Path
@@ -16,6 +17,7 @@ from stack.engines.ltp.authentication import Authenticator
 from stack.engines.ltp.coding import FecShim, LowerDelays, under_delays
 from stack.engines.ltp.config import SEGMENT_BYTES_MIN
 from stack.engines.ltp.driver import Shim
+from stack.node.application import LocalPort
 from stack.node.auditing import LogKeeper
 from stack.node.captures import Captures
 from stack.node.config import LinkConfig, NodeConfig
@@ -27,6 +29,8 @@ from stack.node.link import Link
 from stack.routing.config import RouterConfig
 from stack.routing.forwarder import Forwarder
 from stack.security import BpSec, KeyRing, SecurityPolicy
+from stack.services.audit import AuditService
+from stack.services.waiting import cancel_all
 from stack.storage.memory import MemoryStore
 from stack.storage.sqlite import SqliteStore
 from stack.storage.staged import StagingStore
@@ -70,14 +74,20 @@ def make_trail(config: NodeConfig) -> AuditTrail | None:
 def keep_log(
     stack: contextlib.AsyncExitStack,
     config: NodeConfig,
-    driver: BundleDriver,
+    port: LocalPort,
     environment: Environment,
     trace: Trace,
 ) -> None:
     """Close the node's log from time to time, until `stack` is.  Raises `StoreError`."""
-    if driver.store.ledger is not None:
-        parts = (driver, config.audit, environment.entropy, trace)
-        stack.push_async_callback(LogKeeper(config.id, *parts).close)
+    if port.driver.store.ledger is None:
+        return
+    audit = config.audit
+    keeper = LogKeeper(config.id, port, audit, environment.entropy, trace)
+    stack.push_async_callback(keeper.close)
+    if audit.witness or audit.witnesses:
+        service = AuditService(port, keeper.witnesses, serves=audit.witness)
+        task = asyncio.get_running_loop().create_task(service.run(), name="audit")
+        stack.push_async_callback(cancel_all, [task])
 
 
 def make_router_config(config: NodeConfig, keys: KeyRing) -> RouterConfig:

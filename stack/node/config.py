@@ -226,6 +226,14 @@ class AuditConfig:
     """Seconds at most from an event to the checkpoint, signed by this node, that closes the log
     over it.  What was not closed yet can be altered by whoever holds this node, and nobody sees."""
 
+    witnesses: tuple[str, ...] = ()
+    """Node ids of those who are asked to cosign each checkpoint, which shows a node that tells one
+    story here and another one there.  They say `witness = true`."""
+
+    witness: bool = False
+    """Whether this node cosigns the checkpoints of others: who can send it bundles may have 16 logs
+    remembered here, of 4,096 in all."""
+
     keep_events: Annotated[int, Meta(ge=1000, le=10**9)] = 1_000_000
     """Events that stay in the store; older ones that a checkpoint covers go.  Export them before
     (`orbitferry audit export`): without them nothing can be told of what they were about."""
@@ -233,6 +241,8 @@ class AuditConfig:
     def __post_init__(self) -> None:
         check_bounds(self)
         check_one_of("events", self.events, ("policy", "all", "none"))
+        for number, name in enumerate(self.witnesses):
+            check_node_id(f"witnesses[{number}]", name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

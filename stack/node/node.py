@@ -175,7 +175,7 @@ class Node:
         self.services = Services(self.port, config.services, Path(config.data_dir), self._handlers)
         await self.services.start()
         stack.push_async_callback(self.services.close)
-        build.keep_log(stack, config, driver, environment, trace)
+        build.keep_log(stack, config, self.port, environment, trace)
         if member is not None:
             member.start(self._plan_again, stack)
         upkeep = Upkeep(driver, trace)

@@ -18,8 +18,11 @@ FILES: Final = "files"
 JOBS: Final = "jobs"
 JOB_REPLIES: Final = "job-replies"
 MESSAGES: Final = "messages"
+AUDIT: Final = "audit"
 
-NUMBERS: Final = MappingProxyType({ECHO: 2047, FILES: 64, JOBS: 65, MESSAGES: 66, JOB_REPLIES: 67})
+NUMBERS: Final = MappingProxyType(
+    {ECHO: 2047, FILES: 64, JOBS: 65, MESSAGES: 66, JOB_REPLIES: 67, AUDIT: 68}
+)
 """Service numbers of ipn nodes.  The numbers are ours, agreed between Orbitferry nodes; 2047 is
 also where HDTN answers pings by default.  ION has no number of its own for echo: `bpecho` is given
 an endpoint, which has to be named then (`orbitferry ping ipn:2.2`)."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from stack.audit.export import LogExport
-from stack.audit.log import ClosedLog, node_of
+from stack.audit.log import FORKED, SEEN, ClosedLog, node_of
 from stack.audit.note import LogCheckpoint, NoteKey, SignedNote
 from stack.core.errors import DecodeError, StoreError
 from stack.storage import sql
@@ -20,7 +20,6 @@ T = TypeVar("T")
 SPACE = "audit"
 BASE, KEY, LOG, NOTE, VKEY = "base", "key", "log", "checkpoint", "vkey"
 NOTES = "audit-notes"
-SEEN = "audit-seen"
 """Spaces and keys of the store in which a node keeps what belongs to its log."""
 
 
@@ -70,7 +69,8 @@ def _read(db: sqlite3.Connection, path: Path) -> LogExport:
         if number != base.next + len(export.events):
             break  # what follows is another log's
         export.events.append(event)
-    for space, notes in ((NOTES, export.checkpoints), (SEEN, export.seen)):
+    found = ((NOTES, export.checkpoints), (SEEN, export.seen), (FORKED, export.seen))
+    for space, notes in found:
         rows = db.execute(sql.SELECT_STATE_FROM, (space, "")).fetchall()
         notes += [bytes(value) for _, value, _ in rows]
     export.checkpoints.append(note)

@@ -27,6 +27,9 @@ GONE = int(Act.DELETED)
 REFUSED = int(Act.REFUSED)
 FORWARDED = int(Act.FORWARDED)
 CONSUMED = int(Act.OPENED | Act.DELETED)
+QUIET = frozenset({"audit", "68"})
+"""Services whose bundles are about logs: what is written down of them would need more of them."""
+
 NO_CONTACT = "outside every planned contact"
 
 
@@ -52,7 +55,7 @@ class AuditTrail:
 
     def came(self, bundle: Bundle, label: bytes, acts: int, peer: str) -> AuditEvent | None:
         """A bundle that is about to be stored, `acts` before that; from or for whom is `peer`."""
-        if not self.wants(label):
+        if not self.wants(label) or (not label and bundle.primary.destination.service in QUIET):
             return None
         name = object_name(bundle.primary, len(bundle.payload.data))
         digest = label_digest(label)

@@ -1,0 +1,133 @@
+"""Checkpoints are cosigned over links, and two histories of one log are found."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from link_models.clock import run_virtual
+from stack.audit.export import LogExport, verify_exports
+from stack.audit.note import NoteKey, SignedNote
+from stack.node.config import AuditConfig, PolicyConfig
+from stack.node.node import Node
+from stack.services.audit import checkpoint_message, to_witness, witness_signer
+from stack.services.messages import send_message
+from stack.storage.audit_log import read_log
+from tests.node.test_sovereign import AT_HOME, DIRECTORY
+from tests.node.test_two_nodes import SAT, channel, loop
+from tests.node.world import World
+
+AUDITED = replace(AT_HOME, audit=True)
+
+
+def two(tmp_path: Path, told: list[tuple[str, Any]]) -> tuple[World, Any]:
+    """A station whose checkpoints the satellite cosigns; made anew by each call of the second."""
+    directory = tmp_path / "nodes.toml"
+    directory.write_text(DIRECTORY)
+    world = World(loop(), tmp_path, store="sqlite")
+    world.connect("gs1", "sat1", channel(rate_bps=1e6))
+
+    def node(name: str) -> Node:
+        peer = {"gs1": "sat1", "sat1": "gs1"}[name]
+        audit = AuditConfig(witness=True)
+        if name == "gs1":
+            audit = AuditConfig(witnesses=("dtn://sat1/",))
+        made = world.node(
+            name,
+            [world.link(name, peer, rate_bps=1e6, owlt_ms=5.0)],
+            policy=PolicyConfig(directory=str(directory)),
+            audit=audit,
+        )
+        made._user_trace = lambda event, fields: told.append((event, fields))
+        return made
+
+    return world, node
+
+
+async def says(node: Node, count: int) -> None:
+    """A node has so much more to write down, and closes its log over that."""
+    for _ in range(count):
+        await send_message(node.port, SAT.with_service("later"), b"x", policy=AUDITED)
+    await asyncio.sleep(300)
+
+
+def witness_of(node: Node) -> NoteKey:
+    """The public key of a witness."""
+    return witness_signer(node.config.id, node._store.read("audit", "witness-key") or b"").key
+
+
+def test_checkpoints_come_back_cosigned(tmp_path: Path) -> None:
+    told: list[tuple[str, Any]] = []
+
+    async def main() -> None:
+        _, node = two(tmp_path, told)
+        ground, satellite = node("gs1"), node("sat1")
+        async with ground, satellite:
+            for count in (1, 3):
+                await says(ground, count)
+            key = witness_of(satellite)
+        report, other = verify_exports(
+            [read_log(tmp_path / "gs1"), read_log(tmp_path / "sat1")], [], [key]
+        )
+        assert report.entries == report.closed == 8
+        assert report.witnesses == {"dtn://sat1/audit": 8}
+        assert not report.problems + other.problems
+        sizes = [fields["size"] for event, fields in told if event == "audit_cosigned"]
+        assert sizes == sorted(sizes)
+        assert len(sizes) >= 2  # each continues the one before, or it were not cosigned
+
+    run_virtual(main)
+
+
+def test_a_witness_that_was_out_of_reach_is_asked_again(tmp_path: Path) -> None:
+    told: list[tuple[str, Any]] = []
+
+    async def main() -> None:
+        _, node = two(tmp_path, told)
+        ground, satellite = node("gs1"), node("sat1")
+        async with ground:
+            await says(ground, 2)
+            await says(ground, 2)
+            async with satellite:
+                await asyncio.sleep(600)
+                key = witness_of(satellite)
+        (report,) = verify_exports([read_log(tmp_path / "gs1")], [], [key])
+        assert report.witnesses["dtn://sat1/audit"] >= 2
+
+    run_virtual(main)
+
+
+def test_a_node_that_begins_another_history_from_a_backup_is_found(tmp_path: Path) -> None:
+    told: list[tuple[str, Any]] = []
+
+    async def main() -> None:
+        _, node = two(tmp_path, told)
+        satellite = node("sat1")
+        async with satellite:
+            async with node("gs1") as ground:
+                await says(ground, 2)
+            shutil.copytree(tmp_path / "gs1", tmp_path / "backup")
+            async with node("gs1") as ground:
+                await says(ground, 2)
+            true: LogExport = read_log(tmp_path / "gs1")
+            shutil.rmtree(tmp_path / "gs1")
+            shutil.copytree(tmp_path / "backup", tmp_path / "gs1")
+            async with node("gs1") as ground:
+                await says(ground, 2)
+                # A liar would go on as if nothing were: with the proof of another history.
+                false = read_log(tmp_path / "gs1")
+                note = max(false.checkpoints, key=lambda each: len(SignedNote.parse(each).text))
+                payload = checkpoint_message(str(false.key), note, [])
+                await ground.port.commit(send=[to_witness(ground.port, "dtn://sat1/", payload)])
+                await asyncio.sleep(60)
+        assert "audit_log_forked" in [event for event, _ in told]
+        # The witness has both, signed by one key: neither story is believed any more.
+        for log in (true, false):
+            (report, _) = verify_exports([log, read_log(tmp_path / "sat1")], [], [])
+            assert "one history here and another one there" in report.problems[0]
+            assert not verify_exports([log], [], [])[0].problems
+
+    run_virtual(main)
