@@ -28,7 +28,7 @@ from stack.node.keys import NodeKeys
 from stack.node.link import Link
 from stack.routing.config import RouterConfig
 from stack.routing.forwarder import Forwarder
-from stack.security import BpSec, KeyRing, SecurityPolicy
+from stack.security import BpSec, KeyRing, SecurityPolicy, Signers
 from stack.services.audit import AuditService
 from stack.services.waiting import cancel_all
 from stack.storage.memory import MemoryStore
@@ -51,9 +51,14 @@ def open_store(config: NodeConfig, trace: Trace) -> StagingStore:
 
 
 def make_security(
-    config: NodeConfig, keys: NodeKeys, environment: Environment, trace: Trace
+    config: NodeConfig,
+    keys: NodeKeys,
+    environment: Environment,
+    trace: Trace,
+    signers: Signers | None = None,
 ) -> BpSec | None:
-    """BPSec with the keys of the key file, or None when the configuration turns it off."""
+    """BPSec with the keys of the key file, or None when the configuration turns it off.  Signatures
+    are those of `signers`; of the key file where there are none."""
     if config.security.protect == "none":
         trace("security_off", {"node": config.id})
         return None
@@ -62,7 +67,7 @@ def make_security(
         cose_sign_for=config.security.cose_sign_for,
         cose_require_from=config.security.cose_require_from,
     )
-    return BpSec(keys.ring, environment.entropy, policy, use=keys.use)
+    return BpSec(keys.ring, environment.entropy, policy, use=keys.use, signers=signers)
 
 
 def make_trail(config: NodeConfig) -> AuditTrail | None:

@@ -127,13 +127,15 @@ class SecurityConfig:
     arrives is taken with a BIB and without."""
 
     cose_sign_for: tuple[str, ...] = ()
-    """Nodes (shell patterns) to which bundles go signed with this node's own private key (of kind
-    `cose-sign-private` in the key file): the payload for its destination, and the label of its data
-    policy, or else the primary block, for everybody on the way (`docs/sovereignty.md`)."""
+    """Nodes (shell patterns) to which bundles go signed with this node's own private key (that of
+    its identity, or of kind `cose-sign-private` in the key file): the payload for its destination,
+    and the label of its data policy, or else the primary block, for everybody on the way
+    (`docs/sovereignty.md`)."""
 
     cose_require_from: tuple[str, ...] = ()
     """Source nodes (shell patterns) whose bundles are delivered or passed on here only with
-    signatures that verify with their public keys (of kind `cose-sign-public`)."""
+    signatures that verify with their public keys (of certificates that are believed, or of kind
+    `cose-sign-public`)."""
 
     def __post_init__(self) -> None:
         check_one_of("protect", self.protect, ("all", "none"))

@@ -11,6 +11,7 @@ from typing import Final
 from stack.core.clock import Clock
 from stack.core.errors import ConfigError, SecurityError
 from stack.core.sansio import Trace
+from stack.cose import SigningKey, VerifyingKey
 from stack.identity import NodeFolder
 from stack.identity.passphrase import find_passphrase
 from stack.node.config import NodeConfig
@@ -56,6 +57,22 @@ class Membership:
             raise ConfigError("id", f"{section.folder} is that of {self.identity.node}", "its id")
         self._changes_ms = self.trust.changes_ms(now_ms)
         self.gate = PolicyGate(self.trust.directory(now_ms), config.id)
+        self._signing = self.identity.signing_key
+        self._verifying = self._believed(now_ms)
+
+    def _believed(self, now_ms: int) -> dict[str, VerifyingKey]:
+        """The key of each node that is believed now."""
+        believed = self.trust.principals(now_ms)
+        return {str(node.facts.id): node.verifying_key for node in believed}
+
+    def signing_key(self, peer: str) -> SigningKey:
+        """What signs for this node, whoever it is for."""
+        return self._signing
+
+    def verifying_key(self, node: str, key_id: bytes) -> VerifyingKey | None:
+        """That of a node's certificate, while it is believed, if it has this id."""
+        key = self._verifying.get(node)
+        return key if key is not None and key_id in (b"", key.key_id) else None
 
     def start(self, on_change: Callable[[], None], stack: contextlib.AsyncExitStack) -> None:
         """Follow time and folder until `stack` ends; `on_change` is called when something else is
@@ -77,6 +94,7 @@ class Membership:
         news = self._read()
         if news or now_ms >= self._changes_ms:
             self._changes_ms = self.trust.changes_ms(now_ms)
+            self._verifying = self._believed(now_ms)
             directory = self.trust.directory(now_ms)
             self._tell(directory)
             self.gate.follow(directory)

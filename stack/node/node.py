@@ -151,7 +151,7 @@ class Node:
             config.agent,
             build.make_forwarder(config, keys, plan),
             begin(self._store.read, environment.entropy),
-            security=build.make_security(config, self.keys, environment, trace),
+            security=build.make_security(config, self.keys, environment, trace, member),
             trace=trace,
             shares=build.make_shares(config, keys, self._store.usage().quota_bytes),
             gate=make_gate(config, member),

@@ -13,7 +13,7 @@ from link_models.clock import run_virtual
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, PolicyError
 from stack.identity import AuthorityFolder, NodeFolder, pem
-from stack.node.config import IdentityConfig, parse_config
+from stack.node.config import IdentityConfig, SecurityConfig, parse_config
 from stack.node.node import Node
 from stack.policy import DataPolicy, NodeSet
 from stack.security.first_epoch import approve_request
@@ -68,7 +68,9 @@ def update(authority: AuthorityFolder, folder: NodeFolder, now_ms: int = EPOCH_M
     folder.accept(pem.encode(authority.export()).encode(), now_ms)
 
 
-def two(root: Path, ground: NodeFolder, satellite: NodeFolder) -> tuple[Node, Node]:
+def two(
+    root: Path, ground: NodeFolder, satellite: NodeFolder, **security: Any
+) -> tuple[Node, Node]:
     """A station and a satellite, always in contact."""
     world = World(loop(), root)
     world.connect("gs1", "sat1", channel(rate_bps=1e6))
@@ -76,7 +78,8 @@ def two(root: Path, ground: NodeFolder, satellite: NodeFolder) -> tuple[Node, No
 
     def node(name: str, peer: str, folder: NodeFolder) -> Node:
         identity = IdentityConfig(folder=str(folder.path))
-        return world.node(name, [world.link(name, peer, **options)], identity=identity)
+        more: dict[str, Any] = {"security": SecurityConfig(**security)} if security else {}
+        return world.node(name, [world.link(name, peer, **options)], identity=identity, **more)
 
     return node("gs1", "sat1", ground), node("sat1", "gs1", satellite)
 
@@ -133,6 +136,34 @@ def test_a_revoked_node_gets_nothing_more_while_others_run(tmp_path: Path) -> No
             await asyncio.sleep(61)
             with pytest.raises(PolicyError, match="nothing is known"):
                 await send_message(ground.port, to, b"y", policy=FAMILY)
+
+    run_virtual(main)
+
+
+def test_signatures_hold_for_as_long_as_their_certificates(tmp_path: Path) -> None:
+    authority = domain(tmp_path)
+    folders = [member(tmp_path, authority, name) for name in ("gs1", "sat1")]
+    for folder in folders:
+        update(authority, folder)
+
+    async def main() -> None:
+        ground, satellite = two(
+            tmp_path, *folders, cose_sign_for=("*",), cose_require_from=("dtn://gs1/",)
+        )
+        to = SAT.with_service("messages")
+        async with ground, satellite, Mailbox(satellite.port) as mailbox:
+            await send_message(ground.port, to, b"signed")
+            delivery = await mailbox.receive()
+            assert bytes(delivery.payload) == b"signed"
+            await mailbox.done(delivery)
+            authority.revoke(authority.unlock(nothing), "dtn://gs1/", EPOCH_MS)
+            update(authority, folders[1])
+            await asyncio.sleep(61)
+            await send_message(ground.port, to, b"of whom nobody vouches any more")
+            await asyncio.sleep(61)
+            counters = satellite.counters()
+            assert counters["bundles.dropped_security"] > 0
+            assert counters["bundles.delivered"] == 1
 
     run_virtual(main)
 

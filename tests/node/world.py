@@ -105,14 +105,15 @@ class World:
         **sections: Any,
     ) -> Node:
         """A node that can be entered; made anew for each start."""
+        security = SecurityConfig(
+            key_file=str(self.keys) if self.protect and "identity" not in sections else "",
+            protect="all" if self.protect else "none",
+        )
         config = NodeConfig(
             id=f"dtn://{name}/",
             data_dir=str(self.root / name),
             agent=AgentConfig(**(agent or {})),
-            security=SecurityConfig(
-                key_file=str(self.keys) if self.protect and "identity" not in sections else "",
-                protect="all" if self.protect else "none",
-            ),
+            security=sections.pop("security", security),
             store=StoreSection(kind=self.store, synchronous="normal"),
             log=LogConfig(level="off"),
             links=tuple(links),
