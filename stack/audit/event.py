@@ -78,6 +78,7 @@ class AuditEvent(NamedTuple):
         return [name for act, name in NAMES.items() if self.acts & act]
 
 
+@lru_cache(maxsize=1024)
 def label_digest(label: bytes) -> bytes:
     """What stands for the label of a data policy; nothing for none."""
     return sha256(label).digest()[:LABEL_DIGEST_BYTES] if label else b""
@@ -93,10 +94,10 @@ def encode_event(event: AuditEvent, time_ms: int | None = None) -> bytes:
             cbor.uint(event.time_ms if time_ms is None else time_ms),
             _text(event.node),
             cbor.tstr(event.object),
-            cbor.bstr(event.label),
+            _bytes(event.label),
             _text(event.peer),
-            cbor.tstr(event.detail[:DETAIL_CHARS_MAX]),
-            cbor.bstr(event.policy),
+            _text(event.detail[:DETAIL_CHARS_MAX]),
+            _bytes(event.policy),
         )
     )
     if len(octets) > EVENT_BYTES_MAX or not 0 < event.acts <= ACTS_MAX:
@@ -107,6 +108,11 @@ def encode_event(event: AuditEvent, time_ms: int | None = None) -> bytes:
 @lru_cache(maxsize=1024)
 def _text(text: str) -> bytes:
     return cbor.tstr(text)
+
+
+@lru_cache(maxsize=1024)
+def _bytes(octets: bytes) -> bytes:
+    return cbor.bstr(octets)
 
 
 def decode_event(data: bytes) -> AuditEvent:

@@ -1,0 +1,152 @@
+"""What a log costs: ``python -m tests.benchmarks.bench_audit [--core N] [--rounds N]``.
+
+- events added to a store, in a transaction of 500, and taken into the tree behind a checkpoint
+- an export of 100,000 events read, and verified: decoded, the tree computed, checkpoints checked
+- what writing down adds to a bundle: made, stored and given to a neighbour, in a durable store with
+  transactions of 64, payload of 10 KB encrypted; modes by turns (ABBA), the median of all rounds
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from stack.audit.event import Act, AuditEvent
+from stack.audit.export import LogExport, read_export, verify_exports
+from stack.audit.log import ClosedLog
+from stack.audit.merkle import Peaks
+from stack.audit.note import LogCheckpoint, NoteSigner
+from stack.contacts.plan import Contact, Plan
+from stack.core.eid import Eid
+from stack.engines.bundle_agent import AgentConfig, AuditTrail, Beginning, BundleAgent
+from stack.policy import DataPolicy, Directory, NodeFacts, PolicyGate
+from stack.ports.application import Outgoing
+from stack.ports.store import RecordEvent
+from stack.routing.forwarder import Forwarder
+from stack.security import BpSec, Key, KeyRing, SecurityPolicy
+from stack.storage import SqliteStore
+
+NOW_MS = 850_000_000_000
+HERE, NEXT = "dtn://gs1/", "dtn://sat1/"
+KEYS = (Key("aes", "aes", bytes(range(32))), Key("mac", "hmac", bytes(range(48))))
+EVENTS = 100_000
+COUNT = 64
+
+
+def events(count: int) -> list[AuditEvent]:
+    """As a relay writes them down."""
+    acts = int(Act.FORWARDED | Act.DELETED)
+    detail = f"contact from {NOW_MS} to {NOW_MS + 600_000}"
+    name = f"dtn://daejeon/files@{NOW_MS}."
+    label = bytes(16)
+    return [
+        AuditEvent(acts, NOW_MS + n, HERE, f"{name}{n}", label, NEXT, detail) for n in range(count)
+    ]
+
+
+def logs(folder: Path) -> None:
+    """Events in, and out."""
+    store = SqliteStore(folder / "events")
+    found = events(EVENTS)
+    begun = time.process_time()
+    for first in range(0, EVENTS, 500):
+        store.commit([RecordEvent(each) for each in found[first : first + 500]], NOW_MS)
+    print(f"events added to a store {EVENTS / (time.process_time() - begun):,.0f}/s of CPU")
+    log = ClosedLog(HERE, bytes(8), 0)
+    begun = time.process_time()
+    while log.extend(store.events(log.next, 2048)):
+        pass
+    print(f"events taken into the tree {EVENTS / (time.process_time() - begun):,.0f}/s of CPU")
+    by = NoteSigner(log.origin, bytes(32))
+    note = LogCheckpoint(log.origin, log.peaks.size, log.peaks.root()).signed(by).encode()
+    octets = [event for _, event in store.events(0, EVENTS)]
+    export = LogExport(log.origin, by.key, Peaks(), octets, [note])
+    lines = [line.encode() for line in export.lines()]
+    store.close()
+    begun = time.process_time()
+    again = read_export(lines)
+    read = time.process_time()
+    assert not verify_exports([again], [by.key], [])[0].problems
+    verified = time.process_time()
+    print(f"an export read {EVENTS / (read - begun):,.0f} events/s")
+    print(f"and verified {EVENTS / (verified - read):,.0f} events/s")
+
+
+def agent_with(trail: AuditTrail | None) -> BundleAgent:
+    """A node that makes bundles for its neighbour."""
+    counter = itertools.count(1)
+    security = BpSec(KeyRing(KEYS), lambda n: next(counter).to_bytes(n, "big"), SecurityPolicy())
+    plan = Plan([Contact(HERE, NEXT, NOW_MS, NOW_MS + 36_000_000, 1e9)])
+    directory = Directory(NodeFacts(Eid.parse(name)) for name in (HERE, NEXT))
+    return BundleAgent(
+        Eid.parse(HERE),
+        AgentConfig(),
+        Forwarder(HERE, plan),
+        Beginning(bytes(32), 1),
+        security=security,
+        gate=PolicyGate(directory, HERE),
+        trail=trail,
+    )
+
+
+def per_bundle(folder: Path, rounds: int) -> None:
+    """The CPU of a bundle's life here, by what is written down of it."""
+    modes = {
+        "nothing written down": (None, DataPolicy()),
+        '"policy", which does not ask': (AuditTrail(HERE), DataPolicy()),
+        '"policy", which asks': (AuditTrail(HERE), DataPolicy(audit=True)),
+    }
+    agents = {name: agent_with(trail) for name, (trail, _) in modes.items()}
+    stores = {name: SqliteStore(folder / str(n)) for n, name in enumerate(modes)}
+    tos = Eid.parse(NEXT).with_service("files")
+    taken: defaultdict[str, list[float]] = defaultdict(list)
+    payload = os.urandom(10_000)
+    for turn in range(rounds):
+        order = list(modes) if turn % 2 else list(reversed(modes))
+        for name in order:
+            agent, store, policy = agents[name], stores[name], modes[name][1]
+            store.ledger = modes[name][0]
+            made = [Outgoing(tos, payload, 3_600_000, "files", policy=policy) for _ in range(COUNT)]
+            begun = time.process_time()
+            _, ops = agent.send(made, NOW_MS)
+            outcome = store.commit(ops, NOW_MS)
+            agent.committed(ops, outcome, NOW_MS)
+            refs = agent.take(NEXT, 1 << 30, COUNT, NOW_MS)
+            store.load(refs)
+            agent.forwarded(refs, NOW_MS, NEXT)
+            gone = agent.take_ops()
+            agent.committed(gone, store.commit(gone, NOW_MS), NOW_MS)
+            taken[name].append((time.process_time() - begun) / COUNT * 1e6)
+            while agent.next_event() is not None:
+                pass
+    least = statistics.median(taken["nothing written down"])
+    for name in modes:
+        found = statistics.median(taken[name])
+        print(f"{name:<32}{found:8.1f} µs of CPU a bundle {found / least - 1:+.1%}")
+    for store in stores.values():
+        store.close()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="bench_audit")
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--core", type=int)
+    options = parser.parse_args(arguments)
+    if options.core is not None:
+        os.sched_setaffinity(0, {options.core})
+    with tempfile.TemporaryDirectory() as folder:
+        per_bundle(Path(folder), options.rounds)
+        logs(Path(folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
