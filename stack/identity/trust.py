@@ -151,13 +151,20 @@ class Trust:
                 self._lists[domain] = found
 
     def _learn_node(self, certificate: x509.Certificate) -> None:
-        node = self._read(certificate)
+        node = self.read(certificate)
         key = (node.facts.domain, str(node.facts.id))
         known = self._nodes.get(key)
         if known is None and len(self._nodes) >= NODES_MAX:
             raise SecurityError(f"more than {NODES_MAX} nodes")
         if known is None or _newer(certificate, known.certificate):
             self._nodes[key] = node
+
+    def read(self, certificate: x509.Certificate) -> Principal:
+        """What a certificate says that an authority has signed which this domain trusts for
+        something; whether it is believed now is not asked.  Raises `SecurityError`."""
+        node = read_node(certificate)
+        check_issued(certificate, self._issuer(node.facts.domain))
+        return node
 
     # ---- what is believed ------------------------------------------------------------------
 
@@ -167,7 +174,7 @@ class Trust:
         Raises `SecurityError` that says why it is not believed."""
         if not 0 < len(chain) <= CHAIN_MAX:
             raise SecurityError(f"a chain of {len(chain)} certificates")
-        node = self._read(chain[0])
+        node = self.read(chain[0])
         self._check(node, now_ms)
         return replace(node, facts=self._facts(node))
 
@@ -275,12 +282,6 @@ class Trust:
         if domain not in self.federations:
             raise SecurityError(f"domain {self.domain} does not trust domain {domain}")
         return self.federations[domain].certificate
-
-    def _read(self, certificate: x509.Certificate) -> Principal:
-        """A node's certificate, signed by an authority that this domain trusts for something."""
-        node = read_node(certificate)
-        check_issued(certificate, self._issuer(node.facts.domain))
-        return node
 
     def _check(self, node: Principal, now_ms: int) -> None:
         """Raise `SecurityError` unless a node whose certificate is signed is believed now."""

@@ -27,7 +27,8 @@ DAY_MS: Final = 86_400_000
 
 
 class Membership:
-    """A node's identity in its domain."""
+    """A node's identity in its domain.  `why_not`: why that was not believed when it started, such
+    as that its revocation list is too old, or nothing; under data policies it then does nothing."""
 
     def __init__(self, config: NodeConfig, clock: Clock, trace: Trace) -> None:
         """Reads and unlocks the folder.  Raises `ConfigError` that says what is wrong with it."""
@@ -44,7 +45,7 @@ class Membership:
             self.identity = self._folder.unlock(lambda: find_passphrase(self._folder.path, file))
             self._stamp = self._folder.stamp()
             self.trust = self._folder.trust(self._grace_ms)
-            self.trust.verify([self.identity.certificate], now_ms)
+            own = self.trust.read(self.identity.certificate)
             epochs = self._folder.sealed_epochs()
             self.keys: list[Key] = first_epoch_keys(epochs, self.identity, self.trust, now_ms)
         except SecurityError as error:
@@ -55,6 +56,10 @@ class Membership:
             ) from None
         if self.identity.node != config.node_id:
             raise ConfigError("id", f"{section.folder} is that of {self.identity.node}", "its id")
+        # After a long silence it has to start all the same, to be reached by what is newer.
+        self.why_not = self.trust.why_not(own, now_ms)
+        if self.why_not:
+            trace("identity_not_believed", {"why": self.why_not})
         self._changes_ms = self.trust.changes_ms(now_ms)
         self.gate = PolicyGate(self.trust.directory(now_ms), config.id)
         self._signing = self.identity.signing_key

@@ -191,6 +191,32 @@ def test_what_is_believed_ends_by_itself(tmp_path: Path, ends: str) -> None:
     run_virtual(main)
 
 
+def test_after_a_long_silence_a_node_starts_and_does_nothing_under_policies(tmp_path: Path) -> None:
+    """Three weeks and a restart later it is still reached, and believes again what is newer."""
+    authority = domain(tmp_path)
+    folders = [member(tmp_path, authority, name) for name in ("gs1", "sat1")]
+    update(authority, folders[0])
+    late_ms = EPOCH_MS + 22 * DAY_MS
+
+    async def main() -> None:
+        await asyncio.sleep(22 * DAY_S)
+        ground, satellite = two(tmp_path, *folders)
+        to = SAT.with_service("messages")
+        async with ground, satellite, Mailbox(satellite.port) as mailbox:
+            with pytest.raises(PolicyError, match="nothing is known"):
+                await send_message(ground.port, to, b"x", policy=FAMILY)
+            await send_message(ground.port, to, b"without a policy")
+            await mailbox.done(await mailbox.receive())
+            authority.update(authority.unlock(nothing), (), late_ms)
+            for folder in folders:
+                update(authority, folder, late_ms)
+            await asyncio.sleep(61)
+            await send_message(ground.port, to, b"x", policy=FAMILY)
+            assert bytes((await mailbox.receive()).payload) == b"x"
+
+    run_virtual(main)
+
+
 def _another(root: Path, authority: AuthorityFolder, folder: NodeFolder) -> None:
     other = member(root, authority, "other")
     folder.path.rename(root / "away")
@@ -199,11 +225,6 @@ def _another(root: Path, authority: AuthorityFolder, folder: NodeFolder) -> None
 
 def _open(root: Path, authority: AuthorityFolder, folder: NodeFolder) -> None:
     folder.path.chmod(0o755)
-
-
-def _revoked(root: Path, authority: AuthorityFolder, folder: NodeFolder) -> None:
-    authority.revoke(authority.unlock(nothing), "dtn://gs1/", EPOCH_MS)
-    (folder.path / "trust.pem").write_text(pem.encode(authority.export()))
 
 
 def _not_its_key(root: Path, authority: AuthorityFolder, folder: NodeFolder) -> None:
@@ -221,7 +242,6 @@ def _foreign_epoch(root: Path, authority: AuthorityFolder, folder: NodeFolder) -
     [
         (_another, "that of dtn://other/"),
         (_open, "chmod 700"),
-        (_revoked, "revoked"),
         (_not_its_key, "keys are not those of its certificate"),
         (_foreign_epoch, "signature"),
         (lambda root, authority, folder: folder.path.rename(root / "away"), "domain enroll"),

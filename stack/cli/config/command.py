@@ -123,7 +123,10 @@ def _look(config: NodeConfig) -> dict[str, int]:
         from stack.core.sansio import no_trace
         from stack.node.identity import Membership
 
-        keys = len(Membership(config, SystemClock(), no_trace).keys)
+        member = Membership(config, SystemClock(), no_trace)
+        keys = len(member.keys)
+        if member.why_not:
+            note(f"identity.folder: under data policies it will do nothing: {member.why_not}")
     if config.security.key_file:
         keys = len(load_keys(Path(config.security.key_file)).keys)
     section = config.contacts
