@@ -63,7 +63,8 @@ def node_certificate(choose: Choices) -> x509.Certificate:
     roles = choose.pick(((), ("relay",), ("relay", "compute")))
     node = Eid.parse(choose.pick(_IDS))
     request = read_request(make_request(node, key(number), hpke.public, laws, roles))
-    return authority().issue(request, NOW_MS, 90, jurisdictions=laws, roles=roles)
+    issued = authority().issue(request, NOW_MS, 90, jurisdictions=laws, roles=roles)
+    return recast(issued, serial=number)  # not at random: a case is the same every time
 
 
 def recast(
@@ -73,6 +74,7 @@ def recast(
     name: x509.Name | None = None,
     issuer: x509.Name | None = None,
     public_key: object = None,
+    serial: int | None = None,
     start: datetime.datetime | None = None,
     end: datetime.datetime | None = None,
     extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
@@ -84,7 +86,7 @@ def recast(
         issuer or signer.certificate.subject,
         certificate.subject if name is None else name,
         public_key or certificate.public_key(),  # type: ignore[arg-type]
-        certificate.serial_number,
+        certificate.serial_number if serial is None else serial,
         start or certificate.not_valid_before_utc,
         end or certificate.not_valid_after_utc,
     )
