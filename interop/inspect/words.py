@@ -6,7 +6,7 @@ from typing import Final
 
 from stack.core.clock import dtn_to_iso
 from stack.wire import ltp
-from stack.wire.asb import CONTEXT_BCB_AES_GCM, CONTEXT_BIB_HMAC_SHA2
+from stack.wire.asb import CONTEXT_BCB_AES_GCM, CONTEXT_BIB_HMAC_SHA2, CONTEXT_COSE
 from stack.wire.bundle import types
 
 BUNDLE_FLAGS: Final = {
@@ -41,8 +41,12 @@ BLOCK_NAMES: Final = {
 }
 """RFC 9171 §9.1, RFC 9172 §11.1."""
 
-CONTEXT_NAMES: Final = {CONTEXT_BIB_HMAC_SHA2: "BIB-HMAC-SHA2", CONTEXT_BCB_AES_GCM: "BCB-AES-GCM"}
-"""RFC 9173 §5.1."""
+CONTEXT_NAMES: Final = {
+    CONTEXT_BIB_HMAC_SHA2: "BIB-HMAC-SHA2",
+    CONTEXT_BCB_AES_GCM: "BCB-AES-GCM",
+    CONTEXT_COSE: "COSE",
+}
+"""RFC 9173 §5.1, draft-ietf-dtn-bpsec-cose §7.1."""
 
 PARAMETER_NAMES: Final = {
     CONTEXT_BIB_HMAC_SHA2: {1: "SHA variant", 2: "wrapped key", 3: "integrity scope flags"},
@@ -52,14 +56,27 @@ PARAMETER_NAMES: Final = {
         3: "wrapped key",
         4: "AAD scope flags",
     },
+    CONTEXT_COSE: {
+        3: "additional protected headers",
+        4: "additional unprotected headers",
+        5: "AAD scope",
+    },
 }
-"""RFC 9173 §3.3, §4.3."""
+"""RFC 9173 §3.3, §4.3, draft-ietf-dtn-bpsec-cose §2.2."""
 
 RESULT_NAMES: Final = {
     CONTEXT_BIB_HMAC_SHA2: {1: "expected HMAC"},
     CONTEXT_BCB_AES_GCM: {1: "authentication tag"},
+    CONTEXT_COSE: {
+        16: "COSE_Encrypt0",
+        17: "COSE_Mac0",
+        18: "COSE_Sign1",
+        96: "COSE_Encrypt",
+        97: "COSE_Mac",
+        98: "COSE_Sign",
+    },
 }
-"""RFC 9173 §3.4, §4.4."""
+"""RFC 9173 §3.4, §4.4, draft-ietf-dtn-bpsec-cose §2.3."""
 
 VALUE_NAMES: Final = {
     (CONTEXT_BIB_HMAC_SHA2, 1): {5: "HMAC 256/256", 6: "HMAC 384/384", 7: "HMAC 512/512"},

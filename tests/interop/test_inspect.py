@@ -331,6 +331,22 @@ def test_examples_of_rfc_9173(name: str) -> None:
     assert [each.label for each in tree.errors if each.status == "error"] == []
 
 
+def test_blocks_of_the_cose_context_in_words() -> None:
+    vectors = {vector.name: vector.data for vector in load("bpsec_cose")}
+    for name, kind, result in (
+        ("COSE_Sign1, P-384", "block integrity (BIB)", "COSE_Sign1"),
+        ("COSE_Encrypt, A256KW", "block confidentiality (BCB)", "COSE_Encrypt"),
+    ):
+        tree = dissect(vectors[name])
+        assert not tree.errors
+        found = block(tree, kind)
+        context = found.find("security context")
+        assert context is not None
+        assert (context.value, context.note) == (3, "COSE")
+        assert said(found, "parameter") == "AAD scope"
+        assert said(found, "result") == result
+
+
 # -------------------------------------------------------------------------------------- LTP
 
 
