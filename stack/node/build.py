@@ -26,6 +26,7 @@ from stack.node.environment import Environment
 from stack.node.guard import follow, is_trusted, make_authenticator, under_extensions
 from stack.node.keys import NodeKeys
 from stack.node.link import Link
+from stack.ports.security import Security
 from stack.routing.config import RouterConfig
 from stack.routing.forwarder import Forwarder
 from stack.security import BpSec, KeyRing, SecurityPolicy, Signers
@@ -56,7 +57,7 @@ def make_security(
     environment: Environment,
     trace: Trace,
     signers: Signers | None = None,
-) -> BpSec | None:
+) -> Security | None:
     """BPSec with the keys of the key file, or None when the configuration turns it off.  Signatures
     are those of `signers`; of the key file where there are none."""
     if config.security.protect == "none":
@@ -67,7 +68,8 @@ def make_security(
         cose_sign_for=config.security.cose_sign_for,
         cose_require_from=config.security.cose_require_from,
     )
-    return BpSec(keys.ring, environment.entropy, policy, use=keys.use, signers=signers)
+    bpsec = BpSec(keys.ring, environment.entropy, policy, use=keys.use, signers=signers)
+    return bpsec if keys.distribution is None else keys.distribution.guarded(bpsec)
 
 
 def make_trail(config: NodeConfig) -> AuditTrail | None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from stack.core.errors import ConfigError, StoreError
 from stack.core.private import opener, sync_directory
-from stack.core.sansio import Trace
+from stack.core.sansio import Entropy, Trace
 from stack.node.config import NodeConfig
+from stack.node.distribution import KeyCredentials, KeyDistribution
 from stack.node.identity import Membership
+from stack.ports.application import AppPort
 from stack.security import KeyRing, load_keys
 from stack.security.keys import KEYS_MAX
 from stack.security.use import ENCRYPTIONS_MAX, KeyUse, allowed
@@ -32,6 +34,27 @@ class NodeKeys:
         own = member.keys if member else ()
         self.ring = KeyRing(load_keys(Path(path)).keys if path else own, str(config.node_id))
         self.use = open_use(Path(config.data_dir), trace)
+        self._data_dir = Path(config.data_dir)
+        self.distribution: KeyDistribution | None = None
+
+    def join(self, credentials: KeyCredentials, entropy: Entropy, now_ms: int) -> None:
+        """Have the epochs of a domain from here on.  Raises `ConfigError`."""
+        self.distribution = KeyDistribution(
+            credentials, self.ring, self.use, self._data_dir, entropy, now_ms
+        )
+
+    @contextlib.asynccontextmanager
+    async def serving(self, port: AppPort) -> AsyncIterator[None]:
+        """Key distribution runs within, if there is a domain."""
+        distribution = self.distribution
+        if distribution is None:
+            yield
+            return
+        distribution.start(port)
+        try:
+            yield
+        finally:
+            await distribution.close()
 
     def close(self) -> None:
         """Record what was used."""

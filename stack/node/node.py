@@ -174,6 +174,7 @@ class Node:
         self._follow(stack, plan)
         self.services = Services(self.port, config.services, Path(config.data_dir), self._handlers)
         await self.services.start()
+        await stack.enter_async_context(self.keys.serving(self.port))
         stack.push_async_callback(self.services.close)
         build.keep_log(stack, config, self.port, environment, trace)
         if member is not None:

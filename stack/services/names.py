@@ -19,9 +19,20 @@ JOBS: Final = "jobs"
 JOB_REPLIES: Final = "job-replies"
 MESSAGES: Final = "messages"
 AUDIT: Final = "audit"
+KEYS: Final = "keys"
+KEY_AUTHORITY: Final = "key-authority"
 
 NUMBERS: Final = MappingProxyType(
-    {ECHO: 2047, FILES: 64, JOBS: 65, MESSAGES: 66, JOB_REPLIES: 67, AUDIT: 68}
+    {
+        ECHO: 2047,
+        FILES: 64,
+        JOBS: 65,
+        MESSAGES: 66,
+        JOB_REPLIES: 67,
+        AUDIT: 68,
+        KEYS: 69,
+        KEY_AUTHORITY: 70,
+    }
 )
 """Service numbers of ipn nodes.  The numbers are ours, agreed between Orbitferry nodes; 2047 is
 also where HDTN answers pings by default.  ION has no number of its own for echo: `bpecho` is given

@@ -177,6 +177,15 @@ class KeyAuthority:
         link = min(acked)
         return min((self._said.get(number, 0) for number in acked), default=link), link
 
+    def adopt(self, epoch: Epoch, now_ms: int) -> None:
+        """Begin with the epoch that nodes got with their certificates: the next one takes its place
+        as soon as they have had time to get that."""
+        self._last, self._said = epoch.number, {epoch.number: epoch.number}
+        self._links = ((epoch.number, epoch.derive("ltp")),)
+        renew_ms = now_ms + self._terms.lead_ms
+        told = replace(epoch, link=epoch.number, links=self._links, renew_ms=renew_ms)
+        self.epochs.add(told, now_ms)
+
     def destroy(self, number: int) -> bool:
         """Erase an epoch and those before it here; whether it was held."""
         return self.epochs.erase(number)

@@ -163,11 +163,18 @@ class Member:
         newest = self.epochs.newest
         return newest is None or now_ms >= newest.renew_ms or bool(self._worn)
 
-    def worn(self, now_ms: int) -> None:
-        """The key that sends has nearly encrypted as often as it may: ask for the next epoch."""
-        sending = self.epochs.sending(now_ms)
-        if sending is not None and sending is self.epochs.newest:
-            self._worn, self._ask_ms = sending.number, min(self._ask_ms, now_ms)
+    def worn(self, key_id: str) -> None:
+        """A key has nearly encrypted as often as it may: ask for the next epoch, if that is not
+        here already."""
+        newest = self.epochs.newest
+        if newest is not None and key_id.startswith(f"{self.domain}-epoch-{newest.number}-"):
+            self._worn, self._ask_ms = newest.number, 0
+
+    def adopt(self, epoch: Epoch, now_ms: int) -> None:
+        """Begin with the epoch that came with the certificate."""
+        self.epochs.add(epoch, now_ms)
+        self._link = self._linked = epoch.number
+        self._links = ((epoch.number, epoch.derive("ltp")),)
 
     def next_ms(self, now_ms: int) -> int:
         """When `poll` or `keys` has something new, at the latest."""

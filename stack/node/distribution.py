@@ -1,0 +1,164 @@
+"""Key distribution on a running node: its engines, their files, the key ring that follows them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from stack.core.eid import Eid
+from stack.core.errors import ConfigError, DecodeError
+from stack.core.private import make_folder
+from stack.core.sansio import Entropy
+from stack.cose import HpkePrivateKey, HpkePublicKey, SigningKey, VerifyingKey
+from stack.ports.application import AppPort
+from stack.ports.security import Security
+from stack.security import Key, KeyRing
+from stack.security.epochs import Epoch
+from stack.security.use import KeyUse
+from stack.services.keys.authority import EpochTerms, KeyAuthority
+from stack.services.keys.member import Member
+from stack.services.keys.service import KeyService, Unsealed, checks_of
+from stack.services.waiting import cancel_all
+
+FOLDER: Final = "epochs"
+MEMBER: Final = "member"
+AUTHORITY: Final = "authority"
+
+Nodes = Callable[[int], Iterable[tuple[str, VerifyingKey, HpkePublicKey]]]
+"""Who gets epochs at a DTN time (ms): node ids, the keys that they sign with, and the HPKE keys of
+their certificates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorityCredentials:
+    """What makes a node that of its domain's authority."""
+
+    signing: SigningKey
+    nodes: Nodes
+    terms: EpochTerms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyCredentials:
+    """Who a node is to the others of its domain."""
+
+    domain: str
+    node: str
+    home: str
+    """The node of the authority."""
+
+    authority: VerifyingKey
+    signing: SigningKey
+    certified: HpkePrivateKey
+    first: Epoch | None = None
+    """The epoch that came with its certificate."""
+
+    ours: AuthorityCredentials | None = None
+
+
+class KeyDistribution:
+    """The epochs of one node, and on the authority's node those of the domain."""
+
+    def __init__(
+        self,
+        credentials: KeyCredentials,
+        ring: KeyRing,
+        use: KeyUse,
+        data_dir: Path,
+        entropy: Entropy,
+        now_ms: int,
+    ) -> None:
+        """Reads what is in the data folder.  Raises `ConfigError` for what cannot be read."""
+        self._folder = data_dir / FOLDER
+        make_folder(self._folder)
+        self._ring = ring
+        self._credentials = credentials
+        self._tasks: list[asyncio.Task[None]] = []
+        self._services: list[KeyService] = []
+        ours, domain = credentials.ours, credentials.domain
+        self.member = Member(
+            domain,
+            credentials.node,
+            home=credentials.home,
+            authority=credentials.authority,
+            signing=credentials.signing,
+            certified=credentials.certified,
+            entropy=entropy,
+        )
+        self._restore(MEMBER, self.member, now_ms)
+        self.authority: KeyAuthority | None = None
+        if ours is not None:
+            self.authority = KeyAuthority(
+                domain, signing=ours.signing, entropy=entropy, terms=ours.terms
+            )
+            self._restore(AUTHORITY, self.authority, now_ms)
+        use.wearing = self._wearing
+        self._keys: list[Key] = []
+        self._follow(now_ms)
+
+    def _restore(self, name: str, engine: Member | KeyAuthority, now_ms: int) -> None:
+        path = self._folder / name
+        try:
+            engine.restore(path.read_bytes())
+        except FileNotFoundError:
+            if self._credentials.first is not None:
+                engine.adopt(self._credentials.first, now_ms)
+        except OSError as error:
+            raise ConfigError(str(path), error.strerror or str(error)) from None
+        except DecodeError as error:
+            why = "remove it: the node then asks for its epochs"
+            raise ConfigError(str(path), str(error), why) from None
+
+    def _wearing(self, key: Key) -> None:
+        self.member.worn(key.id)
+        for service in self._services:
+            service.wake()
+
+    def _follow(self, now_ms: int) -> None:
+        """Bring the key ring to what holds now."""
+        keys = self.member.keys(now_ms)
+        if keys != self._keys:
+            self._keys = keys
+            self._ring.change(keys)
+
+    def _distribute(self, now_ms: int) -> None:
+        ours = self._credentials.ours
+        if ours is not None and self.authority is not None:
+            self.authority.follow(ours.nodes(now_ms), now_ms)
+
+    def guarded(self, security: Security) -> Security:
+        """BPSec, but for key distribution's own bundles."""
+        node = Eid.parse(self._credentials.node)
+        return Unsealed(security, checks_of(node, self.member, self.authority))
+
+    def start(self, port: AppPort) -> None:
+        """Begin to serve."""
+        path = self._folder / MEMBER
+        self._begin(port, MEMBER, KeyService(port, self.member, path, on_step=self._follow))
+        if self.authority is not None:
+            path, step = self._folder / AUTHORITY, self._distribute
+            service = KeyService(port, self.authority, path, authority=True, on_step=step)
+            self._begin(port, AUTHORITY, service)
+
+    def _begin(self, port: AppPort, name: str, service: KeyService) -> None:
+        self._services.append(service)
+        task = asyncio.get_running_loop().create_task(service.run(), name=f"keys {name}")
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                port.trace("service_failed", {"service": task.get_name(), "why": repr(error)})
+
+        task.add_done_callback(ended)
+        self._tasks.append(task)
+
+    async def close(self) -> None:
+        """Stop."""
+        await cancel_all(self._tasks)
+
+    def wake(self) -> None:
+        """An operator has changed something."""
+        for service in self._services:
+            service.wake()

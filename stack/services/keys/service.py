@@ -1,0 +1,220 @@
+"""Key distribution as a service of a node: an engine over the application port, and its file.
+
+Its bundles go without BPSec, as a node that has missed everything has no key in common with
+anybody.  Each is signed by who made it, and what is secret in it is sealed for one node; `Unsealed`
+lets these alone past BPSec, before anything of them is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Protocol
+
+from stack.core.arguments import eid_of
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError, SecurityError
+from stack.core.private import replace_secret
+from stack.core.train import Buffer
+from stack.ports.application import AppPort, Delivery, Outgoing
+from stack.ports.security import Opened, Security
+from stack.services.batch import Batch
+from stack.services.keys.messages import MESSAGE_BYTES_MAX
+from stack.services.names import KEY_AUTHORITY, KEYS, NUMBERS, endpoint_of, service_of
+from stack.services.waiting import cancel_all
+from stack.wire.bundle import IS_ADMIN, IS_FRAGMENT, Bundle
+
+PRIORITY: Final = 2
+"""Keys go before what they are for."""
+
+LIFETIME_MS_MAX: Final = 30 * 86_400_000
+
+WAKE_S_MAX: Final = 3600.0
+"""The wall clock is looked at this often at least."""
+
+RETRY_S: Final = 60.0
+
+BATCH: Final = 64
+
+MISSING: Final = 12
+"""Reason of RFC 9172 §7.1."""
+
+
+BETWEEN: Final = frozenset(
+    {KEYS, KEY_AUTHORITY, *map(str, (NUMBERS[KEYS], NUMBERS[KEY_AUTHORITY]))}
+)
+"""The services whose bundles to one another go without BPSec, by name and ipn number."""
+
+
+class Engine(Protocol):
+    """What `Member` and `KeyAuthority` are to the service."""
+
+    def check(self, octets: Buffer, source: str) -> object:
+        """Raises `DecodeError`, `SecurityError` for what `receive` would not take."""
+        ...
+
+    def receive(self, octets: Buffer, source: str, now_ms: int) -> bool:
+        """Take a message; raises as `check` does."""
+        ...
+
+    def poll(self, now_ms: int) -> list[tuple[str, bytes, int]]:
+        """To which node, what, and how long it is good for (ms)."""
+        ...
+
+    def next_ms(self, now_ms: int) -> int:
+        """When `poll` is to be called, at the latest."""
+        ...
+
+    def encode(self) -> bytes:
+        """All of it, for the disk."""
+        ...
+
+
+class KeyService:
+    """One engine of key distribution on a node; `run` it as a task."""
+
+    def __init__(
+        self,
+        port: AppPort,
+        engine: Engine,
+        path: Path,
+        *,
+        authority: bool = False,
+        on_step: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """`path`: where the engine's state lies.  `on_step` is called with the DTN time (ms) before
+        the engine is asked what to send.  Raises `LocalError` when the service is registered."""
+        self._port = port
+        self._engine = engine
+        self._path = path
+        self._on_step = on_step
+        own, self._other = (KEY_AUTHORITY, KEYS) if authority else (KEYS, KEY_AUTHORITY)
+        self._service = service_of(port.node_id, own)
+        self._endpoint = port.register(self._service)
+        self._saved = b""
+        self._woken = asyncio.Event()
+        self.refused = 0
+
+    def wake(self) -> None:
+        """The engine has been given something to do."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        try:
+            deliveries: list[Delivery] = []
+            while True:
+                deliveries = await self._step(deliveries)
+        finally:
+            self._endpoint.close()
+
+    async def _step(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """Deal with what has come, say what is to be said, and wait for more.  What came counts as
+        dealt with, and what is said leaves, when what it is about is on the disk."""
+        batch = Batch()
+        batch.each(self._port, deliveries, self._take)
+        now_ms = self._port.dtn_ms()
+        self._on_step(now_ms)
+        for node, octets, good_ms in self._engine.poll(now_ms):
+            batch.sends.append(self._outgoing(node, octets, good_ms))
+        while not self._save():
+            await self._port.sleep(RETRY_S)
+        await batch.commit(self._port)
+        return await self._wait()
+
+    def _take(self, delivery: Delivery) -> None:
+        source = str(delivery.id.source.node)
+        try:
+            self._engine.receive(delivery.payload, source, self._port.dtn_ms())
+        except (DecodeError, SecurityError) as error:
+            self.refused += 1
+            self._port.trace("keys_refused", {"source": source, "why": str(error)})
+
+    def _outgoing(self, node: str, octets: bytes, good_ms: int) -> Outgoing:
+        to = endpoint_of(eid_of("node", node), self._other)
+        return Outgoing(to, octets, min(good_ms, LIFETIME_MS_MAX), self._service, priority=PRIORITY)
+
+    def _save(self) -> bool:
+        state = self._engine.encode()
+        if state == self._saved:
+            return True
+        try:
+            replace_secret(self._path, state)
+        except OSError as error:
+            self._port.trace("keys_not_saved", {"path": str(self._path), "why": str(error)})
+            return False
+        self._saved = state
+        return True
+
+    async def _wait(self) -> list[Delivery]:
+        """What comes before something is due."""
+        now_ms = self._port.dtn_ms()
+        due_s = max(0, self._engine.next_ms(now_ms) - now_ms) / 1000 + 0.001
+        loop = asyncio.get_running_loop()
+        tasks = [
+            loop.create_task(self._endpoint.receive_many(BATCH)),
+            loop.create_task(self._port.sleep(min(due_s, WAKE_S_MAX))),
+            loop.create_task(self._woken.wait()),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._woken.clear()
+            return tasks[0].result() if tasks[0].done() else []  # type: ignore[return-value]
+        finally:
+            await cancel_all(tasks)
+
+
+Check = Callable[[Buffer, str], object]
+"""`check(payload, source)` raises `DecodeError` or `SecurityError` for what an engine would not
+take."""
+
+
+class Unsealed:
+    """BPSec, but for the bundles of key distribution between nodes: these carry protection of their
+    own, which is checked here.  Implements `stack.ports.security.Security`."""
+
+    def __init__(self, inner: Security, checks: Mapping[str, Check]) -> None:
+        """`checks` by service (`checks_of`)."""
+        self._inner = inner
+        self._checks = checks
+
+    def protect(self, bundle: Bundle) -> Bundle:
+        """As BPSec does; what one key service sends another stays as it is."""
+        return bundle if _between(bundle) else self._inner.protect(bundle)
+
+    def verify(self, bundle: Bundle) -> Opened:
+        """As BPSec does; what key services send one another passes, if it is small: the node that
+        it is for judges it."""
+        if _between(bundle) and len(bundle.payload.data) <= MESSAGE_BYTES_MAX:
+            return Opened(True, bundle)
+        return self._inner.verify(bundle)
+
+    def open(self, bundle: Bundle) -> Opened:
+        """As BPSec does; what is for a key service here has to be a message that its engine takes:
+        else it goes, before it is stored."""
+        primary = bundle.primary
+        check = self._checks.get(primary.destination.service)
+        if check is None:
+            return self._inner.open(bundle)
+        payload = bundle.payload.data
+        if primary.flags & (IS_FRAGMENT | IS_ADMIN) or len(payload) > MESSAGE_BYTES_MAX:
+            return Opened(False, None, "no message of key distribution", MISSING)
+        try:
+            check(payload, str(primary.source.node))
+        except (DecodeError, SecurityError) as error:
+            return Opened(False, None, str(error), MISSING)
+        return Opened(True, bundle)
+
+
+def _between(bundle: Bundle) -> bool:
+    primary = bundle.primary
+    return primary.destination.service in BETWEEN and primary.source.service in BETWEEN
+
+
+def checks_of(node: Eid, member: Engine, authority: Engine | None) -> dict[str, Check]:
+    """What judges the bundles for each key service of a node."""
+    checks: dict[str, Check] = {service_of(node, KEYS): member.check}
+    if authority is not None:
+        checks[service_of(node, KEY_AUTHORITY)] = authority.check
+    return checks

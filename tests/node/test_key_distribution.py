@@ -1,0 +1,219 @@
+"""A day of rotations between whole nodes: over passes, past a revocation, into a lost node."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from link_models.channel import ChannelConfig, Delay, Window
+from link_models.clock import run_virtual
+from stack.contacts.plan import Contact, Plan, Range
+from stack.core.clock import FOREVER_MS, MILLISECOND, SECOND
+from stack.cose import Algorithm, HpkePrivateKey, SigningKey
+from stack.node import node as node_module
+from stack.node.config import NodeConfig
+from stack.node.distribution import AuthorityCredentials, KeyCredentials
+from stack.node.keys import NodeKeys
+from stack.node.node import Node
+from stack.security.epochs import Epoch
+from stack.services.keys.authority import EpochTerms
+from stack.services.messages import Mailbox, send_message
+from tests.node.test_two_nodes import channel, loop
+from tests.node.world import EPOCH_MS, SeededEntropy, World
+
+HOUR_S = 3600
+HOUR_MS = 3_600_000
+DAY_S = 24 * HOUR_S
+SECURITY = "bundles.dropped_security"
+TERMS = EpochTerms(
+    period_ms=6 * HOUR_MS, overlap_ms=4 * HOUR_MS, lead_ms=4 * HOUR_MS, revoked_ms=HOUR_MS
+)
+NAMES = ("gs1", "sat1", "gs2")
+FIRST = Epoch(
+    domain="kari",
+    number=1,
+    secret=bytes(range(32)),
+    from_ms=0,
+    renew_ms=FOREVER_MS,
+    until_ms=FOREVER_MS,
+    others_until_ms=FOREVER_MS,
+)
+PASSES = [(start, start + 600) for start in range(1800, 2 * DAY_S, 6000)]
+
+
+class Domain:
+    """Who belongs to it, and what each has."""
+
+    def __init__(self) -> None:
+        entropy = SeededEntropy("domain")
+        self.entropy = entropy
+        self.signing = {name: SigningKey.generate(Algorithm.ES256, entropy) for name in NAMES}
+        self.sealing = {name: HpkePrivateKey.generate(entropy) for name in NAMES}
+        self.root = SigningKey.generate(Algorithm.ES256, entropy)
+        self.members = list(NAMES)
+
+    def nodes(self, now_ms: int) -> Iterator[Any]:
+        for name in self.members:
+            yield f"dtn://{name}/", self.signing[name].public, self.sealing[name].public
+
+    def credentials(self, name: str) -> KeyCredentials:
+        ours = AuthorityCredentials(signing=self.root, nodes=self.nodes, terms=TERMS)
+        return KeyCredentials(
+            domain="kari",
+            node=f"dtn://{name}/",
+            home="dtn://gs1/",
+            authority=self.root.public,
+            signing=self.signing[name],
+            certified=self.sealing[name],
+            first=FIRST,
+            ours=ours if name == "gs1" else None,
+        )
+
+
+@pytest.fixture
+def domain(monkeypatch: pytest.MonkeyPatch) -> Domain:
+    """Nodes have their identities from here."""
+    made = Domain()
+
+    def keys(config: NodeConfig, trace: Any, *rest: Any) -> NodeKeys:
+        found = NodeKeys(config, trace, *rest)
+        found.ring.change([])
+        name = config.id.removeprefix("dtn://").rstrip("/")
+        entropy = SeededEntropy(f"keys {name}")
+        found.join(made.credentials(name), entropy, EPOCH_MS + loop().now_ns // 1_000_000)
+        return found
+
+    monkeypatch.setattr(node_module, "NodeKeys", keys)
+    return made
+
+
+def passing() -> ChannelConfig:
+    windows = tuple(Window(a * SECOND, b * SECOND, 1e6) for a, b in PASSES)
+    return ChannelConfig(windows=windows, delay=Delay.constant(5 * MILLISECOND))
+
+
+def plan() -> Plan:
+    contacts, ranges = [], []
+    for start, end in PASSES:
+        for a, b in (("gs1", "sat1"), ("sat1", "gs1")):
+            times = EPOCH_MS + 1000 * start, EPOCH_MS + 1000 * end
+            contacts.append(Contact(f"dtn://{a}/", f"dtn://{b}/", *times, 1e6))
+            ranges.append(Range(f"dtn://{a}/", f"dtn://{b}/", *times, 5 * MILLISECOND))
+    return Plan(contacts, ranges)
+
+
+def build(root: Path) -> tuple[World, dict[str, Callable[[], Node]]]:
+    world = World(loop(), root)
+    world.connect("gs1", "sat1", passing())
+    world.connect("gs1", "gs2", channel())
+    far: dict[str, Any] = {"scheduled": True, "authentication": "on"}
+    near: dict[str, Any] = {"rate_bps": 10e6, "owlt_ms": 5.0, "authentication": "on"}
+    links = {
+        "gs1": [world.link("gs1", "sat1", **far), world.link("gs1", "gs2", **near)],
+        "sat1": [world.link("sat1", "gs1", **far)],
+        "gs2": [world.link("gs2", "gs1", **near)],
+    }
+    return world, {name: partial(world.node, name, links[name], plan=plan()) for name in NAMES}
+
+
+def sending(node: Node) -> str:
+    return node.keys.ring.sending("aes", "dtn://anybody/").id
+
+
+def numbers(node: Node) -> list[int]:
+    assert node.keys.distribution is not None
+    return [epoch.number for epoch in node.keys.distribution.member.epochs.held]
+
+
+def test_a_day_of_rotations_over_passes(tmp_path: Path, domain: Domain) -> None:
+    async def main() -> None:
+        _, make = build(tmp_path)
+        used: set[str] = set()
+        async with make["gs1"]() as gs1, make["sat1"]() as sat1, make["gs2"]() as gs2:
+            async with Mailbox(sat1.port) as up, Mailbox(gs1.port) as down:
+                for hour in range(24):
+                    text = f"hour {hour}".encode()
+                    await send_message(gs1.port, up.eid, text)
+                    await send_message(sat1.port, down.eid, text)
+                    used.add(sending(gs1))
+                    for box in (up, down):
+                        delivery = await box.receive()
+                        assert bytes(delivery.payload) == text
+                        await box.done(delivery)
+                    start_s = (hour + 1) * HOUR_S
+                    await asyncio.sleep(max(0.0, start_s - loop().time()))
+            assert len(used) >= 4
+            assert "kari-epoch-1-aes" in used
+            assert 1 not in numbers(sat1)  # and its secret is on no disk any more
+            for name in NAMES:
+                for path in (tmp_path / name / "epochs").iterdir():
+                    assert FIRST.secret not in path.read_bytes()
+            assert numbers(sat1) == numbers(gs1) == numbers(gs2)
+            assert all(key["encryptions"] < 1000 for key in sat1.keys.table())
+
+    run_virtual(main)
+
+
+def test_who_is_revoked_reads_no_more_and_the_others_go_on(tmp_path: Path, domain: Domain) -> None:
+    async def main() -> None:
+        _, make = build(tmp_path)
+        async with make["gs1"]() as gs1, make["sat1"]() as sat1, make["gs2"]() as gs2:
+            await asyncio.sleep(HOUR_S)
+            domain.members.remove("gs2")
+            assert gs1.keys.distribution is not None
+            gs1.keys.distribution.wake()
+            await asyncio.sleep(4 * HOUR_S)
+            assert numbers(sat1) == numbers(gs1)
+            assert not set(numbers(gs2)) & set(numbers(gs1))
+            async with Mailbox(sat1.port) as up:
+                await send_message(gs1.port, up.eid, b"for those who belong here")
+                assert bytes((await up.receive()).payload) == b"for those who belong here"
+            before = gs2.counters()
+            await send_message(gs1.port, "dtn://gs2/messages", b"not for you")
+            await asyncio.sleep(60)
+            after = gs2.counters()
+            assert after["bundles.delivered"] == before["bundles.delivered"]
+            # LTP has moved on, too: what the ground sends is not even taken for the ground's.
+            assert after["link.gs1.auth.forged"] > before["link.gs1.auth.forged"]
+
+    run_virtual(main)
+
+
+def test_a_node_that_was_off_for_days_asks_and_catches_up(tmp_path: Path, domain: Domain) -> None:
+    async def main() -> None:
+        _, make = build(tmp_path)
+        async with make["gs1"]() as gs1, make["gs2"]():
+            async with make["sat1"]() as sat1:
+                await asyncio.sleep(8 * HOUR_S)
+                had = numbers(sat1)
+            await asyncio.sleep(20 * HOUR_S)
+            async with make["sat1"]() as sat1:
+                assert not set(had) & set(numbers(gs1))
+                await asyncio.sleep(4 * HOUR_S)
+                assert numbers(sat1) == numbers(gs1)
+                async with Mailbox(sat1.port) as up:
+                    await send_message(gs1.port, up.eid, b"welcome back")
+                    assert bytes((await up.receive()).payload) == b"welcome back"
+
+    run_virtual(main)
+
+
+def test_what_is_no_key_message_goes_before_it_is_stored(tmp_path: Path, domain: Domain) -> None:
+    async def main() -> None:
+        _, make = build(tmp_path)
+        async with make["gs1"]() as gs1, make["gs2"]() as gs2:
+            await asyncio.sleep(60)
+            before, stored = gs1.counters(), gs1.gauges()["store.bundles"]
+            for service in ("keys", "key-authority"):
+                for payload in (b"", b"\x00" * 100, b"\xd2" + bytes(5000), bytes(100_000)):
+                    await send_message(gs2.port, f"dtn://gs1/{service}", payload, service="keys")
+            await asyncio.sleep(60)
+            assert gs1.counters().get(SECURITY, 0) == before.get(SECURITY, 0) + 8
+            assert gs1.gauges()["store.bundles"] == stored
+
+    run_virtual(main)
