@@ -157,8 +157,17 @@ class IdentityConfig:
     """Revocation lists are believed so many days longer than their next update, as none may come
     through for so long.  After that nothing of their domain is believed any more."""
 
+    keys_from: str = ""
+    """Node id of the node that distributes the epochs of the domain (`docs/keys.md`); empty: the
+    keys that came with the certificate stay in force."""
+
+    authority: str = ""
+    """On that node alone: path of the authority's folder, that of `orbitferry domain init`."""
+
     def __post_init__(self) -> None:
         check_bounds(self)
+        if self.keys_from:
+            check_node_id("keys_from", self.keys_from)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,6 +362,7 @@ def _resolve(config: NodeConfig, base: Path) -> NodeConfig:
             config.identity,
             folder=absolute(config.identity.folder),
             passphrase_file=absolute(config.identity.passphrase_file),
+            authority=absolute(config.identity.authority),
         ),
         policy=dataclasses.replace(config.policy, directory=absolute(config.policy.directory)),
         contacts=dataclasses.replace(config.contacts, plan=absolute(config.contacts.plan)),

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from stack.core.eid import Eid
-from stack.core.errors import ConfigError, DecodeError
+from stack.core.errors import ConfigError, DecodeError, SecurityError
 from stack.core.private import make_folder
 from stack.core.sansio import Entropy
 from stack.cose import HpkePrivateKey, HpkePublicKey, SigningKey, VerifyingKey
+from stack.identity import AuthorityFolder
+from stack.identity.passphrase import find_passphrase
+from stack.node.config import IdentityConfig
+from stack.node.identity import Membership
 from stack.ports.application import AppPort
 from stack.ports.security import Security
 from stack.security import Key, KeyRing
@@ -57,6 +61,36 @@ class KeyCredentials:
     """The epoch that came with its certificate."""
 
     ours: AuthorityCredentials | None = None
+
+
+def credentials_of(config: IdentityConfig, member: Membership) -> KeyCredentials:
+    """What key distribution needs to know of a node.  Raises `ConfigError`."""
+    identity, trust = member.identity, member.trust
+    ours = None
+    if config.authority:
+        folder = AuthorityFolder(Path(config.authority))
+        try:
+            authority = folder.unlock(lambda: find_passphrase(folder.path, config.passphrase_file))
+        except SecurityError as error:
+            raise ConfigError("identity.authority", str(error), "docs/keys.md") from None
+
+        def nodes(now_ms: int) -> Iterable[tuple[str, VerifyingKey, HpkePublicKey]]:
+            for one in folder.trust().principals(now_ms):
+                if one.facts.domain == trust.domain:
+                    yield str(one.facts.id), VerifyingKey(one.public_key), one.hpke
+
+        terms = EpochTerms()
+        ours = AuthorityCredentials(signing=authority.signing_key, nodes=nodes, terms=terms)
+    return KeyCredentials(
+        domain=trust.domain,
+        node=str(identity.node),
+        home=config.keys_from,
+        authority=VerifyingKey(trust.authority_key),
+        signing=identity.signing_key,
+        certified=identity.hpke,
+        first=member.first,
+        ours=ours,
+    )
 
 
 class KeyDistribution:

@@ -18,7 +18,7 @@ from stack.node.config import NodeConfig
 from stack.policy import Directory, PolicyGate
 from stack.policy.file import load_directory
 from stack.security import Key
-from stack.security.first_epoch import first_epoch_keys
+from stack.security.first_epoch import first_epoch, first_epoch_keys
 
 LOOK_S: Final = 60.0
 """The folder is looked at so often for news that an operator has brought."""
@@ -47,7 +47,8 @@ class Membership:
             self.trust = self._folder.trust(self._grace_ms)
             own = self.trust.read(self.identity.certificate)
             epochs = self._folder.sealed_epochs()
-            self.keys: list[Key] = first_epoch_keys(epochs, self.identity, self.trust, now_ms)
+            self.first = first_epoch(epochs, self.identity, self.trust)
+            self.keys: list[Key] = first_epoch_keys(self.first, now_ms)
         except SecurityError as error:
             raise ConfigError(
                 "identity.folder",

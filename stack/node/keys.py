@@ -13,7 +13,8 @@ from stack.core.errors import ConfigError, StoreError
 from stack.core.private import opener, sync_directory
 from stack.core.sansio import Entropy, Trace
 from stack.node.config import NodeConfig
-from stack.node.distribution import KeyCredentials, KeyDistribution
+from stack.node.distribution import KeyCredentials, KeyDistribution, credentials_of
+from stack.node.environment import Environment
 from stack.node.identity import Membership
 from stack.ports.application import AppPort
 from stack.security import KeyRing, load_keys
@@ -36,6 +37,13 @@ class NodeKeys:
         self.use = open_use(Path(config.data_dir), trace)
         self._data_dir = Path(config.data_dir)
         self.distribution: KeyDistribution | None = None
+
+    def follow(self, config: NodeConfig, member: Membership, environment: Environment) -> None:
+        """Have the epochs of the domain from here on, where they are distributed.  Raises
+        `ConfigError`."""
+        if config.identity.keys_from:
+            credentials = credentials_of(config.identity, member)
+            self.join(credentials, environment.entropy, environment.clock.dtn_ms())
 
     def join(self, credentials: KeyCredentials, entropy: Entropy, now_ms: int) -> None:
         """Have the epochs of a domain from here on.  Raises `ConfigError`."""

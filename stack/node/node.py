@@ -144,6 +144,8 @@ class Node:
         trail = self._store.ledger = build.make_trail(config)
         member = Membership(config, clock, trace) if config.identity.folder else None
         self.keys = NodeKeys(config, trace, member)
+        if member is not None:
+            self.keys.follow(config, member, environment)
         stack.callback(self.keys.close)
         keys = self.keys.ring
         self._agent = agent = BundleAgent(

@@ -65,14 +65,20 @@ def seal_first_epoch(
     return sign1(sealed, signing, external_aad=who)
 
 
-def first_epoch_keys(
-    sealed: Iterable[bytes], identity: Identity, trust: Trust, now_ms: int
-) -> list[Key]:
-    """The keys that a node begins with; none without an epoch.  Raises `SecurityError` for what its
+def first_epoch_keys(epoch: Epoch | None, now_ms: int) -> list[Key]:
+    """The keys of the epoch that a node begins with; none without it."""
+    if epoch is None:
+        return []
+    links = [(FIRST, epoch.derive("ltp"))]
+    return [*Epochs([epoch]).keys(now_ms), *link_keys(epoch.domain, FIRST, links)]
+
+
+def first_epoch(sealed: Iterable[bytes], identity: Identity, trust: Trust) -> Epoch | None:
+    """The epoch that a node begins with, if there is one.  Raises `SecurityError` for what its
     authority has not sealed to it."""
     authority = VerifyingKey(trust.authority_key)
     who = _for(str(identity.node), trust.domain)
-    keys: list[Key] = []
+    epoch: Epoch | None = None
     for octets in sealed:
         try:
             sign = decode_sign1(octets)
@@ -91,9 +97,7 @@ def first_epoch_keys(
             until_ms=FOREVER_MS,
             others_until_ms=FOREVER_MS,
         )
-        keys = Epochs([epoch]).keys(now_ms)
-        keys += link_keys(trust.domain, FIRST, [(FIRST, epoch.derive("ltp"))])
-    return keys
+    return epoch
 
 
 def _for(node: str, domain: str) -> bytes:

@@ -77,8 +77,8 @@ class KeyUse:
         if block <= 0:
             raise KeyExhausted(
                 f"key {key.id} has encrypted {before} bundles from here, all that it may: "
-                "`orbitferry keys rotate` in a domain, or a new key "
-                "before it in the key file, with `send = false` at this one"
+                "put a new one (`orbitferry keys new`) before it in the key file, and "
+                "`send = false` at this one"
             )
         counts = {**self._counted, key.fingerprint: before + block}
         self._record(counts)

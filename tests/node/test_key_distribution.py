@@ -16,13 +16,14 @@ from stack.contacts.plan import Contact, Plan, Range
 from stack.core.clock import FOREVER_MS, MILLISECOND, SECOND
 from stack.cose import Algorithm, HpkePrivateKey, SigningKey
 from stack.node import node as node_module
-from stack.node.config import NodeConfig
+from stack.node.config import IdentityConfig, NodeConfig
 from stack.node.distribution import AuthorityCredentials, KeyCredentials
 from stack.node.keys import NodeKeys
 from stack.node.node import Node
 from stack.security.epochs import Epoch
 from stack.services.keys.authority import EpochTerms
 from stack.services.messages import Mailbox, send_message
+from tests.node import test_identity as enrolled
 from tests.node.test_two_nodes import channel, loop
 from tests.node.world import EPOCH_MS, SeededEntropy, World
 
@@ -215,5 +216,34 @@ def test_what_is_no_key_message_goes_before_it_is_stored(tmp_path: Path, domain:
             await asyncio.sleep(60)
             assert gs1.counters().get(SECURITY, 0) == before.get(SECURITY, 0) + 8
             assert gs1.gauges()["store.bundles"] == stored
+
+    run_virtual(main)
+
+
+def test_nodes_with_certificates_need_no_more_than_two_settings(tmp_path: Path) -> None:
+    authority = enrolled.domain(tmp_path)
+    for name in ("gs1", "gs2"):
+        enrolled.member(tmp_path, authority, name)
+
+    async def main() -> None:
+        world = World(loop(), tmp_path)
+        world.connect("gs1", "gs2", channel())
+        nodes = []
+        for name, peer in (("gs1", "gs2"), ("gs2", "gs1")):
+            link = world.link(name, peer, rate_bps=10e6, owlt_ms=5.0, authentication="on")
+            identity = IdentityConfig(
+                folder=str(tmp_path / f"{name}-identity"),
+                keys_from="dtn://gs1/",
+                authority=str(tmp_path / "domain") if name == "gs1" else "",
+            )
+            nodes.append(world.node(name, [link], identity=identity))
+        async with nodes[0] as gs1, nodes[1] as gs2:
+            await asyncio.sleep(300)
+            assert len(numbers(gs2)) == 2
+            await asyncio.sleep(4 * DAY_S)
+            assert sending(gs1) == sending(gs2) != "kari-epoch-1-aes"
+            async with Mailbox(gs2.port) as box:
+                await send_message(gs1.port, box.eid, b"under the second epoch")
+                assert bytes((await box.receive()).payload) == b"under the second epoch"
 
     run_virtual(main)

@@ -71,7 +71,7 @@ def test_the_limit_is_an_error_that_says_what_to_do_after_a_warning() -> None:
         use.take(SCARCE)
     assert set(told) == {"key_wearing"}
     assert warned
-    with pytest.raises(KeyExhausted, match="orbitferry keys rotate"):
+    with pytest.raises(KeyExhausted, match="orbitferry keys new"):
         use.take(SCARCE)
     assert issubclass(KeyExhausted, SecurityError)
     assert use.taken(SCARCE) == MOST

@@ -212,12 +212,13 @@ class KeyAuthority:
         record = one.record
         if holding.counter <= record.counter:
             return False
+        at_once = holding.wants or record.key is None
         record.counter, record.key = holding.counter, holding.key
         record.holds = set(holding.numbers)
         newest = max(holding.numbers, default=0)
         record.acked = max(record.acked, newest)
         one.wait_ms = REPEAT_FIRST_MS
-        one.due_ms = now_ms if holding.wants else min(one.due_ms, now_ms + REPEAT_FIRST_MS)
+        one.due_ms = now_ms if at_once else min(one.due_ms, now_ms + REPEAT_FIRST_MS)
         worn = holding.worn == self._last
         if worn or newest > self._last:  # then this was restored, and others know more
             self._rotate_asked(now_ms)
