@@ -61,7 +61,7 @@ def migrate(
     tables = int(db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
     if owner != APPLICATION_ID and (owner or tables):
         raise StoreError(f"{path} is not a bundle store; give another directory as the store path")
-    if version > len(migrations):
+    if not 0 <= version <= len(migrations):
         raise StoreError(
             f"{path} has schema version {version}, and this program knows up to"
             f" {len(migrations)}: run the newer program, or give another store path"

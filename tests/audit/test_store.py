@@ -177,6 +177,15 @@ def test_a_store_from_before_is_migrated(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_version_whose_sign_was_damaged_is_refused(tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    migrate(db, tmp_path)
+    db.execute("PRAGMA user_version = -2147483645")
+    with pytest.raises(StoreError, match="schema version -2147483645"):
+        migrate(db, tmp_path)
+    db.close()
+
+
 def test_events_survive_the_rescue_of_a_damaged_database(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     store = SqliteStore(folder)
