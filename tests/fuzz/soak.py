@@ -122,7 +122,13 @@ SCENARIO = "examples/one_station/scenario.toml"
 STEPS: tuple[tuple[str, str, float, Step], ...] = (
     ("mutated inputs", "inputs", 0.25, mutated),
     ("days of three nodes", "seeds", 0.2, partial(swarm, [], 200)),
-    ("days of three to eight nodes", "seeds", 0.15, partial(swarm, ["--nodes", "0"], 50)),
+    ("days of three to eight nodes", "seeds", 0.1, partial(swarm, ["--nodes", "0"], 50)),
+    (
+        "days in several jurisdictions",
+        "seeds",
+        0.05,
+        partial(swarm, ["--laws", "--nodes", "0"], 50),
+    ),
     ("engines alone", "seeds", 0.1, partial(swarm, ["--engines"], 1000)),
     ("planted bugs", "bugs", 0.05, planted),
     ("a scenario", "seeds", 0.05, partial(swarm, ["--scenario", SCENARIO], 10)),

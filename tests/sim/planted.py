@@ -17,16 +17,17 @@ from typing import Final
 
 import pytest
 
-from stack.simulator.swarm import Fault, Options, RunOutcome, draw, faults, run
+from stack.simulator.swarm import Fault, Options, RunOutcome, draw, faults, run, under_laws
 from stack.simulator.swarm.agents import run_agents
 from stack.simulator.swarm.engines import run_pair
-from stack.simulator.swarm.options import FileOptions
+from stack.simulator.swarm.options import FileOptions, JobOptions, PolicyOptions
 from tests.sim import test_planted as one
 from tests.sim import test_planted_hostile as neighbour
 from tests.sim.bugs import damaged, flip, no_shares, owed
 from tests.sim.mistakes import (
     begin_anew,
     bundles,
+    laws,
     ltp,
     nodes,
 )
@@ -107,6 +108,22 @@ def crowded(options: Options) -> Options:
     return replace(neighbour.hostile(options, "strange"), store="memory", quota_bytes=40_000)
 
 
+def computing(options: Options) -> Options:
+    """In several jurisdictions, with a job in the one where its data may be."""
+    everywhere = dict.fromkeys(options.nodes, "KR")
+    only = PolicyOptions(readers=("KR",), rest=("KR",), transit=("KR",))
+    job = JobOptions(
+        number=0,
+        source=options.nodes[0],
+        destination=options.nodes[-1],
+        at_s=60.0,
+        octets=10_000,
+        run_s=1.0,
+        policy=only,
+    )
+    return replace(under_laws(options), jurisdictions=everywhere, mistaken=(), jobs=(job,))
+
+
 def twins(options: Options) -> Options:
     """With forged bundles."""
     return neighbour.hostile(options, "bundles")
@@ -176,6 +193,13 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug("security", neighbour.believes_everybody, days(neighbour.controlled)),
     Bug("security", neighbour.lets_strangers_cancel, days(neighbour.controlled)),
     Bug("security", neighbour.lets_itself_be_combed, days(neighbour.combed)),
+    Bug("data policies: routing", laws.routes_over_anybody, days(under_laws)),
+    Bug("data policies: reception", laws.takes_in_what_may_not_rest, days(under_laws)),
+    Bug("data policies: sending", laws.lets_everything_leave, days(under_laws)),
+    Bug("data policies: storage", laws.keeps_what_has_ended, days(under_laws)),
+    Bug("data policies: storage", laws.forgets_policies_at_restart, days(under_laws)),
+    Bug("data policies: keys", laws.seals_under_no_label, days(under_laws)),
+    Bug("data policies: compute", laws.forgets_policies_of_results, days(computing)),
     Bug("sequence numbers", begin_anew, days(neighbour.set_back)),
     Bug("FEC", nodes.swallows_lone_packets, days(coded)),
     Bug("files", nodes.forgets_chunks, days(with_files)),

@@ -39,9 +39,7 @@ def swarm(
     ] = 1,
     scenario: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Run this scenario, not drawn days of nodes with faults."
-        ),
+        typer.Option(metavar="FILE", help="Run this scenario, not drawn days of nodes."),
     ] = None,
     options: Annotated[
         Path | None,
@@ -61,10 +59,12 @@ def swarm(
     faults: Annotated[
         str,
         typer.Option(
-            metavar="KINDS",
-            help='Faults that may strike, separated by commas; "none"; default: all kinds.',
+            metavar="KINDS", help='Faults that may strike, with commas; "none"; default: all.'
         ),
     ] = "",
+    laws: Annotated[
+        bool, typer.Option("--laws", help="Several jurisdictions, data policies, smugglers.")
+    ] = False,
     shrink: Annotated[
         bool, typer.Option("--shrink", help="Make the first failing day as small as it goes.")
     ] = False,
@@ -75,14 +75,14 @@ def swarm(
 ) -> None:
     """Run many seeds on every core, and look for what is lost, doubled, altered or shown.
 
-    The seeds are of days drawn from them, in which nodes crash, disks fill up, links are cut, and
-    clocks and plans are wrong; or of a scenario. Exit code 1 when anything failed, with the command
-    that runs the seed again.
+    The seeds are of drawn days, in which nodes crash, disks fill up, links are cut, and clocks and
+    plans are wrong; or of a scenario. Exit code 1 when anything failed, with the command for it.
 
     \b
     Examples:
       orbitferry swarm 1000 --seed 17 --shrink
       orbitferry swarm 100 --scenario examples/one_station/scenario.toml
+      orbitferry swarm 100 --laws --nodes 0
     """
     _run(
         SwarmArguments(
@@ -93,6 +93,7 @@ def swarm(
             dask=dask,
             nodes=nodes,
             faults=faults,
+            laws=laws,
             options=options,
             shrink=shrink,
             engines=engines,
@@ -113,6 +114,7 @@ class SwarmArguments:
     dask: str
     nodes: int
     faults: str
+    laws: bool
     options: Path | None
     shrink: bool
     engines: bool
@@ -126,6 +128,8 @@ class SwarmArguments:
             )
         if self.shrink and (self.scenario is not None or self.engines):
             raise ConfigError("--shrink", "is for drawn days, and for those of --options")
+        if self.laws and (self.scenario is not None or self.options is not None or self.engines):
+            raise ConfigError("--laws", "is for drawn days", "leave it out")
 
     @property
     def first(self) -> int:
@@ -178,7 +182,7 @@ def _task(wanted: SwarmArguments) -> Callable[[int], RunOutcome]:
         return functools.partial(tasks.options, text=load_options(wanted.options).dumps())
     nodes = wanted.nodes or None
     draw(wanted.first, nodes=nodes, kinds=wanted.kinds)  # what is wrong shows here, and once
-    return functools.partial(tasks.nodes, count=nodes, kinds=wanted.kinds)
+    return functools.partial(tasks.nodes, count=nodes, kinds=wanted.kinds, laws=wanted.laws)
 
 
 def _seeds(wanted: SwarmArguments) -> range:
@@ -214,6 +218,8 @@ def replay_command(wanted: SwarmArguments, seed: int) -> str:
             words.append(f"--nodes {wanted.nodes}")
         if wanted.faults:
             words.append(f"--faults {wanted.faults}")
+        if wanted.laws:
+            words.append("--laws")
     return " ".join(words)
 
 
@@ -225,7 +231,7 @@ def _line(wanted: SwarmArguments, seed: int) -> str:
         return tasks.line_of_engines(seed)
     if wanted.options is not None:
         return tasks.parse(load_options(wanted.options).dumps(), seed).line()
-    return tasks.draw_day(seed, wanted.nodes or None, wanted.kinds).line()
+    return tasks.draw_day(seed, wanted.nodes or None, wanted.kinds, laws=wanted.laws).line()
 
 
 def _shrink(wanted: SwarmArguments, summary: Summary) -> str | None:
@@ -235,7 +241,7 @@ def _shrink(wanted: SwarmArguments, summary: Summary) -> str | None:
     if wanted.options is not None:
         options = tasks.parse(load_options(wanted.options).dumps(), seed)
     else:
-        options = tasks.draw_day(seed, wanted.nodes or None, wanted.kinds)
+        options = tasks.draw_day(seed, wanted.nodes or None, wanted.kinds, laws=wanted.laws)
     fails = same_failure(options)
     if fails is None:
         note(f"seed {seed} does not fail here: it is the machine, or the time that it took")

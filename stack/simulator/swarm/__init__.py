@@ -9,6 +9,7 @@ assert outcome.ok, outcome.problems
 from stack.simulator.swarm.day import RunOutcome as RunOutcome
 from stack.simulator.swarm.day import run as run
 from stack.simulator.swarm.drawing import draw as draw
+from stack.simulator.swarm.drawing import under_laws as under_laws
 from stack.simulator.swarm.faults import KINDS as KINDS
 from stack.simulator.swarm.faults import Fault as Fault
 from stack.simulator.swarm.options import Options as Options

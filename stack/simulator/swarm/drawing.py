@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 from stack.core.errors import ConfigError
 from stack.simulator.swarm import faults as kinds
@@ -19,6 +20,7 @@ from stack.simulator.swarm.faults import (
     KINDS,
     LATER,
     LISTENING_MODES,
+    SOVEREIGN_MODES,
     Fault,
 )
 from stack.simulator.swarm.options import (
@@ -32,7 +34,10 @@ from stack.simulator.swarm.options import (
     MessageOptions,
     Options,
     PassOptions,
+    PolicyOptions,
 )
+
+JURISDICTIONS = ("KR", "SE", "XX")
 
 
 def draw(
@@ -297,3 +302,44 @@ def _how(rng: random.Random, kind: str) -> tuple[float, str]:
             rng.choice([0.1, 0.5, 2.0, 10.0]) if mode == "rate" else sign * rng.uniform(10, 1800)
         ), mode
     return 0.0, ""
+
+
+def under_laws(options: Options) -> Options:
+    """The same day with nodes under several jurisdictions, data with policies, and in half of the
+    days somebody on a link who brings it where it must not be; drawn from the seed of `options`.
+    """
+    rng = random.Random(f"{options.seed}/laws")
+
+    def somewhere() -> dict[str, str]:
+        return {name: rng.choice(JURISDICTIONS) for name in options.nodes}
+
+    laws, outdated = somewhere(), somewhere()
+    mistaken = rng.sample(options.nodes, 1) if rng.random() < 0.2 else []
+
+    def ruled(one: MessageOptions | FileOptions | JobOptions, share: float) -> Any:
+        if rng.random() >= share:
+            return one
+        ends = {laws[one.source], laws[one.destination]}
+        sets = [
+            tuple(sorted({*rng.sample(JURISDICTIONS, rng.randint(1, 3)), *kept}))
+            for kept in (ends if rng.random() < 0.9 else set(), ends, set())
+        ]
+        readers, rest, transit = sets
+        ends_s = 0.0
+        if isinstance(one, MessageOptions) and rng.random() < 0.2:
+            ends_s = round(min(DAY_S, one.at_s + rng.uniform(600, 20_000)), 3)
+        policy = PolicyOptions(readers=readers, rest=rest, transit=transit, expires_s=ends_s)
+        return replace(one, policy=policy)
+
+    smugglers = _hostile(rng, options, SOVEREIGN_MODES, 0.5)
+    return replace(
+        options,
+        protect=True,
+        jurisdictions=laws,
+        outdated=outdated,
+        mistaken=tuple(mistaken),
+        messages=tuple(ruled(one, 0.8) for one in options.messages),
+        files=tuple(ruled(one, 1.0) for one in options.files),
+        jobs=tuple(ruled(one, 1.0) for one in options.jobs),
+        faults=tuple(sorted((*options.faults, *smugglers), key=lambda fault: fault.at_s)),
+    )

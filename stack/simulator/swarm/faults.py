@@ -89,8 +89,18 @@ LISTENING_MODES: Final = ("comb", CANCEL, CONTROL)
 """They came later, and are drawn by themselves.  He forges LTP in sessions that he hears: `CONTROL`
 also claims what nobody has, which only authentication (RFC 5327) withstands."""
 
+SMUGGLE: Final = "smuggle"
+LABELS: Final = "labels"
+SOVEREIGN_MODES: Final = (SMUGGLE, LABELS)
+"""Where data has policies: he brings it to who must not have it, or takes off and changes what is
+said of it."""
+
 MODES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {COMMIT: COMMIT_MODES, PLAN: PLAN_MODES, HOSTILE: (*HOSTILE_MODES, *LISTENING_MODES)}
+    {
+        COMMIT: COMMIT_MODES,
+        PLAN: PLAN_MODES,
+        HOSTILE: (*HOSTILE_MODES, *LISTENING_MODES, *SOVEREIGN_MODES),
+    }
 )
 
 
@@ -121,7 +131,7 @@ class Fault:
 
     mode: str = ""
     """Of a commit, plan or hostile fault, which way: see `COMMIT_MODES`, `PLAN_MODES`,
-    `HOSTILE_MODES`, `LISTENING_MODES`."""
+    `HOSTILE_MODES`, `LISTENING_MODES`, `SOVEREIGN_MODES`."""
 
     def __post_init__(self) -> None:
         check_bounds(self)

@@ -16,11 +16,14 @@ from typing import Final, TypeVar
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.core.train import FLOW_SOURCE, Train, single
+from stack.policy import DataPolicy, NodeSet
+from stack.policy.label import encode_label
 from stack.simulator.swarm.control import Sessions
-from stack.simulator.swarm.faults import CANCEL, CONTROL
+from stack.simulator.swarm.faults import CANCEL, CONTROL, LABELS, SMUGGLE
 from stack.simulator.swarm.plans import EPOCH_MS
 from stack.wire.bundle import (
     CRC_32,
+    DATA_POLICY,
     IS_FRAGMENT,
     LENIENT,
     PAYLOAD,
@@ -55,6 +58,9 @@ CONTROL_TYPES: Final = 8
 """LTP segments of this type or above are reports and cancellations (RFC 5326 §3.1)."""
 
 DAY_MS: Final = 86_400_000
+
+ANYBODY: Final = encode_label(DataPolicy(readers=NodeSet.ANY))
+"""The label that he would like to see on all data."""
 
 
 def ignore_heard() -> None:
@@ -110,6 +116,8 @@ class Intruder:
             "fragments": self._pieces,
             "strange": self._strange,
             "flood": self._unfinished,
+            SMUGGLE: self._smuggled,
+            LABELS: self._relabelled,
             "comb": lambda now_ms: self._sessions.combed(),
             CANCEL: lambda now_ms: self._sessions.forged(reports=False),
             CONTROL: lambda now_ms: self._sessions.forged(reports=True),
@@ -259,6 +267,30 @@ class Intruder:
                 CanonicalBlock(PAYLOAD, 1, 0, rng.randbytes(rng.choice((0, 9, 900))), CRC_32),
             ]
             found += self._block(encode_bundle(Bundle(primary, tuple(blocks[rng.randrange(4) :]))))
+        return found
+
+    # ---- data that has a policy -----------------------------------------------------------
+
+    def _smuggled(self, now_ms: int) -> list[bytes]:
+        """Genuine bundles, from wherever they were heard, to who is here."""
+        return [each for old in self._some() for each in self._block(encode_bundle(old))]
+
+    def _relabelled(self, now_ms: int) -> list[bytes]:
+        """Genuine bundles with another label, or none, or sealed under a key of his own."""
+        found = []
+        for old in self._some():
+            kind, blocks = self._rng.randrange(3), old.blocks
+            if kind == 0:
+                blocks = tuple(one for one in blocks if one.type != DATA_POLICY)
+            elif kind == 1:
+                blocks = tuple(
+                    replace(one, data=ANYBODY, wire=None) if one.type == DATA_POLICY else one
+                    for one in blocks
+                )
+            else:
+                data = self._rng.randbytes(len(old.payload.data))
+                blocks = (*blocks[:-1], replace(old.payload, data=data, wire=None))
+            found += self._block(encode_bundle(Bundle(old.primary, blocks)))
         return found
 
     # ---- more than anybody can hold --------------------------------------------------------

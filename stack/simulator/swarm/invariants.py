@@ -13,6 +13,7 @@ from typing import Final
 
 from stack.ports.store import Place
 from stack.simulator.swarm.air import LinkPort
+from stack.simulator.swarm.faults import BACKUP, DRIFT, STEP
 from stack.simulator.swarm.inject import Injector
 from stack.simulator.swarm.ledger import MARKER, unit_of
 from stack.simulator.swarm.options import MessageOptions
@@ -29,6 +30,13 @@ INVARIANTS: Final[Mapping[str, str]] = MappingProxyType(
         "misdelivered": "nothing is delivered elsewhere",
         "custody": "a node forgets a bundle in transit only when a neighbour has it on its disk",
         "clear": "no plaintext on a link, in a store, or in a file of a node that is no reader",
+        "readers": "nothing is in clear where its data policy does not name the node as a reader",
+        "rest": "nothing is stored where its data policy does not let it rest",
+        "transit": "no node passes on what its data policy does not let through it",
+        "hop": "no node gives a neighbour what that has to refuse for its data policy",
+        "label": "what has a data policy travels with it, also results of jobs",
+        "refused": "a node refuses its applications what a data policy forbids, and no more",
+        "ended": "nothing is kept when its data policy has ended",
         "quota": "stores and queues stay within their limits",
         "forged": "a link with authentication takes only what its neighbour has sent",
         "work": "a link answers with no more than some times what it hears",
@@ -40,6 +48,9 @@ INVARIANTS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Every invariant, and what it says."""
+
+ENDED_MS: Final = 60_000
+"""After this time what has to go is gone."""
 
 OVERDUE_NS: Final = 60 * 10**9
 """An engine that has been ready for so long is not being driven."""
@@ -114,6 +125,22 @@ def check_books(world: SwarmWorld) -> None:
             )
 
 
+def check_laws(world: SwarmWorld, expected: ExpectedWork) -> None:
+    """Nothing went where it had to be refused; what had to go has gone.  While the nodes run."""
+    options, laws = world.options, expected.laws
+    if options.jurisdictions and not (options.hostile or options.mistaken):
+        world.ledger.checks["hop"] += 1
+        for text in world.not_permitted:
+            world.problem("hop", text)
+    if any(fault.kind in (DRIFT, STEP, BACKUP) for fault in options.faults):
+        return  # whoever's clock was wrong has ended things early, or late
+    for unit, thing in world.ledger.units.items():
+        if laws.ended(thing, world.clocks[options.nodes[0]].dtn_ms() - ENDED_MS):
+            world.ledger.checks["ended"] += 1
+            for name in _holders(world, unit):
+                world.problem("ended", f"{name} still has {thing}, whose policy has ended")
+
+
 def check_genuine(world: SwarmWorld) -> None:
     """Links with authentication have taken nothing else.  While the nodes run."""
     for (a, b), end in world.ends.items():
@@ -176,7 +203,10 @@ def _holders(world: SwarmWorld, unit: bytes) -> list[str]:
 def _outlived(world: SwarmWorld, name: str, message: MessageOptions) -> bool:
     """Whether a node's clock has ever been past the end of a message's lifetime: then it has
     forgotten that it had it."""
-    end_ms = EPOCH_MS + round((message.at_s + message.lifetime_s) * 1000)
+    end_s = message.at_s + message.lifetime_s
+    if message.policy is not None and message.policy.expires_s:
+        end_s = min(end_s, message.policy.expires_s)
+    end_ms = EPOCH_MS + round(end_s * 1000)
     return world.clocks[name].latest_ms > end_ms
 
 

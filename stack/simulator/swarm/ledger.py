@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from stack.core.train import Buffer
 from stack.ports.store import Committed, Move, Op, Place, Put, Release, Stored, Write
+from stack.simulator.swarm.laws import Laws
 from stack.wire.bundle import BUNDLE_AGE, HOP_COUNT, LENIENT, PREVIOUS_NODE, decode_bundle
 
 SPACE = "swarm"
@@ -97,10 +98,12 @@ class RunLedger:
         *,
         protect: bool,
         hostile: bool = False,
+        laws: Laws | None = None,
         latest_ms: Callable[[str], int] = _never,
     ) -> None:
         """`latest_ms` is the latest DTN time that a node's clock has ever shown.  With `hostile`
-        neighbours, forgeries are told from what they forge."""
+        neighbours, forgeries are told from what they forge.  `laws` is what data policies allow,
+        where there are any."""
         self.problems: list[Violation] = []
         self.checks: Counter[str] = Counter()
         """How often each invariant was looked at."""
@@ -125,6 +128,7 @@ class RunLedger:
         """Why copies of a unit were dropped: `evicted at sat1`."""
 
         self._hostile = hostile
+        self._laws = laws
         self.stored = 0
         self.now_s = 0.0
         self._neighbours = neighbours
@@ -149,9 +153,9 @@ class RunLedger:
         for op in ops:
             if type(op) is Put:
                 ref = next(refs)
-                if message:
-                    self.units[unit_of(op.key)] = message
-                    message = ""
+                sent, message = message, ""
+                if sent:
+                    self.units[unit_of(op.key)] = sent
                 if ref > 0:
                     self.stored += 1
                     bundles[ref] = (op.key, op.place, op.expires_ms)
@@ -159,6 +163,10 @@ class RunLedger:
                     durable.add(identity_of(op.key))
                     if self._hostile:
                         self._compare(node, op)
+                    if self._laws is not None and not self._forged(node, op.key):
+                        self.checks["rest"] += 1
+                        for invariant, text in self._laws.stored(node, op, sent):
+                            self.problem(invariant, text, at_s)
                     if self._protect:
                         self.look(bytes(op.wire), f"the store of {node}", at_s)
             elif type(op) is Release:
@@ -210,9 +218,7 @@ class RunLedger:
         """A node forgets a bundle in transit: a neighbour must have it on its disk, or have had,
         unless it had expired when it came, by that neighbour's clock."""
         self.checks["custody"] += 1
-        content = self._contents[node].get(key, b"")
-        forged = self._hostile and content not in self._made.get(identity_of(key), ())
-        if not forged and not any(
+        if not self._forged(node, key) and not any(
             identity_of(key) in self.durable[one] or self._latest_ms(one) >= expires_ms
             for one in self._neighbours[node]
         ):
@@ -220,6 +226,11 @@ class RunLedger:
             self.problem(
                 "custody", f"{node} forgot {what}, which no neighbour has ever stored", at_s
             )
+
+    def _forged(self, node: str, key: Key) -> bool:
+        """Whether a bundle of a node is none that its source has made."""
+        content = self._contents[node].get(key, b"")
+        return self._hostile and content not in self._made.get(identity_of(key), ())
 
     def look(self, octets: bytes, where: str, at_s: float) -> None:
         """There must be no plaintext here."""

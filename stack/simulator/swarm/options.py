@@ -4,7 +4,7 @@ smaller."""
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -67,6 +67,17 @@ class PassOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyOptions:
+    """A data policy: jurisdictions whose nodes may read, hold and carry it."""
+
+    readers: tuple[str, ...]
+    rest: tuple[str, ...]
+    transit: tuple[str, ...]
+    expires_s: DayS = 0.0
+    """Virtual seconds from the start of the run; 0: never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageOptions:
     """One message: one bundle."""
 
@@ -77,6 +88,7 @@ class MessageOptions:
     octets: Contents
     priority: Priority = 1
     lifetime_s: Annotated[float, Meta(ge=0.001, le=366 * DAY_S)] = LONG_S
+    policy: PolicyOptions | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +101,7 @@ class FileOptions:
     at_s: DayS
     octets: Contents
     priority: Priority = 1
+    policy: PolicyOptions | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +115,8 @@ class JobOptions:
     octets: Contents
     run_s: DayS
     """Virtual seconds that the handler works."""
+
+    policy: PolicyOptions | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +161,13 @@ class Options:
     clockless: tuple[str, ...] = ()
     """Nodes that do not trust their clocks: creation time 0, and bundle age."""
 
+    jurisdictions: dict[str, str] = field(default_factory=dict)
+    """Under whose law each node stands; none: nobody knows, and nothing has a data policy."""
+
+    outdated: dict[str, str] = field(default_factory=dict)
+    """What was so before, and what the nodes of `mistaken` still take for true."""
+
+    mistaken: tuple[str, ...] = ()
     messages: tuple[MessageOptions, ...] = ()
     files: tuple[FileOptions, ...] = ()
     jobs: tuple[JobOptions, ...] = ()
@@ -168,8 +190,12 @@ class Options:
             for a, b in ends:
                 if a not in known or b not in known or a == b:
                     raise ConfigError(key, f"{a!r} and {b!r} are not two of the nodes")
-        if stranger := set(self.clockless) - known:
-            raise ConfigError("clockless", f"{min(stranger)!r} is none of the nodes")
+        for key, names in (("clockless", self.clockless), ("mistaken", self.mistaken)):
+            if stranger := set(names) - known:
+                raise ConfigError(key, f"{min(stranger)!r} is none of the nodes")
+        for key, laws in (("jurisdictions", self.jurisdictions), ("outdated", self.outdated)):
+            if laws and set(laws) != known:
+                raise ConfigError(key, "names other nodes", "name each of the nodes, or none")
         for index, one in enumerate(self.passes):
             check(f"passes[{index}].a, b", (one.a, one.b) in pairs, "is of no link")
             later = one.start_s < one.end_s
@@ -197,6 +223,10 @@ class Options:
         marks = [self.store] + [
             name for name in ("protect", "authenticate", "fec") if getattr(self, name)
         ]
+        if self.jurisdictions:
+            marks.append(
+                "laws=" + ",".join(map("{0[0]}:{0[1]}".format, self.jurisdictions.items()))
+            )
         if self.clockless:
             marks.append(f"clockless={','.join(self.clockless)}")
         if self.fragment_bytes:

@@ -81,14 +81,19 @@ JOURNEYS_WANTED: Final = 3
 reasons that need no fault (loss, a full transmitter), and another find out about it."""
 
 
-def journeys(options: Options, pairs: tuple[tuple[str, str], ...], start_s: float) -> int:
+def journeys(
+    options: Options,
+    pairs: tuple[tuple[str, str], ...],
+    start_s: float,
+    among: frozenset[str] | None = None,
+) -> int:
     """How many times one after the other something can go all of `pairs`, from `start_s` to the
-    end of the day, by what the contacts really are."""
+    end of the day, by what the contacts really are; over the nodes of `among` alone."""
     count = 0
     at_s = start_s
     while count < JOURNEYS_WANTED:
         for source, destination in pairs:
-            at_s = _arrival_s(options, source, destination, at_s)
+            at_s = _arrival_s(options, source, destination, at_s, among)
             if at_s == math.inf:
                 return count
         count += 1
@@ -96,7 +101,9 @@ def journeys(options: Options, pairs: tuple[tuple[str, str], ...], start_s: floa
     return count
 
 
-def _arrival_s(options: Options, source: str, destination: str, start_s: float) -> float:
+def _arrival_s(
+    options: Options, source: str, destination: str, start_s: float, among: frozenset[str] | None
+) -> float:
     """When something is at `destination` at the earliest that is at `source` at `start_s`."""
     reached = {source: start_s}
     pending = {source}
@@ -104,7 +111,8 @@ def _arrival_s(options: Options, source: str, destination: str, start_s: float) 
         node = min(pending, key=lambda name: (reached[name], name))
         pending.discard(node)
         for peer, at_s in _hops(options, node, reached[node]):
-            if at_s < reached.get(peer, math.inf):
+            allowed = among is None or peer in among
+            if allowed and at_s < reached.get(peer, math.inf):
                 reached[peer] = at_s
                 pending.add(peer)
     return reached.get(destination, math.inf)

@@ -123,6 +123,7 @@ def _simpler(options: Options) -> Iterator[Step]:
         {"block_bytes": Options.__dataclass_fields__["block_bytes"].default},
         {"queue_bytes": Options.__dataclass_fields__["queue_bytes"].default},
         {"clockless": ()},
+        {"mistaken": ()},
         {"protect": False},
     ]
     for change in plain:
@@ -155,6 +156,9 @@ def _without(node: str) -> Step:
             old,
             nodes=tuple(name for name in old.nodes if name != node),
             clockless=tuple(name for name in old.clockless if name != node),
+            mistaken=tuple(name for name in old.mistaken if name != node),
+            jurisdictions={name: law for name, law in old.jurisdictions.items() if name != node},
+            outdated={name: law for name, law in old.outdated.items() if name != node},
             links=tuple(one for one in old.links if stays(one.a, one.b)),
             passes=tuple(one for one in old.passes if stays(one.a, one.b)),
             messages=tuple(one for one in old.messages if stays(one.source, one.destination)),

@@ -13,20 +13,30 @@ from stack.core.errors import ConfigError
 from stack.simulator.swarm.agents import run_agents
 from stack.simulator.swarm.agents_options import draw_agents
 from stack.simulator.swarm.day import RunOutcome, run
-from stack.simulator.swarm.drawing import draw
+from stack.simulator.swarm.drawing import draw, under_laws
 from stack.simulator.swarm.engines import draw_pair, run_pair
 from stack.simulator.swarm.ledger import Violation
 from stack.simulator.swarm.options import NODES_MIN, Options
 
 
-def nodes(seed: int, count: int | None = NODES_MIN, kinds: tuple[str, ...] = ()) -> RunOutcome:
-    """A day of whole nodes; `kinds` are the faults that may strike, all of them if empty."""
-    return run(draw_day(seed, count, kinds))
+def nodes(
+    seed: int,
+    count: int | None = NODES_MIN,
+    kinds: tuple[str, ...] = (),
+    *,
+    laws: bool = False,
+) -> RunOutcome:
+    """A day of whole nodes; `kinds` are the faults that may strike, all of them if empty; with
+    `laws`, in several jurisdictions."""
+    return run(draw_day(seed, count, kinds, laws=laws))
 
 
-def draw_day(seed: int, count: int | None, kinds: tuple[str, ...]) -> Options:
+def draw_day(
+    seed: int, count: int | None, kinds: tuple[str, ...], *, laws: bool = False
+) -> Options:
     """The options of `nodes`."""
-    return draw(seed, nodes=count, kinds=kinds) if kinds else draw(seed, nodes=count)
+    options = draw(seed, nodes=count, kinds=kinds) if kinds else draw(seed, nodes=count)
+    return under_laws(options) if laws else options
 
 
 def options(seed: int, text: str) -> RunOutcome:

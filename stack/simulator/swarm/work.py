@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from stack.core.eid import Eid
-from stack.core.errors import StoreError
+from stack.core.errors import PolicyError, StoreError
 from stack.node.node import Node
+from stack.policy import DataPolicy
 from stack.ports.application import Delivery, Outgoing
 from stack.ports.store import Write
 from stack.services.batch import Batch
 from stack.services.files import Received
 from stack.services.jobs import Handler, JobContext, JobStatus
 from stack.services.jobs.messages import JobState, RetryPolicy
+from stack.simulator.swarm.laws import Laws
 from stack.simulator.swarm.ledger import GOT, MARKER, SENT, SPACE, RunLedger
 from stack.simulator.swarm.options import LONG_S, FileOptions, JobOptions, MessageOptions, Options
 from stack.simulator.swarm.plans import JOURNEYS_WANTED, journeys
@@ -57,6 +59,7 @@ class ExpectedWork:
 
     def __init__(self, options: Options) -> None:
         seed = options.seed
+        self.laws = Laws(options)
         self.messages: dict[str, MessageOptions] = {
             f"message/{one.number}": one for one in options.messages
         }
@@ -73,15 +76,19 @@ class ExpectedWork:
         services have to say to each other), and its lifetime is long."""
         found = []
         tables: tuple[dict[str, Any], ...] = (self.messages, self.files, self.jobs)
-        counts: dict[tuple[tuple[str, str], ...], int] = {}
+        counts: dict[tuple[tuple[tuple[str, str], ...], frozenset[str]], int] = {}
         for table in tables:
             for thing, one in table.items():
                 pair = (one.source, one.destination)
                 pairs = (pair,) if thing in self.messages else (pair, pair[::-1])
-                if pairs not in counts:
-                    counts[pairs] = journeys(options, pairs, options.faults_s)
+                among = self.laws.carriers(thing, one.source, one.destination)
+                if among is None:
+                    continue
+                if (pairs, among) not in counts:
+                    counts[pairs, among] = journeys(options, pairs, options.faults_s, among)
                 lasts = not isinstance(one, MessageOptions) or one.lifetime_s >= LONG_S
-                if lasts and counts[pairs] >= JOURNEYS_WANTED:
+                lasts &= one.policy is None or not one.policy.expires_s
+                if lasts and counts[pairs, among] >= JOURNEYS_WANTED:
                     found.append(thing)
         return found
 
@@ -152,12 +159,26 @@ class Applications:
                 break
             except StoreError:
                 await asyncio.sleep(RETRY_S)
+            except PolicyError as error:
+                self._judge(thing, name, one.destination, refused=str(error))
+                return
+        self._judge(thing, name, one.destination)
         self.ledger.accepted.add(thing)
         if thing in expected.jobs:
             await self._follow(node, thing)
 
+    def _judge(self, thing: str, source: str, destination: str, refused: str = "") -> None:
+        """A node has taken a thing from its application, or has refused it for its policy."""
+        laws, world = self.expected.laws, self.world
+        self.ledger.checks["refused"] += 1
+        ended = laws.ended(thing, world.clocks[source].latest_ms)
+        if laws.may_send(thing, source, destination) == bool(refused) and not (refused and ended):
+            what = f"refuses {thing}: {refused}" if refused else f"sends {thing}, and may not"
+            world.problem("refused", f"{source} {what}")
+
     async def _hand_over(self, node: Node, thing: str) -> None:
         expected = self.expected
+        policy = expected.laws.policy(thing)
         note = Write(SPACE, SENT + thing, b"1")
         if (message := expected.messages.get(thing)) is not None:
             outgoing = Outgoing(
@@ -166,6 +187,7 @@ class Applications:
                 round(message.lifetime_s * 1000),
                 SERVICE,
                 message.priority,
+                policy=policy,
             )
             await node.port.commit(write=[note], send=[outgoing])
         elif (file := expected.files.get(thing)) is not None:
@@ -174,6 +196,7 @@ class Applications:
                 Eid.parse(f"dtn://{file.destination}/"),
                 name=thing.replace("/", "-"),
                 priority=file.priority,
+                policy=policy,
             )
             await node.port.commit(write=[note, *prepared.writes])
             node.services.files.start(prepared)
@@ -185,6 +208,7 @@ class Applications:
                 {},
                 [self._source(thing)],
                 retry=RetryPolicy(attempts=ATTEMPTS),
+                policy=policy,
             )
 
     # ---- receiving -----------------------------------------------------------------------
@@ -209,6 +233,7 @@ class Applications:
             source = str(delivery.id.source.node)
             if (source, message.destination) != (f"dtn://{message.source}/", name):
                 self.world.problem("misdelivered", f"{thing} from {delivery.id.source} at {name}")
+        self._check_policy(thing, name, delivery.policy)
         batch = Batch()
         batch.consumed = [delivery]
         await self._count(node, thing, batch)
@@ -231,9 +256,23 @@ class Applications:
             self.world.problem("altered", f"{name} got a wrong file {received.name}")
         elif self.expected.files[thing].destination != name:
             self.world.problem("misdelivered", f"{thing} at {name}")
+        self._check_policy(thing, name, received.policy)
         batch = Batch()
         batch.add(node.services.files.inbox.taken(received))
         await self._count(node, thing, batch)
+
+    def _check_policy(self, thing: str, name: str, policy: DataPolicy | None) -> None:
+        """An application gets a thing under a policy."""
+        self.ledger.checks["label"] += 1
+        if thing and policy != self.expected.laws.policy(thing):
+            self.world.problem("label", f"{name} gets {thing} under {policy}")
+        self._check_reader(thing, name)
+
+    def _check_reader(self, thing: str, name: str) -> None:
+        """A thing is in clear at a node."""
+        self.ledger.checks["readers"] += 1
+        if not self.expected.laws.may_have(thing, name):
+            self.world.problem("readers", f"{name} has {thing} in clear, and is no reader")
 
     async def _count(self, node: Node, thing: str, batch: Batch) -> None:
         count = int(node.port.read(SPACE, GOT + thing) or b"0") + 1
@@ -249,6 +288,7 @@ class Applications:
             octets = context.inputs[0].read_bytes()
             if octets != self.expected.contents[thing]:
                 self.world.problem("altered", f"the input of {thing} is wrong")
+            self._check_reader(thing, job.destination)
             await asyncio.sleep(job.run_s)
             context.output("result.bin").write_bytes(answer(octets))
 

@@ -20,33 +20,21 @@ from link_models.rng import Streams
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.limits import IPV4_UDP_BYTES
 from stack.core.train import Train
-from stack.engines.bundle_agent import AgentConfig, BundleAgent
-from stack.node.config import LinkConfig, LogConfig, NodeConfig, SecurityConfig, StoreSection
+from stack.engines.bundle_agent import BundleAgent
+from stack.node.config import LinkConfig, NodeConfig, StoreSection
 from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
 from stack.node.node import Node
 from stack.ports.datagram import DatagramPort
-from stack.services.files import FilesConfig
 from stack.services.jobs import Handler
-from stack.services.jobs.config import JobsConfig
-from stack.services.suite import ServicesConfig
 from stack.simulator.swarm.air import AirEnd, LinkPort
 from stack.simulator.swarm.clocks import NodeClock
-from stack.simulator.swarm.configs import links_of
+from stack.simulator.swarm.configs import node_config
 from stack.simulator.swarm.disk import Backup, DiskStore, NodeDisk, VirtualDisk
+from stack.simulator.swarm.laws import Laws
 from stack.simulator.swarm.ledger import MARKER, RunLedger
 from stack.simulator.swarm.options import LinkOptions, Options
 from stack.simulator.swarm.plans import EPOCH_MS, make_plan, own_plan
-
-HOP_LIMIT: Final = 255
-"""With wrong plans bundles go in circles for a while, and that must not lose them."""
-
-FILE_BATCH_BYTES: Final = 32_768
-"""Less than half of the smallest store that is drawn: more waits until the store is empty."""
-
-REPAIR_S: Final = 1800.0
-"""Longest wait of the services before they ask again: less than a gap between passes, so that the
-end of the faults is followed by questions soon."""
 
 STOP_S: Final = 60.0
 """A node that is told to stop must have stopped in this time."""
@@ -169,6 +157,10 @@ class SwarmWorld:
 
         self.handlers: dict[str, Handler] = {}
         self.changed = asyncio.Event()
+        self.laws = Laws(options)
+        self.not_permitted: list[str] = []
+        """What nodes have refused because of its data policy."""
+
         neighbours: dict[str, set[str]] = {name: set() for name in options.nodes}
         for link in options.links:
             neighbours[link.a].add(link.b)
@@ -177,6 +169,7 @@ class SwarmWorld:
             {name: tuple(sorted(near)) for name, near in neighbours.items()},
             protect=options.protect,
             hostile=options.hostile,
+            laws=self.laws if options.jurisdictions else None,
             latest_ms=lambda name: self.clocks[name].latest_ms,
         )
         plan = make_plan(options)
@@ -211,6 +204,7 @@ class SwarmWorld:
         for name in options.nodes:
             self.disks[name].directory.mkdir(parents=True)
             self.write_keys(name, 0)
+            self._directory(name).write_text(self.laws.directory(name))
 
     def problem(self, invariant: str, text: str) -> None:
         """An invariant does not hold."""
@@ -386,29 +380,20 @@ class SwarmWorld:
         path.touch(0o600)
         path.write_text("".join(lines))
 
+    def _directory(self, name: str) -> Path:
+        return self.root / f"{name}.directory"
+
     def _node(self, life: Life) -> Node:
         name, options = life.name, self.options
         disk = self.disks[name]
-        protect = "all" if options.protect else "none"
         damaged: set[int] = set()
-        config = NodeConfig(
-            id=f"dtn://{name}/",
-            data_dir=str(disk.directory),
-            agent=AgentConfig(
-                fragment_bytes=options.fragment_bytes,
-                hop_limit=HOP_LIMIT,
-                trusted_clock=name not in options.clockless,
-            ),
-            store=self.section,
-            security=SecurityConfig(key_file=str(self.root / f"{name}.keys"), protect=protect),
-            services=ServicesConfig(
-                files=FilesConfig(
-                    chunk_bytes=8192, batch_bytes=FILE_BATCH_BYTES, nudge_max_s=REPAIR_S
-                ),
-                jobs=JobsConfig(repeat_max_s=REPAIR_S, watch_s=60.0, deadline_ms=6 * 86_400_000),
-            ),
-            log=LogConfig(level="off"),
-            links=links_of(options, name),
+        config = node_config(
+            options,
+            name,
+            section=self.section,
+            data_dir=disk.directory,
+            key_file=self.root / f"{name}.keys",
+            directory=self._directory(name),
         )
 
         async def open_port(link: LinkConfig) -> DatagramPort:
@@ -432,6 +417,8 @@ class SwarmWorld:
             self.trace.note(self.loop.now_ns, name, event)
             if event == "bundle_damaged" and not options.parity:
                 damaged.add(fields["ref"])  # a bit flipped at rest: it fails, and need not arrive
+            if event == "bundle_dropped" and fields["why"] == "not_permitted":
+                self.not_permitted.append(f"{name}: {fields['detail']}")
             if event in ERRORS and fields.get("ref") not in damaged:
                 self.problem("error", f"{name}: {event} {fields}")
 

@@ -1,0 +1,82 @@
+"""Days in several jurisdictions: data goes nowhere that its policy does not name, and arrives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from stack.core.errors import ConfigError
+from stack.simulator.swarm import Options, draw, run, under_laws
+from stack.simulator.swarm.laws import Laws
+from stack.simulator.swarm.options import PolicyOptions
+from tests.sim.days import small
+
+DAYS = 12
+"""`orbitferry swarm 500 --laws --nodes 0` runs more."""
+
+ONLY_KR = PolicyOptions(readers=("KR",), rest=("KR",), transit=("KR",))
+
+
+@pytest.mark.slow
+def test_nothing_goes_where_it_must_not() -> None:
+    looked: Counter[str] = Counter()
+    for seed in range(DAYS):
+        options = under_laws(draw(seed, nodes=None))
+        outcome = run(options)
+        words = "\n".join(f"{one.invariant}: {one.text}" for one in outcome.problems)
+        assert outcome.ok, f"{options.line()}\n{words}"
+        looked.update(outcome.checks)
+    for invariant in ("rest", "readers", "refused", "ended", "hop"):
+        assert looked[invariant], invariant
+
+
+def abroad(law: str) -> Options:
+    """A day whose satellite stands under `law`, and whose stations send each other data that is
+    only for KR."""
+    day = small()
+    between = [one for one in day.messages if "sat1" not in (one.source, one.destination)]
+    return replace(
+        day,
+        jurisdictions={"gs1": "KR", "gs2": "KR", "sat1": law},
+        messages=tuple(replace(one, policy=ONLY_KR) for one in between),
+        files=(),
+    )
+
+
+@pytest.mark.parametrize(("law", "arrives"), [("KR", True), ("XX", False)])
+def test_what_only_a_foreign_node_could_carry_stays(law: str, arrives: bool) -> None:
+    options = abroad(law)
+    assert options.messages
+    outcome = run(options)
+    assert outcome.ok, outcome.problems
+    assert outcome.delivered == (len(options.messages) if arrives else 0)
+
+
+def test_what_a_policy_forbids_need_not_arrive() -> None:
+    """Nothing is due that has no admissible way, or that somebody sends elsewhere by mistake."""
+    at_home, elsewhere = Laws(abroad("KR")), Laws(abroad("XX"))
+    thing = next(iter(at_home.of))
+    assert at_home.carriers(thing, "gs1", "gs2") == frozenset(("gs1", "gs2", "sat1"))
+    assert elsewhere.carriers(thing, "gs1", "gs2") == frozenset(("gs1", "gs2"))
+    assert not elsewhere.may_send(thing, "gs1", "sat1")
+    before = dict.fromkeys(("gs1", "gs2", "sat1"), "KR")
+    wrong = Laws(replace(abroad("XX"), outdated=before, mistaken=("gs1",)))
+    assert wrong.carriers(thing, "gs1", "gs2") is None
+    assert wrong.may_send(thing, "gs1", "sat1")
+
+
+def test_laws_are_of_all_nodes_or_of_none() -> None:
+    with pytest.raises(ConfigError, match="names other nodes"):
+        replace(small(), jurisdictions={"gs1": "KR"})
+    with pytest.raises(ConfigError, match="none of the nodes"):
+        replace(small(), mistaken=("gs9",))
+
+
+def test_a_day_under_laws_is_what_its_seed_says() -> None:
+    day = draw(7, nodes=5)
+    assert under_laws(day) == under_laws(day)
+    ruled = under_laws(day)
+    assert {*ruled.jurisdictions} == {*day.nodes}
+    assert all(one.policy for one in ruled.files)
