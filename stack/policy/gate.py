@@ -6,12 +6,16 @@ Everything fails closed: a node that the directory does not name may do nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from stack.policy.directory import PURPOSES, Directory, NodeFacts
 from stack.policy.label import DataPolicy
 
 KEPT_MAX = 1024
-"""Answers kept, so that a flow does not evaluate its policy for each bundle."""
+"""Answers of each kind kept, so that a flow does not evaluate its policy for each bundle."""
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class PolicyGate:
@@ -21,16 +25,24 @@ class PolicyGate:
         self.directory = directory
         self._node = node_id
         self._barred: dict[tuple[DataPolicy, str, int], frozenset[str]] = {}
+        self._readers: dict[tuple[DataPolicy, str], bool] = {}
+        self._refusals: dict[tuple[DataPolicy, bool, bool], str] = {}
 
     def follow(self, directory: Directory) -> None:
         """Judge by another directory from now on."""
         self.directory = directory
         self._barred.clear()
+        self._readers.clear()
+        self._refusals.clear()
 
     def may_read(self, policy: DataPolicy, node_id: str) -> bool:
         """Whether a node may have it in clear; there it also rests."""
-        node = self.directory.get(node_id)
-        return _reads(policy, node) and _rests(policy, node)
+        key = (policy, node_id)
+        found = self._readers.get(key)
+        if found is None:
+            node = self.directory.get(node_id)
+            found = _keep(self._readers, key, _reads(policy, node) and _rests(policy, node))
+        return found
 
     def may_hold(self, policy: DataPolicy, node_id: str) -> bool:
         """Whether it may rest at a node."""
@@ -49,19 +61,24 @@ class PolicyGate:
         key = (policy, destination, version)
         found = self._barred.get(key)
         if found is None:
-            if len(self._barred) >= KEPT_MAX:
-                self._barred.clear()
             wrong = {each for each in nodes() if not self.may_carry(policy, each)} - {self._node}
             if self.may_hold(policy, destination):
                 wrong.discard(destination)
             else:
                 wrong.add(destination)
-            found = self._barred[key] = frozenset(wrong)
+            found = _keep(self._barred, key, frozenset(wrong))
         return found
 
     def refusal(self, policy: DataPolicy, *, delivered: bool, origin: bool = False) -> str:
         """Why this node may not have data, or nothing: `delivered` where it is for here, else
         to be passed on, unless this is its `origin`."""
+        key = (policy, delivered, origin)
+        found = self._refusals.get(key)
+        if found is None:
+            found = _keep(self._refusals, key, self._refusal(policy, delivered, origin))
+        return found
+
+    def _refusal(self, policy: DataPolicy, delivered: bool, origin: bool) -> str:
         node = self.directory.get(self._node)
         if node is None:
             return f"nothing is known of {self._node}: name it in the directory of nodes"
@@ -73,6 +90,13 @@ class PolicyGate:
         if not (delivered or origin) and not _passes(policy, node):
             return f"it may pass through '{policy.transit}', not through here ({who})"
         return ""
+
+
+def _keep(answers: dict[K, V], key: K, answer: V) -> V:
+    if len(answers) >= KEPT_MAX:
+        answers.clear()
+    answers[key] = answer
+    return answer
 
 
 def _reads(policy: DataPolicy, node: NodeFacts | None) -> bool:

@@ -137,8 +137,8 @@ class NodeSet:
     ANY: ClassVar[NodeSet]
     NONE: ClassVar[NodeSet]
 
-    _expression: _Expression
-    _text: str = field(init=False, compare=False)
+    _expression: _Expression = field(compare=False)
+    _text: str = field(init=False)  # quick to compare, and its hash is kept
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_text", str(self._expression))

@@ -8,6 +8,7 @@ import pytest
 
 from stack.core.errors import ConfigError
 from stack.policy import DataPolicy, NodeSet, PolicyGate
+from stack.policy.directory import Directory
 from stack.policy.file import load_directory
 
 TEXT = """
@@ -74,3 +75,24 @@ def test_what_a_node_may_do_follows_from_the_directory(tmp_path: Path) -> None:
     assert barred == {"dtn://nobody/"}, "a destination need not pass anything on"
     barred = korean.barred(closed, "dtn://nobody/", lambda: nodes, 1)
     assert barred == {"dtn://kiruna/", "dtn://nobody/"}
+
+
+def test_a_new_directory_changes_every_answer(tmp_path: Path) -> None:
+    """What was answered by the one before is not answered again."""
+    directory = load_directory(written(tmp_path, TEXT))
+    policy = DataPolicy(readers=NodeSet.parse("KR"), rest=NodeSet.parse("KR | EU"))
+    gate = PolicyGate(directory, "dtn://daejeon/")
+
+    def answers() -> tuple[object, ...]:
+        return (
+            *(gate.refusal(policy, delivered=delivered) for delivered in (True, False)),
+            gate.refusal(policy, delivered=False, origin=True),
+            gate.may_read(policy, "dtn://daejeon/"),
+            gate.barred(policy, "dtn://daejeon/", lambda: ["dtn://kiruna/"], 1),
+        )
+
+    before = answers()
+    gate.follow(Directory())
+    assert all(old != new for old, new in zip(before, answers(), strict=True))
+    gate.follow(directory)
+    assert answers() == before
