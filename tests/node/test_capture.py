@@ -54,6 +54,13 @@ def records_of(path: Path) -> list[Record]:
     return list(read_capture(path.read_bytes()))
 
 
+def test_who_listens_reads_headers_and_no_payload(tmp_path: Path) -> None:
+    exchange(tmp_path, str(tmp_path / "air.pcapng"))
+    air = b"".join(one.data for one in records_of(tmp_path / "air.pcapng"))
+    assert b"//sat1/messages" in air
+    assert b"hello" not in air
+
+
 def test_both_ways_with_their_times_as_another_carrier(tmp_path: Path) -> None:
     path = tmp_path / "gs1.pcapng"
     counters, _ = exchange(tmp_path, str(path))
