@@ -14,10 +14,16 @@ from stack.wire import asb, cbor
 from stack.wire.asb import SecurityBlock, decode_asb, encode_asb
 from stack.wire.bundle import (
     IS_FRAGMENT,
+    PAYLOAD,
+    Bundle,
+    CanonicalBlock,
     Mode,
     PrimaryBlock,
     decode,
+    decode_bundle,
     decode_primary,
+    encode_block,
+    encode_bundle,
     encode_primary,
     is_deterministic,
 )
@@ -66,6 +72,18 @@ FLOW = st.builds(
     st.binary(min_size=11, max_size=12),
     st.binary(min_size=16, max_size=17),
 )
+PLAIN = Bundle(
+    PrimaryBlock(Eid.parse("dtn://b/x"), Eid.parse("dtn://a/x"), Eid.NONE, 1, 1, 1, crc_type=2),
+    (CanonicalBlock(PAYLOAD, 1, 0, b"payload"),),
+)
+CANONICAL = st.builds(
+    CanonicalBlock,
+    st.sampled_from([2, 6, 7, 10, 192, 255]) | NUMBERS.filter(lambda kind: kind != PAYLOAD),
+    st.sampled_from([2, 3, 23, 24]) | NUMBERS,
+    st.sampled_from([0, 5, 23, 24]) | NUMBERS,
+    st.binary(max_size=300),
+    st.integers(0, 2),
+)
 EDITS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=2)
 CUTS = st.integers(0, 400) | st.just(1 << 20)
 
@@ -97,6 +115,24 @@ def test_the_head_of_a_primary_block(
         assert outcome(lambda: decode_primary(octets, mode=mode)) == quick
     if not edits and cut > len(octets):
         assert quick == (primary, len(octets))
+
+
+@given(CANONICAL, EDITS, CUTS, st.sampled_from(Mode))
+def test_a_block_that_came_just_so_before(
+    block: CanonicalBlock, edits: list[tuple[int, int]], cut: int, mode: Mode
+) -> None:
+    """Small ones, and those of private types with up to 255 octets."""
+    octets = encode_bundle(PLAIN)
+    begin = 1 + len(encode_primary(PLAIN.primary))
+    changed = edited(encode_block(block), edits, cut)
+    octets = b"".join((octets[:begin], changed, octets[begin:]))
+    quick = outcome(lambda: decode_bundle(octets, mode=mode))
+    assert outcome(lambda: decode_bundle(octets, mode=mode)) == quick
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode, "_known_block", lambda *_: None)
+        assert outcome(lambda: decode_bundle(octets, mode=mode)) == quick
+    if not edits and cut > len(changed) and block.number > 1:
+        assert quick == (Bundle(PLAIN.primary, (block, *PLAIN.blocks)), len(octets))
 
 
 @given(PRIMARIES, EDITS, CUTS)

@@ -316,16 +316,17 @@ def _blocks(
         start = position
         if data[start] == 0xFF:
             break
+        # Most likely an extension block that came just so in the bundle before this one.
         size = data[start + 5] - 0x40
         if 0 <= size < 24 and data[start + 1] != PAYLOAD and data[start + 4] <= CRC_32:
-            # Most likely an extension block that came just so in the bundle before this one.
             position = start + 6 + size + _CRC_FIELD_BYTES[data[start + 4]]
-            known = _known_block(bytes(view[start:position]), strict)
-            if known is None:
-                block, position = _block(data, view, start, strict)
-            else:
-                block = known
-        else:
+        elif data[start + 1] == 0x18 and data[start + 6] == 0x58 and data[start + 5] <= CRC_32:
+            # of a private type (§9.1), as data policies are
+            position = start + 8 + data[start + 7] + _CRC_FIELD_BYTES[data[start + 5]]
+        block = None
+        if position > start:
+            block = _known_block(bytes(view[start:position]), strict)
+        if block is None:
             block, position = _block(data, view, start, strict)
         blocks.append(block)
         number = block.number
