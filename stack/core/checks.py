@@ -29,7 +29,7 @@ def check(key: str, fine: bool, message: str, remedy: str = "") -> None:
 def check_range(key: str, value: float, least: float, most: float) -> None:
     """Raise `ConfigError` unless `value` is within both bounds; what is not a number is not."""
     if not least <= value <= most:
-        huge = isinstance(value, int) and value.bit_length() > 64  # a file may have any digits
+        huge = isinstance(value, int) and value.bit_length() > 128  # a file may have any digits
         shown = f"a number of {int(value).bit_length()} bits" if huge else f"{value}"
         raise ConfigError(key, f"{shown} is not within {_shown(least)} to {_shown(most)}")
 

@@ -31,7 +31,7 @@ from stack.contacts.native import File
 from stack.core.errors import ConfigError
 from stack.node.config import NodeConfig, load_config
 from stack.simulator.scenario import Scenario, load_scenario
-from stack.simulator.swarm.drawing import draw
+from stack.simulator.swarm.drawing import draw, under_laws
 from stack.simulator.swarm.options import Options, load_options
 
 DATA = files("stack.cli.data")
@@ -137,10 +137,17 @@ def _scenario() -> dict[str, Any]:
     return found
 
 
+def without_none(value: Any) -> Any:
+    """What TOML can say: nothing is left out there."""
+    if isinstance(value, dict):
+        return {k: without_none(v) for k, v in value.items() if v is not None}
+    return [without_none(one) for one in value] if isinstance(value, list) else value
+
+
 def _kinds() -> dict[str, Kind]:
     scenario = _scenario()
     radio = scenario["radios"][0]["down"]["radio"]
-    options = {k: v for k, v in json.loads(draw(3).dumps()).items() if v is not None}
+    options = without_none(json.loads(under_laws(draw(3)).dumps()))
     options |= {k: v[:2] for k, v in options.items() if isinstance(v, list) and k != "nodes"}
     return {
         "node": Kind(NodeConfig, tomllib.loads(NODE), load_config),

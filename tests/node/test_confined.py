@@ -358,6 +358,7 @@ LEFT_OUT = {
     "lost": "this confines: it is the `_end` of `_deleted`",
     "_drop": "book-keeping of the store",
     "_happens": "of copies, of what is withheld or in quarantine: who asks confines it",
+    "happens": "copies a record that was made on arrival, where making it is confined",
     "object_name": "a part of `came` and `held`",
     "__init__": "an object is made before work on it can fail",
     "no_trace": "a sink",

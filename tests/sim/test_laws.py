@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from stack.core.errors import ConfigError
-from stack.simulator.swarm import Options, draw, run, under_laws
+from stack.simulator.swarm import Fault, Options, draw, run, under_laws
+from stack.simulator.swarm.faults import HOSTILE, SMUGGLE
 from stack.simulator.swarm.laws import Laws
-from stack.simulator.swarm.options import PolicyOptions
+from stack.simulator.swarm.options import LinkOptions, PolicyOptions
 from tests.sim.days import small
+from tests.sim.mistakes import laws
+from tests.sim.planted import computing
 
 DAYS = 12
 """`orbitferry swarm 500 --laws --nodes 0` runs more."""
@@ -52,6 +56,64 @@ def test_what_only_a_foreign_node_could_carry_stays(law: str, arrives: bool) -> 
     outcome = run(options)
     assert outcome.ok, outcome.problems
     assert outcome.delivered == (len(options.messages) if arrives else 0)
+
+
+def smuggled(policy: PolicyOptions) -> Options:
+    """The same with a line between the stations, and somebody who hears it and brings what goes
+    there to the satellite, which stands elsewhere."""
+    day = abroad("XX")
+    line = LinkOptions(a="gs1", b="gs2", rate_bps=1e6, back_bps=1e6, owlt_ms=5.0, always=True)
+    return replace(
+        day,
+        links=(*day.links, line),
+        messages=tuple(replace(one, policy=policy) for one in day.messages),
+        faults=tuple(
+            Fault(kind=HOSTILE, node=a, peer=b, at_s=0.0, for_s=3600.0, mode=SMUGGLE)
+            for a, b in (("gs1", "gs2"), ("gs2", "gs1"), ("gs1", "sat1"))
+        ),
+    )
+
+
+def to_the_satellite(*, mistaken: tuple[str, ...] = ()) -> Options:
+    """A message that may rest at the satellite and not be read there, from who should know."""
+    day = abroad("XX")
+    policy = PolicyOptions(readers=("KR",), rest=("KR", "XX"), transit=("KR",))
+    message = replace(day.messages[0], source="gs1", destination="sat1", policy=policy)
+    before = dict.fromkeys(day.nodes, "KR")
+    return replace(day, messages=(message,), outdated=before, mistaken=mistaken)
+
+
+def ending() -> Options:
+    """Data that has no admissible way, until its policy ends."""
+    day = abroad("XX")
+    soon = replace(ONLY_KR, expires_s=3000.0)
+    return replace(day, messages=tuple(replace(one, policy=soon) for one in day.messages))
+
+
+PLANTED = [
+    (laws.takes_in_what_may_not_rest, "rest", smuggled(ONLY_KR)),
+    (laws.takes_in_what_may_not_rest, "transit", smuggled(replace(ONLY_KR, rest=("KR", "XX")))),
+    (laws.takes_in_what_may_not_rest, "readers", to_the_satellite(mistaken=("gs1",))),
+    (laws.routes_over_anybody, "hop", abroad("XX")),
+    (laws.lets_everything_leave, "refused", to_the_satellite()),
+    (laws.keeps_what_has_ended, "ended", ending()),
+    (laws.forgets_policies_of_results, "label", computing(small())),
+]
+
+
+@pytest.mark.parametrize(
+    ("plant", "invariant", "options"), PLANTED, ids=[f"{p[0].__name__}-{p[1]}" for p in PLANTED]
+)
+def test_a_planted_bug_is_caught(
+    plant: Callable[[pytest.MonkeyPatch], None],
+    invariant: str,
+    options: Options,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quiet = run(options)
+    assert quiet.ok, quiet.problems
+    plant(monkeypatch)
+    assert invariant in {one.invariant for one in run(options).problems}
 
 
 def test_what_a_policy_forbids_need_not_arrive() -> None:
