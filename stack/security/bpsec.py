@@ -125,8 +125,9 @@ class BpSec:
         """The bundle, its payload encrypted, and signed where policy says so.  Raises
         `SecurityError` without keys, and for a fragment."""
         label = label_of(bundle.blocks)
-        if label != self._label:
-            return self._under(label).protect(bundle)
+        return (self if label == self._label else self._under(label))._protect(bundle)
+
+    def _protect(self, bundle: Bundle) -> Bundle:
         primary = bundle.primary
         if primary.flags & IS_FRAGMENT:
             raise SecurityError("a fragment takes no new security blocks (RFC 9172 §5.2)")
@@ -176,8 +177,9 @@ class BpSec:
     def open(self, bundle: Bundle) -> Opened:
         """Verify and decrypt as acceptor, remove the security blocks; fail closed."""
         label = label_of(bundle.blocks)
-        if label != self._label:
-            return self._under(label).open(bundle)
+        return (self if label == self._label else self._under(label))._opened(bundle)
+
+    def _opened(self, bundle: Bundle) -> Opened:
         result = self._attempt(bundle)
         if result.reason == FAILED and _signed_without_crc(bundle):
             again = self._attempt(Bundle(PrimaryForm(bundle.primary).without_crc(), bundle.blocks))

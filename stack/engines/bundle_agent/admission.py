@@ -128,7 +128,7 @@ class Admission:
         note = note_of(bundle, wire, returned=outside and ours, neighbour=brought_by, owner=owner)
         label = label_of(bundle.blocks)
         event = None
-        if self.trail is not None and (label or self.trail.everything):
+        if self.trail is not None and self.trail.wants(label):
             acts = RECEIVED if outside and acts is None else acts
             event = self._event(bundle, label, opened, acts, previous)
         # Else we have made it ourselves, and nobody else can make one that is known so here: if it

@@ -54,8 +54,9 @@ class AuditTrail:
             return False
 
     def came(self, bundle: Bundle, label: bytes, acts: int, peer: str) -> AuditEvent | None:
-        """A bundle that is about to be stored, `acts` before that; from or for whom is `peer`."""
-        if not self.wants(label) or (not label and bundle.primary.destination.service in QUIET):
+        """A bundle that is about to be stored, `acts` before that; from or for whom is `peer`.  Its
+        `label` is one that `wants` its story written down."""
+        if not label and bundle.primary.destination.service in QUIET:
             return None
         name = object_name(bundle.primary, len(bundle.payload.data))
         digest = label_digest(label)
