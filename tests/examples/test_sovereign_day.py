@@ -1,0 +1,24 @@
+"""The example with two jurisdictions and a relay abroad."""
+
+from __future__ import annotations
+
+import pytest
+
+from examples.sovereign_day.run import main
+
+
+@pytest.mark.slow
+def test_data_and_job_go_where_they_may(capsys: pytest.CaptureFixture[str]) -> None:
+    status = main()
+    output = capsys.readouterr().out
+    assert status == 0, output
+    for name in ("kiruna", "busan"):
+        assert f"not at dtn://{name}/" in output
+    assert "after 0.0 h: 'for everybody'; the relay abroad was given 1 bundle(s)" in output
+    assert "after 1.0 h: 'for KR'; the relay abroad was given 1 bundle(s)" in output
+    assert "at the satellite: A SCENE OF OUR OWN" in output
+    assert "abroad has no log" in output
+    story, _, proof = output.partition("never rested outside 'KR | SE'")
+    assert "dtn://kiruna/   received, stored" in story
+    assert proof
+    assert "dtn://abroad/" not in output
