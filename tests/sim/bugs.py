@@ -15,6 +15,7 @@ from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.ltp.import_table import ImportTable
 from stack.engines.ltp.import_table import _Closed as Closed
 from stack.engines.ltp.receiver import Receiver
+from stack.engines.ltp.reports_seen import ReportsSeen
 from stack.engines.ltp.states import ImportState
 from stack.node import build
 from stack.node.driver import BundleDriver
@@ -102,6 +103,12 @@ def parts_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(FragmentLedger, "parts_of", lambda self, primary: [])
 
 
+def counts_on(patch: pytest.MonkeyPatch) -> None:
+    """A receiver that was set back to a backup had half of a block claimed, by reports of its
+    former life, and the other half by those of the new one: its sender let go of the block."""
+    patch.setattr(ReportsSeen, "elsewhere", lambda self, serial: False)
+
+
 FOUND: dict[str, tuple[Plant, str]] = {
     "note-refused": (note_refused, "lost"),
     "flip": (flip, "error"),
@@ -110,6 +117,7 @@ FOUND: dict[str, tuple[Plant, str]] = {
     "cancelled": (cancelled, "lost"),
     "no-shares": (no_shares, "lost"),
     "parts-kept": (parts_kept, "lost"),
+    "counted-anew": (counts_on, "custody"),
 }
 """Each by the name of the options in `tests/sim/found` that show it, and the invariant that it
 breaks."""

@@ -124,6 +124,11 @@ def computing(options: Options) -> Options:
     return replace(under_laws(options), jurisdictions=everywhere, mistaken=(), jobs=(job,))
 
 
+def relabelled(options: Options) -> Options:
+    """In several jurisdictions, with somebody on every link who changes labels."""
+    return neighbour.hostile(under_laws(options), faults.LABELS)
+
+
 def twins(options: Options) -> Options:
     """With forged bundles."""
     return neighbour.hostile(options, "bundles")
@@ -198,7 +203,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug("data policies: sending", laws.lets_everything_leave, days(under_laws)),
     Bug("data policies: storage", laws.keeps_what_has_ended, days(under_laws)),
     Bug("data policies: storage", laws.forgets_policies_at_restart, days(under_laws)),
-    Bug("data policies: keys", laws.seals_under_no_label, days(under_laws)),
+    Bug("data policies: keys", laws.seals_under_no_label, days(relabelled)),
     Bug("data policies: compute", laws.forgets_policies_of_results, days(computing)),
     Bug("sequence numbers", begin_anew, days(neighbour.set_back)),
     Bug("FEC", nodes.swallows_lone_packets, days(coded)),

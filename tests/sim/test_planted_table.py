@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from stack.simulator.swarm.invariants import INVARIANTS
+from tests.sim import test_laws, test_planted, test_planted_hostile
 from tests.sim.planted import BUGS, Bug, hunt
 
 SEEDS = 80
@@ -15,6 +17,13 @@ HERE = [bug for bug in BUGS if bug.plant.__module__.startswith("tests.sim.mistak
 def test_there_are_many_of_many_kinds() -> None:
     assert len({bug.name for bug in BUGS}) == len(BUGS) >= 30
     assert len({bug.area for bug in BUGS}) >= 12
+
+
+def test_every_invariant_has_a_planted_bug() -> None:
+    hostile = {invariant for _, invariant, _ in test_planted_hostile.PLANTED}
+    under_laws = {invariant for _, invariant, _ in test_laws.PLANTED}
+    own = {invariant for _, invariant, _ in test_planted.PLANTED}
+    assert own | hostile | under_laws == set(INVARIANTS)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import numpy as np
 
 from stack.core.ranges import RangeSet
 from stack.engines.ltp.aggregator import Block
+from stack.engines.ltp.reports_seen import ReportsSeen
 from stack.engines.ltp.resend import Resend
 from stack.engines.ltp.states import EXPORT_TRANSITIONS, ExportInput, ExportState, moved
 from stack.engines.ltp.trains import Octets, TrainPacker, data_step, sdnv_width
@@ -112,7 +113,7 @@ class ExportSession:
         self.recheck: dict[int, Checkpoint] = {}
         """Checkpoints whose timer expired, to be sent again as they were."""
 
-        self.reports_seen: set[int] = set()
+        self.reports_seen = ReportsSeen()
         self.first_serial = first_serial
         self.cancel_reason = CancelReason.SYS_CNCLD
         self.cancels = 0

@@ -11,6 +11,7 @@ from stack.engines.ltp.aggregator import Aggregator, Block
 from stack.engines.ltp.export_session import Checkpoint, ExportSession
 from stack.engines.ltp.export_table import ExportTable
 from stack.engines.ltp.link import LinkState
+from stack.engines.ltp.reports_seen import Recounts
 from stack.engines.ltp.states import ExportInput, ExportState
 from stack.engines.ltp.timers import TimerKey, TimerKind
 from stack.engines.ltp.trains import TrainPacker
@@ -41,6 +42,7 @@ class Sender:
         "_link",
         "_next_number",
         "_ready",
+        "_recounts",
         "_table",
     )
 
@@ -51,6 +53,7 @@ class Sender:
         self._ready: deque[Block] = deque()
         self._table = ExportTable(link)
         self._next_number = link.random(_SESSION_BITS)
+        self._recounts = Recounts()
 
     # ---------------------------------------------------------------------------- commands
 
@@ -240,6 +243,10 @@ class Sender:
             return
         if session.withdraws(report):
             link.violation("report withdraws earlier claims", "RFC 5326 §3.2.2")
+            self._table.cancel(session, CancelReason.SYS_CNCLD, now)
+            return
+        if self._recounts.begun_anew(session.reports_seen, serial):
+            link.violation("reports counted anew: their receiver was set back", "RFC 5326 §3.2.2")
             self._table.cancel(session, CancelReason.SYS_CNCLD, now)
             return
         for checkpoint_serial in self._table.apply(session, report):

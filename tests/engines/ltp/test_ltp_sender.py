@@ -26,6 +26,7 @@ from stack.wire.ltp import (
     CancelSegment,
     DataSegment,
     ReportAck,
+    Segment,
     SegmentType,
     SessionId,
 )
@@ -254,6 +255,43 @@ def test_only_the_gaps_of_a_report_are_sent_again_and_end_in_a_checkpoint() -> N
     assert lone.said() == [ReportAck(session=last.session, report_serial=41)]
     assert lone.events() == [Sent((1,))]
     assert lone.engine.next_deadline() is None
+
+
+def halves(lone: Lone, *, apart: int) -> list[Segment]:
+    """A block is claimed in two reports, the second after the first but for `apart`: what is said
+    then.  The first claims all but its beginning."""
+    lone.submit(20_000)
+    first, *_, last = data_said(lone)
+    begin = len(first.data)
+    lone.feed(report(last.session, 40, last.checkpoint_serial, 0, 20_000, (begin, 20_000)))
+    *_, again = lone.said()
+    assert isinstance(again, DataSegment)
+    lone.feed(report(last.session, 41 + apart, again.checkpoint_serial, 0, begin, (0, begin)))
+    return lone.said()
+
+
+def test_what_a_receiver_claimed_before_it_was_set_back_does_not_count() -> None:
+    """Its reports are counted from elsewhere then (RFC 5326 §3.2.2)."""
+    lone = Lone()
+    said = halves(lone, apart=100_000)
+    assert any(isinstance(one, CancelSegment) for one in said)
+    assert [type(event) for event in lone.events()] == [PeerViolation]
+    lone.wait(DELAY_FIRST_NS)
+    assert [event.refs for event in lone.events() if isinstance(event, Failed)] == [(1,)]
+    lone = Lone()
+    halves(lone, apart=20)
+    assert lone.events() == [Sent((1,))]
+
+
+def test_a_peer_that_never_counts_its_reports_is_served_all_the_same() -> None:
+    lone = Lone()
+    ended: list[type] = []
+    for number in range(5):
+        for one in halves(lone, apart=100_000 + number):
+            if isinstance(one, CancelSegment):
+                lone.feed(CancelAck(session=one.session, to_sender=True))
+        ended += [type(event) for event in lone.events() if not isinstance(event, Failed)]
+    assert ended == [PeerViolation] * 3 + [Sent] * 2
 
 
 def test_a_report_says_nothing_of_what_lies_outside_its_scope() -> None:
