@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
     from stack.fec.config import FecConfig as FecConfig
     from stack.identity import AuthorityFolder as AuthorityFolder
     from stack.identity import NodeFolder as NodeFolder
+    from stack.node.config import AuditConfig as AuditConfig
     from stack.node.config import ContactsConfig as ContactsConfig
     from stack.node.config import IdentityConfig as IdentityConfig
     from stack.node.config import LinkConfig as LinkConfig
@@ -125,8 +126,8 @@ else:
         stack.engines.ltp LtpConfig
         stack.fec.config FecConfig
         stack.identity AuthorityFolder NodeFolder
-        stack.node.config ContactsConfig IdentityConfig LinkConfig LogConfig NodeConfig
-        stack.node.config SecurityConfig
+        stack.node.config AuditConfig ContactsConfig IdentityConfig LinkConfig LogConfig
+        stack.node.config NodeConfig SecurityConfig
         stack.node.config PolicyConfig StoreSection load_config
         stack.node.environment Environment OpenPort
         stack.node.node Node

@@ -15,17 +15,17 @@ import stack
 ROOT = Path(__file__).parents[2]
 
 NAMES = """
-AgentConfig AppPort AuthorityFolder BundleId Cancelled CaptureFile Clock CommandHandler
+AgentConfig AppPort AuditConfig AuthorityFolder BundleId Cancelled CaptureFile Clock CommandHandler
 ConfigError Contact ContactsConfig DataPolicy DatagramPort DecodeError Delivery Eid Endpoint
 Environment Expected FLOW_REPAIR FLOW_SOURCE FecConfig FileEvent FileRef FilesConfig FilesService
 Handler HandlerConfig IdentityConfig Inbox JobClient JobContext JobFailed JobLimits JobState
 JobStatus JobsConfig LinkConfig LocalError LogConfig LtpConfig Mailbox Marking MissingExtraError
-Node NodeConfig NodeFolder NodeSet Offer OpenPort OrbitferryError Outgoing PingResult PingStats
-Plan PolicyConfig PolicyError Prediction Prepared Progress Range Received Result RetryPolicy
-RunTwoNodes Scenario SecurityConfig SecurityError Services ServicesConfig StoreError
-StoreFullError StoreSection Train TwoNodes Write __version__ approve_request dtn_from_iso
-dtn_from_unix dtn_to_iso dump_plan load_config load_plan load_policy load_scenario new_key_file
-parse_scenario ping predict run run_scenario run_virtual send_message two_nodes unix_from_dtn
+Node NodeConfig NodeFolder NodeSet Offer OpenPort OrbitferryError Outgoing PingResult PingStats Plan
+PolicyConfig PolicyError Prediction Prepared Progress Range Received Result RetryPolicy RunTwoNodes
+Scenario SecurityConfig SecurityError Services ServicesConfig StoreError StoreFullError StoreSection
+Train TwoNodes Write __version__ approve_request dtn_from_iso dtn_from_unix dtn_to_iso dump_plan
+load_config load_plan load_policy load_scenario new_key_file parse_scenario ping predict run
+run_scenario run_virtual send_message two_nodes unix_from_dtn
 """
 
 
