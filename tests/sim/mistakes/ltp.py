@@ -13,6 +13,7 @@ from stack.engines.ltp.export_session import Checkpoint, ExportSession
 from stack.engines.ltp.export_table import ExportTable
 from stack.engines.ltp.import_table import ImportTable
 from stack.engines.ltp.link import LinkState
+from stack.engines.ltp.reports_seen import ReportsSeen
 from stack.engines.ltp.resend import Resend
 from stack.engines.ltp.sender import Sender
 from stack.engines.ltp.timers import Timers
@@ -120,6 +121,7 @@ def forgets_its_claims_at_a_restart(patch: pytest.MonkeyPatch) -> None:
     """Neither does the receiver say that what it claimed has gone, nor does the sender notice."""
     patch.setattr(ImportTable, "recover", nothing)
     patch.setattr(ExportSession, "withdraws", lambda self, report: False)
+    patch.setattr(ReportsSeen, "elsewhere", lambda self, serial: False)
 
 
 def never_probes_a_stalled_link(patch: pytest.MonkeyPatch) -> None:
