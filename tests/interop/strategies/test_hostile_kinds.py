@@ -154,17 +154,24 @@ def test_engines_bear_them_and_keep_little() -> None:
     receiver = FecReceiver(fec)
     segments = hostile_segments.maker().cases()
     flows = (hostile_source_packets.maker().cases(), hostile_repair_packets.maker().cases())
-    for now in range(0, 400):
-        octets = next(segments).encoded
-        if octets:
-            engine.receive(single(octets), now * SECOND)
-        list(engine.data_to_send(now * SECOND))
-        while engine.next_event() is not None:
-            pass
-        for flow, cases in zip((FLOW_SOURCE, FLOW_REPAIR), flows, strict=True):
-            packet = next(cases).encoded
-            if packet:
-                receiver.receive(Train(packet, len(packet), flow), now * SECOND)
+    tracemalloc.start()
+    try:
+        for now in range(0, 400):
+            octets = next(segments).encoded
+            if octets:
+                engine.receive(single(octets), now * SECOND)
+            list(engine.data_to_send(now * SECOND))
+            while engine.next_event() is not None:
+                pass
+            for flow, cases in zip((FLOW_SOURCE, FLOW_REPAIR), flows, strict=True):
+                packet = next(cases).encoded
+                if packet:
+                    receiver.receive(Train(packet, len(packet), flow), now * SECOND)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < MEMORY_BYTES // 8
+    assert engine.count("segments_received") > 0
 
 
 @given(hostile_segments())
