@@ -77,6 +77,16 @@ def _critical(choose: Choices, parts: list[Value]) -> None:
     parts[1] = {2: [choose.pick((1, 4))]}
 
 
+def _not_critical(choose: Choices, parts: list[Value]) -> None:
+    crit: Value = choose.pick((7, "", None, {}, [], [[1]], [{}], [True], [None]))
+    parts[0] = values.encode({1: -7, 2: crit})
+
+
+def _no_algorithm(choose: Choices, parts: list[Value]) -> None:
+    alg: Value = choose.pick(([1], {}, b"", None, True))
+    parts[0] = values.encode({1: alg})
+
+
 def _fewer(choose: Choices, parts: list[Value]) -> None:
     del parts[choose.integer(0, len(parts) - 1)]
 
@@ -94,6 +104,8 @@ RULES: tuple[tuple[Violation, Break], ...] = (
     (Violation("RFC 9052 §3", "no label is in a header twice"), _set(0, _TWICE)),
     (Violation("RFC 9052 §1.5", "a label is an integer or text"), _set(0, _NO_LABEL)),
     (Violation("RFC 9052 §3.1", "crit is protected"), _critical),
+    (Violation("RFC 9052 §3.1", "crit is an array of labels"), _not_critical),
+    (Violation("RFC 9052 §3.1", "an algorithm is an integer or text"), _no_algorithm),
     (Violation("RFC 9052 §3.1", "IV or Partial IV"), _two_ivs),
     (Violation("RFC 9052 §2", "a message has its number of parts: fewer"), _fewer),
     (Violation("RFC 9052 §2", "a message has its number of parts: more"), _more),

@@ -21,7 +21,7 @@ from stack.core.sansio import Entropy
 from stack.core.train import Buffer
 from stack.cose import values
 from stack.cose.numbers import Algorithm, KeyCurve, KeyParameter, KeyType
-from stack.cose.values import Label, Value
+from stack.cose.values import Label, Value, is_label
 
 PrivateKey: TypeAlias = (
     ec.EllipticCurvePrivateKey
@@ -231,7 +231,8 @@ def _from_map(found: Value) -> VerifyingKey:
         key = VerifyingKey(_public(found), key_id)
     except (ValueError, UnsupportedAlgorithm):
         raise DecodeError("a COSE_Key that is no point or key of its kind", _COSE_KEY) from None
-    if found.get(KeyParameter.ALG, key.alg) not in key.algs:
+    alg = found.get(KeyParameter.ALG, key.alg)
+    if not is_label(alg) or alg not in key.algs:
         raise DecodeError("a COSE_Key for another algorithm than its kind has", _COSE_KEY)
     return key
 

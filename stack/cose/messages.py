@@ -7,7 +7,7 @@ other is not.  With `detached` content travels elsewhere, and `payload` brings i
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256, sha384, sha512
 from typing import Any, TypeAlias
@@ -89,9 +89,9 @@ class HeaderPair:
     def check(self) -> None:
         """Raises `SecurityError` where a parameter that is critical is not understood."""
         critical = self.protected.get(HeaderLabel.CRIT, ())
-        if isinstance(critical, list | tuple) and UNDERSTOOD.issuperset(critical):
-            return
-        raise SecurityError("a critical header parameter is not understood (RFC 9052 §3.1)")
+        assert isinstance(critical, Sequence)
+        if not UNDERSTOOD.issuperset(critical):
+            raise SecurityError("a critical header parameter is not understood (RFC 9052 §3.1)")
 
 
 def make_headers(protected: Headers, unprotected: Headers) -> HeaderPair:
@@ -113,6 +113,11 @@ def read_headers(wire: Value, unprotected: Value, section: str) -> HeaderPair:
     if HeaderLabel.CRIT in unprotected:
         raise DecodeError("crit outside the protected header", "RFC 9052 §3.1")
     found = {**protected, **unprotected}
+    critical = found.get(HeaderLabel.CRIT, [HeaderLabel.CRIT])
+    if not (isinstance(critical, list) and critical and all(map(values.is_label, critical))):
+        raise DecodeError("crit that is no array of labels", "RFC 9052 §3.1")
+    if not values.is_label(found.get(HeaderLabel.ALG, 0)):
+        raise DecodeError("an algorithm that is neither integer nor text", "RFC 9052 §3.1")
     if HeaderLabel.IV in found and HeaderLabel.PARTIAL_IV in found:
         raise DecodeError("IV and Partial IV", "RFC 9052 §3.1")
     return HeaderPair(protected, unprotected, wire if protected else b"")

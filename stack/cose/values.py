@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 from stack.core.errors import DecodeError, LocalError
 from stack.core.train import Buffer
@@ -40,6 +40,11 @@ def encode(value: Value) -> bytes:
     if isinstance(value, Sequence):
         return cbor.array(encode(item) for item in value)
     raise LocalError(f"no CBOR form of {type(value).__name__}")
+
+
+def is_label(value: Value) -> TypeGuard[Label]:
+    """Whether it is what labels and names of algorithms are."""
+    return isinstance(value, int | str) and not isinstance(value, bool)
 
 
 def decode(data: Buffer, section: str) -> Value:
@@ -84,7 +89,7 @@ def _map(data: Buffer, start: int, count: int, section: str) -> tuple[Value, int
     for _ in range(count):
         at = start
         key, start = _value(data, start, section)
-        if not isinstance(key, int | str) or isinstance(key, bool):
+        if not is_label(key):
             raise DecodeError("a label that is neither integer nor text", section, at)
         if key in pairs:
             raise DecodeError(f"label {key!r} twice", section, at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -34,6 +34,8 @@ from stack.cose import (
 )
 from stack.cose.hpke import RECIPIENTS_MAX, TRIED_MAX
 from stack.cose.messages import HeaderPair, encode_message, open_content, structure
+from stack.cose.numbers import KeyParameter
+from stack.cose.values import Value
 
 VECTORS = load("cose")
 SIGNING = (
@@ -184,13 +186,22 @@ def test_an_algorithm_counts_in_the_protected_header_only() -> None:
 
 def test_what_is_critical_has_to_be_understood() -> None:
     key = KEYS[Algorithm.EDDSA]
-    for critical, understood in (([HeaderLabel.KID], True), ([-70000], False), (7, False)):
+    for critical, understood in (([HeaderLabel.KID], True), ([-70000], False), (["note"], False)):
         made = decode_sign1(sign1(b"x", key, protected={HeaderLabel.CRIT: critical}))
         if understood:
             assert made.verify(key.public) == b"x"
         else:
             with pytest.raises(SecurityError, match="critical"):
                 made.verify(key.public)
+
+
+@pytest.mark.parametrize("alg", [[1], {}, True, b"", None])
+def test_a_key_for_what_is_no_algorithm_is_refused(alg: Value) -> None:
+    octets = KEYS[Algorithm.EDDSA].public.cose_key()
+    found = values.decode(octets, "")
+    assert isinstance(found, Mapping)
+    with pytest.raises(DecodeError):
+        VerifyingKey.from_cose_key(values.encode({**found, KeyParameter.ALG: alg}))
 
 
 def test_a_label_in_both_headers_is_a_mistake() -> None:
