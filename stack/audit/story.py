@@ -14,6 +14,9 @@ from stack.policy import DataPolicy, Directory
 from stack.policy.gate import described
 from stack.policy.label import decode_label
 
+KEY = "key:"
+"""Begins the names of keys: of these a log says when they were destroyed, and no more."""
+
 SKEW_MS = 60_000
 """Clocks of nodes may differ by so much without anything being wrong."""
 
@@ -85,11 +88,12 @@ def story_of(
     """The story of one object by these entries, of the logs of `nodes`."""
     # Stable: entries of one log stay in its order at equal times.
     story = Story(name, sorted(entries, key=lambda entry: entry.event.time_ms))
-    if not entries:
+    if not entries or name.startswith(KEY):
         return story
     _follow(story)
     _join(story, nodes)
-    labels = {entry.event.label for entry in entries}
+    # What a job runs under is the meet of the policies of all that it is made of.
+    labels = {entry.event.label for entry in entries if entry.event.acts != Act.RUN}
     if len(labels) > 1:
         story.contradictions.append("it goes under different labels")
     _judge(story, directory)
@@ -99,12 +103,16 @@ def story_of(
 def _follow(story: Story) -> None:
     """Where it was from when to when, by each log alone."""
     here: dict[tuple[str, str], int] = {}
+    had: set[str] = set()
     by_log: defaultdict[str, list[StoryEntry]] = defaultdict(list)
     for entry in story.entries:
         by_log[entry.origin].append(entry)
     for entries in by_log.values():
         for event, _, _ in sorted(entries, key=lambda entry: entry.number):
             place = event.node, event.object
+            if event.has(Act.RUN) and event.node not in had:
+                words = f"{event.node} ran {event.object}, which it never took"
+                story.contradictions.append(words)
             if event.has(Act.DELETED, Act.EXPIRED):
                 since = here.pop(place, None)
                 if since is None:
@@ -113,6 +121,7 @@ def _follow(story: Story) -> None:
                 else:
                     story.stays.append(Stay(*place, since, event.time_ms))
             elif event.has(Act.STORED):
+                had.add(event.node)
                 here.setdefault(place, event.time_ms)
     story.stays += [Stay(*place, since, None) for place, since in here.items()]
     story.stays.sort(key=lambda stay: stay.since_ms)
@@ -176,7 +185,8 @@ def _judge(story: Story, directory: Directory | None) -> None:
         who = described(directory, event.node)
         node = directory.get(event.node)
         if event.has(Act.OPENED, Act.RUN) and not policy.readers.holds(node):
-            story.violations.append(f"it was opened at {who}; it may be at '{policy.readers}'")
+            word = "run" if event.has(Act.RUN) else "opened"
+            story.violations.append(f"it was {word} at {who}; it may be at '{policy.readers}'")
         carried = event.has(Act.FORWARDED) and not _made_by(story.entries, event.node)
         if carried and not policy.transit.holds(node):
             story.violations.append(f"it passed through {who}; it may through '{policy.transit}'")

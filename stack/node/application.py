@@ -14,8 +14,16 @@ from stack.core.sansio import Entropy, Trace
 from stack.core.train import Buffer
 from stack.node.driver import BundleDriver, ignore
 from stack.policy import DataPolicy
-from stack.ports.application import BundleId, Cancelled, Delivery, Endpoint, Expected, Outgoing
-from stack.ports.store import BundleStore, Committed, Op, Write
+from stack.ports.application import (
+    BundleId,
+    Cancelled,
+    Delivery,
+    Endpoint,
+    Expected,
+    Happening,
+    Outgoing,
+)
+from stack.ports.store import BundleStore, Committed, Op, RecordEvent, Write
 
 ROOM_SHARE = 0.5
 """Producers of large objects stop when the store is this full: the rest is for transit traffic
@@ -171,6 +179,7 @@ class LocalPort:
         consume: Sequence[Delivery] = (),
         write: Sequence[Write] = (),
         send: Sequence[Outgoing] = (),
+        tell: Sequence[Happening] = (),
     ) -> list[BundleId]:
         """One durable transaction; raises `StoreError`, with nothing done, when it fails."""
         agent, now_ms = self._agent, self._clock.dtn_ms()
@@ -179,7 +188,8 @@ class LocalPort:
         if send:
             ids, puts = agent.send(send, now_ms)
         released = [agent.consumed(delivery.ref, now_ms) for delivery in consume]
-        ops: list[Op] = [*released, *write, *puts]
+        told = [RecordEvent(event) for one in tell if (event := agent.told(one)) is not None]
+        ops: list[Op] = [*released, *write, *puts, *told]
 
         def consumed() -> None:
             for delivery in consume:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from stack.audit.event import Act
 from stack.core.arguments import check_octets, eid_of
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
@@ -126,6 +127,18 @@ class Delivery:
     """The policy that came with it: it holds for whatever is made of the payload, too."""
 
 
+class Happening(NamedTuple):
+    """What a service has done, for the node's log (`docs/audit.md`)."""
+
+    act: Act
+    object: str
+    """With which bundle, by its id, or with what else (see `stack.audit.event`)."""
+
+    detail: str = ""
+    policy: DataPolicy | None = None
+    """It says whether that is written down; what is done with keys always is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Expected:
     """What the contact plan makes of octets on their way, if nothing else competes."""
@@ -182,8 +195,10 @@ class AppPort(Protocol):
         consume: Sequence[Delivery] = (),
         write: Sequence[Write] = (),
         send: Sequence[Outgoing] = (),
+        tell: Sequence[Happening] = (),
     ) -> list[BundleId]:
-        """Do all of it durably in one transaction; the ids of the bundles sent, in order.
+        """Do all of it durably in one transaction; the ids of the bundles sent, in order.  What it
+        `tell`s is in the node's log, or nothing of it is done.
         Raises `StoreError`, with nothing done, when the store has no room."""
         ...
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from stack.core.errors import DecodeError, StoreError, words_of
-from stack.ports.application import AppPort, Delivery, Outgoing
+from stack.ports.application import AppPort, Delivery, Happening, Outgoing
 from stack.ports.store import Write
 from stack.services.waiting import RETRY_FIRST_S, RETRY_MOST_S, NamedTimers
 
@@ -31,11 +31,13 @@ def attempt(port: AppPort, what: str, work: Callable[..., object], *args: Any) -
 
 
 class Batch:
-    """Deliveries consumed, records written (the last write of a key counts) and bundles sent."""
+    """Deliveries consumed, records written (the last write of a key counts), bundles sent, and what
+    the node's log is told of that."""
 
     def __init__(self) -> None:
         self.consumed: list[Delivery] = []
         self.sends: list[Outgoing] = []
+        self.tells: list[Happening] = []
         self._writes: dict[tuple[str, str], bytes | None] = {}
         self._after: list[Callable[[], None]] = []
 
@@ -63,12 +65,13 @@ class Batch:
     def attempt(self, port: AppPort, what: str, work: Callable[..., object], *args: Any) -> bool:
         """Do one piece of the step; if it fails, what it has put in here is taken out again."""
         sends, after, before = len(self.sends), len(self._after), self._writes
+        tells = len(self.tells)
         self._writes = {}  # of this piece alone: a step may have thousands, and none is copied
         done = attempt(port, what, work, *args)
         if done:
             before |= self._writes
         else:
-            del self.sends[sends:], self._after[after:]
+            del self.sends[sends:], self.tells[tells:], self._after[after:]
         self._writes = before
         return done
 
@@ -86,9 +89,11 @@ class Batch:
         that cannot be made (no key, too large) keeps nothing else from being committed.
         """
         delay = RETRY_FIRST_S
-        while self.consumed or self._writes or self.sends:
+        while self.consumed or self._writes or self.sends or self.tells:
             try:
-                await port.commit(consume=self.consumed, write=self.writes, send=self.sends)
+                await port.commit(
+                    consume=self.consumed, write=self.writes, send=self.sends, tell=self.tells
+                )
                 break
             except StoreError as error:
                 port.trace("services.store_full", {"error": str(error), "unsent": len(self.sends)})
@@ -97,9 +102,9 @@ class Batch:
                     raise
                 await self._commit_one_by_one(port)
                 continue
-            if self.consumed or self._writes:
+            if self.consumed or self._writes or self.tells:
                 with contextlib.suppress(StoreError):
-                    await port.commit(consume=self.consumed, write=self.writes)
+                    await port.commit(consume=self.consumed, write=self.writes, tell=self.tells)
                     break
             await port.sleep(delay)
             delay = min(2 * delay, RETRY_MOST_S)

@@ -1,4 +1,4 @@
-"""Data policies in the durable records of services: the last field, since version 2."""
+"""Data policies in the durable records of services, since version 2."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from stack.policy import DataPolicy
 from stack.policy.label import LABEL_BYTES_MAX, decode_label, encode_label
 from stack.services.codec import Fields
 
-VERSION = 2
-"""Records of version 1 have no policy."""
+VERSION = 3
+"""Records of version 1 have no policy; those of jobs say since version 3 which bundle asked."""
 
 
 def label(policy: DataPolicy | None) -> bytes:

@@ -48,6 +48,12 @@ def test_an_honest_journey_fits_together() -> None:
     ]
 
 
+def test_a_job_that_ran_where_it_may_fits_in() -> None:
+    said = journey()
+    said["sat1"].append(event("sat1", 4, Act.RUN))
+    assert the_story(said).sound
+
+
 def leave(said: Said, node: str, number: int) -> None:
     del said[node][number]
 
@@ -92,6 +98,16 @@ FAULTS: dict[str, tuple[Callable[[Said], object], str, str]] = {
         lambda said: said["relay"].append(event("relay", 2, Act.OPENED)),
         "violations",
         "it was opened at dtn://relay/",
+    ),
+    "a job ran at a relay": (
+        lambda said: said["relay"].append(event("relay", 2, Act.RUN)),
+        "violations",
+        "it was run at dtn://relay/: 'EU'",
+    ),
+    "a job ran where it never came": (
+        lambda said: said.update(abroad=[event("abroad", 3, Act.RUN)]),
+        "contradictions",
+        "dtn://abroad/ ran",
     ),
 }
 
@@ -201,7 +217,7 @@ def test_that_it_never_rested_elsewhere_is_proven() -> None:
         check_proof(proof(journey()), [signer("gs1").key.__class__(keys[0].name, 1, bytes(32))])
 
 
-@pytest.mark.parametrize("name", [name for name in FAULTS if "opened" not in name])
+@pytest.mark.parametrize("name", [name for name in FAULTS if FAULTS[name][1] != "violations"])
 def test_nothing_is_proven_by_stories_that_do_not_fit(name: str) -> None:
     said = journey()
     FAULTS[name][0](said)

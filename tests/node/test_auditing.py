@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from link_models.clock import run_virtual
-from stack.audit.event import AuditEvent, decode_event
+from stack.audit.event import Act, AuditEvent, decode_event
 from stack.audit.log import ClosedLog
 from stack.audit.merkle import Peaks
 from stack.audit.note import NoteSigner, open_checkpoint
+from stack.audit.story import StoryEntry, story_of
 from stack.policy import NodeSet
+from stack.policy.file import load_directory
 from stack.policy.label import encode_label
+from stack.services.jobs import JobContext
 from stack.services.messages import Mailbox, send_message
 from tests.node.test_sovereign import AT_HOME, DIRECTORY, world_of
 from tests.node.test_two_nodes import SAT
@@ -79,6 +82,43 @@ def test_the_story_of_a_message(tmp_path: Path) -> None:
             peaks.add(event for _, event in events[name])
             assert (checkpoint.size, checkpoint.root) == (2, peaks.root())
         assert notes["abroad"] == [None] * 3
+
+    run_virtual(main)
+
+
+def test_that_a_job_has_run_is_written_down_with_its_start(tmp_path: Path) -> None:
+    directory = tmp_path / "nodes.toml"
+    directory.write_text(DIRECTORY)
+
+    async def nothing(context: JobContext) -> None:
+        """A job that makes nothing."""
+
+    async def main() -> None:
+        told_to = dict.fromkeys(("gs1", "sat1", "home", "abroad"), str(directory))
+        nodes = world_of(tmp_path, told_to)
+        nodes["sat1"]._handlers["nothing"] = nothing
+        ground, satellite = nodes["gs1"], nodes["sat1"]
+        async with ground, satellite, nodes["home"], nodes["abroad"]:
+            jobs = ground.services.jobs
+            await jobs.wait(await jobs.submit(SAT, "nothing", policy=AT_HOME))
+            assert not any(Act.RUN & each.acts for each in story(satellite))
+            job = await jobs.submit(SAT, "nothing", policy=TOLD)
+            await jobs.wait(job)
+            await asyncio.sleep(3600)
+            told = {name: story(node) for name, node in nodes.items()}
+        (run,) = [each for each in told["sat1"] if each.has(Act.RUN)]
+        assert run.detail == f"job {job.hex()}, nothing, run 1"
+        entries = [
+            StoryEntry(each, name, number)
+            for name, events in told.items()
+            for number, each in enumerate(events)
+            if each.object == run.object
+        ]
+        names = {f"dtn://{name}/" for name in nodes}
+        assert story_of(run.object, entries, names, load_directory(directory)).sound
+        directory.write_text(DIRECTORY.replace("KR", "SE"))
+        found = story_of(run.object, entries, names, load_directory(directory)).violations
+        assert any("it was run at dtn://sat1/" in each for each in found)
 
     run_virtual(main)
 

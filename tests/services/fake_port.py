@@ -17,7 +17,14 @@ from typing import Any
 from stack.core.eid import Eid
 from stack.core.errors import LocalError, PolicyError, StoreError
 from stack.policy import DataPolicy, NodeSet
-from stack.ports.application import BundleId, Cancelled, Delivery, Expected, Outgoing
+from stack.ports.application import (
+    BundleId,
+    Cancelled,
+    Delivery,
+    Expected,
+    Happening,
+    Outgoing,
+)
 from stack.ports.store import Write
 
 EPOCH_MS = 800_000_000_000
@@ -84,6 +91,7 @@ class FakeNode:
     sequence: int = 0
     refs: int = 0
     commits: int = 0
+    told: list[Happening] = field(default_factory=list)
     crash_at: int | None = None
     crash_applies: bool = False
     refuse_sends: int = 0
@@ -258,6 +266,7 @@ class FakePort:
         consume: Sequence[Delivery] = (),
         write: Sequence[Write] = (),
         send: Sequence[Outgoing] = (),
+        tell: Sequence[Happening] = (),
     ) -> list[BundleId]:
         await asyncio.sleep(0)
         await self._alive()
@@ -270,6 +279,7 @@ class FakePort:
         ids: list[BundleId] = []
         if not crash or node.crash_applies:
             ids = node.apply(consume, write, send)
+            node.told += tell
         if crash:
             self.dead = True
             node.crashed.set()

@@ -11,7 +11,7 @@ import pytest
 
 from stack.core.eid import Eid
 from stack.core.errors import SecurityError
-from stack.ports.application import Delivery, Outgoing
+from stack.ports.application import Delivery, Happening, Outgoing
 from stack.ports.store import Write
 from stack.services.batch import Batch
 from stack.services.echo import EchoService, ping
@@ -106,10 +106,11 @@ def test_an_answer_for_which_there_is_no_key_keeps_no_other(
             consume: Sequence[Delivery] = (),
             write: Sequence[Write] = (),
             send: Sequence[Outgoing] = (),
+            tell: Sequence[Happening] = (),
         ) -> Any:
             if any(one.destination.node != gs.eid for one in send):
                 raise SecurityError("no key for dtn://stranger/")
-            return await real(consume=consume, write=write, send=send)
+            return await real(consume=consume, write=write, send=send, tell=tell)
 
         monkeypatch.setattr(sat.port, "commit", commit)
         async with running(EchoService(sat.port).run()):

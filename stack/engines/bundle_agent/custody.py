@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from stack.audit.event import AuditEvent
 from stack.core.eid import Eid
 from stack.core.errors import LocalError, StoreError, words_of
 from stack.core.sansio import Trace
@@ -25,7 +26,7 @@ from stack.engines.bundle_agent.shares import Shares
 from stack.engines.bundle_agent.trail import STORED, AuditTrail, happens
 from stack.policy import DataPolicy, PolicyGate
 from stack.policy.label import encode_label
-from stack.ports.application import BundleId, Outgoing
+from stack.ports.application import BundleId, Happening, Outgoing
 from stack.ports.security import Security
 from stack.ports.store import Move, Op, Place, RecordEvent, Write
 from stack.routing.forwarder import Forwarder
@@ -211,6 +212,10 @@ class Custody:
         if reports:
             self.counters["reports_sent"] += len(reports)
             self._ops += self._make(reports, now_ms, admin=True)[1]
+
+    def told(self, one: Happening) -> AuditEvent | None:
+        """What this node's log is told of something that a service does, if anything."""
+        return None if self._trail is None else self._trail.done(one)
 
     def check_policy(self, destination: Eid, policy: DataPolicy, now_ms: int) -> None:
         """Raise `PolicyError` when data of this policy may not be sent from here to a node."""

@@ -12,7 +12,8 @@ from stack.contacts.plan import Plan
 from stack.core.errors import DecodeError
 from stack.engines.bundle_agent.entry import Entry
 from stack.engines.bundle_agent.notes import is_bare, parse_note, unlabelled
-from stack.policy.label import decode_label, label_of
+from stack.policy.label import decode_label, encode_label, label_of
+from stack.ports.application import Happening
 from stack.ports.store import Place, Stored
 from stack.wire.bundle import IS_FRAGMENT, STAMP_BYTES, Bundle, PrimaryBlock, parse_stamp
 
@@ -96,6 +97,14 @@ class AuditTrail:
         except Exception:  # it goes all the same, and that is written down
             event = AuditEvent(STORED, 0, self._node, f"ref:{stored.ref}")
         return event and event._replace(acts=acts, detail=why)
+
+    def done(self, one: Happening) -> AuditEvent | None:
+        """What a service has done here, unless nobody asks for that."""
+        label = b"" if one.policy is None else encode_label(one.policy)
+        if one.act is not Act.KEY_DESTROYED and not self.wants(label):
+            return None
+        digest = label_digest(label)
+        return AuditEvent(one.act, 0, self._node, one.object, digest, "", one.detail)
 
     def over(self, plan: Plan, neighbour: str, now_ms: int) -> str:
         """The contact over which a neighbour has just been heard, in words."""

@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from stack.audit.event import Act
 from stack.core.errors import LocalError, PolicyError, StoreError, words_of
-from stack.ports.application import AppPort
+from stack.ports.application import AppPort, Happening
 from stack.services.batch import Batch
 from stack.services.files import FileEvent, FilesService, Prepared
 from stack.services.jobs.attempt import Attempt, Output, remove_tree
@@ -115,6 +116,9 @@ class Executor:
         else:
             self._attempts[job.key] = attempt
             self._table.step(job, JobStep.START, batch)
+            if job.asked:
+                words = f"job {job.job_id.hex()}, {request.handler}, run {job.attempt}"
+                batch.tells.append(Happening(Act.RUN, job.asked, words, job.policy))
             self._table.report(job, batch)
         await batch.commit(self._port)
         return attempt

@@ -161,7 +161,7 @@ class JobServer:
         key = job_key(source, job_id)
         now_ms = self._port.dtn_ms()
         job = ServerJob(key, source, job_id, request, delivery.expires_ms, now_ms)
-        job.policy = delivery.policy
+        job.policy, job.asked = delivery.policy, str(delivery.id)
         self._table.admit(job)
         return job
 

@@ -36,6 +36,7 @@ TAG_IN: Final = "job-in/"
 TAG_OUT: Final = "job-out/"
 
 _SECTION: Final = "durable record of the job service"
+ASKED_CHARS_MAX: Final = 2 * EID_CHARS_MAX + 64
 _MESSAGE_OCTETS_MAX: Final = 8 * 1024 * 1024
 _TAG: Final = re.compile(r"job-(?:in|out)/([0-9a-f]{32})/(0|[1-9][0-9]{0,2})")
 
@@ -122,6 +123,9 @@ class ServerJob:
     policy: DataPolicy | None = None
     """That of its request."""
 
+    asked: str = ""
+    """The id of the bundle that asked for it."""
+
     permille: int = 0
     """Not durable, nor is anything below."""
 
@@ -177,6 +181,7 @@ class ServerJob:
                 self.finished_ms,
                 b"" if not self.outputs else self._outputs_record(),
                 label(self.policy),
+                self.asked,
             )
         )
 
@@ -213,6 +218,7 @@ class ServerJob:
                 raise fields.fail("not a report")
             job.outputs = report.outputs
         job.policy = take_policy(fields, version)
+        job.asked = fields.text(ASKED_CHARS_MAX) if version > 2 else ""
         fields.end()
         return job
 
