@@ -36,12 +36,16 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.run  ## run the main job: 24 hours of passes, a job in orbit, results down
 	@$(BIN)/orbitferry loopback examples/sso_day/scenario.toml --report out/demo $(ARGS)
 
+# Processes that tests start would each compile every module if Python were told to keep nothing.
+test quick: export PYTHONDONTWRITEBYTECODE :=
+test quick: RUN = $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+
 test: $(VENV)/.dev  ## run every check and test (under 10 minutes on 2 cores)
 	@sh scripts/system-packages.sh
-	@$(BIN)/python -m pytest -q -n $(JOBS) $(ARGS)
+	@$(RUN) $(ARGS)
 
 quick: $(VENV)/.dev  ## run the quick part of the tests (under 2 minutes)
-	@$(BIN)/python -m pytest -q -n $(JOBS) -m 'not slow' $(ARGS)
+	@$(RUN) -m 'not slow' $(ARGS)
 
 wheel: $(VENV)/.dev  ## try the built package in an empty environment, as a newcomer does
 	@$(BIN)/python scripts/try_wheel.py
@@ -66,3 +70,4 @@ bench: $(VENV)/.run  ## run the benchmarks and print their tables
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) build dist out mutants *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

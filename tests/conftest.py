@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import pkgutil
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Nothing may depend on how busy the machine is, nor on what an earlier run has left behind.
@@ -19,6 +22,16 @@ settings.register_profile(
     "soak", settings.get_profile("commit"), derandomize=False, print_blob=True
 )
 settings.load_profile("commit")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is there before the first test stays until the last: the collector does not walk through
+    it (a third of the time of collecting, measured)."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_finish() -> None:
