@@ -81,7 +81,12 @@ class EchoService:
         if left_ms <= 0:
             return None
         return Outgoing(
-            source, delivery.payload, left_ms, self._service, priority=delivery.priority
+            source,
+            delivery.payload,
+            left_ms,
+            self._service,
+            priority=delivery.priority,
+            policy=delivery.policy,
         )
 
 

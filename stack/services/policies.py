@@ -1,8 +1,13 @@
-"""Data policies in the durable records of services, since version 2."""
+"""Data policies of what services make: in their durable records, since version 2, and of what they
+say to one another."""
 
 from __future__ import annotations
 
-from stack.policy import DataPolicy
+from dataclasses import replace
+
+from stack.core.eid import Eid
+from stack.core.errors import DecodeError
+from stack.policy import DataPolicy, NodeSet
 from stack.policy.label import LABEL_BYTES_MAX, decode_label, encode_label
 from stack.services.codec import Fields
 
@@ -28,3 +33,15 @@ def meet(*policies: DataPolicy | None) -> DataPolicy | None:
         if policy is not None:
             found = policy if found is None else found.meet(policy)
     return found
+
+
+def about(policy: DataPolicy | None, to: Eid) -> DataPolicy | None:
+    """What holds for what is said to `to` about data, without octets of it: it goes where the data
+    may go and is for `to` alone to read, also when the data itself has had to go."""
+    if policy is None:
+        return None
+    try:
+        reader = NodeSet.parse(f'node:"{to.node}"')
+    except DecodeError:  # a name that no pattern can mean: then as the data itself
+        return policy
+    return replace(policy, readers=reader, expires_ms=0)

@@ -13,6 +13,7 @@ from stack.contacts.plan import Contact, Plan
 from stack.core.errors import PolicyError
 from stack.node.config import PolicyConfig
 from stack.policy import DataPolicy, NodeSet
+from stack.services.jobs import JobContext
 from stack.services.messages import Mailbox, send_message
 from tests.node.test_two_nodes import SAT, channel, loop
 from tests.node.world import EPOCH_MS, World
@@ -54,7 +55,9 @@ def plan() -> Plan:
     )
 
 
-def world_of(tmp_path: Path, names: dict[str, str], store: str = "memory") -> dict[str, Any]:
+def world_of(
+    tmp_path: Path, names: dict[str, str], store: str = "memory", **how: Any
+) -> dict[str, Any]:
     """The four nodes, each with the directory that `names` gives it."""
     world = World(loop(), tmp_path, store=store)
     options: dict[str, Any] = {"rate_bps": 1e6, "owlt_ms": 5.0, "scheduled": True}
@@ -69,6 +72,7 @@ def world_of(tmp_path: Path, names: dict[str, str], store: str = "memory") -> di
             [world.link(name, peer, **options) for peer in others],
             plan=plan(),
             policy=PolicyConfig(directory=names.get(name, "")),
+            **how,
         )
         for name, others in peers.items()
     }
@@ -158,5 +162,33 @@ def test_data_is_gone_when_its_policy_ends(tmp_path: Path) -> None:
             assert ground.gauges()["queue.stranded"] == 1
             await asyncio.sleep(120)
             assert ground.counters()["bundles.expired"] == 1
+
+    run_virtual(main)
+
+
+def test_nothing_that_is_said_about_a_file_or_a_job_passes_the_relay_abroad(tmp_path: Path) -> None:
+    directory = tmp_path / "nodes.toml"
+    directory.write_text(DIRECTORY)
+    scene = tmp_path / "scene.bin"
+    scene.write_bytes(bytes(300_000))
+
+    async def double(context: JobContext) -> None:
+        content = context.inputs[0].read_bytes()
+        context.output("twice.bin").write_bytes(2 * content)
+
+    async def main() -> None:
+        names = dict.fromkeys(("gs1", "sat1", "home", "abroad"), str(directory))
+        nodes = world_of(tmp_path, names, handlers={"double": double})
+        ground, satellite = nodes["gs1"], nodes["sat1"]
+        async with ground, satellite, nodes["home"], nodes["abroad"]:
+            files, jobs = ground.services.files, ground.services.jobs
+            sent = await files.send(scene, SAT, policy=AT_HOME)
+            job = await jobs.submit(SAT, "double", {}, [scene], policy=AT_HOME)
+            assert (await files.wait(sent)).state == "delivered"
+            assert (await jobs.wait(job)).complete
+            await asyncio.sleep(600)  # until the last receipts are there
+            assert not [one for one in satellite.services.files.all_progress() if one.open]
+            assert nodes["home"].counters()["bundles.bundles_received"] > 10
+            assert nodes["abroad"].counters().get("bundles.bundles_received", 0) == 0
 
     run_virtual(main)

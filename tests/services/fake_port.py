@@ -96,6 +96,8 @@ class FakeNode:
     crash_applies: bool = False
     refuse_sends: int = 0
     """So many of the next commits which send find the store full."""
+    unreadable: DataPolicy | None = None
+    """A policy of which others may read nothing."""
 
     def __post_init__(self) -> None:
         self.crashed = asyncio.Event()
@@ -311,6 +313,8 @@ class FakePort:
     def check_policy(self, destination: Eid, policy: DataPolicy) -> None:
         if policy.rest == NodeSet.NONE:
             raise PolicyError("it may rest nowhere")
+        if policy == self._node.unreadable:
+            raise PolicyError("it may be read by nobody but here")
 
     async def wait_room(self, size: int) -> None:
         while self._node.waiting_bytes and self._node.waiting_bytes + size > self._node.quota:

@@ -11,20 +11,31 @@ from hypothesis import strategies as st
 
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, PolicyError
-from stack.policy import DataPolicy, NodeSet
+from stack.policy import DataPolicy, NodeFacts, NodeSet
+from stack.ports.application import BundleId
 from stack.services.codec import decode, encode
+from stack.services.echo import EchoService
 from stack.services.files import Prepared
-from stack.services.files.messages import Offer, decode_message
+from stack.services.files.messages import Cancel, Offer, Receipt, Repair, decode_message
 from stack.services.files.state import InObject, OutSpec, Received
-from stack.services.jobs import JobContext
+from stack.services.jobs import JobContext, JobFailed
+from stack.services.jobs.messages import JobReport
 from stack.services.jobs.state import ClientJob, ServerJob
-from stack.services.policies import VERSION, meet
+from stack.services.policies import VERSION, about, meet
 from tests.policy import cases
-from tests.services.helpers import GS_EID, SAT_EID, make_file, until, virtual
+from tests.services.fake_port import EPOCH_MS
+from tests.services.helpers import GS_EID, SAT_EID, make_file, running, until, virtual
 from tests.services.job_nodes import JobNodes
 
 KR = DataPolicy(readers=NodeSet.parse("KR"))
 EU = DataPolicy(readers=NodeSet.parse("EU"), audit=True)
+HOME = DataPolicy(
+    readers=NodeSet.parse("KR"),
+    rest=NodeSet.parse("KR | EU"),
+    transit=NodeSet.parse("EU"),
+    expires_ms=EPOCH_MS + 10**9,
+    audit=True,
+)
 
 
 def test_a_file_is_sent_and_kept_under_its_policy(tmp_path: Path) -> None:
@@ -77,6 +88,79 @@ def test_nobody_takes_part_of_an_object_out_of_its_policy(tmp_path: Path) -> Non
     virtual(main)
 
 
+def test_what_is_said_about_data_takes_the_ways_of_the_data(tmp_path: Path) -> None:
+    make_file(tmp_path / "in.bin", 1500)
+    lost: list[bytes] = []
+
+    def lose(source: Eid, to: Eid, payload: bytes) -> bool:
+        first = len(payload) > 200 and not lost
+        lost.extend([payload] * first)
+        return first
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path)
+        nodes.net.lose = lose
+        log = nodes.net.log
+        async with nodes.all_running():
+            sent = await nodes.client_files.send(tmp_path / "in.bin", SAT_EID, policy=HOME)
+            await nodes.client_files.wait(sent)
+            repair = Repair(bytes(16), 2, ((0, 1),)).encode()
+            policy = about(HOME, GS_EID)
+            to = GS_EID.with_service("files")
+            source = BundleId(SAT_EID.with_service("files"), EPOCH_MS, 1)
+            nodes.gs.deliver(source, to, repair, EPOCH_MS + 10**9, policy=policy)
+            await until(lambda: any(isinstance(decode_message(one[2]), Cancel) for one in log))
+        said = {type(decode_message(one[2])) for one in log}
+        assert said >= {Offer, Repair, Receipt, Cancel}
+        for (_, to, payload), policy in zip(log, nodes.net.policies, strict=True):
+            assert policy is not None
+            assert (policy.rest, policy.transit, policy.audit) == (HOME.rest, HOME.transit, True)
+            if isinstance(decode_message(payload), Repair | Receipt):
+                assert (to.node, policy.expires_ms) == (GS_EID, 0)
+                assert policy.readers.holds(NodeFacts(GS_EID))
+                assert not policy.readers.holds(NodeFacts(SAT_EID, jurisdictions=kr))
+
+    kr = frozenset({"KR"})
+    virtual(main)
+
+
+def test_a_run_tells_nothing_of_data_to_a_client_that_may_not_read_it(tmp_path: Path) -> None:
+    async def fails(context: JobContext) -> None:
+        raise JobFailed("the secret is 42", 7)
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path, {"fails": fails})
+        nodes.sat.unreadable = KR
+        async with nodes.all_running():
+            status = await nodes.client.wait(await nodes.client.submit(SAT_EID, "fails", policy=KR))
+            assert (status.state.name, status.exit_code) == ("FAILED", 7)
+            assert "42" not in status.text
+        reports = zip(nodes.net.log, nodes.net.policies, strict=True)
+        told = {policy for (_, to, _), policy in reports if to.node == GS_EID}
+        assert told == {about(KR, GS_EID)}
+        assert nodes.messages(JobReport)
+
+    virtual(main)
+
+
+def test_an_echo_is_under_the_policy_of_what_it_echoes(tmp_path: Path) -> None:
+    async def main() -> None:
+        nodes = JobNodes(tmp_path)
+        async with running(EchoService(nodes.sat.port).run()):
+            source = BundleId(GS_EID.with_service("ping"), EPOCH_MS, 1)
+            to = SAT_EID.with_service("echo")
+            nodes.sat.deliver(source, to, b"secret", EPOCH_MS + 10**6, policy=KR)
+            await until(lambda: bool(nodes.net.log))
+        assert nodes.net.policies == [KR]
+
+    virtual(main)
+
+
+def test_what_no_pattern_can_mean_stays_under_the_whole_policy() -> None:
+    assert about(HOME, Eid.parse(f"dtn://{600 * chr(97)}/")) == HOME
+    assert about(None, GS_EID) is None
+
+
 def decode_message_of(payload: object) -> object:
     assert isinstance(payload, bytes | bytearray | memoryview)
     return decode_message(payload)
@@ -102,7 +186,8 @@ def test_results_are_under_the_policies_of_all_that_they_are_made_of(tmp_path: P
                 for (_, to, payload), policy in told
                 if to.service in ("jobs", "job-replies") or len(payload) > 200
             }
-            assert content == {KR}, "request, input, report and result"
+            assert content == {KR, about(KR, SAT_EID)}, "request, input, report, result; and an ack"
+            assert None not in nodes.net.policies
 
     virtual(main)
 

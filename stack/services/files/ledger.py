@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from stack.core.eid import Eid
-from stack.ports.application import AppPort, Outgoing
+from stack.policy import DataPolicy
+from stack.ports.application import AppPort, Delivery, Outgoing
 from stack.services.batch import Batch, records
 from stack.services.files import messages
 from stack.services.files.config import FilesConfig
@@ -17,6 +18,7 @@ from stack.services.files.policy import Policy, Verdict
 from stack.services.files.state import SPACE_IN, FileEvent, InObject, Progress, rate_of
 from stack.services.files.steps import InState, InStep
 from stack.services.names import FILES, service_of
+from stack.services.policies import about
 from stack.services.waiting import NamedTimers
 
 _LIFETIME_STEP_MS: Final = 60_000
@@ -150,24 +152,32 @@ class Ledger:
         spans = obj.missing(messages.REPAIR_SPANS_MAX)
         if spans and 2 <= obj.round <= messages.ROUND_MAX:
             repair = Repair(obj.object_id, obj.round, spans)
-            self._say(obj.source, repair.encode(), obj.expires_ms, batch)
+            self._say(obj.source, repair.encode(), obj.expires_ms, obj.policy, batch)
 
     def answer(self, obj: InObject, batch: Batch) -> None:
         """Tell the object's fate."""
         verdict = Verdict(_OUTCOMES[obj.state], obj.text)
-        self.tell(obj.source, obj.object_id, verdict, obj.expires_ms, batch)
+        self.tell(obj, verdict, batch)
 
-    def tell(
-        self, to: Eid, object_id: bytes, verdict: Verdict, expires_ms: int, batch: Batch
-    ) -> None:
-        """Send a receipt."""
+    def tell(self, obj: InObject, verdict: Verdict, batch: Batch) -> None:
+        """Send a receipt about an object under way."""
+        receipt = Receipt(obj.object_id, verdict.outcome, verdict.text)
+        self._say(obj.source, receipt.encode(), obj.expires_ms, obj.policy, batch)
+
+    def refuse(self, delivery: Delivery, object_id: bytes, verdict: Verdict, batch: Batch) -> None:
+        """Send a receipt about an object that is not taken."""
         receipt = Receipt(object_id, verdict.outcome, verdict.text)
-        self._say(to, receipt.encode(), expires_ms, batch)
+        source, expires_ms = delivery.id.source, delivery.expires_ms
+        self._say(source, receipt.encode(), expires_ms, delivery.policy, batch)
 
-    def _say(self, to: Eid, payload: bytes, expires_ms: int, batch: Batch) -> None:
+    def _say(
+        self, to: Eid, payload: bytes, expires_ms: int, policy: DataPolicy | None, batch: Batch
+    ) -> None:
+        """`policy`: that of the object."""
         if not to.is_null:
             lifetime_ms = max(expires_ms - self._port.dtn_ms(), _RECEIPT_LIFETIME_MS_MIN)
-            batch.sends.append(Outgoing(to, payload, lifetime_ms, self._service, priority=2))
+            where = (to, payload, lifetime_ms, self._service)
+            batch.sends.append(Outgoing(*where, priority=2, policy=about(policy, to)))
 
     # -- what is said to people
 

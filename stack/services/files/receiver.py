@@ -104,7 +104,7 @@ class FileReceiver:
             if refused is not None:
                 if obj is not None and refused.outcome is not Outcome.BUSY:
                     ledger.close(obj, InStep.FAILED, refused.text, batch)
-                ledger.tell(source, offer.object_id, refused, delivery.expires_ms, batch)
+                ledger.refuse(delivery, offer.object_id, refused, batch)
                 return
         if obj is None:
             shape = (offer.size, offer.chunk_bytes)
@@ -227,7 +227,7 @@ class FileReceiver:
             return None  # nobody to ask for what is missing
         if refused is not None:
             if offer is not None:
-                self._ledger.tell(source, object_id, refused, delivery.expires_ms, batch)
+                self._ledger.refuse(delivery, object_id, refused, batch)
             return None
         key = object_key(source, object_id)
         obj = InObject(
@@ -243,4 +243,4 @@ class FileReceiver:
         if obj.key not in self._told_busy:
             self._told_busy.add(obj.key)
             busy = Verdict(Outcome.BUSY, f"cannot store: {error.strerror}")
-            self._ledger.tell(obj.source, obj.object_id, busy, obj.expires_ms, batch)
+            self._ledger.tell(obj, busy, batch)

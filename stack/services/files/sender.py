@@ -18,7 +18,7 @@ from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError, StoreError, words_of
 from stack.core.ranges import RangeSet
 from stack.core.train import Buffer
-from stack.ports.application import AppPort, Outgoing
+from stack.ports.application import AppPort, Delivery, Outgoing
 from stack.services.batch import Batch, each_due, transaction
 from stack.services.files import messages
 from stack.services.files.config import FilesConfig
@@ -28,6 +28,7 @@ from stack.services.files.source import SPEC_KEY, Prepared, SourceChanged, read_
 from stack.services.files.state import SPACE_OUT, FileEvent, OutObject, OutSpec, Progress
 from stack.services.files.steps import OUT_OPEN, OutState, OutStep
 from stack.services.names import FILES, service_of
+from stack.services.policies import about
 from stack.services.waiting import RETRY_FIRST_S, RETRY_MOST_S, NamedTimers
 
 _PROGRESS: Final = "prog/"
@@ -187,15 +188,17 @@ class FileSender:
 
     # -- what the receiver says; the service calls these under the lock
 
-    def on_repair(self, source: Eid, repair: Repair, batch: Batch) -> None:
+    def on_repair(self, delivery: Delivery, repair: Repair, batch: Batch) -> None:
         """Send what is missing, unless this round has been sent already."""
+        source = delivery.id.source
         obj = self._objects.get(repair.object_id)
         if obj is None:
             # Not ours any more: without an answer, the receiver would keep its part for long.
             if not source.is_null:
                 cancel = Cancel(repair.object_id).encode()
                 lifetime_ms = round(self._config.nudge_lifetime_s * 1000)
-                batch.sends.append(Outgoing(source, cancel, lifetime_ms, self._service))
+                where = (source, cancel, lifetime_ms, self._service)
+                batch.sends.append(Outgoing(*where, policy=about(delivery.policy, source)))
             return
         if source != obj.spec.destination or repair.round <= obj.round:
             return

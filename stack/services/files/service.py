@@ -317,7 +317,7 @@ class FilesService:
             case messages.Cancel():
                 self._receiver.on_cancel(source, message, batch)
             case messages.Repair():
-                self._sender.on_repair(source, message, batch)
+                self._sender.on_repair(delivery, message, batch)
             case messages.Receipt():
                 self._sender.on_receipt(source, message, batch)
 

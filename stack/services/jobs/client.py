@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +32,7 @@ from stack.services.jobs.messages import (
 from stack.services.jobs.state import SPACE_CLIENT, TAG_IN, TAG_OUT, ClientJob, job_of_tag, tag_of
 from stack.services.jobs.status import JobStatus, status_of
 from stack.services.names import JOB_REPLIES, JOBS, endpoint_of, service_of
+from stack.services.policies import about
 from stack.services.waiting import NamedTimers
 
 _RECEIVE_BATCH: Final = 32
@@ -206,7 +208,8 @@ class JobClient:
             self.malformed += 1
             return
         if report.state.final:
-            batch.sends.append(self._outgoing(job, JobAck(job.job_id).encode()))
+            ack = self._outgoing(job, JobAck(job.job_id).encode())
+            batch.sends.append(replace(ack, policy=about(job.policy, job.server)))
         known = job.report
         if job.state.final or job.given_up:
             return

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
+from stack.core.eid import Eid
+from stack.core.errors import PolicyError
+from stack.policy import DataPolicy
 from stack.ports.application import AppPort, Outgoing
 from stack.services.batch import Batch, records
 from stack.services.jobs.config import JobsConfig
 from stack.services.jobs.messages import JobState
 from stack.services.jobs.state import SPACE_SERVER, JobStep, ServerJob
 from stack.services.names import JOBS, service_of
+from stack.services.policies import about
 from stack.services.waiting import NamedTimers
 
 REPORT_PRIORITY: Final = 2
 """Reports are small and awaited: they go before the results."""
+
+WITHHELD: Final = "its data policy does not let any more be said"
 
 
 class JobTable:
@@ -123,15 +130,19 @@ class JobTable:
             lifetime_ms = max(job.expires_ms - now_ms, config.report_lifetime_ms)
         elif job.state is not JobState.RUNNING or not job.permille:
             lifetime_ms = max(job.expires_ms - now_ms, lifetime_ms)
-        payload = job.report(now_ms).encode()
-        return Outgoing(
-            job.client,
-            payload,
-            lifetime_ms,
-            self._service,
-            priority=REPORT_PRIORITY,
-            policy=job.policy,
-        )
+        report, policy = job.report(now_ms), job.policy
+        if policy is not None and not self._readable(job.client, policy):
+            # How it went is no secret from its client; what a run says of the data may be.
+            report, policy = replace(report, text=WITHHELD), about(policy, job.client)
+        where = (job.client, report.encode(), lifetime_ms, self._service)
+        return Outgoing(*where, priority=REPORT_PRIORITY, policy=policy)
+
+    def _readable(self, node: Eid, policy: DataPolicy) -> bool:
+        try:
+            self._port.check_policy(node, policy)
+        except PolicyError:
+            return False
+        return True
 
     def repeat_report(self, job: ServerJob, batch: Batch) -> None:
         """The final report was not acknowledged in time."""
