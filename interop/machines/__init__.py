@@ -7,9 +7,12 @@ implementation, and holds what it says against a simple model written from the s
     machine       what they share: the adapter, time, how a case ends
     transitions   which transitions of a table were taken
     agent         a bundle agent between two neighbours
-    command       such an agent in another process
+    process       an implementation in another process, asked line by line
+    command       a bundle agent there
+    command_store, command_router, command_fecframe
+                  a store, a router, a sender or receiver there
     neighbours    real ones, over TCPCL and LTP
-    sockets       such an agent between them
+    sockets       an agent between them
     channel       what is between two peers
     ltp           an LTP engine, each side
     nodes         two whole nodes, and what is between them
@@ -33,6 +36,9 @@ try:
     from interop.machines.bpsec_model import Verdict
     from interop.machines.channel import PeerChannel
     from interop.machines.command import CommandAgentAdapter
+    from interop.machines.command_fecframe import CommandFecAdapter
+    from interop.machines.command_router import CommandRouterAdapter
+    from interop.machines.command_store import CommandStoreAdapter
     from interop.machines.fecframe import FecMachine, FecPeer
     from interop.machines.ltp import LtpPeer, LtpPeerMachine
     from interop.machines.ltp_model import PeerFault
@@ -57,6 +63,9 @@ __all__ = [
     "BpSecMachine",
     "BpSecPeer",
     "CommandAgentAdapter",
+    "CommandFecAdapter",
+    "CommandRouterAdapter",
+    "CommandStoreAdapter",
     "Coverage",
     "FecMachine",
     "FecPeer",

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-from hypothesis import event
+from hypothesis import currently_in_test_context, event
 from hypothesis import strategies as st
 
 T = TypeVar("T")
@@ -72,7 +72,8 @@ class PeerChannel(Generic[T]):
         """What arrives now."""
         if not self.flying:
             return []
-        event(f"channel: {passage}")
+        if currently_in_test_context():
+            event(f"channel: {passage}")
         out: list[T] = []
         late: list[T] = []
         for thing, fate in zip(self.flying, itertools.cycle(passage.fates), strict=False):

@@ -3,11 +3,9 @@
     class TestTheirs(AgentPeerMachine):
         adapter = CommandAgentAdapter("python shim.py")
 
-The command is a shim of a few dozen lines around the agent, in any language.  It runs in a folder
-of its own, which is the disk of the agent.  Each line that it reads is a JSON object: ``do`` says
-what happens, ``now_ms`` when (DTN time).  When it is done, and what was taken is durable, it writes
-one line: an object with ``sent``, pairs of a neighbour and a bundle, and ``delivered``, payloads.
-Octets are in hex.
+The command is a shim around the agent, as `interop.machines.process` says.  ``now_ms`` in each line
+is when it happens (DTN time).  When it is done, and what was taken is durable, the shim answers
+with ``sent``, pairs of a neighbour and a bundle, and ``delivered``, payloads.
 
     start       node, neighbours, service: once, as it begins
     receive     neighbour, bundle
@@ -21,112 +19,49 @@ A restart is SIGKILL, and the command again in the same folder.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import selectors
-import shlex
-import signal
-import subprocess
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Final
+from typing import Any
 
-from interop.fuzzing.reaction import WORDS_MAX, fault_place
-from interop.machines.fault import MachineFault
-from stack.core.errors import ConfigError
+import msgspec
 
-ANSWER_BYTES_MAX: Final = 1 << 26
+from interop.machines.process import AskedProcess, Hex
+
+
+class _Outcome(msgspec.Struct):
+    """What an agent answers."""
+
+    sent: list[tuple[str, Hex]]
+    delivered: list[Hex]
 
 
 class CommandAgent:
     """One case with it.  Raises `ConfigError` for a command that cannot be run."""
 
     def __init__(
-        self, words: Sequence[str], timeout_s: float, node: str, names: Sequence[str], service: str
+        self, adapter: CommandAgentAdapter, node: str, names: Sequence[str], service: str
     ) -> None:
-        self._words = words
-        self._timeout_s = timeout_s
+        self._process = AskedProcess(adapter.command, adapter.timeout_s)
         self._who = {"node": node, "neighbours": list(names), "service": service}
-        self._folder = tempfile.TemporaryDirectory(prefix="orbitferry-agent-")
         self._up: dict[str, bool] = {}
         self._active = False
         self._sent: list[tuple[str, bytes]] = []
         self._delivered: list[bytes] = []
-        self._process: subprocess.Popen[bytes]
-        self._said: IO[bytes]
         self._launch(0)
 
     def _launch(self, now_ms: int) -> None:
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `_kill`
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 - the command is the user's own
-                self._words,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._said,
-                cwd=self._folder.name,
-                start_new_session=True,
-            )
-        except OSError as error:
-            self._said.close()
-            self._folder.cleanup()
-            why = error.strerror or str(error)
-            raise ConfigError("command", f"{self._words[0]} cannot be run: {why}") from None
-        try:
-            self._ask("start", now_ms, **self._who)
-        except BaseException:
-            self.close()
-            raise
+        self._note(self._process.launch(_Outcome, now_ms=now_ms, **self._who))
 
     def _ask(self, do: str, now_ms: int, **fields: Any) -> None:
-        """Have something done.  Raises `MachineFault` when that fails."""
-        process = self._process
-        assert process.stdin is not None
-        line = json.dumps({"do": do, "now_ms": now_ms, **fields}).encode() + b"\n"
-        try:
-            process.stdin.write(line)
-            process.stdin.flush()
-            answer = json.loads(self._line())
-            self._sent += [(str(to), bytes.fromhex(octets)) for to, octets in answer["sent"]]
-            self._delivered += [bytes.fromhex(octets) for octets in answer["delivered"]]
-        except BrokenPipeError:
-            raise self._ended() from None
-        except (ValueError, TypeError, KeyError) as error:
-            words = f"{do} is answered with what is no answer: {error}"
-            raise MachineFault("interop.machines.command", words) from None
+        self._note(self._process.ask(_Outcome, do, now_ms=now_ms, **fields))
 
-    def _line(self) -> bytes:
-        """The next line that it writes.  Raises `MachineFault` when there is none in time."""
-        assert self._process.stdout is not None
-        output = self._process.stdout.fileno()
-        end = time.monotonic() + self._timeout_s
-        line = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(output, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
-                if not selector.select(max(0.0, end - time.monotonic())):
-                    raise MachineFault("hang", f"no answer within {self._timeout_s:g} s")
-                some = os.read(output, 65_536)
-                if not some:
-                    raise self._ended()
-                line += some
-                if len(line) > ANSWER_BYTES_MAX:
-                    raise MachineFault("growth", f"an answer of more than {len(line)} octets")
-        return line
-
-    def _ended(self) -> MachineFault:
-        code = self._process.wait()
-        size = os.fstat(self._said.fileno()).st_size
-        said = os.pread(self._said.fileno(), WORDS_MAX, max(0, size - WORDS_MAX))
-        words = said.decode("utf-8", "replace").strip()
-        return MachineFault("crash", fault_place(words) or f"exit code {code}", words)
+    def _note(self, outcome: _Outcome) -> None:
+        self._sent += outcome.sent
+        self._delivered += outcome.delivered
 
     def receive(self, bundle: bytes, neighbour: str, now_ms: int) -> None:
         """See `AgentPeer`."""
-        self._ask("receive", now_ms, neighbour=neighbour, bundle=bundle.hex())
+        self._ask("receive", now_ms, neighbour=neighbour, bundle=Hex(bundle))
 
     def contact(self, neighbour: str, up: bool, now_ms: int) -> None:
         """See `AgentPeer`."""
@@ -140,12 +75,12 @@ class CommandAgent:
 
     def send(self, destination: str, payload: bytes, lifetime_ms: int, now_ms: int) -> None:
         """See `AgentPeer`."""
-        fields = {"destination": destination, "payload": payload.hex(), "lifetime_ms": lifetime_ms}
+        fields = {"destination": destination, "payload": Hex(payload), "lifetime_ms": lifetime_ms}
         self._ask("send", now_ms, **fields)
 
     def restart(self, now_ms: int) -> None:
         """See `AgentPeer`."""
-        self._kill()
+        self._process.kill()
         self._launch(now_ms)
         for neighbour, up in self._up.items():
             if up:
@@ -167,21 +102,9 @@ class CommandAgent:
         delivered, self._delivered = self._delivered, []
         return delivered
 
-    def _kill(self) -> None:
-        process = self._process
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        for pipe in (process.stdin, process.stdout, self._said):
-            with contextlib.suppress(BrokenPipeError):  # what it has not read
-                if pipe is not None:
-                    pipe.close()
-
     def close(self) -> None:
         """End it, and take its folder away."""
-        self._kill()
-        self._folder.cleanup()
+        self._process.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +117,4 @@ class CommandAgentAdapter:
 
     def __call__(self, node: str, neighbours: Sequence[str], service: str, /) -> CommandAgent:
         """The agent, for one case.  Raises `ConfigError` for a command that cannot be run."""
-        try:
-            words = shlex.split(self.command)
-        except ValueError as error:
-            raise ConfigError("command", f"{self.command!r} is no command: {error}") from None
-        if not words:
-            raise ConfigError("command", "is empty")
-        return CommandAgent(words, self.timeout_s, node, neighbours, service)
+        return CommandAgent(self, node, neighbours, service)

@@ -159,6 +159,7 @@ class FecMachine(PeerMachine):
         if really:
             self.first_sbn = (self.first_sbn + 100_000) % SBN_MODULUS
             self.model.sender_restarted()
+            self.part(self.sender)
             self.sender = type(self).adapter(self.config, self.first_sbn, genuine)
 
     def _leave(self, packets: Iterable[Packet]) -> None:
@@ -218,6 +219,7 @@ class FecMachine(PeerMachine):
         """It knows nothing any more."""
         if really:
             self.model.receiver_restarted()
+            self.part(self.peer)
             self.peer = type(self).adapter(self.config, 0, genuine)
 
     def _receive(self, packets: list[Packet], passing: set[bytes]) -> None:
@@ -240,3 +242,10 @@ class FecMachine(PeerMachine):
         self.flush()
         if self.channel.flying:
             self.arrive(WELL)
+
+    def teardown(self) -> None:
+        """The end of a case, and of both."""
+        try:
+            super().teardown()
+        finally:
+            self.part(getattr(self, "sender", None))

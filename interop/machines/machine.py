@@ -71,6 +71,10 @@ class PeerMachine(RuleBasedStateMachine):
             if currently_in_test_context():
                 target(coverage.rarity(self._steps), label="rarity of transitions taken")
             coverage.add(self._steps)
-            close = getattr(self.peer, "close", None)
-            if close is not None:
-                close()
+            self.part(self.peer)
+
+    def part(self, peer: Any) -> None:
+        """There is nothing more to do with a peer: it is closed, if it can be."""
+        close = getattr(peer, "close", None)
+        if close is not None:
+            close()

@@ -5,17 +5,17 @@
 
     TestMine = Mine.TestCase
 
-`MyStores(quota_bytes, quota_bundles)` makes a `StorePeer`: a `BundleStore` (`stack.ports.store`)
-and what can befall the computer under it.  The machine puts, releases, moves, writes and reads,
-lets bundles expire, fills the store beyond its quotas, closes it and kills it at any moment, and
-holds all that it says against `store_model`, which is a few dicts.  After each step all that was
-acknowledged is there, octet by octet, and nothing else.
+`MyStores(quota_bytes, quota_bundles)` makes a `StorePeer`: a store with eight calls of
+`BundleStore` (`stack.ports.store`), and what can befall the computer under it. The machine puts,
+releases, moves, writes and reads, lets bundles expire, fills the store beyond its quotas, closes it
+and kills it at any moment, and holds all that it says against `store_model`, which is a few dicts.
+After each step all that was acknowledged is there, octet by octet, and nothing else.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Protocol
 
 from hypothesis import strategies as st
@@ -24,9 +24,9 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from interop.machines.fault import MachineFault, require
 from interop.machines.machine import PeerMachine
 from interop.machines.store_model import STORE_TABLE, StoreModel
+from stack.core.train import Buffer
 from stack.ports.store import (
     NO_ROOM,
-    BundleStore,
     Committed,
     Move,
     Op,
@@ -34,6 +34,7 @@ from stack.ports.store import (
     Put,
     Release,
     Stored,
+    Usage,
     Write,
 )
 
@@ -84,11 +85,47 @@ Commits = Callable[[Sequence[Op], int], Committed]
 """As `BundleStore.commit`."""
 
 
+class StoreUnderTest(Protocol):
+    """What the machine asks of a store: eight calls of `BundleStore`, which has their words."""
+
+    def commit(self, ops: Sequence[Op], now_ms: int) -> Committed:
+        """Apply operations as one durable transaction."""
+        ...
+
+    def load(self, refs: Sequence[int]) -> list[Buffer | None]:
+        """The octets of bundles."""
+        ...
+
+    def scan(self) -> Iterator[Stored]:
+        """Every stored bundle."""
+        ...
+
+    def expire(self, now_ms: int, limit: int) -> list[Stored]:
+        """Release what has expired."""
+        ...
+
+    def next_expiry(self) -> int | None:
+        """When `expire` has something to do."""
+        ...
+
+    def read(self, space: str, key: str) -> bytes | None:
+        """One entry of durable state."""
+        ...
+
+    def read_all(self, space: str, prefix: str = "") -> list[tuple[str, bytes]]:
+        """All entries of a space with a prefix."""
+        ...
+
+    def usage(self) -> Usage:
+        """How full it is: `bundles` and `bytes`."""
+        ...
+
+
 class StorePeer(Protocol):
     """A store under test, and the computer on which it runs."""
 
     @property
-    def store(self) -> BundleStore:
+    def store(self) -> StoreUnderTest:
         """The store that is open now."""
         ...
 
@@ -143,7 +180,7 @@ class StoreMachine(PeerMachine):
         self.peer = type(self).adapter(QUOTA_BYTES, QUOTA_BUNDLES)
 
     @property
-    def store(self) -> BundleStore:
+    def store(self) -> StoreUnderTest:
         """The store under test."""
         return self.peer.store
 
