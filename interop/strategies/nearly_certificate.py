@@ -33,7 +33,10 @@ NOW_MS: Final = 850_000_000_000
 """DTN time at which the domain is, and every valid certificate of it holds."""
 
 _UNKNOWN = x509.ObjectIdentifier("2.25.1")
-_IDS = ("dtn://sat1/", "ipn:5.0", "dtn://gs-1.example/", "ipn:977000.5.0")
+IDS = ("dtn://sat1/", "ipn:5.0", "dtn://gs-1.example/", "ipn:977000.5.0")
+LAWS = (("KR",), (), ("EU", "SE"), ("US-CA",))
+ROLES = ((), ("relay",), ("compute", "relay"))
+"""Of nodes that are right."""
 
 
 def key(number: int) -> Ed25519PrivateKey:
@@ -59,9 +62,8 @@ def node_certificate(choose: Choices) -> x509.Certificate:
     """A valid one."""
     number = choose.integer(100, 200)
     hpke = HpkePrivateKey("X25519", number.to_bytes(32, "big"))
-    laws = choose.pick((("KR",), (), ("SE", "EU"), ("US-CA",)))
-    roles = choose.pick(((), ("relay",), ("relay", "compute")))
-    node = Eid.parse(choose.pick(_IDS))
+    laws, roles = choose.pick(LAWS), choose.pick(ROLES)
+    node = Eid.parse(choose.pick(IDS))
     request = read_request(make_request(node, key(number), hpke.public, laws, roles))
     issued = authority().issue(request, NOW_MS, 90, jurisdictions=laws, roles=roles)
     return recast(issued, serial=number)  # not at random: a case is the same every time
@@ -130,6 +132,31 @@ def _named(*organizations: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, one) for one in organizations])
 
 
+NO_NODE_ID = ([x509.UniformResourceIdentifier("dtn://sat1/")], [x509.DNSName("sat1")])
+TWO_NODE_IDS = (
+    [_ia5("dtn://sat1/"), _ia5("dtn://sat2/")], [_ia5("dtn://sat1/"), _ia5("dtn://sat1/")],
+)  # fmt: skip
+NO_NODES_ID = (
+    [_ia5("dtn://sat1/files")], [_ia5("ipn:5.1")], [_ia5("dtn:none")], [_ia5("ipn:0.0")],
+)  # fmt: skip
+NO_EID = (
+    [_ia5("sat1")], [_ia5("")], [_ia5("dtn:sat1")], [_ia5("ipn:5")], [_ia5("dtn://sat1/\x00")],
+    [x509.OtherName(BUNDLE_EID, b"\x0c\x0bdtn://sat1/")],
+)  # fmt: skip
+"""Subject alternative names that are not one node id."""
+
+NO_FACTS = (
+    b"", b"\x05\x00", b"\x30\x00", b"\x30\x02\x30\x00", b"\x30\x04\x30\x00\x30\x00\x00",
+    b"\x30\x08\x30\x04\x0c\x02kr\x30\x00", b"\x30\x08\x30\x00\x30\x04\x0c\x02a ",
+)  # fmt: skip
+"""What facts are not."""
+
+NO_SEALED = (
+    b"", b"\x30\x00", b"\x30\x06\x02\x01\x20\x04\x01\x00",
+    b"\x30\x25\x02\x01\x7f\x04\x20" + bytes(32), b"\x30\x07\x02\x02\x64\x7a\x04\x01\x00",
+)  # fmt: skip
+"""What no key to seal to is."""
+
 _DAY = datetime.timedelta(days=1)
 
 RULES: tuple[tuple[str, str, Break], ...] = (
@@ -161,24 +188,15 @@ RULES: tuple[tuple[str, str, Break], ...] = (
         _with(lambda _: x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])),
     ))(choose, one)),
     ("RFC 9174 §4.4.2.1", "it has a node id", lambda choose, one: choose.pick((
-        _without(x509.SubjectAlternativeName.oid),
-        _names([x509.UniformResourceIdentifier("dtn://sat1/")], [x509.DNSName("sat1")]),
+        _without(x509.SubjectAlternativeName.oid), _names(*NO_NODE_ID),
     ))(choose, one)),
-    ("RFC 9174 §4.4.2.1", "it has one node id", _names(
-        [_ia5("dtn://sat1/"), _ia5("dtn://sat2/")], [_ia5("dtn://sat1/"), _ia5("dtn://sat1/")])),
-    ("RFC 9174 §4.4.2.1", "its id is that of a node", _names(
-        [_ia5("dtn://sat1/files")], [_ia5("ipn:5.1")], [_ia5("dtn:none")], [_ia5("ipn:0.0")])),
-    ("RFC 9174 §4.4.2.1", "its id is an EID", _names(
-        [_ia5("sat1")], [_ia5("")], [_ia5("dtn:sat1")], [_ia5("ipn:5")],
-        [_ia5("dtn://sat1/\x00")], [x509.OtherName(BUNDLE_EID, b"\x0c\x0bdtn://sat1/")])),
+    ("RFC 9174 §4.4.2.1", "it has one node id", _names(*TWO_NODE_IDS)),
+    ("RFC 9174 §4.4.2.1", "its id is that of a node", _names(*NO_NODES_ID)),
+    ("RFC 9174 §4.4.2.1", "its id is an EID", _names(*NO_EID)),
     ("docs/identity.md", "it says under whose law it is", _without(FACTS)),
-    ("docs/identity.md", "its facts are in order", _private(
-        FACTS, b"", b"\x05\x00", b"\x30\x00", b"\x30\x02\x30\x00", b"\x30\x04\x30\x00\x30\x00\x00",
-        b"\x30\x08\x30\x04\x0c\x02kr\x30\x00", b"\x30\x08\x30\x00\x30\x04\x0c\x02a ")),
+    ("docs/identity.md", "its facts are in order", _private(FACTS, *NO_FACTS)),
     ("docs/identity.md", "it has a key to seal to", _without(SEALED)),
-    ("docs/identity.md", "its key to seal to is one", _private(
-        SEALED, b"", b"\x30\x00", b"\x30\x06\x02\x01\x20\x04\x01\x00",
-        b"\x30\x25\x02\x01\x7f\x04\x20" + bytes(32), b"\x30\x07\x02\x02\x64\x7a\x04\x01\x00")),
+    ("docs/identity.md", "its key to seal to is one", _private(SEALED, *NO_SEALED)),
     ("docs/identity.md", "its key is of a kind that is taken", lambda choose, one: recast(
         one, public_key=derive_private_key(choose.integer(1, 9), SECP256K1()).public_key())),
 )  # fmt: skip

@@ -146,8 +146,8 @@ class Trust:
             for extension in found.extensions:
                 if extension.critical:  # such as one that says it is of some certificates alone
                     raise SecurityError(f"critical extension {extension.oid.dotted_string}")
-            known = self._lists.get(domain)
-            if known is None or revocation_number(found) > revocation_number(known):
+            number, known = revocation_number(found), self._lists.get(domain)
+            if known is None or number > revocation_number(known):
                 self._lists[domain] = found
 
     def _learn_node(self, certificate: x509.Certificate) -> None:

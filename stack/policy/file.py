@@ -119,11 +119,13 @@ def _time(key: str, text: str, now_ms: int | None) -> int:
         pass
     try:
         if now_ms is not None:
-            return now_ms + round(parse_duration(text) * 1000)
+            until_ms = now_ms + round(parse_duration(text) * 1000)
+            if until_ms < 1 << 64:  # as labels have it
+                return until_ms
     except ConfigError:
         pass
     remedy = "write it like 2027-01-01T00:00:00Z" + (" or 7d" if now_ms is not None else "")
-    raise ConfigError(key, f"{text!r} is no time", remedy)
+    raise ConfigError(key, f"{text[:64]!r} is no time", remedy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
