@@ -45,6 +45,10 @@ class _Found(msgspec.Struct):
 
     way: _Way | None
 
+    def found(self) -> FoundWay | None:
+        """As the machine has it."""
+        return None if self.way is None else FoundWay(*msgspec.structs.astuple(self.way))
+
 
 class CommandRouter:
     """One case with it (see `RouterPeer`).  Raises `ConfigError` for a command that cannot be
@@ -58,11 +62,8 @@ class CommandRouter:
         self, destination: str, size_bytes: int, priority: int, now_ms: int
     ) -> FoundWay | None:
         """See `RouterPeer`."""
-        way = self._process.ask(
-            _Found, "route", destination=destination, size_bytes=size_bytes, priority=priority,
-            now_ms=now_ms,
-        ).way  # fmt: skip
-        return None if way is None else FoundWay(way.contacts, way.arrival_ms, way.handle)
+        fields = {"destination": destination, "size_bytes": size_bytes, "priority": priority}
+        return self._process.ask(_Found, "route", **fields, now_ms=now_ms).found()
 
     def book(self, way: FoundWay, size_bytes: int, priority: int, now_ms: int) -> None:
         """See `RouterPeer`."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from interop.strategies.choices import Choices
-from stack.services.codec import Item, encode
+from stack.cose.values import Value, encode
 
-FieldList = list[Item]
+FieldList = list[Value]
 
 FieldBreak = Callable[[Choices, FieldList], bytes]
 """The octets of an array that break a rule."""
 
 
-def with_field(index: int, *options: Item) -> FieldBreak:
+def with_field(index: int, *options: Value) -> FieldBreak:
     """One field is something else."""
 
     def spoil(choose: Choices, fields: FieldList) -> bytes:
@@ -29,7 +29,7 @@ def fewer_fields(choose: Choices, fields: FieldList) -> bytes:
 
 def more_fields(choose: Choices, fields: FieldList) -> bytes:
     """There is one that nobody knows."""
-    extra: tuple[Item, ...] = (0, b"", "", [], False)
+    extra: tuple[Value, ...] = (0, b"", "", [], False)
     return encode([*fields, choose.pick(extra)])
 
 

@@ -26,9 +26,12 @@ from interop.strategies.mutation import mutated
 from interop.strategies.rules import WireRule, nearly
 from interop.strategies.violation import Nearly, Violation
 from stack.cose import SigningKey, VerifyingKey, sign1
+from stack.cose.values import encode
 from stack.security.epochs import EPOCHS_MAX
-from stack.services.codec import encode
-from stack.services.keys.messages import GRANT, HOLDING, MESSAGE_BYTES_MAX
+
+GRANT: Final = 0
+HOLDING: Final = 1
+MESSAGE_BYTES_MAX: Final = 16 * 1024
 
 _SIGNING = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 _ANOTHER = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))

@@ -19,9 +19,9 @@ from interop.strategies.fields import (
 from interop.strategies.making import strategy
 from interop.strategies.rules import WireRule, nearly
 from interop.strategies.violation import Nearly, Violation
+from stack.cose.values import encode
 from stack.policy.label import CATEGORIES_MAX, MAGIC, MARKINGS_MAX, TEXT_CHARS_MAX
 from stack.policy.node_set import CHARS_MAX, DEPTH_MAX
-from stack.services.codec import encode
 
 _ATOMS = ("any", "KR", "US-CA", "none", "domain:kari", "role:relay", "node:dtn://kiruna/",
           "node:ipn:[1-9].0", 'node:"ipn:**"')  # fmt: skip

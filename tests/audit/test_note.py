@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from interop.strategies import audit
+from interop.strategies import audit, mutated
+from interop.strategies.nearly_audit import encoded_notes
 from stack.audit.note import (
     WITNESS_KEY,
     LogCheckpoint,
@@ -107,7 +108,7 @@ def test_a_checkpoint_of_another_key_is_refused() -> None:
 
 
 @settings(max_examples=200)
-@given(audit.nearly_note())
+@given(mutated(encoded_notes()))
 def test_a_note_that_is_nearly_one_reads_back_or_is_refused(octets: bytes) -> None:
     try:
         note = SignedNote.parse(octets)

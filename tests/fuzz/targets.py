@@ -31,26 +31,47 @@ from interop.strategies.captures import captures, mutated_captures
 from interop.strategies.cfdp import encoded_pdus, mutated_pdus
 from interop.strategies.choices import Quick
 from interop.strategies.contact_files import hdtn_files, ion_files, native_files
+from interop.strategies.cose import TAGS, encoded_cose_messages
 from interop.strategies.elements import element_files
 from interop.strategies.fecframe import encoded_aduis
+from interop.strategies.key_messages import KEY, encoded_key_messages, mutated_key_messages
 from interop.strategies.ltp import encoded_segments, session_ids
 from interop.strategies.ltp_transfers import transfers
 from interop.strategies.making import Maker
+from interop.strategies.nearly_audit import (
+    ENTRY,
+    RECEIPT_KEY,
+    encoded_events,
+    encoded_notes,
+    encoded_receipts,
+)
+from interop.strategies.nearly_certificate import domain, encoded_certificates
+from interop.strategies.nearly_enrolment import encoded_lists, encoded_offers, encoded_requests
+from interop.strategies.policies import encoded_labels, policy_files
 from interop.strategies.tcpcl import encoded_messages
 from interop.vectors import load
 from link_models.orbit.elements import parse_elements
+from stack.audit.event import decode_event
+from stack.audit.note import LogCheckpoint, SignedNote
+from stack.audit.receipt import verify_receipt
 from stack.contacts.hdtn import read_hdtn
 from stack.contacts.ion import read_ion
 from stack.contacts.native import read_json, read_toml
 from stack.core.clock import MILLISECOND
-from stack.core.errors import ConfigError, DecodeError
+from stack.core.errors import ConfigError, DecodeError, SecurityError
 from stack.core.train import FLOW_REPAIR, FLOW_SOURCE, Buffer, Train
+from stack.cose import decode_encrypt, decode_encrypt0, decode_mac0, decode_sign1
 from stack.engines.ltp import BlockReceived, ReportHeld
 from stack.fec.framework import FecConfig, FecReceiver, FecSender
+from stack.identity import pem
+from stack.identity.certificate import load_certificate, read_node, read_offer, read_request
 from stack.node.config import parse_config
+from stack.policy.file import parse_policy
+from stack.policy.label import decode_label
 from stack.services import codec
 from stack.services.files import messages as files
 from stack.services.jobs import messages as jobs
+from stack.services.keys.messages import read_message
 from stack.simulator.scenario.reading import parse_scenario
 from stack.wire.asb import decode_asb
 from stack.wire.bundle import (
@@ -79,6 +100,8 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 GOOD = 150
 """Good inputs of each kind."""
+
+COSE = (decode_sign1, decode_mac0, decode_encrypt0, decode_encrypt)
 
 ENGINE_LIFE = 300
 """Inputs that one engine hears before a new one takes its place."""
@@ -185,6 +208,16 @@ def _reads(decode: Callable[..., Any]) -> Callable[[Any, random.Random], bool]:
         decoded = decode(data)
         if isinstance(decoded, tuple) and len(decoded) == 2 and type(decoded[1]) is int:
             assert 0 <= decoded[1] <= len(data), "more read than there is"
+        return True
+
+    return check
+
+
+def _octets(read: Callable[[bytes], Any]) -> Callable[[Any, random.Random], bool]:
+    """Of what takes nothing but octets."""
+
+    def check(data: Any, rng: random.Random) -> bool:
+        read(bytes(data))
         return True
 
     return check
@@ -378,6 +411,11 @@ def cfdp_inside(rng: random.Random) -> bytes:
     return mutated_pdus.maker()(Quick(rng))
 
 
+def key_inside(rng: random.Random) -> bytes:
+    """A key message that is damaged below its signature."""
+    return mutated_key_messages.maker()(Quick(rng))
+
+
 def tomls(pattern: str) -> list[bytes]:
     """Files of the examples."""
     return [path.read_bytes() for path in sorted((ROOT / "examples").glob(pattern))]
@@ -396,6 +434,9 @@ def targets() -> list[Target]:
     contact = [v.data for v in load("tcpclv4") if v.kind == "tcpclv4-contact"]
     cfdp = some(encoded_pdus.maker())
     asbs = [v.data for v in load("bpsec_rfc9173") if v.kind == "asb-cborseq"]
+    cose = [one for kind in TAGS for one in some(encoded_cose_messages.maker(kind=kind))]
+    lists, trust = some(encoded_lists.maker()), domain()
+    pems = [pem.encode([pem.PemBlock(pem.REVOCATIONS, one)], "a list").encode() for one in lists]
     frames = vectors("ccsds_frames")
     fec, ltp = fec_corpus(), ltp_corpus()
     size = len(frames[0])
@@ -421,6 +462,26 @@ def targets() -> list[Target]:
                make=tm_inside),
         Target("file message", messages, _reads(files.decode_message)),
         Target("job message", requests, _reads(jobs.decode_message)),
+        Target("key message", some(encoded_key_messages.maker()), lambda data, rng: bool(
+            read_message(data, KEY)), (DecodeError, SecurityError), key_inside),
+        Target("cose", cose, lambda data, rng: bool(rng.choice(COSE)(data))),
+        Target("label", some(encoded_labels.maker()), _reads(decode_label)),
+        Target("policy file", some(policy_files.maker()),
+               _toml(lambda data, folder: parse_policy(data, NOW)), configs, share=0.25),
+        Target("audit event", some(encoded_events.maker()), _octets(decode_event)),
+        Target("checkpoint", some(encoded_notes.maker()), _octets(
+            lambda data: LogCheckpoint.parse(SignedNote.parse(data).text))),
+        Target("receipt", some(encoded_receipts.maker()), _octets(
+            lambda data: verify_receipt(data, ENTRY, RECEIPT_KEY)), (DecodeError, SecurityError)),
+        Target("certificate", some(encoded_certificates.maker()), _octets(
+            lambda data: read_node(load_certificate(data))), (SecurityError,), share=0.25),
+        Target("request", some(encoded_requests.maker()), _octets(read_request),
+               (SecurityError,), share=0.25),
+        Target("offer", some(encoded_offers.maker()), _octets(read_offer),
+               (SecurityError,), share=0.25),
+        Target("revocation list", lists, lambda data, rng: not trust.learn(
+            [pem.PemBlock(pem.REVOCATIONS, bytes(data))]), (), share=0.25),
+        Target("pem", pems, _octets(pem.decode)),
         Target("service item", messages + requests, _reads(lambda d: codec.decode(d, "fuzz"))),
         Target("capture", some(captures.maker()), _packets, make=capture_inside),
         Target("inspect", octets + ltp + fec, lambda data, rng: bool(

@@ -19,6 +19,20 @@ from interop.strategies.key_messages import (
     nearly_key_messages,
 )
 from interop.strategies.making import Maker, strategy
+from interop.strategies.nearly_audit import (
+    ENTRY,
+    EVENT_RULES,
+    LOG_KEY,
+    NOTE_RULES,
+    RECEIPT_KEY,
+    RECEIPT_RULES,
+    encoded_events,
+    encoded_notes,
+    encoded_receipts,
+    nearly_events,
+    nearly_notes,
+    nearly_receipts,
+)
 from interop.strategies.nearly_certificate import authority
 from interop.strategies.nearly_enrolment import (
     LIST_RULES,
@@ -39,6 +53,9 @@ from interop.strategies.policies import (
     nearly_policy_files,
     policy_files,
 )
+from stack.audit.event import decode_event
+from stack.audit.note import open_checkpoint
+from stack.audit.receipt import verify_receipt
 from stack.core.errors import ConfigError, DecodeError, SecurityError
 from stack.identity import Trust, pem
 from stack.identity.certificate import read_offer, read_request
@@ -81,6 +98,23 @@ BOUNDARIES = {
         KEY_RULES,
         (DecodeError, SecurityError),
         mutated_key_messages.maker(),
+    ),
+    "entry of a log": Boundary(
+        decode_event, encoded_events.maker(), nearly_events, EVENT_RULES, (DecodeError,)
+    ),
+    "checkpoint": Boundary(
+        lambda octets: open_checkpoint(octets, LOG_KEY),
+        encoded_notes.maker(),
+        nearly_notes,
+        NOTE_RULES,
+        (DecodeError, SecurityError),
+    ),
+    "receipt": Boundary(
+        lambda octets: verify_receipt(octets, ENTRY, RECEIPT_KEY),
+        encoded_receipts.maker(),
+        nearly_receipts,
+        RECEIPT_RULES,
+        (DecodeError, SecurityError),
     ),
     "request": Boundary(read_request, encoded_requests.maker(), nearly_requests, REQUEST_RULES),
     "offer": Boundary(read_offer, encoded_offers.maker(), nearly_offers, OFFER_RULES),
