@@ -67,6 +67,7 @@ def make_security(
         sign_for=config.security.sign_for,
         cose_sign_for=config.security.cose_sign_for,
         cose_require_from=config.security.cose_require_from,
+        rules=config.security.rules,
     )
     bpsec = BpSec(keys.ring, environment.entropy, policy, use=keys.use, signers=signers)
     return bpsec if keys.distribution is None else keys.distribution.guarded(bpsec)

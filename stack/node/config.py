@@ -20,6 +20,7 @@ from stack.engines.bundle_agent import AgentConfig
 from stack.engines.ltp import LtpConfig
 from stack.fec.config import FecConfig
 from stack.ports.capture import CAPTURE_BYTES, CAPTURE_BYTES_MIN
+from stack.security.rules import RULES_MAX, PolicyRule
 from stack.services.suite import ServicesConfig
 from stack.storage.config import StoreConfig
 
@@ -112,7 +113,8 @@ class LinkConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityConfig:
-    """BPSec (RFC 9172, RFC 9173) for the applications of this node."""
+    """BPSec (RFC 9172, RFC 9173) for the applications of this node, and for what passes through.
+    Raises `ConfigError` for rules that make no sense."""
 
     key_file: str = ""
     """Path of the key file, which nobody else may read (mode 0600)."""
@@ -137,8 +139,18 @@ class SecurityConfig:
     signatures that verify with their public keys (of certificates that are believed, or of kind
     `cose-sign-public`)."""
 
+    rules: tuple[PolicyRule, ...] = ()
+    """What else is added, verified and accepted here, by flow, block and role (`docs/trust.md`,
+    Rules).  Of those that match the first counts."""
+
     def __post_init__(self) -> None:
         check_one_of("protect", self.protect, ("all", "none"))
+        if len(self.rules) > RULES_MAX:
+            raise ConfigError("rules", f"more than {RULES_MAX}", "join flows by EID patterns")
+        if self.rules and self.protect == "none":
+            raise ConfigError(
+                "rules", "security is off", 'say protect = "all"', other="security.protect"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

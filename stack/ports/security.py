@@ -1,4 +1,4 @@
-"""Security as the bundle agent sees it: two functions over whole bundles."""
+"""Security as the bundle agent sees it: functions over whole bundles."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ class Security(Protocol):
         ...
 
     def verify(self, bundle: Bundle) -> Opened:
-        """Verify as verifier (RFC 9172 §5.1.2) what policy asks of a bundle, or a fragment, that
-        passes through: whether it may go on, as it is.  Never raises for what a peer sent."""
+        """Verify and accept (RFC 9172 §5.1) what policy asks of a bundle, or a fragment, that
+        passes through: whether it may go on, and in which form; `bundle` is None for that in which
+        it came.  Never raises for what a peer sent."""
+        ...
+
+    def secure(self, bundle: Bundle) -> Opened:
+        """Add what policy asks of this node to a bundle that passes through (RFC 9172 §3), after
+        `verify`; likewise.  Raises `SecurityError` where this node cannot: its sender keeps it."""
         ...

@@ -5,7 +5,8 @@
     epochs.py     the data keys of a domain, by epoch
     use.py        how often each key has encrypted
     bpsec.py      what a node does: protect what its applications send, open what is for them
-    policy.py     what it demands
+    source.py, acceptor.py, operations.py   how: as security source, as acceptor and verifier
+    policy.py, rules.py   what it demands, and of which flow
     cose_context.py, signatures.py   the COSE context, and who signs and verifies what with it
 
 Who may hold which data (domains, jurisdictions, key exchange) builds on `keys.KeyRing`: it is the
@@ -18,4 +19,5 @@ from stack.security.keys import KeyRing as KeyRing
 from stack.security.keys import load_keys as load_keys
 from stack.security.keys import new_key_file as new_key_file
 from stack.security.policy import SecurityPolicy as SecurityPolicy
+from stack.security.rules import PolicyRule as PolicyRule
 from stack.security.signatures import Signers as Signers

@@ -84,7 +84,7 @@ _HASHES: dict[int, Callable[[], hashes.HashAlgorithm]] = {
 }
 
 KEYED_MAX = 1024
-"""Prepared HMACs kept; preparing one costs as much as an HMAC over a kilobyte."""
+"""Prepared HMACs and ciphers kept; preparing one costs as much as a kilobyte of data."""
 
 _ASSIGNED = REPLICATE | REPORT_UNPROCESSED | DELETE_UNPROCESSED | DISCARD_UNPROCESSED
 
@@ -121,9 +121,16 @@ def _keyed(key: bytes, variant: int) -> hmac.HMAC:
     return hmac.HMAC(key, algorithm())
 
 
+@lru_cache(maxsize=KEYED_MAX)
+def cipher(key: bytes) -> AESGCM:
+    """AES-GCM that has taken in its key alone."""
+    return AESGCM(key)
+
+
 def forget_keys() -> None:
     """Let go of all that was prepared of keys."""
     _keyed.cache_clear()
+    cipher.cache_clear()
 
 
 def hmac_matches(expected: bytes, computed: bytes) -> bool:

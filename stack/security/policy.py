@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stack.security import contexts
+from stack.security.rules import PolicyRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +35,6 @@ class SecurityPolicy:
 
     cose_require_from: tuple[str, ...] = ()
     """Source nodes (shell patterns) of which nothing is delivered or passed on unsigned."""
+
+    rules: tuple[PolicyRule, ...] = ()
+    """What else is asked for, by flow, type of block and role."""

@@ -14,6 +14,7 @@ import fnmatch
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from stack.core.eid import Eid
 from stack.core.errors import DecodeError, SecurityError
 from stack.cose import Sign1, SigningKey, VerifyingKey
 from stack.cose.numbers import HeaderLabel
@@ -90,30 +91,35 @@ class Signatures:
     ) -> CanonicalBlock:
         """The BIB of a payload in clear, to be encrypted with it.  Raises `SecurityError` without
         a key."""
-        bib = CanonicalBlock(BLOCK_INTEGRITY, number, 0, b"")
-        return self._signed(primary, {PAYLOAD_NUMBER: payload}, PAYLOAD_NUMBER, bib)
+        blocks = {PAYLOAD_NUMBER: payload}
+        return self.of_block(primary, blocks, PAYLOAD_NUMBER, number)
 
     def of_head(
         self, primary: PrimaryBlock, blocks: Iterable[CanonicalBlock], number: int
     ) -> CanonicalBlock:
         """The BIB that everybody on the way can read.  Raises `SecurityError` without a key."""
         labels = {block.number: block for block in _labels(blocks)}
-        bib = CanonicalBlock(BLOCK_INTEGRITY, number, REPLICATE, b"")
-        return self._signed(primary, labels, min(labels, default=PRIMARY_NUMBER), bib)
+        target = min(labels, default=PRIMARY_NUMBER)
+        return self.of_block(primary, labels, target, number, flags=REPLICATE)
 
-    def _signed(
+    def of_block(
         self,
         primary: PrimaryBlock,
         blocks: Mapping[int, CanonicalBlock],
         target: int,
-        bib: CanonicalBlock,
+        number: int,
+        source: Eid | None = None,
+        peer: str = "",
+        flags: int = 0,
     ) -> CanonicalBlock:
-        key = self._signers.signing_key(str(primary.destination.node))
+        """The BIB of a block by a security `source`, for node `peer`: by default the bundle's own,
+        and its destination.  Raises `SecurityError` without a key."""
+        bib = CanonicalBlock(BLOCK_INTEGRITY, number, flags, b"")
+        key = self._signers.signing_key(peer or str(primary.destination.node))
+        source = source or primary.source
         scope = cose_context.SCOPE_DEFAULT if target else SCOPE_OF_PRIMARY
-        data = cose_context.sign_targets(
-            key, primary, blocks, (target,), bib, primary.source, scope
-        )
-        return CanonicalBlock(BLOCK_INTEGRITY, bib.number, bib.flags, data)
+        data = cose_context.sign_targets(key, primary, blocks, (target,), bib, source, scope)
+        return CanonicalBlock(BLOCK_INTEGRITY, number, flags, data)
 
     # ---- verifying -------------------------------------------------------------------------
 

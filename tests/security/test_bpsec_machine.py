@@ -88,6 +88,9 @@ class Switched:
     def verify(self, bundle: Bundle) -> Opened:
         return self.inner.verify(bundle)
 
+    def secure(self, bundle: Bundle) -> Opened:
+        return self.inner.secure(bundle)
+
 
 class OurNode:
     """A whole agent and its store, with the application for which the bundles are."""

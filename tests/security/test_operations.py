@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, SecurityError
-from stack.security import BpSec, Key, KeyRing, SecurityPolicy, bpsec, contexts
+from stack.security import BpSec, Key, KeyRing, SecurityPolicy, contexts
 from stack.wire import cbor
 from stack.wire.asb import SecurityBlock, decode_asb, encode_asb
 from stack.wire.bundle import (
@@ -670,14 +670,11 @@ def test_fragments_of_a_signed_primary_block_have_a_crc_of_their_own() -> None:
     assert result.ok, result.failure
 
 
-def test_ciphers_are_kept_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bpsec, "CIPHERS_MAX", 2)
-    one = node()
-    first = one._cipher(b"a" * 16)
-    assert one._cipher(b"b" * 16) is not first
-    assert one._cipher(b"a" * 16) is first
-    one._cipher(b"c" * 16)
-    assert len(one._ciphers) == 1
+def test_ciphers_are_kept_and_bounded() -> None:
+    first = contexts.cipher(b"a" * 16)
+    assert contexts.cipher(b"b" * 16) is not first
+    assert contexts.cipher(b"a" * 16) is first
+    assert contexts.cipher.cache_info().maxsize == contexts.KEYED_MAX
 
 
 def test_a_key_wrapped_for_one_of_several_opens_with_the_right_one() -> None:

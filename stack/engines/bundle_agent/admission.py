@@ -83,6 +83,11 @@ class Admission:
         """What security says of a bundle that passes through; None where it has no say."""
         return None if self._security is None else self._security.verify(bundle)
 
+    def secure(self, bundle: Bundle) -> Opened | None:
+        """What passes through, with what security has this node add; None where it has no say.
+        Raises `SecurityError`."""
+        return None if self._security is None else self._security.secure(bundle)
+
     def digest(self, bundle: Bundle) -> bytes:
         """What tells this bundle from all that differ in what stays the same on the way."""
         return self._digest.whole(bundle)

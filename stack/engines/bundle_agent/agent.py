@@ -9,11 +9,12 @@ from stack.core.errors import DecodeError
 from stack.core.sansio import Trace, no_trace
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.begin import SEQUENCE, SPACE, Beginning
+from stack.engines.bundle_agent.blocks import Refused, ended, unproven
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.egress import depart
 from stack.engines.bundle_agent.entry import Entry, entered, node_and_service, restored
 from stack.engines.bundle_agent.events import Echo, Reception
-from stack.engines.bundle_agent.ingress import Ingress, Refused, Taken, ended, unproven
+from stack.engines.bundle_agent.ingress import Ingress, Taken
 from stack.engines.bundle_agent.notes import is_bare, parse_note, unlabelled
 from stack.engines.bundle_agent.parts import Parts, name_of
 from stack.engines.bundle_agent.quarantine import set_aside

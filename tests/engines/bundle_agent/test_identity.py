@@ -270,7 +270,7 @@ def test_what_does_not_pass_security_after_a_restart_was_never_received() -> Non
     genuine = secured()
     desk.arrive(genuine)
     stranger = keyed()
-    stranger._keys = type(stranger._keys)([])
+    stranger._keys.change([])
     later = Desk(security=stranger, store=desk.store)
     assert later.got == []
     assert later.store.usage().bundles == 0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stack.engines.bundle_agent import BundleAgent
-from stack.engines.bundle_agent.ingress import Ingress
+from stack.engines.bundle_agent.blocks import BlockReader
 from stack.engines.bundle_agent.reassembly import _Unit
 from stack.ports.store import Place, Stored
 from stack.routing.forwarder import Forwarder
@@ -79,9 +79,9 @@ def _passes_over(patch: pytest.MonkeyPatch, place: Place) -> None:
 
 
 def takes_lifetimes_for_seconds(patch: pytest.MonkeyPatch) -> None:
-    real = Ingress._expiry
+    real = BlockReader.expiry
 
-    def expiry(self: Ingress, primary: PrimaryBlock, age_ms: int | None, now_ms: int) -> int:
+    def expiry(self: BlockReader, primary: PrimaryBlock, age_ms: int | None, now_ms: int) -> int:
         return now_ms + (real(self, primary, age_ms, now_ms) - now_ms) // 1000
 
-    patch.setattr(Ingress, "_expiry", expiry)
+    patch.setattr(BlockReader, "expiry", expiry)

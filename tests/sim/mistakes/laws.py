@@ -31,7 +31,7 @@ def keeps_what_has_ended(patch: pytest.MonkeyPatch) -> None:
 
 
 def seals_under_no_label(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(BpSec, "_under", lambda self, label: self)
+    patch.setattr(BpSec, "_under", lambda self, label: self._plain)
 
 
 def forgets_policies_of_results(patch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from stack.core.train import Train
 from stack.engines.bundle_agent import BundleAgent
-from stack.engines.bundle_agent.ingress import Ingress
+from stack.engines.bundle_agent.blocks import BlockReader
 from stack.engines.ltp.coding import FecShim
 from stack.node.contacts import ContactDriver
 from stack.ports.security import Opened
@@ -31,12 +31,12 @@ def misses_the_next_contact(patch: pytest.MonkeyPatch) -> None:
 
 
 def takes_ages_for_seconds(patch: pytest.MonkeyPatch) -> None:
-    real = Ingress._expiry
+    real = BlockReader.expiry
 
-    def expiry(self: Ingress, primary: PrimaryBlock, age_ms: int | None, now_ms: int) -> int:
+    def expiry(self: BlockReader, primary: PrimaryBlock, age_ms: int | None, now_ms: int) -> int:
         return real(self, primary, None if age_ms is None else 1000 * age_ms, now_ms)
 
-    patch.setattr(Ingress, "_expiry", expiry)
+    patch.setattr(BlockReader, "expiry", expiry)
 
 
 def expires_without_a_word(patch: pytest.MonkeyPatch) -> None:
@@ -44,14 +44,14 @@ def expires_without_a_word(patch: pytest.MonkeyPatch) -> None:
 
 
 def ends_what_has_no_creation_time(patch: pytest.MonkeyPatch) -> None:
-    real = Ingress._expiry
+    real = BlockReader.expiry
 
-    def expiry(self: Ingress, primary: PrimaryBlock, age_ms: int | None, now_ms: int) -> int:
+    def expiry(self: BlockReader, primary: PrimaryBlock, age_ms: int | None, now_ms: int) -> int:
         if primary.creation_ms == 0:
             return primary.lifetime_ms
         return real(self, primary, age_ms, now_ms)
 
-    patch.setattr(Ingress, "_expiry", expiry)
+    patch.setattr(BlockReader, "expiry", expiry)
 
 
 def evicts_the_urgent_first(patch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,452 @@
+"""What a node does as acceptor and verifier (RFC 9172 §5.1): verify, decrypt, take off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence, Set
+
+from stack.core.errors import DecodeError, SecurityError
+from stack.ports.security import Opened
+from stack.security import contexts
+from stack.security.keys import KeyRing
+from stack.security.operations import Operation, operations, targets_of
+from stack.security.policy import SecurityPolicy
+from stack.security.reasons import CONFLICTING, FAILED, MISSING, UNEXPECTED, UNKNOWN, Unusable
+from stack.security.rules import PRIMARY, Rules, Wanted
+from stack.security.signatures import PASSED, PRIMARY_NUMBER, Signatures
+from stack.wire.asb import (
+    CONTEXT_BCB_AES_GCM,
+    CONTEXT_BIB_HMAC_SHA2,
+    CONTEXT_COSE,
+    Pair,
+    SecurityBlock,
+    decode_asb,
+)
+from stack.wire.bundle import (
+    BLOCK_CONFIDENTIALITY,
+    BLOCK_INTEGRITY,
+    CRC_32,
+    CRC_NONE,
+    DISCARD_UNPROCESSED,
+    IS_FRAGMENT,
+    PAYLOAD,
+    PAYLOAD_NUMBER,
+    REPLICATE,
+    Bundle,
+    CanonicalBlock,
+    PrimaryBlock,
+    PrimaryForm,
+    encrypted_blocks,
+    signs_primary,
+)
+
+
+class Acceptor:
+    """Opens what is for this node, and what passes through it as rules say."""
+
+    def __init__(
+        self, keys: KeyRing, policy: SecurityPolicy, signatures: Signatures, rules: Rules
+    ) -> None:
+        self._keys = keys
+        self._policy = policy
+        self._signatures = signatures
+        self._rules = rules
+
+    def open(self, bundle: Bundle, *, labelled: bool = False) -> Opened:
+        """Verify and decrypt what is for here, and remove the security blocks; fail closed.
+        `labelled`: it has a data policy, so no rule lets it come in clear."""
+        result = _outcome(lambda: self._open(bundle, labelled))
+        if result.reason == FAILED and _signed_without_crc(bundle):
+            bare = Bundle(PrimaryForm(bundle.primary).without_crc(), bundle.blocks)
+            again = _outcome(lambda: self._open(bare, labelled))
+            return again if again.ok else result
+        return result
+
+    def pass_on(self, bundle: Bundle) -> Opened:
+        """Verify and accept what passes through, as rules say; `bundle` of the outcome is None
+        where it stays as it is."""
+        passed = self._signatures.check_passing(bundle)
+        if not passed.ok or not self._rules:
+            return passed
+        changed = bundle
+        for role in ("acceptor", "verifier"):
+            wanted = self._rules.of(role, bundle.primary)
+            if wanted.rules:
+                work = _Passing(self, changed, wanted)
+                outcome = _outcome(work.accepted if role == "acceptor" else work.verified)
+                if outcome.bundle is None:
+                    return outcome
+                changed = outcome.bundle
+        return PASSED if changed is bundle else Opened(True, changed)
+
+    def _open(self, bundle: Bundle, labelled: bool) -> Bundle:
+        blocks = {block.number: block for block in bundle.blocks}
+        encryptions = operations(bundle.blocks, BLOCK_CONFIDENTIALITY)
+        encrypted = targets_of(encryptions)
+        lost: set[int] = set()
+        for operation in encryptions:
+            lost |= self.decrypt(bundle.primary, blocks, operation)
+        unsigned = BLOCK_INTEGRITY in [blocks.pop(number).type for number in lost]
+        # A BIB may itself have been encrypted: it can be read only now.
+        integrities = operations(list(blocks.values()), BLOCK_INTEGRITY)
+        signed = targets_of(integrities)
+        proven: set[int] = set()
+        for operation in integrities:
+            _check_hidden(operation, encrypted)
+            bound = self.verify(bundle.primary, blocks, operation, lost)
+            if operation.asb.context == CONTEXT_COSE:
+                signed -= set(operation.asb.targets) - bound
+                if operation.asb.source.node == bundle.primary.source.node:
+                    proven |= bound
+        if self._signatures.required_from(bundle.primary) and PAYLOAD_NUMBER not in proven:
+            raise Unusable(MISSING, f"{bundle.primary.source} has not signed it, as policy asks")
+        wanted = self._rules.of("acceptor", bundle.primary)
+        if wanted.rules:
+            _check_wanted(wanted, bundle.primary, blocks, encryptions, integrities, lost)
+        if self._policy.require and (labelled or not wanted.payload):
+            if PAYLOAD_NUMBER not in encrypted:
+                raise Unusable(MISSING, "the payload is not encrypted, as policy asks")
+            if not (PAYLOAD_NUMBER in signed or any(map(_binds_payload, encryptions))):
+                if unsigned:
+                    raise Unusable(FAILED, "the BIB of the payload does not decrypt with any key")
+                words = "nothing binds the payload to its primary block, as policy asks"
+                raise Unusable(MISSING, words)
+        removed = {operation.block.number for operation in (*encryptions, *integrities)}
+        kept = tuple(block for number, block in blocks.items() if number not in removed)
+        return Bundle(bundle.primary, kept)
+
+    def decrypt(
+        self, primary: PrimaryBlock, blocks: dict[int, CanonicalBlock], operation: Operation
+    ) -> set[int]:
+        """Decrypt the targets of a BCB in `blocks`; the numbers of those that do not decrypt.
+
+        They go, and the security operations on them, but not the bundle, unless the payload is
+        one of them (RFC 9172 §5.1.1).  Raises `Unusable`, also for what breaks a rule.
+        """
+        asb = operation.asb
+        peer = self._peer(primary, asb, CONTEXT_BCB_AES_GCM)
+        _check_flags(operation)
+        iv = asb.parameter(contexts.BCB_IV)
+        scope = asb.parameter(contexts.BCB_SCOPE)
+        scope = contexts.SCOPE_ALL if scope is None else scope
+        variant = asb.parameter(contexts.BCB_AES_VARIANT)
+        size = contexts.KEY_BYTES.get(
+            contexts.AES_DEFAULT
+            if variant is None
+            else int.from_bytes(variant)
+            if isinstance(variant, bytes)
+            else variant
+        )
+        if not isinstance(iv, bytes) or not contexts.is_scope(scope) or size is None:
+            raise Unusable(UNKNOWN, "BCB-AES-GCM parameters are not those of RFC 9173 §4.3")
+        secrets = _secrets(self._keys, "aes", peer, asb.parameter(contexts.BCB_WRAPPED_KEY))
+        secrets = [secret for secret in secrets if len(secret) == size]
+        lost = set()
+        for index, number in enumerate(asb.targets):
+            target = blocks.get(number)
+            if target is None or target.type == BLOCK_CONFIDENTIALITY:
+                # RFC 9172 §3.8: never the primary block, never another BCB
+                raise Unusable(CONFLICTING, f"a BCB names block {number}, which it may not encrypt")
+            tag = _result(asb.results[index], contexts.BCB_RESULT_TAG)
+            # An authentication tag is always of 128 bits (RFC 9173 §4.4).
+            usable = secrets if len(tag) in (0, contexts.TAG_BYTES) else []
+            plain = _try_decrypt(usable, iv, scope, primary, target, operation.block, tag)
+            if plain is None:
+                if number == PAYLOAD_NUMBER:
+                    raise Unusable(FAILED, "the payload does not decrypt with any key that fits")
+                lost.add(number)
+                continue
+            blocks[number] = CanonicalBlock(
+                target.type, target.number, target.flags, plain, target.crc_type
+            )
+        return lost
+
+    def verify(
+        self,
+        primary: PrimaryBlock,
+        blocks: dict[int, CanonicalBlock],
+        operation: Operation,
+        lost: Set[int] = frozenset(),
+    ) -> set[int]:
+        """Verify each target of a BIB but those that are `lost`: which of them it binds to the
+        primary block.  Raises `Unusable` where one does not verify."""
+        asb = operation.asb
+        if asb.context == CONTEXT_COSE:
+            node = self._source(primary, asb)
+            return self._signatures.verify(primary, blocks, operation.block, asb, node)
+        peer = self._peer(primary, asb, CONTEXT_BIB_HMAC_SHA2)
+        variant = asb.parameter(contexts.BIB_SHA_VARIANT)
+        variant = contexts.SHA_DEFAULT if variant is None else variant
+        scope = asb.parameter(contexts.BIB_SCOPE)
+        scope = contexts.SCOPE_ALL if scope is None else scope
+        if not isinstance(variant, int) or not contexts.is_scope(scope):
+            raise Unusable(UNKNOWN, "BIB-HMAC-SHA2 parameters are not those of RFC 9173 §3.3")
+        secrets = _secrets(self._keys, "hmac", peer, asb.parameter(contexts.BIB_WRAPPED_KEY))
+        for index, number in enumerate(asb.targets):
+            if number in lost:
+                continue
+            target = primary if number == 0 else blocks.get(number)
+            if target is None:
+                raise Unusable(CONFLICTING, f"a BIB names block {number}, which is not there")
+            if isinstance(target, CanonicalBlock) and target.type in (
+                BLOCK_INTEGRITY,
+                BLOCK_CONFIDENTIALITY,
+            ):
+                # RFC 9172 §3.7: a BIB may sign no security block
+                raise Unusable(CONFLICTING, f"a BIB names block {number}, which it may not sign")
+            expected = _result(asb.results[index], contexts.BIB_RESULT_HMAC)
+            block = operation.block
+            if not any(
+                contexts.hmac_matches(
+                    expected, contexts.hmac_sha2(secret, variant, scope, primary, target, block)
+                )
+                for secret in secrets
+            ):
+                raise Unusable(FAILED, f"the integrity of block {number} is not proven by any key")
+        return set(asb.targets) - lost
+
+    def _peer(self, primary: PrimaryBlock, asb: SecurityBlock, context: int) -> str:
+        """The node whose keys apply: the security source, which must be the bundle's source."""
+        if asb.context != context:
+            raise Unusable(UNKNOWN, f"security context {asb.context} is not known here")
+        if len({number for number, _ in asb.parameters}) != len(asb.parameters):
+            raise Unusable(UNKNOWN, "a security parameter is given twice")
+        known = contexts.PARAMETERS[context]
+        unknown = [number for number, _ in asb.parameters if number not in known]
+        if unknown:
+            raise Unusable(UNKNOWN, f"security parameter {min(unknown)} is not known here")
+        return self._source(primary, asb)
+
+    def _source(self, primary: PrimaryBlock, asb: SecurityBlock) -> str:
+        """The node that has secured a bundle: its source, or a waypoint that may."""
+        own = asb.source in (primary.source, primary.source.node)
+        node = str(asb.source.node)
+        if not own and node not in self._policy.waypoints:
+            peers = [self._rules.of(role, primary).peers("") for role in ("acceptor", "verifier")]
+            if not any(node in names for names in peers):
+                words = f"secured by {asb.source}, which is not its source {primary.source}"
+                raise Unusable(UNEXPECTED, words)
+        return node
+
+
+def _outcome(work: Callable[[], Bundle]) -> Opened:
+    """What comes of work on what a peer has sent."""
+    try:
+        return Opened(True, work())
+    except Unusable as problem:
+        return Opened(False, None, str(problem), problem.reason)
+    except DecodeError as error:
+        return Opened(False, None, f"security block cannot be read: {error}", UNKNOWN)
+    except SecurityError as error:
+        return Opened(False, None, str(error), FAILED)
+
+
+class _Passing:
+    """A bundle on its way, of which this node takes off or verifies what rules say.  What others
+    have secured for others stays as it is."""
+
+    def __init__(self, acceptor: Acceptor, bundle: Bundle, wanted: Wanted) -> None:
+        self._acceptor = acceptor
+        self._bundle = bundle
+        self._wanted = wanted
+        self._own = str(bundle.primary.source.node)
+        self._blocks = {block.number: block for block in bundle.blocks}
+        self._done: list[Operation] = []
+
+    def verified(self) -> Bundle:
+        """The bundle as it came, if all that is wanted holds."""
+        self._judge()
+        return self._bundle
+
+    def accepted(self) -> Bundle:
+        """The bundle without the operations that were wanted, if these hold."""
+        self._judge()
+        blocks = self._blocks
+        for operation in self._done:
+            block = operation.block
+            # One that was encrypted itself is another in the bundle.
+            whole = Operation(blocks[block.number], decode_asb(blocks[block.number].data))
+            left = whole.without(operation.asb.targets)
+            if left is None:
+                del blocks[block.number]
+            else:
+                blocks[block.number] = left
+        self._check_payload()
+        return Bundle(self._bundle.primary, tuple(blocks.values()))
+
+    def _check_payload(self) -> None:
+        """Give the payload a CRC where nothing secures it any more (RFC 9173 §3.8.2, §4.8.2)."""
+        payload = self._blocks[PAYLOAD_NUMBER]
+        if payload.crc_type == CRC_NONE and not any(
+            PAYLOAD_NUMBER in operation.asb.targets for operation in self._left()
+        ):
+            self._blocks[PAYLOAD_NUMBER] = CanonicalBlock(
+                PAYLOAD, PAYLOAD_NUMBER, payload.flags, payload.data, CRC_32
+            )
+
+    def _left(self) -> list[Operation]:
+        blocks = tuple(self._blocks.values())
+        hidden = encrypted_blocks(blocks)
+        readable = [block for block in blocks if block.number not in hidden]
+        kinds = (BLOCK_CONFIDENTIALITY, BLOCK_INTEGRITY)
+        return [operation for kind in kinds for operation in operations(readable, kind)]
+
+    def _judge(self) -> None:
+        primary, blocks = self._bundle.primary, self._blocks
+        if primary.flags & IS_FRAGMENT:
+            if any(rule.kind == PAYLOAD for rule in self._wanted.rules):
+                words = "a rule asks for what no fragment can show: send it whole, or in a tunnel"
+                raise Unusable(FAILED, words)
+            primary = PrimaryForm(primary).whole()
+        encryptions = operations(self._bundle.blocks, BLOCK_CONFIDENTIALITY)
+        encrypted = targets_of(encryptions)
+        for operation in filter(None, (self._chosen("confidentiality", o) for o in encryptions)):
+            self._decrypt(operation, blocks)
+            self._done.append(operation)
+        opened = {number for operation in self._done for number in operation.asb.targets}
+        for operation in encryptions:
+            for number in operation.asb.targets:
+                if self._uncovers(operation.only([number]), opened):
+                    self._done.append(operation.only([number]))
+        for operation in self._done:
+            encrypted.difference_update(operation.asb.targets)
+        readable = [block for number, block in blocks.items() if number not in encrypted]
+        integrities = operations(readable, BLOCK_INTEGRITY)
+        targets_of(integrities)
+        bound: list[Operation] = []
+        for operation in filter(None, (self._chosen("integrity", o) for o in integrities)):
+            if encrypted.intersection(operation.asb.targets):
+                raise Unusable(CONFLICTING, "a BIB in clear signs an encrypted block")
+            self._acceptor.verify(primary, blocks, operation)
+            bound.append(operation)
+        _check_wanted(self._wanted, primary, blocks, self._done, bound, frozenset())
+        self._done += bound
+
+    def _decrypt(self, operation: Operation, blocks: dict[int, CanonicalBlock]) -> None:
+        if self._acceptor.decrypt(self._bundle.primary, blocks, operation):
+            raise Unusable(FAILED, "a block does not decrypt with any key that fits")
+
+    def _uncovers(self, operation: Operation, opened: Set[int]) -> bool:
+        """Decrypt a BIB that has been encrypted with what is `opened` (RFC 9172 §3.9)."""
+        (number,) = operation.asb.targets
+        block = self._blocks.get(number)
+        peer = str(operation.asb.source.node)
+        known = self._wanted.peers(self._own)
+        if not opened or block is None or block.type != BLOCK_INTEGRITY or peer not in known:
+            return False
+        blocks = dict(self._blocks)
+        self._decrypt(operation, blocks)
+        covers = not opened.isdisjoint(decode_asb(blocks[number].data).targets)
+        if covers:
+            self._blocks[number] = blocks[number]
+        return covers
+
+    def _chosen(self, service: str, operation: Operation) -> Operation | None:
+        """What of a security block is wanted."""
+        peer = str(operation.asb.source.node)
+        chosen = []
+        for number in operation.asb.targets:
+            block = self._blocks.get(number)
+            kind = PRIMARY if number == PRIMARY_NUMBER else block.type if block else -1
+            if self._wanted.finds(service, kind, peer, self._own):
+                chosen.append(number)
+        return operation.only(chosen) if chosen else None
+
+
+def _check_wanted(
+    wanted: Wanted,
+    primary: PrimaryBlock,
+    blocks: Mapping[int, CanonicalBlock],
+    encryptions: Sequence[Operation],
+    integrities: Sequence[Operation],
+    lost: Set[int],
+) -> None:
+    """Whether each block of the types that rules name has what they ask for, from whom they
+    ask for it."""
+    done = {
+        (service, number, str(operation.asb.source.node))
+        for service, found in (("confidentiality", encryptions), ("integrity", integrities))
+        for operation in found
+        for number in operation.asb.targets
+        if number not in lost
+    }
+    for rule in wanted.rules:
+        peer = rule.peer or str(primary.source.node)
+        numbers = [number for number, block in blocks.items() if block.type == rule.kind]
+        for number in [PRIMARY_NUMBER] if rule.kind == PRIMARY else numbers:
+            if (rule.service, number, peer) not in done:
+                what = "the primary block" if number == PRIMARY_NUMBER else f"block {number}"
+                words = f"no {rule.service} of {what} by {peer}, as a rule asks"
+                raise Unusable(MISSING, words)
+
+
+def _try_decrypt(
+    secrets: Sequence[bytes],
+    iv: bytes,
+    scope: int,
+    primary: PrimaryBlock,
+    target: CanonicalBlock,
+    bcb: CanonicalBlock,
+    tag: bytes,
+) -> bytes | None:
+    for secret in secrets:
+        try:
+            return contexts.decrypt(contexts.cipher(secret), iv, scope, primary, target, bcb, tag)
+        except SecurityError:
+            continue
+    return None
+
+
+def _secrets(keys: KeyRing, kind: str, peer: str, wrapped: int | bytes | None) -> list[bytes]:
+    """Keys that may apply, or the one that came wrapped."""
+    if wrapped is None:
+        return [key.secret for key in keys.accepting(kind, peer)]
+    if not isinstance(wrapped, bytes):
+        raise Unusable(UNKNOWN, "a wrapped key is no byte string")
+    for kek in keys.accepting("kek", peer):
+        try:
+            return [contexts.unwrap_key(kek.secret, wrapped)]
+        except SecurityError:
+            continue
+    return []  # as a key that is not there: nothing verifies, nothing decrypts
+
+
+def _signed_without_crc(bundle: Bundle) -> bool:
+    """Whether the primary block may have got its CRC after a BIB was made over it (RFC 9173
+    §3.8.1), as those of fragments do."""
+    try:
+        return bundle.primary.crc_type != CRC_NONE and signs_primary(bundle)
+    except DecodeError:
+        return False
+
+
+def _check_hidden(bib: Operation, encrypted: Set[int]) -> None:
+    """Who encrypts what a BIB signs encrypts that BIB, and its results for other blocks have gone
+    to one of their own (RFC 9172 §3.8, §3.9)."""
+    covered = encrypted & set(bib.asb.targets)
+    if bib.block.number not in encrypted:
+        if covered:
+            raise Unusable(CONFLICTING, "a BIB in clear signs an encrypted block (RFC 9172 §3.9)")
+    elif len(covered) < len(bib.asb.targets):
+        words = "an encrypted BIB signs a block in clear (RFC 9172 §3.8, §3.9)"
+        raise Unusable(CONFLICTING, words)
+
+
+def _check_flags(bcb: Operation) -> None:
+    """Nobody could open what has lost its BCB on the way (RFC 9172 §3.8)."""
+    flags = bcb.block.flags
+    if flags & DISCARD_UNPROCESSED or (PAYLOAD_NUMBER in bcb.asb.targets and not flags & REPLICATE):
+        raise Unusable(CONFLICTING, "a BCB may get lost on the way by its flags (RFC 9172 §3.8)")
+
+
+def _binds_payload(bcb: Operation) -> bool:
+    """Whether who changes the primary block breaks the payload's encryption: AES-GCM
+    authenticates what is in its scope as an HMAC does."""
+    scope = bcb.asb.parameter(contexts.BCB_SCOPE)
+    wide = scope is None or (isinstance(scope, int) and bool(scope & contexts.SCOPE_PRIMARY))
+    return wide and PAYLOAD_NUMBER in bcb.asb.targets
+
+
+def _result(pairs: Sequence[Pair], number: int) -> bytes:
+    """The result of this number; empty if there is none, or not just one."""
+    found = [value for key, value in pairs if key == number]
+    return found[0] if len(found) == 1 and isinstance(found[0], bytes) else b""

@@ -1,0 +1,297 @@
+"""What a node does as security source (RFC 9172 §3): sign and encrypt what it makes, and
+what passes through it where rules say so."""
+
+from __future__ import annotations
+
+import fnmatch
+from functools import lru_cache
+
+from stack.core.eid import Eid
+from stack.core.errors import SecurityError
+from stack.core.sansio import Entropy
+from stack.security import contexts
+from stack.security.keys import Key, KeyRing
+from stack.security.operations import Operation, operations
+from stack.security.policy import SecurityPolicy
+from stack.security.reasons import CONFLICTING, MISSING, Unusable
+from stack.security.rules import PRIMARY, PolicyRule, Rules, Wanted
+from stack.security.signatures import PRIMARY_NUMBER, Signatures
+from stack.security.use import KeyUse
+from stack.wire.asb import (
+    CONTEXT_BCB_AES_GCM,
+    CONTEXT_BIB_HMAC_SHA2,
+    SecurityBlock,
+    encode_asb,
+)
+from stack.wire.bundle import (
+    BLOCK_CONFIDENTIALITY,
+    BLOCK_INTEGRITY,
+    IS_FRAGMENT,
+    PAYLOAD_NUMBER,
+    REPLICATE,
+    Bundle,
+    CanonicalBlock,
+    PrimaryBlock,
+    encoded,
+    encrypted_blocks,
+    free_number,
+)
+
+FRAMES_MAX = 1024
+"""Prepared BCBs kept."""
+
+
+class SecuritySource:
+    """Adds security blocks with the keys of one node."""
+
+    def __init__(
+        self,
+        keys: KeyRing,
+        use: KeyUse,
+        entropy: Entropy,
+        policy: SecurityPolicy,
+        signatures: Signatures,
+        rules: Rules,
+    ) -> None:
+        self._keys = keys
+        self._use = use
+        self._entropy = entropy
+        self._policy = policy
+        self._signatures = signatures
+        self._rules = rules
+
+    def protect(self, bundle: Bundle, *, labelled: bool = False) -> Bundle:
+        """A bundle of this node, its payload encrypted, and signed where policy says so; or as
+        rules have it, but never in clear where it is `labelled` with a data policy.  Raises
+        `SecurityError` without keys, and for a fragment."""
+        wanted = self._rules.of("source", bundle.primary)
+        hides = any(
+            rule.kind == PAYLOAD_NUMBER and rule.service == "confidentiality"
+            for rule in wanted.rules
+        )
+        if not wanted.payload or (labelled and not hides):
+            bundle = self._protect(bundle)
+            rules = tuple(rule for rule in wanted.rules if rule.kind != PAYLOAD_NUMBER)
+            wanted = Wanted(rules, payload=True)
+        if not wanted.rules:
+            return bundle
+        try:
+            return _Adding(self, bundle, bundle.primary.source).carry_out(wanted)
+        except Unusable as problem:
+            raise SecurityError(str(problem)) from None
+
+    def secure(self, bundle: Bundle) -> Bundle:
+        """A bundle that passes through, with what rules have this node add to it.  Raises
+        `SecurityError` without keys, and `Unusable` where RFC 9172 does not let it be added."""
+        wanted = self._rules.of("source", bundle.primary)
+        if not wanted.rules:
+            return bundle
+        return _Adding(self, bundle, Eid.parse(self._keys.own)).carry_out(wanted)
+
+    def _protect(self, bundle: Bundle) -> Bundle:
+        primary = bundle.primary
+        if primary.flags & IS_FRAGMENT:
+            raise SecurityError("a fragment takes no new security blocks (RFC 9172 §5.2)")
+        if primary.wire is None:  # it is wanted a few times
+            primary = encoded(primary)
+        peer = str(primary.destination.node)
+        aes = self._keys.sending("aes", peer)
+        crc_type = bundle.payload.crc_type
+        payload = _without_crc(bundle.payload)
+        number = max([block.number for block in bundle.blocks]) + 1
+        source = primary.source
+        sealed, bcb = self.seal(primary, payload, number, aes, crc_type, source)
+        added = [bcb]
+        bib, sign_for = None, self._policy.sign_for
+        if self._signatures.wanted_for(peer):
+            bib = self._signatures.of_payload(primary, payload, number + 1)
+            added.append(self._signatures.of_head(primary, bundle.blocks, number + 3))
+        elif sign_for and any(fnmatch.fnmatchcase(peer, pattern) for pattern in sign_for):
+            hmac = self._keys.sending("hmac", peer)
+            bib = self.sign(hmac, primary, payload, number + 1, source)
+        if bib is not None:
+            hidden, cover = self.seal(primary, bib, number + 2, aes, crc_type, source)
+            added += [cover, hidden]
+        return Bundle(primary, (*bundle.blocks[:-1], *added, sealed))
+
+    def seal(
+        self,
+        primary: PrimaryBlock,
+        target: CanonicalBlock,
+        number: int,
+        key: Key,
+        crc_type: int,
+        source: Eid,
+    ) -> tuple[CanonicalBlock, CanonicalBlock]:
+        """A block's encrypted form, and the BCB that says how, which has a CRC of this type."""
+        # RFC 9172 §3.8: replicated in every fragment when the payload is a target
+        flags = REPLICATE if target.number == PAYLOAD_NUMBER else target.flags & REPLICATE
+        bcb = _shell(BLOCK_CONFIDENTIALITY, number, flags)
+        self._use.take(key)
+        iv = self._entropy(contexts.IV_BYTES)
+        scope = self._policy.scope
+        sealed = contexts.encrypt(contexts.cipher(key.secret), iv, scope, primary, target, bcb)
+        split = len(sealed) - contexts.TAG_BYTES
+        variant = contexts.A128GCM if len(key.secret) == 16 else contexts.A256GCM
+        before, between = _frame(source, variant, scope, target.number)
+        data = b"".join((before, iv, between, sealed[split:]))
+        new = CanonicalBlock(
+            target.type, target.number, target.flags, memoryview(sealed)[:split], target.crc_type
+        )
+        return new, CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, data, crc_type)
+
+    def sign(
+        self,
+        key: Key,
+        primary: PrimaryBlock,
+        target: contexts.Target,
+        number: int,
+        source: Eid,
+        flags: int = 0,
+    ) -> CanonicalBlock:
+        """The BIB of a block, with HMAC."""
+        policy = self._policy
+        bib = CanonicalBlock(BLOCK_INTEGRITY, number, flags, b"")
+        digest = contexts.hmac_sha2(
+            key.secret, policy.sha_variant, policy.scope, primary, target, bib
+        )
+        asb = SecurityBlock(
+            (PRIMARY_NUMBER if isinstance(target, PrimaryBlock) else target.number,),
+            CONTEXT_BIB_HMAC_SHA2,
+            source,
+            ((contexts.BIB_SHA_VARIANT, policy.sha_variant), (contexts.BIB_SCOPE, policy.scope)),
+            (((contexts.BIB_RESULT_HMAC, digest),),),
+        )
+        return CanonicalBlock(BLOCK_INTEGRITY, number, flags, encode_asb(asb))
+
+    def integrity(
+        self,
+        rule: PolicyRule,
+        primary: PrimaryBlock,
+        blocks: dict[int, CanonicalBlock],
+        target: int,
+        number: int,
+        source: Eid,
+    ) -> CanonicalBlock:
+        """The BIB that a rule asks for.  Raises `SecurityError` without its key."""
+        peer = rule.peer or str(primary.destination.node)
+        # Where its target goes, it goes.  A BIB of the payload is wanted when that is whole again.
+        whole = target == PRIMARY_NUMBER
+        flags = REPLICATE if whole else blocks[target].flags & REPLICATE
+        if rule.context == "cose-sign":
+            return self._signatures.of_block(primary, blocks, target, number, source, peer, flags)
+        key = self._keys.sending("hmac", peer)
+        block = primary if whole else blocks[target]
+        return self.sign(key, primary, block, number, source, flags)
+
+    def confidentiality(
+        self,
+        rule: PolicyRule,
+        primary: PrimaryBlock,
+        target: CanonicalBlock,
+        number: int,
+        source: Eid,
+    ) -> tuple[CanonicalBlock, CanonicalBlock]:
+        """The encrypted block and its BCB that a rule asks for.  Raises `SecurityError`."""
+        key = self._keys.sending("aes", rule.peer or str(primary.destination.node))
+        crc_type = target.crc_type or primary.crc_type
+        return self.seal(primary, _without_crc(target), number, key, crc_type, source)
+
+
+class _Adding:
+    """A bundle that gets security blocks by rules (RFC 9172 §3.7 to §3.9)."""
+
+    def __init__(self, maker: SecuritySource, bundle: Bundle, source: Eid) -> None:
+        self._maker = maker
+        self._source = source
+        self._primary = bundle.primary
+        self._blocks = {block.number: block for block in bundle.blocks}
+
+    def carry_out(self, wanted: Wanted) -> Bundle:
+        """The bundle with all that is wanted."""
+        for rule in wanted.rules:
+            kinds = {number: block.type for number, block in self._blocks.items()}
+            numbers = [number for number, kind in kinds.items() if kind == rule.kind]
+            for number in [PRIMARY_NUMBER] if rule.kind == PRIMARY else numbers:
+                if not self._has(rule, number):
+                    if rule.service == "integrity":
+                        self._sign(rule, number)
+                    else:
+                        self._encrypt(rule, number)
+        payload = self._blocks.pop(PAYLOAD_NUMBER)
+        return Bundle(self._primary, (*self._blocks.values(), payload))
+
+    def _has(self, rule: PolicyRule, number: int) -> bool:
+        """Whether this node has done so before: the bundle may have come back.  Raises `Unusable`
+        where it cannot be done."""
+        what = f"rules have this node add {rule.service} to block {number}"
+        kind = BLOCK_INTEGRITY if rule.service == "integrity" else BLOCK_CONFIDENTIALITY
+        for operation in self._readable(kind):
+            if number in operation.asb.targets:
+                by = operation.asb.source
+                if by.node == self._source.node:
+                    return True
+                raise Unusable(CONFLICTING, f"{what}, and {by} has done so (RFC 9172 §3.2)")
+        if number in encrypted_blocks(tuple(self._blocks.values())):
+            raise Unusable(CONFLICTING, f"{what}, which is encrypted (RFC 9172 §3.9)")
+        if self._primary.flags & IS_FRAGMENT:
+            raise Unusable(MISSING, f"{what}, and it is a fragment (RFC 9172 §5.2)")
+        return False
+
+    def _readable(self, kind: int) -> list[Operation]:
+        hidden = encrypted_blocks(tuple(self._blocks.values()))
+        return operations([b for b in self._blocks.values() if b.number not in hidden], kind)
+
+    def _sign(self, rule: PolicyRule, number: int) -> None:
+        blocks = self._blocks
+        if number != PRIMARY_NUMBER:
+            blocks[number] = _without_crc(blocks[number])
+        free = free_number(blocks.values())
+        made = self._maker.integrity(rule, self._primary, blocks, number, free, self._source)
+        blocks[free] = made
+
+    def _encrypt(self, rule: PolicyRule, number: int) -> None:
+        """Encrypt a block, and the BIBs that sign it (RFC 9172 §3.9)."""
+        covered = [number]
+        for bib in self._readable(BLOCK_INTEGRITY):
+            if number in bib.asb.targets:
+                if len(bib.asb.targets) > 1:
+                    words = f"block {number} is to be encrypted, whose BIB signs others too"
+                    raise Unusable(CONFLICTING, words)
+                covered.append(bib.block.number)
+        for target in covered:
+            free = free_number(self._blocks.values())
+            block = self._blocks[target]
+            sealed, bcb = self._maker.confidentiality(
+                rule, self._primary, block, free, self._source
+            )
+            self._blocks[target], self._blocks[free] = sealed, bcb
+
+
+def _without_crc(block: CanonicalBlock) -> CanonicalBlock:
+    """A block as it is signed or encrypted (RFC 9173 §3.8.1, §4.8.1)."""
+    if not block.crc_type:
+        return block
+    return CanonicalBlock(block.type, block.number, block.flags, block.data)
+
+
+@lru_cache(maxsize=FRAMES_MAX)
+def _shell(kind: int, number: int, flags: int) -> CanonicalBlock:
+    """A security block of which only the head counts (RFC 9173 §3.7, §4.7.2)."""
+    return CanonicalBlock(kind, number, flags, b"")
+
+
+@lru_cache(maxsize=FRAMES_MAX)
+def _frame(source: Eid, variant: int, scope: int, target: int) -> tuple[bytes, bytes]:
+    """What a flow's BCBs have in common: the octets before the IV, and those from there to the
+    tag, with which they end."""
+    iv, tag = b"\xff" * contexts.IV_BYTES, bytes(contexts.TAG_BYTES)
+    asb = SecurityBlock(
+        (target,),
+        CONTEXT_BCB_AES_GCM,
+        source,
+        ((contexts.BCB_IV, iv), (contexts.BCB_AES_VARIANT, variant), (contexts.BCB_SCOPE, scope)),
+        (((contexts.BCB_RESULT_TAG, tag),),),
+    )
+    before, _, rest = encode_asb(asb).rpartition(iv)  # no number in an EID is so long
+    return before, rest[: -len(tag)]

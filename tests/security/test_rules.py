@@ -1,0 +1,345 @@
+"""Security by rules: what one node adds, the next verifies and takes off, or refuses for the right
+reason (RFC 9172 §3.7 to §3.9, §5, §7.1)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stack.contacts.plan import Contact, Plan
+from stack.core.eid import Eid
+from stack.core.errors import ConfigError, SecurityError
+from stack.policy import DataPolicy
+from stack.policy.label import policy_block
+from stack.ports.security import Opened
+from stack.security import BpSec, Key, KeyRing, PolicyRule, SecurityPolicy
+from stack.security.reasons import CONFLICTING, FAILED, MISSING, UNEXPECTED
+from stack.wire.asb import decode_asb
+from stack.wire.bundle import (
+    BLOCK_CONFIDENTIALITY,
+    BLOCK_INTEGRITY,
+    REPLICATE,
+    Bundle,
+    CanonicalBlock,
+    PrimaryBlock,
+    check_bundle,
+    decode_bundle,
+    encode_bundle,
+    encrypted_blocks,
+    fragment_bundle,
+)
+from tests.engines.bundle_agent.desk import Desk
+from tests.engines.bundle_agent.harness import NOW
+from tests.security.test_operations import bib
+
+LEGACY, FAR = "dtn://legacy/", "dtn://far/"
+GATE, EXIT, OTHER = "dtn://gate/", "dtn://exit/", "dtn://other/"
+KEYS = (Key("aes", "aes", bytes(range(32))), Key("mac", "hmac", bytes(range(48))))
+EXTRA = 222
+
+
+def node(name: str, *rules: PolicyRule, require: bool = True) -> BpSec:
+    counter = itertools.count(1)
+    return BpSec(
+        KeyRing(KEYS, name),
+        lambda count: next(counter).to_bytes(count, "big"),
+        SecurityPolicy(rules=rules, require=require),
+    )
+
+
+def rule(role: str, service: str, block: str = "payload", **more: str) -> PolicyRule:
+    return PolicyRule(role=role, service=service, block=block, **more)
+
+
+def plain(payload: bytes = b"tasking of tomorrow", source: str = LEGACY + "app") -> Bundle:
+    """A bundle of a node that knows no security, with a block of its own."""
+    primary = PrimaryBlock(
+        Eid.parse(FAR + "app"), Eid.parse(source), Eid.NONE, NOW - 1000, 5, 3_600_000, 0, 2
+    )
+    blocks = (CanonicalBlock(EXTRA, 2, REPLICATE, b"extra", 2), CanonicalBlock(1, 1, 0, payload, 2))
+    return decode_bundle(encode_bundle(Bundle(primary, blocks)))[0]
+
+
+def passed(bpsec: BpSec, bundle: Bundle) -> Opened:
+    """What a node on the way makes of a bundle."""
+    verified = bpsec.verify(bundle)
+    if not verified.ok:
+        return verified
+    bundle = verified.bundle or bundle
+    secured = bpsec.secure(bundle)
+    result = secured.bundle or bundle
+    if secured.ok:
+        check_bundle(decode_bundle(encode_bundle(result))[0])
+    return Opened(secured.ok, result if secured.ok else None, secured.failure, secured.reason)
+
+
+def content(bundle: Bundle) -> dict[int, bytes]:
+    return {block.number: bytes(block.data) for block in bundle.blocks}
+
+
+ADD = rule("source", "confidentiality", peer=EXIT, destination="dtn://far/**")
+TAKE = rule("acceptor", "confidentiality", peer=GATE)
+
+
+def test_a_gateway_encrypts_for_another_that_takes_it_off() -> None:
+    sent = plain()
+    secured = passed(node(GATE, ADD), sent).bundle
+    assert secured is not None
+    (bcb,) = [b for b in secured.blocks if b.type == BLOCK_CONFIDENTIALITY]
+    asb = decode_asb(bcb.data)
+    assert (asb.source, asb.targets, bcb.flags) == (Eid.parse(GATE), (1,), REPLICATE)
+    assert b"tasking" not in encode_bundle(secured)
+    assert passed(node(OTHER), secured).bundle == secured, "who has no rule lets it pass"
+    back = passed(node(EXIT, TAKE), secured).bundle
+    assert back is not None
+    assert encode_bundle(back) == encode_bundle(sent)
+
+
+@pytest.mark.parametrize(
+    ("accepts", "damaged", "reason"),
+    [
+        (replace(TAKE, peer=OTHER), False, MISSING),
+        (rule("acceptor", "integrity", peer=GATE), False, MISSING),
+        (rule("verifier", "confidentiality", "222", peer=GATE), False, MISSING),
+        (TAKE, True, FAILED),
+        (replace(TAKE, role="verifier"), True, FAILED),
+    ],
+)
+def test_why_the_next_refuses(accepts: PolicyRule, damaged: bool, reason: int) -> None:
+    secured = passed(node(GATE, ADD), plain()).bundle
+    assert secured is not None
+    if damaged:
+        payload = secured.payload
+        bad = CanonicalBlock(1, 1, 0, bytes(payload.data[:-1]) + b"?", payload.crc_type)
+        secured = Bundle(secured.primary, (*secured.blocks[:-1], bad))
+    result = passed(node(EXIT, accepts), secured)
+    assert (result.ok, result.reason, result.bundle) == (False, reason, None)
+
+
+def test_a_stranger_secures_nothing_for_others() -> None:
+    """The destination takes what its rules let a gateway secure, and nothing else."""
+    secured = passed(node(GATE, ADD), plain()).bundle
+    assert secured is not None
+    assert node(FAR).open(secured).reason == UNEXPECTED
+    opened = node(FAR, TAKE).open(secured)
+    assert opened.bundle is not None
+    assert content(opened.bundle) == content(plain())
+    assert node(FAR, TAKE).open(plain()).reason == MISSING
+
+
+def test_what_a_rule_lets_come_in_clear() -> None:
+    free = rule("acceptor", "none", source="dtn://legacy/**")
+    assert node(FAR, free).open(plain()).ok
+    assert node(FAR, free).open(plain(source="dtn://gs1/app")).reason == MISSING
+    label = policy_block(DataPolicy(), number=3, crc_type=2)
+    labelled = Bundle(plain().primary, (label, *plain().blocks))
+    assert node(FAR, free).open(labelled).reason == MISSING, "what has a data policy never does"
+
+
+def test_what_is_made_here_goes_as_rules_say() -> None:
+    own = plain(source=GATE + "app")
+    clear = rule("source", "none")
+    assert node(GATE, clear).protect(own) is own
+    for rules in ((rule("source", "integrity", "primary"),), ()):
+        made = node(GATE, *rules).protect(own)
+        assert 1 in encrypted_blocks(made.blocks), "rules for other blocks change nothing"
+        opened = node(FAR, rule("acceptor", "integrity", "primary")).open(made)
+        assert (opened.ok, opened.reason) == ((True, 0) if rules else (False, MISSING))
+    label = policy_block(DataPolicy(), number=3, crc_type=2)
+    made = node(GATE, clear).protect(Bundle(own.primary, (label, *own.blocks)))
+    assert 1 in encrypted_blocks(made.blocks), "what has a data policy never goes in clear"
+
+
+def test_the_first_rule_for_a_service_on_a_block_counts() -> None:
+    first = rule("acceptor", "none", source="dtn://legacy/**")
+    for rules, ok in (((first, TAKE), True), ((TAKE, first), False)):
+        assert passed(node(EXIT, *rules), plain()).ok is ok
+
+
+def test_a_signed_block_is_encrypted_with_its_bib() -> None:
+    """§3.9: also one that somebody else has signed, who finds it as it was."""
+    signer = node(GATE, rule("source", "integrity", peer=FAR))
+    signed = passed(signer, plain()).bundle
+    assert signed is not None
+    (bib,) = [b for b in signed.blocks if b.type == BLOCK_INTEGRITY]
+    assert bib.number not in encrypted_blocks(signed.blocks)
+    hidden = passed(node(OTHER, replace(ADD, peer=EXIT)), signed).bundle
+    assert hidden is not None
+    assert encrypted_blocks(hidden.blocks) == {1, bib.number}
+    shown = passed(node(EXIT, replace(TAKE, peer=OTHER)), hidden).bundle
+    assert shown is not None
+    assert content(shown) == content(signed)
+    assert node(FAR, rule("acceptor", "integrity", peer=GATE), require=False).open(shown).ok
+
+
+def test_no_second_operation_and_no_bib_on_what_is_encrypted() -> None:
+    """§3.2, §3.9; what comes back to the node that has secured it goes on as it is."""
+    gate = node(GATE, ADD)
+    secured = passed(gate, plain()).bundle
+    assert secured is not None
+    again = passed(gate, secured)
+    assert (again.ok, again.bundle) == (True, secured)
+    for service in ("confidentiality", "integrity"):
+        result = passed(node(OTHER, rule("source", service)), secured)
+        assert (result.ok, result.reason) == (False, CONFLICTING)
+
+
+def test_a_bib_of_several_blocks_is_not_torn_apart() -> None:
+    sent = plain()
+    both = bib(9, (1, 2), sent.blocks, sent.primary.source, primary=sent.primary)
+    result = passed(node(GATE, ADD), Bundle(sent.primary, (both, *sent.blocks)))
+    assert result.reason == CONFLICTING
+    # An acceptor of one of them leaves the other, which still verifies.
+    signed = Bundle(sent.primary, (both, *sent.blocks))
+    left = passed(node(EXIT, rule("acceptor", "integrity")), signed).bundle
+    assert left is not None
+    (rest,) = [b for b in left.blocks if b.type == BLOCK_INTEGRITY]
+    assert decode_asb(rest.data).targets == (2,)
+    assert passed(node(OTHER, rule("verifier", "integrity", "222")), left).ok
+
+
+def test_fragments_are_not_secured_nor_taken_for_whole() -> None:
+    """§5.2"""
+    pieces = fragment_bundle(plain(bytes(3000)), 1500)
+    result = passed(node(GATE, ADD), pieces[0])
+    assert (result.reason, result.bundle) == (MISSING, None)
+    secured = passed(node(GATE, ADD), plain(bytes(3000))).bundle
+    assert secured is not None
+    for piece in fragment_bundle(secured, 1500):
+        assert passed(node(EXIT, TAKE), piece).reason == FAILED
+    head = rule("source", "integrity", "primary", peer=EXIT)
+    signed = passed(node(GATE, head), plain(bytes(3000))).bundle
+    assert signed is not None
+    for piece in fragment_bundle(signed, 1500):
+        assert passed(node(EXIT, replace(head, role="verifier", peer=GATE)), piece).ok
+
+
+def test_without_its_key_nothing_goes_on() -> None:
+    gate = BpSec(KeyRing((), GATE), bytes, SecurityPolicy(rules=(ADD,)))
+    with pytest.raises(SecurityError, match="no aes key"):
+        gate.secure(plain())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"role": "sorce"},
+        {"service": "privacy"},
+        {"source": "ipn:x"},
+        {"peer": "dtn://gw/app"},
+        {"block": "7"},
+        {"block": "0"},
+        {"block": "bib"},
+        {"block": "12"},
+        {"block": "primary"},
+        {"context": "cose-sign"},
+        {"block": "9" * 30},
+    ],
+)
+def test_rules_that_make_no_sense(wrong: dict[str, str]) -> None:
+    fine = {"role": "source", "service": "confidentiality"}
+    PolicyRule(**fine)
+    with pytest.raises(ConfigError) as caught:
+        PolicyRule(**(fine | wrong))
+    assert caught.value.key in wrong
+
+
+# ---- whole agents -----------------------------------------------------------------------------
+
+
+def chain(*rules: Sequence[PolicyRule]) -> list[Desk]:
+    """The gateway, the exit and the destination, each with its rules."""
+    ends = NOW + 3_600_000
+    names = (GATE, EXIT, FAR)
+    plan = Plan([Contact(a, b, NOW, ends, 1e6) for a, b in itertools.pairwise(names)])
+    return [
+        Desk(security=node(name, *mine), node=name, contacts=plan)
+        for name, mine in zip(names, rules, strict=True)
+    ]
+
+
+def test_between_gateways_it_is_secured_at_rest_and_arrives_once() -> None:
+    free = rule("acceptor", "none", source="dtn://legacy/**")
+    gate, leaves, far = chain([ADD], [TAKE], [free])
+    bundle = plain()
+    assert gate.arrive(bundle)
+    assert gate.arrive(bundle) == 0, "the same bundle, though it is encrypted anew"
+    (stored,) = gate.store.load([old.ref for old in gate.store.scan()])
+    assert stored is not None
+    assert b"tasking" not in bytes(stored)
+    gate.pass_on(leaves)
+    leaves.pass_on(far)
+    assert far.got == [b"tasking of tomorrow"]
+
+
+def test_what_the_exit_refuses_is_reported_with_its_reason() -> None:
+    gate, leaves, _ = chain([], [TAKE], [])
+    gate.arrive(plain())
+    gate.pass_on(leaves)
+    assert leaves.agent.counters["dropped_security"] == 1
+    assert leaves.store.usage().bundles == 0
+
+
+def test_a_node_without_its_key_leaves_the_bundle_where_it_is() -> None:
+    gate = Desk(security=BpSec(KeyRing((), GATE), bytes, SecurityPolicy(rules=(ADD,))), node=GATE)
+    reception = gate.agent.receive(encode_bundle(plain()), NOW, 0)
+    assert (reception.put, reception.intact) == (None, False)
+
+
+# ---- any rules --------------------------------------------------------------------------------
+
+SERVICES = st.sampled_from(["integrity", "confidentiality"])
+BLOCKS = st.sampled_from(["payload", "primary", "222"])
+PAIRS = st.sets(
+    st.tuples(SERVICES, BLOCKS).filter(lambda pair: pair != ("confidentiality", "primary"))
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(PAIRS, PAIRS, PAIRS, st.sampled_from([GATE, OTHER]))
+def test_what_one_adds_the_next_accepts_or_refuses_for_the_right_reason(
+    added: set[tuple[str, str]],
+    verified: set[tuple[str, str]],
+    accepted: set[tuple[str, str]],
+    peer: str,
+) -> None:
+    sent = plain()
+    one = node(GATE, *(rule("source", *pair, peer=EXIT) for pair in sorted(added)))
+    other = node(
+        EXIT,
+        *(rule("acceptor", *pair, peer=peer) for pair in sorted(accepted)),
+        *(rule("verifier", *pair, peer=peer) for pair in sorted(verified)),
+    )
+    secured = passed(one, sent).bundle
+    assert secured is not None
+    for service, block in added:
+        if service == "confidentiality":
+            assert (b"tasking" if block == "payload" else b"extra") not in encode_bundle(secured)
+    result = passed(other, secured)
+    wanted = accepted | verified
+    by_gate = peer == GATE
+    # What is verified has to be left by what was accepted before, and to be in clear by then.
+    missing = bool(wanted) and (not by_gate or not wanted <= added or bool(accepted & verified))
+    hidden = {
+        pair
+        for pair in wanted
+        if pair[0] == "integrity" and ("confidentiality", pair[1]) in added - wanted
+    }
+    late = {
+        pair
+        for pair in accepted
+        if pair[0] == "integrity" and ("confidentiality", pair[1]) in verified - accepted
+    }
+    if missing or hidden or late:
+        assert not result.ok
+        assert result.reason == MISSING
+        return
+    assert result.ok, result.failure
+    assert result.bundle is not None
+    if accepted == added:
+        assert content(result.bundle) == content(sent)
