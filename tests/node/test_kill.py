@@ -20,7 +20,7 @@ from tests.node.kill_worker import NEXT, SPACE
 from tests.node.mixed_worker import FILES, GONE, JOBS
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("ORBITFERRY_KILLS", "60"))
+KILLS = int(os.environ.get("ORBITFERRY_KILLS", "25"))
 CONVERGE_S = 60.0
 
 

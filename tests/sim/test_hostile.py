@@ -25,7 +25,7 @@ from stack.wire.ltp import (
 from tests.engines.bundle_agent.harness import bundle_for
 from tests.sim.days import small
 
-EACH = 4
+EACH = 2
 """Days of each kind; `make soak` runs more."""
 
 
