@@ -25,9 +25,9 @@ from stack.simulator.swarm.tasks import engines, line_of_engines, nodes
 from tests.sim.bugs import FOUND
 from tests.sim.days import small
 
-SEEDS = int(os.environ.get("ORBITFERRY_SEEDS", "200"))
+SEEDS = int(os.environ.get("ORBITFERRY_SEEDS", "120"))
 ONLY = os.environ.get("ORBITFERRY_SEED")
-PARTS = 8
+PARTS = 4
 LARGE_EACH = 20
 """Every so many seeds, the number of nodes is drawn too."""
 
