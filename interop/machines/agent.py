@@ -101,7 +101,7 @@ def _adapted(bundle: Bundle, now_ms: int) -> Bundle:
         lifetime_ms=_HOUR_MS,
         flags=bundle.primary.flags & ~(REPORT_RECEPTION | REPORT_FORWARDING | REPORT_DELIVERY
                                        | REPORT_DELETION | STATUS_TIME),
-        wire=None,
+        encoded=None,
     )  # fmt: skip
     return replace(bundle, primary=primary)
 

@@ -178,4 +178,4 @@ class BpSecMachine(PeerMachine):
 def _with_crc(primary: PrimaryBlock, blocks: Sequence[CanonicalBlock]) -> Bundle:
     """A bundle whose primary block has a CRC, as it must where no BIB protects it (RFC 9171
     §4.3.1)."""
-    return Bundle(dataclasses.replace(primary, crc_type=2, wire=None), tuple(blocks))
+    return Bundle(dataclasses.replace(primary, crc_type=2, encoded=None), tuple(blocks))

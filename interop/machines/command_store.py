@@ -16,7 +16,7 @@ store is.  Times are DTN times in milliseconds.  An answer has what stands behin
     read_all     space, prefix                -> entries: pairs of a key and octets
     usage                                     -> bundles, bytes
 
-What ``op`` of an operation is has the fields of `stack.ports.store`: ``put`` (``key``, ``wire``,
+What ``op`` of an operation is has the fields of `stack.ports.store`: ``put`` (``key``, ``encoded``,
 ``place``, ``destination``, ``source``, ``priority``, ``expires_ms``, ``received_ms``, ``note``),
 ``release`` (``ref``, ``known_until_ms``), ``move`` (``ref``, ``place``, ``note``), ``write``
 (``space``, ``key``, ``value``); so has what is ``stored`` those of `Stored`.  Refs are 0 for a
@@ -75,7 +75,7 @@ class _Due(msgspec.Struct):
 
 
 class _Loaded(msgspec.Struct):
-    wires: list[Hex | None]
+    octets: list[Hex | None]
 
 
 class _Value(msgspec.Struct):
@@ -104,7 +104,7 @@ class CommandStore:
 
     def load(self, refs: Sequence[int]) -> list[Buffer | None]:
         """See `BundleStore`."""
-        return [*self._process.ask(_Loaded, "load", refs=refs).wires]
+        return [*self._process.ask(_Loaded, "load", refs=refs).octets]
 
     def scan(self) -> Iterator[Stored]:
         """See `BundleStore`."""

@@ -49,7 +49,7 @@ _KEYS = [bytes([0, number]) * 4 for number in range(24)]
 _SPACES = ("jobs", "ltp")
 _PICKS = st.integers(0, 1 << 16)
 
-_WIRES = st.builds(
+_ENCODED = st.builds(
     lambda size, octet: bytes([octet]) * size,
     st.sampled_from([300, 200, 100, 250, 1, 0]),
     st.integers(0, 255),
@@ -70,7 +70,7 @@ def _puts(draw: st.DrawFn, now_ms: int) -> Put:
     keys, so that they collide."""
     return Put(
         key=draw(st.sampled_from(_KEYS)),
-        wire=draw(_WIRES),
+        encoded=draw(_ENCODED),
         place=draw(_PLACES),
         destination=draw(st.sampled_from(["dtn://gs1/files", "ipn:5.1", "dtn://ü/\0"])),
         source=draw(st.sampled_from(["dtn://sat1/files", "ipn:7.2"])),
@@ -205,7 +205,7 @@ class StoreMachine(PeerMachine):
         return ops
 
     def new_puts(
-        self, count: int, priority: int, place: Place, wire: bytes, lifetime_ms: int
+        self, count: int, priority: int, place: Place, encoded: bytes, lifetime_ms: int
     ) -> list[Op]:
         """Bundles that nobody has seen yet."""
         ops: list[Op] = []
@@ -213,7 +213,7 @@ class StoreMachine(PeerMachine):
             self.serial += 1
             key = b"new" + self.serial.to_bytes(4, "big")
             expires_ms = self.now_ms + lifetime_ms
-            ops.append(Put(key, wire, place, "dtn://a/", "dtn://b/", priority, expires_ms, 0))
+            ops.append(Put(key, encoded, place, "dtn://a/", "dtn://b/", priority, expires_ms, 0))
         return ops
 
     def do(self, ops: Sequence[Op], commit: Commits | None = None) -> None:
@@ -239,12 +239,14 @@ class StoreMachine(PeerMachine):
         count=st.integers(2, 8),
         priority=st.integers(0, 3),
         place=_PLACES,
-        wire=_WIRES,
+        encoded=_ENCODED,
         lifetime_ms=st.sampled_from([1000, 20]),
     )
-    def fill(self, count: int, priority: int, place: Place, wire: bytes, lifetime_ms: int) -> None:
+    def fill(
+        self, count: int, priority: int, place: Place, encoded: bytes, lifetime_ms: int
+    ) -> None:
         """Bundles that nobody has seen yet, all alike."""
-        self.do(self.new_puts(count, priority, place, wire, lifetime_ms))
+        self.do(self.new_puts(count, priority, place, encoded, lifetime_ms))
 
     @rule(keep=st.sets(_PICKS, max_size=2))
     def release_most(self, keep: set[int]) -> None:
@@ -308,15 +310,15 @@ class StoreMachine(PeerMachine):
 
     @precondition(lambda self: self.durable)
     @rule(
-        count=st.integers(1, 6), place=_PLACES, wire=_WIRES, writes=st.lists(_WRITES, max_size=3),
-        release=st.booleans(),
+        count=st.integers(1, 6), place=_PLACES, encoded=_ENCODED, release=st.booleans(),
+        writes=st.lists(_WRITES, max_size=3),
     )  # fmt: skip
     def crash_in_commit(
-        self, count: int, place: Place, wire: bytes, writes: list[Write], release: bool
+        self, count: int, place: Place, encoded: bytes, writes: list[Write], release: bool
     ) -> None:
         """Killed before a commit was acknowledged: all of it has happened, or nothing.  Raises
         `MachineFault`."""
-        ops = self.new_puts(count, 1, place, wire, 1000) + writes
+        ops = self.new_puts(count, 1, place, encoded, 1000) + writes
         gone = sorted(self.model.held)[:1] if release else []
         ops += [Release(ref) for ref in gone]
         self.peer.crash_in_commit(ops, self.now_ms)
@@ -345,10 +347,10 @@ class StoreMachine(PeerMachine):
         stored: list[Stored] = [held[ref][0] for ref in sorted(held)]
         self._same("scan", "what was stored and not released, by ref", stored,
                    list(self.store.scan()))  # fmt: skip
-        wires = self.store.load([*held, 0, 1 << 60])
-        octets = [*(wire for _, wire in held.values()), None, None]
+        loaded = self.store.load([*held, 0, 1 << 60])
+        octets = [*(encoded for _, encoded in held.values()), None, None]
         self._same("load", "octets are those that were put", octets,
-                   [None if wire is None else bytes(wire) for wire in wires])  # fmt: skip
+                   [None if encoded is None else bytes(encoded) for encoded in loaded])  # fmt: skip
         usage = self.store.usage()
         self._same("usage", "bundles and octets that are held", (len(held), self.model.octets()),
                    (usage.bundles, usage.bytes))  # fmt: skip

@@ -72,10 +72,10 @@ class StoreModel:
         moves = {op.ref: op for op in ops if isinstance(op, Move)}  # of several the last one counts
         for ref, move in moves.items():
             if ref in self.held:
-                stored, wire = self.held[ref]
+                stored, encoded = self.held[ref]
                 priority = -1 if move.place is Place.QUARANTINE else stored.priority
                 moved = replace(stored, place=move.place, note=move.note, priority=priority)
-                self.held[ref] = (moved, wire)
+                self.held[ref] = (moved, encoded)
         known = {
             op.ref: op.known_until_ms
             for op in ops
@@ -124,7 +124,7 @@ class StoreModel:
             ):
                 require(ref == DUPLICATE, COMMIT, "a duplicate is taken for none", put)
                 continue
-            size = len(put.wire)
+            size = len(put.encoded)
             if not self._fits(fresh, size) and not purged:
                 purged = True
                 evicted += [stored.ref for stored in self.expire(now_ms, 1 << 30)]
@@ -163,14 +163,14 @@ class StoreModel:
                     put.received_ms,
                     put.note,
                 ),
-                bytes(put.wire),
+                bytes(put.encoded),
             )
-        for ref, (stored, wire) in fresh.items():
+        for ref, (stored, encoded) in fresh.items():
             old = self.seen.get(stored.key)
             if old is not None and old[0] in self.held:
                 evicted.append(old[0])
                 del self.held[old[0]]
-            self.held[ref] = (stored, wire)
+            self.held[ref] = (stored, encoded)
             self.seen[stored.key] = (ref, stored.expires_ms)
         return evicted
 

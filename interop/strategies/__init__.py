@@ -3,7 +3,7 @@
 They need the extra `fuzz` (`pip install 'orbitferry[fuzz]'`); `docs/how-to-fuzz.md` begins with
 them.  Strategies have plural names, and stand in a module for each protocol:
 
-    things()             valid ones, as values of `stack.wire`
+    things()             valid ones, as values of `stack.encoded`
     encoded_things()     their octets
     nearly_things()      octets that break exactly one rule, and which: `Nearly`
     hostile_things()     octets of a kind on which implementations have failed: `Hostile`

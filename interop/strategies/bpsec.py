@@ -171,9 +171,9 @@ class Securing:
                 )
         primary = self.primary
         if 0 in numbers:
-            primary = dataclasses.replace(primary, crc_type=CRC_NONE, wire=None)
+            primary = dataclasses.replace(primary, crc_type=CRC_NONE, encoded=None)
         # From here on it stays as it is, and each operation asks for its octets.
-        self.primary = dataclasses.replace(primary, wire=encode_primary(primary))
+        self.primary = dataclasses.replace(primary, encoded=encode_primary(primary))
 
     def sign(self, targets: list[int], *, number: int | None = None) -> int:
         """Add a BIB over blocks that are there (RFC 9173 §3): its number."""

@@ -285,12 +285,12 @@ def fragment_of(whole: Bundle, offset: int, data: bytes, total: int) -> Bundle:
         flags=whole.primary.flags | IS_FRAGMENT,
         fragment_offset=offset,
         total_adu_length=total,
-        wire=None,
+        encoded=None,
     )
     kept = [block for block in whole.blocks[:-1] if offset == 0 or block.flags & REPLICATE]
     if not primary.creation_ms and not any(block.type == BUNDLE_AGE for block in kept):
         kept += [block for block in whole.blocks[:-1] if block.type == BUNDLE_AGE]
-    payload = dataclasses.replace(whole.payload, data=data, wire=None)
+    payload = dataclasses.replace(whole.payload, data=data, encoded=None)
     return Bundle(primary, (*kept, payload))
 
 

@@ -38,9 +38,9 @@ class Eid:
 
     `ssp` of a dtn EID is the text after ``dtn:`` (``none`` or ``//node/demux``); of an ipn EID it
     is (allocator, node, service); of any other scheme it is the encoded CBOR item, kept as it came
-    so that bundles of unknown schemes can pass through.  `wire` has the octets of an EID that came
-    in another legal encoding than ours: it is the same endpoint, and goes out as it came.  Raises
-    `DecodeError` for what RFC 9171 §4.2.5.1 or RFC 9758 does not allow.
+    so that bundles of unknown schemes can pass through.  `encoded` has the octets of an EID that
+    came in another legal encoding than ours: it is the same endpoint, and goes out as it came.
+    Raises `DecodeError` for what RFC 9171 §4.2.5.1 or RFC 9758 does not allow.
     """
 
     NONE: ClassVar[Eid]
@@ -48,7 +48,7 @@ class Eid:
 
     scheme: int
     ssp: str | tuple[int, int, int] | bytes
-    wire: bytes | None = field(default=None, compare=False, repr=False)
+    encoded: bytes | None = field(default=None, compare=False, repr=False)
     _text: str | None = field(default=None, init=False, compare=False, repr=False)
     _node: Eid | None = field(default=None, init=False, compare=False, repr=False)
 

@@ -11,7 +11,7 @@
     |- MissingExtraError   a package that comes with an extra is not installed
 
 Bytes from a peer never raise past a protocol engine: engines turn a `DecodeError` into a counted
-drop and an event.  `DecodeError` leaves only the pure codecs in `stack.wire`.
+drop and an event.  `DecodeError` leaves only the pure codecs in `stack.encoded`.
 """
 
 from __future__ import annotations

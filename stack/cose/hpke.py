@@ -260,7 +260,7 @@ def encrypt_for(
 
 def _info(alg: Value, headers: HeaderPair, extra_info: bytes) -> bytes:
     """Recipient_structure (draft-ietf-cose-hpke-27 §3.3.1)."""
-    return values.encode(["HPKE Recipient", alg, headers.wire, extra_info])
+    return values.encode(["HPKE Recipient", alg, headers.encoded, extra_info])
 
 
 def _wrap(secret: bytes, key: HpkePublicKey, alg: Algorithm, extra_info: bytes) -> Value:
@@ -271,7 +271,7 @@ def _wrap(secret: bytes, key: HpkePublicKey, alg: Algorithm, extra_info: bytes) 
         sealed = suite.encrypt(secret, key._key(), _info(alg, headers, extra_info))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise SecurityError(f"nothing can be encrypted for this key: {error}") from None
-    return [headers.wire, {HeaderLabel.EK: sealed[:size]}, sealed[size:]]
+    return [headers.encoded, {HeaderLabel.EK: sealed[:size]}, sealed[size:]]
 
 
 def decode_encrypt(data: Buffer) -> Encrypt:

@@ -56,12 +56,12 @@ KEY_BYTES: dict[int, int] = {
 
 @dataclass(frozen=True, slots=True)
 class HeaderPair:
-    """The two headers of a message or recipient, decoded; `wire` is the protected one as it came,
-    empty when it says nothing."""
+    """The two headers of a message or recipient, decoded; `encoded` is the protected one as it
+    came, empty when it says nothing."""
 
     protected: Headers
     unprotected: Headers
-    wire: bytes
+    encoded: bytes
 
     @property
     def alg(self) -> Value:
@@ -101,11 +101,11 @@ def make_headers(protected: Headers, unprotected: Headers) -> HeaderPair:
     return HeaderPair(protected, unprotected, values.encode(protected) if protected else b"")
 
 
-def read_headers(wire: Value, unprotected: Value, section: str) -> HeaderPair:
+def read_headers(encoded: Value, unprotected: Value, section: str) -> HeaderPair:
     """The headers of a message that was decoded.  Raises `DecodeError`."""
-    if not isinstance(wire, bytes) or not isinstance(unprotected, Mapping):
+    if not isinstance(encoded, bytes) or not isinstance(unprotected, Mapping):
         raise DecodeError("headers that are no byte string and map", section)
-    protected = values.decode(wire, section) if wire else {}
+    protected = values.decode(encoded, section) if encoded else {}
     if not isinstance(protected, Mapping):
         raise DecodeError("a protected header that is no map", section)
     if protected.keys() & unprotected.keys():
@@ -120,12 +120,12 @@ def read_headers(wire: Value, unprotected: Value, section: str) -> HeaderPair:
         raise DecodeError("an algorithm that is neither integer nor text", "RFC 9052 §3.1")
     if HeaderLabel.IV in found and HeaderLabel.PARTIAL_IV in found:
         raise DecodeError("IV and Partial IV", "RFC 9052 §3.1")
-    return HeaderPair(protected, unprotected, wire if protected else b"")
+    return HeaderPair(protected, unprotected, encoded if protected else b"")
 
 
 def encode_message(tag: int | None, headers: HeaderPair, *rest: Value) -> bytes:
     """A message: its headers and what else it has, with or without its tag."""
-    body = values.encode([headers.wire, headers.unprotected, *rest])
+    body = values.encode([headers.encoded, headers.unprotected, *rest])
     return body if tag is None else cbor.head(cbor.TAG, tag) + body
 
 
@@ -157,7 +157,7 @@ def structure(
     context: str, headers: HeaderPair, external_aad: Buffer, *more: bytes | None
 ) -> bytes:
     """Sig_structure, MAC_structure or Enc_structure (RFC 9052 §4.4, §6.3, §5.3)."""
-    parts: list[Value] = [context, headers.wire, bytes(external_aad)]
+    parts: list[Value] = [context, headers.encoded, bytes(external_aad)]
     return values.encode([*parts, *more])
 
 

@@ -122,20 +122,20 @@ class FecSender:
         count = full + (tail > 0)
         ids = self._ids[self._used : self._used + count]
         width = size + PAYLOAD_ID_BYTES
-        wire = np.empty(chunk.size + count * PAYLOAD_ID_BYTES, np.uint8)
+        encoded = np.empty(chunk.size + count * PAYLOAD_ID_BYTES, np.uint8)
         if full:
-            rows = wire[: full * width].reshape(full, width)
+            rows = encoded[: full * width].reshape(full, width)
             adus = chunk[: full * size].reshape(full, size)
             rows[:, :size] = adus
             rows[:, size:] = ids[:full]
             self._keep(adus)
         if tail:
-            last = wire[full * width :]
+            last = encoded[full * width :]
             last[:tail] = chunk[full * size :]
             last[tail:] = ids[full]
             self._keep(chunk[full * size :].reshape(1, tail))
         self._counters["source_packets"] += count
-        return Train(wire.data, width)
+        return Train(encoded.data, width)
 
     def _keep(self, adus: U8) -> None:
         """Remember ADU information (RFC 6865 §4.3) for the repair packets."""

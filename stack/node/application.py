@@ -159,10 +159,10 @@ class LocalPort:
         now_ms = self._clock.dtn_ms()
         deliveries: list[Delivery] = []
 
-        def deliver(ref: int, wire: Buffer) -> bool:
+        def deliver(ref: int, encoded: Buffer) -> bool:
             put = cache.get(ref)
             known = None if put is None else put.known
-            delivery = agent.open(ref, wire, now_ms, known, checked=put is None)
+            delivery = agent.open(ref, encoded, now_ms, known, checked=put is None)
             if delivery is not None:
                 deliveries.append(delivery)
             return True

@@ -59,7 +59,7 @@ class Outlet(Protocol):
         """Octets that it takes now; any one bundle while this is above 0."""
         ...
 
-    def submit(self, wire: Buffer, ref: int, now: int, *, alone: bool) -> None:
+    def submit(self, encoded: Buffer, ref: int, now: int, *, alone: bool) -> None:
         """Carry a bundle, in the company of others unless it is to go `alone`."""
         ...
 
@@ -234,16 +234,16 @@ class BundleDriver:
         """
         troubled = False
         try:
-            wires = self.octets.load(refs)
+            octets = self.octets.load(refs)
         except Exception:
             give_back(refs)
             raise
-        for index, (ref, wire) in enumerate(zip(refs, wires, strict=True)):
-            if wire is None:
+        for index, (ref, encoded) in enumerate(zip(refs, octets, strict=True)):
+            if encoded is None:
                 troubled = True
                 continue
             try:
-                more = work(ref, wire)
+                more = work(ref, encoded)
             except Exception as error:  # whatever it is, it concerns this bundle alone
                 troubled = True
                 more = self._reread(ref, work, error)
@@ -258,11 +258,11 @@ class BundleDriver:
         with the octets that the store has."""
         if ref in self.octets.cache:
             self.octets.forget(ref)
-            (wire,) = self.octets.load_stored([ref])
-            if wire is None:
+            (encoded,) = self.octets.load_stored([ref])
+            if encoded is None:
                 return True
             try:
-                return work(ref, wire)
+                return work(ref, encoded)
             except Exception as again:  # as before
                 error = again
         self._failed(ref, error)
@@ -290,7 +290,7 @@ class BundleDriver:
         largest = outlet.unit_bytes_max
         full = False
 
-        def offer(ref: int, wire: Buffer) -> bool:
+        def offer(ref: int, encoded: Buffer) -> bool:
             nonlocal full
             if outlet.room(now) <= 0:  # what departs is longer than what was stored
                 full = True
@@ -298,11 +298,11 @@ class BundleDriver:
             entry = entries.get(ref)
             if entry is None:
                 return True
-            if limit and entry.size > limit and self._split(ref, wire, limit, neighbour):
+            if limit and entry.size > limit and self._split(ref, encoded, limit, neighbour):
                 return True
-            departing = agent.departing(entry, wire, now_ms)
+            departing = agent.departing(entry, encoded, now_ms)
             if len(departing) > largest:
-                if not self._split(ref, wire, largest, neighbour):
+                if not self._split(ref, encoded, largest, neighbour):
                     agent.postpone(ref, now_ms)
                 return True
             # What failed before goes alone, so that it takes no others down with it.
@@ -315,9 +315,9 @@ class BundleDriver:
                 return
             self.each(refs, offer, lambda back: self.give_back(back, neighbour))
 
-    def _split(self, ref: int, wire: Buffer, bytes_max: int, neighbour: str = "") -> bool:
+    def _split(self, ref: int, encoded: Buffer, bytes_max: int, neighbour: str = "") -> bool:
         """Put parts in the place of a bundle (RFC 9171 §5.8), if it may be divided."""
-        ops = self.agent.split(ref, wire, bytes_max)
+        ops = self.agent.split(ref, encoded, bytes_max)
         if ops is None:
             return False
 
@@ -333,8 +333,8 @@ class BundleDriver:
         if event.ref not in self.agent.entries:
             return
 
-        def split(ref: int, wire: Buffer) -> bool:
-            self._split(ref, wire, event.bytes_max)
+        def split(ref: int, encoded: Buffer) -> bool:
+            self._split(ref, encoded, event.bytes_max)
             return True
 
         self.each([event.ref], split, ignore)
@@ -344,7 +344,7 @@ class BundleDriver:
         agent = self.agent
         if any(ref not in agent.entries for ref in refs):
             return
-        whole = [wire for wire in self.octets.load_stored(refs) if wire is not None]
+        whole = [encoded for encoded in self.octets.load_stored(refs) if encoded is not None]
         if len(whole) < len(refs):
             return
 

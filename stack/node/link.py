@@ -174,12 +174,12 @@ class Link:
         """Octets that it takes now."""
         return self.engine.room()
 
-    def submit(self, wire: Buffer, ref: int, now: int, *, alone: bool) -> None:
+    def submit(self, encoded: Buffer, ref: int, now: int, *, alone: bool) -> None:
         """Carry a bundle reliably, in the company of others unless it is to go `alone`."""
         if alone:
-            self.engine.submit_block([wire], [ref], len(wire), CLIENT_BP)
+            self.engine.submit_block([encoded], [ref], len(encoded), CLIENT_BP)
         else:
-            self.engine.submit(wire, ref, now)
+            self.engine.submit(encoded, ref, now)
 
     # ---- what the LTP driver sees of a link --------------------------------------------------
 

@@ -319,8 +319,8 @@ class Node:
         entry = self._agent.entries.get(ref)
         if entry is not None and entry.place is Place.QUARANTINE:
             return self._store.remains(ref)
-        (wire,) = self._driver.octets.load([ref])
-        return None if wire is None else bytes(wire)
+        (encoded,) = self._driver.octets.load([ref])
+        return None if encoded is None else bytes(encoded)
 
     @property
     def waiting_bytes(self) -> int:

@@ -45,47 +45,48 @@ class Octets:
 
     def load(self, refs: Sequence[int]) -> list[Buffer | None]:
         """From memory, else from the store."""
-        wires = [self._cached(ref) for ref in refs]
-        missing = [ref for ref, wire in zip(refs, wires, strict=True) if wire is None]
+        octets = [self._cached(ref) for ref in refs]
+        missing = [ref for ref, encoded in zip(refs, octets, strict=True) if encoded is None]
         if missing:
             loaded = dict(zip(missing, self.load_stored(missing), strict=True))
-            wires = [
-                loaded[ref] if wire is None else wire for ref, wire in zip(refs, wires, strict=True)
+            octets = [
+                loaded[ref] if encoded is None else encoded
+                for ref, encoded in zip(refs, octets, strict=True)
             ]
-        return wires
+        return octets
 
     def _cached(self, ref: int) -> Buffer | None:
         put = self.cache.get(ref)
         if put is None:
             return None
         check = self._checks.get(ref)
-        if check is not None and crc32c(put.wire) != check:
+        if check is not None and crc32c(put.encoded) != check:
             self.forget(ref)  # the store has what it was
             self._trace("bundle_reread", {"ref": ref, "why": "its octets changed in memory"})
             return None
-        return put.wire
+        return put.encoded
 
     def load_stored(self, refs: Sequence[int]) -> list[Buffer | None]:
         """From the store, which checks them."""
         try:
-            wires = self._store.load(refs)
+            octets = self._store.load(refs)
         except Exception as error:  # one is damaged, and gone now: all are asked for one by one
             return [self._load(ref, error) for ref in refs]
-        for ref, wire in zip(refs, wires, strict=True):
-            if wire is None:
+        for ref, encoded in zip(refs, octets, strict=True):
+            if encoded is None:
                 self._lost(ref, "it is not in the store any more")
-        return wires
+        return octets
 
     def _load(self, ref: int, why: Exception) -> Buffer | None:
         for _ in range(2):  # a damaged one is gone the second time
             try:
-                (wire,) = self._store.load([ref])
+                (encoded,) = self._store.load([ref])
             except Exception as error:  # whatever it is, it concerns this bundle alone
                 why = error
                 continue
-            if wire is None:
+            if encoded is None:
                 self._lost(ref, str(why))
-            return wire
+            return encoded
         self._failed(ref, why)
         return None
 
@@ -109,10 +110,10 @@ class Octets:
         for op in ops:
             if type(op) is Put:
                 ref = next(refs)
-                if ref > 0 and len(op.wire) <= CACHE_BUNDLE_BYTES_MAX:
+                if ref > 0 and len(op.encoded) <= CACHE_BUNDLE_BYTES_MAX:
                     cache[ref] = op
                     if op.known is None:
-                        self._checks[ref] = crc32c(op.wire)
+                        self._checks[ref] = crc32c(op.encoded)
                     self._cache_bytes += _weight(op)
             elif type(op) is Release:
                 self.forget(op.ref)
@@ -131,4 +132,4 @@ class Octets:
 
 def _weight(put: Put) -> int:
     """Octets of a bundle in memory: what has been opened is there a second time, in plain."""
-    return len(put.wire) * (2 if isinstance(put.known, Opened) else 1)
+    return len(put.encoded) * (2 if isinstance(put.known, Opened) else 1)

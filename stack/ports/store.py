@@ -82,7 +82,7 @@ class Put(NamedTuple):
     octets, beginning with its creation time big-endian so that keys which come together lie
     together in the index."""
 
-    wire: Buffer
+    encoded: Buffer
     place: Place
     destination: str
     source: str

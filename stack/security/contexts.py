@@ -209,8 +209,8 @@ def _header(block: CanonicalBlock) -> bytes:
 
 def canonical_primary(primary: PrimaryBlock) -> bytes:
     """The primary block in deterministic encoding (RFC 9172 §4)."""
-    wire = primary.wire or encode_primary(primary)
-    return wire if is_deterministic(wire) else _deterministic(wire)
+    encoded = primary.encoded or encode_primary(primary)
+    return encoded if is_deterministic(encoded) else _deterministic(encoded)
 
 
 @lru_cache(maxsize=64)

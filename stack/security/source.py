@@ -32,7 +32,7 @@ from stack.wire.bundle import (
     Bundle,
     CanonicalBlock,
     PrimaryBlock,
-    encoded,
+    as_encoded,
     encrypted_blocks,
     free_number,
 )
@@ -92,8 +92,8 @@ class SecuritySource:
         primary = bundle.primary
         if primary.flags & IS_FRAGMENT:
             raise SecurityError("a fragment takes no new security blocks (RFC 9172 §5.2)")
-        if primary.wire is None:  # it is wanted a few times
-            primary = encoded(primary)
+        if primary.encoded is None:  # it is wanted a few times
+            primary = as_encoded(primary)
         peer = str(primary.destination.node)
         aes = self._keys.sending("aes", peer)
         crc_type = bundle.payload.crc_type

@@ -42,13 +42,13 @@ def compact(
             damaged.append((row.ref, b""))
         if budget <= 0:
             break
-    wires, bad = reader.wires([row.ref for row in rows])
+    sound, bad = reader.load([row.ref for row in rows])
     damaged += bad
     for row in rows:
-        if row.place == Place.QUARANTINE and row.ref not in wires:  # known to be damaged
+        if row.place == Place.QUARANTINE and row.ref not in sound:  # known to be damaged
             remains = reader.remains(row.ref) or b""
-            wires[row.ref] = remains[: row.size].ljust(row.size, b"\0")
-    _relocate(staging, db, log, [row for row in rows if row.ref in wires], wires)
+            sound[row.ref] = remains[: row.size].ljust(row.size, b"\0")
+    _relocate(staging, db, log, [row for row in rows if row.ref in sound], sound)
     return damaged
 
 
@@ -69,7 +69,7 @@ def _relocate(
     db: sqlite3.Connection,
     log: PayloadLog,
     rows: Sequence[BundleRow],
-    wires: Mapping[int, Buffer],
+    sound: Mapping[int, Buffer],
 ) -> None:
     """Append the octets of `rows` to the log again, at its end."""
     segment, start = log.place()
@@ -80,7 +80,7 @@ def _relocate(
         updates.append((new.segment, new.start, new.row_check, new.ref))
         staging.change.count(-1, -row.size, row.priority, row.place, row.segment)
         staging.change.count(1, row.size, row.priority, row.place, segment)
-        staging.buffers.append(wires[row.ref])
+        staging.buffers.append(sound[row.ref])
         staging.octets += row.size
         moved.append(new)
     if moved:

@@ -186,7 +186,7 @@ class MemoryStore(_NoDisk):
 
     def _check_room(self, puts: Sequence[Put], releases: Sequence[int], now_ms: int) -> None:
         """Raise `StoreError` before anything has happened, if what is required may not fit."""
-        need = sum(len(put.wire) for put in puts)
+        need = sum(len(put.encoded) for put in puts)
         room = self._quota_bytes - self._octets
         count = self._quota_bundles - len(self._held)
         if need <= room and len(puts) <= count:
@@ -209,7 +209,7 @@ class MemoryStore(_NoDisk):
             if known or self._duplicate(put, old, now_ms):
                 refs[index] = DUPLICATE
                 continue
-            size = len(put.wire)
+            size = len(put.encoded)
             spare, few = put.spare
             need, count = octets + size + spare, len(accepted) + 1 + few
             if self._lacks(need, count):
@@ -244,7 +244,7 @@ class MemoryStore(_NoDisk):
         return expires_ms > now_ms and (ref in self._held or put.place is not Place.FORWARD)
 
     def _insert(self, ref: int, put: Put) -> None:
-        size = len(put.wire)
+        size = len(put.encoded)
         stored = Stored(
             ref,
             put.key,
@@ -257,7 +257,7 @@ class MemoryStore(_NoDisk):
             put.received_ms,
             put.note,
         )
-        self._held[ref] = (stored, put.wire)
+        self._held[ref] = (stored, put.encoded)
         self._octets += size
         self._seen[put.key] = (ref, put.expires_ms)
         heapq.heappush(self._expiry, (put.expires_ms, put.key, ref))
@@ -340,10 +340,10 @@ class MemoryStore(_NoDisk):
         entry = self._held.get(move.ref)
         if entry is None:
             return
-        stored, wire = entry
+        stored, encoded = entry
         priority = move.priority(stored.priority)
         moved = replace(stored, place=move.place, note=move.note, priority=priority)
-        self._held[move.ref] = (moved, wire)
+        self._held[move.ref] = (moved, encoded)
         if move.place is not Place.DELIVER:
             heapq.heappush(self._evictable, (priority, move.ref))
 

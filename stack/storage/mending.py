@@ -35,8 +35,8 @@ def mend(staging: Staging, ref: int, wire_check: int, verdict: PartsVerdict) -> 
 def _mend_body(staging: Staging, row: BundleRow, verdict: PartsVerdict) -> None:
     if not verdict.patches:
         return
-    wire = next(staging.db.execute(sql.SELECT_BODY, (row.ref,)), (b"",))[0]
-    found = wire if isinstance(wire, bytes) else b""
+    encoded = next(staging.db.execute(sql.SELECT_BODY, (row.ref,)), (b"",))[0]
+    found = encoded if isinstance(encoded, bytes) else b""
     whole = np.frombuffer(found[: row.size].ljust(row.size, b"\0"), np.uint8).copy()
     for first, places, octets in verdict.patches:
         whole[first + places] = octets

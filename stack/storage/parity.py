@@ -126,11 +126,11 @@ def protect(db: sqlite3.Connection, code: Parity, puts: Sequence[tuple[int, Put,
     names: list[tuple[int, int]] = []
     parts: list[Buffer] = []
     for ref, put, size in puts:
-        wire = memoryview(put.wire)
+        encoded = memoryview(put.encoded)
         for part in range(parts_of(size)):
             first = part * PART_BYTES
             names.append((ref, part))
-            parts.append(wire[first : first + PART_BYTES])
+            parts.append(encoded[first : first + PART_BYTES])
     made = code.encode(parts)
     sql.insert(db, sql.INSERT_PARITY, [(*name, one) for name, one in zip(names, made, strict=True)])
 

@@ -49,34 +49,34 @@ class Reader:
         with self.lock:
             self.close_database()
 
-    def wires(self, refs: Sequence[int]) -> tuple[dict[int, Buffer], Damaged]:
+    def load(self, refs: Sequence[int]) -> tuple[dict[int, Buffer], Damaged]:
         """The octets of bundles by ref, and the bundles that are damaged."""
-        wires: dict[int, Buffer] = {}
+        sound: dict[int, Buffer] = {}
         damaged: Damaged = []
         placed: list[tuple[int, int, int, int, int]] = []
         with self.lock:
             try:
-                rows = sql.select(self._db, sql.SELECT_WIRE, refs)
+                rows = sql.select(self._db, sql.SELECT_OCTETS, refs)
             except (sqlite3.Error, ValueError) as error:
                 raise files.explained(error, self._directory) from error
-            for ref, segment, start, size, check, wire in rows:
+            for ref, segment, start, size, check, encoded in rows:
                 if segment:
                     placed.append((segment, start, size, check, ref))
                 elif (
-                    isinstance(wire, bytes)
-                    and len(wire) == size
-                    and wire_checksum(ref, wire) == check
+                    isinstance(encoded, bytes)
+                    and len(encoded) == size
+                    and wire_checksum(ref, encoded) == check
                 ):
-                    wires[ref] = wire
+                    sound[ref] = encoded
                 else:
-                    damaged.append((ref, wire if isinstance(wire, bytes) else b""))
+                    damaged.append((ref, encoded if isinstance(encoded, bytes) else b""))
             placed.sort()
             first = 0
             while first < len(placed):
                 last = _run_end(placed, first)
-                self._read_run(placed[first:last], wires, damaged)
+                self._read_run(placed[first:last], sound, damaged)
                 first = last
-        return wires, [each for each in damaged if not self._set_aside(each[0])]
+        return sound, [each for each in damaged if not self._set_aside(each[0])]
 
     def row(self, ref: int) -> BundleRow | None:
         """A bundle's row, unless it is damaged."""
@@ -183,18 +183,18 @@ class Reader:
     def _read_run(
         self,
         run: list[tuple[int, int, int, int, int]],
-        wires: dict[int, Buffer],
+        sound: dict[int, Buffer],
         damaged: Damaged,
     ) -> None:
         segment, origin = run[0][:2]
         octets = self._payload(segment, origin, run[-1][1] + run[-1][2] - origin)
         view = memoryview(octets)
         for _, start, size, check, ref in run:
-            wire = view[start - origin : start - origin + size]
-            if len(wire) == size and wire_checksum(ref, wire) == check:
-                wires[ref] = wire
+            encoded = view[start - origin : start - origin + size]
+            if len(encoded) == size and wire_checksum(ref, encoded) == check:
+                sound[ref] = encoded
             else:
-                damaged.append((ref, wire))
+                damaged.append((ref, encoded))
 
     def _payload(self, segment: int, start: int, size: int) -> bytes:
         try:

@@ -51,8 +51,8 @@ def readopt(
             continue
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as log:
             for row in _rows(log, commits):
-                wire = log[row.start : row.start + row.size]
-                if not row.intact() or wire_checksum(row.ref, wire) != row.wire_check:
+                encoded = log[row.start : row.start + row.size]
+                if not row.intact() or wire_checksum(row.ref, encoded) != row.wire_check:
                     continue
                 known = db.execute(sql.SELECT_SEEN[-1][1], (row.key,)).fetchone()
                 if known is None:

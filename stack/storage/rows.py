@@ -22,9 +22,9 @@ SPOILED: Final = b"its octets were damaged at rest, beyond repair"
 _FIXED: Final = struct.Struct(">9q")
 
 
-def wire_checksum(ref: int, wire: Buffer) -> int:
+def wire_checksum(ref: int, encoded: Buffer) -> int:
     """CRC-32C (Castagnoli, the one of RFC 9171 §4.2.1) of a bundle's octets, bound to its ref."""
-    return int(crc32.iscsi(wire)) ^ (ref & 0xFFFFFFFF)
+    return int(crc32.iscsi(encoded)) ^ (ref & 0xFFFFFFFF)
 
 
 class BundleRow(NamedTuple):
@@ -120,9 +120,9 @@ def event_check(number: int, event: bytes) -> int:
 
 def new_row(put: Put, ref: int, size: int, segment: int, start: int) -> tuple[object, ...]:
     """The row of a bundle that is being stored (a plain tuple: this is the hot path)."""
-    key, wire, why, destination, source, priority, expires_ms, received_ms, note = put[:9]
+    key, encoded, why, destination, source, priority, expires_ms, received_ms, note = put[:9]
     place = int(why)
-    wire_check = crc32.iscsi(wire) ^ (ref & 0xFFFFFFFF)
+    wire_check = crc32.iscsi(encoded) ^ (ref & 0xFFFFFFFF)
     fixed = (ref, place, priority, size, expires_ms, received_ms, segment, start, wire_check)
     text = (destination + "\0" + source).encode()
     row_check = crc32.iscsi(b"".join((_FIXED.pack(*fixed), key, note, text)))

@@ -48,7 +48,7 @@ _COUNTED: Final = (
 # All columns, in the order of `rows.BundleRow`.
 SELECT_BUNDLE: Final = _within("SELECT * FROM bundle WHERE ref IN ")
 SELECT_COUNTED: Final = _within(_COUNTED + " WHERE ref IN ")
-SELECT_WIRE: Final = _within(
+SELECT_OCTETS: Final = _within(
     "SELECT bundle.ref, coalesce(CAST(segment AS INTEGER), 0), coalesce(CAST(start AS INTEGER), 0),"
     " coalesce(CAST(size AS INTEGER), 0), wire_check, wire FROM bundle"
     " LEFT JOIN body ON body.ref = bundle.ref WHERE bundle.ref IN "

@@ -326,10 +326,10 @@ class SqliteStore(_Reading):
     def load(self, refs: Sequence[int]) -> list[Buffer | None]:
         """See `BundleStore.load`.  Raises `DamagedError` with the refs that are damaged; the
         others are there when asked for again."""
-        wires, damaged = self._read(lambda: self._upsets.wires(refs))
+        sound, damaged = self._read(lambda: self._upsets.load(refs))
         if damaged:
             raise files.DamagedError(self._path, damaged)
-        return [wires.get(ref) for ref in refs]
+        return [sound.get(ref) for ref in refs]
 
     def scan(self) -> Iterator[Stored]:
         """See `BundleStore.scan`.  Rows that are damaged are put in quarantine and left out."""

@@ -224,7 +224,7 @@ class Staging:
             if put.part_of and seen.get(put.part_of, _UNKNOWN)[1] > now_ms:
                 refs[index] = DUPLICATE
                 continue
-            size = len(put.wire)
+            size = len(put.encoded)
             if self._room is not None:
                 if size > self._room:
                     if put.required:
@@ -271,7 +271,7 @@ class Staging:
         out_of_line = self._room is None and octets >= self._config.log_batch_bytes
         if out_of_line:
             segment, start = self.log.place()
-            self.buffers += [put.wire for _, put, _ in accepted]
+            self.buffers += [put.encoded for _, put, _ in accepted]
             self.octets += octets
         rows = []
         seen = []
@@ -292,7 +292,7 @@ class Staging:
         self.change.keys += len(seen)
         sql.insert(self.db, sql.INSERT_BUNDLE, rows)
         if not out_of_line:
-            sql.insert(self.db, sql.INSERT_BODY, [(ref, put.wire) for ref, put, _ in accepted])
+            sql.insert(self.db, sql.INSERT_BODY, [(ref, put.encoded) for ref, put, _ in accepted])
         if self._code is not None and self._config.parity and self._room is None:
             protect(self.db, self._code, accepted)
         for (priority, place), sizes in alike.items():

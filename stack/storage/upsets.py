@@ -56,15 +56,15 @@ class Upsets:
         self._large: Examination | None = None
         """Of a bundle of several parts, which take a step each."""
 
-    def wires(self, refs: Sequence[int]) -> tuple[dict[int, Buffer], list[int]]:
+    def load(self, refs: Sequence[int]) -> tuple[dict[int, Buffer], list[int]]:
         """The octets of bundles by ref, mended where they can be; and those that cannot."""
-        wires, damaged = self._reader.wires(refs)
+        sound, damaged = self._reader.load(refs)
         if not damaged:
-            return wires, []
+            return sound, []
         beyond = self.found(damaged)
         mended = [ref for ref, _ in damaged if ref not in beyond]
-        again, spoiled = self._reader.wires(mended)
-        return wires | again, beyond + [ref for ref, _ in spoiled]
+        again, spoiled = self._reader.load(mended)
+        return sound | again, beyond + [ref for ref, _ in spoiled]
 
     def found(self, damaged: Damaged) -> list[int]:
         """Mend these bundles, which are not what was stored; those that cannot be mended go to
@@ -103,7 +103,7 @@ class Upsets:
         self._apply(whole)
         self.counts.scrubbed_octets += result.octets
         if unsound := [exam.ref for exam in whole if not exam.verdict().sound]:
-            damaged += self._reader.wires(unsound)[1]
+            damaged += self._reader.load(unsound)[1]
         if damaged:
             result.damaged += self.found(damaged)
 

@@ -86,7 +86,7 @@ class _Request:
             kind = type(op)
             if kind is Put:
                 self.puts += 1
-                self.octets += len(op.wire)  # type: ignore[union-attr]
+                self.octets += len(op.encoded)  # type: ignore[union-attr]
             if kind is not Release:
                 self.urgent = True
 

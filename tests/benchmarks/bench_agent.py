@@ -102,7 +102,7 @@ class Life:
         holds_keys = case.secured and (case.own or case.destination == HERE)
         self._agent = agent_at(HERE, holds_keys)
         self._made = made if case.own else []
-        self._blocks = [] if case.own else list(_blocks(_wires(case.secured, made)))
+        self._blocks = [] if case.own else list(_blocks(_encoded(case.secured, made)))
         self._ref = 1
 
     def round(self) -> Iterator[float]:
@@ -121,7 +121,7 @@ class Life:
         begun = clock()
         if self._case.destination == HERE:
             for ref, put in zip(refs, puts, strict=True):
-                agent.open(ref, put.wire, NOW_MS, put.known)
+                agent.open(ref, put.encoded, NOW_MS, put.known)
             yield clock() - begun
             begun = clock()
             ops = [agent.consumed(ref, NOW_MS) for ref in refs]
@@ -129,7 +129,7 @@ class Life:
         else:
             taken = agent.forwarder.take(NEXT, 1 << 40, len(puts), NOW_MS)
             for ref, put in zip(taken, puts, strict=True):
-                agent.departing(agent.entries[ref], put.wire, NOW_MS + 5)
+                agent.departing(agent.entries[ref], put.encoded, NOW_MS + 5)
             yield clock() - begun
             begun = clock()
             agent.forwarded(refs, NOW_MS, NEXT)
@@ -154,17 +154,17 @@ class Life:
         return puts
 
 
-def _wires(secured: bool, made: Sequence[Outgoing]) -> list[bytes]:
+def _encoded(secured: bool, made: Sequence[Outgoing]) -> list[bytes]:
     """Bundles as the node before this one sends them."""
     _, ops = agent_at(BEFORE, secured).send(made, NOW_MS - 1000)
-    return [bytes(op.wire) for op in ops if isinstance(op, Put)]
+    return [bytes(op.encoded) for op in ops if isinstance(op, Put)]
 
 
-def _blocks(wires: Sequence[bytes]) -> Iterator[memoryview]:
+def _blocks(octets: Sequence[bytes]) -> Iterator[memoryview]:
     """As LTP gives them: many in one buffer."""
     block = bytearray()
-    for wire in wires:
-        block += wire
+    for encoded in octets:
+        block += encoded
         if len(block) >= BLOCK_BYTES:
             yield memoryview(block)
             block = bytearray()

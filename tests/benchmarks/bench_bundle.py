@@ -62,14 +62,14 @@ def main() -> None:
     ):
         for payload_bytes in (1024, 65_536, 1_048_576):
             bundle = typical(destination, source, payload_bytes)
-            wire = encode_bundle(bundle)
-            received, _ = decode_bundle(wire)
+            encoded = encode_bundle(bundle)
+            received, _ = decode_bundle(encoded)
             number = 20_000 if payload_bytes < 10_000 else 500
             figures = (
                 microseconds(partial(encode_bundle, bundle), number),
-                microseconds(partial(decode_bundle, wire), number),
+                microseconds(partial(decode_bundle, encoded), number),
                 microseconds(partial(encode_bundle, received), number),
-                microseconds(partial(decode_primary, wire, 1), number),
+                microseconds(partial(decode_primary, encoded, 1), number),
                 microseconds(partial(bundle_key, bundle.primary), number),
             )
             columns = "".join(f"{figure:9.2f}" for figure in figures)

@@ -27,11 +27,12 @@ QUIET = StoreConfig(reserve_bytes=0)
 WITH = StoreConfig(reserve_bytes=0, parity=True)
 
 
-def turn(store: SqliteStore, wire: bytes, batch: int, first: int) -> float:
+def turn(store: SqliteStore, encoded: bytes, batch: int, first: int) -> float:
     """Put and release some; CPU seconds a bundle."""
-    commits = max(4, min(200, ROUND_OCTETS // (batch * len(wire))))
+    commits = max(4, min(200, ROUND_OCTETS // (batch * len(encoded))))
     work: list[list[Op]] = [
-        [put(first + number * batch + n, wire) for n in range(batch)] for number in range(commits)
+        [put(first + number * batch + n, encoded) for n in range(batch)]
+        for number in range(commits)
     ]
     last: list[int] = []
     begun = time.process_time()
@@ -42,20 +43,20 @@ def turn(store: SqliteStore, wire: bytes, batch: int, first: int) -> float:
     return (time.process_time() - begun) / (batch * commits)
 
 
-def held(directory: Path, config: StoreConfig, wire: bytes) -> tuple[float, float]:
+def held(directory: Path, config: StoreConfig, encoded: bytes) -> tuple[float, float]:
     """Octets on the disk for each octet stored, and seconds to scrub one MB."""
-    count = 2 * ROUND_OCTETS // len(wire)
+    count = 2 * ROUND_OCTETS // len(encoded)
     store = SqliteStore(directory, config)
     for start in range(0, count, 64):
         some = range(start, min(start + 64, count))
-        store.commit([put(number, wire) for number in some], NOW_MS)
+        store.commit([put(number, encoded) for number in some], NOW_MS)
     begun = time.process_time()
     while config.parity and not store.stage_scrub().finish().over:
         pass
     scrubbed = time.process_time() - begun
     store.close()
     files = sum(path.stat().st_size for path in directory.iterdir())
-    return files / (count * len(wire)), scrubbed / (count * len(wire) / 1e6)
+    return files / (count * len(encoded)), scrubbed / (count * len(encoded) / 1e6)
 
 
 def main() -> None:
@@ -67,7 +68,7 @@ def main() -> None:
     directory = Path(tempfile.mkdtemp(prefix="bench-parity-", dir=options.directory))
     try:
         for size, batch in SIZES:
-            wire = os.urandom(size)
+            encoded = os.urandom(size)
             stores = [
                 SqliteStore(directory / f"{size}-{batch}-{config.parity}", config)
                 for config in (QUIET, WITH)
@@ -76,7 +77,7 @@ def main() -> None:
             for number in range(options.rounds):
                 for which in (0, 1) if number % 2 else (1, 0):
                     first = number * 1_000_000
-                    times[which].append(turn(stores[which], wire, batch, first))
+                    times[which].append(turn(stores[which], encoded, batch, first))
             without, protected = (statistics.median(some) * 1e6 for some in times)
             print(
                 f"put + release, {size // 1024:>4} KB, {batch:>3} a commit: {without:>9,.1f} µs CPU"
@@ -85,9 +86,9 @@ def main() -> None:
             for store in stores:
                 store.close()
         for size in (1024, 65536, 1 << 20):
-            wire = os.urandom(size)
-            plain, _ = held(directory / f"plain-{size}", QUIET, wire)
-            more, scrub_s = held(directory / f"held-{size}", WITH, wire)
+            encoded = os.urandom(size)
+            plain, _ = held(directory / f"plain-{size}", QUIET, encoded)
+            more, scrub_s = held(directory / f"held-{size}", WITH, encoded)
             print(
                 f"held, {size // 1024:>4} KB: {plain:.3f} octets of disk an octet, with parity"
                 f" {more:.3f}; scrubbing {scrub_s * 1000:.1f} ms CPU a MB"

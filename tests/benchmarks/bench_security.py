@@ -69,9 +69,9 @@ class Way:
         one = Outgoing(SINK, payload, 3_600_000, "source", policy=self._policy)
         return encode_bundle(self._origin.make(one, NOW_MS))
 
-    def open(self, wire: bytes) -> None:
+    def open(self, encoded: bytes) -> None:
         """Have its payload."""
-        bundle, _ = decode_bundle(wire)
+        bundle, _ = decode_bundle(encoded)
         if self._security is not None and not self._security.open(bundle).ok:
             raise SystemExit("a bundle did not open")
 
@@ -81,10 +81,10 @@ def cost(way: Way, size: int) -> tuple[float, float]:
     payload = os.urandom(size)
     count = max(4, min(BUNDLES_MAX, OCTETS // size))
     begin = time.process_time()
-    wires = [way.seal(payload) for _ in range(count)]
+    octets = [way.seal(payload) for _ in range(count)]
     middle = time.process_time()
-    for wire in wires:
-        way.open(wire)
+    for encoded in octets:
+        way.open(encoded)
     end = time.process_time()
     return (middle - begin) / count * 1e6, (end - middle) / count * 1e6
 

@@ -25,12 +25,12 @@ KB = os.urandom(1024)
 LARGE = os.urandom(65536)
 
 
-def put(number: int, wire: bytes) -> Put:
+def put(number: int, encoded: bytes) -> Put:
     """A bundle as a node stores it; 10 of them a millisecond."""
     created = NOW_MS + number // 10
     return Put(
         key=created.to_bytes(8, "big") + number.to_bytes(8, "big") + b"dtn://sat1/files",
-        wire=wire,
+        encoded=encoded,
         place=Place.FORWARD,
         destination="dtn://gs1/files",
         source="dtn://sat1/files",
@@ -72,15 +72,15 @@ def plain_sqlite(directory: Path, count: int) -> None:
 
 
 def through(
-    store: SqliteStore, wire: bytes, batch: int, batches: int, first: int, note: str = ""
+    store: SqliteStore, encoded: bytes, batch: int, batches: int, first: int, note: str = ""
 ) -> None:
     """Put a batch and release the one before, as a forwarding node does."""
     work: list[list[Op]] = [
-        [put(first + turn * batch + n, wire) for n in range(batch)] for turn in range(batches)
+        [put(first + turn * batch + n, encoded) for n in range(batch)] for turn in range(batches)
     ]
     last: list[int] = []
-    name = f"put + release, {len(wire) // 1024} KB, {batch} a commit{note}"
-    with timed(name, batch * batches, batch * batches * len(wire)):
+    name = f"put + release, {len(encoded) // 1024} KB, {batch} a commit{note}"
+    with timed(name, batch * batches, batch * batches * len(encoded)):
         for ops in work:
             ops += [Release(ref) for ref in last]
             last = store.commit(ops, NOW_MS).refs

@@ -285,9 +285,9 @@ def _agent() -> Callable[[Any, random.Random], bool]:
                 continue
             if entry.destination.startswith(HERE):
                 with contextlib.suppress(DecodeError):
-                    harness.agent.open(ref, harness.wires[ref], NOW)
+                    harness.agent.open(ref, harness.octets[ref], NOW)
             else:
-                harness.agent.departing(entry, harness.wires[ref], NOW + rng.randrange(1 << 40))
+                harness.agent.departing(entry, harness.octets[ref], NOW + rng.randrange(1 << 40))
         return True
 
     return hear

@@ -104,9 +104,9 @@ def check_shape(tree: Tree, size: int) -> None:
 
 @pytest.mark.parametrize("crc", [0, CRC_16, CRC_32])
 def test_every_field_of_a_bundle(crc: int) -> None:
-    wire = encode_bundle(sample(crc=crc))
-    tree = dissect(wire)
-    check_shape(tree, len(wire))
+    encoded = encode_bundle(sample(crc=crc))
+    tree = dissect(encoded)
+    check_shape(tree, len(encoded))
     primary = tree.find("bundle", "primary block")
     assert primary is not None
     assert said(primary, "destination") == "ipn:977000.5.3"
@@ -139,7 +139,7 @@ def test_every_field_of_a_bundle(crc: int) -> None:
     payload = block(tree, "payload").find("octets")
     assert payload is not None
     assert (payload.value, payload.note) == ("68656c6c6f", "5 octets: 'hello'")
-    assert wire[payload.offset : payload.offset + payload.length] == b"hello"
+    assert encoded[payload.offset : payload.offset + payload.length] == b"hello"
     assert crcs(tree) == ["ok" if crc else "none"] * 7
     verdict = tree.find("verdict")
     assert verdict is not None
@@ -178,16 +178,16 @@ def test_any_status_report(report: StatusReport) -> None:
 
 @given(bundles())
 def test_any_bundle(bundle: Bundle) -> None:
-    wire = encode_bundle(bundle)
-    tree = dissect(wire, "bundle")
-    check_shape(tree, len(wire))
+    encoded = encode_bundle(bundle)
+    tree = dissect(encoded, "bundle")
+    check_shape(tree, len(encoded))
     primary = tree.find("primary block")
     assert primary is not None
     assert not primary.errors
     for label in ("destination", "source", "report to"):
         found = primary.find(label)
         assert found is not None
-        eid, end = decode_eid(wire, found.offset)
+        eid, end = decode_eid(encoded, found.offset)
         assert (str(eid), end) == (found.value, found.offset + found.length)
     found_blocks = [each for each in tree.walk() if each.label == "block"]
     blocks = [each for each in found_blocks if each.find("CRC type") is not None]
@@ -198,12 +198,12 @@ def test_any_bundle(bundle: Bundle) -> None:
     for each, original in zip(blocks, bundle.blocks, strict=True):
         data = each.find("data")
         assert data is not None
-        assert wire[data.offset : data.offset + data.length] == bytes(original.data)
+        assert encoded[data.offset : data.offset + data.length] == bytes(original.data)
     verdict = tree.find("bundle", "verdict")
     assert verdict is not None
     broken = ""
     try:
-        check_bundle(decode_bundle(wire)[0])
+        check_bundle(decode_bundle(encoded)[0])
     except DecodeError as error:
         broken = error.section
     assert verdict.section == broken
@@ -212,9 +212,9 @@ def test_any_bundle(bundle: Bundle) -> None:
 
 @given(loose_bundles())
 def test_any_bundle_in_any_legal_form(drawn: tuple[Bundle, bytes]) -> None:
-    bundle, wire = drawn
-    tree = dissect(wire, "bundle")
-    check_shape(tree, len(wire))
+    bundle, encoded = drawn
+    tree = dissect(encoded, "bundle")
+    check_shape(tree, len(encoded))
     assert "wrong" not in crcs(tree)
     primary = tree.find("primary block")
     assert primary is not None
@@ -228,10 +228,10 @@ def test_any_bundle_in_any_legal_form(drawn: tuple[Bundle, bytes]) -> None:
 
 @given(st.data())
 def test_an_altered_octet_is_a_wrong_crc_of_its_own_block_only(data: st.DataObject) -> None:
-    wire = bytearray(encode_bundle(sample(bytes(30))))
-    at = wire.index(bytes(30)) + data.draw(st.integers(0, 29))
-    wire[at] ^= data.draw(st.integers(1, 255))
-    tree = dissect(bytes(wire))
+    encoded = bytearray(encode_bundle(sample(bytes(30))))
+    at = encoded.index(bytes(30)) + data.draw(st.integers(0, 29))
+    encoded[at] ^= data.draw(st.integers(1, 255))
+    tree = dissect(bytes(encoded))
     assert crcs(tree) == ["ok"] * 6 + ["wrong"]
     (verdict,) = [each for each in tree.walk() if each.label == "verdict"]
     assert (verdict.status, verdict.value) == ("wrong", "CRC does not match")
@@ -239,11 +239,11 @@ def test_an_altered_octet_is_a_wrong_crc_of_its_own_block_only(data: st.DataObje
 
 
 def test_everything_before_the_break_is_there() -> None:
-    wire = encode_bundle(sample())
-    whole = dissect(wire)
+    encoded = encode_bundle(sample())
+    whole = dissect(encoded)
     leaves = [tree for tree in whole.walk() if not tree.children and tree.length]
-    for size in range(len(wire)):
-        tree = dissect(wire[:size], "bundle")
+    for size in range(len(encoded)):
+        tree = dissect(encoded[:size], "bundle")
         check_shape(tree, size)
         assert [each.status for each in tree.errors].count("error") == 1
         (error,) = [each for each in tree.errors if each.status == "error"]
@@ -261,12 +261,12 @@ def test_a_bad_block_does_not_hide_the_next() -> None:
     bundle = sample()
     blocks = list(bundle.blocks)
     blocks[2] = dataclasses.replace(blocks[2], data=b"\x82\x18")  # a hop count cut short
-    wire = encode_bundle(Bundle(bundle.primary, tuple(blocks)))
-    tree = dissect(wire)
+    encoded = encode_bundle(Bundle(bundle.primary, tuple(blocks)))
+    tree = dissect(encoded)
     (error,) = tree.errors
     assert error.status == "error"
     assert error.section == "RFC 8949 §3"
-    assert wire[error.offset - 1 : error.offset + 1] == b"\x82\x18"
+    assert encoded[error.offset - 1 : error.offset + 1] == b"\x82\x18"
     assert said(block(tree, "payload"), "octets") == b"hello".hex()
     verdict = tree.find("verdict")
     assert verdict is not None
@@ -274,10 +274,10 @@ def test_a_bad_block_does_not_hide_the_next() -> None:
 
 
 def test_forms_that_only_lenient_readers_take_are_named() -> None:
-    wire = bytearray(encode_bundle(sample(crc=0)))
-    assert wire[2] == 7
-    wire[2:3] = b"\x18\x07"
-    tree = dissect(bytes(wire))
+    encoded = bytearray(encode_bundle(sample(crc=0)))
+    assert encoded[2] == 7
+    encoded[2:3] = b"\x18\x07"
+    tree = dissect(bytes(encoded))
     version = tree.find("version")
     assert version is not None
     assert (version.value, version.note) == (7, "not in its shortest form")
@@ -285,11 +285,11 @@ def test_forms_that_only_lenient_readers_take_are_named() -> None:
 
 
 def test_several_bundles_on_end_and_rubbish_after_them() -> None:
-    wire = encode_bundle(sample())
-    tree = dissect(wire * 3 + b"\x00\x01")
+    encoded = encode_bundle(sample())
+    tree = dissect(encoded * 3 + b"\x00\x01")
     assert [child.label for child in tree.children] == ["bundle"] * 3 + ["error"]
     assert tree.children[-1].value == "2 octets left over"
-    assert tree.children[-1].offset == 3 * len(wire)
+    assert tree.children[-1].offset == 3 * len(encoded)
 
 
 BPSEC = {vector.name: vector.data for vector in load("bpsec_rfc9173") if vector.kind == "bundle"}
@@ -352,9 +352,9 @@ def test_blocks_of_the_cose_context_in_words() -> None:
 
 @given(segments())
 def test_any_segment(segment: Segment) -> None:
-    wire = encode_segment(segment)
-    tree = dissect(wire, "ltp")
-    check_shape(tree, len(wire))
+    encoded = encode_segment(segment)
+    tree = dissect(encoded, "ltp")
+    check_shape(tree, len(encoded))
     found = tree.find("LTP segment")
     assert found is not None
     assert said(found, "session") == str(segment.session)
@@ -373,7 +373,7 @@ def test_any_segment(segment: Segment) -> None:
     if isinstance(segment, DataSegment):
         data = found.find("data")
         assert data is not None
-        assert wire[data.offset : data.offset + data.length] == bytes(segment.data)
+        assert encoded[data.offset : data.offset + data.length] == bytes(segment.data)
 
 
 def test_a_report_in_words() -> None:
@@ -441,11 +441,11 @@ def test_parts_of_blocks(kind: int, client: int, block: bytes) -> None:
 
 
 def test_a_whole_block_that_breaks_shows_where() -> None:
-    wire = ltp_data(BUNDLE[:-10])
-    tree = dissect(wire)
+    encoded = ltp_data(BUNDLE[:-10])
+    tree = dissect(encoded)
     assert tree.find("primary block") is not None
     assert [each.status for each in tree.errors] == ["error"]
-    assert tree.errors[0].offset <= len(wire)
+    assert tree.errors[0].offset <= len(encoded)
 
 
 def test_octets_after_a_segment() -> None:

@@ -102,8 +102,8 @@ def test_pyd3tn_reads_ours(
             CanonicalBlock(1, 1, 0, payload, crc_type),
         ),
     )
-    wire = encode_bundle(ours)
-    theirs = bundle7.Bundle.parse(wire)
+    encoded = encode_bundle(ours)
+    theirs = bundle7.Bundle.parse(encoded)
     primary = theirs.primary_block
     assert [_text(primary.destination), _text(primary.source), _text(primary.report_to)] == [
         destination,
@@ -148,7 +148,7 @@ def test_we_read_what_pyd3tn_makes(
     fragment: bool,
 ) -> None:
     payload = payload or bytes(fragment)  # an empty fragment is none
-    wire: bytes = bundle7.serialize_bundle7(
+    encoded: bytes = bundle7.serialize_bundle7(
         source,
         destination,
         payload,
@@ -166,8 +166,8 @@ def test_we_read_what_pyd3tn_makes(
         bundle_age=5,
         previous_node_eid="dtn://relay/",
     )
-    bundle, end = decode_bundle(wire)
-    assert end == len(wire)
+    bundle, end = decode_bundle(encoded)
+    assert end == len(encoded)
     check_bundle(bundle)
     primary = bundle.primary
     assert (str(primary.destination), str(primary.source)) == (destination, source)
@@ -180,7 +180,7 @@ def test_we_read_what_pyd3tn_makes(
     assert parse_bundle_age(blocks[BUNDLE_AGE]) == 5000
     assert parse_hop_count(blocks[HOP_COUNT]) == (20, 3)
     assert bundle.payload.data == payload
-    assert encode_bundle(bundle) == wire
+    assert encode_bundle(bundle) == encoded
 
 
 def test_status_reports_both_ways() -> None:

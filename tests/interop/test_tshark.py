@@ -100,10 +100,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
-def dissect_bundles(home: Path, wires: list[bytes]) -> list[Dissection]:
-    packets = [exported_pdu(wire, "bpv7") for wire in wires]
+def dissect_bundles(home: Path, octets: list[bytes]) -> list[Dissection]:
+    packets = [exported_pdu(encoded, "bpv7") for encoded in octets]
     found = dissect_capture(capture(packets, LINKTYPE_UPPER_PDU), home)
-    assert len(found) == len(wires)
+    assert len(found) == len(octets)
     for each in found:
         assert "bpv7" in each.protocols
         assert each.faults == []
@@ -183,9 +183,9 @@ def test_every_block_type_with_every_crc(home: Path) -> None:
 
 
 def test_a_wrong_crc_would_be_seen(home: Path) -> None:
-    wire = bytearray(encode_bundle(sample(b"hello")))
-    wire[wire.index(b"hello")] ^= 1
-    (found,) = dissect_capture(capture([exported_pdu(wire, "bpv7")], LINKTYPE_UPPER_PDU), home)
+    encoded = bytearray(encode_bundle(sample(b"hello")))
+    encoded[encoded.index(b"hello")] ^= 1
+    (found,) = dissect_capture(capture([exported_pdu(encoded, "bpv7")], LINKTYPE_UPPER_PDU), home)
     assert found.values("bpv7.crc_status") == ["1"] * 5 + ["0"]
     assert found.faults
 
@@ -208,8 +208,8 @@ def test_a_status_report(home: Path) -> None:
         time_ms=820_540_801_000,
         reason=1,
     )
-    wire = encode_bundle(sample(encode_status_report(report), flags=IS_ADMIN))
-    (found,) = dissect_bundles(home, [wire])
+    encoded = encode_bundle(sample(encode_status_report(report), flags=IS_ADMIN))
+    (found,) = dissect_bundles(home, [encoded])
     assert "bpv7.status_rep" in found.protocols
     assert found.values("bpv7.status_assert.val") == ["1", "0", "0", "1"]
     assert found.values("bpv7.status_rep.reason_code") == ["1"]
@@ -230,10 +230,10 @@ def _subject(report: StatusReport) -> object:
 @RUNS
 @given(reports=st.lists(status_reports(), min_size=20, max_size=40, unique_by=_subject))
 def test_any_status_reports(home: Path, reports: list[StatusReport]) -> None:
-    wires = [
+    octets = [
         encode_bundle(sample(encode_status_report(report), flags=IS_ADMIN)) for report in reports
     ]
-    for found, report in zip(dissect_bundles(home, wires), reports, strict=True):
+    for found, report in zip(dissect_bundles(home, octets), reports, strict=True):
         flags = (report.received, report.forwarded, report.delivered, report.deleted)
         assert found.values("bpv7.status_assert.val") == [str(int(flag)) for flag in flags]
         assert found.values("bpv7.status_rep.reason_code") == [str(report.reason)]
@@ -287,9 +287,9 @@ def test_protected_bundles(home: Path) -> None:
         (variant, scope, crc) for variant in (5, 6, 7) for scope in (0, 5, 7) for crc in (0, 2)
     ]
     samples = [protected(b"secret" * 9, *case) for case in cases]
-    wires = [encode_bundle(bundle) for bundle in samples]
+    octets = [encode_bundle(bundle) for bundle in samples]
     for found, bundle, (_, scope, _) in zip(
-        dissect_bundles(home, wires), samples, cases, strict=True
+        dissect_bundles(home, octets), samples, cases, strict=True
     ):
         check_bundle_fields(found, bundle)
         # The BIB is encrypted, so tshark can only take the two BCBs apart.
@@ -307,8 +307,8 @@ def test_protected_bundles(home: Path) -> None:
 
 def test_examples_of_rfc_9173(home: Path) -> None:
     """So that the test above means something: also BIBs that are not encrypted."""
-    wires = [vector.data for vector in load("bpsec_rfc9173") if vector.kind == "bundle"]
-    found = dissect_bundles(home, wires)
+    octets = [vector.data for vector in load("bpsec_rfc9173") if vector.kind == "bundle"]
+    found = dissect_bundles(home, octets)
     protocols = [name for each in found for name in each.protocols]
     assert protocols.count("bpsec.bib") >= 3
     assert protocols.count("bpsec.bcb") >= 3
@@ -325,14 +325,15 @@ LINKS = [
 
 
 def dissect_segments(
-    home: Path, wires: list[bytes], link: tuple[int, str, str] = LINKS[0]
+    home: Path, octets: list[bytes], link: tuple[int, str, str] = LINKS[0]
 ) -> list[Dissection]:
     linktype, source, destination = link
     packets = [
-        udp_between((source, 1113), (destination, 1113), wire, linktype=linktype) for wire in wires
+        udp_between((source, 1113), (destination, 1113), encoded, linktype=linktype)
+        for encoded in octets
     ]
     found = dissect_capture(capture(packets, linktype), home)
-    assert len(found) == len(wires)
+    assert len(found) == len(octets)
     for each in found:
         assert each.faults == []
         assert each.values("udp.checksum.status") == ["1"]
@@ -447,11 +448,11 @@ def test_any_reports(home: Path, reports: list[ReportSegment]) -> None:
 @pytest.mark.parametrize("kind", [3, 7])
 def test_bundles_within_whole_blocks(home: Path, kind: int) -> None:
     capsules = b"\x01" + BLOCK + b"\x01" + encode_bundle(sample(b"second", crc=CRC_16))
-    wires = [
+    octets = [
         encode_segment(data(1, kind, BLOCK)),
         encode_segment(data(2, kind, capsules, client=2)),
     ]
-    alone, aggregated = dissect_segments(home, wires)
+    alone, aggregated = dissect_segments(home, octets)
     assert alone.values("bpv7.primary.dst_uri") == ["ipn:5.3"]
     assert len(alone.values("bpv7.crc_status")) == 6
     assert aggregated.values("ltp.data.sda.client.id")[0] == "1"

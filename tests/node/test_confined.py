@@ -251,10 +251,10 @@ def test_what_a_link_cannot_carry_goes_in_parts(tmp_path: Path) -> None:
 def fails_for_the_chosen(patch: pytest.MonkeyPatch) -> None:
     real = BundleAgent.departing
 
-    def departing(self: BundleAgent, held: Entry, wire: Any, now_ms: int) -> Any:
-        if MARK in bytes(wire) and held.destination == str(FAR):
+    def departing(self: BundleAgent, held: Entry, encoded: Any, now_ms: int) -> Any:
+        if MARK in bytes(encoded) and held.destination == str(FAR):
             raise ValueError("planted")
-        return real(self, held, wire, now_ms)
+        return real(self, held, encoded, now_ms)
 
     patch.setattr(BundleAgent, "departing", departing)
 
@@ -277,7 +277,7 @@ def test_what_cannot_be_worked_on_is_kept_for_the_operator(
                 report_to=Eid.parse("dtn://gs1/inbox"),
                 report_flags=REPORT_DELETION,
             )
-            monkeypatch.setattr(ground._agent, "departing", lambda held, wire, now_ms: wire)
+            monkeypatch.setattr(ground._agent, "departing", lambda held, encoded, now_ms: encoded)
             await ground.port.commit(send=[outgoing])
             await asyncio.sleep(5)
             (held,) = satellite.quarantined()
@@ -372,7 +372,7 @@ LEFT_OUT = {
 def calls() -> Iterator[tuple[str, list[tuple[Any, str]]]]:
     """Every function of the agent and its driver that is given one bundle, in whatever form, with
     all the names by which it is called."""
-    one = {"ref", "old", "entry", "op", "put", "outgoing", "wire", "bundle", "data", "primary"}
+    one = {"ref", "old", "entry", "op", "put", "outgoing", "encoded", "bundle", "data", "primary"}
     one |= {"tag", "judged", "taken", "refused", "payload_length", "event", "held", "key"}
     modules = (agent, blocks, custody, dispatch, entry, ingress, admission, parts, trail)
     owners = (
@@ -483,8 +483,8 @@ def held_of(node: Node) -> list[Stored]:
     """What a node holds of the chosen bundle."""
     found = []
     for stored in node._store.scan():
-        (wire,) = node._store.load([stored.ref])
-        if wire is not None and MARK in bytes(wire):
+        (encoded,) = node._store.load([stored.ref])
+        if encoded is not None and MARK in bytes(encoded):
             found.append(stored)
     return found
 
@@ -508,9 +508,9 @@ def made(payload: bytes, *, destination: Eid = FAR, flags: int = REPORT_ANY) -> 
     return Bundle(primary, (CanonicalBlock(1, 1, 0, payload, 2),))
 
 
-def arrive(node: Node, wire: bytes) -> None:
+def arrive(node: Node, encoded: bytes) -> None:
     """A bundle comes over the link from gs1."""
-    put = node._agent.receive(wire, node.port.dtn_ms(), 0, "dtn://gs1/").put
+    put = node._agent.receive(encoded, node.port.dtn_ms(), 0, "dtn://gs1/").put
     if put is not None:
         node._driver.submit([put])
     else:
@@ -580,7 +580,7 @@ def refuse(node: Node) -> None:
     real = store.stage
 
     def stage(ops: Sequence[Op], now_ms: int) -> Any:
-        if any(isinstance(op, Put) and b"refuse me" in bytes(op.wire) for op in ops):
+        if any(isinstance(op, Put) and b"refuse me" in bytes(op.encoded) for op in ops):
             raise StoreError("planted")
         return real(ops, now_ms)
 

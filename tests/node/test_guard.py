@@ -134,8 +134,8 @@ def test_routing_reckons_with_the_signatures_of_a_scheduled_link() -> None:
 
     # What leaves for a megabyte in segments of 1,400 octets, whose extensions are 19 of them.
     datagrams = math.ceil(1_000_000 / (1400 - 19 - 10))
-    wire = datagrams * (28 + 19 + 10)
-    assert abs(added(scheduled) - wire) < 100
+    encoded = datagrams * (28 + 19 + 10)
+    assert abs(added(scheduled) - encoded) < 100
     assert added() == added(apart) == added(scheduled, apart) == 30_000
     assert added(link(B)) == 30_000, "a link without contacts has no volume"
 

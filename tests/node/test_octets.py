@@ -8,8 +8,8 @@ from stack.ports.store import Place, Put
 from stack.storage.memory import MemoryStore
 
 
-def put(number: int, wire: bytes) -> Put:
-    return Put(b"%016d" % number, wire, Place.FORWARD, "dtn://a/", "dtn://b/", 1, 1 << 40, 0)
+def put(number: int, encoded: bytes) -> Put:
+    return Put(b"%016d" % number, encoded, Place.FORWARD, "dtn://a/", "dtn://b/", 1, 1 << 40, 0)
 
 
 def ignore(*args: object) -> None:
@@ -33,7 +33,7 @@ def test_octets_that_have_changed_in_memory_come_from_the_store() -> None:
         put(2, b"second"),
         told=lambda event, fields: told.append((event, fields["ref"])),
     )
-    octets.cache[one] = octets.cache[one]._replace(wire=b"fi\x72Rt")
+    octets.cache[one] = octets.cache[one]._replace(encoded=b"fi\x72Rt")
     assert octets.load([one, two]) == [b"first", b"second"]
     assert told == [("bundle_reread", one)]
     assert one not in octets.cache

@@ -94,7 +94,7 @@ def test_a_part_of_a_turn_that_fails_loses_nothing(
             # What failed for one bundle alone has put it into quarantine.
             kept = [node.octets(one.ref) or b"" for node in nodes for one in node.quarantined()]
             assert {
-                one for one in wanted - got if not any(one[:30] in wire for wire in kept)
+                one for one in wanted - got if not any(one[:30] in encoded for encoded in kept)
             } == set()
             assert calls >= nth, "nothing comes this way: let something befall a link"
 
@@ -121,7 +121,7 @@ def test_a_bundle_that_the_store_cannot_take_keeps_no_other_of_its_block_out(
 
     def commit(store: MemoryStore, ops: Sequence[Op], now_ms: int) -> Committed:
         if any(
-            isinstance(op, Put) and op.previous == "dtn://gs1/" and MARK in bytes(op.wire)
+            isinstance(op, Put) and op.previous == "dtn://gs1/" and MARK in bytes(op.encoded)
             for op in ops
         ):
             raise ValueError("planted")

@@ -100,8 +100,8 @@ def test_a_made_up_label_has_no_key_derived_but_those_of_its_source(
 @given(st.binary(max_size=3000), st.sampled_from([0, 1, 2]), st.booleans())
 def test_what_is_protected_opens_and_shows_nothing(payload: bytes, crc: int, signed: bool) -> None:
     protected = seeded(*["*"] * signed).protect(plain(payload, crc=crc))
-    wire = encode_bundle(protected)
-    assert len(payload) < 8 or payload not in wire
+    encoded = encode_bundle(protected)
+    assert len(payload) < 8 or payload not in encoded
     result = seeded().open(sent(protected))
     assert result.ok, result.failure
     assert result.bundle is not None

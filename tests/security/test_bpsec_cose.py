@@ -326,7 +326,7 @@ def test_shared_keys_alone_make_no_signature() -> None:
 
 
 def test_nothing_is_asked_of_others() -> None:
-    other = replace(plain(labelled=False).primary, source=Eid.parse("dtn://sat2/app"), wire=None)
+    other = replace(plain(labelled=False).primary, source=Eid.parse("dtn://sat2/app"), encoded=None)
     bundle = Bundle(other, plain(labelled=False).blocks)
     assert relay().verify(bundle).ok
     free = BpSec(KeyRing([SHARED]), entropy, SecurityPolicy())
@@ -524,5 +524,5 @@ def test_a_relay_keeps_nothing_that_is_forged() -> None:
     assert desk.agent.counters["dropped_security"] == 3
     assert not desk.agent.entries
     desk.arrive(encode_bundle(sent))
-    (wire,) = desk.store.load(list(desk.agent.entries))
-    assert wire == encode_bundle(sent)
+    (encoded,) = desk.store.load(list(desk.agent.entries))
+    assert encoded == encode_bundle(sent)

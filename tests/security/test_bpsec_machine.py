@@ -258,8 +258,8 @@ class LeavesTheCiphertext(Faulty):
 
     def open(self, bundle: Bundle) -> Verdict:
         verdict = super().open(bundle)
-        wire = bytes(bundle.payload.data)
-        return verdict if verdict.payload is None else verdict._replace(payload=wire)
+        encoded = bytes(bundle.payload.data)
+        return verdict if verdict.payload is None else verdict._replace(payload=encoded)
 
 
 class NeedsTheOrderOfItsOwn(Faulty):
@@ -305,8 +305,8 @@ class ForgetsTheBlocksBeside(Faulty):
         verdict = super().open(bundle)
         if verdict.blocks is None:
             return verdict
-        wire = {block.number: bytes(block.data) for block in bundle.blocks}
-        return verdict._replace(blocks={number: wire[number] for number in verdict.blocks})
+        encoded = {block.number: bytes(block.data) for block in bundle.blocks}
+        return verdict._replace(blocks={number: encoded[number] for number in verdict.blocks})
 
 
 @pytest.mark.parametrize("fault", Faulty.__subclasses__(), ids=lambda fault: fault.__name__)

@@ -246,9 +246,9 @@ def test_reserved_scope_flags_count_as_zero(bit: int) -> None:
 @given(loose_bundles(whole=True))
 def test_the_primary_block_counts_in_deterministic_encoding(drawn: tuple[Bundle, bytes]) -> None:
     # Without a CRC, so that the two encodings differ by their form alone.
-    plain = dataclasses.replace(drawn[0].primary, crc_type=CRC_NONE, wire=None)
+    plain = dataclasses.replace(drawn[0].primary, crc_type=CRC_NONE, encoded=None)
     protected = node().protect(Bundle(plain, (PAYLOAD,)))
-    open_arrays = Bundle(dataclasses.replace(plain, wire=_open(plain)), protected.blocks)
+    open_arrays = Bundle(dataclasses.replace(plain, encoded=_open(plain)), protected.blocks)
     result = node().open(decode_bundle(encode_bundle(open_arrays))[0])
     assert result.ok, result.failure
 

@@ -48,7 +48,7 @@ def flip(patch: pytest.MonkeyPatch) -> None:
 
     def cached(self: Octets, ref: int) -> Buffer | None:
         put = self.cache.get(ref)
-        return None if put is None else put.wire
+        return None if put is None else put.encoded
 
     patch.setattr(BundleDriver, "_reread", again)
     patch.setattr(Octets, "_cached", cached)

@@ -98,7 +98,7 @@ def test_a_crash_in_a_commit_leaves_all_of_it_or_nothing(
             assert len(refs) == 1
         if mode == "after":
             assert len(refs) == 3
-        assert all(len(wire or b"") == size for wire in again.load(refs))
+        assert all(len(encoded or b"") == size for encoded in again.load(refs))
         again.commit([put(5)], 0)
         disk.close()
 
@@ -213,7 +213,7 @@ def test_a_flipped_bit_is_found_and_told(kind: str, size: int, tmp_path: Path) -
         with pytest.raises(StoreError):
             store.load(refs)
         assert list(ledger.gone) == [unit_of(key)]
-        assert sorted(len(wire or b"") for wire in store.load(refs)) == [0, size]
+        assert sorted(len(encoded or b"") for encoded in store.load(refs)) == [0, size]
         # What was damaged is forgotten, so that a copy is taken when it comes.
         again = put(1, size) if key == put(1).key else put(2, size)
         assert store.commit([again], 0).refs[0] > 0
@@ -256,7 +256,7 @@ def test_the_ledger_lets_parts_take_the_place_of_a_whole() -> None:
 
 def test_the_ledger_sees_plaintext() -> None:
     ledger = RunLedger({"gs1": ()}, protect=True)
-    ledger.committed("gs1", Held(), [put(1)._replace(wire=b"x" + MARKER)], Committed([1]), 0.0)
+    ledger.committed("gs1", Held(), [put(1)._replace(encoded=b"x" + MARKER)], Committed([1]), 0.0)
     assert [problem.invariant for problem in ledger.problems] == ["clear"]
 
 

@@ -12,7 +12,7 @@ NOW_MS = 800_000_000_000
 LIFETIME_MS = 3_600_000
 
 
-def wire(number: int, size: int = 100) -> bytes:
+def encoded(number: int, size: int = 100) -> bytes:
     """Octets that no other bundle has."""
     seed = hashlib.sha256(number.to_bytes(8, "big")).digest()
     return (seed * (size // len(seed) + 1))[:size]
@@ -22,7 +22,7 @@ def put(number: int, size: int = 100, *, priority: int = 1, place: Place = Place
     """Bundle `number`."""
     return Put(
         key=NOW_MS.to_bytes(8, "big") + number.to_bytes(8, "big"),
-        wire=wire(number, size),
+        encoded=encoded(number, size),
         place=place,
         destination="dtn://gs1/files",
         source="dtn://sat1/files",
@@ -51,6 +51,6 @@ def fill(path: Path) -> dict[int, bytes]:
     for start, count in ((0, 5), (5, 20), (25, 5), (30, 10)):
         puts = [put(number) for number in range(start, start + count)]
         refs = store.commit(puts, NOW_MS).refs
-        held.update(zip(refs, (bytes(each.wire) for each in puts), strict=True))
+        held.update(zip(refs, (bytes(each.encoded) for each in puts), strict=True))
     store.close()
     return held

@@ -103,7 +103,7 @@ class CutsLongOnes(Durable):
 
     class kind(MemoryStore):
         def load(self, refs: Sequence[int]) -> list[Buffer | None]:
-            return [wire and bytes(wire)[:255] for wire in super().load(refs)]
+            return [encoded and bytes(encoded)[:255] for encoded in super().load(refs)]
 
 
 class HasNoQuotaOfBundles(Durable):

@@ -15,7 +15,7 @@ from stack.storage import SqliteStore, StoreConfig
 from stack.storage.carving import Carved, carve, free_pages
 from stack.storage.files import PAGE_BYTES
 from stack.storage.salvage import KEPT_MAX, Salvaged, salvage
-from tests.storage.bundles import LIFETIME_MS, NOW_MS, put, wire
+from tests.storage.bundles import LIFETIME_MS, NOW_MS, encoded, put
 
 NUMBERS = sorted(
     {0, 1, -1, (1 << 63) - 1, -(1 << 63)}
@@ -173,7 +173,7 @@ def test_all_of_a_sound_store_is_found(
     db.close()
     assert after == before
     store = SqliteStore(path)
-    assert store.load(list(held)) == [wire(n, 150 + 20 * n) for n in held.values()]
+    assert store.load(list(held)) == [encoded(n, 150 + 20 * n) for n in held.values()]
     assert store.read("jobs", "49") == bytes(49)
     assert len(store.expire(NOW_MS + LIFETIME_MS, 1000)) == len(held)
     store.close()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stack.ports.store import Move, Place, Release
 from stack.storage import SqliteStore, StoreConfig
 from stack.storage.compaction import COMPACT_BYTES
-from tests.storage.bundles import NOW_MS, put, wire
+from tests.storage.bundles import NOW_MS, encoded, put
 from tests.storage.conftest import scratch
 
 RECORD_BYTES = 250
@@ -43,7 +43,7 @@ def test_what_is_alive_survives_compaction(kept: set[int], crash: bool) -> None:
             assert store.tidy()
             steps += 1
             assert [bytes(each or b"") for each in store.load(held)] == [
-                wire(number) for number in sorted(kept)
+                encoded(number) for number in sorted(kept)
             ]
         assert steps <= 12
         octets = 2 * 100 * len(kept) + CONFIG.segment_bytes
@@ -53,7 +53,7 @@ def test_what_is_alive_survives_compaction(kept: set[int], crash: bool) -> None:
         store.close()
         store = SqliteStore(path / ("b" if crash else "a"), CONFIG)
         assert [each.ref for each in store.scan()] == held
-        assert store.load(held) == [wire(number) for number in sorted(kept)]
+        assert store.load(held) == [encoded(number) for number in sorted(kept)]
         store.commit([Move(ref, Place.DELIVER, b"moved") for ref in held], NOW_MS)
         assert all(each.place is Place.DELIVER for each in store.scan())
         store.close()
@@ -75,5 +75,5 @@ def test_one_step_copies_a_bounded_amount(directory: Path) -> None:
     while store.untidy:
         assert store.tidy()
     assert len(list(directory.glob("payload-*.log"))) <= 3
-    assert store.load(refs[40:]) == [wire(number, size) for number in range(40, 60)]
+    assert store.load(refs[40:]) == [encoded(number, size) for number in range(40, 60)]
     store.close()

@@ -18,7 +18,7 @@ from stack.core.errors import StoreError
 from stack.ports.store import DUPLICATE, QUARANTINE_PRIORITY, Place, Release, Write
 from stack.storage import DamagedError, SqliteStore, StoreConfig
 from stack.storage.files import QUARANTINE_FILES_MAX
-from tests.storage.bundles import LIFETIME_MS, NOW_MS, both_kinds, fill, put, wire
+from tests.storage.bundles import LIFETIME_MS, NOW_MS, both_kinds, encoded, fill, put
 from tests.storage.conftest import scratch
 
 
@@ -55,7 +55,7 @@ def test_flipped_payload_is_quarantined_and_can_come_again(
     store = SqliteStore(directory, config, lambda event, fields: told.append((event, fields)))
     refs = store.commit([put(1), put(2), put(3)], NOW_MS).refs
     if log_batch_bytes:
-        edit(directory, "UPDATE body SET wire = ? WHERE ref = ?", wire(9), refs[1])
+        edit(directory, "UPDATE body SET wire = ? WHERE ref = ?", encoded(9), refs[1])
     else:
         flip(next(directory.glob("payload-*.log")), 150, 0x80)
     with pytest.raises(DamagedError, match=rf"bundle {refs[1]} does not match") as caught:
@@ -63,7 +63,7 @@ def test_flipped_payload_is_quarantined_and_can_come_again(
     assert caught.value.refs == [refs[1]]
     assert store.usage().damaged == 1
     assert told == [("store.damaged", {"ref": refs[1], "bytes": 100})]
-    assert store.load(refs) == [wire(1), None, wire(3)]
+    assert store.load(refs) == [encoded(1), None, encoded(3)]
     assert len(store.remains(refs[1]) or b"") == 100
     assert store.remains(refs[0]) is None
     (kept,) = [one for one in store.scan() if one.ref == refs[1]]
@@ -173,7 +173,7 @@ def test_compaction_does_not_copy_damage(directory: Path) -> None:
     assert not store.untidy
     assert store.usage().damaged == 1
     assert len(store.remains(refs[2]) or b"") == 100
-    assert store.load(refs[2:4]) == [None, wire(3)]
+    assert store.load(refs[2:4]) == [None, encoded(3)]
     assert not (directory / "payload-0000000001.log").exists()
     store.close()
 

@@ -14,7 +14,7 @@ import pytest
 from stack.core import private
 from stack.core.train import Buffer
 from stack.storage import SqliteStore, StoreConfig, files, payload_log
-from tests.storage.bundles import NOW_MS, number_of, put, wire
+from tests.storage.bundles import NOW_MS, encoded, number_of, put
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,8 +56,8 @@ def test_everything_told_is_there_after_sigkill(directory: Path) -> None:
             assert list(unknown) == list(range(min(unknown), max(unknown) + 1))
             held = {ref: number for ref, number in held.items() if ref in told}
         assert told == held
-        wires = store.load(list(stored))
-        assert [bytes(each or b"") for each in wires] == [wire(n, 200) for n in stored.values()]
+        octets = store.load(list(stored))
+        assert [bytes(each or b"") for each in octets] == [encoded(n, 200) for n in stored.values()]
         assert store.usage().damaged == 0
         counter = store.read("killed", "number")
         assert counter is not None
@@ -107,7 +107,7 @@ def test_large_batches_take_several_writes(directory: Path) -> None:
     store = SqliteStore(directory)
     refs = store.commit([put(number, 40) for number in range(1500)], NOW_MS).refs
     assert [bytes(each or b"") for each in store.load(refs)] == [
-        wire(number, 40) for number in range(1500)
+        encoded(number, 40) for number in range(1500)
     ]
     assert len(list(directory.glob("payload-*.log"))) == 1
     store.close()
@@ -122,5 +122,5 @@ def test_short_writes_are_completed(directory: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "pwritev", pwritev)
     store = SqliteStore(directory, StoreConfig(log_batch_bytes=0))
     refs = store.commit([put(number) for number in range(3)], NOW_MS).refs
-    assert [bytes(each or b"") for each in store.load(refs)] == [wire(n) for n in range(3)]
+    assert [bytes(each or b"") for each in store.load(refs)] == [encoded(n) for n in range(3)]
     store.close()

@@ -14,7 +14,7 @@ import pytest
 from stack.core.errors import StoreError, StoreFullError
 from stack.ports.store import NO_ROOM, Op, Release, Write
 from stack.storage import SqliteStore, StoreConfig
-from tests.storage.bundles import LIFETIME_MS, NOW_MS, put, wire
+from tests.storage.bundles import LIFETIME_MS, NOW_MS, encoded, put
 from tests.storage.small_disk import fill_up, small_disk
 
 
@@ -44,12 +44,12 @@ def test_full_disk_stores_nothing_and_recovers(
             with contextlib.suppress(StoreError):  # SQLite has no word of its own for this limit
                 assert set(store.commit(ops, NOW_MS).refs) == {NO_ROOM}
             assert store.usage().bundles == 2
-            assert store.load(kept) == [wire(1), wire(2)]
+            assert store.load(kept) == [encoded(1), encoded(2)]
     ops += [Release(kept[0])]
     refs = store.commit(ops, NOW_MS).refs
     assert not store.usage().full
     assert min(refs) > max(kept)
-    assert store.load([kept[0], *refs]) == [None, *(wire(n, 5000) for n in range(3, 103))]
+    assert store.load([kept[0], *refs]) == [None, *(encoded(n, 5000) for n in range(3, 103))]
     store.close()
     store = SqliteStore(directory, config)
     assert [each.ref for each in store.scan()] == [kept[1], *refs]

@@ -12,7 +12,7 @@ import pytest
 from stack.core.errors import StoreError
 from stack.storage import SqliteStore
 from stack.storage.migrations import MIGRATIONS, migrate
-from tests.storage.bundles import NOW_MS, put, wire
+from tests.storage.bundles import NOW_MS, encoded, put
 
 VERSION_1 = """
 PRAGMA journal_mode = WAL;
@@ -37,7 +37,7 @@ INSERT INTO seen VALUES (x'000000ba43b740000000000000000001', 800003600000, 1);
 INSERT INTO bundle VALUES (1, x'000000ba43b740000000000000000001', 0, 'dtn://gs1/files',
   'dtn://sat1/files', 1, 100, 800003600000, 800000000000, x'746167', 0, 0,
   {wire_check}, {row_check});
-INSERT INTO body VALUES (1, x'{wire}');
+INSERT INTO body VALUES (1, x'{encoded}');
 """
 """A file of version 1 with one bundle, as it was written then: never to be changed."""
 
@@ -55,13 +55,13 @@ def crc32c(octets: bytes) -> int:
 def version_1(path: Path) -> None:
     """Write a store of version 1."""
     path.mkdir(exist_ok=True)
-    fixed = [1, 0, 1, 100, 800003600000, 800000000000, 0, 0, crc32c(wire(1)) ^ 1]
+    fixed = [1, 0, 1, 100, 800003600000, 800000000000, 0, 0, crc32c(encoded(1)) ^ 1]
     row = b"".join(value.to_bytes(8, "big") for value in fixed)
     row += bytes.fromhex("000000ba43b740000000000000000001") + b"tag"
     row += b"dtn://gs1/files\0dtn://sat1/files"
     db = sqlite3.connect(path / "store.db")
     db.executescript(
-        VERSION_1.format(wire_check=fixed[-1], row_check=crc32c(row), wire=wire(1).hex())
+        VERSION_1.format(wire_check=fixed[-1], row_check=crc32c(row), encoded=encoded(1).hex())
     )
     db.close()
 
@@ -74,7 +74,7 @@ def test_version_1_opens(directory: Path) -> None:
     version_1(directory)
     store = SqliteStore(directory)
     assert [(each.ref, each.key) for each in store.scan()] == [(1, put(1).key)]
-    assert store.load([1]) == [wire(1)]
+    assert store.load([1]) == [encoded(1)]
     refs = store.commit([put(1), put(2)], NOW_MS).refs
     assert refs[0] == 0
     assert refs[1] >= 65538

@@ -36,7 +36,7 @@ from stack.storage.mark import Level, StoreMark
 from stack.storage.payload_log import PayloadLog
 from stack.storage.rows import BundleRow, new_row
 from stack.storage.tally import Tally
-from tests.storage.bundles import LIFETIME_MS, NOW_MS, put, wire
+from tests.storage.bundles import LIFETIME_MS, NOW_MS, encoded, put
 
 
 def filled(log: PayloadLog, size: int, recorded: int = 0) -> tuple[int, int]:
@@ -218,7 +218,10 @@ def test_no_more_is_read_than_is_there(directory: Path, monkeypatch: pytest.Monk
         return read(self, segment, start, size)
 
     monkeypatch.setattr(PayloadLog, "read", watched)
-    assert store.load([refs[8], *refs[:3]]) == [wire(8, 108), *(wire(n, 100 + n) for n in range(3))]
+    assert store.load([refs[8], *refs[:3]]) == [
+        encoded(8, 108),
+        *(encoded(n, 100 + n) for n in range(3)),
+    ]
     assert asked == [(0, 100 + 101 + 102), (sum(range(100, 108)), 108)]
     store.close()
 

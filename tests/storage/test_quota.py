@@ -9,7 +9,7 @@ import pytest
 from stack.core.errors import ConfigError, LocalError
 from stack.ports.store import DUPLICATE, NO_ROOM, OVER_SHARE, Move, Place, Put, Release, Write
 from stack.storage import MemoryStore, SqliteStore, StagingStore, StoreConfig, staging
-from tests.storage.bundles import LIFETIME_MS, NOW_MS, put, wire
+from tests.storage.bundles import LIFETIME_MS, NOW_MS, encoded, put
 
 
 def stores(directory: Path, quota_bytes: int, quota_bundles: int) -> list[StagingStore]:
@@ -22,7 +22,7 @@ def test_eviction_takes_expired_then_lowest_then_oldest(directory: Path) -> None
     for store in stores(directory, 500, 100):
         deliver = put(1, priority=0, place=Place.DELIVER)
         low, lower = put(2, priority=1), put(3, priority=0)
-        expiring = Put(b"soon", wire(4), Place.FORWARD, "", "", 3, NOW_MS + 5, NOW_MS)
+        expiring = Put(b"soon", encoded(4), Place.FORWARD, "", "", 3, NOW_MS + 5, NOW_MS)
         refs = store.commit([deliver, low, lower, expiring, put(5, priority=1)], NOW_MS).refs
         assert store.commit([put(6, priority=2)], NOW_MS + 5).evicted == [refs[3]]
         assert store.commit([put(7, priority=2)], NOW_MS).evicted == [refs[2]]
@@ -32,7 +32,7 @@ def test_eviction_takes_expired_then_lowest_then_oldest(directory: Path) -> None
         assert both.evicted == [refs[1], refs[4]]
         last = store.commit([put(11, 400, priority=9)], NOW_MS)
         assert len(last.evicted) == 3
-        assert store.load([refs[0], *last.refs]) == [wire(1), wire(11, 400)]
+        assert store.load([refs[0], *last.refs]) == [encoded(1), encoded(11, 400)]
         assert store.commit([put(12, priority=99)], NOW_MS).evicted == last.refs
         store.close()
 
@@ -70,7 +70,7 @@ def test_what_is_to_stay_free_stays_free(directory: Path) -> None:
         assert store.commit([modest(3, 201)], NOW_MS).refs == [OVER_SHARE]
         assert store.commit([modest(3, 0, 2)], NOW_MS).refs == [OVER_SHARE]
         assert store.commit([modest(3, 200, 1), modest(4, 101)], NOW_MS).refs == [3, OVER_SHARE]
-        assert store.commit([modest(4, 0)._replace(wire=bytes(201))], NOW_MS).refs == [NO_ROOM]
+        assert store.commit([modest(4, 0)._replace(encoded=bytes(201))], NOW_MS).refs == [NO_ROOM]
         assert store.commit([modest(2, 500, 4)], NOW_MS).refs == [DUPLICATE]
         later = store.commit([modest(4, 200, 1)], NOW_MS + 5)
         assert (later.refs, later.evicted) == ([4], [1])
@@ -120,7 +120,7 @@ def test_memories_of_released_bundles_are_bounded(directory: Path) -> None:
         ]
         assert 87 <= len(known) <= 100
         assert 0 in known, "the key of a bundle that is held is never forgotten"
-        assert store.load([kept]) == [wire(0)]
+        assert store.load([kept]) == [encoded(0)]
         store.close()
 
 

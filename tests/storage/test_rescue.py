@@ -15,7 +15,7 @@ from stack.core.errors import StoreError
 from stack.ports.store import DUPLICATE, Place, Put, Release, Write
 from stack.storage import DamagedError, SqliteStore, StoreConfig
 from stack.storage.files import PAGE_BYTES
-from tests.storage.bundles import NOW_MS, number_of, put, wire
+from tests.storage.bundles import NOW_MS, encoded, number_of, put
 from tests.storage.conftest import scratch
 from tests.storage.test_damage import flip
 
@@ -71,7 +71,7 @@ def lost(path: Path, numbers: dict[int, int]) -> tuple[int, int, Told]:
         except DamagedError:
             continue
         if octets is not None:
-            assert octets == wire(number, size_of(number))
+            assert octets == encoded(number, size_of(number))
             found.add(stored.ref)
     with contextlib.suppress(StoreError):  # one that is damaged is named
         store.read_all("jobs")
@@ -166,11 +166,11 @@ def test_damage_while_the_store_is_open_is_rescued(
     store = SqliteStore(path, StoreConfig(), lambda event, fields: told.append((event, fields)))
     assert store.usage().rescues == 0, "nothing has looked at that page yet"
     octets = store.load(list(numbers))
-    assert octets == [wire(number, size_of(number)) for number in numbers.values()]
+    assert octets == [encoded(number, size_of(number)) for number in numbers.values()]
     assert store.usage().rescues == 1
     assert [event for event, _ in told] == ["store.rescued"]
     (ref,) = store.commit([bundle(9999)], NOW_MS).refs
-    assert store.load([ref]) == [wire(9999, size_of(9999))]
+    assert store.load([ref]) == [encoded(9999, size_of(9999))]
     store.close()
     assert lost(path, numbers)[0] == 0
 

@@ -27,7 +27,7 @@ from stack.storage.pace import BUNDLE_OCTETS, Pace
 from stack.storage.parity import DATA_BYTES, PART_BYTES, Parity, parts_of
 from stack.storage.reserve import Reserve
 from stack.storage.staged import Scrubbed
-from tests.storage.bundles import NOW_MS, put, wire
+from tests.storage.bundles import NOW_MS, encoded, put
 from tests.storage.conftest import scratch
 
 ROOT = Path(__file__).parents[2]
@@ -143,15 +143,15 @@ def test_what_is_within_power_is_mended_to_the_bit(
             refs = store.commit([put(1), put(2, size), put(3)], NOW_MS).refs
             change(path, refs[1], places)
             if by == "load":
-                assert store.load(refs) == [wire(1), wire(2, size), wire(3)]
+                assert store.load(refs) == [encoded(1), encoded(2, size), encoded(3)]
             else:
                 assert scrub(store) == []
-            assert at_rest(path, refs[1]) == wire(2, size)
+            assert at_rest(path, refs[1]) == encoded(2, size)
             usage = store.usage()
             assert (usage.repaired, usage.repaired_octets) == (1, len(places))
             assert usage.damaged == 0
             assert told == ["store.repaired"]
-            assert store.load(refs) == [wire(1), wire(2, size), wire(3)]
+            assert store.load(refs) == [encoded(1), encoded(2, size), encoded(3)]
             assert store.usage().repaired == 1, "it stays mended"
     finally:
         shutil.rmtree(path)
@@ -186,13 +186,13 @@ def test_what_is_beyond_is_in_quarantine_and_told(
             assert not (directory / "payload-0000000001.log").exists()
         assert told == ["store.damaged"]
         assert store.usage().damaged == 1
-        assert store.load(refs[:2]) == [wire(1), None]
-        assert store.remains(refs[1]) == xored(wire(2, size), spoiled)
+        assert store.load(refs[:2]) == [encoded(1), None]
+        assert store.remains(refs[1]) == xored(encoded(2, size), spoiled)
         places = {one.ref: one.place for one in store.scan()}
         assert places[refs[1]] is Place.QUARANTINE
         assert scrub(store) == [], "it is told once"
         (again,) = store.commit([put(2, size)], NOW_MS).refs
-        assert store.load([again]) == [wire(2, size)], "a copy is taken when it comes"
+        assert store.load([again]) == [encoded(2, size)], "a copy is taken when it comes"
 
 
 def test_a_small_bundle_whose_octets_have_gone_is_mended_from_parity_alone(directory: Path) -> None:
@@ -203,14 +203,14 @@ def test_a_small_bundle_whose_octets_have_gone_is_mended_from_parity_alone(direc
     db.close()
     with opened(directory, settings_of(INLINE)) as store:
         assert scrub(store) == []
-        assert store.load(refs) == [wire(1, 12), wire(2, 12)]
+        assert store.load(refs) == [encoded(1, 12), encoded(2, 12)]
 
 
 def test_a_burst_within_a_sector_is_spread(directory: Path) -> None:
     with opened(directory, settings_of(LOG)) as store:
         (ref,) = store.commit([put(1, 64 * 1024)], NOW_MS).refs
         change(directory, ref, dict.fromkeys(range(8192, 8192 + 4096), 0xFF))
-        assert store.load([ref]) == [wire(1, 64 * 1024)]
+        assert store.load([ref]) == [encoded(1, 64 * 1024)]
 
 
 @PLACES
@@ -223,8 +223,8 @@ def test_octets_that_are_not_there_count_as_wrong(directory: Path, log_batch_byt
             db.close()
         else:
             os.truncate(directory / "payload-0000000001.log", 4900)
-        assert store.load([ref]) == [wire(1, 5000)]
-        assert at_rest(directory, ref) == wire(1, 5000)
+        assert store.load([ref]) == [encoded(1, 5000)]
+        assert at_rest(directory, ref) == encoded(1, 5000)
 
 
 @PLACES
@@ -237,12 +237,12 @@ def test_damaged_parity_costs_no_bundle(directory: Path, log_batch_bytes: int, p
         db = sqlite3.connect(directory / "store.db", isolation_level=None)
         db.execute(parity)
         db.close()
-        assert store.load([ref]) == [wire(1, 1000)]
+        assert store.load([ref]) == [encoded(1, 1000)]
         assert scrub(store) == []
         assert store.usage().repaired == ("UPDATE" in parity)
         change(directory, ref, {5: 1})
         assert scrub(store) == []
-        assert at_rest(directory, ref) == wire(1, 1000)
+        assert at_rest(directory, ref) == encoded(1, 1000)
 
 
 def test_a_store_from_before_is_covered_by_the_scrubber(directory: Path) -> None:
@@ -263,7 +263,7 @@ def test_turned_off_what_is_there_still_mends_and_goes_with_its_bundles(director
         refs = store.commit([put(number, 900) for number in range(10)], NOW_MS).refs
     change(directory, refs[3], {5: 1})
     with opened(directory, StoreConfig()) as store:
-        assert store.load([refs[3]]) == [wire(3, 900)]
+        assert store.load([refs[3]]) == [encoded(3, 900)]
         store.commit([put(100, 900)], NOW_MS)
         assert parity_rows(directory) == 10
         store.commit([Release(ref) for ref in refs], NOW_MS)
@@ -293,9 +293,9 @@ def test_compaction_mends_on_the_way(directory: Path) -> None:
         while store.tidy():
             pass
         assert not (directory / "payload-0000000001.log").exists()
-        assert store.load(refs[2:4]) == [wire(2), wire(3)]
+        assert store.load(refs[2:4]) == [encoded(2), encoded(3)]
         change(directory, refs[3], {7: 1})
-        assert store.load(refs[2:4]) == [wire(2), wire(3)], "its parity has come along"
+        assert store.load(refs[2:4]) == [encoded(2), encoded(3)], "its parity has come along"
         assert store.usage().damaged == 0
 
 
@@ -323,7 +323,7 @@ def test_a_rescued_database_keeps_its_parity_apart_from_octets(directory: Path) 
     told: list[str] = []
     with opened(directory, settings_of(INLINE), told) as store:
         assert "store.rescued" in told
-        held = [wire(number, size) for number, size in sizes.items()]
+        held = [encoded(number, size) for number, size in sizes.items()]
         assert store.load(refs) == held
         assert store.usage().repaired == 1
         assert parity_rows(directory) == 60
@@ -346,7 +346,7 @@ def test_work_of_a_step_is_bounded(directory: Path) -> None:
         assert (bundles, octets) == (8, size + 7 * 60_000)
         assert store.usage().scrubbed_bytes == octets
         assert store.usage().repaired_octets == 2
-        assert at_rest(directory, large) == wire(0, size)
+        assert at_rest(directory, large) == encoded(0, size)
 
 
 @PLACES
@@ -374,7 +374,7 @@ def test_a_scrubber_that_is_killed_leaves_nothing_worse(
     with opened(directory, settings_of(log_batch_bytes)) as store:
         assert scrub(store) == []
         assert store.usage().damaged == 0
-        assert store.load(refs) == [wire(number, size) for number in range(count)]
+        assert store.load(refs) == [encoded(number, size) for number in range(count)]
 
 
 def test_a_repair_that_breaks_off_leaves_nothing_worse(
@@ -397,7 +397,7 @@ def test_a_repair_that_breaks_off_leaves_nothing_worse(
             with pytest.raises(StoreError, match="planted"):
                 store.load([ref])
         assert store.usage().damaged == store.usage().repaired == 0
-        assert store.load([ref]) == [wire(1, 5000)]
+        assert store.load([ref]) == [encoded(1, 5000)]
         assert store.usage().repaired_octets == 300 - 149
 
 
@@ -411,7 +411,7 @@ def test_on_a_full_disk_bundles_are_stored_without_parity(
         monkeypatch.undo()
         scrub(store)
         assert parity_rows(directory) == 1
-        assert store.load([ref]) == [wire(1, 900)]
+        assert store.load([ref]) == [encoded(1, 900)]
 
 
 @pytest.mark.parametrize("by", ["load", "scrub"])
@@ -419,7 +419,7 @@ def test_of_a_large_bundle_whose_end_has_gone_the_rest_is_kept(directory: Path, 
     with opened(directory, settings_of(LOG)) as store:
         (ref,) = store.commit([put(0, 3 * PART_BYTES)], NOW_MS).refs
         (log,) = directory.glob("payload-*.log")
-        start = log.read_bytes().index(wire(0, 3 * PART_BYTES))
+        start = log.read_bytes().index(encoded(0, 3 * PART_BYTES))
         os.truncate(log, start + 2 * PART_BYTES)
         if by == "load":
             with pytest.raises(DamagedError):
@@ -427,7 +427,7 @@ def test_of_a_large_bundle_whose_end_has_gone_the_rest_is_kept(directory: Path, 
         else:
             assert scrub(store) == [ref]
         assert store.usage().damaged == 1
-        assert store.remains(ref) == wire(0, 3 * PART_BYTES)[: 2 * PART_BYTES]
+        assert store.remains(ref) == encoded(0, 3 * PART_BYTES)[: 2 * PART_BYTES]
 
 
 def test_without_parity_there_is_nothing_to_scrub(directory: Path) -> None:
@@ -443,7 +443,7 @@ def test_a_large_bundle_may_go_while_it_is_looked_at(directory: Path) -> None:
         store.commit([Release(large)], NOW_MS)
         change(directory, small, {3: 1})
         assert scrub(store) == []
-        assert at_rest(directory, small) == wire(1)
+        assert at_rest(directory, small) == encoded(1)
 
 
 @given(
@@ -454,7 +454,7 @@ def test_a_large_bundle_may_go_while_it_is_looked_at(directory: Path) -> None:
 @settings(max_examples=40, deadline=None)
 def test_parity_does_not_depend_on_company(sizes: list[int]) -> None:
     code = Parity()
-    parts = [wire(number, size) for number, size in enumerate(sizes)]
+    parts = [encoded(number, size) for number, size in enumerate(sizes)]
     assert code.encode(parts) == [code.encode([part])[0] for part in parts]
 
 
@@ -498,4 +498,4 @@ def test_an_empty_bundle_needs_no_parity(directory: Path) -> None:
         empty = Put(b"k", b"", Place.FORWARD, "", "", 0, NOW_MS + 1, NOW_MS)
         refs = store.commit([empty, put(1)], NOW_MS).refs
         assert scrub(store) == []
-        assert store.load(refs) == [b"", wire(1)]
+        assert store.load(refs) == [b"", encoded(1)]

@@ -14,7 +14,7 @@ from stack.ports.store import DUPLICATE, Place, Release
 from stack.storage import SqliteStore, StoreConfig, rescue
 from stack.storage.mark import SPACING, SPACING_MS
 from stack.storage.rows import new_row
-from tests.storage.bundles import NOW_MS, put, wire
+from tests.storage.bundles import NOW_MS, encoded, put
 from tests.storage.conftest import scratch
 from tests.storage.test_damage import flip
 
@@ -40,7 +40,7 @@ def opened(image: Path, path: Path) -> tuple[int, list[tuple[str, dict[str, Any]
     told: list[tuple[str, dict[str, Any]]] = []
     store = SqliteStore(path, StoreConfig(), lambda event, fields: told.append((event, fields)))
     refs = [each.ref for each in store.scan()]
-    intact = sum(wire is not None for wire in store.load(refs))
+    intact = sum(encoded is not None for encoded in store.load(refs))
     store.close()
     with sqlite3.connect(path / "store.db") as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -178,7 +178,7 @@ def test_what_the_payload_log_has_is_taken_back(
     assert store.usage().missing == 0
     found = {each.ref: each.key for each in store.scan()}
     assert {ref: put(number).key for ref, number in numbers.items()}.items() <= found.items()
-    assert store.load(list(numbers)) == [wire(number) for number in numbers.values()]
+    assert store.load(list(numbers)) == [encoded(number) for number in numbers.values()]
     assert store.commit([put(5, place=Place.DELIVER)], NOW_MS).refs == [DUPLICATE]
     store.close()
     assert opened(path, path)[0] >= COUNT
@@ -214,9 +214,9 @@ def test_of_a_burst_little_is_lost_without_being_missed(directory: Path) -> None
 
 def test_a_record_that_a_bundle_carries_is_not_taken(directory: Path) -> None:
     """Anybody can send octets that look like a record of the log."""
-    forged = wire(77)
+    forged = encoded(77)
     row = new_row(put(77, place=Place.DELIVER)._replace(source="dtn://control/"), 900, 100, 1, 0)
-    carrier = put(1)._replace(wire=forged + rescue.record(10**6, [row]) + bytes(50))
+    carrier = put(1)._replace(encoded=forged + rescue.record(10**6, [row]) + bytes(50))
     store = SqliteStore(directory, StoreConfig(log_batch_bytes=0))
     store.commit([carrier], NOW_MS)
     store.close()
@@ -224,5 +224,5 @@ def test_a_record_that_a_bundle_carries_is_not_taken(directory: Path) -> None:
     store = SqliteStore(directory, StoreConfig(log_batch_bytes=0))
     (stored,) = store.scan()
     assert stored.key == carrier.key
-    assert store.load([stored.ref]) == [carrier.wire]
+    assert store.load([stored.ref]) == [carrier.encoded]
     store.close()

@@ -21,7 +21,7 @@ from stack.storage import (
     StoreWriter,
     WriterConfig,
 )
-from tests.storage.bundles import LIFETIME_MS, NOW_MS, put, wire
+from tests.storage.bundles import LIFETIME_MS, NOW_MS, encoded, put
 
 
 class Watched(MemoryStore):
@@ -82,7 +82,7 @@ def test_requests_of_one_iteration_share_a_transaction(inline: bool) -> None:
         refs = [ref for outcome in outcomes for ref in outcome.refs[:2]]
         assert refs == list(range(2, 40))
         assert all(outcome.refs[2] == DUPLICATE for outcome in outcomes)
-        assert store.load(refs[:2]) == [wire(1), wire(101)]
+        assert store.load(refs[:2]) == [encoded(1), encoded(101)]
         assert store.threads == {"MainThread" if inline else "store"}
         assert writer.backlog_bytes == 0
         await writer.close()
@@ -350,9 +350,9 @@ def hammer(store: StagingStore, inline: bool) -> list[tuple[list[int], list[int]
     async def task(writer: StoreWriter, number: int) -> None:
         puts: list[Put] = [put(number * 3 + index, 500 + number) for index in range(3)]
         refs = (await writer.commit(puts)).refs
-        assert store.load(refs) == [each.wire for each in puts]
+        assert store.load(refs) == [each.encoded for each in puts]
         gone = (await writer.commit([Release(refs[0]), puts[1]])).refs
-        assert store.load(refs[:2]) == [None, puts[1].wire]
+        assert store.load(refs[:2]) == [None, puts[1].encoded]
         told.append((refs, gone))
 
     async def main() -> None:

@@ -194,23 +194,23 @@ LAYOUTS: list[tuple[str, Pdu]] = [
 
 @pytest.mark.parametrize(("octets", "pdu"), LAYOUTS)
 def test_layouts(octets: str, pdu: Pdu) -> None:
-    wire = bytes.fromhex(octets)
-    assert encode_pdu(pdu) == wire
-    assert decode_pdu(b"." + wire + b"..", 1) == (pdu, 1 + len(wire))
+    encoded = bytes.fromhex(octets)
+    assert encode_pdu(pdu) == encoded
+    assert decode_pdu(b"." + encoded + b"..", 1) == (pdu, 1 + len(encoded))
 
 
 @given(pdus(), st.binary(max_size=3), st.binary(max_size=3))
 def test_round_trip(pdu: Pdu, before: bytes, after: bytes) -> None:
-    wire = encode_pdu(pdu)
-    assert decode_pdu(before + wire + after, len(before)) == (pdu, len(before) + len(wire))
+    encoded = encode_pdu(pdu)
+    assert decode_pdu(before + encoded + after, len(before)) == (pdu, len(before) + len(encoded))
 
 
 @given(pdus())
 def test_every_cut_is_noticed(pdu: Pdu) -> None:
-    wire = encode_pdu(pdu)
-    for size in range(len(wire)):
+    encoded = encode_pdu(pdu)
+    for size in range(len(encoded)):
         with pytest.raises(DecodeError):
-            decode_pdu(wire[:size])
+            decode_pdu(encoded[:size])
 
 
 @given(pdus(), st.data())
@@ -218,11 +218,11 @@ def test_a_crc_notices_any_altered_octet(pdu: Pdu, data: st.DataObject) -> None:
     header = Header(
         **{name: getattr(pdu.header, name) for name in Header.__slots__ if name != "crc"}, crc=True
     )
-    wire = bytearray(encode_pdu(Pdu(header, pdu.body)))
-    at = data.draw(st.integers(1, len(wire) - 1))  # octet 0 says whether there is a CRC at all
-    wire[at] ^= data.draw(st.integers(1, 255))
+    encoded = bytearray(encode_pdu(Pdu(header, pdu.body)))
+    at = data.draw(st.integers(1, len(encoded) - 1))  # octet 0 says whether there is a CRC at all
+    encoded[at] ^= data.draw(st.integers(1, 255))
     with pytest.raises(DecodeError):
-        decode_pdu(wire)
+        decode_pdu(encoded)
 
 
 @given(filestore_requests())
@@ -247,8 +247,8 @@ def test_entity_ids(number: int) -> None:
 
 @given(tlvs(), st.binary(max_size=3))
 def test_tlvs(tlv: Tlv, after: bytes) -> None:
-    wire = encode_tlv(tlv)
-    assert decode_tlv(wire + after) == (tlv, len(wire))
+    encoded = encode_tlv(tlv)
+    assert decode_tlv(encoded + after) == (tlv, len(encoded))
 
 
 @given(st.one_of(st.binary(max_size=60), mutated_pdus()))

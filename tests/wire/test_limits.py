@@ -116,12 +116,12 @@ def _over_response(response: cfdp.FilestoreResponse) -> Any:
 
 
 def _over_primary(primary: PrimaryBlock) -> Any:
-    return replace(decode_primary(encode_primary(primary))[0], wire=None)
+    return replace(decode_primary(encode_primary(primary))[0], encoded=None)
 
 
 def _over_block(block: CanonicalBlock) -> Any:
     found = decode_block(encode_block(block))[0]
-    return replace(found, data=bytes(found.data), wire=None)
+    return replace(found, data=bytes(found.data), encoded=None)
 
 
 def _over_report(report: admin.StatusReport) -> Any:
@@ -395,8 +395,8 @@ def test_a_primary_block_with_one_longer_head(place: int) -> None:
         decode_primary(octets)
     found, end = decode_primary(octets, mode=Mode.LENIENT)
     assert end == len(octets)
-    assert found.wire == octets
-    assert replace(found, wire=None) == replace(expected, wire=None)
+    assert found.encoded == octets
+    assert replace(found, encoded=None) == replace(expected, encoded=None)
 
 
 @pytest.mark.parametrize("place", range(6))
@@ -414,8 +414,8 @@ def test_a_block_with_one_longer_head(place: int, mode: Mode) -> None:
         return
     found, end = decode_block(octets, mode=mode)
     assert end == len(octets)
-    assert found.wire == octets
-    assert replace(found, wire=None) == replace(expected, wire=None)
+    assert found.encoded == octets
+    assert replace(found, encoded=None) == replace(expected, encoded=None)
 
 
 @pytest.mark.parametrize("size", [edge for edge in EDGES if 0 <= edge < 1 << 17])

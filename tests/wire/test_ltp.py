@@ -107,10 +107,10 @@ LAYOUTS: list[tuple[str, Segment]] = [
 
 @pytest.mark.parametrize(("octets", "segment"), LAYOUTS, ids=[each[0][:2] for each in LAYOUTS])
 def test_the_layout_of_each_type(octets: str, segment: Segment) -> None:
-    wire = bytes.fromhex(octets)
-    assert encode_segment(segment) == wire
-    assert decode_segment(wire) == (segment, len(wire))
-    assert decode_segment(b"\xff\xff" + wire + b"\x00", 2) == (segment, len(wire) + 2)
+    encoded = bytes.fromhex(octets)
+    assert encode_segment(segment) == encoded
+    assert decode_segment(encoded) == (segment, len(encoded))
+    assert decode_segment(b"\xff\xff" + encoded + b"\x00", 2) == (segment, len(encoded) + 2)
 
 
 @pytest.mark.parametrize("kind", [5, 6, 10, 11])
@@ -158,19 +158,19 @@ def test_a_session_id_in_words() -> None:
 
 @given(segments(), st.binary(max_size=5), st.binary(max_size=5))
 def test_round_trip(segment: Segment, before: bytes, after: bytes) -> None:
-    wire = encode_segment(segment)
-    assert decode_segment(before + wire + after, len(before)) == (
+    encoded = encode_segment(segment)
+    assert decode_segment(before + encoded + after, len(before)) == (
         segment,
-        len(before) + len(wire),
+        len(before) + len(encoded),
     )
 
 
 @given(segments())
 def test_every_cut_is_noticed(segment: Segment) -> None:
-    wire = encode_segment(segment)
-    for size in range(len(wire)):
+    encoded = encode_segment(segment)
+    for size in range(len(encoded)):
         with pytest.raises(DecodeError):
-            decode_segment(wire[:size])
+            decode_segment(encoded[:size])
 
 
 @given(st.one_of(st.binary(max_size=80), mutated_segments()))

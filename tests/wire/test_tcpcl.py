@@ -97,10 +97,10 @@ LAYOUTS: list[tuple[str, Message]] = [
 
 @pytest.mark.parametrize(("octets", "message"), LAYOUTS, ids=[each[0][:2] for each in LAYOUTS])
 def test_the_layout_of_each_message(octets: str, message: Message) -> None:
-    wire = bytes.fromhex(octets)
-    assert encode_message(message) == wire
-    assert decode_message(wire) == (message, len(wire))
-    assert decode_message(b"??" + wire + b"\xff", 2) == (message, len(wire) + 2)
+    encoded = bytes.fromhex(octets)
+    assert encode_message(message) == encoded
+    assert decode_message(encoded) == (message, len(encoded))
+    assert decode_message(b"??" + encoded + b"\xff", 2) == (message, len(encoded) + 2)
 
 
 def test_meaning_of_flags() -> None:
@@ -125,36 +125,39 @@ def test_transfer_length_item() -> None:
 
 @pytest.mark.parametrize("octets", ["03 ff 0000000000000001", "05 00 06"])
 def test_unassigned_reasons_end_a_session_all_the_same(octets: str) -> None:
-    wire = bytes.fromhex(octets)
+    encoded = bytes.fromhex(octets)
     with pytest.raises(DecodeError):
-        decode_message(wire)
-    message, end = decode_message(wire, strict=False)
-    assert end == len(wire)
-    assert encode_message(message) == wire
+        decode_message(encoded)
+    message, end = decode_message(encoded, strict=False)
+    assert end == len(encoded)
+    assert encode_message(message) == encoded
 
 
 @given(messages(), st.binary(max_size=4), st.binary(max_size=4))
 def test_round_trip(message: Message, before: bytes, after: bytes) -> None:
-    wire = encode_message(message)
-    assert decode_message(before + wire + after, len(before)) == (message, len(before) + len(wire))
+    encoded = encode_message(message)
+    assert decode_message(before + encoded + after, len(before)) == (
+        message,
+        len(before) + len(encoded),
+    )
 
 
 @given(messages())
 def test_a_message_in_pieces_asks_for_what_it_lacks(message: Message) -> None:
-    wire = encode_message(message)
-    for size in range(len(wire)):
+    encoded = encode_message(message)
+    for size in range(len(encoded)):
         with pytest.raises(Incomplete) as caught:
-            decode_message(b"x" + wire[:size], 1)
-        assert size < caught.value.needed <= len(wire)
+            decode_message(b"x" + encoded[:size], 1)
+        assert size < caught.value.needed <= len(encoded)
 
 
 @given(messages())
 def test_whoever_waits_for_what_is_needed_gets_there(message: Message) -> None:
-    wire = encode_message(message)
+    encoded = encode_message(message)
     size = 0
     for _ in range(8):
         try:
-            assert decode_message(wire[:size]) == (message, len(wire))
+            assert decode_message(encoded[:size]) == (message, len(encoded))
         except Incomplete as incomplete:
             size = incomplete.needed
         else:
@@ -164,11 +167,11 @@ def test_whoever_waits_for_what_is_needed_gets_there(message: Message) -> None:
 
 @given(st.integers(0, 255), st.binary(max_size=4))
 def test_contact_header_in_pieces(flags: int, after: bytes) -> None:
-    wire = encode_contact(ContactHeader(flags))
-    assert decode_contact(b"z" + wire + after, 1) == (ContactHeader(flags), 1 + CONTACT_BYTES)
-    for size in range(len(wire)):
+    encoded = encode_contact(ContactHeader(flags))
+    assert decode_contact(b"z" + encoded + after, 1) == (ContactHeader(flags), 1 + CONTACT_BYTES)
+    for size in range(len(encoded)):
         with pytest.raises(Incomplete):
-            decode_contact(wire[:size])
+            decode_contact(encoded[:size])
 
 
 @pytest.mark.parametrize("octets", [b"d7n!\x04\x00", b"dtn!\x03\x00", b"dtn!\x05", b"x"])

@@ -95,7 +95,7 @@ class Admission:
     def put(
         self,
         bundle: Bundle,
-        wire: Buffer,
+        encoded: Buffer,
         priority: int,
         expires_ms: int,
         received_ms: int,
@@ -130,7 +130,9 @@ class Admission:
             found = found or extensions_of(bundle)
             key += self._digest.whole(bundle, self._variant(primary, found), found.encrypted)
         brought_by = previous if place is Place.FRAGMENT else ""
-        note = note_of(bundle, wire, returned=outside and ours, neighbour=brought_by, owner=owner)
+        note = note_of(
+            bundle, encoded, returned=outside and ours, neighbour=brought_by, owner=owner
+        )
         label = label_of(bundle.blocks)
         event = None
         if self.trail is not None and self.trail.wants(label):
@@ -140,7 +142,7 @@ class Admission:
         # comes back, it is one more to us.  Only a critical one must not go every way again.
         return Put(
             key,
-            wire,
+            encoded,
             place,
             str(primary.destination),
             source,
@@ -152,7 +154,7 @@ class Admission:
             evicts,
             known,
             "" if known else previous,
-            NOTHING if required or owner == OWN else self._shares.spare(owner, len(wire)),
+            NOTHING if required or owner == OWN else self._shares.spare(owner, len(encoded)),
             self._whole(primary) if place is Place.FRAGMENT else b"",
             owner,
             event,

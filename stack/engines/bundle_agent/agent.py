@@ -255,15 +255,15 @@ class BundleAgent(Parts):
 
     # ---- forwarding ------------------------------------------------------------------------
 
-    def departing(self, entry: Entry, wire: Buffer, now_ms: int) -> Buffer:
+    def departing(self, entry: Entry, encoded: Buffer, now_ms: int) -> Buffer:
         """The octets in which a stored bundle goes to the next node (§5.4).  Raises `DecodeError`
         when they are damaged, as far as that shows here."""
         own, config = bool(entry.stamp), self.config
         if own and config.trusted_clock:
-            return wire
+            return encoded
         waited_ms = now_ms - entry.received_ms
         hop_limit = 0 if config.trusted_clock else config.hop_limit
-        bundle = self._decode(wire)
+        bundle = self._decode(encoded)
         return encode_bundle(depart(bundle, self.node_id, waited_ms, own=own, hop_limit=hop_limit))
 
     # ---- delivery --------------------------------------------------------------------------
@@ -275,7 +275,7 @@ class BundleAgent(Parts):
     def open(
         self,
         ref: int,
-        wire: Buffer,
+        encoded: Buffer,
         now_ms: int,
         known: Opened | Bundle | None = None,
         *,
@@ -292,7 +292,7 @@ class BundleAgent(Parts):
         if isinstance(known, Opened):
             plain = known.bundle
         else:
-            plain = known or self._decode(wire)
+            plain = known or self._decode(encoded)
             opened = self._admission.open(plain)
             if opened is not None and not opened.ok:
                 if not checked:

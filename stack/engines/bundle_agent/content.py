@@ -63,7 +63,7 @@ class ContentDigest:
 
     def _over(self, bundle: Bundle, others: list[CanonicalBlock], variant: int) -> bytes:
         primary, payload = bundle.primary, bundle.blocks[-1]
-        parts: list[Buffer] = [primary.wire or encode_primary(primary)]
+        parts: list[Buffer] = [primary.encoded or encode_primary(primary)]
         for block in others:
             data = block.data
             parts += (_HEAD(block.type, block.number, block.flags, len(data)), data)

@@ -242,14 +242,14 @@ class Custody:
         for one in outgoings:
             one = self._permitted(one, now_ms)
             bundle = self._origin.make(one, now_ms, admin=admin)
-            wire = encode_bundle(bundle)
-            if len(wire) > config.bundle_bytes_max:
+            encoded = encode_bundle(bundle)
+            if len(encoded) > config.bundle_bytes_max:
                 raise LocalError(
                     f"a payload of {len(one.payload)} octets makes a bundle over "
                     f"bundle_bytes_max {config.bundle_bytes_max}: send it as a file"
                 )
             expires_ms = now_ms + min(one.lifetime_ms, config.lifetime_ms_max)
-            ops.append(put(bundle, wire, one.priority, expires_ms, now_ms, required=True))
+            ops.append(put(bundle, encoded, one.priority, expires_ms, now_ms, required=True))
             primary = bundle.primary
             ids.append(BundleId(primary.source, primary.creation_ms, primary.sequence))
         return ids, ops

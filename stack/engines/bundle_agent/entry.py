@@ -82,7 +82,7 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         put.destination,
         put.source,
         put.priority,
-        len(put.wire),
+        len(put.encoded),
         put.expires_ms,
         put.received_ms,
         note if not note or not is_bare(note) else b"",

@@ -110,8 +110,8 @@ class Ingress:
         if total > config.bundle_bytes_max:
             words = f"part of {total} octets, more than bundle_bytes_max {config.bundle_bytes_max}"
             return refused(bundle, ReportReason.DEPLETED_STORAGE, "too_large", words), end
-        wire = memoryview(data)[offset:end]
-        judged = self.judge(bundle, wire, now_ms, previous, trusted)
+        encoded = memoryview(data)[offset:end]
+        judged = self.judge(bundle, encoded, now_ms, previous, trusted)
         trail = self._admission.trail
         if trail is not None and isinstance(judged, Refused):
             event = trail.refused(bundle, judged.words, previous, now_ms)
@@ -130,7 +130,7 @@ class Ingress:
         return primary if primary.crc_type and not primary.flags & IS_FRAGMENT else None
 
     def judge(
-        self, bundle: Bundle, wire: Buffer, now_ms: int, previous: str, trusted: bool
+        self, bundle: Bundle, encoded: Buffer, now_ms: int, previous: str, trusted: bool
     ) -> Taken | Refused:
         """Judge a bundle that has been decoded and checked already."""
         primary, config, admission = bundle.primary, self._config, self._admission
@@ -155,16 +155,16 @@ class Ingress:
         if place is Place.FORWARD and not trusted and priority > PRIORITY_DEFAULT:
             # The next node may trust us: what is not believed is not passed on.
             kept = [block for block in kept if block.type != config.priority_block]
-        renumbered = self._mode is LENIENT and any(block.wire is None for block in bundle.blocks)
+        renumbered = self._mode is LENIENT and any(block.encoded is None for block in bundle.blocks)
         if renumbered or len(kept) != len(bundle.blocks):
             bundle = Bundle(primary, tuple(kept))
-            wire = encode_bundle(bundle)
+            encoded = encode_bundle(bundle)
         opened = None
         if place is Place.FORWARD:
-            passed = self._pass(bundle, wire, found)
+            passed = self._pass(bundle, encoded, found)
             if isinstance(passed, Refused):
                 return passed
-            bundle, wire = passed
+            bundle, encoded = passed
         elif place is Place.DELIVER:
             opened = admission.open(bundle)
             if opened is not None and not opened.ok:
@@ -178,7 +178,7 @@ class Ingress:
             owner = self._owner(primary, place, previous)
         put = admission.put(
             bundle,
-            wire,
+            encoded,
             priority if trusted or opened else min(priority, PRIORITY_DEFAULT),
             expires_ms,
             now_ms,
@@ -193,18 +193,18 @@ class Ingress:
         return Taken(bundle, put, found.unprocessed)
 
     def _pass(
-        self, bundle: Bundle, wire: Buffer, found: Extensions
+        self, bundle: Bundle, encoded: Buffer, found: Extensions
     ) -> tuple[Bundle, Buffer] | Refused:
         """What passes through as security lets it: as what it is known if it comes again, and the
         octets that go on, to which this node may add what is never the same twice."""
         verified = self._admission.verify(bundle)
         if verified is None:
-            return bundle, wire
+            return bundle, encoded
         if not verified.ok:
             return unproven(bundle, verified, found.unprocessed)
         if verified.bundle is not None:
             bundle = verified.bundle
-            wire = encode_bundle(bundle)
+            encoded = encode_bundle(bundle)
             found.encrypted = encrypted_blocks(bundle.blocks)
         try:
             secured = self._admission.secure(bundle)
@@ -214,8 +214,8 @@ class Ingress:
         if secured is not None and not secured.ok:
             return unproven(bundle, secured, found.unprocessed)
         if secured is not None and secured.bundle is not None:
-            wire = encode_bundle(secured.bundle)
-        return bundle, wire
+            encoded = encode_bundle(secured.bundle)
+        return bundle, encoded
 
     def _is_new(self, bundle: Bundle) -> bool:
         """Whether what does not verify comes for the first time.  What is encrypted has no CRC

@@ -188,7 +188,7 @@ class Joining:
 
     def _whole(self, first: int, octets: bytearray) -> Bundle:
         fragment = self._fragments[first]
-        payload = replace(fragment.payload, data=bytes(octets), wire=None)
+        payload = replace(fragment.payload, data=bytes(octets), encoded=None)
         return reassemble([Bundle(fragment.primary, (*fragment.blocks[:-1], payload))])
 
 

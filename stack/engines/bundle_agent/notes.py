@@ -42,9 +42,9 @@ class Note(NamedTuple):
 
 
 def note_of(
-    bundle: Bundle, wire: Buffer, *, returned: bool = False, neighbour: str = "", owner: str = ""
+    bundle: Bundle, encoded: Buffer, *, returned: bool = False, neighbour: str = "", owner: str = ""
 ) -> bytes:
-    """The note that a bundle (whose octets are `wire`) needs, or nothing.
+    """The note that a bundle (whose octets are `encoded`) needs, or nothing.
 
     `returned` marks one from outside that names this node as its source; `neighbour` is who brought
     a fragment, `owner` to whose share it counts (that of a fragment is this neighbour, if any).
@@ -52,14 +52,14 @@ def note_of(
     primary = bundle.primary
     if not (primary.flags & (IS_FRAGMENT | REPORT_ANY) or returned):
         return _BARE + owner.encode() if owner else b""
-    encoded = primary.wire
-    if encoded is None:
-        encoded = decode_primary(wire, 1, mode=LENIENT)[0].wire or b""
+    head = primary.encoded
+    if head is None:
+        head = decode_primary(encoded, 1, mode=LENIENT)[0].encoded or b""
     return (
         _LENGTH.pack(
             len(bundle.payload.data) | (_RETURNED if returned else 0) | (_SHARED if owner else 0)
         )
-        + encoded
+        + head
         + (owner or neighbour).encode()
     )
 

@@ -126,6 +126,6 @@ class Origin:
             blocks.append(policy_block(policy, number=6, crc_type=crc))
         if len(self._made) >= EXTENSIONS_MAX:
             self._made.clear()
-        found = tuple(replace(block, wire=encode_block(block)) for block in blocks)
+        found = tuple(replace(block, encoded=encode_block(block)) for block in blocks)
         self._made[priority, policy] = found
         return found

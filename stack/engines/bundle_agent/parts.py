@@ -47,12 +47,12 @@ class Parts(Dispatch):
         super().__init__(node_id, config, *parts)
         self._mode = LENIENT if config.lenient else STRICT
 
-    def split(self, ref: int, wire: Buffer, bytes_max: int) -> list[Op] | None:
+    def split(self, ref: int, encoded: Buffer, bytes_max: int) -> list[Op] | None:
         """Operations that replace a stored bundle by fragments of at most `bytes_max` octets
         (§5.8), or None when it must or can not be fragmented: it waits for a larger contact.
         Raises `DecodeError` for damaged octets."""
         entry = self.entries[ref]
-        bundle = self._decode(wire)
+        bundle = self._decode(encoded)
         try:
             fragments = fragment_bundle(bundle, bytes_max)
         except LocalError:
@@ -63,10 +63,10 @@ class Parts(Dispatch):
         parts = (successor(fragment, [entry]) for fragment in fragments)
         return [Release(ref, event=gone), *parts]
 
-    def reassemble(self, refs: Sequence[int], wires: Sequence[Buffer]) -> list[Op]:
+    def reassemble(self, refs: Sequence[int], octets: Sequence[Buffer]) -> list[Op]:
         """Operations that put one bundle in the place of the fragments that make it up (§5.9), if
         that can be proven; of the others only those go that are proven wrong."""
-        fragments = {ref: self._decode(wire) for ref, wire in zip(refs, wires, strict=True)}
+        fragments = {ref: self._decode(encoded) for ref, encoded in zip(refs, octets, strict=True)}
         joined = self._fragments.join(fragments, self._admission.open)
         self.counters["fragments_contradicted"] += len(joined.culprits)
         ops: list[Op] = [
@@ -85,9 +85,9 @@ class Parts(Dispatch):
         used = [self.entries[ref] for ref in joined.used]
         return [*ops, self._admission.successor(joined.bundle, used, joined.opened)]
 
-    def _decode(self, wire: Buffer) -> Bundle:
+    def _decode(self, encoded: Buffer) -> Bundle:
         """A bundle out of the store, as it was read when it came."""
-        return decode_bundle(wire, mode=self._mode)[0]
+        return decode_bundle(encoded, mode=self._mode)[0]
 
 
 def name_of(primary: PrimaryBlock) -> str:

@@ -46,12 +46,12 @@ def set_aside(
     cannot even be read was never received, nor what comes behind it."""
     try:
         bundle, end = decode_bundle(data, offset=offset, mode=mode)
-        primary, wire = bundle.primary, memoryview(data)[offset:end]
+        primary, encoded = bundle.primary, memoryview(data)[offset:end]
         put = Put(
             # What stands in quarantine must not pass for the genuine bundle of this identity.
             key=bundle_key(primary, len(bundle.payload.data))
-            + blake2b(wire, digest_size=DIGEST_BYTES).digest(),
-            wire=wire,
+            + blake2b(encoded, digest_size=DIGEST_BYTES).digest(),
+            encoded=encoded,
             place=Place.QUARANTINE,
             destination=str(primary.destination),
             source=str(primary.source),

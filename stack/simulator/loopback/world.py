@@ -147,8 +147,8 @@ class LoopbackWorld:
             new_key_file(self._keys, streams.entropy("keys"), "loopback")
         for link in sky.links:
             self._join(link)
-        for wire in scenario.terrestrial:
-            self._join_on_ground(*wire.between, wire.rate_bps, wire.delay_ms)
+        for line in scenario.terrestrial:
+            self._join_on_ground(*line.between, line.rate_bps, line.delay_ms)
         if self._capture is not None:
             self._capture.check()
         flying = sky.satellites

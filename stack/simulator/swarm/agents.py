@@ -84,9 +84,9 @@ class _Hop:
         """Always the same."""
         return 1 << 20
 
-    def submit(self, wire: Buffer, ref: int, now: int, *, alone: bool) -> None:
+    def submit(self, encoded: Buffer, ref: int, now: int, *, alone: bool) -> None:
         """Off it goes."""
-        self._sender.hop(self._peer, ref, wire)
+        self._sender.hop(self._peer, ref, encoded)
 
 
 class _Agent:
@@ -146,8 +146,8 @@ class _Agent:
     def _deliver(self, service: str) -> None:
         agent, run = self.agent, self._run
 
-        def deliver(ref: int, wire: Buffer) -> bool:
-            delivery = agent.open(ref, wire, run.now_ms)
+        def deliver(ref: int, encoded: Buffer) -> bool:
+            delivery = agent.open(ref, encoded, run.now_ms)
             if delivery is not None:
                 run.delivered(self.name, delivery)
                 self.driver.submit([agent.consumed(ref, run.now_ms)])
@@ -170,15 +170,15 @@ class _Agent:
             if peer in self.up:
                 self.driver.send(peer, _Hop(self, peer), self._run.sim.now_ns)
 
-    def hop(self, peer: str, ref: int, wire: Buffer) -> None:
+    def hop(self, peer: str, ref: int, encoded: Buffer) -> None:
         """A bundle leaves."""
-        self._run.hop(self, peer, ref, wire)
+        self._run.hop(self, peer, ref, encoded)
 
-    def receive(self, wire: Buffer, sender: str) -> bool:
+    def receive(self, encoded: Buffer, sender: str) -> bool:
         """A bundle comes; whether it was taken."""
         if self.deaf:
             return False
-        put, _, intact = self.agent.receive(wire, self._run.now_ms, 0, sender, trusted=True)
+        put, _, intact = self.agent.receive(encoded, self._run.now_ms, 0, sender, trusted=True)
         kept: list[bool] = []
 
         def done(outcome: Committed | StoreError) -> None:
@@ -365,7 +365,7 @@ class AgentsRun:
 
     # ---- hops ----------------------------------------------------------------------------
 
-    def hop(self, sender: _Agent, peer: str, ref: int, wire: Buffer) -> None:
+    def hop(self, sender: _Agent, peer: str, ref: int, encoded: Buffer) -> None:
         """A bundle leaves; it goes again until it is answered, as far as the contact lasts."""
         owlt_ns = round(self.options.owlt_s * SECOND)
         life = sender.life
@@ -379,10 +379,10 @@ class AgentsRun:
 
         def arrive() -> None:
             receiver = self.agents[peer.removeprefix("dtn://").rstrip("/")]
-            self.trace(self.sim.now_ns, receiver.name, single(wire))
+            self.trace(self.sim.now_ns, receiver.name, single(encoded))
             if receiver.down:
                 return
-            taken = receiver.receive(wire, sender.node_id)
+            taken = receiver.receive(encoded, sender.node_id)
             if self._faulty and self._rng.random() < self.options.crash:
                 self.faults["crash"] += 1
                 receiver.crash()

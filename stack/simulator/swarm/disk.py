@@ -188,12 +188,12 @@ class NodeDisk:
             path = self.directory / STORE_NAME / f"payload-{segment:010d}.log"
             with path.open("r+b") as file:
                 file.seek(start)
-                wire = flipped(file.read(size), self.rng)
+                encoded = flipped(file.read(size), self.rng)
                 file.seek(start)
-                file.write(wire)
+                file.write(encoded)
             return
-        (wire,) = db.execute("SELECT wire FROM body WHERE ref = ?", (ref,)).fetchone()
-        damaged = flipped(wire, self.rng)
+        (encoded,) = db.execute("SELECT wire FROM body WHERE ref = ?", (ref,)).fetchone()
+        damaged = flipped(encoded, self.rng)
         db.execute("UPDATE body SET wire = ? WHERE ref = ?", (damaged, ref))
 
     def flip_partial(self) -> bool:

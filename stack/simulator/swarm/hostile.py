@@ -197,19 +197,19 @@ class Intruder:
             payload, blocks, primary = old.payload, old.blocks, old.primary
             if self._rng.random() < 0.3:  # the next of its source, before that is made
                 number = primary.sequence + self._rng.randint(1, 3)
-                primary = replace(primary, wire=None, sequence=min(number, (1 << 64) - 1))
+                primary = replace(primary, encoded=None, sequence=min(number, (1 << 64) - 1))
             if kind == 0:  # in clear, as if nobody had asked for security
-                blocks = (replace(payload, data=b"forged", wire=None),)
+                blocks = (replace(payload, data=b"forged", encoded=None),)
             elif kind == 1:  # one octet of the ciphertext is another
                 data = bytearray(payload.data)
                 if data:
                     data[self._rng.randrange(len(data))] ^= 1
-                blocks = (*blocks[:-1], replace(payload, data=bytes(data), wire=None))
+                blocks = (*blocks[:-1], replace(payload, data=bytes(data), encoded=None))
             elif kind == 2:  # the security blocks are gone
                 blocks = (payload,)
             else:  # and they are others
                 blocks = tuple(
-                    replace(one, data=self._rng.randbytes(len(one.data)), wire=None)
+                    replace(one, data=self._rng.randbytes(len(one.data)), encoded=None)
                     if one.type in (11, 12)
                     else one
                     for one in blocks
@@ -231,7 +231,7 @@ class Intruder:
             offset = rng.choice((0, start, max(0, total - length), rng.randrange(total + 1)))
             changed = replace(
                 primary,
-                wire=None,
+                encoded=None,
                 flags=primary.flags | IS_FRAGMENT,
                 fragment_offset=offset,
                 total_adu_length=rng.choice((total, total, total + 1, 1 << 40)),
@@ -284,12 +284,12 @@ class Intruder:
                 blocks = tuple(one for one in blocks if one.type != DATA_POLICY)
             elif kind == 1:
                 blocks = tuple(
-                    replace(one, data=ANYBODY, wire=None) if one.type == DATA_POLICY else one
+                    replace(one, data=ANYBODY, encoded=None) if one.type == DATA_POLICY else one
                     for one in blocks
                 )
             else:
                 data = self._rng.randbytes(len(old.payload.data))
-                blocks = (*blocks[:-1], replace(old.payload, data=data, wire=None))
+                blocks = (*blocks[:-1], replace(old.payload, data=data, encoded=None))
             found += self._block(encode_bundle(Bundle(old.primary, blocks)))
         return found
 

@@ -122,7 +122,7 @@ class Injector:
             return False
         ref = self._rng.choice(sorted(cache))
         put = cache[ref]
-        cache[ref] = put._replace(wire=flipped(put.wire, self._rng), known=None)
+        cache[ref] = put._replace(encoded=flipped(put.encoded, self._rng), known=None)
         self.hit.add(unit_of(put.key))
         return True
 

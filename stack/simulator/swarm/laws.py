@@ -117,7 +117,7 @@ class Laws:
     def stored(self, node: str, put: Put, thing: str) -> list[tuple[str, str]]:
         """What is wrong with a bundle that comes to rest at a node, as (invariant, text); `thing`
         is the message that an application there has just sent in it, if it is one."""
-        bundle, _ = decode_bundle(put.wire, mode=LENIENT)
+        bundle, _ = decode_bundle(put.encoded, mode=LENIENT)
         label = label_of(bundle.blocks)
         own = put.source.startswith(f"dtn://{node}/")
         expected = self.of.get(thing)

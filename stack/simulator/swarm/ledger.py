@@ -58,10 +58,10 @@ def unit_of_identity(identity: Key) -> bytes:
     return identity[:16] + identity[-16:]
 
 
-def _content(wire: Buffer) -> bytes:
+def _content(encoded: Buffer) -> bytes:
     """A digest of what no honest node changes on the way."""
-    bundle, _ = decode_bundle(wire, mode=LENIENT)
-    digest = hashlib.blake2b(bundle.primary.wire or b"", digest_size=16)
+    bundle, _ = decode_bundle(encoded, mode=LENIENT)
+    digest = hashlib.blake2b(bundle.primary.encoded or b"", digest_size=16)
     for block in bundle.blocks:
         if block.type not in (PREVIOUS_NODE, BUNDLE_AGE, HOP_COUNT):
             digest.update(b"%d %d %d " % (block.type, block.flags, len(block.data)))
@@ -168,7 +168,7 @@ class RunLedger:
                         for invariant, text in self._laws.stored(node, op, sent):
                             self.problem(invariant, text, at_s)
                     if self._protect:
-                        self.look(bytes(op.wire), f"the store of {node}", at_s)
+                        self.look(bytes(op.encoded), f"the store of {node}", at_s)
             elif type(op) is Release:
                 entry = bundles.pop(op.ref, None)
                 if entry is not None and entry[1] is Place.FORWARD:
@@ -201,7 +201,7 @@ class RunLedger:
             self.drop(node, held, ref, "evicted")
 
     def _compare(self, node: str, put: Put) -> None:
-        content = _content(put.wire)
+        content = _content(put.encoded)
         self._contents[node][put.key] = content
         if put.required and put.source.startswith(f"dtn://{node}/"):  # not one that came in
             self._made.setdefault(identity_of(put.key), set()).add(content)

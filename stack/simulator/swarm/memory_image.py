@@ -33,8 +33,8 @@ class MemoryImage(MemoryStore):
         if not self._held:
             return None
         ref = rng.choice(sorted(self._held))
-        stored, wire = self._held[ref]
-        self._held[ref] = (stored, flipped(wire, rng))
+        stored, encoded = self._held[ref]
+        self._held[ref] = (stored, flipped(encoded, rng))
         self._damaged.add(ref)
         return stored.key
 
@@ -50,8 +50,8 @@ class MemoryImage(MemoryStore):
         return super().load(refs)
 
 
-def flipped(wire: Buffer, rng: random.Random) -> bytes:
+def flipped(encoded: Buffer, rng: random.Random) -> bytes:
     """The octets with one bit wrong."""
-    octets = bytearray(wire)
+    octets = bytearray(encoded)
     octets[rng.randrange(len(octets))] ^= 1 << rng.randrange(8)
     return bytes(octets)

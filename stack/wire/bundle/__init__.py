@@ -23,10 +23,10 @@ from stack.wire.bundle.decode import decode_primary as decode_primary
 from stack.wire.bundle.decode import is_deterministic as is_deterministic
 from stack.wire.bundle.eids import decode_eid as decode_eid
 from stack.wire.bundle.eids import encode_eid as encode_eid
+from stack.wire.bundle.encode import as_encoded as as_encoded
 from stack.wire.bundle.encode import encode_block as encode_block
 from stack.wire.bundle.encode import encode_bundle as encode_bundle
 from stack.wire.bundle.encode import encode_primary as encode_primary
-from stack.wire.bundle.encode import encoded as encoded
 from stack.wire.bundle.extension import HOP_LIMIT_MAX as HOP_LIMIT_MAX
 from stack.wire.bundle.extension import bundle_age as bundle_age
 from stack.wire.bundle.extension import free_number as free_number

@@ -37,10 +37,10 @@ from stack.wire.bundle.types import (
     PrimaryBlock,
     set_crc_type,
     set_data,
+    set_encoded,
     set_flags,
     set_number,
     set_type,
-    set_wire,
 )
 from stack.wire.crc import crc16_x25, crc32c
 
@@ -92,7 +92,7 @@ LENIENT = Mode.LENIENT
 def decode_bundle(data: Buffer, *, offset: int = 0, mode: Mode = Mode.STRICT) -> tuple[Bundle, int]:
     """Read the bundle at `offset`: (bundle, offset of the octet after it).
 
-    The data and `wire` of the blocks are views into `data`, which must not change while the
+    The data and `encoded` of the blocks are views into `data`, which must not change while the
     bundle lives.  Raises `DecodeError` for anything that RFC 9171 §4 does not allow in this mode,
     a CRC that does not match included (§5.6 step 3 wants the bundle deleted for either).
     """
@@ -412,7 +412,7 @@ def _block(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[Ca
     set_flags(block, flags)
     set_data(block, block_data)
     set_crc_type(block, crc_type)
-    set_wire(block, view[start:position])
+    set_encoded(block, view[start:position])
     return block, position
 
 

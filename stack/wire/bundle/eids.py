@@ -21,7 +21,7 @@ UINT_WIDTH = (*[1] * 24, 2, 3, 5, 9, *[0] * 228)
 
 def encode_eid(eid: Eid) -> bytes:
     """The encoding of an EID: as it came, or else ours (`canonical_eid`).  Raises `LocalError`."""
-    return eid.wire or canonical_eid(eid)
+    return eid.encoded or canonical_eid(eid)
 
 
 @lru_cache(maxsize=4096)
@@ -99,7 +99,7 @@ def _known_eid(encoded: bytes, strict: bool) -> Eid:
         except DecodeError:
             return _read_eid(encoded, False)  # whoever sends this EID on writes it as is legal
     eid = _read_eid(encoded, True)
-    return eid if encoded == canonical_eid(eid) else replace(eid, wire=encoded)
+    return eid if encoded == canonical_eid(eid) else replace(eid, encoded=encoded)
 
 
 def _read_eid(encoded: bytes, strict: bool) -> Eid:

@@ -40,7 +40,7 @@ _ZERO_4 = bytes(4)
 def encode_bundle(bundle: Bundle) -> bytes:
     """The octets of a bundle, ready to send.
 
-    Blocks that have `wire` are sent as they came.  Raises `LocalError` when the payload block is
+    Blocks that have `encoded` are sent as they came.  Raises `LocalError` when the payload block is
     not last, block numbers repeat, or a field cannot be encoded.
     """
     blocks = bundle.blocks
@@ -49,11 +49,11 @@ def encode_bundle(bundle: Bundle) -> bytes:
     if len({block.number for block in blocks}) != len(blocks):
         raise LocalError("block numbers of a bundle must differ")
     primary = bundle.primary
-    parts: list[Buffer] = [cbor.ARRAY_OPEN, primary.wire or encode_primary(primary)]
+    parts: list[Buffer] = [cbor.ARRAY_OPEN, primary.encoded or encode_primary(primary)]
     append = parts.append
     for block in blocks:
-        if block.wire is not None:
-            append(block.wire)
+        if block.encoded is not None:
+            append(block.encoded)
         else:
             _append_block(block, append)
     if bundle.opening == cbor.ARRAY_OPEN:
@@ -67,8 +67,8 @@ def encode_bundle(bundle: Bundle) -> bytes:
 
 def encode_primary(primary: PrimaryBlock) -> bytes:
     """The octets of a primary block (RFC 9171 §4.3.1).  Raises `LocalError`."""
-    if primary.wire is not None:
-        return primary.wire
+    if primary.encoded is not None:
+        return primary.encoded
     flags = primary.flags
     crc_type = primary.crc_type
     count = 8
@@ -106,7 +106,7 @@ def encode_primary(primary: PrimaryBlock) -> bytes:
     return body + checksum(body, crc_type)
 
 
-def encoded(primary: PrimaryBlock) -> PrimaryBlock:
+def as_encoded(primary: PrimaryBlock) -> PrimaryBlock:
     """A primary block with its octets.  Raises `LocalError`."""
     return PrimaryBlock(
         primary.destination,
@@ -134,8 +134,8 @@ def checksum(octets: bytes, crc_type: int, closing: bytes = b"") -> bytes:
 
 def encode_block(block: CanonicalBlock) -> bytes:
     """The octets of a canonical block (RFC 9171 §4.3.2).  Raises `LocalError`."""
-    if block.wire is not None:
-        return bytes(block.wire)
+    if block.encoded is not None:
+        return bytes(block.encoded)
     parts: list[Buffer] = []
     _append_block(block, parts.append)
     return b"".join(parts)

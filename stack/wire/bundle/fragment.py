@@ -52,7 +52,7 @@ def fragment_bundle(bundle: Bundle, max_bytes: int) -> list[Bundle]:
     data = memoryview(payload.data)
     base = primary.fragment_offset or 0
     total = len(data) if primary.total_adu_length is None else primary.total_adu_length
-    extension = tuple(replace(block, wire=encode_block(block)) for block in bundle.blocks[:-1])
+    extension = tuple(replace(block, encoded=encode_block(block)) for block in bundle.blocks[:-1])
     form = PrimaryForm(primary)
     # Without CRC it relies on a BIB (§4.3.1), which is over the primary block of the whole: no
     # fragment's own is proven by it, not even that of the first, which takes the BIB along.
@@ -65,14 +65,14 @@ def fragment_bundle(bundle: Bundle, max_bytes: int) -> list[Bundle]:
     start = 0
     while start < len(data):
         head = form.fragment(base + start, total, crc_type)
-        room = max_bytes - _FRAMING_BYTES - len(head.wire or b"")
-        room -= sum(len(block.wire or b"") for block in extension)
+        room = max_bytes - _FRAMING_BYTES - len(head.encoded or b"")
+        room -= sum(len(block.encoded or b"") for block in extension)
         size = _data_room(payload, room)
         if size < 1:
             raise LocalError(f"{max_bytes} octets are too few for a fragment of this bundle")
         if len(fragments) == FRAGMENTS_MAX:
             raise LocalError(f"{max_bytes} octets would make over {FRAGMENTS_MAX} fragments")
-        part = replace(payload, data=data[start : start + size], wire=None)
+        part = replace(payload, data=data[start : start + size], encoded=None)
         fragments.append(Bundle(head, (*extension, part)))
         start += size
         extension = tuple(block for block in extension if block.flags & REPLICATE)
@@ -196,11 +196,11 @@ def _own(fragment: Bundle) -> Bundle:
         replace(
             block,
             data=bytes(block.data),
-            wire=None if block.wire is None else bytes(block.wire),
+            encoded=None if block.encoded is None else bytes(block.encoded),
         )
         for block in fragment.blocks[:-1]
     )
-    payload = replace(fragment.payload, data=b"", wire=None)
+    payload = replace(fragment.payload, data=b"", encoded=None)
     return Bundle(fragment.primary, (*blocks, payload))
 
 

@@ -24,19 +24,19 @@ class PrimaryForm:
 
     def __init__(self, primary: PrimaryBlock) -> None:
         self._primary = primary
-        wire = encode_primary(primary)
-        cuts = [0, cbor.read_head(wire, 0, strict=False)[2]]
+        encoded = encode_primary(primary)
+        cuts = [0, cbor.read_head(encoded, 0, strict=False)[2]]
         for _ in range(_FIELDS):
-            cuts.append(cbor.skip_item(wire, cuts[-1], strict=False))
-        parts = [wire[start:end] for start, end in pairwise(cuts)]
+            cuts.append(cbor.skip_item(encoded, cuts[-1], strict=False))
+        parts = [encoded[start:end] for start, end in pairwise(cuts)]
         self._head, self._version, self._flags, self._crc_type = parts[:4]
         self._rest = b"".join(parts[4:])
         self._crc_head = b""
         if primary.crc_type:
             at = cuts[-1]
             for _ in range(2 if primary.flags & IS_FRAGMENT else 0):
-                at = cbor.skip_item(wire, at, strict=False)
-            self._crc_head = wire[at : cbor.read_head(wire, at, strict=False)[2]]
+                at = cbor.skip_item(encoded, at, strict=False)
+            self._crc_head = encoded[at : cbor.read_head(encoded, at, strict=False)[2]]
 
     def fragment(self, offset: int, total: int, crc_type: int) -> PrimaryBlock:
         """The primary block of a fragment at `offset` of a data unit of `total` octets."""
@@ -61,7 +61,7 @@ class PrimaryForm:
         head, closing = self._head, cbor.BREAK
         if head != cbor.ARRAY_OPEN:
             head, closing = _as_long(head, cbor.ARRAY, count), b""
-        wire = b"".join(
+        encoded = b"".join(
             (
                 head,
                 self._version,
@@ -73,15 +73,15 @@ class PrimaryForm:
         )
         if crc_type:
             own = crc_type == self._primary.crc_type
-            wire += self._crc_head if own else CRC_HEADS[crc_type]
-            wire += checksum(wire, crc_type, closing)
+            encoded += self._crc_head if own else CRC_HEADS[crc_type]
+            encoded += checksum(encoded, crc_type, closing)
         return replace(
             self._primary,
             flags=flags,
             crc_type=crc_type,
             fragment_offset=offset,
             total_adu_length=total,
-            wire=wire + closing,
+            encoded=encoded + closing,
         )
 
 

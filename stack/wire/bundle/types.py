@@ -1,8 +1,8 @@
 """The blocks of a bundle as immutable values (RFC 9171 §4.3).
 
-Every block remembers the octets that it was decoded from (`wire`), so that a forwarding node
+Every block remembers the octets that it was decoded from (`encoded`), so that a forwarding node
 sends on what it did not change exactly as it came, CRC and non-canonical forms included.  Build a
-changed block with its constructor: a new block has no `wire`, and is encoded afresh.
+changed block with its constructor: a new block has no `encoded`, and is encoded afresh.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class PrimaryBlock:
     fragment_offset: int | None = None
     total_adu_length: int | None = None
     version: int = 7
-    wire: bytes | None = field(default=None, compare=False, repr=False)
+    encoded: bytes | None = field(default=None, compare=False, repr=False)
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class PrimaryBlock:
         fragment_offset: int | None = None,
         total_adu_length: int | None = None,
         version: int = 7,
-        wire: bytes | None = None,
+        encoded: bytes | None = None,
     ) -> None:
         _set_destination(self, destination)
         _set_source(self, source)
@@ -103,7 +103,7 @@ class PrimaryBlock:
         _set_fragment_offset(self, fragment_offset)
         _set_total_adu_length(self, total_adu_length)
         _set_version(self, version)
-        _set_primary_wire(self, wire)
+        _set_primary_encoded(self, encoded)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -115,7 +115,7 @@ class CanonicalBlock:
     flags: int
     data: Buffer
     crc_type: int = CRC_NONE
-    wire: Buffer | None = field(default=None, compare=False, repr=False)
+    encoded: Buffer | None = field(default=None, compare=False, repr=False)
 
     def __init__(
         self,
@@ -124,14 +124,14 @@ class CanonicalBlock:
         flags: int,
         data: Buffer,
         crc_type: int = CRC_NONE,
-        wire: Buffer | None = None,
+        encoded: Buffer | None = None,
     ) -> None:
         set_type(self, type)
         set_number(self, number)
         set_flags(self, flags)
         set_data(self, data)
         set_crc_type(self, crc_type)
-        set_wire(self, wire)
+        set_encoded(self, encoded)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -179,7 +179,7 @@ def _setters(kind: type) -> Iterator[Callable[[object, Any], None]]:
     _set_fragment_offset,
     _set_total_adu_length,
     _set_version,
-    _set_primary_wire,
+    _set_primary_encoded,
 ) = _setters(PrimaryBlock)
-set_type, set_number, set_flags, set_data, set_crc_type, set_wire = _setters(CanonicalBlock)
+set_type, set_number, set_flags, set_data, set_crc_type, set_encoded = _setters(CanonicalBlock)
 _set_primary, _set_blocks, _set_opening = _setters(Bundle)

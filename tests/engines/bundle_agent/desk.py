@@ -79,8 +79,8 @@ class Desk:
         self, bundle: Bundle | bytes, now: int = NOW, neighbour: str = "", trusted: bool = False
     ) -> int | None:
         """A bundle comes over a link: its ref, 0 for a duplicate, None when it is dropped."""
-        wire = bundle if isinstance(bundle, bytes) else encode_bundle(bundle)
-        put = self.agent.receive(wire, now, 0, neighbour, trusted=trusted).put
+        encoded = bundle if isinstance(bundle, bytes) else encode_bundle(bundle)
+        put = self.agent.receive(encoded, now, 0, neighbour, trusted=trusted).put
         ref = None if put is None else self.commit([put], now)[0]
         self.run_pending(now)
         return ref
@@ -97,9 +97,9 @@ class Desk:
         neighbour = str(to.agent.node_id)
         while refs := agent.forwarder.take(neighbour, 1 << 20, 100, now):
             for ref in refs:
-                (wire,) = self.store.load([ref])
-                assert wire is not None
-                to.arrive(bytes(agent.departing(agent.entries[ref], wire, now)), now)
+                (encoded,) = self.store.load([ref])
+                assert encoded is not None
+                to.arrive(bytes(agent.departing(agent.entries[ref], encoded, now)), now)
             agent.forwarded(refs, now, neighbour)
             self.run_pending(now)
 
@@ -113,9 +113,9 @@ class Desk:
         outgoing = Outgoing(Eid.parse(destination), payload, 60_000, "app")
         _, ops = self.agent.send([outgoing], NOW)
         (ref,) = self.commit(ops, NOW)
-        (wire,) = self.store.load([ref])
-        assert wire is not None
-        return bytes(wire)
+        (encoded,) = self.store.load([ref])
+        assert encoded is not None
+        return bytes(encoded)
 
     def run_pending(self, now: int) -> None:
         """Carry out what the agent wants; the application consumes what it gets."""
@@ -124,12 +124,14 @@ class Desk:
             event = agent.next_event()
             if isinstance(event, Reassemble):
                 if all(ref in agent.entries for ref in event.refs):
-                    wires = [wire for wire in self.store.load(event.refs) if wire is not None]
-                    self.commit(agent.reassemble(event.refs, wires), now)
+                    loaded = [
+                        encoded for encoded in self.store.load(event.refs) if encoded is not None
+                    ]
+                    self.commit(agent.reassemble(event.refs, loaded), now)
             elif isinstance(event, TooLarge):
-                (wire,) = self.store.load([event.ref])
-                assert wire is not None
-                self.commit(agent.split(event.ref, wire, event.bytes_max) or [], now)
+                (encoded,) = self.store.load([event.ref])
+                assert encoded is not None
+                self.commit(agent.split(event.ref, encoded, event.bytes_max) or [], now)
             elif isinstance(event, Echo):
                 held = self.store.held(event.key)
                 if held is not None:
@@ -140,9 +142,9 @@ class Desk:
     def _consume(self, now: int) -> bool:
         agent = self.agent
         for ref in agent.waiting.take("app", 100) if self.listens else []:
-            (wire,) = self.store.load([ref])
-            assert wire is not None
-            delivery = agent.open(ref, wire, now)
+            (encoded,) = self.store.load([ref])
+            assert encoded is not None
+            delivery = agent.open(ref, encoded, now)
             if delivery is not None:
                 self.got.append(bytes(delivery.payload))
                 self.commit([agent.consumed(ref, now)], now)

@@ -84,7 +84,7 @@ class Store(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__(1 << 40)
-        self.wires: dict[int, Buffer] = {}
+        self.octets: dict[int, Buffer] = {}
         self.keys: dict[bytes, int] = {}
         self.puts: dict[int, Put] = {}
         self.log: list[Op] = []
@@ -99,23 +99,23 @@ class Store(MemoryStore):
                 if op.key not in self.keys:
                     ref = len(self.puts) + 1
                     self.keys[op.key] = ref
-                    self.wires[ref] = op.wire
+                    self.octets[ref] = op.encoded
                     self.puts[ref] = op
                 refs.append(ref)
             elif isinstance(op, Release):
-                self.wires.pop(op.ref, None)
+                self.octets.pop(op.ref, None)
                 if op.known_until_ms == 0 and op.ref in self.puts:
                     self.keys.pop(self.puts[op.ref].key, None)
         return Committed(refs)
 
     def load(self, refs: Sequence[int]) -> list[Buffer | None]:
         """The octets of bundles."""
-        return [self.wires.get(ref) for ref in refs]
+        return [self.octets.get(ref) for ref in refs]
 
     def held(self, key: bytes) -> int | None:
         """The bundle of a key."""
         ref = self.keys.get(key)
-        return ref if ref in self.wires else None
+        return ref if ref in self.octets else None
 
 
 class Harness:
@@ -143,7 +143,7 @@ class Harness:
         )
         self.agent.services.add("app")
         self.store = Store()
-        self.wires, self.keys = self.store.wires, self.store.keys
+        self.octets, self.keys = self.store.octets, self.store.keys
         self.puts, self.log = self.store.puts, self.store.log
         writer = ImmediateWriter(
             lambda ops: self.store.commit(ops, self.clock.dtn_ms()), lambda limit: []
@@ -169,9 +169,9 @@ class Harness:
 
     def arrive(self, bundle: Bundle | bytes, now: int = NOW) -> int | None:
         """A bundle comes in over a link; its ref, 0 for a duplicate, None when dropped."""
-        wire = bundle if isinstance(bundle, bytes) else encode_bundle(bundle)
-        put, end, _ = self.agent.receive(wire, now, trusted=True)
-        assert end == len(wire)
+        encoded = bundle if isinstance(bundle, bytes) else encode_bundle(bundle)
+        put, end, _ = self.agent.receive(encoded, now, trusted=True)
+        assert end == len(encoded)
         if put is None:
             self.run_pending(now)
             return None
@@ -193,7 +193,7 @@ class Harness:
             put.destination,
             put.source,
             put.priority,
-            len(put.wire),
+            len(put.encoded),
             put.expires_ms,
             put.received_ms,
             put.note,
@@ -201,7 +201,7 @@ class Harness:
 
     def held(self) -> list[Bundle]:
         """The bundles now in the store, oldest first."""
-        return [decode_bundle(self.wires[ref])[0] for ref in sorted(self.wires)]
+        return [decode_bundle(self.octets[ref])[0] for ref in sorted(self.octets)]
 
 
 def reports(harness: Harness) -> list[StatusReport]:

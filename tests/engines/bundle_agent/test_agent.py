@@ -54,7 +54,7 @@ def test_a_bundle_for_here_is_delivered_once() -> None:
     assert ref
     assert harness.puts[ref].place is Place.DELIVER
     assert harness.agent.waiting.take("app", 10) == [ref]
-    delivery = harness.agent.open(ref, harness.wires[ref], NOW)
+    delivery = harness.agent.open(ref, harness.octets[ref], NOW)
     assert delivery is not None
     assert bytes(delivery.payload) == b"hello"
     assert str(delivery.id) == f"dtn://gs1/app@{NOW - 1000}.1"
@@ -84,18 +84,18 @@ def test_a_bundle_for_elsewhere_is_forwarded_with_its_blocks_brought_up_to_date(
     forwarder = harness.agent.forwarder
     assert forwarder.take(NEXT, 10_000, 10, NOW) == [ref]
     entry = harness.agent.entries[ref]
-    wire = harness.agent.departing(entry, harness.wires[ref], NOW + 2500)
-    left, _ = decode_bundle(wire)
+    encoded = harness.agent.departing(entry, harness.octets[ref], NOW + 2500)
+    left, _ = decode_bundle(encoded)
     blocks = {block.type: block for block in left.blocks}
     assert str(parse_previous_node(blocks[PREVIOUS_NODE])) == HERE
     assert parse_hop_count(blocks[HOP_COUNT]) == (5, 3)
     assert parse_bundle_age(blocks[BUNDLE_AGE]) == 3200
-    came, _ = decode_bundle(harness.wires[ref])
-    assert left.primary.wire == came.primary.wire  # untouched in transit, its CRC included
-    assert left.payload.wire == came.payload.wire
+    came, _ = decode_bundle(harness.octets[ref])
+    assert left.primary.encoded == came.primary.encoded  # untouched in transit, its CRC included
+    assert left.payload.encoded == came.payload.encoded
     harness.agent.forwarded([ref], NOW)
     harness.run_pending()
-    assert harness.wires == {}
+    assert harness.octets == {}
     assert forwarder.bytes_waiting == 0
 
 
@@ -140,7 +140,7 @@ def test_what_did_not_leave_in_its_contact_takes_the_next_or_waits() -> None:
     assert harness.agent.forwarder.waiting(NEXT)
     harness.agent.contact_ended(NEXT, NOW + 3_700_000)
     assert list(harness.agent.forwarder._unrouted) == [ref]
-    assert harness.agent.forwarder.bytes_waiting == len(harness.wires[ref])
+    assert harness.agent.forwarder.bytes_waiting == len(harness.octets[ref])
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_bundles_that_must_be_deleted(blocks: list[CanonicalBlock], counter: str
     harness = Harness()
     assert harness.arrive(bundle_for(FAR + "app", blocks=blocks)) is None
     assert harness.agent.counters[counter] == 1
-    assert harness.wires == {}
+    assert harness.octets == {}
 
 
 def test_unknown_blocks_are_dropped_or_passed_on_as_their_flags_say() -> None:
@@ -164,7 +164,7 @@ def test_unknown_blocks_are_dropped_or_passed_on_as_their_flags_say() -> None:
     drop = CanonicalBlock(199, 3, DISCARD_UNPROCESSED, b"drop me")
     ref = harness.arrive(bundle_for(FAR + "app", blocks=[keep, drop]))
     assert ref
-    stored, _ = decode_bundle(harness.wires[ref])
+    stored, _ = decode_bundle(harness.octets[ref])
     assert [(block.type, bytes(block.data)) for block in stored.blocks] == [
         (198, b"keep me"),
         (1, b"data"),
@@ -214,7 +214,7 @@ def test_a_node_without_a_clock_sends_creation_time_zero_with_an_age() -> None:
     harness = Harness(config=config, direct=[NEXT])
     ref = harness.send(NEXT + "app")
     entry = harness.agent.entries[ref]
-    left, _ = decode_bundle(harness.agent.departing(entry, harness.wires[ref], NOW + 1234))
+    left, _ = decode_bundle(harness.agent.departing(entry, harness.octets[ref], NOW + 1234))
     assert left.primary.creation_ms == 0
     age = left.block(BUNDLE_AGE)
     assert age is not None
@@ -249,9 +249,9 @@ def test_restart_takes_everything_up_where_it_was() -> None:
     ]
     assert None not in kept
     after = Harness()
-    after.wires.update(before.wires)
+    after.octets.update(before.octets)
     after.keys.update(before.keys)
-    stored = [before.stored(ref) for ref in sorted(before.wires)]
+    stored = [before.stored(ref) for ref in sorted(before.octets)]
     assert after.agent.restore(stored, NOW) == len(kept)
     assert after.agent.forwarder.waiting(NEXT)
     assert len(after.agent.waiting.take("app", 10)) == 1
@@ -259,7 +259,7 @@ def test_restart_takes_everything_up_where_it_was() -> None:
     assert after.arrive(last)
     assert after.agent.counters["reassembled"] == 1
     (ref,) = after.agent.waiting.take("app", 10)
-    delivery = after.agent.open(ref, after.wires[ref], NOW)
+    delivery = after.agent.open(ref, after.octets[ref], NOW)
     assert delivery is not None
     assert bytes(delivery.payload) == bytes(2000)
 
@@ -278,7 +278,7 @@ def test_fragments_in_any_order_and_number_make_one_delivery(
     assert harness.agent.counters["reassembled"] >= 1
     refs = harness.agent.waiting.take("app", 10)
     assert len(refs) == 1
-    delivery = harness.agent.open(refs[0], harness.wires[refs[0]], NOW)
+    delivery = harness.agent.open(refs[0], harness.octets[refs[0]], NOW)
     assert delivery is not None
     assert bytes(delivery.payload) == payload
 
@@ -287,16 +287,16 @@ def test_a_bundle_too_large_for_a_link_is_split_and_one_that_must_not_be_waits()
     harness = Harness(direct=[NEXT])
     ref = harness.send(NEXT + "app", bytes(5000))
     harness.agent.forwarder.take(NEXT, 10_000, 1, NOW)
-    ops = harness.agent.split(ref, harness.wires[ref], 1000)
+    ops = harness.agent.split(ref, harness.octets[ref], 1000)
     assert ops is not None
     refs = harness.commit(ops)
     assert ref not in harness.agent.entries
     assert len(refs) > 4
-    assert all(len(harness.wires[part]) <= 1000 for part in refs)
+    assert all(len(harness.octets[part]) <= 1000 for part in refs)
     assert harness.agent.forwarder.take(NEXT, 100_000, 100, NOW) == refs
     whole = harness.arrive(bundle_for(NEXT + "app", bytes(5000), flags=NO_FRAGMENT))
     assert whole
-    assert harness.agent.split(whole, harness.wires[whole], 1000) is None
+    assert harness.agent.split(whole, harness.octets[whole], 1000) is None
 
 
 @pytest.mark.parametrize("flag", [REPORT_RECEPTION, REPORT_FORWARDING, REPORT_DELIVERY])
@@ -359,17 +359,17 @@ def test_octets_that_are_no_bundle_are_dropped_and_counted(junk: bytes) -> None:
 
 @pytest.mark.parametrize("at", [0, 1, 20, -8, -1])
 def test_what_cannot_be_read_is_not_acknowledged_to_the_link(at: int) -> None:
-    wire = bytearray(encode_bundle(bundle_for(HERE + "app", b"payload")))
-    assert Harness().agent.receive(bytes(wire), NOW).intact
-    wire[at] ^= 1
-    assert Harness().agent.receive(bytes(wire), NOW) == (None, len(wire), False)
+    encoded = bytearray(encode_bundle(bundle_for(HERE + "app", b"payload")))
+    assert Harness().agent.receive(bytes(encoded), NOW).intact
+    encoded[at] ^= 1
+    assert Harness().agent.receive(bytes(encoded), NOW) == (None, len(encoded), False)
     refused = encode_bundle(bundle_for(HERE + "app", creation_ms=NOW - 60_000))
     assert Harness().agent.receive(refused, NOW) == (None, len(refused), True)
 
 
 @given(st.data())
 def test_mutated_bundles_never_raise(data: st.DataObject) -> None:
-    wire = bytearray(
+    encoded = bytearray(
         encode_bundle(
             bundle_for(
                 HERE + "app",
@@ -378,10 +378,10 @@ def test_mutated_bundles_never_raise(data: st.DataObject) -> None:
         )
     )
     for _ in range(data.draw(st.integers(1, 4))):
-        wire[data.draw(st.integers(0, len(wire) - 1))] = data.draw(st.integers(0, 255))
+        encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
     harness = Harness()
-    put, end, _ = harness.agent.receive(bytes(wire), NOW)
-    assert end <= len(wire)
+    put, end, _ = harness.agent.receive(bytes(encoded), NOW)
+    assert end <= len(encoded)
     if put is not None:
         harness.commit([put])
 
@@ -410,7 +410,7 @@ def test_a_bundle_too_large_for_every_contact_goes_in_parts_over_several() -> No
     assert list(harness.agent.forwarder._unrouted) == []
     parts = harness.held()
     assert sum(len(part.payload.data) for part in parts) == 60_000
-    assert max(len(wire) for wire in harness.wires.values()) <= 27_000
+    assert max(len(encoded) for encoded in harness.octets.values()) <= 27_000
 
 
 def test_what_must_not_be_divided_waits_for_a_larger_contact() -> None:
@@ -453,8 +453,8 @@ def test_a_bundle_damaged_at_rest_is_given_up_and_reported() -> None:
 
 def test_a_bundle_does_not_go_back_to_where_it_came_from() -> None:
     harness = Harness()
-    wire = encode_bundle(bundle_for(FAR + "app"))
-    put, _, _ = harness.agent.receive(wire, NOW, 0, NEXT)
+    encoded = encode_bundle(bundle_for(FAR + "app"))
+    put, _, _ = harness.agent.receive(encoded, NOW, 0, NEXT)
     assert put is not None
     (ref,) = harness.commit([put])
     assert list(harness.agent.forwarder._unrouted) == [ref]  # the only way leads back
@@ -472,7 +472,7 @@ def test_what_nobody_is_registered_for_waits_but_is_in_nobodys_custody() -> None
     assert ref
     assert harness.puts[ref].place is Place.DEFER
     assert harness.agent.waiting.take("unheard-of", 10) == [ref]
-    delivery = harness.agent.open(ref, harness.wires[ref], NOW)
+    delivery = harness.agent.open(ref, harness.octets[ref], NOW)
     assert delivery is not None
     harness.commit([Release(ref)])
     assert harness.agent.counters["delivered"] == 1

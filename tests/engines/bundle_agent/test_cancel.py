@@ -54,19 +54,19 @@ def test_nobody_is_told_who_did_not_ask() -> None:
     primary = bundle.primary
     made = BundleId(primary.source, primary.creation_ms, primary.sequence)
     assert cancel(harness, made) == Cancelled(1, 0)
-    assert harness.wires == {}
+    assert harness.octets == {}
     assert harness.agent.forwarder.bytes_waiting == 0
 
 
 def test_all_parts_of_a_bundle_go() -> None:
     harness = Harness(direct=[NEXT])
     made = send(harness, NEXT + "app", bytes(5000))
-    (ref,) = harness.wires
-    ops = harness.agent.split(ref, harness.wires[ref], 1000)
+    (ref,) = harness.octets
+    ops = harness.agent.split(ref, harness.octets[ref], 1000)
     assert ops is not None
     parts = harness.commit(ops)
     assert cancel(harness, made) == Cancelled(len(parts), 0)
-    assert harness.wires == {}
+    assert harness.octets == {}
 
 
 def test_what_a_link_has_been_given_is_forgotten_and_that_is_told() -> None:
@@ -90,7 +90,7 @@ def test_only_what_was_sent_from_here_and_waits_can_be_cancelled() -> None:
         primary = bundle.primary
         made = BundleId(primary.source, primary.creation_ms, primary.sequence)
         assert cancel(harness, made) == Cancelled(0, 0)
-    assert len(harness.wires) == 3
+    assert len(harness.octets) == 3
     made = send(harness, FAR + "app")
     other = BundleId(Eid.parse(HERE + "other"), made.creation_ms, made.sequence)
     assert cancel(harness, other) == Cancelled(0, 0)
@@ -100,9 +100,9 @@ def test_after_a_restart_too() -> None:
     before = Harness(config=REPORTING)
     made = send(before, FAR + "app")
     after = Harness(config=REPORTING)
-    after.wires.update(before.wires)
+    after.octets.update(before.octets)
     after.puts.update(before.puts)
-    after.agent.restore([before.stored(ref) for ref in before.wires], NOW)
+    after.agent.restore([before.stored(ref) for ref in before.octets], NOW)
     assert [entry.id for entry in after.agent.entries.values()] == [made]
     cancelled, ops = after.agent.cancel(made, NOW)
     assert cancelled == Cancelled(1, 0)

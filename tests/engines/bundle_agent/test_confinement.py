@@ -128,8 +128,8 @@ def test_of_what_was_stored_together_all_others_begin_their_life(
     harness = Harness()
     puts = []
     for number in range(1, 6):
-        wire = encode_bundle(bundle_for(FAR + "app", sequence=number))
-        puts.append(harness.agent.receive(wire, NOW).put)
+        encoded = encode_bundle(bundle_for(FAR + "app", sequence=number))
+        puts.append(harness.agent.receive(encoded, NOW).put)
     fails_for(monkeypatch, BundleAgent, "_entered", 3, error)
     assert harness.commit([put for put in puts if put is not None]) == [1, 2, 3, 4, 5]
     assert went(harness) == [1, 2, 4, 5]
@@ -178,14 +178,14 @@ def test_a_bundle_that_cannot_be_cancelled_whole_goes_with_all_its_parts(
     harness = Harness()
     ids, ops = harness.agent.send([_outgoing(bytes(9000))], NOW)
     (ref,) = harness.commit(ops)
-    parts = harness.agent.split(ref, harness.wires[ref], 2000)
+    parts = harness.agent.split(ref, harness.octets[ref], 2000)
     assert parts is not None
     refs = harness.commit(parts)
     fails_for(monkeypatch, Custody, "_deleted", refs[1], ValueError("planted"))
     cancelled, releases = harness.agent.cancel(ids[0], NOW)
     assert cancelled.bundles == len(refs)
     harness.commit(releases)
-    assert not harness.wires
+    assert not harness.octets
     assert not harness.agent.entries
     assert not harness.agent.forwarder.bundles_waiting
 
@@ -208,10 +208,10 @@ def test_what_is_owed_to_the_store_is_paid_one_by_one(monkeypatch: pytest.Monkey
     assert went(harness) == refs
     harness.agent.forwarded(refs, NOW, NEXT)
     harness.run_pending()
-    assert len(harness.wires) == 5
+    assert len(harness.octets) == 5
     broken &= {refs[3]}
     harness.driver.retry_releases()
-    assert [*harness.wires] == [refs[3]]
+    assert [*harness.octets] == [refs[3]]
     broken.clear()
     harness.driver.retry_releases()
-    assert not harness.wires
+    assert not harness.octets

@@ -40,9 +40,9 @@ TOTAL = len(PAYLOAD)
 def piece(start: int, data: bytes, total: int = TOTAL, like: Bundle = PARTS[1]) -> Bundle:
     """A fragment that says that it is one of the unit's; with the blocks of a genuine one."""
     primary = replace(
-        like.primary, fragment_offset=start, total_adu_length=total, crc_type=2, wire=None
+        like.primary, fragment_offset=start, total_adu_length=total, crc_type=2, encoded=None
     )
-    payload = replace(like.payload, data=data, wire=None)
+    payload = replace(like.payload, data=data, encoded=None)
     return sent(Bundle(primary, (*like.blocks[:-1], payload)))
 
 
@@ -76,7 +76,7 @@ FORGED = {
     ),
     "another destination": replace(
         clear(0, bytes(64)),
-        primary=replace(clear(0, b"x").primary, destination=Eid.parse(HERE + "x"), wire=None),
+        primary=replace(clear(0, b"x").primary, destination=Eid.parse(HERE + "x"), encoded=None),
     ),
 }
 
@@ -101,7 +101,7 @@ def test_a_proven_whole_clears_away_what_claims_to_be_part_of_it(name: str) -> N
     """Forged fragments do not stay until their lifetimes end when the unit comes whole."""
     desk = Desk(security=keyed())
     other = piece(0, PAYLOAD[:90])
-    primary = replace(other.primary, sequence=other.primary.sequence + 1, wire=None)
+    primary = replace(other.primary, sequence=other.primary.sequence + 1, encoded=None)
     kept = desk.arrive(replace(other, primary=primary))
     assert kept, "of another unit"
     desk.arrive(sent(FORGED[name]))
@@ -197,7 +197,7 @@ def test_without_security_what_came_first_is_joined() -> None:
     desk = Desk()
     whole = bundle_for(HERE + "app", PAYLOAD)
     parts = fragment_bundle(whole, 300)
-    liar = replace(parts[1], blocks=(replace(parts[1].payload, data=b"?" * 100, wire=None),))
+    liar = replace(parts[1], blocks=(replace(parts[1].payload, data=b"?" * 100, encoded=None),))
     for part in [*parts[:2], liar, *parts[2:]]:
         desk.arrive(part)
     assert desk.got == [PAYLOAD]
@@ -260,7 +260,7 @@ def test_a_purse_bounds_what_forged_fragments_cost() -> None:
     assert 0 < spent * size < 2 * PURSE_BYTES
     assert attempts(desk, [clear(n, b"\2", size) for n in range(20)]) == 0
     for part in PARTS:
-        desk.arrive(replace(part, primary=replace(part.primary, sequence=7, wire=None)))
+        desk.arrive(replace(part, primary=replace(part.primary, sequence=7, encoded=None)))
     assert desk.agent.stranded, "it is tried again"
     fresh = sent(keyed().protect(bundle_for(HERE + "app", PAYLOAD, sequence=9)))
     for part in fragment_bundle(fresh, 420):
@@ -287,7 +287,7 @@ def test_a_flood_of_fragments_of_one_unit_does_not_hide_the_genuine_ones() -> No
 
 def _flood(n: int) -> Bundle:
     octets = bytes([n & 255, n >> 8, 1])
-    primary = replace(PARTS[1].primary, fragment_offset=n % (TOTAL - 3), wire=None)
+    primary = replace(PARTS[1].primary, fragment_offset=n % (TOTAL - 3), encoded=None)
     return Bundle(primary, (CanonicalBlock(1, 1, 0, octets, 2),))
 
 
@@ -382,7 +382,9 @@ def test_units_in_vain_do_not_hold_up_the_others_that_are_due() -> None:
             desk,
             [
                 sent(
-                    replace(half, primary=replace(half.primary, sequence=100 + sequence, wire=None))
+                    replace(
+                        half, primary=replace(half.primary, sequence=100 + sequence, encoded=None)
+                    )
                 )
                 for half in halves
             ],

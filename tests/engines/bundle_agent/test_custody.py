@@ -13,8 +13,8 @@ from tests.engines.bundle_agent.harness import FAR, NEXT, NOW, Harness, bundle_f
 
 def duplicate(harness: Harness, sender: str) -> Echo:
     """The bundle comes from a neighbour although it is held here; what the agent asks then."""
-    wire = encode_bundle(bundle_for(FAR + "app"))
-    put = harness.agent.receive(wire, NOW, 0, sender).put
+    encoded = encode_bundle(bundle_for(FAR + "app"))
+    put = harness.agent.receive(encoded, NOW, 0, sender).put
     assert put is not None
     harness.agent.committed([put], Committed([DUPLICATE]), NOW)
     event = harness.agent.next_event()
@@ -38,7 +38,7 @@ def test_an_acknowledgement_means_nothing_when_the_bundle_came_back_meanwhile() 
     harness.agent.echoed(ref, NEXT)
     harness.agent.forwarded([ref], NOW, NEXT)
     harness.run_pending()
-    assert ref in harness.wires, "both nodes would have let go of it"
+    assert ref in harness.octets, "both nodes would have let go of it"
     assert harness.agent.counters["sent_again"] == 1
     # Not back to where it came from: it waits for another way.
     assert harness.agent.forwarder.take(NEXT, 10_000, 10, NOW) == []
@@ -53,7 +53,7 @@ def test_the_next_acknowledgement_counts_again() -> None:
     assert harness.agent.forwarder.take(NEXT, 10_000, 10, NOW) == [ref]
     harness.agent.forwarded([ref], NOW, NEXT)
     harness.run_pending()
-    assert harness.wires == {}
+    assert harness.octets == {}
     assert harness.agent.forwarder.bytes_waiting == 0
 
 
@@ -66,7 +66,7 @@ def test_what_only_waits_is_not_sent_back() -> None:
     assert harness.agent.forwarder.take(NEXT, 10_000, 10, NOW) == [ref]
     harness.agent.forwarded([ref], NOW, NEXT)
     harness.run_pending()
-    assert harness.wires == {}, "nothing was under way when it came back"
+    assert harness.octets == {}, "nothing was under way when it came back"
 
 
 def test_an_echo_of_what_is_gone_is_no_matter() -> None:
@@ -119,7 +119,7 @@ def test_a_unit_that_the_store_did_not_take_is_put_together_later() -> None:
         assert isinstance(put, Put)
         refs.append(len(harness.puts) + 1)
         harness.puts[refs[-1]] = put
-        harness.wires[refs[-1]] = put.wire
+        harness.octets[refs[-1]] = put.encoded
         harness.agent.committed([put], Committed([refs[-1]]), NOW)
         reassembly = harness.agent.next_event() or reassembly
     assert isinstance(reassembly, Reassemble)
@@ -134,7 +134,7 @@ def test_a_unit_that_the_store_did_not_take_is_put_together_later() -> None:
 def test_damage_is_told_to_who_can_ask_the_store_again() -> None:
     harness, ref = under_way()
     entry = harness.agent.entries[ref]
-    damaged = bytearray(harness.wires[ref])
+    damaged = bytearray(harness.octets[ref])
     damaged[-3] ^= 1
     with pytest.raises(DecodeError):
         harness.agent.departing(entry, damaged, NOW)

@@ -82,8 +82,8 @@ def sealed(bundle: Bundle, numbers: Sequence[int]) -> Bundle:
 
 def left(harness: Harness, ref: int, now: int = NOW) -> Bundle:
     """A stored bundle as the next node gets it."""
-    wire = harness.agent.departing(harness.agent.entries[ref], harness.wires[ref], now)
-    return decode_bundle(wire)[0]
+    encoded = harness.agent.departing(harness.agent.entries[ref], harness.octets[ref], now)
+    return decode_bundle(encoded)[0]
 
 
 def block_of(bundle: Bundle, kind: int) -> CanonicalBlock:
@@ -119,10 +119,10 @@ def test_what_a_bcb_covers_passes_through_with_its_octets(
     assert ref, harness.agent.counters
     assert harness.agent.entries[ref].priority == 1  # nobody here can read the other
     gone = left(harness, ref, NOW + 2500)
-    came, _ = decode_bundle(harness.wires[ref])
+    came, _ = decode_bundle(harness.octets[ref])
     unread = [block.number for block in came.blocks if block.type != HOP_COUNT or 3 in covered]
-    assert [block.wire for block in gone.blocks if block.number in unread] == [
-        block.wire for block in came.blocks if block.number in unread
+    assert [block.encoded for block in gone.blocks if block.number in unread] == [
+        block.encoded for block in came.blocks if block.number in unread
     ]
 
 
@@ -165,7 +165,7 @@ def test_what_a_bcb_covers_is_opened_by_the_acceptor_alone(creation_ms: int) -> 
     )
     ref = harness.arrive(bundle)
     assert ref, harness.agent.counters
-    delivery = harness.agent.open(ref, harness.wires[ref], NOW)
+    delivery = harness.agent.open(ref, harness.octets[ref], NOW)
     assert delivery is not None, harness.agent.counters
     assert bytes(delivery.payload) == b"hello"
 
@@ -192,12 +192,12 @@ FOREIGN = bytes.fromhex("8618c00510024382010244f0009e6e")
 
 def test_a_foreign_block_of_our_private_type_is_an_unknown_block() -> None:
     harness = Harness()
-    wire = bytearray(encode_bundle(bundle_for(FAR + "app")))
-    at = wire.index(b"\x86\x01\x01")  # before the payload block
-    wire[at:at] = FOREIGN
-    ref = harness.arrive(bytes(wire))
+    encoded = bytearray(encode_bundle(bundle_for(FAR + "app")))
+    at = encoded.index(b"\x86\x01\x01")  # before the payload block
+    encoded[at:at] = FOREIGN
+    ref = harness.arrive(bytes(encoded))
     assert ref, harness.agent.counters
-    stored, _ = decode_bundle(harness.wires[ref])
+    stored, _ = decode_bundle(harness.octets[ref])
     assert [block.type for block in stored.blocks] == [1]
 
 
@@ -208,21 +208,21 @@ def test_a_foreign_private_block_follows_its_flags(flags: int, kept: bool) -> No
     ref = harness.arrive(bundle_for(FAR + "app", blocks=[foreign]))
     assert bool(ref) is kept
     if ref:
-        assert bytes(block_of(decode_bundle(harness.wires[ref])[0], PRIORITY).data) == foreign.data
+        assert bytes(block_of(decode_bundle(harness.octets[ref])[0], PRIORITY).data) == foreign.data
         assert harness.agent.entries[ref].priority == 1
 
 
 def test_the_type_of_the_priority_block_is_configured() -> None:
     harness = Harness(config=AgentConfig(priority_block=201), direct=[NEXT])
     ref = harness.send(NEXT + "app", priority=2)
-    made, _ = decode_bundle(harness.wires[ref])
+    made, _ = decode_bundle(harness.octets[ref])
     assert parse_priority(block_of(made, 201)) == 2
     assert made.block(PRIORITY) is None
     ours = priority_block(2, kind=201, number=2)
     theirs = CanonicalBlock(PRIORITY, 3, DISCARD_UNPROCESSED, b"\x00")
     ref = harness.arrive(bundle_for(FAR + "app", blocks=[ours, theirs])) or 0
     assert harness.agent.entries[ref].priority == 2
-    assert decode_bundle(harness.wires[ref])[0].block(PRIORITY) is None
+    assert decode_bundle(harness.octets[ref])[0].block(PRIORITY) is None
     for wrong in (191, 256, 1):
         with pytest.raises(ConfigError, match="192 to 255"):
             AgentConfig(priority_block=wrong)
@@ -333,7 +333,7 @@ def test_what_comes_from_outside_with_our_name_on_it_is_a_transit_bundle() -> No
     assert str(parse_previous_node(block_of(gone, PREVIOUS_NODE))) == HERE
     assert parse_hop_count(block_of(gone, HOP_COUNT)) == (5, 2)
     after = Harness()  # and a restart does not change that
-    after.wires = dict(harness.wires)
+    after.octets = dict(harness.octets)
     after.agent.restore([harness.stored(ref)], NOW)
     assert parse_hop_count(block_of(left(after, ref), HOP_COUNT)) == (5, 2)
 
@@ -370,7 +370,7 @@ def test_a_bundle_of_our_own_leaves_with_its_first_hop(trusted: bool) -> None:
     assert (gone.block(BUNDLE_AGE) is None) is trusted
     for piece in fragment_bundle(gone, 1000):
         assert piece.block(HOP_COUNT) is not None
-    ops = harness.agent.split(ref, harness.wires[ref], 1000)
+    ops = harness.agent.split(ref, harness.octets[ref], 1000)
     assert ops is not None
     for part in harness.commit(ops):
         gone = left(harness, part, NOW + 1234)
@@ -392,18 +392,18 @@ def test_block_numbers_that_a_lenient_node_has_mended_are_stored_so() -> None:
     blocks = [CanonicalBlock(200, 0, 0, b"a", 2), CanonicalBlock(201, 0, 0, b"b", 2)]
     made = bundle_for(FAR + "app", blocks=blocks)
     octets = [encode_primary(made.primary), *map(encode_block, made.blocks)]
-    wire = b"".join((b"\x9f", *octets, b"\xff"))
-    assert Harness().arrive(wire) is None
+    encoded = b"".join((b"\x9f", *octets, b"\xff"))
+    assert Harness().arrive(encoded) is None
     harness = Harness(config=AgentConfig(lenient=True))
-    ref = harness.arrive(wire)
+    ref = harness.arrive(encoded)
     assert ref
-    stored, _ = decode_bundle(harness.wires[ref])
+    stored, _ = decode_bundle(harness.octets[ref])
     assert [bytes(block.data) for block in stored.blocks] == [b"a", b"b", b"data"]
     assert len({block.number for block in stored.blocks} - {0}) == 3
     legal = encode_bundle(bundle_for(FAR + "app", sequence=2))
     kept = harness.arrive(legal)
     assert kept
-    assert bytes(harness.wires[kept]) == legal
+    assert bytes(harness.octets[kept]) == legal
 
 
 # ---- malformed ---------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def sent(bundle: Bundle) -> Bundle:
 def garbled(bundle: Bundle, kind: int) -> Bundle:
     """A copy with one bit wrong in the last octet of the blocks of a kind."""
     blocks = tuple(
-        replace(block, data=bytes(block.data)[:-1] + bytes([block.data[-1] ^ 1]), wire=None)
+        replace(block, data=bytes(block.data)[:-1] + bytes([block.data[-1] ^ 1]), encoded=None)
         if block.type == kind
         else block
         for block in bundle.blocks
@@ -78,8 +78,8 @@ def test_damage_that_no_relay_can_see_is_found_by_the_acceptor_and_counted() -> 
     genuine = secured(destination=FAR + "app")
     octets = bytearray(encode_bundle(genuine))
     octets[-2] ^= 1  # the last octet of the payload; the break comes after it
-    for wire in (bytes(octets), encode_bundle(genuine)):
-        assert relay.arrive(wire)
+    for encoded in (bytes(octets), encode_bundle(genuine)):
+        assert relay.arrive(encoded)
         relay.pass_on(acceptor)
     assert acceptor.got == [b"genuine"]
     assert acceptor.agent.counters["dropped_security"] == 1
@@ -95,8 +95,8 @@ def test_what_does_not_verify_is_refused_once_and_goes_when_it_comes_again(
     one, two, three = (encode_bundle(garbled(secured(bytes([n])), 1)) for n in range(3))
     unsigned = encode_bundle(bundle_for(APP, b"in clear"))
     kept = []
-    for wire in (one, one, one, one, one, two, three, one, unsigned):
-        put, _, intact = desk.agent.receive(wire, NOW)
+    for encoded in (one, one, one, one, one, two, three, one, unsigned):
+        put, _, intact = desk.agent.receive(encoded, NOW)
         assert put is None
         kept.append(not intact)
     # Its sender keeps it, in turn; but of three only two are remembered.
@@ -149,7 +149,7 @@ def test_a_forged_report_does_not_take_the_identity_of_a_bundle() -> None:
     genuine = secured()
     primary = genuine.primary
     admin = replace(
-        primary, flags=IS_ADMIN, destination=Eid.parse(HERE), report_to=Eid.NONE, wire=None
+        primary, flags=IS_ADMIN, destination=Eid.parse(HERE), report_to=Eid.NONE, encoded=None
     )
     assert desk.arrive(sent(Bundle(admin, (CanonicalBlock(1, 1, 0, b"record", 2),))))
     desk.arrive(genuine)
@@ -168,8 +168,8 @@ def test_a_relay_forwards_the_genuine_one_beside_what_contradicts_it() -> None:
         assert desk.arrive(forged)
     ref = desk.arrive(genuine)
     assert ref
-    (wire,) = desk.store.load([ref])
-    assert wire == encode_bundle(genuine)
+    (encoded,) = desk.store.load([ref])
+    assert encoded == encode_bundle(genuine)
     assert desk.arrive(genuine) == 0
     assert desk.arrive(changed(genuine, hop_count(32, 5))) == 0, "the same, another way"
     assert desk.arrive(changed(genuine, previous_node(Eid.parse("dtn://x/")))) == 0
@@ -191,7 +191,7 @@ def test_whatever_is_forged_the_genuine_bundle_arrives_once(data: st.DataObject)
             lambda index, new: Bundle(
                 genuine.primary,
                 tuple(
-                    replace(block, data=new, wire=None) if number == index else block
+                    replace(block, data=new, encoded=None) if number == index else block
                     for number, block in enumerate(genuine.blocks)
                 ),
             ),
@@ -219,7 +219,7 @@ def test_whatever_is_forged_the_genuine_bundle_arrives_once(data: st.DataObject)
 def changed(bundle: Bundle, new: CanonicalBlock) -> Bundle:
     """A copy in which a block has another content."""
     blocks = tuple(
-        replace(block, data=new.data, wire=None) if block.type == new.type else block
+        replace(block, data=new.data, encoded=None) if block.type == new.type else block
         for block in bundle.blocks
     )
     assert any(block.type == new.type for block in blocks)
@@ -493,12 +493,12 @@ def test_a_priority_that_nobody_vouches_for_is_normal_at_most_and_goes_no_furthe
         ref = desk.arrive(urgent(number, priority), trusted=trusted)
         assert ref
         assert desk.agent.entries[ref].priority == given_to
-        (wire,) = desk.store.load([ref])
-        assert wire is not None
-        came, kept = urgent(number, priority), decode_bundle(bytes(wire))[0]
+        (encoded,) = desk.store.load([ref])
+        assert encoded is not None
+        came, kept = urgent(number, priority), decode_bundle(bytes(encoded))[0]
         believed = trusted or priority < 2
         assert kept.blocks == (came.blocks if believed else came.blocks[-1:])
-        assert kept.primary.wire == came.primary.wire
+        assert kept.primary.encoded == came.primary.encoded
 
 
 def test_the_priority_of_what_security_has_proven_is_believed_at_the_acceptor() -> None:

@@ -142,17 +142,17 @@ def test_a_critical_bundle_that_comes_back_goes_nowhere_again(
 ) -> None:
     monkeypatch.setattr(agent, "CRITICAL_KEPT", 2)
     harness = Harness()
-    wires = [
+    octets = [
         encode_bundle(bundle_for(FAR + "app", blocks=[priority_block(3, number=2)], sequence=n))
         for n in range(3)
     ]
-    for wire in wires:
-        assert harness.arrive(wire)
-    received = harness.agent.receive(wires[2], NOW, 0, trusted=True)
-    assert received == (None, len(wires[2]), True)
+    for encoded in octets:
+        assert harness.arrive(encoded)
+    received = harness.agent.receive(octets[2], NOW, 0, trusted=True)
+    assert received == (None, len(octets[2]), True)
     assert harness.agent.counters["duplicates"] == 1
-    assert harness.agent.receive(wires[1], NOW, 0, trusted=True).put is None
-    assert harness.agent.receive(wires[0], NOW, 0, trusted=True).put is not None, "forgotten"
+    assert harness.agent.receive(octets[1], NOW, 0, trusted=True).put is None
+    assert harness.agent.receive(octets[0], NOW, 0, trusted=True).put is not None, "forgotten"
 
 
 # ---- why a bundle is refused, in words ---------------------------------------------------------
@@ -213,13 +213,13 @@ def test_a_critical_bundle_that_comes_back_goes_nowhere_again(
 )
 def test_the_log_says_why(config: AgentConfig, made: object, counter: str, words: str) -> None:
     harness = Harness(config=config)
-    wire = encode_bundle(made)  # type: ignore[arg-type]
-    put, end, intact = harness.agent.receive(wire, NOW)
-    assert (put, end, intact) == (None, len(wire), counter != "from_the_future")
+    encoded = encode_bundle(made)  # type: ignore[arg-type]
+    put, end, intact = harness.agent.receive(encoded, NOW)
+    assert (put, end, intact) == (None, len(encoded), counter != "from_the_future")
     ((event, fields),) = harness.traces
     assert event == "bundle_dropped"
-    assert (fields["why"], fields["detail"]) == (counter, words.format(size=len(wire)))
-    primary = decode_bundle(wire)[0].primary
+    assert (fields["why"], fields["detail"]) == (counter, words.format(size=len(encoded)))
+    primary = decode_bundle(encoded)[0].primary
     name = f"dtn://gs1/app@{primary.creation_ms}.1"
     name += "+0" if primary.fragment_offset is not None else ""
     assert fields["bundle"] == ("" if counter == "from_the_future" else name)
@@ -295,7 +295,7 @@ def test_sequence_numbers_are_reserved_in_steps() -> None:
 
 
 def test_a_payload_that_makes_too_large_a_bundle_is_refused() -> None:
-    size = len(Harness().agent.send([outgoing()], NOW)[1][-1].wire)  # type: ignore[union-attr]
+    size = len(Harness().agent.send([outgoing()], NOW)[1][-1].encoded)  # type: ignore[union-attr]
     fits = Harness(config=AgentConfig(bundle_bytes_max=size))
     ids, ops = fits.agent.send([outgoing()], NOW)
     assert [str(one) for one in ids] == [f"{HERE}app@{NOW}.2"]
@@ -365,9 +365,9 @@ def test_what_waits_for_a_service_goes_in_order(steps: list[tuple[str, str, int]
 @pytest.mark.parametrize("returned", [True, False])
 @pytest.mark.parametrize("flags", [0, REPORT_DELIVERY])
 def test_notes(returned: bool, flags: int) -> None:
-    wire = encode_bundle(bundle_for(FAR + "app", bytes(300), flags=flags))
-    for made in (decode_bundle(wire)[0], bundle_for(FAR + "app", bytes(300), flags=flags)):
-        tag = note_of(made, wire, returned=returned)
+    encoded = encode_bundle(bundle_for(FAR + "app", bytes(300), flags=flags))
+    for made in (decode_bundle(encoded)[0], bundle_for(FAR + "app", bytes(300), flags=flags)):
+        tag = note_of(made, encoded, returned=returned)
         assert bool(tag) == bool(returned or flags)
         assert is_returned(tag) == returned
         if tag:

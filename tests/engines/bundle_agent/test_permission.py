@@ -50,9 +50,9 @@ def sealed(
     outgoing = Outgoing(Eid.parse(destination), payload, 60_000, "app", policy=policy)
     _, ops = source.agent.send([outgoing], NOW)
     (ref,) = source.commit(ops, NOW)
-    (wire,) = source.store.load([ref])
-    assert wire is not None
-    return decode_bundle(wire)[0]
+    (encoded,) = source.store.load([ref])
+    assert encoded is not None
+    return decode_bundle(encoded)[0]
 
 
 def with_label(bundle: Bundle, label: CanonicalBlock | None) -> Bundle:

@@ -203,7 +203,7 @@ def test_a_report_that_fails_does_not_keep_its_bundle(monkeypatch: pytest.Monkey
     monkeypatch.setattr(harness.agent._reporter, "report", fails)
     harness.agent.forwarded([ref], NOW, NEXT)
     harness.run_pending()
-    assert harness.wires == {}
+    assert harness.octets == {}
     assert harness.agent.counters["failures"] == 1
     assert harness.traces == [("bundle_failed", {"ref": ref, "why": WHY.decode()})]
 
@@ -217,15 +217,15 @@ def test_what_fails_as_it_comes_is_kept_beside_the_genuine_one(
 ) -> None:
     harness = Harness()
     one = bundle_for(FAR + "app", lifetime_ms=lifetime_ms)
-    wire = encode_bundle(one)
+    encoded = encode_bundle(one)
     monkeypatch.setattr(harness.agent._ingress, "judge", fails)
-    put, end, intact = harness.agent.receive(b"??" + wire + b"more", NOW, 2)
+    put, end, intact = harness.agent.receive(b"??" + encoded + b"more", NOW, 2)
     assert isinstance(put, Put)
-    assert (end, intact) == (2 + len(wire), True)
+    assert (end, intact) == (2 + len(encoded), True)
     assert (put.place, put.priority) == (Place.QUARANTINE, QUARANTINE_PRIORITY)
     assert (put.destination, put.source) == (FAR + "app", "dtn://gs1/app")
     assert put.expires_ms == NOW + min(lifetime_ms, 7 * 86_400_000)
-    assert (put.received_ms, put.note, bytes(put.wire)) == (NOW, WHY, wire)
+    assert (put.received_ms, put.note, bytes(put.encoded)) == (NOW, WHY, encoded)
     identity = bundle_key(one.primary, 4)
     assert put.key.startswith(identity)
     assert len(put.key) == len(identity) + 16
@@ -243,8 +243,8 @@ def test_what_cannot_even_be_read_was_never_received(monkeypatch: pytest.MonkeyP
     assert harness.agent.receive(b"\x9fjunk", NOW) == (None, 5, False)
     lenient = Harness(config=AgentConfig(lenient=True))
     monkeypatch.setattr(lenient.agent._ingress, "take", fails)
-    wire = encode_bundle(bundle_for(FAR + "app"))
-    assert lenient.agent.receive(wire, NOW).put is not None
+    encoded = encode_bundle(bundle_for(FAR + "app"))
+    assert lenient.agent.receive(encoded, NOW).put is not None
 
 
 # ---- what is tried again -----------------------------------------------------------------------
@@ -297,8 +297,8 @@ def test_a_delivery_says_what_it_is(admin: bool) -> None:
     ref = harness.arrive(bundle_for(HERE + "app", b"hello", sequence=9, flags=2 if admin else 0))
     assert ref
     put = harness.puts[ref]
-    for known, wire in ((None, put.wire), (put.known, b"not looked at")):
-        delivery = harness.agent.open(ref, wire, NOW, known)
+    for known, encoded in ((None, put.encoded), (put.known, b"not looked at")):
+        delivery = harness.agent.open(ref, encoded, NOW, known)
         assert delivery is not None
         assert (delivery.ref, str(delivery.id)) == (ref, f"dtn://gs1/app@{NOW - 1000}.9")
         assert (str(delivery.destination), bytes(delivery.payload)) == (HERE + "app", b"hello")
@@ -369,7 +369,7 @@ def test_what_cannot_be_joined_is_told_and_its_fragments_stay() -> None:
     parts = fragment_bundle(bundle_for(HERE + "app", bytes(1500)), 700)
     refs = [harness.arrive(part) for part in parts[:-1]]
     known = [ref for ref in refs if ref]
-    ops = harness.agent.reassemble(known, [harness.wires[ref] for ref in known])
+    ops = harness.agent.reassemble(known, [harness.octets[ref] for ref in known])
     assert ops == []
     assert harness.agent.counters["reassembly_failed"] == 1
     name = f"dtn://gs1/app@{NOW - 1000}.1+0"
@@ -382,10 +382,10 @@ def test_damage_in_memory_is_told_from_a_forgery() -> None:
         harness = Harness(security=keyed())
         ref = harness.arrive(keyed().protect(bundle_for(HERE + "app")))
         assert ref
-        wire = encode_bundle(bundle_for(HERE + "app"))  # in clear
+        encoded = encode_bundle(bundle_for(HERE + "app"))  # in clear
         why = "the payload is not encrypted, as policy asks"
         if checked:
-            assert harness.agent.open(ref, wire, NOW) is None
+            assert harness.agent.open(ref, encoded, NOW) is None
             assert harness.agent.counters["dropped_security"] == 1
             name = f"dtn://gs1/app@{NOW - 1000}.1"
             fields = {"why": "security", "detail": why, "bundle": name}
@@ -394,6 +394,6 @@ def test_damage_in_memory_is_told_from_a_forgery() -> None:
             assert ref not in harness.agent.entries
         else:
             with pytest.raises(DecodeError) as caught:
-                harness.agent.open(ref, wire, NOW, checked=False)
+                harness.agent.open(ref, encoded, NOW, checked=False)
             assert (caught.value.reason, caught.value.section) == (why, "RFC 9172 §5.1.1")
             assert ref in harness.agent.entries

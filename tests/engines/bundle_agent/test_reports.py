@@ -134,18 +134,18 @@ def test_what_is_refused_is_reported_as_received_and_deleted(
 
 def test_what_cannot_be_read_is_reported_where_its_primary_block_can() -> None:
     flags = REPORT_RECEPTION | REPORT_DELETION
-    wire = bytearray(encode_bundle(bundle_for(FAR + "app", b"payload", flags=flags)))
-    wire[-8] ^= 1  # in the payload, whose CRC is then wrong
+    encoded = bytearray(encode_bundle(bundle_for(FAR + "app", b"payload", flags=flags)))
+    encoded[-8] ^= 1  # in the payload, whose CRC is then wrong
     harness = Harness(config=REPORTING)
-    assert harness.arrive(bytes(wire)) is None
+    assert harness.arrive(bytes(encoded)) is None
     assert told(harness) == [RECEIVED, ("deleted", Reason.BLOCK_UNINTELLIGIBLE)]
-    wire[20] ^= 1  # now also the primary block
-    assert harness.arrive(bytes(wire)) is None
+    encoded[20] ^= 1  # now also the primary block
+    assert harness.arrive(bytes(encoded)) is None
     assert len(reports(harness)) == 2
     piece = fragment_bundle(bundle_for(FAR + "app", bytes(2000), flags=flags), 900)[0]
-    wire = bytearray(encode_bundle(piece))
-    wire[-8] ^= 1
-    assert harness.arrive(bytes(wire)) is None
+    encoded = bytearray(encode_bundle(piece))
+    encoded[-8] ^= 1
+    assert harness.arrive(bytes(encoded)) is None
     assert len(reports(harness)) == 2  # a report must say how long a fragment is
 
 
@@ -225,8 +225,8 @@ def test_whom_to_tell_is_read_as_strictly_as_all_else() -> None:
     lifetime = cbor.uint(60_000)
     assert primary.count(lifetime) == 1
     longer = primary[:-4].replace(lifetime, b"\x1a" + (60_000).to_bytes(4))
-    wire = b"\x9f" + longer + checksum(longer, 2) + encode_bundle(made)[1 + len(primary) :]
+    encoded = b"\x9f" + longer + checksum(longer, 2) + encode_bundle(made)[1 + len(primary) :]
     for lenient in (False, True):
         harness = Harness(config=replace(REPORTING, lenient=lenient))
-        assert bool(harness.arrive(wire)) == lenient
+        assert bool(harness.arrive(encoded)) == lenient
         assert harness.agent.counters["reports_sent"] == lenient

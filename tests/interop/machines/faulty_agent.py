@@ -129,7 +129,7 @@ class FaultyAgent(OurAgent):
         if self.fault == "names another previous node" and block.type == PREVIOUS_NODE:
             return previous_node(Eid.parse("dtn://west/"), number=block.number)
         if self.fault == "changes the payload" and block.number == 1 and len(block.data) > 50:
-            return replace(block, data=bytes(block.data[:-1]) + b"!", wire=None)
+            return replace(block, data=bytes(block.data[:-1]) + b"!", encoded=None)
         return block
 
     def _telling(self, bundle: Bundle, report: StatusReport) -> list[Bundle]:
@@ -140,6 +140,6 @@ class FaultyAgent(OurAgent):
                 report = replace(report, time_ms=self.at_ms)
             case "tells of no deletion" if report.deleted:
                 return []
-        payload = replace(bundle.payload, data=encode_status_report(report), wire=None)
+        payload = replace(bundle.payload, data=encode_status_report(report), encoded=None)
         told = Bundle(bundle.primary, (*bundle.blocks[:-1], payload))
         return [told, told] if self.fault == "tells twice" else [told]

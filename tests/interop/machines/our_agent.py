@@ -33,8 +33,8 @@ class Hop:
     def room(self, now: int) -> int:
         return 1 << 20
 
-    def submit(self, wire: Buffer, ref: int, now: int, *, alone: bool) -> None:
-        self.taken.append((ref, bytes(wire)))
+    def submit(self, encoded: Buffer, ref: int, now: int, *, alone: bool) -> None:
+        self.taken.append((ref, bytes(encoded)))
 
 
 class OurAgent:
@@ -113,8 +113,8 @@ class OurAgent:
     def _send(self, neighbour: str) -> None:
         hop = Hop()
         self.driver.send(neighbour, hop, self.now())
-        for ref, wire in hop.taken:
-            self.left.append((neighbour, wire))
+        for ref, encoded in hop.taken:
+            self.left.append((neighbour, encoded))
             self.agent.forwarded([ref], self.at_ms, neighbour)
         if hop.taken:
             self.driver.run_pending()
@@ -156,8 +156,8 @@ class OurAgent:
         if not self.active:
             return
 
-        def deliver(ref: int, wire: Buffer) -> bool:
-            delivery = self.agent.open(ref, wire, self.at_ms)
+        def deliver(ref: int, encoded: Buffer) -> bool:
+            delivery = self.agent.open(ref, encoded, self.at_ms)
             if delivery is not None:
                 self.got.append(bytes(delivery.payload))
                 self.driver.submit([self.agent.consumed(ref, self.at_ms)])

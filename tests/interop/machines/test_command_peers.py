@@ -121,9 +121,9 @@ def life_of(kind: type[StoreMachine]) -> None:
     case = kind()
     try:
         case.start()
-        case.fill(count=3, priority=1, place=Place.FORWARD, wire=b"x" * 100, lifetime_ms=1000)
+        case.fill(count=3, priority=1, place=Place.FORWARD, encoded=b"x" * 100, lifetime_ms=1000)
         case.what_was_acknowledged_is_there()
-        case.crash_in_commit(count=2, place=Place.DELIVER, wire=b"y", writes=[], release=True)
+        case.crash_in_commit(count=2, place=Place.DELIVER, encoded=b"y", writes=[], release=True)
         case.what_was_acknowledged_is_there()
         case.crash()
         case.what_was_acknowledged_is_there()

@@ -282,11 +282,11 @@ def test_nobody_goes_without_when_shares_are_fair() -> None:
 
 
 def test_what_is_not_between_stations_and_others_stays() -> None:
-    wire = Contact(GS, "dtn://gs2/", 0, 1_000_000, 1e6)
+    encoded = Contact(GS, "dtn://gs2/", 0, 1_000_000, 1e6)
     cross = Contact(S1, S2, 0, 1_000_000, 1e6)
-    plan = Plan([wire, cross, down(S1, 0, 100, 8), down(S2, 0, 100, 9)])
+    plan = Plan([encoded, cross, down(S1, 0, 100, 8), down(S2, 0, 100, 9)])
     found = schedule(plan, {GS: 1, "dtn://gs2/": 3})
-    assert wire in found.plan.contacts
+    assert encoded in found.plan.contacts
     assert cross in found.plan.contacts
     assert len(found.plan.contacts) == 3
     assert found.passes == 2

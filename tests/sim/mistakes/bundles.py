@@ -49,8 +49,8 @@ def never_joins_fragments(patch: pytest.MonkeyPatch) -> None:
 def swaps_the_halves_of_large_payloads(patch: pytest.MonkeyPatch) -> None:
     real = BundleAgent.open
 
-    def opened(self: BundleAgent, ref: int, wire: Any, *args: Any, **options: Any) -> Any:
-        delivery = real(self, ref, wire, *args, **options)
+    def opened(self: BundleAgent, ref: int, encoded: Any, *args: Any, **options: Any) -> Any:
+        delivery = real(self, ref, encoded, *args, **options)
         if delivery is not None and len(delivery.payload) > 1000:
             data = bytes(delivery.payload)
             half = len(data) // 2

@@ -60,8 +60,8 @@ def _refused(data: bytes, why: str, section: str, mode: Mode = STRICT) -> None:
 
 @given(bundles())
 def test_encodes_as_the_reference_does(bundle: Bundle) -> None:
-    wire = encode_bundle(bundle)
-    assert wire == reference.encode(bundle)
+    encoded = encode_bundle(bundle)
+    assert encoded == reference.encode(bundle)
     assert encode_primary(bundle.primary) == reference.encode_primary(bundle.primary)
     for block in bundle.blocks:
         assert encode_block(block) == reference.encode_block(block)
@@ -71,14 +71,14 @@ def test_encodes_as_the_reference_does(bundle: Bundle) -> None:
 def test_round_trip_anywhere_in_a_buffer(
     bundle: Bundle, before: bytes, after: bytes, mode: Mode
 ) -> None:
-    wire = encode_bundle(bundle)
-    decoded, end = decode_bundle(before + wire + after, offset=len(before), mode=mode)
-    assert end == len(before) + len(wire)
+    encoded = encode_bundle(bundle)
+    decoded, end = decode_bundle(before + encoded + after, offset=len(before), mode=mode)
+    assert end == len(before) + len(encoded)
     assert decoded == bundle
-    assert encode_bundle(decoded) == wire
-    assert decoded.primary.wire == encode_primary(bundle.primary)
+    assert encode_bundle(decoded) == encoded
+    assert decoded.primary.encoded == encode_primary(bundle.primary)
     for block, original in zip(decoded.blocks, bundle.blocks, strict=True):
-        assert block.wire == encode_block(original)
+        assert block.encoded == encode_block(original)
         assert encode_block(block) == encode_block(original)
         assert decode_block(encode_block(original), mode=mode)[0] == original
 
@@ -88,20 +88,20 @@ def test_unusual_forms_are_refused_strictly_and_passed_on_leniently(
     bundle: Bundle, definite: bool
 ) -> None:
     encode = reference.encode_definite if definite else reference.encode
-    wire = encode(bundle, reference.wide)
+    encoded = encode(bundle, reference.wide)
     with pytest.raises(DecodeError):
-        decode_bundle(wire)
-    decoded, end = decode_bundle(wire + b"\x00", mode=LENIENT)
-    assert (decoded, end) == (bundle, len(wire))
-    assert encode_bundle(decoded) == wire
+        decode_bundle(encoded)
+    decoded, end = decode_bundle(encoded + b"\x00", mode=LENIENT)
+    assert (decoded, end) == (bundle, len(encoded))
+    assert encode_bundle(decoded) == encoded
 
 
 @given(bundles(extensions=1))
 def test_definite_outer_array_alone(bundle: Bundle) -> None:
-    wire = reference.encode_definite(bundle)
-    _refused(wire, "indefinite", "RFC 9171 §4.1")
-    decoded, _ = decode_bundle(wire, mode=LENIENT)
-    assert encode_bundle(decoded) == wire
+    encoded = reference.encode_definite(bundle)
+    _refused(encoded, "indefinite", "RFC 9171 §4.1")
+    decoded, _ = decode_bundle(encoded, mode=LENIENT)
+    assert encode_bundle(decoded) == encoded
     grown = dataclasses.replace(
         decoded, blocks=(CanonicalBlock(222, 1 << 20, 0, b""), *decoded.blocks)
     )
@@ -110,20 +110,20 @@ def test_definite_outer_array_alone(bundle: Bundle) -> None:
 
 @given(bundles(crc_types=(1, 2), payload=st.binary(max_size=40)), st.data())
 def test_any_single_bit_flip_is_noticed(bundle: Bundle, data: st.DataObject) -> None:
-    wire = bytearray(encode_bundle(bundle))
-    bit = data.draw(st.integers(0, 8 * len(wire) - 1))
-    wire[bit // 8] ^= 1 << bit % 8
+    encoded = bytearray(encode_bundle(bundle))
+    bit = data.draw(st.integers(0, 8 * len(encoded) - 1))
+    encoded[bit // 8] ^= 1 << bit % 8
     with pytest.raises(DecodeError):
-        decode_bundle(wire)
+        decode_bundle(encoded)
 
 
 @given(bundles(payload=st.binary(max_size=40)))
 def test_every_prefix_is_refused(bundle: Bundle) -> None:
-    wire = encode_bundle(bundle)
-    for cut in range(len(wire)):
+    encoded = encode_bundle(bundle)
+    for cut in range(len(encoded)):
         for mode in Mode:
             with pytest.raises(DecodeError):
-                decode_bundle(wire[:cut], mode=mode)
+                decode_bundle(encoded[:cut], mode=mode)
 
 
 @given(
@@ -142,8 +142,8 @@ def test_damage_raises_only_decode_errors(data: bytes, mode: Mode) -> None:
     assert end <= len(data)
     assert encode_bundle(bundle) == data[:end]
     fresh = Bundle(
-        dataclasses.replace(bundle.primary, wire=None),
-        tuple(dataclasses.replace(block, wire=None) for block in bundle.blocks),
+        dataclasses.replace(bundle.primary, encoded=None),
+        tuple(dataclasses.replace(block, encoded=None) for block in bundle.blocks),
     )
     assert decode_bundle(encode_bundle(fresh), mode=mode)[0] == bundle
 
@@ -160,11 +160,11 @@ def test_blocks_from_noise(data: bytes, mode: Mode) -> None:
 
 @given(st.lists(bundles(extensions=1), min_size=1, max_size=3))
 def test_bundles_that_follow_one_another(several: list[Bundle]) -> None:
-    wire = b"".join(encode_bundle(bundle) for bundle in several)
+    encoded = b"".join(encode_bundle(bundle) for bundle in several)
     offset = 0
     found = []
-    while offset < len(wire):
-        bundle, offset = decode_bundle(wire, offset=offset)
+    while offset < len(encoded):
+        bundle, offset = decode_bundle(encoded, offset=offset)
         found.append(bundle)
     assert found == several
 
@@ -177,44 +177,44 @@ def test_payload_is_a_view_and_not_a_copy(
     bundle, _ = decode_bundle(buffer)
     payload = bundle.payload  # small extension blocks may be shared with other bundles
     assert isinstance(payload.data, memoryview)
-    assert isinstance(payload.wire, memoryview)
+    assert isinstance(payload.encoded, memoryview)
     assert payload.data.obj is memoryview(buffer).obj
     if isinstance(buffer, bytearray):
         buffer[buffer.index(b"pictures")] = ord("P")
         assert bundle.payload.data == b"Pictures"
-        assert bundle.primary.wire == encode_primary(PRIMARY)  # the primary is ours to keep
+        assert bundle.primary.encoded == encode_primary(PRIMARY)  # the primary is ours to keep
 
 
 def test_changed_blocks_are_encoded_afresh_and_others_kept() -> None:
-    wire = reference.encode(BUNDLE, reference.wide)
-    bundle, _ = decode_bundle(wire, mode=LENIENT)
+    encoded = reference.encode(BUNDLE, reference.wide)
+    bundle, _ = decode_bundle(encoded, mode=LENIENT)
     hops = hop_count(30, 2, number=bundle.blocks[0].number)
     changed = Bundle(bundle.primary, (hops, *bundle.blocks[1:]))
     again, _ = decode_bundle(encode_bundle(changed), mode=LENIENT)
     assert again == changed
-    assert again.primary.wire is not None
-    assert again.primary.wire == bundle.primary.wire
-    assert again.payload.wire == bundle.payload.wire
-    assert again.blocks[0].wire == encode_block(hops)
+    assert again.primary.encoded is not None
+    assert again.primary.encoded == bundle.primary.encoded
+    assert again.payload.encoded == bundle.payload.encoded
+    assert again.blocks[0].encoded == encode_block(hops)
 
 
 def test_primary_block() -> None:
-    wire = encode_primary(PRIMARY)
-    assert decode_primary(b"\x9f" + wire, 1) == (PRIMARY, 1 + len(wire))
-    for cut in range(len(wire)):
+    encoded = encode_primary(PRIMARY)
+    assert decode_primary(b"\x9f" + encoded, 1) == (PRIMARY, 1 + len(encoded))
+    for cut in range(len(encoded)):
         with pytest.raises(DecodeError):
-            decode_primary(wire[:cut])
-    assert encode_primary(decode_primary(wire)[0]) == wire
-    version_6 = bytes((wire[0], 6)) + wire[2:]
+            decode_primary(encoded[:cut])
+    assert encode_primary(decode_primary(encoded)[0]) == encoded
+    version_6 = bytes((encoded[0], 6)) + encoded[2:]
     with pytest.raises(DecodeError, match="version 7"):
         decode_primary(version_6)
 
 
 def test_crc_must_match_and_have_its_size() -> None:
-    wire = encode_bundle(BUNDLE)
-    at = wire.index(b"pictures")
-    _refused(wire[:at] + b"P" + wire[at + 1 :], "CRC", "RFC 9171 §4.2.2")
-    _refused(wire[:at] + b"P" + wire[at + 1 :], "CRC", "RFC 9171 §4.2.2", LENIENT)
+    encoded = encode_bundle(BUNDLE)
+    at = encoded.index(b"pictures")
+    _refused(encoded[:at] + b"P" + encoded[at + 1 :], "CRC", "RFC 9171 §4.2.2")
+    _refused(encoded[:at] + b"P" + encoded[at + 1 :], "CRC", "RFC 9171 §4.2.2", LENIENT)
     block = encode_block(PAYLOAD_BLOCK)
     short = block[:-5] + b"\x42" + block[-2:]
     with pytest.raises(DecodeError, match="wrong size"):
@@ -259,10 +259,10 @@ def test_field_counts() -> None:
     fragment = dataclasses.replace(
         PRIMARY, flags=IS_FRAGMENT, fragment_offset=0, total_adu_length=99
     )
-    wire = bytearray(encode_primary(fragment))
-    wire[2] = 0  # no longer says that it is a fragment
+    encoded = bytearray(encode_primary(fragment))
+    encoded[2] = 0  # no longer says that it is a fragment
     with pytest.raises(DecodeError, match="11 fields"):
-        decode_primary(wire)
+        decode_primary(encoded)
     block = bytearray(encode_block(PAYLOAD_BLOCK))
     block[4] = 0  # no longer says that it has a CRC
     with pytest.raises(DecodeError, match="6 fields"):
@@ -300,10 +300,10 @@ def test_numbers_in_longer_forms(width: int) -> None:
 
 
 def test_timestamp_is_a_pair() -> None:
-    wire = encode_primary(dataclasses.replace(PRIMARY, crc_type=0))
-    at = wire.index(b"\x82\x1b\x00\x00\x00\xc5")
+    encoded = encode_primary(dataclasses.replace(PRIMARY, crc_type=0))
+    at = encoded.index(b"\x82\x1b\x00\x00\x00\xc5")
     with pytest.raises(DecodeError, match="pair"):
-        decode_primary(wire[:at] + b"\x83" + wire[at + 1 :])
+        decode_primary(encoded[:at] + b"\x83" + encoded[at + 1 :])
 
 
 def test_number_of_blocks_is_bounded() -> None:
@@ -316,11 +316,11 @@ def test_number_of_blocks_is_bounded() -> None:
 
 
 def test_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    wire = encode_bundle(BUNDLE)
-    monkeypatch.setattr(decode_module, "BUNDLE_BYTES_MAX", len(wire))
-    assert decode_bundle(b"\x00" + wire, offset=1)[1] == len(wire) + 1
-    monkeypatch.setattr(decode_module, "BUNDLE_BYTES_MAX", len(wire) - 1)
-    _refused(wire, "too large", "limits.BUNDLE_BYTES_MAX")
+    encoded = encode_bundle(BUNDLE)
+    monkeypatch.setattr(decode_module, "BUNDLE_BYTES_MAX", len(encoded))
+    assert decode_bundle(b"\x00" + encoded, offset=1)[1] == len(encoded) + 1
+    monkeypatch.setattr(decode_module, "BUNDLE_BYTES_MAX", len(encoded) - 1)
+    _refused(encoded, "too large", "limits.BUNDLE_BYTES_MAX")
 
 
 ANONYMOUS = dataclasses.replace(PRIMARY, source=Eid.NONE, flags=NO_FRAGMENT)
@@ -354,11 +354,11 @@ ASKING = dataclasses.replace(PAYLOAD_BLOCK, flags=REPORT_UNPROCESSED)
     ],
 )
 def test_contradictory_flags(primary: PrimaryBlock, payload: CanonicalBlock, section: str) -> None:
-    wire = _with((payload,), primary)
+    encoded = _with((payload,), primary)
     with pytest.raises(DecodeError) as caught:
-        decode_bundle(wire)
+        decode_bundle(encoded)
     assert caught.value.section == f"RFC 9171 {section}"
-    assert encode_bundle(decode_bundle(wire, mode=LENIENT)[0]) == wire
+    assert encode_bundle(decode_bundle(encoded, mode=LENIENT)[0]) == encoded
 
 
 def test_flags_that_go_together_are_taken() -> None:
@@ -393,11 +393,11 @@ def test_what_cannot_be_encoded_is_a_local_error(bundle: Bundle) -> None:
 
 
 def test_negative_offsets_are_a_local_error() -> None:
-    wire = encode_bundle(BUNDLE)
+    encoded = encode_bundle(BUNDLE)
     for misuse in (
-        lambda: decode_bundle(wire, offset=-1),
-        lambda: decode_primary(wire, -1),
-        lambda: decode_block(wire, -1),
+        lambda: decode_bundle(encoded, offset=-1),
+        lambda: decode_primary(encoded, -1),
+        lambda: decode_block(encoded, -1),
     ):
         with pytest.raises(LocalError):
             misuse()
@@ -406,9 +406,9 @@ def test_negative_offsets_are_a_local_error() -> None:
 @pytest.mark.parametrize("size", [0, 23, 24, 255, 256, 65_535, 65_536])
 def test_payload_sizes_at_the_edges_of_each_head(size: int) -> None:
     bundle = Bundle(PRIMARY, (CanonicalBlock(1, 1, 0, bytes(size)),))
-    wire = encode_bundle(bundle)
-    assert wire == reference.encode(bundle)
-    assert decode_bundle(wire) == (bundle, len(wire))
+    encoded = encode_bundle(bundle)
+    assert encoded == reference.encode(bundle)
+    assert decode_bundle(encoded) == (bundle, len(encoded))
 
 
 ION_FRAGMENT = Bundle(
@@ -434,10 +434,10 @@ ION_FRAGMENT = Bundle(
 
 
 def test_fragments_of_ion_are_read_leniently_and_leave_with_block_numbers() -> None:
-    wire = reference.encode(ION_FRAGMENT)
-    _refused(wire, "block number 0 again or reserved", "RFC 9171 §4.1")
-    decoded, end = decode_bundle(wire, mode=LENIENT)
-    assert end == len(wire)
+    encoded = reference.encode(ION_FRAGMENT)
+    _refused(encoded, "block number 0 again or reserved", "RFC 9171 §4.1")
+    decoded, end = decode_bundle(encoded, mode=LENIENT)
+    assert end == len(encoded)
     assert [(block.type, block.number) for block in decoded.blocks] == [
         (193, 2),
         (6, 3),

@@ -78,16 +78,16 @@ def test_blocks_and_hop_counts_of_indefinite_length(mode: Mode) -> None:
 def test_any_legal_form_is_read_and_goes_out_as_it_came(
     drawn: tuple[Bundle, bytes], rest: bytes, mode: Mode
 ) -> None:
-    expected, wire = drawn
-    bundle, end = decode_bundle(rest + wire + rest, offset=len(rest), mode=mode)
-    assert end == len(rest) + len(wire)
+    expected, encoded = drawn
+    bundle, end = decode_bundle(rest + encoded + rest, offset=len(rest), mode=mode)
+    assert end == len(rest) + len(encoded)
     assert bundle == expected
-    assert encode_bundle(bundle) == wire
+    assert encode_bundle(bundle) == encoded
     assert bundle_key(bundle.primary, 1) == bundle_key(expected.primary, 1)
     assert decode_primary(encode_primary(bundle.primary), mode=mode)[0] == expected.primary
     for block in bundle.blocks:
-        assert block.wire is not None
-        assert decode_block(block.wire, mode=mode)[0] == block
+        assert block.encoded is not None
+        assert decode_block(block.encoded, mode=mode)[0] == block
         if block.type == HOP_COUNT:
             assert parse_hop_count(block) == tuple(cbor2.loads(block.data))
         elif block.type == PREVIOUS_NODE:
@@ -107,7 +107,7 @@ def test_damaged_forms_raise_only_decode_errors(data: bytes, mode: Mode) -> None
 def test_every_octet_of_a_block_with_a_crc_counts(
     drawn: tuple[Bundle, bytes], data: st.DataObject
 ) -> None:
-    octets = bytearray(decode_bundle(drawn[1])[0].primary.wire or b"")
+    octets = bytearray(decode_bundle(drawn[1])[0].primary.encoded or b"")
     bit = data.draw(st.integers(0, 8 * len(octets) - 1))
     octets[bit // 8] ^= 1 << bit % 8
     with pytest.raises(DecodeError):
@@ -247,7 +247,7 @@ def test_the_primary_block_comes_back_from_its_fragments_octet_for_octet(
     if twice:
         fragments = [part for piece in fragments for part in _damaged_free_fragments(piece, limit)]
     whole = reassemble(fragments[::-1])
-    assert encode_primary(whole.primary) == bundle.primary.wire
+    assert encode_primary(whole.primary) == bundle.primary.encoded
     assert whole == bundle
     for fragment in fragments[1:]:
         assert encode_eid(fragment.primary.source) == encode_eid(bundle.primary.source)
@@ -257,12 +257,12 @@ def test_the_primary_block_comes_back_from_its_fragments_octet_for_octet(
 def test_so_it_does_in_forms_that_only_lenient_reading_takes(
     drawn: tuple[Bundle, bytes], slack: int
 ) -> None:
-    wire = reference.encode(drawn[0], reference.wide)
-    bundle = decode_bundle(wire, mode=LENIENT)[0]
-    fragments = fragment_bundle(bundle, len(wire) - len(bundle.payload.data) + 30 + slack)
+    encoded = reference.encode(drawn[0], reference.wide)
+    bundle = decode_bundle(encoded, mode=LENIENT)[0]
+    fragments = fragment_bundle(bundle, len(encoded) - len(bundle.payload.data) + 30 + slack)
     read = [decode_bundle(encode_bundle(part), mode=LENIENT)[0] for part in fragments]
     assert len(read) > 1
-    assert encode_primary(reassemble(read).primary) == bundle.primary.wire
+    assert encode_primary(reassemble(read).primary) == bundle.primary.encoded
 
 
 @pytest.mark.parametrize("crc_type", [CRC_16, CRC_32])
@@ -283,8 +283,8 @@ def test_an_ipn_source_of_three_elements_survives_fragmentation(crc_type: int) -
 
 @given(status_reports(), st.data())
 def test_status_reports_in_any_form(report: StatusReport, data: st.DataObject) -> None:
-    encoded = encode_status_report(report)
-    octets = data.draw(loose(cbor2.loads(encoded)))
+    report_octets = encode_status_report(report)
+    octets = data.draw(loose(cbor2.loads(report_octets)))
     assert decode_admin(octets) == report
     for cut in range(len(octets)):
         with pytest.raises(DecodeError):

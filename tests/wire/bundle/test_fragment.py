@@ -58,12 +58,12 @@ WHOLE = bundles(kind="whole", payload=st.binary(min_size=350, max_size=900))
 def test_fragments_fit_and_make_up_the_bundle(bundle: Bundle, slack: int, random: object) -> None:
     limit = _overhead(bundle) + slack
     fragments = fragment_bundle(bundle, limit)
-    wires = [encode_bundle(fragment) for fragment in fragments]
-    assert all(len(wire) <= limit for wire in wires)
+    octets = [encode_bundle(fragment) for fragment in fragments]
+    assert all(len(encoded) <= limit for encoded in octets)
     assert len(fragments) > 1
-    for wire in wires[:-1]:
-        assert len(wire) >= limit - 2  # a longer head for one more octet may waste some
-    received = [decode_bundle(wire)[0] for wire in wires]
+    for encoded in octets[:-1]:
+        assert len(encoded) >= limit - 2  # a longer head for one more octet may waste some
+    received = [decode_bundle(encoded)[0] for encoded in octets]
     assert received == fragments
     random.shuffle(received)  # type: ignore[attr-defined]  # a random.Random
     reassembler = Reassembler()
@@ -87,9 +87,9 @@ def test_overlapping_duplicate_and_nested_fragments(bundle: Bundle, data: st.Dat
     pool = [part for part in (*coarse, *fine, *nested) if part.primary.flags & IS_FRAGMENT]
     if not pool:
         return
-    wires = [encode_bundle(part) for part in data.draw(st.permutations(pool + pool))]
+    octets = [encode_bundle(part) for part in data.draw(st.permutations(pool + pool))]
     # The blocks come from whichever fragment with offset 0 arrives first: all have them all.
-    assert reassemble([decode_bundle(wire)[0] for wire in wires]) == bundle
+    assert reassemble([decode_bundle(encoded)[0] for encoded in octets]) == bundle
 
 
 @given(bundles(kind="whole", payload=st.binary(min_size=300, max_size=400)))
@@ -307,7 +307,7 @@ def test_blocks_that_were_never_encoded_are_put_together_too() -> None:
         dataclasses.replace(
             fragment,
             blocks=tuple(
-                dataclasses.replace(block, data=bytes(block.data), wire=None)
+                dataclasses.replace(block, data=bytes(block.data), encoded=None)
                 for block in fragment.blocks
             ),
         )
@@ -316,4 +316,4 @@ def test_blocks_that_were_never_encoded_are_put_together_too() -> None:
     assert len(fragments) > 2
     whole = reassemble(fragments)
     assert whole.blocks == bundle.blocks
-    assert [block.wire for block in whole.blocks] == [None, None]
+    assert [block.encoded for block in whole.blocks] == [None, None]
