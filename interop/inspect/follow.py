@@ -77,7 +77,7 @@ class SeenBundle:
     octets: int
     began_ns: int
     ended_ns: int
-    ways: dict[str, int] = field(default_factory=dict)
+    paths: dict[str, int] = field(default_factory=dict)
     """How often it was sent from where to where."""
 
 
@@ -225,8 +225,8 @@ class Conversations:
                 )
             row.began_ns = min(row.began_ns, transfer.began_ns)
             row.ended_ns = max(row.ended_ns, transfer.ended_ns)
-            way = f"{transfer.source} to {transfer.destination}"
-            row.ways[way] = row.ways.get(way, 0) + 1
+            path = f"{transfer.source} to {transfer.destination}"
+            row.paths[path] = row.paths.get(path, 0) + 1
 
 
 def _of_session(session: SeenSession) -> Followed:

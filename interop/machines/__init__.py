@@ -46,7 +46,7 @@ try:
     from interop.machines.neighbours import LtpLink, TcpclLink
     from interop.machines.nodes import NodesPeer, NodesPeerMachine
     from interop.machines.remote import UdpLtpAdapter
-    from interop.machines.router import FoundWay, RouterPeer, RouterPeerMachine
+    from interop.machines.router import FoundRoute, RouterPeer, RouterPeerMachine
     from interop.machines.services import FilePeer, FilesMachine, JobPeer, JobsMachine, PairMachine
     from interop.machines.shares import SharesMachine, SharesPeer
     from interop.machines.sockets import RemoteAgentMachine, SocketAgentAdapter
@@ -71,7 +71,7 @@ __all__ = [
     "FecPeer",
     "FilePeer",
     "FilesMachine",
-    "FoundWay",
+    "FoundRoute",
     "JobPeer",
     "JobsMachine",
     "LtpLink",

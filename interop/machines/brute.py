@@ -52,7 +52,7 @@ def through(
     return reach_ns(plan, contact, sent_ns)
 
 
-def ways(
+def routes(
     plan: Plan,
     origin: str,
     target: str,
@@ -87,10 +87,10 @@ def ways(
     return walk(origin, at_ns, (origin,), ())
 
 
-def key(plan: Plan, way: tuple[int, tuple[int, ...]]) -> tuple[int, int, int, tuple[int, str]]:
+def key(plan: Plan, route: tuple[int, tuple[int, ...]]) -> tuple[int, int, int, tuple[int, str]]:
     """SABR's order (CCSDS 734.3-B-1 §3.2.8.1.4 a): arrival, hops, latest termination, smallest
     entry node; for nodes named ``ipn:N.0`` with few digits."""
-    arrival, used = way
+    arrival, used = route
     entry = plan.contacts[used[0]].destination
     end = min(plan.contacts[place].end_ms for place in used)
     return arrival, len(used), -end * MS, (len(entry), entry)
@@ -107,8 +107,8 @@ def ordered(
     free: dict[int, int] | None = None,
 ) -> list[tuple[int, tuple[int, ...]]]:
     """All ways in SABR's order."""
-    found = ways(plan, origin, target, size, at_ns, free, margin_ns=margin_ns)
-    return sorted(found, key=lambda way: key(plan, way))
+    found = routes(plan, origin, target, size, at_ns, free, margin_ns=margin_ns)
+    return sorted(found, key=lambda route: key(plan, route))
 
 
 def best(
@@ -124,6 +124,6 @@ def best(
     """Earliest arrival (ns), and the fewest hops with which it can be had."""
     found = [
         (arrival, len(used))
-        for arrival, used in ways(plan, origin, target, size, at_ns, free, barred, exclude)
+        for arrival, used in routes(plan, origin, target, size, at_ns, free, barred, exclude)
     ]
     return min(found, default=None)

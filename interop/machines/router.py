@@ -41,7 +41,7 @@ _PLANS = plans(nodes=4, least_contacts=4, most_contacts=9, rates=st.just(8e3)).m
 """An octet takes a millisecond, so that nothing has to be rounded."""
 
 
-class FoundWay(NamedTuple):
+class FoundRoute(NamedTuple):
     """What a router answers."""
 
     contacts: tuple[Contact, ...]
@@ -58,16 +58,16 @@ class RouterPeer(Protocol):
 
     def route(
         self, destination: str, size_bytes: int, priority: int, now_ms: int
-    ) -> FoundWay | None:
+    ) -> FoundRoute | None:
         """The way that arrives first for a bundle that is here now, or None.  What was booked at
         its priority and above is not free for it."""
         ...
 
-    def book(self, way: FoundWay, size_bytes: int, priority: int, now_ms: int) -> None:
+    def book(self, route: FoundRoute, size_bytes: int, priority: int, now_ms: int) -> None:
         """A bundle will take this way."""
         ...
 
-    def release(self, way: FoundWay, size_bytes: int, priority: int, now_ms: int) -> None:
+    def release(self, route: FoundRoute, size_bytes: int, priority: int, now_ms: int) -> None:
         """It will not after all; nothing of it has been sent."""
         ...
 
@@ -92,10 +92,10 @@ class MakesRouterPeer(Protocol):
         ...
 
 
-class BookedWay(NamedTuple):
+class BookedRoute(NamedTuple):
     """A bundle that has its way."""
 
-    way: FoundWay
+    route: FoundRoute
     size: int
     priority: int
     begins_ms: int
@@ -132,7 +132,7 @@ class RouterPeerMachine(PeerMachine):
         self.peer = type(self).adapter(plan, NODE)
         self.plan = plan
         self.at_ms = 0
-        self.booked: list[BookedWay] = []
+        self.booked: list[BookedRoute] = []
         self.free: dict[Contact, list[int]] = {}
         """By contact, and by priority, the nanosecond from which it is free."""
 
@@ -144,7 +144,7 @@ class RouterPeerMachine(PeerMachine):
             return "gone"
         if contact in self.failed:
             return "failed"
-        return "booked" if any(contact in one.way.contacts for one in self.booked) else "free"
+        return "booked" if any(contact in one.route.contacts for one in self.booked) else "free"
 
     def _took(self, contacts: Sequence[Contact], before: Sequence[str], what: str) -> None:
         for contact, state in zip(contacts, before, strict=True):
@@ -153,27 +153,27 @@ class RouterPeerMachine(PeerMachine):
     @rule(destination=st.sampled_from(OTHERS), size=_SIZES, priority=_PRIORITIES)
     def ask(self, destination: str, size: int, priority: int) -> None:
         """There may be a bundle."""
-        self._way(destination, size, priority)
+        self._route(destination, size, priority)
 
     @rule(destination=st.sampled_from(OTHERS), size=_SIZES, priority=_PRIORITIES)
     def book(self, destination: str, size: int, priority: int) -> None:
         """A bundle takes the way that was found."""
-        way = self._way(destination, size, priority)
-        if way is None or not size:
+        route = self._route(destination, size, priority)
+        if route is None or not size:
             return
-        before = [self._state(contact) for contact in way.contacts]
-        self.peer.book(way, size, priority, self.at_ms)
+        before = [self._state(contact) for contact in route.contacts]
+        self.peer.book(route, size, priority, self.at_ms)
         at_ns = self.at_ms * MS
-        first = way.contacts[0]
+        first = route.contacts[0]
         begins_ns = max(at_ns, first.start_ms * MS, self._free(first)[priority])
-        for contact in way.contacts:
+        for contact in route.contacts:
             clocks = self.free.setdefault(contact, self._free(contact))
             for level in range(priority + 1):
                 taken_ns = brute.duration_ns(contact, size)
                 clocks[level] = max(clocks[level], at_ns) + taken_ns
             at_ns = 0
-        self.booked.append(BookedWay(way, size, priority, begins_ns // MS))
-        self._took(way.contacts, before, "is booked")
+        self.booked.append(BookedRoute(route, size, priority, begins_ns // MS))
+        self._took(route.contacts, before, "is booked")
 
     def _free(self, contact: Contact) -> list[int]:
         return self.free.get(contact, [contact.start_ms * MS] * PRIORITIES)
@@ -184,9 +184,9 @@ class RouterPeerMachine(PeerMachine):
         """A bundle goes no way, before any of it has left."""
         waiting = self._waiting()
         one = waiting[pick % len(waiting)]
-        contacts = [each for each in one.way.contacts if each in self.plan.contacts]
+        contacts = [each for each in one.route.contacts if each in self.plan.contacts]
         before = [self._state(contact) for contact in contacts]
-        self.peer.release(one.way, one.size, one.priority, self.at_ms)
+        self.peer.release(one.route, one.size, one.priority, self.at_ms)
         self.booked.remove(one)
         for contact in contacts:
             if contact in self.free and contact.end_ms > self.at_ms:
@@ -196,7 +196,7 @@ class RouterPeerMachine(PeerMachine):
                     self.free[contact][level] = max(least_ns, self.free[contact][level] - given_ns)
         self._took(contacts, before, "is given back")
 
-    def _waiting(self) -> list[BookedWay]:
+    def _waiting(self) -> list[BookedRoute]:
         return [one for one in self.booked if self.at_ms <= one.begins_ms]
 
     @precondition(lambda self: self.plan.contacts)
@@ -231,7 +231,7 @@ class RouterPeerMachine(PeerMachine):
     def put_in(self, pick: int) -> None:
         """A contact comes into the plan, and nothing of it is booked."""
         contact = self.gone.pop(pick % len(self.gone))
-        self.booked = [one for one in self.booked if contact not in one.way.contacts]
+        self.booked = [one for one in self.booked if contact not in one.route.contacts]
         self._replan(self.plan.add([contact]))
         self._took([contact], ["gone"], "comes into the plan")
 
@@ -246,56 +246,58 @@ class RouterPeerMachine(PeerMachine):
 
     # ------------------------------------------------------------------------- the answer
 
-    def _way(self, destination: str, size: int, priority: int) -> FoundWay | None:
+    def _route(self, destination: str, size: int, priority: int) -> FoundRoute | None:
         """The router's way, if it is right.  Raises `MachineFault`."""
-        way = self.peer.route(destination, size, priority, self.at_ms)
+        route = self.peer.route(destination, size, priority, self.at_ms)
         contacts = self.plan.contacts
         free = {place: self._free(contact)[priority] for place, contact in enumerate(contacts)}
         barred = {place for place, contact in enumerate(contacts) if contact in self.failed}
         best = brute.best(self.plan, NODE, destination, size, self.at_ms * MS, free, barred)
-        if way is None:
+        if route is None:
             self.note("no way")
             require(best is None, "CCSDS 734.3-B-1 §3.2.6", "no way, though there is one", best)
             return None
-        self.note(f"a way of {len(way.contacts)} contacts")
-        arrival_ms = self._follow(way, destination, size, priority)
-        self._volumes(way, size, priority)
+        self.note(f"a way of {len(route.contacts)} contacts")
+        arrival_ms = self._follow(route, destination, size, priority)
+        self._volumes(route, size, priority)
         if best is None:
-            raise MachineFault("CCSDS 734.3-B-1 §3.2.6", "a way, though there is none", way)
+            raise MachineFault("CCSDS 734.3-B-1 §3.2.6", "a way, though there is none", route)
         earliest_ms = -(-best[0] // MS)
         require(
-            arrival_ms == way.arrival_ms,
-            "CCSDS 734.3-B-1 §3.2.6.6", f"it arrives at {arrival_ms} ms, not as it says", way,
+            arrival_ms == route.arrival_ms,
+            "CCSDS 734.3-B-1 §3.2.6.6", f"it arrives at {arrival_ms} ms, not as it says", route,
         )  # fmt: skip
         require(
             arrival_ms <= earliest_ms,
-            "CCSDS 734.3-B-1 §3.2.8.1.4", f"another way arrives at {earliest_ms} ms", way,
+            "CCSDS 734.3-B-1 §3.2.8.1.4", f"another way arrives at {earliest_ms} ms", route,
         )  # fmt: skip
-        return way
+        return route
 
-    def _follow(self, way: FoundWay, destination: str, size: int, priority: int) -> int:
+    def _follow(self, route: FoundRoute, destination: str, size: int, priority: int) -> int:
         """When a bundle that goes that way arrives.  Raises `MachineFault` where it cannot."""
         clause = "CCSDS 734.3-B-1 §3.2.6"
         node, at_ns = NODE, self.at_ms * MS
-        for contact in way.contacts:
+        for contact in route.contacts:
             require(contact in self.plan.contacts, clause, "a contact of no plan", contact)
             require(contact not in self.failed, clause, "a contact that has failed", contact)
-            require(contact.source == node, clause, f"a contact that does not begin at {node}", way)
+            require(
+                contact.source == node, clause, f"a contact that does not begin at {node}", route
+            )
             free_ns = self._free(contact)[priority]
             arrives_ns = brute.through(self.plan, contact, at_ns, size, free_ns)
             if arrives_ns is None:
-                raise MachineFault(clause, "it does not fit into what is left of a contact", way)
+                raise MachineFault(clause, "it does not fit into what is left of a contact", route)
             node, at_ns = contact.destination, arrives_ns
-        require(node == destination, clause, f"the way ends at {node}", way)
+        require(node == destination, clause, f"the way ends at {node}", route)
         return -(-at_ns // MS)
 
-    def _volumes(self, way: FoundWay, size: int, priority: int) -> None:
+    def _volumes(self, route: FoundRoute, size: int, priority: int) -> None:
         """No contact is promised beyond its volume at any priority (§3.2.6.8)."""
-        for contact in way.contacts:
+        for contact in route.contacts:
             promised = size + sum(
                 one.size
                 for one in self.booked
-                if contact in one.way.contacts and one.priority >= priority
+                if contact in one.route.contacts and one.priority >= priority
             )
             require(
                 promised <= contact.volume_bytes,

@@ -62,13 +62,13 @@ def admissible(
     missing, better = tuple(sorted(on_the_way)), free
     if len(missing) > 1:
         tried = [(node, best(barred - {node})) for node in sorted(barred)[:BOUNDARY_MAX]]
-        ways = [
-            (way.arrival_ms, node, way)
-            for node, way in tried
-            if way is not None and (route is None or way.arrival_ms < route.arrival_ms)
+        routes = [
+            (other.arrival_ms, node, other)
+            for node, other in tried
+            if other is not None and (route is None or other.arrival_ms < route.arrival_ms)
         ]
-        if ways:
-            _, node, better = min(ways, key=lambda each: each[:2])
+        if routes:
+            _, node, better = min(routes, key=lambda each: each[:2])
             missing = (node,)
     return Admissible(route, reach, missing, better)
 

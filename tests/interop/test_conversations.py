@@ -139,7 +139,7 @@ def test_a_transfer_with_a_loss() -> None:
             ),
         )
     ]
-    assert [row.ways for row in found.bundles.values()] == [{f"{GS1} to {SAT1}": 1}] * 2
+    assert [row.paths for row in found.bundles.values()] == [{f"{GS1} to {SAT1}": 1}] * 2
 
 
 def test_aggregated_blocks_and_ends_that_are_none() -> None:
@@ -186,7 +186,7 @@ def test_a_relay_on_the_same_machine_is_two_legs() -> None:
         ("127.0.0.1:6001", "127.0.0.1:2113", "complete"),
     ]
     (row,) = found.bundles.values()
-    assert sum(row.ways.values()) == 2
+    assert sum(row.paths.values()) == 2
 
 
 def test_other_carriers_and_bundles_in_datagrams() -> None:
@@ -364,7 +364,7 @@ def test_transfers_of_version_3_and_another_connection_of_the_same_ports() -> No
         ("0", "complete", 2),
         ("1", "refused: reason 1", 2),
     ] * 2
-    assert [list(row.ways.values()) for row in found.bundles.values()] == [[2], [2]]
+    assert [list(row.paths.values()) for row in found.bundles.values()] == [[2], [2]]
 
 
 def test_what_is_under_tls_is_told_as_such() -> None:

@@ -107,7 +107,7 @@ def test_kept_routes_stay_within_the_tolerance(
                 # And it is reckoned truly along the way that it names.
                 assert (route.arrival_ms, route.hops) in [
                     (ceil_ms(arrival), used)
-                    for arrival, used in brute.ways(plan, A, target, size, now_ms * MS)
+                    for arrival, used in brute.routes(plan, A, target, size, now_ms * MS)
                 ]
 
 
@@ -136,9 +136,9 @@ def test_nothing_goes_over_barred_nodes(
     for target in (B, C, D):
         expected = brute.best(plan, A, target, size, now_ms * MS, barred=places)
         check(router.route(target, size, 0, now_ms, FOREVER, (), frozenset(barred)), expected)
-        ways = router.by_neighbour(target, size, 3, now_ms, FOREVER, (), frozenset(barred))
-        assert (not ways) == (expected is None)
-        assert not {place for way in ways for place in way.hops} & set(places)
+        routes = router.by_neighbour(target, size, 3, now_ms, FOREVER, (), frozenset(barred))
+        assert (not routes) == (expected is None)
+        assert not {place for way in routes for place in way.hops} & set(places)
 
 
 @given(dense, sizes, times, st.data())

@@ -94,8 +94,8 @@ def _transfer(one: Followed) -> tuple[object, ...]:
 
 
 def _bundle(one: SeenBundle) -> tuple[object, ...]:
-    ways = "; ".join(
-        way if count == 1 else f"{way}, {count} times" for way, count in one.ways.items()
+    paths = "; ".join(
+        path if count == 1 else f"{path}, {count} times" for path, count in one.paths.items()
     )
     took_s = (one.ended_ns - one.began_ns) / SECOND
     return (
@@ -104,5 +104,5 @@ def _bundle(one: SeenBundle) -> tuple[object, ...]:
         size_text(one.octets),
         time_text(one.began_ns),
         duration_text(took_s),
-        ways,
+        paths,
     )

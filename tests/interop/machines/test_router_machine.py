@@ -6,7 +6,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from interop.machines import FoundWay, MachineFault, RouterPeerMachine
+from interop.machines import FoundRoute, MachineFault, RouterPeerMachine
 from stack.contacts.plan import Contact, Plan
 from stack.routing.route import Route
 from stack.routing.router import Router, RouterConfig
@@ -20,15 +20,15 @@ class OurRouter:
     def __init__(self, plan: Plan, node: str) -> None:
         self.router = Router(plan, node, config=RouterConfig(tolerance_ms=0, tolerance_ratio=0))
 
-    def route(self, destination: str, size: int, priority: int, now_ms: int) -> FoundWay | None:
+    def route(self, destination: str, size: int, priority: int, now_ms: int) -> FoundRoute | None:
         found = self.router.route(destination, size, priority, now_ms, FOREVER)
-        return None if found is None else FoundWay(found.contacts, found.arrival_ms, found)
+        return None if found is None else FoundRoute(found.contacts, found.arrival_ms, found)
 
-    def book(self, way: FoundWay, size: int, priority: int, now_ms: int) -> None:
+    def book(self, way: FoundRoute, size: int, priority: int, now_ms: int) -> None:
         assert isinstance(way.handle, Route)
         self.router.book(way.handle, size, priority, now_ms)
 
-    def release(self, way: FoundWay, size: int, priority: int, now_ms: int) -> None:
+    def release(self, way: FoundRoute, size: int, priority: int, now_ms: int) -> None:
         assert isinstance(way.handle, Route)
         self.router.release(way.handle, size, priority, now_ms)
 
@@ -86,9 +86,9 @@ class FaultyRouter(OurRouter):
 
     def __init__(self, plan: Plan, node: str) -> None:
         super().__init__(plan, node)
-        self.answers: dict[tuple[str, int], FoundWay | None] = {}
+        self.answers: dict[tuple[str, int], FoundRoute | None] = {}
 
-    def route(self, destination: str, size: int, priority: int, now_ms: int) -> FoundWay | None:
+    def route(self, destination: str, size: int, priority: int, now_ms: int) -> FoundRoute | None:
         if self.fault == "takes priorities for equal":
             priority = 0
         found = super().route(destination, size, priority, now_ms)
@@ -101,11 +101,11 @@ class FaultyRouter(OurRouter):
             return found._replace(arrival_ms=found.arrival_ms - owlt_ns // 10**6)
         return found
 
-    def book(self, way: FoundWay, size: int, priority: int, now_ms: int) -> None:
+    def book(self, way: FoundRoute, size: int, priority: int, now_ms: int) -> None:
         if self.fault != "books nothing":
             super().book(way, size, priority, now_ms)
 
-    def release(self, way: FoundWay, size: int, priority: int, now_ms: int) -> None:
+    def release(self, way: FoundRoute, size: int, priority: int, now_ms: int) -> None:
         if self.fault != "gives nothing back":
             super().release(way, size, priority, now_ms)
 

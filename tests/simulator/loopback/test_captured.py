@@ -105,8 +105,8 @@ def test_conversations_are_what_the_engines_count(captured: Captured) -> None:
     assert resent == counts["data_bytes_resent"] > 0
     assert sum(one.reports for one in found.transfers) == counts["reports_sent"]
     # Over two hops, from the north over the south to the satellite and back.
-    ways = {tuple(row.ways.values()) for row in found.bundles.values() if "north" in row.id}
-    assert ways == {(1, 1)}
+    paths = {tuple(row.paths.values()) for row in found.bundles.values() if "north" in row.id}
+    assert paths == {(1, 1)}
     assert set(found.passed_over) == {NEITHER}  # repair packets
 
 
