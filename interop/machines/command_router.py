@@ -10,12 +10,12 @@ milliseconds.  A plan is an object of our own format (`stack.contacts.native`): 
 
     start              node, plan
     route              destination, size_bytes, priority, now_ms
-    book, release      way, size_bytes, priority, now_ms
+    book, release      route, size_bytes, priority, now_ms
     set_plan           plan
     contact_failed     contact
     contact_restored   contact
 
-``route`` is answered with a ``way``, which is null or has ``contacts``, ``arrival_ms`` and what the
+``route`` is answered with a ``route``, null or with ``contacts``, ``arrival_ms`` and what the
 shim wants to have back as ``handle``; all others with an object.
 """
 
@@ -27,13 +27,13 @@ from typing import Any
 import msgspec
 
 from interop.machines.process import AskedProcess, Done
-from interop.machines.router import FoundWay
+from interop.machines.router import FoundRoute
 from stack.contacts.native import write_json
 from stack.contacts.plan import Contact, Plan
 
 
-class _Way(msgspec.Struct):
-    """A `FoundWay`."""
+class _Route(msgspec.Struct):
+    """A `FoundRoute`."""
 
     contacts: tuple[Contact, ...]
     arrival_ms: int
@@ -43,11 +43,11 @@ class _Way(msgspec.Struct):
 class _Found(msgspec.Struct):
     """What a router answers."""
 
-    way: _Way | None
+    route: _Route | None
 
-    def found(self) -> FoundWay | None:
+    def found(self) -> FoundRoute | None:
         """As the machine has it."""
-        return None if self.way is None else FoundWay(*msgspec.structs.astuple(self.way))
+        return None if self.route is None else FoundRoute(*msgspec.structs.astuple(self.route))
 
 
 class CommandRouter:
@@ -60,22 +60,24 @@ class CommandRouter:
 
     def route(
         self, destination: str, size_bytes: int, priority: int, now_ms: int
-    ) -> FoundWay | None:
+    ) -> FoundRoute | None:
         """See `RouterPeer`."""
         fields = {"destination": destination, "size_bytes": size_bytes, "priority": priority}
         return self._process.ask(_Found, "route", **fields, now_ms=now_ms).found()
 
-    def book(self, way: FoundWay, size_bytes: int, priority: int, now_ms: int) -> None:
+    def book(self, route: FoundRoute, size_bytes: int, priority: int, now_ms: int) -> None:
         """See `RouterPeer`."""
-        self._with("book", way, size_bytes, priority, now_ms)
+        self._with("book", route, size_bytes, priority, now_ms)
 
-    def release(self, way: FoundWay, size_bytes: int, priority: int, now_ms: int) -> None:
+    def release(self, route: FoundRoute, size_bytes: int, priority: int, now_ms: int) -> None:
         """See `RouterPeer`."""
-        self._with("release", way, size_bytes, priority, now_ms)
+        self._with("release", route, size_bytes, priority, now_ms)
 
-    def _with(self, do: str, way: FoundWay, size_bytes: int, priority: int, now_ms: int) -> None:
+    def _with(
+        self, do: str, route: FoundRoute, size_bytes: int, priority: int, now_ms: int
+    ) -> None:
         self._process.ask(
-            Done, do, way=way._asdict(), size_bytes=size_bytes, priority=priority, now_ms=now_ms
+            Done, do, route=route._asdict(), size_bytes=size_bytes, priority=priority, now_ms=now_ms
         )
 
     def set_plan(self, plan: Plan) -> None:

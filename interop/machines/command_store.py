@@ -11,7 +11,7 @@ store is.  Times are DTN times in milliseconds.  An answer has what stands behin
     expire       now_ms, limit                -> stored
     next_expiry                               -> at_ms, or null
     scan                                      -> stored
-    load         refs                         -> wires: octets, or null for what is gone
+    load         refs                         -> octets, or null for what is gone
     read         space, key                   -> value: octets, or null
     read_all     space, prefix                -> entries: pairs of a key and octets
     usage                                     -> bundles, bytes
@@ -40,7 +40,7 @@ from interop.machines.process import AskedProcess, Done, Hex
 from stack.core.train import Buffer
 from stack.ports.store import Committed, Move, Op, Place, Put, Release, Stored, Usage, Write
 
-_SENT: Final = ("key", "wire", "place", "destination", "source", "priority", "expires_ms",
+_SENT: Final = ("key", "encoded", "place", "destination", "source", "priority", "expires_ms",
                 "received_ms", "note")  # fmt: skip
 
 KILLED_AFTER_S: Final = (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008)

@@ -44,7 +44,7 @@ class Store:
                 return {"refs": done.refs, "evicted": done.evicted}
             case "load":
                 return {
-                    "wires": [None if one is None else bytes(one) for one in store.load(**asked)]
+                    "octets": [None if one is None else bytes(one) for one in store.load(**asked)]
                 }
             case "scan" | "expire":
                 return {"stored": [asdict(one) for one in getattr(store, do)(**asked)]}
@@ -62,7 +62,7 @@ class Store:
 
 
 def operation(op: str, **fields: Any) -> Op:
-    for name in {"key", "wire", "note", "value"} & set(fields):
+    for name in {"key", "encoded", "note", "value"} & set(fields):
         if fields[name] is not None and not (op == "write" and name == "key"):
             fields[name] = bytes.fromhex(fields[name])
     if "place" in fields:
@@ -82,7 +82,7 @@ class Router:
         self.router = Router(plan_of(start), start["node"], config=config)
         self.books = fault != "books nothing"
         self.routes: list[Route] = []
-        """A way's handle is its place here."""
+        """A route's handle is its place here."""
 
     def do(self, do: str, asked: Asked) -> Asked:
         router = self.router
@@ -90,9 +90,9 @@ class Router:
             case "route":
                 to, size, priority, now_ms = (asked[name] for name in ("destination", *BUNDLE))
                 found = router.route(to, size, priority, now_ms, 10**12)
-                return {"way": None if found is None else self.told(found)}
+                return {"route": None if found is None else self.told(found)}
             case "book" | "release":
-                route = self.routes[asked["way"]["handle"]]
+                route = self.routes[asked["route"]["handle"]]
                 if self.books:
                     getattr(router, do)(route, *(asked[name] for name in BUNDLE))
             case "set_plan":
