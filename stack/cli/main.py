@@ -27,7 +27,7 @@ from stack.cli.emulate import link
 from stack.cli.emulate import run as emulate
 from stack.cli.fuzz import conform, fuzz, vectors
 from stack.cli.inspect import command as inspection
-from stack.cli.node import contact, status
+from stack.cli.node import contact, epochs, status
 from stack.cli.node import run as node
 from stack.cli.output import emit, note
 from stack.cli.plan import delivery, make, report
@@ -107,7 +107,11 @@ GROUPS: tuple[tuple[str, str, tuple[Command, ...]], ...] = (
         ),
     ),
     ("policy", policy.HELP, (policy.check, policy.explain)),
-    ("keys", keys.HELP, (keys.new, keys.show)),
+    (
+        "keys",
+        keys.HELP,
+        (keys.new, keys.show, epochs.status, epochs.list_, epochs.rotate, epochs.destroy),
+    ),
     ("config", config.HELP, (config.check, config.example, config.reference)),
 )
 

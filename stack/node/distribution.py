@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from stack.core.eid import Eid
-from stack.core.errors import ConfigError, DecodeError, SecurityError
-from stack.core.private import make_folder
+from stack.core.errors import ConfigError, DecodeError, LocalError, SecurityError
+from stack.core.private import erase, make_folder
 from stack.core.sansio import Entropy
 from stack.cose import HpkePrivateKey, HpkePublicKey, SigningKey, VerifyingKey
 from stack.identity import AuthorityFolder
+from stack.identity.disk import EPOCHS, FIRST_EPOCH
 from stack.identity.passphrase import find_passphrase
 from stack.node.config import IdentityConfig
 from stack.node.identity import Membership
 from stack.ports.application import AppPort
 from stack.ports.security import Security
 from stack.security import Key, KeyRing
-from stack.security.epochs import Epoch
+from stack.security.epochs import DESTROYED, Epoch
+from stack.security.first_epoch import FIRST
 from stack.security.use import KeyUse
 from stack.services.keys.authority import EpochTerms, KeyAuthority
 from stack.services.keys.member import Member
@@ -43,6 +45,8 @@ class AuthorityCredentials:
     signing: SigningKey
     nodes: Nodes
     terms: EpochTerms
+    forget_first: Callable[[], object] = lambda: None
+    """Erases the secret that nodes begin with, in the authority's folder.  Raises `OSError`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,8 @@ class KeyCredentials:
     """The epoch that came with its certificate."""
 
     ours: AuthorityCredentials | None = None
+    forget_first: Callable[[], object] = lambda: None
+    """Erases that epoch where it came from.  Raises `OSError`."""
 
 
 def credentials_of(config: IdentityConfig, member: Membership) -> KeyCredentials:
@@ -80,7 +86,12 @@ def credentials_of(config: IdentityConfig, member: Membership) -> KeyCredentials
                     yield str(one.facts.id), VerifyingKey(one.public_key), one.hpke
 
         terms = EpochTerms()
-        ours = AuthorityCredentials(signing=authority.signing_key, nodes=nodes, terms=terms)
+        ours = AuthorityCredentials(
+            signing=authority.signing_key,
+            nodes=nodes,
+            terms=terms,
+            forget_first=lambda: erase(folder.path / FIRST_EPOCH),
+        )
     return KeyCredentials(
         domain=trust.domain,
         node=str(identity.node),
@@ -90,6 +101,7 @@ def credentials_of(config: IdentityConfig, member: Membership) -> KeyCredentials
         certified=identity.hpke,
         first=member.first,
         ours=ours,
+        forget_first=lambda: erase(Path(config.folder) / EPOCHS),
     )
 
 
@@ -113,6 +125,7 @@ class KeyDistribution:
         self._tasks: list[asyncio.Task[None]] = []
         self._services: list[KeyService] = []
         ours, domain = credentials.ours, credentials.domain
+        self.domain, self.home = domain, credentials.home
         self.member = Member(
             domain,
             credentials.node,
@@ -170,12 +183,37 @@ class KeyDistribution:
 
     def start(self, port: AppPort) -> None:
         """Begin to serve."""
-        path = self._folder / MEMBER
-        self._begin(port, MEMBER, KeyService(port, self.member, path, on_step=self._follow))
+        member = KeyService(
+            port,
+            self.member,
+            self._folder / MEMBER,
+            on_step=self._follow,
+            on_gone=self._member_lost,
+        )
+        self._begin(port, MEMBER, member)
         if self.authority is not None:
-            path, step = self._folder / AUTHORITY, self._distribute
-            service = KeyService(port, self.authority, path, authority=True, on_step=step)
-            self._begin(port, AUTHORITY, service)
+            authority = KeyService(
+                port,
+                self.authority,
+                self._folder / AUTHORITY,
+                authority=True,
+                on_step=self._distribute,
+                on_gone=self._authority_lost,
+            )
+            self._begin(port, AUTHORITY, authority)
+
+    def _member_lost(self, gone: Mapping[int, str]) -> Mapping[int, str]:
+        if FIRST in gone:
+            self._credentials.forget_first()
+        return gone
+
+    def _authority_lost(self, gone: Mapping[int, str]) -> Mapping[int, str]:
+        ours = self._credentials.ours
+        if ours is not None and gone.get(FIRST) == DESTROYED:
+            ours.forget_first()
+            return gone
+        # Nodes that enrol are still given the first one, though nobody sends under it.
+        return {number: why for number, why in gone.items() if number != FIRST}
 
     def _begin(self, port: AppPort, name: str, service: KeyService) -> None:
         self._services.append(service)
@@ -193,6 +231,35 @@ class KeyDistribution:
         await cancel_all(self._tasks)
 
     def wake(self) -> None:
-        """An operator has changed something."""
+        """Something has changed."""
         for service in self._services:
             service.wake()
+
+    # ---- what an operator asks -------------------------------------------------------------
+
+    async def rotate(self, overlap_ms: int | None, now_ms: int) -> Epoch:
+        """Make the next epoch, as the authority.  It sends from now on; the others are accepted for
+        `overlap_ms` more.  It is durable when this returns.  Raises `LocalError` elsewhere."""
+        if self.authority is None:
+            raise LocalError(f"the epochs of domain {self.domain} are made at {self.home}")
+        epoch = self.authority.rotate(now_ms, overlap_ms)
+        await self._settled()
+        return epoch
+
+    async def destroy(self, number: int, now_ms: int) -> list[int]:
+        """Destroy an epoch and those before it; which these were.  The authority's node destroys
+        them here at once, and at each node when that is reached; any other destroys its own.  When
+        this returns nothing of them is left on this disk, and its log says so.  Raises `LocalError`
+        for one that is not in force."""
+        held = [epoch.number for epoch in self.member.epochs.held if epoch.number <= number]
+        if self.authority is not None:
+            held = sorted({*held, *self.authority.destroy(number, now_ms)})
+        elif number not in held:
+            raise LocalError(f"epoch {number} of domain {self.domain} is not held here")
+        self.member.erase(number)
+        self._follow(now_ms)
+        await self._settled()
+        return held
+
+    async def _settled(self) -> None:
+        await asyncio.gather(*(service.settle() for service in self._services))

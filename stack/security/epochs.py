@@ -17,8 +17,9 @@ nodes have acknowledged theirs, so no node is ever locked out by one that knows 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from cryptography.hazmat.primitives import hashes
@@ -33,6 +34,13 @@ EPOCHS_MAX: Final = 8
 
 LINKS_MAX: Final = 16
 """LTP secrets kept at a time."""
+
+GONE_MAX: Final = 64
+"""Destroyed epochs of which nobody has taken note yet, at most."""
+
+ENDED: Final = "its time had ended"
+REPLACED: Final = "another took its place before it began"
+DESTROYED: Final = "it was to be destroyed"
 
 KINDS: Final = {"aes": 32, "hmac": 48, "ltp": 32}
 """What is derived from an epoch's secret, octets."""
@@ -74,9 +82,16 @@ class Epoch:
 class Epochs:
     """The epochs of one domain that a node has."""
 
-    def __init__(self, epochs: Iterable[Epoch] = (), floor: int = 0) -> None:
+    def __init__(
+        self,
+        epochs: Iterable[Epoch] = (),
+        floor: int = 0,
+        gone: Mapping[int, str] = MappingProxyType({}),
+    ) -> None:
         """`floor`: epochs up to this number are gone for good."""
         self.floor = floor
+        self.gone = dict(gone)
+        """Epochs that were held and are no more, and why, until somebody has taken note."""
         self._held = {epoch.number: epoch for epoch in epochs if epoch.number > floor}
 
     @property
@@ -105,7 +120,8 @@ class Epochs:
                 else one
                 for one in held
             ]
-        self._held = {one.number: one for one in held if one.from_ms < one.until_ms}
+        self._held = {one.number: one for one in held}
+        self._leave([one.number for one in held if one.from_ms >= one.until_ms], REPLACED)
         self.expire(now_ms)
         while len(self._held) > EPOCHS_MAX:
             self.erase(min(self._held))
@@ -115,15 +131,25 @@ class Epochs:
         """Let go of an epoch for good, and of those before it; whether it was held."""
         found = number in self._held
         self.floor = max(self.floor, number)
-        self._held = {one: epoch for one, epoch in self._held.items() if one > self.floor}
+        self._leave([one for one in self._held if one <= self.floor], DESTROYED)
         return found
 
     def expire(self, now_ms: int) -> list[int]:
         """Let go of what has ended; the numbers."""
         ended = [one.number for one in self.held if one.until_ms <= now_ms]
-        for number in ended:
-            del self._held[number]
+        self._leave(ended, ENDED)
         return ended
+
+    def _leave(self, numbers: Iterable[int], why: str) -> None:
+        for number in numbers:
+            del self._held[number]
+            self.gone[number] = why
+        self.gone = dict(list(self.gone.items())[-GONE_MAX:])
+
+    def told(self, numbers: Iterable[int]) -> None:
+        """Note has been taken of what is gone."""
+        for number in numbers:
+            self.gone.pop(number, None)
 
     def sending(self, now_ms: int) -> Epoch | None:
         """The epoch that sends: the latest that has begun, and has not ended."""

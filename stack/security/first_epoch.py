@@ -24,7 +24,7 @@ from stack.cose import (
     sign1,
 )
 from stack.identity import AuthorityFolder, Identity, NodeRequest, Principal, Trust, pem
-from stack.identity.disk import Passphrase
+from stack.identity.disk import FIRST_EPOCH, Passphrase
 from stack.identity.folder import NODE_DAYS
 from stack.security.epochs import SECRET_BYTES, Epoch, Epochs, link_keys
 from stack.security.keys import Key
@@ -50,8 +50,10 @@ def approve_request(
     node = folder.approve(
         authority, request, jurisdictions=jurisdictions, roles=roles, now_ms=now_ms, days=days
     )
-    epoch = seal_first_epoch(folder.secret(once), node, authority.signing_key, entropy)
-    blocks = [*folder.export(), pem.PemBlock(pem.EPOCHS, epoch)]
+    blocks = list(folder.export())
+    if (folder.path / FIRST_EPOCH).exists():  # else it was destroyed: others come by the network
+        epoch = seal_first_epoch(folder.secret(once), node, authority.signing_key, entropy)
+        blocks.append(pem.PemBlock(pem.EPOCHS, epoch))
     words = f"For {node.facts.id}, from domain {authority.domain}."
     return pem.encode(blocks, words).encode(), node
 

@@ -12,17 +12,22 @@ import pytest
 
 from link_models.channel import ChannelConfig, Delay, Window
 from link_models.clock import run_virtual
+from stack.audit.event import Act, decode_event
 from stack.contacts.plan import Contact, Plan, Range
 from stack.core.clock import FOREVER_MS, MILLISECOND, SECOND
 from stack.cose import Algorithm, HpkePrivateKey, SigningKey
 from stack.node import node as node_module
 from stack.node.config import IdentityConfig, NodeConfig
+from stack.node.control.keys import KeyOperations
+from stack.node.control.protocol import ControlError
+from stack.node.control.request import Request
 from stack.node.distribution import AuthorityCredentials, KeyCredentials
 from stack.node.keys import NodeKeys
 from stack.node.node import Node
 from stack.security.epochs import Epoch
 from stack.services.keys.authority import EpochTerms
 from stack.services.messages import Mailbox, send_message
+from stack.wire.bundle import Bundle, decode_bundle
 from tests.node import test_identity as enrolled
 from tests.node.test_two_nodes import channel, loop
 from tests.node.world import EPOCH_MS, SeededEntropy, World
@@ -183,6 +188,117 @@ def test_who_is_revoked_reads_no_more_and_the_others_go_on(tmp_path: Path, domai
             assert after["link.gs1.auth.forged"] > before["link.gs1.auth.forged"]
 
     run_virtual(main)
+
+
+def erased(node: Node) -> dict[str, list[str]]:
+    """When the log of a node says that keys were destroyed, in seconds, and why."""
+    found: dict[str, list[str]] = {}
+    for _, octets in node._store.events(0, 1 << 20):
+        event = decode_event(octets)
+        if event.has(Act.KEY_DESTROYED):
+            seconds = (event.time_ms - EPOCH_MS) // 1000
+            found.setdefault(event.object, []).append(f"{seconds} {event.detail}")
+    return found
+
+
+def test_what_is_under_a_destroyed_epoch_opens_nowhere_and_each_log_says_since_when(
+    tmp_path: Path, domain: Domain
+) -> None:
+    async def main() -> None:
+        _, make = build(tmp_path)
+        async with make["gs1"]() as gs1, make["sat1"]() as sat1, make["gs2"]() as gs2:
+            await asyncio.sleep(3000)  # the first pass is over, and all have acknowledged
+            sent = await send_message(gs1.port, "dtn://sat1/messages", b"to be forgotten")
+            (entry,) = [one for one in gs1.transmissions() if one.source == "dtn://gs1/messages"]
+            bundle = decode_bundle(gs1.octets(entry.ref) or b"")[0]
+            await gs1.cancel(sent)
+            assert opens(sat1, bundle)
+            operator = KeyOperations(gs1)
+            plan = await ask(operator.destroy_keys, epoch=1, dry_run=True)
+            assert plan["epochs"] == numbers(sat1)[:1] == [1]
+            assert opens(sat1, bundle)
+            done = await ask(operator.destroy_keys, epoch=1)
+            assert done["destroyed"] == [1]
+            assert done["still_at"] == ["dtn://gs2/", "dtn://sat1/"]
+            assert erased(gs1)["key:kari-epoch-1"] == [
+                "3000 keys: it was to be destroyed",
+                "3000 key-authority: it was to be destroyed",
+            ]
+            await asyncio.sleep(60)
+            assert erased(gs2)["key:kari-epoch-1"] == ["3000 keys: it was to be destroyed"]
+            # The satellite is out of reach, and has it still; the station waits for a pass.
+            assert erased(sat1) == {}
+            assert opens(sat1, bundle)
+            assert not opens(gs2, bundle)
+            assert (await ask(operator.keys))["nodes"][2]["has_destroyed"] == [1]
+            await asyncio.sleep(7900 - 3060)
+            (at,) = erased(sat1)["key:kari-epoch-1"]
+            assert 7800 <= int(at.split()[0]) < 7830
+            assert (await ask(operator.keys))["nodes"][2]["has_destroyed"] == []
+            for node in (gs1, sat1, gs2):
+                assert not opens(node, bundle)
+            async with Mailbox(sat1.port) as up:
+                await send_message(gs1.port, up.eid, b"under the next")
+                assert bytes((await up.receive()).payload) == b"under the next"
+            secret = FIRST.secret
+        for name in NAMES:
+            for path in (tmp_path / name / "epochs").iterdir():
+                assert secret not in path.read_bytes()
+
+    run_virtual(main)
+
+
+def test_a_node_that_destroys_its_own_keys_is_given_others(tmp_path: Path, domain: Domain) -> None:
+    async def main() -> None:
+        _, make = build(tmp_path)
+        async with make["gs1"]() as gs1, make["sat1"](), make["gs2"]() as gs2:
+            await asyncio.sleep(20 * HOUR_S)
+            newest = numbers(gs2)[-1]
+            told = await ask(KeyOperations(gs2).destroy_keys, epoch=newest)
+            assert told["everywhere"] is False
+            assert numbers(gs2) == []
+            assert numbers(gs1)[-1] == newest
+            with pytest.raises(ControlError, match="are made at dtn://gs1/"):
+                await ask(KeyOperations(gs2).rotate_keys)
+            await asyncio.sleep(12 * HOUR_S)
+            assert numbers(gs2)
+            assert numbers(gs2)[0] > newest
+
+    run_virtual(main)
+
+
+def test_an_operator_rotates(tmp_path: Path, domain: Domain) -> None:
+    async def main() -> None:
+        _, make = build(tmp_path)
+        async with make["gs1"]() as gs1, make["sat1"](), make["gs2"]() as gs2:
+            await asyncio.sleep(3600)
+            before = numbers(gs2)
+            told = await ask(KeyOperations(gs1).rotate_keys, overlap_s=600, dry_run=True)
+            assert [int(number) for number in told["ends"]] == before[:1]
+            await asyncio.sleep(60)
+            assert numbers(gs2) == before
+            made = await ask(KeyOperations(gs1).rotate_keys, overlap_s=600)
+            assert made["nodes"] == 3
+            await asyncio.sleep(60)
+            # It takes the place of the one that was to send from some hours on.
+            assert numbers(gs2) == [before[0], made["epoch"]["number"]]
+            assert sending(gs2) == f"kari-epoch-{made['epoch']['number']}-aes"
+            await asyncio.sleep(600)
+            assert numbers(gs2) == [made["epoch"]["number"]]
+            assert erased(gs2)["key:kari-epoch-1"][0].endswith("keys: its time had ended")
+
+    run_virtual(main)
+
+
+def opens(node: Node, bundle: Bundle) -> bool:
+    security = node._agent._admission._security
+    assert security is not None
+    return security.open(bundle).ok
+
+
+async def ask(operation: Any, **fields: Any) -> Any:
+    """What an operator asks over the control socket."""
+    return await operation(Request({"op": operation.__name__, **fields}), None)
 
 
 def test_a_node_that_was_off_for_days_asks_and_catches_up(tmp_path: Path, domain: Domain) -> None:

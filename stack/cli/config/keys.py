@@ -10,7 +10,7 @@ import typer
 from stack.cli.common import Json
 from stack.cli.output import answer, emit, table
 
-HELP = "Make and show key files."
+HELP = "Make and show key files; look at, rotate and destroy the keys of a domain."
 
 
 def new(

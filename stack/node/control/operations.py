@@ -16,6 +16,7 @@ from stack.core.clock import FOREVER_MS, MILLISECOND, SECOND, dtn_from_iso, dtn_
 from stack.core.errors import ConfigError
 from stack.engines.bundle_agent import Entry
 from stack.node.control.jobs import JobOperations
+from stack.node.control.keys import KeyOperations
 from stack.node.control.protocol import ControlError
 from stack.node.control.receiving import ReceiveOperation, received_as_dict
 from stack.node.control.reports import Asked, Follower
@@ -36,6 +37,7 @@ def make_operations(node: Node, stop: Callable[[], None]) -> Mapping[str, Operat
     simple = NodeOperations(node, stop)
     transfers = TransferOperations(node)
     jobs = JobOperations(node)
+    keys = KeyOperations(node)
     return {
         "status": simple.status,
         "counters": simple.counters,
@@ -59,6 +61,9 @@ def make_operations(node: Node, stop: Callable[[], None]) -> Mapping[str, Operat
         "jobs": jobs.jobs,
         "watch_job": jobs.watch,
         "cancel_job": jobs.cancel,
+        "keys": keys.keys,
+        "rotate_keys": keys.rotate_keys,
+        "destroy_keys": keys.destroy_keys,
     }
 
 

@@ -30,7 +30,7 @@ from stack.services.keys.messages import (
     read_message,
     read_public,
 )
-from stack.services.keys.records import epoch_record, read_epoch
+from stack.services.keys.records import epochs_record, read_epochs
 
 NODES_MAX: Final = 10_000
 
@@ -101,7 +101,7 @@ class KeyAuthority:
         self.recipients: dict[str, KeyRecipient] = {}
         self._signing = signing
         self._entropy = entropy
-        self._terms = terms or EpochTerms()
+        self.terms = terms or EpochTerms()
         self._last = 0
         self._said: dict[int, int] = {}  # which `link` each epoch has told
         self._links: tuple[tuple[int, bytes], ...] = ()
@@ -131,7 +131,7 @@ class KeyAuthority:
             one = known or KeyRecipient(node, verifying, certified, record)
             self.recipients[node] = one
         if gone and self.epochs.newest is not None:
-            self.rotate(now_ms, self._terms.revoked_ms)
+            self.rotate(now_ms, self.terms.revoked_ms)
         return gone
 
     # ---- epochs ----------------------------------------------------------------------------
@@ -139,11 +139,11 @@ class KeyAuthority:
     def rotate(self, now_ms: int, overlap_ms: int | None = None) -> Epoch:
         """Make the next epoch, which sends from now on; the others are accepted for `overlap_ms`
         more."""
-        overlap_ms = self._terms.overlap_ms if overlap_ms is None else overlap_ms
+        overlap_ms = self.terms.overlap_ms if overlap_ms is None else overlap_ms
         return self._make(now_ms, now_ms, overlap_ms)
 
     def _make(self, from_ms: int, now_ms: int, overlap_ms: int) -> Epoch:
-        terms = self._terms
+        terms = self.terms
         # By the clock: a restored backup of this makes no number anew.
         self._last = max(self._last + 1, now_ms // 60_000)
         secret = self._entropy(SECRET_BYTES)
@@ -182,13 +182,23 @@ class KeyAuthority:
         as soon as they have had time to get that."""
         self._last, self._said = epoch.number, {epoch.number: epoch.number}
         self._links = ((epoch.number, epoch.derive("ltp")),)
-        renew_ms = now_ms + self._terms.lead_ms
+        renew_ms = now_ms + self.terms.lead_ms
         told = replace(epoch, link=epoch.number, links=self._links, renew_ms=renew_ms)
         self.epochs.add(told, now_ms)
 
-    def destroy(self, number: int) -> bool:
-        """Erase an epoch and those before it here; whether it was held."""
-        return self.epochs.erase(number)
+    def destroy(self, number: int, now_ms: int) -> list[int]:
+        """Destroy an epoch and those before it, here and at each node when that is reached; those
+        that were in force.  If nothing else sends, the next one begins now.  Raises `LocalError`
+        for an epoch that is not in force."""
+        if self.epochs.get(number) is None:
+            raise LocalError(f"epoch {number} of domain {self.domain} is not in force")
+        destroyed = [epoch.number for epoch in self.epochs.held if epoch.number <= number]
+        self.epochs.erase(number)
+        if self.epochs.sending(now_ms) is None:
+            self.rotate(now_ms)
+        for one in self.recipients.values():
+            one.due_ms, one.wait_ms = now_ms, REPEAT_FIRST_MS
+        return destroyed
 
     # ---- what comes ------------------------------------------------------------------------
 
@@ -236,15 +246,15 @@ class KeyAuthority:
         self.epochs.expire(now_ms)
         newest = self.epochs.newest
         if newest is None:
-            self._make(now_ms, now_ms, self._terms.overlap_ms)
-        elif now_ms >= newest.renew_ms - self._terms.lead_ms:
-            self._make(max(now_ms, newest.renew_ms), now_ms, self._terms.overlap_ms)
+            self._make(now_ms, now_ms, self.terms.overlap_ms)
+        elif now_ms >= newest.renew_ms - self.terms.lead_ms:
+            self._make(max(now_ms, newest.renew_ms), now_ms, self.terms.overlap_ms)
         out = []
         for one in self.recipients.values():
             if one.due_ms > now_ms:
                 continue
-            for epoch in self._lacking(one):
-                grant = make_grant(one.node, epoch, one.record.key, self._signing, self._entropy)
+            for epoch in self._due(one):
+                grant = self._grant(one.node, epoch, one.record.key)
                 out.append((one.node, grant, max(1, epoch.until_ms - now_ms)))
             one.due_ms = now_ms + one.wait_ms
             one.wait_ms = min(2 * one.wait_ms, REPEAT_MOST_MS)
@@ -255,15 +265,34 @@ class KeyAuthority:
         newest = self.epochs.newest
         if newest is None:
             return now_ms
-        times = [newest.renew_ms - self._terms.lead_ms]
+        times = [newest.renew_ms - self.terms.lead_ms]
         times += [
-            one.due_ms for one in self.recipients.values() if one.record.key and self._lacking(one)
+            one.due_ms for one in self.recipients.values() if one.record.key and self._due(one)
         ]
         ends = self.epochs.next_ms(now_ms)
         return min(times if ends is None else [*times, ends])
 
     def _lacking(self, one: KeyRecipient) -> list[Epoch]:
         return [epoch for epoch in self.epochs.held if epoch.number not in one.record.holds]
+
+    def _due(self, one: KeyRecipient) -> list[Epoch]:
+        """What it is to be sent: that something was destroyed goes with any epoch."""
+        newest = self.epochs.newest
+        tell = newest is not None and any(n <= self.epochs.floor for n in one.record.holds)
+        return self._lacking(one) or ([newest] if newest and tell else [])
+
+    def _grant(self, node: str, epoch: Epoch, key: HpkePublicKey | None) -> bytes:
+        floor = self.epochs.floor
+        return make_grant(node, epoch, key, self._signing, self._entropy, floor)
+
+    def keeping(self) -> dict[str, list[int]]:
+        """Which destroyed epochs each node has, by what it has said last, where there are any."""
+        floor = self.epochs.floor
+        found = {
+            one.node: sorted(number for number in one.record.holds if number <= floor)
+            for one in self.recipients.values()
+        }
+        return {node: numbers for node, numbers in found.items() if numbers}
 
     def lacking(self) -> dict[str, list[int]]:
         """Which epochs in force each node has not acknowledged, where there are any."""
@@ -279,10 +308,7 @@ class KeyAuthority:
         known = self.recipients.get(node)
         if known is None:
             raise SecurityError(f"{node} gets no keys of domain {self.domain}")
-        return [
-            make_grant(node, epoch, known.certified, self._signing, self._entropy)
-            for epoch in self.epochs.held
-        ]
+        return [self._grant(node, epoch, known.certified) for epoch in self.epochs.held]
 
     # ---- at rest ---------------------------------------------------------------------------
 
@@ -297,9 +323,8 @@ class KeyAuthority:
         return encode(
             [
                 self.domain,
-                self.epochs.floor,
+                *epochs_record(self.epochs),
                 self._last,
-                [epoch_record(epoch) for epoch in self.epochs.held],
                 [[number, secret] for number, secret in self._links],
                 [[number, link] for number, link in self._said.items()],
                 rows,
@@ -312,8 +337,7 @@ class KeyAuthority:
         fields = decode(octets, _SECTION)
         if fields.text(NAME_MAX) != self.domain:
             raise DecodeError(f"epochs of a domain that is not {self.domain}", _SECTION)
-        floor, last = fields.uint(NUMBER_MAX), fields.uint(NUMBER_MAX)
-        epochs = [read_epoch(row) for row in fields.array(EPOCHS_MAX)]
+        epochs, last = read_epochs(fields), fields.uint(NUMBER_MAX)
         links = read_links(fields)
         said = {}
         for row in fields.array(SAID_MAX):
@@ -325,7 +349,7 @@ class KeyAuthority:
             node = row.text(NAME_MAX)
             records[node] = _record(row)
         fields.end()
-        self.epochs, self._last = Epochs(epochs, floor), last
+        self.epochs, self._last = epochs, last
         self._links, self._said, self._before = links, said, records
 
 

@@ -17,7 +17,7 @@ from stack.core.errors import DecodeError, SecurityError
 from stack.core.sansio import Entropy
 from stack.core.train import Buffer
 from stack.cose import HpkePrivateKey, SigningKey, VerifyingKey
-from stack.security.epochs import EPOCHS_MAX, Epoch, Epochs, link_keys
+from stack.security.epochs import Epoch, Epochs, link_keys
 from stack.security.keys import Key
 from stack.services.codec import Fields, decode, encode
 from stack.services.keys.messages import (
@@ -30,7 +30,7 @@ from stack.services.keys.messages import (
     read_links,
     read_message,
 )
-from stack.services.keys.records import epoch_record, read_epoch
+from stack.services.keys.records import epochs_record, read_epochs
 
 KEYS_KEPT: Final = 4
 """Keys for grants, at most."""
@@ -110,6 +110,14 @@ class Member:
         return self._take(self.check(octets, source), keys, now_ms)
 
     def _take(self, grant: Grant, keys: list[HpkePrivateKey], now_ms: int) -> bool:
+        try:
+            return self._open(grant, keys, now_ms)
+        finally:
+            if grant.floor > self.epochs.floor:
+                self.erase(grant.floor)
+                self._answer_ms = max(now_ms, self._said_ms + SPACING_MS)
+
+    def _open(self, grant: Grant, keys: list[HpkePrivateKey], now_ms: int) -> bool:
         number = grant.epoch.number
         known = self.epochs.get(number) is not None
         if not known and (number <= self.epochs.floor or grant.epoch.until_ms <= now_ms):
@@ -192,8 +200,13 @@ class Member:
         return [*self.epochs.keys(now_ms), *link_keys(self.domain, self._link, self._links)]
 
     def erase(self, number: int) -> bool:
-        """Let go of an epoch and those before it, for good; whether it was held."""
+        """Let go of an epoch and those before it, for good, and of the keys for which grants of
+        them may be on their way; whether it was held."""
         self._used.clear()
+        self._fresh.clear()
+        newest = self.epochs.newest
+        if newest is not None and newest.number <= number:
+            self._worn, self._ask_ms = newest.number, 0  # then another is needed
         return self.epochs.erase(number)
 
     def encode(self) -> bytes:
@@ -201,8 +214,7 @@ class Member:
         return encode(
             [
                 self.domain,
-                self.epochs.floor,
-                [epoch_record(epoch) for epoch in self.epochs.held],
+                *epochs_record(self.epochs),
                 self._linked,
                 self._link,
                 [[number, secret] for number, secret in self._links],
@@ -217,13 +229,12 @@ class Member:
         fields = decode(octets, _SECTION)
         if fields.text(NAME_MAX) != self.domain:
             raise DecodeError(f"epochs of a domain that is not {self.domain}", _SECTION)
-        floor = fields.uint(NUMBER_MAX)
-        epochs: list[Epoch] = [read_epoch(row) for row in fields.array(EPOCHS_MAX)]
+        epochs = read_epochs(fields)
         linked, link, links = fields.uint(NUMBER_MAX), fields.uint(NUMBER_MAX), read_links(fields)
         fresh, used = self._keys_of(fields), self._keys_of(fields)
         counter = fields.uint(TIME_MAX)
         fields.end()
-        self.epochs = Epochs(epochs, floor)
+        self.epochs = epochs
         self._linked, self._link, self._links = linked, link, links
         # This may be a backup: what is on its way still opens, the next grants need a new key.
         self._used, self._counter = [*used, *fresh][-KEYS_KEPT:], counter

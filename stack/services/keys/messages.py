@@ -50,6 +50,9 @@ class Grant:
     epoch: Epoch
     """Without its secrets."""
 
+    floor: int
+    """Epochs up to this one are destroyed; 0: none."""
+
     sealed: bytes
     """Empty: there are secrets for a node that names a key for them."""
 
@@ -100,14 +103,20 @@ def _bound(node: str, epoch: Epoch) -> bytes:
 
 
 def make_grant(
-    node: str, epoch: Epoch, key: HpkePublicKey | None, signing: SigningKey, entropy: Entropy
+    node: str,
+    epoch: Epoch,
+    key: HpkePublicKey | None,
+    signing: SigningKey,
+    entropy: Entropy,
+    floor: int = 0,
 ) -> bytes:
-    """A grant of `epoch` to `node`, for its `key`; without one it only says that there is one."""
+    """A grant of `epoch` to `node`, for its `key`; without one it only says that there is one.
+    Epochs up to `floor` are to be destroyed."""
     secrets = encode([epoch.secret, epoch.link, [[n, secret] for n, secret in epoch.links]])
     sealed = b""
     if key is not None:
         sealed = encrypt_for(secrets, [key], entropy, external_aad=_bound(node, epoch))
-    return _signed([GRANT, *_times(node, epoch), sealed], signing)
+    return _signed([GRANT, *_times(node, epoch), floor, sealed], signing)
 
 
 def make_holding(holding: KeyHolding, signing: SigningKey) -> bytes:
@@ -141,8 +150,11 @@ def _parse(payload: Buffer) -> Message:
 def _grant(fields: Fields, domain: str, node: str) -> Grant:
     number = fields.uint(NUMBER_MAX, 1)
     begin, renew, until, others = (fields.uint(TIME_MAX) for _ in range(4))
+    floor = fields.uint(NUMBER_MAX)
     sealed = fields.blob(MESSAGE_BYTES_MAX)
     fields.end()
+    if floor >= number:
+        raise DecodeError("a grant of an epoch that is destroyed", _SECTION)
     if begin >= min(renew, until):
         raise DecodeError("an epoch whose times are in no order", _SECTION)
     epoch = Epoch(
@@ -154,7 +166,7 @@ def _grant(fields: Fields, domain: str, node: str) -> Grant:
         until_ms=until,
         others_until_ms=others,
     )
-    return Grant(node=node, epoch=epoch, sealed=sealed)
+    return Grant(node=node, epoch=epoch, floor=floor, sealed=sealed)
 
 
 def _holding(fields: Fields, domain: str, node: str) -> KeyHolding:

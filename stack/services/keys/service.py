@@ -8,19 +8,22 @@ lets these alone past BPSec, before anything of them is stored.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
+from stack.audit.event import Act
 from stack.core.arguments import eid_of
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, SecurityError
 from stack.core.private import replace_secret
 from stack.core.train import Buffer
-from stack.ports.application import AppPort, Delivery, Outgoing
+from stack.ports.application import AppPort, Delivery, Happening, Outgoing
 from stack.ports.security import Opened, Security
+from stack.security.epochs import GONE_MAX, Epochs
 from stack.services.batch import Batch
-from stack.services.keys.messages import MESSAGE_BYTES_MAX
+from stack.services.codec import decode, encode
+from stack.services.keys.messages import MESSAGE_BYTES_MAX, NUMBER_MAX
 from stack.services.names import KEY_AUTHORITY, KEYS, NUMBERS, endpoint_of, service_of
 from stack.services.waiting import cancel_all
 from stack.wire.bundle import IS_ADMIN, IS_FRAGMENT, Bundle
@@ -46,9 +49,15 @@ BETWEEN: Final = frozenset(
 )
 """The services whose bundles to one another go without BPSec, by name and ipn number."""
 
+SPACE: Final = "keys"
+"""Of the store: of which destroyed epochs the log was told last, by engine."""
+
 
 class Engine(Protocol):
     """What `Member` and `KeyAuthority` are to the service."""
+
+    domain: str
+    epochs: Epochs
 
     def check(self, octets: Buffer, source: str) -> object:
         """Raises `DecodeError`, `SecurityError` for what `receive` would not take."""
@@ -82,23 +91,37 @@ class KeyService:
         *,
         authority: bool = False,
         on_step: Callable[[int], None] = lambda _: None,
+        on_gone: Callable[[Mapping[int, str]], Mapping[int, str]] = lambda gone: gone,
     ) -> None:
         """`path`: where the engine's state lies.  `on_step` is called with the DTN time (ms) before
-        the engine is asked what to send.  Raises `LocalError` when the service is registered."""
+        the engine is asked what to send; `on_gone` with the epochs that are gone from `path`, and
+        says of which nothing is left elsewhere either.  Raises `LocalError` when the service is
+        registered."""
         self._port = port
         self._engine = engine
         self._path = path
         self._on_step = on_step
+        self._on_gone = on_gone
         own, self._other = (KEY_AUTHORITY, KEYS) if authority else (KEYS, KEY_AUTHORITY)
         self._service = service_of(port.node_id, own)
         self._endpoint = port.register(self._service)
         self._saved = b""
         self._woken = asyncio.Event()
+        self._settling: list[asyncio.Future[None]] = []
+        engine.epochs.told(_numbers(port.read(SPACE, own) or b""))
+        self._name = own
         self.refused = 0
 
     def wake(self) -> None:
         """The engine has been given something to do."""
         self._woken.set()
+
+    async def settle(self) -> None:
+        """Return when what the engine has now is on the disk, and in the log."""
+        settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._settling.append(settled)
+        self.wake()
+        await settled
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -107,20 +130,27 @@ class KeyService:
             while True:
                 deliveries = await self._step(deliveries)
         finally:
+            for settled in self._settling:
+                settled.cancel()
             self._endpoint.close()
 
     async def _step(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Deal with what has come, say what is to be said, and wait for more.  What came counts as
         dealt with, and what is said leaves, when what it is about is on the disk."""
-        batch = Batch()
+        batch, (settling, self._settling) = Batch(), (self._settling, [])
         batch.each(self._port, deliveries, self._take)
         now_ms = self._port.dtn_ms()
         self._on_step(now_ms)
         for node, octets, good_ms in self._engine.poll(now_ms):
             batch.sends.append(self._outgoing(node, octets, good_ms))
-        while not self._save():
+        while not self._save(batch):
             await self._port.sleep(RETRY_S)
+        gone = list(self._engine.epochs.gone)
         await batch.commit(self._port)
+        self._engine.epochs.told(gone)
+        for settled in settling:
+            if not settled.done():
+                settled.set_result(None)
         return await self._wait()
 
     def _take(self, delivery: Delivery) -> None:
@@ -135,17 +165,29 @@ class KeyService:
         to = endpoint_of(eid_of("node", node), self._other)
         return Outgoing(to, octets, min(good_ms, LIFETIME_MS_MAX), self._service, priority=PRIORITY)
 
-    def _save(self) -> bool:
+    def _save(self, batch: Batch) -> bool:
         state = self._engine.encode()
         if state == self._saved:
             return True
+        gone = dict(self._engine.epochs.gone)
         try:
             replace_secret(self._path, state)
+            nowhere = self._on_gone(gone)
         except OSError as error:
             self._port.trace("keys_not_saved", {"path": str(self._path), "why": str(error)})
             return False
         self._saved = state
+        if gone:
+            self._tell(nowhere, gone, batch)
         return True
+
+    def _tell(self, nowhere: Mapping[int, str], gone: Iterable[int], batch: Batch) -> None:
+        """That keys are destroyed stands in the log behind their end on the disk.  It stands there
+        once: with it goes which they were, as the file has them until it is written again."""
+        for number, why in nowhere.items():
+            name = f"key:{self._engine.domain}-epoch-{number}"
+            batch.tells.append(Happening(Act.KEY_DESTROYED, name, f"{self._name}: {why}"))
+        batch.write(SPACE, self._name, encode([[[number] for number in gone]]))
 
     async def _wait(self) -> list[Delivery]:
         """What comes before something is due."""
@@ -163,6 +205,14 @@ class KeyService:
             return tasks[0].result() if tasks[0].done() else []  # type: ignore[return-value]
         finally:
             await cancel_all(tasks)
+
+
+def _numbers(octets: bytes) -> list[int]:
+    """Inverse of what `KeyService` writes into its space; nothing for nothing."""
+    if not octets:
+        return []
+    fields = decode(octets, "docs/keys.md, what was told")
+    return [row.uint(NUMBER_MAX) for row in fields.array(GONE_MAX)]
 
 
 Check = Callable[[Buffer, str], object]

@@ -22,7 +22,7 @@ from stack.cose import Algorithm, HpkePrivateKey, SigningKey, decode_encrypt
 from stack.security.epochs import link_keys
 from stack.services.keys.authority import EpochTerms, KeyAuthority
 from stack.services.keys.member import Member
-from stack.services.keys.messages import Grant, read_message
+from stack.services.keys.messages import Grant, make_grant, read_message
 from tests.node.world import SeededEntropy
 
 HOUR = 3_600_000
@@ -196,6 +196,12 @@ class Distribution(RuleBasedStateMachine):
         self.work()
 
     @rule(pick=PICK)
+    def destroy(self, pick: int) -> None:
+        held = self.authority.epochs.held
+        self.authority.destroy(held[pick % len(held)].number, self.now)
+        self.work()
+
+    @rule(pick=PICK)
     @precondition(lambda self: len(self.admitted) > 2)
     def revoke(self, pick: int) -> None:
         name = self.admitted.pop(pick % len(self.admitted))
@@ -248,6 +254,17 @@ class Distribution(RuleBasedStateMachine):
         assert not self.authority.lacking()
         self.behind.clear()
         self.returned = {name for name in self.returned if self.members[name]._used}
+
+    def nobody_keeps_what_is_destroyed(self) -> None:
+        for _ in range(2):  # the answers have a distance
+            self.settle()
+            self.now += 60_000
+            self.work()
+        self.settle()
+        assert not self.authority.keeping()
+        for name in self.admitted:
+            floor = self.authority.epochs.floor
+            assert all(epoch.number > floor for epoch in self.members[name].epochs.held)
 
     # ---- what is promised ------------------------------------------------------------------
 
@@ -388,7 +405,24 @@ class Lasting(Member):
         return [*self.epochs.keys(now_ms), *links]
 
 
-FAULTS = [Forgiving, Generous, Hasty, Silent, Hoarding, Lasting]
+class Clinging(Member):
+    """Destroys nothing."""
+
+    def erase(self, number: int) -> bool:
+        return False
+
+
+class Discreet(KeyAuthority):
+    """Tells nobody what it has destroyed."""
+
+    def keeping(self) -> dict[str, list[int]]:
+        return {}
+
+    def _grant(self, node: str, epoch: Any, key: Any) -> bytes:
+        return make_grant(node, epoch, key, self._signing, self._entropy)
+
+
+FAULTS = [Clinging, Discreet, Forgiving, Generous, Hasty, Silent, Hoarding, Lasting]
 
 
 def a_story(world: Distribution) -> None:
@@ -398,7 +432,9 @@ def a_story(world: Distribution) -> None:
     steps: list[Any] = [
         *[well, well, world.rotate, first, world.settle, world.rotate, world.flying.clear, well],
         *[world.enrol_late, partial(world.revoke, 0), world.settle],
-        *[partial(world.blackout, 6), well, partial(world.blackout, 200), well],
+        *[partial(world.blackout, 6), well, well, partial(world.destroy, -1)],
+        *[world.nobody_keeps_what_is_destroyed, well],
+        *[partial(world.blackout, 200), well],
     ]
     world.begin()
     for step in steps:

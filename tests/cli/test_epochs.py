@@ -1,0 +1,71 @@
+"""`orbitferry keys` of a running node: its epochs shown, rotated and destroyed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.helpers import Cli, running_node, write_config
+
+
+@pytest.fixture
+def station(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The configuration of a domain's only node, which is that of its authority."""
+    monkeypatch.chdir(tmp_path)
+    for words in ("init kari --no-passphrase", "enroll dtn://gs1/ --domain domain"):
+        assert cli("domain", *words.split()).code == 0
+    path = write_config(tmp_path, "gs1")
+    identity = 'folder = "identity"\nkeys_from = "dtn://gs1/"\nauthority = "domain"'
+    lines = path.read_text().replace("[security]", "[identity]")
+    path.write_text(lines.replace('key_file = "keys.toml"', identity))
+    return path
+
+
+def test_epochs_are_shown_rotated_and_destroyed(cli: Cli, station: Path, tmp_path: Path) -> None:
+    def done(*words: object) -> dict[str, Any]:
+        ran = cli("keys", *words, "--node", station, "--json")
+        assert ran.code == 0, ran.err
+        found: dict[str, Any] = ran.json[0]
+        return found
+
+    with running_node(station):
+        assert done("status")["sending"] == 1
+        assert "makes the epochs of domain kari" in cli("keys", "status", "-n", station).out
+        assert done("rotate", "--dry-run")["nodes"] == 1
+        nobody = cli("keys", "rotate", "-n", station)
+        assert (nobody.code, "say --yes" in nobody.err) == (1, True)
+        assert done("status")["sending"] == 1
+        number = done("rotate", "--overlap", "1d", "--yes")["epoch"]["number"]
+        assert done("status")["sending"] == number
+        listed = cli("keys", "list", "-n", station).out
+        assert all(str(one) in listed for one in (1, number))
+
+        unknown = cli("keys", "destroy", number + 1, "--yes", "-n", station)
+        assert (unknown.code, f"there are: 1, {number}" in unknown.err) == (1, True)
+        assert done("destroy", number, "--dry-run")["epochs"] == [1, number]
+        nobody = cli("keys", "destroy", number, "-n", station)
+        assert (nobody.code, "say --yes" in nobody.err) == (1, True)
+        assert Path("domain/first-epoch.pem").exists()
+        assert done("destroy", number, "--yes")["destroyed"] == [1, number]
+        told = done("status")
+        assert told["destroyed_up_to"] == number < told["sending"]
+        # Nor is it where it came from.
+        assert not Path("domain/first-epoch.pem").exists()
+        assert not Path("identity/epochs.pem").exists()
+        assert cli("stop", "-n", station).code == 0
+    log = tmp_path / "gs1.audit"
+    assert cli("audit", "export", "gs1", "-o", log).code == 0
+    ran = cli("audit", "story", f"key:kari-epoch-{number}", log)
+    assert (ran.code, "key destroyed" in ran.out) == (0, True)
+    with running_node(station):
+        assert done("status")["sending"] == told["sending"]
+    assert cli("domain", "enroll", "dtn://sat1/", "--domain", "domain", "--folder", "s").code == 0
+
+
+def test_a_node_with_a_key_file_has_no_epochs(cli: Cli, tmp_path: Path) -> None:
+    path = write_config(tmp_path, "gs1")
+    with running_node(path):
+        ran = cli("keys", "status", "-n", path)
+    assert (ran.code, "identity.keys_from" in ran.err) == (1, True)

@@ -1,0 +1,148 @@
+"""Destroyed keys: gone at each node that hears of it, and written down once."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stack.audit.event import Act
+from stack.core.errors import DecodeError, LocalError
+from stack.services.keys.authority import KeyAuthority
+from stack.services.keys.messages import make_grant, read_message
+from stack.services.keys.service import KeyService
+from stack.services.waiting import cancel_all
+from tests.services.fake_port import FakeNet, FakePort, run_through_crashes
+from tests.services.helpers import virtual
+from tests.services.keys.test_machine import HOME, HOUR, NAMES, Distribution
+
+
+def world() -> Distribution:
+    found = Distribution()
+    found.begin()
+    found.the_network_is_well()
+    return found
+
+
+def newest(authority: KeyAuthority) -> int:
+    assert authority.epochs.newest is not None
+    return authority.epochs.newest.number
+
+
+def test_who_is_reached_has_it_no_more_and_all_go_on_with_the_next() -> None:
+    found = world()
+    held = [epoch.number for epoch in found.authority.epochs.held]
+    last = newest(found.authority)
+    assert found.authority.destroy(last, found.now) == held
+    assert newest(found.authority) > last
+    assert set(found.authority.keeping()) == set(NAMES[:3])
+    found.flying.clear()  # what is sent first is lost
+    found.work()
+    found.flying.clear()
+    for member in found.members.values():
+        assert member.epochs.get(last) is not None
+    found.the_network_is_well()
+    assert found.authority.keeping() == {}
+    for member in found.members.values():
+        assert member.epochs.floor == last
+        assert set(member.epochs.gone) >= set(held)
+        assert not set(held) & {epoch.number for epoch in member.epochs.held}
+        assert member.epochs.sending(found.now) is not None
+    found.a_recorder_who_takes_a_node_opens_nothing_that_it_has_erased()
+
+
+def test_an_epoch_before_the_last_goes_alone_with_those_before_it() -> None:
+    found = world()
+    found.rotate()
+    found.settle()
+    first, last = found.authority.epochs.held[0].number, newest(found.authority)
+    before = found.authority.epochs.held[-2].number
+    assert first <= before < last
+    found.authority.destroy(before, found.now)
+    assert newest(found.authority) == last
+    found.now += HOUR
+    found.work()
+    found.settle()
+    for member in found.members.values():
+        assert [epoch.number for epoch in member.epochs.held] == [last]
+    with pytest.raises(LocalError, match="not in force"):
+        found.authority.destroy(before, found.now)
+
+
+def test_what_was_recorded_before_opens_nothing_afterwards() -> None:
+    """A grant that was on its way when its epoch was destroyed is for a key that is gone then."""
+    found = world()
+    authority, name = found.authority, NAMES[0]
+    member = found.members[name]
+    epoch = authority.rotate(found.now)
+    found.flying.clear()
+    late = make_grant(
+        name, epoch, authority.recipients[name].record.key, found.signing, found.entropy
+    )
+    authority.destroy(epoch.number, found.now)
+    found.work()
+    found.settle()
+    assert member.epochs.floor == epoch.number
+    grant = read_message(late, found.signing.public)
+    keys = [*member._fresh, *member._used]
+    assert found.opens(late, keys) == 0
+    assert not member.receive(late, HOME, found.now)
+    assert grant.epoch.number == epoch.number  # type: ignore[union-attr]
+
+
+def test_a_grant_of_what_is_destroyed_is_none() -> None:
+    found = world()
+    epoch = found.authority.epochs.held[-1]
+    wrong = make_grant(NAMES[0], epoch, None, found.signing, found.entropy, floor=epoch.number)
+    with pytest.raises(DecodeError, match="destroyed"):
+        found.members[NAMES[0]].receive(wrong, HOME, found.now)
+    assert found.members[NAMES[0]].epochs.get(epoch.number) is not None
+
+
+@pytest.mark.parametrize("applies", [False, True])
+@pytest.mark.parametrize("life", range(1, 5))
+def test_that_it_is_destroyed_is_written_down_once(
+    tmp_path: Path, life: int, applies: bool
+) -> None:
+    """Killed at any commit: the log has it once, and not before the file is without the key."""
+    found = world()
+    name, path = NAMES[0], tmp_path / "member"
+    path.write_bytes(found.members[name].encode())
+    epoch = found.members[name].epochs.held[-1]
+    assert epoch.secret in path.read_bytes()
+    ordered: list[bool] = []
+
+    async def run(port: FakePort) -> None:
+        member = found.member(name)
+        member.restore(path.read_bytes())
+        service = KeyService(port, member, path)
+        work = asyncio.ensure_future(service.run())
+        try:
+            await service.settle()
+            if not ordered:
+                ordered.append(member.erase(epoch.number))
+            await service.settle()
+            await service.settle()
+        finally:
+            await cancel_all((work,))
+
+    async def main() -> None:
+        node = FakeNet().node(name)
+        real = node.apply
+
+        def apply(*operations: Any) -> Any:
+            if ordered:
+                assert epoch.secret not in path.read_bytes()
+            return real(*operations)
+
+        node.apply = apply  # type: ignore[method-assign, assignment]
+        await run_through_crashes(node, run, [(life, applies), (1, applies)])
+        assert ordered == [True]
+        names = [one.object for one in node.told]
+        assert names.count(f"key:kari-epoch-{epoch.number}") == 1
+        assert len(names) == len(set(names))
+        assert {one.act for one in node.told} == {Act.KEY_DESTROYED}
+
+    virtual(main)
