@@ -146,7 +146,7 @@ class LtpEngine:
         """Link state: whether we can transmit, whether the peer can, at what rate we may send
         (None: unpaced), and the one-way light time.  Sessions live on while the link is away."""
         if self._link.cue(now, tx_up, rx_up, rate_bps, owlt_ns):
-            self._ask_again()
+            self._ask_again(now, counts=False)
         if not tx_up:
             self._sender.away()
 
@@ -188,7 +188,7 @@ class LtpEngine:
             valid |= self._datagram(view[at:stop], now)
             at = stop
         if valid and self._link.heard(now):
-            self._ask_again()
+            self._ask_again(now, counts=True)
 
     def data_to_send(self, now: int) -> list[Train]:
         """Everything that may leave now, control segments first, as trains of equal segments."""
@@ -236,10 +236,12 @@ class LtpEngine:
 
     # ---------------------------------------------------------------------------- dispatch
 
-    def _ask_again(self) -> None:
-        """A stall is over: what was never answered goes out again at once."""
-        self._sender.alive()
-        self._receiver.reporter.alive()
+    def _ask_again(self, now: int, *, counts: bool) -> None:
+        """A stall is over: what was never answered goes out again at once.  That counts as an
+        attempt when the peer was heard: else whoever sends a datagram now and then, on a link whose
+        other way is cut, has everything sent again each time, for ever."""
+        self._sender.alive(now, counts=counts)
+        self._receiver.reporter.alive(counts=counts)
 
     def _datagram(self, view: memoryview, now: int) -> bool:
         """The segments of one datagram, usually one; whether any was valid."""

@@ -354,10 +354,6 @@ class ExportSession:
         self._resend.take(report, self.acked, self._step(self.red_bytes))
         return retired
 
-    def repeat_checkpoints(self) -> None:
-        """Queue every checkpoint that nobody answered yet."""
-        self.recheck.update(self.checkpoints)
-
 
 def _claimed(report: ReportSegment) -> RangeSet:
     lower = report.lower

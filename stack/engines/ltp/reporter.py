@@ -138,6 +138,11 @@ class Reporter:
         if not again:
             link.timers.arm(key, now, link.probe_wait(now))
             return
+        self._repeat(session, report, counts=counts)
+
+    def _repeat(self, session: ImportSession, report: Report, *, counts: bool) -> None:
+        """Send a report again, unless that was tried too often."""
+        link = self._link
         report.attempts += counts
         if report.attempts <= link.config.report_limit:
             link.counters["reports_repeated"] += 1
@@ -166,8 +171,9 @@ class Reporter:
             session.pending[0] = (0, session.red_high)
             self.answer(session)
 
-    def alive(self) -> None:
+    def alive(self, *, counts: bool) -> None:
         """A stall is over: unacknowledged reports go out again at once."""
-        for session in self._table:
-            for report in session.reports.values():
-                self.queue(session, report)
+        for session in list(self._table):
+            for report in list(session.reports.values()):
+                if session.reports:  # none any more when one of them was tried too often
+                    self._repeat(session, report, counts=counts)

@@ -277,12 +277,12 @@ class Sender:
         if session is not None and session.state is ExportState.CANCELLING:
             self._table.close(session, ExportInput.END)
 
-    def alive(self) -> None:
+    def alive(self, now: int, *, counts: bool) -> None:
         """A stall is over: everything unanswered is asked again at once."""
-        for session in self._table.sessions.values():
-            if session.checkpoints and session.alive:
-                session.repeat_checkpoints()
-                self._table.send_again(session)
+        for session in list(self._table.sessions.values()):
+            for checkpoint in list(session.checkpoints.values()):
+                if session.alive:
+                    self._repeat(session, checkpoint, now, counts=counts)
 
     # ------------------------------------------------------------------------------ timers
 
@@ -318,6 +318,13 @@ class Sender:
         if not again:
             link.timers.arm(key, now, link.probe_wait(now))
             return
+        self._repeat(session, checkpoint, now, counts=counts)
+
+    def _repeat(
+        self, session: ExportSession, checkpoint: Checkpoint, now: int, *, counts: bool
+    ) -> None:
+        """Ask again, unless that was tried too often."""
+        link = self._link
         checkpoint.attempts += counts
         if checkpoint.attempts > link.config.checkpoint_limit:
             self._table.cancel(session, CancelReason.RLEXC, now)

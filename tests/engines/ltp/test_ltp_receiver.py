@@ -346,6 +346,24 @@ def test_report_repeats_are_limited_when_the_peer_is_alive() -> None:
     assert said == [cancel(THEIRS, by_sender=False, reason=CancelReason.RLEXC)]
 
 
+def test_a_peer_heard_now_and_then_does_not_have_everything_said_again_for_ever() -> None:
+    """Between two of its datagrams the link stalls; each ends the stall, and all that nobody
+    acknowledges goes out again."""
+    lone = Lone(report_limit=3, checkpoint_limit=3, stall_after=1)
+    lone.feed(red(0, b"abc", checkpoint=7))
+    note_all(lone)
+    lone.submit(100)
+    asked = told = 0
+    for other in range(600, 620):
+        for segment in lone.said():
+            asked += isinstance(segment, DataSegment)
+            told += isinstance(segment, ReportSegment)
+        lone.wait(10 * SECOND)
+        lone.feed(red(0, b"z", session=SessionId(REMOTE, other)))
+    assert 1 < asked <= 2 * (1 + 3)  # a probe besides for each that counts
+    assert 1 < told <= 2 * (1 + 3)
+
+
 def test_silence_alone_never_cancels_and_is_only_probed() -> None:
     lone = Lone(report_limit=3, stall_after=4)
     for number in range(10):
