@@ -11,6 +11,8 @@ from stack.core.errors import StoreError
 from stack.core.train import Buffer
 from stack.engines.bundle_agent import BundleAgent, Shares
 from stack.engines.bundle_agent.admission import Admission
+from stack.engines.bundle_agent.blocks import BlockReader, Refused
+from stack.engines.bundle_agent.extensions import Extensions
 from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.ltp.import_table import ImportTable
 from stack.engines.ltp.import_table import _Closed as Closed
@@ -20,7 +22,8 @@ from stack.engines.ltp.states import ImportState
 from stack.node import build
 from stack.node.driver import BundleDriver
 from stack.node.octets import Octets
-from stack.ports.store import Op
+from stack.ports.store import Op, Place
+from stack.wire.bundle import Bundle, ReportReason
 from stack.wire.ltp import CancelReason, DataSegment, SessionId
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -109,6 +112,21 @@ def counts_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ReportsSeen, "elsewhere", lambda self, serial: False)
 
 
+def policy_ended(patch: pytest.MonkeyPatch) -> None:
+    """What came after the end of its policy was refused as by a node that must not have it, not as
+    what has expired: its sender, whose session had begun in time, was to find another way."""
+    limits = BlockReader.limits
+
+    def refuse(
+        self: BlockReader, bundle: Bundle, found: Extensions, place: Place, now_ms: int
+    ) -> Refused | None:
+        if found.policy and 0 < found.policy.expires_ms <= now_ms:
+            return Refused(ReportReason.NO_INFORMATION, "not_permitted", "ended", intact=False)
+        return limits(self, bundle, found, place, now_ms)
+
+    patch.setattr(BlockReader, "limits", refuse)
+
+
 FOUND: dict[str, tuple[Plant, str]] = {
     "note-refused": (note_refused, "lost"),
     "flip": (flip, "error"),
@@ -118,6 +136,7 @@ FOUND: dict[str, tuple[Plant, str]] = {
     "no-shares": (no_shares, "lost"),
     "parts-kept": (parts_kept, "lost"),
     "counted-anew": (counts_on, "custody"),
+    "policy-ended": (policy_ended, "hop"),
 }
 """Each by the name of the options in `tests/sim/found` that show it, and the invariant that it
 breaks."""

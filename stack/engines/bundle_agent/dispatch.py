@@ -54,7 +54,7 @@ class Dispatch(Custody):
                 self._events.append(TooLarge(ref, part))
         elif entry.place in (Place.DELIVER, Place.DEFER):
             _, service = node_and_service(entry.destination)
-            if self._withheld(entry, now_ms):
+            if self._withheld(entry):
                 return
             self.waiting.add(service, ref)
             self._events.append(Deliverable(service, ref))
@@ -68,11 +68,11 @@ class Dispatch(Custody):
             return frozenset((*forwarder.nodes(), node))
         return gate.barred(policy, node, forwarder.nodes, forwarder.router.plan_version)
 
-    def _withheld(self, entry: Entry, now_ms: int) -> bool:
+    def _withheld(self, entry: Entry) -> bool:
         """Whether a bundle must not be delivered: since it came, what is known of this node may
         have changed.  It stays until its lifetime ends, or that is put right."""
         policy = entry.policy
-        why = policy and refusal(policy, self._gate, now_ms, delivered=True)
+        why = policy and refusal(policy, self._gate, delivered=True)
         if why:
             self.counters["withheld"] += 1
             self._happens(entry, REFUSED, why=f"not delivered: {why}")

@@ -140,7 +140,7 @@ class Ingress:
         judged = (
             self._blocks.extensions(bundle, found, kept)
             or self._blocks.limits(bundle, found, place, now_ms)
-            or self._permitted(primary, found.policy, place, now_ms)
+            or self._permitted(primary, found.policy, place)
         )
         if judged is not None:
             return judged
@@ -231,13 +231,13 @@ class Ingress:
         return True
 
     def _permitted(
-        self, primary: PrimaryBlock, policy: DataPolicy | None, place: Place, now_ms: int
+        self, primary: PrimaryBlock, policy: DataPolicy | None, place: Place
     ) -> Refused | None:
         """Refuse what must not come to rest here.  Its sender keeps it: there may be a way that is
         allowed."""
         if policy is None:
             return None
-        why = refusal(policy, self._gate, now_ms, delivered=place is not Place.FORWARD)
+        why = refusal(policy, self._gate, delivered=place is not Place.FORWARD)
         if not why:
             return None
         words = f"the policy of data from {primary.source}: {why}"

@@ -53,12 +53,7 @@ def cut(outgoing: Outgoing, policy: DataPolicy, now_ms: int) -> Outgoing:
     return replace(outgoing, lifetime_ms=min(outgoing.lifetime_ms, left_ms))
 
 
-def refusal(policy: DataPolicy, gate: PolicyGate | None, now_ms: int, *, delivered: bool) -> str:
-    """Why a bundle may not be taken in, or nothing; `delivered`: it is for here."""
-    if gate is None:
-        return NO_DIRECTORY
-    if why := gate.refusal(policy, delivered=delivered):
-        return why
-    if 0 < policy.expires_ms <= now_ms:
-        return f"it had to be gone {now_ms - policy.expires_ms} ms ago"
-    return ""
+def refusal(policy: DataPolicy, gate: PolicyGate | None, *, delivered: bool) -> str:
+    """Why a bundle may not be here, or nothing; `delivered`: it is for here.  When its policy
+    expires, its lifetime ends."""
+    return NO_DIRECTORY if gate is None else gate.refusal(policy, delivered=delivered)

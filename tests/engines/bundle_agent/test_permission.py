@@ -188,7 +188,9 @@ def test_policy_ends_the_life_of_data() -> None:
     ref = here.arrive(bundle)
     assert ref
     assert here.agent.entries[ref].expires_ms == NOW + 5000
-    assert desk().arrive(bundle, NOW + 5000) is None
+    late = desk()
+    assert late.arrive(bundle, NOW + 5000) is None
+    assert late.agent.counters["dropped_expired_on_arrival"] == 1
 
 
 def test_what_cannot_be_enforced_is_not_sent() -> None:
