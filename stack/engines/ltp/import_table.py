@@ -26,8 +26,9 @@ from stack.wire.ltp import (
 )
 from stack.wire.sdnv import encode_sdnv
 
-_SERIAL_BITS = 20
-"""First report serial numbers take three octets as SDNV."""
+_SERIAL_BITS = 27
+"""First report serial numbers take four octets as SDNV: enough that those of a receiver that has
+forgotten a session are not near the former ones (`ReportsSeen.elsewhere`)."""
 
 _CLIENTS = (CLIENT_BP, CLIENT_SDA)
 """The client services that there are here."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 APART = 1024
 """Serial numbers of one receiver on one session lie no further apart than this, as one is one more
-than the last (RFC 5326 §3.2.2) and few are lost; the first is random among a thousand times as
+than the last (RFC 5326 §3.2.2) and few are lost; ours begin at one of a hundred thousand times as
 many."""
 
 
@@ -37,7 +37,7 @@ class ReportsSeen:
 
 
 UNCOUNTED_MAX = 3
-"""Sessions, one after the other, that end because their reports are counted anew; beyond them the
+"""How often in a row reports are counted anew, on sessions begun since the last time, before the
 peer is one that does not count (RFC 5326 §3.2.2), and not one that was set back."""
 
 
@@ -45,16 +45,20 @@ class Recounts:
     """Finds out whose receiver has lost a session and begun anew, as one does that is set back to a
     backup: what it claimed before is not there."""
 
-    __slots__ = ("_in_a_row",)
+    __slots__ = ("_at", "_in_a_row")
 
     def __init__(self) -> None:
         self._in_a_row = 0
+        self._at = -1
 
-    def begun_anew(self, seen: ReportsSeen, serial: int) -> bool:
-        """Whether a report is one of a receiver that has begun anew after those of `seen`.  A peer
-        that never counts is left alone after some sessions."""
+    def begun_anew(self, seen: ReportsSeen, serial: int, begun_at: int, now: int) -> bool:
+        """Whether a report, on a session begun at `begun_at`, is one of a receiver that has begun
+        anew after those of `seen`.  All sessions that were under way then have such reports, and
+        count as one; a peer that never counts is left alone after some."""
         if not seen.elsewhere(serial):
             self._in_a_row = 0 if len(seen) else self._in_a_row
             return False
-        self._in_a_row += 1
+        if begun_at >= self._at:
+            self._in_a_row += 1
+            self._at = now
         return self._in_a_row <= UNCOUNTED_MAX

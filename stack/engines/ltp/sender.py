@@ -245,7 +245,7 @@ class Sender:
             link.violation("report withdraws earlier claims", "RFC 5326 §3.2.2")
             self._table.cancel(session, CancelReason.SYS_CNCLD, now)
             return
-        if self._recounts.begun_anew(session.reports_seen, serial):
+        if self._recounts.begun_anew(session.reports_seen, serial, session.begun_at, now):
             link.violation("reports counted anew: their receiver was set back", "RFC 5326 §3.2.2")
             self._table.cancel(session, CancelReason.SYS_CNCLD, now)
             return

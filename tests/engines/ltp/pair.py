@@ -107,6 +107,11 @@ class Pair:
         side.start(self.now)
         self.cue()
 
+    def set_back(self, side: Side) -> None:
+        """Start again from a backup that knows of no session that is under way."""
+        side.notes.clear()
+        self.restart(side)
+
     def submit(self, side: Side, size: int) -> int:
         ref = next(self._refs)
         side.outgoing[ref] = unit_of(ref, size)

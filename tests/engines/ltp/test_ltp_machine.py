@@ -106,6 +106,10 @@ class TwoEngines(RuleBasedStateMachine):
     def restart(self, back: bool) -> None:
         self.pair.restart(self.side(back))
 
+    @rule(back=st.booleans())
+    def set_back(self, back: bool) -> None:
+        self.pair.set_back(self.side(back))
+
     @rule(back=st.booleans(), every=st.sampled_from([0, 2]))
     def refuse(self, back: bool, every: int) -> None:
         self.side(back).refuse_every = every

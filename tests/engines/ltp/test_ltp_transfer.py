@@ -119,6 +119,22 @@ def test_a_restart_loses_nothing_acknowledged(side: str) -> None:
     assert not pair.b.notes
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_what_was_claimed_before_a_node_was_set_back_to_a_backup_comes_again(seed: int) -> None:
+    """However many blocks were half claimed then."""
+    pair = Pair(seed=seed, block_bytes=30_000)
+    pair.faults = Faults(loss=0.3, reorder=0.1)
+    for _ in range(30):
+        pair.submit(pair.a, 20_000)
+    for _ in range(5):
+        pair.run(40 * MILLISECOND)
+        pair.set_back(pair.b)
+    pair.run_until_idle(HOUR)
+    assert pair.b.stored == pair.a.outgoing
+    pair.run(2 * 86_400 * SECOND)
+    assert not pair.b.notes
+
+
 def test_refused_blocks_come_again_and_others_do_not_wait_for_them() -> None:
     pair = Pair(seed=8, block_bytes=2000)
     pair.b.refuse_every = 3
