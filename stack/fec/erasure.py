@@ -144,7 +144,7 @@ class ReedsoloErasureCode:
         word = np.zeros(SYMBOLS_MAX, np.uint8)
         for column in range(columns):
             word[list(esis)] = symbols[:, column]
-            whole = codec.decode(word.tobytes(), erase_pos=missing, only_erasures=True)[1]
+            whole = codec.decode(word.tobytes(), erase_pos=missing)[1]
             result[:, column] = np.frombuffer(whole, np.uint8)[list(wanted)]
         return result
 

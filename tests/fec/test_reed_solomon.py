@@ -16,6 +16,7 @@ from stack.fec.reed_solomon import (
     LinkCodeConfig,
     NumpyLinkCode,
     ReedsoloLinkCode,
+    _predicts,
     decode_block,
     encode_block,
     link_code,
@@ -40,6 +41,19 @@ def disturb(rng: np.random.Generator, rows: U8, errors: int, first: int = 0) -> 
         at = first + rng.choice(len(row) - first, errors, replace=False)
         row[at] ^= rng.integers(1, 256, errors, np.uint8)
     return wrong
+
+
+def test_what_follows_from_the_earlier_syndromes_is_told() -> None:
+    """Those of two errors are the sum of two powers of 1 and a: each is one more of a recurrence of
+    that degree.  A decoder that cannot tell does all steps for every word."""
+    powers = 1 << np.arange(7, dtype=np.uint8)  # of a, as long as nothing is reduced
+    syndromes = np.stack([powers ^ 1, powers * 2 ^ 1], axis=1)
+    locator = np.repeat(np.array([[1], [3], [2]], np.uint8), 2, axis=1)  # (1 + x) (1 + 2x)
+    assert _predicts(locator, syndromes, 4)
+    for step, column in ((4, 0), (6, 1)):
+        wrong = syndromes.copy()
+        wrong[step, column] ^= 5
+        assert not _predicts(locator, wrong, 4)
 
 
 # Outside vectors

@@ -23,6 +23,9 @@ from stack.engines.ltp.authentication import (
     overhead_bytes,
     rsa_key,
 )
+from stack.engines.ltp.coding import FecShim
+from stack.fec.config import FecConfig
+from stack.fec.erasure import SharedCodes
 from stack.wire.ltp import (
     CancelAck,
     CancelSegment,
@@ -191,6 +194,19 @@ def test_several_segments_in_one_datagram_are_verified_one_by_one() -> None:
     bad = bytes((*signed[3][:-1], signed[3][-1] ^ 1))
     datagram = b"".join([*signed[:3], bad, *signed[4:]])
     assert octets(ours.verify(single(datagram))) == [*plains[:3], *plains[4:]]
+
+
+def test_a_forged_packet_that_comes_first_does_not_take_the_place_of_a_genuine_one() -> None:
+    """Over erasure coding, which knows by the key what is genuine."""
+    shims = [
+        FecShim(FecConfig(), random.Random(n).randbytes, lambda *_: None, SharedCodes(), layer())
+        for n in range(2)
+    ]
+    signed = layer().sign(single(encode_segment(SEGMENTS[0])))
+    (packet,) = shims[0].protect([signed], 0)
+    forged = single(bytes((packet.data[0], packet.data[1] ^ 1)) + packet.data[2:], packet.flow)
+    got = [octets(shims[1].recover(one, 0)) for one in (forged, packet)]
+    assert got[1] == [signed.data]
 
 
 def test_other_extensions_are_kept_and_covered() -> None:
