@@ -12,6 +12,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Annotated, Any, Final
 
 import typer
@@ -166,6 +167,12 @@ def make_app() -> typer.Typer:
     return app
 
 
+@cache
+def parser() -> Any:
+    """What parses command lines of the program; making it takes longer than using it."""
+    return typer.main.get_command(make_app())
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
@@ -196,9 +203,8 @@ def program(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors end as one line on standard error."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    command = typer.main.get_command(make_app())
     try:
-        code = command.main(args=given, prog_name=PROGRAM, standalone_mode=False)
+        code = parser().main(args=given, prog_name=PROGRAM, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except ImportError as error:

@@ -9,10 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 
 import stack
 from stack.cli import main as main_module
@@ -25,7 +23,7 @@ from stack.cli.documents import (
     configuration_document,
     scenario_document,
 )
-from stack.cli.main import GROUPS, PROGRAM, make_app
+from stack.cli.main import GROUPS, PROGRAM, parser
 from stack.node.control.protocol import ControlError
 from tests.cli.helpers import ROOT, Cli
 
@@ -53,7 +51,7 @@ def parsed(line: str) -> tuple[str, ...]:
     for stop in ("|", ">"):
         if stop in words:
             words = words[: words.index(stop)]
-    command: Any = typer.main.get_command(make_app())
+    command = parser()
     context = command.make_context(PROGRAM, words)
     path: tuple[str, ...] = ()
     while hasattr(command, "commands"):
@@ -170,6 +168,7 @@ def test_errors_become_one_line(
         raise error
 
     monkeypatch.setattr(main_module, "COMMANDS", (("status", failing),))
+    monkeypatch.setattr(main_module, "parser", parser.__wrapped__)
     ran = cli("status")
     assert ran.code == code
     assert ran.err.count("\n") == 1
