@@ -8,6 +8,7 @@ one that is `mistaken` may do what was right before.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from stack.policy import DataPolicy, NodeSet
@@ -38,7 +39,17 @@ class Laws:
         }
         """The policies of things, by their names."""
 
-        self._known = {encode_label(data_policy(each)): each for each in self.of.values()}
+        self._known: dict[bytes, tuple[PolicyOptions, str]] = {}
+        """Policies by their labels; with the one node that may read it, what is only said of such
+        data."""
+
+        for each in self.of.values():
+            policy = data_policy(each)
+            self._known[encode_label(policy)] = each, ""
+            for name in options.nodes:
+                reader = NodeSet.parse(f'node:"dtn://{name}/"')
+                said = replace(policy, readers=reader, expires_ms=0)
+                self._known[encode_label(said)] = each, name
         self._options = options
 
     def view(self, node: str) -> Mapping[str, str]:
@@ -121,23 +132,23 @@ class Laws:
         label = label_of(bundle.blocks)
         own = put.source.startswith(f"dtn://{node}/")
         expected = self.of.get(thing)
-        if expected is not None and self._known.get(label) != expected:
+        if expected is not None and self._known.get(label) != (expected, ""):
             return [("label", f"{node} sends {thing} without the label of its policy")]
-        if not label:
-            large = len(bundle.payload.data) > APPLICATION_BYTES
-            if own and large and not put.destination.endswith("/swarm"):
-                what = f"{node} sends data to {put.destination} without the label of any policy"
-                return [("label", what)]
-            return []
-        policy = self._known.get(label)
+        policy, reader = self._known.get(label, (None, ""))
+        large = own and len(bundle.payload.data) > APPLICATION_BYTES
+        if (reader or not label) and large and not put.destination.endswith("/swarm"):
+            what = f"{node} sends data to {put.destination} without the label of any policy"
+            return [("label", what)]
         if policy is None:
-            return [("label", f"{node} has a bundle of a policy that nobody has made")] * own
+            nobodys = f"{node} has a bundle of a policy that nobody has made"
+            return [("label", nobodys)] if label and own else []
         law = self.view(node)[node]
         what = f"{node} ({law}) has a bundle for {put.destination} that may"
         found = []
         if law not in policy.rest:
             found.append(("rest", f"{what} rest at {policy.rest}"))
-        if put.place is not Place.FORWARD and law not in policy.readers:
+        reads = node == reader if reader else law in policy.readers
+        if put.place is not Place.FORWARD and not reads:
             found.append(("readers", f"{what} be read at {policy.readers}"))
         if put.place is Place.FORWARD and not own and law not in policy.transit:
             found.append(("transit", f"{what} pass through {policy.transit}"))
