@@ -1,6 +1,7 @@
 """Logs as files, one JSON object a line, and what is found when such files are checked.
 
 {"orbitferry-audit": 1, "origin": ..., "vkey": ..., "first": 0, "peaks": [...]}
+{"voucher": "..."}      that the log is its node's (`stack.security.vouchers`), base64
 {"checkpoint": "..."}   a checkpoint of this log, as it was signed
 {"seen": "..."}         one of another log that this node has cosigned
 {"event": "..."}        an entry, base64, in order from number `first` on
@@ -38,6 +39,9 @@ class LogExport:
     events: list[bytes] = field(default_factory=list)
     checkpoints: list[bytes] = field(default_factory=list)
     seen: list[bytes] = field(default_factory=list)
+    voucher: bytes = b""
+    """What the identity of its node says of the key, if anything."""
+
     _tree: MerkleTree | None = None
     _decoded: list[AuditEvent] | None = None
 
@@ -86,6 +90,8 @@ class LogExport:
                 "peaks": [each.hex() for each in self.base.hashes],
             }
         )
+        if self.voucher:
+            yield _line({"voucher": base64.b64encode(self.voucher).decode()})
         for name, notes in (("checkpoint", self.checkpoints), ("seen", self.seen)):
             for note in notes:
                 yield _line({name: note.decode()})
@@ -107,6 +113,8 @@ def read_export(lines: Iterable[bytes]) -> LogExport:
                 found = _head(fields)
             elif "event" in fields:
                 found.events.append(base64.b64decode(fields["event"], validate=True))
+            elif "voucher" in fields:
+                found.voucher = base64.b64decode(fields["voucher"], validate=True)
             elif "checkpoint" in fields:
                 found.checkpoints.append(fields["checkpoint"].encode())
             elif "seen" in fields:

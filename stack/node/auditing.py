@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from stack.audit.log import ID_BYTES, ClosedLog
-from stack.audit.note import NoteSigner
+from stack.audit.note import NoteKey, NoteSigner
 from stack.core.errors import DecodeError, OrbitferryError, SecurityError, StoreError
 from stack.core.sansio import Entropy, Trace
 from stack.node.application import LocalPort
 from stack.node.config import AuditConfig
 from stack.node.witnesses import Witnesses
 from stack.ports.store import Committed, Op, PruneEvents, Write
-from stack.storage.audit_log import BASE, KEY, LOG, NOTE, NOTES, SPACE, VKEY
+from stack.storage.audit_log import BASE, KEY, LOG, NOTE, NOTES, SPACE, VKEY, VOUCHER
 
 NOTES_KEPT: Final = 64
 """Checkpoints kept, so that proofs can say how the log has grown."""
@@ -34,14 +34,18 @@ class LogKeeper:
         config: AuditConfig,
         entropy: Entropy,
         trace: Trace,
+        vouch: Callable[[NoteKey], bytes] | None = None,
     ) -> None:
-        """Raises `StoreError` when its state is damaged."""
+        """`vouch` gives the word of the node's identity that a log is its own.  Raises `StoreError`
+        when its state is damaged."""
         self._node = node
         driver = self._driver = port.driver
         store = self._store = driver.store
         self._config = config
         self._entropy = entropy
         self._trace = trace
+        self._vouch = vouch
+        self._vouched = ""
         self._timer: asyncio.TimerHandle | None = None
         self._work: asyncio.Task[None] | None = None
         self._closed = False
@@ -148,6 +152,9 @@ class LogKeeper:
             Write(SPACE, NOTE, note),
             Write(NOTES, f"{log.peaks.size:020d}", note),
         ]
+        if self._vouch is not None and self._vouched != log.origin:
+            ops.append(Write(SPACE, VOUCHER, self._vouch(signer.key)))
+            self._vouched = log.origin
         old = store.read_all(NOTES)[: -NOTES_KEPT + 1]
         ops += [Write(NOTES, key, None) for key, _ in old]
         ops += self._pruned(log)

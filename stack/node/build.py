@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 from pathlib import Path
 
+from stack.audit.note import NoteKey
 from stack.contacts.plan import Plan
 from stack.core.limits import IPV6_UDP_BYTES
 from stack.core.private import make_folder
@@ -24,12 +25,14 @@ from stack.node.config import LinkConfig, NodeConfig
 from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
 from stack.node.guard import follow, is_trusted, make_authenticator, under_extensions
+from stack.node.identity import Membership
 from stack.node.keys import NodeKeys
 from stack.node.link import Link
 from stack.ports.security import Security
 from stack.routing.config import RouterConfig
 from stack.routing.forwarder import Forwarder
 from stack.security import BpSec, KeyRing, SecurityPolicy, Signers
+from stack.security.vouchers import make_voucher
 from stack.services.audit import AuditService
 from stack.services.waiting import cancel_all
 from stack.storage.memory import MemoryStore
@@ -85,12 +88,21 @@ def keep_log(
     port: LocalPort,
     environment: Environment,
     trace: Trace,
+    member: Membership | None = None,
 ) -> None:
-    """Close the node's log from time to time, until `stack` is.  Raises `StoreError`."""
+    """Close the node's log from time to time, until `stack` is; its key is vouched for by what
+    makes the node a `member` of its domain.  Raises `StoreError`."""
     if port.driver.store.ledger is None:
         return
     audit = config.audit
-    keeper = LogKeeper(config.id, port, audit, environment.entropy, trace)
+    vouch = None
+    if member is not None:
+        identity = member.identity
+
+        def vouch(key: NoteKey) -> bytes:
+            return make_voucher(identity, key, environment.clock.dtn_ms())
+
+    keeper = LogKeeper(config.id, port, audit, environment.entropy, trace, vouch)
     stack.push_async_callback(keeper.close)
     if audit.witness or audit.witnesses:
         service = AuditService(port, keeper.witnesses, serves=audit.witness)

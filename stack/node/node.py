@@ -178,7 +178,7 @@ class Node:
         await self.services.start()
         await stack.enter_async_context(self.keys.serving(self.port))
         stack.push_async_callback(self.services.close)
-        build.keep_log(stack, config, self.port, environment, trace)
+        build.keep_log(stack, config, self.port, environment, trace, member)
         if member is not None:
             member.start(self._plan_again, stack)
         upkeep = Upkeep(driver, trace)

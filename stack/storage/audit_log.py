@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 SPACE = "audit"
 BASE, KEY, LOG, NOTE, VKEY = "base", "key", "log", "checkpoint", "vkey"
+VOUCHER = "voucher"
 NOTES = "audit-notes"
 """Spaces and keys of the store in which a node keeps what belongs to its log."""
 
@@ -64,6 +65,7 @@ def _read(db: sqlite3.Connection, path: Path) -> LogExport:
     if base.origin != origin:
         base = log.begun()
     export = LogExport(origin, NoteKey.parse(vkey.decode()), base.peaks)
+    export.voucher = _state(db, VOUCHER)
     rows = db.execute(sql.SELECT_EVENTS, (base.next, -1)).fetchall()
     for number, event in intact_events(rows):
         if number != base.next + len(export.events):

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from stack.audit.export import LogExport, read_export
+from stack.audit.note import LogCheckpoint, NoteSigner
 from tests.cli.helpers import Cli, running_node, write_config
 
 
@@ -57,11 +59,28 @@ def test_epochs_are_shown_rotated_and_destroyed(cli: Cli, station: Path, tmp_pat
         assert cli("stop", "-n", station).code == 0
     log = tmp_path / "gs1.audit"
     assert cli("audit", "export", "gs1", "-o", log).code == 0
+    told_by = cli("audit", "verify", log, "--trust", "domain")
+    assert (told_by.code, "WRONG" in told_by.out) == (0, False)
+    assert cli("domain", "init", "esa", "--folder", "esa", "--no-passphrase").code == 0
+    for others, words in (("esa", "a foreign key"), ("domain", "vouches for another key")):
+        ran = cli("audit", "verify", log, "--trust", others)
+        assert (ran.code, words in " ".join(ran.out.split())) == (1, True), ran.out
+        forge(log)  # by somebody who has the certificate of the node, and its word
     ran = cli("audit", "story", f"key:kari-epoch-{number}", log)
     assert (ran.code, "key destroyed" in ran.out) == (0, True)
     with running_node(station):
         assert done("status")["sending"] == told["sending"]
     assert cli("domain", "enroll", "dtn://sat1/", "--domain", "domain", "--folder", "s").code == 0
+
+
+def forge(path: Path) -> None:
+    """Sign a log anew, with a key of one's own."""
+    log = read_export(path.read_bytes().splitlines(keepends=True))
+    signer = NoteSigner(log.origin, bytes(32))
+    size = log.size
+    note = LogCheckpoint(log.origin, size, log.tree().root(size)).signed(signer).encode()
+    fake = LogExport(log.origin, signer.key, log.base, log.events, [note], [], log.voucher)
+    path.write_text("".join(fake.lines()))
 
 
 def test_a_node_with_a_key_file_has_no_epochs(cli: Cli, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from stack.cli.common import FAILED, CommandError, Json, ends_with, time_of
 from stack.cli.output import emit, say, say_wrapped, table
 
 if TYPE_CHECKING:
-    from stack.audit.export import LogExport
+    from stack.audit.export import LogExport, LogReport
     from stack.audit.note import NoteKey
     from stack.audit.story import Story
     from stack.policy import Directory
@@ -34,6 +34,15 @@ Keys = Annotated[
 Witnesses = Annotated[
     list[str],
     typer.Option("--witness", metavar="VKEY", help="A witness whose word counts. Repeatable."),
+]
+TrustFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--trust",
+        metavar="FOLDER",
+        help="Of a domain or of a node's identity: each log has to be under a key for which a "
+        "certificate that it believes vouches.",
+    ),
 ]
 DirectoryPath = Annotated[
     Path | None,
@@ -90,10 +99,14 @@ def verify(
     paths: LogPaths,
     keys: Keys = [],  # noqa: B006 - typer wants a list, and nobody changes it
     witnesses: Witnesses = [],  # noqa: B006
+    trust: TrustFolder = None,
     as_json: Json = False,
 ) -> None:
     """Check logs, checkpoints and what witnesses say of them, or the proofs that `audit prove` has
     made. Works without any node.
+
+    Whose a log is, is known by --key, or by --trust: the node's certificate vouches for the key of
+    its log, and the domain's authority for the certificate.
 
     Exit code 1 when anything is wrong, or a proof does not show what it claims.
 
@@ -101,10 +114,13 @@ def verify(
     Examples:
       orbitferry audit verify kiruna.audit svalbard.audit
       orbitferry audit verify kiruna.audit --key 'dtn://kiruna/audit/3f9c...+8d02...+AX...'
+      orbitferry audit verify kiruna.audit --trust domain
       orbitferry audit verify proof.json --json
     """
     from stack.audit.export import verify_exports
 
+    if trust is not None and (paths[0].suffix == ".cose" or _is_proof(paths[0])):
+        raise CommandError("--trust is for logs", "give the key of the log with --key")
     if paths[0].suffix == ".cose":
         _verify_statements(paths, keys, as_json)
         return
@@ -113,6 +129,8 @@ def verify(
         return
     exports = _exports(paths)
     reports = verify_exports(exports, _keys(keys), _keys(witnesses))
+    if trust is not None:
+        _judge_keys(exports, reports, trust)
     if as_json:
         emit({"logs": [_report(report) for report in reports]})
     else:
@@ -125,9 +143,30 @@ def verify(
                 say(f"  {name} has seen {size} of them")
             for problem in report.problems:
                 say_wrapped(f"  WRONG: {problem}")
-        if not keys:
-            say("the keys are those in the files: give --key to be sure whose logs these are")
+        if trust is not None:
+            say("the key of each is that of its node, or it is said above that it is not")
+        elif not keys:
+            say("the keys are those in the files: --trust or --key show whose logs these are")
     ends_with(FAILED if any(report.problems for report in reports) else 0)
+
+
+def _judge_keys(exports: list[LogExport], reports: list[LogReport], folder: Path) -> None:
+    """Say of each log that is under a key for which its node does not vouch that it is."""
+    from stack.adapters.clock import SystemClock
+    from stack.core.errors import DecodeError, SecurityError
+    from stack.identity import NodeFolder
+    from stack.security.vouchers import read_voucher
+
+    trust, now_ms = NodeFolder(folder).trust(), SystemClock().dtn_ms()
+    for export, report in zip(exports, reports, strict=True):
+        try:
+            if not export.voucher:
+                raise SecurityError("no certificate goes with it")
+            if read_voucher(export.voucher, trust, now_ms)[0] != export.key:
+                raise SecurityError("its node vouches for another key")
+        except (DecodeError, SecurityError) as error:
+            words = f"a foreign key: nothing shows that this is the log of {report.node}: {error}"
+            report.problems.append(words)
 
 
 def _write_receipts(folder: Path, log: LogExport, into: Path) -> None:

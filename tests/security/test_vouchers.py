@@ -1,0 +1,89 @@
+"""The key of a log belongs to a node because the node's certificate says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stack.audit.note import NoteKey, NoteSigner
+from stack.core.errors import OrbitferryError, SecurityError
+from stack.identity import Identity, NodeFolder, Trust
+from stack.security.vouchers import make_voucher, read_voucher
+from tests.node import test_identity as enrolled
+from tests.node.world import EPOCH_MS
+
+NOW_MS = EPOCH_MS + 60_000
+
+
+def key_of(node: str, secret: int = 1) -> NoteKey:
+    return NoteSigner(f"dtn://{node}/audit/0011223344556677", bytes([secret]) * 32).key
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trust, dict[str, Identity]]:
+    """Two nodes of a domain, and one of another domain that nobody here trusts."""
+    found = {}
+    roots = {home: tmp_path_factory.mktemp(home) for home in ("kari", "esa")}
+    for home, names in (("kari", ("gs1", "sat1")), ("esa", ("relay",))):
+        authority = enrolled.domain(roots[home])
+        for name in names:
+            found[name] = enrolled.member(roots[home], authority, name).unlock(enrolled.nothing)
+    return NodeFolder(roots["kari"] / "gs1-identity").trust(), found
+
+
+def test_a_node_vouches_for_its_own_log(nodes: tuple[Trust, dict[str, Identity]]) -> None:
+    trust, identities = nodes
+    for name in ("gs1", "sat1"):
+        voucher = make_voucher(identities[name], key_of(name), NOW_MS)
+        key, node = read_voucher(voucher, trust, NOW_MS)
+        assert (key, str(node.facts.id)) == (key_of(name), f"dtn://{name}/")
+
+
+FOREIGN: dict[str, tuple[Callable[[dict[str, Identity]], bytes], str]] = {
+    "the log of another node": (
+        lambda ids: make_voucher(ids["gs1"], key_of("sat1"), NOW_MS),
+        "vouches for the log of dtn://sat1/",
+    ),
+    "a domain that is not trusted": (
+        lambda ids: make_voucher(ids["relay"], key_of("relay"), NOW_MS),
+        "the signature is wrong",
+    ),
+    "before its certificate": (
+        lambda ids: make_voucher(ids["gs1"], key_of("gs1"), NOW_MS - 400 * 86_400_000),
+        "was not valid when it said so",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_nobody_else_vouches_for_it(name: str, nodes: tuple[Trust, dict[str, Identity]]) -> None:
+    make, words = FOREIGN[name]
+    with pytest.raises(SecurityError, match=words):
+        read_voucher(make(nodes[1]), nodes[0], NOW_MS)
+
+
+def test_who_is_revoked_vouches_for_nothing_any_more(tmp_path: Path) -> None:
+    authority = enrolled.domain(tmp_path)
+    auditor = enrolled.member(tmp_path, authority, "gs1")
+    identity = enrolled.member(tmp_path, authority, "sat1").unlock(enrolled.nothing)
+    voucher = make_voucher(identity, key_of("sat1"), NOW_MS)
+    authority.revoke(authority.unlock(enrolled.nothing), "dtn://sat1/", NOW_MS)
+    enrolled.update(authority, auditor, NOW_MS)
+    with pytest.raises(SecurityError, match="has revoked it"):
+        read_voucher(voucher, auditor.trust(), NOW_MS)
+
+
+def test_what_was_altered_vouches_for_nothing(nodes: tuple[Trust, dict[str, Identity]]) -> None:
+    trust, identities = nodes
+    voucher = make_voucher(identities["gs1"], key_of("gs1"), NOW_MS)
+    genuine: Any = read_voucher(voucher, trust, NOW_MS)
+    for at in range(0, len(voucher), 7):
+        changed = bytearray(voucher)
+        changed[at] ^= 1
+        try:
+            assert read_voucher(bytes(changed), trust, NOW_MS) == genuine  # what is not signed
+        except OrbitferryError:
+            continue
