@@ -34,7 +34,6 @@ from stack.wire.bundle import (
     CanonicalBlock,
     PrimaryBlock,
     encode_bundle,
-    encode_primary,
     free_number,
 )
 
@@ -169,11 +168,8 @@ class Securing:
                 self.blocks[number] = CanonicalBlock(
                     block.type, number, block.flags, block.data, CRC_NONE
                 )
-        primary = self.primary
         if 0 in numbers:
-            primary = dataclasses.replace(primary, crc_type=CRC_NONE, encoded=None)
-        # From here on it stays as it is, and each operation asks for its octets.
-        self.primary = dataclasses.replace(primary, encoded=encode_primary(primary))
+            self.primary = dataclasses.replace(self.primary, crc_type=CRC_NONE, encoded=None)
 
     def sign(self, targets: list[int], *, number: int | None = None) -> int:
         """Add a BIB over blocks that are there (RFC 9173 §3): its number."""

@@ -209,7 +209,9 @@ def _header(block: CanonicalBlock) -> bytes:
 
 def canonical_primary(primary: PrimaryBlock) -> bytes:
     """The primary block in deterministic encoding (RFC 9172 §4)."""
-    encoded = primary.encoded or encode_primary(primary)
+    encoded = primary.encoded
+    if encoded is None:
+        return encode_primary(primary)
     return encoded if is_deterministic(encoded) else _deterministic(encoded)
 
 
