@@ -1,5 +1,5 @@
 """What audit logs show to others, each breaking one rule: entries, notes with checkpoints (C2SP
-signed-note, tlog-checkpoint), and receipts (RFC 9942)."""
+signed-note, tlog-checkpoint), what nodes and witnesses send each other, and receipts (RFC 9942)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from interop.strategies.rules import WireRule, nearly
 from interop.strategies.violation import Nearly, Violation
 from stack.audit.event import ACTS_MAX, TEXT_BYTES_MAX, encode_event
 from stack.audit.merkle import PATH_MAX, SIZE_MAX
-from stack.audit.note import SIGNATURES_MAX, NoteKey, NoteSigner, SignedNote
+from stack.audit.note import SIGNATURES_MAX, LogCheckpoint, NoteKey, NoteSigner, SignedNote
 from stack.audit.receipt import INCLUSION, RFC9162_SHA256, VDP, VDS, log_key
 from stack.cose import SigningKey, sign1
 from stack.cose.values import Label, Value, encode
@@ -169,6 +169,79 @@ def encoded_notes(choose: Choices) -> bytes:
 def nearly_notes(choose: Choices, *, rules: Sequence[WireRule[SignedNote]] = NOTE_RULES) -> Nearly:
     """Such a checkpoint that breaks one of some rules."""
     return nearly(choose, rules, SignedNote.encode)
+
+
+# ---- messages of nodes and witnesses
+
+SENDER: Final = "dtn://kiruna/"
+"""The node that sends all of them."""
+
+_SENDERS = NoteSigner(f"{SENDER}audit/{'0a' * 8}", bytes([3]) * 32)
+_ANOTHERS = NoteSigner(f"dtn://svalbard/audit/{'0a' * 8}", bytes([3]) * 32)
+
+
+def _shown(choose: Choices, by: NoteSigner = _SENDERS) -> FieldList:
+    note = LogCheckpoint(by.key.name, choose.uint(40), choose.octets(32, 32)).signed(by)
+    path: FieldList = [choose.octets(32, 32) for _ in choose.many(0, 4)]
+    return ["audit-checkpoint", str(by.key), note.encode(), path]
+
+
+def _cosigned(choose: Choices) -> FieldList:
+    return ["audit-cosigned", _note(choose).encode()]
+
+
+def _known(choose: Choices) -> FieldList:
+    return ["audit-known", _SENDERS.key.name, choose.uint()]
+
+
+def _any_message(choose: Choices) -> FieldList:
+    return choose.pick((_shown, _cosigned, _known))(choose)
+
+
+def _wrong_id(choose: Choices, fields: FieldList) -> bytes:
+    name, key_id, public = str(_SENDERS.key).split("+")
+    key_id = f"{int(key_id, 16) ^ 1 << choose.integer(0, 31):08x}"
+    return with_field(1, f"{name}+{key_id}+{public}")(choose, fields)
+
+
+_MESSAGE_RULES: tuple[tuple[str, Callable[[Choices], FieldList], FieldBreak], ...] = (
+    ("a message is of a kind", _any_message, with_field(0, "", "audit", "audit-Known", b"", 0)),
+    ("a message has all its fields", _any_message, fewer_fields),
+    ("a message has no more fields", _any_message, more_fields),
+    ("a message fills its payload", _any_message, more_octets),
+    ("a message ends where its array does", _any_message, cut_off),
+    ("a key is one of a log", _shown, with_field(1, "", "a+b+c", _SENDERS.key.name, b"", 0)),
+    ("the id of a key is that of the key", _shown, _wrong_id),
+    ("a node shows its own log", _shown, lambda choose, fields: encode(_shown(choose, _ANOTHERS))),
+    ("a note is octets", _shown, with_field(2, "", 0, [], None)),
+    ("a note is signed by its log", _shown,
+     lambda choose, fields: encode([*fields[:2], _note(choose).encode(), *fields[3:]])),
+    ("a path is of hashes", _shown, with_field(3, 0, b"", [b""], [bytes(31)], [bytes(33)], [0])),
+    ("a path is short", _shown, with_field(3, [bytes(32)] * (2 * PATH_MAX + 1))),
+    ("a cosigned note is octets", _cosigned, with_field(1, "", 0, [], None)),
+    ("a log is named by text", _known, with_field(1, b"", 0, None)),
+    ("a size is unsigned", _known, with_field(2, -1, "", b"", None)),
+)  # fmt: skip
+
+MESSAGE_RULES: Final[tuple[WireRule[FieldList], ...]] = tuple(
+    WireRule(Violation("docs/audit.md", words), made, spoil)
+    for words, made, spoil in _MESSAGE_RULES
+)
+"""What can be wrong with a message of the audit service from `SENDER`."""
+
+
+@strategy
+def encoded_audit_messages(choose: Choices) -> bytes:
+    """A message of the audit service from `SENDER`."""
+    return encode(_any_message(choose))
+
+
+@strategy
+def nearly_audit_messages(
+    choose: Choices, *, rules: Sequence[WireRule[FieldList]] = MESSAGE_RULES
+) -> Nearly:
+    """Such a message that breaks one of some rules."""
+    return nearly(choose, rules, encode)
 
 
 # ---- receipts

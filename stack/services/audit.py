@@ -106,11 +106,13 @@ class AuditService:
             if (kind, count) == (CHECKPOINT, 4) and self._serves:
                 self._checkpoint(octets, at, node, batch)
             elif (kind, count) == (COSIGNED, 2):
-                note, _ = cbor.read_bstr(octets, at)
+                note, at = cbor.read_bstr(octets, at)
+                _ends(octets, at)
                 self._add(batch, self._log.cosigned(node, bytes(note)))
             elif (kind, count) == (KNOWN, 3):
                 origin, at = cbor.read_tstr(octets, at)
-                size, _ = cbor.read_uint(octets, at)
+                size, at = cbor.read_uint(octets, at)
+                _ends(octets, at)
                 self._add(batch, self._log.known(node, origin, size))
             else:
                 raise DecodeError("no message of this service", _SECTION)
@@ -126,7 +128,8 @@ class AuditService:
         vkey, at = cbor.read_tstr(octets, at)
         note, at = cbor.read_bstr(octets, at)
         path, at = read_hashes(octets, at)
-        if len(note) > NOTE_BYTES_MAX or at != len(octets):
+        _ends(octets, at)
+        if len(note) > NOTE_BYTES_MAX:
             raise DecodeError("no checkpoint", _SECTION)
         key = NoteKey.parse(vkey)
         origin = key.name
@@ -174,6 +177,12 @@ class AuditService:
             secret = self._port.entropy(32)
             batch.add(Write(STATE, WITNESS, secret))
         return witness_signer(str(self._port.node_id), secret)
+
+
+def _ends(octets: bytes, at: int) -> None:
+    """Nothing stands behind a message.  Raises `DecodeError`."""
+    if at != len(octets):
+        raise DecodeError("octets after a message", _SECTION, at)
 
 
 def witness_signer(node: str, secret: bytes) -> NoteSigner:

@@ -23,12 +23,16 @@ from interop.strategies.nearly_audit import (
     ENTRY,
     EVENT_RULES,
     LOG_KEY,
+    MESSAGE_RULES,
     NOTE_RULES,
     RECEIPT_KEY,
     RECEIPT_RULES,
+    SENDER,
+    encoded_audit_messages,
     encoded_events,
     encoded_notes,
     encoded_receipts,
+    nearly_audit_messages,
     nearly_events,
     nearly_notes,
     nearly_receipts,
@@ -61,7 +65,12 @@ from stack.identity import Trust, pem
 from stack.identity.certificate import read_offer, read_request
 from stack.policy.file import parse_policy
 from stack.policy.label import decode_label
+from stack.ports.store import Write
+from stack.services.audit import AuditService
 from stack.services.keys.messages import read_message
+from stack.services.names import AUDIT
+from tests.services.fake_port import FakeNet
+from tests.services.helpers import running, until, virtual
 
 NOW_MS = 850_000_000_000
 
@@ -77,6 +86,31 @@ def read_policy(octets: bytes) -> object:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError("", str(error)) from None
     return parse_policy(data, NOW_MS)
+
+
+class AnyLog:
+    """A log of this node of which every note and every size may be."""
+
+    def cosigned(self, witness: str, note: bytes) -> Sequence[Write]:
+        return ()
+
+    def known(self, witness: str, origin: str, size: int) -> Sequence[Write]:
+        return ()
+
+
+def take(octets: bytes) -> None:
+    """A witness is sent it."""
+
+    async def main() -> int:
+        node = FakeNet().node("dtn://witness/")
+        service = AuditService(node.port, AnyLog(), serves=True)
+        async with running(service.run()):
+            node.inject(SENDER, AUDIT, octets)
+            await until(lambda: not node.inbound)
+        return service.malformed
+
+    if virtual(main):
+        raise DecodeError("dropped", "docs/audit.md")
 
 
 class Boundary(NamedTuple):
@@ -108,6 +142,13 @@ BOUNDARIES = {
         nearly_notes,
         NOTE_RULES,
         (DecodeError, SecurityError),
+    ),
+    "audit message": Boundary(
+        take,
+        encoded_audit_messages.maker(),
+        nearly_audit_messages,
+        MESSAGE_RULES,
+        (DecodeError,),
     ),
     "receipt": Boundary(
         lambda octets: verify_receipt(octets, ENTRY, RECEIPT_KEY),
