@@ -52,8 +52,9 @@ def _grant(choose: Choices) -> FieldList:
     begin = choose.uint(52)
     renew, until = (begin + 1 + choose.uint(40) for _ in range(2))
     times = [begin, renew, until, choose.uint(53)]
-    sealed = choose.octets(0, 80)
-    return [GRANT, "kari", choose.pick(_NODES), choose.uint(32, 1), *times, sealed]
+    number = choose.uint(32, 1)
+    floor = choose.integer(0, number - 1)
+    return [GRANT, "kari", choose.pick(_NODES), number, *times, floor, choose.octets(0, 80)]
 
 
 def _holding(choose: Choices) -> FieldList:
@@ -89,7 +90,12 @@ _RULES: tuple[tuple[str, object, FieldBreak], ...] = (
     ("an epoch has a number from 1 on", _grant, with_field(3, 0, *_UINT32)),
     ("the times of an epoch are in order", _grant, _times),
     ("times are unsigned and of 53 bits", _grant, with_field(7, *_UINT53)),
-    ("secrets are sealed octets", _grant, with_field(8, "", 0, None, [])),
+    (
+        "destroyed epochs are before that of a grant",
+        _grant,
+        lambda choose, fields: with_field(8, *_UINT32, fields[3])(choose, fields),
+    ),
+    ("secrets are sealed octets", _grant, with_field(9, "", 0, None, [])),
     ("a counter is unsigned and of 53 bits", _holding, with_field(3, *_UINT53)),
     ("a holding names few epochs", _holding, with_field(4, [[1]] * (EPOCHS_MAX + 1))),
     ("each epoch is named by its number", _holding, with_field(4, [1], [[0]], [[1, 2]], [[]], 0)),
@@ -113,7 +119,7 @@ KEY_RULES: Final[tuple[WireRule[FieldList], ...]] = (
     WireRule(
         Violation("docs/keys.md", "a message has 16 KiB at most"),
         _grant,
-        lambda choose, fields: signed(encode([*fields[:8], bytes(MESSAGE_BYTES_MAX)])),
+        lambda choose, fields: signed(encode([*fields[:9], bytes(MESSAGE_BYTES_MAX)])),
     ),
     WireRule(
         Violation("RFC 9052 §4.4", "who must have signed it has"),

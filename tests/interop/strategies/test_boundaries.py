@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from interop.strategies import mutated
+from interop.strategies.bpsec_cose import COSE_RULES, encoded_cose_blocks, nearly_cose_blocks
 from interop.strategies.key_messages import (
     KEY,
     KEY_RULES,
@@ -66,9 +67,11 @@ from stack.identity.certificate import read_offer, read_request
 from stack.policy.file import parse_policy
 from stack.policy.label import decode_label
 from stack.ports.store import Write
+from stack.security.cose_context import read_integrity, read_parameters
 from stack.services.audit import AuditService
 from stack.services.keys.messages import read_message
 from stack.services.names import AUDIT
+from stack.wire.asb import decode_asb
 from tests.services.fake_port import FakeNet
 from tests.services.helpers import running, until, virtual
 
@@ -78,6 +81,13 @@ NOW_MS = 850_000_000_000
 def learn(octets: bytes) -> None:
     for refusal in Trust(authority().certificate).learn([pem.PemBlock(pem.REVOCATIONS, octets)]):
         raise SecurityError(refusal)
+
+
+def read_block(octets: bytes) -> None:
+    block = decode_asb(octets)
+    read_parameters(block)
+    for results in block.results:
+        read_integrity(results)
 
 
 def read_policy(octets: bytes) -> object:
@@ -160,6 +170,13 @@ BOUNDARIES = {
     "request": Boundary(read_request, encoded_requests.maker(), nearly_requests, REQUEST_RULES),
     "offer": Boundary(read_offer, encoded_offers.maker(), nearly_offers, OFFER_RULES),
     "revocation list": Boundary(learn, encoded_lists.maker(), nearly_lists, LIST_RULES),
+    "COSE block": Boundary(
+        read_block,
+        encoded_cose_blocks.maker(),
+        nearly_cose_blocks,
+        COSE_RULES,
+        (DecodeError, SecurityError),
+    ),
     "label": Boundary(
         decode_label, encoded_labels.maker(), nearly_labels, LABEL_RULES, (DecodeError,)
     ),
