@@ -25,6 +25,7 @@ What is here, by what it is for:
     data policies     DataPolicy, NodeSet, Marking, load_policy; `policy=` of what sends
     captures          LinkConfig.capture; CaptureFile for run_scenario
     simulation        load_scenario, predict, run_scenario (`pip install 'orbitferry[sim]'`)
+    links, orbits     the module `orbitferry.models`; Router for the way through a plan
     own tests         run_two_nodes, a fixture that pytest finds; two_nodes, run_virtual
     errors            OrbitferryError and what is derived from it
 

@@ -6,7 +6,33 @@ Each is imported when it is first asked for, so that importing a codec does not 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+
+def lazily(
+    package: str, table: str
+) -> tuple[list[str], Callable[[str], str], Callable[[str], Any], Callable[[], list[str]]]:
+    """What a module that passes names on consists of: `__all__`, a function that says the home of a
+    name, `__getattr__` and `__dir__`.  A line of the table is a module, and names of it."""
+    homes = {
+        name: home for home, *names in map(str.split, table.strip().splitlines()) for name in names
+    }
+
+    def find(name: str) -> Any:
+        home = homes.get(name)
+        if home is None:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        try:
+            return getattr(importlib.import_module(home), name)
+        except ImportError as error:
+            from stack.core.extras import missing_extra
+
+            raise missing_extra(error) or error from None
+
+    names = sorted(homes)
+    return names, homes.__getitem__, find, lambda: names
+
 
 if TYPE_CHECKING:  # what type checkers see; a test compares it with the table below
     from link_models.clock import run_virtual as run_virtual
@@ -66,6 +92,7 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
     from stack.ports.application import Outgoing as Outgoing
     from stack.ports.datagram import DatagramPort as DatagramPort
     from stack.ports.store import Write as Write
+    from stack.routing.router import Router as Router
     from stack.security import new_key_file as new_key_file
     from stack.security.first_epoch import approve_request as approve_request
     from stack.services.echo import PingResult as PingResult
@@ -106,10 +133,6 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
     from stack.simulator.testing import TwoNodes as TwoNodes
     from stack.simulator.testing import two_nodes as two_nodes
 
-    def home_of(name: str) -> str:
-        """The module from which a name comes."""
-        ...
-
 else:
     _NAMES = """
         link_models.clock run_virtual
@@ -136,6 +159,7 @@ else:
         stack.ports.application AppPort BundleId Cancelled Delivery Endpoint Expected Outgoing
         stack.ports.datagram DatagramPort
         stack.ports.store Write
+        stack.routing.router Router
         stack.security new_key_file
         stack.security.first_epoch approve_request
         stack.services.echo PingResult PingStats ping
@@ -151,26 +175,4 @@ else:
     """
     """Where each is: a module, and names of it."""
 
-    _HOMES = {
-        name: home for home, *names in map(str.split, _NAMES.strip().splitlines()) for name in names
-    }
-
-    __all__ = sorted(_HOMES)
-
-    def __getattr__(name: str) -> Any:
-        home = _HOMES.get(name)
-        if home is None:
-            raise AttributeError(f"module 'stack' has no attribute {name!r}")
-        try:
-            return getattr(importlib.import_module(home), name)
-        except ImportError as error:
-            from stack.core.extras import missing_extra
-
-            raise missing_extra(error) or error from None
-
-    def home_of(name: str) -> str:
-        """The module from which a name comes."""
-        return _HOMES[name]
-
-    def __dir__() -> list[str]:
-        return __all__
+    __all__, home_of, __getattr__, __dir__ = lazily(__name__, _NAMES)

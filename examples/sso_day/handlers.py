@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stack.services.jobs import Handler, JobContext
+from orbitferry import Handler, JobContext
 
 Floats = NDArray[np.float32]
 Grey = NDArray[np.uint8]

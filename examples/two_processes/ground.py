@@ -8,9 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from stack.adapters.loop import run
-from stack.core.eid import Eid
-from stack.node.node import Node
+from orbitferry import Eid, Node, run
 
 SATELLITE = Eid.parse("dtn://satellite/")
 

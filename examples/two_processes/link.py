@@ -7,13 +7,18 @@ import asyncio
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from link_models.channel import ChannelConfig, Delay
-from link_models.emulator import Emulator, EmulatorConfig
-from link_models.loss import LossModel
-from link_models.noise import Mask, Times
-from stack.adapters.udp import open_udp
-from stack.core.clock import MILLISECOND, SECOND
+from orbitferry.models import (
+    MILLISECOND,
+    SECOND,
+    ChannelConfig,
+    Delay,
+    Emulator,
+    EmulatorConfig,
+    LossModel,
+    open_udp,
+)
 
 DELAY_NS = 5 * MILLISECOND
 
@@ -35,7 +40,9 @@ class Blackout:
         """Whether a datagram of `size` octets is lost."""
         return bool(self.lost_many(np.array([float(now_ns)]), size, size)[0])
 
-    def lost_many(self, times_ns: Times, size: int, tail_bytes: int) -> Mask:
+    def lost_many(
+        self, times_ns: NDArray[np.float64], size: int, tail_bytes: int
+    ) -> NDArray[np.bool_]:
         """The same for a train."""
         n, now_ns = len(times_ns), int(times_ns[0])
         self._left -= n * size

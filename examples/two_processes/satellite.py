@@ -6,9 +6,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-from stack.adapters.loop import run
-from stack.node.node import Node
-from stack.services.jobs import JobContext
+from orbitferry import JobContext, Node, run
 
 
 async def digest(context: JobContext) -> None:

@@ -6,7 +6,7 @@ import os
 import socket
 from pathlib import Path
 
-from stack.security import new_key_file
+from orbitferry import new_key_file
 
 NODE = """\
 id = "dtn://{name}/"

@@ -12,6 +12,7 @@ from typing import Any, Final
 from interop.fuzzing.campaign import Course
 from interop.fuzzing.findings import Finding
 from interop.strategies.explain import explain
+from stack.core.units import count_text
 
 OCTETS_SHOWN: Final = 4_096
 
@@ -163,7 +164,7 @@ details::details-content{content-visibility:visible}summary{list-style:none}
 def to_html(about: About, tally: Course) -> str:
     """One self-contained page."""
     found = ordered(list(tally.findings.values()))
-    verdict = f"{len(found)} findings" if len(found) != 1 else "1 finding"
+    verdict = count_text(len(found), "finding")
     rows = [
         ("target", about.target),
         ("protocol", about.protocol),

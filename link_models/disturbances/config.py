@@ -6,7 +6,8 @@
     bad_s = 0.08
 
 `Disturbance` is a field type for msgspec, so a configuration class may hold a tuple of them;
-`build` makes the rules of a channel of them, `fades` what the weather takes from a link budget.
+`build_rules` makes the rules of a channel of them, `fades` what the weather takes from a link
+budget.
 
 Each rule draws from substreams that carry its name: `name` where given, otherwise its kind (and a
 number from the second of a kind on).  Outages, slots and scintillation are functions of their name
@@ -61,7 +62,7 @@ __all__ = [
     "Disturbance",
     "StationPlace",
     "applies",
-    "build",
+    "build_rules",
     "fades",
     "parse_disturbances",
 ]
@@ -114,7 +115,7 @@ def applies(
     )
 
 
-def build(
+def build_rules(
     disturbances: Sequence[Disturbance],
     *,
     scope: str = "",

@@ -1,4 +1,4 @@
-"""The API reference: every name of `orbitferry` with its signature and what its docstring says."""
+"""The API reference: every public name with its signature and what its docstring says."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Final
-
-import stack
 
 WIDTH: Final = 96
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def api_document() -> str:
-    """The generated part of ``api.md``."""
-    return "\n".join(_entry(name) for name in dir(stack))
+def api_document(module: ModuleType) -> str:
+    """The generated part of ``api.md`` or ``api-models.md``: names that a module passes on."""
+    return "\n".join(_entry(name, module.home_of(name)) for name in dir(module))
 
 
-def _entry(name: str) -> str:
-    node, text = _definition(name)
+def _entry(name: str, home: str) -> str:
+    node, text = _definition(name, home)
     parts = [f"## `{name}`\n"]
     if isinstance(node, _Function):
         parts.append(_code(_signature(node)))
@@ -40,21 +39,24 @@ def _entry(name: str) -> str:
     return "\n".join(parts)
 
 
-def _definition(name: str) -> tuple[ast.stmt, str]:
+def _definition(name: str, home: str) -> tuple[ast.stmt, str]:
     """Where a name is defined, through all modules that pass it on, and its docstring."""
-    module = importlib.import_module(stack.home_of(name))
+    module = importlib.import_module(home)
     found = getattr(module, name)
-    home = getattr(found, "__module__", None)
     if inspect.isclass(found) or inspect.isfunction(found):
-        module = importlib.import_module(home or module.__name__)
+        module = importlib.import_module(found.__module__)
     while True:
         body = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")).body
         for place, one in enumerate(body):
             if isinstance(one, _Function | ast.ClassDef) and one.name == name:
                 return one, ast.get_docstring(one) or ""
-            if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == name:
+            if isinstance(one, ast.Assign | ast.AnnAssign) and _target(one) == name:
                 return one, _string(body[place + 1 : place + 2])
         module = importlib.import_module(_passed_on(body, name))
+
+
+def _target(one: ast.Assign | ast.AnnAssign) -> str:
+    return ast.unparse(one.target if isinstance(one, ast.AnnAssign) else one.targets[0])
 
 
 def _passed_on(body: list[ast.stmt], name: str) -> str:
@@ -76,10 +78,8 @@ def _methods(node: ast.ClassDef) -> Iterator[_Function]:
 def _fields(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
     """The annotated fields and the members of an enumeration, with the string under each."""
     for place, one in enumerate(node.body):
-        if isinstance(one, ast.AnnAssign | ast.Assign):
-            target = one.target if isinstance(one, ast.AnnAssign) else one.targets[0]
-            if not ast.unparse(target).startswith("_"):
-                yield ast.unparse(one), _string(node.body[place + 1 : place + 2])
+        if isinstance(one, ast.AnnAssign | ast.Assign) and not _target(one).startswith("_"):
+            yield ast.unparse(one), _string(node.body[place + 1 : place + 2])
 
 
 def _string(after: list[ast.stmt]) -> str:

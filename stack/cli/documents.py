@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import stack
+from orbitferry import models
 from stack.cli.api import api_document
 from stack.cli.config.command import Subject, reference_text
 from stack.cli.main import PROGRAM, parser
@@ -33,7 +35,16 @@ def api_reference() -> str:
         "Every name of the package `orbitferry`, in order of name; `docs/how-to-embed.md` shows\n"
         "them at work.\n\n"
     )
-    return MARK + "\n# The Python interface\n\n" + about + api_document()
+    return MARK + "\n# The Python interface\n\n" + about + api_document(stack)
+
+
+def models_reference() -> str:
+    """All of ``api-models.md``."""
+    about = (
+        "Every name of `orbitferry.models`, in order of name; `docs/link-models.md`,\n"
+        "`docs/link-channel.md` and what they refer to show them at work.\n\n"
+    )
+    return MARK + "\n# The Python interface of models\n\n" + about + api_document(models)
 
 
 def command_reference() -> str:
@@ -68,6 +79,7 @@ def main(folder: Path) -> None:
     (folder / "configuration.md").write_text(configuration_document(), encoding="utf-8")
     (folder / "scenario.md").write_text(scenario_document(), encoding="utf-8")
     (folder / "api.md").write_text(api_reference(), encoding="utf-8")
+    (folder / "api-models.md").write_text(models_reference(), encoding="utf-8")
     document = folder / "command-line.md"
     written = document.read_text(encoding="utf-8").partition(MARK)[0]
     document.write_text(written + MARK + "\n" + command_reference(), encoding="utf-8")

@@ -15,7 +15,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self, TextIO
 
-from stack.core.units import printable
+from stack.core.units import count_text, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -181,8 +181,11 @@ class ProgressView(LiveView):
         self._tasks: dict[str, TaskID] = {}
         self._said: dict[str, tuple[str, int]] = {}
 
-    def update(self, key: str, name: str, state: str, share: float, detail: str = "") -> None:
-        """How far one thing is: a share from 0 to 1, and in words."""
+    def update(
+        self, key: str, name: str, state: str, share: float, detail: str = "", *, over: bool
+    ) -> None:
+        """How far one thing is: a share from 0 to 1, and in words.  Of what is `over` only a bar
+        is brought up to date: the result says it in words."""
         if self._quiet:
             return
         if self._bars is not None:
@@ -193,7 +196,7 @@ class ProgressView(LiveView):
             self._bars.update(task, completed=share, description=name, state=state, detail=detail)
             return
         step = (state, int(share * PLAIN_LINES_MAX))
-        if self._said.get(key) != step:
+        if not over and self._said.get(key) != step:
             self._said[key] = step
             shown = f", {detail}" if detail else ""
             note(f"{printable(name)}: {state}, {share:.0%}{shown}")
@@ -219,4 +222,4 @@ def tell_capture(found: Mapping[str, Any]) -> None:
     """What has become of a capture (`CaptureSink.statistics`)."""
     left_out = f", {found['left_out']:,} left out" if found["left_out"] else ""
     trouble = f"; not complete: {found['trouble']}" if found["trouble"] else ""
-    say(f"capture: {found['packets']:,} packets in {found['path']}{left_out}{trouble}")
+    say(f"capture: {count_text(found['packets'], 'packet')} in {found['path']}{left_out}{trouble}")

@@ -12,7 +12,10 @@ from typing import Protocol
 
 MICROSECOND = 1_000
 MILLISECOND = 1_000_000
+"""Nanoseconds."""
+
 SECOND = 1_000_000_000
+"""Nanoseconds."""
 
 DTN_EPOCH_UNIX_S = 946_684_800
 """2000-01-01T00:00:00Z in Unix seconds (RFC 9171 §4.2.6)."""

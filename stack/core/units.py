@@ -87,6 +87,15 @@ def _scaled(value: float, unit: str) -> str:
     return f"{value:,.3g} P{unit}" if value < 999.5 else f"{value:,.0f} P{unit}"
 
 
+def count_text(number: int, thing: str) -> str:
+    """``1 pass``, ``1,024 passes``; of a thing that there can be two of."""
+    if number == 1:
+        return f"1 {thing}"
+    if thing.endswith("ry"):
+        return f"{number:,} {thing[:-1]}ies"
+    return f"{number:,} {thing}{'es' if thing.endswith('s') else 's'}"
+
+
 def size_text(octets: float) -> str:
     """``1.5 MB``."""
     return _scaled(octets, "B")

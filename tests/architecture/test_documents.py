@@ -52,18 +52,17 @@ def test_python_snippets_run(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-ALSO = {"how-to-fuzz.md": ("cbor2", "hypothesis", "interop")}
-"""What else the programs of a guide import: strategies are public where they are."""
+ALSO = {"how-to-fuzz.md": ("cbor2", "hypothesis", "interop"), "store.md": ("stack",)}
+"""What else programs import: strategies are public where they are, and a node has its store."""
 
 FOR_PROGRAMS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("how-to-*.md"))]
 
 
 def test_programs_import_only_the_face() -> None:
-    for path in FOR_PROGRAMS:
-        text = path.read_text()
-        for snippet in re.findall(r"```python\n(.*?)```", text, re.S):
-            modules = set(re.findall(r"^\s*(?:from|import) ([\w]+)", snippet, re.M))
-            assert modules <= {"orbitferry", *sys.stdlib_module_names, *ALSO.get(path.name, ())}
+    for path in DOCUMENTS:
+        own = {"orbitferry", "numpy", *sys.stdlib_module_names, *ALSO.get(path.name, ())}
+        for snippet in re.findall(r"```python\n(.*?)```", path.read_text(), re.S):
+            assert set(re.findall(r"^\s*(?:from|import) ([\w]+)", snippet, re.M)) <= own, path
 
 
 @pytest.mark.slow

@@ -6,11 +6,13 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import orbitferry
 import stack
+from orbitferry import models
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,11 +23,23 @@ Environment Expected FLOW_REPAIR FLOW_SOURCE FecConfig FileEvent FileRef FilesCo
 Handler HandlerConfig IdentityConfig Inbox JobClient JobContext JobFailed JobLimits JobState
 JobStatus JobsConfig LinkConfig LocalError LogConfig LtpConfig Mailbox Marking MissingExtraError
 Node NodeConfig NodeFolder NodeSet Offer OpenPort OrbitferryError Outgoing PingResult PingStats Plan
-PolicyConfig PolicyError Prediction Prepared Progress Range Received Result RetryPolicy RunTwoNodes
-Scenario SecurityConfig SecurityError Services ServicesConfig StoreError StoreFullError StoreSection
+PolicyConfig PolicyError Prediction Prepared Progress Range Received Result RetryPolicy Router
+RunTwoNodes Scenario SecurityConfig SecurityError Services ServicesConfig StoreError StoreFullError
+StoreSection
 Train TwoNodes Write __version__ approve_request dtn_from_iso dtn_from_unix dtn_to_iso dump_plan
 load_config load_plan load_policy load_scenario new_key_file parse_scenario ping predict run
 run_scenario run_virtual send_message two_nodes unix_from_dtn
+"""
+
+
+MODELS = """
+Channel ChannelConfig CloudField CrosslinkLimits Delay Emulator EmulatorConfig FrameErrors
+GilbertElliott KNOWN_SITES LossModel MILLISECOND PassLink SECOND ScheduleConfig Station
+StationPlace Streams TcpConfig TraceHash VirtualLoop VirtualNetwork Window always_up beta_deg
+build_rules confidence doppler_hz eclipses expected_rate_bps find_crosslinks load_elements
+load_site look look_across open_udp parse_disturbances pass_table plan_passes plus_grid preset
+schedule slant_range_m slant_ranges_m sun_outage_half_angle_deg sun_outages sun_synchronous tidy
+walker
 """
 
 
@@ -43,6 +57,7 @@ def run_python(script: str, *options: str) -> str:
 def test_the_names_are_these() -> None:
     assert vars(orbitferry)["__all__"] == NAMES.split()
     assert dir(orbitferry) == NAMES.split()
+    assert dir(models) == vars(models)["__all__"] == MODELS.split()
 
 
 @pytest.mark.parametrize("name", NAMES.split())
@@ -53,16 +68,23 @@ def test_every_name_is_there(name: str) -> None:
     assert getattr(found, "__name__", name) in (name, "Callable")
 
 
-@pytest.mark.parametrize("module", [orbitferry, stack])
+@pytest.mark.parametrize("name", MODELS.split())
+def test_every_name_of_the_models_is_there(name: str) -> None:
+    home = vars(models)["home_of"](name)
+    assert getattr(models, name) is getattr(sys.modules[home], name)
+
+
+@pytest.mark.parametrize("module", [orbitferry, models, stack])
 def test_other_names_are_not(module: object) -> None:
     with pytest.raises(AttributeError, match="nothing_of_this_name"):
         module.nothing_of_this_name  # type: ignore[attr-defined]  # noqa: B018
 
 
-def test_type_checkers_see_the_names_that_programs_get() -> None:
+@pytest.mark.parametrize("module", [stack, models])
+def test_type_checkers_see_the_names_that_programs_get(module: Any) -> None:
     (seen,) = (
         node
-        for node in ast.parse(Path(stack.__file__).read_text()).body
+        for node in ast.parse(Path(module.__file__).read_text()).body
         if isinstance(node, ast.If)
     )
     homes = {
@@ -72,7 +94,7 @@ def test_type_checkers_see_the_names_that_programs_get() -> None:
         for alias in one.names
         if alias.asname == alias.name
     }
-    assert homes == {(home, name) for name, home in stack._HOMES.items()}  # type: ignore[attr-defined]
+    assert homes == {(module.home_of(name), name) for name in dir(module)}
 
 
 def test_importing_it_loads_nothing() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from link_models.channel import Channel, ChannelConfig, always_up
 from link_models.clock import Simulator, VirtualLoop, run_virtual
-from link_models.disturbances.config import build, parse_disturbances
+from link_models.disturbances.config import build_rules, parse_disturbances
 from link_models.loss import Bernoulli
 from link_models.loss.rules import RuleFactory
 from link_models.network import VirtualNetwork
@@ -153,7 +153,7 @@ def modes() -> None:
     print(f"{'the event heap by itself':45s} {limit:14,.0f} events/s")
     print(f"{'datagrams a second':45s} {'packet mode':>14s} {'burst mode':>14s}")
     for kind in ("", *sorted(ALL)):
-        rules = build(parse_disturbances([disturbance(kind)])) if kind else ()
+        rules = build_rules(parse_disturbances([disturbance(kind)])) if kind else ()
         packets = timed(simulated, 30_000, 1, rules)
         bursts = timed(simulated, 2_000_000, 1000, rules)
         print(f"{kind or 'no disturbance':45s} {packets:14,.0f} {bursts:14,.0f}", flush=True)

@@ -336,7 +336,7 @@ def test_each_pass_of_a_satellite_with_many_sets_comes_once(cli: Cli) -> None:
     twice = cli("passes", CASES / "dup.tle", *AT_SVALBARD, "--json")
     once = cli("passes", CASES / "name-begins-2.tle", *AT_SVALBARD, "--json")
     assert [row["rise"] for row in twice.json] == [row["rise"] for row in once.json]
-    assert "2 sets of 1 satellites" in twice.err
+    assert "2 sets of 1 satellite" in twice.err
 
 
 def test_passes_become_a_plan(cli: Cli, elements: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import stack
+from orbitferry import models
 from stack.cli import main as main_module
 from stack.cli.api import _definition, _methods
 from stack.cli.documents import (
@@ -21,6 +22,7 @@ from stack.cli.documents import (
     command_reference,
     commands,
     configuration_document,
+    models_reference,
     scenario_document,
 )
 from stack.cli.main import GROUPS, PROGRAM, parser
@@ -95,13 +97,15 @@ def test_documents_are_up_to_date() -> None:
     assert (DOCS / "configuration.md").read_text() == configuration_document(), remedy
     assert (DOCS / "scenario.md").read_text() == scenario_document(), remedy
     assert (DOCS / "api.md").read_text() == api_reference(), remedy
+    assert (DOCS / "api-models.md").read_text() == models_reference(), remedy
     generated = (DOCS / "command-line.md").read_text().partition(MARK)[2]
     assert generated == "\n" + command_reference(), remedy
 
 
 def test_every_public_name_is_explained() -> None:
-    for name in dir(stack):
-        node, text = _definition(name)
+    homes = {name: vars(one)["home_of"](name) for one in (stack, models) for name in dir(one)}
+    for name, home in homes.items():
+        node, text = _definition(name, home)
         assert text, name
         if isinstance(node, ast.ClassDef):
             for method in _methods(node):

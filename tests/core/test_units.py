@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from stack.core.errors import ConfigError
 from stack.core.units import (
+    count_text,
     duration_text,
     parse_duration,
     parse_rate,
@@ -93,6 +94,20 @@ def test_texts_are_short_and_read_back(value: float) -> None:
 )
 def test_sizes_have_the_unit_that_fits(octets: float, text: str) -> None:
     assert size_text(octets) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "thing", "text"),
+    [
+        (0, "node", "0 nodes"),
+        (1, "pass", "1 pass"),
+        (1024, "pass", "1,024 passes"),
+        (2, "entry", "2 entries"),
+        (2, "key", "2 keys"),
+    ],
+)
+def test_one_thing_is_no_things(number: int, thing: str, text: str) -> None:
+    assert count_text(number, thing) == text
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from link_models.channel import Channel, ChannelConfig, Delay, Window, always_up
-from link_models.disturbances.config import build, parse_disturbances
+from link_models.disturbances.config import build_rules, parse_disturbances
 from link_models.rng import Streams
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.train import Train, single
@@ -76,7 +76,7 @@ def arrivals(
 def test_the_same_seed_gives_each_datagram_the_same_fate(
     rules: list[dict[str, Any]], link: str, seed: int
 ) -> None:
-    config = ChannelConfig(**LINKS[link], rules=build(parse_disturbances(rules)))
+    config = ChannelConfig(**LINKS[link], rules=build_rules(parse_disturbances(rules)))
     sent = offers(seed, 15)
     packets, bursts = Channel(config, Streams(seed)), Channel(config, Streams(seed))
     one, many = arrivals(packets, sent, False), arrivals(bursts, sent, True)
@@ -89,7 +89,9 @@ def test_the_same_seed_gives_each_datagram_the_same_fate(
 
 @pytest.mark.parametrize("kind", sorted(ALL))
 def test_each_kind_by_itself(kind: str) -> None:
-    config = ChannelConfig(**LINKS["wide"], rules=build(parse_disturbances([disturbance(kind)])))
+    config = ChannelConfig(
+        **LINKS["wide"], rules=build_rules(parse_disturbances([disturbance(kind)]))
+    )
     sent = offers(7)
     packets, bursts = Channel(config, Streams(1)), Channel(config, Streams(1))
     one, many = arrivals(packets, sent, False), arrivals(bursts, sent, True)
@@ -102,7 +104,7 @@ def test_each_kind_by_itself(kind: str) -> None:
 @pytest.mark.parametrize("link", sorted(LINKS))
 def test_coalescing_delays_and_does_nothing_else(link: str) -> None:
     everything = [disturbance(kind) for kind in ("gilbert-elliott", "slots", "jitter", "corrupt")]
-    config = ChannelConfig(**LINKS[link], rules=build(parse_disturbances(everything)))
+    config = ChannelConfig(**LINKS[link], rules=build_rules(parse_disturbances(everything)))
     coarse = dataclasses.replace(config, coalesce_ns=2 * MILLISECOND)
     sent = offers(3)
     fine_got = arrivals(Channel(config, Streams(1)), sent, True)
@@ -233,7 +235,7 @@ def link(*rules: dict[str, Any], **options: Any) -> ChannelConfig:
         "queue_bytes": 25_000,
         "coalesce_ns": 100_000,
     }
-    return ChannelConfig(**settings | options, rules=build(parse_disturbances(list(rules))))
+    return ChannelConfig(**settings | options, rules=build_rules(parse_disturbances(list(rules))))
 
 
 COMPARED: dict[str, list[dict[str, Any]]] = {

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from link_models.channel import Channel, ChannelConfig, Delay, Window
-from link_models.disturbances.config import build, parse_disturbances
+from link_models.disturbances.config import build_rules, parse_disturbances
 from link_models.loss import Replay
 from link_models.rng import Streams
 from stack.core.clock import MILLISECOND, SECOND
@@ -89,7 +89,7 @@ def test_the_words() -> None:
 
 
 def test_a_disturbance_is_called_by_its_name(tmp_path: Path) -> None:
-    rules = build(
+    rules = build_rules(
         parse_disturbances(
             [
                 {"kind": "random", "loss": 1.0, "from_s": 1.0},

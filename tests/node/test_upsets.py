@@ -127,7 +127,7 @@ def test_what_flips_while_it_waits_arrives_or_is_in_quarantine(
             assert told["quarantine"] == 1
         said = capsys.readouterr().out
         assert f"{3 * (COUNT - 1)} octets of {COUNT - 1} bundles" in said
-        assert "1 bundles were damaged at rest" in said
+        assert "damaged at rest, beyond repair: 1 bundle;" in said
 
     run_virtual(main)
 

@@ -11,6 +11,7 @@ import typer
 
 from stack.cli.common import FAILED, CommandError, Json, ends_with, time_of
 from stack.cli.output import emit, say, say_wrapped, table
+from stack.core.units import count_text
 
 if TYPE_CHECKING:
     from stack.audit.export import LogExport, LogReport
@@ -90,7 +91,10 @@ def export(
     if as_json:
         emit({"file": str(output), "first": log.base.size, **told})
     else:
-        say(f"{output}: {len(log.events)} entries of {log.origin}, from {log.base.size} on")
+        say(
+            f"{output}: {count_text(len(log.events), 'entry')} of {log.origin}, from "
+            f"{log.base.size} on"
+        )
         say(f"its key, to be checked by another way: {log.key}")
         say(f"next: orbitferry audit verify {output}")
 
@@ -136,8 +140,8 @@ def verify(
     else:
         for report in reports:
             say(
-                f"{report.origin}: {report.entries} entries, {report.closed} closed by a checkpoint"
-                + (f", {report.open} not yet" if report.open else "")
+                f"{report.origin}: {count_text(report.entries, 'entry')}, {report.closed} closed "
+                "by a checkpoint" + (f", {report.open} not yet" if report.open else "")
             )
             for name, size in report.witnesses.items():
                 say(f"  {name} has seen {size} of them")

@@ -10,6 +10,7 @@ import typer
 
 from stack.cli.common import Json
 from stack.cli.output import answer, note, say
+from stack.core.units import count_text
 
 if TYPE_CHECKING:
     from stack.node.config import NodeConfig
@@ -78,7 +79,7 @@ def _check_node(path: Path) -> tuple[dict[str, Any], str]:
     config = load_config(path)
     found = _look(config)
     links = ", ".join(f"{link.name} to {link.peer}" for link in config.links) or "no links"
-    counts = f"{found['keys']} keys, {found['contacts']} contacts"
+    counts = f"{count_text(found['keys'], 'key')}, {count_text(found['contacts'], 'contact')}"
     report = {"node": config.id, "control": str(config.control_path)} | found
     return report, f"{config.id}, {links}, {counts}"
 
@@ -98,7 +99,8 @@ def _check_scenario(path: Path) -> tuple[dict[str, Any], str]:
     scenario = load_scenario(path)
     stations, satellites = len(scenario.stations), len(scenario.spacecraft())
     report = {"title": scenario.title, "stations": stations, "satellites": satellites}
-    return report, f"a scenario, {stations} stations, {satellites} satellites"
+    counts = f"{count_text(stations, 'station')}, {count_text(satellites, 'satellite')}"
+    return report, f"a scenario, {counts}"
 
 
 _CHECKS: Final = {

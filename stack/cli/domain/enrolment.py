@@ -20,6 +20,7 @@ from stack.cli.domain.secrets import (
     new_passphrase,
 )
 from stack.cli.output import answer, note
+from stack.core.units import count_text
 
 if TYPE_CHECKING:
     from stack.identity import AuthorityFolder, NodeFolder, NodeRequest
@@ -358,8 +359,9 @@ def _take(
             "refused": accepted.refusals,
         },
         as_json,
-        f"{facts.id} belongs to domain {facts.domain} until {until:%Y-%m-%d}, and knows {known} "
-        f'nodes\nits configuration: [identity] folder = "{place.path}"',
+        f"{facts.id} belongs to domain {facts.domain} until {until:%Y-%m-%d}, and knows "
+        f"{count_text(known, 'node')}\n"
+        f'its configuration: [identity] folder = "{place.path}"',
     )
 
 

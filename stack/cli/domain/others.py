@@ -11,6 +11,7 @@ from stack.cli.common import Json
 from stack.cli.domain.enrolment import DomainFolder
 from stack.cli.domain.secrets import DryRun, PassphraseFile, Yes, asking, confirm
 from stack.cli.output import answer, emit, note, say, table
+from stack.core.units import count_text
 
 if TYPE_CHECKING:
     from stack.identity import AuthorityFolder, Terms, Trust
@@ -66,7 +67,7 @@ def revoke(
     if dry_run:
         answer({"dry_run": True, "certificates": count}, as_json, f"{count} would be revoked")
         return
-    confirm(f"Revoke {count} certificates of {subject}, for good?", yes)
+    confirm(f"Revoke {count_text(count, 'certificate')} of {subject}, for good?", yes)
     authority.revoke(authority.unlock(asking(folder, passphrase_file)), subject, now_ms)
     _export(authority, out)
     answer(
@@ -285,7 +286,7 @@ def export(
     answer(
         {"update": str(out), "nodes": nodes},
         as_json,
-        f"{out}: {nodes} nodes, and a new revocation list\n"
+        f"{out}: {count_text(nodes, 'node')}, and a new revocation list\n"
         f"next, at each node: orbitferry domain enroll --answer {out.name}",
     )
 

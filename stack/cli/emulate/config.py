@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Meta
 
 from link_models.channel import ChannelConfig, Delay, Window, always_up
-from link_models.disturbances.config import Disturbance, StationPlace, build
+from link_models.disturbances.config import Disturbance, StationPlace, build_rules
 from link_models.emulator import (
     Address,
     DirectionName,
@@ -343,7 +343,7 @@ class EmulateConfig:
         place = None
         if self.station is not None:
             place = StationPlace(self.station.latitude_deg, self.station.longitude_deg)
-        rules = build(
+        rules = build_rules(
             self.disturbances + direction.disturbances,
             scope="link",
             place=place,

@@ -10,7 +10,7 @@ import typer
 from stack.cli.common import Json, duration, rate, share, size
 from stack.cli.output import answer, emit, say
 from stack.core.errors import ConfigError
-from stack.core.units import duration_text
+from stack.core.units import count_text, duration_text
 from stack.node.control.client import ControlClient
 from stack.node.control.protocol import ControlError
 
@@ -213,7 +213,7 @@ def capture(
     else:
         found = result["capture"]
         trouble = f"; not complete: {found['trouble']}" if found["trouble"] else ""
-        say(f"{found['packets']:,} packets in {found['path']}{trouble}")
+        say(f"{count_text(found['packets'], 'packet')} in {found['path']}{trouble}")
 
 
 def refuse(
@@ -239,7 +239,7 @@ def reset(socket: Socket = Path(DEFAULT_SOCKET), as_json: Json = False) -> None:
       orbitferry link reset
     """
     result = _call(socket, "reset")
-    answer(result, as_json, f"{result['reset']} connections reset")
+    answer(result, as_json, f"{count_text(result['reset'], 'connection')} reset")
 
 
 def stop(socket: Socket = Path(DEFAULT_SOCKET), as_json: Json = False) -> None:

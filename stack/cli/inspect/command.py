@@ -10,6 +10,7 @@ import typer
 
 from stack.cli.common import FAILED, OK, Json, ends_with
 from stack.cli.output import emit, say
+from stack.core.units import count_text
 
 if TYPE_CHECKING:
     from interop.inspect import Tree
@@ -91,9 +92,8 @@ def _tell(passed_over: Counter[str], as_json: bool) -> None:
         emit({"passed_over": dict(passed_over.most_common())})
         return
     kinds = ", ".join(f"{words} ({count})" for words, count in passed_over.most_common(20))
-    total = passed_over.total()
-    packets = "packet" if total == 1 else "packets"
-    say(f"{total} {packets} passed over: {kinds}" if total else "no packets in this capture")
+    many = count_text(passed_over.total(), "packet")
+    say(f"{many} passed over: {kinds}" if passed_over else "no packets in this capture")
 
 
 def _print(frame: Any, tree: Tree) -> None:

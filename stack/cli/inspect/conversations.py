@@ -11,7 +11,7 @@ from stack.cli.inspect.tree import read_source, time_text
 from stack.cli.output import emit, note, say, table
 from stack.core.clock import SECOND
 from stack.core.errors import ConfigError, DecodeError
-from stack.core.units import duration_text, size_text
+from stack.core.units import count_text, duration_text, size_text
 
 HEAD: Final = (
     "transfer",
@@ -71,7 +71,7 @@ def _show(found: Conversations) -> None:
         say(f"and {found.left_out:,} more")
     kinds = ", ".join(f"{words} ({count})" for words, count in found.passed_over.most_common(20))
     if kinds:
-        say(f"{found.passed_over.total():,} packets passed over: {kinds}")
+        say(f"{count_text(found.passed_over.total(), 'packet')} passed over: {kinds}")
     elif not found.transfers:
         say("no packets in this capture")
 

@@ -23,7 +23,7 @@ from stack.cli.common import (
     quantity,
 )
 from stack.cli.output import answer, emit, say, say_wrapped, table
-from stack.core.units import duration_text, printable, rate_text, size_text
+from stack.core.units import count_text, duration_text, printable, rate_text, size_text
 from stack.node.control.client import ControlClient
 
 POLL_S: Final = 0.05
@@ -109,20 +109,24 @@ def _summary(result: dict[str, Any]) -> None:
     store, queue = result["store"], result["queue"]
     say(f"{result['node']}: up {duration_text(result['uptime_s'])}, process {result['pid']}")
     say(
-        f"store: {store['bundles']} bundles, {size_text(store['bytes'])} of "
+        f"store: {count_text(store['bundles'], 'bundle')}, {size_text(store['bytes'])} of "
         f"{size_text(store['quota_bytes'])}"
     )
-    say(f"to forward: {queue['bundles']} bundles, {size_text(queue['bytes'])}")
+    say(f"to forward: {count_text(queue['bundles'], 'bundle')}, {size_text(queue['bytes'])}")
     _store_troubles(store)
     say(f"transfers under way: {result['transfers_open']}")
     say(f"files to take: {result['files_waiting']}")
     say(f"contacts in the plan: {result['contacts']}")
     for key in result["keys"]:
         worn = key["encryptions"] / key["encryptions_max"]
-        say(f"key {printable(key['id'])}: {key['encryptions']} encryptions, {worn:.1%} of its life")
+        say(
+            f"key {printable(key['id'])}: {count_text(key['encryptions'], 'encryption')}, "
+            f"{worn:.1%} of its life"
+        )
     if result["quarantine"]:
         say_wrapped(
-            f"in quarantine: {result['quarantine']} bundles on which this node could not work; "
+            f"in quarantine: {count_text(result['quarantine'], 'bundle')} on which this node "
+            "could not work; "
             "see `orbitferry status --quarantine`"
         )
     for link in result["links"]:
@@ -235,7 +239,7 @@ def _store_troubles(store: dict[str, Any]) -> None:
         say_wrapped("store: the disk is full; nothing new is stored until it has room")
     if store["missing"]:
         say_wrapped(
-            f"store: {store['missing']} bundles that it held were not found when it was opened;"
+            f"store: not found when it was opened: {count_text(store['missing'], 'bundle')};"
             " see `store.behind` and `store.rescued` in the log, and check the disk"
         )
     if store.get("rescues"):
@@ -245,11 +249,12 @@ def _store_troubles(store: dict[str, Any]) -> None:
         )
     if store.get("repaired"):
         say_wrapped(
-            f"store: {store['repaired_octets']} octets of {store['repaired']} bundles had changed"
+            f"store: {count_text(store['repaired_octets'], 'octet')} of "
+            f"{count_text(store['repaired'], 'bundle')} had changed"
             " at rest, and were put right"
         )
     if store.get("damaged"):
         say_wrapped(
-            f"store: {store['damaged']} bundles were damaged at rest, beyond repair; see"
+            f"store: damaged at rest, beyond repair: {count_text(store['damaged'], 'bundle')}; see"
             " `orbitferry status --quarantine`, and check the disk"
         )

@@ -14,7 +14,7 @@ from stack.cli.common import Json, Seconds, duration, quantity
 from stack.cli.output import emit, note, say, table
 from stack.cli.plan.source import Kind, Reference, Source, SourcePath, load_source, numbers_text
 from stack.core.errors import ConfigError
-from stack.core.units import duration_text, size_text
+from stack.core.units import count_text, duration_text, size_text
 
 if TYPE_CHECKING:
     from link_models.planner import Schedule
@@ -245,7 +245,7 @@ def _show_passes(rows: Sequence[Mapping[str, Any]], limit: int) -> None:
     if len(rows) > limit:
         say(f"... and {len(rows) - limit} more; see --limit")
     planned = sum(1 for row in rows if row["planned_s"])
-    say(f"{planned} of {len(rows)} passes planned")
+    say(f"{planned} of {count_text(len(rows), 'pass')} planned")
 
 
 def schedule_text(found: Schedule) -> str:
@@ -265,9 +265,8 @@ def schedule_text(found: Schedule) -> str:
 
 def _plan_text(plan: Plan) -> str:
     octets = sum(one.volume_bytes for one in plan.contacts if math.isfinite(one.rate_bps))
-    return (
-        f"{len(plan.contacts)} contacts, {len(plan.ranges)} light times, {size_text(octets)} in all"
-    )
+    contacts = count_text(len(plan.contacts), "contact")
+    return f"{contacts}, {count_text(len(plan.ranges), 'light time')}, {size_text(octets)} in all"
 
 
 def _show_services(rows: Sequence[Mapping[str, Any]], limit: int) -> None:

@@ -26,7 +26,7 @@ from stack.cli.common import (
 from stack.cli.output import emit, note, say, table
 from stack.cli.plan.source import Format, Kind, Reference, SourcePath, load_source, numbers_text
 from stack.core.errors import ConfigError
-from stack.core.units import duration_text, rate_text, size_text
+from stack.core.units import count_text, duration_text, rate_text, size_text
 
 if TYPE_CHECKING:
     from stack.contacts.plan import Contact, Plan
@@ -93,10 +93,11 @@ def _tell_doubts(plan: Plan) -> None:
     dark, double = without_range(plan), overlaps(plan)
     if dark:
         first = f"{dark[0].source} to {dark[0].destination}"
-        note(f"{len(dark)} contacts have no light time, as {first}: it counts as 0")
+        note(f"no light time in {count_text(len(dark), 'contact')}, as {first}: it counts as 0")
     if double:
         first = f"{double[0][1].source} to {double[0][1].destination}"
-        note(f"{len(double)} contacts overlap another of their direction, as {first}: both count")
+        many = count_text(len(double), "contact")
+        note(f"an overlap with another of its direction in {many}, as {first}: both count")
 
 
 def _as_dict(plan: Plan, contact: Contact) -> dict[str, Any]:
@@ -158,7 +159,10 @@ def convert(
     if as_json:
         emit({"path": str(target)} | counts | ({"numbers": numbers} if numbers else {}))
     else:
-        say(f"{target}: {counts['contacts']} contacts, {counts['ranges']} ranges")
+        say(
+            f"{target}: {count_text(counts['contacts'], 'contact')}, "
+            f"{count_text(counts['ranges'], 'range')}"
+        )
         if numbers:
             say(numbers_text(numbers).removeprefix("; "))
 
@@ -259,6 +263,6 @@ def set_(
     if as_json:
         emit(result)
     else:
-        say(f"{path}: followed from now on, {result['contacts']} contacts")
+        say(f"{path}: followed from now on, {count_text(result['contacts'], 'contact')}")
         if result["passed_over"]:
             note(f"{path}: passed over: {result['passed_over']}")

@@ -12,7 +12,7 @@ import typer
 from stack.cli.common import CommandError, Json, Quantity, Seconds, duration, quantity, time_of
 from stack.cli.output import emit, note, say, table, tell_doubts
 from stack.core.errors import ConfigError
-from stack.core.units import duration_text, parse_rate
+from stack.core.units import count_text, duration_text, parse_rate
 
 if TYPE_CHECKING:
     from link_models.budget import RateTable
@@ -122,7 +122,8 @@ def passes(
     elif rows:
         _print(rows, carrier_hz)
     if len(chosen) < len(sets):
-        note(f"{len(sets)} sets of {len(chosen)} satellites: those of the nearest epochs are used")
+        many = f"{len(sets)} sets of {count_text(len(chosen), 'satellite')}"
+        note(f"{many}: those of the nearest epochs are used")
     tell_doubts(doubts(chosen, start_ms, end_ms))
     if plan is not None:
         _write_plan(plan, chosen, sites, (start_ms, end_ms), (up, down), dut1_s, as_json)
@@ -239,7 +240,7 @@ def _print(rows: Sequence[PassRow], carrier_hz: float | None) -> None:
     heads = ("station", "satellite", "rise", "set", "length", "highest", "azimuths", "range", "age")
     table(heads if carrier_hz is None else (*heads, "doppler"), shown)
     total_s = sum(row.duration_s for row in rows)
-    say(f"{len(rows)} passes, {duration_text(total_s)} in all")
+    say(f"{count_text(len(rows), 'pass')}, {duration_text(total_s)} in all")
 
 
 def _frequency_text(hertz: float) -> str:
@@ -270,7 +271,10 @@ def _write_plan(
     made = plan_passes(nodes, sites, link, *window_ms, dut1_s=dut1_s)
     dump_plan(made, path, reference_ms=window_ms[0])
     if not as_json:
-        note(f"{path}: {len(made.contacts)} contacts, {len(made.ranges)} ranges")
+        note(
+            f"{path}: {count_text(len(made.contacts), 'contact')}, "
+            f"{count_text(len(made.ranges), 'range')}"
+        )
 
 
 def _rate_table(text: str) -> RateTable:

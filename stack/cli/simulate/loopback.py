@@ -25,7 +25,7 @@ from stack.cli.common import (
 )
 from stack.cli.output import LiveView, emit, note, say, table, tell_capture, tell_doubts
 from stack.core.errors import OrbitferryError
-from stack.core.units import duration_text, size_text
+from stack.core.units import count_text, duration_text, size_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -170,7 +170,10 @@ def _show(result: Result, report: Path | None) -> None:
         f"{totals['passes']} in view"
     )
     if result.objects:
-        say(f"SHA-256: {totals['objects_ok']} of {totals['objects']} objects as expected")
+        say(
+            f"SHA-256: {totals['objects_ok']} of {count_text(totals['objects'], 'object')} as "
+            "expected"
+        )
     say(
         f"simulated {duration_text(result.ended_s)} in {duration_text(result.wall_s)}: "
         f"{result.speed:,.0f} times as fast as time"
@@ -299,5 +302,6 @@ def _clock(moment: Moment) -> str:
 def _figures(moment: Moment) -> str:
     return (
         f"up {size_text(moment.up_bytes)}, down {size_text(moment.down_bytes)}, "
-        f"waiting {size_text(moment.queue_bytes)}, {moment.arrived} of {moment.expected} objects"
+        f"waiting {size_text(moment.queue_bytes)}, {moment.arrived} of "
+        f"{count_text(moment.expected, 'object')}"
     )

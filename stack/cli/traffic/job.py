@@ -27,7 +27,7 @@ from stack.cli.output import ProgressView, answer, emit, note, say, table
 from stack.cli.traffic.policy import PolicyOption, label_of
 from stack.cli.traffic.transfers import ID_CHARS, expected_text, match_id
 from stack.core.errors import ConfigError
-from stack.core.units import duration_text, printable, size_text
+from stack.core.units import count_text, duration_text, printable, size_text
 from stack.node.control.client import ControlClient
 
 HELP = "Compute on other nodes."
@@ -230,7 +230,8 @@ def _show(view: ProgressView, found: dict[str, Any]) -> None:
         detail = f"inputs: {size_text(inputs['bytes_done'])} of {size_text(inputs['bytes_total'])}"
         when = expected_text(inputs)
         detail += f", {when}" if when else ""
-    view.update(found["id"], found["handler"], found["state"], share, detail)
+    over = found["closed"]
+    view.update(found["id"], found["handler"], found["state"], share, detail, over=over)
 
 
 def _line(found: dict[str, Any]) -> str:
@@ -240,7 +241,7 @@ def _line(found: dict[str, Any]) -> str:
     if found["exit_code"] not in (None, 0):
         parts.append(f"exit code {found['exit_code']}")
     if found["attempts"]:
-        runs = "1 run" if found["attempts"] == 1 else f"{found['attempts']} runs"
+        runs = count_text(found["attempts"], "run")
         times = f"queued {duration_text(found['queued_s'])}, ran {duration_text(found['run_s'])}"
         parts.append(f"{runs}, {times}")
     if found["text"]:

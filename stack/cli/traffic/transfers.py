@@ -22,8 +22,8 @@ from stack.cli.common import (
     ends_with,
     quantity,
 )
-from stack.cli.output import ProgressView, emit, note, say, table
-from stack.core.units import duration_text, printable, size_text
+from stack.cli.output import ProgressView, answer, emit, note, say, table
+from stack.core.units import count_text, duration_text, printable, size_text
 from stack.node.control.client import ControlClient
 
 HELP = "Follow files under way."
@@ -129,7 +129,8 @@ def match_id(wanted: str, known: Sequence[str], what: str) -> str:
 def follow(
     client: ControlClient, ids: Sequence[str], *, timeout_s: float | None, as_json: bool
 ) -> int:
-    """Show transfers until they are over; the exit code."""
+    """Show transfers until they are over, and how each ended when it does; the exit code."""
+    told: set[str] = set()
     with (
         client.open("watch", ids=list(ids), timeout_s=timeout_s) as exchange,
         ProgressView(quiet=as_json) as view,
@@ -138,31 +139,28 @@ def follow(
             for event in exchange:
                 for one in event["transfers"]:
                     _show(view, one)
+                    if not one["open"] and one["id"] not in told:
+                        told.add(one["id"])
+                        _tell(one, as_json)
         except KeyboardInterrupt:
             note("the transfer goes on; follow it with `orbitferry transfers wait`")
             raise
         states = exchange.result["transfers"]
         for one in states:
             _show(view, one)
-    return _summary(states, as_json)
-
-
-def _summary(states: Sequence[dict[str, Any]], as_json: bool) -> int:
-    """Say how it ended."""
-    code = OK
     for one in states:
-        if as_json:
-            emit(one)
-        if one["open"]:
-            code = NO_ANSWER if code == OK else code
-        elif one["state"] != "delivered":
-            code = FAILED
-        if as_json:
-            continue
-        why = f": {printable(one['text'])}" if one["text"] else ""
-        word = "not delivered yet" if one["open"] else one["state"]
-        say(f"{one['name']}: {word}{why}")
-    return code
+        if one["id"] not in told:
+            _tell(one, as_json)
+    if any(not one["open"] and one["state"] != "delivered" for one in states):
+        return FAILED
+    return NO_ANSWER if any(one["open"] for one in states) else OK
+
+
+def _tell(one: dict[str, Any], as_json: bool) -> None:
+    """Say how a transfer ended, or that it has not."""
+    why = f": {printable(one['text'])}" if one["text"] else ""
+    word = "not delivered yet" if one["open"] else one["state"]
+    answer(one, as_json, f"{printable(one['name'])}: {word}{why}")
 
 
 def _show(view: ProgressView, one: dict[str, Any]) -> None:
@@ -174,7 +172,8 @@ def _show(view: ProgressView, one: dict[str, Any]) -> None:
         parts.append(f"{size_text(one['rate_bytes_s'])}/s")
     if left := _left(one):
         parts.append(left)
-    view.update(one["id"], one["name"], one["state"], _share(one), ", ".join(parts))
+    detail = ", ".join(parts)
+    view.update(one["id"], one["name"], one["state"], _share(one), detail, over=not one["open"])
 
 
 def _left(one: dict[str, Any]) -> str:
@@ -197,7 +196,7 @@ def expected_text(one: dict[str, Any]) -> str:
     when = f"{time[:5]}Z" if day == today else f"{day} {time[:5]}Z"
     parts = [f"expected {when}"]
     if one["passes"]:
-        parts.append("1 pass" if one["passes"] == 1 else f"{one['passes']} passes")
+        parts.append(count_text(one["passes"], "pass"))
     if one["unheard"]:
         names = " and ".join(one["unheard"])
         parts.append(f"if {names} {'answers' if len(one['unheard']) == 1 else 'answer'}")

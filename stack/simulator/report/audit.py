@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from stack.audit.story import Stay, Story, places
+from stack.core.units import count_text
 from stack.simulator.report.page import label, page, second_of, table
 
 WIDTH, ROW, LEFT = 960, 22, 150
@@ -28,7 +29,8 @@ def audit_page(stories: Sequence[Story], where: Mapping[str, tuple[float, float]
     """The page.  `where` gives latitude and longitude of stations, degrees."""
     wrong = [story for story in stories if not story.sound]
     shown = [*wrong, *(story for story in stories if story.sound)][:STORIES_MAX]
-    words = f"{len(stories)} objects, {len(wrong)} of which do not fit together or to their policy."
+    many = count_text(len(stories), "object")
+    words = f"{many}, {len(wrong)} of which do not fit together or to their policy."
     if len(shown) < len(stories):
         words += f" {len(shown)} are shown."
     parts = [f"<p>{escape(words)}</p>", _map(shown, where)]

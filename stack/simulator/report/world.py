@@ -15,7 +15,7 @@ from matplotlib.patches import Polygon
 
 from link_models.orbit.geometry import EARTH_FLATTENING, Ephemeris, Station
 from link_models.orbit.mean_elements import Satellite
-from stack.core.units import duration_text
+from stack.core.units import count_text, duration_text
 from stack.simulator.report.page import label
 from stack.simulator.report.plotting import COLOURS, DARK, GREY, SMALL_IN, Floats, picture, style
 
@@ -119,8 +119,8 @@ class _Map:
             for name, one in list(world.stations.items())[:12]
         )
         return (
-            f"World map of {len(world.stations)} stations ({places}), the ground tracks of "
-            f"{len(world.satellites)} satellites over "
+            f"World map of {count_text(len(world.stations), 'station')} ({places}), the ground "
+            f"tracks of {count_text(len(world.satellites), 'satellite')} over "
             f"{duration_text((self._until_ms - world.start_ms) / 1000)}, and {len(world.passes)} "
             f"passes, {used} of them used."
         )

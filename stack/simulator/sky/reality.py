@@ -10,7 +10,7 @@ import numpy as np
 
 from link_models.budget import LinkBudget, LinkSeries
 from link_models.channel import Delay, Window
-from link_models.disturbances.config import Disturbance, StationPlace, applies, build, fades
+from link_models.disturbances.config import Disturbance, StationPlace, applies, build_rules, fades
 from link_models.disturbances.weather_kinds import Jamming
 from link_models.loss import Blackouts
 from link_models.loss.rules import FadeModel, Rule, RuleFactory
@@ -255,7 +255,7 @@ class _Weather:
         return tuple(
             rule
             for disturbances, scope in ((self.common, self.station), (self.own, self.pair))
-            for rule in build(
+            for rule in build_rules(
                 disturbances,
                 scope=scope,
                 place=self.place,

@@ -18,7 +18,7 @@ from link_models.disturbances.config import (
     Disturbance,
     StationPlace,
     applies,
-    build,
+    build_rules,
     fades,
     parse_disturbances,
 )
@@ -36,7 +36,7 @@ def lost(
 ) -> set[int]:
     """Which of numbered datagrams a link with these rules loses."""
     config = ChannelConfig(
-        windows=always_up(8e6), rules=build(parse_disturbances(rules), scope=scope)
+        windows=always_up(8e6), rules=build_rules(parse_disturbances(rules), scope=scope)
     )
     channel = Channel(config, Streams(seed), direction)
     data = b"".join(number.to_bytes(2, "big") + bytes(598) for number in range(COUNT))
@@ -183,12 +183,12 @@ def test_a_list_is_bounded() -> None:
 def test_a_trace_is_looked_for_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("packet,lost\n0,1\n1,0\n")
     items = parse_disturbances([{"kind": "trace", "file": "a.csv"}])
-    config = ChannelConfig(rules=build(items, folder=tmp_path))
+    config = ChannelConfig(rules=build_rules(items, folder=tmp_path))
     channel = Channel(config, Streams(1))
     channel.send(Train(bytes(1000), 100), 0)
     assert channel.counters()["lost_datagrams"] == 5
     with pytest.raises(ConfigError, match="No such file"):
-        Channel(ChannelConfig(rules=build(items, folder=tmp_path / "else")), Streams(1))
+        Channel(ChannelConfig(rules=build_rules(items, folder=tmp_path / "else")), Streams(1))
 
 
 # ---- weather for link budgets ------------------------------------------------------------------
@@ -212,15 +212,15 @@ def test_weather_is_either_a_fade_or_a_loss() -> None:
     items = parse_disturbances(
         [FRONT, disturbance("clouds"), {"kind": "jamming", "fade_db": 3.0}, disturbance("random")]
     )
-    assert len(build(items, place=ZURICH)) == 4
-    assert len(build(items, place=ZURICH, weather=False)) == 1
+    assert len(build_rules(items, place=ZURICH)) == 4
+    assert len(build_rules(items, place=ZURICH, weather=False)) == 1
 
 
 def test_weather_needs_a_place() -> None:
     items = parse_disturbances([{"kind": "clouds", "cloud_fraction": 0.5}])
     with pytest.raises(ConfigError, match="which place"):
-        Channel(ChannelConfig(rules=build(items)), Streams(1))
-    Channel(ChannelConfig(rules=build(items, place=ZURICH)), Streams(1))
+        Channel(ChannelConfig(rules=build_rules(items)), Streams(1))
+    Channel(ChannelConfig(rules=build_rules(items, place=ZURICH)), Streams(1))
 
 
 def test_clouds_are_one_field_for_all_stations() -> None:
@@ -232,7 +232,7 @@ def test_clouds_are_one_field_for_all_stations() -> None:
     )
     assert one.tolist() == two.tolist()
     assert set(one) == {0.0, 100.0}
-    rule = build(items, place=ZURICH)[0](Streams(1), "up")
+    rule = build_rules(items, place=ZURICH)[0](Streams(1), "up")
     assert rule.loss is not None
     assert rule.loss.lost_many(at_ns, 1, 1).tolist() == (one > 3).tolist()
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from link_models.channel import ChannelConfig, Delay, Window, always_up
-from link_models.disturbances.config import build, parse_disturbances
+from link_models.disturbances.config import build_rules, parse_disturbances
 from link_models.emulator import Emulator, EmulatorConfig, TimeMapping
 from link_models.loss import Bernoulli, Replay
 from stack.core.clock import MILLISECOND, SECOND
@@ -206,7 +206,7 @@ def test_setting_the_clock_opens_a_contact() -> None:
 
 def test_disturbances_follow_the_schedule_and_losses_do_not_change_their_share() -> None:
     async def main(loop: MemoryLoop) -> None:
-        rules = build(
+        rules = build_rules(
             parse_disturbances(
                 [
                     {"kind": "blackouts", "spans_s": [[600, 1200]]},

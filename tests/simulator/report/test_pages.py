@@ -222,7 +222,7 @@ def test_the_map_says_what_it_shows() -> None:
     walk = check_page(page("map", [drawn]))
     words = walk.all("svg")[0]["aria-label"] or ""
     assert "gs<1> at 40.0, 10.0 degrees" in words
-    assert "1 passes, 1 of them used" in words
+    assert "1 pass, 1 of them used" in words
     assert drawn == world.world_map(whole, {})
     assert world.world_map(world.World({}, {}, (), 0, 1), {}) == ""
 

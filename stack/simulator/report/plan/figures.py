@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from link_models.planner.statistics import DAY_MS, PlanFigures
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import dtn_to_iso
-from stack.core.units import duration_text, natural, size_text
+from stack.core.units import count_text, duration_text, natural, size_text
 from stack.simulator.report.gantt import Bar, Chart, draw_gantt
 from stack.simulator.report.page import label
 from stack.simulator.report.plotting import (
@@ -97,8 +97,8 @@ class PlanCharts:
             charts = [self._chart("Contacts of each node", self._others, self._colour_of_other)]
         figures = self._figures
         words = (
-            f"Time chart of the contacts of {len(self._stations)} stations and "
-            f"{len(self._others)} other nodes: {len(figures.passes)} passes in "
+            f"Time chart of the contacts of {count_text(len(self._stations), 'station')} and "
+            f"{len(self._others)} other nodes: {count_text(len(figures.passes), 'pass')} in "
             f"{duration_text((figures.end_ms - figures.start_ms) / 1000)}."
         )
         with style():

@@ -20,7 +20,7 @@ from link_models.planner.statistics import (
 )
 from stack.contacts.plan import Plan
 from stack.core.clock import dtn_to_iso
-from stack.core.units import duration_text, natural, size_text
+from stack.core.units import count_text, duration_text, natural, size_text
 from stack.simulator.report.page import label, page, percent, second_of, table
 from stack.simulator.report.plan.figures import Elevations, Offered, PlanCharts
 from stack.simulator.report.plotting import COLOURS
@@ -235,8 +235,9 @@ class _Page:
         lasting = f" and {len(figures.always)} lasting links" if figures.always else ""
         text = (
             f"{second_of(figures.start_ms)} to {second_of(figures.end_ms)} "
-            f"({duration_text(length_s)}): {len(figures.nodes)} nodes, "
-            f"{len(figures.passes):,} passes{lasting} in {len(report.plan.contacts):,} contacts; "
+            f"({duration_text(length_s)}): {count_text(len(figures.nodes), 'node')}, "
+            f"{count_text(len(figures.passes), 'pass')}{lasting} in "
+            f"{count_text(len(report.plan.contacts), 'contact')}; "
             f"the passes can carry {size_text(octets)}."
         )
         who = report.schedule
@@ -244,7 +245,8 @@ class _Page:
             return f"<p>{text}</p>"
         more = round(who.value / who.first_come - 1, 4) + 0.0 if who.first_come else 0.0
         return (
-            f"<p>{text}</p><p>Antennas serve {len(who.services):,} times in {who.passes:,} passes "
+            f"<p>{text}</p><p>Antennas serve {count_text(len(who.services), 'time')} in "
+            f"{count_text(who.passes, 'pass')} "
             f"and carry {percent(who.value / who.offered)} of what is in view: {more:+.1%} against "
             f"first come first served, and at most {who.gap:.2%} below the best possible.</p>"
         )
@@ -386,7 +388,7 @@ class _Page:
         count = len(self._figures.passes)
         more = f", the first {PASSES_SHOWN:,}" if count > PASSES_SHOWN else ""
         listed = table(head, rows, numbers=(4, 5, 6, 7))
-        return f"<details><summary>{count:,} passes{more}</summary>{listed}</details>"
+        return f"<details><summary>{count_text(count, 'pass')}{more}</summary>{listed}</details>"
 
 
 def _volume(octets: float) -> str:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from link_models.channel import Window
 from stack.core.clock import MILLISECOND, SECOND
-from stack.core.units import duration_text
+from stack.core.units import count_text, duration_text
 from stack.simulator.loopback.results import PassResult, Result
 from stack.simulator.report.plotting import (
     COLOURS,
@@ -83,7 +83,7 @@ class CloseUp:
         return (
             f"Charts over one pass of {duration_text((one.set_ns - one.rise_ns) / SECOND)}, "
             f"{one.max_elevation_deg:.0f} degrees high: elevation, light time, rate of the uplink, "
-            f"what arrived up and down; {len(one.blackouts_ns)} blackouts."
+            f"what arrived up and down; {count_text(len(one.blackouts_ns), 'blackout')}."
         )
 
     def _geometry(self, above: Axes, below: Axes) -> None:

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from stack.core.clock import MILLISECOND
-from stack.core.units import duration_text
+from stack.core.units import count_text, duration_text
 from stack.simulator.loopback.results import Result
 from stack.simulator.loopback.world import short_name
 from stack.simulator.report.page import page, prose, second_of, table
@@ -97,7 +97,8 @@ class _Page:
             if result.traffic:
                 arrived = sum(row.arrived for row in result.traffic)
                 sent = sum(row.count for row in result.traffic)
-                bundles = f"{arrived:,} of {sent:,} bundles of generated traffic arrived unaltered."
+                whole = count_text(sent, "bundle")
+                bundles = f"{arrived:,} of {whole} of generated traffic arrived unaltered."
                 what = f"{what} {bundles}" if count else bundles
             return f'<p class="good">{what}</p>'
         items = "".join(f"<li>{escape(problem)}</li>" for problem in result.problems)
@@ -108,12 +109,14 @@ class _Page:
         head, rows = volumes(result)
         parts = []
         if result.objects:
-            what = "object" if totals["objects"] == 1 else "objects"
-            parts.append(f"{totals['objects_ok']} of {totals['objects']} {what}")
+            parts.append(f"{totals['objects_ok']} of {count_text(totals['objects'], 'object')}")
         if result.traffic:
-            parts.append(f"{totals['bundles_arrived']:,} of {totals['bundles']:,} bundles")
+            parts.append(
+                f"{totals['bundles_arrived']:,} of {count_text(totals['bundles'], 'bundle')}"
+            )
         lead = (
-            f"<p>{'; '.join(parts)}; {totals['passes']} passes, {totals['passes_planned']} "
+            f"<p>{'; '.join(parts)}; {count_text(totals['passes'], 'pass')}, "
+            f"{totals['passes_planned']} "
             f"planned, {totals['passes_used']} used; from "
             f"{second_of(self._sky.start_ms)} for {self._scenario.duration_h:g} h; the "
             f"work was over after {duration_text(result.ended_s)}; seed {result.seed}.</p>"

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stack.core.clock import SECOND
-from stack.core.units import duration_text
+from stack.core.units import count_text, duration_text
 from stack.simulator.loopback.results import JobRow, Result
 from stack.simulator.loopback.world import short_name
 from stack.simulator.report.plotting import (
@@ -67,8 +67,8 @@ class Figures:
             for job in self._result.jobs[:ROWS_MAX]
         )
         return (
-            f"Time chart of {len(self._sky.passes)} passes, {used} of them used, and of "
-            f"{len(self._result.jobs)} jobs. {jobs}"
+            f"Time chart of {count_text(len(self._sky.passes), 'pass')}, {used} of them used, "
+            f"and of {count_text(len(self._result.jobs), 'job')}. {jobs}"
         )
 
     def _rows(self) -> dict[str, list[SkyPass]]:

@@ -8,7 +8,7 @@ import msgspec
 
 from link_models.disturbances.config import Disturbance
 from stack.core.clock import dtn_to_iso
-from stack.core.units import duration_text, rate_text
+from stack.core.units import count_text, duration_text, rate_text
 from stack.simulator.loopback.world import short_name
 from stack.simulator.report.page import table
 from stack.simulator.scenario import DirectionConfig, RadioConfig, Scenario
@@ -94,11 +94,11 @@ class Setup:
         if who is None or not who.passes:
             return ""
         text = (
-            f"{len(who.services):,} services of {who.passes:,} passes were booked by the planner; "
-            f"they are worth {_share(who.value, who.offered)} of all passes together, "
-            f'{_share(who.value, who.bound)} of what these antennas can do at most; "first come, '
-            f'first served" would give {_share(who.first_come, who.bound)}. Guard time '
-            f"{planning.guard_s:g} s."
+            f"The planner booked {count_text(len(who.services), 'service')} of "
+            f"{count_text(who.passes, 'pass')}; they are worth {_share(who.value, who.offered)} "
+            f"of all passes together, {_share(who.value, who.bound)} of what these antennas can "
+            f'do at most; "first come, first served" would give '
+            f"{_share(who.first_come, who.bound)}. Guard time {planning.guard_s:g} s."
         )
         return f"<p>{text}</p>"
 
@@ -170,7 +170,7 @@ def _rates(direction: DirectionConfig) -> str:
     modes = link.waveforms
     span = rate_text(modes[0].rate_bps)
     if len(modes) > 1:
-        span += f" to {rate_text(modes[-1].rate_bps)} in {len(modes)} modes"
+        span += f" to {rate_text(modes[-1].rate_bps)} in {count_text(len(modes), 'mode')}"
     return f"{direction.preset or 'budget'}: {span}, margin {link.acm.margin_db:g} dB"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stack.core.clock import dtn_to_iso
-from stack.core.units import duration_text, size_text
+from stack.core.units import count_text, duration_text, size_text
 from stack.simulator.loopback.results import (
     DirectionRow,
     JobRow,
@@ -259,8 +259,7 @@ class Tables:
             "down. The first 16 digits; results.json has all.</p>"
         )
         listed = table(head, rows, numbers=(3, 4, 5))
-        count = len(self._result.objects)
-        heading = f"{count:,} {'object' if count == 1 else 'objects'}"
+        heading = count_text(len(self._result.objects), "object")
         return f"{what}<details><summary>{heading}</summary>{listed}{note}</details>"
 
     def _object(self, one: ObjectRow) -> Sequence[str]:
