@@ -27,6 +27,8 @@ from orbitferry import (
     Plan,
     Train,
     approve_request,
+    dtn_to_iso,
+    unix_from_dtn,
 )
 
 HOUR_MS: Final = 3_600_000
@@ -113,17 +115,42 @@ def spread_news(root: Path, names: Sequence[str], now_ms: int) -> None:
         NodeFolder(root / name / "identity").accept((root / "update.pem").read_bytes(), now_ms)
 
 
-def make_nodes(
-    root: Path, hops: Mapping[tuple[str, str], int], start_ms: int, handlers: Mapping[str, Handler]
-) -> dict[str, Node]:
-    """Nodes of all `hops` (two names: the hour from which they are in contact), by name."""
-    plan = Plan(
+def make_plan(hops: Mapping[tuple[str, str], int], start_ms: int) -> Plan:
+    """The contacts of `hops`: two names, and the hour from which they are in contact."""
+    return Plan(
         Contact(
             f"dtn://{a}/", f"dtn://{b}/", start_ms + hour * HOUR_MS, start_ms + 9 * HOUR_MS, 1e6
         )
         for pair, hour in hops.items()
         for a, b in (pair, pair[::-1])
     )
+
+
+def write_places(path: Path, spots: Mapping[str, tuple[float, float]], start_ms: int) -> None:
+    """Where stations are, and a satellite above 75 degrees east that stays there, for maps."""
+    sidereal_deg = 280.46062 + 360.98564737 * (unix_from_dtn(start_ms) - 946_728_000) / 86_400
+    text = f'title = "Places"\nstart = "{dtn_to_iso(start_ms)}"\n' + "".join(
+        f'[[stations]]\nid = "dtn://{name}/"\nlatitude_deg = {north}\nlongitude_deg = {east}\n'
+        for name, (north, east) in spots.items()
+    )
+    text += f"""[[constellations]]
+id = "dtn://sat{{}}/"
+count = 1
+altitude_km = 35_786
+inclination_deg = 0
+raan_deg = {(75 + sidereal_deg) % 360}
+[[radios]]
+up = {{ preset = "s-band-up" }}
+down = {{ preset = "x-band-down" }}
+"""
+    path.write_text(text)
+
+
+def make_nodes(
+    root: Path, hops: Mapping[tuple[str, str], int], start_ms: int, handlers: Mapping[str, Handler]
+) -> dict[str, Node]:
+    """Nodes of all `hops`, by name."""
+    plan = make_plan(hops, start_ms)
     wires: dict[tuple[str, str], Wire] = {}
     for pair in hops:
         wires[pair], wires[pair[::-1]] = one, other = Wire(), Wire()

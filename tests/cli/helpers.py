@@ -127,3 +127,18 @@ def finish(process: subprocess.Popen[str]) -> Ran:
     """Wait for the end of a process."""
     out, err = process.communicate(timeout=60)
     return Ran(process.returncode, out, err or "")
+
+
+def write_places(folder: Path) -> Path:
+    """A scenario in which the nodes of small worlds have places."""
+    path = folder / "places.toml"
+    path.write_text(
+        'title = "places"\nstart = "2026-12-01T00:00:00Z"\n'
+        + "".join(
+            f'[[stations]]\nid = "dtn://{name}/"\nlatitude_deg = 40\nlongitude_deg = {east}\n'
+            for name, east in (("gs1", 0), ("home", 10), ("abroad", 170))
+        )
+        + '[[constellations]]\nid = "dtn://sat{}/"\ncount = 1\n'
+        '[[radios]]\nup = { preset = "s-band-up" }\ndown = { preset = "x-band-down" }\n'
+    )
+    return path

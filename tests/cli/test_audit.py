@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import csv
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pytest
 
 from link_models.clock import run_virtual
 from stack.services.messages import Mailbox, send_message
-from tests.cli.helpers import Cli
+from tests.cli.helpers import Cli, write_places
 from tests.node.test_sovereign import AT_HOME, DIRECTORY, world_of
 from tests.node.test_two_nodes import SAT
+from tests.simulator.report.test_pages import check_page
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,13 @@ def test_the_story_as_words_json_csv_and_a_page(
     text = page.read_text()
     assert text.count("<rect") == 3
     assert "http://" not in text.replace("http://www.w3.org/", "")
+    cli(*asked, "--html", page, "--places", write_places(tmp_path))
+    world, line = check_page(page.read_text()).all("svg")
+    words = unescape(world["aria-label"] or "")
+    assert "home: had it (KR)" in words
+    assert "abroad: did not have it, and may not (XX)" in words
+    assert "Who gave it to whom: gs1 to home, home to sat1." in words
+    assert (line["aria-label"] or "").startswith("When it was where: gs1 from 20")
     ran = cli("audit", "story", "all", exports[0], "-d", root / "nodes.toml")
     assert ran.code == 1
     assert "GAP: dtn://gs1/ gave it to dtn://home/, whose log is not here" in ran.out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from stack.contacts.files import dump_plan
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import dtn_from_iso
-from tests.cli.helpers import Cli
+from tests.cli.helpers import Cli, write_places
+from tests.simulator.report.test_pages import check_page
 
 DIRECTORY = "\n".join(
     f'[[node]]\nid = "dtn://{name}/"\njurisdictions = ["{law}"]\n'
@@ -48,6 +50,24 @@ def test_check_shows_who_could_have_it_and_what_is_missing(
     ran = cli(*asked)
     assert ran.code == 0
     assert "with transit through dtn://abroad/: 'XX' it would be" in " ".join(ran.out.split())
+
+
+def test_the_report_of_a_check_has_a_map(
+    cli: Cli, files: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    policy, plan, directory = files
+    asked = ("policy", "check", policy, plan, "dtn://gs1/", "dtn://sat1/", "-d", directory)
+    out = tmp_path / "out"
+    assert f"report: {out / 'report.html'}" in cli(*asked, "--report", out).out
+    assert "nobody has said where" in (out / "report.html").read_text()
+    (found,) = cli(*asked, "--report", out, "--places", write_places(tmp_path), "--json").json
+    walk = check_page((out / "report.html").read_text())
+    words = unescape(walk.all("svg")[0]["aria-label"] or "")
+    assert "home: may read, hold and carry it (KR)" in words
+    assert "abroad: refused: may not even hold it (XX)" in words
+    assert "Best path that is allowed: gs1 to home, home to sat1." in words
+    assert "Earlier path, not allowed: gs1 to abroad, abroad to sat1." in words
+    assert [node["why"] != "" for node in found["nodes"]] == [True, False, False, False]
 
 
 def test_check_fails_where_nothing_is_allowed(cli: Cli, files: tuple[Path, Path, Path]) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from html import unescape
+from pathlib import Path
+
 import pytest
 
 from examples.sovereign_day.run import main
 
 
 @pytest.mark.slow
-def test_data_and_job_go_where_they_may(capsys: pytest.CaptureFixture[str]) -> None:
-    status = main()
+def test_data_and_job_go_where_they_may(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(tmp_path)
     output = capsys.readouterr().out
     assert status == 0, output
     for name in ("kiruna", "busan"):
@@ -21,4 +24,8 @@ def test_data_and_job_go_where_they_may(capsys: pytest.CaptureFixture[str]) -> N
     story, _, proof = output.partition("never rested outside 'KR | SE'")
     assert "dtn://kiruna/   received, stored" in story
     assert proof
-    assert "dtn://abroad/" not in output
+    assert "dtn://abroad/" not in proof
+    before, after = ((tmp_path / name).read_text() for name in ("report.html", "story.html"))
+    assert "earlier path, not allowed: daejeon to abroad, abroad to sat1." in unescape(before)
+    assert "Who gave it to whom: daejeon to kiruna, kiruna to sat1." in unescape(after)
+    assert "abroad: did not have it, and may not (XX)" in unescape(after)

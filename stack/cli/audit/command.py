@@ -227,7 +227,7 @@ def story(
     ] = None,
     places: Annotated[
         Path | None,
-        typer.Option("--places", metavar="SCENARIO", help="Where stations are, for the map."),
+        typer.Option("--places", metavar="SCENARIO", help="Where nodes are, for the map."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -243,7 +243,8 @@ def story(
     """
     from stack.audit.story import stories, whole_of
 
-    found = stories(_exports(paths), _directory(directory))
+    known = _directory(directory)
+    found = stories(_exports(paths), known)
     if name != "all":
         found = [each for each in found if each.object == whole_of(name)]
         if not found:
@@ -252,8 +253,10 @@ def story(
         _write_csv(csv, found)
     if html is not None:
         from stack.simulator.report.audit import audit_page
+        from stack.simulator.report.nodes import Places, load_places
 
-        html.write_text(audit_page(found, _places(places)), encoding="utf-8")
+        where = Places() if places is None else load_places(places)
+        html.write_text(audit_page(found, where, known), encoding="utf-8")
     if as_json:
         emit({"stories": [_as_dict(each) for each in found]})
     else:
@@ -389,16 +392,6 @@ def _directory(path: Path | None) -> Directory | None:
     from stack.policy.file import load_directory
 
     return None if path is None else load_directory(path)
-
-
-def _places(path: Path | None) -> dict[str, tuple[float, float]]:
-    """Latitude and longitude of each station of a scenario, degrees."""
-    if path is None:
-        return {}
-    from stack.simulator.scenario import load_scenario
-
-    found = load_scenario(path).stations
-    return {one.id: (one.latitude_deg, one.longitude_deg) for one in found}
 
 
 # ---- stories -------------------------------------------------------------------------------

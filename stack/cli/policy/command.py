@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,12 +20,15 @@ from stack.cli.common import (
     time_of,
 )
 from stack.cli.output import emit, say, say_wrapped, table
-from stack.cli.plan.source import Kind, Reference, SourcePath, load_source
+from stack.cli.plan.source import Kind, Reference, Source, SourcePath, load_source
+from stack.core.clock import dtn_to_iso
 from stack.core.units import duration_text
 
 if TYPE_CHECKING:
     from stack.policy import DataPolicy, PolicyGate
+    from stack.policy.permissions import Permissions
     from stack.routing.admissible import Admissible
+    from stack.simulator.report.nodes import Places
 
 HELP = "See what a data policy allows, and what it does not."
 
@@ -32,6 +36,10 @@ PolicyPath = Annotated[Path, typer.Argument(metavar="POLICY", help="A policy fil
 DirectoryPath = Annotated[
     Path,
     typer.Option("--directory", "-d", metavar="FILE", help="The directory of nodes."),
+]
+PlacesPath = Annotated[
+    Path | None,
+    typer.Option(metavar="SCENARIO", help="Where nodes are, for the map, if the plan is none."),
 ]
 Departure = Annotated[
     str | None,
@@ -50,21 +58,28 @@ def check(
     lifetime: Annotated[float, quantity(duration, "Of the bundle.")] = Seconds("7d"),
     reference: Reference = None,
     kind: Kind = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write report.html there: a map, a table, the path."),
+    ] = None,
+    places: PlacesPath = None,
     as_json: Json = False,
 ) -> None:
     """Show who could ever read, hold or carry data under a policy and a contact plan, the best way
     that is allowed, and which permission is missing for a better one.
 
-    Exit code 1 when there is no way that is allowed.
+    Exit code 1 when there is no way that is allowed. The map of the report needs a scenario, as the
+    plan or as --places.
 
     \b
     Examples:
       orbitferry policy check family.toml plan.json dtn://gs1/ dtn://sat1/ -d nodes.toml
-      orbitferry policy check family.toml sso_day.toml dtn://gs1/ dtn://sat1/ -d nodes.toml --json
+      orbitferry policy check family.toml sso_day.toml dtn://gs1/ dtn://sat1/ -d nodes.toml \\
+        --report out/policy
     """
-    from stack.core.clock import dtn_to_iso
     from stack.policy import PolicyGate
     from stack.policy.file import load_directory, load_policy
+    from stack.policy.permissions import permissions
     from stack.routing.admissible import admissible
 
     source = load_source(path, reference, kind)
@@ -75,7 +90,17 @@ def check(
     gate = PolicyGate(load_directory(directory), origin)
     expires_ms = now_ms + round(lifetime * 1000)
     found = admissible(source.plan, gate, rules, origin, destination, octets, now_ms, expires_ms)
-    nodes = [_node(gate, rules, found, each) for each in source.plan.nodes]
+    nodes = [permissions(rules, gate.directory, each) for each in source.plan.nodes]
+    lines = _lines(found, gate, rules, destination, now_ms)
+    if report is not None:
+        from stack.simulator.report.policy import PolicyReport, policy_page
+
+        where = _places(source, places)
+        others = sorted(where.nodes - set(source.plan.nodes))
+        shown = [*nodes, *(permissions(rules, gate.directory, each) for each in others)]
+        about = PolicyReport(origin, destination, now_ms, rules, shown, found, lines, where)
+        report.mkdir(parents=True, exist_ok=True)
+        (report / "report.html").write_text(policy_page(about), encoding="utf-8")
     if as_json:
         emit(_as_dict(found, nodes))
     else:
@@ -83,37 +108,33 @@ def check(
             ("node", "known as", "reads", "holds", "carries", "reached"),
             [
                 (
-                    node["node"],
-                    node["known_as"],
-                    *("yes" if node[key] else "no" for key in _COLUMNS),
+                    one.node,
+                    one.known_as,
+                    *(
+                        "yes" if may else "no"
+                        for may in (one.reads, one.holds, one.carries, one.node in found.reach)
+                    ),
                 )
-                for node in nodes
+                for one in nodes
             ],
         )
-        for line in _lines(found, gate, rules, destination, now_ms, dtn_to_iso):
+        for line in lines:
             say_wrapped(line)
+        if report is not None:
+            say(f"report: {report / 'report.html'}")
     ends_with(0 if found.route is not None else FAILED)
 
 
-_COLUMNS = ("reads", "holds", "carries", "reached")
+def _places(source: Source, path: Path | None) -> Places:
+    from stack.simulator.report.nodes import Places, load_places
+
+    if path is not None:
+        return load_places(path)
+    known = source.prediction
+    return Places() if known is None else Places(known.stations, known.satellites)
 
 
-def _node(gate: PolicyGate, policy: DataPolicy, found: Admissible, node: str) -> dict[str, Any]:
-    from stack.policy.gate import known_as
-
-    facts = gate.directory.get(node)
-    return {
-        "node": node,
-        "known_as": known_as(facts) if facts else "",
-        "reads": gate.may_read(policy, node),
-        "holds": gate.may_hold(policy, node),
-        "carries": gate.may_carry(policy, node),
-        "reached": node in found.reach,
-    }
-
-
-def _as_dict(found: Admissible, nodes: list[dict[str, Any]]) -> dict[str, Any]:
-    from stack.core.clock import dtn_to_iso
+def _as_dict(found: Admissible, nodes: Sequence[Permissions]) -> dict[str, Any]:
 
     def way(route: Any) -> dict[str, Any] | None:
         if route is None:
@@ -122,7 +143,7 @@ def _as_dict(found: Admissible, nodes: list[dict[str, Any]]) -> dict[str, Any]:
         return {"arrival": dtn_to_iso(route.arrival_ms), "over": hops}
 
     return {
-        "nodes": nodes,
+        "nodes": [one._asdict() | {"reached": one.node in found.reach} for one in nodes],
         "way": way(found.route),
         "missing": list(found.missing),
         "better": way(found.better),
@@ -135,7 +156,6 @@ def _lines(
     policy: DataPolicy,
     destination: str,
     now_ms: int,
-    iso: Any,
 ) -> list[str]:
     from stack.policy.gate import described
 
@@ -144,12 +164,14 @@ def _lines(
         return [f"it may not be read at its destination: {who}"]
     lines = ["no way that is allowed"]
     if found.route is not None:
+        arrival = dtn_to_iso(found.route.arrival_ms)
         after = duration_text((found.route.arrival_ms - now_ms) / 1000)
         over = ", ".join(contact.destination for contact in found.route.contacts)
-        lines = [f"arrives {iso(found.route.arrival_ms)}, {after} after departure, over {over}"]
+        lines = [f"arrives {arrival}, {after} after departure, over {over}"]
     if found.better is not None:
+        arrival = dtn_to_iso(found.better.arrival_ms)
         who = " and ".join(described(gate.directory, node) for node in found.missing)
-        lines.append(f"with transit through {who} it would be {iso(found.better.arrival_ms)}")
+        lines.append(f"with transit through {who} it would be {arrival}")
     return lines
 
 

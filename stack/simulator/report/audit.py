@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.resources
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
+from stack.audit.event import Act
 from stack.audit.story import Stay, Story, places
 from stack.core.units import count_text
+from stack.policy import Directory
+from stack.policy.permissions import Permissions, permissions
+from stack.simulator.report.nodes import (
+    Hop,
+    MapPath,
+    NodeKind,
+    Places,
+    permissions_table,
+    place_of,
+)
 from stack.simulator.report.page import label, page, second_of, table
 
 WIDTH, ROW, LEFT = 960, 22, 150
@@ -19,24 +28,41 @@ STORIES_MAX = 200
 
 ENTRIES_MAX = 500
 
-COLOURS = {True: "#3B6EA5", False: "#B3402E"}
-"""Of what is as it may be, and of nodes that are named in a violation."""
+HAD = NodeKind("had it", "#0072B2", "o")
+HAD_WRONGLY = NodeKind("had it, against the policy", "#D55E00", "X")
+MIGHT = NodeKind("did not have it, and may", "#777777", "s")
+MUST_NOT = NodeKind("did not have it, and may not", "#555555", "x")
 
-LAND, SEA = "#DCE1D4", "#F4F7FA"
 
-
-def audit_page(stories: Sequence[Story], where: Mapping[str, tuple[float, float]]) -> str:
-    """The page.  `where` gives latitude and longitude of stations, degrees."""
+def audit_page(stories: Sequence[Story], where: Places, directory: Directory | None) -> str:
+    """The page.  `directory` says where nodes are in words of policies."""
     wrong = [story for story in stories if not story.sound]
     shown = [*wrong, *(story for story in stories if story.sound)][:STORIES_MAX]
-    many = count_text(len(stories), "object")
-    words = f"{many}, {len(wrong)} of which do not fit together or to their policy."
+    policies = {story.policy for story in shown if story.policy is not None}
+    nodes: list[Permissions] = []
+    if directory is not None and len(policies) == 1:
+        (policy,) = policies
+        known = dict.fromkeys([*(str(facts.id) for facts in directory), *sorted(where.nodes)])
+        nodes = [permissions(policy, directory, node) for node in known]
+    had = {node for story in shown for node in places(story)}
+    parts = [_verdict(stories, wrong, directory), _map(shown, had, where, nodes)]
     if len(shown) < len(stories):
-        words += f" {len(shown)} are shown."
-    parts = [f"<p>{escape(words)}</p>", _map(shown, where)]
+        parts.append(f"<p>{len(shown)} are shown.</p>")
+    if nodes:
+        parts += ["<h2>Who may do what</h2>", permissions_table(nodes, had, "had it")]
     for story in shown:
         parts += _story(story)
     return page("Where data was", parts)
+
+
+def _verdict(stories: Sequence[Story], wrong: Sequence[Story], directory: Directory | None) -> str:
+    many = count_text(len(stories), "object")
+    if wrong:
+        words = f"{many}, {len(wrong)} of which do not fit together or to their policy."
+        return f'<p class="bad">{words}</p>'
+    about = "the logs do not contradict one another, and nothing is missing"
+    kept = "" if directory is None else "; every node has kept to the policy"
+    return f'<p class="good">{many}: {about}{kept}.</p>'
 
 
 def _story(story: Story) -> Iterable[str]:
@@ -76,7 +102,7 @@ def _line(story: Story) -> str:
     marks = []
     for row, (node, stays) in enumerate(rows.items()):
         y = row * ROW
-        colour = COLOURS[not _blamed(story, node)]
+        colour = (HAD_WRONGLY if _blamed(story, node) else HAD).colour
         marks.append(f'<text x="0" y="{y + 15}" font-size="12">{escape(label(node))}</text>')
         marks += [_bar(stay, first, last, y, colour) for stay in stays]
     height = len(rows) * ROW
@@ -85,7 +111,8 @@ def _line(story: Story) -> str:
         f'<text x="{WIDTH}" y="{height + 14}" font-size="11" text-anchor="end">'
         f"{second_of(last)}</text>"
     )
-    return _svg(WIDTH, height + 20, marks, "When it was where")
+    spans = (f"{label(node)} from {second_of(stays[0].since_ms)}" for node, stays in rows.items())
+    return _svg(WIDTH, height + 20, marks, f"When it was where: {', '.join(spans)}")
 
 
 def _bar(stay: Stay, first: int, last: int, y: int, colour: str) -> str:
@@ -100,40 +127,30 @@ def _bar(stay: Stay, first: int, last: int, y: int, colour: str) -> str:
     )
 
 
-def _map(stories: Sequence[Story], where: Mapping[str, tuple[float, float]]) -> str:
-    """The nodes that had something, on the ground where that is known, and who gave to whom."""
-    had = {node for story in stories for node in places(story)}
-    points = {node: _point(*where[node]) for node in sorted(had & where.keys())}
-    if not points:
+def _map(
+    stories: Sequence[Story], had: Collection[str], where: Places, nodes: Sequence[Permissions]
+) -> str:
+    """The nodes that had something, those that policies speak of, and who gave to whom."""
+    if not where.nodes:
         return ""
-    file = importlib.resources.files(__package__).joinpath("land.json")
-    marks = [f'<rect width="{WIDTH}" height="{WIDTH // 2}" fill="{SEA}"/>']
-    for ring in json.loads(file.read_text("utf-8"))["land"]:
-        corners = (_point(lat, lon) for lon, lat in zip(ring[::2], ring[1::2], strict=True))
-        path = " ".join(f"{x:.0f},{y:.0f}" for x, y in corners)
-        marks.append(f'<polygon points="{path}" fill="{LAND}"/>')
-    given = {
-        (event.node, event.peer)
-        for story in stories
-        for event, _, _ in story.entries
-        if event.node in points and event.peer in points and event.node != event.peer
-    }
-    for giver, taker in sorted(given):
-        (x1, y1), (x2, y2) = points[giver], points[taker]
-        marks.append(f'<path d="M{x1:.0f} {y1:.0f}L{x2:.0f} {y2:.0f}" stroke="#8A929C"/>')
-    for node, (x, y) in points.items():
-        good = not any(_blamed(story, node) for story in stories)
-        marks.append(f'<circle cx="{x:.0f}" cy="{y:.0f}" r="5" fill="{COLOURS[good]}"/>')
-        marks.append(
-            f'<text x="{x + 8:.0f}" y="{y + 4:.0f}" font-size="12">{escape(label(node))}</text>'
-        )
-    rest = sorted(map(label, had - where.keys()))
-    words = f"<p>Not on the ground, or nobody said where: {escape(', '.join(rest))}.</p>"
-    return _svg(WIDTH, WIDTH // 2, marks, "Where it was") + (words if rest else "")
+    from stack.simulator.report.node_map import node_map
 
-
-def _point(latitude_deg: float, longitude_deg: float) -> tuple[float, float]:
-    return (longitude_deg + 180) / 360 * WIDTH, (90 - latitude_deg) / 360 * WIDTH
+    kinds = {one.node: (MIGHT if one.holds else MUST_NOT, place_of(one)) for one in nodes}
+    for node in sorted(had):
+        wrongly = any(_blamed(story, node) for story in stories)
+        kinds[node] = (HAD_WRONGLY if wrongly else HAD, kinds.get(node, (HAD, ""))[1])
+    given: dict[tuple[str, str], int] = {}
+    for story in stories:
+        for event, _, _ in story.entries:
+            if event.has(Act.FORWARDED):
+                given.setdefault((event.node, event.peer), event.time_ms)
+    hops = sorted((Hop(*pair, at_ms) for pair, at_ms in given.items()), key=lambda hop: hop.at_ms)
+    start_ms = min((story.entries[0].event.time_ms for story in stories), default=0)
+    paths = [MapPath("who gave it to whom", hops)] if hops else []
+    drawn = node_map(where, kinds, paths, start_ms, "Where it was")
+    rest = ", ".join(sorted(map(label, set(had) - where.nodes)))
+    words = f'<p class="note">Nobody said where these are: {escape(rest)}.</p>'
+    return drawn + (words if rest else "")
 
 
 def _blamed(story: Story, node: str) -> bool:
@@ -143,6 +160,6 @@ def _blamed(story: Story, node: str) -> bool:
 
 def _svg(width: int, height: int, marks: Iterable[str], title: str) -> str:
     return (
-        f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="{title}"'
+        f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}"'
         f' xmlns="http://www.w3.org/2000/svg">{"".join(marks)}</svg></figure>'
     )

@@ -45,6 +45,11 @@ def _text(name: str) -> str:
     return (files(__package__) / name).read_text("utf-8")
 
 
+def capital(text: str) -> str:
+    """A text as a sentence begins."""
+    return text[:1].upper() + text[1:]
+
+
 def label(node: str) -> str:
     """A node id as a word: `dtn://gs1/` is `gs1`."""
     return node.removeprefix("dtn://").rstrip("/")

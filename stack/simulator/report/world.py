@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,24 +9,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Polygon
 
-from link_models.orbit.geometry import EARTH_FLATTENING, Ephemeris, Station
+from link_models.orbit.geometry import Station
 from link_models.orbit.mean_elements import Satellite
 from stack.core.units import count_text, duration_text
+from stack.simulator.report.earth import GroundTracks, broken, draw_earth, east_of
 from stack.simulator.report.page import label
 from stack.simulator.report.plotting import COLOURS, DARK, GREY, SMALL_IN, Floats, picture, style
 
-LAND, SEA_LINE = "#DCE1D4", "#B9C0B0"
-
 EARTH_KM = 6371.0
 """Mean radius, near enough for a map."""
-
-FLATTENED = (1.0 - EARTH_FLATTENING) ** 2
-"""The square of the polar radius over the equatorial one."""
-
-TRACK_STEP_MS = 20_000
-"""A satellite moves by little more than a degree in this time."""
 
 TRACKS_WHOLE_MAX = 2
 """Satellites whose tracks are drawn over a day; more would cover the map."""
@@ -76,13 +66,12 @@ def world_map(world: World, colours: Mapping[str, str]) -> str:
 
 
 class _Map:
-    """Draws on longitude and latitude as they are (equirectangular)."""
+    """Draws it."""
 
     def __init__(self, world: World, colours: Mapping[str, str]) -> None:
         self._world = world
         self._colours = colours
-        self._place = {name: number for number, name in enumerate(world.satellites)}
-        self._ephemeris = Ephemeris(list(world.satellites.values()))
+        self._tracks = GroundTracks(world.satellites)
         whole = len(world.satellites) <= TRACKS_WHOLE_MAX
         span_ms = DAY_MS if whole else ORBIT_MS
         self._until_ms = min(world.end_ms, world.start_ms + span_ms)
@@ -94,17 +83,16 @@ class _Map:
         with style(small=True):
             figure = Figure(figsize=(SMALL_IN, 5.1), layout="constrained")
             axes = figure.subplots()
-            _earth(axes)
-            if len(self._place) <= TRACKS_MAX:
-                times = np.arange(float(self._world.start_ms), self._until_ms, TRACK_STEP_MS)
-                for name in self._place:
-                    axes.plot(*self._track(name, times), color=GREY, lw=0.6, zorder=2)
+            draw_earth(axes)
+            if len(self._world.satellites) <= TRACKS_MAX:
+                for name in self._world.satellites:
+                    track = self._tracks.line(name, self._world.start_ms, self._until_ms)
+                    axes.plot(*track, color=GREY, lw=0.6, zorder=2)
             wide = 2.2 if len(self._shown) <= PASSES_WIDE_MAX else 0.7
             for one in sorted(self._shown, key=lambda each: each.used):
-                times = np.linspace(one.start_ms, one.end_ms, 24)
                 colour = self._colours.get(one.station, COLOURS[0]) if one.used else "#8A929C"
                 width = wide if one.used else wide / 2
-                track = self._track(one.satellite, times)
+                track = self._tracks.line(one.satellite, one.start_ms, one.end_ms)
                 axes.plot(*track, color=colour, lw=width, zorder=4 if one.used else 3)
             self._stations(axes)
             self._key(axes)
@@ -128,7 +116,7 @@ class _Map:
     def _heights(self) -> list[float]:
         """Heights of the satellites: one if they are alike, else the lowest and the highest."""
         times = np.linspace(self._world.start_ms, self._until_ms, 40)
-        fixed, valid = self._ephemeris.grid(range(len(self._place)), times)
+        fixed, valid = self._tracks.ephemeris.grid(range(len(self._world.satellites)), times)
         heights = np.where(valid, np.linalg.norm(fixed, axis=1) - EARTH_KM, np.nan)
         heights = heights[np.isfinite(heights).any(axis=1)]
         if not len(heights):
@@ -137,20 +125,12 @@ class _Map:
         low, high = float(each.min()), float(each.max())
         return [low, high] if high > 1.2 * low else [(low + high) / 2]
 
-    def _track(self, satellite: str, times: Floats) -> tuple[Floats, Floats]:
-        """Longitude and latitude below a satellite."""
-        fixed, valid = self._ephemeris.grid([self._place[satellite]], times)
-        x, y, z = np.where(valid[0], fixed[0], np.nan)
-        longitude = np.degrees(np.arctan2(y, x))
-        latitude = np.degrees(np.arctan2(z, np.hypot(x, y) * FLATTENED))
-        return _broken(longitude, latitude)
-
     def _stations(self, axes: Axes) -> None:
         for name, station in self._world.stations.items():
             colour = self._colours.get(name, DARK)
             for height_km in self._heights_km:
                 axes.plot(*_circle(station, height_km), color=colour, lw=0.9, ls="--", zorder=3)
-            longitude = (station.longitude_deg + 180.0) % 360.0 - 180.0
+            longitude = east_of(station.longitude_deg)
             axes.plot(
                 longitude,
                 station.latitude_deg,
@@ -184,7 +164,7 @@ class _Map:
         ]
         if not all(one.used for one in self._shown):
             entries.append(("", "-", "#8A929C", 1.1, "pass, not used"))
-        if len(self._place) <= TRACKS_MAX:
+        if len(world.satellites) <= TRACKS_MAX:
             span = duration_text((self._until_ms - world.start_ms) / 1000)
             entries.append(("", "-", GREY, 0.6, f"ground track, {span}"))
         handles = [
@@ -194,20 +174,6 @@ class _Map:
         axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncol=2)
         some = f" (the first {len(self._shown)})" if len(self._shown) < len(world.passes) else ""
         axes.set_title(f"Where the passes were{some}")
-
-
-def _earth(axes: Axes) -> None:
-    file = importlib.resources.files(__package__).joinpath("land.json")
-    for ring in json.loads(file.read_text("utf-8"))["land"]:
-        points = np.reshape(ring, (-1, 2))
-        axes.add_patch(Polygon(points, closed=True, fc=LAND, ec=SEA_LINE, lw=0.4, zorder=1))
-    axes.set_xlim(-180, 180)
-    axes.set_ylim(-90, 90)
-    axes.set_aspect("equal")
-    for set_ticks, most, hands in ((axes.set_xticks, 180, "WE"), (axes.set_yticks, 90, "SN")):
-        step = 60 if most == 180 else 30
-        ticks = range(-most, most + 1, step)
-        set_ticks(ticks, [f"{abs(at)}°{hands[at > 0] if at % 180 else ''}" for at in ticks])
 
 
 def _circle(station: Station, height_km: float) -> tuple[Floats, Floats]:
@@ -224,11 +190,4 @@ def _circle(station: Station, height_km: float) -> tuple[Floats, Floats]:
     east = np.sin(course) * np.sin(reach) * np.cos(here)
     north = np.cos(reach) - np.sin(here) * sine
     longitude = station.longitude_deg + np.degrees(np.arctan2(east, north))
-    return _broken((longitude + 180.0) % 360.0 - 180.0, np.degrees(np.arcsin(sine)))
-
-
-def _broken(longitude: Floats, latitude: Floats) -> tuple[Floats, Floats]:
-    """A line that does not run across the map where it leaves at one side and enters at the
-    other."""
-    after = np.flatnonzero(np.abs(np.diff(longitude)) > 180.0) + 1
-    return np.insert(longitude, after, np.nan), np.insert(latitude, after, np.nan)
+    return broken(east_of(longitude), np.degrees(np.arcsin(sine)))

@@ -19,6 +19,7 @@ from link_models.orbit.mean_elements import Satellite
 from link_models.orbit.tle import parse_tle
 from stack.simulator.loopback.results import PassResult, Volume
 from stack.simulator.report import world
+from stack.simulator.report.earth import GroundTracks
 from stack.simulator.report.gantt import Bar, Chart, Mark, draw_gantt, write_gantt
 from stack.simulator.report.page import page, table
 from stack.simulator.report.plotting import TimeAxis, log_rates, picture, rate_of, style
@@ -204,10 +205,8 @@ def test_a_track_runs_below_its_satellite() -> None:
     """Who stands on the track sees the satellite overhead."""
     craft = satellite()
     times = craft.epoch_ms + np.arange(0.0, 3_000_000.0, 300_000.0)
-    whole = world.World({}, {"sat": craft}, (), craft.epoch_ms, craft.epoch_ms + 86_400_000)
-    longitude, latitude = world._Map(whole, {})._track("sat", times)
-    places = [(a, b) for a, b in zip(longitude, latitude, strict=True) if np.isfinite(a)]
-    for (east, north), at in zip(places, times, strict=True):
+    longitude, latitude = GroundTracks({"sat": craft}).below("sat", times)
+    for east, north, at in zip(longitude, latitude, times, strict=True):
         below = Station(name="s", latitude_deg=north, longitude_deg=east)
         assert look(craft, below, np.array([at])).elevation_deg[0] > 87.0
 
