@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import stack
-from orbitferry import models
+from stack import models
 from stack.cli.api import api_document
 from stack.cli.config.command import Subject, reference_text
 from stack.cli.main import PROGRAM, parser

@@ -8,7 +8,8 @@ assert result.ok, result.problems
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stack.simulator.loopback.results import Result as Result
@@ -16,14 +17,22 @@ if TYPE_CHECKING:
     from stack.simulator.scenario import Scenario as Scenario
     from stack.simulator.scenario import load_scenario as load_scenario
     from stack.simulator.scenario import parse_scenario as parse_scenario
-else:
-    from stack import lazily
 
-    __all__, _, __getattr__, __dir__ = lazily(
-        __name__,
-        """
-        stack.simulator.loopback.results Result
-        stack.simulator.run run_scenario
-        stack.simulator.scenario Scenario load_scenario parse_scenario
-        """,
-    )
+_HOMES = {
+    "Result": "stack.simulator.loopback.results",
+    "Scenario": "stack.simulator.scenario",
+    "load_scenario": "stack.simulator.scenario",
+    "parse_scenario": "stack.simulator.scenario",
+    "run_scenario": "stack.simulator.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'stack.simulator' has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return list(_HOMES)

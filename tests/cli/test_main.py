@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import stack
-from orbitferry import models
+from stack import models
 from stack.cli import main as main_module
 from stack.cli.api import _definition, _methods
 from stack.cli.documents import (

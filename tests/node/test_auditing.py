@@ -73,7 +73,7 @@ def test_the_story_of_a_message(tmp_path: Path) -> None:
         assert {each.object for each in everything} == {str(bundle)}
         assert len({each.label for each in everything}) == 1
         assert [each.policy for each in everything if each.policy] == [encode_label(TOLD)] * 3
-        assert stories["gs1"][1].detail.startswith("contact from ")
+        assert stories["gs1"][1].detail.startswith("contact from 20")
         for name in ("gs1", "home", "sat1"):
             secret, state, note = notes[name]
             log = ClosedLog.decode(f"dtn://{name}/", state)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from stack.audit.event import Act, AuditEvent, label_digest
 from stack.contacts.plan import Plan
+from stack.core.clock import dtn_to_iso
 from stack.core.errors import DecodeError
 from stack.engines.bundle_agent.entry import Entry
 from stack.engines.bundle_agent.notes import is_bare, parse_note, unlabelled
@@ -113,7 +114,7 @@ class AuditTrail:
             found = next(iter(plan.active(now_ms, self._node, neighbour)), None)
             known = (plan, now_ms, now_ms + 1, NO_CONTACT)
             if found is not None:
-                words = f"contact from {found.start_ms} to {found.end_ms}"
+                words = f"contact from {dtn_to_iso(found.start_ms)} to {dtn_to_iso(found.end_ms)}"
                 known = (plan, found.start_ms, found.end_ms, words)
             self._contacts[neighbour] = known
         return known[3]

@@ -20,8 +20,8 @@ from stack.simulator.report.nodes import (
 )
 from stack.simulator.report.page import label, page, second_of, table
 
-WIDTH, ROW, LEFT = 960, 22, 150
-"""Pixels: of a figure, of a row of a time line, and of the names before it."""
+WIDTH, ROW, LEFT, LEAST = 760, 22, 130, 4
+"""Pixels: of a figure, of a row of a time line, of the names before it, and of its shortest bar."""
 
 STORIES_MAX = 200
 """Objects on one page; what does not fit together comes first."""
@@ -117,12 +117,13 @@ def _line(story: Story) -> str:
 
 def _bar(stay: Stay, first: int, last: int, y: int, colour: str) -> str:
     scale = (WIDTH - LEFT) / (last - first)
-    begin = LEFT + (stay.since_ms - first) * scale
+    begin = min(LEFT + (stay.since_ms - first) * scale, WIDTH - LEAST)
     end = WIDTH if stay.until_ms is None else LEFT + (stay.until_ms - first) * scale
     until = "still there" if stay.until_ms is None else second_of(stay.until_ms)
     title = f"{stay.node}: {stay.object}, {second_of(stay.since_ms)} to {until}"
+    width = max(end - begin, LEAST)
     return (
-        f'<rect x="{begin:.1f}" y="{y + 4}" width="{max(end - begin, 2):.1f}" height="{ROW - 8}"'
+        f'<rect x="{begin:.1f}" y="{y + 4}" width="{width:.1f}" height="{ROW - 8}"'
         f' fill="{colour}"><title>{escape(title)}</title></rect>'
     )
 
@@ -160,6 +161,7 @@ def _blamed(story: Story, node: str) -> bool:
 
 def _svg(width: int, height: int, marks: Iterable[str], title: str) -> str:
     return (
-        f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}"'
-        f' xmlns="http://www.w3.org/2000/svg">{"".join(marks)}</svg></figure>'
+        f'<figure class="small"><div class="still" tabindex="0">'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}"'
+        f' xmlns="http://www.w3.org/2000/svg">{"".join(marks)}</svg></div></figure>'
     )

@@ -109,14 +109,14 @@ class _NodeMap:
                 track = self._tracks.line(node, at_ms - ORBIT_MS / 2, at_ms + ORBIT_MS / 2)
                 axes.plot(*track, color=kind.colour, lw=0.7, alpha=0.6, zorder=2)
             face = "#FFFFFF" if aboard and kind.form not in "xX" else kind.colour
-            edge = kind.colour if aboard else "#FFFFFF"
+            edge = kind.colour if aboard or kind.form == "x" else "#FFFFFF"
             axes.plot(
                 *here,
                 kind.form,
                 mfc=face,
                 mec=edge,
                 ms=8,
-                mew=1.6 if aboard else 0.8,
+                mew=0.8 if edge == "#FFFFFF" else 1.6,
                 zorder=7 if node in self._at_ms else 6,
             )
             if number < NAMED_MAX:
