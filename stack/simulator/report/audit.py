@@ -11,7 +11,7 @@ from stack.core.units import count_text
 from stack.policy import Directory
 from stack.policy.permissions import Permissions, permissions
 from stack.simulator.report.nodes import (
-    Hop,
+    MapHop,
     MapPath,
     NodeKind,
     Places,
@@ -145,7 +145,9 @@ def _map(
         for event, _, _ in story.entries:
             if event.has(Act.FORWARDED):
                 given.setdefault((event.node, event.peer), event.time_ms)
-    hops = sorted((Hop(*pair, at_ms) for pair, at_ms in given.items()), key=lambda hop: hop.at_ms)
+    hops = sorted(
+        (MapHop(*pair, at_ms) for pair, at_ms in given.items()), key=lambda hop: hop.at_ms
+    )
     start_ms = min((story.entries[0].event.time_ms for story in stories), default=0)
     paths = [MapPath("who gave it to whom", hops)] if hops else []
     drawn = node_map(where, kinds, paths, start_ms, "Where it was")

@@ -13,7 +13,7 @@ from matplotlib.patheffects import withStroke
 
 from stack.core.units import count_text
 from stack.simulator.report.earth import GroundTracks, broken, draw_earth, east_of
-from stack.simulator.report.nodes import Hop, MapPath, NodeKind, Places
+from stack.simulator.report.nodes import MapHop, MapPath, NodeKind, Places
 from stack.simulator.report.page import capital, label
 from stack.simulator.report.plotting import DARK, GREY, RED, SMALL_IN, Floats, picture, style
 
@@ -181,7 +181,7 @@ class _NodeMap:
         return f"World map of {' and '.join(many)}. {self._title}. {said}. {paths}"
 
 
-def _chain(hops: Iterable[Hop]) -> str:
+def _chain(hops: Iterable[MapHop]) -> str:
     return ", ".join(f"{label(giver)} to {label(taker)}" for giver, taker, _ in hops)
 
 

@@ -24,7 +24,7 @@ class NodeKind(NamedTuple):
     """Of matplotlib's markers."""
 
 
-class Hop(NamedTuple):
+class MapHop(NamedTuple):
     """Data goes from one node to another."""
 
     giver: str
@@ -37,7 +37,7 @@ class MapPath:
     """A path of data, in the order of its hops."""
 
     words: str
-    hops: Sequence[Hop]
+    hops: Sequence[MapHop]
     refused: bool = False
     """It is one that data did or may not take."""
 

@@ -11,7 +11,7 @@ from stack.policy.permissions import Permissions
 from stack.routing.admissible import Admissible
 from stack.routing.route import Route
 from stack.simulator.report.node_map import node_map
-from stack.simulator.report.nodes import Hop, MapPath, Places, kind_of, permissions_table
+from stack.simulator.report.nodes import MapHop, MapPath, Places, kind_of, permissions_table
 from stack.simulator.report.page import capital, page, second_of, table
 
 
@@ -73,8 +73,10 @@ def rules_table(policy: DataPolicy) -> str:
     return table(("it", "nodes"), rows)
 
 
-def _hops(route: Route, start_ms: int) -> list[Hop]:
-    return [Hop(one.source, one.destination, max(one.start_ms, start_ms)) for one in route.contacts]
+def _hops(route: Route, start_ms: int) -> list[MapHop]:
+    return [
+        MapHop(one.source, one.destination, max(one.start_ms, start_ms)) for one in route.contacts
+    ]
 
 
 def _path(title: str, route: Route | None) -> list[str]:

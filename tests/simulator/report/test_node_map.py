@@ -14,7 +14,7 @@ from stack.policy import DataPolicy, Directory, NodeSet
 from stack.policy.directory import NodeFacts
 from stack.policy.permissions import permissions
 from stack.simulator.report import node_map
-from stack.simulator.report.nodes import REFUSED, Hop, MapPath, Places, kind_of
+from stack.simulator.report.nodes import REFUSED, MapHop, MapPath, Places, kind_of
 from stack.simulator.report.page import page
 from tests.simulator.report.test_pages import check_page
 
@@ -53,7 +53,10 @@ def test_the_map_says_what_it_shows() -> None:
     station = Station(name="g", latitude_deg=40.0, longitude_deg=190.0)
     places = Places({"dtn://<g>/": station, "dtn://far/": station}, {"dtn://s/": craft})
     kinds = {name: (REFUSED, "XX") for name in ("dtn://<g>/", "dtn://s/", "dtn://nowhere/")}
-    hops = [Hop("dtn://<g>/", "dtn://s/", start), Hop("dtn://s/", "dtn://<g>/", start + 600_000)]
+    hops = [
+        MapHop("dtn://<g>/", "dtn://s/", start),
+        MapHop("dtn://s/", "dtn://<g>/", start + 600_000),
+    ]
     paths = [MapPath("best", hops), MapPath("else", hops[:1], refused=True)]
     drawn = node_map.node_map(places, kinds, paths, start, "Who & where")
     walk = check_page(page("map", [drawn]))
