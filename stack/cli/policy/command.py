@@ -104,20 +104,7 @@ def check(
     if as_json:
         emit(_as_dict(found, nodes))
     else:
-        table(
-            ("node", "known as", "reads", "holds", "carries", "reached"),
-            [
-                (
-                    one.node,
-                    one.known_as,
-                    *(
-                        "yes" if may else "no"
-                        for may in (one.reads, one.holds, one.carries, one.node in found.reach)
-                    ),
-                )
-                for one in nodes
-            ],
-        )
+        _show(found, nodes)
         for line in lines:
             say_wrapped(line)
         if report is not None:
@@ -134,8 +121,20 @@ def _places(source: Source, path: Path | None) -> Places:
     return Places() if known is None else Places(known.stations, known.satellites)
 
 
-def _as_dict(found: Admissible, nodes: Sequence[Permissions]) -> dict[str, Any]:
+def _show(found: Admissible, nodes: Sequence[Permissions]) -> None:
+    words = {True: "yes", False: "no"}
+    rows = [
+        (
+            one.node,
+            one.known_as,
+            *(words[may] for may in (one.reads, one.holds, one.carries, one.node in found.reach)),
+        )
+        for one in nodes
+    ]
+    table(("node", "known as", "reads", "holds", "carries", "reached"), rows)
 
+
+def _as_dict(found: Admissible, nodes: Sequence[Permissions]) -> dict[str, Any]:
     def way(route: Any) -> dict[str, Any] | None:
         if route is None:
             return None

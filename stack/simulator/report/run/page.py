@@ -125,7 +125,7 @@ class _Page:
             '<p class="note">Capacity "while there was something to send" counts contacts at '
             "their rate whenever a sample found data in the hands of the sender's link, blackouts "
             "included; what did not become bundles is parity, headers, losses and repetition. "
-            "Transfers that are over between two samples have no share.</p>"
+            "Where all transfers were over between two samples, it is not known.</p>"
         )
         return lead + table(head, rows, numbers=tuple(range(1, len(head)))) + note
 

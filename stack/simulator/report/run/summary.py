@@ -18,7 +18,6 @@ def volumes(result: Result) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         ("datagrams lost", "lost_bytes"),
         ("sent again by LTP", "resent_bytes"),
         ("capacity of all contacts", "capacity_bytes"),
-        ("capacity while there was something to send", "capacity_wanted_bytes"),
     ]
     if result.objects:
         octets[:0] = [
@@ -26,8 +25,13 @@ def volumes(result: Result) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
             ("content delivered and right", "delivered_bytes"),
         ]
     rows = [(text, *(size_text(one[name]) for one in columns)) for text, name in octets]
-    shares = (one["efficiency"] for one in columns)
+    shares = [one["efficiency"] for one in columns]
+    wanted = (
+        "–" if share is None else size_text(one["capacity_wanted_bytes"])
+        for one, share in zip(columns, shares, strict=True)
+    )
     rows += [
+        ("capacity while there was something to send", *wanted),
         ("of which became bundles", *map(percent, shares)),
         ("repaired by FEC, packets", *(f"{one['fec_recovered_packets']:,}" for one in columns)),
     ]

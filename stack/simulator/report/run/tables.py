@@ -138,7 +138,7 @@ class Tables:
             short_name(row.destination),
             f"{row.passes_used} of {row.passes}",
             size_text(row.capacity),
-            size_text(row.capacity_wanted),
+            "–" if row.efficiency is None else size_text(row.capacity_wanted),
             size_text(row.data_received),
             percent(row.efficiency),
             size_text(row.offered),
