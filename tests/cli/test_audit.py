@@ -111,8 +111,8 @@ def test_the_story_as_words_json_csv_and_a_page(
     cli(*asked, "--html", page, "--places", write_places(tmp_path))
     world, line = check_page(page.read_text()).all("svg")
     words = unescape(world["aria-label"] or "")
-    assert "home: had it (KR)" in words
-    assert "abroad: did not have it, and may not (XX)" in words
+    assert "home: had it (KR, role:relay)" in words
+    assert "abroad: did not have it, and may not (XX, role:relay)" in words
     assert "Who gave it to whom: gs1 to home, home to sat1." in words
     assert (line["aria-label"] or "").startswith("When it was where: gs1 from 20")
     ran = cli("audit", "story", "all", exports[0], "-d", root / "nodes.toml")

@@ -74,8 +74,7 @@ def check(
     \b
     Examples:
       orbitferry policy check family.toml plan.json dtn://gs1/ dtn://sat1/ -d nodes.toml
-      orbitferry policy check family.toml sso_day.toml dtn://gs1/ dtn://sat1/ -d nodes.toml \\
-        --report out/policy
+      orbitferry policy check eu.toml day.toml dtn://gs1/ dtn://sat1/ -d nodes.toml --report out
     """
     from stack.policy import PolicyGate
     from stack.policy.file import load_directory, load_policy

@@ -259,7 +259,7 @@ class _View(LiveView):
             line = int(moment.now_s * PLAIN_LINES / moment.duration_s)
             if line != self._line:
                 self._line = line
-                note(f"{_clock(moment)}  {_figures(moment)}")
+                note(f"after {_clock(moment)}: {_figures(moment)}")
             return
         now_s = time.monotonic()
         if now_s - self._drawn_s < REDRAW_S:
@@ -303,5 +303,5 @@ def _figures(moment: Moment) -> str:
     return (
         f"up {size_text(moment.up_bytes)}, down {size_text(moment.down_bytes)}, "
         f"waiting {size_text(moment.queue_bytes)}, {moment.arrived} of "
-        f"{count_text(moment.expected, 'object')}"
+        f"{count_text(moment.expected, 'object')} so far"
     )

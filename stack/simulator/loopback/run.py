@@ -164,8 +164,8 @@ def _problems(
     for flow in traffic:
         if not flow.ok:
             found.append(
-                f"traffic {flow.task}: {flow.arrived} of {flow.count} bundles arrived, {flow.wrong}"
-                f" wrong ones, {flow.refused} were refused for want of room"
+                f"traffic {flow.task}: {flow.arrived:,} of {flow.count:,} bundles arrived, "
+                f"{flow.wrong} wrong ones, {flow.refused} were refused for want of room"
             )
     found += [f"task {name} had not ended when the run did" for name in workload.unfinished()]
     if len(found) > PROBLEMS_MAX:

@@ -209,9 +209,16 @@ def _there(flow: _Flow) -> Floats:
     return flow.latency_s[~np.isnan(flow.latency_s)]
 
 
+def times_within(took_s: Floats, count: int) -> list[float | None]:
+    """Seconds within which each of `QUANTILES` of `count` bundles were there; None for more than
+    ever were."""
+    share = len(took_s) / count
+    return [float(np.quantile(took_s, one / share)) if one <= share else None for one in QUANTILES]
+
+
 def _row(flow: _Flow) -> TrafficRow:
     found = _there(flow)
-    quantiles = np.quantile(found, QUANTILES).tolist() if len(found) else [None] * len(QUANTILES)
+    quantiles = times_within(found, flow.task.count)
     return TrafficRow(
         task=flow.task.name,
         count=flow.task.count,

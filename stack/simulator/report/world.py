@@ -109,8 +109,8 @@ class _Map:
         return (
             f"World map of {count_text(len(world.stations), 'station')} ({places}), the ground "
             f"tracks of {count_text(len(world.satellites), 'satellite')} over "
-            f"{duration_text((self._until_ms - world.start_ms) / 1000)}, and {len(world.passes)} "
-            f"passes, {used} of them used."
+            f"{duration_text((self._until_ms - world.start_ms) / 1000)}, and "
+            f"{count_text(len(world.passes), 'pass')}, {used} of them used."
         )
 
     def _heights(self) -> list[float]:

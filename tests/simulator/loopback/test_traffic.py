@@ -17,6 +17,7 @@ from stack.node.application import LocalEndpoint, LocalPort
 from stack.ports.application import Delivery
 from stack.ports.store import Write
 from stack.simulator import Result, run_scenario
+from stack.simulator.loopback.traffic import times_within
 from stack.simulator.scenario import Scenario, parse_scenario
 
 HERE = Path(__file__).parent
@@ -182,3 +183,10 @@ def test_the_table_of_a_large_run_is_thinned(both: Result, monkeypatch: pytest.M
     assert (thin[0], thin[1], thin[-1]) == (whole[0], whole[1], whole[-1])
     assert set(thin) < set(whole)
     assert (len(thin) - 2) * len(thin[0].split(",")) <= 500
+
+
+def test_what_never_came_counts_among_the_half_that_is_there() -> None:
+    took_s = np.array([1.0, 2.0, 3.0])
+    assert times_within(took_s, 3) == [2.0, pytest.approx(2.8), pytest.approx(2.98), 3.0]
+    assert times_within(took_s, 6) == [3.0, None, None, None]
+    assert times_within(took_s, 100) == times_within(took_s[:0], 3) == [None] * 4

@@ -53,7 +53,7 @@ class DeliveryPlots:
                 where="post",
                 color=COLOURS[place % len(COLOURS)],
                 lw=1.5,
-                label=f"{name}: {len(ordered):,} of {sent:,}{_middle(ordered)}",
+                label=f"{name}: {len(ordered):,} of {sent:,}{_middle(ordered, sent)}",
             )
         axes.set_xscale("log")
         axes.set_ylim(0, 101)
@@ -99,5 +99,8 @@ def _latencies(result: Result) -> dict[str, tuple[Floats, int]]:
     return found
 
 
-def _middle(ordered: Floats) -> str:
-    return f", median {duration_text(float(np.median(ordered)))}" if len(ordered) else ""
+def _middle(ordered: Floats, sent: int) -> str:
+    """Within what time half of all that was sent was there, if it ever was."""
+    if not len(ordered) or 2 * len(ordered) < sent:
+        return ""
+    return f", half within {duration_text(float(np.quantile(ordered, 0.5 * sent / len(ordered))))}"
