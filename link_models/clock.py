@@ -207,12 +207,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
         raise _refusal("a signal handler")
 
     async def create_connection(self, *args: Any, **options: Any) -> NoReturn:
+        """Raises `VirtualTimeError`."""
         raise _refusal("a socket (create_connection)")
 
     async def create_server(self, *args: Any, **options: Any) -> NoReturn:
+        """Raises `VirtualTimeError`."""
         raise _refusal("a socket (create_server)")
 
     async def create_datagram_endpoint(self, *args: Any, **options: Any) -> NoReturn:
+        """Raises `VirtualTimeError`."""
         raise _refusal("a socket (create_datagram_endpoint)")
 
     async def subprocess_exec(self, *args: Any, **options: Any) -> NoReturn:

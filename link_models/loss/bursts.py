@@ -99,12 +99,14 @@ class GilbertElliott:
         return cls.from_netem(rng, p=r * loss / (1 - loss), r=r, packets_per_s=packets_per_s)
 
     def lost(self, size: int, now_ns: int) -> bool:
+        """Whether a datagram of `size` octets is lost."""
         if now_ns >= self._until_ns:
             self._advance(now_ns)
         loss = self._loss[self._bad]
         return loss >= 1 if self._certain else self._uniform.one() < loss
 
     def lost_many(self, times_ns: Times, size: int, tail_bytes: int) -> Mask:
+        """The same for the datagrams of a train; `tail_bytes` is the size of its last."""
         n = len(times_ns)
         if times_ns[0] >= self._until_ns:
             self._advance(int(times_ns[0]))

@@ -133,6 +133,7 @@ class FrameErrors:
         self._last = _Frame(-1, False)
 
     def lost(self, size: int, now_ns: int) -> bool:
+        """Whether a datagram of `size` octets is lost."""
         begin = self._filled
         self._filled = end = begin + size + self._overhead_bytes
         first, last = begin // self._frame_bytes, (end - 1) // self._frame_bytes
@@ -147,6 +148,7 @@ class FrameErrors:
         return lost
 
     def lost_many(self, times_ns: Times, size: int, tail_bytes: int) -> Mask:
+        """The same for the datagrams of a train; `tail_bytes` is the size of its last."""
         n, frame_bytes = len(times_ns), self._frame_bytes
         octets = np.full(n, size + self._overhead_bytes, np.int64)
         octets[-1] = tail_bytes + self._overhead_bytes
