@@ -32,7 +32,7 @@ class DeliveryPlots:
 
     def _words(self) -> str:
         each = "; ".join(
-            f"{name}: {len(values):,} of {sent:,}{_middle(values)}"
+            f"{name}: {len(values):,} of {sent:,}{_middle(values, sent)}"
             for name, (values, sent) in self._groups.items()
         )
         return f"Share of what was handed over that had arrived, by time since then. {each}"
