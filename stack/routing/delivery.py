@@ -21,15 +21,18 @@ from stack.core.errors import LocalError
 from stack.routing.config import RouterConfig, consumption
 from stack.routing.graph import (
     NEVER_NS,
+    Bounds,
     ContactGraph,
     Drift,
     Hop,
     Label,
     Network,
+    Question,
+    Search,
     hops_of,
     start_at,
 )
-from stack.routing.selection import Bounds, Question, next_arrival, preferred, search_from
+from stack.routing.selection import next_arrival, preferred
 
 BUNDLE_BYTES = 1_000_000
 """Octets of payload in a bundle, unless said otherwise: the size of a file's chunks."""
@@ -233,7 +236,7 @@ class _Run:
         question = Question(self._network, self._clocks, size, 0, self._margin_ns)
         least = -(-count // GRAINS)
         while count:
-            search = search_from(question, self._start, Bounds())
+            search = Search(question, self._start, Bounds())
             label = search.find(self._destination)
             if label is not None and least == 1:  # else ties are beyond the grain of the answer
                 label = preferred(question, self._start, label, Bounds())

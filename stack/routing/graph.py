@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import attrgetter
+from typing import NamedTuple
 
 from stack.contacts.plan import Contact, Plan, Range
 from stack.core.clock import MILLISECOND
@@ -224,16 +225,43 @@ class ContactGraph:
         return hop_of(place, contact, owlt_ns, drift)
 
 
+class Question(NamedTuple):
+    """What all searches for one kind of bundle have in common."""
+
+    network: Network
+    clocks: Mapping[int, list[int]]
+    """For each contact that has bookings, by place and priority level, when it is free (ns)."""
+
+    size_bytes: int
+    level: int
+    """The priority level (`priority_level`)."""
+
+    margin_ns: int = 0
+    barred: frozenset[str] = frozenset()
+    """Nodes that such a bundle must not come to."""
+
+
+class Bounds(NamedTuple):
+    """What a route must keep clear of."""
+
+    exclude: Collection[str] = ()
+    """Neighbours that must not come first."""
+
+    without: Collection[int] = ()
+    """Places of contacts that must not come first."""
+
+    barred: Collection[str] = ()
+    """Nodes that come nowhere."""
+
+
 class Search:
     """One search from a label, which goes on as far as answers are asked for.
 
-    `clocks` gives for each contact that has bookings, by priority level, when it is free again;
-    it is read while the search goes on and may only grow meanwhile: then every arrival found is
-    the earliest possible one or earlier, which is what a bound must be.
+    The clocks of the question are read while the search goes on and may only grow meanwhile: then
+    every arrival found is the earliest possible one or earlier, which is what a bound must be.
 
-    `exclude` are neighbours and `without` places of contacts that must not come first, `only`
-    neighbours of which one must; `barred` nodes come nowhere.  `ends_after` leaves out contacts
-    that end by then, `until_ns` ways that take longer, `hops_max` those with more hops.
+    Of the neighbours in `only` one must come first.  `ends_after` leaves out contacts that end by
+    then, `until_ns` ways that take longer, `hops_max` those with more hops.
     """
 
     __slots__ = (
@@ -257,36 +285,27 @@ class Search:
 
     def __init__(
         self,
-        network: Network,
-        clocks: Mapping[int, list[int]],
+        question: Question,
         start: Label,
-        size_bytes: int,
-        level: int,
-        margin_ns: int = 0,
+        bounds: Bounds,
         *,
-        exclude: Collection[str] = (),
         only: Collection[str] | None = None,
-        without: Collection[int] = (),
-        barred: Collection[str] = (),
         ends_after: int = -1,
         until_ns: int = NEVER_NS,
         hops_max: int = NEVER_NS,
     ) -> None:
         self.start = start
-        self._network = network
-        self._clocks = clocks
-        self._size = size_bytes
-        self._level = level
+        self._network, self._clocks, self._size, self._level, margin_ns, barred = question
         self._margin_ns = margin_ns
-        self._exclude = exclude
+        self._exclude = bounds.exclude
+        self._without = bounds.without
         self._only = only
-        self._without = without
         self._ends_after = ends_after
         self._until = until_ns - margin_ns
         self._hops_max = hops_max
         self._heap: list[Label] = [start]
         self._best: dict[str, Label] = {}
-        self._fewest: dict[str, int] = dict.fromkeys(barred, -1)
+        self._fewest: dict[str, int] = dict.fromkeys((*barred, *bounds.barred), -1)
         """Hops of the last label of a node that was taken from the heap: later ones arrive
         later, and are of use only if they have fewer hops."""
         self._tentative: dict[str, Label] = {}

@@ -20,17 +20,20 @@ from stack.contacts.plan import Contact, Plan
 from stack.core.clock import MILLISECOND
 from stack.routing.books import Books
 from stack.routing.config import RouterConfig, consumption
-from stack.routing.graph import NEVER_NS, ContactGraph, Label, Network, priority_level, start_at
+from stack.routing.graph import (
+    NEVER_NS,
+    Bounds,
+    ContactGraph,
+    Label,
+    Network,
+    Question,
+    Search,
+    priority_level,
+    start_at,
+)
 from stack.routing.paths import Path, likelihood, path_of, reckoned
 from stack.routing.route import Route
-from stack.routing.selection import (
-    Bounds,
-    Question,
-    next_routes,
-    node_order,
-    preferred,
-    search_from,
-)
+from stack.routing.selection import next_routes, node_order, preferred
 
 __all__ = ["Router", "RouterConfig"]
 
@@ -52,7 +55,7 @@ class _Kept:
     def __init__(self, question: Question, node: str, at_ns: int, bounds: Bounds) -> None:
         self.question = question
         self.bounds = bounds
-        self.search = search_from(question, start_at(node, at_ns), bounds)
+        self.search = Search(question, start_at(node, at_ns), bounds)
         self.at_ns = at_ns
         self.paths: dict[str, Path | None] = {}
         self.coarse = False
@@ -189,7 +192,7 @@ class Router:
         neighbours = self._network.neighbours(self.node)
         for neighbour in neighbours.difference(exclude):
             bounds = Bounds(exclude=neighbours - {neighbour})
-            label = search_from(question, start, bounds).find(destination)
+            label = Search(question, start, bounds).find(destination)
             if label is not None and label[0] <= deadline_ns:
                 label = preferred(question, start, label, bounds)
                 if likelihood(label, self.books) >= self.config.confidence_min:

@@ -13,34 +13,10 @@ none is found twice and each part is searched once.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from stack.routing.graph import NEVER_NS, Label, Network, Search, labels_of, start_at
-
-
-class Question(NamedTuple):
-    """What all searches for one kind of bundle have in common."""
-
-    network: Network
-    clocks: Mapping[int, list[int]]
-    """By place and priority level, when a contact is free (ns)."""
-
-    size_bytes: int
-    level: int
-    """The priority level (`priority_level`)."""
-
-    margin_ns: int = 0
-    barred: frozenset[str] = frozenset()
-    """Nodes that such a bundle must not come to."""
-
-
-class Bounds(NamedTuple):
-    """What a route must keep clear of; see `Search`."""
-
-    exclude: Collection[str] = ()
-    without: Collection[int] = ()
-    barred: Collection[str] = ()
+from stack.routing.graph import Bounds, Label, Question, Search, labels_of, start_at
 
 
 def node_order(node: str) -> tuple[int, int, str]:
@@ -53,28 +29,9 @@ def node_order(node: str) -> tuple[int, int, str]:
     return 1, 0, node
 
 
-def search_from(
-    question: Question, start: Label, bounds: Bounds, until_ns: int = NEVER_NS
-) -> Search:
-    """A search from a label, within bounds, for routes that arrive by `until_ns`."""
-    network, clocks, size, level, margin_ns, barred = question
-    return Search(
-        network,
-        clocks,
-        start,
-        size,
-        level,
-        margin_ns,
-        exclude=bounds.exclude,
-        without=bounds.without,
-        barred=(*barred, *bounds.barred),
-        until_ns=until_ns,
-    )
-
-
 def best_route(question: Question, start: Label, target: str, bounds: Bounds) -> Label | None:
     """The best route to `target` in SABR's full order, or None."""
-    label = search_from(question, start, bounds).find(target)
+    label = Search(question, start, bounds).find(target)
     return None if label is None else preferred(question, start, label, bounds)
 
 
@@ -102,32 +59,26 @@ def _as_good(
     only: set[str] | None = None,
 ) -> Label | None:
     """A route as early and as short as `label`, over contacts that end later than `ends_after`."""
-    network, clocks, size, level, margin_ns, barred = question
     if -start[2] <= ends_after:
         return None
     arrival = label[0]
     promising: set[str] = set()
-    for fan in network.fans(start[3]):
+    for fan in question.network.fans(start[3]):
         promising |= fan.lasting(arrival, ends_after)
     if only is not None:
         promising &= only
     if not promising:
         return None
-    return Search(
-        network,
-        clocks,
+    search = Search(
+        question,
         start,
-        size,
-        level,
-        margin_ns,
-        exclude=bounds.exclude,
+        bounds,
         only=promising,
-        without=bounds.without,
-        barred=(*barred, *bounds.barred),
         ends_after=ends_after,
         until_ns=arrival,
         hops_max=label[1],
-    ).find(label[3])
+    )
+    return search.find(label[3])
 
 
 def _by_entry(question: Question, start: Label, label: Label, bounds: Bounds) -> Label:
@@ -155,7 +106,7 @@ def next_arrival(question: Question, label: Label, target: str, until_ns: int) -
         hop = labels[place + 1][4]
         assert hop is not None
         bounds = Bounds(without=(hop[0],), barred=[each[3] for each in labels[:place]])
-        found = search_from(question, turn, bounds, until_ns).find(target)
+        found = Search(question, turn, bounds, until_ns=until_ns).find(target)
         if found is not None:
             soonest = until_ns = found[0]
     return soonest
