@@ -76,14 +76,7 @@ class BurstLoss(Base, frozen=True, kw_only=True, tag="gilbert-elliott"):
     """Share of datagrams lost in the bad state."""
 
     def rule(self, source: RandomSource) -> Rule:
-        model = GilbertElliott(
-            source.stream(),
-            good_s=self.good_s,
-            bad_s=self.bad_s,
-            good_loss=self.good_loss,
-            bad_loss=self.bad_loss,
-        )
-        return Rule(loss=model)
+        return Rule(loss=GilbertElliott(source.stream(), **self.parameters()))
 
 
 class PacketBurstLoss(Base, frozen=True, kw_only=True, tag="bursts"):
@@ -99,12 +92,7 @@ class PacketBurstLoss(Base, frozen=True, kw_only=True, tag="bursts"):
     """The packet rate at which that is so; at other rates bursts keep their time."""
 
     def rule(self, source: RandomSource) -> Rule:
-        model = GilbertElliott.from_loss_and_burst(
-            source.stream(),
-            loss=self.loss,
-            burst_packets=self.burst_packets,
-            packets_per_s=self.packets_per_s,
-        )
+        model = GilbertElliott.from_loss_and_burst(source.stream(), **self.parameters())
         return Rule(loss=model)
 
 
@@ -127,15 +115,7 @@ class NetemGemodel(Base, frozen=True, kw_only=True, tag="netem-gemodel"):
     """The packet rate at which that is so."""
 
     def rule(self, source: RandomSource) -> Rule:
-        model = GilbertElliott.from_netem(
-            source.stream(),
-            p=self.p,
-            r=self.r,
-            one_minus_h=self.one_minus_h,
-            one_minus_k=self.one_minus_k,
-            packets_per_s=self.packets_per_s,
-        )
-        return Rule(loss=model)
+        return Rule(loss=GilbertElliott.from_netem(source.stream(), **self.parameters()))
 
 
 class NetemState(Base, frozen=True, kw_only=True, tag="netem-state"):
@@ -157,10 +137,7 @@ class NetemState(Base, frozen=True, kw_only=True, tag="netem-state"):
     """From receiving to a single loss."""
 
     def rule(self, source: RandomSource) -> Rule:
-        model = FourStates(
-            source.stream(), p13=self.p13, p31=self.p31, p32=self.p32, p23=self.p23, p14=self.p14
-        )
-        return Rule(loss=model)
+        return Rule(loss=FourStates(source.stream(), **self.parameters()))
 
 
 class GivenBlackouts(Base, frozen=True, kw_only=True, tag="blackouts"):
@@ -191,8 +168,7 @@ class LinkFlapping(Base, frozen=True, kw_only=True, tag="flapping"):
     """When it first falls."""
 
     def rule(self, source: RandomSource) -> Rule:
-        model = Flapping(period_s=self.period_s, down_s=self.down_s, phase_s=self.phase_s)
-        return Rule(loss=model)
+        return Rule(loss=Flapping(**self.parameters()))
 
 
 class RecordedTrace(Base, frozen=True, kw_only=True, tag="trace"):
@@ -243,16 +219,7 @@ class SlotChanges(Base, frozen=True, kw_only=True, tag="slots"):
     """Further delay during a change; Huston reports 30 to 50 ms on the round trip."""
 
     def rule(self, source: RandomSource) -> Rule:
-        slots = Slots(
-            source.key(),
-            period_s=self.period_s,
-            phase_s=self.phase_s,
-            delay_ms_max=self.delay_ms_max,
-            loss=self.loss,
-            change_ms=self.change_ms,
-            change_loss=self.change_loss,
-            change_delay_ms=self.change_delay_ms,
-        )
+        slots = Slots(source.key(), **self.parameters())
         return Rule(loss=SlotLoss(source.stream(), slots), delay=SlotDelay(slots))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -102,6 +102,11 @@ class Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_u
         """The key by which a file gives what a model calls `name`."""
         key = _KEYS.get(name, name)
         return key if key in self.__struct_fields__ else "kind"
+
+    def parameters(self) -> dict[str, Any]:
+        """What this kind has beyond its base: the arguments of a model that names them alike."""
+        common = type(self).__mro__[1].__struct_fields__  # type: ignore[attr-defined]
+        return {name: getattr(self, name) for name in self.__struct_fields__ if name not in common}
 
     def _check(self) -> None:
         """Raise `ConfigError` for values that do not fit together, each within its bounds: making

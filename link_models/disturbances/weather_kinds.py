@@ -48,7 +48,7 @@ class StationOutage(Base, frozen=True, kw_only=True, tag="outage"):
     """Mean seconds to repair."""
 
     def rule(self, source: RandomSource) -> Rule:
-        return Rule(loss=Outages(source.key(), mtbf_s=self.mtbf_s, mttr_s=self.mttr_s))
+        return Rule(loss=Outages(source.key(), **self.parameters()))
 
 
 class SkyBase(Base, frozen=True, kw_only=True):
@@ -155,17 +155,7 @@ class Rain(SkyBase, frozen=True, kw_only=True, tag="rain-front"):
     """Attenuation in its middle, in decibels."""
 
     def fade(self, source: RandomSource) -> FadeModel:
-        front = RainFront(
-            start_latitude_deg=self.start_latitude_deg,
-            start_longitude_deg=self.start_longitude_deg,
-            heading_deg=self.heading_deg,
-            start_s=self.start_s,
-            speed_m_s=self.speed_m_s,
-            depth_m=self.depth_m,
-            length_m=self.length_m,
-            peak_db=self.peak_db,
-        )
-        return RainOver(front, *self.place(source))
+        return RainOver(RainFront(**self.parameters()), *self.place(source))
 
 
 class Scintillating(Base, frozen=True, kw_only=True, tag="scintillation"):
