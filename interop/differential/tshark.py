@@ -64,12 +64,10 @@ class Dissector:
 class Tshark:
     """tshark as a reader of one protocol.  Raises `FileNotFoundError` where it is not installed."""
 
-    def __init__(self, dissector: Dissector, program: str = "tshark") -> None:
-        found = shutil.which(program)
+    def __init__(self, dissector: Dissector) -> None:
+        found = shutil.which("tshark")
         if not found:
-            raise FileNotFoundError(
-                f"{program} is not installed (Debian, Ubuntu: apt install tshark)"
-            )
+            raise FileNotFoundError("tshark is not installed (Debian, Ubuntu: apt install tshark)")
         self._program = found
         self._dissector = dissector
         self.name = "tshark"

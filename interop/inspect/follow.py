@@ -43,7 +43,7 @@ NEITHER: Final = "neither a bundle nor an LTP segment"
 UNREAD: Final = "TCPCL streams in which no transfer can be read"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
     """One conversation."""
 
@@ -59,10 +59,10 @@ class Followed:
     ended_ns: int
     octets: int
     segments: int
-    repeated: int
-    repeated_octets: int
-    lost: int
-    reports: int
+    repeated: int = 0
+    repeated_octets: int = 0
+    lost: int = 0
+    reports: int = 0
     ended: str
     bundles: tuple[Carried, ...]
     unread: str = ""
@@ -158,10 +158,7 @@ class Conversations:
                 ended_ns=record.time_ns,
                 octets=len(data),
                 segments=1,
-                repeated=0,
-                repeated_octets=0,
                 lost=int(lost),
-                reports=0,
                 ended="lost" if lost else "sent, which nobody reports",
                 bundles=(carried(bundle, end),),
             )
@@ -193,10 +190,6 @@ class Conversations:
             ended_ns=transfer.ended_ns,
             octets=transfer.octets,
             segments=transfer.segments,
-            repeated=0,
-            repeated_octets=0,
-            lost=0,
-            reports=0,
             ended=transfer.ended,
             bundles=() if bundle is None else (bundle,),
             unread=unread,

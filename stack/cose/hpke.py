@@ -28,7 +28,6 @@ from stack.cose.messages import (
     IV_BYTES,
     KEY_BYTES,
     HeaderPair,
-    Headers,
     decode_message,
     encode_message,
     make_headers,
@@ -239,7 +238,6 @@ def encrypt_for(
     recipients: Sequence[HpkePublicKey],
     entropy: Entropy,
     *,
-    protected: Headers | None = None,
     external_aad: Buffer = b"",
     extra_info: bytes = b"",
 ) -> bytes:
@@ -250,9 +248,7 @@ def encrypt_for(
         raise LocalError(f"{len(recipients)} recipients: 1 to {RECIPIENTS_MAX} fit in a message")
     alg = Algorithm.A256GCM
     secret = entropy(KEY_BYTES[alg])
-    headers = make_headers(
-        {HeaderLabel.ALG: alg, **(protected or {})}, {HeaderLabel.IV: entropy(IV_BYTES)}
-    )
+    headers = make_headers({HeaderLabel.ALG: alg}, {HeaderLabel.IV: entropy(IV_BYTES)})
     sealed = seal_content("Encrypt", headers, secret, external_aad, plain)
     wrapped: list[Value] = [_wrap(secret, key, alg, extra_info) for key in recipients]
     return encode_message(TAG_ENCRYPT, headers, sealed, wrapped)

@@ -266,12 +266,11 @@ class AuthorityFolder:
         entropy: Entropy,
         now_ms: int,
         algorithm: str = "p256",
-        days: int = AUTHORITY_DAYS,
     ) -> Authority:
         """Begin a domain."""
         self.check_new()
         key = SigningKey.generate(ALGORITHMS[algorithm], entropy).key
-        authority = Authority.create(domain, key, now_ms, days)
+        authority = Authority.create(domain, key, now_ms, AUTHORITY_DAYS)
         make_folder(self.path / ISSUED)
         self.path.chmod(FOLDER_MODE)
         write_keys(self.path / KEY, [key], passphrase, entropy)

@@ -30,7 +30,7 @@ from stack.ports.application import BundleId, Happening, Outgoing
 from stack.ports.security import Security
 from stack.ports.store import Move, Op, Place, RecordEvent, Write
 from stack.routing.forwarder import Forwarder
-from stack.wire.bundle import REPORT_DELETION, ReportReason, encode_bundle
+from stack.wire.bundle import LENIENT, REPORT_DELETION, STRICT, ReportReason, encode_bundle
 
 PASSING = (StoreError, OSError, MemoryError)
 """Errors that say nothing against the bundle that was being worked on."""
@@ -55,6 +55,7 @@ class Custody:
         self.node_id = node_id
         self._node = str(node_id)
         self.config = config
+        self._mode = LENIENT if config.lenient else STRICT
         self.forwarder = forwarder
         self.counters: Counter[str] = Counter()
         self.entries: dict[int, Entry] = {}

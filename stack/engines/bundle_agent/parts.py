@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stack.core.eid import Eid
 from stack.core.errors import LocalError
-from stack.core.sansio import Trace
 from stack.core.train import Buffer
-from stack.engines.bundle_agent.begin import Beginning
-from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.dispatch import WHOLE, Dispatch
-from stack.engines.bundle_agent.shares import Shares
-from stack.engines.bundle_agent.trail import GONE, AuditTrail, happens
-from stack.policy import PolicyGate
-from stack.ports.security import Security
+from stack.engines.bundle_agent.trail import GONE, happens
 from stack.ports.store import Op, Release
-from stack.routing.forwarder import Forwarder
 from stack.wire.bundle import (
     IS_FRAGMENT,
-    LENIENT,
-    STRICT,
     Bundle,
     PrimaryBlock,
     decode_bundle,
@@ -30,22 +20,6 @@ from stack.wire.bundle import (
 
 class Parts(Dispatch):
     """Puts parts in the place of a bundle, and a bundle in the place of its parts."""
-
-    def __init__(
-        self,
-        node_id: Eid,
-        config: AgentConfig,
-        forwarder: Forwarder,
-        beginning: Beginning,
-        security: Security | None,
-        trace: Trace,
-        shares: Shares | None,
-        gate: PolicyGate | None,
-        trail: AuditTrail | None,
-    ) -> None:
-        parts = (forwarder, beginning, security, trace, shares, gate, trail)
-        super().__init__(node_id, config, *parts)
-        self._mode = LENIENT if config.lenient else STRICT
 
     def split(self, ref: int, encoded: Buffer, bytes_max: int) -> list[Op] | None:
         """Operations that replace a stored bundle by fragments of at most `bytes_max` octets
