@@ -176,10 +176,31 @@ class IdentityConfig:
     authority: str = ""
     """On that node alone: path of the authority's folder, that of `orbitferry domain init`."""
 
+    epoch_days: Annotated[float, Meta(ge=0.01, le=3650)] = 7.0
+    """On that node: an epoch sends for so many days."""
+
+    epoch_overlap_days: Annotated[float, Meta(ge=0, le=3650)] = 7.0
+    """On that node: it is accepted for so many more, as bundles under it may be on their way; then
+    every node erases it."""
+
+    epoch_lead_days: Annotated[float, Meta(ge=0, le=3650)] = 3.0
+    """On that node: each is distributed so many days before it sends, as a node may be out of reach
+    for so long.  What is under an epoch that a node does not have yet cannot be opened there."""
+
+    epoch_revoked_hours: Annotated[float, Meta(ge=0, le=8760)] = 1.0
+    """On that node: after a revocation the epochs that the node had are accepted for so long."""
+
     def __post_init__(self) -> None:
+        """Raises `ConfigError` for times that do not go together."""
         check_bounds(self)
         if self.keys_from:
             check_node_id("keys_from", self.keys_from)
+        if self.epoch_overlap_days + self.epoch_lead_days > 6 * self.epoch_days:
+            raise ConfigError(
+                "epoch_days",
+                "too many epochs would be in force at a time",
+                "epoch_overlap_days and epoch_lead_days together are 6 times as long at most",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

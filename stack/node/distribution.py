@@ -17,12 +17,13 @@ from stack.identity import AuthorityFolder
 from stack.identity.disk import EPOCHS, FIRST_EPOCH
 from stack.identity.passphrase import find_passphrase
 from stack.node.config import IdentityConfig
-from stack.node.identity import Membership
+from stack.node.identity import DAY_MS, Membership
 from stack.ports.application import AppPort
 from stack.ports.security import Security
 from stack.security import Key, KeyRing
 from stack.security.epochs import DESTROYED, Epoch
 from stack.security.first_epoch import FIRST
+from stack.security.sealed_file import SealedFile
 from stack.security.use import KeyUse
 from stack.services.keys.authority import EpochTerms, KeyAuthority
 from stack.services.keys.member import Member
@@ -32,6 +33,7 @@ from stack.services.waiting import cancel_all
 FOLDER: Final = "epochs"
 MEMBER: Final = "member"
 AUTHORITY: Final = "authority"
+HOUR_MS: Final = 3_600_000
 
 Nodes = Callable[[int], Iterable[tuple[str, VerifyingKey, HpkePublicKey]]]
 """Who gets epochs at a DTN time (ms): node ids, the keys that they sign with, and the HPKE keys of
@@ -85,7 +87,12 @@ def credentials_of(config: IdentityConfig, member: Membership) -> KeyCredentials
                 if one.facts.domain == trust.domain:
                     yield str(one.facts.id), VerifyingKey(one.public_key), one.hpke
 
-        terms = EpochTerms()
+        terms = EpochTerms(
+            period_ms=round(config.epoch_days * DAY_MS),
+            overlap_ms=round(config.epoch_overlap_days * DAY_MS),
+            lead_ms=round(config.epoch_lead_days * DAY_MS),
+            revoked_ms=round(config.epoch_revoked_hours * HOUR_MS),
+        )
         ours = AuthorityCredentials(
             signing=authority.signing_key,
             nodes=nodes,
@@ -120,6 +127,10 @@ class KeyDistribution:
         """Reads what is in the data folder.  Raises `ConfigError` for what cannot be read."""
         self._folder = data_dir / FOLDER
         make_folder(self._folder)
+        secret = credentials.certified.raw
+        self._files = {
+            name: SealedFile(self._folder / name, secret, entropy) for name in (MEMBER, AUTHORITY)
+        }
         self._ring = ring
         self._credentials = credentials
         self._tasks: list[asyncio.Task[None]] = []
@@ -147,15 +158,15 @@ class KeyDistribution:
         self._follow(now_ms)
 
     def _restore(self, name: str, engine: Member | KeyAuthority, now_ms: int) -> None:
-        path = self._folder / name
+        path = self._files[name].path
         try:
-            engine.restore(path.read_bytes())
+            engine.restore(self._files[name].read())
         except FileNotFoundError:
             if self._credentials.first is not None:
                 engine.adopt(self._credentials.first, now_ms)
         except OSError as error:
             raise ConfigError(str(path), error.strerror or str(error)) from None
-        except DecodeError as error:
+        except (DecodeError, SecurityError) as error:
             why = "remove it: the node then asks for its epochs"
             raise ConfigError(str(path), str(error), why) from None
 
@@ -186,7 +197,7 @@ class KeyDistribution:
         member = KeyService(
             port,
             self.member,
-            self._folder / MEMBER,
+            self._files[MEMBER],
             on_step=self._follow,
             on_gone=self._member_lost,
         )
@@ -195,7 +206,7 @@ class KeyDistribution:
             authority = KeyService(
                 port,
                 self.authority,
-                self._folder / AUTHORITY,
+                self._files[AUTHORITY],
                 authority=True,
                 on_step=self._distribute,
                 on_gone=self._authority_lost,

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Final, Protocol
 
 from stack.audit.event import Act
 from stack.core.arguments import eid_of
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, SecurityError
-from stack.core.private import replace_secret
 from stack.core.train import Buffer
 from stack.ports.application import AppPort, Delivery, Happening, Outgoing
 from stack.ports.security import Opened, Security
 from stack.security.epochs import GONE_MAX, Epochs
+from stack.security.sealed_file import SealedFile
 from stack.services.batch import Batch
 from stack.services.codec import decode, encode
 from stack.services.keys.messages import MESSAGE_BYTES_MAX, NUMBER_MAX
@@ -87,19 +86,19 @@ class KeyService:
         self,
         port: AppPort,
         engine: Engine,
-        path: Path,
+        file: SealedFile,
         *,
         authority: bool = False,
         on_step: Callable[[int], None] = lambda _: None,
         on_gone: Callable[[Mapping[int, str]], Mapping[int, str]] = lambda gone: gone,
     ) -> None:
-        """`path`: where the engine's state lies.  `on_step` is called with the DTN time (ms) before
-        the engine is asked what to send; `on_gone` with the epochs that are gone from `path`, and
+        """`file`: where the engine's state lies.  `on_step` is called with the DTN time (ms) before
+        the engine is asked what to send; `on_gone` with the epochs that are gone from there, and
         says of which nothing is left elsewhere either.  Raises `LocalError` when the service is
         registered."""
         self._port = port
         self._engine = engine
-        self._path = path
+        self._file = file
         self._on_step = on_step
         self._on_gone = on_gone
         own, self._other = (KEY_AUTHORITY, KEYS) if authority else (KEYS, KEY_AUTHORITY)
@@ -171,10 +170,10 @@ class KeyService:
             return True
         gone = dict(self._engine.epochs.gone)
         try:
-            replace_secret(self._path, state)
+            self._file.write(state)
             nowhere = self._on_gone(gone)
         except OSError as error:
-            self._port.trace("keys_not_saved", {"path": str(self._path), "why": str(error)})
+            self._port.trace("keys_not_saved", {"path": str(self._file.path), "why": str(error)})
             return False
         self._saved = state
         if gone:

@@ -10,6 +10,7 @@ import pytest
 
 from stack.audit.event import Act
 from stack.core.errors import DecodeError, LocalError
+from stack.security.sealed_file import SealedFile
 from stack.services.keys.authority import KeyAuthority
 from stack.services.keys.messages import make_grant, read_message
 from stack.services.keys.service import KeyService
@@ -108,16 +109,17 @@ def test_that_it_is_destroyed_is_written_down_once(
 ) -> None:
     """Killed at any commit: the log has it once, and not before the file is without the key."""
     found = world()
-    name, path = NAMES[0], tmp_path / "member"
-    path.write_bytes(found.members[name].encode())
+    name = NAMES[0]
+    file = SealedFile(tmp_path / "member", bytes(32), found.entropy)
+    file.write(found.members[name].encode())
     epoch = found.members[name].epochs.held[-1]
-    assert epoch.secret in path.read_bytes()
+    assert epoch.secret in file.read()
     ordered: list[bool] = []
 
     async def run(port: FakePort) -> None:
         member = found.member(name)
-        member.restore(path.read_bytes())
-        service = KeyService(port, member, path)
+        member.restore(file.read())
+        service = KeyService(port, member, file)
         work = asyncio.ensure_future(service.run())
         try:
             await service.settle()
@@ -134,7 +136,7 @@ def test_that_it_is_destroyed_is_written_down_once(
 
         def apply(*operations: Any) -> Any:
             if ordered:
-                assert epoch.secret not in path.read_bytes()
+                assert epoch.secret not in file.read()
             return real(*operations)
 
         node.apply = apply  # type: ignore[method-assign, assignment]
