@@ -45,3 +45,8 @@ def about(policy: DataPolicy | None, to: Eid) -> DataPolicy | None:
     except DecodeError:  # a name that no pattern can mean: then as the data itself
         return policy
     return replace(policy, readers=reader, expires_ms=0)
+
+
+def until(policy: DataPolicy | None, end_ms: int) -> int:
+    """When what is under a policy has to be over, that lasts until `end_ms` by itself."""
+    return min(end_ms, policy.expires_ms) if policy is not None and policy.expires_ms else end_ms

@@ -13,13 +13,15 @@ from stack.audit.log import ClosedLog
 from stack.audit.merkle import Peaks
 from stack.audit.note import NoteSigner, open_checkpoint
 from stack.audit.story import StoryEntry, story_of
-from stack.policy import NodeSet
+from stack.node.config import PolicyConfig
+from stack.policy import DataPolicy, NodeSet
 from stack.policy.file import load_directory
 from stack.policy.label import encode_label
 from stack.services.jobs import JobContext
 from stack.services.messages import Mailbox, send_message
-from tests.node.test_sovereign import AT_HOME, DIRECTORY, world_of
-from tests.node.test_two_nodes import SAT
+from tests.node.test_sovereign import AT_HOME, DIRECTORY, HOUR_MS, world_of
+from tests.node.test_two_nodes import SAT, channel, loop
+from tests.node.world import EPOCH_MS, World
 
 TOLD = replace(AT_HOME, audit=True)
 
@@ -151,3 +153,33 @@ def test_a_log_ends_where_an_event_is_missing() -> None:
     assert log.next == 7
     assert ClosedLog.decode("dtn://a/", log.encode()).encode() == log.encode()
     assert log.extend([(8, b"d")]) == log.extend([]) == 0
+
+
+def test_a_received_file_goes_with_its_policy_also_from_a_node_that_was_off(tmp_path: Path) -> None:
+    directory, scene = tmp_path / "nodes.toml", tmp_path / "scene.bin"
+    directory.write_text(DIRECTORY)
+    scene.write_bytes(b"for the family" * 1000)
+    policy = DataPolicy(readers=NodeSet.parse("KR"), expires_ms=EPOCH_MS + HOUR_MS, audit=True)
+
+    async def main() -> None:
+        world = World(loop(), tmp_path, store="sqlite")
+        world.connect("gs1", "sat1", channel())
+        of = PolicyConfig(directory=str(directory))
+        ground = world.node("gs1", [world.link("gs1", "sat1")], policy=of)
+        place = tmp_path / "sat1" / "files" / "scene.bin"
+        async with ground:
+            async with world.node("sat1", [world.link("sat1", "gs1")], policy=of):
+                sent = await ground.services.files.send(scene, SAT, policy=policy)
+                assert (await ground.services.files.wait(sent)).state == "delivered"
+                assert place.read_bytes() == scene.read_bytes()
+            await asyncio.sleep(2 * 3600)
+            assert place.exists()
+            async with world.node("sat1", [world.link("sat1", "gs1")], policy=of) as satellite:
+                await asyncio.sleep(1)
+                assert not place.exists()
+                found = [one for one in story(satellite) if one.object.startswith("file:")]
+        assert [one.names for one in found] == [["made", "stored"], ["deleted"]]
+        assert found[0].detail == "scene.bin from dtn://gs1/"
+        assert found[0].policy == encode_label(policy)
+
+    run_virtual(main)

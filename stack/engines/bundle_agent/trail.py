@@ -105,7 +105,8 @@ class AuditTrail:
         if one.act is not Act.KEY_DESTROYED and not self.wants(label):
             return None
         digest = label_digest(label)
-        return AuditEvent(one.act, 0, self._node, one.object, digest, "", one.detail)
+        shown = label if one.act & Act.MADE else b""
+        return AuditEvent(one.act, 0, self._node, one.object, digest, "", one.detail, shown)
 
     def over(self, plan: Plan, neighbour: str, now_ms: int) -> str:
         """The contact over which a neighbour has just been heard, in words."""

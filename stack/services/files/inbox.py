@@ -13,6 +13,7 @@ from collections.abc import Callable
 from stack.core.eid import Eid
 from stack.ports.application import AppPort
 from stack.ports.store import Write
+from stack.services.batch import Batch
 from stack.services.files.messages import Offer
 from stack.services.files.state import SPACE_INBOX, Received
 
@@ -71,6 +72,14 @@ class Inbox:
         """The write which makes the object handled; commit it with what handling it caused."""
         self._held.pop((received.source.node, received.object_id), None)
         return Write(SPACE_INBOX, received.key, None)
+
+    def drop(self, received: Received, batch: Batch) -> None:
+        """It has gone before anybody has handled it."""
+        waiting = self._held.pop((received.source.node, received.object_id), None)
+        if waiting is not None:
+            batch.write(SPACE_INBOX, waiting.key, None)
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
 
     def __len__(self) -> int:
         return len(self._held)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from stack.core.eid import Eid
+from stack.core.ranges import RangeSet
 from stack.policy import DataPolicy
 from stack.ports.application import AppPort, Delivery, Outgoing
 from stack.services.batch import Batch, records
@@ -18,7 +19,7 @@ from stack.services.files.policy import Policy, Verdict
 from stack.services.files.state import SPACE_IN, FileEvent, InObject, Progress, rate_of
 from stack.services.files.steps import InState, InStep
 from stack.services.names import FILES, service_of
-from stack.services.policies import about
+from stack.services.policies import about, until
 from stack.services.waiting import NamedTimers
 
 _LIFETIME_STEP_MS: Final = 60_000
@@ -95,18 +96,30 @@ class Ledger:
 
     def extend(self, obj: InObject, expires_ms: int) -> bool:
         """An object lives as long as the longest-lived bundle about it; whether that changed."""
+        expires_ms = until(obj.policy, expires_ms)
         if expires_ms <= obj.expires_ms + _LIFETIME_STEP_MS:
             return False
         obj.expires_ms = expires_ms
         self.timers.arm_at(("end", obj.key), expires_ms)
         return True
 
+    def ask_again(self, obj: InObject, have: RangeSet, batch: Batch) -> None:
+        """Of a whole object only `have` is good: ask for the rest."""
+        obj.have = have
+        obj.round += 1
+        self.timers.arm_at(("end", obj.key), obj.expires_ms)  # it may have passed unheeded
+        self.request(obj, batch)
+        self.keep(obj, batch)
+
     def keep(self, obj: InObject, batch: Batch) -> None:
         """Record an object as it is now."""
         batch.write(SPACE_IN, obj.key, obj.encode())
 
     def close(self, obj: InObject, step: InStep, text: str, batch: Batch) -> bool:
-        """Take an object to a final state; whether it was under way."""
+        """Take an object to a final state; whether it was under way.  One that is whole is not
+        ended from outside: it may have its name already."""
+        if obj.complete and step in (InStep.DEADLINE, InStep.CANCEL):
+            return False
         if not obj.step(step, text[: messages.TEXT_CHARS_MAX]):
             return False
         self._policy.close(obj.size)

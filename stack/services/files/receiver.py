@@ -23,6 +23,7 @@ from stack.services.files.paths import safe_name
 from stack.services.files.policy import Policy, Verdict
 from stack.services.files.state import InObject
 from stack.services.files.steps import InState, InStep
+from stack.services.policies import until
 from stack.wire.crc import crc32c
 
 
@@ -230,9 +231,9 @@ class FileReceiver:
                 self._ledger.refuse(delivery, object_id, refused, batch)
             return None
         key = object_key(source, object_id)
-        obj = InObject(
-            key, source, object_id, size, chunk_bytes, delivery.expires_ms, offer, delivery.policy
-        )
+        policy = delivery.policy
+        ends_ms = until(policy, delivery.expires_ms)
+        obj = InObject(key, source, object_id, size, chunk_bytes, ends_ms, offer, policy)
         self._ledger.admit(obj)
         return obj
 

@@ -18,6 +18,7 @@ from stack.ports.application import AppPort, Delivery
 from stack.services.batch import Batch, attempt, records, transaction
 from stack.services.files import messages
 from stack.services.files.config import FilesConfig
+from stack.services.files.erasures import Erasures
 from stack.services.files.inbox import Inbox, Place, place_by_name
 from stack.services.files.ledger import Ledger
 from stack.services.files.partial import PartialFiles
@@ -76,13 +77,23 @@ class FilesService:
         policy = Policy(self._config, self._root, accepts, self._unhandled)
         self._partials = PartialFiles(self._root)
         self._ledger = Ledger(port, self._config, policy, self._partials, self._emit)
+        self.erasures = Erasures(port, self._root, self._lock, self._emit, self._choose_inbox)
+        """What lies under `directory` and goes when its data policy ends."""
+
         queue: asyncio.Queue[InObject] = asyncio.Queue()
         shared = (self._ledger, self._partials)
         self._receiver = FileReceiver(
             port, self._config, self._lock, *shared, policy, self._choose_inbox, queue
         )
         self._verifier = Verifier(
-            port, self._root, self._config, self._lock, *shared, self._choose_inbox, queue
+            port,
+            self._root,
+            self._config,
+            self._lock,
+            *shared,
+            self._choose_inbox,
+            queue,
+            self.erasures,
         )
         self._sender = FileSender(port, self._config, self._lock, self._emit)
         self._endpoint = port.register(service_of(port.node_id, FILES))
@@ -266,6 +277,7 @@ class FilesService:
             async with asyncio.TaskGroup() as group:
                 for loop in (self._sender.pump, self._sender.tick, self._receiver.tick):
                     group.create_task(loop())
+                group.create_task(self.erasures.tick())
                 group.create_task(self._verifier.run())
                 group.create_task(self._receive())
         finally:

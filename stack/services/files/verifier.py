@@ -11,6 +11,7 @@ from stack.core.ranges import RangeSet
 from stack.ports.application import AppPort
 from stack.services.batch import Batch, transaction
 from stack.services.files.config import FilesConfig
+from stack.services.files.erasures import Erasures
 from stack.services.files.inbox import Inbox
 from stack.services.files.ledger import Ledger
 from stack.services.files.messages import Offer
@@ -33,6 +34,7 @@ class Verifier:
         partials: PartialFiles,
         choose_inbox: Callable[[str], Inbox],
         queue: asyncio.Queue[InObject],
+        erasures: Erasures,
     ) -> None:
         self._port = port
         self._root = root
@@ -42,6 +44,7 @@ class Verifier:
         self._partials = partials
         self._choose_inbox = choose_inbox
         self._queue = queue
+        self._erasures = erasures
 
     async def run(self) -> None:
         """Verify until cancelled."""
@@ -105,6 +108,7 @@ class Verifier:
         async with transaction(self._port, self._lock) as batch:
             if self._ledger.close(obj, InStep.VERIFIED, "", batch):
                 batch.write(SPACE_INBOX, obj.key, received.encode())
+                self._erasures.placed(name, received, batch)
                 batch.after(lambda: self._choose_inbox(offer.tag).put(received))
                 self._ledger.answer(obj, batch)
 
@@ -120,21 +124,15 @@ class Verifier:
                 self._ledger.fail(obj, "the content does not match its digest", batch)
             elif bad:
                 damaged = RangeSet((index, index + 1) for index in bad)
-                self._ask_again(obj, RangeSet(damaged.gaps(0, obj.chunks)), batch)
+                self._ledger.ask_again(obj, RangeSet(damaged.gaps(0, obj.chunks)), batch)
             else:
                 # Each chunk is as it was sent, so the sender's file was read wrongly; or the
                 # table of checksums is gone.  Begin anew, in a new file.
-                self._ask_again(obj, RangeSet(), batch)
+                self._ledger.ask_again(obj, RangeSet(), batch)
                 batch.after(lambda: self._partials.remove(obj.key))
             await batch.commit(self._port)
             if obj.complete:  # an empty object has nothing to ask for
                 self._queue.put_nowait(obj)
-
-    def _ask_again(self, obj: InObject, have: RangeSet, batch: Batch) -> None:
-        obj.have = have
-        obj.round += 1
-        self._ledger.request(obj, batch)
-        self._ledger.keep(obj, batch)
 
     async def _fail(self, obj: InObject, text: str) -> None:
         async with transaction(self._port, self._lock) as batch:

@@ -12,6 +12,7 @@ from stack.core.errors import LocalError, PolicyError, StoreError, words_of
 from stack.ports.application import AppPort, Happening
 from stack.services.batch import Batch
 from stack.services.files import FileEvent, FilesService, Prepared
+from stack.services.files.erasures import Kept
 from stack.services.jobs.attempt import Attempt, Output, remove_tree
 from stack.services.jobs.config import JobsConfig
 from stack.services.jobs.context import Handler, JobFailed
@@ -88,11 +89,13 @@ class Executor:
         if home.is_dir():
             for name in os.listdir(home):
                 if name.startswith("run-") and name != keep:
-                    remove_tree(home / name)
+                    self._remove(home / name)
 
     def remove(self, job: ServerJob) -> None:
-        """Remove everything on disk of a job that will be forgotten."""
-        remove_tree(self._directory / job.key)
+        """Remove all that is on disk of a forgotten job, once nobody awaits its results."""
+        if job.key not in self._results:
+            self._remove(self._directory / job.key / f"run-{job.attempt}")
+            remove_tree(self._directory / job.key)
 
     async def _start(self, job: ServerJob, find_inputs: FindInputs) -> Attempt | None:
         """Begin a run: durable before the handler does anything."""
@@ -120,8 +123,22 @@ class Executor:
                 words = f"job {job.job_id.hex()}, {request.handler}, run {job.attempt}"
                 batch.tells.append(Happening(Act.RUN, job.asked, words, job.policy))
             self._table.report(job, batch)
+            self._keep(job, directory, batch)
         await batch.commit(self._port)
         return attempt
+
+    def _keep(self, job: ServerJob, directory: Path, batch: Batch) -> None:
+        """What a run has on disk is under the policy of its job."""
+        if job.policy is not None:
+            path = directory.relative_to(self._files.directory).as_posix()
+            kept = Kept(path, f"job:{job.key}/{directory.name}", job.policy)
+            words = f"{job.request and job.request.handler} for {job.client.node}"
+            self._files.erasures.keep(kept, batch, words)
+
+    def _remove(self, directory: Path) -> None:
+        """Remove what a run has left; what is under a policy, with its end written down."""
+        if not self._files.erasures.erase(directory.relative_to(self._files.directory).as_posix()):
+            remove_tree(directory)
 
     async def _run(self, job: ServerJob, attempt: Attempt) -> None:
         reporter = asyncio.ensure_future(self._report_progress(job, attempt))
@@ -151,7 +168,7 @@ class Executor:
                     self._files.start(one)
                 self._watch_results(job)
         if job.key not in self._results:
-            remove_tree(attempt.directory)
+            self._remove(attempt.directory)
         self.wake.set()
 
     async def _prepare(self, job: ServerJob, outputs: list[Output]) -> list[Prepared]:
@@ -232,5 +249,7 @@ class Executor:
         if not waiting:
             del self._results[key]
             job = self._table.get(key)
-            if job is not None:
-                remove_tree(self._directory / key / f"run-{job.attempt}")
+            if job is None:
+                remove_tree(self._directory / key)
+            else:
+                self._remove(self._directory / key / f"run-{job.attempt}")

@@ -13,7 +13,7 @@ from stack.services.jobs.attempt import remove_tree
 from stack.services.jobs.messages import JobState
 from stack.services.jobs.state import TAG_IN, JobStep, ServerJob, base_name, job_key, job_of_tag
 from stack.services.jobs.table import JobTable
-from stack.services.policies import meet
+from stack.services.policies import meet, until
 
 
 class JobInputs:
@@ -77,6 +77,7 @@ class JobInputs:
                 self._table.step(job, JobStep.FAIL, batch, f"input {ref.name} is another file")
                 return
         job.policy = meet(job.policy, *policies)  # it holds for whatever the job makes of them
+        self._table.end_by(job, until(job.policy, job.expires_ms))
         self._table.step(job, JobStep.INPUTS, batch)
 
     def paths(self, job: ServerJob) -> tuple[Path, ...]:

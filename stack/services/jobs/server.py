@@ -24,6 +24,7 @@ from stack.services.jobs.messages import JobRequest, JobState
 from stack.services.jobs.state import JobStep, ServerJob, job_key
 from stack.services.jobs.table import JobTable
 from stack.services.names import JOBS, service_of
+from stack.services.policies import until
 
 AcceptsJob = Callable[[Eid, JobRequest], bool]
 """`accepts(source, request)`: whether a job may run here.  The place for rules about whose data
@@ -67,7 +68,7 @@ class JobServer:
         self._accepts = accepts
         self._lock = asyncio.Lock()
         directory = files.directory / "jobs"
-        self._table = JobTable(port, self._config, self._on_final)
+        self._table = JobTable(port, self._config, self._on_final, self._on_forgotten)
         self._inputs = JobInputs(port, files, self._table, directory)
         self._executor = Executor(
             port, self._config, files, self._lock, self._table, self._handlers, directory
@@ -103,6 +104,9 @@ class JobServer:
     def _on_final(self, job: ServerJob, batch: Batch) -> None:
         self._inputs.release(job, batch)
         batch.after(lambda: self._executor.stop(job.key))
+
+    def _on_forgotten(self, job: ServerJob) -> None:
+        self._executor.remove(job)
 
     # -- messages
 
@@ -160,7 +164,8 @@ class JobServer:
         source = delivery.id.source
         key = job_key(source, job_id)
         now_ms = self._port.dtn_ms()
-        job = ServerJob(key, source, job_id, request, delivery.expires_ms, now_ms)
+        ends_ms = until(delivery.policy, delivery.expires_ms)
+        job = ServerJob(key, source, job_id, request, ends_ms, now_ms)
         job.policy, job.asked = delivery.policy, str(delivery.id)
         self._table.admit(job)
         return job
@@ -218,5 +223,4 @@ class JobServer:
         elif kind == "report":
             self._table.repeat_report(job, batch)
         else:
-            self._executor.remove(job)
             self._table.forget(key, batch)

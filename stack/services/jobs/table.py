@@ -29,13 +29,19 @@ class JobTable:
     """Everything known about the jobs of this server.  Changes go through a `Batch`."""
 
     def __init__(
-        self, port: AppPort, config: JobsConfig, ended: Callable[[ServerJob, Batch], None]
+        self,
+        port: AppPort,
+        config: JobsConfig,
+        ended: Callable[[ServerJob, Batch], None],
+        forgotten: Callable[[ServerJob], None],
     ) -> None:
-        """`ended` is called when a job reaches its final state, within the same batch."""
+        """`ended` is called when a job reaches its final state, within the same batch; `forgotten`
+        when it has been dropped."""
         self.timers = NamedTimers(port)
         self._port = port
         self._config = config
         self._ended = ended
+        self._forgotten = forgotten
         self._service = service_of(port.node_id, JOBS)
         self._jobs: dict[str, ServerJob] = {}
         self._open = 0
@@ -69,6 +75,12 @@ class JobTable:
             self.timers.arm_at(("end", job.key), job.expires_ms)
             if job.state is JobState.QUEUED:
                 self._enqueue(job)
+
+    def end_by(self, job: ServerJob, expires_ms: int) -> None:
+        """A job has to be over by then."""
+        if expires_ms != job.expires_ms:
+            job.expires_ms = expires_ms
+            self.timers.arm_at(("end", job.key), expires_ms)
 
     def next_queued(self) -> ServerJob | None:
         """The most urgent job that waits for its turn; then the oldest."""
@@ -110,7 +122,9 @@ class JobTable:
     def forget(self, key: str, batch: Batch) -> None:
         """Drop a job that is over."""
         self._closed.pop(key, None)
-        if self._jobs.pop(key, None) is not None:
+        job = self._jobs.pop(key, None)
+        if job is not None:
+            batch.after(lambda: self._forgotten(job))
             self.timers.cancel(("report", key))
             self.timers.cancel(("forget", key))
             batch.write(SPACE_SERVER, key, None)

@@ -1,0 +1,182 @@
+"""What services have on disk in clear goes when its data policy ends, and its end is written down.
+
+A record of it is durable before an application hears of it, so that a node that was off, or was
+killed at any moment, erases at its next start what had to go meanwhile.  What is on disk goes
+first, and the record after that, together with the event in the node's log: erasing is repeated
+until both are done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from stack.audit.event import Act
+from stack.core.private import sync_directory
+from stack.policy import DataPolicy
+from stack.ports.application import AppPort, Happening
+from stack.services.batch import Batch, each_due, records
+from stack.services.codec import decode, encode
+from stack.services.files.inbox import Inbox
+from stack.services.files.state import FileEvent, Progress, Received
+from stack.services.policies import VERSION, label, take_policy
+from stack.services.waiting import NamedTimers
+
+SPACE_ERASE: Final = "files.erase"
+RETRY_S: Final = 60.0
+"""A disk that does not let go of a file is asked again after that."""
+
+ENDED: Final = "its data policy has ended"
+_RECORD_OCTETS_MAX: Final = 65_536
+_SECTION: Final = "durable record of what is to be erased"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A file, or a folder with what is in it, that is under a policy.  Its key is its path,
+    relative to the directory of the service."""
+
+    path: str
+    name: str
+    """What it is called in the node's log."""
+
+    policy: DataPolicy
+    received: Received | None = None
+    """The object that it is, if it came as one."""
+
+    def encode(self) -> bytes:
+        """The durable record."""
+        received = b"" if self.received is None else self.received.encode()
+        return encode((VERSION, self.name, received, label(self.policy)))
+
+    @staticmethod
+    def decode(key: str, data: bytes) -> Kept:
+        """Read a durable record.  Raises `DecodeError`."""
+        fields = decode(data, _SECTION)
+        version = fields.uint(VERSION, 1)
+        name = fields.text(_RECORD_OCTETS_MAX)
+        octets = bytes(fields.view(_RECORD_OCTETS_MAX))
+        policy = take_policy(fields, version)
+        fields.end()
+        if policy is None:
+            raise fields.fail("without a policy")
+        received = Received.decode(name.rpartition(":")[2], octets) if octets else None
+        return Kept(key, name, policy, received)
+
+
+class Erasures:
+    """All that lies under `root` in clear and under a policy, and when it has to go."""
+
+    def __init__(
+        self,
+        port: AppPort,
+        root: str,
+        lock: asyncio.Lock,
+        emit: Callable[[FileEvent], None],
+        choose_inbox: Callable[[str], Inbox],
+    ) -> None:
+        self._port = port
+        self._root = Path(root)
+        self._lock = lock
+        self._emit = emit
+        self._choose_inbox = choose_inbox
+        self._timers = NamedTimers(port)
+        self._kept: dict[str, Kept] = {}
+        for kept in records(port, "files", SPACE_ERASE, Kept.decode):
+            self._arm(kept)
+
+    def _arm(self, kept: Kept) -> None:
+        self._kept[kept.path] = kept
+        if kept.policy.expires_ms:
+            self._timers.arm_at(("erase", kept.path), kept.policy.expires_ms)
+
+    def keep(self, kept: Kept, batch: Batch, detail: str) -> None:
+        """Something comes to lie there, in place of what was there before."""
+        self._replaced(kept.path, batch)
+        batch.tells.append(Happening(Act.MADE | Act.STORED, kept.name, detail, kept.policy))
+        batch.write(SPACE_ERASE, kept.path, kept.encode())
+        batch.after(lambda: self._arm(kept))
+
+    def placed(self, path: str, received: Received, batch: Batch) -> None:
+        """An object has been put there."""
+        policy = received.policy
+        if policy is not None and policy.expires_ms:
+            words = f"{received.name} from {received.source.node}"
+            self.keep(Kept(path, f"file:{received.key}", policy, received), batch, words)
+        else:
+            self._replaced(path, batch)
+
+    def _replaced(self, path: str, batch: Batch) -> None:
+        """What lay there gives way to something else."""
+        before = self._kept.pop(path, None)
+        if before is not None:
+            self._timers.cancel(("erase", path))
+            self._forget(before, "another took its place", batch)
+
+    def erase(self, path: str) -> bool:
+        """Let what lies there go soon, if it is kept; whether it is."""
+        kept = path in self._kept
+        if kept:
+            self._timers.arm(("erase", path), self._port.now())
+        return kept
+
+    async def tick(self) -> None:
+        """Erase what is due, until cancelled."""
+        await each_due(self._port, self._lock, self._timers, self._due)
+
+    def _due(self, kind: str, path: str, batch: Batch) -> None:
+        kept = self._kept.get(path)
+        if kept is None:
+            return
+        try:
+            remove(self._root / path)
+        except OSError as error:
+            self._port.trace("files.not_erased", {"path": path, "error": str(error)})
+            self._timers.arm_in((kind, path), RETRY_S)
+            return
+        ends_ms = kept.policy.expires_ms
+        ended = 0 < ends_ms <= self._port.dtn_ms()
+        self._forget(kept, ENDED if ended else "", batch)
+        if kept.received is not None:
+            self._choose_inbox(kept.received.tag).drop(kept.received, batch)
+        batch.after(lambda: self._gone(kept))
+
+    def _forget(self, kept: Kept, why: str, batch: Batch) -> None:
+        batch.tells.append(Happening(Act.DELETED, kept.name, why, kept.policy))
+        batch.write(SPACE_ERASE, kept.path, None)
+
+    def _gone(self, kept: Kept) -> None:
+        if self._kept.get(kept.path) is kept:
+            del self._kept[kept.path]
+        if (received := kept.received) is not None:
+            progress = Progress(
+                received.object_id,
+                received.source,
+                received.name,
+                direction="in",
+                state="erased",
+                open=False,
+                bytes_done=0,
+                bytes_total=received.size,
+                rate_bytes_s=0.0,
+                text=ENDED,
+            )
+            self._emit(FileEvent("erased", progress))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, durably; nothing when it is not there.
+    Links are removed, not followed.  Raises `OSError`."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        sync_directory(path.parent)

@@ -1,0 +1,207 @@
+"""What services have on disk in clear goes when its data policy ends, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stack.audit.event import Act
+from stack.policy import DataPolicy, NodeSet
+from stack.services.files import FileEvent, erasures
+from stack.services.files.erasures import SPACE_ERASE, remove
+from stack.services.jobs import JobContext, JobLimits
+from tests.services.fake_port import EPOCH_MS, FakeNet, FakeNode, FakePort, run_through_crashes
+from tests.services.helpers import (
+    GS,
+    SAT,
+    SAT_EID,
+    SMALL,
+    files_on,
+    make_file,
+    running,
+    until,
+    virtual,
+)
+from tests.services.job_nodes import JobNodes
+
+HOUR_MS = 3_600_000
+AN_HOUR = DataPolicy(readers=NodeSet.parse("KR"), expires_ms=EPOCH_MS + HOUR_MS)
+
+
+def in_clear(root: Path) -> set[str]:
+    """Everything that is under a folder."""
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir()}
+
+
+def told_by(node: FakeNode) -> list[tuple[list[str], str]]:
+    """What is written down, by kind of object."""
+    return [
+        ([str(act.name) for act in Act if act & one.act], one.object.partition(":")[0])
+        for one in node.told
+    ]
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_file_goes_when_its_policy_ends(tmp_path: Path, taken: bool) -> None:
+    make_file(tmp_path / "in.bin", 900)
+    events: list[FileEvent] = []
+
+    async def main() -> None:
+        net = FakeNet()
+        gs, sat = net.node(GS), net.node(SAT)
+        ground, satellite = files_on(gs.port, tmp_path / "gs"), files_on(sat.port, tmp_path / "sat")
+        satellite.listen(events.append)
+        async with running(ground.run(), satellite.run()):
+            await ground.send(tmp_path / "in.bin", SAT_EID, policy=AN_HOUR, name="a/secret.bin")
+            await ground.send(tmp_path / "in.bin", SAT_EID, name="free.bin")
+            await until(lambda: len(satellite.inbox) == 2)
+            if taken:
+                for received in satellite.inbox.held():
+                    await sat.port.commit(write=[satellite.inbox.taken(received)])
+            await asyncio.sleep(HOUR_MS / 1000 - sat.port.now() / 1e9 - 1)
+            assert in_clear(tmp_path / "sat") == {"a/secret.bin", "free.bin"}
+            await asyncio.sleep(2)
+            assert in_clear(tmp_path / "sat") == {"free.bin"}
+            assert len(satellite.inbox) == (0 if taken else 1)
+            if not taken:
+                assert (await satellite.inbox.receive()).name == "free.bin"
+        told = [one.progress for one in events if one.kind == "erased"]
+        assert [(one.name, one.state, one.open) for one in told] == [
+            ("a/secret.bin", "erased", False)
+        ]
+        assert told_by(sat) == [(["MADE", "STORED"], "file"), (["DELETED"], "file")]
+        assert not sat.port.read_all(SPACE_ERASE)
+
+    virtual(main)
+
+
+@settings(max_examples=12)
+@given(st.lists(st.tuples(st.integers(1, 8), st.booleans()), max_size=3), st.integers(0, 3))
+def test_no_crash_leaves_anything_behind(crashes: list[tuple[int, bool]], off: int) -> None:
+    """The receiver is killed at any commit, also of the erasure; it may be off when it is due."""
+
+    async def main(root: Path) -> None:
+        make_file(root / "in.bin", 900)
+        net = FakeNet()
+        gs, sat = net.node(GS), net.node(SAT)
+        soon = replace(AN_HOUR, expires_ms=EPOCH_MS + 20_000)
+
+        async def life(port: FakePort) -> None:
+            await files_on(port, root / "sat").run()
+
+        async def receive() -> None:
+            async with asyncio.timeout(5 + 10 * off):
+                await run_through_crashes(sat, life, crashes)
+
+        async with running(files_on(gs.port, root / "gs").run()):
+            await files_on(gs.restart_view(), root / "gs").send(
+                root / "in.bin", SAT_EID, policy=soon, lifetime_ms=HOUR_MS
+            )
+        async with running(files_on(gs.restart(), root / "gs").run()):
+            with pytest.raises(TimeoutError):
+                await receive()
+            await asyncio.sleep(60)
+            async with running(life(sat.restart())):
+                await asyncio.sleep(60)
+        assert in_clear(root / "sat") == set()
+        assert not sat.port.read_all(SPACE_ERASE)
+        acts = Counter(act for names, _ in told_by(sat) for act in names)
+        assert acts["MADE"] == acts["DELETED"] <= 1
+
+    with tempfile.TemporaryDirectory() as folder:
+        virtual(lambda: main(Path(folder)))
+
+
+def test_what_takes_the_place_of_a_file_stays(tmp_path: Path) -> None:
+    """The newest object at a path is that to whose policy it is under."""
+    make_file(tmp_path / "old.bin", 600)
+    new = make_file(tmp_path / "new.bin", 600, seed=2)
+
+    async def main() -> None:
+        net = FakeNet()
+        gs, sat = net.node(GS), net.node(SAT)
+        ground = files_on(gs.port, tmp_path / "gs")
+        satellite = files_on(sat.port, tmp_path / "sat", replace(SMALL, collision="replace"))
+        async with running(ground.run(), satellite.run()):
+            for name, policy in (("old.bin", AN_HOUR), ("new.bin", None)):
+                sent = await ground.send(tmp_path / name, SAT_EID, name="map.bin", policy=policy)
+                await ground.wait(sent)
+            await asyncio.sleep(2 * HOUR_MS / 1000)
+            assert (tmp_path / "sat" / "map.bin").read_bytes() == new
+        assert told_by(sat) == [(["MADE", "STORED"], "file"), (["DELETED"], "file")]
+
+    virtual(main)
+
+
+def test_a_disk_that_does_not_let_go_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_file(tmp_path / "in.bin", 600)
+    asked: list[Path] = []
+
+    def stuck(path: Path) -> None:
+        asked.append(path)
+        if len(asked) < 3:
+            raise PermissionError(13, "not yet")
+        remove(path)
+
+    monkeypatch.setattr(erasures, "remove", stuck)
+
+    async def main() -> None:
+        net = FakeNet()
+        gs, sat = net.node(GS), net.node(SAT)
+        ground, satellite = files_on(gs.port, tmp_path / "gs"), files_on(sat.port, tmp_path / "sat")
+        async with running(ground.run(), satellite.run()):
+            await ground.send(tmp_path / "in.bin", SAT_EID, policy=AN_HOUR)
+            await asyncio.sleep(HOUR_MS / 1000 + 30)
+            assert in_clear(tmp_path / "sat") == {"in.bin"}
+            assert len(sat.told) == 1
+            await asyncio.sleep(2 * erasures.RETRY_S)
+            assert in_clear(tmp_path / "sat") == set()
+            assert len(sat.told) == 2
+
+    virtual(main)
+
+
+@pytest.mark.parametrize("seconds", ["1", "7200"])
+def test_the_folders_of_a_job_go(tmp_path: Path, seconds: str) -> None:
+    """Of one that is over, and of one that runs when the policy ends."""
+    make_file(tmp_path / "in.bin", 600)
+
+    async def work(context: JobContext) -> None:
+        (context.work_directory / "half").write_bytes(context.inputs[0].read_bytes())
+        context.output("whole").write_bytes(context.inputs[0].read_bytes())
+        await asyncio.sleep(float(context.args["seconds"]))
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path, {"work": work})
+        async with nodes.all_running():
+            limits = JobLimits(time_s=7200)
+            args = ("work", {"seconds": seconds}, [tmp_path / "in.bin"])
+            job = await nodes.client.submit(SAT_EID, *args, limits=limits, policy=AN_HOUR)
+            if seconds == "1":
+                status = await nodes.client.wait(job)
+                assert (status.state.name, len(status.files)) == ("FINISHED", 1)
+                await asyncio.sleep(60)
+                assert not [one for one in in_clear(tmp_path / "sat") if "run-" in one]
+                (result,) = status.files.values()
+                assert result.exists()
+            else:
+                await asyncio.sleep(60)
+                assert any("run-1/work/half" in one for one in in_clear(tmp_path / "sat"))
+            await asyncio.sleep(HOUR_MS / 1000)
+            assert in_clear(tmp_path / "sat") == set()
+            assert in_clear(tmp_path / "gs") == set()
+            state = nodes.client.status(job).state.name
+            assert state == ("FINISHED" if seconds == "1" else "EXPIRED")
+        of_runs = [names for names, kind in told_by(nodes.sat) if kind == "job"]
+        assert of_runs == [["MADE", "STORED"], ["DELETED"]]
+
+    virtual(main)
