@@ -39,7 +39,7 @@ class Batch:
         self.sends: list[Outgoing] = []
         self.tells: list[Happening] = []
         self._writes: dict[tuple[str, str], bytes | None] = {}
-        self._after: list[Callable[[], None]] = []
+        self._after: list[Callable[[], object]] = []
 
     def write(self, space: str, key: str, value: bytes | None) -> None:
         """Set or delete one durable record."""
@@ -49,7 +49,7 @@ class Batch:
         """Include a write that somebody else has made."""
         self._writes[write.space, write.key] = write.value
 
-    def after(self, call: Callable[[], None]) -> None:
+    def after(self, call: Callable[[], object]) -> None:
         """Run `call` when the transaction is durable: events never announce what may vanish."""
         self._after.append(call)
 

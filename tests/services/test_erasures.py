@@ -201,7 +201,8 @@ def test_the_folders_of_a_job_go(tmp_path: Path, seconds: str) -> None:
             assert in_clear(tmp_path / "gs") == set()
             state = nodes.client.status(job).state.name
             assert state == ("FINISHED" if seconds == "1" else "EXPIRED")
-        of_runs = [names for names, kind in told_by(nodes.sat) if kind == "job"]
-        assert of_runs == [["MADE", "STORED"], ["DELETED"]]
+        for kind in ("file", "job"):
+            of_kind = [names for names, each in told_by(nodes.sat) if each == kind]
+            assert of_kind == [["MADE", "STORED"], ["DELETED"]]
 
     virtual(main)

@@ -119,12 +119,17 @@ class Erasures:
             self._timers.cancel(("erase", path))
             self._forget(before, "another took its place", batch)
 
-    def erase(self, path: str) -> bool:
+    def erase(self, path: Path) -> bool:
         """Let what lies there go soon, if it is kept; whether it is."""
-        kept = path in self._kept
+        key = self.key(path)
+        kept = key in self._kept
         if kept:
-            self._timers.arm(("erase", path), self._port.now())
+            self._timers.arm(("erase", key), self._port.now())
         return kept
+
+    def key(self, path: Path) -> str:
+        """The key of what lies at a path."""
+        return path.relative_to(self._root).as_posix()
 
     async def tick(self) -> None:
         """Erase what is due, until cancelled."""

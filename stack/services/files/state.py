@@ -479,7 +479,8 @@ def rate_of(count: int, since_ns: int, now_ns: int) -> float:
 @dataclass(frozen=True, slots=True)
 class FileEvent:
     """Something happened to an object.  `kind`: ``progress``, ``repair`` (chunks were missing),
-    ``damaged`` (content did not match), or the name of a final state in lower case."""
+    ``damaged`` (content did not match), the name of a final state in lower case, or ``erased``:
+    what was received is gone, as its data policy has ended."""
 
     kind: str
     progress: Progress

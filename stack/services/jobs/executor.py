@@ -130,14 +130,14 @@ class Executor:
     def _keep(self, job: ServerJob, directory: Path, batch: Batch) -> None:
         """What a run has on disk is under the policy of its job."""
         if job.policy is not None:
-            path = directory.relative_to(self._files.directory).as_posix()
-            kept = Kept(path, f"job:{job.key}/{directory.name}", job.policy)
-            words = f"{job.request and job.request.handler} for {job.client.node}"
-            self._files.erasures.keep(kept, batch, words)
+            erasures = self._files.erasures
+            name = f"job:{job.key}/{directory.name}"
+            kept = Kept(erasures.key(directory), name, job.policy)
+            erasures.keep(kept, batch, f"job {job.job_id.hex()}, run {job.attempt}")
 
     def _remove(self, directory: Path) -> None:
         """Remove what a run has left; what is under a policy, with its end written down."""
-        if not self._files.erasures.erase(directory.relative_to(self._files.directory).as_posix()):
+        if not self._files.erasures.erase(directory):
             remove_tree(directory)
 
     async def _run(self, job: ServerJob, attempt: Attempt) -> None:

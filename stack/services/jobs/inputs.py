@@ -25,6 +25,7 @@ class JobInputs:
         self._port = port
         self._table = table
         self._directory = directory
+        self._erasures = files.erasures
         self._orphans: dict[str, Received] = {}
         self.inbox = files.subscribe(TAG_IN, self._place)
 
@@ -96,9 +97,13 @@ class JobInputs:
         for ref in () if job.request is None else job.request.inputs:
             received = self.inbox.find(job.client, ref.object_id)
             if received is not None:
-                batch.add(self.inbox.taken(received))
+                self._take(received, batch)
         batch.after(lambda: remove_tree(self._directory / job.key / "in"))
 
     def _drop(self, received: Received, batch: Batch) -> None:
-        batch.add(self.inbox.taken(received))
+        self._take(received, batch)
         batch.after(lambda: remove_tree(received.path.parent))
+
+    def _take(self, received: Received, batch: Batch) -> None:
+        batch.add(self.inbox.taken(received))
+        batch.after(lambda: self._erasures.erase(received.path))
