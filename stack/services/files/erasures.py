@@ -38,7 +38,7 @@ _SECTION: Final = "durable record of what is to be erased"
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Erasable:
     """A file, or a folder with what is in it, that is under a policy.  Its key is its path,
     relative to the directory of the service."""
 
@@ -56,7 +56,7 @@ class Kept:
         return encode((VERSION, self.name, received, label(self.policy)))
 
     @staticmethod
-    def decode(key: str, data: bytes) -> Kept:
+    def decode(key: str, data: bytes) -> Erasable:
         """Read a durable record.  Raises `DecodeError`."""
         fields = decode(data, _SECTION)
         version = fields.uint(VERSION, 1)
@@ -67,7 +67,7 @@ class Kept:
         if policy is None:
             raise fields.fail("without a policy")
         received = Received.decode(name.rpartition(":")[2], octets) if octets else None
-        return Kept(key, name, policy, received)
+        return Erasable(key, name, policy, received)
 
 
 class Erasures:
@@ -87,16 +87,16 @@ class Erasures:
         self._emit = emit
         self._choose_inbox = choose_inbox
         self._timers = NamedTimers(port)
-        self._kept: dict[str, Kept] = {}
-        for kept in records(port, "files", SPACE_ERASE, Kept.decode):
+        self._kept: dict[str, Erasable] = {}
+        for kept in records(port, "files", SPACE_ERASE, Erasable.decode):
             self._arm(kept)
 
-    def _arm(self, kept: Kept) -> None:
+    def _arm(self, kept: Erasable) -> None:
         self._kept[kept.path] = kept
         if kept.policy.expires_ms:
             self._timers.arm_at(("erase", kept.path), kept.policy.expires_ms)
 
-    def keep(self, kept: Kept, batch: Batch, detail: str) -> None:
+    def keep(self, kept: Erasable, batch: Batch, detail: str) -> None:
         """Something comes to lie there, in place of what was there before."""
         self._replaced(kept.path, batch)
         batch.tells.append(Happening(Act.MADE | Act.STORED, kept.name, detail, kept.policy))
@@ -108,7 +108,7 @@ class Erasures:
         policy = received.policy
         if policy is not None and policy.expires_ms:
             words = f"{received.name} from {received.source.node}"
-            self.keep(Kept(path, f"file:{received.key}", policy, received), batch, words)
+            self.keep(Erasable(path, f"file:{received.key}", policy, received), batch, words)
         else:
             self._replaced(path, batch)
 
@@ -152,11 +152,11 @@ class Erasures:
             self._choose_inbox(kept.received.tag).drop(kept.received, batch)
         batch.after(lambda: self._gone(kept))
 
-    def _forget(self, kept: Kept, why: str, batch: Batch) -> None:
+    def _forget(self, kept: Erasable, why: str, batch: Batch) -> None:
         batch.tells.append(Happening(Act.DELETED, kept.name, why, kept.policy))
         batch.write(SPACE_ERASE, kept.path, None)
 
-    def _gone(self, kept: Kept) -> None:
+    def _gone(self, kept: Erasable) -> None:
         if self._kept.get(kept.path) is kept:
             del self._kept[kept.path]
         if (received := kept.received) is not None:

@@ -12,7 +12,7 @@ from stack.core.errors import LocalError, PolicyError, StoreError, words_of
 from stack.ports.application import AppPort, Happening
 from stack.services.batch import Batch
 from stack.services.files import FileEvent, FilesService, Prepared
-from stack.services.files.erasures import Kept
+from stack.services.files.erasures import Erasable
 from stack.services.jobs.attempt import Attempt, Output, remove_tree
 from stack.services.jobs.config import JobsConfig
 from stack.services.jobs.context import Handler, JobFailed
@@ -132,7 +132,7 @@ class Executor:
         if job.policy is not None:
             erasures = self._files.erasures
             name = f"job:{job.key}/{directory.name}"
-            kept = Kept(erasures.key(directory), name, job.policy)
+            kept = Erasable(erasures.key(directory), name, job.policy)
             erasures.keep(kept, batch, f"job {job.job_id.hex()}, run {job.attempt}")
 
     def _remove(self, directory: Path) -> None:
