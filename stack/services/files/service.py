@@ -77,7 +77,8 @@ class FilesService:
         policy = Policy(self._config, self._root, accepts, self._unhandled)
         self._partials = PartialFiles(self._root)
         self._ledger = Ledger(port, self._config, policy, self._partials, self._emit)
-        self.erasures = Erasures(port, self._root, self._lock, self._emit, self._choose_inbox)
+        erasures = Erasures(port, self._root, self._lock, self._emit, self._choose_inbox)
+        self.erasures = erasures
         """What lies under `directory` and goes when its data policy ends."""
 
         queue: asyncio.Queue[InObject] = asyncio.Queue()
@@ -86,14 +87,7 @@ class FilesService:
             port, self._config, self._lock, *shared, policy, self._choose_inbox, queue
         )
         self._verifier = Verifier(
-            port,
-            self._root,
-            self._config,
-            self._lock,
-            *shared,
-            self._choose_inbox,
-            queue,
-            self.erasures,
+            port, self._root, self._config, self._lock, *shared, self._choose_inbox, queue, erasures
         )
         self._sender = FileSender(port, self._config, self._lock, self._emit)
         self._endpoint = port.register(service_of(port.node_id, FILES))
