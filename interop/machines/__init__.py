@@ -9,8 +9,8 @@ implementation, and holds what it says against a simple model written from the s
     agent         a bundle agent between two neighbours
     process       an implementation in another process, asked line by line
     command       a bundle agent there
-    command_store, command_router, command_fecframe
-                  a store, a router, a sender or receiver there
+    command_store, command_router, command_fecframe, command_bpsec
+                  a store, a router, a sender or receiver, an acceptor there
     neighbours    real ones, over TCPCL and LTP
     sockets       an agent between them
     channel       what is between two peers
@@ -36,6 +36,7 @@ try:
     from interop.machines.bpsec_model import Verdict
     from interop.machines.channel import PeerChannel
     from interop.machines.command import CommandAgentAdapter
+    from interop.machines.command_bpsec import CommandBpSecAdapter
     from interop.machines.command_fecframe import CommandFecAdapter
     from interop.machines.command_router import CommandRouterAdapter
     from interop.machines.command_store import CommandStoreAdapter
@@ -63,6 +64,7 @@ __all__ = [
     "BpSecMachine",
     "BpSecPeer",
     "CommandAgentAdapter",
+    "CommandBpSecAdapter",
     "CommandFecAdapter",
     "CommandRouterAdapter",
     "CommandStoreAdapter",

@@ -1,6 +1,6 @@
-"""Our store, router and FECFRAME in a process of their own, for the adapters of commands:
-``peer_process.py KIND FAULT``, where KIND is ``store``, ``router`` or ``fec``, with one fault or
-``""``.
+"""Our store, router, FECFRAME and BPSec in a process of their own, for the adapters of commands:
+``peer_process.py KIND FAULT``, where KIND is ``store``, ``router``, ``fec`` or ``bpsec``, with one
+fault or ``""``.
 
 It imports little, so that it begins soon.
 """
@@ -171,15 +171,46 @@ def genuine(adu: memoryview) -> bool:
     return len(adu) >= 4 and zlib.crc32(adu[:-4]).to_bytes(4, "big") == bytes(adu[-4:])
 
 
-KINDS: dict[str, Callable[[str, Asked], Store | Router | Fec]] = {
+class Acceptor:
+    """With the fault ``believes`` it takes what it cannot open."""
+
+    def __init__(self, fault: str, start: Asked) -> None:
+        self.believes = fault == "believes"
+
+    def do(self, do: str, asked: Asked) -> Asked:
+        from stack.security import BpSec, Key, KeyRing, SecurityPolicy
+        from stack.wire.bundle import check_bundle, decode_bundle
+
+        if do == "use":
+            keys = (Key(one["id"], one["kind"], bytes.fromhex(one["octets"]))
+                    for one in asked["keys"])  # fmt: skip
+            self.security = BpSec(KeyRing(keys), bytes, SecurityPolicy())
+            return {}
+        bundle = decode_bundle(bytes.fromhex(asked["bundle"]))[0]
+        check_bundle(bundle)
+        opened = self.security.open(bundle)
+        if opened.bundle is None and not self.believes:
+            return {"payload": None, "reason": opened.reason}
+        *blocks, payload = (opened.bundle or bundle).blocks
+        others = {block.number: bytes(block.data) for block in blocks}
+        return {"payload": bytes(payload.data), "blocks": others}
+
+    def end(self) -> None:
+        pass
+
+
+Peer = Store | Router | Fec | Acceptor
+
+KINDS: dict[str, Callable[[str, Asked], Peer]] = {
     "store": Store,
     "router": Router,
     "fec": Fec,
+    "bpsec": Acceptor,
 }
 
 
 def main(kind: str, fault: str = "") -> None:
-    peer: Store | Router | Fec | None = None
+    peer: Peer | None = None
     for line in sys.stdin:
         asked = json.loads(line)
         do = asked.pop("do")

@@ -1,5 +1,5 @@
-"""Stores, routers and FECFRAME in another process under their machines: nothing is found in ours,
-and a fault of each is."""
+"""Stores, routers, FECFRAME and BPSec in another process under their machines: nothing is found in
+ours, and a fault of each is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from interop.machines import (
+    BpSecMachine,
+    CommandBpSecAdapter,
     CommandFecAdapter,
     CommandRouterAdapter,
     CommandStoreAdapter,
@@ -47,6 +49,14 @@ class TheirRouter(RouterPeerMachine):
 
 class RouterThatBooksNothing(RouterPeerMachine):
     adapter = CommandRouterAdapter(command("router", "books nothing"))
+
+
+class TheirBpSec(BpSecMachine):
+    adapter = CommandBpSecAdapter(command("bpsec", ""))
+
+
+class BpSecThatBelieves(BpSecMachine):
+    adapter = CommandBpSecAdapter(command("bpsec", "believes"))
 
 
 class TheirFec(FecMachine):
@@ -114,6 +124,34 @@ def test_our_fecframe_is_right_in_a_process() -> None:
 def test_fecframe_with_another_code_is_found() -> None:
     with pytest.raises(MachineFault, match="RFC 6865 §8"):
         flow_of(FecOfAnotherCode)
+
+
+def bundles_for(kind: type[BpSecMachine]) -> None:
+    """Right ones, altered ones, such as break a rule, and other keys."""
+    case = kind()
+    try:
+        case.start(seed=1)
+        for seed in range(2, 6):
+            case.valid(seed=seed, forged=seed % 2 == 0)
+            case.nearly_valid(seed=seed)
+        case.altered(pick=0, at=3, bit=1)
+        case.stripped(pick=0, types=(11, 12))
+        case.change_keys(ring="no")
+        case.again(pick=0)
+        case.change_keys(ring="right")
+        case.again(pick=0)
+    finally:
+        case.teardown()
+
+
+def test_our_acceptor_is_right_in_a_process() -> None:
+    bundles_for(TheirBpSec)
+    assert TheirBpSec.coverage.taken
+
+
+def test_an_acceptor_that_believes_everything_is_found() -> None:
+    with pytest.raises(MachineFault, match=r"RFC 917[23]"):
+        bundles_for(BpSecThatBelieves)
 
 
 def life_of(kind: type[StoreMachine]) -> None:
