@@ -8,8 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.train import single
-from stack.engines.ltp.states import ExportState
 from stack.wire.ltp import DataSegment, SegmentType, encode_segment
+from tests.engines.ltp.inside import check_sums
 from tests.engines.ltp.pair import Faults, Pair, Side
 
 FAULTS = st.builds(
@@ -146,12 +146,8 @@ class TwoEngines(RuleBasedStateMachine):
             sender, receiver = side.engine._sender, side.engine._receiver
             assert len(sender._table.sessions) <= BOUNDS["export_sessions_max"]
             assert sender._table.held <= BOUNDS["queue_bytes"] + 12_000
-            assert 0 <= sender._table.in_flight <= sender._table.held * 2
             assert len(receiver.table) <= BOUNDS["import_sessions_max"]
             assert len(receiver.table._closed) <= BOUNDS["closed_max"]
-            assert receiver.table.allocated == sum(
-                session.red.allocated for session in receiver.table
-            )
             assert receiver.table.allocated <= BOUNDS["import_bytes_max"] * 4 + 65_536
 
     @invariant()
@@ -159,16 +155,7 @@ class TwoEngines(RuleBasedStateMachine):
         if not hasattr(self, "pair"):
             return
         for side in (self.pair.a, self.pair.b):
-            sender = side.engine._sender
-            table, gathered = sender._table, sum(map(len, sender._aggregator._parts[1::2]))
-            live = [session for session in table.sessions.values() if session.alive]
-            began = [session for session in live if session.state is ExportState.SENDING]
-            assert list(table.sending) == began
-            assert table.in_flight == sum(session.in_flight for session in live)
-            assert table.kept == sum(held for _, held in table._failed.values())
-            assert set(table.again) <= {session.id for session in live}
-            waiting = gathered + sum(block.held for block in sender._ready)
-            assert table.held == waiting + table.kept + sum(session.held for session in live)
+            check_sums(side.engine)
 
     def teardown(self) -> None:
         if not hasattr(self, "pair"):

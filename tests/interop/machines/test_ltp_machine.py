@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from interop.machines.ltp import LtpPeerMachine
 from interop.machines.ltp_model import PeerFault
+from tests.engines.ltp.inside import check_sums
 from tests.interop.machines.ours import OurEngine
 from tests.interop.machines.toy_ltp import FAULTS, Toy
 
 
 class OurEngineMachine(LtpPeerMachine):
-    """Against our own engine, on both sides."""
+    """Against our own engine, on both sides, whose sums can be seen."""
 
     adapter = OurEngine
+    peer: OurEngine
+
+    @invariant()
+    def the_sums_are_right(self) -> None:
+        check_sums(self.peer.engine)
 
 
 TestOurEngine = OurEngineMachine.TestCase
