@@ -40,7 +40,7 @@ demo: $(VENV)/.run  ## run the main job: 24 hours of passes, a job in orbit, res
 test quick: export PYTHONDONTWRITEBYTECODE :=
 test quick: RUN = $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
-test: $(VENV)/.dev  ## run every check and test (under 10 minutes on 2 cores)
+test: $(VENV)/.dev  ## run every check and test (about 10 minutes on 2 cores)
 	@sh scripts/system-packages.sh
 	@$(RUN) $(ARGS)
 

@@ -12,6 +12,9 @@ from stack.core.clock import dtn_to_iso
 ZOOMED = "<figure data-chart="
 """How a figure begins that can be zoomed."""
 
+ROWS_MAX, ROWS_FIRST = 40, 20
+"""Rows of a table that is not folded, and those that are shown of one that is."""
+
 LONG_CHARS, LONG = 36, ' class="long"'
 """Cells with more characters are broken into lines."""
 
@@ -68,6 +71,22 @@ def prose(text: str) -> str:
 def percent(share: float | None) -> str:
     """A share, or a dash for none."""
     return "–" if share is None else f"{share:.1%}"
+
+
+def long_table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    numbers: Sequence[int] = (),
+    classes: Sequence[str] = (),
+) -> str:
+    """A table of which what is much is folded away."""
+    first = len(rows) if len(rows) <= ROWS_MAX else ROWS_FIRST
+    shown = table(head, rows[:first], numbers=numbers, classes=classes[:first])
+    if first == len(rows):
+        return shown
+    rest = table(head, rows[first:], numbers=numbers, classes=classes[first:])
+    return f"{shown}<details><summary>and {len(rows) - first:,} more</summary>{rest}</details>"
 
 
 def table(

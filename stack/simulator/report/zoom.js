@@ -4,6 +4,9 @@
 (() => {
   const FONT = "12px system-ui, sans-serif";
   const LEAST_S = 1;
+  // Seconds between marks of time; those that uPlot knows leave short passes with one mark.
+  const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800,
+    14400, 21600, 43200, ...[1, 2, 5, 10, 30, 100, 300, 1000].map(days => days * 86400)];
   const plots = [];
   const pen = document.createElement("canvas").getContext("2d");
   const make = (parent, tag, kind, text) => {
@@ -204,7 +207,7 @@
       },
       series: [{}, { paths: () => null, points: { show: false } }],
       axes: [
-        { ...line, values: times, size: 48, space: 62 },
+        { ...line, values: times, size: 48, space: 62, incrs: STEPS },
         { ...line, splits: () => ticks, size: axisWide + 14, filter: (_, splits) => splits,
           values: () => panel.ticks.map(([, text]) => fit(text, axisWide)),
           grid: panel.rows ? { show: false } : line.grid, ticks: { show: !panel.rows } },

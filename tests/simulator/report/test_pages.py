@@ -21,7 +21,7 @@ from stack.simulator.loopback.results import PassResult, Volume
 from stack.simulator.report import world
 from stack.simulator.report.earth import GroundTracks
 from stack.simulator.report.gantt import Bar, Chart, Mark, draw_gantt, write_gantt
-from stack.simulator.report.page import page, table
+from stack.simulator.report.page import long_table, page, table
 from stack.simulator.report.plotting import TimeAxis, log_rates, picture, rate_of, style
 from stack.simulator.report.run.closeup import busiest
 from stack.simulator.report.zoom import zoomable
@@ -101,6 +101,16 @@ def test_a_page_with_charts(tmp_path: Path) -> None:
 
 def test_a_page_without_charts_has_no_scripts() -> None:
     assert check_page(page("words", ["<p>only</p>"])).all("script") == []
+
+
+@pytest.mark.parametrize("count", [1, 40, 41, 110])
+def test_of_a_long_table_much_is_folded_and_nothing_lost(count: int) -> None:
+    rows = [(f"row {number}",) for number in range(count)]
+    text = long_table(("name",), rows, classes=["own"] * count)
+    walk = check_page(page("rows", [text]))
+    assert re.findall(r"row \d+", text) == [name for (name,) in rows]
+    assert len([one for one in walk.all("tr") if one.get("class") == "own"]) == count
+    assert len(walk.all("details")) == (count > 40)
 
 
 def test_the_library_is_the_published_one() -> None:

@@ -21,7 +21,7 @@ from link_models.planner.statistics import (
 from stack.contacts.plan import Plan
 from stack.core.clock import dtn_to_iso
 from stack.core.units import count_text, duration_text, natural, size_text
-from stack.simulator.report.page import label, page, percent, second_of, table
+from stack.simulator.report.page import label, long_table, page, percent, second_of, table
 from stack.simulator.report.plan.figures import Elevations, Offered, PlanCharts
 from stack.simulator.report.plotting import COLOURS
 from stack.simulator.report.world import World, world_map
@@ -294,7 +294,7 @@ class _Page:
             "than antennas: time in which the plan has more passes at a station than it has "
             "antennas.</p>"
         )
-        return table(head, rows, numbers=range(1, 9)) + note
+        return long_table(head, rows, numbers=range(1, 9)) + note
 
     def _gaps(self) -> str:
         rows = [
@@ -316,7 +316,7 @@ class _Page:
             '<p class="note">Gaps: without any contact, from the start of the plan to its end: the '
             "waits before the first contact and after the last one count.</p>"
         )
-        return table(head, rows, numbers=(1, 2, 3, 4)) + note
+        return long_table(head, rows, numbers=(1, 2, 3, 4)) + note
 
     def _lasting(self) -> str:
         rows = [
@@ -368,7 +368,7 @@ class _Page:
         if not rows:
             return ""
         head = ("from", "to", "passes", "confidence, mean", "least")
-        return "<h2>Confidence</h2>" + table(head, rows, numbers=(2, 3, 4))
+        return "<h2>Confidence</h2>" + long_table(head, rows, numbers=(2, 3, 4))
 
     def _passes(self) -> str:
         rows = [

@@ -29,7 +29,7 @@ class Setup:
         """All of them."""
         scenario = self._scenario
         protect = (
-            "Every bundle is encrypted (AES-256-GCM) and authenticated (HMAC-SHA2) by BPSec."
+            "Every bundle is encrypted and authenticated by BPSec (AES-256-GCM)."
             if scenario.protect
             else "Bundles are not encrypted in this run."
         )

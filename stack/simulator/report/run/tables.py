@@ -16,7 +16,7 @@ from stack.simulator.loopback.results import (
     share_of,
 )
 from stack.simulator.loopback.world import short_name
-from stack.simulator.report.page import percent, table
+from stack.simulator.report.page import long_table, percent, table
 from stack.simulator.sky import Sky
 
 ROWS_MAX = 400
@@ -130,7 +130,7 @@ class Tables:
             listed = tuple(sorted(listed, key=lambda row: -row.data_received)[:ROWS_MAX])
         rows = [self._direction(row) for row in listed]
         more = _more(len(self._result.directions) - len(listed), "directions with less traffic")
-        return table(head, rows, numbers=tuple(range(2, len(head)))) + more
+        return long_table(head, rows, numbers=tuple(range(2, len(head)))) + more
 
     def _direction(self, row: DirectionRow) -> Sequence[str]:
         return (
@@ -176,7 +176,7 @@ class Tables:
         rows = [self._pass(row) for row in listed]
         classes = ["" if row.used else "unused" for row in listed]
         more = _more(len(self._result.passes) - len(listed), "passes")
-        return table(head, rows, numbers=tuple(range(2, len(head))), classes=classes) + more
+        return long_table(head, rows, numbers=tuple(range(2, len(head))), classes=classes) + more
 
     def _pass(self, row: PassResult) -> Sequence[str]:
         return (
