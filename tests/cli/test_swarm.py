@@ -85,9 +85,8 @@ def test_wrong_usage(cli: Cli, arguments: tuple[str, ...], what: str) -> None:
     assert what in ran.err
 
 
-@pytest.mark.slow
 def test_a_scenario_for_many_seeds() -> None:
-    example = ROOT / "examples" / "sso_day" / "scenario.toml"
+    example = ROOT / "tests" / "simulator" / "loopback" / "small.toml"
     command = ["swarm", "2", "--scenario", str(example), "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "stack.cli.main", *command],
