@@ -26,7 +26,8 @@ What is here, by what it is for:
     captures          LinkConfig.capture; CaptureFile for run_scenario
     simulation        load_scenario, predict, run_scenario (`pip install 'orbitferry[sim]'`)
     links, orbits     the module `orbitferry.models`; Router for the way through a plan
-    own tests         run_two_nodes, a fixture that pytest finds; two_nodes, run_virtual
+    own tests         run_two_nodes, run_domain_nodes: fixtures that pytest finds; two_nodes,
+                      domain_nodes, run_virtual
     errors            OrbitferryError and what is derived from it
 
 `docs/how-to-embed.md` has a program for each of these, `docs/api.md` every name with its signature.

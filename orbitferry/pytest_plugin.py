@@ -2,6 +2,7 @@
 and what tests with the machines of `interop.machines` want.
 
     run_two_nodes          a fixture: two nodes, a link and a virtual clock
+    run_domain_nodes       a fixture: any number of nodes of one domain, each under a law
     run_two_ports          a fixture: two ends of such a link, for protocols without a node
     class TestMine(...)    a machine that begins with ``Test`` is a test, as its `TestCase` would be
     --hypothesis-profile   also ``quick`` (for each commit) and ``night`` (for hours)
@@ -22,7 +23,7 @@ import pytest
 
 if TYPE_CHECKING:
     from interop.machines import Coverage, PeerMachine
-    from orbitferry import RunTwoNodes
+    from orbitferry import RunDomainNodes, RunTwoNodes
 
     RunTwoPorts = Callable[..., Any]
 
@@ -39,6 +40,18 @@ def run_two_nodes(tmp_path_factory: pytest.TempPathFactory) -> RunTwoNodes:
     from orbitferry import RunTwoNodes
 
     return RunTwoNodes(lambda: tmp_path_factory.mktemp("nodes"))
+
+
+@pytest.fixture
+def run_domain_nodes(tmp_path_factory: pytest.TempPathFactory) -> RunDomainNodes:
+    """Run a coroutine with nodes that have certificates of one domain, in virtual time.
+
+    ``run_domain_nodes(main, {"a": "KR", "b": "SE"}, {("a", "b"): [(0, 600)]})`` runs
+    ``main(nodes)``; ``nodes["a"]`` is one of them.
+    """
+    from orbitferry import RunDomainNodes
+
+    return RunDomainNodes(lambda: tmp_path_factory.mktemp("domain"))
 
 
 @pytest.fixture

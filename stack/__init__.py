@@ -127,6 +127,8 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
     from stack.simulator import load_scenario as load_scenario
     from stack.simulator import parse_scenario as parse_scenario
     from stack.simulator import run_scenario as run_scenario
+    from stack.simulator.domain import RunDomainNodes as RunDomainNodes
+    from stack.simulator.domain import domain_nodes as domain_nodes
     from stack.simulator.sky import Prediction as Prediction
     from stack.simulator.sky import predict as predict
     from stack.simulator.testing import RunTwoNodes as RunTwoNodes
@@ -170,6 +172,7 @@ else:
         stack.services.messages Mailbox send_message
         stack.services.suite HandlerConfig Services ServicesConfig
         stack.simulator Result Scenario load_scenario parse_scenario run_scenario
+        stack.simulator.domain RunDomainNodes domain_nodes
         stack.simulator.sky Prediction predict
         stack.simulator.testing RunTwoNodes TwoNodes two_nodes
     """

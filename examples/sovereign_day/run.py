@@ -1,98 +1,55 @@
-"""A day in several jurisdictions: data and a job go where they may, in virtual time."""
+"""The day, who may have its data, and what the logs of all nodes say of it."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+from typing import Final
 
-from examples.sovereign_day.world import (
-    HOUR_MS,
-    command,
-    found_domain,
-    make_nodes,
-    make_plan,
-    no_passphrase,
-    spread_news,
-    write_places,
-)
-from orbitferry import (
-    DataPolicy,
-    JobContext,
-    Mailbox,
-    NodeSet,
-    PolicyError,
-    dtn_from_unix,
-    dtn_to_iso,
-    dump_plan,
-    run_virtual,
-    send_message,
-)
+from examples.sovereign_day.day import LAWS, PASSES_S, POLICY, day
+from orbitferry import Contact, Plan, dtn_from_iso, dump_plan, run_virtual, unix_from_dtn
 
-LAWS = {"daejeon": "KR", "sat1": "KR", "kiruna": "SE", "abroad": "XX", "busan": "KR"}
-SPOTS = {
+BEGIN, END = "2025-12-31T00:00:00Z", "2025-12-31T09:00:00Z"
+"""Of the day: that is when `domain_nodes` begins."""
+
+SPOTS: Final = {
     "daejeon": (36.4, 127.4),
     "kiruna": (67.9, 20.2),
     "abroad": (13.0, 100.5),
     "busan": (35.1, 129.0),
 }
-HOPS = {
-    ("daejeon", "abroad"): 0,
-    ("abroad", "sat1"): 0,
-    ("daejeon", "kiruna"): 1,
-    ("kiruna", "sat1"): 1,
-}
-KR, BOTH = NodeSet.parse("KR"), NodeSet.parse("KR | SE")
-POLICY = DataPolicy(readers=KR, rest=BOTH, transit=BOTH, audit=True)
 
 
-async def shout(context: JobContext) -> None:
-    """The job."""
-    context.output("out.txt").write_text(context.inputs[0].read_text().upper())
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run `orbitferry`."""
+    line = [sys.executable, "-m", "orbitferry", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True)
 
 
-async def day(root: Path, now_ms: int) -> str:
-    """The day; the id of the message that was sent."""
-    authority = found_domain(root, LAWS, now_ms)
-    spread_news(root, list(LAWS), now_ms)
-    authority.revoke(authority.unlock(no_passphrase), "dtn://busan/", now_ms)
-    spread_news(root, ["daejeon", "sat1", "kiruna", "abroad"], now_ms)
-    start_ms = now_ms + HOUR_MS
-    nodes = make_nodes(root, HOPS, start_ms, {"shout": shout})
-    scene = root / "scene.txt"
-    scene.write_text("a scene of our own")
-    async with contextlib.AsyncExitStack() as running:
-        for node in nodes.values():
-            await running.enter_async_context(node)
-        ground, jobs = nodes["daejeon"], nodes["daejeon"].services.jobs
-        mailbox = await running.enter_async_context(Mailbox(nodes["sat1"].port))
-        bundle = await send_message(ground.port, mailbox.eid, b"for KR", policy=POLICY)
-        await send_message(ground.port, mailbox.eid, b"for everybody")
-        job = await jobs.submit("dtn://sat1/", "shout", inputs=[scene], policy=POLICY)
-        for name in ("kiruna", "busan"):
-            try:
-                await jobs.submit(f"dtn://{name}/", "shout", inputs=[scene], policy=POLICY)
-            except PolicyError as error:
-                print(f"refused: {error}")
-        for _ in range(2):
-            delivery = await mailbox.receive()
-            after = (ground.port.dtn_ms() - start_ms) / HOUR_MS
-            carried = nodes["abroad"].counters().get("bundles.bundles_received", 0)
-            print(
-                f"at the satellite after {after:.1f} h: {bytes(delivery.payload).decode()!r};"
-                f" the relay abroad was given {carried} bundle(s)"
-            )
-            await mailbox.done(delivery)
-        result = (await jobs.wait(job)).files["out.txt"].read_text()
-        print(f"the job has run at the satellite: {result}")
-        await asyncio.sleep(300)  # until the logs are closed
-    return str(bundle)
+def write_places(path: Path) -> None:
+    """Where stations are, and a satellite above 75 degrees east that stays there, for maps."""
+    days = (unix_from_dtn(dtn_from_iso(BEGIN)) - 946_728_000) / 86_400
+    sidereal_deg = 280.46062 + 360.98564737 * days
+    text = f'title = "Places"\nstart = "{BEGIN}"\n' + "".join(
+        f'[[stations]]\nid = "dtn://{name}/"\nlatitude_deg = {north}\nlongitude_deg = {east}\n'
+        for name, (north, east) in SPOTS.items()
+    )
+    text += f"""[[constellations]]
+id = "dtn://sat{{}}/"
+count = 1
+altitude_km = 35_786
+inclination_deg = 0
+raan_deg = {(75 + sidereal_deg) % 360}
+[[radios]]
+up = {{ preset = "s-band-up" }}
+down = {{ preset = "x-band-down" }}
+"""
+    path.write_text(text)
 
 
-def check(root: Path, reports: Path, now_ms: int) -> None:
+def check(root: Path, reports: Path) -> None:
     """Before anything is sent: who may have it, as a table and a map."""
     (root / "policy.toml").write_text(
         f'readers = "{POLICY.readers}"\nrest = "{POLICY.rest}"\ntransit = "{POLICY.transit}"\n'
@@ -104,14 +61,21 @@ def check(root: Path, reports: Path, now_ms: int) -> None:
             if name != "busan"
         )
     )
-    write_places(root / "places.toml", SPOTS, now_ms)
-    dump_plan(make_plan(HOPS, now_ms + HOUR_MS), root / "plan.json")
+    write_places(root / "places.toml")
+    begin_ms = dtn_from_iso(BEGIN)
+    plan = Plan(
+        Contact(f"dtn://{a}/", f"dtn://{b}/", begin_ms + s * 1000, begin_ms + e * 1000, 1e6)
+        for pair, passes in PASSES_S.items()
+        for a, b in (pair, pair[::-1])
+        for s, e in passes
+    )
+    dump_plan(plan, root / "plan.json")
     where = ["-d", root / "nodes.toml", "--places", root / "places.toml"]
     asked = [root / "policy.toml", root / "plan.json", "dtn://daejeon/", "dtn://sat1/", *where]
     print(command("policy", "check", *asked, "--report", reports).stdout)
 
 
-def audit(root: Path, reports: Path, bundle: str, now_ms: int) -> int:
+def audit(root: Path, reports: Path, bundle: str) -> int:
     """What the logs of all nodes say of it; 0 when nothing speaks against them."""
     logs = []
     for name in ("daejeon", "kiruna", "sat1", "abroad"):
@@ -120,11 +84,10 @@ def audit(root: Path, reports: Path, bundle: str, now_ms: int) -> int:
             logs.append(log)
         else:
             print(f"{name} has no log, as when nothing under a policy has come there")
-    span = ["--from", dtn_to_iso(now_ms), "--to", dtn_to_iso(now_ms + 9 * HOUR_MS)]
     about = [bundle, *logs, "-d", root / "nodes.toml"]
     page = ["--html", reports / "story.html", "--places", root / "places.toml"]
     story = command("audit", "story", *about, *page)
-    proof = command("audit", "prove", *about, "--rest", "KR | SE", *span)
+    proof = command("audit", "prove", *about, "--rest", "KR | SE", "--from", BEGIN, "--to", END)
     print(story.stdout, proof.stdout, story.stderr, proof.stderr, sep="\n")
     print(f"before: {reports / 'report.html'}; after: {reports / 'story.html'}")
     return story.returncode or proof.returncode
@@ -132,12 +95,11 @@ def audit(root: Path, reports: Path, bundle: str, now_ms: int) -> int:
 
 def main(reports: Path) -> int:
     """Run it, and write two pages; 0 when the audit finds nothing against it."""
-    now_ms = dtn_from_unix(time.time())
     with tempfile.TemporaryDirectory(prefix="orbitferry-") as name:
         root = Path(name)
-        check(root, reports, now_ms)
-        bundle = run_virtual(lambda: day(root, now_ms))
-        return audit(root, reports, bundle, now_ms)
+        check(root, reports)
+        bundle = run_virtual(lambda: day(root))
+        return audit(root, reports, bundle)
 
 
 if __name__ == "__main__":

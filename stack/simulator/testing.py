@@ -25,7 +25,6 @@ from link_models.clock import VirtualClock, VirtualLoop, run_virtual
 from link_models.loss import Bernoulli
 from link_models.network import VirtualNetwork, VirtualPort
 from link_models.rng import Streams
-from stack.contacts.plan import Contact, Plan, Range
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.errors import LocalError
 from stack.engines.ltp import LtpConfig
@@ -35,14 +34,13 @@ from stack.node.node import Node
 from stack.ports.datagram import DatagramPort
 from stack.security import new_key_file
 from stack.services.jobs import Handler
+from stack.simulator.domain import DTN_START_MS as DTN_START_MS
+from stack.simulator.domain import plan_of
 
 GROUND: Final = "dtn://ground/"
 SATELLITE: Final = "dtn://satellite/"
 
 T = TypeVar("T")
-
-DTN_START_MS: Final = 820_454_400_000
-"""DTN time when such a test begins: 2026-01-01T00:00:00Z."""
 
 
 class TwoNodes(NamedTuple):
@@ -88,7 +86,9 @@ async def two_nodes(
         loss=lambda rng: Bernoulli(rng, loss),
     )
     ends = VirtualNetwork(loop, streams).connect("link", channel)
-    plan = None if passes_s is None else _plan(passes_s if foreseen else (), rate_bps, owlt_ms)
+    plan = None
+    if passes_s is not None:
+        plan = plan_of({("ground", "satellite"): passes_s if foreseen else ()}, rate_bps, owlt_ms)
     sides = ((GROUND, SATELLITE, None), (SATELLITE, GROUND, handlers))
     nodes = [
         Node(
@@ -197,17 +197,4 @@ def _environment(loop: VirtualLoop, streams: Streams, own: str, end: VirtualPort
         entropy=streams.entropy(own),
         open_port=open_port,
         threads=False,
-    )
-
-
-def _plan(passes_s: Sequence[tuple[float, float]], rate_bps: float, owlt_ms: float) -> Plan:
-    pairs = ((GROUND, SATELLITE), (SATELLITE, GROUND))
-    spans = [
-        (*pair, DTN_START_MS + round(begin * 1000), DTN_START_MS + round(end * 1000))
-        for begin, end in passes_s
-        for pair in pairs
-    ]
-    owlt_ns = round(owlt_ms * MILLISECOND)
-    return Plan().add(
-        [Contact(*span, rate_bps) for span in spans], [Range(*span, owlt_ns) for span in spans]
     )
