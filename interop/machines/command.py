@@ -20,12 +20,11 @@ A restart is SIGKILL, and the command again in the same folder.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from interop.machines.process import AskedProcess, Hex
+from interop.machines.process import AskedProcess, CommandAdapter, Hex
 
 
 class _Outcome(msgspec.Struct):
@@ -107,13 +106,8 @@ class CommandAgent:
         self._process.close()
 
 
-@dataclass(frozen=True, slots=True)
-class CommandAgentAdapter:
+class CommandAgentAdapter(CommandAdapter):
     """An adapter for `AgentPeerMachine`: the agent behind a command."""
-
-    command: str
-    timeout_s: float = 10.0
-    """Each answer takes no longer."""
 
     def __call__(self, node: str, neighbours: Sequence[str], service: str, /) -> CommandAgent:
         """The agent, for one case.  Raises `ConfigError` for a command that cannot be run."""

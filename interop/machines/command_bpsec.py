@@ -18,12 +18,11 @@ all others in plain by number, if it says so.  ``use`` is answered with an objec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 
 from interop.machines.bpsec_model import Verdict
-from interop.machines.process import AskedProcess, Done, Hex
+from interop.machines.process import AskedProcess, CommandAdapter, Done, Hex
 from stack.security import Key
 
 
@@ -58,13 +57,8 @@ class CommandAcceptor:
         self._process.close()
 
 
-@dataclass(frozen=True, slots=True)
-class CommandBpSecAdapter:
+class CommandBpSecAdapter(CommandAdapter):
     """An adapter for `BpSecMachine`: the acceptor behind a command."""
-
-    command: str
-    timeout_s: float = 10.0
-    """Each answer takes no longer."""
 
     def __call__(self) -> CommandAcceptor:
         """The acceptor, for one case.  Raises `ConfigError` for a command that cannot be run."""

@@ -24,12 +24,11 @@ others; an implementation that cannot be told so has a machine with ``damage_max
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from interop.machines.process import AskedProcess, Done, Hex
+from interop.machines.process import AskedProcess, CommandAdapter, Done, Hex
 from interop.strategies.fecframe import Packet
 from stack.fec.config import FecConfig
 
@@ -84,13 +83,8 @@ class CommandFec:
         self._process.close()
 
 
-@dataclass(frozen=True, slots=True)
-class CommandFecAdapter:
+class CommandFecAdapter(CommandAdapter):
     """An adapter for `FecMachine`: the implementation behind a command."""
-
-    command: str
-    timeout_s: float = 10.0
-    """Each answer takes no longer."""
 
     def __call__(
         self, config: FecConfig, first_sbn: int, genuine: Callable[[memoryview], bool], /

@@ -21,12 +21,11 @@ shim wants to have back as ``handle``; all others with an object.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from interop.machines.process import AskedProcess, Done
+from interop.machines.process import AskedProcess, CommandAdapter, Done
 from interop.machines.router import FoundRoute
 from stack.contacts.native import write_json
 from stack.contacts.plan import Contact, Plan
@@ -102,13 +101,8 @@ def _told(plan: Plan) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.format(write_json(plan).encode(), indent=-1))
 
 
-@dataclass(frozen=True, slots=True)
-class CommandRouterAdapter:
+class CommandRouterAdapter(CommandAdapter):
     """An adapter for `RouterPeerMachine`: the router behind a command."""
-
-    command: str
-    timeout_s: float = 10.0
-    """Each answer takes no longer."""
 
     def __call__(self, plan: Plan, node: str, /) -> CommandRouter:
         """The router, for one case.  Raises `ConfigError` for a command that cannot be run."""

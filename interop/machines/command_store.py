@@ -31,12 +31,11 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
-from interop.machines.process import AskedProcess, Done, Hex
+from interop.machines.process import AskedProcess, CommandAdapter, Done, Hex
 from stack.core.train import Buffer
 from stack.ports.store import Committed, Move, Op, Place, Put, Release, Stored, Usage, Write
 
@@ -187,13 +186,8 @@ class CommandStorePeer:
         self._process.close()
 
 
-@dataclass(frozen=True, slots=True)
-class CommandStoreAdapter:
+class CommandStoreAdapter(CommandAdapter):
     """An adapter for `StoreMachine`: the store behind a command."""
-
-    command: str
-    timeout_s: float = 10.0
-    """Each answer takes no longer."""
 
     def __call__(self, quota_bytes: int, quota_bundles: int, /) -> CommandStorePeer:
         """The store, for one case.  Raises `ConfigError` for a command that cannot be run."""

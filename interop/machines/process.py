@@ -16,6 +16,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from typing import IO, Any, Final, TypeVar
 
 import msgspec
@@ -35,6 +36,15 @@ class Hex(bytes):
 
 class Done(msgspec.Struct):
     """The answer where there is nothing to say: an object."""
+
+
+@dataclass(frozen=True)
+class CommandAdapter:
+    """What adapters to an implementation behind a command consist of."""
+
+    command: str
+    timeout_s: float = 10.0
+    """Each answer takes no longer."""
 
 
 class AskedProcess:

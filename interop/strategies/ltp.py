@@ -167,16 +167,8 @@ def cancel_acks(choose: Choices, *, session: Source[SessionId] = _SESSIONS) -> C
 @strategy
 def segments(choose: Choices, *, session: Source[SessionId] = _SESSIONS) -> Segment:
     """Any segment, of `session` if it is given."""
-    made = choose.integer(0, 4)
-    if made == 0:
-        return data_segments.make(choose, session=session)
-    if made == 1:
-        return report_segments.make(choose, session=session)
-    if made == 2:
-        return report_acks.make(choose, session=session)
-    if made == 3:
-        return cancel_segments.make(choose, session=session)
-    return cancel_acks.make(choose, session=session)
+    kinds = (data_segments, report_segments, report_acks, cancel_segments, cancel_acks)
+    return kinds[choose.integer(0, 4)].make(choose, session=session)
 
 
 @strategy
