@@ -7,7 +7,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stack.core.errors import DecodeError
@@ -178,6 +178,14 @@ def test_a_red_part_is_the_first_octets_that_came(
         ),
         max_size=200,
     )
+)
+@example(
+    [
+        ("arm", TimerKind.CHECKPOINT, 0, 10),
+        ("suspend", TimerKind.CHECKPOINT, 0, 0),
+        ("resume", TimerKind.CHECKPOINT, 0, 6),
+        ("pop", TimerKind.CHECKPOINT, 0, 6),
+    ]
 )
 def test_timers_do_what_a_simple_model_does(
     steps: list[tuple[str, TimerKind, int, int]],
