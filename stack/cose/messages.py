@@ -145,12 +145,14 @@ def decode_message(
     return read_headers(found[0], found[1], section), found[2:]
 
 
-def _content(section: str, *content: Value) -> None:
-    """Check that parts are byte strings; the first may be null (detached)."""
-    if not (content[0] is None or isinstance(content[0], bytes)) or not all(
-        isinstance(part, bytes) for part in content[1:]
-    ):
+def _read(data: Buffer, tag: int, count: int, section: str) -> tuple[Any, ...]:
+    """The headers of a message, and its parts, which are byte strings; the first may be null
+    (detached)."""
+    headers, parts = decode_message(data, tag, count, section)
+    content, *rest = parts
+    if not all(isinstance(part, bytes) for part in (rest if content is None else parts)):
         raise DecodeError("content, signature or tag that is no byte string", section)
+    return headers, *parts
 
 
 def structure(
@@ -217,10 +219,7 @@ def _signed_by(key: SigningKey, protected: Headers, unprotected: Headers) -> Hea
 
 def decode_sign1(data: Buffer) -> Sign1:
     """A COSE_Sign1, tagged or not.  Raises `DecodeError`."""
-    section = "RFC 9052 §4.2"
-    headers, (payload, signature) = decode_message(data, TAG_SIGN1, 4, section)
-    _content(section, payload, signature)
-    return Sign1(headers, payload, signature)  # type: ignore[arg-type]
+    return Sign1(*_read(data, TAG_SIGN1, 4, "RFC 9052 §4.2"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,10 +270,7 @@ def _mac(secret: bytes, headers: HeaderPair, external_aad: Buffer, content: byte
 
 def decode_mac0(data: Buffer) -> Mac0:
     """A COSE_Mac0, tagged or not.  Raises `DecodeError`."""
-    section = "RFC 9052 §6.2"
-    headers, (payload, tag) = decode_message(data, TAG_MAC0, 4, section)
-    _content(section, payload, tag)
-    return Mac0(headers, payload, tag)  # type: ignore[arg-type]
+    return Mac0(*_read(data, TAG_MAC0, 4, "RFC 9052 §6.2"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,10 +316,7 @@ def encrypt0(
 
 def decode_encrypt0(data: Buffer) -> Encrypt0:
     """A COSE_Encrypt0, tagged or not.  Raises `DecodeError`."""
-    section = "RFC 9052 §5.2"
-    headers, (content,) = decode_message(data, TAG_ENCRYPT0, 3, section)
-    _content(section, content)
-    return Encrypt0(headers, content)  # type: ignore[arg-type]
+    return Encrypt0(*_read(data, TAG_ENCRYPT0, 3, "RFC 9052 §5.2"))
 
 
 def _cipher(
