@@ -62,6 +62,7 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
     from stack.core.train import FLOW_SOURCE as FLOW_SOURCE
     from stack.core.train import Train as Train
     from stack.engines.bundle_agent import AgentConfig as AgentConfig
+    from stack.engines.bundle_agent import TunnelConfig as TunnelConfig
     from stack.engines.ltp import LtpConfig as LtpConfig
     from stack.fec.config import FecConfig as FecConfig
     from stack.identity import AuthorityFolder as AuthorityFolder
@@ -93,6 +94,7 @@ if TYPE_CHECKING:  # what type checkers see; a test compares it with the table b
     from stack.ports.datagram import DatagramPort as DatagramPort
     from stack.ports.store import Write as Write
     from stack.routing.router import Router as Router
+    from stack.security import PolicyRule as PolicyRule
     from stack.security import new_key_file as new_key_file
     from stack.security.first_epoch import approve_request as approve_request
     from stack.services.echo import PingResult as PingResult
@@ -147,7 +149,7 @@ else:
         stack.core.errors ConfigError DecodeError LocalError MissingExtraError OrbitferryError
         stack.core.errors PolicyError SecurityError StoreError StoreFullError
         stack.core.train FLOW_REPAIR FLOW_SOURCE Train
-        stack.engines.bundle_agent AgentConfig
+        stack.engines.bundle_agent AgentConfig TunnelConfig
         stack.engines.ltp LtpConfig
         stack.fec.config FecConfig
         stack.identity AuthorityFolder NodeFolder
@@ -162,7 +164,7 @@ else:
         stack.ports.datagram DatagramPort
         stack.ports.store Write
         stack.routing.router Router
-        stack.security new_key_file
+        stack.security PolicyRule new_key_file
         stack.security.first_epoch approve_request
         stack.services.echo PingResult PingStats ping
         stack.services.files FileEvent FilesConfig FilesService Inbox Offer Prepared Progress

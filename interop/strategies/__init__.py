@@ -45,6 +45,8 @@ try:
     from interop.strategies.mutated_bundle import mutated_bundles as mutated_bundles
     from interop.strategies.mutation import mutate as mutate
     from interop.strategies.mutation import mutated as mutated
+    from interop.strategies.nearly_bibe import bibe_records as bibe_records
+    from interop.strategies.nearly_bibe import nearly_bibe_records as nearly_bibe_records
     from interop.strategies.nearly_bpsec import nearly_secured_bundles as nearly_secured_bundles
     from interop.strategies.nearly_bundle import nearly_bundles as nearly_bundles
     from interop.strategies.nearly_certificate import encoded_certificates as encoded_certificates

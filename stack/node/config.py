@@ -339,6 +339,13 @@ class NodeConfig:
         ):
             if self.identity.folder and value:
                 raise ConfigError("identity.folder", "takes its place", f"remove {key}", other=key)
+        for number, tunnel in enumerate(self.agent.tunnels):
+            key = f"agent.tunnels[{number}].gateway"
+            if tunnel.gateway == self.id:
+                raise ConfigError(key, "is this node", "name the node at the other end")
+            if self.security.protect == "none":
+                message = "a tunnel shows everything where security is off"
+                raise ConfigError(key, message, 'say protect = "all"', other="security.protect")
         keys = self.security.key_file or self.identity.folder
         if self.security.protect == "all" and not keys:
             raise ConfigError(

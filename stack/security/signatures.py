@@ -27,7 +27,6 @@ from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
     DATA_POLICY,
-    IS_ADMIN,
     IS_FRAGMENT,
     PAYLOAD_NUMBER,
     REPLICATE,
@@ -161,14 +160,9 @@ class Signatures:
 
     def check_passing(self, bundle: Bundle) -> Opened:
         """As verifier (RFC 9172 §5.1.2): whether a bundle that passes through, or a fragment of
-        one, has the signature that policy asks for.  It stays as it is.
-
-        Administrative records have no security blocks here, and no label either: with one they
-        are judged as other bundles are."""
+        one, has the signature that policy asks for.  It stays as it is."""
         primary = bundle.primary
         if not self.required_from(primary):
-            return PASSED
-        if primary.flags & IS_ADMIN and not _labels(bundle.blocks):
             return PASSED
         try:
             if primary.flags & IS_FRAGMENT:

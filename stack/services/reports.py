@@ -48,7 +48,8 @@ def report_flags(names: Iterable[str]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What a node reported of a bundle.  Nobody vouches for it: reports are not secured."""
+    """What a node reported of a bundle.  It is secured as other bundles are: who it is from is as
+    certain as that."""
 
     reporter: Eid
     bundle: BundleId

@@ -24,12 +24,12 @@ Environment Expected FLOW_REPAIR FLOW_SOURCE FecConfig FileEvent FileRef FilesCo
 Handler HandlerConfig IdentityConfig Inbox JobClient JobContext JobFailed JobLimits JobState
 JobStatus JobsConfig LinkConfig LocalError LogConfig LtpConfig Mailbox Marking MissingExtraError
 Node NodeConfig NodeFolder NodeSet Offer OpenPort OrbitferryError Outgoing PingResult PingStats Plan
-PolicyConfig PolicyError Prediction Prepared Progress Range Received Result RetryPolicy Router
-RunDomainNodes RunTwoNodes Scenario SecurityConfig SecurityError Services ServicesConfig StoreError
-StoreFullError StoreSection Train TwoNodes Write __version__ approve_request domain_nodes
-dtn_from_iso dtn_from_unix dtn_to_iso dump_plan load_config load_plan load_policy load_scenario
-new_key_file parse_scenario ping predict run run_scenario run_virtual send_message two_nodes
-unix_from_dtn
+PolicyConfig PolicyError PolicyRule Prediction Prepared Progress Range Received Result RetryPolicy
+Router RunDomainNodes RunTwoNodes Scenario SecurityConfig SecurityError Services ServicesConfig
+StoreError StoreFullError StoreSection Train TunnelConfig TwoNodes Write __version__ approve_request
+domain_nodes dtn_from_iso dtn_from_unix dtn_to_iso dump_plan load_config load_plan load_policy
+load_scenario new_key_file parse_scenario ping predict run run_scenario run_virtual send_message
+two_nodes unix_from_dtn
 """
 
 

@@ -22,6 +22,7 @@ from stack.engines.bundle_agent.agent import BundleAgent as BundleAgent
 from stack.engines.bundle_agent.begin import Beginning as Beginning
 from stack.engines.bundle_agent.begin import begin as begin
 from stack.engines.bundle_agent.config import AgentConfig as AgentConfig
+from stack.engines.bundle_agent.config import TunnelConfig as TunnelConfig
 from stack.engines.bundle_agent.entry import Entry as Entry
 from stack.engines.bundle_agent.events import Deliverable as Deliverable
 from stack.engines.bundle_agent.events import Echo as Echo

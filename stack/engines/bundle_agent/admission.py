@@ -25,7 +25,6 @@ from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened, Security
 from stack.ports.store import Place, Put
 from stack.wire.bundle import (
-    IS_ADMIN,
     IS_FRAGMENT,
     Bundle,
     PrimaryBlock,
@@ -75,9 +74,7 @@ class Admission:
 
     def open(self, bundle: Bundle) -> Opened | None:
         """What security says of a whole bundle for here; None where it has no say."""
-        if self._security is None or bundle.primary.flags & IS_ADMIN:
-            return None
-        return self._security.open(bundle)
+        return None if self._security is None else self._security.open(bundle)
 
     def verify(self, bundle: Bundle) -> Opened | None:
         """What security says of a bundle that passes through; None where it has no say."""
@@ -183,8 +180,7 @@ class Admission:
         """What is written down of a bundle that is to be stored; `acts` None: it was made here."""
         assert self.trail is not None
         if acts is None:
-            sealed = self._security is not None and not bundle.primary.flags & IS_ADMIN
-            acts = SEALED if sealed else MADE
+            acts = MADE if self._security is None else SEALED
             previous = str(bundle.primary.destination)
         if opened is not None:
             acts |= OPENED

@@ -74,7 +74,9 @@ class BundleAgent(Parts):
         super().__init__(
             node_id, config, forwarder, beginning, security, trace, shares, gate, trail
         )
-        self._ingress = Ingress(config, self._admission, self.shares, forwarder.leads_to, gate)
+        self._ingress = Ingress(
+            config, self._admission, self.shares, forwarder.leads_to, gate, self._tunnels
+        )
         self.services: set[str] = set()
         """Services that applications have registered since the start."""
 
@@ -265,6 +267,23 @@ class BundleAgent(Parts):
         hop_limit = 0 if config.trusted_clock else config.hop_limit
         bundle = self._decode(encoded)
         return encode_bundle(depart(bundle, self.node_id, waited_ms, own=own, hop_limit=hop_limit))
+
+    def reassemble(self, refs: Sequence[int], octets: Sequence[Buffer]) -> list[Op]:
+        """As of `Parts`; of what has come through a tunnel in parts, what was in it."""
+        ops = super().reassemble(refs, octets)
+        return [within for op in ops if (within := self._within(op)) is not None]
+
+    def _within(self, op: Op) -> Op | None:
+        if type(op) is not Put or not isinstance(op.known, Opened) or op.known.bundle is None:
+            return op
+        judged = self._ingress.unwrap(op.known.bundle, op.received_ms)
+        if judged is None:
+            return op
+        if isinstance(judged, Refused):
+            self._refused(judged, op.received_ms)
+            return None
+        put = self._taken(judged, op.received_ms)
+        return None if put is None else put._replace(required=True)
 
     # ---- delivery --------------------------------------------------------------------------
 

@@ -3,18 +3,69 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated
 
 from msgspec import Meta
 
 from stack.core.bounds import Octets, OctetsOrNone, YearsMs
-from stack.core.checks import check_bounds
-from stack.core.errors import ConfigError
+from stack.core.checks import check_bounds, check_node_id
+from stack.core.errors import ConfigError, DecodeError
 from stack.core.limits import BUNDLE_BYTES_MAX, LIFETIME_MS_MAX
-from stack.wire.bundle import PRIORITY
+from stack.policy.eid_pattern import EidPattern
+from stack.wire.bundle import PADDING_BYTES_MIN, PRIORITY
 
 FRAGMENT_BYTES_MIN = 256
 """A fragment below this is mostly headers."""
+
+
+SIZES = (1024, 4096, 16_384, 65_536, 262_144, 1_048_576)
+"""Octets to which encapsulated bundles are padded; larger ones to a multiple of the last."""
+
+SIZES_MAX = 64
+TUNNELS_MAX = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelConfig:
+    """Flows that go to a far gateway within other bundles, and what comes back from there.  Raises
+    `ConfigError`."""
+
+    gateway: str
+    """Node id of the far end.  What comes from there within bundles that security has proven is
+    taken out, and from nobody else."""
+
+    source: str = "*:**"
+    """EID pattern of the sources whose bundles go this way (`docs/trust.md`)."""
+
+    destination: str = "*:**"
+    """EID pattern of their destinations.  What is for the gateway's own services goes so too, where
+    it matches.  Of the tunnels that match the first counts."""
+
+    sizes: tuple[int, ...] = SIZES
+    """Octets to which bundles are padded within, ascending; larger ones to a multiple of the last.
+    Fewer sizes tell less and cost more."""
+
+    def __post_init__(self) -> None:
+        check_node_id("gateway", self.gateway)
+        for key, text in (("source", self.source), ("destination", self.destination)):
+            try:
+                EidPattern.parse(text)
+            except DecodeError as error:
+                raise ConfigError(key, error.reason, "see docs/trust.md, Rules") from None
+        sizes = self.sizes
+        if not 0 < len(sizes) <= SIZES_MAX or not 256 <= sizes[0] <= sizes[-1] <= 1 << 26:
+            raise ConfigError("sizes", "1 to 64 sizes of 256 to 67108864 octets are asked for")
+        if any(one >= other for one, other in pairwise(sizes)):
+            raise ConfigError("sizes", "they do not ascend")
+
+    def padded(self, length: int) -> int:
+        """Octets to which a bundle of so many is padded."""
+        length += PADDING_BYTES_MIN
+        for size in self.sizes:
+            if length <= size:
+                return size
+        return -(-length // self.sizes[-1]) * self.sizes[-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +125,13 @@ class AgentConfig:
     """False treats critical bundles of others as expedited ones.  A critical bundle goes over every
     neighbour that has a way (CCSDS 734.3-B-1 §3.2.8.1.4 b), which multiplies what it costs."""
 
+    tunnels: tuple[TunnelConfig, ...] = ()
+    """Flows that go to other gateways within other bundles (`docs/trust.md`, Tunnels)."""
+
     def __post_init__(self) -> None:
         check_bounds(self)
+        if len(self.tunnels) > TUNNELS_MAX:
+            raise ConfigError("tunnels", f"more than {TUNNELS_MAX}", "join flows by EID patterns")
         if 0 < self.fragment_bytes < FRAGMENT_BYTES_MIN:
             raise ConfigError(
                 "fragment_bytes",

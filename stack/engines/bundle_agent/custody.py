@@ -9,7 +9,7 @@ from typing import Any
 
 from stack.audit.event import AuditEvent
 from stack.core.eid import Eid
-from stack.core.errors import LocalError, StoreError, words_of
+from stack.core.errors import LocalError, SecurityError, StoreError, words_of
 from stack.core.sansio import Trace
 from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.begin import SEQUENCE, SPACE, Beginning
@@ -24,6 +24,7 @@ from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.bundle_agent.reports import StatusReporter
 from stack.engines.bundle_agent.shares import Shares
 from stack.engines.bundle_agent.trail import STORED, AuditTrail, happens
+from stack.engines.bundle_agent.tunnels import Tunnels
 from stack.policy import DataPolicy, PolicyGate
 from stack.policy.label import encode_label
 from stack.ports.application import BundleId, Happening, Outgoing
@@ -77,7 +78,16 @@ class Custody:
         self._postponed: list[int] = []
         self._ops: list[Op] = list(beginning.writes)
         self._events: deque[Event] = deque()
+        self._tunnels = Tunnels(
+            node_id, config, self._origin, gate, self._reserve, protected=self._protected
+        )
         self._trace = trace
+
+    def _reserve(self, count: int) -> None:
+        """Have sequence numbers for bundles that carry others, before they are wanted."""
+        reserved = self._origin.reserve(count)
+        if reserved is not None:
+            self._ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8)))
 
     def take_ops(self) -> list[Op]:
         """The store operations that have come up; the driver commits them."""
@@ -210,9 +220,15 @@ class Custody:
 
     def _tell(self, reports: Sequence[Outgoing], now_ms: int) -> None:
         self.counters["reports_suppressed"] = self._reporter.suppressed
-        if reports:
-            self.counters["reports_sent"] += len(reports)
-            self._ops += self._make(reports, now_ms, admin=True)[1]
+        for report in reports:
+            try:
+                self._ops += self._make([report], now_ms, admin=True)[1]
+            except SecurityError as error:  # nobody is told in clear
+                self.counters["reports_unsecured"] += 1
+                fields = {"to": str(report.destination), "why": str(error)}
+                self._trace("report_unsecured", fields)
+            else:
+                self.counters["reports_sent"] += 1
 
     def told(self, one: Happening) -> AuditEvent | None:
         """What this node's log is told of something that a service does, if anything."""
@@ -237,12 +253,22 @@ class Custody:
         config, put = self.config, self._admission.put
         ids: list[BundleId] = []
         ops: list[Op] = []
-        reserved = self._origin.reserve(len(outgoings))
+        reserved = self._origin.reserve(2 * len(outgoings))  # with what may carry them
         if reserved is not None:
             ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8)))
         for one in outgoings:
             one = self._permitted(one, now_ms)
-            bundle = self._origin.make(one, now_ms, admin=admin)
+            try:
+                bundle = self._origin.make(one, now_ms, admin=admin)
+            except SecurityError:
+                self._origin.unreserve()  # what was reserved is not written down
+                raise
+            primary = bundle.primary
+            if (tunnel := self._tunnels.of(primary)) is not None:
+                ends_ms = now_ms + one.lifetime_ms
+                bundle = self._tunnels.wrapped(
+                    tunnel, bundle, one.policy, one.priority, ends_ms, now_ms, own=True
+                )
             encoded = encode_bundle(bundle)
             if len(encoded) > config.bundle_bytes_max:
                 raise LocalError(
@@ -251,6 +277,5 @@ class Custody:
                 )
             expires_ms = now_ms + min(one.lifetime_ms, config.lifetime_ms_max)
             ops.append(put(bundle, encoded, one.priority, expires_ms, now_ms, required=True))
-            primary = bundle.primary
             ids.append(BundleId(primary.source, primary.creation_ms, primary.sequence))
         return ids, ops

@@ -61,6 +61,19 @@ def depart(
     return Bundle(bundle.primary, tuple(blocks))
 
 
+def aged(bundle: Bundle, more_ms: int) -> Bundle:
+    """A bundle that is so much older, where it has an age in clear (§4.4.2).  Raises `DecodeError`
+    for an age that cannot be read."""
+    hidden = encrypted_blocks(bundle.blocks)
+    blocks = [
+        _like(block, bundle_age(parse_bundle_age(block) + more_ms))
+        if block.type == BUNDLE_AGE and block.number not in hidden
+        else block
+        for block in bundle.blocks
+    ]
+    return Bundle(bundle.primary, tuple(blocks))
+
+
 def _like(old: CanonicalBlock, new: CanonicalBlock) -> CanonicalBlock:
     """A block with new content and the number, flags and CRC type of the one that it replaces."""
     return CanonicalBlock(old.type, old.number, old.flags, new.data, old.crc_type)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-from stack.core.errors import DecodeError, SecurityError
+from stack.core.errors import DecodeError, PolicyError, SecurityError
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.blocks import (
@@ -24,7 +24,9 @@ from stack.engines.bundle_agent.extensions import Extensions
 from stack.engines.bundle_agent.origin import PRIORITY_DEFAULT
 from stack.engines.bundle_agent.permission import refusal
 from stack.engines.bundle_agent.shares import NOWHERE, OWN, Shares
+from stack.engines.bundle_agent.tunnels import DEPTH_MAX, Tunnels
 from stack.policy import DataPolicy, PolicyGate
+from stack.ports.security import Opened
 from stack.ports.store import Place, Put
 from stack.wire.bundle import (
     IS_FRAGMENT,
@@ -63,10 +65,12 @@ class Ingress:
         admission: Admission,
         shares: Shares,
         leads_to: Callable[[str], bool],
-        gate: PolicyGate | None = None,
+        gate: PolicyGate | None,
+        tunnels: Tunnels,
     ) -> None:
         """`leads_to` tells whether any contact leads to a node; `gate` what data policies allow
-        here: without one no bundle that has such a policy is taken."""
+        here: without one no bundle that has such a policy is taken.  `tunnels` end here."""
+        self._tunnels = tunnels
         self._gate = gate
         self._config = config
         self._admission = admission
@@ -130,9 +134,16 @@ class Ingress:
         return primary if primary.crc_type and not primary.flags & IS_FRAGMENT else None
 
     def judge(
-        self, bundle: Bundle, encoded: Buffer, now_ms: int, previous: str, trusted: bool
+        self,
+        bundle: Bundle,
+        encoded: Buffer,
+        now_ms: int,
+        previous: str,
+        trusted: bool,
+        depth: int = 0,
     ) -> Taken | Refused:
-        """Judge a bundle that has been decoded and checked already."""
+        """Judge a bundle that has been decoded and checked already, and came within `depth` others
+        that were for here."""
         primary, config, admission = bundle.primary, self._config, self._admission
         found = Extensions()
         kept: list[CanonicalBlock] = []
@@ -167,12 +178,10 @@ class Ingress:
             bundle, encoded = passed
         elif place is Place.DELIVER:
             opened = admission.open(bundle)
-            if opened is not None and not opened.ok:
-                # Neither kept nor known: it must not stand in anybody's place.
-                if opened.reason == ReportReason.FAILED_SECURITY_OPERATION and self._is_new(bundle):
-                    words = f"{opened.failure}: asked for once more"
-                    return Refused(ReportReason.NO_INFORMATION, "security", words, intact=False)
-                return unproven(bundle, opened, found.unprocessed)
+            if opened is not None:
+                other = self._opened(bundle, opened, found.unprocessed, now_ms, depth)
+                if other is not None:
+                    return other
         owner = OWN
         if previous in self._neighbours and not (trusted or opened):
             owner = self._owner(primary, place, previous)
@@ -190,7 +199,72 @@ class Ingress:
             outside=True,
             owner=owner,
         )
-        return Taken(bundle, put, found.unprocessed)
+        carrier = self._carrier(primary, put, found.policy, now_ms)
+        if isinstance(carrier, Refused):
+            return carrier
+        return Taken(bundle, carrier, found.unprocessed)
+
+    def _carrier(
+        self, primary: PrimaryBlock, put: Put, policy: DataPolicy | None, now_ms: int
+    ) -> Put | Refused:
+        """What carries a bundle through a tunnel, if there is one for it.  It is known as that
+        bundle: if that comes again, it is a duplicate."""
+        tunnel = self._tunnels.of(primary) if put.place is Place.FORWARD else None
+        if tunnel is None:
+            return put
+        bundle, _ = decode_bundle(put.encoded, mode=self._mode)
+        try:
+            outer = self._tunnels.wrapped(
+                tunnel, bundle, policy, put.priority, put.expires_ms, now_ms
+            )
+        except (PolicyError, SecurityError) as error:
+            words = f"by the tunnel to {tunnel.gateway}: {error}; its sender keeps it"
+            return Refused(ReportReason.NO_INFORMATION, "not_permitted", words, intact=False)
+        encoded = encode_bundle(outer)
+        if len(encoded) > self._config.bundle_bytes_max:
+            words = f"{len(encoded)} octets in a tunnel, more than bundle_bytes_max"
+            return refused(bundle, ReportReason.DEPLETED_STORAGE, "too_large", words)
+        carrier = self._admission.put(
+            outer,
+            encoded,
+            put.priority,
+            put.expires_ms,
+            now_ms,
+            evicts=put.evicts,
+            previous=put.previous,
+            owner=put.owner,
+            acts=0,
+        )
+        return carrier._replace(key=put.key)
+
+    def unwrap(self, outer: Bundle, now_ms: int, depth: int = 0) -> Taken | Refused | None:
+        """What becomes of the bundle within one that was for here and has been opened; None where
+        there is none."""
+        try:
+            inner = self._tunnels.unwrapped(outer, self._mode, now_ms)
+        except DecodeError as error:
+            return malformed(outer, error)
+        if inner is None:
+            return None
+        most = self._config.bundle_bytes_max
+        if depth >= DEPTH_MAX or (inner.primary.total_adu_length or 0) > most:
+            words = f"within {depth} bundles, or part of more than bundle_bytes_max {most} octets"
+            return refused(outer, ReportReason.DEPLETED_STORAGE, "too_large", words)
+        gateway = str(outer.primary.source)
+        return self.judge(inner, encode_bundle(inner), now_ms, gateway, True, depth + 1)
+
+    def _opened(
+        self, bundle: Bundle, opened: Opened, unprocessed: int, now_ms: int, depth: int
+    ) -> Taken | Refused | None:
+        """What becomes of a bundle for here that security has looked at, where it is not delivered
+        itself."""
+        if opened.bundle is not None:
+            return self.unwrap(opened.bundle, now_ms, depth)
+        # Neither kept nor known: it must not stand in anybody's place.
+        if opened.reason == ReportReason.FAILED_SECURITY_OPERATION and self._is_new(bundle):
+            words = f"{opened.failure}: asked for once more"
+            return Refused(ReportReason.NO_INFORMATION, "security", words, intact=False)
+        return unproven(bundle, opened, unprocessed)
 
     def _pass(
         self, bundle: Bundle, encoded: Buffer, found: Extensions

@@ -93,9 +93,7 @@ class Origin:
         payload = CanonicalBlock(PAYLOAD, 1, 0, outgoing.payload, config.crc_type)
         extensions = self._extensions(outgoing.priority, outgoing.policy)
         bundle = Bundle(primary, (*extensions, payload))
-        if self._security is not None and not admin:
-            bundle = self._security.protect(bundle)
-        return bundle
+        return bundle if self._security is None else self._security.protect(bundle)
 
     def _sequence(self) -> int:
         """The next sequence number: positive (§4.2.7)."""

@@ -9,6 +9,11 @@ from stack.wire.bundle.admin import StatusReport as StatusReport
 from stack.wire.bundle.admin import decode_admin as decode_admin
 from stack.wire.bundle.admin import encode_status_report as encode_status_report
 from stack.wire.bundle.admin import reason_words as reason_words
+from stack.wire.bundle.bibe import PADDING_BYTES_MIN as PADDING_BYTES_MIN
+from stack.wire.bundle.bibe import decode_bibe_pdu as decode_bibe_pdu
+from stack.wire.bundle.bibe import encode_bibe_pdu as encode_bibe_pdu
+from stack.wire.bundle.bibe import is_bibe_pdu as is_bibe_pdu
+from stack.wire.bundle.bibe import padded as padded
 from stack.wire.bundle.check import check_bundle as check_bundle
 from stack.wire.bundle.check import encrypted_blocks as encrypted_blocks
 from stack.wire.bundle.check import security_targets as security_targets
@@ -52,6 +57,7 @@ from stack.wire.bundle.types import ACK_REQUESTED as ACK_REQUESTED
 from stack.wire.bundle.types import BLOCK_CONFIDENTIALITY as BLOCK_CONFIDENTIALITY
 from stack.wire.bundle.types import BLOCK_INTEGRITY as BLOCK_INTEGRITY
 from stack.wire.bundle.types import BUNDLE_AGE as BUNDLE_AGE
+from stack.wire.bundle.types import BUNDLE_PADDING as BUNDLE_PADDING
 from stack.wire.bundle.types import CRC_16 as CRC_16
 from stack.wire.bundle.types import CRC_32 as CRC_32
 from stack.wire.bundle.types import CRC_NONE as CRC_NONE

@@ -46,6 +46,9 @@ PRIORITY = 192
 """Our priority block unless a node is configured otherwise (RFC 9171 §9.1: 192-255 are for private
 use): one unsigned integer, larger goes first."""
 
+BUNDLE_PADDING = 198
+"""Zeros: of no type that anybody knows, so that whoever takes in the bundle leaves them out."""
+
 DATA_POLICY = 197
 """Our data policy block, likewise for private use: see `stack.policy.label`."""
 

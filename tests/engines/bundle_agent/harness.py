@@ -209,7 +209,9 @@ def reports(harness: Harness) -> list[StatusReport]:
     found = []
     for bundle in harness.held():
         if bundle.primary.flags & IS_ADMIN:
-            record = decode_admin(bundle.payload.data)
+            opened = harness.agent._admission.open(bundle)  # a report is secured as others are
+            plain = bundle if opened is None or opened.bundle is None else opened.bundle
+            record = decode_admin(plain.payload.data)
             assert isinstance(record, StatusReport)
             found.append(record)
     return found

@@ -1,0 +1,262 @@
+"""Bundles within bundles between gateways: what carriers see, what comes out, and what does not
+(draft-ietf-dtn-bibect-05)."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from interop.strategies import Nearly, examples
+from interop.strategies.nearly_bibe import bibe_records, nearly_bibe_records
+from stack.contacts.plan import Contact, Plan
+from stack.core.eid import Eid
+from stack.core.errors import ConfigError, DecodeError
+from stack.engines.bundle_agent import AgentConfig, TunnelConfig
+from stack.policy import DataPolicy, Directory, NodeFacts, NodeSet, PolicyGate
+from stack.policy.label import decode_label, label_of, policy_block
+from stack.security import BpSec, KeyRing, SecurityPolicy
+from stack.wire.bundle import (
+    BUNDLE_AGE,
+    IS_ADMIN,
+    PADDING_BYTES_MIN,
+    Bundle,
+    CanonicalBlock,
+    PrimaryBlock,
+    bundle_age,
+    decode_bibe_pdu,
+    decode_bundle,
+    encode_bibe_pdu,
+    encode_bundle,
+    fragment_bundle,
+    padded,
+    parse_bundle_age,
+)
+from tests.engines.bundle_agent.desk import KEYS, Desk
+from tests.engines.bundle_agent.harness import NOW, bundle_for
+
+GATE, CARRIER, EXIT, FAR = "dtn://gate/", "dtn://carrier/", "dtn://exit/", "dtn://far/"
+INWARD = TunnelConfig(gateway=EXIT, destination="dtn://far/**", sizes=(512, 4096))
+BACK = TunnelConfig(gateway=GATE, destination="dtn://gs1/**")
+
+
+def bpsec(name: str, *, require: bool = True) -> BpSec:
+    counter = itertools.count(1)
+    return BpSec(
+        KeyRing(KEYS, name),
+        lambda count: next(counter).to_bytes(count, "big"),
+        SecurityPolicy(require=require),
+    )
+
+
+def desk(
+    name: str, *tunnels: TunnelConfig, gate: PolicyGate | None = None, clock: bool = True
+) -> Desk:
+    ends = NOW + 3_600_000
+    path = (GATE, CARRIER, EXIT, FAR)
+    plan = Plan([Contact(a, b, NOW, ends, 1e6) for a, b in itertools.pairwise(path)])
+    config = AgentConfig(tunnels=tunnels, trusted_clock=clock)
+    # What is for the far node is another matter: it takes it as it is.
+    security = bpsec(name) if name != FAR else None
+    return Desk(config, security=security, node=name, contacts=plan, gate=gate)
+
+
+def chain(*, clock: bool = True) -> tuple[Desk, Desk, Desk, Desk]:
+    return (
+        desk(GATE, INWARD, clock=clock),
+        desk(CARRIER, clock=clock),
+        desk(EXIT, BACK, clock=clock),
+        desk(FAR, clock=clock),
+    )
+
+
+def held(at: Desk) -> list[bytes]:
+    wires = at.store.load([old.ref for old in at.store.scan()])
+    return [bytes(wire) for wire in wires if wire is not None]
+
+
+def test_carriers_see_neither_source_nor_destination_nor_size() -> None:
+    gate, carrier, leaves, far = chain()
+    for sequence, size in enumerate((1, 5, 200), 1):
+        bundle = bundle_for(FAR + "app", b"tasking"[:size] * size, sequence=sequence)
+        assert gate.arrive(bundle)
+        assert gate.arrive(bundle) == 0, "the same bundle again is a duplicate"
+    gate.pass_on(carrier)
+    seen = held(carrier)
+    assert len(seen) == 3
+    for wire in seen:
+        assert not any(word in wire for word in (b"gs1", b"far", b"tasking"))
+        primary = decode_bundle(wire)[0].primary
+        assert (str(primary.source), str(primary.destination)) == (GATE, EXIT)
+    assert {len(decode_bundle(wire)[0].payload.data) for wire in seen} == {
+        len(encode_bibe_pdu(bytes(size))) for size in INWARD.sizes
+    }
+    carrier.pass_on(leaves)
+    leaves.pass_on(far)
+    assert sorted(map(len, far.got)) == [1, 25, 1400]
+    for wire in seen:  # what a carrier has recorded changes nothing
+        leaves.arrive(wire)
+    leaves.pass_on(far)
+    assert len(far.got) == 3
+    assert leaves.agent.counters["failures"] == gate.agent.counters["failures"] == 0
+
+
+def test_what_is_made_at_the_gateway_goes_by_its_tunnel_too() -> None:
+    gate, carrier, leaves, _ = chain()
+    wire = gate.send(FAR + "app", b"of our own")
+    assert str(decode_bundle(wire)[0].primary.destination) == EXIT
+    gate.pass_on(carrier)
+    carrier.pass_on(leaves)
+    (inner,) = [decode_bundle(wire)[0] for wire in held(leaves)]
+    assert (str(inner.primary.source), str(inner.primary.destination)) == (
+        GATE + "app",
+        FAR + "app",
+    )
+    opened = bpsec(FAR).open(inner)
+    assert opened.bundle is not None, opened.failure
+    assert bytes(opened.bundle.payload.data) == b"of our own"
+
+
+def test_a_carrier_may_cut_it_in_parts() -> None:
+    gate, _, leaves, far = chain()
+    gate.arrive(bundle_for(FAR + "app", bytes(3000)))
+    (wire,) = held(gate)
+    for part in fragment_bundle(decode_bundle(wire)[0], 1000):
+        leaves.arrive(part)
+    leaves.pass_on(far)
+    assert far.got == [bytes(3000)]
+
+
+def test_age_goes_on_within() -> None:
+    gate, carrier, leaves, _ = chain(clock=False)
+    age = bundle_age(5000, number=9, crc_type=2)
+    gate.arrive(bundle_for(FAR + "app", blocks=[age]), NOW)
+    gate.pass_on(carrier, NOW + 1000)
+    carrier.pass_on(leaves, NOW + 3000)
+    (inner,) = [decode_bundle(wire)[0] for wire in held(leaves)]
+    (block,) = [block for block in inner.blocks if block.type == BUNDLE_AGE]
+    assert parse_bundle_age(block) == 8000
+
+
+DIRECTORY = Directory(
+    NodeFacts(Eid.parse(node), jurisdictions=frozenset({where}))
+    for node, where in ((GATE, "KR"), (CARRIER, "XX"), (EXIT, "KR"), (FAR, "KR"))
+)
+
+
+def labelled(policy: DataPolicy) -> Bundle:
+    return bundle_for(FAR + "app", blocks=[policy_block(policy, number=7, crc_type=2)])
+
+
+@pytest.mark.parametrize(
+    ("transit", "goes"), [("KR | XX", True), ("KR", False), ("any - node:dtn://exit/", None)]
+)
+def test_the_outer_bundle_is_under_a_policy_as_strict(transit: str, goes: bool | None) -> None:
+    ends = NOW + 9000
+    readers, through = NodeSet.parse("node:dtn://far/"), NodeSet.parse(transit)
+    policy = DataPolicy(readers=readers, transit=through, expires_ms=ends)
+    gate = desk(GATE, INWARD, gate=PolicyGate(DIRECTORY, GATE))
+    ref = gate.arrive(labelled(policy))
+    if goes is None:  # the far gateway could not pass it on
+        assert ref is None
+        assert gate.agent.counters["dropped_not_permitted"] == 1
+        return
+    (wire,) = held(gate)
+    outer = decode_label(label_of(decode_bundle(wire)[0].blocks))
+    assert (outer.transit, outer.rest, outer.expires_ms) == (through, policy.rest, ends)
+    assert str(outer.readers) == "node:dtn://exit/"
+    assert bool(gate.agent.forwarder.take(CARRIER, 1 << 20, 9, NOW)) is goes
+
+
+# ---- what others send -------------------------------------------------------------------------
+
+
+def carrying(payload: bytes, source: str = GATE) -> bytes:
+    """A record for the far gateway, secured by a node that has the keys."""
+    primary = PrimaryBlock(
+        Eid.parse(EXIT), Eid.parse(source), Eid.NONE, NOW - 10, 77, 60_000, IS_ADMIN, 2
+    )
+    made = Bundle(primary, (CanonicalBlock(1, 1, 0, payload, 2),))
+    return encode_bundle(bpsec(source).protect(made))
+
+
+INNER = encode_bundle(bundle_for(FAR + "app"))
+
+
+def test_only_what_a_gateway_has_secured_is_taken_out() -> None:
+    leaves = desk(EXIT, BACK)
+    plain = Bundle(
+        decode_bundle(carrying(b"?"))[0].primary,
+        (CanonicalBlock(1, 1, 0, encode_bibe_pdu(INNER), 2),),
+    )
+    assert leaves.arrive(plain) is None
+    assert leaves.arrive(carrying(encode_bibe_pdu(INNER), "dtn://other/"))
+    assert [old.destination for old in leaves.store.scan()] == [EXIT], "for nobody knows whom"
+    assert leaves.arrive(carrying(encode_bibe_pdu(INNER)))
+    assert sorted(old.destination for old in leaves.store.scan()) == [EXIT, FAR + "app"]
+
+
+def test_bundles_within_bundles_without_end_are_not_followed() -> None:
+    leaves = desk(EXIT, BACK)
+    octets = INNER
+    for depth in range(1, 7):
+        octets = carrying(encode_bibe_pdu(octets))
+        assert bool(desk(EXIT, BACK).arrive(octets)) is (depth <= 4)
+    assert leaves.agent.counters["failures"] == 0
+
+
+@pytest.mark.parametrize("case", examples(nearly_bibe_records(), 60), ids=str)
+def test_no_such_record_is_taken(case: Nearly) -> None:
+    assert decode_bundle(decode_bibe_pdu(case.valid))
+    with pytest.raises(DecodeError):
+        decode_bibe_pdu(case.encoded)
+    leaves = desk(EXIT, BACK)
+    leaves.arrive(carrying(case.encoded))
+    assert leaves.agent.counters["failures"] == 0
+    assert all(old.destination == EXIT for old in leaves.store.scan())
+
+
+@settings(max_examples=60, deadline=None)
+@given(bibe_records())
+def test_whatever_a_gateway_carries_does_no_harm(record: bytes) -> None:
+    leaves = desk(EXIT, BACK)
+    leaves.arrive(carrying(record))
+    assert leaves.agent.counters["failures"] == 0
+
+
+# ---- padding ----------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 70_000), st.integers(0, 70_000))
+def test_padding_is_exact(length: int, more: int) -> None:
+    bundle = bundle_for(FAR + "app", bytes(length))
+    size = len(encode_bundle(bundle))
+    wanted = size + PADDING_BYTES_MIN + more
+    assert len(encode_bundle(padded(bundle, size, wanted))) == wanted
+
+
+@given(st.integers(1, 1 << 27))
+def test_sizes_are_few(length: int) -> None:
+    tunnel = TunnelConfig(gateway=EXIT)
+    size = tunnel.padded(length)
+    assert size >= length + PADDING_BYTES_MIN
+    assert size in tunnel.sizes or size % tunnel.sizes[-1] == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"gateway": "dtn://exit/app"},
+        {"source": "what"},
+        {"destination": ""},
+        {"sizes": ()},
+        {"sizes": (100,)},
+        {"sizes": (4096, 1024)},
+    ],
+)
+def test_tunnels_that_make_no_sense(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TunnelConfig(**({"gateway": EXIT} | wrong))  # type: ignore[arg-type]
+    assert caught.value.key in wrong

@@ -1,0 +1,104 @@
+"""A tunnel between two gateways, over a carrier that is listened to: whole nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interop.pcap import read_capture
+from link_models.clock import run_virtual
+from stack.contacts.plan import Contact, Plan
+from stack.core.eid import Eid
+from stack.core.errors import ConfigError
+from stack.engines.bundle_agent import TunnelConfig
+from stack.node.config import parse_config
+from stack.services.messages import Mailbox, send_message
+from stack.wire.bundle import REPORT_DELIVERY
+from tests.node.test_two_nodes import channel, loop
+from tests.node.world import EPOCH_MS, World
+
+NAMES = ("near", "gate", "carrier", "exit", "far")
+TUNNELS = {
+    "gate": TunnelConfig(gateway="dtn://exit/", destination="dtn://far/**"),
+    "exit": TunnelConfig(gateway="dtn://gate/", destination="dtn://near/**"),
+}
+
+
+def test_who_carries_it_sees_neither_ends_nor_size(tmp_path: Path) -> None:
+    """There and back, also a status report, which is a bundle as any."""
+    pairs = [*pairwise(NAMES), *pairwise(NAMES[::-1])]
+    plan = Plan(
+        Contact(f"dtn://{a}/", f"dtn://{b}/", EPOCH_MS, EPOCH_MS + 3_600_000, 1e6) for a, b in pairs
+    )
+    far = Eid.parse("dtn://far/messages")
+    near = Eid.parse("dtn://near/messages")
+
+    async def main() -> tuple[dict[str, int], World]:
+        world = World(loop(), tmp_path)
+        for a, b in pairwise(NAMES):
+            world.connect(a, b, channel(rate_bps=1e6))
+        options: dict[str, Any] = {"rate_bps": 1e6, "owlt_ms": 5.0, "scheduled": True}
+        nodes = {}
+        for name in NAMES:
+            tunnels = (TUNNELS[name],) if name in TUNNELS else ()
+            links = []
+            for a, b in pairs:
+                if a == name:
+                    capture = str(tmp_path / "air.pcapng") if name == "carrier" else ""
+                    links.append(world.link(a, b, capture=capture, **options))
+            agent = {"tunnels": tunnels, "status_reports": True}
+            nodes[name] = world.node(name, links, plan=plan, agent=agent)
+        one, other = nodes["near"], nodes["far"]
+        async with contextlib.AsyncExitStack() as stack:
+            for node in nodes.values():
+                await stack.enter_async_context(node)
+            there = await stack.enter_async_context(Mailbox(other.port))
+            here = await stack.enter_async_context(Mailbox(one.port))
+            for size in (1, 900):
+                data = b"?" * size
+                await send_message(one.port, far, data, report_flags=REPORT_DELIVERY)
+                found = await there.receive()
+                assert bytes(found.payload) == data
+                await there.done(found)
+            await send_message(other.port, near, b"back")
+            await here.done(await here.receive())
+            await asyncio.sleep(60)
+            return nodes["carrier"].counters(), world
+
+    counters, world = run_virtual(main)
+    assert counters["bundles.bundles_received"] == 5
+    seen = ("near", "status_report")
+    told = [fields for name, what, fields in world.events if (name, what) == seen]
+    assert [fields["status"] for fields in told] == ["delivered"] * 2
+    air = b"".join(one.data for one in read_capture((tmp_path / "air.pcapng").read_bytes()))
+    assert b"//gate/" in air
+    assert b"//exit/" in air
+    assert b"//far/" not in air
+    assert b"//near/" not in air
+
+
+@pytest.mark.parametrize(
+    ("tunnel", "protect", "key"),
+    [
+        ("dtn://gate/", "all", "gateway"),
+        ("dtn://exit/", "none", "gateway"),
+        ("exit", "all", "gateway"),
+    ],
+)
+def test_tunnels_that_would_hide_nothing(
+    tmp_path: Path, tunnel: str, protect: str, key: str
+) -> None:
+    data: dict[str, Any] = {
+        "id": "dtn://gate/",
+        "data_dir": "data",
+        "agent": {"tunnels": [{"gateway": tunnel}]},
+        "security": {"key_file": "keys.toml", "protect": protect},
+    }
+    with pytest.raises(ConfigError) as caught:
+        parse_config(data, tmp_path)
+    assert caught.value.key.endswith(key)
