@@ -12,7 +12,7 @@ SAMPLE ?= 1000
 install = $(BIN)/python -m pip install --disable-pip-version-check --no-warn-script-location \
   -e '$(1)' >$(VENV)/setup.log 2>&1 || { cat $(VENV)/setup.log >&2; exit 1; }
 
-.PHONY: help demo test quick wheel soak mutants rows lint bench clean
+.PHONY: help demo test packages quick wheel soak mutants rows lint bench clean
 .DEFAULT_GOAL := help
 
 help:  ## say what can be made
@@ -40,9 +40,12 @@ demo: $(VENV)/.run  ## run the main job: 24 hours of passes, a job in orbit, res
 test quick: export PYTHONDONTWRITEBYTECODE :=
 test quick: RUN = $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
-test: $(VENV)/.dev  ## run every check and test (about 10 minutes on 2 cores)
-	@sh scripts/system-packages.sh
+test:  ## run every check and test (under 10 minutes on 2 cores)
+	@$(MAKE) -s -j2 $(VENV)/.dev packages
 	@$(RUN) $(ARGS)
+
+packages:
+	@sh scripts/system-packages.sh
 
 quick: $(VENV)/.dev  ## run the quick part of the tests (under 2 minutes)
 	@$(RUN) -m 'not slow' $(ARGS)
