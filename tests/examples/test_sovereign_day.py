@@ -28,7 +28,7 @@ def test_data_and_job_go_where_they_may(tmp_path: Path, capsys: pytest.CaptureFi
     assert proof
     assert "dtn://abroad/" not in proof
     before, after = ((tmp_path / name).read_text() for name in ("report.html", "story.html"))
-    assert "earlier path, not allowed: daejeon to abroad, abroad to sat1." in unescape(before)
+    assert "Earlier path, not allowed: daejeon to abroad, abroad to sat1." in unescape(before)
     assert "Who gave it to whom: daejeon to kiruna, kiruna to sat1." in unescape(after)
     assert "abroad: did not have it, and may not (XX)" in unescape(after)
 
