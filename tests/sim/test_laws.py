@@ -90,6 +90,17 @@ def ending() -> Options:
     return replace(day, messages=tuple(replace(one, policy=soon) for one in day.messages))
 
 
+def test_a_job_whose_client_may_not_read_what_it_makes_fails() -> None:
+    day = computing(abroad("XX"))
+    policy = PolicyOptions(readers=("XX",), rest=("KR", "XX"), transit=("KR", "XX"))
+    assert {one.destination for one in day.jobs} == {"sat1"}
+    jobs = tuple(replace(one, policy=policy) for one in day.jobs)
+    ruled = abroad("XX").jurisdictions
+    outcome = run(replace(day, jurisdictions=ruled, messages=(), jobs=jobs))
+    assert outcome.ok, outcome.problems
+    assert outcome.delivered == 0
+
+
 PLANTED = [
     (laws.takes_in_what_may_not_rest, "rest", smuggled(ONLY_KR)),
     (laws.takes_in_what_may_not_rest, "transit", smuggled(replace(ONLY_KR, rest=("KR", "XX")))),
