@@ -11,10 +11,12 @@ maps: indefinite lengths and longer heads are refused.  What is no such message 
 `DecodeError`; what does not verify or open raises `SecurityError`.
 """
 
+from stack.cose.hpke import Encrypt as Encrypt
 from stack.cose.hpke import HpkePrivateKey as HpkePrivateKey
 from stack.cose.hpke import HpkePublicKey as HpkePublicKey
 from stack.cose.hpke import decode_encrypt as decode_encrypt
 from stack.cose.hpke import encrypt_for as encrypt_for
+from stack.cose.hpke import seal_for as seal_for
 from stack.cose.keys import SigningKey as SigningKey
 from stack.cose.keys import VerifyingKey as VerifyingKey
 from stack.cose.messages import Encrypt0 as Encrypt0
@@ -25,6 +27,7 @@ from stack.cose.messages import decode_mac0 as decode_mac0
 from stack.cose.messages import decode_sign1 as decode_sign1
 from stack.cose.messages import encrypt0 as encrypt0
 from stack.cose.messages import mac0 as mac0
+from stack.cose.messages import seal0 as seal0
 from stack.cose.messages import sign1 as sign1
 from stack.cose.numbers import Algorithm as Algorithm
 from stack.cose.numbers import HeaderLabel as HeaderLabel

@@ -216,12 +216,19 @@ class Encrypt:
     recipients: tuple[Recipient, ...]
 
     def open(
-        self, key: HpkePrivateKey, *, external_aad: Buffer = b"", extra_info: bytes = b""
+        self,
+        key: HpkePrivateKey,
+        *,
+        external_aad: Buffer = b"",
+        extra_info: bytes = b"",
+        ciphertext: bytes | None = None,
     ) -> bytes:
-        """The content.  Raises `SecurityError` when it is not for `key`, detached, or changed."""
+        """The content, or what `ciphertext` has, which was detached.  Raises `SecurityError` when
+        it is not for `key`, not there, or changed."""
         self.headers.check()
-        if self.ciphertext is None:
-            raise SecurityError("the content of this COSE_Encrypt is detached")
+        content = self.ciphertext if ciphertext is None else ciphertext
+        if content is None or (ciphertext is not None and self.ciphertext is not None):
+            raise SecurityError("the content of this COSE_Encrypt is detached, or there twice")
         mine = key.public.key_id
         named = [one for one in self.recipients if one.headers.kid in (mine, b"")]
         for recipient in named[:TRIED_MAX]:
@@ -229,7 +236,7 @@ class Encrypt:
                 secret = recipient.unwrap(key, self.headers.alg, extra_info)
             except SecurityError:
                 continue
-            return open_content("Encrypt", self.headers, secret, external_aad, self.ciphertext)
+            return open_content("Encrypt", self.headers, secret, external_aad, content)
         raise SecurityError("this COSE_Encrypt is not for the key at hand, or was changed")
 
 
@@ -244,14 +251,33 @@ def encrypt_for(
     """A COSE_Encrypt that each of `recipients` opens.  `external_aad` and `extra_info` (of the key
     schedule) do not travel: who opens has to know them.  Raises `LocalError` for no recipient or
     too many, and `SecurityError` for a key that is no key."""
+    headers, sealed, wrapped = _seal(plain, recipients, entropy, external_aad, extra_info)
+    return encode_message(TAG_ENCRYPT, headers, sealed, wrapped)
+
+
+def seal_for(
+    plain: Buffer, recipient: HpkePublicKey, entropy: Entropy, *, external_aad: Buffer = b""
+) -> tuple[bytes, bytes]:
+    """A COSE_Encrypt for one whose content travels elsewhere, without its tag, and that content.
+    Raises as `encrypt_for`."""
+    headers, sealed, wrapped = _seal(plain, [recipient], entropy, external_aad, b"")
+    return encode_message(None, headers, None, wrapped), sealed
+
+
+def _seal(
+    plain: Buffer,
+    recipients: Sequence[HpkePublicKey],
+    entropy: Entropy,
+    external_aad: Buffer,
+    extra_info: bytes,
+) -> tuple[HeaderPair, bytes, list[Value]]:
     if not 0 < len(recipients) <= RECIPIENTS_MAX:
         raise LocalError(f"{len(recipients)} recipients: 1 to {RECIPIENTS_MAX} fit in a message")
     alg = Algorithm.A256GCM
     secret = entropy(KEY_BYTES[alg])
     headers = make_headers({HeaderLabel.ALG: alg}, {HeaderLabel.IV: entropy(IV_BYTES)})
     sealed = seal_content("Encrypt", headers, secret, external_aad, plain)
-    wrapped: list[Value] = [_wrap(secret, key, alg, extra_info) for key in recipients]
-    return encode_message(TAG_ENCRYPT, headers, sealed, wrapped)
+    return headers, sealed, [_wrap(secret, key, alg, extra_info) for key in recipients]
 
 
 def _info(alg: Value, headers: HeaderPair, extra_info: bytes) -> bytes:

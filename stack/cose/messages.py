@@ -314,6 +314,17 @@ def encrypt0(
     return encode_message(TAG_ENCRYPT0 if tagged else None, headers, sealed)
 
 
+def seal0(
+    plain: Buffer, secret: bytes, iv: bytes, *, external_aad: Buffer = b""
+) -> tuple[bytes, bytes]:
+    """A COSE_Encrypt0 whose content travels elsewhere, without its tag, and that content, under
+    AES-GCM with 256 or 128 bits.  `iv`: 12 octets, never twice under one key."""
+    alg = Algorithm.A256GCM if len(secret) == KEY_BYTES[Algorithm.A256GCM] else Algorithm.A128GCM
+    headers = make_headers({HeaderLabel.ALG: alg}, {HeaderLabel.IV: iv})
+    sealed = seal_content("Encrypt0", headers, secret, external_aad, plain)
+    return encode_message(None, headers, None), sealed
+
+
 def decode_encrypt0(data: Buffer) -> Encrypt0:
     """A COSE_Encrypt0, tagged or not.  Raises `DecodeError`."""
     return Encrypt0(*_read(data, TAG_ENCRYPT0, 3, "RFC 9052 §5.2"))

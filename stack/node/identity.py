@@ -11,8 +11,8 @@ from typing import Final
 from stack.core.clock import Clock
 from stack.core.errors import ConfigError, SecurityError
 from stack.core.sansio import Trace
-from stack.cose import SigningKey, VerifyingKey
-from stack.identity import NodeFolder
+from stack.cose import HpkePrivateKey, HpkePublicKey, SigningKey, VerifyingKey
+from stack.identity import NodeFolder, Principal
 from stack.identity.passphrase import find_passphrase
 from stack.node.config import NodeConfig
 from stack.policy import Directory, PolicyGate
@@ -64,12 +64,11 @@ class Membership:
         self._changes_ms = self.trust.changes_ms(now_ms)
         self.gate = PolicyGate(self.trust.directory(now_ms), config.id)
         self._signing = self.identity.signing_key
-        self._verifying = self._believed(now_ms)
+        self._believed = self._principals(now_ms)
 
-    def _believed(self, now_ms: int) -> dict[str, VerifyingKey]:
-        """The key of each node that is believed now."""
-        believed = self.trust.principals(now_ms)
-        return {str(node.facts.id): node.verifying_key for node in believed}
+    def _principals(self, now_ms: int) -> dict[str, Principal]:
+        """Each node that is believed now."""
+        return {str(node.facts.id): node for node in self.trust.principals(now_ms)}
 
     def signing_key(self, peer: str) -> SigningKey:
         """What signs for this node, whoever it is for."""
@@ -77,8 +76,20 @@ class Membership:
 
     def verifying_key(self, node: str, key_id: bytes) -> VerifyingKey | None:
         """That of a node's certificate, while it is believed, if it has this id."""
-        key = self._verifying.get(node)
+        found = self._believed.get(node)
+        key = None if found is None else found.verifying_key
         return key if key is not None and key_id in (b"", key.key_id) else None
+
+    def sealing_key(self, peer: str) -> HpkePublicKey:
+        """That of a node's certificate.  Raises `SecurityError` while none is believed."""
+        found = self._believed.get(peer)
+        if found is None:
+            raise SecurityError(f"no certificate of {peer} is believed, to encrypt for it")
+        return found.hpke
+
+    def unsealing_key(self) -> HpkePrivateKey | None:
+        """What opens for this node."""
+        return self.identity.hpke
 
     def start(self, on_change: Callable[[], None], stack: contextlib.AsyncExitStack) -> None:
         """Follow time and folder until `stack` ends; `on_change` is called when something else is
@@ -100,7 +111,7 @@ class Membership:
         news = self._read()
         if news or now_ms >= self._changes_ms:
             self._changes_ms = self.trust.changes_ms(now_ms)
-            self._verifying = self._believed(now_ms)
+            self._believed = self._principals(now_ms)
             directory = self.trust.directory(now_ms)
             self._tell(directory)
             self.gate.follow(directory)

@@ -5,7 +5,8 @@
     epochs.py     the data keys of a domain, by epoch
     use.py        how often each key has encrypted
     bpsec.py      what a node does: protect what its applications send, open what is for them
-    source.py, acceptor.py, operations.py   how: as security source, as acceptor and verifier
+    source.py, acceptor.py, passing.py, operations.py   how: as security source, as acceptor and
+        verifier
     policy.py, rules.py   what it demands, and of which flow
     cose_context.py, signatures.py   the COSE context, and who signs and verifies what with it
 

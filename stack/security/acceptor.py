@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 
 from stack.core.errors import DecodeError, SecurityError
+from stack.cose import Encrypt
 from stack.ports.security import Opened
-from stack.security import contexts
+from stack.security import contexts, cose_context
 from stack.security.keys import KeyRing
 from stack.security.operations import Operation, operations, targets_of
+from stack.security.passing import Passing, check_author, check_wanted, results_of
 from stack.security.policy import SecurityPolicy
 from stack.security.reasons import CONFLICTING, FAILED, MISSING, UNEXPECTED, UNKNOWN, Unusable
-from stack.security.rules import PRIMARY, Rules, Wanted
-from stack.security.signatures import PASSED, PRIMARY_NUMBER, Signatures
+from stack.security.rules import Rules
+from stack.security.signatures import PASSED, Signatures
 from stack.wire.asb import (
     CONTEXT_BCB_AES_GCM,
     CONTEXT_BIB_HMAC_SHA2,
     CONTEXT_COSE,
     Pair,
     SecurityBlock,
-    decode_asb,
 )
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
-    CRC_32,
     CRC_NONE,
     DISCARD_UNPROCESSED,
-    IS_FRAGMENT,
-    PAYLOAD,
     PAYLOAD_NUMBER,
     REPLICATE,
     Bundle,
     CanonicalBlock,
     PrimaryBlock,
     PrimaryForm,
-    encrypted_blocks,
     signs_primary,
 )
+
+Opener = Callable[[CanonicalBlock, Sequence[Pair]], bytes | None]
+"""Decrypts a target with its results, or cannot."""
 
 
 class Acceptor:
@@ -71,7 +71,7 @@ class Acceptor:
         for role in ("acceptor", "verifier"):
             wanted = self._rules.of(role, bundle.primary)
             if wanted.rules:
-                work = _Passing(self, changed, wanted)
+                work = Passing(self, changed, wanted)
                 outcome = _outcome(work.accepted if role == "acceptor" else work.verified)
                 if outcome.bundle is None:
                     return outcome
@@ -96,12 +96,13 @@ class Acceptor:
             if operation.asb.context == CONTEXT_COSE:
                 signed -= set(operation.asb.targets) - bound
                 if operation.asb.source.node == bundle.primary.source.node:
-                    proven |= bound
+                    proven |= bound & results_of(operation, cose_context.RESULT_SIGN1)
         if self._signatures.required_from(bundle.primary) and PAYLOAD_NUMBER not in proven:
             raise Unusable(MISSING, f"{bundle.primary.source} has not signed it, as policy asks")
+        check_author(blocks, encryptions, integrities, lost)
         wanted = self._rules.of("acceptor", bundle.primary)
         if wanted.rules:
-            _check_wanted(wanted, bundle.primary, blocks, encryptions, integrities, lost)
+            check_wanted(wanted, bundle.primary, blocks, encryptions, integrities, lost)
         if self._policy.require and (labelled or not wanted.payload):
             if PAYLOAD_NUMBER not in encrypted:
                 raise Unusable(MISSING, "the payload is not encrypted, as policy asks")
@@ -123,6 +124,28 @@ class Acceptor:
         one of them (RFC 9172 §5.1.1).  Raises `Unusable`, also for what breaks a rule.
         """
         asb = operation.asb
+        cose = asb.context == CONTEXT_COSE
+        opener = self._cose(primary, blocks, operation) if cose else self._gcm(primary, operation)
+        lost = set()
+        for index, number in enumerate(asb.targets):
+            target = blocks.get(number)
+            if target is None or target.type == BLOCK_CONFIDENTIALITY:
+                # RFC 9172 §3.8: never the primary block, never another BCB
+                raise Unusable(CONFLICTING, f"a BCB names block {number}, which it may not encrypt")
+            plain = opener(target, asb.results[index])
+            if plain is None:
+                if number == PAYLOAD_NUMBER:
+                    raise Unusable(FAILED, "the payload does not decrypt with any key that fits")
+                lost.add(number)
+                continue
+            blocks[number] = CanonicalBlock(
+                target.type, target.number, target.flags, plain, target.crc_type
+            )
+        return lost
+
+    def _gcm(self, primary: PrimaryBlock, operation: Operation) -> Opener:
+        """What decrypts a target of a BCB-AES-GCM, if it does."""
+        asb = operation.asb
         peer = self._peer(primary, asb, CONTEXT_BCB_AES_GCM)
         _check_flags(operation)
         iv = asb.parameter(contexts.BCB_IV)
@@ -140,25 +163,53 @@ class Acceptor:
             raise Unusable(UNKNOWN, "BCB-AES-GCM parameters are not those of RFC 9173 §4.3")
         secrets = _secrets(self._keys, "aes", peer, asb.parameter(contexts.BCB_WRAPPED_KEY))
         secrets = [secret for secret in secrets if len(secret) == size]
-        lost = set()
-        for index, number in enumerate(asb.targets):
-            target = blocks.get(number)
-            if target is None or target.type == BLOCK_CONFIDENTIALITY:
-                # RFC 9172 §3.8: never the primary block, never another BCB
-                raise Unusable(CONFLICTING, f"a BCB names block {number}, which it may not encrypt")
-            tag = _result(asb.results[index], contexts.BCB_RESULT_TAG)
+
+        def opened(target: CanonicalBlock, results: Sequence[Pair]) -> bytes | None:
+            tag = _result(results, contexts.BCB_RESULT_TAG)
             # An authentication tag is always of 128 bits (RFC 9173 §4.4).
             usable = secrets if len(tag) in (0, contexts.TAG_BYTES) else []
-            plain = _try_decrypt(usable, iv, scope, primary, target, operation.block, tag)
-            if plain is None:
-                if number == PAYLOAD_NUMBER:
-                    raise Unusable(FAILED, "the payload does not decrypt with any key that fits")
-                lost.add(number)
-                continue
-            blocks[number] = CanonicalBlock(
-                target.type, target.number, target.flags, plain, target.crc_type
+            return _try_decrypt(usable, iv, scope, primary, target, operation.block, tag)
+
+        return opened
+
+    def _cose(
+        self, primary: PrimaryBlock, blocks: dict[int, CanonicalBlock], operation: Operation
+    ) -> Opener:
+        """As `_gcm`, in the COSE context."""
+        asb = operation.asb
+        peer = self._source(primary, asb)
+        _check_flags(operation)
+        parameters = cose_context.read_parameters(asb)
+
+        def opened(target: CanonicalBlock, results: Sequence[Pair]) -> bytes | None:
+            aad = cose_context.external_aad(
+                asb.source, parameters, primary, blocks, target.number, operation.block
             )
-        return lost
+            return self._open_cose(results, peer, aad, bytes(target.data))
+
+        return opened
+
+    def _open_cose(
+        self, results: Sequence[Pair], peer: str, aad: bytes, sealed: bytes
+    ) -> bytes | None:
+        try:
+            message = cose_context.read_confidentiality(results)
+        except SecurityError as error:
+            raise Unusable(UNKNOWN, str(error)) from None
+        if isinstance(message, Encrypt):
+            private = self._signatures.signers.unsealing_key()
+            if private is None:
+                return None
+            try:
+                return message.open(private, external_aad=aad, ciphertext=sealed)
+            except SecurityError:
+                return None
+        for key in self._keys.accepting("aes", peer):
+            try:
+                return message.open(key.secret, external_aad=aad, ciphertext=sealed)
+            except SecurityError:
+                continue
+        return None
 
     def verify(
         self,
@@ -172,7 +223,8 @@ class Acceptor:
         asb = operation.asb
         if asb.context == CONTEXT_COSE:
             node = self._source(primary, asb)
-            return self._signatures.verify(primary, blocks, operation.block, asb, node)
+            secrets = [key.secret for key in self._keys.accepting("hmac", node)]
+            return self._signatures.verify(primary, blocks, operation.block, asb, node, secrets)
         peer = self._peer(primary, asb, CONTEXT_BIB_HMAC_SHA2)
         variant = asb.parameter(contexts.BIB_SHA_VARIANT)
         variant = contexts.SHA_DEFAULT if variant is None else variant
@@ -240,145 +292,6 @@ def _outcome(work: Callable[[], Bundle]) -> Opened:
         return Opened(False, None, str(error), FAILED)
 
 
-class _Passing:
-    """A bundle on its way, of which this node takes off or verifies what rules say.  What others
-    have secured for others stays as it is."""
-
-    def __init__(self, acceptor: Acceptor, bundle: Bundle, wanted: Wanted) -> None:
-        self._acceptor = acceptor
-        self._bundle = bundle
-        self._wanted = wanted
-        self._own = str(bundle.primary.source.node)
-        self._blocks = {block.number: block for block in bundle.blocks}
-        self._done: list[Operation] = []
-
-    def verified(self) -> Bundle:
-        """The bundle as it came, if all that is wanted holds."""
-        self._judge()
-        return self._bundle
-
-    def accepted(self) -> Bundle:
-        """The bundle without the operations that were wanted, if these hold."""
-        self._judge()
-        blocks = self._blocks
-        for operation in self._done:
-            block = operation.block
-            # One that was encrypted itself is another in the bundle.
-            whole = Operation(blocks[block.number], decode_asb(blocks[block.number].data))
-            left = whole.without(operation.asb.targets)
-            if left is None:
-                del blocks[block.number]
-            else:
-                blocks[block.number] = left
-        self._check_payload()
-        return Bundle(self._bundle.primary, tuple(blocks.values()))
-
-    def _check_payload(self) -> None:
-        """Give the payload a CRC where nothing secures it any more (RFC 9173 §3.8.2, §4.8.2)."""
-        payload = self._blocks[PAYLOAD_NUMBER]
-        if payload.crc_type == CRC_NONE and not any(
-            PAYLOAD_NUMBER in operation.asb.targets for operation in self._left()
-        ):
-            self._blocks[PAYLOAD_NUMBER] = CanonicalBlock(
-                PAYLOAD, PAYLOAD_NUMBER, payload.flags, payload.data, CRC_32
-            )
-
-    def _left(self) -> list[Operation]:
-        blocks = tuple(self._blocks.values())
-        hidden = encrypted_blocks(blocks)
-        readable = [block for block in blocks if block.number not in hidden]
-        kinds = (BLOCK_CONFIDENTIALITY, BLOCK_INTEGRITY)
-        return [operation for kind in kinds for operation in operations(readable, kind)]
-
-    def _judge(self) -> None:
-        primary, blocks = self._bundle.primary, self._blocks
-        if primary.flags & IS_FRAGMENT:
-            if any(rule.kind == PAYLOAD for rule in self._wanted.rules):
-                words = "a rule asks for what no fragment can show: send it whole, or in a tunnel"
-                raise Unusable(FAILED, words)
-            primary = PrimaryForm(primary).whole()
-        encryptions = operations(self._bundle.blocks, BLOCK_CONFIDENTIALITY)
-        encrypted = targets_of(encryptions)
-        for operation in filter(None, (self._chosen("confidentiality", o) for o in encryptions)):
-            self._decrypt(operation, blocks)
-            self._done.append(operation)
-        opened = {number for operation in self._done for number in operation.asb.targets}
-        for operation in encryptions:
-            for number in operation.asb.targets:
-                if self._uncovers(operation.only([number]), opened):
-                    self._done.append(operation.only([number]))
-        for operation in self._done:
-            encrypted.difference_update(operation.asb.targets)
-        readable = [block for number, block in blocks.items() if number not in encrypted]
-        integrities = operations(readable, BLOCK_INTEGRITY)
-        targets_of(integrities)
-        bound: list[Operation] = []
-        for operation in filter(None, (self._chosen("integrity", o) for o in integrities)):
-            if encrypted.intersection(operation.asb.targets):
-                raise Unusable(CONFLICTING, "a BIB in clear signs an encrypted block")
-            self._acceptor.verify(primary, blocks, operation)
-            bound.append(operation)
-        _check_wanted(self._wanted, primary, blocks, self._done, bound, frozenset())
-        self._done += bound
-
-    def _decrypt(self, operation: Operation, blocks: dict[int, CanonicalBlock]) -> None:
-        if self._acceptor.decrypt(self._bundle.primary, blocks, operation):
-            raise Unusable(FAILED, "a block does not decrypt with any key that fits")
-
-    def _uncovers(self, operation: Operation, opened: Set[int]) -> bool:
-        """Decrypt a BIB that has been encrypted with what is `opened` (RFC 9172 §3.9)."""
-        (number,) = operation.asb.targets
-        block = self._blocks.get(number)
-        peer = str(operation.asb.source.node)
-        known = self._wanted.peers(self._own)
-        if not opened or block is None or block.type != BLOCK_INTEGRITY or peer not in known:
-            return False
-        blocks = dict(self._blocks)
-        self._decrypt(operation, blocks)
-        covers = not opened.isdisjoint(decode_asb(blocks[number].data).targets)
-        if covers:
-            self._blocks[number] = blocks[number]
-        return covers
-
-    def _chosen(self, service: str, operation: Operation) -> Operation | None:
-        """What of a security block is wanted."""
-        peer = str(operation.asb.source.node)
-        chosen = []
-        for number in operation.asb.targets:
-            block = self._blocks.get(number)
-            kind = PRIMARY if number == PRIMARY_NUMBER else block.type if block else -1
-            if self._wanted.finds(service, kind, peer, self._own):
-                chosen.append(number)
-        return operation.only(chosen) if chosen else None
-
-
-def _check_wanted(
-    wanted: Wanted,
-    primary: PrimaryBlock,
-    blocks: Mapping[int, CanonicalBlock],
-    encryptions: Sequence[Operation],
-    integrities: Sequence[Operation],
-    lost: Set[int],
-) -> None:
-    """Whether each block of the types that rules name has what they ask for, from whom they
-    ask for it."""
-    done = {
-        (service, number, str(operation.asb.source.node))
-        for service, found in (("confidentiality", encryptions), ("integrity", integrities))
-        for operation in found
-        for number in operation.asb.targets
-        if number not in lost
-    }
-    for rule in wanted.rules:
-        peer = rule.peer or str(primary.source.node)
-        numbers = [number for number, block in blocks.items() if block.type == rule.kind]
-        for number in [PRIMARY_NUMBER] if rule.kind == PRIMARY else numbers:
-            if (rule.service, number, peer) not in done:
-                what = "the primary block" if number == PRIMARY_NUMBER else f"block {number}"
-                words = f"no {rule.service} of {what} by {peer}, as a rule asks"
-                raise Unusable(MISSING, words)
-
-
 def _try_decrypt(
     secrets: Sequence[bytes],
     iv: bytes,
@@ -441,6 +354,9 @@ def _check_flags(bcb: Operation) -> None:
 def _binds_payload(bcb: Operation) -> bool:
     """Whether who changes the primary block breaks the payload's encryption: AES-GCM
     authenticates what is in its scope as an HMAC does."""
+    if bcb.asb.context == CONTEXT_COSE:
+        bound = results_of(bcb, cose_context.RESULT_ENCRYPT0)
+        return PAYLOAD_NUMBER in bound and 0 in cose_context.read_parameters(bcb.asb).scope
     scope = bcb.asb.parameter(contexts.BCB_SCOPE)
     wide = scope is None or (isinstance(scope, int) and bool(scope & contexts.SCOPE_PRIMARY))
     return wide and PAYLOAD_NUMBER in bcb.asb.targets

@@ -14,12 +14,17 @@ from stack.core.eid import Eid
 from stack.core.errors import DecodeError, SecurityError
 from stack.cose import (
     Algorithm,
+    Encrypt,
+    Encrypt0,
     HeaderLabel,
     Mac0,
     Sign1,
     SigningKey,
+    decode_encrypt,
+    decode_encrypt0,
     decode_mac0,
     decode_sign1,
+    mac0,
     sign1,
     values,
 )
@@ -44,6 +49,7 @@ AAD_BTSD = 2
 RESULT_ENCRYPT0 = 16
 RESULT_MAC0 = 17
 RESULT_SIGN1 = 18
+RESULT_ENCRYPT = 96
 
 _SECTION = "draft-ietf-dtn-bpsec-cose §2.2"
 
@@ -160,6 +166,46 @@ def read_integrity(results: Sequence[Pair]) -> Sign1 | Mac0:
     if value[0] >> 5 == cbor.TAG or found.payload is not None:
         raise DecodeError("a message with its tag or its content", section)
     return found
+
+
+def read_confidentiality(results: Sequence[Pair]) -> Encrypt0 | Encrypt:
+    """The one message of a target of a BCB (§2.3.2), of two layers at most.  Raises
+    `DecodeError` and `SecurityError` as `read_integrity`."""
+    section = "draft-ietf-dtn-bpsec-cose §2.3"
+    if len(results) != 1:
+        raise DecodeError(f"{len(results)} results for one target", section)
+    number, value = results[0]
+    if not isinstance(value, bytes):
+        raise DecodeError("a result that is no byte string", section)
+    if number not in (RESULT_ENCRYPT0, RESULT_ENCRYPT):
+        raise SecurityError(f"a BCB with a result {number}, which is not known here")
+    found: Encrypt0 | Encrypt
+    found = decode_encrypt0(value) if number == RESULT_ENCRYPT0 else decode_encrypt(value)
+    if value[0] >> 5 == cbor.TAG or found.ciphertext is not None:
+        raise DecodeError("a message with its tag or its content", section)
+    return found
+
+
+def mac_target(
+    secret: bytes,
+    primary: PrimaryBlock,
+    blocks: Blocks,
+    target: int,
+    security: CanonicalBlock,
+    source: Eid,
+    scope: Scope = SCOPE_DEFAULT,
+) -> bytes:
+    """The data of a BIB whose head is `security`, with a MAC of a target (§2.3.1)."""
+    aad = external_aad(source, CoseParameters(scope), primary, blocks, target, security)
+    message = mac0(
+        content(primary, blocks, target),
+        secret,
+        Algorithm.HMAC_384_384,
+        external_aad=aad,
+        detached=True,
+        tagged=False,
+    )
+    return encode_asb(block_of(source, (target,), scope, [((RESULT_MAC0, message),)]))
 
 
 def sign_targets(

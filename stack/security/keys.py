@@ -60,7 +60,7 @@ from stack.core import toml
 from stack.core.checks import check_bounds, check_one_of, check_unique
 from stack.core.errors import ConfigError, SecurityError
 from stack.core.sansio import Entropy
-from stack.cose import SigningKey, VerifyingKey
+from stack.cose import HpkePrivateKey, HpkePublicKey, SigningKey, VerifyingKey
 
 KEY_FILE_BYTES_MAX = 1024 * 1024
 KEYS_MAX = 4096
@@ -229,6 +229,14 @@ class KeyRing:
         key = self.sending("cose-sign-private", peer).cose
         assert isinstance(key, SigningKey)
         return key
+
+    def sealing_key(self, peer: str) -> HpkePublicKey:
+        """Raises `SecurityError`: such keys are in certificates alone."""
+        raise SecurityError(f"{peer} has no certificate here: nothing is encrypted for it alone")
+
+    def unsealing_key(self) -> HpkePrivateKey | None:
+        """None: such keys are in the folder of an identity alone."""
+        return None
 
     def verifying_key(self, node: str, key_id: bytes) -> VerifyingKey | None:
         """The public key of a node that has this id, or the only one where none is said."""

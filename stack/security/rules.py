@@ -39,8 +39,8 @@ _SECURITY = (BLOCK_INTEGRITY, BLOCK_CONFIDENTIALITY)
 _TYPE_MAX = 1 << 32
 
 CONTEXTS = {
-    "integrity": ("rfc9173", "cose-sign"),
-    "confidentiality": ("rfc9173",),
+    "integrity": ("rfc9173", "cose-sign", "cose-mac"),
+    "confidentiality": ("rfc9173", "cose-encrypt", "cose-hpke"),
     "none": ("rfc9173",),
 }
 """With which contexts a service is made."""
@@ -70,8 +70,10 @@ class PolicyRule:
     another type of block."""
 
     context: str = "rfc9173"
-    """How a source makes it: "rfc9173" (HMAC-SHA2, AES-GCM with shared keys) or "cose-sign" (this
-    node's own signature).  A verifier or acceptor takes any that it knows."""
+    """How a source makes it: "rfc9173" (HMAC-SHA2, AES-GCM with shared keys), or in the COSE
+    context "cose-sign" (this node's own signature), "cose-mac" and "cose-encrypt" (shared keys), or
+    "cose-hpke" (for the key in the certificate of `peer`, which anybody can do: so the same block
+    has to be signed, by a rule before).  A verifier or acceptor takes any that it knows."""
 
     peer: str = ""
     """Node at the other end of the operation: the one that accepts it, whose keys a source uses

@@ -11,12 +11,12 @@ from a genuine one, and what was never sent from what was, also in fragments.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, SecurityError
-from stack.cose import Sign1, SigningKey, VerifyingKey
+from stack.cose import HpkePrivateKey, HpkePublicKey, Mac0, Sign1, SigningKey, VerifyingKey
 from stack.cose.numbers import HeaderLabel
 from stack.policy.label import is_label
 from stack.ports.security import Opened
@@ -59,6 +59,15 @@ class Signers(Protocol):
         """That of another node with this id (RFC 9052 §3.1; empty: none was said), or None."""
         ...
 
+    def sealing_key(self, peer: str) -> HpkePublicKey:
+        """With what something is encrypted for node `peer` alone.  Raises `SecurityError` where no
+        certificate says so."""
+        ...
+
+    def unsealing_key(self) -> HpkePrivateKey | None:
+        """With what this node opens that, if it has a certificate."""
+        ...
+
 
 class Signatures:
     """Makes and verifies the signatures of one node."""
@@ -71,7 +80,7 @@ class Signatures:
     ) -> None:
         """Destinations to which bundles go signed, and sources of which none is delivered or
         passed on without: shell patterns of nodes."""
-        self._signers = signers
+        self.signers = signers
         self._sign_for = tuple(sign_for)
         self._require_from = tuple(require_from)
 
@@ -114,7 +123,7 @@ class Signatures:
         """The BIB of a block by a security `source`, for node `peer`: by default the bundle's own,
         and its destination.  Raises `SecurityError` without a key."""
         bib = CanonicalBlock(BLOCK_INTEGRITY, number, flags, b"")
-        key = self._signers.signing_key(peer or str(primary.destination.node))
+        key = self.signers.signing_key(peer or str(primary.destination.node))
         source = source or primary.source
         scope = cose_context.SCOPE_DEFAULT if target else SCOPE_OF_PRIMARY
         data = cose_context.sign_targets(key, primary, blocks, (target,), bib, source, scope)
@@ -129,9 +138,11 @@ class Signatures:
         bib: CanonicalBlock,
         asb: SecurityBlock,
         node: str,
+        secrets: Sequence[bytes] = (),
     ) -> set[int]:
-        """Verify each target of a BIB whose security source is of `node`: the numbers of those
-        that this binds to the primary block.  Raises `Unusable`, and `DecodeError` for what is not
+        """Verify each target of a BIB whose security source is of `node`, MACs with one of
+        `secrets`: the numbers of those that this binds to the primary block.
+        Raises `Unusable`, and `DecodeError` for what is not
         of its form."""
         parameters = cose_context.read_parameters(asb)
         if len(asb.targets) > SIGNATURES_MAX:
@@ -142,9 +153,17 @@ class Signatures:
                 message = cose_context.read_integrity(results)
             except SecurityError as error:
                 raise Unusable(UNKNOWN, str(error)) from None
-            if not isinstance(message, Sign1):
+            if not isinstance(message, Sign1) and not secrets:
                 raise Unusable(UNKNOWN, "a BIB of the COSE context without a signature")
-            key = self._signers.verifying_key(node, _kid(message, parameters))
+            if not isinstance(message, Sign1):
+                aad = cose_context.external_aad(
+                    asb.source, parameters, primary, blocks, number, bib
+                )
+                payload = cose_context.content(primary, blocks, number)
+                if not any(_matches_mac(message, secret, aad, payload) for secret in secrets):
+                    raise Unusable(FAILED, f"the MAC of block {number} is not of any key here")
+                continue
+            key = self.signers.verifying_key(node, _kid(message, parameters))
             if key is None:
                 raise Unusable(FAILED, f"signed with a key that is not known here as one of {node}")
             try:
@@ -190,6 +209,14 @@ class Signatures:
         if not wanted <= proven:
             what = "the label of its data policy" if any(wanted) else "its primary block"
             raise Unusable(MISSING, f"{node} has not signed {what}, as policy asks")
+
+
+def _matches_mac(message: Mac0, secret: bytes, aad: bytes, payload: bytes) -> bool:
+    try:
+        message.verify(secret, external_aad=aad, payload=payload)
+    except SecurityError:
+        return False
+    return True
 
 
 def _matches(node: str, patterns: Iterable[str]) -> bool:

@@ -9,7 +9,8 @@ from functools import lru_cache
 from stack.core.eid import Eid
 from stack.core.errors import SecurityError
 from stack.core.sansio import Entropy
-from stack.security import contexts
+from stack.cose import seal0, seal_for
+from stack.security import contexts, cose_context
 from stack.security.keys import Key, KeyRing
 from stack.security.operations import Operation, operations
 from stack.security.policy import SecurityPolicy
@@ -26,6 +27,7 @@ from stack.wire.asb import (
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
+    DATA_POLICY,
     IS_FRAGMENT,
     PAYLOAD_NUMBER,
     REPLICATE,
@@ -178,6 +180,11 @@ class SecuritySource:
         # Where its target goes, it goes.  A BIB of the payload is wanted when that is whole again.
         whole = target == PRIMARY_NUMBER
         flags = REPLICATE if whole else blocks[target].flags & REPLICATE
+        if rule.context == "cose-mac":
+            bib = CanonicalBlock(BLOCK_INTEGRITY, number, flags, b"")
+            secret = self._keys.sending("hmac", peer).secret
+            data = cose_context.mac_target(secret, primary, blocks, target, bib, source)
+            return CanonicalBlock(BLOCK_INTEGRITY, number, flags, data)
         if rule.context == "cose-sign":
             return self._signatures.of_block(primary, blocks, target, number, source, peer, flags)
         key = self._keys.sending("hmac", peer)
@@ -188,14 +195,37 @@ class SecuritySource:
         self,
         rule: PolicyRule,
         primary: PrimaryBlock,
-        target: CanonicalBlock,
+        blocks: dict[int, CanonicalBlock],
+        target: int,
         number: int,
         source: Eid,
     ) -> tuple[CanonicalBlock, CanonicalBlock]:
         """The encrypted block and its BCB that a rule asks for.  Raises `SecurityError`."""
-        key = self._keys.sending("aes", rule.peer or str(primary.destination.node))
-        crc_type = target.crc_type or primary.crc_type
-        return self.seal(primary, _without_crc(target), number, key, crc_type, source)
+        peer = rule.peer or str(primary.destination.node)
+        block = _without_crc(blocks[target])
+        crc_type = blocks[target].crc_type or primary.crc_type
+        if rule.context == "rfc9173":
+            key = self._keys.sending("aes", peer)
+            return self.seal(primary, block, number, key, crc_type, source)
+        flags = REPLICATE if target == PAYLOAD_NUMBER else block.flags & REPLICATE
+        bcb = CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, b"")
+        labels = {each.number: 3 for each in blocks.values() if each.type == DATA_POLICY}
+        scope = {**cose_context.SCOPE_DEFAULT, **labels}  # no other label opens it
+        parameters = cose_context.CoseParameters(scope)
+        aad = cose_context.external_aad(source, parameters, primary, blocks, target, bcb)
+        if rule.context == "cose-hpke":
+            public = self._signatures.signers.sealing_key(peer)
+            message, sealed = seal_for(block.data, public, self._entropy, external_aad=aad)
+            result = cose_context.RESULT_ENCRYPT
+        else:
+            key = self._keys.sending("aes", peer)
+            self._use.take(key)
+            fresh = self._entropy(contexts.IV_BYTES)
+            message, sealed = seal0(block.data, key.secret, fresh, external_aad=aad)
+            result = cose_context.RESULT_ENCRYPT0
+        asb = cose_context.block_of(source, (target,), scope, [((result, message),)])
+        new = CanonicalBlock(block.type, target, block.flags, sealed)
+        return new, CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, encode_asb(asb), crc_type)
 
 
 class _Adding:
@@ -261,9 +291,8 @@ class _Adding:
                 covered.append(bib.block.number)
         for target in covered:
             free = free_number(self._blocks.values())
-            block = self._blocks[target]
             sealed, bcb = self._maker.confidentiality(
-                rule, self._primary, block, free, self._source
+                rule, self._primary, self._blocks, target, free, self._source
             )
             self._blocks[target], self._blocks[free] = sealed, bcb
 

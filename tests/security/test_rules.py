@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stack.contacts.plan import Contact, Plan
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, SecurityError
+from stack.cose import HpkePrivateKey, HpkePublicKey, SigningKey, VerifyingKey
 from stack.policy import DataPolicy
 from stack.policy.label import policy_block
 from stack.ports.security import Opened
@@ -247,6 +249,102 @@ def test_rules_that_make_no_sense(wrong: dict[str, str]) -> None:
     with pytest.raises(ConfigError) as caught:
         PolicyRule(**(fine | wrong))
     assert caught.value.key in wrong
+
+
+# ---- the COSE context -------------------------------------------------------------------------
+
+
+class Certified:
+    """Who has a certificate of everybody, and keys of its own."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def signing_key(self, peer: str) -> SigningKey:
+        return SIGNING[self.name]
+
+    def verifying_key(self, node: str, key_id: bytes) -> VerifyingKey | None:
+        key = SIGNING.get(node)
+        return key.public if key is not None and key_id in (b"", key.public.key_id) else None
+
+    def sealing_key(self, peer: str) -> HpkePublicKey:
+        return SEALING[peer].public
+
+    def unsealing_key(self) -> HpkePrivateKey | None:
+        return SEALING.get(self.name)
+
+
+NAMES = (GATE, EXIT, FAR, LEGACY, OTHER)
+SIGNING = {name: SigningKey(Ed25519PrivateKey.generate()) for name in NAMES}
+SEALING = {name: HpkePrivateKey("X25519", bytes([n + 1]) * 32) for n, name in enumerate(NAMES)}
+
+
+def certified(name: str, *rules: PolicyRule) -> BpSec:
+    counter = itertools.count(1)
+    return BpSec(
+        KeyRing(KEYS, name),
+        lambda count: next(counter).to_bytes(count, "big"),
+        SecurityPolicy(rules=rules),
+        signers=Certified(name),
+    )
+
+
+SIGNED = rule("source", "integrity", context="cose-sign", peer=EXIT)
+FOR_ONE = rule("source", "confidentiality", context="cose-hpke", peer=EXIT)
+COSE = {
+    "mac": [rule("source", "integrity", context="cose-mac", peer=EXIT)],
+    "signature": [SIGNED],
+    "encryption": [rule("source", "confidentiality", context="cose-encrypt", peer=EXIT)],
+    "agreement": [SIGNED, FOR_ONE],
+}
+
+
+@pytest.mark.parametrize("kind", COSE)
+def test_what_a_gateway_adds_in_the_cose_context_another_takes_off(kind: str) -> None:
+    rules = COSE[kind]
+    secured = passed(certified(GATE, *rules), plain()).bundle
+    assert secured is not None
+    takes = [replace(one, role="acceptor", context="rfc9173", peer=GATE) for one in rules]
+    back = passed(certified(EXIT, *takes), secured).bundle
+    assert back is not None
+    assert content(back) == content(plain())
+    payload = secured.payload
+    bad = CanonicalBlock(1, 1, payload.flags, b"!" + bytes(payload.data[1:]), payload.crc_type)
+    damaged = Bundle(secured.primary, (*secured.blocks[:-1], bad))
+    assert passed(certified(EXIT, *takes), damaged).reason == FAILED
+    moved = Bundle(replace(secured.primary, sequence=6, encoded=None), secured.blocks)
+    assert passed(certified(EXIT, *takes), moved).reason == FAILED, "of another bundle"
+    if kind == "agreement":
+        assert b"tasking" not in encode_bundle(secured)
+        assert passed(certified(OTHER, *takes), secured).reason == FAILED, "for the exit alone"
+
+
+def test_what_anybody_can_encrypt_has_to_be_signed() -> None:
+    own = plain(source=GATE + "app")
+    for rules, reason in (([SIGNED, FOR_ONE], 0), ([FOR_ONE], MISSING)):
+        to_far = [replace(one, peer="") for one in rules]
+        made = certified(GATE, *to_far).protect(own)
+        opened = certified(FAR).open(made)
+        assert opened.reason == reason, opened.failure
+        assert certified(FAR, rule("acceptor", "confidentiality")).open(made).reason == reason
+
+
+def test_under_another_label_nothing_opens_that_was_encrypted_for_one() -> None:
+    label = policy_block(DataPolicy(), number=3, crc_type=2)
+    own = plain(source=GATE + "app")
+    rules = [replace(one, peer="") for one in (SIGNED, FOR_ONE)]
+    made = certified(GATE, *rules).protect(Bundle(own.primary, (label, *own.blocks)))
+    assert certified(FAR).open(made).ok
+    other = policy_block(DataPolicy(audit=True), number=3, crc_type=2)
+    for blocks in ((), (other,)):
+        rest = [block for block in made.blocks if block.number != 3]
+        assert not certified(FAR).open(Bundle(made.primary, (*blocks, *rest))).ok
+
+
+def test_without_a_certificate_nothing_is_encrypted_for_one() -> None:
+    gate = BpSec(KeyRing(KEYS, GATE), bytes, SecurityPolicy(rules=(FOR_ONE,)))
+    with pytest.raises(SecurityError, match="no certificate"):
+        gate.secure(plain())
 
 
 # ---- whole agents -----------------------------------------------------------------------------
