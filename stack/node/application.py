@@ -201,6 +201,11 @@ class LocalPort:
             await self._durably(ops, consumed)
         return ids
 
+    def keys_changed(self) -> None:
+        """There are other keys: what none has opened is tried again."""
+        self._agent.keys_changed()
+        self.driver.run_pending()
+
     async def cancel(self, bundle: BundleId) -> Cancelled:
         """Give up a bundle that was sent from here and has not left yet (RFC 9171 §5.12)."""
         cancelled, ops = self._agent.cancel(bundle, self._clock.dtn_ms())

@@ -185,7 +185,7 @@ class IdentityConfig:
 
     epoch_lead_days: Annotated[float, Meta(ge=0, le=3650)] = 3.0
     """On that node: each is distributed so many days before it sends, as a node may be out of reach
-    for so long.  What is under an epoch that a node does not have yet cannot be opened there."""
+    for so long.  What is under an epoch that a node has not got yet waits there until it comes."""
 
     epoch_revoked_hours: Annotated[float, Meta(ge=0, le=8760)] = 1.0
     """On that node: after a revocation the epochs that the node had are accepted for so long."""

@@ -177,6 +177,7 @@ class KeyDistribution:
 
     def _follow(self, now_ms: int) -> None:
         """Bring the key ring to what holds now."""
+        self._now_ms = now_ms
         keys = self.member.keys(now_ms)
         if keys != self._keys:
             self._keys = keys
@@ -190,7 +191,13 @@ class KeyDistribution:
     def guarded(self, security: Security) -> Security:
         """BPSec, but for key distribution's own bundles."""
         node = Eid.parse(self._credentials.node)
-        return Unsealed(security, checks_of(node, self.member, self.authority))
+        checks = checks_of(node, self.member, self.authority)
+        return Unsealed(security, checks, self._awaits)
+
+    def _awaits(self, creation_ms: int) -> bool:
+        """Whether a bundle of that time may be under an epoch later than those that send here."""
+        sending = self.member.epochs.sending(self._now_ms)
+        return sending is None or creation_ms >= sending.from_ms
 
     def start(self, port: AppPort) -> None:
         """Begin to serve."""

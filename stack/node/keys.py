@@ -12,11 +12,11 @@ from typing import Any
 from stack.core.errors import ConfigError, StoreError
 from stack.core.private import opener, sync_directory
 from stack.core.sansio import Entropy, Trace
+from stack.node.application import LocalPort
 from stack.node.config import NodeConfig
 from stack.node.distribution import KeyCredentials, KeyDistribution, credentials_of
 from stack.node.environment import Environment
 from stack.node.identity import Membership
-from stack.ports.application import AppPort
 from stack.security import KeyRing, load_keys
 from stack.security.keys import KEYS_MAX
 from stack.security.use import ENCRYPTIONS_MAX, KeyUse, allowed
@@ -52,12 +52,13 @@ class NodeKeys:
         )
 
     @contextlib.asynccontextmanager
-    async def serving(self, port: AppPort) -> AsyncIterator[None]:
+    async def serving(self, port: LocalPort) -> AsyncIterator[None]:
         """Key distribution runs within, if there is a domain."""
         distribution = self.distribution
         if distribution is None:
             yield
             return
+        self.ring.on_change(port.keys_changed)
         distribution.start(port)
         try:
             yield

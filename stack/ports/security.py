@@ -21,6 +21,8 @@ class Opened:
     bundle: Bundle | None
     failure: str = ""
     reason: int = 0
+    later: bool = False
+    """What would open it may be on its way here: it is worth keeping."""
 
 
 class Security(Protocol):

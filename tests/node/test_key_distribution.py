@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -253,6 +254,46 @@ def test_what_is_under_a_destroyed_epoch_opens_nowhere_and_each_log_says_since_w
                 await send_message(gs1.port, up.eid, b"under the next")
                 assert bytes((await up.receive()).payload) == b"under the next"
         assert not any(has(domain, tmp_path, name, FIRST.secret) for name in NAMES)
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_is_under_an_epoch_that_has_not_come_waits_for_it(
+    tmp_path: Path, domain: Domain, restarted: bool
+) -> None:
+    async def main() -> None:
+        _, make = build(tmp_path)
+        async with make["gs1"]() as gs1, make["sat1"](), contextlib.AsyncExitStack() as stack:
+            gs2 = await stack.enter_async_context(make["gs2"]())
+            await asyncio.sleep(3600)
+            distribution = gs1.keys.distribution
+            assert distribution is not None
+            authority = distribution.authority
+            assert authority is not None
+            real = authority.poll
+
+            def poll(now_ms: int) -> Any:
+                return [one for one in real(now_ms) if one[0] != "dtn://gs2/"]
+
+            authority.poll = poll  # type: ignore[method-assign]
+            await ask(KeyOperations(gs1).rotate_keys)
+            await asyncio.sleep(1)
+            assert sending(gs1) != sending(gs2)
+            await send_message(gs1.port, "dtn://gs2/messages", b"before its key")
+            await asyncio.sleep(60)
+            if restarted:
+                await stack.aclose()
+                gs2 = await stack.enter_async_context(make["gs2"]())
+            async with Mailbox(gs2.port) as box:
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(box.receive(), 60)
+                assert gs2.gauges()["store.bundles"] == 1
+                authority.poll = real  # type: ignore[method-assign]
+                authority.recipients["dtn://gs2/"].due_ms = 0
+                distribution.wake()
+                await asyncio.sleep(60)
+                assert bytes((await box.receive()).payload) == b"before its key"
 
     run_virtual(main)
 

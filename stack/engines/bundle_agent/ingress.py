@@ -182,6 +182,8 @@ class Ingress:
                 other = self._opened(bundle, opened, found.unprocessed, now_ms, depth)
                 if other is not None:
                     return other
+                if not opened.ok:
+                    opened, place = None, Place.DEFER  # until there are other keys
         owner = OWN
         if previous in self._neighbours and not (trusted or opened):
             owner = self._owner(primary, place, previous)
@@ -264,7 +266,8 @@ class Ingress:
         if opened.reason == ReportReason.FAILED_SECURITY_OPERATION and self._is_new(bundle):
             words = f"{opened.failure}: asked for once more"
             return Refused(ReportReason.NO_INFORMATION, "security", words, intact=False)
-        return unproven(bundle, opened, unprocessed)
+        # Unless its key may come: then it is kept as something that nobody has proven.
+        return None if opened.later else unproven(bundle, opened, unprocessed)
 
     def _pass(
         self, bundle: Bundle, encoded: Buffer, found: Extensions

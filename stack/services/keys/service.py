@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Final, Protocol
 
 from stack.audit.event import Act
@@ -19,6 +20,7 @@ from stack.core.train import Buffer
 from stack.ports.application import AppPort, Delivery, Happening, Outgoing
 from stack.ports.security import Opened, Security
 from stack.security.epochs import GONE_MAX, Epochs
+from stack.security.reasons import FAILED
 from stack.security.sealed_file import SealedFile
 from stack.services.batch import Batch
 from stack.services.codec import decode, encode
@@ -223,10 +225,17 @@ class Unsealed:
     """BPSec, but for the bundles of key distribution between nodes: these carry protection of their
     own, which is checked here.  Implements `stack.ports.security.Security`."""
 
-    def __init__(self, inner: Security, checks: Mapping[str, Check]) -> None:
-        """`checks` by service (`checks_of`)."""
+    def __init__(
+        self,
+        inner: Security,
+        checks: Mapping[str, Check],
+        awaits: Callable[[int], bool] = lambda _: False,
+    ) -> None:
+        """`checks` by service (`checks_of`); `awaits` says whether a bundle of a creation time (DTN
+        milliseconds) may be under an epoch that has not come yet."""
         self._inner = inner
         self._checks = checks
+        self._awaits = awaits
 
     def protect(self, bundle: Bundle) -> Bundle:
         """As BPSec does; what one key service sends another stays as it is."""
@@ -249,7 +258,10 @@ class Unsealed:
         primary = bundle.primary
         check = self._checks.get(primary.destination.service)
         if check is None:
-            return self._inner.open(bundle)
+            opened = self._inner.open(bundle)
+            failed = not opened.ok and opened.reason == FAILED
+            later = failed and self._awaits(primary.creation_ms)
+            return replace(opened, later=True) if later else opened
         payload = bundle.payload.data
         if primary.flags & (IS_FRAGMENT | IS_ADMIN) or len(payload) > MESSAGE_BYTES_MAX:
             return Opened(False, None, "no message of key distribution", MISSING)
