@@ -87,32 +87,27 @@ def label_digest(label: bytes) -> bytes:
 def encode_event(event: AuditEvent, time_ms: int | None = None) -> bytes:
     """The octets of an entry, of `time_ms` if that is given.  Raises `LocalError` for what
     `decode_event` would not take."""
-    octets = b"".join(
-        (
-            _FIELDS,
-            cbor.uint(event.acts),
-            cbor.uint(event.time_ms if time_ms is None else time_ms),
-            _text(event.node),
-            cbor.tstr(event.object),
-            _bytes(event.label),
-            _text(event.peer),
-            _text(event.detail[:DETAIL_CHARS_MAX]),
-            _bytes(event.policy),
-        )
+    acts, own_ms, node, name, label, peer, detail, policy = event
+    octets = (
+        _begin(acts, own_ms if time_ms is None else time_ms, node)
+        + cbor.tstr(name)
+        + _rest(label, peer, detail, policy)
     )
-    if len(octets) > EVENT_BYTES_MAX or not 0 < event.acts <= ACTS_MAX:
-        raise LocalError(f"an event of {len(octets)} octets, with acts {event.acts}")
+    if len(octets) > EVENT_BYTES_MAX or not 0 < acts <= ACTS_MAX:
+        raise LocalError(f"an event of {len(octets)} octets, with acts {acts}")
     return octets
 
 
 @lru_cache(maxsize=1024)
-def _text(text: str) -> bytes:
-    return cbor.tstr(text)
+def _begin(acts: int, time_ms: int, node: str) -> bytes:
+    """What the events of one transaction have in common, but for the object."""
+    return b"".join((_FIELDS, cbor.uint(acts), cbor.uint(time_ms), cbor.tstr(node)))
 
 
 @lru_cache(maxsize=1024)
-def _bytes(octets: bytes) -> bytes:
-    return cbor.bstr(octets)
+def _rest(label: bytes, peer: str, detail: str, policy: bytes) -> bytes:
+    detail = detail[:DETAIL_CHARS_MAX]
+    return b"".join((cbor.bstr(label), cbor.tstr(peer), cbor.tstr(detail), cbor.bstr(policy)))
 
 
 def decode_event(data: bytes) -> AuditEvent:

@@ -124,7 +124,9 @@ class AuditTrail:
 def happens(entry: Entry | None, acts: int, peer: str = "", why: str = "") -> AuditEvent | None:
     """What is done with a stored bundle, if its story is written down."""
     told = None if entry is None else entry.told
-    return told and told._replace(acts=acts, peer=peer, detail=why)
+    if told is None:
+        return None
+    return AuditEvent(acts, told.time_ms, told.node, told.object, told.label, peer, why)
 
 
 def object_name(primary: PrimaryBlock, length: int) -> str:
