@@ -13,7 +13,7 @@ from stack.engines.bundle_agent.blocks import Refused, ended, unproven
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.egress import depart
 from stack.engines.bundle_agent.entry import Entry, entered, node_and_service, restored
-from stack.engines.bundle_agent.events import Deliverable, Echo, Reception
+from stack.engines.bundle_agent.events import Echo, Reception
 from stack.engines.bundle_agent.ingress import Ingress, Taken
 from stack.engines.bundle_agent.notes import is_bare, parse_note, unlabelled
 from stack.engines.bundle_agent.parts import Parts, name_of
@@ -85,9 +85,6 @@ class BundleAgent(Parts):
 
         self._critical: dict[bytes, None] = {}
         """Keys of the critical bundles that were forwarded here, oldest first."""
-
-        self._sealed: dict[int, None] = {}
-        """Bundles for here that no key has opened yet, oldest first."""
 
     # ---- bundles come in -------------------------------------------------------------------
 
@@ -330,16 +327,6 @@ class BundleAgent(Parts):
             plain = plain if opened is None else opened.bundle
         assert plain is not None
         return entry.delivery(plain)
-
-    def keys_changed(self) -> None:
-        """Security has other keys: what none has opened is delivered, if one does now."""
-        sealed, self._sealed = self._sealed, {}
-        for ref in sealed:
-            entry = self.entries.get(ref)
-            if entry is not None:
-                _, service = node_and_service(entry.destination)
-                self.waiting.add(service, ref)
-                self._events.append(Deliverable(service, ref))
 
     def consumed(self, ref: int, now_ms: int) -> Release:
         """The operation by which an application lets go of a delivery.

@@ -60,6 +60,9 @@ class Custody:
         self.forwarder = forwarder
         self.counters: Counter[str] = Counter()
         self.entries: dict[int, Entry] = {}
+        self._sealed: dict[int, None] = {}
+        """Bundles for here that no key has opened yet, oldest first."""
+
         self.own: dict[int, Entry] = {}
         """Those of bundles that were made here and are to leave: few beside those in transit."""
         self.waiting = Waiting(self.entries)

@@ -61,6 +61,15 @@ class Dispatch(Custody):
         elif entry.place is Place.FRAGMENT:
             self._join(self._fragments.add(ref, parse_note(entry.note)))
 
+    def keys_changed(self) -> None:
+        """Security has other keys: what none has opened is delivered, if one does now."""
+        sealed, self._sealed = self._sealed, {}
+        for ref in sealed:
+            if (entry := self.entries.get(ref)) is not None:
+                name = node_and_service(entry.destination)[1]
+                self.waiting.add(name, ref)
+                self._events.append(Deliverable(name, ref))
+
     def _barred(self, policy: DataPolicy, node: str) -> frozenset[str]:
         """Where a bundle for `node` must not come."""
         forwarder, gate = self.forwarder, self._gate

@@ -201,10 +201,8 @@ class Ingress:
             outside=True,
             owner=owner,
         )
-        carrier = self._carrier(primary, put, found.policy, now_ms)
-        if isinstance(carrier, Refused):
-            return carrier
-        return Taken(bundle, carrier, found.unprocessed)
+        sent = self._carrier(primary, put, found.policy, now_ms)
+        return sent if isinstance(sent, Refused) else Taken(bundle, sent, found.unprocessed)
 
     def _carrier(
         self, primary: PrimaryBlock, put: Put, policy: DataPolicy | None, now_ms: int
