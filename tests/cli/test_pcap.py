@@ -38,7 +38,7 @@ def test_a_node_captures_and_inspect_follows(cli: Cli, tmp_path: Path) -> None:
         (there, here),
     }
     asked = [one for one in ran.json if "bundle" in one and one["destination"] == "dtn://sat/echo"]
-    assert [list(one["ways"]) for one in asked] == [[f"{here} to {there}"]] * 2
+    assert [list(one["paths"]) for one in asked] == [[f"{here} to {there}"]] * 2
     shown = cli("inspect", path)
     assert shown.code == 0
     assert ", sat, sent, " in shown.out

@@ -46,7 +46,13 @@ from interop.strategies.nearly_audit import (
     encoded_receipts,
 )
 from interop.strategies.nearly_certificate import domain, encoded_certificates
-from interop.strategies.nearly_enrolment import encoded_lists, encoded_offers, encoded_requests
+from interop.strategies.nearly_enrolment import (
+    encoded_lists,
+    encoded_offers,
+    encoded_requests,
+    nearly_offers,
+    nearly_requests,
+)
 from interop.strategies.policies import encoded_labels, policy_files
 from interop.strategies.tcpcl import encoded_messages
 from interop.vectors import load
@@ -416,6 +422,19 @@ def key_inside(rng: random.Random) -> bytes:
     return mutated_key_messages.maker()(Quick(rng))
 
 
+def request_inside(rng: random.Random) -> bytes:
+    """A request, right or nearly so, whose signature is right: a mutated one's never is."""
+    choose = Quick(rng)
+    right = choose.flip()
+    return encoded_requests.make(choose) if right else nearly_requests.make(choose).encoded
+
+
+def offer_inside(rng: random.Random) -> bytes:
+    """An offer, right or nearly so, whose signature is right."""
+    choose = Quick(rng)
+    return encoded_offers.make(choose) if choose.flip() else nearly_offers.make(choose).encoded
+
+
 def tomls(pattern: str) -> list[bytes]:
     """Files of the examples."""
     return [path.read_bytes() for path in sorted((ROOT / "examples").glob(pattern))]
@@ -476,9 +495,9 @@ def targets() -> list[Target]:
         Target("certificate", some(encoded_certificates.maker()), _octets(
             lambda data: read_node(load_certificate(data))), (SecurityError,), share=0.25),
         Target("request", some(encoded_requests.maker()), _octets(read_request),
-               (SecurityError,), share=0.25),
+               (SecurityError,), request_inside, share=0.25),
         Target("offer", some(encoded_offers.maker()), _octets(read_offer),
-               (SecurityError,), share=0.25),
+               (SecurityError,), offer_inside, share=0.25),
         Target("revocation list", lists, lambda data, rng: not trust.learn(
             [pem.PemBlock(pem.REVOCATIONS, bytes(data))]), (), share=0.25),
         Target("pem", pems, _octets(pem.decode)),

@@ -26,7 +26,7 @@ HEAD: Final = (
     "lost",
     "ended",
 )
-BUNDLE_HEAD: Final = ("bundle", "to", "octets", "began", "took", "way")
+BUNDLE_HEAD: Final = ("bundle", "to", "octets", "began", "took", "path")
 
 
 def show_conversations(source: str, as_json: bool) -> bool:
