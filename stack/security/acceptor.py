@@ -13,7 +13,7 @@ from stack.security.operations import Operation, operations, targets_of
 from stack.security.passing import Passing, check_author, check_wanted, results_of
 from stack.security.policy import SecurityPolicy
 from stack.security.reasons import CONFLICTING, FAILED, MISSING, UNEXPECTED, UNKNOWN, Unusable
-from stack.security.rules import Rules
+from stack.security.rules import NOTHING, Rules
 from stack.security.signatures import PASSED, Signatures
 from stack.wire.asb import (
     CONTEXT_BCB_AES_GCM,
@@ -100,7 +100,7 @@ class Acceptor:
         if self._signatures.required_from(bundle.primary) and PAYLOAD_NUMBER not in proven:
             raise Unusable(MISSING, f"{bundle.primary.source} has not signed it, as policy asks")
         check_author(blocks, encryptions, integrities, lost)
-        wanted = self._rules.of("acceptor", bundle.primary)
+        wanted = self._rules.of("acceptor", bundle.primary) if self._rules else NOTHING
         if wanted.rules:
             check_wanted(wanted, bundle.primary, blocks, encryptions, integrities, lost)
         if self._policy.require and (labelled or not wanted.payload):

@@ -66,6 +66,8 @@ class SecuritySource:
         """A bundle of this node, its payload encrypted, and signed where policy says so; or as
         rules have it, but never in clear where it is `labelled` with a data policy.  Raises
         `SecurityError` without keys, and for a fragment."""
+        if not self._rules:
+            return self._protect(bundle)
         wanted = self._rules.of("source", bundle.primary)
         hides = any(
             rule.kind == PAYLOAD_NUMBER and rule.service == "confidentiality"
