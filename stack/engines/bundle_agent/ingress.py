@@ -29,6 +29,7 @@ from stack.policy import DataPolicy, PolicyGate
 from stack.ports.security import Opened
 from stack.ports.store import Place, Put
 from stack.wire.bundle import (
+    IS_ADMIN,
     IS_FRAGMENT,
     LENIENT,
     STRICT,
@@ -264,8 +265,14 @@ class Ingress:
         if opened.reason == ReportReason.FAILED_SECURITY_OPERATION and self._is_new(bundle):
             words = f"{opened.failure}: asked for once more"
             return Refused(ReportReason.NO_INFORMATION, "security", words, intact=False)
-        # Unless its key may come: then it is kept as something that nobody has proven.
-        return None if opened.later else unproven(bundle, opened, unprocessed)
+        if not opened.later:
+            return unproven(bundle, opened, unprocessed)
+        # Its key may come: it is kept as something that nobody has proven; but not a record, which
+        # is not for an application.
+        if bundle.primary.flags & IS_ADMIN:
+            words = f"{opened.failure}: its sender keeps it"
+            return Refused(ReportReason.NO_INFORMATION, "security", words, intact=False)
+        return None
 
     def _pass(
         self, bundle: Bundle, encoded: Buffer, found: Extensions

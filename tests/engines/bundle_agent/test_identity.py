@@ -151,8 +151,8 @@ def test_a_forged_report_does_not_take_the_identity_of_a_bundle() -> None:
     admin = replace(
         primary, flags=IS_ADMIN, destination=Eid.parse(HERE), report_to=Eid.NONE, encoded=None
     )
-    assert desk.arrive(sent(Bundle(admin, (CanonicalBlock(1, 1, 0, b"record", 2),))))
-    desk.arrive(genuine)
+    assert desk.arrive(sent(Bundle(admin, (CanonicalBlock(1, 1, 0, b"record", 2),)))) is None
+    assert desk.arrive(genuine)
     assert desk.got == [b"genuine"]
 
 

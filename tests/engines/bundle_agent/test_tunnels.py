@@ -17,7 +17,9 @@ from stack.core.errors import ConfigError, DecodeError
 from stack.engines.bundle_agent import AgentConfig, TunnelConfig
 from stack.policy import DataPolicy, Directory, NodeFacts, NodeSet, PolicyGate
 from stack.policy.label import decode_label, label_of, policy_block
+from stack.ports.security import Opened
 from stack.security import BpSec, KeyRing, SecurityPolicy
+from stack.security.reasons import FAILED
 from stack.wire.bundle import (
     BUNDLE_AGE,
     IS_ADMIN,
@@ -52,14 +54,18 @@ def bpsec(name: str, *, require: bool = True) -> BpSec:
 
 
 def desk(
-    name: str, *tunnels: TunnelConfig, gate: PolicyGate | None = None, clock: bool = True
+    name: str,
+    *tunnels: TunnelConfig,
+    gate: PolicyGate | None = None,
+    clock: bool = True,
+    security: BpSec | None = None,
 ) -> Desk:
     ends = NOW + 3_600_000
     path = (GATE, CARRIER, EXIT, FAR)
     plan = Plan([Contact(a, b, NOW, ends, 1e6) for a, b in itertools.pairwise(path)])
     config = AgentConfig(tunnels=tunnels, trusted_clock=clock)
     # What is for the far node is another matter: it takes it as it is.
-    security = bpsec(name) if name != FAR else None
+    security = security or (bpsec(name) if name != FAR else None)
     return Desk(config, security=security, node=name, contacts=plan, gate=gate)
 
 
@@ -127,6 +133,32 @@ def test_a_carrier_may_cut_it_in_parts() -> None:
         leaves.arrive(part)
     leaves.pass_on(far)
     assert far.got == [bytes(3000)]
+
+
+class Keyless(BpSec):
+    """A gateway whose key may be on its way."""
+
+    comes = False
+
+    def open(self, bundle: Bundle) -> Opened:
+        if self.comes:
+            return super().open(bundle)
+        return Opened(False, None, "no such key", FAILED, later=True)
+
+
+def test_a_carrier_keeps_it_until_the_far_gateway_has_its_key() -> None:
+    gate, _, _, far = chain()
+    security = Keyless(KeyRing(KEYS, EXIT), bytes, SecurityPolicy())
+    leaves = desk(EXIT, BACK, security=security)
+    gate.arrive(bundle_for(FAR + "app", b"tasking"))
+    (wire,) = held(gate)
+    for _ in range(3):
+        assert leaves.arrive(wire) is None
+    assert not held(leaves)
+    security.comes = True
+    assert leaves.arrive(wire)
+    leaves.pass_on(far)
+    assert far.got == [b"tasking"]
 
 
 def test_age_goes_on_within() -> None:
