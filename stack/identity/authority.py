@@ -73,14 +73,16 @@ class Authority:
         *,
         jurisdictions: Iterable[str],
         roles: Iterable[str],
+        former: x509.Certificate | None = None,
     ) -> x509.Certificate:
         """A node's certificate, with what the authority says of the node: its request is only what
-        the node says of itself.  Raises `ConfigError` for names that no policy could mean."""
+        the node says of itself.  It is newer than the `former` one, also when both are made within
+        a second.  Raises `ConfigError` for names that no policy could mean."""
         jurisdictions, roles = frozenset(jurisdictions), frozenset(roles)
         check_names("", jurisdictions, roles)
         name = _name(self.domain, str(request.node)[:64])
         builder = _extended(
-            _builder(name, self.certificate.subject, request.public_key, now_ms, days),
+            _builder(name, self.certificate.subject, request.public_key, now_ms, days, former),
             (x509.BasicConstraints(False, None), True),
             (_usage(authority=False), True),
             (x509.ExtendedKeyUsage([BUNDLE_SECURITY]), False),
@@ -126,9 +128,17 @@ class Authority:
         )
         return signed.public_bytes(Encoding.DER)
 
-    def federate(self, offer: bytes, terms: Terms, now_ms: int, days: int) -> x509.Certificate:
+    def federate(
+        self,
+        offer: bytes,
+        terms: Terms,
+        now_ms: int,
+        days: int,
+        former: x509.Certificate | None = None,
+    ) -> x509.Certificate:
         """The certificate of another domain's authority (a cross-certificate), for `terms`, which
-        may allow less than was offered.  Raises `SecurityError`, `ConfigError`."""
+        may allow less than was offered; it is newer than the `former` one.  Raises `SecurityError`,
+        `ConfigError`."""
         domain, key, offered = read_offer(offer)
         if domain == self.domain or offered.to != self.domain:
             raise SecurityError(
@@ -137,7 +147,7 @@ class Authority:
         if not terms.within(offered):
             raise ConfigError("terms", f"more than domain {domain} offers", described(offered))
         name, issuer = _name(domain, "authority"), self.certificate.subject
-        builder = _authority_builder(name, issuer, key, now_ms, days, path_length=0)
+        builder = _authority_builder(name, issuer, key, now_ms, days, 0, former)
         return builder.add_extension(terms_extension(terms), True).sign(
             self._key, hash_for(self._key)
         )
@@ -187,11 +197,19 @@ def _name(domain: str, node: str) -> x509.Name:
 
 
 def _builder(
-    name: x509.Name, issuer: x509.Name, key: SigningPublicKey, now_ms: int, days: int
+    name: x509.Name,
+    issuer: x509.Name,
+    key: SigningPublicKey,
+    now_ms: int,
+    days: int,
+    former: x509.Certificate | None,
 ) -> x509.CertificateBuilder:
     now = moment(now_ms)
+    begins = now - SKEW
+    if former is not None:  # of two the one that begins later counts, and seconds are all there is
+        begins = max(begins, former.not_valid_before_utc + datetime.timedelta(seconds=1))
     builder = x509.CertificateBuilder(
-        issuer, name, key, x509.random_serial_number(), now - SKEW, now + days * DAY
+        issuer, name, key, x509.random_serial_number(), begins, now + days * DAY
     )
     return _extended(builder, (x509.SubjectKeyIdentifier.from_public_key(key), False))
 
@@ -212,9 +230,10 @@ def _authority_builder(
     now_ms: int,
     days: int,
     path_length: int,
+    former: x509.Certificate | None = None,
 ) -> x509.CertificateBuilder:
     return _extended(
-        _builder(name, issuer, key, now_ms, days),
+        _builder(name, issuer, key, now_ms, days, former),
         (x509.BasicConstraints(True, path_length), True),
         (_usage(authority=True), True),
     )

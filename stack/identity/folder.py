@@ -311,13 +311,18 @@ class AuthorityFolder:
         days: int = NODE_DAYS,
     ) -> Principal:
         """Give a node its certificate."""
+        trust = self.trust()
         certificate = authority.issue(
-            request, now_ms, days, jurisdictions=jurisdictions, roles=roles
+            request,
+            now_ms,
+            days,
+            jurisdictions=jurisdictions,
+            roles=roles,
+            former=trust.certificate_of(request.node),
         )
         block = certificate_block(certificate)
         # Known before it is anywhere else, so that it can be revoked.
         write_blocks(self.path / ISSUED / f"{certificate.serial_number:x}.pem", [block])
-        trust = self.trust()
         self._renew(authority, trust, [block], now_ms)
         return trust.verify([certificate], now_ms)
 
@@ -350,11 +355,12 @@ class AuthorityFolder:
         """Trust another domain for what is in `terms` of its offer, and take its revocation list
         and the certificates of its nodes; what was not believed."""
         (offer,) = (block.octets for block in blocks if block.label == pem.REQUEST)
-        certificate = authority.federate(offer, terms, now_ms, days)
+        trust = self.trust()
+        known = trust.federations.get(read_offer(offer)[0])
+        former = None if known is None else known.certificate
+        certificate = authority.federate(offer, terms, now_ms, days, former)
         # Nodes of others are learned with it, and only what it allows.
-        return self._renew(
-            authority, self.trust(), [certificate_block(certificate), *blocks], now_ms
-        )
+        return self._renew(authority, trust, [certificate_block(certificate), *blocks], now_ms)
 
     def update(
         self, authority: Authority, blocks: Sequence[pem.PemBlock], now_ms: int

@@ -22,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from stack.core.clock import FOREVER_MS
+from stack.core.eid import Eid
 from stack.core.errors import SecurityError
 from stack.identity import pem
 from stack.identity.authority import revocation_number
@@ -238,6 +239,11 @@ class Trust:
     def revocations(self, domain: str) -> x509.CertificateRevocationList | None:
         """The revocation list of a domain."""
         return self._lists.get(domain)
+
+    def certificate_of(self, node: Eid) -> x509.Certificate | None:
+        """The newest certificate of a node of this domain, believed now or not."""
+        found = self._nodes.get((self.domain, str(node)))
+        return None if found is None else found.certificate
 
     def nodes(self) -> Iterator[Principal]:
         """Every node of which there is a certificate that is signed as it must be, believed now or

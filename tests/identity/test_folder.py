@@ -210,6 +210,21 @@ def test_who_is_revoked_hears_so_and_all_his_certificates_are(tmp_path: Path) ->
         authority.revoke(authority.unlock(nothing), "dtn://nobody/", now_ms)
 
 
+def test_what_is_certified_again_within_a_second_is_the_newer(tmp_path: Path) -> None:
+    kari, esa = domain(tmp_path), domain(tmp_path, "esa")
+    node, kiruna = begun(tmp_path), begun(tmp_path, "dtn://kiruna/")
+    approve(esa, kiruna)
+    terms = Terms("kari", frozenset({"pass"}), frozenset({"KR", "SE"}))
+    offer = [pem.PemBlock(pem.REQUEST, esa.unlock(nothing).offer(terms)), *esa.export()]
+    for _ in range(6):  # as often as chance could not be right
+        node.accept(approve(kari, node), NOW_MS)
+        assert kari.federate(kari.unlock(nothing), offer, terms, NOW_MS) == []
+        node.accept(pem.encode(kari.export()).encode(), NOW_MS)
+        assert known(node.trust()) == {"dtn://sat1/": "kari", "dtn://kiruna/": "esa"}
+        for subject in ("dtn://sat1/", "esa"):
+            assert kari.revoke(kari.unlock(nothing), subject, NOW_MS)
+
+
 def test_domains_federate_by_files(tmp_path: Path) -> None:
     kari, esa = domain(tmp_path), domain(tmp_path, "esa")
     node, kiruna = begun(tmp_path), begun(tmp_path, "dtn://kiruna/")
