@@ -131,6 +131,10 @@ class HpkePublicKey:
         }
         return values.encode({**self._required(), **more})
 
+    def check(self) -> None:
+        """Raises `SecurityError` for octets that are no key: nothing can be encrypted for these."""
+        _wrap(bytes(KEY_BYTES[Algorithm.A256GCM]), self, Algorithm.A256GCM, b"")
+
     def _key(self) -> Any:
         if self.kem == "X25519":
             return x25519.X25519PublicKey.from_public_bytes(self.raw)

@@ -213,6 +213,7 @@ class KeyAuthority:
             raise SecurityError(f"nothing of domain {self.domain}")
         if message.node != source:
             raise SecurityError(f"{source} speaks for {message.node}")
+        message.key.check()
         return message
 
     def receive(self, octets: Buffer, source: str, now_ms: int) -> bool:
@@ -254,7 +255,11 @@ class KeyAuthority:
             if one.due_ms > now_ms:
                 continue
             for epoch in self._due(one):
-                grant = self._grant(one.node, epoch, one.record.key)
+                try:
+                    grant = self._grant(one.node, epoch, one.record.key)
+                except SecurityError:  # the key is none: it is asked for another
+                    one.record.key = None
+                    grant = self._grant(one.node, epoch, None)
                 out.append((one.node, grant, max(1, epoch.until_ms - now_ms)))
             one.due_ms = now_ms + one.wait_ms
             one.wait_ms = min(2 * one.wait_ms, REPEAT_MOST_MS)

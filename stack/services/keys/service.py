@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final, Protocol
 
 from stack.audit.event import Act
 from stack.core.arguments import eid_of
 from stack.core.eid import Eid
-from stack.core.errors import DecodeError, SecurityError
+from stack.core.errors import DecodeError, LocalError, SecurityError
 from stack.core.train import Buffer
 from stack.ports.application import AppPort, Delivery, Happening, Outgoing
 from stack.ports.security import Opened, Security
@@ -109,6 +110,7 @@ class KeyService:
         self._saved = b""
         self._woken = asyncio.Event()
         self._settling: list[asyncio.Future[None]] = []
+        self._ended = False
         engine.epochs.told(_numbers(port.read(SPACE, own) or b""))
         self._name = own
         self.refused = 0
@@ -118,7 +120,10 @@ class KeyService:
         self._woken.set()
 
     async def settle(self) -> None:
-        """Return when what the engine has now is on the disk, and in the log."""
+        """Return when what the engine has now is on the disk, and in the log.  Raises `LocalError`
+        when that cannot be any more: the service has ended."""
+        if self._ended:
+            raise self._unsettled()
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._settling.append(settled)
         self.wake()
@@ -131,28 +136,40 @@ class KeyService:
             while True:
                 deliveries = await self._step(deliveries)
         finally:
+            self._ended = True
             for settled in self._settling:
-                settled.cancel()
+                if not settled.done():
+                    settled.set_exception(self._unsettled())
             self._endpoint.close()
+
+    def _unsettled(self) -> LocalError:
+        words = f"the service {self._name} of domain {self._engine.domain} has ended"
+        return LocalError(f"{words}: what was asked of it may not be on the disk; restart the node")
 
     async def _step(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Deal with what has come, say what is to be said, and wait for more.  What came counts as
         dealt with, and what is said leaves, when what it is about is on the disk."""
-        batch, (settling, self._settling) = Batch(), (self._settling, [])
+        batch, settling = Batch(), list(self._settling)
         batch.each(self._port, deliveries, self._take)
         now_ms = self._port.dtn_ms()
-        self._on_step(now_ms)
-        for node, octets, good_ms in self._engine.poll(now_ms):
-            batch.sends.append(self._outgoing(node, octets, good_ms))
+        done = [
+            batch.attempt(self._port, self._name, work, now_ms)
+            for work in (self._on_step, partial(self._say, batch))
+        ]
         while not self._save(batch):
             await self._port.sleep(RETRY_S)
         gone = list(self._engine.epochs.gone)
         await batch.commit(self._port)
         self._engine.epochs.told(gone)
         for settled in settling:
+            self._settling.remove(settled)
             if not settled.done():
                 settled.set_result(None)
-        return await self._wait()
+        return await self._wait(None if all(done) else RETRY_S)
+
+    def _say(self, batch: Batch, now_ms: int) -> None:
+        for node, octets, good_ms in self._engine.poll(now_ms):
+            batch.sends.append(self._outgoing(node, octets, good_ms))
 
     def _take(self, delivery: Delivery) -> None:
         source = str(delivery.id.source.node)
@@ -190,10 +207,11 @@ class KeyService:
             batch.tells.append(Happening(Act.KEY_DESTROYED, name, f"{self._name}: {why}"))
         batch.write(SPACE, self._name, encode([[[number] for number in gone]]))
 
-    async def _wait(self) -> list[Delivery]:
-        """What comes before something is due."""
-        now_ms = self._port.dtn_ms()
-        due_s = max(0, self._engine.next_ms(now_ms) - now_ms) / 1000 + 0.001
+    async def _wait(self, due_s: float | None) -> list[Delivery]:
+        """What comes before something is due; None: when the engine says."""
+        if due_s is None:
+            now_ms = self._port.dtn_ms()
+            due_s = max(0, self._engine.next_ms(now_ms) - now_ms) / 1000 + 0.001
         loop = asyncio.get_running_loop()
         tasks = [
             loop.create_task(self._endpoint.receive_many(BATCH)),
