@@ -44,6 +44,9 @@ SAID_MAX: Final = 4 * LINKS_MAX
 ASKED_MS: Final = 12 * 3_600_000
 """An epoch lasts at least so long before a node's word ends it."""
 
+AHEAD_MAX: Final = 10 * 366 * 1440
+"""So far, at one number a minute, an authority that was restored is behind its nodes at most."""
+
 _SECTION: Final = "docs/keys.md, epochs of an authority"
 
 
@@ -213,6 +216,8 @@ class KeyAuthority:
             raise SecurityError(f"nothing of domain {self.domain}")
         if message.node != source:
             raise SecurityError(f"{source} speaks for {message.node}")
+        if max(message.numbers, default=0) > self._last + AHEAD_MAX:
+            raise SecurityError(f"{source} has an epoch that cannot be: {max(message.numbers)}")
         message.key.check()
         return message
 
@@ -237,8 +242,21 @@ class KeyAuthority:
 
     def _rotate_asked(self, now_ms: int) -> None:
         newest = self.epochs.newest
-        if newest is None or now_ms >= newest.from_ms + ASKED_MS:
+        if newest is None or (now_ms >= newest.from_ms + ASKED_MS and self._has_room(now_ms)):
             self.rotate(now_ms)
+
+    def _has_room(self, now_ms: int) -> bool:
+        """Whether one more epoch ends none of those held before its time.  Until these have ended
+        the calendar goes on making its own, and one place is the operator's."""
+        terms = self.terms
+        for turn in range(EPOCHS_MAX):
+            made_ms = now_ms + max(0, turn * terms.period_ms - terms.lead_ms)
+            held = sum(
+                min(one.until_ms, now_ms + terms.overlap_ms) > made_ms for one in self.epochs.held
+            )
+            if held and held + 1 + turn >= EPOCHS_MAX:
+                return False
+        return True
 
     # ---- what goes -------------------------------------------------------------------------
 
