@@ -264,7 +264,7 @@ class Unsealed:
         it is for judges it."""
         if _between(bundle) and len(bundle.payload.data) <= MESSAGE_BYTES_MAX:
             return Opened(True, None)
-        return self._inner.verify(bundle)
+        return self._judged(bundle, self._inner.verify(bundle))
 
     def secure(self, bundle: Bundle) -> Opened:
         """As BPSec does; what key services send one another stays as it is."""
@@ -276,10 +276,7 @@ class Unsealed:
         primary = bundle.primary
         check = self._checks.get(primary.destination.service)
         if check is None:
-            opened = self._inner.open(bundle)
-            failed = not opened.ok and opened.reason == FAILED
-            later = failed and self._awaits(primary.creation_ms)
-            return replace(opened, later=True) if later else opened
+            return self._judged(bundle, self._inner.open(bundle))
         payload = bundle.payload.data
         if primary.flags & (IS_FRAGMENT | IS_ADMIN) or len(payload) > MESSAGE_BYTES_MAX:
             return Opened(False, None, "no message of key distribution", MISSING)
@@ -288,6 +285,11 @@ class Unsealed:
         except (DecodeError, SecurityError) as error:
             return Opened(False, None, str(error), MISSING)
         return Opened(True, bundle)
+
+    def _judged(self, bundle: Bundle, opened: Opened) -> Opened:
+        failed = not opened.ok and opened.reason == FAILED
+        later = failed and self._awaits(bundle.primary.creation_ms)
+        return replace(opened, later=True) if later else opened
 
 
 def _between(bundle: Bundle) -> bool:
