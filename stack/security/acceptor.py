@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from stack.core.errors import DecodeError, SecurityError
 from stack.cose import Encrypt
@@ -13,8 +13,8 @@ from stack.security.operations import Operation, operations, targets_of
 from stack.security.passing import Passing, check_author, check_wanted, results_of
 from stack.security.policy import SecurityPolicy
 from stack.security.reasons import CONFLICTING, FAILED, MISSING, UNEXPECTED, UNKNOWN, Unusable
-from stack.security.rules import NOTHING, Rules
-from stack.security.signatures import PASSED, Signatures
+from stack.security.rules import NOTHING, PRIMARY, Rules, Wanted
+from stack.security.signatures import PASSED, PRIMARY_NUMBER, Signatures
 from stack.wire.asb import (
     CONTEXT_BCB_AES_GCM,
     CONTEXT_BIB_HMAC_SHA2,
@@ -80,11 +80,12 @@ class Acceptor:
 
     def _open(self, bundle: Bundle, labelled: bool) -> Bundle:
         blocks = {block.number: block for block in bundle.blocks}
+        wanted = self._rules.of("acceptor", bundle.primary) if self._rules else NOTHING
         encryptions = operations(bundle.blocks, BLOCK_CONFIDENTIALITY)
         encrypted = targets_of(encryptions)
         lost: set[int] = set()
         for operation in encryptions:
-            lost |= self.decrypt(bundle.primary, blocks, operation)
+            lost |= self.decrypt(bundle.primary, blocks, operation, wanted)
         unsigned = BLOCK_INTEGRITY in [blocks.pop(number).type for number in lost]
         # A BIB may itself have been encrypted: it can be read only now.
         integrities = operations(list(blocks.values()), BLOCK_INTEGRITY)
@@ -92,7 +93,7 @@ class Acceptor:
         proven: set[int] = set()
         for operation in integrities:
             _check_hidden(operation, encrypted)
-            bound = self.verify(bundle.primary, blocks, operation, lost)
+            bound = self.verify(bundle.primary, blocks, operation, wanted, lost)
             if operation.asb.context == CONTEXT_COSE:
                 signed -= set(operation.asb.targets) - bound
                 if operation.asb.source.node == bundle.primary.source.node:
@@ -100,7 +101,6 @@ class Acceptor:
         if self._signatures.required_from(bundle.primary) and PAYLOAD_NUMBER not in proven:
             raise Unusable(MISSING, f"{bundle.primary.source} has not signed it, as policy asks")
         check_author(blocks, encryptions, integrities, lost)
-        wanted = self._rules.of("acceptor", bundle.primary) if self._rules else NOTHING
         if wanted.rules:
             check_wanted(wanted, bundle.primary, blocks, encryptions, integrities, lost)
         if self._policy.require and (labelled or not wanted.payload):
@@ -116,16 +116,28 @@ class Acceptor:
         return Bundle(bundle.primary, kept)
 
     def decrypt(
-        self, primary: PrimaryBlock, blocks: dict[int, CanonicalBlock], operation: Operation
+        self,
+        primary: PrimaryBlock,
+        blocks: dict[int, CanonicalBlock],
+        operation: Operation,
+        wanted: Wanted,
     ) -> set[int]:
-        """Decrypt the targets of a BCB in `blocks`; the numbers of those that do not decrypt.
+        """Decrypt the targets of a BCB in `blocks`, by whom the source or what is `wanted` lets do
+        so; the numbers of those that do not decrypt.
 
         They go, and the security operations on them, but not the bundle, unless the payload is
         one of them (RFC 9172 §5.1.1).  Raises `Unusable`, also for what breaks a rule.
         """
         asb = operation.asb
         cose = asb.context == CONTEXT_COSE
-        opener = self._cose(primary, blocks, operation) if cose else self._gcm(primary, operation)
+        if not cose:
+            _check_parameters(asb, CONTEXT_BCB_AES_GCM)
+        peer = self._source(primary, blocks, operation, wanted)
+        opener = (
+            self._cose(primary, blocks, operation, peer)
+            if cose
+            else self._gcm(primary, operation, peer)
+        )
         lost = set()
         for index, number in enumerate(asb.targets):
             target = blocks.get(number)
@@ -143,10 +155,9 @@ class Acceptor:
             )
         return lost
 
-    def _gcm(self, primary: PrimaryBlock, operation: Operation) -> Opener:
+    def _gcm(self, primary: PrimaryBlock, operation: Operation, peer: str) -> Opener:
         """What decrypts a target of a BCB-AES-GCM, if it does."""
         asb = operation.asb
-        peer = self._peer(primary, asb, CONTEXT_BCB_AES_GCM)
         _check_flags(operation)
         iv = asb.parameter(contexts.BCB_IV)
         scope = asb.parameter(contexts.BCB_SCOPE)
@@ -173,11 +184,14 @@ class Acceptor:
         return opened
 
     def _cose(
-        self, primary: PrimaryBlock, blocks: dict[int, CanonicalBlock], operation: Operation
+        self,
+        primary: PrimaryBlock,
+        blocks: dict[int, CanonicalBlock],
+        operation: Operation,
+        peer: str,
     ) -> Opener:
         """As `_gcm`, in the COSE context."""
         asb = operation.asb
-        peer = self._source(primary, asb)
         _check_flags(operation)
         parameters = cose_context.read_parameters(asb)
 
@@ -216,16 +230,20 @@ class Acceptor:
         primary: PrimaryBlock,
         blocks: dict[int, CanonicalBlock],
         operation: Operation,
+        wanted: Wanted,
         lost: Set[int] = frozenset(),
     ) -> set[int]:
-        """Verify each target of a BIB but those that are `lost`: which of them it binds to the
-        primary block.  Raises `Unusable` where one does not verify."""
+        """Verify each target of a BIB but those that are `lost`, by whom the source or what is
+        `wanted` lets do so: which of them it binds to the primary block.  Raises `Unusable` where
+        one does not verify."""
         asb = operation.asb
-        if asb.context == CONTEXT_COSE:
-            node = self._source(primary, asb)
-            secrets = [key.secret for key in self._keys.accepting("hmac", node)]
-            return self._signatures.verify(primary, blocks, operation.block, asb, node, secrets)
-        peer = self._peer(primary, asb, CONTEXT_BIB_HMAC_SHA2)
+        cose = asb.context == CONTEXT_COSE
+        if not cose:
+            _check_parameters(asb, CONTEXT_BIB_HMAC_SHA2)
+        peer = self._source(primary, blocks, operation, wanted)
+        if cose:
+            secrets = [key.secret for key in self._keys.accepting("hmac", peer)]
+            return self._signatures.verify(primary, blocks, operation.block, asb, peer, secrets)
         variant = asb.parameter(contexts.BIB_SHA_VARIANT)
         variant = contexts.SHA_DEFAULT if variant is None else variant
         scope = asb.parameter(contexts.BIB_SCOPE)
@@ -256,28 +274,41 @@ class Acceptor:
                 raise Unusable(FAILED, f"the integrity of block {number} is not proven by any key")
         return set(asb.targets) - lost
 
-    def _peer(self, primary: PrimaryBlock, asb: SecurityBlock, context: int) -> str:
-        """The node whose keys apply: the security source, which must be the bundle's source."""
-        if asb.context != context:
-            raise Unusable(UNKNOWN, f"security context {asb.context} is not known here")
-        if len({number for number, _ in asb.parameters}) != len(asb.parameters):
-            raise Unusable(UNKNOWN, "a security parameter is given twice")
-        known = contexts.PARAMETERS[context]
-        unknown = [number for number, _ in asb.parameters if number not in known]
-        if unknown:
-            raise Unusable(UNKNOWN, f"security parameter {min(unknown)} is not known here")
-        return self._source(primary, asb)
-
-    def _source(self, primary: PrimaryBlock, asb: SecurityBlock) -> str:
-        """The node that has secured a bundle: its source, or a waypoint that may."""
-        own = asb.source in (primary.source, primary.source.node)
-        node = str(asb.source.node)
+    def _source(
+        self,
+        primary: PrimaryBlock,
+        blocks: Mapping[int, CanonicalBlock],
+        operation: Operation,
+        wanted: Wanted,
+    ) -> str:
+        """The node that has secured a bundle, whose keys apply: its source, or a waypoint that may,
+        by policy, or by rules for this service on these blocks.  BIBs go with what they sign."""
+        source = operation.asb.source
+        own = source in (primary.source, primary.source.node)
+        node = str(source.node)
         if not own and node not in self._policy.waypoints:
-            peers = [self._rules.of(role, primary).peers("") for role in ("acceptor", "verifier")]
-            if not any(node in names for names in peers):
-                words = f"secured by {asb.source}, which is not its source {primary.source}"
+            hides = operation.block.type == BLOCK_CONFIDENTIALITY
+            targets = operation.asb.targets
+            kinds = {blocks[number].type for number in targets if number in blocks}
+            if PRIMARY_NUMBER in targets:
+                kinds.add(PRIMARY)
+            service = "confidentiality" if hides else "integrity"
+            if not wanted.lets(service, kinds - {BLOCK_INTEGRITY}, node):
+                words = f"secured by {source}, which is not its source {primary.source}"
                 raise Unusable(UNEXPECTED, words)
         return node
+
+
+def _check_parameters(asb: SecurityBlock, context: int) -> None:
+    """Whether it is of this context, and all is known that it says (RFC 9172 §3.10)."""
+    if asb.context != context:
+        raise Unusable(UNKNOWN, f"security context {asb.context} is not known here")
+    if len({number for number, _ in asb.parameters}) != len(asb.parameters):
+        raise Unusable(UNKNOWN, "a security parameter is given twice")
+    known = contexts.PARAMETERS[context]
+    unknown = [number for number, _ in asb.parameters if number not in known]
+    if unknown:
+        raise Unusable(UNKNOWN, f"security parameter {min(unknown)} is not known here")
 
 
 def _outcome(work: Callable[[], Bundle]) -> Opened:

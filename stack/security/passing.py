@@ -31,7 +31,11 @@ class Worker(Protocol):
     """Decrypts and verifies with the keys of a node (`stack.security.acceptor`)."""
 
     def decrypt(
-        self, primary: PrimaryBlock, blocks: dict[int, CanonicalBlock], operation: Operation
+        self,
+        primary: PrimaryBlock,
+        blocks: dict[int, CanonicalBlock],
+        operation: Operation,
+        wanted: Wanted,
     ) -> set[int]:
         """Decrypt the targets of a BCB in `blocks`; the numbers of those that do not decrypt."""
         ...
@@ -41,6 +45,7 @@ class Worker(Protocol):
         primary: PrimaryBlock,
         blocks: dict[int, CanonicalBlock],
         operation: Operation,
+        wanted: Wanted,
         lost: Set[int] = frozenset(),
     ) -> set[int]:
         """Verify each target of a BIB: which of them it binds to the primary block."""
@@ -123,14 +128,14 @@ class Passing:
         for operation in filter(None, (self._chosen("integrity", o) for o in integrities)):
             if encrypted.intersection(operation.asb.targets):
                 raise Unusable(CONFLICTING, "a BIB in clear signs an encrypted block")
-            self._worker.verify(primary, blocks, operation)
+            self._worker.verify(primary, blocks, operation, self._wanted)
             bound.append(operation)
         check_author(blocks, self._done, bound, frozenset())
         check_wanted(self._wanted, primary, blocks, self._done, bound, frozenset())
         self._done += bound
 
     def _decrypt(self, operation: Operation, blocks: dict[int, CanonicalBlock]) -> None:
-        if self._worker.decrypt(self._bundle.primary, blocks, operation):
+        if self._worker.decrypt(self._bundle.primary, blocks, operation, self._wanted):
             raise Unusable(FAILED, "a block does not decrypt with any key that fits")
 
     def _uncovers(self, operation: Operation, opened: Set[int]) -> bool:
@@ -138,8 +143,8 @@ class Passing:
         (number,) = operation.asb.targets
         block = self._blocks.get(number)
         peer = str(operation.asb.source.node)
-        known = self._wanted.peers(self._own)
-        if not opened or block is None or block.type != BLOCK_INTEGRITY or peer not in known:
+        known = peer == self._own or self._wanted.lets("confidentiality", frozenset(), peer)
+        if not opened or block is None or block.type != BLOCK_INTEGRITY or not known:
             return False
         blocks = dict(self._blocks)
         self._decrypt(operation, blocks)

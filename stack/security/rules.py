@@ -8,7 +8,7 @@ verifies and accepts nothing but what rules say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from stack.core.checks import check_node_id, check_one_of
@@ -120,9 +120,10 @@ class Wanted:
     payload: bool
     """Whether they say anything of the payload."""
 
-    def peers(self, own: str) -> frozenset[str]:
-        """Nodes at the other end, where `own` is the one that is meant without saying."""
-        return frozenset(rule.peer or own for rule in self.rules)
+    def lets(self, service: str, kinds: Set[int], peer: str) -> bool:
+        """Whether rules name node `peer` for a service, and for it on all these types of block."""
+        named = {rule.kind for rule in self.rules if (rule.service, rule.peer) == (service, peer)}
+        return bool(named) and named >= kinds
 
     def finds(self, service: str, kind: int, peer: str, own: str) -> bool:
         """Whether a service on a type of block is asked for from node `peer`."""

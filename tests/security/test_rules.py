@@ -134,6 +134,41 @@ def test_a_stranger_secures_nothing_for_others() -> None:
     assert node(FAR, TAKE).open(plain()).reason == MISSING
 
 
+FOR_FAR = rule("source", "confidentiality", peer=FAR)
+
+
+@pytest.mark.parametrize(
+    ("added", "names"),
+    [
+        ([rule("source", "integrity", "primary", peer=FAR), FOR_FAR], ("acceptor", "primary")),
+        ([rule("source", "integrity", "primary", peer=FAR), FOR_FAR], ("verifier", "primary")),
+        ([rule("source", "integrity", "222", peer=FAR), FOR_FAR], ("acceptor", "222")),
+        ([rule("source", "integrity", peer=FAR)], ("acceptor", "222")),
+        ([rule("source", "integrity", "primary", peer=FAR)], ("verifier", "primary")),
+    ],
+)
+def test_who_is_named_for_one_thing_speaks_for_nothing_else(
+    added: list[PolicyRule], names: tuple[str, str]
+) -> None:
+    role, block = names
+    forged = passed(node(GATE, *added), plain(b"made by the gateway")).bundle
+    assert forged is not None
+    far = node(FAR, rule(role, "integrity", block, peer=GATE), require=False)
+    assert far.open(forged).reason == UNEXPECTED
+
+
+def test_who_is_named_for_the_payload_hides_its_bib_with_it() -> None:
+    """§3.9"""
+    own = plain(source=GATE + "app")
+    signed = node(GATE, rule("source", "integrity")).protect(own)
+    hidden = passed(node(OTHER, FOR_FAR), signed).bundle
+    assert hidden is not None
+    assert len(encrypted_blocks(hidden.blocks)) == 2
+    opened = node(FAR, rule("acceptor", "confidentiality", peer=OTHER)).open(hidden)
+    assert opened.bundle is not None
+    assert content(opened.bundle) == content(own)
+
+
 def test_what_a_rule_lets_come_in_clear() -> None:
     free = rule("acceptor", "none", source="dtn://legacy/**")
     assert node(FAR, free).open(plain()).ok
