@@ -61,18 +61,22 @@ class Acceptor:
             return again if again.ok else result
         return result
 
-    def pass_on(self, bundle: Bundle) -> Opened:
+    def pass_on(self, bundle: Bundle, *, labelled: bool = False) -> Opened:
         """Verify and accept what passes through, as rules say; `bundle` of the outcome is None
-        where it stays as it is."""
+        where it stays as it is.  `labelled`: it has a data policy, so nothing is taken off its
+        payload, which is verified instead."""
         passed = self._signatures.check_passing(bundle)
         if not passed.ok or not self._rules:
             return passed
         changed = bundle
-        for role in ("acceptor", "verifier"):
-            wanted = self._rules.of(role, bundle.primary)
+        payload, accepted = NOTHING, self._rules.of("acceptor", bundle.primary)
+        if labelled:
+            payload, accepted = accepted.apart()
+        verified = self._rules.of("verifier", bundle.primary)
+        for wanted in (accepted, payload, verified):
             if wanted.rules:
                 work = Passing(self, changed, wanted)
-                outcome = _outcome(work.accepted if role == "acceptor" else work.verified)
+                outcome = _outcome(work.accepted if wanted is accepted else work.verified)
                 if outcome.bundle is None:
                     return outcome
                 changed = outcome.bundle

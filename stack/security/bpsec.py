@@ -102,7 +102,8 @@ class BpSec:
         """As verifier and acceptor on the way (RFC 9172 §5.1), as policy asks."""
         if not (self._policy.cose_require_from or self._rules):
             return PASSED
-        return self._under(label_of(bundle.blocks)).acceptor.pass_on(bundle)
+        label = label_of(bundle.blocks)
+        return self._under(label).acceptor.pass_on(bundle, labelled=bool(label))
 
     def secure(self, bundle: Bundle) -> Opened:
         """Add, as security source on the way, what rules ask for.  Raises `SecurityError` without

@@ -97,6 +97,8 @@ class PolicyRule:
             raise ConfigError("block", "BIB and BCB are secured with their targets (RFC 9172 §3.9)")
         if kind == PRIMARY and self.service == "confidentiality":
             raise ConfigError("block", "the primary block is never encrypted (RFC 9172 §3.8)")
+        if kind == DATA_POLICY and self.service == "confidentiality":
+            raise ConfigError("block", "who carries a bundle reads the label of its data policy")
 
     @property
     def kind(self) -> int:
@@ -124,6 +126,12 @@ class Wanted:
         """Whether rules name node `peer` for a service, and for it on all these types of block."""
         named = {rule.kind for rule in self.rules if (rule.service, rule.peer) == (service, peer)}
         return bool(named) and named >= kinds
+
+    def apart(self) -> tuple[Wanted, Wanted]:
+        """What is said of the payload, and the rest."""
+        ours = tuple(rule for rule in self.rules if rule.kind == PAYLOAD)
+        rest = tuple(rule for rule in self.rules if rule.kind != PAYLOAD)
+        return Wanted(ours, self.payload), Wanted(rest, False)
 
     def finds(self, service: str, kind: int, peer: str, own: str) -> bool:
         """Whether a service on a type of block is asked for from node `peer`."""

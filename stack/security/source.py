@@ -29,6 +29,7 @@ from stack.wire.bundle import (
     BLOCK_INTEGRITY,
     DATA_POLICY,
     IS_FRAGMENT,
+    PAYLOAD,
     PAYLOAD_NUMBER,
     REPLICATE,
     Bundle,
@@ -64,19 +65,19 @@ class SecuritySource:
 
     def protect(self, bundle: Bundle, *, labelled: bool = False) -> Bundle:
         """A bundle of this node, its payload encrypted, and signed where policy says so; or as
-        rules have it, but never in clear where it is `labelled` with a data policy.  Raises
+        rules have it, but for its destination where it is `labelled` with a data policy.  Raises
         `SecurityError` without keys, and for a fragment."""
         if not self._rules:
             return self._protect(bundle)
         wanted = self._rules.of("source", bundle.primary)
+        peers = ("", str(bundle.primary.destination.node))
         hides = any(
-            rule.kind == PAYLOAD_NUMBER and rule.service == "confidentiality"
+            rule.kind == PAYLOAD and rule.service == "confidentiality" and rule.peer in peers
             for rule in wanted.rules
         )
         if not wanted.payload or (labelled and not hides):
             bundle = self._protect(bundle)
-            rules = tuple(rule for rule in wanted.rules if rule.kind != PAYLOAD_NUMBER)
-            wanted = Wanted(rules, payload=True)
+            _, wanted = wanted.apart()
         if not wanted.rules:
             return bundle
         try:

@@ -192,6 +192,38 @@ def test_what_is_made_here_goes_as_rules_say() -> None:
     assert 1 in encrypted_blocks(made.blocks), "what has a data policy never goes in clear"
 
 
+@pytest.mark.parametrize("asked", [(), (ADD,), (rule("source", "integrity", peer=EXIT),)])
+def test_what_has_a_data_policy_is_encrypted_to_its_destination(
+    asked: tuple[PolicyRule, ...],
+) -> None:
+    """Whatever the nodes on the way are told to take off."""
+    label = policy_block(DataPolicy(), number=3, crc_type=2)
+    own = plain(source=GATE + "app")
+    made = node(GATE, *asked).protect(Bundle(own.primary, (label, *own.blocks)))
+    out = passed(node(EXIT, rule("acceptor", "confidentiality")), made).bundle
+    assert out is not None
+    assert b"tasking" not in encode_bundle(out)
+    opened = node(FAR).open(out)
+    assert opened.bundle is not None
+    assert content(opened.bundle) == content(own) | {3: bytes(label.data)}
+    bare = Bundle(made.primary, (label, *own.blocks))
+    assert passed(node(EXIT, rule("acceptor", "confidentiality")), bare).reason == MISSING
+
+
+def test_what_has_a_data_policy_is_encrypted_with_a_key_of_its_destination() -> None:
+    label = policy_block(DataPolicy(), number=3, crc_type=2)
+    own = plain(source=GATE + "app")
+    labelled = Bundle(own.primary, (label, *own.blocks))
+    keys = [Key(peer, "aes", bytes([n]) * 32, (peer,)) for n, peer in enumerate((EXIT, FAR))]
+    made = BpSec(KeyRing(keys, GATE), bytes, SecurityPolicy(rules=(ADD,))).protect(labelled)
+    far, leaves = (
+        BpSec(KeyRing([replace(key, peers=(GATE,))], name), bytes, SecurityPolicy())
+        for key, name in ((keys[1], FAR), (keys[0], EXIT))
+    )
+    assert far.open(made).ok
+    assert leaves.open(made).reason == FAILED
+
+
 def test_the_first_rule_for_a_service_on_a_block_counts() -> None:
     first = rule("acceptor", "none", source="dtn://legacy/**")
     for rules, ok in (((first, TAKE), True), ((TAKE, first), False)):
@@ -274,6 +306,7 @@ def test_without_its_key_nothing_goes_on() -> None:
         {"block": "bib"},
         {"block": "12"},
         {"block": "primary"},
+        {"block": "policy"},
         {"context": "cose-sign"},
         {"block": "9" * 30},
     ],
