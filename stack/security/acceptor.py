@@ -93,15 +93,16 @@ class Acceptor:
         unsigned = BLOCK_INTEGRITY in [blocks.pop(number).type for number in lost]
         # A BIB may itself have been encrypted: it can be read only now.
         integrities = operations(list(blocks.values()), BLOCK_INTEGRITY)
-        signed = targets_of(integrities)
+        targets_of(integrities)
+        signed: set[int] = set()
         proven: set[int] = set()
         for operation in integrities:
             _check_hidden(operation, encrypted)
             bound = self.verify(bundle.primary, blocks, operation, wanted, lost)
-            if operation.asb.context == CONTEXT_COSE:
-                signed -= set(operation.asb.targets) - bound
-                if operation.asb.source.node == bundle.primary.source.node:
-                    proven |= bound & results_of(operation, cose_context.RESULT_SIGN1)
+            signed |= bound
+            own = operation.asb.source.node == bundle.primary.source.node
+            if own and operation.asb.context == CONTEXT_COSE:
+                proven |= bound & results_of(operation, cose_context.RESULT_SIGN1)
         if self._signatures.required_from(bundle.primary) and PAYLOAD_NUMBER not in proven:
             raise Unusable(MISSING, f"{bundle.primary.source} has not signed it, as policy asks")
         check_author(blocks, encryptions, integrities, lost)
@@ -276,7 +277,8 @@ class Acceptor:
                 for secret in secrets
             ):
                 raise Unusable(FAILED, f"the integrity of block {number} is not proven by any key")
-        return set(asb.targets) - lost
+        whole = bool(scope & contexts.SCOPE_PRIMARY)
+        return {n for n in asb.targets if n not in lost and (whole or n == PRIMARY_NUMBER)}
 
     def _source(
         self,

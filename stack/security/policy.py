@@ -14,7 +14,7 @@ class SecurityPolicy:
 
     require: bool = True
     """True: a bundle is delivered only if its payload was encrypted, and is proven to belong to its
-    primary block: by the scope of its encryption, or by a signature."""
+    primary block: by the scope of its encryption, or of a signature."""
 
     sign_for: tuple[str, ...] = ()
     """Destination nodes (shell patterns) whose bundles have a BIB beside the encryption, which

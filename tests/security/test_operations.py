@@ -175,6 +175,16 @@ def test_who_asks_for_a_signature_gets_one() -> None:
         assert (moved.ok, moved.reason) == (False, 15)
 
 
+@pytest.mark.parametrize("scope", range(8))
+def test_a_signature_binds_the_payload_where_its_scope_has_the_primary_block(scope: int) -> None:
+    policy = SecurityPolicy(scope=scope, sign_for=("*",))
+    made = BpSec(RING, lambda count: b"\7" * count, policy).protect(bundle(PAYLOAD))
+    moved = Bundle(dataclasses.replace(PRIMARY, sequence=6), made.blocks)
+    for one, good in ((made, (True, 0)), (moved, (False, 15))):
+        result = node().open(one)
+        assert (result.ok, result.reason) == (good if scope & 1 else (False, 12))
+
+
 # ---- RFC 9172 §3.2, §3.7, §3.8 -------------------------------------------------------------
 
 
@@ -581,7 +591,7 @@ def test_tags_ivs_and_hmacs_have_their_sizes() -> None:
 def test_what_is_made_with_any_policy_is_read_with_any(variant: int, scope: int) -> None:
     policy = SecurityPolicy(sha_variant=variant, scope=scope, sign_for=("*",))
     made = BpSec(RING, lambda count: b"\7" * count, policy).protect(bundle(PAYLOAD))
-    assert node().open(made).ok
+    assert node(require=bool(scope & 1)).open(made).ok
 
 
 # ---- what is made --------------------------------------------------------------------------
