@@ -23,6 +23,8 @@ class Opened:
     reason: int = 0
     later: bool = False
     """What would open it may be on its way here: it is worth keeping."""
+    proven: bool = True
+    """Whether security has proven it; False: rules let it come in clear."""
 
 
 class Security(Protocol):

@@ -82,7 +82,7 @@ class Acceptor:
                 changed = outcome.bundle
         return PASSED if changed is bundle else Opened(True, changed)
 
-    def _open(self, bundle: Bundle, labelled: bool) -> Bundle:
+    def _open(self, bundle: Bundle, labelled: bool) -> Opened:
         blocks = {block.number: block for block in bundle.blocks}
         wanted = self._rules.of("acceptor", bundle.primary) if self._rules else NOTHING
         encryptions = operations(bundle.blocks, BLOCK_CONFIDENTIALITY)
@@ -108,17 +108,18 @@ class Acceptor:
         check_author(blocks, encryptions, integrities, lost)
         if wanted.rules:
             check_wanted(wanted, bundle.primary, blocks, encryptions, integrities, lost)
+        belongs = PAYLOAD_NUMBER in signed or any(map(_binds_payload, encryptions))
         if self._policy.require and (labelled or not wanted.payload):
             if PAYLOAD_NUMBER not in encrypted:
                 raise Unusable(MISSING, "the payload is not encrypted, as policy asks")
-            if not (PAYLOAD_NUMBER in signed or any(map(_binds_payload, encryptions))):
+            if not belongs:
                 if unsigned:
                     raise Unusable(FAILED, "the BIB of the payload does not decrypt with any key")
                 words = "nothing binds the payload to its primary block, as policy asks"
                 raise Unusable(MISSING, words)
         removed = {operation.block.number for operation in (*encryptions, *integrities)}
         kept = tuple(block for number, block in blocks.items() if number not in removed)
-        return Bundle(bundle.primary, kept)
+        return Opened(True, Bundle(bundle.primary, kept), proven=belongs)
 
     def decrypt(
         self,
@@ -317,10 +318,10 @@ def _check_parameters(asb: SecurityBlock, context: int) -> None:
         raise Unusable(UNKNOWN, f"security parameter {min(unknown)} is not known here")
 
 
-def _outcome(work: Callable[[], Bundle]) -> Opened:
+def _outcome(work: Callable[[], Opened]) -> Opened:
     """What comes of work on what a peer has sent."""
     try:
-        return Opened(True, work())
+        return work()
     except Unusable as problem:
         return Opened(False, None, str(problem), problem.reason)
     except DecodeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import Protocol
 
+from stack.ports.security import Opened
 from stack.security import cose_context
 from stack.security.operations import Operation, operations, targets_of
 from stack.security.reasons import CONFLICTING, FAILED, MISSING, Unusable
@@ -64,12 +65,12 @@ class Passing:
         self._blocks = {block.number: block for block in bundle.blocks}
         self._done: list[Operation] = []
 
-    def verified(self) -> Bundle:
+    def verified(self) -> Opened:
         """The bundle as it came, if all that is wanted holds."""
         self._judge()
-        return self._bundle
+        return Opened(True, self._bundle)
 
-    def accepted(self) -> Bundle:
+    def accepted(self) -> Opened:
         """The bundle without the operations that were wanted, if these hold."""
         self._judge()
         blocks = self._blocks
@@ -83,7 +84,7 @@ class Passing:
             else:
                 blocks[block.number] = left
         self._check_payload()
-        return Bundle(self._bundle.primary, tuple(blocks.values()))
+        return Opened(True, Bundle(self._bundle.primary, tuple(blocks.values())))
 
     def _check_payload(self) -> None:
         """Give the payload a CRC where nothing secures it any more (RFC 9173 §3.8.2, §4.8.2)."""

@@ -178,6 +178,22 @@ def test_what_a_rule_lets_come_in_clear() -> None:
     assert node(FAR, free).open(labelled).reason == MISSING, "what has a data policy never does"
 
 
+def test_what_came_in_clear_is_not_proven() -> None:
+    own = plain(source=GATE + "app")
+    by_rule = node(FAR, rule("acceptor", "none"))
+    head = node(GATE, rule("source", "none"), rule("source", "integrity", "primary"))
+    signed = node(GATE, rule("source", "integrity")).protect(own)
+    secured = node(GATE).protect(own)
+    for far in (by_rule, node(FAR, require=False)):
+        for bundle, proven in ((own, False), (head.protect(own), False), (signed, True)):
+            opened = far.open(bundle)
+            assert (opened.ok, opened.proven) == (True, proven)
+    for far in (by_rule, node(FAR)):
+        assert far.open(secured).proven
+    moved = BpSec(KeyRing(KEYS, GATE), bytes, SecurityPolicy(scope=0)).protect(own)
+    assert not by_rule.open(moved).proven, "it may be of another bundle"
+
+
 def test_what_is_made_here_goes_as_rules_say() -> None:
     own = plain(source=GATE + "app")
     clear = rule("source", "none")
