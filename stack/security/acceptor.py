@@ -9,7 +9,7 @@ from stack.cose import Encrypt
 from stack.ports.security import Opened
 from stack.security import contexts, cose_context
 from stack.security.keys import KeyRing
-from stack.security.operations import Operation, operations, targets_of
+from stack.security.operations import Operation, check_cost, operations, targets_of
 from stack.security.passing import Passing, check_author, check_wanted, results_of
 from stack.security.policy import SecurityPolicy
 from stack.security.reasons import CONFLICTING, FAILED, MISSING, UNEXPECTED, UNKNOWN, Unusable
@@ -87,6 +87,7 @@ class Acceptor:
         wanted = self._rules.of("acceptor", bundle.primary) if self._rules else NOTHING
         encryptions = operations(bundle.blocks, BLOCK_CONFIDENTIALITY)
         encrypted = targets_of(encryptions)
+        check_cost(encryptions)
         lost: set[int] = set()
         for operation in encryptions:
             lost |= self.decrypt(bundle.primary, blocks, operation, wanted)

@@ -6,8 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from stack.security.reasons import CONFLICTING, Unusable
-from stack.wire.asb import SecurityBlock, decode_asb, encode_asb
+from stack.wire.asb import CONTEXT_COSE, SecurityBlock, decode_asb, encode_asb
 from stack.wire.bundle import CanonicalBlock
+
+COSE_TARGETS_MAX = 8
+"""Blocks of one bundle that are decrypted in the COSE context: each may have all others in its AAD,
+and costs as much as those with each key."""
 
 
 class Operation(NamedTuple):
@@ -38,6 +42,14 @@ class Operation(NamedTuple):
 def operations(blocks: Sequence[CanonicalBlock], kind: int) -> list[Operation]:
     """The security blocks of a kind, decoded.  Raises `DecodeError`."""
     return [Operation(block, decode_asb(block.data)) for block in blocks if block.type == kind]
+
+
+def check_cost(encryptions: Sequence[Operation]) -> None:
+    """Whether a bundle is cheap enough to be decrypted.  Raises `Unusable`."""
+    found = sum(len(one.asb.targets) for one in encryptions if one.asb.context == CONTEXT_COSE)
+    if found > COSE_TARGETS_MAX:
+        words = f"{found} blocks are encrypted in the COSE context, at most {COSE_TARGETS_MAX} may"
+        raise Unusable(CONFLICTING, words)
 
 
 def targets_of(operations: Sequence[Operation]) -> set[int]:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from stack.ports.security import Opened
 from stack.security import cose_context
-from stack.security.operations import Operation, operations, targets_of
+from stack.security.operations import Operation, check_cost, operations, targets_of
 from stack.security.reasons import CONFLICTING, FAILED, MISSING, Unusable
 from stack.security.rules import PRIMARY, Wanted
 from stack.security.signatures import PRIMARY_NUMBER
@@ -112,7 +112,9 @@ class Passing:
             primary = PrimaryForm(primary).whole()
         encryptions = operations(self._bundle.blocks, BLOCK_CONFIDENTIALITY)
         encrypted = targets_of(encryptions)
-        for operation in filter(None, (self._chosen("confidentiality", o) for o in encryptions)):
+        chosen = [c for o in encryptions if (c := self._chosen("confidentiality", o))]
+        check_cost(chosen)
+        for operation in chosen:
             self._decrypt(operation, blocks)
             self._done.append(operation)
         opened = {number for operation in self._done for number in operation.asb.targets}

@@ -20,6 +20,7 @@ from stack.policy import DataPolicy
 from stack.policy.label import policy_block
 from stack.ports.security import Opened
 from stack.security import BpSec, Key, KeyRing, PolicyRule, SecurityPolicy
+from stack.security.operations import COSE_TARGETS_MAX
 from stack.security.reasons import CONFLICTING, FAILED, MISSING, UNEXPECTED
 from stack.wire.asb import decode_asb
 from stack.wire.bundle import (
@@ -429,6 +430,25 @@ def test_without_a_certificate_nothing_is_encrypted_for_one() -> None:
     gate = BpSec(KeyRing(KEYS, GATE), bytes, SecurityPolicy(rules=(FOR_ONE,)))
     with pytest.raises(SecurityError, match="no certificate"):
         gate.secure(plain())
+
+
+@pytest.mark.parametrize(("count", "ok"), [(COSE_TARGETS_MAX, True), (COSE_TARGETS_MAX + 1, False)])
+def test_few_blocks_of_a_bundle_are_decrypted_that_may_have_all_others_in_their_aad(
+    count: int, ok: bool
+) -> None:
+    """In how many BCBs they come; at the end as on the way."""
+    sent = plain(source=GATE + "app")
+    more = tuple(CanonicalBlock(EXTRA, n, REPLICATE, b"x", 2) for n in range(3, count + 1))
+    hides = [
+        rule("source", "confidentiality", block, context="cose-encrypt")
+        for block in ("payload", "222")
+    ]
+    made = node(GATE, *hides).protect(Bundle(sent.primary, (*more, *sent.blocks)))
+    takes = [replace(one, role="acceptor", context="rfc9173") for one in hides]
+    one, other = node(FAR).open(made), passed(node(EXIT, *takes), made)
+    assert (one.ok, other.ok) == (ok, ok)
+    assert ok or (one.reason, other.reason) == (CONFLICTING, CONFLICTING)
+    assert passed(node(OTHER, takes[0]), made).ok, "what it does not decrypt costs nothing"
 
 
 # ---- whole agents -----------------------------------------------------------------------------
