@@ -129,7 +129,8 @@ def secured_bundles(
     # RFC 9172 §3.9: who encrypts a signed block encrypts the BIB too, and so that alone.
     if sign - seal:
         work.sign(sorted(sign - seal))
-    bib = work.sign(sorted(sign & seal)) if sign & seal else 0
+    # Who insists on both takes no payload that could be of another bundle (RFC 9173 §3.3.3).
+    bib = work.sign(sorted(sign & seal), bound=True) if sign & seal else 0
     for number in sorted(seal | {bib} - {0}):
         work.seal(number)
     return Secured(work.bundle(), bundle)
@@ -171,10 +172,13 @@ class Securing:
         if 0 in numbers:
             self.primary = dataclasses.replace(self.primary, crc_type=CRC_NONE, encoded=None)
 
-    def sign(self, targets: list[int], *, number: int | None = None) -> int:
-        """Add a BIB over blocks that are there (RFC 9173 §3): its number."""
+    def sign(self, targets: list[int], *, number: int | None = None, bound: bool = False) -> int:
+        """Add a BIB over blocks that are there (RFC 9173 §3): its number.  `bound`: its scope has
+        the primary block."""
         choose = self._choose
         variant, scope = choose.integer(5, 7), 7 - choose.integer(0, 7)
+        if bound:
+            scope |= contexts.SCOPE_PRIMARY
         key, wrapped = self._key(HMAC_KEY)
         number = number or free_number(self.blocks.values())
         flags = choose.pick((0, REPLICATE, DELETE_UNPROCESSED))
