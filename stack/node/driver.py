@@ -354,7 +354,7 @@ class BundleDriver:
                     self._failed(ref, outcome)
 
         try:
-            ops = agent.reassemble(refs, whole)
+            ops = agent.reassemble(refs, whole, self.clock.dtn_ms())
         except Exception as error:  # whatever it is, it concerns this unit alone
             for ref in refs:
                 self._failed(ref, error)

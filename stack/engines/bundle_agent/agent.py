@@ -271,22 +271,19 @@ class BundleAgent(Parts):
         bundle = self._decode(encoded)
         return encode_bundle(depart(bundle, self.node_id, waited_ms, own=own, hop_limit=hop_limit))
 
-    def reassemble(self, refs: Sequence[int], octets: Sequence[Buffer]) -> list[Op]:
+    def _whole(self, put: Put, now_ms: int) -> Put | Refused | None:
         """As of `Parts`; of what has come through a tunnel in parts, what was in it."""
-        ops = super().reassemble(refs, octets)
-        return [within for op in ops if (within := self._within(op)) is not None]
-
-    def _within(self, op: Op) -> Op | None:
-        if type(op) is not Put or not isinstance(op.known, Opened) or op.known.bundle is None:
-            return op
-        judged = self._ingress.unwrap(op.known.bundle, op.received_ms)
+        if not isinstance(put.known, Opened) or put.known.bundle is None:
+            return put
+        waited_ms = now_ms - put.received_ms
+        judged = self._ingress.unwrap(put.known.bundle, now_ms, waited_ms=waited_ms)
         if judged is None:
-            return op
+            return put
         if isinstance(judged, Refused):
-            self._refused(judged, op.received_ms)
-            return None
-        put = self._taken(judged, op.received_ms)
-        return None if put is None else put._replace(required=True)
+            self._refused(judged, now_ms)
+            return judged
+        within = self._taken(judged, now_ms)
+        return None if within is None else within._replace(required=True)
 
     # ---- delivery --------------------------------------------------------------------------
 

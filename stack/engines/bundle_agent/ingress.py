@@ -184,7 +184,9 @@ class Ingress:
                 if other is not None:
                     return other
                 if not opened.ok:
-                    opened, place = None, Place.DEFER  # until there are other keys
+                    place = Place.DEFER  # until there are other keys
+                if not (opened.ok and opened.proven):
+                    opened = None
         owner = OWN
         if previous in self._neighbours and not (trusted or opened):
             owner = self._owner(primary, place, previous)
@@ -238,11 +240,13 @@ class Ingress:
         )
         return carrier._replace(key=put.key)
 
-    def unwrap(self, outer: Bundle, now_ms: int, depth: int = 0) -> Taken | Refused | None:
-        """What becomes of the bundle within one that was for here and has been opened; None where
-        there is none."""
+    def unwrap(
+        self, outer: Bundle, now_ms: int, depth: int = 0, waited_ms: int = 0
+    ) -> Taken | Refused | None:
+        """What becomes of the bundle within one that was for here, has waited here, and has been
+        opened; None where there is none."""
         try:
-            inner = self._tunnels.unwrapped(outer, self._mode, now_ms)
+            inner = self._tunnels.unwrapped(outer, self._mode, now_ms, waited_ms)
         except DecodeError as error:
             return malformed(outer, error)
         if inner is None:
@@ -260,7 +264,7 @@ class Ingress:
         """What becomes of a bundle for here that security has looked at, where it is not delivered
         itself."""
         if opened.bundle is not None:
-            return self.unwrap(opened.bundle, now_ms, depth)
+            return self.unwrap(opened.bundle, now_ms, depth) if opened.proven else None
         # Neither kept nor known: it must not stand in anybody's place.
         if opened.reason == ReportReason.FAILED_SECURITY_OPERATION and self._is_new(bundle):
             words = f"{opened.failure}: asked for once more"

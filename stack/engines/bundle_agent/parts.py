@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from stack.core.errors import LocalError
 from stack.core.train import Buffer
+from stack.engines.bundle_agent.blocks import Refused
 from stack.engines.bundle_agent.dispatch import WHOLE, Dispatch
 from stack.engines.bundle_agent.trail import GONE, happens
-from stack.ports.store import Op, Release
+from stack.ports.store import Op, Put, Release
 from stack.wire.bundle import (
     IS_FRAGMENT,
     Bundle,
@@ -37,11 +38,20 @@ class Parts(Dispatch):
         parts = (successor(fragment, [entry]) for fragment in fragments)
         return [Release(ref, event=gone), *parts]
 
-    def reassemble(self, refs: Sequence[int], octets: Sequence[Buffer]) -> list[Op]:
+    def reassemble(self, refs: Sequence[int], octets: Sequence[Buffer], now_ms: int) -> list[Op]:
         """Operations that put one bundle in the place of the fragments that make it up (§5.9), if
-        that can be proven; of the others only those go that are proven wrong."""
+        that can be proven; of the others only those go that are proven wrong.  None where the
+        sender of that bundle would keep it: so do we its parts, and `retry` tries again."""
         fragments = {ref: self._decode(encoded) for ref, encoded in zip(refs, octets, strict=True)}
         joined = self._fragments.join(fragments, self._admission.open)
+        whole: Put | Refused | None = None
+        if joined.bundle is not None:
+            used = [self.entries[ref] for ref in joined.used]
+            opened = joined.opened if joined.opened and joined.opened.proven else None
+            whole = self._whole(self._admission.successor(joined.bundle, used, opened), now_ms)
+            if isinstance(whole, Refused) and not whole.intact:
+                self._fragments.again(refs)
+                return []
         self.counters["fragments_contradicted"] += len(joined.culprits)
         ops: list[Op] = [
             Release(ref, event=happens(self.entries[ref], GONE, why=WHOLE)) for ref in joined.parts
@@ -56,8 +66,11 @@ class Parts(Dispatch):
             self._join(joined.retry)
             return ops
         self.counters["reassembled"] += 1
-        used = [self.entries[ref] for ref in joined.used]
-        return [*ops, self._admission.successor(joined.bundle, used, joined.opened)]
+        return ops if whole is None or isinstance(whole, Refused) else [*ops, whole]
+
+    def _whole(self, put: Put, now_ms: int) -> Put | Refused | None:
+        """What is stored of a whole, if anything."""
+        return put
 
     def _decode(self, encoded: Buffer) -> Bundle:
         """A bundle out of the store, as it was read when it came."""

@@ -10,7 +10,7 @@ whole unit; what comes after failures is paid out of one purse, which `retry` fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -340,6 +340,12 @@ class FragmentLedger:
             self._due[unit.key] = unit
         again = self._next(unit) if unit.whole() and (unit.more or unit.fresh()) else None
         return Joined(None, None, [], [], culprits, why, again)
+
+    def again(self, refs: Sequence[int]) -> None:
+        """What was joined of these cannot be taken yet: `retry` names them again, soon."""
+        unit = self._unit_of[refs[0]]
+        unit.rounds = 0
+        self._due[unit.key] = unit
 
     def parts_of(self, primary: PrimaryBlock) -> list[int]:
         """The fragments that say that they are of this data unit."""

@@ -140,9 +140,11 @@ class Tunnels:
             raise PolicyError(f"this data policy does not let {node} pass it on")
         return outer
 
-    def unwrapped(self, outer: Bundle, mode: Mode, now_ms: int) -> Bundle | None:
-        """The bundle within one for here that security has opened, its age what it is by now; None
-        where there is none.  Raises `DecodeError` for what cannot be read."""
+    def unwrapped(
+        self, outer: Bundle, mode: Mode, now_ms: int, waited_ms: int = 0
+    ) -> Bundle | None:
+        """The bundle within one for here that security has opened, its age what it is by now, the
+        outer one having waited here; None where there is none.  Raises `DecodeError` for what cannot be read."""
         primary = outer.primary
         payload = outer.payload.data
         if (
@@ -156,12 +158,12 @@ class Tunnels:
         if end != len(octets):
             raise DecodeError("octets after the encapsulated bundle", "RFC 9171 §4.1", end)
         check_bundle(inner)
-        return aged(inner, self._on_the_way_ms(outer, now_ms))
+        return aged(inner, self._on_the_way_ms(outer, now_ms, waited_ms))
 
-    def _on_the_way_ms(self, outer: Bundle, now_ms: int) -> int:
+    def _on_the_way_ms(self, outer: Bundle, now_ms: int, waited_ms: int) -> int:
         hidden = encrypted_blocks(outer.blocks)
         for block in outer.blocks:
             if block.type == BUNDLE_AGE and block.number not in hidden:
-                return parse_bundle_age(block)
+                return parse_bundle_age(block) + waited_ms
         created_ms = outer.primary.creation_ms
         return max(0, now_ms - created_ms) if created_ms and self._config.trusted_clock else 0

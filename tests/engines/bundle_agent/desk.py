@@ -127,7 +127,7 @@ class Desk:
                     loaded = [
                         encoded for encoded in self.store.load(event.refs) if encoded is not None
                     ]
-                    self.commit(agent.reassemble(event.refs, loaded), now)
+                    self.commit(agent.reassemble(event.refs, loaded, now), now)
             elif isinstance(event, TooLarge):
                 (encoded,) = self.store.load([event.ref])
                 assert encoded is not None

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from stack.core.eid import Eid
 from stack.core.errors import LocalError
-from stack.engines.bundle_agent import AgentConfig, begin, ingress
+from stack.engines.bundle_agent import AgentConfig, Shares, begin, ingress
 from stack.engines.bundle_agent.content import ContentDigest
 from stack.ports.application import Outgoing
+from stack.ports.security import Opened
 from stack.ports.store import NO_ROOM
 from stack.security import BpSec, KeyRing, SecurityPolicy
 from stack.storage.memory import MemoryStore
@@ -50,6 +51,28 @@ def secured(payload: bytes = b"genuine", destination: str = APP) -> Bundle:
         replace(hop_count(32, 1, number=3), crc_type=2),
     ]
     return sent(keyed(("*",)).protect(bundle_for(destination, payload, blocks=blocks)))
+
+
+class InClear(BpSec):
+    """Rules let everything come in clear."""
+
+    def open(self, bundle: Bundle) -> Opened:
+        return Opened(True, bundle, proven=False)
+
+
+def test_what_rules_let_come_in_clear_is_not_proven() -> None:
+    at = Desk(
+        security=InClear(KeyRing(()), bytes, SecurityPolicy()),
+        shares=Shares(["dtn://n/"], 1 << 20, 100, 0.5),
+    )
+    claims = priority_block(2, kind=192, number=9, crc_type=2)
+    forged = bundle_for(APP, b"forged", blocks=[claims])
+    put = at.agent.receive(encode_bundle(forged), NOW, 0, "dtn://n/").put
+    assert put is not None
+    assert (put.owner, put.priority) == ("dtn://n/", 1)
+    for one in (forged, forged, bundle_for(APP, b"genuine")):
+        at.arrive(one, neighbour="dtn://n/")
+    assert at.got == [b"forged", b"genuine"]
 
 
 def sent(bundle: Bundle) -> Bundle:

@@ -369,7 +369,7 @@ def test_what_cannot_be_joined_is_told_and_its_fragments_stay() -> None:
     parts = fragment_bundle(bundle_for(HERE + "app", bytes(1500)), 700)
     refs = [harness.arrive(part) for part in parts[:-1]]
     known = [ref for ref in refs if ref]
-    ops = harness.agent.reassemble(known, [harness.octets[ref] for ref in known])
+    ops = harness.agent.reassemble(known, [harness.octets[ref] for ref in known], NOW)
     assert ops == []
     assert harness.agent.counters["reassembly_failed"] == 1
     name = f"dtn://gs1/app@{NOW - 1000}.1+0"

@@ -135,6 +135,28 @@ def test_a_carrier_may_cut_it_in_parts() -> None:
     assert far.got == [bytes(3000)]
 
 
+def test_parts_stay_while_what_is_within_cannot_be_taken() -> None:
+    """They have been acknowledged: nobody else has them."""
+    gate, _, leaves, far = chain()
+    slow = NOW - 20_000
+    gate.arrive(bundle_for(FAR + "app", bytes(3000), creation_ms=NOW + 290_000))
+    (wire,) = held(gate)
+    for part in fragment_bundle(decode_bundle(wire)[0], 1000):
+        assert leaves.arrive(part, slow)
+    for _ in range(3):
+        leaves.agent.retry(slow)
+        leaves.run_pending(slow)
+    assert len(held(leaves)) > 1
+    assert leaves.agent.counters["dropped_from_the_future"] > 1
+    assert leaves.agent.stranded
+    for _ in range(3):
+        leaves.agent.retry(NOW)
+        leaves.run_pending(NOW)
+    assert not leaves.agent.stranded
+    leaves.pass_on(far)
+    assert far.got == [bytes(3000)]
+
+
 class Keyless(BpSec):
     """A gateway whose key may be on its way."""
 
@@ -228,6 +250,23 @@ def test_only_what_a_gateway_has_secured_is_taken_out() -> None:
     assert [old.destination for old in leaves.store.scan()] == [EXIT], "for nobody knows whom"
     assert leaves.arrive(carrying(encode_bibe_pdu(INNER)))
     assert sorted(old.destination for old in leaves.store.scan()) == [EXIT, FAR + "app"]
+
+
+class InClear(BpSec):
+    """Rules let everything come in clear."""
+
+    def open(self, bundle: Bundle) -> Opened:
+        return Opened(True, bundle, proven=False)
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_what_rules_let_come_in_clear_is_not_taken_out(parts: bool) -> None:
+    leaves = desk(EXIT, BACK, security=InClear(KeyRing(KEYS, EXIT), bytes, SecurityPolicy()))
+    primary = decode_bundle(carrying(b"?"))[0].primary
+    outer = Bundle(primary, (CanonicalBlock(1, 1, 0, encode_bibe_pdu(INNER), 2),))
+    for one in fragment_bundle(outer, len(encode_bundle(outer)) - 20) if parts else [outer]:
+        assert leaves.arrive(one)
+    assert [old.destination for old in leaves.store.scan()] == [EXIT]
 
 
 def test_bundles_within_bundles_without_end_are_not_followed() -> None:
