@@ -226,7 +226,7 @@ class Custody:
         for report in reports:
             try:
                 self._ops += self._make([report], now_ms, admin=True)[1]
-            except SecurityError as error:  # nobody is told in clear
+            except (SecurityError, StoreError, LocalError) as error:  # nobody is told in clear
                 self.counters["reports_unsecured"] += 1
                 fields = {"to": str(report.destination), "why": str(error)}
                 self._trace("report_unsecured", fields)
@@ -259,26 +259,26 @@ class Custody:
         reserved = self._origin.reserve(2 * len(outgoings))  # with what may carry them
         if reserved is not None:
             ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8)))
-        for one in outgoings:
-            one = self._permitted(one, now_ms)
-            try:
+        try:
+            for one in outgoings:
+                one = self._permitted(one, now_ms)
                 bundle = self._origin.make(one, now_ms, admin=admin)
-            except SecurityError:
-                self._origin.unreserve()  # what was reserved is not written down
-                raise
-            primary = bundle.primary
-            if (tunnel := self._tunnels.of(primary)) is not None:
-                ends_ms = now_ms + one.lifetime_ms
-                bundle = self._tunnels.wrapped(
-                    tunnel, bundle, one.policy, one.priority, ends_ms, now_ms, own=True
-                )
-            encoded = encode_bundle(bundle)
-            if len(encoded) > config.bundle_bytes_max:
-                raise LocalError(
-                    f"a payload of {len(one.payload)} octets makes a bundle over "
-                    f"bundle_bytes_max {config.bundle_bytes_max}: send it as a file"
-                )
-            expires_ms = now_ms + min(one.lifetime_ms, config.lifetime_ms_max)
-            ops.append(put(bundle, encoded, one.priority, expires_ms, now_ms, required=True))
-            ids.append(BundleId(primary.source, primary.creation_ms, primary.sequence))
+                primary = bundle.primary
+                if (tunnel := self._tunnels.of(primary)) is not None:
+                    ends_ms = now_ms + one.lifetime_ms
+                    bundle = self._tunnels.wrapped(
+                        tunnel, bundle, one.policy, one.priority, ends_ms, now_ms, own=True
+                    )
+                encoded = encode_bundle(bundle)
+                if len(encoded) > config.bundle_bytes_max:
+                    raise LocalError(
+                        f"a payload of {len(one.payload)} octets makes a bundle over "
+                        f"bundle_bytes_max {config.bundle_bytes_max}: send it as a file"
+                    )
+                expires_ms = now_ms + min(one.lifetime_ms, config.lifetime_ms_max)
+                ops.append(put(bundle, encoded, one.priority, expires_ms, now_ms, required=True))
+                ids.append(BundleId(primary.source, primary.creation_ms, primary.sequence))
+        except Exception:
+            self._origin.unreserve()  # what was reserved is not written down
+            raise
         return ids, ops

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-from stack.core.errors import DecodeError, PolicyError, SecurityError
+from stack.core.errors import DecodeError, PolicyError, SecurityError, StoreError
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.blocks import (
@@ -43,6 +43,8 @@ from stack.wire.bundle import (
     encode_bundle,
     encrypted_blocks,
 )
+
+FAILED_SECURITY = ReportReason.FAILED_SECURITY_OPERATION
 
 UNPROVEN_MAX = 1024
 """Bundles that did not verify, and are known if they come again."""
@@ -220,7 +222,7 @@ class Ingress:
             outer = self._tunnels.wrapped(
                 tunnel, bundle, policy, put.priority, put.expires_ms, now_ms
             )
-        except (PolicyError, SecurityError) as error:
+        except (PolicyError, SecurityError, StoreError) as error:
             words = f"by the tunnel to {tunnel.gateway}: {error}; its sender keeps it"
             return Refused(ReportReason.NO_INFORMATION, "not_permitted", words, intact=False)
         encoded = encode_bundle(outer)
@@ -266,7 +268,7 @@ class Ingress:
         if opened.bundle is not None:
             return self.unwrap(opened.bundle, now_ms, depth) if opened.proven else None
         # Neither kept nor known: it must not stand in anybody's place.
-        if opened.reason == ReportReason.FAILED_SECURITY_OPERATION and self._is_new(bundle):
+        if opened.reason == FAILED_SECURITY and self._is_new(bundle):
             words = f"{opened.failure}: asked for once more"
             return Refused(ReportReason.NO_INFORMATION, "security", words, intact=False)
         if not opened.later:
@@ -274,8 +276,7 @@ class Ingress:
         # Its key may come: it is kept as something that nobody has proven; but not a record, which
         # is not for an application.
         if bundle.primary.flags & IS_ADMIN:
-            words = f"{opened.failure}: its sender keeps it"
-            return Refused(ReportReason.NO_INFORMATION, "security", words, intact=False)
+            return _kept(opened.failure)
         return None
 
     def _pass(
@@ -287,6 +288,11 @@ class Ingress:
         if verified is None:
             return bundle, encoded
         if not verified.ok:
+            # As with what is for here; but of a fragment no key tells more.
+            if not bundle.primary.flags & IS_FRAGMENT and (
+                verified.later or (verified.reason == FAILED_SECURITY and self._is_new(bundle))
+            ):
+                return _kept(verified.failure)
             return unproven(bundle, verified, found.unprocessed)
         if verified.bundle is not None:
             bundle = verified.bundle
@@ -294,9 +300,8 @@ class Ingress:
             found.encrypted = encrypted_blocks(bundle.blocks)
         try:
             secured = self._admission.secure(bundle)
-        except SecurityError as error:
-            words = f"{error}: its sender keeps it"
-            return Refused(ReportReason.NO_INFORMATION, "security", words, intact=False)
+        except (SecurityError, StoreError) as error:
+            return _kept(error)
         if secured is not None and not secured.ok:
             return unproven(bundle, secured, found.unprocessed)
         if secured is not None and secured.bundle is not None:
@@ -336,3 +341,9 @@ class Ingress:
         ):
             return previous
         return NOWHERE
+
+
+def _kept(why: object) -> Refused:
+    """What cannot be judged, or secured, now."""
+    words = f"{why}: its sender keeps it"
+    return Refused(ReportReason.NO_INFORMATION, "security", words, intact=False)

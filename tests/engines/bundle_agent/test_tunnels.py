@@ -13,7 +13,7 @@ from interop.strategies import Nearly, examples
 from interop.strategies.nearly_bibe import bibe_records, nearly_bibe_records
 from stack.contacts.plan import Contact, Plan
 from stack.core.eid import Eid
-from stack.core.errors import ConfigError, DecodeError
+from stack.core.errors import ConfigError, DecodeError, StoreError
 from stack.engines.bundle_agent import AgentConfig, TunnelConfig
 from stack.policy import DataPolicy, Directory, NodeFacts, NodeSet, PolicyGate
 from stack.policy.label import decode_label, label_of, policy_block
@@ -24,6 +24,7 @@ from stack.wire.bundle import (
     BUNDLE_AGE,
     IS_ADMIN,
     PADDING_BYTES_MIN,
+    REPORT_RECEPTION,
     Bundle,
     CanonicalBlock,
     PrimaryBlock,
@@ -192,6 +193,59 @@ def test_age_goes_on_within() -> None:
     (inner,) = [decode_bundle(wire)[0] for wire in held(leaves)]
     (block,) = [block for block in inner.blocks if block.type == BUNDLE_AGE]
     assert parse_bundle_age(block) == 8000
+
+
+# ---- what a node on the way cannot do now ------------------------------------------------------
+
+
+class Late(BpSec):
+    """A node on the way that does not verify; its key may come."""
+
+    later = True
+
+    def verify(self, bundle: Bundle) -> Opened:
+        return Opened(False, None, "no such key", FAILED, later=self.later)
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_what_a_node_on_the_way_cannot_verify_stays_with_its_sender(later: bool) -> None:
+    """While its key may come; else what is damaged is asked for once more."""
+    security = Late(KeyRing(KEYS, EXIT), bytes, SecurityPolicy())
+    security.later = later
+    at = desk(EXIT, security=security)
+    wire = encode_bundle(bundle_for(FAR + "app"))
+    intact = [at.agent.receive(wire, NOW, 0, GATE).intact for _ in range(2)]
+    assert intact == [False, not later]
+    assert not held(at)
+
+
+class Full(BpSec):
+    """The disk is full, so that no use of a key can be written down."""
+
+    def protect(self, bundle: Bundle) -> Bundle:
+        raise StoreError("nothing is encrypted")
+
+    def secure(self, bundle: Bundle) -> Opened:
+        raise StoreError("nothing is encrypted")
+
+
+@pytest.mark.parametrize("tunnels", [(INWARD,), ()])
+def test_what_cannot_be_encrypted_now_stays_with_its_sender(
+    tunnels: tuple[TunnelConfig, ...],
+) -> None:
+    gate = desk(GATE, *tunnels, security=Full(KeyRing(KEYS, GATE), bytes, SecurityPolicy()))
+    taken = gate.agent.receive(encode_bundle(bundle_for(FAR + "app")), NOW, 0, "dtn://gs1/")
+    assert (taken.put, taken.intact) == (None, False)
+    assert gate.agent.counters["failures"] == 0
+
+
+def test_a_bundle_is_taken_though_no_report_can_be_encrypted() -> None:
+    security = Full(KeyRing(KEYS, FAR), bytes, SecurityPolicy())
+    at = Desk(AgentConfig(status_reports=True), security=security, node=FAR)
+    bundle = bundle_for(FAR + "app", b"good", flags=REPORT_RECEPTION, source=GATE + "app")
+    assert at.arrive(bpsec(GATE).protect(bundle), neighbour=GATE)
+    assert at.got == [b"good"]
+    assert at.agent.counters["reports_unsecured"] == 1
 
 
 DIRECTORY = Directory(
