@@ -49,9 +49,6 @@ from stack.wire.bundle import (
 CRITICAL_KEPT = 65_536
 """Critical bundles that are known again when they come back: far more than ever are under way."""
 
-SEALED_MAX = 1024
-"""Bundles kept for keys that may come, at most; of what is beyond that the keys are not awaited."""
-
 
 class BundleAgent(Parts):
     """Decides about bundles; its driver stores, loads, sends and calls back.
@@ -316,7 +313,7 @@ class BundleAgent(Parts):
             if opened is not None and not opened.ok:
                 if not checked:
                     raise DecodeError(opened.failure, "RFC 9172 §5.1.1")
-                if opened.later and entry.place is Place.DEFER and len(self._sealed) < SEALED_MAX:
+                if opened.later and entry.place is Place.DEFER:
                     self._sealed[ref] = None
                     return None
                 self._unproven(ref, plain, opened, now_ms)

@@ -115,6 +115,7 @@ class Custody:
         if self._counting:
             self.shares.went(entry.owner, entry.size)
         self.own.pop(ref, None)
+        self._sealed.pop(ref, None)
         if entry.place is Place.FORWARD:
             self._void.pop(ref, None)
             self.forwarder.remove(ref, now_ms)
