@@ -46,6 +46,8 @@ from stack.wire.bundle import (
     encode_bundle,
 )
 
+NULL = str(Eid.NONE)
+
 CRITICAL_KEPT = 65_536
 """Critical bundles that are known again when they come back: far more than ever are under way."""
 
@@ -175,6 +177,8 @@ class BundleAgent(Parts):
             if type(op) is not Put:
                 continue
             ref = next(refs)
+            if self._proving and op.key in self._proving:
+                self._proved(op.key, ref > 0 or ref == DUPLICATE, now_ms)
             if ref > 0:
                 try:  # as `_try` does, likewise
                     self._entered(ref, op, now_ms)
@@ -199,6 +203,9 @@ class BundleAgent(Parts):
             if type(op) is Release:
                 if op.ref not in self.entries:
                     owed.append(op)
+            elif type(op) is Put:
+                if (ref := self._proving.pop(op.key, None)) is not None:
+                    self._postponed.append(ref)
             elif type(op) is Move or type(op) is RecordEvent:
                 owed.append(op)
             elif type(op) is Write and op.space == SPACE:
@@ -317,6 +324,9 @@ class BundleAgent(Parts):
                     self._sealed[ref] = None
                     return None
                 self._unproven(ref, plain, opened, now_ms)
+                return None
+            if opened is not None and opened.proven and entry.by_content and entry.source != NULL:
+                self._prove(ref, plain, opened)
                 return None
             plain = plain if opened is None else opened.bundle
         assert plain is not None

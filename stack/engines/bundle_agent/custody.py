@@ -79,6 +79,8 @@ class Custody:
         self._void: dict[int, set[str]] = {}
         """Neighbours whose acknowledgement of a bundle means nothing (see `echoed`)."""
         self._postponed: list[int] = []
+        self._proving: dict[bytes, int] = {}
+        """Bundles in whose place is put what they are now proven to be, by its key."""
         self._ops: list[Op] = list(beginning.writes)
         self._events: deque[Event] = deque()
         self._tunnels = Tunnels(

@@ -20,6 +20,10 @@ _TIMELESS = bytes(8)
 """What keys begin with of bundles without creation time."""
 
 
+_IDENTITY_BYTES = 32
+"""Octets of the identity of a whole bundle (`bundle_key`)."""
+
+
 @dataclass(slots=True)
 class Entry:
     """A stored bundle; its octets are in the store."""
@@ -39,6 +43,9 @@ class Entry:
 
     timeless: bool = False
     """It has no creation time (RFC 9171 §4.2.7)."""
+
+    by_content: bool = False
+    """Its key has more than its identity, as of what nobody had proven when it came."""
 
     previous: str = ""
     """The neighbour that it came from, as far as this process knows: it does not get it back."""
@@ -88,6 +95,7 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         note if not note or not is_bare(note) else b"",
         _stamp(put, note, node),
         put.key.startswith(_TIMELESS),
+        len(put.key) > _IDENTITY_BYTES,
         put.previous,
         put.owner,
         decode_label(label) if label else None,
@@ -112,6 +120,7 @@ def restored(old: Stored, node: str, told: AuditEvent | None = None) -> Entry:
         b"" if is_bare(note) and not quarantined else note,
         _stamp(old, note, node),
         old.key.startswith(_TIMELESS),
+        len(old.key) > _IDENTITY_BYTES,
         owner="" if quarantined else owner_of(note),
         policy=decode_label(label) if label else None,
         told=told,

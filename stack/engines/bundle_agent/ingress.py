@@ -185,10 +185,8 @@ class Ingress:
                 other = self._opened(bundle, opened, found.unprocessed, now_ms, depth)
                 if other is not None:
                     return other
-                if not opened.ok:
-                    place = Place.DEFER  # until there are other keys
-                if not (opened.ok and opened.proven):
-                    opened = None
+                place = place if opened.ok else Place.DEFER  # until there are other keys
+                opened = opened if opened.ok and opened.proven else None
         owner = OWN
         if previous in self._neighbours and not (trusted or opened):
             owner = self._owner(primary, place, previous)

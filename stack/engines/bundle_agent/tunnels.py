@@ -144,7 +144,8 @@ class Tunnels:
         self, outer: Bundle, mode: Mode, now_ms: int, waited_ms: int = 0
     ) -> Bundle | None:
         """The bundle within one for here that security has opened, its age what it is by now, the
-        outer one having waited here; None where there is none.  Raises `DecodeError` for what cannot be read."""
+        outer one having waited here; None where there is none.  Raises `DecodeError` for what
+        cannot be read."""
         primary = outer.primary
         payload = outer.payload.data
         if (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stack.ports.security import Opened
+from stack.ports.store import NO_ROOM, Committed
 from stack.security import BpSec, KeyRing, SecurityPolicy
 from stack.security.reasons import FAILED
 from stack.wire.bundle import Bundle, encode_bundle
@@ -51,3 +52,53 @@ def test_however_many_wait_none_is_deleted_for_the_others() -> None:
     assert at.agent.counters["dropped_security"] == MANY  # each the first time
     comes(at, security)
     assert len(at.got) == MANY
+
+
+def test_what_waited_is_delivered_once_though_copies_come_later() -> None:
+    """Whether it is opened here, or after a restart."""
+    for restarts in (False, True):
+        at, security = late()
+        wire = waits(at, 1)
+        if restarts:
+            security.comes = True
+            at = Desk(security=security, store=at.store)
+        else:
+            comes(at, security)
+        assert at.got == [b"open the valve"]
+        assert at.arrive(wire) == 0
+        assert at.got == [b"open the valve"]
+        assert not list(at.store.scan())
+        assert at.agent.counters["delivered"] == 1
+
+
+def test_what_waited_is_a_duplicate_of_a_copy_that_came_with_the_key() -> None:
+    at, security = late()
+    wire = waits(at, 1)
+    security.comes = True
+    assert at.arrive(wire)
+    comes(at, security)
+    assert at.got == [b"open the valve"]
+    assert not list(at.store.scan())
+
+
+def test_what_the_store_cannot_take_now_waits_on() -> None:
+    """It is in the place of nothing before it is stored."""
+    for whole in (True, False):
+        at, security = late()
+        waits(at, 1)
+        at.listens = False
+        comes(at, security)
+        (ref,) = at.agent.waiting.take("app", 1)
+        (wire,) = at.store.load([ref])
+        assert wire is not None
+        assert at.agent.open(ref, wire, NOW) is None
+        ops = at.agent.take_ops()
+        if whole:
+            assert at.agent.refused(ops) == []
+        else:
+            at.agent.committed(ops, Committed([NO_ROOM], []), NOW)
+        at.listens = True
+        at.agent.retry(NOW)
+        at.run_pending(NOW)
+        assert at.got == [b"open the valve"]
+        assert not list(at.store.scan())
