@@ -80,6 +80,8 @@ class AskedProcess:
             self._folder.cleanup()
             why = error.strerror or str(error)
             raise ConfigError("command", f"{self._words[0]} cannot be run: {why}") from None
+        assert self._process.stdin is not None
+        os.set_blocking(self._process.stdin.fileno(), False)
         try:
             return self.ask(kind, "start", **fields)
         except BaseException:
@@ -89,19 +91,25 @@ class AskedProcess:
     def tell(self, do: str, **fields: Any) -> None:
         """Have something done, and do not wait for it.  Raises `MachineFault`."""
         assert self._process.stdin is not None
-        line = msgspec.json.encode({"do": do, **fields}, enc_hook=bytes.hex) + b"\n"
-        try:
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise self._ended() from None
+        line = memoryview(msgspec.json.encode({"do": do, **fields}, enc_hook=bytes.hex) + b"\n")
+        pipe = self._process.stdin.fileno()  # does not block: see `launch`
+        end = time.monotonic() + self._timeout_s
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_WRITE)
+            while line:
+                if not selector.select(max(0.0, end - time.monotonic())):
+                    raise MachineFault("hang", f"{do} is not read within {self._timeout_s:g} s")
+                try:
+                    line = line[os.write(pipe, line) :]
+                except BrokenPipeError:
+                    raise self._ended() from None
 
     def ask(self, kind: type[T], do: str, **fields: Any) -> T:
         """Have something done: what is answered.  Raises `MachineFault` when that fails."""
         self.tell(do, **fields)
         try:
             return msgspec.json.decode(self._line(), type=kind, dec_hook=_octets)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             words = f"{do} is answered with what is no answer: {error}"
             raise MachineFault("interop.machines.process", words) from None
 
@@ -125,7 +133,7 @@ class AskedProcess:
         return line
 
     def _ended(self) -> MachineFault:
-        code = self._process.wait()
+        code = self._waited()
         size = os.fstat(self._said.fileno()).st_size
         said = os.pread(self._said.fileno(), WORDS_MAX, max(0, size - WORDS_MAX))
         words = said.decode("utf-8", "replace").strip()
@@ -135,25 +143,28 @@ class AskedProcess:
         """It is told that nothing more comes, and ends.  Raises `MachineFault`."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        try:
-            code = self._process.wait(self._timeout_s)
-        except subprocess.TimeoutExpired:
-            raise MachineFault("hang", f"no end within {self._timeout_s:g} s") from None
-        if code:
+        if self._waited():
             raise self._ended()
         self.kill()
 
+    def _waited(self) -> int:
+        """Its exit code.  Raises `MachineFault` when it does not end in time."""
+        try:
+            return self._process.wait(self._timeout_s)
+        except subprocess.TimeoutExpired:
+            raise MachineFault("hang", f"no end within {self._timeout_s:g} s") from None
+
     def kill(self) -> None:
-        """SIGKILL, where it runs still."""
+        """SIGKILL, to it and to what it has started, where they run still."""
         process = self._process
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        if self._said.closed:
+            return  # killed already: its number may be another's by now
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         for pipe in (process.stdin, process.stdout, self._said):
-            with contextlib.suppress(BrokenPipeError):  # what it has not read
-                if pipe is not None:
-                    pipe.close()
+            if pipe is not None:
+                pipe.close()
 
     def close(self) -> None:
         """End it, and take its folder away."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import shlex
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from interop.machines import AgentPeerMachine, CommandAgentAdapter, MachineFault
 from interop.machines.agent_model import EAST, NODE, WEST
+from interop.machines.process import AskedProcess, Done, Hex
 from stack.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -74,6 +77,43 @@ def test_what_a_command_does_wrong_is_told() -> None:
     for answer in ("?", "[]", "{}", '{"sent": 1, "delivered": []}', '{"sent": [["a", "xy"]]}'):
         with pytest.raises(MachineFault, match="no answer"):
             talk(f"print({answer!r}, flush=True); input(); input()")
+
+
+def test_a_command_that_lives_and_neither_reads_nor_answers_is_a_hang() -> None:
+    with pytest.raises(MachineFault, match="hang: no end within"):
+        talk("import os, signal; os.close(1); signal.pause()", 0.5)
+    code = "read a; echo {}; exec sleep 20"
+    process = AskedProcess(shlex.join(["sh", "-c", code]), 0.5)
+    try:
+        process.launch(Done)
+        with pytest.raises(MachineFault, match="hang: receive is not read within"):
+            process.ask(Done, "receive", bundle=Hex(200_000))
+    finally:
+        process.close()
+
+
+def test_an_answer_that_is_nested_deeply_is_none() -> None:
+    deep = "'{\"x\":' + '[' * 100_000 + ']' * 100_000 + '}'"
+    with pytest.raises(MachineFault, match="no answer"):
+        talk(f"print({deep}, flush=True); input(); input()")
+
+
+def test_what_a_command_leaves_behind_is_killed(tmp_path: Path) -> None:
+    """Its child has the FIFO open as long as it lives."""
+    os.mkfifo(tmp_path / "alive")
+    alive = os.open(tmp_path / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    code = f"exec 3>{tmp_path}/alive; sleep 20 >&3 2>&1 & read a; echo {{}}; read b; exit 3"
+    process = AskedProcess(shlex.join(["sh", "-c", code]), 5.0)
+    try:
+        process.launch(Done)
+        with pytest.raises(MachineFault, match="crash: exit code 3"):
+            process.ask(Done, "receive")
+        process.close()
+        assert select.select([alive], [], [], 5.0)[0]
+        assert not os.read(alive, 1)
+    finally:
+        process.close()
+        os.close(alive)
 
 
 def test_what_is_no_command_is_refused() -> None:
