@@ -147,6 +147,7 @@ def _evidence(export: LogExport, name: str) -> dict[str, Any]:
     return {
         "origin": export.origin,
         "vkey": str(export.key),
+        "first": export.base.size,
         "checkpoint": note.encode().decode(),
         "earlier": earlier,
         "entries": [_entry(export, index, newest.size) for index in indexes],
@@ -179,15 +180,18 @@ def check_proof(data: bytes, keys: Sequence[NoteKey] = ()) -> RestVerdict:
         directory = Directory(_node(each) for each in fields["nodes"])
         entries: list[StoryEntry] = []
         closed: dict[str, int] = {}
+        pruned: set[str] = set()
         for log in fields["logs"]:
             *found, last = _checked(log, known)
             entries += found
             closed[node_of(last.origin)] = last.event.time_ms
+            if int(log.get("first", 0)):  # only turns what is against the claim to what is missing
+                pruned.add(last.origin)
         if len(entries) > ENTRIES_MAX:
             raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, binascii.Error):
         raise DecodeError("no proof as `orbitferry audit prove` makes it", _SECTION) from None
-    story = story_of(claim.object, entries, closed)
+    story = story_of(claim.object, entries, closed, pruned=pruned)
     return judge(claim, story, directory, closed)
 
 

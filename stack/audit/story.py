@@ -75,7 +75,8 @@ def stories(exports: Sequence[LogExport], directory: Directory | None = None) ->
         for index, event in enumerate(export.decoded(), export.base.size):
             found[whole_of(event.object)].append(StoryEntry(event, export.origin, index))
     nodes = {export.node for export in exports}
-    made = [story_of(name, entries, nodes, directory) for name, entries in found.items()]
+    pruned = {export.origin for export in exports if export.base.size}
+    made = [story_of(name, entries, nodes, directory, pruned) for name, entries in found.items()]
     return sorted(made, key=lambda story: story.entries[0].event.time_ms)
 
 
@@ -84,14 +85,16 @@ def story_of(
     entries: Sequence[StoryEntry],
     nodes: Collection[str],
     directory: Directory | None = None,
+    pruned: Collection[str] = (),
 ) -> Story:
-    """The story of one object by these entries, of the logs of `nodes`."""
+    """The story of one object by these entries, of the logs of `nodes`; `pruned`: the origins of
+    those of which the beginning is gone."""
     # Stable: entries of one log stay in its order at equal times.
     story = Story(name, sorted(entries, key=lambda entry: entry.event.time_ms))
     if not entries or name.startswith(KEY):
         return story
-    _follow(story)
-    _join(story, nodes)
+    _follow(story, pruned)
+    _join(story, nodes, {entry.event.node for entry in entries if entry.origin in pruned})
     # What a job runs under is the meet of the policies of all that it is made of.
     labels = {entry.event.label for entry in entries if entry.event.acts != Act.RUN}
     if len(labels) > 1:
@@ -100,24 +103,22 @@ def story_of(
     return story
 
 
-def _follow(story: Story) -> None:
+def _follow(story: Story, pruned: Collection[str]) -> None:
     """Where it was from when to when, by each log alone."""
     here: dict[tuple[str, str], int] = {}
     had: set[str] = set()
     by_log: defaultdict[str, list[StoryEntry]] = defaultdict(list)
     for entry in story.entries:
         by_log[entry.origin].append(entry)
-    for entries in by_log.values():
+    for origin, entries in by_log.items():
         for event, _, _ in sorted(entries, key=lambda entry: entry.number):
             place = event.node, event.object
             if event.has(Act.RUN) and event.node not in had:
-                words = f"{event.node} ran {event.object}, which it never took"
-                story.contradictions.append(words)
+                _never_took(story, event, "ran", origin in pruned)
             if event.has(Act.DELETED, Act.EXPIRED):
                 since = here.pop(place, None)
                 if since is None:
-                    words = f"{event.node} lets go of {event.object}, which it never took"
-                    story.contradictions.append(words)
+                    _never_took(story, event, "lets go of", origin in pruned)
                 else:
                     story.stays.append(Stay(*place, since, event.time_ms))
             elif event.has(Act.STORED):
@@ -127,8 +128,18 @@ def _follow(story: Story) -> None:
     story.stays.sort(key=lambda stay: stay.since_ms)
 
 
-def _join(story: Story, nodes: Collection[str]) -> None:
-    """Hold the logs against each other: who has given it to whom."""
+def _never_took(story: Story, event: AuditEvent, does: str, pruned: bool) -> None:
+    """A log does not say how an object came to its node."""
+    words = f"{event.node} {does} {event.object}, which "
+    if pruned:
+        story.gaps.append(words + "it took before what is left of its log, if at all")
+    else:
+        story.contradictions.append(words + "it never took")
+
+
+def _join(story: Story, nodes: Collection[str], pruned: Collection[str]) -> None:
+    """Hold the logs against each other: who has given it to whom.  The logs of `pruned` do not say
+    when they had it first."""
     given: defaultdict[tuple[str, str], list[AuditEvent]] = defaultdict(list)
     taken: defaultdict[tuple[str, str], list[AuditEvent]] = defaultdict(list)
     made: list[AuditEvent] = []
@@ -154,7 +165,8 @@ def _join(story: Story, nodes: Collection[str]) -> None:
             story.gaps.append(f"{taker} had it from {giver or 'nobody'}, whose log is not here")
         first_given = min((event.time_ms for event in given[giver, taker]), default=None)
         first_taken = min((event.time_ms for event in taken[giver, taker]), default=None)
-        if first_given and first_taken and first_given + SKEW_MS < first_taken:
+        late = first_given and first_taken and first_given + SKEW_MS < first_taken
+        if late and taker not in pruned:
             words = f"{giver} was told that {taker} had it before {taker} says so"
             story.contradictions.append(words)
     begin = min((event.time_ms for event in made), default=None)

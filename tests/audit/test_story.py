@@ -120,6 +120,26 @@ def test_each_planted_fault_is_found(name: str) -> None:
     assert any(words in each for each in getattr(the_story(said), kind))
 
 
+def test_a_log_that_begins_later_accuses_nobody() -> None:
+    """What came before was pruned: how it came there, or when it came first, is not known."""
+    said = journey()
+    again = event("relay", 2.5, Act.RECEIVED, Act.STORED, peer="gs1")
+    relay = exported("relay", [*said["relay"], again, event("relay", 3, Act.DELETED)], pruned=1)
+    sat1 = exported("sat1", [*said["sat1"], event("sat1", 4, Act.RUN)], pruned=1)
+    (story,) = stories([relay, sat1], DIRECTORY)
+    assert not story.contradictions
+    assert {each.partition(f" {BUNDLE}, which it took before")[0] for each in story.gaps} >= {
+        "dtn://relay/ lets go of",
+        "dtn://sat1/ lets go of",
+        "dtn://sat1/ ran",
+    }
+    logs = [exports(said)[0], relay, sat1]
+    assert not next(each for each in stories(logs) if each.object == BUNDLE).contradictions
+    verdict = check_proof(json.dumps(make_proof(CLAIM, logs, DIRECTORY, T0)).encode())
+    assert verdict.missing
+    assert not verdict.against
+
+
 def test_a_way_over_a_relay_abroad_is_a_violation() -> None:
     story = the_story(journey("abroad"))
     assert story.violations == ["it rested at dtn://abroad/: 'XX'; it may at 'EU | KR'"]
