@@ -206,3 +206,36 @@ def test_the_folders_of_a_job_go(tmp_path: Path, seconds: str) -> None:
             assert of_kind == [["MADE", "STORED"], ["DELETED"]]
 
     virtual(main)
+
+
+@pytest.mark.parametrize("ahead_h", [2, -1])
+def test_a_step_of_the_clock_does_not_change_when_a_file_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead_h: int
+) -> None:
+    """The clock of the receiver is wrong when the file comes, and put right soon after."""
+    make_file(tmp_path / "in.bin", 600)
+    true_ms, error_ms = FakePort.dtn_ms, [ahead_h * HOUR_MS]
+
+    async def main() -> None:
+        net = FakeNet()
+        gs, sat = net.node(GS), net.node(SAT)
+        ground, satellite = files_on(gs.port, tmp_path / "gs"), files_on(sat.port, tmp_path / "sat")
+
+        def dtn_ms(port: FakePort) -> int:
+            return true_ms(port) + (error_ms[0] if port is sat.port else 0)
+
+        monkeypatch.setattr(FakePort, "dtn_ms", dtn_ms)
+        async with running(ground.run(), satellite.run()):
+            policy = replace(AN_HOUR, expires_ms=EPOCH_MS + 3 * HOUR_MS)
+            lifetime_ms = 6 * HOUR_MS
+            sent = await ground.send(
+                tmp_path / "in.bin", SAT_EID, policy=policy, lifetime_ms=lifetime_ms
+            )
+            await ground.wait(sent)
+            error_ms[0] = 0
+            await asyncio.sleep(3 * HOUR_MS / 1000 - sat.port.now() / 1e9 - 1)
+            assert in_clear(tmp_path / "sat") == {"in.bin"}
+            await asyncio.sleep(2)
+            assert in_clear(tmp_path / "sat") == set()
+
+    virtual(main)

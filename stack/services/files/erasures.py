@@ -29,6 +29,9 @@ from stack.services.policies import VERSION, label, take_policy
 from stack.services.waiting import NamedTimers
 
 SPACE_ERASE: Final = "files.erase"
+LOOK_MS: Final = 3_600_000
+"""The clock is looked at again after that at the latest: it may have been put right meanwhile."""
+
 RETRY_S: Final = 60.0
 """A disk that does not let go of a file is asked again after that."""
 
@@ -88,13 +91,15 @@ class Erasures:
         self._choose_inbox = choose_inbox
         self._timers = NamedTimers(port)
         self._kept: dict[str, Erasable] = {}
+        self._asked: set[str] = set()
         for kept in records(port, "files", SPACE_ERASE, Erasable.decode):
             self._arm(kept)
 
     def _arm(self, kept: Erasable) -> None:
         self._kept[kept.path] = kept
         if kept.policy.expires_ms:
-            self._timers.arm_at(("erase", kept.path), kept.policy.expires_ms)
+            look_ms = min(kept.policy.expires_ms, self._port.dtn_ms() + LOOK_MS)
+            self._timers.arm_at(("erase", kept.path), look_ms)
 
     def keep(self, kept: Erasable, batch: Batch, detail: str) -> None:
         """Something comes to lie there, in place of what was there before."""
@@ -117,6 +122,7 @@ class Erasures:
         before = self._kept.pop(path, None)
         if before is not None:
             self._timers.cancel(("erase", path))
+            self._asked.discard(path)
             self._forget(before, "another took its place", batch)
 
     def erase(self, path: Path) -> bool:
@@ -124,6 +130,7 @@ class Erasures:
         key = self.key(path)
         kept = key in self._kept
         if kept:
+            self._asked.add(key)
             self._timers.arm(("erase", key), self._port.now())
         return kept
 
@@ -139,14 +146,16 @@ class Erasures:
         kept = self._kept.get(path)
         if kept is None:
             return
+        ended = 0 < kept.policy.expires_ms <= self._port.dtn_ms()
+        if not ended and path not in self._asked:
+            self._arm(kept)
+            return
         try:
             remove(self._root / path)
         except OSError as error:
             self._port.trace("files.not_erased", {"path": path, "error": str(error)})
             self._timers.arm_in((kind, path), RETRY_S)
             return
-        ends_ms = kept.policy.expires_ms
-        ended = 0 < ends_ms <= self._port.dtn_ms()
         self._forget(kept, ENDED if ended else "", batch)
         if kept.received is not None:
             self._choose_inbox(kept.received.tag).drop(kept.received, batch)
@@ -159,6 +168,7 @@ class Erasures:
     def _gone(self, kept: Erasable) -> None:
         if self._kept.get(kept.path) is kept:
             del self._kept[kept.path]
+            self._asked.discard(kept.path)
         if (received := kept.received) is not None:
             progress = Progress(
                 received.object_id,
