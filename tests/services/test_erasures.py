@@ -239,3 +239,24 @@ def test_a_step_of_the_clock_does_not_change_when_a_file_goes(
             assert in_clear(tmp_path / "sat") == set()
 
     virtual(main)
+
+
+def test_what_ends_has_a_file_of_its_own(tmp_path: Path) -> None:
+    """The same content that is there without an end stays, whoever has put it there."""
+    content = make_file(tmp_path / "in.bin", 600)
+    (tmp_path / "sat").mkdir()
+    (tmp_path / "sat" / "own.bin").write_bytes(content)
+
+    async def main() -> None:
+        net = FakeNet()
+        gs, sat = net.node(GS), net.node(SAT)
+        ground, satellite = files_on(gs.port, tmp_path / "gs"), files_on(sat.port, tmp_path / "sat")
+        async with running(ground.run(), satellite.run()):
+            for name, policy in (("free.bin", None), ("free.bin", AN_HOUR), ("own.bin", AN_HOUR)):
+                sent = await ground.send(tmp_path / "in.bin", SAT_EID, name=name, policy=policy)
+                await ground.wait(sent)
+            assert len(in_clear(tmp_path / "sat")) == 4
+            await asyncio.sleep(HOUR_MS / 1000 + 1)
+            assert in_clear(tmp_path / "sat") == {"free.bin", "own.bin"}
+
+    virtual(main)

@@ -125,20 +125,24 @@ async def place(
     size: int,
     sha256: bytes,
     replace: bool,
+    share: bool = True,
 ) -> str:
     """Give the finished file `partial` its name under `root`; the name taken, relative to it.
 
     The file appears whole or not at all, and `partial` stays as a second link until the caller
     has committed: called again after a crash, it finds its own file and takes the same name.
     Without `replace` a name that another content has gets a number before its suffix; a file
-    of the same name and content is kept as it is.  Raises `OSError`.
+    of the same name and content is kept as it is, unless what comes must not `share` it.
+    Raises `OSError`.
     """
     with open_directory(root, parts[:-1]) as parent:
         if replace:
             name = parts[-1]
             _link_over(partial, name, parent, object_id)
         else:
-            name = await _link_beside(partial, parts[-1], parent, object_id, size, sha256)
+            name = await _link_beside(
+                partial, parts[-1], parent, object_id, size, sha256 if share else None
+            )
         os.fsync(parent)
     return "/".join((*parts[:-1], name))
 
@@ -158,7 +162,7 @@ def _link_over(partial: str, name: str, parent: int, object_id: bytes) -> None:
 
 
 async def _link_beside(
-    partial: str, name: str, parent: int, object_id: bytes, size: int, sha256: bytes
+    partial: str, name: str, parent: int, object_id: bytes, size: int, sha256: bytes | None
 ) -> str:
     for candidate in _candidates(name, object_id):
         try:
@@ -166,7 +170,7 @@ async def _link_beside(
         except FileExistsError:
             if _same_file(partial, candidate, parent):
                 return candidate
-            if await _same_content(candidate, parent, size, sha256):
+            if sha256 and await _same_content(candidate, parent, size, sha256):
                 return candidate
         else:
             return candidate

@@ -88,6 +88,7 @@ class Verifier:
             size=obj.size,
             sha256=offer.sha256,
             replace=self._config.collision == "replace",
+            share=obj.policy is None or not obj.policy.expires_ms,  # what has an end goes alone
         )
 
     async def _announce(self, obj: InObject, offer: Offer, name: str) -> None:
