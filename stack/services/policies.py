@@ -11,8 +11,9 @@ from stack.policy import DataPolicy, NodeSet
 from stack.policy.label import LABEL_BYTES_MAX, decode_label, encode_label
 from stack.services.codec import Fields
 
-VERSION = 3
-"""Records of version 1 have no policy; those of jobs say since version 3 which bundle asked."""
+VERSION = 4
+"""Records of version 1 have no policy; those of jobs say since version 3 which bundle asked, and
+those of what is to be erased since version 4 which file it is."""
 
 
 def label(policy: DataPolicy | None) -> bytes:

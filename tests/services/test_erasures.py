@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from stack.audit.event import Act
 from stack.policy import DataPolicy, NodeSet
+from stack.services.codec import encode
 from stack.services.files import FileEvent, erasures
-from stack.services.files.erasures import SPACE_ERASE, remove
+from stack.services.files.erasures import SPACE_ERASE, Erasable, remove
 from stack.services.jobs import JobContext, JobLimits
+from stack.services.policies import label
 from tests.services.fake_port import EPOCH_MS, FakeNet, FakeNode, FakePort, run_through_crashes
 from tests.services.helpers import (
     GS,
@@ -144,13 +146,13 @@ def test_a_disk_that_does_not_let_go_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_file(tmp_path / "in.bin", 600)
-    asked: list[Path] = []
+    asked: list[str] = []
 
-    def stuck(path: Path) -> None:
+    def stuck(root: Path, path: str, inode: int) -> bool:
         asked.append(path)
         if len(asked) < 3:
             raise PermissionError(13, "not yet")
-        remove(path)
+        return remove(root, path, inode)
 
     monkeypatch.setattr(erasures, "remove", stuck)
 
@@ -260,3 +262,37 @@ def test_what_ends_has_a_file_of_its_own(tmp_path: Path) -> None:
             assert in_clear(tmp_path / "sat") == {"free.bin", "own.bin"}
 
     virtual(main)
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_what_others_have_put_there_stays(tmp_path: Path, linked: bool) -> None:
+    """In a folder that a link leads to, or in place of the file itself."""
+    make_file(tmp_path / "in.bin", 600)
+    folder = tmp_path / "sat" / "a"
+
+    async def main() -> None:
+        net = FakeNet()
+        gs, sat = net.node(GS), net.node(SAT)
+        ground, satellite = files_on(gs.port, tmp_path / "gs"), files_on(sat.port, tmp_path / "sat")
+        async with running(ground.run(), satellite.run()):
+            sent = await ground.send(tmp_path / "in.bin", SAT_EID, name="a/x.bin", policy=AN_HOUR)
+            await ground.wait(sent)
+            if linked:
+                folder.rename(tmp_path / "mine")
+                folder.symlink_to(tmp_path / "mine")
+            else:
+                (tmp_path / "another").write_bytes(b"another")
+                (tmp_path / "another").rename(folder / "x.bin")
+            await asyncio.sleep(HOUR_MS / 1000 + 1)
+            assert (folder / "x.bin").exists()
+        assert sat.told[-1].detail == erasures.REPLACED
+        assert not sat.port.read_all(SPACE_ERASE)
+
+    virtual(main)
+
+
+def test_a_record_of_an_older_version_is_read() -> None:
+    octets = encode((3, "job:k/run-1", b"", label(AN_HOUR)))
+    assert Erasable.decode("jobs/k/run-1", octets) == Erasable(
+        "jobs/k/run-1", "job:k/run-1", AN_HOUR
+    )

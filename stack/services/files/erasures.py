@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from stack.audit.event import Act
-from stack.core.private import sync_directory
 from stack.policy import DataPolicy
 from stack.ports.application import AppPort, Happening
 from stack.services.batch import Batch, each_due, records
 from stack.services.codec import decode, encode
 from stack.services.files.inbox import Inbox
+from stack.services.files.paths import open_directory
 from stack.services.files.state import FileEvent, Progress, Received
 from stack.services.policies import VERSION, label, take_policy
 from stack.services.waiting import NamedTimers
@@ -36,7 +38,9 @@ RETRY_S: Final = 60.0
 """A disk that does not let go of a file is asked again after that."""
 
 ENDED: Final = "its data policy has ended"
+REPLACED: Final = "another took its place"
 _RECORD_OCTETS_MAX: Final = 65_536
+_INODE_MAX: Final = (1 << 64) - 1
 _SECTION: Final = "durable record of what is to be erased"
 
 
@@ -53,10 +57,14 @@ class Erasable:
     received: Received | None = None
     """The object that it is, if it came as one."""
 
+    inode: int = 0
+    """The number of its file, so that what others put in its place stays; 0: whatever lies there.
+    The device is left out: its number may change when the machine starts anew."""
+
     def encode(self) -> bytes:
         """The durable record."""
         received = b"" if self.received is None else self.received.encode()
-        return encode((VERSION, self.name, received, label(self.policy)))
+        return encode((VERSION, self.name, received, label(self.policy), self.inode))
 
     @staticmethod
     def decode(key: str, data: bytes) -> Erasable:
@@ -66,11 +74,12 @@ class Erasable:
         name = fields.text(_RECORD_OCTETS_MAX)
         octets = bytes(fields.view(_RECORD_OCTETS_MAX))
         policy = take_policy(fields, version)
+        inode = fields.uint(_INODE_MAX) if version > 3 else 0
         fields.end()
         if policy is None:
             raise fields.fail("without a policy")
         received = Received.decode(name.rpartition(":")[2], octets) if octets else None
-        return Erasable(key, name, policy, received)
+        return Erasable(key, name, policy, received, inode)
 
 
 class Erasures:
@@ -113,7 +122,8 @@ class Erasures:
         policy = received.policy
         if policy is not None and policy.expires_ms:
             words = f"{received.name} from {received.source.node}"
-            self.keep(Erasable(path, f"file:{received.key}", policy, received), batch, words)
+            inode = _inode(self._root / path)
+            self.keep(Erasable(path, f"file:{received.key}", policy, received, inode), batch, words)
         else:
             self._replaced(path, batch)
 
@@ -123,7 +133,7 @@ class Erasures:
         if before is not None:
             self._timers.cancel(("erase", path))
             self._asked.discard(path)
-            self._forget(before, "another took its place", batch)
+            self._forget(before, REPLACED, batch)
 
     def erase(self, path: Path) -> bool:
         """Let what lies there go soon, if it is kept; whether it is."""
@@ -151,12 +161,13 @@ class Erasures:
             self._arm(kept)
             return
         try:
-            remove(self._root / path)
+            mine = remove(self._root, path, kept.inode)
         except OSError as error:
             self._port.trace("files.not_erased", {"path": path, "error": str(error)})
             self._timers.arm_in((kind, path), RETRY_S)
             return
-        self._forget(kept, ENDED if ended else "", batch)
+        why = ENDED if ended else ""
+        self._forget(kept, why if mine else REPLACED, batch)
         if kept.received is not None:
             self._choose_inbox(kept.received.tag).drop(kept.received, batch)
         batch.after(lambda: self._gone(kept))
@@ -185,13 +196,34 @@ class Erasures:
             self._emit(FileEvent("erased", progress))
 
 
-def remove(path: Path) -> None:
+def remove(root: Path, path: str, inode: int = 0) -> bool:
     """Remove a file, or a folder with all that is in it, durably; nothing when it is not there.
-    Links are removed, not followed.  Raises `OSError`."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        sync_directory(path.parent)
+    Links are removed, not followed.  Whether nothing lies there now: what is under a link, or has
+    not the number `inode` if that is given, is not ours, and stays.  Raises `OSError`."""
+    *parents, name = path.split("/")
+    with contextlib.ExitStack() as opened:
+        try:
+            parent = opened.enter_context(open_directory(str(root), parents, make=False))
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            there = os.lstat(name, dir_fd=parent)
+            if inode and there.st_ino != inode:
+                return False
+            if stat.S_ISDIR(there.st_mode):
+                shutil.rmtree(name, dir_fd=parent)
+            else:
+                os.unlink(name, dir_fd=parent)
+        os.fsync(parent)
+    return True
+
+
+def _inode(path: Path) -> int:
+    try:
+        return os.lstat(path).st_ino
+    except OSError:  # it has gone already, or is out of reach: then what is found when it is due
+        return 0

@@ -76,8 +76,8 @@ def safe_name(name: str) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def open_directory(root: str, parts: Sequence[str]) -> Iterator[int]:
-    """A descriptor of `root`/`parts`, whose directories are made where they are missing.
+def open_directory(root: str, parts: Sequence[str], *, make: bool = True) -> Iterator[int]:
+    """A descriptor of `root`/`parts`, whose directories `make` makes where they are missing.
 
     Raises `OSError`, also when one of them is a symbolic link or no directory.
     """
@@ -86,8 +86,9 @@ def open_directory(root: str, parts: Sequence[str]) -> Iterator[int]:
         for part in parts:
             made = False
             with contextlib.suppress(FileExistsError):
-                os.mkdir(part, 0o700, dir_fd=opened)
-                made = True
+                if make:
+                    os.mkdir(part, 0o700, dir_fd=opened)
+                    made = True
             child = os.open(part, _DIRECTORY_FLAGS, dir_fd=opened)
             try:
                 if made:
