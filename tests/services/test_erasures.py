@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections import Counter
 from dataclasses import replace
@@ -296,3 +297,37 @@ def test_a_record_of_an_older_version_is_read() -> None:
     assert Erasable.decode("jobs/k/run-1", octets) == Erasable(
         "jobs/k/run-1", "job:k/run-1", AN_HOUR
     )
+
+
+def test_a_part_of_a_folder_that_goes_meanwhile_keeps_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run-1"
+    folder.mkdir()
+    for index in range(4):
+        (folder / str(index)).write_bytes(b"x")
+    unlink, calls = os.unlink, [0]
+
+    def slower(name: str, *, dir_fd: int | None = None) -> None:
+        calls[0] += 1
+        if calls[0] == 1:  # the job's own program was faster
+            unlink(name, dir_fd=dir_fd)
+        unlink(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", slower)
+    assert remove(tmp_path, "run-1")
+    assert not folder.exists()
+
+
+def test_a_folder_that_does_not_go_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run-1").mkdir()
+    (tmp_path / "run-1" / "x").write_bytes(b"x")
+
+    def stuck(name: str, *, dir_fd: int | None = None) -> None:
+        raise PermissionError(13, "not yet")
+
+    monkeypatch.setattr(os, "unlink", stuck)
+    with pytest.raises(PermissionError):
+        remove(tmp_path, "run-1")

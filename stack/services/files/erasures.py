@@ -215,11 +215,19 @@ def remove(root: Path, path: str, inode: int = 0) -> bool:
             if inode and there.st_ino != inode:
                 return False
             if stat.S_ISDIR(there.st_mode):
-                shutil.rmtree(name, dir_fd=parent)
+                shutil.rmtree(name, dir_fd=parent, onerror=_go_on_when_gone)
             else:
                 os.unlink(name, dir_fd=parent)
         os.fsync(parent)
     return True
+
+
+def _go_on_when_gone(
+    _call: object, _path: str, error: tuple[object, BaseException, object]
+) -> None:
+    """Somebody else was faster with a part of a folder: the rest has to go none the less."""
+    if not isinstance(error[1], FileNotFoundError):
+        raise error[1]
 
 
 def _inode(path: Path) -> int:
