@@ -185,6 +185,8 @@ def test_the_folders_of_a_job_go(tmp_path: Path, seconds: str) -> None:
 
     async def main() -> None:
         nodes = JobNodes(tmp_path, {"work": work})
+        events: list[FileEvent] = []
+        nodes.server_files.listen(events.append)
         async with nodes.all_running():
             limits = JobLimits(time_s=7200)
             args = ("work", {"seconds": seconds}, [tmp_path / "in.bin"])
@@ -194,6 +196,7 @@ def test_the_folders_of_a_job_go(tmp_path: Path, seconds: str) -> None:
                 assert (status.state.name, len(status.files)) == ("FINISHED", 1)
                 await asyncio.sleep(60)
                 assert not [one for one in in_clear(tmp_path / "sat") if "run-" in one]
+                assert not [one for one in events if one.kind == "erased"], "none has ended"
                 (result,) = status.files.values()
                 assert result.exists()
             else:

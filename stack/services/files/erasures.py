@@ -170,17 +170,17 @@ class Erasures:
         self._forget(kept, why if mine else REPLACED, batch)
         if kept.received is not None:
             self._choose_inbox(kept.received.tag).drop(kept.received, batch)
-        batch.after(lambda: self._gone(kept))
+        batch.after(lambda: self._gone(kept, ended))
 
     def _forget(self, kept: Erasable, why: str, batch: Batch) -> None:
         batch.tells.append(Happening(Act.DELETED, kept.name, why, kept.policy))
         batch.write(SPACE_ERASE, kept.path, None)
 
-    def _gone(self, kept: Erasable) -> None:
+    def _gone(self, kept: Erasable, ended: bool) -> None:
         if self._kept.get(kept.path) is kept:
             del self._kept[kept.path]
             self._asked.discard(kept.path)
-        if (received := kept.received) is not None:
+        if ended and (received := kept.received) is not None:
             progress = Progress(
                 received.object_id,
                 received.source,
