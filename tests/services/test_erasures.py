@@ -15,9 +15,14 @@ from hypothesis import strategies as st
 
 from stack.audit.event import Act
 from stack.policy import DataPolicy, NodeSet
+from stack.ports.store import Write
 from stack.services.codec import encode
 from stack.services.files import FileEvent, erasures
 from stack.services.files.erasures import SPACE_ERASE, Erasable, remove
+from stack.services.files.messages import Offer
+from stack.services.files.partial import Partial
+from stack.services.files.state import InObject
+from stack.services.files.verifier import Verifier
 from stack.services.jobs import JobContext, JobLimits
 from stack.services.policies import label
 from tests.services.fake_port import EPOCH_MS, FakeNet, FakeNode, FakePort, run_through_crashes
@@ -334,3 +339,54 @@ def test_a_folder_that_does_not_go_is_an_error(
     monkeypatch.setattr(os, "unlink", stuck)
     with pytest.raises(PermissionError):
         remove(tmp_path, "run-1")
+
+
+def test_what_went_before_its_end_was_written_down_is_told(tmp_path: Path) -> None:
+    """Killed between the removal and its commit; the policy has no end that would tell it later."""
+    kept = Erasable("jobs/k/run-1", "job:k/run-1", replace(AN_HOUR, expires_ms=0))
+    (tmp_path / "jobs" / "k" / "run-2").mkdir(parents=True)
+    other = replace(kept, path="jobs/k/run-2")
+
+    async def main() -> None:
+        sat = FakeNet().node(SAT)
+        for one in (kept, other):
+            await sat.port.commit(write=[Write(SPACE_ERASE, one.path, one.encode())])
+        async with running(files_on(sat.restart(), tmp_path).run()):
+            await asyncio.sleep(60)
+        assert told_by(sat) == [(["DELETED"], "job")]
+        assert list(sat.port.read_all(SPACE_ERASE)) == [(other.path, other.encode())]
+
+    virtual(main)
+
+
+def test_the_newest_at_a_path_stays_when_the_older_one_ends_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new one has its name, and waits for its transaction, when the old one is due."""
+    make_file(tmp_path / "old.bin", 600)
+    new = make_file(tmp_path / "new.bin", 600, seed=2)
+    place = Verifier._place
+
+    async def main() -> None:
+        net = FakeNet()
+        gs, sat = net.node(GS), net.node(SAT)
+        ground = files_on(gs.port, tmp_path / "gs")
+        satellite = files_on(sat.port, tmp_path / "sat", replace(SMALL, collision="replace"))
+
+        async def slow(self: Verifier, obj: InObject, offer: Offer, partial: Partial) -> str | None:
+            name = await place(self, obj, offer, partial)
+            await asyncio.sleep(60)
+            return name
+
+        async with running(ground.run(), satellite.run()):
+            sent = await ground.send(tmp_path / "old.bin", SAT_EID, name="map.bin", policy=AN_HOUR)
+            await ground.wait(sent)
+            monkeypatch.setattr(Verifier, "_place", slow)
+            await asyncio.sleep(HOUR_MS / 1000 - sat.port.now() / 1e9 - 30)
+            sent = await ground.send(tmp_path / "new.bin", SAT_EID, name="map.bin")
+            assert (await ground.wait(sent)).state == "delivered"
+            assert sat.port.now() / 1e9 > HOUR_MS / 1000
+            assert (tmp_path / "sat" / "map.bin").read_bytes() == new
+        assert told_by(sat) == [(["MADE", "STORED"], "file"), (["DELETED"], "file")]
+
+    virtual(main)

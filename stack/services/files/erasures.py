@@ -103,6 +103,8 @@ class Erasures:
         self._asked: set[str] = set()
         for kept in records(port, "files", SPACE_ERASE, Erasable.decode):
             self._arm(kept)
+            if not kept.policy.expires_ms and not os.path.lexists(self._root / kept.path):
+                self.erase(self._root / kept.path)  # killed before that was written down
 
     def _arm(self, kept: Erasable) -> None:
         self._kept[kept.path] = kept
