@@ -24,6 +24,7 @@ from stack.services.files.partial import Partial
 from stack.services.files.state import InObject
 from stack.services.files.verifier import Verifier
 from stack.services.jobs import JobContext, JobLimits
+from stack.services.jobs.state import SPACE_SERVER
 from stack.services.policies import label
 from tests.services.fake_port import EPOCH_MS, FakeNet, FakeNode, FakePort, run_through_crashes
 from tests.services.helpers import (
@@ -37,7 +38,7 @@ from tests.services.helpers import (
     until,
     virtual,
 )
-from tests.services.job_nodes import JobNodes
+from tests.services.job_nodes import QUICK, JobNodes
 
 HOUR_MS = 3_600_000
 AN_HOUR = DataPolicy(readers=NodeSet.parse("KR"), expires_ms=EPOCH_MS + HOUR_MS)
@@ -388,5 +389,29 @@ def test_the_newest_at_a_path_stays_when_the_older_one_ends_meanwhile(
             assert sat.port.now() / 1e9 > HOUR_MS / 1000
             assert (tmp_path / "sat" / "map.bin").read_bytes() == new
         assert told_by(sat) == [(["MADE", "STORED"], "file"), (["DELETED"], "file")]
+
+    virtual(main)
+
+
+def test_the_results_of_a_forgotten_job_go_with_their_end_written_down(tmp_path: Path) -> None:
+    """It is forgotten while they are on their way, and its policy has no end."""
+
+    async def work(context: JobContext) -> None:
+        context.output("whole").write_bytes(b"x")
+
+    async def main() -> None:
+        config = replace(QUICK, retain_ms=1000, report_lifetime_ms=120_000)
+        nodes = JobNodes(tmp_path, {"work": work}, config=config)
+        nodes.net.lose = lambda source, destination, payload: source.node == SAT_EID.node
+        policy = replace(AN_HOUR, expires_ms=0)
+        async with nodes.all_running():
+            await nodes.client.submit(SAT_EID, "work", deadline_ms=60_000, policy=policy)
+            await asyncio.sleep(90)
+            assert not nodes.sat.port.read_all(SPACE_SERVER)
+            assert [one for one in in_clear(tmp_path / "sat") if "run-1" in one]
+            await asyncio.sleep(60)
+            assert in_clear(tmp_path / "sat") == set()
+        assert told_by(nodes.sat)[1:] == [(["MADE", "STORED"], "job"), (["DELETED"], "job")]
+        assert not nodes.sat.port.read_all(SPACE_ERASE)
 
     virtual(main)

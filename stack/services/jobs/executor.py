@@ -85,17 +85,12 @@ class Executor:
         if job.state is JobState.FINISHED:
             self._watch_results(job)
             keep = f"run-{job.attempt}" if job.key in self._results else ""
-        home = self._directory / job.key
-        if home.is_dir():
-            for name in os.listdir(home):
-                if name.startswith("run-") and name != keep:
-                    self._remove(home / name)
+        self._remove_runs(job.key, keep)
 
     def remove(self, job: ServerJob) -> None:
         """Remove all that is on disk of a forgotten job, once nobody awaits its results."""
         if job.key not in self._results:
-            self._remove(self._directory / job.key / f"run-{job.attempt}")
-            remove_tree(self._directory / job.key)
+            self._remove_home(job.key)
 
     async def _start(self, job: ServerJob, find_inputs: FindInputs) -> Attempt | None:
         """Begin a run: durable before the handler does anything."""
@@ -139,6 +134,18 @@ class Executor:
         """Remove what a run has left; what is under a policy, with its end written down."""
         if not self._files.erasures.erase(directory):
             remove_tree(directory)
+
+    def _remove_runs(self, key: str, keep: str = "") -> None:
+        home = self._directory / key
+        if home.is_dir():
+            for name in os.listdir(home):
+                if name.startswith("run-") and name != keep:
+                    self._remove(home / name)
+
+    def _remove_home(self, key: str) -> None:
+        """Remove all that is on disk of a job that is forgotten."""
+        self._remove_runs(key)
+        remove_tree(self._directory / key)
 
     async def _run(self, job: ServerJob, attempt: Attempt) -> None:
         reporter = asyncio.ensure_future(self._report_progress(job, attempt))
@@ -250,6 +257,6 @@ class Executor:
             del self._results[key]
             job = self._table.get(key)
             if job is None:
-                remove_tree(self._directory / key)
+                self._remove_home(key)
             else:
                 self._remove(self._directory / key / f"run-{job.attempt}")
