@@ -203,9 +203,8 @@ class BundleAgent(Parts):
             if type(op) is Release:
                 if op.ref not in self.entries:
                     owed.append(op)
-            elif type(op) is Put:
-                if (ref := self._proving.pop(op.key, None)) is not None:
-                    self._postponed.append(ref)
+            elif type(op) is Put and op.key in self._proving:
+                self._postponed.append(self._proving.pop(op.key))
             elif type(op) is Move or type(op) is RecordEvent:
                 owed.append(op)
             elif type(op) is Write and op.space == SPACE:
@@ -279,15 +278,13 @@ class BundleAgent(Parts):
         """As of `Parts`; of what has come through a tunnel in parts, what was in it."""
         if not isinstance(put.known, Opened) or put.known.bundle is None:
             return put
-        waited_ms = now_ms - put.received_ms
-        judged = self._ingress.unwrap(put.known.bundle, now_ms, waited_ms=waited_ms)
-        if judged is None:
-            return put
-        if isinstance(judged, Refused):
+        judged = self._ingress.unwrap(put.known.bundle, now_ms, 0, now_ms - put.received_ms)
+        if isinstance(judged, Taken):
+            within = self._taken(judged, now_ms)
+            return None if within is None else within._replace(required=True)
+        if judged is not None:
             self._refused(judged, now_ms)
-            return judged
-        within = self._taken(judged, now_ms)
-        return None if within is None else within._replace(required=True)
+        return judged or put
 
     # ---- delivery --------------------------------------------------------------------------
 
@@ -326,7 +323,10 @@ class BundleAgent(Parts):
                 self._unproven(ref, plain, opened, now_ms)
                 return None
             if opened is not None and opened.proven and entry.by_content and entry.source != NULL:
-                self._prove(ref, plain, opened)
+                # From now on it is known by its identity: delivered once, whatever copies come.
+                put = self._admission.successor(plain, [entry], opened)
+                self._proving[put.key] = ref
+                self._ops.append(put._replace(required=False))
                 return None
             plain = plain if opened is None else opened.bundle
         assert plain is not None

@@ -9,7 +9,6 @@ from stack.core.train import Buffer
 from stack.engines.bundle_agent.blocks import Refused
 from stack.engines.bundle_agent.dispatch import WHOLE, Dispatch
 from stack.engines.bundle_agent.trail import GONE, happens
-from stack.ports.security import Opened
 from stack.ports.store import Op, Put, Release
 from stack.wire.bundle import (
     IS_FRAGMENT,
@@ -72,13 +71,6 @@ class Parts(Dispatch):
     def _whole(self, put: Put, now_ms: int) -> Put | Refused | None:
         """What is stored of a whole, if anything."""
         return put
-
-    def _prove(self, ref: int, bundle: Bundle, opened: Opened) -> None:
-        """A bundle that came before its key is proven: it is known by its identity from now on, so
-        that it is delivered once, whichever copies of it come."""
-        put = self._admission.successor(bundle, [self.entries[ref]], opened)
-        self._proving[put.key] = ref
-        self._ops.append(put._replace(required=False))
 
     def _proved(self, key: bytes, known: bool, now_ms: int) -> None:
         """Whether the store knows now what was proven: else there was no room, and `retry` tries
