@@ -360,6 +360,7 @@ LEFT_OUT = {
     "_lost": "this confines: it asks `Custody.lost`",
     "lost": "this confines: it is the `_end` of `_deleted`",
     "_drop": "book-keeping of the store",
+    "_proved": "of what came before its key: test_late_keys plants it",
     "_happens": "of copies, of what is withheld or in quarantine: who asks confines it",
     "happens": "copies a record that was made on arrival, where making it is confined",
     "object_name": "a part of `came` and `held`",

@@ -177,8 +177,8 @@ class BundleAgent(Parts):
             if type(op) is not Put:
                 continue
             ref = next(refs)
-            if self._proving and op.key in self._proving:
-                self._proved(op.key, ref > 0 or ref == DUPLICATE, now_ms)
+            if self._proving and (old := self._proving.pop(op.key, None)) is not None:
+                self._try(old, now_ms, self._proved, old, ref > 0 or ref == DUPLICATE, now_ms)
             if ref > 0:
                 try:  # as `_try` does, likewise
                     self._entered(ref, op, now_ms)

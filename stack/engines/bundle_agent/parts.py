@@ -72,10 +72,9 @@ class Parts(Dispatch):
         """What is stored of a whole, if anything."""
         return put
 
-    def _proved(self, key: bytes, known: bool, now_ms: int) -> None:
-        """Whether the store knows now what was proven: else there was no room, and `retry` tries
-        again."""
-        ref = self._proving.pop(key)
+    def _proved(self, ref: int, known: bool, now_ms: int) -> None:
+        """A bundle that came before its key goes, if the store knows now what it was proven to be:
+        else there was no room, and `retry` tries again."""
         if not known:
             self.postpone(ref, now_ms)
         elif (entry := self._forget(ref, now_ms)) is not None:

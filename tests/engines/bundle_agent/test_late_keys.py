@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from stack.engines.bundle_agent.parts import Parts
 from stack.ports.security import Opened
-from stack.ports.store import NO_ROOM, Committed
+from stack.ports.store import NO_ROOM, Committed, Place
 from stack.security import BpSec, KeyRing, SecurityPolicy
 from stack.security.reasons import FAILED
 from stack.wire.bundle import Bundle, encode_bundle
@@ -102,3 +105,21 @@ def test_what_the_store_cannot_take_now_waits_on() -> None:
         at.run_pending(NOW)
         assert at.got == [b"open the valve"]
         assert not list(at.store.scan())
+
+
+def test_what_cannot_be_let_go_of_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    at, security = late()
+    waits(at, 1)
+    waits(at, 2)
+    real = Parts._proved
+
+    def proved(self: Parts, ref: int, known: bool, now_ms: int) -> None:
+        if ref == 1:
+            raise ValueError("planted")
+        real(self, ref, known, now_ms)
+
+    monkeypatch.setattr(Parts, "_proved", proved)
+    comes(at, security)
+    assert len(at.got) == 2
+    assert at.agent.counters["failures"] == 1
+    assert [old.place for old in at.store.scan()] == [Place.QUARANTINE]
