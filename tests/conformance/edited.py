@@ -31,7 +31,9 @@ WRONG = (SyntaxError, NameError, ImportError, AttributeError, TypeError)
 """What a test fails with when the edit is no code, rather than code that breaks a rule."""
 SECONDS = 120
 """Of processor time for the tests of a row: an edit that has them go on for ever proves nothing."""
-OPTIONS = ["-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist"]
+OPTIONS = ["-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist"]
+# Where the package is installed pytest loads our modules itself, to rewrite their assertions, and
+# without edits.
 OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # Hypothesis is loaded
 PASSED: Final = 0
 FAILED: Final = 1
