@@ -202,6 +202,7 @@ def _exchanged(edit: Edit) -> bool:
     if len(news) < len(pairs):  # a pair without old code: something else than functions
         return False
     path = str(ROOT / edit.file)
+    gc.unfreeze()  # what was there before the first test is frozen
     for function in gc.get_objects():
         if isinstance(function, FunctionType) and function.__code__.co_filename == path:
             old = function.__code__
