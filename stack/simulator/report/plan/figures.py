@@ -33,6 +33,12 @@ ROWS_SHOWN = 100
 ROWS_WORDED = 20
 """Most nodes whose volumes are told in words."""
 
+NAMES_MAX = 50
+"""Of more nodes below a chart of volumes, every second one or fewer is named."""
+
+CHARACTERS_MAX = 90
+"""Names that are longer together than this stand upright."""
+
 LABELLED_MAX = 8
 """More bars than of this many nodes have no room for their volumes above them."""
 
@@ -246,7 +252,7 @@ class PlanCharts:
             figure = Figure(figsize=(SMALL_IN, 2.8 * len(groups)), layout="constrained")
             axes = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
             for one, group, title in zip(axes, groups, titles, strict=True):
-                _draw_volumes(one, group, days, title)
+                draw_volumes(one, group, days, title)
             return picture(figure, self._volume_words(), times=False)
 
     def _volume_words(self) -> str:
@@ -276,7 +282,7 @@ def _sum_of_rates(contacts: Sequence[Contact], start_ms: int, end_ms: int) -> tu
     return times, np.where(rates > 1e-3, rates, 0.0)
 
 
-def _draw_volumes(
+def draw_volumes(
     axes: Axes,
     nodes: Sequence[str],
     days: Sequence[tuple[int, Mapping[str, tuple[float, float]]]],
@@ -315,7 +321,10 @@ def _draw_volumes(
             if len(nodes) <= LABELLED_MAX and height > 0:
                 word = size_text(height)
                 axes.text(place, height, word, ha="center", va="bottom", fontsize=7.5)
-    axes.set_xticks(places, [label(node) for node in nodes], rotation=90 if len(nodes) > 12 else 0)
+    names = [label(node) for node in nodes]
+    every = -(-len(names) // NAMES_MAX)
+    is_wide = sum(map(len, names)) + 2 * len(names) > CHARACTERS_MAX
+    axes.set_xticks(places[::every], names[::every], rotation=90 if is_wide else 0)
     axes.grid(visible=False, axis="x")
     if is_log:
         axes.set_yscale("log")

@@ -98,7 +98,8 @@ class _Page:
                 arrived = sum(row.arrived for row in result.traffic)
                 sent = sum(row.count for row in result.traffic)
                 whole = count_text(sent, "bundle")
-                bundles = f"{arrived:,} of {whole} of generated traffic arrived unaltered."
+                rest = "" if arrived == sent else f", {sent - arrived:,} not before the run ended"
+                bundles = f"{arrived:,} of {whole} of generated traffic arrived unaltered{rest}."
                 what = f"{what} {bundles}" if count else bundles
             return f'<p class="good">{what}</p>'
         items = "".join(f"<li>{escape(problem)}</li>" for problem in result.problems)
