@@ -11,6 +11,8 @@ implementation, and holds what it says against a simple model written from the s
     command       a bundle agent there
     command_store, command_router, command_fecframe, command_bpsec
                   a store, a router, a sender or receiver, an acceptor there
+    command_services, command_shares, command_nodes
+                  an end of a service, a node whose store is shared, two whole nodes there
     neighbours    real ones, over TCPCL and LTP
     sockets       an agent between them
     channel       what is between two peers
@@ -38,7 +40,10 @@ try:
     from interop.machines.command import CommandAgentAdapter
     from interop.machines.command_bpsec import CommandBpSecAdapter
     from interop.machines.command_fecframe import CommandFecAdapter
+    from interop.machines.command_nodes import CommandNodesAdapter
     from interop.machines.command_router import CommandRouterAdapter
+    from interop.machines.command_services import CommandFilesAdapter, CommandJobsAdapter
+    from interop.machines.command_shares import CommandSharesAdapter
     from interop.machines.command_store import CommandStoreAdapter
     from interop.machines.fecframe import FecMachine, FecPeer
     from interop.machines.ltp import LtpPeer, LtpPeerMachine
@@ -66,7 +71,11 @@ __all__ = [
     "CommandAgentAdapter",
     "CommandBpSecAdapter",
     "CommandFecAdapter",
+    "CommandFilesAdapter",
+    "CommandJobsAdapter",
+    "CommandNodesAdapter",
     "CommandRouterAdapter",
+    "CommandSharesAdapter",
     "CommandStoreAdapter",
     "Coverage",
     "FecMachine",

@@ -15,8 +15,8 @@ and when all has arrived, nobody holds anything.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import ClassVar, Final, Protocol
+from collections.abc import Callable, Collection, Iterable
+from typing import ClassVar, Final, Protocol, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
@@ -28,6 +28,11 @@ from interop.machines.transitions import table
 KEPT: Final = "what is acknowledged is kept"
 ONCE: Final = "what is sent is delivered once"
 LET_GO: Final = "what has arrived is let go of"
+
+PARTS: Final = 20
+"""Of the patience at the end, in each of which it is seen whether all is over."""
+
+T = TypeVar("T")
 
 _NODES = st.integers(0, 1)
 _TIMES_S = st.sampled_from([0.001, 0.006, 0.02, 0.3, 2.0, 30.0])
@@ -204,8 +209,8 @@ class NodesPeerMachine(PeerMachine):
 
     @rule(seconds=_TIMES_S)
     def run(self, seconds: float) -> None:
-        """Time passes."""
-        self.peer.run(seconds)
+        """Time passes, but never more than it may take until all is there."""
+        self.peer.run(min(seconds, type(self).patience_s))
         self._step("time passes")
 
     def finish(self) -> None:
@@ -217,11 +222,17 @@ class NodesPeerMachine(PeerMachine):
         if not self.up:
             self.contact()
         patience_s = type(self).patience_s
-        self.run(patience_s)
-        missing = [payload for payload in self.sent if payload not in self.arrived]
-        if missing:
-            raise MachineFault(KEPT, f"{len(missing)} do not arrive", missing[0][:4].hex())
-        if any(self.peer.held(node) for node in (0, 1)):
-            self.run(2 * patience_s)
-        held = [self.peer.held(node) for node in (0, 1)]
-        require(not any(held), LET_GO, f"bundles are held: {held}")
+        if missing := self._left_after(patience_s, lambda: self.sent.keys() - self.arrived):
+            raise MachineFault(KEPT, f"{len(missing)} do not arrive", min(missing)[:4].hex())
+        held = self._left_after(2 * patience_s, lambda: [n for n in (0, 1) if self.peer.held(n)])
+        require(not held, LET_GO, "bundles are held by nodes", held)
+
+    def _left_after(self, seconds: float, look: Callable[[], Collection[T]]) -> Collection[T]:
+        """What is still to be seen after so much time, or none, as soon as there is nothing: one
+        part of the time passes in any case, in which something wrong may still come."""
+        left: Collection[T] = ()
+        for _ in range(PARTS):
+            self.run(seconds / PARTS)
+            if not (left := look()):
+                break
+        return left

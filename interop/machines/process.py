@@ -147,6 +147,11 @@ class AskedProcess:
             raise self._ended()
         self.kill()
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was launched, and not killed since."""
+        return not self._said.closed
+
     def _waited(self) -> int:
         """Its exit code.  Raises `MachineFault` when it does not end in time."""
         try:
@@ -157,7 +162,7 @@ class AskedProcess:
     def kill(self) -> None:
         """SIGKILL, to it and to what it has started, where they run still."""
         process = self._process
-        if self._said.closed:
+        if not self.runs:
             return  # killed already: its number may be another's by now
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
@@ -158,7 +157,7 @@ class PairMachine(PeerMachine):
     def restart(self, end: int, really: bool) -> None:
         """One end is killed, and begins anew."""
         if really:
-            event(f"restart of end {end}")
+            self.note(f"restart of end {end}")
             self.restarts[end] += 1
             self.peer[end].restart()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import pickle
 import shutil
 import tempfile
 from collections.abc import Coroutine, Hashable, Iterable, Mapping, Sequence
@@ -27,6 +28,8 @@ SPACE = "app"
 TURNS = 40
 """Turns of the loop within which all that is due at one time is done."""
 
+DISK = "disk"
+OF_NODE = ("state", "inbound", "outbound", "sequence", "refs")
 DTN = [(GS, SAT_EID), (SAT, GS_EID)]
 
 
@@ -39,15 +42,29 @@ async def turns() -> None:
 class OurNode(abc.ABC):
     """One end, of which a subclass says what runs on it."""
 
-    def __init__(self, end: int) -> None:
+    def __init__(self, end: int, folder: Path | None = None, now_ns: int = 0) -> None:
+        """`folder` is where a process was that `save`d; a new one without."""
+        self.end = end
         eid, self.other = DTN[end]
-        self.root = Path(tempfile.mkdtemp(prefix="orbitferry-services-"))
-        self.loop = VirtualLoop()
+        self.root = folder or Path(tempfile.mkdtemp(prefix="orbitferry-services-"))
+        self.loop = VirtualLoop(now_ns)
         self.net = FakeNet(seed=end)
         self.net.up = False  # bundles wait in the node: the machine takes them from there
         self.node = self.net.node(eid)
         self.tasks: list[asyncio.Task[None]] = []
+        self.serial = 0
+        self.runs: list[bytes] = []
+        if (self.root / DISK).exists():
+            of_node, of_net, self.serial, self.runs = pickle.loads((self.root / DISK).read_bytes())
+            vars(self.node).update(of_node)
+            self.net.random.setstate(of_net)
         self.run(self._begin())
+
+    def save(self) -> None:
+        """What the disk has is in the folder now."""
+        of_node = {name: getattr(self.node, name) for name in OF_NODE}
+        image = of_node, self.net.random.getstate(), self.serial, self.runs
+        (self.root / DISK).write_bytes(pickle.dumps(image))
 
     # ---- what subclasses say
 
@@ -127,10 +144,9 @@ class OurNode(abc.ABC):
 class OurFiles(OurNode):
     """The file service, and an application that takes what comes."""
 
-    def __init__(self, end: int) -> None:
+    def __init__(self, *where: Any) -> None:
         self.told: set[str] = set()
-        self.serial = 0
-        super().__init__(end)
+        super().__init__(*where)
 
     def services(self, port: FakePort) -> list[Coroutine[Any, Any, None]]:
         self.files = FilesService(port, self.root / "files", SMALL)
@@ -176,12 +192,6 @@ class OurFiles(OurNode):
 
 class OurJobs(OurNode):
     """The job service: end 0 is the client, end 1 the server."""
-
-    def __init__(self, end: int) -> None:
-        self.end = end
-        self.serial = 0
-        self.runs: list[bytes] = []
-        super().__init__(end)
 
     def services(self, port: FakePort) -> list[Coroutine[Any, Any, None]]:
         if self.end == 0:

@@ -19,7 +19,7 @@ from stack.engines.bundle_agent import (
 from stack.policy import PolicyGate
 from stack.ports.application import Outgoing
 from stack.ports.security import Security
-from stack.ports.store import Op
+from stack.ports.store import BundleStore, Op
 from stack.routing.forwarder import Forwarder
 from stack.security import BpSec, Key, KeyRing, SecurityPolicy
 from stack.storage.memory import MemoryStore
@@ -44,7 +44,7 @@ class Desk:
         config: AgentConfig | None = None,
         *,
         security: Security | None = None,
-        store: MemoryStore | None = None,
+        store: BundleStore | None = None,
         node: str = HERE,
         listens: bool = True,
         beginning: Beginning | None = None,
@@ -52,7 +52,7 @@ class Desk:
         gate: PolicyGate | None = None,
         contacts: Plan | None = None,
     ) -> None:
-        self.store = store or MemoryStore(1 << 26)
+        self.store: BundleStore = store or MemoryStore(1 << 26)
         self.agent = BundleAgent(
             Eid.parse(node),
             config or AgentConfig(),

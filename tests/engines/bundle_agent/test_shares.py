@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import ClassVar
-
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
@@ -12,17 +9,16 @@ from hypothesis.stateful import invariant, run_state_machine_as_test
 from interop.machines import MachineFault
 from interop.machines import shares as machine
 from interop.machines.shares import LEAST, QUOTA_BUNDLES, QUOTA_BYTES
-from stack.engines.bundle_agent import Beginning, Shares
+from stack.engines.bundle_agent import Shares
 from stack.engines.bundle_agent.shares import NOWHERE, OWN
 from stack.ports.store import NO_ROOM, OVER_SHARE, Release
 from stack.storage.memory import MemoryStore
 from stack.wire.bundle import IS_FRAGMENT, REPORT_FORWARDING, Bundle, fragment_bundle
 from tests.engines.bundle_agent.desk import Desk, keyed
 from tests.engines.bundle_agent.harness import FAR, HERE, NEXT, NOW, bundle_for
+from tests.engines.bundle_agent.our_shares import RESERVED, UNKNOWN, OurShares
 
-RESERVED = 0.6
 NEAR = machine.NEIGHBOURS
-UNKNOWN = "dtn://nobody/app"
 
 
 def shares(*neighbours: str) -> Shares:
@@ -208,69 +204,6 @@ def test_whose_bundles_are_is_known_after_a_restart() -> None:
 # ---- whatever happens ----------------------------------------------------------------------------
 
 
-PLACES = {machine.ON: FAR + "app", machine.NOWHERE: UNKNOWN, machine.HERE: HERE + "nobody"}
-
-
-class OurShares:
-    """An agent over a store in memory; what it does is done at once."""
-
-    kind: ClassVar[type[Shares]] = Shares
-
-    def __init__(self, neighbours: Sequence[str], quota_bytes: int, quota_bundles: int) -> None:
-        self.quotas = (tuple(neighbours), quota_bytes, quota_bundles)
-        self.now = NOW
-        self.number = 0
-        self.starts = 0
-        self.desk = self.begin(MemoryStore(quota_bytes, quota_bundles))
-
-    def begin(self, store: MemoryStore) -> Desk:
-        """One process."""
-        beginning = Beginning(bytes(32), self.starts << 20)
-        return Desk(store=store, shares=self.kind(*self.quotas, RESERVED), beginning=beginning)
-
-    def arrive(self, neighbour: str, octets: int, leads: str, lifetime_ms: int) -> int | None:
-        self.number += 1
-        made = bundle_for(
-            {machine.ON: FAR + "app", machine.NOWHERE: UNKNOWN, machine.HERE: HERE + "nobody"}[
-                leads
-            ],
-            bytes(octets),
-            sequence=self.number,
-            source=neighbour + "x",
-            lifetime_ms=lifetime_ms + self.now - NOW + 1000,
-        )
-        ref = self.desk.arrive(made, self.now, neighbour)
-        return ref if ref is not None and ref > 0 else None
-
-    def send(self, octets: int) -> int | None:
-        before = {one.ref for one in self.desk.store.scan()}
-        self.desk.send(FAR + "app", bytes(octets))
-        (ref,) = {one.ref for one in self.desk.store.scan()} - before
-        return ref
-
-    def held(self) -> dict[Hashable, int]:
-        return {one.ref: one.size for one in self.desk.store.scan()}
-
-    def leave(self, count: int) -> None:
-        agent = self.desk.agent
-        agent.forwarded(agent.take(NEXT, 1 << 20, count, self.now), self.now, NEXT)
-        self.desk.run_pending(self.now)
-
-    def fail(self, name: Hashable) -> None:
-        assert isinstance(name, int)
-        self.desk.agent.fail(name, OSError("for a test"), self.now)
-        self.desk.agent.retry(self.now)
-        self.desk.run_pending(self.now)
-
-    def advance(self, milliseconds: int) -> None:
-        self.now += milliseconds
-        self.desk.expire(self.now)
-
-    def restart(self) -> None:
-        self.starts += 1
-        self.desk = self.begin(self.desk.store)
-
-
 class OurSharesMachine(machine.SharesMachine):
     """Against our own, whose books can be seen."""
 
@@ -293,14 +226,6 @@ class OurSharesMachine(machine.SharesMachine):
 
 TestSharing = OurSharesMachine.TestCase
 TestSharing.settings = settings(max_examples=30, stateful_step_count=20)
-
-
-class KeepsNothing(OurShares):
-    """Whoever comes first fills the store."""
-
-    class kind(Shares):
-        def spare(self, owner: str, size: int) -> tuple[int, int]:
-            return (0, 0)
 
 
 class CountsOctetsAlone(OurShares):

@@ -1,5 +1,5 @@
-"""Our store, router, FECFRAME and BPSec in a process of their own, for the adapters of commands:
-``peer_process.py KIND FAULT``, where KIND is ``store``, ``router``, ``fec`` or ``bpsec``, with one
+"""Our store, router, FECFRAME, BPSec, services and shares of a store in a process of their own, for
+the adapters of commands: ``peer_process.py KIND FAULT``, where KIND is one of `KINDS`, with one
 fault or ``""``.
 
 It imports little, so that it begins soon.
@@ -12,8 +12,9 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from stack.contacts.native import read_json
 from stack.contacts.plan import Contact, Plan
@@ -199,13 +200,56 @@ class Acceptor:
         pass
 
 
-Peer = Store | Router | Fec | Acceptor
+class Sharing:
+    """With the fault ``keeps nothing`` whoever comes first has all of the store."""
+
+    def __init__(self, fault: str, start: Asked) -> None:
+        from stack.storage import SqliteStore, StoreConfig
+        from tests.engines.bundle_agent.our_shares import KeepsNothing, OurShares
+
+        kind = KeepsNothing if fault == "keeps nothing" else OurShares
+        quotas = start["quota_bytes"], start["quota_bundles"]
+        store = SqliteStore(
+            Path("store"), StoreConfig(quota_bytes=quotas[0], quota_bundles=quotas[1])
+        )
+        with Path("starts").open("ab") as starts:
+            starts.write(b".")
+            count = starts.tell()
+        self.peer = kind(start["neighbours"], *quotas, store, count, start["milliseconds"])
+
+    def do(self, do: str, asked: Asked) -> Asked:
+        result = getattr(self.peer, do)(**asked)
+        return {"bundles": list(result.items())} if do == "held" else {"name": result}
+
+    def end(self) -> None:
+        pass
+
+
+class Peer(Protocol):
+    def do(self, do: str, asked: Asked) -> Asked:
+        """Have it done: the answer."""
+        ...
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        ...
+
+
+def service(kind: str, fault: str, start: Asked) -> Peer:
+    from tests.interop.machines import service_process
+
+    made: Peer = getattr(service_process, kind)(fault, start)
+    return made
+
 
 KINDS: dict[str, Callable[[str, Asked], Peer]] = {
     "store": Store,
     "router": Router,
     "fec": Fec,
     "bpsec": Acceptor,
+    "shares": Sharing,
+    "files": partial(service, "Files"),
+    "jobs": partial(service, "Jobs"),
 }
 
 

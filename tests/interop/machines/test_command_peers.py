@@ -1,5 +1,5 @@
-"""Stores, routers, FECFRAME and BPSec in another process under their machines: nothing is found in
-ours, and a fault of each is."""
+"""Stores, routers, FECFRAME, BPSec, services and shares of a store in another process under their
+machines: nothing is found in ours, and a fault of each is."""
 
 from __future__ import annotations
 
@@ -13,15 +13,22 @@ from interop.machines import (
     BpSecMachine,
     CommandBpSecAdapter,
     CommandFecAdapter,
+    CommandFilesAdapter,
+    CommandJobsAdapter,
     CommandRouterAdapter,
+    CommandSharesAdapter,
     CommandStoreAdapter,
     FecMachine,
+    FilesMachine,
+    JobsMachine,
     MachineFault,
     RouterPeerMachine,
+    SharesMachine,
     StoreMachine,
 )
-from interop.machines.channel import Fate, Order, Passage
+from interop.machines.channel import WELL, Fate, Order, Passage
 from interop.machines.router import NODE, OTHERS
+from interop.machines.shares import NEIGHBOURS, ON
 from stack.contacts.plan import Contact, Plan
 from stack.fec.config import FecConfig
 from stack.ports.store import Place
@@ -67,6 +74,32 @@ class TheirFec(FecMachine):
 class FecOfAnotherCode(FecMachine):
     adapter = CommandFecAdapter(command("fec", "code"))
     copies_max = 2
+
+
+class TheirFiles(FilesMachine):
+    adapter = CommandFilesAdapter(command("files", ""))
+
+
+class FilesThatForget(FilesMachine):
+    adapter = CommandFilesAdapter(command("files", "forgets"))
+
+
+class TheirJobs(JobsMachine):
+    adapter = CommandJobsAdapter(command("jobs", ""))
+
+
+class JobsThatForget(JobsMachine):
+    adapter = CommandJobsAdapter(command("jobs", "forgets"))
+
+
+class TheirShares(SharesMachine):
+    adapter = CommandSharesAdapter(command("shares", ""))
+    part_bytes = 6_000
+
+
+class SharesThatKeepNothing(SharesMachine):
+    adapter = CommandSharesAdapter(command("shares", "keeps nothing"))
+    part_bytes = 6_000
 
 
 def day_of(kind: type[RouterPeerMachine]) -> None:
@@ -184,3 +217,85 @@ def test_our_store_keeps_what_it_has_in_a_process_that_is_killed() -> None:
 def test_a_store_that_keeps_nothing_on_disk_is_found() -> None:
     with pytest.raises(MachineFault, match=r"BundleStore\.(commit|scan)"):
         life_of(StoreThatForgets)
+
+
+def files_of(kind: type[FilesMachine]) -> None:
+    """A file each way; either end is killed before it is there; one is given up."""
+    case = kind()
+    try:
+        case.start()
+        case.send(end=0, size=900)
+        case.send(end=1, size=257)
+        case.send(end=0, size=1)
+        case.cancel(pick=2, really=True)
+        case.carry(end=1, passage=Passage((Fate.LOST, Fate.ARRIVES), Order.SENT))
+        case.look()
+        case.restart(end=0, really=True)
+        case.look()
+        case.carry(end=0, passage=WELL)
+        case.restart(end=1, really=True)
+        case.look()
+    finally:
+        case.teardown()
+
+
+def test_our_file_service_is_right_in_a_process_that_is_killed() -> None:
+    files_of(TheirFiles)
+    assert {step.after for step in TheirFiles.coverage.taken} == {"open", "delivered", "cancelled"}
+
+
+def test_a_file_service_that_keeps_nothing_on_disk_is_found() -> None:
+    with pytest.raises(MachineFault, match="states: a file is forgotten that is not over"):
+        files_of(FilesThatForget)
+
+
+def jobs_of(kind: type[JobsMachine]) -> None:
+    """A job that runs, is cut off by a kill, and runs again."""
+    case = kind()
+    try:
+        case.start()
+        case.submit(size=256)
+        case.carry(end=1, passage=WELL)
+        case.wait(seconds=1)
+        case.restart(end=1, really=True)
+        case.look()
+    finally:
+        case.teardown()
+
+
+def test_our_job_service_is_right_in_a_process_that_is_killed() -> None:
+    jobs_of(TheirJobs)
+    assert "finished" in {step.after for step in TheirJobs.coverage.taken}
+
+
+def test_a_job_service_that_keeps_nothing_on_disk_is_found() -> None:
+    with pytest.raises(MachineFault, match=r"at the end: job .* stays so"):
+        jobs_of(JobsThatForget)
+
+
+def share(kind: type[SharesMachine]) -> None:
+    """One neighbour floods it, then others come; what is held outlives a kill."""
+    case = kind()
+    try:
+        case.start()
+        case.sends(octets=100)
+        case.floods(neighbour=NEIGHBOURS[0], leads=ON, octets=2_000, count=20)
+        case.what_is_kept_is_there()
+        case.fail(pick=1)
+        case.restart()
+        case.leave(count=5)
+        case.comes(neighbour=NEIGHBOURS[1], leads=ON, octets=3_000, lifetime_ms=20_000)
+        case.wait(milliseconds=30_000)
+        case.what_is_kept_is_there()
+    finally:
+        case.teardown()
+
+
+def test_our_store_is_shared_in_a_process_that_is_killed() -> None:
+    share(TheirShares)
+    assert {step.after for step in TheirShares.coverage.taken} == {"admitted", "refused"}
+
+
+def test_a_store_that_keeps_nothing_for_others_is_found() -> None:
+    with pytest.raises(MachineFault, match="books: no room is left for others"):
+        share(SharesThatKeepNothing)
