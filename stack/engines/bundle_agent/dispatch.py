@@ -62,13 +62,16 @@ class Dispatch(Custody):
             self._join(self._fragments.add(ref, parse_note(entry.note)))
 
     def keys_changed(self) -> None:
-        """Security has other keys: what none has opened is delivered, if one does now."""
+        """Security has other keys: what none has opened is delivered or put together, if one does
+        now."""
         sealed, self._sealed = self._sealed, {}
         for ref in sealed:
             if (entry := self.entries.get(ref)) is not None:
                 name = node_and_service(entry.destination)[1]
                 self.waiting.add(name, ref)
                 self._events.append(Deliverable(name, ref))
+        self._fragments.keys_changed()
+        self._join_due()
 
     def _barred(self, policy: DataPolicy, node: str) -> frozenset[str]:
         """Where a bundle for `node` must not come."""
@@ -91,6 +94,10 @@ class Dispatch(Custody):
     def _join(self, refs: list[int] | None) -> None:
         if refs is not None:
             self._events.append(Reassemble(tuple(refs)))
+
+    def _join_due(self) -> None:
+        for refs in self._fragments.retry():
+            self._join(refs)
 
     def _clear(self, opened: Opened, now_ms: int) -> None:
         """A whole has been proven: what else says that it is a part of it, is so or is forged, and
@@ -251,7 +258,7 @@ class Dispatch(Custody):
         """Look for a way again for what has none, and for room for fragments that had none."""
         postponed, self._postponed = self._postponed, []
         self._reroute([*self.forwarder.drain("", now_ms), *postponed], now_ms)
-        self._events += [Reassemble(tuple(refs)) for refs in self._fragments.retry()]
+        self._join_due()
 
     def _displaced(self, now_ms: int) -> None:
         """Bundles that have lost their room to one of higher priority go another way."""

@@ -257,6 +257,8 @@ class FragmentLedger:
         self._unit_of: dict[int, _Unit] = {}
         self._due: dict[tuple[bytes, _Kind], _Unit] = {}
         """Units that are to be tried, those first that have waited longest."""
+        self._late: dict[tuple[bytes, _Kind], _Unit] = {}
+        """Units whose key may be on its way."""
         self._purse = PURSE_BYTES
 
     def add(self, ref: int, note: Note) -> list[int] | None:
@@ -316,6 +318,7 @@ class FragmentLedger:
         culprits: list[int] = []
         why = "no fragments fit together"
         tried = 0
+        late = False
         for tried, candidate in enumerate(joining.candidates(), 1):
             try:
                 check_bundle(candidate.bundle)
@@ -330,7 +333,8 @@ class FragmentLedger:
                 used = [refs[index] for index in candidate.used]
                 return Joined(candidate.bundle, opened, used, parts, sorted(others - {*parts}))
             why = opened.failure
-            if len(candidate.used) == 1:
+            late |= opened.later
+            if len(candidate.used) == 1 and not opened.later:
                 culprits.append(refs[candidate.used[0]])  # nobody else can be
             if tried == limit:
                 break
@@ -338,8 +342,17 @@ class FragmentLedger:
         self._purse -= tried * (total + TRY_COST_BYTES)
         if tried == limit or joining.exhausted or len(refs) < len(unit.pieces):
             self._due[unit.key] = unit
+        if late:
+            self._late[unit.key] = unit
         again = self._next(unit) if unit.whole() and (unit.more or unit.fresh()) else None
         return Joined(None, None, [], [], culprits, why, again)
+
+    def keys_changed(self) -> None:
+        """`retry` names, with the next that are due, what no key has opened yet."""
+        for unit in self._late.values():
+            unit.rounds = unit.rest = 0
+        self._due |= self._late
+        self._late.clear()
 
     def again(self, refs: Sequence[int]) -> None:
         """What was joined of these cannot be taken yet: `retry` names them again, soon."""
@@ -361,6 +374,7 @@ class FragmentLedger:
         if not unit.pieces:
             adu, kind = unit.key
             self._due.pop(unit.key, None)
+            self._late.pop(unit.key, None)
             del self.units[adu][kind]
             if not self.units[adu]:
                 del self.units[adu]

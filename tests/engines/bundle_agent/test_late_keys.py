@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from stack.engines.bundle_agent.parts import Parts
@@ -9,7 +11,7 @@ from stack.ports.security import Opened
 from stack.ports.store import NO_ROOM, Committed, Place
 from stack.security import BpSec, KeyRing, SecurityPolicy
 from stack.security.reasons import FAILED
-from stack.wire.bundle import Bundle, encode_bundle
+from stack.wire.bundle import IS_FRAGMENT, Bundle, encode_bundle, fragment_bundle
 from tests.engines.bundle_agent.desk import KEYS, Desk, keyed
 from tests.engines.bundle_agent.harness import HERE, NOW, bundle_for
 
@@ -123,3 +125,44 @@ def test_what_cannot_be_let_go_of_stops_no_other(monkeypatch: pytest.MonkeyPatch
     assert len(at.got) == 2
     assert at.agent.counters["failures"] == 1
     assert [old.place for old in at.store.scan()] == [Place.QUARANTINE]
+
+
+def alone(payload: bytes) -> Bundle:
+    """A fragment that is all of its unit."""
+    sealed = keyed().protect(bundle_for(HERE + "app", payload))
+    length = len(payload)
+    flags = sealed.primary.flags | IS_FRAGMENT
+    primary = replace(
+        sealed.primary, flags=flags, fragment_offset=0, total_adu_length=length, encoded=None
+    )
+    return Bundle(primary, sealed.blocks)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_parts_wait_for_their_key_too(parts: int) -> None:
+    """Also one that is the whole unit by itself: no key has told that it is forged."""
+    at, security = late()
+    payload = b"open the valve" * 100
+    sealed = keyed().protect(bundle_for(HERE + "app", payload))
+    for one in [alone(payload)] if parts == 1 else fragment_bundle(sealed, 700):
+        assert at.arrive(one)
+    for _ in range(3):
+        at.agent.retry(NOW)
+        at.run_pending(NOW)
+    assert at.agent.counters["fragments_contradicted"] == 0
+    assert len(list(at.store.scan())) == parts
+    assert at.agent.counters["reassembly_failed"] == 1, "no key has come since"
+    comes(at, security)
+    assert at.got == [payload]
+    assert not list(at.store.scan())
+
+
+def test_a_part_that_is_forged_goes_when_the_key_has_come() -> None:
+    at, security = late()
+    genuine = alone(b"open the valve")
+    forged = replace(genuine.payload, data=bytes(14), encoded=None)
+    assert at.arrive(Bundle(genuine.primary, (*genuine.blocks[:-1], forged)))
+    assert len(list(at.store.scan())) == 1
+    comes(at, security)
+    assert at.got == []
+    assert not list(at.store.scan())

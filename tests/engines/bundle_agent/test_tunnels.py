@@ -184,6 +184,23 @@ def test_a_carrier_keeps_it_until_the_far_gateway_has_its_key() -> None:
     assert far.got == [b"tasking"]
 
 
+def test_parts_of_it_wait_at_the_far_gateway_for_its_key() -> None:
+    gate, _, _, far = chain()
+    security = Keyless(KeyRing(KEYS, EXIT), bytes, SecurityPolicy())
+    leaves = desk(EXIT, BACK, security=security)
+    gate.arrive(bundle_for(FAR + "app", bytes(3000)))
+    (wire,) = held(gate)
+    for part in fragment_bundle(decode_bundle(wire)[0], 1000):
+        assert leaves.arrive(part)
+    leaves.pass_on(far)
+    assert far.got == []
+    security.comes = True
+    leaves.agent.keys_changed()
+    leaves.run_pending(NOW)
+    leaves.pass_on(far)
+    assert far.got == [bytes(3000)]
+
+
 def test_age_goes_on_within() -> None:
     gate, carrier, leaves, _ = chain(clock=False)
     age = bundle_age(5000, number=9, crc_type=2)
