@@ -136,6 +136,28 @@ class Router:
             route = self._best(destination, size_bytes, level, now_ns, deadline_ns, others, barred)
         return route
 
+    def unkept_route(
+        self,
+        destination: str,
+        size_bytes: int,
+        priority: int,
+        now_ms: int,
+        expires_ms: int,
+        barred: frozenset[str] = NOBODY,
+    ) -> Route | None:
+        """As `route`, for a question that does not come again: its search takes the place of none
+        that is of use."""
+        if destination == self.node:
+            return None
+        self._refresh()
+        level, now_ns = priority_level(priority), now_ms * MILLISECOND
+        question = self._question(size_bytes, level, barred)
+        kept = _Kept(question, self.node, now_ns, Bounds())
+        deadline_ns = expires_ms * MILLISECOND
+        route = self._along(kept, destination, size_bytes, level, now_ns, deadline_ns)
+        assert not isinstance(route, _Stale)  # it was searched for just now
+        return route
+
     def routes(
         self,
         destinations: Iterable[str],

@@ -42,14 +42,16 @@ def test_check_shows_who_could_have_it_and_what_is_missing(
     policy, plan, directory = files
     asked = ("policy", "check", policy, plan, "dtn://gs1/", "dtn://sat1/", "-d", directory)
     (found,) = cli(*asked, "--json").json
-    assert found["way"]["over"] == ["dtn://home/", "dtn://sat1/"]
-    assert found["missing"] == ["dtn://abroad/"]
+    assert found["route"]["over"] == ["dtn://home/", "dtn://sat1/"]
+    assert found["missing"] == [{"nodes": "XX", "rest": True, "transit": True}]
     assert found["better"]["arrival"].startswith("2026-12-01T00:00:00")
     reached = {node["node"] for node in found["nodes"] if node["reached"]}
     assert reached == {"dtn://gs1/", "dtn://home/", "dtn://sat1/"}
     ran = cli(*asked)
     assert ran.code == 0
-    assert "with transit through dtn://abroad/: 'XX' it would be" in " ".join(ran.out.split())
+    assert "with rest at and transit through XX it would be 2026-12-01T00:00:00" in " ".join(
+        ran.out.split()
+    )
 
 
 def test_the_report_of_a_check_has_a_map(
@@ -75,7 +77,7 @@ def test_check_fails_where_nothing_is_allowed(cli: Cli, files: tuple[Path, Path,
     asked = ("policy", "check", policy, plan, "dtn://gs1/", "dtn://sat1/", "-d", directory)
     policy.write_text('transit = "none"')
     ran = cli(*asked)
-    assert (ran.code, "no way that is allowed" in ran.out) == (1, True)
+    assert (ran.code, "no admissible path" in ran.out) == (1, True)
     policy.write_text('readers = "XX"')
     ran = cli(*asked)
     assert (ran.code, "may not be read at its destination" in ran.out) == (1, True)

@@ -65,11 +65,11 @@ def check(
     places: PlacesPath = None,
     as_json: Json = False,
 ) -> None:
-    """Show who could ever read, hold or carry data under a policy and a contact plan, the best way
-    that is allowed, and which permission is missing for a better one.
+    """Show who could ever read, hold or carry data under a policy and a contact plan, the best path
+    that is allowed, and the one permission that is missing for an earlier one.
 
-    Exit code 1 when there is no way that is allowed. The map of the report needs a scenario, as the
-    plan or as --places.
+    Exit code 1 when there is no path that is allowed. The map of the report needs a scenario, as
+    the plan or as --places.
 
     \b
     Examples:
@@ -79,7 +79,8 @@ def check(
     from stack.policy import PolicyGate
     from stack.policy.file import load_directory, load_policy
     from stack.policy.permissions import permissions
-    from stack.routing.admissible import admissible
+    from stack.routing.admissible import RouteRequest, admissible, reach
+    from stack.routing.router import Router, RouterConfig
 
     source = load_source(path, reference, kind)
     now_ms = source.start_ms if at is None else time_of(at, "--at")
@@ -88,7 +89,10 @@ def check(
     rules = load_policy(policy, now_ms)
     gate = PolicyGate(load_directory(directory), origin)
     expires_ms = now_ms + round(lifetime * 1000)
-    found = admissible(source.plan, gate, rules, origin, destination, octets, now_ms, expires_ms)
+    router = Router(source.plan, origin, config=RouterConfig(tolerance_ms=0, tolerance_ratio=0))
+    request = RouteRequest(destination, octets, 1, now_ms, expires_ms)
+    found = admissible(router, gate, rules, request)
+    reached = reach(source.plan, gate, rules, origin, destination, now_ms)
     nodes = [permissions(rules, gate.directory, each) for each in source.plan.nodes]
     lines = _lines(found, gate, rules, destination, now_ms)
     if report is not None:
@@ -97,13 +101,15 @@ def check(
         where = _places(source, places)
         others = sorted(where.nodes - set(source.plan.nodes))
         shown = [*nodes, *(permissions(rules, gate.directory, each) for each in others)]
-        about = PolicyReport(origin, destination, now_ms, rules, shown, found, lines, where)
+        about = PolicyReport(
+            origin, destination, now_ms, rules, shown, found, reached, lines, where
+        )
         report.mkdir(parents=True, exist_ok=True)
         (report / "report.html").write_text(policy_page(about), encoding="utf-8")
     if as_json:
-        emit(_as_dict(found, nodes))
+        emit(_as_dict(found, nodes, reached))
     else:
-        _show(found, nodes)
+        _show(nodes, reached)
         for line in lines:
             say_wrapped(line)
         if report is not None:
@@ -120,31 +126,33 @@ def _places(source: Source, path: Path | None) -> Places:
     return Places() if known is None else Places(known.stations, known.satellites)
 
 
-def _show(found: Admissible, nodes: Sequence[Permissions]) -> None:
+def _show(nodes: Sequence[Permissions], reached: frozenset[str]) -> None:
     words = {True: "yes", False: "no"}
     rows = [
         (
             one.node,
             one.known_as,
-            *(words[may] for may in (one.reads, one.holds, one.carries, one.node in found.reach)),
+            *(words[may] for may in (one.reads, one.holds, one.carries, one.node in reached)),
         )
         for one in nodes
     ]
     table(("node", "known as", "reads", "holds", "carries", "reached"), rows)
 
 
-def _as_dict(found: Admissible, nodes: Sequence[Permissions]) -> dict[str, Any]:
-    def way(route: Any) -> dict[str, Any] | None:
+def _as_dict(
+    found: Admissible, nodes: Sequence[Permissions], reached: frozenset[str]
+) -> dict[str, Any]:
+    def shown(route: Any) -> dict[str, Any] | None:
         if route is None:
             return None
         hops = [contact.destination for contact in route.contacts]
         return {"arrival": dtn_to_iso(route.arrival_ms), "over": hops}
 
     return {
-        "nodes": [one._asdict() | {"reached": one.node in found.reach} for one in nodes],
-        "way": way(found.route),
-        "missing": list(found.missing),
-        "better": way(found.better),
+        "nodes": [one._asdict() | {"reached": one.node in reached} for one in nodes],
+        "route": shown(found.route),
+        "missing": [one._asdict() for one in found.missing],
+        "better": shown(found.better),
     }
 
 
@@ -160,17 +168,13 @@ def _lines(
     if not gate.may_read(policy, destination):
         who = described(gate.directory, destination)
         return [f"it may not be read at its destination: {who}"]
-    lines = ["no way that is allowed"]
-    if found.route is not None:
-        arrival = dtn_to_iso(found.route.arrival_ms)
-        after = duration_text((found.route.arrival_ms - now_ms) / 1000)
-        over = ", ".join(contact.destination for contact in found.route.contacts)
-        lines = [f"arrives {arrival}, {after} after departure, over {over}"]
-    if found.better is not None:
-        arrival = dtn_to_iso(found.better.arrival_ms)
-        who = " and ".join(described(gate.directory, node) for node in found.missing)
-        lines.append(f"with transit through {who} it would be {arrival}")
-    return lines
+    if found.route is None:
+        return [found.words]
+    arrival = dtn_to_iso(found.route.arrival_ms)
+    after = duration_text((found.route.arrival_ms - now_ms) / 1000)
+    over = ", ".join(contact.destination for contact in found.route.contacts)
+    lines = [f"arrives {arrival}, {after} after departure, over {over}"]
+    return lines if found.better is None else [*lines, found.words]
 
 
 def explain(

@@ -25,6 +25,9 @@ class PolicyReport:
     policy: DataPolicy
     nodes: Sequence[Permissions]
     found: Admissible
+    reached: frozenset[str]
+    """Nodes at which it could come to rest."""
+
     lines: Sequence[str]
     """What there is to say of it; the first is the verdict."""
 
@@ -56,7 +59,7 @@ def policy_page(about: PolicyReport) -> str:
             "<h2>The policy</h2>",
             rules_table(about.policy),
             "<h2>Who may do what</h2>",
-            permissions_table(about.nodes, found.reach, "reached"),
+            permissions_table(about.nodes, about.reached, "reached"),
             *_path("The best path that is allowed", found.route),
             *_path("The earlier path, which is not allowed", found.better),
         ],
