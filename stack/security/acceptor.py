@@ -393,12 +393,9 @@ def _check_flags(bcb: Operation) -> None:
 def _binds_payload(bcb: Operation) -> bool:
     """Whether who changes the primary block breaks the payload's encryption: AES-GCM
     authenticates what is in its scope as an HMAC does."""
-    if bcb.asb.context == CONTEXT_COSE:
-        bound = results_of(bcb, cose_context.RESULT_ENCRYPT0)
-        return PAYLOAD_NUMBER in bound and 0 in cose_context.read_parameters(bcb.asb).scope
-    scope = bcb.asb.parameter(contexts.BCB_SCOPE)
-    wide = scope is None or (isinstance(scope, int) and bool(scope & contexts.SCOPE_PRIMARY))
-    return wide and PAYLOAD_NUMBER in bcb.asb.targets
+    cose = bcb.asb.context == CONTEXT_COSE
+    targets = results_of(bcb, cose_context.RESULT_ENCRYPT0) if cose else bcb.asb.targets
+    return PAYLOAD_NUMBER in targets and bcb.bound
 
 
 def _result(pairs: Sequence[Pair], number: int) -> bytes:

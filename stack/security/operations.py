@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from stack.security import contexts, cose_context
 from stack.security.reasons import CONFLICTING, Unusable
 from stack.wire.asb import CONTEXT_COSE, SecurityBlock, decode_asb, encode_asb
-from stack.wire.bundle import CanonicalBlock
+from stack.wire.bundle import BLOCK_CONFIDENTIALITY, CanonicalBlock
 
 COSE_TARGETS_MAX = 8
 """Blocks of one bundle that are decrypted in the COSE context: each may have all others in its AAD,
@@ -19,6 +20,17 @@ class Operation(NamedTuple):
 
     block: CanonicalBlock
     asb: SecurityBlock
+
+    @property
+    def bound(self) -> bool:
+        """Whether its scope has the primary block: else its targets and itself could be those of
+        another bundle (RFC 9173 §3.3.3, §4.3.4).  Raises `DecodeError`."""
+        asb = self.asb
+        if asb.context == CONTEXT_COSE:
+            return 0 in cose_context.read_parameters(asb).scope
+        hides = self.block.type == BLOCK_CONFIDENTIALITY
+        scope = asb.parameter(contexts.BCB_SCOPE if hides else contexts.BIB_SCOPE)
+        return scope is None or (isinstance(scope, int) and bool(scope & contexts.SCOPE_PRIMARY))
 
     def only(self, numbers: Iterable[int]) -> Operation:
         """What it says of these targets alone: the block in its head is what it was."""

@@ -189,7 +189,7 @@ def check_author(
         signed = {
             number
             for each in integrities
-            if each.asb.source.node == source
+            if each.asb.source.node == source and each.bound
             for number in each.asb.targets
         }
         for number in results_of(operation, cose_context.RESULT_ENCRYPT) - signed - lost:
@@ -206,11 +206,12 @@ def check_wanted(
     lost: Set[int],
 ) -> None:
     """Whether each block of the types that rules name has what they ask for, from whom they
-    ask for it.  Raises `Unusable`."""
-    done = {
-        (service, number, str(operation.asb.source.node))
-        for service, found in (("confidentiality", encryptions), ("integrity", integrities))
-        for operation in found
+    ask for it, for this very bundle: what its scope does not bind to the primary block does not
+    count.  Raises `Unusable`."""
+    found = {
+        (service, number, str(operation.asb.source.node)): operation.bound
+        for service, done in (("confidentiality", encryptions), ("integrity", integrities))
+        for operation in done
         for number in operation.asb.targets
         if number not in lost
     }
@@ -218,7 +219,11 @@ def check_wanted(
         peer = rule.peer or str(primary.source.node)
         numbers = [number for number, block in blocks.items() if block.type == rule.kind]
         for number in [PRIMARY_NUMBER] if rule.kind == PRIMARY else numbers:
-            if (rule.service, number, peer) not in done:
-                what = "the primary block" if number == PRIMARY_NUMBER else f"block {number}"
-                words = f"no {rule.service} of {what} by {peer}, as a rule asks"
-                raise Unusable(MISSING, words)
+            bound = found.get((rule.service, number, peer))
+            if bound or (bound is not None and number == PRIMARY_NUMBER):
+                continue
+            what = "the primary block" if number == PRIMARY_NUMBER else f"block {number}"
+            words = f"no {rule.service} of {what} by {peer}, as a rule asks"
+            if bound is not None:
+                words += ": its scope leaves out the primary block, so it may be of another bundle"
+            raise Unusable(MISSING, words)

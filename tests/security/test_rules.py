@@ -4,7 +4,7 @@ reason (RFC 9172 §3.7 to §3.9, §5, §7.1)."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -19,7 +19,7 @@ from stack.cose import HpkePrivateKey, HpkePublicKey, SigningKey, VerifyingKey
 from stack.policy import DataPolicy
 from stack.policy.label import policy_block
 from stack.ports.security import Opened
-from stack.security import BpSec, Key, KeyRing, PolicyRule, SecurityPolicy
+from stack.security import BpSec, Key, KeyRing, PolicyRule, SecurityPolicy, contexts, cose_context
 from stack.security.operations import COSE_TARGETS_MAX
 from stack.security.reasons import CONFLICTING, FAILED, MISSING, UNEXPECTED
 from stack.wire.asb import decode_asb
@@ -122,6 +122,31 @@ def test_why_the_next_refuses(accepts: PolicyRule, damaged: bool, reason: int) -
         secured = Bundle(secured.primary, (*secured.blocks[:-1], bad))
     result = passed(node(EXIT, accepts), secured)
     assert (result.ok, result.reason, result.bundle) == (False, reason, None)
+
+
+@pytest.mark.parametrize("role", ["acceptor", "verifier"])
+@pytest.mark.parametrize("service", ["confidentiality", "integrity"])
+def test_what_is_not_bound_to_its_bundle_does_not_count(role: str, service: str) -> None:
+    """The scope leaves out the primary block: anybody may put it into a bundle of his own."""
+
+    def moved(scope: int) -> tuple[Opened, Opened]:
+        policy = SecurityPolicy(rules=(rule("source", service, peer=EXIT),), scope=scope)
+        gate = BpSec(KeyRing(KEYS, GATE), bytes, policy)
+        secured = passed(gate, plain()).bundle
+        assert secured is not None
+        other = replace(secured.primary, sequence=6, encoded=None)
+        accepts = rule(role, service, peer=GATE)
+        results = (
+            passed(node(EXIT, accepts), Bundle(primary, secured.blocks))
+            for primary in (secured.primary, other)
+        )
+        return next(results), next(results)
+
+    there, elsewhere = moved(contexts.SCOPE_ALL)
+    assert (there.ok, elsewhere.reason) == (True, FAILED)
+    for result in moved(contexts.SCOPE_ALL & ~contexts.SCOPE_PRIMARY):
+        assert (result.ok, result.reason) == (False, MISSING)
+        assert "its scope leaves out the primary block" in result.failure
 
 
 def test_a_stranger_secures_nothing_for_others() -> None:
@@ -412,6 +437,20 @@ def test_what_anybody_can_encrypt_has_to_be_signed() -> None:
         opened = certified(FAR).open(made)
         assert opened.reason == reason, opened.failure
         assert certified(FAR, rule("acceptor", "confidentiality")).open(made).reason == reason
+
+
+def test_a_signature_that_may_be_of_another_bundle_says_nothing_of_who_encrypted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else who may read a signed payload could send it on to others as if it were for them."""
+    own = plain(source=GATE + "app")
+    sign: Callable[..., bytes] = cose_context.sign_targets
+    scope = {key: flags for key, flags in cose_context.SCOPE_DEFAULT.items() if key}
+    monkeypatch.setattr(cose_context, "sign_targets", lambda *args: sign(*args[:-1], scope))
+    made = certified(GATE, *(replace(one, peer="") for one in (SIGNED, FOR_ONE))).protect(own)
+    for rules in ([], [rule("acceptor", "confidentiality")]):
+        opened = certified(FAR, *rules).open(made)
+        assert (opened.reason, "not signed it" in opened.failure) == (MISSING, True)
 
 
 def test_under_another_label_nothing_opens_that_was_encrypted_for_one() -> None:
