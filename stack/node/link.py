@@ -92,6 +92,7 @@ class Link:
         )
         self._runner = Runner(self._ltp, port, clock)
         self._aside = False
+        self._given_up = driver.agent.given_up.setdefault(self.peer, [])
 
     def set_contact(
         self, now: int, *, tx_up: bool, rx_up: bool, rate_bps: float | None, owlt_ns: int
@@ -155,7 +156,7 @@ class Link:
             self._trace("work_failed", {"what": f"close {self.name}", "why": words_of(error)})
 
     def _progress(self) -> None:
-        if self.up and self._forwarder.waiting(self.peer):
+        if self.up and (self._given_up or self._forwarder.waiting(self.peer)):
             self._runner.wake()
 
     # ---- what the bundle driver sees of a link ---------------------------------------------
@@ -217,7 +218,10 @@ class Link:
         self._driver.give_back(refs, self.peer, failed=failed)
 
     def fill(self, now: int) -> None:
-        """Give LTP what waits for this neighbour."""
+        """Give LTP what waits for this neighbour, and have it let go of what is of no use."""
+        if useless := self._given_up[:]:
+            self._given_up.clear()
+            self.engine.cancel(useless)
         if self.up:
             self._driver.send(self.peer, self, now)
 

@@ -106,7 +106,8 @@ class Cancelled(NamedTuple):
     there was none left."""
 
     under_way: int
-    """So many of these had been given to a link: they may arrive all the same."""
+    """So many of these had been given to a link: they may have arrived.  It does not go on with
+    them, but for those that share an LTP block with others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,7 +251,9 @@ class Conversation:
         """Whether it could be done."""
         what, _, about = name.partition(" ")
         if name == "cancel":
-            return self.ends["sender"].cancel(REF, self.now)
+            before = self.given_up
+            self.ends["sender"].cancel([REF])
+            return self.given_up > before
         if name in ("checkpoint timer", "cancel timer", "report timer"):
             return self.timer("receiver" if name == "report timer" else "sender")
         if what not in ("deliver", "repeat", "lose"):
@@ -275,9 +277,13 @@ class Conversation:
         self.ends[end].handle_deadline(self.now)
         return True
 
+    @property
+    def given_up(self) -> int:
+        return self.ends["sender"].count("export_given_up")
+
     def check(self) -> None:
         assert self.delivered <= 1
-        assert self.sent + self.failed <= 1
+        assert self.sent + self.failed + self.given_up <= 1
         assert not self.sent or self.delivered
 
     def finish(self) -> None:
@@ -289,7 +295,7 @@ class Conversation:
                 break
             self.collect()
             self.check()
-        assert self.sent + self.failed == 1
+        assert self.sent + self.failed + self.given_up == 1
         assert not self.box
         assert all(end.next_deadline() is None for end in self.ends.values())
 

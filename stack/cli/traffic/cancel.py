@@ -21,8 +21,8 @@ def cancel(bundles: Bundles, node: NodePath = None, as_json: Json = False) -> No
     """Give up bundles (messages) that were sent from here and have not left yet.
 
     They are deleted, with a status report (reason 3, transmission canceled) where they asked for
-    one. What a link has been given already may arrive all the same. Files and folders are given
-    up with `orbitferry transfers cancel`.
+    one. A link that is sending one stops, unless other bundles share its LTP block; it may have
+    arrived all the same. Files and folders are given up with `orbitferry transfers cancel`.
 
     The exit code is 1 when one of the bundles does not wait here: it has left, was delivered, has
     expired, or was never sent from here.
@@ -43,7 +43,7 @@ def cancel(bundles: Bundles, node: NodePath = None, as_json: Json = False) -> No
         if not result["bundles"]:
             words = "does not wait here: it has left or expired, or was never sent from here"
         elif result["under_way"]:
-            words = "cancelled; a link had been given it, so that it may arrive all the same"
+            words = "cancelled; a link had been given it, so that it may have arrived, or still may"
         else:
             words = "cancelled"
         say(f"{bundle}: {words}")

@@ -250,7 +250,7 @@ class BundleAgent(Parts):
         _, note = unlabelled(old.note)
         if note and old.place is not Place.QUARANTINE and not is_bare(note):
             reason = ended(parse_note(note).primary, self.config, old.expires_ms, now_ms)
-        self._deleted(old.ref, reason, now_ms)
+        self._give_up(old.ref, reason, now_ms)
 
     def _released(self, ref: int, now_ms: int) -> None:
         """A bundle has left the store as we asked; an application's is thereby delivered."""

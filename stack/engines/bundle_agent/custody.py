@@ -78,6 +78,11 @@ class Custody:
         self._fragments = FragmentLedger()
         self._void: dict[int, set[str]] = {}
         """Neighbours whose acknowledgement of a bundle means nothing (see `echoed`)."""
+
+        self.given_up: dict[str, list[int]] = {}
+        """Bundles that a link has been given and need not go on with, by neighbour, for those links
+        that have put a list of their own here."""
+
         self._postponed: list[int] = []
         self._proving: dict[bytes, int] = {}
         """Bundles in whose place is put what they are now proven to be, by its key."""
@@ -129,6 +134,14 @@ class Custody:
         entry = self._forget(ref, now_ms)
         if entry is not None:
             self._report_end(entry, REPORT_DELETION, reason, now_ms)
+
+    def _give_up(self, ref: int, reason: ReportReason, now_ms: int) -> None:
+        """A bundle is of no use to anybody any more, and links need not go on with it.  (What
+        makes room for others still is: whom a link brings it has it.)"""
+        for neighbour in self.forwarder.given_to(ref):
+            if neighbour in self.given_up:
+                self.given_up[neighbour].append(ref)
+        self._deleted(ref, reason, now_ms)
 
     def lost(self, ref: int, now_ms: int) -> None:
         """The store has not got the octets any more: nothing is left of them."""

@@ -238,7 +238,7 @@ class Dispatch(Custody):
             gone = happens(self.entries.get(ref), GONE, why="given up here")
             ops.append(Release(ref, event=gone))
             reason = ReportReason.TRANSMISSION_CANCELED
-            self._end(ref, now_ms, self._deleted, ref, reason, now_ms)
+            self._end(ref, now_ms, self._give_up, ref, reason, now_ms)
         return Cancelled(len(refs), under_way), ops
 
     def plan_changed(self, plan: Plan, now_ms: int) -> None:

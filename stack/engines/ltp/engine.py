@@ -104,10 +104,10 @@ class LtpEngine:
         """Octets of the largest block, and so of the largest unit, that it sends."""
         return self._link.config.block_bytes_max
 
-    def cancel(self, ref: int, now: int) -> bool:
-        """Cancel the session that carries `ref` (RFC 5326 §4.2): `Failed` follows for all of its
-        block.  False when no session carries it."""
-        return self._sender.cancel(ref, now)
+    def cancel(self, refs: Iterable[int]) -> None:
+        """These units are of no use any more, and nothing is said of them from here on.  A session
+        that carries no others is cancelled (RFC 5326 §4.2); a block that has others goes on."""
+        self._sender.cancel(refs)
 
     def withdraw(self) -> tuple[int, ...]:
         """Take back everything of which nothing was sent yet, to send it another way: its refs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 
 from stack.core.clock import MILLISECOND as MS
 from stack.core.errors import LocalError
@@ -170,6 +171,35 @@ class ExportTable:
     def cancel(self, session: ExportSession, reason: CancelReason, now: int) -> None:
         """Cancel as block sender (RFC 5326 §6.19)."""
         self.fail(session, reason, now)
+        self._cancelling(session, reason)
+
+    def thinned(self, blocks: Iterable[Block], gone: frozenset[int]) -> deque[Block]:
+        """Blocks that no session has begun, without units that are `gone` and what has no others:
+        the units' octets stay where they are."""
+        left: deque[Block] = deque()
+        for block in blocks:
+            if refs := _without(block.refs, gone):
+                left.append(replace(block, refs=refs))
+            else:
+                self.held -= block.held
+        return left
+
+    def let_go(self, gone: frozenset[int]) -> None:
+        """Of units that are `gone` nothing is said any more, and sessions of nothing else end."""
+        for session in list(self.sessions.values()):
+            if session.alive and not gone.isdisjoint(session.refs):
+                session.refs = _without(session.refs, gone)
+                if not session.refs:
+                    self._give_up(session)
+
+    def _give_up(self, session: ExportSession) -> None:
+        """Cancel because the client has no use for any of the block (RFC 5326 §4.2)."""
+        self._link.counters["export_given_up"] += 1
+        self._forget_data(session)
+        self.held -= session.held
+        self._cancelling(session, CancelReason.USR_CNCLD)
+
+    def _cancelling(self, session: ExportSession, reason: CancelReason) -> None:
         session.move(ExportInput.CANCEL)
         session.cancel_reason = reason
         self.queue_cancel(session)
@@ -198,3 +228,7 @@ class ExportTable:
         timers.cancel(TimerKey(TimerKind.CANCEL_EXPORT, session.id))
         self._link.drop_control(SegmentType.CANCEL_BY_SENDER, session.id)
         del self.sessions[session.id]
+
+
+def _without(refs: tuple[int, ...], gone: frozenset[int]) -> tuple[int, ...]:
+    return tuple(ref for ref in refs if ref not in gone)

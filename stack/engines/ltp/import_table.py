@@ -272,6 +272,7 @@ class ImportTable:
         self._link.control(SegmentType.CANCEL_ACK_TO_SENDER, ack)
         session = self._sessions.get(segment.session)
         if session is not None:
+            self._link.counters["import_cancelled"] += 1
             self.close(session, ImportInput.PEER_CANCEL)
         elif segment.session in self._lost:
             self.forget_lost(segment.session)

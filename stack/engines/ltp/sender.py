@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from stack.core.errors import LocalError
 from stack.core.train import Buffer
@@ -105,13 +105,12 @@ class Sender:
         retreat, most = self._table.retreat, self._link.config.block_bytes
         return 0 if retreat.plain(now) else min(most, retreat.block_bytes or most)
 
-    def cancel(self, ref: int, now: int) -> bool:
-        """Cancel the session that carries `ref` (RFC 5326 §4.2)."""
-        for session in self._table.sessions.values():
-            if ref in session.refs and session.alive:
-                self._table.cancel(session, CancelReason.USR_CNCLD, now)
-                return True
-        return False
+    def cancel(self, refs: Iterable[int]) -> None:
+        """Let go of units, and of blocks that have no others (RFC 5326 §4.2)."""
+        gone = frozenset(refs)
+        self._flush()
+        self._ready = self._table.thinned(self._ready, gone)
+        self._table.let_go(gone)
 
     def withdraw(self) -> tuple[int, ...]:
         """Give back, and forget, the refs of all blocks that no session has begun."""

@@ -583,11 +583,11 @@ def test_a_block_cancelled_while_it_is_being_sent() -> None:
     lone.engine.submit_block([bytes(50_000)], [1], 50_000, 1)
     lone.engine.submit_block([bytes(50_000)], [2], 50_000, 1)
     session = data_said(lone)[0].session
-    lone.engine.cancel(1, lone.now)
+    lone.engine.cancel([1])
     lone.now += 20 * MILLISECOND
     assert lone.said()[0] == cancel(session, by_sender=True, reason=CancelReason.USR_CNCLD)
     lone.link(tx_up=False, rx_up=False)
-    assert lone.events() == [Failed((1,), CancelReason.USR_CNCLD)]
+    assert lone.events() == []
     lone.wait(120 * SECOND)  # both are too old now, and the second is cancelled
     assert lone.events() == [Failed((2,), CancelReason.SYS_CNCLD)]
     (other,) = lone.engine._sender._table.sessions.values()
@@ -615,10 +615,14 @@ def test_the_client_cancels() -> None:
     lone = Lone(cancel_limit=2)
     lone.submit(3000)
     session = data_said(lone)[0].session
-    assert not lone.engine.cancel(2, lone.now)
-    assert lone.engine.cancel(1, lone.now)
-    assert not lone.engine.cancel(1, lone.now)
-    assert lone.events() == [Failed((1,), CancelReason.USR_CNCLD)]
+    lone.engine.cancel([2])
+    assert lone.said() == []
+    lone.engine.cancel([1, 2])
+    lone.engine.cancel([1])
+    assert lone.events() == [], "the client has said so itself"
+    assert lone.engine.room() == lone.config.queue_bytes
+    assert lone.engine.count("export_given_up") == 1
+    assert not lone.engine.count("export_failed"), "nothing is wrong with the link"
     ours = cancel(session, by_sender=True, reason=CancelReason.USR_CNCLD)
     assert lone.said() == [ours]
     # A report on it is acknowledged and changes nothing.
@@ -633,11 +637,49 @@ def test_the_client_cancels() -> None:
     assert lone.engine.next_deadline() is None
 
 
+def test_a_block_goes_on_while_any_of_its_units_is_of_use() -> None:
+    lone = Lone()
+    for ref in (1, 2, 3):
+        lone.submit(500, ref)
+    segments = data_said(lone)
+    session = segments[-1].session
+    lone.engine.cancel([1, 3])
+    assert lone.said() == []
+    serial, length = segments[-1].checkpoint_serial, sum(len(one.data) for one in segments)
+    lone.feed(report(session, 5, serial, 0, length, (0, length)))
+    assert lone.events() == [Sent((2,))], "of what was given up nothing is said"
+    for ref in (4, 5):
+        lone.submit(500, ref)
+    session = data_said(lone)[0].session
+    lone.engine.cancel([4])
+    lone.engine.cancel([5])
+    assert lone.said() == [cancel(session, by_sender=True, reason=CancelReason.USR_CNCLD)]
+    assert lone.engine.count("export_given_up") == 1
+
+
+def test_what_no_session_has_begun_is_given_up_without_a_word() -> None:
+    lone = Lone(export_sessions_max=1)
+    lone.submit(3000)
+    session = data_said(lone)[0].session
+    for ref, size in ((2, 300_000), (3, 500), (4, 500), (5, 300_000), (6, 500)):
+        lone.submit(size, ref)
+    lone.engine.cancel([2, 3, 6])
+    lone.engine.cancel([5])
+    assert lone.said() == []
+    lone.engine.cancel([1])
+    assert lone.said() == [cancel(session, by_sender=True, reason=CancelReason.USR_CNCLD)]
+    lone.feed(CancelAck(session=session, to_sender=True))
+    assert sum(len(one.data) for one in data_said(lone)) == 1002, "a block of units 3 and 4"
+    assert lone.engine.room() == lone.config.queue_bytes - 1000
+    assert lone.events() == []
+    assert lone.engine.withdraw() == ()
+
+
 def test_the_acknowledgement_of_our_cancellation_stops_it() -> None:
     lone = Lone()
     lone.submit(3000)
     session = data_said(lone)[0].session
-    lone.engine.cancel(1, lone.now)
+    lone.engine.cancel([1])
     assert lone.said() == [cancel(session, by_sender=True, reason=CancelReason.USR_CNCLD)]
     lone.feed(CancelAck(session=session, to_sender=True))
     lone.wait(100 * SECOND)
@@ -649,9 +691,9 @@ def test_both_sides_cancel_at_once() -> None:
     lone = Lone()
     lone.submit(3000)
     session = data_said(lone)[0].session
-    lone.engine.cancel(1, lone.now)
+    lone.engine.cancel([1])
     lone.feed(cancel(session, by_sender=False))
-    assert len(lone.events()) == 1
+    assert lone.events() == []
     assert lone.said() == [cancel_ack(session, to_sender=False)]
     assert lone.engine.next_deadline() is None
 
