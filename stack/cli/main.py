@@ -111,7 +111,16 @@ GROUPS: tuple[tuple[str, str, tuple[Command, ...]], ...] = (
     (
         "keys",
         keys.HELP,
-        (keys.new, keys.show, epochs.status, epochs.list_, epochs.rotate, epochs.destroy),
+        (
+            keys.new,
+            keys.show,
+            epochs.status,
+            epochs.list_,
+            epochs.rotate,
+            epochs.export,
+            epochs.import_,
+            epochs.destroy,
+        ),
     ),
     ("config", config.HELP, (config.check, config.example, config.reference)),
 )

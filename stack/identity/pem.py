@@ -17,7 +17,10 @@ REVOCATIONS: Final = "X509 CRL"
 PRIVATE_KEY: Final = "PRIVATE KEY"
 ENCRYPTED_KEY: Final = "ENCRYPTED PRIVATE KEY"
 EPOCHS: Final = "ORBITFERRY EPOCHS"
-"""Domain keys, sealed to the node for which the file is."""
+"""The first domain keys, sealed to the node for which the file is."""
+
+GRANT: Final = "ORBITFERRY GRANT"
+"""A later epoch, likewise."""
 
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 BLOCKS_MAX: Final = 40_000

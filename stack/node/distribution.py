@@ -279,5 +279,13 @@ class KeyDistribution:
         await self._settled()
         return held
 
+    async def take(self, grants: Iterable[bytes], now_ms: int) -> None:
+        """Take grants that an operator has brought.  They are durable when this returns.  Raises as
+        `Member.take` does."""
+        for octets in grants:
+            self.member.take(octets, now_ms)
+        self._follow(now_ms)
+        await self._settled()
+
     async def _settled(self) -> None:
         await asyncio.gather(*(service.settle() for service in self._services))

@@ -44,6 +44,16 @@ def test_epochs_are_shown_rotated_and_destroyed(cli: Cli, station: Path, tmp_pat
         listed = cli("keys", "list", "-n", station).out
         assert all(str(one) in listed for one in (1, number))
 
+        stick = tmp_path / "stick.pem"
+        assert done("export", "dtn://gs1/", "--out", stick)["epochs"] == [1, number]
+        assert stick.stat().st_mode & 0o077 == 0
+        assert done("import", stick, "--dry-run")["new"] == []
+        assert "nothing of domain kari new here" in cli("keys", "import", stick, "-n", station).out
+        nobody = cli("keys", "export", "dtn://sat1/", "-n", station)
+        assert (nobody.code, "approve it first" in nobody.err) == (1, True)
+        other = cli("keys", "import", "domain/first-epoch.pem", "-n", station)
+        assert (other.code, "keys export" in other.err) == (2, True), other.err
+
         unknown = cli("keys", "destroy", number + 1, "--yes", "-n", station)
         assert (unknown.code, f"there are: 1, {number}" in unknown.err) == (1, True)
         assert done("destroy", number, "--dry-run")["epochs"] == [1, number]

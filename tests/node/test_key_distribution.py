@@ -317,6 +317,63 @@ def test_a_node_that_destroys_its_own_keys_is_given_others(tmp_path: Path, domai
     run_virtual(main)
 
 
+def test_epochs_travel_in_a_file_to_a_node_that_no_link_reaches(
+    tmp_path: Path, domain: Domain
+) -> None:
+    async def main() -> None:
+        _, make = build(tmp_path)
+        async with make["gs1"]() as gs1, make["gs2"]():
+            async with make["sat1"]() as sat1:
+                await asyncio.sleep(60)  # before the first pass
+                authority, there = KeyOperations(gs1), KeyOperations(sat1)
+                made = await ask(authority.rotate_keys, overlap_s=3600)
+                number = made["epoch"]["number"]
+                told = await ask(authority.export_keys, node="dtn://sat1/")
+                assert told["epochs"] == [1, number]
+                for wrong in ("dtn://sat9/", "dtn://sat1/"):
+                    where = authority if wrong == "dtn://sat9/" else there
+                    with pytest.raises(ControlError, match=r"gets no keys|are made at dtn://gs1/"):
+                        await ask(where.export_keys, node=wrong)
+                others = await ask(authority.export_keys, node="dtn://gs2/")
+                cut = [*told["grants"][:1], told["grants"][1][:-2] + "00"]
+                for bad in (others["grants"], cut, ["zz"], []):
+                    with pytest.raises(ControlError, match=r"not for dtn://sat1/|grants:"):
+                        await ask(there.import_keys, grants=bad)
+                    assert numbers(sat1) == [1]
+                plan = await ask(there.import_keys, grants=told["grants"], dry_run=True)
+                assert (plan["new"], numbers(sat1)) == ([number], [1])
+                assert (await ask(there.import_keys, grants=told["grants"]))["new"] == [number]
+                assert sending(sat1) == sending(gs1) == f"kari-epoch-{number}-aes"
+            async with make["sat1"]() as sat1:
+                assert numbers(sat1) == [1, number]
+                there = KeyOperations(sat1)
+                await ask(there.destroy_keys, epoch=number)
+                again = await ask(there.import_keys, grants=told["grants"])
+                assert (again["new"], numbers(sat1)) == ([], [])
+                # What the authority has destroyed goes by a file, too.
+                await ask(authority.destroy_keys, epoch=1)
+                later = (await ask(authority.export_keys, node="dtn://gs2/"))["epochs"]
+                assert later == [number]
+
+    run_virtual(main)
+
+
+def test_what_a_file_says_is_destroyed_goes(tmp_path: Path, domain: Domain) -> None:
+    async def main() -> None:
+        _, make = build(tmp_path)
+        async with make["gs1"]() as gs1, make["sat1"]() as sat1, make["gs2"]():
+            await asyncio.sleep(60)
+            await ask(KeyOperations(gs1).destroy_keys, epoch=1)
+            told = await ask(KeyOperations(gs1).export_keys, node="dtn://sat1/")
+            plan = await ask(KeyOperations(sat1).import_keys, grants=told["grants"], dry_run=True)
+            assert (plan["destroys"], numbers(sat1)) == ([1], [1])
+            done = await ask(KeyOperations(sat1).import_keys, grants=told["grants"])
+            assert (done["destroys"], numbers(sat1)) == ([1], told["epochs"])
+            assert erased(sat1)["key:kari-epoch-1"]
+
+    run_virtual(main)
+
+
 def test_an_operator_rotates(tmp_path: Path, domain: Domain) -> None:
     async def main() -> None:
         _, make = build(tmp_path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from stack.cli.common import Json, NodePath, client_of, duration, quantity
+from stack.cli.common import USAGE, CommandError, Json, NodePath, client_of, duration, quantity
 from stack.cli.domain.secrets import DryRun, Yes, confirm
 from stack.cli.output import answer, emit, say, say_wrapped, table
 
@@ -163,6 +164,71 @@ def destroy(
         + "next: `orbitferry keys status` shows who has them still; `orbitferry audit export` what "
         "each node has written down of it",
     )
+
+
+def export(
+    to: Annotated[str, typer.Argument(metavar="NODE", help="The node that they are for.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where they go.")] = Path(
+        "epochs.pem"
+    ),
+    node: NodePath = None,
+    as_json: Json = False,
+) -> None:
+    """Write the epochs in force into a file for one node, at the authority's node.
+
+    For a node that no link reaches. They are sealed for the key of its certificate, and signed by
+    the authority: the file may travel on any way, and is of use to that node alone; but who keeps a
+    copy, and takes that key later, opens what was under them. So destroy it when it has been taken.
+
+    
+    Examples:
+      orbitferry keys export dtn://sat1/
+      orbitferry keys export dtn://gs2/ --out /media/stick/gs2.pem --json
+    """
+    from stack.core.private import write_file
+    from stack.identity import pem
+
+    found = client_of(node).call("export_keys", node=to)
+    blocks = [pem.PemBlock(pem.GRANT, bytes.fromhex(one)) for one in found["grants"]]
+    words = f"Epochs of domain {found['domain']}, for {found['node']} alone."
+    write_file(out, pem.encode(blocks, words).encode())
+    answer(
+        {"node": found["node"], "epochs": found["epochs"], "file": str(out)},
+        as_json,
+        f"{out}: {_numbers(found['epochs'])} of domain {found['domain']} for {found['node']}\n"
+        f"next: carry it there; there: orbitferry keys import {out.name}",
+    )
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `keys export` has written.")],
+    dry_run: DryRun = False,
+    node: NodePath = None,
+    as_json: Json = False,
+) -> None:
+    """Take the epochs in a file that the authority has made for this node.
+
+    All of them, or none if one is not signed by the authority, or sealed for another node. What it
+    says is destroyed goes from here.
+
+    
+    Examples:
+      orbitferry keys import epochs.pem --dry-run
+      orbitferry keys import /media/stick/gs2.pem
+    """
+    from stack.identity import pem
+    from stack.identity.disk import read_blocks
+
+    blocks = read_blocks(file, "make it with `orbitferry keys export` at the authority's node")
+    grants = [block.octets.hex() for block in blocks if block.label == pem.GRANT]
+    if not grants:
+        why = f"there are no epochs in it, but: {blocks[0].label.lower()}"
+        raise CommandError(f"{file}: {why}", "make it with `orbitferry keys export`", USAGE)
+    found = client_of(node).call("import_keys", grants=grants, dry_run=dry_run)
+    new = _numbers(found["new"]) if found["new"] else "nothing"
+    gone = f"; {_numbers(found['destroys'])} destroyed" if found["destroys"] else ""
+    done = "would be new here" if dry_run else "new here"
+    answer(found, as_json, f"{new} of domain {found['domain']} {done}{gone}")
 
 
 def _after(plan: dict[str, Any]) -> str:

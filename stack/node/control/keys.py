@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from stack.core.clock import FOREVER_MS, dtn_to_iso
+from stack.core.errors import DecodeError, SecurityError
 from stack.node.control.protocol import ControlError
-from stack.node.control.request import WEEK_S, Request, Session
+from stack.node.control.request import WEEK_S, Request, Session, wrong
 from stack.node.distribution import KeyDistribution
 from stack.node.node import Node
-from stack.security.epochs import Epoch
+from stack.security.epochs import EPOCHS_MAX, Epoch
 from stack.services.keys.authority import KeyAuthority, KeyRecipient
 from stack.services.keys.messages import NUMBER_MAX
 
@@ -17,7 +18,7 @@ OVERLAP_S_MAX = 520 * WEEK_S
 
 
 class KeyOperations:
-    """Looking at the epochs of a node, rotating and destroying them."""
+    """Looking at the epochs of a node, rotating, carrying and destroying them."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -85,6 +86,54 @@ class KeyOperations:
         at = dtn_to_iso(self._node.port.dtn_ms())
         still = sorted(keeping.keys() - {str(self._node.node_id)})  # which has not said so yet
         return {"destroyed": gone, "at": at, "still_at": still, **scope}
+
+    async def export_keys(self, request: Request, session: Session) -> dict[str, Any]:
+        """All epochs in force for one node, sealed for the key of its certificate, in hexadecimal.
+        Raises `ControlError` where they are not made here, and for who gets none."""
+        node = str(request.eid("node").node)
+        request.finish()
+        found = self._distribution()
+        if found.authority is None:
+            raise _elsewhere(found)
+        if node not in found.authority.recipients:
+            known = " ".join(sorted(found.authority.recipients)) or "none"
+            words = f"{node} gets no keys of domain {found.domain}"
+            raise ControlError("unknown", words, f"approve it first; nodes: {known}")
+        numbers = [epoch.number for epoch in found.authority.epochs.held]
+        grants = [grant.hex() for grant in found.authority.grants(node)]
+        return {"domain": found.domain, "node": node, "epochs": numbers, "grants": grants}
+
+    async def import_keys(self, request: Request, session: Session) -> dict[str, Any]:
+        """Take epochs that an operator has brought, all or none; with `dry_run` only say which are
+        new.  Raises `ControlError` for what this node's authority has not sealed for it."""
+        grants = request.texts("grants")
+        dry_run = request.flag("dry_run")
+        request.finish()
+        found, now_ms = self._distribution(), self._node.port.dtn_ms()
+        if not 0 < len(grants) <= EPOCHS_MAX:
+            raise wrong("grants", f"{len(grants)} epochs: 1 to {EPOCHS_MAX} are in force at a time")
+        try:
+            octets = [bytes.fromhex(text) for text in grants]
+            told = [found.member.check(one, found.home) for one in octets]
+            new = [
+                grant.epoch.number
+                for grant, one in zip(told, octets, strict=True)
+                if found.member.brings(one, now_ms)
+            ]
+        except ValueError:
+            raise wrong("grants", "is not hexadecimal") from None
+        except (DecodeError, SecurityError) as error:
+            words = f"not for {self._node.node_id} from the authority of {found.domain}: {error}"
+            remedy = f"`orbitferry keys export {self._node.node_id}` at {found.home}"
+            raise ControlError("refused", words, remedy) from None
+        floor = max(grant.floor for grant in told)
+        held = found.member.epochs
+        destroys = [one.number for one in held.held if held.floor < one.number <= floor]
+        answer = {"domain": found.domain, "new": new, "destroys": destroys}
+        if dry_run:
+            return {"dry_run": True, **answer}
+        await found.take(octets, now_ms)
+        return answer
 
     def _distribution(self) -> KeyDistribution:
         found = self._node.keys.distribution

@@ -64,6 +64,8 @@ def make_operations(node: Node, stop: Callable[[], None]) -> Mapping[str, Operat
         "keys": keys.keys,
         "rotate_keys": keys.rotate_keys,
         "destroy_keys": keys.destroy_keys,
+        "export_keys": keys.export_keys,
+        "import_keys": keys.import_keys,
     }
 
 

@@ -103,6 +103,14 @@ class Member:
         does."""
         return self._take(self.check(octets, self.home), [self._certified], now_ms)
 
+    def brings(self, octets: Buffer, now_ms: int) -> bool:
+        """Whether `take` would bring a new epoch; changes nothing.  Raises as that does."""
+        grant = self.check(octets, self.home)
+        new = self._is_new(grant, now_ms)
+        if new:
+            grant.open([self._certified])
+        return new
+
     def receive(self, octets: Buffer, source: str, now_ms: int) -> bool:
         """Take a grant; whether an epoch was new.  One that is sealed for a key which is gone is
         answered by what it has to be sealed for.  Raises as `check` does."""
@@ -118,12 +126,10 @@ class Member:
                 self._answer_ms = max(now_ms, self._said_ms + SPACING_MS)
 
     def _open(self, grant: Grant, keys: list[HpkePrivateKey], now_ms: int) -> bool:
-        number = grant.epoch.number
-        known = self.epochs.get(number) is not None
-        if not known and (number <= self.epochs.floor or grant.epoch.until_ms <= now_ms):
-            return False  # replayed, or too late: there is nothing to have
-        self._answer_ms = max(now_ms, self._said_ms + SPACING_MS)
-        if known:
+        new = self._is_new(grant, now_ms)
+        if new or self.epochs.get(grant.epoch.number) is not None:
+            self._answer_ms = max(now_ms, self._said_ms + SPACING_MS)
+        if not new:
             return False
         epoch, key = grant.open(keys)
         if key in self._fresh:
@@ -137,6 +143,12 @@ class Member:
             self._linked, self._link, self._links = epoch.number, epoch.link, epoch.links
         self._wait_ms, self._ask_ms, self._worn = ASK_FIRST_MS, 0, 0
         return new
+
+    def _is_new(self, grant: Grant, now_ms: int) -> bool:
+        """Whether there is something to have: not of what is here, replayed, or too late."""
+        number = grant.epoch.number
+        held = self.epochs.get(number) is not None or number <= self.epochs.floor
+        return not held and grant.epoch.until_ms > now_ms
 
     # ---- what goes -------------------------------------------------------------------------
 
