@@ -31,7 +31,7 @@ from stack.node.link import Link
 from stack.ports.security import Security
 from stack.routing.config import RouterConfig
 from stack.routing.forwarder import Forwarder
-from stack.security import BpSec, KeyRing, SecurityPolicy, Signers
+from stack.security import BpSec, KeyRing, SecurityPolicy
 from stack.security.vouchers import make_voucher
 from stack.services.audit import AuditService
 from stack.services.waiting import cancel_all
@@ -59,10 +59,11 @@ def make_security(
     keys: NodeKeys,
     environment: Environment,
     trace: Trace,
-    signers: Signers | None = None,
+    member: Membership | None = None,
 ) -> Security | None:
     """BPSec with the keys of the key file, or None when the configuration turns it off.  Signatures
-    are those of `signers`; of the key file where there are none."""
+    are those of a `member` of a domain, and so is what goes to other domains, unless there is a key
+    file; of that where there is none."""
     if config.security.protect == "none":
         trace("security_off", {"node": config.id})
         return None
@@ -72,7 +73,15 @@ def make_security(
         cose_require_from=config.security.cose_require_from,
         rules=config.security.rules,
     )
-    bpsec = BpSec(keys.ring, environment.entropy, policy, use=keys.use, signers=signers)
+    elsewhere = None if member is None or config.security.key_file else member.elsewhere
+    bpsec = BpSec(
+        keys.ring,
+        environment.entropy,
+        policy,
+        use=keys.use,
+        signers=member,
+        elsewhere=elsewhere,
+    )
     return bpsec if keys.distribution is None else keys.distribution.guarded(bpsec)
 
 

@@ -70,6 +70,15 @@ class Membership:
         """Each node that is believed now."""
         return {str(node.facts.id): node for node in self.trust.principals(now_ms)}
 
+    def elsewhere(self, node: str) -> bool:
+        """Whether a node is of another domain that is trusted to read."""
+        found = self._believed.get(node)
+        return (
+            found is not None
+            and found.facts.domain != self.trust.domain
+            and "read" in found.facts.purposes
+        )
+
     def signing_key(self, peer: str) -> SigningKey:
         """What signs for this node, whoever it is for."""
         return self._signing

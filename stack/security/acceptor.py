@@ -84,7 +84,7 @@ class Acceptor:
 
     def _open(self, bundle: Bundle, labelled: bool) -> Opened:
         blocks = {block.number: block for block in bundle.blocks}
-        wanted = self._rules.of("acceptor", bundle.primary) if self._rules else NOTHING
+        wanted = self._rules.at_ends("acceptor", bundle.primary)
         encryptions = operations(bundle.blocks, BLOCK_CONFIDENTIALITY)
         encrypted = targets_of(encryptions)
         check_cost(encryptions)

@@ -9,6 +9,7 @@ RFC 9173 §4.3.1 gives a BCB one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from stack.core.errors import DecodeError
@@ -48,14 +49,15 @@ class BpSec:
         *,
         use: KeyUse | None = None,
         signers: Signers | None = None,
+        elsewhere: Callable[[str], bool] | None = None,
     ) -> None:
         """`use` counts encryptions, by itself where none is given.  `signers` has the keys of
-        signatures: by default `keys`."""
+        signatures: by default `keys`.  `elsewhere` as of `Rules`."""
         self._keys = keys
         self._use = use or KeyUse()
         self._entropy = entropy
         self._policy = policy
-        self._rules = Rules(policy.rules)
+        self._rules = Rules(policy.rules, elsewhere)
         self._signatures = Signatures(
             signers or keys, policy.cose_sign_for, policy.cose_require_from
         )

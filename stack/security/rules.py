@@ -2,13 +2,14 @@
 (RFC 9172 §10).
 
 Without a rule a node encrypts and authenticates the payloads that it makes, and delivers none
-without.  A rule for the payload takes the place of that for its flow; a node on the way adds,
-verifies and accepts nothing but what rules say.
+without: with shared keys, or for nodes of another domain with certificates.  A rule for the
+payload takes the place of that for its flow; a node on the way adds, verifies and accepts nothing
+but what rules say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from stack.core.checks import check_node_id, check_one_of
@@ -143,16 +144,51 @@ class Wanted:
 
 NOTHING = Wanted((), False)
 
+BETWEEN_DOMAINS = {
+    "source": Wanted(
+        (
+            PolicyRule(role="source", service="integrity", context="cose-sign"),
+            PolicyRule(role="source", service="confidentiality", context="cose-hpke"),
+        ),
+        True,
+    ),
+    "acceptor": Wanted(
+        (
+            PolicyRule(role="acceptor", service="integrity"),
+            PolicyRule(role="acceptor", service="confidentiality"),
+        ),
+        True,
+    ),
+}
+"""Where two nodes have no keys in common, but certificates that each believes: signed by the one,
+encrypted for the other alone."""
+
 
 class Rules:
     """The rules of a node, by flow."""
 
-    def __init__(self, rules: Iterable[PolicyRule] = ()) -> None:
+    def __init__(
+        self, rules: Iterable[PolicyRule] = (), elsewhere: Callable[[str], bool] | None = None
+    ) -> None:
+        """`elsewhere` says whether a node is of another domain, and may read."""
         self._rules = tuple(rules)
+        self._elsewhere = elsewhere
         self._found: dict[tuple[str, Eid, Eid], Wanted] = {}
 
     def __bool__(self) -> bool:
         return bool(self._rules)
+
+    def at_ends(self, role: str, primary: PrimaryBlock) -> Wanted:
+        """What is asked for of a bundle that is made here ("source"), or is for here
+        ("acceptor")."""
+        found = self.of(role, primary)
+        if self._elsewhere is None or found.payload:
+            return found
+        other = primary.destination if role == "source" else primary.source
+        if not self._elsewhere(str(other.node)):
+            return found
+        between = BETWEEN_DOMAINS[role]
+        return Wanted((*between.rules, *found.rules), True) if found.rules else between
 
     def of(self, role: str, primary: PrimaryBlock) -> Wanted:
         """What they say of a bundle."""

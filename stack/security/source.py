@@ -15,7 +15,7 @@ from stack.security.keys import Key, KeyRing
 from stack.security.operations import Operation, operations
 from stack.security.policy import SecurityPolicy
 from stack.security.reasons import CONFLICTING, MISSING, Unusable
-from stack.security.rules import PRIMARY, PolicyRule, Rules, Wanted
+from stack.security.rules import NOTHING, PRIMARY, PolicyRule, Rules, Wanted
 from stack.security.signatures import PRIMARY_NUMBER, Signatures
 from stack.security.use import KeyUse
 from stack.wire.asb import (
@@ -67,9 +67,9 @@ class SecuritySource:
         """A bundle of this node, its payload encrypted, and signed where policy says so; or as
         rules have it, but for its destination where it is `labelled` with a data policy.  Raises
         `SecurityError` without keys, and for a fragment."""
-        if not self._rules:
+        wanted = self._rules.at_ends("source", bundle.primary)
+        if wanted is NOTHING:
             return self._protect(bundle)
-        wanted = self._rules.of("source", bundle.primary)
         peers = ("", str(bundle.primary.destination.node))
         hides = any(
             rule.kind == PAYLOAD and rule.service == "confidentiality" and rule.peer in peers
