@@ -17,8 +17,9 @@ from stack.audit.event import Act
 from stack.policy import DataPolicy, NodeSet
 from stack.ports.store import Write
 from stack.services.codec import encode
-from stack.services.files import FileEvent, erasures
+from stack.services.files import FileEvent, erasures, ledger
 from stack.services.files.erasures import SPACE_ERASE, Erasable, remove
+from stack.services.files.ledger import Ledger
 from stack.services.files.messages import Offer
 from stack.services.files.partial import Partial
 from stack.services.files.state import InObject
@@ -413,5 +414,105 @@ def test_the_results_of_a_forgotten_job_go_with_their_end_written_down(tmp_path:
             assert in_clear(tmp_path / "sat") == set()
         assert told_by(nodes.sat)[1:] == [(["MADE", "STORED"], "job"), (["DELETED"], "job")]
         assert not nodes.sat.port.read_all(SPACE_ERASE)
+
+    virtual(main)
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+def test_what_has_its_name_and_fails_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crashes: bool
+) -> None:
+    """Also when the node is killed before it goes."""
+    make_file(tmp_path / "in.bin", 600)
+    place, discard = Verifier._place, Ledger.discard
+
+    async def fails(self: Verifier, obj: InObject, offer: Offer, partial: Partial) -> str | None:
+        assert await place(self, obj, offer, partial) == "a/in.bin"
+        raise OSError(5, "the disk says so")
+
+    async def main() -> None:
+        net = FakeNet()
+        gs, sat = net.node(GS), net.node(SAT)
+        ground, satellite = files_on(gs.port, tmp_path / "gs"), files_on(sat.port, tmp_path / "sat")
+        monkeypatch.setattr(Verifier, "_place", fails)
+        if crashes:
+            monkeypatch.setattr(Ledger, "discard", lambda _, obj: None)
+        async with running(ground.run(), satellite.run()):
+            sent = await ground.send(tmp_path / "in.bin", SAT_EID, name="a/in.bin", policy=AN_HOUR)
+            assert (await ground.wait(sent)).state == "failed"
+        if crashes:
+            assert "a/in.bin" in in_clear(tmp_path / "sat")
+            monkeypatch.setattr(Ledger, "discard", discard)
+            async with running(files_on(sat.restart(), tmp_path / "sat").run()):
+                await asyncio.sleep(1)
+        assert in_clear(tmp_path / "sat") == set()
+        assert not sat.told
+
+    virtual(main)
+
+
+def test_a_name_that_cannot_be_taken_away_now_goes_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_file(tmp_path / "in.bin", 600)
+    place = Verifier._place
+
+    async def fails(self: Verifier, obj: InObject, offer: Offer, partial: Partial) -> str | None:
+        await place(self, obj, offer, partial)
+        raise OSError(5, "the disk says so")
+
+    def stuck(*_: object) -> None:
+        raise PermissionError(13, "not yet")
+
+    async def main() -> None:
+        net = FakeNet()
+        gs, sat = net.node(GS), net.node(SAT)
+        ground, satellite = files_on(gs.port, tmp_path / "gs"), files_on(sat.port, tmp_path / "sat")
+        with monkeypatch.context() as patched:
+            patched.setattr(Verifier, "_place", fails)
+            patched.setattr(ledger, "withdraw", stuck)
+            async with running(ground.run(), satellite.run()):
+                await ground.wait(await ground.send(tmp_path / "in.bin", SAT_EID))
+            async with running(files_on(sat.restart(), tmp_path / "sat").run()):
+                await asyncio.sleep(1)
+            assert "in.bin" in in_clear(tmp_path / "sat")
+        async with running(files_on(sat.restart(), tmp_path / "sat").run()):
+            await asyncio.sleep(1)
+        assert in_clear(tmp_path / "sat") == set()
+
+    virtual(main)
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_what_comes_meanwhile_is_not_taken_for_what_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: bool
+) -> None:
+    """Between its name and its transaction: somebody puts another file there; or a file of the same
+    content, at whose place it would be, ends."""
+    content = make_file(tmp_path / "in.bin", 600)
+    place = Verifier._place
+
+    async def slow(self: Verifier, obj: InObject, offer: Offer, partial: Partial) -> str | None:
+        name = await place(self, obj, offer, partial)
+        if other:
+            (tmp_path / "another").write_bytes(b"another")
+            (tmp_path / "another").rename(tmp_path / "sat" / "in.bin")
+        await asyncio.sleep(60)
+        return name
+
+    async def main() -> None:
+        net = FakeNet()
+        gs, sat = net.node(GS), net.node(SAT)
+        ground, satellite = files_on(gs.port, tmp_path / "gs"), files_on(sat.port, tmp_path / "sat")
+        async with running(ground.run(), satellite.run()):
+            if not other:
+                await ground.wait(await ground.send(tmp_path / "in.bin", SAT_EID, policy=AN_HOUR))
+                await asyncio.sleep(HOUR_MS / 1000 - sat.port.now() / 1e9 - 30)
+            monkeypatch.setattr(Verifier, "_place", slow)
+            policy = AN_HOUR if other else None
+            await ground.wait(await ground.send(tmp_path / "in.bin", SAT_EID, policy=policy))
+            received = satellite.inbox.held()[-1]
+            await asyncio.sleep(HOUR_MS / 1000)
+        assert received.path.read_bytes() == (b"another" if other else content)
 
     virtual(main)

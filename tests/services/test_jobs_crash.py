@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stack.core.eid import Eid
 from stack.services.files import FilesService
 from stack.services.files.state import SPACE_OUT, OutSpec
 from stack.services.jobs import JobClient, JobContext, JobState, JobStatus, RetryPolicy
-from stack.services.jobs.state import SPACE_CLIENT, ClientJob
+from stack.services.jobs.state import SPACE_CLIENT, SPACE_SERVER, ClientJob
 from tests.services.fake_port import Faults, run_through_crashes
 from tests.services.helpers import SAT_EID, SMALL, make_file, running, until, virtual
-from tests.services.job_nodes import JobNodes
+from tests.services.job_nodes import QUICK, JobNodes
 
 Crashes = list[tuple[int, bool]]
 crashes = st.lists(st.tuples(st.integers(1, 15), st.booleans()), max_size=5)
@@ -144,3 +146,70 @@ def test_a_run_cut_off_is_reported_or_repeated(
     assert status.attempts == runs
     assert begun == list(range(1, runs + 1))
     assert status.outputs == ()
+
+
+FOLDER = "0" * 32
+
+
+def test_what_a_crash_has_left_of_forgotten_jobs_goes_at_the_next_start(tmp_path: Path) -> None:
+    """But not what nobody here calls a job."""
+    for name in (f"{FOLDER}/run-1/work/x", f"{FOLDER}/in/0/x", "mine/run-1/x"):
+        path = tmp_path / "sat" / "jobs" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x")
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path)
+        async with nodes.all_running():
+            await asyncio.sleep(1)
+        assert nodes.leftovers() == ["jobs/mine/run-1/x"]
+
+    virtual(main)
+
+
+def test_results_on_their_way_stay_though_their_job_is_forgotten(tmp_path: Path) -> None:
+    """The node is killed meanwhile; they go when they have been delivered."""
+
+    async def work(context: JobContext) -> None:
+        context.output("whole").write_bytes(b"x" * 100)
+
+    async def main() -> None:
+        config = replace(QUICK, retain_ms=1000, report_lifetime_ms=600_000)
+        nodes = JobNodes(tmp_path, {"work": work}, config=config)
+        nodes.net.lose = lambda source, destination, payload: source.node == SAT_EID.node
+        async with running(nodes.client_files.run(), nodes.client.run()):
+            async with running(nodes.server_files.run(), nodes.server.run()):
+                await nodes.client.submit(SAT_EID, "work", deadline_ms=60_000)
+                await asyncio.sleep(90)
+            assert not nodes.sat.port.read_all(SPACE_SERVER)
+            async with running(nodes.run_server(nodes.sat.restart())):
+                await asyncio.sleep(60)
+                assert [one for one in nodes.leftovers() if one.endswith("whole")]
+                nodes.net.lose = lambda source, destination, payload: False
+                await asyncio.sleep(600)
+                assert nodes.leftovers() == []
+
+    virtual(main)
+
+
+def test_inputs_that_wait_for_their_request_stay(tmp_path: Path) -> None:
+    make_file(tmp_path / "in.bin", 700)
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path)
+        lost = [True]
+
+        def requests(source: Eid, destination: Eid, payload: bytes) -> bool:
+            return lost[0] and destination.service == "jobs"
+
+        nodes.net.lose = requests
+        async with running(nodes.client_files.run(), nodes.client.run()):
+            async with running(nodes.server_files.run(), nodes.server.run()):
+                job = await nodes.client.submit(SAT_EID, "double", {}, [tmp_path / "in.bin"])
+                await asyncio.sleep(20)
+                assert [one for one in nodes.leftovers() if "/in/" in one]
+            lost[0] = False
+            async with running(nodes.run_server(nodes.sat.restart())):
+                assert (await nodes.client.wait(job)).state is JobState.FINISHED
+
+    virtual(main)

@@ -119,12 +119,15 @@ class Erasures:
         batch.write(SPACE_ERASE, kept.path, kept.encode())
         batch.after(lambda: self._arm(kept))
 
-    def placed(self, path: str, received: Received, batch: Batch) -> None:
-        """An object has been put there."""
+    def keeps(self, path: str) -> bool:
+        """Whether what lies at a path relative to the directory has to go one day."""
+        return path in self._kept
+
+    def placed(self, path: str, received: Received, inode: int, batch: Batch) -> None:
+        """An object has been put there, as the file of this number."""
         policy = received.policy
         if policy is not None and policy.expires_ms:
             words = f"{received.name} from {received.source.node}"
-            inode = _inode(self._root / path)
             self.keep(Erasable(path, f"file:{received.key}", policy, received, inode), batch, words)
         else:
             self._replaced(path, batch)
@@ -230,10 +233,3 @@ def _go_on_when_gone(
     """Somebody else was faster with a part of a folder: the rest has to go none the less."""
     if not isinstance(error[1], FileNotFoundError):
         raise error[1]
-
-
-def _inode(path: Path) -> int:
-    try:
-        return os.lstat(path).st_ino
-    except OSError:  # it has gone already, or is out of reach: then what is found when it is due
-        return 0

@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from stack.core.eid import Eid
+from stack.core.errors import DecodeError
 from stack.core.ranges import RangeSet
 from stack.policy import DataPolicy
 from stack.ports.application import AppPort, Delivery, Outgoing
 from stack.services.batch import Batch, records
 from stack.services.files import messages
 from stack.services.files.config import FilesConfig
+from stack.services.files.inbox import Inbox
 from stack.services.files.messages import Outcome, Receipt, Repair
 from stack.services.files.partial import PartialFiles
+from stack.services.files.paths import safe_name, withdraw
 from stack.services.files.policy import Policy, Verdict
 from stack.services.files.state import SPACE_IN, FileEvent, InObject, Progress, rate_of
 from stack.services.files.steps import InState, InStep
@@ -53,6 +56,8 @@ class Ledger:
         policy: Policy,
         partials: PartialFiles,
         emit: Callable[[FileEvent], None],
+        root: str,
+        choose_inbox: Callable[[str], Inbox],
     ) -> None:
         self.timers = NamedTimers(port)
         self._port = port
@@ -60,6 +65,8 @@ class Ledger:
         self._policy = policy
         self._partials = partials
         self._emit = emit
+        self._root = root
+        self._choose_inbox = choose_inbox
         self._service = service_of(port.node_id, FILES)
         self._objects: dict[str, InObject] = {}
         self._closed: dict[str, None] = {}  # in the order in which they ended
@@ -72,9 +79,13 @@ class Ledger:
             self.admit(obj)
             if obj.state is InState.RECEIVING:
                 yield obj
-        self._partials.sweep(
-            {key for key, obj in self._objects.items() if obj.state is InState.RECEIVING}
-        )
+        kept = {
+            key
+            for key, obj in self._objects.items()
+            if obj.state is InState.RECEIVING
+            or (obj.state is not InState.RECEIVED and not self.discard(obj))
+        }
+        self._partials.sweep(kept)
 
     def find(self, source: Eid, object_id: bytes) -> InObject | None:
         """The object of that sender, or None."""
@@ -130,9 +141,27 @@ class Ledger:
         while len(self._closed) > self._config.closed_max:
             self._forget(next(iter(self._closed)), batch)
         # Only now: a record that claims chunks must not outlive its file.
-        batch.after(lambda: self._partials.remove(obj.key))
+        batch.after(lambda: self.discard(obj))
         batch.after(lambda: self.report(obj.state.name.lower(), obj))
         return True
+
+    def discard(self, obj: InObject) -> bool:
+        """Remove the partial file of an object, and what names it may have been given unless it is
+        received; whether that is done.  Else it stays, and the next start does so."""
+        try:
+            if obj.state is not InState.RECEIVED and self._partials.has(obj):
+                self._withdraw(obj)
+        except (OSError, DecodeError) as error:
+            self._port.trace("files.not_withdrawn", {"what": obj.key, "error": str(error)})
+            return False
+        self._partials.remove(obj.key)
+        return True
+
+    def _withdraw(self, obj: InObject) -> None:
+        offer = obj.offer
+        where = offer and self._choose_inbox(offer.tag).place(obj.source, offer)
+        if where:
+            withdraw(self._partials.path(obj), self._root, safe_name(where), obj.object_id)
 
     def fail(self, obj: InObject, text: str, batch: Batch) -> None:
         """An object cannot be received: record it and tell the sender."""

@@ -75,6 +75,11 @@ class Partial:
         """Whether the file has a second name already: it must not be written any more."""
         return os.fstat(self._descriptor).st_nlink > 1
 
+    @property
+    def inode(self) -> int:
+        """The number of the file, under whatever name."""
+        return os.fstat(self._descriptor).st_ino
+
     def finish(self) -> None:
         """Drop the table and make the content durable."""
         os.ftruncate(self._descriptor, self._size)
@@ -99,7 +104,7 @@ class PartialFiles:
 
     def reopen(self, obj: InObject) -> Partial:
         """The object's partial file, opened for the caller alone, who closes it."""
-        return Partial(os.path.join(self._directory, obj.key), obj.size, obj.chunk_bytes)
+        return Partial(self.path(obj), obj.size, obj.chunk_bytes)
 
     def file(self, obj: InObject) -> Partial:
         """The object's open partial file; the one unused for longest is closed for it."""
@@ -121,9 +126,13 @@ class PartialFiles:
         if partial is not None:
             partial.sync()
 
+    def path(self, obj: InObject) -> str:
+        """Where the object's partial file lies, if there is one."""
+        return os.path.join(self._directory, obj.key)
+
     def has(self, obj: InObject) -> bool:
         """Whether there is a partial file of the object."""
-        return os.path.exists(os.path.join(self._directory, obj.key))
+        return os.path.exists(self.path(obj))
 
     def remove(self, key: str) -> None:
         """Remove a partial file, if there is one."""

@@ -14,7 +14,7 @@ import os
 import stat
 import unicodedata
 from asyncio import sleep as next_turn
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -126,32 +126,48 @@ async def place(
     size: int,
     sha256: bytes,
     replace: bool,
-    share: bool = True,
+    share: Callable[[str], bool] = lambda _: True,
 ) -> str:
     """Give the finished file `partial` its name under `root`; the name taken, relative to it.
 
     The file appears whole or not at all, and `partial` stays as a second link until the caller
     has committed: called again after a crash, it finds its own file and takes the same name.
     Without `replace` a name that another content has gets a number before its suffix; a file
-    of the same name and content is kept as it is, unless what comes must not `share` it.
-    Raises `OSError`.
+    of the same name and content is kept as it is, unless what comes must not `share` it (a name
+    relative to `root`).  Raises `OSError`.
     """
+    where = parts[:-1]
     with open_directory(root, parts[:-1]) as parent:
         if replace:
             name = parts[-1]
             _link_over(partial, name, parent, object_id)
         else:
-            name = await _link_beside(
-                partial, parts[-1], parent, object_id, size, sha256 if share else None
-            )
+
+            async def same(candidate: str) -> bool:
+                return share("/".join((*where, candidate))) and await _same_content(
+                    candidate, parent, size, sha256
+                )
+
+            name = await _link_beside(partial, parts[-1], parent, object_id, same)
         os.fsync(parent)
-    return "/".join((*parts[:-1], name))
+    return "/".join((*where, name))
+
+
+def withdraw(partial: str, root: str, parts: Sequence[str], object_id: bytes) -> None:
+    """Take from the file `partial` each name that `place` may have given it.  Raises `OSError`."""
+    if os.stat(partial).st_nlink == 1:
+        return
+    with contextlib.suppress(FileNotFoundError), open_directory(root, parts[:-1], make=False) as at:
+        for name in (_temporary(object_id), *_candidates(parts[-1], object_id)):
+            if _same_file(partial, name, at):
+                os.unlink(name, dir_fd=at)
+        os.fsync(at)
 
 
 def _link_over(partial: str, name: str, parent: int, object_id: bytes) -> None:
     if _same_file(partial, name, parent):
         return
-    temporary = f".{object_id.hex()}"
+    temporary = _temporary(object_id)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary, dir_fd=parent)
     os.link(partial, temporary, dst_dir_fd=parent)
@@ -162,8 +178,16 @@ def _link_over(partial: str, name: str, parent: int, object_id: bytes) -> None:
         raise
 
 
+def _temporary(object_id: bytes) -> str:
+    return f".{object_id.hex()}"
+
+
 async def _link_beside(
-    partial: str, name: str, parent: int, object_id: bytes, size: int, sha256: bytes | None
+    partial: str,
+    name: str,
+    parent: int,
+    object_id: bytes,
+    same: Callable[[str], Awaitable[bool]],
 ) -> str:
     for candidate in _candidates(name, object_id):
         try:
@@ -171,7 +195,7 @@ async def _link_beside(
         except FileExistsError:
             if _same_file(partial, candidate, parent):
                 return candidate
-            if sha256 and await _same_content(candidate, parent, size, sha256):
+            if await same(candidate):
                 return candidate
         else:
             return candidate

@@ -60,7 +60,7 @@ class _Ready:
         return self._heap[0][3] if self._heap else None
 
 
-def _stored(port: AppPort) -> Iterator[OutObject]:
+def stored(port: AppPort) -> Iterator[OutObject]:
     """What the durable records hold."""
     progress = dict(port.read_all(SPACE_OUT, _PROGRESS))
     for key, value in port.read_all(SPACE_OUT, SPEC_KEY):
@@ -100,7 +100,7 @@ class FileSender:
         self._over: dict[str, None] = {}  # keys, in the order in which they ended
         self._open = 0
         self._admitted = 0
-        for obj in _stored(port):
+        for obj in stored(port):
             self._admit(obj)
 
     # -- what applications call

@@ -76,7 +76,8 @@ class FilesService:
         self._inboxes = [self.inbox]
         policy = Policy(self._config, self._root, accepts, self._unhandled)
         self._partials = PartialFiles(self._root)
-        self._ledger = Ledger(port, self._config, policy, self._partials, self._emit)
+        places = (self._root, self._choose_inbox)
+        self._ledger = Ledger(port, self._config, policy, self._partials, self._emit, *places)
         erasures = Erasures(port, self._root, self._lock, self._emit, self._choose_inbox)
         self.erasures = erasures
         """What lies under `directory` and goes when its data policy ends."""

@@ -58,6 +58,7 @@ class Verifier:
                     good = await partial.digest() == obj.offer.sha256
                     bad = [] if good or partial.placed else await partial.damaged()
                     name = await self._place(obj, obj.offer, partial) if good else None
+                    inode = partial.inode
                 finally:
                     partial.close()
             except OSError as error:
@@ -72,7 +73,7 @@ class Verifier:
             elif name is None:
                 await self._fail(obj, "nobody here takes it any more")
             else:
-                await self._announce(obj, obj.offer, name)
+                await self._announce(obj, obj.offer, name, inode)
 
     async def _place(self, obj: InObject, offer: Offer, partial: Partial) -> str | None:
         """Link the object to its name; the path under the root.  Harmless to repeat."""
@@ -80,6 +81,7 @@ class Verifier:
         if where is None:
             return None
         partial.finish()
+        ends = obj.policy is not None and obj.policy.expires_ms  # what has an end goes alone
         return await place(
             partial.path,
             self._root,
@@ -88,10 +90,10 @@ class Verifier:
             size=obj.size,
             sha256=offer.sha256,
             replace=self._config.collision == "replace",
-            share=obj.policy is None or not obj.policy.expires_ms,  # what has an end goes alone
+            share=lambda path: not (ends or self._erasures.keeps(path)),
         )
 
-    async def _announce(self, obj: InObject, offer: Offer, name: str) -> None:
+    async def _announce(self, obj: InObject, offer: Offer, name: str, inode: int) -> None:
         """The one transaction that makes the object received."""
         received = Received(
             obj.key,
@@ -109,7 +111,7 @@ class Verifier:
         async with transaction(self._port, self._lock) as batch:
             if self._ledger.close(obj, InStep.VERIFIED, "", batch):
                 batch.write(SPACE_INBOX, obj.key, received.encode())
-                self._erasures.placed(name, received, batch)
+                self._erasures.placed(name, received, inode, batch)
                 batch.after(lambda: self._choose_inbox(offer.tag).put(received))
                 self._ledger.answer(obj, batch)
 
@@ -130,7 +132,7 @@ class Verifier:
                 # Each chunk is as it was sent, so the sender's file was read wrongly; or the
                 # table of checksums is gone.  Begin anew, in a new file.
                 self._ledger.ask_again(obj, RangeSet(), batch)
-                batch.after(lambda: self._partials.remove(obj.key))
+                batch.after(lambda: self._ledger.discard(obj))
             await batch.commit(self._port)
             if obj.complete:  # an empty object has nothing to ask for
                 self._queue.put_nowait(obj)

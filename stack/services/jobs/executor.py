@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
+from typing import Final
 
 from stack.audit.event import Act
 from stack.core.errors import LocalError, PolicyError, StoreError, words_of
@@ -13,6 +15,8 @@ from stack.ports.application import AppPort, Happening
 from stack.services.batch import Batch
 from stack.services.files import FileEvent, FilesService, Prepared
 from stack.services.files.erasures import Erasable
+from stack.services.files.sender import stored
+from stack.services.files.steps import OUT_OPEN
 from stack.services.jobs.attempt import Attempt, Output, remove_tree
 from stack.services.jobs.config import JobsConfig
 from stack.services.jobs.context import Handler, JobFailed
@@ -23,6 +27,9 @@ from stack.services.waiting import cancel_all
 
 FindInputs = Callable[[ServerJob], tuple[Path, ...]]
 """The files of a job's inputs; raises `OSError` when one has gone."""
+
+_IS_KEY: Final = re.compile("[0-9a-f]{32}").fullmatch
+"""Whether a name is that of a job's folder (`job_key`)."""
 
 
 class Executor:
@@ -86,6 +93,21 @@ class Executor:
             self._watch_results(job)
             keep = f"run-{job.attempt}" if job.key in self._results else ""
         self._remove_runs(job.key, keep)
+
+    def sweep(self, awaited: Set[str]) -> None:
+        """Remove what a crash has left of jobs that are forgotten, but for results on their way,
+        and inputs of jobs that are `awaited`."""
+        found = os.listdir(self._directory) if self._directory.is_dir() else []
+        forgotten = {key for key in filter(_IS_KEY, found) if self._table.get(key) is None}
+        for obj in stored(self._port) if forgotten else ():
+            path = Path(obj.spec.path)
+            if obj.state in OUT_OPEN and self._directory in path.parents:
+                self._watch(path.relative_to(self._directory).parts[0], obj.spec.object_id)
+        for key in forgotten:
+            if key not in self._results:
+                self._remove_runs(key)
+                if key not in awaited:
+                    remove_tree(self._directory / key)
 
     def remove(self, job: ServerJob) -> None:
         """Remove all that is on disk of a forgotten job, once nobody awaits its results."""
@@ -240,8 +262,11 @@ class Executor:
         for ref in job.outputs:
             progress = self._files.progress(ref.object_id)
             if progress is not None and progress.open:
-                self._results.setdefault(job.key, set()).add(ref.object_id)
-                self._job_of_result[ref.object_id] = job.key
+                self._watch(job.key, ref.object_id)
+
+    def _watch(self, key: str, object_id: bytes) -> None:
+        self._results.setdefault(key, set()).add(object_id)
+        self._job_of_result[object_id] = key
 
     def _on_file(self, event: FileEvent) -> None:
         """Drop a job's results when the last of them was delivered, or cannot be."""

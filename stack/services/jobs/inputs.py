@@ -7,8 +7,9 @@ from pathlib import Path
 from stack.core.clock import MILLISECOND
 from stack.core.eid import Eid
 from stack.ports.application import AppPort
-from stack.services.batch import Batch
+from stack.services.batch import Batch, records
 from stack.services.files import FilesService, Offer, Received
+from stack.services.files.state import SPACE_IN, SPACE_INBOX, InObject
 from stack.services.jobs.attempt import remove_tree
 from stack.services.jobs.messages import JobState
 from stack.services.jobs.state import TAG_IN, JobStep, ServerJob, base_name, job_key, job_of_tag
@@ -40,6 +41,17 @@ class JobInputs:
     def _job_of(self, received: Received) -> ServerJob | None:
         parsed = job_of_tag(received.tag)
         return None if parsed is None else self._table.get(job_key(received.source, parsed[0]))
+
+    def awaited(self) -> set[str]:
+        """Jobs with an input that is here, or about to be: their request may come."""
+        here = records(self._port, "files", SPACE_INBOX, Received.decode)
+        comes = records(self._port, "files", SPACE_IN, InObject.decode)
+        objects = [
+            *((one.source, one.tag) for one in here),
+            *((one.source, one.offer.tag) for one in comes if one.offer and one.complete),
+        ]
+        parsed = ((source, job_of_tag(tag)) for source, tag in objects)
+        return {job_key(source, found[0]) for source, found in parsed if found}
 
     def on_input(self, received: Received, batch: Batch) -> None:
         """An input has arrived, or is still here after a restart."""

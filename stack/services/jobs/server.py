@@ -100,6 +100,7 @@ class JobServer:
                 self._executor.recover(job)
                 if job.state.final:
                     self._inputs.release(job, batch)  # what a crash after its end has left
+            self._executor.sweep(self._inputs.awaited())
 
     def _on_final(self, job: ServerJob, batch: Batch) -> None:
         self._inputs.release(job, batch)
