@@ -14,6 +14,7 @@ from interop.inspect.tree import ERROR, NONE, OK, WRONG, Branch, Walk
 from stack.core.errors import DecodeError
 from stack.wire import cbor
 from stack.wire.bundle import (
+    BIBE_PDUS,
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
     BLOCKS_MAX,
@@ -37,11 +38,16 @@ from stack.wire.bundle import (
 from stack.wire.crc import crc16_x25, crc32c
 
 _CRC_BYTES: Final = {CRC_16: 2, CRC_32: 4}
+_RECORDS: Final = {STATUS_REPORT: "status report", **dict.fromkeys(BIBE_PDUS, "BIBE PDU")}
+
+DEPTH_MAX: Final = 4
+"""Bundles within one another that are shown, as many as a node takes out."""
+
 _STATUSES: Final = ("received", "forwarded", "delivered", "deleted")
 
 
-def walk_bundle(walk: Walk) -> None:
-    """Read one bundle.  Raises `DecodeError` where it cannot go on."""
+def walk_bundle(walk: Walk, depth: int = 0) -> None:
+    """Read one bundle, within `depth` others.  Raises `DecodeError` where it cannot go on."""
     start = walk.at
     encrypted = _encrypted(walk.view, start)
     with walk.branch("bundle", section="RFC 9171 §4.1") as bundle:
@@ -54,7 +60,7 @@ def walk_bundle(walk: Walk) -> None:
                 break
             if count == 0:
                 break
-            _block(walk, flags, encrypted)
+            _block(walk, flags, encrypted, depth)
             count = None if count is None else count - 1
         else:
             raise DecodeError("too many blocks", "RFC 9171 §4.1", walk.at)
@@ -104,7 +110,7 @@ def _primary(walk: Walk) -> int:
     return flags
 
 
-def _block(walk: Walk, bundle_flags: int, encrypted: dict[int, int]) -> None:
+def _block(walk: Walk, bundle_flags: int, encrypted: dict[int, int], depth: int) -> None:
     """RFC 9171 §4.3.2."""
     start = walk.at
     with walk.branch("block", section="RFC 9171 §4.3.2") as block:
@@ -125,13 +131,13 @@ def _block(walk: Walk, bundle_flags: int, encrypted: dict[int, int]) -> None:
                 branch.note = f"encrypted by block {encrypted[number]}"
                 walk.data("ciphertext", len(data), f"{len(data)} octets")
             else:
-                _content(walk, kind, bundle_flags)
+                _content(walk, kind, bundle_flags, depth)
         if count != 5 + (crc_type != CRC_NONE):
             raise DecodeError(f"{count} fields in a block", "RFC 9171 §4.3.2", start)
         _crc(walk, crc_type, start)
 
 
-def _content(walk: Walk, kind: int, bundle_flags: int) -> None:
+def _content(walk: Walk, kind: int, bundle_flags: int, depth: int) -> None:
     """The block-type-specific data, which are all that is in view."""
     if kind == PREVIOUS_NODE:
         walk.eid("forwarded by")
@@ -146,7 +152,7 @@ def _content(walk: Walk, kind: int, bundle_flags: int) -> None:
     elif kind in (BLOCK_INTEGRITY, BLOCK_CONFIDENTIALITY):
         _security_block(walk)
     elif kind == PAYLOAD and bundle_flags & IS_ADMIN and not bundle_flags & IS_FRAGMENT:
-        _admin_record(walk)
+        _admin_record(walk, depth)
     else:
         walk.data("octets", walk.left)
 
@@ -214,15 +220,37 @@ def _encrypted(view: memoryview, at: int) -> dict[int, int]:
 # ---------------------------------------------------------------------------------- contents
 
 
-def _admin_record(walk: Walk) -> None:
+def _admin_record(walk: Walk, depth: int) -> None:
     """RFC 9171 §6.1."""
     with walk.branch("administrative record", section="RFC 9171 §6.1"):
         _pair(walk, "RFC 9171 §6.1")
-        kind = walk.uint("record type", partial(words.names, {STATUS_REPORT: "status report"}))
+        kind = walk.uint("record type", partial(words.names, _RECORDS))
         if kind == STATUS_REPORT:
             _status_report(walk)
+        elif kind in BIBE_PDUS:
+            _encapsulated(walk, depth)
         else:
             walk.item("content")
+
+
+def _encapsulated(walk: Walk, depth: int) -> None:
+    """A bundle within the bundle."""
+    section = "draft-ietf-dtn-bibect"
+    with walk.branch("encapsulated bundle", section=section):
+        start = walk.at
+        if walk.array("fields") != 3:
+            raise DecodeError("not three fields", section, start)
+        walk.uint("transmission id")
+        walk.uint("retransmission time", lambda ms: words.dtn_time(ms) if ms else "none")
+        head = walk.at
+        data, end = cbor.read_bstr(walk.view, head, False)
+        walk.at = end - len(data)
+        walk.leaf("bundle length", len(data), head)
+        if depth < DEPTH_MAX:
+            with walk.inside("octets", len(data)):
+                walk_bundle(walk, depth + 1)
+        else:
+            walk.data("octets", len(data))
 
 
 def _status_report(walk: Walk) -> None:

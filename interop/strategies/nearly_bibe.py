@@ -9,7 +9,7 @@ from interop.strategies.choices import Choices
 from interop.strategies.making import strategy
 from interop.strategies.violation import Nearly, Violation
 from stack.wire import cbor
-from stack.wire.bundle import encode_bibe_pdu, encode_bundle
+from stack.wire.bundle import encode_bundle
 
 _NO_UINT = (b"\x20", b"\xf9\x3c\x00", b"\x41\x01", b"\x61\x31", b"\xf6", b"\x80", b"\xf5")
 
@@ -46,7 +46,7 @@ def _no_pair(choose: Choices, fields: Fields) -> bytes:
 
 
 def _another_type(choose: Choices, fields: Fields) -> bytes:
-    return _record(fields, choose.pick((b"\x01", b"\x04", b"\x07", b"\x18\xff", b"\x23")))
+    return _record(fields, choose.pick((b"\x01", b"\x04", b"\x08", b"\x18\xff", b"\x23")))
 
 
 _RULES: tuple[tuple[str, Callable[[Choices, Fields], bytes]], ...] = (
@@ -62,7 +62,9 @@ _RULES: tuple[tuple[str, Callable[[Choices, Fields], bytes]], ...] = (
 @strategy
 def bibe_records(choose: Choices) -> bytes:
     """The octets of a record that carries a bundle, whatever that says."""
-    return encode_bibe_pdu(encode_bundle(bundles.make(choose)))
+    fields = [*(cbor.uint(choose.pick((0, choose.uint()))) for _ in range(2))]
+    fields.append(cbor.bstr(encode_bundle(bundles.make(choose))))
+    return _record(fields, choose.pick((b"\x03", b"\x07")))
 
 
 @strategy

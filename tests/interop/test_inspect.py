@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interop.inspect import KINDS, Tree, dissect
+from interop.inspect.bundle import DEPTH_MAX
 from interop.inspect.tree import NODES_MAX
 from interop.strategies import mutated
 from interop.strategies.bundle import bundles, status_reports
@@ -29,6 +30,7 @@ from stack.wire.bundle import (
     check_bundle,
     decode_bundle,
     decode_eid,
+    encode_bibe_pdu,
     encode_bundle,
     encode_status_report,
     hop_count,
@@ -163,6 +165,49 @@ def test_status_report_in_words() -> None:
     assert time is not None
     assert time.note == "2026-01-01T00:00:01.000Z"
     assert not tree.errors
+
+
+def carried(depth: int) -> bytes:
+    """A bundle within `depth` others."""
+    octets = encode_bundle(sample(b"innermost"))
+    for _ in range(depth):
+        octets = encode_bundle(sample(encode_bibe_pdu(octets), flags=IS_ADMIN))
+    return octets
+
+
+@pytest.mark.parametrize("kind", [3, 7])
+def test_a_bundle_within_a_bundle(kind: int) -> None:
+    """By the record type of the draft, and by that of its first versions."""
+    record = bytearray(encode_bibe_pdu(encode_bundle(sample())))
+    record[1] = kind
+    encoded = encode_bundle(sample(bytes(record), flags=IS_ADMIN))
+    tree = dissect(encoded)
+    check_shape(tree, len(encoded))
+    assert said(tree, "record type") == kind
+    within = tree.find("encapsulated bundle")
+    assert within is not None
+    assert said(within.find("bundle", "primary block"), "source") == "dtn://gs1/files"
+    assert said(within, "priority") == 4
+    assert crcs(within) == ["ok"] * len(crcs(within))
+
+
+def test_what_is_wrong_within_a_bundle_is_told_there() -> None:
+    inner = bytearray(encode_bundle(sample()))
+    inner[-4] ^= 1
+    tree = dissect(encode_bundle(sample(encode_bibe_pdu(inner), flags=IS_ADMIN, crc=0)))
+    within = tree.find("encapsulated bundle")
+    assert within is not None
+    assert "wrong" in crcs(within)
+
+
+@pytest.mark.parametrize(
+    ("depth", "shown"), [(DEPTH_MAX, True), (DEPTH_MAX + 1, False), (300, False)]
+)
+def test_bundles_within_one_another_are_shown_to_a_depth(depth: int, shown: bool) -> None:
+    encoded = carried(depth)
+    tree = dissect(encoded)
+    check_shape(tree, len(encoded))
+    assert (b"innermost".hex() in [each.value for each in tree.walk()]) == shown
 
 
 @given(status_reports())

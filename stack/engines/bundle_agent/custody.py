@@ -27,11 +27,18 @@ from stack.engines.bundle_agent.trail import STORED, AuditTrail, happens
 from stack.engines.bundle_agent.tunnels import Tunnels
 from stack.policy import DataPolicy, PolicyGate
 from stack.policy.label import encode_label
-from stack.ports.application import BundleId, Happening, Outgoing
+from stack.ports.application import CRITICAL_PRIORITY, BundleId, Happening, Outgoing
 from stack.ports.security import Security
 from stack.ports.store import Move, Op, Place, RecordEvent, Write
 from stack.routing.forwarder import Forwarder
-from stack.wire.bundle import LENIENT, REPORT_DELETION, STRICT, ReportReason, encode_bundle
+from stack.wire.bundle import (
+    LENIENT,
+    REPORT_DELETION,
+    STRICT,
+    ReportReason,
+    bundle_key,
+    encode_bundle,
+)
 
 PASSING = (StoreError, OSError, MemoryError)
 """Errors that say nothing against the bundle that was being worked on."""
@@ -292,7 +299,10 @@ class Custody:
                         f"bundle_bytes_max {config.bundle_bytes_max}: send it as a file"
                     )
                 expires_ms = now_ms + min(one.lifetime_ms, config.lifetime_ms_max)
-                ops.append(put(bundle, encoded, one.priority, expires_ms, now_ms, required=True))
+                made = put(bundle, encoded, one.priority, expires_ms, now_ms, required=True)
+                if bundle.primary is not primary and one.priority < CRITICAL_PRIORITY:
+                    made = made._replace(key=bundle_key(primary))  # by which it is given up
+                ops.append(made)
                 ids.append(BundleId(primary.source, primary.creation_ms, primary.sequence))
         except Exception:
             self._origin.unreserve()  # what was reserved is not written down

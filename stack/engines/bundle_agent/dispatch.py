@@ -224,12 +224,18 @@ class Dispatch(Custody):
 
     def cancel(self, bundle: BundleId, now_ms: int) -> tuple[Cancelled, list[Op]]:
         """Give up a bundle that was made here and has not left yet, or what is left of its parts
-        (§5.12), and the operations that let the store forget them."""
+        (§5.12), and the operations that let the store forget them.  Of one that goes by a tunnel
+        that is what carries it, unless it is critical or goes in parts already."""
         wanted, source = stamp(bundle.creation_ms, bundle.sequence), str(bundle.source)
+        carried = str(bundle.source.node) == self._node  # then by a bundle of the node itself
         refs = [
             entry.ref
             for entry in self.own.values()
-            if entry.stamp == wanted and entry.source == source
+            if entry.stamp == wanted
+            and (
+                entry.source == source
+                or (carried and entry.source == self._node and not entry.by_content)
+            )
         ]
         under_way = sum(bool(self.forwarder.given_to(ref)) for ref in refs)
         self.counters["cancelled"] += len(refs)

@@ -9,6 +9,7 @@ from stack.wire.bundle.admin import StatusReport as StatusReport
 from stack.wire.bundle.admin import decode_admin as decode_admin
 from stack.wire.bundle.admin import encode_status_report as encode_status_report
 from stack.wire.bundle.admin import reason_words as reason_words
+from stack.wire.bundle.bibe import BIBE_PDUS as BIBE_PDUS
 from stack.wire.bundle.bibe import PADDING_BYTES_MIN as PADDING_BYTES_MIN
 from stack.wire.bundle.bibe import decode_bibe_pdu as decode_bibe_pdu
 from stack.wire.bundle.bibe import encode_bibe_pdu as encode_bibe_pdu

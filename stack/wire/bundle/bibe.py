@@ -15,7 +15,10 @@ from stack.wire.bundle.types import (
 )
 
 BIBE_PDU = 3
-"""Administrative record type (draft-ietf-dtn-bibect-05 §3.1)."""
+"""Administrative record type (draft-ietf-dtn-bibect)."""
+
+BIBE_PDUS = (BIBE_PDU, 7)
+"""What is read: those that follow the first drafts, as ION, say 7."""
 
 PADDING_BYTES_MIN = 12
 """Octets of the shortest padding that comes out for any size."""
@@ -24,7 +27,6 @@ _PADDING_HEAD_BYTES = 5
 """Of its block: array, type, flags and CRC type."""
 
 _SECTION = "draft-ietf-dtn-bibect §3.1"
-_BEGINNING = bytes((0x82, BIBE_PDU))
 
 
 def encode_bibe_pdu(bundle: Buffer) -> bytes:
@@ -36,7 +38,7 @@ def encode_bibe_pdu(bundle: Buffer) -> bytes:
 
 def is_bibe_pdu(payload: Buffer) -> bool:
     """Whether an administrative record is to carry a bundle."""
-    return bytes(payload[:2]) == _BEGINNING
+    return len(payload) > 1 and payload[0] == 0x82 and payload[1] in BIBE_PDUS
 
 
 def decode_bibe_pdu(payload: Buffer) -> memoryview:
@@ -44,7 +46,7 @@ def decode_bibe_pdu(payload: Buffer) -> memoryview:
     count, offset = cbor.read_array(payload, 0)
     kind, offset = cbor.read_uint(payload, offset)
     fields, offset = cbor.read_array(payload, offset)
-    if (count, kind, fields) != (2, BIBE_PDU, 3):
+    if (count, fields) != (2, 3) or kind not in BIBE_PDUS:
         raise DecodeError("no record of an encapsulated bundle", _SECTION)
     for _ in ("transmission id", "retransmission time"):
         _, offset = cbor.read_uint(payload, offset)

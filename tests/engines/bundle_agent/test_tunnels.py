@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -17,9 +18,11 @@ from stack.core.errors import ConfigError, DecodeError, StoreError
 from stack.engines.bundle_agent import AgentConfig, TunnelConfig
 from stack.policy import DataPolicy, Directory, NodeFacts, NodeSet, PolicyGate
 from stack.policy.label import decode_label, label_of, policy_block
+from stack.ports.application import Outgoing
 from stack.ports.security import Opened
 from stack.security import BpSec, KeyRing, SecurityPolicy
 from stack.security.reasons import FAILED
+from stack.wire import cbor
 from stack.wire.bundle import (
     BUNDLE_AGE,
     IS_ADMIN,
@@ -42,6 +45,12 @@ from tests.engines.bundle_agent.harness import NOW, bundle_for
 
 GATE, CARRIER, EXIT, FAR = "dtn://gate/", "dtn://carrier/", "dtn://exit/", "dtn://far/"
 INWARD = TunnelConfig(gateway=EXIT, destination="dtn://far/**", sizes=(512, 4096))
+PLAN = Plan(
+    [
+        Contact(a, b, NOW, NOW + 3_600_000, 1e6)
+        for a, b in itertools.pairwise((GATE, CARRIER, EXIT, FAR))
+    ]
+)
 BACK = TunnelConfig(gateway=GATE, destination="dtn://gs1/**")
 
 
@@ -61,13 +70,10 @@ def desk(
     clock: bool = True,
     security: BpSec | None = None,
 ) -> Desk:
-    ends = NOW + 3_600_000
-    path = (GATE, CARRIER, EXIT, FAR)
-    plan = Plan([Contact(a, b, NOW, ends, 1e6) for a, b in itertools.pairwise(path)])
     config = AgentConfig(tunnels=tunnels, trusted_clock=clock)
     # What is for the far node is another matter: it takes it as it is.
     security = security or (bpsec(name) if name != FAR else None)
-    return Desk(config, security=security, node=name, contacts=plan, gate=gate)
+    return Desk(config, security=security, node=name, contacts=PLAN, gate=gate)
 
 
 def chain(*, clock: bool = True) -> tuple[Desk, Desk, Desk, Desk]:
@@ -124,6 +130,31 @@ def test_what_is_made_at_the_gateway_goes_by_its_tunnel_too() -> None:
     opened = bpsec(FAR).open(inner)
     assert opened.bundle is not None, opened.failure
     assert bytes(opened.bundle.payload.data) == b"of our own"
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_was_made_here_is_given_up_by_its_own_id(restarts: bool) -> None:
+    """And not what somebody else has sent under the same time and number."""
+    gate, carrier, _, _ = chain()
+    outgoing = Outgoing(Eid.parse(FAR + "app"), b"of our own", 60_000, "app")
+    (mine,), ops = gate.agent.send([outgoing], NOW)
+    gate.commit(ops, NOW)
+    other = bundle_for(
+        FAR + "app", b"of another", creation_ms=mine.creation_ms, sequence=mine.sequence
+    )
+    assert gate.arrive(other)
+    if restarts:
+        gate = Desk(
+            gate.agent.config, security=bpsec(GATE), node=GATE, store=gate.store, contacts=PLAN
+        )
+    assert len(held(gate)) == 2
+    assert gate.agent.cancel(replace(mine, sequence=mine.sequence + 7), NOW)[0].bundles == 0
+    cancelled, ops = gate.agent.cancel(mine, NOW)
+    assert (cancelled.bundles, len(ops)) == (1, 1)
+    gate.commit(ops, NOW)
+    gate.pass_on(carrier)
+    assert len(held(carrier)) == 1
+    assert gate.agent.cancel(mine, NOW)[0].bundles == 0
 
 
 def test_a_carrier_may_cut_it_in_parts() -> None:
@@ -358,6 +389,17 @@ def test_no_such_record_is_taken(case: Nearly) -> None:
     leaves.arrive(carrying(case.encoded))
     assert leaves.agent.counters["failures"] == 0
     assert all(old.destination == EXIT for old in leaves.store.scan())
+
+
+def test_records_of_others_are_taken_out() -> None:
+    """With the record type of the first drafts, which asks for custody: nobody hears of it."""
+    inner = encode_bundle(bundle_for(FAR + "app", b"tasking"))
+    for kind, number in ((3, 0), (7, 17)):
+        fields = (cbor.uint(number), cbor.uint(number and NOW), cbor.bstr(inner))
+        leaves, far = chain()[2:]
+        leaves.arrive(carrying(cbor.array((cbor.uint(kind), cbor.array(fields)))))
+        leaves.pass_on(far)
+        assert far.got == [b"tasking"]
 
 
 @settings(max_examples=60, deadline=None)
