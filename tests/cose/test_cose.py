@@ -250,6 +250,23 @@ def test_each_recipient_opens_and_nobody_else(kem: Any) -> None:
         found.open(keys[2], external_aad=b"a", extra_info=b"i")
 
 
+@pytest.mark.parametrize(("broken", "opens"), [({0, 1}, True), ({0}, False), ({1}, False)])
+def test_whoever_breaks_one_half_of_a_hybrid_key_opens_nothing(
+    broken: set[int], opens: bool
+) -> None:
+    """He has the other half of some key of his own, and all that is public."""
+    key, own = (HpkePrivateKey.generate(entropy) for _ in range(2))
+    halves = [(key if index in broken else own)._halves[index] for index in range(2)]
+    attacker = HpkePrivateKey(own.kem, own.raw)
+    vars(attacker).update(_halves=tuple(halves), public=key.public)
+    made = decode_encrypt(encrypt_for(b"epoch 7", [key.public], entropy))
+    if opens:
+        assert made.open(attacker) == b"epoch 7"
+    else:
+        with pytest.raises(SecurityError):
+            made.open(attacker)
+
+
 @pytest.mark.parametrize("kem", ["MLKEM768-X25519", "X25519"])
 def test_an_hpke_key_survives_its_forms(kem: Any) -> None:
     key = HpkePrivateKey.generate(entropy, kem)

@@ -61,6 +61,13 @@ def approve(authority: AuthorityFolder, node: NodeFolder, now_ms: int = NOW_MS) 
     return pem.encode(authority.export()).encode()
 
 
+def test_who_enrols_gets_a_hybrid_key_unless_he_asks_for_another(tmp_path: Path) -> None:
+    folder = NodeFolder(tmp_path / "sat1")
+    folder.begin(SAT, jurisdictions=[], roles=[], passphrase=b"", entropy=os.urandom)
+    accepted = folder.accept(approve(domain(tmp_path), folder), NOW_MS)
+    assert accepted.node.hpke.kem == folder.unlock(nothing).hpke.kem == "MLKEM768-X25519"
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_from_a_request_to_an_identity(tmp_path: Path, algorithm: str) -> None:
     authority = domain(tmp_path, algorithm=algorithm)
