@@ -7,11 +7,12 @@ a rule is in `interop.strategies.nearly_bpsec`.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 from dataclasses import dataclass
 from typing import Final
 
 from cryptography.hazmat.primitives import keywrap
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from interop.strategies.bundle import bundles, eids
 from interop.strategies.choices import Choices, Source
@@ -52,8 +53,8 @@ KEYS: Final = (
 
 _HASH_BYTES = {contexts.HMAC_256: 32, contexts.HMAC_384: 48, contexts.HMAC_512: 64}
 _AES = {contexts.A128GCM: AES_128_KEY, contexts.A256GCM: AES_256_KEY}
-_CIPHERS = {key: AESGCM(key) for key in _AES.values()}
-"""Prepared once: that costs as much as to encrypt."""
+_WRAPPED = 64
+"""Keys of each length that travel wrapped."""
 
 _PAYLOAD = 1
 
@@ -118,7 +119,12 @@ def secured_bundles(
     left out where they have their defaults, tags as results or at the end of the ciphertext.
     `plain` is what is to be secured, if not any bundle with `payload`.
     """
-    bundle = choose.draw(plain) if plain else bundles.make(choose, payload, kind="whole")
+    if plain:
+        bundle = choose.draw(plain)
+    elif payload:
+        bundle = bundles.make(choose, payload, kind="whole")
+    else:
+        bundle = choose.prepared(bundles.make, kind="whole")
     numbers = [0, *(block.number for block in bundle.blocks[:-1])]
     sign = {number for number in numbers if choose.flip()} | {_PAYLOAD} if signed else set()
     seal = {number for number in numbers[1:] if choose.flip()} | {_PAYLOAD} if sealed else set()
@@ -146,6 +152,13 @@ def encoded_secured_bundles(
 ) -> bytes:
     """The octets of such bundles."""
     return secured_bundles.make(choose, payload=payload, signed=signed, sealed=sealed).encoded
+
+
+@functools.cache
+def _wrapped(size: int, number: int) -> tuple[bytes, bytes]:
+    """A key, and how it travels: prepared, as to do so costs more than to sign."""
+    key = hashlib.shake_128(bytes((size, number))).digest(size)
+    return key, keywrap.aes_key_wrap(KEY_ENCRYPTION_KEY, key)
 
 
 class Securing:
@@ -211,9 +224,7 @@ class Securing:
             flags = REPLICATE if target == _PAYLOAD else choose.pick((0, REPLICATE))
         header = CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, b"")
         block = self.blocks[target]
-        sealed = contexts.encrypt(
-            _CIPHERS.get(key) or AESGCM(key), iv, scope, self.primary, block, header
-        )
+        sealed = contexts.encrypt(contexts.cipher(key), iv, scope, self.primary, block, header)
         result: tuple[Pair, ...] = ()
         if choose.flip():
             sealed, tag = sealed[: -contexts.TAG_BYTES], sealed[-contexts.TAG_BYTES :]
@@ -237,9 +248,7 @@ class Securing:
         """The key to use, and how it travels if it is not the one agreed upon."""
         if not self._choose.flip(4):
             return agreed, b""
-        size = len(agreed) if len(agreed) % 8 == 0 else 32
-        key = self._choose.octets(size, size)
-        return key, keywrap.aes_key_wrap(KEY_ENCRYPTION_KEY, key)
+        return _wrapped(len(agreed), self._choose.integer(0, _WRAPPED - 1))
 
     def _unless(self, number: int, value: int, default: int) -> list[Pair]:
         """A parameter, which may be left out if it has its default."""

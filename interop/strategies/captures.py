@@ -145,7 +145,7 @@ def repaired(octets: bytes) -> bytes:
 @strategy
 def mutated_captures(choose: Choices) -> bytes:
     """Capture files damaged at random; the blocks of pcapng hold together."""
-    return mutated.make(choose, captures.maker(), repaired)
+    return mutated.make(choose, captures.make, repaired)
 
 
 # ------------------------------------------------------------------------------ nearly valid

@@ -255,7 +255,7 @@ def repaired(octets: bytes) -> bytes:
 @strategy
 def mutated_pdus(choose: Choices) -> bytes:
     """Octets of PDUs damaged at random, with the right length and CRC."""
-    return mutated.make(choose, encoded_pdus.maker(), repaired)
+    return mutated.make(choose, encoded_pdus.make, repaired)
 
 
 # ------------------------------------------------------------------------------ nearly valid

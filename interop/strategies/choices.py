@@ -11,7 +11,7 @@ from __future__ import annotations
 import abc
 import functools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -55,6 +55,11 @@ class Choices(abc.ABC):
             pool: tuple[T, ...] = _pool(source)
             return self.pick(pool)
         return source(self)
+
+    def prepared(self, make: st.SearchStrategy[T] | Callable[..., T], **how: Any) -> T:
+        """A part that is changed afterwards.  A quick stream shares such parts among its cases,
+        which costs less than to make one for each; all others have one of their own."""
+        return self.draw(make) if isinstance(make, st.SearchStrategy) else make(self, **how)
 
     def flip(self, one_in: int = 2) -> bool:
         """True in one of so many cases."""
@@ -144,12 +149,30 @@ def uints(bits: int = 64, least: int = 0) -> st.SearchStrategy[int]:
     return st.sampled_from(edges(bits, least)) | st.integers(least, (1 << bits) - 1)
 
 
+Answer = int | bytes | str
+"""What a maker was given for what it asked; integers count from the least."""
+
+
+class SharesParts(Protocol):
+    """What cases of a stream share."""
+
+    parts: int
+    """How many of each kind."""
+
+    def part(
+        self, number: int, make: Callable[..., T], how: dict[str, Any]
+    ) -> tuple[T, Sequence[Answer]]:
+        """Part `number` of one kind, and the answers of which it was made."""
+        ...
+
+
 class Quick(Choices):
     """Choices of a generator of random numbers: they are quick."""
 
-    __slots__ = ("_bits", "_randbytes", "_random")
+    __slots__ = ("_bits", "_randbytes", "_random", "_shared")
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, shared: SharesParts | None = None) -> None:
+        self._shared = shared
         self._random = rng.random
         self._bits = rng.getrandbits
         self._randbytes = rng.randbytes
@@ -159,6 +182,18 @@ class Quick(Choices):
         if span < 1 << 32:
             return least + int(self._random() * span)
         return least + self._bits(span.bit_length() + 8) % span
+
+    def prepared(self, make: st.SearchStrategy[T] | Callable[..., T], **how: Any) -> T:
+        return self._prepared(make, how)[0]
+
+    def _prepared(
+        self, make: st.SearchStrategy[T] | Callable[..., T], how: dict[str, Any]
+    ) -> tuple[T, Sequence[Answer]]:
+        """The part, and answers that were not asked of this."""
+        shared = self._shared
+        if shared is None or isinstance(make, st.SearchStrategy):
+            return super().prepared(make, **how), ()
+        return shared.part(int(self._random() * shared.parts), make, how)
 
     def flip(self, one_in: int = 2) -> bool:
         return self._random() * one_in < 1.0

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from interop.strategies.choices import Choices
 from interop.strategies.making import strategy
-from interop.strategies.mutation import mutated
+from interop.strategies.mutation import change
 from interop.strategies.rules import WireRule, nearly
 from interop.strategies.violation import Nearly, Violation
 from stack.core.clock import MILLISECOND
@@ -347,4 +347,4 @@ def mutated_packets(choose: Choices) -> Packet:
     """A packet of either flow, damaged at random."""
     block = protected_blocks.make(choose, r_min=1)
     packet = choose.pick(block.packets)
-    return packet._replace(octets=mutated.make(choose, lambda _: packet.octets))
+    return packet._replace(octets=change(packet.octets, (packet.octets,), choose))

@@ -16,7 +16,7 @@ from interop.strategies.making import strategy
 from interop.strategies.raw import RawBundle
 from stack.core.eid import EID_CHARS_MAX
 from stack.wire import cbor
-from stack.wire.bundle import BUNDLE_AGE, HOP_COUNT, IS_FRAGMENT
+from stack.wire.bundle import BUNDLE_AGE, CRC_NONE, HOP_COUNT, IS_FRAGMENT
 
 LARGE = (1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 63) - 1, 1 << 63)
 """Lengths and counts beyond any buffer, at the ends of what programs keep them in."""
@@ -24,6 +24,9 @@ LARGE = (1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 63) - 1,
 MOST = (1 << 64) - 1
 _UNKNOWN = 200
 """A block type for private use."""
+
+_BARE = b"\x85" + cbor.uint(_UNKNOWN)
+"""How a block of it without CRC begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ Worsen = Callable[[RawBundle, Choices], None]
 def hostile_bundles(choose: Choices, *, weaknesses: Sequence[Weakness] | None = None) -> Hostile:
     """The octets of a bundle of one of `weaknesses`, or of all (`BUNDLE_WEAKNESSES`)."""
     weakness = choose.pick(weaknesses or tuple(BUNDLE_WEAKNESSES))
-    raw = RawBundle.of(bundles.make(choose, kind="whole", payload_min=1))
+    raw = RawBundle.of(choose.prepared(bundles.make, kind="whole", payload_min=1))
     BUNDLE_WEAKNESSES[weakness](raw, choose)
     return Hostile(raw.encode(), weakness)
 
@@ -153,15 +156,19 @@ def _nested_known(raw: RawBundle, choose: Choices) -> None:
     _add(raw, HOP_COUNT, b"\x82" * choose.pick((100, 10_000)) + b"\x05\x01")
 
 
+def _bare(number: int) -> r.RawBlock:
+    """An empty block that nobody knows, in one piece: of such there are many."""
+    return r.RawBlock([], CRC_NONE, b"".join((_BARE, cbor.uint(number), b"\0\0\x40")))
+
+
 def _many_blocks(raw: RawBundle, choose: Choices) -> None:
     first = max(cbor.read_uint(block.fields[r.NUMBER], 0)[0] for block in raw.blocks[1:]) + 1
-    for number in range(first, first + choose.pick((100, 200))):
-        raw.blocks.insert(1, r.extension(_UNKNOWN, number, b""))
+    count = choose.pick((100, 200))
+    raw.blocks[1:1] = map(_bare, range(first, first + count))
 
 
 def _same_numbers(raw: RawBundle, choose: Choices) -> None:
-    for _ in range(choose.integer(2, 50)):
-        raw.blocks.insert(1, r.extension(_UNKNOWN, 2, b""))
+    raw.blocks[1:1] = [_bare(2)] * choose.integer(2, 50)
 
 
 def _reordered(raw: RawBundle, choose: Choices) -> None:

@@ -35,7 +35,7 @@ _UNKNOWN = 200
 
 
 def _work(choose: Choices) -> Securing:
-    bundle = bundles.make(choose, kind="whole", extensions_min=1, payload_min=1)
+    bundle = choose.prepared(bundles.make, kind="whole", extensions_min=1, payload_min=1)
     work = Securing(bundle, choose)
     work.without_crc({_PAYLOAD})
     return work

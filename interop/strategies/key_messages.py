@@ -22,7 +22,7 @@ from interop.strategies.fields import (
     with_field,
 )
 from interop.strategies.making import strategy
-from interop.strategies.mutation import mutated
+from interop.strategies.mutation import change
 from interop.strategies.rules import WireRule, nearly
 from interop.strategies.violation import Nearly, Violation
 from stack.cose import SigningKey, VerifyingKey, sign1
@@ -152,4 +152,5 @@ def nearly_key_messages(
 @strategy
 def mutated_key_messages(choose: Choices) -> bytes:
     """A message that is damaged, and then signed, so that it is read and not only refused."""
-    return signed(mutated.make(choose, lambda choose: encode(_either(choose))))
+    octets = encode(_either(choose))
+    return signed(change(octets, (octets,), choose))

@@ -435,4 +435,4 @@ def nearly_segments(
 @strategy
 def mutated_segments(choose: Choices) -> bytes:
     """Octets of segments damaged at random.  LTP has no length or checksum over the whole."""
-    return mutated.make(choose, encoded_segments.maker())
+    return mutated.make(choose, encoded_segments.make)

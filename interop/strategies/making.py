@@ -16,12 +16,12 @@ from __future__ import annotations
 import functools
 import itertools
 import random
-from collections.abc import Callable, Iterator
-from typing import Concatenate, Generic, ParamSpec, TypeVar
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from hypothesis import strategies as st
 
-from interop.strategies.choices import Choices, Drawn, Making, Quick
+from interop.strategies.choices import Answer, Choices, Drawn, Making, Quick
 from interop.strategies.shrinking import Recording, shrink
 
 P = ParamSpec("P")
@@ -29,6 +29,9 @@ T = TypeVar("T")
 
 BATCH = 64
 """Cases of one state of the generator: to begin anew costs as much as a small case."""
+
+SHARING = 16
+"""Batches that share prepared parts."""
 
 
 class Maker(Generic[T]):
@@ -79,21 +82,49 @@ class Maker(Generic[T]):
     def shrunk(self, fails: Callable[[T], bool], seed: int, number: int) -> T:
         """Case `number` of the stream of a seed, for which `fails` is true, made as small as may
         be with `fails` true still."""
-        choose = Recording(self._rng(seed, number // BATCH))
+        choose = Recording(*self._of(seed, number // BATCH))
         for _ in range(number % BATCH):
             self._make(choose)
         choose.answers.clear()
         self._make(choose)
         return shrink(self._make, choose.answers, fails)
 
-    def _rng(self, seed: int, batch: int) -> random.Random:
-        return random.Random(f"{seed}/{batch}")
-
     def _begin(self, seed: int, batch: int) -> Quick:
-        return Quick(self._rng(seed, batch))
+        return Quick(*self._of(seed, batch))
+
+    def _of(self, seed: int, batch: int) -> tuple[random.Random, SharedParts]:
+        """Of what the choices of a batch are made."""
+        return random.Random(f"{seed}/{batch}"), shared_parts(seed, batch // SHARING)
 
     def __repr__(self) -> str:
         return self.name
+
+
+class SharedParts:
+    """What cases of some batches share: it is the same whichever of them asks first."""
+
+    parts = 64
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._known: dict[Hashable, tuple[Any, Sequence[Answer]]] = {}
+
+    def part(
+        self, number: int, make: Callable[..., T], how: dict[str, Any]
+    ) -> tuple[T, Sequence[Answer]]:
+        """See `SharesParts`."""
+        key = (number, make, *how.values())
+        found = self._known.get(key)
+        if found is None:
+            choose = Recording(random.Random(f"{self._name}/{number}"))
+            found = self._known[key] = (make(choose, **how), choose.answers)
+        return found
+
+
+@functools.lru_cache(maxsize=4)
+def shared_parts(seed: int, number: int) -> SharedParts:
+    """Those of the batches from `number * SHARING` of the stream of a seed."""
+    return SharedParts(f"{seed}/{number} shared")
 
 
 @st.composite

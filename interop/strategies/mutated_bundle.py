@@ -20,7 +20,7 @@ _ODD = (*range(24), 192, 255, *(1 << bit for bit in range(8, 64)), (1 << 64) - 1
 def mutated_bundles(choose: Choices, *, bundle: Source[Bundle] | None = None) -> bytes:
     """A bundle, of `bundle` or of any kind, damaged inside its blocks, or in its octets with
     CRCs computed anew."""
-    whole = choose.draw(bundle) if bundle is not None else bundles.make(choose)
+    whole = choose.draw(bundle) if bundle is not None else choose.prepared(bundles.make)
     if choose.flip(4):
         octets = encode_bundle(whole)
         return bundle_crcs(change(octets, (octets,), choose))

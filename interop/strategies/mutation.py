@@ -40,7 +40,7 @@ def mutated(
 ) -> bytes:
     """Octets with one to four changes, in a sound state again after `repair` if there is one, so
     that they are not refused for their checksum alone.  `others` are what pieces are taken from."""
-    data = choose.draw(octets)
+    data = choose.prepared(octets)
     changed = change(data, others or (data,), choose)
     return changed if repair is None else repair(changed)
 

@@ -118,7 +118,7 @@ def nearly_secured_bundles(
     if plain:
         bundle = choose.draw(plain)
     else:
-        bundle = bundles.make(choose, kind="whole", extensions_min=least, payload_min=1)
+        bundle = choose.prepared(bundles.make, kind="whole", extensions_min=least, payload_min=1)
     work = Securing(bundle, choose)
     work.without_crc({_PAYLOAD})
     bib = work.sign([_PAYLOAD]) if rule.shape in ("signed", "both") else 0

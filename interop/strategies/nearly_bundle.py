@@ -61,7 +61,9 @@ def nearly_bundles(
     and made just now.
     """
     rule = choose.pick(rules or BUNDLE_RULES)
-    bundle = bundles.make(choose, kind=rule.kind, extensions_min=rule.extensions, payload_min=1)
+    bundle = choose.prepared(
+        bundles.make, kind=rule.kind, extensions_min=rule.extensions, payload_min=1
+    )
     if adapt is not None:
         bundle = adapt(bundle)
     raw = RawBundle.of(bundle)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from interop.strategies.choices import Choices, Making, Quick, edges
+from hypothesis import strategies as st
+
+from interop.strategies.choices import Answer, Choices, Making, Quick, SharesParts, edges
 
 T = TypeVar("T")
-Answer = int | bytes | str
 
 TRIES = 5_000
 """Cases that are made to find a smaller one, at most."""
@@ -27,9 +28,14 @@ class Recording(Quick):
 
     __slots__ = ("answers",)
 
-    def __init__(self, rng: random.Random) -> None:
-        super().__init__(rng)
+    def __init__(self, rng: random.Random, shared: SharesParts | None = None) -> None:
+        super().__init__(rng, shared)
         self.answers: list[Answer] = []
+
+    def prepared(self, make: st.SearchStrategy[T] | Callable[..., T], **how: Any) -> T:
+        part, answers = self._prepared(make, how)
+        self.answers += answers
+        return part
 
     def integer(self, least: int, most: int) -> int:
         value = super().integer(least, most)

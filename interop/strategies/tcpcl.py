@@ -153,7 +153,7 @@ def encoded_messages(choose: Choices) -> bytes:
 @strategy
 def mutated_messages(choose: Choices) -> bytes:
     """The octets of any message, damaged at random.  TCPCL has no checksum."""
-    return mutated.make(choose, encoded_messages.maker())
+    return mutated.make(choose, encoded_messages.make)
 
 
 # -------------------------------------------------------------------------------- streams

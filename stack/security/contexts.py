@@ -211,8 +211,16 @@ def canonical_primary(primary: PrimaryBlock) -> bytes:
     """The primary block in deterministic encoding (RFC 9172 §4)."""
     encoded = primary.encoded
     if encoded is None:
-        return encode_primary(primary)
+        eids = (primary.destination, primary.source, primary.report_to)
+        return _encoded(primary, tuple(eid.encoded for eid in eids))
     return encoded if is_deterministic(encoded) else _deterministic(encoded)
+
+
+@lru_cache(maxsize=64)
+def _encoded(primary: PrimaryBlock, eids: tuple[bytes | None, ...]) -> bytes:
+    """Each operation on a bundle asks for it.  `eids` is what is not seen where blocks are
+    compared: in which octets EIDs came that are the same."""
+    return encode_primary(primary)
 
 
 @lru_cache(maxsize=64)

@@ -78,14 +78,17 @@ class SecurityBlock(NamedTuple):
 def encode_asb(block: SecurityBlock) -> bytes:
     """The block-type-specific data of a security block."""
     parts = [
-        cbor.array(cbor.uint(target) for target in block.targets),
+        cbor.head(cbor.ARRAY, len(block.targets)),
+        *map(cbor.uint, block.targets),
         _integer(block.context),
         cbor.uint(HAS_PARAMETERS if block.parameters else 0),
         encode_eid(block.source),
     ]
     if block.parameters:
-        parts.append(cbor.array(_pair(pair) for pair in block.parameters))
-    parts.append(cbor.array(cbor.array(_pair(pair) for pair in pairs) for pairs in block.results))
+        parts += _pairs(block.parameters)
+    parts.append(cbor.head(cbor.ARRAY, len(block.results)))
+    for pairs in block.results:
+        parts += _pairs(pairs)
     return b"".join(parts)
 
 
@@ -171,13 +174,22 @@ def _read_integer(data: bytes, offset: int) -> tuple[int, int]:
     return value, end
 
 
-def _pair(pair: Pair) -> bytes:
-    number, value = pair
-    if isinstance(value, EncodedItem):
-        encoded = value.octets
-    else:
-        encoded = cbor.uint(value) if isinstance(value, int) else cbor.bstr(value)
-    return b"\x82" + cbor.uint(number) + encoded
+def _pairs(pairs: tuple[Pair, ...]) -> list[bytes]:
+    parts = [cbor.head(cbor.ARRAY, len(pairs))]
+    for number, value in pairs:
+        if isinstance(value, bytes):
+            parts += (_head(number, cbor.BSTR, len(value)), value)
+        elif isinstance(value, int):
+            parts.append(_head(number, cbor.UINT, value))
+        else:
+            parts += (b"\x82", cbor.uint(number), value.octets)
+    return parts
+
+
+@lru_cache(maxsize=256)
+def _head(number: int, major: int, argument: int) -> bytes:
+    """A pair but for a string's octets: variants, scopes, and sizes of IVs and tags are few."""
+    return b"\x82" + cbor.uint(number) + cbor.head(major, argument)
 
 
 def _read_pairs(

@@ -286,6 +286,13 @@ def test_a_source_of_three_elements_is_signed_as_it_came_and_survives_fragments(
     assert not node().open(Bundle(two, protected.blocks)).ok
 
 
+def test_eids_that_are_the_same_in_other_octets_are_not_so_to_a_signature() -> None:
+    three, _ = decode_eid(bytes.fromhex("820283000501"))
+    alike = [dataclasses.replace(PRIMARY, source=one) for one in (three, Eid.parse("ipn:5.1"))]
+    assert alike[0] == alike[1]
+    assert len({contexts.canonical_primary(one) for one in alike}) == 2
+
+
 def test_an_encrypted_bib_signs_what_is_encrypted_and_no_more() -> None:
     (over_payload, payload), (over_extra, extra) = bcb(40, PAYLOAD), bcb(41, EXTRA)
     for targets, sealed, good in (

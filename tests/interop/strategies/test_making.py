@@ -28,8 +28,9 @@ from interop.strategies import (
 )
 from interop.strategies.bundle import dtn_eids, eids
 from interop.strategies.choices import Drawn, Quick
-from interop.strategies.making import BATCH
+from interop.strategies.making import BATCH, SHARING, SharedParts, shared_parts
 from interop.strategies.mutation import EDGES, LONGEST
+from interop.strategies.nearly_bundle import BUNDLE_RULES
 from interop.strategies.shrinking import Answers, Recording
 from stack.core.eid import Eid
 from stack.wire.bundle import (
@@ -116,6 +117,17 @@ def test_quick_cases_shrink_too() -> None:
     assert len(case.encoded) < 60
 
 
+def test_neighbours_in_a_stream_share_what_they_change_and_a_strategy_shares_nothing() -> None:
+    maker = nearly_bundles.maker(rules=BUNDLE_RULES[:1])
+    count = BATCH * SHARING
+    first = {case.valid for case in itertools.islice(maker.cases(5), count)}
+    after = {maker.case(5, number).valid for number in range(count, count + BATCH)}
+    assert SharedParts.parts / 2 < len(first) <= SharedParts.parts
+    assert len(after) > BATCH / 4
+    assert not first & after
+    assert len({case.valid for case in examples(maker.strategy(), 30)}) > 20
+
+
 @given(st.integers(0, 1 << 20), st.integers(0, 200))
 def test_what_is_recorded_is_what_is_streamed(seed: int, number: int) -> None:
     makers: list[Maker[Any]] = [
@@ -126,7 +138,8 @@ def test_what_is_recorded_is_what_is_streamed(seed: int, number: int) -> None:
     ]
     maker = makers[seed % len(makers)]
     case = maker.case(seed, number)
-    choose = Recording(random.Random(f"{seed}/{number // BATCH}"))
+    shared = shared_parts(seed, number // BATCH // SHARING)
+    choose = Recording(random.Random(f"{seed}/{number // BATCH}"), shared)
     for _ in range(number % BATCH):
         maker(choose)
     choose.answers.clear()
