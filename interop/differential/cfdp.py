@@ -24,6 +24,7 @@ from stack.wire.cfdp import (
     Nak,
     Pdu,
     Prompt,
+    TlvType,
     decode_pdu,
     encode_pdu,
     entity_id,
@@ -58,7 +59,23 @@ class OurPdus:
                 "toward sender": int(header.toward_sender),
                 **_body_fields(pdu.body),
             },
+            trait=_trait(pdu, encoded),
         )
+
+
+_TLVS = frozenset(TlvType)
+
+
+def _trait(pdu: Pdu, encoded: bytes) -> str:
+    if encoded[0] & 1:
+        return "the large file flag"
+    if isinstance(pdu.body, FileData) and encoded[3] & 8:
+        return "segment metadata"
+    if isinstance(pdu.body, Metadata) and any(tlv.type not in _TLVS for tlv in pdu.body.options):
+        return "a TLV of an unknown type"
+    if isinstance(pdu.body, Eof | Finished) and pdu.body.fault_location is not None:
+        return "a fault location"
+    return ""
 
 
 def _body_fields(body: Directive | FileData) -> dict[str, Value]:

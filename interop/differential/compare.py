@@ -71,11 +71,12 @@ def disagreements(
 
 
 def _differences(mine: Verdict, other: Verdict, read: Read | None) -> Iterator[tuple[str, str]]:
+    trait = f" ({mine.trait})" if mine.trait else ""
     if other.broke:
         yield BREAKS, cause_of(other)
     elif mine.accepted and other.accepted:
         for key in _unlike(mine, other):
-            yield READS, key
+            yield READS, key + trait
         sent = read(other.sent) if read and other.sent is not None else None
         if sent and not sent.accepted:
             yield SENDS, cause_of(sent)
@@ -88,7 +89,7 @@ def _differences(mine: Verdict, other: Verdict, read: Read | None) -> Iterator[t
     elif other.accepted:
         yield ACCEPTS, cause_of(mine)
     elif mine.accepted:
-        yield REFUSES, cause_of(other)
+        yield REFUSES, cause_of(other) + trait
     else:
         ours, theirs = topic_of(mine.reason), topic_of(other.reason)
         if ours and theirs and ours != theirs:

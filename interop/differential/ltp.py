@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from interop.differential.ours import version
 from interop.differential.tshark import Dissector, Shown
@@ -11,7 +11,16 @@ from interop.differential.verdict import Value, Verdict, refused
 from interop.pcap import LINKTYPE_RAW, capture, udp_between
 from interop.strategies.ltp import encoded_segments, mutated_segments, nearly_segments
 from stack.core.errors import DecodeError
-from stack.wire.ltp import CancelSegment, DataSegment, ReportAck, ReportSegment, decode_segment
+from stack.wire.ltp import (
+    CancelAck,
+    CancelSegment,
+    DataSegment,
+    ReportAck,
+    ReportSegment,
+    Segment,
+    decode_segment,
+    encode_segment,
+)
 
 
 class OurSegments:
@@ -54,7 +63,26 @@ class OurSegments:
                 fields["acknowledged report"] = segment.report_serial
             case CancelSegment():
                 fields["reason"] = segment.reason
-        return Verdict(True, fields=fields)
+        return Verdict(True, fields=fields, trait=_trait(segment, encoded, fields))
+
+
+def _trait(segment: Segment, encoded: bytes, fields: Mapping[str, Value]) -> str:
+    numbers = [value for value in fields.values() if isinstance(value, int)]
+    if segment.header:
+        return "header extensions"
+    if segment.trailer:
+        return "trailer extensions"
+    if isinstance(segment, CancelAck):
+        return "a segment without content"
+    if max(numbers) >> 56:
+        return "a number over 56 bits"
+    if encode_segment(segment) != encoded:
+        return "a number with leading zeros"
+    if isinstance(segment, ReportSegment) and not segment.claims:
+        return "a report without claims"
+    if isinstance(segment, ReportSegment) and segment.upper >> 31:
+        return "a bound over 31 bits"
+    return ""
 
 
 _NUMBERS = {

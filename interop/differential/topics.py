@@ -7,12 +7,19 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 TOPICS: Mapping[str, Sequence[str]] = {
-    "the encoding": (
-        "truncated*", "reserved CBOR head*", "break outside*", "text that is no UTF*",
-        "CBORDecode*", "CBOR cannot be decoded*", "Invalid UTF*", "Unexpected break*",
-        "Invalid additional info*", "Unexpected end of data*", "a chunk of another kind*",
-        "A chunk of an indefinite*",
+    "an item cut short": ("truncated*", "CBORDecodeEOF*", "Unexpected end of data*"),
+    "a reserved head": (
+        "reserved CBOR head*", "Invalid additional info*", "CBORDecode*: unknown * subtype*",
     ),
+    "a misplaced break": ("break outside*", "Unexpected break*"),
+    "text that is no UTF-8": (
+        "text that is no UTF*", "Invalid UTF*", "CBORDecode*: error decoding unicode*",
+    ),
+    "a chunk of another kind": (
+        "a chunk of another kind*", "A chunk of an indefinite*",
+        "CBORDecode*: non-* found in indefinite*",
+    ),
+    "CBOR at large": ("CBORDecode*", "CBOR cannot be decoded*"),
     "the outer array": ("a bundle is an indefinite-length*", "Expected indefinite length array*"),
     "the version": ("*primary block of version*", "Invalid BP version*"),
     "the CRC type": ("unknown CRC type*", "* is not a valid CRCType", "Unknown CRC Type*"),
@@ -31,7 +38,7 @@ TOPICS: Mapping[str, Sequence[str]] = {
     "block numbers": ("block number * again*", "Duplicate block number*"),
     "what follows": ("octets after the *", "Trailing stray*", "Trailing data*"),
 }  # fmt: skip
-"""Reasons that name one thing, and no other could be meant."""
+"""Reasons that name one thing, and no other could be meant; the first that fits counts."""
 
 
 def topic_of(reason: str) -> str:

@@ -28,6 +28,10 @@ class Verdict:
     sent: bytes | None = None
     """What goes out when the input is sent on as it is, where the implementation writes at all."""
 
+    trait: str = ""
+    """What of an input that is taken others are known to stumble over: said by the reference, and
+    part of the cause where one refuses such an input or reads it otherwise."""
+
     broke: bool = False
     """It came to no verdict: it crashed, hung, or failed in a way that its interface does not
     know."""

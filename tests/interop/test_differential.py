@@ -515,6 +515,34 @@ def test_segments_and_pdus_are_read_with_all_that_they_say() -> None:
 
 
 @pytest.mark.parametrize(
+    ("reader", "encoded", "trait"),
+    [
+        (OurSegments(), "0e0000200000ac0900000000000000000000", "header extensions"),
+        (OurSegments(), "0c0000010000020028", "trailer extensions"),
+        (OurSegments(), "0d002c00", "a segment without content"),
+        (OurSegments(), "083eff7f003e97268b543c00", "a report without claims"),
+        (OurSegments(), "0900818080808080808080000075", "a number over 56 bits"),
+        (OurSegments(), "090000008007", "a number with leading zeros"),
+        (OurSegments(), "0801875d00a23bc41edc84d1e403dc84d1da2601874b8208", "a bound over 31 bits"),
+        (OurSegments(), "03010500010002090a6869", ""),
+        (OurPdus(), "210009000000000c00000000000000f3", "the large file flag"),
+        (OurPdus(), "20000a0083e93e0410163733eff2685af9", ""),
+    ],
+)
+def test_what_others_stumble_over_is_part_of_the_cause(
+    reader: OurSegments | OurPdus, encoded: str, trait: str
+) -> None:
+    ours = reader.read(bytes.fromhex(encoded))
+    assert ours.trait == trait
+    field = next(iter(ours.fields))
+    others = {"refuses": refused("Malformed"), "reads": Verdict(True, fields={field: -1})}
+    told = f" ({trait})" if trait else ""
+    assert {one.cause for one in disagreements(ours, others)} == {
+        f"Malformed{told}", f"{field}{told}"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
     ("cases", "reader"),
     [(SegmentCases, OurSegments()), (PduCases, OurPdus()), (StreamCases, OurStreams())],
 )

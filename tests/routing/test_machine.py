@@ -1,4 +1,9 @@
-"""Whatever happens in whatever order, no contact is promised beyond its volume."""
+"""Whatever happens in whatever order, no contact is promised beyond its volume.
+
+What can be said of a router from outside, `interop.machines.RouterPeerMachine` says.  This one is
+for the forwarder above it, and for what no answer shows: that each bundle is in one place, and that
+the bookings of all that waits fit into their contacts.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""A rule-based machine over two engines: faults first, then none, and everything has arrived."""
+"""A rule-based machine over two engines: faults first, then none, and everything has arrived.
+
+What can be said of an engine from outside, `interop.machines.LtpPeerMachine` says (`OurEngine` in
+`tests/interop/machines`).  This one is for what no datagram and no block shows: that tables are
+bounded, that all state of a session ends, and that sums which are kept beside them are right.
+"""
 
 from __future__ import annotations
 
