@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from stack.wire.bundle import Bundle
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """The outcome of verifying and decrypting a bundle at its destination or a verifier.
 
     `bundle` holds the plain payload when `ok`; otherwise it must not be used, `failure` says why

@@ -21,6 +21,7 @@ from stack.wire.asb import (
     CONTEXT_COSE,
     Pair,
     SecurityBlock,
+    Value,
 )
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
@@ -118,9 +119,9 @@ class Acceptor:
                     raise Unusable(FAILED, "the BIB of the payload does not decrypt with any key")
                 words = "nothing binds the payload to its primary block, as policy asks"
                 raise Unusable(MISSING, words)
-        removed = {operation.block.number for operation in (*encryptions, *integrities)}
-        kept = tuple(block for number, block in blocks.items() if number not in removed)
-        return Opened(True, Bundle(bundle.primary, kept), proven=belongs)
+        for operation in (*encryptions, *integrities):
+            blocks.pop(operation.block.number, None)  # what was lost has gone already
+        return Opened(True, Bundle(bundle.primary, tuple(blocks.values())), proven=belongs)
 
     def decrypt(
         self,
@@ -136,15 +137,13 @@ class Acceptor:
         one of them (RFC 9172 §5.1.1).  Raises `Unusable`, also for what breaks a rule.
         """
         asb = operation.asb
-        cose = asb.context == CONTEXT_COSE
-        if not cose:
-            _check_parameters(asb, CONTEXT_BCB_AES_GCM)
-        peer = self._source(primary, blocks, operation, wanted)
-        opener = (
-            self._cose(primary, blocks, operation, peer)
-            if cose
-            else self._gcm(primary, operation, peer)
-        )
+        if asb.context == CONTEXT_COSE:
+            peer = self._source(primary, blocks, operation, wanted)
+            opener = self._cose(primary, blocks, operation, peer)
+        else:
+            given = _parameters(asb, CONTEXT_BCB_AES_GCM)
+            peer = self._source(primary, blocks, operation, wanted)
+            opener = self._gcm(primary, operation, peer, given)
         lost = set()
         for index, number in enumerate(asb.targets):
             target = blocks.get(number)
@@ -162,24 +161,20 @@ class Acceptor:
             )
         return lost
 
-    def _gcm(self, primary: PrimaryBlock, operation: Operation, peer: str) -> Opener:
+    def _gcm(
+        self, primary: PrimaryBlock, operation: Operation, peer: str, given: Mapping[int, Value]
+    ) -> Opener:
         """What decrypts a target of a BCB-AES-GCM, if it does."""
-        asb = operation.asb
         _check_flags(operation)
-        iv = asb.parameter(contexts.BCB_IV)
-        scope = asb.parameter(contexts.BCB_SCOPE)
-        scope = contexts.SCOPE_ALL if scope is None else scope
-        variant = asb.parameter(contexts.BCB_AES_VARIANT)
-        size = contexts.KEY_BYTES.get(
-            contexts.AES_DEFAULT
-            if variant is None
-            else int.from_bytes(variant)
-            if isinstance(variant, bytes)
-            else variant
-        )
+        iv = given.get(contexts.BCB_IV)
+        scope = given.get(contexts.BCB_SCOPE, contexts.SCOPE_ALL)
+        variant = given.get(contexts.BCB_AES_VARIANT, contexts.AES_DEFAULT)
+        if isinstance(variant, bytes):
+            variant = int.from_bytes(variant)
+        size = contexts.KEY_BYTES.get(variant) if isinstance(variant, int) else None
         if not isinstance(iv, bytes) or not contexts.is_scope(scope) or size is None:
             raise Unusable(UNKNOWN, "BCB-AES-GCM parameters are not those of RFC 9173 §4.3")
-        secrets = _secrets(self._keys, "aes", peer, asb.parameter(contexts.BCB_WRAPPED_KEY))
+        secrets = _secrets(self._keys, "aes", peer, given.get(contexts.BCB_WRAPPED_KEY))
         secrets = [secret for secret in secrets if len(secret) == size]
 
         def opened(target: CanonicalBlock, results: Sequence[Pair]) -> bytes | None:
@@ -244,20 +239,17 @@ class Acceptor:
         `wanted` lets do so: which of them it binds to the primary block.  Raises `Unusable` where
         one does not verify."""
         asb = operation.asb
-        cose = asb.context == CONTEXT_COSE
-        if not cose:
-            _check_parameters(asb, CONTEXT_BIB_HMAC_SHA2)
-        peer = self._source(primary, blocks, operation, wanted)
-        if cose:
+        if asb.context == CONTEXT_COSE:
+            peer = self._source(primary, blocks, operation, wanted)
             secrets = [key.secret for key in self._keys.accepting("hmac", peer)]
             return self._signatures.verify(primary, blocks, operation.block, asb, peer, secrets)
-        variant = asb.parameter(contexts.BIB_SHA_VARIANT)
-        variant = contexts.SHA_DEFAULT if variant is None else variant
-        scope = asb.parameter(contexts.BIB_SCOPE)
-        scope = contexts.SCOPE_ALL if scope is None else scope
+        given = _parameters(asb, CONTEXT_BIB_HMAC_SHA2)
+        peer = self._source(primary, blocks, operation, wanted)
+        variant = given.get(contexts.BIB_SHA_VARIANT, contexts.SHA_DEFAULT)
+        scope = given.get(contexts.BIB_SCOPE, contexts.SCOPE_ALL)
         if not isinstance(variant, int) or not contexts.is_scope(scope):
             raise Unusable(UNKNOWN, "BIB-HMAC-SHA2 parameters are not those of RFC 9173 §3.3")
-        secrets = _secrets(self._keys, "hmac", peer, asb.parameter(contexts.BIB_WRAPPED_KEY))
+        secrets = _secrets(self._keys, "hmac", peer, given.get(contexts.BIB_WRAPPED_KEY))
         for index, number in enumerate(asb.targets):
             if number in lost:
                 continue
@@ -307,16 +299,17 @@ class Acceptor:
         return node
 
 
-def _check_parameters(asb: SecurityBlock, context: int) -> None:
-    """Whether it is of this context, and all is known that it says (RFC 9172 §3.10)."""
+def _parameters(asb: SecurityBlock, context: int) -> dict[int, Value]:
+    """What it says, by number, if it is of this context and all is known (RFC 9172 §3.10)."""
     if asb.context != context:
         raise Unusable(UNKNOWN, f"security context {asb.context} is not known here")
-    if len({number for number, _ in asb.parameters}) != len(asb.parameters):
+    given = dict(asb.parameters)
+    if len(given) != len(asb.parameters):
         raise Unusable(UNKNOWN, "a security parameter is given twice")
-    known = contexts.PARAMETERS[context]
-    unknown = [number for number, _ in asb.parameters if number not in known]
+    unknown = given.keys() - contexts.PARAMETERS[context]
     if unknown:
         raise Unusable(UNKNOWN, f"security parameter {min(unknown)} is not known here")
+    return given
 
 
 def _outcome(work: Callable[[], Opened]) -> Opened:
@@ -348,7 +341,7 @@ def _try_decrypt(
     return None
 
 
-def _secrets(keys: KeyRing, kind: str, peer: str, wrapped: int | bytes | None) -> list[bytes]:
+def _secrets(keys: KeyRing, kind: str, peer: str, wrapped: Value | None) -> list[bytes]:
     """Keys that may apply, or the one that came wrapped."""
     if wrapped is None:
         return [key.secret for key in keys.accepting(kind, peer)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from stack.core.eid import Eid
+from stack.core.eid import EID_CHARS_MAX, Eid
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 from stack.wire import cbor
@@ -32,6 +32,9 @@ RESULTS_MAX = 16
 
 FORMS_MAX = 1024
 """Forms of security blocks that are known: those of a flow differ by their IV and tag alone."""
+
+_FORM_BYTES_MAX = EID_CHARS_MAX + 64
+"""Longest beginning of one that is known: an EID and a few numbers.  Anybody can make up forms."""
 
 _IV_BYTES = 12
 _TAG_BYTES = 16
@@ -96,7 +99,9 @@ def decode_asb(data: Buffer) -> SecurityBlock:
     """Read the data of a security block.  Raises `DecodeError`, also for octets left over."""
     octets = bytes(data)
     iv_at = len(octets) - _TAIL_BYTES
-    form = _form(octets[:iv_at], octets[iv_at + _IV_BYTES : -_TAG_BYTES]) if iv_at > 0 else None
+    form = None
+    if 0 < iv_at <= _FORM_BYTES_MAX:
+        form = _form(octets[:iv_at], octets[iv_at + _IV_BYTES : -_TAG_BYTES])
     if form is not None:
         (iv, _), *others = form.parameters
         (((tag, _),),) = form.results

@@ -171,3 +171,12 @@ def test_parameters_and_results_of_a_security_block(
         assert outcome(lambda: decode_asb(octets)) == quick
     if not edits and cut > len(octets):
         assert quick == block
+
+
+def test_what_is_kept_of_forms_of_security_blocks_is_bounded() -> None:
+    asb._form.cache_clear()
+    source = Eid.parse("dtn://gs1/")
+    for size in (asb._FORM_BYTES_MAX - 100, asb._FORM_BYTES_MAX):
+        long = SecurityBlock((1,), 2, source, ((9, bytes(size)),), (((1, bytes(16)),),))
+        assert decode_asb(encode_asb(long)) == long
+    assert asb._form.cache_info().currsize == 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
 
@@ -289,7 +288,7 @@ class Unsealed:
     def _judged(self, bundle: Bundle, opened: Opened) -> Opened:
         failed = not opened.ok and opened.reason == FAILED
         later = failed and self._awaits(bundle.primary.creation_ms)
-        return replace(opened, later=True) if later else opened
+        return opened._replace(later=True) if later else opened
 
 
 def _between(bundle: Bundle) -> bool:
