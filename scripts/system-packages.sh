@@ -1,19 +1,25 @@
 #!/bin/sh
 # Debian packages that some tests use as peers.  Installed when we may, skipped with a word when not.
 set -u
-command -v tshark >/dev/null 2>&1 && exit 0
+missing=
+command -v tshark >/dev/null 2>&1 || missing="tshark"
+command -v softhsm2-util >/dev/null 2>&1 || missing="$missing softhsm2"
+[ -n "$missing" ] || exit 0
+skipped="the tests that use them will be skipped (tshark: dissector; softhsm2: keys in a token)"
 if [ "$(id -u)" != 0 ]; then
-    echo "tshark is not installed and this is not root: the dissector tests will be skipped" \
-         "(to run them: apt-get install tshark)"
+    echo "not installed, and this is not root: $missing; $skipped" \
+         "(to run them: apt-get install $missing)"
     exit 0
 fi
 if ! command -v apt-get >/dev/null 2>&1; then
-    echo "tshark is not installed and there is no apt-get: the dissector tests will be skipped"
+    echo "not installed, and there is no apt-get: $missing; $skipped"
     exit 0
 fi
-echo "installing tshark (used by the dissector tests) ..."
+echo "installing $missing (used by tests) ..."
 export DEBIAN_FRONTEND=noninteractive
-if apt-get update -qq >/dev/null 2>&1 && apt-get install -y -qq --no-install-recommends tshark >/dev/null 2>&1; then
-    exit 0
-fi
-echo "tshark could not be installed: the dissector tests will be skipped"
+apt-get update -qq >/dev/null 2>&1
+for package in $missing; do
+    apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 \
+        || echo "$package could not be installed: $skipped"
+done
+exit 0

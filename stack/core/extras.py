@@ -17,6 +17,7 @@ EXTRAS: Final[Mapping[str, str]] = MappingProxyType(
         "hypothesis": "fuzz",
         "distributed": "cluster",
         "itur": "itur",
+        "pkcs11": "hsm",
     }
 )
 """The extra that brings a package, as `pyproject.toml` has it."""

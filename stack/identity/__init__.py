@@ -6,6 +6,7 @@ certificate.py a certificate and a request, read and checked against their profi
 authority.py   what the authority of a domain makes: certificates, revocations, federations
 trust.py       what a node believes: chains, revocation lists, other domains; its directory
 pem.py         files of these, which every tool that reads PEM can read (RFC 7468)
+token.py       keys in a token (PKCS #11)
 disk.py        their files, which nobody else may read
 folder.py      the folder of a node, and that of an authority
 """

@@ -5,21 +5,77 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stack.core.errors import ConfigError, DecodeError, SecurityError
 from stack.core.private import write_file
 from stack.core.sansio import Entropy
+from stack.cose import SigningKey
 from stack.identity import pem
-from stack.identity.keys import decode_private, encode_private
+from stack.identity.keys import ALGORITHMS, SigningPrivateKey, decode_private, encode_private
+from stack.identity.token import URI_BYTES_MAX, OpenToken, TokenUri
 
 KEY = "key.pem"
 FIRST_EPOCH = "first-epoch.pem"
 EPOCHS = "epochs.pem"
+TOKEN = "token.uri"  # noqa: S105 - the name of a file
 """What is secret in a folder."""
 
 Passphrase = Callable[[], bytes]
-"""Gives the passphrase of a key file, when it has one."""
+"""Gives the passphrase of a key file, when it has one, or the PIN of a token."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A signing key that was made for a folder, in a file to come or in a token."""
+
+    key: SigningPrivateKey = field(repr=False)
+    passphrase: bytes = field(repr=False)
+    """Of the files in the folder; empty for none."""
+
+    token: str = ""
+    """URI of where in a token it is (RFC 7512)."""
+
+
+def make_key(
+    algorithm: str, passphrase: bytes, entropy: Entropy, token: str = "", label: str = ""
+) -> NewKey:
+    """A fresh signing key: in `token`, a URI, of which `passphrase` is the PIN, if there is one.
+    Raises `ConfigError`, `MissingExtraError`."""
+    if not token:
+        return NewKey(SigningKey.generate(ALGORITHMS[algorithm], entropy).key, passphrase)
+    uri = TokenUri.parse(token)
+    if uri.id or uri.object:
+        raise ConfigError("token", "names a key, and one is made", "leave out id= and object=")
+    made = OpenToken(uri, passphrase, write=True).generate(algorithm, label, entropy)
+    return NewKey(made.signing_key(), made.passphrase(), str(made.uri))
+
+
+def keep_key(folder: Path, made: NewKey, others: Sequence[object], entropy: Entropy) -> None:
+    """Write `key.pem` with a new key and the `others` beside it, or where in its token the key is
+    and the others.  Raises `ConfigError`."""
+    if made.token:
+        write_file(folder / TOKEN, made.token.encode() + b"\n")
+    keys = [*others] if made.token else [made.key, *others]
+    if keys:
+        write_keys(folder / KEY, keys, made.passphrase, entropy)
+
+
+def find_token(folder: Path) -> TokenUri | None:
+    """Where in a token the signing key of a folder is, if it is in one.  Raises `ConfigError`."""
+    path = folder / TOKEN
+    try:
+        with path.open("rb") as file:
+            octets = file.read(URI_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(str(path), error.strerror or str(error)) from None
+    uri = TokenUri.parse(octets.decode("utf-8", "replace").strip())
+    if not uri.id:
+        raise ConfigError(str(path), "names no key", "it needs id=, as `enroll` has written it")
+    return uri
 
 
 def check_private(folder: Path) -> None:
@@ -54,25 +110,31 @@ def decode_blocks(octets: bytes, where: str = "") -> list[pem.PemBlock]:
 
 
 def is_encrypted(folder: Path) -> bool:
-    """Whether the keys in a folder are under a passphrase.  Raises `ConfigError`,
+    """Whether the keys in a folder are under a passphrase, or a PIN.  Raises `ConfigError`,
     `SecurityError`."""
+    if find_token(folder) is not None:
+        return True
     blocks = read_blocks(folder / KEY, "run `orbitferry domain enroll` first")
     return any(block.label == pem.ENCRYPTED_KEY for block in blocks)
 
 
 def secret_files(folder: Path) -> list[Path]:
     """The files with secrets in a folder.  Raises `ConfigError` where there are none."""
-    found = [folder / name for name in (KEY, FIRST_EPOCH, EPOCHS) if (folder / name).exists()]
+    found = [
+        folder / name for name in (KEY, FIRST_EPOCH, EPOCHS, TOKEN) if (folder / name).exists()
+    ]
     if not found:
         raise ConfigError(str(folder), "there are no keys", "is it the right folder?")
     return found
 
 
-def destroy(folder: Path) -> list[Path]:
+def destroy(folder: Path, passphrase: Passphrase) -> list[Path]:
     """Overwrite and remove the private keys in a folder, and what is sealed to them; the files that
-    are gone.  Flash and copy-on-write file systems may keep the old octets all the same.  Raises
-    `ConfigError`."""
+    are gone.  Keys in a token go first, for which `passphrase` gives the PIN.  Flash and
+    copy-on-write file systems may keep the old octets all the same.  Raises `ConfigError`."""
     gone = secret_files(folder)
+    if (uri := find_token(folder)) is not None:
+        OpenToken(uri, passphrase(), write=True).destroy()
     for path in gone:
         try:
             with path.open("r+b") as file:
@@ -103,7 +165,16 @@ def write_keys(path: Path, keys: Iterable[object], passphrase: bytes, entropy: E
 
 
 def read_keys(path: Path, passphrase: Passphrase) -> list[object]:
-    """The private keys in a file.  Raises `ConfigError`, `SecurityError`."""
+    """The private keys in a file, and that in the token of its folder.  Raises `ConfigError`,
+    `SecurityError`."""
+    if (uri := find_token(path.parent)) is None:
+        return _read_keys(path, passphrase)
+    token = OpenToken(uri, passphrase())
+    files = _read_keys(path, token.passphrase) if path.exists() else []
+    return [token.signing_key(), *files]
+
+
+def _read_keys(path: Path, passphrase: Passphrase) -> list[object]:
     blocks = read_blocks(path, "is it the right folder?")
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):

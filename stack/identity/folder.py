@@ -1,12 +1,13 @@
 """The folder of a node, and that of an authority.  Both are for their owner alone (mode 0700).
 
 A node:       key.pem          its private keys: for signatures, and for what is sealed to it
+              token.uri        where the first of them is, if it is in a token (PKCS #11)
               request.pem      what it asks of the authority
               certificate.pem  what the authority has answered
               trust.pem        authority, revocation lists, federations and certificates of others
               epochs.pem       domain keys, sealed to this node
 
-An authority: key.pem          its private key
+An authority: key.pem          its private key, or token.uri
               first-epoch.pem  the secret of the domain's first epoch
               trust.pem        its certificate, and all that it has signed and that nodes need
               issued/          every certificate of a node, by serial number, until it expires
@@ -45,9 +46,12 @@ from stack.identity.disk import (
     EPOCHS,
     FIRST_EPOCH,
     KEY,
+    TOKEN,
     Passphrase,
     check_private,
     decode_blocks,
+    keep_key,
+    make_key,
     read_blocks,
     read_keys,
     write_blocks,
@@ -55,7 +59,6 @@ from stack.identity.disk import (
 )
 from stack.identity.forms import Terms
 from stack.identity.keys import (
-    ALGORITHMS,
     SigningPrivateKey,
     SigningPublicKey,
     public_octets,
@@ -107,7 +110,7 @@ class NodeFolder:
     @property
     def begun(self) -> bool:
         """Whether it has keys."""
-        return (self.path / KEY).exists()
+        return (self.path / KEY).exists() or (self.path / TOKEN).exists()
 
     @property
     def enrolled(self) -> bool:
@@ -135,19 +138,21 @@ class NodeFolder:
         passphrase: bytes,
         entropy: Entropy,
         algorithm: str = "p256",
+        token: str = "",
         kem: Kem = "MLKEM768-X25519",
     ) -> NodeRequest:
-        """Make keys, and the request to an authority."""
+        """Make keys, and the request to an authority.  With the URI of a `token` (RFC 7512), of
+        which `passphrase` is the PIN, the key for signatures is made in it and stays there."""
         self.check_new()
-        signing = SigningKey.generate(ALGORITHMS[algorithm], entropy)
-        key, hpke = signing.key, HpkePrivateKey.generate(entropy, kem)
-        octets = make_request(node, key, hpke.public, jurisdictions, roles)
+        made = make_key(algorithm, passphrase, entropy, token, str(node))
+        hpke = HpkePrivateKey.generate(entropy, kem)
+        octets = make_request(node, made.key, hpke.public, jurisdictions, roles)
         request = read_request(octets)
         make_folder(self.path)
         self.path.chmod(FOLDER_MODE)
         # 32 octets in the form of an X25519 key; of the hybrid they are the seed of both keys.
         sealing = X25519PrivateKey.from_private_bytes(hpke.raw)
-        write_keys(self.path / KEY, [key, sealing], passphrase, entropy)
+        keep_key(self.path, made, [sealing], entropy)
         words = (
             f"{node} asks to be taken into a domain.\nKey: SHA-256 {request.fingerprint}\n"
             "At the authority: orbitferry domain approve THIS-FILE"
@@ -253,7 +258,7 @@ class AuthorityFolder:
 
     def check_new(self) -> None:
         """Raise `ConfigError` where there is a domain: it is never overwritten."""
-        if (self.path / TRUST).exists() or (self.path / KEY).exists():
+        if any((self.path / name).exists() for name in (TRUST, KEY, TOKEN)):
             raise ConfigError(
                 str(self.path), "has a domain already", "choose another folder (--folder)"
             )
@@ -266,17 +271,18 @@ class AuthorityFolder:
         entropy: Entropy,
         now_ms: int,
         algorithm: str = "p256",
+        token: str = "",
     ) -> Authority:
-        """Begin a domain."""
+        """Begin a domain; `token` as with `NodeFolder.begin`."""
         self.check_new()
-        key = SigningKey.generate(ALGORITHMS[algorithm], entropy).key
-        authority = Authority.create(domain, key, now_ms, AUTHORITY_DAYS)
+        made = make_key(algorithm, passphrase, entropy, token, domain)
+        authority = Authority.create(domain, made.key, now_ms, AUTHORITY_DAYS)
         make_folder(self.path / ISSUED)
         self.path.chmod(FOLDER_MODE)
-        write_keys(self.path / KEY, [key], passphrase, entropy)
+        keep_key(self.path, made, [], entropy)
         # In the form of a key, so that it is under the passphrase as the other is.
         secret = X25519PrivateKey.from_private_bytes(entropy(32))
-        write_keys(self.path / FIRST_EPOCH, [secret], passphrase, entropy)
+        write_keys(self.path / FIRST_EPOCH, [secret], made.passphrase, entropy)
         self._renew(authority, Trust(authority.certificate), (), now_ms)
         return authority
 

@@ -162,8 +162,9 @@ class IdentityConfig:
     (mode 0700).  It takes the place of `security.key_file` and of `policy.directory`."""
 
     passphrase_file: str = ""
-    """Path of a file with the passphrase of the keys in it (mode 0600), if they have one; empty:
-    the environment variable ORBITFERRY_PASSPHRASE, or the key ring of the operating system."""
+    """Path of a file with the passphrase of the keys in it (mode 0600), if they have one, or with
+    the PIN of the token in which they are; empty: the environment variable
+    ORBITFERRY_PASSPHRASE, or the key ring of the operating system."""
 
     grace_days: Annotated[float, Meta(ge=0, le=365)] = 14.0
     """Revocation lists are believed so many days longer than their next update, as none may come

@@ -37,7 +37,8 @@ def without(names: set[str], script: str) -> subprocess.CompletedProcess[str]:
 
 
 def requirement(text: str) -> str:
-    return re.split(r"[^a-z0-9-]", text)[0]
+    """The name under which it is imported."""
+    return re.split(r"[^a-z0-9-]", text)[0].removeprefix("python-")
 
 
 def test_the_table_is_that_of_the_project_file() -> None:
@@ -65,6 +66,11 @@ def test_a_node_needs_no_extra() -> None:
 @pytest.mark.parametrize(
     ("names", "script"),
     [
+        (
+            {"pkcs11"},
+            "from stack.identity.token import OpenToken, TokenUri\n"
+            "OpenToken(TokenUri('/x', 'a'), b'pin')",
+        ),
         ({"sgp4"}, "from orbitferry import run_scenario"),
         ({"hypothesis"}, "from interop.strategies.bundle import eids"),
         ({"hypothesis"}, "from interop.fuzzing import Campaign"),

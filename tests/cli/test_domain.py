@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cli.helpers import Cli
+from tests.identity.softhsm import PIN, needs_softhsm, softhsm
 
 PASSPHRASE = "correct horse"
 
@@ -199,3 +200,21 @@ def test_what_cannot_be(cli: Cli, arguments: tuple[str, ...], why: str) -> None:
     assert (ran.code, ran.out) == (2, "")
     assert why in ran.err
     assert not Path("identity").exists()
+
+
+@needs_softhsm
+def test_a_key_is_made_and_destroyed_in_a_token(cli: Cli) -> None:
+    done(cli, "init", "kari", "--no-passphrase")
+    secret = Path("pin")
+    secret.write_bytes(PIN + b"\n")
+    secret.chmod(0o600)
+    with softhsm(Path("hsm").resolve()) as hsm:
+        token = hsm.token("gs1")
+        enroll = ("enroll", "dtn://gs1/", "--token", token, "--domain", "domain")
+        refused = cli("domain", *enroll)
+        assert refused.code == 2
+        assert "token gs1: no PIN was given" in refused.err
+        assert done(cli, *enroll, "--passphrase-file", "pin")["node"] == "dtn://gs1/"
+        assert Path("identity/token.uri").read_text().startswith("pkcs11:token=gs1;object=dtn")
+        destroy = ("destroy", "identity", "--yes", "--passphrase-file", "pin")
+        assert "identity/token.uri" in done(cli, *destroy)["destroyed"]

@@ -254,9 +254,9 @@ def test_what_is_destroyed_is_gone(tmp_path: Path) -> None:
         (node.path, ["key.pem"]),
         (authority.path, ["key.pem", "first-epoch.pem"]),
     ):
-        assert [one.name for one in destroy(folder)] == files
+        assert [one.name for one in destroy(folder, nothing)] == files
         with pytest.raises(ConfigError, match="there are no keys"):
-            destroy(folder)
+            destroy(folder, nothing)
     with pytest.raises(ConfigError):
         node.unlock(nothing)
     with pytest.raises(ConfigError):

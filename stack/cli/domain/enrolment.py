@@ -14,10 +14,12 @@ from stack.cli.domain.secrets import (
     DryRun,
     NoPassphrase,
     PassphraseFile,
+    TokenOption,
     Yes,
     asking,
     confirm,
     new_passphrase,
+    new_pin,
 )
 from stack.cli.output import answer, note
 from stack.core.units import count_text
@@ -94,6 +96,7 @@ def init(
     algorithm: AlgorithmOption = SignatureAlgorithm.P256,
     passphrase_file: PassphraseFile = None,
     no_passphrase: NoPassphrase = False,
+    token: TokenOption = "",
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -121,10 +124,13 @@ def init(
         return
     made = authority.create(
         name,
-        passphrase=new_passphrase(passphrase_file, no_passphrase),
+        passphrase=new_pin(passphrase_file)
+        if token
+        else new_passphrase(passphrase_file, no_passphrase),
         entropy=os.urandom,
         now_ms=SystemClock().dtn_ms(),
         algorithm=algorithm.value,
+        token=token,
     )
     mark = fingerprint(made.certificate)
     answer(
@@ -148,6 +154,7 @@ def enroll(
     algorithm: AlgorithmOption = SignatureAlgorithm.P256,
     days: NodeDays = 90,
     passphrase_file: PassphraseFile = None,
+    token: TokenOption = "",
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -159,7 +166,7 @@ def enroll(
     identity: [identity] folder = "..." in its configuration. With --domain both happen at once.
 
     A node starts by itself, so its keys have no passphrase unless --passphrase-file, or
-    ORBITFERRY_PASSPHRASE, gives one; then the node needs it, too.
+    ORBITFERRY_PASSPHRASE, gives one; then the node needs it, too. With --token that is the PIN.
 
     \b
     Examples:
@@ -189,9 +196,12 @@ def enroll(
         Eid.parse(node),
         jurisdictions=jurisdiction or (),
         roles=role or (),
-        passphrase=new_passphrase(passphrase_file, False, optional=True),
+        passphrase=new_pin(passphrase_file)
+        if token
+        else new_passphrase(passphrase_file, False, optional=True),
         entropy=os.urandom,
         algorithm=algorithm.value,
+        token=token,
     )
     if domain is None:
         _tell_request(place, request, as_json)

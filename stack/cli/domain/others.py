@@ -295,11 +295,12 @@ def destroy(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Of an authority, or of a node's identity.")
     ],
+    passphrase_file: PassphraseFile = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Destroy the private keys in a folder.
+    """Destroy the private keys in a folder, and in the token that it names, which asks for its PIN.
 
     A node then has no identity, and cannot open what is sealed to it; a domain has no authority any
     more, and can neither approve nor revoke. Copies elsewhere are not touched; flash memory and
@@ -318,7 +319,7 @@ def destroy(
         answer({"dry_run": True, "files": found}, as_json, f"would be destroyed: {' '.join(found)}")
         return
     confirm(f"Destroy {' '.join(found)}, for good?", yes)
-    destroy_keys(folder)
+    destroy_keys(folder, asking(folder, passphrase_file))
     answer({"destroyed": found}, as_json, f"destroyed: {' '.join(found)}")
 
 

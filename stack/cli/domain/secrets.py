@@ -18,14 +18,22 @@ PassphraseFile = Annotated[
     typer.Option(
         "--passphrase-file",
         metavar="FILE",
-        help="Its first line is the passphrase (mode 0600). Default: ORBITFERRY_PASSPHRASE, the "
-        "key ring of the system, or a question.",
+        help="Its first line is the passphrase, or the PIN of the token (mode 0600). Default: "
+        "ORBITFERRY_PASSPHRASE, the key ring of the system, or a question.",
     ),
 ]
 NoPassphrase = Annotated[
     bool,
     typer.Option(
         "--no-passphrase", help="Keep the keys in a file without one, for its owner alone (0600)."
+    ),
+]
+TokenOption = Annotated[
+    str,
+    typer.Option(
+        metavar="URI",
+        help="Make the key for signatures in a token (PKCS #11), which it never leaves: "
+        '"pkcs11:token=LABEL?module-path=/LIBRARY.so" (RFC 7512, without a PIN).',
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -68,6 +76,14 @@ def new_passphrase(file: Path | None, none: bool, *, optional: bool = False) -> 
     return text.encode()
 
 
+def new_pin(file: Path | None) -> bytes:
+    """The PIN of a token in which keys are to be made.  Raises `CommandError`, `ConfigError`."""
+    if not (pin := new_passphrase(file, False, optional=True)) and sys.stdin.isatty():
+        text: str = typer.prompt("PIN of the token", hide_input=True, err=True)
+        pin = text.encode()
+    return pin
+
+
 def asking(folder: Path, file: Path | None) -> Passphrase:
     """The passphrase of keys that are there, asked for where it is nowhere else."""
     from stack.identity.passphrase import find_passphrase
@@ -75,7 +91,7 @@ def asking(folder: Path, file: Path | None) -> Passphrase:
     def find() -> bytes:
         found = find_passphrase(folder, str(file or ""))
         if not found and sys.stdin.isatty():
-            text: str = typer.prompt(f"Passphrase of {folder}", hide_input=True, err=True)
+            text: str = typer.prompt(f"Passphrase or PIN of {folder}", hide_input=True, err=True)
             found = text.encode()
         return found
 

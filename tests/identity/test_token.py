@@ -1,0 +1,185 @@
+"""Keys in a token (PKCS #11), shown with SoftHSM: what it signs verifies; what fails says why."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from interop.strategies.nearly_certificate import NOW_MS
+from stack.core.errors import ConfigError, SecurityError
+from stack.cose import decode_encrypt, encrypt_for
+from stack.identity import AuthorityFolder, NodeFolder
+from stack.identity.disk import destroy
+from stack.identity.keys import encode_private
+from stack.identity.token import OpenToken, TokenUri
+from tests.identity.softhsm import PIN, SoftHsm, needs_softhsm, softhsm
+from tests.identity.test_folder import SAT, approve, domain
+
+
+@pytest.fixture
+def hsm(tmp_path: Path) -> Iterator[SoftHsm]:
+    with softhsm(tmp_path / "hsm") as found:
+        yield found
+
+
+def pin() -> bytes:
+    return PIN
+
+
+def begun(root: Path, token: str, algorithm: str = "p256") -> NodeFolder:
+    """A node that has asked, its key in a token."""
+    node = NodeFolder(root / "sat1")
+    node.begin(
+        SAT,
+        jurisdictions=["KR"],
+        roles=(),
+        passphrase=PIN,
+        entropy=os.urandom,
+        algorithm=algorithm,
+        token=token,
+    )
+    return node
+
+
+@needs_softhsm
+@pytest.mark.parametrize("algorithm", ["p256", "ed25519"])
+def test_a_node_signs_and_opens_with_its_token(
+    tmp_path: Path, hsm: SoftHsm, algorithm: str
+) -> None:
+    node = begun(tmp_path, hsm.token("sat1"), algorithm)
+    import pkcs11
+
+    accepted = node.accept(approve(domain(tmp_path), node), NOW_MS)
+    identity = node.unlock(pin)
+    accepted.node.verifying_key.verify(identity.signing_key.sign(b"word"), b"word")
+    sealed = encrypt_for(b"secret", [accepted.node.hpke], os.urandom)
+    assert decode_encrypt(sealed).open(identity.hpke) == b"secret"
+    with pytest.raises(SecurityError, match="does not leave its token"):
+        encode_private(identity.key, b"", os.urandom)
+    with pytest.raises(pkcs11.AttributeSensitive):
+        identity.key._inside[pkcs11.Attribute.VALUE]  # type: ignore[union-attr]
+    assert not identity.key._inside[pkcs11.Attribute.EXTRACTABLE]  # type: ignore[union-attr]
+    assert PIN not in b"".join(one.read_bytes() for one in node.path.iterdir())
+    assert b"ENCRYPTED PRIVATE KEY" in (node.path / "key.pem").read_bytes()
+
+
+@needs_softhsm
+def test_an_authority_in_a_token_approves(tmp_path: Path, hsm: SoftHsm) -> None:
+    authority = AuthorityFolder(tmp_path / "kari")
+    token = hsm.token("kari")
+    authority.create(
+        "kari", passphrase=PIN, entropy=os.urandom, now_ms=NOW_MS, token=token, algorithm="p384"
+    )
+    assert not (authority.path / "key.pem").exists()
+    node = NodeFolder(tmp_path / "sat1")
+    node.begin(SAT, jurisdictions=(), roles=(), passphrase=b"", entropy=os.urandom)
+    key = authority.unlock(pin)
+    authority.approve(key, node.request(), jurisdictions=["KR"], roles=(), now_ms=NOW_MS)
+    assert len(authority.secret(pin)) == 32
+    with pytest.raises(ConfigError, match="has a domain already"):
+        authority.check_new()
+
+
+@needs_softhsm
+def test_a_wrong_pin_and_none_are_told_and_not_said(tmp_path: Path, hsm: SoftHsm) -> None:
+    token = hsm.token("sat1")
+    for wrong, why in (
+        (b"9999-wrong", "the PIN is wrong"),
+        (b"", "no PIN"),
+        (b"\xff", "the PIN is wrong"),
+    ):
+        with pytest.raises(ConfigError, match=why) as refused:
+            OpenToken(TokenUri.parse(token), wrong)
+        assert "9999" not in str(refused.value)
+        assert "9999" not in "".join(traceback.format_exception(refused.value))
+
+
+@needs_softhsm
+def test_the_passphrase_of_a_folder_is_its_own_and_stays(tmp_path: Path, hsm: SoftHsm) -> None:
+    token = OpenToken(TokenUri.parse(hsm.token("sat1")), PIN, write=True)
+    one, other = (token.generate("ed25519", "a", os.urandom) for _ in range(2))
+    assert one.passphrase() == OpenToken(one.uri, PIN).passphrase() != other.passphrase()
+    assert one.signing_key().public_key() != other.signing_key().public_key()
+
+
+@needs_softhsm
+def test_what_no_token_can_do_is_refused_before_anything_is_made(
+    tmp_path: Path, hsm: SoftHsm
+) -> None:
+    with pytest.raises(ConfigError, match="no token signs with mldsa87"):
+        begun(tmp_path, hsm.token("sat1"), "mldsa87")
+    assert not (tmp_path / "sat1").exists()
+
+
+@needs_softhsm
+def test_a_token_that_is_not_there_or_is_another_opens_nothing(
+    tmp_path: Path, hsm: SoftHsm
+) -> None:
+    node = begun(tmp_path, hsm.token("sat1"))
+    node.accept(approve(domain(tmp_path), node), NOW_MS)
+    place = node.path / "token.uri"
+    right = place.read_text()
+    place.write_text(right.replace("token=sat1", "token=sat2"))
+    with pytest.raises(ConfigError, match=r"token sat2: it is not there.*plugged in"):
+        node.unlock(pin)
+    hsm.token("sat2")  # of the same name, without the keys
+    with pytest.raises(ConfigError, match="the key is not in it"):
+        node.unlock(pin)
+    place.unlink()  # what is in the files alone opens nothing
+    with pytest.raises(SecurityError, match="passphrase is wrong"):
+        node.unlock(pin)
+    place.write_text(right.replace("module-path=/", "module-path=/nowhere/"))
+    with pytest.raises(ConfigError, match=r"no library of PKCS #11"):
+        node.unlock(pin)
+
+
+@needs_softhsm
+def test_a_library_that_does_not_start_says_where_to_look(
+    hsm: SoftHsm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pkcs11
+
+    token = TokenUri.parse(hsm.token("sat1"))
+    pkcs11.lib(token.module).finalize()
+    monkeypatch.setenv("SOFTHSM2_CONF", str(hsm.path / "nowhere.conf"))
+    with pytest.raises(ConfigError, match=r"does not start \(GeneralError\).*SOFTHSM2_CONF"):
+        OpenToken(token, PIN)
+
+
+@needs_softhsm
+def test_what_is_destroyed_is_gone_from_the_token_too(tmp_path: Path, hsm: SoftHsm) -> None:
+    node = begun(tmp_path, hsm.token("sat1"))
+    kept = TokenUri.parse((node.path / "token.uri").read_text().strip())
+    assert [one.name for one in destroy(node.path, pin)] == ["key.pem", "token.uri"]
+    with pytest.raises(ConfigError, match="the key is not in it"):
+        OpenToken(kept, PIN).signing_key()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is no PKCS #11 URI"),
+        ("pkcs11:" + "x" * 5000, "is no PKCS #11 URI"),
+        ("pkcs11:token=a?module-path=/x&pin-value=1234", "may not say the PIN"),
+        ("pkcs11:token=a?module-path=/x&pin-source=/y", "may not say the PIN"),
+        ("pkcs11:token=a", "the whole path of the library"),
+        ("pkcs11:token=a?module-path=x.so", "the whole path of the library"),
+        ("pkcs11:?module-path=/x", "no NAME=VALUE"),
+        ("pkcs11:token=a;token=b?module-path=/x", "or twice"),
+        ("pkcs11:slot-id=1;token=a?module-path=/x", "slot-id, which is not looked at"),
+        ("pkcs11:token=%FF?module-path=/x", "not UTF-8"),
+    ],
+)
+def test_uris_are_checked_and_show_no_pin(text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why) as refused:
+        TokenUri.parse(text)
+    assert "1234" not in str(refused.value)
+
+
+def test_a_uri_is_written_as_it_is_read() -> None:
+    uri = TokenUri("/usr/lib/x y.so", "a;b", "77", "dtn://sat1/", b"\x00\xff")
+    assert TokenUri.parse(str(uri)) == uri
