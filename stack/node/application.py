@@ -24,6 +24,7 @@ from stack.ports.application import (
     Outgoing,
 )
 from stack.ports.store import BundleStore, Committed, Op, RecordEvent, Write
+from stack.routing.admissible import Admissible, RouteRequest
 
 ROOM_SHARE = 0.5
 """Producers of large objects stop when the store is this full: the rest is for transit traffic
@@ -254,6 +255,31 @@ class LocalPort:
     def check_policy(self, destination: Eid, policy: DataPolicy) -> None:
         """Raise `PolicyError` when data under this policy may not be sent from here to there."""
         self._agent.check_policy(destination, policy, self.dtn_ms())
+
+    def check_path(
+        self, destination: Eid, policy: DataPolicy, octets: int, lifetime_ms: int, priority: int
+    ) -> None:
+        """Raise `PolicyError` when this policy leaves no path for octets from here."""
+        self.check_policy(destination, policy)
+        request = self._request(destination, policy, octets, lifetime_ms, priority)
+        self._agent.check_path(policy, destination, request)
+
+    def admissible(
+        self, destination: Eid, policy: DataPolicy, octets: int, lifetime_ms: int, priority: int
+    ) -> Admissible | None:
+        """When octets from here would arrive first under this policy, and what is missing in it
+        for an earlier path; None where no contact plan says so."""
+        request = self._request(destination, policy, octets, lifetime_ms, priority)
+        return self._agent.admissible(policy, destination, request)
+
+    def _request(
+        self, destination: Eid, policy: DataPolicy, octets: int, lifetime_ms: int, priority: int
+    ) -> RouteRequest:
+        now_ms = self.dtn_ms()
+        ends_ms = now_ms + min(lifetime_ms, self._agent.config.lifetime_ms_max)
+        if policy.expires_ms:
+            ends_ms = min(ends_ms, policy.expires_ms)
+        return RouteRequest(str(destination.node), octets, priority, now_ms, ends_ms)
 
     async def wait_room(self, size: int) -> None:
         """Return when the store has room for `size` more octets from local producers."""

@@ -212,6 +212,14 @@ class AppPort(Protocol):
         """Raises `PolicyError` when data under this policy may not be sent from here to there."""
         ...
 
+    def check_path(
+        self, destination: Eid, policy: DataPolicy, octets: int, lifetime_ms: int, priority: int
+    ) -> None:
+        """Raises `PolicyError`, as `check_policy` and when this policy leaves no path by which so
+        many octets would arrive in their lifetime, while there is one that it does not allow; the
+        text says which permission is missing."""
+        ...
+
     async def wait_room(self, size: int) -> None:
         """Return when the store has room for `size` octets of new bundles without crowding out
         transit traffic: back-pressure for producers of large objects."""

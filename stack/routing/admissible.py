@@ -49,8 +49,14 @@ class Admissible:
     better: Route | None = None
     """A path that arrives earlier."""
 
-    hopeless: tuple[str, ...] = ()
-    """Nodes on the earliest path of all that no permission lets in, and what is known of them."""
+    in_the_way: tuple[str, ...] = ()
+    """Nodes that stand in the way of all paths where no permission is known to help, and what is
+    known of each."""
+
+    @property
+    def closed(self) -> bool:
+        """There is no path that is allowed, and there is one that is not."""
+        return self.route is None and bool(self.missing or self.in_the_way)
 
     @property
     def words(self) -> str:
@@ -64,8 +70,8 @@ class Admissible:
         if self.better is not None:
             with_it = " and ".join(map(str, self.missing))
             found += f"; with {with_it} it would be {dtn_to_iso(self.better.arrival_ms)}"
-        elif self.hopeless:
-            found += f"; no permission lets in {' and '.join(self.hopeless)}"
+        elif self.in_the_way:
+            found += f"; in its way is {' and '.join(self.in_the_way)}"
         return found
 
 
@@ -190,9 +196,11 @@ def _several(
         node: _relaxed(gate, policy, barred, f'node:"{node}"', [node], 2)
         for node in sorted(_on(free) & barred)
     }
-    hopeless = tuple(described(gate.directory, node) for node, one in found.items() if one is None)
-    if hopeless:
-        return Admissible(route, hopeless=hopeless)
+    in_the_way = tuple(
+        described(gate.directory, node) for node, one in found.items() if one is None
+    )
+    if in_the_way:
+        return Admissible(route, in_the_way=in_the_way)
     groups = [one for one in found.values() if one is not None]
     missing = (_permission(gate, policy, one.name, one.nodes) for one in groups)
     return Admissible(route, tuple(missing), free)

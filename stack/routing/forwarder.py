@@ -53,7 +53,9 @@ class Forwarder:
     ) -> None:
         self.router = Router(plan, node, config=config)
         self._direct = frozenset(direct)
-        self._default = default
+        self.default = default
+        """See above."""
+
         self._queue = ForwardQueue()
         self._given: dict[int, Queued] = {}
         self._unrouted: dict[int, int] = {}
@@ -81,11 +83,17 @@ class Forwarder:
 
     def nodes(self) -> set[str]:
         """All nodes that a bundle may come to from here, as far as is known."""
-        return self.router.nodes() | self._direct | {self._default or self.router.node}
+        return self.router.nodes() | self._direct | {self.default or self.router.node}
 
     def leads_to(self, node: str) -> bool:
         """Whether any contact leads to a node, at any time and from wherever."""
-        return node in self._direct or self._default is not None or self.router.plan.leads_to(node)
+        return node in self._direct or self.default is not None or self.router.plan.leads_to(node)
+
+    def is_open(self, node: str, barred: frozenset[str]) -> bool:
+        """Whether a link that is always there takes what is for a node and must not come to
+        `barred`, or the default neighbour does: then no plan says when it arrives."""
+        by_default = self.default is not None and self.default not in barred
+        return by_default or (node in self._direct and node not in barred)
 
     # -- bundles come ----------------------------------------------------------------------
 
@@ -131,8 +139,8 @@ class Forwarder:
                 return 0
             if self._copies.forget(ref):
                 return DONE
-        if self._default is not None and self._default not in (*exclude, *barred):
-            self._push(entry._replace(neighbour=self._default))
+        if self.default is not None and self.default not in (*exclude, *barred):
+            self._push(entry._replace(neighbour=self.default))
             return 0
         self.bytes_waiting += size
         self._unrouted[ref] = size

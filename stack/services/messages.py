@@ -39,12 +39,14 @@ async def send_message(
     report_flags: int = 0,
     report_to: Eid | str | None = None,
     policy: DataPolicy | None = None,
+    wait_for_path: bool = False,
 ) -> BundleId:
     """Send `payload` to the endpoint `destination`; returns once it is stored durably.
 
     `service` is the sending endpoint (answers go there).  `report_flags` ask for status reports,
     which go to `report_to` or else to this node (`stack.services.reports`).  `policy` says who may
-    read, hold and carry it.
+    read, hold and carry it; where it leaves no path within `lifetime_ms`, while there is one, the
+    message is refused, unless it is to `wait_for_path`.
 
     Raises `LocalError` for what is no EID or no octets, a payload that no bundle can carry, or a
     value out of range; `PolicyError` for what `policy` forbids; `StoreError` when the store has no
@@ -66,6 +68,9 @@ async def send_message(
         )
     check_number("lifetime_ms", lifetime_ms, 1, LIFETIME_MS_MAX)
     check_number("priority", priority, 0, PRIORITY_MAX)
+    if policy is not None and not wait_for_path:
+        where = outgoing.destination
+        port.check_path(where, policy, len(payload), lifetime_ms, priority)
     (sent,) = await port.commit(send=[outgoing])
     return sent
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from link_models.clock import run_virtual
 from stack.contacts.plan import Contact, Plan
+from stack.core.clock import dtn_to_iso
 from stack.core.errors import PolicyError
-from stack.node.config import PolicyConfig
+from stack.node.config import ContactsConfig, PolicyConfig
+from stack.node.control.operations import make_operations
+from stack.node.control.request import Request, Session
+from stack.node.node import Node
 from stack.policy import DataPolicy, NodeSet
+from stack.policy.label import encode_label
 from stack.services.jobs import JobContext
 from stack.services.messages import Mailbox, send_message
 from tests.node.test_two_nodes import SAT, channel, loop
@@ -119,7 +127,11 @@ def test_what_no_admissible_way_leads_to_waits(tmp_path: Path) -> None:
         policy = DataPolicy(transit=NodeSet.parse("none"))
         async with ground, nodes["sat1"], nodes["home"], nodes["abroad"]:
             to = SAT.with_service("messages")
-            await send_message(ground.port, to, b"to nobody's hands", policy=policy)
+            send = partial(send_message, ground.port, to, b"to nobody's hands", policy=policy)
+            with pytest.raises(PolicyError, match="no admissible path; with transit through XX"):
+                await send()
+            assert (ground.waiting_bytes, ground.gauges()["queue.stranded"]) == (0, 0)
+            await send(wait_for_path=True)
             await asyncio.sleep(4 * 3600)
             assert ground.gauges()["queue.stranded"] == 1
             for name in ("home", "abroad"):
@@ -150,6 +162,88 @@ def test_what_a_policy_forbids_is_refused_with_what_is_missing(tmp_path: Path) -
     run_virtual(main)
 
 
+def ask(node: Node, operation: str, **fields: Any) -> Awaitable[dict[str, Any]]:
+    """What a client of the control socket gets."""
+    silent = Session(asyncio.StreamReader(), cast("asyncio.StreamWriter", None))
+    request = Request({"op": operation} | fields)
+    return make_operations(node, lambda: None)[operation](request, silent)
+
+
+def test_whoever_sends_hears_what_a_policy_costs_and_what_is_missing(tmp_path: Path) -> None:
+    directory = tmp_path / "nodes.toml"
+    directory.write_text(DIRECTORY)
+    scene = tmp_path / "scene.bin"
+    scene.write_bytes(bytes(30_000))
+    later, sooner = (dtn_to_iso(EPOCH_MS + at)[:16] for at in (HOUR_MS, 0))
+    nobody = encode_label(replace(AT_HOME, transit=NodeSet.NONE)).hex()
+
+    async def main() -> None:
+        nodes = world_of(tmp_path, dict.fromkeys(("gs1", "sat1", "home", "abroad"), str(directory)))
+        async with nodes["gs1"] as ground:
+            send: dict[str, dict[str, Any]] = {
+                "send_message": {"payload": "aGVsbG8="},
+                "send_file": {"path": str(scene)},
+                "submit_job": {"handler": "double", "inputs": [str(scene)]},
+            }
+            for operation, fields in send.items():
+                fields["destination"] = "dtn://sat1/"
+                found = await ask(ground, operation, policy=encode_label(AT_HOME).hex(), **fields)
+                path = found["path"]
+                assert path["text"].startswith(f"no admissible path before {later}")
+                assert f"; with rest at and transit through XX it would be {sooner}" in path["text"]
+                assert path["missing"] == [{"nodes": "XX", "rest": True, "transit": True}]
+                with pytest.raises(PolicyError, match="no admissible path; with"):
+                    await ask(ground, operation, policy=nobody, **fields)
+                found = await ask(ground, operation, policy=nobody, wait_for_path=True, **fields)
+                assert found["path"]["arrival"] is None
+            waiting = (await ask(ground, "bundles"))["bundles"]
+            arrivals = [one["path"]["arrival"] and one["path"]["arrival"][:16] for one in waiting]
+            assert {later, None} == set(arrivals)
+            plain = await ask(ground, "send_message", **send["send_message"])
+            assert plain["path"] is None
+
+    run_virtual(main)
+
+
+def test_what_no_plan_knows_a_path_for_is_taken_with_a_policy_or_without(tmp_path: Path) -> None:
+    directory = tmp_path / "nodes.toml"
+    directory.write_text(DIRECTORY)
+
+    async def main() -> None:
+        nodes = world_of(tmp_path, {"gs1": str(directory)})
+        async with nodes["gs1"] as ground:
+            ground.set_plan(Plan())
+            to = SAT.with_service("messages")
+            for policy in (None, AT_HOME):
+                await send_message(ground.port, to, b"hello", policy=policy)
+            assert ground.gauges()["queue.stranded"] == 2
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize(("default", "refused"), [("home", False), ("abroad", True)])
+def test_the_default_neighbour_is_a_path_if_it_is_allowed(
+    tmp_path: Path, default: str, refused: bool
+) -> None:
+    directory = tmp_path / "nodes.toml"
+    directory.write_text(DIRECTORY)
+
+    async def main() -> None:
+        contacts = ContactsConfig(default=f"dtn://{default}/")
+        nodes = world_of(tmp_path, {"gs1": str(directory)}, contacts=contacts)
+        async with nodes["gs1"] as ground:
+            ground.set_plan(Plan())
+            to = SAT.with_service("messages")
+            send = send_message(ground.port, to, b"hello", policy=AT_HOME)
+            if refused:
+                with pytest.raises(PolicyError, match="in its way is dtn://abroad/: 'XX, role"):
+                    await send
+            else:
+                await send
+
+    run_virtual(main)
+
+
 def test_data_is_gone_when_its_policy_ends(tmp_path: Path) -> None:
     directory = tmp_path / "nodes.toml"
     directory.write_text(DIRECTORY)
@@ -158,7 +252,8 @@ def test_data_is_gone_when_its_policy_ends(tmp_path: Path) -> None:
         nodes = world_of(tmp_path, {"gs1": str(directory)})
         async with nodes["gs1"] as ground:
             policy = DataPolicy(transit=NodeSet.NONE, expires_ms=EPOCH_MS + 60_000)
-            await send_message(ground.port, SAT.with_service("messages"), b"secret", policy=policy)
+            to = SAT.with_service("messages")
+            await send_message(ground.port, to, b"secret", policy=policy, wait_for_path=True)
             assert ground.gauges()["queue.stranded"] == 1
             await asyncio.sleep(120)
             assert ground.counters()["bundles.expired"] == 1

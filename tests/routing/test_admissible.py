@@ -99,7 +99,7 @@ def test_without_any_admissible_path_the_best_of_all_is_told() -> None:
 def test_of_whom_nothing_is_known_no_permission_helps() -> None:
     known = [facts_of(word, "KR") for word in ("gs", "sat")]
     found = judged(through("any"), RELAYS[2:], known)
-    words = "no admissible path; no permission lets in dtn://east/"
+    words = "no admissible path; in its way is dtn://east/"
     assert found.words == f"{words}, of whom nothing is known"
     distrusted = [*known, facts_of("east", "JP", purposes=("read", "rest"))]
     found = judged(through("any"), RELAYS[2:], distrusted)

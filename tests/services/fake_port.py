@@ -316,6 +316,11 @@ class FakePort:
         if policy == self._node.unreadable:
             raise PolicyError("it may be read by nobody but here")
 
+    def check_path(
+        self, destination: Eid, policy: DataPolicy, octets: int, lifetime_ms: int, priority: int
+    ) -> None:
+        self.check_policy(destination, policy)
+
     async def wait_room(self, size: int) -> None:
         while self._node.waiting_bytes and self._node.waiting_bytes + size > self._node.quota:
             self.room.clear()

@@ -183,14 +183,19 @@ def _bundles(result: dict[str, Any], as_json: bool) -> None:
         emit(*result["bundles"])
         return
     rows = [
-        (one["bundle"], one["destination"], size_text(one["bytes"]), one["expires"])
+        (one["bundle"], one["destination"], size_text(one["bytes"]), one["expires"], _path(one))
         for one in result["bundles"]
     ]
     if rows:
-        table(("bundle", "for", "size", "lives until"), rows)
+        table(("bundle", "for", "size", "lives until", "under its data policy"), rows)
     more = result["bundles_total"] - len(rows)
     if more or not rows:
         say(f"... and {more} more" if more else "no bundle that was sent from here waits")
+
+
+def _path(bundle: dict[str, Any]) -> str:
+    path = bundle["path"]
+    return path["text"] if path else ""
 
 
 def stop(

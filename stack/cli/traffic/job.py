@@ -24,7 +24,7 @@ from stack.cli.common import (
     size,
 )
 from stack.cli.output import ProgressView, answer, emit, note, say, table
-from stack.cli.traffic.policy import PolicyOption, label_of
+from stack.cli.traffic.policy import PolicyOption, WaitForPath, label_of, tell_path
 from stack.cli.traffic.transfers import ID_CHARS, expected_text, match_id
 from stack.core.errors import ConfigError
 from stack.core.units import count_text, duration_text, printable, size_text
@@ -68,6 +68,7 @@ def submit(
     output: Output = None,
     attempts: Attempts = None,
     policy: PolicyOption = None,
+    wait_for_path: WaitForPath = False,
     priority: PriorityOption = Priority.NORMAL,
     wait: Annotated[
         bool, typer.Option("--wait", "-w", help="Wait until the results are here.")
@@ -106,7 +107,9 @@ def submit(
         output_bytes=output,
         attempts=attempts,
         policy=label_of(policy),
+        wait_for_path=wait_for_path,
     )
+    tell_path(result)
     answer(result["job"], as_json, f"job {result['id']} for {destination}: stored")
     if wait:
         ends_with(_follow(client, result["id"], timeout, as_json))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from stack.cli.output import note
 
 PolicyOption = Annotated[
     str | None,
@@ -15,6 +17,21 @@ PolicyOption = Annotated[
         'all three, such as "KR | (EU - node:dtn://kiruna/)".',
     ),
 ]
+
+WaitForPath = Annotated[
+    bool,
+    typer.Option(
+        "--wait-for-path",
+        help="Store it also if the policy leaves no path in its lifetime: the plan may change.",
+    ),
+]
+
+
+def tell_path(result: dict[str, Any]) -> None:
+    """Say that a policy makes data wait, and what is missing in it for an earlier path."""
+    path = result["path"]
+    if path and (path["better"] or not path["arrival"]):
+        note(f"note: {path['text']}")
 
 
 def label_of(policy: str | None) -> str | None:

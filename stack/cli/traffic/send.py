@@ -26,7 +26,7 @@ from stack.cli.common import (
     quantity,
 )
 from stack.cli.output import emit, note, say, show_report
-from stack.cli.traffic.policy import PolicyOption, label_of
+from stack.cli.traffic.policy import PolicyOption, WaitForPath, label_of, tell_path
 from stack.cli.traffic.transfers import follow
 from stack.core.errors import ConfigError, LocalError
 from stack.core.units import duration_text, size_text
@@ -90,6 +90,7 @@ def send(
     service: Service = None,
     lifetime: Lifetime = None,
     policy: PolicyOption = None,
+    wait_for_path: WaitForPath = False,
     priority: PriorityOption = Priority.NORMAL,
     critical: Critical = False,
     wait: Annotated[
@@ -128,6 +129,7 @@ def send(
         "priority": CRITICAL_PRIORITY if critical else priority.level,
         "lifetime_s": lifetime,
         "policy": label_of(policy),
+        "wait_for_path": wait_for_path,
     }
     if report and not all(as_message or str(path) == "-" for path in given):
         why = "is for messages; the receiver of a file confirms it by itself"
@@ -201,12 +203,14 @@ def _stored(result: dict[str, Any], as_json: bool) -> None:
 
 
 def _warn(result: dict[str, Any], destination: str) -> None:
-    """Say that nothing leads to a destination, as far as the node knows."""
+    """Say that nothing leads to a destination, as far as the node knows, or nothing soon that its
+    data policy allows."""
     if not result["reachable"]:
         note(
             f"note: no link and no contact of the plan reaches {destination}; it waits until one "
             "does, or its lifetime ends"
         )
+    tell_path(result)
 
 
 def _named(path: Path, name: str | None) -> tuple[str, str]:

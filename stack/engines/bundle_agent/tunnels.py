@@ -90,6 +90,11 @@ class Tunnels:
             )
         return self._found[flow]
 
+    def takes(self, destination: Eid) -> bool:
+        """Whether what is for an endpoint may go by a tunnel."""
+        tunnels = self._config.tunnels
+        return any(EidPattern.parse(one.destination).matches(destination) for one in tunnels)
+
     def wrapped(
         self,
         tunnel: TunnelConfig,

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from stack.core.clock import dtn_to_iso
 from stack.core.errors import LocalError
+from stack.node.control.paths import path_of
 from stack.node.control.protocol import ControlError
 from stack.node.control.request import DECADE_S, Request, Session
 from stack.node.node import Node
@@ -28,8 +29,10 @@ class JobOperations:
     """Operations on jobs that were submitted from here."""
 
     def __init__(self, node: Node) -> None:
+        self._node = node
         self._files = node.services.files
         self._jobs = node.services.jobs
+        self._deadline_ms = node.config.services.jobs.deadline_ms
 
     def _known(self, found: Iterable[JobStatus]) -> list[dict[str, Any]]:
         """Jobs, and how far their inputs are, which travel before a job can start."""
@@ -64,7 +67,8 @@ class JobOperations:
         retry = RetryPolicy(
             attempts=request.integer("attempts", _DEFAULT_RETRY.attempts, 1, ATTEMPTS_MAX)
         )
-        policy = request.policy()
+        policy, wait_for_path = request.policy(), request.flag("wait_for_path")
+        lifetime_ms = round(deadline_s * 1000) or self._deadline_ms
         request.finish()
         job_id = await self._jobs.submit(
             destination,
@@ -73,11 +77,13 @@ class JobOperations:
             inputs,
             limits=limits,
             retry=retry,
-            deadline_ms=round(deadline_s * 1000) or None,
+            deadline_ms=lifetime_ms,
             priority=priority,
             policy=policy,
+            wait_for_path=wait_for_path,
         )
-        return {"id": job_id.hex()} | {"job": self._job(job_id)}
+        path = path_of(self._node, destination, policy, 1, lifetime_ms, priority)
+        return {"id": job_id.hex(), "job": self._job(job_id), "path": path}
 
     async def jobs(self, request: Request, session: Session) -> dict[str, Any]:
         """What is known of every job, or of those in `ids`."""

@@ -14,10 +14,12 @@ from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.core.limits import BUNDLE_BYTES_MAX
 from stack.engines.bundle_agent import Entry
+from stack.node.control.paths import JUDGED_MAX, path_of
 from stack.node.control.protocol import ControlError
 from stack.node.control.reports import Asked, Follower
 from stack.node.control.request import DECADE_S, WEEK_S, Request, Session, wrong
 from stack.node.node import Node
+from stack.policy import DataPolicy
 from stack.services.files import FileEvent, Progress
 from stack.services.messages import LIFETIME_MS, PRIORITY_MAX, send_message
 from stack.services.names import MESSAGES, endpoint_of
@@ -58,6 +60,7 @@ class TransferOperations:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._files = node.services.files
+        self._lifetime_ms = node.config.services.files.lifetime_ms
         self._changes = Changes()
         self._files.listen(self._on_file)
 
@@ -75,7 +78,7 @@ class TransferOperations:
         service = request.text("service", MESSAGES)
         lifetime_s = request.number("lifetime_s", LIFETIME_MS / 1000, 0.001, DECADE_S)
         priority = request.integer("priority", 1, 0, PRIORITY_MAX)
-        policy = request.policy()
+        policy, wait_for_path = request.policy(), request.flag("wait_for_path")
         asked = Asked(request, self._node.node_id)
         report_s = request.number("report_s", 60.0, 0.0, WEEK_S)
         if request.has("path"):
@@ -109,13 +112,16 @@ class TransferOperations:
                 report_flags=asked.flags,
                 report_to=asked.to,
                 policy=policy,
+                wait_for_path=wait_for_path,
             )
+            flow = (destination, policy, len(payload), round(lifetime_s * 1000), priority)
             follower.sent(0, bundle)
             found = {
                 "bundle": str(bundle),
                 "bytes": len(payload),
                 "destination": str(destination),
                 "reachable": _reaches(self._node, destination),
+                "path": path_of(self._node, *flow),
             }
             if asked.here:
                 await session.event("stored", **found)
@@ -128,7 +134,17 @@ class TransferOperations:
         limit = request.integer("limit", 1000, 1, BUNDLES_SHOWN_MAX)
         request.finish()
         waiting = self._node.transmissions()
-        return {"bundles": [_bundle(one) for one in waiting[:limit]], "bundles_total": len(waiting)}
+        shown = [_bundle(one) | {"path": None} for one in waiting[:limit]]
+        told: dict[tuple[DataPolicy | None, str], dict[str, Any] | None] = {}
+        for one, fields in zip(waiting, shown, strict=False):
+            key = one.policy, one.destination
+            if one.policy is not None and key not in told and len(told) < JUDGED_MAX:
+                lifetime_ms = one.expires_ms - self._node.port.dtn_ms()
+                to = Eid.parse(one.destination)
+                flow = (to, one.policy, one.size, lifetime_ms, one.priority)
+                told[key] = path_of(self._node, *flow)
+            fields["path"] = told.get(key)
+        return {"bundles": shown, "bundles_total": len(waiting)}
 
     async def cancel_bundle(self, request: Request, session: Session) -> dict[str, Any]:
         """Give up a bundle that was sent from here and has not left yet (RFC 9171 §5.12)."""
@@ -148,11 +164,13 @@ class TransferOperations:
         name = request.text("name", "") or None
         priority = request.integer("priority", 1, 0, PRIORITY_MAX)
         lifetime_s = request.number("lifetime_s", 0.0, 0.0, DECADE_S)
+        lifetime_ms = round(lifetime_s * 1000) or self._lifetime_ms
         how: dict[str, Any] = {
             "name": name,
             "priority": priority,
-            "lifetime_ms": round(lifetime_s * 1000) or None,
+            "lifetime_ms": lifetime_ms,
             "policy": request.policy(),
+            "wait_for_path": request.flag("wait_for_path"),
         }
         request.finish()
         if path.is_dir():
@@ -163,6 +181,7 @@ class TransferOperations:
             "ids": [one.hex() for one in ids],
             "transfers": self._states(ids),
             "reachable": _reaches(self._node, destination),
+            "path": path_of(self._node, destination, how["policy"], 1, lifetime_ms, priority),
         }
 
     async def transfers(self, request: Request, session: Session) -> dict[str, Any]:

@@ -115,15 +115,20 @@ class FilesService:
         tag: str = "",
         chunk_bytes: int | None = None,
         policy: DataPolicy | None = None,
+        wait_for_path: bool = False,
     ) -> bytes:
         """Send a file to the node of `destination`; returns its object id once that is durable.
 
         The file must stay as it is until the object is closed (see `wait`).  `name` is what the
         receiver calls it, its base name by default.  Of `priority` 0 to 3 larger goes first, and
         after `lifetime_ms` milliseconds the object expires.  `policy` says who may read, hold and
-        carry it.  Raises `LocalError` for what cannot be sent or is no argument of this call,
-        `PolicyError` for what `policy` forbids, `StoreError` when the store has no room.
+        carry it; where it leaves no path within the lifetime, while there is one, the file is
+        refused, unless it is to `wait_for_path`.  Raises `LocalError` for what cannot be sent or
+        is no argument of this call, `PolicyError` for what `policy` forbids, `StoreError` when the
+        store has no room.
         """
+        if not wait_for_path:
+            self.check_path(destination, policy, lifetime_ms, priority)
         prepared = await self.prepare(
             path,
             destination,
@@ -147,6 +152,7 @@ class FilesService:
         priority: int = 1,
         lifetime_ms: int | None = None,
         policy: DataPolicy | None = None,
+        wait_for_path: bool = False,
     ) -> list[bytes]:
         """Send every regular file below a folder, each as an object named
         ``name/relative/path``; their ids.  Symbolic links and empty folders are left out.
@@ -156,6 +162,8 @@ class FilesService:
         """
         path = path_of("path", path)
         destination = eid_of("destination", destination)
+        if not wait_for_path:
+            self.check_path(destination, policy, lifetime_ms, priority)
         base = path.name if name is None else name
         found = {
             f"{base}/{relative}" if base else relative: Path(file)
@@ -180,6 +188,20 @@ class FilesService:
         for one in prepared:
             self.start(one)
         return [one.spec.object_id for one in prepared]
+
+    def check_path(
+        self,
+        destination: Eid | str,
+        policy: DataPolicy | None,
+        lifetime_ms: int | None = None,
+        priority: int = 1,
+    ) -> None:
+        """Raise `PolicyError` when a data policy, if any, leaves no path for files to a node while
+        there is one that it does not allow."""
+        if policy is not None:
+            destination = eid_of("destination", destination)
+            lifetime_ms = self._config.lifetime_ms if lifetime_ms is None else lifetime_ms
+            self._port.check_path(destination, policy, 1, lifetime_ms, priority)
 
     async def prepare(
         self,

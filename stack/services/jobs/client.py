@@ -98,13 +98,16 @@ class JobClient:
         deadline_ms: int | None = None,
         priority: int = 1,
         policy: DataPolicy | None = None,
+        wait_for_path: bool = False,
     ) -> bytes:
         """Submit a job to the node of `destination`; its id, once everything is durable.
 
         The job must be over `deadline_ms` from now.  Inputs must stay as they are until they
         have been delivered.  `policy` says who may read, hold and carry what the job is made of,
-        and what it makes.  Raises `LocalError` for what cannot be, `PolicyError` for what `policy`
-        forbids, `StoreError` when the store has no room; nothing has happened then.
+        and what it makes; where it leaves no path within the deadline, while there is one, the job
+        is refused, unless it is to `wait_for_path`.  Raises `LocalError` for what cannot be,
+        `PolicyError` for what `policy` forbids, `StoreError` when the store has no room; nothing
+        has happened then.
         """
         destination = eid_of("destination", destination)
         inputs = paths_of("inputs", inputs)
@@ -116,6 +119,8 @@ class JobClient:
             raise LocalError(f"{self._config.records_max} jobs are known already")
         if not all(isinstance(text, str) for pair in (args or {}).items() for text in pair):
             raise LocalError(f"args: {args} holds more than texts; use str(...)")
+        if not wait_for_path:
+            self._files.check_path(destination, policy, deadline, priority)
         job_id = self._port.entropy(ID_BYTES)
         how: dict[str, Any] = {"priority": priority, "lifetime_ms": deadline, "policy": policy}
         prepared = []

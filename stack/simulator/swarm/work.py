@@ -209,6 +209,7 @@ class Applications:
                 [self._source(thing)],
                 retry=RetryPolicy(attempts=ATTEMPTS),
                 policy=policy,
+                wait_for_path=True,
             )
 
     # ---- receiving -----------------------------------------------------------------------
