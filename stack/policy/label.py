@@ -14,9 +14,10 @@ somebody else's block.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.train import Buffer
 from stack.policy.node_set import NodeSet
@@ -73,6 +74,15 @@ class DataPolicy:
     """Whether each node that handles it has to keep a record of that."""
 
     markings: frozenset[Marking] = frozenset()
+
+    def about(self, to: Eid) -> DataPolicy:
+        """What holds for what is said to `to` about data, without octets of it: it goes where the
+        data may go and is for `to` alone to read, also when the data itself has had to go."""
+        try:
+            reader = NodeSet.parse(f'node:"{to.node}"')
+        except DecodeError:  # a name that no pattern can mean: then as the data itself
+            return self
+        return replace(self, readers=reader, expires_ms=0)
 
     def meet(self, other: DataPolicy) -> DataPolicy:
         """What both allow: the policy of what was made of the data of both."""

@@ -3,11 +3,8 @@ say to one another."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from stack.core.eid import Eid
-from stack.core.errors import DecodeError
-from stack.policy import DataPolicy, NodeSet
+from stack.policy import DataPolicy
 from stack.policy.label import LABEL_BYTES_MAX, decode_label, encode_label
 from stack.services.codec import Fields
 
@@ -37,15 +34,8 @@ def meet(*policies: DataPolicy | None) -> DataPolicy | None:
 
 
 def about(policy: DataPolicy | None, to: Eid) -> DataPolicy | None:
-    """What holds for what is said to `to` about data, without octets of it: it goes where the data
-    may go and is for `to` alone to read, also when the data itself has had to go."""
-    if policy is None:
-        return None
-    try:
-        reader = NodeSet.parse(f'node:"{to.node}"')
-    except DecodeError:  # a name that no pattern can mean: then as the data itself
-        return policy
-    return replace(policy, readers=reader, expires_ms=0)
+    """What holds for what is said to `to` about data, if it is under a policy."""
+    return None if policy is None else policy.about(to)
 
 
 def until(policy: DataPolicy | None, end_ms: int) -> int:

@@ -21,6 +21,7 @@ from stack.engines.bundle_agent.quarantine import set_aside
 from stack.engines.bundle_agent.shares import NOTHING, NOWHERE, OWN, Shares
 from stack.engines.bundle_agent.trail import CONSUMED, GONE, AuditTrail, happens
 from stack.policy import PolicyGate
+from stack.policy.label import decode_label
 from stack.ports.application import CRITICAL_PRIORITY, BundleId, Delivery, Outgoing
 from stack.ports.security import Opened, Security
 from stack.ports.store import (
@@ -136,7 +137,9 @@ class BundleAgent(Parts):
         primary = bundle.primary
         if unprocessed or primary.flags & REPORT_RECEPTION:
             length = len(bundle.payload.data)
-            self._tell(self._reporter.reception(primary, length, unprocessed, now_ms), now_ms)
+            reports = self._reporter.reception(primary, length, unprocessed, now_ms)
+            label, _ = unlabelled(put.note)
+            self._tell(reports, now_ms, decode_label(label) if label else None)
         place = put.place
         if place is Place.FORWARD:
             if put.key in self._critical:
@@ -156,9 +159,14 @@ class BundleAgent(Parts):
         if refused.event is not None:
             self._ops.append(RecordEvent(refused.event))
         if primary is not None:
+            try:
+                policy = decode_label(refused.label) if refused.label else None
+            except DecodeError:
+                return  # nobody can tell who may hear of it
             reporter, status, reason = self._reporter, REPORT_DELETION, refused.reason
-            self._tell(reporter.reception(primary, length, refused.unprocessed, now_ms), now_ms)
-            self._tell(reporter.report(primary, length, status, reason, now_ms), now_ms)
+            reports = reporter.reception(primary, length, refused.unprocessed, now_ms)
+            reports += reporter.report(primary, length, status, reason, now_ms)
+            self._tell(reports, now_ms, policy)
 
     # ---- the store answers -----------------------------------------------------------------
 

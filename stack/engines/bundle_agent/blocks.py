@@ -8,7 +8,7 @@ from stack.audit.event import AuditEvent
 from stack.core.errors import DecodeError
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.extensions import Extensions
-from stack.policy.label import decode_label, is_label
+from stack.policy.label import decode_label, is_label, label_of
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened
 from stack.ports.store import Place
@@ -59,6 +59,9 @@ class Refused:
 
     event: AuditEvent | None = None
     """What is written down of that."""
+
+    label: bytes = b""
+    """Of its data policy, if it has one."""
 
 
 class BlockReader:
@@ -180,7 +183,8 @@ def refused(
 ) -> Refused:
     """A bundle that has been read and must not be stored."""
     length = len(bundle.payload.data)
-    return Refused(reason, counter, words, bundle.primary, length, unprocessed)
+    label = label_of(bundle.blocks)
+    return Refused(reason, counter, words, bundle.primary, length, unprocessed, label=label)
 
 
 def malformed(bundle: Bundle, error: DecodeError, unprocessed: int = 0) -> Refused:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stack.audit.event import AuditEvent
 from stack.core.eid import Eid
-from stack.core.errors import LocalError, SecurityError, StoreError, words_of
+from stack.core.errors import LocalError, PolicyError, SecurityError, StoreError, words_of
 from stack.core.sansio import Trace
 from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.begin import SEQUENCE, SPACE, Beginning
@@ -234,7 +235,8 @@ class Custody:
         if entry.note and entry.place is not Place.QUARANTINE:
             try:
                 primary, length, _ = parse_note(entry.note)
-                self._tell(self._reporter.report(primary, length, status, reason, now_ms), now_ms)
+                reports = self._reporter.report(primary, length, status, reason, now_ms)
+                self._tell(reports, now_ms, entry.policy)
             except Exception as error:  # a bundle's fate does not hang on the report of it
                 self._failed(entry.ref, error)
 
@@ -244,11 +246,19 @@ class Custody:
         if event is not None:
             self._ops.append(RecordEvent(event))
 
-    def _tell(self, reports: Sequence[Outgoing], now_ms: int) -> None:
+    def _tell(
+        self, reports: Sequence[Outgoing], now_ms: int, policy: DataPolicy | None = None
+    ) -> None:
+        """Send reports about a bundle: only where its data policy lets what is said of it go."""
         self.counters["reports_suppressed"] = self._reporter.suppressed
         for report in reports:
+            if policy is not None:
+                report = replace(report, policy=policy.about(report.destination))
             try:
                 self._ops += self._make([report], now_ms, admin=True)[1]
+            except PolicyError as error:
+                self.counters["reports_withheld"] += 1
+                self._trace("report_withheld", {"to": str(report.destination), "why": str(error)})
             except (SecurityError, StoreError, LocalError) as error:  # nobody is told in clear
                 self.counters["reports_unsecured"] += 1
                 fields = {"to": str(report.destination), "why": str(error)}

@@ -13,11 +13,13 @@ from stack.core.errors import PolicyError
 from stack.engines.bundle_agent import AgentConfig
 from stack.engines.bundle_agent.notes import labelled, note_of, unlabelled
 from stack.policy import DataPolicy, Directory, NodeFacts, NodeSet, PolicyGate
-from stack.policy.label import policy_block
+from stack.policy.label import decode_label, label_of, policy_block
 from stack.ports.application import Outgoing
 from stack.storage.memory import MemoryStore
 from stack.wire.bundle import (
     DATA_POLICY,
+    IS_ADMIN,
+    REPORT_ANY,
     Bundle,
     CanonicalBlock,
     decode_bundle,
@@ -42,12 +44,17 @@ def desk(directory: Directory | None = DIRECTORY, *, node: str = HERE, **options
 
 
 def sealed(
-    policy: DataPolicy = FOR_KR, destination: str = HERE + "app", payload: bytes = b"secret"
+    policy: DataPolicy = FOR_KR,
+    destination: str = HERE + "app",
+    payload: bytes = b"secret",
+    report_to: str | None = None,
 ) -> Bundle:
     """A bundle as its source sends it."""
     ends = NOW + 3_600_000
     source = desk(node=SOURCE, contacts=Plan([Contact(SOURCE, HERE, NOW, ends, 1e6)]))
     outgoing = Outgoing(Eid.parse(destination), payload, 60_000, "app", policy=policy)
+    if report_to is not None:
+        outgoing = replace(outgoing, report_to=Eid.parse(report_to), report_flags=REPORT_ANY)
     _, ops = source.agent.send([outgoing], NOW)
     (ref,) = source.commit(ops, NOW)
     (encoded,) = source.store.load([ref])
@@ -209,3 +216,41 @@ def test_notes_keep_labels_apart() -> None:
         for owner in ("", "dtn://gs1/"):
             note = note_of(bundle, encode_bundle(bundle), owner=owner)
             assert unlabelled(labelled(note, label)) == (label, note)
+
+
+def reports_of(here: Desk) -> list[Bundle]:
+    found = [decode_bundle(one)[0] for one in here.store.load(list(here.agent.entries)) if one]
+    return [one for one in found if one.primary.flags & IS_ADMIN]
+
+
+@pytest.mark.parametrize("destination", [HERE + "app", FAR + "app"])
+def test_what_is_reported_of_data_goes_where_the_data_may_for_its_addressee_alone(
+    destination: str,
+) -> None:
+    policy = replace(FOR_KR, expires_ms=NOW + 50_000, transit=NodeSet.parse("any"))
+    here = desk(config=AgentConfig(status_reports=True))
+    here.arrive(sealed(policy, destination, report_to=SOURCE))
+    found = reports_of(here)
+    assert found
+    assert here.agent.counters["reports_sent"] == len(found)
+    for one in found:
+        told = decode_label(label_of(one.blocks))
+        assert str(told.readers) == f"node:{SOURCE}"
+        assert (told.rest, told.transit, told.expires_ms) == (policy.rest, policy.transit, 0)
+
+
+def test_what_would_be_reported_where_the_data_may_not_be_is_withheld() -> None:
+    here = desk(config=AgentConfig(status_reports=True))
+    assert here.arrive(sealed(FOR_KR, report_to=NEXT))
+    assert not reports_of(here)
+    assert here.agent.counters["reports_withheld"] > 0
+    assert here.got == [b"secret"]
+    damaged = sealed(FOR_KR, report_to=NEXT)
+    payload = replace(damaged.payload, data=b"x" * len(damaged.payload.data), encoded=None)
+    before = here.agent.counters["reports_withheld"]
+    changed = Bundle(replace(damaged.primary, sequence=7), (*damaged.blocks[:-1], payload))
+    for _ in range(2):  # the first time it is asked for once more
+        here.arrive(changed)
+    assert here.agent.counters["dropped_security"] == 2
+    assert here.agent.counters["reports_withheld"] > before
+    assert here.agent.counters["reports_sent"] == 0
