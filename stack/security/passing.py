@@ -106,7 +106,8 @@ class Passing:
     def _judge(self) -> None:
         primary, blocks = self._bundle.primary, self._blocks
         if primary.flags & IS_FRAGMENT:
-            if any(rule.kind == PAYLOAD for rule in self._wanted.rules):
+            payload, self._wanted = self._wanted.apart()
+            if any(rule.fragments == "refuse" for rule in payload.rules):
                 words = "a rule asks for what no fragment can show: send it whole, or in a tunnel"
                 raise Unusable(FAILED, words)
             primary = PrimaryForm(primary).whole()

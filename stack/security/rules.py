@@ -80,6 +80,11 @@ class PolicyRule:
     """Node at the other end of the operation: the one that accepts it, whose keys a source uses
     (empty: the bundle's destination); or its security source (empty: the bundle's source)."""
 
+    fragments: str = "refuse"
+    """What a verifier of payloads does with fragments, which it cannot verify (RFC 9172 §5.2):
+    "refuse", or "pass": whoever forges fragments comes past it, and no further than to the
+    destination, which verifies the whole."""
+
     def __post_init__(self) -> None:
         check_one_of("role", self.role, ("source", "verifier", "acceptor"))
         check_one_of("service", self.service, tuple(CONTEXTS))
@@ -92,6 +97,11 @@ class PolicyRule:
         if self.peer:
             check_node_id("peer", self.peer)
         kind = self.kind
+        check_one_of("fragments", self.fragments, ("refuse", "pass"))
+        if self.fragments == "pass" and (self.role, kind) != ("verifier", PAYLOAD):
+            raise ConfigError(
+                "fragments", "only a verifier of payloads can pass them on unverified"
+            )
         if kind in _CHANGING and self.service != "none":
             raise ConfigError("block", "changes at each hop, so nothing can vouch for it")
         if kind in _SECURITY:

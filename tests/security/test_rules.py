@@ -81,6 +81,51 @@ def passed(bpsec: BpSec, bundle: Bundle) -> Opened:
     return Opened(secured.ok, result if secured.ok else None, secured.failure, secured.reason)
 
 
+CHECK = rule("verifier", "confidentiality", peer=GATE, fragments="pass")
+
+
+def test_a_verifier_passes_fragments_on_only_where_its_rule_says_so() -> None:
+    secured = passed(node(GATE, ADD), plain(bytes(2000))).bundle
+    assert secured is not None
+    fragments = [decode_bundle(encode_bundle(one))[0] for one in fragment_bundle(secured, 900)]
+    assert len(fragments) > 1
+    for one in fragments:
+        assert passed(node(OTHER, CHECK), one).bundle == one
+        refusing = passed(node(OTHER, replace(CHECK, fragments="refuse")), one)
+        assert "no fragment can show" in refusing.failure
+    damaged = replace(secured.payload, data=bytes(len(secured.payload.data)), encoded=None)
+    forged = Bundle(secured.primary, (*secured.blocks[:-1], damaged))
+    assert passed(node(OTHER, CHECK), forged).reason == FAILED, "a whole bundle is verified"
+
+
+def test_what_else_a_rule_asks_for_is_asked_of_fragments_that_pass() -> None:
+    secured = passed(node(GATE, ADD), plain(bytes(2000))).bundle
+    assert secured is not None
+    other = rule("verifier", "integrity", "222", peer=GATE)
+    for one in fragment_bundle(secured, 900):
+        sent = decode_bundle(encode_bundle(one))[0]
+        if any(block.type == EXTRA for block in sent.blocks):
+            assert passed(node(OTHER, CHECK, other), sent).reason == MISSING
+
+
+def test_the_destination_takes_off_the_whole_what_fragments_have_brought() -> None:
+    secured = passed(node(GATE, ADD), plain(b"tasking" * 300)).bundle
+    assert secured is not None
+    far = Desk(security=node(FAR, TAKE), node=FAR)
+    damaged = Desk(security=node(FAR, TAKE), node=FAR)
+    for one in fragment_bundle(secured, 900):
+        assert far.arrive(encode_bundle(one))
+        payload = replace(one.payload, data=bytes(len(one.payload.data)), encoded=None)
+        damaged.arrive(encode_bundle(Bundle(one.primary, (*one.blocks[:-1], payload))))
+    assert (far.got, damaged.got) == ([b"tasking" * 300], [])
+
+
+@pytest.mark.parametrize(("role", "block"), [("acceptor", "payload"), ("verifier", "222")])
+def test_only_a_verifier_of_payloads_can_pass_fragments_on(role: str, block: str) -> None:
+    with pytest.raises(ConfigError, match="fragments"):
+        rule(role, "integrity", block, fragments="pass")
+
+
 def content(bundle: Bundle) -> dict[int, bytes]:
     return {block.number: bytes(block.data) for block in bundle.blocks}
 
