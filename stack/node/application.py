@@ -262,7 +262,7 @@ class LocalPort:
         """Raise `PolicyError` when this policy leaves no path for octets from here."""
         self.check_policy(destination, policy)
         request = self._request(destination, policy, octets, lifetime_ms, priority)
-        self._agent.check_path(policy, destination, request)
+        self._agent.paths.check(policy, destination, request)
 
     def admissible(
         self, destination: Eid, policy: DataPolicy, octets: int, lifetime_ms: int, priority: int
@@ -270,7 +270,7 @@ class LocalPort:
         """When octets from here would arrive first under this policy, and what is missing in it
         for an earlier path; None where no contact plan says so."""
         request = self._request(destination, policy, octets, lifetime_ms, priority)
-        return self._agent.admissible(policy, destination, request)
+        return self._agent.paths.admissible(policy, destination, request)
 
     def _request(
         self, destination: Eid, policy: DataPolicy, octets: int, lifetime_ms: int, priority: int

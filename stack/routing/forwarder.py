@@ -52,10 +52,8 @@ class Forwarder:
         config: RouterConfig | None = None,
     ) -> None:
         self.router = Router(plan, node, config=config)
-        self._direct = frozenset(direct)
+        self.direct = frozenset(direct)
         self.default = default
-        """See above."""
-
         self._queue = ForwardQueue()
         self._given: dict[int, Queued] = {}
         self._unrouted: dict[int, int] = {}
@@ -83,17 +81,11 @@ class Forwarder:
 
     def nodes(self) -> set[str]:
         """All nodes that a bundle may come to from here, as far as is known."""
-        return self.router.nodes() | self._direct | {self.default or self.router.node}
+        return self.router.nodes() | self.direct | {self.default or self.router.node}
 
     def leads_to(self, node: str) -> bool:
         """Whether any contact leads to a node, at any time and from wherever."""
-        return node in self._direct or self.default is not None or self.router.plan.leads_to(node)
-
-    def is_open(self, node: str, barred: frozenset[str]) -> bool:
-        """Whether a link that is always there takes what is for a node and must not come to
-        `barred`, or the default neighbour does: then no plan says when it arrives."""
-        by_default = self.default is not None and self.default not in barred
-        return by_default or (node in self._direct and node not in barred)
+        return node in self.direct or self.default is not None or self.router.plan.leads_to(node)
 
     # -- bundles come ----------------------------------------------------------------------
 
@@ -115,7 +107,7 @@ class Forwarder:
         Gives 0; or, when it has no way because it is too large for every contact, the octets of
         a part that would fit; or `DONE`.  Those that have lost their room to it are `displaced`.
         """
-        if node in self._direct and node not in barred:
+        if node in self.direct and node not in barred:
             self._push(Queued(ref, size, priority, expires_ms, node))
             return 0
         router = self.router

@@ -6,6 +6,7 @@ from __future__ import annotations
 from stack.core.eid import Eid
 from stack.policy import DataPolicy
 from stack.policy.label import LABEL_BYTES_MAX, decode_label, encode_label
+from stack.ports.application import AppPort
 from stack.services.codec import Fields
 
 VERSION = 4
@@ -31,6 +32,23 @@ def meet(*policies: DataPolicy | None) -> DataPolicy | None:
         if policy is not None:
             found = policy if found is None else found.meet(policy)
     return found
+
+
+def check(
+    port: AppPort,
+    destination: Eid,
+    policy: DataPolicy | None,
+    lifetime_ms: int,
+    priority: int,
+    *,
+    wait: bool,
+) -> None:
+    """Raise `PolicyError` when data under this policy, if any, may not be sent from here, or has no
+    path in its lifetime while there is one; it may `wait` for a path."""
+    if policy is not None and wait:
+        port.check_policy(destination, policy)
+    elif policy is not None:
+        port.check_path(destination, policy, 1, lifetime_ms, priority)
 
 
 def about(policy: DataPolicy | None, to: Eid) -> DataPolicy | None:

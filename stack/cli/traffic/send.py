@@ -79,6 +79,9 @@ Timeout = Annotated[
         duration, "With --wait or --report: give up waiting (exit code 3); the transfer goes on."
     ),
 ]
+Wait = Annotated[
+    bool, typer.Option("--wait", "-w", help="Wait until files are delivered, with progress.")
+]
 
 
 def send(
@@ -93,9 +96,7 @@ def send(
     wait_for_path: WaitForPath = False,
     priority: PriorityOption = Priority.NORMAL,
     critical: Critical = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", "-w", help="Wait until files are delivered, with progress.")
-    ] = False,
+    wait: Wait = False,
     timeout: Timeout = None,
     report: Reports = None,
     report_to: ReportTo = None,

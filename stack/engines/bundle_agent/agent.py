@@ -15,13 +15,12 @@ from stack.engines.bundle_agent.egress import depart
 from stack.engines.bundle_agent.entry import Entry, entered, node_and_service, restored
 from stack.engines.bundle_agent.events import Echo, Reception
 from stack.engines.bundle_agent.ingress import Ingress, Taken
-from stack.engines.bundle_agent.notes import is_bare, parse_note, unlabelled
+from stack.engines.bundle_agent.notes import is_bare, parse_note, policy_in, unlabelled
 from stack.engines.bundle_agent.parts import Parts, name_of
 from stack.engines.bundle_agent.quarantine import set_aside
 from stack.engines.bundle_agent.shares import NOTHING, NOWHERE, OWN, Shares
 from stack.engines.bundle_agent.trail import CONSUMED, GONE, AuditTrail, happens
 from stack.policy import PolicyGate
-from stack.policy.label import decode_label
 from stack.ports.application import CRITICAL_PRIORITY, BundleId, Delivery, Outgoing
 from stack.ports.security import Opened, Security
 from stack.ports.store import (
@@ -136,10 +135,8 @@ class BundleAgent(Parts):
         bundle, put, unprocessed = taken
         primary = bundle.primary
         if unprocessed or primary.flags & REPORT_RECEPTION:
-            length = len(bundle.payload.data)
-            reports = self._reporter.reception(primary, length, unprocessed, now_ms)
-            label, _ = unlabelled(put.note)
-            self._tell(reports, now_ms, decode_label(label) if label else None)
+            told = self._reporter.reception(primary, len(bundle.payload.data), unprocessed, now_ms)
+            self._tell(told, now_ms, policy_in(put.note))
         place = put.place
         if place is Place.FORWARD:
             if put.key in self._critical:
@@ -152,21 +149,16 @@ class BundleAgent(Parts):
 
     def _refused(self, refused: Refused, now_ms: int) -> None:
         self.counters[f"dropped_{refused.counter}"] += 1
-        primary, length = refused.primary, refused.payload_length
+        reporter, primary, length = self._reporter, refused.primary, refused.payload_length
         name = "" if primary is None else name_of(primary)
         fields = {"why": refused.counter, "detail": refused.words, "bundle": name}
         self._trace("bundle_dropped", fields)
         if refused.event is not None:
             self._ops.append(RecordEvent(refused.event))
         if primary is not None:
-            try:
-                policy = decode_label(refused.label) if refused.label else None
-            except DecodeError:
-                return  # nobody can tell who may hear of it
-            reporter, status, reason = self._reporter, REPORT_DELETION, refused.reason
             reports = reporter.reception(primary, length, refused.unprocessed, now_ms)
-            reports += reporter.report(primary, length, status, reason, now_ms)
-            self._tell(reports, now_ms, policy)
+            reports += reporter.report(primary, length, REPORT_DELETION, refused.reason, now_ms)
+            self._tell(reports, now_ms, refused.policy)
 
     # ---- the store answers -----------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from stack.audit.event import AuditEvent
 from stack.core.errors import DecodeError
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.extensions import Extensions
+from stack.policy import DataPolicy
 from stack.policy.label import decode_label, is_label, label_of
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened
@@ -60,8 +61,8 @@ class Refused:
     event: AuditEvent | None = None
     """What is written down of that."""
 
-    label: bytes = b""
-    """Of its data policy, if it has one."""
+    policy: DataPolicy | None = None
+    """Its data policy, which holds for what is said of it."""
 
 
 class BlockReader:
@@ -183,8 +184,12 @@ def refused(
 ) -> Refused:
     """A bundle that has been read and must not be stored."""
     length = len(bundle.payload.data)
-    label = label_of(bundle.blocks)
-    return Refused(reason, counter, words, bundle.primary, length, unprocessed, label=label)
+    label, primary = label_of(bundle.blocks), bundle.primary
+    try:
+        policy = decode_label(label) if label else None
+    except DecodeError:  # nobody can tell who may hear of it
+        return Refused(reason, counter, words)
+    return Refused(reason, counter, words, primary, length, unprocessed, policy=policy)
 
 
 def malformed(bundle: Bundle, error: DecodeError, unprocessed: int = 0) -> Refused:

@@ -19,6 +19,7 @@ from stack.engines.bundle_agent.entry import Entry, Waiting
 from stack.engines.bundle_agent.events import Event
 from stack.engines.bundle_agent.notes import labelled, parse_note
 from stack.engines.bundle_agent.origin import Origin
+from stack.engines.bundle_agent.paths import PathJudge
 from stack.engines.bundle_agent.permission import check_leaving, cut
 from stack.engines.bundle_agent.quarantine import quarantined, reason_of
 from stack.engines.bundle_agent.reassembly import FragmentLedger
@@ -99,6 +100,7 @@ class Custody:
         self._tunnels = Tunnels(
             node_id, config, self._origin, gate, self._reserve, protected=self._protected
         )
+        self.paths = PathJudge(forwarder, gate, self._tunnels)
         self._trace = trace
 
     def _reserve(self, count: int) -> None:

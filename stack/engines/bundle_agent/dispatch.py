@@ -4,12 +4,8 @@ node, or to the other parts of the whole that it is a fragment of."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 
 from stack.contacts.plan import Plan
-from stack.core.clock import dtn_to_iso
-from stack.core.eid import Eid
-from stack.core.errors import PolicyError
 from stack.engines.bundle_agent.custody import Custody
 from stack.engines.bundle_agent.entry import Entry, node_and_service
 from stack.engines.bundle_agent.events import Deliverable, Reassemble, TooLarge
@@ -17,13 +13,11 @@ from stack.engines.bundle_agent.notes import parse_note
 from stack.engines.bundle_agent.permission import refusal
 from stack.engines.bundle_agent.trail import FORWARDED, GONE, REFUSED, happens
 from stack.policy import DataPolicy
-from stack.policy.gate import described
 from stack.ports.application import BundleId, Cancelled, Expected
 from stack.ports.security import Opened
 from stack.ports.store import Op, Place, Release
-from stack.routing.admissible import Admissible, RouteRequest, admissible
 from stack.routing.forecast import arrivals
-from stack.routing.forwarder import DONE, PART_BYTES_MIN
+from stack.routing.forwarder import DONE
 from stack.routing.router import NOBODY
 from stack.wire.bundle import REPORT_FORWARDING, ReportReason, stamp
 
@@ -291,48 +285,6 @@ class Dispatch(Custody):
             entry = self.entries.get(ref)
             if entry is not None:
                 self._try(ref, now_ms, self._dispatch, entry, now_ms)
-
-    def admissible(
-        self, policy: DataPolicy, destination: Eid, request: RouteRequest
-    ) -> Admissible | None:
-        """What a data policy makes of sending octets from here, and what is missing in it for an
-        earlier path; None where no contact plan says when they arrive."""
-        barred = self._barred(policy, request.destination)
-        gate, forwarder = self._gate, self.forwarder
-        if (
-            gate is None
-            or forwarder.is_open(request.destination, barred)
-            or self._tunnels.takes(destination)
-        ):
-            return None
-        router = forwarder.router
-        found = Admissible(None)
-        # What fits into no contact goes in parts.
-        for octets in (request.size_bytes, min(request.size_bytes, PART_BYTES_MIN)):
-            part = request._replace(size_bytes=router.consumption(octets))
-            found = admissible(router, gate, policy, part)
-            if found.route is not None:
-                break
-        if found.route is not None or found.closed or forwarder.default is None:
-            return found
-        return replace(found, in_the_way=(described(gate.directory, forwarder.default),))
-
-    def check_path(self, policy: DataPolicy, destination: Eid, request: RouteRequest) -> None:
-        """Raise `PolicyError` when a data policy leaves no path for octets from here in their
-        lifetime, or for a first part of them, while there is a path that it does not allow."""
-        router = self.forwarder.router
-        barred = self._barred(policy, request.destination)
-        part = request._replace(size_bytes=min(request.size_bytes, PART_BYTES_MIN))
-        volume = router.consumption(part.size_bytes)
-        if router.route(*part._replace(size_bytes=volume), (), barred) is not None:
-            return
-        found = self.admissible(policy, destination, part)
-        if found is not None and found.closed:
-            raise PolicyError(
-                f"{destination.node} by {dtn_to_iso(request.expires_ms)}: {found.words}. Nothing"
-                " was sent: widen its data policy, or let it wait for another contact plan"
-                " (--wait-for-path, `wait_for_path`)"
-            )
 
     def waiting_bytes(self, neighbour: str) -> int:
         """Octets that wait for a neighbour."""

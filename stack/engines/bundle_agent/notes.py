@@ -13,6 +13,8 @@ import struct
 from typing import NamedTuple
 
 from stack.core.train import Buffer
+from stack.policy import DataPolicy
+from stack.policy.label import decode_label
 from stack.wire.bundle import IS_FRAGMENT, LENIENT, REPORT_ANY, Bundle, PrimaryBlock, decode_primary
 
 _LENGTH = struct.Struct(">Q")
@@ -76,6 +78,12 @@ def unlabelled(note: bytes) -> tuple[bytes, bytes]:
     (length,) = _LABEL_LENGTH.unpack_from(note, 1)
     start = 1 + _LABEL_LENGTH.size
     return note[start : start + length], note[start + length :]
+
+
+def policy_in(note: bytes) -> DataPolicy | None:
+    """The data policy that a note of a stored bundle begins with, if any."""
+    label, _ = unlabelled(note)
+    return decode_label(label) if label else None
 
 
 def parse_note(note: bytes) -> Note:

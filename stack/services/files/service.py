@@ -29,6 +29,7 @@ from stack.services.files.source import Prepared, Sending, check_name, prepare, 
 from stack.services.files.state import SPACE_INBOX, FileEvent, InObject, Progress, Received
 from stack.services.files.verifier import Verifier
 from stack.services.names import FILES, service_of
+from stack.services.policies import check
 
 
 def ignore_event(event: FileEvent) -> None:
@@ -37,6 +38,17 @@ def ignore_event(event: FileEvent) -> None:
 
 def _absolute(path: Path) -> str:
     return os.path.abspath(path)
+
+
+def _named(path: Path, base: str, limit: int) -> dict[str, Path]:
+    """The files below a folder by the names that they get."""
+    found = {
+        f"{base}/{relative}" if base else relative: Path(file)
+        for file, relative in walk_folder(str(path), limit)
+    }
+    for wanted in found:
+        check_name(wanted)
+    return found
 
 
 class FilesService:
@@ -122,13 +134,10 @@ class FilesService:
         The file must stay as it is until the object is closed (see `wait`).  `name` is what the
         receiver calls it, its base name by default.  Of `priority` 0 to 3 larger goes first, and
         after `lifetime_ms` milliseconds the object expires.  `policy` says who may read, hold and
-        carry it; where it leaves no path within the lifetime, while there is one, the file is
-        refused, unless it is to `wait_for_path`.  Raises `LocalError` for what cannot be sent or
-        is no argument of this call, `PolicyError` for what `policy` forbids, `StoreError` when the
-        store has no room.
+        carry it; what it leaves no path for in time is refused, unless it is to `wait_for_path`.
+        Raises `LocalError` for what cannot be sent or is no argument of this call, `PolicyError`
+        for what `policy` forbids, `StoreError` when the store has no room.
         """
-        if not wait_for_path:
-            self.check_path(destination, policy, lifetime_ms, priority)
         prepared = await self.prepare(
             path,
             destination,
@@ -138,6 +147,7 @@ class FilesService:
             tag=tag,
             chunk_bytes=chunk_bytes,
             policy=policy,
+            wait_for_path=wait_for_path,
         )
         await self._port.commit(write=prepared.writes)
         self.start(prepared)
@@ -162,15 +172,7 @@ class FilesService:
         """
         path = path_of("path", path)
         destination = eid_of("destination", destination)
-        if not wait_for_path:
-            self.check_path(destination, policy, lifetime_ms, priority)
-        base = path.name if name is None else name
-        found = {
-            f"{base}/{relative}" if base else relative: Path(file)
-            for file, relative in walk_folder(str(path), self._config.folder_files_max)
-        }
-        for wanted in found:
-            check_name(wanted)
+        found = _named(path, path.name if name is None else name, self._config.folder_files_max)
         if not self._sender.admissible(len(found)):
             raise LocalError(f"more than {self._config.objects_max} objects would be under way")
         prepared = [
@@ -181,6 +183,7 @@ class FilesService:
                 priority=priority,
                 lifetime_ms=lifetime_ms,
                 policy=policy,
+                wait_for_path=wait_for_path,
             )
             for wanted, file in found.items()
         ]
@@ -188,20 +191,6 @@ class FilesService:
         for one in prepared:
             self.start(one)
         return [one.spec.object_id for one in prepared]
-
-    def check_path(
-        self,
-        destination: Eid | str,
-        policy: DataPolicy | None,
-        lifetime_ms: int | None = None,
-        priority: int = 1,
-    ) -> None:
-        """Raise `PolicyError` when a data policy, if any, leaves no path for files to a node while
-        there is one that it does not allow."""
-        if policy is not None:
-            destination = eid_of("destination", destination)
-            lifetime_ms = self._config.lifetime_ms if lifetime_ms is None else lifetime_ms
-            self._port.check_path(destination, policy, 1, lifetime_ms, priority)
 
     async def prepare(
         self,
@@ -214,6 +203,7 @@ class FilesService:
         tag: str = "",
         chunk_bytes: int | None = None,
         policy: DataPolicy | None = None,
+        wait_for_path: bool = True,
     ) -> Prepared:
         """Hash a file, so that sending it can be part of the caller's transaction: commit
         `writes` of the result, then call `start` with it.  Raises `LocalError`, `PolicyError`."""
@@ -221,12 +211,12 @@ class FilesService:
         destination = eid_of("destination", destination)
         if not self._sender.admissible():
             raise LocalError(f"{self._config.objects_max} objects are under way already")
-        if policy is not None:
-            self._port.check_policy(destination, policy)
+        lifetime_ms = self._config.lifetime_ms if lifetime_ms is None else lifetime_ms
+        check(self._port, destination, policy, lifetime_ms, priority, wait=wait_for_path)
         sending = Sending(
             name=path.name if name is None else name,
             priority=priority,
-            lifetime_ms=self._config.lifetime_ms if lifetime_ms is None else lifetime_ms,
+            lifetime_ms=lifetime_ms,
             tag=tag,
             chunk_bytes=self._config.chunk_bytes if chunk_bytes is None else chunk_bytes,
             policy=policy,

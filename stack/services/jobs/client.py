@@ -32,7 +32,7 @@ from stack.services.jobs.messages import (
 from stack.services.jobs.state import SPACE_CLIENT, TAG_IN, TAG_OUT, ClientJob, job_of_tag, tag_of
 from stack.services.jobs.status import JobStatus, status_of
 from stack.services.names import JOB_REPLIES, JOBS, endpoint_of, service_of
-from stack.services.policies import about
+from stack.services.policies import about, check
 from stack.services.waiting import NamedTimers
 
 _RECEIVE_BATCH: Final = 32
@@ -119,8 +119,7 @@ class JobClient:
             raise LocalError(f"{self._config.records_max} jobs are known already")
         if not all(isinstance(text, str) for pair in (args or {}).items() for text in pair):
             raise LocalError(f"args: {args} holds more than texts; use str(...)")
-        if not wait_for_path:
-            self._files.check_path(destination, policy, deadline, priority)
+        check(self._port, destination, policy, deadline, priority, wait=wait_for_path)
         job_id = self._port.entropy(ID_BYTES)
         how: dict[str, Any] = {"priority": priority, "lifetime_ms": deadline, "policy": policy}
         prepared = []
