@@ -36,7 +36,6 @@ from stack.identity.certificate import (
     Principal,
     fingerprint,
     load_certificate,
-    milliseconds,
     read_authority,
     read_node,
     read_offer,
@@ -58,6 +57,7 @@ from stack.identity.disk import (
     write_keys,
 )
 from stack.identity.forms import Terms
+from stack.identity.issued import read_all, serial_number
 from stack.identity.keys import (
     SigningPrivateKey,
     SigningPublicKey,
@@ -98,6 +98,18 @@ class Accepted:
     node: Principal
     refusals: list[str]
     """What in it was not believed, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revocable:
+    """What a revocation is about."""
+
+    serials: list[int]
+    """The serial numbers of the certificates of the node or domain; and of those of `unread`."""
+
+    unread: list[str]
+    """What cannot be read of the older certificates of nodes, and why: as nobody knows whose they
+    are, they may be this node's."""
 
 
 class NodeFolder:
@@ -334,21 +346,34 @@ class AuthorityFolder:
 
     def revoke(self, authority: Authority, subject: str, now_ms: int) -> int:
         """Revoke all certificates of a node, or the federation with a domain; how many."""
-        serials = self.serials(subject, now_ms)
+        serials = self.revocable(subject, now_ms).serials
         self._renew(authority, self.trust(), (), now_ms, serials)
         return len(serials)
 
-    def serials(self, subject: str, now_ms: int) -> list[int]:
-        """The serial numbers of the certificates of a node, or of a domain that is trusted."""
+    def revocable(self, subject: str, now_ms: int) -> Revocable:
+        """The certificates of a node, or of a domain that is trusted.
+
+        A file in `issued/` that cannot be read stops no revocation: the newest certificate of each
+        node is in `trust.pem`, too.  One that is not there is an older one, of nobody knows whom:
+        it goes with the node's.
+        """
         trust = self.trust()
-        issued = self._issued(now_ms)
-        serials = [one.certificate.serial_number for one in issued if str(one.facts.id) == subject]
         if subject in trust.federations:
-            serials.append(trust.federations[subject].certificate.serial_number)
+            return Revocable([trust.federations[subject].certificate.serial_number], [])
+        nodes, unread = read_all(self.path / ISSUED, trust, now_ms)
+        serials = [serial for serial, node in nodes.items() if str(node.facts.id) == subject]
         if not serials:
             why = f"domain {trust.domain} has certified no such node or domain"
+            why = "; ".join([why, *unread.values()])
             raise ConfigError(subject, why, "see `orbitferry domain list`")
-        return serials
+        told = []
+        for name, why in unread.items():
+            if serial := serial_number(name):
+                serials.append(serial)
+                told.append(f"{why}: it is revoked, too, as it may be of {subject}")
+            else:
+                told.append(f"{why}: what is in it is not revoked")
+        return Revocable(serials, told)
 
     def federate(
         self,
@@ -379,18 +404,6 @@ class AuthorityFolder:
         """What nodes of this domain need to know: nothing secret.  With `own` without what others
         have signed."""
         return self.trust().blocks(own=own)
-
-    def _issued(self, now_ms: int) -> list[Principal]:
-        """Every certificate that has not expired; those that have are forgotten."""
-        found = []
-        for path in sorted((self.path / ISSUED).glob("*.pem")):
-            (block, *_) = read_blocks(path, "")
-            node = read_node(load_certificate(block.octets))
-            if milliseconds(node.certificate.not_valid_after_utc) <= now_ms:
-                path.unlink()
-            else:
-                found.append(node)
-        return found
 
     def _renew(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,11 @@ def test_revocation_and_renewal(cli: Cli) -> None:
     assert cli("domain", "revoke", "dtn://sat1/").code == 1  # nobody has said yes
     assert done(cli, "revoke", "dtn://sat1/", "--dry-run")["certificates"] == 1
     assert nodes(cli, "domain")["dtn://sat1/"] == ""
-    done(cli, "revoke", "dtn://sat1/", "--yes")
+    Path("domain/issued/1f.pem").write_bytes(b"")
+    told = cli("domain", "revoke", "dtn://sat1/", "--yes", "--json")
+    assert "issued/1f.pem" in told.err
+    assert json.loads(told.out)["certificates"] == 2
+    assert len(json.loads(told.out)["unread"]) == 1
     done(cli, "enroll", "--answer", "update.pem", "--folder", "gs1")
     for folder in ("domain", "gs1"):
         assert "revoked" in nodes(cli, folder)["dtn://sat1/"]

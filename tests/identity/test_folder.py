@@ -217,6 +217,82 @@ def test_who_is_revoked_hears_so_and_all_his_certificates_are(tmp_path: Path) ->
         authority.revoke(authority.unlock(nothing), "dtn://nobody/", now_ms)
 
 
+def _cut(path: Path, other: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def _of_another(path: Path, other: Path) -> None:
+    path.write_bytes(other.read_bytes())
+
+
+def _of_another_domain(path: Path, other: Path) -> None:
+    authority = domain(path.parent.parent.parent, "esa")
+    approve(authority, NodeFolder(path.parent.parent.parent / "sat1"))
+    path.write_bytes(next((authority.path / "issued").iterdir()).read_bytes())
+
+
+def _a_folder(path: Path, other: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "newest"),
+    [
+        (_cut, False),
+        (_cut, True),
+        (_of_another, False),
+        (_of_another_domain, False),
+        (_a_folder, False),
+    ],
+)
+def test_a_certificate_that_cannot_be_read_stops_no_revocation(
+    tmp_path: Path, damage: Callable[[Path, Path], None], newest: bool
+) -> None:
+    authority, node, other = domain(tmp_path), begun(tmp_path), begun(tmp_path, "dtn://gs1/")
+    issued = authority.path / "issued"
+    approve(authority, node)
+    (first,) = issued.iterdir()
+    approve(authority, node, NOW_MS + DAY_MS)
+    (second,) = set(issued.iterdir()) - {first}
+    approve(authority, other, NOW_MS + DAY_MS)
+    (third,) = set(issued.iterdir()) - {first, second}
+    damage(second if newest else first, third)
+    (issued / "note.pem").write_bytes(b"of nobody")
+    now_ms = NOW_MS + 2 * DAY_MS
+    # The newest is known from elsewhere; of an older one nobody knows whose it is, so it goes, too.
+    told = authority.revocable("dtn://sat1/", now_ms).unread
+    assert [why.rpartition(": ")[2] for why in told if str(first) in why] == (
+        [] if newest else ["it is revoked, too, as it may be of dtn://sat1/"]
+    )
+    assert [why for why in told if "note.pem" in why and "is not revoked" in why]
+    assert authority.revoke(authority.unlock(nothing), "dtn://sat1/", now_ms) == 2
+    listed = authority.trust().revocations("kari")
+    assert listed is not None
+    assert {one.serial_number for one in listed} == {int(one.stem, 16) for one in (first, second)}
+    assert known(authority.trust(), now_ms) == {"dtn://gs1/": "kari"}
+    # It is told no more once it is revoked, and takes no other node with it.
+    assert authority.revoke(authority.unlock(nothing), "dtn://gs1/", now_ms) == 1
+    with pytest.raises(ConfigError, match=r"no such node or domain.*note\.pem"):
+        authority.revocable("dtn://nobody/", now_ms)
+
+
+def test_expired_certificates_are_forgotten_and_a_folder_that_is_gone_is_told(
+    tmp_path: Path,
+) -> None:
+    authority, node = domain(tmp_path), begun(tmp_path)
+    issued = authority.path / "issued"
+    approve(authority, node)
+    now_ms = NOW_MS + 89 * DAY_MS
+    approve(authority, node, now_ms)
+    assert len(authority.revocable("dtn://sat1/", NOW_MS + 91 * DAY_MS).serials) == 1
+    assert len(list(issued.iterdir())) == 1
+    issued.rename(tmp_path / "elsewhere")
+    left = authority.revocable("dtn://sat1/", now_ms)
+    assert (len(left.serials), len(left.unread)) == (1, 1)
+    assert "issued: No such file" in left.unread[0]
+
+
 def test_what_is_certified_again_within_a_second_is_the_newer(tmp_path: Path) -> None:
     kari, esa = domain(tmp_path), domain(tmp_path, "esa")
     node, kiruna = begun(tmp_path), begun(tmp_path, "dtn://kiruna/")

@@ -63,15 +63,27 @@ def revoke(
 
     authority = AuthorityFolder(folder)
     now_ms = SystemClock().dtn_ms()
-    count = len(authority.serials(subject, now_ms))
+    revocable = authority.revocable(subject, now_ms)
+    count = len(revocable.serials)
+    for why in revocable.unread:
+        note(why)
     if dry_run:
-        answer({"dry_run": True, "certificates": count}, as_json, f"{count} would be revoked")
+        answer(
+            {"dry_run": True, "certificates": count, "unread": revocable.unread},
+            as_json,
+            f"{count} would be revoked",
+        )
         return
     confirm(f"Revoke {count_text(count, 'certificate')} of {subject}, for good?", yes)
     authority.revoke(authority.unlock(asking(folder, passphrase_file)), subject, now_ms)
     _export(authority, out)
     answer(
-        {"revoked": subject, "certificates": count, "update": str(out)},
+        {
+            "revoked": subject,
+            "certificates": count,
+            "unread": revocable.unread,
+            "update": str(out),
+        },
         as_json,
         f"{subject}: revoked\nnext: carry {out} to every node (orbitferry domain enroll --answer "
         f"{out.name}), and give the others new keys: what this node had, it still has",

@@ -1,0 +1,85 @@
+"""The certificates that an authority has given, as files in its folder `issued`."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from stack.core.errors import ConfigError, SecurityError
+from stack.identity.certificate import (
+    Principal,
+    check_issued,
+    load_certificate,
+    milliseconds,
+    read_node,
+)
+from stack.identity.disk import read_blocks
+from stack.identity.trust import Trust
+
+_NAME: Final = re.compile(r"([1-7]?[0-9a-f]{1,39})\.pem")
+"""A serial number has at most 159 bits (RFC 5280 §4.1.2.2)."""
+
+
+def serial_number(name: str) -> int:
+    """The serial number that a file has as its name, or 0 where it is none."""
+    found = _NAME.fullmatch(name)
+    return int(found[1], 16) if found else 0
+
+
+def read_all(
+    folder: Path, trust: Trust, now_ms: int
+) -> tuple[dict[int, Principal], dict[str, str]]:
+    """Every certificate of a node that has not expired, by serial number; those that have are
+    forgotten.  And by its name why a file cannot be read, unless its certificate is in `trust` or
+    on the revocation list."""
+    found = {
+        node.certificate.serial_number: node
+        for node in trust.nodes()
+        if node.facts.domain == trust.domain
+    }
+    listed = trust.revocations(trust.domain)
+    unread: dict[str, str] = {}
+    for path in _files(folder, unread):
+        try:
+            node = _read(path, trust.root)
+        except (ConfigError, SecurityError) as error:
+            serial = serial_number(path.name)
+            gone = listed and serial and listed.get_revoked_certificate_by_serial_number(serial)
+            if serial not in found and not gone:
+                unread[path.name] = str(error)
+            continue
+        found[node.certificate.serial_number] = node
+        if _ended(node, now_ms):
+            with suppress(OSError):  # then it stays: nothing needs it to be gone
+                path.unlink()
+    return {number: node for number, node in found.items() if not _ended(node, now_ms)}, unread
+
+
+def _files(folder: Path, unread: dict[str, str]) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == ".pem")
+    except OSError as error:
+        unread[folder.name] = f"{folder}: {error.strerror or error}"
+        return []
+
+
+def _read(path: Path, root: x509.Certificate) -> Principal:
+    """Whose certificate it is that a file has by its name.  Raises `ConfigError`,
+    `SecurityError`."""
+    (block, *_) = read_blocks(path, "bring it back from a backup")
+    try:
+        node = read_node(load_certificate(block.octets))
+        check_issued(node.certificate, root)  # so that no flipped bit makes it another node's
+    except SecurityError as error:
+        raise SecurityError(f"{path}: {error}") from None
+    if node.certificate.serial_number != serial_number(path.name):
+        raise SecurityError(f"{path}: another certificate is in it than its name says")
+    return node
+
+
+def _ended(node: Principal, now_ms: int) -> bool:
+    return milliseconds(node.certificate.not_valid_after_utc) <= now_ms
