@@ -15,6 +15,8 @@ from interop.machines.command_nodes import HOST, DatagramChannel
 from interop.machines.nodes import KEPT
 
 ROOT = Path(__file__).parents[3]
+TIMEOUT_S = 120.0
+"""A process that is alive answers within it, whatever else the machine does."""
 
 
 def command(fault: str) -> str:
@@ -23,12 +25,12 @@ def command(fault: str) -> str:
 
 
 class TheirNodes(NodesPeerMachine):
-    adapter = CommandNodesAdapter(command(""))
-    patience_s = 10.0
+    adapter = CommandNodesAdapter(command(""), TIMEOUT_S)
+    patience_s = 30.0
 
 
 class NodesThatForget(NodesPeerMachine):
-    adapter = CommandNodesAdapter(command("forgets"))
+    adapter = CommandNodesAdapter(command("forgets"), TIMEOUT_S)
     patience_s = 0.5
 
 

@@ -35,6 +35,8 @@ from stack.ports.store import Place
 
 TO = OTHERS[0]
 ROOT = Path(__file__).parents[3]
+TIMEOUT_S = 120.0
+"""A process that is alive answers within it, whatever else the machine does."""
 
 
 def command(kind: str, fault: str) -> str:
@@ -43,62 +45,62 @@ def command(kind: str, fault: str) -> str:
 
 
 class TheirStore(StoreMachine):
-    adapter = CommandStoreAdapter(command("store", ""))
+    adapter = CommandStoreAdapter(command("store", ""), TIMEOUT_S)
 
 
 class StoreThatForgets(StoreMachine):
-    adapter = CommandStoreAdapter(command("store", "forgets"))
+    adapter = CommandStoreAdapter(command("store", "forgets"), TIMEOUT_S)
 
 
 class TheirRouter(RouterPeerMachine):
-    adapter = CommandRouterAdapter(command("router", ""))
+    adapter = CommandRouterAdapter(command("router", ""), TIMEOUT_S)
 
 
 class RouterThatBooksNothing(RouterPeerMachine):
-    adapter = CommandRouterAdapter(command("router", "books nothing"))
+    adapter = CommandRouterAdapter(command("router", "books nothing"), TIMEOUT_S)
 
 
 class TheirBpSec(BpSecMachine):
-    adapter = CommandBpSecAdapter(command("bpsec", ""))
+    adapter = CommandBpSecAdapter(command("bpsec", ""), TIMEOUT_S)
 
 
 class BpSecThatBelieves(BpSecMachine):
-    adapter = CommandBpSecAdapter(command("bpsec", "believes"))
+    adapter = CommandBpSecAdapter(command("bpsec", "believes"), TIMEOUT_S)
 
 
 class TheirFec(FecMachine):
-    adapter = CommandFecAdapter(command("fec", ""))
+    adapter = CommandFecAdapter(command("fec", ""), TIMEOUT_S)
     copies_max = 2
 
 
 class FecOfAnotherCode(FecMachine):
-    adapter = CommandFecAdapter(command("fec", "code"))
+    adapter = CommandFecAdapter(command("fec", "code"), TIMEOUT_S)
     copies_max = 2
 
 
 class TheirFiles(FilesMachine):
-    adapter = CommandFilesAdapter(command("files", ""))
+    adapter = CommandFilesAdapter(command("files", ""), TIMEOUT_S)
 
 
 class FilesThatForget(FilesMachine):
-    adapter = CommandFilesAdapter(command("files", "forgets"))
+    adapter = CommandFilesAdapter(command("files", "forgets"), TIMEOUT_S)
 
 
 class TheirJobs(JobsMachine):
-    adapter = CommandJobsAdapter(command("jobs", ""))
+    adapter = CommandJobsAdapter(command("jobs", ""), TIMEOUT_S)
 
 
 class JobsThatForget(JobsMachine):
-    adapter = CommandJobsAdapter(command("jobs", "forgets"))
+    adapter = CommandJobsAdapter(command("jobs", "forgets"), TIMEOUT_S)
 
 
 class TheirShares(SharesMachine):
-    adapter = CommandSharesAdapter(command("shares", ""))
+    adapter = CommandSharesAdapter(command("shares", ""), TIMEOUT_S)
     part_bytes = 6_000
 
 
 class SharesThatKeepNothing(SharesMachine):
-    adapter = CommandSharesAdapter(command("shares", "keeps nothing"))
+    adapter = CommandSharesAdapter(command("shares", "keeps nothing"), TIMEOUT_S)
     part_bytes = 6_000
 
 
