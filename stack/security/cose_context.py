@@ -7,8 +7,8 @@ scope: for any block of the bundle whether its metadata count, and its data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, SecurityError
@@ -55,6 +55,14 @@ _SECTION = "draft-ietf-dtn-bpsec-cose §2.2"
 
 Scope = Mapping[int, int]
 Blocks = Mapping[int, CanonicalBlock]
+
+_Message = TypeVar("_Message", bound=Sign1 | Mac0 | Encrypt0 | Encrypt)
+_Kinds = Mapping[int, Callable[[bytes], _Message]]
+_INTEGRITY: _Kinds[Sign1 | Mac0] = {RESULT_SIGN1: decode_sign1, RESULT_MAC0: decode_mac0}
+_CONFIDENTIALITY: _Kinds[Encrypt0 | Encrypt] = {
+    RESULT_ENCRYPT0: decode_encrypt0,
+    RESULT_ENCRYPT: decode_encrypt,
+}
 
 SCOPE_DEFAULT: Scope = {0: AAD_METADATA, TARGET_BLOCK: AAD_METADATA, SECURITY_BLOCK: AAD_METADATA}
 """Primary, target and security block (§2.2)."""
@@ -154,34 +162,27 @@ def content(primary: PrimaryBlock, blocks: Blocks, target: int) -> bytes:
 def read_integrity(results: Sequence[Pair]) -> Sign1 | Mac0:
     """The one message of a target of a BIB (§2.3.1).  Raises `DecodeError` for none, several, or
     one that brings its content along, and `SecurityError` for a kind that is not known here."""
-    section = "draft-ietf-dtn-bpsec-cose §2.3"
-    if len(results) != 1:
-        raise DecodeError(f"{len(results)} results for one target", section)
-    number, value = results[0]
-    if not isinstance(value, bytes):
-        raise DecodeError("a result that is no byte string", section)
-    if number not in (RESULT_SIGN1, RESULT_MAC0):
-        raise SecurityError(f"a BIB with a result {number}, which is not known here")
-    found: Sign1 | Mac0 = decode_sign1(value) if number == RESULT_SIGN1 else decode_mac0(value)
-    if value[0] >> 5 == cbor.TAG or found.payload is not None:
-        raise DecodeError("a message with its tag or its content", section)
-    return found
+    return _read(results, "BIB", _INTEGRITY)
 
 
 def read_confidentiality(results: Sequence[Pair]) -> Encrypt0 | Encrypt:
     """The one message of a target of a BCB (§2.3.2), of two layers at most.  Raises
     `DecodeError` and `SecurityError` as `read_integrity`."""
+    return _read(results, "BCB", _CONFIDENTIALITY)
+
+
+def _read(results: Sequence[Pair], block: str, kinds: _Kinds[_Message]) -> _Message:
     section = "draft-ietf-dtn-bpsec-cose §2.3"
     if len(results) != 1:
         raise DecodeError(f"{len(results)} results for one target", section)
     number, value = results[0]
     if not isinstance(value, bytes):
         raise DecodeError("a result that is no byte string", section)
-    if number not in (RESULT_ENCRYPT0, RESULT_ENCRYPT):
-        raise SecurityError(f"a BCB with a result {number}, which is not known here")
-    found: Encrypt0 | Encrypt
-    found = decode_encrypt0(value) if number == RESULT_ENCRYPT0 else decode_encrypt(value)
-    if value[0] >> 5 == cbor.TAG or found.ciphertext is not None:
+    if number not in kinds:
+        raise SecurityError(f"a {block} with a result {number}, which is not known here")
+    found = kinds[number](value)
+    content = found.payload if isinstance(found, Sign1 | Mac0) else found.ciphertext
+    if value[0] >> 5 == cbor.TAG or content is not None:
         raise DecodeError("a message with its tag or its content", section)
     return found
 
