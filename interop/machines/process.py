@@ -27,6 +27,10 @@ from stack.core.errors import ConfigError
 
 ANSWER_BYTES_MAX: Final = 1 << 26
 
+START_TIMES: Final = 10
+"""The first answer may take so many times as long as others: the program has to be loaded, on a
+machine that may be busy."""
+
 T = TypeVar("T")
 
 
@@ -44,7 +48,7 @@ class CommandAdapter:
 
     command: str
     timeout_s: float = 10.0
-    """Each answer takes no longer."""
+    """Each answer takes no longer, and the first no longer than ten times that."""
 
 
 class AskedProcess:
@@ -82,11 +86,15 @@ class AskedProcess:
             raise ConfigError("command", f"{self._words[0]} cannot be run: {why}") from None
         assert self._process.stdin is not None
         os.set_blocking(self._process.stdin.fileno(), False)
+        usual_s = self._timeout_s
+        self._timeout_s *= START_TIMES
         try:
             return self.ask(kind, "start", **fields)
         except BaseException:
             self.close()
             raise
+        finally:
+            self._timeout_s = usual_s
 
     def tell(self, do: str, **fields: Any) -> None:
         """Have something done, and do not wait for it.  Raises `MachineFault`."""
