@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from stack.cli.output import ProgressView
+from stack.cli.traffic.job import _show
 from stack.cli.traffic.transfers import expected_text
 from tests.cli.helpers import ROOT, Cli, free_ports, running_node, write_config
 
@@ -184,3 +186,18 @@ def test_an_expected_hour_says_on_what_it_depends(
     one = {"expected": "2027-03-04T14:20:00.000Z", "passes": passes, "unheard": unheard}
     assert expected_text(one) == text
     assert expected_text(one | {"expected": None}) == ""
+
+
+def test_a_job_that_is_followed_in_a_pipe_is_not_finished_before_its_results_are_here(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = {"id": "9c1e", "handler": "count", "text": "", "inputs": None}
+    with ProgressView(quiet=False) as view:
+        for state, share, closed in (
+            ("running", 0.5, False),
+            ("finished", 1.0, False),
+            ("finished", 1.0, True),
+        ):
+            _show(view, {**job, "state": state, "progress": share, "closed": closed})
+    lines = ["count: running, 50%", "count: its results are on their way, 100%"]
+    assert capsys.readouterr().err.splitlines() == lines

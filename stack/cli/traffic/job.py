@@ -228,13 +228,15 @@ def _follow(client: ControlClient, job: str, timeout_s: float | None, as_json: b
 def _show(view: ProgressView, found: dict[str, Any]) -> None:
     """How far a job is: its inputs, while they are under way, and then its run."""
     share, detail, inputs = found["progress"], found["text"], found["inputs"]
+    state, over = found["state"], found["closed"]
+    if state == "finished" and not over:
+        state = "its results are on their way"
     if inputs is not None:
         share = inputs["bytes_done"] / inputs["bytes_total"] if inputs["bytes_total"] else 1.0
         detail = f"inputs: {size_text(inputs['bytes_done'])} of {size_text(inputs['bytes_total'])}"
         when = expected_text(inputs)
         detail += f", {when}" if when else ""
-    over = found["closed"]
-    view.update(found["id"], found["handler"], found["state"], share, detail, over=over)
+    view.update(found["id"], found["handler"], state, share, detail, over=over)
 
 
 def _line(found: dict[str, Any]) -> str:

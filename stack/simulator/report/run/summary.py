@@ -32,7 +32,7 @@ def volumes(result: Result) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     )
     rows += [
         ("capacity while there was something to send", *wanted),
-        ("of which became bundles", *map(percent, shares)),
+        ("share of that capacity filled with bundles", *map(percent, shares)),
         ("repaired by FEC, packets", *(f"{one['fec_recovered_packets']:,}" for one in columns)),
     ]
     return ("", "up", "down", *(("between satellites",) if across else ())), rows
