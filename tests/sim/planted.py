@@ -25,6 +25,7 @@ from tests.sim import test_planted as one
 from tests.sim import test_planted_hostile as neighbour
 from tests.sim.bugs import damaged, flip, no_shares, owed
 from tests.sim.mistakes import (
+    audits,
     begin_anew,
     bundles,
     laws,
@@ -205,6 +206,11 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug("data policies: storage", laws.forgets_policies_at_restart, days(under_laws)),
     Bug("data policies: keys", laws.seals_under_no_label, days(relabelled)),
     Bug("data policies: compute", laws.forgets_policies_of_results, days(computing)),
+    Bug("audit", audits.writes_down_later_what_was_done, days(under_laws)),
+    Bug("audit", audits.says_not_who_got_it, days(under_laws)),
+    Bug("audit", audits.says_nothing_of_what_it_refuses, days(under_laws)),
+    Bug("audit", audits.says_nothing_of_what_the_store_lets_go, days(under_laws)),
+    Bug("audit", audits.signs_another_history, days(under_laws)),
     Bug("sequence numbers", begin_anew, days(neighbour.set_back)),
     Bug("FEC", nodes.swallows_lone_packets, days(coded)),
     Bug("files", nodes.forgets_chunks, days(with_files)),

@@ -23,10 +23,11 @@ from stack.ports.store import Committed, Place, Put, Release, Write
 from stack.simulator.swarm import Fault, faults
 from stack.simulator.swarm.air import AirEnd, LinkPort
 from stack.simulator.swarm.clocks import NodeClock
-from stack.simulator.swarm.disk import NodeDisk, VirtualDisk
+from stack.simulator.swarm.disk import NodeDisk
 from stack.simulator.swarm.ledger import MARKER, Held, RunLedger, unit_of
 from stack.simulator.swarm.memory_image import flipped
 from stack.simulator.swarm.process import Crashed
+from stack.simulator.swarm.virtual_disk import VirtualDisk
 from stack.storage.writer import StoreWriter
 
 

@@ -14,7 +14,7 @@ from stack.simulator.swarm.faults import HOSTILE, SMUGGLE
 from stack.simulator.swarm.laws import Laws
 from stack.simulator.swarm.options import LinkOptions, PolicyOptions
 from tests.sim.days import small
-from tests.sim.mistakes import laws
+from tests.sim.mistakes import audits, laws
 from tests.sim.planted import computing
 
 DAYS = range(1, 11)
@@ -32,7 +32,7 @@ def test_nothing_goes_where_it_must_not() -> None:
         words = "\n".join(f"{one.invariant}: {one.text}" for one in outcome.problems)
         assert outcome.ok, f"{options.line()}\n{words}"
         looked.update(outcome.checks)
-    for invariant in ("rest", "readers", "refused", "ended", "hop"):
+    for invariant in ("rest", "readers", "refused", "ended", "hop", "audit"):
         assert looked[invariant], invariant
 
 
@@ -109,6 +109,11 @@ PLANTED = [
     (laws.lets_everything_leave, "refused", to_the_satellite()),
     (laws.keeps_what_has_ended, "ended", ending()),
     (laws.forgets_policies_of_results, "label", computing(small())),
+    (audits.writes_down_later_what_was_done, "audit", abroad("KR")),
+    (audits.says_not_who_got_it, "audit", abroad("KR")),
+    (audits.says_nothing_of_what_it_refuses, "audit", smuggled(ONLY_KR)),
+    (audits.says_nothing_of_what_the_store_lets_go, "audit", ending()),
+    (audits.signs_another_history, "audit", abroad("KR")),
 ]
 
 

@@ -11,6 +11,7 @@ from stack.engines.ltp import LtpConfig
 from stack.engines.ltp.coding import LowerDelays, under_delays
 from stack.fec.config import FecConfig
 from stack.node.config import (
+    AuditConfig,
     LinkConfig,
     LogConfig,
     NodeConfig,
@@ -59,6 +60,7 @@ def node_config(
             key_file=str(key_file), protect="all" if options.protect else "none"
         ),
         policy=PolicyConfig(directory=str(directory) if options.jurisdictions else ""),
+        audit=AuditConfig(events="all" if options.jurisdictions else "none"),
         services=ServicesConfig(
             files=FilesConfig(chunk_bytes=8192, batch_bytes=FILE_BATCH_BYTES, nudge_max_s=REPAIR_S),
             jobs=JobsConfig(repeat_max_s=REPAIR_S, watch_s=60.0, deadline_ms=6 * 86_400_000),

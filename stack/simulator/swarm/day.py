@@ -125,6 +125,7 @@ class _Run:
         invariants.check_books(world)
         invariants.check_genuine(world)
         invariants.check_laws(world, self._expected)
+        invariants.check_logs(world)
         invariants.check_end(world, self._expected, self._due, self._injector)
         for name in options.nodes:
             await world.stop(name)

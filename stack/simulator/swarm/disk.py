@@ -7,7 +7,7 @@ import contextlib
 import random
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from stack.core.sansio import Trace
 from stack.core.train import Buffer
 from stack.node.config import StoreSection
 from stack.ports.store import Committed, EventLedger, Op, Stored, Usage
+from stack.simulator.swarm.chronicle import Chronicle
 from stack.simulator.swarm.ledger import Held, Key, RunLedger, identity_of
 from stack.simulator.swarm.memory_image import MemoryImage, flipped
 from stack.simulator.swarm.process import Crashed, Process
@@ -41,6 +42,8 @@ class Backup:
     durable: frozenset[Key]
     """Identities of the bundles that it had ever held by then."""
 
+    chronicle: Chronicle
+
 
 class NodeDisk:
     """The disk of one node."""
@@ -59,6 +62,7 @@ class NodeDisk:
         """How the next commit is to end the process: see `COMMIT_MODES`."""
 
         self.held = Held()
+        self.chronicle = Chronicle()
         self.ledger = ledger
         self.rng = random.Random(seed)
         self.refused = 0
@@ -77,7 +81,9 @@ class NodeDisk:
             inner = self.image
         else:
             inner = SqliteStore(self.directory / STORE_NAME, self._section, trace)
-        self.held.reopened(list(inner.scan()))
+        stored = list(inner.scan())
+        self.held.reopened(stored)
+        self.chronicle.reopened(stored)
         self.ledger.durable[self.node].update(
             identity_of(key) for key, *_ in self.held.bundles.values()
         )
@@ -113,13 +119,15 @@ class NodeDisk:
         if image is not None:
             assert self._store is not None
             image = self._store.committed_image().copy()
-        return Backup(folder, image, frozenset(self.ledger.durable[self.node]))
+        durable = frozenset(self.ledger.durable[self.node])
+        return Backup(folder, image, durable, self.chronicle.copy())
 
     def set_back(self, backup: Backup) -> None:
         """After `snapshot`: the next process finds the backup, and not what there was."""
         assert self._next is not None
         shutil.rmtree(self._next)
         backup.folder.rename(self._next)
+        self.chronicle = backup.chronicle
         if backup.image is not None:
             self.image = backup.image
 
@@ -210,6 +218,10 @@ class NodeDisk:
         """What the store of the present process holds."""
         return [] if self._store is None else list(self._store.scan())
 
+    def problems_of_log(self, others: Mapping[str, Chronicle]) -> list[str]:
+        """What the log of the node says and does not say against what was seen by all disks."""
+        return [] if self._store is None else self.chronicle.compare(self.node, self._store, others)
+
     def close(self) -> None:
         """At the end of the run."""
         if self._store is not None:
@@ -278,12 +290,13 @@ class DiskStore:
 
     def stage(self, ops: Sequence[Op], now_ms: int) -> Staged[Committed]:
         """See `StagingStore.stage`."""
-        kept = list(ops)
+        kept, refusals = list(ops), self._disk.chronicle.refusals()
 
         def durable(outcome: Committed) -> None:
             disk = self._disk
             at_s = asyncio.get_running_loop().time()
             disk.ledger.committed(disk.node, disk.held, kept, outcome, at_s)
+            disk.chronicle.committed(kept, outcome, refusals)
             self._check_quota(at_s)
 
         return self._stage(lambda: self._inner.stage(ops, now_ms), durable)
@@ -297,6 +310,7 @@ class DiskStore:
 
         def durable(gone: list[Stored]) -> None:
             disk = self._disk
+            disk.chronicle.left(one.ref for one in gone)
             for one in gone:
                 disk.ledger.drop(disk.node, disk.held, one.ref, "expired")
 
@@ -397,6 +411,8 @@ class DiskStore:
         disk = self._disk
         for ref in refs:
             kept = self._inner.remains(ref) is not None
+            if not kept:
+                disk.chronicle.left((ref,))
             disk.ledger.drop(disk.node, disk.held, ref, "damaged", kept=kept)
 
     def scan(self) -> Iterator[Stored]:
@@ -453,42 +469,3 @@ class DiskStore:
     def close(self) -> None:
         """See `BundleStore.close`."""
         self._inner.close()
-
-
-class VirtualDisk:
-    """What waits for a `NodeDisk` in virtual time: a `stack.storage.writer.Disk`."""
-
-    def __init__(self, disk: NodeDisk, loop: asyncio.AbstractEventLoop) -> None:
-        self._disk = disk
-        self._loop = loop
-        self._pending: tuple[asyncio.TimerHandle, Callable[[], None]] | None = None
-
-    def run(self, job: Callable[[], Any], done: Callable[[Any, Exception | None], None]) -> None:
-        """Do `job` when the disk has had its time."""
-
-        def complete() -> None:
-            self._pending = None
-            try:
-                outcome = job()
-            except Exception as error:  # whatever it is, the writer must hear of it
-                done(None, error)
-            else:
-                done(outcome, None)
-
-        slow_s = self._disk.slow_s
-        if not slow_s:
-            complete()
-            return
-        self._disk.delayed += 1
-        delay_s = self._disk.rng.uniform(0, slow_s)
-        self._pending = self._loop.call_later(delay_s, complete), complete
-
-    def hurry(self) -> None:
-        """The process is dead: what waits is over."""
-        if self._pending is not None:
-            timer, complete = self._pending
-            timer.cancel()
-            complete()
-
-    def close(self) -> None:
-        """Nothing to close."""

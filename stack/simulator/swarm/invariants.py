@@ -37,6 +37,8 @@ INVARIANTS: Final[Mapping[str, str]] = MappingProxyType(
         "label": "what has a data policy travels with it, also results of jobs",
         "refused": "a node refuses its applications what a data policy forbids, and no more",
         "ended": "nothing is kept when its data policy has ended",
+        "audit": "where data has policies, the log of a node says what came to rest there, what "
+        "went to whom and what was refused, in order and no more; its checkpoints are of it",
         "quota": "stores and queues stay within their limits",
         "forged": "a link with authentication takes only what its neighbour has sent",
         "work": "a link answers with no more than some times what it hears",
@@ -130,8 +132,9 @@ def check_laws(world: SwarmWorld, expected: ExpectedWork) -> None:
     options, laws = world.options, expected.laws
     if options.jurisdictions and not (options.hostile or options.mistaken):
         world.ledger.checks["hop"] += 1
-        for text in world.not_permitted:
-            world.problem("hop", text)
+        for name, disk in world.disks.items():
+            for why in disk.chronicle.not_permitted:
+                world.problem("hop", f"{name}: {why}")
     if any(fault.kind in (DRIFT, STEP, BACKUP) for fault in options.faults):
         return  # whoever's clock was wrong has ended things early, or late
     for unit, thing in world.ledger.units.items():
@@ -139,6 +142,17 @@ def check_laws(world: SwarmWorld, expected: ExpectedWork) -> None:
             world.ledger.checks["ended"] += 1
             for name in _holders(world, unit):
                 world.problem("ended", f"{name} still has {thing}, whose policy has ended")
+
+
+def check_logs(world: SwarmWorld) -> None:
+    """Nodes have written down what happened, and nothing else.  While the nodes run."""
+    if not world.options.jurisdictions:
+        return
+    chronicles = {name: disk.chronicle for name, disk in world.disks.items()}
+    for name, disk in world.disks.items():
+        world.ledger.checks["audit"] += 1
+        for text in disk.problems_of_log(chronicles):
+            world.problem("audit", f"{name}: {text}")
 
 
 def check_genuine(world: SwarmWorld) -> None:

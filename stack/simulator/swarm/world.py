@@ -30,11 +30,12 @@ from stack.services.jobs import Handler
 from stack.simulator.swarm.air import AirEnd, LinkPort
 from stack.simulator.swarm.clocks import NodeClock
 from stack.simulator.swarm.configs import node_config
-from stack.simulator.swarm.disk import Backup, DiskStore, NodeDisk, VirtualDisk
+from stack.simulator.swarm.disk import Backup, DiskStore, NodeDisk
 from stack.simulator.swarm.laws import Laws
 from stack.simulator.swarm.ledger import MARKER, RunLedger
 from stack.simulator.swarm.options import LinkOptions, Options
 from stack.simulator.swarm.plans import EPOCH_MS, make_plan, own_plan
+from stack.simulator.swarm.virtual_disk import VirtualDisk
 
 STOP_S: Final = 60.0
 """A node that is told to stop must have stopped in this time."""
@@ -158,9 +159,6 @@ class SwarmWorld:
         self.handlers: dict[str, Handler] = {}
         self.changed = asyncio.Event()
         self.laws = Laws(options)
-        self.not_permitted: list[str] = []
-        """What nodes have refused because of its data policy."""
-
         neighbours: dict[str, set[str]] = {name: set() for name in options.nodes}
         for link in options.links:
             neighbours[link.a].add(link.b)
@@ -417,8 +415,8 @@ class SwarmWorld:
             self.trace.note(self.loop.now_ns, name, event)
             if event == "bundle_damaged" and not options.parity:
                 damaged.add(fields["ref"])  # a bit flipped at rest: it fails, and need not arrive
-            if event == "bundle_dropped" and fields["why"] == "not_permitted":
-                self.not_permitted.append(f"{name}: {fields['detail']}")
+            if event == "bundle_dropped":
+                disk.chronicle.drops(fields)
             if event in ERRORS and fields.get("ref") not in damaged:
                 self.problem("error", f"{name}: {event} {fields}")
 
