@@ -68,10 +68,6 @@ class AuditEvent(NamedTuple):
         """Whether one of these was done."""
         return any(self.acts & act for act in acts)
 
-    def about(self) -> AuditEvent:
-        """What further events of the same object begin with."""
-        return self._replace(peer="", detail="", policy=b"")
-
     @property
     def names(self) -> list[str]:
         """What was done, in words."""
@@ -88,10 +84,14 @@ def encode_event(event: AuditEvent, time_ms: int | None = None) -> bytes:
     """The octets of an entry, of `time_ms` if that is given.  Raises `LocalError` for what
     `decode_event` would not take."""
     acts, own_ms, node, name, label, peer, detail, policy = event
-    octets = (
-        _begin(acts, own_ms if time_ms is None else time_ms, node)
-        + cbor.tstr(name)
-        + _rest(label, peer, detail, policy)
+    text = name.encode()
+    octets = b"".join(
+        (
+            _begin(acts, own_ms if time_ms is None else time_ms, node),
+            cbor.head(cbor.TSTR, len(text)),
+            text,
+            _rest(label, peer, detail, policy),
+        )
     )
     if len(octets) > EVENT_BYTES_MAX or not 0 < acts <= ACTS_MAX:
         raise LocalError(f"an event of {len(octets)} octets, with acts {acts}")

@@ -208,7 +208,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug("data policies: compute", laws.forgets_policies_of_results, days(computing)),
     Bug("audit", audits.writes_down_later_what_was_done, days(under_laws)),
     Bug("audit", audits.says_not_who_got_it, days(under_laws)),
-    Bug("audit", audits.says_nothing_of_what_it_refuses, days(under_laws)),
+    Bug("audit", audits.says_nothing_of_what_it_refuses, days(relabelled)),
     Bug("audit", audits.says_nothing_of_what_the_store_lets_go, days(under_laws)),
     Bug("audit", audits.signs_another_history, days(under_laws)),
     Bug("sequence numbers", begin_anew, days(neighbour.set_back)),

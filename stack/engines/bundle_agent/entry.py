@@ -57,7 +57,7 @@ class Entry:
     """Who may read, hold and carry it, where its owner says so."""
 
     told: AuditEvent | None = None
-    """What its events begin with, where its story is written down (`trail`)."""
+    """The event of how it came, where its story is written down (`trail`): others begin alike."""
 
     @property
     def id(self) -> BundleId:
@@ -99,7 +99,7 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         put.previous,
         put.owner,
         decode_label(label) if label else None,
-        put.event and put.event.about(),
+        put.event,
     )
 
 
