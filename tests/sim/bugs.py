@@ -12,6 +12,7 @@ from stack.core.train import Buffer
 from stack.engines.bundle_agent import BundleAgent, Shares
 from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.blocks import BlockReader, Refused
+from stack.engines.bundle_agent.custody import Custody
 from stack.engines.bundle_agent.extensions import Extensions
 from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.ltp.import_table import ImportTable
@@ -125,6 +126,8 @@ def policy_ended(patch: pytest.MonkeyPatch) -> None:
         return limits(self, bundle, found, place, now_ms)
 
     patch.setattr(BlockReader, "limits", refuse)
+    # Else the sender's link ends the session in good time, on that day.
+    patch.setattr(Custody, "_give_up", Custody._deleted)
 
 
 FOUND: dict[str, tuple[Plant, str]] = {

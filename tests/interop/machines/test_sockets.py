@@ -131,12 +131,14 @@ def steps(kind: type[RemoteAgentMachine]) -> set[tuple[str, str, str]]:
 def test_an_agent_that_is_right_is_right_over_sockets_too(link: str, tmp_path: Path) -> None:
     kind = over_tcpcl() if link == "tcpcl" else over_ltp(tmp_path)
     one_case(kind)
+    taken = steps(kind)
     assert {
         ("waiting", "restart", "waiting"),
-        ("waiting", "contact begins", "forwarded"),
         ("forwarded", "comes again", "forwarded"),
         ("new", "comes", "refused"),
-    } <= steps(kind)
+    } <= taken
+    # As the contact begins, or on a busy host while one is patient.
+    assert "forwarded" in {after for state, _, after in taken if state == "waiting"}
 
 
 @pytest.mark.slow
