@@ -12,7 +12,7 @@ import enum
 from functools import lru_cache
 from struct import Struct
 from struct import error as StructError
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stack.core.eid import SCHEME_DTN, Eid
 from stack.core.errors import DecodeError, LocalError
@@ -34,13 +34,8 @@ from stack.wire.bundle.types import (
     REPORT_UNPROCESSED,
     Bundle,
     CanonicalBlock,
+    OpenBlock,
     PrimaryBlock,
-    set_crc_type,
-    set_data,
-    set_encoded,
-    set_flags,
-    set_number,
-    set_type,
 )
 from stack.wire.crc import crc16_x25, crc32c
 
@@ -50,7 +45,6 @@ BLOCKS_MAX = 256
 HEAD_BYTES_MAX = 256
 """Longest beginning of a primary block that is looked up as a whole."""
 
-_new = object.__new__
 _U16 = Struct(">H").unpack_from
 _U32 = Struct(">I").unpack_from
 _U64 = Struct(">Q").unpack_from
@@ -406,13 +400,14 @@ def _block(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[Ca
         position = _check_crc(data, view, start, position, crc_type, strict)
     if count == _OPEN:
         position = _break(data, position)
-    block = _new(CanonicalBlock)
-    set_type(block, kind)
-    set_number(block, number)
-    set_flags(block, flags)
-    set_data(block, block_data)
-    set_crc_type(block, crc_type)
-    set_encoded(block, view[start:position])
+    block: Any = OpenBlock()
+    block.type = kind
+    block.number = number
+    block.flags = flags
+    block.data = block_data
+    block.crc_type = crc_type
+    block.encoded = view[start:position]
+    block.__class__ = CanonicalBlock
     return block, position
 
 
