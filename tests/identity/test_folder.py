@@ -231,6 +231,13 @@ def _of_another_domain(path: Path, other: Path) -> None:
     path.write_bytes(next((authority.path / "issued").iterdir()).read_bytes())
 
 
+def _of_a_name_with_a_flipped_bit(path: Path, other: Path) -> None:
+    (block,) = pem.decode(path.read_bytes())
+    octets = block.octets.replace(b"sat1/", b"sat3/")
+    assert octets != block.octets
+    path.write_text(pem.encode([pem.PemBlock(block.label, octets)]))
+
+
 def _a_folder(path: Path, other: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -243,6 +250,7 @@ def _a_folder(path: Path, other: Path) -> None:
         (_cut, True),
         (_of_another, False),
         (_of_another_domain, False),
+        (_of_a_name_with_a_flipped_bit, False),
         (_a_folder, False),
     ],
 )
