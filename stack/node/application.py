@@ -238,10 +238,12 @@ class LocalPort:
                 found[entry.destination, entry.priority] += entry.size
         return {(Eid.parse(node), priority): size for (node, priority), size in found.items()}
 
-    def expected(self, destination: Eid, octets: Sequence[int]) -> Sequence[Expected | None]:
-        """When so many octets from here have arrived, by the contact plan."""
-        now_ms = self._clock.dtn_ms()
-        return self._agent.expected(str(destination.node), octets, now_ms, self._unheard())
+    def expected(
+        self, destination: Eid, octets: Sequence[int], policy: DataPolicy | None = None
+    ) -> Sequence[Expected | None]:
+        """When so many octets from here have arrived, by the contact plan and their policy."""
+        now_ms, node = self._clock.dtn_ms(), str(destination.node)
+        return self._agent.expected(node, octets, now_ms, self._unheard(), policy)
 
     def reaches(self, destination: Eid) -> bool:
         """Whether any chain of links and contacts that are not over leads there, contacts that the

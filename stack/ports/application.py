@@ -230,9 +230,12 @@ class AppPort(Protocol):
         confirmed yet, by destination and priority.  Goes through all that were sent from here."""
         ...
 
-    def expected(self, destination: Eid, octets: Sequence[int]) -> Sequence[Expected | None]:
-        """When so many octets (ascending) from here have arrived, by the contact plan; None for
-        what it does not carry, or where links without a rate leave it open."""
+    def expected(
+        self, destination: Eid, octets: Sequence[int], policy: DataPolicy | None = None
+    ) -> Sequence[Expected | None]:
+        """When so many octets (ascending) from here have arrived, by the contact plan and where
+        their `policy` lets them come; None for what it does not carry, or where links without a
+        rate leave it open."""
         ...
 
     def read(self, space: str, key: str) -> bytes | None:

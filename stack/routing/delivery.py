@@ -181,14 +181,16 @@ def expected_delivery(
     bundle_bytes: int = BUNDLE_BYTES,
     expires_ms: int | None = None,
     config: RouterConfig | None = None,
+    barred: frozenset[str] = frozenset(),
 ) -> DeliveryForecast:
     """How `size_bytes` octets that are at `source` at `start_ms` (DTN) reach `destination`, over
     links that carry nothing else.
 
     They go in bundles of `bundle_bytes`, which arrive by `expires_ms` (never mind when, if None).
     `config` is that of the routers: its tolerances say how evenly bundles are spread over ways
-    that are nearly as good, and its overhead is added to every bundle.  Raises `LocalError` for an
-    object of more than `BUNDLES_MAX` bundles or none of a positive size.
+    that are nearly as good, and its overhead is added to every bundle.  None comes to `barred`
+    nodes.  Raises `LocalError` for an object of more than `BUNDLES_MAX` bundles or none of a
+    positive size.
     """
     if size_bytes < 0 or bundle_bytes < 1 or source == destination:
         raise LocalError("an object has no octets less than 0, a bundle at least 1, and two ends")
@@ -198,7 +200,7 @@ def expected_delivery(
             "make the bundles larger"
         )
     deadline_ns = NEVER_NS if expires_ms is None else expires_ms * MILLISECOND
-    run = _Run(plan, source, destination, start_ms, deadline_ns, config or RouterConfig())
+    run = _Run(plan, source, destination, start_ms, deadline_ns, config or RouterConfig(), barred)
     whole, rest = divmod(size_bytes, bundle_bytes)
     if run.send(whole, bundle_bytes) and (rest or not whole):
         run.send(1, rest)
@@ -218,8 +220,10 @@ class _Run:
         start_ms: int,
         deadline_ns: int,
         config: RouterConfig,
+        barred: frozenset[str],
     ) -> None:
         self._plan = plan
+        self._barred = barred
         self._network = Network(ContactGraph.of(plan), {})
         self._start = start_at(source, start_ms * MILLISECOND)
         self._destination = destination
@@ -233,7 +237,7 @@ class _Run:
     def send(self, count: int, payload_bytes: int) -> bool:
         """Send `count` bundles; whether the plan could take them all."""
         size = consumption(self._config, payload_bytes)
-        question = Question(self._network, self._clocks, size, 0, self._margin_ns)
+        question = Question(self._network, self._clocks, size, 0, self._margin_ns, self._barred)
         least = -(-count // GRAINS)
         while count:
             search = Search(question, self._start, Bounds())

@@ -28,18 +28,27 @@ def arrivals(
     now_ms: int,
     config: RouterConfig,
     unheard: Collection[str] = (),
+    barred: frozenset[str] = frozenset(),
 ) -> list[Expected | None]:
     """When each of `octets` (ascending) that begin to leave `source` at `now_ms` have arrived.
 
     None for what the plan does not carry, and for all if it goes over links without a rate: then
-    the plan says nothing of time.  `unheard` are neighbours from which nothing comes.
+    the plan says nothing of time.  `unheard` are neighbours from which nothing comes; to `barred`
+    nodes none of it comes.
     """
     most = max(octets, default=0)
     if source == destination or not most:
         return [None] * len(octets)
     bundle_bytes = max(min(GRAIN_BYTES, most), math.ceil(most / BUNDLES))
     found = expected_delivery(
-        plan, source, destination, most, now_ms, bundle_bytes=bundle_bytes, config=config
+        plan,
+        source,
+        destination,
+        most,
+        now_ms,
+        bundle_bytes=bundle_bytes,
+        config=config,
+        barred=barred,
     )
     flows = sorted(found.flows, key=lambda flow: flow.first_ms)
     endless = any(math.isinf(contact.rate_bps) for flow in flows for contact in flow.contacts)

@@ -104,6 +104,13 @@ def test_who_has_to_take_some_now_and_is_silent_is_named() -> None:
     assert heard.unheard == ()
 
 
+@given(plans.plans(nodes=4, least_contacts=2, most_contacts=8), st.integers(1, 3_000_000))
+def test_who_is_barred_is_as_if_he_were_not_there(plan: Plan, octets: int) -> None:
+    rest = [one for one in plan.contacts if B not in (one.source, one.destination)]
+    found = arrivals(plan, A, C, [octets], 0, BARE, barred=frozenset({B}))
+    assert found == arrivals(Plan(rest, plan.ranges), A, C, [octets], 0, BARE)
+
+
 @given(
     plans.plans(
         nodes=3, least_contacts=2, most_contacts=6, rates=st.sampled_from([1e6, 8e6, 64e6])

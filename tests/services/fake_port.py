@@ -307,7 +307,9 @@ class FakePort:
                 found[key] = found.get(key, 0) + len(one.outgoing.payload)
         return found
 
-    def expected(self, destination: Eid, octets: Sequence[int]) -> list[Expected | None]:
+    def expected(
+        self, destination: Eid, octets: Sequence[int], policy: DataPolicy | None = None
+    ) -> list[Expected | None]:
         return [None for _ in octets]
 
     def check_policy(self, destination: Eid, policy: DataPolicy) -> None:

@@ -295,9 +295,18 @@ class Dispatch(Custody):
         return self.forwarder.router.reaches(node, now_ms)
 
     def expected(
-        self, node: str, octets: Sequence[int], now_ms: int, unheard: Collection[str]
+        self,
+        node: str,
+        octets: Sequence[int],
+        now_ms: int,
+        unheard: Collection[str],
+        policy: DataPolicy | None = None,
     ) -> list[Expected | None]:
-        """When so many octets (ascending) from here have arrived there, by the contact plan, if
-        the neighbours answer from which nothing comes (`unheard`)."""
+        """When so many octets (ascending) from here have arrived there, by the contact plan and
+        where their `policy` lets them come, if the neighbours answer from which nothing comes
+        (`unheard`)."""
         router = self.forwarder.router
-        return arrivals(router.plan, self._node, node, octets, now_ms, router.config, unheard)
+        barred = NOBODY if policy is None else self._barred(policy, node)
+        return arrivals(
+            router.plan, self._node, node, octets, now_ms, router.config, unheard, barred
+        )

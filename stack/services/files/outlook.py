@@ -8,6 +8,7 @@ from typing import Final
 
 from stack.core.clock import SECOND
 from stack.core.eid import Eid
+from stack.policy import DataPolicy
 from stack.ports.application import AppPort
 from stack.services.files.state import OutObject
 from stack.services.files.steps import OUT_OPEN
@@ -63,14 +64,16 @@ class Outlook:
         for destination, queue in queues.items():
             queue.sort(key=_youngest, reverse=True)
             ends = accumulate(obj.spec.size - obj.left_bytes for obj in queue)
-            asked = [
-                each for each in zip(queue, ends, strict=True) if not (fresh and each[0].foreseen)
-            ]
-            octets = [end for _, end in asked]
-            found = self._port.expected(destination, octets) if asked else ()
-            for (obj, _), expected in zip(asked, found, strict=True):
-                obj.expected, obj.foreseen = expected, True
-                self._unheard |= expected is not None and expected.unheard != ()
+            asked: dict[DataPolicy | None, list[tuple[OutObject, int]]] = {}
+            for obj, end in zip(queue, ends, strict=True):
+                if not (fresh and obj.foreseen):
+                    asked.setdefault(obj.spec.policy, []).append((obj, end))
+            for policy, each in asked.items():
+                octets = [end for _, end in each]
+                found = self._port.expected(destination, octets, policy)
+                for (obj, _), expected in zip(each, found, strict=True):
+                    obj.expected, obj.foreseen = expected, True
+                    self._unheard |= expected is not None and expected.unheard != ()
 
 
 def _open(objects: Iterable[OutObject]) -> Iterator[OutObject]:

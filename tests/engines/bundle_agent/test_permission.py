@@ -254,3 +254,15 @@ def test_what_would_be_reported_where_the_data_may_not_be_is_withheld() -> None:
     assert here.agent.counters["dropped_security"] == 2
     assert here.agent.counters["reports_withheld"] > before
     assert here.agent.counters["reports_sent"] == 0
+
+
+def test_what_is_expected_takes_no_path_that_is_not_allowed() -> None:
+    times = NOW, NOW + 3_600_000
+    early = [Contact(HERE, NEXT, *times, 1e6), Contact(NEXT, FAR, *times, 1e6)]
+    late = Contact(HERE, FAR, NOW + 600_000, times[1], 1e6)
+    agent = desk(contacts=Plan([*early, late])).agent
+    (free,) = agent.expected(FAR, [1000], NOW, ())
+    (bound,) = agent.expected(FAR, [1000], NOW, (), FOR_KR)
+    assert free is not None
+    assert bound is not None
+    assert free.arrival_ms < NOW + 60_000 < NOW + 600_000 <= bound.arrival_ms
