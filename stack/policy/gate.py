@@ -81,7 +81,8 @@ class PolicyGate:
     def _refusal(self, policy: DataPolicy, delivered: bool, origin: bool) -> str:
         node = self.directory.get(self._node)
         if node is None:
-            return f"nothing is known of {self._node}: name it in the directory of nodes"
+            words = f"nothing is known of {self._node}: name it in the directory of nodes"
+            return f"{words}, or bring its certificate (`orbitferry domain export`)"
         who = described(self.directory, self._node)
         if not _rests(policy, node):
             return f"it may rest at '{policy.rest}', not here ({who})"
