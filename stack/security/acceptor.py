@@ -10,7 +10,7 @@ from stack.ports.security import Opened
 from stack.security import contexts, cose_context
 from stack.security.keys import KeyRing
 from stack.security.operations import Operation, check_cost, operations, targets_of
-from stack.security.passing import Passing, check_author, check_wanted, results_of
+from stack.security.passing import Passing, check_author, check_label, check_wanted, results_of
 from stack.security.policy import SecurityPolicy
 from stack.security.reasons import CONFLICTING, FAILED, MISSING, UNEXPECTED, UNKNOWN, Unusable
 from stack.security.rules import NOTHING, PRIMARY, Rules, Wanted
@@ -105,9 +105,11 @@ class Acceptor:
             own = operation.asb.source.node == bundle.primary.source.node
             if own and operation.asb.context == CONTEXT_COSE:
                 proven |= bound & results_of(operation, cose_context.RESULT_SIGN1)
-        if self._signatures.required_from(bundle.primary) and PAYLOAD_NUMBER not in proven:
+        asked = wanted.signed or self._signatures.required_from(bundle.primary)
+        if asked and PAYLOAD_NUMBER not in proven:
             raise Unusable(MISSING, f"{bundle.primary.source} has not signed it, as policy asks")
         check_author(blocks, encryptions, integrities, lost)
+        check_label(blocks, encryptions)
         if wanted.rules:
             check_wanted(wanted, bundle.primary, blocks, encryptions, integrities, lost)
         belongs = PAYLOAD_NUMBER in signed or any(map(_binds_payload, encryptions))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import Protocol
 
+from stack.policy.label import is_label
 from stack.ports.security import Opened
 from stack.security import cose_context
 from stack.security.operations import Operation, check_cost, operations, targets_of
@@ -17,6 +18,7 @@ from stack.wire.bundle import (
     BLOCK_INTEGRITY,
     CRC_32,
     CRC_NONE,
+    DATA_POLICY,
     IS_FRAGMENT,
     PAYLOAD,
     PAYLOAD_NUMBER,
@@ -196,6 +198,20 @@ def check_author(
         for number in results_of(operation, cose_context.RESULT_ENCRYPT) - signed - lost:
             if number in blocks and blocks[number].type != BLOCK_INTEGRITY:
                 raise Unusable(MISSING, f"{source} has encrypted block {number}, and not signed it")
+
+
+def check_label(blocks: Mapping[int, CanonicalBlock], encryptions: Sequence[Operation]) -> None:
+    """Whether the encryption of the payload in the COSE context has the label of its data policy
+    among what it authenticates: with other keys than shared ones nothing else binds it.  Raises
+    `Unusable`."""
+    labels = [n for n, each in blocks.items() if each.type == DATA_POLICY and is_label(each.data)]
+    for operation in encryptions:
+        if labels and operation.asb.context == CONTEXT_COSE:
+            scope = cose_context.read_parameters(operation.asb).scope
+            free = any(not scope.get(number, 0) & cose_context.AAD_BTSD for number in labels)
+            if free and PAYLOAD_NUMBER in operation.asb.targets:
+                words = "the encryption of the payload does not bind the label of its data policy"
+                raise Unusable(MISSING, words)
 
 
 def check_wanted(

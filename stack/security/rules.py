@@ -10,7 +10,7 @@ but what rules say.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stack.core.checks import check_node_id, check_one_of
 from stack.core.eid import Eid
@@ -133,6 +133,9 @@ class Wanted:
     payload: bool
     """Whether they say anything of the payload."""
 
+    signed: bool = False
+    """Whether the source has to have signed the payload with its own key."""
+
     def lets(self, service: str, kinds: Set[int], peer: str) -> bool:
         """Whether rules name node `peer` for a service, and for it on all these types of block."""
         named = {rule.kind for rule in self.rules if (rule.service, rule.peer) == (service, peer)}
@@ -168,6 +171,7 @@ BETWEEN_DOMAINS = {
             PolicyRule(role="acceptor", service="confidentiality"),
         ),
         True,
+        signed=True,  # who has the shared keys of this domain is none of the other
     ),
 }
 """Where two nodes have no keys in common, but certificates that each believes: signed by the one,
@@ -198,7 +202,7 @@ class Rules:
         if not self._elsewhere(str(other.node)):
             return found
         between = BETWEEN_DOMAINS[role]
-        return Wanted((*between.rules, *found.rules), True) if found.rules else between
+        return replace(between, rules=(*between.rules, *found.rules))
 
     def of(self, role: str, primary: PrimaryBlock) -> Wanted:
         """What they say of a bundle."""
