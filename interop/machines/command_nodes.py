@@ -36,6 +36,7 @@ from typing import Final
 
 import msgspec
 
+from interop.machines.ports import free_ports
 from interop.machines.process import AskedProcess, CommandAdapter, Done, Hex
 
 NODES: Final = ("dtn://one/", "dtn://two/")
@@ -55,11 +56,9 @@ class DatagramChannel:
     """What is between two ports of this host; sides are 0 and 1."""
 
     def __init__(self) -> None:
-        with contextlib.ExitStack() as taken:
-            free = [taken.enter_context(_bound()) for _ in NODES]
-            self._doors = [_bound() for _ in NODES]
-            self.listens = tuple(one.getsockname()[1] for one in free)
-            """The ports on which the sides listen: free so far."""
+        self._doors = [_bound() for _ in NODES]
+        self.listens = tuple(free_ports(len(NODES)))
+        """The ports on which the sides listen."""
 
         self.reaches = tuple(one.getsockname()[1] for one in self._doors)
         """The ports to which they send."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from interop.machines.ports import free_ports
 from link_models.clock import run_virtual
 from stack.core.eid import Eid
 from stack.node.config import load_config
@@ -25,7 +26,7 @@ from stack.node.node import Node
 from stack.services.files import FilesService
 from stack.services.jobs import CommandHandler, JobClient, JobServer
 from stack.services.messages import Mailbox
-from tests.cli.helpers import free_ports, write_config
+from tests.cli.helpers import write_config
 from tests.services.fake_port import FakeNet
 
 PACKAGES = ("stack", "link_models", "interop")

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from interop.machines.ports import free_ports
 from link_models.emulator import Emulator, EmulatorConfig, TcpConfig
 from stack.adapters.loop import run
 from stack.adapters.udp import open_udp
@@ -89,10 +90,9 @@ async def measure(target: tuple[Any, ...], own: Any, rate: int, seconds: float) 
     return (*message, busy)
 
 
-def free_address() -> Any:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()
+def free_address() -> tuple[str, int]:
+    (port,) = free_ports(1)
+    return "127.0.0.1", port
 
 
 def row(name: str, rate: int, found: tuple[Any, ...], drops: int, own_p99_ms: float | None) -> str:

@@ -21,7 +21,6 @@ import itertools
 import json
 import multiprocessing
 import os
-import socket
 import sys
 import tempfile
 import time
@@ -30,6 +29,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
+from interop.machines.ports import free_ports
 from stack.adapters.loop import run
 from stack.core.eid import Eid
 from stack.engines.ltp import LtpConfig
@@ -76,14 +76,6 @@ PROTECTIONS = {
     "default": Protection(encrypt=True, authenticate=True),
     "label": Protection(encrypt=True, authenticate=True, label=True),
 }
-
-
-def free_port() -> int:
-    """A UDP port that nobody uses now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def node_config(
@@ -198,9 +190,9 @@ def measure(
         root = Path(folder)
         new_key_file(root / "keys.toml", os.urandom, "bench")
         (root / "nodes.toml").write_text(DIRECTORY)
-        ports = free_port(), free_port()
-        sink = node_config("b", "a", root, (ports[1], ports[0]), kind, protection)
-        source = node_config("a", "b", root, ports, kind, protection)
+        here, there = free_ports(2)
+        sink = node_config("b", "a", root, (there, here), kind, protection)
+        source = node_config("a", "b", root, (here, there), kind, protection)
         sink_pipe, sink_end = context.Pipe()
         source_pipe, source_end = context.Pipe()
         receiver = context.Process(target=receive, args=(sink, sink_end))

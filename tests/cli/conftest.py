@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.helpers import Cli, free_ports, running_node, write_config
+from interop.machines.ports import free_ports
+from tests.cli.helpers import Cli, running_node, write_config
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,17 +48,6 @@ class Cli:
         captured = self._capsys.readouterr()
         assert "Traceback" not in captured.err
         return Ran(code, captured.out, captured.err)
-
-
-def free_ports(count: int) -> list[int]:
-    """UDP ports of the loopback interface that were free a moment ago."""
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def write_config(
@@ -109,18 +98,30 @@ def start(*arguments: object, stderr: int = subprocess.PIPE) -> subprocess.Popen
 
 
 @contextmanager
+def running(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`orbitferry` in a process that has said its first line, and that line."""
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        start(*arguments, stderr=errors.fileno()) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line:
+                process.wait(10)
+                errors.seek(0)
+                pytest.fail(f"{arguments} did not start: {errors.read()}")
+            yield process, line
+        finally:
+            process.kill()
+
+
+@contextmanager
 def running_node(config: Path) -> Iterator[subprocess.Popen[str]]:
     """A node that is ready."""
-    process = start("node", config, stderr=subprocess.DEVNULL)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert "is running" in line, f"{config} did not start: {line!r}"
+    with running("node", config) as (process, line):
+        assert "is running" in line
         yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 def finish(process: subprocess.Popen[str]) -> Ran:

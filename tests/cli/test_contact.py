@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from interop.machines.ports import free_ports
 from tests.cli.conftest import Pair
-from tests.cli.helpers import Cli, free_ports, running_node, write_config
+from tests.cli.helpers import Cli, running_node, write_config
 
 SATELLITE = "dtn://sat/"
 

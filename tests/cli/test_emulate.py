@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from interop.machines.ports import free_ports
 from link_models.channel import ChannelConfig, Window
 from link_models.emulator import TcpConfig
 from link_models.loss import Bernoulli, GilbertElliott
@@ -35,7 +36,7 @@ from stack.core.clock import SECOND, dtn_from_iso
 from stack.core.errors import ConfigError
 from stack.node.control.protocol import ControlError
 from stack.node.control.request import Request
-from tests.cli.helpers import Cli, finish, free_ports, start
+from tests.cli.helpers import Cli, finish, running
 from tests.link_models.emulator.memory import MemoryLoop, in_memory
 from tests.link_models.emulator.memory import start as start_in_memory
 
@@ -193,26 +194,26 @@ def programs() -> Iterator[tuple[socket.socket, socket.socket]]:
 def test_a_link_that_delays(programs: tuple[socket.socket, socket.socket], number: int) -> None:
     a, b = programs
     ports = free_ports(2)
-    process = start(
+    arguments = (
         *("emulate", "--listen-a", f"127.0.0.1:{ports[0]}"),
         *("--listen-b", f"127.0.0.1:{ports[1]}", "--delay", "100ms", "--duplicate", "100%"),
         *("--peer-b", f"127.0.0.1:{b.getsockname()[1]}", "--interval", "10ms", "--json"),
     )
-    assert process.stdout is not None
-    process.stdout.readline()
-    begun = time.monotonic()
-    a.sendto(b"over there", ("127.0.0.1", ports[0]))
-    assert b.recv(100) == b"over there"
-    assert time.monotonic() - begun >= 0.1
-    assert b.recv(100) == b"over there", "everything comes twice"
-    b.sendto(b"and back", ("127.0.0.1", ports[1]))
-    assert a.recv(100) == b"and back"
-    forward: dict[str, Any] = {}
-    while forward.get("duplicated_datagrams") != 1:
-        forward = json.loads(process.stdout.readline())["forward"]
-    assert forward["delivered_datagrams"] == 2
-    process.send_signal(number)
-    assert finish(process).code == 0
+    with running(*arguments) as (process, _):
+        assert process.stdout is not None
+        begun = time.monotonic()
+        a.sendto(b"over there", ("127.0.0.1", ports[0]))
+        assert b.recv(100) == b"over there"
+        assert time.monotonic() - begun >= 0.1
+        assert b.recv(100) == b"over there", "everything comes twice"
+        b.sendto(b"and back", ("127.0.0.1", ports[1]))
+        assert a.recv(100) == b"and back"
+        forward: dict[str, Any] = {}
+        while forward.get("duplicated_datagrams") != 1:
+            forward = json.loads(process.stdout.readline())["forward"]
+        assert forward["delivered_datagrams"] == 2
+        process.send_signal(number)
+        assert finish(process).code == 0
 
 
 def test_the_table_of_a_terminal() -> None:
@@ -367,46 +368,45 @@ def test_a_running_emulator_is_looked_at_and_changed(
         f'listen_a = "127.0.0.1:{ports[0]}"\nlisten_b = "127.0.0.1:{ports[1]}"\n'
         f'peer_b = "127.0.0.1:{b.getsockname()[1]}"\ncontrol = "link.sock"\n[tcp]\n'
     )
-    process = start("emulate", path)
-    assert process.stdout is not None
-    assert "control socket" in process.stdout.readline()
-    at = ("--socket", tmp_path / "link.sock")
-    assert cli("link", "set", "delay=30ms", "loss=0%", "queue_ms=5", *at).code == 0
-    ran = cli("link", "down", "-d", "forward", *at)
-    assert "A to B: down" in ran.out
-    a.sendto(b"lost", ("127.0.0.1", ports[0]))
-    (status,) = cli("link", "status", *at, "--json").json
-    while not status["forward"]["offered_datagrams"]:
+    with running("emulate", path) as (process, line):
+        assert "control socket" in line
+        at = ("--socket", tmp_path / "link.sock")
+        assert cli("link", "set", "delay=30ms", "loss=0%", "queue_ms=5", *at).code == 0
+        ran = cli("link", "down", "-d", "forward", *at)
+        assert "A to B: down" in ran.out
+        a.sendto(b"lost", ("127.0.0.1", ports[0]))
         (status,) = cli("link", "status", *at, "--json").json
-    assert status["forward"]["dropped_down_datagrams"] == 1
-    assert cli("link", "blackout", "0s", *at).code == 0
-    capture = tmp_path / "x.pcapng"
-    assert cli("link", "capture", capture, *at).code == 0
-    a.sendto(b"over", ("127.0.0.1", ports[0]))
-    assert b.recv(100) == b"over"
-    assert "2 packets" in cli("link", "capture", *at).out
-    assert "there was no capture" in cli("link", "capture", *at).out
-    assert "paused" in cli("link", "pause", *at).out
-    assert "paused" not in cli("link", "resume", *at).out
-    assert "100 times as fast" in cli("link", "clock", "60", "--factor", "100", *at).out
-    assert cli("link", "refuse", *at).code == cli("link", "refuse", "--off", *at).code == 0
-    assert "0 connections" in cli("link", "reset", *at).out
-    assert "A to B" in cli("link", "status", *at).out
-    second = cli("emulate", path)
-    assert second.code == 2
-    assert "somebody serves" in second.err
-    for words, part in (
-        (("set", "delay"), "has no value"),
-        (("set", "loss=200%"), "200%"),
-        (("set", "windows_s=["), "is not TOML"),
-        (("set", "los=1"), "did you mean 'loss'?"),
-        (("capture", tmp_path / "no" / "where"), "No such file"),
-    ):
-        ran = cli("link", *words, *at)
-        assert ran.code == 2, words
-        assert part in ran.err
-    assert "stopped" in cli("link", "stop", *at).out
-    assert finish(process).code == 0
-    ran = cli("link", "status", *at)
-    assert ran.code == 4
-    assert "no emulator answers" in ran.err
+        while not status["forward"]["offered_datagrams"]:
+            (status,) = cli("link", "status", *at, "--json").json
+        assert status["forward"]["dropped_down_datagrams"] == 1
+        assert cli("link", "blackout", "0s", *at).code == 0
+        capture = tmp_path / "x.pcapng"
+        assert cli("link", "capture", capture, *at).code == 0
+        a.sendto(b"over", ("127.0.0.1", ports[0]))
+        assert b.recv(100) == b"over"
+        assert "2 packets" in cli("link", "capture", *at).out
+        assert "there was no capture" in cli("link", "capture", *at).out
+        assert "paused" in cli("link", "pause", *at).out
+        assert "paused" not in cli("link", "resume", *at).out
+        assert "100 times as fast" in cli("link", "clock", "60", "--factor", "100", *at).out
+        assert cli("link", "refuse", *at).code == cli("link", "refuse", "--off", *at).code == 0
+        assert "0 connections" in cli("link", "reset", *at).out
+        assert "A to B" in cli("link", "status", *at).out
+        second = cli("emulate", path)
+        assert second.code == 2
+        assert "somebody serves" in second.err
+        for words, part in (
+            (("set", "delay"), "has no value"),
+            (("set", "loss=200%"), "200%"),
+            (("set", "windows_s=["), "is not TOML"),
+            (("set", "los=1"), "did you mean 'loss'?"),
+            (("capture", tmp_path / "no" / "where"), "No such file"),
+        ):
+            ran = cli("link", *words, *at)
+            assert ran.code == 2, words
+            assert part in ran.err
+        assert "stopped" in cli("link", "stop", *at).out
+        assert finish(process).code == 0
+        ran = cli("link", "status", *at)
+        assert ran.code == 4
+        assert "no emulator answers" in ran.err

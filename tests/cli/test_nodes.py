@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from interop.machines.ports import free_ports
 from stack.cli.common import control_path
 from stack.core.errors import ConfigError
 from stack.core.units import size_text
 from stack.node.config import load_config
 from stack.wire.ltp import DataSegment, ReportAck, SegmentType, SessionId, encode_segment
 from tests.cli.conftest import Pair
-from tests.cli.helpers import ROOT, Cli, finish, free_ports, running_node, start, write_config
+from tests.cli.helpers import ROOT, Cli, finish, running_node, start, write_config
 
 GROUND = "dtn://gs/"
 SATELLITE = "dtn://sat/"

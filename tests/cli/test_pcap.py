@@ -7,7 +7,8 @@ import stat
 import subprocess
 from pathlib import Path
 
-from tests.cli.helpers import ROOT, Cli, finish, free_ports, running_node, start, write_config
+from interop.machines.ports import free_ports
+from tests.cli.helpers import ROOT, Cli, finish, running_node, start, write_config
 
 SMALL = ROOT / "tests/simulator/loopback/small.toml"
 

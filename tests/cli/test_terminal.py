@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pytest
 
+from interop.machines.ports import free_ports
 from stack.cli.output import ProgressView
 from stack.cli.traffic.job import _show
 from stack.cli.traffic.transfers import expected_text
-from tests.cli.helpers import ROOT, Cli, free_ports, running_node, write_config
+from tests.cli.helpers import ROOT, Cli, running_node, write_config
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COMMAND = [sys.executable, "-m", "stack.cli.main"]

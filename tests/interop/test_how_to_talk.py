@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from interop.machines.ports import free_ports
 from stack.contacts.files import load_plan
 from stack.core.clock import DTN_EPOCH_UNIX_S
 from stack.core.eid import Eid
@@ -229,9 +230,8 @@ async def beside(
 ) -> AsyncIterator[tuple[Node, Peer]]:
     """Our side as documented, at other addresses and without light time, and the stand-in."""
     peer = Peer(ours(files), habits, echo, secret)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        peer.to = free.getsockname()
+    (port,) = free_ports(1)
+    peer.to = ("127.0.0.1", port)
     text = re.sub(
         r"^local = .*$", f'local = "127.0.0.1:{peer.to[1]}"', files["ground.toml"], flags=re.M
     )

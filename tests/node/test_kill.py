@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from interop.machines.ports import free_ports
 from stack.security import new_key_file
 from stack.storage.sqlite import SqliteStore
 from tests.node.kill_worker import NEXT, SPACE
@@ -22,16 +22,6 @@ from tests.node.mixed_worker import FILES, GONE, JOBS
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("ORBITFERRY_KILLS", "25"))
 CONVERGE_S = 60.0
-
-
-def free_ports() -> str:
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = " ".join(str(one.getsockname()[1]) for one in sockets)
-    for one in sockets:
-        one.close()
-    return ports
 
 
 class Processes:
@@ -67,7 +57,7 @@ class Processes:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_sigkill_at_random_moments(tmp_path: Path) -> None:
-    (tmp_path / "ports").write_text(free_ports())
+    (tmp_path / "ports").write_text(" ".join(map(str, free_ports(2))))
     new_key_file(tmp_path / "keys.toml", os.urandom, "kill")
     seed = int(os.environ.get("ORBITFERRY_SEED", "1"))
     print(f"seed {seed}")  # shown when the test fails
@@ -122,7 +112,7 @@ MIXED_S = 10.0
 @pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_sigkill_under_mixed_load_and_pressure(tmp_path: Path) -> None:
-    (tmp_path / "ports").write_text(free_ports())
+    (tmp_path / "ports").write_text(" ".join(map(str, free_ports(2))))
     new_key_file(tmp_path / "keys.toml", os.urandom, "kill")
     rng = random.Random(int(os.environ.get("ORBITFERRY_SEED", "1")))
     nodes = Processes(tmp_path, "mixed_worker")

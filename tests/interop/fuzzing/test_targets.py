@@ -24,9 +24,9 @@ from interop.fuzzing import (
 from interop.fuzzing import make_target as make
 from interop.fuzzing.protocols import known
 from interop.fuzzing.python import Hang, PythonTarget
+from interop.machines.ports import free_ports
 from stack.core.errors import ConfigError
 from stack.wire.tcpcl import SessionInit, encode_message
-from tests.cli.helpers import free_ports
 
 READER = """
 import os, sys, time

@@ -9,7 +9,7 @@ from examples.fuzz import tlv, toy_bundle, toy_ltp
 from interop.fuzzing import Campaign, CaseStream, Course, Finding, TargetOptions, make_target
 from interop.fuzzing.protocols import known
 from interop.fuzzing.python import PythonTarget
-from tests.cli.helpers import free_ports
+from interop.machines.ports import free_ports
 
 Found = Callable[[Finding], bool]
 QUICK = TargetOptions(timeout_s=0.3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import socket
 import sys
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from interop.fuzzing import TargetOptions
 from interop.machines import LtpPeerMachine, MachineFault, PeerFault, UdpLtpAdapter
+from interop.machines.ports import free_ports
 from stack.core.errors import ConfigError
 
 FEW = settings(
@@ -27,9 +27,7 @@ FEW = settings(
 
 def machine_for(command: str, patience_ms: int = 1200) -> type[LtpPeerMachine]:
     """A machine for an engine that a command starts, with a free port in the place of PORT."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    (port,) = free_ports(1)
     options = TargetOptions(start=command.replace("PORT", str(port)), timeout_s=0.5)
 
     class Remote(LtpPeerMachine):

@@ -19,6 +19,7 @@ from interop.machines import (
     TcpclLink,
 )
 from interop.machines.agent_model import EAST, NODE, NOWHERE, WEST
+from interop.machines.ports import free_ports
 from stack.core.errors import ConfigError
 from stack.wire.bundle import REPORT_FORWARDING, REPORT_RECEPTION
 
@@ -35,18 +36,8 @@ FEW = settings(
 HOUR_MS = 3_600_000
 
 
-def free_ports(kind: socket.SocketKind, count: int) -> list[int]:
-    held = [socket.socket(socket.AF_INET, kind) for _ in range(count)]
-    for one in held:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
-
-
 def over_tcpcl(fault: str = "") -> type[RemoteAgentMachine]:
-    (port,) = free_ports(socket.SOCK_STREAM, 1)
+    (port,) = free_ports(1)
     link = TcpclLink(f"127.0.0.1:{port}")
     words = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m"]
     words += ["tests.interop.machines.tcpcl_agent", str(port), "{}", fault]
@@ -86,7 +77,7 @@ timer_margin_ns = 50_000_000
 
 def over_ltp(tmp_path: Path) -> type[RemoteAgentMachine]:
     """Our own node, as `orbitferry node` runs it."""
-    ports = free_ports(socket.SOCK_DGRAM, 4)
+    ports = free_ports(4)
     text, links = NODE_FILE, []
     for at, name in enumerate(("west", "east")):
         local, remote = ports[2 * at : 2 * at + 2]
@@ -160,7 +151,7 @@ def test_faults_are_found_over_tcpcl(fault: str, words: str) -> None:
 
 
 def test_an_agent_that_nobody_started_is_told(tmp_path: Path) -> None:
-    (port,) = free_ports(socket.SOCK_STREAM, 1)
+    (port,) = free_ports(1)
     link = TcpclLink(f"127.0.0.1:{port}")
     for start, error in (("", ConfigError), ("false", MachineFault), ("/no/such", ConfigError)):
         with pytest.raises(error):
