@@ -61,9 +61,8 @@ def make_security(
     trace: Trace,
     member: Membership | None = None,
 ) -> Security | None:
-    """BPSec with the keys of the key file, or None when the configuration turns it off.  Signatures
-    are those of a `member` of a domain, and so is what goes to other domains, unless there is a key
-    file; of that where there is none."""
+    """BPSec with the keys of the node, or None when the configuration turns it off.  Signatures are
+    those of a `member` of a domain; of the key file where there is none."""
     if config.security.protect == "none":
         trace("security_off", {"node": config.id})
         return None
@@ -73,15 +72,7 @@ def make_security(
         cose_require_from=config.security.cose_require_from,
         rules=config.security.rules,
     )
-    elsewhere = None if member is None or config.security.key_file else member.elsewhere
-    bpsec = BpSec(
-        keys.ring,
-        environment.entropy,
-        policy,
-        use=keys.use,
-        signers=member,
-        elsewhere=elsewhere,
-    )
+    bpsec = BpSec(keys.ring, environment.entropy, policy, use=keys.use, signers=member)
     return bpsec if keys.distribution is None else keys.distribution.guarded(bpsec)
 
 

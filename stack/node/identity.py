@@ -64,20 +64,30 @@ class Membership:
         self._changes_ms = self.trust.changes_ms(now_ms)
         self.gate = PolicyGate(self.trust.directory(now_ms), config.id)
         self._signing = self.identity.signing_key
+        self._follow(now_ms)
+
+    def _follow(self, now_ms: int) -> None:
+        """Have the nodes that are believed now, and those that other domains alone name."""
         self._believed = self._principals(now_ms)
+        ours, others = {str(self.identity.node)}, set[str]()
+        for node in self.trust.nodes():
+            names = ours if node.facts.domain == self.trust.domain else others
+            names.add(str(node.facts.id))
+        self._others = others - ours
 
     def _principals(self, now_ms: int) -> dict[str, Principal]:
         """Each node that is believed now."""
         return {str(node.facts.id): node for node in self.trust.principals(now_ms)}
 
-    def elsewhere(self, node: str) -> bool:
-        """Whether a node is of another domain that is trusted to read."""
+    def elsewhere(self, node: str) -> bool | None:
+        """See `stack.security.keys.Elsewhere`.  Whoever was once of another domain alone does not
+        become one of ours when that is believed no more."""
         found = self._believed.get(node)
-        return (
-            found is not None
-            and found.facts.domain != self.trust.domain
-            and "read" in found.facts.purposes
-        )
+        if found is None:
+            return False if node in self._others else None
+        if found.facts.domain == self.trust.domain:
+            return None
+        return "read" in found.facts.purposes
 
     def signing_key(self, peer: str) -> SigningKey:
         """What signs for this node, whoever it is for."""
@@ -120,7 +130,7 @@ class Membership:
         news = self._read()
         if news or now_ms >= self._changes_ms:
             self._changes_ms = self.trust.changes_ms(now_ms)
-            self._believed = self._principals(now_ms)
+            self._follow(now_ms)
             directory = self.trust.directory(now_ms)
             self._tell(directory)
             self.gate.follow(directory)

@@ -32,8 +32,11 @@ class NodeKeys:
         """Reads the key file, and the counts in the data folder; a `member` of a domain has the
         keys of that.  Raises `ConfigError`."""
         path = config.security.key_file
-        own = member.keys if member else ()
-        self.ring = KeyRing(load_keys(Path(path)).keys if path else own, str(config.node_id))
+        own = str(config.node_id)
+        if member is not None:
+            self.ring = KeyRing(member.keys, own, elsewhere=member.elsewhere)
+        else:
+            self.ring = KeyRing(load_keys(Path(path)).keys if path else (), own)
         self.use = open_use(Path(config.data_dir), trace)
         self._data_dir = Path(config.data_dir)
         self.distribution: KeyDistribution | None = None

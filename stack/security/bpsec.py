@@ -9,7 +9,6 @@ RFC 9173 §4.3.1 gives a BCB one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from stack.core.errors import DecodeError
@@ -49,15 +48,14 @@ class BpSec:
         *,
         use: KeyUse | None = None,
         signers: Signers | None = None,
-        elsewhere: Callable[[str], bool] | None = None,
     ) -> None:
         """`use` counts encryptions, by itself where none is given.  `signers` has the keys of
-        signatures: by default `keys`.  `elsewhere` as of `Rules`."""
+        signatures: by default `keys`."""
         self._keys = keys
         self._use = use or KeyUse()
         self._entropy = entropy
         self._policy = policy
-        self._rules = Rules(policy.rules, elsewhere)
+        self._rules = Rules(policy.rules, keys.elsewhere)
         self._signatures = Signatures(
             signers or keys, policy.cose_sign_for, policy.cose_require_from
         )

@@ -90,6 +90,15 @@ _LONG = re.compile(r"[0-9A-Za-z]{24,}|(?:[0-9A-Fa-f]{2}[\s:-]*){12,}")
 CHOICES_MAX = 4096
 """Remembered choices of keys, so that a flow does not match patterns for each bundle."""
 
+Elsewhere = Callable[[str], bool | None]
+"""Whether a node is of another domain: None where nothing says so, and it counts as one of ours;
+True for one that is believed and may read; False for any other."""
+
+
+def ours(node: str) -> bool | None:
+    """Says of no node that it is of another domain: `Elsewhere` without any."""
+    return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
@@ -157,11 +166,19 @@ def fingerprint(secret: bytes) -> str:
 class KeyRing:
     """The keys of one node, which may change while it runs."""
 
-    def __init__(self, keys: Iterable[Key], own: str = "", info: bytes = b"") -> None:
+    def __init__(
+        self,
+        keys: Iterable[Key],
+        own: str = "",
+        info: bytes = b"",
+        elsewhere: Elsewhere = ours,
+    ) -> None:
         """`own`: the node's id, of which keys for each node are made.  With `info` what is used of
-        each key is made of HKDF-SHA256 of it and that."""
+        each key is made of HKDF-SHA256 of it and that.  No key serves a node `elsewhere`: who has
+        those of a domain speaks for no node of another."""
         self.keys = tuple(keys)
         self.own = own
+        self.elsewhere = elsewhere
         self._info = info
         self._choices: dict[tuple[str, str], tuple[Key, ...]] = {}
         self._choices_sent: dict[tuple[str, str], Key] = {}
@@ -182,6 +199,8 @@ class KeyRing:
 
     def accepting(self, kind: str, peer: str) -> tuple[Key, ...]:
         """Keys of a kind that may open what comes from node `peer`, in the order of the file."""
+        if self.elsewhere(peer) is not None:
+            return ()
         found = self._choices.get((kind, peer))
         if found is None:
             if len(self._choices) >= CHOICES_MAX:
@@ -201,7 +220,7 @@ class KeyRing:
 
         Anybody can make up labels: a key is derived when one of its peers comes, not before."""
         keys = (key for key in self.keys if key.kind in ("aes", "hmac", "kek"))
-        return KeyRing(keys, self.own, b"Orbitferry data policy\0" + label)
+        return KeyRing(keys, self.own, b"Orbitferry data policy\0" + label, self.elsewhere)
 
     def _derived(self, key: Key) -> Key:
         if not self._info:
@@ -211,6 +230,8 @@ class KeyRing:
 
     def sending(self, kind: str, peer: str) -> Key:
         """The key of a kind for what goes to node `peer`.  Raises `SecurityError` without one."""
+        if self.elsewhere(peer) is not None:
+            raise SecurityError(f"{peer} is of another domain: no key of this one is for it")
         found = self._choices_sent.get((kind, peer))
         if found is None:
             if len(self._choices_sent) >= CHOICES_MAX:

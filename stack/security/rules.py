@@ -2,20 +2,22 @@
 (RFC 9172 §10).
 
 Without a rule a node encrypts and authenticates the payloads that it makes, and delivers none
-without: with shared keys, or for nodes of another domain with certificates.  A rule for the
-payload takes the place of that for its flow; a node on the way adds, verifies and accepts nothing
-but what rules say.
+without: with shared keys, or for nodes of another domain with certificates, if that is trusted to
+read.  A rule for the payload takes the place of that for its flow; a node on the way adds, verifies
+and accepts nothing but what rules say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
 from stack.core.checks import check_node_id, check_one_of
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, DecodeError
 from stack.policy.eid_pattern import EidPattern
+from stack.security.keys import Elsewhere, ours
+from stack.security.reasons import UNEXPECTED, Unusable
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
@@ -134,7 +136,13 @@ class Wanted:
     """Whether they say anything of the payload."""
 
     signed: bool = False
-    """Whether the source has to have signed the payload with its own key."""
+    """Whether the source has to have signed the payload with its own key.  At the source itself:
+    whether it signs the head too, for relays (`stack.security.signatures`)."""
+
+    def headed(self, kind: int) -> Wanted:
+        """With a signature of the head, which is of this type of block: last, so that it is left
+        out where a rule has had that signed."""
+        return replace(self, rules=(*self.rules, _HEADS[kind]))
 
     def lets(self, service: str, kinds: Set[int], peer: str) -> bool:
         """Whether rules name node `peer` for a service, and for it on all these types of block."""
@@ -157,6 +165,11 @@ class Wanted:
 
 NOTHING = Wanted((), False)
 
+_HEADS = {
+    kind: PolicyRule(role="source", service="integrity", block=block, context="cose-sign")
+    for block, kind in (("primary", PRIMARY), ("policy", DATA_POLICY))
+}
+
 BETWEEN_DOMAINS = {
     "source": Wanted(
         (
@@ -164,6 +177,7 @@ BETWEEN_DOMAINS = {
             PolicyRule(role="source", service="confidentiality", context="cose-hpke"),
         ),
         True,
+        signed=True,  # relays may ask for it
     ),
     "acceptor": Wanted(
         (
@@ -181,10 +195,7 @@ encrypted for the other alone."""
 class Rules:
     """The rules of a node, by flow."""
 
-    def __init__(
-        self, rules: Iterable[PolicyRule] = (), elsewhere: Callable[[str], bool] | None = None
-    ) -> None:
-        """`elsewhere` says whether a node is of another domain, and may read."""
+    def __init__(self, rules: Iterable[PolicyRule] = (), elsewhere: Elsewhere = ours) -> None:
         self._rules = tuple(rules)
         self._elsewhere = elsewhere
         self._found: dict[tuple[str, Eid, Eid], Wanted] = {}
@@ -194,13 +205,18 @@ class Rules:
 
     def at_ends(self, role: str, primary: PrimaryBlock) -> Wanted:
         """What is asked for of a bundle that is made here ("source"), or is for here
-        ("acceptor")."""
+        ("acceptor").  Raises `Unusable` where no rule says anything of its payload, and the node at
+        the other end is of a domain that is not trusted to read."""
         found = self.of(role, primary)
-        if self._elsewhere is None or found.payload:
+        if found.payload:
             return found
-        other = primary.destination if role == "source" else primary.source
-        if not self._elsewhere(str(other.node)):
+        other = (primary.destination if role == "source" else primary.source).node
+        reads = self._elsewhere(str(other))
+        if reads is None:
             return found
+        if not reads:
+            words = f"{other} is of a domain that is not trusted to read, and no rule names it"
+            raise Unusable(UNEXPECTED, words)
         between = BETWEEN_DOMAINS[role]
         return replace(between, rules=(*between.rules, *found.rules))
 

@@ -29,7 +29,6 @@ from stack.wire.bundle import (
     BLOCK_INTEGRITY,
     DATA_POLICY,
     IS_FRAGMENT,
-    PAYLOAD,
     PAYLOAD_NUMBER,
     REPLICATE,
     Bundle,
@@ -66,24 +65,30 @@ class SecuritySource:
     def protect(self, bundle: Bundle, *, labelled: bool = False) -> Bundle:
         """A bundle of this node, its payload encrypted, and signed where policy says so; or as
         rules have it, but for its destination where it is `labelled` with a data policy.  Raises
-        `SecurityError` without keys, and for a fragment."""
-        wanted = self._rules.at_ends("source", bundle.primary)
-        if wanted is NOTHING:
-            return self._protect(bundle)
-        peers = ("", str(bundle.primary.destination.node))
+        `SecurityError` without keys, for a fragment, and for a node of a domain that is not trusted
+        to read."""
+        try:
+            wanted = self._rules.at_ends("source", bundle.primary)
+            if wanted is NOTHING:
+                return self._protect(bundle)
+            return self._by_rules(bundle, wanted, labelled)
+        except Unusable as problem:
+            raise SecurityError(str(problem)) from None
+
+    def _by_rules(self, bundle: Bundle, wanted: Wanted, labelled: bool) -> Bundle:
+        peer = str(bundle.primary.destination.node)
+        payload, rest = wanted.apart()
         hides = any(
-            rule.kind == PAYLOAD and rule.service == "confidentiality" and rule.peer in peers
-            for rule in wanted.rules
+            rule.service == "confidentiality" and rule.peer in ("", peer) for rule in payload.rules
         )
         if not wanted.payload or (labelled and not hides):
             bundle = self._protect(bundle)
-            _, wanted = wanted.apart()
+            wanted = rest
+        elif payload.rules and (wanted.signed or self._signatures.wanted_for(peer)):
+            wanted = wanted.headed(DATA_POLICY if labelled else PRIMARY)
         if not wanted.rules:
             return bundle
-        try:
-            return _Adding(self, bundle, bundle.primary.source).carry_out(wanted)
-        except Unusable as problem:
-            raise SecurityError(str(problem)) from None
+        return _Adding(self, bundle, bundle.primary.source).carry_out(wanted)
 
     def secure(self, bundle: Bundle) -> Bundle:
         """A bundle that passes through, with what rules have this node add to it.  Raises

@@ -12,13 +12,15 @@ import pytest
 from link_models.clock import run_virtual
 from stack.contacts.plan import Contact, Plan
 from stack.core.eid import Eid
-from stack.core.errors import PolicyError
+from stack.core.errors import PolicyError, SecurityError
 from stack.identity import AuthorityFolder, NodeFolder, Terms, pem
-from stack.node.config import IdentityConfig
+from stack.node.config import IdentityConfig, SecurityConfig
 from stack.node.node import Node
 from stack.policy import DataPolicy, NodeSet
+from stack.security import BpSec, KeyRing, PolicyRule, SecurityPolicy
 from stack.security.first_epoch import approve_request
 from stack.services.messages import Mailbox, send_message
+from stack.wire.bundle import Bundle, CanonicalBlock, PrimaryBlock, encode_bundle
 from tests.node.test_identity import nothing
 from tests.node.test_two_nodes import channel, loop
 from tests.node.world import EPOCH_MS, World
@@ -69,15 +71,16 @@ class Domains:
             news = pem.encode(self.authorities[home].export()).encode()
             self.nodes[name].accept(news, now_ms)
 
-    def run(self, root: Path) -> list[Node]:
-        """A satellite, its station, and a foreign one that the satellite reaches through it."""
+    def run(self, root: Path, **security: SecurityConfig) -> list[Node]:
+        """A satellite, its station, and a foreign one that the satellite reaches through it; with
+        what their configurations say of security."""
         world = World(loop(), root)
         links: dict[str, list[Any]] = {name: [] for name in HOMES}
         contacts = []
         for one, other in (("sat1", "gs1"), ("gs1", "kiruna")):
             world.connect(one, other, channel(rate_bps=1e6))
             for a, b in ((one, other), (other, one)):
-                auth = "on" if HOMES[a] == HOMES[b] else "off"
+                auth = "on" if HOMES[a] == HOMES[b] else "auto"
                 link = world.link(a, b, rate_bps=1e6, owlt_ms=5.0, authentication=auth)
                 links[a].append(link)
                 times = EPOCH_MS, EPOCH_MS + DAYS_MS
@@ -88,6 +91,7 @@ class Domains:
                 links[name],
                 identity=IdentityConfig(folder=str(self.nodes[name].path)),
                 plan=Plan(contacts),
+                security=security.get(name, SecurityConfig()),
             )
             for name in HOMES
         ]
@@ -103,9 +107,11 @@ def domains(tmp_path: Path) -> Domains:
     return made
 
 
-async def exchange(sender: Node, box: Mailbox, text: bytes) -> DataPolicy | None:
+async def exchange(
+    sender: Node, box: Mailbox, text: bytes, policy: DataPolicy | None = SHARED
+) -> DataPolicy | None:
     """Send a message, and take it there; the policy that came with it."""
-    await send_message(sender.port, box.eid, text, policy=SHARED)
+    await send_message(sender.port, box.eid, text, policy=policy)
     delivery = await asyncio.wait_for(box.receive(), 60)
     assert bytes(delivery.payload) == text
     await box.done(delivery)
@@ -127,19 +133,99 @@ def test_nodes_of_domains_that_trust_each_other_talk_by_certificates(
     run_virtual(main)
 
 
-def test_who_is_not_trusted_to_read_is_sent_nothing_that_opens(tmp_path: Path) -> None:
-    domains = Domains(tmp_path)
-    domains.trusts("kari", "esa", "pass")
+def forged(member: Node, source: str, to: Eid) -> bytes:
+    """What who has the keys of a domain makes with them in the name of a node."""
+    keys = KeyRing(member.keys.ring.keys, source)
+    there = Eid.parse(source).with_service("messages")
+    primary = PrimaryBlock(to, there, Eid.NONE, EPOCH_MS, 5, 3_600_000, 0, 2)
+    bundle = Bundle(primary, (CanonicalBlock(1, 1, 0, b"forged", 2),))
+    return encode_bundle(BpSec(keys, os.urandom, SecurityPolicy()).protect(bundle))
+
+
+def takes(node: Node, octets: bytes) -> bool:
+    """Whether a node takes what its neighbour has brought."""
+    return node._agent.receive(octets, EPOCH_MS, 0, "dtn://gs1/").put is not None
+
+
+def trusted_otherwise(root: Path, terms: str) -> Domains:
+    """Domain kari trusts domain esa for these terms, which are not to read; or no more."""
+    domains = Domains(root)
+    domains.trusts("kari", "esa", "read" if terms == "revoked" else terms)
     domains.trusts("esa", "kari", "read", "pass")
+    if terms == "revoked":
+        kari = domains.authorities["kari"]
+        kari.revoke(kari.unlock(nothing), "esa", EPOCH_MS)
     domains.bring()
+    return domains
+
+
+@pytest.mark.parametrize("terms", ["pass", "rest", "revoked"])
+def test_the_keys_of_a_domain_say_nothing_of_who_is_not_trusted_to_read(
+    tmp_path: Path, terms: str
+) -> None:
+    domains = trusted_otherwise(tmp_path, terms)
 
     async def main() -> None:
         sat1, gs1, kiruna = domains.run(tmp_path)
-        async with sat1, gs1, kiruna:
-            await send_message(sat1.port, "dtn://kiruna/messages", b"in vain")
-            await asyncio.sleep(60)
-            assert kiruna.counters()[DROPPED] >= 1
-            assert kiruna.counters().get("bundles.bundles_received", 0) == 0
+        async with sat1, gs1, kiruna, Mailbox(sat1.port) as here:
+            with pytest.raises(SecurityError, match="not trusted to read, and no rule names it"):
+                await send_message(sat1.port, "dtn://kiruna/messages", b"in vain")
+            assert takes(sat1, forged(gs1, "dtn://gs2/", here.eid))  # any other name is of ours
+            assert not takes(sat1, forged(gs1, "dtn://kiruna/", here.eid))
+            assert sat1.counters()[DROPPED] == 1
+            await send_message(kiruna.port, here.eid, b"in vain, too")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(here.receive(), 60)
+
+    run_virtual(main)
+
+
+def test_no_other_domain_makes_a_node_of_ours_its_own(tmp_path: Path) -> None:
+    """Nor by a word that is believed no more, about one that is not believed either."""
+    domains = Domains(tmp_path)
+    domains._enrolled(tmp_path / "again", "gs1", "esa")
+    domains.trusts("kari", "esa", "pass")
+    kari = domains.authorities["kari"]
+    for revoked in ("esa", "dtn://gs1/"):
+        kari.revoke(kari.unlock(nothing), revoked, EPOCH_MS)
+    news = pem.encode(kari.export()).encode()
+    domains.nodes["sat1"].accept(news, EPOCH_MS)
+
+    async def main() -> None:
+        sat1, gs1, _ = domains.run(tmp_path)
+        async with sat1, gs1:
+            here = sat1.node_id.with_service("messages")
+            assert takes(sat1, forged(gs1, "dtn://gs1/", here))
+            assert not takes(sat1, forged(gs1, "dtn://kiruna/", here))
+
+    run_virtual(main)
+
+
+def test_a_rule_that_names_who_is_not_trusted_to_read_holds_for_him(tmp_path: Path) -> None:
+    domains = trusted_otherwise(tmp_path, "pass")
+    rules = (
+        PolicyRule(role="acceptor", service="integrity", source="dtn://kiruna/**"),
+        PolicyRule(role="acceptor", service="confidentiality", source="dtn://kiruna/**"),
+        PolicyRule(
+            role="source",
+            service="integrity",
+            context="cose-sign",
+            destination="dtn://kiruna/**",
+        ),
+        PolicyRule(
+            role="source",
+            service="confidentiality",
+            context="cose-hpke",
+            destination="dtn://kiruna/**",
+        ),
+    )
+
+    async def main() -> None:
+        sat1, gs1, kiruna = domains.run(tmp_path, sat1=SecurityConfig(rules=rules))
+        async with sat1, gs1, kiruna, Mailbox(kiruna.port) as there, Mailbox(sat1.port) as here:
+            assert await exchange(sat1, there, b"as the rule says", None) is None
+            assert await exchange(kiruna, here, b"and back", None) is None
+            assert not takes(sat1, forged(gs1, "dtn://kiruna/", here.eid))
 
     run_virtual(main)
 
@@ -162,5 +248,8 @@ def test_a_federation_that_is_revoked_ends_at_nodes_that_run(
             assert sat1.counters()[DROPPED] > before
             with pytest.raises(PolicyError, match="nothing is known"):
                 await send_message(sat1.port, there.eid, b"nor that way", policy=SHARED)
+            with pytest.raises(SecurityError, match="not trusted to read"):
+                await send_message(sat1.port, there.eid, b"nor without")
+            assert not takes(sat1, forged(gs1, "dtn://kiruna/", here.eid))
 
     run_virtual(main)

@@ -40,6 +40,14 @@ def test_two_nodes_with_one_key_file_understand_each_other() -> None:
     assert bytes(train.data) == SEGMENT
 
 
+def test_the_keys_of_a_domain_are_not_for_a_neighbour_of_another() -> None:
+    ring = KeyRing(RING.keys, A, elsewhere=lambda node: False if node == B else None)
+    assert make_authenticator(link("dtn://c/"), A, ring) is not None
+    assert make_authenticator(link(B), A, ring) is None
+    with pytest.raises(ConfigError, match="no ltp key"):
+        make_authenticator(link(B, "on"), A, ring)
+
+
 def test_nobody_takes_his_own_segments_or_those_for_another() -> None:
     ours = make_authenticator(link(B), A, RING)
     other = make_authenticator(link(A), "dtn://c/", RING)
