@@ -196,6 +196,17 @@ class Trust:
                 f"domain {domain} has revoked it at {entry.revocation_date_utc:%Y-%m-%dT%H:%M:%SZ}"
             )
 
+    def check_may_name(self, node: Principal, now_ms: int) -> None:
+        """Raise `SecurityError` when a node's domain is trusted no more, or its id is one that this
+        domain or a third one has given, too."""
+        domain = node.facts.domain
+        if domain == self.domain:
+            return
+        self.check_listed(self.domain, self._issuer(domain).serial_number, now_ms)
+        for other, name in self._nodes:
+            if other != domain and name == str(node.facts.id):
+                raise SecurityError(f"domain {domain} says so of {name}, a node of domain {other}")
+
     def listed_until_ms(self, domain: str) -> int:
         """When the revocation list of a domain is too old, grace included; 0 without one."""
         found = self._lists.get(domain)

@@ -41,8 +41,9 @@ def make_voucher(identity: Identity, key: NoteKey, now_ms: int) -> bytes:
 
 def read_voucher(octets: bytes, trust: Trust, now_ms: int) -> tuple[NoteKey, Principal]:
     """The key of a log, and the node to which `trust` says that it belongs.  The certificate has to
-    have been valid when the node said so, and not to be revoked as of `now_ms`.  Raises
-    `DecodeError`, `SecurityError`."""
+    have been valid when the node said so, and not to be revoked as of `now_ms`, nor trust in its
+    domain; and no other domain may have a node of that id.  Raises `DecodeError`,
+    `SecurityError`."""
     if len(octets) > VOUCHER_BYTES_MAX:
         raise DecodeError(f"{len(octets)} octets are no voucher", _SECTION)
     message = decode_sign1(octets)
@@ -56,6 +57,7 @@ def read_voucher(octets: bytes, trust: Trust, now_ms: int) -> tuple[NoteKey, Pri
     if not valid_ms <= said_ms < milliseconds(certificate.not_valid_after_utc):
         raise SecurityError(f"the certificate of {node.facts.id} was not valid when it said so")
     trust.check_listed(node.facts.domain, certificate.serial_number, now_ms)
+    trust.check_may_name(node, now_ms)
     if node_of(key.name) != str(node.facts.id):
         raise SecurityError(f"{node.facts.id} vouches for the log of {node_of(key.name)}")
     return key, node

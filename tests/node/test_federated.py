@@ -43,9 +43,9 @@ class Domains:
                 name, passphrase=b"", entropy=os.urandom, now_ms=EPOCH_MS, algorithm="ed25519"
             )
             self.authorities[name] = folder
-        self.nodes = {name: self._enrolled(root, name, home) for name, home in HOMES.items()}
+        self.nodes = {name: self.enrolled(root, name, home) for name, home in HOMES.items()}
 
-    def _enrolled(self, root: Path, name: str, home: str) -> NodeFolder:
+    def enrolled(self, root: Path, name: str, home: str) -> NodeFolder:
         folder = NodeFolder(root / f"{name}-identity")
         facts: dict[str, Any] = {"jurisdictions": [LAWS[home]], "roles": ()}
         request = folder.begin(
@@ -183,7 +183,7 @@ def test_the_keys_of_a_domain_say_nothing_of_who_is_not_trusted_to_read(
 def test_no_other_domain_makes_a_node_of_ours_its_own(tmp_path: Path) -> None:
     """Nor by a word that is believed no more, about one that is not believed either."""
     domains = Domains(tmp_path)
-    domains._enrolled(tmp_path / "again", "gs1", "esa")
+    domains.enrolled(tmp_path / "again", "gs1", "esa")
     domains.trusts("kari", "esa", "pass")
     kari = domains.authorities["kari"]
     for revoked in ("esa", "dtn://gs1/"):

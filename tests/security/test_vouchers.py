@@ -13,6 +13,7 @@ from stack.core.errors import OrbitferryError, SecurityError
 from stack.identity import Identity, NodeFolder, Trust
 from stack.security.vouchers import make_voucher, read_voucher
 from tests.node import test_identity as enrolled
+from tests.node.test_federated import Domains
 from tests.node.world import EPOCH_MS
 
 NOW_MS = EPOCH_MS + 60_000
@@ -74,6 +75,31 @@ def test_who_is_revoked_vouches_for_nothing_any_more(tmp_path: Path) -> None:
     enrolled.update(authority, auditor, NOW_MS)
     with pytest.raises(SecurityError, match="has revoked it"):
         read_voucher(voucher, auditor.trust(), NOW_MS)
+
+
+def test_another_domain_vouches_for_its_own_nodes_alone_and_while_it_is_trusted(
+    tmp_path: Path,
+) -> None:
+    domains = Domains(tmp_path)
+    taken = domains.enrolled(tmp_path / "again", "gs1", "esa")
+    domains.trusts("kari", "esa", "pass")
+    domains.bring()
+    auditor = domains.nodes["sat1"]
+
+    def read(folder: NodeFolder, name: str) -> NoteKey:
+        voucher = make_voucher(folder.unlock(enrolled.nothing), key_of(name), NOW_MS)
+        return read_voucher(voucher, auditor.trust(), NOW_MS)[0]
+
+    for name in ("gs1", "kiruna"):
+        assert read(domains.nodes[name], name) == key_of(name)
+    with pytest.raises(SecurityError, match="a node of domain kari"):
+        read(taken, "gs1")
+    kari = domains.authorities["kari"]
+    kari.revoke(kari.unlock(enrolled.nothing), "esa", NOW_MS)
+    domains.bring(NOW_MS)
+    assert read(domains.nodes["gs1"], "gs1") == key_of("gs1")
+    with pytest.raises(SecurityError, match="domain kari has revoked it"):
+        read(domains.nodes["kiruna"], "kiruna")
 
 
 def test_what_was_altered_vouches_for_nothing(nodes: tuple[Trust, dict[str, Identity]]) -> None:
