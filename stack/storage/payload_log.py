@@ -48,7 +48,8 @@ class PayloadLog:
 
     def adopt(self, alive: Collection[int], keep: bool) -> None:
         """Take over the files of an earlier run: remove those that nothing refers to (with `keep`,
-        set them aside as `.lost`), and make sure never to write to one of them again.  Raises
+        set them aside as `.lost`), and make sure never to write to one of them again.  One that
+        cannot be removed stays until the next time: nothing needs it to be gone.  Raises
         `OSError`."""
         for path in sorted(self._directory.iterdir()):
             match = _NAME.fullmatch(path.name)
@@ -58,10 +59,9 @@ class PayloadLog:
             if segment in alive:
                 self._sizes[segment] = path.stat().st_size
                 self.octets += self._sizes[segment]
-            elif keep:
-                path.rename(path.with_suffix(".lost"))
             else:
-                path.unlink()
+                with contextlib.suppress(OSError):
+                    path.rename(path.with_suffix(".lost")) if keep else path.unlink()
             self._segment = max(self._segment, segment)
         self._segment = max(self._segment, *alive, 0) + 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -211,5 +212,44 @@ def test_inputs_that_wait_for_their_request_stay(tmp_path: Path) -> None:
             lost[0] = False
             async with running(nodes.run_server(nodes.sat.restart())):
                 assert (await nodes.client.wait(job)).state is JobState.FINISHED
+
+    virtual(main)
+
+
+@pytest.mark.parametrize("whose", ["forgotten", "known", "all"])
+def test_a_folder_of_jobs_that_cannot_be_read_stops_no_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    """What is in it stays for the next start, and the log tells that."""
+    jobs = tmp_path / "sat" / "jobs"
+    forgotten = [digit * 32 for digit in "012"]
+    listdir, unreadable = os.listdir, set[Path]()
+
+    def refusing(path: Path) -> list[str]:
+        if Path(path) in unreadable:
+            raise PermissionError(13, "planted", str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", refusing)
+
+    async def one_life(nodes: JobNodes) -> None:
+        async with running(nodes.run_server(nodes.sat.restart())):
+            job = await nodes.client.submit(SAT_EID, "double")
+            assert (await nodes.client.wait(job)).state is JobState.FINISHED
+
+    async def main() -> None:
+        nodes = JobNodes(tmp_path)
+        async with running(nodes.client_files.run(), nodes.client.run()):
+            await one_life(nodes)
+            (known,) = (key for space, key in nodes.sat.state if space == SPACE_SERVER)
+            for key in (known, *forgotten):
+                make_file(jobs / key / "run-7" / "x", 1)
+            unreadable.add({"known": jobs / known, "all": jobs}.get(whose, jobs / forgotten[1]))
+            await one_life(nodes)
+        told = [str(fields["what"]) for event, fields in nodes.sat.traces if "failed" in event]
+        assert told == [f"clean up {path}" for path in unreadable]
+        stays = {"known": [known], "all": forgotten}.get(whose, [forgotten[1]])
+        left = [name for name in nodes.leftovers() if "run-7" in name]
+        assert left == [f"jobs/{key}/run-7/x" for key in stays]
 
     virtual(main)

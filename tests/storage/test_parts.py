@@ -94,6 +94,22 @@ def test_files_of_an_earlier_run(directory: Path, keep: bool) -> None:
     assert other.place() == (2, 0)
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_file_of_an_earlier_run_that_cannot_be_removed_stays(directory: Path, keep: bool) -> None:
+    """A folder with something in it takes its place, which the disk of no file system lets go."""
+    names = [f"payload-{segment:010d}.{'lost' if keep else 'log'}" for segment in (1, 2, 3)]
+    (directory / names[1] / "x").mkdir(parents=True)
+    for segment in (1, 2, 3):
+        path = directory / f"payload-{segment:010d}.log"
+        if not path.exists():
+            path.write_bytes(b"dead")
+    log = PayloadLog(directory, segment_bytes=100, durable=False)
+    log.adopt([], keep)
+    assert log.place() == (4, 0), "never one that is there"
+    stays = {"payload-0000000002.log"}
+    assert {each.name for each in directory.iterdir()} == (stays | set(names) if keep else stays)
+
+
 @pytest.mark.parametrize("durable", [False, True])
 @pytest.mark.parametrize("first", [0, 1, 5, 6, 11, 12])
 def test_what_the_kernel_did_not_take(

@@ -97,17 +97,15 @@ class Executor:
     def sweep(self, awaited: Set[str]) -> None:
         """Remove what a crash has left of jobs that are forgotten, but for results on their way,
         and inputs of jobs that are `awaited`."""
-        found = os.listdir(self._directory) if self._directory.is_dir() else []
-        forgotten = {key for key in filter(_IS_KEY, found) if self._table.get(key) is None}
+        found = filter(_IS_KEY, self._names_in(self._directory) or ())
+        forgotten = {key for key in found if self._table.get(key) is None}
         for obj in stored(self._port) if forgotten else ():
             path = Path(obj.spec.path)
             if obj.state in OUT_OPEN and self._directory in path.parents:
                 self._watch(path.relative_to(self._directory).parts[0], obj.spec.object_id)
         for key in forgotten:
-            if key not in self._results:
-                self._remove_runs(key)
-                if key not in awaited:
-                    remove_tree(self._directory / key)
+            if key not in self._results and self._remove_runs(key) and key not in awaited:
+                remove_tree(self._directory / key)
 
     def remove(self, job: ServerJob) -> None:
         """Remove all that is on disk of a forgotten job, once nobody awaits its results."""
@@ -157,17 +155,30 @@ class Executor:
         if not self._files.erasures.erase(directory):
             remove_tree(directory)
 
-    def _remove_runs(self, key: str, keep: str = "") -> None:
+    def _remove_runs(self, key: str, keep: str = "") -> bool:
+        """Whether they can be seen: else all stays for the next start, and the jobs go on."""
         home = self._directory / key
-        if home.is_dir():
-            for name in os.listdir(home):
-                if name.startswith("run-") and name != keep:
-                    self._remove(home / name)
+        names = self._names_in(home)
+        for name in names or ():
+            if name.startswith("run-") and name != keep:
+                self._remove(home / name)
+        return names is not None
+
+    def _names_in(self, folder: Path) -> list[str] | None:
+        """What lies in a folder, if there is one; None when it cannot be read, which is told."""
+        try:
+            return os.listdir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            fields = {"what": f"clean up {folder}", "why": words_of(error)}
+            self._port.trace("service_work_failed", fields)
+            return None
 
     def _remove_home(self, key: str) -> None:
         """Remove all that is on disk of a job that is forgotten."""
-        self._remove_runs(key)
-        remove_tree(self._directory / key)
+        if self._remove_runs(key):
+            remove_tree(self._directory / key)
 
     async def _run(self, job: ServerJob, attempt: Attempt) -> None:
         reporter = asyncio.ensure_future(self._report_progress(job, attempt))
