@@ -53,6 +53,9 @@ class Admissible:
     """Nodes that stand in the way of all paths where no permission is known to help, and what is
     known of each."""
 
+    full: bool = False
+    """There is a path that is allowed, but others have booked it, or a neighbour is silent."""
+
     @property
     def closed(self) -> bool:
         """There is no path that is allowed, and there is one that is not."""
@@ -62,7 +65,7 @@ class Admissible:
     def words(self) -> str:
         """The same for people: what is allowed, and what would be."""
         if self.route is None:
-            found = "no admissible path"
+            found = "no admissible path has room now" if self.full else "no admissible path"
         elif self.better is None:
             return f"first admissible path arrives {dtn_to_iso(self.route.arrival_ms)}"
         else:
@@ -86,9 +89,15 @@ class RouteRequest(NamedTuple):
 
 
 def admissible(
-    router: Router, gate: PolicyGate, policy: DataPolicy, request: RouteRequest
+    router: Router,
+    gate: PolicyGate,
+    policy: DataPolicy,
+    request: RouteRequest,
+    *,
+    booked: bool = True,
 ) -> Admissible:
-    """Judge a transfer from the node of `router`, of which `gate` is.
+    """Judge a transfer from the node of `router`, of which `gate` is: beside all that is `booked`,
+    or by the contact plan alone.
 
     What is missing is looked for with at most `SEARCHES_MAX` searches, of which nothing is kept.
     """
@@ -98,7 +107,7 @@ def admissible(
     barred = gate.barred(policy, destination, router.nodes, router.plan_version)
 
     def best(without: frozenset[str]) -> Route | None:
-        return router.unkept_route(*request, without)
+        return router.unkept_route(*request, without, booked=booked)
 
     route, free = best(barred), best(frozenset())
     before_ms = request.expires_ms + 1 if route is None else route.arrival_ms

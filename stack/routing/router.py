@@ -144,17 +144,17 @@ class Router:
         now_ms: int,
         expires_ms: int,
         barred: frozenset[str] = NOBODY,
+        booked: bool = True,
     ) -> Route | None:
-        """As `route`, for a question that does not come again: its search takes the place of none
-        that is of use."""
+        """As `route`, for a question that does not come again: no kept search gives way to it.  Not
+        `booked`: as if nothing were promised to others, and no contact had failed."""
         if destination == self.node:
             return None
         self._refresh()
         level, now_ns = priority_level(priority), now_ms * MILLISECOND
-        question = self._question(size_bytes, level, barred)
-        kept = _Kept(question, self.node, now_ns, Bounds())
-        deadline_ns = expires_ms * MILLISECOND
-        route = self._along(kept, destination, size_bytes, level, now_ns, deadline_ns)
+        asked, until_ns = self._question(size_bytes, level, barred), expires_ms * MILLISECOND
+        kept = _Kept(asked if booked else asked._replace(clocks={}), self.node, now_ns, Bounds())
+        route = self._along(kept, destination, size_bytes, level, now_ns, until_ns)
         assert not isinstance(route, _Stale)  # it was searched for just now
         return route
 
@@ -293,7 +293,7 @@ class Router:
             path = self._path(kept, destination)
         if path is None or path.bound_ns > deadline_ns:
             return None
-        clocks, config = self.books.clocks, self.config
+        clocks, config = kept.question.clocks, self.config
         found = reckoned(path, clocks, config, size_bytes, level, now_ns, deadline_ns)
         return _STALE if found is None else found
 
