@@ -44,8 +44,8 @@ def path_of(name: str, value: str | os.PathLike[str]) -> Path:
 
 def paths_of(name: str, values: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Paths.  Raises `LocalError` that says what the argument `name` has to be."""
-    if isinstance(values, str | os.PathLike):
-        raise LocalError(f"{name}: {_shown(values)} is one path; it takes a list of them")
+    if isinstance(values, str | os.PathLike) or not isinstance(values, Iterable):
+        raise LocalError(f"{name}: {_shown(values)}; it takes a list of paths")
     return [path_of(name, value) for value in values]
 
 

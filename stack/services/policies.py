@@ -3,6 +3,7 @@ say to one another."""
 
 from __future__ import annotations
 
+from stack.core.arguments import check_kind
 from stack.core.eid import Eid
 from stack.policy import DataPolicy
 from stack.policy.label import LABEL_BYTES_MAX, decode_label, encode_label
@@ -44,10 +45,14 @@ def check(
     wait: bool,
 ) -> None:
     """Raise `PolicyError` when data under this policy, if any, may not be sent from here, or has no
-    path in its lifetime while there is one; it may `wait` for a path."""
-    if policy is not None and wait:
+    path in its lifetime while there is one; it may `wait` for a path.  Raises `LocalError` for what
+    is no policy; the numbers were checked before."""
+    if policy is None:
+        return
+    check_kind("policy", policy, DataPolicy, "load_policy() reads one")
+    if wait:
         port.check_policy(destination, policy)
-    elif policy is not None:
+    else:
         port.check_path(destination, policy, 1, lifetime_ms, priority)
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from link_models.clock import run_virtual
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import dtn_to_iso
-from stack.core.errors import PolicyError
+from stack.core.errors import LocalError, PolicyError
 from stack.node.config import ContactsConfig, PolicyConfig
 from stack.node.control.operations import make_operations
 from stack.node.control.request import Request, Session
@@ -242,6 +245,68 @@ def test_the_default_neighbour_is_a_path_if_it_is_allowed(
                 await send
 
     run_virtual(main)
+
+
+NUMBERS = st.integers() | st.booleans()
+OTHERS = st.text(max_size=9) | st.binary(max_size=9) | st.floats() | st.lists(st.integers())
+NO_NUMBER = st.one_of(st.none(), OTHERS, st.complex_numbers(), st.builds(object))
+NO_TEXT = NUMBERS | st.binary(max_size=9) | st.floats() | st.lists(st.integers())
+NO_OBJECT = st.one_of(NUMBERS, OTHERS).filter(bool)
+"""Most arguments have a default for None, or for nothing at all."""
+
+OUT_OF_RANGE = st.integers(max_value=-1) | st.integers(min_value=1 << 64)
+BOTH = {"priority": NO_NUMBER | OUT_OF_RANGE, "policy": NO_OBJECT}
+WRONG: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "file": BOTH
+    | {
+        "lifetime_ms": (NO_NUMBER | OUT_OF_RANGE).filter(lambda one: one is not None),
+        "chunk_bytes": (NO_NUMBER | OUT_OF_RANGE).filter(lambda one: one is not None),
+        "name": NO_TEXT,
+        "tag": NO_TEXT,
+        "path": NO_OBJECT.filter(lambda one: not isinstance(one, str)),
+        "destination": NO_OBJECT,
+    },
+    "job": BOTH
+    | {
+        "deadline_ms": (NO_NUMBER | OUT_OF_RANGE).filter(lambda one: one is not None),
+        "handler": NO_TEXT,
+        "args": NO_OBJECT,
+        "inputs": (NUMBERS | st.floats() | st.binary(min_size=1)),
+        "limits": NO_OBJECT,
+        "retry": NO_OBJECT,
+        "destination": NO_OBJECT,
+    },
+}
+ARGUMENTS = [(call, name) for call, wrong in WRONG.items() for name in wrong]
+WRONGS = st.tuples(*(WRONG[call][name] for call, name in ARGUMENTS))
+
+
+@settings(max_examples=10, deadline=None)
+@given(WRONGS, st.booleans())
+def test_what_is_no_argument_is_named_whatever_the_policy_says(
+    wrongs: tuple[Any, ...], waits: bool
+) -> None:
+    """Of one call after the other one argument is wrong; nothing is left of any of them."""
+
+    async def main(folder: Path) -> None:
+        (folder / "nodes.toml").write_text(DIRECTORY)
+        (folder / "scene.bin").write_bytes(bytes(300))
+        async with world_of(folder, {"gs1": str(folder / "nodes.toml")})["gs1"] as ground:
+            services = ground.services
+            both = {"destination": SAT, "policy": AT_HOME, "wait_for_path": waits}
+            calls: dict[str, tuple[Callable[..., Awaitable[bytes]], dict[str, Any]]] = {
+                "file": (services.files.send, both | {"path": folder / "scene.bin"}),
+                "job": (services.jobs.submit, both | {"handler": "double"}),
+            }
+            for (call, name), wrong in zip(ARGUMENTS, wrongs, strict=True):
+                ask, right = calls[call]
+                with pytest.raises(LocalError, match=rf"{name}\b"):
+                    await ask(**(right | {name: wrong}))
+            assert list(services.files.all_progress()) == services.jobs.all_status() == []
+            assert ground.waiting_bytes == 0
+
+    with tempfile.TemporaryDirectory() as folder:
+        run_virtual(lambda: main(Path(folder)))
 
 
 def test_data_is_gone_when_its_policy_ends(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from stack.core.arguments import eid_of, id_of, path_of
+from stack.core.arguments import check_kind, check_number, eid_of, id_of, path_of
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.private import make_folder
@@ -42,6 +42,7 @@ def _absolute(path: Path) -> str:
 
 def _named(path: Path, base: str, limit: int) -> dict[str, Path]:
     """The files below a folder by the names that they get."""
+    check_kind("name", base, str, "it takes a text, which may be empty")
     found = {
         f"{base}/{relative}" if base else relative: Path(file)
         for file, relative in walk_folder(str(path), limit)
@@ -212,17 +213,17 @@ class FilesService:
         if not self._sender.admissible():
             raise LocalError(f"{self._config.objects_max} objects are under way already")
         lifetime_ms = self._config.lifetime_ms if lifetime_ms is None else lifetime_ms
-        check(self._port, destination, policy, lifetime_ms, priority, wait=wait_for_path)
+        chunk_bytes = self._config.chunk_bytes if chunk_bytes is None else chunk_bytes
+        check_number("chunk_bytes", chunk_bytes, messages.CHUNK_BYTES_MIN, self._config.batch_bytes)
         sending = Sending(
             name=path.name if name is None else name,
             priority=priority,
             lifetime_ms=lifetime_ms,
             tag=tag,
-            chunk_bytes=self._config.chunk_bytes if chunk_bytes is None else chunk_bytes,
+            chunk_bytes=chunk_bytes,
             policy=policy,
         )
-        if sending.chunk_bytes not in range(messages.CHUNK_BYTES_MIN, self._config.batch_bytes + 1):
-            raise LocalError(f"chunks of {chunk_bytes} octets: too small, or above batch_bytes")
+        check(self._port, destination, policy, lifetime_ms, priority, wait=wait_for_path)
         return await prepare(self._port, _absolute(path), destination, sending)
 
     def start(self, prepared: Prepared) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from stack.core.arguments import check_number
+from stack.core.arguments import check_kind, check_number
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.limits import LIFETIME_MS_MAX
@@ -54,12 +54,14 @@ class Sending:
         check_name(self.name)
         check_number("priority", self.priority, 0, messages.PRIORITY_MAX)
         check_number("lifetime_ms", self.lifetime_ms, 1, LIFETIME_MS_MAX)
+        check_kind("tag", self.tag, str, "it takes a text")
         if len(self.tag) > messages.TAG_CHARS_MAX:
             raise LocalError(f"tag is longer than {messages.TAG_CHARS_MAX} characters")
 
 
 def check_name(name: str) -> None:
     """Raise `LocalError`, with the true reason, when no object can be called so."""
+    check_kind("name", name, str, "it takes a text")
     try:
         safe_name(name)
     except DecodeError as error:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from stack.core.arguments import check_number, eid_of, id_of, paths_of
+from stack.core.arguments import check_kind, check_number, eid_of, id_of, paths_of
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.limits import LIFETIME_MS_MAX
@@ -117,8 +117,14 @@ class JobClient:
         check_number("number of inputs", len(inputs), 0, messages.INPUTS_MAX)
         if len(self._jobs) >= self._config.records_max:
             raise LocalError(f"{self._config.records_max} jobs are known already")
-        if not all(isinstance(text, str) for pair in (args or {}).items() for text in pair):
+        check_kind("handler", handler, str, "it takes the name by which it is known there")
+        args = {} if args is None else args
+        check_kind("args", args, Mapping, "it takes texts by name")
+        if not all(isinstance(text, str) for pair in args.items() for text in pair):
             raise LocalError(f"args: {args} holds more than texts; use str(...)")
+        limits, retry = limits or JobLimits(), retry or RetryPolicy()
+        check_kind("limits", limits, JobLimits, "it takes JobLimits(...)")
+        check_kind("retry", retry, RetryPolicy, "it takes RetryPolicy(...)")
         check(self._port, destination, policy, deadline, priority, wait=wait_for_path)
         job_id = self._port.entropy(ID_BYTES)
         how: dict[str, Any] = {"priority": priority, "lifetime_ms": deadline, "policy": policy}
@@ -130,10 +136,10 @@ class JobClient:
             request = JobRequest(
                 job_id,
                 handler,
-                dict(args or {}),
+                dict(args),
                 tuple(map(_ref_of, prepared)),
-                limits or JobLimits(),
-                retry or RetryPolicy(),
+                limits,
+                retry,
                 priority,
             )
         except DecodeError as error:
