@@ -266,7 +266,7 @@ class BundleAgent(Parts):
     def departing(self, entry: Entry, encoded: Buffer, now_ms: int) -> Buffer:
         """The octets in which a stored bundle goes to the next node (§5.4).  Raises `DecodeError`
         when they are damaged, as far as that shows here."""
-        own, config = bool(entry.stamp), self.config
+        own, config = bool(entry.key), self.config
         if own and config.trusted_clock:
             return encoded
         waited_ms = now_ms - entry.received_ms

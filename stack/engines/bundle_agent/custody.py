@@ -122,7 +122,7 @@ class Custody:
         if self._counting and entry.ref not in self.entries:
             self.shares.came(entry.owner, entry.size)
         self.entries[entry.ref] = entry
-        if entry.stamp and entry.place is Place.FORWARD:
+        if entry.key and entry.place is Place.FORWARD:
             self.own[entry.ref] = entry
 
     def _forget(self, ref: int, now_ms: int) -> Entry | None:

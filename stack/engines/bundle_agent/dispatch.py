@@ -19,7 +19,7 @@ from stack.ports.store import Op, Place, Release
 from stack.routing.forecast import arrivals
 from stack.routing.forwarder import DONE
 from stack.routing.router import NOBODY
-from stack.wire.bundle import REPORT_FORWARDING, ReportReason, stamp
+from stack.wire.bundle import REPORT_FORWARDING, STAMP_BYTES, ReportReason, whole_key
 
 WHOLE = "the whole is here"
 """Why parts of a bundle go."""
@@ -226,16 +226,12 @@ class Dispatch(Custody):
         """Give up a bundle that was made here and has not left yet, or what is left of its parts
         (§5.12), and the operations that let the store forget them.  Of one that goes by a tunnel
         that is what carries it, unless it is critical or goes in parts already."""
-        wanted, source = stamp(bundle.creation_ms, bundle.sequence), str(bundle.source)
-        carried = str(bundle.source.node) == self._node  # then by a bundle of the node itself
+        key = whole_key(bundle.source, bundle.creation_ms, bundle.sequence)
+        source, stamp = str(bundle.source), key[:STAMP_BYTES]  # so begin the keys of its parts
         refs = [
             entry.ref
             for entry in self.own.values()
-            if entry.stamp == wanted
-            and (
-                entry.source == source
-                or (carried and entry.source == self._node and not entry.by_content)
-            )
+            if entry.key == key or (entry.source == source and entry.key.startswith(stamp))
         ]
         under_way = sum(bool(self.forwarder.given_to(ref)) for ref in refs)
         self.counters["cancelled"] += len(refs)

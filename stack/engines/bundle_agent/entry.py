@@ -37,9 +37,9 @@ class Entry:
     expires_ms: int
     received_ms: int
     note: bytes
-    stamp: bytes = b""
-    """Creation time and sequence number of a bundle that was made here and is to leave, as its key
-    begins; empty for all others."""
+    key: bytes = b""
+    """By which the store knows a bundle that was made here and is to leave; empty for all others.
+    What goes by a tunnel has the key of the bundle within."""
 
     timeless: bool = False
     """It has no creation time (RFC 9171 §4.2.7)."""
@@ -62,7 +62,7 @@ class Entry:
     @property
     def id(self) -> BundleId:
         """The id of a bundle that was made here."""
-        creation_ms, sequence = parse_stamp(self.stamp)
+        creation_ms, sequence = parse_stamp(self.key[:STAMP_BYTES])
         return BundleId(Eid.parse(self.source), creation_ms, sequence)
 
     def delivery(self, bundle: Bundle) -> Delivery:
@@ -93,7 +93,7 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         put.expires_ms,
         put.received_ms,
         note if not note or not is_bare(note) else b"",
-        _stamp(put, note, node),
+        _own_key(put, note, node),
         put.key.startswith(_TIMELESS),
         len(put.key) > _IDENTITY_BYTES,
         put.previous,
@@ -118,7 +118,7 @@ def restored(old: Stored, node: str, told: AuditEvent | None = None) -> Entry:
         old.expires_ms,
         old.received_ms,
         b"" if is_bare(note) and not quarantined else note,
-        _stamp(old, note, node),
+        _own_key(old, note, node),
         old.key.startswith(_TIMELESS),
         len(old.key) > _IDENTITY_BYTES,
         owner="" if quarantined else owner_of(note),
@@ -127,10 +127,10 @@ def restored(old: Stored, node: str, told: AuditEvent | None = None) -> Entry:
     )
 
 
-def _stamp(bundle: Put | Stored, note: bytes, node: str) -> bytes:
+def _own_key(bundle: Put | Stored, note: bytes, node: str) -> bytes:
     if bundle.place is not Place.FORWARD or node_and_service(bundle.source)[0] != node:
         return b""
-    return b"" if is_returned(note) else bundle.key[:STAMP_BYTES]
+    return b"" if is_returned(note) else bundle.key
 
 
 @functools.lru_cache(maxsize=4096)

@@ -117,7 +117,7 @@ def check_books(world: SwarmWorld) -> None:
             refs = sorted(booked ^ stored)[:5]
             world.problem("unaccounted", f"the store of {name} and its operations differ in {refs}")
         waiting = [one for one in agent.entries.values() if one.place is Place.FORWARD]
-        if {one.ref for one in waiting if one.stamp} != set(agent.own):
+        if {one.ref for one in waiting if one.key} != set(agent.own):
             world.problem("unaccounted", f"{name} has lost track of what was sent from it")
         forward = sum(entry.size for entry in waiting)
         world.ledger.checks["quota"] += 1

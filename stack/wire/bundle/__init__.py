@@ -52,7 +52,7 @@ from stack.wire.bundle.identity import STAMP_BYTES as STAMP_BYTES
 from stack.wire.bundle.identity import adu_key as adu_key
 from stack.wire.bundle.identity import bundle_key as bundle_key
 from stack.wire.bundle.identity import parse_stamp as parse_stamp
-from stack.wire.bundle.identity import stamp as stamp
+from stack.wire.bundle.identity import whole_key as whole_key
 from stack.wire.bundle.primary import PrimaryForm as PrimaryForm
 from stack.wire.bundle.types import ACK_REQUESTED as ACK_REQUESTED
 from stack.wire.bundle.types import BLOCK_CONFIDENTIALITY as BLOCK_CONFIDENTIALITY

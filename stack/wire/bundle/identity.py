@@ -38,20 +38,20 @@ def bundle_key(primary: PrimaryBlock, payload_length: int | None = None) -> byte
     return _FRAGMENT(primary.creation_ms, primary.sequence, offset, payload_length) + digest
 
 
-def stamp(creation_ms: int, sequence: int) -> bytes:
-    """What the keys of a bundle and of all its fragments begin with."""
-    return _WHOLE(creation_ms, sequence)
-
-
 def parse_stamp(octets: bytes) -> tuple[int, int]:
-    """Inverse of `stamp`."""
+    """Creation time and sequence number, of the octets with which a key begins."""
     creation_ms, sequence = _STAMP.unpack(octets)
     return creation_ms, sequence
 
 
 def adu_key(primary: PrimaryBlock) -> bytes:
     """What all fragments of one application data unit share: the key of the whole bundle."""
-    return _WHOLE(primary.creation_ms, primary.sequence) + _source_digest(primary.source)
+    return whole_key(primary.source, primary.creation_ms, primary.sequence)
+
+
+def whole_key(source: Eid, creation_ms: int, sequence: int) -> bytes:
+    """The identity of a whole bundle, of what it is told by."""
+    return _WHOLE(creation_ms, sequence) + _source_digest(source)
 
 
 @lru_cache(maxsize=4096)

@@ -157,6 +157,32 @@ def test_what_was_made_here_is_given_up_by_its_own_id(restarts: bool) -> None:
     assert gate.agent.cancel(mine, NOW)[0].bundles == 0
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_another_service_has_sent_under_the_same_time_and_number_stays(restarts: bool) -> None:
+    gate, carrier, leaves, _ = chain()
+    made = []
+    for service in ("app", "other"):
+        gate.agent._origin._count = 7  # as after a count of 2^32
+        outgoing = Outgoing(Eid.parse(FAR + "app"), service.encode(), 60_000, service)
+        (one,), ops = gate.agent.send([outgoing], NOW)
+        gate.commit(ops, NOW)
+        made.append(one)
+    mine, other = made
+    assert replace(mine, source=other.source) == other
+    if restarts:
+        gate = Desk(
+            gate.agent.config, security=bpsec(GATE), node=GATE, store=gate.store, contacts=PLAN
+        )
+    nobody = replace(mine, source=Eid.parse(GATE + "nobody"))
+    assert gate.agent.cancel(nobody, NOW)[0].bundles == 0
+    cancelled, ops = gate.agent.cancel(mine, NOW)
+    assert cancelled.bundles == 1
+    gate.commit(ops, NOW)
+    gate.pass_on(carrier)
+    carrier.pass_on(leaves)
+    assert [decode_bundle(wire)[0].primary.source for wire in held(leaves)] == [other.source]
+
+
 def test_a_carrier_may_cut_it_in_parts() -> None:
     gate, _, leaves, far = chain()
     gate.arrive(bundle_for(FAR + "app", bytes(3000)))
