@@ -58,9 +58,7 @@ class Authority:
     def create(cls, domain: str, key: SigningPrivateKey, now_ms: int, days: int) -> Authority:
         """A new domain, whose authority signs itself.  Raises `ConfigError` for a name that is
         none."""
-        if not domain:
-            raise ConfigError("domain", "has no name", "such as kari")
-        check_names(domain, (), ())
+        check_domain(domain)
         name = _name(domain, "authority")
         builder = _authority_builder(name, name, key.public_key(), now_ms, days, path_length=1)
         return cls(builder.sign(key, hash_for(key)), key)
@@ -155,6 +153,13 @@ class Authority:
     @property
     def _key_id(self) -> x509.AuthorityKeyIdentifier:
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+
+
+def check_domain(name: str) -> None:
+    """Raise `ConfigError` for a name that no domain can have."""
+    if not name:
+        raise ConfigError("domain", "has no name", "such as kari")
+    check_names(name, (), ())
 
 
 def make_request(

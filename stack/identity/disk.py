@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stack.core.errors import ConfigError, DecodeError, SecurityError
-from stack.core.private import write_file
+from stack.core.private import FOLDER_MODE, erase, make_folder, write_file
 from stack.core.sansio import Entropy
 from stack.cose import SigningKey
 from stack.identity import pem
 from stack.identity.keys import ALGORITHMS, SigningPrivateKey, decode_private, encode_private
-from stack.identity.token import URI_BYTES_MAX, OpenToken, TokenUri
+from stack.identity.token import URI_BYTES_MAX, OpenToken, TokenUri, check_algorithm
 
 KEY = "key.pem"
 FIRST_EPOCH = "first-epoch.pem"
@@ -38,38 +39,85 @@ class NewKey:
     """URI of where in a token it is (RFC 7512)."""
 
 
-def make_key(
-    algorithm: str, passphrase: bytes, entropy: Entropy, token: str = "", label: str = ""
-) -> NewKey:
-    """A fresh signing key: in `token`, a URI, of which `passphrase` is the PIN, if there is one.
-    Raises `ConfigError`, `MissingExtraError`."""
+@contextmanager
+def new_key(
+    folder: Path,
+    algorithm: str,
+    passphrase: bytes,
+    entropy: Entropy,
+    token: str = "",
+    label: str = "",
+) -> Iterator[NewKey]:
+    """A fresh signing key for a folder that has none, and is made if it is not there.  The key is
+    in `token`, a URI, of which `passphrase` is the PIN, if there is one.  When the block fails, key
+    and files with secrets are gone again.  Raises `ConfigError`, `MissingExtraError`."""
+    if algorithm not in ALGORITHMS:
+        raise ConfigError("algorithm", f"no key is {algorithm}", f"one of {', '.join(ALGORITHMS)}")
+    with _made(folder, algorithm, passphrase, entropy, token, label) as made:
+        try:
+            yield made
+        except BaseException:
+            for name in (KEY, FIRST_EPOCH, TOKEN):
+                with suppress(OSError):  # the first fault is told; the folder then has keys still
+                    erase(folder / name)
+            raise
+
+
+@contextmanager
+def _made(
+    folder: Path, algorithm: str, passphrase: bytes, entropy: Entropy, token: str, label: str
+) -> Iterator[NewKey]:
     if not token:
-        return NewKey(SigningKey.generate(ALGORITHMS[algorithm], entropy).key, passphrase)
+        new_folder(folder)
+        yield NewKey(SigningKey.generate(ALGORITHMS[algorithm], entropy).key, passphrase)
+        return
     uri = TokenUri.parse(token)
     if uri.id or uri.object:
         raise ConfigError("token", "names a key, and one is made", "leave out id= and object=")
-    made = OpenToken(uri, passphrase, write=True).generate(algorithm, label, entropy)
-    return NewKey(made.signing_key(), made.passphrase(), str(made.uri))
+    check_algorithm(algorithm)
+    opened = OpenToken(uri, passphrase, write=True)
+    try:
+        new_folder(folder)
+        made = opened.generate(algorithm, label, entropy)
+        with made.undone():
+            yield NewKey(made.signing_key(), made.passphrase(), str(made.uri))
+    except BaseException:
+        opened.close()
+        raise
+
+
+def new_folder(folder: Path) -> None:
+    """Make a folder, if need be, and let nobody else look into it.  Raises `ConfigError`."""
+    try:
+        make_folder(folder)
+        folder.chmod(FOLDER_MODE)
+    except OSError as error:
+        remedy = "choose another folder"
+        raise ConfigError(str(folder), error.strerror or str(error), remedy) from None
 
 
 def keep_key(folder: Path, made: NewKey, others: Sequence[object], entropy: Entropy) -> None:
     """Write `key.pem` with a new key and the `others` beside it, or where in its token the key is
     and the others.  Raises `ConfigError`."""
     if made.token:
-        write_file(folder / TOKEN, made.token.encode() + b"\n")
+        _write(folder / TOKEN, made.token.encode() + b"\n")
     keys = [*others] if made.token else [made.key, *others]
     if keys:
         write_keys(folder / KEY, keys, made.passphrase, entropy)
 
 
 def find_token(folder: Path) -> TokenUri | None:
-    """Where in a token the signing key of a folder is, if it is in one.  Raises `ConfigError`."""
+    """Where in a token the signing key of a folder is, if it is in one.  Raises `ConfigError`, also
+    when the folder is not this user's alone: who writes that file says which library is run."""
     path = folder / TOKEN
+    if not os.path.lexists(path):
+        return None
+    check_private(folder)
     try:
+        if folder.stat().st_uid not in (os.geteuid(), 0):
+            raise ConfigError(str(folder), "is another user's", "do this as that user")
         with path.open("rb") as file:
             octets = file.read(URI_BYTES_MAX + 1)
-    except FileNotFoundError:
-        return None
     except OSError as error:
         raise ConfigError(str(path), error.strerror or str(error)) from None
     uri = TokenUri.parse(octets.decode("utf-8", "replace").strip())
@@ -110,10 +158,8 @@ def decode_blocks(octets: bytes, where: str = "") -> list[pem.PemBlock]:
 
 
 def is_encrypted(folder: Path) -> bool:
-    """Whether the keys in a folder are under a passphrase, or a PIN.  Raises `ConfigError`,
+    """Whether the keys in the files of a folder are under a passphrase.  Raises `ConfigError`,
     `SecurityError`."""
-    if find_token(folder) is not None:
-        return True
     blocks = read_blocks(folder / KEY, "run `orbitferry domain enroll` first")
     return any(block.label == pem.ENCRYPTED_KEY for block in blocks)
 
@@ -134,7 +180,8 @@ def destroy(folder: Path, passphrase: Passphrase) -> list[Path]:
     copy-on-write file systems may keep the old octets all the same.  Raises `ConfigError`."""
     gone = secret_files(folder)
     if (uri := find_token(folder)) is not None:
-        OpenToken(uri, passphrase(), write=True).destroy()
+        with closing(OpenToken(uri, passphrase(), write=True)) as token:
+            token.destroy()
     for path in gone:
         try:
             with path.open("r+b") as file:
@@ -149,8 +196,12 @@ def destroy(folder: Path, passphrase: Passphrase) -> list[Path]:
 
 def write_blocks(path: Path, blocks: Sequence[pem.PemBlock], words: str = "") -> None:
     """Write a file of blocks, at once and durably.  Raises `ConfigError`."""
+    _write(path, pem.encode(blocks, words).encode())
+
+
+def _write(path: Path, octets: bytes) -> None:
     try:
-        write_file(path, pem.encode(blocks, words).encode())
+        write_file(path, octets)
     except OSError as error:
         raise ConfigError(str(path), error.strerror or str(error)) from None
 

@@ -25,12 +25,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, SecurityError
-from stack.core.private import FOLDER_MODE, make_folder
 from stack.core.sansio import Entropy
 from stack.cose import HpkePrivateKey, SigningKey
 from stack.cose.hpke import Kem
 from stack.identity import pem
-from stack.identity.authority import Authority, make_request
+from stack.identity.authority import Authority, check_domain, make_request
 from stack.identity.certificate import (
     NodeRequest,
     Principal,
@@ -50,7 +49,8 @@ from stack.identity.disk import (
     check_private,
     decode_blocks,
     keep_key,
-    make_key,
+    new_folder,
+    new_key,
     read_blocks,
     read_keys,
     write_blocks,
@@ -64,6 +64,7 @@ from stack.identity.keys import (
     public_octets,
 )
 from stack.identity.trust import GRACE_MS, Trust, certificate_block, revocations_block
+from stack.policy.directory import check_names
 
 NODE_DAYS: Final = 90
 AUTHORITY_DAYS: Final = 3650
@@ -154,22 +155,23 @@ class NodeFolder:
         kem: Kem = "MLKEM768-X25519",
     ) -> NodeRequest:
         """Make keys, and the request to an authority.  With the URI of a `token` (RFC 7512), of
-        which `passphrase` is the PIN, the key for signatures is made in it and stays there."""
+        which `passphrase` is the PIN, the key for signatures is made in it and stays there.  No key
+        stays where any of this fails."""
         self.check_new()
-        made = make_key(algorithm, passphrase, entropy, token, str(node))
+        jurisdictions, roles = frozenset(jurisdictions), frozenset(roles)
+        check_names("", jurisdictions, roles)
         hpke = HpkePrivateKey.generate(entropy, kem)
-        octets = make_request(node, made.key, hpke.public, jurisdictions, roles)
-        request = read_request(octets)
-        make_folder(self.path)
-        self.path.chmod(FOLDER_MODE)
-        # 32 octets in the form of an X25519 key; of the hybrid they are the seed of both keys.
-        sealing = X25519PrivateKey.from_private_bytes(hpke.raw)
-        keep_key(self.path, made, [sealing], entropy)
-        words = (
-            f"{node} asks to be taken into a domain.\nKey: SHA-256 {request.fingerprint}\n"
-            "At the authority: orbitferry domain approve THIS-FILE"
-        )
-        write_blocks(self.path / REQUEST, [pem.PemBlock(pem.REQUEST, octets)], words)
+        with new_key(self.path, algorithm, passphrase, entropy, token, str(node)) as made:
+            octets = make_request(node, made.key, hpke.public, jurisdictions, roles)
+            request = read_request(octets)
+            # 32 octets in the form of an X25519 key; of the hybrid they are the seed of both keys.
+            sealing = X25519PrivateKey.from_private_bytes(hpke.raw)
+            keep_key(self.path, made, [sealing], entropy)
+            words = (
+                f"{node} asks to be taken into a domain.\nKey: SHA-256 {request.fingerprint}\n"
+                "At the authority: orbitferry domain approve THIS-FILE"
+            )
+            write_blocks(self.path / REQUEST, [pem.PemBlock(pem.REQUEST, octets)], words)
         return request
 
     def request(self) -> NodeRequest:
@@ -287,15 +289,15 @@ class AuthorityFolder:
     ) -> Authority:
         """Begin a domain; `token` as with `NodeFolder.begin`."""
         self.check_new()
-        made = make_key(algorithm, passphrase, entropy, token, domain)
-        authority = Authority.create(domain, made.key, now_ms, AUTHORITY_DAYS)
-        make_folder(self.path / ISSUED)
-        self.path.chmod(FOLDER_MODE)
-        keep_key(self.path, made, [], entropy)
-        # In the form of a key, so that it is under the passphrase as the other is.
-        secret = X25519PrivateKey.from_private_bytes(entropy(32))
-        write_keys(self.path / FIRST_EPOCH, [secret], made.passphrase, entropy)
-        self._renew(authority, Trust(authority.certificate), (), now_ms)
+        check_domain(domain)
+        with new_key(self.path, algorithm, passphrase, entropy, token, domain) as made:
+            authority = Authority.create(domain, made.key, now_ms, AUTHORITY_DAYS)
+            new_folder(self.path / ISSUED)
+            keep_key(self.path, made, [], entropy)
+            # In the form of a key, so that it is under the passphrase as the other is.
+            secret = X25519PrivateKey.from_private_bytes(entropy(32))
+            write_keys(self.path / FIRST_EPOCH, [secret], made.passphrase, entropy)
+            self._renew(authority, Trust(authority.certificate), (), now_ms)
         return authority
 
     def unlock(self, passphrase: Passphrase) -> Authority:

@@ -1,5 +1,5 @@
-"""Where the passphrase of a key file comes from: a file, the environment, or the key ring of the
-operating system."""
+"""Where the passphrase of a key file, or the PIN of a token, comes from: a file, the environment,
+or the key ring of the operating system."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from stack.core.errors import ConfigError
-from stack.identity.disk import is_encrypted
+from stack.identity.disk import find_token, is_encrypted
 
 VARIABLE: Final = "ORBITFERRY_PASSPHRASE"
-"""The environment variable."""
+"""The environment variable with a passphrase."""
+
+PIN_VARIABLE: Final = "ORBITFERRY_PIN"
+"""That with a PIN: of its own, as a few wrong tries lock a token."""
 
 KEY_RING: Final = "orbitferry"
 """The service under which the key ring has it; the user is the path of the folder."""
@@ -21,14 +24,15 @@ PASSPHRASE_BYTES_MAX: Final = 1024
 
 
 def find_passphrase(folder: Path, file: str) -> bytes:
-    """The passphrase of the keys in a folder: from `file`, else from the environment, else from the
-    key ring; empty where they have none, and where it is in none of these.  Raises `ConfigError`,
-    `SecurityError`."""
+    """The passphrase of the keys in a folder, or the PIN of their token: from `file`, else from the
+    environment, else from the key ring; empty where they have none, and where it is in none of
+    these.  Raises `ConfigError`, `SecurityError`."""
     if file:
         return read_passphrase(Path(file))
-    if not is_encrypted(folder):
+    in_token = find_token(folder) is not None
+    if not in_token and not is_encrypted(folder):
         return b""
-    given = os.environ.get(VARIABLE, "")
+    given = os.environ.get(PIN_VARIABLE if in_token else VARIABLE, "")
     return given.encode() if given else _from_key_ring(folder)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -70,7 +70,7 @@ class TokenUri:
                     "token",
                     "may not say the PIN",
                     "put it into a file (mode 0600) for `--passphrase-file` or `passphrase_file`, "
-                    "or into `ORBITFERRY_PASSPHRASE`",
+                    "or into `ORBITFERRY_PIN`",
                 )
             if attribute[1] not in _KNOWN:
                 words = f"has {attribute[1]}, which is not looked at"
@@ -137,11 +137,21 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 """What went wrong and what to do, by the error that python-pkcs11 has for it."""
 
 
+def check_algorithm(algorithm: str) -> None:
+    """Raise `ConfigError` for what no token signs with."""
+    if algorithm not in _OIDS:
+        raise ConfigError(
+            "algorithm",
+            f"no token signs with {algorithm}",
+            f"take one of {', '.join(_OIDS)}, or keep the keys in files: no --token",
+        )
+
+
 class OpenToken:
     """A token, its PIN given; `uri` names the objects in it that belong to a folder, or none yet.
 
-    PKCS #11 knows one login for a process: while that lasts, the PIN is not looked at again.  Not
-    for several threads."""
+    PKCS #11 knows one login for a process: while that lasts, the PIN is not looked at again.  Each
+    call waits for the token, and an event loop with it.  Not for several threads."""
 
     def __init__(self, uri: TokenUri, pin: bytes, *, write: bool = False) -> None:
         """`write`: keys will be made or destroyed.  Raises `ConfigError` for what an operator can
@@ -151,7 +161,7 @@ class OpenToken:
             raise ConfigError(
                 uri.place,
                 "no PIN was given",
-                "put it into `--passphrase-file`, `passphrase_file` or `ORBITFERRY_PASSPHRASE`",
+                "put it into `--passphrase-file`, `passphrase_file` or `ORBITFERRY_PIN`",
             )
         require("pkcs11")
         import pkcs11
@@ -174,29 +184,27 @@ class OpenToken:
                 self._session = token.open(rw=write)
 
     def close(self) -> None:
-        """Log out, in all of this process."""
-        with _faults(self.uri.place):
+        """No more of it, and log out if this process has it open nowhere else."""
+        with suppress(ConfigError), _faults(self.uri.place):  # it may be out by now
             self._session.close()
 
     def generate(self, algorithm: str, label: str, entropy: Entropy) -> OpenToken:
-        """Make a signing key and a secret in the token: the same token, with a URI that names
-        them.  Raises `ConfigError`."""
+        """Make a signing key and a secret in the token, both or none: the same token, with a URI
+        that names them.  Raises `ConfigError`."""
         from pkcs11 import Attribute, KeyType, Mechanism
         from pkcs11.util.ec import encode_named_curve_parameters
 
-        if algorithm not in _OIDS:
-            raise ConfigError(
-                "algorithm",
-                f"no token signs with {algorithm}",
-                f"take one of {', '.join(_OIDS)}, or keep the keys in files: no --token",
-            )
+        check_algorithm(algorithm)
         names: dict[str, Any] = {"id": entropy(ID_BYTES), "label": label, "store": True}
         hidden = {Attribute.EXTRACTABLE: False, Attribute.SENSITIVE: True, Attribute.SIGN: True}
         curve = {Attribute.EC_PARAMS: encode_named_curve_parameters(_OIDS[algorithm])}
         kind, how = KeyType.EC, Mechanism.EC_KEY_PAIR_GEN
         if algorithm == "ed25519":
             kind, how = KeyType.EC_EDWARDS, Mechanism.EC_EDWARDS_KEY_PAIR_GEN
-        with _faults(self.uri.place):
+        made = OpenToken.__new__(OpenToken)
+        made.uri = replace(self.uri, object=label, id=names["id"])
+        made._session = self._session
+        with made.undone(), _faults(self.uri.place):
             self._session.generate_key(
                 KeyType.GENERIC_SECRET,
                 256,
@@ -207,10 +215,24 @@ class OpenToken:
             self._session.create_domain_parameters(kind, curve, local=True).generate_keypair(
                 mechanism=how, private_template=hidden, **names
             )
-        made = OpenToken.__new__(OpenToken)
-        made.uri = replace(self.uri, object=label, id=names["id"])
-        made._session = self._session
         return made
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """When the block fails, the keys are destroyed.  Raises `ConfigError` where even that
+        fails."""
+        try:
+            yield
+        except BaseException as error:
+            try:
+                self.destroy()
+            except ConfigError as left:
+                message = f"{error}; and the keys that were made stay in it: {left.message}"
+                remedy = (
+                    f"destroy what has the id {self.uri.id.hex()} (`pkcs11-tool --delete-object`)"
+                )
+                raise ConfigError(self.uri.place, message, remedy) from error
+            raise
 
     def signing_key(self) -> TokenKey:
         """The signing key.  Raises `ConfigError`."""

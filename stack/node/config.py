@@ -164,7 +164,7 @@ class IdentityConfig:
     passphrase_file: str = ""
     """Path of a file with the passphrase of the keys in it (mode 0600), if they have one, or with
     the PIN of the token in which they are; empty: the environment variable
-    ORBITFERRY_PASSPHRASE, or the key ring of the operating system."""
+    ORBITFERRY_PASSPHRASE, of a token ORBITFERRY_PIN, or the key ring of the operating system."""
 
     grace_days: Annotated[float, Meta(ge=0, le=365)] = 14.0
     """Revocation lists are believed so many days longer than their next update, as none may come

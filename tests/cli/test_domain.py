@@ -17,7 +17,8 @@ PASSPHRASE = "correct horse"
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ORBITFERRY_PASSPHRASE", raising=False)
+    for variable in ("ORBITFERRY_PASSPHRASE", "ORBITFERRY_PIN"):
+        monkeypatch.delenv(variable, raising=False)
 
 
 def done(cli: Cli, *arguments: object) -> dict[str, Any]:
@@ -154,6 +155,46 @@ def test_the_key_of_an_authority_has_a_passphrase_unless_somebody_says_no(
     assert PASSPHRASE.encode() not in b"".join(
         path.read_bytes() for path in Path("domain").rglob("*.pem")
     )
+
+
+def test_no_keys_are_made_for_an_authority_that_does_not_open(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORBITFERRY_PASSPHRASE", PASSPHRASE)
+    done(cli, "init", "kari")
+    monkeypatch.setenv("ORBITFERRY_PASSPHRASE", "wrong")
+    refused = cli("domain", "enroll", "dtn://sat1/", "--domain", "domain")
+    assert (refused.code, "passphrase is wrong" in refused.err) == (1, True)
+    assert not Path("identity").exists()
+
+
+@needs_softhsm
+def test_the_passphrase_of_the_authority_is_not_tried_as_the_pin_of_a_token(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORBITFERRY_PASSPHRASE", PASSPHRASE)
+    done(cli, "init", "kari")
+    with softhsm(Path("hsm").resolve()) as hsm:
+        enroll = ("enroll", "dtn://gs1/", "--token", hsm.token("gs1"), "--domain", "domain")
+        refused = cli("domain", *enroll)
+        assert (refused.code, "no PIN was given" in refused.err) == (2, True), refused.err
+        assert "ORBITFERRY_PIN" in refused.err
+        monkeypatch.delenv("ORBITFERRY_PASSPHRASE")
+        asked: list[str] = []
+
+        def typed(words: str, **_: object) -> str:
+            asked.append(words)
+            return PIN.decode() if "PIN" in words else PASSPHRASE
+
+        with monkeypatch.context() as terminal:
+            terminal.setattr("sys.stdin.isatty", lambda: True, raising=False)
+            terminal.setattr("typer.prompt", typed)
+            assert done(cli, *enroll, "--yes")["node"] == "dtn://gs1/"
+            assert done(cli, "destroy", "identity", "--yes")["destroyed"]
+        assert asked == ["Passphrase of domain", "PIN of the token", "PIN of token gs1"]
+        monkeypatch.setenv("ORBITFERRY_PASSPHRASE", PASSPHRASE)
+        monkeypatch.setenv("ORBITFERRY_PIN", PIN.decode())
+        assert done(cli, *enroll, "--folder", "other")["node"] == "dtn://gs1/"
 
 
 def test_nothing_is_destroyed_without_a_word(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

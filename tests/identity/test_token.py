@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,15 @@ import pytest
 from interop.strategies.nearly_certificate import NOW_MS
 from stack.core.errors import ConfigError, SecurityError
 from stack.cose import decode_encrypt, encrypt_for
-from stack.identity import AuthorityFolder, NodeFolder
+from stack.identity import AuthorityFolder, NodeFolder, disk, folder
+from stack.identity import token as tokens
 from stack.identity.disk import destroy
 from stack.identity.keys import encode_private
+from stack.identity.passphrase import find_passphrase
 from stack.identity.token import OpenToken, TokenUri
-from tests.identity.softhsm import PIN, SoftHsm, needs_softhsm, softhsm
+from tests.identity.softhsm import MODULE, PIN, SoftHsm, needs_softhsm, softhsm
 from tests.identity.test_folder import SAT, approve, domain
+from tests.identity.test_folder import begun as begun_in_files
 
 
 @pytest.fixture
@@ -152,11 +155,187 @@ def test_a_library_that_does_not_start_says_where_to_look(
 
 @needs_softhsm
 def test_what_is_destroyed_is_gone_from_the_token_too(tmp_path: Path, hsm: SoftHsm) -> None:
+    import pkcs11
+
     node = begun(tmp_path, hsm.token("sat1"))
     kept = TokenUri.parse((node.path / "token.uri").read_text().strip())
+    pkcs11.lib(MODULE).reinitialize()
     assert [one.name for one in destroy(node.path, pin)] == ["key.pem", "token.uri"]
+    with pytest.raises(ConfigError, match="the PIN is wrong"):  # the login has ended with it
+        OpenToken(kept, b"9999-wrong")
     with pytest.raises(ConfigError, match="the key is not in it"):
         OpenToken(kept, PIN).signing_key()
+
+
+def _no_curve(patch: pytest.MonkeyPatch) -> None:
+    """The secret can be made, the key pair cannot."""
+    patch.setitem(tokens._OIDS, "p256", "1.3.6.1.4.1.99999.1")
+
+
+def _full_disk(patch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, octets: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    patch.setattr(disk, "write_file", full)
+
+
+def _no_request(patch: pytest.MonkeyPatch) -> None:
+    """All is in the folder but what comes last."""
+
+    def full(path: Path, *_: object) -> None:
+        raise ConfigError(str(path), "No space left on device")
+
+    patch.setattr(folder, "write_blocks", full)
+
+
+def _interrupted(patch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    patch.setattr(folder, "keep_key", interrupt)
+
+
+def authority_of(root: Path, token: str) -> None:
+    """A domain whose key is in a token."""
+    AuthorityFolder(root / "sat1").create(
+        "kari", passphrase=PIN, entropy=os.urandom, now_ms=NOW_MS, token=token
+    )
+
+
+@needs_softhsm
+@pytest.mark.parametrize("make", [begun, authority_of])
+@pytest.mark.parametrize(
+    ("breaks", "why"),
+    [
+        (_no_curve, "does not work"),
+        (_full_disk, "No space left"),
+        (_no_request, "No space left"),
+        (_interrupted, None),
+    ],
+)
+def test_where_a_later_step_fails_no_key_stays(
+    tmp_path: Path,
+    hsm: SoftHsm,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[Path, str], object],
+    breaks: Callable[[pytest.MonkeyPatch], None],
+    why: str | None,
+) -> None:
+    token = hsm.token("sat1")
+    with monkeypatch.context() as patch:
+        breaks(patch)
+        with pytest.raises((ConfigError, KeyboardInterrupt), match=why):
+            make(tmp_path, token)
+    assert not list(OpenToken(TokenUri.parse(token), PIN)._session.get_objects())
+    make(tmp_path, token)  # nothing stands in its way
+
+
+@needs_softhsm
+def test_keys_that_cannot_be_destroyed_again_are_told(
+    tmp_path: Path, hsm: SoftHsm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = hsm.token("sat1")
+
+    def gone(self: OpenToken) -> None:
+        raise ConfigError(self.uri.place, "it was taken out")
+
+    monkeypatch.setattr(OpenToken, "destroy", gone)
+    _full_disk(monkeypatch)
+    with pytest.raises(ConfigError, match=r"No space left.*stay in it: it was taken out.*the id"):
+        begun(tmp_path, token)
+
+
+@needs_softhsm
+def test_no_key_is_made_for_a_folder_that_cannot_be(tmp_path: Path, hsm: SoftHsm) -> None:
+    token = hsm.token("sat1")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"Not a directory.*choose another folder"):
+        begun(tmp_path / "file", token)
+    assert not list(OpenToken(TokenUri.parse(token), PIN)._session.get_objects())
+
+
+@pytest.mark.parametrize("token", ["", "pkcs11:token=a?module-path=/nowhere.so"])
+def test_names_are_looked_at_before_any_key_is_made(tmp_path: Path, token: str) -> None:
+    """Nor is the library of a token loaded."""
+    node = NodeFolder(tmp_path / "node")
+    for laws, roles, algorithm, why in (
+        ("kr", "relay", "p256", "capitals"),
+        ("KR", "a b", "p256", "is no name"),
+        ("KR", "relay", "rot13", "no key is rot13"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            node.begin(
+                SAT,
+                jurisdictions=iter([laws]),
+                roles=iter([roles]),
+                passphrase=PIN,
+                entropy=os.urandom,
+                algorithm=algorithm,
+                token=token,
+            )
+    authority = AuthorityFolder(tmp_path / "domain")
+    for name in ("", "a b"):
+        with pytest.raises(ConfigError, match="no name"):
+            authority.create(name, passphrase=PIN, entropy=os.urandom, now_ms=NOW_MS, token=token)
+    assert not list(tmp_path.iterdir())
+
+
+def _of_others(path: Path, patch: pytest.MonkeyPatch) -> None:
+    path.chmod(0o770)
+
+
+def _of_another(path: Path, patch: pytest.MonkeyPatch) -> None:
+    if os.geteuid():
+        patch.setattr(os, "geteuid", lambda: 4321)
+    else:
+        os.chown(path, 4321, -1)
+
+
+@pytest.mark.parametrize(
+    ("whose", "why"), [(_of_others, "others may look into it"), (_of_another, "another user's")]
+)
+def test_no_library_is_loaded_that_somebody_else_could_have_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    whose: Callable[[Path, pytest.MonkeyPatch], None],
+    why: str,
+) -> None:
+    node, authority = begun_in_files(tmp_path), domain(tmp_path)
+    node.accept(approve(authority, node), NOW_MS)
+
+    def loaded(*_: object, **__: object) -> None:
+        raise AssertionError("the library is loaded")
+
+    monkeypatch.setattr(disk, "OpenToken", loaded)
+    for path in (node.path, authority.path):
+        (path / "token.uri").write_text("pkcs11:token=a;id=%01?module-path=/nowhere.so\n")
+        with pytest.raises(AssertionError, match="is loaded"):
+            destroy(path, pin)
+        whose(path, monkeypatch)
+    for use in (
+        lambda: destroy(node.path, pin),
+        lambda: destroy(authority.path, pin),
+        lambda: node.unlock(pin),
+        lambda: authority.unlock(pin),
+        lambda: authority.secret(pin),
+        lambda: find_passphrase(node.path, ""),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            use()
+    assert (node.path / "key.pem").exists()
+
+
+def test_the_passphrase_of_an_authority_is_never_tried_as_a_pin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a PIN opens no file: each has its own variable."""
+    monkeypatch.setenv("ORBITFERRY_PASSPHRASE", "correct horse")
+    monkeypatch.setenv("ORBITFERRY_PIN", "1234")
+    authority = AuthorityFolder(tmp_path / "kari")
+    authority.create("kari", passphrase=b"correct horse", entropy=os.urandom, now_ms=NOW_MS)
+    assert find_passphrase(authority.path, "") == b"correct horse"
+    (authority.path / "token.uri").write_text("pkcs11:token=a;id=%01?module-path=/nowhere.so\n")
+    assert find_passphrase(authority.path, "") == b"1234"
 
 
 @pytest.mark.parametrize(

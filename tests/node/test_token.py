@@ -11,7 +11,7 @@ from link_models.clock import run_virtual
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, SecurityError
 from stack.identity import AuthorityFolder, NodeFolder
-from stack.identity.passphrase import VARIABLE
+from stack.identity.passphrase import PIN_VARIABLE
 from stack.security.first_epoch import approve_request
 from stack.services.messages import Mailbox, send_message
 from tests.identity.softhsm import PIN, needs_softhsm, softhsm
@@ -49,7 +49,7 @@ def in_token(root: Path, authority: AuthorityFolder, token: str) -> NodeFolder:
 def test_what_a_token_signs_another_node_believes_and_without_it_nothing_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VARIABLE, PIN.decode())
+    monkeypatch.setenv(PIN_VARIABLE, PIN.decode())
     authority = domain(tmp_path)
     with softhsm(tmp_path / "hsm") as hsm:
         ground_folder = in_token(tmp_path, authority, hsm.token("gs1"))
@@ -94,7 +94,7 @@ def test_a_node_does_not_start_without_its_token_and_pin(
     with softhsm(tmp_path / "hsm") as hsm:
         folder = in_token(tmp_path, authority, hsm.token("gs1"))
     with softhsm(tmp_path / ("hsm" if there else "gone")):
-        monkeypatch.setenv(VARIABLE, pin)
+        monkeypatch.setenv(PIN_VARIABLE, pin)
 
         async def main() -> None:
             ground, _ = two(tmp_path, folder, folder)

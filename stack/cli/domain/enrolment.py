@@ -19,13 +19,13 @@ from stack.cli.domain.secrets import (
     asking,
     confirm,
     new_passphrase,
-    new_pin,
 )
 from stack.cli.output import answer, note
 from stack.core.units import count_text
 
 if TYPE_CHECKING:
     from stack.identity import AuthorityFolder, NodeFolder, NodeRequest
+    from stack.identity.disk import Passphrase
 
 HELP = "Say which nodes belong to a domain, and which other domains it trusts."
 
@@ -113,10 +113,10 @@ def init(
     """
     from stack.adapters.clock import SystemClock
     from stack.identity import AuthorityFolder
+    from stack.identity.authority import check_domain
     from stack.identity.certificate import fingerprint
-    from stack.policy.directory import check_names
 
-    check_names(name, (), ())
+    check_domain(name)
     authority = AuthorityFolder(folder)
     authority.check_new()
     if dry_run:
@@ -124,9 +124,7 @@ def init(
         return
     made = authority.create(
         name,
-        passphrase=new_pin(passphrase_file)
-        if token
-        else new_passphrase(passphrase_file, no_passphrase),
+        passphrase=new_passphrase(passphrase_file, no_passphrase, token=token),
         entropy=os.urandom,
         now_ms=SystemClock().dtn_ms(),
         algorithm=algorithm.value,
@@ -166,7 +164,8 @@ def enroll(
     identity: [identity] folder = "..." in its configuration. With --domain both happen at once.
 
     A node starts by itself, so its keys have no passphrase unless --passphrase-file, or
-    ORBITFERRY_PASSPHRASE, gives one; then the node needs it, too. With --token that is the PIN.
+    ORBITFERRY_PASSPHRASE, gives one; then the node needs it, too. With --token that file, or
+    ORBITFERRY_PIN, has its PIN. The authority of --domain takes ORBITFERRY_PASSPHRASE as well.
 
     \b
     Examples:
@@ -188,17 +187,18 @@ def enroll(
     check_node_id("NODE", node)
     place.check_new()
     if domain is not None:
-        AuthorityFolder(domain).trust()  # before there are keys for nothing
+        AuthorityFolder(domain).trust()
     if dry_run:
         answer({"dry_run": True, "folder": str(folder)}, as_json, f"{folder}: would be made")
         return
+    secret = asking(domain or folder, None)
+    if domain is not None:
+        AuthorityFolder(domain).unlock(secret)  # before there are keys for nothing
     request = place.begin(
         Eid.parse(node),
         jurisdictions=jurisdiction or (),
         roles=role or (),
-        passphrase=new_pin(passphrase_file)
-        if token
-        else new_passphrase(passphrase_file, False, optional=True),
+        passphrase=new_passphrase(passphrase_file, False, token=token, optional=True),
         entropy=os.urandom,
         algorithm=algorithm.value,
         token=token,
@@ -206,12 +206,13 @@ def enroll(
     if domain is None:
         _tell_request(place, request, as_json)
         return
-    octets = _approved_here(domain, request, jurisdiction, role, days)
+    octets = _approved_here(domain, secret, request, jurisdiction, role, days)
     _take(place, octets, authority, True, False, as_json)
 
 
 def _approved_here(
     domain: Path,
+    secret: Passphrase,
     request: NodeRequest,
     jurisdictions: list[str] | None,
     roles: list[str] | None,
@@ -223,7 +224,7 @@ def _approved_here(
 
     octets, _ = approve_request(
         AuthorityFolder(domain),
-        asking(domain, None),
+        secret,
         request,
         jurisdictions=jurisdictions or (),
         roles=roles or (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,8 @@ PassphraseFile = Annotated[
         "--passphrase-file",
         metavar="FILE",
         help="Its first line is the passphrase, or the PIN of the token (mode 0600). Default: "
-        "ORBITFERRY_PASSPHRASE, the key ring of the system, or a question.",
+        "ORBITFERRY_PASSPHRASE, of a token ORBITFERRY_PIN, the key ring of the system, or a "
+        "question.",
     ),
 ]
 NoPassphrase = Annotated[
@@ -51,19 +53,24 @@ def confirm(question: str, yes: bool) -> None:
         raise CommandError("nothing was done", "", FAILED)
 
 
-def new_passphrase(file: Path | None, none: bool, *, optional: bool = False) -> bytes:
-    """The passphrase of keys that are to be made; empty for none.  With `optional` nobody is asked,
-    and without a passphrase there is none.  Raises `CommandError`, `ConfigError`."""
+def new_passphrase(
+    file: Path | None, none: bool, *, token: str = "", optional: bool = False
+) -> bytes:
+    """The passphrase of keys that are to be made, or the PIN of their token; empty for none.  With
+    `optional` nobody is asked for a passphrase, and without one there is none.  Raises
+    `CommandError`, `ConfigError`."""
     import os
 
-    from stack.identity.passphrase import VARIABLE, read_passphrase
+    from stack.identity.passphrase import PIN_VARIABLE, VARIABLE, read_passphrase
 
-    if none:
+    if none and not token:
         return b""
     if file is not None:
         return read_passphrase(file)
-    if given := os.environ.get(VARIABLE):
+    if given := os.environ.get(PIN_VARIABLE if token else VARIABLE):
         return given.encode()
+    if token:
+        return _asked("PIN of the token")
     if optional:
         return b""
     if not sys.stdin.isatty():
@@ -76,23 +83,25 @@ def new_passphrase(file: Path | None, none: bool, *, optional: bool = False) -> 
     return text.encode()
 
 
-def new_pin(file: Path | None) -> bytes:
-    """The PIN of a token in which keys are to be made.  Raises `CommandError`, `ConfigError`."""
-    if not (pin := new_passphrase(file, False, optional=True)) and sys.stdin.isatty():
-        text: str = typer.prompt("PIN of the token", hide_input=True, err=True)
-        pin = text.encode()
-    return pin
-
-
 def asking(folder: Path, file: Path | None) -> Passphrase:
-    """The passphrase of keys that are there, asked for where it is nowhere else."""
+    """The passphrase of keys that are there, or the PIN of their token, asked for where it is
+    nowhere else, and once."""
+    from stack.identity.disk import find_token
     from stack.identity.passphrase import find_passphrase
 
+    @cache
     def find() -> bytes:
-        found = find_passphrase(folder, str(file or ""))
-        if not found and sys.stdin.isatty():
-            text: str = typer.prompt(f"Passphrase or PIN of {folder}", hide_input=True, err=True)
-            found = text.encode()
-        return found
+        if found := find_passphrase(folder, str(file or "")):
+            return found
+        uri = find_token(folder)
+        return _asked(f"Passphrase of {folder}" if uri is None else f"PIN of {uri.place}")
 
     return find
+
+
+def _asked(what: str) -> bytes:
+    """What somebody at a terminal types; empty where nobody is."""
+    if not sys.stdin.isatty():
+        return b""
+    text: str = typer.prompt(what, hide_input=True, err=True)
+    return text.encode()
