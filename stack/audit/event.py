@@ -16,6 +16,7 @@ policy  the label itself, where the data came into being or to the node
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -80,27 +81,36 @@ def label_digest(label: bytes) -> bytes:
     return sha256(label).digest()[:LABEL_DIGEST_BYTES] if label else b""
 
 
-def encode_event(event: AuditEvent, time_ms: int | None = None) -> bytes:
-    """The octets of an entry, of `time_ms` if that is given.  Raises `LocalError` for what
-    `decode_event` would not take."""
-    acts, own_ms, node, name, label, peer, detail, policy = event
-    text = name.encode()
-    octets = b"".join(
-        (
-            _begin(acts, own_ms if time_ms is None else time_ms, node),
-            cbor.head(cbor.TSTR, len(text)),
-            text,
-            _rest(label, peer, detail, policy),
+def encode_event(event: AuditEvent) -> bytes:
+    """The octets of an entry.  Raises `LocalError` for what `decode_event` would not take."""
+    return encode_events((event,), event.time_ms)[0]
+
+
+def encode_events(events: Iterable[AuditEvent], time_ms: int) -> list[bytes]:
+    """The octets of entries of one transaction, all of `time_ms`: in one go, as this is done for
+    each bundle.  Raises `LocalError` likewise."""
+    found = []
+    for acts, _, node, name, label, peer, detail, policy in events:
+        text = name.encode()
+        octets = b"".join(
+            (
+                _begin(acts, time_ms, node),
+                cbor.head(cbor.TSTR, len(text)),
+                text,
+                _rest(label, peer, detail, policy),
+            )
         )
-    )
-    if len(octets) > EVENT_BYTES_MAX or not 0 < acts <= ACTS_MAX:
-        raise LocalError(f"an event of {len(octets)} octets, with acts {acts}")
-    return octets
+        if len(octets) > EVENT_BYTES_MAX:
+            raise LocalError(f"an event of {len(octets)} octets, where {EVENT_BYTES_MAX} fit")
+        found.append(octets)
+    return found
 
 
 @lru_cache(maxsize=1024)
 def _begin(acts: int, time_ms: int, node: str) -> bytes:
     """What the events of one transaction have in common, but for the object."""
+    if not 0 < acts <= ACTS_MAX:
+        raise LocalError(f"an event with acts {acts}")
     return b"".join((_FIELDS, cbor.uint(acts), cbor.uint(time_ms), cbor.tstr(node)))
 
 

@@ -49,12 +49,12 @@ class LogKeeper:
         self._timer: asyncio.TimerHandle | None = None
         self._work: asyncio.Task[None] | None = None
         self._closed = False
-        self._signed = -1
-        """Up to which event the log is signed."""
         self._writes: list[Op] = []
         """What of its state is still to be written down."""
         self._secret = store.read(SPACE, KEY) or b""
         self._log = self._found()
+        self._signed = 0 if self._log is None else self._log.next
+        """Up to which event the log is signed."""
         self.witnesses = Witnesses(node, config.witnesses, port, store, self._again)
         driver.on_change(self._arm)
         self._arm()
@@ -82,6 +82,7 @@ class LogKeeper:
         if not self._secret:
             self._secret = self._entropy(32)
             self._writes.append(Write(SPACE, KEY, self._secret))
+        self._writes.append(Write(SPACE, VOUCHER, None))  # it is for another log
         return ClosedLog(self._node, self._entropy(ID_BYTES), start)
 
     def _signer(self, log: ClosedLog) -> NoteSigner:
@@ -90,13 +91,11 @@ class LogKeeper:
     # ---- when -----------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        closed = 0 if self._log is None else self._log.next
-        if self._timer is None and closed != self._store.events_end and not self._closed:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._config.checkpoint_s, self._due)
+        if self._signed != self._store.events_end:
+            self._again()
 
     def _again(self) -> None:
-        """Witnesses are to be asked once more."""
+        """There is something to do, if only to ask witnesses once more."""
         if self._timer is None and not self._closed:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._config.checkpoint_s, self._due)
@@ -120,7 +119,7 @@ class LogKeeper:
             self._timer.cancel()
         if self._work is not None:
             await asyncio.gather(self._work, return_exceptions=True)
-        if self._store.events_end != (0 if self._log is None else self._log.next):
+        if self._signed != self._store.events_end:
             with contextlib.suppress(OrbitferryError):
                 await self._close_log()
 
@@ -139,6 +138,7 @@ class LogKeeper:
         signer = self._signer(log)
         if log.peaks.size and log.next != self._signed:
             await self._sign(log, signer)
+        self._signed = log.next
         if log.peaks.size and self._config.witnesses and not self._closed:
             await self.witnesses.ask(log, signer.key, store.read(SPACE, NOTE) or b"")
 
@@ -152,16 +152,29 @@ class LogKeeper:
             Write(SPACE, NOTE, note),
             Write(NOTES, f"{log.peaks.size:020d}", note),
         ]
-        if self._vouch is not None and self._vouched != log.origin:
-            ops.append(Write(SPACE, VOUCHER, self._vouch(signer.key)))
-            self._vouched = log.origin
+        voucher = self._voucher(log, signer.key)
+        if voucher:
+            ops.append(Write(SPACE, VOUCHER, voucher))
         old = store.read_all(NOTES)[: -NOTES_KEPT + 1]
         ops += [Write(NOTES, key, None) for key, _ in old]
         ops += self._pruned(log)
         await self._commit(ops)
         self._writes.clear()
-        self._signed = log.next
+        if voucher:
+            self._vouched = log.origin
         self._trace("audit_checkpoint", {"origin": log.origin, "size": log.peaks.size})
+
+    def _voucher(self, log: ClosedLog, key: NoteKey) -> bytes:
+        """The word of the node's identity for this log, unless that is written down.  Its key may
+        be out of reach (on a token that was pulled out): the log is closed without, and it is asked
+        again with the next checkpoint."""
+        if self._vouch is None or self._vouched == log.origin:
+            return b""
+        try:
+            return self._vouch(key)
+        except Exception as error:  # whatever keeps it from signing, the log goes on
+            self._trace("audit_unvouched", {"origin": log.origin, "why": str(error)})
+            return b""
 
     def _pruned(self, log: ClosedLog) -> list[Op]:
         """Let go of the oldest events, in portions; what stands for them is kept."""

@@ -14,7 +14,7 @@ somebody else's block.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from stack.core.eid import Eid
@@ -74,6 +74,16 @@ class DataPolicy:
     """Whether each node that handles it has to keep a record of that."""
 
     markings: frozenset[Marking] = frozenset()
+    _hash: int = field(init=False, repr=False, compare=False, default=0)
+    """What is asked of a policy is looked up several times for each bundle."""
+
+    def __post_init__(self) -> None:
+        sets = (self.readers, self.rest, self.transit)
+        found = hash((sets, self.expires_ms, self.audit, self.markings))
+        object.__setattr__(self, "_hash", found)
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def about(self, to: Eid) -> DataPolicy:
         """What holds for what is said to `to` about data, without octets of it: it goes where the
@@ -153,7 +163,7 @@ def _encode_marking(marking: Marking) -> bytes:
 
 def is_label(data: Buffer) -> bool:
     """Whether the data of a block of this type is meant as a policy of ours."""
-    return bytes(data[: len(_BEGINNING)]) == _BEGINNING
+    return data[: len(_BEGINNING)] == _BEGINNING
 
 
 _BEGINNING = cbor.head(4, 7) + cbor.tstr(MAGIC)

@@ -13,7 +13,7 @@ from stack.audit.note import LogCheckpoint, NoteKey, SignedNote
 from stack.core.errors import DecodeError, StoreError
 from stack.storage import sql
 from stack.storage.files import DATABASE_NAME
-from stack.storage.reading import intact_events
+from stack.storage.reading import read_events
 
 T = TypeVar("T")
 
@@ -66,8 +66,7 @@ def _read(db: sqlite3.Connection, path: Path) -> LogExport:
         base = log.begun()
     export = LogExport(origin, NoteKey.parse(vkey.decode()), base.peaks)
     export.voucher = _state(db, VOUCHER)
-    rows = db.execute(sql.SELECT_EVENTS, (base.next, -1)).fetchall()
-    for number, event in intact_events(rows):
+    for number, event in read_events(db, base.next, -1):
         if number != base.next + len(export.events):
             break  # what follows is another log's
         export.events.append(event)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from stack.audit.event import AuditEvent, encode_event
+from stack.audit.event import AuditEvent, encode_events
 from stack.ports.store import EventLedger, Stored
 from stack.storage import sql
-from stack.storage.rows import event_check
+from stack.storage.rows import event_rows, events_in
 
 
 class Journal:
@@ -29,9 +29,9 @@ class Journal:
 
     def add(self, events: Iterable[AuditEvent]) -> None:
         """These happen in this transaction.  Raises `LocalError` for one that is too large."""
-        for event in events:
-            self.events.append((self.end, encode_event(event, self._now_ms)))
-            self.end += 1
+        octets = encode_events(events, self._now_ms)
+        self.events += enumerate(octets, self.end)
+        self.end += len(octets)
 
     def left(self, stored: Iterable[Stored], acts: int, why: str) -> None:
         """The store lets go of these by itself."""
@@ -44,7 +44,15 @@ class Journal:
     def write(self, db: sqlite3.Connection) -> None:
         """Make it part of the open transaction.  Raises `sqlite3.Error`."""
         if self.events:
-            rows = [(number, event_check(number, event), event) for number, event in self.events]
-            sql.insert(db, sql.INSERT_EVENT, rows)
+            sql.insert(db, sql.INSERT_EVENT, event_rows(self.events))
         if self.prune_before:
-            db.execute(sql.PRUNE_EVENTS, (self.prune_before,))
+            self._prune(db)
+
+    def _prune(self, db: sqlite3.Connection) -> None:
+        """Let go of whole rows, and of the first events in the one that follows."""
+        before = min(self.prune_before, self.end - 1)  # the last one stays
+        db.execute(sql.PRUNE_EVENTS, (before,))
+        for row in db.execute(sql.SELECT_EVENTS, (before, 1)).fetchall():
+            kept = [each for each in events_in(*row) if each[0] >= before]
+            for number, check, octets in event_rows(kept):
+                db.execute(sql.UPDATE_EVENT, (check, octets, number))

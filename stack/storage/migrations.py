@@ -48,6 +48,10 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
         "CREATE TABLE audit (number INTEGER PRIMARY KEY, row_check INTEGER NOT NULL,"
         " event BLOB NOT NULL)",
     ),
+    (
+        # A row of audit may have several events from now on (`rows.event_rows`): a program that
+        # takes each for one must not read them.
+    ),
 )
 
 

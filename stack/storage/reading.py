@@ -3,9 +3,10 @@ commit, and one lock, under which payload files are neither closed nor removed."
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,7 @@ from stack.storage import files, sql
 from stack.storage.config import StoreConfig
 from stack.storage.parity import PART_BYTES, part_bytes, parts_of
 from stack.storage.payload_log import PayloadLog
-from stack.storage.rows import BundleRow, event_check, state_check, wire_checksum
+from stack.storage.rows import BundleRow, events_in, state_check, wire_checksum
 
 RUN_BYTES_MAX: Final = 1 << 20
 """Neighbouring bundles are read from the log in one go up to this size: the views handed out
@@ -142,10 +143,9 @@ class Reader:
         """Events of the node's log, but for those that are damaged."""
         with self.lock:
             try:
-                found = self._db.execute(sql.SELECT_EVENTS, (first, limit)).fetchall()
+                return read_events(self._db, first, limit)
             except (sqlite3.Error, ValueError) as error:
                 raise files.explained(error, self._directory) from error
-        return intact_events(found)
 
     def held(self, key: bytes) -> int | None:
         """The ref of the bundle that is held under a key."""
@@ -211,13 +211,16 @@ class Reader:
         return value
 
 
-def intact_events(rows: Iterable[sql.Row]) -> list[tuple[int, bytes]]:
-    """Of rows of table `audit` those that are as they were written."""
-    return [
-        (number, event)
-        for number, check, event in rows
-        if isinstance(event, bytes) and event_check(number, event) == check
-    ]
+def read_events(db: sqlite3.Connection, first: int, limit: int) -> list[tuple[int, bytes]]:
+    """Up to `limit` events (-1: all) of table `audit` from number `first` on, but for those that
+    are damaged.  Raises `sqlite3.Error`."""
+    found: list[tuple[int, bytes]] = []
+    with contextlib.closing(db.execute(sql.SELECT_EVENTS, (first, limit))) as rows:
+        for row in rows:
+            found += [event for event in events_in(*row) if event[0] >= first]
+            if 0 <= limit <= len(found):
+                return found[:limit]
+    return found
 
 
 def _run_end(placed: list[tuple[int, int, int, int, int]], first: int) -> int:

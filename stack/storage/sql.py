@@ -107,6 +107,7 @@ SELECT_STATE_FROM: Final = (
     "SELECT key, value, row_check FROM state WHERE space = ? AND key >= ? ORDER BY key"
 )
 INSERT_EVENT: Final = _insert("INSERT INTO audit (number, row_check, event) VALUES ", 3)
+UPDATE_EVENT: Final = "UPDATE audit SET row_check = ?, event = ? WHERE number = ?"
 RENEW_EVENT: Final = "INSERT OR IGNORE INTO audit (number, row_check, event) VALUES (?, ?, ?)"
 SELECT_EVENTS: Final = (
     "SELECT number, row_check, event FROM audit WHERE number >= ? ORDER BY number LIMIT ?"

@@ -284,8 +284,7 @@ class Staging:
             if out_of_line:
                 start += size
             alike[put.priority, put.place].append(size)
-            if put.event is not None:
-                self.journal.add((put.event,))
+        self.journal.add(put.event for _, put, _ in accepted if put.event is not None)
         if out_of_line:
             self.record(rows)
         sql.insert(self.db, sql.INSERT_SEEN, seen)

@@ -44,6 +44,7 @@ ITEMS_MAX = 4096
 """Items within one that we only pass by: bounds the time for what we do not even understand."""
 
 _OCTETS = tuple(bytes((octet,)) for octet in range(256))
+_SHORT = tuple(bytes((major << 5 | 24, value)) for major in range(8) for value in range(256))
 _SHORTEST = "RFC 8949 §4.2.1"
 _WELL_FORMED = "RFC 8949 §3"
 
@@ -68,7 +69,7 @@ def head(major: int, value: int) -> bytes:
             raise LocalError(f"negative CBOR argument: {value}")
         return _OCTETS[major << 5 | value]
     if value < 0x100:
-        return bytes((major << 5 | 24, value))
+        return _SHORT[major << 8 | value]
     if value < 0x10000:
         return (major << 21 | 25 << 16 | value).to_bytes(3, "big")
     if value < 0x1_0000_0000:

@@ -149,13 +149,14 @@ def test_pruning_leaves_the_numbers_as_they_are(tmp_path: Path, durable: bool) -
     store.commit([PruneEvents(4), RecordEvent(story(10, Act.REFUSED))], NOW_MS)
     assert [number for number, _ in store.events(0, 99)] == list(range(4, 11))
     assert [number for number, _ in store.events(6, 2)] == [6, 7]
+    store.commit([RecordEvent(story(n, Act.REFUSED)) for n in (11, 12)], NOW_MS)
     store.commit([PruneEvents(99)], NOW_MS)
-    assert [number for number, _ in store.events(0, 99)] == [10]
+    assert [number for number, _ in store.events(0, 99)] == [12]
     if durable:
         store.close()
         store = SqliteStore(tmp_path / "store")
-    store.commit([RecordEvent(story(11, Act.REFUSED))], NOW_MS)
-    assert [number for number, _ in store.events(0, 99)] == [10, 11]
+    store.commit([RecordEvent(story(13, Act.REFUSED))], NOW_MS)
+    assert [number for number, _ in store.events(0, 99)] == [12, 13]
     store.close()
 
 
@@ -166,8 +167,9 @@ def test_a_store_from_before_is_migrated(tmp_path: Path) -> None:
     store.close()
     db = sqlite3.connect(folder / "store.db", isolation_level=None)
     db.execute("DROP TABLE audit")
-    db.execute(f"PRAGMA user_version = {len(MIGRATIONS) - 1}")
-    assert migrate(db, folder) == len(MIGRATIONS) - 1
+    version = next(n for n, step in enumerate(MIGRATIONS) if "TABLE audit" in "".join(step))
+    db.execute(f"PRAGMA user_version = {version}")
+    assert migrate(db, folder) == version
     db.close()
     store = SqliteStore(folder)
     store.ledger = Told()
@@ -202,10 +204,39 @@ def test_events_survive_the_rescue_of_a_damaged_database(tmp_path: Path) -> None
     store.close()
 
 
-def test_a_damaged_event_is_left_out(tmp_path: Path) -> None:
-    folder = tmp_path / "store"
-    store = SqliteStore(folder)
-    store.commit([RecordEvent(story(n, Act.REFUSED)) for n in range(3)], NOW_MS)
-    store._db.execute("UPDATE audit SET event = x'00' WHERE number = 1")
-    assert [number for number, _ in store.events(0, 9)] == [0, 2]
+def test_a_damaged_row_is_left_out(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store")
+    for first in (0, 2, 4):
+        store.commit([RecordEvent(story(n, Act.REFUSED)) for n in (first, first + 1)], NOW_MS)
+    store._db.execute("UPDATE audit SET event = x'9f00ff' WHERE number = 3")
+    assert [number for number, _ in store.events(0, 9)] == [0, 1, 4, 5]
     store.close()
+
+
+@pytest.mark.parametrize(("count", "rows"), [(1, 1), (2, 1), (256, 1), (257, 2)])
+def test_events_of_a_transaction_share_rows(tmp_path: Path, count: int, rows: int) -> None:
+    alone = SqliteStore(tmp_path / "alone")
+    for n in range(count):
+        alone.commit([RecordEvent(story(n, Act.REFUSED))], NOW_MS)
+    store = SqliteStore(tmp_path / "store")
+    store.commit([RecordEvent(story(n, Act.REFUSED)) for n in range(count)], NOW_MS)
+    assert store._db.execute("SELECT count(*) FROM audit").fetchone() == (rows,)
+    expected = alone.events(0, 999)
+    assert [number for number, _ in expected] == list(range(count))
+    for first, limit in ((0, 999), (0, 1), (count - 1, 3), (count // 2, 2), (count, 5)):
+        assert store.events(first, limit) == expected[first : first + limit]
+    store.close()
+    store = SqliteStore(tmp_path / "store")
+    assert store.events_end == count
+    store.commit([PruneEvents(count // 2)], NOW_MS)
+    assert store.events(0, 999) == expected[count // 2 :]
+    store.close()
+    alone.close()
+
+
+def test_a_program_that_takes_a_row_for_one_event_refuses_the_store(tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "store").close()
+    db = sqlite3.connect(tmp_path / "store" / "store.db", isolation_level=None)
+    with pytest.raises(StoreError, match="knows up to 3"):
+        migrate(db, tmp_path, MIGRATIONS[:3])
+    db.close()

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from link_models.clock import run_virtual
 from stack.audit.event import Act, AuditEvent, decode_event
 from stack.audit.log import ClosedLog
 from stack.audit.merkle import Peaks
-from stack.audit.note import NoteSigner, open_checkpoint
+from stack.audit.note import LogCheckpoint, NoteKey, NoteSigner, SignedNote, open_checkpoint
 from stack.audit.story import StoryEntry, story_of
+from stack.core.errors import SecurityError, StoreError
+from stack.node.auditing import LogKeeper
 from stack.node.config import PolicyConfig
 from stack.policy import DataPolicy, NodeSet
 from stack.policy.file import load_directory
 from stack.policy.label import encode_label
+from stack.ports.application import Happening
+from stack.ports.store import Op, Write
 from stack.services.jobs import JobContext
 from stack.services.messages import Mailbox, send_message
+from stack.storage.audit_log import LOG, NOTE, SPACE, VKEY, VOUCHER
 from tests.node.test_sovereign import AT_HOME, DIRECTORY, HOUR_MS, world_of
 from tests.node.test_two_nodes import SAT, channel, loop
 from tests.node.world import EPOCH_MS, World
@@ -181,5 +189,117 @@ def test_a_received_file_goes_with_its_policy_also_from_a_node_that_was_off(tmp_
         assert [one.names for one in found] == [["made", "stored"], ["deleted"]]
         assert found[0].detail == "scene.bin from dtn://gs1/"
         assert found[0].policy == encode_label(policy)
+
+    run_virtual(main)
+
+
+def kept(node: Any, key: str) -> bytes | None:
+    """What is kept of a node's log."""
+    found: bytes | None = node._store.read(SPACE, key)
+    return found
+
+
+@pytest.fixture
+def vouching(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[NoteKey], bytes]], None]:
+    """Has the log of every node vouched for by a function."""
+
+    def vouched_by(vouch: Callable[[NoteKey], bytes]) -> None:
+        def keeper(*args: Any) -> LogKeeper:
+            return LogKeeper(*args[:-1], vouch)
+
+        monkeypatch.setattr("stack.node.build.LogKeeper", keeper)
+
+    return vouched_by
+
+
+async def one_event(node: Any) -> None:
+    """Something that is written down."""
+    digest = Happening(Act.KEY_DESTROYED, "key:1")
+    await node.port.commit(tell=[digest])
+
+
+def lone_node(tmp_path: Path) -> Any:
+    """A node with a log, and nobody beside it."""
+    directory = tmp_path / "nodes.toml"
+    directory.write_text(DIRECTORY)
+    world = World(loop(), tmp_path, store="sqlite")
+    world.connect("gs1", "sat1", channel())
+    of = PolicyConfig(directory=str(directory))
+    return world.node("gs1", [world.link("gs1", "sat1")], policy=of)
+
+
+def test_a_log_is_closed_while_nobody_can_vouch_for_it(
+    tmp_path: Path, vouching: Callable[[Callable[[NoteKey], bytes]], None]
+) -> None:
+    there = False
+
+    def vouch(key: NoteKey) -> bytes:
+        if not there:
+            raise SecurityError("the token is not there")
+        return str(key).encode()
+
+    async def main() -> None:
+        nonlocal there
+        async with lone_node(tmp_path) as node:
+            for size in (1, 2):
+                await one_event(node)
+                await asyncio.sleep(61)
+                note = kept(node, NOTE)
+                assert note is not None
+                assert LogCheckpoint.parse(SignedNote.parse(note).text).size == size
+                assert kept(node, VOUCHER) == (kept(node, VKEY) if there else None)
+                there = True
+
+    vouching(vouch)
+    run_virtual(main)
+
+
+def test_a_word_that_was_not_stored_is_given_again_and_the_log_closed_again(
+    tmp_path: Path,
+    vouching: Callable[[Callable[[NoteKey], bytes]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, failed = LogKeeper._commit, 0
+
+    async def commit(self: LogKeeper, ops: list[Op]) -> None:
+        nonlocal failed
+        failed += 1
+        if failed == 1:
+            raise StoreError("no space left on the disk")
+        await real(self, ops)
+
+    async def main() -> None:
+        async with lone_node(tmp_path) as node:
+            await one_event(node)
+            await asyncio.sleep(61)
+            assert failed == 1
+            assert kept(node, NOTE) is None
+            await asyncio.sleep(60)  # nothing has happened since
+            assert failed == 2
+            assert kept(node, NOTE) is not None
+            assert kept(node, VOUCHER) == kept(node, VKEY)
+
+    vouching(lambda key: str(key).encode())
+    monkeypatch.setattr(LogKeeper, "_commit", commit)
+    run_virtual(main)
+
+
+def test_the_word_for_a_log_that_was_lost_does_not_go_with_the_next(
+    tmp_path: Path, vouching: Callable[[Callable[[NoteKey], bytes]], None]
+) -> None:
+    words = [b"for the first", b""]
+    vouching(lambda key: words.pop(0))
+
+    async def main() -> None:
+        node = lone_node(tmp_path)
+        async with node:
+            await one_event(node)
+            await asyncio.sleep(61)
+            assert kept(node, VOUCHER) == b"for the first"
+            node._store.commit([Write(SPACE, LOG, b"none")], EPOCH_MS)
+        async with lone_node(tmp_path) as node:
+            await one_event(node)
+            await asyncio.sleep(61)
+            assert kept(node, VOUCHER) is None
 
     run_virtual(main)

@@ -6,12 +6,11 @@ import functools
 from collections import deque
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from stack.audit.event import AuditEvent
 from stack.core.eid import Eid
-from stack.engines.bundle_agent.notes import is_bare, is_returned, owner_of, unlabelled
+from stack.engines.bundle_agent.notes import is_bare, is_returned, owner_of, policy_and_rest
 from stack.policy import DataPolicy
-from stack.policy.label import decode_label
 from stack.ports.application import BundleId, Delivery
 from stack.ports.store import Place, Put, Stored
 from stack.wire.bundle import IS_ADMIN, STAMP_BYTES, Bundle, parse_stamp
@@ -22,6 +21,15 @@ _TIMELESS = bytes(8)
 
 _IDENTITY_BYTES = 32
 """Octets of the identity of a whole bundle (`bundle_key`)."""
+
+
+class Told(NamedTuple):
+    """What all events of a bundle at a node have in common (see `stack.audit.event`)."""
+
+    node: str
+    object: str
+    label: bytes
+    """The digest: the label itself is as long as its owner likes, and may be that of many."""
 
 
 @dataclass(slots=True)
@@ -56,8 +64,8 @@ class Entry:
     policy: DataPolicy | None = None
     """Who may read, hold and carry it, where its owner says so."""
 
-    told: AuditEvent | None = None
-    """The event of how it came, where its story is written down (`trail`): others begin alike."""
+    told: Told | None = None
+    """What its events begin with, where its story is written down (`trail`)."""
 
     @property
     def id(self) -> BundleId:
@@ -82,7 +90,8 @@ class Entry:
 
 def entered(ref: int, put: Put, node: str) -> Entry:
     """The entry of a bundle that has just been stored at `node`."""
-    label, note = unlabelled(put.note)
+    policy, note = policy_and_rest(put.note)
+    event = put.event
     return Entry(
         ref,
         put.place,
@@ -98,16 +107,16 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         len(put.key) > _IDENTITY_BYTES,
         put.previous,
         put.owner,
-        decode_label(label) if label else None,
-        put.event,
+        policy,
+        None if event is None else Told(event.node, event.object, event.label),
     )
 
 
-def restored(old: Stored, node: str, told: AuditEvent | None = None) -> Entry:
+def restored(old: Stored, node: str, told: Told | None = None) -> Entry:
     """The entry of a bundle that a restart found in the store of `node`; `told`: what its events
     begin with, if it has any."""
     quarantined = old.place is Place.QUARANTINE  # its note is why
-    label, note = unlabelled(old.note)
+    policy, note = policy_and_rest(old.note)
     return Entry(
         old.ref,
         old.place,
@@ -122,7 +131,7 @@ def restored(old: Stored, node: str, told: AuditEvent | None = None) -> Entry:
         old.key.startswith(_TIMELESS),
         len(old.key) > _IDENTITY_BYTES,
         owner="" if quarantined else owner_of(note),
-        policy=decode_label(label) if label else None,
+        policy=policy,
         told=told,
     )
 

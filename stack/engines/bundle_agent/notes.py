@@ -10,6 +10,7 @@ all that.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from stack.core.train import Buffer
@@ -80,10 +81,17 @@ def unlabelled(note: bytes) -> tuple[bytes, bytes]:
     return note[start : start + length], note[start + length :]
 
 
+@lru_cache(maxsize=1024)
+def policy_and_rest(note: bytes) -> tuple[DataPolicy | None, bytes]:
+    """The data policy that a note of a stored bundle begins with, if any, and the rest: mostly
+    nothing, so that the note is the same for all bundles of the policy."""
+    label, rest = unlabelled(note)
+    return decode_label(label) if label else None, rest
+
+
 def policy_in(note: bytes) -> DataPolicy | None:
     """The data policy that a note of a stored bundle begins with, if any."""
-    label, _ = unlabelled(note)
-    return decode_label(label) if label else None
+    return policy_and_rest(note)[0]
 
 
 def parse_note(note: bytes) -> Note:

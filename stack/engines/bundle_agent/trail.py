@@ -7,11 +7,13 @@ covers, together with the digest of its data policy's label: all that no node on
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from stack.audit.event import Act, AuditEvent, label_digest
 from stack.contacts.plan import Plan
 from stack.core.clock import dtn_to_iso
 from stack.core.errors import DecodeError
-from stack.engines.bundle_agent.entry import Entry
+from stack.engines.bundle_agent.entry import Entry, Told, node_and_service
 from stack.engines.bundle_agent.notes import is_bare, parse_note, unlabelled
 from stack.policy.label import decode_label, encode_label, label_of
 from stack.ports.application import Happening
@@ -48,12 +50,7 @@ class AuditTrail:
 
     def wants(self, label: bytes) -> bool:
         """Whether a bundle with this label, or none, has its story written down."""
-        if not label:
-            return self.everything
-        try:
-            return self.everything or decode_label(label).audit
-        except DecodeError:  # what nobody can read here asks for nothing
-            return False
+        return self.everything or (label != b"" and _asks(label))
 
     def came(self, bundle: Bundle, label: bytes, acts: int, peer: str) -> AuditEvent | None:
         """A bundle that is about to be stored, `acts` before that; from or for whom is `peer`.  Its
@@ -79,25 +76,25 @@ class AuditTrail:
         digest = label_digest(label)
         return AuditEvent(REFUSED, 0, self._node, name, digest, peer, why, label)
 
-    def held(self, old: Stored) -> AuditEvent | None:
+    def held(self, old: Stored) -> Told | None:
         """What events of a bundle in the store begin with, or nothing for one without events."""
         label, note = unlabelled(old.note)
-        if not self.wants(label):
+        if not self.wants(label) or (not label and _is_quiet(old.destination)):
             return None
         creation_ms, sequence = parse_stamp(old.key[:STAMP_BYTES])
         name = f"{old.source}@{creation_ms}.{sequence}"
         if note and old.place is not Place.QUARANTINE and not is_bare(note):
             primary, length, _ = parse_note(note)
             name = object_name(primary, length)
-        return AuditEvent(STORED, 0, self._node, name, label_digest(label))
+        return Told(self._node, name, label_digest(label))
 
     def left(self, stored: Stored, acts: int, why: str) -> AuditEvent | None:
         """See `stack.ports.store.EventLedger`."""
         try:
-            event = self.held(stored)
+            told = self.held(stored)
         except Exception:  # it goes all the same, and that is written down
-            event = AuditEvent(STORED, 0, self._node, f"ref:{stored.ref}")
-        return event and event._replace(acts=acts, detail=why)
+            told = Told(self._node, f"ref:{stored.ref}", b"")
+        return told and AuditEvent(acts, 0, *told, "", why)
 
     def done(self, one: Happening) -> AuditEvent | None:
         """What a service has done here, unless nobody asks for that."""
@@ -126,7 +123,19 @@ def happens(entry: Entry | None, acts: int, peer: str = "", why: str = "") -> Au
     told = None if entry is None else entry.told
     if told is None:
         return None
-    return AuditEvent(acts, told.time_ms, told.node, told.object, told.label, peer, why)
+    return AuditEvent(acts, 0, *told, peer, why)
+
+
+@lru_cache(maxsize=1024)
+def _asks(label: bytes) -> bool:
+    try:
+        return decode_label(label).audit
+    except DecodeError:  # what nobody can read here asks for nothing
+        return False
+
+
+def _is_quiet(destination: str) -> bool:
+    return node_and_service(destination)[1] in QUIET
 
 
 def object_name(primary: PrimaryBlock, length: int) -> str:

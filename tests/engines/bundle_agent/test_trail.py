@@ -1,0 +1,79 @@
+"""What an agent keeps of what is written down, and of what nothing is."""
+
+from __future__ import annotations
+
+import pytest
+
+from stack.audit.event import label_digest
+from stack.core.eid import Eid
+from stack.engines.bundle_agent import AuditTrail, Beginning, BundleAgent
+from stack.engines.bundle_agent.config import AgentConfig
+from stack.policy import DataPolicy, Directory, NodeFacts, NodeSet, PolicyGate
+from stack.policy.label import encode_label
+from stack.ports.application import Outgoing
+from stack.routing.forwarder import Forwarder
+from stack.storage.memory import MemoryStore
+from tests.engines.bundle_agent.desk import keyed
+from tests.engines.bundle_agent.harness import HERE, NEXT, NOW, plan
+
+LONG = DataPolicy(readers=NodeSet.parse("any | " + "KR | " * 100 + "EU"), audit=True)
+
+
+def sender(store: MemoryStore, which: str = "policy") -> BundleAgent:
+    trail = AuditTrail(HERE, which)
+    store.ledger = trail
+    directory = Directory(NodeFacts(Eid.parse(node)) for node in (HERE, NEXT))
+    return BundleAgent(
+        Eid.parse(HERE),
+        AgentConfig(),
+        Forwarder(HERE, plan()),
+        Beginning(bytes(32), 1),
+        security=keyed(),
+        gate=PolicyGate(directory, HERE),
+        trail=trail,
+    )
+
+
+def stored(agent: BundleAgent, store: MemoryStore, service: str, policy: DataPolicy | None) -> str:
+    """Have a bundle stored for the neighbour; its name."""
+    to = Eid.parse(NEXT).with_service(service)
+    ids, ops = agent.send([Outgoing(to, b"x", 60_000, "app", policy=policy)], NOW)
+    agent.committed(ops, store.commit(ops, NOW), NOW)
+    return str(ids[0])
+
+
+def test_of_what_waits_the_digest_of_its_label_is_kept_and_not_the_label() -> None:
+    store = MemoryStore(1 << 20)
+    agent = sender(store)
+    name = stored(agent, store, "app", LONG)
+    (entry,) = agent.entries.values()
+    assert entry.told == (HERE, name, label_digest(encode_label(LONG)))
+    again = sender(MemoryStore(1 << 20))
+    again.restore(store.scan(), NOW)
+    assert [one.told for one in again.entries.values()] == [entry.told]
+
+
+@pytest.mark.parametrize(("service", "events"), [("app", 2), ("audit", 0)])
+def test_of_bundles_about_logs_nothing_is_written_down_whatever_ends_them(
+    service: str, events: int
+) -> None:
+    for restarts in (False, True):
+        store = MemoryStore(1 << 20)
+        agent = sender(store, "all")
+        stored(agent, store, service, None)
+        if restarts:
+            agent = sender(store, "all")
+            agent.restore(store.scan(), NOW)
+            agent.forwarded(list(agent.entries), NOW, NEXT)
+            store.commit(agent.take_ops(), NOW)
+        else:
+            store.expire(NOW + 60_001, 9)
+        assert store.events_end == events
+
+
+def test_a_label_that_nobody_can_read_asks_for_nothing() -> None:
+    trail = AuditTrail(HERE)
+    assert not trail.wants(b"none")
+    assert not trail.wants(b"")
+    assert trail.wants(encode_label(LONG))
+    assert not trail.wants(encode_label(DataPolicy()))
