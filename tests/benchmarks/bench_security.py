@@ -106,6 +106,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, prog="bench_security")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="octets of payloads")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="default %(default)s")
+    parser.add_argument("--object", type=int, default=OBJECT_BYTES, help="its octets; 0: none")
     options = parser.parse_args(arguments)
     ways = {
         "clear": Way(False),
@@ -116,11 +119,11 @@ def main(arguments: list[str] | None = None) -> int:
     for signature in SIGNATURES:
         ways[signature.name.lower()] = Way(True, signature=signature)
     # First, while little memory was ever taken; with `run` as a node has it.
-    rate, grown = run(stream(ways["bcb"], OBJECT_BYTES))
+    rate, grown = run(stream(ways["bcb"], options.object))
     rows = []
-    for size in SIZES:
+    for size in options.sizes:
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-        for _ in range(ROUNDS):  # in turns: a busy machine is so for all
+        for _ in range(options.rounds):  # in turns: a busy machine is so for all
             for name, way in ways.items():
                 found[name].append(cost(way, size))
         for name, each in found.items():
@@ -129,10 +132,14 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         print(json.dumps({"rows": rows, "stream_gb_s": rate, "stream_mb_grown": grown}))
         return 0
-    print("    bundle  protection  seal us  open us")
+    print("    bundle  protection  seal us  open us   sealed/s   opened/s")
     for row in rows:
-        print("{size:>10}  {protection:>10} {seal_us:>8.1f} {open_us:>8.1f}".format(**row))
-    print(f"1 GB in bundles of {CHUNK_BYTES} octets: {rate:.2f} GB/s, {grown:.1f} MB more memory")
+        seal, opened = float(row["seal_us"]), float(row["open_us"])
+        print(f"{row['size']:>10}  {row['protection']:>10} {seal:>8.1f} {opened:>8.1f}", end="")
+        print(f" {1e6 / seal:>10,.0f} {1e6 / opened:>10,.0f}")
+    if options.object:
+        words = f"{options.object:,} octets in bundles of {CHUNK_BYTES}"
+        print(f"{words}: {rate:.2f} GB/s, {grown:.1f} MB more memory")
     return 0
 
 

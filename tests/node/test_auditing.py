@@ -204,8 +204,10 @@ def vouching(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[NoteKey], b
     """Has the log of every node vouched for by a function."""
 
     def vouched_by(vouch: Callable[[NoteKey], bytes]) -> None:
-        def keeper(*args: Any) -> LogKeeper:
-            return LogKeeper(*args[:-1], vouch)
+        def keeper(
+            node: str, port: Any, config: Any, entropy: Any, trace: Any, _: object
+        ) -> LogKeeper:
+            return LogKeeper(node, port, config, entropy, trace, vouch)
 
         monkeypatch.setattr("stack.node.build.LogKeeper", keeper)
 

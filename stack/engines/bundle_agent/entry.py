@@ -23,7 +23,7 @@ _IDENTITY_BYTES = 32
 """Octets of the identity of a whole bundle (`bundle_key`)."""
 
 
-class Told(NamedTuple):
+class EventSubject(NamedTuple):
     """What all events of a bundle at a node have in common (see `stack.audit.event`)."""
 
     node: str
@@ -64,7 +64,7 @@ class Entry:
     policy: DataPolicy | None = None
     """Who may read, hold and carry it, where its owner says so."""
 
-    told: Told | None = None
+    told: EventSubject | None = None
     """What its events begin with, where its story is written down (`trail`)."""
 
     @property
@@ -108,11 +108,11 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         put.previous,
         put.owner,
         policy,
-        None if event is None else Told(event.node, event.object, event.label),
+        None if event is None else EventSubject(event.node, event.object, event.label),
     )
 
 
-def restored(old: Stored, node: str, told: Told | None = None) -> Entry:
+def restored(old: Stored, node: str, told: EventSubject | None = None) -> Entry:
     """The entry of a bundle that a restart found in the store of `node`; `told`: what its events
     begin with, if it has any."""
     quarantined = old.place is Place.QUARANTINE  # its note is why

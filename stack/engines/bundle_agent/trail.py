@@ -13,7 +13,7 @@ from stack.audit.event import Act, AuditEvent, label_digest
 from stack.contacts.plan import Plan
 from stack.core.clock import dtn_to_iso
 from stack.core.errors import DecodeError
-from stack.engines.bundle_agent.entry import Entry, Told, node_and_service
+from stack.engines.bundle_agent.entry import Entry, EventSubject, node_and_service
 from stack.engines.bundle_agent.notes import is_bare, parse_note, unlabelled
 from stack.policy.label import decode_label, encode_label, label_of
 from stack.ports.application import Happening
@@ -76,7 +76,7 @@ class AuditTrail:
         digest = label_digest(label)
         return AuditEvent(REFUSED, 0, self._node, name, digest, peer, why, label)
 
-    def held(self, old: Stored) -> Told | None:
+    def held(self, old: Stored) -> EventSubject | None:
         """What events of a bundle in the store begin with, or nothing for one without events."""
         label, note = unlabelled(old.note)
         if not self.wants(label) or (not label and _is_quiet(old.destination)):
@@ -86,14 +86,14 @@ class AuditTrail:
         if note and old.place is not Place.QUARANTINE and not is_bare(note):
             primary, length, _ = parse_note(note)
             name = object_name(primary, length)
-        return Told(self._node, name, label_digest(label))
+        return EventSubject(self._node, name, label_digest(label))
 
     def left(self, stored: Stored, acts: int, why: str) -> AuditEvent | None:
         """See `stack.ports.store.EventLedger`."""
         try:
             told = self.held(stored)
         except Exception:  # it goes all the same, and that is written down
-            told = Told(self._node, f"ref:{stored.ref}", b"")
+            told = EventSubject(self._node, f"ref:{stored.ref}", b"")
         return told and AuditEvent(acts, 0, *told, "", why)
 
     def done(self, one: Happening) -> AuditEvent | None:
@@ -140,5 +140,5 @@ def _is_quiet(destination: str) -> bool:
 
 def object_name(primary: PrimaryBlock, length: int) -> str:
     """The name of a bundle in all logs."""
-    name = f"{primary.source}@{primary.creation_ms}.{primary.sequence}"
+    name = f"{primary.source!s}@{primary.creation_ms}.{primary.sequence}"  # !s: half the time
     return f"{name}+{primary.fragment_offset}/{length}" if primary.flags & IS_FRAGMENT else name
