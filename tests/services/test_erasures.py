@@ -483,6 +483,40 @@ def test_a_name_that_cannot_be_taken_away_now_goes_at_the_next_start(
     virtual(main)
 
 
+def test_a_name_that_somebody_else_has_given_is_told_until_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Moved between its name and its transaction, which fails: it is not taken for withdrawn."""
+    make_file(tmp_path / "in.bin", 600)
+    moved, place = tmp_path / "sat" / "moved.bin", Verifier._place
+
+    async def fails(self: Verifier, obj: InObject, offer: Offer, partial: Partial) -> str | None:
+        await place(self, obj, offer, partial)
+        (tmp_path / "sat" / "in.bin").rename(moved)
+        raise OSError(5, "the disk says so")
+
+    async def main() -> None:
+        net = FakeNet()
+        gs, sat = net.node(GS), net.node(SAT)
+        ground, satellite = files_on(gs.port, tmp_path / "gs"), files_on(sat.port, tmp_path / "sat")
+        with monkeypatch.context() as patched:
+            patched.setattr(Verifier, "_place", fails)
+            async with running(ground.run(), satellite.run()):
+                await ground.wait(await ground.send(tmp_path / "in.bin", SAT_EID))
+        async with running(files_on(sat.restart(), tmp_path / "sat").run()):
+            await asyncio.sleep(1)
+        told = [said["error"] for event, said in sat.traces if event == "files.not_withdrawn"]
+        (partial,) = in_clear(tmp_path / "sat") - {"moved.bin"}
+        find = f"`find {tmp_path / 'sat'} -samefile {tmp_path / 'sat' / partial}`"
+        assert [find in words for words in told] == [True, True]
+        moved.unlink()
+        async with running(files_on(sat.restart(), tmp_path / "sat").run()):
+            await asyncio.sleep(1)
+        assert in_clear(tmp_path / "sat") == set()
+
+    virtual(main)
+
+
 @pytest.mark.parametrize("other", [True, False])
 def test_what_comes_meanwhile_is_not_taken_for_what_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: bool

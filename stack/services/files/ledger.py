@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from stack.core.eid import Eid
-from stack.core.errors import DecodeError
+from stack.core.errors import DecodeError, StoreError
 from stack.core.ranges import RangeSet
 from stack.policy import DataPolicy
 from stack.ports.application import AppPort, Delivery, Outgoing
@@ -151,7 +151,7 @@ class Ledger:
         try:
             if obj.state is not InState.RECEIVED and self._partials.has(obj):
                 self._withdraw(obj)
-        except (OSError, DecodeError) as error:
+        except (OSError, DecodeError, StoreError) as error:
             self._port.trace("files.not_withdrawn", {"what": obj.key, "error": str(error)})
             return False
         self._partials.remove(obj.key)

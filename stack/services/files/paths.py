@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from stack.core.errors import DecodeError
+from stack.core.errors import DecodeError, StoreError
 
 SECTION: Final = "docs/services.md, Names"
 
@@ -154,7 +154,8 @@ async def place(
 
 
 def withdraw(partial: str, root: str, parts: Sequence[str], object_id: bytes) -> None:
-    """Take from the file `partial` each name that `place` may have given it.  Raises `OSError`."""
+    """Take from the file `partial` each name that `place` may have given it.  Raises `OSError`, and
+    `StoreError` when it has another one still: somebody has moved or linked it meanwhile."""
     if os.stat(partial).st_nlink == 1:
         return
     with contextlib.suppress(FileNotFoundError), open_directory(root, parts[:-1], make=False) as at:
@@ -162,6 +163,11 @@ def withdraw(partial: str, root: str, parts: Sequence[str], object_id: bytes) ->
             if _same_file(partial, name, at):
                 os.unlink(name, dir_fd=at)
         os.fsync(at)
+    if os.stat(partial).st_nlink > 1:
+        raise StoreError(
+            f"{'/'.join(parts)} has a name in clear that it was not given here; remove that "
+            f"(`find {root} -samefile {partial}`), and this goes with the next start"
+        )
 
 
 def _link_over(partial: str, name: str, parent: int, object_id: bytes) -> None:
