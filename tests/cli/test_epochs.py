@@ -9,6 +9,8 @@ import pytest
 
 from stack.audit.export import LogExport, read_export
 from stack.audit.note import LogCheckpoint, NoteSigner
+from stack.cli.node import epochs
+from stack.identity import pem
 from tests.cli.helpers import Cli, running_node, write_config
 
 
@@ -47,6 +49,11 @@ def test_epochs_are_shown_rotated_and_destroyed(cli: Cli, station: Path, tmp_pat
         stick = tmp_path / "stick.pem"
         assert done("export", "dtn://gs1/", "--out", stick)["epochs"] == [1, number]
         assert stick.stat().st_mode & 0o077 == 0
+        stick.write_bytes(b"of another node")
+        there = cli("keys", "export", "dtn://gs1/", "--out", stick, "-n", station)
+        assert (there.code, "say --force" in there.err) == (2, True)
+        assert stick.read_bytes() == b"of another node"
+        done("export", "dtn://gs1/", "--out", stick, "--force")
         assert done("import", stick, "--dry-run")["new"] == []
         assert "nothing of domain kari new here" in cli("keys", "import", stick, "-n", station).out
         nobody = cli("keys", "export", "dtn://sat1/", "-n", station)
@@ -81,6 +88,32 @@ def test_epochs_are_shown_rotated_and_destroyed(cli: Cli, station: Path, tmp_pat
     with running_node(station):
         assert done("status")["sending"] == told["sending"]
     assert cli("domain", "enroll", "dtn://sat1/", "--domain", "domain", "--folder", "s").code == 0
+
+
+def test_an_import_that_destroys_asks_first(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[bool] = []
+    destroys = [4]
+
+    class Node:
+        def call(self, verb: str, *, grants: list[str], dry_run: bool = False) -> dict[str, Any]:
+            assert (verb, grants) == ("import_keys", [b"grant".hex()])
+            taken.append(not dry_run)
+            return {"domain": "kari", "new": [5], "destroys": destroys}
+
+    monkeypatch.setattr(epochs, "client_of", lambda node: Node())
+    file = tmp_path / "epochs.pem"
+    file.write_text(pem.encode([pem.PemBlock(pem.GRANT, b"grant")]))
+    nobody = cli("keys", "import", file)
+    assert (nobody.code, taken) == (1, [False])
+    assert "Destroy epoch 4 of domain kari" in nobody.err
+    assert "epoch 4 would be destroyed" in cli("keys", "import", file, "--dry-run").out
+    assert taken == [False, False]
+    assert "epoch 4 destroyed" in cli("keys", "import", file, "--yes").out
+    destroys.clear()
+    assert cli("keys", "import", file).code == 0  # nothing that cannot be undone
+    assert taken == [False, False, False, True, False, True]
 
 
 def forge(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -166,11 +167,15 @@ def destroy(
     )
 
 
+Force = Annotated[bool, typer.Option("--force", help="Put it in place of a file that is there.")]
+
+
 def export(
     to: Annotated[str, typer.Argument(metavar="NODE", help="The node that they are for.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where they go.")] = Path(
         "epochs.pem"
     ),
+    force: Force = False,
     node: NodePath = None,
     as_json: Json = False,
 ) -> None:
@@ -188,6 +193,10 @@ def export(
     from stack.core.private import write_file
     from stack.identity import pem
 
+    if os.path.lexists(out) and not force:
+        raise CommandError(
+            f"{out}: is there already", "choose another --out, or say --force", USAGE
+        )
     found = client_of(node).call("export_keys", node=to)
     blocks = [pem.PemBlock(pem.GRANT, bytes.fromhex(one)) for one in found["grants"]]
     words = f"Epochs of domain {found['domain']}, for {found['node']} alone."
@@ -202,6 +211,7 @@ def export(
 
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `keys export` has written.")],
+    yes: Yes = False,
     dry_run: DryRun = False,
     node: NodePath = None,
     as_json: Json = False,
@@ -209,7 +219,7 @@ def import_(
     """Take the epochs in a file that the authority has made for this node.
 
     All of them, or none if one is not signed by the authority, or sealed for another node. What it
-    says is destroyed goes from here.
+    says is destroyed goes from here, for good: it asks first, if that is anything.
 
     
     Examples:
@@ -224,10 +234,17 @@ def import_(
     if not grants:
         why = f"there are no epochs in it, but: {blocks[0].label.lower()}"
         raise CommandError(f"{file}: {why}", "make it with `orbitferry keys export`", USAGE)
-    found = client_of(node).call("import_keys", grants=grants, dry_run=dry_run)
+    client = client_of(node)
+    found = client.call("import_keys", grants=grants, dry_run=True)
+    if not dry_run:
+        if found["destroys"]:
+            what = f"{_numbers(found['destroys'])} of domain {found['domain']}"
+            confirm(f"Destroy {what} here, for good? The file says so.", yes)
+        found = client.call("import_keys", grants=grants)
     new = _numbers(found["new"]) if found["new"] else "nothing"
-    gone = f"; {_numbers(found['destroys'])} destroyed" if found["destroys"] else ""
-    done = "would be new here" if dry_run else "new here"
+    would = "would be " * dry_run
+    gone = f"; {_numbers(found['destroys'])} {would}destroyed" if found["destroys"] else ""
+    done = f"{would}new here"
     answer(found, as_json, f"{new} of domain {found['domain']} {done}{gone}")
 
 
