@@ -94,6 +94,15 @@ def test_files_that_are_named_exist(path: Path) -> None:
     assert not missing
 
 
+def test_code_follows_the_revisions_of_drafts_that_the_documents_name() -> None:
+    def revisions(paths: list[Path]) -> set[str]:
+        found = (re.findall(r"\bdraft-[a-z-]+-\d\d\b", path.read_text()) for path in paths)
+        return {draft for drafts in found for draft in drafts}
+
+    code = [path for root in ("stack", "interop") for path in (ROOT / root).rglob("*.py")]
+    assert revisions(code) == revisions(DOCUMENTS)
+
+
 def test_conformance_documents_name_tests_that_exist() -> None:
     defined = {
         match[1]

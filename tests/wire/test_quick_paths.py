@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.wire import asb, cbor
-from stack.wire.asb import SecurityBlock, decode_asb, encode_asb
+from stack.wire.asb import CONTEXT_COSE, EncodedItem, SecurityBlock, decode_asb, encode_asb
 from stack.wire.bundle import (
     IS_FRAGMENT,
     PAYLOAD,
@@ -71,6 +72,17 @@ FLOW = st.builds(
     NUMBERS,
     st.binary(min_size=11, max_size=12),
     st.binary(min_size=16, max_size=17),
+)
+COSE_PAIRS = st.lists(
+    st.tuples(
+        NUMBERS, VALUES | st.sampled_from([b"\x80", b"\x60", b"\xa1\x01\x02"]).map(EncodedItem)
+    ),
+    max_size=4,
+).map(tuple)
+COSE = st.builds(
+    lambda parameters, results: SecurityBlock((1,), CONTEXT_COSE, Eid.NONE, parameters, (results,)),
+    COSE_PAIRS,
+    COSE_PAIRS,
 )
 PLAIN = Bundle(
     PrimaryBlock(Eid.parse("dtn://b/x"), Eid.parse("dtn://a/x"), Eid.NONE, 1, 1, 1, crc_type=2),
@@ -171,6 +183,19 @@ def test_parameters_and_results_of_a_security_block(
         assert outcome(lambda: decode_asb(octets)) == quick
     if not edits and cut > len(octets):
         assert quick == block
+
+
+@given(FLOW | BLOCKS | COSE, st.booleans())
+def test_values_of_a_security_block_are_its_own(block: SecurityBlock, view: bool) -> None:
+    """Octets, not views: they outlive the buffer that they came in."""
+    buffer = bytearray(encode_asb(block))
+    found = decode_asb(memoryview(buffer) if view else buffer)
+    buffer[:] = bytes(len(buffer))
+    assert found == block
+    for _, value in (*found.parameters, *itertools.chain(*found.results)):
+        octets = value.octets if isinstance(value, EncodedItem) else value
+        assert type(octets) in (bytes, int)
+    assert type(encode_asb(found)) is bytes
 
 
 def test_what_is_kept_of_forms_of_security_blocks_is_bounded() -> None:
