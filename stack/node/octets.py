@@ -42,6 +42,7 @@ class Octets:
         opened, and is not read again."""
 
         self._cache_bytes = 0
+        """What has been opened is in memory a second time, in plain, and counts twice."""
 
     def load(self, refs: Sequence[int]) -> list[Buffer | None]:
         """From memory, else from the store."""
@@ -106,15 +107,16 @@ class Octets:
     def remember(self, ops: Iterable[Op], outcome: Committed) -> None:
         """Keep what has just been stored, and forget what has left the store."""
         refs = iter(outcome.refs)
-        cache = self.cache
+        cache, checks = self.cache, self._checks
         for op in ops:
             if type(op) is Put:
                 ref = next(refs)
-                if ref > 0 and len(op.encoded) <= CACHE_BUNDLE_BYTES_MAX:
+                size = len(op.encoded)
+                if ref > 0 and size <= CACHE_BUNDLE_BYTES_MAX:
                     cache[ref] = op
                     if op.known is None:
-                        self._checks[ref] = crc32c(op.encoded)
-                    self._cache_bytes += _weight(op)
+                        checks[ref] = crc32c(op.encoded)
+                    self._cache_bytes += size if op.known.__class__ is not Opened else 2 * size
             elif type(op) is Release:
                 self.forget(op.ref)
         for ref in outcome.evicted:
@@ -127,9 +129,5 @@ class Octets:
         put = self.cache.pop(ref, None)
         if put is not None:
             self._checks.pop(ref, None)
-            self._cache_bytes -= _weight(put)
-
-
-def _weight(put: Put) -> int:
-    """Octets of a bundle in memory: what has been opened is there a second time, in plain."""
-    return len(put.encoded) * (2 if isinstance(put.known, Opened) else 1)
+            size = len(put.encoded)
+            self._cache_bytes -= size if put.known.__class__ is not Opened else 2 * size

@@ -17,6 +17,7 @@ from stack.core.arguments import check_octets, eid_of
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer
+from stack.core.value import quick
 from stack.policy import DataPolicy
 from stack.ports.store import Write
 
@@ -77,6 +78,7 @@ class Outgoing:
             object.__setattr__(self, "report_to", eid_of("report_to", self.report_to))
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class BundleId:
     """Who made a bundle, and when (RFC 9171 §4.2.7)."""
@@ -110,6 +112,7 @@ class Cancelled(NamedTuple):
     them, but for those that share an LTP block with others."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A bundle's payload handed to a local endpoint.  It stays in the store, and comes again

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from stack.audit.event import AuditEvent
 from stack.core.train import Buffer
+from stack.core.value import quick
 from stack.ports.security import Opened
 from stack.wire.bundle import Bundle
 
@@ -44,6 +45,7 @@ QUARANTINE_PRIORITY = -1
 """Priority of what is in quarantine: below that of every bundle, so that any may take its room."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Stored:
     """What the node knows of a stored bundle without reading its octets."""

@@ -16,7 +16,7 @@ from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.begin import SEQUENCE, SPACE, Beginning
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.entry import Entry, Waiting
-from stack.engines.bundle_agent.events import Event
+from stack.engines.bundle_agent.events import Deliverable, Event
 from stack.engines.bundle_agent.notes import labelled, parse_note
 from stack.engines.bundle_agent.origin import Origin
 from stack.engines.bundle_agent.paths import PathJudge
@@ -97,6 +97,9 @@ class Custody:
         """Bundles in whose place is put what they are now proven to be, by its key."""
         self._ops: list[Op] = list(beginning.writes)
         self._events: deque[Event] = deque()
+        self._awaited: dict[str, None] = {}
+        """Services for which bundles wait that no event has told of."""
+
         self._tunnels = Tunnels(
             node_id, config, self._origin, gate, self._reserve, protected=self._protected
         )
@@ -116,7 +119,14 @@ class Custody:
 
     def next_event(self) -> Event | None:
         """The oldest event that nobody has taken yet."""
+        if self._awaited:
+            return Deliverable(self._awaited.popitem()[0])
         return self._events.popleft() if self._events else None
+
+    def _await(self, service: str, ref: int) -> None:
+        """A bundle waits for a service of this node: one event tells of all until it is taken."""
+        self.waiting.add(service, ref)
+        self._awaited[service] = None
 
     def _hold(self, entry: Entry) -> None:
         if self._counting and entry.ref not in self.entries:
@@ -131,10 +141,12 @@ class Custody:
             return None
         if self._counting:
             self.shares.went(entry.owner, entry.size)
-        self.own.pop(ref, None)
-        self._sealed.pop(ref, None)
+        if self._sealed:
+            self._sealed.pop(ref, None)
         if entry.place is Place.FORWARD:
-            self._void.pop(ref, None)
+            self.own.pop(ref, None)
+            if self._void:
+                self._void.pop(ref, None)
             self.forwarder.remove(ref, now_ms)
         elif entry.place is Place.FRAGMENT:
             self._fragments.forget(ref)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from stack.contacts.plan import Plan
 from stack.engines.bundle_agent.custody import Custody
 from stack.engines.bundle_agent.entry import Entry, node_and_service
-from stack.engines.bundle_agent.events import Deliverable, Reassemble, TooLarge
+from stack.engines.bundle_agent.events import Reassemble, TooLarge
 from stack.engines.bundle_agent.notes import parse_note
 from stack.engines.bundle_agent.permission import refusal
 from stack.engines.bundle_agent.trail import FORWARDED, GONE, REFUSED, happens
@@ -56,8 +56,7 @@ class Dispatch(Custody):
             _, service = node_and_service(entry.destination)
             if self._withheld(entry):
                 return
-            self.waiting.add(service, ref)
-            self._events.append(Deliverable(service, ref))
+            self._await(service, ref)
         elif entry.place is Place.FRAGMENT:
             self._join(self._fragments.add(ref, parse_note(entry.note)))
 
@@ -67,9 +66,7 @@ class Dispatch(Custody):
         sealed, self._sealed = self._sealed, {}
         for ref in sealed:
             if (entry := self.entries.get(ref)) is not None:
-                name = node_and_service(entry.destination)[1]
-                self.waiting.add(name, ref)
-                self._events.append(Deliverable(name, ref))
+                self._await(node_and_service(entry.destination)[1], ref)
         self._fragments.keys_changed()
         self._join_due()
 

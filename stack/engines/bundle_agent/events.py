@@ -10,10 +10,9 @@ from stack.ports.store import Put
 
 @dataclass(frozen=True, slots=True)
 class Deliverable:
-    """Event: a bundle waits for the endpoint `service`."""
+    """Event: bundles wait for the endpoint `service`."""
 
     service: str
-    ref: int
 
 
 @dataclass(frozen=True, slots=True)

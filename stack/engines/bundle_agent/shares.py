@@ -80,21 +80,24 @@ class Shares:
 
     def came(self, owner: str, size: int) -> None:
         """A bundle of `size` octets is held from now on."""
-        counted = size if size > self._least else self._least
-        self._padding += counted - size
-        self._change(owner, counted)
+        counted = size
+        if size < self._least:
+            counted = self._least
+            self._padding += counted - size
+        before = self._held.get(owner, 0)
+        self._held[owner] = after = before + counted
+        part = self._parts.get(owner, 0)
+        if before < part:
+            self._kept -= counted if after < part else part - before
 
     def went(self, owner: str, size: int) -> None:
         """It is held no more."""
-        counted = size if size > self._least else self._least
-        self._padding -= counted - size
-        self._change(owner, -counted)
-
-    def _change(self, owner: str, octets: int) -> None:
-        before = self._held.get(owner, 0)
-        self._held[owner] = after = before + octets
+        counted = size
+        if size < self._least:
+            counted = self._least
+            self._padding -= counted - size
+        before = self._held[owner]
+        self._held[owner] = after = before - counted
         part = self._parts.get(owner, 0)
         if after < part:
-            self._kept -= octets if before < part else after - part
-        elif before < part:
-            self._kept -= part - before
+            self._kept += counted if before < part else part - after

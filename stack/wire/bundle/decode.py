@@ -12,7 +12,7 @@ import enum
 from functools import lru_cache
 from struct import Struct
 from struct import error as StructError
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from stack.core.eid import SCHEME_DTN, Eid
 from stack.core.errors import DecodeError, LocalError
@@ -34,7 +34,6 @@ from stack.wire.bundle.types import (
     REPORT_UNPROCESSED,
     Bundle,
     CanonicalBlock,
-    OpenBlock,
     PrimaryBlock,
 )
 from stack.wire.crc import crc16_x25, crc32c
@@ -400,14 +399,7 @@ def _block(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[Ca
         position = _check_crc(data, view, start, position, crc_type, strict)
     if count == _OPEN:
         position = _break(data, position)
-    block: Any = OpenBlock()
-    block.type = kind
-    block.number = number
-    block.flags = flags
-    block.data = block_data
-    block.crc_type = crc_type
-    block.encoded = view[start:position]
-    block.__class__ = CanonicalBlock
+    block = CanonicalBlock(kind, number, flags, block_data, crc_type, view[start:position])
     return block, position
 
 

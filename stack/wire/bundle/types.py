@@ -7,12 +7,11 @@ changed block with its constructor: a new block has no `encoded`, and is encoded
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from stack.core.eid import Eid
 from stack.core.train import Buffer
+from stack.core.value import quick
 
 # Bundle processing control flags, RFC 9171 §4.2.3
 IS_FRAGMENT = 0x000001
@@ -58,13 +57,8 @@ CRC_16 = 1
 CRC_32 = 2
 
 
-# The constructor that `dataclass` makes of a frozen class sets each field by name, through
-# `object.__setattr__`.  A bundle is made of several such objects, and it takes half the time to
-# fill one as an object of a class that is not frozen and has the same slots, and then to make it
-# one of its own.
-
-
-@dataclass(frozen=True, slots=True, init=False)
+@quick
+@dataclass(frozen=True, slots=True)
 class PrimaryBlock:
     """RFC 9171 §4.3.1.  Fragment fields are None unless `flags` has IS_FRAGMENT."""
 
@@ -81,39 +75,9 @@ class PrimaryBlock:
     version: int = 7
     encoded: bytes | None = field(default=None, compare=False, repr=False)
 
-    def __init__(
-        self,
-        destination: Eid,
-        source: Eid,
-        report_to: Eid,
-        creation_ms: int,
-        sequence: int,
-        lifetime_ms: int,
-        flags: int = 0,
-        crc_type: int = CRC_32,
-        fragment_offset: int | None = None,
-        total_adu_length: int | None = None,
-        version: int = 7,
-        encoded: bytes | None = None,
-    ) -> None:
-        new: Any = self
-        _class_of(new, OpenPrimary)
-        new.destination = destination
-        new.source = source
-        new.report_to = report_to
-        new.creation_ms = creation_ms
-        new.sequence = sequence
-        new.lifetime_ms = lifetime_ms
-        new.flags = flags
-        new.crc_type = crc_type
-        new.fragment_offset = fragment_offset
-        new.total_adu_length = total_adu_length
-        new.version = version
-        new.encoded = encoded
-        new.__class__ = PrimaryBlock
 
-
-@dataclass(frozen=True, slots=True, init=False)
+@quick
+@dataclass(frozen=True, slots=True)
 class CanonicalBlock:
     """RFC 9171 §4.3.2.  `data` is the content of the block-type-specific byte string."""
 
@@ -124,27 +88,9 @@ class CanonicalBlock:
     crc_type: int = CRC_NONE
     encoded: Buffer | None = field(default=None, compare=False, repr=False)
 
-    def __init__(
-        self,
-        type: int,
-        number: int,
-        flags: int,
-        data: Buffer,
-        crc_type: int = CRC_NONE,
-        encoded: Buffer | None = None,
-    ) -> None:
-        new: Any = self
-        _class_of(new, OpenBlock)
-        new.type = type
-        new.number = number
-        new.flags = flags
-        new.data = data
-        new.crc_type = crc_type
-        new.encoded = encoded
-        new.__class__ = CanonicalBlock
 
-
-@dataclass(frozen=True, slots=True, init=False)
+@quick
+@dataclass(frozen=True, slots=True)
 class Bundle:
     """A whole bundle; the payload block is the last of `blocks` (RFC 9171 §4.1)."""
 
@@ -152,16 +98,6 @@ class Bundle:
     blocks: tuple[CanonicalBlock, ...]
     opening: bytes = field(default=b"\x9f", compare=False, repr=False)
     """Head of the outer array as it came: other than 0x9f only when read leniently."""
-
-    def __init__(
-        self, primary: PrimaryBlock, blocks: tuple[CanonicalBlock, ...], opening: bytes = b"\x9f"
-    ) -> None:
-        new: Any = self
-        _class_of(new, OpenBundle)
-        new.primary = primary
-        new.blocks = blocks
-        new.opening = opening
-        new.__class__ = Bundle
 
     @property
     def payload(self) -> CanonicalBlock:
@@ -174,24 +110,3 @@ class Bundle:
             if candidate.type == block_type:
                 return candidate
         return None
-
-
-class OpenPrimary:
-    """A `PrimaryBlock` that is being filled."""
-
-    __slots__ = PrimaryBlock.__slots__
-
-
-class OpenBlock:
-    """A `CanonicalBlock` that is being filled."""
-
-    __slots__ = CanonicalBlock.__slots__
-
-
-class OpenBundle:
-    """A `Bundle` that is being filled."""
-
-    __slots__ = Bundle.__slots__
-
-
-_class_of: Callable[[object, type], None] = object.__dict__["__class__"].__set__

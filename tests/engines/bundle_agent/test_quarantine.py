@@ -287,7 +287,7 @@ def test_who_waits_for_a_bundle_is_told(service: str) -> None:
     assert put is not None
     assert harness.agent.next_event() is None
     harness.agent.committed([put], Committed([5]), NOW)
-    assert harness.agent.next_event() == Deliverable(service, 5)
+    assert harness.agent.next_event() == Deliverable(service)
     assert harness.agent.next_event() is None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
@@ -232,14 +234,11 @@ class CountsOctetsAlone(OurShares):
     """Tiny bundles use up the number of bundles."""
 
     class kind(Shares):
+        def __init__(self, neighbours: Collection[str], octets: int, _: int, share: float) -> None:
+            super().__init__(neighbours, octets, octets, share)
+
         def spare(self, owner: str, size: int) -> tuple[int, int]:
             return super().spare(owner, LEAST)[0], 0
-
-        def came(self, owner: str, size: int) -> None:
-            self._change(owner, size)
-
-        def went(self, owner: str, size: int) -> None:
-            self._change(owner, -size)
 
 
 class NeverGivesBack(OurShares):
