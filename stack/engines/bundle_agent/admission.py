@@ -17,7 +17,7 @@ from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.content import ContentDigest
 from stack.engines.bundle_agent.entry import Entry, node_and_service
 from stack.engines.bundle_agent.extensions import Extensions, extensions_of
-from stack.engines.bundle_agent.notes import is_returned, labelled, note_of
+from stack.engines.bundle_agent.notes import NOTED, bare, is_returned, labelled, note_of
 from stack.engines.bundle_agent.shares import NOTHING, OWN, Shares
 from stack.engines.bundle_agent.trail import AuditTrail
 from stack.policy.label import label_of
@@ -114,8 +114,9 @@ class Admission:
         `opened` is what security has made of it, where it has: it goes along for the
         delivery; with a bundle for elsewhere, or a fragment, goes `previous`."""
         primary = bundle.primary
+        flags = primary.flags
         place = self.place_of(bundle) if place is None else place
-        key = bundle_key(primary, len(bundle.payload.data))
+        key = bundle_key(primary, len(bundle.blocks[-1].data))
         known: Opened | Bundle | None = None
         source = str(primary.source)
         ours = node_and_service(source)[0] == self._node
@@ -123,13 +124,15 @@ class Admission:
             known = opened or bundle
             if opened is None or primary.source.is_null:
                 key += self._digest.payload(bundle)
-        elif outside or not ours or priority >= CRITICAL_PRIORITY or primary.flags & IS_FRAGMENT:
+        elif outside or not ours or priority >= CRITICAL_PRIORITY or flags & IS_FRAGMENT:
             found = found or extensions_of(bundle)
             key += self._digest.whole(bundle, self._variant(primary, found), found.encrypted)
-        brought_by = previous if place is Place.FRAGMENT else ""
-        note = note_of(
-            bundle, encoded, returned=outside and ours, neighbour=brought_by, owner=owner
-        )
+        returned = outside and ours
+        if flags & NOTED or returned:
+            brought_by = previous if place is Place.FRAGMENT else ""
+            note = note_of(bundle, encoded, returned=returned, neighbour=brought_by, owner=owner)
+        else:
+            note = bare(owner)
         label = label_of(bundle.blocks)
         event = None
         if self.trail is not None and self.trail.wants(label):
@@ -146,7 +149,7 @@ class Admission:
             priority,
             expires_ms,
             received_ms,
-            labelled(note, label),
+            labelled(note, label) if label else note,
             required,
             evicts,
             known,

@@ -90,21 +90,22 @@ class Entry:
 
 def entered(ref: int, put: Put, node: str) -> Entry:
     """The entry of a bundle that has just been stored at `node`."""
-    policy, note = policy_and_rest(put.note)
-    event = put.event
+    key, place, note, policy, event = put.key, put.place, put.note, None, put.event
+    if note:  # few have one
+        policy, note = policy_and_rest(note)
     return Entry(
         ref,
-        put.place,
+        place,
         put.destination,
         put.source,
         put.priority,
         len(put.encoded),
         put.expires_ms,
         put.received_ms,
-        note if not note or not is_bare(note) else b"",
-        _own_key(put, note, node),
-        put.key.startswith(_TIMELESS),
-        len(put.key) > _IDENTITY_BYTES,
+        b"" if note and is_bare(note) else note,
+        _own_key(put, note, node) if place is Place.FORWARD else b"",
+        key[:8] == _TIMELESS,
+        len(key) > _IDENTITY_BYTES,
         put.previous,
         put.owner,
         policy,

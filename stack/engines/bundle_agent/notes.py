@@ -29,6 +29,9 @@ _BARE = b"\x20"
 """What a note begins with of which that is all there is to say."""
 
 
+NOTED = IS_FRAGMENT | REPORT_ANY
+"""Flags of bundles that need more than that."""
+
 _LABELLED = b"\x21"
 """What a note begins with where the label of a data policy precedes the rest."""
 
@@ -53,8 +56,8 @@ def note_of(
     a fragment, `owner` to whose share it counts (that of a fragment is this neighbour, if any).
     """
     primary = bundle.primary
-    if not (primary.flags & (IS_FRAGMENT | REPORT_ANY) or returned):
-        return _BARE + owner.encode() if owner else b""
+    if not (primary.flags & NOTED or returned):
+        return bare(owner)
     head = primary.encoded
     if head is None:
         head = decode_primary(encoded, 1, mode=LENIENT)[0].encoded or b""
@@ -65,6 +68,11 @@ def note_of(
         + head
         + (owner or neighbour).encode()
     )
+
+
+def bare(owner: str) -> bytes:
+    """The note of a bundle of which only the owner is to be known, if that."""
+    return _BARE + owner.encode() if owner else b""
 
 
 def labelled(note: bytes, label: bytes) -> bytes:
