@@ -92,7 +92,7 @@ class Link:
         )
         self._runner = Runner(self._ltp, port, clock)
         self._aside = False
-        self._given_up = driver.agent.given_up.setdefault(self.peer, [])
+        self._notes = driver.agent.links.add(self.peer)
 
     def set_contact(
         self, now: int, *, tx_up: bool, rx_up: bool, rate_bps: float | None, owlt_ns: int
@@ -103,6 +103,7 @@ class Link:
         if rate_bps is not None:
             rate_bps *= self._share
         self.engine.link(now, tx_up=tx_up, rx_up=rx_up, rate_bps=rate_bps, owlt_ns=owlt_ns)
+        self._notes.idle = not tx_up or self.engine.stalled
         state = (tx_up, rx_up, rate_bps)
         if state == self._state:
             return  # a new light time alone gives the engine nothing to do
@@ -156,7 +157,7 @@ class Link:
             self._trace("work_failed", {"what": f"close {self.name}", "why": words_of(error)})
 
     def _progress(self) -> None:
-        if self.up and (self._given_up or self._forwarder.waiting(self.peer)):
+        if self.up and (self._notes.useless or self._forwarder.waiting(self.peer)):
             self._runner.wake()
 
     # ---- what the bundle driver sees of a link ---------------------------------------------
@@ -219,10 +220,9 @@ class Link:
 
     def fill(self, now: int) -> None:
         """Give LTP what waits for this neighbour, and have it let go of what is of no use."""
-        if useless := self._given_up[:]:
-            self._given_up.clear()
-            self.engine.cancel(useless)
-        if self.up:
+        if self._notes.useless:
+            self.engine.cancel(self._notes.take())
+        if self.up and not self._notes.gives_way:
             self._driver.send(self.peer, self, now)
 
     def send(self, trains: list[Train]) -> bool:
@@ -244,12 +244,12 @@ class Link:
     def _heard(self, event: LinkStalled | LinkAlive, now: int) -> None:
         """The neighbour fell silent, in its contact if the link is scheduled, or is heard again."""
         agent, now_ms = self._driver.agent, self._clock.dtn_ms()
-        stalled = isinstance(event, LinkStalled)
-        if self.config.scheduled and stalled:
+        scheduled, stalled = self.config.scheduled, isinstance(event, LinkStalled)
+        self._notes.idle = not self.up or self.engine.stalled
+        if stalled and scheduled:
             self._driver.give_back(self.engine.withdraw(), self.peer)
-            agent.contact_failed(self.peer, now_ms)
-        elif self.config.scheduled:
-            agent.contact_restored(self.peer, now_ms)
+        if scheduled:
+            (agent.contact_failed if stalled else agent.contact_restored)(self.peer, now_ms)
         self._driver.run_pending()
         self._trace("link_stalled" if stalled else "link_alive", {"link": self.name})
         if stalled and not self.engine.count("reports_received"):
@@ -347,8 +347,9 @@ class Link:
 
 def _noted(link: str, notes: list[str]) -> list[SessionId]:
     """The sessions of a link among the keys of what is noted."""
-    keys = (key.removeprefix(f"{link}/") for key in notes if key.startswith(f"{link}/"))
-    return [SessionId(int(origin), int(number)) for origin, number in (k.split(".") for k in keys)]
+    keys = (key.rpartition("/") for key in notes)  # the name of a link may have a "/", too
+    sessions = (session.split(".") for name, _, session in keys if name == link)
+    return [SessionId(int(origin), int(number)) for origin, number in sessions]
 
 
 def unheard(links: Mapping[str, Link]) -> set[str]:

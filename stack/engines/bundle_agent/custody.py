@@ -17,6 +17,7 @@ from stack.engines.bundle_agent.begin import SEQUENCE, SPACE, Beginning
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.entry import Entry, Waiting
 from stack.engines.bundle_agent.events import Deliverable, Event
+from stack.engines.bundle_agent.links import Links
 from stack.engines.bundle_agent.notes import labelled, parse_note
 from stack.engines.bundle_agent.origin import Origin
 from stack.engines.bundle_agent.paths import PathJudge
@@ -88,10 +89,7 @@ class Custody:
         self._void: dict[int, set[str]] = {}
         """Neighbours whose acknowledgement of a bundle means nothing (see `echoed`)."""
 
-        self.given_up: dict[str, list[int]] = {}
-        """Bundles that a link has been given and need not go on with, by neighbour, for those links
-        that have put a list of their own here."""
-
+        self.links = Links()
         self._postponed: list[int] = []
         self._proving: dict[bytes, int] = {}
         """Bundles in whose place is put what they are now proven to be, by its key."""
@@ -160,9 +158,7 @@ class Custody:
     def _give_up(self, ref: int, reason: ReportReason, now_ms: int) -> None:
         """A bundle is of no use to anybody any more, and links need not go on with it.  (What
         makes room for others still is: whom a link brings it has it.)"""
-        for neighbour in self.forwarder.given_to(ref):
-            if neighbour in self.given_up:
-                self.given_up[neighbour].append(ref)
+        self.links.give_up(ref, self.forwarder.given_to(ref))
         self._deleted(ref, reason, now_ms)
 
     def lost(self, ref: int, now_ms: int) -> None:

@@ -195,7 +195,10 @@ class Dispatch(Custody):
         self._reroute(self.forwarder.drain(neighbour, now_ms), now_ms)
 
     def contact_failed(self, neighbour: str, now_ms: int) -> None:
-        """A neighbour does not answer in its contact: what waits for it looks for another way."""
+        """A neighbour does not answer in its contact: what waits for it looks for another way,
+        unless there is another link to it that carries something."""
+        if not self.links.idle(neighbour):
+            return
         self.forwarder.contact_failed(neighbour, now_ms)
         self._reroute(self.forwarder.drain(neighbour, now_ms), now_ms)
 

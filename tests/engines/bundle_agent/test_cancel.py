@@ -73,9 +73,9 @@ def test_what_a_link_has_been_given_is_forgotten_and_that_is_told() -> None:
     harness = Harness(direct=[NEXT])
     made = send(harness, NEXT + "app")
     (ref,) = harness.agent.forwarder.take(NEXT, 10_000, 10, NOW)
-    told = harness.agent.given_up.setdefault(NEXT, [])
+    told = harness.agent.links.add(NEXT)
     assert cancel(harness, made) == Cancelled(1, 1)
-    assert told == [ref], "the link need not go on with it"
+    assert told.take() == [ref], "the link need not go on with it"
     harness.agent.forwarded([ref], NOW, NEXT)  # it arrived: nothing is left to do
     assert harness.agent.counters["forwarded"] == 0
     assert harness.agent.forwarder.bytes_waiting == 0
@@ -85,11 +85,11 @@ def test_links_go_on_with_what_only_makes_room_and_not_with_what_has_expired() -
     harness = Harness(direct=[NEXT])
     refs = [harness.send(NEXT + "app"), harness.send(NEXT + "app"), harness.send(NEXT + "app")]
     assert harness.agent.forwarder.take(NEXT, 10_000, 2, NOW) == refs[:2]
-    told = harness.agent.given_up.setdefault(NEXT, [])
+    told = harness.agent.links.add(NEXT)
     harness.agent.committed([], Committed([], evicted=[refs[0]]), NOW)
-    assert told == []
+    assert not told.useless
     harness.agent.expired([harness.stored(ref) for ref in refs[1:]], NOW + 60_000)
-    assert told == [refs[1]], "the third was given to nobody"
+    assert told.take() == [refs[1]], "the third was given to nobody"
 
 
 def test_only_what_was_sent_from_here_and_waits_can_be_cancelled() -> None:
