@@ -132,6 +132,7 @@ def known_as(node: NodeFacts) -> str:
 def described(directory: Directory, node_id: str) -> str:
     """A node and what is known of it."""
     node = directory.get(node_id)
-    return (
-        f"{node_id}, of whom nothing is known" if node is None else f"{node_id}: '{known_as(node)}'"
-    )
+    if node is None:
+        return f"{node_id}, of whom nothing is known"
+    known = known_as(node)
+    return f"{node_id}: '{known}'" if known else f"{node_id}, without jurisdiction, domain or role"

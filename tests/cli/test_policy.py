@@ -92,6 +92,90 @@ def test_explain_says_why_not(cli: Cli, files: tuple[Path, Path, Path]) -> None:
     assert found["carry"] == {"may": True, "why": ""}
 
 
+NOT_AT = "it may rest at '{}', not here (dtn://home/: 'KR')"
+NO_FACTS = "it may {} 'KR', not {} (dtn://nowhere/, without jurisdiction, domain or role)"
+UNNAMED = (
+    "nothing is known of dtn://stranger/: name it in the directory of nodes, or bring its"
+    " certificate (`orbitferry domain export`)"
+)
+ENDED = "it ended 2020-01-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("policy", "node", "read", "hold", "carry"),
+    [
+        ("", "home", "", "", ""),
+        ('readers = "KR"\nrest = "KR"\ntransit = "KR"', "home", "", "", ""),
+        (
+            'readers = "EU"',
+            "home",
+            "it may be read at 'EU', not here (dtn://home/: 'KR')",
+            "",
+            "",
+        ),
+        ('rest = "EU"', "home", *3 * [NOT_AT.format("EU")]),
+        ('rest = "none"\ntransit = "none"', "home", *3 * [NOT_AT.format("none")]),
+        (
+            'transit = "EU"',
+            "home",
+            "",
+            "",
+            "it may pass through 'EU', not through here (dtn://home/: 'KR')",
+        ),
+        ('expires = "2999-01-01T00:00:00Z"', "home", "", "", ""),
+        ('expires = "2020-01-01T00:00:00Z"', "home", *3 * [ENDED]),
+        ('rest = "EU"\nexpires = "2020-01-01T00:00:00Z"', "home", *3 * [ENDED]),
+        ('rest = "KR"', "nowhere", *3 * [NO_FACTS.format("rest at", "here")]),
+        ('readers = "KR"', "nowhere", NO_FACTS.format("be read at", "here"), "", ""),
+        ('transit = "KR"', "nowhere", "", "", NO_FACTS.format("pass through", "through here")),
+        ("", "nowhere", "", "", ""),
+        ("", "stranger", *3 * [UNNAMED]),
+    ],
+)
+def test_explain_has_words_for_each_reason(
+    cli: Cli,
+    files: tuple[Path, Path, Path],
+    policy: str,
+    node: str,
+    read: str,
+    hold: str,
+    carry: str,
+) -> None:
+    path, _, directory = files
+    path.write_text(policy)
+    directory.write_text(DIRECTORY + '\n[[node]]\nid = "dtn://nowhere/"\n')
+    asked = ("policy", "explain", path, f"dtn://{node}/", "-d", directory)
+    (found,) = cli(*asked, "--json").json
+    why = {"read": read, "hold": hold, "carry": carry}
+    shown = {verb: {"may": not words, "why": words} for verb, words in why.items()}
+    assert found == {"node": f"dtn://{node}/"} | shown
+    ran = cli(*asked)
+    assert ran.code == (1 if read and hold and carry else 0)
+    for verb, words in why.items():
+        line = f"dtn://{node}/ may not {verb} it: {words}" if words else f"may {verb} it"
+        assert line in " ".join(ran.out.split())
+
+
+@pytest.mark.parametrize(
+    ("expires", "words"),
+    [
+        ("2026-11-30T23:59:59Z", "it ended 2026-11-30T23:59:59.000Z"),
+        ("2026-12-01T00:30:00Z", "no admissible path; with rest at and transit through XX it"),
+        ("2026-12-01T01:30:00Z", "arrives 2026-12-01T01:00:00"),
+    ],
+)
+def test_check_counts_no_path_that_ends_after_the_policy(
+    cli: Cli, files: tuple[Path, Path, Path], expires: str, words: str
+) -> None:
+    policy, plan, directory = files
+    policy.write_text(f'{FAMILY}expires = "{expires}"')
+    at = "2026-12-01T00:00:00Z"
+    asked = ("dtn://gs1/", "dtn://sat1/", "-d", directory, "--at", at)
+    ran = cli("policy", "check", policy, plan, *asked)
+    assert words in " ".join(ran.out.split())
+    assert ran.code == (0 if words.startswith("arrives") else 1)
+
+
 def test_a_node_without_a_directory_sends_nothing_under_a_policy(
     cli: Cli, pair: tuple[Path, Path], files: tuple[Path, Path, Path]
 ) -> None:

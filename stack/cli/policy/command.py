@@ -81,6 +81,7 @@ def check(
     from stack.policy.permissions import permissions
     from stack.routing.admissible import RouteRequest, admissible, reach
     from stack.routing.router import Router, RouterConfig
+    from stack.services.policies import until
 
     source = load_source(path, reference, kind)
     now_ms = source.start_ms if at is None else time_of(at, "--at")
@@ -88,7 +89,7 @@ def check(
     source.check_node("TO", destination)
     rules = load_policy(policy, now_ms)
     gate = PolicyGate(load_directory(directory), origin)
-    expires_ms = now_ms + round(lifetime * 1000)
+    expires_ms = until(rules, now_ms + round(lifetime * 1000))
     router = Router(source.plan, origin, config=RouterConfig(tolerance_ms=0, tolerance_ratio=0))
     request = RouteRequest(destination, octets, 1, now_ms, expires_ms)
     found = admissible(router, gate, rules, request)
@@ -165,6 +166,8 @@ def _lines(
 ) -> list[str]:
     from stack.policy.gate import described
 
+    if over := _over(policy, now_ms):
+        return [over]
     if not gate.may_read(policy, destination):
         who = described(gate.directory, destination)
         return [f"it may not be read at its destination: {who}"]
@@ -175,6 +178,12 @@ def _lines(
     over = ", ".join(contact.destination for contact in found.route.contacts)
     lines = [f"arrives {arrival}, {after} after departure, over {over}"]
     return lines if found.better is None else [*lines, found.words]
+
+
+def _over(policy: DataPolicy, now_ms: int) -> str:
+    """That a policy has ended, if it has: then nobody may do anything any more."""
+    ended = 0 < policy.expires_ms <= now_ms
+    return f"it ended {dtn_to_iso(policy.expires_ms)}" if ended else ""
 
 
 def explain(
@@ -195,12 +204,14 @@ def explain(
     from stack.policy import PolicyGate
     from stack.policy.file import load_directory, load_policy
 
-    rules = load_policy(policy, SystemClock().dtn_ms())
+    now_ms = SystemClock().dtn_ms()
+    rules = load_policy(policy, now_ms)
     gate = PolicyGate(load_directory(directory), node)
+    over = _over(rules, now_ms)
     answers = {
-        "read": gate.refusal(rules, delivered=True),
-        "hold": gate.refusal(rules, delivered=False, origin=True),
-        "carry": gate.refusal(rules, delivered=False),
+        "read": over or gate.refusal(rules, delivered=True),
+        "hold": over or gate.refusal(rules, delivered=False, origin=True),
+        "carry": over or gate.refusal(rules, delivered=False),
     }
     if as_json:
         emit({"node": node} | {key: {"may": not why, "why": why} for key, why in answers.items()})
