@@ -142,6 +142,8 @@ class Bug:
     area: str
     plant: Plant
     swarm: Swarm
+    first: int = 0
+    """The seed from which on few are needed."""
 
     @property
     def name(self) -> str:
@@ -204,11 +206,17 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug("data policies: sending", laws.lets_everything_leave, days(under_laws)),
     Bug("data policies: storage", laws.keeps_what_has_ended, days(under_laws)),
     Bug("data policies: storage", laws.forgets_policies_at_restart, days(under_laws)),
-    Bug("data policies: keys", laws.seals_under_no_label, days(relabelled)),
+    Bug("data policies: keys", laws.seals_under_no_label, days(relabelled), first=27),
     Bug("data policies: compute", laws.forgets_policies_of_results, days(computing)),
     Bug("audit", audits.writes_down_later_what_was_done, days(under_laws)),
     Bug("audit", audits.says_not_who_got_it, days(under_laws)),
     Bug("audit", audits.says_nothing_of_what_it_refuses, days(relabelled)),
+    Bug("audit", audits.says_twice_what_it_refuses, days(relabelled)),
+    Bug("audit", audits.says_that_it_refused_what_it_took, days(under_laws)),
+    Bug("audit", audits.says_twice_who_got_it, days(under_laws)),
+    Bug("audit", audits.makes_up_the_contacts, days(under_laws)),
+    Bug("audit", audits.says_not_that_it_came_opened, days(under_laws)),
+    Bug("audit", audits.says_not_that_applications_have_it, days(under_laws)),
     Bug("audit", audits.says_nothing_of_what_the_store_lets_go, days(under_laws)),
     Bug("audit", audits.signs_another_history, days(under_laws)),
     Bug("sequence numbers", begin_anew, days(neighbour.set_back)),
@@ -259,7 +267,7 @@ def main() -> int:
         if options.only not in f"{bug.area} {bug.name}" or time.monotonic() > end_s:
             continue
         hunted += 1
-        found = hunt(bug, options.first, options.seeds)
+        found = hunt(bug, options.first or bug.first, options.seeds)
         missed += not found.broken
         what = ", ".join(found.broken) or "NOT FOUND"
         print(

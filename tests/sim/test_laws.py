@@ -158,3 +158,10 @@ def test_a_day_under_laws_is_what_its_seed_says() -> None:
     ruled = under_laws(day)
     assert {*ruled.jurisdictions} == {*day.nodes}
     assert all(one.policy for one in ruled.files)
+
+
+def test_what_a_disk_in_memory_loses_is_written_down() -> None:
+    options = under_laws(draw(185))
+    assert options.store == "memory"
+    outcome = run(options)
+    assert outcome.ok, outcome.problems

@@ -16,10 +16,10 @@ from stack.engines.bundle_agent.entry import Entry, entered, node_and_service, r
 from stack.engines.bundle_agent.events import Echo, Reception
 from stack.engines.bundle_agent.ingress import Ingress, Taken
 from stack.engines.bundle_agent.notes import is_bare, parse_note, policy_in, unlabelled
-from stack.engines.bundle_agent.parts import Parts, name_of
+from stack.engines.bundle_agent.parts import Parts
 from stack.engines.bundle_agent.quarantine import set_aside
 from stack.engines.bundle_agent.shares import NOTHING, NOWHERE, OWN, Shares
-from stack.engines.bundle_agent.trail import CONSUMED, GONE, AuditTrail, happens
+from stack.engines.bundle_agent.trail import CONSUMED, GONE, AuditTrail, happens, name_of
 from stack.policy import PolicyGate
 from stack.ports.application import CRITICAL_PRIORITY, BundleId, Delivery, Outgoing
 from stack.ports.security import Opened, Security
@@ -150,9 +150,9 @@ class BundleAgent(Parts):
     def _refused(self, refused: Refused, now_ms: int) -> None:
         self.counters[f"dropped_{refused.counter}"] += 1
         reporter, primary, length = self._reporter, refused.primary, refused.payload_length
-        name = "" if primary is None else name_of(primary)
+        name = refused.name or ("" if primary is None else name_of(primary))
         fields = {"why": refused.counter, "detail": refused.words, "bundle": name}
-        self._trace("bundle_dropped", fields)
+        self._trace("bundle_dropped", {**fields, "sender_keeps": not refused.intact})
         if refused.event is not None:
             self._ops.append(RecordEvent(refused.event))
         if primary is not None:

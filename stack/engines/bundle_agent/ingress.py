@@ -24,6 +24,7 @@ from stack.engines.bundle_agent.extensions import Extensions
 from stack.engines.bundle_agent.origin import PRIORITY_DEFAULT
 from stack.engines.bundle_agent.permission import refusal
 from stack.engines.bundle_agent.shares import NOWHERE, OWN, Shares
+from stack.engines.bundle_agent.trail import name_of
 from stack.engines.bundle_agent.tunnels import DEPTH_MAX, Tunnels
 from stack.policy import DataPolicy, PolicyGate
 from stack.ports.security import Opened
@@ -120,9 +121,11 @@ class Ingress:
         encoded = memoryview(data)[offset:end]
         judged = self.judge(bundle, encoded, now_ms, previous, trusted)
         trail = self._admission.trail
-        if trail is not None and isinstance(judged, Refused):
-            event = trail.refused(bundle, judged.words, previous, now_ms)
-            judged = dataclasses.replace(judged, event=event)
+        if isinstance(judged, Refused):
+            judged = dataclasses.replace(judged, name=name_of(bundle.primary))
+            if trail is not None:
+                event = trail.refused(bundle, judged.words, previous, now_ms)
+                judged = dataclasses.replace(judged, event=event)
         return judged, end
 
     def _primary(self, data: Buffer, offset: int) -> PrimaryBlock | None:

@@ -8,12 +8,10 @@ from stack.core.errors import LocalError
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.blocks import Refused
 from stack.engines.bundle_agent.dispatch import WHOLE, Dispatch
-from stack.engines.bundle_agent.trail import GONE, happens
+from stack.engines.bundle_agent.trail import GONE, happens, name_of
 from stack.ports.store import Op, Put, Release
 from stack.wire.bundle import (
-    IS_FRAGMENT,
     Bundle,
-    PrimaryBlock,
     decode_bundle,
     fragment_bundle,
 )
@@ -83,9 +81,3 @@ class Parts(Dispatch):
     def _decode(self, encoded: Buffer) -> Bundle:
         """A bundle out of the store, as it was read when it came."""
         return decode_bundle(encoded, mode=self._mode)[0]
-
-
-def name_of(primary: PrimaryBlock) -> str:
-    """A bundle in the words of logs for people."""
-    fragment = f"+{primary.fragment_offset}" if primary.flags & IS_FRAGMENT else ""
-    return f"{primary.source}@{primary.creation_ms}.{primary.sequence}{fragment}"

@@ -142,3 +142,9 @@ def object_name(primary: PrimaryBlock, length: int) -> str:
     """The name of a bundle in all logs."""
     name = f"{primary.source!s}@{primary.creation_ms}.{primary.sequence}"  # !s: half the time
     return f"{name}+{primary.fragment_offset}/{length}" if primary.flags & IS_FRAGMENT else name
+
+
+def name_of(primary: PrimaryBlock) -> str:
+    """A bundle in the words of logs for people."""
+    fragment = f"+{primary.fragment_offset}" if primary.flags & IS_FRAGMENT else ""
+    return f"{primary.source}@{primary.creation_ms}.{primary.sequence}{fragment}"

@@ -397,7 +397,8 @@ class DiskStore:
     def load(self, refs: Sequence[int]) -> list[Buffer | None]:
         """See `BundleStore.load`."""
         self._check()
-        if self._waiting is not None and isinstance(self._inner, SqliteStore):
+        inner = self._inner
+        if self._waiting is not None and (isinstance(inner, SqliteStore) or inner.damaged(refs)):
             # One that finds damage writes, and waits for its turn.
             self._waiting.perform()
             self._check()

@@ -129,10 +129,7 @@ class Injector:
     def _mislead(self, fault: Fault) -> None:
         world, name = self._world, fault.node
         wrong = misled(world.true_plans[name], fault, self._rng)
-        world.plans[name] = wrong
-        if name in world.lives:
-            life = world.lives[name]
-            life.context.run(life.node.set_plan, wrong)
+        world.follow(name, wrong)
         self._until(fault, name)
 
     async def _intrude(self, fault: Fault) -> None:
@@ -245,10 +242,7 @@ class Injector:
         elif fault.kind == kinds.SLOW:
             what.slow_s = 0.0
         elif fault.kind == kinds.PLAN:
-            plan = world.plans[what] = world.true_plans[what]
-            if what in world.lives:
-                life = world.lives[what]
-                life.context.run(life.node.set_plan, plan)
+            world.follow(what, world.true_plans[what])
         else:
             what.correct()
 

@@ -6,11 +6,14 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from stack.audit.event import Act
 from stack.core.train import Buffer
 from stack.node.config import StoreSection
 from stack.simulator.swarm.ledger import Key
 from stack.storage.files import DamagedError
+from stack.storage.journal import Journal
 from stack.storage.memory import MemoryStore
+from stack.storage.mending import LOST_WHY
 
 
 class MemoryImage(MemoryStore):
@@ -38,14 +41,22 @@ class MemoryImage(MemoryStore):
         self._damaged.add(ref)
         return stored.key
 
+    def damaged(self, refs: Sequence[int]) -> list[int]:
+        """Which of these it would drop."""
+        return [ref for ref in refs if ref in self._damaged and ref in self._held]
+
     def load(self, refs: Sequence[int]) -> list[Buffer | None]:
         """As `SqliteStore` does: what is damaged is dropped, its key forgotten, and told.  Raises
         `DamagedError`."""
-        bad = [ref for ref in refs if ref in self._damaged and ref in self._held]
+        bad = self.damaged(refs)
         if bad:
-            for ref in bad:
-                self._seen.pop(self._held[ref][0].key, None)
-                self._drop(ref)
+            lost = [self._held[ref][0] for ref in bad]
+            journal = Journal(self.ledger, self.events_end, max(one.received_ms for one in lost))
+            journal.left(lost, Act.DELETED, LOST_WHY)
+            self._write_down(journal)
+            for one in lost:
+                self._seen.pop(one.key, None)
+                self._drop(one.ref)
             raise DamagedError(Path("memory"), bad)
         return super().load(refs)
 

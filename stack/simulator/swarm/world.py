@@ -17,6 +17,7 @@ from link_models.loss import Bernoulli, LossFactory, LossModel, no_loss
 from link_models.network import TraceHash, VirtualNetwork
 from link_models.noise import Rng
 from link_models.rng import Streams
+from stack.contacts.plan import Plan
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.limits import IPV4_UDP_BYTES
 from stack.core.train import Train
@@ -159,12 +160,8 @@ class SwarmWorld:
         self.handlers: dict[str, Handler] = {}
         self.changed = asyncio.Event()
         self.laws = Laws(options)
-        neighbours: dict[str, set[str]] = {name: set() for name in options.nodes}
-        for link in options.links:
-            neighbours[link.a].add(link.b)
-            neighbours[link.b].add(link.a)
         self.ledger = RunLedger(
-            {name: tuple(sorted(near)) for name, near in neighbours.items()},
+            _neighbours(options),
             protect=options.protect,
             hostile=options.hostile,
             laws=self.laws if options.jurisdictions else None,
@@ -172,7 +169,7 @@ class SwarmWorld:
         )
         plan = make_plan(options)
         self.true_plans = {name: own_plan(name, plan, options) for name in options.nodes}
-        self.plans = dict(self.true_plans)
+        self.plans: dict[str, Plan] = {}
         self.clocks = {name: NodeClock(loop, EPOCH_MS) for name in options.nodes}
         self.ends: dict[tuple[str, str], AirEnd] = {}
         self.arrived: Counter[str] = Counter()
@@ -201,12 +198,21 @@ class SwarmWorld:
                 secrets["ltp"] = self._secrets(32).hex()
         for name in options.nodes:
             self.disks[name].directory.mkdir(parents=True)
+            self.follow(name, self.true_plans[name])
             self.write_keys(name, 0)
             self._directory(name).write_text(self.laws.directory(name))
 
     def problem(self, invariant: str, text: str) -> None:
         """An invariant does not hold."""
         self.ledger.problem(invariant, text, self.loop.time())
+
+    def follow(self, name: str, plan: Plan) -> None:
+        """A node goes by this plan from now on, also when it starts."""
+        self.plans[name] = plan
+        self.disks[name].chronicle.given(name, plan)
+        if name in self.lives:
+            life = self.lives[name]
+            life.context.run(life.node.set_plan, plan)
 
     # ---- links ---------------------------------------------------------------------------
 
@@ -415,8 +421,7 @@ class SwarmWorld:
             self.trace.note(self.loop.now_ns, name, event)
             if event == "bundle_damaged" and not options.parity:
                 damaged.add(fields["ref"])  # a bit flipped at rest: it fails, and need not arrive
-            if event == "bundle_dropped":
-                disk.chronicle.drops(fields)
+            disk.chronicle.hears(event, fields)
             if event in ERRORS and fields.get("ref") not in damaged:
                 self.problem("error", f"{name}: {event} {fields}")
 
@@ -457,3 +462,11 @@ def _words(error: BaseException | None) -> str:
         code = place.tb_frame.f_code
         where = f" in {Path(code.co_filename).name}:{place.tb_lineno} {code.co_name}"
     return f"{error!r}{where}"
+
+
+def _neighbours(options: Options) -> dict[str, tuple[str, ...]]:
+    found: dict[str, set[str]] = {name: set() for name in options.nodes}
+    for link in options.links:
+        found[link.a].add(link.b)
+        found[link.b].add(link.a)
+    return {name: tuple(sorted(near)) for name, near in found.items()}

@@ -222,7 +222,8 @@ def test_the_log_says_why(config: AgentConfig, made: object, counter: str, words
     primary = decode_bundle(encoded)[0].primary
     name = f"dtn://gs1/app@{primary.creation_ms}.1"
     name += "+0" if primary.fragment_offset is not None else ""
-    assert fields["bundle"] == ("" if counter == "from_the_future" else name)
+    assert fields["bundle"] == name
+    assert fields["sender_keeps"] == (counter == "from_the_future")
     assert harness.agent.counters[f"dropped_{counter}"] == 1
 
 

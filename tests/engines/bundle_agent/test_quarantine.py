@@ -388,7 +388,7 @@ def test_damage_in_memory_is_told_from_a_forgery() -> None:
             assert harness.agent.open(ref, encoded, NOW) is None
             assert harness.agent.counters["dropped_security"] == 1
             name = f"dtn://gs1/app@{NOW - 1000}.1"
-            fields = {"why": "security", "detail": why, "bundle": name}
+            fields = {"why": "security", "detail": why, "bundle": name, "sender_keeps": False}
             assert harness.traces == [("bundle_dropped", fields)]
             assert harness.agent.take_ops() == [Release(ref, known_until_ms=0)]
             assert ref not in harness.agent.entries

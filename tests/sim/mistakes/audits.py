@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
-from stack.audit.event import AuditEvent
+from stack.audit.event import Act, AuditEvent
 from stack.audit.log import ClosedLog
 from stack.engines.bundle_agent import AuditTrail
 from stack.storage.journal import Journal
@@ -46,3 +46,47 @@ def signs_another_history(patch: pytest.MonkeyPatch) -> None:
         return reversed(list(real(self, events)))
 
     patch.setattr(ClosedLog, "_following", backwards)
+
+
+def _with_more(
+    patch: pytest.MonkeyPatch, more: Callable[[AuditEvent], Iterable[AuditEvent]]
+) -> None:
+    """Write down more of each event than there was."""
+    real = Journal.add
+
+    def add(self: Journal, events: Iterable[AuditEvent]) -> None:
+        real(self, [each for event in events for each in (event, *more(event))])
+
+    patch.setattr(Journal, "add", add)
+
+
+def says_twice_what_it_refuses(patch: pytest.MonkeyPatch) -> None:
+    _with_more(patch, lambda event: [event] if event.has(Act.REFUSED) else [])
+
+
+def says_that_it_refused_what_it_took(patch: pytest.MonkeyPatch) -> None:
+    def more(event: AuditEvent) -> list[AuditEvent]:
+        taken = event.has(Act.RECEIVED)
+        return [event._replace(acts=int(Act.REFUSED), detail="it may not rest")] if taken else []
+
+    _with_more(patch, more)
+
+
+def says_twice_who_got_it(patch: pytest.MonkeyPatch) -> None:
+    def more(event: AuditEvent) -> list[AuditEvent]:
+        return [event._replace(acts=int(Act.FORWARDED))] if event.has(Act.FORWARDED) else []
+
+    _with_more(patch, more)
+
+
+def makes_up_the_contacts(patch: pytest.MonkeyPatch) -> None:
+    words = "contact from 2026-01-01T00:00:00Z to 2026-01-01T00:10:00Z"
+    patch.setattr(AuditTrail, "over", lambda self, *args: words)
+
+
+def says_not_that_it_came_opened(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("stack.engines.bundle_agent.admission.OPENED", 0)
+
+
+def says_not_that_applications_have_it(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("stack.engines.bundle_agent.agent.CONSUMED", int(Act.DELETED))
