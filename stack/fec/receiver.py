@@ -63,12 +63,17 @@ class FecReceiver:
     ) -> None:
         """`genuine` says whether a datagram is authentic, where the layer above can tell; without
         it, a recovered one is judged by its ADU information alone."""
-        self._genuine = genuine
         self._config = config
         self._trace = trace
         self._code = (codes or SharedCodes()).code(config.engine)
         self._counters = dict.fromkeys(COUNTERS, 0)
-        self._table = BlockTable(config, self._lost, judged=genuine is not None)
+        self.judge(genuine)
+
+    def judge(self, genuine: Callable[[memoryview], bool] | None) -> None:
+        """Judge datagrams by `genuine` from now on.  Blocks that are open are given up: nothing
+        more is recovered of them."""
+        self._genuine = genuine
+        self._table = BlockTable(self._config, self._lost, judged=genuine is not None)
 
     def receive(self, train: Train, now: int) -> list[Train]:
         """Datagrams that this train brings: its own, and those that can be recovered now."""

@@ -17,14 +17,13 @@ from stack.engines.ltp import LtpConfig, LtpEngine
 from stack.engines.ltp.authentication import Authenticator
 from stack.engines.ltp.coding import FecShim, LowerDelays, under_delays
 from stack.engines.ltp.config import SEGMENT_BYTES_MIN
-from stack.engines.ltp.driver import Shim
 from stack.node.application import LocalPort
 from stack.node.auditing import LogKeeper
 from stack.node.captures import Captures
 from stack.node.config import LinkConfig, NodeConfig
 from stack.node.driver import BundleDriver
 from stack.node.environment import Environment
-from stack.node.guard import follow, is_trusted, make_authenticator, under_extensions
+from stack.node.guard import is_trusted, make_authenticator, under_extensions
 from stack.node.identity import Membership
 from stack.node.keys import NodeKeys
 from stack.node.link import Link
@@ -191,9 +190,8 @@ async def make_link(
     """A link with its engine, authentication, coding and port.  Raises `ConfigError`."""
     node = str(driver.agent.node_id)
     authenticator = make_authenticator(config, node, keys)
-    follow(authenticator, config, node, keys)
     ltp, share = under_fec(config, environment.path_mtu(config), authenticator)
-    shim: Shim | None = None
+    shim: FecShim | None = None
     if config.fec is not None:
         codes = environment.tables.codes
         shim = FecShim(config.fec, environment.entropy, trace, codes, authenticator)

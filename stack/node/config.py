@@ -62,7 +62,9 @@ class LinkConfig:
     peer, or a pair of RSA keys: `docs/trust.md`),
     "on" (the same, and an error without such a key), "off" (for peers that do not know it) or
     "null" (everybody's key: damage is found, forgery is not).  Both ends must agree.  Where
-    it is on, segments without a valid authentication value are dropped, whatever they are."""
+    it is on, segments without a valid authentication value are dropped, whatever they are.
+    A member of a domain has no key for a peer of another, also when it becomes known as one while
+    the node runs: the link goes on without with "auto", and nothing passes with "on"."""
 
     cookies: bool = False
     """LTP cookies (RFC 5327): True: every session of this node has a random cookie, which the peer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -12,19 +13,20 @@ from stack.core.errors import ConfigError
 from stack.core.train import Train
 from stack.engines.ltp import LtpConfig
 from stack.engines.ltp.authentication import Authenticator, AuthKey, hmac_key, null_key, rsa_key
+from stack.engines.ltp.coding import FecShim
 from stack.engines.ltp.config import SEGMENT_BYTES_MIN
 from stack.engines.ltp.cookies import OVERHEAD_BYTES
-from stack.engines.ltp.driver import Shim
 from stack.engines.ltp.extensions import Layer
 from stack.node.config import LinkConfig
-from stack.security.keys import Key, KeyRing, link_key
+from stack.node.neighbour import FOREIGN
+from stack.security.keys import LINK_KEY_ID_BYTES, Key, KeyRing, link_key, ours
 
 
 def make_authenticator(config: LinkConfig, node: str, keys: KeyRing) -> Authenticator | None:
-    """What signs and verifies on this link, or None where nothing does.
+    """What signs and verifies on this link, or None where nothing ever does.
 
-    Configuration alone decides, never what arrives: an attacker can switch nothing off.  Raises
-    `ConfigError` when authentication is "on" without a key.
+    Configuration decides, and of what domain the neighbour is, never what arrives on the link: an
+    attacker can switch nothing off.  Raises `ConfigError` for "on" without a key.
     """
     wanted = config.authentication
     if wanted == "off":
@@ -35,28 +37,44 @@ def make_authenticator(config: LinkConfig, node: str, keys: KeyRing) -> Authenti
     if chosen is not None:
         return Authenticator(*chosen)
     if wanted == "auto":
-        return None
+        return _open() if keys.elsewhere is not ours else None
+    why, remedy = (
+        "no ltp key serves {}, nor a pair of RSA keys",
+        "make one with `orbitferry keys new`",
+    )
+    if _foreign(config, keys):
+        why, remedy = FOREIGN, 'say authentication = "auto"'
     raise ConfigError(
         f"links.{config.name}.authentication",
-        f'"on", and no ltp key in the key file serves {config.peer}, nor a pair of RSA keys',
-        'make one with `orbitferry keys new`, or say authentication = "off"',
+        f'"on", and {why.format(config.peer)}',
+        f'{remedy}, or say authentication = "off"',
     )
 
 
-def follow(
-    authenticator: Authenticator | None, config: LinkConfig, node: str, keys: KeyRing
-) -> None:
-    """Have what `make_authenticator` made sign and verify with the keys of the ring as they
-    change.  Where none is left it keeps the last ones: nothing is ever switched off."""
-    if authenticator is None or config.authentication == "null":
+def follow(authenticator: Authenticator, config: LinkConfig, node: str, keys: KeyRing) -> None:
+    """Have what `make_authenticator` made sign and verify with the keys that are there now.  Where
+    none is left it keeps the last ones: that switches nothing off.  Where the neighbour is now of
+    another domain it lets go of them: the link is open with "auto", and shut with "on"."""
+    if config.authentication == "null":
         return
+    chosen = _chosen(config, node, keys)
+    if chosen is not None:
+        authenticator.change(*chosen)
+    elif _foreign(config, keys):
+        authenticator.let_go("open" if config.authentication == "auto" else "shut")
 
-    def change() -> None:
-        chosen = _chosen(config, node, keys)
-        if chosen is not None:
-            authenticator.change(*chosen)
 
-    keys.on_change(change)
+def _foreign(config: LinkConfig, keys: KeyRing) -> bool:
+    return keys.elsewhere(str(Eid.parse(config.peer))) is not None
+
+
+def _open() -> Authenticator:
+    """For a member of a domain, which may get keys for this neighbour while it runs: it leaves room
+    for what they will add to a segment."""
+    room = hmac_key(b"", bytes(LINK_KEY_ID_BYTES))
+    made = Authenticator(room, ())
+    made.let_go("open")
+    return made
 
 
 def _chosen(config: LinkConfig, node: str, keys: KeyRing) -> tuple[AuthKey, list[AuthKey]] | None:
@@ -75,8 +93,11 @@ def _chosen(config: LinkConfig, node: str, keys: KeyRing) -> tuple[AuthKey, list
 
 def is_trusted(config: LinkConfig, authenticator: Authenticator | None) -> bool:
     """Whether what this link brings is believed to be the neighbour's."""
+    if config.trusted:
+        return True
     # A key that everybody knows says nothing of who sends.
-    return config.trusted or (authenticator is not None and config.authentication != "null")
+    known = config.authentication != "null"
+    return known and authenticator is not None and authenticator.state != "open"
 
 
 def _directed(key: Key, sender: str, receiver: str) -> AuthKey:
@@ -106,26 +127,45 @@ class Guard(Layer):
     def __init__(
         self,
         authenticator: Authenticator,
-        inner: Shim | None,
+        inner: FecShim | None,
         on_dropped: Callable[[dict[str, int]], None],
     ) -> None:
         """`on_dropped` is called with the counters after a train in which segments had no
-        authentication, or a wrong one."""
+        authentication, or a wrong one, where there are keys to tell by."""
         super().__init__(inner)
-        self._authenticator = authenticator
+        self._coding = inner
+        self.authenticator = authenticator
         self._on_dropped = on_dropped
+
+    @property
+    def state(self) -> Literal["keyed", "open", "shut"]:
+        """See `Authenticator.state`."""
+        return self.authenticator.state
+
+    def follow(self, config: LinkConfig, node: str, keys: KeyRing) -> bool:
+        """Choose the keys anew (see `follow`); whether that has changed the state."""
+        before = self.state
+        follow(self.authenticator, config, node, keys)
+        changed = self.state != before
+        if changed and self._coding is not None:
+            self._coding.follow()
+        return changed
 
     def counters(self) -> dict[str, int]:
         """Segments signed, verified and dropped."""
-        return dict(self._authenticator.counters)
+        return dict(self.authenticator.counters)
 
     def _down(self, train: Train) -> list[Train]:
-        return [self._authenticator.sign(train)]
+        if self.state == "keyed":
+            return [self.authenticator.sign(train)]
+        return [train] if self.state == "open" else []
 
     def _up(self, trains: list[Train]) -> list[Train]:
-        verify, counters = self._authenticator.verify, self._authenticator.counters
+        if self.state == "open":
+            return trains
+        verify, counters = self.authenticator.verify, self.authenticator.counters
         dropped = counters["unsigned"] + counters["forged"]
         out = [inner for train in trains for inner in verify(train)]
-        if counters["unsigned"] + counters["forged"] > dropped:
+        if counters["unsigned"] + counters["forged"] > dropped and self.state == "keyed":
             self._on_dropped(counters)
         return out

@@ -38,7 +38,7 @@ class Membership:
         self._clock = clock
         self._trace = trace
         self._timer: asyncio.TimerHandle | None = None
-        self._on_change: Callable[[], None] | None = None
+        self._on_change: tuple[Callable[[], None], ...] = ()
         now_ms = clock.dtn_ms()
         try:
             file = section.passphrase_file
@@ -110,9 +110,9 @@ class Membership:
         """What opens for this node."""
         return self.identity.hpke
 
-    def start(self, on_change: Callable[[], None], stack: contextlib.AsyncExitStack) -> None:
-        """Follow time and folder until `stack` ends; `on_change` is called when something else is
-        believed."""
+    def start(self, stack: contextlib.AsyncExitStack, *on_change: Callable[[], None]) -> None:
+        """Follow time and folder until `stack` ends; each of `on_change` is called when something
+        else is believed."""
         self._on_change = on_change
         stack.callback(self._stop)
         self._arm()
@@ -134,8 +134,8 @@ class Membership:
             directory = self.trust.directory(now_ms)
             self._tell(directory)
             self.gate.follow(directory)
-            if self._on_change is not None:
-                self._on_change()
+            for listener in self._on_change:
+                listener()
         self._arm()
 
     def _read(self) -> bool:

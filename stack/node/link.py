@@ -26,6 +26,7 @@ from stack.engines.ltp import (
     capsule_client,
 )
 from stack.engines.ltp.authentication import Authenticator
+from stack.engines.ltp.coding import FecShim
 from stack.engines.ltp.cookies import Cookies
 from stack.engines.ltp.driver import LtpDriver, Shim
 from stack.node.arrivals import store_each
@@ -37,6 +38,7 @@ from stack.node.refusals import Refusals
 from stack.ports.datagram import DatagramPort
 from stack.ports.store import Committed, Op, Write
 from stack.routing.forwarder import Forwarder
+from stack.security import KeyRing
 from stack.wire.ltp import CLIENT_BP, CLIENT_SDA, SessionId
 
 SPACE = "ltp"
@@ -55,7 +57,7 @@ class Link:
         clock: Clock,
         trace: Trace,
         *,
-        shim: Shim | None = None,
+        shim: FecShim | None = None,
         authenticator: Authenticator | None = None,
         cookies: Entropy | None = None,
         share: float = 1.0,
@@ -78,7 +80,7 @@ class Link:
         self._forwarder: Forwarder = driver.agent.forwarder
         self._clock = clock
         self._trace = trace
-        self._trusted = is_trusted(config, authenticator)
+        self.trusted = is_trusted(config, authenticator)
         self.guard: Guard | None = None
         if authenticator is not None:
             self.guard = Guard(authenticator, shim, self.neighbour.unauthentic)
@@ -130,8 +132,8 @@ class Link:
     def hints(self) -> list[str]:
         """What was dropped or not answered, and what to change."""
         answered = self.engine.count("reports_received") > 0
-        neighbour = self.neighbour
-        told = neighbour.authentication(self.guard.counters()) if self.guard is not None else []
+        neighbour, guard = self.neighbour, self.guard
+        told = neighbour.authentication(guard.counters(), guard.state) if guard is not None else []
         if self.cookies is not None:
             told += neighbour.cookies(self.cookies.counters())
         return [*neighbour.hints, *told, *([] if answered else neighbour.silence)]
@@ -289,7 +291,7 @@ class Link:
                     intact = False
                     break
             put, offset, readable = agent.receive(
-                data, now_ms, offset, self.peer, trusted=self._trusted
+                data, now_ms, offset, self.peer, trusted=self.trusted
             )
             intact = intact and readable
             if put is not None:
@@ -323,7 +325,7 @@ class Link:
             agent.counters["dropped_green"] += 1
             return
         received = agent.receive(
-            event.data, self._clock.dtn_ms(), 0, self.peer, trusted=self._trusted
+            event.data, self._clock.dtn_ms(), 0, self.peer, trusted=self.trusted
         )
         if received.put is not None:
             self._driver.submit([received.put])
@@ -350,6 +352,16 @@ def _noted(link: str, notes: list[str]) -> list[SessionId]:
     keys = (key.rpartition("/") for key in notes)  # the name of a link may have a "/", too
     sessions = (session.split(".") for name, _, session in keys if name == link)
     return [SessionId(int(origin), int(number)) for origin, number in sessions]
+
+
+def rekey(links: Mapping[str, Link], node: str, keys: KeyRing) -> set[str]:
+    """Have links choose their keys of authentication anew; the neighbours whom those that are not
+    trusted have after that."""
+    for link in links.values():
+        if link.guard is not None and link.guard.follow(link.config, node, keys):
+            link.trusted = is_trusted(link.config, link.guard.authenticator)
+            link.neighbour.rekeyed(link.guard.state)
+    return {link.peer for link in links.values() if not link.trusted}
 
 
 def unheard(links: Mapping[str, Link]) -> set[str]:

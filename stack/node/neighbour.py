@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from stack.core.sansio import Trace
 from stack.engines.ltp import EngineUnknown
 from stack.node.config import LinkConfig
+
+FOREIGN: Final = "{} is of another domain, which no key of this one serves"
+
+AUTHENTICATION: Final = {
+    "keyed": "there are keys for {}: segments from and to it are authenticated",
+    "open": f"{FOREIGN}: nothing is authenticated on this link",
+    "shut": f'authentication is "on", and {FOREIGN}: nothing passes on this link',
+}
+"""What it means that a link's authentication is in another state (`Authenticator.state`)."""
+
+SHUT: Final = 'set authentication = "auto", and start this node anew'
 
 
 class Neighbour:
@@ -50,8 +61,19 @@ class Neighbour:
                     f"link_{kind}", {"link": self._config.name, "why": why, "remedy": remedy}
                 )
 
-    def authentication(self, counters: Mapping[str, int]) -> list[str]:
-        """What to say of the segments that were not authentic, by the guard's counters."""
+    def rekeyed(self, state: str) -> None:
+        """The link's authentication is in another state since keys or trust have changed."""
+        fields = {"link": self._config.name, "state": state}
+        fields["why"] = AUTHENTICATION[state].format(self._config.peer)
+        self._trace("link_authentication", fields | ({"remedy": SHUT} if state == "shut" else {}))
+
+    def authentication(self, counters: Mapping[str, int], state: str = "keyed") -> list[str]:
+        """What to say of the segments that were not authentic, by the guard's counters and
+        state."""
+        if state == "shut":
+            return [f"{AUTHENTICATION[state].format(self._config.peer)} ({SHUT})"]
+        if state == "open":
+            return []
         kinds = [kind for kind in ("unsigned", "forged") if counters[kind]]
         return [f"{why} ({remedy})" for why, remedy in (self._judged(k, counters) for k in kinds)]
 

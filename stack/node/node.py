@@ -29,7 +29,7 @@ from stack.node.figures import figures
 from stack.node.identity import Membership, make_gate
 from stack.node.keys import NodeKeys
 from stack.node.link import SPACE as LTP_SPACE
-from stack.node.link import Link, unheard
+from stack.node.link import Link, rekey, unheard
 from stack.node.scrubbing import Scrubbing
 from stack.node.trace import Sinks, make_sinks
 from stack.node.upkeep import Upkeep
@@ -172,6 +172,7 @@ class Node:
             stack.push_async_callback(link.close)
             link.recover(notes, clock.now())
             self.links[link_config.name] = link
+        keys.on_change(lambda: agent.share(rekey(self.links, config.id, keys)))
         driver.run_pending()
         self._follow(stack, plan)
         self.services = Services(self.port, config.services, Path(config.data_dir), self._handlers)
@@ -180,7 +181,7 @@ class Node:
         stack.push_async_callback(self.services.close)
         build.keep_log(stack, config, self.port, environment, trace, member)
         if member is not None:
-            member.start(self._plan_again, stack)
+            member.start(stack, keys.changed, self._plan_again)
         upkeep = Upkeep(driver, trace)
         stack.push_async_callback(upkeep.close)
         upkeep.start()

@@ -90,6 +90,9 @@ _LONG = re.compile(r"[0-9A-Za-z]{24,}|(?:[0-9A-Fa-f]{2}[\s:-]*){12,}")
 CHOICES_MAX = 4096
 """Remembered choices of keys, so that a flow does not match patterns for each bundle."""
 
+LINK_KEY_ID_BYTES = 4
+"""Octets of the KeyID of `link_key`."""
+
 Elsewhere = Callable[[str], bool | None]
 """Whether a node is of another domain: None where nothing says so, and it counts as one of ours;
 True for one that is believed and may read; False for any other."""
@@ -190,6 +193,11 @@ class KeyRing:
         self.keys = tuple(keys)
         self._choices.clear()
         self._choices_sent.clear()
+        self.changed()
+
+    def changed(self) -> None:
+        """Tell who keeps anything that was made of the keys: there are others, or `elsewhere` says
+        otherwise of a node."""
         for listener in self._listeners:
             listener()
 
@@ -285,7 +293,7 @@ def link_key(secret: bytes, sender: str, receiver: str) -> tuple[bytes, bytes]:
     nor to another node that has the same file."""
     info = f"Orbitferry LTP authentication\0{sender}\0{receiver}".encode()
     derived = HKDF(hashes.SHA256(), 24, None, info).derive(secret)
-    return derived[:4], derived[4:]
+    return derived[:LINK_KEY_ID_BYTES], derived[LINK_KEY_ID_BYTES:]
 
 
 def load_keys(path: Path) -> KeyRing:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from link_models.clock import run_virtual
 from stack.contacts.plan import Contact, Plan
 from stack.core.eid import Eid
 from stack.core.errors import PolicyError, SecurityError
+from stack.fec.config import FecConfig
 from stack.identity import AuthorityFolder, NodeFolder, Terms, pem
 from stack.node.config import IdentityConfig, SecurityConfig
 from stack.node.node import Node
@@ -71,18 +74,22 @@ class Domains:
             news = pem.encode(self.authorities[home].export()).encode()
             self.nodes[name].accept(news, now_ms)
 
-    def run(self, root: Path, **security: SecurityConfig) -> list[Node]:
+    def run(
+        self,
+        root: Path,
+        between: Mapping[str, Any] = MappingProxyType({"authentication": "auto"}),
+        **security: SecurityConfig,
+    ) -> list[Node]:
         """A satellite, its station, and a foreign one that the satellite reaches through it; with
-        what their configurations say of security."""
-        world = World(loop(), root)
+        what their configurations say of links between domains, and of security."""
+        self.world = world = World(loop(), root)
         links: dict[str, list[Any]] = {name: [] for name in HOMES}
         contacts = []
         for one, other in (("sat1", "gs1"), ("gs1", "kiruna")):
-            world.connect(one, other, channel(rate_bps=1e6))
+            world.connect(one, other, channel(0.05 if between.get("fec") else 0.0, rate_bps=1e6))
             for a, b in ((one, other), (other, one)):
-                auth = "on" if HOMES[a] == HOMES[b] else "auto"
-                link = world.link(a, b, rate_bps=1e6, owlt_ms=5.0, authentication=auth)
-                links[a].append(link)
+                options = {"authentication": "on"} if HOMES[a] == HOMES[b] else between
+                links[a].append(world.link(a, b, rate_bps=1e6, owlt_ms=5.0, **options))
                 times = EPOCH_MS, EPOCH_MS + DAYS_MS
                 contacts.append(Contact(f"dtn://{a}/", f"dtn://{b}/", *times, 1e6))
         return [
@@ -226,6 +233,78 @@ def test_a_rule_that_names_who_is_not_trusted_to_read_holds_for_him(tmp_path: Pa
             assert await exchange(sat1, there, b"as the rule says", None) is None
             assert await exchange(kiruna, here, b"and back", None) is None
             assert not takes(sat1, forged(gs1, "dtn://kiruna/", here.eid))
+
+    run_virtual(main)
+
+
+def federated_while_they_run(domains: Domains) -> None:
+    """Each domain begins to trust the other."""
+    domains.trusts("kari", "esa", "read")
+    domains.trusts("esa", "kari", "read", "pass")
+    domains.bring()
+
+
+@pytest.mark.parametrize("fec", [None, FecConfig()])
+def test_a_link_goes_on_when_its_neighbour_turns_out_to_be_of_another_domain(
+    tmp_path: Path, fec: FecConfig | None
+) -> None:
+    domains = Domains(tmp_path)
+
+    async def main() -> None:
+        sat1, gs1, kiruna = domains.run(tmp_path, {"authentication": "auto", "fec": fec})
+        async with sat1, gs1, kiruna, Mailbox(kiruna.port) as there, Mailbox(gs1.port) as here:
+            link = gs1.links["kiruna"]
+            assert link.trusted
+            # Each has its domain's keys for a neighbour of whom nothing is known.
+            await send_message(kiruna.port, here.eid, b"not genuine here")
+            await asyncio.sleep(60)
+            counters = gs1.counters()
+            assert counters["link.kiruna.auth.forged"] > 0
+            assert counters.get("bundles.bundles_received", 0) == 0
+            assert "link.kiruna.share.bytes" not in gs1.gauges()
+            federated_while_they_run(domains)
+            await asyncio.sleep(120)
+            await exchange(gs1, there, bytes(100_000))
+            await exchange(kiruna, here, bytes(100_000))
+            assert fec is None or gs1.counters()["link.kiruna.fec.rx_recovered"] > 0
+            assert not link.trusted
+            assert "link.kiruna.share.bytes" in gs1.gauges(), "a stranger may send there"
+            assert link.hints == []
+            after = gs1.counters()
+            assert after["link.kiruna.auth.signed"] == counters["link.kiruna.auth.signed"]
+            assert gs1.links["sat1"].trusted
+            told = [event for event in domains.world.events if event[1] == "link_authentication"]
+            assert [(who, fields["link"], fields["state"]) for who, _, fields in told] == [
+                ("gs1", "kiruna", "open"),
+                ("kiruna", "gs1", "open"),
+            ]
+
+    run_virtual(main)
+
+
+def test_a_link_that_has_to_be_authenticated_is_shut_and_the_operator_told(tmp_path: Path) -> None:
+    domains = Domains(tmp_path)
+
+    async def main() -> None:
+        sat1, gs1, kiruna = domains.run(tmp_path, {"authentication": "on"})
+        async with sat1, gs1, kiruna, Mailbox(kiruna.port) as there:
+            federated_while_they_run(domains)
+            await asyncio.sleep(61)
+            port = domains.world.ports["kiruna", "gs1"]
+            arrived = port.received_datagrams
+            await send_message(gs1.port, there.eid, b"nothing passes")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(there.receive(), 60)
+            assert port.received_datagrams == arrived
+            [hint] = [hint for hint in gs1.links["kiruna"].hints if "another domain" in hint]
+            assert "nothing passes on this link" in hint
+            assert 'set authentication = "auto"' in hint
+            [fields] = [
+                fields
+                for who, event, fields in domains.world.events
+                if (who, event) == ("gs1", "link_authentication")
+            ]
+            assert (fields["state"], fields["why"] in hint) == ("shut", True)
 
     run_virtual(main)
 

@@ -15,7 +15,7 @@ from stack.engines.ltp import LtpConfig
 from stack.fec.config import FecConfig
 from stack.node.build import make_router_config, under_fec
 from stack.node.config import LinkConfig, NodeConfig, SecurityConfig
-from stack.node.guard import Guard, make_authenticator
+from stack.node.guard import Guard, follow, is_trusted, make_authenticator
 from stack.node.neighbour import Neighbour
 from stack.routing.config import consumption
 from stack.security.keys import Key, KeyRing, parse_keys
@@ -42,10 +42,69 @@ def test_two_nodes_with_one_key_file_understand_each_other() -> None:
 
 def test_the_keys_of_a_domain_are_not_for_a_neighbour_of_another() -> None:
     ring = KeyRing(RING.keys, A, elsewhere=lambda node: False if node == B else None)
-    assert make_authenticator(link("dtn://c/"), A, ring) is not None
-    assert make_authenticator(link(B), A, ring) is None
-    with pytest.raises(ConfigError, match="no ltp key"):
+    ours, theirs = (make_authenticator(link(peer), A, ring) for peer in ("dtn://c/", B))
+    assert ours is not None
+    assert theirs is not None
+    assert [ours.state, theirs.state] == ["keyed", "open"]
+    with pytest.raises(ConfigError, match="dtn://b/ is of another domain"):
         make_authenticator(link(B, "on"), A, ring)
+
+
+@pytest.mark.parametrize(("wanted", "left"), [("auto", "open"), ("on", "shut")])
+def test_a_link_follows_of_what_domain_its_neighbour_is(wanted: str, left: str) -> None:
+    foreign = set[str]()
+    ring = KeyRing(RING.keys, A, elsewhere=lambda node: False if node in foreign else None)
+    config = link(B, wanted)
+    guard, theirs = make_authenticator(config, A, ring), make_authenticator(link(A), B, RING)
+    assert guard is not None
+    assert theirs is not None
+    bare, signed = single(SEGMENT), theirs.sign(single(SEGMENT))
+    layer = Guard(guard, None, lambda _: None)
+
+    def passing() -> tuple[list[Train], list[Train], list[Train]]:
+        return layer.protect([bare], 0), layer.recover(bare, 0), layer.recover(signed, 0)
+
+    ours = guard.sign(bare)
+    assert passing() == ([ours], [], [bare])
+    assert is_trusted(config, guard)
+    foreign.add(B)
+    follow(guard, config, A, ring)
+    assert guard.state == left
+    dropped = guard.counters["unsigned"], guard.counters["forged"]
+    if left == "open":
+        assert passing() == ([bare], [bare], [signed])
+        assert guard.judge is None
+        assert not is_trusted(config, guard)
+    else:
+        assert passing() == ([], [], [])
+        assert (guard.counters["unsigned"], guard.counters["forged"]) == tuple(
+            count + 1 for count in dropped
+        )
+    foreign.clear()
+    follow(guard, config, A, KeyRing(()))  # no key: nothing is switched on or off by that
+    assert guard.state == left
+    follow(guard, config, A, ring)
+    assert passing() == ([ours], [], [bare])
+
+
+def test_keys_that_are_gone_switch_nothing_off() -> None:
+    guard = make_authenticator(link(B), A, RING)
+    assert guard is not None
+    ours = guard.sign(single(SEGMENT))
+    follow(guard, link(B), A, KeyRing(()))
+    assert guard.state == "keyed"
+    assert guard.sign(single(SEGMENT)) == ours
+
+
+def test_a_member_of_a_domain_leaves_room_for_keys_that_may_come() -> None:
+    found = [KeyRing(keys, A, elsewhere=lambda _: None) for keys in ((), RING.keys)]
+    before, after = (make_authenticator(link(B), A, ring) for ring in found)
+    assert before is not None
+    assert after is not None
+    assert [before.state, after.state] == ["open", "keyed"]
+    assert before.overhead_bytes == after.overhead_bytes
+    follow(before, link(B), A, found[1])
+    assert before.sign(single(SEGMENT)) == after.sign(single(SEGMENT))
 
 
 def test_nobody_takes_his_own_segments_or_those_for_another() -> None:

@@ -4,7 +4,7 @@ fails."""
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -80,7 +80,6 @@ class Custody:
         self.shares = shares or Shares()
         self._gate = gate
         self._protected = security is not None
-        self._counting = bool(self.shares.neighbours)
         secret = beginning.secret
         self._trail = trail
         self._admission = Admission(node_id, config, security, secret, self.shares, trail)
@@ -126,8 +125,15 @@ class Custody:
         self.waiting.add(service, ref)
         self._awaited[service] = None
 
+    def share(self, strangers: Collection[str]) -> None:
+        """Keep a part of the store for each of these neighbours from now on: their links are not
+        trusted."""
+        if self.shares.neighbours != set(strangers):
+            held = ((entry.owner, entry.size) for entry in self.entries.values())
+            self.shares.follow(strangers, held)
+
     def _hold(self, entry: Entry) -> None:
-        if self._counting and entry.ref not in self.entries:
+        if self.shares.neighbours and entry.ref not in self.entries:
             self.shares.came(entry.owner, entry.size)
         self.entries[entry.ref] = entry
         if entry.key and entry.place is Place.FORWARD:
@@ -137,7 +143,7 @@ class Custody:
         entry = self.entries.pop(ref, None)
         if entry is None:
             return None
-        if self._counting:
+        if self.shares.neighbours:
             self.shares.went(entry.owner, entry.size)
         if self._sealed:
             self._sealed.pop(ref, None)

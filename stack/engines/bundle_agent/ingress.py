@@ -78,7 +78,7 @@ class Ingress:
         self._gate = gate
         self._config = config
         self._admission = admission
-        self._neighbours = shares.neighbours
+        self._shares = shares
         self._leads_to = leads_to
         self._mode = LENIENT if config.lenient else STRICT
         self._unproven: OrderedDict[bytes, None] = OrderedDict()
@@ -191,7 +191,7 @@ class Ingress:
                 place = place if opened.ok else Place.DEFER  # until there are other keys
                 opened = opened if opened.ok and opened.proven else None
         owner = OWN
-        if previous in self._neighbours and not (trusted or opened):
+        if previous in self._shares.neighbours and not (trusted or opened):
             owner = self._owner(primary, place, previous)
         put = admission.put(
             bundle,

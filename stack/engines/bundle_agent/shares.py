@@ -10,7 +10,7 @@ Nothing that is held goes to make room: what is over a share is refused, and wai
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 OWN: Final = ""
@@ -39,21 +39,29 @@ class Shares:
     ) -> None:
         """`reserved_share` of the quotas is kept for `neighbours`, who are on links that are not
         trusted, and this node's own; with 0, or no such neighbours, nothing is counted."""
-        self.neighbours = frozenset(neighbours if reserved_share else ())
         self._least = max(1, quota_bytes // quota_bundles)
+        self._reserved = int(reserved_share * quota_bytes)
+        self.follow(neighbours, ())
+
+    def follow(self, neighbours: Collection[str], held: Iterable[tuple[str, int]]) -> None:
+        """Keep parts for these neighbours from now on; `held` are owner and size of each bundle."""
+        self.neighbours = frozenset(neighbours if self._reserved else ())
         self._held: dict[str, int] = {}
         self._parts: dict[str, int] = {}
         if self.neighbours:
-            octets = int(reserved_share * quota_bytes)
-            own = int(octets * OWN_PART)
-            self._parts = dict.fromkeys(self.neighbours, (octets - own) // len(self.neighbours))
-            self._parts[OWN] = own
+            own = int(self._reserved * OWN_PART)
+            each = (self._reserved - own) // len(self.neighbours)
+            self._parts = dict.fromkeys(self.neighbours, each) | {OWN: own}
         self._kept = sum(self._parts.values())
         """Of all parts, the octets that are not used."""
 
         self._padding = 0
         """What tiny bundles count beyond the octets that they have: when they leave, their owner
         has that room too."""
+
+        if self.neighbours:
+            for owner, size in held:
+                self.came(owner, size)
 
     def spare(self, owner: str, size: int) -> tuple[int, int]:
         """Octets and bundles of the quotas that have to stay free beside a new bundle of `size`

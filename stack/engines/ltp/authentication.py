@@ -15,7 +15,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from cryptography.exceptions import InvalidSignature
@@ -131,6 +131,10 @@ class Authenticator:
         """Sign and accept with these from now on.  ValueError when `sending` cannot sign."""
         if sending.sign is None:
             raise ValueError("the private key is not known")
+        self.state: Literal["keyed", "open", "shut"] = "keyed"
+        """`keyed` as long as there are keys; `open`: without any, all passes as it is; `shut`:
+        without any, nothing passes."""
+
         self._sign = sending.sign
         self._header, self._trailer = _header(sending), _trailer(sending)
         self.overhead_bytes = overhead_bytes(sending)
@@ -140,6 +144,12 @@ class Authenticator:
         self._by_header: dict[bytes, list[tuple[AuthKey, bytes]]] = {}
         for key in accepting:  # an old and a new one may have the same KeyID, or none
             self._by_header.setdefault(_header(key), []).append((key, _trailer(key)))
+
+    def let_go(self, state: Literal["open", "shut"]) -> None:
+        """Have no key any more, until the next `change`."""
+        self.state = state
+        self._accepting = ()
+        self._by_header = {}
 
     def sign(self, train: Train) -> Train:
         """The same segments, one in each datagram, with both extensions."""
@@ -244,6 +254,11 @@ class Authenticator:
                 plain[:, cut:] = rows[:, body:tail]
                 return plain
         return None
+
+    @property
+    def judge(self) -> Callable[[memoryview], bool] | None:
+        """`genuine`, while there is something to tell by."""
+        return None if self.state == "open" else self.genuine
 
     def genuine(self, datagram: memoryview) -> bool:
         """Whether a datagram is one segment just as `sign` makes them; counts nothing."""

@@ -55,8 +55,14 @@ class FecShim:
         # the new blocks for old ones.
         first = int.from_bytes(entropy(4), "big")
         self._sender = FecSender(config, trace, first, codes)
-        genuine = authenticator.genuine if authenticator is not None else None
+        self._authenticator = authenticator
+        genuine = authenticator.judge if authenticator is not None else None
         self._receiver = FecReceiver(config, trace, codes, genuine)
+
+    def follow(self) -> None:
+        """The authenticator has keys now, or has let go of them."""
+        if self._authenticator is not None:
+            self._receiver.judge(self._authenticator.judge)
 
     def protect(self, trains: list[Train], now: int) -> list[Train]:
         """Source trains with their payload ids, and the repair trains that became ready."""

@@ -137,6 +137,26 @@ def test_what_leads_nowhere_takes_nobodys_part() -> None:
     assert flood(one, NEAR[0]) * 900 > 0.35 * QUOTA_BYTES
 
 
+def test_shares_follow_whose_links_are_trusted() -> None:
+    """While bundles are held that came by them."""
+    one = desk()
+    mine = one.agent.shares
+    for number, near in enumerate(NEAR[:2]):
+        made = bundle_for(FAR, bytes(900), sequence=number, source=near + "x")
+        one.arrive(made, neighbour=near, trusted=True)
+    one.agent.share(set(NEAR[:1]))
+    assert mine.held(OWN) == one.store.usage().bytes > 1800
+    flood(one, NEAR[0])
+    one.agent.share(set(NEAR[:2]))
+    assert mine.held(OWN) + mine.held(NEAR[0]) == one.store.usage().bytes
+    late = bundle_for(FAR, bytes(900), sequence=9, source=NEAR[1] + "x")
+    assert one.arrive(late, neighbour=NEAR[1]) == OVER_SHARE
+    one.agent.share(())
+    one.agent.forwarded(one.agent.take(NEXT, 1 << 20, 1000, NOW), NOW, NEXT)
+    one.run_pending(NOW)
+    assert one.store.usage().bytes == mine.held(OWN) == mine.brought == 0
+
+
 def test_trusted_links_are_held_to_no_share() -> None:
     one = desk(*NEAR)
     refs = [

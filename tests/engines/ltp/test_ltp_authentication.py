@@ -209,6 +209,32 @@ def test_a_forged_packet_that_comes_first_does_not_take_the_place_of_a_genuine_o
     assert got[1] == [signed.data]
 
 
+def test_erasure_coding_judges_by_the_keys_that_are_there() -> None:
+    """It recovers what nobody has signed while there is no key, and only then."""
+    authenticator = layer()
+    config = FecConfig(k=2, r=1)
+    sender, receiver = (
+        FecShim(config, random.Random(n).randbytes, lambda *_: None, SharedCodes(), one)
+        for n, one in enumerate((None, authenticator))
+    )
+    plain = [encode_segment(segment) for segment in SEGMENTS[:2]]
+
+    def recovered() -> list[bytes]:
+        """What arrives of two datagrams, the second of which is lost."""
+        sent = [one for each in plain for one in sender.protect([single(each)], 0)]
+        assert len(sent) == 3
+        return [got for one in (sent[0], sent[2]) for got in octets(receiver.recover(one, 0))]
+
+    assert recovered() == plain[:1]
+    authenticator.let_go("open")
+    receiver.follow()
+    assert recovered() == plain
+    authenticator.change(KEY, (KEY,))
+    receiver.follow()
+    assert recovered() == plain[:1]
+    assert receiver.counters()["rx_source_packets"] == 3
+
+
 def test_other_extensions_are_kept_and_covered() -> None:
     segment = ReportAck(
         session=THEIRS,
