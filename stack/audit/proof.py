@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,12 +29,17 @@ PROOF_BYTES_MAX = 64 * 1024 * 1024
 ENTRIES_MAX = 100_000
 _SECTION = "docs/audit.md"
 
+Owner = Callable[[NoteKey | None, bytes], tuple[NoteKey, NodeFacts]]
+"""The key of a log, this one if one is given, and what is known of its node, by the node's word
+(voucher).  Raises `SecurityError` where nothing shows whose it is."""
+
 LIMITS = (
     "It shows what these nodes have written down and signed: a node that lies from the beginning,"
     " or leaves out what it does, is found only where another node or a witness says otherwise.",
     "It does not show what a reader did with the data after opening it, nor what somebody who was"
     " let in has copied by hand, nor who has recorded the ciphertext on the air.",
-    "Where nodes are is what the directory says.  Times are those of the nodes' clocks.",
+    "Where nodes are is what the directory says, or their certificates.  Times are those of the"
+    " nodes' clocks.",
 )
 
 
@@ -147,6 +152,7 @@ def _evidence(export: LogExport, name: str) -> dict[str, Any]:
     return {
         "origin": export.origin,
         "vkey": str(export.key),
+        "voucher": base64.b64encode(export.voucher).decode(),
         "first": export.base.size,
         "checkpoint": note.encode().decode(),
         "earlier": earlier,
@@ -164,9 +170,13 @@ def _entry(export: LogExport, index: int, size: int) -> dict[str, Any]:
     }
 
 
-def check_proof(data: bytes, keys: Sequence[NoteKey] = ()) -> RestVerdict:
-    """What a file proves.  `keys` are those of logs that are known from elsewhere.  Raises
-    `DecodeError` for what is no such file, `SecurityError` for one whose proofs are wrong."""
+def check_proof(
+    data: bytes, keys: Sequence[NoteKey] = (), owner: Owner | None = None
+) -> RestVerdict:
+    """What a file proves.  `keys` are those of logs that are known from elsewhere.  With `owner`
+    each log has to be its node's by that, and of nodes nothing else is believed: the file's own
+    words on where they are do not count.  Raises `DecodeError` for what is no such file,
+    `SecurityError` for one whose proofs are wrong."""
     if len(data) > PROOF_BYTES_MAX:
         raise DecodeError(f"a proof of {len(data)} octets", _SECTION)
     known = {key.name: key for key in keys}
@@ -177,7 +187,10 @@ def check_proof(data: bytes, keys: Sequence[NoteKey] = ()) -> RestVerdict:
         said = fields["claim"]
         rest = NodeSet.parse(str(said["rest"]))
         claim = RestClaim(str(said["object"]), rest, int(said["from_ms"]), int(said["until_ms"]))
-        directory = Directory(_node(each) for each in fields["nodes"])
+        nodes = [_node(each) for each in fields["nodes"]]
+        if owner is not None:
+            nodes = [_owned(log, owner) for log in fields["logs"]]
+        directory = Directory(nodes)
         entries: list[StoryEntry] = []
         closed: dict[str, int] = {}
         pruned: set[str] = set()
@@ -202,6 +215,11 @@ def _node(fields: dict[str, Any]) -> NodeFacts:
         frozenset(map(str, fields["jurisdictions"])),
         frozenset(map(str, fields["roles"])),
     )
+
+
+def _owned(log: dict[str, Any], owner: Owner) -> NodeFacts:
+    voucher = base64.b64decode(log.get("voucher", ""), validate=True)
+    return owner(NoteKey.parse(str(log["vkey"])), voucher)[1]
 
 
 def _checked(log: dict[str, Any], known: Mapping[str, NoteKey]) -> list[StoryEntry]:

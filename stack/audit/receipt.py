@@ -30,6 +30,9 @@ RFC9162_SHA256, INCLUSION = 1, -1
 CWT_CLAIMS, ISSUER, SUBJECT = 15, 1, 2
 """RFC 9597, RFC 8392."""
 
+VOUCHER: Final = "voucher.bin"
+"""The file beside statements that has the word of their node on the key of its log."""
+
 RECEIPTS_MAX = 16
 _SECTION = "RFC 9942 §5.2"
 

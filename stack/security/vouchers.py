@@ -20,6 +20,7 @@ from stack.core.errors import DecodeError, SecurityError
 from stack.cose import HeaderLabel, decode_sign1, sign1
 from stack.identity import Identity, Principal, Trust
 from stack.identity.certificate import load_certificate, milliseconds
+from stack.policy import NodeFacts
 from stack.wire import cbor
 
 VOUCHER_BYTES_MAX: Final = 32 * 1024
@@ -61,6 +62,25 @@ def read_voucher(octets: bytes, trust: Trust, now_ms: int) -> tuple[NoteKey, Pri
     if node_of(key.name) != str(node.facts.id):
         raise SecurityError(f"{node.facts.id} vouches for the log of {node_of(key.name)}")
     return key, node
+
+
+def owner(
+    key: NoteKey | None, voucher: bytes, trust: Trust, now_ms: int
+) -> tuple[NoteKey, NodeFacts]:
+    """The key of a log, `key` if that is given, and what `trust` says of the node whose it is, by
+    the word of that node.  Raises `SecurityError` for one of which nothing says whose it is."""
+    try:
+        if not voucher:
+            raise SecurityError("no certificate goes with it")
+        found, node = read_voucher(voucher, trust, now_ms)
+        if key not in (None, found):
+            raise SecurityError("its node vouches for another key")
+    except (DecodeError, SecurityError) as error:
+        whose = (
+            "whose log this is" if key is None else f"that this is the log of {node_of(key.name)}"
+        )
+        raise SecurityError(f"a foreign key: nothing shows {whose}: {error}") from None
+    return found, node.facts
 
 
 def _parsed(payload: bytes) -> tuple[NoteKey, int]:

@@ -9,6 +9,7 @@ import pytest
 
 from stack.audit.export import LogExport, read_export
 from stack.audit.note import LogCheckpoint, NoteSigner
+from stack.audit.receipt import VOUCHER, log_key, make_statement
 from stack.cli.node import epochs
 from stack.identity import pem
 from tests.cli.helpers import Cli, running_node, write_config
@@ -79,6 +80,7 @@ def test_epochs_are_shown_rotated_and_destroyed(cli: Cli, station: Path, tmp_pat
     told_by = cli("audit", "verify", log, "--trust", "domain")
     assert (told_by.code, "WRONG" in told_by.out) == (0, False)
     assert cli("domain", "init", "esa", "--folder", "esa", "--no-passphrase").code == 0
+    what_is_made_of_it_is_judged_by_trust(cli, tmp_path, log, f"key:kari-epoch-{number}")
     for others, words in (("esa", "a foreign key"), ("domain", "vouches for another key")):
         ran = cli("audit", "verify", log, "--trust", others)
         assert (ran.code, words in " ".join(ran.out.split())) == (1, True), ran.out
@@ -114,6 +116,31 @@ def test_an_import_that_destroys_asks_first(
     destroys.clear()
     assert cli("keys", "import", file).code == 0  # nothing that cannot be undone
     assert taken == [False, False, False, True, False, True]
+
+
+def what_is_made_of_it_is_judged_by_trust(cli: Cli, folder: Path, log: Path, name: str) -> None:
+    """Statements and proofs of a log hold by the certificate of its node, as the log does."""
+
+    def refused(file: Path, domain: str) -> str:
+        ran = cli("audit", "verify", file, "--trust", domain)
+        assert (ran.code == 0) == (not ran.err)
+        return " ".join(ran.err.split())
+
+    receipts, proof, nodes = folder / "receipts", folder / "proof.json", folder / "nodes.toml"
+    nodes.write_text('[[node]]\nid = "dtn://gs1/"\njurisdictions = ["KR"]\n')
+    span = ("--from", "2026-01-01T00:00:00Z", "--to", "2027-01-01T00:00:00Z")
+    assert cli("audit", "export", "gs1", "-o", log, "--receipts", receipts).code == 0
+    made = cli("audit", "prove", name, log, "-d", nodes, "--rest", "KR", *span, "-o", proof)
+    assert made.code == 0, made.out
+    statement = receipts / "0.cose"
+    for file, words in ((statement, "whose log this is"), (proof, "the log of dtn://gs1/")):
+        assert not refused(file, "domain")
+        assert f"{words}: domain esa does not trust domain kari" in refused(file, "esa")
+    export = read_export(log.read_bytes().splitlines(keepends=True))
+    statement.write_bytes(make_statement(export, 0, log_key(bytes(32))))
+    assert "0.cose: not by the log of dtn://gs1/" in refused(statement, "domain")
+    (receipts / VOUCHER).unlink()
+    assert "no certificate goes with it" in refused(statement, "domain")
 
 
 def forge(path: Path) -> None:

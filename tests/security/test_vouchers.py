@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stack.audit.note import NoteKey, NoteSigner
+from stack.audit.proof import Owner, RestClaim, check_proof, make_proof
+from stack.core.eid import Eid
 from stack.core.errors import OrbitferryError, SecurityError
 from stack.identity import Identity, NodeFolder, Trust
-from stack.security.vouchers import make_voucher, read_voucher
+from stack.policy import Directory, NodeFacts, NodeSet
+from stack.security.vouchers import make_voucher, owner, read_voucher
+from tests.audit.logs import BUNDLE, DIRECTORY, HOUR, T0, exports, journey
 from tests.node import test_identity as enrolled
 from tests.node.test_federated import Domains
 from tests.node.world import EPOCH_MS
@@ -100,6 +106,47 @@ def test_another_domain_vouches_for_its_own_nodes_alone_and_while_it_is_trusted(
     assert read(domains.nodes["gs1"], "gs1") == key_of("gs1")
     with pytest.raises(SecurityError, match="domain kari has revoked it"):
         read(domains.nodes["kiruna"], "kiruna")
+
+
+def test_a_proof_holds_by_what_certificates_say_of_its_nodes(tmp_path: Path) -> None:
+    domains = Domains(tmp_path)
+    domains.trusts("kari", "esa", "pass")
+    domains.bring()
+    auditor = domains.nodes["sat1"]
+    said = journey("kiruna")
+    home = NodeFacts(Eid.parse("dtn://kiruna/"), "", frozenset({"KR"}))  # as the prover has it
+    directory = Directory((home, *DIRECTORY))
+
+    def proof(places: str, **vouchers: bytes) -> bytes:
+        logs = exports(said)
+        for log, name in zip(logs, said, strict=True):
+            identity = domains.nodes[name].unlock(enrolled.nothing)
+            log.voucher = vouchers.get(name, make_voucher(identity, log.key, NOW_MS))
+        claim = RestClaim(BUNDLE, NodeSet.parse(places), T0, T0 + 8 * HOUR)
+        return json.dumps(make_proof(claim, logs, directory, NOW_MS)).encode()
+
+    def by_trust() -> Owner:
+        return partial(owner, trust=auditor.trust(), now_ms=NOW_MS)
+
+    assert check_proof(proof("KR | SE"), owner=by_trust()).holds
+    assert check_proof(proof("KR")).holds
+    by_certificates = check_proof(proof("KR"), owner=by_trust())
+    assert by_certificates.against == [
+        f"{BUNDLE} was at dtn://kiruna/: 'SE, domain:esa', outside 'KR'"
+    ]
+    gs1 = domains.nodes["gs1"].unlock(enrolled.nothing)
+    for voucher, words in (
+        (b"", "no certificate goes with it"),
+        (make_voucher(gs1, key_of("gs1"), NOW_MS), "its node vouches for another key"),
+    ):
+        with pytest.raises(SecurityError, match=f"a foreign key: .* of dtn://gs1/: {words}"):
+            check_proof(proof("KR | SE", gs1=voucher), owner=by_trust())
+    kari = domains.authorities["kari"]
+    kari.revoke(kari.unlock(enrolled.nothing), "esa", NOW_MS)
+    domains.bring(NOW_MS)
+    with pytest.raises(SecurityError, match=r"a foreign key: .* of dtn://kiruna/: .* revoked it"):
+        check_proof(proof("KR | SE"), owner=by_trust())
+    assert check_proof(proof("KR | SE")).holds
 
 
 def test_what_was_altered_vouches_for_nothing(nodes: tuple[Trust, dict[str, Identity]]) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stack.cli.audit.stories import as_dict, stay_row, tell, write_csv
 from stack.cli.common import FAILED, CommandError, Json, ends_with, time_of
-from stack.cli.output import emit, say, say_wrapped, table
+from stack.cli.output import emit, say, say_wrapped
 from stack.core.units import count_text
 
 if TYPE_CHECKING:
     from stack.audit.export import LogExport, LogReport
     from stack.audit.note import NoteKey
-    from stack.audit.story import Story
+    from stack.audit.proof import Owner
     from stack.policy import Directory
 
 HELP = "See and prove what nodes have written down of data."
@@ -42,7 +44,7 @@ TrustFolder = Annotated[
         "--trust",
         metavar="FOLDER",
         help="Of a domain or of a node's identity: each log has to be under a key for which a "
-        "certificate that it believes vouches.",
+        "certificate that it believes vouches; so has each log that a proof or statement is of.",
     ),
 ]
 DirectoryPath = Annotated[
@@ -68,7 +70,8 @@ def export(
     """Write a node's log into a file that can be checked anywhere, without the node.
 
     With --receipts each entry that a checkpoint covers is written as a COSE_Sign1 too, with a
-    receipt that it is in the log (RFC 9942), for tools that know these.
+    receipt that it is in the log (RFC 9942), for tools that know these; and beside them, in
+    voucher.bin, the word of the node's certificate on the key of its log, for `verify --trust`.
 
     \b
     Examples:
@@ -119,22 +122,22 @@ def verify(
       orbitferry audit verify kiruna.audit svalbard.audit
       orbitferry audit verify kiruna.audit --key 'dtn://kiruna/audit/3f9c...+8d02...+AX...'
       orbitferry audit verify kiruna.audit --trust domain
-      orbitferry audit verify proof.json --json
+      orbitferry audit verify proof.json --trust domain --json
+      orbitferry audit verify kiruna.receipts/*.cose --trust domain
     """
     from stack.audit.export import verify_exports
 
-    if trust is not None and (paths[0].suffix == ".cose" or _is_proof(paths[0])):
-        raise CommandError("--trust is for logs", "give the key of the log with --key")
+    owner = None if trust is None else _owner(trust)
     if paths[0].suffix == ".cose":
-        _verify_statements(paths, keys, as_json)
+        _verify_statements(paths, keys, owner, as_json)
         return
     if len(paths) == 1 and _is_proof(paths[0]):
-        _verify_proof(paths[0], keys, as_json)
+        _verify_proof(paths[0], keys, owner, as_json)
         return
     exports = _exports(paths)
     reports = verify_exports(exports, _keys(keys), _keys(witnesses))
-    if trust is not None:
-        _judge_keys(exports, reports, trust)
+    if owner is not None:
+        _judge_keys(exports, reports, owner)
     if as_json:
         emit({"logs": [_report(report) for report in reports]})
     else:
@@ -154,28 +157,29 @@ def verify(
     ends_with(FAILED if any(report.problems for report in reports) else 0)
 
 
-def _judge_keys(exports: list[LogExport], reports: list[LogReport], folder: Path) -> None:
-    """Say of each log that is under a key for which its node does not vouch that it is."""
+def _owner(folder: Path) -> Owner:
+    """Whose a log is, by what a folder believes now."""
     from stack.adapters.clock import SystemClock
-    from stack.core.errors import DecodeError, SecurityError
     from stack.identity import NodeFolder
-    from stack.security.vouchers import read_voucher
+    from stack.security.vouchers import owner
 
-    trust, now_ms = NodeFolder(folder).trust(), SystemClock().dtn_ms()
+    return partial(owner, trust=NodeFolder(folder).trust(), now_ms=SystemClock().dtn_ms())
+
+
+def _judge_keys(exports: list[LogExport], reports: list[LogReport], owner: Owner) -> None:
+    """Say of each log that is under a key for which its node does not vouch that it is."""
+    from stack.core.errors import SecurityError
+
     for export, report in zip(exports, reports, strict=True):
         try:
-            if not export.voucher:
-                raise SecurityError("no certificate goes with it")
-            if read_voucher(export.voucher, trust, now_ms)[0] != export.key:
-                raise SecurityError("its node vouches for another key")
-        except (DecodeError, SecurityError) as error:
-            words = f"a foreign key: nothing shows that this is the log of {report.node}: {error}"
-            report.problems.append(words)
+            owner(export.key, export.voucher)
+        except SecurityError as error:
+            report.problems.append(str(error))
 
 
 def _write_receipts(folder: Path, log: LogExport, into: Path) -> None:
     from stack.audit.note import LogCheckpoint
-    from stack.audit.receipt import log_key, make_statement
+    from stack.audit.receipt import VOUCHER, log_key, make_statement
     from stack.core.private import make_folder
     from stack.storage.audit_log import read_secret
 
@@ -183,23 +187,46 @@ def _write_receipts(folder: Path, log: LogExport, into: Path) -> None:
     key = log_key(read_secret(folder))
     for number in range(log.base.size, LogCheckpoint.parse(log.newest().text).size):
         (into / f"{number}.cose").write_bytes(make_statement(log, number, key))
+    if log.voucher:
+        (into / VOUCHER).write_bytes(log.voucher)
 
 
-def _verify_statements(paths: list[Path], keys: list[str], as_json: bool) -> None:
+def _verify_statements(
+    paths: list[Path], keys: list[str], owner: Owner | None, as_json: bool
+) -> None:
+    from stack.audit.log import node_of
     from stack.audit.receipt import verify_statement
+    from stack.core.errors import SecurityError
 
-    if len(keys) != 1:
-        raise CommandError("a statement is checked by the key of its log", "give one --key")
-    (key,) = _keys(keys)
+    if len(keys) > 1 or not (keys or owner):
+        raise CommandError(
+            "a statement is checked by the key of its log", "give one --key, or --trust"
+        )
+    known = next(iter(_keys(keys)), None)
     found = []
     for path in paths:
-        proven = verify_statement(path.read_bytes(), key)
+        key = known if owner is None else owner(known, _voucher(path.parent))[0]
+        assert key is not None
+        try:
+            proven = verify_statement(path.read_bytes(), key)
+        except SecurityError as error:
+            raise SecurityError(f"{path}: not by the log of {node_of(key.name)}: {error}") from None
         event = proven.event
         found.append({"file": str(path), "object": event.object, "acts": event.names})
         if not as_json:
             say(f"{path}: {', '.join(event.names)}: {event.object}: entry {proven.number}")
     if as_json:
         emit({"statements": found})
+
+
+def _voucher(folder: Path) -> bytes:
+    """What lies beside statements; nothing where there is none."""
+    from stack.audit.receipt import VOUCHER
+    from stack.security.vouchers import VOUCHER_BYTES_MAX
+
+    with contextlib.suppress(FileNotFoundError), (folder / VOUCHER).open("rb") as file:
+        return file.read(VOUCHER_BYTES_MAX + 1)
+    return b""
 
 
 def _report(report: Any) -> dict[str, Any]:
@@ -250,7 +277,7 @@ def story(
         if not found:
             raise CommandError(f"no log here has heard of {name}", "`all` shows what there is")
     if csv is not None:
-        _write_csv(csv, found)
+        write_csv(csv, found)
     if html is not None:
         from stack.simulator.report.audit import audit_page
         from stack.simulator.report.nodes import Places, load_places
@@ -258,10 +285,10 @@ def story(
         where = Places() if places is None else load_places(places)
         html.write_text(audit_page(found, where, known), encoding="utf-8")
     if as_json:
-        emit({"stories": [_as_dict(each) for each in found]})
+        emit({"stories": [as_dict(each) for each in found]})
     else:
         for each in found:
-            _tell(each)
+            tell(each)
     ends_with(0 if all(each.sound for each in found) else FAILED)
 
 
@@ -310,10 +337,10 @@ def prove(
     _answer(verdict, as_json)
 
 
-def _verify_proof(path: Path, keys: list[str], as_json: bool) -> None:
+def _verify_proof(path: Path, keys: list[str], owner: Owner | None, as_json: bool) -> None:
     from stack.audit.proof import check_proof
 
-    _answer(check_proof(path.read_bytes(), _keys(keys)), as_json)
+    _answer(check_proof(path.read_bytes(), _keys(keys), owner), as_json)
 
 
 def _answer(verdict: Any, as_json: bool) -> None:
@@ -331,7 +358,7 @@ def _answer(verdict: Any, as_json: bool) -> None:
                 "holds": verdict.holds,
                 "against": verdict.against,
                 "missing": verdict.missing,
-                "stays": [_stay(each) for each in verdict.stays],
+                "stays": [stay_row(each) for each in verdict.stays],
                 "limits": list(LIMITS),
             }
         )
@@ -392,86 +419,3 @@ def _directory(path: Path | None) -> Directory | None:
     from stack.policy.file import load_directory
 
     return None if path is None else load_directory(path)
-
-
-# ---- stories -------------------------------------------------------------------------------
-
-
-def _as_dict(story: Story) -> dict[str, Any]:
-    return {
-        "object": story.object,
-        "entries": [_entry(each) for each in story.entries],
-        "stays": [_stay(each) for each in story.stays],
-        "gaps": story.gaps,
-        "contradictions": story.contradictions,
-        "violations": story.violations,
-    }
-
-
-def _entry(entry: Any) -> dict[str, Any]:
-    from stack.core.clock import dtn_to_iso
-
-    event = entry.event
-    return {
-        "time": dtn_to_iso(event.time_ms),
-        "node": event.node,
-        "acts": event.names,
-        "object": event.object,
-        "peer": event.peer,
-        "detail": event.detail,
-        "log": entry.origin,
-        "index": entry.number,
-    }
-
-
-def _stay(stay: Any) -> dict[str, Any]:
-    from stack.core.clock import dtn_to_iso
-
-    until = None if stay.until_ms is None else dtn_to_iso(stay.until_ms)
-    return {
-        "node": stay.node,
-        "object": stay.object,
-        "since": dtn_to_iso(stay.since_ms),
-        "until": until,
-    }
-
-
-def _tell(story: Story) -> None:
-    say(story.object)
-    rows = [_entry(each) for each in story.entries]
-    table(
-        ("time", "node", "what", "peer", "detail"),
-        [
-            (row["time"], row["node"], ", ".join(row["acts"]), row["peer"], row["detail"])
-            for row in rows
-        ],
-    )
-    for word, found in (
-        ("GAP", story.gaps),
-        ("CONTRADICTION", story.contradictions),
-        ("VIOLATION", story.violations),
-    ):
-        for each in found:
-            say_wrapped(f"{word}: {each}")
-
-
-def _write_csv(path: Path, stories: list[Story]) -> None:
-    import csv
-
-    from stack.core.private import opener
-
-    with open(path, "w", newline="", encoding="utf-8", opener=opener) as file:
-        writer = csv.writer(file)
-        columns = ("time", "node", "acts", "object", "peer", "detail", "log", "index")
-        writer.writerow(columns)
-        for story in stories:
-            for row in map(_entry, story.entries):
-                row["acts"] = " ".join(row["acts"])
-                writer.writerow([_plain(row[column]) for column in columns])
-
-
-def _plain(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula: names come from peers."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t"):
-        return "'" + value
-    return value
