@@ -291,13 +291,6 @@ class Custody:
         gate, protected = self._gate, self._protected
         check_leaving(destination, policy, gate, self.config, now_ms, protected=protected)
 
-    def _permitted(self, outgoing: Outgoing, now_ms: int) -> Outgoing:
-        """What its own data policy lets be sent of it."""
-        if (policy := outgoing.policy) is None:
-            return outgoing
-        self.check_policy(outgoing.destination, policy, now_ms)
-        return cut(outgoing, policy, now_ms)
-
     def _make(
         self, outgoings: Sequence[Outgoing], now_ms: int, *, admin: bool = False
     ) -> tuple[list[BundleId], list[Op]]:
@@ -305,12 +298,17 @@ class Custody:
         config, put = self.config, self._admission.put
         ids: list[BundleId] = []
         ops: list[Op] = []
+        allowed: tuple[Eid, DataPolicy] | None = None
         reserved = self._origin.reserve(2 * len(outgoings))  # with what may carry them
         if reserved is not None:
             ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8)))
         try:
             for one in outgoings:
-                one = self._permitted(one, now_ms)
+                if (policy := one.policy) is not None:
+                    if (one.destination, policy) != allowed:  # most are as the one before
+                        self.check_policy(one.destination, policy, now_ms)
+                        allowed = one.destination, policy
+                    one = cut(one, policy, now_ms)
                 bundle = self._origin.make(one, now_ms, admin=admin)
                 primary = bundle.primary
                 if (tunnel := self._tunnels.of(primary)) is not None:

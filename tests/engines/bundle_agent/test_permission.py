@@ -30,7 +30,7 @@ from tests.engines.bundle_agent.desk import Desk, keyed
 from tests.engines.bundle_agent.harness import FAR, HERE, NEXT, NOW, bundle_for
 
 SOURCE = "dtn://gs1/"
-KR = NodeSet.parse("KR")
+KR, EU = NodeSet.parse("KR"), NodeSet.parse("EU")
 DIRECTORY = Directory(
     NodeFacts(Eid.parse(node), jurisdictions=frozenset({law}))
     for node, law in ((SOURCE, "KR"), (HERE, "KR"), (NEXT, "EU"), (FAR, "KR"))
@@ -208,6 +208,15 @@ def test_what_cannot_be_enforced_is_not_sent() -> None:
     clockless = desk(config=AgentConfig(trusted_clock=False))
     with pytest.raises(PolicyError, match="knows the time"):
         clockless.agent.send([replace(outgoing, policy=replace(FOR_KR, expires_ms=NOW + 1))], NOW)
+
+
+@pytest.mark.parametrize("other", [{"destination": NEXT + "app"}, {"policy": DataPolicy(rest=EU)}])
+def test_each_of_many_is_judged_by_its_own_destination_and_policy(other: dict[str, object]) -> None:
+    one = Outgoing(FAR + "app", b"secret", 60_000, "app", policy=FOR_KR)
+    here = desk()
+    assert len(here.agent.send([one, one], NOW)[0]) == 2
+    with pytest.raises(PolicyError):
+        here.agent.send([one, replace(one, **other)], NOW)  # type: ignore[arg-type]
 
 
 def test_notes_keep_labels_apart() -> None:
