@@ -192,6 +192,9 @@ class Forwarder:
         """A bundle is done here: acknowledged by the next node, expired or evicted."""
         self._failures.pop(ref, None)
         self.bytes_waiting -= self._unrouted.pop(ref, 0)
+        if ref in self._given and ref not in self._copies:  # most have been acknowledged
+            self.bytes_waiting -= self._given.pop(ref).size
+            return
         booked: list[Queued] = []
         for ticket in (ref, *self._copies.tickets(ref)):
             entry = self._given.pop(ticket, None)  # what a link has sent has used its booking

@@ -122,7 +122,7 @@ class Dispatch(Custody):
                 self.fail(ref, error, now_ms)
 
     def _acknowledged(self, ref: int, now_ms: int, neighbour: str) -> None:
-        if ref not in self.entries or self._is_void(ref, neighbour, now_ms):
+        if ref not in self.entries or (self._void and self._is_void(ref, neighbour, now_ms)):
             return
         self.counters["forwarded"] += 1
         if self.forwarder.forwarded(ref, neighbour):
