@@ -33,9 +33,10 @@ from stack.cose import (
     values,
 )
 from stack.cose.hpke import RECIPIENTS_MAX, TRIED_MAX
-from stack.cose.messages import HeaderPair, encode_message, open_content, structure
+from stack.cose.messages import HeaderPair, encode_message, open_content, seal_content, structure
 from stack.cose.numbers import KeyParameter
 from stack.cose.values import Value
+from stack.security.contexts import unwrap_key
 
 VECTORS = load("cose")
 SIGNING = (
@@ -77,15 +78,49 @@ def test_signatures_of_others_verify(vector: Vector) -> None:
         found.verify(key, external_aad=external + b"\0")
 
 
-def test_macs_of_others_verify_and_are_made_the_same() -> None:
-    vector, unprotected = of_kind("mac0")
+@pytest.mark.parametrize("vector", of_kind("sign1_seed"), ids=lambda vector: vector.name)
+def test_ml_dsa_of_others_verifies_and_its_key_is_made_the_same(vector: Vector) -> None:
+    alg = Algorithm(vector.extra["alg"])
+    key = SigningKey.generate(alg, lambda _: octets(vector, "seed")).public
+    assert key.thumbprint == octets(vector, "thumbprint")
+    found = decode_sign1(vector.data)
+    assert (found.headers.alg, found.headers.kid) == (alg, key.key_id)
+    assert found.verify(key) == octets(vector, "payload")
+    with pytest.raises(SecurityError, match="does not verify"):
+        found.verify(key, external_aad=b"\0")
+
+
+@pytest.mark.parametrize("vector", of_kind("mac0"), ids=lambda vector: vector.name)
+def test_macs_of_others_verify_and_are_made_the_same(vector: Vector) -> None:
     secret, payload = octets(vector, "key"), octets(vector, "payload")
-    assert decode_mac0(vector.data).verify(secret) == payload
-    assert mac0(payload, secret, Algorithm(vector.extra["alg"])) == vector.data
-    with pytest.raises(SecurityError, match="no algorithm in the protected"):
-        decode_mac0(unprotected.data).verify(
-            octets(unprotected, "key"), external_aad=octets(unprotected, "external")
-        )
+    found, external = decode_mac0(vector.data), octets(vector, "external")
+    if vector.expect.startswith("valid"):
+        assert found.verify(secret, external_aad=external) == payload
+        assert mac0(payload, secret, Algorithm(vector.extra["alg"])) == vector.data
+        return
+    words = "does not verify" if "tag" in vector.expect else "no algorithm in the protected"
+    with pytest.raises(SecurityError, match=words):
+        found.verify(secret, external_aad=external)
+
+
+@pytest.mark.parametrize("vector", of_kind("encrypt0"), ids=lambda vector: vector.name)
+def test_what_others_have_encrypted_opens_and_is_made_the_same(vector: Vector) -> None:
+    secret, plain = octets(vector, "key"), octets(vector, "payload")
+    assert decode_encrypt0(vector.data).open(secret) == plain
+    made = encrypt0(plain, secret, octets(vector, "iv"), Algorithm(vector.extra["alg"]))
+    assert made == vector.data
+
+
+def test_a_key_that_others_have_wrapped_opens_their_content() -> None:
+    (vector,) = of_kind("encrypt_wrapped")
+    found, plain = decode_encrypt(vector.data), octets(vector, "payload")
+    (recipient,) = found.recipients
+    assert recipient.headers.get(HeaderLabel.ALG) == Algorithm.A256KW
+    secret = unwrap_key(octets(vector, "kek"), recipient.ciphertext)
+    assert secret == octets(vector, "key")
+    assert found.ciphertext is not None
+    assert open_content("Encrypt", found.headers, secret, b"", found.ciphertext) == plain
+    assert seal_content("Encrypt", found.headers, secret, b"", plain) == found.ciphertext
 
 
 @pytest.mark.parametrize("vector", of_kind("encrypt"), ids=lambda vector: vector.name)
