@@ -34,8 +34,8 @@ from stack.wire.bundle import (
     Bundle,
     CanonicalBlock,
     PrimaryBlock,
+    as_encoded,
     encode_bundle,
-    free_number,
 )
 
 HMAC_KEY: Final = bytes(range(48))
@@ -119,16 +119,17 @@ def secured_bundles(
     left out where they have their defaults, tags as results or at the end of the ciphertext.
     `plain` is what is to be secured, if not any bundle with `payload`.
     """
+    bare = None
     if plain:
         bundle = choose.draw(plain)
     elif payload:
         bundle = bundles.make(choose, payload, kind="whole")
     else:
-        bundle = choose.prepared(bundles.make, kind="whole")
+        bundle, bare = choose.prepared(_with_bare)
     numbers = [0, *(block.number for block in bundle.blocks[:-1])]
     sign = {number for number in numbers if choose.flip()} | {_PAYLOAD} if signed else set()
     seal = {number for number in numbers[1:] if choose.flip()} | {_PAYLOAD} if sealed else set()
-    work = Securing(bundle, choose)
+    work = Securing(bundle, choose, bare)
     # RFC 9173 §3.8.1, §4.8.1: what is signed or encrypted loses its CRC first.
     work.without_crc(sign | seal)
     bundle = work.bundle()
@@ -140,6 +141,18 @@ def secured_bundles(
     for number in sorted(seal | {bib} - {0}):
         work.seal(number)
     return Secured(work.bundle(), bundle)
+
+
+def _with_bare(choose: Choices) -> tuple[Bundle, PrimaryBlock]:
+    """A bundle, and its primary block without a CRC, both with their octets: nearly all operations
+    on it ask for them."""
+    bundle = bundles.make(choose, kind="whole")
+    primary = as_encoded(bundle.primary)
+    return Bundle(primary, bundle.blocks), as_encoded(_bare(primary))
+
+
+def _bare(primary: PrimaryBlock) -> PrimaryBlock:
+    return dataclasses.replace(primary, crc_type=CRC_NONE, encoded=None)
 
 
 @strategy
@@ -161,11 +174,19 @@ def _wrapped(size: int, number: int) -> tuple[bytes, bytes]:
     return key, keywrap.aes_key_wrap(KEY_ENCRYPTION_KEY, key)
 
 
-class Securing:
-    """A bundle to which security operations are added, one after the other."""
+@functools.lru_cache(maxsize=256)
+def _header(kind: int, number: int, flags: int) -> CanonicalBlock:
+    """A security block before it has its data: there are few."""
+    return CanonicalBlock(kind, number, flags, b"")
 
-    def __init__(self, bundle: Bundle, choose: Choices) -> None:
+
+class Securing:
+    """A bundle to which security operations are added, one after the other.  `bare` is its primary
+    block without a CRC, if that is known."""
+
+    def __init__(self, bundle: Bundle, choose: Choices, bare: PrimaryBlock | None = None) -> None:
         self.primary = bundle.primary
+        self._bare = bare
         self.blocks = {block.number: block for block in bundle.blocks}
         self._choose = choose
 
@@ -183,7 +204,7 @@ class Securing:
                     block.type, number, block.flags, block.data, CRC_NONE
                 )
         if 0 in numbers:
-            self.primary = dataclasses.replace(self.primary, crc_type=CRC_NONE, encoded=None)
+            self.primary = self._bare or _bare(self.primary)
 
     def sign(self, targets: list[int], *, number: int | None = None, bound: bool = False) -> int:
         """Add a BIB over blocks that are there (RFC 9173 §3): its number.  `bound`: its scope has
@@ -193,18 +214,20 @@ class Securing:
         if bound:
             scope |= contexts.SCOPE_PRIMARY
         key, wrapped = self._key(HMAC_KEY)
-        number = number or free_number(self.blocks.values())
+        number = number or self._free()
         flags = choose.pick((0, REPLICATE, DELETE_UNPROCESSED))
-        header = CanonicalBlock(BLOCK_INTEGRITY, number, flags, b"")
+        header = _header(BLOCK_INTEGRITY, number, flags)
         results = [
             contexts.hmac_sha2(key, variant, scope, self.primary, self._block(target), header)
             for target in targets
         ]
-        parameters = [
-            *self._unless(contexts.BIB_SHA_VARIANT, variant, contexts.SHA_DEFAULT),
-            *([(contexts.BIB_WRAPPED_KEY, wrapped)] if wrapped else []),
-            *self._unless(contexts.BIB_SCOPE, scope, contexts.SCOPE_ALL),
-        ]
+        parameters: list[Pair] = []
+        if self._is_told(variant, contexts.SHA_DEFAULT):
+            parameters.append((contexts.BIB_SHA_VARIANT, variant))
+        if wrapped:
+            parameters.append((contexts.BIB_WRAPPED_KEY, wrapped))
+        if self._is_told(scope, contexts.SCOPE_ALL):
+            parameters.append((contexts.BIB_SCOPE, scope))
         pairs = tuple(((contexts.BIB_RESULT_HMAC, result),) for result in results)
         self._put(header, self._asb(targets, CONTEXT_BIB_HMAC_SHA2, parameters, pairs))
         return number
@@ -218,11 +241,11 @@ class Securing:
         key, wrapped = self._key(_AES[variant])
         iv_bytes = choose.pick((12, 12, 8, 16))
         iv = choose.octets(iv_bytes, iv_bytes)
-        number = free_number(self.blocks.values())
+        number = self._free()
         # RFC 9172 §3.8: replicated in every fragment when the payload is a target
         if flags is None:
             flags = REPLICATE if target == _PAYLOAD else choose.pick((0, REPLICATE))
-        header = CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, b"")
+        header = _header(BLOCK_CONFIDENTIALITY, number, flags)
         block = self.blocks[target]
         sealed = contexts.encrypt(contexts.cipher(key), iv, scope, self.primary, block, header)
         result: tuple[Pair, ...] = ()
@@ -232,12 +255,13 @@ class Securing:
         self.blocks[target] = CanonicalBlock(
             block.type, block.number, block.flags, sealed, block.crc_type
         )
-        parameters = [
-            (contexts.BCB_IV, iv),
-            *self._unless(contexts.BCB_AES_VARIANT, variant, contexts.AES_DEFAULT),
-            *([(contexts.BCB_WRAPPED_KEY, wrapped)] if wrapped else []),
-            *self._unless(contexts.BCB_SCOPE, scope, contexts.SCOPE_ALL),
-        ]
+        parameters: list[Pair] = [(contexts.BCB_IV, iv)]
+        if self._is_told(variant, contexts.AES_DEFAULT):
+            parameters.append((contexts.BCB_AES_VARIANT, variant))
+        if wrapped:
+            parameters.append((contexts.BCB_WRAPPED_KEY, wrapped))
+        if self._is_told(scope, contexts.SCOPE_ALL):
+            parameters.append((contexts.BCB_SCOPE, scope))
         self._put(header, self._asb([target], CONTEXT_BCB_AES_GCM, parameters, (result,)))
         return number
 
@@ -250,9 +274,16 @@ class Securing:
             return agreed, b""
         return _wrapped(len(agreed), self._choose.integer(0, _WRAPPED - 1))
 
-    def _unless(self, number: int, value: int, default: int) -> list[Pair]:
-        """A parameter, which may be left out if it has its default."""
-        return [] if value == default and self._choose.flip() else [(number, value)]
+    def _is_told(self, value: int, default: int) -> bool:
+        """Whether a parameter is there: it may be left out if it has its default."""
+        return value != default or not self._choose.flip()
+
+    def _free(self) -> int:
+        """The smallest block number from 2 that is free."""
+        number = 2
+        while number in self.blocks:
+            number += 1
+        return number
 
     def _asb(
         self,

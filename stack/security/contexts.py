@@ -86,6 +86,9 @@ _HASHES: dict[int, Callable[[], hashes.HashAlgorithm]] = {
 KEYED_MAX = 1024
 """Prepared HMACs and ciphers kept; preparing one costs as much as a kilobyte of data."""
 
+PRIMARIES_MAX = 256
+"""Primary blocks kept in deterministic encoding: each operation on a bundle asks for its own."""
+
 _ASSIGNED = REPLICATE | REPORT_UNPROCESSED | DELETE_UNPROCESSED | DISCARD_UNPROCESSED
 
 Target = PrimaryBlock | CanonicalBlock
@@ -213,16 +216,16 @@ def canonical_primary(primary: PrimaryBlock) -> bytes:
     if encoded is None:
         eids = (primary.destination, primary.source, primary.report_to)
         return _encoded(primary, tuple(eid.encoded for eid in eids))
-    return encoded if is_deterministic(encoded) else _deterministic(encoded)
+    return _deterministic(encoded)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=PRIMARIES_MAX)
 def _encoded(primary: PrimaryBlock, eids: tuple[bytes | None, ...]) -> bytes:
-    """Each operation on a bundle asks for it.  `eids` is what is not seen where blocks are
-    compared: in which octets EIDs came that are the same."""
+    """`eids` is what is not seen where blocks are compared: in which octets EIDs came that are the
+    same."""
     return encode_primary(primary)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=PRIMARIES_MAX)
 def _deterministic(primary: bytes) -> bytes:
-    return cbor.deterministic(primary, strict=False)
+    return primary if is_deterministic(primary) else cbor.deterministic(primary, strict=False)

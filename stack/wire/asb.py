@@ -80,19 +80,27 @@ class SecurityBlock(NamedTuple):
 
 def encode_asb(block: SecurityBlock) -> bytes:
     """The block-type-specific data of a security block."""
-    parts = [
-        cbor.head(cbor.ARRAY, len(block.targets)),
-        *map(cbor.uint, block.targets),
-        _integer(block.context),
-        cbor.uint(HAS_PARAMETERS if block.parameters else 0),
-        encode_eid(block.source),
-    ]
-    if block.parameters:
-        parts += _pairs(block.parameters)
-    parts.append(cbor.head(cbor.ARRAY, len(block.results)))
-    for pairs in block.results:
-        parts += _pairs(pairs)
+    targets, context, source, parameters, results = block
+    parts = [_opening(targets, context, bool(parameters)), encode_eid(source)]
+    if parameters:
+        _append_pairs(parameters, parts)
+    parts.append(cbor.head(cbor.ARRAY, len(results)))
+    for pairs in results:
+        _append_pairs(pairs, parts)
     return b"".join(parts)
+
+
+@lru_cache(maxsize=FORMS_MAX)
+def _opening(targets: tuple[int, ...], context: int, has_parameters: bool) -> bytes:
+    """What comes before the security source: blocks have few numbers."""
+    return b"".join(
+        (
+            cbor.head(cbor.ARRAY, len(targets)),
+            *map(cbor.uint, targets),
+            _integer(context),
+            cbor.uint(HAS_PARAMETERS if has_parameters else 0),
+        )
+    )
 
 
 def decode_asb(data: Buffer) -> SecurityBlock:
@@ -179,8 +187,8 @@ def _read_integer(data: bytes, offset: int) -> tuple[int, int]:
     return value, end
 
 
-def _pairs(pairs: tuple[Pair, ...]) -> list[bytes]:
-    parts = [cbor.head(cbor.ARRAY, len(pairs))]
+def _append_pairs(pairs: tuple[Pair, ...], parts: list[bytes]) -> None:
+    parts.append(cbor.head(cbor.ARRAY, len(pairs)))
     for number, value in pairs:
         if isinstance(value, bytes):
             parts += (_head(number, cbor.BSTR, len(value)), value)
@@ -188,7 +196,6 @@ def _pairs(pairs: tuple[Pair, ...]) -> list[bytes]:
             parts.append(_head(number, cbor.UINT, value))
         else:
             parts += (b"\x82", cbor.uint(number), value.octets)
-    return parts
 
 
 @lru_cache(maxsize=256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import Counter
 
@@ -29,7 +30,16 @@ from stack.core.errors import DecodeError
 from stack.ports.security import Opened
 from stack.security import BpSec, KeyRing, SecurityPolicy, contexts
 from stack.wire.asb import SecurityBlock, decode_asb, encode_asb
-from stack.wire.bundle import BLOCK_CONFIDENTIALITY, BLOCK_INTEGRITY, check_bundle, decode_bundle
+from stack.wire.bundle import (
+    BLOCK_CONFIDENTIALITY,
+    BLOCK_INTEGRITY,
+    CRC_16,
+    CRC_32,
+    CRC_NONE,
+    check_bundle,
+    decode_bundle,
+    encode_primary,
+)
 
 EACH = 40
 """Cases of each rule."""
@@ -65,6 +75,16 @@ def test_or_with_one_service_alone(signed: bytes, sealed: bytes) -> None:
     assert not opened(signed, require=True).ok
     # Encryption is enough where its scope has the primary block.
     assert opened(sealed, require=True).ok == binds(sealed)
+
+
+def test_primary_blocks_of_a_stream_come_with_the_octets_that_they_have_now() -> None:
+    crc_types = set()
+    for secured in itertools.islice(secured_bundles.maker().cases(), 200):
+        for bundle in (secured.bundle, secured.plain):
+            primary = bundle.primary
+            assert primary.encoded == encode_primary(dataclasses.replace(primary, encoded=None))
+            crc_types.add(primary.crc_type)
+    assert crc_types == {CRC_NONE, CRC_16, CRC_32}
 
 
 def test_all_variants_come() -> None:
