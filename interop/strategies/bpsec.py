@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import keywrap
 from interop.strategies.bundle import bundles, eids
 from interop.strategies.choices import Choices, Source
 from interop.strategies.making import strategy
+from stack.core.value import quick
 from stack.security import Key, contexts
 from stack.wire.asb import (
     CONTEXT_BCB_AES_GCM,
@@ -59,6 +60,7 @@ _WRAPPED = 64
 _PAYLOAD = 1
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Secured:
     """A bundle with security blocks, and what comes out when it is opened with `KEYS`."""

@@ -173,10 +173,12 @@ def _plain_head(encoded: bytes) -> int:
 
 
 def _uint(data: Buffer, position: int, strict: bool) -> tuple[int, int]:
-    """An unsigned integer, quickly for the two forms that times and flags come in."""
+    """An unsigned integer, quickly for the forms that times, flags and private types come in."""
     first = data[position]
     if first < 24:
         return first, position + 1
+    if first == 0x18 and data[position + 1] >= 24:
+        return data[position + 1], position + 2
     if first == 0x1B:
         value: int = _U64(data, position + 1)[0]
         if value > 0xFFFF_FFFF or not strict:
@@ -381,6 +383,9 @@ def _block(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[Ca
     size = data[position] - 0x40
     if 0 <= size < 24:
         position += 1
+    elif size == 24 and data[position + 1] >= 24:
+        size = data[position + 1]
+        position += 2
     elif size == 25 and data[position + 1]:
         size = _U16(data, position + 1)[0]
         position += 3
