@@ -375,6 +375,23 @@ def test_fragments_are_not_secured_nor_taken_for_whole() -> None:
         assert passed(node(EXIT, replace(head, role="verifier", peer=GATE)), piece).ok
 
 
+@pytest.mark.parametrize("service", ["confidentiality", "integrity"])
+def test_an_acceptor_on_the_way_lets_no_fragment_by(service: str) -> None:
+    """It does not join them, and none goes on with what should have been taken off."""
+    secured = passed(node(GATE, rule("source", service, peer=EXIT)), plain(bytes(3000))).bundle
+    assert secured is not None
+    desk = Desk(security=node(EXIT, rule("acceptor", service, peer=GATE)), node=EXIT)
+    pieces = fragment_bundle(secured, 1500)
+    assert [desk.arrive(encode_bundle(piece)) for piece in pieces] == [None] * len(pieces)
+    assert desk.agent.counters["dropped_security"] == len(pieces) > 1
+    assert not desk.agent.entries
+    assert desk.arrive(encode_bundle(secured)), "the whole goes on"
+    (entry,) = desk.agent.entries.values()
+    (encoded,) = desk.store.load([entry.ref])
+    assert encoded is not None
+    assert [block.type for block in decode_bundle(encoded)[0].blocks] == [EXTRA, 1]
+
+
 def test_without_its_key_nothing_goes_on() -> None:
     gate = BpSec(KeyRing((), GATE), bytes, SecurityPolicy(rules=(ADD,)))
     with pytest.raises(SecurityError, match="no aes key"):
