@@ -19,7 +19,7 @@ from stack.ports.store import Op, Place, Release
 from stack.routing.forecast import arrivals
 from stack.routing.forwarder import DONE
 from stack.routing.router import NOBODY
-from stack.wire.bundle import REPORT_FORWARDING, STAMP_BYTES, ReportReason, whole_key
+from stack.wire.bundle import REPORT_FORWARDING, ReportReason, is_of, whole_key
 
 WHOLE = "the whole is here"
 """Why parts of a bundle go."""
@@ -227,12 +227,8 @@ class Dispatch(Custody):
         (§5.12), and the operations that let the store forget them.  Of one that goes by a tunnel
         that is what carries it, unless it is critical or goes in parts already."""
         key = whole_key(bundle.source, bundle.creation_ms, bundle.sequence)
-        source, stamp = str(bundle.source), key[:STAMP_BYTES]  # so begin the keys of its parts
-        refs = [
-            entry.ref
-            for entry in self.own.values()
-            if entry.key == key or (entry.source == source and entry.key.startswith(stamp))
-        ]
+        ours = str(bundle.source.node) == self._node  # what carries others' bundles is not theirs
+        refs = [entry.ref for entry in self.own.values() if ours and is_of(entry.key, key)]
         under_way = sum(bool(self.forwarder.given_to(ref)) for ref in refs)
         self.counters["cancelled"] += len(refs)
         ops: list[Op] = []

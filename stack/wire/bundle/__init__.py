@@ -51,6 +51,7 @@ from stack.wire.bundle.identity import KEY_BYTES_MAX as KEY_BYTES_MAX
 from stack.wire.bundle.identity import STAMP_BYTES as STAMP_BYTES
 from stack.wire.bundle.identity import adu_key as adu_key
 from stack.wire.bundle.identity import bundle_key as bundle_key
+from stack.wire.bundle.identity import is_of as is_of
 from stack.wire.bundle.identity import parse_stamp as parse_stamp
 from stack.wire.bundle.identity import whole_key as whole_key
 from stack.wire.bundle.primary import PrimaryForm as PrimaryForm

@@ -54,6 +54,14 @@ def whole_key(source: Eid, creation_ms: int, sequence: int) -> bytes:
     return _WHOLE(creation_ms, sequence) + _source_digest(source)
 
 
+def is_of(key: bytes, whole: bytes) -> bool:
+    """Whether a key, whatever follows the identity in it, is that of the bundle that has the key
+    `whole`, or of a part of it."""
+    if key[:32] == whole:
+        return True
+    return key[:STAMP_BYTES] == whole[:STAMP_BYTES] and key[32:KEY_BYTES_MAX] == whole[STAMP_BYTES:]
+
+
 @lru_cache(maxsize=4096)
 def _source_digest(source: Eid) -> bytes:
     # A digest and not the EID: an EID has up to 1 KiB, and the key stands in every index.

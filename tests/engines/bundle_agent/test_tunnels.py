@@ -90,6 +90,18 @@ def held(at: Desk) -> list[bytes]:
     return [bytes(wire) for wire in wires if wire is not None]
 
 
+def test_what_carries_bundles_of_others_is_not_given_up_by_any_id() -> None:
+    gate, *_ = chain()
+    one = bundle_for(FAR + "app", b"a", sequence=3)
+    other = replace(one.primary, source=Eid.parse("dtn://other/x"), encoded=None)
+    assert gate.arrive(one)
+    assert gate.arrive(replace(one, primary=other))
+    shown = next(iter(gate.agent.own.values())).id
+    for source in (shown.source, one.primary.source, other.source):
+        cancelled, ops = gate.agent.cancel(replace(shown, source=source), NOW)
+        assert (cancelled.bundles, ops) == (0, [])
+
+
 def test_carriers_see_neither_source_nor_destination_nor_size() -> None:
     gate, carrier, leaves, far = chain()
     for sequence, size in enumerate((1, 5, 200), 1):

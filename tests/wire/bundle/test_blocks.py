@@ -39,6 +39,7 @@ from stack.wire.bundle import (
     encode_status_report,
     free_number,
     hop_count,
+    is_of,
     parse_bundle_age,
     parse_hop_count,
     parse_previous_node,
@@ -252,6 +253,10 @@ def test_keys_of_fragments() -> None:
     with pytest.raises(LocalError):
         bundle_key(fragment)
     other = PRIMARY.source.with_service("9")
+    for key in (bundle_key(PRIMARY), bundle_key(PRIMARY) + bytes(16), bundle_key(later, 5) + b"x"):
+        assert is_of(key, adu_key(fragment))
+        assert not is_of(key, adu_key(dataclasses.replace(PRIMARY, source=other)))
+        assert not is_of(key, adu_key(dataclasses.replace(PRIMARY, sequence=99)))
     assert bundle_key(dataclasses.replace(PRIMARY, source=other)) != bundle_key(PRIMARY)
     # what does not identify a bundle does not change its key
     assert bundle_key(dataclasses.replace(PRIMARY, lifetime_ms=1, flags=4)) == bundle_key(PRIMARY)
