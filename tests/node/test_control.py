@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stack.core.errors import ConfigError, SecurityError, StoreError
+from stack.core.errors import ConfigError, PolicyError, SecurityError, StoreError
 from stack.node.config import LogConfig, NodeConfig, SecurityConfig, StoreSection
 from stack.node.control import server as server_module
 from stack.node.control.client import ControlClient, is_running
@@ -75,6 +75,7 @@ class Background:
                 "bug": RuntimeError("oops"),
                 "store": StoreError("no room"),
                 "security": SecurityError("no key"),
+                "policy": PolicyError("it may rest at 'SE'"),
                 "os": PermissionError(13, "Permission denied", "/x"),
             }
             raise kinds[request.text("reason")]
@@ -336,6 +337,7 @@ def test_wrong_requests_name_the_field(
         ("bug", "internal", "RuntimeError: oops"),
         ("store", "store", "no room"),
         ("security", "security", "no key"),
+        ("policy", "security", "it may rest at 'SE'"),
         ("os", "system", "/x: Permission denied"),
     ],
 )

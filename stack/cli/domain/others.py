@@ -34,6 +34,8 @@ Laws = Annotated[
         help="Under whose law the other domain may say that its nodes are. May be repeated.",
     ),
 ]
+NEW_KEYS = ", and give the others new keys: what this node had, it still has"
+
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where it is written.")]
 
 
@@ -63,6 +65,7 @@ def revoke(
 
     authority = AuthorityFolder(folder)
     now_ms = SystemClock().dtn_ms()
+    federated = subject in authority.trust().federations
     revocable = authority.revocable(subject, now_ms)
     count = len(revocable.serials)
     for why in revocable.unread:
@@ -86,7 +89,7 @@ def revoke(
         },
         as_json,
         f"{subject}: revoked\nnext: carry {out} to every node (orbitferry domain enroll --answer "
-        f"{out.name}), and give the others new keys: what this node had, it still has",
+        f"{out.name})" + ("" if federated else NEW_KEYS),
     )
 
 
@@ -292,9 +295,10 @@ def export(
     if dry_run:
         answer({"dry_run": True, "update": str(out)}, as_json, f"{out}: would be written")
         return
-    authority.update(authority.unlock(asking(folder, passphrase_file)), (), SystemClock().dtn_ms())
+    now_ms = SystemClock().dtn_ms()
+    authority.update(authority.unlock(asking(folder, passphrase_file)), (), now_ms)
     _export(authority, out)
-    nodes = len(list(authority.trust().nodes()))
+    nodes = len(authority.trust().principals(now_ms))
     answer(
         {"update": str(out), "nodes": nodes},
         as_json,

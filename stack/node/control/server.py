@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from stack.core.errors import ConfigError, DecodeError, LocalError, SecurityError, StoreError
+from stack.core.errors import (
+    ConfigError,
+    DecodeError,
+    LocalError,
+    PolicyError,
+    SecurityError,
+    StoreError,
+)
 from stack.core.sansio import Trace
 from stack.node.control.client import is_running
 from stack.node.control.protocol import REQUEST_BYTES_MAX, ControlError, decode_line, socket_name
@@ -131,7 +138,7 @@ class ControlServer:
                 return ControlError("refused", str(error))
             case StoreError():
                 return ControlError("store", str(error), "see `orbitferry status` for its room")
-            case SecurityError():
+            case SecurityError() | PolicyError():
                 return ControlError("security", str(error))
             case OSError() if error.strerror:
                 name = error.filename
