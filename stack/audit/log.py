@@ -14,6 +14,9 @@ SEEN, FORKED = "audit-seen", "audit-forked"
 """Spaces of a store: of each log of others the last checkpoint that was cosigned here, and what
 contradicts such a one."""
 
+WITNESS = "audit", "witness-key"
+"""Space and key of the secret with which a node cosigns, drawn when it is asked first."""
+
 _SECTION = "docs/audit.md"
 
 

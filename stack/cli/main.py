@@ -91,7 +91,7 @@ GROUPS: tuple[tuple[str, str, tuple[Command, ...]], ...] = (
     ("contact", contact.HELP, (contact.begin, contact.end)),
     ("link", link.HELP, link.COMMANDS),
     ("vectors", vectors.HELP, (vectors.list_, vectors.show, vectors.export)),
-    ("audit", audit.HELP, (audit.export, audit.verify, audit.story, audit.prove)),
+    ("audit", audit.HELP, (audit.export, audit.witness, audit.verify, audit.story, audit.prove)),
     (
         "domain",
         enrolment.HELP,

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final, Protocol
 
-from stack.audit.log import FORKED, SEEN, node_of, read_hashes
+from stack.audit.log import FORKED, SEEN, WITNESS, node_of, read_hashes
 from stack.audit.note import (
     NOTE_BYTES_MAX,
     WITNESS_KEY,
@@ -41,7 +41,6 @@ BATCH: Final = 64
 PINNED: Final = "audit-pinned"
 """Space of the store: the key of each log that is known here."""
 
-STATE, WITNESS = "audit", "witness-key"
 LOGS_MAX: Final = 4096
 LOGS_OF_NODE_MAX: Final = 16
 FORKS_MAX: Final = 64
@@ -172,10 +171,10 @@ class AuditService:
             batch.add(Write(FORKED, f"{origin} {size}", note))
 
     def _signer(self, batch: Batch) -> NoteSigner:
-        secret = self._port.read(STATE, WITNESS)
+        secret = self._port.read(*WITNESS)
         if secret is None:
             secret = self._port.entropy(32)
-            batch.add(Write(STATE, WITNESS, secret))
+            batch.add(Write(*WITNESS, secret))
         return witness_signer(str(self._port.node_id), secret)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from stack.audit.export import LogExport
-from stack.audit.log import FORKED, SEEN, ClosedLog, node_of
-from stack.audit.note import LogCheckpoint, NoteKey, SignedNote
+from stack.audit.log import FORKED, SEEN, WITNESS, ClosedLog, node_of
+from stack.audit.note import WITNESS_KEY, LogCheckpoint, NoteKey, NoteSigner, SignedNote
 from stack.core.errors import DecodeError, StoreError
 from stack.storage import sql
 from stack.storage.files import DATABASE_NAME
@@ -33,6 +33,23 @@ def read_log(folder: Path) -> LogExport:
 def read_secret(folder: Path) -> bytes:
     """The secret half of the key of that log.  Raises `StoreError` likewise."""
     return _within(folder, lambda db, path: _state(db, KEY))
+
+
+def read_witness(folder: Path) -> NoteKey:
+    """The public key with which the node of a folder cosigns.  Raises `StoreError` for one that has
+    not cosigned yet."""
+    return _within(folder, _witness)
+
+
+def _witness(db: sqlite3.Connection, path: Path) -> NoteKey:
+    row = db.execute(sql.SELECT_STATE, WITNESS).fetchone()
+    for _, note, _ in db.execute(sql.SELECT_STATE_FROM, (SEEN, "")) if row is not None else ():
+        signed = SignedNote.parse(bytes(note))
+        for name, _, _ in signed.signatures:
+            key = NoteSigner(name, bytes(row[0]), WITNESS_KEY).key
+            if key.time_of(signed) is not None:
+                return key
+    raise StoreError(f"{path}: it has cosigned nothing yet; see `witness` in [audit]")
 
 
 def _within(folder: Path, read: Callable[[sqlite3.Connection, Path], T]) -> T:

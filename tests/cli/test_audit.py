@@ -69,6 +69,8 @@ def test_logs_are_exported_and_verified(
     ran = cli("audit", "verify", *exports)
     assert ran.code == 1
     assert "WRONG: it has signed 2 entries, and shows 1" in ran.out
+    ran = cli("audit", "witness", folders[0] / "home")
+    assert (ran.code, "has cosigned nothing yet" in ran.err) == (1, True)
     ran = cli("audit", "export", folders[0] / "abroad")
     assert ran.code == 1
     assert "nothing was closed by a checkpoint yet" in ran.err

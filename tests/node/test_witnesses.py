@@ -8,14 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from link_models.clock import run_virtual
 from stack.audit.export import LogExport, verify_exports
 from stack.audit.note import NoteKey, SignedNote
+from stack.core.errors import StoreError
 from stack.node.config import AuditConfig, PolicyConfig
 from stack.node.node import Node
 from stack.services.audit import checkpoint_message, to_witness, witness_signer
 from stack.services.messages import send_message
-from stack.storage.audit_log import read_log
+from stack.storage.audit_log import read_log, read_witness
 from tests.node.test_sovereign import AT_HOME, DIRECTORY
 from tests.node.test_two_nodes import SAT, channel, loop
 from tests.node.world import World
@@ -74,6 +77,9 @@ def test_checkpoints_come_back_cosigned(tmp_path: Path) -> None:
         )
         assert report.entries == report.closed == 8
         assert report.witnesses == {"dtn://sat1/audit": 8}
+        assert read_witness(tmp_path / "sat1") == key
+        with pytest.raises(StoreError, match="has cosigned nothing yet"):
+            read_witness(tmp_path / "gs1")
         assert not report.problems + other.problems
         sizes = [fields["size"] for event, fields in told if event == "audit_cosigned"]
         assert sizes == sorted(sizes)

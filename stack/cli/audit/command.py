@@ -36,7 +36,11 @@ Keys = Annotated[
 ]
 Witnesses = Annotated[
     list[str],
-    typer.Option("--witness", metavar="VKEY", help="A witness whose word counts. Repeatable."),
+    typer.Option(
+        "--witness",
+        metavar="VKEY",
+        help="A witness whose word counts (`audit witness`). Repeatable.",
+    ),
 ]
 TrustFolder = Annotated[
     Path | None,
@@ -102,6 +106,28 @@ def export(
         say(f"next: orbitferry audit verify {output}")
 
 
+def witness(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The witness's data_dir, running or not.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Show the key by which a node cosigns the logs of others, for `verify --witness`. It has one
+    once it has cosigned.
+
+    \b
+    Examples:
+      orbitferry audit witness /var/lib/orbitferry
+    """
+    from stack.storage.audit_log import read_witness
+
+    key = str(read_witness(folder))
+    if as_json:
+        emit({"key": key})
+    else:
+        say(key)
+
+
 def verify(
     paths: LogPaths,
     keys: Keys = [],  # noqa: B006 - typer wants a list, and nobody changes it
@@ -122,6 +148,7 @@ def verify(
       orbitferry audit verify kiruna.audit svalbard.audit
       orbitferry audit verify kiruna.audit --key 'dtn://kiruna/audit/3f9c...+8d02...+AX...'
       orbitferry audit verify kiruna.audit --trust domain
+      orbitferry audit verify kiruna.audit --witness 'dtn://svalbard/audit+51c3...+BN...'
       orbitferry audit verify proof.json --trust domain --json
       orbitferry audit verify kiruna.receipts/*.cose --trust domain
     """
