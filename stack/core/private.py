@@ -4,10 +4,14 @@ whatever umask it was started with."""
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+
+FRESH = ".new"
+"""Ends the name of a file that is being written; a kill may leave one."""
 
 
 def make_folder(path: Path) -> None:
@@ -36,14 +40,18 @@ def sync_directory(path: Path) -> None:
 
 
 def write_file(path: Path, octets: bytes) -> None:
-    """Put a file in place of what was there, at once and durably, for its owner alone.  Raises
-    `OSError`."""
-    fresh = path.with_name(path.name + ".new")
-    with open(fresh, "wb", opener=opener) as file:
-        file.write(octets)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    """Put a file in place of what was there, at once and durably, for its owner alone.  Where it
+    fails before that, nothing of the octets stays.  Raises `OSError`."""
+    fresh = path.with_name(path.name + FRESH)
+    try:
+        with open(fresh, "wb", opener=opener) as file:
+            file.write(octets)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except BaseException:
+        discard(fresh)
+        raise
     sync_directory(path.parent)
 
 
@@ -72,3 +80,12 @@ def erase(path: Path) -> bool:
     path.unlink()
     sync_directory(path.parent)
     return True
+
+
+def discard(path: Path) -> None:
+    """`erase` what a failure has left, as well as that goes: a file that cannot be overwritten (the
+    disk is full) is unlinked all the same, and the first fault is what is told."""
+    with suppress(OSError):
+        erase(path)
+    with suppress(OSError):
+        path.unlink(missing_ok=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stack.core.errors import ConfigError, DecodeError, SecurityError
-from stack.core.private import FOLDER_MODE, erase, make_folder, write_file
+from stack.core.private import FOLDER_MODE, FRESH, discard, erase, make_folder, write_file
 from stack.core.sansio import Entropy
 from stack.cose import SigningKey
 from stack.identity import pem
@@ -58,8 +58,7 @@ def new_key(
             yield made
         except BaseException:
             for name in (KEY, FIRST_EPOCH, TOKEN):
-                with suppress(OSError):  # the first fault is told; the folder then has keys still
-                    erase(folder / name)
+                discard(folder / name)
             raise
 
 
@@ -165,10 +164,10 @@ def is_encrypted(folder: Path) -> bool:
 
 
 def secret_files(folder: Path) -> list[Path]:
-    """The files with secrets in a folder.  Raises `ConfigError` where there are none."""
-    found = [
-        folder / name for name in (KEY, FIRST_EPOCH, EPOCHS, TOKEN) if (folder / name).exists()
-    ]
+    """The files with secrets in a folder, and what a kill has left of the writing of one.  Raises
+    `ConfigError` where there are none."""
+    names = [name + end for name in (KEY, FIRST_EPOCH, EPOCHS) for end in ("", FRESH)]
+    found = [folder / name for name in (*names, TOKEN) if (folder / name).exists()]
     if not found:
         raise ConfigError(str(folder), "there are no keys", "is it the right folder?")
     return found
@@ -184,11 +183,7 @@ def destroy(folder: Path, passphrase: Passphrase) -> list[Path]:
             token.destroy()
     for path in gone:
         try:
-            with path.open("r+b") as file:
-                file.write(bytes(os.fstat(file.fileno()).st_size))
-                file.flush()
-                os.fsync(file.fileno())
-            path.unlink()
+            erase(path)
         except OSError as error:
             raise ConfigError(str(path), error.strerror or str(error)) from None
     return gone

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, SecurityError
+from stack.core.private import discard
 from stack.core.sansio import Entropy
 from stack.cose import HpkePrivateKey, SigningKey
 from stack.cose.hpke import Kem
@@ -271,8 +272,14 @@ class AuthorityFolder:
         self.path = path
 
     def check_new(self) -> None:
-        """Raise `ConfigError` where there is a domain: it is never overwritten."""
-        if any((self.path / name).exists() for name in (TRUST, KEY, TOKEN)):
+        """Raise `ConfigError` where there is a domain, or was one: it is never overwritten."""
+        found = [name for name in (TRUST, KEY, TOKEN) if (self.path / name).exists()]
+        if found == [TRUST]:
+            remedy = "choose another folder (--folder), or remove this file"
+            raise ConfigError(
+                str(self.path / TRUST), "is what a domain without a key has left", remedy
+            )
+        if found:
             raise ConfigError(
                 str(self.path), "has a domain already", "choose another folder (--folder)"
             )
@@ -297,7 +304,11 @@ class AuthorityFolder:
             # In the form of a key, so that it is under the passphrase as the other is.
             secret = X25519PrivateKey.from_private_bytes(entropy(32))
             write_keys(self.path / FIRST_EPOCH, [secret], made.passphrase, entropy)
-            self._renew(authority, Trust(authority.certificate), (), now_ms)
+            try:
+                self._renew(authority, Trust(authority.certificate), (), now_ms)
+            except BaseException:  # there without being durable, perhaps: its key goes
+                discard(self.path / TRUST)
+                raise
         return authority
 
     def unlock(self, passphrase: Passphrase) -> Authority:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stack.core import private
-from stack.core.private import erase, replace_secret
+from stack.core.private import erase, replace_secret, write_file
 
 
 def test_what_was_there_before_is_overwritten(tmp_path: Path) -> None:
@@ -51,3 +51,27 @@ def test_erasing(tmp_path: Path) -> None:
         assert erase(path)
         assert former.read() == bytes(6)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("for_good", [False, True])
+def test_of_what_could_not_be_written_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, for_good: bool
+) -> None:
+    path, kept = tmp_path / "key", tmp_path / "kept"
+    write_file(path, b"former")
+    real = os.fsync
+
+    def full(descriptor: int) -> None:
+        if kept.exists() and not for_good:
+            return real(descriptor)
+        if not kept.exists():
+            os.link(tmp_path / "key.new", kept)  # keeps the octets, whatever becomes of the name
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            write_file(path, b"secret")
+    assert kept.read_bytes() == bytes(6)
+    assert sorted(os.listdir(tmp_path)) == ["kept", "key"]
+    assert path.read_bytes() == b"former"

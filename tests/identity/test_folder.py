@@ -15,7 +15,7 @@ from stack.core.errors import ConfigError, SecurityError
 from stack.cose import decode_encrypt, encrypt_for
 from stack.identity import AuthorityFolder, NodeFolder, Terms, pem
 from stack.identity.certificate import fingerprint
-from stack.identity.disk import destroy
+from stack.identity.disk import destroy, secret_files
 from stack.identity.keys import ALGORITHMS
 from tests.identity.worlds import DAY_MS, known
 
@@ -345,3 +345,49 @@ def test_what_is_destroyed_is_gone(tmp_path: Path) -> None:
         node.unlock(nothing)
     with pytest.raises(ConfigError):
         authority.unlock(nothing)
+
+
+@pytest.mark.parametrize("make", [begun, domain])
+@pytest.mark.parametrize("for_good", [False, True])
+def test_where_the_disk_fails_no_key_stays_and_all_can_begin_anew(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[Path], NodeFolder | AuthorityFolder],
+    for_good: bool,
+) -> None:
+    """Whichever sync it is that fails."""
+    real, left = os.fsync, 0
+
+    def fsync(descriptor: int) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0 or (left < 0 and for_good):
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    for fails in (1, 2, 3, 4, *((5, 6) if make is domain else ())):
+        root, left = tmp_path / str(fails), fails
+        with pytest.raises(ConfigError, match="No space left"):
+            make(root)
+        (folder,) = root.iterdir()
+        assert {one.name for one in folder.iterdir()} <= {"request.pem", "issued"}
+        left = 100  # the disk has room again
+        make(root)
+
+
+def test_what_a_kill_has_left_of_a_key_is_destroyed_too(tmp_path: Path) -> None:
+    cut_off = [tmp_path / name for name in ("key.pem.new", "first-epoch.pem.new")]
+    for path in cut_off:
+        path.write_bytes(b"-----BEGIN PRIVATE KEY-----")
+    assert secret_files(tmp_path) == destroy(tmp_path, nothing) == cut_off
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_domain_that_has_lost_its_key_is_not_overwritten(tmp_path: Path) -> None:
+    authority = domain(tmp_path)
+    destroy(authority.path, nothing)
+    with pytest.raises(ConfigError, match=r"trust\.pem: is what a domain without a key has left"):
+        domain(tmp_path)
+    (authority.path / "trust.pem").unlink()
+    domain(tmp_path).unlock(nothing)
