@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from fastcrc import crc32
 
+from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 from stack.ports.store import QUARANTINE_PRIORITY, Move, Place, Put, Stored
 from stack.wire import cbor
@@ -137,16 +138,21 @@ def event_rows(events: Sequence[tuple[int, bytes]]) -> list[tuple[int, int, byte
 
 def events_in(number: int, check: object, octets: object) -> list[tuple[int, bytes]]:
     """The events of a row of table `audit`, with their numbers; none when it is not as it was
-    written."""
+    written, or is no array of them in spite of its checksum."""
     if not isinstance(octets, bytes) or event_check(number, octets) != check:
         return []
     if octets[:1] != cbor.ARRAY_OPEN:
         return [(number, octets)]
     events = []
     at, end = 1, len(octets) - 1
-    while at < end:
-        event, at = cbor.read_bstr(octets, at)
-        events.append(bytes(event))
+    try:
+        while at < end:
+            event, at = cbor.read_bstr(octets, at)
+            events.append(bytes(event))
+    except DecodeError:
+        return []
+    if octets[at:] != cbor.BREAK:
+        return []
     return list(enumerate(events, number - len(events) + 1))
 
 

@@ -18,9 +18,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from stack.audit.event import Act
 from stack.core.errors import LocalError, StoreError
 from stack.ports.store import Op, PruneEvents, RecordEvent, Release
-from stack.storage import SqliteStore, StoreConfig
+from stack.storage import SqliteStore, StoreConfig, sql
 from stack.storage.memory import MemoryStore
 from stack.storage.migrations import MIGRATIONS, migrate
+from stack.storage.rows import event_check
 from tests.audit.killed import story
 from tests.audit.stories import Told, check, entries
 from tests.storage.bundles import LIFETIME_MS, NOW_MS, put
@@ -210,6 +211,23 @@ def test_a_damaged_row_is_left_out(tmp_path: Path) -> None:
         store.commit([RecordEvent(story(n, Act.REFUSED)) for n in (first, first + 1)], NOW_MS)
     store._db.execute("UPDATE audit SET event = x'9f00ff' WHERE number = 3")
     assert [number for number, _ in store.events(0, 9)] == [0, 1, 4, 5]
+    store.close()
+
+
+@pytest.mark.parametrize("octets", ["9f01ff", "9f5affffffffff", "9f4201ff", "9f410100", "9f"])
+def test_a_row_that_is_no_array_is_left_out_in_spite_of_its_checksum(
+    tmp_path: Path, octets: str
+) -> None:
+    store = SqliteStore(tmp_path / "store")
+    for first in (0, 2, 4):
+        store.commit([RecordEvent(story(n, Act.REFUSED)) for n in (first, first + 1)], NOW_MS)
+    event = bytes.fromhex(octets)
+    store._db.execute(sql.UPDATE_EVENT, (event_check(3, event), event, 3))
+    assert [number for number, _ in store.events(0, 9)] == [0, 1, 4, 5]
+    store.commit([PruneEvents(3)], NOW_MS)
+    assert [number for number, _ in store.events(0, 9)] == [4, 5]
+    store.commit([PruneEvents(5)], NOW_MS)
+    assert [number for number, _ in store.events(0, 9)] == [5]
     store.close()
 
 
