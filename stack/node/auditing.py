@@ -46,6 +46,9 @@ class LogKeeper:
         self._trace = trace
         self._vouch = vouch
         self._vouched = ""
+        """Origin of the log for which the word was given since the start."""
+        self._told: dict[str, str] = {}
+        """Of what keeps it from being given: once, however often it is asked."""
         self._timer: asyncio.TimerHandle | None = None
         self._work: asyncio.Task[None] | None = None
         self._closed = False
@@ -55,6 +58,8 @@ class LogKeeper:
         self._log = self._found()
         self._signed = 0 if self._log is None else self._log.next
         """Up to which event the log is signed."""
+        self._unvouched = self._log is not None and self._lacks_voucher()
+        """It is signed, and nothing says whose it is."""
         self.witnesses = Witnesses(node, config.witnesses, port, store, self._again)
         driver.on_change(self._arm)
         self._arm()
@@ -83,15 +88,27 @@ class LogKeeper:
             self._secret = self._entropy(32)
             self._writes.append(Write(SPACE, KEY, self._secret))
         self._writes.append(Write(SPACE, VOUCHER, None))  # it is for another log
+        self._unvouched = False
         return ClosedLog(self._node, self._entropy(ID_BYTES), start)
+
+    def _lacks_voucher(self) -> bool:
+        """Whether there is nobody's word for the log, or none that can be read."""
+        try:
+            return self._vouch is not None and not self._store.read(SPACE, VOUCHER)
+        except StoreError:
+            return True
 
     def _signer(self, log: ClosedLog) -> NoteSigner:
         return NoteSigner(log.origin, self._secret)
 
     # ---- when -----------------------------------------------------------------------------
 
+    @property
+    def _behind(self) -> bool:
+        return self._signed != self._store.events_end or self._unvouched
+
     def _arm(self) -> None:
-        if self._signed != self._store.events_end:
+        if self._behind:
             self._again()
 
     def _again(self) -> None:
@@ -119,7 +136,7 @@ class LogKeeper:
             self._timer.cancel()
         if self._work is not None:
             await asyncio.gather(self._work, return_exceptions=True)
-        if self._signed != self._store.events_end:
+        if self._behind:
             with contextlib.suppress(OrbitferryError):
                 await self._close_log()
 
@@ -138,6 +155,9 @@ class LogKeeper:
         signer = self._signer(log)
         if log.peaks.size and log.next != self._signed:
             await self._sign(log, signer)
+        elif self._unvouched and (voucher := self._voucher(log, signer.key)):
+            await self._commit([Write(SPACE, VOUCHER, voucher)])
+            self._vouched, self._unvouched = log.origin, False
         self._signed = log.next
         if log.peaks.size and self._config.witnesses and not self._closed:
             await self.witnesses.ask(log, signer.key, store.read(SPACE, NOTE) or b"")
@@ -162,18 +182,22 @@ class LogKeeper:
         self._writes.clear()
         if voucher:
             self._vouched = log.origin
+        self._unvouched = self._vouched != log.origin and self._lacks_voucher()
         self._trace("audit_checkpoint", {"origin": log.origin, "size": log.peaks.size})
 
     def _voucher(self, log: ClosedLog, key: NoteKey) -> bytes:
         """The word of the node's identity for this log, unless that is written down.  Its key may
         be out of reach (on a token that was pulled out): the log is closed without, and it is asked
-        again with the next checkpoint."""
+        again when the next checkpoint would be due, also where nothing has happened since."""
         if self._vouch is None or self._vouched == log.origin:
             return b""
         try:
             return self._vouch(key)
         except Exception as error:  # whatever keeps it from signing, the log goes on
-            self._trace("audit_unvouched", {"origin": log.origin, "why": str(error)})
+            told = {"origin": log.origin, "why": str(error)}
+            if told != self._told:
+                self._trace("audit_unvouched", told)
+                self._told = told
             return b""
 
     def _pruned(self, log: ClosedLog) -> list[Op]:

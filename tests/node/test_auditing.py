@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,9 @@ from stack.ports.application import Happening
 from stack.ports.store import Op, Write
 from stack.services.jobs import JobContext
 from stack.services.messages import Mailbox, send_message
-from stack.storage.audit_log import LOG, NOTE, SPACE, VKEY, VOUCHER
+from stack.storage import sql
+from stack.storage.audit_log import LOG, NOTE, SPACE, VKEY, VOUCHER, read_log
+from stack.storage.rows import event_check
 from tests.node.test_sovereign import AT_HOME, DIRECTORY, HOUR_MS, world_of
 from tests.node.test_two_nodes import SAT, channel, loop
 from tests.node.world import EPOCH_MS, World
@@ -304,4 +308,126 @@ def test_the_word_for_a_log_that_was_lost_does_not_go_with_the_next(
             await asyncio.sleep(61)
             assert kept(node, VOUCHER) is None
 
+    run_virtual(main)
+
+
+def test_a_quiet_node_vouches_as_soon_as_it_can_also_after_a_restart(
+    tmp_path: Path, vouching: Callable[[Callable[[NoteKey], bytes]], None]
+) -> None:
+    there, asked = False, 0
+
+    def vouch(key: NoteKey) -> bytes:
+        nonlocal asked
+        asked += 1
+        if not there:
+            raise SecurityError("the token is not there")
+        return str(key).encode()
+
+    async def main() -> None:
+        nonlocal there, asked
+        async with lone_node(tmp_path) as node:
+            await one_event(node)
+            await asyncio.sleep(200)
+            assert asked == 3
+        async with lone_node(tmp_path) as node:
+            note = kept(node, NOTE)
+            await asyncio.sleep(200)
+            assert kept(node, VOUCHER) is None
+            there, asked = True, 0
+            await asyncio.sleep(3600)
+            assert (kept(node, VOUCHER), asked) == (kept(node, VKEY), 1)
+            assert kept(node, NOTE) == note
+            spoil_voucher(tmp_path)
+        async with lone_node(tmp_path) as node:
+            await asyncio.sleep(3600)
+            assert (kept(node, VOUCHER), asked) == (kept(node, VKEY), 2)
+
+    vouching(vouch)
+    run_virtual(main)
+
+
+def spoil_voucher(tmp_path: Path) -> None:
+    """Its checksum is wrong from here on."""
+    with closing(sqlite3.connect(database(tmp_path), isolation_level=None)) as db:
+        db.execute("UPDATE state SET value = x'00' WHERE key = ?", (VOUCHER,))
+
+
+def spoil_event(tmp_path: Path, number: int) -> None:
+    """Its row is no array, and has the checksum of what it is."""
+    with closing(sqlite3.connect(database(tmp_path), isolation_level=None)) as db:
+        bad = bytes.fromhex("9f01ff")
+        db.execute(sql.UPDATE_EVENT, (event_check(number, bad), bad, number))
+
+
+def database(tmp_path: Path) -> Path:
+    """Where the store of the lone node is."""
+    return tmp_path / "gs1" / "store" / "store.db"
+
+
+def test_why_nobody_vouches_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    asked = 0
+
+    def vouch(key: NoteKey) -> bytes:
+        nonlocal asked
+        asked += 1
+        raise SecurityError("the token is not there")
+
+    def keeper(node: str, port: Any, config: Any, entropy: Any, *_: object) -> LogKeeper:
+        return LogKeeper(node, port, config, entropy, lambda event, _: told.append(event), vouch)
+
+    async def main() -> None:
+        async with lone_node(tmp_path) as node:
+            await one_event(node)
+            await asyncio.sleep(3630)
+        assert asked == 61  # the last time when it stops
+        assert told == ["audit_unvouched", "audit_checkpoint"]
+
+    monkeypatch.setattr("stack.node.build.LogKeeper", keeper)
+    run_virtual(main)
+
+
+def test_a_row_that_is_no_array_begins_another_log_and_stops_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with lone_node(tmp_path) as node:
+            await one_event(node)
+            await asyncio.sleep(61)
+            former = read_log(tmp_path / "gs1").origin
+            await one_event(node)
+            spoil_event(tmp_path, 1)
+            for _ in range(2):
+                await one_event(node)
+            await asyncio.sleep(61)
+            log = read_log(tmp_path / "gs1")
+        assert log.origin != former
+        assert len(log.events) == 2
+
+    run_virtual(main)
+
+
+def test_the_word_is_for_the_log_that_follows_where_one_was_lost_without_it(
+    tmp_path: Path, vouching: Callable[[Callable[[NoteKey], bytes]], None]
+) -> None:
+    there = False
+
+    def vouch(key: NoteKey) -> bytes:
+        if not there:
+            raise SecurityError("the token is not there")
+        return str(key).encode()
+
+    async def main() -> None:
+        nonlocal there
+        async with lone_node(tmp_path) as node:
+            await one_event(node)
+            await asyncio.sleep(61)
+            there = True
+            await one_event(node)
+            spoil_event(tmp_path, 1)
+            await asyncio.sleep(61)
+            assert kept(node, VOUCHER) is None  # of the log that follows nothing is signed yet
+            await one_event(node)
+            await asyncio.sleep(61)
+            assert kept(node, VOUCHER) == kept(node, VKEY)
+
+    vouching(vouch)
     run_virtual(main)
