@@ -19,8 +19,13 @@ _class_of: Callable[[object, type], None] = object.__dict__["__class__"].__set__
 
 def quick(cls: type[T]) -> type[T]:
     """Decorator of a `dataclass(frozen=True, slots=True)`: the same class, whose constructor is
-    quick.  For classes without `default_factory` and `__post_init__`."""
-    fields = [one for one in dataclasses.fields(cls) if one.init]  # type: ignore[arg-type]
+    quick.  It has no subclasses, as the constructor makes objects of the class itself.  Raises
+    `TypeError` for a class with a `default_factory`, `init=False` or `__post_init__`."""
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    if hasattr(cls, "__post_init__") or not all(
+        one.init and one.default_factory is dataclasses.MISSING for one in fields
+    ):
+        raise TypeError(f"{cls.__name__} needs the constructor that `dataclass` makes")
     names = {one.name: f"_default_{one.name}" for one in fields}
     known: dict[str, Any] = {
         names[one.name]: one.default for one in fields if one.default is not dataclasses.MISSING
@@ -37,4 +42,9 @@ def quick(cls: type[T]) -> type[T]:
     made.__annotations__ = {one.name: one.type for one in fields}
     made.__module__, made.__qualname__ = cls.__module__, f"{cls.__qualname__}.__init__"
     cls.__init__ = made  # type: ignore[method-assign]
+    cls.__init_subclass__ = classmethod(_no_subclass)  # type: ignore[assignment]
     return cls
+
+
+def _no_subclass(subclass: type, /, **_: object) -> None:
+    raise TypeError(f"{subclass.__name__}: a class that is quick to make has no subclasses")
