@@ -2,7 +2,7 @@
 came from.
 
 Octets are cut out or become zero; of CBOR, items are dropped, emptied, or written shorter, with the
-CRCs of blocks right or as they were.
+CRCs of blocks right or as they were; of CFDP PDUs, fields and TLVs are dropped or smaller.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from interop.strategies.items import (
     put,
     repair_crcs,
 )
+from interop.strategies.simpler_pdus import simpler_pdus
 from stack.core.errors import DecodeError
 
 Parts = TypeVar("Parts", bytes, tuple[bytes, ...])
@@ -90,7 +91,7 @@ def candidates(encoded: bytes) -> list[bytes]:
     """Inputs that are simpler than this one, and like it."""
     found: dict[bytes, None] = {}
     most = weight(encoded)
-    for one in (*_structures(encoded), *_cuts(encoded)):
+    for one in (*_structures(encoded), *simpler_pdus(encoded), *_cuts(encoded)):
         if one not in found and weight(one) < most:
             found[one] = None
             if len(found) == CANDIDATES_MAX:
