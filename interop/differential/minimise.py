@@ -42,9 +42,14 @@ def minimise(
     """For each key an input, no larger than the one given, that still does what the key says.
 
     `at_once` says how many candidates of a key are asked about in one round; `tell` is told what
-    there is, time and again.
+    there is, time and again.  An input that does not do it at all, alone or any more, stays as it
+    is, and is not minimal.
     """
-    searches = {key: _Search(encoded, at_once(key)) for key, encoded in begin.items()}
+    sought = [(key, encoded) for key, encoded in begin.items() if at_once(key)]
+    doing = {key for (key, _), kept in zip(sought, does(sought), strict=True) if kept}
+    searches = {
+        key: _Search(encoded, at_once(key) if key in doing else 0) for key, encoded in begin.items()
+    }
     for number in range(rounds):
         asked = {key: search.next() for key, search in searches.items()}
         pairs = [(key, one) for key, some in asked.items() for one in some]
