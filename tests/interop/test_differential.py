@@ -35,6 +35,7 @@ from interop.differential.agent import agents
 from interop.differential.bundle_cases import BundleCases, bundle, changed
 from interop.differential.cfdp import OurPdus, PduCases
 from interop.differential.command import commands
+from interop.differential.compare import ACCEPTS, BLAMES, BREAKS, READS, REFUSES, SENDS
 from interop.differential.demo_agent import DemoAgent
 from interop.differential.labels import label_of, load_labels
 from interop.differential.ltp import OurSegments, SegmentCases
@@ -120,6 +121,7 @@ def test_making_cases_small_goes_on_however_often_it_is_told() -> None:
     assert len(told) > 1
     assert not told[0].minimal
     assert minimise(begin, does, 400, lambda _: 0) == {"few": Least(begin["few"], False)}
+    assert minimise({"none": b"abc"}, does, 400) == {"none": Least(b"abc", False)}
 
 
 def test_each_way_to_differ_is_a_cluster_of_its_own() -> None:
@@ -565,6 +567,24 @@ def test_every_disagreement_with_tshark_is_labelled(protocol: str) -> None:
     assert found["differing"] > 50
     if found["implementations"]["tshark"].startswith("4.0."):
         assert [cluster["cause"] for cluster in unlabelled(found)] == []
+
+
+@pytest.mark.parametrize("kind", [ACCEPTS, REFUSES, READS, SENDS, BLAMES, BREAKS])
+@pytest.mark.parametrize("protocol", list(READERS))
+def test_what_nobody_has_seen_yet_has_no_label(protocol: str, kind: str) -> None:
+    """A label for whatever there is would say of a new fault that it is known."""
+    labels = load_labels(protocol)
+    new = ["something new"]
+    if protocol == "cfdp":
+        new += [
+            "something new [CCSDS 727.0-B-5 §5.2.5]",
+            "something new (the large file flag)",
+            "something new (a TLV of an unknown type)",
+            "something new; what follows",
+        ]
+    for cause in new:
+        for name in ("tshark", "spacepackets"):
+            assert label_of(Disagreement(kind, name, cause), labels) is None, cause
 
 
 FOUND = Path(__file__).parents[2] / "docs/differential.json"
