@@ -4,7 +4,8 @@ A node:       key.pem          its private keys: for signatures, and for what is
               token.uri        where the first of them is, if it is in a token (PKCS #11)
               request.pem      what it asks of the authority
               certificate.pem  what the authority has answered
-              trust.pem        authority, revocation lists, federations and certificates of others
+              trust.pem        authority, revocation lists, federations and certificates of
+                               others; ids that other domains have ever given
               epochs.pem       domain keys, sealed to this node
 
 An authority: key.pem          its private key, or token.uri
@@ -186,18 +187,17 @@ class NodeFolder:
         certificate begins with, where it is known from elsewhere."""
         blocks = decode_blocks(octets)
         own = self._own(blocks)
-        trust = Trust(self._root(blocks, own))
-        if self.enrolled:
-            trust.learn(self.trust().blocks())
+        trust = self.trust() if self.enrolled else Trust(_root_of(blocks, own))
         if root and not fingerprint(trust.root).startswith(root.lower().replace(":", "")):
             raise SecurityError(
                 f"the authority's certificate is {fingerprint(trust.root)}, not {root}"
             )
         refusals = trust.learn(blocks)
+        known = [*trust.blocks(), *trust.memory()]
         if self.enrolled:  # also when what is new is that this node is not trusted any more
-            write_blocks(self.path / TRUST, trust.blocks())
+            write_blocks(self.path / TRUST, known)
         node = trust.verify([own], now_ms)
-        write_blocks(self.path / TRUST, trust.blocks())
+        write_blocks(self.path / TRUST, known)
         if epochs := [block for block in blocks if block.label == pem.EPOCHS]:
             write_blocks(self.path / EPOCHS, epochs)
         if not self.enrolled or own != self._certificate():
@@ -208,8 +208,10 @@ class NodeFolder:
 
     def authority_in(self, octets: bytes) -> x509.Certificate:
         """Whom this node believes, or would from an answer on."""
+        if self.enrolled:
+            return self.trust().root
         blocks = decode_blocks(octets)
-        return self._root(blocks, self._own(blocks))
+        return _root_of(blocks, self._own(blocks))
 
     def _own(self, blocks: Sequence[pem.PemBlock]) -> x509.Certificate:
         request = self.request()
@@ -220,9 +222,6 @@ class NodeFolder:
                 "to another request?"
             )
         return found or self._certificate()
-
-    def _root(self, blocks: Sequence[pem.PemBlock], own: x509.Certificate) -> x509.Certificate:
-        return self.trust().root if self.enrolled else _root_of(blocks, own)
 
     def trust(self, grace_ms: int = GRACE_MS) -> Trust:
         """What this node believes."""
@@ -454,6 +453,7 @@ def _trust(path: Path, grace_ms: int) -> Trust:
     blocks = read_blocks(path, "run `orbitferry domain enroll`, or `orbitferry domain init`")
     trust = Trust(load_certificate(blocks[0].octets), grace_ms)
     trust.learn(blocks)
+    trust.recall(blocks)
     return trust
 
 

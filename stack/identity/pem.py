@@ -22,6 +22,9 @@ EPOCHS: Final = "ORBITFERRY EPOCHS"
 GRANT: Final = "ORBITFERRY GRANT"
 """A later epoch, likewise."""
 
+FOREIGN: Final = "ORBITFERRY FOREIGN NAME"
+"""A node id that another domain has given, in the file of the node that has seen it."""
+
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 BLOCKS_MAX: Final = 40_000
 BLOCK_BYTES_MAX: Final = 4 * 1024 * 1024

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from stack.core.clock import FOREVER_MS
 from stack.core.eid import Eid
-from stack.core.errors import SecurityError
+from stack.core.errors import DecodeError, SecurityError
 from stack.identity import pem
 from stack.identity.authority import revocation_number
 from stack.identity.certificate import (
@@ -51,6 +51,9 @@ GRACE_MS: Final = 14 * 86_400_000
 CHAIN_MAX: Final = 3
 NODES_MAX: Final = 10_000
 DOMAINS_MAX: Final = 256
+FOREIGN_MAX: Final = 10_000
+"""So many node ids of other domains are kept.  Where there are more, every id that this domain has
+not certified counts as one: a full table makes nobody one of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Trust:
         self.federations: dict[str, Federation] = {}
         self._lists: dict[str, x509.CertificateRevocationList] = {}
         self._nodes: dict[tuple[str, str], Principal] = {}
+        self._foreign: dict[str, None] = {}
 
     # ---- what arrives ----------------------------------------------------------------------
 
@@ -134,6 +138,14 @@ class Trust:
             raise SecurityError(f"more than {DOMAINS_MAX} domains")
         if known is None or _newer(certificate, known.certificate):
             self.federations[domain] = Federation(certificate, offer, domain, terms)
+            if known is not None and not _same_key(certificate, known.certificate):
+                self._let_go(domain)
+
+    def _let_go(self, domain: str) -> None:
+        """A domain has another key.  What the former one has signed, whatever its number or date,
+        stands in the way of nothing new; the names in it stay known as another domain's."""
+        self._lists.pop(domain, None)
+        self._nodes = {key: node for key, node in self._nodes.items() if key[0] != domain}
 
     def _learn_list(self, octets: bytes) -> None:
         found = load_revocations(octets)
@@ -153,6 +165,8 @@ class Trust:
 
     def _learn_node(self, certificate: x509.Certificate) -> None:
         node = self.read(certificate)
+        if not self._is_own(node):
+            self._keep_foreign(str(node.facts.id))
         key = (node.facts.domain, str(node.facts.id))
         known = self._nodes.get(key)
         if known is None and len(self._nodes) >= NODES_MAX:
@@ -166,6 +180,20 @@ class Trust:
         node = read_node(certificate)
         check_issued(certificate, self._issuer(node.facts.domain))
         return node
+
+    def recall(self, blocks: Iterable[pem.PemBlock]) -> None:
+        """Take from the file of this node itself what `memory` has put there: nobody has signed
+        it.  Raises `SecurityError`."""
+        try:
+            for block in blocks:
+                if block.label == pem.FOREIGN:
+                    self._keep_foreign(str(Eid.parse(block.octets.decode())))
+        except (UnicodeDecodeError, DecodeError) as error:
+            raise SecurityError(f"not the id of a node of another domain: {error}") from None
+
+    def _keep_foreign(self, node: str) -> None:
+        if len(self._foreign) < FOREIGN_MAX:
+            self._foreign[node] = None
 
     # ---- what is believed ------------------------------------------------------------------
 
@@ -256,6 +284,12 @@ class Trust:
         found = self._nodes.get((self.domain, str(node)))
         return None if found is None else found.certificate
 
+    def is_foreign(self, node: str) -> bool:
+        """Whether another domain has given this node id at any time, whatever has become of that
+        domain and of its keys since, and this one has not."""
+        ours = (self.domain, node) in self._nodes
+        return not ours and (node in self._foreign or len(self._foreign) >= FOREIGN_MAX)
+
     def nodes(self) -> Iterator[Principal]:
         """Every node of which there is a certificate that is signed as it must be, believed now or
         not."""
@@ -282,6 +316,11 @@ class Trust:
             *(pem.PemBlock(pem.REQUEST, one.offer) for one in federations),
             *(revocations_block(one) for one in lists),
         ]
+
+    def memory(self) -> list[pem.PemBlock]:
+        """What is known beside `blocks`, for this node's own file: ids that other domains have
+        given, as their certificates say nothing any more once such a domain has another key."""
+        return [pem.PemBlock(pem.FOREIGN, node.encode()) for node in self._foreign]
 
     @property
     def authority_key(self) -> SigningPublicKey:
@@ -340,6 +379,10 @@ def revocations_block(revocations: x509.CertificateRevocationList) -> pem.PemBlo
 
 def _key(certificate: x509.Certificate) -> SigningPublicKey:
     return check_public(certificate.public_key())
+
+
+def _same_key(one: x509.Certificate, other: x509.Certificate) -> bool:
+    return public_octets(_key(one)) == public_octets(_key(other))
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:

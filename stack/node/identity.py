@@ -12,7 +12,7 @@ from stack.core.clock import Clock
 from stack.core.errors import ConfigError, SecurityError
 from stack.core.sansio import Trace
 from stack.cose import HpkePrivateKey, HpkePublicKey, SigningKey, VerifyingKey
-from stack.identity import NodeFolder, Principal
+from stack.identity import NodeFolder
 from stack.identity.passphrase import find_passphrase
 from stack.node.config import NodeConfig
 from stack.policy import Directory, PolicyGate
@@ -67,24 +67,15 @@ class Membership:
         self._follow(now_ms)
 
     def _follow(self, now_ms: int) -> None:
-        """Have the nodes that are believed now, and those that other domains alone name."""
-        self._believed = self._principals(now_ms)
-        ours, others = {str(self.identity.node)}, set[str]()
-        for node in self.trust.nodes():
-            names = ours if node.facts.domain == self.trust.domain else others
-            names.add(str(node.facts.id))
-        self._others = others - ours
-
-    def _principals(self, now_ms: int) -> dict[str, Principal]:
-        """Each node that is believed now."""
-        return {str(node.facts.id): node for node in self.trust.principals(now_ms)}
+        """Have the nodes that are believed now."""
+        self._believed = {str(node.facts.id): node for node in self.trust.principals(now_ms)}
 
     def elsewhere(self, node: str) -> bool | None:
         """See `stack.security.keys.Elsewhere`.  Whoever was once of another domain alone does not
         become one of ours when that is believed no more."""
         found = self._believed.get(node)
         if found is None:
-            return False if node in self._others else None
+            return False if self.trust.is_foreign(node) else None
         if found.facts.domain == self.trust.domain:
             return None
         return "read" in found.facts.purposes

@@ -331,6 +331,26 @@ def test_domains_federate_by_files(tmp_path: Path) -> None:
     assert known(node.trust()) == {"dtn://sat1/": "kari"}
 
 
+def test_a_folder_keeps_whom_other_domains_have_named_and_hands_it_to_nobody(
+    tmp_path: Path,
+) -> None:
+    kari, node, kiruna = domain(tmp_path), begun(tmp_path), begun(tmp_path, "dtn://kiruna/")
+    node.accept(approve(kari, node), NOW_MS)
+    terms = Terms("kari", frozenset({"pass"}), frozenset({"KR", "SE"}))
+    for number in range(3):
+        esa = domain(tmp_path / str(number), "esa")
+        if number == 0:
+            approve(esa, kiruna)
+        offer = [pem.PemBlock(pem.REQUEST, esa.unlock(nothing).offer(terms)), *esa.export()]
+        assert kari.federate(kari.unlock(nothing), offer, terms, NOW_MS) == []
+        assert node.accept(pem.encode(kari.export()).encode(), NOW_MS).refusals == []
+        assert ("dtn://kiruna/" in known(node.trust())) == (number == 0)  # another key, then
+        assert node.trust().is_foreign("dtn://kiruna/")
+        assert not node.trust().is_foreign("dtn://sat1/")
+    for exported in (kari.export(), node.trust().blocks()):
+        assert pem.FOREIGN not in {block.label for block in exported}
+
+
 def test_what_is_destroyed_is_gone(tmp_path: Path) -> None:
     authority, node = domain(tmp_path), begun(tmp_path)
     node.accept(approve(authority, node), NOW_MS)

@@ -24,6 +24,7 @@ from tests.identity.worlds import (
 
 SAT = node(KARI, "dtn://sat1/")
 KIRUNA = node(ESA, "dtn://kiruna/", laws=("SE",))
+ESA_ANEW = authority("esa", 4)
 
 
 def test_policies_know_whom_the_domain_has_certified() -> None:
@@ -294,3 +295,74 @@ def test_what_is_believed_is_the_same_after_a_restart() -> None:
     assert again.learn(made.blocks()) == []
     assert list(again.directory(NOW_MS)) == list(made.directory(NOW_MS))
     assert again.changes_ms(NOW_MS) == made.changes_ms(NOW_MS)
+
+
+def rekeyed(made: Trust, *more: pem.PemBlock) -> None:
+    """Domain esa has another key, and kari federates with it anew."""
+    offer = ESA_ANEW.offer(terms("pass"))
+    former = made.federations["esa"].certificate
+    cross = KARI.federate(offer, terms("pass"), NOW_MS, 365, former)
+    blocks = [pem.PemBlock(pem.REQUEST, offer), certificate_block(cross), listed(ESA_ANEW), *more]
+    assert made.learn(blocks) == []
+
+
+def restarted(made: Trust) -> Trust:
+    again = Trust(made.root, made.grace_ms)
+    assert again.learn(made.blocks()) == []
+    again.recall(made.memory())
+    return again
+
+
+def test_nodes_of_a_domain_that_has_another_key_do_not_become_ours() -> None:
+    made = trust(*federation(terms("pass")), listed(ESA), certificate_block(KIRUNA))
+    assert not made.is_foreign("dtn://sat1/")
+    rekeyed(made)
+    for believing in (made, restarted(made), restarted(restarted(made))):
+        assert known(believing) == {}
+        assert believing.is_foreign("dtn://kiruna/")
+        assert not believing.is_foreign("dtn://sat1/")
+
+
+def test_a_name_that_this_domain_gives_is_ours_whoever_has_given_it_before() -> None:
+    thief = node(ESA, "dtn://sat1/", laws=("SE",))
+    made = trust(*federation(terms("pass")), listed(ESA), certificate_block(thief))
+    assert made.is_foreign("dtn://sat1/")
+    made.learn([certificate_block(SAT)])
+    assert not made.is_foreign("dtn://sat1/")
+    assert not restarted(made).is_foreign("dtn://sat1/")
+
+
+def test_what_a_former_key_has_signed_stands_in_the_way_of_nothing() -> None:
+    """A list of a higher number, and a certificate of a time to come."""
+    high = listed(ESA, after=ESA.revocations(None, [], NOW_MS, 7))
+    dated = node(ESA, "dtn://kiruna/", laws=("SE",), now_ms=NOW_MS + DAY_MS)
+    made = trust(*federation(terms("pass")), high, certificate_block(dated))
+    rekeyed(made, certificate_block(node(ESA_ANEW, "dtn://kiruna/", laws=("SE",))))
+    assert known(made) == known(restarted(made)) == {"dtn://kiruna/": "esa"}
+
+
+def test_no_name_is_foreign_for_saying_so() -> None:
+    """What nobody has signed counts in a node's own file alone."""
+    made = trust(certificate_block(SAT))
+    said = pem.PemBlock(pem.FOREIGN, b"dtn://sat2/")
+    assert made.learn([said]) == []
+    assert not made.is_foreign("dtn://sat2/")
+    made.recall([said])
+    assert made.is_foreign("dtn://sat2/")
+    for octets in (b"sat2", b"\xff"):
+        with pytest.raises(SecurityError, match="not the id of a node of another domain"):
+            made.recall([pem.PemBlock(pem.FOREIGN, octets)])
+
+
+def test_more_foreign_names_than_are_kept_make_nobody_one_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stack.identity.trust.FOREIGN_MAX", 2)
+    names = [certificate_block(node(ESA, f"dtn://esa{n}/", laws=("SE",))) for n in range(3)]
+    made = trust(certificate_block(SAT), *federation(terms("pass")), *names[:1])
+    assert not made.is_foreign("dtn://late/")
+    assert made.learn(names) == []
+    assert len(made.memory()) == 2
+    for believing in (made, restarted(made)):
+        assert all(believing.is_foreign(f"dtn://{name}/") for name in ("esa0", "esa2", "late"))
+        assert not believing.is_foreign("dtn://sat1/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,14 +40,14 @@ class Domains:
     """Two authorities, and the nodes that have enrolled with them."""
 
     def __init__(self, root: Path) -> None:
-        self.authorities = {}
-        for name in LAWS:
-            folder = AuthorityFolder(root / name)
-            folder.create(
-                name, passphrase=b"", entropy=os.urandom, now_ms=EPOCH_MS, algorithm="ed25519"
-            )
-            self.authorities[name] = folder
+        self.authorities = {name: self.begun(root / name, name) for name in LAWS}
         self.nodes = {name: self.enrolled(root, name, home) for name, home in HOMES.items()}
+
+    def begun(self, path: Path, name: str) -> AuthorityFolder:
+        folder = AuthorityFolder(path)
+        facts: dict[str, Any] = {"entropy": os.urandom, "now_ms": EPOCH_MS, "algorithm": "ed25519"}
+        folder.create(name, passphrase=b"", **facts)
+        return folder
 
     def enrolled(self, root: Path, name: str, home: str) -> NodeFolder:
         folder = NodeFolder(root / f"{name}-identity")
@@ -185,6 +186,40 @@ def test_the_keys_of_a_domain_say_nothing_of_who_is_not_trusted_to_read(
                 await asyncio.wait_for(here.receive(), 60)
 
     run_virtual(main)
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+def test_nodes_of_a_domain_with_a_new_authority_do_not_become_ours(
+    tmp_path: Path, revoked: bool
+) -> None:
+    """Nothing new is known of them: neither at nodes that run, nor at the next start."""
+    domains = trusted_otherwise(tmp_path, "pass")
+
+    async def refuses() -> None:
+        sat1, gs1, _ = domains.run(tmp_path)
+        async with sat1, gs1:
+            here = sat1.node_id.with_service("messages")
+            for news in (None, anew):
+                if news is not None:
+                    news()
+                    await asyncio.sleep(61)
+                assert takes(sat1, forged(gs1, "dtn://gs2/", here))
+                assert not takes(sat1, forged(gs1, "dtn://kiruna/", here))
+                with pytest.raises(SecurityError, match="not trusted to read"):
+                    await send_message(sat1.port, "dtn://kiruna/messages", b"in vain")
+
+    def anew() -> None:
+        kari = domains.authorities["kari"]
+        if revoked:
+            kari.revoke(kari.unlock(nothing), "esa", EPOCH_MS)
+            domains.bring()
+        domains.authorities["esa"] = domains.begun(tmp_path / f"esa-{next(number)}", "esa")
+        domains.trusts("kari", "esa", "pass")
+        domains.bring()
+
+    number = itertools.count()
+    run_virtual(refuses)
+    run_virtual(refuses)
 
 
 def test_no_other_domain_makes_a_node_of_ours_its_own(tmp_path: Path) -> None:
