@@ -198,7 +198,7 @@ async def make_link(
     engine = LtpEngine(
         ltp, entropy=environment.entropy, trace=trace, heads=environment.tables.heads
     )
-    return Link(
+    link = Link(
         config,
         engine,
         await captures.tapped(config, environment.open_port),
@@ -210,3 +210,6 @@ async def make_link(
         cookies=environment.entropy if config.cookies else None,
         share=share,
     )
+    if authenticator is not None and authenticator.state == "shut":
+        link.neighbour.rekeyed(authenticator.state)
+    return link

@@ -64,7 +64,8 @@ class LinkConfig:
     "null" (everybody's key: damage is found, forgery is not).  Both ends must agree.  Where
     it is on, segments without a valid authentication value are dropped, whatever they are.
     A member of a domain has no key for a peer of another, also when it becomes known as one while
-    the node runs: the link goes on without with "auto", and nothing passes with "on"."""
+    the node runs: the link goes on without with "auto"; with "on" the node runs, and nothing
+    passes on the link."""
 
     cookies: bool = False
     """LTP cookies (RFC 5327): True: every session of this node has a random cookie, which the peer

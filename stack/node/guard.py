@@ -18,7 +18,6 @@ from stack.engines.ltp.config import SEGMENT_BYTES_MIN
 from stack.engines.ltp.cookies import OVERHEAD_BYTES
 from stack.engines.ltp.extensions import Layer
 from stack.node.config import LinkConfig
-from stack.node.neighbour import FOREIGN
 from stack.security.keys import LINK_KEY_ID_BYTES, Key, KeyRing, link_key, ours
 
 
@@ -36,19 +35,17 @@ def make_authenticator(config: LinkConfig, node: str, keys: KeyRing) -> Authenti
     chosen = _chosen(config, node, keys)
     if chosen is not None:
         return Authenticator(*chosen)
-    if wanted == "auto":
-        return _open() if keys.elsewhere is not ours else None
-    why, remedy = (
-        "no ltp key serves {}, nor a pair of RSA keys",
-        "make one with `orbitferry keys new`",
-    )
-    if _foreign(config, keys):
-        why, remedy = FOREIGN, 'say authentication = "auto"'
-    raise ConfigError(
-        f"links.{config.name}.authentication",
-        f'"on", and {why.format(config.peer)}',
-        f'{remedy}, or say authentication = "off"',
-    )
+    member = keys.elsewhere is not ours
+    if wanted == "on" and not _foreign(config, keys):
+        remedy = (
+            "enrol with an answer that has keys" if member else "make one: `orbitferry keys new`"
+        )
+        raise ConfigError(
+            f"links.{config.name}.authentication",
+            f'"on", and no ltp key serves {config.peer}, nor a pair of RSA keys',
+            f'{remedy}, or say authentication = "off"',
+        )
+    return _keyless(config) if member else None
 
 
 def follow(authenticator: Authenticator, config: LinkConfig, node: str, keys: KeyRing) -> None:
@@ -61,19 +58,24 @@ def follow(authenticator: Authenticator, config: LinkConfig, node: str, keys: Ke
     if chosen is not None:
         authenticator.change(*chosen)
     elif _foreign(config, keys):
-        authenticator.let_go("open" if config.authentication == "auto" else "shut")
+        authenticator.let_go(_without(config))
 
 
 def _foreign(config: LinkConfig, keys: KeyRing) -> bool:
     return keys.elsewhere(str(Eid.parse(config.peer))) is not None
 
 
-def _open() -> Authenticator:
+def _without(config: LinkConfig) -> Literal["open", "shut"]:
+    """What a link is that has no keys: a node starts also where nothing may pass."""
+    return "open" if config.authentication == "auto" else "shut"
+
+
+def _keyless(config: LinkConfig) -> Authenticator:
     """For a member of a domain, which may get keys for this neighbour while it runs: it leaves room
     for what they will add to a segment."""
     room = hmac_key(b"", bytes(LINK_KEY_ID_BYTES))
     made = Authenticator(room, ())
-    made.let_go("open")
+    made.let_go(_without(config))
     return made
 
 
@@ -97,7 +99,7 @@ def is_trusted(config: LinkConfig, authenticator: Authenticator | None) -> bool:
         return True
     # A key that everybody knows says nothing of who sends.
     known = config.authentication != "null"
-    return known and authenticator is not None and authenticator.state != "open"
+    return known and authenticator is not None and authenticator.state == "keyed"
 
 
 def _directed(key: Key, sender: str, receiver: str) -> AuthKey:

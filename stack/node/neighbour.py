@@ -29,6 +29,7 @@ class Neighbour:
         self._config = config
         self._trace = trace
         self._unauthentic: set[str] = set()
+        self._shut = False
         self.hints: list[str] = []
         """What was dropped and what to change, in the order in which it came up."""
 
@@ -62,7 +63,9 @@ class Neighbour:
                 )
 
     def rekeyed(self, state: str) -> None:
-        """The link's authentication is in another state since keys or trust have changed."""
+        """The link's authentication is in another state since keys or trust have changed, or was
+        shut from the start."""
+        self._shut = state == "shut"
         fields = {"link": self._config.name, "state": state}
         fields["why"] = AUTHENTICATION[state].format(self._config.peer)
         self._trace("link_authentication", fields | ({"remedy": SHUT} if state == "shut" else {}))
@@ -119,8 +122,8 @@ class Neighbour:
 
     def unanswered(self) -> None:
         """Timers expired, and no report has come since the start: a peer that does not know this
-        node's number or address says nothing."""
-        if self.silence:
+        node's number or address says nothing.  Of a link that is shut another hint says why."""
+        if self.silence or self._shut:
             return
         config = self._config
         why = f"nothing that was sent to {config.remote or 'the peer'} has ever been reported on"

@@ -272,7 +272,7 @@ def test_a_rule_that_names_who_is_not_trusted_to_read_holds_for_him(tmp_path: Pa
     run_virtual(main)
 
 
-def federated_while_they_run(domains: Domains) -> None:
+def federated(domains: Domains) -> None:
     """Each domain begins to trust the other."""
     domains.trusts("kari", "esa", "read")
     domains.trusts("esa", "kari", "read", "pass")
@@ -297,7 +297,7 @@ def test_a_link_goes_on_when_its_neighbour_turns_out_to_be_of_another_domain(
             assert counters["link.kiruna.auth.forged"] > 0
             assert counters.get("bundles.bundles_received", 0) == 0
             assert "link.kiruna.share.bytes" not in gs1.gauges()
-            federated_while_they_run(domains)
+            federated(domains)
             await asyncio.sleep(120)
             await exchange(gs1, there, bytes(100_000))
             await exchange(kiruna, here, bytes(100_000))
@@ -317,13 +317,19 @@ def test_a_link_goes_on_when_its_neighbour_turns_out_to_be_of_another_domain(
     run_virtual(main)
 
 
-def test_a_link_that_has_to_be_authenticated_is_shut_and_the_operator_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("known", ["at the start", "while they run"])
+def test_a_link_that_has_to_be_authenticated_is_shut_and_the_operator_told(
+    tmp_path: Path, known: str
+) -> None:
     domains = Domains(tmp_path)
+    if known == "at the start":
+        federated(domains)
 
     async def main() -> None:
         sat1, gs1, kiruna = domains.run(tmp_path, {"authentication": "on"})
-        async with sat1, gs1, kiruna, Mailbox(kiruna.port) as there:
-            federated_while_they_run(domains)
+        async with sat1, gs1, kiruna, Mailbox(kiruna.port) as there, Mailbox(sat1.port) as here:
+            if known == "while they run":
+                federated(domains)
             await asyncio.sleep(61)
             port = domains.world.ports["kiruna", "gs1"]
             arrived = port.received_datagrams
@@ -331,7 +337,9 @@ def test_a_link_that_has_to_be_authenticated_is_shut_and_the_operator_told(tmp_p
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(there.receive(), 60)
             assert port.received_datagrams == arrived
-            [hint] = [hint for hint in gs1.links["kiruna"].hints if "another domain" in hint]
+            await exchange(gs1, here, b"others go on")
+            [hint] = gs1.links["kiruna"].hints
+            assert "is of another domain" in hint
             assert "nothing passes on this link" in hint
             assert 'set authentication = "auto"' in hint
             [fields] = [

@@ -46,8 +46,8 @@ def test_the_keys_of_a_domain_are_not_for_a_neighbour_of_another() -> None:
     assert ours is not None
     assert theirs is not None
     assert [ours.state, theirs.state] == ["keyed", "open"]
-    with pytest.raises(ConfigError, match="dtn://b/ is of another domain"):
-        make_authenticator(link(B, "on"), A, ring)
+    with pytest.raises(ConfigError, match="enrol with an answer that has keys"):
+        make_authenticator(link(B, "on"), A, KeyRing((), A, elsewhere=lambda _: None))
 
 
 @pytest.mark.parametrize(("wanted", "left"), [("auto", "open"), ("on", "shut")])
@@ -70,16 +70,26 @@ def test_a_link_follows_of_what_domain_its_neighbour_is(wanted: str, left: str) 
     foreign.add(B)
     follow(guard, config, A, ring)
     assert guard.state == left
+    assert not is_trusted(config, guard)
     dropped = guard.counters["unsigned"], guard.counters["forged"]
     if left == "open":
         assert passing() == ([bare], [bare], [signed])
         assert guard.judge is None
-        assert not is_trusted(config, guard)
     else:
         assert passing() == ([], [], [])
         assert (guard.counters["unsigned"], guard.counters["forged"]) == tuple(
             count + 1 for count in dropped
         )
+    fresh = make_authenticator(config, A, ring)
+    assert fresh is not None
+    assert fresh.overhead_bytes == guard.overhead_bytes
+    begun = Guard(fresh, None, lambda _: None)
+    through = [bare] if left == "open" else []
+    assert (begun.state, begun.protect([bare], 0), begun.recover(bare, 0)) == (
+        left,
+        through,
+        through,
+    )
     foreign.clear()
     follow(guard, config, A, KeyRing(()))  # no key: nothing is switched on or off by that
     assert guard.state == left
