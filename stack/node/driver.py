@@ -110,9 +110,9 @@ class BundleDriver:
         """Call back whenever something has changed."""
         self._on_change.append(callback)
 
-    def subscribe(self, callback: Callable[[], None]) -> None:
-        """Call back whenever bundles may have become ready to leave, until `unsubscribe`."""
-        self._links[callback] = None
+    def subscribe(self, callback: Callable[[], None], *, first: bool = False) -> None:
+        """Call back, last or `first`, when bundles may be ready to leave, until `unsubscribe`."""
+        self._links = {callback: None} | self._links if first else self._links | {callback: None}
 
     def unsubscribe(self, callback: Callable[[], None]) -> None:
         """A link that is down wants nothing."""

@@ -72,7 +72,7 @@ class Link:
         self.shim = shim
         self._share = share
         self.up = False
-        self._opened_at = 0
+        self._asked_since = 0
         self.neighbour = Neighbour(config, trace)
         port.on_stranger = self.neighbour.stranger
         self._state: tuple[bool, bool, float | None] | None = None
@@ -111,7 +111,7 @@ class Link:
             return  # a new light time alone gives the engine nothing to do
         self._state = state
         if changed:
-            self._opened_at = now
+            self._asked_since = now
             (self._driver.subscribe if tx_up else self._driver.unsubscribe)(self._progress)
             rate = rate_bps or 0.0
             fields = {"link": self.name, "rate_bps": rate, "owlt_ms": owlt_ns / MILLISECOND}
@@ -120,13 +120,13 @@ class Link:
 
     @property
     def state(self) -> Literal["down", "open", "up", "silent"]:
-        """Down; open with nothing heard from the peer since it opened; up; silent, when the peer
-        has stopped answering."""
+        """Down; open, with nothing heard since it opened or was silent; up; or silent, when the
+        peer has stopped answering."""
         if not self.up:
             return "down"
         if self.engine.stalled:
             return "silent"
-        return "up" if self.engine.heard_at >= self._opened_at else "open"
+        return "up" if self.engine.heard_at >= self._asked_since else "open"
 
     @property
     def hints(self) -> list[str]:
@@ -175,8 +175,9 @@ class Link:
         return self.engine.block_bytes_max
 
     def room(self, now: int) -> int:
-        """Octets that it takes now."""
-        return self.engine.room()
+        """Octets that it takes now: one unit, if that is only to ask if the neighbour is back."""
+        room = self.engine.room()
+        return min(room, int(not self.engine.held_bytes)) if self._notes.gives_way else room
 
     def submit(self, encoded: Buffer, ref: int, now: int, *, alone: bool) -> None:
         """Carry a bundle reliably, in the company of others unless it is to go `alone`."""
@@ -224,18 +225,16 @@ class Link:
         """Give LTP what waits for this neighbour, and have it let go of what is of no use."""
         if self._notes.useless:
             self.engine.cancel(self._notes.take())
-        if self.up and not self._notes.gives_way:
-            self._driver.send(self.peer, self, now)
+        if self.up and _fill(self, self._driver, self._notes.gives_way, now):
+            self._runner.wake()
 
     def send(self, trains: list[Train]) -> bool:
         """Send what comes out of it."""
         return self.port.send(trains) is not False  # one that says nothing has no queue
 
     def _failed(self, event: Failed) -> None:
-        self._trace(
-            "ltp_session_failed",
-            {"link": self.name, "bundles": len(event.refs), "why": str(event.reason)},
-        )
+        fields = {"link": self.name, "bundles": len(event.refs), "why": str(event.reason)}
+        self._trace("ltp_session_failed", fields)
         # What was refused may have been damaged in memory: next time it comes from the store.
         for ref in event.refs:
             self._driver.octets.forget(ref)
@@ -248,6 +247,9 @@ class Link:
         agent, now_ms = self._driver.agent, self._clock.dtn_ms()
         scheduled, stalled = self.config.scheduled, isinstance(event, LinkStalled)
         self._notes.idle = not self.up or self.engine.stalled
+        if stalled and self.up:  # before the others, which would leave it nothing to ask with
+            self._asked_since = now
+            self._driver.subscribe(self._progress, first=True)
         if stalled and scheduled:
             self._driver.give_back(self.engine.withdraw(), self.peer)
         if scheduled:
@@ -258,8 +260,7 @@ class Link:
             self.neighbour.unanswered()
 
     def _set_aside(self, refs: list[int], reason: int) -> None:
-        """This neighbour has refused these too often: they go another way, or wait until it
-        takes something."""
+        """Refused too often by this neighbour, these go another way, or wait until it takes any."""
         if refs:
             self._aside = True
             self._driver.agent.set_aside(refs, self.peer, self._clock.dtn_ms())
@@ -324,9 +325,8 @@ class Link:
         if event.offset != 0 or not event.eob:
             agent.counters["dropped_green"] += 1
             return
-        received = agent.receive(
-            event.data, self._clock.dtn_ms(), 0, self.peer, trusted=self.trusted
-        )
+        now_ms = self._clock.dtn_ms()
+        received = agent.receive(event.data, now_ms, 0, self.peer, trusted=self.trusted)
         if received.put is not None:
             self._driver.submit([received.put])
         else:
@@ -345,6 +345,30 @@ class Link:
     def recover(self, notes: list[str], now: int) -> None:
         """After a restart: sessions on which we had reported and which are now lost."""
         self._ltp.recover(_noted(self.name, notes), now)
+
+
+def _fill(link: Link, driver: BundleDriver, gives_way: bool, now: int) -> bool:
+    """Give the engine of a link what waits; whether the link wants another turn at once.
+
+    If its neighbour is silent there and another link carries, that one gets what this one holds.
+    Cancellations ask whether the neighbour is back; when these have been given up, one bundle asks,
+    and is taken back as soon as it is under way."""
+    engine = link.engine
+    if not gives_way:
+        # With nothing to answer a neighbour stays silent, and nothing new may be routed to it.
+        anew = engine.stalled and not engine.asking
+        if anew:
+            engine.begin_anew()
+        driver.send(link.peer, link, now)
+        return anew
+    if engine.held_bytes and engine.asking:
+        driver.give_back(engine.withdraw(begun=True), link.peer)
+        driver.run_pending()
+        return True
+    if engine.held_bytes or engine.asking:
+        return False
+    driver.send(link.peer, link, now)
+    return engine.held_bytes > 0
 
 
 def _noted(link: str, notes: list[str]) -> list[SessionId]:

@@ -271,7 +271,7 @@ class Forwarder:
         return True
 
     def withdrawn(self, refs: Iterable[int], neighbour: str = "") -> None:
-        """A link gives these back, of which it had sent nothing."""
+        """A link gives these back that has not failed on them: they wait again, in front."""
         for ref in reversed(tuple(refs)):
             if entry := self._given.pop(self._copies.ticket(ref, neighbour), None):
                 self._queue.requeue(entry)

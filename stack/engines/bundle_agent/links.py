@@ -19,7 +19,8 @@ class LinkNotes:
 
     @property
     def gives_way(self) -> bool:
-        """Whether another link carries what this one does not: then it takes nothing."""
+        """Whether another link carries what this one does not: then it holds nothing, and takes no
+        more than what asks whether the neighbour is back."""
         return self.idle and not all(notes.idle for notes in self._beside)
 
     def give_up(self, ref: int) -> None:

@@ -109,9 +109,11 @@ class LtpEngine:
         that carries no others is cancelled (RFC 5326 §4.2); a block that has others goes on."""
         self._sender.cancel(refs)
 
-    def withdraw(self) -> tuple[int, ...]:
-        """Take back everything of which nothing was sent yet, to send it another way: its refs."""
-        return self._sender.withdraw()
+    def withdraw(self, *, begun: bool = False) -> tuple[int, ...]:
+        """Take back everything of which nothing was sent yet, to send it another way: its refs.
+        With `begun` also what has not been acknowledged, and its sessions are cancelled (RFC 5326
+        §4.2): the peer may have it all the same."""
+        return self._sender.withdraw(begun)
 
     def accept(self, session: SessionId) -> None:
         """The block of `BlockReceived` is durable: acknowledge it."""
@@ -150,6 +152,11 @@ class LtpEngine:
         if not tx_up:
             self._sender.away()
 
+    def begin_anew(self) -> None:
+        """End a stall though nothing was heard: with nothing to ask (see `asking`) the peer has
+        nothing to answer, and would be silent for ever."""
+        self._link.alive()
+
     @property
     def heard_at(self) -> int:
         """When something valid last came from the peer; -1 before that."""
@@ -159,6 +166,12 @@ class LtpEngine:
     def stalled(self) -> bool:
         """Between `LinkStalled` and `LinkAlive`."""
         return self._link.stalled
+
+    @property
+    def asking(self) -> bool:
+        """Whether it asks anything of the peer: a block, a cancellation or a report of it waits for
+        an answer."""
+        return self._sender.under_way or self._link.timers.awaiting_peer > 0
 
     def counters(self) -> dict[str, int]:
         """What has been counted since the start."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from stack.core.clock import MILLISECOND as MS
@@ -75,9 +75,17 @@ class ExportTable:
             raise LocalError("no room in the LTP engine; ask `room` before submitting")
         self.held += size
 
-    def withdraw(self, blocks: Iterable[Block]) -> None:
-        """The client has blocks back that no session has begun."""
+    def withdraw(self, blocks: Collection[Block]) -> tuple[int, ...]:
+        """The client has blocks back that no session has begun: their refs."""
         self.held -= sum(block.held for block in blocks)
+        return tuple(ref for block in blocks for ref in block.refs)
+
+    def withdraw_begun(self) -> tuple[int, ...]:
+        """The client has the blocks of all sessions back, which end: their refs, in order."""
+        alive = (session for session in self.sessions.values() if session.alive)
+        refs = tuple(ref for session in alive for ref in session.refs)
+        self.let_go(frozenset(refs))
+        return refs
 
     def begin(self, session: ExportSession, now: int) -> None:
         """A session may send its first octet."""
@@ -185,7 +193,8 @@ class ExportTable:
         return left
 
     def let_go(self, gone: frozenset[int]) -> None:
-        """Of units that are `gone` nothing is said any more, and sessions of nothing else end."""
+        """Of units that are `gone`, useless or taken back, nothing is said any more, and sessions
+        of nothing else end."""
         for session in list(self.sessions.values()):
             if session.alive and not gone.isdisjoint(session.refs):
                 session.refs = _without(session.refs, gone)
@@ -193,7 +202,7 @@ class ExportTable:
                     self._give_up(session)
 
     def _give_up(self, session: ExportSession) -> None:
-        """Cancel because the client has no use for any of the block (RFC 5326 §4.2)."""
+        """Cancel because the client wants none of the block carried here (RFC 5326 §4.2)."""
         self._link.counters["export_given_up"] += 1
         self._forget_data(session)
         self.held -= session.held

@@ -128,7 +128,7 @@ class LinkState:
     def cue(self, now: int, tx_up: bool, rx_up: bool, rate_bps: float | None, owlt_ns: int) -> bool:
         """Link state cue (RFC 5326 §6.5, §6.6); True when it ends a stall."""
         begins = (tx_up and not self.tx_up) or (rx_up and not self.rx_up)
-        stalled = begins and self._alive()  # a new contact starts with no prejudice
+        stalled = begins and self.alive()  # a new contact starts with no prejudice
         self.tx_up, self.rx_up, self._owlt_ns = tx_up, rx_up, owlt_ns
         self.bucket.set_rate(rate_bps, now)
         if rx_up:
@@ -148,9 +148,10 @@ class LinkState:
         """The peer sent something valid; True when that ends a stall."""
         self.heard_at = now
         self._silent = 0
-        return self._alive()
+        return self.alive()
 
-    def _alive(self) -> bool:
+    def alive(self) -> bool:
+        """The peer counts as answering from now on; True when that ends a stall."""
         self._silent = 0
         if not self.stalled:
             return False

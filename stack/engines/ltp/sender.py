@@ -36,15 +36,7 @@ _SERIAL_BITS = 20
 class Sender:
     """All export sessions of one engine."""
 
-    __slots__ = (
-        "_aggregator",
-        "_engine",
-        "_link",
-        "_next_number",
-        "_ready",
-        "_recounts",
-        "_table",
-    )
+    __slots__ = ("_aggregator", "_engine", "_link", "_next_number", "_ready", "_recounts", "_table")
 
     def __init__(self, link: LinkState) -> None:
         self._link = link
@@ -69,6 +61,11 @@ class Sender:
     def held_bytes(self) -> int:
         """Octets taken and neither delivered nor given back."""
         return self._table.held
+
+    @property
+    def under_way(self) -> bool:
+        """Whether there is any session, be it one that is being cancelled."""
+        return bool(self._table.sessions)
 
     @property
     def unit_bytes(self) -> int:
@@ -112,11 +109,11 @@ class Sender:
         self._ready = self._table.thinned(self._ready, gone)
         self._table.let_go(gone)
 
-    def withdraw(self) -> tuple[int, ...]:
-        """Give back, and forget, the refs of all blocks that no session has begun."""
+    def withdraw(self, begun: bool) -> tuple[int, ...]:
+        """Give back, and forget, all blocks: those under way, if they shall be, and the others."""
         self._flush()
-        refs = tuple(ref for block in self._ready for ref in block.refs)
-        self._table.withdraw(self._ready)
+        refs = self._table.withdraw_begun() if begun else ()
+        refs += self._table.withdraw(self._ready)
         self._ready.clear()
         self.away()
         return refs

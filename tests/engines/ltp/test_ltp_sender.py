@@ -675,6 +675,35 @@ def test_what_no_session_has_begun_is_given_up_without_a_word() -> None:
     assert lone.engine.withdraw() == ()
 
 
+def test_what_is_under_way_can_be_taken_back() -> None:
+    lone = Lone(export_sessions_max=2, cancel_limit=1)
+    assert not lone.engine.asking
+    blocks = []
+    for ref in (1, 2):
+        lone.submit(300_000, ref)
+        blocks.append(data_said(lone))
+    sessions = [segments[0].session for segments in blocks]
+    lone.submit(3000, 3)
+    assert lone.engine.withdraw() == (3,)
+    assert lone.engine.asking
+    lone.submit(3000, 4)
+    assert lone.engine.withdraw(begun=True) == (1, 2, 4), "in the order of their sending"
+    assert lone.engine.held_bytes == 0
+    said = [cancel(one, by_sender=True, reason=CancelReason.USR_CNCLD) for one in sessions]
+    assert lone.said() == said
+    # That the last one had arrived changes nothing: the client sends it again.
+    lone.feed(whole(blocks[1]))
+    assert lone.events() == []
+    assert lone.engine.withdraw(begun=True) == ()
+    lone.said()
+    lone.feed(CancelAck(session=sessions[0], to_sender=True))
+    assert lone.engine.asking, "the other has not been answered"
+    lone.wait(10 * SECOND)
+    assert lone.said() == said[1:]
+    lone.wait(10 * SECOND)
+    assert not lone.engine.asking, "that was the last time"
+
+
 def test_the_acknowledgement_of_our_cancellation_stops_it() -> None:
     lone = Lone()
     lone.submit(3000)
