@@ -193,7 +193,7 @@ class NodeFolder:
                 f"the authority's certificate is {fingerprint(trust.root)}, not {root}"
             )
         refusals = trust.learn(blocks)
-        known = [*trust.blocks(), *trust.memory()]
+        known = [*trust.blocks(), *trust.foreign.memory()]
         if self.enrolled:  # also when what is new is that this node is not trusted any more
             write_blocks(self.path / TRUST, known)
         node = trust.verify([own], now_ms)
@@ -429,6 +429,7 @@ class AuthorityFolder:
         previous = trust.revocations(trust.domain)
         revocations = authority.revocations(previous, serials, now_ms, REVOCATIONS_DAYS)
         refusals = trust.learn([*blocks, revocations_block(revocations)])
+        trust.foreign.sign(trust.domain, authority.signing_key)
         write_blocks(
             self.path / TRUST, trust.blocks(), f"What domain {trust.domain} says; not secret."
         )
@@ -453,7 +454,7 @@ def _trust(path: Path, grace_ms: int) -> Trust:
     blocks = read_blocks(path, "run `orbitferry domain enroll`, or `orbitferry domain init`")
     trust = Trust(load_certificate(blocks[0].octets), grace_ms)
     trust.learn(blocks)
-    trust.recall(blocks)
+    trust.foreign.recall(blocks)
     return trust
 
 

@@ -25,6 +25,9 @@ GRANT: Final = "ORBITFERRY GRANT"
 FOREIGN: Final = "ORBITFERRY FOREIGN NAME"
 """A node id that another domain has given, in the file of the node that has seen it."""
 
+FOREIGN_LIST: Final = "ORBITFERRY FOREIGN NAMES"
+"""All those that an authority has seen, signed by it for the nodes of its domain."""
+
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 BLOCKS_MAX: Final = 40_000
 BLOCK_BYTES_MAX: Final = 4 * 1024 * 1024

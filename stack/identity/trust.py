@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from stack.core.clock import FOREVER_MS
 from stack.core.eid import Eid
-from stack.core.errors import DecodeError, SecurityError
+from stack.core.errors import SecurityError
+from stack.cose import VerifyingKey
 from stack.identity import pem
 from stack.identity.authority import revocation_number
 from stack.identity.certificate import (
@@ -41,6 +42,7 @@ from stack.identity.certificate import (
     read_offer,
     refused,
 )
+from stack.identity.foreign import ForeignNames
 from stack.identity.forms import Terms
 from stack.identity.keys import SigningPublicKey, check_public, public_octets
 from stack.policy.directory import Directory, NodeFacts
@@ -51,9 +53,6 @@ GRACE_MS: Final = 14 * 86_400_000
 CHAIN_MAX: Final = 3
 NODES_MAX: Final = 10_000
 DOMAINS_MAX: Final = 256
-FOREIGN_MAX: Final = 10_000
-"""So many node ids of other domains are kept.  Where there are more, every id that this domain has
-not certified counts as one: a full table makes nobody one of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class Trust:
         self.federations: dict[str, Federation] = {}
         self._lists: dict[str, x509.CertificateRevocationList] = {}
         self._nodes: dict[tuple[str, str], Principal] = {}
-        self._foreign: dict[str, None] = {}
+        self.foreign = ForeignNames()
 
     # ---- what arrives ----------------------------------------------------------------------
 
@@ -90,11 +89,13 @@ class Trust:
         offers = [block.octets for block in blocks if block.label == pem.REQUEST]
         authorities, nodes = self._sorted(blocks, refusals)
         lists = [block.octets for block in blocks if block.label == pem.REVOCATIONS]
+        named = [block.octets for block in blocks if block.label == pem.FOREIGN_LIST]
         # Lists and nodes of other domains are checked with what federations say.
         steps = [
             *(partial(self._learn_federation, one, offers) for one in authorities),
             *(partial(self._learn_list, octets) for octets in lists),
             *(partial(self._learn_node, one) for one in nodes),
+            *(partial(self._learn_foreign, octets) for octets in named),
         ]
         for step in steps:
             try:
@@ -166,7 +167,7 @@ class Trust:
     def _learn_node(self, certificate: x509.Certificate) -> None:
         node = self.read(certificate)
         if not self._is_own(node):
-            self._keep_foreign(str(node.facts.id))
+            self.foreign.add(str(node.facts.id))
         key = (node.facts.domain, str(node.facts.id))
         known = self._nodes.get(key)
         if known is None and len(self._nodes) >= NODES_MAX:
@@ -181,19 +182,8 @@ class Trust:
         check_issued(certificate, self._issuer(node.facts.domain))
         return node
 
-    def recall(self, blocks: Iterable[pem.PemBlock]) -> None:
-        """Take from the file of this node itself what `memory` has put there: nobody has signed
-        it.  Raises `SecurityError`."""
-        try:
-            for block in blocks:
-                if block.label == pem.FOREIGN:
-                    self._keep_foreign(str(Eid.parse(block.octets.decode())))
-        except (UnicodeDecodeError, DecodeError) as error:
-            raise SecurityError(f"not the id of a node of another domain: {error}") from None
-
-    def _keep_foreign(self, node: str) -> None:
-        if len(self._foreign) < FOREIGN_MAX:
-            self._foreign[node] = None
+    def _learn_foreign(self, octets: bytes) -> None:
+        self.foreign.take(octets, self.domain, VerifyingKey(self.authority_key))
 
     # ---- what is believed ------------------------------------------------------------------
 
@@ -288,7 +278,7 @@ class Trust:
         """Whether another domain has given this node id at any time, whatever has become of that
         domain and of its keys since, and this one has not."""
         ours = (self.domain, node) in self._nodes
-        return not ours and (node in self._foreign or len(self._foreign) >= FOREIGN_MAX)
+        return not ours and self.foreign.may_have(node)
 
     def nodes(self) -> Iterator[Principal]:
         """Every node of which there is a certificate that is signed as it must be, believed now or
@@ -315,12 +305,8 @@ class Trust:
             *(certificate_block(one) for one in certificates),
             *(pem.PemBlock(pem.REQUEST, one.offer) for one in federations),
             *(revocations_block(one) for one in lists),
+            *(() if own else self.foreign.list_blocks()),
         ]
-
-    def memory(self) -> list[pem.PemBlock]:
-        """What is known beside `blocks`, for this node's own file: ids that other domains have
-        given, as their certificates say nothing any more once such a domain has another key."""
-        return [pem.PemBlock(pem.FOREIGN, node.encode()) for node in self._foreign]
 
     @property
     def authority_key(self) -> SigningPublicKey:

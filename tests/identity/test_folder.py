@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -331,24 +331,47 @@ def test_domains_federate_by_files(tmp_path: Path) -> None:
     assert known(node.trust()) == {"dtn://sat1/": "kari"}
 
 
-def test_a_folder_keeps_whom_other_domains_have_named_and_hands_it_to_nobody(
-    tmp_path: Path,
-) -> None:
-    kari, node, kiruna = domain(tmp_path), begun(tmp_path), begun(tmp_path, "dtn://kiruna/")
-    node.accept(approve(kari, node), NOW_MS)
+def rekeyed(tmp_path: Path, kari: AuthorityFolder) -> Iterator[int]:
+    """Domain esa, which has named kiruna once, and then twice another key."""
     terms = Terms("kari", frozenset({"pass"}), frozenset({"KR", "SE"}))
     for number in range(3):
         esa = domain(tmp_path / str(number), "esa")
         if number == 0:
-            approve(esa, kiruna)
+            approve(esa, begun(tmp_path, "dtn://kiruna/"))
         offer = [pem.PemBlock(pem.REQUEST, esa.unlock(nothing).offer(terms)), *esa.export()]
         assert kari.federate(kari.unlock(nothing), offer, terms, NOW_MS) == []
+        yield number
+
+
+def test_a_folder_keeps_whom_other_domains_have_named_and_hands_it_to_nobody(
+    tmp_path: Path,
+) -> None:
+    kari, node = domain(tmp_path), begun(tmp_path)
+    node.accept(approve(kari, node), NOW_MS)
+    for number in rekeyed(tmp_path, kari):
         assert node.accept(pem.encode(kari.export()).encode(), NOW_MS).refusals == []
         assert ("dtn://kiruna/" in known(node.trust())) == (number == 0)  # another key, then
         assert node.trust().is_foreign("dtn://kiruna/")
         assert not node.trust().is_foreign("dtn://sat1/")
     for exported in (kari.export(), node.trust().blocks()):
         assert pem.FOREIGN not in {block.label for block in exported}
+
+
+def test_a_node_that_enrols_late_learns_whom_other_domains_have_named_before(
+    tmp_path: Path,
+) -> None:
+    kari, late = domain(tmp_path), begun(tmp_path)
+    assert pem.FOREIGN_LIST not in {block.label for block in kari.export()}
+    assert list(rekeyed(tmp_path, kari)) == [0, 1, 2]
+    assert late.accept(approve(kari, late), NOW_MS).refusals == []
+    assert late.trust().is_foreign("dtn://kiruna/")
+    assert not late.trust().is_foreign("dtn://sat1/")
+    # Other domains are not told whom third ones have named.
+    assert pem.FOREIGN_LIST not in {block.label for block in kari.export(own=True)}
+    kari.revoke(kari.unlock(nothing), "esa", NOW_MS)
+    later = begun(tmp_path, "dtn://sat2/")
+    later.accept(approve(kari, later), NOW_MS)
+    assert later.trust().is_foreign("dtn://kiruna/")
 
 
 def test_what_is_destroyed_is_gone(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from cryptography import x509
 
 from interop.strategies.nearly_certificate import NOW_MS, authority, key, recast
 from stack.core.errors import ConfigError, SecurityError
+from stack.cose import sign1
 from stack.identity import Authority, Trust, pem
 from stack.identity.trust import certificate_block, revocations_block
 from stack.policy import DataPolicy, NodeSet, PolicyGate
@@ -309,7 +310,7 @@ def rekeyed(made: Trust, *more: pem.PemBlock) -> None:
 def restarted(made: Trust) -> Trust:
     again = Trust(made.root, made.grace_ms)
     assert again.learn(made.blocks()) == []
-    again.recall(made.memory())
+    again.foreign.recall(made.foreign.memory())
     return again
 
 
@@ -347,22 +348,73 @@ def test_no_name_is_foreign_for_saying_so() -> None:
     said = pem.PemBlock(pem.FOREIGN, b"dtn://sat2/")
     assert made.learn([said]) == []
     assert not made.is_foreign("dtn://sat2/")
-    made.recall([said])
+    made.foreign.recall([said])
     assert made.is_foreign("dtn://sat2/")
     for octets in (b"sat2", b"\xff"):
         with pytest.raises(SecurityError, match="not the id of a node of another domain"):
-            made.recall([pem.PemBlock(pem.FOREIGN, octets)])
+            made.foreign.recall([pem.PemBlock(pem.FOREIGN, octets)])
 
 
 def test_more_foreign_names_than_are_kept_make_nobody_one_of_ours(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("stack.identity.trust.FOREIGN_MAX", 2)
+    monkeypatch.setattr("stack.identity.foreign.FOREIGN_MAX", 2)
     names = [certificate_block(node(ESA, f"dtn://esa{n}/", laws=("SE",))) for n in range(3)]
     made = trust(certificate_block(SAT), *federation(terms("pass")), *names[:1])
     assert not made.is_foreign("dtn://late/")
     assert made.learn(names) == []
-    assert len(made.memory()) == 2
+    assert len(made.foreign.memory()) == 2
     for believing in (made, restarted(made)):
         assert all(believing.is_foreign(f"dtn://{name}/") for name in ("esa0", "esa2", "late"))
         assert not believing.is_foreign("dtn://sat1/")
+
+
+def foreign_list(
+    of: Authority, *names: str, domain: str = "kari", octets: bytes | None = None
+) -> pem.PemBlock:
+    """What an authority has signed of `names`, or of `octets`, for the nodes of a domain."""
+    content = "\n".join(names).encode() if octets is None else octets
+    aad = f"Orbitferry foreign names\0{domain}".encode()
+    return pem.PemBlock(pem.FOREIGN_LIST, sign1(content, of.signing_key, external_aad=aad))
+
+
+def test_the_list_of_foreign_names_is_the_authoritys_word_alone() -> None:
+    made = trust(certificate_block(SAT))
+    good = foreign_list(KARI, "dtn://sat2/", "dtn://sat1/")
+    for bad in (
+        foreign_list(ESA, "dtn://sat3/"),
+        foreign_list(KARI, "dtn://sat3/", domain="esa"),
+        foreign_list(KARI, "dtn://sat3/", "sat3"),
+        foreign_list(KARI, octets=b"\xff"),
+        foreign_list(KARI, octets=b""),
+        pem.PemBlock(pem.FOREIGN_LIST, good.octets[:-1] + b"\0"),
+        pem.PemBlock(pem.FOREIGN_LIST, b""),
+    ):
+        (why,) = made.learn([bad])
+        assert why.startswith("names of other domains: ")
+    assert made.blocks() == trust(certificate_block(SAT)).blocks()
+    assert not made.is_foreign("dtn://sat3/")
+    assert made.learn([good]) == []
+    assert made.is_foreign("dtn://sat2/")
+    assert not made.is_foreign("dtn://sat1/")  # ours, whoever has said so before
+
+
+def test_an_older_list_of_foreign_names_takes_nothing_away() -> None:
+    made = trust(foreign_list(KARI, "dtn://a/", "dtn://b/"))
+    assert made.learn([foreign_list(KARI, "dtn://c/")]) == []
+    assert made.foreign.list_blocks() == [foreign_list(KARI, "dtn://a/", "dtn://b/")]
+    for believing in (made, restarted(made)):
+        assert all(believing.is_foreign(f"dtn://{name}/") for name in "abc")
+    made.foreign.sign("kari", KARI.signing_key)
+    assert made.foreign.list_blocks() == [foreign_list(KARI, "dtn://a/", "dtn://b/", "dtn://c/")]
+
+
+def test_foreign_names_that_are_too_long_for_one_list_make_nobody_one_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stack.identity.foreign.FOREIGN_CHARS_MAX", 20)
+    made = trust(foreign_list(KARI, "dtn://first/"))
+    assert not made.is_foreign("dtn://late/")
+    made.learn([foreign_list(KARI, "dtn://first/", "dtn://another/", "dtn://third/")])
+    assert len(made.foreign.memory()) == 2
+    assert made.is_foreign("dtn://late/")
