@@ -81,15 +81,20 @@ class Tshark:
         return self.read_many([encoded])[0]
 
     def read_many(self, inputs: Sequence[bytes]) -> list[Verdict]:
-        """One verdict for each; an input that ends the process costs a new one."""
+        """One verdict for each.  Where a process ends in the middle of many, the first input that
+        it did not show is asked alone: what ends a process does so by itself."""
         verdicts: list[Verdict] = []
         while len(verdicts) < len(inputs):
             batch = inputs[len(verdicts) : len(verdicts) + BATCH]
-            rows, end = self._run(batch)
+            rows, _ = self._run(batch)
             verdicts += [self._verdict(row) for row in rows]
-            if end and len(rows) < len(batch):
-                verdicts.append(broken(end))
+            if len(rows) < len(batch):
+                verdicts.append(self._alone(batch[len(rows)]))
         return verdicts
+
+    def _alone(self, encoded: bytes) -> Verdict:
+        rows, end = self._run([encoded])
+        return self._verdict(rows[0]) if rows else broken(end or "nothing was shown")
 
     def _run(self, batch: Sequence[bytes]) -> tuple[list[Shown], str]:
         """What was shown of the first packets; and how it ended before the last, if it did."""

@@ -484,6 +484,45 @@ def test_an_input_that_ends_tshark_costs_only_its_own_verdict() -> None:
             assert {**verdict.fields, **mine} == {**mine, **verdict.fields}
 
 
+STAND_IN = """#!{python}
+import os, sys
+if "--version" in sys.argv:
+    sys.exit(print("TShark 9.9.9"))
+asked = [sys.argv[n + 1] for n, word in enumerate(sys.argv) if word == "-e"]
+packets = sys.stdin.buffer.read().split(b"bundle")[1:]
+shown = []
+for number, packet in enumerate(packets, 1):
+    if packet[:4] == b"ends":
+        # The last rows are with the process still, as they are where a pipe is not flushed.
+        sys.stdout.write("".join(row + "\\n" for row in shown[:-3]))
+        sys.stdout.flush()
+        os.abort()
+    if packet[:4] == b"many" and len(packets) > 1:
+        os.abort()
+    values = {{"frame.number": str(number), "bpv7.primary.version": "7"}}
+    values["bpv7.primary.lifetime"] = str(packet[4])
+    shown.append("\\x1e".join(values.get(name, "") for name in asked))
+print(*shown, sep="\\n")
+"""
+"""Ends at one input, with rows that nobody has seen; or at one that is harmless alone."""
+
+
+def test_only_an_input_that_ends_a_process_by_itself_is_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "tshark"
+    program.write_text(STAND_IN.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    inputs = [b"bundlegood" + bytes((number,)) for number in range(12)]
+    inputs[6] = b"bundleends\x06"
+    inputs[9] = b"bundlemany\x09"
+    verdicts = Tshark(BPV7).read_many(inputs)
+    assert [number for number, one in enumerate(verdicts) if one.broke] == [6]
+    lifetimes = [one.fields.get("lifetime") for one in verdicts]
+    assert lifetimes == [*range(6), None, *range(7, 12)]
+
+
 def test_segments_and_pdus_are_read_with_all_that_they_say() -> None:
     assert OurSegments().read(bytes.fromhex("03010500010003090a6869")).reason == "truncated data"
     found = OurSegments().read(bytes.fromhex("03010500010002090a6869"))
