@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -77,14 +78,16 @@ def check(root: Path, reports: Path) -> None:
 
 def audit(root: Path, reports: Path, bundle: str) -> int:
     """What the logs of all nodes say of it; 0 when nothing speaks against them."""
-    logs = []
+    logs, keys = list[Path](), list[str]()
     for name in ("daejeon", "kiruna", "sat1", "abroad"):
         log = root / f"{name}.audit"
-        if command("audit", "export", root / name / "data", "-o", log).returncode == 0:
+        made = command("audit", "export", root / name / "data", "-o", log, "--json")
+        if made.returncode == 0:
             logs.append(log)
+            keys += ["--key", json.loads(made.stdout)["key"]]  # as its node itself has told it
         else:
             print(f"{name} has no log, as when nothing under a policy has come there")
-    about = [bundle, *logs, "-d", root / "nodes.toml"]
+    about = [bundle, *logs, "-d", root / "nodes.toml", *keys]
     page = ["--html", reports / "story.html", "--places", root / "places.toml"]
     story = command("audit", "story", *about, *page)
     proof = command("audit", "prove", *about, "--rest", "KR | SE", "--from", BEGIN, "--to", END)

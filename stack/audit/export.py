@@ -167,6 +167,10 @@ class LogReport:
 
     problems: list[str] = field(default_factory=list)
 
+    vouched_by: str = ""
+    """What says that its key is its node's: a `key` known from elsewhere, a `certificate`, or
+    nothing but its own file."""
+
     @property
     def open(self) -> int:
         """Entries that no checkpoint covers: they can still be altered unseen."""
@@ -190,6 +194,7 @@ def _verify(
     report = LogReport(export.origin, export.node, export.size, export.base.size)
     problems = report.problems
     key = known.get(export.origin, export.key)
+    report.vouched_by = "key" if export.origin in known else ""
     if key != export.key:
         problems.append("its file names another key than the one that is known")
     try:

@@ -67,10 +67,18 @@ class RestVerdict:
     missing: list[str] = field(default_factory=list)
     """What would have to be known to say that it is."""
 
+    unvouched: list[str] = field(default_factory=list)
+    """What is nobody's word but that of whoever made the file."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the file bears it out: it is shown, if all in it is what it says it is."""
+        return not self.against and not self.missing
+
     @property
     def holds(self) -> bool:
         """Whether it is shown."""
-        return not self.against and not self.missing
+        return self.fits and not self.unvouched
 
 
 def judge(
@@ -171,11 +179,15 @@ def _entry(export: LogExport, index: int, size: int) -> dict[str, Any]:
 
 
 def check_proof(
-    data: bytes, keys: Sequence[NoteKey] = (), owner: Owner | None = None
+    data: bytes,
+    keys: Sequence[NoteKey] = (),
+    owner: Owner | None = None,
+    directory: Directory | None = None,
 ) -> RestVerdict:
-    """What a file proves.  `keys` are those of logs that are known from elsewhere.  With `owner`
-    each log has to be its node's by that, and of nodes nothing else is believed: the file's own
-    words on where they are do not count.  Raises `DecodeError` for what is no such file,
+    """What a file proves.  `keys` are those of logs that are known from elsewhere, and `directory`
+    says where nodes are.  With `owner` each log has to be its node's by that, and of nodes nothing
+    else is believed.  Without any of these the file's own words are what there is, and the verdict
+    says of which they are (`unvouched`).  Raises `DecodeError` for what is no such file,
     `SecurityError` for one whose proofs are wrong."""
     if len(data) > PROOF_BYTES_MAX:
         raise DecodeError(f"a proof of {len(data)} octets", _SECTION)
@@ -190,7 +202,7 @@ def check_proof(
         nodes = [_node(each) for each in fields["nodes"]]
         if owner is not None:
             nodes = [_owned(log, owner) for log in fields["logs"]]
-        directory = Directory(nodes)
+        logs = [NoteKey.parse(str(log["vkey"])).name for log in fields["logs"]]
         entries: list[StoryEntry] = []
         closed: dict[str, int] = {}
         pruned: set[str] = set()
@@ -205,7 +217,18 @@ def check_proof(
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, binascii.Error):
         raise DecodeError("no proof as `orbitferry audit prove` makes it", _SECTION) from None
     story = story_of(claim.object, entries, closed, pruned=pruned)
-    return judge(claim, story, directory, closed)
+    facts = Directory(nodes) if directory is None or owner is not None else directory
+    verdict = judge(claim, story, facts, closed)
+    if owner is None:
+        verdict.unvouched += [unvouched(log) for log in logs if log not in known]
+        if directory is None:
+            verdict.unvouched.append("where the nodes are is the word of who made this proof")
+    return verdict
+
+
+def unvouched(origin: str) -> str:
+    """What is to be said of a log under a key that only its file names."""
+    return f"nobody vouches for the key of {origin}: who made the file may have made up the log"
 
 
 def _node(fields: dict[str, Any]) -> NodeFacts:

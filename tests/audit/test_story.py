@@ -16,7 +16,7 @@ from stack.audit.note import WITNESS_KEY, NoteSigner, SignedNote
 from stack.audit.proof import RestClaim, check_proof, make_proof
 from stack.audit.story import Story, stories
 from stack.core.errors import DecodeError, OrbitferryError, SecurityError
-from stack.policy import NodeSet
+from stack.policy import Directory, NodeSet
 from tests.audit.logs import (
     BUNDLE,
     DIRECTORY,
@@ -228,8 +228,12 @@ def proof(said: Said, claim: RestClaim = CLAIM) -> bytes:
 
 def test_that_it_never_rested_elsewhere_is_proven() -> None:
     keys = [signer(name).key for name in journey()]
-    verdict = check_proof(proof(journey()), keys)
+    verdict = check_proof(proof(journey()), keys, directory=DIRECTORY)
     assert verdict.holds, verdict
+    assert not check_proof(proof(journey()), keys).holds  # whose word is it where they are?
+    assert not check_proof(proof(journey()), keys[1:], directory=DIRECTORY).holds
+    # Who checks it knows none of these nodes, whatever the file says of them.
+    assert check_proof(proof(journey()), keys, directory=Directory(())).against
     assert len(verdict.stays) == 3
     narrower = check_proof(proof(journey(), RestClaim(BUNDLE, NodeSet.parse("KR"), T0, T0 + HOUR)))
     assert narrower.against == [f"{BUNDLE} was at dtn://relay/: 'EU', outside 'KR'"]
@@ -241,13 +245,13 @@ def test_that_it_never_rested_elsewhere_is_proven() -> None:
 def test_nothing_is_proven_by_stories_that_do_not_fit(name: str) -> None:
     said = journey()
     FAULTS[name][0](said)
-    assert not check_proof(proof(said)).holds
+    assert not check_proof(proof(said)).fits
 
 
 def test_what_is_still_somewhere_is_not_proven_for_later() -> None:
     said = journey()
     leave(said, "sat1", 1)
-    assert check_proof(proof(said)).holds  # its log goes on after the time that is asked about
+    assert check_proof(proof(said)).fits  # its log goes on after the time that is asked about
     later = RestClaim(BUNDLE, NodeSet.parse("KR | EU"), T0, T0 + 24 * HOUR)
     assert "still had" in check_proof(proof(said, later)).missing[0]
 
@@ -256,7 +260,7 @@ def test_what_a_proof_leaves_out_or_changes_is_found() -> None:
     for log, entry in ((0, 1), (1, 0), (2, 0)):
         fields = json.loads(proof(journey()))
         del fields["logs"][log]["entries"][entry]
-        assert not check_proof(json.dumps(fields).encode()).holds
+        assert not check_proof(json.dumps(fields).encode()).fits
     fields = json.loads(proof(journey()))
     entry = fields["logs"][1]["entries"][0]
     entry["event"] = base64.b64encode(encode_event(event("relay", 5, Act.REFUSED))).decode()
@@ -280,4 +284,4 @@ def test_nearly_a_proof_proves_no_more_than_it_did(data: st.DataObject) -> None:
     # Its directory and its claim are the prover's own words; what happened is not.
     same = json.loads(octets)
     if same["nodes"] == json.loads(proof(journey("abroad")))["nodes"]:
-        assert not verdict.holds or verdict.claim != CLAIM
+        assert not verdict.fits or verdict.claim != CLAIM

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -40,6 +42,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
     run_virtual(main)
     return root, sent[0]
+
+
+def keys_of(paths: Sequence[Path]) -> list[str]:
+    """The keys of logs, as their nodes have told them."""
+    heads = [json.loads(path.read_text().partition("\n")[0]) for path in paths]
+    return [word for head in heads for word in ("--key", head["vkey"])]
 
 
 @pytest.fixture
@@ -95,7 +103,7 @@ def test_the_story_as_words_json_csv_and_a_page(
 ) -> None:
     root, bundle = folders
     sheet, page = tmp_path / "story.csv", tmp_path / "story.html"
-    asked = ("audit", "story", bundle, *exports, "-d", root / "nodes.toml")
+    asked = ("audit", "story", bundle, *exports, "-d", root / "nodes.toml", *keys_of(exports))
     ran = cli(*asked, "--csv", sheet, "--html", page)
     assert ran.code == 0, ran.err
     assert "made, sealed, stored" in ran.out
@@ -127,17 +135,61 @@ def test_it_is_proven_that_data_never_rested_abroad(
 ) -> None:
     root, bundle = folders
     out = tmp_path / "proof.json"
-    asked = ("audit", "prove", bundle, *exports, "-d", root / "nodes.toml")
+    known = ("-d", root / "nodes.toml", *keys_of(exports))
+    asked = ("audit", "prove", bundle, *exports, *known)
     span = ("--from", "2026-01-01T00:00:00Z", "--to", "2027-01-01T00:00:00Z")
     ran = cli(*asked, "--rest", "KR", *span, "-o", out)
     assert ran.code == 0, ran.out + ran.err
     words = " ".join(ran.out.split())
     assert f"{bundle}: never rested outside 'KR'" in words
     assert "It does not show what a reader did with the data after opening it" in words
-    (found,) = cli("audit", "verify", out, "--json").json
-    assert found["holds"]
+    (found,) = cli("audit", "verify", out, *known, "--json").json
+    assert (found["holds"], found["unvouched"]) == (True, [])
     out.write_text(out.read_text().replace('"index": 1', '"index": 0', 1))
-    assert cli("audit", "verify", out).code == 1
+    assert cli("audit", "verify", out, *known).code == 1
     ran = cli(*asked, "--rest", "KR - role:relay", *span)
     assert ran.code == 1
     assert "AGAINST:" in ran.out
+
+
+def test_what_nobody_vouches_for_is_no_story_and_no_proof(
+    cli: Cli, folders: tuple[Path, str], exports: list[Path], tmp_path: Path
+) -> None:
+    """Whoever hands over files may have made up all that is in them."""
+    root, bundle = folders
+    where, keys = ("-d", root / "nodes.toml"), keys_of(exports)
+    page, out = tmp_path / "story.html", tmp_path / "proof.json"
+    span = ("--from", "2026-01-01T00:00:00Z", "--to", "2027-01-01T00:00:00Z")
+    story = ("audit", "story", bundle, *exports, *where)
+    prove = ("audit", "prove", bundle, *exports, *where, "--rest", "KR", *span, "-o", out)
+    for asked, more in ((story, ("--html", page)), (prove, ()), (("audit", "verify", out), where)):
+        for given, logs in (((), 3), (keys[:2], 2)):
+            ran = cli(*asked, *more, *given)
+            assert (ran.code, ran.out.count("UNVOUCHED")) == (1, logs), ran.out
+            assert "never rested outside" not in ran.out
+            (found,) = cli(*asked, *more, *given, "--json").json
+            assert len(found["unvouched"]) == logs
+            assert not found.get("holds")
+        ran = cli(*asked, *more, "--unvouched")
+        assert (ran.code, ran.out.count("UNVOUCHED")) == (0, 3)
+        assert cli(*asked, *more, *keys).code == 0
+    assert "nobody vouches" not in page.read_text()
+    cli(*story, "--html", page, "--unvouched")
+    assert page.read_text().count("nobody vouches for the key of") == 3
+    assert 'class="good"' not in page.read_text()
+    # Where nodes are is a word that has to come from somewhere, too.
+    ran = cli("audit", "verify", out, *keys)
+    assert (ran.code, "where the nodes are is the word of" in " ".join(ran.out.split())) == (
+        1,
+        True,
+    )
+
+
+def test_the_story_of_a_log_that_was_altered_is_none(
+    cli: Cli, folders: tuple[Path, str], exports: list[Path]
+) -> None:
+    known = ("-d", folders[0] / "nodes.toml", *keys_of(exports))
+    lines = exports[2].read_text().splitlines(keepends=True)
+    exports[2].write_text("".join(lines[:-1]))
+    ran = cli("audit", "story", folders[1], *exports, *known)
+    assert (ran.code, "WRONG: dtn://sat1/audit/" in ran.out) == (1, True)

@@ -85,8 +85,9 @@ def test_epochs_are_shown_rotated_and_destroyed(cli: Cli, station: Path, tmp_pat
         ran = cli("audit", "verify", log, "--trust", others)
         assert (ran.code, words in " ".join(ran.out.split())) == (1, True), ran.out
         forge(log)  # by somebody who has the certificate of the node, and its word
-    ran = cli("audit", "story", f"key:kari-epoch-{number}", log)
-    assert (ran.code, "key destroyed" in ran.out) == (0, True)
+    for vouched, code in ((("--trust", "domain"), 1), (("--unvouched",), 0)):  # it is forged
+        ran = cli("audit", "story", f"key:kari-epoch-{number}", log, *vouched)
+        assert (ran.code, "key destroyed" in ran.out) == (code, True)
     with running_node(station):
         assert done("status")["sending"] == told["sending"]
     assert cli("domain", "enroll", "dtn://sat1/", "--domain", "domain", "--folder", "s").code == 0
@@ -130,8 +131,15 @@ def what_is_made_of_it_is_judged_by_trust(cli: Cli, folder: Path, log: Path, nam
     nodes.write_text('[[node]]\nid = "dtn://gs1/"\njurisdictions = ["KR"]\n')
     span = ("--from", "2026-01-01T00:00:00Z", "--to", "2027-01-01T00:00:00Z")
     assert cli("audit", "export", "gs1", "-o", log, "--receipts", receipts).code == 0
-    made = cli("audit", "prove", name, log, "-d", nodes, "--rest", "KR", *span, "-o", proof)
-    assert made.code == 0, made.out
+    asked = ("audit", "prove", name, log, "--rest", "KR", *span, "-o", proof)
+    assert cli("audit", "story", name, log, "--trust", "domain").code == 0
+    assert cli(*asked, "--trust", "domain").code == 0
+    for vouched, code in (
+        (("--trust", "esa"), 1),
+        (("-d", nodes), 1),
+        (("-d", nodes, "--unvouched"), 0),
+    ):
+        assert cli(*asked, *vouched).code == code
     statement = receipts / "0.cose"
     for file, words in ((statement, "whose log this is"), (proof, "the log of dtn://gs1/")):
         assert not refused(file, "domain")

@@ -3,58 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stack.cli.audit.stories import as_dict, stay_row, tell, write_csv
+from stack.cli.audit.vouching import (
+    AcceptUnvouched,
+    DirectoryPath,
+    Keys,
+    LogPaths,
+    TrustFolder,
+    Witnesses,
+    believed,
+    checked_exports,
+    is_proof,
+    log_keys,
+    owner_by,
+    read_directory,
+    read_exports,
+    report_row,
+    tell_unvouched,
+    unvouched_in,
+)
 from stack.cli.common import FAILED, CommandError, Json, ends_with, time_of
 from stack.cli.output import emit, say, say_wrapped
 from stack.core.units import count_text
 
 if TYPE_CHECKING:
-    from stack.audit.export import LogExport, LogReport
-    from stack.audit.note import NoteKey
-    from stack.audit.proof import Owner
-    from stack.policy import Directory
+    from stack.audit.export import LogExport
+    from stack.audit.proof import Owner, RestVerdict
 
 HELP = "See and prove what nodes have written down of data."
-
-EXPORTS_MAX = 1000
-
-LogPaths = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="Exports of logs (`audit export`).")
-]
-Keys = Annotated[
-    list[str],
-    typer.Option(
-        "--key", metavar="VKEY", help="The key of a log, known from elsewhere. Repeatable."
-    ),
-]
-Witnesses = Annotated[
-    list[str],
-    typer.Option(
-        "--witness",
-        metavar="VKEY",
-        help="A witness whose word counts (`audit witness`). Repeatable.",
-    ),
-]
-TrustFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--trust",
-        metavar="FOLDER",
-        help="Of a domain or of a node's identity: each log has to be under a key for which a "
-        "certificate that it believes vouches; so has each log that a proof or statement is of.",
-    ),
-]
-DirectoryPath = Annotated[
-    Path | None,
-    typer.Option("--directory", "-d", metavar="FILE", help="The directory of nodes."),
-]
 
 
 def export(
@@ -133,15 +114,19 @@ def verify(
     keys: Keys = [],  # noqa: B006 - typer wants a list, and nobody changes it
     witnesses: Witnesses = [],  # noqa: B006
     trust: TrustFolder = None,
+    directory: DirectoryPath = None,
+    unvouched: AcceptUnvouched = False,
     as_json: Json = False,
 ) -> None:
     """Check logs, checkpoints and what witnesses say of them, or the proofs that `audit prove` has
     made. Works without any node.
 
     Whose a log is, is known by --key, or by --trust: the node's certificate vouches for the key of
-    its log, and the domain's authority for the certificate.
+    its log, and the domain's authority for the certificate. Where nodes are, of a proof, is known
+    by --trust or --directory.
 
-    Exit code 1 when anything is wrong, or a proof does not show what it claims.
+    Exit code 1 when anything is wrong, or a proof does not show what it claims; of a proof also
+    when nothing says whose its logs are or where its nodes are.
 
     \b
     Examples:
@@ -152,21 +137,20 @@ def verify(
       orbitferry audit verify proof.json --trust domain --json
       orbitferry audit verify kiruna.receipts/*.cose --trust domain
     """
-    from stack.audit.export import verify_exports
+    from stack.audit.proof import check_proof
 
-    owner = None if trust is None else _owner(trust)
+    owner = None if trust is None else owner_by(believed(trust))
     if paths[0].suffix == ".cose":
         _verify_statements(paths, keys, owner, as_json)
         return
-    if len(paths) == 1 and _is_proof(paths[0]):
-        _verify_proof(paths[0], keys, owner, as_json)
+    if len(paths) == 1 and is_proof(paths[0]):
+        known = read_directory(directory)
+        verdict = check_proof(paths[0].read_bytes(), log_keys(keys), owner, known)
+        _answer(verdict, unvouched, as_json)
         return
-    exports = _exports(paths)
-    reports = verify_exports(exports, _keys(keys), _keys(witnesses))
-    if owner is not None:
-        _judge_keys(exports, reports, owner)
+    _, reports = checked_exports(paths, keys, owner, witnesses)
     if as_json:
-        emit({"logs": [_report(report) for report in reports]})
+        emit({"logs": [report_row(report) for report in reports]})
     else:
         for report in reports:
             say(
@@ -179,29 +163,9 @@ def verify(
                 say_wrapped(f"  WRONG: {problem}")
         if trust is not None:
             say("the key of each is that of its node, or it is said above that it is not")
-        elif not keys:
-            say("the keys are those in the files: --trust or --key show whose logs these are")
+        else:
+            tell_unvouched(unvouched_in(reports))
     ends_with(FAILED if any(report.problems for report in reports) else 0)
-
-
-def _owner(folder: Path) -> Owner:
-    """Whose a log is, by what a folder believes now."""
-    from stack.adapters.clock import SystemClock
-    from stack.identity import NodeFolder
-    from stack.security.vouchers import owner
-
-    return partial(owner, trust=NodeFolder(folder).trust(), now_ms=SystemClock().dtn_ms())
-
-
-def _judge_keys(exports: list[LogExport], reports: list[LogReport], owner: Owner) -> None:
-    """Say of each log that is under a key for which its node does not vouch that it is."""
-    from stack.core.errors import SecurityError
-
-    for export, report in zip(exports, reports, strict=True):
-        try:
-            owner(export.key, export.voucher)
-        except SecurityError as error:
-            report.problems.append(str(error))
 
 
 def _write_receipts(folder: Path, log: LogExport, into: Path) -> None:
@@ -229,7 +193,7 @@ def _verify_statements(
         raise CommandError(
             "a statement is checked by the key of its log", "give one --key, or --trust"
         )
-    known = next(iter(_keys(keys)), None)
+    known = next(iter(log_keys(keys)), None)
     found = []
     for path in paths:
         key = known if owner is None else owner(known, _voucher(path.parent))[0]
@@ -256,22 +220,13 @@ def _voucher(folder: Path) -> bytes:
     return b""
 
 
-def _report(report: Any) -> dict[str, Any]:
-    return {
-        "origin": report.origin,
-        "node": report.node,
-        "entries": report.entries,
-        "first": report.first,
-        "closed": report.closed,
-        "witnesses": report.witnesses,
-        "problems": report.problems,
-    }
-
-
 def story(
     name: Annotated[str, typer.Argument(metavar="OBJECT", help="A bundle's id, or `all`.")],
     paths: LogPaths,
     directory: DirectoryPath = None,
+    keys: Keys = [],  # noqa: B006
+    trust: TrustFolder = None,
+    unvouched: AcceptUnvouched = False,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write all entries as CSV.")
     ] = None,
@@ -288,47 +243,61 @@ def story(
     """Join the logs of several nodes into one story per object: where it was from when to when, and
     what does not fit together or to its policy.
 
-    Exit code 1 when something does not fit.
+    The logs are checked as `audit verify` does it. Where nodes are is what --directory says, else
+    the certificates of --trust.
+
+    Exit code 1 when something does not fit, is wrong with a log, or nothing says whose a log is.
 
     \b
     Examples:
-      orbitferry audit story dtn://gs1/messages@850000000000.1 *.audit -d nodes.toml
-      orbitferry audit story all *.audit -d nodes.toml --html story.html --csv story.csv
+      orbitferry audit story dtn://gs1/messages@850000000000.1 *.audit --trust domain
+      orbitferry audit story all *.audit --trust domain --html story.html --csv story.csv
+      orbitferry audit story all *.audit -d nodes.toml --unvouched
     """
     from stack.audit.story import stories, whole_of
 
-    known = _directory(directory)
-    found = stories(_exports(paths), known)
+    trusted = None if trust is None else believed(trust)
+    owner = None if trusted is None else owner_by(trusted)
+    exports, reports = checked_exports(paths, keys, owner)
+    known = read_directory(directory, trusted)
+    doubts = unvouched_in(reports)
+    problems = [f"{report.origin}: {each}" for report in reports for each in report.problems]
+    found = stories(exports, known)
     if name != "all":
         found = [each for each in found if each.object == whole_of(name)]
         if not found:
             raise CommandError(f"no log here has heard of {name}", "`all` shows what there is")
     if csv is not None:
-        write_csv(csv, found)
+        write_csv(csv, found, {report.origin: report.vouched_by for report in reports})
     if html is not None:
         from stack.simulator.report.audit import audit_page
         from stack.simulator.report.nodes import Places, load_places
 
         where = Places() if places is None else load_places(places)
-        html.write_text(audit_page(found, where, known), encoding="utf-8")
+        html.write_text(audit_page(found, where, known, [*problems, *doubts]), encoding="utf-8")
     if as_json:
-        emit({"stories": [as_dict(each) for each in found]})
+        logs = [report_row(report) for report in reports]
+        emit({"stories": [as_dict(each) for each in found], "logs": logs, "unvouched": doubts})
     else:
         for each in found:
             tell(each)
-    ends_with(0 if all(each.sound for each in found) else FAILED)
+        for problem in problems:
+            say_wrapped(f"WRONG: {problem}")
+        tell_unvouched(doubts)
+    sound = all(each.sound for each in found) and not problems and (unvouched or not doubts)
+    ends_with(0 if sound else FAILED)
 
 
 def prove(
     name: Annotated[str, typer.Argument(metavar="OBJECT", help="A bundle's id.")],
     paths: LogPaths,
-    directory: Annotated[
-        Path,
-        typer.Option("--directory", "-d", metavar="FILE", help="The directory of nodes."),
-    ],
     rest: Annotated[str, typer.Option(metavar="SET", help='Such as "KR | EU".')],
     begin: Annotated[str, typer.Option("--from", metavar="TIME", help="ISO 8601.")],
     end: Annotated[str, typer.Option("--to", metavar="TIME", help="ISO 8601.")],
+    directory: DirectoryPath = None,
+    keys: Keys = [],  # noqa: B006
+    trust: TrustFolder = None,
+    unvouched: AcceptUnvouched = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="The proof. Default: only the answer."),
@@ -338,11 +307,13 @@ def prove(
     """Prove that an object never rested outside a set of nodes between two dates, as a file that
     `audit verify` checks, with the proofs of inclusion and consistency of every entry about it.
 
-    Exit code 1 when that is not so, or does not show.
+    Whose the logs are and where nodes are is known by --trust, or by --key and --directory.
+
+    Exit code 1 when that is not so, does not show, or nothing says whose a log is.
 
     \b
     Examples:
-      orbitferry audit prove ID *.audit -d n.toml --rest KR --from 2026-01-01 --to 2026-02-01
+      orbitferry audit prove ID *.audit --trust d --rest KR --from 2026-01-01 --to 2026-02-01
     """
     import json
 
@@ -350,27 +321,26 @@ def prove(
     from stack.audit.proof import RestClaim, check_proof, make_proof
     from stack.audit.story import whole_of
     from stack.core.private import opener
-    from stack.policy.file import load_directory, node_set
+    from stack.policy.file import node_set
 
+    trusted = None if trust is None else believed(trust)
+    known = read_directory(directory, trusted)
+    if known is None:
+        raise CommandError("where are the nodes?", "give --trust, or --directory")
     claim = RestClaim(
         whole_of(name), node_set("--rest", rest), time_of(begin, "--from"), time_of(end, "--to")
     )
-    proof = make_proof(claim, _exports(paths), load_directory(directory), SystemClock().dtn_ms())
+    proof = make_proof(claim, read_exports(paths), known, SystemClock().dtn_ms())
     octets = json.dumps(proof, ensure_ascii=False, indent=1).encode()
-    verdict = check_proof(octets)
+    owner = None if trusted is None else owner_by(trusted)
+    verdict = check_proof(octets, log_keys(keys), owner, known)
     if output is not None:
         with open(output, "wb", opener=opener) as file:
             file.write(octets)
-    _answer(verdict, as_json)
+    _answer(verdict, unvouched, as_json)
 
 
-def _verify_proof(path: Path, keys: list[str], owner: Owner | None, as_json: bool) -> None:
-    from stack.audit.proof import check_proof
-
-    _answer(check_proof(path.read_bytes(), _keys(keys), owner), as_json)
-
-
-def _answer(verdict: Any, as_json: bool) -> None:
+def _answer(verdict: RestVerdict, accepted: bool, as_json: bool) -> None:
     """Say what a proof shows, and what no such proof can."""
     from stack.audit.proof import LIMITS
     from stack.core.clock import dtn_to_iso
@@ -385,6 +355,7 @@ def _answer(verdict: Any, as_json: bool) -> None:
                 "holds": verdict.holds,
                 "against": verdict.against,
                 "missing": verdict.missing,
+                "unvouched": verdict.unvouched,
                 "stays": [stay_row(each) for each in verdict.stays],
                 "limits": list(LIMITS),
             }
@@ -397,52 +368,11 @@ def _answer(verdict: Any, as_json: bool) -> None:
             say_wrapped(f"AGAINST: {why}")
         for why in verdict.missing:
             say_wrapped(f"MISSING: {why}")
+        tell_unvouched(verdict.unvouched)
         word = "never rested outside" if verdict.holds else "it is not shown that it rested only in"
+        if accepted and verdict.fits and not verdict.holds:
+            word = "if all that is so, it never rested outside"
         say_wrapped(f"{claim.object}: {word} '{claim.rest}' {span}")
         for limit in LIMITS:
             say_wrapped(f"note: {limit}")
-    ends_with(0 if verdict.holds else FAILED)
-
-
-# ---- files ---------------------------------------------------------------------------------
-
-
-def _exports(paths: list[Path]) -> list[LogExport]:
-    from stack.audit.export import read_export
-
-    if len(paths) > EXPORTS_MAX:
-        raise CommandError(f"{len(paths)} files", f"give {EXPORTS_MAX} at most")
-    found = []
-    for path in paths:
-        with _named(path), path.open("rb") as file:
-            found.append(read_export(file))
-    return found
-
-
-@contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    from stack.core.errors import DecodeError
-
-    try:
-        yield
-    except DecodeError as error:
-        raise CommandError(f"{path}: {error}", "export it again") from None
-
-
-def _is_proof(path: Path) -> bool:
-    from stack.audit.proof import FORMAT
-
-    with path.open("rb") as file:
-        return FORMAT.encode() in file.read(256)
-
-
-def _keys(texts: list[str]) -> list[NoteKey]:
-    from stack.audit.note import NoteKey
-
-    return [NoteKey.parse(text) for text in texts]
-
-
-def _directory(path: Path | None) -> Directory | None:
-    from stack.policy.file import load_directory
-
-    return None if path is None else load_directory(path)
+    ends_with(0 if verdict.holds or (accepted and verdict.fits) else FAILED)

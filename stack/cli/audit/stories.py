@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,19 +74,20 @@ def tell(story: Story) -> None:
             say_wrapped(f"{word}: {each}")
 
 
-def write_csv(path: Path, stories: list[Story]) -> None:
-    """All entries of stories, one in each row."""
+def write_csv(path: Path, stories: list[Story], vouched_by: Mapping[str, str]) -> None:
+    """All entries of stories, one in each row, with what vouches for the key of their log."""
     import csv
 
     from stack.core.private import opener
 
     with open(path, "w", newline="", encoding="utf-8", opener=opener) as file:
         writer = csv.writer(file)
-        columns = ("time", "node", "acts", "object", "peer", "detail", "log", "index")
+        columns = ("time", "node", "acts", "object", "peer", "detail", "log", "index", "vouched_by")
         writer.writerow(columns)
         for story in stories:
             for row in map(entry_row, story.entries):
                 row["acts"] = " ".join(row["acts"])
+                row["vouched_by"] = vouched_by[row["log"]]
                 writer.writerow([_plain(row[column]) for column in columns])
 
 

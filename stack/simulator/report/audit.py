@@ -34,8 +34,14 @@ MIGHT = NodeKind("did not have it, and may", "#777777", "s")
 MUST_NOT = NodeKind("did not have it, and may not", "#555555", "x")
 
 
-def audit_page(stories: Sequence[Story], where: Places, directory: Directory | None) -> str:
-    """The page.  `directory` says where nodes are in words of policies."""
+def audit_page(
+    stories: Sequence[Story],
+    where: Places,
+    directory: Directory | None,
+    doubts: Sequence[str] = (),
+) -> str:
+    """The page.  `directory` says where nodes are in words of policies; `doubts` are what is wrong
+    with the logs, or unknown of them."""
     wrong = [story for story in stories if not story.sound]
     shown = [*wrong, *(story for story in stories if story.sound)][:STORIES_MAX]
     policies = {story.policy for story in shown if story.policy is not None}
@@ -45,7 +51,7 @@ def audit_page(stories: Sequence[Story], where: Places, directory: Directory | N
         known = dict.fromkeys([*(str(facts.id) for facts in directory), *sorted(where.nodes)])
         nodes = [permissions(policy, directory, node) for node in known]
     had = {node for story in shown for node in places(story)}
-    parts = [_verdict(stories, wrong, directory), _map(shown, had, where, nodes)]
+    parts = [_verdict(stories, wrong, directory, doubts), _map(shown, had, where, nodes)]
     if len(shown) < len(stories):
         parts.append(f"<p>{len(shown)} are shown.</p>")
     if nodes:
@@ -55,14 +61,25 @@ def audit_page(stories: Sequence[Story], where: Places, directory: Directory | N
     return page("Where data was", parts)
 
 
-def _verdict(stories: Sequence[Story], wrong: Sequence[Story], directory: Directory | None) -> str:
+def _verdict(
+    stories: Sequence[Story],
+    wrong: Sequence[Story],
+    directory: Directory | None,
+    doubts: Sequence[str],
+) -> str:
+    unsure = "".join(f'<p class="bad">{escape(each)}</p>' for each in doubts)
     many = count_text(len(stories), "object")
     if wrong:
         words = f"{many}, {len(wrong)} of which do not fit together or to their policy."
-        return f'<p class="bad">{words}</p>'
+        return f'<p class="bad">{words}</p>{unsure}'
     about = "the logs do not contradict one another, and nothing is missing"
     kept = "" if directory is None else "; every node has kept to the policy"
-    return f'<p class="good">{many}: {about}{kept}.</p>'
+    words = f"{many}: {about}{kept}."
+    return (
+        f'<p class="bad">By these logs, {words}</p>{unsure}'
+        if doubts
+        else f'<p class="good">{words}</p>'
+    )
 
 
 def _story(story: Story) -> Iterable[str]:
