@@ -45,6 +45,9 @@ SPACE = "ltp"
 """The space of durable state that holds the sessions on which this node has reported."""
 
 
+LinkState = Literal["down", "open", "up", "silent", "shut"]
+
+
 class Link:
     """One neighbour, reached by BP over LTP (over FECFRAME) over datagrams."""
 
@@ -119,9 +122,12 @@ class Link:
         self._runner.wake()
 
     @property
-    def state(self) -> Literal["down", "open", "up", "silent"]:
-        """Down; open, with nothing heard since it opened or was silent; up; or silent, when the
-        peer has stopped answering."""
+    def state(self) -> LinkState:
+        """Shut, when authentication lets nothing pass, whatever the plan says; down; open, with
+        nothing heard since it opened or was silent; up; or silent, when the peer has stopped
+        answering."""
+        if self.guard is not None and self.guard.state == "shut":
+            return "shut"
         if not self.up:
             return "down"
         if self.engine.stalled:
@@ -140,16 +146,7 @@ class Link:
 
     def figures(self) -> dict[str, int]:
         """Counters and gauges of this link by layer: `ltp.`, `cookie.`, `auth.`, `fec.`, `udp.`."""
-        found = {f"ltp.{key}": value for key, value in self.engine.counters().items()}
-        layers: list[Shim | None] = [self.cookies, self.guard, self.shim]
-        for name, layer in zip(("cookie", "auth", "fec"), layers, strict=True):
-            if layer is not None:
-                found |= {f"{name}.{key}": value for key, value in layer.counters().items()}
-        try:
-            found |= {f"udp.{key}": int(value) for key, value in self.port.counters().items()}
-        except Exception:  # somebody else's port: the others' counters do not hang on it
-            found["udp.unreadable"] = 1
-        return found
+        return _figures(self)
 
     async def close(self) -> None:
         """Stop; unfinished sessions are taken up by the next start of the node."""
@@ -347,6 +344,19 @@ class Link:
         self._ltp.recover(_noted(self.name, notes), now)
 
 
+def _figures(link: Link) -> dict[str, int]:
+    found = {f"ltp.{key}": value for key, value in link.engine.counters().items()}
+    layers: list[Shim | None] = [link.cookies, link.guard, link.shim]
+    for name, layer in zip(("cookie", "auth", "fec"), layers, strict=True):
+        if layer is not None:
+            found |= {f"{name}.{key}": value for key, value in layer.counters().items()}
+    try:
+        found |= {f"udp.{key}": int(value) for key, value in link.port.counters().items()}
+    except Exception:  # somebody else's port: the others' counters do not hang on it
+        found["udp.unreadable"] = 1
+    return found
+
+
 def _fill(link: Link, driver: BundleDriver, gives_way: bool, now: int) -> bool:
     """Give the engine of a link what waits; whether the link wants another turn at once.
 
@@ -390,5 +400,6 @@ def rekey(links: Mapping[str, Link], node: str, keys: KeyRing) -> set[str]:
 
 def unheard(links: Mapping[str, Link]) -> set[str]:
     """The neighbours over whose open links nothing comes."""
-    silent = {link.peer for link in links.values() if link.state in ("open", "silent")}
+    states = ("open", "silent", "shut")
+    silent = {link.peer for link in links.values() if link.state in states}
     return silent - {link.peer for link in links.values() if link.state == "up"}

@@ -8,17 +8,19 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from link_models.clock import run_virtual
+from stack.cli.node.status import STATES
 from stack.contacts.plan import Contact, Plan
 from stack.core.eid import Eid
 from stack.core.errors import PolicyError, SecurityError
 from stack.fec.config import FecConfig
 from stack.identity import AuthorityFolder, NodeFolder, Terms, pem
 from stack.node.config import IdentityConfig, SecurityConfig
+from stack.node.link import LinkState
 from stack.node.node import Node
 from stack.policy import DataPolicy, NodeSet
 from stack.security import BpSec, KeyRing, PolicyRule, SecurityPolicy
@@ -338,6 +340,9 @@ def test_a_link_that_has_to_be_authenticated_is_shut_and_the_operator_told(
                 await asyncio.wait_for(there.receive(), 60)
             assert port.received_datagrams == arrived
             await exchange(gs1, here, b"others go on")
+            states = {name: link.state for name, link in gs1.links.items()}
+            assert [name for name, state in states.items() if state == "shut"] == ["kiruna"]
+            assert set(states.values()) < set(STATES) == set(get_args(LinkState))
             [hint] = gs1.links["kiruna"].hints
             assert "is of another domain" in hint
             assert "nothing passes on this link" in hint

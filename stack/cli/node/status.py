@@ -34,6 +34,7 @@ STATES: Final = {
     "open": "open, nothing heard yet",
     "up": "up",
     "silent": "open, peer is silent",
+    "shut": "shut: authentication lets nothing pass",
 }
 """How the state of a link is told."""
 
@@ -68,7 +69,8 @@ def status(
     Its store, its queue, its links and their contacts; or every counter and gauge; or the bundles
     that were sent from here and wait, by the ids that `orbitferry cancel` takes; or those on which
     work has failed, which are kept until their lifetime ends or room is needed. A link is up when
-    its peer was heard since it opened. What came in and was dropped, since the link does not know
+    its peer was heard since it opened; it is shut when it has to be authenticated and no key serves
+    its peer. What came in and was dropped, since the link does not know
     its address or engine number, is told with what to change.
 
     \b
