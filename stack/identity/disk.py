@@ -15,7 +15,13 @@ from stack.core.sansio import Entropy
 from stack.cose import SigningKey
 from stack.identity import pem
 from stack.identity.keys import ALGORITHMS, SigningPrivateKey, decode_private, encode_private
-from stack.identity.token import URI_BYTES_MAX, OpenToken, TokenUri, check_algorithm
+from stack.identity.token import (
+    URI_BYTES_MAX,
+    KeysLeftError,
+    OpenToken,
+    TokenUri,
+    check_algorithm,
+)
 
 KEY = "key.pem"
 FIRST_EPOCH = "first-epoch.pem"
@@ -35,8 +41,8 @@ class NewKey:
     passphrase: bytes = field(repr=False)
     """Of the files in the folder; empty for none."""
 
-    token: str = ""
-    """URI of where in a token it is (RFC 7512)."""
+    in_token: bool = False
+    """The folder says already where in a token it is."""
 
 
 @contextmanager
@@ -57,7 +63,7 @@ def new_key(
         try:
             yield made
         except BaseException:
-            for name in (KEY, FIRST_EPOCH, TOKEN):
+            for name in (KEY, FIRST_EPOCH):
                 discard(folder / name)
             raise
 
@@ -77,11 +83,19 @@ def _made(
     opened = OpenToken(uri, passphrase, write=True)
     try:
         new_folder(folder)
-        made = opened.generate(algorithm, label, entropy)
+        # First where the keys will be: those that a kill leaves in the token can be destroyed.
+        made = opened.generate(
+            algorithm,
+            label,
+            entropy,
+            lambda found: _write(folder / TOKEN, str(found).encode() + b"\n"),
+        )
         with made.undone():
-            yield NewKey(made.signing_key(), made.passphrase(), str(made.uri))
-    except BaseException:
+            yield NewKey(made.signing_key(), made.passphrase(), in_token=True)
+    except BaseException as error:
         opened.close()
+        if not isinstance(error, KeysLeftError):
+            discard(folder / TOKEN)
         raise
 
 
@@ -95,12 +109,18 @@ def new_folder(folder: Path) -> None:
         raise ConfigError(str(folder), error.strerror or str(error), remedy) from None
 
 
+def cut_off(folder: Path) -> ConfigError:
+    """What a kill or a loss of power has left, before anything was signed with its keys."""
+    message = "was cut off while its keys were made, which have signed nothing"
+    return ConfigError(
+        str(folder), message, f"`orbitferry domain destroy {folder}`, then do this again"
+    )
+
+
 def keep_key(folder: Path, made: NewKey, others: Sequence[object], entropy: Entropy) -> None:
-    """Write `key.pem` with a new key and the `others` beside it, or where in its token the key is
-    and the others.  Raises `ConfigError`."""
-    if made.token:
-        _write(folder / TOKEN, made.token.encode() + b"\n")
-    keys = [*others] if made.token else [made.key, *others]
+    """Write `key.pem` with the `others` and a new key, unless that is in a token.  Raises
+    `ConfigError`."""
+    keys = [*others] if made.in_token else [made.key, *others]
     if keys:
         write_keys(folder / KEY, keys, made.passphrase, entropy)
 

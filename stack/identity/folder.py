@@ -49,6 +49,7 @@ from stack.identity.disk import (
     TOKEN,
     Passphrase,
     check_private,
+    cut_off,
     decode_blocks,
     keep_key,
     new_folder,
@@ -139,10 +140,15 @@ class NodeFolder:
 
     def check_new(self) -> None:
         """Raise `ConfigError` where there are keys: they are never overwritten."""
-        if self.begun:
-            raise ConfigError(
-                str(self.path), "has keys already", "choose another folder, or destroy this one"
-            )
+        if not self.begun:
+            return
+        if not self.request_path.exists():
+            raise cut_off(self.path)
+        message, remedy = "has keys already", "choose another folder, or destroy this one"
+        if not self.enrolled:
+            message += ", and waits for the answer to its request"
+            remedy = f"have {self.request_path} approved, and take the answer (`enroll --answer`)"
+        raise ConfigError(str(self.path), message, remedy)
 
     def begin(
         self,
@@ -278,10 +284,15 @@ class AuthorityFolder:
             raise ConfigError(
                 str(self.path / TRUST), "is what a domain without a key has left", remedy
             )
-        if found:
-            raise ConfigError(
-                str(self.path), "has a domain already", "choose another folder (--folder)"
-            )
+        if not found:
+            return
+        message, remedy = "has a domain already", "choose another folder (--folder)"
+        if TRUST not in found:
+            if not any((self.path / ISSUED).glob("*")):
+                raise cut_off(self.path)
+            message = f"has the key of a domain, but not its {TRUST}"
+            remedy = "put that back from a copy, or choose another folder (--folder)"
+        raise ConfigError(str(self.path), message, remedy)
 
     def create(
         self,

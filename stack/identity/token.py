@@ -12,7 +12,7 @@ tell, and is in memory while a node runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -147,6 +147,10 @@ def check_algorithm(algorithm: str) -> None:
         )
 
 
+class KeysLeftError(ConfigError):
+    """Keys that were made for nothing are in a token still."""
+
+
 class OpenToken:
     """A token, its PIN given; `uri` names the objects in it that belong to a folder, or none yet.
 
@@ -188,9 +192,15 @@ class OpenToken:
         with suppress(ConfigError), _faults(self.uri.place):  # it may be out by now
             self._session.close()
 
-    def generate(self, algorithm: str, label: str, entropy: Entropy) -> OpenToken:
+    def generate(
+        self,
+        algorithm: str,
+        label: str,
+        entropy: Entropy,
+        announce: Callable[[TokenUri], object] = str,
+    ) -> OpenToken:
         """Make a signing key and a secret in the token, both or none: the same token, with a URI
-        that names them.  Raises `ConfigError`."""
+        that names them, which `announce` is given before there are any.  Raises `ConfigError`."""
         from pkcs11 import Attribute, KeyType, Mechanism
         from pkcs11.util.ec import encode_named_curve_parameters
 
@@ -204,6 +214,7 @@ class OpenToken:
         made = OpenToken.__new__(OpenToken)
         made.uri = replace(self.uri, object=label, id=names["id"])
         made._session = self._session
+        announce(made.uri)
         with made.undone(), _faults(self.uri.place):
             self._session.generate_key(
                 KeyType.GENERIC_SECRET,
@@ -219,7 +230,7 @@ class OpenToken:
 
     @contextmanager
     def undone(self) -> Iterator[None]:
-        """When the block fails, the keys are destroyed.  Raises `ConfigError` where even that
+        """When the block fails, the keys are destroyed.  Raises `KeysLeftError` where even that
         fails."""
         try:
             yield
@@ -228,10 +239,9 @@ class OpenToken:
                 self.destroy()
             except ConfigError as left:
                 message = f"{error}; and the keys that were made stay in it: {left.message}"
-                remedy = (
-                    f"destroy what has the id {self.uri.id.hex()} (`pkcs11-tool --delete-object`)"
-                )
-                raise ConfigError(self.uri.place, message, remedy) from error
+                remedy = "`orbitferry domain destroy` of this folder, or of the token's objects "
+                remedy += f"with the id {self.uri.id.hex()} (`pkcs11-tool --delete-object`)"
+                raise KeysLeftError(self.uri.place, message, remedy) from error
             raise
 
     def signing_key(self) -> TokenKey:

@@ -12,8 +12,9 @@ import pytest
 from interop.strategies.nearly_certificate import NOW_MS
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, SecurityError
+from stack.core.private import write_file
 from stack.cose import decode_encrypt, encrypt_for
-from stack.identity import AuthorityFolder, NodeFolder, Terms, pem
+from stack.identity import AuthorityFolder, NodeFolder, Terms, disk, pem
 from stack.identity.certificate import fingerprint
 from stack.identity.disk import destroy, secret_files
 from stack.identity.keys import ALGORITHMS
@@ -425,6 +426,48 @@ def test_what_a_kill_has_left_of_a_key_is_destroyed_too(tmp_path: Path) -> None:
         path.write_bytes(b"-----BEGIN PRIVATE KEY-----")
     assert secret_files(tmp_path) == destroy(tmp_path, nothing) == cut_off
     assert not list(tmp_path.iterdir())
+
+
+CUT_OFF = r"was cut off while its keys were made.*`orbitferry domain destroy .*`, then"
+
+
+@pytest.mark.parametrize("step", ["key.pem", "first-epoch.pem", "request.pem", "trust.pem"])
+def test_who_was_cut_off_is_told_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """As a kill leaves it: nothing is undone, and that step is not done any more."""
+
+    def killed(path: Path, octets: bytes) -> None:
+        if path.name == step:
+            raise SystemExit
+        write_file(path, octets)
+
+    make = begun if step == "request.pem" else domain
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "write_file", killed)
+        for module in ("disk", "folder"):
+            patch.setattr(f"stack.identity.{module}.discard", lambda path: None)
+        with pytest.raises(SystemExit):
+            make(tmp_path)
+    if step != "key.pem":  # of which nothing is there then
+        with pytest.raises(ConfigError, match=CUT_OFF):
+            make(tmp_path)
+        destroy(next(tmp_path.iterdir()), nothing)
+    make(tmp_path)
+
+
+def test_a_key_without_what_it_has_signed_is_not_taken_for_one_that_was_cut_off(
+    tmp_path: Path,
+) -> None:
+    authority, node = domain(tmp_path), begun(tmp_path)
+    with pytest.raises(ConfigError, match=r"waits for the answer.*sat1/request\.pem approved"):
+        begun(tmp_path)
+    node.accept(approve(authority, node), NOW_MS)
+    with pytest.raises(ConfigError, match=r"has keys already .choose another folder"):
+        begun(tmp_path)
+    (authority.path / "trust.pem").unlink()
+    with pytest.raises(ConfigError, match=r"not its trust\.pem .put that back"):
+        domain(tmp_path)
 
 
 def test_a_domain_that_has_lost_its_key_is_not_overwritten(tmp_path: Path) -> None:

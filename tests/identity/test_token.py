@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -239,10 +241,53 @@ def test_keys_that_cannot_be_destroyed_again_are_told(
     def gone(self: OpenToken) -> None:
         raise ConfigError(self.uri.place, "it was taken out")
 
-    monkeypatch.setattr(OpenToken, "destroy", gone)
-    _full_disk(monkeypatch)
-    with pytest.raises(ConfigError, match=r"No space left.*stay in it: it was taken out.*the id"):
-        begun(tmp_path, token)
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenToken, "destroy", gone)
+        _no_request(patch)
+        why = r"No space left.*stay in it: it was taken out.*domain destroy.*the id"
+        with pytest.raises(ConfigError, match=why):
+            begun(tmp_path, token)
+    destroy(tmp_path / "sat1", pin)
+    assert not list(OpenToken(TokenUri.parse(token), PIN)._session.get_objects())
+
+
+@needs_softhsm
+@pytest.mark.parametrize("make", [begun, authority_of])
+@pytest.mark.parametrize("step", ["generate", "write_keys"])
+def test_what_a_kill_has_left_in_a_token_is_told_and_can_be_destroyed(
+    tmp_path: Path,
+    hsm: SoftHsm,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[Path, str], object],
+    step: str,
+) -> None:
+    """A process that ends at once, after some step; nothing of it is there to undo any."""
+    token = hsm.token("sat1")
+    code = f"""
+import os
+from pathlib import Path
+from stack.identity import disk, folder
+from stack.identity.token import OpenToken
+from tests.identity import test_token as tests
+
+def ends(real):
+    def then(*args, **named):
+        real(*args, **named)
+        os._exit(9)
+    return then
+
+for each in [OpenToken] if {step!r} == "generate" else [disk, folder]:
+    setattr(each, {step!r}, ends(getattr(each, {step!r})))
+tests.{make.__name__}(Path({str(tmp_path)!r}), {token!r})
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 9, ended.stderr
+    assert list(OpenToken(TokenUri.parse(token), PIN)._session.get_objects())
+    with pytest.raises(ConfigError, match=r"was cut off.*`orbitferry domain destroy .*sat1`"):
+        make(tmp_path, token)
+    destroy(tmp_path / "sat1", pin)
+    assert not list(OpenToken(TokenUri.parse(token), PIN)._session.get_objects())
+    make(tmp_path, token)
 
 
 @needs_softhsm
