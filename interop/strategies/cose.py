@@ -1,4 +1,4 @@
-"""COSE_Sign1, COSE_Mac0, COSE_Encrypt0 and COSE_Encrypt (RFC 9052): valid, and breaking one rule.
+"""Messages of COSE, of one layer and of two (RFC 9052): valid, and breaking one rule.
 
 Signatures and tags are octets of the right form and no more: these are cases for decoders.
 """
@@ -14,8 +14,11 @@ from stack.cose import values
 from stack.cose.values import Value
 from stack.wire import cbor
 
-TAGS = {"sign1": 18, "mac0": 17, "encrypt0": 16, "encrypt": 96}
+TAGS = {"sign1": 18, "mac0": 17, "encrypt0": 16, "encrypt": 96, "mac": 97, "sign": 98}
 """Kinds of messages, and their tags."""
+
+LAYERED = ("encrypt", "mac")
+"""Those with recipients."""
 
 _NO_BSTR: tuple[Value, ...] = (0, "", [], {}, True)
 _NO_MAP: tuple[Value, ...] = (0, b"", [], None, "")
@@ -35,17 +38,53 @@ def _unprotected(choose: Choices) -> dict[int | str, Value]:
     return found
 
 
+_POINT: Value = {1: 2, -1: 2, -2: bytes(48), -3: bytes(48)}
+_DIRECT: tuple[tuple[dict[int | str, Value], dict[int | str, Value]], ...] = (
+    ({}, {1: -6, 4: b"k"}),
+    ({1: -10}, {-20: b"salt"}),
+    ({1: -11}, {-20: b"salt", 4: b"k"}),
+    ({1: -25}, {-1: {1: 1, -1: 4, -2: bytes(32)}}),
+    ({1: -26}, {-1: _POINT, 34: [-16, bytes(32)]}),
+    ({1: -28}, {-3: b"s", -20: b"salt", 4: b"k"}),
+)
+"""Headers of recipients who make the content's key themselves."""
+
+_WRAPPED: tuple[tuple[dict[int | str, Value], dict[int | str, Value]], ...] = (
+    ({1: 50}, {-4: bytes(32), 4: b"k"}),
+    ({}, {1: -5, 4: b"k"}),
+    ({}, {1: -42, 34: [-15, bytes(8)]}),
+    ({1: -31}, {-1: _POINT, 4: b"k"}),
+    ({1: -34}, {-2: _POINT, -20: b"salt", 4: b"k"}),
+)
+"""Of such to whom it is sent."""
+
+
+def _recipient(
+    headers: tuple[dict[int | str, Value], dict[int | str, Value]], sent: bytes
+) -> list[Value]:
+    protected, unprotected = headers
+    return [values.encode(protected) if protected else b"", unprotected, sent]
+
+
+def _recipients(choose: Choices) -> list[Value]:
+    if choose.flip(3):
+        return [_recipient(choose.pick(_DIRECT), b"")]
+    return [_recipient(choose.pick(_WRAPPED), _octets(choose)) for _ in range(choose.integer(1, 3))]
+
+
 def _parts(choose: Choices, kind: str) -> list[Value]:
     """The parts of a message that is right in every way."""
     protected: dict[int | str, Value] = {1: choose.pick((-7, -8, -50, 5, 3))}
     if choose.flip(4):
         protected[3] = choose.pick((0, "text/plain"))
     parts: list[Value] = [values.encode(protected), _unprotected(choose)]
-    if kind == "encrypt":
-        sealed: Value = [values.encode({1: 50}), {-4: _octets(choose), 4: b"k"}, _octets(choose)]
-        return [*parts, _octets(choose), [sealed for _ in range(choose.integer(1, 3))]]
     parts.append(choose.pick((_octets(choose), None)))
-    return parts if kind == "encrypt0" else [*parts, _octets(choose)]
+    if kind == "sign":
+        signature: Value = [values.encode({1: -50}), {4: b"k"}, _octets(choose)]
+        return [*parts, [signature for _ in range(choose.integer(1, 3))]]
+    if kind in ("mac0", "sign1", "mac"):
+        parts.append(_octets(choose))
+    return [*parts, _recipients(choose)] if kind in LAYERED else parts
 
 
 @strategy
@@ -114,6 +153,31 @@ RULES: tuple[tuple[Violation, Break], ...] = (
 """What is wrong with a message, and what makes it so."""
 
 
+def _last(*options: Value) -> Break:
+    return _set(-1, *options)
+
+
+_KEY = _recipient(_WRAPPED[1], b"key")
+_ALONE = tuple(_recipient(headers, b"") for headers in _DIRECT)
+LAYER_RULES: tuple[tuple[Violation, Break], ...] = (
+    (Violation("RFC 9052 §5.1", "there is a recipient"), _last([])),
+    (Violation("RFC 9052 §5.1", "recipients are an array of them"), _last([7], [[]], [b""], {})),
+    (Violation("RFC 9052 §5.1", "a recipient has three parts"),
+     _last([_KEY[:2]], [[*_KEY, b""]], [[]])),
+    (Violation("draft-ietf-dtn-bpsec-cose §3.1", "a message has two layers"),
+     _last([[*_KEY, [_KEY]]])),
+    (Violation("RFC 9052 §5.1", "a recipient has octets"),
+     _last([[*_KEY[:2], None]], [[b"", {}, 7]])),
+    (Violation("RFC 9052 §3", "headers of a recipient are one map in two"),
+     _last([[values.encode({1: -5}), {1: -5}, b""]], [[b"\x01", {}, b""]], [[b"", [], b""]])),
+    (Violation("RFC 9052 §8.5", "who makes the key himself is alone"),
+     _last(*([one, _KEY] for one in _ALONE), [_ALONE[0], _ALONE[1]])),
+    (Violation("RFC 9053 §6.1", "no key is sent where one is made"),
+     _last(*([[*one[:2], b"key"]] for one in _ALONE))),
+)  # fmt: skip
+"""What can be wrong with the recipients of a message that is one of `LAYERED`."""
+
+
 @strategy
 def nearly_cose_messages(
     choose: Choices,
@@ -121,8 +185,8 @@ def nearly_cose_messages(
     kind: str = "sign1",
     rules: Sequence[tuple[Violation, Break]] = RULES,
 ) -> Nearly:
-    """A message of a kind of `TAGS` that breaks one rule, of `rules`."""
-    violation, breaks = choose.pick(rules)
+    """A message of a kind of `TAGS` that breaks one rule, of `rules` and of `LAYER_RULES`."""
+    violation, breaks = choose.pick((*rules, *LAYER_RULES) if kind in LAYERED else rules)
     parts = _parts(choose, kind)
     valid = values.encode(parts)
     breaks(choose, parts)

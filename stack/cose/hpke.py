@@ -1,4 +1,4 @@
-"""COSE_Encrypt for several recipients, each with an HPKE key (draft-ietf-cose-hpke-27 §3.3).
+"""Recipients of COSE_Encrypt who have HPKE keys (draft-ietf-cose-hpke-27 §3.3).
 
 The content is encrypted once with a fresh key, and that key for each recipient by HPKE (RFC 9180)
 in base mode: with MLKEM768-X25519, which also whoever records today and has a quantum computer
@@ -11,7 +11,7 @@ for which `cryptography` has no public interface.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
@@ -24,30 +24,13 @@ from stack.core.errors import DecodeError, LocalError, SecurityError
 from stack.core.sansio import Entropy
 from stack.core.train import Buffer
 from stack.cose import values
-from stack.cose.messages import (
-    IV_BYTES,
-    KEY_BYTES,
-    HeaderPair,
-    decode_message,
-    encode_message,
-    make_headers,
-    open_content,
-    read_headers,
-    seal_content,
-)
+from stack.cose.messages import KEY_BYTES, HeaderPair, make_headers
 from stack.cose.numbers import Algorithm, HeaderLabel, KeyCurve, KeyParameter, KeyType
+from stack.cose.recipients import Content, Recipient, names
 from stack.cose.values import Label, Value
 
 Kem: TypeAlias = Literal["MLKEM768-X25519", "X25519"]
 
-TAG_ENCRYPT = 96
-RECIPIENTS_MAX = 1000
-"""Recipients of one message."""
-
-TRIED_MAX = 8
-"""Recipients without or with our key id whose key is tried: each costs a decapsulation."""
-
-_SECTION = "RFC 9052 §5.1"
 _KEY = "draft-ietf-cose-hpke §3.4"
 _PRIVATE_BYTES = 32
 _MLKEM_BYTES = 1184
@@ -56,7 +39,7 @@ _RAW: dict[Kem, KeyParameter] = {
     "MLKEM768-X25519": KeyParameter.PUB,
     "X25519": KeyParameter.X,
 }
-_SENDING: dict[str, Algorithm] = {
+_SENDING: dict[Kem, Algorithm] = {
     "MLKEM768-X25519": Algorithm.HPKE_MLKEM768_X25519_KE,
     "X25519": Algorithm.HPKE_4_KE,
 }
@@ -133,7 +116,23 @@ class HpkePublicKey:
 
     def check(self) -> None:
         """Raises `SecurityError` for octets that are no key: nothing can be encrypted for these."""
-        _wrap(bytes(KEY_BYTES[Algorithm.A256GCM]), self, Algorithm.A256GCM, b"")
+        size = KEY_BYTES[Algorithm.A256GCM]
+        self.recipient(Content(Algorithm.A256GCM, size), bytes(size))
+
+    @property
+    def alg(self) -> Algorithm:
+        """See `stack.cose.recipients.SealingKey`."""
+        return _SENDING[self.kem]
+
+    def recipient(self, content: Content, secret: bytes) -> tuple[Value, bytes]:
+        """See `stack.cose.recipients.SealingKey`."""
+        _, suite, size = _SUITES[self.alg]
+        headers = make_headers({HeaderLabel.ALG: self.alg, HeaderLabel.KID: self.key_id}, {})
+        try:
+            sealed = suite.encrypt(secret, self._key(), _info(headers, content))
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise SecurityError(f"nothing can be encrypted for this key: {error}") from None
+        return [headers.encoded, {HeaderLabel.EK: sealed[:size]}, sealed[size:]], secret
 
     def _key(self) -> Any:
         if self.kem == "X25519":
@@ -179,140 +178,32 @@ class HpkePrivateKey:
         dh = x25519.X25519PrivateKey.from_private_bytes(seeds[64:])
         return mlkem.MLKEM768PrivateKey.from_seed_bytes(seeds[:64]), dh
 
+    def is_named(self, headers: HeaderPair) -> bool:
+        """See `stack.cose.recipients.OpeningKey`."""
+        return names(headers, self.public.key_id)
+
+    def key_for(self, recipient: Recipient, content: Content) -> bytes:
+        """See `stack.cose.recipients.OpeningKey`."""
+        headers = recipient.headers
+        ek = headers.unprotected.get(HeaderLabel.EK)
+        for number, (kem, suite, size) in _SUITES.items():
+            if (headers.alg, self.kem) != (number, kem):
+                continue
+            if not isinstance(ek, bytes) or len(ek) != size:
+                break
+            try:
+                return suite.decrypt(
+                    ek + recipient.ciphertext, self._key(), _info(headers, content)
+                )
+            except (InvalidTag, ValueError):
+                break
+        raise SecurityError("no key for the one at hand in a COSE_recipient, or it was changed")
+
     def _key(self) -> Any:
         kem, dh = self._halves
         return dh if kem is None else hpke.MLKEM768X25519PrivateKey(kem, dh)
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """A COSE_recipient: the content's key, for one."""
-
-    headers: HeaderPair
-    ciphertext: bytes
-
-    def unwrap(self, key: HpkePrivateKey, alg: Value, extra_info: bytes = b"") -> bytes:
-        """The key of content that is encrypted with `alg`.  Raises `SecurityError` when this is
-        for somebody else, or was changed."""
-        self.headers.check()
-        ek = self.headers.unprotected.get(HeaderLabel.EK)
-        for number, (kem, suite, size) in _SUITES.items():
-            if (self.headers.alg, key.kem) != (number, kem):
-                continue
-            if not isinstance(ek, bytes) or len(ek) != size:
-                break
-            info = _info(alg, self.headers, extra_info)
-            try:
-                return suite.decrypt(ek + self.ciphertext, key._key(), info)
-            except (InvalidTag, ValueError):
-                break
-        raise SecurityError("no key for the one at hand in a COSE_recipient, or it was changed")
-
-
-@dataclass(frozen=True, slots=True)
-class Encrypt:
-    """A COSE_Encrypt, not opened yet."""
-
-    headers: HeaderPair
-    ciphertext: bytes | None
-    """None: detached."""
-
-    recipients: tuple[Recipient, ...]
-
-    def open(
-        self,
-        key: HpkePrivateKey,
-        *,
-        external_aad: Buffer = b"",
-        extra_info: bytes = b"",
-        ciphertext: bytes | None = None,
-    ) -> bytes:
-        """The content, or what `ciphertext` has, which was detached.  Raises `SecurityError` when
-        it is not for `key`, not there, or changed."""
-        self.headers.check()
-        content = self.ciphertext if ciphertext is None else ciphertext
-        if content is None or (ciphertext is not None and self.ciphertext is not None):
-            raise SecurityError("the content of this COSE_Encrypt is detached, or there twice")
-        mine = key.public.key_id
-        named = [one for one in self.recipients if one.headers.kid in (mine, b"")]
-        for recipient in named[:TRIED_MAX]:
-            try:
-                secret = recipient.unwrap(key, self.headers.alg, extra_info)
-            except SecurityError:
-                continue
-            return open_content("Encrypt", self.headers, secret, external_aad, content)
-        raise SecurityError("this COSE_Encrypt is not for the key at hand, or was changed")
-
-
-def encrypt_for(
-    plain: bytes,
-    recipients: Sequence[HpkePublicKey],
-    entropy: Entropy,
-    *,
-    external_aad: Buffer = b"",
-    extra_info: bytes = b"",
-) -> bytes:
-    """A COSE_Encrypt that each of `recipients` opens.  `external_aad` and `extra_info` (of the key
-    schedule) do not travel: who opens has to know them.  Raises `LocalError` for no recipient or
-    too many, and `SecurityError` for a key that is no key."""
-    headers, sealed, wrapped = _seal(plain, recipients, entropy, external_aad, extra_info)
-    return encode_message(TAG_ENCRYPT, headers, sealed, wrapped)
-
-
-def seal_for(
-    plain: Buffer, recipient: HpkePublicKey, entropy: Entropy, *, external_aad: Buffer = b""
-) -> tuple[bytes, bytes]:
-    """A COSE_Encrypt for one whose content travels elsewhere, without its tag, and that content.
-    Raises as `encrypt_for`."""
-    headers, sealed, wrapped = _seal(plain, [recipient], entropy, external_aad, b"")
-    return encode_message(None, headers, None, wrapped), sealed
-
-
-def _seal(
-    plain: Buffer,
-    recipients: Sequence[HpkePublicKey],
-    entropy: Entropy,
-    external_aad: Buffer,
-    extra_info: bytes,
-) -> tuple[HeaderPair, bytes, list[Value]]:
-    if not 0 < len(recipients) <= RECIPIENTS_MAX:
-        raise LocalError(f"{len(recipients)} recipients: 1 to {RECIPIENTS_MAX} fit in a message")
-    alg = Algorithm.A256GCM
-    secret = entropy(KEY_BYTES[alg])
-    headers = make_headers({HeaderLabel.ALG: alg}, {HeaderLabel.IV: entropy(IV_BYTES)})
-    sealed = seal_content("Encrypt", headers, secret, external_aad, plain)
-    return headers, sealed, [_wrap(secret, key, alg, extra_info) for key in recipients]
-
-
-def _info(alg: Value, headers: HeaderPair, extra_info: bytes) -> bytes:
+def _info(headers: HeaderPair, content: Content) -> bytes:
     """Recipient_structure (draft-ietf-cose-hpke-27 §3.3.1)."""
-    return values.encode(["HPKE Recipient", alg, headers.encoded, extra_info])
-
-
-def _wrap(secret: bytes, key: HpkePublicKey, alg: Algorithm, extra_info: bytes) -> Value:
-    named = _SENDING[key.kem]
-    _, suite, size = _SUITES[named]
-    headers = make_headers({HeaderLabel.ALG: named, HeaderLabel.KID: key.key_id}, {})
-    try:
-        sealed = suite.encrypt(secret, key._key(), _info(alg, headers, extra_info))
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise SecurityError(f"nothing can be encrypted for this key: {error}") from None
-    return [headers.encoded, {HeaderLabel.EK: sealed[:size]}, sealed[size:]]
-
-
-def decode_encrypt(data: Buffer) -> Encrypt:
-    """A COSE_Encrypt, tagged or not, of one layer of recipients.  Raises `DecodeError`."""
-    headers, (content, found) = decode_message(data, TAG_ENCRYPT, 4, _SECTION)
-    if not isinstance(content, bytes | None) or not isinstance(found, list):
-        raise DecodeError(
-            "content that is no byte string, or recipients that are no array", _SECTION
-        )
-    if not 0 < len(found) <= RECIPIENTS_MAX:
-        raise DecodeError(f"{len(found)} recipients", _SECTION)
-    return Encrypt(headers, content, tuple(_recipient(one) for one in found))
-
-
-def _recipient(found: Value) -> Recipient:
-    if not isinstance(found, list) or len(found) != 3 or not isinstance(found[2], bytes):
-        raise DecodeError("a recipient that is no array of 3 with a key", _SECTION)
-    return Recipient(read_headers(found[0], found[1], _SECTION), found[2])
+    return values.encode(["HPKE Recipient", content.alg, headers.encoded, content.extra_info])

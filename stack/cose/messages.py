@@ -45,6 +45,9 @@ _HASHES: dict[int, tuple[Any, int]] = {
 }
 """Hash and octets of the tag (RFC 9053 §3.1)."""
 
+MAC_BYTES: dict[int, int] = {alg: int(digest().digest_size) for alg, (digest, _) in _HASHES.items()}
+"""Octets of the key of each HMAC, where it is derived or wrapped (RFC 9053 §3.1)."""
+
 KEY_BYTES: dict[int, int] = {
     Algorithm.A128GCM: 16,
     Algorithm.A192GCM: 24,
@@ -163,7 +166,9 @@ def structure(
     return values.encode([*parts, *more])
 
 
-def _attached(own: bytes | None, payload: bytes | None) -> bytes:
+def attached(own: bytes | None, payload: bytes | None) -> bytes:
+    """The content of a message, its own or the one that was detached.  Raises `SecurityError` for
+    none, and for both."""
     if own is None and payload is None:
         raise SecurityError("the content of this message is detached, and was not given")
     if own is not None and payload is not None:
@@ -186,8 +191,9 @@ class Sign1:
         self.headers.check()
         if self.headers.alg not in key.algs:
             raise SecurityError(f"{self.headers.algorithm}, and the key is of {key.alg.name}")
-        content = _attached(self.payload, payload)
-        key.verify(self.signature, structure("Signature1", self.headers, external_aad, content))
+        content = attached(self.payload, payload)
+        data = structure("Signature1", self.headers, external_aad, content)
+        key.verify(self.signature, data, self.headers.alg)
         return content
 
 
@@ -203,14 +209,15 @@ def sign1(
 ) -> bytes:
     """A COSE_Sign1 (RFC 9052 §4.2).  `alg` is added to the protected header, and `kid` to the
     other unless a header has one."""
-    headers = _signed_by(key, protected or {}, unprotected or {})
+    headers = signed_by(key, protected or {}, unprotected or {})
     signature = key.sign(structure("Signature1", headers, external_aad, payload))
     return encode_message(
         TAG_SIGN1 if tagged else None, headers, None if detached else payload, signature
     )
 
 
-def _signed_by(key: SigningKey, protected: Headers, unprotected: Headers) -> HeaderPair:
+def signed_by(key: SigningKey, protected: Headers, unprotected: Headers) -> HeaderPair:
+    """The headers of a signature."""
     protected = {HeaderLabel.ALG: key.alg, **protected}
     if HeaderLabel.KID not in protected:
         unprotected = {HeaderLabel.KID: key.key_id, **unprotected}
@@ -235,8 +242,8 @@ class Mac0:
     ) -> bytes:
         """The payload, authenticated under `secret`.  Raises `SecurityError` otherwise."""
         self.headers.check()
-        content = _attached(self.payload, payload)
-        wanted = _mac(secret, self.headers, external_aad, content)
+        content = attached(self.payload, payload)
+        wanted = mac_of("MAC0", secret, self.headers, external_aad, content)
         if not hmac.compare_digest(wanted, self.tag):
             raise SecurityError("the tag of a COSE_Mac0 does not verify")
         return content
@@ -255,16 +262,19 @@ def mac0(
 ) -> bytes:
     """A COSE_Mac0 (RFC 9052 §6.2) with HMAC.  Raises `SecurityError` for another algorithm."""
     headers = make_headers({HeaderLabel.ALG: alg, **(protected or {})}, unprotected or {})
-    tag = _mac(secret, headers, external_aad, payload)
+    tag = mac_of("MAC0", secret, headers, external_aad, payload)
     return encode_message(TAG_MAC0 if tagged else None, headers, None if detached else payload, tag)
 
 
-def _mac(secret: bytes, headers: HeaderPair, external_aad: Buffer, content: bytes) -> bytes:
+def mac_of(
+    context: str, secret: bytes, headers: HeaderPair, external_aad: Buffer, content: bytes
+) -> bytes:
+    """The tag of a MAC (RFC 9052 §6.3).  Raises `SecurityError` where headers name no HMAC."""
     alg = headers.alg
     if not isinstance(alg, int) or alg not in _HASHES:
-        raise SecurityError(f"a COSE_Mac0 with {headers.algorithm}: no HMAC")
+        raise SecurityError(f"{headers.algorithm}: no HMAC")
     digest, size = _HASHES[alg]
-    data = structure("MAC0", headers, external_aad, content)
+    data = structure(context, headers, external_aad, content)
     return hmac.digest(secret, data, digest)[:size]
 
 
@@ -291,7 +301,7 @@ class Encrypt0:
         """What was encrypted under `secret`.  `base_iv`: the key's, for a message that has the
         rest of its IV only (RFC 9052 §3.1).  Raises `SecurityError`."""
         self.headers.check()
-        content = _attached(self.ciphertext, ciphertext)
+        content = attached(self.ciphertext, ciphertext)
         return open_content("Encrypt0", self.headers, secret, external_aad, content, base_iv)
 
 

@@ -74,7 +74,9 @@ def _made(
 ) -> Iterator[NewKey]:
     if not token:
         new_folder(folder)
-        yield NewKey(SigningKey.generate(ALGORITHMS[algorithm], entropy).key, passphrase)
+        key = SigningKey.generate(ALGORITHMS[algorithm], entropy).key
+        assert isinstance(key, SigningPrivateKey)
+        yield NewKey(key, passphrase)
         return
     uri = TokenUri.parse(token)
     if uri.id or uri.object:

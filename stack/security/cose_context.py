@@ -154,6 +154,13 @@ def external_aad(
     return b"".join(parts)
 
 
+def kdf_other(source: Eid, parameters: CoseParameters) -> bytes:
+    """What binds a key that is derived or agreed upon to its security block: `other` of SuppPubInfo
+    (§2.5.2)."""
+    parts = (cbor.tstr("BPSec"), encode_eid(source), cbor.bstr(parameters.protected))
+    return b"".join(parts)
+
+
 def content(primary: PrimaryBlock, blocks: Blocks, target: int) -> bytes:
     """What of a target is signed: its data, or the whole primary block (§2.3.1)."""
     return canonical_primary(primary) if target == 0 else bytes(blocks[target].data)

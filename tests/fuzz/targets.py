@@ -66,7 +66,14 @@ from stack.contacts.native import read_json, read_toml
 from stack.core.clock import MILLISECOND
 from stack.core.errors import ConfigError, DecodeError, SecurityError
 from stack.core.train import FLOW_REPAIR, FLOW_SOURCE, Buffer, Train
-from stack.cose import decode_encrypt, decode_encrypt0, decode_mac0, decode_sign1
+from stack.cose import (
+    decode_encrypt,
+    decode_encrypt0,
+    decode_mac,
+    decode_mac0,
+    decode_sign,
+    decode_sign1,
+)
 from stack.engines.ltp import BlockReceived, ReportHeld
 from stack.fec.framework import FecConfig, FecReceiver, FecSender
 from stack.identity import pem
@@ -107,7 +114,7 @@ ROOT = Path(__file__).parents[2]
 GOOD = 150
 """Good inputs of each kind."""
 
-COSE = (decode_sign1, decode_mac0, decode_encrypt0, decode_encrypt)
+COSE = (decode_sign1, decode_mac0, decode_encrypt0, decode_encrypt, decode_mac, decode_sign)
 
 ENGINE_LIFE = 300
 """Inputs that one engine hears before a new one takes its place."""
