@@ -56,6 +56,6 @@ def check_fresh(headers: HeaderPair) -> None:
     """Raises `SecurityError` where nothing makes the derived keys of one secret differ (RFC 9053
     §6.1.2, §6.3)."""
     for label in (HeaderLabel.SALT, HeaderLabel.PARTY_U_NONCE):
-        if headers.get(label) is not None:
+        if headers.get(label) not in (None, b""):
             return
     raise SecurityError("a key derived from a lasting secret without salt or nonce (RFC 9053 §6)")

@@ -16,15 +16,21 @@ from cryptography.hazmat.primitives.serialization import (
 
 from stack.core.errors import SecurityError
 from stack.cose import (
+    AgreedWith,
+    AgreementPrivateKey,
     Algorithm,
     SigningKey,
+    decode_encrypt,
     decode_encrypt0,
     decode_mac0,
     decode_sign1,
     encrypt0,
+    encrypt_for,
+    fresh_for,
     mac0,
     sign1,
 )
+from tests.cose.test_recipients import CURVES, entropy
 
 PAYLOAD, AAD, KID = b"tasking of tomorrow", b"what stands beside it", b"ground"
 
@@ -100,3 +106,37 @@ def test_encryption_opens_both_ways(cwt: Any, alg: Algorithm, name: str, size: i
     assert found.open(secret, external_aad=AAD) == PAYLOAD
     with pytest.raises(SecurityError):
         found.open(secret, external_aad=b"")
+
+
+@pytest.mark.parametrize(
+    ("curve", "alg"),
+    [
+        ("P-256", Algorithm.ECDH_ES_HKDF_256),
+        ("P-256", Algorithm.ECDH_ES_A128KW),
+        ("P-256", Algorithm.ECDH_ES_A256KW),
+        ("P-521", Algorithm.ECDH_ES_HKDF_512),
+    ],
+)
+def test_agreements_open_both_ways(cwt: Any, curve: str, alg: Algorithm) -> None:
+    """Where it takes the hash of the algorithm: elsewhere it takes that of the curve."""
+    mine = AgreementPrivateKey(CURVES[curve](), b"ground")
+    numbers: Any = mine.key.private_numbers()  # type: ignore[union-attr]
+    scalar = numbers.private_value.to_bytes(66 if curve == "P-521" else 32, "big")
+    public = {**mine.public.as_map(), 2: b"ground", 3: int(alg)}
+    theirs = cwt.COSEKey.new({**public, -4: scalar})
+    wraps = alg.name.endswith("KW")
+    context = {"alg": alg.name[-6:] if wraps else "A256GCM"}
+    for_whom = AgreedWith(mine.public, fresh_for(mine.public, entropy), b"", alg)
+    made = encrypt_for(PAYLOAD, [for_whom], entropy, external_aad=AAD)
+    assert cwt.COSE.new().decode(made, theirs, context=context, external_aad=AAD) == PAYLOAD
+    recipient = cwt.Recipient.new(
+        protected={1: int(alg)},
+        unprotected={4: b"ground"},
+        recipient_key=cwt.COSEKey.new(public),
+        context=context,
+    )
+    content = cwt.COSEKey.generate_symmetric_key(alg="A256GCM", kid="ground") if wraps else None
+    sent = cwt.COSE.new().encode(PAYLOAD, content, {1: 3}, recipients=[recipient], external_aad=AAD)
+    assert decode_encrypt(sent).open(mine, external_aad=AAD) == PAYLOAD
+    with pytest.raises(SecurityError):
+        decode_encrypt(sent).open(mine, external_aad=b"")

@@ -26,25 +26,25 @@ from stack.cose import (
     RsaPrivateKey,
     RsaPublicKey,
     SharedSecret,
-    SigningKey,
-    VerifyingKey,
     decode_encrypt,
     decode_mac,
-    decode_sign,
-    decode_sign1,
     encrypt_for,
     fresh_for,
     mac_for,
     seal_to,
-    sign1,
-    sign_by,
     values,
 )
 from stack.cose.kdf import derive, kdf_context
-from stack.cose.layers import SIGNERS_MAX
-from stack.cose.messages import HeaderPair, read_headers
-from stack.cose.numbers import KeyParameter
-from stack.cose.recipients import Content, OpeningKey, SealingKey, is_thumbprint, named, thumbprint
+from stack.cose.messages import HeaderPair, make_headers, read_headers
+from stack.cose.recipients import (
+    Content,
+    OpeningKey,
+    Recipient,
+    SealingKey,
+    is_thumbprint,
+    named,
+    thumbprint,
+)
 from stack.cose.values import Value
 
 VECTORS = load("cose")
@@ -80,6 +80,7 @@ def rsa_of(bits: int) -> rsa.RSAPublicKey:
 
 
 RSA = rsa_key("COSE_Encrypt, RSAES-OAEP")
+SENDER = ec.derive_private_key(7, ec.SECP384R1()).public_key()
 
 
 def of_kind(kind: str) -> list[Vector]:
@@ -275,6 +276,24 @@ def test_derived_keys_of_a_lasting_secret_differ() -> None:
         secret = SharedSecret("derive", b"d" * 32, salt=salt)
         keys.add(secret.recipient(Content(Algorithm.A256GCM, 32), b"")[1])
     assert len(keys) == 3
+    mine = AgreementPrivateKey(CURVES["P-384"](), b"k", senders=(AgreementPublicKey(SENDER, b"s"),))
+    content = Content(Algorithm.A256GCM, 32)
+    lasting: list[tuple[OpeningKey, Algorithm, bytes]] = [
+        (SharedSecret("derive", b"d" * 32), Algorithm.DIRECT_HKDF_SHA_512, b"d" * 32),
+        (mine, Algorithm.ECDH_SS_HKDF_512, mine.secret(mine.senders[0])),
+    ]
+    for key, alg, secret_ in lasting:
+        for salt_, opens in ((SALT, True), (b"", False), (None, False)):
+            headers = make_headers({HeaderLabel.ALG: alg}, {HeaderLabel.STATIC_KEY_ID: b"s"})
+            if salt_ is not None:
+                headers.unprotected[HeaderLabel.SALT] = salt_  # type: ignore[index]
+            context = kdf_context(content.alg, content.size, headers)
+            made = derive(secret_, SHA512(), headers, context, content.size)
+            if opens:
+                assert key.key_for(Recipient(headers, b""), content) == made
+            else:
+                with pytest.raises(SecurityError, match="without salt"):
+                    key.key_for(Recipient(headers, b""), content)
 
 
 BAD_KEYS: list[Value] = [
@@ -397,100 +416,3 @@ def test_nothing_but_two_errors_comes_of_changed_octets(data: st.DataObject) -> 
         assert found.open(mine, ciphertext=sealed) == b"x"
     except (DecodeError, SecurityError):
         pass
-
-
-# ---- several signers, and RSA --------------------------------------------------------------------
-
-
-def test_each_of_several_signatures_verifies() -> None:
-    keys = [SigningKey.generate(alg, entropy) for alg in (Algorithm.ES384, Algorithm.ML_DSA_87)]
-    found = decode_sign(sign_by(b"x", keys, external_aad=AAD))
-    for index, key in enumerate(keys):
-        assert found.signatures[index].headers.kid == key.key_id
-        assert found.verify(index, key.public, external_aad=AAD) == b"x"
-        with pytest.raises(SecurityError):
-            found.verify(index, key.public)
-        with pytest.raises(SecurityError):
-            found.verify(1 - index, key.public, external_aad=AAD)
-    detached = decode_sign(sign_by(b"x", keys, detached=True, tagged=False))
-    assert detached.verify(1, keys[1].public, payload=b"x") == b"x"
-    with pytest.raises(SecurityError):
-        detached.verify(1, keys[1].public, payload=b"y")
-    for count in (0, SIGNERS_MAX + 1):
-        with pytest.raises(LocalError):
-            sign_by(b"x", keys[:1] * count)
-
-
-@pytest.mark.parametrize("alg", [Algorithm.PS256, Algorithm.PS384, Algorithm.PS512])
-def test_rsa_signs(alg: Algorithm) -> None:
-    key = SigningKey(RSA)
-    assert key.alg == Algorithm.PS384
-    found = decode_sign1(sign1(b"x", key, external_aad=AAD))
-    assert found.verify(key.public, external_aad=AAD) == b"x"
-    with pytest.raises(SecurityError, match="PS384"):
-        found.verify(key.public)
-    again = VerifyingKey.from_cose_key(key.public.cose_key())
-    assert again == key.public
-    other = sign1(b"x", key, protected={HeaderLabel.ALG: alg})
-    if alg == Algorithm.PS384:
-        assert decode_sign1(other).verify(again) == b"x"
-    else:  # another hash than the signature was made with
-        with pytest.raises(SecurityError):
-            decode_sign1(other).verify(again)
-    for size in (2047, 4097):
-        with pytest.raises(LocalError, match="RSA key"):
-            VerifyingKey(rsa_of(size))
-    for size in (2048, 4096):
-        VerifyingKey(rsa_of(size))
-
-
-def test_rsa_keys_are_bounded() -> None:
-    found: Any = values.decode(SigningKey(RSA).public.cose_key(), "")
-    for label, value in (
-        (KeyParameter.N, b"\xff" * 513), (KeyParameter.N, b"\x07"), (KeyParameter.E, b"\1" * 5),
-        (KeyParameter.E, b""), (KeyParameter.E, b"\2"), (KeyParameter.E, 3),
-    ):  # fmt: skip
-        with pytest.raises(DecodeError):
-            VerifyingKey.from_cose_key(values.encode({**found, label: value}))
-
-
-# ---- an implementation that is not ours: python-cwt (github.com/dajiaji/python-cwt, MIT) ---------
-
-
-@pytest.fixture
-def cwt() -> Any:
-    return pytest.importorskip("cwt", reason="pip install cwt")
-
-
-@pytest.mark.parametrize(
-    ("curve", "alg"),
-    [
-        ("P-256", Algorithm.ECDH_ES_HKDF_256),
-        ("P-256", Algorithm.ECDH_ES_A128KW),
-        ("P-256", Algorithm.ECDH_ES_A256KW),
-        ("P-521", Algorithm.ECDH_ES_HKDF_512),
-    ],
-)
-def test_agreements_open_both_ways(cwt: Any, curve: str, alg: Algorithm) -> None:
-    """Where it takes the hash of the algorithm: elsewhere it takes that of the curve."""
-    mine = AgreementPrivateKey(CURVES[curve](), b"ground")
-    numbers: Any = mine.key.private_numbers()  # type: ignore[union-attr]
-    scalar = numbers.private_value.to_bytes(66 if curve == "P-521" else 32, "big")
-    public = {**mine.public.as_map(), 2: b"ground", 3: int(alg)}
-    theirs = cwt.COSEKey.new({**public, -4: scalar})
-    wraps = alg.name.endswith("KW")
-    context = {"alg": alg.name[-6:] if wraps else "A256GCM"}
-    for_whom = AgreedWith(mine.public, fresh_for(mine.public, entropy), b"", alg)
-    made = encrypt_for(b"x", [for_whom], entropy, external_aad=AAD)
-    assert cwt.COSE.new().decode(made, theirs, context=context, external_aad=AAD) == b"x"
-    recipient = cwt.Recipient.new(
-        protected={1: int(alg)},
-        unprotected={4: b"ground"},
-        recipient_key=cwt.COSEKey.new(public),
-        context=context,
-    )
-    content = cwt.COSEKey.generate_symmetric_key(alg="A256GCM", kid="ground") if wraps else None
-    sent = cwt.COSE.new().encode(b"x", content, {1: 3}, recipients=[recipient], external_aad=AAD)
-    assert decode_encrypt(sent).open(mine, external_aad=AAD) == b"x"
-    with pytest.raises(SecurityError):
-        decode_encrypt(sent).open(mine, external_aad=b"")
