@@ -371,6 +371,17 @@ def test_keys_are_named_by_certificates(static: bool) -> None:
     assert opened(additional={HeaderLabel.X5T: thumbprint(b"another")}) == b"x"
 
 
+def test_a_key_with_a_name_opens_what_is_for_that_name() -> None:
+    for key_id, opens in ((b"kdk", True), (b"", True), (b"other", False)):
+        key = SharedSecret("derive", b"d" * 32, key_id)
+        message, sealed = seal_to(b"x", [CASES["derived"][0]], entropy(32), entropy(12))
+        if opens:
+            assert decode_encrypt(message).open(key, ciphertext=sealed) == b"x"
+        else:
+            with pytest.raises(SecurityError, match="not for the key at hand"):
+                decode_encrypt(message).open(key, ciphertext=sealed)
+
+
 def test_thumbprints_of_every_hash() -> None:
     lengths = {-15: 8, -16: 32, -17: 32, -43: 48, -44: 64}
     assert is_thumbprint(thumbprint(CERTIFICATE), CERTIFICATE)
