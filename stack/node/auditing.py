@@ -24,6 +24,14 @@ BATCH: Final = 2048
 """Events hashed in one go: some 5 ms."""
 
 
+WAYS: Final = "audit-ways"
+"""Space of the store: earlier states of the log, where pruning goes on behind a damaged entry."""
+
+WAYS_KEPT: Final = 16
+"""Of the events that are kept, there is one after each part of so many: no more of them go with a
+damaged one."""
+
+
 class LogKeeper:
     """The log of one node.  It does nothing while nothing is written down."""
 
@@ -54,6 +62,8 @@ class LogKeeper:
         self._closed = False
         self._writes: list[Op] = []
         """What of its state is still to be written down."""
+        self._skipped: list[tuple[int, int]] = []
+        """Entries that go as one of them is damaged: from which number on, and how many."""
         self._secret = store.read(SPACE, KEY) or b""
         self._log = self._found()
         self._signed = 0 if self._log is None else self._log.next
@@ -87,7 +97,8 @@ class LogKeeper:
         if not self._secret:
             self._secret = self._entropy(32)
             self._writes.append(Write(SPACE, KEY, self._secret))
-        self._writes.append(Write(SPACE, VOUCHER, None))  # it is for another log
+        self._writes.append(Write(SPACE, VOUCHER, None))  # it is for another log, as these are
+        self._writes += [Write(WAYS, key, None) for key, _ in self._store.read_all(WAYS)]
         self._unvouched = False
         return ClosedLog(self._node, self._entropy(ID_BYTES), start)
 
@@ -177,9 +188,10 @@ class LogKeeper:
             ops.append(Write(SPACE, VOUCHER, voucher))
         old = store.read_all(NOTES)[: -NOTES_KEPT + 1]
         ops += [Write(NOTES, key, None) for key, _ in old]
-        ops += self._pruned(log)
+        ops += await self._pruned(log)
         await self._commit(ops)
         self._writes.clear()
+        self._tell_skipped(log.origin)
         if voucher:
             self._vouched = log.origin
         self._unvouched = self._vouched != log.origin and self._lacks_voucher()
@@ -200,7 +212,7 @@ class LogKeeper:
                 self._told = told
             return b""
 
-    def _pruned(self, log: ClosedLog) -> list[Op]:
+    async def _pruned(self, log: ClosedLog) -> list[Op]:
         """Let go of the oldest events, in portions; what stands for them is kept."""
         store, before = self._store, log.next - self._config.keep_events
         base = ClosedLog.decode(self._node, store.read(SPACE, BASE) or log.begun().encode())
@@ -209,10 +221,37 @@ class LogKeeper:
         attested = self.witnesses.pruned_before()
         if attested is not None and before < 2 * self._config.keep_events:
             before = min(before, attested)  # but not for ever
-        if before - base.next < BATCH:
-            return []
-        base.extend(store.events(base.next, BATCH))
-        return [Write(SPACE, BASE, base.encode()), PruneEvents(base.next)]
+        ways = self._ways(log)
+        self._skipped.clear()
+        first, ops = base.next, list[Op]()
+        if log.next - max((*ways, log.start)) >= self._config.keep_events // WAYS_KEPT:
+            ops.append(Write(WAYS, f"{log.next:020d}", log.encode()))
+        while before - base.next >= BATCH:
+            if not base.extend(store.events(base.next, BATCH)):
+                way = min((each for each in ways if base.next < each <= before), default=None)
+                if way is None:
+                    break
+                self._skipped.append((base.peaks.size, way - base.next))
+                base = ways[way]
+            await asyncio.sleep(0)
+        if base.next > first:
+            ops += [Write(SPACE, BASE, base.encode()), PruneEvents(base.next)]
+            ops += [Write(WAYS, f"{way:020d}", None) for way in ways if way <= base.next]
+        return ops
+
+    def _ways(self, log: ClosedLog) -> dict[int, ClosedLog]:
+        """Earlier states of this log, by the first event that is not in each."""
+        found = (ClosedLog.decode(self._node, octets) for _, octets in self._store.read_all(WAYS))
+        return {each.next: each for each in found if each.origin == log.origin}
+
+    def _tell_skipped(self, origin: str) -> None:
+        """Where an entry is damaged, nothing says how the log went on but what was noted then."""
+        for first, count in self._skipped:
+            self._driver.agent.counters["audit_damaged"] += count
+            why = "an entry is damaged: these can be told and proven no more"
+            fields = {"origin": origin, "first": first, "count": count, "why": why}
+            self._trace("audit_entries_damaged", fields)
+        self._skipped.clear()
 
     async def _commit(self, ops: list[Op]) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -14,12 +14,13 @@ import pytest
 
 from link_models.clock import run_virtual
 from stack.audit.event import Act, AuditEvent, decode_event
+from stack.audit.export import verify_exports
 from stack.audit.log import ClosedLog
 from stack.audit.merkle import Peaks
 from stack.audit.note import LogCheckpoint, NoteKey, NoteSigner, SignedNote, open_checkpoint
 from stack.audit.story import StoryEntry, story_of
 from stack.core.errors import SecurityError, StoreError
-from stack.node.auditing import LogKeeper
+from stack.node.auditing import WAYS, LogKeeper
 from stack.node.config import PolicyConfig
 from stack.policy import DataPolicy, NodeSet
 from stack.policy.file import load_directory
@@ -430,4 +431,74 @@ def test_the_word_is_for_the_log_that_follows_where_one_was_lost_without_it(
             assert kept(node, VOUCHER) == kept(node, VKEY)
 
     vouching(vouch)
+    run_virtual(main)
+
+
+def of_few_events(monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]) -> None:
+    """Every node keeps 1,000 events, in small portions; `told` of what was damaged."""
+
+    def keeper(node: str, port: Any, config: Any, entropy: Any, *_: object) -> LogKeeper:
+        def trace(event: str, fields: Any) -> None:
+            told.extend([fields] * (event == "audit_entries_damaged"))
+
+        return LogKeeper(node, port, replace(config, keep_events=1000), entropy, trace)
+
+    monkeypatch.setattr("stack.node.auditing.BATCH", 50)
+    monkeypatch.setattr("stack.node.build.LogKeeper", keeper)
+
+
+async def events(node: Any, count: int) -> None:
+    """Things that are written down in one transaction."""
+    await node.port.commit(tell=[Happening(Act.KEY_DESTROYED, "key:1")] * count)
+
+
+def test_pruning_goes_on_behind_a_damaged_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is signed and damaged stands in the way of nothing, and is counted and told."""
+    told: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        origin = ""
+        async with lone_node(tmp_path) as node:
+            for minute in range(60):
+                await events(node, 40)
+                await asyncio.sleep(61)
+                if minute == 10:
+                    origin = read_log(tmp_path / "gs1").origin
+                    spoil_event(tmp_path, 239)  # the row that ends with it
+            log = read_log(tmp_path / "gs1")
+            assert (log.origin, log.size) == (origin, 2400)
+            assert 1000 <= len(log.events) < 1100
+            (report,) = verify_exports([log], [], [])
+            assert (report.problems, report.closed) == ([], 2400)
+            (fields,) = told
+            assert (fields["origin"], fields["first"]) == (origin, 200)
+            assert 40 <= fields["count"] <= 40 + 1000 // 16 + 40
+            assert node.counters()["bundles.audit_damaged"] == fields["count"]
+            assert len(node._store.read_all(WAYS)) <= 17
+            await events(node, 1)
+            spoil_event(tmp_path, 2400)
+            await events(node, 1)
+            await asyncio.sleep(61)
+            assert read_log(tmp_path / "gs1").origin != origin
+            assert node._store.read_all(WAYS) == [], "they were of the log before"
+
+    of_few_events(monkeypatch, told)
+    run_virtual(main)
+
+
+def test_all_that_is_old_goes_with_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much was written down since the last one."""
+
+    async def main() -> None:
+        async with lone_node(tmp_path) as node:
+            for _ in range(7):
+                await events(node, 200)
+            await asyncio.sleep(61)
+            assert len(node._store.events(0, 5000)) <= 1050
+
+    of_few_events(monkeypatch, [])
     run_virtual(main)
