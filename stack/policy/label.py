@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from stack.core.arguments import check_kind
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.train import Buffer
@@ -26,6 +27,9 @@ from stack.wire.bundle import DATA_POLICY, DELETE_UNPROCESSED, REPLICATE, Canoni
 
 LABEL_BYTES_MAX = 4096
 """A label travels in every fragment, and is kept beside every stored bundle."""
+
+POLICY_REMEDY = 'load_policy(FILE) reads one, DataPolicy(rest=NodeSet.parse("KR | EU")) makes one'
+"""What to give where a policy is asked for."""
 
 MARKINGS_MAX = 16
 CATEGORIES_MAX = 32
@@ -56,7 +60,7 @@ class Marking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataPolicy:
-    """What the owner of data allows."""
+    """What the owner of data allows.  Raises `LocalError` for fields of other kinds."""
 
     readers: NodeSet = NodeSet.ANY
     """Nodes that may have it in clear."""
@@ -79,6 +83,11 @@ class DataPolicy:
 
     def __post_init__(self) -> None:
         sets = (self.readers, self.rest, self.transit)
+        for name, each in zip(("readers", "rest", "transit"), sets, strict=True):
+            check_kind(name, each, NodeSet, 'NodeSet.parse("KR | EU") reads one')
+        check_kind("expires_ms", self.expires_ms, int, "it takes DTN milliseconds, 0 for no end")
+        check_kind("audit", self.audit, bool, "it takes True or False")
+        check_kind("markings", self.markings, frozenset, "it takes frozenset({Marking(...)})")
         found = hash((sets, self.expires_ms, self.audit, self.markings))
         object.__setattr__(self, "_hash", found)
 

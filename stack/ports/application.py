@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from stack.audit.event import Act
-from stack.core.arguments import check_octets, eid_of
+from stack.core.arguments import check_kind, check_octets, eid_of
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 from stack.core.value import quick
 from stack.policy import DataPolicy
+from stack.policy.label import POLICY_REMEDY
 from stack.ports.store import Write
 
 CRITICAL_PRIORITY = 3
@@ -69,13 +70,15 @@ class Outgoing:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        """Raises `LocalError` for what is no EID or no octets."""
+        """Raises `LocalError` for what is no EID, no octets or no policy."""
         if self.payload.__class__ is not bytes:
             check_octets("payload", self.payload)
         if self.destination.__class__ is not Eid:
             object.__setattr__(self, "destination", eid_of("destination", self.destination))
         if self.report_to is not None and self.report_to.__class__ is not Eid:
             object.__setattr__(self, "report_to", eid_of("report_to", self.report_to))
+        if self.policy is not None and self.policy.__class__ is not DataPolicy:
+            check_kind("policy", self.policy, DataPolicy, POLICY_REMEDY)
 
 
 @quick

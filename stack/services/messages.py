@@ -48,9 +48,9 @@ async def send_message(
     read, hold and carry it; where it leaves no path within `lifetime_ms`, while there is one, the
     message is refused, unless it is to `wait_for_path`.
 
-    Raises `LocalError` for what is no EID or no octets, a payload that no bundle can carry, or a
-    value out of range; `PolicyError` for what `policy` forbids; `StoreError` when the store has no
-    room.
+    Raises `LocalError` for what is no EID, no octets or no policy, a payload that no bundle can
+    carry, or a value out of range; `PolicyError` for what `policy` forbids; `StoreError` when the
+    store has no room.
     """
     outgoing = Outgoing(
         destination,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from stack.core.arguments import check_kind
 from stack.core.eid import Eid
 from stack.policy import DataPolicy
-from stack.policy.label import LABEL_BYTES_MAX, decode_label, encode_label
+from stack.policy.label import LABEL_BYTES_MAX, POLICY_REMEDY, decode_label, encode_label
 from stack.ports.application import AppPort
 from stack.services.codec import Fields
 
@@ -49,7 +49,7 @@ def check(
     is no policy; the numbers were checked before."""
     if policy is None:
         return
-    check_kind("policy", policy, DataPolicy, "load_policy() reads one")
+    check_kind("policy", policy, DataPolicy, POLICY_REMEDY)
     if wait:
         port.check_policy(destination, policy)
     else:

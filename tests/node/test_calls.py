@@ -78,6 +78,8 @@ def test_texts_do_for_eids_and_paths(tmp_path: Path) -> None:
 
 
 Call = Callable[[Node, Path], Any]
+RULE: Any = 'rest = "KR"'
+"""What a policy file says, and no policy."""
 
 
 @pytest.mark.parametrize(
@@ -115,6 +117,21 @@ Call = Callable[[Node, Path], Any]
         (lambda node, path: node.services.files.progress(None), "object_id: None"),
         (lambda node, path: node.services.jobs.wait("3f2a"), "job_id: '3f2a'"),
         (lambda node, path: node.services.jobs.submit(SATELLITE, "x", deadline_ms="1h"), "'1h'"),
+        *(
+            (call, r"policy: 'rest = .* is no DataPolicy; load_policy\(FILE\) reads one")
+            for call in (
+                lambda node, path: send_message(node.port, SATELLITE, b"", policy=RULE),
+                lambda node, path: send_message(
+                    node.port,
+                    SATELLITE,
+                    b"",
+                    policy=RULE,
+                    wait_for_path=True,
+                ),
+                lambda node, path: node.services.files.send(path, SATELLITE, policy=RULE),
+                lambda node, path: node.services.jobs.submit(SATELLITE, "x", policy=RULE),
+            )
+        ),
         (lambda node, path: node.set_plan("day.json"), "is no Plan; load_plan"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,22 @@ from stack.policy.label import (
 from stack.wire import cbor
 from stack.wire.bundle import DATA_POLICY, DELETE_UNPROCESSED, REPLICATE, CanonicalBlock
 from tests.policy import cases
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"readers": "KR"}, r"readers: 'KR' \(str\) is no NodeSet; NodeSet\.parse"),
+        ({"rest": 5}, "rest: 5"),
+        ({"transit": ["KR"]}, "transit: "),
+        ({"expires_ms": "2027-01-01"}, "expires_ms: .* it takes DTN milliseconds"),
+        ({"audit": "yes"}, "audit: 'yes'"),
+        ({"markings": [Marking("KR", "open")]}, r"markings: .* frozenset\({Marking"),
+    ],
+)
+def test_a_policy_of_other_kinds_says_what_to_give(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(LocalError, match=words):
+        DataPolicy(**wrong)
 
 
 @given(cases.policies)
