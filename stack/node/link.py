@@ -11,6 +11,7 @@ from stack.core.clock import MILLISECOND, Clock
 from stack.core.errors import DecodeError, StoreError, words_of
 from stack.core.sansio import Entropy, Trace
 from stack.core.train import Buffer, Train
+from stack.engines.bundle_agent.links import LinkNotes
 from stack.engines.ltp import (
     BlockReceived,
     EngineUnknown,
@@ -108,7 +109,7 @@ class Link:
         if rate_bps is not None:
             rate_bps *= self._share
         self.engine.link(now, tx_up=tx_up, rx_up=rx_up, rate_bps=rate_bps, owlt_ns=owlt_ns)
-        self._notes.idle = not tx_up or self.engine.stalled
+        _note(self, self._notes)
         state = (tx_up, rx_up, rate_bps)
         if state == self._state:
             return  # a new light time alone gives the engine nothing to do
@@ -119,6 +120,8 @@ class Link:
             rate = rate_bps or 0.0
             fields = {"link": self.name, "rate_bps": rate, "owlt_ms": owlt_ns / MILLISECOND}
             self._trace("link_up" if tx_up else "link_down", fields)
+            if not tx_up:
+                _went_down(self.peer, self._driver, self._clock.dtn_ms())
         self._runner.wake()
 
     @property
@@ -243,7 +246,7 @@ class Link:
         """The neighbour fell silent, in its contact if the link is scheduled, or is heard again."""
         agent, now_ms = self._driver.agent, self._clock.dtn_ms()
         scheduled, stalled = self.config.scheduled, isinstance(event, LinkStalled)
-        self._notes.idle = not self.up or self.engine.stalled
+        _note(self, self._notes)
         if stalled and self.up:  # before the others, which would leave it nothing to ask with
             self._asked_since = now
             self._driver.subscribe(self._progress, first=True)
@@ -344,6 +347,20 @@ class Link:
         self._ltp.recover(_noted(self.name, notes), now)
 
 
+def _note(link: Link, notes: LinkNotes) -> None:
+    """Say whether a link carries anything."""
+    stalled = link.engine.stalled
+    notes.idle = not link.up or stalled
+    notes.silent = link.up and stalled and link.config.scheduled
+
+
+def _went_down(peer: str, driver: BundleDriver, now_ms: int) -> None:
+    """A link is down.  If others to that neighbour are silent in a contact, that is of no use."""
+    if driver.agent.links.silent(peer):
+        driver.agent.contact_failed(peer, now_ms)
+        driver.run_pending()
+
+
 def _figures(link: Link) -> dict[str, int]:
     found = {f"ltp.{key}": value for key, value in link.engine.counters().items()}
     layers: list[Shim | None] = [link.cookies, link.guard, link.shim]
@@ -361,14 +378,15 @@ def _fill(link: Link, driver: BundleDriver, gives_way: bool, now: int) -> bool:
     """Give the engine of a link what waits; whether the link wants another turn at once.
 
     If its neighbour is silent there and another link carries, that one gets what this one holds.
-    Cancellations ask whether the neighbour is back; when these have been given up, one bundle asks,
-    and is taken back as soon as it is under way."""
+    Cancellations ask whether the neighbour is back; when these have been given up, probes do, and
+    one bundle, which is taken back as soon as it is under way."""
     engine = link.engine
     if not gives_way:
         # With nothing to answer a neighbour stays silent, and nothing new may be routed to it.
         anew = engine.stalled and not engine.asking
         if anew:
             engine.begin_anew()
+            engine.probe(now)
         driver.send(link.peer, link, now)
         return anew
     if engine.held_bytes and engine.asking:
@@ -377,6 +395,7 @@ def _fill(link: Link, driver: BundleDriver, gives_way: bool, now: int) -> bool:
         return True
     if engine.held_bytes or engine.asking:
         return False
+    engine.probe(now)
     driver.send(link.peer, link, now)
     return engine.held_bytes > 0
 

@@ -14,6 +14,7 @@ from link_models.clock import VirtualLoop, run_virtual
 from stack.contacts.plan import Contact, Plan
 from stack.core.clock import MILLISECOND, SECOND
 from stack.core.eid import Eid
+from stack.core.train import Train
 from stack.node.config import LinkConfig
 from stack.node.link import SPACE
 from stack.node.node import Node
@@ -209,3 +210,60 @@ def test_the_name_of_one_may_begin_with_that_of_the_other(tmp_path: Path) -> Non
         assert ground.links["sat1"].state != "down"
 
     run(tmp_path, script)
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+@pytest.mark.parametrize("both", [False, True])
+def test_a_link_that_is_back_is_told_so_though_nothing_is_sent(
+    tmp_path: Path, scheduled: bool, both: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether another link to that neighbour carries or none does, and at little cost."""
+
+    async def script(ground: Node, satellite: Node) -> None:
+        link, names = ground.links["sat1/x"], ["sat1/x", *(["sat1"] if both else [])]
+        sent = dict.fromkeys(names, 0)
+
+        def counted(name: str, send: Callable[[list[Train]], bool]) -> Callable[..., bool]:
+            def count(trains: list[Train]) -> bool:
+                sent[name] += len(trains)
+                return send(trains)
+
+            return count
+
+        await ground.port.commit(send=[of(60_000, lifetime_ms=100_000) for _ in range(4)])
+        await asyncio.sleep(400)
+        assert link.state in ("silent", "open")
+        for name in names:
+            monkeypatch.setattr(ground.links[name], "send", counted(name, ground.links[name].send))
+        await asyncio.sleep(500)
+        assert all(500 // 60 <= asked <= 10 for asked in sent.values()), sent
+        assert link.state in ("silent", "open")
+        await asyncio.sleep(61)
+        assert {ground.links[name].state for name in names} == {"up"}
+        sent = dict.fromkeys(names, 0)
+        await asyncio.sleep(600)
+        assert set(sent.values()) == {0}, "who was heard is asked no more"
+
+    first = opens(900) if both else always_up(RATE)
+    run(tmp_path, script, scheduled=scheduled, first=first, second=opens(900))
+
+
+@pytest.mark.parametrize("goes", [True, False])
+def test_when_the_link_that_carries_goes_down_a_silent_one_is_no_way(
+    tmp_path: Path, goes: bool
+) -> None:
+    """What is sent then waits for a way, and does not wait in the queue of the silent one."""
+
+    async def script(ground: Node, satellite: Node) -> None:
+        ground.contact_discovered("dtn://sat1/", ENDS, rate_bps=RATE)  # for the first link alone
+        await ground.port.commit(send=[of(60_000) for _ in range(3)])
+        await asyncio.sleep(120)
+        assert [link.state for link in ground.links.values()] == ["silent", "up"]
+        if goes:
+            ground.set_plan(Plan([]))
+            assert [link.state for link in ground.links.values()] == ["silent", "down"]
+        await ground.port.commit(send=[of(1000)])
+        await asyncio.sleep(1)
+        assert ground.gauges()["queue.stranded"] == goes
+
+    run(tmp_path, script, scheduled=True, first=SILENT)

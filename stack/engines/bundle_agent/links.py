@@ -14,6 +14,9 @@ class LinkNotes:
         self.idle = True
         """It is down, or its neighbour does not answer: the link says so."""
 
+        self.silent = False
+        """It is up in a contact, and its neighbour does not answer."""
+
         self._beside = beside
         self._given_up: list[int] = []
 
@@ -53,6 +56,11 @@ class Links:
     def idle(self, neighbour: str) -> bool:
         """Whether no link carries anything to a neighbour, as far as links have said."""
         return all(notes.idle for notes in self._notes.get(neighbour, ()))
+
+    def silent(self, neighbour: str) -> bool:
+        """Whether a contact with a neighbour is of no use: its links are down, or silent."""
+        notes = self._notes.get(neighbour, ())
+        return self.idle(neighbour) and any(one.silent for one in notes)
 
     def give_up(self, ref: int, neighbours: Iterable[str]) -> None:
         """Tell all links to these neighbours of a bundle that is of no use any more."""

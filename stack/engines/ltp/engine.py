@@ -10,6 +10,7 @@ from stack.core.train import Buffer, Train
 from stack.engines.ltp.config import LtpConfig
 from stack.engines.ltp.events import LtpEvent
 from stack.engines.ltp.link import LinkState
+from stack.engines.ltp.probe import Probe
 from stack.engines.ltp.receiver import Receiver
 from stack.engines.ltp.sender import Sender
 from stack.engines.ltp.timers import TimerKind
@@ -45,7 +46,7 @@ class LtpEngine:
     The link counts as up, unpaced and without delay until `link` says otherwise.
     """
 
-    __slots__ = ("_link", "_receiver", "_sender")
+    __slots__ = ("_link", "_probe", "_receiver", "_sender")
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class LtpEngine:
         self._link = LinkState(config, entropy, trace, heads)
         self._sender = Sender(self._link)
         self._receiver = Receiver(self._link)
+        self._probe = Probe(self._link)
 
     # ------------------------------------------------------------------------------ client
 
@@ -157,6 +159,12 @@ class LtpEngine:
         nothing to answer, and would be silent for ever."""
         self._link.alive()
 
+    def probe(self, now: int) -> None:
+        """Ask a peer that is silent for no more than an answer, ever more seldom, until it is heard
+        or the link is down."""
+        if not self._probe.running:
+            self._probe.begin(self._sender.next_session(), now)
+
     @property
     def heard_at(self) -> int:
         """When something valid last came from the peer; -1 before that."""
@@ -242,7 +250,9 @@ class LtpEngine:
         timers = self._link.timers
         while (due := timers.pop_due(now)) is not None:
             key, armed_at = due
-            if key.kind in _EXPORT_TIMERS:
+            if key.kind is TimerKind.PROBE:
+                self._probe.expired(now)
+            elif key.kind in _EXPORT_TIMERS:
                 self._sender.expired(key, armed_at, now)
             else:
                 self._receiver.expired(key, armed_at, now)

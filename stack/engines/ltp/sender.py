@@ -72,6 +72,11 @@ class Sender:
         """Largest unit that should be submitted in one piece; 0 for any."""
         return self._table.retreat.block_bytes
 
+    def next_session(self) -> SessionId:
+        """A number that no session has had."""
+        self._next_number += 1
+        return SessionId(self._engine, self._next_number - 1)
+
     def submit(self, sdu: Buffer, ref: int, now: int, green: bool) -> None:
         """Take one service data unit.  Raises `LocalError`."""
         self._table.admit(len(sdu))
@@ -204,8 +209,7 @@ class Sender:
         if not self._ready:
             self._ready.append(self._aggregator.flush())
         block = self._ready.popleft()
-        session_id = SessionId(self._engine, self._next_number)
-        self._next_number += 1
+        session_id = self.next_session()
         serial = self._link.random(_SERIAL_BITS)
         session = ExportSession(session_id, block, serial, self._link.config.segment_bytes, now)
         self._table.begin(session, now)

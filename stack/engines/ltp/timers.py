@@ -49,6 +49,9 @@ class TimerKind(enum.IntEnum):
     HOLD = 10
     """Nothing began for a while after failures: begin again."""
 
+    PROBE = 11
+    """A peer that is silent, and of which nothing else is asked, was asked for an answer: again."""
+
 
 _SUSPENDED = frozenset(
     (TimerKind.CHECKPOINT, TimerKind.REPORT, TimerKind.CANCEL_EXPORT, TimerKind.CANCEL_IMPORT)
