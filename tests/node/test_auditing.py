@@ -225,6 +225,17 @@ async def one_event(node: Any) -> None:
     await node.port.commit(tell=[digest])
 
 
+class Token:
+    """What holds the node's own key, and is not there at first."""
+
+    there = False
+
+    def vouch(self, key: NoteKey) -> bytes:
+        if not self.there:
+            raise SecurityError("the token is not there")
+        return str(key).encode()
+
+
 def lone_node(tmp_path: Path) -> Any:
     """A node with a log, and nobody beside it."""
     directory = tmp_path / "nodes.toml"
@@ -238,15 +249,10 @@ def lone_node(tmp_path: Path) -> Any:
 def test_a_log_is_closed_while_nobody_can_vouch_for_it(
     tmp_path: Path, vouching: Callable[[Callable[[NoteKey], bytes]], None]
 ) -> None:
-    there = False
-
-    def vouch(key: NoteKey) -> bytes:
-        if not there:
-            raise SecurityError("the token is not there")
-        return str(key).encode()
+    token = Token()
+    vouching(token.vouch)
 
     async def main() -> None:
-        nonlocal there
         async with lone_node(tmp_path) as node:
             for size in (1, 2):
                 await one_event(node)
@@ -254,10 +260,9 @@ def test_a_log_is_closed_while_nobody_can_vouch_for_it(
                 note = kept(node, NOTE)
                 assert note is not None
                 assert LogCheckpoint.parse(SignedNote.parse(note).text).size == size
-                assert kept(node, VOUCHER) == (kept(node, VKEY) if there else None)
-                there = True
+                assert kept(node, VOUCHER) == (kept(node, VKEY) if token.there else None)
+                token.there = True
 
-    vouching(vouch)
     run_virtual(main)
 
 
@@ -409,19 +414,14 @@ def test_a_row_that_is_no_array_begins_another_log_and_stops_nothing(tmp_path: P
 def test_the_word_is_for_the_log_that_follows_where_one_was_lost_without_it(
     tmp_path: Path, vouching: Callable[[Callable[[NoteKey], bytes]], None]
 ) -> None:
-    there = False
-
-    def vouch(key: NoteKey) -> bytes:
-        if not there:
-            raise SecurityError("the token is not there")
-        return str(key).encode()
+    token = Token()
+    vouching(token.vouch)
 
     async def main() -> None:
-        nonlocal there
         async with lone_node(tmp_path) as node:
             await one_event(node)
             await asyncio.sleep(61)
-            there = True
+            token.there = True
             await one_event(node)
             spoil_event(tmp_path, 1)
             await asyncio.sleep(61)
@@ -430,7 +430,6 @@ def test_the_word_is_for_the_log_that_follows_where_one_was_lost_without_it(
             await asyncio.sleep(61)
             assert kept(node, VOUCHER) == kept(node, VKEY)
 
-    vouching(vouch)
     run_virtual(main)
 
 
