@@ -8,9 +8,11 @@ JOBS   ?= 2
 MINUTES ?= 30
 SAMPLE ?= 1000
 
-# What pip has to say is in a file, and shown when it fails.
+# What pip has to say is in a file, and shown when it fails.  It would compile with one core, and the
+# tests of others too.
 install = $(BIN)/python -m pip install --disable-pip-version-check --no-warn-script-location \
-  -e '$(1)' >$(VENV)/setup.log 2>&1 || { cat $(VENV)/setup.log >&2; exit 1; }
+  --no-compile -e '$(1)' >$(VENV)/setup.log 2>&1 || { cat $(VENV)/setup.log >&2; exit 1; }; \
+  $(BIN)/python -m compileall -qq -j 0 -x /tests/ $(VENV)/lib || true
 
 .PHONY: help demo test packages quick wheel soak mutants rows lint bench clean
 .DEFAULT_GOAL := help
