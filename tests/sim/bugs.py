@@ -13,6 +13,7 @@ from stack.engines.bundle_agent import BundleAgent, Shares
 from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.blocks import BlockReader, Refused
 from stack.engines.bundle_agent.custody import Custody
+from stack.engines.bundle_agent.doubts import Doubts
 from stack.engines.bundle_agent.extensions import Extensions
 from stack.engines.bundle_agent.reassembly import FragmentLedger
 from stack.engines.ltp.import_table import ImportTable
@@ -130,6 +131,18 @@ def policy_ended(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Custody, "_give_up", Custody._deleted)
 
 
+def asked_in_vain(patch: pytest.MonkeyPatch) -> None:
+    """Who brought forgeries was asked for each of them once more: every block of a slow link with
+    one in it was refused, and its sender fell back to one block at a time."""
+    ask = Doubts.ask
+
+    def always(self: Doubts, digest: bytes, neighbour: str) -> bool:
+        self._owed.clear()
+        return ask(self, digest, neighbour)
+
+    patch.setattr(Doubts, "ask", always)
+
+
 FOUND: dict[str, tuple[Plant, str]] = {
     "note-refused": (note_refused, "lost"),
     "flip": (flip, "error"),
@@ -140,6 +153,7 @@ FOUND: dict[str, tuple[Plant, str]] = {
     "parts-kept": (parts_kept, "lost"),
     "counted-anew": (counts_on, "custody"),
     "policy-ended": (policy_ended, "hop"),
+    "asked-in-vain": (asked_in_vain, "lost"),
 }
 """Each by the name of the options in `tests/sim/found` that show it, and the invariant that it
 breaks."""

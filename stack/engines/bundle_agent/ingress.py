@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from stack.engines.bundle_agent.blocks import (
     unproven,
 )
 from stack.engines.bundle_agent.config import AgentConfig
+from stack.engines.bundle_agent.doubts import Doubts
 from stack.engines.bundle_agent.entry import node_and_service
 from stack.engines.bundle_agent.extensions import Extensions
 from stack.engines.bundle_agent.origin import PRIORITY_DEFAULT
@@ -46,9 +46,6 @@ from stack.wire.bundle import (
 )
 
 FAILED_SECURITY = ReportReason.FAILED_SECURITY_OPERATION
-
-UNPROVEN_MAX = 1024
-"""Bundles that did not verify, and are known if they come again."""
 
 
 class Taken(NamedTuple):
@@ -81,7 +78,7 @@ class Ingress:
         self._shares = shares
         self._leads_to = leads_to
         self._mode = LENIENT if config.lenient else STRICT
-        self._unproven: OrderedDict[bytes, None] = OrderedDict()
+        self._doubts = Doubts()
         self._blocks = BlockReader(config)
 
     def take(
@@ -178,18 +175,20 @@ class Ingress:
             encoded = encode_bundle(bundle)
         opened = None
         if place is Place.FORWARD:
-            passed = self._pass(bundle, encoded, found)
+            passed = self._pass(bundle, encoded, found, previous)
             if isinstance(passed, Refused):
                 return passed
             bundle, encoded = passed
         elif place is Place.DELIVER:
             opened = admission.open(bundle)
             if opened is not None:
-                other = self._opened(bundle, opened, found.unprocessed, now_ms, depth)
+                other = self._opened(bundle, opened, found.unprocessed, now_ms, previous, depth)
                 if other is not None:
                     return other
                 place = place if opened.ok else Place.DEFER  # until there are other keys
                 opened = opened if opened.ok and opened.proven else None
+                if opened is not None:
+                    self._doubts.proven(previous)
         owner = OWN
         if previous in self._shares.neighbours and not (trusted or opened):
             owner = self._owner(primary, place, previous)
@@ -262,14 +261,20 @@ class Ingress:
         return self.judge(inner, encode_bundle(inner), now_ms, gateway, True, depth + 1)
 
     def _opened(
-        self, bundle: Bundle, opened: Opened, unprocessed: int, now_ms: int, depth: int
+        self,
+        bundle: Bundle,
+        opened: Opened,
+        unprocessed: int,
+        now_ms: int,
+        previous: str,
+        depth: int,
     ) -> Taken | Refused | None:
         """What becomes of a bundle for here that security has looked at, where it is not delivered
         itself."""
         if opened.bundle is not None:
             return self.unwrap(opened.bundle, now_ms, depth) if opened.proven else None
         # Neither kept nor known: it must not stand in anybody's place.
-        if opened.reason == FAILED_SECURITY and self._is_new(bundle):
+        if opened.reason == FAILED_SECURITY and self._ask_again(bundle, previous):
             words = f"{opened.failure}: asked for once more"
             return Refused(ReportReason.NO_INFORMATION, "security", words, intact=False)
         if not opened.later:
@@ -281,7 +286,7 @@ class Ingress:
         return None
 
     def _pass(
-        self, bundle: Bundle, encoded: Buffer, found: Extensions
+        self, bundle: Bundle, encoded: Buffer, found: Extensions, previous: str
     ) -> tuple[Bundle, Buffer] | Refused:
         """What passes through as security lets it: as what it is known if it comes again, and the
         octets that go on, to which this node may add what is never the same twice."""
@@ -291,10 +296,12 @@ class Ingress:
         if not verified.ok:
             # As with what is for here; but of a fragment no key tells more.
             if not bundle.primary.flags & IS_FRAGMENT and (
-                verified.later or (verified.reason == FAILED_SECURITY and self._is_new(bundle))
+                verified.later
+                or (verified.reason == FAILED_SECURITY and self._ask_again(bundle, previous))
             ):
                 return _kept(verified.failure)
             return unproven(bundle, verified, found.unprocessed)
+        self._doubts.proven(previous)
         if verified.bundle is not None:
             bundle = verified.bundle
             encoded = encode_bundle(bundle)
@@ -309,18 +316,9 @@ class Ingress:
             encoded = encode_bundle(secured.bundle)
         return bundle, encoded
 
-    def _is_new(self, bundle: Bundle) -> bool:
-        """Whether what does not verify comes for the first time.  What is encrypted has no CRC
-        (RFC 9173 §4.8.1), so it may have been damaged since its sender loaded it, who then sends
-        something else the next time; what a forger made comes again as it is, and goes."""
-        unproven, digest = self._unproven, self._admission.digest(bundle)
-        if digest in unproven:
-            del unproven[digest]
-            return False
-        unproven[digest] = None
-        if len(unproven) > UNPROVEN_MAX:
-            unproven.popitem(last=False)
-        return True
+    def _ask_again(self, bundle: Bundle, previous: str) -> bool:
+        """Whether who sent what does not verify shall do so once more."""
+        return self._doubts.ask(self._admission.digest(bundle), previous)
 
     def _permitted(
         self, primary: PrimaryBlock, policy: DataPolicy | None, place: Place
