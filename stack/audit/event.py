@@ -83,27 +83,52 @@ def label_digest(label: bytes) -> bytes:
 
 def encode_event(event: AuditEvent) -> bytes:
     """The octets of an entry.  Raises `LocalError` for what `decode_event` would not take."""
-    return encode_events((event,), event.time_ms)[0]
+    return encode_alike((event,), event.time_ms)[0].events[0]
 
 
-def encode_events(events: Iterable[AuditEvent], time_ms: int) -> list[bytes]:
-    """The octets of entries of one transaction, all of `time_ms`: in one go, as this is done for
-    each bundle.  Raises `LocalError` likewise."""
-    found = []
+class Alike(NamedTuple):
+    """Events that follow one another and differ in their object alone, as octets."""
+
+    before: bytes
+    """What comes before the object in each of them."""
+
+    after: bytes
+    objects: list[bytes]
+    """Each as a text with its head."""
+
+    @property
+    def events(self) -> list[bytes]:
+        """Each of them."""
+        before, after, objects = self
+        return [b"".join((before, each, after)) for each in objects]
+
+
+def encode_alike(events: Iterable[AuditEvent], time_ms: int) -> list[Alike]:
+    """Entries of one transaction, all of `time_ms`, those together that are alike: this is done for
+    each bundle.  Raises `LocalError` for what `decode_event` would not take."""
+    found: list[Alike] = []
+    objects: list[bytes] = []
+    last: object = None
+    room = 0
     for acts, _, node, name, label, peer, detail, policy in events:
+        common = (acts, node, label, peer, detail, policy)
+        if common != last:
+            last = common
+            before, after = _begin(acts, time_ms, node), _rest(label, peer, detail, policy)
+            room = EVENT_BYTES_MAX - len(before) - len(after)
+            objects = []
+            found.append(Alike(before, after, objects))
         text = name.encode()
-        octets = b"".join(
-            (
-                _begin(acts, time_ms, node),
-                cbor.head(cbor.TSTR, len(text)),
-                text,
-                _rest(label, peer, detail, policy),
-            )
-        )
-        if len(octets) > EVENT_BYTES_MAX:
-            raise LocalError(f"an event of {len(octets)} octets, where {EVENT_BYTES_MAX} fit")
-        found.append(octets)
+        size = len(text)
+        text = (_TEXT_HEADS[size] if size < 256 else cbor.head(cbor.TSTR, size)) + text
+        if len(text) > room:
+            octets = len(text) + EVENT_BYTES_MAX - room
+            raise LocalError(f"an event of {octets} octets, where {EVENT_BYTES_MAX} fit")
+        objects.append(text)
     return found
+
+
+_TEXT_HEADS: Final = [cbor.head(cbor.TSTR, size) for size in range(256)]
 
 
 @lru_cache(maxsize=1024)

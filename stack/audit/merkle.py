@@ -48,17 +48,17 @@ class Peaks:
 
     def add(self, entries: Iterable[bytes]) -> None:
         """Append entries."""
-        hashes = self.hashes
-        size = self.size
-        for entry in entries:
-            found = sha256(b"\0" + entry).digest()
-            rest = size
-            while rest & 1:
-                found = sha256(b"\1" + hashes.pop() + found).digest()
-                rest >>= 1
-            hashes.append(found)
-            size += 1
-        self.size = size
+        new = [sha256(b"\0" + entry).digest() for entry in entries]
+        size, self.size = self.size, self.size + len(new)
+        peaks: list[bytes] = []
+        while new:  # level by level: the odd one at the end of each is a peak
+            if size & 1:
+                new.insert(0, self.hashes.pop())
+            if len(new) & 1:
+                peaks.append(new.pop())
+            new = _parents(new)
+            size >>= 1
+        self.hashes += reversed(peaks)
 
     def root(self) -> bytes:
         """The root of the tree."""
@@ -101,10 +101,7 @@ class MerkleTree:
             first = (before >> level + 1 << 1) - self._firsts[level]
             pairs = (self.size >> level + 1) - (before >> level + 1)
             of = nodes[first : first + 2 * pairs]
-            new = [
-                sha256(b"\1" + left + right).digest()
-                for left, right in zip(of[::2], of[1::2], strict=True)
-            ]
+            new = _parents(of)
             level += 1
 
     def peaks(self) -> Peaks:
@@ -173,6 +170,12 @@ class MerkleTree:
             hashes.append(self._node(level, begin >> level))
             begin += 1 << level
         return _folded(hashes)
+
+
+def _parents(nodes: Sequence[bytes]) -> list[bytes]:
+    """The hashes of what has these as children, two and two."""
+    pairs = zip(nodes[::2], nodes[1::2], strict=True)
+    return [sha256(b"\1" + left + right).digest() for left, right in pairs]
 
 
 def _folded(hashes: Sequence[bytes]) -> bytes:

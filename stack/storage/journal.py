@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from stack.audit.event import AuditEvent, encode_events
+from stack.audit.event import Alike, AuditEvent, encode_alike
 from stack.ports.store import EventLedger, Stored
 from stack.storage import sql
-from stack.storage.rows import event_rows, events_in
+from stack.storage.event_rows import events_in, row_of, rows_of
+from stack.wire import cbor
 
 
 class Journal:
@@ -18,8 +19,8 @@ class Journal:
         """`end` is the number of the next event."""
         self._ledger = ledger
         self._now_ms = now_ms
-        self.end = end
-        self.events: list[tuple[int, bytes]] = []
+        self._first = end
+        self._groups: list[Alike] = []
         self.prune_before = 0
 
     @property
@@ -27,11 +28,20 @@ class Journal:
         """Whether anybody wants to know of bundles that the store lets go of."""
         return self._ledger is not None
 
+    @property
+    def end(self) -> int:
+        """The number of the event that follows."""
+        return self._first + sum(len(group.objects) for group in self._groups)
+
+    @property
+    def events(self) -> list[tuple[int, bytes]]:
+        """All that happens in this transaction, with its numbers."""
+        events = [event for group in self._groups for event in group.events]
+        return list(enumerate(events, self._first))
+
     def add(self, events: Iterable[AuditEvent]) -> None:
         """These happen in this transaction.  Raises `LocalError` for one that is too large."""
-        octets = encode_events(events, self._now_ms)
-        self.events += enumerate(octets, self.end)
-        self.end += len(octets)
+        self._groups += encode_alike(events, self._now_ms)
 
     def left(self, stored: Iterable[Stored], acts: int, why: str) -> None:
         """The store lets go of these by itself."""
@@ -43,8 +53,8 @@ class Journal:
 
     def write(self, db: sqlite3.Connection) -> None:
         """Make it part of the open transaction.  Raises `sqlite3.Error`."""
-        if self.events:
-            sql.insert(db, sql.INSERT_EVENT, event_rows(self.events))
+        if self._groups:
+            sql.insert(db, sql.INSERT_EVENT, rows_of(self._groups, self._first))
         if self.prune_before:
             self._prune(db)
 
@@ -53,6 +63,7 @@ class Journal:
         before = min(self.prune_before, self.end - 1)  # the last one stays
         db.execute(sql.PRUNE_EVENTS, (before,))
         for row in db.execute(sql.SELECT_EVENTS, (before, 1)).fetchall():
-            kept = [each for each in events_in(*row) if each[0] >= before]
-            for number, check, octets in event_rows(kept):
+            kept = [cbor.bstr(event) for number, event in events_in(*row) if number >= before]
+            if kept:
+                number, check, octets = row_of(kept, row[0])
                 db.execute(sql.UPDATE_EVENT, (check, octets, number))

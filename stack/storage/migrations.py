@@ -49,8 +49,11 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
         " event BLOB NOT NULL)",
     ),
     (
-        # A row of audit may have several events from now on (`rows.event_rows`): a program that
-        # takes each for one must not read them.
+        # A row of audit may have several events from now on (`event_rows`): a program that takes
+        # each for one must not read them.
+    ),
+    (
+        # Among them such as have all but their object in common.
     ),
 )
 

@@ -15,9 +15,10 @@ from stack.core.train import Buffer
 from stack.ports.store import Place
 from stack.storage import files, sql
 from stack.storage.config import StoreConfig
+from stack.storage.event_rows import events_in
 from stack.storage.parity import PART_BYTES, part_bytes, parts_of
 from stack.storage.payload_log import PayloadLog
-from stack.storage.rows import BundleRow, events_in, state_check, wire_checksum
+from stack.storage.rows import BundleRow, state_check, wire_checksum
 
 RUN_BYTES_MAX: Final = 1 << 20
 """Neighbouring bundles are read from the log in one go up to this size: the views handed out
@@ -217,7 +218,8 @@ def read_events(db: sqlite3.Connection, first: int, limit: int) -> list[tuple[in
     found: list[tuple[int, bytes]] = []
     with contextlib.closing(db.execute(sql.SELECT_EVENTS, (first, limit))) as rows:
         for row in rows:
-            found += [event for event in events_in(*row) if event[0] >= first]
+            events = events_in(*row)
+            found += events[max(0, first - events[0][0]) :] if events else ()
             if 0 <= limit <= len(found):
                 return found[:limit]
     return found

@@ -8,22 +8,16 @@ trust what it reads without reading the octets.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from fastcrc import crc32
 
-from stack.core.errors import DecodeError
 from stack.core.train import Buffer
 from stack.ports.store import QUARANTINE_PRIORITY, Move, Place, Put, Stored
-from stack.wire import cbor
 
 SPOILED: Final = b"its octets were damaged at rest, beyond repair"
 """Why a damaged bundle is in quarantine."""
-
-ROW_EVENTS_MAX: Final = 256
-"""Events in one row: what is lost with it, and read to have one of them (mostly 64 KiB)."""
 
 _FIXED: Final = struct.Struct(">9q")
 
@@ -117,48 +111,6 @@ _PLACES: Final = {int(place): place for place in Place}
 
 def _row_check(text: bytes, *fixed: int) -> int:
     return int(crc32.iscsi(_FIXED.pack(*fixed) + text))
-
-
-def event_rows(events: Sequence[tuple[int, bytes]]) -> list[tuple[int, int, bytes]]:
-    """The rows of table `audit` for events with consecutive numbers: a row for each costs more
-    than to make the events.  Each goes by the number of its last event; a single one stands as it
-    is, several are an array of byte strings of indefinite length (RFC 8949 §3.2.2)."""
-    rows = []
-    for at in range(0, len(events), ROW_EVENTS_MAX):
-        several = events[at : at + ROW_EVENTS_MAX]
-        number, octets = several[-1]
-        if len(several) > 1:
-            parts = [cbor.ARRAY_OPEN]
-            for _, event in several:
-                parts += (cbor.head(cbor.BSTR, len(event)), event)
-            octets = b"".join((*parts, cbor.BREAK))
-        rows.append((number, event_check(number, octets), octets))
-    return rows
-
-
-def events_in(number: int, check: object, octets: object) -> list[tuple[int, bytes]]:
-    """The events of a row of table `audit`, with their numbers; none when it is not as it was
-    written, or is no array of them in spite of its checksum."""
-    if not isinstance(octets, bytes) or event_check(number, octets) != check:
-        return []
-    if octets[:1] != cbor.ARRAY_OPEN:
-        return [(number, octets)]
-    events = []
-    at, end = 1, len(octets) - 1
-    try:
-        while at < end:
-            event, at = cbor.read_bstr(octets, at)
-            events.append(bytes(event))
-    except DecodeError:
-        return []
-    if octets[at:] != cbor.BREAK:
-        return []
-    return list(enumerate(events, number - len(events) + 1))
-
-
-def event_check(number: int, octets: bytes) -> int:
-    """CRC-32C of a row of the node's log, bound to its number."""
-    return int(crc32.iscsi(octets)) ^ (number & 0xFFFFFFFF)
 
 
 def new_row(put: Put, ref: int, size: int, segment: int, start: int) -> tuple[object, ...]:

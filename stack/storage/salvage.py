@@ -18,8 +18,9 @@ from typing import Final
 from stack.core.private import FILE_MODE
 from stack.storage import files, sql, wal
 from stack.storage.carving import Carved, carve, free_pages
+from stack.storage.event_rows import event_check
 from stack.storage.migrations import migrate
-from stack.storage.rows import BundleRow, event_check, state_check
+from stack.storage.rows import BundleRow, state_check
 
 UNFINISHED: Final = "store.db.rescue"
 FINISHED: Final = "store.db.rescued"

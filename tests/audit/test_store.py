@@ -15,13 +15,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from stack.audit.event import Act
+from stack.audit.event import Act, encode_event
 from stack.core.errors import LocalError, StoreError
 from stack.ports.store import Op, PruneEvents, RecordEvent, Release
 from stack.storage import SqliteStore, StoreConfig, sql
+from stack.storage.event_rows import event_check
 from stack.storage.memory import MemoryStore
 from stack.storage.migrations import MIGRATIONS, migrate
-from stack.storage.rows import event_check
+from stack.wire import cbor
 from tests.audit.killed import story
 from tests.audit.stories import Told, check, entries
 from tests.storage.bundles import LIFETIME_MS, NOW_MS, put
@@ -214,7 +215,13 @@ def test_a_damaged_row_is_left_out(tmp_path: Path) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("octets", ["9f01ff", "9f5affffffffff", "9f4201ff", "9f410100", "9f"])
+NO_ROWS = ["9f01ff", "9f5affffffffff", "9f4201ff", "9f410100", "9f"]
+NO_ALIKE = ["9f80ff", "9f814101ff", "9f83414161ff", "9f834141410141ff", "9f8341410161ff", "9f8341"]
+NO_OBJECTS = ["9f8341414178ff", "9f8341414178ffff", "9f8341414161616201ff", "9f8341414161"]
+NO_EVENTS = ["9f8241414141ff", "9f83414141410161ff", "9f834141414101ff"]
+
+
+@pytest.mark.parametrize("octets", [*NO_ROWS, *NO_ALIKE, *NO_OBJECTS, *NO_EVENTS])
 def test_a_row_that_is_no_array_is_left_out_in_spite_of_its_checksum(
     tmp_path: Path, octets: str
 ) -> None:
@@ -250,6 +257,38 @@ def test_events_of_a_transaction_share_rows(tmp_path: Path, count: int, rows: in
     assert store.events(0, 999) == expected[count // 2 :]
     store.close()
     alone.close()
+
+
+def test_events_of_all_kinds_share_a_row_and_are_as_they_are_alone(tmp_path: Path) -> None:
+    mixed = [
+        story(n, Act.REFUSED)._replace(
+            object="x" * length, peer="dtn://b/" if n % 4 else "", policy=b"", label=b""
+        )
+        for n, length in enumerate((0, 23, 24, 255, 256, 2048, 1, 1, 1))
+    ]
+    store = SqliteStore(tmp_path / "store")
+    store.commit([RecordEvent(each) for each in mixed], NOW_MS)
+    assert store._db.execute("SELECT count(*) FROM audit").fetchone() == (1,)
+    events = [encode_event(each._replace(time_ms=NOW_MS)) for each in mixed]
+    assert store.events(0, 99) == list(enumerate(events))
+    for before in range(1, len(mixed)):
+        store.commit([PruneEvents(before)], NOW_MS)
+        assert store.events(0, 99) == list(enumerate(events))[before:]
+    store.close()
+
+
+def test_rows_of_older_stores_are_read(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store")
+    store.commit([RecordEvent(story(n, Act.REFUSED)) for n in range(4)], NOW_MS)
+    events = [event for _, event in store.events(0, 9)]
+    several = cbor.ARRAY_OPEN + b"".join(map(cbor.bstr, events[1:])) + cbor.BREAK
+    store._db.execute("DELETE FROM audit")
+    for last, octets in ((0, events[0]), (3, several)):
+        store._db.execute(sql.RENEW_EVENT, (last, event_check(last, octets), octets))
+    assert store.events(0, 9) == list(enumerate(events))
+    store.commit([PruneEvents(2)], NOW_MS)
+    assert store.events(0, 9) == list(enumerate(events))[2:]
+    store.close()
 
 
 def test_a_program_that_takes_a_row_for_one_event_refuses_the_store(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 - events added to a store, in a transaction of 500, and taken into the tree behind a checkpoint
 - an export of 100,000 events read, and verified: decoded, the tree computed, checkpoints checked
-- what a label, and writing down, add to a bundle: made, stored and given to a neighbour, in a
-  durable store with transactions of 64, payload of 10 KB encrypted; modes by turns (ABBA), of each
-  the tenth part of rounds that took least: other work of a machine adds to some
+- what a label, and writing down, add to a bundle at both ends: made, stored and given to a
+  neighbour, opened, stored and delivered there, and both logs taken into their trees; durable
+  stores with transactions of 64, payload of 10 KB encrypted; modes by turns (ABBA), of each the
+  tenth part of rounds that took least: other work of a machine adds to some.  `bench_pair` has
+  links too
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from stack.audit.event import Act, AuditEvent
@@ -29,7 +32,8 @@ from stack.core.eid import Eid
 from stack.engines.bundle_agent import AgentConfig, AuditTrail, Beginning, BundleAgent
 from stack.policy import DataPolicy, Directory, NodeFacts, PolicyGate
 from stack.ports.application import Outgoing
-from stack.ports.store import RecordEvent
+from stack.ports.security import Opened
+from stack.ports.store import Op, RecordEvent
 from stack.routing.forwarder import Forwarder
 from stack.security import BpSec, Key, KeyRing, SecurityPolicy
 from stack.storage import SqliteStore
@@ -80,54 +84,91 @@ def logs(folder: Path) -> None:
     print(f"and verified {EVENTS / (verified - read):,.0f} events/s")
 
 
-def agent_with(trail: AuditTrail | None) -> BundleAgent:
-    """A node that makes bundles for its neighbour."""
+def agent_with(node: str, trail: AuditTrail | None) -> BundleAgent:
+    """A node that makes bundles for its neighbour, or that neighbour."""
     counter = itertools.count(1)
     security = BpSec(KeyRing(KEYS), lambda n: next(counter).to_bytes(n, "big"), SecurityPolicy())
     plan = Plan([Contact(HERE, NEXT, NOW_MS, NOW_MS + 36_000_000, 1e9)])
     directory = Directory(NodeFacts(Eid.parse(name)) for name in (HERE, NEXT))
     return BundleAgent(
-        Eid.parse(HERE),
+        Eid.parse(node),
         AgentConfig(),
-        Forwarder(HERE, plan),
+        Forwarder(node, plan),
         Beginning(bytes(32), 1),
         security=security,
-        gate=PolicyGate(directory, HERE),
+        gate=PolicyGate(directory, node),
         trail=trail,
     )
 
 
+class End:
+    """One of two nodes, without a link: its agent, its store, and its log."""
+
+    def __init__(self, node: str, folder: Path, logs: bool) -> None:
+        trail = AuditTrail(node) if logs else None
+        self.agent = agent_with(node, trail)
+        self.agent.register("files")
+        self.store = SqliteStore(folder)
+        self.store.ledger = trail
+        self.log = ClosedLog(node, bytes(8), 0)
+
+    def done(self, ops: Sequence[Op]) -> list[int]:
+        """Have the store do it, and the agent hear of it."""
+        outcome = self.store.commit(ops, NOW_MS)
+        self.agent.committed(ops, outcome, NOW_MS)
+        while self.agent.next_event() is not None:
+            pass
+        return outcome.refs
+
+    def close(self) -> None:
+        """Take what was written down into the tree, as is done before a checkpoint."""
+        while self.log.extend(self.store.events(self.log.next, 2048)):
+            pass
+
+
+def one_batch(here: End, there: End, made: Sequence[Outgoing]) -> None:
+    """The life of some bundles at both ends."""
+    here.done(here.agent.send(made, NOW_MS)[1])
+    refs = here.agent.take(NEXT, 1 << 30, COUNT, NOW_MS)
+    came = [octets for octets in here.store.load(refs) if octets is not None]
+    received = [there.agent.receive(octets, NOW_MS, 0, HERE).put for octets in came]
+    puts = [put for put in received if put is not None]
+    for ref, put in zip(there.done(puts), puts, strict=True):
+        assert isinstance(put.known, Opened)
+        there.agent.open(ref, put.encoded, NOW_MS, put.known)
+    waiting = there.agent.waiting.take("files", COUNT)
+    assert len(waiting) == COUNT
+    there.done([there.agent.consumed(ref, NOW_MS) for ref in waiting])
+    here.agent.forwarded(refs, NOW_MS, NEXT)
+    here.done(here.agent.take_ops())
+
+
 def per_bundle(folder: Path, rounds: int) -> None:
-    """The CPU of a bundle's life here, by what is written down of it."""
-    modes: dict[str, tuple[AuditTrail | None, DataPolicy | None]] = {
-        "no data policy": (None, None),
-        "one, and no log": (None, DataPolicy()),
-        "a log, which it does not ask for": (AuditTrail(HERE), DataPolicy()),
-        "a log, which it asks for": (AuditTrail(HERE), DataPolicy(audit=True)),
+    """The CPU of a bundle's life at both ends, by what is written down of it."""
+    modes: dict[str, tuple[bool, DataPolicy | None]] = {
+        "no data policy": (False, None),
+        "one, and no log": (False, DataPolicy()),
+        "a log, which it does not ask for": (True, DataPolicy()),
+        "a log, which it asks for": (True, DataPolicy(audit=True)),
     }
-    agents = {name: agent_with(trail) for name, (trail, _) in modes.items()}
-    stores = {name: SqliteStore(folder / str(n)) for n, name in enumerate(modes)}
+    ends = {
+        name: (End(HERE, folder / f"{n}a", logs), End(NEXT, folder / f"{n}b", logs))
+        for n, (name, (logs, _)) in enumerate(modes.items())
+    }
     tos = Eid.parse(NEXT).with_service("files")
     taken: defaultdict[str, list[float]] = defaultdict(list)
     payload = os.urandom(10_000)
     for turn in range(rounds):
         order = list(modes) if turn % 2 else list(reversed(modes))
         for name in order:
-            agent, store, policy = agents[name], stores[name], modes[name][1]
-            store.ledger = modes[name][0]
+            here, there = ends[name]
+            policy = modes[name][1]
             made = [Outgoing(tos, payload, 3_600_000, "files", policy=policy) for _ in range(COUNT)]
             begun = time.process_time()
-            _, ops = agent.send(made, NOW_MS)
-            outcome = store.commit(ops, NOW_MS)
-            agent.committed(ops, outcome, NOW_MS)
-            refs = agent.take(NEXT, 1 << 30, COUNT, NOW_MS)
-            store.load(refs)
-            agent.forwarded(refs, NOW_MS, NEXT)
-            gone = agent.take_ops()
-            agent.committed(gone, store.commit(gone, NOW_MS), NOW_MS)
+            one_batch(here, there, made)
+            here.close()
+            there.close()
             taken[name].append((time.process_time() - begun) / COUNT * 1e6)
-            while agent.next_event() is not None:
-                pass
     least = {
         name: statistics.median(sorted(times)[: max(1, rounds // 10)])
         for name, times in taken.items()
@@ -138,8 +179,9 @@ def per_bundle(folder: Path, rounds: int) -> None:
             f"{least[name] / bare - 1:+.1%} to none, {least[name] / labelled - 1:+.1%} to a label"
         )
         print(f"{name:<34}{least[name]:6.1f} µs of CPU a bundle: {added}")
-    for store in stores.values():
-        store.close()
+    for pair in ends.values():
+        for end in pair:
+            end.store.close()
 
 
 def main(arguments: list[str] | None = None) -> int:

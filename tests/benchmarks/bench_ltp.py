@@ -10,7 +10,8 @@ they move less than bundles per second do on a machine that others use too.
 
 Protections, beside each other in one run: *clear*; *ltp*: LTP authentication alone; *bcb*: the
 payload encrypted; *bib*: signed too; *default*: encrypted, over LTP with authentication, as a node
-does with a key file; *label*: the same with a data policy.
+does with a key file; *label*: the same with a data policy; *audit*: with one that has written down
+what happens to its data.
 """
 
 from __future__ import annotations
@@ -56,7 +57,12 @@ DIRECTORY = "".join(
     f'[[node]]\nid = "dtn://{name}/"\njurisdictions = ["{state}"]\n'
     for name, state in (("a", "KR"), ("b", "NZ"))
 )
-POLICY = DataPolicy(readers=NodeSet.parse("KR | NZ"), rest=NodeSet.parse("KR | NZ | EU"))
+READERS, REST = NodeSet.parse("KR | NZ"), NodeSet.parse("KR | NZ | EU")
+POLICIES = {
+    "": None,
+    "label": DataPolicy(readers=READERS, rest=REST),
+    "audit": DataPolicy(readers=READERS, rest=REST, audit=True),
+}
 
 
 class Protection(NamedTuple):
@@ -65,7 +71,8 @@ class Protection(NamedTuple):
     encrypt: bool = False
     sign: bool = False
     authenticate: bool = False
-    label: bool = False
+    label: str = ""
+    """Which of `POLICIES` it has."""
 
 
 PROTECTIONS = {
@@ -74,7 +81,8 @@ PROTECTIONS = {
     "bcb": Protection(encrypt=True),
     "bib": Protection(encrypt=True, sign=True),
     "default": Protection(encrypt=True, authenticate=True),
-    "label": Protection(encrypt=True, authenticate=True, label=True),
+    "label": Protection(encrypt=True, authenticate=True, label="label"),
+    "audit": Protection(encrypt=True, authenticate=True, label="audit"),
 }
 
 
@@ -142,13 +150,13 @@ def receive(config: NodeConfig, pipe: Connection) -> None:
     run(main())
 
 
-def send(config: NodeConfig, size: int, label: bool, pipe: Connection) -> None:
+def send(config: NodeConfig, size: int, label: str, pipe: Connection) -> None:
     """The sending process: always has `WAITING_BYTES_MAX` in the store."""
 
     async def main() -> None:
         payload = os.urandom(size)
         destination = Eid.parse(config.links[0].peer).with_service("sink")
-        policy = POLICY if label else None
+        policy = POLICIES[label]
         one = Outgoing(destination, payload, 3_600_000, "source", policy=policy)
         batch = [one] * max(1, SEND_BATCH_BYTES // size)
         loop = asyncio.get_running_loop()

@@ -31,7 +31,7 @@ from stack.services.jobs import JobContext
 from stack.services.messages import Mailbox, send_message
 from stack.storage import sql
 from stack.storage.audit_log import LOG, NOTE, SPACE, VKEY, VOUCHER, read_log
-from stack.storage.rows import event_check
+from stack.storage.event_rows import event_check
 from tests.node.test_sovereign import AT_HOME, DIRECTORY, HOUR_MS, world_of
 from tests.node.test_two_nodes import SAT, channel, loop
 from tests.node.world import EPOCH_MS, World
