@@ -14,6 +14,7 @@ from interop.inspect.tree import ERROR, NONE, OK, WRONG, Branch, Walk
 from stack.core.errors import DecodeError
 from stack.wire import cbor
 from stack.wire.bundle import (
+    ACME_NODE_ID,
     BIBE_PDUS,
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
@@ -38,7 +39,19 @@ from stack.wire.bundle import (
 from stack.wire.crc import crc16_x25, crc32c
 
 _CRC_BYTES: Final = {CRC_16: 2, CRC_32: 4}
-_RECORDS: Final = {STATUS_REPORT: "status report", **dict.fromkeys(BIBE_PDUS, "BIBE PDU")}
+_RECORDS: Final = {
+    STATUS_REPORT: "status report",
+    ACME_NODE_ID: "ACME node id validation",
+    **dict.fromkeys(BIBE_PDUS, "BIBE PDU"),
+}
+
+_ACME_KEYS: Final = {
+    1: "id-chal",
+    2: "token-bundle",
+    3: "key authorization digest",
+    4: "algorithms",
+}
+_ACME_KINDS: Final = {3: "response", 4: "challenge"}
 
 DEPTH_MAX: Final = 4
 """Bundles within one another that are shown, as many as a node takes out."""
@@ -229,8 +242,24 @@ def _admin_record(walk: Walk, depth: int) -> None:
             _status_report(walk)
         elif kind in BIBE_PDUS:
             _encapsulated(walk, depth)
+        elif kind == ACME_NODE_ID:
+            _node_id_validation(walk)
         else:
             walk.item("content")
+
+
+def _node_id_validation(walk: Walk) -> None:
+    """A map of three pairs (RFC 9891 Appendix A)."""
+    section = "RFC 9891 §3.3"
+    with walk.branch("node id validation", section=section) as branch:
+        start = walk.at
+        major, count, walk.at = cbor.read_head(walk.view, start, False)
+        if (major, count) != (cbor.MAP, 3):
+            raise DecodeError("not a map of three pairs", section, start)
+        for _ in range(count):
+            key = walk.uint("key", partial(words.names, _ACME_KEYS))
+            branch.value = _ACME_KINDS.get(key, branch.value)
+            walk.item(_ACME_KEYS.get(key, "value"))
 
 
 def _encapsulated(walk: Walk, depth: int) -> None:

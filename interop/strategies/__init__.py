@@ -19,6 +19,9 @@ from __future__ import annotations
 from stack.core.extras import missing_extra
 
 try:
+    from interop.strategies.acme import acme_records as acme_records
+    from interop.strategies.acme import encoded_acme_records as encoded_acme_records
+    from interop.strategies.acme import nearly_acme_records as nearly_acme_records
     from interop.strategies.bpsec import encoded_secured_bundles as encoded_secured_bundles
     from interop.strategies.bpsec import secured_bundles as secured_bundles
     from interop.strategies.bundle import bundles as bundles

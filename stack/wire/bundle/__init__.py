@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from stack.wire.bundle.acme import ACME_NODE_ID as ACME_NODE_ID
+from stack.wire.bundle.acme import SHA_256 as SHA_256
+from stack.wire.bundle.acme import SHA_384 as SHA_384
+from stack.wire.bundle.acme import SHA_512 as SHA_512
+from stack.wire.bundle.acme import AcmeChallenge as AcmeChallenge
+from stack.wire.bundle.acme import AcmeRecord as AcmeRecord
+from stack.wire.bundle.acme import AcmeResponse as AcmeResponse
+from stack.wire.bundle.acme import Algorithm as Algorithm
+from stack.wire.bundle.acme import decode_acme_record as decode_acme_record
+from stack.wire.bundle.acme import encode_acme_record as encode_acme_record
+from stack.wire.bundle.acme import is_acme_record as is_acme_record
 from stack.wire.bundle.admin import STATUS_REPORT as STATUS_REPORT
 from stack.wire.bundle.admin import AdminRecord as AdminRecord
 from stack.wire.bundle.admin import ReportReason as ReportReason
