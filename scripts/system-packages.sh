@@ -4,8 +4,10 @@ set -u
 missing=
 command -v tshark >/dev/null 2>&1 || missing="tshark"
 command -v softhsm2-util >/dev/null 2>&1 || missing="$missing softhsm2"
+command -v pebble >/dev/null 2>&1 || missing="$missing pebble"
 [ -n "$missing" ] || exit 0
-skipped="the tests that use them will be skipped (tshark: dissector; softhsm2: keys in a token)"
+skipped="the tests that use them will be skipped"
+skipped="$skipped (tshark: dissector; softhsm2: keys in a token; pebble: server of ACME)"
 if [ "$(id -u)" != 0 ]; then
     echo "not installed, and this is not root: $missing; $skipped" \
          "(to run them: apt-get install $missing)"

@@ -1,0 +1,1 @@
+"""ACME: certificates from an authority over the network, for node ids (RFC 8555, RFC 9891)."""
