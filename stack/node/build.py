@@ -31,8 +31,11 @@ from stack.ports.security import Security
 from stack.routing.config import RouterConfig
 from stack.routing.forwarder import Forwarder
 from stack.security import BpSec, KeyRing, SecurityPolicy
+from stack.security.records import SignedRecords, signing_rules
 from stack.security.vouchers import make_voucher
 from stack.services.audit import AuditService
+from stack.services.node_ids import NodeIdService
+from stack.services.reports import StatusReports
 from stack.services.waiting import cancel_all
 from stack.storage.memory import MemoryStore
 from stack.storage.sqlite import SqliteStore
@@ -71,8 +74,20 @@ def make_security(
         cose_require_from=config.security.cose_require_from,
         rules=config.security.rules,
     )
-    bpsec = BpSec(keys.ring, environment.entropy, policy, use=keys.use, signers=member)
-    return bpsec if keys.distribution is None else keys.distribution.guarded(bpsec)
+    rules = signing_rules(config.security.rules, certified=member is not None)
+    bpsec, signing = (
+        BpSec(keys.ring, environment.entropy, one, use=keys.use, signers=member)
+        for one in (policy, dataclasses.replace(policy, rules=rules))
+    )
+    secured = SignedRecords(bpsec, signing)
+    return secured if keys.distribution is None else keys.distribution.guarded(secured)
+
+
+def make_node_ids(
+    config: NodeConfig, port: LocalPort, reports: StatusReports
+) -> NodeIdService | None:
+    """Validation of node ids, whose records have to be signed: not where security is off."""
+    return None if config.security.protect == "none" else NodeIdService(port, reports)
 
 
 def make_trail(config: NodeConfig) -> AuditTrail | None:

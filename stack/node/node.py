@@ -36,6 +36,7 @@ from stack.node.upkeep import Upkeep
 from stack.ports.application import BundleId, Cancelled
 from stack.ports.store import Place
 from stack.services.jobs import Handler
+from stack.services.node_ids import NodeIdService
 from stack.services.suite import Services
 from stack.storage.staged import StagingStore
 from stack.storage.writer import StoreWriter
@@ -86,6 +87,7 @@ class Node:
         self.keys: NodeKeys
         self.port: LocalPort
         self.services: Services
+        self.node_ids: NodeIdService | None
         self._agent: BundleAgent
         self._driver: BundleDriver
         self._store: StagingStore
@@ -176,6 +178,7 @@ class Node:
         driver.run_pending()
         self._follow(stack, plan)
         self.services = Services(self.port, config.services, Path(config.data_dir), self._handlers)
+        self.node_ids = build.make_node_ids(config, self.port, self.services.reports)
         await self.services.start()
         await stack.enter_async_context(self.keys.serving(self.port))
         stack.push_async_callback(self.services.close)

@@ -55,6 +55,13 @@ class Outgoing:
     policy: DataPolicy | None = None
     """Who may read, hold and carry it (`docs/sovereignty.md`); None leaves that open."""
 
+    admin: bool = False
+    """The payload is an administrative record (RFC 9171 §6): it is from the node itself, whatever
+    the service, and no status reports are asked for."""
+
+    acknowledge: bool = False
+    """The application there is asked to acknowledge it (RFC 9171 §4.2.3)."""
+
     if TYPE_CHECKING:
 
         def __init__(
@@ -67,6 +74,8 @@ class Outgoing:
             report_to: Eid | str | None = None,
             report_flags: int = 0,
             policy: DataPolicy | None = None,
+            admin: bool = False,
+            acknowledge: bool = False,
         ) -> None: ...
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@
     source.py, acceptor.py, passing.py, operations.py   how: as security source, as acceptor and
         verifier
     policy.py, rules.py   what it demands, and of which flow
+    records.py    records of node id validation, which are signed and in clear
     cose_context.py, signatures.py   the COSE context, and who signs and verifies what with it
 
 Who may hold which data (domains, jurisdictions, key exchange) builds on `keys.KeyRing`: it is the

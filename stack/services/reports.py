@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -65,12 +66,21 @@ class Reported:
     fragment_offset: int | None = None
 
 
+RecordHandler = Callable[[Delivery, Batch], object]
+"""What deals with an administrative record of its type, in a transaction."""
+
+
 class StatusReports:
     """Takes the administrative records for this node; `run` it as a task."""
 
     def __init__(self, port: AppPort) -> None:
         self._port = port
         self._listeners: list[Callable[[Reported], None]] = []
+        self._handlers: dict[int, RecordHandler] = {}
+
+    def handle(self, kind: int, handler: RecordHandler) -> None:
+        """Records of this other type are for `handler` from now on."""
+        self._handlers[kind] = handler
 
     @contextlib.contextmanager
     def following(self, listener: Callable[[Reported], None]) -> Iterator[None]:
@@ -88,19 +98,22 @@ class StatusReports:
             while True:
                 deliveries = await endpoint.receive_many(RECORDS_BATCH)
                 batch = Batch()
-                batch.each(self._port, deliveries, self._record)
+                batch.each(self._port, deliveries, partial(self._record, batch))
                 await batch.commit(self._port)
         finally:
             endpoint.close()
 
-    def _record(self, delivery: Delivery) -> None:
+    def _record(self, batch: Batch, delivery: Delivery) -> None:
         try:
             record = decode_admin(delivery.payload)
         except DecodeError as error:
             self._port.trace("admin_record_malformed", {"why": str(error)})
             return
         if not isinstance(record, StatusReport):
-            self._port.trace("admin_record_unknown", {"type": record.type})
+            if handler := self._handlers.get(record.type):
+                handler(delivery, batch)
+            else:
+                self._port.trace("admin_record_unknown", {"type": record.type})
             return
         reported = Reported(
             delivery.id.source,

@@ -12,6 +12,7 @@ from stack.policy.label import policy_block
 from stack.ports.application import Outgoing
 from stack.ports.security import Security
 from stack.wire.bundle import (
+    ACK_REQUESTED,
     CRC_32,
     IS_ADMIN,
     PAYLOAD,
@@ -72,18 +73,18 @@ class Origin:
         `LocalError` when its source is no endpoint of this node alone (§4.2.5.2)."""
         config = self._config
         node_id = self._node_id
+        admin = admin or outgoing.admin
         source = node_id if admin else node_id.with_service(outgoing.service)
         if not source.is_singleton:
             raise LocalError(f"{source} is a group: send from a service without ~ in front")
-        flags = outgoing.report_flags
-        if admin:
-            flags = IS_ADMIN
-        elif flags:
-            flags |= STATUS_TIME
+        reports = 0 if admin else outgoing.report_flags
+        flags = IS_ADMIN if admin else reports | STATUS_TIME if reports else 0
+        if outgoing.acknowledge:
+            flags |= ACK_REQUESTED
         primary = PrimaryBlock(
             destination=outgoing.destination,
             source=source,
-            report_to=outgoing.report_to or (node_id if flags and not admin else Eid.NONE),
+            report_to=outgoing.report_to or (node_id if reports else Eid.NONE),
             creation_ms=now_ms if config.trusted_clock else 0,
             sequence=self._sequence(),
             lifetime_ms=outgoing.lifetime_ms,

@@ -15,6 +15,7 @@ from stack.contacts.plan import OWLT_NS_MAX, RATE_BPS_MAX, Contact
 from stack.core.clock import FOREVER_MS, MILLISECOND, SECOND, dtn_from_iso, dtn_to_iso
 from stack.core.errors import ConfigError
 from stack.engines.bundle_agent import Entry
+from stack.node.control.challenges import ChallengeOperations
 from stack.node.control.jobs import JobOperations
 from stack.node.control.keys import KeyOperations
 from stack.node.control.protocol import ControlError
@@ -38,6 +39,7 @@ def make_operations(node: Node, stop: Callable[[], None]) -> Mapping[str, Operat
     transfers = TransferOperations(node)
     jobs = JobOperations(node)
     keys = KeyOperations(node)
+    challenges = ChallengeOperations(node)
     return {
         "status": simple.status,
         "counters": simple.counters,
@@ -66,6 +68,8 @@ def make_operations(node: Node, stop: Callable[[], None]) -> Mapping[str, Operat
         "destroy_keys": keys.destroy_keys,
         "export_keys": keys.export_keys,
         "import_keys": keys.import_keys,
+        "expect_challenge": challenges.expect,
+        "forget_challenge": challenges.forget,
     }
 
 
