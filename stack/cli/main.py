@@ -23,7 +23,7 @@ from stack.cli.audit import command as audit
 from stack.cli.common import EXIT_CODES, FAILED, INTERRUPTED, OK, USAGE, CommandError, code_of
 from stack.cli.config import command as config
 from stack.cli.config import keys
-from stack.cli.domain import enrolment, others
+from stack.cli.domain import acme, enrolment, others
 from stack.cli.emulate import link
 from stack.cli.emulate import run as emulate
 from stack.cli.fuzz import conform, fuzz, vectors
@@ -99,6 +99,7 @@ GROUPS: tuple[tuple[str, str, tuple[Command, ...]], ...] = (
             enrolment.init,
             enrolment.enroll,
             enrolment.approve,
+            acme.acme,
             others.revoke,
             others.offer,
             others.federate,

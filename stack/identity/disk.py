@@ -26,6 +26,7 @@ from stack.identity.token import (
 KEY = "key.pem"
 FIRST_EPOCH = "first-epoch.pem"
 EPOCHS = "epochs.pem"
+ACCOUNT = "acme-account.pem"
 TOKEN = "token.uri"  # noqa: S105 - the name of a file
 """What is secret in a folder."""
 
@@ -147,6 +148,22 @@ def find_token(folder: Path) -> TokenUri | None:
     return uri
 
 
+def account_key(folder: Path, passphrase: Passphrase, entropy: Entropy) -> object:
+    """The key of the node's account at an ACME server (P-256), made where there is none: under the
+    passphrase of its other keys, but for what a token has.  Raises `ConfigError`,
+    `SecurityError`."""
+    path = folder / ACCOUNT
+    if path.exists():
+        found = _read_keys(path, passphrase)
+        if len(found) != 1:
+            raise ConfigError(str(path), "has not one key", "remove it to begin another account")
+        return found[0]
+    key = SigningKey.generate(ALGORITHMS["p256"], entropy).key
+    secret = b"" if find_token(folder) or not is_encrypted(folder) else passphrase()
+    write_keys(path, [key], secret, entropy)
+    return key
+
+
 def check_private(folder: Path) -> None:
     """Raise `ConfigError` when others may look into a folder."""
     try:
@@ -188,7 +205,7 @@ def is_encrypted(folder: Path) -> bool:
 def secret_files(folder: Path) -> list[Path]:
     """The files with secrets in a folder, and what a kill has left of the writing of one.  Raises
     `ConfigError` where there are none."""
-    names = [name + end for name in (KEY, FIRST_EPOCH, EPOCHS) for end in ("", FRESH)]
+    names = [name + end for name in (KEY, FIRST_EPOCH, EPOCHS, ACCOUNT) for end in ("", FRESH)]
     found = [folder / name for name in (*names, TOKEN) if (folder / name).exists()]
     if not found:
         raise ConfigError(str(folder), "there are no keys", "is it the right folder?")

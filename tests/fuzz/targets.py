@@ -27,6 +27,7 @@ from interop.pcap.parse import parse_packet
 from interop.strategies import bundle as some_bundles
 from interop.strategies import examples as examples_of
 from interop.strategies import mutate, mutated_bundles
+from interop.strategies.acme import encoded_acme_records
 from interop.strategies.captures import captures, mutated_captures
 from interop.strategies.cfdp import encoded_pdus, mutated_pdus
 from interop.strategies.choices import Quick
@@ -91,6 +92,7 @@ from stack.wire.bundle import (
     LENIENT,
     STRICT,
     Bundle,
+    decode_acme_record,
     decode_admin,
     decode_bundle,
     decode_eid,
@@ -471,6 +473,7 @@ def targets() -> list[Target]:
         Target("bundle agent", octets, _Engine(_agent), (), bundle_inside),
         Target("eid", eids, _reads(decode_eid)),
         Target("admin record", admin, _reads(decode_admin)),
+        Target("acme record", some(encoded_acme_records.maker()), _reads(decode_acme_record)),
         Target("security block", asbs + blocks, _reads(decode_asb)),
         Target("ltp segment", ltp, _reads(decode_segment)),
         Target("ltp engine", ltp, _Engine(_ltp), ()),

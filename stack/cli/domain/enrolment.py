@@ -180,7 +180,7 @@ def enroll(
 
     place = NodeFolder(folder)
     if taken is not None:
-        _take(place, _read(taken), authority, yes, dry_run, as_json)
+        take(place, read_answer(taken), authority, yes, dry_run, as_json)
         return
     if node is None:
         raise ConfigError("NODE", "is missing", "such as dtn://sat1/, or --answer FILE")
@@ -207,7 +207,7 @@ def enroll(
         _tell_request(place, request, as_json)
         return
     octets = _approved_here(domain, secret, request, jurisdiction, role, days)
-    _take(place, octets, authority, True, False, as_json)
+    take(place, octets, authority, True, False, as_json)
 
 
 def _approved_here(
@@ -338,9 +338,11 @@ def _asked(authority: AuthorityFolder, request: str) -> NodeRequest:
     return read_request(found[0])
 
 
-def _take(
+def take(
     place: NodeFolder, octets: bytes, root: str, yes: bool, dry_run: bool, as_json: bool
 ) -> None:
+    """Take the answer of an authority, whom a node believes from then on if it is its first; `root`
+    is what the fingerprint of that authority begins with, where it is known."""
     from stack.adapters.clock import SystemClock
     from stack.identity.certificate import fingerprint
 
@@ -376,7 +378,8 @@ def _take(
     )
 
 
-def _read(path: Path) -> bytes:
+def read_answer(path: Path) -> bytes:
+    """A file that an authority has written, or an operator.  Raises `ConfigError`."""
     from stack.core.errors import ConfigError
     from stack.identity.pem import FILE_BYTES_MAX
 
