@@ -7,6 +7,7 @@ A node:       key.pem          its private keys: for signatures, and for what is
               trust.pem        authority, revocation lists, federations and certificates of
                                others; ids that other domains have ever given
               epochs.pem       domain keys, sealed to this node
+               acme-account.pem the key of its account at an ACME server, if it has one
 
 An authority: key.pem          its private key, or token.uri
               first-epoch.pem  the secret of the domain's first epoch
