@@ -187,8 +187,6 @@ class Ingress:
                     return other
                 place = place if opened.ok else Place.DEFER  # until there are other keys
                 opened = opened if opened.ok and opened.proven else None
-                if opened is not None:
-                    self._doubts.proven(previous)
         owner = OWN
         if previous in self._shares.neighbours and not (trusted or opened):
             owner = self._owner(primary, place, previous)
@@ -273,6 +271,8 @@ class Ingress:
         itself."""
         if opened.bundle is not None:
             return self.unwrap(opened.bundle, now_ms, depth) if opened.proven else None
+        if opened.ok and opened.proven:
+            self._doubts.proven(previous)
         # Neither kept nor known: it must not stand in anybody's place.
         if opened.reason == FAILED_SECURITY and self._ask_again(bundle, previous):
             words = f"{opened.failure}: asked for once more"
