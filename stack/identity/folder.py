@@ -4,10 +4,9 @@ A node:       key.pem          its private keys: for signatures, and for what is
               token.uri        where the first of them is, if it is in a token (PKCS #11)
               request.pem      what it asks of the authority
               certificate.pem  what the authority has answered
-              trust.pem        authority, revocation lists, federations and certificates of
-                               others; ids that other domains have ever given
+              trust.pem        authority, lists, federations, others' certificates and ids
               epochs.pem       domain keys, sealed to this node
-               acme-account.pem the key of its account at an ACME server, if it has one
+              acme-account.pem the key of its account at an ACME server, if it has one
 
 An authority: key.pem          its private key, or token.uri
               first-epoch.pem  the secret of the domain's first epoch

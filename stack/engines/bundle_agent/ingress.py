@@ -270,9 +270,10 @@ class Ingress:
         """What becomes of a bundle for here that security has looked at, where it is not delivered
         itself."""
         if opened.bundle is not None:
-            return self.unwrap(opened.bundle, now_ms, depth) if opened.proven else None
-        if opened.ok and opened.proven:
+            if not opened.proven:
+                return None
             self._doubts.proven(previous)
+            return self.unwrap(opened.bundle, now_ms, depth)
         # Neither kept nor known: it must not stand in anybody's place.
         if opened.reason == FAILED_SECURITY and self._ask_again(bundle, previous):
             words = f"{opened.failure}: asked for once more"
