@@ -3,7 +3,7 @@
     class TestTheirs(AgentPeerMachine):
         adapter = CommandAgentAdapter("python shim.py")
 
-The command is a shim around the agent, as `interop.machines.process` says.  ``now_ms`` in each line
+The command is a shim around the agent, as `interop.machines.lines` says.  ``now_ms`` in each line
 is when it happens (DTN time).  When it is done, and what was taken is durable, the shim answers
 with ``sent``, pairs of a neighbour and a bundle, and ``delivered``, payloads.
 
@@ -24,7 +24,8 @@ from typing import Any
 
 import msgspec
 
-from interop.machines.process import AskedProcess, CommandAdapter, Hex
+from interop.machines.asked import CommandAdapter
+from interop.machines.lines import Hex
 
 
 class _Outcome(msgspec.Struct):
@@ -40,7 +41,7 @@ class CommandAgent:
     def __init__(
         self, adapter: CommandAgentAdapter, node: str, names: Sequence[str], service: str
     ) -> None:
-        self._process = AskedProcess(adapter.command, adapter.timeout_s)
+        self._process = adapter.asked()
         self._who = {"node": node, "neighbours": list(names), "service": service}
         self._up: dict[str, bool] = {}
         self._active = False

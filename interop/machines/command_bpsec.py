@@ -3,7 +3,7 @@
     class TestTheirs(BpSecMachine):
         adapter = CommandBpSecAdapter("python shim.py")
 
-The command is a shim around the acceptor, as `interop.machines.process` says.
+The command is a shim around the acceptor, as `interop.machines.lines` says.
 
     start      once, as it begins
     use        keys: all that it has from now on, for whoever sends
@@ -21,8 +21,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from interop.machines.asked import CommandAdapter
 from interop.machines.bpsec_model import Verdict
-from interop.machines.process import AskedProcess, CommandAdapter, Done, Hex
+from interop.machines.lines import Done, Hex
 from stack.security import Key
 
 
@@ -39,7 +40,7 @@ class CommandAcceptor:
     run."""
 
     def __init__(self, adapter: CommandBpSecAdapter) -> None:
-        self._process = AskedProcess(adapter.command, adapter.timeout_s)
+        self._process = adapter.asked()
         self._process.launch(Done)
 
     def use(self, keys: Sequence[Key]) -> None:

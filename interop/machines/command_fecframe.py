@@ -4,7 +4,7 @@ by line.
     class TestTheirs(FecMachine):
         adapter = CommandFecAdapter("python shim.py")
 
-The command is a shim around the implementation, as `interop.machines.process` says; one runs for
+The command is a shim around the implementation, as `interop.machines.lines` says; one runs for
 the sender, and one for the receiver.  Times are nanoseconds from any moment.
 
     start      config, first_sbn: once, as it begins
@@ -28,7 +28,8 @@ from typing import Any
 
 import msgspec
 
-from interop.machines.process import AskedProcess, CommandAdapter, Done, Hex
+from interop.machines.asked import CommandAdapter
+from interop.machines.lines import Done, Hex
 from interop.strategies.fecframe import Packet
 from stack.fec.config import FecConfig
 
@@ -45,7 +46,7 @@ class CommandFec:
     """One case with it (see `FecPeer`).  Raises `ConfigError` for a command that cannot be run."""
 
     def __init__(self, adapter: CommandFecAdapter, config: FecConfig, first_sbn: int) -> None:
-        self._process = AskedProcess(adapter.command, adapter.timeout_s)
+        self._process = adapter.asked()
         self._held_bytes = 0
         self._process.launch(Done, config=config, first_sbn=first_sbn)
 

@@ -5,7 +5,7 @@ line, and real datagrams between them.
         adapter = CommandNodesAdapter("python shim.py")
         patience_s = 5.0
 
-The command is a shim around a node, as `interop.machines.process` says; it runs twice, each time in
+The command is a shim around a node, as `interop.machines.lines` says; it runs twice, each time in
 a folder of its own.  The nodes have a link over UDP on this host, and the adapter is the channel of
 that link: it is what each takes for the other.  Time is that on the wall, so that ``patience_s``
 should be short.  An answer has what stands behind the arrow.
@@ -36,8 +36,9 @@ from typing import Final
 
 import msgspec
 
+from interop.machines.asked import CommandAdapter
+from interop.machines.lines import Done, Hex
 from interop.machines.ports import free_ports
-from interop.machines.process import AskedProcess, CommandAdapter, Done, Hex
 
 NODES: Final = ("dtn://one/", "dtn://two/")
 HOST: Final = "127.0.0.1"
@@ -105,7 +106,7 @@ class CommandNodes:
             opened.callback(self._channel.close)
             self._processes = []
             for node in range(len(NODES)):
-                self._processes.append(AskedProcess(adapter.command, adapter.timeout_s))
+                self._processes.append(adapter.asked())
                 self.start(node)
                 opened.callback(self._processes[node].close)
             self.close = opened.pop_all().close

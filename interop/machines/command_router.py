@@ -3,7 +3,7 @@
     class TestTheirs(RouterPeerMachine):
         adapter = CommandRouterAdapter("python shim.py")
 
-The command is a shim around the router, as `interop.machines.process` says.  Times are DTN times in
+The command is a shim around the router, as `interop.machines.lines` says.  Times are DTN times in
 milliseconds.  A plan is an object of our own format (`stack.contacts.native`): ``contacts`` and
 ``ranges``.  Elsewhere a contact is an object with ``source``, ``destination``, ``start_ms``,
 ``end_ms`` and ``rate_bps``: what the shim says of one is what it was told.
@@ -25,7 +25,8 @@ from typing import Any
 
 import msgspec
 
-from interop.machines.process import AskedProcess, CommandAdapter, Done
+from interop.machines.asked import CommandAdapter
+from interop.machines.lines import Done
 from interop.machines.router import FoundRoute
 from stack.contacts.native import write_json
 from stack.contacts.plan import Contact, Plan
@@ -54,7 +55,7 @@ class CommandRouter:
     run."""
 
     def __init__(self, adapter: CommandRouterAdapter, plan: Plan, node: str) -> None:
-        self._process = AskedProcess(adapter.command, adapter.timeout_s)
+        self._process = adapter.asked()
         self._process.launch(Done, node=node, plan=_told(plan))
 
     def route(

@@ -4,7 +4,7 @@ command, asked line by line.
     class TestTheirs(FilesMachine):
         adapter = CommandFilesAdapter("python shim.py")
 
-The command is a shim around the service, as `interop.machines.process` says; one runs for each end.
+The command is a shim around the service, as `interop.machines.lines` says; one runs for each end.
 Times are nanoseconds from any moment.  An answer has what stands behind the arrow.
 
     start      end, now_ns  ->            0 or 1; of jobs, 0 is the client
@@ -39,7 +39,8 @@ from typing import Any
 
 import msgspec
 
-from interop.machines.process import AskedProcess, CommandAdapter, Done, Hex
+from interop.machines.asked import CommandAdapter
+from interop.machines.lines import Done, Hex
 
 
 class _Left(msgspec.Struct):
@@ -75,7 +76,7 @@ class CommandServiceEnd:
     run."""
 
     def __init__(self, adapter: CommandAdapter, end: int) -> None:
-        self._process = AskedProcess(adapter.command, adapter.timeout_s)
+        self._process = adapter.asked()
         self._end = end
         self._now_ns = 0
         self._process.launch(Done, end=end, now_ns=0)

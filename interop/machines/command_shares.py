@@ -5,7 +5,7 @@ line by line.
         adapter = CommandSharesAdapter("python shim.py")
         part_bytes = 6_000
 
-The command is a shim around the node, as `interop.machines.process` says.  What names a bundle is
+The command is a shim around the node, as `interop.machines.lines` says.  What names a bundle is
 text or a number; it is the same after a restart.  An answer has what stands behind the arrow.
 
     start      neighbours, quota_bytes, quota_bundles   ->
@@ -27,7 +27,8 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import msgspec
 
-from interop.machines.process import AskedProcess, CommandAdapter, Done
+from interop.machines.asked import CommandAdapter
+from interop.machines.lines import Done
 
 
 class _Name(msgspec.Struct):
@@ -49,7 +50,7 @@ class CommandShares:
         quota_bytes: int,
         quota_bundles: int,
     ) -> None:
-        self._process = AskedProcess(adapter.command, adapter.timeout_s)
+        self._process = adapter.asked()
         self._start = {
             "neighbours": list(neighbours),
             "quota_bytes": quota_bytes,

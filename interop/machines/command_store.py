@@ -3,7 +3,7 @@
     class TestTheirs(StoreMachine):
         adapter = CommandStoreAdapter("python shim.py")
 
-The command is a shim around the store, as `interop.machines.process` says; the folder is where the
+The command is a shim around the store, as `interop.machines.lines` says; the folder is where the
 store is.  Times are DTN times in milliseconds.  An answer has what stands behind the arrow.
 
     start        quota_bytes, quota_bundles   ->
@@ -35,7 +35,8 @@ from typing import Any, Final
 
 import msgspec
 
-from interop.machines.process import AskedProcess, CommandAdapter, Done, Hex
+from interop.machines.asked import CommandAdapter
+from interop.machines.lines import Asked, Done, Hex
 from stack.core.train import Buffer
 from stack.ports.store import Committed, Move, Op, Place, Put, Release, Stored, Usage, Write
 
@@ -93,7 +94,7 @@ class _Used(msgspec.Struct):
 class CommandStore:
     """The store behind a process (see `StoreUnderTest`)."""
 
-    def __init__(self, process: AskedProcess, quota_bytes: int) -> None:
+    def __init__(self, process: Asked, quota_bytes: int) -> None:
         self._process = process
         self._quota_bytes = quota_bytes
 
@@ -159,7 +160,7 @@ class CommandStorePeer:
     run."""
 
     def __init__(self, adapter: CommandStoreAdapter, quota_bytes: int, quota_bundles: int) -> None:
-        self._process = AskedProcess(adapter.command, adapter.timeout_s)
+        self._process = adapter.asked()
         self._quotas = {"quota_bytes": quota_bytes, "quota_bundles": quota_bundles}
         self._after_s = itertools.cycle(KILLED_AFTER_S)
         self.store = CommandStore(self._process, quota_bytes)

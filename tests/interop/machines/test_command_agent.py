@@ -12,7 +12,8 @@ import pytest
 
 from interop.machines import AgentPeerMachine, CommandAgentAdapter, MachineFault
 from interop.machines.agent_model import EAST, NODE, WEST
-from interop.machines.process import AskedProcess, Done, Hex
+from interop.machines.lines import Done, Hex
+from interop.machines.process import AskedProcess
 from stack.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
