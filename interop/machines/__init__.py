@@ -7,7 +7,9 @@ implementation, and holds what it says against a simple model written from the s
     machine       what they share: the adapter, time, how a case ends
     transitions   which transitions of a table were taken
     agent         a bundle agent between two neighbours
-    process       an implementation in another process, asked line by line
+    lines         an implementation that is asked line by line
+    process, connection, asked
+                  one in another process, one behind a port, and which it is
     command       a bundle agent there
     command_store, command_router, command_fecframe, command_bpsec
                   a store, a router, a sender or receiver, an acceptor there

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from interop.strategies.choices import Choices
 from interop.strategies.making import strategy
@@ -10,6 +10,8 @@ from stack.audit.event import ACTS_MAX, AuditEvent, label_digest
 from stack.audit.merkle import MerkleTree, Peaks
 from stack.audit.note import WITNESS_KEY, LogCheckpoint, NoteSigner, SignedNote
 
+_SIGNER: Final = NoteSigner("dtn://kiruna/audit/1", bytes([1]) * 32)
+_WITNESS: Final = NoteSigner("dtn://svalbard/audit", bytes([2]) * 32, WITNESS_KEY)
 NAMES = ("dtn://kiruna/", "ipn:7.0", "dtn://\u00e5ngstr\u00f6m/", "dtn://" + "a" * 40 + "/", "")
 
 
@@ -62,6 +64,6 @@ def log(choose: Choices) -> Log:
         entries,
         old,
         choose.integer(old, size),
-        NoteSigner("dtn://kiruna/audit/1", bytes([1]) * 32),
-        NoteSigner("dtn://svalbard/audit", bytes([2]) * 32, WITNESS_KEY),
+        _SIGNER,
+        _WITNESS,
     )

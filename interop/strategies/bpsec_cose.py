@@ -11,7 +11,7 @@ from typing import Final
 
 from interop.strategies.bundle import eids
 from interop.strategies.choices import Choices
-from interop.strategies.cose import TAGS, encoded_cose_messages, nearly_cose_messages
+from interop.strategies.cose import message_parts, nearly_cose_messages
 from interop.strategies.making import strategy
 from interop.strategies.rules import WireRule, nearly
 from interop.strategies.violation import Nearly, Violation
@@ -37,9 +37,7 @@ _OWN = (0, TARGET_BLOCK, SECURITY_BLOCK)
 
 def _message(choose: Choices, number: int) -> bytes:
     """A message without its tag and its content, which are not in results (§2.3.1)."""
-    octets = encoded_cose_messages.make(choose, kind=_KINDS[number])
-    parts = decode(octets.removeprefix(cbor.head(cbor.TAG, TAGS[_KINDS[number]])), "made here")
-    assert isinstance(parts, Sequence)
+    parts = message_parts(choose, _KINDS[number])
     return encode([*parts[:2], None, parts[3]])
 
 

@@ -6,9 +6,11 @@ nearly_node_files() ...           files that break one rule of `NODE_RULES`, `SC
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Sequence
+from json.encoder import encode_basestring
 from typing import Any
 
 from interop.strategies.choices import Choices
@@ -25,16 +27,19 @@ def toml_octets(document: Document) -> bytes:
     return "".join(f"{_key(key)} = {_value(value)}\n" for key, value in document.items()).encode()
 
 
+@functools.lru_cache(maxsize=256)
 def _key(key: str) -> str:
     return key if key.replace("_", "").replace("-", "").isalnum() else json.dumps(key)
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return encode_basestring(value)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_key(key)} = {_value(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_value, value)) + "]"
-    if isinstance(value, float) and not math.isfinite(value):
+    if type(value) is int or (isinstance(value, float) and not math.isfinite(value)):
         return str(value)
     return json.dumps(value, ensure_ascii=False)
 

@@ -72,8 +72,8 @@ def _recipients(choose: Choices) -> list[Value]:
     return [_recipient(choose.pick(_WRAPPED), _octets(choose)) for _ in range(choose.integer(1, 3))]
 
 
-def _parts(choose: Choices, kind: str) -> list[Value]:
-    """The parts of a message that is right in every way."""
+def message_parts(choose: Choices, kind: str) -> list[Value]:
+    """The parts of a message of a kind of `TAGS` that is right in every way."""
     protected: dict[int | str, Value] = {1: choose.pick((-7, -8, -50, 5, 3))}
     if choose.flip(4):
         protected[3] = choose.pick((0, "text/plain"))
@@ -90,7 +90,7 @@ def _parts(choose: Choices, kind: str) -> list[Value]:
 @strategy
 def encoded_cose_messages(choose: Choices, *, kind: str = "sign1") -> bytes:
     """The octets of a message of a kind of `TAGS`, with its tag or none."""
-    body = values.encode(_parts(choose, kind))
+    body = values.encode(message_parts(choose, kind))
     return body if choose.flip() else cbor.head(cbor.TAG, TAGS[kind]) + body
 
 
@@ -187,7 +187,7 @@ def nearly_cose_messages(
 ) -> Nearly:
     """A message of a kind of `TAGS` that breaks one rule, of `rules` and of `LAYER_RULES`."""
     violation, breaks = choose.pick((*rules, *LAYER_RULES) if kind in LAYERED else rules)
-    parts = _parts(choose, kind)
+    parts = message_parts(choose, kind)
     valid = values.encode(parts)
     breaks(choose, parts)
     return Nearly(values.encode(parts), violation, valid)

@@ -11,6 +11,7 @@ configuration, and whole source blocks with their repair packets.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from interop.strategies.violation import Nearly, Violation
 from stack.core.clock import MILLISECOND
 from stack.core.train import FLOW_REPAIR, FLOW_SOURCE, Train
 from stack.fec.config import OVERHEAD_BYTES, FecConfig
+from stack.fec.erasure import SharedCodes
 from stack.fec.framework import FecSender
 from stack.wire.fecframe import (
     ADUI_HEADER_BYTES,
@@ -135,6 +137,16 @@ def fec_configs(choose: Choices) -> FecConfig:
     )
 
 
+class _OfThread(threading.local):
+    """Tables of codes, which cost more than the block of a case."""
+
+    def __init__(self) -> None:
+        self.codes = SharedCodes()
+
+
+_THREAD = _OfThread()
+
+
 @strategy
 def protected_blocks(
     choose: Choices, *, k_min: int = 1, r_min: int = 0, adus_min: int = 1
@@ -145,7 +157,7 @@ def protected_blocks(
         k=k, r=choose.integer(r_min, 4), adu_bytes_max=40, flow_id=choose.integer(0, 255)
     )
     adus = [choose.octets(1, 40) for _ in choose.many(min(k, adus_min), k)]
-    sender = FecSender(config)
+    sender = FecSender(config, codes=_THREAD.codes)
     sent = sender.protect([Train(adu, len(adu)) for adu in adus], 0) + sender.flush(0)
     packets = [
         Packet(train.flow == FLOW_REPAIR, bytes(one)) for train in sent for one in train.datagrams()
@@ -336,7 +348,7 @@ BLOCK_RULES = (
 def nearly_blocks(choose: Choices, *, rules: Sequence[BlockRule] = BLOCK_RULES) -> NearlyBlock:
     """Packets of one block, in order, of which the last breaks one rule, of `rules`."""
     rule = choose.pick(rules)
-    block = protected_blocks.make(choose, k_min=3, r_min=2, adus_min=8)
+    block = choose.prepared(protected_blocks.make, k_min=3, r_min=2, adus_min=8)
     packet = choose.pick([one for one in block.packets if one.repair == rule.repair])
     before, bad = rule.spoil(choose, block, packet)
     return NearlyBlock(replace(block, packets=(*before, bad)), rule.violation)
@@ -345,6 +357,6 @@ def nearly_blocks(choose: Choices, *, rules: Sequence[BlockRule] = BLOCK_RULES) 
 @strategy
 def mutated_packets(choose: Choices) -> Packet:
     """A packet of either flow, damaged at random."""
-    block = protected_blocks.make(choose, r_min=1)
+    block = choose.prepared(protected_blocks.make, r_min=1)
     packet = choose.pick(block.packets)
     return packet._replace(octets=change(packet.octets, (packet.octets,), choose))

@@ -3,6 +3,7 @@ and captures."""
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from struct import pack
@@ -64,11 +65,21 @@ def _no_number(choose: Choices) -> bytes:
 
 
 def _many(choose: Choices) -> bytes:
-    return _plan(*(_contact(start_ms=at, end_ms=at + 1) for at in range(choose.pick((500, 3_000)))))
+    return _in_turn(choose.pick((500, 3_000)))
+
+
+@functools.cache
+def _in_turn(count: int) -> bytes:
+    return _plan(*(_contact(start_ms=at, end_ms=at + 1) for at in range(count)))
 
 
 def _crowd(choose: Choices) -> bytes:
     """Contacts of one direction that all overlap."""
+    return _overlapping()
+
+
+@functools.cache
+def _overlapping() -> bytes:
     return _plan(*(_contact(start_ms=at, end_ms=10_000 - at) for at in range(500)))
 
 
@@ -138,7 +149,7 @@ def _ion_digits(choose: Choices) -> bytes:
 
 
 def _ion_long_line(choose: Choices) -> bytes:
-    return _line(*_WHOLE, *("1" for _ in range(choose.pick((100, 50_000)))))
+    return _line(*_WHOLE, "1 " * choose.pick((99, 49_999)) + "1")
 
 
 def _ion_backwards(choose: Choices) -> bytes:
@@ -151,9 +162,14 @@ def _ion_no_node(choose: Choices) -> bytes:
 
 
 def _ion_many(choose: Choices) -> bytes:
+    return _ion_in_turn(choose.pick((500, 2_000)))
+
+
+@functools.cache
+def _ion_in_turn(count: int) -> bytes:
     return b"".join(
         _line("a", "contact", f"+{10 * at}", f"+{10 * at + 9}", "1", "2", "1000")
-        for at in range(choose.pick((500, 2_000)))
+        for at in range(count)
     )
 
 

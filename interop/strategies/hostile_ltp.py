@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -108,8 +109,16 @@ def _claim_over_the_end(choose: Choices) -> bytes:
 
 def _full_report(choose: Choices) -> bytes:
     count = choose.pick((1_000, 9_000))
-    claims = tuple(Claim(2 * at, 1) for at in range(count))
-    return encode_segment(replace(_report(choose), lower=0, upper=2 * count, claims=claims))
+    return _with(
+        fields(_report(choose)),
+        upper=sdnv(2 * count), lower=b"\0", claim_count=sdnv(count), claims=_apart(count),
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=2)
+def _apart(count: int) -> bytes:
+    """So many claims of one octet, each beyond the last one."""
+    return b"".join(sdnv(2 * at) + sdnv(1) for at in range(count))
 
 
 def _full_extensions(choose: Choices) -> bytes:

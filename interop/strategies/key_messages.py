@@ -48,6 +48,10 @@ def signed(payload: bytes) -> bytes:
     return sign1(payload, _SIGNING, external_aad=_CONTEXT)
 
 
+def _signed(fields: FieldList) -> bytes:
+    return signed(encode(fields))
+
+
 def _grant(choose: Choices) -> FieldList:
     begin = choose.uint(52)
     renew, until = (begin + 1 + choose.uint(40) for _ in range(2))
@@ -138,7 +142,7 @@ KEY_RULES: Final[tuple[WireRule[FieldList], ...]] = (
 @strategy
 def encoded_key_messages(choose: Choices) -> bytes:
     """A message that is right: `stack.services.keys.messages.read_message` takes it with `KEY`."""
-    return signed(encode(_either(choose)))
+    return _signed(_either(choose))
 
 
 @strategy
@@ -146,7 +150,7 @@ def nearly_key_messages(
     choose: Choices, *, rules: Sequence[WireRule[FieldList]] = KEY_RULES
 ) -> Nearly:
     """A message that breaks one of some rules."""
-    return nearly(choose, rules, lambda fields: signed(encode(fields)))
+    return nearly(choose, rules, _signed)
 
 
 @strategy

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from interop.strategies.audit import event, log
+from interop.strategies.audit import Log, event, log
 from interop.strategies.choices import Choices
 from interop.strategies.fields import (
     FieldBreak,
@@ -22,7 +22,7 @@ from interop.strategies.making import strategy
 from interop.strategies.rules import WireRule, nearly
 from interop.strategies.violation import Nearly, Violation
 from stack.audit.event import ACTS_MAX, TEXT_BYTES_MAX, encode_event
-from stack.audit.merkle import PATH_MAX, SIZE_MAX
+from stack.audit.merkle import PATH_MAX, SIZE_MAX, MerkleTree
 from stack.audit.note import SIGNATURES_MAX, LogCheckpoint, NoteKey, NoteSigner, SignedNote
 from stack.audit.receipt import INCLUSION, RFC9162_SHA256, VDP, VDS, log_key
 from stack.cose import SigningKey, sign1
@@ -83,10 +83,19 @@ LOG_KEY: Final[NoteKey] = _LOG.key
 """Whose notes they are."""
 
 
-def _note(choose: Choices) -> SignedNote:
+def _log(choose: Choices) -> tuple[Log, MerkleTree]:
+    """A log, and its tree."""
     of = log.make(choose)
-    note = of.checkpoint(of.size)
-    return note.with_signatures((of.witness.sign(note.text, 7),)) if choose.flip() else note
+    return of, of.tree()
+
+
+def _note(choose: Choices) -> SignedNote:
+    of, tree = choose.prepared(_log)
+    size = choose.integer(1, len(of.entries))
+    note = LogCheckpoint(of.signer.key.name, size, tree.root(size)).signed(of.signer)
+    if not choose.flip():
+        return note
+    return note.with_signatures((of.witness.sign(note.text, choose.integer(0, 1 << 31)),))
 
 
 Texts = Callable[[Choices, list[str]], list[str]]
@@ -111,8 +120,11 @@ def _swapped(old: bytes, *options: bytes) -> Callable[[Choices, SignedNote], byt
     return lambda choose, note: note.encode().replace(old, choose.pick(options), 1)
 
 
+_OTHERS = tuple(NoteSigner(LOG_KEY.name, bytes([number]) * 32) for number in range(2, 10))
+
+
 def _by_another(choose: Choices, note: SignedNote) -> bytes:
-    other = NoteSigner(LOG_KEY.name, bytes([choose.integer(2, 9)]) * 32)
+    other = choose.pick(_OTHERS)
     return SignedNote(note.text, (other.sign(note.text),)).encode()
 
 
@@ -281,12 +293,18 @@ class ReceiptParts:
         )
 
 
-def _receipt(choose: Choices) -> ReceiptParts:
+def _with_entry(choose: Choices) -> tuple[int, MerkleTree]:
+    """How many entries a log has, of which each second one is `ENTRY`, and its tree."""
     of = log.make(choose)
-    number = of.old - 1
-    entries = (*of.entries[:number], ENTRY, *of.entries[number + 1 :])
-    tree = of._replace(entries=entries).tree()
-    return ReceiptParts(tree.root(of.size), [of.size, number, tree.inclusion(number, of.size)])
+    entries = tuple(one if at % 2 else ENTRY for at, one in enumerate(of.entries))
+    return len(entries), of._replace(entries=entries).tree()
+
+
+def _receipt(choose: Choices) -> ReceiptParts:
+    entries, tree = choose.prepared(_with_entry)
+    size = choose.integer(1, entries)
+    number = 2 * choose.integer(0, (size - 1) // 2)
+    return ReceiptParts(tree.root(size), [size, number, tree.inclusion(number, size)])
 
 
 ReceiptBreak = Callable[[Choices, ReceiptParts], bytes]
@@ -304,8 +322,11 @@ def _set(name: str, *options: Value) -> ReceiptBreak:
     return spoil
 
 
+_OTHER_KEYS = tuple(log_key(bytes([number]) * 32) for number in range(2, 10))
+
+
 def _other_key(choose: Choices, parts: ReceiptParts) -> bytes:
-    return replace(parts, signing=log_key(bytes([choose.integer(2, 9)]) * 32)).encode()
+    return replace(parts, signing=choose.pick(_OTHER_KEYS)).encode()
 
 
 _ANY_PROOF = encode([1, 0, []])

@@ -59,11 +59,15 @@ _RULES: tuple[tuple[str, Callable[[Choices, Fields], bytes]], ...] = (
 )
 
 
+def _inner(choose: Choices) -> bytes:
+    return cbor.bstr(encode_bundle(bundles.make(choose)))
+
+
 @strategy
 def bibe_records(choose: Choices) -> bytes:
     """The octets of a record that carries a bundle, whatever that says."""
     fields = [*(cbor.uint(choose.pick((0, choose.uint()))) for _ in range(2))]
-    fields.append(cbor.bstr(encode_bundle(bundles.make(choose))))
+    fields.append(_inner(choose))
     return _record(fields, choose.pick((b"\x03", b"\x07")))
 
 
@@ -71,8 +75,7 @@ def bibe_records(choose: Choices) -> bytes:
 def nearly_bibe_records(choose: Choices) -> Nearly:
     """The octets of such a record that breaks one rule."""
     words, breaks = choose.pick(_RULES)
-    inner = encode_bundle(bundles.make(choose))
-    fields = [cbor.uint(choose.uint()), cbor.uint(choose.uint()), cbor.bstr(inner)]
+    fields = [cbor.uint(choose.uint()), cbor.uint(choose.uint()), choose.prepared(_inner)]
     violation = Violation("draft-ietf-dtn-bibect §3.1", words)
     valid = _record(list(fields))
     return Nearly(breaks(choose, fields), violation, valid)

@@ -5,19 +5,19 @@ Who opens them with `interop.strategies.bpsec.KEYS` must not deliver their paylo
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
-from interop.strategies.bpsec import Securing, encoded_security_blocks
+from interop.strategies.bpsec import Securing, security_blocks
 from interop.strategies.bundle import bundles
 from interop.strategies.choices import Choices, Source
 from interop.strategies.making import strategy
+from interop.strategies.raw_asb import RawAsb, pair
 from interop.strategies.violation import Nearly, Violation
 from stack.security import contexts
 from stack.wire import cbor
-from stack.wire.asb import EncodedItem, Pair, SecurityBlock, Value, decode_asb, encode_asb
+from stack.wire.asb import Pair, SecurityBlock, decode_asb, encode_asb
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
@@ -25,65 +25,15 @@ from stack.wire.bundle import (
     DISCARD_UNPROCESSED,
     REPLICATE,
     Bundle,
+    CanonicalBlock,
+    encode_block,
     encode_bundle,
-    encode_eid,
     free_number,
 )
 
 _PAYLOAD = 1
 Shape = Literal["plain", "signed", "sealed", "both"]
 """Nothing; a BIB over the payload; a BCB over it; a BIB and BCBs over both."""
-
-
-@dataclass(slots=True)
-class RawAsb:
-    """An abstract security block as items that can be anything (RFC 9172 §3.6)."""
-
-    targets: list[bytes]
-    context: bytes
-    flags: bytes
-    source: bytes
-    parameters: list[bytes] | None
-    results: list[bytes]
-    """One set for each target."""
-
-    after: bytes = b""
-
-    @staticmethod
-    def of(data: bytes) -> RawAsb:
-        """Such a block in its items."""
-        asb = decode_asb(data)
-        return RawAsb(
-            [cbor.uint(target) for target in asb.targets],
-            cbor.uint(asb.context),
-            cbor.uint(bool(asb.parameters)),
-            encode_eid(asb.source),
-            [_pair(*pair) for pair in asb.parameters] or None,
-            [cbor.array(_pair(*pair) for pair in pairs) for pairs in asb.results],
-        )
-
-    def encode(self) -> bytes:
-        """The octets."""
-        parameters = b"" if self.parameters is None else cbor.array(self.parameters)
-        return b"".join(
-            (
-                cbor.array(self.targets),
-                self.context,
-                self.flags,
-                self.source,
-                parameters,
-                cbor.array(self.results),
-                self.after,
-            )
-        )
-
-
-def _pair(number: int, value: Value) -> bytes:
-    if isinstance(value, EncodedItem):
-        item = value.octets
-    else:
-        item = cbor.uint(value) if isinstance(value, int) else cbor.bstr(value)
-    return cbor.array((cbor.uint(number), item))
 
 
 EditItems = Callable[[RawAsb, Choices], None]
@@ -111,45 +61,95 @@ def nearly_secured_bundles(
     plain: Source[Bundle] | None = None,
 ) -> Nearly:
     """The octets of a secured bundle that breaks one rule, of `rules` or of all that there are
-    (`SECURITY_RULES`).  `plain` is what is to be secured, if not any bundle: it has two extension
-    blocks or more, and a payload."""
+    (`SECURITY_RULES`).  `plain` is what is to be secured, if not any bundle: it has a payload."""
     rule = choose.pick(rules or SECURITY_RULES)
-    least = 2 if rule.bundle else 0
     if plain:
-        bundle = choose.draw(plain)
+        right = _right_of(choose.draw(plain), rule.shape, choose)
     else:
-        bundle = choose.prepared(bundles.make, kind="whole", extensions_min=least, payload_min=1)
+        right = choose.prepared(_right, shape=rule.shape)
+    if rule.bundle:
+        work = Securing(right.bundle, choose)
+        rule.bundle(work, choose)
+        broken = encode_bundle(work.bundle())
+    else:
+        security = right.security
+        assert security is not None, "what is plain has no content to be spoilt"
+        broken = security.with_data(_spoilt(rule, security.asb, choose))
+    return Nearly(broken, rule.violation, right.octets)
+
+
+def _spoilt(rule: SecurityRule, asb: SecurityBlock, choose: Choices) -> bytes:
+    """The octets of a security block in which a rule about its content is broken."""
+    if rule.values:
+        return encode_asb(rule.values(asb, choose))
+    raw = RawAsb.of(asb)
+    if rule.items:
+        rule.items(raw, choose)
+    return raw.encode()
+
+
+class _Security(NamedTuple):
+    """A security block, and what is around it."""
+
+    before: bytes
+    block: CanonicalBlock
+    asb: SecurityBlock
+    after: bytes
+
+    def with_data(self, data: bytes) -> bytes:
+        """The octets of the bundle, with other content in this block."""
+        return self.before + encode_block(_like(self.block, self.block.number, data)) + self.after
+
+
+class _Right(NamedTuple):
+    """A secured bundle that breaks no rule."""
+
+    bundle: Bundle
+    """Its blocks have their octets."""
+
+    octets: bytes
+    security: _Security | None
+    """The security block to be changed."""
+
+
+def _right(choose: Choices, shape: Shape) -> _Right:
+    bundle = bundles.make(choose, kind="whole", payload_min=1)
+    return _right_of(bundle, shape, choose)
+
+
+def _right_of(bundle: Bundle, shape: Shape, choose: Choices) -> _Right:
     work = Securing(bundle, choose)
     work.without_crc({_PAYLOAD})
-    bib = work.sign([_PAYLOAD]) if rule.shape in ("signed", "both") else 0
-    bcb = work.seal(_PAYLOAD) if rule.shape in ("sealed", "both") else 0
+    bib = work.sign([_PAYLOAD]) if shape in ("signed", "both") else 0
+    bcb = work.seal(_PAYLOAD) if shape in ("sealed", "both") else 0
     if bib and bcb:
         work.seal(bib)
-    valid = encode_bundle(work.bundle())
-    if rule.bundle:
-        rule.bundle(work, choose)
-    else:
-        block = work.blocks[bcb or bib]
-        data = bytes(block.data)
-        if rule.values:
-            data = encode_asb(rule.values(decode_asb(data), choose))
-        elif rule.items:
-            raw = RawAsb.of(data)
-            rule.items(raw, choose)
-            data = raw.encode()
-        work.blocks[block.number] = dataclasses.replace(block, data=data)
-    return Nearly(encode_bundle(work.bundle()), rule.violation, valid)
+    made = work.bundle()
+    blocks = [replace(block, encoded=encode_block(block)) for block in made.blocks]
+    octets = encode_bundle(made)
+    security = None
+    for at, block in enumerate(blocks):
+        if block.number == (bcb or bib):
+            end = len(octets) - len(cbor.BREAK) - sum(map(_size, blocks[at + 1 :]))
+            before, after = octets[: end - _size(block)], octets[end:]
+            security = _Security(before, block, decode_asb(block.data), after)
+    return _Right(Bundle(made.primary, tuple(blocks)), octets, security)
+
+
+def _size(block: CanonicalBlock) -> int:
+    return len(block.encoded or b"")
+
+
+def _like(block: CanonicalBlock, number: int, data: bytes) -> CanonicalBlock:
+    return CanonicalBlock(block.type, number, block.flags, data, block.crc_type)
 
 
 @strategy
 def nearly_security_blocks(choose: Choices) -> Nearly:
     """The octets of an abstract security block that breaks one rule of its form."""
     rule = choose.pick(FORM_RULES)
-    valid = encoded_security_blocks.make(choose)
-    raw = RawAsb.of(valid)
-    if rule.items:
-        rule.items(raw, choose)
-    return Nearly(raw.encode(), rule.violation, valid)
+    asb = security_blocks.make(choose)
+    return Nearly(_spoilt(rule, asb, choose), rule.violation, encode_asb(asb))
 
 
 # ---- the form of a security block
@@ -179,7 +179,7 @@ def _flag_without_parameters(raw: RawAsb, choose: Choices) -> None:
 
 
 def _parameters_without_flag(raw: RawAsb, choose: Choices) -> None:
-    raw.flags, raw.parameters = b"\x00", raw.parameters or [_pair(3, 7)]
+    raw.flags, raw.parameters = b"\x00", raw.parameters or [pair(3, 7)]
 
 
 def _no_source(raw: RawAsb, choose: Choices) -> None:
@@ -241,7 +241,7 @@ FORM_RULES = (
 def _add(work: Securing, kind: int, asb: SecurityBlock) -> None:
     number = free_number(work.blocks.values())
     header = next(block for block in work.blocks.values() if block.type == kind)
-    work.blocks[number] = dataclasses.replace(header, number=number, data=encode_asb(asb))
+    work.blocks[number] = _like(header, number, encode_asb(asb))
 
 
 def _asb(work: Securing, kind: int) -> SecurityBlock:
@@ -258,7 +258,7 @@ def _aims_at(kind: int, at: Callable[[Securing, int], int]) -> EditBundle:
     def edit(work: Securing, choose: Choices) -> None:
         asb, number = _asb(work, kind), _number(work, kind)
         asb = asb._replace(targets=(*asb.targets, at(work, number)), results=asb.results * 2)
-        work.blocks[number] = dataclasses.replace(work.blocks[number], data=encode_asb(asb))
+        work.blocks[number] = _like(work.blocks[number], number, encode_asb(asb))
 
     return edit
 
@@ -302,7 +302,7 @@ def _bib_alone(work: Securing, choose: Choices) -> None:
 def _bib_shared(work: Securing, choose: Choices) -> None:
     """One BIB over the payload, which is encrypted, and over the primary block or another one."""
     del work.blocks[_number(work, BLOCK_INTEGRITY)]
-    other = choose.pick((0, next(number for number in work.blocks if number != _PAYLOAD)))
+    other = choose.pick((0, *(number for number in work.blocks if number != _PAYLOAD)))
     work.without_crc({other})
     bib = work.sign(choose.pick(([_PAYLOAD, other], [other, _PAYLOAD])))
     work.seal(_PAYLOAD)
@@ -328,7 +328,7 @@ def _circle(work: Securing, choose: Choices) -> None:
     second = free_number(work.blocks.values())
     _add(work, BLOCK_CONFIDENTIALITY, asb._replace(targets=(first,)))
     one = asb._replace(targets=(_PAYLOAD, second), results=asb.results * 2)
-    work.blocks[first] = dataclasses.replace(work.blocks[first], data=encode_asb(one))
+    work.blocks[first] = _like(work.blocks[first], first, encode_asb(one))
 
 
 def _operation(clause: str, words: str, shape: Shape, edit: EditBundle) -> SecurityRule:

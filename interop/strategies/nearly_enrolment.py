@@ -32,12 +32,12 @@ from interop.strategies.nearly_certificate import (
     ROLES,
     TWO_NODE_IDS,
     authority,
+    hpke_key,
     key,
 )
 from interop.strategies.rules import WireRule, nearly
 from interop.strategies.violation import Nearly, Violation
 from stack.core.eid import Eid
-from stack.cose import HpkePrivateKey
 from stack.identity.certificate import moment
 from stack.identity.forms import (
     FACTS,
@@ -65,9 +65,8 @@ class RequestParts:
     def encode(self) -> bytes:
         """In DER, signed by its key."""
         subject = x509.Name([x509.NameAttribute(*name) for name in self.names])
-        builder = x509.CertificateSigningRequestBuilder(subject)
-        for extension in self.extensions:
-            builder = builder.add_extension(extension, extension.oid == TERMS)
+        extensions = [x509.Extension(one.oid, one.oid == TERMS, one) for one in self.extensions]
+        builder = x509.CertificateSigningRequestBuilder(subject, extensions)
         return builder.sign(self.key, None).public_bytes(Encoding.DER)
 
     def having(self, extension: x509.ExtensionType) -> RequestParts:
@@ -83,9 +82,8 @@ class RequestParts:
 
 def _request(choose: Choices) -> RequestParts:
     number, node = choose.integer(100, 200), Eid.parse(choose.pick(IDS))
-    hpke = HpkePrivateKey("X25519", number.to_bytes(32, "big"))
     facts = facts_extension(choose.pick(LAWS), choose.pick(ROLES))
-    extensions = (node_name(node), facts, sealed_extension(hpke.public))
+    extensions = (node_name(node), facts, sealed_extension(hpke_key(number)))
     return RequestParts(key(number), ((NameOID.COMMON_NAME, str(node)),), extensions)
 
 
@@ -105,9 +103,13 @@ def _forged(choose: Choices, asked: RequestParts) -> bytes:
     return bytes(octets)
 
 
+_OTHER_KINDS = tuple(
+    Ed448PrivateKey.from_private_bytes(number.to_bytes(57, "big")) for number in range(1, 10)
+)
+
+
 def _of_kind(choose: Choices, asked: RequestParts) -> bytes:
-    other = Ed448PrivateKey.from_private_bytes(choose.integer(1, 9).to_bytes(57, "big"))
-    return replace(asked, key=other).encode()
+    return replace(asked, key=choose.pick(_OTHER_KINDS)).encode()
 
 
 def _lacking(kind: x509.ObjectIdentifier) -> AskedBreak:

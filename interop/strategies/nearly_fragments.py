@@ -22,7 +22,7 @@ def nearly_fragment_sets(
     """All fragments of a data unit, and somewhere among them, but not last, one that contradicts
     the others.  Nothing may come of them but the data unit of the others."""
     violation, forge = choose.pick(rules or FRAGMENT_RULES)
-    whole = bundles.make(choose, kind="whole", payload_min=4)
+    whole = choose.prepared(bundles.make, kind="whole", payload_min=4)
     data = bytes(whole.payload.data)
     cut = choose.integer(1, len(data) - 1)
     parts = [

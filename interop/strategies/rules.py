@@ -28,7 +28,8 @@ class WireRule(Generic[T]):
 def nearly(
     choose: Choices, rules: Sequence[WireRule[Any]], encode: Callable[[Any], bytes]
 ) -> Nearly:
-    """Octets that break one of some rules, and what `encode` gives without that."""
+    """Octets that break one of some rules, and what `encode` gives without that: when somebody
+    asks, for that may have to be signed."""
     rule = choose.pick(rules)
     value = rule.made(choose)
-    return Nearly(rule.spoil(choose, value), rule.violation, encode(value))
+    return Nearly(rule.spoil(choose, value), rule.violation, lambda: encode(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -19,14 +20,37 @@ class Violation:
         return f"{self.clause}: {self.words}"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class Nearly:
-    """Octets that break exactly one rule."""
+    """Octets that break exactly one rule; not to be changed."""
 
-    encoded: bytes
-    violation: Violation
-    valid: bytes
-    """What they were before: right in every way."""
+    __slots__ = ("_valid", "encoded", "violation")
+
+    def __init__(
+        self, encoded: bytes, violation: Violation, valid: bytes | Callable[[], bytes]
+    ) -> None:
+        self.encoded = encoded
+        self.violation = violation
+        self._valid = valid
+
+    @property
+    def valid(self) -> bytes:
+        """What they were before: right in every way.  Made when it is asked for the first time,
+        where that was given as a function."""
+        if not isinstance(self._valid, bytes):
+            self._valid = self._valid()
+        return self._valid
+
+    def _parts(self) -> tuple[bytes, Violation, bytes]:
+        return self.encoded, self.violation, self.valid
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Nearly) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash((self.encoded, self.violation))
+
+    def __reduce__(self) -> tuple[type[Nearly], tuple[bytes, Violation, bytes]]:
+        return Nearly, self._parts()
 
     def __repr__(self) -> str:
         # As code that makes it again, with octets as people read them.

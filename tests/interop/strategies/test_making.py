@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import random
 from typing import Any
 
@@ -42,6 +43,7 @@ from stack.wire.bundle import (
     encode_bundle,
 )
 from stack.wire.sdnv import encode_sdnv
+from tests.benchmarks.bench_strategies import MAKERS, READERS
 
 
 @strategy
@@ -202,6 +204,53 @@ EXAMPLE = Bundle(
 )  # fmt: skip
 def test_code_makes_the_value_again(value: object) -> None:
     assert eval(code(value), globals()) == value
+
+
+def test_what_was_right_is_made_when_it_is_asked_for_and_once() -> None:
+    made: list[bytes] = []
+
+    def valid() -> bytes:
+        made.append(b"right")
+        return made[-1]
+
+    case = Nearly(b"wrong", Violation("§1", "no"), valid)
+    assert not made
+    assert (
+        case
+        == Nearly(b"wrong", Violation("§1", "no"), b"right")
+        == pickle.loads(pickle.dumps(case))
+    )
+    assert case != Nearly(b"wrong", Violation("§1", "no"), b"left")
+    assert (case.valid, made) == (b"right", [b"right"])
+
+
+DEAR = (
+    "bpsec_cose.nearly_cose_blocks",
+    "configuration.nearly_scenario_files",
+    "key_messages.nearly_key_messages",
+    "nearly_audit.encoded_receipts",
+    "nearly_audit.nearly_notes",
+    "nearly_audit.nearly_receipts",
+    "nearly_bpsec.nearly_secured_bundles",
+    "nearly_certificate.nearly_certificates",
+    "nearly_enrolment.nearly_requests",
+    "nearly_fragments.nearly_fragment_sets",
+)
+"""Some that share parts, or keep them, because to make these costs much."""
+
+
+@pytest.mark.parametrize("name", DEAR)
+def test_what_is_quick_is_not_the_same_again(name: str) -> None:
+    cases = list(itertools.islice(MAKERS[name].cases(3), 400))
+    assert len({getattr(case, "encoded", case) for case in cases}) > 0.85 * len(cases)
+
+
+def test_what_the_benchmark_reads_is_there() -> None:
+    for _, names in READERS.values():
+        for name in names:
+            case = MAKERS[name].case(0, 0)
+            assert isinstance(getattr(case, "encoded", case), bytes), name
+    assert "nearly_bpsec.nearly_secured_bundles" in MAKERS
 
 
 def test_an_explanation_has_the_rule_the_hex_and_the_tree() -> None:
