@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from interop.machines.connection import SCHEME, AskedConnection
-from interop.machines.lines import Asked
+from interop.machines.lines import AskedPeer
 from interop.machines.process import AskedProcess
 
 
@@ -22,7 +22,7 @@ class CommandAdapter:
     allow_remote: bool = False
     """Whether the port may be one of another machine."""
 
-    def asked(self) -> Asked:
+    def asked(self) -> AskedPeer:
         """It, before its first life.  Raises `ConfigError` for what is neither."""
         if self.command.startswith(SCHEME):
             return AskedConnection(self.command, self.timeout_s, allow_remote=self.allow_remote)

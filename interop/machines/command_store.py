@@ -36,7 +36,7 @@ from typing import Any, Final
 import msgspec
 
 from interop.machines.asked import CommandAdapter
-from interop.machines.lines import Asked, Done, Hex
+from interop.machines.lines import AskedPeer, Done, Hex
 from stack.core.train import Buffer
 from stack.ports.store import Committed, Move, Op, Place, Put, Release, Stored, Usage, Write
 
@@ -94,7 +94,7 @@ class _Used(msgspec.Struct):
 class CommandStore:
     """The store behind a process (see `StoreUnderTest`)."""
 
-    def __init__(self, process: Asked, quota_bytes: int) -> None:
+    def __init__(self, process: AskedPeer, quota_bytes: int) -> None:
         self._process = process
         self._quota_bytes = quota_bytes
 

@@ -19,7 +19,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from interop.machines.fault import MachineFault
-from interop.machines.lines import Asked, Done
+from interop.machines.lines import AskedPeer, Done
 from stack.core.errors import ConfigError
 
 SCHEME: Final = "tcp://"
@@ -29,7 +29,7 @@ _RESET: Final = struct.pack("ii", 1, 0)
 """Linger for no time: what is not sent is thrown away, and the other side is told."""
 
 
-class AskedConnection(Asked):
+class AskedConnection(AskedPeer):
     """Connections to it, one after the other.  Raises `ConfigError` for what is no address, or that
     of another machine unless that is allowed."""
 
@@ -61,11 +61,11 @@ class AskedConnection(Asked):
 
     @property
     def runs(self) -> bool:
-        """See `Asked`."""
+        """See `AskedPeer`."""
         return self._connection is not None
 
     def end(self) -> None:
-        """See `Asked`."""
+        """See `AskedPeer`."""
         connection = self._connection
         assert connection is not None
         connection.shutdown(socket.SHUT_WR)
@@ -78,14 +78,14 @@ class AskedConnection(Asked):
         self.kill()
 
     def kill(self) -> None:
-        """See `Asked`."""
+        """See `AskedPeer`."""
         if self._connection is not None:
             self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._connection.close()
             self._connection = None
 
     def close(self) -> None:
-        """See `Asked`."""
+        """See `AskedPeer`."""
         self.kill()
 
 

@@ -33,7 +33,7 @@ class Done(msgspec.Struct):
     """The answer where there is nothing to say: an object."""
 
 
-class Asked(abc.ABC):
+class AskedPeer(abc.ABC):
     """Something that is asked, and what it keeps on its disk."""
 
     def __init__(self, timeout_s: float) -> None:

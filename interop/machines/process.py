@@ -17,11 +17,11 @@ from typing import IO
 
 from interop.fuzzing.reaction import WORDS_MAX, fault_place
 from interop.machines.fault import MachineFault
-from interop.machines.lines import Asked
+from interop.machines.lines import AskedPeer
 from stack.core.errors import ConfigError
 
 
-class AskedProcess(Asked):
+class AskedProcess(AskedPeer):
     """The command, and the folder in which it runs.  Raises `ConfigError` for what is none."""
 
     def __init__(self, command: str, timeout_s: float) -> None:
