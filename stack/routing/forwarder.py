@@ -9,7 +9,7 @@ from stack.ports.application import CRITICAL_PRIORITY
 from stack.routing.bookings import Bookings
 from stack.routing.config import RouterConfig
 from stack.routing.copies import CopyTable
-from stack.routing.queue import ForwardQueue, Queued
+from stack.routing.queue import ForwardQueue, Queued, in_order
 from stack.routing.route import Route
 from stack.routing.router import NOBODY, Router
 from stack.routing.silent import SilentContacts
@@ -56,7 +56,7 @@ class Forwarder:
         self.default = default
         self._queue = ForwardQueue()
         self._given: dict[int, Queued] = {}
-        self._unrouted: dict[int, int] = {}
+        self._unrouted: dict[int, Queued] = {}
         self._failures: dict[int, int] = {}
         self._silent = SilentContacts(self.router)
         self._copies = CopyTable()
@@ -100,15 +100,16 @@ class Forwarder:
         *,
         exclude: Collection[str] = (),
         barred: frozenset[str] = NOBODY,
+        owner: str = "",
     ) -> int:
         """Find a way to `node` for a bundle, not by a neighbour in `exclude` nor over any node in
-        `barred`; book and queue it.
+        `barred`; book and queue it.  Where bundles of several owners wait, each has an equal part.
 
         Gives 0; or, when it has no way because it is too large for every contact, the octets of
         a part that would fit; or `DONE`.  Those that have lost their room to it are `displaced`.
         """
         if node in self.direct and node not in barred:
-            self._push(Queued(ref, size, priority, expires_ms, node))
+            self._push(Queued(ref, size, priority, expires_ms, node, None, False, owner))
             return 0
         router = self.router
         volume = router.consumption(size)
@@ -117,10 +118,11 @@ class Forwarder:
         if not several:
             route = router.route(node, volume, priority, now_ms, expires_ms, exclude, barred)
             if route is not None and (not wanted or route.confidence >= wanted):
-                self._book(Queued(ref, size, priority, expires_ms, route.next_hop, route), now_ms)
+                entry = Queued(ref, size, priority, expires_ms, route.next_hop, route, False, owner)
+                self._book(entry, now_ms)
                 return 0
             several = route is not None
-        entry = Queued(ref, size, priority, expires_ms, node)
+        entry = Queued(ref, size, priority, expires_ms, node, None, False, owner)
         if several:
             routes = router.by_neighbour(
                 node, volume, priority, now_ms, expires_ms, exclude, barred
@@ -135,7 +137,7 @@ class Forwarder:
             self._push(entry._replace(neighbour=self.default))
             return 0
         self.bytes_waiting += size
-        self._unrouted[ref] = size
+        self._unrouted[ref] = entry
         if size > PART_BYTES_MIN:
             part = router.route(node, PART_BYTES_MIN, priority, now_ms, expires_ms, exclude, barred)
             if part is not None and part.volume_bytes < volume:
@@ -191,7 +193,8 @@ class Forwarder:
     def remove(self, ref: int, now_ms: int) -> None:
         """A bundle is done here: acknowledged by the next node, expired or evicted."""
         self._failures.pop(ref, None)
-        self.bytes_waiting -= self._unrouted.pop(ref, 0)
+        if unrouted := self._unrouted.pop(ref, None):
+            self.bytes_waiting -= unrouted.size
         if ref in self._given and ref not in self._copies:  # most have been acknowledged
             self.bytes_waiting -= self._given.pop(ref).size
             return
@@ -267,14 +270,14 @@ class Forwarder:
         if self._copies.tickets(ref):
             self.bytes_waiting -= entry.size
             return False
-        self._unrouted[ref] = entry.size
+        self._unrouted[ref] = entry._replace(ref=ref, route=None)  # it has used its booking
         return True
 
     def withdrawn(self, refs: Iterable[int], neighbour: str = "") -> None:
         """A link gives these back that has not failed on them: they wait again, in front."""
         for ref in reversed(tuple(refs)):
             if entry := self._given.pop(self._copies.ticket(ref, neighbour), None):
-                self._queue.requeue(entry)
+                self._queue.requeue(entry, unused=True)
 
     def failures(self, ref: int) -> int:
         """How often links have failed to deliver a bundle."""
@@ -297,19 +300,17 @@ class Forwarder:
     def drain(self, neighbour: str, now_ms: int) -> list[int]:
         """Take out all that waits for a neighbour, whose contact is over, with its bookings, and
         what has no way: each has to be `add`ed again."""
-        return self._with_unrouted(self._left(self._queue.drain(neighbour), now_ms))
+        return self._left(self._with_unrouted(self._queue.drain(neighbour)), now_ms)
 
     def drain_all(self, now_ms: int) -> list[int]:
         """The same for everything that waits, whatever for; also what has no way."""
-        drain = self._queue.drain
-        waiting = (entry for each in self._queue.neighbours() for entry in drain(each))
-        return self._with_unrouted(list(dict.fromkeys(self._left(waiting, now_ms))))
+        waiting = [one for each in self._queue.neighbours() for one in self._queue.drain(each)]
+        return list(dict.fromkeys(self._left(self._with_unrouted(waiting), now_ms)))
 
-    def _with_unrouted(self, refs: list[int]) -> list[int]:
-        refs += self._unrouted
-        self.bytes_waiting -= sum(self._unrouted.values())
-        self._unrouted.clear()
-        return refs
+    def _with_unrouted(self, entries: list[Queued]) -> list[Queued]:
+        """Entries, and what has no way behind them; of several owners by turns."""
+        found, self._unrouted = [*entries, *self._unrouted.values()], {}
+        return found if len({entry.owner for entry in found}) < 2 else in_order(found)
 
     def _left(self, entries: Iterable[Queued], now_ms: int) -> list[int]:
         """Entries have been taken out of the queue, to find another way: their bundles."""
@@ -325,8 +326,7 @@ class Forwarder:
         return refs
 
     def _trouble(self, entry: Queued, error: Exception) -> None:
-        """Work on an entry has failed that is not in the queue any more; a copy takes its bundle
-        with it."""
+        """Work on an entry that was taken out has failed; a copy takes its bundle with it."""
         self.bytes_waiting -= entry.size
         if ref := entry.ref if entry.ref > 0 else self._copies.owner(entry.ref):
             self.troubled.append((ref, error))

@@ -133,10 +133,10 @@ def test_what_was_removed_does_not_pile_up() -> None:
     for ref in range(1, 10_000):
         queue.push(queued(ref))
         queue.remove(ref)
-    (lane,) = (lane for lane in queue._lanes[NEIGHBOURS[0]] if lane.count)
-    assert len(lane.entries) < 200
+    (level,) = (level for level in queue._levels[NEIGHBOURS[0]] if level.count)
+    assert len(level.lanes[""].entries) < 200
     assert queue.pop_next(NEIGHBOURS[0]) == queued(0)
-    assert not queue._lanes
+    assert not queue._levels
 
 
 def test_what_goes_late_goes_last_and_is_given_up_first() -> None:

@@ -44,6 +44,7 @@ class Dispatch(Custody):
                     now_ms,
                     exclude=(*avoid, entry.previous) if entry.previous else avoid,
                     barred=NOBODY if entry.policy is None else self._barred(entry.policy, node),
+                    owner=entry.owner,
                 )
             finally:
                 if self.forwarder.displaced or self.forwarder.troubled:

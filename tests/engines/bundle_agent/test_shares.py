@@ -46,6 +46,35 @@ def flood(at: Desk, neighbour: str, destination: str = FAR + "app", size: int = 
     raise AssertionError("no end of room")
 
 
+# ---- the next link -------------------------------------------------------------------------------
+
+
+def owners_taken(at: Desk, count: int) -> list[str]:
+    """Whose the next bundles are that leave."""
+    refs = at.agent.take(NEXT, 1 << 30, count, NOW)
+    return [at.agent.entries[ref].owner for ref in refs]
+
+
+def test_a_flood_by_one_neighbour_holds_up_neither_another_nor_what_is_made_here() -> None:
+    one = desk(*NEAR[:2])
+    flood(one, NEAR[0], size=600)
+    for number in (1, 2):
+        late = bundle_for(FAR + "app", bytes(600), sequence=number, source=NEAR[1] + "x")
+        assert one.arrive(late, neighbour=NEAR[1])
+        one.send(FAR + "app", bytes(600))
+    taken = owners_taken(one, 7)
+    assert [taken.count(owner) for owner in (NEAR[0], NEAR[1], OWN)] == [3, 2, 2]
+
+
+def test_a_restart_still_knows_whose_turn_it_is() -> None:
+    one = desk(*NEAR[:2])
+    flood(one, NEAR[0], size=600)
+    late = bundle_for(FAR + "app", bytes(600), sequence=1, source=NEAR[1] + "x")
+    assert one.arrive(late, neighbour=NEAR[1])
+    again = Desk(store=one.store, shares=shares(*NEAR[:2]))
+    assert NEAR[1] in owners_taken(again, 2)
+
+
 # ---- one greedy neighbour ------------------------------------------------------------------------
 
 
@@ -91,7 +120,10 @@ def test_whoever_lets_tiny_bundles_go_has_the_room_that_they_counted_for() -> No
     for number in range(count):
         one.arrive(bundle_for(FAR, b"", sequence=number, source="dtn://gs1/y"), neighbour=NEAR[0])
     flood(one, NEAR[1])
-    one.agent.forwarded(one.agent.take(NEXT, 1 << 20, count, NOW), NOW, NEXT)
+    taken = one.agent.take(NEXT, 1 << 20, 1000, NOW)
+    his = [ref for ref in taken if one.agent.entries[ref].owner == NEAR[0]]
+    assert len(his) == count
+    one.agent.forwarded(his, NOW, NEXT)
     one.run_pending(NOW)
     assert mine.held(NEAR[0]) == 0
     flood(one, NEAR[0])

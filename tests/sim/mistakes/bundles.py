@@ -12,15 +12,16 @@ from stack.engines.bundle_agent.blocks import BlockReader
 from stack.engines.bundle_agent.reassembly import _Unit
 from stack.ports.store import Place, Stored
 from stack.routing.forwarder import Forwarder
+from stack.routing.queue import Queued
 from stack.wire.bundle import PrimaryBlock
 from tests.sim.mistakes.ltp import nothing
 
 
 def forgets_what_has_no_way(patch: pytest.MonkeyPatch) -> None:
-    def with_unrouted(self: Forwarder, refs: list[int]) -> list[int]:
-        self.bytes_waiting -= sum(self._unrouted.values())
+    def with_unrouted(self: Forwarder, entries: list[Queued]) -> list[Queued]:
+        self.bytes_waiting -= sum(entry.size for entry in self._unrouted.values())
         self._unrouted.clear()
-        return refs
+        return entries
 
     patch.setattr(Forwarder, "_with_unrouted", with_unrouted)
 
