@@ -30,6 +30,8 @@ ACCOUNT = "acme-account.pem"
 TOKEN = "token.uri"  # noqa: S105 - the name of a file
 """What is secret in a folder."""
 
+REQUEST = "request.pem"
+
 Passphrase = Callable[[], bytes]
 """Gives the passphrase of a key file, when it has one, or the PIN of a token."""
 
@@ -162,6 +164,19 @@ def account_key(folder: Path, passphrase: Passphrase, entropy: Entropy) -> objec
     secret = b"" if find_token(folder) or not is_encrypted(folder) else passphrase()
     write_keys(path, [key], secret, entropy)
     return key
+
+
+def where_keys_are(folder: Path) -> dict[str, str]:
+    """Where the private keys of a folder are, by what they are for: `signing`, and for a node
+    `opening` of what is sealed to it, which is never in a token; none that were destroyed.  Raises
+    `ConfigError`."""
+    token = find_token(folder)
+    places = {} if token is None else {"signing": token.place}
+    if (folder / KEY).exists():
+        places.setdefault("signing", KEY)
+        if (folder / REQUEST).exists():
+            places["opening"] = KEY
+    return places
 
 
 def check_private(folder: Path) -> None:

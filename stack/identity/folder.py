@@ -46,6 +46,7 @@ from stack.identity.disk import (
     EPOCHS,
     FIRST_EPOCH,
     KEY,
+    REQUEST,
     TOKEN,
     Passphrase,
     check_private,
@@ -76,8 +77,7 @@ REVOCATIONS_DAYS: Final = 7
 """How long what an authority makes holds, by default."""
 
 
-REQUEST, CERTIFICATE = "request.pem", "certificate.pem"
-TRUST, ISSUED = "trust.pem", "issued"
+CERTIFICATE, TRUST, ISSUED = "certificate.pem", "trust.pem", "issued"
 
 
 @dataclass(frozen=True, slots=True)

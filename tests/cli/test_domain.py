@@ -264,5 +264,13 @@ def test_a_key_is_made_and_destroyed_in_a_token(cli: Cli) -> None:
         assert "token gs1: no PIN was given" in refused.err
         assert done(cli, *enroll, "--passphrase-file", "pin")["node"] == "dtn://gs1/"
         assert Path("identity/token.uri").read_text().startswith("pkcs11:token=gs1;object=dtn")
+        assert done(cli, "list", "identity")["keys"] == {
+            "signing": "token gs1",
+            "opening": "key.pem",
+        }
+        listed = cli("domain", "list", "identity").out
+        assert "private keys here: for signing in token gs1, for opening in key.pem" in listed
+        assert done(cli, "list")["keys"] == {"signing": "key.pem"}
         destroy = ("destroy", "identity", "--yes", "--passphrase-file", "pin")
         assert "identity/token.uri" in done(cli, *destroy)["destroyed"]
+        assert "private keys here: none" in cli("domain", "list", "identity").out

@@ -216,7 +216,11 @@ def list_(
     ] = Path("domain"),
     as_json: Json = False,
 ) -> None:
-    """List the nodes and the domains that are known, and which of them are trusted now.
+    """List the nodes and the domains that are known, and which of them are trusted now; and where
+    the folder's own private keys are.
+
+    A key for signatures may be in a token. The key by which a node opens what is sealed to it (HPKE
+    with X25519, or with ML-KEM beside it) never is.
 
     \b
     Examples:
@@ -227,8 +231,10 @@ def list_(
     from stack.core.clock import dtn_to_iso
     from stack.identity import NodeFolder
     from stack.identity.authority import described
+    from stack.identity.disk import where_keys_are
 
     now_ms = SystemClock().dtn_ms()
+    keys = where_keys_are(folder)
     trust = NodeFolder(folder).trust()  # the file of an authority is the same
     rows = [_row(trust, node, now_ms) for node in trust.nodes()]
     until = trust.listed_until_ms(trust.domain)
@@ -244,11 +250,14 @@ def list_(
                     }
                     for name, one in sorted(trust.federations.items())
                 },
+                "keys": keys,
                 "nodes": rows,
             }
         )
         return
     say(f"domain {trust.domain}; its revocation list is believed until {dtn_to_iso(until)[:16]}Z")
+    told = [f"for {what} in {place}" for what, place in keys.items()]
+    say(f"private keys here: {', '.join(told) or 'none'}")
     for name, one in sorted(trust.federations.items()):
         say(f"trusts domain {name}: {described(one.terms)}")
     table(
