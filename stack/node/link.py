@@ -46,7 +46,7 @@ SPACE = "ltp"
 """The space of durable state that holds the sessions on which this node has reported."""
 
 
-LinkState = Literal["down", "open", "up", "silent", "shut"]
+LinkHealth = Literal["down", "open", "up", "silent", "shut"]
 
 
 class Link:
@@ -125,7 +125,7 @@ class Link:
         self._runner.wake()
 
     @property
-    def state(self) -> LinkState:
+    def state(self) -> LinkHealth:
         """Shut, when authentication lets nothing pass, whatever the plan says; down; open, with
         nothing heard since it opened or was silent; up; or silent, when the peer has stopped
         answering."""

@@ -20,7 +20,7 @@ from stack.core.errors import PolicyError, SecurityError
 from stack.fec.config import FecConfig
 from stack.identity import AuthorityFolder, NodeFolder, Terms, pem
 from stack.node.config import IdentityConfig, SecurityConfig
-from stack.node.link import LinkState
+from stack.node.link import LinkHealth
 from stack.node.node import Node
 from stack.policy import DataPolicy, NodeSet
 from stack.security import BpSec, KeyRing, PolicyRule, SecurityPolicy
@@ -342,7 +342,7 @@ def test_a_link_that_has_to_be_authenticated_is_shut_and_the_operator_told(
             await exchange(gs1, here, b"others go on")
             states = {name: link.state for name, link in gs1.links.items()}
             assert [name for name, state in states.items() if state == "shut"] == ["kiruna"]
-            assert set(states.values()) < set(STATES) == set(get_args(LinkState))
+            assert set(states.values()) < set(STATES) == set(get_args(LinkHealth))
             [hint] = gs1.links["kiruna"].hints
             assert "is of another domain" in hint
             assert "nothing passes on this link" in hint
