@@ -151,6 +151,12 @@ def test_a_gateway_may_vouch_for_a_node_that_has_no_keys() -> None:
     refused(security()[0].open(sent(passed.bundle)))
 
 
+def test_no_rule_lets_a_record_in_that_nothing_signs() -> None:
+    records, inner = security(PolicyRule(role="acceptor", service="none"))
+    assert inner.open(bundle(CHALLENGE)).ok
+    assert "nothing signs" in refused(records.open(bundle(CHALLENGE)))
+
+
 def test_nothing_leaves_unsigned() -> None:
     records, _ = security(keys=KEYS[:1])
     with pytest.raises(SecurityError):

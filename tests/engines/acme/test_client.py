@@ -160,8 +160,10 @@ def test_a_server_that_never_takes_a_nonce_is_left_alone() -> None:
 
 
 def test_a_request_that_names_another_node_is_refused() -> None:
+    world = World()
     with pytest.raises(AcmeError, match="badCSR: it names another node"):
-        World().drive(client().certify(WANTED, request_of("dtn://sat2/")))
+        world.drive(client().certify(WANTED, request_of("dtn://sat2/")))
+    assert [path for path, _ in world.server.seen].count("/finalize") == 1
 
 
 def test_another_kind_of_identifier_is_refused() -> None:
