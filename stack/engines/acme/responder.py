@@ -35,6 +35,7 @@ class ExpectedChallenge:
     def __post_init__(self) -> None:
         for text in (self.id_chal, self.token_chal, self.thumbprint):
             check_token(text)
+        from_base64url(self.id_chal)
 
 
 class Answered(NamedTuple):

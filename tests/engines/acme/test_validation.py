@@ -308,7 +308,7 @@ def test_base64url_comes_back(octets: bytes) -> None:
     assert from_base64url(base64url(octets)) == octets
 
 
-@pytest.mark.parametrize("text", ["AA==", "A", "AB", "A+/A", "AAAA\n", "é", "AAA A"])
+@pytest.mark.parametrize("text", ["AA==", "A", "A+/A", "AAAA\n", "é", "AAA A", "AAAAA"])
 def test_no_other_base64url_is_read(text: str) -> None:
     with pytest.raises(DecodeError):
         from_base64url(text)
@@ -319,6 +319,16 @@ def test_no_other_base64url_is_read(text: str) -> None:
 def test_tokens_that_could_be_guessed_are_refused(field: str, text: str) -> None:
     with pytest.raises(DecodeError):
         other(**{field: text})
+
+
+def test_a_token_is_any_text_of_the_alphabet() -> None:
+    """It is hashed as it came; only the id becomes octets."""
+    node, server = (responder(other(token_chal="B" * 25)), validator())
+    sent = server.begin(NODE, other(token_chal="B" * 25), PLACES[:1], 0)
+    server.receive(NODE, PLACES[0], answers(node, sent)[0], 0)
+    assert server.poll(0)[0].valid
+    with pytest.raises(DecodeError):
+        other(id_chal="B" * 25)
 
 
 def test_what_is_secret_is_not_shown() -> None:
