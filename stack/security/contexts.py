@@ -216,7 +216,7 @@ def canonical_primary(primary: PrimaryBlock) -> bytes:
     if encoded is None:
         eids = (primary.destination, primary.source, primary.report_to)
         return _encoded(primary, tuple(eid.encoded for eid in eids))
-    return _deterministic(encoded)
+    return encoded if primary.plain else _deterministic(encoded)
 
 
 @lru_cache(maxsize=PRIMARIES_MAX)

@@ -204,12 +204,15 @@ def check_label(blocks: Mapping[int, CanonicalBlock], encryptions: Sequence[Oper
     """Whether the encryption of the payload in the COSE context has the label of its data policy
     among what it authenticates: with other keys than shared ones nothing else binds it.  Raises
     `Unusable`."""
-    labels = [n for n, each in blocks.items() if each.type == DATA_POLICY and is_label(each.data)]
     for operation in encryptions:
-        if labels and operation.asb.context == CONTEXT_COSE:
+        if operation.asb.context == CONTEXT_COSE and PAYLOAD_NUMBER in operation.asb.targets:
             scope = cose_context.read_parameters(operation.asb).scope
-            free = any(not scope.get(number, 0) & cose_context.AAD_BTSD for number in labels)
-            if free and PAYLOAD_NUMBER in operation.asb.targets:
+            if any(
+                each.type == DATA_POLICY
+                and is_label(each.data)
+                and not scope.get(number, 0) & cose_context.AAD_BTSD
+                for number, each in blocks.items()
+            ):
                 words = "the encryption of the payload does not bind the label of its data policy"
                 raise Unusable(MISSING, words)
 

@@ -22,6 +22,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from stack.adapters.loop import run
 from stack.audit.event import Act, AuditEvent
 from stack.audit.export import LogExport, read_export, verify_exports
 from stack.audit.log import ClosedLog
@@ -192,9 +193,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
-    with tempfile.TemporaryDirectory() as folder:
-        per_bundle(Path(folder), options.rounds)
-        logs(Path(folder))
+
+    async def figures() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            per_bundle(Path(folder), options.rounds)
+            logs(Path(folder))
+
+    run(figures())  # with the memory and the collector of a node
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 
@@ -20,11 +21,13 @@ from stack.wire.bundle import (
     CanonicalBlock,
     Mode,
     PrimaryBlock,
+    as_encoded,
     decode,
     decode_bundle,
     decode_primary,
     encode_block,
     encode_bundle,
+    encode_eid,
     encode_primary,
     is_deterministic,
 )
@@ -159,6 +162,31 @@ def test_whether_a_primary_block_is_in_deterministic_encoding(
     eids = (primary.destination, primary.source, primary.report_to)
     if not edits and cut > len(octets) and all(len(str(eid)) < 200 for eid in eids):
         assert is_deterministic(octets) or any(not eid.ssp for eid in eids)
+    read = outcome(lambda: decode_primary(octets)[0])
+    if isinstance(read, PrimaryBlock) and read.plain:
+        assert cbor.deterministic(octets[: len(read.encoded or b"")]) == read.encoded
+    if not edits and cut > len(octets) and all(len(str(eid)) < 200 for eid in eids):
+        assert isinstance(read, PrimaryBlock)
+        assert read.plain or any(not eid.ssp for eid in eids)
+
+
+def test_a_primary_block_that_is_not_deterministic_is_not_said_to_be() -> None:
+    primary = dataclasses.replace(PLAIN.primary, crc_type=0, encoded=None)
+    octets = encode_primary(primary)
+    assert as_encoded(primary).plain
+    assert decode_primary(octets)[0].plain
+    assert not decode_primary(octets, mode=Mode.LENIENT)[0].plain
+    eids = (primary.destination, primary.source, primary.report_to)
+    at = 4 + sum(len(encode_eid(eid)) for eid in eids)
+    size = len(octets) - len(cbor.uint(primary.lifetime_ms))
+    open_pair = octets[:at] + b"\x9f" + octets[at + 1 : size] + b"\xff" + octets[size:]
+    open_block = b"\x9f" + octets[1:] + b"\xff"
+    for other in (open_pair, open_block):
+        found = decode_primary(other)[0]
+        assert found == primary
+        assert not found.plain
+    source = dataclasses.replace(primary.source, encoded=encode_eid(primary.source))
+    assert not as_encoded(dataclasses.replace(primary, source=source)).plain
 
 
 @given(FLOW | BLOCKS, EDITS, CUTS)

@@ -84,6 +84,7 @@ class BlockReader:
 
         What a BCB has encrypted is kept as it is.
         """
+        found.label = b""
         try:
             encrypted = found.encrypted = encrypted_blocks(bundle.blocks)
             for block in bundle.blocks:
@@ -99,7 +100,8 @@ class BlockReader:
                 elif kind == DATA_POLICY and is_label(block.data):
                     if found.policy is not None:
                         raise DecodeError("a second data policy", "docs/sovereignty.md")
-                    found.policy = decode_label(block.data)
+                    found.label = bytes(block.data)
+                    found.policy = decode_label(found.label)
                 elif not self._priority(block, found):
                     flags = block.flags
                     if flags & REPORT_UNPROCESSED:

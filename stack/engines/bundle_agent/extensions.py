@@ -32,6 +32,9 @@ class Extensions:
     age_ms: int | None = None
     priority: int = PRIORITY_DEFAULT
     policy: DataPolicy | None = None
+    label: bytes | None = None
+    """Octets of the policy, or nothing; None where nobody has looked."""
+
     unprocessed: int = 0
     """Blocks that ask for a report because they cannot be processed (RFC 9171 §5.6 step 4)."""
 

@@ -307,6 +307,7 @@ class Ingress:
             bundle = verified.bundle
             encoded = encode_bundle(bundle)
             found.encrypted = encrypted_blocks(bundle.blocks)
+            found.label = None
         try:
             secured = self._admission.secure(bundle)
         except (SecurityError, StoreError) as error:

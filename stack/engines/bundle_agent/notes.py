@@ -77,7 +77,14 @@ def bare(owner: str) -> bytes:
 
 def labelled(note: bytes, label: bytes) -> bytes:
     """A note with the label of the bundle's data policy, if it has one, before it."""
-    return _LABELLED + _LABEL_LENGTH.pack(len(label)) + label + note if label else note
+    if not label:
+        return note
+    return _label_alone(label) + note if note else _label_alone(label)
+
+
+@lru_cache(maxsize=1024)
+def _label_alone(label: bytes) -> bytes:
+    return _LABELLED + _LABEL_LENGTH.pack(len(label)) + label
 
 
 def unlabelled(note: bytes) -> tuple[bytes, bytes]:

@@ -57,7 +57,7 @@ class AuditTrail:
         `label` is one that `wants` its story written down."""
         if not label and bundle.primary.destination.service in QUIET:
             return None
-        name = object_name(bundle.primary, len(bundle.payload.data))
+        name = object_name(bundle.primary, len(bundle.blocks[-1].data))
         digest = label_digest(label)
         return AuditEvent(acts | STORED, 0, self._node, name, digest, peer, "", label)
 
@@ -123,7 +123,8 @@ def happens(entry: Entry | None, acts: int, peer: str = "", why: str = "") -> Au
     told = None if entry is None else entry.told
     if told is None:
         return None
-    return AuditEvent(acts, 0, *told, peer, why)
+    node, name, label = told
+    return AuditEvent(acts, 0, node, name, label, peer, why)
 
 
 @lru_cache(maxsize=1024)

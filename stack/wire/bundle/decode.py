@@ -166,8 +166,7 @@ def _plain_head(encoded: bytes) -> int:
     """How many numbers follow in the timestamp and after it, if these octets are a whole head in
     deterministic encoding; else 0."""
     head = _known_head(encoded, True)
-    fields = encoded[1:]
-    if head is None or head.fields == _OPEN or cbor.deterministic(fields) != fields:
+    if head is None or not head.plain:
         return 0
     return 5 if head.flags & IS_FRAGMENT else 3
 
@@ -196,7 +195,7 @@ def _primary(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[
     head = _known_head(bytes(view[start:end]), strict) if end - start <= HEAD_BYTES_MAX else None
     if head is None:
         head = _head(data, start, strict)
-    count, flags, crc_type, destination, source, report_to, size = head
+    count, flags, crc_type, destination, source, report_to, size, plain = head
     position = start + size
     pair = data[position]
     position += 1
@@ -230,6 +229,7 @@ def _primary(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[
         total_adu_length,
         7,
         bytes(view[start:position]),
+        plain and pair == 0x82,  # as the rest is where it is read strictly
     )
     return primary, position
 
@@ -245,6 +245,9 @@ class _Head(NamedTuple):
     report_to: Eid
     size: int
     """Octets that it takes."""
+
+    plain: bool
+    """Whether they are known to be in deterministic encoding, all but the count of fields."""
 
 
 def _head(data: Buffer, start: int, strict: bool) -> _Head:
@@ -264,7 +267,8 @@ def _head(data: Buffer, start: int, strict: bool) -> _Head:
     destination, position = decode_eid(data, position, strict=strict)
     source, position = decode_eid(data, position, strict=strict)
     report_to, position = decode_eid(data, position, strict=strict)
-    return _Head(count, flags, crc_type, destination, source, report_to, position - start)
+    size = position - start
+    return _Head(count, flags, crc_type, destination, source, report_to, size, False)
 
 
 def _head_end(data: Buffer, start: int) -> int:
@@ -295,7 +299,12 @@ def _known_head(encoded: bytes, strict: bool) -> _Head | None:
         head = _head(encoded, 0, strict)
     except (DecodeError, IndexError, StructError):
         return None
-    return head if head.size == len(encoded) else None
+    if head.size != len(encoded):
+        return None
+    fields = encoded[1:]
+    if strict and head.fields != _OPEN and cbor.deterministic(fields) == fields:
+        head = head._replace(plain=True)
+    return head
 
 
 def _blocks(
@@ -418,7 +427,11 @@ def _known_block(encoded: bytes, strict: bool) -> CanonicalBlock | None:
         block, end = _block(encoded, memoryview(encoded), 0, strict)
     except (DecodeError, IndexError, StructError):
         return None
-    return block if end == len(encoded) else None
+    if end != len(encoded):
+        return None
+    kind, number, flags, crc_type = block.type, block.number, block.flags, block.crc_type
+    # Octets that all of them share: who looks something up by them has their hash at hand.
+    return CanonicalBlock(kind, number, flags, bytes(block.data), crc_type, encoded)
 
 
 def _break(data: Buffer, position: int) -> int:

@@ -108,10 +108,12 @@ def encode_primary(primary: PrimaryBlock) -> bytes:
 
 def as_encoded(primary: PrimaryBlock) -> PrimaryBlock:
     """A primary block with its octets.  Raises `LocalError`."""
+    destination, source, report_to = primary.destination, primary.source, primary.report_to
+    as_they_came = destination.encoded or source.encoded or report_to.encoded or primary.encoded
     return PrimaryBlock(
-        primary.destination,
-        primary.source,
-        primary.report_to,
+        destination,
+        source,
+        report_to,
         primary.creation_ms,
         primary.sequence,
         primary.lifetime_ms,
@@ -121,6 +123,7 @@ def as_encoded(primary: PrimaryBlock) -> PrimaryBlock:
         primary.total_adu_length,
         primary.version,
         encode_primary(primary),
+        not as_they_came,  # all others are in deterministic encoding
     )
 
 

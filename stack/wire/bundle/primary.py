@@ -82,6 +82,7 @@ class PrimaryForm:
             fragment_offset=offset,
             total_adu_length=total,
             encoded=encoded + closing,
+            plain=False,
         )
 
 

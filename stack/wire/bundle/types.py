@@ -74,6 +74,8 @@ class PrimaryBlock:
     total_adu_length: int | None = None
     version: int = 7
     encoded: bytes | None = field(default=None, compare=False, repr=False)
+    plain: bool = field(default=False, compare=False, repr=False)
+    """Whether `encoded` is known to be in deterministic encoding (RFC 8949 §4.2.1)."""
 
 
 @quick
