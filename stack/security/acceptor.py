@@ -15,6 +15,7 @@ from stack.security.policy import SecurityPolicy
 from stack.security.reasons import CONFLICTING, FAILED, MISSING, UNEXPECTED, UNKNOWN, Unusable
 from stack.security.rules import NOTHING, PRIMARY, Rules, Wanted
 from stack.security.signatures import PASSED, PRIMARY_NUMBER, Signatures
+from stack.security.usual import NO_KEY, open_usual
 from stack.wire.asb import (
     CONTEXT_BCB_AES_GCM,
     CONTEXT_BIB_HMAC_SHA2,
@@ -55,7 +56,7 @@ class Acceptor:
     def open(self, bundle: Bundle, *, labelled: bool = False) -> Opened:
         """Verify and decrypt what is for here, and remove the security blocks; fail closed.
         `labelled`: it has a data policy, so no rule lets it come in clear."""
-        result = _outcome(lambda: self._open(bundle, labelled))
+        result = self._usual(bundle) or _outcome(lambda: self._open(bundle, labelled))
         if result.reason == FAILED and _signed_without_crc(bundle):
             bare = Bundle(PrimaryForm(bundle.primary).without_crc(), bundle.blocks)
             again = _outcome(lambda: self._open(bare, labelled))
@@ -82,6 +83,16 @@ class Acceptor:
                     return outcome
                 changed = outcome.bundle
         return PASSED if changed is bundle else Opened(True, changed)
+
+    def _usual(self, bundle: Bundle) -> Opened | None:
+        """What comes of a bundle of the most usual form of which nothing else is asked, or None."""
+        try:
+            if self._rules.at_ends("acceptor", bundle.primary) is not NOTHING:
+                return None
+        except Unusable:
+            return None
+        asked = self._signatures.required_from(bundle.primary)
+        return None if asked else open_usual(bundle, self._keys)
 
     def _open(self, bundle: Bundle, labelled: bool) -> Opened:
         blocks = {block.number: block for block in bundle.blocks}
@@ -155,7 +166,7 @@ class Acceptor:
             plain = opener(target, asb.results[index])
             if plain is None:
                 if number == PAYLOAD_NUMBER:
-                    raise Unusable(FAILED, "the payload does not decrypt with any key that fits")
+                    raise Unusable(FAILED, NO_KEY)
                 lost.add(number)
                 continue
             blocks[number] = CanonicalBlock(

@@ -133,8 +133,7 @@ class Admission:
             note = note_of(bundle, encoded, returned=returned, neighbour=brought_by, owner=owner)
         else:
             note = bare(owner)
-        if found is None or (label := found.label) is None:
-            label = label_of(bundle.blocks)
+        label = label_of(bundle.blocks) if found is None or found.label is None else found.label
         event = None
         if self.trail is not None and self.trail.wants(label):
             acts = RECEIVED if outside and acts is None else acts
