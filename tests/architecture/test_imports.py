@@ -21,8 +21,8 @@ SCRIPT = """
 import os, sys
 import asyncio, numpy, cryptography.hazmat.primitives.ciphers.aead, matplotlib.figure, typer, rich
 import msgspec, sgp4.api, cbor2, fastcrc, reedsolo, uvloop, hypothesis.stateful, pytest  # warm
-# Each module is compiled once, also where Python is told to keep nothing.
-sys.pycache_prefix, sys.dont_write_bytecode = sys.argv[1], False
+if sys.dont_write_bytecode:  # each module is compiled once all the same
+    sys.pycache_prefix, sys.dont_write_bytecode = sys.argv[1], False
 names = sys.argv[2:]
 failed, tried, needs = 0, set(), {}
 for name in names:
