@@ -26,6 +26,8 @@ if sys.dont_write_bytecode:  # each module is compiled once all the same
 names = sys.argv[2:]
 failed, tried, needs = 0, set(), {}
 for name in names:
+    if name in tried:
+        continue
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -40,7 +42,8 @@ for name in names:
     with open(reader) as pipe:
         loaded = set(pipe.read().split())
     failed |= os.waitpid(child, 0)[1]
-    tried.add(name)
+    # What its package imports, whoever imports it imports just so.
+    tried |= {name, *(one for one in loaded if one.startswith(name + "."))}
     if loaded:
         needs[name] = loaded
     # What imports nothing that is still to be tried cannot hide anything from it.
