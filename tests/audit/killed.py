@@ -30,11 +30,11 @@ def main() -> None:
     )
     store = SqliteStore(sys.argv[1], config)
     store.ledger = Told()
-    number = int(sys.argv[2])
+    number = first = int(sys.argv[2])
     last: dict[int, int] = {}
     print("ready", flush=True)
     for turn in range(1 << 30):
-        now_ms = NOW_MS + turn
+        now_ms = NOW_MS + first + turn  # later than in any life before
         numbers = range(number, number + (1, 30, 3, 50)[turn % 4])
         ops: list[Op] = [
             Release(ref, event=story(each, Act.FORWARDED, Act.DELETED))
