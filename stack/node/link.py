@@ -42,6 +42,9 @@ from stack.routing.forwarder import Forwarder
 from stack.security import KeyRing
 from stack.wire.ltp import CLIENT_BP, CLIENT_SDA, SessionId
 
+Asking = BlockReceived | ReportHeld
+"""Events that LTP wants an answer to."""
+
 SPACE = "ltp"
 """The space of durable state that holds the sessions on which this node has reported."""
 
@@ -276,7 +279,7 @@ class Link:
         data = event.data
         puts: list[Op] = []
         offset = 0
-        intact = True
+        intact = at_once = True
         aggregated = event.client_service == CLIENT_SDA
         while offset < len(data):
             if aggregated:
@@ -284,40 +287,40 @@ class Link:
                     client, offset = capsule_client(data, offset)
                 except DecodeError:
                     agent.counters["dropped_malformed"] += 1
-                    intact = False
+                    intact = at_once = False
                     break
                 if client != CLIENT_BP:
                     # Nobody here takes it, or a bit has flipped: in neither case it was received.
                     agent.counters["dropped_unknown_client"] += 1
-                    intact = False
+                    intact = at_once = False
                     break
-            put, offset, readable = agent.receive(
+            put, offset, readable, once = agent.receive(
                 data, now_ms, offset, self.peer, trusted=self.trusted
             )
-            intact = intact and readable
+            intact, at_once = intact and readable, at_once and (readable or once)
             if put is not None:
                 puts.append(put)
         if puts:
-            stored = partial(self._stored, event, intact)
+            stored = partial(self._stored, event, intact, at_once)
             store_each(self._driver.submit, puts, stored)
         else:
-            self._answer(event, intact, Committed([]))
+            self._answer(event, intact, at_once, Committed([]))
             self._driver.run_pending()
 
     def _stored(
-        self, event: BlockReceived | ReportHeld, intact: bool, outcome: Committed | StoreError
+        self, event: Asking, intact: bool, at_once: bool, outcome: Committed | StoreError
     ) -> None:
         """The rest of the work that an event asks for, after the store has spoken."""
-        self._ltp.do(event, self._clock.now(), self._answer, event, intact, outcome)
+        self._ltp.do(event, self._clock.now(), self._answer, event, intact, at_once, outcome)
         self._runner.wake()
 
     def _answer(
-        self, event: BlockReceived | ReportHeld, intact: bool, outcome: Committed | StoreError
+        self, event: Asking, intact: bool, at_once: bool, outcome: Committed | StoreError
     ) -> None:
         """Acknowledge a block, unless something of it could not be kept: then its sender tries
-        again, and what we have of it already is recognised as a duplicate."""
-        kept = intact and not isinstance(outcome, StoreError) and outcome.kept_all
-        self._ltp.answer(event, kept, self._clock.now())
+        again, `at_once` where that will do, and what we have of it is recognised as a duplicate."""
+        stored = not isinstance(outcome, StoreError) and outcome.kept_all
+        self._ltp.answer(event, intact and stored, self._clock.now(), at_once=at_once and stored)
 
     def _green(self, event: GreenReceived) -> None:
         """Green data is unreliable: a bundle is taken only if one segment holds all of it."""
@@ -340,7 +343,7 @@ class Link:
     def _note(self, event: ReportHeld) -> None:
         """A claim may leave only once a restart would remember that it was made."""
         note = Write(SPACE, self._key(event.session), b"")
-        self._driver.submit([note], partial(self._stored, event, True))
+        self._driver.submit([note], partial(self._stored, event, True, False))
 
     def recover(self, notes: list[str], now: int) -> None:
         """After a restart: sessions on which we had reported and which are now lost."""

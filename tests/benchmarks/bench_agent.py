@@ -148,7 +148,7 @@ class Life:
         for block in self._blocks:
             offset = 0
             while offset < len(block):
-                put, offset, _ = agent.receive(block, NOW_MS, offset, BEFORE)
+                put, offset, *_ = agent.receive(block, NOW_MS, offset, BEFORE)
                 assert put is not None
                 puts.append(put)
         return puts

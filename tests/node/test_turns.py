@@ -105,10 +105,10 @@ def refuse(patch: pytest.MonkeyPatch) -> None:
     """For a second, what comes from the relay is refused."""
     real = Link._answer
 
-    def answer(self: Link, event: Any, intact: bool, outcome: Any) -> None:
+    def answer(self: Link, event: Any, intact: bool, at_once: bool, outcome: Any) -> None:
         early = SECOND < loop().now_ns < 2 * SECOND and self.peer == "dtn://sat1/"
         early = early and isinstance(event, BlockReceived)
-        real(self, event, intact and not early, outcome if intact else Committed([]))
+        real(self, event, intact and not early, False, outcome if intact else Committed([]))
 
     patch.setattr(Link, "_answer", answer)
 

@@ -13,9 +13,9 @@ from stack.engines.bundle_agent import BundleAgent, Shares
 from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.blocks import BlockReader, Refused
 from stack.engines.bundle_agent.custody import Custody
-from stack.engines.bundle_agent.doubts import Doubts
 from stack.engines.bundle_agent.extensions import Extensions
 from stack.engines.bundle_agent.reassembly import FragmentLedger
+from stack.engines.ltp.driver import LtpDriver
 from stack.engines.ltp.import_table import ImportTable
 from stack.engines.ltp.import_table import _Closed as Closed
 from stack.engines.ltp.receiver import Receiver
@@ -132,15 +132,14 @@ def policy_ended(patch: pytest.MonkeyPatch) -> None:
 
 
 def asked_in_vain(patch: pytest.MonkeyPatch) -> None:
-    """Who brought forgeries was asked for each of them once more: every block of a slow link with
-    one in it was refused, and its sender fell back to one block at a time."""
-    ask = Doubts.ask
+    """A block with a forged bundle in it was refused as if there were no room: later, and its
+    sender fell back to one block at a time.  A flood kept a slow link from carrying anything."""
+    answer = LtpDriver.answer
 
-    def always(self: Doubts, digest: bytes, neighbour: str) -> bool:
-        self._owed.clear()
-        return ask(self, digest, neighbour)
+    def slowly(self: LtpDriver, *args: Any, at_once: bool = False) -> None:
+        answer(self, *args)
 
-    patch.setattr(Doubts, "ask", always)
+    patch.setattr(LtpDriver, "answer", slowly)
 
 
 FOUND: dict[str, tuple[Plant, str]] = {

@@ -118,7 +118,7 @@ class BundleAgent(Parts):
             )
             if isinstance(judged, Refused):
                 self._refused(judged, now_ms)
-                return Reception(None, end, judged.intact)
+                return Reception(None, end, judged.intact, judged.once)
             return Reception(self._taken(judged, now_ms), end, True)
         except Exception as error:  # whatever it is, it concerns this bundle alone
             self._failed("", error)

@@ -58,6 +58,9 @@ class Refused:
     intact: bool = True
     """Whether it is a bundle at all, if one that we do not take.  False: its sender keeps it."""
 
+    once: bool = False
+    """As of `Reception`."""
+
     name: str = ""
     """The bundle in the words of logs for people, where it could be read (`name_of`)."""
 

@@ -55,3 +55,7 @@ class Reception(NamedTuple):
     """False: it cannot be read, so that it was damaged on its way, or never was a bundle; or its
     time has not come by this node's clock.  The link must not acknowledge it as if it had been
     taken."""
+
+    once: bool = False
+    """It is not `intact`, and will not be refused for that a second time: its sender need not wait
+    before it sends it again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,7 +19,6 @@ from stack.engines.bundle_agent.blocks import (
     unproven,
 )
 from stack.engines.bundle_agent.config import AgentConfig
-from stack.engines.bundle_agent.doubts import Doubts
 from stack.engines.bundle_agent.entry import node_and_service
 from stack.engines.bundle_agent.extensions import Extensions
 from stack.engines.bundle_agent.origin import PRIORITY_DEFAULT
@@ -46,6 +46,10 @@ from stack.wire.bundle import (
 )
 
 FAILED_SECURITY = ReportReason.FAILED_SECURITY_OPERATION
+NO_INFORMATION = ReportReason.NO_INFORMATION
+
+UNPROVEN_MAX = 4096
+"""Bundles that did not verify, and are known if they come again."""
 
 
 class Taken(NamedTuple):
@@ -78,7 +82,7 @@ class Ingress:
         self._shares = shares
         self._leads_to = leads_to
         self._mode = LENIENT if config.lenient else STRICT
-        self._doubts = Doubts()
+        self._unproven: OrderedDict[bytes, None] = OrderedDict()
         self._blocks = BlockReader(config)
 
     def take(
@@ -175,14 +179,14 @@ class Ingress:
             encoded = encode_bundle(bundle)
         opened = None
         if place is Place.FORWARD:
-            passed = self._pass(bundle, encoded, found, previous)
+            passed = self._pass(bundle, encoded, found)
             if isinstance(passed, Refused):
                 return passed
             bundle, encoded = passed
         elif place is Place.DELIVER:
             opened = admission.open(bundle)
             if opened is not None:
-                other = self._opened(bundle, opened, found.unprocessed, now_ms, previous, depth)
+                other = self._opened(bundle, opened, found.unprocessed, now_ms, depth)
                 if other is not None:
                     return other
                 place = place if opened.ok else Place.DEFER  # until there are other keys
@@ -222,7 +226,7 @@ class Ingress:
             )
         except (PolicyError, SecurityError, StoreError) as error:
             words = f"by the tunnel to {tunnel.gateway}: {error}; its sender keeps it"
-            return Refused(ReportReason.NO_INFORMATION, "not_permitted", words, intact=False)
+            return Refused(NO_INFORMATION, "not_permitted", words, intact=False)
         encoded = encode_bundle(outer)
         if len(encoded) > self._config.bundle_bytes_max:
             words = f"{len(encoded)} octets in a tunnel, more than bundle_bytes_max"
@@ -259,25 +263,16 @@ class Ingress:
         return self.judge(inner, encode_bundle(inner), now_ms, gateway, True, depth + 1)
 
     def _opened(
-        self,
-        bundle: Bundle,
-        opened: Opened,
-        unprocessed: int,
-        now_ms: int,
-        previous: str,
-        depth: int,
+        self, bundle: Bundle, opened: Opened, unprocessed: int, now_ms: int, depth: int
     ) -> Taken | Refused | None:
         """What becomes of a bundle for here that security has looked at, where it is not delivered
         itself."""
         if opened.bundle is not None:
-            if not opened.proven:
-                return None
-            self._doubts.proven(previous)
-            return self.unwrap(opened.bundle, now_ms, depth)
+            return self.unwrap(opened.bundle, now_ms, depth) if opened.proven else None
         # Neither kept nor known: it must not stand in anybody's place.
-        if opened.reason == FAILED_SECURITY and self._ask_again(bundle, previous):
+        if opened.reason == FAILED_SECURITY and self._is_new(bundle):
             words = f"{opened.failure}: asked for once more"
-            return Refused(ReportReason.NO_INFORMATION, "security", words, intact=False)
+            return Refused(NO_INFORMATION, "security", words, intact=False, once=True)
         if not opened.later:
             return unproven(bundle, opened, unprocessed)
         # Its key may come: it is kept as something that nobody has proven; but not a record, which
@@ -287,7 +282,7 @@ class Ingress:
         return None
 
     def _pass(
-        self, bundle: Bundle, encoded: Buffer, found: Extensions, previous: str
+        self, bundle: Bundle, encoded: Buffer, found: Extensions
     ) -> tuple[Bundle, Buffer] | Refused:
         """What passes through as security lets it: as what it is known if it comes again, and the
         octets that go on, to which this node may add what is never the same twice."""
@@ -297,12 +292,10 @@ class Ingress:
         if not verified.ok:
             # As with what is for here; but of a fragment no key tells more.
             if not bundle.primary.flags & IS_FRAGMENT and (
-                verified.later
-                or (verified.reason == FAILED_SECURITY and self._ask_again(bundle, previous))
+                verified.later or (verified.reason == FAILED_SECURITY and self._is_new(bundle))
             ):
-                return _kept(verified.failure)
+                return _kept(verified.failure, once=not verified.later)
             return unproven(bundle, verified, found.unprocessed)
-        self._doubts.proven(previous)
         if verified.bundle is not None:
             bundle = verified.bundle
             encoded = encode_bundle(bundle)
@@ -318,9 +311,18 @@ class Ingress:
             encoded = encode_bundle(secured.bundle)
         return bundle, encoded
 
-    def _ask_again(self, bundle: Bundle, previous: str) -> bool:
-        """Whether who sent what does not verify shall do so once more."""
-        return self._doubts.ask(self._admission.digest(bundle), previous)
+    def _is_new(self, bundle: Bundle) -> bool:
+        """Whether what does not verify comes for the first time.  What is encrypted has no CRC
+        (RFC 9173 §4.8.1), so it may have been damaged since its sender loaded it, who then sends
+        something else the next time; what a forger made comes again as it is, and goes."""
+        unproven, digest = self._unproven, self._admission.digest(bundle)
+        if digest in unproven:
+            del unproven[digest]
+            return False
+        unproven[digest] = None
+        if len(unproven) > UNPROVEN_MAX:
+            unproven.popitem(last=False)
+        return True
 
     def _permitted(
         self, primary: PrimaryBlock, policy: DataPolicy | None, place: Place
@@ -333,7 +335,7 @@ class Ingress:
         if not why:
             return None
         words = f"the policy of data from {primary.source}: {why}"
-        return Refused(ReportReason.NO_INFORMATION, "not_permitted", words, intact=False)
+        return Refused(NO_INFORMATION, "not_permitted", words, intact=False)
 
     def _owner(self, primary: PrimaryBlock, place: Place, previous: str) -> str:
         """To whose share of the store a bundle counts that nobody has proven."""
@@ -344,7 +346,7 @@ class Ingress:
         return NOWHERE
 
 
-def _kept(why: object) -> Refused:
+def _kept(why: object, once: bool = False) -> Refused:
     """What cannot be judged, or secured, now."""
     words = f"{why}: its sender keeps it"
-    return Refused(ReportReason.NO_INFORMATION, "security", words, intact=False)
+    return Refused(NO_INFORMATION, "security", words, intact=False, once=once)

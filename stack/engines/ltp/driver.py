@@ -166,10 +166,14 @@ class LtpDriver:
         elif isinstance(event, Failed):
             self._client.give_back(event.refs, failed=True)
 
-    def answer(self, event: BlockReceived | ReportHeld, kept: bool, now: int) -> None:
+    def answer(
+        self, event: BlockReceived | ReportHeld, kept: bool, now: int, *, at_once: bool = False
+    ) -> None:
         """What an event has brought is durable, or cannot be `kept`: then the session is refused,
-        and its sender tries again.  A turn follows."""
-        if not kept:
+        and its sender tries again, `at_once` if nothing speaks against that.  A turn follows."""
+        if not kept and at_once:
+            self.engine.refuse(event.session, now, CancelReason.USR_CNCLD)
+        elif not kept:
             self._refuse(event.session, now)
         elif isinstance(event, BlockReceived):
             self.engine.accept(event.session)

@@ -178,7 +178,7 @@ class _Agent:
         """A bundle comes; whether it was taken."""
         if self.deaf:
             return False
-        put, _, intact = self.agent.receive(encoded, self._run.now_ms, 0, sender, trusted=True)
+        put, _, intact, _ = self.agent.receive(encoded, self._run.now_ms, 0, sender, trusted=True)
         kept: list[bool] = []
 
         def done(outcome: Committed | StoreError) -> None:

@@ -170,7 +170,7 @@ class Harness:
     def arrive(self, bundle: Bundle | bytes, now: int = NOW) -> int | None:
         """A bundle comes in over a link; its ref, 0 for a duplicate, None when dropped."""
         encoded = bundle if isinstance(bundle, bytes) else encode_bundle(bundle)
-        put, end, _ = self.agent.receive(encoded, now, trusted=True)
+        put, end, *_ = self.agent.receive(encoded, now, trusted=True)
         assert end == len(encoded)
         if put is None:
             self.run_pending(now)

@@ -362,9 +362,9 @@ def test_what_cannot_be_read_is_not_acknowledged_to_the_link(at: int) -> None:
     encoded = bytearray(encode_bundle(bundle_for(HERE + "app", b"payload")))
     assert Harness().agent.receive(bytes(encoded), NOW).intact
     encoded[at] ^= 1
-    assert Harness().agent.receive(bytes(encoded), NOW) == (None, len(encoded), False)
+    assert Harness().agent.receive(bytes(encoded), NOW) == (None, len(encoded), False, False)
     refused = encode_bundle(bundle_for(HERE + "app", creation_ms=NOW - 60_000))
-    assert Harness().agent.receive(refused, NOW) == (None, len(refused), True)
+    assert Harness().agent.receive(refused, NOW) == (None, len(refused), True, False)
 
 
 @given(st.data())
@@ -380,7 +380,7 @@ def test_mutated_bundles_never_raise(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
     harness = Harness()
-    put, end, _ = harness.agent.receive(bytes(encoded), NOW)
+    put, end, *_ = harness.agent.receive(bytes(encoded), NOW)
     assert end <= len(encoded)
     if put is not None:
         harness.commit([put])
@@ -454,11 +454,11 @@ def test_a_bundle_damaged_at_rest_is_given_up_and_reported() -> None:
 def test_a_bundle_does_not_go_back_to_where_it_came_from() -> None:
     harness = Harness()
     encoded = encode_bundle(bundle_for(FAR + "app"))
-    put, _, _ = harness.agent.receive(encoded, NOW, 0, NEXT)
+    put, *_ = harness.agent.receive(encoded, NOW, 0, NEXT)
     assert put is not None
     (ref,) = harness.commit([put])
     assert list(harness.agent.forwarder._unrouted) == [ref]  # the only way leads back
-    elsewhere, _, _ = harness.agent.receive(
+    elsewhere, *_ = harness.agent.receive(
         encode_bundle(bundle_for(FAR + "app", sequence=2)), NOW, 0, "dtn://gs1/"
     )
     assert elsewhere is not None

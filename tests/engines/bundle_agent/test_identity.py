@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stack.core.eid import Eid
 from stack.core.errors import LocalError
-from stack.engines.bundle_agent import AgentConfig, Shares, begin, doubts
+from stack.engines.bundle_agent import AgentConfig, Shares, begin, ingress
 from stack.engines.bundle_agent.content import ContentDigest
 from stack.ports.application import Outgoing
 from stack.ports.security import Opened
@@ -113,14 +113,15 @@ def test_what_does_not_verify_is_refused_once_and_goes_when_it_comes_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its sender may have something better: the damage may be of the link between."""
-    monkeypatch.setattr(doubts, "REMEMBERED_MAX", 2)
+    monkeypatch.setattr(ingress, "UNPROVEN_MAX", 2)
     desk = Desk(security=keyed())
     one, two, three = (encode_bundle(garbled(secured(bytes([n])), 1)) for n in range(3))
     unsigned = encode_bundle(bundle_for(APP, b"in clear"))
     kept = []
     for encoded in (one, one, one, one, one, two, three, one, unsigned):
-        put, _, intact = desk.agent.receive(encoded, NOW)
+        put, _, intact, once = desk.agent.receive(encoded, NOW)
         assert put is None
+        assert once is not intact, "what is asked for is asked for at once"
         kept.append(not intact)
     # Its sender keeps it, in turn; but of three only two are remembered.
     assert kept == [True, False, True, False, True, True, True, True, False]

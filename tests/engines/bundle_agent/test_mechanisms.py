@@ -149,7 +149,7 @@ def test_a_critical_bundle_that_comes_back_goes_nowhere_again(
     for encoded in octets:
         assert harness.arrive(encoded)
     received = harness.agent.receive(octets[2], NOW, 0, trusted=True)
-    assert received == (None, len(octets[2]), True)
+    assert received == (None, len(octets[2]), True, False)
     assert harness.agent.counters["duplicates"] == 1
     assert harness.agent.receive(octets[1], NOW, 0, trusted=True).put is None
     assert harness.agent.receive(octets[0], NOW, 0, trusted=True).put is not None, "forgotten"
@@ -214,7 +214,7 @@ def test_a_critical_bundle_that_comes_back_goes_nowhere_again(
 def test_the_log_says_why(config: AgentConfig, made: object, counter: str, words: str) -> None:
     harness = Harness(config=config)
     encoded = encode_bundle(made)  # type: ignore[arg-type]
-    put, end, intact = harness.agent.receive(encoded, NOW)
+    put, end, intact, _ = harness.agent.receive(encoded, NOW)
     assert (put, end, intact) == (None, len(encoded), counter != "from_the_future")
     ((event, fields),) = harness.traces
     assert event == "bundle_dropped"

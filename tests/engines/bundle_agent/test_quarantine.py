@@ -219,7 +219,7 @@ def test_what_fails_as_it_comes_is_kept_beside_the_genuine_one(
     one = bundle_for(FAR + "app", lifetime_ms=lifetime_ms)
     encoded = encode_bundle(one)
     monkeypatch.setattr(harness.agent._ingress, "judge", fails)
-    put, end, intact = harness.agent.receive(b"??" + encoded + b"more", NOW, 2)
+    put, end, intact, _ = harness.agent.receive(b"??" + encoded + b"more", NOW, 2)
     assert isinstance(put, Put)
     assert (end, intact) == (2 + len(encoded), True)
     assert (put.place, put.priority) == (Place.QUARANTINE, QUARANTINE_PRIORITY)
@@ -240,7 +240,7 @@ def test_what_fails_as_it_comes_is_kept_beside_the_genuine_one(
 def test_what_cannot_even_be_read_was_never_received(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = Harness()
     monkeypatch.setattr(harness.agent._ingress, "take", fails)
-    assert harness.agent.receive(b"\x9fjunk", NOW) == (None, 5, False)
+    assert harness.agent.receive(b"\x9fjunk", NOW) == (None, 5, False, False)
     lenient = Harness(config=AgentConfig(lenient=True))
     monkeypatch.setattr(lenient.agent._ingress, "take", fails)
     encoded = encode_bundle(bundle_for(FAR + "app"))

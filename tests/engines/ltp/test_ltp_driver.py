@@ -316,6 +316,20 @@ def test_what_arrives_and_is_durable_is_acknowledged() -> None:
             assert (said.session, said.reason) == (session, reason)
 
 
+def test_what_is_to_come_again_at_once_is_refused_at_once() -> None:
+    """As it will be taken then: its sender has no reason to go on more slowly (RFC 5326 §3.2.4)."""
+    client = Client()
+    for number in (1, 2):
+        session = SessionId(REMOTE, number)
+        part = red(0, b"xy", checkpoint=3, end=True, session=session)
+        client.driver.receive([single(encode_segment(part))], client.lone.now)
+        client.turn()
+        assert isinstance(client.took[-1], BlockReceived)
+        client.driver.answer(client.took[-1], False, client.lone.now, at_once=True)
+        (said,) = client.turn()
+        assert (said.session, said.reason) == (session, CancelReason.USR_CNCLD)
+
+
 def test_what_cannot_be_taken_is_refused_later() -> None:
     client = Client()
     client.failing = (BlockReceived,)
