@@ -23,7 +23,9 @@ from stack.security.cose_context import (
     ADDITIONAL_PROTECTED,
     ADDITIONAL_UNPROTECTED,
     RESULT_ENCRYPT0,
+    RESULT_MAC,
     RESULT_MAC0,
+    RESULT_SIGN,
     RESULT_SIGN1,
     SECURITY_BLOCK,
     TARGET_BLOCK,
@@ -31,14 +33,14 @@ from stack.security.cose_context import (
 from stack.wire import cbor
 from stack.wire.asb import CONTEXT_COSE, EncodedItem, Pair, SecurityBlock, encode_asb
 
-_KINDS = {RESULT_SIGN1: "sign1", RESULT_MAC0: "mac0"}
+_KINDS = {RESULT_SIGN1: "sign1", RESULT_MAC0: "mac0", RESULT_MAC: "mac", RESULT_SIGN: "sign"}
 _OWN = (0, TARGET_BLOCK, SECURITY_BLOCK)
 
 
 def _message(choose: Choices, number: int) -> bytes:
     """A message without its tag and its content, which are not in results (§2.3.1)."""
     parts = message_parts(choose, _KINDS[number])
-    return encode([*parts[:2], None, parts[3]])
+    return encode([*parts[:2], None, *parts[3:]])
 
 
 def _scope(choose: Choices) -> dict[Label, Value]:
@@ -104,13 +106,20 @@ def _result(make: Callable[[Choices, Pair], tuple[Pair, ...]]) -> BlockBreak:
 def _with_content(choose: Choices, pair: Pair) -> tuple[Pair, ...]:
     parts = decode(pair[1], "made here")  # type: ignore[arg-type]
     assert isinstance(parts, Sequence)
-    return ((pair[0], encode([*parts[:2], choose.octets(0, 9), parts[3]])),)
+    return ((pair[0], encode([*parts[:2], choose.octets(0, 9), *parts[3:]])),)
 
 
 def _tagged(choose: Choices, pair: Pair) -> tuple[Pair, ...]:
     number, value = pair
     assert isinstance(value, bytes)
     return ((number, cbor.head(cbor.TAG, number) + value),)
+
+
+def _parties(choose: Choices, pair: Pair) -> tuple[Pair, ...]:
+    said: Value = choose.pick((choose.octets(0, 8), 7, None))
+    unprotected: dict[Label, Value] = {choose.integer(-26, -21): said, -20: b"salt", 4: b"k"}
+    recipient: Value = [encode({1: -11}), unprotected, b""]
+    return ((RESULT_MAC, encode([encode({1: 6}), {}, None, choose.octets(48, 48), [recipient]])),)
 
 
 def _nearly_message(choose: Choices, pair: Pair) -> tuple[Pair, ...]:
@@ -142,12 +151,13 @@ _RULES: tuple[tuple[str, str, BlockBreak], ...] = (
     (_RESULTS, "a target has one result", _result(
         lambda choose, pair: choose.pick(((), (pair, pair))))),
     (_RESULTS, "a result of integrity is a signature or a MAC", _result(
-        lambda choose, pair: ((choose.pick((0, 1, RESULT_ENCRYPT0, 96, 98)), pair[1]),))),
+        lambda choose, pair: ((choose.pick((0, 1, RESULT_ENCRYPT0, 96, 99)), pair[1]),))),
     (_RESULTS, "a result is octets", _result(
         lambda choose, pair: ((pair[0], choose.pick(_NO_OCTETS)),))),
     (_RESULTS, "a result has no tag", _result(_tagged)),
     (_RESULTS, "a result has no content", _result(_with_content)),
     ("RFC 9052 §2", "a result is a message of COSE", _result(_nearly_message)),
+    ("draft-ietf-dtn-bpsec-cose §3.3", "nothing is said of parties", _result(_parties)),
 )  # fmt: skip
 
 

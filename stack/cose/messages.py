@@ -89,6 +89,14 @@ class HeaderPair:
         """A parameter of either header."""
         return self.protected.get(label, self.unprotected.get(label))
 
+    def extended(self, more: Headers) -> HeaderPair:
+        """With additional headers that are not protected, where it has not its own."""
+        own = {**self.unprotected, **self.protected}
+        added = {label: value for label, value in more.items() if label not in own}
+        if not added:
+            return self
+        return HeaderPair(self.protected, {**self.unprotected, **added}, self.encoded)
+
     def check(self) -> None:
         """Raises `SecurityError` where a parameter that is critical is not understood."""
         critical = self.protected.get(HeaderLabel.CRIT, ())

@@ -84,19 +84,6 @@ class Recipient:
         """The algorithm, of either header: key wrap and RSA authenticate none (RFC 9052 §5.4)."""
         return self.headers.get(HeaderLabel.ALG)
 
-    def with_headers(self, more: Headers) -> Recipient:
-        """With additional headers that are not protected, where it has not its own."""
-        own = self.headers
-        added = {
-            label: value
-            for label, value in more.items()
-            if label not in own.protected and label not in own.unprotected
-        }
-        if not added:
-            return self
-        headers = HeaderPair(own.protected, {**own.unprotected, **added}, own.encoded)
-        return Recipient(headers, self.ciphertext)
-
 
 class OpeningKey(Protocol):
     """A key that opens what is for it."""
@@ -192,8 +179,8 @@ def content_keys(
 ) -> Sequence[bytes]:
     """The keys that `key` has of the recipients that may be for it, `TRIED_MAX` at most.  Raises
     `SecurityError` for none."""
-    mine = [one for one in (each.with_headers(more) for each in recipients)
-            if key.is_named(one.headers)]  # fmt: skip
+    every = [Recipient(one.headers.extended(more), one.ciphertext) for one in recipients]
+    mine = [one for one in every if key.is_named(one.headers)]
     found = []
     for recipient in mine[:TRIED_MAX]:
         try:

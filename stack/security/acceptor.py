@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
 from stack.core.errors import DecodeError, SecurityError
-from stack.cose import Encrypt
+from stack.cose import Encrypt, OpeningKey
+from stack.cose.messages import Headers
 from stack.ports.security import Opened
 from stack.security import contexts, cose_context
+from stack.security.cose_keys import private_keys, shared_keys
 from stack.security.keys import KeyRing
 from stack.security.operations import Operation, check_cost, operations, targets_of
 from stack.security.passing import Passing, check_author, check_label, check_wanted, results_of
 from stack.security.policy import SecurityPolicy
 from stack.security.reasons import CONFLICTING, FAILED, MISSING, UNEXPECTED, UNKNOWN, Unusable
 from stack.security.rules import NOTHING, PRIMARY, Rules, Wanted
-from stack.security.signatures import PASSED, PRIMARY_NUMBER, Signatures
+from stack.security.signatures import PASSED, PRIMARY_NUMBER, Shared, Signatures
 from stack.security.usual import NO_KEY, open_usual
 from stack.wire.asb import (
     CONTEXT_BCB_AES_GCM,
@@ -115,7 +117,8 @@ class Acceptor:
             signed |= bound
             own = operation.asb.source.node == bundle.primary.source.node
             if own and operation.asb.context == CONTEXT_COSE:
-                proven |= bound & results_of(operation, cose_context.RESULT_SIGN1)
+                for kind in (cose_context.RESULT_SIGN1, cose_context.RESULT_SIGN):
+                    proven |= bound & results_of(operation, kind)
         asked = wanted.signed or self._signatures.required_from(bundle.primary)
         if asked and PAYLOAD_NUMBER not in proven:
             raise Unusable(MISSING, f"{bundle.primary.source} has not signed it, as policy asks")
@@ -214,31 +217,52 @@ class Acceptor:
             aad = cose_context.external_aad(
                 asb.source, parameters, primary, blocks, target.number, operation.block
             )
-            return self._open_cose(results, peer, aad, bytes(target.data))
+            other = cose_context.kdf_other(asb.source, parameters)
+            more, sealed = parameters.additional, bytes(target.data)
+            return self._open_cose(results, peer, more, aad, other, sealed)
 
         return opened
 
     def _open_cose(
-        self, results: Sequence[Pair], peer: str, aad: bytes, sealed: bytes
+        self,
+        results: Sequence[Pair],
+        peer: str,
+        more: Headers,
+        aad: bytes,
+        other: bytes,
+        sealed: bytes,
     ) -> bytes | None:
         try:
-            message = cose_context.read_confidentiality(results)
+            message = cose_context.read_confidentiality(results, more)
         except SecurityError as error:
             raise Unusable(UNKNOWN, str(error)) from None
         if isinstance(message, Encrypt):
-            private = self._signatures.signers.unsealing_key()
-            if private is None:
-                return None
-            try:
-                return message.open(private, external_aad=aad, ciphertext=sealed)
-            except SecurityError:
-                return None
+            for own in self._opening(peer):
+                try:
+                    return message.open(own, external_aad=aad, other=other, ciphertext=sealed)
+                except SecurityError:
+                    continue
+            return None
         for key in self._keys.accepting("aes", peer):
             try:
                 return message.open(key.secret, external_aad=aad, ciphertext=sealed)
             except SecurityError:
                 continue
         return None
+
+    def _opening(self, peer: str) -> Iterator[OpeningKey]:
+        """The keys that may open what node `peer` has encrypted for recipients."""
+        certified = self._signatures.signers.unsealing_key()
+        if certified is not None:
+            yield certified
+        yield from private_keys(self._keys, peer)
+        yield from shared_keys(self._keys, "confidentiality", peer)
+
+    def _shared(self, peer: str) -> Shared | None:
+        """What this node has to verify MACs of node `peer` with."""
+        secrets = [key.secret for key in self._keys.accepting("hmac", peer)]
+        keys = list(shared_keys(self._keys, "integrity", peer))
+        return Shared(secrets, keys) if keys else None
 
     def verify(
         self,
@@ -254,8 +278,8 @@ class Acceptor:
         asb = operation.asb
         if asb.context == CONTEXT_COSE:
             peer = self._source(primary, blocks, operation, wanted)
-            secrets = [key.secret for key in self._keys.accepting("hmac", peer)]
-            return self._signatures.verify(primary, blocks, operation.block, asb, peer, secrets)
+            shared = self._shared(peer)
+            return self._signatures.verify(primary, blocks, operation.block, asb, peer, shared)
         given = _parameters(asb, CONTEXT_BIB_HMAC_SHA2)
         peer = self._source(primary, blocks, operation, wanted)
         variant = given.get(contexts.BIB_SHA_VARIANT, contexts.SHA_DEFAULT)

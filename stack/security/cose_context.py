@@ -1,4 +1,5 @@
-"""The COSE security context of BPSec as pure functions over blocks (draft-ietf-dtn-bpsec-cose-16).
+"""The COSE security context of BPSec as pure functions over blocks (draft-ietf-dtn-bpsec-cose-16,
+and what its author has changed since: `docs/cose.md`).
 
 Nothing here chooses keys or policy.  A result is one COSE message without its tag, whose number the
 result has; its content travels in the target.  What is authenticated beside it is said by the AAD
@@ -8,7 +9,8 @@ scope: for any block of the bundle whether its metadata count, and its data.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, SecurityError
@@ -17,17 +19,25 @@ from stack.cose import (
     Encrypt,
     Encrypt0,
     HeaderLabel,
+    Mac,
     Mac0,
+    SealingKey,
+    Sign,
     Sign1,
     SigningKey,
     decode_encrypt,
     decode_encrypt0,
+    decode_mac,
     decode_mac0,
+    decode_sign,
     decode_sign1,
     mac0,
+    mac_for,
     sign1,
     values,
 )
+from stack.cose.kdf import PARTIES
+from stack.cose.messages import Headers
 from stack.cose.values import Label, Value
 from stack.security.contexts import canonical_primary
 from stack.wire import cbor
@@ -50,19 +60,35 @@ RESULT_ENCRYPT0 = 16
 RESULT_MAC0 = 17
 RESULT_SIGN1 = 18
 RESULT_ENCRYPT = 96
+RESULT_MAC = 97
+RESULT_SIGN = 98
+
+MAC_KEY_BYTES = 48
+"""Octets of the key of HMAC 384/384 (§3.2)."""
 
 _SECTION = "draft-ietf-dtn-bpsec-cose §2.2"
 
 Scope = Mapping[int, int]
 Blocks = Mapping[int, CanonicalBlock]
 
-_Message = TypeVar("_Message", bound=Sign1 | Mac0 | Encrypt0 | Encrypt)
+Integrity: TypeAlias = Sign1 | Mac0 | Sign | Mac
+Confidentiality: TypeAlias = Encrypt0 | Encrypt
+
+_Message = TypeVar("_Message", bound=Integrity | Confidentiality)
 _Kinds = Mapping[int, Callable[[bytes], _Message]]
-_INTEGRITY: _Kinds[Sign1 | Mac0] = {RESULT_SIGN1: decode_sign1, RESULT_MAC0: decode_mac0}
-_CONFIDENTIALITY: _Kinds[Encrypt0 | Encrypt] = {
+_INTEGRITY: _Kinds[Integrity] = {
+    RESULT_SIGN1: decode_sign1,
+    RESULT_MAC0: decode_mac0,
+    RESULT_SIGN: decode_sign,
+    RESULT_MAC: decode_mac,
+}
+_CONFIDENTIALITY: _Kinds[Confidentiality] = {
     RESULT_ENCRYPT0: decode_encrypt0,
     RESULT_ENCRYPT: decode_encrypt,
 }
+
+_NONE: Headers = {}
+_PARTIES: frozenset[Label] = frozenset(label for labels in PARTIES for label in labels)
 
 SCOPE_DEFAULT: Scope = {0: AAD_METADATA, TARGET_BLOCK: AAD_METADATA, SECURITY_BLOCK: AAD_METADATA}
 """Primary, target and security block (§2.2)."""
@@ -166,19 +192,19 @@ def content(primary: PrimaryBlock, blocks: Blocks, target: int) -> bytes:
     return canonical_primary(primary) if target == 0 else bytes(blocks[target].data)
 
 
-def read_integrity(results: Sequence[Pair]) -> Sign1 | Mac0:
-    """The one message of a target of a BIB (§2.3.1).  Raises `DecodeError` for none, several, or
-    one that brings its content along, and `SecurityError` for a kind that is not known here."""
-    return _read(results, "BIB", _INTEGRITY)
+def read_integrity(results: Sequence[Pair], more: Headers = _NONE) -> Integrity:
+    """The one message of a target of a BIB (§2.3.1), of two layers at most, with additional
+    headers.  Raises `DecodeError` for none, several, or one that brings its content along, and
+    `SecurityError` for a kind that is not known here."""
+    return _read(results, "BIB", _INTEGRITY, more)
 
 
-def read_confidentiality(results: Sequence[Pair]) -> Encrypt0 | Encrypt:
-    """The one message of a target of a BCB (§2.3.2), of two layers at most.  Raises
-    `DecodeError` and `SecurityError` as `read_integrity`."""
-    return _read(results, "BCB", _CONFIDENTIALITY)
+def read_confidentiality(results: Sequence[Pair], more: Headers = _NONE) -> Confidentiality:
+    """The one message of a target of a BCB (§2.3.2).  As `read_integrity`."""
+    return _read(results, "BCB", _CONFIDENTIALITY, more)
 
 
-def _read(results: Sequence[Pair], block: str, kinds: _Kinds[_Message]) -> _Message:
+def _read(results: Sequence[Pair], block: str, kinds: _Kinds[_Message], more: Headers) -> _Message:
     section = "draft-ietf-dtn-bpsec-cose §2.3"
     if len(results) != 1:
         raise DecodeError(f"{len(results)} results for one target", section)
@@ -188,10 +214,26 @@ def _read(results: Sequence[Pair], block: str, kinds: _Kinds[_Message]) -> _Mess
     if number not in kinds:
         raise SecurityError(f"a {block} with a result {number}, which is not known here")
     found = kinds[number](value)
-    content = found.payload if isinstance(found, Sign1 | Mac0) else found.ciphertext
+    content = found.ciphertext if isinstance(found, Confidentiality) else found.payload
     if value[0] >> 5 == cbor.TAG or content is not None:
         raise DecodeError("a message with its tag or its content", section)
-    return found
+    return _extended(found, more)
+
+
+def _extended(found: _Message, more: Headers) -> _Message:
+    """A message with additional headers in its last layer (§2.2.1).  Raises `DecodeError` where
+    that says something of the parties of a key derivation (§3.3)."""
+    if isinstance(found, Sign):
+        signed = [replace(one, headers=one.headers.extended(more)) for one in found.signatures]
+        return replace(found, signatures=tuple(signed))
+    if not isinstance(found, Mac | Encrypt):
+        return replace(found, headers=found.headers.extended(more))
+    last = [replace(one, headers=one.headers.extended(more)) for one in found.recipients]
+    for one in last:
+        if not _PARTIES.isdisjoint({*one.headers.protected, *one.headers.unprotected}):
+            section = "draft-ietf-dtn-bpsec-cose §3.3"
+            raise DecodeError("parties of a key derivation, of which nothing is said here", section)
+    return replace(found, recipients=tuple(last))
 
 
 def mac_target(
@@ -214,6 +256,30 @@ def mac_target(
         tagged=False,
     )
     return encode_asb(block_of(source, (target,), scope, [((RESULT_MAC0, message),)]))
+
+
+def mac_target_for(
+    recipient: SealingKey,
+    fresh: bytes,
+    primary: PrimaryBlock,
+    blocks: Blocks,
+    target: int,
+    security: CanonicalBlock,
+    source: Eid,
+) -> bytes:
+    """The data of a BIB whose head is `security`, with a MAC of a target under a `fresh` key, which
+    `recipient` has with it (§2.3.1)."""
+    parameters = CoseParameters()
+    message = mac_for(
+        content(primary, blocks, target),
+        [recipient],
+        fresh,
+        external_aad=external_aad(source, parameters, primary, blocks, target, security),
+        other=kdf_other(source, parameters),
+        detached=True,
+        tagged=False,
+    )
+    return encode_asb(block_of(source, (target,), SCOPE_DEFAULT, [((RESULT_MAC, message),)]))
 
 
 def sign_targets(

@@ -30,6 +30,16 @@ Keys of signatures (COSE context), P-256, P-384, Ed25519 or ML-DSA, are in PEM f
                                  # for whom
     kind = "cose-sign-public"    # of the nodes that `peers` names
     file = "ground-sign.pem"
+
+So are keys with which something is encrypted for one node (COSE context): P-256, P-384, P-521 and
+X25519 for key agreement, or RSA; and what is shared for one use alone is a secret as others:
+
+    kind = "cose-encrypt-private"  # this node's own, mode 0600; its certificate, by which others
+                                   # name it, may follow it in the PEM file
+    kind = "cose-encrypt-public"   # of the nodes that `peers` names: a public key, or a certificate
+    kind = "kdk"                   # keys are derived from it (HKDF); kind "kek" wraps them
+    key_id = "6b31"                # by which these are named (kid); it travels; default: none, or
+                                   # the thumbprint of a public key (RFC 9679)
 """
 
 from __future__ import annotations
@@ -38,21 +48,17 @@ import fnmatch
 import hashlib
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
-    load_pem_private_key,
-    load_pem_public_key,
 )
 from msgspec import Meta
 
@@ -60,13 +66,32 @@ from stack.core import toml
 from stack.core.checks import check_bounds, check_one_of, check_unique
 from stack.core.errors import ConfigError, SecurityError
 from stack.core.sansio import Entropy
-from stack.cose import HpkePrivateKey, HpkePublicKey, SigningKey, VerifyingKey
+from stack.cose import (
+    AgreementPrivateKey,
+    HpkePrivateKey,
+    HpkePublicKey,
+    RsaPrivateKey,
+    SigningKey,
+    VerifyingKey,
+)
+from stack.security.pem_files import (
+    EncryptionKey,
+    encryption_key,
+    read_file,
+    rsa_key,
+    signature_key,
+)
 
-KEY_FILE_BYTES_MAX = 1024 * 1024
 KEYS_MAX = 4096
 """Keys of one file: every accepted bundle may have to try those that match its source."""
 
-SECRET_BYTES = {"aes": (16, 32), "hmac": (16, 128), "kek": (16, 32), "ltp": (16, 128)}
+SECRET_BYTES = {
+    "aes": (16, 32),
+    "hmac": (16, 128),
+    "kek": (16, 32),
+    "kdk": (32, 64),
+    "ltp": (16, 128),
+}
 """Shortest and longest secret of each kind, octets; AES and key wrap take 16 or 32 only."""
 
 SENDERS = 16
@@ -76,12 +101,10 @@ SENDERS_MAX = 65_536
 KEY_ID_BYTES_MAX = 32
 """Longest KeyID of a raw key: it travels in every segment."""
 
-RSA_BITS = (2048, 4096)
-"""Smallest and largest modulus of an RSA key, bits: its octets are added to every segment."""
-
 RSA_KINDS = ("ltp-rsa-private", "ltp-rsa-public")
 COSE_KINDS = ("cose-sign-private", "cose-sign-public")
-FILE_KINDS = (*RSA_KINDS, *COSE_KINDS)
+ENCRYPTION_KINDS = ("cose-encrypt-private", "cose-encrypt-public")
+FILE_KINDS = (*RSA_KINDS, *COSE_KINDS, *ENCRYPTION_KINDS)
 """Kinds of keys in PEM files of their own."""
 
 _LONG = re.compile(r"[0-9A-Za-z]{24,}|(?:[0-9A-Fa-f]{2}[\s:-]*){12,}")
@@ -128,12 +151,12 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One shared secret.  `raw` and `key_id` are of LTP keys alone: used as they are, not derived
-    for each pair of nodes, and the KeyID of their segments.  With `rsa`, `secret` is the public
-    half (SubjectPublicKeyInfo in DER), with `cose` its thumbprint (RFC 9679).  `senders` is how
-    many nodes encrypt with it; under `fingerprint` it is counted what it encrypts, with all that
-    is derived from it.  With `per_node` each node that sends has its own, made from this one and
-    its node id."""
+    """One shared secret.  `raw` is of LTP keys alone: used as they are, not derived for each pair
+    of nodes; `key_id` names a key in segments of LTP and messages of COSE.  With `rsa`, `secret`
+    is the public half (SubjectPublicKeyInfo in DER), with `cose` its thumbprint (RFC 9679), with
+    `encryption` its key id.  `senders` is how many nodes encrypt with it; under `fingerprint` it
+    is counted what it encrypts, with all that is derived from it.  With `per_node` each node that
+    sends has its own, made from this one and its node id."""
 
     id: str
     kind: str
@@ -147,6 +170,7 @@ class Key:
     fingerprint: str = ""
     per_node: bool = False
     cose: SigningKey | VerifyingKey | None = None
+    encryption: EncryptionKey | None = None
 
     def __post_init__(self) -> None:
         if not self.fingerprint:
@@ -227,11 +251,12 @@ class KeyRing:
         so that nobody can take it off, or put another in its place, and have the payload open.
 
         Anybody can make up labels: a key is derived when one of its peers comes, not before."""
-        keys = (key for key in self.keys if key.kind in ("aes", "hmac", "kek"))
+        kinds = ("aes", "hmac", "kek", "kdk", *ENCRYPTION_KINDS)
+        keys = (key for key in self.keys if key.kind in kinds)
         return KeyRing(keys, self.own, b"Orbitferry data policy\0" + label, self.elsewhere)
 
     def _derived(self, key: Key) -> Key:
-        if not self._info:
+        if not self._info or key.encryption is not None:
             return key
         derived = HKDF(hashes.SHA256(), len(key.secret), None, self._info).derive(key.secret)
         return replace(key, secret=derived)
@@ -298,7 +323,7 @@ def link_key(secret: bytes, sender: str, receiver: str) -> tuple[bytes, bytes]:
 
 def load_keys(path: Path) -> KeyRing:
     """Read a key file.  Raises `ConfigError` when others may read it or something is wrong."""
-    octets = _read(path, f"make one with: orbitferry keys new {path}", secret=True)
+    octets = read_file(path, f"make one with: orbitferry keys new {path}", secret=True)
     try:
         return toml.parsed(octets.decode(), lambda data: parse_keys(data, path.parent), str(path))
     except UnicodeDecodeError:
@@ -309,23 +334,6 @@ def load_keys(path: Path) -> KeyRing:
         told = (_LONG.sub("...", text) for text in (place, error.message, error.remedy))
         key, message, remedy = told
         raise ConfigError(f"{path}{key}", message, remedy) from None
-
-
-def _read(path: Path, remedy: str, *, secret: bool) -> bytes:
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if secret and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise ConfigError(
-                    str(path),
-                    f"others may read this key file (mode {stat.S_IMODE(status.st_mode):04o})",
-                    f"chmod 600 {path}",
-                )
-            if status.st_size > KEY_FILE_BYTES_MAX:
-                raise ConfigError(str(path), "too large for a key file")
-            return file.read(KEY_FILE_BYTES_MAX)
-    except OSError as error:
-        raise ConfigError(str(path), error.strerror or str(error), remedy) from None
 
 
 def parse_keys(data: Mapping[str, Any], folder: Path) -> KeyRing:
@@ -347,71 +355,47 @@ def _key(entry: _Entry, where: str, folder: Path) -> Key:
         raise ConfigError(f"{where}.{wanted}", "is missing", f'write {wanted} = "..."')
     if getattr(entry, other):
         raise ConfigError(f"{where}.{other}", f"{kind} takes {wanted} instead", "remove it")
-    rsa = cose = None
+    key_id = _hexadecimal(entry.key_id, f"{where}.key_id")
+    private = kind.endswith("-private")
+    rsa = cose = encryption = None
     if kind in COSE_KINDS:
-        cose = _cose(folder / entry.file, f"{where}.file", private=kind == "cose-sign-private")
+        cose = signature_key(folder / entry.file, f"{where}.file", private=private)
         secret = (cose.public if isinstance(cose, SigningKey) else cose).thumbprint
+    elif kind in ENCRYPTION_KINDS:
+        encryption = encryption_key(folder / entry.file, f"{where}.file", key_id, private=private)
+        if isinstance(encryption, AgreementPrivateKey | RsaPrivateKey):
+            secret = encryption.public.key_id
+        else:
+            secret = encryption.key_id
     elif kind in RSA_KINDS:
-        rsa = _rsa(folder / entry.file, f"{where}.file", private=kind == "ltp-rsa-private")
+        rsa = rsa_key(folder / entry.file, f"{where}.file", private=private)
         public = rsa.public_key() if isinstance(rsa, RSAPrivateKey) else rsa
         secret = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     else:
         secret = _secret(entry.secret, kind, f"{where}.secret")
-    key_id = _hexadecimal(entry.key_id, f"{where}.key_id")
     if entry.raw and kind != "ltp":
         raise ConfigError(f"{where}.raw", f"{kind} keys are always used as they are", "remove it")
-    if key_id and not entry.raw and rsa is None:
-        why = "only raw keys of kind ltp and RSA keys have one"
+    named = ("kek", "kdk", *RSA_KINDS, *ENCRYPTION_KINDS)
+    if key_id and not entry.raw and kind not in named:
+        why = f"only raw keys of kind ltp have one, and {', '.join(named)}"
         raise ConfigError(f"{where}.key_id", why, "raw = true")
     if len(key_id) > KEY_ID_BYTES_MAX:
         raise ConfigError(f"{where}.key_id", f"{len(key_id)} octets", f"{KEY_ID_BYTES_MAX} at most")
     more = (entry.raw, key_id, rsa, entry.senders)
-    return Key(entry.id, kind, secret, entry.peers, entry.send, *more, cose=cose)
+    return Key(
+        entry.id, kind, secret, entry.peers, entry.send, *more, cose=cose, encryption=encryption
+    )
 
 
 def _secret(text: str, kind: str, where: str) -> bytes:
     secret = _hexadecimal(text, where)
     least, most = SECRET_BYTES[kind]
-    any_length = kind in ("hmac", "ltp")
+    any_length = kind in ("hmac", "kdk", "ltp")
     fits = least <= len(secret) <= most if any_length else len(secret) in (least, most)
     if not fits:
         between = "to" if any_length else "or"
         raise ConfigError(where, f"{len(secret)} octets", f"{kind} takes {least} {between} {most}")
     return secret
-
-
-def _rsa(path: Path, where: str, *, private: bool) -> RSAPrivateKey | RSAPublicKey:
-    """An RSA key from a PEM file, which `where` names."""
-    what = "private" if private else "public"
-    try:
-        octets = _read(path, f"a PEM file with an RSA {what} key", secret=private)
-    except ConfigError as error:
-        raise ConfigError(where, f"{path}: {error.message}", error.remedy) from None
-    key: object
-    try:
-        key = load_pem_private_key(octets, None) if private else load_pem_public_key(octets)
-    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
-        why = f"no RSA {what} key in PEM without a passphrase"
-        raise ConfigError(where, f"{path}: {why}: {type(error).__name__}", "openssl rsa") from None
-    if not isinstance(key, RSAPrivateKey if private else RSAPublicKey):
-        raise ConfigError(where, f"{path}: a key of another kind", f"an RSA {what} key")
-    if not RSA_BITS[0] <= key.key_size <= RSA_BITS[1]:
-        limits = f"{RSA_BITS[0]} to {RSA_BITS[1]}"
-        raise ConfigError(where, f"{path}: an RSA key of {key.key_size} bits", limits)
-    return key
-
-
-def _cose(path: Path, where: str, *, private: bool) -> SigningKey | VerifyingKey:
-    """A key of signatures from a PEM file, which `where` names."""
-    what = "private" if private else "public"
-    try:
-        octets = _read(path, f"a PEM file with a {what} key", secret=private)
-        return SigningKey.from_pem(octets) if private else VerifyingKey.from_pem(octets)
-    except ConfigError as error:
-        raise ConfigError(where, f"{path}: {error.message}", error.remedy) from None
-    except SecurityError as error:
-        kinds = "P-256, P-384, Ed25519 or ML-DSA, as of openssl genpkey"
-        raise ConfigError(where, f"{path}: {error}", kinds) from None
 
 
 def _hexadecimal(text: str, where: str) -> bytes:

@@ -42,8 +42,15 @@ _SECURITY = (BLOCK_INTEGRITY, BLOCK_CONFIDENTIALITY)
 _TYPE_MAX = 1 << 32
 
 CONTEXTS = {
-    "integrity": ("rfc9173", "cose-sign", "cose-mac"),
-    "confidentiality": ("rfc9173", "cose-encrypt", "cose-hpke"),
+    "integrity": ("rfc9173", "cose-sign", "cose-mac", "cose-kek", "cose-kdk"),
+    "confidentiality": (
+        "rfc9173",
+        "cose-encrypt",
+        "cose-hpke",
+        "cose-public",
+        "cose-kek",
+        "cose-kdk",
+    ),
     "none": ("rfc9173",),
 }
 """With which contexts a service is made."""
@@ -74,9 +81,12 @@ class PolicyRule:
 
     context: str = "rfc9173"
     """How a source makes it: "rfc9173" (HMAC-SHA2, AES-GCM with shared keys), or in the COSE
-    context "cose-sign" (this node's own signature), "cose-mac" and "cose-encrypt" (shared keys), or
-    "cose-hpke" (for the key in the certificate of `peer`, which anybody can do: so the same block
-    has to be signed, by a rule before).  A verifier or acceptor takes any that it knows."""
+    context "cose-sign" (this node's own signature), "cose-mac" and "cose-encrypt" (shared keys),
+    "cose-kek" and "cose-kdk" (under a key that a shared one of that kind wraps, or that is derived
+    from it), "cose-hpke" (for the key in the certificate of `peer`) or "cose-public" (for its key
+    of kind "cose-encrypt-public" in the key file: key agreement, or RSA).  The last two anybody
+    can do: so what is encrypted with these or "cose-kek" or "cose-kdk" needs a rule for integrity
+    of the same block beside it.  A verifier or acceptor takes any that it knows."""
 
     peer: str = ""
     """Node at the other end of the operation: the one that accepts it, whose keys a source uses

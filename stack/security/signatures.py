@@ -11,13 +11,25 @@ from a genuine one, and what was never sent from what was, also in fragments.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, SecurityError
-from stack.cose import HpkePrivateKey, HpkePublicKey, Mac0, Sign1, SigningKey, VerifyingKey
-from stack.cose.numbers import HeaderLabel
+from stack.cose import (
+    HpkePrivateKey,
+    HpkePublicKey,
+    Mac,
+    Mac0,
+    OpeningKey,
+    Sign,
+    Sign1,
+    SigningKey,
+    VerifyingKey,
+)
+from stack.cose.messages import HeaderPair
 from stack.policy.label import is_label
 from stack.ports.security import Opened
 from stack.security import cose_context
@@ -46,6 +58,17 @@ SCOPE_OF_PRIMARY: cose_context.Scope = {cose_context.SECURITY_BLOCK: cose_contex
 
 PASSED = Opened(True, None)
 """The outcome for what nothing is asked of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a node has in common with a security source, to verify MACs with."""
+
+    secrets: Sequence[bytes]
+    """Of COSE_Mac0."""
+
+    keys: Sequence[OpeningKey]
+    """Of recipients of COSE_Mac: no public keys, with which anybody can make one."""
 
 
 class Signers(Protocol):
@@ -138,44 +161,54 @@ class Signatures:
         bib: CanonicalBlock,
         asb: SecurityBlock,
         node: str,
-        secrets: Sequence[bytes] = (),
+        shared: Shared | None = None,
     ) -> set[int]:
-        """Verify each target of a BIB whose security source is of `node`, MACs with one of
-        `secrets`: the numbers of those that this binds to the primary block.
-        Raises `Unusable`, and `DecodeError` for what is not
-        of its form."""
+        """Verify each target of a BIB whose security source is of `node`, MACs with what is
+        `shared` with it: the numbers of those that this binds to the primary block.  Raises
+        `Unusable`, and `DecodeError` for what is not of its form."""
         parameters = cose_context.read_parameters(asb)
         if len(asb.targets) > SIGNATURES_MAX:
             raise Unusable(CONFLICTING, f"a BIB with more than {SIGNATURES_MAX} signatures")
         for number, results in zip(asb.targets, asb.results, strict=True):
             _check_target(number, blocks)
             try:
-                message = cose_context.read_integrity(results)
+                message = cose_context.read_integrity(results, parameters.additional)
             except SecurityError as error:
                 raise Unusable(UNKNOWN, str(error)) from None
-            if not isinstance(message, Sign1) and not secrets:
+            if isinstance(message, Mac0 | Mac) and shared is None:
                 raise Unusable(UNKNOWN, "a BIB of the COSE context without a signature")
-            if not isinstance(message, Sign1):
-                aad = cose_context.external_aad(
-                    asb.source, parameters, primary, blocks, number, bib
-                )
-                payload = cose_context.content(primary, blocks, number)
-                if not any(_matches_mac(message, secret, aad, payload) for secret in secrets):
-                    raise Unusable(FAILED, f"the MAC of block {number} is not of any key here")
-                continue
-            key = self.signers.verifying_key(node, _kid(message, parameters))
-            if key is None:
-                raise Unusable(FAILED, f"signed with a key that is not known here as one of {node}")
             try:
                 aad = cose_context.external_aad(
                     asb.source, parameters, primary, blocks, number, bib
                 )
                 payload = cose_context.content(primary, blocks, number)
-                message.verify(key, external_aad=aad, payload=payload)
+                if isinstance(message, Sign1):
+                    key = self._key(node, message.headers)
+                    message.verify(key, external_aad=aad, payload=payload)
+                elif isinstance(message, Sign):
+                    self._verify_one(node, message, aad, payload)
+                elif shared is not None:
+                    other = cose_context.kdf_other(asb.source, parameters)
+                    _verify_mac(message, shared, aad, payload, other)
             except SecurityError as error:
                 raise Unusable(FAILED, f"block {number} from {node}: {error}") from None
         whole = PRIMARY_NUMBER in parameters.scope
         return {number for number in asb.targets if whole or number == PRIMARY_NUMBER}
+
+    def _key(self, node: str, headers: HeaderPair) -> VerifyingKey:
+        key = self.signers.verifying_key(node, headers.kid)
+        if key is None:
+            raise SecurityError(f"signed with a key that is not known here as one of {node}")
+        return key
+
+    def _verify_one(self, node: str, message: Sign, aad: bytes, payload: bytes) -> None:
+        """Verify the first signature whose key is known here as one of a node's."""
+        for index, one in enumerate(message.signatures):
+            key = self.signers.verifying_key(node, one.headers.kid)
+            if key is not None and one.headers.alg in key.algs:
+                message.verify(index, key, external_aad=aad, payload=payload)
+                return
+        raise SecurityError(f"signed with no key that is known here as one of {node}")
 
     def check_passing(self, bundle: Bundle) -> Opened:
         """As verifier (RFC 9172 §5.1.2): whether a bundle that passes through, or a fragment of
@@ -211,12 +244,28 @@ class Signatures:
             raise Unusable(MISSING, f"{node} has not signed {what}, as policy asks")
 
 
-def _matches_mac(message: Mac0, secret: bytes, aad: bytes, payload: bytes) -> bool:
-    try:
-        message.verify(secret, external_aad=aad, payload=payload)
-    except SecurityError:
-        return False
-    return True
+def _verify_mac(
+    message: Mac0 | Mac, shared: Shared, aad: bytes, payload: bytes, other: bytes
+) -> None:
+    """Raises `SecurityError` unless a MAC is of a key that is shared."""
+    attempts: Iterable[Callable[[], bytes]]
+    if isinstance(message, Mac0):
+        attempts = (
+            partial(message.verify, secret, external_aad=aad, payload=payload)
+            for secret in shared.secrets
+        )
+    else:
+        attempts = (
+            partial(message.verify, key, external_aad=aad, other=other, payload=payload)
+            for key in shared.keys
+        )
+    for attempt in attempts:
+        try:
+            attempt()
+        except SecurityError:
+            continue
+        return
+    raise SecurityError("its HMAC is not of any key here")
 
 
 def _matches(node: str, patterns: Iterable[str]) -> bool:
@@ -225,12 +274,6 @@ def _matches(node: str, patterns: Iterable[str]) -> bool:
 
 def _labels(blocks: Iterable[CanonicalBlock]) -> list[CanonicalBlock]:
     return [block for block in blocks if block.type == DATA_POLICY and is_label(block.data)]
-
-
-def _kid(message: Sign1, parameters: cose_context.CoseParameters) -> bytes:
-    """The key id that a message says, or the additional headers for it."""
-    found = parameters.additional.get(HeaderLabel.KID)
-    return message.headers.kid or (found if isinstance(found, bytes) else b"")
 
 
 def _check_target(number: int, blocks: Mapping[int, CanonicalBlock]) -> None:

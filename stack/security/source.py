@@ -9,8 +9,9 @@ from functools import lru_cache
 from stack.core.eid import Eid
 from stack.core.errors import SecurityError
 from stack.core.sansio import Entropy
-from stack.cose import seal0, seal_for
+from stack.cose import SealingKey, seal0, seal_for
 from stack.security import contexts, cose_context
+from stack.security.cose_keys import sealing_key
 from stack.security.keys import Key, KeyRing
 from stack.security.operations import Operation, operations
 from stack.security.policy import SecurityPolicy
@@ -193,6 +194,14 @@ class SecuritySource:
             secret = self._keys.sending("hmac", peer).secret
             data = cose_context.mac_target(secret, primary, blocks, target, bib, source)
             return CanonicalBlock(BLOCK_INTEGRITY, number, flags, data)
+        if rule.context in ("cose-kek", "cose-kdk"):
+            bib = CanonicalBlock(BLOCK_INTEGRITY, number, flags, b"")
+            recipient = sealing_key(self._keys, rule.context, peer, self._entropy)
+            fresh = self._entropy(cose_context.MAC_KEY_BYTES)
+            data = cose_context.mac_target_for(
+                recipient, fresh, primary, blocks, target, bib, source
+            )
+            return CanonicalBlock(BLOCK_INTEGRITY, number, flags, data)
         if rule.context == "cose-sign":
             return self._signatures.of_block(primary, blocks, target, number, source, peer, flags)
         key = self._keys.sending("hmac", peer)
@@ -221,9 +230,12 @@ class SecuritySource:
         scope = {**cose_context.SCOPE_DEFAULT, **labels}  # no other label opens it
         parameters = cose_context.CoseParameters(scope)
         aad = cose_context.external_aad(source, parameters, primary, blocks, target, bcb)
-        if rule.context == "cose-hpke":
-            public = self._signatures.signers.sealing_key(peer)
-            message, sealed = seal_for(block.data, public, self._entropy, external_aad=aad)
+        if rule.context != "cose-encrypt":
+            recipient = self._recipient(rule.context, peer)
+            other = cose_context.kdf_other(source, parameters)
+            message, sealed = seal_for(
+                block.data, recipient, self._entropy, external_aad=aad, other=other
+            )
             result = cose_context.RESULT_ENCRYPT
         else:
             key = self._keys.sending("aes", peer)
@@ -234,6 +246,12 @@ class SecuritySource:
         asb = cose_context.block_of(source, (target,), scope, [((result, message),)])
         new = CanonicalBlock(block.type, target, block.flags, sealed)
         return new, CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, encode_asb(asb), crc_type)
+
+    def _recipient(self, context: str, peer: str) -> SealingKey:
+        """Whom a rule has something encrypted for.  Raises `SecurityError`."""
+        if context == "cose-hpke":
+            return self._signatures.signers.sealing_key(peer)
+        return sealing_key(self._keys, context, peer, self._entropy)
 
 
 class _Adding:

@@ -22,7 +22,10 @@ from stack.security.keys import CHOICES_MAX, link_key, parse_keys
 
 ENTRIES = "id, kind, secret, file, peers, send, senders, raw, key_id"
 QUOTES = "put it in quotes"
-KINDS = "aes, hmac, kek, ltp, ltp-rsa-private, ltp-rsa-public, cose-sign-private, cose-sign-public"
+KINDS = (
+    "aes, hmac, kek, kdk, ltp, ltp-rsa-private, ltp-rsa-public, cose-sign-private, "
+    "cose-sign-public, cose-encrypt-private, cose-encrypt-public"
+)
 HMAC = {"id": "a", "kind": "hmac", "secret": "00" * 16}
 LTP = {"id": "a", "kind": "ltp", "secret": "00" * 16}
 RAW = LTP | {"raw": True}
@@ -79,7 +82,8 @@ def test_the_file(content: dict[str, Any], key: str, why: str, remedy: str) -> N
         (
             LTP | {"key_id": "00"},
             ".key_id",
-            "only raw keys of kind ltp and RSA keys have one",
+            "only raw keys of kind ltp have one, and kek, kdk, ltp-rsa-private, ltp-rsa-public, "
+            "cose-encrypt-private, cose-encrypt-public",
             "raw = true",
         ),
         (RAW | {"key_id": "00" * 33}, ".key_id", "33 octets", "32 at most"),
