@@ -19,6 +19,7 @@ from stack.wire import cbor
 from stack.wire.bundle import (
     BUNDLE_AGE,
     CRC_32,
+    CRC_NONE,
     HOP_COUNT,
     IS_ADMIN,
     IS_FRAGMENT,
@@ -153,7 +154,8 @@ def _extensions(
         if block.type in _ONCE and block.type in taken:
             if blocks is not None:
                 continue
-            block = priority_block(choose.uint())
+            crc_type = CRC_NONE if CRC_NONE in crc_types else block.crc_type
+            block = priority_block(choose.uint(), crc_type=crc_type)
         number = choose.uint(16, 2)
         while ~number in taken:
             number = number % 0xFFFF + 2

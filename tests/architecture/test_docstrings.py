@@ -126,7 +126,8 @@ async def run_example(code: str, names: dict[str, object]) -> str | None:
         async with asyncio.timeout(3):
             await scope["example"]()  # type: ignore[operator]
     except TimeoutError as late:
-        frames = traceback.walk_tb(getattr(late.__cause__, "__traceback__", None))
+        inner = late.__cause__ or late.__context__  # early releases of Python 3.11 have no cause
+        frames = traceback.walk_tb(getattr(inner, "__traceback__", None))
         (line,) = (line for frame, line in frames if frame.f_code.co_name == "example")
         return code.splitlines()[line - 2].strip()  # the first line is that of `def`
     return None

@@ -271,6 +271,7 @@ def test_a_file_on_a_terminal_has_a_bar(
 ) -> None:
     source = tmp_path / "bar.tif"
     source.write_bytes(b"x" * 300_000)
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     ran = cli("send", SATELLITE, source, "--wait", "-n", pair[0])
     assert ran.code == 0
