@@ -231,6 +231,18 @@ def test_who_makes_the_key_of_the_content_is_alone(name: str) -> None:
         decode_encrypt(values.encode(sent))
 
 
+@pytest.mark.parametrize("name", ["A256KW", "derived", "ECDH_ES_A256KW P-384"])
+def test_a_recipient_has_no_recipients(name: str) -> None:
+    """Two layers are all that there is."""
+    message, _ = seal_to(b"x", [CASES[name][0]], entropy(32), entropy(12))
+    parts: Any = values.decode(message, "")
+    (recipient,) = parts[3]
+    decode_encrypt(values.encode(parts))
+    for more in ([recipient], []):
+        with pytest.raises(DecodeError):
+            decode_encrypt(values.encode([*parts[:3], [[*recipient, more]]]))
+
+
 def changed(name: str, change: Callable[[dict[Any, Any], dict[Any, Any]], object]) -> None:
     """Whether something opens when the headers of its recipient have been changed."""
     for_whom, mine, _ = CASES[name]
