@@ -539,9 +539,9 @@ class Proven:
         return bundle
 
 
-def troubles(node: Node) -> None:
+def troubles(node: Node) -> bytes:
     """What no honest neighbour sends: cut off, with blocks that nobody can read, and twice; parts
-    of what is then proven as a whole."""
+    of what is then proven as a whole.  Gives what came twice, which is to go on."""
     whole = made(MARK + b"cut off")
     arrive(node, encode_bundle(whole)[:-12])
     for block in (
@@ -555,10 +555,12 @@ def troubles(node: Node) -> None:
     here = made(bytes(600), destination=Eid.parse("dtn://sat1/x"))
     part, *_ = fragment_bundle(here, 400)
     node._agent._admission._security = Proven()
+    twice = encode_bundle(Bundle(again.primary, (unknown, *again.blocks)))
     for _ in range(2):
-        arrive(node, encode_bundle(Bundle(again.primary, (unknown, *again.blocks))))
+        arrive(node, twice)
         arrive(node, encode_bundle(part))
     arrive(node, encode_bundle(here))
+    return twice
 
 
 def withdraw_a_key(patch: pytest.MonkeyPatch) -> None:
@@ -648,9 +650,10 @@ def test_what_fails_for_one_bundle_stops_no_other(
             await choose(ground, MARK, lifetime_ms=30_000)
             await choose(ground, MARK, lifetime_ms=1000)
             await choose(ground, MARK + bytes(9000), destination=TINY)
-            troubles(satellite)
+            twice = troubles(satellite)
             lose(far)
             await asyncio.sleep(1)
+            arrive(satellite, twice)  # while it is under way to the next
             ground.set_plan(Plan(ground.plan.contacts))
             later = far.port.register("later")
             far.port.take("later", 10)
