@@ -5,8 +5,6 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 2
-# One test more than cores at a time: some wait for clocks, and for processes of their own.
-WORKERS ?= 3
 MINUTES ?= 30
 SAMPLE ?= 1000
 
@@ -42,7 +40,7 @@ demo: $(VENV)/.run  ## run the main job: 24 hours of passes, a job in orbit, res
 
 # Processes that tests start would each compile every module if Python were told to keep nothing.
 test quick: export PYTHONDONTWRITEBYTECODE :=
-test quick: RUN = $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+test quick: RUN = $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 test:  ## run every check and test (under 10 minutes on 2 cores)
 	@$(MAKE) -s -j2 $(VENV)/.dev packages
