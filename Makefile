@@ -42,7 +42,7 @@ demo: $(VENV)/.run  ## run the main job: 24 hours of passes, a job in orbit, res
 test quick: export PYTHONDONTWRITEBYTECODE :=
 test quick: RUN = $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
-test:  ## run every check and test (under 10 minutes on 2 cores)
+test:  ## run every check and test (10 to 13 minutes on 2 cores)
 	@$(MAKE) -s -j2 $(VENV)/.dev packages
 	@$(RUN) $(ARGS)
 
