@@ -18,6 +18,7 @@ from stack.cli.domain.enrolment import (
     Jurisdictions,
     Roles,
     SignatureAlgorithm,
+    begin,
     read_answer,
     take,
 )
@@ -27,7 +28,6 @@ from stack.cli.domain.secrets import (
     TokenOption,
     Yes,
     asking,
-    new_passphrase,
 )
 from stack.cli.output import answer, note
 
@@ -196,20 +196,10 @@ def _request(
     passphrase_file: Path | None,
     token: str,
 ) -> NodeRequest:
-    from stack.core.eid import Eid
-
     if place.begun:
         note(f"{node_id} has keys, in {place.path}")
         return place.request()
-    request = place.begin(
-        Eid.parse(node_id),
-        jurisdictions=jurisdictions or (),
-        roles=roles or (),
-        passphrase=new_passphrase(passphrase_file, False, token=token, optional=True),
-        entropy=os.urandom,
-        algorithm=algorithm.value,
-        token=token,
-    )
+    request = begin(place, node_id, jurisdictions, roles, algorithm, passphrase_file, token)
     note(f"keys made, in {place.path}; that of {node_id} is {request.fingerprint}")
     return request
 

@@ -174,7 +174,6 @@ def enroll(
       orbitferry domain enroll dtn://gs1/ --folder gs1-identity --domain domain
     """
     from stack.core.checks import check_node_id
-    from stack.core.eid import Eid
     from stack.core.errors import ConfigError
     from stack.identity import AuthorityFolder, NodeFolder
 
@@ -194,20 +193,35 @@ def enroll(
     secret = asking(domain or folder, None)
     if domain is not None:
         AuthorityFolder(domain).unlock(secret)  # before there are keys for nothing
-    request = place.begin(
-        Eid.parse(node),
-        jurisdictions=jurisdiction or (),
-        roles=role or (),
-        passphrase=new_passphrase(passphrase_file, False, token=token, optional=True),
-        entropy=os.urandom,
-        algorithm=algorithm.value,
-        token=token,
-    )
+    request = begin(place, node, jurisdiction, role, algorithm, passphrase_file, token)
     if domain is None:
         _tell_request(place, request, as_json)
         return
     octets = _approved_here(domain, secret, request, jurisdiction, role, days)
     take(place, octets, authority, True, False, as_json)
+
+
+def begin(
+    place: NodeFolder,
+    node: str,
+    jurisdictions: list[str] | None,
+    roles: list[str] | None,
+    algorithm: SignatureAlgorithm,
+    passphrase_file: Path | None,
+    token: str,
+) -> NodeRequest:
+    """Make the keys of a node, and what it asks of an authority."""
+    from stack.core.eid import Eid
+
+    return place.begin(
+        Eid.parse(node),
+        jurisdictions=jurisdictions or (),
+        roles=roles or (),
+        passphrase=new_passphrase(passphrase_file, False, token=token, optional=True),
+        entropy=os.urandom,
+        algorithm=algorithm.value,
+        token=token,
+    )
 
 
 def _approved_here(
