@@ -1,8 +1,11 @@
 """Validation of node ids by bundles (RFC 9891), as a service of a node: answers the challenges that
 its operator expects, and challenges others for an authority whose ACME server is beside it.
 
-What comes here has been signed, together with its primary block (`stack.security.records`).  Who
-restarts a node begins anew: nothing is written down, as what answers a challenge is secret.
+What comes here has been signed, together with its primary block (`stack.security.records`).
+
+What the operator expects is in the store before he hears that it is answered, with the bundles that
+were answered since: a node that is killed goes on with it.  Nobody answers with that alone, as a
+response is signed by the node.  What this node asks of others ends with it.
 """
 
 from __future__ import annotations
@@ -10,17 +13,26 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from stack.core.clock import MILLISECOND, SECOND
+from stack.core.clock import MILLISECOND
 from stack.core.eid import Eid
-from stack.core.errors import DecodeError
-from stack.engines.acme.responder import ExpectedChallenge, Responder
+from stack.core.errors import DecodeError, StoreError
+from stack.engines.acme.digest import TOKEN_CHARS_MAX
+from stack.engines.acme.responder import (
+    ANSWERS_MAX,
+    ExpectedChallenge,
+    PendingChallenge,
+    Responder,
+)
 from stack.engines.acme.validator import ValidationOutcome, Validator
 from stack.ports.application import AppPort, Delivery, Outgoing
-from stack.services.batch import Batch
+from stack.ports.store import Write
+from stack.services.batch import Batch, records
+from stack.services.codec import decode, encode
 from stack.services.reports import StatusReports
 from stack.services.waiting import wait_until
 from stack.wire.bundle import (
     ACME_NODE_ID,
+    TOKEN_BYTES_MAX,
     AcmeChallenge,
     AcmeRecord,
     decode_acme_record,
@@ -30,28 +42,49 @@ from stack.wire.bundle import (
 PRIORITY: Final = 2
 """Little, and somebody waits for it."""
 
+SPACE: Final = "node-ids"
+VERSION: Final = 1
+_TIME_MAX: Final = (1 << 63) - 1
+
 
 class NodeIdService:
     """Both sides; its records come through `reports`."""
 
     def __init__(self, port: AppPort, reports: StatusReports) -> None:
+        """Goes on with what was expected when the node ran last.  Raises `StoreError`."""
         self._port = port
-        self._responder = Responder()
+        self._responder = Responder(records(port, "node_ids", SPACE, _decode))
         self._validator = Validator(port.entropy)
         self._waiting: dict[str, asyncio.Event] = {}
         self._outcomes: dict[str, ValidationOutcome] = {}
         reports.handle(ACME_NODE_ID, self._take)
 
-    def expect(self, expected: ExpectedChallenge, seconds: float) -> int:
-        """Answer this challenge for so long; how many are expected now.  Raises `LocalError`."""
-        now_ns = self._port.now()
-        self._responder.expect(expected, now_ns + round(seconds * SECOND), now_ns)
-        return self._responder.expected(now_ns)
+    async def expect(self, expected: ExpectedChallenge, seconds: float) -> int:
+        """Answer this challenge for so long; how many are expected now.  It is durable when this
+        returns.  Raises `LocalError`, `StoreError`."""
+        now_ms = self._port.dtn_ms()
+        self._responder.expect(expected, now_ms + round(seconds * 1000), now_ms)
+        try:
+            await self._keep()
+        except StoreError:
+            self._responder.forget(expected.id_chal)
+            raise
+        return len(self._responder.pending(now_ms))
 
-    def forget(self, id_chal: str) -> int | None:
+    async def forget(self, id_chal: str) -> int | None:
         """Answer it no more; how many bundles were answered, None where it was not expected.
-        Raises `DecodeError`."""
-        return self._responder.forget(id_chal)
+        Raises `DecodeError`, `StoreError`."""
+        answered = self._responder.forget(id_chal)
+        await self._keep()
+        return answered
+
+    async def _keep(self) -> None:
+        """Have in the store what is expected, and nothing else."""
+        pending = self._responder.pending(self._port.dtn_ms())
+        kept = {id_chal.hex(): _encode(one) for id_chal, one in pending.items()}
+        over = [key for key, _ in self._port.read_all(SPACE) if key not in kept]
+        writes = [Write(SPACE, key, value) for key, value in kept.items()]
+        await self._port.commit(write=[*writes, *(Write(SPACE, key, None) for key in over)])
 
     async def validate(
         self, node: Eid, expected: ExpectedChallenge, rtt_s: float | None = None
@@ -95,12 +128,34 @@ class NodeIdService:
 
     def _answer(self, delivery: Delivery, record: AcmeChallenge, batch: Batch) -> None:
         """The response has what is left of the challenge's lifetime (§3.4)."""
-        source, left_ms = delivery.id.source, delivery.expires_ms - self._port.dtn_ms()
-        response, why = self._responder.receive(record, self._port.now())
-        if response is not None and left_ms > 0:
-            batch.sends.append(_outgoing(source, response, left_ms))
+        now_ms = self._port.dtn_ms()
+        source, left_ms = delivery.id.source, delivery.expires_ms - now_ms
+        response, why = self._responder.receive(record, now_ms)
+        if response is not None:
+            pending = self._responder.pending(now_ms)[record.id_chal]
+            batch.write(SPACE, record.id_chal.hex(), _encode(pending))
+            if left_ms > 0:
+                batch.sends.append(_outgoing(source, response, left_ms))
         told = {"from": str(source), "answered": response is not None, "why": why}
         self._port.trace("node_id_challenge", told)
+
+
+def _encode(pending: PendingChallenge) -> bytes:
+    told = pending.expected
+    texts = (told.id_chal, told.token_chal, told.thumbprint)
+    answered = [[token] for token in sorted(pending.answered)]
+    return encode([VERSION, *texts, pending.until_ms, answered])
+
+
+def _decode(key: str, value: bytes) -> PendingChallenge:
+    """Inverse of `_encode`.  Raises `DecodeError`."""
+    fields = decode(value, "durable record of node id validation")
+    fields.uint(VERSION, 1)
+    told = ExpectedChallenge(*(fields.text(TOKEN_CHARS_MAX) for _ in range(3)))
+    until_ms = fields.uint(_TIME_MAX)
+    answered = {row.blob(TOKEN_BYTES_MAX) for row in fields.array(ANSWERS_MAX)}
+    fields.end()
+    return PendingChallenge(told, until_ms, answered)
 
 
 def _outgoing(destination: Eid, record: AcmeRecord, lifetime_ms: int) -> Outgoing:

@@ -45,12 +45,12 @@ class Station:
         self.asked: list[tuple[str, float]] = []
         self.forgotten: list[str] = []
 
-    def expect(self, expected: ExpectedChallenge, seconds: float) -> int:
+    async def expect(self, expected: ExpectedChallenge, seconds: float) -> int:
         self.asked.append((expected.id_chal, seconds))
-        self.responder.expect(expected, round(seconds * 10**9), 0)
-        return self.responder.expected(0)
+        self.responder.expect(expected, round(seconds * 1000), 0)
+        return len(self.responder.pending(0))
 
-    def forget(self, id_chal: str) -> int | None:
+    async def forget(self, id_chal: str) -> int | None:
         self.forgotten.append(id_chal)
         return self.responder.forget(id_chal)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,27 @@ def test_a_node_whose_operator_has_said_so_is_valid(tmp_path: Path) -> None:
     assert bytes.fromhex("743b5abe26133d45854b734adfb6167d") in air
     assert TOLD.token_chal.encode() not in air
     assert TOLD.thumbprint.encode() not in air
+
+
+def test_a_node_that_was_killed_answers_what_it_has_promised(tmp_path: Path) -> None:
+    """What a kill leaves is the disk as it was when the operator was told."""
+    here, left = tmp_path / "sat1", tmp_path / "left"
+
+    async def started() -> None:
+        world = World(loop(), tmp_path)
+        world.connect("ca", "sat1", channel(rate_bps=1e6))
+        options: dict[str, Any] = {"rate_bps": 1e6, "owlt_ms": 5.0, "authentication": "off"}
+        async with world.node("ca", [world.link("ca", "sat1", **options)]) as ca:
+            async with world.node("sat1", [world.link("sat1", "ca", **options)]) as sat:
+                await expect(sat)
+                shutil.copytree(here, left)
+            shutil.rmtree(here)
+            left.rename(here)
+            async with world.node("sat1", [world.link("sat1", "ca", **options)]) as sat:
+                assert await validated(ca) == RIGHT
+                assert await ask(sat, "forget_challenge", id_chal=TOLD.id_chal) == {"answered": 1}
+
+    run_virtual(started)
 
 
 def test_a_node_with_a_certificate_signs_with_its_own_key(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ told it to expect, and nothing else."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -13,7 +14,7 @@ from stack.wire.bundle import AcmeChallenge, AcmeResponse
 EXPECTED_MAX: Final = 16
 """Challenges expected at a time: a node has one identity, and a few authorities at most."""
 
-GOOD_FOR_NS_MAX: Final = 7 * 86_400 * 10**9
+GOOD_FOR_MS_MAX: Final = 7 * 86_400 * 1000
 """How long one may be expected: a week, for a node that is reached once a day."""
 
 ANSWERS_MAX: Final = 16
@@ -47,29 +48,35 @@ class Answered(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Open:
+class PendingChallenge:
+    """One that is answered, and all that has to be known of it after a restart."""
+
     expected: ExpectedChallenge
-    until_ns: int
+    until_ms: int
+    """DTN time: it goes on while the node does not run."""
+
     answered: set[bytes] = field(default_factory=set)
+    """Tokens of the bundles that were answered."""
 
 
 class Responder:
     """Answers for one node.  What it is given has been proven by a BIB of who sent it, over primary
     block and payload (§3.3.1): that is not looked at here."""
 
-    def __init__(self) -> None:
-        self._open: dict[bytes, _Open] = {}
+    def __init__(self, pending: Iterable[PendingChallenge] = ()) -> None:
+        """`pending`: what was to be answered when the node ran last."""
+        self._open = {from_base64url(one.expected.id_chal): one for one in pending}
 
-    def expect(self, expected: ExpectedChallenge, until_ns: int, now_ns: int) -> None:
+    def expect(self, expected: ExpectedChallenge, until_ms: int, now_ms: int) -> None:
         """Answer this challenge until then; one with the same id goes.  Raises `LocalError` for too
         many, or too long."""
-        self._expire(now_ns)
+        self._expire(now_ms)
         id_chal = from_base64url(expected.id_chal)
-        if not 0 < until_ns - now_ns <= GOOD_FOR_NS_MAX:
+        if not 0 < until_ms - now_ms <= GOOD_FOR_MS_MAX:
             raise LocalError("a challenge is expected for a week at most")
         if id_chal not in self._open and len(self._open) >= EXPECTED_MAX:
             raise LocalError(f"{EXPECTED_MAX} challenges are expected already")
-        self._open[id_chal] = _Open(expected, until_ns)
+        self._open[id_chal] = PendingChallenge(expected, until_ms)
 
     def forget(self, id_chal: str) -> int | None:
         """Answer it no more; how many bundles were answered, None where it was not expected.
@@ -77,14 +84,14 @@ class Responder:
         found = self._open.pop(from_base64url(id_chal), None)
         return None if found is None else len(found.answered)
 
-    def expected(self, now_ns: int) -> int:
-        """How many challenges are expected."""
-        self._expire(now_ns)
-        return len(self._open)
+    def pending(self, now_ms: int) -> Mapping[bytes, PendingChallenge]:
+        """The challenges that are expected, by id."""
+        self._expire(now_ms)
+        return self._open
 
-    def receive(self, challenge: AcmeChallenge, now_ns: int) -> Answered:
+    def receive(self, challenge: AcmeChallenge, now_ms: int) -> Answered:
         """Answer a challenge, or say why not."""
-        self._expire(now_ns)
+        self._expire(now_ms)
         found = self._open.get(challenge.id_chal)
         if found is None:
             return Answered(None, "nobody here expects it")
@@ -101,6 +108,8 @@ class Responder:
         digest = digest_of(algorithm, token, told.token_chal, told.thumbprint)
         return Answered(AcmeResponse(challenge.id_chal, token, algorithm, digest), "")
 
-    def _expire(self, now_ns: int) -> None:
-        for id_chal in [key for key, one in self._open.items() if now_ns >= one.until_ns]:
+    def _expire(self, now_ms: int) -> None:
+        """What is further ahead than any may be was said by a clock that has been set back."""
+        left = {key: one.until_ms - now_ms for key, one in self._open.items()}
+        for id_chal in [key for key, ms in left.items() if not 0 < ms <= GOOD_FOR_MS_MAX]:
             del self._open[id_chal]

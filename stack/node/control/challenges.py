@@ -33,7 +33,7 @@ class ChallengeOperations:
             raise ControlError("refused", words, "name the right one with --node")
         try:
             expected = ExpectedChallenge(*fields)
-            count = self._service().expect(expected, seconds)
+            count = await self._service().expect(expected, seconds)
         except DecodeError as error:
             raise wrong("challenge", f"is none: {error}") from None
         except LocalError as error:
@@ -46,7 +46,7 @@ class ChallengeOperations:
         id_chal = request.text("id_chal")
         request.finish()
         try:
-            return {"answered": self._service().forget(id_chal)}
+            return {"answered": await self._service().forget(id_chal)}
         except DecodeError as error:
             raise wrong("id_chal", f"is none: {error}") from None
 

@@ -6,6 +6,7 @@ from stack.wire.bundle.acme import ACME_NODE_ID as ACME_NODE_ID
 from stack.wire.bundle.acme import SHA_256 as SHA_256
 from stack.wire.bundle.acme import SHA_384 as SHA_384
 from stack.wire.bundle.acme import SHA_512 as SHA_512
+from stack.wire.bundle.acme import TOKEN_BYTES_MAX as TOKEN_BYTES_MAX
 from stack.wire.bundle.acme import TOKEN_BYTES_MIN as TOKEN_BYTES_MIN
 from stack.wire.bundle.acme import AcmeChallenge as AcmeChallenge
 from stack.wire.bundle.acme import AcmeRecord as AcmeRecord
