@@ -11,9 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from stack.adapters.clock import SystemClock
 from stack.adapters.https import HttpsClient
 from stack.core.eid import Eid
 from stack.engines.acme.digest import base64url
@@ -21,7 +19,6 @@ from stack.engines.acme.http import HttpReply, HttpRequest
 from stack.engines.acme.responder import ExpectedChallenge, Responder
 from stack.engines.acme.validator import SentChallenge
 from stack.identity import AuthorityFolder, pem
-from stack.identity.certificate import read_request
 from stack.identity.pem import decode
 from stack.node.control.challenges import ChallengeOperations
 from stack.node.control.client import ControlClient
@@ -29,7 +26,7 @@ from stack.node.control.request import Request
 from stack.wire.bundle import AcmeResponse
 from tests.cli.helpers import Cli, Ran
 from tests.cli.test_domain import done
-from tests.engines.acme.server import BASE, AcmeServer
+from tests.engines.acme.server import BASE, AcmeServer, issued
 
 NODE = "dtn://gs1/"
 SERVER = f"{BASE}/directory"
@@ -79,16 +76,7 @@ class World:
         self.requests: list[HttpRequest] = []
 
     def issue(self, csr: bytes) -> bytes:
-        authority = self.folder.unlock(lambda: b"")
-        node = self.folder.approve(
-            authority,
-            read_request(csr),
-            jurisdictions=["KR"],
-            roles=["relay"],
-            now_ms=SystemClock().dtn_ms(),
-        )
-        certificates = (node.certificate, authority.certificate)
-        return b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
+        return issued(self.folder, csr)
 
     def handle(self, request: HttpRequest) -> HttpReply:
         self.requests.append(request)

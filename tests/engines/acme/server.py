@@ -15,11 +15,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from stack.adapters.clock import SystemClock
 from stack.core.eid import Eid
 from stack.engines.acme.http import HttpReply, HttpRequest
 from stack.engines.acme.responder import ExpectedChallenge
-from stack.engines.acme.validator import SentChallenge, Validator
+from stack.engines.acme.validator import SentChallenge, ValidationOutcome, Validator
+from stack.identity import AuthorityFolder
 from stack.identity.certificate import read_request
 from stack.wire.bundle import AcmeResponse
 
@@ -33,6 +36,20 @@ Transport = Callable[[SentChallenge], AcmeResponse | None]
 
 def nobody(sent: SentChallenge) -> None:
     """Brings nothing anywhere."""
+
+
+def issued(folder: AuthorityFolder, csr: bytes) -> bytes:
+    """The chain of a request that an authority without a passphrase approves."""
+    authority = folder.unlock(lambda: b"")
+    node = folder.approve(
+        authority,
+        read_request(csr),
+        jurisdictions=["KR"],
+        roles=["relay"],
+        now_ms=SystemClock().dtn_ms(),
+    )
+    certificates = (node.certificate, authority.certificate)
+    return b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
 
 
 class Refused(Exception):
@@ -166,15 +183,23 @@ class AcmeServer:
         challenge = self.authorization["challenges"][1]
         node = Eid.parse(self.authorization["identifier"]["value"])
         told = ExpectedChallenge(challenge["id-chal"], challenge["token-chal"], account)
-        for sent in self.validator.begin(node, told, [CA], self.now_ms, payload.get("rtt")):
-            answer = self.bring(sent)
-            if answer is not None:
-                self.validator.receive(node, sent.source, answer, self.now_ms)
+        self.validate(node, told, payload.get("rtt"))
         challenge["status"] = "processing"
         return 200, challenge, {}
 
+    def validate(self, node: Eid, told: ExpectedChallenge, rtt_s: float | None) -> None:
+        """Begin the validation of a node id."""
+        for sent in self.validator.begin(node, told, [CA], self.now_ms, rtt_s):
+            answer = self.bring(sent)
+            if answer is not None:
+                self.validator.receive(node, sent.source, answer, self.now_ms)
+
+    def poll(self) -> list[ValidationOutcome]:
+        """What has come of it."""
+        return self.validator.poll(self.now_ms)
+
     def _poll(self) -> None:
-        for outcome in self.validator.poll(self.now_ms):
+        for outcome in self.poll():
             self.authorization["status"] = "valid" if outcome.valid else "invalid"
             self.order["status"] = "ready" if outcome.valid else "invalid"
             if not outcome.valid:
