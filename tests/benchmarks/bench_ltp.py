@@ -50,7 +50,9 @@ from stack.security import new_key_file
 SIZES = (1024, 10_240, 65_536, 1_048_576)
 SEND_BATCH_BYTES = 256 * 1024
 WAITING_BYTES_MAX = 16 * 1024 * 1024
-PRODUCERS = 4
+PRODUCERS = 16
+"""Each waits for its commit: so many that the application is never what is slow."""
+
 RECEIVE_BATCH = 2048
 
 DIRECTORY = "".join(

@@ -56,6 +56,7 @@ LTP_BOUNDS: dict[str, tuple[int, int]] = {
     "checkpoint_every": (0, 10**12),
     "overhead_bytes": (0, 10**12),
     "import_bytes_max": (0, 10**12),
+    "window_bytes_max": (0, 10**12),
     "green_bytes_max": (0, 10**12),
 }
 

@@ -11,6 +11,7 @@ from stack.core.errors import LocalError
 from stack.engines.ltp.aggregator import Block
 from stack.engines.ltp.events import Failed, Sent
 from stack.engines.ltp.export_session import Checkpoint, ExportSession
+from stack.engines.ltp.export_window import ExportWindow
 from stack.engines.ltp.link import LinkState
 from stack.engines.ltp.retreat import Retreat
 from stack.engines.ltp.states import ExportInput, ExportState
@@ -36,6 +37,7 @@ class ExportTable:
         "retreat",
         "sending",
         "sessions",
+        "window",
     )
 
     def __init__(self, link: LinkState) -> None:
@@ -60,12 +62,21 @@ class ExportTable:
         self.in_flight = 0
         """Red octets sent and not claimed."""
 
+        self.window = ExportWindow(link.config.window_bytes, link.config.window_bytes_max)
+        """How many there may be on a link without a rate."""
+
     # ------------------------------------------------------------------------------- begin
 
     @property
     def free(self) -> int:
         """Octets that may be taken from the client."""
         return max(0, self._link.config.queue_bytes - self.held)
+
+    @property
+    def open_bytes(self) -> int:
+        """Octets that may leave for the first time on a link without a rate."""
+        window = self.window.octets
+        return min(window, self.retreat.block_bytes or window) - self.in_flight
 
     def admit(self, size: int) -> None:
         """The client hands over one unit or block.  Raises `LocalError`."""
@@ -114,11 +125,14 @@ class ExportTable:
             session.move(ExportInput.SENT)
         return sent
 
-    def apply(self, session: ExportSession, report: ReportSegment) -> list[int]:
+    def apply(self, session: ExportSession, report: ReportSegment, now: int) -> list[int]:
         """`ExportSession.apply`."""
         before = session.in_flight
         retired = session.apply(report)
-        self.in_flight += session.in_flight - before
+        claimed = before - session.in_flight
+        self.in_flight -= claimed
+        if not self._link.bucket.paced:
+            self.window.acknowledged(claimed, now)
         return retired
 
     def send_again(self, session: ExportSession) -> None:

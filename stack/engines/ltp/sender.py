@@ -155,12 +155,7 @@ class Sender:
             return False  # the probes must be answered first
         if table.retreat.probing and not table.sending and (table.retreat.held or table.in_flight):
             return False
-        return link.bucket.paced or table.in_flight < self._window()
-
-    def _window(self) -> int:
-        """Octets that may be under way on a link without a rate."""
-        window = self._link.config.window_bytes
-        return min(window, self._table.retreat.block_bytes or window)
+        return link.bucket.paced or table.open_bytes > 0
 
     def send(self, packer: TrainPacker, now: int) -> None:
         """Put data into trains as far as the packer's budget and the window go: first what must
@@ -175,6 +170,7 @@ class Sender:
             self._table.sent_again(session)
         while self._may_begin():
             if not self._table.sending and not self._begin(now):
+                self._table.window.idle(now)
                 return
             session = self._table.sending[0]
             paced = self._link.bucket.paced
@@ -183,7 +179,7 @@ class Sender:
                 packer,
                 left,
                 self._stretch_segments(paced),
-                session.length if paced else self._window() - self._table.in_flight,
+                session.length if paced else self._table.open_bytes,
             )
             self._link.counters["data_bytes_sent"] += sent
             self._arm(session, left, now)
@@ -249,7 +245,7 @@ class Sender:
             link.violation("reports counted anew: their receiver was set back", "RFC 5326 §3.2.2")
             self._table.cancel(session, CancelReason.SYS_CNCLD, now)
             return
-        for checkpoint_serial in self._table.apply(session, report):
+        for checkpoint_serial in self._table.apply(session, report, now):
             link.timers.cancel(TimerKey(TimerKind.CHECKPOINT, report.session, checkpoint_serial))
         if session.complete:
             self._table.finish(session)
@@ -257,6 +253,7 @@ class Sender:
             link.violation("reports beyond what the block explains", "RFC 5326 §6.13")
             self._table.cancel(session, CancelReason.RXMTCYCEXC, now)
         elif session.resending:
+            self._table.window.lost()
             self._table.send_again(session)
 
     def cancelled(self, segment: CancelSegment, now: int) -> None:

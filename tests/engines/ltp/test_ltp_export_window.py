@@ -1,0 +1,105 @@
+"""The window of a link without a rate grows where it is all that holds the link up."""
+
+from __future__ import annotations
+
+import pytest
+
+from stack.core.clock import MILLISECOND, SECOND
+from stack.engines.ltp.export_window import ExportWindow
+from tests.engines.ltp.pair import Pair
+
+LEAST, MOST = 1_000_000, 16_000_000
+
+
+def seconds(octets: int, **config: int) -> float:
+    """What the transfer of so many octets takes where each block is committed after 20 ms."""
+    pair = Pair(owlt_ns=MILLISECOND, commit_ns=20 * MILLISECOND, block_bytes=10_000, **config)
+    for _ in range(octets // 10_000):
+        pair.submit(pair.a, 10_000)
+    pair.run_until_idle(100 * SECOND)
+    return pair.now / SECOND
+
+
+def test_a_slow_disk_does_not_hold_a_transfer_up() -> None:
+    fixed = seconds(10_000_000, window_bytes=50_000, window_bytes_max=0)
+    grown = seconds(10_000_000, window_bytes=50_000, window_bytes_max=800_000)
+    assert 4 < fixed < 5  # 200 windows of 50,000 octets, 22 ms each
+    assert grown < fixed / 4
+
+
+class Peer:
+    """Acknowledges a window after a delay, not faster than its own rate, and loses what is more
+    than its buffer has room for."""
+
+    def __init__(self, delay_ns: int, rate: float, buffer: int = MOST) -> None:
+        self.window = ExportWindow(LEAST, MOST)
+        self.delay_ns, self.rate, self.buffer = delay_ns, rate, buffer
+        self.now = 1
+        self.losses = 0
+
+    def turn(self) -> None:
+        octets = self.window.octets
+        self.now += max(self.delay_ns, int(octets / self.rate))
+        if octets > self.buffer:
+            self.losses += 1
+            self.window.lost()
+            self.window.lost()  # as several reports say so
+        self.window.acknowledged(octets, self.now)
+
+
+def test_it_grows_while_that_brings_more() -> None:
+    peer = Peer(delay_ns=10 * MILLISECOND, rate=0.45)  # 4.5 million octets in 10 ms
+    for _ in range(200):
+        peer.turn()
+    assert peer.window.octets == 4_000_000  # 8 million would bring 4.5 instead of 4
+
+
+def test_a_peer_that_is_busy_already_gets_no_more() -> None:
+    peer = Peer(delay_ns=0, rate=1.0)
+    tried = 0
+    for _ in range(2000):
+        peer.turn()
+        assert peer.window.octets <= 2 * LEAST
+        tried += peer.window.octets > LEAST
+    assert 0 < tried < 60  # each attempt is four windows, and they become rare
+
+
+@pytest.mark.parametrize("buffer", [LEAST, 3_000_000, 9_000_000])
+def test_what_is_lost_is_rare(buffer: int) -> None:
+    peer = Peer(delay_ns=10 * MILLISECOND, rate=100.0, buffer=buffer)
+    for _ in range(4000):
+        peer.turn()
+    assert 0 < peer.losses <= 12
+    assert buffer / 2 < peer.window.octets <= buffer
+
+
+def test_it_never_leaves_its_bounds_and_losses_of_one_window_count_once() -> None:
+    window = ExportWindow(LEAST, MOST)
+    window.lost()
+    assert window.octets == LEAST
+    now = 0
+    while window.octets < MOST:
+        now += MILLISECOND
+        window.acknowledged(window.octets, now)
+        assert LEAST <= window.octets <= MOST
+    for _ in range(5):
+        window.lost()
+    assert window.octets == MOST // 2
+    window.acknowledged(MOST // 2, now)
+    window.lost()
+    assert window.octets == MOST // 4
+
+
+def test_what_comes_while_there_is_nothing_to_send_says_nothing() -> None:
+    window = ExportWindow(LEAST, MOST)
+    for step in range(1000):
+        window.acknowledged(LEAST, step * MILLISECOND)
+        window.idle(step * MILLISECOND)
+    assert window.octets == LEAST
+
+
+def test_without_a_larger_bound_it_stays_as_it_is() -> None:
+    window = ExportWindow(LEAST, 0)
+    for step in range(1000):
+        window.acknowledged(LEAST, step * MILLISECOND)
+        assert window.octets == LEAST
