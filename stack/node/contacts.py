@@ -155,6 +155,7 @@ class ContactDriver:
         receiving = met is not None or bool(plan.active(now_ms, peer, node))
         if link.up and not rates:
             # What was meant for this contact and did not leave is routed anew.
+            link.withdraw()
             self._ended(peer, now_ms)
         rate = max(rates, default=float("inf"))
         link.set_contact(

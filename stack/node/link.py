@@ -127,6 +127,10 @@ class Link:
                 _went_down(self.peer, self._driver, self._clock.dtn_ms())
         self._runner.wake()
 
+    def withdraw(self) -> None:
+        """What LTP has taken and sent nothing of waits for the neighbour again."""
+        self._driver.give_back(self.engine.withdraw(), self.peer)
+
     @property
     def state(self) -> LinkHealth:
         """Shut, when authentication lets nothing pass, whatever the plan says; down; open, with
@@ -254,7 +258,7 @@ class Link:
             self._asked_since = now
             self._driver.subscribe(self._progress, first=True)
         if stalled and scheduled:
-            self._driver.give_back(self.engine.withdraw(), self.peer)
+            self.withdraw()
         if scheduled:
             (agent.contact_failed if stalled else agent.contact_restored)(self.peer, now_ms)
         self._driver.run_pending()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stack.core.clock import SECOND
+from stack.core.clock import MILLISECOND, SECOND
 from stack.core.errors import ConfigError
 from stack.core.limits import BUNDLE_BYTES_MAX, DATAGRAM_BYTES_MAX
 from stack.engines.bundle_agent import AgentConfig
@@ -47,6 +47,7 @@ LTP_BOUNDS: dict[str, tuple[int, int]] = {
     "violations_max": (1, 10**9),
     "aggregation_ns": (0, DAY_NS),
     "burst_ns": (0, DAY_NS),
+    "queue_ns": (MILLISECOND, DAY_NS),
     "report_delay_ns": (0, DAY_NS),
     "async_report_ns": (0, DAY_NS),
     "timer_margin_ns": TIMES,

@@ -38,6 +38,11 @@ class Bucket:
         # One octet more, so that rounding never denies what `ready_at` promised.
         return int((self._depth_ns() - ahead) * self._rate / _NS_BITS) + 1
 
+    def carries(self, duration_ns: int) -> int:
+        """Octets that leave in a time and one burst; meaningless without a rate."""
+        assert self._rate is not None
+        return int((duration_ns + self._depth_ns()) * self._rate / _NS_BITS)
+
     def take(self, octets: int, now: int) -> None:
         """These octets leave now."""
         if self._rate is not None:

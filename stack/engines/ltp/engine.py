@@ -70,7 +70,7 @@ class LtpEngine:
 
         `ref` comes back in `Sent` (for green: when it has left) or `Failed`.  The octets must
         not change until then.  Any one unit is taken while `room` is above 0.  Raises
-        `LocalError` when there is no room, or the unit is empty or above `block_bytes_max`.
+        `LocalError` when `queue_bytes` are held, or the unit is empty or above `block_bytes_max`.
         """
         self._sender.submit(sdu, ref, now, green)
 

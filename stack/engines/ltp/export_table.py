@@ -37,6 +37,7 @@ class ExportTable:
         "retreat",
         "sending",
         "sessions",
+        "unsent",
         "window",
     )
 
@@ -59,6 +60,9 @@ class ExportTable:
         self.held = 0
         """Octets taken from the client and not yet acknowledged or given back."""
 
+        self.unsent = 0
+        """Octets of these that have never left."""
+
         self.in_flight = 0
         """Red octets sent and not claimed."""
 
@@ -69,8 +73,13 @@ class ExportTable:
 
     @property
     def free(self) -> int:
-        """Octets that may be taken from the client."""
-        return max(0, self._link.config.queue_bytes - self.held)
+        """Octets that should be taken from the client."""
+        config, bucket = self._link.config, self._link.bucket
+        free = config.queue_bytes - self.held
+        if bucket.paced:
+            ahead = max(config.block_bytes, bucket.carries(config.queue_ns))
+            free = min(free, ahead - self.unsent)
+        return max(0, free)
 
     @property
     def open_bytes(self) -> int:
@@ -85,10 +94,13 @@ class ExportTable:
         if self.held >= self._link.config.queue_bytes:
             raise LocalError("no room in the LTP engine; ask `room` before submitting")
         self.held += size
+        self.unsent += size
 
     def withdraw(self, blocks: Collection[Block]) -> tuple[int, ...]:
         """The client has blocks back that no session has begun: their refs."""
-        self.held -= sum(block.held for block in blocks)
+        octets = sum(block.held for block in blocks)
+        self.held -= octets
+        self.unsent -= octets
         return tuple(ref for block in blocks for ref in block.refs)
 
     def withdraw_begun(self) -> tuple[int, ...]:
@@ -102,6 +114,7 @@ class ExportTable:
         """A session may send its first octet."""
         self.sessions[session.id] = session
         self.sending.append(session)
+        self.unsent += session.length - session.held  # what aggregation has added
         self._link.counters["export_sessions"] += 1
         key = TimerKey(TimerKind.EXPORT_LIFETIME, session.id)
         self._link.timers.arm(key, now, self._link.config.session_lifetime_ns)
@@ -120,6 +133,7 @@ class ExportTable:
         before = session.in_flight
         sent = session.emit_new(packer, left, every, window)
         self.in_flight += session.in_flight - before
+        self.unsent -= sent
         if session.sent == session.length:
             self.sending.popleft()
             session.move(ExportInput.SENT)
@@ -204,6 +218,7 @@ class ExportTable:
                 left.append(replace(block, refs=refs))
             else:
                 self.held -= block.held
+                self.unsent -= block.held
         return left
 
     def let_go(self, gone: frozenset[int]) -> None:
@@ -239,6 +254,7 @@ class ExportTable:
         for serial in session.checkpoints:
             timers.cancel(TimerKey(TimerKind.CHECKPOINT, session.id, serial))
         self.in_flight -= session.in_flight
+        self.unsent -= session.length - session.sent
         self.again.pop(session.id, None)
         if session.state is ExportState.SENDING:
             self.sending.remove(session)

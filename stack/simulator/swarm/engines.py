@@ -369,9 +369,8 @@ def _check_arrived(run: PairRun) -> None:
 def _check_ended(run: PairRun) -> None:
     for side in run.sides:
         run.checks["timers"] += 1
-        room = side.engine.room()
-        if room != side.config.queue_bytes:
-            run.problem("timers", f"{side.name} still holds data: room for {room} octets")
+        if held := side.engine.held_bytes:
+            run.problem("timers", f"{side.name} still holds {held} octets")
         deadline = side.engine.next_deadline()
         if deadline is not None:
             run.problem("timers", f"{side.name} still waits for {deadline} ns")

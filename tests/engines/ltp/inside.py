@@ -18,5 +18,7 @@ def check_sums(engine: LtpEngine) -> None:
     assert set(table.again) <= {session.id for session in live}
     waiting = gathered + sum(block.held for block in sender._ready)
     assert table.held == waiting + table.kept + sum(session.held for session in live)
+    unsent = sum(session.length - session.sent for session in began)
+    assert table.unsent == waiting + unsent
     assert 0 <= table.in_flight <= table.held * 2
     assert receiver.table.allocated == sum(session.red.allocated for session in receiver.table)

@@ -95,6 +95,23 @@ def test_idle_sessions_make_room_when_they_have_been_idle_for_long_enough() -> N
         assert cancelled(lone) == []
 
 
+def test_what_is_taken_ahead_of_a_link_with_a_rate() -> None:
+    """A second and a burst of it, or a block if that is more."""
+    lone = Lone(block_bytes=10_000, burst_ns=SECOND // 2)
+    lone.link(rate_bps=80_000)
+    assert lone.engine.room() == 15_000
+    lone.submit(4000, 1)
+    lone.submit(4000, 2)
+    assert lone.engine.room() == 7000
+    left = sum(len(segment.data) for segment in lone.said())
+    assert 0 < left < 8000
+    assert lone.engine.room() == 7000 + left - 2  # two heads of capsules have been put before them
+    lone.link(rate_bps=800)
+    assert lone.engine.room() == 10_000 - 8000 + left - 2
+    lone.link()
+    assert lone.engine.room() == lone.config.queue_bytes - 8000
+
+
 def test_the_largest_block() -> None:
     for size, violations in ((1000, 0), (1001, 1)):
         lone = Lone(block_bytes=1000, block_bytes_max=1000)

@@ -187,7 +187,7 @@ class TwoEngines(RuleBasedStateMachine):
             assert not side.notes
             assert not side.engine._sender._table.sessions
             assert not len(side.engine._receiver.table)
-            assert side.engine.room() == BOUNDS["queue_bytes"]
+            assert side.engine.held_bytes == 0
             assert side.engine.next_deadline() is None
 
 
