@@ -162,7 +162,8 @@ class IdentityConfig:
 
     folder: str = ""
     """Path of the folder that `orbitferry domain enroll` has made, which nobody else may look into
-    (mode 0700).  It takes the place of `security.key_file` and of `policy.directory`."""
+    (mode 0700).  It takes the place of `policy.directory`, and of all keys in `security.key_file`
+    but those of kinds `cose-encrypt-private` and `cose-encrypt-public`."""
 
     passphrase_file: str = ""
     """Path of a file with the passphrase of the keys in it (mode 0600), if they have one, or with
@@ -337,12 +338,9 @@ class NodeConfig:
     def __post_init__(self) -> None:
         check_node_id("id", self.id)
         check_unique((f"links[{n}].name", link.name) for n, link in enumerate(self.links))
-        for key, value in (
-            ("security.key_file", self.security.key_file),
-            ("policy.directory", self.policy.directory),
-        ):
-            if self.identity.folder and value:
-                raise ConfigError("identity.folder", "takes its place", f"remove {key}", other=key)
+        if self.identity.folder and self.policy.directory:
+            key = "policy.directory"
+            raise ConfigError("identity.folder", "takes its place", f"remove {key}", other=key)
         for number, tunnel in enumerate(self.agent.tunnels):
             key = f"agent.tunnels[{number}].gateway"
             if tunnel.gateway == self.id:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stack.core.clock import Clock
 from stack.core.errors import ConfigError, StoreError
 from stack.core.private import opener, sync_directory
 from stack.core.sansio import Entropy, Trace
@@ -17,8 +18,8 @@ from stack.node.config import NodeConfig
 from stack.node.distribution import KeyCredentials, KeyDistribution, credentials_of
 from stack.node.environment import Environment
 from stack.node.identity import Membership
-from stack.security import KeyRing, load_keys
-from stack.security.keys import KEYS_MAX
+from stack.security import Key, KeyRing, load_keys
+from stack.security.keys import ENCRYPTION_KINDS, KEYS_MAX
 from stack.security.use import ENCRYPTIONS_MAX, KeyUse, allowed
 
 FILE = "key-use.json"
@@ -28,15 +29,21 @@ FILE_BYTES_MAX = 1024 * 1024
 class NodeKeys:
     """The key ring of one node, and how often each key of it has encrypted."""
 
-    def __init__(self, config: NodeConfig, trace: Trace, member: Membership | None = None) -> None:
+    def __init__(
+        self, config: NodeConfig, trace: Trace, clock: Clock, member: Membership | None = None
+    ) -> None:
         """Reads the key file, and the counts in the data folder; a `member` of a domain has the
-        keys of that.  Raises `ConfigError`."""
+        keys of that, and of a key file those alone that are for one peer each.  Raises
+        `ConfigError`."""
         path = config.security.key_file
-        own = str(config.node_id)
-        if member is not None:
-            self.ring = KeyRing(member.keys, own, elsewhere=member.elsewhere)
+        own, found = str(config.node_id), load_keys(Path(path)).keys if path else ()
+        if member is None:
+            self.ring = KeyRing(found, own, now_ms=clock.dtn_ms)
         else:
-            self.ring = KeyRing(load_keys(Path(path)).keys if path else (), own)
+            _check_beside(found)
+            self.ring = KeyRing(
+                member.keys, own, elsewhere=member.elsewhere, now_ms=clock.dtn_ms, lasting=found
+            )
         self.use = open_use(Path(config.data_dir), trace)
         self._data_dir = Path(config.data_dir)
         self.distribution: KeyDistribution | None = None
@@ -80,6 +87,17 @@ class NodeKeys:
             for key in self.ring.keys
             if key.kind == "aes"
         ]
+
+
+def _check_beside(keys: Iterable[Key]) -> None:
+    """Raise `ConfigError` for keys that an identity takes the place of."""
+    for key in keys:
+        if key.kind not in ENCRYPTION_KINDS:
+            kinds = " and ".join(ENCRYPTION_KINDS)
+            message = f"key {key.id} is of kind {key.kind}: the identity takes its place"
+            raise ConfigError(
+                "security.key_file", message, f"keep keys of {kinds} alone", other="identity.folder"
+            )
 
 
 def open_use(folder: Path, trace: Trace) -> KeyUse:

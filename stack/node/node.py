@@ -145,7 +145,7 @@ class Node:
         plan = self._load_plan(now_ms)
         trail = self._store.ledger = build.make_trail(config)
         member = Membership(config, clock, trace) if config.identity.folder else None
-        self.keys = NodeKeys(config, trace, member)
+        self.keys = NodeKeys(config, trace, clock, member)
         if member is not None:
             self.keys.follow(config, member, environment)
         stack.callback(self.keys.close)

@@ -9,10 +9,11 @@ from stack.cose import Encrypt, OpeningKey
 from stack.cose.messages import Headers
 from stack.ports.security import Opened
 from stack.security import contexts, cose_context
-from stack.security.cose_keys import private_keys, shared_keys
+from stack.security.cose_keys import out_of_date, private_keys, shared_keys
 from stack.security.keys import KeyRing
 from stack.security.operations import Operation, check_cost, operations, targets_of
 from stack.security.passing import Passing, check_author, check_label, check_wanted, results_of
+from stack.security.pinned import OutOfDate
 from stack.security.policy import SecurityPolicy
 from stack.security.reasons import CONFLICTING, FAILED, MISSING, UNEXPECTED, UNKNOWN, Unusable
 from stack.security.rules import NOTHING, PRIMARY, Rules, Wanted
@@ -166,10 +167,14 @@ class Acceptor:
             if target is None or target.type == BLOCK_CONFIDENTIALITY:
                 # RFC 9172 §3.8: never the primary block, never another BCB
                 raise Unusable(CONFLICTING, f"a BCB names block {number}, which it may not encrypt")
-            plain = opener(target, asb.results[index])
+            plain, why = None, NO_KEY
+            try:
+                plain = opener(target, asb.results[index])
+            except OutOfDate as refusal:
+                why = str(refusal)
             if plain is None:
                 if number == PAYLOAD_NUMBER:
-                    raise Unusable(FAILED, NO_KEY)
+                    raise Unusable(FAILED, why)
                 lost.add(number)
                 continue
             blocks[number] = CanonicalBlock(
@@ -208,7 +213,7 @@ class Acceptor:
         operation: Operation,
         peer: str,
     ) -> Opener:
-        """As `_gcm`, in the COSE context."""
+        """As `_gcm`, in the COSE context.  It raises `OutOfDate` where a certificate is why not."""
         asb = operation.asb
         _check_flags(operation)
         parameters = cose_context.read_parameters(asb)
@@ -242,6 +247,8 @@ class Acceptor:
                     return message.open(own, external_aad=aad, other=other, ciphertext=sealed)
                 except SecurityError:
                     continue
+            if refusal := out_of_date(self._keys, peer, message):
+                raise refusal
             return None
         for key in self._keys.accepting("aes", peer):
             try:

@@ -37,6 +37,7 @@ X25519 for key agreement, or RSA; and what is shared for one use alone is a secr
     kind = "cose-encrypt-private"  # this node's own, mode 0600; its certificate, by which others
                                    # name it, may follow it in the PEM file
     kind = "cose-encrypt-public"   # of the nodes that `peers` names: a public key, or a certificate
+    issuer = "authority.pem"       # whose certificate has to have signed that one; default: anybody
     kind = "kdk"                   # keys are derived from it (HKDF); kind "kek" wraps them
     key_id = "6b31"                # by which these are named (kid); it travels; default: none, or
                                    # the thumbprint of a public key (RFC 9679)
@@ -81,6 +82,7 @@ from stack.security.pem_files import (
     rsa_key,
     signature_key,
 )
+from stack.security.pinned import OutOfDate, Period
 
 KEYS_MAX = 4096
 """Keys of one file: every accepted bundle may have to try those that match its source."""
@@ -139,6 +141,7 @@ class _Entry:
     senders: Annotated[int, Meta(ge=1, le=SENDERS_MAX)] = SENDERS
     raw: bool = False
     key_id: str = ""
+    issuer: str = ""
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -154,9 +157,10 @@ class Key:
     """One shared secret.  `raw` is of LTP keys alone: used as they are, not derived for each pair
     of nodes; `key_id` names a key in segments of LTP and messages of COSE.  With `rsa`, `secret`
     is the public half (SubjectPublicKeyInfo in DER), with `cose` its thumbprint (RFC 9679), with
-    `encryption` its key id.  `senders` is how many nodes encrypt with it; under `fingerprint` it
-    is counted what it encrypts, with all that is derived from it.  With `per_node` each node that
-    sends has its own, made from this one and its node id."""
+    `encryption` its key id; `period`: when the certificate of that holds, where it has one.
+    `senders` is how many nodes encrypt with it; under `fingerprint` it is counted what it
+    encrypts, with all that is derived from it.  With `per_node` each node that sends has its own,
+    made from this one and its node id."""
 
     id: str
     kind: str
@@ -171,6 +175,7 @@ class Key:
     per_node: bool = False
     cose: SigningKey | VerifyingKey | None = None
     encryption: EncryptionKey | None = None
+    period: Period | None = None
 
     def __post_init__(self) -> None:
         if not self.fingerprint:
@@ -190,6 +195,11 @@ def fingerprint(secret: bytes) -> str:
     return hashlib.sha256(b"orbitferry key fingerprint\0" + secret).hexdigest()[:8]
 
 
+def unset() -> int:
+    """The DTN time of a clock that is not set: no certificate holds."""
+    return 0
+
+
 class KeyRing:
     """The keys of one node, which may change while it runs."""
 
@@ -199,13 +209,18 @@ class KeyRing:
         own: str = "",
         info: bytes = b"",
         elsewhere: Elsewhere = ours,
+        now_ms: Callable[[], int] = unset,
+        lasting: Iterable[Key] = (),
     ) -> None:
         """`own`: the node's id, of which keys for each node are made.  With `info` what is used of
         each key is made of HKDF-SHA256 of it and that.  No key serves a node `elsewhere`: who has
-        those of a domain speaks for no node of another."""
-        self.keys = tuple(keys)
+        those of a domain speaks for no node of another.  `now_ms`: DTN time, by which certificates
+        hold.  `lasting`: keys that stay whatever others come."""
+        self.lasting = tuple(lasting)
+        self.keys = (*keys, *self.lasting)
         self.own = own
         self.elsewhere = elsewhere
+        self._now_ms = now_ms
         self._info = info
         self._choices: dict[tuple[str, str], tuple[Key, ...]] = {}
         self._choices_sent: dict[tuple[str, str], Key] = {}
@@ -214,7 +229,7 @@ class KeyRing:
     def change(self, keys: Iterable[Key]) -> None:
         """Have these keys from now on.  Who keeps anything that was made of the others lets go of
         it before this returns."""
-        self.keys = tuple(keys)
+        self.keys = (*keys, *self.lasting)
         self._choices.clear()
         self._choices_sent.clear()
         self.changed()
@@ -253,7 +268,12 @@ class KeyRing:
         Anybody can make up labels: a key is derived when one of its peers comes, not before."""
         kinds = ("aes", "hmac", "kek", "kdk", *ENCRYPTION_KINDS)
         keys = (key for key in self.keys if key.kind in kinds)
-        return KeyRing(keys, self.own, b"Orbitferry data policy\0" + label, self.elsewhere)
+        info = b"Orbitferry data policy\0" + label
+        return KeyRing(keys, self.own, info, self.elsewhere, self._now_ms)
+
+    def refusal(self, key: Key) -> OutOfDate | None:
+        """Why a key is not used now: its certificate is too old, or of a time to come."""
+        return None if key.period is None else key.period.refusal(key.id, self._now_ms())
 
     def _derived(self, key: Key) -> Key:
         if not self._info or key.encryption is not None:
@@ -357,12 +377,15 @@ def _key(entry: _Entry, where: str, folder: Path) -> Key:
         raise ConfigError(f"{where}.{other}", f"{kind} takes {wanted} instead", "remove it")
     key_id = _hexadecimal(entry.key_id, f"{where}.key_id")
     private = kind.endswith("-private")
-    rsa = cose = encryption = None
+    rsa = cose = encryption = period = None
     if kind in COSE_KINDS:
         cose = signature_key(folder / entry.file, f"{where}.file", private=private)
         secret = (cose.public if isinstance(cose, SigningKey) else cose).thumbprint
     elif kind in ENCRYPTION_KINDS:
-        encryption = encryption_key(folder / entry.file, f"{where}.file", key_id, private=private)
+        issuer = folder / entry.issuer if entry.issuer else None
+        encryption, period = encryption_key(
+            folder / entry.file, f"{where}.file", key_id, private=private, issuer=issuer
+        )
         if isinstance(encryption, AgreementPrivateKey | RsaPrivateKey):
             secret = encryption.public.key_id
         else:
@@ -373,6 +396,8 @@ def _key(entry: _Entry, where: str, folder: Path) -> Key:
         secret = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     else:
         secret = _secret(entry.secret, kind, f"{where}.secret")
+    if entry.issuer and encryption is None:
+        raise ConfigError(f"{where}.issuer", f"keys of kind {kind} have no certificate")
     if entry.raw and kind != "ltp":
         raise ConfigError(f"{where}.raw", f"{kind} keys are always used as they are", "remove it")
     named = ("kek", "kdk", *RSA_KINDS, *ENCRYPTION_KINDS)
@@ -381,9 +406,16 @@ def _key(entry: _Entry, where: str, folder: Path) -> Key:
         raise ConfigError(f"{where}.key_id", why, "raw = true")
     if len(key_id) > KEY_ID_BYTES_MAX:
         raise ConfigError(f"{where}.key_id", f"{len(key_id)} octets", f"{KEY_ID_BYTES_MAX} at most")
-    more = (entry.raw, key_id, rsa, entry.senders)
     return Key(
-        entry.id, kind, secret, entry.peers, entry.send, *more, cose=cose, encryption=encryption
+        entry.id,
+        kind,
+        secret,
+        entry.peers,
+        entry.send,
+        *(entry.raw, key_id, rsa, entry.senders),
+        cose=cose,
+        encryption=encryption,
+        period=period,
     )
 
 

@@ -26,6 +26,7 @@ from stack.cose import (
     SigningKey,
     VerifyingKey,
 )
+from stack.security.pinned import Period, period_of
 
 FILE_BYTES_MAX = 1024 * 1024
 """Longest file of keys."""
@@ -93,16 +94,24 @@ def signature_key(path: Path, where: str, *, private: bool) -> SigningKey | Veri
         raise ConfigError(where, f"{path}: {error}", kinds) from None
 
 
-def encryption_key(path: Path, where: str, key_id: bytes, *, private: bool) -> EncryptionKey:
+def encryption_key(
+    path: Path, where: str, key_id: bytes, *, private: bool, issuer: Path | None = None
+) -> tuple[EncryptionKey, Period | None]:
     """A key of key agreement or RSA from a PEM file, which `where` names: a private key with its
-    certificate or without, a certificate, or a public key.  Raises `ConfigError`."""
+    certificate or without, a certificate, or a public key; and when its certificate holds, which
+    the one in file `issuer`, if any, has to have signed.  Raises `ConfigError`."""
     octets = _read(path, where, "a key or certificate", secret=private)
+    signer = None if issuer is None else _read(issuer, where, "a certificate", secret=False)
     try:
         begin = octets.find(_CERTIFICATE)
         certificate = x509.load_pem_x509_certificate(octets[begin:]) if begin >= 0 else None
-        if private:
-            return _private(octets, certificate, key_id)
-        return _public(octets, certificate, key_id)
+        key = (_private if private else _public)(octets, certificate, key_id)
+        if certificate is not None:
+            by = None if signer is None else x509.load_pem_x509_certificate(signer)
+            return key, period_of(certificate, by)
+        if signer is not None:
+            raise SecurityError("an issuer is named, and there is no certificate")
+        return key, None
     except (TypeError, ValueError, UnsupportedAlgorithm, LocalError, SecurityError) as error:
         # words of the library may have parts of the key
         own = isinstance(error, LocalError | SecurityError)

@@ -8,18 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from link_models.clock import run_virtual
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, PolicyError
 from stack.identity import AuthorityFolder, NodeFolder, pem
+from stack.identity.certificate import moment
 from stack.node.config import IdentityConfig, SecurityConfig, parse_config
 from stack.node.node import Node
 from stack.policy import DataPolicy, NodeSet
+from stack.security import PolicyRule, new_key_file
 from stack.security.first_epoch import approve_request
+from stack.security.pinned import OutOfDate
 from stack.services.messages import Mailbox, send_message
 from tests.node.test_two_nodes import SAT, channel, loop
 from tests.node.world import EPOCH_MS, World
+from tests.security.test_cose_keys import pem_of
+from tests.security.test_pinned import Folder, certificate
 
 DAY_S = 86_400
 DAY_MS = DAY_S * 1000
@@ -263,10 +269,61 @@ def test_a_node_without_a_right_identity_does_not_start(
     run_virtual(main)
 
 
-@pytest.mark.parametrize("key", ["security.key_file", "policy.directory"])
-def test_an_identity_takes_the_place_of_key_file_and_directory(key: str) -> None:
-    section, _, name = key.partition(".")
+def test_an_identity_takes_the_place_of_a_directory() -> None:
     data: dict[str, Any] = {"id": "dtn://gs1/", "data_dir": "x", "identity": {"folder": "y"}}
     assert parse_config(data, Path("/z")).identity.folder == "/z/y"
-    with pytest.raises(ConfigError, match=f"remove {key}"):
-        parse_config(data | {section: {name: "w"}}, Path())
+    with pytest.raises(ConfigError, match=r"remove policy\.directory"):
+        parse_config(data | {"policy": {"directory": "w"}}, Path())
+
+
+def test_an_identity_takes_the_place_of_shared_keys(tmp_path: Path) -> None:
+    folder = member(tmp_path, domain(tmp_path), "gs1")
+    keys = tmp_path / "shared.toml"
+    new_key_file(keys, os.urandom, "test")
+
+    async def main() -> None:
+        ground, _ = two(tmp_path, folder, folder, key_file=str(keys))
+        with pytest.raises(ConfigError, match="key test-aes is of kind aes"):
+            async with ground:
+                pass
+
+    run_virtual(main)
+
+
+def test_a_member_has_keys_of_key_agreement_beside_its_identity(tmp_path: Path) -> None:
+    """Their certificate holds by the clock of the node; news of the domain takes no such key."""
+    authority = domain(tmp_path)
+    folders = [member(tmp_path, authority, name) for name in ("gs1", "sat1")]
+    update(authority, folders[0])
+    beside = Folder(tmp_path)
+    own = ec.derive_private_key(7, ec.SECP384R1())
+    begin, end = (moment(EPOCH_MS + seconds * 1000) for seconds in (-60, 3600))
+    pinned = certificate(own.public_key(), begin=begin, end=end)
+    beside.key("public", pinned)
+    beside.key("private", pem_of(own) + pinned)
+    beside.keys()
+    flow: dict[str, str] = {"role": "source", "destination": "dtn://sat1/**"}
+    rules = (
+        PolicyRule(service="integrity", context="cose-sign", **flow),
+        PolicyRule(service="confidentiality", context="cose-public", **flow),
+    )
+    security: dict[str, Any] = {"key_file": str(tmp_path / "keys.toml"), "rules": rules}
+
+    async def main() -> None:
+        ground, satellite = two(tmp_path, *folders, **security)
+        async with ground, satellite, Mailbox(satellite.port) as mailbox:
+            to = SAT.with_service("messages")
+            for _ in range(2):
+                await send_message(ground.port, to, b"agreed upon")
+                async with asyncio.timeout(60):
+                    delivery = await mailbox.receive()
+                assert bytes(delivery.payload) == b"agreed upon"
+                await mailbox.done(delivery)
+                authority.update(authority.unlock(nothing), [], EPOCH_MS + 61_000)
+                update(authority, folders[0], EPOCH_MS + 61_000)
+                await asyncio.sleep(61)
+            await asyncio.sleep(3600)
+            with pytest.raises(OutOfDate):
+                await send_message(ground.port, to, b"too late")
+
+    run_virtual(main)
