@@ -56,7 +56,8 @@ def period_of(certificate: x509.Certificate, issuer: x509.Certificate | None) ->
 
 def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
     try:
-        authority = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints)
+        authority = constraints.value.ca
         certificate.verify_directly_issued_by(issuer)
     except x509.ExtensionNotFound:
         authority = False
