@@ -290,13 +290,14 @@ def test_malformed_blocks(data: str, why: str) -> None:
 
 @pytest.mark.parametrize("width", [1, 2, 4, 8])
 def test_numbers_in_longer_forms(width: int) -> None:
-    plain = encode_primary(dataclasses.replace(PRIMARY, crc_type=0, flags=4))
+    plain = encode_primary(dataclasses.replace(PRIMARY, crc_type=0, flags=4, lifetime_ms=4))
     head = {1: 0x18, 2: 0x19, 4: 0x1A, 8: 0x1B}[width]
-    longer = plain[:2] + bytes((head,)) + (4).to_bytes(width, "big") + plain[3:]
-    with pytest.raises(DecodeError, match="shortest"):
-        decode_primary(longer)
-    primary, _ = decode_primary(longer, mode=LENIENT)
-    assert (primary.flags, encode_primary(primary)) == (4, longer)
+    four = bytes((head,)) + (4).to_bytes(width, "big")
+    for longer in (plain[:2] + four + plain[3:], plain[:-1] + four):
+        with pytest.raises(DecodeError, match="shortest"):
+            decode_primary(longer)
+        primary, _ = decode_primary(longer, mode=LENIENT)
+        assert (primary.flags, primary.lifetime_ms, encode_primary(primary)) == (4, 4, longer)
 
 
 def test_timestamp_is_a_pair() -> None:
