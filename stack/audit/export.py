@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -121,7 +120,7 @@ def read_export(lines: Iterable[bytes]) -> LogExport:
                 found.seen.append(fields["seen"].encode())
             else:
                 raise ValueError
-        except (ValueError, TypeError, KeyError, AttributeError, binascii.Error):
+        except (ValueError, OverflowError, TypeError, KeyError, AttributeError):
             raise DecodeError(f"line {number} is none of an export", _SECTION) from None
     if found is None:
         raise DecodeError("an empty file", _SECTION)

@@ -7,7 +7,6 @@ It is as true as the logs are: see `LIMITS`.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -170,11 +169,12 @@ def _evidence(export: LogExport, name: str) -> dict[str, Any]:
 
 
 def _entry(export: LogExport, index: int, size: int) -> dict[str, Any]:
+    path = export.tree().inclusion(index, size)  # raises for what was pruned
     event = export.events[index - export.base.size]
     return {
         "index": index,
         "event": base64.b64encode(event).decode(),
-        "path": [each.hex() for each in export.tree().inclusion(index, size)],
+        "path": [each.hex() for each in path],
     }
 
 
@@ -214,7 +214,7 @@ def check_proof(
                 pruned.add(last.origin)
         if len(entries) > ENTRIES_MAX:
             raise ValueError
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, binascii.Error):
+    except (ValueError, OverflowError, TypeError, KeyError, AttributeError, RecursionError):
         raise DecodeError("no proof as `orbitferry audit prove` makes it", _SECTION) from None
     story = story_of(claim.object, entries, closed, pruned=pruned)
     facts = Directory(nodes) if directory is None or owner is not None else directory

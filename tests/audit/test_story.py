@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from stack.audit.export import LogExport, read_export, verify_exports
 from stack.audit.note import WITNESS_KEY, NoteSigner, SignedNote
 from stack.audit.proof import RestClaim, check_proof, make_proof
 from stack.audit.story import Story, stories
-from stack.core.errors import DecodeError, OrbitferryError, SecurityError
+from stack.core.errors import DecodeError, LocalError, OrbitferryError, SecurityError
 from stack.policy import Directory, NodeSet
 from tests.audit.logs import (
     BUNDLE,
@@ -217,6 +218,13 @@ def test_nearly_an_export_is_read_or_refused(data: st.DataObject) -> None:
         pass
 
 
+def test_a_number_that_is_none_is_refused() -> None:
+    head, *lines = exports(journey())[0].lines()
+    endless = json.dumps({**json.loads(head), "first": float("inf")})
+    with pytest.raises(DecodeError, match="line 1 is none of an export"):
+        read_export([each.encode() for each in (endless, *lines)])
+
+
 # ---- proofs ----------------------------------------------------------------------------------
 
 CLAIM = RestClaim(BUNDLE, NodeSet.parse("KR | EU"), T0, T0 + 8 * HOUR)
@@ -265,6 +273,30 @@ def test_what_a_proof_leaves_out_or_changes_is_found() -> None:
     entry = fields["logs"][1]["entries"][0]
     entry["event"] = base64.b64encode(encode_event(event("relay", 5, Act.REFUSED))).decode()
     with pytest.raises(SecurityError):
+        check_proof(json.dumps(fields).encode())
+
+
+def test_what_was_pruned_proves_nothing() -> None:
+    said = journey()["gs1"]
+    with pytest.raises(LocalError, match="leaf 1 of 2"):
+        make_proof(CLAIM, [exported("gs1", said, pruned=len(said))], DIRECTORY, T0)
+
+
+def _until(fields: dict[str, Any]) -> None:
+    fields["claim"]["until_ms"] = float("inf")
+
+
+def _index(fields: dict[str, Any]) -> None:
+    fields["logs"][0]["last"]["index"] = float("inf")
+
+
+@pytest.mark.parametrize("change", [_until, _index])
+def test_a_proof_with_a_number_that_is_none_is_refused(
+    change: Callable[[dict[str, Any]], None],
+) -> None:
+    fields = json.loads(proof(journey()))
+    change(fields)
+    with pytest.raises(DecodeError, match="no proof"):
         check_proof(json.dumps(fields).encode())
 
 

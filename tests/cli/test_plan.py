@@ -345,6 +345,7 @@ def test_report_of_a_scenario(cli: Cli, scenario: Path, tmp_path: Path) -> None:
     said = re.findall(r"\d[\d.,]* (?:[kMGT]?B\b|h \d\d min|min \d\d s)", ran.out)
     assert len(said) > 8
     text = (folder / "report.html").read_text()
+    assert "the contacts of 2 stations and 2 other nodes: " in text
     assert [words for words in said if words not in text] == [], "page and command say the same"
     figures = json.loads((folder / "report.json").read_text())
     assert figures["schedule"]["passes"] >= figures["schedule"]["services"] / 2

@@ -239,7 +239,7 @@ class AcmeClient:
         tries = NONCE_TRIES
         while True:
             if not self._nonce:
-                self._keep_nonce((yield HttpRequest("HEAD", self._resource("newNonce"))))
+                yield from self._ask_nonce()
             nonce, self._nonce = self._nonce, ""
             body = self._account.key.signed(url, nonce, payload, self._url)
             reply: HttpReply = yield HttpRequest("POST", url, body, accept)
@@ -249,6 +249,15 @@ class AcmeClient:
             refusal, tries = problem_of(reply), tries - 1
             if refusal.kind != "badNonce" or not tries:
                 raise refusal
+
+    def _ask_nonce(self) -> Work[None]:
+        """RFC 8555 §7.2."""
+        reply: HttpReply = yield HttpRequest("HEAD", self._resource("newNonce"))
+        if not 200 <= reply.status < 300:
+            raise problem_of(reply)
+        self._keep_nonce(reply)
+        if not self._nonce:
+            raise AcmeError("the server gives no nonce for a request")
 
     def _keep_nonce(self, reply: HttpReply) -> None:
         found = reply.headers.get("replay-nonce", "")

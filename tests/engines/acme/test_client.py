@@ -159,6 +159,24 @@ def test_a_server_that_never_takes_a_nonce_is_left_alone() -> None:
     assert len(world.server.seen) == 3
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (200, "the server gives no nonce for a request"),
+        (503, "the server answers with HTTP status 503"),
+    ],
+)
+def test_a_server_without_nonces_is_not_asked_on(status: int, words: str) -> None:
+    world = World()
+
+    def without(request: HttpRequest, reply: HttpReply) -> HttpReply:
+        return HttpReply(status, {}, b"") if request.method == "HEAD" else reply
+
+    world.server.tamper = without
+    with pytest.raises(AcmeError, match=words):
+        world.drive(client().certify(WANTED, CSR))
+
+
 def test_a_request_that_names_another_node_is_refused() -> None:
     world = World()
     with pytest.raises(AcmeError, match="badCSR: it names another node"):

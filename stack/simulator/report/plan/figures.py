@@ -104,7 +104,8 @@ class PlanCharts:
         figures = self._figures
         words = (
             f"Time chart of the contacts of {count_text(len(self._stations), 'station')} and "
-            f"{len(self._others)} other nodes: {count_text(len(figures.passes), 'pass')} in "
+            f"{count_text(len(self._others), 'other node')}: "
+            f"{count_text(len(figures.passes), 'pass')} in "
             f"{duration_text((figures.end_ms - figures.start_ms) / 1000)}."
         )
         with style():
