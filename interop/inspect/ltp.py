@@ -45,8 +45,19 @@ def _extensions(walk: Walk, label: str, count: int) -> None:
     """RFC 5326 §3.1.4."""
     for _ in range(count):
         with walk.branch(label, section="RFC 5326 §3.1.4"):
-            walk.octet("tag", words.extension_tag)
-            walk.data("value", walk.sdnv("length"))
+            tag = walk.octet("tag", words.extension_tag)
+            size = walk.sdnv("length")
+            if label == "header extension" and tag == 0 and size:
+                _named_key(walk, size)
+            else:
+                walk.data("value", size)
+
+
+def _named_key(walk: Walk, size: int) -> None:
+    """RFC 5327 §2.1: the header extension of authentication."""
+    with walk.inside("value", size):
+        walk.octet("ciphersuite", words.ciphersuite)
+        walk.data("KeyID", size - 1)
 
 
 def _report(walk: Walk) -> None:

@@ -100,6 +100,14 @@ CLIENT_NAMES: Final = {
 EXTENSION_NAMES: Final = {0: "authentication", 1: "cookie"}
 """RFC 5327 §2."""
 
+SUITE_NAMES: Final = {
+    0: "HMAC-SHA1-80",
+    1: "RSA-SHA256",
+    192: "AES-GMAC, private to Orbitferry",
+    255: "NULL",
+}
+"""RFC 5327 §2.1, and one that is ours (docs/trust.md, "Links")."""
+
 
 def names(table: dict[int, str], value: int) -> str:
     """The name of a number, or that it has none."""
@@ -162,6 +170,11 @@ def client_service(value: int) -> str:
 def extension_tag(value: int) -> str:
     """Name of an LTP extension tag."""
     return names(EXTENSION_NAMES, value)
+
+
+def ciphersuite(value: int) -> str:
+    """Name of a ciphersuite of LTP authentication."""
+    return names(SUITE_NAMES, value)
 
 
 def segment_type(value: int) -> str:

@@ -11,7 +11,7 @@ from stack.audit.note import NoteKey
 from stack.contacts.plan import Plan
 from stack.core.limits import IPV6_UDP_BYTES
 from stack.core.private import make_folder
-from stack.core.sansio import Trace
+from stack.core.sansio import Entropy, Trace
 from stack.engines.bundle_agent import AuditTrail, Shares
 from stack.engines.ltp import LtpConfig, LtpEngine
 from stack.engines.ltp.authentication import Authenticator
@@ -124,7 +124,7 @@ def keep_log(
         stack.push_async_callback(cancel_all, [task])
 
 
-def make_router_config(config: NodeConfig, keys: KeyRing) -> RouterConfig:
+def make_router_config(config: NodeConfig, keys: KeyRing, entropy: Entropy) -> RouterConfig:
     """Routing's parameters.  Its estimate of what the layers below add to a bundle follows the
     scheduled link whose segments cost least, so that signatures of one link take no volume from
     the others.  Raises `ConfigError` as `make_authenticator` does."""
@@ -135,14 +135,15 @@ def make_router_config(config: NodeConfig, keys: KeyRing) -> RouterConfig:
     ratios: list[float] = []
     for link in config.links:
         if link.scheduled:
-            ltp = under_extensions(link.ltp, link, make_authenticator(link, config.id, keys))
+            authenticator = make_authenticator(link, config.id, keys, entropy)
+            ltp = under_extensions(link.ltp, link, authenticator)
             data = ltp.segment_bytes - LTP_HEADER_BYTES
             ratios.append((ltp.overhead_bytes + LTP_HEADER_BYTES) / data)
     least = min(ratios, default=0.0)
     return dataclasses.replace(defaults, overhead_ratio=max(defaults.overhead_ratio, least))
 
 
-def make_forwarder(config: NodeConfig, keys: KeyRing, plan: Plan) -> Forwarder:
+def make_forwarder(config: NodeConfig, keys: KeyRing, plan: Plan, entropy: Entropy) -> Forwarder:
     """Routing by a plan, over links that are always open, and by default.  Raises `ConfigError` as
     `make_authenticator` does."""
     return Forwarder(
@@ -150,17 +151,17 @@ def make_forwarder(config: NodeConfig, keys: KeyRing, plan: Plan) -> Forwarder:
         plan,
         direct=[link.peer for link in config.links if not link.scheduled],
         default=config.contacts.default or None,
-        config=make_router_config(config, keys),
+        config=make_router_config(config, keys, entropy),
     )
 
 
-def make_shares(config: NodeConfig, keys: KeyRing, quota_bytes: int) -> Shares:
+def make_shares(config: NodeConfig, keys: KeyRing, quota_bytes: int, entropy: Entropy) -> Shares:
     """What is kept of the store's quota: a part for each neighbour on a link that is not trusted.
     Raises `ConfigError` as `make_authenticator` does."""
     strangers = {
         link.peer
         for link in config.links
-        if not is_trusted(link, make_authenticator(link, config.id, keys))
+        if not is_trusted(link, make_authenticator(link, config.id, keys, entropy))
     }
     store = config.store
     return Shares(strangers, quota_bytes, store.quota_bundles, store.reserved_share)
@@ -204,7 +205,7 @@ async def make_link(
 ) -> Link:
     """A link with its engine, authentication, coding and port.  Raises `ConfigError`."""
     node = str(driver.agent.node_id)
-    authenticator = make_authenticator(config, node, keys)
+    authenticator = make_authenticator(config, node, keys, environment.entropy)
     ltp, share = under_fec(config, environment.path_mtu(config), authenticator)
     shim: FecShim | None = None
     if config.fec is not None:

@@ -10,9 +10,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError
+from stack.core.sansio import Entropy
 from stack.core.train import Train
 from stack.engines.ltp import LtpConfig
-from stack.engines.ltp.authentication import Authenticator, AuthKey, hmac_key, null_key, rsa_key
+from stack.engines.ltp.authentication import Authenticator
+from stack.engines.ltp.ciphersuites import AuthKey, gmac_key, hmac_key, null_key, rsa_key
 from stack.engines.ltp.coding import FecShim
 from stack.engines.ltp.config import SEGMENT_BYTES_MIN
 from stack.engines.ltp.cookies import OVERHEAD_BYTES
@@ -21,8 +23,11 @@ from stack.node.config import LinkConfig
 from stack.security.keys import LINK_KEY_ID_BYTES, Key, KeyRing, link_key, ours
 
 
-def make_authenticator(config: LinkConfig, node: str, keys: KeyRing) -> Authenticator | None:
-    """What signs and verifies on this link, or None where nothing ever does.
+def make_authenticator(
+    config: LinkConfig, node: str, keys: KeyRing, entropy: Entropy
+) -> Authenticator | None:
+    """What signs and verifies on this link, or None where nothing ever does.  It draws on `entropy`
+    when it begins to sign.
 
     Configuration decides, and of what domain the neighbour is, never what arrives on the link: an
     attacker can switch nothing off.  Raises `ConfigError` for "on" without a key.
@@ -31,10 +36,10 @@ def make_authenticator(config: LinkConfig, node: str, keys: KeyRing) -> Authenti
     if wanted == "off":
         return None
     if wanted == "null":
-        return Authenticator(null_key(), [null_key()])
+        return Authenticator(null_key(), [null_key()], entropy)
     chosen = _chosen(config, node, keys)
     if chosen is not None:
-        return Authenticator(*chosen)
+        return Authenticator(*chosen, entropy)
     member = keys.elsewhere is not ours
     if wanted == "on" and not _foreign(config, keys):
         remedy = (
@@ -45,7 +50,7 @@ def make_authenticator(config: LinkConfig, node: str, keys: KeyRing) -> Authenti
             f'"on", and no ltp key serves {config.peer}, nor a pair of RSA keys',
             f'{remedy}, or say authentication = "off"',
         )
-    return _keyless(config) if member else None
+    return _keyless(config, entropy) if member else None
 
 
 def follow(authenticator: Authenticator, config: LinkConfig, node: str, keys: KeyRing) -> None:
@@ -70,11 +75,11 @@ def _without(config: LinkConfig) -> Literal["open", "shut"]:
     return "open" if config.authentication == "auto" else "shut"
 
 
-def _keyless(config: LinkConfig) -> Authenticator:
+def _keyless(config: LinkConfig, entropy: Entropy) -> Authenticator:
     """For a member of a domain, which may get keys for this neighbour while it runs: it leaves room
     for what they will add to a segment."""
-    room = hmac_key(b"", bytes(LINK_KEY_ID_BYTES))
-    made = Authenticator(room, ())
+    room = gmac_key(b"", bytes(LINK_KEY_ID_BYTES))
+    made = Authenticator(room, (), entropy)
     made.let_go(_without(config))
     return made
 
@@ -111,7 +116,7 @@ def _directed(key: Key, sender: str, receiver: str) -> AuthKey:
     if key.raw:
         return hmac_key(key.secret, key.key_id)
     key_id, secret = link_key(key.secret, sender, receiver)
-    return hmac_key(secret, key_id)
+    return gmac_key(secret, key_id)
 
 
 def under_extensions(ltp: LtpConfig, link: LinkConfig, guard: Authenticator | None) -> LtpConfig:

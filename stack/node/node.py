@@ -149,24 +149,22 @@ class Node:
         if member is not None:
             self.keys.follow(config, member, environment)
         stack.callback(self.keys.close)
-        keys = self.keys.ring
+        keys, entropy = self.keys.ring, environment.entropy
         self._agent = agent = BundleAgent(
             self.node_id,
             config.agent,
-            build.make_forwarder(config, keys, plan),
-            begin(self._store.read, environment.entropy),
+            build.make_forwarder(config, keys, plan, entropy),
+            begin(self._store.read, entropy),
             security=build.make_security(config, self.keys, environment, trace, member),
             trace=trace,
-            shares=build.make_shares(config, keys, self._store.usage().quota_bytes),
+            shares=build.make_shares(config, keys, self._store.usage().quota_bytes, entropy),
             gate=make_gate(config, member),
             trail=trail,
         )
         self._driver = driver = BundleDriver(agent, self._store, writer, clock, trace)
         restored = agent.restore(self._store.scan(), now_ms)
         silent = partial(unheard, self.links)
-        self.port = LocalPort(
-            self.node_id, driver, self._store, clock, environment.entropy, trace, silent
-        )
+        self.port = LocalPort(self.node_id, driver, self._store, clock, entropy, trace, silent)
         notes = [key for key, _ in self._store.read_all(LTP_SPACE)]
         captures = await stack.enter_async_context(Captures(environment, trace))
         for link_config in config.links:

@@ -14,7 +14,8 @@ A key file is TOML, readable by nobody else (mode 0600 or stricter):
 
 Of kind "ltp" alone, for peers that are none of our nodes, such as ION:
 
-    raw = true                   # the secret itself is the HMAC-SHA1 key, both ways
+    raw = true                   # the secret itself is the HMAC-SHA1 key, both ways; without it
+                                 # keys for AES-GMAC are derived (docs/trust.md, "Links")
     key_id = "6b31"              # KeyID (RFC 5327 §2.1), hexadecimal; it travels; default: none
 
 RSA keys for LTP (ciphersuite 1 of RFC 5327) are in PEM files beside the key file, with `file` in
@@ -333,11 +334,11 @@ def _of_node(key: Key, sender: str) -> Key:
 
 
 def link_key(secret: bytes, sender: str, receiver: str) -> tuple[bytes, bytes]:
-    """(key id, HMAC-SHA1 key) of LTP from node `sender` to node `receiver`: HKDF-SHA256 of a key
+    """(key id, AES-GMAC key) of LTP from node `sender` to node `receiver`: HKDF-SHA256 of a key
     of kind "ltp".  Each direction has its own, so that nobody's segments can be sent back to him,
     nor to another node that has the same file."""
-    info = f"Orbitferry LTP authentication\0{sender}\0{receiver}".encode()
-    derived = HKDF(hashes.SHA256(), 24, None, info).derive(secret)
+    info = f"Orbitferry LTP AES-GMAC\0{sender}\0{receiver}".encode()
+    derived = HKDF(hashes.SHA256(), LINK_KEY_ID_BYTES + 32, None, info).derive(secret)
     return derived[:LINK_KEY_ID_BYTES], derived[LINK_KEY_ID_BYTES:]
 
 

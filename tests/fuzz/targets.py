@@ -37,6 +37,13 @@ from interop.strategies.elements import element_files
 from interop.strategies.fecframe import encoded_aduis
 from interop.strategies.key_messages import KEY, encoded_key_messages, mutated_key_messages
 from interop.strategies.ltp import encoded_segments, session_ids
+from interop.strategies.ltp_authentication import (
+    AES_GMAC,
+    HMAC_SHA1_80,
+    KEYS,
+    encode_signed,
+    signed_segments,
+)
 from interop.strategies.ltp_transfers import transfers
 from interop.strategies.making import Maker
 from interop.strategies.nearly_audit import (
@@ -76,6 +83,8 @@ from stack.cose import (
     decode_sign1,
 )
 from stack.engines.ltp import BlockReceived, ReportHeld
+from stack.engines.ltp.authentication import Authenticator
+from stack.engines.ltp.ciphersuites import gmac_key, hmac_key
 from stack.fec.framework import FecConfig, FecReceiver, FecSender
 from stack.identity import pem
 from stack.identity.certificate import load_certificate, read_node, read_offer, read_request
@@ -308,6 +317,29 @@ def _agent() -> Callable[[Any, random.Random], bool]:
     return hear
 
 
+@functools.cache
+def signed_corpus() -> dict[bytes, bytes]:
+    """Signed segments, and what they are without authentication."""
+    made = islice(signed_segments.maker().cases(), GOOD)
+    return {encode_signed(one): one.plain for one in made}
+
+
+def _authenticated() -> Callable[[Any, random.Random], bool]:
+    keys = [gmac_key(key.secret, key.key_id) for key in KEYS if key.suite == AES_GMAC]
+    keys += [hmac_key(key.secret, key.key_id) for key in KEYS if key.suite == HMAC_SHA1_80]
+    reader = Authenticator(keys[0], keys, bytes)
+    genuine = set(signed_corpus().values())
+
+    def hear(data: Any, rng: random.Random) -> bool:
+        octets = bytes(data) or b"\0"
+        size = rng.choice((len(octets), max(1, len(octets) // 4)))
+        passed = [one for train in reader.verify(Train(octets, size)) for one in train.datagrams()]
+        assert genuine.issuperset(map(bytes, passed)), "something passes that nobody has signed"
+        return bool(passed)
+
+    return hear
+
+
 def _ltp() -> Callable[[Any, random.Random], bool]:
     lone = Lone()
     lone.submit(5000)
@@ -477,6 +509,7 @@ def targets() -> list[Target]:
         Target("security block", asbs + blocks, _reads(decode_asb)),
         Target("ltp segment", ltp, _reads(decode_segment)),
         Target("ltp engine", ltp, _Engine(_ltp), ()),
+        Target("ltp authentication", list(signed_corpus()), _Engine(_authenticated), ()),
         Target("ltp sessions followed", ltp, _Engine(_followed)),
         Target("fec ids", fec, lambda data, rng: bool(
             decode_payload_id(data, repair=rng.random() < 0.5))),

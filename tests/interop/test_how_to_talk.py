@@ -326,7 +326,7 @@ def test_a_key_for_everybody_does_not_reach_these_links(tmp_path: Path) -> None:
     new_key_file(keys, bytes, "all")
     for files in (ION_FILES, HDTN_FILES):
         (link,) = ours(files).links
-        assert make_authenticator(link, "ipn:1.0", load_keys(keys)) is None
+        assert make_authenticator(link, "ipn:1.0", load_keys(keys), bytes) is None
 
 
 def test_fragments_that_ion_made_become_messages(tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ from stack.wire.fecframe import PayloadId, encode_payload_id
 from stack.wire.ltp import (
     Claim,
     DataSegment,
+    Extension,
+    ReportAck,
     ReportSegment,
     Segment,
     SegmentType,
@@ -393,6 +395,29 @@ def test_blocks_of_the_cose_context_in_words() -> None:
 
 
 # -------------------------------------------------------------------------------------- LTP
+
+
+@pytest.mark.parametrize(
+    ("octets", "named"),
+    [
+        (b"\xc0key-", (192, "AES-GMAC, private to Orbitferry")),
+        (b"\0", (0, "HMAC-SHA1-80")),
+        (b"\x80", (128, "unassigned")),
+    ],
+)
+def test_the_ciphersuite_of_a_signed_segment_is_named(
+    octets: bytes, named: tuple[int, str]
+) -> None:
+    header, trailer = (Extension(0, octets), Extension(1, b"c")), (Extension(0, bytes(20)),)
+    encoded = encode_segment(
+        ReportAck(session=SessionId(1, 2), report_serial=3, header=header, trailer=trailer)
+    )
+    tree = dissect(encoded, "ltp")
+    check_shape(tree, len(encoded))
+    assert not tree.errors
+    [suite] = [each for each in tree.walk() if each.label == "ciphersuite"]
+    assert (suite.value, suite.note) == named
+    assert [each.length for each in tree.walk() if each.label == "KeyID"] == [len(octets) - 1]
 
 
 @given(segments())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hmac
 import math
+import random
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,15 @@ import pytest
 from stack.core.errors import ConfigError
 from stack.core.train import FLOW_REPAIR, Train, single
 from stack.engines.ltp import LtpConfig
+from stack.engines.ltp.authentication import Authenticator
+from stack.engines.ltp.ciphersuites import hmac_key
 from stack.fec.config import FecConfig
 from stack.node.build import make_router_config, under_fec
 from stack.node.config import LinkConfig, NodeConfig, SecurityConfig
 from stack.node.guard import Guard, follow, is_trusted, make_authenticator
 from stack.node.neighbour import Neighbour
 from stack.routing.config import consumption
-from stack.security.keys import Key, KeyRing, parse_keys
+from stack.security.keys import Key, KeyRing, link_key, parse_keys
 from stack.wire.ltp import ReportAck, SessionId, encode_segment
 
 LTP = LtpConfig(local_engine_id=1, remote_engine_id=2)
@@ -27,27 +30,48 @@ RING = KeyRing([Key("k", "ltp", b"s" * 32)])
 SEGMENT = encode_segment(ReportAck(session=SessionId(1, 5), report_serial=7))
 
 
+def authenticator(config: LinkConfig, node: str, keys: KeyRing) -> Authenticator | None:
+    """One that begins with the same salt as all others."""
+    return make_authenticator(config, node, keys, random.Random(1).randbytes)
+
+
 def link(peer: str, authentication: str = "auto", fec: FecConfig | None = None) -> LinkConfig:
     return LinkConfig(name="l", peer=peer, ltp=LTP, fec=fec, authentication=authentication)
 
 
 def test_two_nodes_with_one_key_file_understand_each_other() -> None:
-    ours = make_authenticator(link(B), A, RING)
-    theirs = make_authenticator(link(A), B, RING)
+    ours = authenticator(link(B), A, RING)
+    theirs = authenticator(link(A), B, RING)
     assert ours is not None
     assert theirs is not None
     [train] = theirs.verify(ours.sign(single(SEGMENT)))
     assert bytes(train.data) == SEGMENT
 
 
+def test_between_our_nodes_segments_are_signed_with_gmac_alone() -> None:
+    """What somebody signs in another ciphersuite is a forgery, whatever of the key he has."""
+    ours, theirs = authenticator(link(B), A, RING), authenticator(link(A), B, RING)
+    assert ours is not None
+    assert theirs is not None
+    signed = bytes(ours.sign(single(SEGMENT)).data)
+    key_id, secret = link_key(RING.keys[0].secret, A, B)
+    assert signed[4:11] == b"\0\x11\xc0" + key_id
+    weak = hmac_key(secret, key_id)
+    forged = Authenticator(weak, (weak,), bytes).sign(single(SEGMENT))
+    assert theirs.verify(forged) == []
+    assert theirs.counters["forged"] == 1
+    [train] = theirs.verify(single(signed))
+    assert bytes(train.data) == SEGMENT
+
+
 def test_the_keys_of_a_domain_are_not_for_a_neighbour_of_another() -> None:
     ring = KeyRing(RING.keys, A, elsewhere=lambda node: False if node == B else None)
-    ours, theirs = (make_authenticator(link(peer), A, ring) for peer in ("dtn://c/", B))
+    ours, theirs = (authenticator(link(peer), A, ring) for peer in ("dtn://c/", B))
     assert ours is not None
     assert theirs is not None
     assert [ours.state, theirs.state] == ["keyed", "open"]
     with pytest.raises(ConfigError, match="enrol with an answer that has keys"):
-        make_authenticator(link(B, "on"), A, KeyRing((), A, elsewhere=lambda _: None))
+        authenticator(link(B, "on"), A, KeyRing((), A, elsewhere=lambda _: None))
 
 
 @pytest.mark.parametrize(("wanted", "left"), [("auto", "open"), ("on", "shut")])
@@ -55,17 +79,17 @@ def test_a_link_follows_of_what_domain_its_neighbour_is(wanted: str, left: str) 
     foreign = set[str]()
     ring = KeyRing(RING.keys, A, elsewhere=lambda node: False if node in foreign else None)
     config = link(B, wanted)
-    guard, theirs = make_authenticator(config, A, ring), make_authenticator(link(A), B, RING)
+    guard, theirs = authenticator(config, A, ring), authenticator(link(A), B, RING)
     assert guard is not None
     assert theirs is not None
     bare, signed = single(SEGMENT), theirs.sign(single(SEGMENT))
     layer = Guard(guard, None, lambda _: None)
 
     def passing() -> tuple[list[Train], list[Train], list[Train]]:
-        return layer.protect([bare], 0), layer.recover(bare, 0), layer.recover(signed, 0)
+        left = [plain for train in layer.protect([bare], 0) for plain in theirs.verify(train)]
+        return left, layer.recover(bare, 0), layer.recover(signed, 0)
 
-    ours = guard.sign(bare)
-    assert passing() == ([ours], [], [bare])
+    assert passing() == ([bare], [], [bare])
     assert is_trusted(config, guard)
     foreign.add(B)
     follow(guard, config, A, ring)
@@ -73,14 +97,15 @@ def test_a_link_follows_of_what_domain_its_neighbour_is(wanted: str, left: str) 
     assert not is_trusted(config, guard)
     dropped = guard.counters["unsigned"], guard.counters["forged"]
     if left == "open":
-        assert passing() == ([bare], [bare], [signed])
+        assert passing() == ([], [bare], [signed])
+        assert layer.protect([bare], 0) == [bare]
         assert guard.judge is None
     else:
         assert passing() == ([], [], [])
         assert (guard.counters["unsigned"], guard.counters["forged"]) == tuple(
             count + 1 for count in dropped
         )
-    fresh = make_authenticator(config, A, ring)
+    fresh = authenticator(config, A, ring)
     assert fresh is not None
     assert fresh.overhead_bytes == guard.overhead_bytes
     begun = Guard(fresh, None, lambda _: None)
@@ -94,21 +119,22 @@ def test_a_link_follows_of_what_domain_its_neighbour_is(wanted: str, left: str) 
     follow(guard, config, A, KeyRing(()))  # no key: nothing is switched on or off by that
     assert guard.state == left
     follow(guard, config, A, ring)
-    assert passing() == ([ours], [], [bare])
+    assert passing() == ([bare], [], [bare])
 
 
 def test_keys_that_are_gone_switch_nothing_off() -> None:
-    guard = make_authenticator(link(B), A, RING)
+    guard, theirs = authenticator(link(B), A, RING), authenticator(link(A), B, RING)
     assert guard is not None
-    ours = guard.sign(single(SEGMENT))
+    assert theirs is not None
     follow(guard, link(B), A, KeyRing(()))
     assert guard.state == "keyed"
-    assert guard.sign(single(SEGMENT)) == ours
+    assert theirs.verify(guard.sign(single(SEGMENT))) == [single(SEGMENT)]
+    assert guard.verify(theirs.sign(single(SEGMENT))) == [single(SEGMENT)]
 
 
 def test_a_member_of_a_domain_leaves_room_for_keys_that_may_come() -> None:
     found = [KeyRing(keys, A, elsewhere=lambda _: None) for keys in ((), RING.keys)]
-    before, after = (make_authenticator(link(B), A, ring) for ring in found)
+    before, after = (authenticator(link(B), A, ring) for ring in found)
     assert before is not None
     assert after is not None
     assert [before.state, after.state] == ["open", "keyed"]
@@ -118,8 +144,8 @@ def test_a_member_of_a_domain_leaves_room_for_keys_that_may_come() -> None:
 
 
 def test_nobody_takes_his_own_segments_or_those_for_another() -> None:
-    ours = make_authenticator(link(B), A, RING)
-    other = make_authenticator(link(A), "dtn://c/", RING)
+    ours = authenticator(link(B), A, RING)
+    other = authenticator(link(A), "dtn://c/", RING)
     assert ours is not None
     assert other is not None
     signed = ours.sign(single(SEGMENT))
@@ -132,19 +158,19 @@ def test_configuration_alone_decides() -> None:
     retired = KeyRing([Key("k", "ltp", b"s" * 32, send=False)])
     hmac_only = KeyRing([Key("k", "hmac", b"s" * 32)])
     for ring in (elsewhere, retired, hmac_only, KeyRing(())):
-        assert make_authenticator(link(B), A, ring) is None
+        assert authenticator(link(B), A, ring) is None
         with pytest.raises(ConfigError, match="no ltp key"):
-            make_authenticator(link(B, "on"), A, ring)
-    assert make_authenticator(link(B, "on"), A, RING) is not None
-    assert make_authenticator(link(B, "off"), A, RING) is None
-    assert make_authenticator(link(B, "null"), A, KeyRing(())) is not None
+            authenticator(link(B, "on"), A, ring)
+    assert authenticator(link(B, "on"), A, RING) is not None
+    assert authenticator(link(B, "off"), A, RING) is None
+    assert authenticator(link(B, "null"), A, KeyRing(())) is not None
 
 
 def test_a_retired_key_is_accepted_and_not_used() -> None:
     both = KeyRing([Key("old", "ltp", b"o" * 32, send=False), Key("new", "ltp", b"n" * 32)])
-    before = make_authenticator(link(A), B, KeyRing([Key("old", "ltp", b"o" * 32)]))
-    after = make_authenticator(link(A), B, KeyRing([Key("new", "ltp", b"n" * 32)]))
-    ours = make_authenticator(link(B), A, both)
+    before = authenticator(link(A), B, KeyRing([Key("old", "ltp", b"o" * 32)]))
+    after = authenticator(link(A), B, KeyRing([Key("new", "ltp", b"n" * 32)]))
+    ours = authenticator(link(B), A, both)
     assert before is not None
     assert after is not None
     assert ours is not None
@@ -161,7 +187,7 @@ def raw(secret: bytes, key_id: str = "", **entries: object) -> Key:
 @pytest.mark.parametrize("key_id", ["", "6b31"])
 def test_a_raw_key_is_what_a_foreign_peer_computes(key_id: str) -> None:
     secret = bytes(range(20))
-    guard = make_authenticator(link("ipn:2.0"), "ipn:1.0", KeyRing([raw(secret, key_id)]))
+    guard = authenticator(link("ipn:2.0"), "ipn:1.0", KeyRing([raw(secret, key_id)]))
     assert guard is not None
     signed = bytes(guard.sign(single(SEGMENT)).data)
     named = bytes((0, len(key_id) // 2 + 1, 0)) + bytes.fromhex(key_id)
@@ -177,19 +203,19 @@ def test_a_raw_key_is_what_a_foreign_peer_computes(key_id: str) -> None:
 
 def test_raw_keys_without_a_key_id_can_be_exchanged() -> None:
     old, new = raw(b"o" * 20, send=False), raw(b"n" * 20)
-    before = make_authenticator(link(A), B, KeyRing([raw(b"o" * 20)]))
-    after = make_authenticator(link(A), B, KeyRing([new]))
+    before = authenticator(link(A), B, KeyRing([raw(b"o" * 20)]))
+    after = authenticator(link(A), B, KeyRing([new]))
     assert before is not None
     assert after is not None
     for order in ([old, new], [new, old]):
-        ours = make_authenticator(link(B), A, KeyRing(order))
+        ours = authenticator(link(B), A, KeyRing(order))
         assert ours is not None
         assert ours.genuine(memoryview(before.sign(single(SEGMENT)).data))
         assert after.genuine(memoryview(ours.sign(single(SEGMENT)).data))
 
 
 def test_segments_leave_room_for_the_extensions() -> None:
-    guard = make_authenticator(link(B), A, RING)
+    guard = authenticator(link(B), A, RING)
     assert guard is not None
     for fec in (None, FecConfig()):
         bare, _ = under_fec(link(B, fec=fec), 1280)
@@ -207,20 +233,20 @@ def test_routing_reckons_with_the_signatures_of_a_scheduled_link() -> None:
         config = NodeConfig(
             id=A, data_dir="x", security=SecurityConfig(protect="none"), links=links
         )
-        return consumption(make_router_config(config, RING), 1_000_000) - 1_000_000
+        return consumption(make_router_config(config, RING, bytes), 1_000_000) - 1_000_000
 
-    # What leaves for a megabyte in segments of 1,400 octets, whose extensions are 19 of them.
-    datagrams = math.ceil(1_000_000 / (1400 - 19 - 10))
-    encoded = datagrams * (28 + 19 + 10)
+    # What leaves for a megabyte in segments of 1,400 octets, whose extensions are 41 of them.
+    datagrams = math.ceil(1_000_000 / (1400 - 41 - 10))
+    encoded = datagrams * (28 + 41 + 10)
     assert abs(added(scheduled) - encoded) < 100
     assert added() == added(apart) == added(scheduled, apart) == 30_000
     assert added(link(B)) == 30_000, "a link without contacts has no volume"
 
 
 def test_the_operator_is_told_of_unsigned_segments() -> None:
-    guard = make_authenticator(link(B), A, RING)
-    theirs = make_authenticator(link(A), B, RING)
-    stranger = make_authenticator(link(A), B, KeyRing([Key("x", "ltp", b"x" * 32)]))
+    guard = authenticator(link(B), A, RING)
+    theirs = authenticator(link(A), B, RING)
+    stranger = authenticator(link(A), B, KeyRing([Key("x", "ltp", b"x" * 32)]))
     assert guard is not None
     assert theirs is not None
     assert stranger is not None

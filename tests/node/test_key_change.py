@@ -55,5 +55,5 @@ def test_without_a_restart_and_without_a_gap(tmp_path: Path) -> None:
 
 
 def _key_id(datagram: bytes) -> bytes:
-    at = datagram.index(b"\x00\x05\x00")  # extension tag, length, ciphersuite: then the KeyID
+    at = datagram.index(b"\x00\x11\xc0")  # extension tag, length, ciphersuite: then the KeyID
     return datagram[at + 3 : at + 7]

@@ -164,10 +164,10 @@ def test_an_own_rsa_key_serves_those_alone_whose_public_key_is_known(
     ltp = LtpConfig(local_engine_id=1, remote_engine_id=2)
     known = LinkConfig(name="l", peer="dtn://sat1/", ltp=ltp)
     unknown = LinkConfig(name="l", peer="dtn://sat2/", ltp=ltp)
-    ours = make_authenticator(known, "dtn://gs1/", ring)
+    ours = make_authenticator(known, "dtn://gs1/", ring, bytes)
     assert ours is not None
     assert ours.verify(ours.sign(Train(b"\x09\x01\x05\x00\x07", 5))) == [], "our own, sent back"
-    assert make_authenticator(unknown, "dtn://gs1/", ring) is None
+    assert make_authenticator(unknown, "dtn://gs1/", ring, bytes) is None
 
 
 @pytest.mark.parametrize(

@@ -289,5 +289,5 @@ def test_the_keys_of_a_link_differ_by_direction_and_pair() -> None:
     names = ("dtn://a/", "dtn://b/", "dtn://c/")
     pairs = [link_key(bytes(16), one, two) for one in names for two in names if one != two]
     assert len(set(pairs)) == len(pairs)
-    assert {(len(key_id), len(key)) for key_id, key in pairs} == {(4, 20)}
+    assert {(len(key_id), len(key)) for key_id, key in pairs} == {(4, 32)}
     assert link_key(bytes(16), "dtn://a/", "dtn://b/") == pairs[0]

@@ -15,14 +15,9 @@ from hypothesis import strategies as st
 
 from stack.core.train import Train, single
 from stack.engines.ltp import LtpConfig, LtpEngine, Sent
-from stack.engines.ltp.authentication import (
-    Authenticator,
-    AuthKey,
-    hmac_key,
-    null_key,
-    overhead_bytes,
-    rsa_key,
-)
+from stack.engines.ltp.accepted import overhead_bytes
+from stack.engines.ltp.authentication import Authenticator
+from stack.engines.ltp.ciphersuites import AuthKey, gmac_key, hmac_key, null_key, rsa_key
 from stack.engines.ltp.coding import FecShim
 from stack.fec.config import FecConfig
 from stack.fec.erasure import SharedCodes
@@ -45,6 +40,9 @@ from tests.engines.ltp.lone import LOCAL, REMOTE, THEIRS, Lone
 OURS = SessionId(LOCAL, 77)
 SECRET = b"twenty octets or so.."
 KEY = hmac_key(SECRET, b"id-1")
+GMAC = gmac_key(SECRET, b"id-1")
+each_key = pytest.mark.parametrize("key", [KEY, GMAC], ids=["HMAC-SHA1-80", "AES-GMAC"])
+ENTROPY = random.Random(1).randbytes
 RSA_PRIVATE = rsa.generate_private_key(65537, 2048)
 
 SEGMENTS: list[Segment] = [
@@ -70,7 +68,7 @@ SEGMENTS: list[Segment] = [
 
 
 def layer(key: AuthKey = KEY, *accepting: AuthKey) -> Authenticator:
-    return Authenticator(key, accepting or (key,))
+    return Authenticator(key, accepting or (key,), ENTROPY)
 
 
 def octets(trains: list[Train]) -> list[bytes]:
@@ -95,8 +93,8 @@ def test_hmac_sha1_80_is_what_the_rfc_says() -> None:
 
 def test_long_keys_are_hashed_first_as_hmac_has_it() -> None:
     key = hmac_key(bytes(range(100)))
-    assert key.sign is not None
-    assert key.sign(b"x") == hmac.new(bytes(range(100)), b"x", hashlib.sha1).digest()[:10]
+    assert key.signer is not None
+    assert key.signer(b"")([b"x"]) == hmac.new(bytes(range(100)), b"x", hashlib.sha1).digest()[:10]
 
 
 def test_null_is_hmac_with_the_published_key() -> None:
@@ -116,29 +114,31 @@ def test_rsa_sha256_verifies_with_the_public_key_alone() -> None:
     assert read.header == (Extension(0x00, b"\x01"),)
     value = read.trailer[0].value
     public.verify(value, signed[: -len(value)], padding.PKCS1v15(), hashes.SHA256())
-    reader = Authenticator(KEY, [rsa_key(public)])
+    reader = Authenticator(KEY, [rsa_key(public)], ENTROPY)
     assert octets(reader.verify(single(signed))) == [plain]
     broken = signed[:-1] + bytes((signed[-1] ^ 1,))
     assert reader.verify(single(broken)) == []
     with pytest.raises(ValueError, match="private"):
-        Authenticator(rsa_key(public), [])
+        Authenticator(rsa_key(public), [], ENTROPY)
 
 
 # ---- trains ------------------------------------------------------------------------------------
 
 
+@each_key
 @given(st.lists(st.integers(0, len(SEGMENTS) - 1), max_size=9), st.integers(1, 3))
-def test_what_is_signed_comes_out_as_it_was(picks: list[int], copies: int) -> None:
-    ours = layer()
+def test_what_is_signed_comes_out_as_it_was(key: AuthKey, picks: list[int], copies: int) -> None:
+    ours = layer(key)
     for pick in picks:
         plain = encode_segment(SEGMENTS[pick])
         train = Train(plain * copies, len(plain))
         assert octets(ours.verify(ours.sign(train))) == [plain] * copies
 
 
-def test_a_forged_datagram_in_a_train_takes_no_other_with_it() -> None:
+@each_key
+def test_a_forged_datagram_in_a_train_takes_no_other_with_it(key: AuthKey) -> None:
     plain = encode_segment(SEGMENTS[0])
-    ours = layer()
+    ours = layer(key)
     signed = bytearray(ours.sign(Train(plain * 5, len(plain))).data)
     size = len(signed) // 5
     signed[2 * size + 9] ^= 1
@@ -157,28 +157,33 @@ def sized(number: int, size: int) -> bytes:
     st.lists(st.sampled_from((5, 6, 300, 2**20)), min_size=1, max_size=8),
     st.integers(20, 40),
     st.lists(st.tuples(st.integers(0, 8), st.integers(0, 80)), max_size=2),
-    st.sampled_from((KEY, hmac_key(b"another secret..", b"id-1"), hmac_key(SECRET))),
+    st.sampled_from(
+        (KEY, hmac_key(b"another secret..", b"id-1"), hmac_key(SECRET), GMAC, gmac_key(b"another"))
+    ),
 )
 def test_a_train_is_signed_and_verified_as_its_datagrams_are_one_by_one(
     sessions: list[int], last: int, damage: list[tuple[int, int]], key: AuthKey
 ) -> None:
     """Whatever of its segments is alike or damaged, and whoever has signed it."""
     plain = [*(sized(number, 40) for number in sessions), sized(5, last)]
-    signed = layer(key).sign(Train(b"".join(plain), 40))
+    one_salt = (Authenticator(key, (), random.Random(2).randbytes) for _ in range(2))
+    whole, each_alone = one_salt
+    signed = whole.sign(Train(b"".join(plain), 40))
     arrived = bytearray(signed.data)
-    assert arrived == b"".join(bytes(layer(key).sign(single(one)).data) for one in plain)
+    assert arrived == b"".join(bytes(each_alone.sign(single(one)).data) for one in plain)
     for row, at in damage:
         arrived[(row * signed.size + at) % len(arrived)] ^= 0x11
     other = hmac_key(b"an old secret...", b"id-1")
-    ours, apart = layer(KEY, other, KEY), layer(KEY, other, KEY)
+    ours, apart = layer(KEY, other, KEY, GMAC), layer(KEY, other, KEY, GMAC)
     train = Train(arrived, signed.size)
     expected = [one for each in train.datagrams() for one in octets(apart.verify(single(each)))]
     assert octets(ours.verify(train)) == expected
     assert ours.counters == apart.counters
 
 
-def test_whether_a_datagram_is_as_we_make_them_is_told_without_counting() -> None:
-    ours = layer()
+@each_key
+def test_whether_a_datagram_is_as_we_make_them_is_told_without_counting(key: AuthKey) -> None:
+    ours = layer(key)
     plain = encode_segment(SEGMENTS[0])
     signed = bytes(ours.sign(single(plain)).data)
     forged = bytes((*signed[:-1], signed[-1] ^ 1))
@@ -187,8 +192,9 @@ def test_whether_a_datagram_is_as_we_make_them_is_told_without_counting() -> Non
     assert ours.counters == {"signed": 1, "verified": 0, "unsigned": 0, "forged": 0}
 
 
-def test_several_segments_in_one_datagram_are_verified_one_by_one() -> None:
-    ours = layer()
+@each_key
+def test_several_segments_in_one_datagram_are_verified_one_by_one(key: AuthKey) -> None:
+    ours = layer(key)
     plains = [encode_segment(segment) for segment in SEGMENTS]
     signed = [bytes(ours.sign(single(plain)).data) for plain in plains]
     bad = bytes((*signed[3][:-1], signed[3][-1] ^ 1))
@@ -235,14 +241,15 @@ def test_erasure_coding_judges_by_the_keys_that_are_there() -> None:
     assert receiver.counters()["rx_source_packets"] == 3
 
 
-def test_other_extensions_are_kept_and_covered() -> None:
+@each_key
+def test_other_extensions_are_kept_and_covered(key: AuthKey) -> None:
     segment = ReportAck(
         session=THEIRS,
         report_serial=3,
         header=(Extension(0x01, b"cookie"),),
         trailer=(Extension(0xC0, b"ours"),),
     )
-    ours = layer()
+    ours = layer(key)
     signed = bytes(ours.sign(single(encode_segment(segment))).data)
     assert octets(ours.verify(single(signed))) == [encode_segment(segment)]
     changed = signed.replace(b"cookie", b"biscuit"[:6])
@@ -297,8 +304,16 @@ def test_a_key_without_id_is_found_by_its_ciphersuite() -> None:
     assert layer(hmac_key(b"another secret..", b"id-1")).verify(signed) == []
 
 
-def test_old_and_new_keys_are_accepted_while_they_are_exchanged() -> None:
-    new, old = hmac_key(b"n" * 20, b"new"), hmac_key(b"o" * 20, b"old")
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        (hmac_key(b"n" * 20, b"new"), hmac_key(b"o" * 20, b"old")),
+        (gmac_key(b"n" * 32, b"id"), gmac_key(b"o" * 32, b"id")),
+        (gmac_key(b"n" * 32, b"id"), rsa_key(RSA_PRIVATE.public_key(), RSA_PRIVATE)),
+    ],
+    ids=["HMAC-SHA1-80", "AES-GMAC of one KeyID", "RSA before"],
+)
+def test_old_and_new_keys_are_accepted_while_they_are_exchanged(new: AuthKey, old: AuthKey) -> None:
     plain = encode_segment(SEGMENTS[0])
     for key in (new, old):
         assert octets(layer(new, new, old).verify(layer(key).sign(single(plain)))) == [plain]
@@ -312,17 +327,21 @@ def forgeries(segment: Segment) -> list[bytes]:
     """What somebody without the key can send."""
     plain = encode_segment(segment)
     null = bytes(layer(null_key()).sign(single(plain)).data)
-    wrong = bytes(layer(hmac_key(b"not the key.....", b"id-1")).sign(single(plain)).data)
+    wrong, other = (
+        bytes(layer(made(b"not the key.....", b"id-1")).sign(single(plain)).data)
+        for made in (hmac_key, gmac_key)
+    )
     empty, _ = decode_segment(plain)
     fields = {name: getattr(empty, name) for name in empty.__dataclass_fields__}
     fields |= {"header": (Extension(0, b"\x00"),), "trailer": (Extension(0, b""),)}
-    return [plain, null, wrong, wrong[:-1], encode_segment(type(empty)(**fields))]
+    unsigned = encode_segment(type(empty)(**fields))
+    return [plain, null, wrong, other, wrong[:-1], other[:-1], unsigned]
 
 
 def test_forged_segments_of_every_type_are_dropped_and_counted() -> None:
     for segment in SEGMENTS:
         for forged in forgeries(segment):
-            ours = layer()
+            ours = layer(GMAC, GMAC, KEY)
             assert ours.verify(single(forged)) == []
             assert ours.counters["unsigned"] + ours.counters["forged"] >= 1
             assert ours.counters["verified"] == 0
@@ -330,12 +349,13 @@ def test_forged_segments_of_every_type_are_dropped_and_counted() -> None:
 
 @given(st.binary(min_size=1, max_size=80), st.integers(1, 20))
 def test_any_octets_are_survived_and_nothing_passes(data: bytes, size: int) -> None:
-    assert layer().verify(Train(data, size)) == []
+    assert layer(GMAC, GMAC, KEY).verify(Train(data, size)) == []
 
 
+@each_key
 @given(st.integers(0, len(SEGMENTS) - 1), st.data())
-def test_no_flipped_bit_passes(pick: int, data: st.DataObject) -> None:
-    ours = layer()
+def test_no_flipped_bit_passes(key: AuthKey, pick: int, data: st.DataObject) -> None:
+    ours = layer(key)
     signed = bytearray(ours.sign(single(encode_segment(SEGMENTS[pick]))).data)
     bit = data.draw(st.integers(0, 8 * len(signed) - 1))
     signed[bit // 8] ^= 1 << bit % 8

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from stack.core.clock import SECOND
 from stack.core.train import single
-from stack.engines.ltp.authentication import Authenticator, hmac_key
+from stack.engines.ltp.authentication import Authenticator
+from stack.engines.ltp.ciphersuites import gmac_key
 from stack.engines.ltp.coding import FecShim
 from stack.engines.ltp.cookies import COOKIE_BYTES_MAX, OVERHEAD_BYTES, SESSIONS_MAX, Cookies
 from stack.fec.config import FecConfig
@@ -308,11 +309,11 @@ def test_a_restart_costs_no_more_with_cookies(side: str) -> None:
 
 def test_cookies_authentication_and_erasure_coding_lie_on_one_another() -> None:
     pair = Pair(seed=13, block_bytes=20_000, segment_bytes=1300, report_delay_ns=5_000_000)
-    key = hmac_key(b"twenty octets or so..", b"id")
+    key = gmac_key(b"twenty octets or so..", b"id")
     below = {}
     for name in "ab":
-        authenticator = Authenticator(key, [key])
         entropy = random.Random(name).randbytes
+        authenticator = Authenticator(key, [key], entropy)
         fec = FecShim(FecConfig(), entropy, lambda *_: None, SharedCodes(), authenticator)
         below[name] = Guard(authenticator, fec, lambda _: None)
     made = jars(pair, "a", "b", **below)
