@@ -134,12 +134,12 @@ class AuditService:
         origin = key.name
         if node_of(origin) != node:
             raise SecurityError(f"a log of {node_of(origin)}, shown by {node}")
-        self._pin(origin, node, key, batch)
+        pinned = self._pin(origin, node, key)
         seen = self._port.read(SEEN, origin) or b""
         seconds = self._port.dtn_ms() // 1000 + DTN_EPOCH_UNIX_S
         verdict = consider(seen, key, bytes(note), path, self._signer(batch), seconds)
         if verdict.finding is WitnessFinding.COSIGNED:
-            batch.add(Write(SEEN, origin, verdict.note))
+            self._add(batch, [*pinned, Write(SEEN, origin, verdict.note)])
             answer = cbor.array((cbor.tstr(COSIGNED), cbor.bstr(verdict.note)))
         elif verdict.finding is WitnessFinding.REFUSED:
             raise SecurityError(verdict.why)
@@ -150,18 +150,19 @@ class AuditService:
             answer = cbor.array(parts)
         batch.sends.append(to_witness(self._port, node, answer))
 
-    def _pin(self, origin: str, node: str, key: NoteKey, batch: Batch) -> None:
-        """The key of a log is that of its first checkpoint."""
+    def _pin(self, origin: str, node: str, key: NoteKey) -> list[Write]:
+        """The key of a log is that of its first checkpoint: what is to be kept once it has signed
+        one."""
         known = self._port.read(PINNED, origin)
         if known is not None:
             if known != str(key).encode():
                 raise SecurityError(f"{origin} comes with another key than before")
-            return
+            return []
         pinned = [name for name, _ in self._port.read_all(PINNED)]
         own = [name for name in pinned if node_of(name) == node]
         if len(pinned) >= LOGS_MAX or len(own) >= LOGS_OF_NODE_MAX:
             raise SecurityError(f"{node} has {len(own)} logs already, of {len(pinned)} here")
-        batch.add(Write(PINNED, origin, str(key).encode()))
+        return [Write(PINNED, origin, str(key).encode())]
 
     def _forked(self, origin: str, note: bytes, why: str, batch: Batch) -> None:
         """Keep what convicts the log: both notes carry its signature."""

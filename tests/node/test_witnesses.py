@@ -12,11 +12,12 @@ import pytest
 
 from link_models.clock import run_virtual
 from stack.audit.export import LogExport, verify_exports
-from stack.audit.note import NoteKey, SignedNote
+from stack.audit.log import log_origin
+from stack.audit.note import LogCheckpoint, NoteKey, NoteSigner, SignedNote
 from stack.core.errors import StoreError
 from stack.node.config import AuditConfig, PolicyConfig
 from stack.node.node import Node
-from stack.services.audit import checkpoint_message, to_witness, witness_signer
+from stack.services.audit import PINNED, checkpoint_message, to_witness, witness_signer
 from stack.services.messages import send_message
 from stack.storage.audit_log import read_log, read_witness
 from tests.node.test_sovereign import AT_HOME, DIRECTORY
@@ -102,6 +103,26 @@ def test_a_witness_that_was_out_of_reach_is_asked_again(tmp_path: Path) -> None:
                 key = witness_of(satellite)
         (report,) = verify_exports([read_log(tmp_path / "gs1")], [], [key])
         assert report.witnesses["dtn://sat1/audit"] >= 2
+
+    run_virtual(main)
+
+
+def test_a_key_that_has_signed_nothing_is_not_that_of_a_log(tmp_path: Path) -> None:
+    mine, other = (
+        NoteSigner(log_origin("dtn://gs1/", bytes(8)), secret) for secret in (b"a" * 32, b"b" * 32)
+    )
+
+    async def main() -> None:
+        _, node = two(tmp_path, [])
+        satellite = node("sat1")
+        async with satellite, node("gs1") as ground:
+            for signer in (other, mine):
+                note = LogCheckpoint(mine.key.name, 1, bytes(32)).signed(signer).encode()
+                payload = checkpoint_message(str(mine.key), note, [])
+                await ground.port.commit(send=[to_witness(ground.port, "dtn://sat1/", payload)])
+                await asyncio.sleep(60)
+                pinned = satellite.port.read(PINNED, mine.key.name)
+                assert pinned == (str(mine.key).encode() if signer is mine else None)
 
     run_virtual(main)
 
