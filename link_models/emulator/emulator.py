@@ -25,7 +25,7 @@ from link_models.emulator.direction import Direction
 from link_models.emulator.world import EmulatorTime
 from link_models.rng import Streams
 from stack.core.clock import SECOND
-from stack.core.errors import ConfigError, LocalError
+from stack.core.errors import ConfigError, LocalError, bind_error
 from stack.ports.capture import CaptureSink
 from stack.ports.datagram import RelayPort
 
@@ -290,8 +290,7 @@ class Emulator:
                 if self.config.udp and again:
                     await self._ports.pop().close()
                     continue
-                where = f"cannot bind TCP {local[0]}:{local[1]}: {_words(error)}"
-                raise ConfigError(f"listen_{side}", where, _remedy(error)) from error
+                raise bind_error(f"listen_{side}", "TCP", local, error) from error
             self._locals.append(local)
             return
 
@@ -310,9 +309,7 @@ class Emulator:
             )
         except ConfigError as error:
             key = ("peer_" if error.key == "remote" else "listen_") + side
-            cause = error.__cause__
-            remedy = _remedy(cause) if isinstance(cause, OSError) else error.remedy
-            raise ConfigError(key, error.message, remedy) from error
+            raise ConfigError(key, error.message, error.remedy) from error
         self._ports.append(port)
         return port.local_address
 
@@ -327,17 +324,6 @@ class Emulator:
         forth, back = self._paths if side == "a" else self._paths[::-1]
         port = await self._connections.listen(local, forth, back, to)
         return (local[0], port, *local[2:])
-
-
-def _words(error: OSError) -> str:
-    return error.strerror or str(error)
-
-
-def _remedy(error: OSError) -> str:
-    """What can be done about a port that cannot be had."""
-    if isinstance(error, PermissionError):
-        return "ports below 1024 need privileges: choose a higher one"
-    return "is another program using it? choose another port, or stop that program"
 
 
 async def _resolved(key: str, address: Address) -> SocketAddress:

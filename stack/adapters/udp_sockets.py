@@ -7,7 +7,7 @@ import contextlib
 import socket
 import sys
 
-from stack.core.errors import ConfigError
+from stack.core.errors import ConfigError, bind_error
 from stack.core.train import FLOW_REPAIR
 from stack.ports.datagram import (
     Empty,
@@ -91,7 +91,7 @@ def open_sockets(
                 opened.close()
             if local[1] == 0 and repair_port and attempt < PAIR_ATTEMPTS - 1:
                 continue
-            raise ConfigError("local", f"cannot bind UDP {local[0]}:{local[1]}: {error}") from error
+            raise bind_error("local", "UDP", local, error) from error
         return sockets
     raise AssertionError("unreachable: the last attempt returns or raises")
 

@@ -11,10 +11,13 @@
     |- MissingExtraError   a package that comes with an extra is not installed
 
 Bytes from a peer never raise past a protocol engine: engines turn a `DecodeError` into a counted
-drop and an event.  `DecodeError` leaves only the pure codecs in `stack.encoded`.
+drop and an event.  `DecodeError` leaves only the codecs.
 """
 
 from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
 
 
 class OrbitferryError(Exception):
@@ -80,6 +83,19 @@ class MissingExtraError(OrbitferryError, ImportError):
         self.remedy = f"pip install 'orbitferry[{extra}]'"
         super().__init__(f"{package} is not installed ({self.remedy})", name=package)
         self.package = package
+
+
+def bind_error(key: str, what: str, local: Sequence[object], error: Exception) -> ConfigError:
+    """A UDP or TCP port (`what`) of this machine cannot be had, and what can be done about it."""
+    remedy = "is another program using it? choose another port, or stop that program"
+    why = getattr(error, "strerror", None) or error
+    if isinstance(error, PermissionError):
+        remedy = "ports below 1024 need privileges: choose a higher one"
+    elif isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
+        remedy = "this machine has no such address; 0.0.0.0 stands for all that it has"
+    elif isinstance(error, OverflowError):
+        remedy = "choose a lower port"
+    return ConfigError(key, f"cannot bind {what} {local[0]}:{local[1]}: {why}", remedy)
 
 
 def words_of(error: BaseException) -> str:

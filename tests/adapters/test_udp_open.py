@@ -20,8 +20,18 @@ def test_a_port_in_use_is_a_clear_error() -> None:
     async def main() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
             taken.bind(LOCAL)
-            with pytest.raises(ConfigError, match=r"local: cannot bind UDP 127\.0\.0\.1"):
-                await open_udp(taken.getsockname())
+            host, port = taken.getsockname()
+            words = f"local: cannot bind UDP {host}:{port}: Address already in use"
+            with pytest.raises(ConfigError, match=rf"{words} \(is another program using it\?"):
+                await open_udp((host, port))
+
+    asyncio.run(main())
+
+
+def test_an_address_of_another_machine_is_a_clear_error() -> None:
+    async def main() -> None:
+        with pytest.raises(ConfigError, match=r"no such address; 0\.0\.0\.0 stands for all"):
+            await open_udp(("192.0.2.1", 0))
 
     asyncio.run(main())
 

@@ -22,7 +22,7 @@ from link_models.channel import ChannelConfig, Delay, always_up
 from link_models.emulator import Emulator, EmulatorConfig, TcpConfig
 from stack.adapters.udp import open_udp
 from stack.core.clock import MILLISECOND, SECOND
-from stack.core.errors import ConfigError
+from stack.core.errors import ConfigError, bind_error
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control messages of Linux")
 
@@ -520,8 +520,8 @@ def test_udp_and_tcp_are_on_the_same_port_and_a_taken_one_is_a_clear_error() -> 
 
 def test_a_port_without_the_right_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(*arguments: Any, **options: Any) -> Any:
-        cause = PermissionError(errno.EACCES, "Permission denied")
-        raise ConfigError("local", f"cannot bind UDP: {cause}") from cause
+        denied = PermissionError(errno.EACCES, "Permission denied")
+        raise bind_error("local", "UDP", ("127.0.0.1", 53), denied)
 
     async def main() -> None:
         link = Emulator(EmulatorConfig(listen_a=("127.0.0.1", 53), listen_b=ANY), refuse)
