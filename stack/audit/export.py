@@ -5,15 +5,17 @@
 {"checkpoint": "..."}   a checkpoint of this log, as it was signed
 {"seen": "..."}         one of another log that this node has cosigned
 {"event": "..."}        an entry, base64, in order from number `first` on
+{"gap": {"first": 280, "peaks": [...]}}     entries are not here; from that number on it goes on
 """
 
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from stack.audit.event import AuditEvent, decode_event
 from stack.audit.log import node_of
@@ -26,9 +28,24 @@ LINE_BYTES_MAX = 128 * 1024
 _SECTION = "docs/audit.md"
 
 
+class LogPart(NamedTuple):
+    """Entries that follow one another, and the peaks of all that was before the first of them."""
+
+    base: Peaks
+    events: list[bytes]
+
+    @property
+    def size(self) -> int:
+        """How many entries the log has up to the end of this part."""
+        return self.base.size + len(self.events)
+
+
 @dataclass(slots=True)
 class LogExport:
-    """A log, or what is left of it, with the checkpoints that are known of it and of others."""
+    """A log, or what is left of it, with the checkpoints that are known of it and of others.
+
+    Where a disk has damaged entries, it goes on behind them: `base` and `events` are of what
+    follows the last of these, and all that is proven of an entry is proven by that."""
 
     origin: str
     key: NoteKey
@@ -40,6 +57,9 @@ class LogExport:
     seen: list[bytes] = field(default_factory=list)
     voucher: bytes = b""
     """What the identity of its node says of the key, if anything."""
+
+    earlier: list[LogPart] = field(default_factory=list)
+    """What is before each gap."""
 
     _tree: MerkleTree | None = None
     _decoded: list[AuditEvent] | None = None
@@ -54,6 +74,25 @@ class LogExport:
         """How many entries the log has, with those that were pruned."""
         return self.base.size + len(self.events)
 
+    @property
+    def parts(self) -> list[LogPart]:
+        """All entries that are here."""
+        return [*self.earlier, LogPart(self.base, self.events)]
+
+    @property
+    def gaps(self) -> list[range]:
+        """The numbers of the entries that are not here, though later ones are."""
+        parts = self.parts
+        return [range(a.size, b.base.size) for a, b in itertools.pairwise(parts)]
+
+    def resume(self, base: Peaks) -> None:
+        """Go on behind a gap.  Raises `DecodeError` for what is no later state of the log."""
+        if base.size <= self.size:
+            raise DecodeError(f"a gap before entry {base.size}, which is here", _SECTION)
+        if self.events or not self.earlier:
+            self.earlier.append(LogPart(self.base, self.events))
+        self.base, self.events = base, []
+
     def tree(self) -> MerkleTree:
         """The tree over it."""
         if self._tree is None:
@@ -66,6 +105,12 @@ class LogExport:
         if self._decoded is None:
             self._decoded = [decode_event(event) for event in self.events]
         return self._decoded
+
+    def numbered(self) -> Iterator[tuple[int, AuditEvent]]:
+        """All entries that are here, before gaps too, with their numbers.  Raises as `decoded`."""
+        for part in self.earlier:
+            yield from enumerate(map(decode_event, part.events), part.base.size)
+        yield from enumerate(self.decoded(), self.base.size)
 
     def newest(self) -> SignedNote:
         """The last checkpoint that this log has signed.  Raises `DecodeError`, `SecurityError`."""
@@ -85,8 +130,7 @@ class LogExport:
                 FORMAT: 1,
                 "origin": self.origin,
                 "vkey": str(self.key),
-                "first": self.base.size,
-                "peaks": [each.hex() for each in self.base.hashes],
+                **_peaks(self.parts[0].base),
             }
         )
         if self.voucher:
@@ -94,8 +138,19 @@ class LogExport:
         for name, notes in (("checkpoint", self.checkpoints), ("seen", self.seen)):
             for note in notes:
                 yield _line({name: note.decode()})
-        for event in self.events:
-            yield _line({"event": base64.b64encode(event).decode()})
+        for number, part in enumerate(self.parts):
+            if number:
+                yield _line({"gap": _peaks(part.base)})
+            for event in part.events:
+                yield _line({"event": base64.b64encode(event).decode()})
+
+
+def _peaks(base: Peaks) -> dict[str, Any]:
+    return {"first": base.size, "peaks": [each.hex() for each in base.hashes]}
+
+
+def _read_peaks(fields: dict[str, Any]) -> Peaks:
+    return Peaks(int(fields["first"]), [bytes.fromhex(each) for each in fields["peaks"]])
 
 
 def _line(fields: dict[str, Any]) -> str:
@@ -112,6 +167,8 @@ def read_export(lines: Iterable[bytes]) -> LogExport:
                 found = _head(fields)
             elif "event" in fields:
                 found.events.append(base64.b64decode(fields["event"], validate=True))
+            elif "gap" in fields:
+                found.resume(_read_peaks(fields["gap"]))
             elif "voucher" in fields:
                 found.voucher = base64.b64decode(fields["voucher"], validate=True)
             elif "checkpoint" in fields:
@@ -146,8 +203,7 @@ def _head(fields: dict[str, Any]) -> LogExport:
     node_of(origin)
     if key.name != origin:
         raise DecodeError(f"the key of {key.name} in the export of {origin}", _SECTION)
-    hashes = [bytes.fromhex(each) for each in fields["peaks"]]
-    return LogExport(origin, key, Peaks(int(fields["first"]), hashes))
+    return LogExport(origin, key, _read_peaks(fields))
 
 
 @dataclass(slots=True)
@@ -160,6 +216,9 @@ class LogReport:
     first: int
     closed: int = 0
     """How many entries its newest checkpoint covers."""
+
+    missing: int = 0
+    """How many of these are not here, though later ones are."""
 
     witnesses: dict[str, int] = field(default_factory=dict)
     """Of each witness how many entries it has attested, at most."""
@@ -190,19 +249,21 @@ def verify_exports(
 def _verify(
     export: LogExport, known: dict[str, NoteKey], witnesses: list[NoteKey], notes: list[bytes]
 ) -> LogReport:
-    report = LogReport(export.origin, export.node, export.size, export.base.size)
+    parts = export.parts
+    report = LogReport(export.origin, export.node, export.size, parts[0].base.size)
     problems = report.problems
     key = known.get(export.origin, export.key)
     report.vouched_by = "key" if export.origin in known else ""
     if key != export.key:
         problems.append("its file names another key than the one that is known")
     try:
-        for event in export.decoded():
+        for _, event in export.numbered():
             if event.node != report.node:
                 problems.append(f"an entry of {event.node} in the log of {report.node}")
     except DecodeError as error:
         problems.append(f"an entry that is none: {error}")
-    tree = export.tree()
+    trees = [*map(_tree_of, export.earlier), export.tree()]
+    covered = [part.base.size for part in parts]
     for octets in dict.fromkeys(notes):
         try:
             note = SignedNote.parse(octets)
@@ -212,7 +273,7 @@ def _verify(
             if key.time_of(note) is None:
                 problems.append("a checkpoint that its key has not signed")
                 continue
-            _compare(checkpoint, tree, report)
+            _compare(checkpoint, trees, covered, report)
             for witness in witnesses:
                 if witness.time_of(note) is not None:
                     size = max(checkpoint.size, report.witnesses.get(witness.name, 0))
@@ -221,22 +282,41 @@ def _verify(
             problems.append(str(error))
     if not report.closed and report.entries:
         problems.append("no checkpoint covers it")
+    for gap, part, until in zip(export.gaps, parts, covered, strict=False):
+        report.missing += len(gap)
+        problems.append(
+            f"entries {gap.start} to {gap.stop - 1} are not here: damaged, or withheld. Nothing"
+            " shows what they say, nor that what follows continues what was before"
+        )
+        if until < part.size:
+            problems.append(f"no checkpoint covers entries {until} to {part.size - 1} before these")
     problems[:] = dict.fromkeys(problems)
     return report
 
 
-def _compare(checkpoint: LogCheckpoint, tree: MerkleTree, report: LogReport) -> None:
-    """Hold a checkpoint against the entries."""
+def _tree_of(part: LogPart) -> MerkleTree:
+    tree = MerkleTree(part.base)
+    tree.add(part.events)
+    return tree
+
+
+def _compare(
+    checkpoint: LogCheckpoint, trees: Sequence[MerkleTree], covered: list[int], report: LogReport
+) -> None:
+    """Hold a checkpoint against the entries of the part in which it lies, and note up to which that
+    is `covered`."""
     size = checkpoint.size
-    if size > tree.size:
+    at = next((at for at, tree in enumerate(trees) if size <= tree.size), None)
+    if at is None:
         report.problems.append(
-            f"it has signed {size} entries, and shows {tree.size}: the others are withheld"
+            f"it has signed {size} entries, and shows {trees[-1].size}: the others are withheld"
         )
         return
+    tree = trees[at]
     try:
         root = tree.root(size)
     except LocalError:
-        return  # from before what was pruned
+        return  # from before what was pruned, or within a gap
     if root != checkpoint.root:
         report.problems.append(
             f"what it shows is not what it has signed at {size} entries: an entry was altered, or"
@@ -244,3 +324,4 @@ def _compare(checkpoint: LogCheckpoint, tree: MerkleTree, report: LogReport) -> 
         )
     else:
         report.closed = max(report.closed, size)
+        covered[at] = max(covered[at], size)

@@ -72,10 +72,10 @@ def stories(exports: Sequence[LogExport], directory: Directory | None = None) ->
     that is none."""
     found: defaultdict[str, list[StoryEntry]] = defaultdict(list)
     for export in exports:
-        for index, event in enumerate(export.decoded(), export.base.size):
+        for index, event in export.numbered():
             found[whole_of(event.object)].append(StoryEntry(event, export.origin, index))
     nodes = {export.node for export in exports}
-    pruned = {export.origin for export in exports if export.base.size}
+    pruned = {export.origin for export in exports if export.base.size}  # or damaged
     made = [story_of(name, entries, nodes, directory, pruned) for name, entries in found.items()]
     return sorted(made, key=lambda story: story.entries[0].event.time_ms)
 

@@ -15,7 +15,7 @@ from stack.node.application import LocalPort
 from stack.node.config import AuditConfig
 from stack.node.witnesses import Witnesses
 from stack.ports.store import Committed, Op, PruneEvents, Write
-from stack.storage.audit_log import BASE, KEY, LOG, NOTE, NOTES, SPACE, VKEY, VOUCHER
+from stack.storage.audit_log import BASE, KEY, LOG, NOTE, NOTES, SPACE, VKEY, VOUCHER, WAYS
 
 NOTES_KEPT: Final = 64
 """Checkpoints kept, so that proofs can say how the log has grown."""
@@ -24,12 +24,10 @@ BATCH: Final = 2048
 """Events hashed in one go: some 5 ms."""
 
 
-WAYS: Final = "audit-ways"
-"""Space of the store: earlier states of the log, where pruning goes on behind a damaged entry."""
-
-WAYS_KEPT: Final = 16
-"""Of the events that are kept, there is one after each part of so many: no more of them go with a
-damaged one."""
+WAYS_MAX: Final = 64
+"""Earlier states of the log that are kept: where one would be too many, every second goes.  As one
+is added after each 32nd part of the events that are kept, no more than two such parts go with an
+event that is damaged."""
 
 
 class LogKeeper:
@@ -224,8 +222,10 @@ class LogKeeper:
         ways = self._ways(log)
         self._skipped.clear()
         first, ops = base.next, list[Op]()
-        if log.next - max((*ways, log.start)) >= self._config.keep_events // WAYS_KEPT:
+        if log.next - max((*ways, first)) >= 2 * (log.next - first) // WAYS_MAX:
             ops.append(Write(WAYS, f"{log.next:020d}", log.encode()))
+            if len(ways) == WAYS_MAX:
+                ops += [Write(WAYS, f"{way:020d}", None) for way in sorted(ways)[::2]]
         while before - base.next >= BATCH:
             if not base.extend(store.events(base.next, BATCH)):
                 way = min((each for each in ways if base.next < each <= before), default=None)

@@ -14,6 +14,7 @@ from stack.core.errors import DecodeError, StoreError
 from stack.storage import sql
 from stack.storage.files import DATABASE_NAME
 from stack.storage.reading import read_events
+from stack.storage.rows import state_check
 
 T = TypeVar("T")
 
@@ -21,7 +22,9 @@ SPACE = "audit"
 BASE, KEY, LOG, NOTE, VKEY = "base", "key", "log", "checkpoint", "vkey"
 VOUCHER = "voucher"
 NOTES = "audit-notes"
-"""Spaces and keys of the store in which a node keeps what belongs to its log."""
+WAYS = "audit-ways"
+"""Spaces and keys of the store in which a node keeps what belongs to its log; in the last one are
+earlier states of it, by which it goes on behind entries that are damaged."""
 
 
 def read_log(folder: Path) -> LogExport:
@@ -83,16 +86,38 @@ def _read(db: sqlite3.Connection, path: Path) -> LogExport:
         base = log.begun()
     export = LogExport(origin, NoteKey.parse(vkey.decode()), base.peaks)
     export.voucher = _state(db, VOUCHER)
-    for number, event in read_events(db, base.next, -1):
-        if number != base.next + len(export.events):
-            break  # what follows is another log's
-        export.events.append(event)
+    ways = [
+        ClosedLog.decode(node, bytes(value))
+        for key, value, check in _states(db, WAYS)
+        if state_check(WAYS, key, bytes(value)) == check
+    ]
+    _take_events(db, export, log, [way for way in ways if way.origin == origin])
     found = ((NOTES, export.checkpoints), (SEEN, export.seen), (FORKED, export.seen))
     for space, notes in found:
-        rows = db.execute(sql.SELECT_STATE_FROM, (space, "")).fetchall()
-        notes += [bytes(value) for _, value, _ in rows]
+        notes += [bytes(value) for _, value, _ in _states(db, space)]
     export.checkpoints.append(note)
     return export
+
+
+def _take_events(
+    db: sqlite3.Connection, export: LogExport, log: ClosedLog, ways: list[ClosedLog]
+) -> None:
+    """Its events; behind one that is damaged it goes on with the next state that is known."""
+    later = sorted((*ways, log), key=lambda way: way.next)
+    for number, event in read_events(db, log.start + export.size, -1):
+        while number > log.start + export.size:
+            way = next((way for way in later if way.peaks.size > export.size), None)
+            if way is None:
+                return  # what follows is another log's
+            export.resume(way.peaks)
+        if number == log.start + export.size:
+            export.events.append(event)
+    if export.size < log.peaks.size:
+        export.resume(log.peaks)
+
+
+def _states(db: sqlite3.Connection, space: str) -> list[tuple[str, bytes, int]]:
+    return db.execute(sql.SELECT_STATE_FROM, (space, "")).fetchall()
 
 
 def _state(db: sqlite3.Connection, key: str) -> bytes:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import shutil
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -82,6 +85,24 @@ def test_logs_are_exported_and_verified(
     ran = cli("audit", "export", folders[0] / "abroad")
     assert ran.code == 1
     assert "nothing was closed by a checkpoint yet" in ran.err
+
+
+def test_damaged_entries_are_passed_over_and_told(
+    cli: Cli, folders: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "gs1", tmp_path / "gs1.audit"
+    shutil.copytree(folders[0] / "gs1", folder)
+    with closing(sqlite3.connect(folder / "store" / "store.db", isolation_level=None)) as db:
+        db.execute("UPDATE audit SET event = zeroblob(9) WHERE number = 0")
+        assert db.total_changes == 1
+    ran = cli("audit", "export", folder, "-o", out, "--json")
+    assert (ran.code, ran.json[0]["entries"], ran.json[0]["missing"]) == (0, 1, 1)
+    assert "1 entry from 0 on cannot be exported" in ran.err
+    ran = cli("audit", "verify", out)
+    assert ran.code == 1
+    assert "WRONG: entries 0 to 0 are not here: damaged, or withheld" in ran.out
+    (found,) = cli("audit", "verify", out, "--json").json
+    assert found["logs"][0]["missing"] == 1
 
 
 def test_entries_are_written_as_statements(

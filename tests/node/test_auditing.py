@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -14,13 +15,13 @@ import pytest
 
 from link_models.clock import run_virtual
 from stack.audit.event import Act, AuditEvent, decode_event
-from stack.audit.export import verify_exports
+from stack.audit.export import read_export, verify_exports
 from stack.audit.log import ClosedLog
 from stack.audit.merkle import Peaks
 from stack.audit.note import LogCheckpoint, NoteKey, NoteSigner, SignedNote, open_checkpoint
 from stack.audit.story import StoryEntry, story_of
 from stack.core.errors import SecurityError, StoreError
-from stack.node.auditing import WAYS, LogKeeper
+from stack.node.auditing import WAYS_MAX, LogKeeper
 from stack.node.config import PolicyConfig
 from stack.policy import DataPolicy, NodeSet
 from stack.policy.file import load_directory
@@ -30,7 +31,7 @@ from stack.ports.store import Op, Write
 from stack.services.jobs import JobContext
 from stack.services.messages import Mailbox, send_message
 from stack.storage import sql
-from stack.storage.audit_log import LOG, NOTE, SPACE, VKEY, VOUCHER, read_log
+from stack.storage.audit_log import LOG, NOTE, SPACE, VKEY, VOUCHER, WAYS, read_log
 from stack.storage.event_rows import event_check
 from tests.node.test_sovereign import AT_HOME, DIRECTORY, HOUR_MS, world_of
 from tests.node.test_two_nodes import SAT, channel, loop
@@ -475,15 +476,84 @@ def test_pruning_goes_on_behind_a_damaged_entry(
             assert (fields["origin"], fields["first"]) == (origin, 200)
             assert 40 <= fields["count"] <= 40 + 1000 // 16 + 40
             assert node.counters()["bundles.audit_damaged"] == fields["count"]
-            assert len(node._store.read_all(WAYS)) <= 17
+            assert len(node._store.read_all(WAYS)) <= WAYS_MAX
             await events(node, 1)
             spoil_event(tmp_path, 2400)
             await events(node, 1)
             await asyncio.sleep(61)
             assert read_log(tmp_path / "gs1").origin != origin
-            assert node._store.read_all(WAYS) == [], "they were of the log before"
+            assert [int(key) for key, _ in node._store.read_all(WAYS)] == [2402], "of this log"
 
     of_few_events(monkeypatch, told)
+    run_virtual(main)
+
+
+def test_an_export_passes_over_damaged_entries_and_goes_on(tmp_path: Path) -> None:
+    """As soon as a state of the log is known by which it can: here that of each checkpoint."""
+
+    async def main() -> None:
+        async with lone_node(tmp_path) as node:
+            for _ in range(5):
+                for count in (20, 10):
+                    await events(node, count)
+                await asyncio.sleep(61)
+            whole = read_log(tmp_path / "gs1")
+            assert (whole.gaps, whole.size) == ([], 150)
+            spoil_event(tmp_path, 79)  # the row of 60 to 79, and so the checkpoint at 90
+            log = read_log(tmp_path / "gs1")
+            assert (log.origin, log.size, log.gaps) == (whole.origin, 150, [range(60, 90)])
+            assert [len(part.events) for part in log.parts] == [60, 60]
+            lines = list(log.lines())
+            assert list(read_export(line.encode() for line in lines).lines()) == lines
+            (report,) = verify_exports([log], [], [])
+            assert (report.closed, report.missing, report.first) == (150, 30, 0)
+            (problem,) = report.problems
+            assert "entries 60 to 89 are not here: damaged, or withheld" in problem
+            await events(node, 1)
+            await asyncio.sleep(61)
+            assert read_log(tmp_path / "gs1").size == 151  # the log itself goes on
+            for number in range(151):
+                spoil_event(tmp_path, number)
+            nothing = read_log(tmp_path / "gs1")
+            assert (nothing.size, nothing.gaps) == (151, [range(151)])
+            assert nothing.parts[0].events == nothing.events == []
+
+    run_virtual(main)
+
+
+def test_states_of_the_log_are_few_and_spread_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stack.node.auditing.WAYS_MAX", 16)
+
+    async def main() -> None:
+        async with lone_node(tmp_path) as node:
+            for count in range(1, 101):
+                await events(node, 10)
+                await asyncio.sleep(61)
+                ways = [int(key) for key, _ in node._store.read_all(WAYS)]
+                assert len(ways) <= 16
+                steps = [b - a for a, b in itertools.pairwise([0, *ways, 10 * count])]
+                assert max(steps) <= max(20, 2 * 2 * 10 * count / 16)
+
+    run_virtual(main)
+
+
+def test_a_state_of_the_log_that_is_damaged_is_not_gone_by(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with lone_node(tmp_path) as node:
+            for _ in range(3):
+                await events(node, 10)
+                await asyncio.sleep(61)
+            with closing(sqlite3.connect(database(tmp_path), isolation_level=None)) as db:
+                db.execute(
+                    "UPDATE state SET value = zeroblob(40) WHERE space = ? AND key = ?",
+                    (WAYS, f"{20:020d}"),
+                )
+                assert db.total_changes == 1
+            spoil_event(tmp_path, 19)
+            assert read_log(tmp_path / "gs1").gaps == [range(10, 30)]
+
     run_virtual(main)
 
 

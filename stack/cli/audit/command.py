@@ -28,7 +28,7 @@ from stack.cli.audit.vouching import (
     unvouched_in,
 )
 from stack.cli.common import FAILED, CommandError, Json, ends_with, time_of
-from stack.cli.output import emit, say, say_wrapped
+from stack.cli.output import emit, note, say, say_wrapped
 from stack.core.units import count_text
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ def export(
     from stack.storage.audit_log import read_log
 
     log = read_log(folder)
+    for gap in log.gaps:
+        words = f"{count_text(len(gap), 'entry')} from {gap.start} on cannot be exported"
+        note(f"{words}: one is damaged, or all; the log goes on behind them")
     if receipts is not None:
         _write_receipts(folder, log, receipts)
     if output is None:
@@ -75,14 +78,13 @@ def export(
         return
     with open(output, "w", encoding="utf-8", opener=opener) as file:
         file.writelines(log.lines())
-    told = {"origin": log.origin, "key": str(log.key), "entries": len(log.events)}
+    count, first = sum(len(part.events) for part in log.parts), log.parts[0].base.size
+    told = {"origin": log.origin, "key": str(log.key), "entries": count}
     if as_json:
-        emit({"file": str(output), "first": log.base.size, **told})
+        missing = sum(map(len, log.gaps))
+        emit({"file": str(output), "first": first, "missing": missing, **told})
     else:
-        say(
-            f"{output}: {count_text(len(log.events), 'entry')} of {log.origin}, from "
-            f"{log.base.size} on"
-        )
+        say(f"{output}: {count_text(count, 'entry')} of {log.origin}, from {first} on")
         say(f"its key, to be checked by another way: {log.key}")
         say(f"next: orbitferry audit verify {output}")
 

@@ -137,6 +137,7 @@ def report_row(report: LogReport) -> dict[str, Any]:
         "entries": report.entries,
         "first": report.first,
         "closed": report.closed,
+        "missing": report.missing,
         "vouched_by": report.vouched_by,
         "witnesses": report.witnesses,
         "problems": report.problems,
