@@ -170,7 +170,7 @@ class Comparison:
         begin = {
             key: cluster.smallest for key, cluster in self.clusters.items() if not cluster.minimal
         }
-        put(minimise(begin, self._does, rounds, self._at_once, put))
+        put(minimise(begin, self._does, rounds, self._at_once, _hangs, put))
 
     def _always(self) -> list[Implementation]:
         return [
@@ -178,10 +178,9 @@ class Comparison:
         ]
 
     def _at_once(self, key: Disagreement) -> int:
-        """What ends a process costs a new one each time, and what hangs costs seconds: that is left
-        as it came."""
+        """What ends a process costs a new one each time."""
         if key.kind == BREAKS:
-            return 0 if key.cause.startswith("no answer") else 2
+            return 2
         slow = {one.name for one in self.implementations if isinstance(one, Occasional)}
         return AT_ONCE // 5 if key.name in slow else AT_ONCE
 
@@ -208,6 +207,10 @@ class Comparison:
         return [
             {name: column[row] for name, column in columns.items()} for row in range(len(inputs))
         ]
+
+
+def _hangs(key: Disagreement) -> bool:
+    return key.kind == BREAKS and key.cause.startswith("no answer")
 
 
 def _words(verdicts: Mapping[str, Verdict | None]) -> dict[str, str]:

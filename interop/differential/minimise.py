@@ -20,6 +20,9 @@ AT_ONCE = 40
 
 ROUNDS_MAX = 200
 
+COARSE = 16
+"""Where each candidate costs seconds, those are tried that are shorter by one part in so many."""
+
 EVERY = 5
 """Rounds between two times that what was found so far is told."""
 
@@ -29,7 +32,8 @@ class Least(NamedTuple):
 
     best: bytes
     minimal: bool
-    """Whether all that is simpler was tried, and does not do the same."""
+    """Whether all that is simpler was tried, and does not do the same; of what is slow, all that is
+    simpler by much."""
 
 
 def minimise(
@@ -37,18 +41,19 @@ def minimise(
     does: Does[Key],
     rounds: int = ROUNDS_MAX,
     at_once: Callable[[Key], int] = lambda key: AT_ONCE,
+    slow: Callable[[Key], bool] = lambda key: False,
     tell: Callable[[dict[Key, Least]], None] = lambda least: None,
 ) -> dict[Key, Least]:
     """For each key an input, no larger than the one given, that still does what the key says.
 
-    `at_once` says how many candidates of a key are asked about in one round; `tell` is told what
-    there is, time and again.  An input that does not do it at all, alone or any more, stays as it
-    is, and is not minimal.
+    `at_once` says how many candidates of a key are asked about in one round, `slow` of which keys
+    each of them costs seconds; `tell` is told what there is, time and again.  An input that does
+    not do it at all, alone or any more, stays as it is, and is not minimal.
     """
-    sought = [(key, encoded) for key, encoded in begin.items() if at_once(key)]
-    doing = {key for (key, _), kept in zip(sought, does(sought), strict=True) if kept}
+    doing = dict(zip(begin, does(list(begin.items())), strict=True))
     searches = {
-        key: _Search(encoded, at_once(key) if key in doing else 0) for key, encoded in begin.items()
+        key: _Search(encoded, at_once(key) if doing[key] else 0, slow(key))
+        for key, encoded in begin.items()
     }
     for number in range(rounds):
         asked = {key: search.next() for key, search in searches.items()}
@@ -60,7 +65,7 @@ def minimise(
             if kept:
                 found.setdefault(key, []).append(one)
         for key, some in found.items():
-            searches[key] = _Search(min(some, key=weight), at_once(key))
+            searches[key] = _Search(min(some, key=weight), at_once(key), slow(key))
         if number % EVERY == EVERY - 1:
             tell(_least(searches))
     return _least(searches)
@@ -74,20 +79,24 @@ class _Search:
     """What is simpler than the best so far, a few at a time: some much simpler and some less, for
     a round takes as long as it takes however few of them do."""
 
-    def __init__(self, best: bytes, at_once: int) -> None:
+    def __init__(self, best: bytes, at_once: int, slow: bool) -> None:
         self.best = best
         self._at_once = at_once
+        self._most = len(best) - (len(best) // COARSE if slow else 0)
         self._left: list[bytes] | None = None
 
     def next(self) -> list[bytes]:
         """What to try next; nothing when all was tried."""
         if self._left is None and self._at_once:
-            simpler = sorted(candidates(self.best), key=weight)
+            simpler = sorted(self._simpler(), key=weight)
             step = -(-len(simpler) // self._at_once)
             self._left = [one for first in range(step) for one in simpler[first::step]]
         left = self._left or []
         some, self._left = left[: self._at_once], left[self._at_once :]
         return some
+
+    def _simpler(self) -> list[bytes]:
+        return [one for one in candidates(self.best) if len(one) <= self._most]
 
     @property
     def is_over(self) -> bool:

@@ -5,6 +5,7 @@ Interfaces, packets and names are read, with the options that matter here; the r
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
@@ -43,6 +44,10 @@ Names = dict[IPv4Address | IPv6Address, str]
 """What addresses are called."""
 
 
+_struct = functools.cache(Struct)
+"""There are few, and each block asks for some."""
+
+
 class _Interface(NamedTuple):
     """What packets of one interface have in common."""
 
@@ -62,7 +67,7 @@ def read_pcapng(view: memoryview, names: Names) -> Iterator[Record]:
         if int.from_bytes(view[at : at + 4], "big") == SECTION_BLOCK:
             order = _byte_order(view, at)
             interfaces.clear()
-        kind, size = Struct(order + "II").unpack_from(view, at)
+        kind, size = _struct(order + "II").unpack_from(view, at)
         if size < 12 or size % 4 or size > len(view) - at:
             raise DecodeError(f"block of {size} octets", _RULE, at)
         if view[at + 4 : at + 8] != view[at + size - 4 : at + size]:
@@ -84,14 +89,14 @@ def read_pcapng(view: memoryview, names: Names) -> Iterator[Record]:
 def _byte_order(view: memoryview, at: int) -> str:
     """The byte order of the section that begins at `at`."""
     for order in (">", "<"):
-        if Struct(order + "I").unpack_from(view, at + 8)[0] == _BYTE_ORDER_MAGIC:
+        if _struct(order + "I").unpack_from(view, at + 8)[0] == _BYTE_ORDER_MAGIC:
             return order
     raise DecodeError("no byte-order magic in the section header", _RULE, at)
 
 
 def _records(body: memoryview, at: int, order: str) -> Iterator[tuple[int, memoryview]]:
     """Options, or records of names, from `at` on: code and value.  Raises `DecodeError`."""
-    head = Struct(order + "HH")
+    head = _struct(order + "HH")
     while len(body) - at >= head.size:
         code, size = head.unpack_from(body, at)
         at += head.size
@@ -106,7 +111,7 @@ def _records(body: memoryview, at: int, order: str) -> Iterator[tuple[int, memor
 def _read_interface(body: memoryview, order: str, at: int) -> _Interface:
     if len(body) < 8:
         raise DecodeError("interface block cut short", _RULE, at)
-    (linktype,) = Struct(order + "H").unpack_from(body)
+    (linktype,) = _struct(order + "H").unpack_from(body)
     ticks_per_s, name = 1_000_000, ""
     for code, value in _records(body, 8, order):
         if code == _OPTION_TSRESOL and len(value) == 1:
@@ -121,7 +126,7 @@ def _read_interface(body: memoryview, order: str, at: int) -> _Interface:
 
 
 def _enhanced_packet(body: memoryview, order: str, interfaces: list[_Interface], at: int) -> Record:
-    head = Struct(order + "IIIII")
+    head = _struct(order + "IIIII")
     if len(body) < head.size:
         raise DecodeError("packet block cut short", _RULE, at)
     number, high, low, size, original = head.unpack_from(body)
@@ -140,7 +145,7 @@ def _enhanced_packet(body: memoryview, order: str, interfaces: list[_Interface],
             comments.append(_text(value))
             room -= len(value)
         elif code == _OPTION_FLAGS and len(value) == 4:
-            direction = Struct(order + "I").unpack(value)[0] & 3
+            direction = _struct(order + "I").unpack(value)[0] & 3
             outbound = {1: False, 2: True}.get(direction)
     return Record(time_ns, linktype, data, original, name, "; ".join(comments), outbound)
 
@@ -148,7 +153,7 @@ def _enhanced_packet(body: memoryview, order: str, interfaces: list[_Interface],
 def _simple_packet(body: memoryview, order: str, interfaces: list[_Interface], at: int) -> Record:
     if len(body) < 4 or not interfaces:
         raise DecodeError("packet block cut short or without interface", _RULE, at)
-    (original,) = Struct(order + "I").unpack_from(body)
+    (original,) = _struct(order + "I").unpack_from(body)
     data = bytes(body[4 : 4 + min(original, SNAPLEN)])
     return Record(0, interfaces[0].linktype, data, original, interfaces[0].name)
 

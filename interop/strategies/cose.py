@@ -39,31 +39,34 @@ def _unprotected(choose: Choices) -> dict[int | str, Value]:
 
 
 _POINT: Value = {1: 2, -1: 2, -2: bytes(48), -3: bytes(48)}
-_DIRECT: tuple[tuple[dict[int | str, Value], dict[int | str, Value]], ...] = (
-    ({}, {1: -6, 4: b"k"}),
-    ({1: -10}, {-20: b"salt"}),
-    ({1: -11}, {-20: b"salt", 4: b"k"}),
-    ({1: -25}, {-1: {1: 1, -1: 4, -2: bytes(32)}}),
-    ({1: -26}, {-1: _POINT, 34: [-16, bytes(32)]}),
-    ({1: -28}, {-3: b"s", -20: b"salt", 4: b"k"}),
+
+
+def _headers(protected: dict[int | str, Value], unprotected: Value) -> tuple[bytes, Value]:
+    return values.encode(protected) if protected else b"", unprotected
+
+
+_DIRECT: tuple[tuple[bytes, Value], ...] = (
+    _headers({}, {1: -6, 4: b"k"}),
+    _headers({1: -10}, {-20: b"salt"}),
+    _headers({1: -11}, {-20: b"salt", 4: b"k"}),
+    _headers({1: -25}, {-1: {1: 1, -1: 4, -2: bytes(32)}}),
+    _headers({1: -26}, {-1: _POINT, 34: [-16, bytes(32)]}),
+    _headers({1: -28}, {-3: b"s", -20: b"salt", 4: b"k"}),
 )
 """Headers of recipients who make the content's key themselves."""
 
-_WRAPPED: tuple[tuple[dict[int | str, Value], dict[int | str, Value]], ...] = (
-    ({1: 50}, {-4: bytes(32), 4: b"k"}),
-    ({}, {1: -5, 4: b"k"}),
-    ({}, {1: -42, 34: [-15, bytes(8)]}),
-    ({1: -31}, {-1: _POINT, 4: b"k"}),
-    ({1: -34}, {-2: _POINT, -20: b"salt", 4: b"k"}),
+_WRAPPED: tuple[tuple[bytes, Value], ...] = (
+    _headers({1: 50}, {-4: bytes(32), 4: b"k"}),
+    _headers({}, {1: -5, 4: b"k"}),
+    _headers({}, {1: -42, 34: [-15, bytes(8)]}),
+    _headers({1: -31}, {-1: _POINT, 4: b"k"}),
+    _headers({1: -34}, {-2: _POINT, -20: b"salt", 4: b"k"}),
 )
 """Of such to whom it is sent."""
 
 
-def _recipient(
-    headers: tuple[dict[int | str, Value], dict[int | str, Value]], sent: bytes
-) -> list[Value]:
-    protected, unprotected = headers
-    return [values.encode(protected) if protected else b"", unprotected, sent]
+def _recipient(headers: tuple[bytes, Value], sent: bytes) -> list[Value]:
+    return [*headers, sent]
 
 
 def _recipients(choose: Choices) -> list[Value]:

@@ -241,18 +241,18 @@ def _times(choose: Choices) -> bytes:
 
 def _many_interfaces(choose: Choices) -> bytes:
     file = _file(choose)
-    return file.section() + file.interface(LINKTYPE_RAW) * choose.pick((100, 3_000))
+    return file.section() + file.interface(LINKTYPE_RAW) * choose.pick((10, 100, 100, 3_000))
 
 
 def _many_sections(choose: Choices) -> bytes:
     """Sections in turn in both byte orders, each of which forgets the interfaces before."""
     both = [WrittenCapture(LINKTYPE_RAW, (), order, True) for order in "<>"]
-    return b"".join(_blocks(both[at % 2]) for at in range(choose.pick((2, 500))))
+    return b"".join(_blocks(both[at % 2]) for at in range(choose.pick((2, 50))))
 
 
 def _empty_packets(choose: Choices) -> bytes:
     file = _file(choose)
-    return _blocks(file, file.packet(0, Captured(0, b"")) * choose.pick((1, 1_000)))
+    return _blocks(file, file.packet(0, Captured(0, b"")) * choose.pick((1, 10, 100)))
 
 
 def _no_packets(choose: Choices) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cryptography import x509
@@ -30,7 +31,7 @@ from stack.core.eid import Eid
 from stack.cose import HpkePrivateKey, HpkePublicKey
 from stack.identity.authority import Authority
 from stack.identity.certificate import NodeRequest, moment
-from stack.identity.forms import BUNDLE_EID, FACTS, SEALED
+from stack.identity.forms import BUNDLE_EID, FACTS, SEALED, sealed_extension
 from stack.identity.trust import Trust, revocations_block
 
 NOW_MS: Final = 850_000_000_000
@@ -74,63 +75,81 @@ def domain() -> Trust:
     return trust
 
 
-def node_certificate(choose: Choices) -> x509.Certificate:
+@dataclass(frozen=True, slots=True)
+class CertificateParts:
+    """What a certificate is made of."""
+
+    name: x509.Name
+    key: object
+    serial: int
+    start: datetime.datetime
+    end: datetime.datetime
+    extensions: tuple[x509.Extension[x509.ExtensionType], ...]
+    signer: Authority
+    issuer: x509.Name | None = None
+    """Whom it names in place of its signer."""
+
+    def encode(self) -> bytes:
+        """In DER, signed."""
+        builder = x509.CertificateBuilder(
+            self.issuer or self.signer.certificate.subject,
+            self.name,
+            self.key,  # type: ignore[arg-type]
+            self.serial,
+            self.start,
+            self.end,
+            list(self.extensions),
+        )
+        return builder.sign(self.signer._key, None).public_bytes(Encoding.DER)
+
+    def having(self, extension: x509.ExtensionType, critical: bool = False) -> CertificateParts:
+        """With another extension of its kind."""
+        lacking = self.lacking(extension.oid)
+        added = x509.Extension(extension.oid, critical, extension)
+        return replace(lacking, extensions=(*lacking.extensions, added))
+
+    def lacking(self, kind: x509.ObjectIdentifier) -> CertificateParts:
+        """Without the extension of a kind."""
+        kept = tuple(one for one in self.extensions if one.oid != kind)
+        return replace(self, extensions=kept)
+
+
+def node_certificate(choose: Choices) -> CertificateParts:
     """A valid one."""
     number = choose.integer(100, 200)
-    return _issued(number, choose.pick(IDS), choose.pick(LAWS), choose.pick(ROLES))
+    like = _issued(choose.pick(IDS), choose.pick(LAWS), choose.pick(ROLES))
+    public, sealed = _keys(number)
+    return replace(like, key=public, serial=number, extensions=(*like.extensions, sealed))
 
 
-@functools.lru_cache(maxsize=8192)
-def _issued(
-    number: int, node: str, laws: tuple[str, ...], roles: tuple[str, ...]
-) -> x509.Certificate:
-    """There are fewer than 5,000."""
+@functools.cache
+def _keys(number: int) -> tuple[object, x509.Extension[x509.ExtensionType]]:
+    """What is a node's alone in its certificate."""
+    sealed = sealed_extension(hpke_key(number))
+    return key(number).public_key(), x509.Extension(sealed.oid, False, sealed)
+
+
+@functools.cache
+def _issued(node: str, laws: tuple[str, ...], roles: tuple[str, ...]) -> CertificateParts:
+    """A certificate as authorities issue them, without the keys: there are 48."""
     asked = NodeRequest(
-        Eid.parse(node), frozenset(), frozenset(), key(number).public_key(), hpke_key(number), b""
+        Eid.parse(node), frozenset(), frozenset(), key(1).public_key(), hpke_key(1), b""
     )
-    issued = authority().issue(asked, NOW_MS, 90, jurisdictions=laws, roles=roles)
-    return recast(issued, serial=number)  # not at random: a case is the same every time
+    one = authority().issue(asked, NOW_MS, 90, jurisdictions=laws, roles=roles)
+    dates = one.not_valid_before_utc, one.not_valid_after_utc
+    parts = CertificateParts(one.subject, None, 0, *dates, tuple(one.extensions), authority())
+    return parts.lacking(SEALED)
 
 
-def recast(
-    certificate: x509.Certificate,
-    signer: Authority | None = None,
-    *,
-    name: x509.Name | None = None,
-    issuer: x509.Name | None = None,
-    public_key: object = None,
-    serial: int | None = None,
-    start: datetime.datetime | None = None,
-    end: datetime.datetime | None = None,
-    extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
-    without: Sequence[x509.ObjectIdentifier] = (),
-) -> x509.Certificate:
-    """The same certificate, but for some of its parts, signed anew."""
-    signer = signer or authority()
-    replaced = {extension.oid for extension, _ in extensions} | set(without)
-    kept = [one for one in certificate.extensions if one.oid not in replaced]
-    others = [x509.Extension(one.oid, critical, one) for one, critical in extensions]
-    builder = x509.CertificateBuilder(
-        issuer or signer.certificate.subject,
-        certificate.subject if name is None else name,
-        public_key or certificate.public_key(),  # type: ignore[arg-type]
-        certificate.serial_number if serial is None else serial,
-        start or certificate.not_valid_before_utc,
-        end or certificate.not_valid_after_utc,
-        [*kept, *others],
-    )
-    return builder.sign(signer._key, None)
-
-
-Break = Callable[[Choices, x509.Certificate], x509.Certificate]
+Break = Callable[[Choices, CertificateParts], CertificateParts]
 
 
 def _with(make: Callable[[Choices], x509.ExtensionType], critical: bool = False) -> Break:
-    return lambda choose, one: recast(one, extensions=[(make(choose), critical)])
+    return lambda choose, one: one.having(make(choose), critical)
 
 
 def _without(oid: x509.ObjectIdentifier) -> Break:
-    return lambda choose, one: recast(one, without=[oid])
+    return lambda choose, one: one.lacking(oid)
 
 
 def _private(oid: x509.ObjectIdentifier, *octets: bytes) -> Break:
@@ -181,19 +200,19 @@ NO_SEALED = (
 _DAY = datetime.timedelta(days=1)
 
 RULES: tuple[tuple[str, str, Break], ...] = (
-    ("RFC 5280 §4.1.2.5", "it has not expired", lambda choose, one: recast(
+    ("RFC 5280 §4.1.2.5", "it has not expired", lambda choose, one: replace(
         one, end=moment(NOW_MS) - choose.integer(0, 60) * datetime.timedelta(seconds=1))),
-    ("RFC 5280 §4.1.2.5", "its time has come", lambda choose, one: recast(
+    ("RFC 5280 §4.1.2.5", "its time has come", lambda choose, one: replace(
         one, start=moment(NOW_MS) + choose.integer(1, 60) * _DAY)),
-    ("RFC 5280 §6.1.3", "its authority has signed it", lambda choose, one: recast(
-        one, authority("kari", choose.integer(2, 3)))),
-    ("RFC 5280 §6.1.3", "it does not sign itself", lambda choose, one: recast(
-        one, authority("kari", 2), issuer=one.subject)),
-    ("RFC 5280 §6.1.3", "its domain is trusted", lambda choose, one: recast(
-        one, authority("elsewhere", 2), name=_named("elsewhere"))),
-    ("RFC 5280 §6.1.3", "its domain is that of its authority", lambda choose, one: recast(
+    ("RFC 5280 §6.1.3", "its authority has signed it", lambda choose, one: replace(
+        one, signer=authority("kari", choose.integer(2, 3)))),
+    ("RFC 5280 §6.1.3", "it does not sign itself", lambda choose, one: replace(
+        one, signer=authority("kari", 2), issuer=one.name)),
+    ("RFC 5280 §6.1.3", "its domain is trusted", lambda choose, one: replace(
+        one, signer=authority("elsewhere", 2), name=_named("elsewhere"))),
+    ("RFC 5280 §6.1.3", "its domain is that of its authority", lambda choose, one: replace(
         one, name=_named(choose.pick(("elsewhere", "kar", "karl"))))),
-    ("RFC 5280 §4.1.2.6", "it has one domain", lambda choose, one: recast(
+    ("RFC 5280 §4.1.2.6", "it has one domain", lambda choose, one: replace(
         one, name=choose.pick((_named(), _named("kari", "kari"), _named("kari", "nasa"))))),
     ("RFC 5280 §4.2", "what is critical is known", _with(
         lambda choose: x509.UnrecognizedExtension(_UNKNOWN, b"\x05\x00"), critical=True)),
@@ -218,8 +237,8 @@ RULES: tuple[tuple[str, str, Break], ...] = (
     ("docs/identity.md", "its facts are in order", _private(FACTS, *NO_FACTS)),
     ("docs/identity.md", "it has a key to seal to", _without(SEALED)),
     ("docs/identity.md", "its key to seal to is one", _private(SEALED, *NO_SEALED)),
-    ("docs/identity.md", "its key is of a kind that is taken", lambda choose, one: recast(
-        one, public_key=_other_kind(choose.integer(1, 9)))),
+    ("docs/identity.md", "its key is of a kind that is taken", lambda choose, one: replace(
+        one, key=_other_kind(choose.integer(1, 9)))),
 )  # fmt: skip
 """Where a rule stands, what it is, and what breaks it."""
 
@@ -232,11 +251,10 @@ def nearly_certificates(
     `rules` that it breaks."""
     clause, words, breaks = choose.pick(rules)
     valid = node_certificate(choose)
-    broken = breaks(choose, valid).public_bytes(Encoding.DER)
-    return Nearly(broken, Violation(clause, words), lambda: valid.public_bytes(Encoding.DER))
+    return Nearly(breaks(choose, valid).encode(), Violation(clause, words), valid.encode)
 
 
 @strategy
 def encoded_certificates(choose: Choices) -> bytes:
     """A node's certificate in DER, valid at `NOW_MS`."""
-    return node_certificate(choose).public_bytes(Encoding.DER)
+    return node_certificate(choose).encode()

@@ -20,6 +20,11 @@ OCTETS_MAX = 16 * 1024 * 1024
 
 _NULL = 0xF6
 
+# To ask for these takes much less than for what is abstract, and nearly all values are of them.
+_OCTETS = (bytes, bytearray, memoryview)
+_ARRAYS = (list, tuple)
+_MAPS = (dict, Mapping)
+
 
 def encode(value: Value) -> bytes:
     """One item in deterministic encoding (RFC 8949 §4.2.1).  Raises `LocalError` for what is no
@@ -30,15 +35,17 @@ def encode(value: Value) -> bytes:
         return cbor.TRUE if value else cbor.FALSE
     if isinstance(value, int):
         return cbor.uint(value) if value >= 0 else cbor.head(cbor.NEGATIVE, -1 - value)
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, _OCTETS):
         return cbor.bstr(value)
     if isinstance(value, str):
         return cbor.tstr(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, _ARRAYS):
+        return cbor.array(map(encode, value))
+    if isinstance(value, _MAPS):
         pairs = sorted((encode(key), encode(item)) for key, item in value.items())
         return cbor.head(cbor.MAP, len(pairs)) + b"".join(key + item for key, item in pairs)
     if isinstance(value, Sequence):
-        return cbor.array(encode(item) for item in value)
+        return encode(list(value))
     raise LocalError(f"no CBOR form of {type(value).__name__}")
 
 

@@ -39,7 +39,8 @@ TRANSFER_LENGTH = 0x0001
 """Transfer extension item with the length of the whole transfer (RFC 9174 §5.2.5.1)."""
 
 EXTENSION_LIST_BYTES_MAX = 65_536
-"""The length field has 32 bits; nobody may make us wait for 4 GB of extension items."""
+EXTENSION_ITEMS_MAX = 64
+"""The length has 32 bits: nobody may make us wait for 4 GB of extension items, or read so many."""
 
 U64_MAX = (1 << 64) - 1
 
@@ -357,6 +358,7 @@ def _extension_list(extensions: tuple[ExtensionItem, ...]) -> bytes:
         _ITEM.pack(item.flags, item.type, len(item.value)) + item.value for item in extensions
     )
     _require(len(items) <= EXTENSION_LIST_BYTES_MAX, "extension items are too long")
+    _require(len(extensions) <= EXTENSION_ITEMS_MAX, "extension items are too many")
     return _U32.pack(len(items)) + items
 
 
@@ -448,10 +450,8 @@ def _decode_segment(
     if size > segment_bytes_max:
         raise DecodeError(f"segment of {size} octets", section, at)
     end = _need(view, offset, begin - offset + size, section)
-    segment = TransferSegment(
-        transfer=transfer, flags=flags, data=view[begin:end], extensions=extensions
-    )
-    return segment, end
+    data = view[begin:end]
+    return TransferSegment(transfer=transfer, flags=flags, data=data, extensions=extensions), end
 
 
 def _decode_init(view: memoryview, offset: int) -> tuple[SessionInit, int]:
@@ -487,6 +487,8 @@ def _decode_extensions(
     items = []
     at = begin
     while at < end:
+        if len(items) == EXTENSION_ITEMS_MAX:
+            raise DecodeError("too many extension items", section, at)
         value = at + _ITEM.size
         if value > end:
             raise DecodeError("extension item cut short by its list", section, at)

@@ -116,12 +116,25 @@ def test_making_cases_small_goes_on_however_often_it_is_told() -> None:
         return [one.count(b"\xfe"[0]) > 2 for _, one in pairs]
 
     begin = {"few": random.Random(4).randbytes(40) + b"\xfe" * 3}
-    least = minimise(begin, does, 400, lambda _: 1, lambda all_: told.append(all_["few"]))
+    least = minimise(begin, does, 400, lambda _: 1, tell=lambda all_: told.append(all_["few"]))
     assert least["few"] == Least(b"\xfe" * 3, True)
     assert len(told) > 1
     assert not told[0].minimal
-    assert minimise(begin, does, 400, lambda _: 0) == {"few": Least(begin["few"], False)}
     assert minimise({"none": b"abc"}, does, 400) == {"none": Least(b"abc", False)}
+
+
+def test_of_what_is_slow_only_what_is_simpler_by_much_is_tried() -> None:
+    asked: list[int] = []
+
+    def does(pairs: Sequence[tuple[str, bytes]]) -> list[bool]:
+        asked.extend(len(one) for _, one in pairs)
+        return [one.count(b"\xfe"[0]) >= 1_000 for _, one in pairs]
+
+    begin = {"deep": b"ab" * 600 + b"\xfe" * 3_000}
+    (least,) = minimise(begin, does, 400, lambda _: 2, lambda _: True).values()
+    assert least.minimal
+    assert 1_000 <= len(least.best) < 1_100  # but for what is less than a sixteenth
+    assert len(asked) < 200
 
 
 def test_each_way_to_differ_is_a_cluster_of_its_own() -> None:

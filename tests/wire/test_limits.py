@@ -51,6 +51,7 @@ LARGE = replace(HEADER, entity_bytes=8, sequence_bytes=8, large=True)
 EOF = cfdp.Eof(checksum=0, file_bytes=0)
 FINISHED = cfdp.Finished(file_status=0)
 CFDP_ACK = cfdp.Ack(directive=4, condition=0, status=0)
+RESPONSE = cfdp.Tlv(cfdp.TlvType.FILESTORE_RESPONSE, b"")
 METADATA = cfdp.Metadata(checksum_type=0, file_bytes=0, source_name=b"", destination_name=b"")
 DATA = ltp.DataSegment(
     session=SESSION,
@@ -299,6 +300,13 @@ def _named(names: tuple[bytes, bytes]) -> cfdp.Metadata:
             lambda n: tcpcl.ExtensionItem(1, bytes(n)),
             tcpcl.EXTENSION_LIST_BYTES_MAX - 5,
         ),
+        (
+            _over_tcpcl,
+            lambda n: replace(INIT, extensions=(tcpcl.ExtensionItem(1, b""),) * n),
+            tcpcl.EXTENSION_ITEMS_MAX,
+        ),
+        (_over_cfdp, lambda n: replace(METADATA, options=(TLV,) * n), cfdp.TLVS_MAX),
+        (_over_cfdp, lambda n: replace(FINISHED, responses=(RESPONSE,) * n), cfdp.TLVS_MAX - 1),
         (_over_tm, lambda n: replace(FRAME, secondary=bytes(n)), 63),
         (_over_tlv, lambda n: replace(TLV, value=bytes(n)), U8),
         (_over_cfdp, lambda n: _named((bytes(n), b"")), U8),
@@ -317,6 +325,33 @@ def test_the_longest(coded: Coded, make: Callable[[int], Any], most: int) -> Non
     assert coded(longest) == longest
     with pytest.raises(LocalError):
         coded(make(most + 1))
+
+
+def _init_with(items: int) -> bytes:
+    listed = b"\0\0\1\0\0" * items
+    whole = tcpcl.encode_message(INIT)
+    return whole[:-4] + len(listed).to_bytes(4, "big") + listed
+
+
+def _metadata_with(options: int) -> bytes:
+    octets = cfdp.encode_pdu(cfdp.Pdu(HEADER, METADATA))
+    size = int.from_bytes(octets[1:3], "big") + 2 * options
+    return octets[:1] + size.to_bytes(2, "big") + octets[3:] + b"\xc8\0" * options
+
+
+@pytest.mark.parametrize(
+    ("read", "made", "most"),
+    [
+        (tcpcl.decode_message, _init_with, tcpcl.EXTENSION_ITEMS_MAX),
+        (cfdp.decode_pdu, _metadata_with, cfdp.TLVS_MAX),
+    ],
+)
+def test_nobody_has_us_read_more_pieces(
+    read: Callable[[bytes], Any], made: Callable[[int], bytes], most: int
+) -> None:
+    read(made(most))
+    with pytest.raises(DecodeError, match=r"too many|more than"):
+        read(made(most + 1))
 
 
 @pytest.mark.parametrize("size", range(10))

@@ -19,7 +19,7 @@ from stack.core.errors import DecodeError, LocalError
 from stack.core.limits import BUNDLE_BYTES_MAX
 from stack.core.train import Buffer
 from stack.wire import cbor
-from stack.wire.bundle.eids import UINT_WIDTH, decode_eid
+from stack.wire.bundle.eids import UINT_WIDTH, decode_eid, is_plain
 from stack.wire.bundle.types import (
     BUNDLE_AGE,
     CRC_16,
@@ -301,9 +301,9 @@ def _known_head(encoded: bytes, strict: bool) -> _Head | None:
         return None
     if head.size != len(encoded):
         return None
-    fields = encoded[1:]
-    if strict and head.fields != _OPEN and cbor.deterministic(fields) == fields:
-        head = head._replace(plain=True)
+    eids = (head.destination, head.source, head.report_to)
+    if strict and head.fields != _OPEN and all(map(is_plain, eids)):
+        head = head._replace(plain=True)  # its numbers are in their shortest form
     return head
 
 

@@ -66,6 +66,14 @@ def decode_eid(data: Buffer, offset: int = 0, *, strict: bool = True) -> tuple[E
         raise DecodeError(error.reason, error.section, offset) from None
 
 
+def is_plain(eid: Eid) -> bool:
+    """Whether an EID that was read strictly came in deterministic encoding (RFC 8949 §4.2.1)."""
+    if eid.encoded is None and not isinstance(eid.ssp, bytes):
+        return True  # it came in the one encoding that we would give it
+    encoded = encode_eid(eid)
+    return cbor.deterministic(encoded) == encoded
+
+
 def _eid_end(data: Buffer, offset: int, strict: bool) -> int:
     """Where the EID at `offset` ends."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stack.wire.cfdp.directives import TLVS_MAX as TLVS_MAX
 from stack.wire.cfdp.directives import Ack as Ack
 from stack.wire.cfdp.directives import Directive as Directive
 from stack.wire.cfdp.directives import Eof as Eof

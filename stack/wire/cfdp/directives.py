@@ -6,6 +6,7 @@ Spare bits are written as zero and ignored when read, as §5.1 of the standard s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from struct import Struct
 
 from stack.core.errors import DecodeError
 from stack.wire.cfdp.fields import (
@@ -23,6 +24,13 @@ from stack.wire.cfdp.tlv import Tlv, decode_tlv, encode_tlv
 
 _FINISHED_SUBTYPE = 1
 """Directive subtype code of the acknowledgement of a Finished PDU; 0 for others (§5.2.4)."""
+
+TLVS_MAX = 256
+"""TLVs of one PDU: a PDU has room for 32,000 empty ones, and each costs a reader as much as a long
+one."""
+
+_PAIR_32 = Struct(">II")
+_PAIR_64 = Struct(">QQ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +69,7 @@ class Finished:
             all(tlv.type == TlvType.FILESTORE_RESPONSE for tlv in self.responses),
             "Finished carries filestore responses",
         )
+        require(len(self.responses) < TLVS_MAX, "filestore responses are too many")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +106,7 @@ class Metadata:
 
     def __post_init__(self) -> None:
         require(0 <= self.checksum_type <= 15, "checksum type is 4 bits")
+        require(len(self.options) <= TLVS_MAX, "options are too many")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,19 +325,18 @@ def _nak(view: memoryview, at: int, large: bool) -> Nak:
     count, left = divmod(len(view) - at, 2 * width)
     if left or not count:
         raise DecodeError("scope and requests of a NAK are pairs of numbers", section, at)
-    edges = [
-        int.from_bytes(view[start : start + width], "big") for start in range(at, len(view), width)
-    ]
-    pairs = list(zip(edges[::2], edges[1::2], strict=True))
-    if any(start > end for start, end in pairs):
+    scope, *segments = (_PAIR_64 if large else _PAIR_32).iter_unpack(view[at:])
+    if any(start > end for start, end in (scope, *segments)):
         raise DecodeError("a range that ends before it begins", section, at)
-    return Nak(start=pairs[0][0], end=pairs[0][1], segments=tuple(pairs[1:]))
+    return Nak(start=scope[0], end=scope[1], segments=tuple(segments))
 
 
 def _read_tlvs(view: memoryview, at: int) -> list[Tlv]:
     """The TLVs from `at` to the end."""
     tlvs = []
     while at < len(view):
+        if len(tlvs) == TLVS_MAX:
+            raise DecodeError(f"more than {TLVS_MAX} TLVs", "CCSDS 727.0-B-5 §5.1", at)
         tlv, at = decode_tlv(view, at)
         tlvs.append(tlv)
     return tlvs

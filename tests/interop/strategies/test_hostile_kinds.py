@@ -50,7 +50,12 @@ from stack.wire.ltp import decode_segment
 from stack.wire.tcpcl import decode_message
 
 EACH = 12
-BOUNDS = ("more than 4096 reception claims", "too many interfaces")
+BOUNDS = (
+    "more than 4096 reception claims",
+    "too many interfaces",
+    "too many extension items",
+    "more than 256 TLVs",
+)
 """How we say that something legal is too much for us."""
 
 MEMORY_BYTES = 16 << 20
