@@ -89,8 +89,15 @@ class CertificateParts:
     issuer: x509.Name | None = None
     """Whom it names in place of its signer."""
 
-    def encode(self) -> bytes:
-        """In DER, signed."""
+    @staticmethod
+    def of(one: x509.Certificate, signer: Authority) -> CertificateParts:
+        """Of one that there is, to be signed anew."""
+        dates = one.not_valid_before_utc, one.not_valid_after_utc
+        parts = one.subject, one.public_key(), one.serial_number, *dates
+        return CertificateParts(*parts, tuple(one.extensions), signer)
+
+    def signed(self) -> x509.Certificate:
+        """The certificate."""
         builder = x509.CertificateBuilder(
             self.issuer or self.signer.certificate.subject,
             self.name,
@@ -100,7 +107,11 @@ class CertificateParts:
             self.end,
             list(self.extensions),
         )
-        return builder.sign(self.signer._key, None).public_bytes(Encoding.DER)
+        return builder.sign(self.signer._key, None)
+
+    def encode(self) -> bytes:
+        """In DER."""
+        return self.signed().public_bytes(Encoding.DER)
 
     def having(self, extension: x509.ExtensionType, critical: bool = False) -> CertificateParts:
         """With another extension of its kind."""
@@ -131,14 +142,12 @@ def _keys(number: int) -> tuple[object, x509.Extension[x509.ExtensionType]]:
 
 @functools.cache
 def _issued(node: str, laws: tuple[str, ...], roles: tuple[str, ...]) -> CertificateParts:
-    """A certificate as authorities issue them, without the keys: there are 48."""
+    """What authorities issue, but for what is a node's alone: there are 48."""
     asked = NodeRequest(
         Eid.parse(node), frozenset(), frozenset(), key(1).public_key(), hpke_key(1), b""
     )
-    one = authority().issue(asked, NOW_MS, 90, jurisdictions=laws, roles=roles)
-    dates = one.not_valid_before_utc, one.not_valid_after_utc
-    parts = CertificateParts(one.subject, None, 0, *dates, tuple(one.extensions), authority())
-    return parts.lacking(SEALED)
+    issued = authority().issue(asked, NOW_MS, 90, jurisdictions=laws, roles=roles)
+    return CertificateParts.of(issued, authority()).lacking(SEALED)
 
 
 Break = Callable[[Choices, CertificateParts], CertificateParts]

@@ -484,7 +484,7 @@ def _decode_extensions(
     if size > EXTENSION_LIST_BYTES_MAX:
         raise DecodeError(f"{size} octets of extension items", section, at)
     end = _need(view, start, begin - start + size, section)
-    items = []
+    items: list[ExtensionItem] = []
     at = begin
     while at < end:
         if len(items) == EXTENSION_ITEMS_MAX:

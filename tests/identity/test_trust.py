@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from cryptography import x509
 
-from interop.strategies.nearly_certificate import NOW_MS, authority, key, recast
+from interop.strategies.nearly_certificate import NOW_MS, CertificateParts, authority, key
 from stack.core.errors import ConfigError, SecurityError
 from stack.cose import sign1
 from stack.identity import Authority, Trust, pem
@@ -174,12 +176,9 @@ def _another_key() -> list[pem.PemBlock]:
 def _longer() -> list[pem.PemBlock]:
     """Esa could make authorities of its own."""
     offer, block = federation(terms("pass"))
-    cross = recast(
-        x509.load_der_x509_certificate(block.octets),
-        KARI,
-        extensions=[(x509.BasicConstraints(True, 1), True)],
-    )
-    return [offer, certificate_block(cross)]
+    parts = CertificateParts.of(x509.load_der_x509_certificate(block.octets), KARI)
+    cross = parts.having(x509.BasicConstraints(True, 1), critical=True)
+    return [offer, certificate_block(cross.signed())]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +205,8 @@ def test_a_federation_is_signed_by_both_for_just_that(made: object) -> None:
 def test_no_chain_is_longer_than_that_of_a_federation() -> None:
     """An authority that esa has made is nobody's."""
     made = trust(*federation(terms("pass")), listed(ESA))
-    below = Authority(recast(ESA.certificate, ESA, public_key=key(6).public_key()), key(6))
+    parts = replace(CertificateParts.of(ESA.certificate, ESA), key=key(6).public_key())
+    below = Authority(parts.signed(), key(6))
     mars = node(below, "dtn://mars/", laws=("SE",))
     with pytest.raises(SecurityError, match="signature"):
         made.verify([mars, below.certificate], NOW_MS)
@@ -281,9 +281,9 @@ def test_no_more_is_agreed_than_is_offered() -> None:
 
 
 def test_a_root_signs_itself() -> None:
-    forged = recast(KARI.certificate, authority("kari", 9), public_key=key(1).public_key())
+    forger = CertificateParts.of(KARI.certificate, authority("kari", 9))
     with pytest.raises(SecurityError, match="signature"):
-        Trust(forged)
+        Trust(replace(forger, key=key(1).public_key()).signed())
     with pytest.raises(SecurityError):
         Trust(SAT)
 

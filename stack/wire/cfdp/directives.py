@@ -333,7 +333,7 @@ def _nak(view: memoryview, at: int, large: bool) -> Nak:
 
 def _read_tlvs(view: memoryview, at: int) -> list[Tlv]:
     """The TLVs from `at` to the end."""
-    tlvs = []
+    tlvs: list[Tlv] = []
     while at < len(view):
         if len(tlvs) == TLVS_MAX:
             raise DecodeError(f"more than {TLVS_MAX} TLVs", "CCSDS 727.0-B-5 §5.1", at)

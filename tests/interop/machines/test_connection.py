@@ -10,28 +10,52 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import pytest
 
 from interop.machines import (
+    AgentPeerMachine,
+    BpSecMachine,
+    CommandAgentAdapter,
+    CommandBpSecAdapter,
+    CommandFecAdapter,
     CommandFilesAdapter,
     CommandJobsAdapter,
     CommandNodesAdapter,
+    CommandRouterAdapter,
+    CommandSharesAdapter,
     CommandStoreAdapter,
+    FecMachine,
     FilesMachine,
     JobsMachine,
     MachineFault,
     NodesPeerMachine,
+    PeerMachine,
+    RouterPeerMachine,
+    SharesMachine,
     StoreMachine,
 )
 from interop.machines.asked import CommandAdapter
 from interop.machines.lines import Done
 from interop.machines.nodes import KEPT
 from stack.core.errors import ConfigError
+from tests.interop.machines.test_command_agent import one_case
 from tests.interop.machines.test_command_nodes import two_messages
-from tests.interop.machines.test_command_peers import ROOT, TIMEOUT_S, files_of, jobs_of, life_of
+from tests.interop.machines.test_command_peers import (
+    ROOT,
+    TIMEOUT_S,
+    bundles_for,
+    day_of,
+    files_of,
+    flow_of,
+    jobs_of,
+    life_of,
+    share,
+)
 
 Listens = Callable[..., str]
 
@@ -59,45 +83,75 @@ def listens(tmp_path: Path) -> Iterator[Listens]:
         yield listens
 
 
-def test_our_store_keeps_what_it_has_behind_a_port(listens: Listens) -> None:
-    class Theirs(StoreMachine):
-        adapter = CommandStoreAdapter(listens("peer_process", "store", ""), TIMEOUT_S)
+class Kind(NamedTuple):
+    """A machine, what happens to its peer, and how a mistake of that is seen."""
 
-    life_of(Theirs)
-    steps = {(step.state, step.what) for step in Theirs.coverage.taken}
-    assert {("held", "crash"), ("held", "reopen"), ("held", "release")} <= steps
+    machine: type[PeerMachine]
+    adapter: Callable[[str, float], object]
+    happens: Callable[[Any], None]
+    shim: tuple[str, ...]
+    steps: set[str]
+    """States, and what happens in them, that right peers are led to."""
 
+    fault: str
+    """The argument of the shim that plants it."""
 
-def test_our_file_service_is_right_behind_a_port(listens: Listens) -> None:
-    class Theirs(FilesMachine):
-        adapter = CommandFilesAdapter(listens("peer_process", "files", ""), TIMEOUT_S)
+    seen: str
+    settings: Mapping[str, int] = MappingProxyType({})
 
-    files_of(Theirs)
-    assert {step.after for step in Theirs.coverage.taken} == {"open", "delivered", "cancelled"}
-
-
-def test_a_file_service_behind_a_port_that_keeps_nothing_is_found(listens: Listens) -> None:
-    class Theirs(FilesMachine):
-        adapter = CommandFilesAdapter(listens("peer_process", "files", "forgets"), TIMEOUT_S)
-
-    with pytest.raises(MachineFault, match="states: a file is forgotten that is not over"):
-        files_of(Theirs)
+    def behind(self, address: str) -> type[PeerMachine]:
+        """The machine whose peer listens there."""
+        inside = {"adapter": self.adapter(address, TIMEOUT_S), **self.settings}
+        return type(f"Their{self.machine.__name__}", (self.machine,), inside)
 
 
-def test_our_job_service_is_right_behind_a_port(listens: Listens) -> None:
-    class Theirs(JobsMachine):
-        adapter = CommandJobsAdapter(listens("peer_process", "jobs", ""), TIMEOUT_S)
-
-    jobs_of(Theirs)
-    assert "finished" in {step.after for step in Theirs.coverage.taken}
+def peer(*arguments: str) -> tuple[str, ...]:
+    return "peer_process", *arguments
 
 
-def test_a_job_service_behind_a_port_that_keeps_nothing_is_found(listens: Listens) -> None:
-    class Theirs(JobsMachine):
-        adapter = CommandJobsAdapter(listens("peer_process", "jobs", "forgets"), TIMEOUT_S)
+KINDS = {
+    "store": Kind(
+        StoreMachine, CommandStoreAdapter, life_of, peer("store"),
+        {"held", "crash", "reopen", "release"}, "forgets", r"BundleStore\.(commit|scan)"),
+    "files": Kind(
+        FilesMachine, CommandFilesAdapter, files_of, peer("files"),
+        {"open", "delivered", "cancelled"}, "forgets",
+        "states: a file is forgotten that is not over"),
+    "jobs": Kind(
+        JobsMachine, CommandJobsAdapter, jobs_of, peer("jobs"),
+        {"finished"}, "forgets", r"at the end: job .* stays so"),
+    "shares": Kind(
+        SharesMachine, CommandSharesAdapter, share, peer("shares"),
+        {"admitted", "refused"}, "keeps nothing", "books: no room is left for others",
+        {"part_bytes": 6_000}),
+    "router": Kind(
+        RouterPeerMachine, CommandRouterAdapter, day_of, peer("router"),
+        {"failed", "comes back", "is given back"}, "books nothing", r"CCSDS 734\.3-B-1 §3\.2\.6"),
+    "FECFRAME": Kind(
+        FecMachine, CommandFecAdapter, flow_of, peer("fec"),
+        {"source packet", "repair packet", "whole"}, "code", "RFC 6865 §8", {"copies_max": 2}),
+    "BPSec": Kind(
+        BpSecMachine, CommandBpSecAdapter, bundles_for, peer("bpsec"),
+        {"valid", "nearly valid", "altered", "stripped", "no keys"}, "believes",
+        r"RFC 917[23]"),
+    "agent": Kind(
+        AgentPeerMachine, CommandAgentAdapter, one_case, ("agent_process",),
+        {"waiting", "forwarded", "deferred", "restart"}, "forgets",
+        r"RFC 9171 §5.* is not (sent|delivered)"),
+}  # fmt: skip
 
-    with pytest.raises(MachineFault, match=r"at the end: job .* stays so"):
-        jobs_of(Theirs)
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_what_is_right_is_right_behind_a_port(kind: Kind, listens: Listens) -> None:
+    machine = kind.behind(listens(*kind.shim, ""))
+    kind.happens(machine)
+    assert kind.steps <= {word for step in machine.coverage.taken for word in step[1:]}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_mistake_is_found_behind_a_port(kind: Kind, listens: Listens) -> None:
+    with pytest.raises(MachineFault, match=kind.seen):
+        kind.happens(kind.behind(listens(*kind.shim, kind.fault)))
 
 
 def test_our_nodes_are_right_behind_a_port(listens: Listens) -> None:

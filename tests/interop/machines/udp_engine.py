@@ -1,5 +1,7 @@
 """An LTP engine behind a UDP port, in a process of its own: ``python udp_engine.py PORT FAULT``.
 
+It writes the port that it has: for 0, any that is free.
+
 Our own, or a toy with a fault of `toy_ltp.FAULTS`.
 """
 
@@ -18,6 +20,7 @@ def main(port: int, broken: str) -> None:
     engine = made(2, 4_000_000_007)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.bind(("127.0.0.1", port))
+        print(one.getsockname()[1], flush=True)
         one.settimeout(0.01)
         peer = ("127.0.0.1", 0)
         while True:
