@@ -95,7 +95,7 @@ def _make_profile(name: str) -> None:
         if name == "quick":
             settings.register_profile(
                 name, max_examples=50, stateful_step_count=30, deadline=None, derandomize=True,
-                database=None, suppress_health_check=slow,
+                database=None, suppress_health_check=slow, report_multiple_bugs=False,
             )  # fmt: skip
         else:
             settings.register_profile(

@@ -98,8 +98,9 @@ class CertificateParts:
 
     def signed(self) -> x509.Certificate:
         """The certificate."""
+        signer = self.signer
         builder = x509.CertificateBuilder(
-            self.issuer or self.signer.certificate.subject,
+            self.issuer or signer.certificate.subject,
             self.name,
             self.key,  # type: ignore[arg-type]
             self.serial,
@@ -107,7 +108,7 @@ class CertificateParts:
             self.end,
             list(self.extensions),
         )
-        return builder.sign(self.signer._key, None)
+        return builder.sign(signer._key, None)
 
     def encode(self) -> bytes:
         """In DER."""
