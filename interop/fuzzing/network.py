@@ -73,7 +73,7 @@ class _Networked(abc.ABC):
         well = self._lives if self._has_probe() else lambda within_s: self._reachable()
         while not well(RETRY_S) and time.monotonic() < end:
             if (ended := self._server.ended()) is not None:
-                raise ConfigError("--start", f"it has ended at once: {ended.words}")
+                raise ConfigError("--start", f"it has ended before it listened: {ended.words}")
             time.sleep(RETRY_S)
         # One that does not answer may not know these probes: that it ends will show.
         self._answers = self._has_probe() and time.monotonic() < end

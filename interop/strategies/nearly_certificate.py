@@ -85,22 +85,20 @@ class CertificateParts:
     start: datetime.datetime
     end: datetime.datetime
     extensions: tuple[x509.Extension[x509.ExtensionType], ...]
-    signer: Authority
-    issuer: x509.Name | None = None
-    """Whom it names in place of its signer."""
+    issuer: x509.Name
+    signer: Ed25519PrivateKey
 
     @staticmethod
-    def of(one: x509.Certificate, signer: Authority) -> CertificateParts:
+    def of(one: x509.Certificate, signer: Ed25519PrivateKey) -> CertificateParts:
         """Of one that there is, to be signed anew."""
         dates = one.not_valid_before_utc, one.not_valid_after_utc
         parts = one.subject, one.public_key(), one.serial_number, *dates
-        return CertificateParts(*parts, tuple(one.extensions), signer)
+        return CertificateParts(*parts, tuple(one.extensions), one.issuer, signer)
 
     def signed(self) -> x509.Certificate:
         """The certificate."""
-        signer = self.signer
         builder = x509.CertificateBuilder(
-            self.issuer or signer.certificate.subject,
+            self.issuer,
             self.name,
             self.key,  # type: ignore[arg-type]
             self.serial,
@@ -108,7 +106,7 @@ class CertificateParts:
             self.end,
             list(self.extensions),
         )
-        return builder.sign(signer._key, None)
+        return builder.sign(self.signer, None)
 
     def encode(self) -> bytes:
         """In DER."""
@@ -148,7 +146,7 @@ def _issued(node: str, laws: tuple[str, ...], roles: tuple[str, ...]) -> Certifi
         Eid.parse(node), frozenset(), frozenset(), key(1).public_key(), hpke_key(1), b""
     )
     issued = authority().issue(asked, NOW_MS, 90, jurisdictions=laws, roles=roles)
-    return CertificateParts.of(issued, authority()).lacking(SEALED)
+    return CertificateParts.of(issued, key(1)).lacking(SEALED)
 
 
 Break = Callable[[Choices, CertificateParts], CertificateParts]
@@ -215,11 +213,12 @@ RULES: tuple[tuple[str, str, Break], ...] = (
     ("RFC 5280 §4.1.2.5", "its time has come", lambda choose, one: replace(
         one, start=moment(NOW_MS) + choose.integer(1, 60) * _DAY)),
     ("RFC 5280 §6.1.3", "its authority has signed it", lambda choose, one: replace(
-        one, signer=authority("kari", choose.integer(2, 3)))),
+        one, signer=key(choose.integer(2, 3)))),
     ("RFC 5280 §6.1.3", "it does not sign itself", lambda choose, one: replace(
-        one, signer=authority("kari", 2), issuer=one.name)),
+        one, signer=key(2), issuer=one.name)),
     ("RFC 5280 §6.1.3", "its domain is trusted", lambda choose, one: replace(
-        one, signer=authority("elsewhere", 2), name=_named("elsewhere"))),
+        one, signer=key(2), issuer=authority("elsewhere", 2).certificate.subject,
+        name=_named("elsewhere"))),
     ("RFC 5280 §6.1.3", "its domain is that of its authority", lambda choose, one: replace(
         one, name=_named(choose.pick(("elsewhere", "kar", "karl"))))),
     ("RFC 5280 §4.1.2.6", "it has one domain", lambda choose, one: replace(

@@ -176,7 +176,7 @@ def _another_key() -> list[pem.PemBlock]:
 def _longer() -> list[pem.PemBlock]:
     """Esa could make authorities of its own."""
     offer, block = federation(terms("pass"))
-    parts = CertificateParts.of(x509.load_der_x509_certificate(block.octets), KARI)
+    parts = CertificateParts.of(x509.load_der_x509_certificate(block.octets), key(1))
     cross = parts.having(x509.BasicConstraints(True, 1), critical=True)
     return [offer, certificate_block(cross.signed())]
 
@@ -205,7 +205,7 @@ def test_a_federation_is_signed_by_both_for_just_that(made: object) -> None:
 def test_no_chain_is_longer_than_that_of_a_federation() -> None:
     """An authority that esa has made is nobody's."""
     made = trust(*federation(terms("pass")), listed(ESA))
-    parts = replace(CertificateParts.of(ESA.certificate, ESA), key=key(6).public_key())
+    parts = replace(CertificateParts.of(ESA.certificate, key(2)), key=key(6).public_key())
     below = Authority(parts.signed(), key(6))
     mars = node(below, "dtn://mars/", laws=("SE",))
     with pytest.raises(SecurityError, match="signature"):
@@ -281,7 +281,7 @@ def test_no_more_is_agreed_than_is_offered() -> None:
 
 
 def test_a_root_signs_itself() -> None:
-    forger = CertificateParts.of(KARI.certificate, authority("kari", 9))
+    forger = CertificateParts.of(KARI.certificate, key(9))
     with pytest.raises(SecurityError, match="signature"):
         Trust(replace(forger, key=key(1).public_key()).signed())
     with pytest.raises(SecurityError):
