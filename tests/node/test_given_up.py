@@ -66,7 +66,7 @@ def check_ended(ground: Node, satellite: Node, octets_most: int) -> None:
     assert octets_most // 2 < sent["link.sat1.ltp.data_bytes_sent"] < octets_most
     assert satellite.counters()["link.gs1.ltp.import_cancelled"] == 1
     engines = [node.links[peer].engine for node, peer in ((ground, "sat1"), (satellite, "gs1"))]
-    assert engines[0].room() == engines[0]._link.config.queue_bytes
+    assert engines[0].held_bytes == 0
     assert not engines[0]._sender._table.sessions
     assert not len(engines[1]._receiver.table)
 

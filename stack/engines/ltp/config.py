@@ -80,7 +80,8 @@ class LtpConfig:
     queue_ns: Annotated[int, Meta(ge=MILLISECOND, le=DAY_NS)] = SECOND
     """On a link with a rate no more is taken ahead of what has left than it carries in this time,
     though always a block (`block_bytes`): what is urgent waits behind that.  What was sent and is
-    not acknowledged does not count.  Too small: blocks begin before they are full."""
+    not acknowledged does not count.  A link without a rate takes twice its window ahead.  Too
+    small: blocks begin before they are full."""
 
     import_bytes_max: Annotated[int, Meta(ge=0, le=10**12)] = 256 * 1024 * 1024
     """Buffers of unfinished incoming blocks; segments beyond it are dropped and sent again."""

@@ -75,11 +75,10 @@ class ExportTable:
     def free(self) -> int:
         """Octets that should be taken from the client."""
         config, bucket = self._link.config, self._link.bucket
-        free = config.queue_bytes - self.held
+        ahead = 2 * self.window.octets
         if bucket.paced:
             ahead = max(config.block_bytes, bucket.carries(config.queue_ns))
-            free = min(free, ahead - self.unsent)
-        return max(0, free)
+        return max(0, min(config.queue_bytes - self.held, ahead - self.unsent))
 
     @property
     def open_bytes(self) -> int:

@@ -148,7 +148,7 @@ def test_any_conversation_is_survived(data: st.DataObject) -> None:
         lone.events()
     assert lone.engine.next_deadline() is None
     assert lone.now < 3 * BOUNDS["session_lifetime_ns"]
-    assert lone.engine.room() == lone.config.queue_bytes
+    assert lone.engine.held_bytes == 0
 
 
 @settings(max_examples=200, deadline=None)

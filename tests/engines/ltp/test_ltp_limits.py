@@ -95,8 +95,8 @@ def test_idle_sessions_make_room_when_they_have_been_idle_for_long_enough() -> N
         assert cancelled(lone) == []
 
 
-def test_what_is_taken_ahead_of_a_link_with_a_rate() -> None:
-    """A second and a burst of it, or a block if that is more."""
+def test_what_is_taken_ahead() -> None:
+    """A second and a burst of the rate, or a block if that is more; without a rate two windows."""
     lone = Lone(block_bytes=10_000, burst_ns=SECOND // 2)
     lone.link(rate_bps=80_000)
     assert lone.engine.room() == 15_000
@@ -109,7 +109,7 @@ def test_what_is_taken_ahead_of_a_link_with_a_rate() -> None:
     lone.link(rate_bps=800)
     assert lone.engine.room() == 10_000 - 8000 + left - 2
     lone.link()
-    assert lone.engine.room() == lone.config.queue_bytes - 8000
+    assert lone.engine.room() == 2 * lone.config.window_bytes - 8002 + left
 
 
 def test_the_largest_block() -> None:

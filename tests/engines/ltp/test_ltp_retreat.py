@@ -459,4 +459,4 @@ def test_a_link_that_goes_down_gives_back_what_failed_at_once() -> None:
     assert lone.events() == []
     lone.link(tx_up=False)
     assert lone.events() == [Failed((1,), SYS_CNCLD)]
-    assert lone.engine.room() == lone.config.queue_bytes
+    assert lone.engine.held_bytes == 0

@@ -192,7 +192,7 @@ def test_green_units_need_no_answer() -> None:
     assert [int(segment.kind) for segment in segments] == [4, 4, 4, 7]
     assert lone.events() == [Sent((4,))]
     assert lone.engine.next_deadline() is None
-    assert lone.engine.room() == lone.config.queue_bytes
+    assert lone.engine.held_bytes == 0
 
 
 def test_a_block_of_both_colours() -> None:
@@ -592,7 +592,7 @@ def test_a_block_cancelled_while_it_is_being_sent() -> None:
     assert lone.events() == [Failed((2,), CancelReason.SYS_CNCLD)]
     (other,) = lone.engine._sender._table.sessions.values()
     assert other.refs == (2,)
-    assert lone.engine.room() == lone.config.queue_bytes
+    assert lone.engine.held_bytes == 0
 
 
 # ------------------------------------------------------------------------------ cancellation
@@ -620,7 +620,7 @@ def test_the_client_cancels() -> None:
     lone.engine.cancel([1, 2])
     lone.engine.cancel([1])
     assert lone.events() == [], "the client has said so itself"
-    assert lone.engine.room() == lone.config.queue_bytes
+    assert lone.engine.held_bytes == 0
     assert lone.engine.count("export_given_up") == 1
     assert not lone.engine.count("export_failed"), "nothing is wrong with the link"
     ours = cancel(session, by_sender=True, reason=CancelReason.USR_CNCLD)
@@ -670,7 +670,7 @@ def test_what_no_session_has_begun_is_given_up_without_a_word() -> None:
     assert lone.said() == [cancel(session, by_sender=True, reason=CancelReason.USR_CNCLD)]
     lone.feed(CancelAck(session=session, to_sender=True))
     assert sum(len(one.data) for one in data_said(lone)) == 1002, "a block of units 3 and 4"
-    assert lone.engine.room() == lone.config.queue_bytes - 1000
+    assert lone.engine.held_bytes == 1000
     assert lone.events() == []
     assert lone.engine.withdraw() == ()
 
@@ -734,7 +734,7 @@ def test_sessions_always_end() -> None:
     lone.link(tx_up=False, rx_up=False)
     lone.wait(60 * SECOND)
     assert lone.events() == [Failed((1,), CancelReason.SYS_CNCLD)]
-    assert lone.engine.room() == lone.config.queue_bytes
+    assert lone.engine.held_bytes == 0
 
 
 # --------------------------------------------------------------------------- hostile reports
