@@ -5,6 +5,7 @@ Signatures and tags are octets of the right form and no more: these are cases fo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 from interop.strategies.choices import Choices
@@ -75,15 +76,20 @@ def _recipients(choose: Choices) -> list[Value]:
     return [_recipient(choose.pick(_WRAPPED), _octets(choose)) for _ in range(choose.integer(1, 3))]
 
 
+@functools.cache
+def _protected(algorithm: int, content: int | str | None) -> bytes:
+    """A protected header: there are few."""
+    return values.encode({1: algorithm} if content is None else {1: algorithm, 3: content})
+
+
 def message_parts(choose: Choices, kind: str) -> list[Value]:
     """The parts of a message of a kind of `TAGS` that is right in every way."""
-    protected: dict[int | str, Value] = {1: choose.pick((-7, -8, -50, 5, 3))}
-    if choose.flip(4):
-        protected[3] = choose.pick((0, "text/plain"))
-    parts: list[Value] = [values.encode(protected), _unprotected(choose)]
+    algorithm = choose.pick((-7, -8, -50, 5, 3))
+    content = choose.pick((0, "text/plain")) if choose.flip(4) else None
+    parts: list[Value] = [_protected(algorithm, content), _unprotected(choose)]
     parts.append(choose.pick((_octets(choose), None)))
     if kind == "sign":
-        signature: Value = [values.encode({1: -50}), {4: b"k"}, _octets(choose)]
+        signature: Value = [_protected(-50, None), {4: b"k"}, _octets(choose)]
         return [*parts, [signature for _ in range(choose.integer(1, 3))]]
     if kind in ("mac0", "sign1", "mac"):
         parts.append(_octets(choose))

@@ -43,8 +43,11 @@ def _with(make: Callable[[Choices], dict[str, Any]]) -> Callable[[Choices], byte
 
 
 def _nested(choose: Choices) -> bytes:
-    depth = choose.pick((1_000, 100_000))
-    opening, closing = choose.pick((("[", "]"), ('{"a":', "}")))
+    return _in_itself(choose.pick((1_000, 100_000)), *choose.pick((("[", "]"), ('{"a":', "}"))))
+
+
+@functools.cache
+def _in_itself(depth: int, opening: str, closing: str) -> bytes:
     inside = opening * depth + ("0" if opening != "[" else "") + closing * depth
     return f'{{"format": "{_FORMAT}", "contacts": {inside}}}'.encode()
 
@@ -55,8 +58,7 @@ def _cut(choose: Choices) -> bytes:
 
 
 def _digits(choose: Choices) -> bytes:
-    number = "9" * choose.pick((400, 5_000, 500_000))
-    return _plan(_contact(start_ms=77)).replace(b"77", number.encode())
+    return _plan(_contact(start_ms=77)).replace(b"77", b"9" * choose.pick((400, 5_000, 500_000)))
 
 
 def _no_number(choose: Choices) -> bytes:
@@ -99,6 +101,11 @@ def _empty(choose: Choices) -> bytes:
     return choose.pick((_plan(), _plan(ranges=[])))
 
 
+def _endless(choose: Choices) -> bytes:
+    name = b"a" * choose.pick((2_000, 500_000))
+    return _plan(_contact(source="dtn://X/")).replace(b"X", name)
+
+
 def _no_text(choose: Choices) -> bytes:
     wrong = choose.pick((b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\\ud800"))
     return _plan(_contact(source="dtn://X/")).replace(b"X", wrong)
@@ -116,8 +123,7 @@ PLAN_WEAKNESSES: HostileKinds = {
     Weakness("names that nobody sees", False): _with(
         lambda choose: {"source": f"dtn://{choose.pick(_INVISIBLE)}/"}),
     Weakness("names that are no text", False): _no_text,
-    Weakness("a name that does not end", False): _with(
-        lambda choose: {"source": "dtn://" + "a" * choose.pick((2_000, 500_000)) + "/"}),
+    Weakness("a name that does not end", False): _endless,
     Weakness("names that look like others", True): _with(
         lambda choose: {"source": f"dtn://{choose.pick(_VISIBLE)}/"}),
     Weakness("very many contacts", True): _many,
@@ -241,7 +247,8 @@ def _times(choose: Choices) -> bytes:
 
 def _many_interfaces(choose: Choices) -> bytes:
     file = _file(choose)
-    return file.section() + file.interface(LINKTYPE_RAW) * choose.pick((10, 100, 100, 3_000))
+    count = 3_000 if choose.flip(8) else choose.pick((10, 100))
+    return file.section() + file.interface(LINKTYPE_RAW) * count
 
 
 def _many_sections(choose: Choices) -> bytes:
