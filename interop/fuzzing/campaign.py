@@ -153,15 +153,16 @@ class Campaign:
         end_s = time.monotonic() + SMALLER_S
         wanted = (finding.kind, finding.place)
 
-        def same(messages: tuple[bytes, ...], *, afresh: bool = False) -> bool:
-            if time.monotonic() > end_s:
-                return False
+        def does(messages: tuple[bytes, ...], *, afresh: bool) -> bool:
             if afresh:
                 self._reopen()
             reaction = self._target.feed(messages)
             if reaction.is_fault and not reaction.goes_on:
                 self._reopen()
             return (reaction.verdict, reaction.place) == wanted
+
+        def same(messages: tuple[bytes, ...], *, afresh: bool = False) -> bool:
+            return time.monotonic() <= end_s and does(messages, afresh=afresh)
 
         def afresh(messages: tuple[bytes, ...]) -> bool:
             return same(messages, afresh=self._target.keeps_state)
@@ -170,7 +171,9 @@ class Campaign:
         if same(alone):
             # A target is started anew only when it has ended: that takes longer than all else.
             small = smaller(alone, same, cbor=self._cases.cbor)
-            finding.messages = small if small == alone or afresh(small) else alone
+            # That one is right is seen also when the time is over: it was not spent for nothing.
+            fresh = self._target.keeps_state
+            finding.messages = small if small == alone or does(small, afresh=fresh) else alone
         elif before and afresh((*before, *alone)):
             finding.messages = smaller((*before, *alone), afresh, cbor=self._cases.cbor)
         else:

@@ -369,6 +369,8 @@ def _show_finding(one: Finding, folder: Path | None) -> None:
     for message in one.messages[-3:]:
         shown = message.hex()
         more = f"... {len(message):,} octets" if len(shown) > HEX_SHOWN else ""
+        if more and folder is None:
+            more += ", all of them with --folder"
         say(f"  bytes.fromhex({shown[:HEX_SHOWN]!r}){more}")
     if len(one.messages) > 3:
         say(f"  the last 3 of {len(one.messages)} messages")

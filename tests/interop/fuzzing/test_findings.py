@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from interop.fuzzing import Campaign, CaseStream, Course, Finding, Folder, TargetOptions, read_case
+from interop.fuzzing.cases import Case
 from interop.fuzzing.findings import ROUNDS_MAX, smaller
 from interop.fuzzing.protocols import known
 from interop.fuzzing.python import PythonTarget
@@ -72,6 +74,27 @@ findings = st.builds(
 @given(findings)
 def test_a_finding_comes_back_from_its_file(finding: Finding) -> None:
     assert Finding.from_json(json.loads(json.dumps(finding.to_json()))) == finding
+
+
+def test_what_was_made_smaller_until_the_time_was_over_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def decode(data: bytes) -> None:
+        if b"\x03" in data:
+            raise KeyError("three")
+
+    clock = SimpleNamespace(monotonic=itertools.count().__next__)
+    monkeypatch.setattr("interop.fuzzing.campaign.time", clock)
+    target = PythonTarget("toy", decode, TargetOptions())
+    campaign = Campaign(target, CaseStream(known("raw"), 1, [b"x"]))
+    target.open()
+    try:
+        campaign.feed(Case((bytes(100) + b"\x03" + bytes(99),), "valid"))
+    finally:
+        target.close()
+    (found,) = campaign.course.findings.values()
+    assert found.repeats
+    assert 1 < found.octets < 100
 
 
 def test_a_folder_goes_on_from_where_it_was(tmp_path: Path) -> None:
