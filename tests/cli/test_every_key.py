@@ -14,6 +14,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -189,7 +190,7 @@ def path_of(steps: Steps) -> str:
 
 def keys(kind: Any, table: Any, at: Steps = ()) -> Iterator[Key]:
     """The keys of all tables that the document has."""
-    for name, hint in hints_of(kind, table).items():
+    for name, hint in hints_of(kind).items():
         yield Key(at, name, hint)
         value = table.get(name)
         for steps, inner in _tables(value, (*at, name)):
@@ -218,7 +219,8 @@ def classes_in(hint: Any) -> list[Any]:
     return [hint] if is_struct or dataclasses.is_dataclass(hint) else []
 
 
-def hints_of(kind: Any, table: dict[str, Any]) -> dict[str, Any]:
+@cache
+def hints_of(kind: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
     if issubclass(kind, msgspec.Struct):
         return {one.encode_name: hints[one.name] for one in msgspec.structs.fields(kind)}

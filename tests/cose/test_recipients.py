@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -66,6 +67,7 @@ def octets(vector: Vector, name: str) -> bytes:
     return bytes.fromhex(vector.extra[name])
 
 
+@cache
 def rsa_key(name: str) -> rsa.RSAPrivateKey:
     p, q = (int(DRAFT[name].extra[factor], 16) for factor in "pq")
     d = rsa.rsa_recover_private_exponent(65537, p, q)

@@ -207,7 +207,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug("data policies: reception", laws.takes_in_what_may_not_rest, days(under_laws), first=29),
     Bug("data policies: sending", laws.lets_everything_leave, days(under_laws)),
     Bug("data policies: storage", laws.keeps_what_has_ended, days(under_laws)),
-    Bug("data policies: storage", laws.forgets_policies_at_restart, days(under_laws)),
+    Bug("data policies: storage", laws.forgets_policies_at_restart, days(under_laws), first=23),
     Bug("data policies: keys", laws.seals_under_no_label, days(relabelled), first=27),
     Bug("data policies: compute", laws.forgets_policies_of_results, days(computing)),
     Bug("audit", audits.writes_down_later_what_was_done, days(under_laws)),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interop.strategies import Nearly, examples
+from interop.strategies import Nearly
 from interop.strategies.nearly_bibe import bibe_records, nearly_bibe_records
 from stack.contacts.plan import Contact, Plan
 from stack.core.eid import Eid
@@ -418,7 +418,8 @@ def test_bundles_within_bundles_without_end_are_not_followed() -> None:
     assert leaves.agent.counters["failures"] == 0
 
 
-@pytest.mark.parametrize("case", examples(nearly_bibe_records(), 60), ids=str)
+@settings(max_examples=60)
+@given(nearly_bibe_records())
 def test_no_such_record_is_taken(case: Nearly) -> None:
     assert decode_bundle(decode_bibe_pdu(case.valid))
     with pytest.raises(DecodeError):

@@ -7,10 +7,10 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interop.strategies import Nearly, examples, noted
+from interop.strategies import Nearly, noted
 from interop.strategies import nearly_bundle as n
 from interop.strategies.bundle import bundles, encoded_eids
 from interop.strategies.nearly_bundle import BUNDLE_RULES, BundleRule, nearly_bundles
@@ -115,7 +115,8 @@ def test_no_violation_is_taken(case: Nearly) -> None:
         take(case.encoded)
 
 
-@pytest.mark.parametrize("case", examples(nearly_eids(), 400), ids=str)
+@settings(max_examples=400)
+@given(nearly_eids())
 def test_no_such_eid_is_read(case: Nearly) -> None:
     assert decode_eid(case.valid)[1] == len(case.valid)
     with pytest.raises(DecodeError):
