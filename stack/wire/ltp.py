@@ -125,8 +125,9 @@ class _Segment:
             len(self.header) <= EXTENSIONS_MAX and len(self.trailer) <= EXTENSIONS_MAX,
             "at most 15 extensions",
         )
-        for value in self.session:
-            _require(0 <= value <= SDNV_MAX, "session id does not fit 64 bits")
+        engine, number = self.session
+        fits = 0 <= engine <= SDNV_MAX and 0 <= number <= SDNV_MAX
+        _require(fits, "session id does not fit 64 bits")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,6 +343,8 @@ def _octet(view: memoryview, at: int, section: str) -> tuple[int, int]:
 
 def _extensions(view: memoryview, at: int, count: int) -> tuple[tuple[Extension, ...], int]:
     """Header or trailer extensions (RFC 5326 §3.1.4)."""
+    if not count:
+        return (), at
     found = []
     for _ in range(count):
         tag, at = _octet(view, at, "RFC 5326 §3.1.4")

@@ -37,8 +37,10 @@ def decode_sdnv(data: Buffer, offset: int = 0) -> tuple[int, int]:
     Leading zero groups (0x80) are legal (RFC 6256 §2 asks for no shortest form) as far as
     `SDNV_BYTES_MAX` octets.  Raises `DecodeError` when truncated, too long or over 64 bits.
     """
-    value = 0
     size = len(data)
+    if offset < size and data[offset] < 0x80:  # most are of one octet
+        return data[offset], offset + 1
+    value = 0
     for index in range(offset, min(size, offset + SDNV_BYTES_MAX)):
         octet = data[index]
         value = value << 7 | octet & 0x7F
