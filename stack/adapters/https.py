@@ -13,7 +13,7 @@ from stack.core.errors import ConfigError
 from stack.engines.acme.http import BODY_BYTES_MAX, AcmeError, HttpReply, HttpRequest, check_url
 
 TIMEOUT_S: Final = 30.0
-"""For a connection, and for the whole of an answer."""
+"""For a connection, for each silence, and for the body of an answer."""
 
 READ_BYTES: Final = 65_536
 

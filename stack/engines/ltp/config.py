@@ -74,8 +74,8 @@ class LtpConfig:
     attacker or a dead peer's remains meet it."""
 
     queue_bytes: _Large = 64 * 1024 * 1024
-    """Octets taken from the client and not yet acknowledged or failed; `room` tells what is
-    left.  It bounds the memory of the sending side."""
+    """Octets taken from the client and not yet acknowledged or failed.  It bounds the memory of
+    the sending side; less is taken ahead, see `queue_ns`."""
 
     queue_ns: Annotated[int, Meta(ge=MILLISECOND, le=DAY_NS)] = SECOND
     """On a link with a rate no more is taken ahead of what has left than it carries in this time,

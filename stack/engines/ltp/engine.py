@@ -86,8 +86,9 @@ class LtpEngine:
         self._sender.submit_block(parts, tuple(refs), red_bytes, client_service)
 
     def room(self) -> int:
-        """Octets that the engine takes now: none for a while after blocks have failed, and then no
-        more than one block until one arrives."""
+        """Octets that the engine takes now, not far ahead of what leaves (`LtpConfig.queue_ns`):
+        none for a while after blocks have failed, and then no more than one block until one
+        arrives."""
         return self._sender.room()
 
     @property
