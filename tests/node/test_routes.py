@@ -196,7 +196,7 @@ def test_bulk_that_loses_its_room_goes_another_way(tmp_path: Path) -> None:
     """The pass of gs1 is full of bulk when an urgent message comes: what no longer fits is handed
     to gs2, whose pass is soon after, and not kept for the next pass of gs1."""
     passes = (("gs1", "sat1", 60, 70), ("gs2", "sat1", 100, 130), ("gs1", "sat1", 5000, 5100))
-    size = 295_000  # four in 10 s of 1 Mbit/s
+    size = 290_000  # four in 10 s of 1 Mbit/s
 
     async def main() -> None:
         world = World(loop(), tmp_path)

@@ -217,6 +217,9 @@ class Told:
         self.up = False
         self.said: list[tuple[float, bool, bool, float | None, int]] = []
 
+    def withdraw(self) -> None:
+        assert self.up, "what a link has taken is taken back when its contact ends"
+
     def set_contact(
         self, now: int, *, tx_up: bool, rx_up: bool, rate_bps: float | None, owlt_ns: int
     ) -> None:
