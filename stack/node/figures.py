@@ -43,6 +43,7 @@ def figures(
         "store.missing": usage.missing,
         "store.rescues": usage.rescues,
         "store.damaged": usage.damaged,
+        "store.damaged_states": usage.damaged_states,
         "store.repaired": usage.repaired,
         "store.repaired_octets": usage.repaired_octets,
         "store.scrubbed_bytes": usage.scrubbed_bytes,

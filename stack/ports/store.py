@@ -216,6 +216,9 @@ class Usage:
     damaged: int = 0
     """Bundles found damaged at rest beyond repair since then."""
 
+    damaged_states: int = 0
+    """Entries of durable state found damaged since then, and passed over."""
+
     repaired: int = 0
     """Bundles (or their parity) found damaged at rest and mended since then."""
 
@@ -275,11 +278,12 @@ class BundleStore(Protocol):
         ...
 
     def read(self, space: str, key: str) -> bytes | None:
-        """One entry of durable state."""
+        """One entry of durable state; one that is damaged is told, and as if it were not there."""
         ...
 
     def read_all(self, space: str, prefix: str = "") -> list[tuple[str, bytes]]:
-        """All entries of a space whose keys begin with `prefix`, in key order."""
+        """All entries of a space whose keys begin with `prefix`, in key order.  What is damaged is
+        told, and left out."""
         ...
 
     def events(self, first: int, limit: int) -> list[tuple[int, bytes]]:

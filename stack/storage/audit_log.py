@@ -14,7 +14,7 @@ from stack.core.errors import DecodeError, StoreError
 from stack.storage import sql
 from stack.storage.files import DATABASE_NAME
 from stack.storage.reading import read_events
-from stack.storage.rows import state_check
+from stack.storage.rows import is_sound_state
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ def _read(db: sqlite3.Connection, path: Path) -> LogExport:
     ways = [
         ClosedLog.decode(node, bytes(value))
         for key, value, check in _states(db, WAYS)
-        if state_check(WAYS, key, bytes(value)) == check
+        if is_sound_state(WAYS, key, value, check)
     ]
     _take_events(db, export, log, [way for way in ways if way.origin == origin])
     found = ((NOTES, export.checkpoints), (SEEN, export.seen), (FORKED, export.seen))

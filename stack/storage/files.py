@@ -115,14 +115,14 @@ def roll_back(db: sqlite3.Connection) -> None:
             db.execute("ROLLBACK")
 
 
-def save_damaged(directory: Path, ref: int, encoded: Buffer) -> None:
-    """Keep the octets of a damaged bundle for an operator, as well as that is possible."""
+def save_damaged(directory: Path, name: str, octets: Buffer) -> None:
+    """Keep the octets of what is damaged for an operator, as well as that is possible."""
     folder = directory / QUARANTINE_NAME
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
         if len(os.listdir(folder)) < QUARANTINE_FILES_MAX:
-            with open(folder / f"{ref}.bundle", "wb", opener=opener) as file:
-                file.write(encoded)
+            with open(folder / name, "wb", opener=opener) as file:
+                file.write(octets)
 
 
 def explained(error: Exception, directory: Path) -> OrbitferryError:

@@ -6,6 +6,7 @@ of what the payload log has.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from stack.storage import files, rescue, salvage, sql
 from stack.storage.config import StoreConfig
 from stack.storage.mark import Level, StoreMark
 from stack.storage.migrations import MIGRATIONS, migrate
+from stack.storage.reading import DamagedState
+from stack.storage.rows import is_sound_state
 from stack.storage.tally import Tally
 
 REFS_RESERVED = 1 << 16
@@ -43,6 +46,8 @@ class OpenDatabase:
     rescued: bool = False
     parity: bool = False
     """Whether there is any."""
+    damaged_states: list[DamagedState] = field(default_factory=list)
+    """Entries of state that were taken out, as they were found."""
 
 
 def open_database(
@@ -130,6 +135,7 @@ def _counted(directory: Path, config: StoreConfig, mark: StoreMark) -> OpenDatab
         found.tally.keys = int(db.execute(sql.COUNT_SEEN).fetchone()[0])
         found.events_end = int(db.execute(sql.EVENTS_END).fetchone()[0])
         found.parity = bool(db.execute(sql.ANY_PARITY).fetchone()[0])
+        found.damaged_states = _without_damaged_states(db)
         found.behind = mark.ahead_of(db)
     except BaseException:
         db.close()
@@ -144,10 +150,23 @@ def _check(db: sqlite3.Connection, directory: Path) -> None:
     meant = {text for step in MIGRATIONS for text in step if text.startswith("CREATE")}
     if not found >= meant:
         raise files.damaged(StoreError("the schema is not what it was"), directory)
-    # A number in the upper part of the tree that is another: bundles behind it are not found.
-    for (said,) in db.execute("PRAGMA quick_check('bundle')"):
-        if said != "ok" and not said.startswith("NULL value"):  # the row's checksum tells that
-            raise files.damaged(StoreError(said.replace("\n", " ")), directory)
+    # A number in the upper part of the tree that is another: what is behind it is not found.
+    for tree in ("bundle", "state"):
+        for (said,) in db.execute(f"PRAGMA quick_check('{tree}')"):
+            if said != "ok" and not said.startswith("NULL value"):  # the row's checksum tells that
+                raise files.damaged(StoreError(said.replace("\n", " ")), directory)
+
+
+def _without_damaged_states(db: sqlite3.Connection) -> list[DamagedState]:
+    """Take out entries of state that are not as they were written, also those of which space or
+    key has changed, that nobody would find."""
+    rows = db.execute(sql.SELECT_STATES)
+    damaged: list[DamagedState] = [row[:3] for row in rows if not is_sound_state(*row)]
+    for space, key, _ in damaged:
+        names = [str(name).encode(errors="surrogateescape") for name in (space, key)]
+        with contextlib.suppress(sqlite3.OperationalError):  # no room: they are told again
+            db.execute(sql.DELETE_DAMAGED_STATE, names)
+    return damaged
 
 
 def _catch_up(

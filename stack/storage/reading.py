@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from stack.core.errors import StoreError
 from stack.core.train import Buffer
 from stack.ports.store import Place
 from stack.storage import files, sql
@@ -18,7 +17,7 @@ from stack.storage.config import StoreConfig
 from stack.storage.event_rows import events_in
 from stack.storage.parity import PART_BYTES, part_bytes, parts_of
 from stack.storage.payload_log import PayloadLog
-from stack.storage.rows import BundleRow, state_check, wire_checksum
+from stack.storage.rows import BundleRow, is_sound_state, wire_checksum
 
 RUN_BYTES_MAX: Final = 1 << 20
 """Neighbouring bundles are read from the log in one go up to this size: the views handed out
@@ -26,6 +25,9 @@ share one buffer, which lives as long as the last of them."""
 
 Damaged = list[tuple[int, Buffer]]
 """Refs of damaged bundles, with what was found in place of their octets."""
+
+DamagedState = tuple[object, object, object]
+"""Space, key and value of an entry of state, as they were found."""
 
 
 class Reader:
@@ -36,6 +38,8 @@ class Reader:
         self._config = config
         self._log = log
         self.lock = threading.Lock()
+        self.damaged_states: list[DamagedState] = []
+        """Entries that were passed over, for whoever tells of them."""
         self.open_database()
 
     def open_database(self) -> None:
@@ -158,16 +162,17 @@ class Reader:
         return None if row is None else int(row[0])
 
     def state(self, space: str, key: str) -> bytes | None:
-        """One entry of durable state."""
+        """One entry of durable state; None for one that is damaged."""
         with self.lock:
             try:
                 row = self._db.execute(sql.SELECT_STATE, (space, key)).fetchone()
             except (sqlite3.Error, ValueError) as error:
                 raise files.explained(error, self._directory) from error
-        return None if row is None else self._intact(space, key, *row)
+        return row[0] if row is not None and self._sound(space, key, *row) else None
 
     def states(self, space: str, prefix: str) -> list[tuple[str, bytes]]:
-        """The entries of a space whose keys begin with `prefix`, in key order."""
+        """The entries of a space whose keys begin with `prefix`, in key order, but for those that
+        are damaged."""
         entries = []
         with self.lock:
             try:
@@ -175,7 +180,8 @@ class Reader:
                 for key, value, check in cursor:
                     if not key.startswith(prefix):
                         break
-                    entries.append((key, self._intact(space, key, value, check)))
+                    if self._sound(space, key, value, check):
+                        entries.append((key, value))
                 cursor.close()
             except (sqlite3.Error, ValueError) as error:
                 raise files.explained(error, self._directory) from error
@@ -203,13 +209,11 @@ class Reader:
         except (OSError, ValueError, OverflowError):  # a damaged row may name any place
             return b""
 
-    def _intact(self, space: str, key: str, value: object, check: object) -> bytes:
-        if not isinstance(value, bytes) or state_check(space, key, value) != check:
-            raise StoreError(
-                f"{self._directory}: state {space}/{key} is damaged: its checksum does not match;"
-                " check the disk"
-            )
-        return value
+    def _sound(self, space: object, key: object, value: object, check: object) -> bool:
+        sound = is_sound_state(space, key, value, check)
+        if not sound:
+            self.damaged_states.append((space, key, value))
+        return sound
 
 
 def read_events(db: sqlite3.Connection, first: int, limit: int) -> list[tuple[int, bytes]]:

@@ -142,3 +142,13 @@ def new_row(put: Put, ref: int, size: int, segment: int, start: int) -> tuple[ob
 def state_check(space: str, key: str, value: bytes) -> int:
     """Checksum of one entry of durable state."""
     return int(crc32.iscsi(f"{space}\0{key}\0".encode() + value))
+
+
+def is_sound_state(space: object, key: object, value: object, check: object) -> bool:
+    """Whether this is an entry of durable state as it was written."""
+    if not (isinstance(space, str) and isinstance(key, str) and isinstance(value, bytes)):
+        return False
+    try:
+        return state_check(space, key, value) == check
+    except UnicodeEncodeError:  # what was text is none
+        return False

@@ -20,7 +20,7 @@ from stack.storage import files, sql, wal
 from stack.storage.carving import Carved, carve, free_pages
 from stack.storage.event_rows import event_check
 from stack.storage.migrations import migrate
-from stack.storage.rows import BundleRow, state_check
+from stack.storage.rows import BundleRow, is_sound_state
 
 UNFINISHED: Final = "store.db.rescue"
 FINISHED: Final = "store.db.rescued"
@@ -77,11 +77,9 @@ class Salvaged:
             match row:
                 case (bytes(), int(), int()):
                     self.keys += db.execute(sql.MEND_SEEN, row).rowcount
-                case (str(space), str(key), bytes(value), int(check)):
-                    with contextlib.suppress(UnicodeEncodeError):
-                        if state_check(space, key, value) == check:
-                            db.execute(sql.INSERT_STATE, row)
-                            self.states += 1
+                case (str(), str(), bytes(), int()) if is_sound_state(*row):
+                    db.execute(sql.INSERT_STATE, row)
+                    self.states += 1
                 case (int(ref), int(part), bytes(octets)):
                     db.execute(sql.RENEW_PARITY, (ref, part, octets))
                 case ("commits", int(count)):
@@ -119,7 +117,7 @@ class Salvaged:
         self.bundles -= db.execute(_DELETE_HALVES).rowcount
         db.execute(_FORGET_ORPHANS)
         for ref, octets in db.execute(_SELECT_ORPHANS, (files.QUARANTINE_FILES_MAX,)):
-            files.save_damaged(directory, ref, octets)
+            files.save_damaged(directory, f"{ref}.bundle", octets)
         db.execute(_DELETE_ORPHANS)
         db.execute(_DELETE_STRAY)
 

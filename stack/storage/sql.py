@@ -103,6 +103,10 @@ INSERT_STATE: Final = (
 )
 DELETE_STATE: Final = "DELETE FROM state WHERE space = ? AND key = ?"
 SELECT_STATE: Final = "SELECT value, row_check FROM state WHERE space = ? AND key = ?"
+DELETE_DAMAGED_STATE: Final = (  # whatever text it has become
+    "DELETE FROM state WHERE CAST(space AS BLOB) = ? AND CAST(key AS BLOB) = ?"
+)
+SELECT_STATES: Final = "SELECT space, key, value, row_check FROM state"
 SELECT_STATE_FROM: Final = (
     "SELECT key, value, row_check FROM state WHERE space = ? AND key >= ? ORDER BY key"
 )

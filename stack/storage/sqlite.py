@@ -61,11 +61,11 @@ class _Reading(abc.ABC):
         return self._read(lambda: self._reader.first_expiry())
 
     def read(self, space: str, key: str) -> bytes | None:
-        """See `BundleStore.read`.  Raises `StoreError` when the entry is damaged."""
+        """See `BundleStore.read`."""
         return self._read(lambda: self._reader.state(space, key))
 
     def read_all(self, space: str, prefix: str = "") -> list[tuple[str, bytes]]:
-        """See `BundleStore.read_all`.  Raises `StoreError` when an entry is damaged."""
+        """See `BundleStore.read_all`."""
         return self._read(lambda: self._reader.states(space, prefix))
 
     def remains(self, ref: int) -> bytes | None:
@@ -135,6 +135,7 @@ class SqliteStore(_Reading):
                 self._upsets = Upsets(
                     self._path, self._reader, self._code, self._stage, self._trace
                 )
+                self._upsets.tell_states(found.damaged_states)
                 self._retire(self._tally.segments)
                 if short:
                     self._reserve.squeeze(self._db, "found so when the store was opened")
@@ -175,10 +176,14 @@ class SqliteStore(_Reading):
         """What `read` finds; once more when the database had to be rescued for it."""
         self._check_open()
         try:
-            return read()
+            found = read()
         except files.CorruptError as error:
             self._rescue(error)
-            return read()
+            found = read()
+        if self._reader.damaged_states:
+            self._upsets.tell_states(self._reader.damaged_states)
+            self._reader.damaged_states.clear()
+        return found
 
     # Writing
 
@@ -362,6 +367,7 @@ class SqliteStore(_Reading):
             self._missing,
             self._rescues,
             counts.damaged,
+            counts.damaged_states,
             counts.repaired,
             counts.repaired_octets,
             counts.scrubbed_octets,

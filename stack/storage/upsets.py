@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,12 +14,15 @@ from stack.ports.store import Place
 from stack.storage import files, sql
 from stack.storage.mending import mend, set_aside
 from stack.storage.parity import PART_BYTES, Examination, Parity
-from stack.storage.reading import Damaged, Reader
+from stack.storage.reading import Damaged, DamagedState, Reader
 from stack.storage.rows import BundleRow
 from stack.storage.staged import Scrubbed, Staged
 from stack.storage.staging import Staging
 
 Stage = Callable[[Callable[[Staging], Any]], Staged[Any]]
+
+_TOLD_MAX: Final = 4096
+"""Damaged entries of state that are told, and counted."""
 
 _FIRST: Final = -(1 << 63)
 """Below every ref, also a damaged one."""
@@ -30,6 +34,9 @@ class Counts:
 
     damaged: int = 0
     """Bundles damaged beyond repair."""
+
+    damaged_states: int = 0
+    """Entries of state that are damaged, and passed over."""
 
     repaired: int = 0
     """Bundles mended, or their parity."""
@@ -51,6 +58,7 @@ class Upsets:
         self._code = code
         self._stage = stage
         self._trace = trace
+        self._told: set[DamagedState] = set()
         self._after = _FIRST
         """The last bundle of which the scrubber has seen all."""
         self._large: Examination | None = None
@@ -75,9 +83,22 @@ class Upsets:
             for ref, octets in beyond:
                 self.counts.damaged += 1
                 if ref in gone:
-                    files.save_damaged(self._directory, ref, octets)
+                    files.save_damaged(self._directory, f"{ref}.bundle", octets)
                 self._trace("store.damaged", {"ref": ref, "bytes": len(octets)})
         return [ref for ref, _ in beyond]
+
+    def tell_states(self, damaged: Iterable[DamagedState]) -> None:
+        """Keep damaged entries of state for an operator, and tell of each once."""
+        for space, key, value in damaged:
+            if (space, key, value) in self._told or len(self._told) == _TOLD_MAX:
+                continue
+            self._told.add((space, key, value))
+            self.counts.damaged_states += 1
+            octets = value if isinstance(value, bytes) else b""
+            digest = zlib.crc32(ascii((space, key, value)).encode())
+            files.save_damaged(self._directory, f"state-{digest:08x}", octets)
+            fields = {"space": str(space), "key": str(key), "bytes": len(octets)}
+            self._trace("store.state_damaged", fields)
 
     def scrub(self, result: Scrubbed) -> None:
         """Look at about `PART_BYTES` more of what is stored; without parity at nothing."""

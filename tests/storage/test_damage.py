@@ -194,16 +194,54 @@ def test_missing_log_file_loses_only_its_bundles(directory: Path) -> None:
     store.close()
 
 
-def test_damaged_state_is_refused(directory: Path) -> None:
-    store = SqliteStore(directory)
-    store.commit([Write("jobs", "a", b"1"), Write("jobs", "b", b"2")], NOW_MS)
-    edit(directory, "UPDATE state SET value = ? WHERE key = 'a'", b"3")
-    with pytest.raises(StoreError, match="jobs/a is damaged"):
-        store.read("jobs", "a")
-    with pytest.raises(StoreError, match="jobs/a is damaged"):
-        store.read_all("jobs")
-    assert store.read("jobs", "b") == b"2"
-    store.close()
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE state SET value = x'33' WHERE key = 'b'",
+        "UPDATE state SET value = 'text' WHERE key = 'b'",
+        "UPDATE state SET key = 'aa' WHERE key = 'b'",
+        "UPDATE state SET key = CAST(x'ff' AS TEXT) WHERE key = 'b'",
+        "UPDATE state SET space = 'jobz' WHERE key = 'b'",
+        "UPDATE state SET row_check = 1 WHERE key = 'b'",
+    ],
+)
+def test_damaged_state_is_told_and_stops_nothing_else(directory: Path, change: str) -> None:
+    with contextlib.closing(SqliteStore(directory)) as store:
+        store.commit([Write("jobs", key, key.encode()) for key in "abc"], NOW_MS)
+    edit(directory, change)
+    told: list[tuple[str, dict[str, Any]]] = []
+    with contextlib.closing(
+        SqliteStore(directory, trace=lambda *event: told.append(event))
+    ) as store:
+        ((event, fields),) = told
+        assert (event, fields["space"][:3]) == ("store.state_damaged", "job")
+        for _ in range(2):
+            assert store.read("jobs", "b") is None
+            assert store.read_all("jobs") == [("a", b"a"), ("c", b"c")]
+        assert store.usage().damaged_states == len(told) == 1
+        (kept,) = (directory / "quarantine").glob("state-*")
+        assert kept.read_bytes() == (
+            b"3" if "x'33'" in change else b"" if "text" in change else b"b"
+        )
+        store.commit([Write("jobs", "b", b"new")], NOW_MS)
+        assert store.read("jobs", "b") == b"new"
+    with contextlib.closing(SqliteStore(directory)) as store:
+        assert store.usage().damaged_states == 0  # told once
+        assert store.read_all("jobs") == [("a", b"a"), ("b", b"new"), ("c", b"c")]
+
+
+def test_state_that_is_damaged_while_it_is_in_use_is_told_once(directory: Path) -> None:
+    told: list[tuple[str, dict[str, Any]]] = []
+    with contextlib.closing(
+        SqliteStore(directory, trace=lambda *event: told.append(event))
+    ) as store:
+        store.commit([Write("jobs", "a", b"1"), Write("jobs", "b", b"2")], NOW_MS)
+        edit(directory, "UPDATE state SET value = ? WHERE key = 'a'", b"3")
+        assert told == []
+        for _ in range(3):
+            assert store.read("jobs", "a") is None
+            assert store.read_all("jobs") == [("b", b"2")]
+        assert told == [("store.state_damaged", {"space": "jobs", "key": "a", "bytes": 1})]
 
 
 def test_quarantine_is_bounded(directory: Path) -> None:

@@ -383,7 +383,7 @@ def test_a_record_is_of_the_octets_before_it() -> None:
 
 def test_what_is_kept_of_damage_is_for_the_operator_alone(directory: Path) -> None:
     for ref in range(files.QUARANTINE_FILES_MAX + 1):
-        files.save_damaged(directory, ref, b"octets")
+        files.save_damaged(directory, f"{ref}.bundle", b"octets")
     folder = directory / files.QUARANTINE_NAME
     assert folder.stat().st_mode & 0o777 == 0o700
     found = list(folder.iterdir())

@@ -254,6 +254,12 @@ def _store_troubles(store: dict[str, Any]) -> None:
             "store: the database was damaged and has been rescued; see `store.rescued` in the log,"
             " and check the disk; the damaged file is store.db.damaged-1 and on"
         )
+    if store.get("damaged_states"):
+        say_wrapped(
+            f"store: {count_text(store['damaged_states'], 'record')} of files, jobs, keys or the"
+            " audit log had changed at rest, and cannot be used; see `store.state_damaged` in the"
+            " log, and check the disk; what was found is in the folder `quarantine` of the store"
+        )
     if store.get("repaired"):
         say_wrapped(
             f"store: {count_text(store['repaired_octets'], 'octet')} of "

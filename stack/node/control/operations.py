@@ -75,7 +75,7 @@ def make_operations(node: Node, stop: Callable[[], None]) -> Mapping[str, Operat
 
 STORE_SHOWN: Final = (
     *("bundles", "bytes", "quota_bytes", "full", "missing", "rescues"),
-    *("damaged", "repaired", "repaired_octets", "scrubbed_bytes"),
+    *("damaged", "damaged_states", "repaired", "repaired_octets", "scrubbed_bytes"),
 )
 """What is told of the store."""
 
