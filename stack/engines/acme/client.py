@@ -265,7 +265,10 @@ class AcmeClient:
             self._nonce = found
 
     def _resource(self, name: str) -> str:
-        return check_url(self._directory.get(name))
+        if name not in self._directory:
+            words = f"no {name} in what should be its directory: is {self._directory_url} that?"
+            raise DecodeError(words, "RFC 8555 §7.1.1")
+        return check_url(self._directory[name])
 
 
 def _retry_after_s(reply: HttpReply, otherwise: float) -> float:

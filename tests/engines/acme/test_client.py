@@ -133,6 +133,13 @@ def test_terms_are_told_before_anything_is_agreed_to() -> None:
         world.drive(one.certify(WANTED, CSR))
 
 
+def test_what_is_no_directory_is_told() -> None:
+    world = World()
+    world.server.tamper = lambda request, reply: replace(reply, body=b'{"hello": "world"}')
+    with pytest.raises(AcmeError, match=f"no newAccount in .* is {BASE}/directory that"):
+        world.drive(client().certify(WANTED, CSR))
+
+
 def test_a_nonce_that_is_too_old_is_replaced() -> None:
     world = World()
 
