@@ -24,6 +24,7 @@ from stack.wire.bundle import (
     as_encoded,
     decode,
     decode_bundle,
+    decode_eid,
     decode_primary,
     encode_block,
     encode_bundle,
@@ -31,6 +32,7 @@ from stack.wire.bundle import (
     encode_primary,
     is_deterministic,
 )
+from stack.wire.bundle.eids import is_plain
 
 EIDS = st.sampled_from(
     [
@@ -187,6 +189,22 @@ def test_a_primary_block_that_is_not_deterministic_is_not_said_to_be() -> None:
         assert not found.plain
     source = dataclasses.replace(primary.source, encoded=encode_eid(primary.source))
     assert not as_encoded(dataclasses.replace(primary, source=source)).plain
+
+
+@pytest.mark.parametrize(
+    ("octets", "plain"),
+    [
+        ("8202820501", True),
+        ("820283000501", True),
+        ("820165" + b"//a/b".hex(), True),
+        ("9f02820501ff", False),
+        ("82029f0501ff", False),
+        ("82038101", True),
+        ("82039f01ff", False),
+    ],
+)
+def test_an_eid_is_plain_when_it_came_in_deterministic_encoding(octets: str, plain: bool) -> None:
+    assert is_plain(decode_eid(bytes.fromhex(octets))[0]) is plain
 
 
 @given(FLOW | BLOCKS, EDITS, CUTS)
