@@ -34,7 +34,7 @@ FAULTS = {
     "hands a block over with each checkpoint": "§6.9",
     "forgets the end of the red part when it comes early": "§6.9",
     "acknowledges no cancellation by the sender": "§6.17",
-    "reports on a cancelled session": "§6.19 or §6.20 or §3.2.2",
+    "reports on a cancelled session": "§6.19 or §6.20 or §3.2.2 or §6.9",  # it goes on with it
     "acknowledges a report only once": "§6.13",
     "goes on when all has arrived": "§6.12",
     "never repeats a checkpoint": "§6.7",
