@@ -45,7 +45,7 @@ test quick: export TMPDIR := $(or $(shell grep -qs ' /dev/shm [^ ]* [^ ]*noexec'
   df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 2e6 && $$6 == "/dev/shm" {print $$6}'),$(TMPDIR))
 test quick: RUN = $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
-test:  ## run every check and test (10 to 13 minutes on 2 cores)
+test:  ## run every check and test (7 to 13 minutes on 2 cores)
 	@$(MAKE) -s -j2 $(VENV)/.dev packages
 	@$(RUN) $(ARGS)
 
