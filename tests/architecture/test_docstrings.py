@@ -224,6 +224,7 @@ def unannounced() -> Iterator[str]:
                             yield f"{name}.{prefix}{node.name}: {error.__name__}"
 
 
+@pytest.mark.slow
 def test_docstrings_name_the_errors() -> None:
     missing = sorted(set(unannounced()))
     assert not missing, "\n".join(["raised, and named in no docstring:", *missing])

@@ -40,6 +40,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Insta
     return lambda document: with_extras(*NEEDS.get(document, ()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("document", "snippet"), SNIPPETS)
 def test_python_snippets_run(
     document: str, snippet: str, installed: Callable[[str], Installed], tmp_path: Path

@@ -52,6 +52,7 @@ def test_the_table_is_that_of_the_project_file() -> None:
     assert extras["all"] == [f"orbitferry[{','.join(dict.fromkeys(EXTRAS.values()))}]"]
 
 
+@pytest.mark.slow
 def test_a_node_needs_no_extra() -> None:
     done = without(
         set(EXTRAS) | {"cbor2"},
@@ -63,6 +64,7 @@ def test_a_node_needs_no_extra() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "script"),
     [
@@ -93,6 +95,7 @@ def test_a_library_call_names_the_extra(names: set[str], script: str) -> None:
     assert not (ROOT / "out/never").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "arguments"),
     [

@@ -61,6 +61,7 @@ def rank(name: str) -> tuple[int, str]:
     return (UPWARDS.index(package) if package in UPWARDS else -1, name)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # a process for each of 700 modules, on a machine that may be busy
 def test_every_module_imports_alone(tmp_path: Path) -> None:
     names = [

@@ -31,6 +31,7 @@ def _names(path: Path) -> set[str]:
     return {name for name in found if not name.startswith("_")}
 
 
+@pytest.mark.slow
 def test_a_public_class_name_stands_for_one_class() -> None:
     homes: defaultdict[str, list[str]] = defaultdict(list)
     for path in _sources():
@@ -113,6 +114,7 @@ def _reaches(tree: ast.Module) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_nobody_reaches_through_others() -> None:
     found = [
         f"{path.relative_to(ROOT).as_posix()}: {chain}"

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("stack", "link_models", "interop")
 
@@ -41,6 +43,7 @@ def _too_long() -> Iterator[str]:
                 yield f"{name}:{node.name}: {length} lines"
 
 
+@pytest.mark.slow
 def test_nothing_is_too_long() -> None:
     found = list(_too_long())
     assert not found, "\n".join(["too long to read:", *found])

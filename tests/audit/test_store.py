@@ -30,6 +30,7 @@ from tests.storage.bundles import LIFETIME_MS, NOW_MS, put
 GONE = int(Act.FORWARDED | Act.DELETED)
 
 
+@pytest.mark.slow
 def test_no_effect_without_its_event_and_none_without_its_effect_at_kill_9(tmp_path: Path) -> None:
     first, said = 0, 0
     for _ in range(3):

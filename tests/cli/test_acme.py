@@ -236,6 +236,7 @@ def test_what_is_no_certificate_is_not_taken(world: World, chain: bytes) -> None
     assert not Path("identity/certificate.pem").exists()
 
 
+@pytest.mark.slow
 def test_the_keys_of_an_account_are_under_the_passphrase_and_are_destroyed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

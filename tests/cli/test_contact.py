@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from interop.machines.ports import free_ports
 from tests.cli.conftest import Pair
 from tests.cli.helpers import Cli, running_node, write_config
@@ -11,6 +13,7 @@ from tests.cli.helpers import Cli, running_node, write_config
 SATELLITE = "dtn://sat/"
 
 
+@pytest.mark.slow
 def test_a_contact_begun_by_hand_carries_what_waits(cli: Cli, tmp_path: Path) -> None:
     ports = free_ports(2)
     ground = write_config(tmp_path, "gs", peer="sat", ports=ports)
@@ -37,6 +40,7 @@ def test_a_contact_begun_by_hand_carries_what_waits(cli: Cli, tmp_path: Path) ->
         assert not cli("contact", "end", SATELLITE, "-n", ground, "--json").json[0]["found"]
 
 
+@pytest.mark.slow
 def test_a_link_that_is_always_up_needs_no_contact(cli: Cli, pair: Pair) -> None:
     for command in ("begin", "end"):
         ran = cli("contact", command, SATELLITE, "-n", pair[0])

@@ -130,6 +130,7 @@ def test_two_domains(cli: Cli) -> None:
     assert nodes(cli, "kiruna") == {"dtn://kiruna/": ""}
 
 
+@pytest.mark.slow
 def test_the_key_of_an_authority_has_a_passphrase_unless_somebody_says_no(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +171,7 @@ def test_no_keys_are_made_for_an_authority_that_does_not_open(
     assert not Path("identity").exists()
 
 
+@pytest.mark.slow
 @needs_softhsm
 def test_the_passphrase_of_the_authority_is_not_tried_as_the_pin_of_a_token(
     cli: Cli, monkeypatch: pytest.MonkeyPatch

@@ -190,6 +190,7 @@ def programs() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield a, b
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_link_that_delays(programs: tuple[socket.socket, socket.socket], number: int) -> None:
     a, b = programs
@@ -358,6 +359,7 @@ def test_disturbances_of_both_and_of_one_direction() -> None:
     assert (len(channels.forward.rules), len(channels.backward.rules)) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_running_emulator_is_looked_at_and_changed(
     cli: Cli, tmp_path: Path, programs: tuple[socket.socket, socket.socket]
 ) -> None:

@@ -28,6 +28,7 @@ def station(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_epochs_are_shown_rotated_and_destroyed(cli: Cli, station: Path, tmp_path: Path) -> None:
     def done(*words: object) -> dict[str, Any]:
         ran = cli("keys", *words, "--node", station, "--json")
@@ -161,6 +162,7 @@ def forge(path: Path) -> None:
     path.write_text("".join(fake.lines()))
 
 
+@pytest.mark.slow
 def test_a_node_with_a_key_file_has_no_epochs(cli: Cli, tmp_path: Path) -> None:
     path = write_config(tmp_path, "gs1")
     with running_node(path):

@@ -50,6 +50,7 @@ def figures(text: str) -> set[str]:
     return set(re.findall(r"\d+ h \d+ min|\d[\d.,]* (?:[kMGT]?B|ms|min|s)\b|\b\d+\b", text))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("at_home")
 @pytest.mark.parametrize(("command", "lines"), SHOWN)
 def test_what_a_command_prints(cli: Cli, command: str, lines: list[str]) -> None:

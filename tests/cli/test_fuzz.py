@@ -82,6 +82,7 @@ def test_what_cannot_be_asked_for(cli: Cli, words: tuple[str, ...], fault: str) 
     assert fault in ran.err
 
 
+@pytest.mark.slow
 def test_which_rules_a_reader_keeps(cli: Cli) -> None:
     ran = cli("conform", "-t", "python:stack.wire.ltp:decode_segment", "-p", "ltp", "--json")
     rows = [json.loads(line) for line in ran.out.splitlines()]

@@ -7,12 +7,15 @@ import stat
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from interop.machines.ports import free_ports
 from tests.cli.helpers import ROOT, Cli, finish, running_node, start, write_config
 
 SMALL = ROOT / "tests/simulator/loopback/small.toml"
 
 
+@pytest.mark.slow
 def test_a_node_captures_and_inspect_follows(cli: Cli, tmp_path: Path) -> None:
     ports = free_ports(2)
     ground = write_config(tmp_path, "gs", peer="sat", ports=ports)

@@ -333,6 +333,7 @@ def read_page(path: Path) -> str:
     return " ".join(parser.words)
 
 
+@pytest.mark.slow
 def test_report_of_a_scenario(cli: Cli, scenario: Path, tmp_path: Path) -> None:
     folder = tmp_path / "report"
     ran = cli("plan", "report", scenario, "--out", folder)

@@ -11,6 +11,7 @@ from stack.cli.node.secrecy import keep_secrets
 from tests.cli.helpers import running_node, write_config
 
 
+@pytest.mark.slow
 def test_a_node_writes_no_core_dumps(tmp_path: Path) -> None:
     with running_node(write_config(tmp_path, "gs1")) as process:
         limits = Path(f"/proc/{process.pid}/limits").read_text()

@@ -17,6 +17,7 @@ from tests.sim.days import small
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_a_swarm_sums_up(cli: Cli) -> None:
     ran = cli("swarm", "3", "--jobs", "1", "--seed", "20")
     assert ran.code == 0, ran.err
@@ -85,6 +86,7 @@ def test_wrong_usage(cli: Cli, arguments: tuple[str, ...], what: str) -> None:
     assert what in ran.err
 
 
+@pytest.mark.slow
 def test_a_scenario_for_many_seeds() -> None:
     example = ROOT / "tests" / "simulator" / "loopback" / "small.toml"
     command = ["swarm", "2", "--scenario", str(example), "--json"]
@@ -108,6 +110,7 @@ def _until_gone(session: int) -> None:
         os.killpg(session, 0)
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_it_and_its_workers() -> None:
     command = ["swarm", "4000", "--engines", "--jobs", "2"]
     with subprocess.Popen(

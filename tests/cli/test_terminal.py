@@ -98,6 +98,7 @@ def alone(tmp_path: Path) -> Iterator[Path]:
         yield config
 
 
+@pytest.mark.slow
 def test_status_fits_sixty_columns(alone: Path) -> None:
     for columns in (60, 80):
         with terminal(columns, "status", "-n", alone) as screen:
@@ -106,6 +107,7 @@ def test_status_fits_sixty_columns(alone: Path) -> None:
             assert [line for line in screen.lines if len(line) > columns] == []
 
 
+@pytest.mark.slow
 def test_colours_are_for_terminals_that_want_them(alone: Path) -> None:
     counters = ("status", "--counters", "-n", alone)
     with terminal(80, *counters) as screen:
@@ -125,6 +127,7 @@ def test_colours_are_for_terminals_that_want_them(alone: Path) -> None:
     assert b"\x1b" not in piped.stdout + piped.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [60, 80])
 def test_a_wait_on_a_terminal_shows_what_waits_and_ends_with_ctrl_c(
     alone: Path, tmp_path: Path, columns: int
@@ -143,6 +146,7 @@ def test_a_wait_on_a_terminal_shows_what_waits_and_ends_with_ctrl_c(
         assert screen.text.count("\x1b[?25l") == screen.text.count("\x1b[?25h"), "a hidden cursor"
 
 
+@pytest.mark.slow
 def test_sending_where_nothing_leads_warns(cli: Cli, alone: Path, tmp_path: Path) -> None:
     content = tmp_path / "image.bin"
     content.write_bytes(b"image")
@@ -154,6 +158,7 @@ def test_sending_where_nothing_leads_warns(cli: Cli, alone: Path, tmp_path: Path
         assert "reaches" not in near.err
 
 
+@pytest.mark.slow
 def test_wide_tables_go_on_below_where_a_terminal_is_narrow(alone: Path, tmp_path: Path) -> None:
     content = tmp_path / "image.bin"
     content.write_bytes(b"image")

@@ -27,6 +27,7 @@ print(json.dumps([*quickly([Trial(tests), inside, outside]), fresh(inside), fres
 """
 
 
+@pytest.mark.slow
 def test_edits_are_in_force_in_forks_and_where_all_is_loaded_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -163,6 +163,7 @@ def test_exact_when_no_block_loses_more_than_its_repair_packets(
     assert (counters["open_blocks"], counters["held_bytes"]) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("engine", "other"), [("numpy", "reedsolo"), ("reedsolo", "numpy")])
 def test_both_engines_understand_each_other(engine: Any, other: Any) -> None:
     sender = FecSender(FecConfig(k=6, r=3, adu_bytes_max=20, engine=engine))

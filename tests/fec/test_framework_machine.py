@@ -203,6 +203,7 @@ class SaysAnotherLength(Faulty):
             yield packet._replace(octets=octets) if packet.repair else packet
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", Faulty.__subclasses__(), ids=lambda fault: fault.__name__)
 def test_each_planted_fault_is_found(fault: type[Faulty]) -> None:
     class Broken(FecMachine):

@@ -16,6 +16,7 @@ everything = cache(targets)
 """What they are fed takes seconds to make: not while tests are collected."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_nothing_from_outside_does_harm(part: int) -> None:
     for target in everything()[part::PARTS]:

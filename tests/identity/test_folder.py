@@ -100,6 +100,7 @@ def test_all_of_it_is_its_owners_alone(tmp_path: Path) -> None:
         node.unlock(nothing)
 
 
+@pytest.mark.slow
 def test_a_passphrase_keeps_keys_and_tells_nothing(tmp_path: Path) -> None:
     node = NodeFolder(tmp_path / "sat1")
     node.begin(SAT, jurisdictions=(), roles=(), passphrase=b"right", entropy=os.urandom)

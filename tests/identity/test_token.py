@@ -251,6 +251,7 @@ def test_keys_that_cannot_be_destroyed_again_are_told(
     assert not list(OpenToken(TokenUri.parse(token), PIN)._session.get_objects())
 
 
+@pytest.mark.slow
 @needs_softhsm
 @pytest.mark.parametrize("make", [begun, authority_of])
 @pytest.mark.parametrize("step", ["generate", "write_keys"])

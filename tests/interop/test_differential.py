@@ -214,6 +214,7 @@ def test_what_we_send_on_is_what_came() -> None:
     assert all(one == verdict.sent for one, verdict in verdicts if verdict.accepted)
 
 
+@pytest.mark.slow
 def test_a_decoder_that_forgets_crcs_is_found() -> None:
     class Forgets(OurBundles):
         def __init__(self) -> None:
@@ -315,11 +316,13 @@ def test_a_program_may_want_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         list(commands())
 
 
+@pytest.mark.slow
 def test_what_hangs_is_ended_by_its_time_of_processor() -> None:
     hung = ask([sys.executable, "-c", "while True: pass"], b"", cpu_s=1)
     assert hung.end == "no answer in 1 s of processor time"
 
 
+@pytest.mark.slow
 def test_a_process_ends_when_who_asked_is_killed(tmp_path: Path) -> None:
     # What reads or writes ends with its pipes, what computes with its time of processor.
     told = tmp_path / "told"
@@ -427,6 +430,7 @@ def test_who_is_not_here_is_said_in_one_line(
     assert known.startswith("dtn7-rs (bp7 on PATH), hardy (bundle on PATH), µD3TN (ud3tndecode on")
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_from_what_it_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -480,6 +484,7 @@ def test_pyd3tn_has_other_names_for_block_flags() -> None:
     assert label.clause == "RFC 9171 §4.2.4"
 
 
+@pytest.mark.slow
 @pytest.mark.peer
 @needs_tshark
 def test_an_input_that_ends_tshark_costs_only_its_own_verdict() -> None:
@@ -520,6 +525,7 @@ print(*shown, sep="\\n")
 """Ends at one input, with rows that nobody has seen; or at one that is harmless alone."""
 
 
+@pytest.mark.slow
 def test_only_an_input_that_ends_a_process_by_itself_is_blamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -610,6 +616,7 @@ def test_cases_of_other_protocols_come_again(
     assert 40 < taken < 190
 
 
+@pytest.mark.slow
 @pytest.mark.peer
 @needs_tshark
 @pytest.mark.parametrize("protocol", ["ltp", "cfdp", "tcpcl"])
@@ -648,6 +655,7 @@ def test_the_page_says_what_was_found() -> None:
     assert FOUND.with_suffix(".md").read_text("utf-8").endswith(markdown(every).rstrip() + "\n")
 
 
+@pytest.mark.slow
 def test_a_record_says_when_its_seed_gives_other_inputs(tmp_path: Path) -> None:
     path = tmp_path / "found.json"
     every = json.loads(FOUND.read_text("utf-8"))

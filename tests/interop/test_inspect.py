@@ -223,6 +223,7 @@ def test_any_status_report(report: StatusReport) -> None:
     assert flags == ["yes" if flag else "no" for flag in expected]
 
 
+@pytest.mark.slow
 @given(bundles())
 def test_any_bundle(bundle: Bundle) -> None:
     encoded = encode_bundle(bundle)
@@ -257,6 +258,7 @@ def test_any_bundle(bundle: Bundle) -> None:
     assert verdict.status == ("wrong" if broken else "ok")
 
 
+@pytest.mark.slow
 @given(loose_bundles())
 def test_any_bundle_in_any_legal_form(drawn: tuple[Bundle, bytes]) -> None:
     bundle, encoded = drawn
@@ -579,6 +581,7 @@ octets_of_some_kind = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(octets_of_some_kind, st.sampled_from(sorted(KINDS)))
 def test_any_octets_give_a_tree(octets: bytes, kind: str) -> None:

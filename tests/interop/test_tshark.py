@@ -227,6 +227,7 @@ def _subject(report: StatusReport) -> object:
     return report.source, report.creation_ms, report.sequence
 
 
+@pytest.mark.slow
 @RUNS
 @given(reports=st.lists(status_reports(), min_size=20, max_size=40, unique_by=_subject))
 def test_any_status_reports(home: Path, reports: list[StatusReport]) -> None:
@@ -263,6 +264,7 @@ def _dissectable(bundle: Bundle) -> Bundle:
     return Bundle(primary, tuple(blocks))
 
 
+@pytest.mark.slow
 @RUNS
 @given(drawn=st.lists(bundles().map(_dissectable), min_size=30, max_size=60))
 def test_any_bundles(home: Path, drawn: list[Bundle]) -> None:
@@ -437,6 +439,7 @@ def _readable(report: ReportSegment) -> ReportSegment:
     )
 
 
+@pytest.mark.slow
 @RUNS
 @given(reports=st.lists(report_segments().map(_readable), min_size=20, max_size=40))
 def test_any_reports(home: Path, reports: list[ReportSegment]) -> None:
@@ -507,6 +510,7 @@ def _of_blue_book_4(pdu: Pdu) -> Pdu:
     return Pdu(replace(pdu.header, large=False), body)
 
 
+@pytest.mark.slow
 @RUNS
 @given(drawn=st.lists(pdus().map(_of_blue_book_4), min_size=30, max_size=60))
 def test_any_cfdp_pdus(home: Path, drawn: list[Pdu]) -> None:

@@ -169,6 +169,7 @@ def test_a_log_ends_where_an_event_is_missing() -> None:
     assert log.extend([(8, b"d")]) == log.extend([]) == 0
 
 
+@pytest.mark.slow
 def test_a_received_file_goes_with_its_policy_also_from_a_node_that_was_off(tmp_path: Path) -> None:
     directory, scene = tmp_path / "nodes.toml", tmp_path / "scene.bin"
     directory.write_text(DIRECTORY)

@@ -204,6 +204,7 @@ def test_an_age_without_end_stops_nobody(tmp_path: Path, store: str, slack: int)
     run_virtual(main)
 
 
+@pytest.mark.slow
 def test_all_that_is_acknowledged_arrives_through_a_small_queue(tmp_path: Path) -> None:
     """What departs is longer than what was stored, and LTP has room for less than was taken."""
 

@@ -128,6 +128,7 @@ async def exchange(
     return delivery.policy
 
 
+@pytest.mark.slow
 def test_nodes_of_domains_that_trust_each_other_talk_by_certificates(
     tmp_path: Path, domains: Domains
 ) -> None:

@@ -174,6 +174,7 @@ def test_signatures_hold_for_as_long_as_their_certificates(tmp_path: Path) -> No
     run_virtual(main)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", ["certificate", "revocation list"])
 def test_what_is_believed_ends_by_itself(tmp_path: Path, ends: str) -> None:
     """The certificate of the other after a day; the revocation list after its seven, and the

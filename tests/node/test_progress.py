@@ -39,6 +39,7 @@ def plan_of(*starts_s: int, lasts_s: int = 4) -> Plan:
     return Plan(tuple(contacts), tuple(ranges))
 
 
+@pytest.mark.slow
 def test_nothing_is_done_before_the_link_is_up(tmp_path: Path) -> None:
     """6 MB at 1 MB/s need two passes of 4 s, an hour and two hours from now."""
 
@@ -119,6 +120,7 @@ def test_a_change_of_rate_makes_no_second_pass() -> None:
     assert found.passes == 1
 
 
+@pytest.mark.slow
 def test_what_is_expected_of_a_neighbour_that_is_not_there_says_so(tmp_path: Path) -> None:
     """A link that is always open has a rate, and so an hour: it holds if somebody answers."""
 

@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from link_models.channel import ChannelConfig, Delay, Window
 from link_models.clock import VirtualLoop, run_virtual
 from link_models.loss import Bernoulli
@@ -131,6 +133,7 @@ def test_coding_spares_every_retransmission_that_it_covers(tmp_path: Path) -> No
     run_virtual(main)
 
 
+@pytest.mark.slow
 def test_a_session_begun_in_one_pass_ends_in_the_next(tmp_path: Path) -> None:
     rate = 1e6
     passes = [(10, 25), (300, 330), (600, 660)]  # the first two are too short for the file

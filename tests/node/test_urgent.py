@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from link_models.clock import run_virtual
 from link_models.loss import Bernoulli
 from stack.services.messages import Mailbox, send_message
@@ -25,6 +27,7 @@ from tests.node.world import World
 RATE = 2e6
 
 
+@pytest.mark.slow
 def test_an_expedited_message_overtakes_the_bulk_of_a_pass(tmp_path: Path) -> None:
     """32 MiB are two minutes of the link; two bundles and one block are three seconds."""
     size, count = 1 << 18, 128

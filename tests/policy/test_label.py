@@ -51,6 +51,7 @@ def test_a_label_reads_back_and_is_deterministic_cbor(policy: DataPolicy) -> Non
     assert block.flags == REPLICATE | DELETE_UNPROCESSED
 
 
+@pytest.mark.slow
 @given(cases.policies, cases.policies, cases.policies)
 def test_the_meet_is_a_meet(a: DataPolicy, b: DataPolicy, c: DataPolicy) -> None:
     assert a.meet(b) == b.meet(a)

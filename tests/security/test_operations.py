@@ -253,6 +253,7 @@ def test_reserved_scope_flags_count_as_zero(bit: int) -> None:
     assert (with_it == without) == (bit > 2)
 
 
+@pytest.mark.slow
 @given(loose_bundles(whole=True))
 def test_the_primary_block_counts_in_deterministic_encoding(drawn: tuple[Bundle, bytes]) -> None:
     # Without a CRC, so that the two encodings differ by their form alone.

@@ -34,6 +34,7 @@ class Disk:
         self.counts, self.writes = dict(counts), self.writes + 1
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 70_000), st.booleans()), max_size=6))
 def test_no_crash_makes_it_less(lives: list[tuple[int, bool]]) -> None:
     disk, done, crashes = Disk(), 0, 0

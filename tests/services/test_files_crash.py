@@ -98,6 +98,7 @@ def in_states(port: FakePort) -> list[InState]:
     return [InObject.decode(key, value).state for key, value in port.read_all(SPACE_IN)]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), at_gs=crashes, at_sat=crashes)
 def test_crashes_anywhere(seed: int, at_gs: Crashes, at_sat: Crashes) -> None:

@@ -79,6 +79,7 @@ def test_environment_and_input_are_minimal(tmp_path: Path) -> None:
     assert result.stdout.split()[-2:] == [b"0", os.fsencode(tmp_path)]
 
 
+@pytest.mark.slow
 def test_memory_limit(tmp_path: Path) -> None:
     code = "b = bytearray(800 << 20); print(len(b))"
     assert python(tmp_path, code, memory_bytes=2 << 30).exit_code == 0
@@ -95,6 +96,7 @@ def test_file_size_limit(tmp_path: Path) -> None:
     assert (tmp_path / "big").stat().st_size <= 4999
 
 
+@pytest.mark.slow
 def test_cpu_limit(tmp_path: Path) -> None:
     """Should whoever limits elapsed time fail, the kernel still ends it."""
     result = python(tmp_path, "while True: pass", time_s=0.5)
@@ -226,6 +228,7 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
 # -- as jobs, on a real event loop
 
 
+@pytest.mark.slow
 def test_jobs_of_commands(tmp_path: Path) -> None:
     """Success, failure, signal, time limit, output limit and cancellation, each as a job."""
     content = make_file(tmp_path / "in.bin", 600)

@@ -45,6 +45,7 @@ QUICK = settings(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", faulty.FILES, ids=lambda fault: fault.__name__)
 def test_each_fault_of_a_file_service_is_found(fault: Any) -> None:
     class Broken(FilesMachine):
@@ -55,6 +56,7 @@ def test_each_fault_of_a_file_service_is_found(fault: Any) -> None:
     assert found.value.violation.clause in fault.breaks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", faulty.JOBS, ids=lambda fault: fault.__name__)
 def test_each_fault_of_a_job_service_is_found(fault: Any) -> None:
     class Broken(JobsMachine):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -115,6 +116,7 @@ def test_received_round_trips(received: Received) -> None:
     assert Received.decode("key", received.encode()) == received
 
 
+@pytest.mark.slow
 @given(some.requests, some.reports | st.none(), eids, times, st.lists(some.ids, max_size=3), paths)
 def test_client_jobs_round_trip(
     request: object, report: object, server: Eid, when: int, ids: list[bytes], path: str

@@ -111,6 +111,7 @@ def test_every_kind_is_among_them() -> None:
 # ---- bugs that were found ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FOUND)
 def test_what_was_found_stays_mended(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     options = load_options(HERE / "found" / f"{name}.json")
@@ -131,6 +132,7 @@ print([run(draw(seed, nodes=None)).trace for seed in (3, 7)], engines(6).trace, 
 """
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_trace_whatever_the_hash_seed() -> None:
     other = "1" if os.environ.get("PYTHONHASHSEED") == "2" else "2"  # by itself it is random
     done = subprocess.run(
@@ -146,6 +148,7 @@ def test_one_seed_gives_one_trace_whatever_the_hash_seed() -> None:
     assert done.stdout == f"{mine} {engines(6).trace} {engines(7).trace}\n"
 
 
+@pytest.mark.slow
 def test_two_runs_are_equal_and_two_seeds_are_not() -> None:
     assert nodes(11) == nodes(11)
     assert nodes(11).trace != nodes(12).trace
@@ -157,6 +160,7 @@ def test_two_runs_are_equal_and_two_seeds_are_not() -> None:
 # ---- engines alone -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
 def test_engines_alone(part: int) -> None:
     for seed in range(part, 400, 4):

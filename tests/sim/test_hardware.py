@@ -106,6 +106,7 @@ def test_a_crash_in_a_commit_leaves_all_of_it_or_nothing(
     on_loop(work)
 
 
+@pytest.mark.slow
 def test_torn_commits_leave_both_outcomes(tmp_path: Path) -> None:
     """Otherwise the test before would prove less than it says."""
     found = set()

@@ -118,6 +118,7 @@ PLANTED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plant", "invariant", "options"), PLANTED, ids=[f"{p[0].__name__}-{p[1]}" for p in PLANTED]
 )

@@ -282,6 +282,7 @@ def forgets_what_failed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Forwarder, "returned", returned)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plant", "invariant", "first"),
     [

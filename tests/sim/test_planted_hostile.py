@@ -150,6 +150,7 @@ def test_the_intruder_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
         assert outcome.ok, outcome.problems
 
 
+@pytest.mark.slow
 def test_without_authentication_the_same_is_lost() -> None:
     """What `docs/trust.md` says of a link without it: the sender lets go of what nobody has."""
     found: set[str] = set()

@@ -33,6 +33,7 @@ def test_several_processes_take_part() -> None:
     assert not {pid for pid, _ in here} & {pid for pid, _ in there}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "why"),
     [
@@ -51,6 +52,7 @@ def test_a_seed_that_gives_nothing_is_named(
     assert [one for one in found if one != found[5]] == expected
 
 
+@pytest.mark.slow
 def test_processes_change_nothing() -> None:
     assert sweep(engines, range(6), failed, jobs=2) == [engines(seed) for seed in range(6)]
     assert sweep(nodes, range(2), failed, jobs=2) == [nodes(seed) for seed in range(2)]

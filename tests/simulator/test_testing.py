@@ -46,6 +46,7 @@ def day(folder: Path, seed: int = 1, loss: float = 0.0) -> list[float]:
     return run_virtual(main)
 
 
+@pytest.mark.slow
 def test_a_day_of_passes(tmp_path: Path) -> None:
     file, job = day(tmp_path / "a", loss=0.02)
     assert 5400 < file < 5410, "it takes more than one pass"
@@ -106,6 +107,7 @@ def test_a_wait_without_end_ends(run_two_nodes):
 """
 
 
+@pytest.mark.slow
 def test_the_fixture_of_pytest(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, USES_THE_FIXTURE)
     assert done.returncode == 1, done.stderr
@@ -140,6 +142,7 @@ def test_a_protocol_that_is_not_ours(run_two_ports):
 """
 
 
+@pytest.mark.slow
 def test_the_fixture_for_protocols_without_a_node(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, USES_TWO_PORTS, "-W", "error")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,7 @@ def sealed_octets(path: Path) -> int:
     return sum(file.stat().st_size for file in sorted(path.glob("payload-*.log"))[:-1])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(kept=st.sets(st.integers(0, 79), max_size=30), crash=st.booleans())
 def test_what_is_alive_survives_compaction(kept: set[int], crash: bool) -> None:

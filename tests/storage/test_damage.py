@@ -291,6 +291,7 @@ def exercise(path: Path, held: dict[int, bytes]) -> None:
         store.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     flips=st.lists(

@@ -36,6 +36,7 @@ def run_until_killed(directory: Path, first: int, lines: int) -> list[list[int]]
     return [[int(word) for word in line.split()] for line in told if line.endswith(b"\n")]
 
 
+@pytest.mark.slow
 def test_everything_told_is_there_after_sigkill(directory: Path) -> None:
     held: dict[int, int] = {}
     last_ref = 0

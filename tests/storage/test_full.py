@@ -73,6 +73,7 @@ def until_full(store: SqliteStore, batch: int, size: int) -> list[int]:
             return refs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 40], ids=["in the database", "in the log"])
 @pytest.mark.parametrize("reopened", ["", "closed", "killed"])
 def test_a_full_disk_empties_itself(directory: Path, batch: int, reopened: str) -> None:
@@ -117,6 +118,7 @@ def test_a_full_disk_empties_itself(directory: Path, batch: int, reopened: str) 
         store.close()
 
 
+@pytest.mark.slow
 def test_a_full_disk_lets_expire(directory: Path) -> None:
     with small_disk(directory / "disk") as disk:
         store = SqliteStore(disk / "store")

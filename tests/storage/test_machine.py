@@ -151,10 +151,11 @@ class SqliteMachine(StagingMachine):
 
 TestMemoryStore = MemoryMachine.TestCase
 TestMemoryStore.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
-TestSqliteStore = SqliteMachine.TestCase
+TestSqliteStore = pytest.mark.slow(SqliteMachine.TestCase)
 TestSqliteStore.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", faulty.FAULTS, ids=lambda fault: fault.__name__)
 def test_each_planted_fault_is_found(fault: type[faulty.Durable]) -> None:
     """Each breaks another promise of the port; which one is named."""

@@ -592,6 +592,7 @@ def test_each_bit_of_the_header(small_log: bytes, order: str) -> None:
         assert pages_of(log) == pages_of(octets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
 def test_bits_of_a_frame(small_log: bytes, order: str) -> None:
     """Each is put right; only where several leave the same mark, and nothing is known of the page

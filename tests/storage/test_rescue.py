@@ -91,6 +91,7 @@ def pages_by_kind(path: Path) -> dict[str, list[int]]:
     return kinds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [0, 3, 4, 8, 9, 40, 101, 103, 600, 2049, 4000, 4090])
 def test_flipped_bits_in_any_page_cost_little(
     filled: tuple[Path, dict[int, int]], directory: Path, offset: int

@@ -129,6 +129,7 @@ def flips_within_power(draw: st.DrawFn) -> tuple[int, dict[int, int]]:
     return size, places
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["load", "scrub"])
 @PLACES
 @settings(max_examples=25, deadline=None)
@@ -349,6 +350,7 @@ def test_work_of_a_step_is_bounded(directory: Path) -> None:
         assert at_rest(directory, large) == encoded(0, size)
 
 
+@pytest.mark.slow
 @PLACES
 def test_a_scrubber_that_is_killed_leaves_nothing_worse(
     directory: Path, log_batch_bytes: int

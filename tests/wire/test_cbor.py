@@ -134,6 +134,7 @@ def _any_form(draw: st.DrawFn, tree: Any) -> bytes:
     return head(major, size) + body if definite else bytes((major << 5 | 31,)) + body + b"\xff"
 
 
+@pytest.mark.slow
 @given(TREES.flatmap(lambda tree: st.tuples(st.just(tree), _any_form(tree))), st.binary(max_size=3))
 def test_any_form_of_an_item_becomes_the_deterministic_one(
     drawn: tuple[object, bytes], rest: bytes

@@ -264,6 +264,7 @@ def test_restart_takes_everything_up_where_it_was() -> None:
     assert bytes(delivery.payload) == bytes(2000)
 
 
+@pytest.mark.slow
 @given(st.binary(min_size=1500, max_size=6000), st.randoms(use_true_random=False))
 def test_fragments_in_any_order_and_number_make_one_delivery(
     payload: bytes, random: object

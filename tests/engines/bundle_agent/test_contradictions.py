@@ -271,6 +271,7 @@ def test_a_purse_bounds_what_forged_fragments_cost() -> None:
     assert desk.agent.counters["reassembly_failed"] > spent
 
 
+@pytest.mark.slow
 def test_a_flood_of_fragments_of_one_unit_does_not_hide_the_genuine_ones() -> None:
     desk = Desk(security=keyed())
     for n in range(LOAD_FRAGMENTS + 100):

@@ -206,6 +206,7 @@ def timeless() -> Bundle:
     return sent(keyed().protect(bare))
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_whatever_is_forged_the_genuine_bundle_arrives_once(data: st.DataObject) -> None:
     """Over two relays without keys, beside copies of which anything but the content is true."""

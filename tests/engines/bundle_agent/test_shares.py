@@ -334,6 +334,7 @@ class MakesRoom(OurShares):
         return name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", OurShares.__subclasses__(), ids=lambda fault: fault.__name__)
 def test_each_planted_fault_is_found(fault: type[OurShares]) -> None:
     class Broken(machine.SharesMachine):

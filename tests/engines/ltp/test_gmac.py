@@ -258,6 +258,7 @@ class Starts(RuleBasedStateMachine):
         assert len(self.seen) == self.sent
 
 
+@pytest.mark.slow
 def test_no_key_and_nonce_sign_two_segments() -> None:
     run_state_machine_as_test(Starts, settings=settings(stateful_step_count=30))
 

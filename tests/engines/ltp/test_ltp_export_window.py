@@ -20,6 +20,7 @@ def seconds(octets: int, **config: int) -> float:
     return pair.now / SECOND
 
 
+@pytest.mark.slow
 def test_a_slow_disk_does_not_hold_a_transfer_up() -> None:
     fixed = seconds(10_000_000, window_bytes=50_000, window_bytes_max=0)
     grown = seconds(10_000_000, window_bytes=50_000, window_bytes_max=800_000)

@@ -102,6 +102,7 @@ def check_bounds(lone: Lone) -> None:
     assert sender._table.in_flight >= 0
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_any_conversation_is_survived(data: st.DataObject) -> None:
@@ -222,6 +223,7 @@ def test_foreign_engine_ids_are_told_once_each_and_bounded() -> None:
     assert lone.engine.heard_at == -1, "a stranger does not make a link heard"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gaps", [4000, 16_000])
 def test_gaps_and_checkpoints_take_little_memory(gaps: int) -> None:
     """One octet in two of a block, then 60 checkpoints of a dozen octets: it was 78 MB, and 2.5 MB

@@ -76,6 +76,7 @@ def wait_for_it(guide: Guide) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_one_that_ends_and_leaves_nothing_is_told(atheris: Path) -> None:
     atheris.write_text(STAND_IN.format(ends=True))
     guide = Guide("python:json:loads", "raw", 1, TargetOptions())

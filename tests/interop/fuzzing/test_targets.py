@@ -62,6 +62,7 @@ def script(folder: Path, text: str) -> str:
     return f"{sys.executable} -S -E {path}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["standard input", "file"])
 def test_a_command_is_run_for_each_case(tmp_path: Path, how: str) -> None:
     command = script(tmp_path, READER) + (" {}" if how == "file" else "")
@@ -99,6 +100,7 @@ def served(folder: Path, *, probe: bytes | None = b"ping", told: str = "") -> Ta
     return make(f"udp://127.0.0.1:{port}", "raw", options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("message", "kind", "place"),
     [

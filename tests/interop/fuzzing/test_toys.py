@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+import pytest
+
 from examples.fuzz import tlv, toy_bundle, toy_ltp
 from interop.fuzzing import Campaign, CaseStream, Course, Finding, TargetOptions, make_target
 from interop.fuzzing.protocols import known
@@ -64,6 +66,7 @@ def until_found(faults: dict[int, Found], cases: int) -> Callable[[Course], bool
     return lambda tally: tally.cases < cases and bool(tally.cases % 100 or missing(faults, tally))
 
 
+@pytest.mark.slow
 def test_every_fault_of_the_reader_of_bundles() -> None:
     target = PythonTarget("toy", toy_bundle.decode, QUICK)
     campaign = Campaign(target, CaseStream(known("bpv7"), 1))
@@ -72,12 +75,14 @@ def test_every_fault_of_the_reader_of_bundles() -> None:
     assert not [one for one in tally.findings.values() if one.kind == "refuses"]
 
 
+@pytest.mark.slow
 def test_every_fault_of_the_receiver_of_blocks() -> None:
     target = PythonTarget("toy", toy_ltp.Receiver().receive, QUICK)
     tally = Campaign(target, CaseStream(known("ltp"), 1)).run(until_found(LTP_FAULTS, 60_000))
     assert missing(LTP_FAULTS, tally) == set()
 
 
+@pytest.mark.slow
 def test_a_receiver_behind_a_socket() -> None:
     """As a user runs it: the toy is started, prints tracebacks and goes on, or hangs and is
     started anew."""

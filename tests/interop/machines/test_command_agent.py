@@ -46,6 +46,7 @@ def one_case(kind: type[AgentPeerMachine]) -> None:
         case.teardown()
 
 
+@pytest.mark.slow
 def test_our_agent_is_right_in_a_process_that_is_killed_too() -> None:
     kind = machine_for()
     one_case(kind)
@@ -53,6 +54,7 @@ def test_our_agent_is_right_in_a_process_that_is_killed_too() -> None:
     assert {("forwarded", "restart"), ("deferred", "restart"), ("waiting", "restart")} <= steps
 
 
+@pytest.mark.slow
 def test_an_agent_that_keeps_nothing_on_disk_is_found() -> None:
     with pytest.raises(MachineFault, match=r"RFC 9171 §5.* is not (sent|delivered)"):
         one_case(machine_for("forgets"))
@@ -67,6 +69,7 @@ def talk(code: str, timeout_s: float = 10.0) -> None:
 ANSWER = 'input(); print(\'{"sent": [], "delivered": []}\', flush=True)'
 
 
+@pytest.mark.slow
 def test_what_a_command_does_wrong_is_told() -> None:
     talk(ANSWER)
     with pytest.raises(MachineFault, match=r"crash: AssertionError in <string>:1 <module>"):
@@ -80,6 +83,7 @@ def test_what_a_command_does_wrong_is_told() -> None:
             talk(f"print({answer!r}, flush=True); input(); input()")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "size", "hang"),
     [
@@ -102,6 +106,7 @@ def test_a_command_that_lives_and_neither_reads_nor_answers_is_a_hang(
         process.close()
 
 
+@pytest.mark.slow
 def test_a_command_may_take_longer_to_begin_than_to_answer() -> None:
     code = "import time; input(); time.sleep(0.5); print('{}', flush=True); input(); input()"
     process = AskedProcess(shlex.join([sys.executable, "-S", "-c", code]), 0.4)

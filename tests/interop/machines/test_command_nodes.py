@@ -49,6 +49,7 @@ def two_messages(kind: type[NodesPeerMachine]) -> None:
         case.teardown()
 
 
+@pytest.mark.slow
 def test_our_nodes_are_right_in_processes_that_are_killed() -> None:
     two_messages(TheirNodes)
     steps = {(step.state, step.what, step.after) for step in TheirNodes.coverage.taken}
@@ -56,6 +57,7 @@ def test_our_nodes_are_right_in_processes_that_are_killed() -> None:
     assert ("waits", "time passes", "arrived") in steps
 
 
+@pytest.mark.slow
 def test_nodes_that_keep_nothing_on_disk_are_found() -> None:
     with pytest.raises(MachineFault, match=f"{KEPT}: 1 do not arrive"):
         two_messages(NodesThatForget)

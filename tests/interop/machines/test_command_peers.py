@@ -210,6 +210,7 @@ def life_of(kind: type[StoreMachine]) -> None:
         case.teardown()
 
 
+@pytest.mark.slow
 def test_our_store_keeps_what_it_has_in_a_process_that_is_killed() -> None:
     life_of(TheirStore)
     steps = {(step.state, step.what) for step in TheirStore.coverage.taken}
@@ -241,6 +242,7 @@ def files_of(kind: type[FilesMachine]) -> None:
         case.teardown()
 
 
+@pytest.mark.slow
 def test_our_file_service_is_right_in_a_process_that_is_killed() -> None:
     files_of(TheirFiles)
     assert {step.after for step in TheirFiles.coverage.taken} == {"open", "delivered", "cancelled"}
@@ -270,6 +272,7 @@ def test_our_job_service_is_right_in_a_process_that_is_killed() -> None:
     assert "finished" in {step.after for step in TheirJobs.coverage.taken}
 
 
+@pytest.mark.slow
 def test_a_job_service_that_keeps_nothing_on_disk_is_found() -> None:
     with pytest.raises(MachineFault, match=r"at the end: job .* stays so"):
         jobs_of(JobsThatForget)
@@ -293,6 +296,7 @@ def share(kind: type[SharesMachine]) -> None:
         case.teardown()
 
 
+@pytest.mark.slow
 def test_our_store_is_shared_in_a_process_that_is_killed() -> None:
     share(TheirShares)
     assert {step.after for step in TheirShares.coverage.taken} == {"admitted", "refused"}

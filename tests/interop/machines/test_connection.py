@@ -141,6 +141,7 @@ KINDS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_what_is_right_is_right_behind_a_port(kind: Kind, listens: Listens) -> None:
     machine = kind.behind(listens(*kind.shim, ""))
@@ -148,12 +149,14 @@ def test_what_is_right_is_right_behind_a_port(kind: Kind, listens: Listens) -> N
     assert kind.steps <= {word for step in machine.coverage.taken for word in step[1:]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_a_mistake_is_found_behind_a_port(kind: Kind, listens: Listens) -> None:
     with pytest.raises(MachineFault, match=kind.seen):
         kind.happens(kind.behind(listens(*kind.shim, kind.fault)))
 
 
+@pytest.mark.slow
 def test_our_nodes_are_right_behind_a_port(listens: Listens) -> None:
     class Theirs(NodesPeerMachine):
         adapter = CommandNodesAdapter(listens("node_process", ""), TIMEOUT_S)
@@ -164,6 +167,7 @@ def test_our_nodes_are_right_behind_a_port(listens: Listens) -> None:
     assert ("waits", "its sender is killed", "waits") in steps
 
 
+@pytest.mark.slow
 def test_nodes_behind_a_port_that_keep_nothing_are_found(listens: Listens) -> None:
     class Theirs(NodesPeerMachine):
         adapter = CommandNodesAdapter(listens("node_process", "forgets"), TIMEOUT_S)

@@ -50,6 +50,7 @@ def toy_machine(broken: str) -> type[LtpPeerMachine]:
     return ToyMachine
 
 
+@pytest.mark.slow
 def test_a_toy_without_faults_has_none() -> None:
     run_state_machine_as_test(toy_machine(""), settings=settings(QUICK, max_examples=40))
 

@@ -34,6 +34,7 @@ def test_how_many():
 PLUGINS = ("-p", "_hypothesis_pytestplugin", "-W", "error")
 
 
+@pytest.mark.slow
 def test_the_report_names_transitions_that_were_never_taken(tmp_path: Path) -> None:
     done = run_pytest(
         tmp_path, A_MACHINE, *PLUGINS, "-s", "--orbitferry-report", "--hypothesis-profile=quick"
@@ -46,6 +47,7 @@ def test_the_report_names_transitions_that_were_never_taken(tmp_path: Path) -> N
     assert "   never  door: shut -- pull -> open" in done.stdout
 
 
+@pytest.mark.slow
 def test_processes_of_xdist_hand_over_what_was_taken(tmp_path: Path) -> None:
     pytest.importorskip("xdist")
     options = (*PLUGINS, "-p", "xdist", "-n1", "--orbitferry-report")
@@ -55,6 +57,7 @@ def test_processes_of_xdist_hand_over_what_was_taken(tmp_path: Path) -> None:
     assert "   never  door: shut -- pull -> open" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_profile_of_the_users_own_stays_and_nobody_is_told_unasked(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(
         "from hypothesis import settings\nsettings.register_profile('night', max_examples=7)\n"

@@ -91,6 +91,7 @@ def block_over(kind: type[LtpPeerMachine]) -> None:
     once()
 
 
+@pytest.mark.slow
 def test_our_engine_is_right_behind_a_port() -> None:
     with running("") as port:
         kind = machine_at(port)
@@ -123,6 +124,7 @@ def test_a_fault_is_found_over_a_socket() -> None:
     assert found.value.violation.clause == "RFC 5326 §3.2.2"
 
 
+@pytest.mark.slow
 def test_an_engine_that_ends_is_a_fault() -> None:
     ends = "import socket, sys; s = socket.socket(type=socket.SOCK_DGRAM); "
     ends += "s.bind(('127.0.0.1', PORT)); d, a = s.recvfrom(9999); s.sendto(b'?', a); s.recv(9999)"

@@ -77,6 +77,7 @@ def fails(door: Door) -> None:
         door.teardown()
 
 
+@pytest.mark.slow
 def test_what_happens_to_our_engine_is_all_in_the_table_of_ltp() -> None:
     class Counted(OurEngineMachine):
         adapter = OurEngine

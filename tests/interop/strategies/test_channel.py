@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
+import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,7 @@ def test_order_is_kept_where_it_is_to_be(script: ChannelScript, step: int) -> No
     assert found == sorted(found)
 
 
+@pytest.mark.slow
 def test_everything_comes_and_each_alone_shrinks_to_itself() -> None:
     assert find(channels(), lambda one: True, settings=FINDING) == QUIET
     lost = find(
@@ -69,6 +71,7 @@ def test_everything_comes_and_each_alone_shrinks_to_itself() -> None:
     assert dark == ChannelScript(1, (), ((0, 1),))
 
 
+@pytest.mark.slow
 def test_a_protocol_is_tried_with_it() -> None:
     """Numbers of one bit: a copy that comes late is taken for the message after the next."""
     pair = st.tuples(channels(), channels())

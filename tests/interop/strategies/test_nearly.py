@@ -154,6 +154,7 @@ def test_encoded_eids_are_read(octets: bytes) -> None:
     assert decode_eid(octets)[1] == len(octets)
 
 
+@pytest.mark.slow
 def test_a_violation_shrinks() -> None:
     from hypothesis import find
 

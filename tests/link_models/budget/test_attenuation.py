@@ -113,6 +113,7 @@ def test_there_and_back(name: str, hz: float, elevation: float, availability: fl
         assert share == pytest.approx(1.0 - availability / 100.0, rel=0.02, abs=1e-6)
 
 
+@pytest.mark.slow
 @given(SITES, BANDS, UP, st.lists(st.floats(0.0, 100.0), min_size=2, max_size=9))
 def test_probabilities_fall(name: str, hz: float, elevation: float, fades: list[float]) -> None:
     shares = load_site(name).table(hz).exceeded(elevation, np.array(sorted(fades)))

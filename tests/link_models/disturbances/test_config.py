@@ -45,6 +45,7 @@ def lost(
     return set(range(COUNT)) - seen
 
 
+@pytest.mark.slow
 @given(disturbances(tuple(LOSSES)), disturbances(tuple(LOSSES)), st.integers(0, 1000))
 def test_a_rule_that_is_added_changes_nobodys_luck(
     some: list[dict[str, Any]], others: list[dict[str, Any]], seed: int

@@ -105,6 +105,7 @@ def test_datagrams_before_and_after_the_link_and_the_lost_one(tmp_path: Path) ->
     assert ("192.0.2.9", 5001, "192.0.2.1", 1000, b"pong") in ends
 
 
+@pytest.mark.slow
 @pytest.mark.peer
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="needs tshark")
 def test_tshark_reads_interfaces_comments_and_streams(tmp_path: Path) -> None:

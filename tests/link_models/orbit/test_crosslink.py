@@ -270,6 +270,7 @@ all_limits = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(two_orbits, all_limits)
 @settings(deadline=None, max_examples=40)
 @example(

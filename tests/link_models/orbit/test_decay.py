@@ -52,6 +52,7 @@ def first_error_ms(satellite: Satellite, until_ms: float) -> float:
     return float(days[failed[0]] * DAY_MS) if len(failed) else math.inf
 
 
+@pytest.mark.slow
 @given(st.floats(0.001, 0.2), st.floats(200.0, 500.0), st.floats(0.0, 0.01))
 def test_decay_is_when_sgp4_first_fails(bstar: float, altitude: float, e: float) -> None:
     satellite = with_drag(bstar, altitude, e)

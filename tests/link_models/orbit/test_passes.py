@@ -159,6 +159,7 @@ def check_against_every_second(
         assert (inside <= height + 1e-5).all()
 
 
+@pytest.mark.slow
 @given(orbits.any_orbits, orbits.stations)
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @example(orbits.elliptic(400.0, 0.74, inclination=63.4, perigee=270.0), SVALBARD)
@@ -171,6 +172,7 @@ def test_no_pass_is_lost_and_none_is_invented(satellite: Satellite, station: Sta
     check_against_every_second(satellite, station, start, end, found)
 
 
+@pytest.mark.slow
 @given(orbits.low_orbits, orbits.stations, orbits.horizons)
 @settings(deadline=None, max_examples=60)
 def test_obstacles_cut_passes(
@@ -208,6 +210,7 @@ MIX = [
 HILLS = ((0.0, 25.0), (40.0, 2.0), (100.0, 31.0), (170.0, 3.0), (260.0, 12.0), (300.0, 4.0))
 
 
+@pytest.mark.slow
 def test_no_pass_of_a_mixed_fleet_over_a_hilly_network_is_lost() -> None:
     sites = [replace(site, horizon=HILLS) for site in SITES]
     sites.append(Station(name="pole", latitude_deg=-89.9, longitude_deg=0.0, mask_deg=0.0))
@@ -245,6 +248,7 @@ def test_obstacles_by_interpolation_round_north() -> None:
 # ---- short passes
 
 
+@pytest.mark.slow
 @given(
     orbits.low_orbits,
     orbits.stations,

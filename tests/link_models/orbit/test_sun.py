@@ -43,6 +43,7 @@ def angle_deg(a: Floats, b: Floats) -> Floats:
 # ---- where the Sun is
 
 
+@pytest.mark.slow
 def test_the_sun_is_where_erfa_has_it() -> None:
     first, last = dtn_from_iso("2000-01-01"), dtn_from_iso("2060-01-01")
     times = np.arange(float(first), float(last), 5.3 * DAY_MS)
@@ -116,6 +117,7 @@ def test_the_share_of_the_sun_by_rays(height: float) -> None:
     assert rays[-1] == 0.0
 
 
+@pytest.mark.slow
 @given(orbits.any_orbits)
 @settings(deadline=None, max_examples=60)
 def test_no_eclipse_is_lost_and_none_is_invented(satellite: Satellite) -> None:
@@ -273,6 +275,7 @@ SPIES: dict[str, tuple[list[Satellite], int, float]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SPIES)
 def test_no_outage_is_lost_and_none_is_invented(kind: str) -> None:
     satellites, days, half = SPIES[kind]

@@ -40,6 +40,7 @@ def steps_of(
     return float(np.abs(planned - true).max()), len(found.owner)
 
 
+@pytest.mark.slow
 @given(
     st.floats(5.0, 3000.0),
     st.floats(0.01, 15.0),

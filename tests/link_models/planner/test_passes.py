@@ -87,6 +87,7 @@ def test_contacts_have_the_rate_of_the_elevation() -> None:
     assert without_range(plan) == []
 
 
+@pytest.mark.slow
 @given(
     orbits.low_orbits,
     orbits.stations,

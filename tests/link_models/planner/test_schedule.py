@@ -114,6 +114,7 @@ def best_of_all(case: Case) -> float | None:
     return max(values) if values else None
 
 
+@pytest.mark.slow
 @given(small_problems())
 @settings(max_examples=150, deadline=None)
 def test_as_good_as_brute_force(case: Case) -> None:
@@ -169,6 +170,7 @@ def check_promises(case: Case, found: Schedule) -> None:
         assert whole.rate_bps == contact.rate_bps
 
 
+@pytest.mark.slow
 @given(small_problems(passes_max=12))
 @settings(max_examples=100, deadline=None)
 def test_no_antenna_and_no_terminal_is_used_twice(case: Case) -> None:

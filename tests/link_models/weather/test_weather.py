@@ -75,6 +75,7 @@ def test_the_sky_forgets_exponentially() -> None:
         assert abs(seen - math.exp(-lag_s / 300)) < 5 / math.sqrt(few)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance_m", [1.0, 100_000.0, 300_000.0, 1_500_000.0])
 def test_the_gaussian_copula_between_two_places(distance_m: float) -> None:
     """P(both cloudy) = 1/4 + arcsin(rho) / 2 pi at a half each (Sheppard 1899), with rho =
@@ -143,6 +144,7 @@ def test_durations_say_the_same() -> None:
     assert correlation_s / fraction == 3000
 
 
+@pytest.mark.slow
 def test_known_sites_are_places() -> None:
     for known in KNOWN_SITES.values():
         place = known.latitude_deg, known.longitude_deg

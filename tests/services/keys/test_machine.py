@@ -345,6 +345,7 @@ SETTINGS = settings(
 )
 
 
+@pytest.mark.slow
 def test_distribution() -> None:
     run_state_machine_as_test(Distribution, settings=SETTINGS)
 

@@ -118,6 +118,7 @@ def test_times_are_those_of_the_run(captured: Captured) -> None:
     assert times[-1] <= captured.result.ended_s * 10**9
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_file_and_the_same_run(
     captured: Captured, tmp_path: Path
 ) -> None:

@@ -174,6 +174,7 @@ def test_a_handler_that_does_not_exist_is_an_error() -> None:
         run_scenario(changed(jobs=[job]))
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_day_and_watching_changes_nothing(small: Result) -> None:
     seen: list[Moment] = []
     watched = run_scenario(load_scenario(SMALL), progress=seen.append)
@@ -199,6 +200,7 @@ def command(*arguments: str, hash_seed: str, temporary: Path) -> subprocess.Comp
     )
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
     outputs = []
     for number, hash_seed in enumerate(("1", "2024")):
@@ -251,6 +253,7 @@ def check_page(text: str) -> None:
         assert wanted in text
 
 
+@pytest.mark.slow
 def test_the_command_says_which_object_failed(tmp_path: Path) -> None:
     text = SMALL.read_text().replace("per_hour = 6", "per_hour = 3600")
     text = text.replace("mean_s = 10", "mean_s = 86_400").replace('"../../..', f'"{ROOT}')

@@ -121,6 +121,7 @@ def test_light_time_is_that_of_the_orbit() -> None:
 # -- what the planner foresees -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_antenna_serves_one_satellite() -> None:
     crowd = {"id": "dtn://r{}/", "count": 12, "planes": 3, "inclination_deg": 88}
     busy = scenario(constellations=[crowd], planning={"guard_s": 30})
@@ -139,6 +140,7 @@ def test_one_antenna_serves_one_satellite() -> None:
     assert overlap_max(ups) > 1
 
 
+@pytest.mark.slow
 def test_more_antennas_serve_more() -> None:
     crowd = {"id": "dtn://r{}/", "count": 12, "planes": 3, "inclination_deg": 88}
     volumes = []
@@ -313,6 +315,7 @@ def test_one_more_rule_changes_nobody_elses_luck() -> None:
 RING = {"id": "dtn://r{}/", "count": 8, "planes": 1, "inclination_deg": 88, "altitude_km": 2000}
 
 
+@pytest.mark.slow
 def test_a_ring_is_always_closed_and_as_long_as_it_should_be() -> None:
     run = scenario(
         satellites=[],
@@ -335,6 +338,7 @@ def test_a_ring_is_always_closed_and_as_long_as_it_should_be() -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("topology", "pairs"), [("ring", 8), ("all", 28)])
 def test_what_the_earth_hides_has_no_contact(topology: str, pairs: int) -> None:
     run = scenario(

@@ -117,6 +117,7 @@ def test_any_single_bit_flip_is_noticed(bundle: Bundle, data: st.DataObject) -> 
         decode_bundle(encoded)
 
 
+@pytest.mark.slow
 @given(bundles(payload=st.binary(max_size=40)))
 def test_every_prefix_is_refused(bundle: Bundle) -> None:
     encoded = encode_bundle(bundle)

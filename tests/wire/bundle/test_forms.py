@@ -74,6 +74,7 @@ def test_blocks_and_hop_counts_of_indefinite_length(mode: Mode) -> None:
     assert parse_hop_count(hops) == (5, 0)
 
 
+@pytest.mark.slow
 @given(loose_bundles(), st.binary(max_size=3), st.sampled_from(Mode))
 def test_any_legal_form_is_read_and_goes_out_as_it_came(
     drawn: tuple[Bundle, bytes], rest: bytes, mode: Mode
@@ -94,6 +95,7 @@ def test_any_legal_form_is_read_and_goes_out_as_it_came(
             assert parse_previous_node(block) == decode_eid(cbor2.dumps(cbor2.loads(block.data)))[0]
 
 
+@pytest.mark.slow
 @given(mutated(loose_bundles().map(lambda drawn: drawn[1])), st.sampled_from(Mode))
 def test_damaged_forms_raise_only_decode_errors(data: bytes, mode: Mode) -> None:
     try:
@@ -103,6 +105,7 @@ def test_damaged_forms_raise_only_decode_errors(data: bytes, mode: Mode) -> None
     assert encode_bundle(bundle) == data[:end]
 
 
+@pytest.mark.slow
 @given(loose_bundles(), st.data())
 def test_every_octet_of_a_block_with_a_crc_counts(
     drawn: tuple[Bundle, bytes], data: st.DataObject
@@ -236,6 +239,7 @@ def _damaged_free_fragments(bundle: Bundle, size: int) -> list[Bundle]:
     return [decode_bundle(encode_bundle(part))[0] for part in fragment_bundle(bundle, size)]
 
 
+@pytest.mark.slow
 @given(loose_bundles(whole=True, payload_min=100), st.integers(0, 60), st.booleans())
 def test_the_primary_block_comes_back_from_its_fragments_octet_for_octet(
     drawn: tuple[Bundle, bytes], slack: int, twice: bool
@@ -253,6 +257,7 @@ def test_the_primary_block_comes_back_from_its_fragments_octet_for_octet(
         assert encode_eid(fragment.primary.source) == encode_eid(bundle.primary.source)
 
 
+@pytest.mark.slow
 @given(loose_bundles(whole=True, payload_min=100), st.sampled_from([1, 2, 4, 8]))
 def test_so_it_does_in_forms_that_only_lenient_reading_takes(
     drawn: tuple[Bundle, bytes], slack: int
@@ -281,6 +286,7 @@ def test_an_ipn_source_of_three_elements_survives_fragmentation(crc_type: int) -
 # ---- contents ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(status_reports(), st.data())
 def test_status_reports_in_any_form(report: StatusReport, data: st.DataObject) -> None:
     report_octets = encode_status_report(report)

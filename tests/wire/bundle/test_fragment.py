@@ -74,6 +74,7 @@ def test_fragments_fit_and_make_up_the_bundle(bundle: Bundle, slack: int, random
     assert reassemble(received) == bundle
 
 
+@pytest.mark.slow
 @given(WHOLE, st.data())
 def test_overlapping_duplicate_and_nested_fragments(bundle: Bundle, data: st.DataObject) -> None:
     overhead = _overhead(bundle)
