@@ -180,7 +180,7 @@ class LtpEngine:
     def asking(self) -> bool:
         """Whether it asks anything of the peer: a block, a cancellation or a report of it waits for
         an answer."""
-        return self._sender.under_way or self._link.timers.awaiting_peer > 0
+        return self._sender.under_way or self._link.asking
 
     def counters(self) -> dict[str, int]:
         """What has been counted since the start."""

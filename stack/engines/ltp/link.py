@@ -137,6 +137,13 @@ class LinkState:
             self.timers.suspend(now)
         return stalled
 
+    @property
+    def asking(self) -> bool:
+        """Whether anything waits for the peer to answer, or is about to leave and does then."""
+        if self.timers.awaiting_peer:
+            return True
+        return any(one.timer is not None for one in self._control.values())
+
     def interval(self, attempt: int) -> int:
         """Time until an answer is overdue: the round trip, a margin and our own pacing queue
         (RFC 5326 §6.2, §6.3), doubled for each earlier attempt up to a bound."""

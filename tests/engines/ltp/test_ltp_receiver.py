@@ -283,6 +283,19 @@ def test_an_unacknowledged_report_is_repeated_with_growing_intervals() -> None:
     assert lone.said() == []
 
 
+def test_a_report_that_is_about_to_leave_again_asks_for_an_answer() -> None:
+    """Or the stall would end each time, and the report be repeated for ever without a pause."""
+    lone = Lone()
+    lone.feed(red(0, b"abc", checkpoint=7, end=True))
+    lone.engine.accept(held_block(lone).session)
+    first = one_report(lone)
+    for _ in range(20):
+        lone.wait(6 * SECOND)
+        assert lone.engine.asking
+        assert lone.said() == [first]
+    assert lone.engine.stalled
+
+
 def test_an_acknowledged_report_is_not_repeated() -> None:
     lone = Lone()
     lone.feed(red(0, b"abc", checkpoint=7))
