@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stack.core.eid import Eid
+from stack.core.errors import DecodeError
 from stack.policy import DataPolicy
 from stack.policy.label import policy_block
 from stack.security import BpSec, Key, KeyRing, SecurityPolicy, contexts
@@ -125,7 +126,7 @@ def test_whatever_is_altered(at: int, octet: int, sign_for: str) -> None:
     octets[at % len(octets)] = octet
     try:
         bundle, _ = decode_bundle(bytes(octets))
-    except Exception:
+    except DecodeError:
         return
     agree(OPENERS[0], bundle)
 
