@@ -11,6 +11,7 @@ from stack.core.clock import MILLISECOND, Clock
 from stack.core.errors import DecodeError, StoreError, words_of
 from stack.core.sansio import Entropy, Trace
 from stack.core.train import Buffer, Train
+from stack.engines.bundle_agent.ingress import Arrival
 from stack.engines.bundle_agent.links import LinkNotes
 from stack.engines.ltp import (
     BlockReceived,
@@ -37,7 +38,7 @@ from stack.node.guard import Guard, is_trusted
 from stack.node.neighbour import Neighbour
 from stack.node.refusals import Refusals
 from stack.ports.datagram import DatagramPort
-from stack.ports.store import Committed, Op, Write
+from stack.ports.store import Committed, Write
 from stack.routing.forwarder import Forwarder
 from stack.security import KeyRing
 from stack.wire.ltp import CLIENT_BP, CLIENT_SDA, SessionId
@@ -281,9 +282,9 @@ class Link:
         agent = self._driver.agent
         now_ms = self._clock.dtn_ms()
         data = event.data
-        puts: list[Op] = []
+        arrivals: list[Arrival] = []
         offset = 0
-        intact = at_once = True
+        whole = True
         aggregated = event.client_service == CLIENT_SDA
         while offset < len(data):
             if aggregated:
@@ -291,24 +292,22 @@ class Link:
                     client, offset = capsule_client(data, offset)
                 except DecodeError:
                     agent.counters["dropped_malformed"] += 1
-                    intact = at_once = False
+                    whole = False
                     break
                 if client != CLIENT_BP:
                     # Nobody here takes it, or a bit has flipped: in neither case it was received.
                     agent.counters["dropped_unknown_client"] += 1
-                    intact = at_once = False
+                    whole = False
                     break
-            put, offset, readable, once = agent.receive(
-                data, now_ms, offset, self.peer, trusted=self.trusted
-            )
-            intact, at_once = intact and readable, at_once and (readable or once)
-            if put is not None:
-                puts.append(put)
+            arrival = agent.read(data, offset)
+            arrivals.append(arrival)
+            offset = arrival.end
+        puts, intact, at_once = agent.receive_all(arrivals, now_ms, self.peer, trusted=self.trusted)
         if puts:
-            stored = partial(self._stored, event, intact, at_once)
+            stored = partial(self._stored, event, intact and whole, at_once and whole)
             store_each(self._driver.submit, puts, stored)
         else:
-            self._answer(event, intact, at_once, Committed([]))
+            self._answer(event, intact and whole, at_once and whole, Committed([]))
             self._driver.run_pending()
 
     def _stored(

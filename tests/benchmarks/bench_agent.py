@@ -144,13 +144,15 @@ class Life:
         if self._made:
             _, ops = agent.send(self._made, NOW_MS)
             return [op for op in ops if isinstance(op, Put)]
-        puts = []
+        puts: list[Put] = []
         for block in self._blocks:
+            arrivals = []
             offset = 0
             while offset < len(block):
-                put, offset, *_ = agent.receive(block, NOW_MS, offset, BEFORE)
-                assert put is not None
-                puts.append(put)
+                arrivals.append(agent.read(block, offset))
+                offset = arrivals[-1].end
+            puts += agent.receive_all(arrivals, NOW_MS, BEFORE).puts
+        assert len(puts) == self.count
         return puts
 
 

@@ -32,6 +32,7 @@ from stack.engines.bundle_agent import (
     entry,
     ingress,
     parts,
+    reception,
     trail,
 )
 from stack.engines.bundle_agent.admission import Admission
@@ -39,9 +40,10 @@ from stack.engines.bundle_agent.blocks import BlockReader, Refused
 from stack.engines.bundle_agent.custody import Custody
 from stack.engines.bundle_agent.dispatch import Dispatch
 from stack.engines.bundle_agent.events import TooLarge
-from stack.engines.bundle_agent.ingress import Ingress, Taken
+from stack.engines.bundle_agent.ingress import Arrival, Ingress, Taken
 from stack.engines.bundle_agent.parts import Parts
 from stack.engines.bundle_agent.reassembly import FragmentLedger
+from stack.engines.bundle_agent.reception import Receiving
 from stack.engines.bundle_agent.reports import StatusReporter
 from stack.node.config import AuditConfig
 from stack.node.driver import BundleDriver
@@ -345,7 +347,9 @@ LEFT_OUT = {
     "cancel": "an operator's own command, who is told; what it does to each part confines itself",
     "is_of": "as cancel",
     "set_aside": "what a failure ends in",
+    "end_of": "what a failure ends in",
     "quarantined": "what a failure ends in",
+    "Receiving.read": "this confines",
     "receive": "this confines",
     "fail": "this confines",
     "quarantine": "this confines",
@@ -376,13 +380,24 @@ def calls() -> Iterator[tuple[str, list[tuple[Any, str]]]]:
     """Every function of the agent and its driver that is given one bundle, in whatever form, with
     all the names by which it is called."""
     one = {"ref", "old", "entry", "op", "put", "outgoing", "encoded", "bundle", "data", "primary"}
-    one |= {"tag", "judged", "taken", "refused", "payload_length", "event", "held", "key"}
-    modules = (agent, blocks, custody, dispatch, entry, ingress, admission, parts, trail)
+    one |= {
+        "tag",
+        "judged",
+        "taken",
+        "refused",
+        "payload_length",
+        "event",
+        "held",
+        "key",
+        "arrival",
+    }
+    modules = (agent, blocks, custody, dispatch, entry, ingress, admission, parts, trail, reception)
     owners = (
         BundleAgent,
         Custody,
         Dispatch,
         Parts,
+        Receiving,
         AuditTrail,
         Ingress,
         BlockReader,
@@ -461,9 +476,9 @@ class Planted:
                 return what.key in self.keys
             case PrimaryBlock():
                 return what.source.service == SERVICE
-            case Taken() | Bundle():
-                bundle = what.bundle if isinstance(what, Taken) else what
-                return bundle.primary.source.service == SERVICE
+            case Taken() | Bundle() | Arrival():
+                bundle = what if isinstance(what, Bundle) else what.bundle
+                return bundle is not None and bundle.primary.source.service == SERVICE
             case Refused():
                 return what.primary is not None and self._chosen(what.primary)
             case Outgoing():
@@ -678,7 +693,16 @@ def test_what_fails_for_one_bundle_stops_no_other(
 def test_what_is_left_out_is_there() -> None:
     """The list is kept short: no name in it that there is not, or that is given no bundle."""
     classes = (BundleAgent, Custody, Dispatch, Forwarder, BundleDriver, MemoryStore)
-    owners: tuple[Any, ...] = (*classes, Parts, agent, custody, dispatch, trail)
+    owners: tuple[Any, ...] = (
+        *classes,
+        Parts,
+        Receiving,
+        agent,
+        custody,
+        dispatch,
+        reception,
+        trail,
+    )
     names = {name.rpartition(".")[2] for name in LEFT_OUT}
     assert [name for name in names if not any(name in vars(one) for one in owners)] == []
 

@@ -14,7 +14,7 @@ from link_models.channel import Window
 from link_models.clock import run_virtual
 from stack.core.clock import SECOND
 from stack.engines.bundle_agent import BundleAgent
-from stack.engines.bundle_agent.ingress import Ingress
+from stack.engines.bundle_agent.ingress import Arrival, Ingress
 from stack.engines.ltp import BlockReceived, LtpEngine
 from stack.engines.ltp.driver import LtpDriver
 from stack.node.driver import BundleDriver
@@ -149,11 +149,11 @@ def test_what_finds_no_room_in_quarantine_stays_with_its_sender(
     and it goes into quarantine once there is room."""
     take, put, full = Ingress.take, MemoryStore._put, True
 
-    def judge(ingress: Ingress, data: Any, now_ms: int, offset: int = 0, **options: Any) -> Any:
-        bundle = at(data, offset)
+    def judge(ingress: Ingress, arrival: Arrival, now_ms: int, **options: Any) -> Any:
+        bundle = at(arrival.data, arrival.offset)
         if bundle is not None and MARK in bytes(bundle.payload.data):
             raise ValueError("planted")
-        return take(ingress, data, now_ms, offset, **options)
+        return take(ingress, arrival, now_ms, **options)
 
     def store(self: MemoryStore, puts: Sequence[Put], now_ms: int, journal: Journal) -> Committed:
         fits = [one for one in puts if not (full and one.place is Place.QUARANTINE)]

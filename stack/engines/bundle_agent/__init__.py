@@ -8,6 +8,7 @@ it bundles and outcomes, and carries out the store operations that it asks for:
     admission.py  as what a bundle is stored, and what makes another one the same
     origin.py     bundles from application data units (§5.2)
     ingress.py    what arrives: checks, unknown blocks, hop limit, lifetime (§5.6)
+    reception.py  what a link brings in one block goes through these steps together
     egress.py     what leaves: previous node, hop count, age, fragmentation (§5.4, §5.8)
     reports.py    status reports, rate-limited (§5.1, §6)
     shares.py     whose bundles fill the store

@@ -6,23 +6,17 @@ from collections.abc import Iterable, Sequence
 
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError
-from stack.core.sansio import Trace, no_trace
 from stack.core.train import Buffer
-from stack.engines.bundle_agent.begin import SEQUENCE, SPACE, Beginning
-from stack.engines.bundle_agent.blocks import Refused, ended, unproven
-from stack.engines.bundle_agent.config import AgentConfig
+from stack.engines.bundle_agent.begin import SEQUENCE, SPACE
+from stack.engines.bundle_agent.blocks import ended, unproven
 from stack.engines.bundle_agent.egress import depart
-from stack.engines.bundle_agent.entry import Entry, entered, node_and_service, restored
-from stack.engines.bundle_agent.events import Echo, Reception
-from stack.engines.bundle_agent.ingress import Ingress, Taken
-from stack.engines.bundle_agent.notes import is_bare, parse_note, policy_in, unlabelled
-from stack.engines.bundle_agent.parts import Parts
-from stack.engines.bundle_agent.quarantine import set_aside
-from stack.engines.bundle_agent.shares import NOTHING, NOWHERE, OWN, Shares
-from stack.engines.bundle_agent.trail import CONSUMED, GONE, AuditTrail, happens, name_of
-from stack.policy import PolicyGate
-from stack.ports.application import CRITICAL_PRIORITY, BundleId, Delivery, Outgoing
-from stack.ports.security import Opened, Security
+from stack.engines.bundle_agent.entry import Entry, entered, restored
+from stack.engines.bundle_agent.events import Echo
+from stack.engines.bundle_agent.notes import is_bare, parse_note, unlabelled
+from stack.engines.bundle_agent.reception import Receiving
+from stack.engines.bundle_agent.trail import CONSUMED, GONE, happens
+from stack.ports.application import BundleId, Delivery, Outgoing
+from stack.ports.security import Opened
 from stack.ports.store import (
     DUPLICATE,
     OVER_SHARE,
@@ -36,11 +30,8 @@ from stack.ports.store import (
     Stored,
     Write,
 )
-from stack.routing.forwarder import Forwarder
 from stack.wire.bundle import (
-    REPORT_DELETION,
     REPORT_DELIVERY,
-    REPORT_RECEPTION,
     Bundle,
     ReportReason,
     encode_bundle,
@@ -48,44 +39,15 @@ from stack.wire.bundle import (
 
 NULL = str(Eid.NONE)
 
-CRITICAL_KEPT = 65_536
-"""Critical bundles that are known again when they come back: far more than ever are under way."""
 
-
-class BundleAgent(Parts):
+class BundleAgent(Receiving):
     """Decides about bundles; its driver stores, loads, sends and calls back.
 
     Commands return at once.  Store operations that the agent wants come out of `take_ops`; the
     driver commits them and hands the outcome to `committed`.
     """
 
-    def __init__(
-        self,
-        node_id: Eid,
-        config: AgentConfig,
-        forwarder: Forwarder,
-        beginning: Beginning,
-        *,
-        security: Security | None = None,
-        trace: Trace = no_trace,
-        shares: Shares | None = None,
-        gate: PolicyGate | None = None,
-        trail: AuditTrail | None = None,
-    ) -> None:
-        """`trail` makes the events of this node's log; without one nothing is written down."""
-        super().__init__(
-            node_id, config, forwarder, beginning, security, trace, shares, gate, trail
-        )
-        self._ingress = Ingress(
-            config, self._admission, self.shares, forwarder.leads_to, gate, self._tunnels
-        )
-        self.services: set[str] = set()
-        """Services that applications have registered since the start."""
-
-        self._critical: dict[bytes, None] = {}
-        """Keys of the critical bundles that were forwarded here, oldest first."""
-
-    # ---- bundles come in -------------------------------------------------------------------
+    # ---- bundles come from here ------------------------------------------------------------
 
     def send(self, outgoing: Sequence[Outgoing], now_ms: int) -> tuple[list[BundleId], list[Op]]:
         """Make bundles of our own (§5.2): their ids, and the operations that store them.
@@ -96,69 +58,6 @@ class BundleAgent(Parts):
         ids, ops = self._make(outgoing, now_ms)
         self.counters["bundles_made"] += len(ids)
         return ids, ops
-
-    def receive(
-        self,
-        data: Buffer,
-        now_ms: int,
-        offset: int = 0,
-        previous: str = "",
-        *,
-        trusted: bool = False,
-    ) -> Reception:
-        """Judge the bundle at `offset` of what a link from node `previous` brought (§5.6).  From a
-        `trusted` link the priority that it claims is believed; from others it is not raised, and
-        nothing makes room for it.
-
-        One that can be read, and on which something fails all the same, goes to quarantine.
-        """
-        try:
-            judged, end = self._ingress.take(
-                data, now_ms, offset, previous=previous, trusted=trusted
-            )
-            if isinstance(judged, Refused):
-                self._refused(judged, now_ms)
-                return Reception(None, end, judged.intact, judged.once)
-            return Reception(self._taken(judged, now_ms), end, True)
-        except Exception as error:  # whatever it is, it concerns this bundle alone
-            self._failed("", error)
-            counts = previous in self.shares.neighbours and not trusted
-            owner = NOWHERE if counts else OWN
-            spare = self.shares.spare(owner, len(data) - offset) if counts else NOTHING
-            return set_aside(data, offset, self._mode, now_ms, error, owner, spare)
-
-    def _registered(self, destination: str) -> bool:
-        return node_and_service(destination)[1] in self.services
-
-    def _taken(self, taken: Taken, now_ms: int) -> Put | None:
-        self.counters["bundles_received"] += 1
-        bundle, put, unprocessed = taken
-        primary = bundle.primary
-        if unprocessed or primary.flags & REPORT_RECEPTION:
-            told = self._reporter.reception(primary, len(bundle.payload.data), unprocessed, now_ms)
-            self._tell(told, now_ms, policy_in(put.note))
-        place = put.place
-        if place is Place.FORWARD:
-            if put.key in self._critical:
-                # It has gone, or goes, every way that there is from here.
-                self.counters["duplicates"] += 1
-                return None
-        elif place is Place.DELIVER and not self._registered(put.destination):
-            put = put._replace(place=Place.DEFER)
-        return put
-
-    def _refused(self, refused: Refused, now_ms: int) -> None:
-        self.counters[f"dropped_{refused.counter}"] += 1
-        reporter, primary, length = self._reporter, refused.primary, refused.payload_length
-        name = refused.name or ("" if primary is None else name_of(primary))
-        fields = {"why": refused.counter, "detail": refused.words, "bundle": name}
-        self._trace("bundle_dropped", {**fields, "sender_keeps": not refused.intact})
-        if refused.event is not None:
-            self._ops.append(RecordEvent(refused.event))
-        if primary is not None:
-            reports = reporter.reception(primary, length, refused.unprocessed, now_ms)
-            reports += reporter.report(primary, length, REPORT_DELETION, refused.reason, now_ms)
-            self._tell(reports, now_ms, refused.policy)
 
     # ---- the store answers -----------------------------------------------------------------
 
@@ -232,13 +131,6 @@ class BundleAgent(Parts):
         told = None if self._trail is None else self._trail.held(old)
         self._dispatch(restored(old, self._node, told), now_ms)
 
-    def _remember(self, priority: int, key: bytes, place: Place) -> None:
-        """A critical bundle that came back would go every way again, and so without end."""
-        if priority >= CRITICAL_PRIORITY and place is Place.FORWARD:
-            self._critical[key] = None
-            if len(self._critical) > CRITICAL_KEPT:
-                del self._critical[next(iter(self._critical))]
-
     def expired(self, stored: Iterable[Stored], now_ms: int) -> None:
         """The store has let go of bundles whose lifetime ended (§5.5)."""
         for old in stored:
@@ -273,18 +165,6 @@ class BundleAgent(Parts):
         hop_limit = 0 if config.trusted_clock else config.hop_limit
         bundle = self._decode(encoded)
         return encode_bundle(depart(bundle, self.node_id, waited_ms, own=own, hop_limit=hop_limit))
-
-    def _whole(self, put: Put, now_ms: int) -> Put | Refused | None:
-        """As of `Parts`; of what has come through a tunnel in parts, what was in it."""
-        if not isinstance(put.known, Opened) or put.known.bundle is None:
-            return put
-        judged = self._ingress.unwrap(put.known.bundle, now_ms, 0, now_ms - put.received_ms)
-        if isinstance(judged, Taken):
-            within = self._taken(judged, now_ms)
-            return None if within is None else within._replace(required=True)
-        if judged is not None:
-            self._refused(judged, now_ms)
-        return judged or put
 
     # ---- delivery --------------------------------------------------------------------------
 

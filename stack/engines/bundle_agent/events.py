@@ -59,3 +59,16 @@ class Reception(NamedTuple):
     once: bool = False
     """It is not `intact`, and will not be refused for that a second time: its sender need not wait
     before it sends it again."""
+
+
+class Receptions(NamedTuple):
+    """What became of bundles that a link brought together."""
+
+    puts: list[Put]
+    """The operations that store them, of those that are not dropped."""
+
+    intact: bool
+    """Whether all are, as of `Reception`."""
+
+    at_once: bool
+    """Whether those that are not will not be refused a second time, as of `Reception`."""

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-from stack.core.errors import DecodeError, PolicyError, SecurityError, StoreError
+from stack.core.errors import DecodeError, LocalError, PolicyError, SecurityError, StoreError
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.blocks import (
@@ -52,6 +52,19 @@ UNPROVEN_MAX = 4096
 """Bundles that did not verify, and are known if they come again."""
 
 
+class Arrival(NamedTuple):
+    """A bundle that has come, read and not yet judged."""
+
+    data: Buffer
+    offset: int
+    end: int
+    """Where it ends in `data`."""
+
+    bundle: Bundle | None
+    fault: Refused | Exception | None = None
+    """Why there is no `bundle`."""
+
+
 class Taken(NamedTuple):
     """A bundle that may be stored."""
 
@@ -85,49 +98,55 @@ class Ingress:
         self._unproven: OrderedDict[bytes, None] = OrderedDict()
         self._blocks = BlockReader(config)
 
-    def take(
-        self,
-        data: Buffer,
-        now_ms: int,
-        offset: int = 0,
-        *,
-        previous: str = "",
-        trusted: bool = False,
-    ) -> tuple[Taken | Refused, int]:
-        """Judge the bundle that begins at `offset` of what node `previous` sent, and say where it
-        ends.  `trusted`: the priority that it claims is believed.
+    def read(self, data: Buffer, offset: int = 0) -> Arrival:
+        """Read the bundle that begins at `offset`, and judge nothing yet.
 
         Never raises for what it contains.  Where a bundle cannot be read nobody can tell where it
         ends: then the end is that of `data`.
         """
-        config = self._config
         size = len(data) - offset
-        if size > config.bundle_bytes_max:
-            words = f"{size} octets, more than bundle_bytes_max {config.bundle_bytes_max}"
+        if size > self._config.bundle_bytes_max:
+            words = f"{size} octets, more than bundle_bytes_max {self._config.bundle_bytes_max}"
             reason = ReportReason.DEPLETED_STORAGE
-            return Refused(reason, "too_large", words, self._primary(data, offset)), len(data)
+            fault = Refused(reason, "too_large", words, self._primary(data, offset))
+            return Arrival(data, offset, len(data), None, fault)
         try:
             bundle, end = decode_bundle(data, offset=offset, mode=self._mode)
         except DecodeError as error:
             reason, primary = ReportReason.BLOCK_UNINTELLIGIBLE, self._primary(data, offset)
-            return Refused(reason, "malformed", str(error), primary, intact=False), len(data)
+            fault = Refused(reason, "malformed", str(error), primary, intact=False)
+            return Arrival(data, offset, len(data), None, fault)
+        return Arrival(data, offset, end, bundle)
+
+    def take(
+        self, arrival: Arrival, now_ms: int, *, previous: str = "", trusted: bool = False
+    ) -> Taken | Refused:
+        """Judge what node `previous` sent.  `trusted`: the priority that it claims is believed.
+
+        Never raises for what it contains.
+        """
+        data, offset, end, bundle, fault = arrival
+        if bundle is None:
+            if isinstance(fault, Refused):
+                return fault
+            raise fault or LocalError("neither a bundle nor what is wrong with it")
         try:
             check_bundle(bundle)
         except DecodeError as error:
-            return malformed(bundle, error), end
+            return malformed(bundle, error)
+        most = self._config.bundle_bytes_max
         total = bundle.primary.total_adu_length or 0
-        if total > config.bundle_bytes_max:
-            words = f"part of {total} octets, more than bundle_bytes_max {config.bundle_bytes_max}"
-            return refused(bundle, ReportReason.DEPLETED_STORAGE, "too_large", words), end
-        encoded = memoryview(data)[offset:end]
-        judged = self.judge(bundle, encoded, now_ms, previous, trusted)
-        trail = self._admission.trail
+        if total > most:
+            words = f"part of {total} octets, more than bundle_bytes_max {most}"
+            return refused(bundle, ReportReason.DEPLETED_STORAGE, "too_large", words)
+        judged = self.judge(bundle, memoryview(data)[offset:end], now_ms, previous, trusted)
         if isinstance(judged, Refused):
             judged = dataclasses.replace(judged, name=name_of(bundle.primary))
+            trail = self._admission.trail
             if trail is not None:
                 event = trail.refused(bundle, judged.words, previous, now_ms)
                 judged = dataclasses.replace(judged, event=event)
-        return judged, end
+        return judged
 
     def _primary(self, data: Buffer, offset: int) -> PrimaryBlock | None:
         """Whom to tell about a bundle that cannot be read as a whole, if that much is certain.

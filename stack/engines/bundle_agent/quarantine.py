@@ -8,7 +8,7 @@ from hashlib import blake2b
 from stack.core.errors import words_of
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.entry import Entry
-from stack.engines.bundle_agent.events import Reception
+from stack.engines.bundle_agent.ingress import Arrival
 from stack.ports.store import QUARANTINE_PRIORITY, Place, Put
 from stack.wire.bundle import Mode, bundle_key, decode_bundle
 
@@ -33,21 +33,29 @@ def quarantined(entry: Entry, error: Exception) -> Entry:
     )
 
 
+def end_of(data: Buffer, offset: int, mode: Mode) -> int:
+    """Where a bundle ends on which reading has failed once: if it fails again, with `data`."""
+    try:
+        return decode_bundle(data, offset=offset, mode=mode)[1]
+    except Exception:  # as before: it concerns this bundle alone
+        return len(data)
+
+
 def set_aside(
-    data: Buffer,
-    offset: int,
+    arrival: Arrival,
     mode: Mode,
     now_ms: int,
     error: Exception,
     owner: str = "",
     spare: tuple[int, int] = (0, 0),
-) -> Reception:
+) -> Put | None:
     """Keep a bundle that arrived and could not be judged, as `Put` says, in `owner`'s share; what
     cannot even be read was never received, nor what comes behind it."""
+    data, offset = arrival.data, arrival.offset
     try:
         bundle, end = decode_bundle(data, offset=offset, mode=mode)
         primary, encoded = bundle.primary, memoryview(data)[offset:end]
-        put = Put(
+        return Put(
             # What stands in quarantine must not pass for the genuine bundle of this identity.
             key=bundle_key(primary, len(bundle.payload.data))
             + blake2b(encoded, digest_size=DIGEST_BYTES).digest(),
@@ -63,5 +71,4 @@ def set_aside(
             owner=owner,
         )
     except Exception:  # as before: it concerns this bundle alone
-        return Reception(None, len(data), False)
-    return Reception(put, end, True)
+        return None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stack.contacts.plan import Contact, Plan
 from stack.core.eid import Eid
 from stack.core.errors import LocalError
-from stack.engines.bundle_agent import AgentConfig, Echo, TooLarge, agent
+from stack.engines.bundle_agent import AgentConfig, Echo, TooLarge, reception
 from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.entry import Waiting
 from stack.engines.bundle_agent.notes import is_returned, note_of, parse_note
@@ -140,7 +140,7 @@ def test_a_duplicate_in_transit_is_an_echo_and_any_other_is_not() -> None:
 def test_a_critical_bundle_that_comes_back_goes_nowhere_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(agent, "CRITICAL_KEPT", 2)
+    monkeypatch.setattr(reception, "CRITICAL_KEPT", 2)
     harness = Harness()
     octets = [
         encode_bundle(bundle_for(FAR + "app", blocks=[priority_block(3, number=2)], sequence=n))
