@@ -5,10 +5,13 @@ keys.py        private keys, and how they lie on a disk
 certificate.py a certificate and a request, read and checked against their profile
 authority.py   what the authority of a domain makes: certificates, revocations, federations
 trust.py       what a node believes: chains, revocation lists, other domains; its directory
+names.py       name spaces: which node ids a domain gives
+naming.py      that no id is of two domains, before an authority signs
 foreign.py     node ids that other domains have ever given
 pem.py         files of these, which every tool that reads PEM can read (RFC 7468)
 token.py       keys in a token (PKCS #11)
 disk.py        their files, which nobody else may read
+answer.py      whose the certificates of an answer are
 folder.py      the folder of a node, and that of an authority
 """
 

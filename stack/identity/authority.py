@@ -23,11 +23,14 @@ from stack.identity.forms import (
     BUNDLE_SECURITY,
     Terms,
     facts_extension,
+    names_extension,
     node_name,
+    read_names,
     sealed_extension,
     terms_extension,
 )
 from stack.identity.keys import SigningPrivateKey, SigningPublicKey, hash_for
+from stack.identity.names import NameSpace
 from stack.policy.directory import check_names
 
 DAY: Final = datetime.timedelta(days=1)
@@ -97,13 +100,16 @@ class Authority:
         serials: Iterable[int],
         now_ms: int,
         days: int,
+        names: NameSpace | None = None,
     ) -> x509.CertificateRevocationList:
         """The next revocation list (RFC 5280 §5): those of the `previous` one, and these serial
-        numbers.  Raises `SecurityError` for more than can be."""
+        numbers; with the name space of the domain, `names` or what the previous one says.  Raises
+        `SecurityError` for more than can be."""
         now, number = moment(now_ms), 1
         entries = {} if previous is None else {one.serial_number: one for one in previous}
         if previous is not None:
             number += revocation_number(previous)
+            names = read_names(previous.extensions) if names is None else names
         for serial in serials:
             entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
             entries.setdefault(serial, entry.build())
@@ -114,6 +120,8 @@ class Authority:
         )
         builder = builder.add_extension(x509.CRLNumber(number), False)
         builder = builder.add_extension(self._key_id, False)
+        if names:
+            builder = builder.add_extension(names_extension(names), False)
         for one in entries.values():
             builder = builder.add_revoked_certificate(one)
         return builder.sign(self._key, hash_for(self._key))
@@ -189,7 +197,8 @@ def revocation_number(revocations: x509.CertificateRevocationList) -> int:
 def described(terms: Terms) -> str:
     """Terms in words."""
     laws = ", ".join(sorted(terms.jurisdictions)) or "no jurisdiction"
-    return f"{', '.join(sorted(terms.purposes))} at nodes under {laws}"
+    names = f", of ids in {terms.names}" if terms.names else ""
+    return f"{', '.join(sorted(terms.purposes))} at nodes under {laws}{names}"
 
 
 def _name(domain: str, node: str) -> x509.Name:

@@ -31,13 +31,13 @@ from stack.core.sansio import Entropy
 from stack.cose import HpkePrivateKey, SigningKey
 from stack.cose.hpke import Kem
 from stack.identity import pem
+from stack.identity.answer import own_certificate, root_of
 from stack.identity.authority import Authority, check_domain, make_request
 from stack.identity.certificate import (
     NodeRequest,
     Principal,
     fingerprint,
     load_certificate,
-    read_authority,
     read_node,
     read_offer,
     read_request,
@@ -67,6 +67,8 @@ from stack.identity.keys import (
     SigningPublicKey,
     public_octets,
 )
+from stack.identity.names import UNSAID, NameSpace
+from stack.identity.naming import check_apart, check_may_give
 from stack.identity.trust import GRACE_MS, Trust, certificate_block, revocations_block
 from stack.policy.directory import check_names
 
@@ -193,7 +195,7 @@ class NodeFolder:
         certificate begins with, where it is known from elsewhere."""
         blocks = decode_blocks(octets)
         own = self._own(blocks)
-        trust = self.trust() if self.enrolled else Trust(_root_of(blocks, own))
+        trust = self.trust() if self.enrolled else Trust(root_of(blocks, own))
         if root and not fingerprint(trust.root).startswith(root.lower().replace(":", "")):
             raise SecurityError(
                 f"the authority's certificate is {fingerprint(trust.root)}, not {root}"
@@ -217,11 +219,11 @@ class NodeFolder:
         if self.enrolled:
             return self.trust().root
         blocks = decode_blocks(octets)
-        return _root_of(blocks, self._own(blocks))
+        return root_of(blocks, self._own(blocks))
 
     def _own(self, blocks: Sequence[pem.PemBlock]) -> x509.Certificate:
         request = self.request()
-        found = _own_certificate(blocks, request)
+        found = own_certificate(blocks, request)
         if found is None and not self.enrolled:
             raise SecurityError(
                 f"no certificate for {request.node} and its key is in this file: is it the answer "
@@ -303,8 +305,9 @@ class AuthorityFolder:
         now_ms: int,
         algorithm: str = "p256",
         token: str = "",
+        names: NameSpace = UNSAID,
     ) -> Authority:
-        """Begin a domain; `token` as with `NodeFolder.begin`."""
+        """Begin a domain, with its name space; `token` as with `NodeFolder.begin`."""
         self.check_new()
         check_domain(domain)
         with new_key(self.path, algorithm, passphrase, entropy, token, domain) as made:
@@ -315,7 +318,7 @@ class AuthorityFolder:
             secret = X25519PrivateKey.from_private_bytes(entropy(32))
             write_keys(self.path / FIRST_EPOCH, [secret], made.passphrase, entropy)
             try:
-                self._renew(authority, Trust(authority.certificate), (), now_ms)
+                self._renew(authority, Trust(authority.certificate), (), now_ms, names=names)
             except BaseException:  # there without being durable, perhaps: its key goes
                 discard(self.path / TRUST)
                 raise
@@ -351,8 +354,9 @@ class AuthorityFolder:
         now_ms: int,
         days: int = NODE_DAYS,
     ) -> Principal:
-        """Give a node its certificate."""
+        """Give a node its certificate.  Raises `ConfigError` for an id that is another domain's."""
         trust = self.trust()
+        check_may_give(trust, request.node, now_ms)
         certificate = authority.issue(
             request,
             now_ms,
@@ -410,18 +414,28 @@ class AuthorityFolder:
         and the certificates of its nodes; what was not believed."""
         (offer,) = (block.octets for block in blocks if block.label == pem.REQUEST)
         trust = self.trust()
-        known = trust.federations.get(read_offer(offer)[0])
+        domain, _, _ = read_offer(offer)
+        check_apart(trust, terms.names, domain, now_ms)
+        known = trust.federations.get(domain)
         former = None if known is None else known.certificate
         certificate = authority.federate(offer, terms, now_ms, days, former)
         # Nodes of others are learned with it, and only what it allows.
         return self._renew(authority, trust, [certificate_block(certificate), *blocks], now_ms)
 
     def update(
-        self, authority: Authority, blocks: Sequence[pem.PemBlock], now_ms: int
+        self,
+        authority: Authority,
+        blocks: Sequence[pem.PemBlock],
+        now_ms: int,
+        names: NameSpace | None = None,
     ) -> list[str]:
         """Take newer revocation lists and certificates of other domains; make a new revocation list
-        of this one.  What was not believed."""
-        return self._renew(authority, self.trust(), blocks, now_ms)
+        of this one, which says from now on from where its `names` come.  What was not believed.
+        Raises `ConfigError` for names that are another domain's, or leave a node of this out."""
+        trust = self.trust()
+        if names is not None:
+            check_apart(trust, names, trust.domain, now_ms)
+        return self._renew(authority, trust, blocks, now_ms, names=names)
 
     def export(self, *, own: bool = False) -> list[pem.PemBlock]:
         """What nodes of this domain need to know: nothing secret.  With `own` without what others
@@ -435,10 +449,11 @@ class AuthorityFolder:
         blocks: Sequence[pem.PemBlock],
         now_ms: int,
         serials: Iterable[int] = (),
+        names: NameSpace | None = None,
     ) -> list[str]:
         """A new revocation list, and what else is new."""
         previous = trust.revocations(trust.domain)
-        revocations = authority.revocations(previous, serials, now_ms, REVOCATIONS_DAYS)
+        revocations = authority.revocations(previous, serials, now_ms, REVOCATIONS_DAYS, names)
         refusals = trust.learn([*blocks, revocations_block(revocations)])
         trust.foreign.sign(trust.domain, authority.signing_key)
         write_blocks(
@@ -467,34 +482,3 @@ def _trust(path: Path, grace_ms: int) -> Trust:
     trust.learn(blocks)
     trust.foreign.recall(blocks)
     return trust
-
-
-def _own_certificate(
-    blocks: Iterable[pem.PemBlock], request: NodeRequest
-) -> x509.Certificate | None:
-    """The newest certificate of a node's own key."""
-    found = []
-    for block in blocks:
-        if block.label == pem.CERTIFICATE:
-            try:
-                node = read_node(load_certificate(block.octets))
-            except SecurityError:
-                continue
-            same = public_octets(node.public_key) == public_octets(request.public_key)
-            if same and node.facts.id == request.node and node.hpke == request.hpke:
-                found.append(node.certificate)
-    return max(found, key=lambda one: one.not_valid_before_utc, default=None)
-
-
-def _root_of(blocks: Iterable[pem.PemBlock], own: x509.Certificate) -> x509.Certificate:
-    """The authority that has signed a certificate, from the same file."""
-    for block in blocks:
-        if block.label == pem.CERTIFICATE:
-            try:
-                certificate = load_certificate(block.octets)
-                read_authority(certificate)
-            except SecurityError:
-                continue
-            if certificate.subject == certificate.issuer == own.issuer:
-                return certificate
-    raise SecurityError("the certificate of the authority is not in this file")

@@ -8,7 +8,10 @@ made of a UUID (X.667), so that it is nobody else's:
                                  roles SEQUENCE OF UTF8String }
     <arc>.2   Sealed  SEQUENCE { kem INTEGER, key OCTET STRING }, an HPKE public key (RFC 9180 §7.1)
     <arc>.3   Terms   SEQUENCE { to UTF8String, purposes SEQUENCE OF UTF8String,
-                                 jurisdictions SEQUENCE OF UTF8String }
+                                 jurisdictions SEQUENCE OF UTF8String,
+                                 names Names OPTIONAL }
+    <arc>.4   Names   SEQUENCE { patterns SEQUENCE OF UTF8String }, EID patterns; of a revocation
+                      list: from where its domain takes the ids of its nodes
 
 Terms are critical: who does not know them must not take a certificate of a domain that is trusted
 for one purpose for one that is trusted for all.
@@ -28,6 +31,7 @@ from stack.core.checks import check_one_of
 from stack.core.eid import Eid
 from stack.core.errors import ConfigError, SecurityError
 from stack.cose.hpke import HpkePublicKey, Kem
+from stack.identity.names import PATTERNS_MAX, UNSAID, NameSpace
 from stack.policy.directory import PURPOSES, check_names
 
 BUNDLE_EID: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.11")
@@ -40,6 +44,7 @@ _ARC = "2.25.308514904386881382686775086238988268652"
 FACTS: Final = x509.ObjectIdentifier(f"{_ARC}.1")
 SEALED: Final = x509.ObjectIdentifier(f"{_ARC}.2")
 TERMS: Final = x509.ObjectIdentifier(f"{_ARC}.3")
+NAMES: Final = x509.ObjectIdentifier(f"{_ARC}.4")
 
 NAMES_MAX: Final = 64
 """Jurisdictions, or roles, of one node."""
@@ -65,20 +70,28 @@ class _Sealed:
 
 
 @asn1.sequence
+class _Names:
+    patterns: Annotated[list[str], asn1.Size(min=1, max=PATTERNS_MAX)]
+
+
+@asn1.sequence
 class _Terms:
     to: str
     purposes: Annotated[list[str], asn1.Size(min=0, max=len(PURPOSES))]
     jurisdictions: Annotated[list[str], asn1.Size(min=0, max=NAMES_MAX)]
+    names: _Names | None
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What domain `to` may trust the nodes of another domain for, and under whose law that other
-    domain may say that they stand.  Raises `ConfigError`."""
+    domain may say that they stand; which ids it may give them, if that is said.  Raises
+    `ConfigError`."""
 
     to: str
     purposes: frozenset[str]
     jurisdictions: frozenset[str]
+    names: NameSpace = UNSAID
 
     def __post_init__(self) -> None:
         check_names(self.to, self.jurisdictions, ())
@@ -95,6 +108,7 @@ class Terms:
             self.to == other.to
             and self.purposes <= other.purposes
             and self.jurisdictions <= other.jurisdictions
+            and self.names.within(other.names)
         )
 
 
@@ -134,14 +148,33 @@ def terms_extension(terms: Terms) -> x509.ExtensionType:
         to=terms.to,
         purposes=sorted(terms.purposes),
         jurisdictions=sorted(terms.jurisdictions),
+        names=_Names(patterns=list(terms.names.texts)) if terms.names else None,
     )
     return x509.UnrecognizedExtension(TERMS, asn1.encode_der(octets))
 
 
 def read_terms(octets: bytes) -> Terms:
-    """What another domain is trusted for.  Raises `ValueError`, of which `ConfigError` is one."""
+    """What another domain is trusted for.  Raises `ValueError`, of which `ConfigError` is one, and
+    `DecodeError`."""
     found = asn1.decode_der(_Terms, octets)
-    return Terms(found.to, frozenset(found.purposes), frozenset(found.jurisdictions))
+    names = UNSAID if found.names is None else NameSpace.of(found.names.patterns)
+    return Terms(found.to, frozenset(found.purposes), frozenset(found.jurisdictions), names)
+
+
+def names_extension(names: NameSpace) -> x509.ExtensionType:
+    """From where a domain takes the ids of its nodes, for its revocation list."""
+    octets = asn1.encode_der(_Names(patterns=list(names.texts)))
+    return x509.UnrecognizedExtension(NAMES, octets)
+
+
+def read_names(extensions: x509.Extensions) -> NameSpace:
+    """What a revocation list says of that, or nothing.  Raises `ValueError`, `DecodeError`."""
+    try:
+        value = extensions.get_extension_for_oid(NAMES).value
+    except x509.ExtensionNotFound:
+        return UNSAID
+    assert isinstance(value, x509.UnrecognizedExtension)
+    return NameSpace.of(asn1.decode_der(_Names, value.value).patterns)
 
 
 def node_name(node: Eid) -> x509.SubjectAlternativeName:

@@ -43,8 +43,9 @@ from stack.identity.certificate import (
     refused,
 )
 from stack.identity.foreign import ForeignNames
-from stack.identity.forms import Terms
+from stack.identity.forms import Terms, read_names
 from stack.identity.keys import SigningPublicKey, check_public, public_octets
+from stack.identity.names import NameSpaces
 from stack.policy.directory import Directory, NodeFacts
 
 GRACE_MS: Final = 14 * 86_400_000
@@ -78,6 +79,7 @@ class Trust:
         self._lists: dict[str, x509.CertificateRevocationList] = {}
         self._nodes: dict[tuple[str, str], Principal] = {}
         self.foreign = ForeignNames()
+        self.names = NameSpaces(self.domain)
 
     # ---- what arrives ----------------------------------------------------------------------
 
@@ -87,7 +89,7 @@ class Trust:
         refusals: list[str] = []
         blocks = list(blocks)
         offers = [block.octets for block in blocks if block.label == pem.REQUEST]
-        authorities, nodes = self._sorted(blocks, refusals)
+        authorities, nodes = _sorted(blocks, refusals)
         lists = [block.octets for block in blocks if block.label == pem.REVOCATIONS]
         named = [block.octets for block in blocks if block.label == pem.FOREIGN_LIST]
         # Lists and nodes of other domains are checked with what federations say.
@@ -104,28 +106,6 @@ class Trust:
                 refusals.append(str(error))
         return refusals
 
-    def _sorted(
-        self, blocks: Sequence[pem.PemBlock], refusals: list[str]
-    ) -> tuple[list[x509.Certificate], list[x509.Certificate]]:
-        """Certificates of other authorities, and of nodes."""
-        authorities: list[x509.Certificate] = []
-        nodes: list[x509.Certificate] = []
-        for block in blocks:
-            if block.label != pem.CERTIFICATE:
-                continue
-            try:
-                certificate = load_certificate(block.octets)
-                with refused("certificate"):
-                    authority = _is_authority(certificate)
-            except SecurityError as error:
-                refusals.append(str(error))
-                continue
-            if not authority:
-                nodes.append(certificate)
-            elif certificate.issuer != certificate.subject:  # who signs himself proves nothing
-                authorities.append(certificate)
-        return authorities, nodes
-
     def _learn_federation(self, certificate: x509.Certificate, offers: Sequence[bytes]) -> None:
         domain, terms = read_cross(certificate)
         if domain == self.domain or terms.to != self.domain:
@@ -139,6 +119,7 @@ class Trust:
             raise SecurityError(f"more than {DOMAINS_MAX} domains")
         if known is None or _newer(certificate, known.certificate):
             self.federations[domain] = Federation(certificate, offer, domain, terms)
+            self.names.say(domain, terms.names)
             if known is not None and not _same_key(certificate, known.certificate):
                 self._let_go(domain)
 
@@ -162,11 +143,14 @@ class Trust:
                     raise SecurityError(f"critical extension {extension.oid.dotted_string}")
             number, known = revocation_number(found), self._lists.get(domain)
             if known is None or number > revocation_number(known):
+                if domain == self.domain:  # those of others are what was agreed
+                    self.names.say(domain, read_names(found.extensions))
                 self._lists[domain] = found
 
     def _learn_node(self, certificate: x509.Certificate) -> None:
         node = self.read(certificate)
         if not self._is_own(node):
+            self.names.check_given(node.facts.id, node.facts.domain)
             self.foreign.add(str(node.facts.id))
         key = (node.facts.domain, str(node.facts.id))
         known = self._nodes.get(key)
@@ -218,6 +202,7 @@ class Trust:
         """Raise `SecurityError` when a node's domain is trusted no more, or its id is one that this
         domain or a third one has given, too."""
         domain = node.facts.domain
+        self._check_id(node, now_ms)
         if domain == self.domain:
             return
         self.check_listed(self.domain, self._issuer(domain).serial_number, now_ms)
@@ -275,10 +260,15 @@ class Trust:
         return None if found is None else found.certificate
 
     def is_foreign(self, node: str) -> bool:
-        """Whether another domain has given this node id at any time, whatever has become of that
-        domain and of its keys since, and this one has not."""
-        ours = (self.domain, node) in self._nodes
-        return not ours and self.foreign.may_have(node)
+        """Whether an id is not in the name space of this domain.  Where that is not said: whether
+        another one has given it at any time, or may, whatever has become of that domain and of its
+        keys since, and this one has not."""
+        if not self.names.own:
+            if (self.domain, node) in self._nodes:
+                return False
+            if self.foreign.may_have(node):
+                return True
+        return self.names.elsewhere(node)
 
     def nodes(self) -> Iterator[Principal]:
         """Every node of which there is a certificate that is signed as it must be, believed now or
@@ -332,6 +322,7 @@ class Trust:
             check_period(self.root, now_ms)
             check_period(node.certificate, now_ms)
             self.check_listed(node.facts.domain, node.certificate.serial_number, now_ms)
+            self._check_id(node, now_ms)
             federation = self.federations.get(node.facts.domain)
             if node.facts.domain != self.domain:
                 if federation is None:
@@ -345,12 +336,54 @@ class Trust:
         except SecurityError as error:
             raise SecurityError(with_id + str(error)) from None
 
+    def _check_id(self, node: Principal, now_ms: int) -> None:
+        """Raise `SecurityError` where a node has an id that its domain may not give.  This one may
+        give all in its name space, whatever was agreed with others."""
+        node_id, domain = node.facts.id, node.facts.domain
+        self.names.check_given(node_id, domain)
+        if domain != self.domain:
+            self.names.check_free(node_id, domain, lambda other: self.is_trusted(other, now_ms))
+
+    def is_trusted(self, domain: str, now_ms: int) -> bool:
+        """Whether a domain is this one, or trusted now."""
+        if domain == self.domain:
+            return True
+        try:
+            check_period(self.federations[domain].certificate, now_ms)
+            self.check_listed(self.domain, self._issuer(domain).serial_number, now_ms)
+        except SecurityError:
+            return False
+        return True
+
     def _facts(self, node: Principal) -> NodeFacts:
         """What is known of a node, for what its domain is trusted for."""
         federation = self.federations.get(node.facts.domain)
         if federation is None:
             return node.facts
         return replace(node.facts, purposes=federation.terms.purposes)
+
+
+def _sorted(
+    blocks: Sequence[pem.PemBlock], refusals: list[str]
+) -> tuple[list[x509.Certificate], list[x509.Certificate]]:
+    """Certificates of other authorities, and of nodes."""
+    authorities: list[x509.Certificate] = []
+    nodes: list[x509.Certificate] = []
+    for block in blocks:
+        if block.label != pem.CERTIFICATE:
+            continue
+        try:
+            certificate = load_certificate(block.octets)
+            with refused("certificate"):
+                authority = _is_authority(certificate)
+        except SecurityError as error:
+            refusals.append(str(error))
+            continue
+        if not authority:
+            nodes.append(certificate)
+        elif certificate.issuer != certificate.subject:  # who signs himself proves nothing
+            authorities.append(certificate)
+    return authorities, nodes
 
 
 def certificate_block(certificate: x509.Certificate) -> pem.PemBlock:

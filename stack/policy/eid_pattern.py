@@ -47,6 +47,14 @@ class _Ipn:
             for number, part in zip(ssp, self.parts, strict=True)
         )
 
+    def meets(self, other: _Item) -> bool:
+        if not isinstance(other, _Ipn):
+            return isinstance(other, _Scheme) and other.scheme in (0, SCHEME_IPN)
+        return all(
+            any(max(one[0], two[0]) <= min(one[1], two[1]) for one in mine for two in theirs)
+            for mine, theirs in zip(self.parts, other.parts, strict=True)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Dtn:
@@ -70,6 +78,20 @@ class _Dtn:
         pairs = zip(self.segments, found, strict=False)
         return all(wanted is None or wanted == got for wanted, got in pairs)
 
+    def meets(self, other: _Item) -> bool:
+        if not isinstance(other, _Dtn):
+            return isinstance(other, _Scheme) and other.scheme in (0, SCHEME_DTN)
+        # As many segments as the one with more asks for, if the other goes on so far.
+        least = [len(one.segments) + one.open_ended for one in (self, other)]
+        goes_on = (other if least[0] > least[1] else self).open_ended
+        if least[0] != least[1] and not goes_on:
+            return False
+        pairs = [
+            (self.node, other.node),
+            *zip(self.segments, other.segments, strict=False),
+        ]
+        return all(None in pair or pair[0] == pair[1] for pair in pairs)
+
 
 @dataclass(frozen=True, slots=True)
 class _Scheme:
@@ -79,6 +101,11 @@ class _Scheme:
 
     def matches(self, eid: Eid) -> bool:
         return self.scheme in (0, eid.scheme)
+
+    def meets(self, other: _Item) -> bool:
+        if not isinstance(other, _Scheme):
+            return other.meets(self)
+        return 0 in (self.scheme, other.scheme) or self == other
 
 
 _Item = _Ipn | _Dtn | _Scheme
@@ -99,6 +126,10 @@ class EidPattern:
     def matches(self, eid: Eid) -> bool:
         """Whether an endpoint is meant."""
         return any(item.matches(eid) for item in self.items)
+
+    def meets(self, other: EidPattern) -> bool:
+        """Whether there is an endpoint that both mean."""
+        return any(mine.meets(theirs) for mine in self.items for theirs in other.items)
 
     def __str__(self) -> str:
         return self.text

@@ -21,6 +21,7 @@ THREATS = (
     "disk thief",
     "quantum recorder",
     "dishonest witness",
+    "federated domain",
     "denial by exhaustion",
 )
 

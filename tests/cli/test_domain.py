@@ -130,6 +130,37 @@ def test_two_domains(cli: Cli) -> None:
     assert nodes(cli, "kiruna") == {"dtn://kiruna/": ""}
 
 
+def test_a_domain_says_which_ids_its_nodes_have(cli: Cli) -> None:
+    for name in ("kari", "esa", "nasa"):
+        done(cli, "init", name, "--folder", name, "--no-passphrase")
+    kari = ("--folder", "kari")
+    assert "no name space" in cli("domain", "list", "kari").out
+    done(cli, "export", *kari, "--names", "ipn:[100-199].*", "--names", "dtn://sat1/**")
+    assert "ids of its nodes: dtn://sat1/**, ipn:[100-199].*\n" in cli("domain", "list", "kari").out
+    enrolled(cli, "dtn://sat1/", "sat1", domain="kari")
+    done(cli, "enroll", "dtn://kiruna/", "--folder", "kiruna")
+    told = cli("domain", "approve", "kiruna/request.pem", *kari, "--yes")
+    assert (told.code, "only, not dtn://kiruna/" in told.err) == (2, True)
+    for name in ("esa", "nasa"):
+        done(cli, "offer", "kari", "--folder", name, "--for", "pass", "--out", f"{name}.pem")
+    told = cli("domain", "federate", "esa.pem", *kari, "--names", "ipn:1[00].*", "--yes")
+    assert (told.code, "--names: no numbers" in told.err) == (2, True)
+    agreed = done(cli, "federate", "esa.pem", *kari, "--names", "ipn:[200-299].*", "--yes")
+    assert agreed["names"] == ["ipn:[200-299].*"]
+    told = cli("domain", "federate", "nasa.pem", *kari, "--names", "ipn:[250+].*", "--yes")
+    assert (told.code, "ids of domain esa, which gives ipn:[200-299].*" in told.err) == (2, True)
+    done(cli, "enroll", "--answer", "update.pem", "--folder", "sat1")
+    listed = done(cli, "list", "sat1")
+    assert listed["names"] == ["dtn://sat1/**", "ipn:[100-199].*"]
+    assert listed["federations"]["esa"]["names"] == ["ipn:[200-299].*"]
+    # What a domain has said of itself is in its offers.
+    done(cli, "export", "--folder", "nasa", "--names", "ipn:300.*")
+    done(cli, "offer", "kari", "--folder", "nasa", "--for", "pass", "--out", "nasa.pem")
+    told = cli("domain", "federate", "nasa.pem", *kari, "--names", "ipn:[300-301].*", "--yes")
+    assert (told.code, "more than domain nasa offers" in told.err) == (2, True)
+    assert done(cli, "federate", "nasa.pem", *kari, "--yes")["names"] == ["ipn:300.*"]
+
+
 @pytest.mark.slow
 def test_the_key_of_an_authority_has_a_passphrase_unless_somebody_says_no(
     cli: Cli, monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,7 @@ from stack.core.eid import Eid
 from stack.core.errors import PolicyError, SecurityError
 from stack.fec.config import FecConfig
 from stack.identity import AuthorityFolder, NodeFolder, Terms, pem
+from stack.identity.names import UNSAID, NameSpace
 from stack.node.config import IdentityConfig, SecurityConfig
 from stack.node.link import LinkHealth
 from stack.node.node import Node
@@ -63,9 +64,9 @@ class Domains:
         folder.accept(octets, EPOCH_MS)
         return folder
 
-    def trusts(self, home: str, other: str, *purposes: str) -> None:
+    def trusts(self, home: str, other: str, *purposes: str, names: NameSpace = UNSAID) -> None:
         """`home` trusts `other`, by its offer."""
-        terms = Terms(home, frozenset(purposes), frozenset({LAWS[other]}))
+        terms = Terms(home, frozenset(purposes), frozenset({LAWS[other]}), names)
         foreign, own = self.authorities[other], self.authorities[home]
         key = foreign.unlock(nothing)
         offer = [pem.PemBlock(pem.REQUEST, key.offer(terms)), *foreign.export(own=True)]
@@ -223,6 +224,31 @@ def test_nodes_of_a_domain_with_a_new_authority_do_not_become_ours(
     number = itertools.count()
     run_virtual(refuses)
     run_virtual(refuses)
+
+
+@pytest.mark.parametrize("said", ["nothing", "ours", "theirs"])
+def test_a_name_that_no_certificate_has_had_is_nobodys_to_take(tmp_path: Path, said: str) -> None:
+    """By who has the keys of this domain, where a name space is said."""
+    domains = Domains(tmp_path)
+    theirs = NameSpace.of(["dtn://kiruna/**", "dtn://uppsala/**"] if said == "theirs" else [])
+    ours = NameSpace.of([f"dtn://{name}/**" for name in ("sat1", "gs1", "gs2")])
+    domains.trusts("kari", "esa", "pass", names=theirs)
+    if said == "ours":
+        kari = domains.authorities["kari"]
+        assert kari.update(kari.unlock(nothing), (), EPOCH_MS, ours) == []
+    domains.bring()
+
+    async def main() -> None:
+        sat1, gs1, _ = domains.run(tmp_path)
+        async with sat1, gs1:
+            here = sat1.node_id.with_service("messages")
+            assert takes(sat1, forged(gs1, "dtn://gs2/", here))
+            assert takes(sat1, forged(gs1, "dtn://uppsala/", here)) is (said == "nothing")
+            if said != "nothing":
+                with pytest.raises(SecurityError, match="not trusted to read, and no rule"):
+                    await send_message(sat1.port, "dtn://uppsala/messages", b"in vain")
+
+    run_virtual(main)
 
 
 def test_no_other_domain_makes_a_node_of_ours_its_own(tmp_path: Path) -> None:

@@ -70,3 +70,61 @@ def test_endpoints(pattern: str, inside: list[str], outside: list[str]) -> None:
 def test_what_is_no_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(DecodeError):
         EidPattern.parse(pattern)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "meet"),
+    [
+        ("ipn:3.*", "ipn:3.0", True),
+        ("ipn:[1-9].*", "ipn:[9-12,40].*", True),
+        ("ipn:[1-9].*", "ipn:[10+].*", False),
+        ("ipn:3.*", "ipn:1.3.*", False),
+        ("ipn:3.0", "ipn:3.1", False),
+        ("ipn:3.*", "dtn://3/**", False),
+        ("ipn:**", "ipn:3.7", True),
+        ("ipn:**", "dtn://a/", False),
+        ("ipn:**", "dtn:**", False),
+        ("dtn:**", "dtn:**", True),
+        ("dtn:**", "dtn://a/b", True),
+        ("*:**", "dtn:**", True),
+        ("*:**", "ipn:1.1", True),
+        ("dtn://a/**", "dtn://a/", True),
+        ("dtn://a/**", "dtn://b/**", False),
+        ("dtn://*/ping", "dtn://a/**", True),
+        ("dtn://*/ping", "dtn://a/*", True),
+        ("dtn://*/ping", "dtn://a/pong", False),
+        ("dtn://a/b/**", "dtn://a/b", False),
+        ("dtn://a/b/**", "dtn://a/*/c/d", True),
+        ("dtn://a/b/**", "dtn://a/c/**", False),
+        ("dtn://a/**", "dtn://a/b/c/**", True),
+        ("dtn://a/b/c", "dtn://a/b", False),
+        ("dtn://a/|ipn:5.0", "ipn:4.0|ipn:[5-6].0", True),
+    ],
+)
+def test_patterns_meet_where_both_mean_an_endpoint(one: str, other: str, meet: bool) -> None:
+    patterns = EidPattern.parse(one), EidPattern.parse(other)
+    assert patterns[0].meets(patterns[1]) is meet
+    assert patterns[1].meets(patterns[0]) is meet
+
+
+_SOME = [
+    *(f"ipn:{node}.{service}" for node in (1, 2, "7.1") for service in (0, 1)),
+    *(f"dtn://{node}/{demux}" for node in "ab" for demux in ("", "x", "x/", "x/y", "y/x/x")),
+    "dtn:none",
+]
+_PARTS = ["", "x", "y", "*", "x/*", "*/y", "**", "x/**", "*/**", "x/y/**", "*/*/x"]
+_PATTERNS = [
+    *(f"dtn://{node}/{demux}" for node in ("a", "*") for demux in _PARTS),
+    *("ipn:1.*", "ipn:[1-2].0", "ipn:*.1", "ipn:7.*.*", "ipn:**", "dtn:**", "*:**"),
+]
+
+
+@pytest.mark.parametrize("one", _PATTERNS)
+def test_what_two_patterns_mean_they_meet_in(one: str) -> None:
+    """Never less than there is; of these every pair that meets does so in one of a few EIDs."""
+    mine = EidPattern.parse(one)
+    eids = [Eid.parse(eid) for eid in (*_SOME, "dtn://a/x/y/x", "dtn://a/y")]
+    for text in _PATTERNS:
+        other = EidPattern.parse(text)
+        common = [eid for eid in eids if mine.matches(eid) and other.matches(eid)]
+        assert mine.meets(other) is bool(common), text

@@ -87,12 +87,22 @@ AuthorityPath = Annotated[
 AuthorityMark = Annotated[
     str, typer.Option(metavar="FINGERPRINT", help="Of the authority, as it has told it.")
 ]
+NamesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--names",
+        metavar="PATTERN",
+        help='EID pattern of the node ids that the domain gives, such as "ipn:[100-199].*" or '
+        '"dtn://sat1/**"; it gives no others, and no other domain gives these. May be repeated.',
+    ),
+]
 ANSWER = "answer.pem"
 
 
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of the domain, such as kari.")],
     folder: DomainFolder = Path("domain"),
+    names: NamesOption = None,
     algorithm: AlgorithmOption = SignatureAlgorithm.P256,
     passphrase_file: PassphraseFile = None,
     no_passphrase: NoPassphrase = False,
@@ -108,6 +118,7 @@ def init(
     \b
     Examples:
       orbitferry domain init kari
+      orbitferry domain init kari --names "ipn:[100-199].*"
       orbitferry domain init kari --folder /media/vault/kari --algorithm mldsa87
       orbitferry domain init laboratory --no-passphrase
     """
@@ -115,8 +126,10 @@ def init(
     from stack.identity import AuthorityFolder
     from stack.identity.authority import check_domain
     from stack.identity.certificate import fingerprint
+    from stack.identity.names import name_space
 
     check_domain(name)
+    space = name_space("--names", names or ())
     authority = AuthorityFolder(folder)
     authority.check_new()
     if dry_run:
@@ -129,6 +142,7 @@ def init(
         now_ms=SystemClock().dtn_ms(),
         algorithm=algorithm.value,
         token=token,
+        names=space,
     )
     mark = fingerprint(made.certificate)
     answer(

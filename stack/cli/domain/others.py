@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stack.cli.common import Json
-from stack.cli.domain.enrolment import DomainFolder
+from stack.cli.domain.enrolment import DomainFolder, NamesOption
 from stack.cli.domain.secrets import DryRun, PassphraseFile, Yes, asking, confirm
 from stack.cli.output import answer, emit, note, say, table
 from stack.core.units import count_text
@@ -32,6 +33,14 @@ Laws = Annotated[
         "-j",
         metavar="NAME",
         help="Under whose law the other domain may say that its nodes are. May be repeated.",
+    ),
+]
+OthersNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--names",
+        metavar="PATTERN",
+        help="EID pattern of the node ids that the other domain may give. May be repeated.",
     ),
 ]
 NEW_KEYS = ", and give the others new keys: what this node had, it still has"
@@ -105,8 +114,9 @@ def offer(
 ) -> None:
     """Offer another domain to be trusted by it, for named purposes.
 
-    The offer is signed by this domain, and has its revocation list and the certificates of its
-    nodes. The other domain takes it with `orbitferry domain federate`.
+    The offer is signed by this domain, and has its revocation list, its name space if it has said
+    one, and the certificates of its nodes. The other domain takes it with `orbitferry domain
+    federate`.
 
     \b
     Examples:
@@ -119,6 +129,7 @@ def offer(
 
     authority = AuthorityFolder(folder)
     terms = Terms(to, frozenset(purpose or ()), frozenset(jurisdiction or ()))
+    terms = replace(terms, names=authority.trust().names.own)
     if dry_run:
         answer({"dry_run": True}, as_json, f"would be offered to {to}: {described(terms)}")
         return
@@ -140,6 +151,7 @@ def federate(
     ],
     purpose: Purposes = None,
     jurisdiction: Laws = None,
+    names: OthersNames = None,
     folder: DomainFolder = Path("domain"),
     days: Annotated[
         int, typer.Option("--days", min=1, max=3650, help="How long it is trusted.")
@@ -152,12 +164,16 @@ def federate(
 ) -> None:
     """Trust another domain, for what it offers or for less.
 
-    --for and --jurisdiction leave less of the offer. Trust goes one way: the other domain trusts
-    this one when it takes an offer from here. `orbitferry domain revoke` ends it.
+    --for, --jurisdiction and --names leave less of the offer. Where the offer says no name space,
+    --names gives one; without any, the other domain may give each id that no other one has.
+
+    Trust goes one way: the other domain trusts this one when it takes an offer from here.
+    `orbitferry domain revoke` ends it.
 
     \b
     Examples:
       orbitferry domain federate offer.pem
+      orbitferry domain federate offer.pem --names "ipn:[200-299].*"
       orbitferry domain federate offer.pem --for rest --days 30 --yes
     """
     from stack.adapters.clock import SystemClock
@@ -170,7 +186,7 @@ def federate(
     authority = AuthorityFolder(folder)
     blocks = read_blocks(path, "the file that `orbitferry domain offer` makes")
     domain, key, offered = only_offer(blocks)
-    terms = _narrowed(offered, purpose, jurisdiction)
+    terms = _narrowed(offered, purpose, jurisdiction, names)
     note(f"domain {domain}, whose key is {key_fingerprint(key)}: {described(terms)}")
     if dry_run:
         answer({"dry_run": True, "domain": domain}, as_json, "would be trusted")
@@ -187,26 +203,35 @@ def federate(
         note(f"not believed: {why}")
     _export(authority, out)
     answer(
-        {
-            "domain": domain,
-            "purposes": sorted(terms.purposes),
-            "jurisdictions": sorted(terms.jurisdictions),
-            "refused": refusals,
-            "update": str(out),
-        },
+        {"domain": domain, **_agreed(terms), "refused": refusals, "update": str(out)},
         as_json,
         f"domain {domain} is trusted: {described(terms)}\nnext: carry {out} to every node "
         f"(orbitferry domain enroll --answer {out.name})",
     )
 
 
-def _narrowed(offered: Terms, purposes: list[str] | None, laws: list[str] | None) -> Terms:
+def _agreed(terms: Terms) -> dict[str, Any]:
+    return {
+        "purposes": sorted(terms.purposes),
+        "jurisdictions": sorted(terms.jurisdictions),
+        "names": terms.names.texts,
+    }
+
+
+def _narrowed(
+    offered: Terms,
+    purposes: list[str] | None,
+    laws: list[str] | None,
+    names: list[str] | None,
+) -> Terms:
     from stack.identity import Terms
+    from stack.identity.names import name_space
 
     return Terms(
         offered.to,
         frozenset(purposes) if purposes else offered.purposes,
         frozenset(laws) if laws else offered.jurisdictions,
+        name_space("--names", names) if names else offered.names,
     )
 
 
@@ -242,13 +267,10 @@ def list_(
         emit(
             {
                 "domain": trust.domain,
+                "names": trust.names.own.texts,
                 "revocations_until": dtn_to_iso(until) if until else None,
                 "federations": {
-                    name: {
-                        "purposes": sorted(one.terms.purposes),
-                        "jurisdictions": sorted(one.terms.jurisdictions),
-                    }
-                    for name, one in sorted(trust.federations.items())
+                    name: _agreed(one.terms) for name, one in sorted(trust.federations.items())
                 },
                 "keys": keys,
                 "nodes": rows,
@@ -256,6 +278,7 @@ def list_(
         )
         return
     say(f"domain {trust.domain}; its revocation list is believed until {dtn_to_iso(until)[:16]}Z")
+    say(f"ids of its nodes: {trust.names.own or 'any that no other domain has (no name space)'}")
     told = [f"for {what} in {place}" for what, place in keys.items()]
     say(f"private keys here: {', '.join(told) or 'none'}")
     for name, one in sorted(trust.federations.items()):
@@ -282,6 +305,7 @@ def _row(trust: Trust, node: Any, now_ms: int) -> dict[str, Any]:
 
 
 def export(
+    names: NamesOption = None,
     folder: DomainFolder = Path("domain"),
     out: Out = Path("update.pem"),
     passphrase_file: PassphraseFile = None,
@@ -290,22 +314,26 @@ def export(
 ) -> None:
     """Write what nodes need to know of this domain, with a new revocation list.
 
-    Nothing in it is secret. Do it often enough that no node's revocation list becomes too old.
+    Nothing in it is secret. Do it often enough that no node's revocation list becomes too old. With
+    --names the domain has this name space from now on; what other domains were offered stays.
 
     \b
     Examples:
       orbitferry domain export
+      orbitferry domain export --names "ipn:[100-199].*" --names "dtn://gs1/**"
       orbitferry domain export --out /media/stick/kari.pem
     """
     from stack.adapters.clock import SystemClock
     from stack.identity import AuthorityFolder
+    from stack.identity.names import name_space
 
     authority = AuthorityFolder(folder)
+    space = name_space("--names", names) if names else None
     if dry_run:
         answer({"dry_run": True, "update": str(out)}, as_json, f"{out}: would be written")
         return
     now_ms = SystemClock().dtn_ms()
-    authority.update(authority.unlock(asking(folder, passphrase_file)), (), now_ms)
+    authority.update(authority.unlock(asking(folder, passphrase_file)), (), now_ms, space)
     _export(authority, out)
     nodes = len(authority.trust().principals(now_ms))
     answer(

@@ -1,0 +1,58 @@
+"""What an authority sees to before it signs: that no id, and no name space, is of two domains."""
+
+from __future__ import annotations
+
+from cryptography import x509
+
+from stack.core.eid import Eid
+from stack.core.errors import ConfigError, SecurityError
+from stack.identity.certificate import check_period
+from stack.identity.names import NameSpace
+from stack.identity.trust import Trust
+
+
+def check_may_give(trust: Trust, node: Eid, now_ms: int) -> None:
+    """Raise `ConfigError` where the domain of `trust` is not to certify a node of this id."""
+    try:
+        trust.names.check_given(node, trust.domain)
+        trust.names.check_free(node, trust.domain, lambda other: other in _others(trust, now_ms))
+    except SecurityError as error:
+        remedy = "another id; see `orbitferry domain list`"
+        raise ConfigError(str(node), str(error), remedy) from None
+
+
+def check_apart(trust: Trust, names: NameSpace, domain: str, now_ms: int) -> None:
+    """Raise `ConfigError` where `names` cannot be the name space of a domain: it meets that of
+    another one, or has the id of a node of this one; or it is to be that of this domain, and leaves
+    out a node of it."""
+    if not names:
+        return
+    for other in (trust.domain, *_others(trust, now_ms)):
+        theirs = trust.names.of(other)
+        if other != domain and names.meets(theirs):
+            message = f"{names} has ids of domain {other}, which gives {theirs}"
+            raise ConfigError("names", message, "name spaces that have nothing in common")
+    ours = domain == trust.domain
+    for node in trust.nodes():
+        own = node.facts.domain == trust.domain and _holds(trust, node.certificate, now_ms)
+        if own and names.has(node.facts.id) is not ours:
+            message = f"{node.facts.id} is a node of domain {trust.domain}, "
+            message += f"and {'not ' * ours}in {names}"
+            raise ConfigError("names", message, "other patterns, or revoke that node first")
+
+
+def _others(trust: Trust, now_ms: int) -> list[str]:
+    """Domains whose federation has neither ended nor been revoked."""
+    found = trust.federations.items()
+    return [name for name, one in found if _holds(trust, one.certificate, now_ms)]
+
+
+def _holds(trust: Trust, certificate: x509.Certificate, now_ms: int) -> bool:
+    """Whether what this domain has signed holds, however old its revocation list is by now."""
+    listed = trust.revocations(trust.domain)
+    serial = certificate.serial_number
+    try:
+        check_period(certificate, now_ms)
+    except SecurityError:
+        return False
+    return listed is None or listed.get_revoked_certificate_by_serial_number(serial) is None
