@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from stack.core.errors import DecodeError, StoreError, words_of
 from stack.ports.application import AppPort, Delivery, Happening, Outgoing
@@ -17,6 +17,9 @@ from stack.ports.store import Write
 from stack.services.waiting import RETRY_FIRST_S, RETRY_MOST_S, NamedTimers
 
 T = TypeVar("T")
+
+Value: TypeAlias = bytes | Callable[[], bytes | None] | None
+"""Of a durable record; None deletes it."""
 
 
 def attempt(port: AppPort, what: str, work: Callable[..., object], *args: Any) -> bool:
@@ -38,11 +41,12 @@ class Batch:
         self.consumed: list[Delivery] = []
         self.sends: list[Outgoing] = []
         self.tells: list[Happening] = []
-        self._writes: dict[tuple[str, str], bytes | None] = {}
+        self._writes: dict[tuple[str, str], Value] = {}
         self._after: list[Callable[[], object]] = []
 
-    def write(self, space: str, key: str, value: bytes | None) -> None:
-        """Set or delete one durable record."""
+    def write(self, space: str, key: str, value: Value) -> None:
+        """Set or delete one durable record.  A function is asked for its value at each attempt to
+        commit: what waits for room does not undo what somebody else has committed meanwhile."""
         self._writes[space, key] = value
 
     def add(self, write: Write) -> None:
@@ -77,8 +81,11 @@ class Batch:
 
     @property
     def writes(self) -> list[Write]:
-        """The records as port operations."""
-        return [Write(space, key, value) for (space, key), value in self._writes.items()]
+        """The records as port operations, as they are now."""
+        return [
+            Write(space, key, value() if callable(value) else value)
+            for (space, key), value in self._writes.items()
+        ]
 
     async def commit(self, port: AppPort) -> None:
         """Make it all durable, waiting while the store has no room.

@@ -6,17 +6,22 @@ What comes here has been signed, together with its primary block (`stack.securit
 What the operator expects is in the store before he hears that it is answered, with the bundles that
 were answered since: a node that is killed goes on with it.  Nobody answers with that alone, as a
 response is signed by the node.  What this node asks of others ends with it.
+
+Nothing is expected before it is in the store, and nothing that has been taken back gets there again
+with an answer that has waited for room.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 from stack.core.clock import MILLISECOND
 from stack.core.eid import Eid
-from stack.core.errors import DecodeError, StoreError
-from stack.engines.acme.digest import TOKEN_CHARS_MAX
+from stack.core.errors import DecodeError
+from stack.engines.acme.digest import TOKEN_CHARS_MAX, from_base64url
 from stack.engines.acme.responder import (
     ANSWERS_MAX,
     ExpectedChallenge,
@@ -55,6 +60,8 @@ class NodeIdService:
         self._port = port
         self._responder = Responder(records(port, "node_ids", SPACE, _decode))
         self._validator = Validator(port.entropy)
+        self._lock = asyncio.Lock()
+        self._coming: PendingChallenge | None = None
         self._waiting: dict[str, asyncio.Event] = {}
         self._outcomes: dict[str, ValidationOutcome] = {}
         reports.handle(ACME_NODE_ID, self._take)
@@ -62,29 +69,50 @@ class NodeIdService:
     async def expect(self, expected: ExpectedChallenge, seconds: float) -> int:
         """Answer this challenge for so long; how many are expected now.  It is durable when this
         returns.  Raises `LocalError`, `StoreError`."""
-        now_ms = self._port.dtn_ms()
-        self._responder.expect(expected, now_ms + round(seconds * 1000), now_ms)
-        try:
-            await self._keep()
-        except StoreError:
-            self._responder.forget(expected.id_chal)
-            raise
-        return len(self._responder.pending(now_ms))
+        async with self._lock:
+            now_ms = self._port.dtn_ms()
+            until_ms = now_ms + round(seconds * 1000)
+            self._responder.check(expected, until_ms, now_ms)
+            self._coming = PendingChallenge(expected, until_ms)
+            try:
+                await self._keep([from_base64url(expected.id_chal)])
+            finally:
+                self._coming = None
+            self._responder.expect(expected, until_ms, now_ms)
+            return len(self._responder.pending(now_ms))
 
     async def forget(self, id_chal: str) -> int | None:
         """Answer it no more; how many bundles were answered, None where it was not expected.
-        Raises `DecodeError`, `StoreError`."""
+        Raises `DecodeError`, `StoreError`: then it is answered no more while the node runs, and it
+        has to be asked for again for what is after that."""
         answered = self._responder.forget(id_chal)
-        await self._keep()
+        async with self._lock:
+            await self._keep([from_base64url(id_chal)])
         return answered
 
-    async def _keep(self) -> None:
-        """Have in the store what is expected, and nothing else."""
-        pending = self._responder.pending(self._port.dtn_ms())
-        kept = {id_chal.hex(): _encode(one) for id_chal, one in pending.items()}
-        over = [key for key, _ in self._port.read_all(SPACE) if key not in kept]
-        writes = [Write(SPACE, key, value) for key, value in kept.items()]
-        await self._port.commit(write=[*writes, *(Write(SPACE, key, None) for key in over)])
+    async def _keep(self, changed: Iterable[bytes]) -> None:
+        """Have in the store what is expected, of which these have `changed`, and nothing else."""
+        self._responder.pending(self._port.dtn_ms())  # those whose time is over go
+        writes = [Write(SPACE, one.hex(), self._record(one)) for one in changed]
+        told = {write.key for write in writes}
+        for key, _ in self._port.read_all(SPACE):
+            if key not in told and self._record_of(key) is None:
+                writes.append(Write(SPACE, key, None))
+        await self._port.commit(write=writes)
+
+    def _record_of(self, key: str) -> bytes | None:
+        """What has to be under a key."""
+        try:
+            return self._record(bytes.fromhex(key))
+        except ValueError:  # nothing that was written here
+            return None
+
+    def _record(self, id_chal: bytes) -> bytes | None:
+        """What has to be in the store of a challenge now, or None."""
+        coming = self._coming
+        if coming is None or from_base64url(coming.expected.id_chal) != id_chal:
+            coming = self._responder.pending(self._port.dtn_ms()).get(id_chal)
+        return None if coming is None else _encode(coming)
 
     async def validate(
         self, node: Eid, expected: ExpectedChallenge, rtt_s: float | None = None
@@ -132,8 +160,7 @@ class NodeIdService:
         source, left_ms = delivery.id.source, delivery.expires_ms - now_ms
         response, why = self._responder.receive(record, now_ms)
         if response is not None:
-            pending = self._responder.pending(now_ms)[record.id_chal]
-            batch.write(SPACE, record.id_chal.hex(), _encode(pending))
+            batch.write(SPACE, record.id_chal.hex(), partial(self._record, record.id_chal))
             if left_ms > 0:
                 batch.sends.append(_outgoing(source, response, left_ms))
         told = {"from": str(source), "answered": response is not None, "why": why}

@@ -70,13 +70,17 @@ class Responder:
     def expect(self, expected: ExpectedChallenge, until_ms: int, now_ms: int) -> None:
         """Answer this challenge until then; one with the same id goes.  Raises `LocalError` for too
         many, or too long."""
+        self.check(expected, until_ms, now_ms)
+        self._open[from_base64url(expected.id_chal)] = PendingChallenge(expected, until_ms)
+
+    def check(self, expected: ExpectedChallenge, until_ms: int, now_ms: int) -> None:
+        """Raise `LocalError` where it cannot be expected: there are too many, or it is too long."""
         self._expire(now_ms)
         id_chal = from_base64url(expected.id_chal)
         if not 0 < until_ms - now_ms <= GOOD_FOR_MS_MAX:
             raise LocalError("a challenge is expected for a week at most")
         if id_chal not in self._open and len(self._open) >= EXPECTED_MAX:
             raise LocalError(f"{EXPECTED_MAX} challenges are expected already")
-        self._open[id_chal] = PendingChallenge(expected, until_ms)
 
     def forget(self, id_chal: str) -> int | None:
         """Answer it no more; how many bundles were answered, None where it was not expected.
