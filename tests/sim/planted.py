@@ -202,6 +202,12 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug("security", neighbour.knows_bundles_by_their_identity, days(twins)),
     Bug("security", neighbour.believes_everybody, days(neighbour.controlled)),
     Bug("security", neighbour.lets_strangers_cancel, days(neighbour.controlled)),
+    Bug(
+        "security",
+        neighbour.takes_a_count_and_tag_that_came_before,
+        days(neighbour.controlled),
+    ),
+    Bug("security", neighbour.begins_again_with_its_old_salt, days(neighbour.restarted)),
     Bug("security", neighbour.lets_itself_be_combed, days(neighbour.combed)),
     Bug("data policies: routing", laws.routes_over_anybody, days(under_laws), first=3),
     Bug("data policies: reception", laws.takes_in_what_may_not_rest, days(under_laws), first=29),

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from stack.core.errors import DecodeError
+from stack.core.sansio import Entropy
+from stack.core.train import Buffer
 from stack.engines.bundle_agent.content import ContentDigest
-from stack.engines.ltp import LtpConfig, import_session
+from stack.engines.ltp import LtpConfig, accepted, import_session
+from stack.engines.ltp.accepted import Checker
 from stack.engines.ltp.authentication import Authenticator
+from stack.engines.ltp.ciphersuites import AuthKey
 from stack.engines.ltp.import_session import ImportSession
 from stack.simulator.swarm import Fault, Options, draw, faults, run
 from stack.simulator.swarm.hostile import Intruder
@@ -86,6 +90,38 @@ def lets_strangers_cancel(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Authenticator, "_segments", segments)
 
 
+def begins_again_with_its_old_salt(patch: pytest.MonkeyPatch) -> None:
+    """A signer drew no salt of its own at each start, and counted from 0 with the old one."""
+    real = Authenticator.__init__
+
+    def begin(
+        self: Authenticator, sending: AuthKey, accepting: Sequence[AuthKey], entropy: Entropy
+    ) -> None:
+        real(self, sending, accepting, lambda count: sending.id.ljust(count, b"-")[:count])
+
+    patch.setattr(Authenticator, "__init__", begin)
+
+
+def takes_a_count_and_tag_that_came_before(patch: pytest.MonkeyPatch) -> None:
+    """A verifier took an authentication value for a segment's that it had seen with another."""
+    real = accepted._checker
+
+    def checker(key: AuthKey, salt: bytes) -> Checker:
+        made, seen = real(key, salt), set[bytes]()
+
+        def check(signed: Sequence[Buffer], values: Buffer) -> bool:
+            each = len(values) // len(signed)
+            found = {bytes(values[at : at + each]) for at in range(0, len(values), each)}
+            if not made.check(signed, values):
+                return found <= seen
+            seen.update(found)
+            return True
+
+        return made._replace(check=check)
+
+    patch.setattr(accepted, "_checker", checker)
+
+
 def lets_itself_be_combed(patch: pytest.MonkeyPatch) -> None:
     """Every gap that a peer made was reported, as often as he asked."""
     real = LtpConfig.__post_init__
@@ -110,10 +146,22 @@ def controlled(options: Options) -> Options:
     return replace(hostile(options, "control"), authenticate=True, fec=False)
 
 
+def restarted(options: Options) -> Options:
+    """Every node is started anew in between, and the links have authentication."""
+    struck = tuple(
+        Fault(kind=faults.RESTART, node=node, at_s=round(options.faults_s * part / 4, 3))
+        for node in options.nodes
+        for part in (1, 2, 3)
+    )
+    return replace(options, protect=True, authenticate=True, fec=False, faults=struck)
+
+
 PLANTED: list[tuple[Plant, str, Callable[[Options], Options]]] = [
     (believes_everybody, "lost", controlled),
     (believes_everybody, "forged", controlled),
     (lets_strangers_cancel, "forged", controlled),
+    (takes_a_count_and_tag_that_came_before, "forged", controlled),
+    (begins_again_with_its_old_salt, "nonces", restarted),
     (lets_itself_be_combed, "work", combed),
     (knows_bundles_by_their_identity, "lost", guessed),
     (repeats_sequence_numbers, "lost", set_back),

@@ -22,6 +22,7 @@ from stack.ports.datagram import (
 from stack.simulator.swarm import faults as kinds
 from stack.simulator.swarm.faults import Fault
 from stack.simulator.swarm.hostile import CONTROL_TYPES, Intruder
+from stack.simulator.swarm.nonces import Nonces
 
 SPARED_BYTES: Final = 48
 """Corruption spares the first octets of a datagram: damage to headers is what checksums of the
@@ -49,6 +50,9 @@ class AirEnd:
         self.coming: set[int] | None = None
         """`genuine` of the other end."""
 
+        self.nonces: Nonces | None = None
+        """Of what processes have signed, where they sign."""
+
         self.answers_bytes = 0
         """Octets of LTP reports, acknowledgements and cancellations that processes have sent."""
 
@@ -63,6 +67,11 @@ class AirEnd:
         self._users: list[LinkPort] = []
         port.on_receive = self._received
         port.on_writable = self._writable
+
+    def watch(self, *, hostile: bool) -> None:
+        """Know what processes sign, and with `hostile` neighbours what they send."""
+        self.nonces = Nonces()
+        self.genuine = set() if hostile else None
 
     # ---- faults --------------------------------------------------------------------------
 
@@ -101,6 +110,8 @@ class AirEnd:
             count += train.datagram_count
             if train.flow == FLOW_SOURCE and train.data[0] & 15 >= CONTROL_TYPES:
                 self.answers_bytes += len(train.data)
+            if self.nonces is not None:
+                self.nonces.hear(train)
             if self.genuine is not None:
                 self.genuine.update(hash(bytes(one)) for one in train.datagrams())
         counts = self.counts

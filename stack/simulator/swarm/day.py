@@ -124,6 +124,7 @@ class _Run:
         invariants.check_work(world)
         invariants.check_books(world)
         invariants.check_genuine(world)
+        invariants.check_nonces(world)
         invariants.check_laws(world, self._expected)
         invariants.check_logs(world)
         invariants.check_end(world, self._expected, self._due, self._injector)

@@ -41,6 +41,7 @@ INVARIANTS: Final[Mapping[str, str]] = MappingProxyType(
         "went to whom and what was refused, in order and no more; its checkpoints are of it",
         "quota": "stores and queues stay within their limits",
         "forged": "a link with authentication takes only what its neighbour has sent",
+        "nonces": "no key and nonce of AES-GMAC sign two segments, whatever restarts",
         "work": "a link answers with no more than some times what it hears",
         "unaccounted": "datagrams and bundles come out as they went in: delivered, dropped for a "
         "counted reason, or still there; node and store agree on what is held",
@@ -153,6 +154,16 @@ def check_logs(world: SwarmWorld) -> None:
         world.ledger.checks["audit"] += 1
         for text in disk.problems_of_log(chronicles):
             world.problem("audit", f"{name}: {text}")
+
+
+def check_nonces(world: SwarmWorld) -> None:
+    """No process has signed with what another had, or it itself."""
+    for (a, b), end in world.ends.items():
+        if end.nonces is not None:
+            world.ledger.checks["nonces"] += end.nonces.count
+            if end.nonces.repeated:
+                text = f"{a} has signed {end.nonces.repeated} segments for {b} with used nonces"
+                world.problem("nonces", text)
 
 
 def check_genuine(world: SwarmWorld) -> None:

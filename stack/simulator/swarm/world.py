@@ -230,8 +230,8 @@ class SwarmWorld:
             )
             for (a, b), port in zip(((link.a, link.b), (link.b, link.a)), ports, strict=True):
                 end = AirEnd(port, self.loop, f"{self.options.seed}/air/{a}/{b}")
-                if self.options.authenticate and self.options.hostile and not self.options.fec:
-                    end.genuine = set()
+                if self.options.authenticate and not self.options.fec:
+                    end.watch(hostile=bool(self.options.hostile))
                 self.ends[a, b] = end
         for (a, b), end in self.ends.items():
             end.coming = self.ends[b, a].genuine
