@@ -120,12 +120,16 @@ def _directed(key: Key, sender: str, receiver: str) -> AuthKey:
 
 
 def under_extensions(ltp: LtpConfig, link: LinkConfig, guard: Authenticator | None) -> LtpConfig:
-    """LTP's parameters with room for all extensions: `segment_bytes` holds them too, unless it is
-    so small that nothing else would fit."""
+    """LTP's parameters with room for all extensions: `segment_bytes` and `train_bytes` hold them
+    too, unless a segment is so small that nothing else would fit."""
     added = (guard.overhead_bytes if guard is not None else 0) + link.cookies * OVERHEAD_BYTES
     segment = max(SEGMENT_BYTES_MIN, ltp.segment_bytes - added)
     overhead = ltp.overhead_bytes + added
-    return dataclasses.replace(ltp, segment_bytes=segment, overhead_bytes=overhead)
+    # As many segments as before: what outgrows one call of the socket costs a call more.
+    train = max(segment, ltp.train_bytes * segment // (segment + added))
+    return dataclasses.replace(
+        ltp, segment_bytes=segment, train_bytes=train, overhead_bytes=overhead
+    )
 
 
 class Guard(Layer):

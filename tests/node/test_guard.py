@@ -18,7 +18,7 @@ from stack.engines.ltp.ciphersuites import hmac_key
 from stack.fec.config import FecConfig
 from stack.node.build import make_router_config, under_fec
 from stack.node.config import LinkConfig, NodeConfig, SecurityConfig
-from stack.node.guard import Guard, follow, is_trusted, make_authenticator
+from stack.node.guard import Guard, follow, is_trusted, make_authenticator, under_extensions
 from stack.node.neighbour import Neighbour
 from stack.routing.config import consumption
 from stack.security.keys import Key, KeyRing, link_key, parse_keys
@@ -223,6 +223,18 @@ def test_segments_leave_room_for_the_extensions() -> None:
         signed = guard.sign(single(bytes(ltp.segment_bytes)))
         assert signed.size == bare.segment_bytes
         assert ltp.overhead_bytes - bare.overhead_bytes == signed.size - ltp.segment_bytes
+
+
+@pytest.mark.parametrize("segment", [512, 1280, 1400, 8900, 64_000])
+def test_trains_have_as_many_segments_with_the_extensions(segment: int) -> None:
+    """One call of the socket takes them: what is over would cost another."""
+    guard = authenticator(link(B), A, RING)
+    bare = LtpConfig(local_engine_id=1, remote_engine_id=2, segment_bytes=segment)
+    for cookies in (False, True):
+        ltp = under_extensions(bare, dataclasses.replace(link(B), cookies=cookies), guard)
+        count = ltp.train_bytes // ltp.segment_bytes
+        assert count == bare.train_bytes // bare.segment_bytes
+        assert count * segment <= bare.train_bytes
 
 
 def test_routing_reckons_with_the_signatures_of_a_scheduled_link() -> None:

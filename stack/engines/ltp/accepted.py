@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from stack.engines.ltp.ciphersuites import SALT_BYTES, AuthKey, Check
+from stack.engines.ltp.ciphersuites import SALT_BYTES, AuthKey, Checks
 from stack.wire.sdnv import encode_sdnv
 
 AUTHENTICATION_TAG: Final = 0x00
@@ -19,7 +19,7 @@ SALTS_MAX: Final = 16
 class Checker(NamedTuple):
     """What verifies: `trailer` is what a segment has between its content and the value."""
 
-    check: Check
+    checks: Checks
     value_bytes: int
     trailer: bytes
 

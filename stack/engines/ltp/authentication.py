@@ -4,8 +4,9 @@ What leaves the engine is signed, and what arrives is verified and stripped befo
 it.  A header extension names ciphersuite and key, and a trailer extension, the last of its
 segment, carries the authentication value: computed over every octet of the segment before it.
 
-Segments of a train that have equal heads are signed and verified together: the octets around them
-move as one matrix (see `stack.engines.ltp.trains`), so that little but the value is made for each.
+Segments of a train that have heads of one length are signed and verified together: the octets
+around them move as one matrix (see `stack.engines.ltp.trains`), and to verify AES-GMAC, nothing is
+done for each (`stack.engines.ltp.gmac`).
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Authenticator:
     def _begin(self) -> None:
         """Sign with a new salt from now on."""
         salt = self._entropy(self._sending.salt_bytes)
-        self._sign, self._header = self._signer(salt), header(self._sending, salt)
+        self._signs, self._header = self._signer(salt), header(self._sending, salt)
         self._left = self._sending.signs_max
 
     def sign(self, train: Train) -> Train:
@@ -76,10 +77,10 @@ class Authenticator:
             self._begin()
         self._left -= count
         view = memoryview(train.data)
-        size, head, ending, sign = train.size, self._header, self._trailer, self._sign
+        size, head, ending, sign = train.size, self._header, self._trailer, self._signs.one
         added = self.overhead_bytes
-        out = bytearray(len(view) + count * added)
-        signed = memoryview(out)
+        out: Octets = np.empty(len(view) + count * added, np.uint8)
+        signed = out.data
         run = self._sign_run(train, out)
         end = run * (size + added)
         for start in range(run * size, len(view), size):
@@ -88,48 +89,53 @@ class Authenticator:
             begin, cut = end, end + at + 1
             end += len(segment) + added
             signed[begin:cut] = segment[: at + 1]
-            out[cut - 1] += 0x11
+            signed[cut - 1] += 0x11
             body = cut + len(head)
             signed[cut:body] = head
             tail = body + len(segment) - at - 1
             signed[body:tail] = segment[at + 1 :]
             value = tail + len(ending)
             signed[tail:value] = ending
-            signed[value:end] = sign((signed[begin:value],))
+            signed[value:end] = sign(signed[begin:value])
         self.counters["signed"] += count
-        return train._replace(data=out, size=size + added)
+        return Train(signed, size + added, train.flow)
 
-    def _sign_run(self, train: Train, out: bytearray) -> int:
+    def _sign_run(self, train: Train, out: Octets) -> int:
         """Sign the segments of full size into `out` at once, if they are alike: how many."""
         rows = _rows(train.data, train.size)
         count, size = len(rows), train.size
         if count < RUN_MIN:
             return 0
         cut = counts_at(memoryview(train.data)) + 1
-        if not _alike(rows, cut):
+        heads = _heads(rows, cut, 0x11, self._header)
+        if heads is None:
             return 0
         body = cut + len(self._header)
         tail = body + size - cut
         value = tail + len(self._trailer)
-        signed = _rows(out, size + self.overhead_bytes)[:count]
-        signed[:, :cut] = rows[:, :cut]
-        signed[:, cut - 1] += 0x11
-        signed[:, cut:body] = np.frombuffer(self._header, np.uint8)
+        width = size + self.overhead_bytes
+        signed = out[: count * width].reshape(count, width)
+        signed[:, :body] = heads
         signed[:, body:tail] = rows[:, cut:]
         signed[:, tail:value] = np.frombuffer(self._trailer, np.uint8)
-        values = self._sign(_beginnings(out, count, size + self.overhead_bytes, value))
-        signed[:, value:] = np.frombuffer(values, np.uint8).reshape(count, -1)
+        self._signs.run(signed)
         return count
 
     def verify(self, train: Train) -> list[Train]:
         """What of a train is authentic, without the extensions; the rest is counted."""
-        found: list[Train] = []
+        data, size, flow = train
         run = self._verified_run(train)
-        if run is not None:
-            found.append(train._replace(data=run.reshape(-1).data, size=run.shape[1]))
-            self.counters["verified"] += len(run)
-            left = memoryview(train.data)[len(run) * train.size :]
-            train = train._replace(data=left)
+        if run is None:
+            return pack(self._each(train), flow)
+        self.counters["verified"] += len(run)
+        found = [Train(run.reshape(-1).data, run.shape[1], flow)]
+        end = len(run) * size
+        if end < len(data):
+            found += pack(self._each(Train(memoryview(data)[end:], size, flow)), flow)
+        return found
+
+    def _each(self, train: Train) -> list[Buffer]:
+        """The authentic segments of datagrams that are looked at one by one."""
         parts: list[Buffer] = []
         for datagram in train.datagrams():
             plain = self._plain(datagram)
@@ -138,7 +144,7 @@ class Authenticator:
             else:
                 parts += plain
                 self.counters["verified"] += 1
-        return found + pack(parts, train.flow)
+        return parts
 
     def _verified_run(self, train: Train) -> Octets | None:
         """The segments of full size without their extensions, in rows, if they are alike, and all
@@ -153,23 +159,23 @@ class Authenticator:
             body = cut + 2 + first[cut + 1]
         except IndexError:
             return None
-        head = bytes(first[cut:body])
-        if not _alike(rows, cut) or not _equal(rows[:, cut:body], head):
+        if not _equal(rows[:, cut:body]) or not all(
+            map(_signed_counts, set(rows[:, cut - 1].tobytes()))
+        ):
             return None
-        counts = rows[:, cut - 1]
-        if not ((counts & 0x0F).all() and (counts & 0xF0).all()):
+        heads = _heads(rows, cut, -0x11)
+        if heads is None:
             return None
-        for check, value_bytes, ending in self._accepted.named(head):
+        named = bytes(first[cut:body])
+        for checks, value_bytes, ending in self._accepted.named(named):
             value = size - value_bytes
             tail = value - len(ending)
-            if tail < body or not _equal(rows[:, tail:value], ending):
+            if tail < body or first[tail:value] != ending or not _equal(rows[:, tail:value]):
                 continue
-            signed = _beginnings(train.data, count, size, value)
-            if check(signed, rows[:, value:].tobytes()):
-                self._accepted.proven(head)
+            if checks.run(rows[:, :value], rows[:, value:]):
+                self._accepted.proven(named)
                 plain: Octets = np.empty((count, cut + tail - body), np.uint8)
-                plain[:, :cut] = rows[:, :cut]
-                plain[:, cut - 1] -= 0x11
+                plain[:, :cut] = heads
                 plain[:, cut:] = rows[:, body:tail]
                 return plain
         return None
@@ -191,15 +197,15 @@ class Authenticator:
             body = at + 2 + datagram[at + 1]
         except IndexError:
             return None
-        if not (counts & 0x0F and counts & 0xF0):
+        if not _signed_counts(counts):
             return None
         head = bytes(datagram[at:body])
-        for check, value_bytes, ending in self._accepted.named(head):
+        for checks, value_bytes, ending in self._accepted.named(head):
             value = len(datagram) - value_bytes
             tail = value - len(ending)
             if tail < body or datagram[tail:value] != ending:
                 continue
-            if check((datagram[:value],), datagram[value:]):
+            if checks.one(datagram[:value], datagram[value:]):
                 self._accepted.proven(head)
                 plain = (datagram[: at - 1], bytes((counts - 0x11,)), datagram[body:tail])
                 return (b"".join(plain),)
@@ -234,8 +240,8 @@ class Authenticator:
         """Whether a key that one of the header extensions names has signed."""
         for mark in marks:
             head = extension(mark)
-            for check, value_bytes, _ in self._accepted.named(head):
-                if value_bytes == len(value) and check((data,), value):
+            for checks, value_bytes, _ in self._accepted.named(head):
+                if value_bytes == len(value) and checks.one(data, value):
                     self._accepted.proven(head)
                     return True
         return False
@@ -247,19 +253,30 @@ def _rows(data: Buffer, size: int) -> Octets:
     return np.frombuffer(data, np.uint8, count * size).reshape(count, size)
 
 
-def _alike(rows: Octets, cut: int) -> bool:
-    """Whether segments have their extension counts before `cut`, as the first has: the numbers
-    before them (RFC 5326 §3.1) are as long."""
+def _heads(rows: Octets, cut: int, change: int, then: bytes = b"") -> Octets | None:
+    """What segments have before `cut`, with their extension counts changed and with `then` behind:
+    one row if all have the same.  None unless the counts end there, as those of the first do, so
+    that the numbers before them (RFC 5326 §3.1) are as long."""
+    octets = rows[:, :cut].tobytes()
+    first = octets[:cut]
+    if octets == first * len(rows):
+        return np.frombuffer(first[:-1] + bytes((first[-1] + change,)) + then, np.uint8)
     ends = rows[:, 1 : cut - 1] & 0x80
-    return bool((ends == ends[0]).all())
+    if (ends != ends[0]).any():
+        return None
+    heads: Octets = np.empty((len(rows), cut + len(then)), np.uint8)
+    heads[:, :cut] = rows[:, :cut]
+    heads[:, cut - 1] += change & 0xFF
+    heads[:, cut:] = np.frombuffer(then, np.uint8)
+    return heads
 
 
-def _equal(columns: Octets, octets: bytes) -> bool:
-    """Whether each row has just these octets."""
-    return columns.tobytes() == octets * len(columns)
+def _equal(columns: Octets) -> bool:
+    """Whether all rows are the same."""
+    octets = columns.tobytes()
+    return octets == octets[: columns.shape[1]] * len(columns)
 
 
-def _beginnings(data: Buffer, count: int, size: int, end: int) -> list[memoryview]:
-    """The first `end` octets of each of `count` datagrams of `size`."""
-    view = memoryview(data)
-    return [view[start : start + end] for start in range(0, count * size, size)]
+def _signed_counts(counts: int) -> bool:
+    """Whether there are extensions in header and trailer."""
+    return counts & 0x0F > 0 < counts & 0xF0

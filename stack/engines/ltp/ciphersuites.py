@@ -14,20 +14,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import itertools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
+import numpy as np
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from stack.core.train import Buffer
+from stack.engines.ltp.gmac import COUNT_BYTES, TAG_BYTES, GmacChecker, GmacSigner
+from stack.engines.ltp.trains import Octets
 
 HMAC_SHA1_80: Final = 0
 RSA_SHA256: Final = 1
@@ -42,18 +43,27 @@ HMAC_BYTES: Final = 10
 """HMAC-SHA1 cut to 80 bits."""
 
 SALT_BYTES: Final = 12
-COUNT_BYTES: Final = 4
-TAG_BYTES: Final = 16
-_FIXED: Final = bytes(8)
-"""The fixed field of a nonce: a key has one signer, so there is nothing to tell apart."""
-
 _INFO: Final = b"Orbitferry LTP AES-GMAC signer"
 
-Sign = Callable[[Sequence[Buffer]], bytes]
-"""The authentication values of segments up to there, one after another."""
 
-Check = Callable[[Sequence[Buffer], Buffer], bool]
-"""Whether the second argument is the authentication values of the first, one after another."""
+class Signs(NamedTuple):
+    """What signs."""
+
+    one: Callable[[Buffer], bytes]
+    """The authentication value of a segment."""
+
+    run: Callable[[Octets], None]
+    """Writes the values of as many segments as there are rows at the end of each."""
+
+
+class Checks(NamedTuple):
+    """What verifies."""
+
+    one: Callable[[Buffer, Buffer], bool]
+    """Whether the second argument is the authentication value of the first."""
+
+    run: Callable[[Octets, Octets], bool]
+    """Whether each row of the second argument is the value of that row of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +74,10 @@ class AuthKey:
     suite: int
     id: bytes
     value_bytes: int
-    checker: Callable[[bytes], Check]
+    checker: Callable[[bytes], Checks]
     """What verifies that which was signed with a salt."""
 
-    signer: Callable[[bytes], Sign] | None
+    signer: Callable[[bytes], Signs] | None
     """What signs with a salt; None where only the public half is known."""
 
     salt_bytes: int = 0
@@ -83,38 +93,19 @@ class AuthKey:
 def gmac_key(secret: bytes, key_id: bytes = b"") -> AuthKey:
     """A key of ciphersuite 192."""
 
-    def cipher(salt: bytes) -> AESGCM:
-        return AESGCM(HKDF(hashes.SHA256(), 32, salt, _INFO).derive(secret))
+    def derived(salt: bytes) -> bytes:
+        return HKDF(hashes.SHA256(), 32, salt, _INFO).derive(secret)
 
-    def signer(salt: bytes) -> Sign:
-        mac, counts = cipher(salt).encrypt, itertools.count()
+    def signer(salt: bytes) -> Signs:
+        made = GmacSigner(derived(salt))
+        return Signs(made.one, made.run)
 
-        def sign(segments: Sequence[Buffer]) -> bytes:
-            values: list[bytes] = []
-            for data, number in zip(segments, counts, strict=False):
-                # Raises OverflowError after 2^32 segments: no count comes twice.
-                count = number.to_bytes(COUNT_BYTES, "big")
-                values += count, mac(_FIXED + count, b"", data)
-            return b"".join(values)
+    def checker(salt: bytes) -> Checks:
+        made = GmacChecker(derived(salt))
+        return Checks(made.one, made.run)
 
-        return sign
-
-    def checker(salt: bytes) -> Check:
-        mac = cipher(salt).encrypt
-
-        def check(signed: Sequence[Buffer], values: Buffer) -> bool:
-            expected: list[Buffer] = []
-            at = 0
-            for data in signed:
-                count = values[at : at + COUNT_BYTES]
-                at += COUNT_BYTES + TAG_BYTES
-                expected += count, mac(_FIXED + count, b"", data)
-            return hmac.compare_digest(b"".join(expected), values)
-
-        return check
-
-    limit = 1 << 8 * COUNT_BYTES
-    return AuthKey(AES_GMAC, key_id, COUNT_BYTES + TAG_BYTES, checker, signer, SALT_BYTES, limit)
+    value_bytes, limit = COUNT_BYTES + TAG_BYTES, 1 << 8 * COUNT_BYTES
+    return AuthKey(AES_GMAC, key_id, value_bytes, checker, signer, SALT_BYTES, limit)
 
 
 def hmac_key(secret: bytes, key_id: bytes = b"", suite: int = HMAC_SHA1_80) -> AuthKey:
@@ -131,13 +122,22 @@ def hmac_key(secret: bytes, key_id: bytes = b"", suite: int = HMAC_SHA1_80) -> A
         second.update(first.digest())
         return second.digest()[:HMAC_BYTES]
 
-    def sign(segments: Sequence[Buffer]) -> bytes:
-        return b"".join(map(value, segments))
+    def check(segment: Buffer, found: Buffer) -> bool:
+        return hmac.compare_digest(value(segment), found)
 
-    def check(signed: Sequence[Buffer], values: Buffer) -> bool:
-        return hmac.compare_digest(sign(signed), values)
+    def sign_run(rows: Octets) -> None:
+        rows[:, -HMAC_BYTES:] = _values(value, rows[:, :-HMAC_BYTES])
 
-    return AuthKey(suite, key_id, HMAC_BYTES, lambda _: check, lambda _: sign)
+    def check_run(segments: Octets, values: Octets) -> bool:
+        return hmac.compare_digest(_values(value, segments).data, values.tobytes())
+
+    signs, checks = Signs(value, sign_run), Checks(check, check_run)
+    return AuthKey(suite, key_id, HMAC_BYTES, lambda _: checks, lambda _: signs)
+
+
+def _values(value: Callable[[Buffer], bytes], segments: Octets) -> Octets:
+    values = b"".join([value(row.data) for row in segments])
+    return np.frombuffer(values, np.uint8).reshape(len(segments), -1)
 
 
 def null_key() -> AuthKey:
@@ -152,22 +152,27 @@ def rsa_key(
     scheme, digest = padding.PKCS1v15(), hashes.SHA256()
     value_bytes = (public.key_size + 7) // 8
 
-    def check(signed: Sequence[Buffer], values: Buffer) -> bool:
+    def check(segment: Buffer, value: Buffer) -> bool:
         try:
-            for index, data in enumerate(signed):
-                value = bytes(values[index * value_bytes : (index + 1) * value_bytes])
-                public.verify(value, bytes(data), scheme, digest)
+            public.verify(bytes(value), bytes(segment), scheme, digest)
         except InvalidSignature:
             return False
         return True
 
-    signer = None
+    def check_run(segments: Octets, values: Octets) -> bool:
+        return all(map(check, map(bytes, segments), map(bytes, values)))
+
+    checks, signer = Checks(check, check_run), None
     if private is not None:
         owner = private
 
-        def signer(_: bytes) -> Sign:
-            return lambda segments: b"".join(
-                owner.sign(bytes(data), scheme, digest) for data in segments
-            )
+        def sign(segment: Buffer) -> bytes:
+            return owner.sign(bytes(segment), scheme, digest)
 
-    return AuthKey(RSA_SHA256, key_id, value_bytes, lambda _: check, signer)
+        def sign_run(rows: Octets) -> None:
+            rows[:, -value_bytes:] = _values(sign, rows[:, :-value_bytes])
+
+        def signer(_: bytes) -> Signs:
+            return Signs(sign, sign_run)
+
+    return AuthKey(RSA_SHA256, key_id, value_bytes, lambda _: checks, signer)
