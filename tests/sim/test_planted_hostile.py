@@ -17,8 +17,9 @@ from stack.engines.bundle_agent.content import ContentDigest
 from stack.engines.ltp import LtpConfig, accepted, import_session
 from stack.engines.ltp.accepted import Checker
 from stack.engines.ltp.authentication import Authenticator
-from stack.engines.ltp.ciphersuites import AuthKey
+from stack.engines.ltp.ciphersuites import AuthKey, Checks
 from stack.engines.ltp.import_session import ImportSession
+from stack.engines.ltp.trains import Octets
 from stack.simulator.swarm import Fault, Options, draw, faults, run
 from stack.simulator.swarm.hostile import Intruder
 from stack.wire.ltp import CancelSegment, decode_segment, encode_segment
@@ -108,16 +109,19 @@ def takes_a_count_and_tag_that_came_before(patch: pytest.MonkeyPatch) -> None:
 
     def checker(key: AuthKey, salt: bytes) -> Checker:
         made, seen = real(key, salt), set[bytes]()
+        genuine = made.checks
 
-        def check(signed: Sequence[Buffer], values: Buffer) -> bool:
-            each = len(values) // len(signed)
-            found = {bytes(values[at : at + each]) for at in range(0, len(values), each)}
-            if not made.check(signed, values):
-                return found <= seen
-            seen.update(found)
+        def one(signed: Buffer, value: Buffer) -> bool:
+            if not genuine.one(signed, value):
+                return bytes(value) in seen
+            seen.add(bytes(value))
             return True
 
-        return made._replace(check=check)
+        def run(signed: Octets, values: Octets) -> bool:
+            pairs = zip(signed, values, strict=True)
+            return all([one(data.tobytes(), value.tobytes()) for data, value in pairs])
+
+        return made._replace(checks=Checks(one, run))
 
     patch.setattr(accepted, "_checker", checker)
 

@@ -57,6 +57,11 @@ class AcceptedKeys:
             self._tried = extension, [_checker(key, salt) for key in keys]
         return self._tried[1]
 
+    def unproven(self, extension: bytes) -> bool:
+        """Whether an extension has a salt with which nothing has verified: for the last of these
+        alone `named` has no key to derive."""
+        return extension not in self._ready and extension[:-SALT_BYTES] in self._salted
+
     def proven(self, extension: bytes) -> None:
         """A key that the extension names has verified something: its salt is remembered, if it has
         one, in the place of the oldest."""

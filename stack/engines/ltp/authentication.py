@@ -237,9 +237,15 @@ class Authenticator:
         return out
 
     def _signed(self, marks: Sequence[bytes], data: Buffer, value: bytes) -> bool:
-        """Whether a key that one of the header extensions names has signed."""
+        """Whether a key that one of the header extensions names has signed.  Who signs has one
+        salt: of those that are not known the first one is tried, and no other of the segment."""
+        tried = False
         for mark in marks:
             head = extension(mark)
+            if self._accepted.unproven(head):
+                if tried:
+                    continue
+                tried = True
             for checks, value_bytes, _ in self._accepted.named(head):
                 if value_bytes == len(value) and checks.one(data, value):
                     self._accepted.proven(head)

@@ -257,6 +257,44 @@ def test_a_flood_of_salts_takes_no_memory_and_not_the_place_of_the_one_in_use() 
     assert len(derived) == 10 * SALTS_MAX, "one derivation for each that is forged"
 
 
+def test_of_the_salts_of_one_segment_one_is_tried() -> None:
+    derived: list[bytes] = []
+    reader = Authenticator(KEY, [counting(derived)], random.Random(3).randbytes)
+    genuine = signer()
+    datagram = signed(genuine)
+    read, _ = decode_segment(datagram)
+    noise = random.Random(4)
+    marks = [Extension(0, b"\xc0id-1" + noise.randbytes(12)) for _ in range(15)]
+    assert passes(encode_segment(dataclasses.replace(read, header=tuple(marks))), reader) == []
+    assert len(derived) == 1
+    # Nor does it cost more with one that is known among them, which has not signed this.
+    assert passes(datagram, reader) == [PLAIN]
+    del derived[:]
+    marks[7] = read.header[0]
+    assert passes(encode_segment(dataclasses.replace(read, header=tuple(marks))), reader) == []
+    assert derived == [marks[0].value[-12:]]
+    assert passes(signed(genuine), reader) == [PLAIN]
+
+
+def test_a_mark_of_another_ciphersuite_takes_the_turn_of_no_salt() -> None:
+    """Such as a peer may put before ours."""
+    derived: list[bytes] = []
+    reader = Authenticator(KEY, [counting(derived)], random.Random(3).randbytes)
+    assert KEY.signer is not None
+    salt = bytes(range(12))
+    heads = (
+        Extension(0, b"\x07"),
+        Extension(0, b"\xc0id-2" + salt),
+        Extension(0, b"\xc0id-1" + salt),
+    )
+    read, _ = decode_segment(PLAIN)
+    last = Extension(0, bytes(20))
+    whole = encode_segment(dataclasses.replace(read, header=heads, trailer=(last,)))
+    value = KEY.signer(salt).one(whole[:-20])
+    assert passes(whole[:-20] + value, reader) == [PLAIN]
+    assert derived == [salt]
+
+
 def test_salts_of_many_starts_are_remembered_as_far_as_there_is_room() -> None:
     derived: list[bytes] = []
     accepted = AcceptedKeys([counting(derived)])
