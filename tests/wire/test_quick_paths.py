@@ -128,28 +128,44 @@ def test_the_head_of_a_primary_block(
     octets = edited(encode_primary(primary), edits, cut)
     quick = outcome(lambda: decode_primary(octets, mode=mode))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode, "_known_head", lambda *_: None)
+        patch.setattr(decode, "known_head", lambda *_: None)
         assert outcome(lambda: decode_primary(octets, mode=mode)) == quick
     if not edits and cut > len(octets):
         assert quick == (primary, len(octets))
 
 
-@given(CANONICAL, EDITS, CUTS, st.sampled_from(Mode))
-def test_a_block_that_came_just_so_before(
-    block: CanonicalBlock, edits: list[tuple[int, int]], cut: int, mode: Mode
+@given(st.lists(CANONICAL, max_size=4), EDITS, CUTS, st.sampled_from(Mode))
+def test_blocks_that_came_just_so_before(
+    blocks: list[CanonicalBlock], edits: list[tuple[int, int]], cut: int, mode: Mode
 ) -> None:
-    """Small ones, and those of private types with up to 255 octets."""
+    """Small ones, those of private types with up to 255 octets, and several in a row, also behind
+    what is of its bundle alone."""
     octets = encode_bundle(PLAIN)
     begin = 1 + len(encode_primary(PLAIN.primary))
-    changed = edited(encode_block(block), edits, cut)
+    encoded = b"".join(map(encode_block, blocks))
+    changed = edited(encoded, edits, cut) if encoded else b""
     octets = b"".join((octets[:begin], changed, octets[begin:]))
     quick = outcome(lambda: decode_bundle(octets, mode=mode))
     assert outcome(lambda: decode_bundle(octets, mode=mode)) == quick
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode, "_known_block", lambda *_: None)
-        assert outcome(lambda: decode_bundle(octets, mode=mode)) == quick
-    if not edits and cut > len(changed) and block.number > 1:
-        assert quick == (Bundle(PLAIN.primary, (block, *PLAIN.blocks)), len(octets))
+    for name in ("_known_run", "_known_block"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(decode, name, lambda *_: None)
+            assert outcome(lambda: decode_bundle(octets, mode=mode)) == quick
+    numbers = {1, *(block.number for block in blocks)}
+    kinds = [block.type for block in blocks if block.type in (6, 7, 10)]
+    distinct = 0 not in numbers and len(numbers) == 1 + len(blocks)
+    if not edits and cut > len(changed) and distinct and len(set(kinds)) == len(kinds):
+        assert quick == (Bundle(PLAIN.primary, (*blocks, *PLAIN.blocks)), len(octets))
+
+
+@pytest.mark.parametrize("behind", [12, 200])
+def test_a_block_of_unknown_type_is_kept_wherever_it_stands(behind: int) -> None:
+    """Also a long one, and one behind a block that is of its bundle alone."""
+    for size in (3, 300):
+        unknown = CanonicalBlock(198, 7, 0, bytes(size), 1)
+        for blocks in ((unknown,), (CanonicalBlock(behind, 4, 0, b"\x81\x01"), unknown)):
+            bundle = Bundle(PLAIN.primary, (*blocks, *PLAIN.blocks))
+            assert decode_bundle(encode_bundle(bundle))[0].blocks == bundle.blocks
 
 
 @given(PRIMARIES, EDITS, CUTS)

@@ -38,6 +38,7 @@ from stack.wire.bundle import (
     LENIENT,
     REPORT_DELETION,
     STRICT,
+    Bundle,
     ReportReason,
     bundle_key,
     encode_bundle,
@@ -294,41 +295,56 @@ class Custody:
     def _make(
         self, outgoings: Sequence[Outgoing], now_ms: int, *, admin: bool = False
     ) -> tuple[list[BundleId], list[Op]]:
-        """Bundles of our own (§5.2): their ids, and the operations that store them."""
-        config, put = self.config, self._admission.put
-        ids: list[BundleId] = []
+        """Bundles of our own (§5.2): their ids, and the operations that store them.  They take
+        each step together, as those that come in do (see `reception`)."""
         ops: list[Op] = []
-        allowed: tuple[Eid, DataPolicy] | None = None
+        config, put = self.config, self._admission.put
         reserved = self._origin.reserve(2 * len(outgoings))  # with what may carry them
         if reserved is not None:
             ops.append(Write(SPACE, SEQUENCE, reserved.to_bytes(8)))
         try:
-            for one in outgoings:
-                if (policy := one.policy) is not None:
-                    if (one.destination, policy) != allowed:  # most are as the one before
-                        self.check_policy(one.destination, policy, now_ms)
-                        allowed = one.destination, policy
-                    one = cut(one, policy, now_ms)
-                bundle = self._origin.make(one, now_ms, admin=admin)
-                primary = bundle.primary
-                if (tunnel := self._tunnels.of(primary)) is not None:
-                    ends_ms = now_ms + one.lifetime_ms
-                    bundle = self._tunnels.wrapped(
-                        tunnel, bundle, one.policy, one.priority, ends_ms, now_ms, own=True
-                    )
-                encoded = encode_bundle(bundle)
+            outgoings = self._allowed(outgoings, now_ms)
+            made = self._origin.make_all(outgoings, now_ms, admin=admin)
+            carried = [self._carried(*each, now_ms) for each in zip(outgoings, made, strict=True)]
+            octets = [encode_bundle(bundle) for bundle in carried]
+            for one, own, bundle, encoded in zip(outgoings, made, carried, octets, strict=True):
                 if len(encoded) > config.bundle_bytes_max:
                     raise LocalError(
                         f"a payload of {len(one.payload)} octets makes a bundle over "
                         f"bundle_bytes_max {config.bundle_bytes_max}: send it as a file"
                     )
                 expires_ms = now_ms + min(one.lifetime_ms, config.lifetime_ms_max)
-                made = put(bundle, encoded, one.priority, expires_ms, now_ms, required=True)
-                if bundle.primary is not primary and one.priority < CRITICAL_PRIORITY:
-                    made = made._replace(key=bundle_key(primary))  # by which it is given up
-                ops.append(made)
-                ids.append(BundleId(primary.source, primary.creation_ms, primary.sequence))
+                op = put(bundle, encoded, one.priority, expires_ms, now_ms, required=True)
+                if bundle is not own and one.priority < CRITICAL_PRIORITY:
+                    op = op._replace(key=bundle_key(own.primary))  # by which it is given up
+                ops.append(op)
         except Exception:
             self._origin.unreserve()  # what was reserved is not written down
             raise
-        return ids, ops
+        primaries = [bundle.primary for bundle in made]
+        return [BundleId(one.source, one.creation_ms, one.sequence) for one in primaries], ops
+
+    def _allowed(self, outgoings: Sequence[Outgoing], now_ms: int) -> Sequence[Outgoing]:
+        """What is to be sent, as its data policies let it be."""
+        if not any(one.policy is not None for one in outgoings):
+            return outgoings
+        found: list[Outgoing] = []
+        allowed: tuple[Eid, DataPolicy] | None = None
+        for one in outgoings:
+            if (policy := one.policy) is not None:
+                if (one.destination, policy) != allowed:  # most are as the one before
+                    self.check_policy(one.destination, policy, now_ms)
+                    allowed = one.destination, policy
+                one = cut(one, policy, now_ms)
+            found.append(one)
+        return found
+
+    def _carried(self, one: Outgoing, bundle: Bundle, now_ms: int) -> Bundle:
+        """A bundle of our own, or what carries it through a tunnel."""
+        tunnel = self._tunnels.of(bundle.primary)
+        if tunnel is None:
+            return bundle
+        ends_ms = now_ms + one.lifetime_ms
+        return self._tunnels.wrapped(
+            tunnel, bundle, one.policy, one.priority, ends_ms, now_ms, own=True
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from stack.core.eid import Eid
@@ -69,8 +70,21 @@ class Origin:
         self._reserved = 0
 
     def make(self, outgoing: Outgoing, now_ms: int, *, admin: bool = False) -> Bundle:
-        """One bundle, secured as policy asks.  Raises `SecurityError` when that cannot be done, and
-        `LocalError` when its source is no endpoint of this node alone (§4.2.5.2)."""
+        """As `make_all`, one bundle."""
+        return self.make_all((outgoing,), now_ms, admin=admin)[0]
+
+    def make_all(
+        self, outgoing: Sequence[Outgoing], now_ms: int, *, admin: bool = False
+    ) -> list[Bundle]:
+        """Bundles, secured as policy asks.  Raises `SecurityError` when that cannot be done, and
+        `LocalError` when the source of one is no endpoint of this node alone (§4.2.5.2)."""
+        bundles = [self._plain(one, now_ms, admin) for one in outgoing]
+        if self._security is None:
+            return bundles
+        protect = self._security.protect
+        return [protect(bundle) for bundle in bundles]
+
+    def _plain(self, outgoing: Outgoing, now_ms: int, admin: bool) -> Bundle:
         config = self._config
         node_id = self._node_id
         admin = admin or outgoing.admin
@@ -93,8 +107,7 @@ class Origin:
         )
         payload = CanonicalBlock(PAYLOAD, 1, 0, outgoing.payload, config.crc_type)
         extensions = self._extensions(outgoing.priority, outgoing.policy)
-        bundle = Bundle(primary, (*extensions, payload))
-        return bundle if self._security is None else self._security.protect(bundle)
+        return Bundle(primary, (*extensions, payload))
 
     def _sequence(self) -> int:
         """The next sequence number: positive (§4.2.7)."""

@@ -39,7 +39,6 @@ from stack.wire.bundle.decode import Mode as Mode
 from stack.wire.bundle.decode import decode_block as decode_block
 from stack.wire.bundle.decode import decode_bundle as decode_bundle
 from stack.wire.bundle.decode import decode_primary as decode_primary
-from stack.wire.bundle.decode import is_deterministic as is_deterministic
 from stack.wire.bundle.eids import decode_eid as decode_eid
 from stack.wire.bundle.eids import encode_eid as encode_eid
 from stack.wire.bundle.encode import as_encoded as as_encoded
@@ -60,6 +59,7 @@ from stack.wire.bundle.fragment import FRAGMENTS_MAX as FRAGMENTS_MAX
 from stack.wire.bundle.fragment import Reassembler as Reassembler
 from stack.wire.bundle.fragment import fragment_bundle as fragment_bundle
 from stack.wire.bundle.fragment import reassemble as reassemble
+from stack.wire.bundle.heads import is_deterministic as is_deterministic
 from stack.wire.bundle.identity import KEY_BYTES_MAX as KEY_BYTES_MAX
 from stack.wire.bundle.identity import STAMP_BYTES as STAMP_BYTES
 from stack.wire.bundle.identity import adu_key as adu_key

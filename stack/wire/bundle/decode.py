@@ -9,17 +9,26 @@ caller's mistake, a `LocalError`.
 from __future__ import annotations
 
 import enum
+import re
 from functools import lru_cache
 from struct import Struct
 from struct import error as StructError
 from typing import NamedTuple
 
-from stack.core.eid import SCHEME_DTN, Eid
 from stack.core.errors import DecodeError, LocalError
 from stack.core.limits import BUNDLE_BYTES_MAX
 from stack.core.train import Buffer
 from stack.wire import cbor
-from stack.wire.bundle.eids import UINT_WIDTH, decode_eid, is_plain
+from stack.wire.bundle.heads import (
+    HEAD_BYTES_MAX,
+    LONG_HEADS,
+    OPEN,
+    TIMESTAMP,
+    head_end,
+    known_head,
+    read_head,
+    read_uint,
+)
 from stack.wire.bundle.types import (
     BUNDLE_AGE,
     CRC_16,
@@ -41,8 +50,8 @@ from stack.wire.crc import crc16_x25, crc32c
 BLOCKS_MAX = 256
 """Blocks of one bundle beside the primary: a bundle with more is an attack on the agent's time."""
 
-HEAD_BYTES_MAX = 256
-"""Longest beginning of a primary block that is looked up as a whole."""
+LEADING_BYTES = 256
+"""Octets in which a typical bundle has its primary block and its extension blocks."""
 
 _U16 = Struct(">H").unpack_from
 _U32 = Struct(">I").unpack_from
@@ -54,11 +63,9 @@ _ZERO_2 = bytes(2)
 _ZERO_4 = bytes(4)
 _ZERO_2_BREAK = _ZERO_2 + cbor.BREAK
 _ZERO_4_BREAK = _ZERO_4 + cbor.BREAK
-_LONG_HEADS = range(24, 28)
-"""What the head of an array gives as its number of items when that follows in further octets."""
-
-_OPEN = 0x1F
-"""What the head of an array of indefinite length gives as its number of items."""
+_NEXT_BLOCK = re.compile(rb"[\x85\x86](?:\x01\x01|\x0b|\x0c)").search
+"""Where, most likely, the first block begins that is of its bundle alone: the payload, or one of
+BPSec."""
 
 _ONCE = frozenset((PREVIOUS_NODE, BUNDLE_AGE, HOP_COUNT))  # RFC 9171 §4.4.1, §4.4.2, §4.4.3
 
@@ -107,8 +114,17 @@ def decode_bundle(data: Buffer, *, offset: int = 0, mode: Mode = Mode.STRICT) ->
                 raise DecodeError(f"{items} blocks in a bundle", "RFC 9171 §4.1", offset)
             count = items - 1
             opening = bytes(view[offset:position])
-        primary, position = _primary(data, view, position, strict)
-        blocks, position = _blocks(data, view, position, count, strict)
+        # What a bundle begins with is quicker to read as octets of its own: they are few.
+        leading = bytes(view[position : position + LEADING_BYTES])
+        known = NO_RUN
+        try:
+            primary, size = _primary(leading, 0, strict)
+            if found := _NEXT_BLOCK(leading, size):
+                known = _known_run(leading[size : found.start()], strict) or NO_RUN
+            position += size
+        except (DecodeError, IndexError, StructError):  # as a whole, that says what is wrong where
+            primary, position = _primary(data, position, strict)
+        blocks, position = _blocks(data, view, position, count, strict, known)
     except (IndexError, StructError):
         raise DecodeError("truncated bundle", "RFC 9171 §4.1", len(data)) from None
     if position - offset > BUNDLE_BYTES_MAX:
@@ -127,7 +143,7 @@ def decode_primary(
     if offset < 0:
         raise LocalError("negative offset")
     try:
-        return _primary(data, memoryview(data), offset, mode is Mode.STRICT)
+        return _primary(data, offset, mode is Mode.STRICT)
     except (IndexError, StructError):
         raise DecodeError("truncated primary block", "RFC 9171 §4.3.1", len(data)) from None
 
@@ -145,56 +161,14 @@ def decode_block(
         raise DecodeError("truncated block", "RFC 9171 §4.3.2", len(data)) from None
 
 
-def is_deterministic(primary: bytes) -> bool:
-    """Whether the octets of a primary block are in deterministic encoding (RFC 8949 §4.2.1), as
-    those of nearly all are; of some rare forms that are, it is denied."""
-    try:
-        position = _head_end(primary, 0)
-        numbers = _plain_head(primary[:position])
-        if not numbers or primary[position] != 0x82:
-            return False
-        position += 1
-        for _ in range(numbers):
-            _, position = _uint(primary, position, True)
-    except (DecodeError, IndexError, StructError):
-        return False
-    return primary[position : position + 1] in (b"", b"\x42", b"\x44")
-
-
-@lru_cache(maxsize=4096)
-def _plain_head(encoded: bytes) -> int:
-    """How many numbers follow in the timestamp and after it, if these octets are a whole head in
-    deterministic encoding; else 0."""
-    head = _known_head(encoded, True)
-    if head is None or not head.plain:
-        return 0
-    return 5 if head.flags & IS_FRAGMENT else 3
-
-
-def _uint(data: Buffer, position: int, strict: bool) -> tuple[int, int]:
-    """An unsigned integer, quickly for the forms that times, flags and private types come in."""
-    first = data[position]
-    if first < 24:
-        return first, position + 1
-    if first == 0x18 and data[position + 1] >= 24:
-        return data[position + 1], position + 2
-    if first == 0x1B:
-        value: int = _U64(data, position + 1)[0]
-        if value > 0xFFFF_FFFF or not strict:
-            return value, position + 9
-    elif first == 0x1A:
-        value = _U32(data, position + 1)[0]
-        if value > 0xFFFF or not strict:
-            return value, position + 5
-    return cbor.read_uint(data, position, strict)
-
-
-def _primary(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[PrimaryBlock, int]:
+def _primary(data: Buffer, start: int, strict: bool) -> tuple[PrimaryBlock, int]:
     """RFC 9171 §4.3.1."""
-    end = _head_end(data, start)
-    head = _known_head(bytes(view[start:end]), strict) if end - start <= HEAD_BYTES_MAX else None
+    end = data.find(TIMESTAMP, start) if isinstance(data, bytes) else -1
+    if end < 0:
+        end = head_end(data, start)
+    head = known_head(bytes(data[start:end]), strict) if end - start <= HEAD_BYTES_MAX else None
     if head is None:
-        head = _head(data, start, strict)
+        head = read_head(data, start, strict)
     count, flags, crc_type, destination, source, report_to, size, plain = head
     position = start + size
     pair = data[position]
@@ -203,18 +177,18 @@ def _primary(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[
         items, position = cbor.read_array(data, position - 1, strict)
         if items != 2:
             raise DecodeError("a timestamp is a pair of numbers", "RFC 9171 §4.2.7", position)
-    creation_ms, position = _uint(data, position, strict)
-    sequence, position = _uint(data, position, strict)
+    creation_ms, position = read_uint(data, position, strict)
+    sequence, position = read_uint(data, position, strict)
     if pair == 0x9F:
         position = _break(data, position)
-    lifetime_ms, position = _uint(data, position, strict)
+    lifetime_ms, position = read_uint(data, position, strict)
     fragment_offset = total_adu_length = None
     if flags & IS_FRAGMENT:
-        fragment_offset, position = _uint(data, position, strict)
-        total_adu_length, position = _uint(data, position, strict)
+        fragment_offset, position = read_uint(data, position, strict)
+        total_adu_length, position = read_uint(data, position, strict)
     if crc_type:
-        position = _check_crc(data, view, start, position, crc_type, strict)
-    if count == _OPEN:
+        position = _check_crc(data, start, position, crc_type, strict)
+    if count == OPEN:
         position = _break(data, position)
     primary = PrimaryBlock(
         destination,
@@ -228,95 +202,38 @@ def _primary(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[
         fragment_offset,
         total_adu_length,
         7,
-        bytes(view[start:position]),
+        bytes(data[start:position]),
         plain and pair == 0x82,  # as the rest is where it is read strictly
     )
     return primary, position
 
 
-class _Head(NamedTuple):
-    """What a primary block begins with: the same in all bundles of a flow."""
+class _Run(NamedTuple):
+    """Extension blocks that come just so, one after the other, in many bundles."""
 
-    fields: int
-    flags: int
-    crc_type: int
-    destination: Eid
-    source: Eid
-    report_to: Eid
+    blocks: tuple[CanonicalBlock, ...]
+    seen: frozenset[int]
+    """Their numbers, and the complements of types that come only once."""
+
     size: int
-    """Octets that it takes."""
-
-    plain: bool
-    """Whether they are known to be in deterministic encoding, all but the count of fields."""
+    """Octets that they take."""
 
 
-def _head(data: Buffer, start: int, strict: bool) -> _Head:
-    count = data[start] - 0x80
-    position = start + 1
-    if count in _LONG_HEADS:
-        count, position = cbor.read_array(data, start, strict)
-    version, position = _uint(data, position, strict)
-    if not (8 <= count <= 11 or count == _OPEN) or version != 7:
-        raise DecodeError("not a primary block of version 7", "RFC 9171 §4.3.1", start)
-    flags, position = _uint(data, position, strict)
-    crc_type, position = _uint(data, position, strict)
-    if crc_type > CRC_32:
-        raise DecodeError(f"unknown CRC type {crc_type}", "RFC 9171 §4.2.1", start)
-    if count != (10 if flags & IS_FRAGMENT else 8) + (1 if crc_type else 0) and count != _OPEN:
-        raise DecodeError(f"{count} fields in the primary block", "RFC 9171 §4.3.1", start)
-    destination, position = decode_eid(data, position, strict=strict)
-    source, position = decode_eid(data, position, strict=strict)
-    report_to, position = decode_eid(data, position, strict=strict)
-    size = position - start
-    return _Head(count, flags, crc_type, destination, source, report_to, size, False)
-
-
-def _head_end(data: Buffer, start: int) -> int:
-    """Where what `_head` reads most likely ends: right for the usual forms of EIDs."""
-    try:
-        position = start + 3 + UINT_WIDTH[data[start + 2]]
-        for _ in range(3):
-            first = data[position + 2]
-            if data[position + 1] == SCHEME_DTN:
-                if first == 0x78:
-                    position += data[position + 3] + 1
-                elif first > 0x60:
-                    position += first - 0x60
-                position += 3
-            else:
-                position += 3
-                for _ in range(first & 3):
-                    position += UINT_WIDTH[data[position]]
-    except IndexError:
-        return start
-    return position
-
-
-@lru_cache(maxsize=4096)
-def _known_head(encoded: bytes, strict: bool) -> _Head | None:
-    """The head that is just these octets, or None."""
-    try:
-        head = _head(encoded, 0, strict)
-    except (DecodeError, IndexError, StructError):
-        return None
-    if head.size != len(encoded):
-        return None
-    eids = (head.destination, head.source, head.report_to)
-    if strict and head.fields != _OPEN and all(map(is_plain, eids)):
-        head = head._replace(plain=True)  # its numbers are in their shortest form
-    return head
+NO_RUN = _Run((), frozenset(), 0)
 
 
 def _blocks(
-    data: Buffer, view: memoryview, position: int, count: int | None, strict: bool
+    data: Buffer, view: memoryview, position: int, count: int | None, strict: bool, known: _Run
 ) -> tuple[tuple[CanonicalBlock, ...], int]:
-    """The canonical blocks, and where the bundle ends (RFC 9171 §4.1).
+    """The canonical blocks, and where the bundle ends (RFC 9171 §4.1); it begins with those that
+    are `known`.
 
     There are `count` of them, or with None as many as come before the break.
     """
-    blocks: list[CanonicalBlock] = []
-    seen: set[int] = set()  # block numbers, and the complements of types that come only once
-    for _ in range(count or BLOCKS_MAX):
+    blocks = list(known.blocks)
+    seen = set(known.seen)
+    position += known.size
+    for _ in range((count or BLOCKS_MAX) - len(blocks)):
         start = position
         if data[start] == 0xFF:
             break
@@ -333,24 +250,48 @@ def _blocks(
         if block is None:
             block, position = _block(data, view, start, strict)
         blocks.append(block)
-        number = block.number
-        kind = block.type
-        if kind == PAYLOAD:
-            if number != 1:
+        if block.type == PAYLOAD:
+            if block.number != 1:
                 raise DecodeError("payload block not numbered 1", "RFC 9171 §4.1", start)
             if count is None and data[position] == 0xFF:
                 return tuple(blocks), position + 1
             if len(blocks) == count:
                 return tuple(blocks), position
             raise DecodeError("payload block not last", "RFC 9171 §4.1", start)
-        if (number < 2 or number in seen) and (number or strict):
-            raise DecodeError(f"block number {number} again or reserved", "RFC 9171 §4.1", start)
-        seen.add(number)
-        if kind in _ONCE:
-            if ~kind in seen:
-                raise DecodeError(f"second block of type {kind}", "RFC 9171 §4.4", start)
-            seen.add(~kind)
+        _note(block, seen, strict, start)
     raise DecodeError("no payload block, or too many blocks", "RFC 9171 §4.1", position)
+
+
+def _note(block: CanonicalBlock, seen: set[int], strict: bool, start: int) -> None:
+    """Check what an extension block must not share with those that are `seen`."""
+    kind, number = block.type, block.number
+    if (number < 2 or number in seen) and (number or strict):
+        raise DecodeError(f"block number {number} again or reserved", "RFC 9171 §4.1", start)
+    seen.add(number)
+    if kind in _ONCE:
+        if ~kind in seen:
+            raise DecodeError(f"second block of type {kind}", "RFC 9171 §4.4", start)
+        seen.add(~kind)
+
+
+@lru_cache(maxsize=4096)
+def _known_run(encoded: bytes, strict: bool) -> _Run | None:
+    """Extension blocks that are just these octets, or None unless all is well with them."""
+    blocks: list[CanonicalBlock] = []
+    seen: set[int] = set()
+    position = 0
+    try:
+        while position < len(encoded):
+            _, end = _block(encoded, memoryview(encoded), position, strict)
+            block = _known_block(encoded[position:end], strict)
+            if block is None or block.type == PAYLOAD:
+                return None
+            _note(block, seen, strict, position)
+            blocks.append(block)
+            position = end
+    except (DecodeError, IndexError, StructError):
+        return None
+    return _Run(tuple(blocks), frozenset(seen), len(encoded))
 
 
 def _numbered(blocks: tuple[CanonicalBlock, ...]) -> tuple[CanonicalBlock, ...]:
@@ -372,7 +313,7 @@ def _block(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[Ca
     """RFC 9171 §4.3.2."""
     count = data[start] - 0x80
     position = start + 1
-    if count in _LONG_HEADS:
+    if count in LONG_HEADS:
         count, position = cbor.read_array(data, start, strict)
     kind = data[position]
     number = data[position + 1]
@@ -381,13 +322,13 @@ def _block(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[Ca
     if kind < 24 and number < 24 and flags < 24 and crc_type < 24:
         position += 4
     else:
-        kind, position = _uint(data, position, strict)
-        number, position = _uint(data, position, strict)
-        flags, position = _uint(data, position, strict)
-        crc_type, position = _uint(data, position, strict)
+        kind, position = read_uint(data, position, strict)
+        number, position = read_uint(data, position, strict)
+        flags, position = read_uint(data, position, strict)
+        crc_type, position = read_uint(data, position, strict)
     if crc_type > CRC_32:
         raise DecodeError(f"unknown CRC type {crc_type}", "RFC 9171 §4.2.1", start)
-    if count != (6 if crc_type else 5) and count != _OPEN:
+    if count != (6 if crc_type else 5) and count != OPEN:
         raise DecodeError(f"not a block, or {count} fields", "RFC 9171 §4.3.2", start)
     size = data[position] - 0x40
     if 0 <= size < 24:
@@ -410,8 +351,8 @@ def _block(data: Buffer, view: memoryview, start: int, strict: bool) -> tuple[Ca
         raise IndexError
     block_data = view[begin:position]
     if crc_type:
-        position = _check_crc(data, view, start, position, crc_type, strict)
-    if count == _OPEN:
+        position = _check_crc(view, start, position, crc_type, strict)
+    if count == OPEN:
         position = _break(data, position)
     block = CanonicalBlock(kind, number, flags, block_data, crc_type, view[start:position])
     return block, position
@@ -441,9 +382,7 @@ def _break(data: Buffer, position: int) -> int:
     return position + 1
 
 
-def _check_crc(
-    data: Buffer, view: memoryview, start: int, position: int, crc_type: int, strict: bool
-) -> int:
+def _check_crc(data: Buffer, start: int, position: int, crc_type: int, strict: bool) -> int:
     """Verify the CRC field at `position` over the block from `start`: the offset after it.
 
     The break of a block of indefinite length counts (RFC 9171 §4.3.1, §4.3.2).
@@ -456,11 +395,11 @@ def _check_crc(
             raise DecodeError("CRC field of the wrong size", "RFC 9171 §4.2.2", position)
     if crc_type == CRC_16:
         zeros = _ZERO_2 if data[start] != 0x9F else _ZERO_2_BREAK
-        good = _U16(data, position)[0] == crc16_x25(zeros, crc16_x25(view[start:position]))
+        good = _U16(data, position)[0] == crc16_x25(zeros, crc16_x25(data[start:position]))
         end = position + 2
     else:
         zeros = _ZERO_4 if data[start] != 0x9F else _ZERO_4_BREAK
-        good = _U32(data, position)[0] == crc32c(zeros, crc32c(view[start:position]))
+        good = _U32(data, position)[0] == crc32c(zeros, crc32c(data[start:position]))
         end = position + 4
     if not good:
         raise DecodeError("CRC does not match", "RFC 9171 §4.2.2", start)
