@@ -76,36 +76,32 @@ class Authenticator:
         if self._left < count:
             self._begin()
         self._left -= count
-        view = memoryview(train.data)
-        size, head, ending, sign = train.size, self._header, self._trailer, self._signs.one
-        added = self.overhead_bytes
-        out: Octets = np.empty(len(view) + count * added, np.uint8)
-        signed = out.data
-        run = self._sign_run(train, out)
-        end = run * (size + added)
-        for start in range(run * size, len(view), size):
-            segment = view[start : start + size]
-            at = counts_at(segment)
-            begin, cut = end, end + at + 1
-            end += len(segment) + added
-            signed[begin:cut] = segment[: at + 1]
-            signed[cut - 1] += 0x11
-            body = cut + len(head)
-            signed[cut:body] = head
-            tail = body + len(segment) - at - 1
-            signed[body:tail] = segment[at + 1 :]
-            value = tail + len(ending)
-            signed[tail:value] = ending
-            signed[value:end] = sign(signed[begin:value])
         self.counters["signed"] += count
-        return Train(signed, size + added, train.flow)
+        view, size, flow = memoryview(train.data), train.size, train.flow
+        width = size + self.overhead_bytes
+        if len(view) < RUN_MIN * size:
+            return Train(b"".join(map(self._extended, train.datagrams())), width, flow)
+        out: Octets = np.empty(len(view) + count * self.overhead_bytes, np.uint8)
+        run = self._sign_run(train, out)
+        signed, end = out.data, run * width
+        for start in range(run * size, len(view), size):
+            begin, segment = end, view[start : start + size]
+            end += len(segment) + self.overhead_bytes
+            signed[begin:end] = self._extended(segment)
+        return Train(signed, width, flow)
+
+    def _extended(self, segment: memoryview) -> bytes:
+        """One segment with both extensions."""
+        at = counts_at(segment)
+        counts = bytes((segment[at] + 0x11,))
+        parts = (segment[:at], counts, self._header, segment[at + 1 :], self._trailer)
+        covered = b"".join(parts)
+        return covered + self._signs.one(covered)
 
     def _sign_run(self, train: Train, out: Octets) -> int:
         """Sign the segments of full size into `out` at once, if they are alike: how many."""
         rows = _rows(train.data, train.size)
         count, size = len(rows), train.size
-        if count < RUN_MIN:
-            return 0
         cut = counts_at(memoryview(train.data)) + 1
         heads = _heads(rows, cut, 0x11, self._header)
         if heads is None:
@@ -124,7 +120,7 @@ class Authenticator:
     def verify(self, train: Train) -> list[Train]:
         """What of a train is authentic, without the extensions; the rest is counted."""
         data, size, flow = train
-        run = self._verified_run(train)
+        run = None if len(data) < RUN_MIN * size else self._verified_run(train)
         if run is None:
             return pack(self._each(train), flow)
         self.counters["verified"] += len(run)
@@ -151,8 +147,6 @@ class Authenticator:
         just as `sign` makes them; else None."""
         rows = _rows(train.data, train.size)
         count, size = len(rows), train.size
-        if count < RUN_MIN:
-            return None
         first = memoryview(train.data)[:size]
         try:
             cut = counts_at(first) + 1

@@ -10,6 +10,10 @@ from stack.engines.ltp.trains import Octets
 FIRST_BYTES = 65_536
 """Room made for a block of which nothing is known yet."""
 
+SLACK_BYTES = 16_384
+"""What a buffer grows by beyond twice its size: blocks of a round number of octets have some more
+around them, for which all would be copied once more."""
+
 
 class RedPart:
     """Reassembles a red part with one copy.
@@ -80,7 +84,9 @@ class RedPart:
             return True
         if end > 2 * (len(self.ranges) + coming) + FIRST_BYTES:
             return False
-        grown: Octets = np.empty(max(end, 2 * capacity), np.uint8)
+        most = 4 * (len(self.ranges) + coming) + FIRST_BYTES
+        size = max(end, min(2 * capacity + SLACK_BYTES, most))
+        grown: Octets = np.empty(size, np.uint8)
         filled = min(self.ranges.end, capacity)
         grown[:filled] = self._buffer[:filled]
         self._buffer = grown

@@ -14,7 +14,7 @@ from stack.core.errors import DecodeError
 from stack.engines.ltp import capsule_client
 from stack.engines.ltp.bucket import Bucket
 from stack.engines.ltp.extensions import pack
-from stack.engines.ltp.red_part import FIRST_BYTES, RedPart
+from stack.engines.ltp.red_part import FIRST_BYTES, SLACK_BYTES, RedPart
 from stack.engines.ltp.timers import TimerKey, TimerKind, Timers
 from stack.engines.ltp.trains import RunHeads, TrainPacker, data_step, sdnv_width
 from stack.wire.ltp import DataSegment, SegmentType, SessionId, decode_segment
@@ -287,3 +287,15 @@ def test_capsules() -> None:
     assert capsule_client(b"\x01abc\x81\x00xyz", 4) == (128, 6)
     with pytest.raises(DecodeError):
         capsule_client(b"\x01abc", 4)
+
+
+def test_a_block_of_a_mebibyte_and_its_headers_is_copied_once_as_it_grows() -> None:
+    """What is around the octets of a payload would otherwise have all of them copied again."""
+    red = RedPart(512 * 1024)
+    rows = np.ones((1, 1024), np.uint8)
+    sizes = set()
+    for offset in range(0, 1_048_576 + 8 * 1024, 1024):
+        assert red.append_rows(offset, rows)
+        sizes.add(red.allocated)
+    assert len(sizes) == 2
+    assert max(sizes) <= 2 * 512 * 1024 + SLACK_BYTES
