@@ -78,6 +78,7 @@ from stack.cose import (
 )
 from stack.security.pem_files import (
     EncryptionKey,
+    Pinning,
     encryption_key,
     read_file,
     rsa_key,
@@ -100,6 +101,10 @@ SECRET_BYTES = {
 SENDERS = 16
 SENDERS_MAX = 65_536
 """Nodes that encrypt with one key of a file: what is assumed, and at most."""
+
+DAY_MS = 86_400_000
+GRACE_DAYS_MAX = 3650
+"""Longest time that a revocation list is believed after its next one was due, days."""
 
 KEY_ID_BYTES_MAX = 32
 """Longest KeyID of a raw key: it travels in every segment."""
@@ -143,6 +148,8 @@ class _Entry:
     raw: bool = False
     key_id: str = ""
     issuer: str = ""
+    revocations: str = ""
+    revocations_grace_days: Annotated[float, Meta(ge=0, le=GRACE_DAYS_MAX)] | None = None
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -383,9 +390,12 @@ def _key(entry: _Entry, where: str, folder: Path) -> Key:
         cose = signature_key(folder / entry.file, f"{where}.file", private=private)
         secret = (cose.public if isinstance(cose, SigningKey) else cose).thumbprint
     elif kind in ENCRYPTION_KINDS:
-        issuer = folder / entry.issuer if entry.issuer else None
         encryption, period = encryption_key(
-            folder / entry.file, f"{where}.file", key_id, private=private, issuer=issuer
+            folder / entry.file,
+            f"{where}.file",
+            key_id,
+            private=private,
+            pinning=_pinning(entry, where, folder),
         )
         if isinstance(encryption, AgreementPrivateKey | RsaPrivateKey):
             secret = encryption.public.key_id
@@ -397,8 +407,9 @@ def _key(entry: _Entry, where: str, folder: Path) -> Key:
         secret = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     else:
         secret = _secret(entry.secret, kind, f"{where}.secret")
-    if entry.issuer and encryption is None:
-        raise ConfigError(f"{where}.issuer", f"keys of kind {kind} have no certificate")
+    for name in ("issuer", "revocations", "revocations_grace_days"):
+        if encryption is None and getattr(entry, name) not in ("", None):
+            raise ConfigError(f"{where}.{name}", f"keys of kind {kind} have no certificate")
     if entry.raw and kind != "ltp":
         raise ConfigError(f"{where}.raw", f"{kind} keys are always used as they are", "remove it")
     named = ("kek", "kdk", *RSA_KINDS, *ENCRYPTION_KINDS)
@@ -418,6 +429,18 @@ def _key(entry: _Entry, where: str, folder: Path) -> Key:
         encryption=encryption,
         period=period,
     )
+
+
+def _pinning(entry: _Entry, where: str, folder: Path) -> Pinning:
+    if entry.revocations and not entry.issuer:
+        why = "whose they are has to be known"
+        raise ConfigError(f"{where}.revocations", why, 'write issuer = "..."')
+    days = entry.revocations_grace_days
+    if days is not None and not entry.revocations:
+        why = "there is no revocation list"
+        raise ConfigError(f"{where}.revocations_grace_days", why, 'write revocations = "..."')
+    issuer, lists = (folder / name if name else None for name in (entry.issuer, entry.revocations))
+    return Pinning(issuer, lists, None if days is None else round(days * DAY_MS))
 
 
 def _secret(text: str, kind: str, where: str) -> bytes:

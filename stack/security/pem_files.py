@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from stack.core.errors import ConfigError, LocalError, SecurityError
+from stack.core.errors import ConfigError, DecodeError, LocalError, SecurityError
 from stack.cose import (
     AgreementPrivateKey,
     AgreementPublicKey,
@@ -26,6 +27,8 @@ from stack.cose import (
     SigningKey,
     VerifyingKey,
 )
+from stack.identity import pem
+from stack.identity.certificate import load_revocations
 from stack.security.pinned import Period, period_of
 
 FILE_BYTES_MAX = 1024 * 1024
@@ -37,6 +40,13 @@ RSA_BITS = (2048, 4096)
 EncryptionKey: TypeAlias = AgreementPrivateKey | AgreementPublicKey | RsaPrivateKey | RsaPublicKey
 """A key of key agreement or of RSA, this node's own or another's."""
 
+_FAULTS = (
+    TypeError,
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+)
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
 
@@ -94,30 +104,61 @@ def signature_key(path: Path, where: str, *, private: bool) -> SigningKey | Veri
         raise ConfigError(where, f"{path}: {error}", kinds) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Pinning:
+    """What a certificate in the key file has to stand up to."""
+
+    issuer: Path | None = None
+    """Who has signed it, or those that follow it."""
+
+    revocations: Path | None = None
+    """Revocation lists of all who have signed."""
+
+    grace_ms: int | None = None
+    """How long those are believed after their next update; None: for ever."""
+
+
 def encryption_key(
-    path: Path, where: str, key_id: bytes, *, private: bool, issuer: Path | None = None
+    path: Path, where: str, key_id: bytes, *, private: bool, pinning: Pinning
 ) -> tuple[EncryptionKey, Period | None]:
     """A key of key agreement or RSA from a PEM file, which `where` names: a private key with its
-    certificate or without, a certificate, or a public key; and when its certificate holds, which
-    the one in file `issuer`, if any, has to have signed.  Raises `ConfigError`."""
+    certificate or without, a certificate, or a public key; and when its certificate holds, for
+    which others may follow it.  Raises `ConfigError`."""
     octets = _read(path, where, "a key or certificate", secret=private)
-    signer = None if issuer is None else _read(issuer, where, "a certificate", secret=False)
+    issuer, lists = (
+        None if file is None else _read(file, where, what, secret=False)
+        for file, what in (
+            (pinning.issuer, "a certificate"),
+            (pinning.revocations, "revocation lists"),
+        )
+    )
     try:
         begin = octets.find(_CERTIFICATE)
         certificate = x509.load_pem_x509_certificate(octets[begin:]) if begin >= 0 else None
         key = (_private if private else _public)(octets, certificate, key_id)
-        if certificate is not None:
-            by = None if signer is None else x509.load_pem_x509_certificate(signer)
-            return key, period_of(certificate, by)
-        if signer is not None:
-            raise SecurityError("an issuer is named, and there is no certificate")
-        return key, None
-    except (TypeError, ValueError, UnsupportedAlgorithm, LocalError, SecurityError) as error:
+        if certificate is None:
+            if issuer is not None:
+                raise SecurityError("an issuer is named, and there is no certificate")
+            return key, None
+        if issuer is None:
+            return key, period_of([certificate], None)
+        return key, period_of(
+            x509.load_pem_x509_certificates(octets[begin:]),
+            x509.load_pem_x509_certificate(issuer),
+            None if lists is None else _lists(lists),
+            pinning.grace_ms,
+        )
+    except (*_FAULTS, DecodeError, LocalError, SecurityError) as error:
         # words of the library may have parts of the key
-        own = isinstance(error, LocalError | SecurityError)
+        own = isinstance(error, DecodeError | LocalError | SecurityError)
         why = str(error) if own else f"no key in PEM without passphrase: {type(error).__name__}"
         kinds = "P-256, P-384, P-521, X25519 or RSA of 2048 to 4096 bits, as of openssl genpkey"
         raise ConfigError(where, f"{path}: {why}", kinds) from None
+
+
+def _lists(octets: bytes) -> list[x509.CertificateRevocationList]:
+    blocks = pem.decode(octets)
+    return [load_revocations(one.octets) for one in blocks if one.label == pem.REVOCATIONS]
 
 
 def _private(octets: bytes, certificate: x509.Certificate | None, key_id: bytes) -> EncryptionKey:

@@ -20,7 +20,8 @@ from stack.core.errors import ConfigError, SecurityError
 from stack.security import Key, KeyRing, load_keys, new_key_file
 from stack.security.keys import CHOICES_MAX, link_key, parse_keys
 
-ENTRIES = "id, kind, secret, file, peers, send, senders, raw, key_id, issuer"
+ENTRIES = "id, kind, secret, file, peers, send, senders, raw, key_id, issuer, "
+ENTRIES += "revocations, revocations_grace_days"
 QUOTES = "put it in quotes"
 KINDS = (
     "aes, hmac, kek, kdk, ltp, ltp-rsa-private, ltp-rsa-public, cose-sign-private, "
