@@ -119,7 +119,7 @@ def decode_bundle(data: Buffer, *, offset: int = 0, mode: Mode = Mode.STRICT) ->
         known = NO_RUN
         try:
             primary, size = _primary(leading, 0, strict)
-            if found := _NEXT_BLOCK(leading, size):
+            if count is None and (found := _NEXT_BLOCK(leading, size)):
                 known = _known_run(leading[size : found.start()], strict) or NO_RUN
             position += size
         except (DecodeError, IndexError, StructError):  # as a whole, that says what is wrong where
