@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
+from itertools import takewhile
 
 from stack.audit.merkle import HASH_BYTES, PATH_MAX, Peaks
 from stack.audit.note import LogCheckpoint, NoteSigner, SignedNote, open_checkpoint
@@ -47,17 +48,14 @@ class ClosedLog:
         """The same log before its first event."""
         return ClosedLog(self.node, self.id, self.start)
 
-    def extend(self, events: Iterable[tuple[int, bytes]]) -> int:
+    def extend(self, events: Sequence[tuple[int, bytes]]) -> int:
         """Take in events that follow; how many.  It ends before the first that does not."""
-        before = self.peaks.size
-        self.peaks.add(self._following(events))
-        return self.peaks.size - before
-
-    def _following(self, events: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
-        for expected, (number, event) in enumerate(events, self.next):
-            if number != expected:
-                return
-            yield event
+        first, count = self.next, len(events)
+        if [number for number, _ in events] != [*range(first, first + count)]:
+            follows = (number == at for at, (number, _) in enumerate(events, first))
+            count = sum(takewhile(bool, follows))
+        self.peaks.add([event for _, event in events[:count]])
+        return count
 
     def close(self, signer: NoteSigner) -> SignedNote:
         """The checkpoint of what is in it now."""

@@ -126,7 +126,7 @@ def policy_block(policy: DataPolicy, *, number: int, crc_type: int) -> Canonical
 def label_of(blocks: Iterable[CanonicalBlock]) -> bytes:
     """The label among the blocks of a bundle, as it travels; empty without one."""
     for block in blocks:
-        if block.type == DATA_POLICY and is_label(block.data):
+        if block.type == DATA_POLICY and block.data[:_BEGINNING_BYTES] == _BEGINNING:
             return bytes(block.data)
     return b""
 
@@ -172,21 +172,18 @@ def _encode_marking(marking: Marking) -> bytes:
 
 def is_label(data: Buffer) -> bool:
     """Whether the data of a block of this type is meant as a policy of ours."""
-    return data[: len(_BEGINNING)] == _BEGINNING
+    return data[:_BEGINNING_BYTES] == _BEGINNING
 
 
 _BEGINNING = cbor.head(4, 7) + cbor.tstr(MAGIC)
-
-
-def decode_label(data: Buffer) -> DataPolicy:
-    """Inverse of `encode_label`.  Raises `DecodeError`."""
-    if len(data) > LABEL_BYTES_MAX:
-        raise DecodeError(f"a data policy of {len(data)} octets", _SECTION)
-    return _decoded(bytes(data))
+_BEGINNING_BYTES = len(_BEGINNING)
 
 
 @lru_cache(maxsize=1024)
-def _decoded(data: bytes) -> DataPolicy:
+def decode_label(data: bytes) -> DataPolicy:
+    """Inverse of `encode_label`.  Raises `DecodeError`, and keeps nothing that is wrong."""
+    if len(data) > LABEL_BYTES_MAX:
+        raise DecodeError(f"a data policy of {len(data)} octets", _SECTION)
     if not is_label(data):
         raise DecodeError("no data policy", _SECTION)
     at = len(_BEGINNING)

@@ -13,6 +13,7 @@ one event as it is.  A checksum is bound to the number.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Final
 
 from fastcrc import crc32
@@ -86,9 +87,9 @@ def _read_alike(octets: bytes, at: int, events: list[bytes]) -> int:
     before, at = cbor.read_bstr(octets, at)
     after, at = cbor.read_bstr(octets, at)
     begin, rest, size = bytes(before), bytes(after), len(octets)
+    ends = [at]
     for _ in range(count - 2):
         # Mostly a short text: a checked read of each head would take most of the time.
-        start = at
         kind = octets[at] if at < size else -1
         if kind == _TEXT_24 and at + 1 < size:
             at += 2 + octets[at + 1]
@@ -97,9 +98,10 @@ def _read_alike(octets: bytes, at: int, events: list[bytes]) -> int:
         else:
             major, length, at = cbor.read_head(octets, at)
             if major != cbor.TSTR:
-                raise DecodeError("an object is a text", _SECTION, start)
+                raise DecodeError("an object is a text", _SECTION, ends[-1])
             at += length  # beyond the end: then there is no break
-        events.append(b"".join((begin, octets[start:at], rest)))
+        ends.append(at)
+    events += [begin + octets[here:then] + rest for here, then in pairwise(ends)]
     return at
 
 

@@ -194,7 +194,7 @@ class Staging:
         for kind, sizes in alike.items():
             self.change.count(-len(sizes), -sum(sizes), *kind)
         if told:
-            self.journal.add(told[row[0]] for row in found if row[0] in told)
+            self.journal.add([told[row[0]] for row in found if row[0] in told])
         sql.delete(self.db, sql.DELETE_BUNDLE, refs)
         if self._code is not None:
             sql.delete(self.db, sql.DELETE_PARITY, refs)
@@ -284,7 +284,7 @@ class Staging:
             if out_of_line:
                 start += size
             alike[put.priority, put.place].append(size)
-        self.journal.add(put.event for _, put, _ in accepted if put.event is not None)
+        self.journal.add([put.event for _, put, _ in accepted if put.event is not None])
         if out_of_line:
             self.record(rows)
         sql.insert(self.db, sql.INSERT_SEEN, seen)

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stack.audit.event import Act, AuditEvent
+from stack.audit.event import Act
 from stack.core.eid import Eid
 from stack.core.train import Buffer
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.content import ContentDigest
 from stack.engines.bundle_agent.entry import Entry, node_and_service
 from stack.engines.bundle_agent.extensions import Extensions, extensions_of
-from stack.engines.bundle_agent.notes import NOTED, bare, is_returned, labelled, note_of
+from stack.engines.bundle_agent.notes import NOTED, bare, is_returned, label_alone, note_of
 from stack.engines.bundle_agent.shares import NOTHING, OWN, Shares
-from stack.engines.bundle_agent.trail import AuditTrail
+from stack.engines.bundle_agent.trail import AuditTrail, asks
 from stack.policy.label import label_of
 from stack.ports.application import CRITICAL_PRIORITY
 from stack.ports.security import Opened, Security
@@ -60,6 +60,7 @@ class Admission:
     ) -> None:
         self.trail = trail
         self._node = str(node_id)
+        self._made = MADE if security is None else SEALED
         self._trusted_clock = config.trusted_clock
         self._security = security
         self._digest = ContentDigest(secret)
@@ -117,11 +118,10 @@ class Admission:
         flags = primary.flags
         place = self.place_of(bundle) if place is None else place
         key = bundle_key(primary, len(bundle.blocks[-1].data))
-        known: Opened | Bundle | None = None
-        source = str(primary.source)
+        known = (opened or bundle) if place is Place.DELIVER else None
+        source, destination = str(primary.source), str(primary.destination)
         ours = node_and_service(source)[0] == self._node
         if place is Place.DELIVER:
-            known = opened or bundle
             if opened is None or primary.source.is_null:
                 key += self._digest.payload(bundle)
         elif outside or not ours or priority >= CRITICAL_PRIORITY or flags & IS_FRAGMENT:
@@ -134,22 +134,23 @@ class Admission:
         else:
             note = bare(owner)
         label = label_of(bundle.blocks) if found is None or found.label is None else found.label
-        event = None
-        if self.trail is not None and self.trail.wants(label):
-            acts = RECEIVED if outside and acts is None else acts
-            event = self._event(bundle, label, opened, acts, previous)
+        event, trail = None, self.trail
+        if trail is not None and (trail.everything or (label and asks(label))):
+            peer = destination if acts is None and not outside else previous
+            did = acts if acts is not None else RECEIVED if outside else self._made
+            event = trail.came(bundle, label, did if opened is None else did | OPENED, peer)
         # Else we have made it ourselves, and nobody else can make one that is known so here: if it
         # comes back, it is one more to us.  Only a critical one must not go every way again.
         return Put(
             key,
             encoded,
             place,
-            str(primary.destination),
+            destination,
             source,
             priority,
             expires_ms,
             received_ms,
-            labelled(note, label) if label else note,
+            label_alone(label) + note if label else note,
             required,
             evicts,
             known,
@@ -176,18 +177,6 @@ class Admission:
             owner=OWN if opened else entries[0].owner,
             acts=0,
         )
-
-    def _event(
-        self, bundle: Bundle, label: bytes, opened: Opened | None, acts: int | None, previous: str
-    ) -> AuditEvent | None:
-        """What is written down of a bundle that is to be stored; `acts` None: it was made here."""
-        assert self.trail is not None
-        if acts is None:
-            acts = MADE if self._security is None else SEALED
-            previous = str(bundle.primary.destination)
-        if opened is not None:
-            acts |= OPENED
-        return self.trail.came(bundle, label, acts, previous)
 
     def _whole(self, primary: PrimaryBlock) -> bytes:
         """The key by which the whole is known of which this is a part, once it was proven."""

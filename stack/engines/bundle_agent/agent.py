@@ -221,7 +221,9 @@ class BundleAgent(Receiving):
         entry = self.entries.get(ref)
         if entry is None:
             return Release(ref)
-        event = happens(entry, CONSUMED, entry.destination, "delivered")
+        event = None
+        if entry.told is not None:
+            event = happens(entry, CONSUMED, entry.destination, "delivered")
         if self.config.trusted_clock and not entry.timeless:
             return Release(ref, None, event)
         return Release(ref, max(entry.expires_ms, now_ms + self.config.replay_memory_ms), event)

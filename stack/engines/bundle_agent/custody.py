@@ -326,18 +326,18 @@ class Custody:
 
     def _allowed(self, outgoings: Sequence[Outgoing], now_ms: int) -> Sequence[Outgoing]:
         """What is to be sent, as its data policies let it be."""
-        if not any(one.policy is not None for one in outgoings):
-            return outgoings
-        found: list[Outgoing] = []
-        allowed: tuple[Eid, DataPolicy] | None = None
-        for one in outgoings:
-            if (policy := one.policy) is not None:
-                if (one.destination, policy) != allowed:  # most are as the one before
-                    self.check_policy(one.destination, policy, now_ms)
-                    allowed = one.destination, policy
-                one = cut(one, policy, now_ms)
-            found.append(one)
-        return found
+        found: list[Outgoing] | None = None
+        policy = destination = None
+        for index, one in enumerate(outgoings):
+            if one.policy is None:
+                continue
+            if one.policy is not policy or one.destination is not destination:
+                policy, destination = one.policy, one.destination  # most are as the one before
+                self.check_policy(destination, policy, now_ms)
+            if policy.expires_ms:
+                found = found or [*outgoings]
+                found[index] = cut(one, policy, now_ms)
+        return found or outgoings
 
     def _carried(self, one: Outgoing, bundle: Bundle, now_ms: int) -> Bundle:
         """A bundle of our own, or what carries it through a tunnel."""

@@ -55,7 +55,7 @@ class Dispatch(Custody):
                 self._events.append(TooLarge(ref, part))
         elif entry.place in (Place.DELIVER, Place.DEFER):
             _, service = node_and_service(entry.destination)
-            if self._withheld(entry):
+            if entry.policy is not None and self._withheld(entry, entry.policy):
                 return
             self._await(service, ref)
         elif entry.place is Place.FRAGMENT:
@@ -78,11 +78,10 @@ class Dispatch(Custody):
             return frozenset((*forwarder.nodes(), node))
         return gate.barred(policy, node, forwarder.nodes, forwarder.router.plan_version)
 
-    def _withheld(self, entry: Entry) -> bool:
+    def _withheld(self, entry: Entry, policy: DataPolicy) -> bool:
         """Whether a bundle must not be delivered: since it came, what is known of this node may
         have changed.  It stays until its lifetime ends, or that is put right."""
-        policy = entry.policy
-        why = policy and refusal(policy, self._gate, delivered=True)
+        why = refusal(policy, self._gate, delivered=True)
         if why:
             self.counters["withheld"] += 1
             self._happens(entry, REFUSED, why=f"not delivered: {why}")

@@ -6,7 +6,6 @@ import functools
 from collections import deque
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from stack.core.eid import Eid
 from stack.engines.bundle_agent.notes import is_bare, is_returned, owner_of, policy_and_rest
@@ -23,13 +22,9 @@ _IDENTITY_BYTES = 32
 """Octets of the identity of a whole bundle (`bundle_key`)."""
 
 
-class EventSubject(NamedTuple):
-    """What all events of a bundle at a node have in common (see `stack.audit.event`)."""
-
-    node: str
-    object: str
-    label: bytes
-    """The digest: the label itself is as long as its owner likes, and may be that of many."""
+EventSubject = tuple[str, str, bytes]
+"""What all events of a bundle at a node have in common (see `stack.audit.event`): node, object and
+the digest of its label, as that itself is as long as its owner likes, and may be that of many."""
 
 
 @dataclass(slots=True)
@@ -109,7 +104,7 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         put.previous,
         put.owner,
         policy,
-        None if event is None else EventSubject(event.node, event.object, event.label),
+        None if event is None else event[2:5],
     )
 
 

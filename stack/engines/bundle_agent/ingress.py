@@ -174,11 +174,11 @@ class Ingress:
         found = Extensions()
         kept: list[CanonicalBlock] = []
         place = admission.place_of(bundle)
-        judged = (
-            self._blocks.extensions(bundle, found, kept)
-            or self._blocks.limits(bundle, found, place, now_ms)
-            or self._permitted(primary, found.policy, place)
-        )
+        blocks = self._blocks
+        judged = blocks.extensions(bundle, found, kept)
+        judged = judged or blocks.limits(bundle, found, place, now_ms)
+        if found.policy is not None and judged is None:
+            judged = self._permitted(primary, found.policy, place)
         if judged is not None:
             return judged
         expires_ms = self._blocks.expiry(primary, found.age_ms, now_ms)
@@ -343,13 +343,9 @@ class Ingress:
             unproven.popitem(last=False)
         return True
 
-    def _permitted(
-        self, primary: PrimaryBlock, policy: DataPolicy | None, place: Place
-    ) -> Refused | None:
+    def _permitted(self, primary: PrimaryBlock, policy: DataPolicy, place: Place) -> Refused | None:
         """Refuse what must not come to rest here.  Its sender keeps it: there may be a way that is
         allowed."""
-        if policy is None:
-            return None
         why = refusal(policy, self._gate, delivered=place is not Place.FORWARD)
         if not why:
             return None

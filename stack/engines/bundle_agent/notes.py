@@ -77,13 +77,12 @@ def bare(owner: str) -> bytes:
 
 def labelled(note: bytes, label: bytes) -> bytes:
     """A note with the label of the bundle's data policy, if it has one, before it."""
-    if not label:
-        return note
-    return _label_alone(label) + note if note else _label_alone(label)
+    return label_alone(label) + note if label else note
 
 
 @lru_cache(maxsize=1024)
-def _label_alone(label: bytes) -> bytes:
+def label_alone(label: bytes) -> bytes:
+    """The note of a bundle of which nothing else is to be known."""
     return _LABELLED + _LABEL_LENGTH.pack(len(label)) + label
 
 

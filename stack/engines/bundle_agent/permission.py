@@ -46,9 +46,7 @@ def check_leaving(
 
 
 def cut(outgoing: Outgoing, policy: DataPolicy, now_ms: int) -> Outgoing:
-    """What is sent of what an application asks for: not for longer than its policy allows."""
-    if not policy.expires_ms:
-        return outgoing
+    """What is sent of what an application asks for, whose policy ends: for no longer than that."""
     left_ms = policy.expires_ms - now_ms
     return replace(outgoing, lifetime_ms=min(outgoing.lifetime_ms, left_ms))
 

@@ -50,7 +50,7 @@ class AuditTrail:
 
     def wants(self, label: bytes) -> bool:
         """Whether a bundle with this label, or none, has its story written down."""
-        return self.everything or (label != b"" and _asks(label))
+        return self.everything or (label != b"" and asks(label))
 
     def came(self, bundle: Bundle, label: bytes, acts: int, peer: str) -> AuditEvent | None:
         """A bundle that is about to be stored, `acts` before that; from or for whom is `peer`.  Its
@@ -58,8 +58,8 @@ class AuditTrail:
         if not label and bundle.primary.destination.service in QUIET:
             return None
         name = object_name(bundle.primary, len(bundle.blocks[-1].data))
-        digest = label_digest(label)
-        return AuditEvent(acts | STORED, 0, self._node, name, digest, peer, "", label)
+        told = (acts | STORED, 0, self._node, name, label_digest(label), peer, "", label)
+        return tuple.__new__(AuditEvent, told)  # half the time
 
     def refused(self, bundle: Bundle, why: str, peer: str, now_ms: int) -> AuditEvent | None:
         """A bundle that came from `peer` and is not kept; nothing for the many of somebody who
@@ -86,14 +86,14 @@ class AuditTrail:
         if note and old.place is not Place.QUARANTINE and not is_bare(note):
             primary, length, _ = parse_note(note)
             name = object_name(primary, length)
-        return EventSubject(self._node, name, label_digest(label))
+        return self._node, name, label_digest(label)
 
     def left(self, stored: Stored, acts: int, why: str) -> AuditEvent | None:
         """See `stack.ports.store.EventLedger`."""
         try:
             told = self.held(stored)
         except Exception:  # it goes all the same, and that is written down
-            told = EventSubject(self._node, f"ref:{stored.ref}", b"")
+            told = self._node, f"ref:{stored.ref}", b""
         return told and AuditEvent(acts, 0, *told, "", why)
 
     def done(self, one: Happening) -> AuditEvent | None:
@@ -124,11 +124,12 @@ def happens(entry: Entry | None, acts: int, peer: str = "", why: str = "") -> Au
     if told is None:
         return None
     node, name, label = told
-    return AuditEvent(acts, 0, node, name, label, peer, why)
+    return tuple.__new__(AuditEvent, (acts, 0, node, name, label, peer, why, b""))  # as above
 
 
 @lru_cache(maxsize=1024)
-def _asks(label: bytes) -> bool:
+def asks(label: bytes) -> bool:
+    """Whether data under this label has its story written down."""
     try:
         return decode_label(label).audit
     except DecodeError:  # what nobody can read here asks for nothing

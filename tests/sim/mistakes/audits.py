@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
@@ -40,12 +40,13 @@ def says_nothing_of_what_the_store_lets_go(patch: pytest.MonkeyPatch) -> None:
 
 
 def signs_another_history(patch: pytest.MonkeyPatch) -> None:
-    real = ClosedLog._following
+    real = ClosedLog.extend
 
-    def backwards(self: ClosedLog, events: Iterable[tuple[int, bytes]]) -> Iterable[bytes]:
-        return reversed(list(real(self, events)))
+    def backwards(self: ClosedLog, events: Sequence[tuple[int, bytes]]) -> int:
+        turned = zip(events, reversed(events), strict=True)
+        return real(self, [(number, event) for (number, _), (_, event) in turned])
 
-    patch.setattr(ClosedLog, "_following", backwards)
+    patch.setattr(ClosedLog, "extend", backwards)
 
 
 def _with_more(
