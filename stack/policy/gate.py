@@ -27,9 +27,9 @@ class PolicyGate:
         self._barred: dict[tuple[DataPolicy, str, int], frozenset[str]] = {}
         self._readers: dict[tuple[DataPolicy, str], bool] = {}
         self._refusals: dict[tuple[DataPolicy, bool, bool], str] = {}
-        self._welcome: dict[bool, DataPolicy] = {}
-        """Of which data this node was last found to be for, and to pass on: mostly it is asked of
-        the same for each bundle, and twice."""
+        self.welcome: dict[bool, DataPolicy] = {}
+        """The last of which `refusal` had nothing to say, by `delivered`: mostly that of the next
+        bundle too, and who looks here first need not ask."""
 
     def follow(self, directory: Directory) -> None:
         """Judge by another directory from now on."""
@@ -37,7 +37,7 @@ class PolicyGate:
         self._barred.clear()
         self._readers.clear()
         self._refusals.clear()
-        self._welcome.clear()
+        self.welcome.clear()
 
     def may_read(self, policy: DataPolicy, node_id: str) -> bool:
         """Whether a node may have it in clear; there it also rests."""
@@ -76,14 +76,12 @@ class PolicyGate:
     def refusal(self, policy: DataPolicy, *, delivered: bool, origin: bool = False) -> str:
         """Why this node may not have data, or nothing: `delivered` where it is for here, else
         to be passed on, unless this is its `origin`."""
-        if self._welcome.get(delivered) is policy:
-            return ""
         key = (policy, delivered, origin)
         found = self._refusals.get(key)
         if found is None:
             found = _keep(self._refusals, key, self._refusal(policy, delivered, origin))
         if not (found or origin):
-            self._welcome[delivered] = policy
+            self.welcome[delivered] = policy
         return found
 
     def _refusal(self, policy: DataPolicy, delivered: bool, origin: bool) -> str:

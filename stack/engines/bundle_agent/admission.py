@@ -138,7 +138,7 @@ class Admission:
         if trail is not None and (trail.everything or (label and asks(label))):
             peer = destination if acts is None and not outside else previous
             did = acts if acts is not None else RECEIVED if outside else self._made
-            event = trail.came(bundle, label, did if opened is None else did | OPENED, peer)
+            event = trail.came(bundle, source, label, did if opened is None else did | OPENED, peer)
         # Else we have made it ourselves, and nobody else can make one that is known so here: if it
         # comes back, it is one more to us.  Only a critical one must not go every way again.
         return Put(

@@ -76,12 +76,15 @@ class Dispatch(Custody):
         forwarder, gate = self.forwarder, self._gate
         if gate is None:
             return frozenset((*forwarder.nodes(), node))
-        return gate.barred(policy, node, forwarder.nodes, forwarder.router.plan_version)
+        return gate.barred(policy, node, forwarder.nodes, forwarder.router.books.plan_version)
 
     def _withheld(self, entry: Entry, policy: DataPolicy) -> bool:
         """Whether a bundle must not be delivered: since it came, what is known of this node may
         have changed.  It stays until its lifetime ends, or that is put right."""
-        why = refusal(policy, self._gate, delivered=True)
+        gate = self._gate
+        if gate is not None and gate.welcome.get(True) is policy:
+            return False
+        why = refusal(policy, gate, delivered=True)
         if why:
             self.counters["withheld"] += 1
             self._happens(entry, REFUSED, why=f"not delivered: {why}")
@@ -142,8 +145,9 @@ class Dispatch(Custody):
                 self._report_end(entry, REPORT_FORWARDING, ReportReason.NO_INFORMATION, now_ms)
 
     def _over(self, neighbour: str, now_ms: int) -> str:
-        plan = self.forwarder.router.plan
-        return self._trail.over(plan, neighbour, now_ms) if self._trail and neighbour else ""
+        if self._trail is None or not neighbour:
+            return ""
+        return self._trail.over(self.forwarder.router.books.plan, neighbour, now_ms)
 
     def echoed(self, ref: int, neighbour: str) -> None:
         """A neighbour has given us a bundle that we hold already, and may rely on our copy now.

@@ -178,7 +178,7 @@ class Ingress:
         judged = blocks.extensions(bundle, found, kept)
         judged = judged or blocks.limits(bundle, found, place, now_ms)
         if found.policy is not None and judged is None:
-            judged = self._permitted(primary, found.policy, place)
+            judged = self._permitted(primary, found.policy, place is not Place.FORWARD)
         if judged is not None:
             return judged
         expires_ms = self._blocks.expiry(primary, found.age_ms, now_ms)
@@ -343,10 +343,15 @@ class Ingress:
             unproven.popitem(last=False)
         return True
 
-    def _permitted(self, primary: PrimaryBlock, policy: DataPolicy, place: Place) -> Refused | None:
+    def _permitted(
+        self, primary: PrimaryBlock, policy: DataPolicy, delivered: bool
+    ) -> Refused | None:
         """Refuse what must not come to rest here.  Its sender keeps it: there may be a way that is
         allowed."""
-        why = refusal(policy, self._gate, delivered=place is not Place.FORWARD)
+        gate = self._gate
+        if gate is not None and gate.welcome.get(delivered) is policy:
+            return None
+        why = refusal(policy, gate, delivered=delivered)
         if not why:
             return None
         words = f"the policy of data from {primary.source}: {why}"

@@ -52,12 +52,17 @@ class AuditTrail:
         """Whether a bundle with this label, or none, has its story written down."""
         return self.everything or (label != b"" and asks(label))
 
-    def came(self, bundle: Bundle, label: bytes, acts: int, peer: str) -> AuditEvent | None:
+    def came(
+        self, bundle: Bundle, source: str, label: bytes, acts: int, peer: str
+    ) -> AuditEvent | None:
         """A bundle that is about to be stored, `acts` before that; from or for whom is `peer`.  Its
         `label` is one that `wants` its story written down."""
-        if not label and bundle.primary.destination.service in QUIET:
+        primary = bundle.primary
+        if not label and primary.destination.service in QUIET:
             return None
-        name = object_name(bundle.primary, len(bundle.blocks[-1].data))
+        name = f"{source}@{primary.creation_ms}.{primary.sequence}"
+        if primary.flags & IS_FRAGMENT:
+            name = object_name(primary, len(bundle.blocks[-1].data))
         told = (acts | STORED, 0, self._node, name, label_digest(label), peer, "", label)
         return tuple.__new__(AuditEvent, told)  # half the time
 

@@ -97,6 +97,26 @@ def test_what_may_not_be_here_is_refused_and_its_sender_keeps_it(
     assert not here.store.usage().bundles
 
 
+def test_what_was_let_in_is_not_once_the_node_is_known_otherwise() -> None:
+    gate = PolicyGate(DIRECTORY, HERE)
+    here = Desk(security=keyed(), gate=gate)
+    source = desk(node=SOURCE, contacts=Plan([Contact(SOURCE, HERE, NOW, NOW + 60_000, 1e6)]))
+    each = Outgoing(Eid.parse(HERE + "app"), b"secret", 60_000, "app", policy=FOR_KR)
+    refs = source.commit(source.agent.send([each] * 3, NOW)[1], NOW)
+    first, second, third = (bytes(each) for each in source.store.load(refs) if each is not None)
+    assert here.arrive(first)
+    received = here.agent.receive(second, NOW)  # and is stored after that
+    assert received.put is not None
+    gate.follow(Directory())
+    here.commit([received.put], NOW)
+    assert here.agent.counters["withheld"] == 1
+    assert here.arrive(third) is None
+    assert here.agent.counters["dropped_not_permitted"] == 1
+    gate.follow(DIRECTORY)
+    assert here.arrive(third)
+    assert len(here.got) == 2
+
+
 def test_without_a_directory_nothing_with_a_policy_is_taken() -> None:
     here = desk(None)
     assert here.arrive(sealed()) is None
