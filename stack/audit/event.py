@@ -16,7 +16,7 @@ policy  the label itself, where the data came into being or to the node
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -75,6 +75,22 @@ class AuditEvent(NamedTuple):
         return [name for act, name in NAMES.items() if self.acts & act]
 
 
+class Circumstance(NamedTuple):
+    """What events of one transaction have in common that differ in their object alone."""
+
+    acts: int
+    node: str
+    label: bytes
+    peer: str
+    detail: str
+    policy: bytes
+
+
+Happened = AuditEvent | tuple[Circumstance, str]
+"""An event that is to be written down, with whatever time; or what many have in common, and the
+object of this one: quicker to make, and to put together."""
+
+
 @lru_cache(maxsize=1024)
 def label_digest(label: bytes) -> bytes:
     """What stands for the label of a data policy; nothing for none."""
@@ -93,42 +109,56 @@ class Alike(NamedTuple):
     """What comes before the object in each of them."""
 
     after: bytes
-    objects: list[bytes]
-    """Each as a text with its head."""
+    objects: list[str]
 
     @property
     def events(self) -> list[bytes]:
         """Each of them."""
         before, after, objects = self
-        return [b"".join((before, each, after)) for each in objects]
+        return [b"".join((before, cbor.tstr(each), after)) for each in objects]
 
 
-def encode_alike(events: Iterable[AuditEvent], time_ms: int) -> list[Alike]:
+def encode_alike(events: Iterable[Happened], time_ms: int) -> list[Alike]:
     """Entries of one transaction, all of `time_ms`, those together that are alike: this is done for
     each bundle.  Raises `LocalError` for what `decode_event` would not take."""
     found: list[Alike] = []
-    objects: list[bytes] = []
-    last: object = None
-    room = 0
-    for acts, _, node, name, label, peer, detail, policy in events:
-        common = (acts, node, label, peer, detail, policy)
-        if common != last:
+    objects: list[str] = []
+    last = None
+    for event in events:
+        common, name = event if len(event) == 2 else _parted(event)
+        if common is not last and common != last:
             last = common
-            before, after = _begin(acts, time_ms, node), _rest(label, peer, detail, policy)
-            room = EVENT_BYTES_MAX - len(before) - len(after)
+            acts, node, *rest = common
             objects = []
-            found.append(Alike(before, after, objects))
-        text = name.encode()
-        size = len(text)
-        text = (_TEXT_HEADS[size] if size < 256 else cbor.head(cbor.TSTR, size)) + text
-        if len(text) > room:
-            octets = len(text) + EVENT_BYTES_MAX - room
-            raise LocalError(f"an event of {octets} octets, where {EVENT_BYTES_MAX} fit")
-        objects.append(text)
+            found.append(Alike(_begin(acts, time_ms, node), _rest(*rest), objects))
+        objects.append(name)
+    for before, after, objects in found:
+        room = EVENT_BYTES_MAX - len(before) - len(after)
+        if max(map(len, objects)) > room // 8:  # else they fit, whatever they take in UTF-8
+            octets = max(len(cbor.tstr(each)) for each in objects)
+            if octets > room:
+                octets += EVENT_BYTES_MAX - room
+                raise LocalError(f"an event of {octets} octets, where {EVENT_BYTES_MAX} fit")
     return found
 
 
-_TEXT_HEADS: Final = [cbor.head(cbor.TSTR, size) for size in range(256)]
+def _parted(event: AuditEvent) -> tuple[Circumstance, str]:
+    acts, _, node, name, label, peer, detail, policy = event
+    return Circumstance(acts, node, label, peer, detail, policy), name
+
+
+def encode_texts(texts: Sequence[str]) -> bytes:
+    """Texts with their heads, one behind the other: quickly where they are ASCII and of one length,
+    as most names are that come together."""
+    size = len(texts[0])
+    if (
+        24 <= size < 256
+        and [*map(len, texts)].count(size) == len(texts)
+        and all(map(str.isascii, texts))
+    ):
+        head = f"\x78{chr(size)}"  # a text, and one octet that says how long it is
+        return (head + head.join(texts)).encode("latin-1")
+    return b"".join(map(cbor.tstr, texts))
 
 
 @lru_cache(maxsize=1024)

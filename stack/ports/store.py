@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from stack.audit.event import AuditEvent
+from stack.audit.event import Happened
 from stack.core.train import Buffer
 from stack.core.value import quick
 from stack.ports.security import Opened
@@ -115,7 +115,7 @@ class Put(NamedTuple):
     owner: str = ""
     """Not stored: whose share it counts to (see `stack.engines.bundle_agent.shares`)."""
 
-    event: AuditEvent | None = None
+    event: Happened | None = None
     """What to write down when it is stored, in the node's log (see `RecordEvent`)."""
 
 
@@ -127,7 +127,7 @@ class Release(NamedTuple):
     """DTN time until which the key stays known instead; one that has passed forgets it at once,
     so that a bundle of the same key is taken when it comes."""
 
-    event: AuditEvent | None = None
+    event: Happened | None = None
     """What to write down when it was held until now, in the node's log (see `RecordEvent`)."""
 
 
@@ -159,7 +159,7 @@ class RecordEvent(NamedTuple):
     and are without gaps; like everything of a commit they are there with its effects, or not.
     The time of every event is that of the commit."""
 
-    event: AuditEvent
+    event: Happened
 
 
 class PruneEvents(NamedTuple):
@@ -232,7 +232,7 @@ class Usage:
 class EventLedger(Protocol):
     """Says what is to be written down of what a store does by itself."""
 
-    def left(self, stored: Stored, acts: int, why: str) -> AuditEvent | None:
+    def left(self, stored: Stored, acts: int, why: str) -> Happened | None:
         """The event of a bundle that the store lets go of (`Act.EXPIRED`, `Act.DELETED`), or
         nothing."""
         ...

@@ -18,7 +18,7 @@ from typing import Final
 
 from fastcrc import crc32
 
-from stack.audit.event import Alike
+from stack.audit.event import Alike, encode_texts
 from stack.core.errors import DecodeError
 from stack.wire import cbor
 
@@ -40,7 +40,7 @@ def rows_of(groups: Iterable[Alike], first: int) -> list[Row]:
         while at < len(objects):
             some = objects[at : at + ROW_EVENTS_MAX - count]
             items += (cbor.head(cbor.ARRAY, 2 + len(some)), cbor.bstr(before), cbor.bstr(after))
-            items += some
+            items.append(encode_texts(some))
             at += len(some)
             count += len(some)
             if count == ROW_EVENTS_MAX:
@@ -86,9 +86,23 @@ def _read_alike(octets: bytes, at: int, events: list[bytes]) -> int:
     count, at = cbor.read_array(octets, at)
     before, at = cbor.read_bstr(octets, at)
     after, at = cbor.read_bstr(octets, at)
-    begin, rest, size = bytes(before), bytes(after), len(octets)
+    begin, rest = bytes(before), bytes(after)
+    ends = _ends_of(octets, at, count - 2)
+    events += [begin + octets[here:then] + rest for here, then in pairwise(ends)]
+    return ends[-1]
+
+
+def _ends_of(octets: bytes, at: int, many: int) -> Sequence[int]:
+    """Where so many texts begin that follow one another, and where the last one ends; that may be
+    beyond the end of `octets`.  Raises `DecodeError`."""
+    size = len(octets)
+    step = octets[at + 1] + 2 if at + 1 < size else 2
+    run = octets[at : at + step * max(0, many)]
+    alike = len(run) == step * many and run[::step] == _HEAD_24 * many
+    if alike and run[1::step] == run[1:2] * many:  # all of one length, as most are
+        return range(at, at + len(run) + 1, step)
     ends = [at]
-    for _ in range(count - 2):
+    for _ in range(many):
         # Mostly a short text: a checked read of each head would take most of the time.
         kind = octets[at] if at < size else -1
         if kind == _TEXT_24 and at + 1 < size:
@@ -99,15 +113,16 @@ def _read_alike(octets: bytes, at: int, events: list[bytes]) -> int:
             major, length, at = cbor.read_head(octets, at)
             if major != cbor.TSTR:
                 raise DecodeError("an object is a text", _SECTION, ends[-1])
-            at += length  # beyond the end: then there is no break
+            at += length
         ends.append(at)
-    events += [begin + octets[here:then] + rest for here, then in pairwise(ends)]
-    return at
+    return ends
 
 
 _TEXT: Final = cbor.TSTR << 5
 _TEXT_24: Final = _TEXT | 24
 """Head of a text of 24 octets or more, but below 256."""
+
+_HEAD_24: Final = bytes((_TEXT_24,))
 
 
 def event_check(number: int, octets: bytes) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from stack.audit.event import Alike, AuditEvent, encode_alike
+from stack.audit.event import Alike, Happened, encode_alike
 from stack.ports.store import EventLedger, Stored
 from stack.storage import sql
 from stack.storage.event_rows import events_in, row_of, rows_of
@@ -39,7 +39,7 @@ class Journal:
         events = [event for group in self._groups for event in group.events]
         return list(enumerate(events, self._first))
 
-    def add(self, events: Iterable[AuditEvent]) -> None:
+    def add(self, events: Iterable[Happened]) -> None:
         """These happen in this transaction.  Raises `LocalError` for one that is too large."""
         self._groups += encode_alike(events, self._now_ms)
 

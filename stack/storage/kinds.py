@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stack.audit.event import AuditEvent
+from stack.audit.event import Happened
 from stack.core.errors import LocalError
 from stack.ports.store import Move, Op, PruneEvents, Put, RecordEvent, Release, Write
 
@@ -20,11 +20,11 @@ class Kinds:
         self.releases: list[int] = []
         self.known: dict[int, int] = {}
         """Until when keys of bundles that are released stay known."""
-        self.told: dict[int, AuditEvent] = {}
+        self.told: dict[int, Happened] = {}
         """What is written down of these."""
         self.moves: dict[int, Move] = {}
         self.writes: dict[tuple[str, str], bytes | None] = {}
-        self.events: list[AuditEvent] = []
+        self.events: list[Happened] = []
         self.prune = 0
         puts, releases = self.puts, self.releases
         for op in ops:

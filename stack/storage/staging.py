@@ -11,7 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from stack.audit.event import Act, AuditEvent
+from stack.audit.event import Act, Happened
 from stack.core.errors import LocalError, StoreFullError
 from stack.core.train import Buffer
 from stack.ports.store import (
@@ -51,7 +51,7 @@ FIRST_KEY = (-(1 << 63), b"")
 
 EVICTED = "it made room for another"
 
-NOTHING_TOLD: Mapping[int, AuditEvent] = MappingProxyType({})
+NOTHING_TOLD: Mapping[int, Happened] = MappingProxyType({})
 
 LOWEST = -(1 << 63)
 """Below every priority."""
@@ -179,7 +179,7 @@ class Staging:
             self.change.count(1, row.size, new.priority, new.place, row.segment)
         self.db.executemany(sql.UPDATE_PLACE, updates)
 
-    def drop(self, refs: Sequence[int], told: Mapping[int, AuditEvent] = NOTHING_TOLD) -> None:
+    def drop(self, refs: Sequence[int], told: Mapping[int, Happened] = NOTHING_TOLD) -> None:
         """Remove bundles, leaving their keys; `told`: what is written down of them."""
         refs = [*dict.fromkeys(refs)]  # one may be named twice
         found = sql.select(self.db, sql.SELECT_COUNTED, refs)

@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from stack.audit.event import Act, encode_event
+from stack.audit.event import Act, decode_event, encode_event
 from stack.core.errors import LocalError, StoreError
 from stack.ports.store import Op, PruneEvents, RecordEvent, Release
 from stack.storage import SqliteStore, StoreConfig, sql
@@ -275,6 +275,27 @@ def test_events_of_all_kinds_share_a_row_and_are_as_they_are_alone(tmp_path: Pat
     for before in range(1, len(mixed)):
         store.commit([PruneEvents(before)], NOW_MS)
         assert store.events(0, 99) == list(enumerate(events))[before:]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *(["x" * length] * 3 for length in (1, 23, 24, 127, 128, 255, 256)),
+        ["x" * 24, "y" * 24, "z" * 25],
+        ["x" * 24, "x" * 50, "x" * 24],
+        ["x" * 30, "\xe9" * 30],
+        ["\xe9" * 30, "x" * 60, "\u20ac" * 20],
+        ["\xe9" * 30, "\xe8" * 30],
+    ],
+)
+def test_names_of_one_length_are_read_as_those_of_many(tmp_path: Path, names: list[str]) -> None:
+    told = [story(0, Act.REFUSED)._replace(object=name) for name in names]
+    store = SqliteStore(tmp_path / "store")
+    store.commit([RecordEvent(each) for each in told], NOW_MS)
+    events = [encode_event(each._replace(time_ms=NOW_MS)) for each in told]
+    assert store.events(0, 99) == list(enumerate(events))
+    assert [decode_event(event).object for event in events] == names
     store.close()
 
 

@@ -76,7 +76,7 @@ class Dispatch(Custody):
         forwarder, gate = self.forwarder, self._gate
         if gate is None:
             return frozenset((*forwarder.nodes(), node))
-        return gate.barred(policy, node, forwarder.nodes, forwarder.router.books.plan_version)
+        return gate.barred(policy, node, forwarder.nodes, forwarder.router.plan_version)
 
     def _withheld(self, entry: Entry, policy: DataPolicy) -> bool:
         """Whether a bundle must not be delivered: since it came, what is known of this node may
@@ -147,7 +147,7 @@ class Dispatch(Custody):
     def _over(self, neighbour: str, now_ms: int) -> str:
         if self._trail is None or not neighbour:
             return ""
-        return self._trail.over(self.forwarder.router.books.plan, neighbour, now_ms)
+        return self._trail.over(self.forwarder.router.plan, neighbour, now_ms)
 
     def echoed(self, ref: int, neighbour: str) -> None:
         """A neighbour has given us a bundle that we hold already, and may rely on our copy now.

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
+from stack.audit.event import Happened
 from stack.core.eid import Eid
 from stack.engines.bundle_agent.notes import is_bare, is_returned, owner_of, policy_and_rest
 from stack.policy import DataPolicy
@@ -25,6 +26,11 @@ _IDENTITY_BYTES = 32
 EventSubject = tuple[str, str, bytes]
 """What all events of a bundle at a node have in common (see `stack.audit.event`): node, object and
 the digest of its label, as that itself is as long as its owner likes, and may be that of many."""
+
+
+def subject_of(event: Happened) -> EventSubject:
+    """That of an event."""
+    return (event[0].node, event[1], event[0].label) if len(event) == 2 else event[2:5]
 
 
 @dataclass(slots=True)
@@ -104,7 +110,7 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         put.previous,
         put.owner,
         policy,
-        None if event is None else event[2:5],
+        None if event is None else subject_of(event),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from stack.audit.event import Act, AuditEvent, label_digest
+from stack.audit.event import Act, AuditEvent, Circumstance, Happened, label_digest
 from stack.contacts.plan import Plan
 from stack.core.clock import dtn_to_iso
 from stack.core.errors import DecodeError
@@ -44,6 +44,9 @@ class AuditTrail:
         """`which` bundles: those whose "policy" asks for it, or "all"."""
         self._node = node
         self.everything = which == EVERYTHING
+        self._came = Circumstance(0, node, b"", "", "", b"")
+        """What the last bundle that came has in common with the next one, mostly."""
+
         self._refusing_ms = self._refusals = 0
         self._contacts: dict[str, tuple[Plan, int, int, str]] = {}
         """Of each neighbour the contact that it was last heard in: of which plan, from and to."""
@@ -54,7 +57,7 @@ class AuditTrail:
 
     def came(
         self, bundle: Bundle, source: str, label: bytes, acts: int, peer: str
-    ) -> AuditEvent | None:
+    ) -> Happened | None:
         """A bundle that is about to be stored, `acts` before that; from or for whom is `peer`.  Its
         `label` is one that `wants` its story written down."""
         primary = bundle.primary
@@ -63,8 +66,11 @@ class AuditTrail:
         name = f"{source}@{primary.creation_ms}.{primary.sequence}"
         if primary.flags & IS_FRAGMENT:
             name = object_name(primary, len(bundle.blocks[-1].data))
-        told = (acts | STORED, 0, self._node, name, label_digest(label), peer, "", label)
-        return tuple.__new__(AuditEvent, told)  # half the time
+        came, acts = self._came, acts | STORED
+        if came.acts != acts or came.policy != label or came.peer != peer:
+            came = Circumstance(acts, self._node, label_digest(label), peer, "", label)
+            self._came = came
+        return came, name
 
     def refused(self, bundle: Bundle, why: str, peer: str, now_ms: int) -> AuditEvent | None:
         """A bundle that came from `peer` and is not kept; nothing for the many of somebody who
@@ -123,13 +129,18 @@ class AuditTrail:
         return known[3]
 
 
-def happens(entry: Entry | None, acts: int, peer: str = "", why: str = "") -> AuditEvent | None:
+def happens(entry: Entry | None, acts: int, peer: str = "", why: str = "") -> Happened | None:
     """What is done with a stored bundle, if its story is written down."""
     told = None if entry is None else entry.told
     if told is None:
         return None
     node, name, label = told
-    return tuple.__new__(AuditEvent, (acts, 0, node, name, label, peer, why, b""))  # as above
+    return _circumstance(acts, node, label, peer, why), name
+
+
+@lru_cache(maxsize=1024)
+def _circumstance(acts: int, node: str, label: bytes, peer: str, why: str) -> Circumstance:
+    return Circumstance(acts, node, label, peer, why, b"")
 
 
 @lru_cache(maxsize=1024)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
-from stack.audit.event import Act, AuditEvent
+from stack.audit.event import Act, AuditEvent, Happened
 from stack.audit.log import ClosedLog
 from stack.engines.bundle_agent import AuditTrail
 from stack.storage.journal import Journal
@@ -16,9 +16,9 @@ from tests.sim.mistakes.ltp import nothing
 
 def writes_down_later_what_was_done(patch: pytest.MonkeyPatch) -> None:
     real = Journal.add
-    late: defaultdict[int, list[tuple[Journal, AuditEvent]]] = defaultdict(list)
+    late: defaultdict[int, list[tuple[Journal, Happened]]] = defaultdict(list)
 
-    def add(self: Journal, events: Iterable[AuditEvent]) -> None:
+    def add(self: Journal, events: Iterable[Happened]) -> None:
         waiting = late[id(self._ledger)]
         real(self, [event for journal, event in waiting if journal is not self])
         waiting[:] = [one for one in waiting if one[0] is self]
@@ -49,14 +49,21 @@ def signs_another_history(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ClosedLog, "extend", backwards)
 
 
+def _whole(event: Happened) -> AuditEvent:
+    if len(event) != 2:
+        return event
+    (acts, node, label, peer, detail, policy), name = event
+    return AuditEvent(acts, 0, node, name, label, peer, detail, policy)
+
+
 def _with_more(
     patch: pytest.MonkeyPatch, more: Callable[[AuditEvent], Iterable[AuditEvent]]
 ) -> None:
     """Write down more of each event than there was."""
     real = Journal.add
 
-    def add(self: Journal, events: Iterable[AuditEvent]) -> None:
-        real(self, [each for event in events for each in (event, *more(event))])
+    def add(self: Journal, events: Iterable[Happened]) -> None:
+        real(self, [each for event in map(_whole, events) for each in (event, *more(event))])
 
     patch.setattr(Journal, "add", add)
 
