@@ -55,7 +55,7 @@ class Dispatch(Custody):
                 self._events.append(TooLarge(ref, part))
         elif entry.place in (Place.DELIVER, Place.DEFER):
             _, service = node_and_service(entry.destination)
-            if entry.policy is not None and self._withheld(entry, entry.policy):
+            if self._withheld(entry):
                 return
             self._await(service, ref)
         elif entry.place is Place.FRAGMENT:
@@ -78,11 +78,11 @@ class Dispatch(Custody):
             return frozenset((*forwarder.nodes(), node))
         return gate.barred(policy, node, forwarder.nodes, forwarder.router.plan_version)
 
-    def _withheld(self, entry: Entry, policy: DataPolicy) -> bool:
+    def _withheld(self, entry: Entry) -> bool:
         """Whether a bundle must not be delivered: since it came, what is known of this node may
         have changed.  It stays until its lifetime ends, or that is put right."""
-        gate = self._gate
-        if gate is not None and gate.welcome.get(True) is policy:
+        policy, gate = entry.policy, self._gate
+        if policy is None or (gate is not None and gate.welcome.get(True) is policy):
             return False
         why = refusal(policy, gate, delivered=True)
         if why:

@@ -174,11 +174,11 @@ class Ingress:
         found = Extensions()
         kept: list[CanonicalBlock] = []
         place = admission.place_of(bundle)
-        blocks = self._blocks
-        judged = blocks.extensions(bundle, found, kept)
-        judged = judged or blocks.limits(bundle, found, place, now_ms)
-        if found.policy is not None and judged is None:
-            judged = self._permitted(primary, found.policy, place is not Place.FORWARD)
+        judged = (
+            self._blocks.extensions(bundle, found, kept)
+            or self._blocks.limits(bundle, found, place, now_ms)
+            or self._permitted(primary, found.policy, place is not Place.FORWARD)
+        )
         if judged is not None:
             return judged
         expires_ms = self._blocks.expiry(primary, found.age_ms, now_ms)
@@ -344,12 +344,12 @@ class Ingress:
         return True
 
     def _permitted(
-        self, primary: PrimaryBlock, policy: DataPolicy, delivered: bool
+        self, primary: PrimaryBlock, policy: DataPolicy | None, delivered: bool
     ) -> Refused | None:
         """Refuse what must not come to rest here.  Its sender keeps it: there may be a way that is
         allowed."""
         gate = self._gate
-        if gate is not None and gate.welcome.get(delivered) is policy:
+        if policy is None or (gate is not None and gate.welcome.get(delivered) is policy):
             return None
         why = refusal(policy, gate, delivered=delivered)
         if not why:
