@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
-from stack.audit.event import Happened
 from stack.core.eid import Eid
 from stack.engines.bundle_agent.notes import is_bare, is_returned, owner_of, policy_and_rest
 from stack.policy import DataPolicy
@@ -26,11 +25,6 @@ _IDENTITY_BYTES = 32
 EventSubject = tuple[str, str, bytes]
 """What all events of a bundle at a node have in common (see `stack.audit.event`): node, object and
 the digest of its label, as that itself is as long as its owner likes, and may be that of many."""
-
-
-def subject_of(event: Happened) -> EventSubject:
-    """That of an event."""
-    return (event[0].node, event[1], event[0].label) if len(event) == 2 else event[2:5]
 
 
 @dataclass(slots=True)
@@ -91,9 +85,11 @@ class Entry:
 
 def entered(ref: int, put: Put, node: str) -> Entry:
     """The entry of a bundle that has just been stored at `node`."""
-    key, place, note, policy, event = put.key, put.place, put.note, None, put.event
+    key, place, note, policy, told = put.key, put.place, put.note, None, None
     if note:  # few have one
         policy, note = policy_and_rest(note)
+    if (event := put.event) is not None:
+        told = (event[0].node, event[1], event[0].label) if len(event) == 2 else event[2:5]
     return Entry(
         ref,
         place,
@@ -110,7 +106,7 @@ def entered(ref: int, put: Put, node: str) -> Entry:
         put.previous,
         put.owner,
         policy,
-        None if event is None else subject_of(event),
+        told,
     )
 
 
