@@ -179,11 +179,15 @@ _BEGINNING = cbor.head(4, 7) + cbor.tstr(MAGIC)
 _BEGINNING_BYTES = len(_BEGINNING)
 
 
-@lru_cache(maxsize=1024)
-def decode_label(data: bytes) -> DataPolicy:
+def decode_label(data: Buffer) -> DataPolicy:
     """Inverse of `encode_label`.  Raises `DecodeError`, and keeps nothing that is wrong."""
     if len(data) > LABEL_BYTES_MAX:
         raise DecodeError(f"a data policy of {len(data)} octets", _SECTION)
+    return _decoded(bytes(data))
+
+
+@lru_cache(maxsize=1024)
+def _decoded(data: bytes) -> DataPolicy:
     if not is_label(data):
         raise DecodeError("no data policy", _SECTION)
     at = len(_BEGINNING)
