@@ -45,14 +45,14 @@ test quick: export TMPDIR := $(or $(shell grep -qs ' /dev/shm [^ ]* [^ ]*noexec'
   df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 2e6 && $$6 == "/dev/shm" {print $$6}'),$(TMPDIR))
 test quick: RUN = $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
-test:  ## run every check and test (7 to 13 minutes on 2 cores)
+test:  ## run every check and test (7 to 14 minutes on 2 cores)
 	@$(MAKE) -s -j2 $(VENV)/.dev packages
 	@$(RUN) $(ARGS)
 
 packages:
 	@sh scripts/system-packages.sh
 
-quick: $(VENV)/.dev  ## run the quick part of the tests (under 2 minutes)
+quick: $(VENV)/.dev  ## run the quick part of the tests (2 minutes; up to 5 on a slow machine)
 	@$(RUN) -m 'not slow' $(ARGS)
 
 wheel: $(VENV)/.dev  ## try the built package in an empty environment, as a newcomer does
