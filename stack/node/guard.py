@@ -18,6 +18,7 @@ from stack.engines.ltp.ciphersuites import AuthKey, gmac_key, hmac_key, null_key
 from stack.engines.ltp.coding import FecShim
 from stack.engines.ltp.config import SEGMENT_BYTES_MIN
 from stack.engines.ltp.cookies import OVERHEAD_BYTES
+from stack.engines.ltp.envelope import Envelope
 from stack.engines.ltp.extensions import Layer
 from stack.node.config import LinkConfig
 from stack.security.keys import LINK_KEY_ID_BYTES, Key, KeyRing, link_key, ours
@@ -165,6 +166,10 @@ class Guard(Layer):
     def counters(self) -> dict[str, int]:
         """Segments signed, verified and dropped."""
         return dict(self.authenticator.counters)
+
+    def envelope(self) -> Envelope | None:
+        """What signing needs room for."""
+        return self.authenticator.envelope() if self.state == "keyed" else super().envelope()
 
     def _down(self, train: Train) -> list[Train]:
         if self.state == "keyed":

@@ -39,7 +39,7 @@ def seconds(segment_bytes: int, guard: Authenticator | None) -> float:
             ends[0].submit(data, waiting, 0)
             waiting -= 1
         for end, other in (ends, ends[::-1]):
-            for train in end.data_to_send(0):
+            for train in end.data_to_send(0, None if guard is None else guard.envelope()):
                 busy = True
                 arrived = [train] if guard is None else guard.verify(guard.sign(train))
                 for inner in arrived:

@@ -23,6 +23,7 @@ from stack.node.neighbour import Neighbour
 from stack.routing.config import consumption
 from stack.security.keys import Key, KeyRing, link_key, parse_keys
 from stack.wire.ltp import ReportAck, SessionId, encode_segment
+from tests.engines.ltp.signing import enveloped, sign
 
 LTP = LtpConfig(local_engine_id=1, remote_engine_id=2)
 A, B = "dtn://a/", "dtn://b/"
@@ -44,7 +45,7 @@ def test_two_nodes_with_one_key_file_understand_each_other() -> None:
     theirs = authenticator(link(A), B, RING)
     assert ours is not None
     assert theirs is not None
-    [train] = theirs.verify(ours.sign(single(SEGMENT)))
+    [train] = theirs.verify(sign(ours, single(SEGMENT)))
     assert bytes(train.data) == SEGMENT
 
 
@@ -53,11 +54,11 @@ def test_between_our_nodes_segments_are_signed_with_gmac_alone() -> None:
     ours, theirs = authenticator(link(B), A, RING), authenticator(link(A), B, RING)
     assert ours is not None
     assert theirs is not None
-    signed = bytes(ours.sign(single(SEGMENT)).data)
+    signed = bytes(sign(ours, single(SEGMENT)).data)
     key_id, secret = link_key(RING.keys[0].secret, A, B)
     assert signed[4:11] == b"\0\x11\xc0" + key_id
     weak = hmac_key(secret, key_id)
-    forged = Authenticator(weak, (weak,), bytes).sign(single(SEGMENT))
+    forged = sign(Authenticator(weak, (weak,), bytes), single(SEGMENT))
     assert theirs.verify(forged) == []
     assert theirs.counters["forged"] == 1
     [train] = theirs.verify(single(signed))
@@ -82,11 +83,12 @@ def test_a_link_follows_of_what_domain_its_neighbour_is(wanted: str, left: str) 
     guard, theirs = authenticator(config, A, ring), authenticator(link(A), B, RING)
     assert guard is not None
     assert theirs is not None
-    bare, signed = single(SEGMENT), theirs.sign(single(SEGMENT))
+    bare, signed = single(SEGMENT), sign(theirs, single(SEGMENT))
     layer = Guard(guard, None, lambda _: None)
 
     def passing() -> tuple[list[Train], list[Train], list[Train]]:
-        left = [plain for train in layer.protect([bare], 0) for plain in theirs.verify(train)]
+        leaving = layer.protect([enveloped(layer.envelope(), bare)], 0)
+        left = [plain for train in leaving for plain in theirs.verify(train)]
         return left, layer.recover(bare, 0), layer.recover(signed, 0)
 
     assert passing() == ([bare], [], [bare])
@@ -98,6 +100,7 @@ def test_a_link_follows_of_what_domain_its_neighbour_is(wanted: str, left: str) 
     dropped = guard.counters["unsigned"], guard.counters["forged"]
     if left == "open":
         assert passing() == ([], [bare], [signed])
+        assert layer.envelope() is None
         assert layer.protect([bare], 0) == [bare]
         assert guard.judge is None
     else:
@@ -128,8 +131,8 @@ def test_keys_that_are_gone_switch_nothing_off() -> None:
     assert theirs is not None
     follow(guard, link(B), A, KeyRing(()))
     assert guard.state == "keyed"
-    assert theirs.verify(guard.sign(single(SEGMENT))) == [single(SEGMENT)]
-    assert guard.verify(theirs.sign(single(SEGMENT))) == [single(SEGMENT)]
+    assert theirs.verify(sign(guard, single(SEGMENT))) == [single(SEGMENT)]
+    assert guard.verify(sign(theirs, single(SEGMENT))) == [single(SEGMENT)]
 
 
 def test_a_member_of_a_domain_leaves_room_for_keys_that_may_come() -> None:
@@ -140,7 +143,7 @@ def test_a_member_of_a_domain_leaves_room_for_keys_that_may_come() -> None:
     assert [before.state, after.state] == ["open", "keyed"]
     assert before.overhead_bytes == after.overhead_bytes
     follow(before, link(B), A, found[1])
-    assert before.sign(single(SEGMENT)) == after.sign(single(SEGMENT))
+    assert sign(before, single(SEGMENT)) == sign(after, single(SEGMENT))
 
 
 def test_nobody_takes_his_own_segments_or_those_for_another() -> None:
@@ -148,7 +151,7 @@ def test_nobody_takes_his_own_segments_or_those_for_another() -> None:
     other = authenticator(link(A), "dtn://c/", RING)
     assert ours is not None
     assert other is not None
-    signed = ours.sign(single(SEGMENT))
+    signed = sign(ours, single(SEGMENT))
     assert ours.verify(signed) == []
     assert other.verify(signed) == []
 
@@ -174,8 +177,8 @@ def test_a_retired_key_is_accepted_and_not_used() -> None:
     assert before is not None
     assert after is not None
     assert ours is not None
-    assert ours.verify(before.sign(single(SEGMENT)))
-    assert after.verify(ours.sign(single(SEGMENT)))
+    assert ours.verify(sign(before, single(SEGMENT)))
+    assert after.verify(sign(ours, single(SEGMENT)))
 
 
 def raw(secret: bytes, key_id: str = "", **entries: object) -> Key:
@@ -189,7 +192,7 @@ def test_a_raw_key_is_what_a_foreign_peer_computes(key_id: str) -> None:
     secret = bytes(range(20))
     guard = authenticator(link("ipn:2.0"), "ipn:1.0", KeyRing([raw(secret, key_id)]))
     assert guard is not None
-    signed = bytes(guard.sign(single(SEGMENT)).data)
+    signed = bytes(sign(guard, single(SEGMENT)).data)
     named = bytes((0, len(key_id) // 2 + 1, 0)) + bytes.fromhex(key_id)
     covered = SEGMENT[:3] + b"\x11" + named + SEGMENT[4:] + b"\0\x0a"
     assert signed == covered + hmac.new(secret, covered, "sha1").digest()[:10]
@@ -210,8 +213,8 @@ def test_raw_keys_without_a_key_id_can_be_exchanged() -> None:
     for order in ([old, new], [new, old]):
         ours = authenticator(link(B), A, KeyRing(order))
         assert ours is not None
-        assert ours.genuine(memoryview(before.sign(single(SEGMENT)).data))
-        assert after.genuine(memoryview(ours.sign(single(SEGMENT)).data))
+        assert ours.genuine(memoryview(sign(before, single(SEGMENT)).data))
+        assert after.genuine(memoryview(sign(ours, single(SEGMENT)).data))
 
 
 def test_segments_leave_room_for_the_extensions() -> None:
@@ -220,7 +223,7 @@ def test_segments_leave_room_for_the_extensions() -> None:
     for fec in (None, FecConfig()):
         bare, _ = under_fec(link(B, fec=fec), 1280)
         ltp, _ = under_fec(link(B, fec=fec), 1280, guard)
-        signed = guard.sign(single(bytes(ltp.segment_bytes)))
+        signed = sign(guard, single(bytes(ltp.segment_bytes)))
         assert signed.size == bare.segment_bytes
         assert ltp.overhead_bytes - bare.overhead_bytes == signed.size - ltp.segment_bytes
 
@@ -277,11 +280,11 @@ def test_the_operator_is_told_of_unsigned_segments() -> None:
     assert 'authentication = "off"' in told
     assert traced == ["link_unsigned"]
     assert arrive(Train(SEGMENT, len(SEGMENT), FLOW_REPAIR)) == [told]
-    _, told = arrive(stranger.sign(single(SEGMENT)))
+    _, told = arrive(sign(stranger, single(SEGMENT)))
     assert "all segments have an LTP authentication that is wrong; 1 were dropped" in told
     assert traced == ["link_unsigned", "link_forged"]
     # What a forger sends beside the peer must not talk the operator into turning it off.
-    first, second = arrive(theirs.sign(single(SEGMENT)))
+    first, second = arrive(sign(theirs, single(SEGMENT)))
     assert "2 segments without LTP authentication were dropped beside 1 authentic" in first
     assert "1 segments whose LTP authentication is wrong were dropped beside 1" in second
     assert "off" not in first + second

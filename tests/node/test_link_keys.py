@@ -29,6 +29,7 @@ from stack.node.guard import make_authenticator
 from stack.node.node import Node
 from stack.security import load_keys
 from stack.services.messages import Mailbox, send_message
+from tests.engines.ltp.signing import sign
 from tests.node.test_two_nodes import SAT, channel, loop
 from tests.node.world import World
 
@@ -166,7 +167,7 @@ def test_an_own_rsa_key_serves_those_alone_whose_public_key_is_known(
     unknown = LinkConfig(name="l", peer="dtn://sat2/", ltp=ltp)
     ours = make_authenticator(known, "dtn://gs1/", ring, bytes)
     assert ours is not None
-    assert ours.verify(ours.sign(Train(b"\x09\x01\x05\x00\x07", 5))) == [], "our own, sent back"
+    assert ours.verify(sign(ours, Train(b"\x09\x01\x05\x00\x07", 5))) == [], "our own, sent back"
     assert make_authenticator(unknown, "dtn://gs1/", ring, bytes) is None
 
 

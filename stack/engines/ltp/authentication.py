@@ -4,9 +4,9 @@ What leaves the engine is signed, and what arrives is verified and stripped befo
 it.  A header extension names ciphersuite and key, and a trailer extension, the last of its
 segment, carries the authentication value: computed over every octet of the segment before it.
 
-Segments of a train that have heads of one length are signed and verified together: the octets
-around them move as one matrix (see `stack.engines.ltp.trains`), and to verify AES-GMAC, nothing is
-done for each (`stack.engines.ltp.gmac`).
+Segments are packed with both around them, and signed where they stand.  Those of a train that have
+heads of one length are verified together: the octets around them move as one matrix (see
+`stack.engines.ltp.trains`), and with AES-GMAC nothing is done for each (`stack.engines.ltp.gmac`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from stack.engines.ltp.accepted import (
     trailer,
 )
 from stack.engines.ltp.ciphersuites import AuthKey
-from stack.engines.ltp.extensions import counts_at, pack, segments, without
+from stack.engines.ltp.envelope import COUNTS, Envelope, counts_at
+from stack.engines.ltp.extensions import pack, segments, without
 from stack.engines.ltp.trains import RUN_MIN, Octets
 from stack.wire.ltp import encode_segment
 
@@ -53,7 +54,6 @@ class Authenticator:
 
         self._signer, self._sending = sending.signer, sending
         self._left = 0  # what is never to sign draws no salt
-        self._trailer = trailer(sending)
         self.overhead_bytes = overhead_bytes(sending)
         """Octets that signing adds to a segment."""
 
@@ -67,55 +67,38 @@ class Authenticator:
     def _begin(self) -> None:
         """Sign with a new salt from now on."""
         salt = self._entropy(self._sending.salt_bytes)
-        self._signs, self._header = self._signer(salt), header(self._sending, salt)
+        value = bytes(self._sending.value_bytes)
+        self._signs = self._signer(salt)
+        self._envelope = Envelope(header(self._sending, salt), trailer(self._sending) + value)
         self._left = self._sending.signs_max
 
-    def sign(self, train: Train) -> Train:
-        """The same segments, one in each datagram, with both extensions."""
-        count = train.datagram_count
-        if self._left < count:
+    def envelope(self) -> Envelope:
+        """What segments need around them for `sign`, until this is asked for again."""
+        if self._left <= self._sending.signs_max // 2:
             self._begin()
+        return self._envelope
+
+    def sign(self, train: Train) -> Train:
+        """The same train, each segment of which has the envelope around it, signed in place if its
+        octets can be written.  Raises `OverflowError` for more than half of what a signer may sign
+        since the envelope was asked for."""
+        data, size, flow = train
+        count = train.datagram_count
+        if count > self._left:
+            raise OverflowError("more segments than one salt may sign")
         self._left -= count
         self.counters["signed"] += count
-        view, size, flow = memoryview(train.data), train.size, train.flow
-        width = size + self.overhead_bytes
-        if len(view) < RUN_MIN * size:
-            return Train(b"".join(map(self._extended, train.datagrams())), width, flow)
-        out: Octets = np.empty(len(view) + count * self.overhead_bytes, np.uint8)
-        run = self._sign_run(train, out)
-        signed, end = out.data, run * width
-        for start in range(run * size, len(view), size):
-            begin, segment = end, view[start : start + size]
-            end += len(segment) + self.overhead_bytes
-            signed[begin:end] = self._extended(segment)
-        return Train(signed, width, flow)
-
-    def _extended(self, segment: memoryview) -> bytes:
-        """One segment with both extensions."""
-        at = counts_at(segment)
-        counts = bytes((segment[at] + 0x11,))
-        parts = (segment[:at], counts, self._header, segment[at + 1 :], self._trailer)
-        covered = b"".join(parts)
-        return covered + self._signs.one(covered)
-
-    def _sign_run(self, train: Train, out: Octets) -> int:
-        """Sign the segments of full size into `out` at once, if they are alike: how many."""
-        rows = _rows(train.data, train.size)
-        count, size = len(rows), train.size
-        cut = counts_at(memoryview(train.data)) + 1
-        heads = _heads(rows, cut, 0x11, self._header)
-        if heads is None:
-            return 0
-        body = cut + len(self._header)
-        tail = body + size - cut
-        value = tail + len(self._trailer)
-        width = size + self.overhead_bytes
-        signed = out[: count * width].reshape(count, width)
-        signed[:, :body] = heads
-        signed[:, body:tail] = rows[:, cut:]
-        signed[:, tail:value] = np.frombuffer(self._trailer, np.uint8)
-        self._signs.run(signed)
-        return count
+        if memoryview(data).readonly:
+            data = bytearray(data)
+        view, value_bytes, at = memoryview(data), self._sending.value_bytes, 0
+        if len(view) >= RUN_MIN * size:
+            rows = _rows(data, size)
+            self._signs.run(rows)
+            at = rows.size
+        for start in range(at, len(view), size):
+            end = min(start + size, len(view))
+            view[end - value_bytes : end] = self._signs.one(view[start : end - value_bytes])
+        return Train(data, size, flow)
 
     def verify(self, train: Train) -> list[Train]:
         """What of a train is authentic, without the extensions; the rest is counted."""
@@ -157,7 +140,7 @@ class Authenticator:
             map(_signed_counts, set(rows[:, cut - 1].tobytes()))
         ):
             return None
-        heads = _heads(rows, cut, -0x11)
+        heads = _heads(rows, cut)
         if heads is None:
             return None
         named = bytes(first[cut:body])
@@ -201,7 +184,7 @@ class Authenticator:
                 continue
             if checks.one(datagram[:value], datagram[value:]):
                 self._accepted.proven(head)
-                plain = (datagram[: at - 1], bytes((counts - 0x11,)), datagram[body:tail])
+                plain = (datagram[: at - 1], bytes((counts - COUNTS,)), datagram[body:tail])
                 return (b"".join(plain),)
         return None
 
@@ -253,21 +236,19 @@ def _rows(data: Buffer, size: int) -> Octets:
     return np.frombuffer(data, np.uint8, count * size).reshape(count, size)
 
 
-def _heads(rows: Octets, cut: int, change: int, then: bytes = b"") -> Octets | None:
-    """What segments have before `cut`, with their extension counts changed and with `then` behind:
-    one row if all have the same.  None unless the counts end there, as those of the first do, so
-    that the numbers before them (RFC 5326 §3.1) are as long."""
+def _heads(rows: Octets, cut: int) -> Octets | None:
+    """What segments have before `cut`, without the extensions in their counts: one row if all have
+    the same.  None unless the counts end there, as those of the first do, so that the numbers
+    before them (RFC 5326 §3.1) are as long."""
     octets = rows[:, :cut].tobytes()
     first = octets[:cut]
     if octets == first * len(rows):
-        return np.frombuffer(first[:-1] + bytes((first[-1] + change,)) + then, np.uint8)
+        return np.frombuffer(first[:-1] + bytes((first[-1] - COUNTS,)), np.uint8)
     ends = rows[:, 1 : cut - 1] & 0x80
     if (ends != ends[0]).any():
         return None
-    heads: Octets = np.empty((len(rows), cut + len(then)), np.uint8)
-    heads[:, :cut] = rows[:, :cut]
-    heads[:, cut - 1] += change & 0xFF
-    heads[:, cut:] = np.frombuffer(then, np.uint8)
+    heads = rows[:, :cut].copy()
+    heads[:, cut - 1] -= COUNTS
     return heads
 
 

@@ -64,6 +64,9 @@ class FecShim:
         if self._authenticator is not None:
             self._receiver.judge(self._authenticator.judge)
 
+    def envelope(self) -> None:
+        """Nothing is put around segments: what has its place before them does `protect`."""
+
     def protect(self, trains: list[Train], now: int) -> list[Train]:
         """Source trains with their payload ids, and the repair trains that became ready."""
         return self._sender.protect(trains, now)

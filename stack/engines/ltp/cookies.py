@@ -81,7 +81,8 @@ class Cookies(Layer):
         ]
 
     def _marked(self, segment: memoryview) -> Buffer:
-        """A segment of the engine's with the cookie that its session has, if any."""
+        """A segment of the engine's with the cookie that its session has, if any: behind what it
+        has in its header, which is of a layer below and comes before it."""
         engine, at = decode_sdnv(segment, 1)
         number, at = decode_sdnv(segment, at)
         kind = segment[0] & 0x0F
@@ -91,8 +92,17 @@ class Cookies(Layer):
         cookie = self._cookie(kind not in _ANSWERS, SessionId(engine, number))
         if not cookie:
             return segment
-        head = (segment[:at], bytes((segment[at] + 0x10, COOKIE_TAG, len(cookie))))
-        return b"".join((*head, cookie, segment[at + 1 :]))
+        envelope = self.envelope()
+        behind = at + 1 + (0 if envelope is None else len(envelope.header))
+        parts = (
+            segment[:at],
+            bytes((segment[at] + 0x10,)),
+            segment[at + 1 : behind],
+            bytes((COOKIE_TAG, len(cookie))),
+            cookie,
+            segment[behind:],
+        )
+        return b"".join(parts)
 
     def _passing(self, datagram: memoryview) -> list[Buffer]:
         """The segments of a datagram that pass, without cookies."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from stack.core.clock import MILLISECOND
 from stack.core.train import Train
 from stack.engines.ltp.engine import LtpEngine
+from stack.engines.ltp.envelope import Envelope
 from stack.engines.ltp.events import (
     BlockReceived,
     Failed,
@@ -35,6 +36,10 @@ this work alone."""
 
 class Shim(Protocol):
     """A sans-IO layer between engine and link: coding and signing change each train."""
+
+    def envelope(self) -> Envelope | None:
+        """What the next trains to `protect` have to have around each segment, or None."""
+        ...
 
     def protect(self, trains: list[Train], now: int) -> list[Train]:
         """What goes out for these."""
@@ -222,9 +227,10 @@ class LtpDriver:
 
     def _send(self, trains: list[Train], now: int) -> None:
         if self.writable:
-            fresh = self.engine.data_to_send(now)
-            if self._shim is not None and fresh:
-                fresh = self._shim.protect(fresh, now)
+            shim = self._shim
+            fresh = self.engine.data_to_send(now, None if shim is None else shim.envelope())
+            if shim is not None and fresh:
+                fresh = shim.protect(fresh, now)
             trains += fresh
         if trains:
             self.writable = self._client.send(trains) and self.writable

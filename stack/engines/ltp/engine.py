@@ -8,6 +8,7 @@ from stack.core.errors import DecodeError
 from stack.core.sansio import Entropy, Trace, no_trace
 from stack.core.train import Buffer, Train
 from stack.engines.ltp.config import LtpConfig
+from stack.engines.ltp.envelope import Envelope
 from stack.engines.ltp.events import LtpEvent
 from stack.engines.ltp.link import LinkState
 from stack.engines.ltp.probe import Probe
@@ -212,15 +213,21 @@ class LtpEngine:
         if valid and self._link.heard(now):
             self._ask_again(now, counts=True)
 
-    def data_to_send(self, now: int) -> list[Train]:
-        """Everything that may leave now, control segments first, as trains of equal segments."""
+    def data_to_send(self, now: int, envelope: Envelope | None = None) -> list[Train]:
+        """Everything that may leave now, control segments first, as trains of equal segments, each
+        with `envelope` around it."""
         link = self._link
         if not link.tx_up:
             return []
         bucket, config = link.bucket, link.config
         budget = bucket.allowance(now) if bucket.paced else _UNPACED_BUDGET
         packer = TrainPacker(
-            link.heads, config.segment_bytes, config.train_bytes, config.overhead_bytes, budget
+            link.heads,
+            config.segment_bytes,
+            config.train_bytes,
+            config.overhead_bytes,
+            budget,
+            envelope,
         )
         if link.control_waiting:
             link.send_control(packer, now)

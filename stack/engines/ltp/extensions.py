@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from stack.core.errors import DecodeError
 from stack.core.train import FLOW_SOURCE, Buffer, Train
 from stack.engines.ltp.driver import Shim
+from stack.engines.ltp.envelope import Envelope
 from stack.wire.ltp import Extension, Segment, decode_segment
 
 
@@ -16,6 +17,10 @@ class Layer(ABC):
 
     def __init__(self, inner: Shim | None) -> None:
         self._inner = inner
+
+    def envelope(self) -> Envelope | None:
+        """That of the layer below."""
+        return None if self._inner is None else self._inner.envelope()
 
     def protect(self, trains: list[Train], now: int) -> list[Train]:
         """What this layer makes of trains that leave, and the one below of that."""
@@ -63,17 +68,6 @@ def segments(datagram: memoryview) -> Iterator[tuple[Segment | None, memoryview]
             yield None, datagram[start:]
             return
         yield segment, datagram[start:at]
-
-
-def counts_at(segment: memoryview) -> int:
-    """Where the extension counts of a segment stand (RFC 5326 §3.1).  IndexError if it is cut."""
-    at = 1
-    for _ in range(2):  # engine id and session number
-        while segment[at] & 0x80:
-            at += 1
-        at += 1
-    segment[at]
-    return at
 
 
 def without(extensions: Iterable[Extension], tag: int) -> tuple[Extension, ...]:

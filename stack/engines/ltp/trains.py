@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stack.core.train import Buffer, Train
+from stack.engines.ltp.envelope import Envelope
 from stack.wire.sdnv import encode_sdnv
 
 Octets = npt.NDArray[np.uint8]
@@ -101,11 +102,13 @@ class TrainPacker:
     """Packs segments into trains: equal sizes, only the last of a train shorter."""
 
     __slots__ = (
+        "_envelope",
         "_heads",
         "_overhead",
         "_parts",
         "_segment_bytes",
         "_size",
+        "_spare",
         "_train_bytes",
         "_used",
         "left",
@@ -120,12 +123,19 @@ class TrainPacker:
         train_bytes: int,
         overhead_bytes: int,
         budget: int,
+        envelope: Envelope | None = None,
     ) -> None:
+        """`envelope` is put around each segment.  It does not count to the sizes above, nor to the
+        budget other than with `overhead_bytes`."""
         self._heads = heads
+        self._envelope = envelope
         self._segment_bytes = segment_bytes
         self._train_bytes = train_bytes
         self._overhead = overhead_bytes
         self._parts: list[Buffer] = []
+        self._spare: Octets | None = None
+        """The last of the parts with room for one segment more."""
+
         self._size = 0
         self._used = 0
         self.left = budget
@@ -145,7 +155,7 @@ class TrainPacker:
             self.flush()
         if not self._used:
             self._size = length
-        self._parts.append(octets)
+        self._append(octets if self._envelope is None else self._envelope.around(octets))
         self._used += length
         if length < self._size:
             self.flush()
@@ -155,6 +165,9 @@ class TrainPacker:
         """Append full segments of data[start:stop] while the budget lasts: the offset reached
         and the number of segments.  A rest that fills no segment is left to the caller."""
         count = 0
+        begun, trailer = prefix, b""
+        if self._envelope is not None:
+            begun, trailer = self._envelope.begun(prefix), self._envelope.trailer
         while True:
             space = self._segment_bytes - len(prefix) - sdnv_width(start)
             step = data_step(space)
@@ -175,13 +188,20 @@ class TrainPacker:
             if rows < RUN_MIN:
                 length = encode_sdnv(step)
                 for at in range(start, end, step):
-                    self._parts += (prefix, encode_sdnv(at), length, data[at : at + step].data)
+                    octets = data[at : at + step].data
+                    self._append(b"".join((begun, encode_sdnv(at), length, octets, trailer)))
             else:
-                matrix: Octets = np.empty((rows, size), np.uint8)
-                matrix[:, : len(prefix)] = np.frombuffer(prefix, np.uint8)
-                matrix[:, len(prefix) : size - step] = self._heads.tails(start, step)[:rows]
-                matrix[:, size - step :] = data[start:end].reshape(rows, step)
+                tails = self._heads.tails(start, step)[:rows]
+                content = len(begun) + tails.shape[1]
+                width = content + step + len(trailer)
+                spare: Octets = np.empty((rows + 1) * width, np.uint8)
+                matrix = spare[: rows * width].reshape(rows, width)
+                matrix[:, : len(begun)] = np.frombuffer(begun, np.uint8)
+                matrix[:, len(begun) : content] = tails
+                matrix[:, content : content + step] = data[start:end].reshape(rows, step)
+                matrix[:, content + step :] = np.frombuffer(trailer, np.uint8)
                 self._parts.append(matrix.reshape(-1).data)
+                self._spare = spare
             self._size = size
             self._used += rows * size
             start = end
@@ -191,9 +211,21 @@ class TrainPacker:
         """End the train that is being packed."""
         if self._used:
             parts = self._parts
-            data = parts[0] if len(parts) == 1 else b"".join(parts)
-            self.trains.append(Train(data, self._size))
-            self._parts, self._used = [], 0
+            data = parts[0] if len(parts) == 1 else bytearray().join(parts)
+            size = self._size if self._envelope is None else self._size + self._envelope.octets
+            self.trains.append(Train(data, size))
+            self._parts, self._spare, self._used = [], None, 0
+
+    def _append(self, octets: bytes) -> None:
+        """One segment with all that is around it.  Behind a run it goes where that run is: a block
+        ends so, and the run need not move once more."""
+        if self._spare is None:
+            self._parts.append(octets)
+            return
+        at = len(self._parts[-1])
+        self._spare[at : at + len(octets)] = np.frombuffer(octets, np.uint8)
+        self._parts[-1] = self._spare[: at + len(octets)].data
+        self._spare = None
 
     def _charge(self, count: int, size: int) -> bool:
         cost = count * (size + self._overhead)

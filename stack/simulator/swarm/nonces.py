@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from stack.core.train import Train
 from stack.engines.ltp.ciphersuites import AES_GMAC
-from stack.engines.ltp.extensions import counts_at
+from stack.engines.ltp.envelope import counts_at
 from stack.engines.ltp.gmac import COUNT_BYTES, TAG_BYTES
 
 _VALUE_BYTES = COUNT_BYTES + TAG_BYTES

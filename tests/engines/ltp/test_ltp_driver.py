@@ -33,6 +33,7 @@ PARTS = {
     "take",
     "sent",
     "fill",
+    "envelope",
     "data_to_send",
     "protect",
     "send",
@@ -71,7 +72,7 @@ class Frail:
         self._do("receive")
         self.got.append(bytes(train.data))
 
-    def data_to_send(self, now: int) -> list[Train]:
+    def data_to_send(self, now: int, envelope: None) -> list[Train]:
         self._do("data_to_send")
         return [Train(b"data", 4)]
 
@@ -109,6 +110,9 @@ class Frail:
         self._do("recover")
         return [train]
 
+    def envelope(self) -> None:
+        self._do("envelope")
+
     def protect(self, trains: list[Train], now: int) -> list[Train]:
         self._do("protect")
         return trains
@@ -127,6 +131,7 @@ class Coding:
     def __init__(self, frail: Frail) -> None:
         self._frail = frail
         self.recover, self.protect = frail.recover, frail.protect
+        self.envelope = frail.envelope
         self.next_deadline, self.counters = frail.next_deadline, frail.counters
 
     def handle_deadline(self, now: int) -> tuple[list[Train], list[Train]]:
@@ -140,7 +145,11 @@ def test_a_part_of_a_turn_that_fails_stops_no_other_part(part: str) -> None:
     driver = LtpDriver(cast("LtpEngine", frail), frail, shim=Coding(frail), attempt=frail.attempt)
     driver.receive([Train(b"a", 1), Train(b"b", 1)], 0)
     driver.turn(0)
-    follows = {"data_to_send": {"protect", "send"}, "protect": {"send"}}
+    follows = {
+        "envelope": {"data_to_send", "protect", "send"},
+        "data_to_send": {"protect", "send"},
+        "protect": {"send"},
+    }
     expected = PARTS - {"take", part} - follows.get(part, set())
     assert set(frail.done) >= expected
     got = [] if part in ("receive", "recover") else [b"a"]

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from stack.core.errors import DecodeError
 from stack.engines.ltp import capsule_client
 from stack.engines.ltp.bucket import Bucket
+from stack.engines.ltp.envelope import Envelope
 from stack.engines.ltp.extensions import pack
 from stack.engines.ltp.red_part import FIRST_BYTES, SLACK_BYTES, RedPart
 from stack.engines.ltp.timers import TimerKey, TimerKind, Timers
 from stack.engines.ltp.trains import RunHeads, TrainPacker, data_step, sdnv_width
-from stack.wire.ltp import DataSegment, SegmentType, SessionId, decode_segment
+from stack.wire.ltp import DataSegment, Extension, SegmentType, SessionId, decode_segment
 from stack.wire.sdnv import encode_sdnv
 
 SESSION = SessionId(2, 3)
@@ -117,6 +118,47 @@ def test_a_train_ends_with_its_first_shorter_segment() -> None:
     packer.flush()
     shapes = [(train.size, len(train.data)) for train in packer.trains]
     assert shapes == [(10, 24), (10, 10), (20, 40), (1400, 2800), (1400, 1407)]
+
+
+ENVELOPE = Envelope(b"\0\x02hd", b"\0\x05" + bytes(5))
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(1, 9000)), max_size=8),
+    st.integers(128, 1400),
+    st.integers(1, 30_000),
+    st.integers(0, 100_000),
+)
+@example([(True, 5000), (False, 80), (False, 80)], 1400, 30_000, 100_000)
+def test_a_frame_is_put_around_each_segment_and_changes_nothing_else(
+    added: list[tuple[bool, int]], segment_bytes: int, train_bytes: int, budget: int
+) -> None:
+    """Runs, and segments that follow them, are in the same trains as without."""
+    data = np.frombuffer(random.Random(7).randbytes(9000), np.uint8)
+    bare, enveloped = (
+        TrainPacker(RunHeads(), segment_bytes, train_bytes, 40, budget, envelope)
+        for envelope in (None, ENVELOPE)
+    )
+    for packer in (bare, enveloped):
+        for as_run, count in added:
+            if as_run:
+                packer.run(PREFIX, data, 0, count)
+            else:
+                packer.segment(PREFIX + data[: min(count, segment_bytes - 5)].tobytes())
+        packer.flush()
+    assert (bare.left, bare.taken) == (enveloped.left, enveloped.taken)
+    assert [
+        [ENVELOPE.around(bytes(one)) for one in train.datagrams()] for train in bare.trains
+    ] == [[bytes(one) for one in train.datagrams()] for train in enveloped.trains]
+
+
+def test_what_has_a_frame_has_both_extensions() -> None:
+    segment, end = decode_segment(ENVELOPE.around(PREFIX + b"\x07\x02ab"))
+    assert isinstance(segment, DataSegment)
+    assert (segment.offset, bytes(segment.data)) == (7, b"ab")
+    assert segment.header == (Extension(0, b"hd"),)
+    assert segment.trailer == (Extension(0, bytes(5)),)
+    assert end == len(PREFIX) + 4 + ENVELOPE.octets
 
 
 @given(st.lists(st.integers(1, 4), max_size=12), st.integers(0, 3))
