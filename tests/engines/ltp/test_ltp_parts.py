@@ -130,7 +130,7 @@ ENVELOPE = Envelope(b"\0\x02hd", b"\0\x05" + bytes(5))
     st.integers(0, 100_000),
 )
 @example([(True, 5000), (False, 80), (False, 80)], 1400, 30_000, 100_000)
-def test_a_frame_is_put_around_each_segment_and_changes_nothing_else(
+def test_an_envelope_is_put_around_each_segment_and_changes_nothing_else(
     added: list[tuple[bool, int]], segment_bytes: int, train_bytes: int, budget: int
 ) -> None:
     """Runs, and segments that follow them, are in the same trains as without."""
@@ -152,7 +152,7 @@ def test_a_frame_is_put_around_each_segment_and_changes_nothing_else(
     ] == [[bytes(one) for one in train.datagrams()] for train in enveloped.trains]
 
 
-def test_what_has_a_frame_has_both_extensions() -> None:
+def test_what_has_an_envelope_has_both_extensions() -> None:
     segment, end = decode_segment(ENVELOPE.around(PREFIX + b"\x07\x02ab"))
     assert isinstance(segment, DataSegment)
     assert (segment.offset, bytes(segment.data)) == (7, b"ab")
