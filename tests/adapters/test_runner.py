@@ -32,7 +32,7 @@ class EagerEngine:
     def receive(self, train: Train, now: int) -> None:
         """Nothing comes."""
 
-    def data_to_send(self, now: int) -> list[Train]:
+    def data_to_send(self, now: int, envelope: None) -> list[Train]:
         self.asked += 1
         return [Train(bytes(100), 100)]
 
