@@ -25,6 +25,10 @@ INSTANT_CALLBACKS_MAX = 10_000_000
 """Callbacks run without the clock moving before a run counts as stuck: minutes of computing at
 one instant, which no protocol needs, and which otherwise looks like a hang."""
 
+FAILURE_CALLBACKS = 10_000
+"""As so many counts an exception that nobody took: it is written down somewhere, which takes memory
+too, and who tries again at once for ever does so a thousand times."""
+
 FOREVER_S = 1e10
 """Timers further away than this (317 years, or infinity) never fire."""
 
@@ -148,8 +152,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if self._instant_callbacks > INSTANT_CALLBACKS_MAX:
                 raise Deadlock(
                     f"stuck at virtual time {self.time():.9f} s: {INSTANT_CALLBACKS_MAX} callbacks"
-                    " have run and the clock has not moved"
+                    f" have run (one that raised counts {FAILURE_CALLBACKS}) and the clock has not"
+                    " moved"
                 )
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """As in asyncio."""
+        self._instant_callbacks += FAILURE_CALLBACKS
+        super().call_exception_handler(context)
 
     def timers(self) -> int:
         """How many timers wait."""

@@ -189,6 +189,38 @@ def test_a_loop_that_does_not_let_time_pass_is_found(monkeypatch: pytest.MonkeyP
         run_virtual(main)
 
 
+def test_what_fails_and_is_tried_again_at_once_for_ever_is_found_soon() -> None:
+    """Each failure is logged: a thousand of them are enough, before memory is full."""
+    tried = 0
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def attempt() -> None:
+            nonlocal tried
+            tried += 1
+            loop.call_soon(attempt)
+            raise ValueError
+
+        loop.call_later(1, attempt)
+        await asyncio.sleep(2)
+
+    with pytest.raises(Deadlock, match="stuck at virtual time 1"):
+        run_virtual(main)
+    assert tried < 2000
+
+
+def test_failures_as_time_goes_by_do_not_end_a_run() -> None:
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        for number in range(3000):
+            loop.call_later(number, lambda: 1 / 0)
+        await asyncio.sleep(4000)
+        return 7
+
+    assert run_virtual(main) == 7
+
+
 def test_the_real_world_is_refused() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
