@@ -16,9 +16,11 @@ policy  the label itself, where the data came into being or to the node
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from stack.core.errors import DecodeError, LocalError
@@ -74,6 +76,12 @@ class AuditEvent(NamedTuple):
         """What was done, in words."""
         return [name for act, name in NAMES.items() if self.acts & act]
 
+    @property
+    def happened(self) -> Happened:
+        """The same as it is handed to a store, which has its time from the transaction."""
+        acts, _, node, name, label, peer, detail, policy = self
+        return Circumstance(acts, node, label, peer, detail, policy), name
+
 
 class Circumstance(NamedTuple):
     """What events of one transaction have in common that differ in their object alone."""
@@ -86,9 +94,8 @@ class Circumstance(NamedTuple):
     policy: bytes
 
 
-Happened = AuditEvent | tuple[Circumstance, str]
-"""An event that is to be written down, with whatever time; or what many have in common, and the
-object of this one: quicker to make, and to put together."""
+Happened = tuple[Circumstance, str]
+"""An event that is to be written down: what many have in common, and the object of this one."""
 
 
 @lru_cache(maxsize=1024)
@@ -99,7 +106,7 @@ def label_digest(label: bytes) -> bytes:
 
 def encode_event(event: AuditEvent) -> bytes:
     """The octets of an entry.  Raises `LocalError` for what `decode_event` would not take."""
-    return encode_alike((event,), event.time_ms)[0].events[0]
+    return encode_alike((event.happened,), event.time_ms)[0].events[0]
 
 
 class Alike(NamedTuple):
@@ -109,7 +116,7 @@ class Alike(NamedTuple):
     """What comes before the object in each of them."""
 
     after: bytes
-    objects: list[str]
+    objects: Sequence[str]
 
     @property
     def events(self) -> list[bytes]:
@@ -118,46 +125,43 @@ class Alike(NamedTuple):
         return [b"".join((before, cbor.tstr(each), after)) for each in objects]
 
 
-def encode_alike(events: Iterable[Happened], time_ms: int) -> list[Alike]:
+_circumstance, _object = itemgetter(0), itemgetter(1)
+
+
+def encode_alike(events: Sequence[Happened], time_ms: int) -> list[Alike]:
     """Entries of one transaction, all of `time_ms`, those together that are alike: this is done for
     each bundle.  Raises `LocalError` for what `decode_event` would not take."""
-    found: list[Alike] = []
-    objects: list[str] = []
-    last = None
-    for event in events:
-        common, name = event if len(event) == 2 else _parted(event)
-        if common is not last and common != last:
-            last = common
-            acts, node, *rest = common
-            objects = []
-            found.append(Alike(_begin(acts, time_ms, node), _rest(*rest), objects))
-        objects.append(name)
-    for before, after, objects in found:
-        room = EVENT_BYTES_MAX - len(before) - len(after)
-        if max(map(len, objects)) > room // 8:  # else they fit, whatever they take in UTF-8
-            octets = max(len(cbor.tstr(each)) for each in objects)
-            if octets > room:
-                octets += EVENT_BYTES_MAX - room
-                raise LocalError(f"an event of {octets} octets, where {EVENT_BYTES_MAX} fit")
-    return found
+    if not events:
+        return []
+    first = events[0][0]
+    if [*map(_circumstance, events)].count(first) == len(events):  # as they mostly are
+        return [_alike(first, time_ms, [*map(_object, events)])]
+    groups = groupby(events, _circumstance)
+    return [_alike(common, time_ms, [*map(_object, some)]) for common, some in groups]
 
 
-def _parted(event: AuditEvent) -> tuple[Circumstance, str]:
-    acts, _, node, name, label, peer, detail, policy = event
-    return Circumstance(acts, node, label, peer, detail, policy), name
+def _alike(common: Circumstance, time_ms: int, objects: Sequence[str]) -> Alike:
+    acts, node, *rest = common
+    before, after = _begin(acts, time_ms, node), _rest(*rest)
+    room = EVENT_BYTES_MAX - len(before) - len(after)
+    if max(map(len, objects)) > room // 8:  # else they fit, whatever they take in UTF-8
+        octets = max(len(cbor.tstr(each)) for each in objects)
+        if octets > room:
+            octets += EVENT_BYTES_MAX - room
+            raise LocalError(f"an event of {octets} octets, where {EVENT_BYTES_MAX} fit")
+    return Alike(before, after, objects)
 
 
 def encode_texts(texts: Sequence[str]) -> bytes:
     """Texts with their heads, one behind the other: quickly where they are ASCII and of one length,
     as most names are that come together."""
     size = len(texts[0])
-    if (
-        24 <= size < 256
-        and [*map(len, texts)].count(size) == len(texts)
-        and all(map(str.isascii, texts))
-    ):
+    if 24 <= size < 128:
         head = f"\x78{chr(size)}"  # a text, and one octet that says how long it is
-        return (head + head.join(texts)).encode("latin-1")
+        octets = head + head.join(texts)
+        alike = len(octets) == len(texts) * (2 + size) and max(map(len, texts)) == size
+        if alike and octets.isascii():
+            return octets.encode()
     return b"".join(map(cbor.tstr, texts))
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from struct import iter_unpack
 from typing import Final
 
 from fastcrc import crc32
@@ -87,20 +88,22 @@ def _read_alike(octets: bytes, at: int, events: list[bytes]) -> int:
     before, at = cbor.read_bstr(octets, at)
     after, at = cbor.read_bstr(octets, at)
     begin, rest = bytes(before), bytes(after)
-    ends = _ends_of(octets, at, count - 2)
-    events += [begin + octets[here:then] + rest for here, then in pairwise(ends)]
-    return ends[-1]
-
-
-def _ends_of(octets: bytes, at: int, many: int) -> Sequence[int]:
-    """Where so many texts begin that follow one another, and where the last one ends; that may be
-    beyond the end of `octets`.  Raises `DecodeError`."""
-    size = len(octets)
+    many, size = count - 2, len(octets)
     step = octets[at + 1] + 2 if at + 1 < size else 2
     run = octets[at : at + step * max(0, many)]
     alike = len(run) == step * many and run[::step] == _HEAD_24 * many
     if alike and run[1::step] == run[1:2] * many:  # all of one length, as most are
-        return range(at, at + len(run) + 1, step)
+        events += [begin + text + rest for (text,) in iter_unpack(f"{step}s", run)]
+        return at + len(run)
+    ends = _ends_of(octets, at, many)
+    events += [begin + octets[here:then] + rest for here, then in pairwise(ends)]
+    return ends[-1]
+
+
+def _ends_of(octets: bytes, at: int, many: int) -> list[int]:
+    """Where so many texts begin that follow one another, and where the last one ends; that may be
+    beyond the end of `octets`.  Raises `DecodeError`."""
+    size = len(octets)
     ends = [at]
     for _ in range(many):
         # Mostly a short text: a checked read of each head would take most of the time.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from stack.audit.event import Alike, Happened, encode_alike
 from stack.ports.store import EventLedger, Stored
@@ -39,7 +39,7 @@ class Journal:
         events = [event for group in self._groups for event in group.events]
         return list(enumerate(events, self._first))
 
-    def add(self, events: Iterable[Happened]) -> None:
+    def add(self, events: Sequence[Happened]) -> None:
         """These happen in this transaction.  Raises `LocalError` for one that is too large."""
         self._groups += encode_alike(events, self._now_ms)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from stack.audit.event import Act, AuditEvent
+from stack.audit.event import Act, AuditEvent, Happened
 from stack.ports.store import Op, Release
 from stack.storage import SqliteStore, StoreConfig
 from tests.audit.stories import NODE, Told
@@ -17,9 +17,9 @@ LIVES_MS = 12
 """After so many milliseconds of its own time a bundle expires."""
 
 
-def story(number: int, *acts: Act) -> AuditEvent:
-    """An event of bundle `number`."""
-    return AuditEvent(sum(acts), 0, NODE, f"dtn://sat1/files@{NOW_MS}.{number}")
+def story(number: int, *acts: Act) -> Happened:
+    """What happens to bundle `number`."""
+    return AuditEvent(sum(acts), 0, NODE, f"dtn://sat1/files@{NOW_MS}.{number}").happened
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stack.audit.event import Act, AuditEvent, decode_event
+from stack.audit.event import Act, AuditEvent, Happened, decode_event
 from stack.ports.store import BundleStore, Stored
 from tests.storage.bundles import NOW_MS, number_of
 
@@ -12,10 +12,10 @@ NODE = "dtn://sat1/"
 class Told:
     """Every bundle's end is told (`EventLedger`)."""
 
-    def left(self, stored: Stored, acts: int, why: str) -> AuditEvent | None:
+    def left(self, stored: Stored, acts: int, why: str) -> Happened:
         """An event of it."""
         name = f"dtn://sat1/files@{NOW_MS}.{number_of(stored.key)}"
-        return AuditEvent(acts, 0, NODE, name, detail=why)
+        return AuditEvent(acts, 0, NODE, name, detail=why).happened
 
 
 def entries(store: BundleStore) -> list[AuditEvent]:

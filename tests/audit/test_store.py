@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from stack.audit.event import Act, decode_event, encode_event
+from stack.audit.event import Act, AuditEvent, decode_event, encode_event
 from stack.core.errors import LocalError, StoreError
 from stack.ports.store import Op, PruneEvents, RecordEvent, Release
 from stack.storage import SqliteStore, StoreConfig, sql
@@ -24,7 +24,7 @@ from stack.storage.memory import MemoryStore
 from stack.storage.migrations import MIGRATIONS, migrate
 from stack.wire import cbor
 from tests.audit.killed import story
-from tests.audit.stories import Told, check, entries
+from tests.audit.stories import NODE, Told, check, entries
 from tests.storage.bundles import LIFETIME_MS, NOW_MS, put
 
 GONE = int(Act.FORWARDED | Act.DELETED)
@@ -262,15 +262,13 @@ def test_events_of_a_transaction_share_rows(tmp_path: Path, count: int, rows: in
 
 def test_events_of_all_kinds_share_a_row_and_are_as_they_are_alone(tmp_path: Path) -> None:
     mixed = [
-        story(n, Act.REFUSED)._replace(
-            object="x" * length, peer="dtn://b/" if n % 4 else "", policy=b"", label=b""
-        )
+        AuditEvent(Act.REFUSED, NOW_MS, NODE, "x" * length, peer="dtn://b/" if n % 4 else "")
         for n, length in enumerate((0, 23, 24, 255, 256, 2048, 1, 1, 1))
     ]
     store = SqliteStore(tmp_path / "store")
-    store.commit([RecordEvent(each) for each in mixed], NOW_MS)
+    store.commit([RecordEvent(each.happened) for each in mixed], NOW_MS)
     assert store._db.execute("SELECT count(*) FROM audit").fetchone() == (1,)
-    events = [encode_event(each._replace(time_ms=NOW_MS)) for each in mixed]
+    events = [encode_event(each) for each in mixed]
     assert store.events(0, 99) == list(enumerate(events))
     for before in range(1, len(mixed)):
         store.commit([PruneEvents(before)], NOW_MS)
@@ -290,10 +288,10 @@ def test_events_of_all_kinds_share_a_row_and_are_as_they_are_alone(tmp_path: Pat
     ],
 )
 def test_names_of_one_length_are_read_as_those_of_many(tmp_path: Path, names: list[str]) -> None:
-    told = [story(0, Act.REFUSED)._replace(object=name) for name in names]
+    told = [AuditEvent(Act.REFUSED, NOW_MS, NODE, name) for name in names]
     store = SqliteStore(tmp_path / "store")
-    store.commit([RecordEvent(each) for each in told], NOW_MS)
-    events = [encode_event(each._replace(time_ms=NOW_MS)) for each in told]
+    store.commit([RecordEvent(each.happened) for each in told], NOW_MS)
+    events = [encode_event(each) for each in told]
     assert store.events(0, 99) == list(enumerate(events))
     assert [decode_event(event).object for event in events] == names
     store.close()

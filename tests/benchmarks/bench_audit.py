@@ -63,7 +63,7 @@ def logs(folder: Path) -> None:
     found = events(EVENTS)
     begun = time.process_time()
     for first in range(0, EVENTS, 500):
-        store.commit([RecordEvent(each) for each in found[first : first + 500]], NOW_MS)
+        store.commit([RecordEvent(each.happened) for each in found[first : first + 500]], NOW_MS)
     print(f"events added to a store {EVENTS / (time.process_time() - begun):,.0f}/s of CPU")
     log = ClosedLog(HERE, bytes(8), 0)
     begun = time.process_time()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stack.audit.event import AuditEvent
+from stack.audit.event import Happened
 from stack.core.errors import DecodeError
 from stack.engines.bundle_agent.config import AgentConfig
 from stack.engines.bundle_agent.extensions import Extensions
@@ -64,7 +64,7 @@ class Refused:
     name: str = ""
     """The bundle in the words of logs for people, where it could be read (`name_of`)."""
 
-    event: AuditEvent | None = None
+    event: Happened | None = None
     """What is written down of that."""
 
     policy: DataPolicy | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from stack.audit.event import AuditEvent
+from stack.audit.event import Happened
 from stack.core.eid import Eid
 from stack.core.errors import LocalError, PolicyError, SecurityError, StoreError, words_of
 from stack.core.sansio import Trace
@@ -283,7 +283,7 @@ class Custody:
             else:
                 self.counters["reports_sent"] += 1
 
-    def told(self, one: Happening) -> AuditEvent | None:
+    def told(self, one: Happening) -> Happened | None:
         """What this node's log is told of something that a service does, if anything."""
         return None if self._trail is None else self._trail.done(one)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
+from stack.audit.event import Happened
 from stack.contacts.plan import Plan
 from stack.engines.bundle_agent.custody import Custody
 from stack.engines.bundle_agent.entry import Entry, node_and_service
@@ -15,7 +16,7 @@ from stack.engines.bundle_agent.trail import FORWARDED, GONE, REFUSED, happens
 from stack.policy import DataPolicy
 from stack.ports.application import BundleId, Cancelled, Expected
 from stack.ports.security import Opened
-from stack.ports.store import Op, Place, Release
+from stack.ports.store import Op, Place, RecordEvent, Release
 from stack.routing.forecast import arrivals
 from stack.routing.forwarder import DONE
 from stack.routing.router import NOBODY
@@ -130,24 +131,25 @@ class Dispatch(Custody):
         self.counters["forwarded"] += 1
         if self.forwarder.forwarded(ref, neighbour):
             self._forwarded(ref, now_ms, neighbour)
-        elif (entry := self.entries[ref]).told is not None:
-            self._happens(entry, FORWARDED, neighbour, self._over(neighbour, now_ms))
+        elif (event := self._went(self.entries[ref], FORWARDED, neighbour, now_ms)) is not None:
+            self._ops.append(RecordEvent(event))
 
     def _forwarded(self, ref: int, now_ms: int, neighbour: str = "") -> None:
         entry = self._forget(ref, now_ms)
         if entry is not None:
             event = None
             if entry.told is not None:
-                acts = GONE | FORWARDED if neighbour else GONE
-                event = happens(entry, acts, neighbour, self._over(neighbour, now_ms))
+                event = self._went(entry, GONE | FORWARDED, neighbour, now_ms)
             self._ops.append(Release(ref, event=event))
             if entry.note:
                 self._report_end(entry, REPORT_FORWARDING, ReportReason.NO_INFORMATION, now_ms)
 
-    def _over(self, neighbour: str, now_ms: int) -> str:
-        if self._trail is None or not neighbour:
-            return ""
-        return self._trail.over(self.forwarder.router.plan, neighbour, now_ms)
+    def _went(self, entry: Entry, acts: int, neighbour: str, now_ms: int) -> Happened | None:
+        """What is written down of a bundle that a neighbour has got, or that is done without."""
+        told, trail = entry.told, self._trail
+        if told is None or trail is None or not neighbour:
+            return happens(entry, GONE)
+        return trail.forwarded(told, acts, neighbour, self.forwarder.router.plan, now_ms)
 
     def echoed(self, ref: int, neighbour: str) -> None:
         """A neighbour has given us a bundle that we hold already, and may rely on our copy now.

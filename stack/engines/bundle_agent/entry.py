@@ -88,8 +88,9 @@ def entered(ref: int, put: Put, node: str) -> Entry:
     key, place, note, policy, told = put.key, put.place, put.note, None, None
     if note:  # few have one
         policy, note = policy_and_rest(note)
-    if (event := put.event) is not None:
-        told = (event[0].node, event[1], event[0].label) if len(event) == 2 else event[2:5]
+    if put.event is not None:
+        common, name = put.event
+        told = common.node, name, common.label
     return Entry(
         ref,
         place,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from stack.audit.event import Act, AuditEvent, Circumstance, Happened, label_digest
+from stack.audit.event import Act, Circumstance, Happened, label_digest
 from stack.contacts.plan import Plan
 from stack.core.clock import dtn_to_iso
 from stack.core.errors import DecodeError
@@ -35,6 +35,10 @@ QUIET = frozenset({"audit", "68"})
 """Services whose bundles are about logs: what is written down of them would need more of them."""
 
 NO_CONTACT = "outside every planned contact"
+_Contact = tuple[Plan | None, int, int, str]
+"""Of which plan, from when to when, and in words."""
+
+_NO_CONTACT: _Contact = None, 0, 0, ""
 
 
 class AuditTrail:
@@ -44,12 +48,17 @@ class AuditTrail:
         """`which` bundles: those whose "policy" asks for it, or "all"."""
         self._node = node
         self.everything = which == EVERYTHING
-        self._came = Circumstance(0, node, b"", "", "", b"")
-        """What the last bundle that came has in common with the next one, mostly."""
+        self._came = 0, b"", "", Circumstance(0, node, b"", "", "", b"")
+        """Acts, label, peer and circumstance of the last bundle that came: mostly those of the
+        next one."""
 
         self._refusing_ms = self._refusals = 0
-        self._contacts: dict[str, tuple[Plan, int, int, str]] = {}
-        """Of each neighbour the contact that it was last heard in: of which plan, from and to."""
+        self._contacts: dict[str, _Contact] = {}
+        """Of each neighbour the contact that it was last heard in."""
+
+        self._went = b"", 0, "", _NO_CONTACT, self._came[-1]
+        """Likewise digest of the label, acts, neighbour, contact and circumstance of the last one
+        that a neighbour has got."""
 
     def wants(self, label: bytes) -> bool:
         """Whether a bundle with this label, or none, has its story written down."""
@@ -66,13 +75,13 @@ class AuditTrail:
         name = f"{source}@{primary.creation_ms}.{primary.sequence}"
         if primary.flags & IS_FRAGMENT:
             name = object_name(primary, len(bundle.blocks[-1].data))
-        came, acts = self._came, acts | STORED
-        if came.acts != acts or came.policy != label or came.peer != peer:
-            came = Circumstance(acts, self._node, label_digest(label), peer, "", label)
-            self._came = came
+        did, what, who, came = self._came
+        if did != acts or what != label or who != peer:
+            came = Circumstance(acts | STORED, self._node, label_digest(label), peer, "", label)
+            self._came = acts, label, peer, came
         return came, name
 
-    def refused(self, bundle: Bundle, why: str, peer: str, now_ms: int) -> AuditEvent | None:
+    def refused(self, bundle: Bundle, why: str, peer: str, now_ms: int) -> Happened | None:
         """A bundle that came from `peer` and is not kept; nothing for the many of somebody who
         wants to fill the log with them."""
         label = label_of(bundle.blocks)
@@ -85,7 +94,7 @@ class AuditTrail:
             return None
         name = object_name(bundle.primary, len(bundle.payload.data))
         digest = label_digest(label)
-        return AuditEvent(REFUSED, 0, self._node, name, digest, peer, why, label)
+        return Circumstance(REFUSED, self._node, digest, peer, why, label), name
 
     def held(self, old: Stored) -> EventSubject | None:
         """What events of a bundle in the store begin with, or nothing for one without events."""
@@ -99,22 +108,36 @@ class AuditTrail:
             name = object_name(primary, length)
         return self._node, name, label_digest(label)
 
-    def left(self, stored: Stored, acts: int, why: str) -> AuditEvent | None:
+    def left(self, stored: Stored, acts: int, why: str) -> Happened | None:
         """See `stack.ports.store.EventLedger`."""
         try:
             told = self.held(stored)
         except Exception:  # it goes all the same, and that is written down
             told = self._node, f"ref:{stored.ref}", b""
-        return told and AuditEvent(acts, 0, *told, "", why)
+        return None if told is None else _then(told, acts, why=why)
 
-    def done(self, one: Happening) -> AuditEvent | None:
+    def done(self, one: Happening) -> Happened | None:
         """What a service has done here, unless nobody asks for that."""
         label = b"" if one.policy is None else encode_label(one.policy)
         if one.act is not Act.KEY_DESTROYED and not self.wants(label):
             return None
         digest = label_digest(label)
         shown = label if one.act & Act.MADE else b""
-        return AuditEvent(one.act, 0, self._node, one.object, digest, "", one.detail, shown)
+        return Circumstance(one.act, self._node, digest, "", one.detail, shown), one.object
+
+    def forwarded(
+        self, told: EventSubject, acts: int, neighbour: str, plan: Plan, now_ms: int
+    ) -> Happened:
+        """A neighbour has just said that it has a bundle."""
+        _, name, label = told
+        was, did, whom, (of, from_ms, until_ms, _), now = self._went
+        alike = was == label and did == acts and whom == neighbour
+        if not alike or of is not plan or not from_ms <= now_ms < until_ms:
+            why = self.over(plan, neighbour, now_ms)
+            now, _ = _then(told, acts, neighbour, why)
+            contact = self._contacts.get(neighbour, _NO_CONTACT)
+            self._went = label, acts, neighbour, contact, now
+        return now, name
 
     def over(self, plan: Plan, neighbour: str, now_ms: int) -> str:
         """The contact over which a neighbour has just been heard, in words."""
@@ -132,8 +155,11 @@ class AuditTrail:
 def happens(entry: Entry | None, acts: int, peer: str = "", why: str = "") -> Happened | None:
     """What is done with a stored bundle, if its story is written down."""
     told = None if entry is None else entry.told
-    if told is None:
-        return None
+    return None if told is None else _then(told, acts, peer, why)
+
+
+def _then(told: EventSubject, acts: int, peer: str = "", why: str = "") -> Happened:
+    """What is done with a bundle."""
     node, name, label = told
     return _circumstance(acts, node, label, peer, why), name
 

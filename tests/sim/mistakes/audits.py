@@ -18,7 +18,7 @@ def writes_down_later_what_was_done(patch: pytest.MonkeyPatch) -> None:
     real = Journal.add
     late: defaultdict[int, list[tuple[Journal, Happened]]] = defaultdict(list)
 
-    def add(self: Journal, events: Iterable[Happened]) -> None:
+    def add(self: Journal, events: Sequence[Happened]) -> None:
         waiting = late[id(self._ledger)]
         real(self, [event for journal, event in waiting if journal is not self])
         waiting[:] = [one for one in waiting if one[0] is self]
@@ -50,8 +50,6 @@ def signs_another_history(patch: pytest.MonkeyPatch) -> None:
 
 
 def _whole(event: Happened) -> AuditEvent:
-    if len(event) != 2:
-        return event
     (acts, node, label, peer, detail, policy), name = event
     return AuditEvent(acts, 0, node, name, label, peer, detail, policy)
 
@@ -62,8 +60,9 @@ def _with_more(
     """Write down more of each event than there was."""
     real = Journal.add
 
-    def add(self: Journal, events: Iterable[Happened]) -> None:
-        real(self, [each for event in map(_whole, events) for each in (event, *more(event))])
+    def add(self: Journal, events: Sequence[Happened]) -> None:
+        told = (each for event in map(_whole, events) for each in (event, *more(event)))
+        real(self, [event.happened for event in told])
 
     patch.setattr(Journal, "add", add)
 
