@@ -6,13 +6,15 @@ Everything fails closed: a node that the directory does not name may do nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from stack.policy.directory import PURPOSES, Directory, NodeFacts
 from stack.policy.label import DataPolicy
 
 KEPT_MAX = 1024
 """Answers of each kind kept, so that a flow does not evaluate its policy for each bundle."""
+
+_NOTHING_YET: Final = (None, "", 0, frozenset[str]())
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -25,6 +27,9 @@ class PolicyGate:
         self.directory = directory
         self._node = node_id
         self._barred: dict[tuple[DataPolicy, str, int], frozenset[str]] = {}
+        self._barred_last: tuple[DataPolicy | None, str, int, frozenset[str]] = _NOTHING_YET
+        """What was asked last, and the answer: mostly those of the next bundle."""
+
         self._readers: dict[tuple[DataPolicy, str], bool] = {}
         self._refusals: dict[tuple[DataPolicy, bool, bool], str] = {}
         self.welcome: dict[bool, DataPolicy] = {}
@@ -35,6 +40,7 @@ class PolicyGate:
         """Judge by another directory from now on."""
         self.directory = directory
         self._barred.clear()
+        self._barred_last = _NOTHING_YET
         self._readers.clear()
         self._refusals.clear()
         self.welcome.clear()
@@ -62,16 +68,20 @@ class PolicyGate:
     ) -> frozenset[str]:
         """Of all `nodes` that there are contacts with, those that it must not come to on its way to
         node `destination`.  `version` changes whenever `nodes` do."""
+        last, to, at, found = self._barred_last
+        if last is policy and at == version and to == destination:
+            return found
         key = (policy, destination, version)
-        found = self._barred.get(key)
-        if found is None:
+        kept = self._barred.get(key)
+        if kept is None:
             wrong = {each for each in nodes() if not self.may_carry(policy, each)} - {self._node}
             if self.may_hold(policy, destination):
                 wrong.discard(destination)
             else:
                 wrong.add(destination)
-            found = _keep(self._barred, key, frozenset(wrong))
-        return found
+            kept = _keep(self._barred, key, frozenset(wrong))
+        self._barred_last = policy, destination, version, kept
+        return kept
 
     def refusal(self, policy: DataPolicy, *, delivered: bool, origin: bool = False) -> str:
         """Why this node may not have data, or nothing: `delivered` where it is for here, else

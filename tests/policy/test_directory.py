@@ -75,6 +75,9 @@ def test_what_a_node_may_do_follows_from_the_directory(tmp_path: Path) -> None:
     assert barred == {"dtn://nobody/"}, "a destination need not pass anything on"
     barred = korean.barred(closed, "dtn://nobody/", lambda: nodes, 1)
     assert barred == {"dtn://kiruna/", "dtn://nobody/"}
+    open_to_all = korean.barred(DataPolicy(), "dtn://nobody/", lambda: nodes, 1)
+    assert "dtn://kiruna/" not in open_to_all, "each policy has its own"
+    assert korean.barred(closed, "dtn://nobody/", lambda: nodes[:1], 2) == {"dtn://nobody/"}
 
 
 def test_a_new_directory_changes_every_answer(tmp_path: Path) -> None:

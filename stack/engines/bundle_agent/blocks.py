@@ -79,6 +79,11 @@ class BlockReader:
         self._mode = LENIENT if config.lenient else STRICT
         self._known = PLAIN | {PREVIOUS_NODE, BUNDLE_AGE, HOP_COUNT, config.priority_block}
         self._priority_max = CRITICAL_PRIORITY if config.critical else CRITICAL_PRIORITY - 1
+        self._label: bytes | None = None
+        """That of the last bundle which had any: a flow's bundles share these octets."""
+
+        self._policy: DataPolicy | None = None
+        """What it says."""
 
     def extensions(
         self, bundle: Bundle, found: Extensions, kept: list[CanonicalBlock]
@@ -100,11 +105,13 @@ class BlockReader:
                     found.age_ms = parse_bundle_age(block)
                 elif kind == PREVIOUS_NODE:
                     parse_previous_node(block, strict=self._mode is STRICT)
-                elif kind == DATA_POLICY and is_label(block.data):
+                elif kind == DATA_POLICY and (block.data is self._label or is_label(block.data)):
                     if found.policy is not None:
                         raise DecodeError("a second data policy", "docs/sovereignty.md")
-                    found.label = bytes(block.data)
-                    found.policy = decode_label(found.label)
+                    if block.data is not self._label:
+                        self._policy = decode_label(block.data)
+                        self._label = bytes(block.data)
+                    found.label, found.policy = self._label, self._policy
                 elif not self._priority(block, found):
                     flags = block.flags
                     if flags & REPORT_UNPROCESSED:

@@ -57,6 +57,8 @@ class Origin:
         self._count = first
         self._reserved = first
         self._made: dict[tuple[int, DataPolicy | None], tuple[CanonicalBlock, ...]] = {}
+        self._made_last: tuple[int, DataPolicy | None, tuple[CanonicalBlock, ...]] = (-1, None, ())
+        """What was asked last, and the answer: mostly those of the next bundle."""
 
     def reserve(self, count: int) -> int | None:
         """The new reservation to write to the store before `count` more bundles, or None."""
@@ -121,9 +123,16 @@ class Origin:
         A bundle of our own goes out exactly as it is stored, so the previous node and the first
         hop are filled in here.  They are the same for every bundle, and are encoded once.
         """
+        last, of, known = self._made_last
+        if of is policy and last == priority:
+            return known
         found = self._made.get((priority, policy))
-        if found is not None:
-            return found
+        if found is None:
+            found = self._encoded(priority, policy)
+        self._made_last = priority, policy, found
+        return found
+
+    def _encoded(self, priority: int, policy: DataPolicy | None) -> tuple[CanonicalBlock, ...]:
         crc = self._config.crc_type
         blocks = [
             previous_node(self._node_id, number=2, crc_type=crc),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from stack.audit.event import label_digest
+from stack.contacts.plan import Contact, Plan
+from stack.core.clock import dtn_to_iso
 from stack.core.eid import Eid
 from stack.engines.bundle_agent import AuditTrail, Beginning, BundleAgent
 from stack.engines.bundle_agent.config import AgentConfig
+from stack.engines.bundle_agent.trail import FORWARDED, GONE, NO_CONTACT
 from stack.policy import DataPolicy, Directory, NodeFacts, NodeSet, PolicyGate
 from stack.policy.label import encode_label
 from stack.ports.application import Outgoing
@@ -77,3 +80,34 @@ def test_a_label_that_nobody_can_read_asks_for_nothing() -> None:
     assert not trail.wants(b"")
     assert trail.wants(encode_label(LONG))
     assert not trail.wants(encode_label(DataPolicy()))
+
+
+def test_who_got_a_bundle_is_told_with_the_contact_of_then_whatever_was_told_before() -> None:
+    early, late = Contact(HERE, NEXT, 0, 100, 1.0), Contact(HERE, NEXT, 200, 300, 1.0)
+    other = Contact(HERE, "dtn://other/", 0, 300, 1.0)
+    plan = Plan([early, late, other])
+    trail = AuditTrail(HERE)
+
+    def told(
+        name: str,
+        now_ms: int,
+        by: Plan = plan,
+        label: bytes = b"",
+        acts: int = FORWARDED,
+        to: str = NEXT,
+    ) -> tuple[str, ...]:
+        now, told_of = trail.forwarded((HERE, name, label), acts, to, by, now_ms)
+        assert (now.node, now.label, now.acts, now.policy) == (HERE, label, acts, b"")
+        return told_of, now.peer, now.detail.replace("contact from ", "")
+
+    first, then = (f"{dtn_to_iso(at)} to {dtn_to_iso(at + 100)}" for at in (0, 200))
+    assert told("x", 50) == ("x", NEXT, first)
+    assert told("y", 99) == ("y", NEXT, first)
+    assert told("y", 99, acts=FORWARDED | GONE) == ("y", NEXT, first)
+    assert told("y", 99, label=bytes(16)) == ("y", NEXT, first)
+    assert told("y", 100) == ("y", NEXT, NO_CONTACT)
+    assert told("y", 99) == ("y", NEXT, first)
+    assert told("y", 250) == ("y", NEXT, then)
+    assert told("y", 250, to="dtn://other/")[1] == "dtn://other/"
+    assert told("y", 250, Plan([early])) == ("y", NEXT, NO_CONTACT)
+    assert told("y", 250) == ("y", NEXT, then)
