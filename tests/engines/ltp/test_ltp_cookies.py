@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stack.core.clock import SECOND
-from stack.core.train import single
+from stack.core.train import Train, single
 from stack.engines.ltp.authentication import Authenticator
-from stack.engines.ltp.ciphersuites import gmac_key
+from stack.engines.ltp.ciphersuites import Checks, gmac_key
 from stack.engines.ltp.coding import FecShim
 from stack.engines.ltp.cookies import COOKIE_BYTES_MAX, OVERHEAD_BYTES, SESSIONS_MAX, Cookies
 from stack.fec.config import FecConfig
@@ -34,6 +34,7 @@ from stack.wire.ltp import (
     encode_segment,
 )
 from tests.engines.ltp.pair import Faults, Pair
+from tests.engines.ltp.signing import enveloped
 
 OURS, THEIRS = SessionId(1, 77), SessionId(2, 500)
 HOUR = 3600 * SECOND
@@ -325,3 +326,25 @@ def test_cookies_authentication_and_erasure_coding_lie_on_one_another() -> None:
     pair.run_until_idle(HOUR)
     assert pair.a.failed == pair.b.failed == 0
     assert {jar.counters()["wrong"] for jar in made.values()} == {0}
+
+
+def test_a_train_with_cookies_is_verified_as_a_run() -> None:
+    """Behind the extension of authentication they stand in the way of nothing."""
+    key = gmac_key(b"twenty octets or so..", b"id")
+
+    def checker(salt: bytes) -> Checks:
+        def one(*_: object) -> bool:
+            raise AssertionError
+
+        return key.checker(salt)._replace(one=one)
+
+    entropy = random.Random(1).randbytes
+    guard = Guard(Authenticator(key, [key], entropy), None, lambda _: None)
+    jar = Cookies(entropy, guard)
+    bare = encode_segment(DATA)
+    [signed] = jar.protect([enveloped(jar.envelope(), Train(bare * 5, len(bare)))], 0)
+    reader = Authenticator(key, [dataclasses.replace(key, checker=checker)], bytes)
+    [train] = reader.verify(signed)
+    assert reader.counters["verified"] == 5
+    cookie = cookie_of(a_jar(), DATA)
+    assert bytes(train.data) == marked(DATA, cookie) * 5
