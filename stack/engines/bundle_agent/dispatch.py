@@ -139,7 +139,8 @@ class Dispatch(Custody):
         if entry is not None:
             event = None
             if entry.told is not None:
-                event = self._went(entry, GONE | FORWARDED, neighbour, now_ms)
+                acts = GONE | FORWARDED if neighbour else GONE
+                event = self._went(entry, acts, neighbour, now_ms)
             self._ops.append(Release(ref, event=event))
             if entry.note:
                 self._report_end(entry, REPORT_FORWARDING, ReportReason.NO_INFORMATION, now_ms)
@@ -147,8 +148,10 @@ class Dispatch(Custody):
     def _went(self, entry: Entry, acts: int, neighbour: str, now_ms: int) -> Happened | None:
         """What is written down of a bundle that a neighbour has got, or that is done without."""
         told, trail = entry.told, self._trail
-        if told is None or trail is None or not neighbour:
-            return happens(entry, GONE)
+        if told is None or trail is None:
+            return None
+        if not neighbour:
+            return happens(entry, acts)
         return trail.forwarded(told, acts, neighbour, self.forwarder.router.plan, now_ms)
 
     def echoed(self, ref: int, neighbour: str) -> None:
