@@ -14,6 +14,7 @@ from stack.engines.bundle_agent.trail import FORWARDED, GONE, NO_CONTACT
 from stack.policy import DataPolicy, Directory, NodeFacts, NodeSet, PolicyGate
 from stack.policy.label import encode_label
 from stack.ports.application import Outgoing
+from stack.ports.store import RecordEvent, Release
 from stack.routing.forwarder import Forwarder
 from stack.storage.memory import MemoryStore
 from tests.engines.bundle_agent.desk import keyed
@@ -111,3 +112,20 @@ def test_who_got_a_bundle_is_told_with_the_contact_of_then_whatever_was_told_bef
     assert told("y", 250, to="dtn://other/")[1] == "dtn://other/"
     assert told("y", 250, Plan([early])) == ("y", NEXT, NO_CONTACT)
     assert told("y", 250) == ("y", NEXT, then)
+
+
+@pytest.mark.parametrize("neighbour", [NEXT, ""])
+@pytest.mark.parametrize("stays", [False, True])
+def test_of_a_bundle_that_others_are_to_get_too_no_end_is_told(
+    monkeypatch: pytest.MonkeyPatch, neighbour: str, stays: bool
+) -> None:
+    agent = sender(store := MemoryStore(1 << 20))
+    name = stored(agent, store, "app", LONG)
+    monkeypatch.setattr(agent.forwarder, "forwarded", lambda *args: not stays)
+    agent.forwarded(list(agent.entries), NOW, neighbour)
+    (op,) = agent.take_ops()
+    assert isinstance(op, RecordEvent if stays else Release)
+    assert op.event is not None
+    common, told = op.event
+    acts = FORWARDED if stays else GONE | FORWARDED if neighbour else GONE
+    assert (common.acts, common.peer, told) == (acts, neighbour, name)
