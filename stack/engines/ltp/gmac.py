@@ -77,18 +77,19 @@ class GmacSigner:
         """Write the values at the end of rows."""
         number, width = rows.shape
         first = self._take(number)
-        counts = np.arange(first, first + number).astype(">u8").view(np.uint8)
-        nonces: Octets = np.zeros((number, NONCE_BYTES), np.uint8)
-        nonces[:, -COUNT_BYTES:] = counts.reshape(number, 8)[:, -COUNT_BYTES:]
         value = width - COUNT_BYTES - TAG_BYTES
-        tags = map(
-            self._mac,
-            _beginnings(number, NONCE_BYTES, 0).unpack(nonces.data),
-            repeat(b""),
-            _beginnings(number, value, width - value).unpack(rows.data),
+        nonces = _nonces(number).pack(*range(first, first + number))
+        tags = b"".join(
+            map(
+                self._mac,
+                _beginnings(number, NONCE_BYTES, 0).unpack(nonces),
+                repeat(b""),
+                _beginnings(number, value, width - value).unpack(rows.data),
+            )
         )
-        rows[:, -TAG_BYTES:] = np.frombuffer(b"".join(tags), np.uint8).reshape(number, TAG_BYTES)
-        rows[:, value:-TAG_BYTES] = nonces[:, -COUNT_BYTES:]
+        counts = np.frombuffer(nonces, np.uint8).reshape(number, NONCE_BYTES)[:, -COUNT_BYTES:]
+        rows[:, value:-TAG_BYTES] = counts
+        rows[:, -TAG_BYTES:] = np.frombuffer(tags, np.uint8).reshape(number, TAG_BYTES)
 
 
 class GmacChecker:
@@ -133,6 +134,12 @@ class GmacChecker:
 
     def _of_zeros(self, length: int) -> bytes:
         return self._mac(_INNER_NONCE, b"", bytes(length))
+
+
+@lru_cache(_SHAPES_MAX)
+def _nonces(number: int) -> Struct:
+    """As many nonces, one behind the other, made of their counts."""
+    return Struct(">" + f"{len(_FIXED)}xI" * number)
 
 
 @lru_cache(_SHAPES_MAX)

@@ -23,6 +23,8 @@ RUN_MIN = 3
 RUN_MAX = 64
 """Segments of one matrix; one UDP segmentation offload call carries no more datagrams."""
 
+_NONE: Octets = np.empty(0, np.uint8)
+
 _HEADS_MAX = 4096
 """Runs remembered: a block of 1024 segments begins no more, and they take 2 MB at most."""
 
@@ -102,13 +104,14 @@ class TrainPacker:
     """Packs segments into trains: equal sizes, only the last of a train shorter."""
 
     __slots__ = (
+        "_around",
+        "_end",
         "_envelope",
         "_heads",
+        "_octets",
         "_overhead",
-        "_parts",
         "_segment_bytes",
         "_size",
-        "_spare",
         "_train_bytes",
         "_used",
         "left",
@@ -129,12 +132,15 @@ class TrainPacker:
         budget other than with `overhead_bytes`."""
         self._heads = heads
         self._envelope = envelope
+        self._around = 0 if envelope is None else envelope.octets
         self._segment_bytes = segment_bytes
         self._train_bytes = train_bytes
         self._overhead = overhead_bytes
-        self._parts: list[Buffer] = []
-        self._spare: Octets | None = None
-        """The last of the parts with room for one segment more."""
+        self._octets: Octets = _NONE
+        """The train that is being packed, with room for all that it may have."""
+
+        self._end = 0
+        """Where the next segment of it begins."""
 
         self._size = 0
         self._used = 0
@@ -153,10 +159,7 @@ class TrainPacker:
             return False
         if self._used and (length > self._size or self._used + length > self._train_bytes):
             self.flush()
-        if not self._used:
-            self._size = length
-        self._append(octets if self._envelope is None else self._envelope.around(octets))
-        self._used += length
+        self._put(octets if self._envelope is None else self._envelope.around(octets), length)
         if length < self._size:
             self.flush()
         return True
@@ -189,43 +192,42 @@ class TrainPacker:
                 length = encode_sdnv(step)
                 for at in range(start, end, step):
                     octets = data[at : at + step].data
-                    self._append(b"".join((begun, encode_sdnv(at), length, octets, trailer)))
+                    self._put(b"".join((begun, encode_sdnv(at), length, octets, trailer)), size)
             else:
+                matrix = self._room(rows, size)
                 tails = self._heads.tails(start, step)[:rows]
                 content = len(begun) + tails.shape[1]
-                width = content + step + len(trailer)
-                spare: Octets = np.empty((rows + 1) * width, np.uint8)
-                matrix = spare[: rows * width].reshape(rows, width)
                 matrix[:, : len(begun)] = np.frombuffer(begun, np.uint8)
                 matrix[:, len(begun) : content] = tails
                 matrix[:, content : content + step] = data[start:end].reshape(rows, step)
                 matrix[:, content + step :] = np.frombuffer(trailer, np.uint8)
-                self._parts.append(matrix.reshape(-1).data)
-                self._spare = spare
-            self._size = size
-            self._used += rows * size
             start = end
             count += rows
 
     def flush(self) -> None:
         """End the train that is being packed."""
-        if self._used:
-            parts = self._parts
-            data = parts[0] if len(parts) == 1 else bytearray().join(parts)
-            size = self._size if self._envelope is None else self._size + self._envelope.octets
-            self.trains.append(Train(data, size))
-            self._parts, self._spare, self._used = [], None, 0
-
-    def _append(self, octets: bytes) -> None:
-        """One segment with all that is around it.  Behind a run it goes where that run is: a block
-        ends so, and the run need not move once more."""
-        if self._spare is None:
-            self._parts.append(octets)
+        if not self._used:
             return
-        at = len(self._parts[-1])
-        self._spare[at : at + len(octets)] = np.frombuffer(octets, np.uint8)
-        self._parts[-1] = self._spare[: at + len(octets)].data
-        self._spare = None
+        data: Buffer = self._octets[: self._end].data
+        if self._end < self._octets.size // 2:  # it may wait for long, and in vain for more
+            data = bytearray(data)
+        self.trains.append(Train(data, self._size + self._around))
+        self._octets, self._end, self._used = _NONE, 0, 0
+
+    def _put(self, octets: bytes, size: int) -> None:
+        """Append one segment of `size` octets that has all that is around it."""
+        self._room(1, size)[0] = np.frombuffer(octets, np.uint8)
+
+    def _room(self, count: int, size: int) -> Octets:
+        """Where the next segments come, in rows."""
+        if not self._used:
+            self._size = size
+            most = self._train_bytes // size + 1  # the last one may be shorter
+            self._octets = np.empty(most * (size + self._around), np.uint8)
+        begin = self._end
+        self._used += count * size
+        self._end += count * (size + self._around)
+        return self._octets[begin : self._end].reshape(count, size + self._around)
 
     def _charge(self, count: int, size: int) -> bool:
         cost = count * (size + self._overhead)
