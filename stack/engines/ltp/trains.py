@@ -157,9 +157,10 @@ class TrainPacker:
         length = len(octets)
         if not self._charge(1, length):
             return False
-        if self._used and (length > self._size or self._used + length > self._train_bytes):
+        if self._used and (length > self._size or self._used + length > self._most(self._size)):
             self.flush()
-        self._put(octets if self._envelope is None else self._envelope.around(octets), length)
+        put = octets if self._envelope is None else self._envelope.around(octets)
+        self._room(1, length)[0] = np.frombuffer(put, np.uint8)
         if length < self._size:
             self.flush()
         return True
@@ -175,14 +176,13 @@ class TrainPacker:
             space = self._segment_bytes - len(prefix) - sdnv_width(start)
             step = data_step(space)
             size = self._segment_bytes - space + step + sdnv_width(step)
-            if self._used and (size != self._size or self._used + size > self._train_bytes):
+            if self._used and (size != self._size or self._used + size > self._most(size)):
                 self.flush()
             rows = min(
                 (stop - start) // step,
                 self.left // (size + self._overhead),
-                (self._train_bytes - self._used) // size,
+                (self._most(size) - self._used) // size,
                 _until_wider(start, step),
-                RUN_MAX,
             )
             if rows <= 0:
                 return start, count
@@ -191,8 +191,11 @@ class TrainPacker:
             if rows < RUN_MIN:
                 length = encode_sdnv(step)
                 for at in range(start, end, step):
-                    octets = data[at : at + step].data
-                    self._put(b"".join((begun, encode_sdnv(at), length, octets, trailer)), size)
+                    head = b"".join((begun, encode_sdnv(at), length))
+                    row, content = self._room(1, size)[0], len(head)
+                    row[:content] = np.frombuffer(head, np.uint8)
+                    row[content : content + step] = data[at : at + step]
+                    row[content + step :] = np.frombuffer(trailer, np.uint8)
             else:
                 matrix = self._room(rows, size)
                 tails = self._heads.tails(start, step)[:rows]
@@ -214,20 +217,20 @@ class TrainPacker:
         self.trains.append(Train(data, self._size + self._around))
         self._octets, self._end, self._used = _NONE, 0, 0
 
-    def _put(self, octets: bytes, size: int) -> None:
-        """Append one segment of `size` octets that has all that is around it."""
-        self._room(1, size)[0] = np.frombuffer(octets, np.uint8)
-
     def _room(self, count: int, size: int) -> Octets:
         """Where the next segments come, in rows."""
         if not self._used:
-            self._size = size
-            most = self._train_bytes // size + 1  # the last one may be shorter
-            self._octets = np.empty(most * (size + self._around), np.uint8)
+            self._size, most = size, max(size, self._most(size))
+            around = self._around * (most // size + 1)  # the last one may be shorter
+            self._octets = np.empty(most + around, np.uint8)
         begin = self._end
         self._used += count * size
         self._end += count * (size + self._around)
         return self._octets[begin : self._end].reshape(count, size + self._around)
+
+    def _most(self, size: int) -> int:
+        """The most octets of a train of segments of this size."""
+        return min(self._train_bytes, RUN_MAX * size)
 
     def _charge(self, count: int, size: int) -> bool:
         cost = count * (size + self._overhead)
