@@ -212,7 +212,8 @@ class TrainPacker:
         if not self._used:
             return
         data: Buffer = self._octets[: self._end].data
-        if self._end < self._octets.size // 2:  # it may wait for long, and in vain for more
+        if self._end < self._octets.size // 2:
+            # A train may wait for long, and keeps no more memory than it needs.
             data = bytearray(data)
         self.trains.append(Train(data, self._size + self._around))
         self._octets, self._end, self._used = _NONE, 0, 0
