@@ -142,7 +142,14 @@ def asked_in_vain(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LtpDriver, "answer", slowly)
 
 
+def contradicted(patch: pytest.MonkeyPatch) -> None:
+    """Of octets of a block that differ the first ones won: a relay passed on what somebody had
+    written into it, and where it was encrypted its destination refused it for good."""
+    patch.setattr(ImportTable, "contradicted", anything)
+
+
 FOUND: dict[str, tuple[Plant, str]] = {
+    "contradicted": (contradicted, "lost"),
     "note-refused": (note_refused, "lost"),
     "flip": (flip, "error"),
     "damaged": (damaged, "unaccounted"),

@@ -227,6 +227,11 @@ class ImportTable:
         self._abandon(session, reason)
         self.queue_cancel(session)
 
+    def contradicted(self, session: ImportSession) -> None:
+        """Octets of a block differ from those that came before: some are damaged or forged, and
+        nobody can say which, perhaps not even its destination.  It is sent again."""
+        self.cancel(session, CancelReason.SYS_CNCLD)
+
     def cancel_later(
         self, session: ImportSession, reason: CancelReason, now: int, hold_ns: int
     ) -> None:

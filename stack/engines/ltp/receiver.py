@@ -58,15 +58,18 @@ class Receiver:
             data = matrix[:rows, at:]
         if not self._admits(session, offset, rows * length):
             return 0
-        red, table = session.red, self.table
+        red, table, differs = session.red, self.table, False
         before = red.allocated
         if data is None or not red.append_rows(offset, data):
             octets = view[start + at : stop] if data is None else memoryview(data.tobytes())
             new, differs = red.write(offset, octets)
-            self._overlap(len(octets) - new, differs)
+            self._link.counters["data_bytes_duplicate"] += len(octets) - new
         table.allocated += red.allocated - before
         self._link.counters["segments_received"] += rows
-        self._wrote(session, offset + rows * length, now)
+        if differs:
+            self._contradicted(session)
+        if session.state is ImportState.OPEN:
+            self._wrote(session, offset + rows * length, now)
         return min(rows * size, len(view) - start)
 
     @staticmethod
@@ -95,10 +98,9 @@ class Receiver:
             and session.red.ranges.span_count < config.gaps_max
         )
 
-    def _overlap(self, repeated: int, differs: bool) -> None:
-        self._link.counters["data_bytes_duplicate"] += repeated
-        if differs:
-            self._link.violation("data differs from what came before", "RFC 5326 §3.2.1")
+    def _contradicted(self, session: ImportSession) -> None:
+        self._link.violation("data differs from what came before", "RFC 5326 §3.2.1")
+        self.table.contradicted(session)
 
     def _wrote(self, session: ImportSession, end: int, now: int) -> None:
         """Red octets arrived: see what that changes."""
@@ -178,7 +180,11 @@ class Receiver:
         before = red.allocated
         new, differs = red.write(segment.offset, memoryview(segment.data))
         self.table.allocated += red.allocated - before
-        self._overlap(len(segment.data) - new, differs)
+        self._link.counters["data_bytes_duplicate"] += len(segment.data) - new
+        if differs:
+            self._contradicted(session)
+            if session.state is not ImportState.OPEN:
+                return False
         if segment.kind == SegmentType.RED:
             self._prefix_bytes = self.table.learn_prefix(session)
         self._wrote(session, end, now)

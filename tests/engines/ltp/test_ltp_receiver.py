@@ -817,11 +817,23 @@ def test_a_serial_number_that_waits_for_its_answer_is_not_used_twice() -> None:
     assert violations(lone) == ["checkpoint serial number used twice"]
 
 
-def test_the_first_octets_win() -> None:
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_block_whose_octets_contradict_each_other_is_sent_again(ends: bool) -> None:
+    """Who can tell may be far away, and it is too late there."""
     lone = Lone()
-    lone.feed(red(2, b"cd"), red(0, b"xxxxxx"), red(6, b"g", checkpoint=1, end=True))
+    lone.feed(red(0, b"ab"), red(2, b"xd"), red(2, b"cd"))
+    if ends:
+        lone.feed(red(4, b"g", checkpoint=1, end=True))
+    assert violations(lone) == ["data differs from what came before"]
+    assert cancel(THEIRS, by_sender=False, reason=CancelReason.SYS_CNCLD) in lone.said()
+    assert lone.engine._receiver.table.allocated == 0
+
+
+def test_octets_that_come_again_as_they_were_contradict_nothing() -> None:
+    lone = Lone()
+    lone.feed(red(2, b"cd"), red(0, b"abcdef"), red(6, b"g", checkpoint=1, end=True))
     blocks = [event for event in lone.events() if isinstance(event, BlockReceived)]
-    assert bytes(blocks[0].data) == b"xxcdxxg"
+    assert bytes(blocks[0].data) == b"abcdefg"
 
 
 def test_absurd_offsets_take_no_memory() -> None:
