@@ -13,10 +13,16 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import constant_time, hashes, hmac, keywrap
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from stack.core.eid import Eid
 from stack.core.errors import SecurityError
 from stack.core.train import Buffer
 from stack.wire import cbor
-from stack.wire.asb import CONTEXT_BCB_AES_GCM, CONTEXT_BIB_HMAC_SHA2
+from stack.wire.asb import (
+    CONTEXT_BCB_AES_GCM,
+    CONTEXT_BIB_HMAC_SHA2,
+    SecurityBlock,
+    encode_asb,
+)
 from stack.wire.bundle import (
     DELETE_UNPROCESSED,
     DISCARD_UNPROCESSED,
@@ -85,6 +91,9 @@ _HASHES: dict[int, Callable[[], hashes.HashAlgorithm]] = {
 
 KEYED_MAX = 1024
 """Prepared HMACs and ciphers kept; preparing one costs as much as a kilobyte of data."""
+
+FRAMES_MAX = 1024
+"""Flows of which the constant parts of BCBs are kept."""
 
 PRIMARIES_MAX = 256
 """Primary blocks kept in deterministic encoding: each operation on a bundle asks for its own."""
@@ -229,3 +238,21 @@ def _encoded(primary: PrimaryBlock, eids: tuple[bytes | None, ...]) -> bytes:
 @lru_cache(maxsize=PRIMARIES_MAX)
 def _deterministic(primary: bytes) -> bytes:
     return primary if is_deterministic(primary) else cbor.deterministic(primary, strict=False)
+
+
+@lru_cache(maxsize=FRAMES_MAX)
+def bcb_frame(source: Eid, key_bytes: int, scope: int, target: int) -> tuple[bytes, bytes]:
+    """What the BCB-AES-GCMs of a flow have in common as `stack.security.source` makes them: the
+    octets before the IV, and those from there to the tag, with which they end.  Raises `LocalError`
+    for an EID that cannot be written."""
+    variant = A128GCM if key_bytes == KEY_BYTES[A128GCM] else A256GCM
+    iv, tag = b"\xff" * IV_BYTES, bytes(TAG_BYTES)
+    asb = SecurityBlock(
+        (target,),
+        CONTEXT_BCB_AES_GCM,
+        source,
+        ((BCB_IV, iv), (BCB_AES_VARIANT, variant), (BCB_SCOPE, scope)),
+        (((BCB_RESULT_TAG, tag),),),
+    )
+    before, _, rest = encode_asb(asb).rpartition(iv)  # no number in an EID is so long
+    return before, rest[: -len(tag)]

@@ -19,12 +19,7 @@ from stack.security.reasons import CONFLICTING, MISSING, Unusable
 from stack.security.rules import NOTHING, PRIMARY, PolicyRule, Rules, Wanted
 from stack.security.signatures import PRIMARY_NUMBER, Signatures
 from stack.security.use import KeyUse
-from stack.wire.asb import (
-    CONTEXT_BCB_AES_GCM,
-    CONTEXT_BIB_HMAC_SHA2,
-    SecurityBlock,
-    encode_asb,
-)
+from stack.wire.asb import CONTEXT_BIB_HMAC_SHA2, SecurityBlock, encode_asb
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
@@ -40,8 +35,8 @@ from stack.wire.bundle import (
     free_number,
 )
 
-FRAMES_MAX = 1024
-"""Prepared BCBs kept."""
+SHELLS_MAX = 1024
+"""Heads of security blocks kept."""
 
 
 class SecuritySource:
@@ -107,8 +102,8 @@ class SecuritySource:
             primary = as_encoded(primary)
         peer = str(primary.destination.node)
         aes = self._keys.sending("aes", peer)
-        crc_type = bundle.payload.crc_type
-        payload = _without_crc(bundle.payload)
+        payload = bundle.payload
+        crc_type = payload.crc_type
         number = max([block.number for block in bundle.blocks]) + 1
         source = primary.source
         sealed, bcb = self.seal(primary, payload, number, aes, crc_type, source)
@@ -134,7 +129,8 @@ class SecuritySource:
         crc_type: int,
         source: Eid,
     ) -> tuple[CanonicalBlock, CanonicalBlock]:
-        """A block's encrypted form, and the BCB that says how, which has a CRC of this type."""
+        """A block's encrypted form, without CRC (RFC 9173 §4.8.1), and the BCB that says how, which
+        has a CRC of this type."""
         # RFC 9172 §3.8: replicated in every fragment when the payload is a target
         flags = REPLICATE if target.number == PAYLOAD_NUMBER else target.flags & REPLICATE
         bcb = _shell(BLOCK_CONFIDENTIALITY, number, flags)
@@ -143,12 +139,10 @@ class SecuritySource:
         scope = self._policy.scope
         sealed = contexts.encrypt(contexts.cipher(key.secret), iv, scope, primary, target, bcb)
         split = len(sealed) - contexts.TAG_BYTES
-        variant = contexts.A128GCM if len(key.secret) == 16 else contexts.A256GCM
-        before, between = _frame(source, variant, scope, target.number)
+        before, between = contexts.bcb_frame(source, len(key.secret), scope, target.number)
         data = b"".join((before, iv, between, sealed[split:]))
-        new = CanonicalBlock(
-            target.type, target.number, target.flags, memoryview(sealed)[:split], target.crc_type
-        )
+        octets = memoryview(sealed)[:split]
+        new = CanonicalBlock(target.type, target.number, target.flags, octets)
         return new, CanonicalBlock(BLOCK_CONFIDENTIALITY, number, flags, data, crc_type)
 
     def sign(
@@ -219,8 +213,8 @@ class SecuritySource:
     ) -> tuple[CanonicalBlock, CanonicalBlock]:
         """The encrypted block and its BCB that a rule asks for.  Raises `SecurityError`."""
         peer = rule.peer or str(primary.destination.node)
-        block = _without_crc(blocks[target])
-        crc_type = blocks[target].crc_type or primary.crc_type
+        block = blocks[target]
+        crc_type = block.crc_type or primary.crc_type
         if rule.context == "rfc9173":
             key = self._keys.sending("aes", peer)
             return self.seal(primary, block, number, key, crc_type, source)
@@ -330,23 +324,7 @@ def _without_crc(block: CanonicalBlock) -> CanonicalBlock:
     return CanonicalBlock(block.type, block.number, block.flags, block.data)
 
 
-@lru_cache(maxsize=FRAMES_MAX)
+@lru_cache(maxsize=SHELLS_MAX)
 def _shell(kind: int, number: int, flags: int) -> CanonicalBlock:
     """A security block of which only the head counts (RFC 9173 §3.7, §4.7.2)."""
     return CanonicalBlock(kind, number, flags, b"")
-
-
-@lru_cache(maxsize=FRAMES_MAX)
-def _frame(source: Eid, variant: int, scope: int, target: int) -> tuple[bytes, bytes]:
-    """What a flow's BCBs have in common: the octets before the IV, and those from there to the
-    tag, with which they end."""
-    iv, tag = b"\xff" * contexts.IV_BYTES, bytes(contexts.TAG_BYTES)
-    asb = SecurityBlock(
-        (target,),
-        CONTEXT_BCB_AES_GCM,
-        source,
-        ((contexts.BCB_IV, iv), (contexts.BCB_AES_VARIANT, variant), (contexts.BCB_SCOPE, scope)),
-        (((contexts.BCB_RESULT_TAG, tag),),),
-    )
-    before, _, rest = encode_asb(asb).rpartition(iv)  # no number in an EID is so long
-    return before, rest[: -len(tag)]

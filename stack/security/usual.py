@@ -6,12 +6,13 @@ longer.
 
 from __future__ import annotations
 
-from stack.core.errors import DecodeError, SecurityError
+from stack.core.eid import Eid
+from stack.core.errors import LocalError, SecurityError
 from stack.ports.security import Opened
 from stack.security import contexts
+from stack.security.contexts import SCOPE_ALL
 from stack.security.keys import KeyRing
 from stack.security.reasons import FAILED
-from stack.wire.asb import CONTEXT_BCB_AES_GCM, decode_asb
 from stack.wire.bundle import (
     BLOCK_CONFIDENTIALITY,
     BLOCK_INTEGRITY,
@@ -23,8 +24,6 @@ from stack.wire.bundle import (
 )
 
 NO_KEY = "the payload does not decrypt with any key that fits"
-
-_TARGETS = (PAYLOAD_NUMBER,)
 
 
 def open_usual(bundle: Bundle, keys: KeyRing) -> Opened | None:
@@ -41,40 +40,40 @@ def open_usual(bundle: Bundle, keys: KeyRing) -> Opened | None:
             kept.append(block)
     if bcb is None or bcb.flags & (DISCARD_UNPROCESSED | REPLICATE) != REPLICATE:
         return None
-    try:
-        targets, context, source, parameters, results = decode_asb(bcb.data)
-    except DecodeError:
-        return None
-    primary = bundle.primary
-    if targets != _TARGETS or context != CONTEXT_BCB_AES_GCM or len(parameters) != 3:
-        return None
-    if source is not primary.source and source not in (primary.source, primary.source.node):
-        return None
-    (iv_id, iv), (variant_id, variant), (scope_id, scope) = parameters
-    ids = (iv_id, variant_id, scope_id)
-    if ids != (contexts.BCB_IV, contexts.BCB_AES_VARIANT, contexts.BCB_SCOPE):
-        return None
-    size = contexts.KEY_BYTES.get(variant) if isinstance(variant, int) else None
-    if size is None or scope != contexts.SCOPE_ALL or not isinstance(iv, bytes):
-        return None
-    if len(results) != 1 or len(results[0]) != 1:
-        return None
-    ((tag_id, tag),) = results[0]
-    if tag_id != contexts.BCB_RESULT_TAG or not isinstance(tag, bytes):
-        return None
-    if len(iv) != contexts.IV_BYTES or len(tag) != contexts.TAG_BYTES:
-        return None
-    payload = kept[-1]
+    primary, payload, octets = bundle.primary, kept[-1], bytes(bcb.data)
+    source = primary.source
+    outcome = None
     for key in keys.accepting("aes", str(source.node)):
-        if len(key.secret) != size:
+        size = len(key.secret)
+        found = _iv_and_tag(octets, source, size) or _iv_and_tag(octets, source.node, size)
+        if found is None:
             continue
         try:
             cipher = contexts.cipher(key.secret)
-            plain = contexts.decrypt(cipher, iv, scope, primary, payload, bcb, tag)
+            plain = contexts.decrypt(cipher, found[0], SCOPE_ALL, primary, payload, bcb, found[1])
         except SecurityError:
+            outcome = Opened(False, None, NO_KEY, FAILED)
             continue
         kept[-1] = CanonicalBlock(
             payload.type, payload.number, payload.flags, plain, payload.crc_type
         )
         return Opened(True, Bundle(primary, tuple(kept)))
-    return Opened(False, None, NO_KEY, FAILED)
+    return outcome
+
+
+def _iv_and_tag(octets: bytes, source: Eid, key_bytes: int) -> tuple[bytes, bytes] | None:
+    """IV and tag of a BCB that `source` made just as we do, with a key so long."""
+    try:
+        before, between = contexts.bcb_frame(source, key_bytes, SCOPE_ALL, PAYLOAD_NUMBER)
+    except LocalError:  # nobody can write this source
+        return None
+    at = len(before)
+    end = at + contexts.IV_BYTES
+    tag_at = end + len(between)
+    if (
+        len(octets) != tag_at + contexts.TAG_BYTES
+        or octets[end:tag_at] != between
+        or not octets.startswith(before)
+    ):
+        return None
+    return octets[at:end], octets[tag_at:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from stack.core.eid import Eid
 from stack.core.errors import LocalError
@@ -21,6 +22,7 @@ from stack.wire.bundle import (
     Bundle,
     CanonicalBlock,
     PrimaryBlock,
+    PrimaryTemplate,
     bundle_age,
     encode_block,
     hop_count,
@@ -36,8 +38,35 @@ SEQUENCE_MAX = (1 << 32) - 1
 """Largest sequence number beside a creation time: ION keeps 32 bits of it.  Without a creation
 time it is all that tells bundles apart, and the whole count goes out."""
 
-EXTENSIONS_MAX = 64
-"""Priorities and data policies whose extension blocks are kept."""
+FLOWS_MAX = 64
+"""Flows of which is kept what their bundles have in common."""
+
+
+class _Kind(NamedTuple):
+    """What bundles are sent as: all that those of a flow have in common."""
+
+    destination: Eid
+    came_as: bytes | None
+    """The destination in octets, where these are not ours."""
+
+    service: str
+    report_to: Eid | None
+    reports_as: bytes | None
+    """Likewise."""
+
+    report_flags: int
+    lifetime_ms: int
+    acknowledge: bool
+    admin: bool
+    priority: int
+    policy: DataPolicy | None
+
+
+class _Flow(NamedTuple):
+    """What is made of that once."""
+
+    primary: PrimaryTemplate
+    extensions: tuple[CanonicalBlock, ...]
 
 
 class Origin:
@@ -56,9 +85,9 @@ class Origin:
         self._security = security
         self._count = first
         self._reserved = first
-        self._made: dict[tuple[int, DataPolicy | None], tuple[CanonicalBlock, ...]] = {}
-        self._made_last: tuple[int, DataPolicy | None, tuple[CanonicalBlock, ...]] = (-1, None, ())
-        """What was asked last, and the answer: mostly those of the next bundle."""
+        self._flows: dict[_Kind, _Flow] = {}
+        self._last: tuple[_Kind, _Flow] | None = None
+        """Mostly the next bundle is of the same flow."""
 
     def reserve(self, count: int) -> int | None:
         """The new reservation to write to the store before `count` more bundles, or None."""
@@ -87,29 +116,54 @@ class Origin:
         return [protect(bundle) for bundle in bundles]
 
     def _plain(self, outgoing: Outgoing, now_ms: int, admin: bool) -> Bundle:
-        config = self._config
-        node_id = self._node_id
-        admin = admin or outgoing.admin
-        source = node_id if admin else node_id.with_service(outgoing.service)
+        destination, report_to = outgoing.destination, outgoing.report_to
+        asked = (
+            destination,
+            destination.encoded,
+            outgoing.service,
+            report_to,
+            None if report_to is None else report_to.encoded,
+            outgoing.report_flags,
+            outgoing.lifetime_ms,
+            outgoing.acknowledge,
+            admin or outgoing.admin,
+            outgoing.priority,
+            outgoing.policy,
+        )
+        last = self._last
+        if last is None or last[0] != asked:
+            kind = _Kind(*asked)
+            last = self._last = kind, self._flow(kind)
+        flow, config = last[1], self._config
+        primary = flow.primary.stamped(now_ms if config.trusted_clock else 0, self._sequence())
+        payload = CanonicalBlock(PAYLOAD, 1, 0, outgoing.payload, config.crc_type)
+        return Bundle(primary, (*flow.extensions, payload))
+
+    def _flow(self, kind: _Kind) -> _Flow:
+        flow = self._flows.get(kind)
+        if flow is None:
+            if len(self._flows) >= FLOWS_MAX:
+                self._flows.clear()
+            flow = _Flow(self._template(kind), self._extensions(kind.priority, kind.policy))
+            self._flows[kind] = flow
+        return flow
+
+    def _template(self, kind: _Kind) -> PrimaryTemplate:
+        node_id, admin = self._node_id, kind.admin
+        source = node_id if admin else node_id.with_service(kind.service)
         if not source.is_singleton:
             raise LocalError(f"{source} is a group: send from a service without ~ in front")
-        reports = 0 if admin else outgoing.report_flags
+        reports = 0 if admin else kind.report_flags
         flags = IS_ADMIN if admin else reports | STATUS_TIME if reports else 0
-        if outgoing.acknowledge:
+        if kind.acknowledge:
             flags |= ACK_REQUESTED
-        primary = PrimaryBlock(
-            destination=outgoing.destination,
-            source=source,
-            report_to=outgoing.report_to or (node_id if reports else Eid.NONE),
-            creation_ms=now_ms if config.trusted_clock else 0,
-            sequence=self._sequence(),
-            lifetime_ms=outgoing.lifetime_ms,
-            flags=flags,
-            crc_type=config.crc_type or CRC_32,
+        report_to = kind.report_to or (node_id if reports else Eid.NONE)
+        crc_type = self._config.crc_type or CRC_32
+        return PrimaryTemplate(
+            PrimaryBlock(
+                kind.destination, source, report_to, 0, 0, kind.lifetime_ms, flags, crc_type
+            )
         )
-        payload = CanonicalBlock(PAYLOAD, 1, 0, outgoing.payload, config.crc_type)
-        extensions = self._extensions(outgoing.priority, outgoing.policy)
-        return Bundle(primary, (*extensions, payload))
 
     def _sequence(self) -> int:
         """The next sequence number: positive (§4.2.7)."""
@@ -121,18 +175,8 @@ class Origin:
         """Extension blocks as a first forwarding would leave them (§5.4).
 
         A bundle of our own goes out exactly as it is stored, so the previous node and the first
-        hop are filled in here.  They are the same for every bundle, and are encoded once.
+        hop are filled in here.
         """
-        last, of, known = self._made_last
-        if of is policy and last == priority:
-            return known
-        found = self._made.get((priority, policy))
-        if found is None:
-            found = self._encoded(priority, policy)
-        self._made_last = priority, policy, found
-        return found
-
-    def _encoded(self, priority: int, policy: DataPolicy | None) -> tuple[CanonicalBlock, ...]:
         crc = self._config.crc_type
         blocks = [
             previous_node(self._node_id, number=2, crc_type=crc),
@@ -145,8 +189,4 @@ class Origin:
             blocks.append(priority_block(priority, kind=kind, number=5, crc_type=crc))
         if policy is not None:
             blocks.append(policy_block(policy, number=6, crc_type=crc))
-        if len(self._made) >= EXTENSIONS_MAX:
-            self._made.clear()
-        found = tuple(replace(block, encoded=encode_block(block)) for block in blocks)
-        self._made[priority, policy] = found
-        return found
+        return tuple(replace(block, encoded=encode_block(block)) for block in blocks)

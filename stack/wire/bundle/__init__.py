@@ -41,6 +41,7 @@ from stack.wire.bundle.decode import decode_bundle as decode_bundle
 from stack.wire.bundle.decode import decode_primary as decode_primary
 from stack.wire.bundle.eids import decode_eid as decode_eid
 from stack.wire.bundle.eids import encode_eid as encode_eid
+from stack.wire.bundle.encode import PrimaryTemplate as PrimaryTemplate
 from stack.wire.bundle.encode import as_encoded as as_encoded
 from stack.wire.bundle.encode import encode_block as encode_block
 from stack.wire.bundle.encode import encode_bundle as encode_bundle

@@ -69,6 +69,52 @@ def encode_primary(primary: PrimaryBlock) -> bytes:
     """The octets of a primary block (RFC 9171 §4.3.1).  Raises `LocalError`."""
     if primary.encoded is not None:
         return primary.encoded
+    return _stamped(*_around(primary), primary.creation_ms, primary.sequence, primary.crc_type)
+
+
+def as_encoded(primary: PrimaryBlock) -> PrimaryBlock:
+    """A primary block with its octets.  Raises `LocalError`."""
+    if primary.encoded is not None:
+        return primary
+    return PrimaryTemplate(primary).stamped(primary.creation_ms, primary.sequence)
+
+
+class PrimaryTemplate:
+    """Primary blocks that differ in creation timestamp alone, as those of a flow do: all else of
+    them is encoded once."""
+
+    __slots__ = ("_after", "_before", "_like", "_plain")
+
+    def __init__(self, like: PrimaryBlock) -> None:
+        """Raises `LocalError`."""
+        self._like = like
+        self._before, self._after = _around(like)
+        # All else is in deterministic encoding.
+        eids = (like.destination, like.source, like.report_to)
+        self._plain = not any(eid.encoded for eid in eids)
+
+    def stamped(self, creation_ms: int, sequence: int) -> PrimaryBlock:
+        """The one made then, with its octets.  Raises `LocalError`."""
+        like = self._like
+        return PrimaryBlock(
+            like.destination,
+            like.source,
+            like.report_to,
+            creation_ms,
+            sequence,
+            like.lifetime_ms,
+            like.flags,
+            like.crc_type,
+            like.fragment_offset,
+            like.total_adu_length,
+            like.version,
+            _stamped(self._before, self._after, creation_ms, sequence, like.crc_type),
+            self._plain,
+        )
+
+
+def _around(primary: PrimaryBlock) -> tuple[bytes, bytes]:
+    """The octets before the numbers of the creation timestamp, and those behind up to the CRC."""
     flags = primary.flags
     crc_type = primary.crc_type
     count = 8
@@ -80,12 +126,7 @@ def encode_primary(primary: PrimaryBlock) -> bytes:
         tail = cbor.uint(primary.fragment_offset) + cbor.uint(primary.total_adu_length)
     if primary.version != 7 or not CRC_NONE <= crc_type <= CRC_32:
         raise LocalError(f"bundle version {primary.version} with CRC type {crc_type}")
-    creation_ms = primary.creation_ms
-    if 0x1_0000_0000 <= creation_ms <= cbor.UINT_MAX:
-        time = _HEAD_U64(0x1B, creation_ms)
-    else:
-        time = cbor.uint(creation_ms)
-    body = b"".join(
+    before = b"".join(
         (
             bytes((0x81 + count if crc_type else 0x80 + count, 7)),
             bytes((flags,)) if 0 <= flags < 24 else cbor.uint(flags),
@@ -94,37 +135,18 @@ def encode_primary(primary: PrimaryBlock) -> bytes:
             encode_eid(primary.source),
             encode_eid(primary.report_to),
             b"\x82",
-            time,
-            cbor.uint(primary.sequence),
-            cbor.uint(primary.lifetime_ms),
-            tail,
         )
     )
-    if not crc_type:
-        return body
-    body += CRC_HEADS[crc_type]
-    return body + checksum(body, crc_type)
+    return before, b"".join((cbor.uint(primary.lifetime_ms), tail, CRC_HEADS[crc_type]))
 
 
-def as_encoded(primary: PrimaryBlock) -> PrimaryBlock:
-    """A primary block with its octets.  Raises `LocalError`."""
-    destination, source, report_to = primary.destination, primary.source, primary.report_to
-    as_they_came = destination.encoded or source.encoded or report_to.encoded or primary.encoded
-    return PrimaryBlock(
-        destination,
-        source,
-        report_to,
-        primary.creation_ms,
-        primary.sequence,
-        primary.lifetime_ms,
-        primary.flags,
-        primary.crc_type,
-        primary.fragment_offset,
-        primary.total_adu_length,
-        primary.version,
-        encode_primary(primary),
-        not as_they_came,  # all others are in deterministic encoding
-    )
+def _stamped(before: bytes, after: bytes, creation_ms: int, sequence: int, crc_type: int) -> bytes:
+    if 0x1_0000_0000 <= creation_ms <= cbor.UINT_MAX:
+        time = _HEAD_U64(0x1B, creation_ms)
+    else:
+        time = cbor.uint(creation_ms)
+    body = b"".join((before, time, cbor.uint(sequence), after))
+    return body + checksum(body, crc_type) if crc_type else body
 
 
 def checksum(octets: bytes, crc_type: int, closing: bytes = b"") -> bytes:

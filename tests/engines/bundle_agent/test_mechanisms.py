@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stack.contacts.plan import Contact, Plan
@@ -13,9 +15,10 @@ from stack.engines.bundle_agent import AgentConfig, Echo, TooLarge, reception
 from stack.engines.bundle_agent.admission import Admission
 from stack.engines.bundle_agent.entry import Waiting
 from stack.engines.bundle_agent.notes import is_returned, note_of, parse_note
-from stack.engines.bundle_agent.origin import EXTENSIONS_MAX, SEQUENCE_RESERVE, Origin
+from stack.engines.bundle_agent.origin import FLOWS_MAX, SEQUENCE_RESERVE, Origin
 from stack.engines.bundle_agent.reports import REPORT_LIFETIME_MS, StatusReporter
 from stack.engines.bundle_agent.shares import Shares
+from stack.policy import DataPolicy
 from stack.ports.application import Outgoing
 from stack.ports.store import DUPLICATE, Committed, Place, Release, Write
 from stack.wire.bundle import (
@@ -34,6 +37,7 @@ from stack.wire.bundle import (
     bundle_age,
     decode_admin,
     decode_bundle,
+    decode_eid,
     encode_bundle,
     fragment_bundle,
     hop_count,
@@ -271,15 +275,49 @@ def test_a_bundle_of_our_own_says_what_it_is(trusted: bool, flags: int, crc: int
     assert record.sequence == primary.sequence + 1
 
 
-def test_priorities_that_are_made_up_take_no_memory() -> None:
+def test_flows_that_are_made_up_take_no_memory() -> None:
     origin = Origin(Eid.parse(HERE), AgentConfig(), None, 1)
     first = origin.make(outgoing(), NOW).blocks[0]
-    for priority in range(2, EXTENSIONS_MAX + 1):
-        origin.make(outgoing(priority=priority), NOW)
+    for lifetime_ms in range(1, FLOWS_MAX):
+        origin.make(replace(outgoing(), lifetime_ms=lifetime_ms), NOW)
     assert origin.make(outgoing(), NOW).blocks[0] is first, "encoded once"
-    assert len(origin._made) == EXTENSIONS_MAX
+    assert len(origin._flows) == FLOWS_MAX
     origin.make(outgoing(priority=99), NOW)
-    assert len(origin._made) == 1
+    assert len(origin._flows) == 1
+
+
+LONG_FORM = decode_eid(bytes.fromhex("820283000501"))[0]
+"""The endpoint ipn:5.1 as one of three elements (RFC 9758 §6.1.2)."""
+
+SENT_AS: dict[str, list[object]] = {
+    "destination": [Eid.parse(NEXT + "app"), Eid.parse("ipn:5.1"), LONG_FORM],
+    "payload": [b"", b"one"],
+    "lifetime_ms": [1, 60_000],
+    "service": ["app", "other"],
+    "priority": [0, 1, 2],
+    "report_to": [None, Eid.parse("ipn:5.1"), LONG_FORM],
+    "report_flags": [0, REPORT_DELIVERY],
+    "policy": [None, DataPolicy(), DataPolicy(audit=True)],
+    "admin": [False, True],
+    "acknowledge": [False, True],
+}
+CHANGES = st.sampled_from([(name, value) for name, values in SENT_AS.items() for value in values])
+
+
+@example([("report_to", Eid.parse("ipn:5.1")), ("report_to", LONG_FORM)], True, 1)
+@given(st.lists(CHANGES, max_size=20), st.booleans(), st.integers(0, 1 << 41))
+def test_what_a_flow_has_in_common_is_nothing_else(
+    changes: list[tuple[str, object]], trusted: bool, now_ms: int
+) -> None:
+    """Each bundle is as if it were the first that its node makes."""
+    config = AgentConfig(trusted_clock=trusted)
+    origin, one = Origin(Eid.parse(HERE), config, None, 1), outgoing()
+    for count, (name, value) in enumerate(changes, 1):
+        one = replace(one, **{name: value})  # type: ignore[arg-type]
+        made = origin.make(one, now_ms)
+        alone = Origin(Eid.parse(HERE), config, None, count).make(one, now_ms)
+        assert made == alone
+        assert encode_bundle(made) == encode_bundle(alone)
 
 
 def test_sequence_numbers_are_reserved_in_steps() -> None:

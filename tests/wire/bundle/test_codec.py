@@ -12,6 +12,7 @@ from interop.strategies import mutated
 from interop.strategies.bundle import bundles
 from stack.core.eid import Eid
 from stack.core.errors import DecodeError, LocalError
+from stack.wire import cbor
 from stack.wire.bundle import (
     BLOCKS_MAX,
     CRC_16,
@@ -27,6 +28,7 @@ from stack.wire.bundle import (
     CanonicalBlock,
     Mode,
     PrimaryBlock,
+    PrimaryTemplate,
     bundle_age,
     decode_block,
     decode_bundle,
@@ -65,6 +67,17 @@ def test_encodes_as_the_reference_does(bundle: Bundle) -> None:
     assert encode_primary(bundle.primary) == reference.encode_primary(bundle.primary)
     for block in bundle.blocks:
         assert encode_block(block) == reference.encode_block(block)
+
+
+@given(bundles(), st.integers(0, cbor.UINT_MAX), st.integers(0, cbor.UINT_MAX))
+def test_a_template_makes_what_differs_in_its_timestamp(
+    bundle: Bundle, creation_ms: int, sequence: int
+) -> None:
+    expected = dataclasses.replace(bundle.primary, creation_ms=creation_ms, sequence=sequence)
+    made = PrimaryTemplate(bundle.primary).stamped(creation_ms, sequence)
+    assert made == expected
+    assert made.encoded == reference.encode_primary(expected)
+    assert made.plain == (cbor.deterministic(made.encoded) == made.encoded)
 
 
 @given(bundles(), st.binary(max_size=5), st.binary(max_size=5), st.sampled_from(Mode))
