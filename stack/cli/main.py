@@ -115,6 +115,7 @@ GROUPS: tuple[tuple[str, str, tuple[Command, ...]], ...] = (
         (
             keys.new,
             keys.show,
+            epochs.reload,
             epochs.status,
             epochs.list_,
             epochs.rotate,

@@ -51,7 +51,7 @@ def make_authenticator(
             f'"on", and no ltp key serves {config.peer}, nor a pair of RSA keys',
             f'{remedy}, or say authentication = "off"',
         )
-    return _keyless(config, entropy) if member else None
+    return _keyless(config, entropy) if member or keys.keys else None
 
 
 def follow(authenticator: Authenticator, config: LinkConfig, node: str, keys: KeyRing) -> None:
@@ -77,8 +77,8 @@ def _without(config: LinkConfig) -> Literal["open", "shut"]:
 
 
 def _keyless(config: LinkConfig, entropy: Entropy) -> Authenticator:
-    """For a member of a domain, which may get keys for this neighbour while it runs: it leaves room
-    for what they will add to a segment."""
+    """For a node that may get keys for this neighbour while it runs, from its domain or by its key
+    file: it leaves room for what they will add to a segment."""
     room = gmac_key(b"", bytes(LINK_KEY_ID_BYTES))
     made = Authenticator(room, (), entropy)
     made.let_go(_without(config))

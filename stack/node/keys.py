@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stack.core.clock import Clock
 from stack.core.errors import ConfigError, StoreError
@@ -26,6 +26,19 @@ FILE = "key-use.json"
 FILE_BYTES_MAX = 1024 * 1024
 
 
+class Reloaded(NamedTuple):
+    """What a key file has that was read anew: ids of keys."""
+
+    keys: tuple[str, ...]
+    new: tuple[str, ...]
+    gone: tuple[str, ...]
+    changed: tuple[str, ...]
+    """Those with another secret, other peers, or another certificate or revocation list."""
+
+    reordered: bool
+    """Others come first than before: of those that fit, the first one sends."""
+
+
 class NodeKeys:
     """The key ring of one node, and how often each key of it has encrypted."""
 
@@ -35,15 +48,16 @@ class NodeKeys:
         """Reads the key file, and the counts in the data folder; a `member` of a domain has the
         keys of that, and of a key file those alone that are for one peer each.  Raises
         `ConfigError`."""
-        path = config.security.key_file
-        own, found = str(config.node_id), load_keys(Path(path)).keys if path else ()
+        self._path = config.security.key_file
+        self._is_member = member is not None
+        own, found = str(config.node_id), self._read() if self._path else ()
         if member is None:
             self.ring = KeyRing(found, own, now_ms=clock.dtn_ms)
         else:
-            _check_beside(found)
             self.ring = KeyRing(
                 member.keys, own, elsewhere=member.elsewhere, now_ms=clock.dtn_ms, lasting=found
             )
+        self._trace = trace
         self.use = open_use(Path(config.data_dir), trace)
         self._data_dir = Path(config.data_dir)
         self.distribution: KeyDistribution | None = None
@@ -75,6 +89,40 @@ class NodeKeys:
         finally:
             await distribution.close()
 
+    def _read(self) -> tuple[Key, ...]:
+        """What the key file has now.  Raises `ConfigError`."""
+        found = load_keys(Path(self._path)).keys
+        if self._is_member:
+            _check_beside(found)
+        return found
+
+    def reload(self, *, dry_run: bool = False) -> Reloaded:
+        """Have what the key file, and the files that it names, have now: of keys that are gone
+        nothing is kept.  With `dry_run` only say what would change.  Raises `ConfigError`, and the
+        keys stay as they are, for files in which something is wrong, and without a key file."""
+        if not self._path:
+            raise ConfigError(
+                "security.key_file", "this node has none", "a domain gives its keys by itself"
+            )
+        found = self._read()
+        before = {key.id: key for key in self.ring.keys}
+        if self._is_member:
+            before = {name: key for name, key in before.items() if key.kind in ENCRYPTION_KINDS}
+        now = {key.id: key for key in found}
+        both = [name for name in now if name in before]
+        told = Reloaded(
+            tuple(now),
+            tuple(name for name in now if name not in before),
+            tuple(name for name in before if name not in now),
+            tuple(name for name in both if _differs(before[name], now[name])),
+            both != [name for name in before if name in now],
+        )
+        if not dry_run:
+            (self.ring.change_lasting if self._is_member else self.ring.change)(found)
+            fields = {name: " ".join(getattr(told, name)) for name in ("new", "gone", "changed")}
+            self._trace("keys_reloaded", {"keys": len(now), **fields})
+        return told
+
     def close(self) -> None:
         """Record what was used."""
         with contextlib.suppress(StoreError):  # then more counts as used than was
@@ -87,6 +135,12 @@ class NodeKeys:
             for key in self.ring.keys
             if key.kind == "aes"
         ]
+
+
+def _differs(old: Key, new: Key) -> bool:
+    return (old.kind, old.fingerprint, old.peers, old.send, old.raw, old.key_id, old.period) != (
+        (new.kind, new.fingerprint, new.peers, new.send, new.raw, new.key_id, new.period)
+    )
 
 
 def _check_beside(keys: Iterable[Key]) -> None:

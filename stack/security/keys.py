@@ -224,8 +224,8 @@ class KeyRing:
         each key is made of HKDF-SHA256 of it and that.  No key serves a node `elsewhere`: who has
         those of a domain speaks for no node of another.  `now_ms`: DTN time, by which certificates
         hold.  `lasting`: keys that stay whatever others come."""
-        self.lasting = tuple(lasting)
-        self.keys = (*keys, *self.lasting)
+        self._others, self._lasting = tuple(keys), tuple(lasting)
+        self.keys = (*self._others, *self._lasting)
         self.own = own
         self.elsewhere = elsewhere
         self._now_ms = now_ms
@@ -237,7 +237,16 @@ class KeyRing:
     def change(self, keys: Iterable[Key]) -> None:
         """Have these keys from now on.  Who keeps anything that was made of the others lets go of
         it before this returns."""
-        self.keys = (*keys, *self.lasting)
+        self._others = tuple(keys)
+        self._choose_anew()
+
+    def change_lasting(self, keys: Iterable[Key]) -> None:
+        """As `change`, of those that stay."""
+        self._lasting = tuple(keys)
+        self._choose_anew()
+
+    def _choose_anew(self) -> None:
+        self.keys = (*self._others, *self._lasting)
         self._choices.clear()
         self._choices_sent.clear()
         self.changed()

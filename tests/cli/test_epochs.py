@@ -168,3 +168,25 @@ def test_a_node_with_a_key_file_has_no_epochs(cli: Cli, tmp_path: Path) -> None:
     with running_node(path):
         ran = cli("keys", "status", "-n", path)
     assert (ran.code, "identity.keys_from" in ran.err) == (1, True)
+
+
+@pytest.mark.slow
+def test_a_key_file_is_read_anew(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write_config(tmp_path, "gs1")
+    assert cli("keys", "new", "next.toml").code == 0
+    old, new = (Path(name).read_text() for name in ("keys.toml", "next.toml"))
+    with running_node(path):
+        Path("keys.toml").write_text(new + old)
+        would = cli("keys", "reload", "--dry-run", "-n", path)
+        assert (would.code, "the node would have 6 keys, new: next-aes" in would.out) == (0, True)
+        told = cli("keys", "reload", "-n", path, "--json").json[0]
+        assert (told["new"], told["gone"]) == (["next-aes", "next-hmac", "next-ltp"], [])
+        assert told["dry_run"] is False
+        again = cli("keys", "reload", "-n", path)
+        assert "6 keys, the same as before" in again.out
+        Path("keys.toml").write_text(old + new)
+        assert "6 keys, in another order" in cli("keys", "reload", "-n", path).out
+        Path("keys.toml").write_text("[[key]")
+        wrong = cli("keys", "reload", "-n", path)
+        assert (wrong.code, "keys.toml" in wrong.err, "line 1" in wrong.err) == (2, True, True)

@@ -326,5 +326,21 @@ def test_a_member_has_keys_of_key_agreement_beside_its_identity(tmp_path: Path) 
             await asyncio.sleep(3600)
             with pytest.raises(OutOfDate):
                 await send_message(ground.port, to, b"too late")
+            newer = certificate(own.public_key(), begin=begin, end=moment(EPOCH_MS + 86_400_000))
+            beside.write("0.pem", newer)
+            beside.write("1.pem", pem_of(own) + newer)
+            for node in (ground, satellite):
+                before = [key.id for key in node.keys.ring.keys]
+                told = node.keys.reload()
+                assert [key.id for key in node.keys.ring.keys] == before, "and those of the domain"
+                assert (told.keys, told.changed) == (("exit0", "exit1"), ("exit0", "exit1"))
+            await send_message(ground.port, to, b"by the newer one")
+            async with asyncio.timeout(60):
+                assert bytes((await mailbox.receive()).payload) == b"by the newer one"
+            beside.text += f'[[key]]\nid = "other"\nkind = "aes"\nsecret = "{bytes(32).hex()}"\n'
+            beside.keys()
+            with pytest.raises(ConfigError, match="the identity takes its place"):
+                ground.keys.reload()
+            assert "other" not in [key.id for key in ground.keys.ring.keys]
 
     run_virtual(main)

@@ -1,4 +1,4 @@
-"""`orbitferry keys` of a running node: the epochs of its domain."""
+"""`orbitferry keys` of a running node: the epochs of its domain, and its key file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from stack.cli.common import USAGE, CommandError, Json, NodePath, client_of, duration, quantity
 from stack.cli.domain.secrets import DryRun, Yes, confirm
 from stack.cli.output import answer, emit, say, say_wrapped, table
+from stack.core.units import count_text
 
 FOR_EVER = "for ever"
 
@@ -49,6 +50,32 @@ def status(node: NodePath = None, as_json: Json = False) -> None:
         if key["encryptions"]:
             share = key["encryptions"] / key["encryptions_max"]
             say(f"{key['id']} has encrypted {key['encryptions']} times, {share:.1%} of its limit")
+
+
+def reload(node: NodePath = None, dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Have a running node read its key file anew, with the certificates and lists that it names.
+
+    What is wrong with them is said, and the node goes on with the keys that it has. To change a
+    secret without a gap, first put the new key behind the old one at every node, then before it,
+    and take the old one out when nothing that it has encrypted is under way any more.
+
+    
+    Examples:
+      orbitferry keys reload --dry-run
+      orbitferry keys reload --node gs1.toml
+    """
+    told = client_of(node).call("reload_keys", dry_run=dry_run)
+    if as_json:
+        emit(told)
+        return
+    kinds = ("new", "gone", "changed")
+    news = [f"{kind}: {', '.join(told[kind])}" for kind in kinds if told[kind]]
+    if told["reordered"]:
+        news.append("in another order")
+    begin = "the node would have" if dry_run else "the node has"
+    say_wrapped(
+        f"{begin} {count_text(len(told['keys']), 'key')}, {'; '.join(news) or 'the same as before'}"
+    )
 
 
 def list_(node: NodePath = None, as_json: Json = False) -> None:

@@ -1,4 +1,4 @@
-"""What can be asked about the keys of a domain."""
+"""What can be asked about the keys of a domain, and of a key file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OVERLAP_S_MAX = 520 * WEEK_S
 
 
 class KeyOperations:
-    """Looking at the epochs of a node, rotating, carrying and destroying them."""
+    """Looking at the epochs of a node, rotating, carrying and destroying them; a key file anew."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -62,6 +62,14 @@ class KeyOperations:
             return {"dry_run": True, **told}
         epoch = await found.rotate(overlap_ms, now_ms)
         return {"epoch": _epoch(epoch, found, now_ms), **told}
+
+    async def reload_keys(self, request: Request, session: Session) -> dict[str, Any]:
+        """Read the key file anew; with `dry_run` only say what would change.  Raises `ConfigError`
+        for what is wrong with it."""
+        dry_run = request.flag("dry_run")
+        request.finish()
+        told = self._node.keys.reload(dry_run=dry_run)
+        return {"dry_run": dry_run, **told._asdict()}
 
     async def destroy_keys(self, request: Request, session: Session) -> dict[str, Any]:
         """Destroy an epoch and those before it; with `dry_run` only say which these are.  Raises

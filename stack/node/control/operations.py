@@ -65,6 +65,7 @@ def make_operations(node: Node, stop: Callable[[], None]) -> Mapping[str, Operat
         "cancel_job": jobs.cancel,
         "keys": keys.keys,
         "rotate_keys": keys.rotate_keys,
+        "reload_keys": keys.reload_keys,
         "destroy_keys": keys.destroy_keys,
         "export_keys": keys.export_keys,
         "import_keys": keys.import_keys,
