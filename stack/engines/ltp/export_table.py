@@ -77,8 +77,18 @@ class ExportTable:
         config, bucket = self._link.config, self._link.bucket
         ahead = 2 * self.window.octets
         if bucket.paced:
-            ahead = max(config.block_bytes, bucket.carries(config.queue_ns))
+            ahead = max(self.block_bytes, bucket.carries(config.queue_ns))
         return max(0, min(config.queue_bytes - self.held, ahead - self.unsent))
+
+    @property
+    def block_bytes(self) -> int:
+        """Octets to which units are put together: on a link with a rate down to half of what a
+        block may have, as what is urgent waits behind it."""
+        config, bucket = self._link.config, self._link.bucket
+        most = config.block_bytes
+        if bucket.paced:
+            most = min(most, max((most + 1) // 2, bucket.carries(config.queue_ns)))
+        return most
 
     @property
     def open_bytes(self) -> int:

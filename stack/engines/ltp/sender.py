@@ -54,7 +54,7 @@ class Sender:
         retreat, free = self._table.retreat, self._table.free
         if retreat.held or not retreat.probing:
             return 0 if retreat.held else free
-        most = retreat.block_bytes or self._link.config.block_bytes
+        most = retreat.block_bytes or self._table.block_bytes
         return min(free, max(0, most + self._table.kept - self._table.held))
 
     @property
@@ -104,7 +104,7 @@ class Sender:
 
     def _block_bytes(self, now: int) -> int:
         """Largest block that units are put together in; 0 for none."""
-        retreat, most = self._table.retreat, self._link.config.block_bytes
+        retreat, most = self._table.retreat, self._table.block_bytes
         return 0 if retreat.plain(now) else min(most, retreat.block_bytes or most)
 
     def cancel(self, refs: Iterable[int]) -> None:

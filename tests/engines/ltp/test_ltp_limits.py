@@ -9,7 +9,14 @@ from stack.engines.ltp import BlockReceived, PeerViolation, ReportHeld
 from stack.engines.ltp.config import DAY_NS
 from stack.engines.ltp.import_session import ANSWERS_KEPT, CLAIMS_FREE
 from stack.engines.ltp.link import LinkState
-from stack.wire.ltp import CancelReason, CancelSegment, DataSegment, ReportSegment, SessionId
+from stack.wire.ltp import (
+    CancelReason,
+    CancelSegment,
+    DataSegment,
+    ReportSegment,
+    SegmentType,
+    SessionId,
+)
 from tests.engines.ltp.lone import (
     REMOTE,
     Lone,
@@ -107,9 +114,30 @@ def test_what_is_taken_ahead() -> None:
     assert 0 < left < 8000
     assert lone.engine.room() == 7000 + left - 2  # two heads of capsules have been put before them
     lone.link(rate_bps=800)
-    assert lone.engine.room() == 10_000 - 8000 + left - 2
+    assert lone.engine.room() == max(0, 5000 - 8000 + left - 2), "half a block"
     lone.link()
     assert lone.engine.room() == 2 * lone.config.window_bytes - 8002 + left
+
+
+@pytest.mark.parametrize(
+    ("rate_bps", "units"),
+    [(800, 4), (8 * 4000, 5), (8 * 6000, 7), (8 * 9000, 8), (8 * 20_000, 8), (None, 8)],
+)
+def test_a_slow_link_has_smaller_blocks(rate_bps: float | None, units: int) -> None:
+    """Those that it carries in a second, a burst included, but not below the half."""
+    lone = Lone(block_bytes=8100, burst_ns=SECOND // 100)
+    lone.link(rate_bps=rate_bps)
+    for ref in range(20):
+        lone.submit(1000, ref)
+    ends: list[int] = []
+    while not ends:
+        ends = [
+            segment.offset + len(segment.data)
+            for segment in lone.said()
+            if isinstance(segment, DataSegment) and segment.kind is SegmentType.RED_END_BLOCK
+        ]
+        lone.wait(SECOND // 10)
+    assert ends[0] == 1001 * units
 
 
 def test_the_largest_block() -> None:

@@ -117,7 +117,7 @@ def test_session_and_serial_numbers_are_not_predictable() -> None:
     for seed in (9, 9, 10):
         lone = Lone(seed=seed)
         for ref in range(3):
-            lone.submit(300_000, ref)
+            lone.submit(600_000, ref)
         asked = [segment for segment in data_said(lone) if segment.is_checkpoint]
         runs.append([(each.session.number, each.checkpoint_serial) for each in asked])
     # The same entropy gives the same numbers, and nothing else does.
@@ -661,7 +661,7 @@ def test_what_no_session_has_begun_is_given_up_without_a_word() -> None:
     lone = Lone(export_sessions_max=1)
     lone.submit(3000)
     session = data_said(lone)[0].session
-    for ref, size in ((2, 300_000), (3, 500), (4, 500), (5, 300_000), (6, 500)):
+    for ref, size in ((2, 600_000), (3, 500), (4, 500), (5, 600_000), (6, 500)):
         lone.submit(size, ref)
     lone.engine.cancel([2, 3, 6])
     lone.engine.cancel([5])
@@ -680,7 +680,7 @@ def test_what_is_under_way_can_be_taken_back() -> None:
     assert not lone.engine.asking
     blocks = []
     for ref in (1, 2):
-        lone.submit(300_000, ref)
+        lone.submit(600_000, ref)
         blocks.append(data_said(lone))
     sessions = [segments[0].session for segments in blocks]
     lone.submit(3000, 3)
