@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from stack.core.clock import Clock
 from stack.core.errors import ConfigError, StoreError
@@ -33,7 +34,7 @@ class Reloaded(NamedTuple):
     new: tuple[str, ...]
     gone: tuple[str, ...]
     changed: tuple[str, ...]
-    """Those with another secret, other peers, or another certificate or revocation list."""
+    """Those with another secret, other peers, or another certificate or revocation list, say."""
 
     reordered: bool
     """Others come first than before: of those that fit, the first one sends."""
@@ -114,7 +115,7 @@ class NodeKeys:
             tuple(now),
             tuple(name for name in now if name not in before),
             tuple(name for name in before if name not in now),
-            tuple(name for name in both if _differs(before[name], now[name])),
+            tuple(name for name in both if _TOLD(before[name]) != _TOLD(now[name])),
             both != [name for name in before if name in now],
         )
         if not dry_run:
@@ -137,10 +138,10 @@ class NodeKeys:
         ]
 
 
-def _differs(old: Key, new: Key) -> bool:
-    return (old.kind, old.fingerprint, old.peers, old.send, old.raw, old.key_id, old.period) != (
-        (new.kind, new.fingerprint, new.peers, new.send, new.raw, new.key_id, new.period)
-    )
+_TOLD: Final = attrgetter(
+    "kind", "fingerprint", "peers", "send", "senders", "raw", "key_id", "period"
+)
+"""What is told of a key if it changes."""
 
 
 def _check_beside(keys: Iterable[Key]) -> None:

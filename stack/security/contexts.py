@@ -243,14 +243,15 @@ def _deterministic(primary: bytes) -> bytes:
 @lru_cache(maxsize=FRAMES_MAX)
 def bcb_frame(source: Eid, key_bytes: int, scope: int, target: int) -> tuple[bytes, bytes]:
     """What the BCB-AES-GCMs of a flow have in common as `stack.security.source` makes them: the
-    octets before the IV, and those from there to the tag, with which they end.  Raises `LocalError`
-    for an EID that cannot be written."""
+    octets before the IV, and those from there to the tag, with which they end.  The source is in
+    our encoding, in whichever it came: EIDs that are the same are so here.  Raises `LocalError` for
+    an EID that cannot be written."""
     variant = A128GCM if key_bytes == KEY_BYTES[A128GCM] else A256GCM
     iv, tag = b"\xff" * IV_BYTES, bytes(TAG_BYTES)
     asb = SecurityBlock(
         (target,),
         CONTEXT_BCB_AES_GCM,
-        source,
+        Eid(source.scheme, source.ssp),
         ((BCB_IV, iv), (BCB_AES_VARIANT, variant), (BCB_SCOPE, scope)),
         (((BCB_RESULT_TAG, tag),),),
     )

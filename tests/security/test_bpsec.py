@@ -35,6 +35,7 @@ from stack.wire.bundle import (
     CanonicalBlock,
     PrimaryBlock,
     decode_bundle,
+    decode_eid,
     encode_bundle,
     fragment_bundle,
     hop_count,
@@ -107,6 +108,21 @@ def test_what_is_protected_opens_and_shows_nothing(payload: bytes, crc: int, sig
     assert result.bundle is not None
     assert bytes(result.bundle.payload.data) == payload
     assert [block.type for block in result.bundle.blocks] == [10, 1]
+
+
+def test_in_whatever_form_an_eid_came_ours_goes_out() -> None:
+    """Who sends a bundle in the name of a node, its EID in a longer form, changes nothing of how
+    that node names itself from then on."""
+    contexts.bcb_frame.cache_clear()
+    ours = Eid.parse("ipn:5.1")
+    theirs = decode_eid(bytes.fromhex("820283000501"))[0]
+    assert (theirs, theirs.encoded) == (ours, bytes.fromhex("820283000501"))
+    forged = seeded().protect(plain(b"x", source=theirs))
+    assert seeded().open(sent(forged)).ok
+    protected = seeded().protect(plain(b"x", source=ours))
+    asb = decode_asb(protected.blocks[-2].data)
+    assert (asb.source, asb.source.encoded) == (ours, None)
+    assert seeded().open(sent(protected)).ok
 
 
 def without_reserved_flags(data: bytes) -> SecurityBlock:
