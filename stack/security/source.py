@@ -98,8 +98,7 @@ class SecuritySource:
         primary = bundle.primary
         if primary.flags & IS_FRAGMENT:
             raise SecurityError("a fragment takes no new security blocks (RFC 9172 §5.2)")
-        if primary.encoded is None:  # it is wanted a few times
-            primary = as_encoded(primary)
+        primary = as_encoded(primary)  # its octets are wanted a few times
         peer = str(primary.destination.node)
         aes = self._keys.sending("aes", peer)
         payload = bundle.payload

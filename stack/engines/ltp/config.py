@@ -64,8 +64,9 @@ class LtpConfig:
 
     checkpoint_every: Annotated[int, Meta(ge=0, le=10**12)] = 1024
     """A discretionary checkpoint after this many red segments of one block, 0 for none: a long
-    block learns early what it lost.  1024 segments never divide an aggregated block.  None any more
-    towards a peer that has cancelled a block with RLEXC: it grants few reports (ION)."""
+    block learns early what it lost.  1024 segments of 1400 octets are more than an aggregated block
+    has.  None any more towards a peer that has cancelled a block with RLEXC: it grants few reports
+    (ION)."""
 
     export_sessions_max: _Large = 1024
     """Blocks under way to the peer at once.  Paced links need rate x round trip x (rounds of
