@@ -24,6 +24,8 @@ from tests.identity.softhsm import MODULE, PIN, SoftHsm, needs_softhsm, softhsm
 from tests.identity.test_folder import SAT, approve, domain
 from tests.identity.test_folder import begun as begun_in_files
 
+pytestmark = pytest.mark.slow  # each begins with a token of its own
+
 
 @pytest.fixture
 def hsm(tmp_path: Path) -> Iterator[SoftHsm]:
@@ -251,7 +253,6 @@ def test_keys_that_cannot_be_destroyed_again_are_told(
     assert not list(OpenToken(TokenUri.parse(token), PIN)._session.get_objects())
 
 
-@pytest.mark.slow
 @needs_softhsm
 @pytest.mark.parametrize("make", [begun, authority_of])
 @pytest.mark.parametrize("step", ["generate", "write_keys"])

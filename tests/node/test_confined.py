@@ -619,9 +619,12 @@ def lose(node: Node) -> None:
 @pytest.mark.parametrize(
     ("label", "error"),
     [
-        (label, one)
+        case
         for turn, label in enumerate(CALLS)
-        for one in (OURS[turn % 2], OTHERS[turn // 2 % 2])
+        for case in (
+            (label, OURS[turn % 2]),
+            pytest.param(label, OTHERS[turn // 2 % 2], marks=pytest.mark.slow),
+        )
     ],
     ids=lambda one: one if isinstance(one, str) else type(one).__name__,
 )

@@ -33,7 +33,7 @@ class OurJobsMachine(JobsMachine):
 
 
 TestOurFiles = OurFilesMachine.TestCase
-TestOurJobs = OurJobsMachine.TestCase
+TestOurJobs = pytest.mark.slow(OurJobsMachine.TestCase)
 TestOurFiles.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
 TestOurJobs.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
 

@@ -33,6 +33,8 @@ from stack.contacts.plan import Contact, Plan
 from stack.fec.config import FecConfig
 from stack.ports.store import Place
 
+pytestmark = pytest.mark.slow
+
 TO = OTHERS[0]
 ROOT = Path(__file__).parents[3]
 TIMEOUT_S = 120.0
