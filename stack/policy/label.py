@@ -207,7 +207,7 @@ def _decoded(data: bytes) -> DataPolicy:
     if at != len(data):
         raise DecodeError("octets after the data policy", _SECTION, at)
     readers, rest, transit = sets
-    return DataPolicy(
+    found = DataPolicy(
         readers=readers,
         rest=rest,
         transit=transit,
@@ -215,6 +215,11 @@ def _decoded(data: bytes) -> DataPolicy:
         audit=bool(audit),
         markings=frozenset(markings),
     )
+    try:
+        encode_label(found)  # what is said of the data has a label, too
+    except LocalError as error:
+        raise DecodeError(f"written again it is no label: {error}", _SECTION) from None
+    return found
 
 
 def _decode_marking(data: bytes, at: int) -> tuple[Marking, int]:

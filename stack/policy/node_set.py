@@ -25,6 +25,10 @@ from stack.policy.eid_pattern import EidPattern
 
 CHARS_MAX = 1024
 DEPTH_MAX = 16
+NESTED_MAX = 64
+"""Sets within one another, as each `&` after a `-` puts what is before it into another: whoever
+reads labels must not run out of stack, nor of time, for what somebody has made up."""
+
 _SECTION = "docs/sovereignty.md"
 
 _TOKEN = re.compile(
@@ -47,6 +51,7 @@ class _Atom:
 
     kind: Kind
     name: str = ""
+    depth: ClassVar[int] = 0
 
     def holds(self, node: NodeFacts) -> bool:
         name = self.name
@@ -79,6 +84,11 @@ class _Join:
 
     mark: Literal["|", "&"]
     members: tuple[_Expression, ...]
+    depth: int = field(init=False, compare=False, repr=False, default=0)
+    """Sets within one another in it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "depth", 1 + max(each.depth for each in self.members))
 
     def holds(self, node: NodeFacts) -> bool:
         inside = (member.holds(node) for member in self.members)
@@ -94,6 +104,11 @@ class _Without:
 
     first: _Expression
     second: _Expression
+    depth: int = field(init=False, compare=False, repr=False, default=0)
+    """As of `_Join`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "depth", 1 + max(self.first.depth, self.second.depth))
 
     def holds(self, node: NodeFacts) -> bool:
         return self.first.holds(node) and not self.second.holds(node)
@@ -217,6 +232,9 @@ class _Reader:
             mark = self._next()
             other = self._one(depth)
             found = _join("&", found, other) if mark == "&" else _Without(found, other)
+            if found.depth > NESTED_MAX:
+                words = f"more than {NESTED_MAX} sets within one another"
+                raise self.wrong(f"{words}: take away one set, as in a - (b | c)")
         return found
 
     def _one(self, depth: int) -> _Expression:

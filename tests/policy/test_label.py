@@ -13,6 +13,7 @@ from stack.core.errors import DecodeError, LocalError
 from stack.policy import DataPolicy, Marking, NodeFacts, NodeSet
 from stack.policy.label import (
     LABEL_BYTES_MAX,
+    MAGIC,
     MARKINGS_MAX,
     decode_label,
     encode_label,
@@ -20,6 +21,7 @@ from stack.policy.label import (
     label_of,
     policy_block,
 )
+from stack.policy.node_set import DEPTH_MAX
 from stack.wire import cbor
 from stack.wire.bundle import DATA_POLICY, DELETE_UNPROCESSED, REPLICATE, CanonicalBlock
 from tests.policy import cases
@@ -107,6 +109,29 @@ def test_what_would_not_read_back_does_not_leave() -> None:
         encode_label(DataPolicy(markings=long))
     with pytest.raises(LocalError):
         Marking("NATO", "x" * 300)
+
+
+def label_of_sets(*sets: str) -> bytes:
+    """A label of these sets, in whatever words."""
+    return b"".join((cbor.head(4, 7), *map(cbor.tstr, (MAGIC, *sets)), b"\x00\x00\x80"))
+
+
+def test_what_could_not_be_written_again_is_no_label() -> None:
+    """What is said about data carries a label, too, and so does what goes to quarantine."""
+    nested = "A" + "&B - C" * (DEPTH_MAX + 1)  # each needs parentheses as we write it
+    tight = "|".join(f"A&{one}{two}" for one in "KLMNOPQRSTUVWXYZ" for two in "ABCDEFGHIJKL")
+    for text in (nested, tight[:1000].rpartition("|")[0]):
+        NodeSet.parse(text)
+        with pytest.raises(DecodeError, match="written again"):
+            decode_label(label_of_sets("any", text, "any"))
+    for text in ("A&B|C", " ( KR ) ", "any - A - B"):
+        found = decode_label(label_of_sets(text, text, text))
+        assert decode_label(encode_label(found)) == found
+
+
+def test_a_label_that_would_take_the_stack_of_its_readers_is_none() -> None:
+    with pytest.raises(DecodeError, match="within one another"):
+        decode_label(label_of_sets("any", "A" + " & B - C" * 120, "any"))
 
 
 def test_labels_beyond_their_bounds_are_refused() -> None:

@@ -68,6 +68,22 @@ def test_what_is_no_set_is_refused(text: str) -> None:
         NodeSet.parse(text)
 
 
+@pytest.mark.parametrize("link", [" & B - C", " - B & C", " - B", "&B|C - (D|E)", " - (A & B)"])
+def test_no_set_that_somebody_makes_up_takes_the_stack_of_who_reads_it(link: str) -> None:
+    """Deeper ones are refused, and those that are not can be written, kept in tables and asked."""
+    taken = 0
+    for count in range(CHARS_MAX // len(link)):
+        try:
+            found = NodeSet.parse("A" + link * count)
+        except DecodeError as error:
+            assert "within one another" in str(error)  # noqa: PT017
+            break
+        taken += 1
+        assert hash(found) == hash(NodeSet.parse("A" + link * count))
+        assert not found.holds(DAEJEON)
+    assert taken > DEPTH_MAX
+
+
 @given(cases.sets, cases.sets, cases.nodes)
 def test_sets_combine_as_sets_do(a: NodeSet, b: NodeSet, node: NodeFacts) -> None:
     assert (a & b).holds(node) == (a.holds(node) and b.holds(node))
