@@ -83,15 +83,21 @@ def is_payload_secured(blocks: Sequence[CanonicalBlock]) -> bool:
 
 def encrypted_blocks(blocks: Sequence[CanonicalBlock]) -> Set[int]:
     """The numbers of the blocks that a BCB has encrypted (RFC 9172 §3.8): what they hold is for
-    the acceptor alone to parse.  Raises `DecodeError` for a BCB that cannot be read."""
+    the acceptor alone to parse.  Raises `DecodeError` for a BCB that cannot be read, and for more
+    targets than a bundle has blocks: each may be encrypted once (RFC 9172 §3.2)."""
     encrypted: set[int] = set()
+    left = TARGETS_MAX
     for block in blocks:
         if block.type == BLOCK_CONFIDENTIALITY:
             data = block.data
             if len(data) > 1 and data[0] == 0x81 and data[1] < 24:  # by far the most: one target
                 encrypted.add(data[1])
             else:
-                encrypted.update(security_targets(block))
+                targets = security_targets(block)
+                left -= len(targets)
+                if left < 0:
+                    raise DecodeError("more targets than there can be blocks", "RFC 9172 §3.2")
+                encrypted.update(targets)
     return encrypted
 
 
@@ -102,7 +108,8 @@ def security_targets(block: CanonicalBlock) -> tuple[int, ...]:
     try:
         count, offset = cbor.read_array(data, 0, strict=False)
     except cbor.IndefiniteLength:
-        data = cbor.deterministic(data, strict=False)
+        end = cbor.skip_item(data, 0, strict=False)  # of what follows nobody asks here
+        data = cbor.deterministic(data[:end], strict=False)
         count, offset = cbor.read_array(data, 0)
     if count > TARGETS_MAX:
         raise DecodeError("too many security targets", "RFC 9172 §3.6")

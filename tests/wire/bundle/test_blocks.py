@@ -37,6 +37,7 @@ from stack.wire.bundle import (
     check_bundle,
     decode_admin,
     encode_status_report,
+    encrypted_blocks,
     free_number,
     hop_count,
     is_of,
@@ -349,3 +350,19 @@ def test_security_targets_are_bounded() -> None:
     with pytest.raises(DecodeError, match="too many"):
         security_targets(CanonicalBlock(11, 2, 0, cbor2.dumps([0] * 257)))
     assert security_targets(CanonicalBlock(11, 2, 0, cbor2.dumps([0] * 256))) == (0,) * 256
+
+
+def test_a_bundle_has_no_more_encrypted_blocks_than_blocks() -> None:
+    """Each relay asks a few times which they are: many BCBs with many targets cost it the more."""
+    many = [CanonicalBlock(12, n, 1, cbor2.dumps([*range(2, 130)])) for n in range(200, 203)]
+    assert encrypted_blocks(many[:2]) == {*range(2, 130)}
+    assert encrypted_blocks([CanonicalBlock(12, n, 1, b"\x81\x01") for n in range(250)]) == {1}
+    with pytest.raises(DecodeError, match="more targets"):
+        encrypted_blocks(many)
+
+
+def test_what_follows_the_targets_is_not_looked_at() -> None:
+    """Be they an array of indefinite length, and be that no security block."""
+    for targets in (b"\x81\x05", b"\x9f\x05\xff"):
+        block = CanonicalBlock(12, 2, 1, targets + bytes(2 * cbor.ITEMS_MAX))
+        assert security_targets(block) == (5,)
